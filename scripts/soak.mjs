@@ -1,0 +1,11 @@
+// npm run test:soak [-- --hours N] [--day MINUTES] [--from HOUR] [--hostile] [--seed S] [--plot FILE]: sets up a fresh clone, and has the
+// built agent live through days of a gateway that are sped up. It checks the books after each hour of the gateway's, draws what
+// the agent used as dist/soak.svg, and says whether anything grew. With --hostile, a user of the device attacks meanwhile.
+import { spawnSync } from 'node:child_process';
+import { setUp } from './set-up.mjs';
+
+setUp();
+const { status } = spawnSync(process.execPath, ['dist/test/soak/main.js', ...process.argv.slice(2)], {
+  stdio: 'inherit',
+});
+process.exit(status ?? 1);

@@ -1,0 +1,80 @@
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { HostileLoad } from './hostile-load.ts';
+import { picture } from './picture.ts';
+import { type Look, Soak } from './soak.ts';
+import { judge, type Limit, type Verdict } from './verdict.ts';
+
+/*
+ * npm run test:soak: days of a gateway, sped up, with one agent that is never restarted. After each hour of the gateway's the
+ * books are checked and the agent is measured at rest; in the end it is judged whether anything has grown, by the slope.
+ */
+const { values } = parseArgs({
+  options: {
+    hours: { type: 'string', default: '1' },
+    day: { type: 'string', default: '60' },
+    from: { type: 'string', default: '0' },
+    seed: { type: 'string' },
+    hostile: { type: 'boolean', default: false },
+    plot: { type: 'string', default: 'dist/soak.svg' },
+  },
+});
+const hours = Number(values.hours);
+const day = Number(values.day);
+const from = Number(values.from);
+const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
+if (!(hours > 0) || !(day >= 2) || !(from >= 0) || ![from, seed].every(Number.isSafeInteger)) {
+  process.stderr.write(
+    'usage: npm run test:soak -- [--hours N] [--day MINUTES] [--from HOUR] [--hostile] [--seed S] [--plot FILE]\n' +
+      '--day: how long a day of the gateway is, at least 2; by default 60\n' +
+      '--from: the hour of the day with which the run begins, by default 0\n',
+  );
+  process.exit(2);
+}
+const missing = values.hostile ? HostileLoad.missing() : undefined;
+if (missing !== undefined) {
+  process.stderr.write(`There can be no hostile load here: ${missing}.\n`);
+  process.exit(2);
+}
+
+/** What the agent may grow by in a day of the gateway's. */
+const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
+  rss: { name: 'resident memory (RSS)', unit: 'MiB', perDay: 1 },
+  pss: { name: 'proportional memory (PSS)', unit: 'MiB', perDay: 1 },
+  descriptors: { name: 'descriptors', unit: '', perDay: 1 },
+  state: { name: 'state directory', unit: 'KiB', perDay: 256 },
+  unit: { name: 'CPU for 100 starts', unit: 'ms', perDay: 10 },
+};
+
+const say = (line: string): boolean => process.stdout.write(`${line}\n`);
+const minutesToMs = (minutes: number) => milliseconds(minutes * 60_000);
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+say(`seed ${seed}`);
+const { looks, samples, disturbances, violations, source } = await Soak.run({
+  duration: minutesToMs(hours * 60),
+  day: minutesToMs(day),
+  from,
+  seed,
+  hostile: values.hostile,
+  signal: stop.signal,
+  say,
+});
+const verdicts = Object.entries(LIMITS).map(([figure, limit]) => {
+  const points = looks.map((look) => ({ x: look.x, y: look[figure as keyof typeof LIMITS] }));
+  return { figure: figure as keyof typeof LIMITS, ...judge(limit, points) };
+});
+for (const verdict of verdicts) say(inWords(verdict));
+writeFileSync(values.plot, picture({ looks, samples, disturbances, verdicts, source, isHostile: values.hostile }));
+say(`plot: ${values.plot}`);
+const grew = verdicts.filter(({ judgement }) => judgement === 'grows');
+if (violations.length > 0) say(`${violations.length} violations:\n  ${violations.slice(0, 20).join('\n  ')}`);
+process.exit(violations.length + grew.length > 0 ? 1 : 0);
+
+function inWords({ name, unit, perDay, slope, judgement, points }: Verdict): string {
+  if (slope === undefined) return `${name}: unknown, since ${points.length} measurements are too few`;
+  const by = `${slope.perX.toFixed(2)} ± ${slope.margin.toFixed(2)} ${unit} a day`.replace('  ', ' ');
+  return `${name}: ${judgement}, ${by}; the limit is ${perDay}`;
+}

@@ -1,0 +1,68 @@
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What an agent uses at one moment: its process, and its children that run Node as well. */
+export interface Usage {
+  /** In MiB. A page that several processes share counts in each. */
+  readonly rss: number;
+  /** In MiB. A page that several processes share counts in parts. */
+  readonly pss: number;
+  readonly descriptors: number;
+  /** Allocated on disk by its state directory, in KiB. */
+  readonly state: number;
+}
+
+export const FIGURES = ['rss', 'pss', 'descriptors', 'state'] as const satisfies readonly (keyof Usage)[];
+
+/** @param stateDirectory may lose files meanwhile */
+export function usageOf(pid: number, stateDirectory: string): Usage {
+  const processes = processesOf(pid);
+  const total = (one: (pid: number) => number) =>
+    processes.reduce((all, process) => all + (attempt(() => one(process)) ?? 0), 0);
+  return {
+    rss: total((process) => field(`/proc/${process}/status`, 'VmRSS')) / 1_024,
+    pss: total((process) => field(`/proc/${process}/smaps_rollup`, 'Pss')) / 1_024,
+    descriptors: total((process) => readdirSync(`/proc/${process}/fd`).length),
+    state: allocatedIn(stateDirectory) / 1_024,
+  };
+}
+
+/** CPU of the agent and its children so far, in ms; of threads that live, to the nanosecond. See proc_pid_schedstat(5). */
+export function cpuOf(pid: number): number {
+  const ofProcess = (process: number) =>
+    tasksOf(process).reduce(
+      (all, task) =>
+        all + (attempt(() => Number(readFileSync(`${task}/schedstat`, 'latin1').split(' ')[0]) / 1e6) ?? 0),
+      0,
+    );
+  return processesOf(pid).reduce((all, process) => all + ofProcess(process), 0);
+}
+
+/** Without the tools that it runs at times. */
+function processesOf(pid: number): number[] {
+  const children = tasksOf(pid).flatMap((task) =>
+    (attempt(() => readFileSync(`${task}/children`, 'latin1')) ?? '').split(' ').filter((text) => text.trim() !== ''),
+  );
+  const isNode = (child: number) => attempt(() => readlinkSync(`/proc/${child}/exe`)) === process.execPath;
+  return [pid, ...children.map(Number).filter(isNode)];
+}
+
+const tasksOf = (pid: number): string[] =>
+  (attempt(() => readdirSync(`/proc/${pid}/task`)) ?? []).map((task) => `/proc/${pid}/task/${task}`);
+
+function allocatedIn(directory: string): number {
+  const names = attempt(() => readdirSync(directory, { recursive: true, encoding: 'utf8' })) ?? [];
+  return names.reduce((all, name) => all + 512 * (attempt(() => statSync(join(directory, name)).blocks) ?? 0), 0);
+}
+
+const field = (file: string, name: string): number =>
+  Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync(file, 'latin1'))?.[1] ?? 0);
+
+/** @returns `undefined` for what has ended, or was removed, meanwhile */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

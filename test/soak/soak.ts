@@ -1,0 +1,402 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
+import { MethodError } from '../../src/emulator/method-calls.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
+import { Random } from '../crash/random.ts';
+import { type AgentProcess, DEVICE, MODULE, TestBed } from '../integration/test-bed.ts';
+import { faultsIn } from '../message-schema.ts';
+import type { Band } from '../support/chart.ts';
+import { SmallDisk } from '../support/small-disk.ts';
+import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING } from './gateway-load.ts';
+import { HostileLoad } from './hostile-load.ts';
+import { cpuOf, type Usage, usageOf } from './measure.ts';
+import { COUNTED, Tally } from './tally.ts';
+import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
+
+const SHIFTED_CLOCK = new URL('../integration/shifted-clock.js', import.meta.url).href;
+const IS_ROOT = process.getuid?.() === 0;
+const DISK_BYTES = 24 * 2 ** 20;
+/** As with the default settings of the module twin, in seconds. */
+const DEFAULT_SECONDS = { high: 420, low: 18_000, snapshot: 46_800, aggregation: 3_600 };
+
+/** Parts of an hour: when its disturbance begins and ends, and when the gateway comes to rest. */
+const BEGINS = 0.2;
+const ENDS = 0.55;
+const RESTS = 0.75;
+const SAMPLES_PER_HOUR = 12;
+const SHORTEST_SAMPLE = seconds(2);
+
+const STARTS_WITHIN = seconds(120);
+/** The longest delays of the back-offs, and what it takes to deliver everything then. */
+const SETTLES_WITHIN = minutes(6);
+const FLUSH_AGAIN = seconds(11);
+/** Programs whose starts are a unit of work, and how long the agent has for them. */
+const UNIT_STARTS = 100;
+const UNIT_TAKES = seconds(5);
+
+export interface Options {
+  /** How long the run lasts; the last hour is completed. */
+  readonly duration: Duration;
+  /** How long a day of the gateway is. */
+  readonly day: Duration;
+  /** The hour of the day with which the run begins. */
+  readonly from: number;
+  readonly seed: number;
+  readonly hostile: boolean;
+  /** Ends the run early. */
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+/** Measured while the gateway works. `x` in days of the gateway. */
+export type Sample = Usage & { readonly x: number };
+
+/** Measured when the gateway is at rest, at the end of each of its hours. */
+export interface Look extends Sample {
+  /** CPU that a unit of work took, in ms. */
+  readonly unit: number;
+}
+
+export interface Outcome {
+  /** Where starts of programs came from. */
+  readonly source: string;
+  readonly samples: readonly Sample[];
+  readonly looks: readonly Look[];
+  readonly disturbances: readonly Band[];
+  readonly violations: readonly string[];
+}
+
+/** A gateway's days, sped up, with one agent that is never restarted. */
+export class Soak {
+  readonly #options: Options;
+  readonly #bed: TestBed;
+  readonly #tally = new Tally();
+  readonly #random: Random;
+  readonly #usual: Properties;
+  readonly #samples: Sample[] = [];
+  readonly #looks: Look[] = [];
+  readonly #disturbances: Band[] = [];
+  readonly #violations: string[] = [];
+  readonly #told = new Set<string>();
+  /** Names of properties that the twin has had. */
+  readonly #desired = new Set<string>();
+  #disk: SmallDisk | undefined;
+  #hostile: HostileLoad | undefined;
+  #clockShift = 0;
+  #began: number = systemClock.monotonic();
+
+  private constructor(bed: TestBed, options: Options, usual: Properties) {
+    this.#bed = bed;
+    this.#options = options;
+    this.#usual = usual;
+    this.#random = new Random(options.seed);
+    bed.hub.on('message', ({ body }: ReceivedMessage) => {
+      this.#tally.received(body);
+      this.#violates(faultsIn(JSON.parse(body), { isMarked: false }));
+    });
+  }
+
+  /** Files of a run that went wrong are left where they are. */
+  static async run(options: Options): Promise<Outcome> {
+    const usual = usualAt(speedOf(options));
+    const bed = await TestBed.open({ desired: usual });
+    const soak = new Soak(bed, options, usual);
+    let outcome: Outcome | undefined;
+    try {
+      outcome = await soak.#run();
+      return outcome;
+    } finally {
+      await soak.#end(outcome === undefined || outcome.violations.length > 0);
+    }
+  }
+
+  async #run(): Promise<Outcome> {
+    const { day, duration, hostile, signal, say } = this.#options;
+    if (IS_ROOT) this.#disk = new SmallDisk(this.#stateDirectory, DISK_BYTES);
+    else say('left out: a disk of its own for the state directory, which only root can mount');
+    const loginFile = this.#makeLoginFile();
+    this.#setClock(0);
+    this.#bed.writeConfiguration({ collectors: { loopbackConnections: true }, detections: {} });
+    const agent = this.#bed.startAgent({
+      through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')),
+      options: ['--import', SHIFTED_CLOCK],
+      environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock') },
+    });
+    const { collectors } = await agent.waitForStatus(isReady, STARTS_WITHIN);
+    const source = collectors.ProcessCreate?.source ?? 'none';
+    const load = this.#makeLoad(source, collectors.Login?.source, loginFile);
+    if (hostile) {
+      this.#hostile = new HostileLoad();
+      await this.#hostile.start();
+    }
+    this.#began = systemClock.monotonic();
+    const stop = new AbortController();
+    const died = agent.exited.then(({ status, signal }) => {
+      if (!stop.signal.aborted)
+        throw new Error(`the agent ended with ${status ?? signal}:\n${agent.output.slice(-4_000)}`);
+    });
+    const living = this.#live(agent, load, AbortSignal.any([signal, stop.signal]));
+    try {
+      await Promise.race([died, living]);
+    } finally {
+      stop.abort();
+      await living.catch(() => {});
+      await load.end();
+    }
+    if (signal.aborted) say('ended early');
+    say(
+      `${(duration / 3_600_000).toFixed(2)} h, a day in ${day / 60_000} min, ${this.#looks.length} hours; starts from ${source}`,
+    );
+    return {
+      source,
+      samples: this.#samples,
+      looks: this.#looks,
+      disturbances: this.#disturbances,
+      violations: this.#violations,
+    };
+  }
+
+  async #live(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    const sampling = this.#sample(agent, AbortSignal.any([signal, done.signal]));
+    try {
+      for (let hour = this.#options.from; this.#elapsed < this.#options.duration && !signal.aborted; hour += 1) {
+        const disturbance = TIMETABLE[hour % TIMETABLE.length];
+        if (disturbance !== undefined) await this.#liveHour(disturbance, load, signal);
+        if (!signal.aborted) await this.#look(agent, load, hour, disturbance?.name ?? '');
+      }
+    } finally {
+      done.abort();
+      await sampling;
+    }
+  }
+
+  async #liveHour(disturbance: Disturbance, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    const from = this.#elapsed;
+    const rest = new AbortController();
+    const ends = AbortSignal.any([signal, rest.signal]);
+    const working = load.live(ends);
+    const raiding = this.#hostile?.raid(ends);
+    const reach = (part: number) =>
+      systemClock.sleep(milliseconds(Math.max(0, from + part * this.#hour - this.#elapsed)), signal);
+    await reach(BEGINS);
+    const isLeftOut = disturbance.needsDisk === true && this.#disk === undefined;
+    if (!isLeftOut && !signal.aborted) {
+      const began = this.#elapsed;
+      const end = await disturbance.begin({
+        hub: this.#bed.hub,
+        load,
+        setClock: (shift) => this.#setClock(shift),
+        desire: (properties) => this.#desire(properties),
+        restoreTwin: () => this.#restoreTwin(),
+        fillDisk: this.#disk === undefined ? undefined : () => this.#disk?.fill() ?? (async () => {}),
+      });
+      await reach(ENDS);
+      await end();
+      if (disturbance.name !== undefined) this.#disturbances.push(this.#band(began, disturbance.name));
+    }
+    await reach(RESTS);
+    rest.abort();
+    await Promise.all([working, raiding]);
+  }
+
+  /** Lets the agent deliver everything, holds what came out against what happened, and measures at rest. */
+  async #look(agent: AgentProcess, load: GatewayLoad, hour: number, name: string): Promise<void> {
+    const { say } = this.#options;
+    const rested = this.#elapsed;
+    await load.settle();
+    const status = await this.#settle(agent);
+    const usage = usageOf(agent.pid, this.#stateDirectory);
+    const counts = COUNTED.map((event) => {
+      const made = this.#tally.count(event);
+      return `${made - this.#tally.missing(event)} of ${made} ${event}`;
+    });
+    const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
+    const settledAfter = (this.#elapsed - rested) / 1_000;
+    const unit = await this.#measureUnit(agent, load);
+    this.#looks.push({ x: this.#day, ...usage, unit });
+    this.#bed.hub.clearMessages(); // what was received is in the books
+    say(
+      `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
+        `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${usage.descriptors} descriptors, ` +
+        `${usage.state.toFixed(0)} KiB of state, ${unit.toFixed(0)} ms for ${UNIT_STARTS} starts`,
+    );
+  }
+
+  /** @returns the status when the agent has delivered what it can */
+  async #settle(agent: AgentProcess): Promise<LocalStatus> {
+    await systemClock.sleep(seconds(3)); // a source is read some times a second
+    const deadline = systemClock.monotonic() + SETTLES_WITHIN;
+    let flushAt: number = systemClock.monotonic();
+    for (;;) {
+      if (systemClock.monotonic() >= flushAt) {
+        flushAt = systemClock.monotonic() + FLUSH_AGAIN;
+        await this.#flush();
+      }
+      const status = await agent.status();
+      const wrong = this.#tally.disagreements(status);
+      const waiting = COUNTED.reduce((all, event) => all + (status.events[event]?.queued ?? 0), 0);
+      if (wrong.length === 0 && waiting === 0) {
+        this.#violates(this.#tally.toldTooOften());
+        return status;
+      }
+      if (systemClock.monotonic() > deadline) {
+        this.#violates([
+          ...wrong,
+          ...(waiting > 0 ? [`${waiting} events still wait`] : []),
+          ...this.#tally.toldTooOften(),
+        ]);
+        return status;
+      }
+      await systemClock.sleep(seconds(1));
+    }
+  }
+
+  /** As an operator does. It is refused or fails while the agent is not connected, or was asked just before. */
+  async #flush(): Promise<void> {
+    try {
+      await this.#bed.hub.invokeMethod(DEVICE, MODULE, 'flush');
+    } catch (error) {
+      if (!(error instanceof MethodError)) throw error;
+    }
+  }
+
+  async #measureUnit(agent: AgentProcess, load: GatewayLoad): Promise<number> {
+    const before = cpuOf(agent.pid);
+    load.burst(UNIT_STARTS);
+    await systemClock.sleep(UNIT_TAKES);
+    const took = cpuOf(agent.pid) - before;
+    await load.settle();
+    return took;
+  }
+
+  async #sample(agent: AgentProcess, signal: AbortSignal): Promise<void> {
+    const every = milliseconds(Math.max(SHORTEST_SAMPLE, this.#hour / SAMPLES_PER_HOUR));
+    while (!signal.aborted) {
+      this.#samples.push({ x: this.#day, ...usageOf(agent.pid, this.#stateDirectory) });
+      await systemClock.sleep(every, signal);
+    }
+  }
+
+  #makeLoad(source: string, loginSource: string | undefined, loginFile: string | undefined): GatewayLoad {
+    const { say, day } = this.#options;
+    const isAudit = source.startsWith('audit');
+    const runs = { procConnector: RUN_FOR_CONNECTOR, procPolling: RUN_FOR_POLLING }[source];
+    if (!isAudit && runs === undefined) throw new Error(`there is no source of starts: ${source}`);
+    say(
+      `starts from ${source}${isAudit ? '' : ', with programs that run for some seconds'}; a day in ${day / 60_000} min`,
+    );
+    if (!isAudit) say("left out: connections, which only the kernel's audit tells");
+    const file = loginSource === undefined || loginSource.startsWith('audit') ? undefined : loginFile;
+    if (file === undefined)
+      say(
+        `left out: logins, since ${loginFile === undefined ? 'only root can give the agent a login file' : `they come from ${loginSource}`}`,
+      );
+    return new GatewayLoad({
+      tally: this.#tally,
+      random: this.#random,
+      speed: speedOf(this.#options),
+      programsRun: runs ?? milliseconds(0),
+      connections: isAudit,
+      loginFile: file,
+      clockShift: () => this.#clockShift,
+    });
+  }
+
+  /** @returns its path; `undefined` when the agent can't be given one */
+  #makeLoginFile(): string | undefined {
+    if (!IS_ROOT) return undefined;
+    const folder = join(this.#bed.directory, 'log');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'wtmp'), '');
+    return join(folder, 'wtmp');
+  }
+
+  /** @param shift in minutes */
+  #setClock(shift: number): void {
+    this.#clockShift = shift * 60_000;
+    this.#bed.write('clock', String(this.#clockShift));
+  }
+
+  #desire(properties: Properties): void {
+    for (const name of Object.keys(properties)) this.#desired.add(name);
+    this.#bed.desire(properties);
+  }
+
+  #restoreTwin(): void {
+    this.#bed.desire({ ...Object.fromEntries([...this.#desired].map((name) => [name, null])), ...this.#usual });
+  }
+
+  /** Each only once: one that lasts would be all that is seen. */
+  #violates(violations: readonly string[]): void {
+    for (const violation of violations) {
+      const kind = violation.replaceAll(/\d+/g, '0');
+      if (this.#told.has(kind)) continue;
+      this.#told.add(kind);
+      this.#violations.push(`day ${this.#day.toFixed(2)}: ${violation}`);
+      this.#options.say(`VIOLATION: ${violation}`);
+    }
+  }
+
+  async #end(keep: boolean): Promise<void> {
+    this.#hostile?.end();
+    if (keep) {
+      const disk =
+        this.#disk === undefined ? '' : `; ${this.#stateDirectory} is a file system of its own, still mounted`;
+      this.#options.say(`the files are in ${this.#bed.directory}${disk}`);
+    }
+    try {
+      await this.#bed.close({ keep });
+    } finally {
+      if (!keep) this.#disk?.unmount();
+    }
+  }
+
+  get #stateDirectory(): string {
+    return join(this.#bed.directory, 'state');
+  }
+
+  get #elapsed(): number {
+    return systemClock.monotonic() - this.#began;
+  }
+
+  get #day(): number {
+    return this.#elapsed / this.#options.day;
+  }
+
+  get #hour(): number {
+    return this.#options.day / 24;
+  }
+
+  #band(began: number, name: string): Band {
+    return { from: began / this.#options.day, to: this.#day, name };
+  }
+}
+
+const speedOf = ({ day }: Options): number => (24 * 3_600_000) / day;
+
+/** The default settings, sped up as the day is, but not more often than the contract allows. */
+function usualAt(speed: number): Properties {
+  const { high, low, snapshot, aggregation } = DEFAULT_SECONDS;
+  const every = (ofDay: number) => ({ value: `PT${Math.max(1, Math.round(ofDay / speed))}S` });
+  const kinds = ['ProcessCreate', 'ConnectionCreate', 'ProcessTerminate'];
+  return {
+    highPriorityMessageFrequency: every(high),
+    lowPriorityMessageFrequency: every(low),
+    snapshotFrequency: every(snapshot),
+    ...Object.fromEntries(kinds.map((name) => [`aggregationInterval${name}`, every(aggregation)])),
+  };
+}
+
+const isReady = ({ hub, configuration, collectors }: LocalStatus): boolean =>
+  hub.state === 'connected' && configuration.source === 'desired' && collectors.ProcessCreate?.state !== 'off';
+
+/** The agent in a mount namespace of its own, where the folder of logs is another one. */
+const withLogFolder = (folder: string): string[] => [
+  ...['unshare', '--mount', 'sh', '-c'],
+  'mount --bind "$0" /var/log && exec "$@"',
+  folder,
+];

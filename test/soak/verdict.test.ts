@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { Random } from '../crash/random.ts';
+import { judge } from './verdict.ts';
+
+const LIMIT = { name: 'memory', unit: 'MiB', perDay: 1 };
+
+/** Points of a day, each hour. */
+const day = (at: (x: number) => number) =>
+  Array.from({ length: 24 }, (_, hour) => ({ x: hour / 24, y: at(hour / 24) }));
+
+describe('judge', () => {
+  let random: Random;
+  beforeEach(() => {
+    random = new Random(1);
+  });
+  const noise = () => random.next() - 0.5;
+
+  it('finds growth in noise', () => {
+    assert.equal(
+      judge(
+        LIMIT,
+        day((x) => 40 + 5 * x + noise()),
+      ).judgement,
+      'grows',
+    );
+  });
+
+  it('does not take noise for growth', () => {
+    assert.equal(
+      judge(
+        LIMIT,
+        day(() => 40 + noise()),
+      ).judgement,
+      'steady',
+    );
+  });
+
+  it('does not judge the beginning, in which the agent comes to its size', () => {
+    assert.equal(
+      judge(
+        LIMIT,
+        day((x) => (x < 0.2 ? 30 + 100 * x : 50) + noise() / 10),
+      ).judgement,
+      'steady',
+    );
+  });
+
+  it('says when a run was too short to tell', () => {
+    assert.equal(
+      judge(
+        LIMIT,
+        day(() => 40 + 20 * noise()),
+      ).judgement,
+      'unknown',
+    );
+    assert.equal(judge(LIMIT, day(() => 40).slice(0, 3)).judgement, 'unknown');
+  });
+});

@@ -1,0 +1,39 @@
+import { type Point, type Slope, slopeOf } from '../support/slope.ts';
+
+/** What must not grow: by how much it may in a day of the gateway's at most, which is work as much as time. */
+export interface Limit {
+  readonly name: string;
+  readonly unit: string;
+  readonly perDay: number;
+}
+
+/**
+ * `steady`: it grows by less than the limit. `grows`: by more. Both with 95 % confidence. `unknown`: the run was too short to
+ * tell.
+ */
+export type Judgement = 'steady' | 'grows' | 'unknown';
+
+export interface Verdict extends Limit {
+  /** `y` for each day; absent for too few points. */
+  readonly slope?: Slope;
+  readonly judgement: Judgement;
+  /** The points that were judged. */
+  readonly points: readonly Point[];
+}
+
+/** Part of the run that isn't judged: V8 compiles what is used, and lets the heap grow to what it needs. */
+const WARM_UP = 0.25;
+
+/** @param points measured at rest, `x` in days since the start */
+export function judge(limit: Limit, points: readonly Point[]): Verdict {
+  const end = points.at(-1)?.x ?? 0;
+  const judged = points.filter(({ x }) => x >= end * WARM_UP);
+  const slope = slopeOf(judged);
+  return { ...limit, points: judged, ...(slope === undefined ? {} : { slope }), judgement: judgementOf(limit, slope) };
+}
+
+function judgementOf({ perDay }: Limit, slope: Slope | undefined): Judgement {
+  if (slope === undefined) return 'unknown';
+  if (slope.perX - slope.margin > perDay) return 'grows';
+  return slope.perX + slope.margin <= perDay ? 'steady' : 'unknown';
+}
