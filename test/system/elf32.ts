@@ -1,4 +1,10 @@
-/** A system call, by its number in arch/x86/entry/syscalls/syscall_32.tbl. An argument in memory is given by its bytes. */
+/** Processors that it can be for; 64-bit kernels run the programs of both. */
+export type Machine32 = 'i386' | 'arm';
+
+/**
+ * A system call, by its number in arch/x86/entry/syscalls/syscall_32.tbl or arch/arm/tools/syscall.tbl. An argument in memory
+ * is given by its bytes.
+ */
 export type Call32 = readonly [number: number, ...args: (number | Memory)[]];
 
 /** Bytes, or words of which some are pointers to others. */
@@ -18,14 +24,57 @@ const START_TRUE: readonly Call32[] = [
   [EXIT, 1],
 ];
 
+interface Processor {
+  /** `e_machine` and `e_flags` of elf(5). */
+  readonly machine: number;
+  readonly flags: number;
+  /** Puts a value into the register of the number, 0, or of an argument, from 1 on. */
+  load(position: number, value: number): Buffer;
+  /** Enters the kernel. */
+  readonly call: Buffer;
+}
+
+const words = (...values: readonly number[]): Buffer => {
+  const bytes = Buffer.alloc(values.length * 4);
+  for (const [index, value] of values.entries()) bytes.writeUInt32LE(value >>> 0, index * 4);
+  return bytes;
+};
+
+const PROCESSORS: Readonly<Record<Machine32, Processor>> = {
+  i386: {
+    machine: 3,
+    flags: 0,
+    load(position, value) {
+      // mov eax, ebx, ecx, edx, esi, edi
+      const move = Buffer.from([[0xb8, 0xbb, 0xb9, 0xba, 0xbe, 0xbf][position] ?? 0, 0, 0, 0, 0]);
+      move.writeUInt32LE(value, 1);
+      return move;
+    },
+    call: Buffer.from([0xcd, 0x80]), // int 0x80
+  },
+  arm: {
+    machine: 40,
+    flags: 0x0500_0000, // EABI 5
+    load(position, value) {
+      const register = position === 0 ? 7 : position - 1;
+      const half = (instruction: number, bits: number) =>
+        instruction | ((bits & 0xf000) << 4) | (register << 12) | (bits & 0xfff);
+      return words(half(0xe300_0000, value & 0xffff), half(0xe340_0000, value >>> 16)); // movw, movt
+    },
+    call: words(0xef00_0000), // svc 0
+  },
+};
+
 /**
- * A 32-bit x86 program that makes these system calls one after the other, by int 0x80, whatever they return. An ELF header,
- * one program header, code and data, all in one segment at 0x08048000. See elf(5).
+ * A 32-bit program that makes these system calls one after the other, whatever they return. An ELF header, one program header,
+ * code and data, all in one segment at 0x08048000. See elf(5).
  */
-export function elf32(calls: readonly Call32[] = START_TRUE): Buffer {
-  // mov eax, ebx, ecx, edx, esi, edi: the number, and the arguments.
-  const registers = [0xb8, 0xbb, 0xb9, 0xba, 0xbe, 0xbf];
-  const codeBytes = calls.reduce((sum, call) => sum + call.length * 5 + 2, 0);
+export function elf32(calls: readonly Call32[] = START_TRUE, machine: Machine32 = 'i386'): Buffer {
+  const processor = PROCESSORS[machine];
+  const codeBytes = calls.reduce(
+    (sum, call) => sum + call.length * processor.load(0, 0).length + processor.call.length,
+    0,
+  );
   const data: Buffer[] = [];
   let end = BASE + CODE_AT + codeBytes;
   const keep = (bytes: Buffer): number => {
@@ -38,31 +87,24 @@ export function elf32(calls: readonly Call32[] = START_TRUE): Buffer {
   };
   const place = (value: number | Memory): number => {
     if (typeof value === 'number') return value;
-    if (Buffer.isBuffer(value)) return keep(value);
-    const words = value.map(place);
-    const bytes = Buffer.alloc(words.length * 4);
-    for (const [index, word] of words.entries()) bytes.writeUInt32LE(word, index * 4);
-    return keep(bytes);
+    return keep(Buffer.isBuffer(value) ? value : words(...value.map(place)));
   };
 
   const code: Buffer[] = [];
   for (const call of calls) {
-    for (const [index, value] of call.entries()) {
-      const move = Buffer.from([registers[index] ?? 0, 0, 0, 0, 0]);
-      move.writeUInt32LE(place(value), 1);
-      code.push(move);
-    }
-    code.push(Buffer.from([0xcd, 0x80])); // int 0x80
+    for (const [position, value] of call.entries()) code.push(processor.load(position, place(value)));
+    code.push(processor.call);
   }
 
   const header = Buffer.alloc(CODE_AT);
   const size = end - BASE;
   header.write('\x7fELF\x01\x01\x01', 'latin1');
   header.writeUInt16LE(2, 16); // executable
-  header.writeUInt16LE(3, 18); // i386
+  header.writeUInt16LE(processor.machine, 18);
   header.writeUInt32LE(1, 20);
   header.writeUInt32LE(BASE + CODE_AT, 24); // entry
   header.writeUInt32LE(52, 28); // where the program header is
+  header.writeUInt32LE(processor.flags, 36);
   header.writeUInt16LE(52, 40);
   header.writeUInt16LE(32, 42);
   header.writeUInt16LE(1, 44);
