@@ -1,0 +1,443 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../src/base/clock.ts';
+import { minutes } from '../../src/base/duration.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import type { Payload } from '../../src/contract/event.ts';
+import { selfSigned } from '../../src/emulator/certificates.ts';
+import { newKey } from '../hub/support.ts';
+import { ProvisioningBed } from '../identity/provisioning-bed.ts';
+import { assertClosed, DEVICE, MODULE, OBJECT } from '../integration/test-bed.ts';
+import { suiteFolder } from '../support/folders.ts';
+import { type Call32, elf32 } from '../system/elf32.ts';
+import { BOARDS } from './architectures.ts';
+import { Board } from './board.ts';
+import { figures } from './figures.ts';
+import { HOST_ADDRESS } from './image.ts';
+import { DESIRED, InstalledAgent } from './installed-agent.ts';
+
+const NAME = process.env.VAKT_BOARD ?? 'amd64';
+const architecture = Object.values(BOARDS).find(({ name }) => name === NAME) ?? assert.fail(`no board ${NAME}`);
+
+/** Found on every board, and quick to start. */
+const BUSYBOX = '/usr/bin/busybox';
+const PERIODIC = collectors.filter(({ category }) => category === 'Periodic').map(({ name }) => name);
+/** Opened by what looks like a back door. */
+const PORT = '4444';
+
+/** Of what auditctl(8) shows, what the agent changes and must put back. */
+const SETTINGS = /^(?:enabled|failure|backlog_limit|backlog_wait_time) .*$/gm;
+
+describe(`Vakt on an emulated ${NAME} board`, function () {
+  this.timeout(minutes(10));
+  const began = systemClock.monotonic();
+  let board: Board;
+  let agent: InstalledAgent;
+  let settingsAtFirst: string[];
+
+  const told = (line: string) => process.stdout.write(`    ${line}\n`);
+  const settings = async () => (await board.must(['auditctl', '-s'])).match(SETTINGS) ?? [];
+  const since = () => `${((systemClock.monotonic() - began) / 60_000).toFixed(1)} min`;
+
+  before(async function () {
+    this.timeout(minutes(25));
+    const image = Board.make(architecture, process.env.VAKT_BOARD_IMAGES || suiteFolder(), told);
+    told(`${since()}: has an image`);
+    board = await Board.boot(image, architecture);
+    told(`${since()}: booted within ${board.bootTook / 1_000} s: ${(await board.must(['uname', '-srm'])).trim()}`);
+    settingsAtFirst = await settings();
+    agent = await InstalledAgent.install(board, architecture);
+    told(`${since()}: installed; ready ${await agent.start()} s after its start`);
+    await agent.waitForStatus(
+      'every collector at work',
+      (status) =>
+        status.configuration.desiredVersion === 2 && PERIODIC.every((name) => status.collectors[name]?.lastRunAt),
+    );
+    // The kernel reports no process that is older than audit's first enabling: the server's new one is not.
+    await board.must(['systemctl', 'restart', 'ssh']);
+    // Sockets are listed for a fiftieth of the processor's time, here every few minutes: its alert is waited for at the end.
+    await board.must(['systemd-run', '-q', BUSYBOX, 'nc', '-l', '-p', PORT]);
+  });
+
+  after(async () => {
+    try {
+      if (board !== undefined && agent !== undefined) told(`${since()}: done`);
+      await agent?.bed.close();
+    } finally {
+      await board?.end();
+    }
+  });
+
+  afterEach(async function () {
+    if (this.currentTest?.state !== 'failed' || agent === undefined) return;
+    process.stdout.write(`${await agent.log().catch(String)}\n${board.console.slice(-1_000)}\n`);
+  });
+
+  let marks = 0;
+  /** A word that is in the arguments of one test's programs only. */
+  const newMark = () => {
+    marks += 1;
+    return `mark${marks}`;
+  };
+  /** Starts of programs with this word among their arguments. */
+  const startsWith = (mark: string): Payload[] =>
+    agent.elements('ProcessCreate').filter(({ CommandLine }) => String(CommandLine).split(' ').includes(mark));
+  /** The numbers behind the word, of programs that `startMany` starts. */
+  const numbersOf = (mark: string): number[] =>
+    startsWith(mark)
+      .filter(({ CommandLine }) => String(CommandLine).startsWith(`${BUSYBOX} true `))
+      .map(({ CommandLine }) => Number(String(CommandLine).split(' ').at(-1)))
+      .sort((a, b) => a - b);
+  const startMany = (mark: string, count: number) =>
+    board.script(`i=0; while [ $i -lt "$2" ]; do ${BUSYBOX} true "$1" $i; i=$((i+1)); done`, mark, String(count));
+  const lost = async () => (await agent.status()).delivery.dropped.kernel ?? 0;
+  const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+  it('works as it is meant to: every collector is on, programs are seen as the audit daemon', async () => {
+    // A busy machine may not have got that far: the store is slow, a snapshot is late.
+    const status = await agent.waitForStatus('every collector on', ({ collectors: states }) =>
+      collectors.every(({ name }) => states[name]?.state === 'on'),
+    );
+    assert.equal(status.collectors.ProcessCreate?.source, 'auditUnicast');
+    assert.equal(status.collectors.ConnectionCreate?.source, 'auditUnicast');
+  });
+
+  it('has nothing that must be fixed, says vakt check', async () => {
+    const { status, output } = await board.run(['vakt', 'check']);
+    assert.equal(status, 0, output);
+    assert.match(output, /Nothing must be fixed\./);
+    assert.doesNotMatch(output, /^WRONG/m);
+  });
+
+  it('reports each of 200 starts, and their ends', async () => {
+    const mark = newMark();
+    await startMany(mark, 200);
+    await agent.until(
+      '200 starts',
+      () => numbersOf(mark).length >= 200,
+      () => numbersOf(mark).length,
+    );
+    assert.deepEqual(numbersOf(mark), upTo(200));
+    const pids = startsWith(mark)
+      .filter(({ Executable, CommandLine }) => Executable === BUSYBOX && String(CommandLine).includes(' true '))
+      .map(({ ProcessId }) => ProcessId);
+    const ends = () =>
+      agent
+        .elements('ProcessTerminate')
+        .filter(({ ProcessId, Executable }) => Executable === BUSYBOX && pids.includes(ProcessId));
+    await agent.until(
+      '200 ends',
+      () => ends().length >= 200,
+      () => ends().length,
+    );
+    assert.deepEqual(new Set(ends().map(({ ExitStatus }) => ExitStatus)), new Set([0]));
+    assert.equal(ends().length, 200);
+  });
+
+  it('reports each of a burst of 1,000 starts', async () => {
+    const [mark, before] = [newMark(), await lost()];
+    await startMany(mark, 1_000);
+    await agent.until(
+      '1,000 starts',
+      () => numbersOf(mark).length >= 1_000,
+      () => numbersOf(mark).length,
+    );
+    assert.deepEqual(numbersOf(mark), upTo(1_000));
+    assert.equal(await lost(), before);
+  });
+
+  it('reports how programs ended: by a status, by a signal', async () => {
+    const mark = newMark();
+    const ends = { 'exit 7': 7, 'exit 255': 255, 'kill -KILL $$': 137, 'kill -TERM $$': 143, 'kill -SEGV $$': 139 };
+    for (const script of Object.keys(ends)) await board.run([BUSYBOX, 'sh', '-c', script, mark]);
+    const start = (script: string) =>
+      agent.elements('ProcessCreate').find(({ CommandLine }) => CommandLine === `${BUSYBOX} sh -c ${script} ${mark}`);
+    const end = (script: string) =>
+      agent.elements('ProcessTerminate').find(({ ProcessId }) => ProcessId === start(script)?.ProcessId);
+    const seen = () => Object.fromEntries(Object.keys(ends).map((script) => [script, end(script)?.ExitStatus]));
+    await agent.until('all ends', () => Object.keys(ends).every((script) => end(script) !== undefined), seen);
+    assert.deepEqual(seen(), ends);
+  });
+
+  it('reports connections by IPv4 and IPv6, out and in', async () => {
+    for (const address of ['127.0.0.1', '::1']) {
+      const mark = newMark();
+      const before = agent.elements('ConnectionCreate').length;
+      await board.must(['bash', '-c', `exec 3<>/dev/tcp/${address}/22; read -r line <&3`, mark]);
+      const about = () =>
+        agent
+          .elements('ConnectionCreate')
+          .slice(before)
+          .filter(({ RemoteAddress }) => RemoteAddress === address);
+      const out = () =>
+        about().find(({ Direction, CommandLine }) => Direction === 'Out' && String(CommandLine).endsWith(` ${mark}`));
+      const into = () =>
+        about().find(({ Direction, Executable }) => Direction === 'In' && Executable === '/usr/sbin/sshd');
+      await agent.until(`both ends of ${address}`, () => out() !== undefined && into() !== undefined, about);
+      assert.deepEqual([out()?.Protocol, out()?.RemotePort, out()?.Executable], ['TCP', '22', '/usr/bin/bash']);
+      assert.deepEqual([into()?.Protocol, into()?.LocalPort], ['TCP', '22']);
+    }
+  });
+
+  it('reports a connection to another machine', async () => {
+    const mark = newMark();
+    const { port } = agent.bed.hub;
+    await board.must(['bash', '-c', `exec 3<>/dev/tcp/${HOST_ADDRESS}/${port}`, mark]);
+    const out = () =>
+      agent.elements('ConnectionCreate').find(({ CommandLine }) => String(CommandLine).endsWith(` ${mark}`));
+    await agent.until('the connection', () => out() !== undefined);
+    assert.deepEqual([out()?.RemoteAddress, out()?.RemotePort], [HOST_ADDRESS, String(port)]);
+  });
+
+  const { programs32 } = architecture;
+  if (programs32 !== undefined) {
+    it('reports what 32-bit programs start, and connect to', async () => {
+      const mark = newMark();
+      const text = (value: string) => Buffer.from(`${value}\0`);
+      const peer = Buffer.alloc(16);
+      peer.writeUInt8(2);
+      peer.writeUInt16BE(22, 2);
+      peer.writeUInt32BE(0x7f00_0001, 4);
+      const [socket, connect] = programs32 === 'arm' ? [281, 283] : [359, 362];
+      const [exit, execve] = [1, 11];
+      const calls: Call32[] = [
+        [socket, 2, 1, 0], // 3, the first descriptor that is free
+        [connect, 3, peer, 16],
+        [execve, text(BUSYBOX), [text(BUSYBOX), text('true'), text(mark), 0], [0]],
+        [exit, 1],
+      ];
+      await board.copy(elf32(calls, programs32), '/root/program32', 0o755);
+      await board.must(['/root/program32', mark]);
+      const starts = () => startsWith(mark).filter(({ CommandLine }) => !String(CommandLine).includes('-c'));
+      const connection = () =>
+        agent.elements('ConnectionCreate').find(({ Executable }) => Executable === '/root/program32');
+      const seen = () => [...starts(), connection()];
+      await agent.until('both', () => starts().length >= 2 && connection() !== undefined, seen);
+      assert.deepEqual(
+        starts().map(({ Executable, CommandLine }) => [Executable, CommandLine]),
+        [
+          ['/root/program32', `/root/program32 ${mark}`],
+          [BUSYBOX, `${BUSYBOX} true ${mark}`],
+        ],
+      );
+      const { RemoteAddress, RemotePort, Direction } = connection() ?? {};
+      assert.deepEqual([RemoteAddress, RemotePort, Direction], ['127.0.0.1', '22', 'Out']);
+    });
+  }
+
+  it('reports logins at sshd: refused, accepted, from where', async () => {
+    await board.script('useradd --create-home --shell /bin/bash pilot; echo pilot:correct-horse | chpasswd');
+    const logins = () => agent.elements('Login').filter(({ UserName }) => UserName === 'pilot');
+    const refused = await board.login('pilot', 'wrong', 'true');
+    assert.notEqual(refused.status, 0);
+    const accepted = await board.login('pilot', 'correct-horse', 'id -un');
+    assert.deepEqual(accepted, { status: 0, output: 'pilot\n' });
+    const of = (result: string) => logins().find(({ Result }) => Result === result);
+    await agent.until('both logins', () => of('Fail') !== undefined && of('Success') !== undefined, logins);
+    for (const result of ['Fail', 'Success'])
+      assert.equal(of(result)?.RemoteAddress, HOST_ADDRESS, JSON.stringify(logins()));
+    assert.equal(of('Success')?.Operation, 'Login');
+    const into = () =>
+      agent
+        .elements('ConnectionCreate')
+        .filter(({ Direction, RemoteAddress }) => Direction === 'In' && RemoteAddress === HOST_ADDRESS);
+    await agent.until('its connection', () => into().length > 0);
+    assert.deepEqual([into()[0]?.LocalPort, into()[0]?.Executable], ['22', '/usr/sbin/sshd']);
+  });
+
+  it('has sent every snapshot', async () => {
+    await agent.until(
+      'all snapshots',
+      () => PERIODIC.every((name) => agent.events(name).length > 0),
+      () => PERIODIC.filter((name) => agent.events(name).length === 0),
+    );
+    const [system] = agent.elements('SystemInformation');
+    assert.equal(system?.OSName, 'Debian GNU/Linux');
+    assert.equal(system?.OsArchitecture, (await board.must(['uname', '-m'])).trim());
+    if (NAME !== 'amd64') {
+      const details = system?.ExtraDetails as Payload;
+      assert.equal(details.Firmware, 'device tree', JSON.stringify(details));
+      assert.equal(details.MachineModel, 'linux,dummy-virt', JSON.stringify(details));
+    }
+    assert.ok(
+      agent.elements('ListeningPorts').some(({ LocalPort, Protocol }) => LocalPort === '22' && Protocol === 'tcp'),
+    );
+    assert.ok(agent.elements('LocalUsers').some(({ UserName }) => UserName === 'vakt'));
+    assert.ok(agent.elements('ConnectedHardware').some(({ HardwareCategory }) => HardwareCategory === 'Block'));
+    assert.ok(agent.elements('OSBaseline').length > 0);
+  });
+
+  it('raises an alert of each of five attacks, which are harmless', async () => {
+    const mark = newMark();
+    const shell = `: ${mark}; bash -i >& /dev/tcp/127.0.0.1/1 0>&1`;
+    const attacks: Readonly<Record<string, string>> = {
+      IoT_ReverseShell: `bash -c '${shell}' || true`,
+      IoT_CryptoMiner: `cp /usr/bin/true /root/xmrig; /root/xmrig -o stratum+tcp://127.0.0.1:1 -u ${mark} --donate-level=1`,
+      IoT_RemovelOfSystemLogs: `mkdir -p /root/${mark}/var/log; truncate -s 0 /root/${mark}/var/log/auth.log`,
+      IoT_LinuxBackdoor: `install -D -m 4755 /usr/bin/true /tmp/${mark}/sh`,
+      VAKT_UserAdded: `useradd --no-create-home --shell /bin/bash ${mark}`,
+    };
+    const alerts = () => agent.elements('SecurityAlert');
+    const isMeant = (type: string) => (alert: Payload) =>
+      alert.AlertType === type && JSON.stringify(alert).includes(mark);
+    for (const [type, script] of Object.entries(attacks)) {
+      await board.copy(script, '/root/attack'); // as arguments of a shell it would be an attack of that shell's, too
+      await board.must(['sh', '/root/attack']);
+      await agent.until(`the alert ${type}`, () => alerts().some(isMeant(type)), alerts);
+    }
+    for (const type of Object.keys(attacks)) assert.equal(alerts().filter(isMeant(type)).length, 1, type);
+  });
+
+  it('counts what the kernel lost while it stood still, with a small backlog', async () => {
+    // Sockets that are connected fill what the agent's holds in seconds; starts would take minutes.
+    const [CONNECTIONS, STARTS] = [8_000, 200];
+    const flood =
+      'i=0; while [ $i -lt "$1" ] && [ $SECONDS -lt 60 ]; do exec 3<>/dev/udp/127.0.0.1/9; i=$((i+1)); done; echo $i';
+    const mark = newMark();
+    const forks = async () => Number(/^processes (\d+)$/m.exec(await board.must(['cat', '/proc/stat']))?.[1]);
+    const [forksBefore, before] = [await forks(), await lost()];
+    const pid = await agent.pid();
+    await board.must(['auditctl', '-b', '64']);
+    await board.must(['kill', '-STOP', pid]);
+    let connections = 0;
+    try {
+      connections = Number(await board.must(['bash', '-c', flood, 'bash', String(CONNECTIONS)]));
+      await startMany(mark, STARTS);
+    } finally {
+      await board.run(['kill', '-CONT', pid]);
+      await board.run(['auditctl', '-b', '8192']);
+    }
+    const forked = (await forks()) - forksBefore;
+    let counted = 0;
+    await agent.waitForStatus('all accounted for', ({ delivery }) => {
+      counted = (delivery.dropped.kernel ?? 0) - before;
+      return counted > 0 && numbersOf(mark).length + counted >= STARTS && delivery.queued.highEvents < 100;
+    });
+    const seen = numbersOf(mark);
+    told(`  ${seen.length} of ${STARTS} starts were sent; ${counted} events were counted as lost`);
+    assert.equal(new Set(seen).size, seen.length, 'a start was sent twice');
+    assert.ok(seen.length < STARTS, 'nothing was lost');
+    // Each process has a start and an end that can be lost, each connection the call for its socket and its own.
+    const most = 2 * (forked + connections) + 200;
+    assert.ok(counted <= most, `${counted} were counted, but ${most} can have been lost at most`);
+    assert.equal(await agent.pid(), pid);
+  });
+
+  it('raises an alert of the port that was opened at the beginning', async () => {
+    const alerts = () => agent.elements('SecurityAlert').filter(({ LocalPort }) => LocalPort === PORT);
+    await agent.until(
+      'the alert',
+      () => alerts().length > 0,
+      () => agent.elements('SecurityAlert'),
+    );
+    assert.deepEqual(
+      alerts().map(({ AlertType, Protocol }) => [AlertType, Protocol]),
+      [['VAKT_NewListeningPort', 'tcp6']],
+    );
+  });
+
+  it('closes its books, and puts audit back as it was when it is stopped', async () => {
+    assertClosed(await agent.status());
+    await agent.stop();
+    assert.deepEqual(await settings(), settingsAtFirst);
+    assert.match(await board.must(['auditctl', '-l']), /^No rules$/m);
+  });
+
+  it('connects by a certificate', async () => {
+    const { hub } = agent.bed;
+    const certificate = await selfSigned({ commonName: `${DEVICE}/${MODULE}` });
+    hub.addModule({
+      deviceId: DEVICE,
+      moduleId: MODULE,
+      credential: { type: 'selfSigned', primaryThumbprint: certificate.thumbprint },
+    });
+    await board.copy(certificate.chainPem, '/etc/vakt/module.pem');
+    await board.copy(certificate.keyPem, '/etc/vakt/secrets/module.pem.key', 0o600);
+    const files = { certificateFile: 'module.pem', keyFile: 'secrets/module.pem.key' };
+    await agent.configure({ kind: 'moduleCertificate', deviceId: DEVICE, moduleId: MODULE, ...files });
+    const before = hub.messages.length;
+    await agent.start();
+    await hub.waitForConnection(
+      ({ admitted, thumbprint }) => admitted && thumbprint === certificate.thumbprint,
+      minutes(2),
+    );
+    await agent.until('a message', () => hub.messages.length > before);
+    assert.equal((await agent.status()).credential.kind, 'moduleCertificate');
+  });
+
+  it('is provisioned', async () => {
+    const [key, registrationId, deviceId] = [newKey(), 'board7', 'device7'];
+    const services = await ProvisioningBed.open({ individuals: [{ registrationId, deviceId, primaryKey: key }] });
+    try {
+      agent.bed.otherHubs.push(...services.hubs); // for the chain of its messages
+      await board.copy(services.caPem, '/etc/vakt/provisioning-ca.pem');
+      await board.copy(`${key}\n`, '/etc/vakt/secrets/device.key', 0o600);
+      await agent.configure(
+        { kind: 'provisioning', idScope: services.service.idScope, registrationId, keyFile: 'secrets/device.key' },
+        { trustedCaFile: 'provisioning-ca.pem', proxy: `http://${HOST_ADDRESS}:${services.proxy.port}` },
+      );
+      await agent.start();
+      const hub = () => services.hubs.find((hub) => hub.hasModule(deviceId, MODULE));
+      await agent.until('its module', () => hub() !== undefined);
+      hub()?.patchDesired(deviceId, MODULE, { [OBJECT]: DESIRED }); // a new module's twin is empty: hours between messages
+      await agent.until('a message at the hub that it was assigned', () => (hub()?.messages.length ?? 0) > 0);
+      assert.equal(services.registrations, 1);
+      await agent.stop();
+    } finally {
+      await services.close();
+    }
+  });
+
+  it('loses and repeats nothing when it is restarted beside auditd under load', async function () {
+    this.timeout(minutes(20));
+    const { hub, key } = agent.bed;
+    hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: key });
+    await agent.configure({ kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'secrets/module.key' });
+    await board.must(['systemctl', 'start', 'auditd']);
+    try {
+      await agent.start();
+      const isBeside = ({ collectors }: Awaited<ReturnType<InstalledAgent['status']>>) =>
+        collectors.ProcessCreate?.source === 'auditMulticast';
+      const before = await agent.waitForStatus('at work beside auditd', isBeside);
+      const mark = newMark();
+      const once = `${BUSYBOX} true ${mark} $i; i=$((i+1)); sleep 0.2`;
+      const loop = `i=0; while [ ! -e /run/enough ]; do ${once}; done; echo $i >/run/started`;
+      await board.must(['systemd-run', '-q', '--unit=load', '-p', 'CPUWeight=20', 'sh', '-c', loop]);
+      await agent.until('the load', () => numbersOf(mark).length >= 50);
+      for (const end of ['restart', 'kill']) {
+        const seen = numbersOf(mark).length;
+        if (end === 'kill') await board.must(['systemctl', 'kill', '--signal=KILL', 'vakt']);
+        else await board.must(['systemctl', 'restart', 'vakt']);
+        await agent.until(
+          `more after ${end}`,
+          () => numbersOf(mark).length >= seen + 50,
+          () => numbersOf(mark).length,
+        );
+      }
+      await board.script('touch /run/enough; while [ ! -s /run/started ]; do sleep 0.2; done');
+      const started = Number(await board.must(['cat', '/run/started']));
+      await agent.until(
+        'the last start',
+        () => numbersOf(mark).includes(started - 1),
+        () => numbersOf(mark).length,
+      );
+      const after = await agent.waitForStatus('nothing queued', ({ delivery }) => delivery.queued.highEvents < 20);
+      const seen = numbersOf(mark);
+      const sumOf = (counts: Readonly<Record<string, number | undefined>>) =>
+        Object.values(counts).reduce<number>((sum, count) => sum + (count ?? 0), 0);
+      const named = sumOf(after.delivery.dropped) - sumOf(before.delivery.dropped);
+      told(`  ${started} starts over a restart and a kill, ${seen.length} sent, ${named} events counted as lost`);
+      assert.equal(new Set(seen).size, seen.length, 'a start was sent twice');
+      assert.ok(started - seen.length <= named, `${started - seen.length} starts are missing, ${named} were counted`);
+      assertClosed(after);
+    } finally {
+      await board.run(['systemctl', 'stop', 'load']);
+      await board.run(['systemctl', 'kill', 'auditd']); // its unit refuses to be stopped by hand
+    }
+  });
+
+  if (process.env.VAKT_BOARD_FIGURES === '1') {
+    it('costs what this table says, beside a Node that has a timer', async () => {
+      for (const line of await figures(board, agent)) told(line);
+    }).timeout(minutes(15));
+  }
+});

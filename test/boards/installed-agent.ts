@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
+import type { Envelope, Payload } from '../../src/contract/event.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
+import { DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from '../integration/test-bed.ts';
+import { until } from '../support/until.ts';
+import type { Architecture } from './architectures.ts';
+import type { Board } from './board.ts';
+import { HUB_NAME } from './image.ts';
+
+const TOP = new URL('../../../', import.meta.url).pathname;
+/** How long what an agent does is waited for: its processor is emulated, and the machine that does that may be busy. */
+const WAIT = minutes(6);
+
+/** Messages by the second, nothing aggregated. */
+export const DESIRED = {
+  ...QUICK,
+  // Once, at the start: each costs the emulated processor seconds.
+  snapshotFrequency: { value: 'PT13H' },
+  maxLocalCacheSizeInBytes: { value: 64_000_000 },
+};
+
+/** An emulated processor, on a machine that others keep busy, can take longer than the unit's own limits allow. */
+const LONGER_LIMITS = '[Service]\nTimeoutStartSec=15min\nTimeoutStopSec=10min\nWatchdogSec=15min\n';
+
+/** The package, as it was built for an architecture. */
+function packageOf({ name }: Architecture): Buffer {
+  const file = readdirSync(`${TOP}build`).find((entry) => entry.startsWith('vakt_') && entry.endsWith(`_${name}.deb`));
+  assert.ok(file !== undefined, `build/ has no package for ${name}: npm run package -- ${name}`);
+  return readFileSync(`${TOP}build/${file}`);
+}
+
+/** Vakt as it is installed on a board, and the hub that it sends to, which is on this machine. */
+export class InstalledAgent {
+  readonly bed: TestBed;
+  readonly #board: Board;
+  /** By name and id, of the first messages; the number of these. */
+  readonly #events = new Map<string, Map<string, Envelope>>();
+  #read = 0;
+
+  private constructor(board: Board, bed: TestBed) {
+    this.#board = board;
+    this.bed = bed;
+  }
+
+  /** Installs the package, and configures it with the module's key. The service is not started. */
+  static async install(board: Board, architecture: Architecture): Promise<InstalledAgent> {
+    const agent = new InstalledAgent(board, await TestBed.open({ desired: DESIRED }));
+    try {
+      await board.copy(packageOf(architecture), '/root/vakt.deb');
+      await board.must(['dpkg', '--install', '/root/vakt.deb']);
+      await board.copy(LONGER_LIMITS, '/etc/systemd/system/vakt.service.d/board.conf');
+      await board.must(['systemctl', 'daemon-reload']);
+      await board.copy(agent.bed.hub.caPem, '/etc/vakt/ca.pem');
+      await board.copy(`${agent.bed.key}\n`, '/etc/vakt/secrets/module.key', 0o600);
+      await agent.configure({ kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'secrets/module.key' });
+      return agent;
+    } catch (error) {
+      await agent.bed.close();
+      throw error;
+    }
+  }
+
+  /** Writes the local file. @param hub settings instead of those for the test bed's hub */
+  async configure(identity: object, hub?: object): Promise<void> {
+    const { hostName, port } = this.bed.hub;
+    const ours = { hostName, gatewayHostName: `${HUB_NAME}:${port}`, trustedCaFile: 'ca.pem', transport: 'mqtt' };
+    const configuration = {
+      hub: hub ?? ours,
+      identity,
+      limits: NO_LIMITS,
+      collectors: { loopbackConnections: true },
+    };
+    await this.#board.copy(JSON.stringify(configuration), '/etc/vakt/agent.json');
+  }
+
+  /** Starts the service, or starts it anew, and waits until it is ready. @returns the seconds from its process's start */
+  async start(): Promise<number> {
+    await this.#board.must(['systemctl', 'restart', 'vakt']);
+    const [began, ready] = ['ExecMainStartTimestampMonotonic', 'ActiveEnterTimestampMonotonic'];
+    const shown = await this.#board.must(['systemctl', 'show', '-p', `${began},${ready}`, 'vakt']);
+    const microseconds = (name: string) => Number(new RegExp(`^${name}=(\\d+)$`, 'm').exec(shown)?.[1]);
+    return (microseconds(ready) - microseconds(began)) / 1e6;
+  }
+
+  async stop(): Promise<void> {
+    await this.#board.must(['systemctl', 'stop', 'vakt']);
+  }
+
+  async pid(): Promise<string> {
+    return (await this.#board.must(['systemctl', 'show', '-P', 'MainPID', 'vakt'])).trim();
+  }
+
+  /** As the agent tells its hub. @throws MethodError while it is not connected */
+  async status(): Promise<LocalStatus> {
+    const { status, payload } = await this.bed.hub.invokeMethod(DEVICE, MODULE, 'getStatus', {}, seconds(60));
+    assert.equal(status, 200, JSON.stringify(payload));
+    return payload as LocalStatus;
+  }
+
+  /** Asks for the status again and again, until it is as wanted. */
+  async waitForStatus(
+    what: string,
+    predicate: (status: LocalStatus) => boolean,
+    limit: Duration = WAIT,
+  ): Promise<LocalStatus> {
+    let last: LocalStatus | undefined;
+    let failure: unknown;
+    await until(
+      () => `${what}; last status: ${JSON.stringify(last)} ${failure ?? ''}`,
+      async () => {
+        try {
+          last = await this.status();
+          failure = undefined;
+          return predicate(last);
+        } catch (error) {
+          failure = error; // not connected
+          return false;
+        }
+      },
+      { limit, every: seconds(3) }, // an answer costs the emulated processor a tenth of that
+    );
+    return last as LocalStatus;
+  }
+
+  /** Events that the hub has got, each once: what was under way when the agent ended is sent again. */
+  events(name: string): Envelope[] {
+    const { messages } = this.bed.hub;
+    for (; this.#read < messages.length; this.#read += 1) {
+      for (const event of (JSON.parse(messages[this.#read]?.body ?? '') as { Events: Envelope[] }).Events) {
+        const known = this.#events.get(event.Name) ?? new Map<string, Envelope>();
+        this.#events.set(event.Name, known.set(event.Id, event));
+      }
+    }
+    return [...(this.#events.get(name)?.values() ?? [])];
+  }
+
+  /** Their payload elements. */
+  elements(name: string): Payload[] {
+    return this.events(name).flatMap(({ Payload }) => Payload);
+  }
+
+  /** Waits until the hub has what is asked for. @param seen what there is, for the message */
+  async until(what: string, predicate: () => boolean, seen: () => unknown = () => ''): Promise<void> {
+    await until(() => `${what}; there is ${JSON.stringify(seen())?.slice(0, 2_000)}`, predicate, {
+      limit: WAIT,
+      every: seconds(0.2),
+    });
+  }
+
+  /** The last lines of the agent's log, but for those about `status()`. */
+  async log(): Promise<string> {
+    const text = await this.#board.must(['journalctl', '-u', 'vakt', '-o', 'cat', '--no-pager', '-n', '400']);
+    const lines = text.split('\n').filter((line) => !line.startsWith('Answered a direct method.'));
+    return lines.slice(-40).join('\n');
+  }
+}
