@@ -198,7 +198,7 @@ export class AuditSource {
       notices: new NoticeBoard({
         clock,
         log,
-        changedAt: () => control.changedAt,
+        hasChanged: (from, until) => control.hasChanged(from, until),
         programs: new AuditPrograms({ hostRoot: this.#parts.hostRoot ?? '/', clock }),
       }),
       rules: new KernelRules(control),

@@ -25,6 +25,9 @@ const AUDIT_LIST_RULES = 1013;
 /** Answers come from kernel threads, a moment after the request. Reads are limited as well: see AnswerLimit. */
 const ANSWER_LIMIT = seconds(2);
 const POLL = milliseconds(1);
+/** Changes that are this close count as one; how many are remembered. */
+const COUNTS_ONCE = seconds(1);
+const MOST_CHANGES = 64;
 
 /**
  * Audit's settings and rules. It has a socket of its own, so that answers do not mix with the stream of records.
@@ -34,7 +37,8 @@ const POLL = milliseconds(1);
 export class AuditControl {
   readonly #socket: NetlinkSocket;
   readonly #clock: Clock;
-  #changedAt: Duration | undefined;
+  /** When this object changed rules or settings, oldest first; what is changed within `COUNTS_ONCE` counts once. */
+  readonly #changes: Duration[] = [];
 
   constructor(socket: NetlinkSocket, clock: Clock) {
     this.#socket = socket;
@@ -48,13 +52,13 @@ export class AuditControl {
     return status;
   }
 
-  /** When this object last changed rules or settings. */
-  get changedAt(): Duration | undefined {
-    return this.#changedAt;
+  /** Whether this object changed rules or settings between these moments; the last 64 seconds with a change are remembered. */
+  hasChanged(from: Duration, until: Duration): boolean {
+    return this.#changes.some((at) => at + COUNTS_ONCE > from && at <= until);
   }
 
   async set(change: Parameters<typeof encodeStatus>[0]): Promise<void> {
-    this.#changedAt = this.#clock.monotonic();
+    this.#noteChange();
     await this.#request(AUDIT_SET, encodeStatus(change));
   }
 
@@ -65,18 +69,25 @@ export class AuditControl {
 
   /** Does nothing if the rule exists. */
   async addRule(rule: Buffer): Promise<void> {
-    this.#changedAt = this.#clock.monotonic();
+    this.#noteChange();
     await this.#request(AUDIT_ADD_RULE, rule).catch(unless('EEXIST'));
   }
 
   /** Does nothing if the rule does not exist. */
   async deleteRule(rule: Buffer): Promise<void> {
-    this.#changedAt = this.#clock.monotonic();
+    this.#noteChange();
     await this.#request(AUDIT_DEL_RULE, rule).catch(unless('ENOENT'));
   }
 
   close(): void {
     this.#socket.close();
+  }
+
+  #noteChange(): void {
+    const now = this.#clock.monotonic();
+    if (now - (this.#changes.at(-1) ?? Number.NEGATIVE_INFINITY) < COUNTS_ONCE) return;
+    this.#changes.push(now);
+    if (this.#changes.length > MOST_CHANGES) this.#changes.shift();
   }
 
   /** @param isLast whether an answer is the last one; if absent, only the acknowledgement is awaited */

@@ -17,7 +17,8 @@ const MAX_WAITING = 64;
 const LOG_INTERVAL = minutes(1);
 /**
  * A process from before audit was first enabled makes no SYSCALL records, and the agent can be such a process. A change
- * without a process this soon after one by the agent is taken for the agent's.
+ * without a process that was made or read this close to one by the agent is taken for the agent's. A slow or busy board reads
+ * its first records seconds after they were made.
  */
 const OWN_CHANGE_WINDOW = seconds(5);
 
@@ -37,8 +38,8 @@ const OTHERS: Readonly<Partial<Record<NoticeKind, string>>> = {
 interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
-  /** When the agent last changed audit's rules or settings. */
-  readonly changedAt: () => Duration | undefined;
+  /** Whether the agent changed audit's rules or settings between these moments. */
+  readonly hasChanged: (from: Duration, until: Duration) => boolean;
   /** The processes that may take the slot, or listen, without a warning. */
   readonly programs: Pick<AuditPrograms, 'isDaemon' | 'isLogger'>;
 }
@@ -46,6 +47,8 @@ interface Parts {
 interface Waiting {
   readonly notices: Notice[];
   readonly since: Duration;
+  /** When the kernel made it. */
+  readonly madeAt: Duration;
   by: Doer | undefined;
 }
 
@@ -80,7 +83,7 @@ export class NoticeBoard {
   }
 
   /** Takes a record for which isNotice(type) holds. @param text without its header, as latin1 */
-  take(type: number, { serial }: AuditHeader, text: string): void {
+  take(type: number, { serial, time }: AuditHeader, text: string): void {
     const notice = parseNotice(type, text);
     if (notice === undefined) return;
     const waiting = this.#waiting.get(serial);
@@ -89,7 +92,10 @@ export class NoticeBoard {
       return;
     }
     if (this.#waiting.size >= MAX_WAITING) this.#release(true);
-    this.#waiting.set(serial, { notices: [notice], since: this.#parts.clock.monotonic(), by: undefined });
+    const { clock } = this.#parts;
+    const since = clock.monotonic();
+    const madeAt = milliseconds(since - Math.max(clock.now().getTime() - time, 0));
+    this.#waiting.set(serial, { notices: [notice], since, madeAt, by: undefined });
   }
 
   /** Takes the SYSCALL record of the same event. */
@@ -111,16 +117,16 @@ export class NoticeBoard {
 
   #release(all: boolean): void {
     const now = this.#parts.clock.monotonic();
-    for (const [serial, { notices, since, by }] of this.#waiting) {
+    for (const [serial, { notices, since, madeAt, by }] of this.#waiting) {
       if (by === undefined && !all && now - since < CALL_LIMIT) continue;
       this.#waiting.delete(serial);
       for (const notice of notices)
-        this.#report({ ...notice, ...((by ?? notice.by) ? { by: by ?? notice.by } : {}) } as Notice);
+        this.#report({ ...notice, ...((by ?? notice.by) ? { by: by ?? notice.by } : {}) } as Notice, madeAt);
     }
   }
 
-  #report({ kind, what, by }: Notice): void {
-    if (this.#isOwn(kind, by)) return;
+  #report({ kind, what, by }: Notice, madeAt: Duration): void {
+    if (this.#isOwn(kind, by, madeAt)) return;
     if (kind === 'slot' && this.#isUsual(what, by)) return;
     if (kind === 'listener' && by !== undefined && this.#parts.programs.isLogger(by)) return;
     const now = this.#parts.clock.monotonic();
@@ -142,14 +148,12 @@ export class NoticeBoard {
     return pid === 0 || this.#parts.programs.isDaemon({ ...by, pid });
   }
 
-  #isOwn(kind: NoticeKind, by: Doer | undefined): boolean {
+  #isOwn(kind: NoticeKind, by: Doer | undefined, madeAt: Duration): boolean {
     if (by !== undefined) return by.pid === process.pid || isOwnProcess(by.pid, by.parentPid ?? 0);
-    const changedAt = this.#parts.changedAt();
-    return (
-      TAMPERING[kind] !== undefined &&
-      changedAt !== undefined &&
-      this.#parts.clock.monotonic() - changedAt < OWN_CHANGE_WINDOW
-    );
+    if (TAMPERING[kind] === undefined) return false;
+    const near = (moment: Duration) =>
+      this.#parts.hasChanged(milliseconds(moment - OWN_CHANGE_WINDOW), milliseconds(moment + OWN_CHANGE_WINDOW));
+    return near(madeAt) || near(this.#parts.clock.monotonic());
   }
 
   #log(kind: NoticeKind, text: string, now: Duration): void {

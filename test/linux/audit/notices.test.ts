@@ -112,15 +112,16 @@ describe('what the kernel tells unasked', () => {
       board = new NoticeBoard({
         clock: systemClock,
         log: quietLog(logged),
-        changedAt: () => changedAt as never,
+        hasChanged: (from, until) => changedAt !== undefined && changedAt >= from && changedAt <= until,
         programs: { isDaemon: ({ pid }) => proven.has(pid), isLogger: ({ pid }) => proven.has(pid) },
       });
     });
     afterEach(() => time.restore());
 
-    const tell = (text: string, { type = 1305, call = CALL } = {}) => {
+    /** @param late for how long nobody could read it */
+    const tell = (text: string, { type = 1305, call = CALL, late = 0 } = {}) => {
       serial += 1;
-      const header = { serial, time: 0, bodyAt: 0 };
+      const header = { serial, time: Date.now() - late, bodyAt: 0 };
       board.take(type, header, text);
       if (call !== '') board.takeCall(header, call);
       board.settle();
@@ -153,6 +154,26 @@ describe('what the kernel tells unasked', () => {
       time.tick(600);
       board.settle();
       assert.equal(logged.length, 0);
+    });
+
+    it('not when the agent did it, and could not read it for a while', () => {
+      changedAt = systemClock.monotonic();
+      time.tick(20_000);
+      tell(OFF, { call: '', late: 20_000 });
+      time.tick(600);
+      board.settle();
+      assert.equal(logged.length, 0);
+    });
+
+    it('when it was read late, and made long before or after a change by the agent', () => {
+      for (const late of [40_000, 7_000]) {
+        changedAt = systemClock.monotonic();
+        time.tick(20_000);
+        tell(OFF, { call: '', late });
+        time.tick(60_600);
+        board.settle();
+        assert.equal(logged.splice(0).length, 1, `${late}`);
+      }
     });
 
     it('without a name where audit has none, unless the agent has just changed something', () => {
