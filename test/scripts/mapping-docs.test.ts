@@ -1,30 +1,57 @@
 import assert from 'node:assert/strict';
-import { mappingPage, readMapping } from '../../scripts/mapping-docs.ts';
+import { mappingPage, readMapping, requirementsOf } from '../../scripts/mapping-docs.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 
 describe('The mapping of rules to published requirements', () => {
-  const { standards, categories } = readMapping();
+  const mapping = readMapping();
+  const { standards, categories, rules } = mapping;
+  const ids = Object.keys(standards);
+  const categoryOf = new Map(defaultRules().checks.map(({ rule }) => [rule.id, rule.category]));
 
   it('has every category of rules, and no other', () => {
     assert.deepEqual(Object.keys(categories).sort(), Object.keys(defaultRules().categories).sort());
+    for (const [name, requirements] of Object.entries(categories))
+      assert.deepEqual(Object.keys(requirements), ids, name);
   });
 
-  it('names each requirement with its subject, and lists none that no category has', () => {
+  it('names rules only that exist, and only what differs from their category', () => {
+    for (const [rule, requirements] of Object.entries(rules)) {
+      const category = categories[categoryOf.get(rule) ?? ''] ?? assert.fail(`there is no rule ${rule}`);
+      assert.notDeepEqual(requirements, {}, rule);
+      for (const [id, own] of Object.entries(requirements)) assert.notDeepEqual(own, category[id], `${rule}, ${id}`);
+    }
+  });
+
+  it('names each requirement with its subject, and lists none that no rule has', () => {
     for (const [id, { requirements }] of Object.entries(standards)) {
-      const used = Object.values(categories).flatMap((of) => of[id] ?? []);
+      const used = [...categoryOf].flatMap(([rule, category]) => requirementsOf(mapping, category, rule)[id] ?? []);
       assert.deepEqual([...new Set(used)].sort(), Object.keys(requirements).sort());
     }
-    const known = Object.values(categories).flatMap((of) => Object.keys(of));
-    assert.deepEqual([...new Set(known)].sort(), Object.keys(standards).sort());
+    for (const requirements of Object.values(rules)) {
+      for (const id of Object.keys(requirements)) assert.ok(ids.includes(id), id);
+    }
   });
 
-  it('says in its page that it is ours, and no proof of conformity', () => {
-    const page = mappingPage({ standards, categories }, defaultRules());
-    assert.match(page, /This mapping is ours/);
+  it('lists the numbers of a standard in its own order', () => {
+    for (const requirements of [...Object.values(categories), ...Object.values(rules)]) {
+      for (const [id, numbers] of Object.entries(requirements)) {
+        const inOrder = Object.keys(standards[id]?.requirements ?? {}).filter((number) => numbers.includes(number));
+        assert.deepEqual(numbers, inOrder);
+      }
+    }
+  });
+
+  it('says in its page that it is ours, no proof of conformity, and how each document was checked', () => {
+    const page = mappingPage(mapping, defaultRules());
+    assert.match(page, /This mapping\nis ours/);
     assert.match(page, /no proof of conformity/);
-    assert.match(
-      page,
-      /\| \[ssh\]\(\.\.\/baseline\/README\.md#ssh\) +\| CR 1\.1, CR 3\.1, CR 4\.3 +\| 5\.1-3, 5\.5-1 +\| \(d\), \(e\) +\|/,
-    );
+    for (const { checked } of Object.values(standards)) assert.ok(checked !== '' && page.includes(checked));
+  });
+
+  it('has a row for a category, and rows for its rules that differ', () => {
+    const page = mappingPage(mapping, defaultRules());
+    assert.match(page, /^\| \[ssh\]\(\.\.\/baseline\/README\.md#ssh\) +\| CR 1\.1 +\| – +\| \(d\) +\|$/m);
+    assert.match(page, /^\| \[ssh\][^|]+\| `sshd\.ciphers` +\| CR 4\.1, CR 4\.3 +\| 5\.5-1 +\| \(e\) +\|$/m);
+    assert.match(page, /^\| \[pam\][^|]+\| `pam\.pam_faillock-used`[^|]+\| CR 1\.11 +\| 5\.1-5 +\| \(d\) +\|$/m);
   });
 });
