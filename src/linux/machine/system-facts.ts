@@ -3,6 +3,7 @@ import { hostname, release as kernelRelease, machine } from 'node:os';
 import { hostMount, inRoot } from '../../base/in-root.ts';
 import type { SystemFacts } from '../../contract/sources.ts';
 import { readOptional } from '../../host/bounded-file.ts';
+import { deviceNumber } from '../../host/device-number.ts';
 import { mountedOn } from '../../host/mounts.ts';
 import { OS_RELEASE_FILES, type OsRelease, parseOsRelease } from '../../host/os-release.ts';
 import { readable } from '../../host/readable.ts';
@@ -38,10 +39,7 @@ export function bootDevice(bootArgument: string | undefined, ...others: (string 
 function deviceOf(folder: string, sys: string): string | undefined {
   const device = statSync(folder, { bigint: true, throwIfNoEntry: false })?.dev;
   if (device === undefined) return undefined;
-  // gnu_dev_major() and gnu_dev_minor() of sys/sysmacros.h
-  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
-  const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
-  const { DEVNAME } = parseUevent(readOptional(`${sys}/dev/block/${major}:${minor}/uevent`, MAX_BYTES) ?? '');
+  const { DEVNAME } = parseUevent(readOptional(`${sys}/dev/block/${deviceNumber(device)}/uevent`, MAX_BYTES) ?? '');
   return DEVNAME === undefined ? undefined : `/dev/${DEVNAME}`;
 }
 
