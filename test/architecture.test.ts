@@ -31,7 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: [...BUILDING_BLOCKS, 'identity'],
   hub: [...BUILDING_BLOCKS, 'network', 'identity'],
   emulator: BUILDING_BLOCKS,
-  fleet: BUILDING_BLOCKS,
+  fleet: [...BUILDING_BLOCKS, 'network'],
   // The top floor, from the bottom up: what knows several peers.
   status: [...BUILDING_BLOCKS, 'detections', 'linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config'],
   methods: [...BUILDING_BLOCKS, 'collectors', 'pipeline', 'config', 'status'],

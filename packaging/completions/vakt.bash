@@ -108,6 +108,8 @@ _vakt() {
         --connection-string-file) _vakt_complete -f ;;
         --hub) _vakt_complete -W '' ;;
         --trusted-ca-file) _vakt_complete -f ;;
+        --proxy) _vakt_complete -W '' ;;
+        --proxy-password-file) _vakt_complete -f ;;
         --tag) _vakt_complete -W '' ;;
         --configuration) _vakt_complete -f ;;
         --key-directory) _vakt_complete -d ;;
@@ -117,7 +119,7 @@ _vakt() {
         --module) _vakt_complete -W '' ;;
         --twin-object-name) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--device --where --all --connection-string-file --hub --trusted-ca-file --tag --configuration --overwrite --key-directory --wait --degraded --paused --silent --alerts --outdated --json --csv --payload --timeout --dry-run --yes --module --twin-object-name --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--device --where --all --connection-string-file --hub --trusted-ca-file --proxy --proxy-password-file --tag --configuration --overwrite --key-directory --wait --degraded --paused --silent --alerts --outdated --json --csv --payload --timeout --dry-run --yes --module --twin-object-name --help'
           else _vakt_complete -W 'create configure status call'; fi
           ;;
       esac

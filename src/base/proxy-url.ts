@@ -38,13 +38,17 @@ export function readProxyUrl(text: string): ProxyUrl | string {
   };
 }
 
-/** What is wrong with a proxy's URL in the configuration, which may be readable by everybody; or `undefined`. */
-export function proxyUrlProblem(text: string): string | undefined {
+/**
+ * What is wrong with a proxy's URL in a place that everybody may be able to read; or `undefined`.
+ *
+ * @param passwordFile the setting that names the password's file
+ */
+export function proxyUrlProblem(text: string, passwordFile = 'hub.proxyPasswordFile'): string | undefined {
   const url = readProxyUrl(text);
   if (typeof url === 'string') return url;
   return url.password === undefined
     ? undefined
-    : 'must not contain a password: write it to a file that only its owner can read, named by hub.proxyPasswordFile';
+    : `must not contain a password: write it to a file that only its owner can read, named by ${passwordFile}`;
 }
 
 /** @returns `undefined` if it has a wrong escape or a control character */

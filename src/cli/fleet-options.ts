@@ -12,6 +12,8 @@ export const OPTIONS = {
   'connection-string-file': text,
   hub: text,
   'trusted-ca-file': text,
+  proxy: text,
+  'proxy-password-file': text,
   module: text,
   'twin-object-name': text,
   'dry-run': flag,

@@ -28,6 +28,11 @@ The hub, and what may be done there (one of them):
   IOTHUB_CONNECTION_STRING       this variable, if neither is given
   --trusted-ca-file FILE         authorities to trust instead of those of Node; for the emulator, or a proxy
 
+The way there:
+  --proxy URL                    through this HTTP proxy, http://[USER@]HOST:PORT, instead of HTTPS_PROXY; NO_PROXY then
+                                 exempts nothing
+  --proxy-password-file FILE     the password of its user; only its owner may be able to read the file
+
 create:
   --tag NAME=VALUE       tag of new modules; may be given several times
   --configuration FILE   desired configuration of new modules

@@ -1,6 +1,7 @@
 import { AgentError } from '../base/errors.ts';
 import { hostNameProblem } from '../base/host-name.ts';
 import { readSecretFile } from '../base/secret-file.ts';
+import { addressOf } from '../network/address.ts';
 
 /** How a command proves to the hub what it may do. */
 export type ServiceCredential = {
@@ -66,9 +67,19 @@ function parseConnectionString(text: string, where: string): ServiceCredential {
   const problem = hostNameProblem(hostName);
   if (problem !== undefined) throw malformed(`HostName of the connection string in ${where} ${problem}`);
   const gateway = parts.get('GatewayHostName');
+  if (gateway && !isAddress(gateway))
+    throw malformed(`GatewayHostName of the connection string in ${where} is not a host or host:port`);
   const policy = part('SharedAccessKeyName');
   const key = part('SharedAccessKey');
   return { kind: 'sharedAccessKey', hostName, policy, key, ...(gateway ? { gateway } : {}) };
+}
+
+function isAddress(text: string): boolean {
+  try {
+    return addressOf(text, 443).host !== '';
+  } catch {
+    return false;
+  }
 }
 
 const malformed = (message: string) =>

@@ -1,59 +1,79 @@
-import { Agent } from 'node:https';
-import { Socket } from 'node:net';
+import { Agent, type RequestOptions } from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, seconds } from '../base/duration.ts';
+import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+import { addressOf } from '../network/address.ts';
+import type { Network } from '../network/network.ts';
 
-/** How many requests are made at once: more are only throttled by the hub. */
+/** How many requests are made at once, and so how many connections: more are only throttled by the hub. */
 export const AT_ONCE = 5;
 
-/** How long a connection may be silent, beyond what its request allows. */
+/** How long a connection may be silent, beyond what its request allows; it is ended within twice this time. */
 const SILENCE: Duration = seconds(30);
 
+const HTTPS_PORT = 443;
+
 export interface HubAgentOptions {
+  /** Opens the connections: names, proxy, TLS, time limits. */
+  readonly network: Network;
   /** `host:port` to connect to instead; the hub's name is still what the certificate must be for. */
   readonly gateway?: string | undefined;
-  /** PEM; trusted instead of the authorities that Node trusts. */
-  readonly ca?: string | undefined;
   readonly clock: Clock;
   readonly silence?: Duration;
 }
 
 /**
- * Connects the SDK to the hub. Adds what the SDK lacks: a limit on connections, and an end for those that the hub leaves
+ * Connects the SDK to the hub, in the agent's way. Adds what the SDK lacks: an end for connections that the hub leaves
  * without an answer (the SDK sets time-outs but never acts on them).
  */
 export class HubAgent extends Agent {
+  readonly #network: Network;
+  readonly #gateway: string | undefined;
   readonly #clock: Clock;
   readonly #silence: Duration;
-  readonly #gateway: { readonly host: string; readonly port: number } | undefined;
+  readonly #closed = new AbortController();
 
-  constructor({ gateway, ca, clock, silence = SILENCE }: HubAgentOptions) {
-    super({ keepAlive: true, maxSockets: AT_ONCE, timeout: silence, ...(ca === undefined ? {} : { ca }) });
-    this.#silence = silence;
+  constructor({ network, gateway, clock, silence = SILENCE }: HubAgentOptions) {
+    super({ keepAlive: true });
+    this.#network = network;
+    this.#gateway = gateway;
     this.#clock = clock;
-    const [host = '', port = '443'] = gateway?.split(/:(?=\d+$)/) ?? [];
-    this.#gateway = gateway === undefined ? undefined : { host, port: Number(port) };
+    this.#silence = silence;
   }
 
-  override createConnection(...[options, connected]: Parameters<Agent['createConnection']>) {
-    const through = { ...options, ...this.#gateway, servername: options.host ?? '' };
-    const stream = super.createConnection(through, connected);
-    if (stream instanceof Socket) endWhenSilent(stream, this.#silence, this.#clock);
-    return stream;
+  override createConnection(
+    { host, port }: RequestOptions,
+    connected: (error: Error | null, stream?: Duplex) => void,
+  ): undefined {
+    void this.#connect(host ?? '', Number(port ?? HTTPS_PORT)).then((socket) => connected(null, socket), connected);
+  }
+
+  async #connect(serverName: string, port: number): Promise<TLSSocket> {
+    const address = this.#gateway === undefined ? { host: serverName, port } : addressOf(this.#gateway, HTTPS_PORT);
+    const socket = await this.#network.connect({ ...address, serverName }, this.#closed.signal);
+    void endWhenSilent(socket, this.#silence, this.#clock);
+    return socket;
+  }
+
+  /** Closes all connections, those that are being opened included. */
+  override destroy(): void {
+    this.#closed.abort();
+    super.destroy();
   }
 }
 
 /**
- * Ends a connection that stays silent after its time-out. A direct method's time-out is the hub's own, too: its answer that
- * the device was silent comes a moment later.
+ * Ends a connection over which nothing has passed for `silence`, beyond the time-out that the SDK has set for its request:
+ * a direct method's is the hub's own, too, whose answer that the device was silent comes a moment later.
  */
-function endWhenSilent(socket: Socket, silence: Duration, clock: Clock): void {
+async function endWhenSilent(socket: TLSSocket, silence: Duration, clock: Clock): Promise<void> {
   const closed = new AbortController();
   socket.once('close', () => closed.abort());
-  socket.on('timeout', async () => {
-    const { bytesRead } = socket;
-    await clock.sleep(silence, closed.signal);
-    if (socket.bytesRead === bytesRead)
-      socket.destroy(Object.assign(new Error('the hub does not answer'), { code: 'ETIMEDOUT' }));
-  });
+  for (let before = -1; !closed.signal.aborted; ) {
+    const passed = socket.bytesRead + socket.bytesWritten;
+    if (passed === before) socket.destroy(Object.assign(new Error('the hub does not answer'), { code: 'ETIMEDOUT' }));
+    before = passed;
+    await clock.sleep(milliseconds(silence + (socket.timeout ?? 0)), closed.signal);
+  }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
+import { ProxyError } from '../network/tunnel.ts';
 import { AT_ONCE } from './hub-agent.ts';
 import { failureOf, type ServiceFailure } from './service-failure.ts';
 
@@ -117,9 +118,11 @@ const throttledForLong = ({ message }: ServiceFailure) =>
     'Run the command again when less is going on at the hub, or add units to it; what is done stays done.',
   );
 
-const unreachable = ({ message }: ServiceFailure) =>
+const unreachable = ({ message, cause }: ServiceFailure) =>
   new AgentError(
     'HUB_UNREACHABLE',
     `the hub does not answer: ${message}`,
-    "Check the hub's name and this machine's network, then run the command again; what is done stays done.",
+    cause instanceof ProxyError
+      ? `Check the proxy ${cause.proxy}, and that it can reach the hub, then run the command again; what is done stays done.`
+      : "Check the hub's name and this machine's network, name a proxy if it needs one (--proxy URL), then run the command again; what is done stays done.",
   );

@@ -1,5 +1,6 @@
 import { type Duration, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
+import { ProxyError } from '../network/tunnel.ts';
 
 /** What is wrong with one request. */
 export class ServiceFailure extends Error {
@@ -63,6 +64,7 @@ export function failureOf(thrown: unknown): ServiceFailure | AgentError {
 const CERTIFICATE = /CERT|SIGNATURE|ISSUER|TLS_/;
 
 function withoutAnswer(thrown: unknown): ServiceFailure | AgentError {
+  if (thrown instanceof ProxyError) return byProxy(thrown);
   const code = errnoOf(thrown) ?? '';
   if (CERTIFICATE.test(code)) {
     const remedy = 'If a proxy or an emulator is in between, name its authority with --trusted-ca-file FILE.';
@@ -75,6 +77,28 @@ function withoutAnswer(thrown: unknown): ServiceFailure | AgentError {
   }
   if (thrown instanceof SyntaxError) return new ServiceFailure('broken', 0, 'the answer is not JSON');
   return new ServiceFailure('unanswered', 0, messageOf(thrown), { cause: thrown });
+}
+
+/** Another password or another rule of the proxy would help, but no other request. */
+function byProxy(thrown: ProxyError): ServiceFailure | AgentError {
+  const { proxy, status, message, user } = thrown;
+  const refused = (what: string, remedy: string) =>
+    new AgentError('PROXY_REFUSED', `the proxy ${proxy} ${what}`, remedy, { cause: thrown });
+  if (status === 407 && user === undefined) {
+    const remedy =
+      'Name the user by --proxy http://USER@HOST:PORT, and a file with the password by --proxy-password-file.';
+    return refused('asks for a user and a password (407)', remedy);
+  }
+  if (status === 407) {
+    const remedy =
+      'Correct the user in --proxy and the password in the file of --proxy-password-file, or both in HTTPS_PROXY, if that is what is used.';
+    return refused(`refused the user ${user} or its password (407)`, remedy);
+  }
+  if (status !== undefined && status >= 400 && status < 500) {
+    const remedy = 'Allow CONNECT to the hub, port 443, at the proxy; or exempt a hub in your own network by NO_PROXY.';
+    return refused(`refused to connect to the hub (${status})`, remedy);
+  }
+  return new ServiceFailure('unanswered', 0, message, { cause: thrown });
 }
 
 const LONGEST_REASON = 500;

@@ -5,7 +5,10 @@ import { DeviceMethod } from 'azure-iothub/dist/device_method.js';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, minutes, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
+import type { ProxyUrl } from '../base/proxy-url.ts';
 import { VERSION } from '../base/version.ts';
+import { bracketed } from '../network/address.ts';
+import type { Network } from '../network/network.ts';
 import type { ServiceCredential } from './credential.ts';
 import { HubAgent } from './hub-agent.ts';
 import { Pace, type PaceCounts } from './pace.ts';
@@ -15,6 +18,8 @@ export const PAGE = 1_000;
 
 /** What Microsoft Entra tokens for IoT Hub are for. */
 const SCOPE = 'https://iothubs.azure.net/.default';
+/** Who gives them. */
+const AUTHORITY = 'login.microsoftonline.com';
 const HOUR = 3_600;
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -33,11 +38,11 @@ export interface MethodAnswer {
 
 export interface ServiceOptions {
   readonly credential: ServiceCredential;
-  /** PEM. */
-  readonly ca?: string | undefined;
+  /** By which the hub is reached. */
+  readonly network: Network;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Of Microsoft Entra; by default `DefaultAzureCredential`. */
+  /** Of Microsoft Entra; by default `defaultTokens()`. */
   readonly tokens?: TokenSource;
 }
 
@@ -56,9 +61,9 @@ export class HubService {
   readonly #agent: HubAgent;
   readonly #pace: Pace;
 
-  private constructor(client: RestApiClient, config: RegistryConfig, { credential, ca, ...pace }: ServiceOptions) {
+  private constructor(client: RestApiClient, config: RegistryConfig, { credential, network, ...pace }: ServiceOptions) {
     this.hostName = credential.hostName;
-    this.#agent = new HubAgent({ gateway: credential.gateway, ca, clock: pace.clock });
+    this.#agent = new HubAgent({ network, gateway: credential.gateway, clock: pace.clock });
     this.#client = client;
     this.#registry = new azureIotHub.Registry(config, client);
     client.setOptions({ http: { agent: this.#agent } }); // after the registry, which sets an agent of its own
@@ -71,7 +76,7 @@ export class HubService {
     const host = credential.hostName;
     const config =
       credential.kind === 'entra'
-        ? { host, tokenCredential: options.tokens ?? (await defaultTokens()), tokenScope: SCOPE }
+        ? { host, tokenCredential: options.tokens ?? (await defaultTokens(options.network)), tokenScope: SCOPE }
         : { host, sharedAccessSignature: tokenOf(credential) };
     return new HubService(new RestApiClient(config, `vakt/${VERSION}`), config as RegistryConfig, options);
   }
@@ -158,10 +163,17 @@ function keyIn(module: { authentication?: { symmetricKey?: { primaryKey?: string
   return module?.authentication?.symmetricKey?.primaryKey ?? '';
 }
 
-async function defaultTokens(): Promise<TokenSource> {
+/**
+ * Tokens by what `DefaultAzureCredential` finds, through the same proxy as the hub. NO_PROXY exempts hosts from it even if
+ * the proxy is not of the environment: the package reads that by itself.
+ *
+ * @throws AgentError FLEET_MISSING
+ */
+async function defaultTokens(network: Network): Promise<TokenSource> {
   try {
     const { DefaultAzureCredential } = await import('@azure/identity');
-    return new DefaultAzureCredential();
+    const proxy = network.proxyFor(AUTHORITY);
+    return new DefaultAzureCredential(proxy === undefined ? {} : { proxyOptions: proxyOptions(proxy) });
   } catch (cause) {
     if (errnoOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause;
     const remedy =
@@ -176,3 +188,11 @@ async function defaultTokens(): Promise<TokenSource> {
     );
   }
 }
+
+/** The package decodes user and password once more than it encodes them. */
+const proxyOptions = ({ secure, host, port, user, password }: ProxyUrl) => ({
+  host: `${secure ? 'https' : 'http'}://${bracketed(host)}`,
+  port,
+  ...(user === undefined ? {} : { username: encodeURIComponent(user) }),
+  ...(password === undefined ? {} : { password: encodeURIComponent(password) }),
+});

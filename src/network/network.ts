@@ -12,6 +12,7 @@ import { limited } from './limited.ts';
 import { type LookUp, Names } from './names.ts';
 import { ProxyChoice } from './proxy.ts';
 import { type Security, secure } from './secure.ts';
+import { AGENT_SETTINGS, type SettingNames } from './setting-names.ts';
 import { readTrustedCa } from './trusted-ca.ts';
 import { openTunnel, ProxyError } from './tunnel.ts';
 import { openWebSocket } from './websocket.ts';
@@ -21,6 +22,8 @@ export interface Target {
   /** A name or an IP address, without brackets. */
   readonly host: string;
   readonly port: number;
+  /** The name that the server's certificate must be for; default: `host`. */
+  readonly serverName?: string;
   /** PEM; instead of the configured authorities. */
   readonly trustedCa?: string;
   /** Client certificate with its chain, and key, PEM. */
@@ -36,6 +39,8 @@ export interface NetworkOptions {
   /** Setting `hub.proxyPasswordFile`. */
   readonly proxyPasswordFile?: string | undefined;
   readonly environment: NodeJS.ProcessEnv;
+  /** What these settings are called; default: those of the agent. */
+  readonly names?: SettingNames;
   readonly clock: Clock;
   /** Resolves names; default: the operating system. */
   readonly lookUp?: LookUp;
@@ -75,13 +80,15 @@ export class Network {
   readonly #names: Names;
   readonly #proxies: ProxyChoice;
   readonly #trustedCaFile: string | undefined;
+  readonly #trustedCaSetting: string;
 
   /** @throws AgentError CA_FILE_UNUSABLE, SECRET_FILE_*; CONFIG_INVALID if the proxy's URL is */
-  constructor({ trustedCaFile, clock, lookUp, ...proxy }: NetworkOptions) {
+  constructor({ trustedCaFile, clock, lookUp, names = AGENT_SETTINGS, ...proxy }: NetworkOptions) {
     this.#clock = clock;
     this.#names = new Names(lookUp);
-    this.#proxies = new ProxyChoice(proxy);
+    this.#proxies = new ProxyChoice({ ...proxy, names });
     this.#trustedCaFile = trustedCaFile;
+    this.#trustedCaSetting = names.trustedCaFile;
     this.#authorities(); // reports a bad file at the start
   }
 
@@ -132,17 +139,27 @@ export class Network {
     return proxy && hostAndPort(proxy);
   }
 
+  /**
+   * The proxy for a host with its password, for a library that connects by itself; it must not be logged.
+   *
+   * @throws AgentError SECRET_FILE_*
+   */
+  proxyFor(host: string, port = 443): ProxyUrl | undefined {
+    return this.#proxies.withPassword({ host, port });
+  }
+
   #authorities(): string | undefined {
-    return this.#trustedCaFile === undefined ? undefined : readTrustedCa(this.#trustedCaFile);
+    return this.#trustedCaFile === undefined ? undefined : readTrustedCa(this.#trustedCaFile, this.#trustedCaSetting);
   }
 
   async #connect(target: Target, { signal, onWaypoint = () => {}, acceptsAny = false }: How): Promise<TLSSocket> {
-    const { host, trustedCa = this.#authorities(), certificate, key } = target;
+    const { host, serverName = host, trustedCa = this.#authorities(), certificate, key } = target;
     const proxy = this.#proxies.of(target);
     const socket = await (proxy === undefined
       ? this.#dial(target, signal, onWaypoint)
       : this.#tunnel(proxy, target, signal, onWaypoint));
-    const secured = await this.#secure(socket, target, { host, trustedCa, certificate, key, acceptsAny }, signal);
+    const security = { host: serverName, trustedCa, certificate, key, acceptsAny };
+    const secured = await this.#secure(socket, target, security, signal);
     return unlessAborted(secured, signal);
   }
 

@@ -3,6 +3,7 @@ import { type ProxyUrl, proxyUrlProblem, readProxyUrl } from '../base/proxy-url.
 import { readSecretFile } from '../base/secret-file.ts';
 import { type Address, hostAndPort } from './address.ts';
 import { isExempt } from './no-proxy.ts';
+import type { SettingNames } from './setting-names.ts';
 
 export interface ProxyOptions {
   /** Setting `hub.proxy`; the environment's HTTPS_PROXY and NO_PROXY hold only without it. */
@@ -10,6 +11,7 @@ export interface ProxyOptions {
   /** Setting `hub.proxyPasswordFile`. */
   readonly proxyPasswordFile?: string | undefined;
   readonly environment: NodeJS.ProcessEnv;
+  readonly names: SettingNames;
 }
 
 /** Decides which hosts are reached through which proxy, and with which password. */
@@ -19,8 +21,9 @@ export class ProxyChoice {
   readonly #noProxy: string;
 
   /** @throws AgentError CONFIG_INVALID, SECRET_FILE_* */
-  constructor({ proxy, proxyPasswordFile, environment }: ProxyOptions) {
-    this.#url = proxy === undefined ? fromEnvironment(environment) : fromSetting(proxy, proxyPasswordFile);
+  constructor({ proxy, proxyPasswordFile, environment, names }: ProxyOptions) {
+    this.#url =
+      proxy === undefined ? fromEnvironment(environment, names) : fromSetting(proxy, proxyPasswordFile, names);
     this.#passwordFile = this.#url?.user === undefined ? undefined : proxyPasswordFile;
     this.#noProxy = proxy === undefined ? (variable(environment, 'NO_PROXY')?.value ?? '') : '';
     this.authorization(); // reports a bad file at the start, not at the first connection
@@ -33,6 +36,13 @@ export class ProxyChoice {
   /** The proxy for a host, or `undefined` if it is reached directly. */
   of(target: Address): ProxyUrl | undefined {
     return isExempt(target, this.#noProxy) ? undefined : this.#url;
+  }
+
+  /** The same, with the password of the file. @throws AgentError SECRET_FILE_* */
+  withPassword(target: Address): ProxyUrl | undefined {
+    const url = this.of(target);
+    const file = this.#passwordFile;
+    return url === undefined || file === undefined ? url : { ...url, password: readPassword(file) };
   }
 
   /**
@@ -49,26 +59,28 @@ export class ProxyChoice {
   }
 }
 
-function fromSetting(text: string, passwordFile: string | undefined): ProxyUrl {
+function fromSetting(text: string, passwordFile: string | undefined, names: SettingNames): ProxyUrl {
   const url = readProxyUrl(text);
-  const problem = proxyUrlProblem(text);
+  const problem = proxyUrlProblem(text, names.proxyPasswordFile);
   if (typeof url === 'string' || problem !== undefined) {
-    throw new AgentError('CONFIG_INVALID', `hub.proxy ${problem}`, 'Correct hub.proxy, then try it with "vakt check".');
+    const remedy = `Correct ${names.proxy}, then ${names.retry}.`;
+    throw new AgentError('CONFIG_INVALID', `${names.proxy} ${problem}`, remedy);
   }
   if (url.user === undefined && passwordFile !== undefined) {
-    const remedy = `Write the user into hub.proxy: ${url.secure ? 'https' : 'http'}://USER@${hostAndPort(url)}`;
-    throw new AgentError('CONFIG_INVALID', 'hub.proxyPasswordFile is set, but hub.proxy has no user', remedy);
+    const remedy = `Write the user into ${names.proxy}: ${url.secure ? 'https' : 'http'}://USER@${hostAndPort(url)}`;
+    const what = `${names.proxyPasswordFile} is set, but ${names.proxy} has no user`;
+    throw new AgentError('CONFIG_INVALID', what, remedy);
   }
   return url;
 }
 
-function fromEnvironment(environment: NodeJS.ProcessEnv): ProxyUrl | undefined {
+function fromEnvironment(environment: NodeJS.ProcessEnv, names: SettingNames): ProxyUrl | undefined {
   const found = variable(environment, 'HTTPS_PROXY');
   if (found === undefined) return undefined;
   const { name, value } = found;
   const url = readProxyUrl(value.includes('://') ? value : `http://${value}`);
   if (typeof url !== 'string') return url;
-  const remedy = `Correct ${name} in the agent's environment, or set hub.proxy, which overrides it.`;
+  const remedy = `Correct ${name} in ${names.environment}, or set ${names.proxy}, which overrides it.`;
   throw new AgentError('CONFIG_INVALID', `the environment variable ${name} ${url}`, remedy);
 }
 

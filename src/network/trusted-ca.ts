@@ -9,10 +9,11 @@ const LARGEST = 1024 * 1024;
  * Reads the certificate authorities to trust instead of Node's own list. The SDK can't be left to read the file: if it is
  * unreadable, the SDK uses its name as the certificate, without an error.
  *
+ * @param setting that names the file, for the message
  * @returns PEM
  * @throws AgentError CA_FILE_UNUSABLE
  */
-export function readTrustedCa(path: string): string {
+export function readTrustedCa(path: string, setting: string): string {
   try {
     const pem = readNamedFile(path, LARGEST);
     const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
@@ -20,7 +21,7 @@ export function readTrustedCa(path: string): string {
     for (const certificate of certificates) new X509Certificate(certificate); // throws if it is malformed
     return certificates.join('\n');
   } catch (error) {
-    const remedy = `Write the authority's certificate in PEM form to ${path}, and make the file readable by the agent.`;
-    throw new AgentError('CA_FILE_UNUSABLE', `hub.trustedCaFile ${path} can't be used: ${messageOf(error)}`, remedy);
+    const remedy = `Write the authority's certificate in PEM form to ${path}, and make the file readable by this program.`;
+    throw new AgentError('CA_FILE_UNUSABLE', `${setting} ${path} can't be used: ${messageOf(error)}`, remedy);
   }
 }

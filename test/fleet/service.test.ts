@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request } from 'node:https';
-import { type AddressInfo, createServer } from 'node:net';
+import { writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
+import { CertificateAuthority } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
+import { ProxyEmulator } from '../../src/emulator/proxy.ts';
 import { addSimulatedDevices } from '../../src/emulator/simulated-devices.ts';
 import type { ServiceCredential } from '../../src/fleet/credential.ts';
 import { HubAgent } from '../../src/fleet/hub-agent.ts';
 import { HubService } from '../../src/fleet/service.ts';
+import { Network } from '../../src/network/network.ts';
+import { networkTo } from '../emulator/service/client.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const MODULE = 'azureiotsecurity';
 
@@ -35,7 +42,7 @@ describe('The service API by the SDK', () => {
   });
   const open = async (credential = ofPolicy(), more: Partial<Parameters<typeof HubService.open>[0]> = {}) => {
     const signal = new AbortController().signal;
-    const service = await HubService.open({ credential, ca: hub.caPem, clock: systemClock, signal, ...more });
+    const service = await HubService.open({ credential, network: networkTo(hub), clock: systemClock, signal, ...more });
     opened.push(service);
     return service;
   };
@@ -79,11 +86,11 @@ describe('The service API by the SDK', () => {
   });
 
   it('says that a certificate is not trusted', async () => {
-    const service = await open(ofPolicy(), { ca: undefined });
+    const service = await open(ofPolicy(), { network: new Network({ environment: {}, clock: systemClock }) });
     await assert.rejects(service.count('devices'), { id: 'TLS_FAILED', remedy: /--trusted-ca-file/ });
   });
 
-  it('makes five connections at most', async () => {
+  it('makes five requests at once at most', async () => {
     const service = await open();
     const before = hub.restRequests.length;
     await Promise.all(
@@ -94,16 +101,38 @@ describe('The service API by the SDK', () => {
   });
 
   it('ends a connection that the hub leaves silent', async () => {
-    const silent = createServer(() => {}).listen(0, '127.0.0.1');
+    const authority = await CertificateAuthority.create();
+    const { caPem, certificatePem: cert, keyPem: key } = await authority.issueServer([hub.hostName]);
+    const trustedCaFile = join(temporaryFolder(), 'ca.pem');
+    writeFileSync(trustedCaFile, caPem);
+    const silent = createServer({ cert, key }, () => {}).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const agent = new HubAgent({ gateway: `127.0.0.1:${port}`, clock: systemClock, silence: milliseconds(50) });
+    const network = new Network({ trustedCaFile, environment: {}, clock: systemClock });
+    const clock = systemClock;
+    const agent = new HubAgent({ network, gateway: `127.0.0.1:${port}`, clock, silence: milliseconds(50) });
     try {
       const [error] = await once(request({ host: hub.hostName, agent }).end(), 'error').catch((thrown) => [thrown]);
       assert.equal(error.code, 'ETIMEDOUT');
     } finally {
       agent.destroy();
       silent.close();
+    }
+  });
+
+  it('is closed while it connects', async () => {
+    const proxy = await ProxyEmulator.start();
+    try {
+      proxy.behave('silent');
+      const network = new Network({ proxy: `http://127.0.0.1:${proxy.port}`, environment: {}, clock: systemClock });
+      const agent = new HubAgent({ network, clock: systemClock });
+      const ended = once(request({ host: hub.hostName, agent }).end(), 'error').catch((thrown) => [thrown]);
+      await proxy.waitForRequest(() => true);
+      agent.destroy();
+      const [error] = await ended;
+      assert.equal(error.name, 'AbortError');
+    } finally {
+      await proxy.stop();
     }
   });
 });

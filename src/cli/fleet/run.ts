@@ -3,7 +3,8 @@ import { AgentError } from '../../base/errors.ts';
 import { readCredential } from '../../fleet/credential.ts';
 import { HubService } from '../../fleet/service.ts';
 import { ServiceFailure } from '../../fleet/service-failure.ts';
-import { readTrustedCa } from '../../network/trusted-ca.ts';
+import { Network } from '../../network/network.ts';
+import type { SettingNames } from '../../network/setting-names.ts';
 import { UsageError, type World } from '../command.ts';
 import { didYouMean } from '../did-you-mean.ts';
 import type { FleetValues } from '../fleet-options.ts';
@@ -43,10 +44,10 @@ export async function runFleet(
     throw new UsageError(`unexpected argument "${argument}"; devices are named by --device`);
   refuseOthers(name, command.options, values);
   const choice = choiceOf(values, name === 'status' ? ALL : undefined);
-  const { 'connection-string-file': file, hub: hostName, 'trusted-ca-file': caFile } = values;
+  const { 'connection-string-file': file, hub: hostName } = values;
   const hub = await HubService.open({
     credential: readCredential({ file, hostName }, world.environment),
-    ca: caFile === undefined ? undefined : readTrustedCa(caFile),
+    network: networkOf(values, world),
     clock: systemClock,
     signal: world.signal,
   });
@@ -60,6 +61,22 @@ export async function runFleet(
   } finally {
     hub.close();
   }
+}
+
+const NAMES: SettingNames = {
+  trustedCaFile: '--trusted-ca-file',
+  proxy: '--proxy',
+  proxyPasswordFile: '--proxy-password-file',
+  environment: 'the environment',
+  retry: 'run the command again',
+};
+
+/** @throws {UsageError}; AgentError as of `Network` */
+function networkOf(values: FleetValues, { environment }: World): Network {
+  const { 'trusted-ca-file': trustedCaFile, proxy, 'proxy-password-file': proxyPasswordFile } = values;
+  if (proxyPasswordFile !== undefined && proxy === undefined)
+    throw new UsageError('--proxy-password-file needs --proxy http://USER@HOST:PORT');
+  return new Network({ trustedCaFile, proxy, proxyPasswordFile, environment, names: NAMES, clock: systemClock });
 }
 
 /** What concerns a single device has been named as its failure; what is left concerns a query. */

@@ -1,9 +1,13 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import azureIotHub from 'azure-iothub';
 import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js';
 import { DeviceMethod } from 'azure-iothub/dist/device_method.js';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
 import { HubAgent } from '../../../src/fleet/hub-agent.ts';
+import { Network } from '../../../src/network/network.ts';
+import { suiteFolder } from '../../support/folders.ts';
 
 /** The official service client, with the rights of a policy, as applications use it. */
 export class ServiceClient {
@@ -17,7 +21,7 @@ export class ServiceClient {
     );
     const token = azureIotHub.SharedAccessSignature.create(HostName, policy, SharedAccessKey, 1);
     const config = { host: HostName, sharedAccessSignature: token };
-    this.#agent = new HubAgent({ gateway: `localhost:${hub.restPort}`, ca: hub.caPem, clock: systemClock });
+    this.#agent = new HubAgent({ network: networkTo(hub), gateway: `localhost:${hub.restPort}`, clock: systemClock });
     this.#client = new RestApiClient(config, 'test');
     this.registry = new azureIotHub.Registry(config, this.#client);
     this.#client.setOptions({ http: { agent: this.#agent } });
@@ -44,6 +48,13 @@ export class ServiceClient {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+/** Trusts the emulator's authority. */
+export function networkTo(hub: HubEmulator): Network {
+  const trustedCaFile = join(suiteFolder(), 'ca.pem');
+  writeFileSync(trustedCaFile, hub.caPem);
+  return new Network({ trustedCaFile, environment: {}, clock: systemClock });
 }
 
 type DeviceMethodParams = ConstructorParameters<typeof DeviceMethod>[0];
