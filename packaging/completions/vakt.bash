@@ -34,9 +34,10 @@ _vakt() {
         --html) _vakt_complete -f ;;
         --junit) _vakt_complete -f ;;
         --sarif) _vakt_complete -f ;;
+        --image) _vakt_complete -f ;;
         --explain) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--root --level --walk --role --except --exceptions --custom --fail-on --all --json --html --junit --sarif --digest --explain --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--root --level --walk --role --except --exceptions --custom --fail-on --all --json --html --junit --sarif --digest --image --explain --help'
           else _vakt_complete -W ''; fi
           ;;
       esac

@@ -12,6 +12,7 @@ import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/b
 import { linuxSources } from '../linux/sources.ts';
 import { gatherEvidence } from './baseline/evidence.ts';
 import { readExceptions, withReasons } from './baseline/exceptions.ts';
+import { imageOption } from './baseline/image.ts';
 import { junitReport } from './baseline/junit.ts';
 import { baselinePage } from './baseline/page.ts';
 import { sarifReport } from './baseline/sarif.ts';
@@ -42,6 +43,7 @@ Reads files only: changes nothing, runs no program of the system that it checks,
   --junit FILE        write it as JUnit XML, for Jenkins and GitLab
   --sarif FILE        write it as SARIF 2.1.0, for code scanning
   --digest            add the SHA-256 of all files of --root to the report: which tree it is about
+  --image FILE        add the SHA-256 of the image that --root is mounted or unpacked from: a file, or a disk
   --explain RULE      judge nothing; describe what a rule checks, and when it is skipped
 
 Exit status: 0 success; 1 a rule of severity --fail-on or above failed or could not be judged, or the rules of --custom
@@ -67,6 +69,7 @@ const OPTIONS = {
   junit: { type: 'string' },
   sarif: { type: 'string' },
   digest: { type: 'boolean' },
+  image: { type: 'string' },
   explain: { type: 'string' },
 } as const;
 
@@ -77,11 +80,12 @@ export async function run(args: readonly string[], world: World): Promise<number
   const root = rootOption(values.root);
   if (values.digest && root === '/')
     throw new UsageError('--digest needs --root: a running system changes while it is read');
+  const image = values.image === undefined ? undefined : imageOption(values.image, root);
   const exceptions = values.exceptions === undefined ? [] : readExceptions(values.exceptions, systemClock.now());
   const inForce = exceptions.filter(({ isExpired }) => !isExpired).map(({ name }) => name);
   const options = scanOptions({ ...values, except: [...(values.except ?? []), ...inForce] }, positionals);
   const report = withReasons(await scan(root, options, world.signal), exceptions);
-  const evidence = await gatherEvidence({ root, withDigest: values.digest === true }, world.signal);
+  const evidence = await gatherEvidence({ root, withDigest: values.digest === true, image }, world.signal);
   const scanned: Scanned = {
     subject: root === '/' ? hostname() : root,
     options,

@@ -11,6 +11,7 @@ import { readOptional } from '../../host/bounded-file.ts';
 import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
 import { systemFacts } from '../../linux/machine/system-facts.ts';
 import { callersName } from '../result-file.ts';
+import { type Image, type ImageDigest, imageDigest } from './image.ts';
 
 /* What makes a report of a scan evidence: of which product, of which files, by whom, by which program. */
 
@@ -27,12 +28,14 @@ export interface Evidence {
   readonly system?: string;
   /** SHA-256 of all files of the tree; see `treeDigest`. Absent if `--digest` was not given. */
   readonly treeSha256?: string;
+  /** Absent if `--image` was not given. */
+  readonly image?: ImageDigest;
 }
 
 const LARGEST_OS_RELEASE = 64 * 1024;
 
 export async function gatherEvidence(
-  { root, withDigest }: { root: string; withDigest: boolean },
+  { root, withDigest, image }: { root: string; withDigest: boolean; image?: Image | undefined },
   signal: AbortSignal,
 ): Promise<Evidence> {
   const system = systemOf(root);
@@ -45,6 +48,7 @@ export async function gatherEvidence(
     ...(product === undefined ? {} : { product }),
     ...(system === undefined ? {} : { system }),
     ...(withDigest ? { treeSha256: await treeDigest(root, signal) } : {}),
+    ...(image === undefined ? {} : { image: await imageDigest(image, signal) }),
   };
 }
 
@@ -53,9 +57,18 @@ export const evidenceRows = (evidence: Evidence): readonly (readonly [label: str
   ...(evidence.product === undefined ? [] : [['Product', evidence.product] as const]),
   ['System', evidence.system ?? 'unknown: it has no os-release'],
   ...(evidence.treeSha256 === undefined ? [] : [['SHA-256 of the tree', evidence.treeSha256] as const]),
+  ...(evidence.image === undefined ? [] : imageRows(evidence.image)),
   ['Judged by', `Vakt ${evidence.agentVersion}`],
   ['Made', `${evidence.madeAt} by ${evidence.madeBy} on ${evidence.madeOn}`],
 ];
+
+const imageRows = ({ file, sizeBytes, sha256, isMounted }: ImageDigest): readonly (readonly [string, string])[] => {
+  const origin = isMounted ? 'the tree is mounted from it' : 'that the tree is from it was not checked';
+  return [
+    ['Image', `${file}, ${sizeBytes} bytes; ${origin}`],
+    ['SHA-256 of the image', sha256],
+  ];
+};
 
 function systemOf(root: string): string | undefined {
   const text = OS_RELEASE_FILES.map((path) => readOptional(inRoot(root, path), LARGEST_OS_RELEASE)).find(Boolean);

@@ -1,5 +1,6 @@
 import { VERSION } from '../../base/version.ts';
 import type { CheckOutcome, CheckResult, Severity } from '../../contract/baseline.ts';
+import type { Evidence } from './evidence.ts';
 import type { Scanned } from './scanned.ts';
 
 /*
@@ -49,6 +50,7 @@ export function sarifReport({ report, subject, evidence, options, exceptions }: 
             ...(notifications.length === 0 ? {} : { toolExecutionNotifications: notifications }),
           },
         ],
+        ...artifactsOf(evidence),
         originalUriBaseIds: { ROOT: { description: { text: `The root of ${subject}` } } },
         results: outcomes.map(resultOf),
         properties: {
@@ -61,6 +63,14 @@ export function sarifReport({ report, subject, evidence, options, exceptions }: 
     ],
   };
 }
+
+/** The image, where the standard has its digest: 3.24. */
+const artifactsOf = (evidence: Evidence | undefined): object => {
+  if (evidence?.image === undefined) return {};
+  const { file, sizeBytes, sha256 } = evidence.image;
+  const location = { uri: encodeURIComponent(file) };
+  return { artifacts: [{ location, roles: ['analysisTarget'], length: sizeBytes, hashes: { 'sha-256': sha256 } }] };
+};
 
 const ruleOf = ({ rule, title, remediation, severity, category, cce, source }: CheckOutcome) => ({
   id: rule,
