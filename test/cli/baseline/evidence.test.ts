@@ -10,6 +10,7 @@ import type { Scanned } from '../../../src/cli/baseline/scanned.ts';
 import { run } from '../../../src/cli/baseline.ts';
 import { UsageError, type World } from '../../../src/cli/command.ts';
 import type { CheckOutcome } from '../../../src/contract/baseline.ts';
+import { faultsOfSarif } from '../../sarif-schema.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { asNobody } from '../../support/nobody.ts';
 
@@ -136,6 +137,40 @@ describe('The report of a scan as SARIF', () => {
   const log = JSON.parse(JSON.stringify(sarifReport(SCANNED)));
   const [{ tool, results, invocations, properties }] = log.runs;
 
+  it('is valid by the schema of the standard, with and without all that is optional', () => {
+    const image = { file: 'gateway 7.img', sizeBytes: 7, sha256: 'ef'.repeat(32), isMounted: true };
+    const evidence = { ...(SCANNED.evidence ?? assert.fail()), image };
+    const { evidence: _, ...bare } = SCANNED;
+    const all: readonly Scanned[] = [
+      SCANNED,
+      { ...SCANNED, evidence },
+      { ...bare, report: { ...SCANNED.report, outcomes: [], limits: [] } },
+      { ...SCANNED, exceptions: [{ name: 'ssh.a', reason: 'why', expires: '2027-01-01', isExpired: false }] },
+    ];
+    for (const scanned of all) assert.deepEqual(faultsOfSarif(JSON.parse(JSON.stringify(sarifReport(scanned)))), []);
+  });
+
+  it('would be found wrong', () => {
+    const change = (path: string, value: unknown) => {
+      const copy = structuredClone(log);
+      const keys = path.split('.');
+      const last = keys.pop() ?? '';
+      keys.reduce((at, key) => at[key], copy)[last] = value;
+      return faultsOfSarif(copy).length;
+    };
+    assert.equal(faultsOfSarif(log).length, 0);
+    for (const [path, value] of [
+      ['version', '2.0.0'],
+      ['runs.0.results.0.kind', 'failed'],
+      ['runs.0.results.0.ruleIndex', 'ssh.a'],
+      ['runs.0.results.2.locations.0.physicalLocation.region', {}],
+      ['runs.0.invocations.0.startTimeUtc', 'yesterday'],
+      ['runs.0.tool.driver.name', undefined],
+      ['runs.0.more', 1],
+    ] as const)
+      assert.notEqual(change(path, value), 0, path);
+  });
+
   it('has what the standard requires', () => {
     assert.equal(log.version, '2.1.0');
     assert.equal(tool.driver.name, 'Vakt');
@@ -224,7 +259,9 @@ describe('vakt baseline, for pipelines', () => {
     await run(['--root', root, '--digest', '--json', '--fail-on', 'never', '--junit', junit, '--sarif', sarif], world);
     const { outcomes, evidence } = JSON.parse(out.join('\n'));
     assert.match(evidence.treeSha256, /^[0-9a-f]{64}$/);
-    const [{ results, properties }] = JSON.parse(readFileSync(sarif, 'utf8')).runs;
+    const log = JSON.parse(readFileSync(sarif, 'utf8'));
+    assert.deepEqual(faultsOfSarif(log), []);
+    const [{ results, properties }] = log.runs;
     assert.equal(results.length, outcomes.length);
     assert.deepEqual(properties.evidence, evidence);
     assert.ok(readFileSync(junit, 'utf8').includes(evidence.treeSha256));
