@@ -130,9 +130,9 @@ async function creation(): Promise<void> {
 async function disturbed(): Promise<void> {
   const hub = await openHub(COUNT);
   await measure('create, killed in the middle', hub, create, () => hub.modules.length > COUNT / 2);
-  hub.faults.inject({ kind: 'throttleRest', perSecond: 300, retryAfter: 1 });
+  hub.faults.inject({ kind: 'throttleRest', perSecond: 100, retryAfter: 1 });
   hub.faults.inject({ kind: 'restStatus', status: 400, text: `${simulatedDevice(COUNT).slice(0, -1)}` });
-  await measure('resumed: 300 requests a second, some refused', hub, create);
+  await measure('resumed: 100 requests a second, some refused', hub, create);
   hub.faults.clear();
   await measure('run again', hub, create);
   await hub.stop();
