@@ -36,18 +36,31 @@ export const has = (ranges: Ranges, code: number): boolean => ranges.some(([from
  */
 export function foldCode(code: number): number {
   if (code < 128) return code >= 97 && code <= 122 ? code - 32 : code;
-  const upper = String.fromCharCode(code).toUpperCase();
-  const folded = upper.length === 1 ? upper.charCodeAt(0) : code;
-  return folded < 128 ? code : folded;
+  let folded = known[code] as number;
+  if (folded === 0) {
+    const upper = String.fromCharCode(code).toUpperCase();
+    folded = upper.length === 1 && upper.charCodeAt(0) >= 128 ? upper.charCodeAt(0) : code;
+    known[code] = folded;
+  }
+  return folded;
 }
+
+/** By unit beyond ASCII: what it folds to; 0: not asked for yet. */
+const known = new Uint16Array(LAST + 1);
 
 /** A text that is equal for texts that differ only in case; of the same length. See {@link foldCode}. */
 export function fold(text: string): string {
   if (isAscii(text)) return text.toUpperCase();
+  const codes = new Uint16Array(text.length);
+  for (let at = 0; at < text.length; at += 1) codes[at] = foldCode(text.charCodeAt(at));
   let folded = '';
-  for (let at = 0; at < text.length; at += 1) folded += String.fromCharCode(foldCode(text.charCodeAt(at)));
+  for (let at = 0; at < codes.length; at += MOST_AT_ONCE)
+    folded += String.fromCharCode(...codes.subarray(at, at + MOST_AT_ONCE));
   return folded;
 }
+
+/** Arguments of a call. */
+const MOST_AT_ONCE = 4_096;
 
 const ASCII = /^[\0-\x7f]*$/;
 const isAscii = (text: string) => ASCII.test(text);
