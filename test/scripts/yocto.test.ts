@@ -88,6 +88,15 @@ describe('the Yocto recipe of packaging/yocto.md', function () {
     assert.ok(values.get('LIC_FILES_CHKSUM')?.includes(`file://LICENSE;md5=${md5}`));
   });
 
+  it('names the licences of all packages in the bundle', () => {
+    const licences = readFileSync(join(folder, 'bundle/LICENSES.txt'), 'utf8');
+    const theirs = [...licences.matchAll(/^(?:@[\w-]+\/)?[\w.-]+ \d+\.\d[\w.-]*, ([\w.-]+)/gm)].map(
+      ([, name = '']) => name,
+    );
+    assert.ok(theirs.length > 30);
+    assert.deepEqual(values.get('LICENSE')?.split(' & ').sort(), [...new Set(theirs)].sort());
+  });
+
   it('unpacks into the folder that BitBake expects, so that it need not name one', () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
     assert.deepEqual(readdirSync(source), [`vakt-${version}`]); // ${BP}
