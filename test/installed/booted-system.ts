@@ -61,7 +61,7 @@ export class BootedSystem {
     ];
     const system = new BootedSystem(spawn('systemd-nspawn', args, { stdio: 'ignore' }));
     try {
-      await system.until('booted', seconds(60), () => {
+      await system.until('booted', seconds(180), () => {
         system.#leader = system.#findLeader();
         return system.#leader !== '' && system.run('systemctl', 'is-active', 'multi-user.target').status === 0;
       });

@@ -33,6 +33,8 @@ interface Way {
   purge(system: BootedSystem): void;
   /** Packages that take one another's place. */
   readonly exchange?: readonly (() => string)[];
+  /** The Debian package that it is installed from, and its name. */
+  readonly from?: { readonly deb: () => string; readonly name: string };
 }
 
 const built = (name: RegExp) => {
@@ -56,6 +58,7 @@ const debian = (deb: () => string, name: string): Omit<Way, 'suite' | 'hasNode'>
   },
   upgrade: (system) => void system.must('dpkg', '--install', '--force-confold', deb()),
   purge: (system) => void system.must('dpkg', '--purge', name),
+  from: { deb, name },
 });
 
 /** An operator's way to have it, each with the same result. */
@@ -88,11 +91,14 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
 };
 
-/** Messages by the second, so that nobody waits for them. */
-const QUICK_LIMITS =
-  'Environment=VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY=PT1S VAKT_LIMITS__SHORTEST_SNAPSHOT_FREQUENCY=PT1S';
+/** Messages by the second, so that nobody waits for them, and as many as there are. */
+const QUICK_LIMITS = [
+  'Environment=VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY=PT1S',
+  'VAKT_LIMITS__SHORTEST_SNAPSHOT_FREQUENCY=PT1S',
+  'VAKT_LIMITS__MESSAGE_UNITS_PER_DAY=0',
+].join(' ');
 
-for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }] of Object.entries(WAYS)) {
+for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, from }] of Object.entries(WAYS)) {
   const suite = process.env.VAKT_SUITE ?? itsSuite;
   const tree = `${TOP}build/installed/${suite}${hasNode ? '' : '-without-node'}`;
   /** For the emulator and for talking to it. */
@@ -105,7 +111,8 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
     let filesBefore: string[];
     let accountsBefore: string;
 
-    before(async () => {
+    before(async function () {
+      this.timeout(900_000); // a busy machine takes long to make the tree
       if (!hasNode) writeNode();
       BootedSystem.make(tree, suite, hasNode ? ['nodejs'] : []);
       system = await BootedSystem.boot(tree, { '/clone': TOP });
@@ -192,8 +199,8 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       // The arguments are wrong: EFAULT, EINVAL or ESRCH say that the kernel looked at them.
       const { process_vm_writev: write, ptrace, kcmp } = outcomes('SystemCallFilter=\nSystemCallFilter=~@swap\n');
       for (const errno of [write, ptrace, kcmp]) assert.ok(errno !== EPERM && errno !== ENOSYS, `${errno}`);
-      system.must('sh', '-c', 'rm /etc/systemd/system/vakt.service.d/test.conf /var/lib/vakt/calls.json');
-      system.must('systemctl', 'daemon-reload');
+      system.must('rm', '/var/lib/vakt/calls.json');
+      setting('');
       system.must('systemctl', 'restart', 'vakt');
       await system.until('up', seconds(30), isUp);
     });
@@ -334,6 +341,91 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       const [page] = /\/\S+\.md\b/.exec(output) ?? assert.fail(output);
       assert.match(system.must('cat', page), /^# Settings|memoryBudgetInMegabytes/m);
     });
+
+    if (from !== undefined) {
+      const { deb, name } = from;
+      /** The same package under another version, as `name_VERSION.deb` in a folder; with another agent.json if asked for. */
+      const repacked = (version: string, { hasOtherDefaults = false } = {}): string => {
+        const tree = '/var/tmp/repacked';
+        const file = `/var/tmp/repository/${name}_${version}.deb`;
+        system.must('mkdir', '-p', '/var/tmp/repository');
+        system.must('rm', '-rf', tree);
+        system.must('dpkg-deb', '--raw-extract', deb(), tree);
+        system.must('sed', '-i', `s/^Version: .*/Version: ${version}/`, `${tree}/DEBIAN/control`);
+        if (hasOtherDefaults) system.must('sh', '-c', `echo '// new' >>${tree}/etc/vakt/agent.json`);
+        system.must('dpkg-deb', '-Znone', '--build', tree, file);
+        system.must('rm', '-rf', tree);
+        return file;
+      };
+      /** Waits for the agent of another package. @throws AssertionError when it isn't the same agent any more */
+      const upAnew = async (process: string, agentId: string) => {
+        await system.until('up anew', seconds(60), () => isUp() && shown('MainPID') !== process);
+        await system.until('answering', seconds(20), isAnswering);
+        assert.equal(status().agentId, agentId);
+        assert.deepEqual(status().delivery.dropped, {});
+        await arrivesAnew(seconds(60));
+      };
+      const installed = () => system.must('dpkg-query', '--show', `--showformat=\${Version} \${Status}`, name);
+
+      it("is exchanged for an older and a newer one by Mender's dpkg -i, and keeps its state", async () => {
+        const { agentId } = status();
+        let process = shown('MainPID');
+        system.must('dpkg', '-i', repacked('0.0.1'));
+        await upAnew(process, agentId);
+        assert.equal(installed(), '0.0.1 install ok installed');
+
+        process = shown('MainPID');
+        const newer = repacked('9.0.0', { hasOtherDefaults: true });
+        const asked = system.run('dpkg', '-i', newer);
+        assert.notEqual(asked.status, 0);
+        assert.match(asked.output, /conffile/); // it asks what to do with agent.json, and nobody answers
+        assert.equal(isUp(), true);
+        system.must('sh', '-c', 'echo force-confold >/etc/dpkg/dpkg.cfg.d/vakt');
+        system.must('dpkg', '-i', newer);
+        await upAnew(process, agentId);
+        assert.equal(installed(), '9.0.0 install ok installed');
+        assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
+
+        process = shown('MainPID');
+        system.must('dpkg', '-i', deb());
+        await upAnew(process, agentId);
+        system.must('sh', '-c', 'rm -f /etc/dpkg/dpkg.cfg.d/vakt /etc/vakt/agent.json.dpkg-*');
+      });
+
+      it("is exchanged from a repository of one's own by the commands of Device Update, and keeps its state", async () => {
+        const { agentId } = status();
+        const [current = ''] = installed().split(' ');
+        system.must('cp', deb(), `/var/tmp/repository/${name}_${current}.deb`);
+        const index = `for deb in *.deb; do
+          dpkg-deb --field "$deb"; echo "Filename: ./$deb"; echo "Size: $(stat -c %s "$deb")"
+          echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"; echo; done >Packages`;
+        system.must('sh', '-ec', `cd /var/tmp/repository; ${index}`);
+        system.must('sh', '-c', "echo 'deb [trusted=yes] file:/var/tmp/repository ./' >/var/tmp/sources.list");
+        // Where else apt would write something that outlives the test.
+        const own = [
+          'Dir::State=/var/tmp/apt',
+          'Dir::State::Status=/var/lib/dpkg/status',
+          'Dir::Etc::SourceList=/var/tmp/sources.list',
+          'Dir::Etc::SourceParts=-',
+        ];
+        const apt = (...args: string[]) => system.must('apt-get', ...own.flatMap((option) => ['-o', option]), ...args);
+        const keepConfiguration = ['confdef', 'confold'].flatMap((what) => ['-o', `Dpkg::Options::=--force-${what}`]);
+        system.must('mkdir', '-p', '/var/tmp/apt/lists/partial');
+        apt('update');
+        for (const version of ['9.0.0', '0.0.1', current]) {
+          const process = shown('MainPID');
+          apt('-y', '--allow-downgrades', ...keepConfiguration, 'install', `${name}=${version}`);
+          await upAnew(process, agentId);
+          assert.equal(installed(), `${version} install ok installed`);
+        }
+        assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
+        system.must(
+          'sh',
+          '-c',
+          'rm -rf /var/tmp/repository /var/tmp/apt /var/tmp/sources.list /etc/vakt/agent.json.dpkg-*',
+        );
+      });
+    }
 
     if (exchange !== undefined) {
       it('keeps running, and keeps its state, when the other package takes its place, and again back', async () => {
