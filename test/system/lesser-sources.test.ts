@@ -348,6 +348,26 @@ describe('An agent on a system that lacks something', function () {
     }
   });
 
+  it("whose host's root only its capabilities open, as /proc/1/root in a container: vakt check finds a system there", async () => {
+    const hostRoot = temporaryFolder(); // which others than root can't enter
+    for (const folder of ['etc', 'proc/self']) mkdirSync(join(hostRoot, folder), { recursive: true });
+    writeFileSync(join(hostRoot, 'etc/passwd'), '');
+    const at = await open();
+    at.writeConfiguration({ hostRoot });
+    const granted = '-all,+dac_read_search';
+    const asUser = [
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      `--inh-caps=${granted}`,
+      `--ambient-caps=${granted}`,
+    ];
+    const findings = await check(at, { through: ['setpriv', ...asUser] });
+    const told = findings.filter((each) => each.check === 'container').map(({ finding }) => finding);
+    assert.ok(told.length > 0);
+    assert.doesNotMatch(told.join(' '), /no system is mounted|without its submounts/);
+  });
+
   const open = async (): Promise<TestBed> => {
     bed = await TestBed.open({ desired: { ...QUICK, snapshotFrequency: { value: 'PT2S' } } });
     bed.writeConfiguration({ collectors: { loopbackConnections: true } });

@@ -1,5 +1,6 @@
-import { existsSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { exists } from '../../base/exists.ts';
 import { container as containerOf } from '../../linux/machine/virtualization.ts';
 import { isMemoryAccessFiltered } from '../../linux/self/system-call-filter.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
@@ -102,11 +103,11 @@ function files(hostRoot: string): Finding | undefined {
       "accounts, the system's name and version, logins and digests are those of this container, not the host's";
     return note(NAME, what, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
   }
-  if (!existsSync(join(hostRoot, 'etc/passwd'))) {
+  if (!exists(join(hostRoot, 'etc/passwd'))) {
     const what = `no system is mounted at hostRoot, ${hostRoot}: accounts, name and version, and logins are missing`;
     return wrong(NAME, what, `Mount the host's root there (--volume /:${hostRoot}:ro), or set hostRoot to "/".`);
   }
-  if (existsSync(join(hostRoot, 'proc/self'))) return undefined;
+  if (exists(join(hostRoot, 'proc/self'))) return undefined;
   const what = `${hostRoot} was mounted without its submounts: ${join(hostRoot, 'proc')} is empty`;
   return wrong(NAME, what, `Mount it with its submounts (rbind): --volume /:${hostRoot}:ro.`);
 }
