@@ -105,7 +105,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
   const node = hasNode ? 'node' : '/clone/build/node/node';
 
   describe(`Vakt, installed ${way} in a booted ${suite}`, function () {
-    this.timeout(180_000);
+    this.timeout(600_000); // on a busy machine; each wait has its own limit
     this.bail(true); // each step begins where the last one ended
     let system: BootedSystem;
     let filesBefore: string[];
