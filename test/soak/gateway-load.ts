@@ -30,10 +30,20 @@ export interface GatewayOptions {
   /** How long programs run: none ends before a source without audit could look at it. 0: they end at once. */
   readonly programsRun: Duration;
   readonly connections: boolean;
+  /** Where starts of programs are told of instead of made. */
+  readonly startsLog?: StartsLog | undefined;
   /** Where logins are recorded, in the format of wtmp; absent: there are none. */
   readonly loginFile?: string | undefined;
   /** The device's clock less this machine's, in milliseconds. */
   readonly clockShift: () => number;
+}
+
+/** A log that the agent reads. */
+export interface StartsLog {
+  /** A program has started, with this argument. Its end need not be written yet. */
+  started(what: string): void;
+  /** Writes all that is still to be written. */
+  complete(): Promise<void>;
 }
 
 /** What happens on a gateway on a working day, really: programs start, connect and end. Only logins are but recorded. */
@@ -82,9 +92,14 @@ export class GatewayLoad {
   }
 
   start(): void {
-    const { random, programsRun } = this.#options;
+    const { tally, random, programsRun, startsLog } = this.#options;
     const isNumbered = random.chance(NUMBERED);
     const what = `${MARK}${isNumbered ? `number-${this.#numbers++}` : `command-${random.between(1, COMMANDS)}`}`;
+    if (startsLog !== undefined) {
+      startsLog.started(what);
+      tally.made('ProcessCreate', what);
+      return;
+    }
     // cat waits for the end of its input before it misses the file of this name.
     if (programsRun === 0) this.#run(what, '/bin/true', [what]);
     else this.#run(what, '/bin/cat', ['-', what]);
@@ -113,9 +128,10 @@ export class GatewayLoad {
     for (const operation of ['Login', 'Logout']) tally.made('Login', `${user} ${operation}`);
   }
 
-  /** Resolves when every program has ended. */
+  /** Resolves when every program has ended, and is told of. */
   async settle(): Promise<void> {
     await Promise.all(this.#running);
+    await this.#options.startsLog?.complete();
   }
 
   async end(): Promise<void> {

@@ -18,6 +18,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '0' },
     seed: { type: 'string' },
     hostile: { type: 'boolean', default: false },
+    apart: { type: 'boolean', default: false },
     plot: { type: 'string', default: 'dist/soak.svg' },
   },
 });
@@ -25,11 +26,18 @@ const hours = Number(values.hours);
 const day = Number(values.day);
 const from = Number(values.from);
 const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
-if (!(hours > 0) || !(day >= 2) || !(from >= 0) || ![from, seed].every(Number.isSafeInteger)) {
+if (
+  !(hours > 0) ||
+  !(day >= 2) ||
+  !(from >= 0) ||
+  ![from, seed].every(Number.isSafeInteger) ||
+  (values.apart && values.hostile)
+) {
   process.stderr.write(
-    'usage: npm run test:soak -- [--hours N] [--day MINUTES] [--from HOUR] [--hostile] [--seed S] [--plot FILE]\n' +
+    'usage: npm run test:soak -- [--hours N] [--day MINUTES] [--from HOUR] [--apart | --hostile] [--seed S] [--plot FILE]\n' +
       '--day: how long a day of the gateway is, at least 2; by default 60\n' +
-      '--from: the hour of the day with which the run begins, by default 0\n',
+      '--from: the hour of the day with which the run begins, by default 0\n' +
+      "--apart: starts are those of a log of auditd's that this program writes, so that nothing else on this machine counts\n",
   );
   process.exit(2);
 }
@@ -59,6 +67,7 @@ const { looks, samples, disturbances, violations, source } = await Soak.run({
   from,
   seed,
   hostile: values.hostile,
+  isApart: values.apart,
   signal: stop.signal,
   say,
 });

@@ -5,12 +5,14 @@ import { type Duration, milliseconds, minutes, seconds } from '../../src/base/du
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
 import { MethodError } from '../../src/emulator/method-calls.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
+import { NumberedLog } from '../crash/numbered-log.ts';
 import { Random } from '../crash/random.ts';
 import { type AgentProcess, DEVICE, MODULE, TestBed } from '../integration/test-bed.ts';
 import { faultsIn } from '../message-schema.ts';
 import type { Band } from '../support/chart.ts';
 import { SmallDisk } from '../support/small-disk.ts';
-import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING } from './gateway-load.ts';
+import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { cpuOf, type Usage, usageOf } from './measure.ts';
 import { COUNTED, Tally } from './tally.ts';
@@ -46,6 +48,8 @@ export interface Options {
   readonly from: number;
   readonly seed: number;
   readonly hostile: boolean;
+  /** Whether starts are those of a log of auditd's that the soak writes, and nothing else on this machine counts. */
+  readonly isApart: boolean;
   /** Ends the run early. */
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
@@ -114,20 +118,30 @@ export class Soak {
   }
 
   async #run(): Promise<Outcome> {
-    const { day, duration, hostile, signal, say } = this.#options;
+    const { day, duration, hostile, isApart, signal, say } = this.#options;
     if (IS_ROOT) this.#disk = new SmallDisk(this.#stateDirectory, DISK_BYTES);
     else say('left out: a disk of its own for the state directory, which only root can mount');
-    const loginFile = this.#makeLoginFile();
+    const log = isApart ? new AuditLog(join(this.#bed.directory, 'host'), this.#random) : undefined;
+    const loginFile = log === undefined ? this.#makeLoginFile() : undefined;
     this.#setClock(0);
-    this.#bed.writeConfiguration({ collectors: { loopbackConnections: true }, detections: {} });
+    this.#bed.writeConfiguration({
+      collectors: { loopbackConnections: true },
+      detections: {},
+      ...(log === undefined ? {} : { hostRoot: log.hostRoot }),
+    });
     const agent = this.#bed.startAgent({
-      through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')),
-      options: ['--import', SHIFTED_CLOCK],
+      ...(log === undefined
+        ? { through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')) }
+        : { through: WITHOUT_CAPABILITIES, heard: (line: string) => log.heard(line) }),
+      options: ['--import', SHIFTED_CLOCK, ...(log === undefined ? [] : ['--import', TELL_STARTS])],
       environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock') },
     });
-    const { collectors } = await agent.waitForStatus(isReady, STARTS_WITHIN);
+    const { collectors } = await agent.waitForStatus(
+      (status) => isReady(status) && (!isApart || status.collectors.ProcessCreate?.source === 'auditLog'),
+      STARTS_WITHIN,
+    );
     const source = collectors.ProcessCreate?.source ?? 'none';
-    const load = this.#makeLoad(source, collectors.Login?.source, loginFile);
+    const load = this.#makeLoad(source, collectors.Login?.source, { loginFile, log });
     if (hostile) {
       this.#hostile = new HostileLoad();
       await this.#hostile.start();
@@ -281,7 +295,11 @@ export class Soak {
     }
   }
 
-  #makeLoad(source: string, loginSource: string | undefined, loginFile: string | undefined): GatewayLoad {
+  #makeLoad(
+    source: string,
+    loginSource: string | undefined,
+    { loginFile, log }: { loginFile: string | undefined; log: AuditLog | undefined },
+  ): GatewayLoad {
     const { say, day } = this.#options;
     const isAudit = source.startsWith('audit');
     const runs = { procConnector: RUN_FOR_CONNECTOR, procPolling: RUN_FOR_POLLING }[source];
@@ -289,18 +307,19 @@ export class Soak {
     say(
       `starts from ${source}${isAudit ? '' : ', with programs that run for some seconds'}; a day in ${day / 60_000} min`,
     );
-    if (!isAudit) say("left out: connections, which only the kernel's audit tells");
+    if (!isAudit || log !== undefined) say("left out: connections, which only the kernel's audit tells");
     const file = loginSource === undefined || loginSource.startsWith('audit') ? undefined : loginFile;
     if (file === undefined)
       say(
-        `left out: logins, since ${loginFile === undefined ? 'only root can give the agent a login file' : `they come from ${loginSource}`}`,
+        `left out: logins, since ${loginFile === undefined && log === undefined ? 'only root can give the agent a login file' : `they come from ${loginSource}`}`,
       );
     return new GatewayLoad({
       tally: this.#tally,
       random: this.#random,
       speed: speedOf(this.#options),
       programsRun: runs ?? milliseconds(0),
-      connections: isAudit,
+      connections: isAudit && log === undefined,
+      startsLog: log,
       loginFile: file,
       clockShift: () => this.#clockShift,
     });
@@ -373,6 +392,35 @@ export class Soak {
 
   #band(began: number, name: string): Band {
     return { from: began / this.#options.day, to: this.#day, name };
+  }
+}
+
+/** A log of auditd's that only the soak writes, for an agent that can't see the kernel's audit. */
+class AuditLog implements StartsLog {
+  readonly #log: NumberedLog;
+  #next = '';
+
+  constructor(root: string, random: Random) {
+    this.#log = new NumberedLog(root, random, { distinct: false, argument: () => this.#next });
+  }
+
+  get hostRoot(): string {
+    return this.#log.hostRoot;
+  }
+
+  started(what: string): void {
+    this.#next = what;
+    this.#log.burst(1);
+  }
+
+  complete(): Promise<void> {
+    return this.#log.complete();
+  }
+
+  /** @param line of the agent's process, about a program that it has started: it looks for one of them in the log */
+  heard(line: string): void {
+    const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
+    this.#log.ran(pid, argv);
   }
 }
 
