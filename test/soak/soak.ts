@@ -87,6 +87,7 @@ export class Soak {
   readonly #told = new Set<string>();
   /** Names of properties that the twin has had. */
   readonly #desired = new Set<string>();
+  #agent: AgentProcess | undefined;
   #disk: SmallDisk | undefined;
   #hostile: HostileLoad | undefined;
   #clockShift = 0;
@@ -136,6 +137,7 @@ export class Soak {
       options: ['--import', SHIFTED_CLOCK, ...(log === undefined ? [] : ['--import', TELL_STARTS])],
       environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock') },
     });
+    this.#agent = agent;
     const { collectors } = await agent.waitForStatus(
       (status) => isReady(status) && (!isApart || status.collectors.ProcessCreate?.source === 'auditLog'),
       STARTS_WITHIN,
@@ -367,11 +369,9 @@ export class Soak {
         this.#disk === undefined ? '' : `; ${this.#stateDirectory} is a file system of its own, still mounted`;
       this.#options.say(`the files are in ${this.#bed.directory}${disk}`);
     }
-    try {
-      await this.#bed.close({ keep });
-    } finally {
-      if (!keep) this.#disk?.unmount();
-    }
+    await this.#agent?.end();
+    if (!keep) this.#disk?.unmount(); // else its folder could not be removed
+    await this.#bed.close({ keep });
   }
 
   get #stateDirectory(): string {
