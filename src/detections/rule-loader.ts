@@ -51,7 +51,7 @@ export class RuleLoader implements Service {
     addressesChanged: () => void;
     /** Absent: files are parsed at each start. */
     compiled?: CompiledFiles;
-    /** The shipped rules, if they have just been read: to read them takes longer than all else of the start. */
+    /** The shipped rules, if they have just been read: they are then not read again at the start. */
     shipped?: ReturnType<typeof builtInRules>;
     clock: Clock;
     log: Logger;
