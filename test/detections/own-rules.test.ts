@@ -177,7 +177,7 @@ describe("the operator's own rules", () => {
     const loaded: RuleSet[] = [];
     let wanted = '';
     const loader = new RuleLoader({
-      folder: join(folder, 'none'),
+      folder,
       wantedHash: () => wanted,
       load: (rules) => loaded.push(rules),
       addressesChanged: () => {},
