@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { firstPeriod } from '../base/first-period.ts';
 import { Notifier } from '../base/notifier.ts';
 import { collectors } from '../collectors/index.ts';
 import type { HubClient } from '../contract/hub.ts';
@@ -75,6 +76,7 @@ export function createDelivery(
     extensions: new Set(collectors.filter(({ extension }) => extension).map(({ name }) => name)),
     clock: watched('publisher'),
     log: logOf('publisher'),
+    firstPeriod: firstPeriod(),
     noted: messageCounted.notify,
   });
   const statistics = new Statistics({

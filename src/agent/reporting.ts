@@ -1,3 +1,4 @@
+import { firstPeriod } from '../base/first-period.ts';
 import type { Service } from '../base/service.ts';
 import { VERSION } from '../base/version.ts';
 import { collectors } from '../collectors/index.ts';
@@ -94,6 +95,7 @@ export function createReporting(
     settings,
     clock: clockOf('status'),
     log: logOf('status'),
+    firstPeriod: firstPeriod(),
     changed: stateChanged.notify,
   });
   const twin = new TwinSync({

@@ -84,6 +84,8 @@ export class Publisher implements Service {
   readonly #noted: () => void;
   readonly #budget: Budget;
   readonly #lastSend: Record<QueueName, Duration>;
+  /** The part of its frequency that each queue's current period takes; 1 after the first. */
+  readonly #part: Record<QueueName, number>;
   /** Deadline for sending the High queue, if earlier than its frequency. Monotonic clock. */
   #highDueBy = NEVER;
   /** The High queue holds an event that may use the last units of the budget. */
@@ -108,6 +110,8 @@ export class Publisher implements Service {
     clock: Clock;
     log: Logger;
     random?: () => number;
+    /** The part of its frequency that each queue's first period takes. Absent: all of it. */
+    firstPeriod?: number;
     /** Called after every attempt, when the result of `sent()` has changed. */
     noted?: () => void;
     /** Absent: unlimited. */
@@ -127,6 +131,7 @@ export class Publisher implements Service {
     this.#budget = options.budget ?? NO_BUDGET;
     const now = this.#clock.monotonic();
     this.#lastSend = { High: now, Low: now };
+    this.#part = { High: options.firstPeriod ?? 1, Low: options.firstPeriod ?? 1 };
     this.#queues.onPut(() => this.#alarm.ring());
     this.#settings.onChange(() => this.#alarm.ring());
     this.#hub.on('connected', () => {
@@ -196,7 +201,7 @@ export class Publisher implements Service {
     const now = this.#clock.monotonic();
     const inTime = (queue: QueueName) => {
       const isFull = this.#waiting(queue).bytes >= settings.maxMessageSizeInBytes;
-      const left = isFull ? 0 : this.#lastSend[queue] + frequency(settings, queue) - now;
+      const left = isFull ? 0 : this.#lastSend[queue] + this.#period(settings, queue) - now;
       return new Date(this.#clock.now().getTime() + Math.max(0, left, this.#backoff.left));
     };
     return { High: inTime('High'), Low: inTime('Low') };
@@ -249,7 +254,7 @@ export class Publisher implements Service {
     let wait: number = hours(1);
     for (const queue of QUEUES) {
       const { events, bytes, passedOver } = this.#waiting(queue);
-      const usual = frequency(settings, queue);
+      const usual = this.#period(settings, queue);
       const interval = events === 0 && passedOver > 0 ? Math.max(usual, PASSED_OVER_INTERVAL) : usual;
       const dueAt = Math.min(this.#lastSend[queue] + interval, queue === 'High' ? this.#highDueBy : NEVER);
       const isDue = dueAt <= now;
@@ -260,14 +265,20 @@ export class Publisher implements Service {
       if (events > 0 && bytes >= settings.maxMessageSizeInBytes) return { queue, wait: milliseconds(0) };
       if (events + passedOver > 0 && isDue) return { queue, wait: milliseconds(0) };
       if (isDue) this.#begin(queue, now);
-      wait = Math.min(wait, Math.max(0, (isDue ? now + interval : dueAt) - now));
+      wait = Math.min(wait, isDue ? frequency(settings, queue) : dueAt - now);
     }
     return { wait: milliseconds(wait) };
+  }
+
+  /** How long the queue's current period takes. */
+  #period(settings: Settings, queue: QueueName): Duration {
+    return milliseconds(Math.round(frequency(settings, queue) * this.#part[queue]));
   }
 
   /** Starts a new period of the queue's frequency. */
   #begin(queue: QueueName, now: Duration): void {
     this.#lastSend[queue] = now;
+    this.#part[queue] = 1;
     if (queue === 'High') this.#highDueBy = NEVER;
   }
 

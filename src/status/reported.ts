@@ -25,6 +25,8 @@ export class ReportedStatus implements Service {
   #detections: DetectionsStatus | undefined;
   #figures: Pick<SecurityAgentStatus, 'delivery' | 'pause'> | undefined;
   #takenAt: Duration;
+  /** The part of the frequency that the current period takes; 1 after the first. */
+  #part: number;
   readonly #loop: Loop;
 
   constructor(options: {
@@ -32,6 +34,8 @@ export class ReportedStatus implements Service {
     settings: SettingsReader;
     clock: Clock;
     log: Logger;
+    /** The part of its length that the first period takes. Absent: all of it. */
+    firstPeriod?: number;
     /** Called when the figures were updated. */
     changed: () => void;
   }) {
@@ -41,6 +45,7 @@ export class ReportedStatus implements Service {
     this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#changed = options.changed;
     this.#takenAt = this.#clock.monotonic();
+    this.#part = options.firstPeriod ?? 1;
     this.#settings.onChange(() => this.#alarm.ring());
   }
 
@@ -96,11 +101,12 @@ export class ReportedStatus implements Service {
     this.#posture = undefined;
     this.#detections = undefined;
     this.#takenAt = this.#clock.monotonic();
+    this.#part = 1;
     this.#changed();
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    const due = this.#takenAt + this.#settings.current().highPriorityMessageFrequency;
+    const due = this.#takenAt + this.#settings.current().highPriorityMessageFrequency * this.#part;
     const left = due - this.#clock.monotonic();
     if (left > 0) await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
     else this.takeFigures();

@@ -91,10 +91,12 @@ describe('Publisher', () => {
   const start = async ({
     routing = 'security',
     random = () => 0,
+    firstPeriod = 1,
     noted = () => {},
   }: {
     routing?: Routing;
     random?: () => number;
+    firstPeriod?: number;
     noted?: () => void;
   } = {}) => {
     publisher = new Publisher({
@@ -108,6 +110,7 @@ describe('Publisher', () => {
       clock: systemClock,
       log: quietLog(logged),
       random,
+      firstPeriod,
       noted,
     });
     await publisher.start();
@@ -122,6 +125,28 @@ describe('Publisher', () => {
     queues.settled.filter(([, outcome]) => outcome === 'delivered').reduce((all, s) => all + s[2], 0);
 
   describe('sends', () => {
+    it('after a part of the first period, and then of whole ones, whether there is something to send or not', async () => {
+      await start({ firstPeriod: 0.5 });
+      put('High');
+      assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(3.5));
+      await time.tickAsync(minutes(3.5) - 1);
+      assert.deepEqual(hub.times(), []);
+      await time.tickAsync(1);
+      assert.deepEqual(hub.times(), [210]);
+      put('High');
+      await time.tickAsync(minutes(7) - 1);
+      assert.equal(hub.times().length, 1);
+      await time.tickAsync(1);
+      assert.deepEqual(hub.times(), [210, 630]);
+      await time.tickAsync(hours(2.5) - minutes(10.5) - 1);
+      put('Low');
+      assert.equal(hub.times().length, 2);
+      await time.tickAsync(1);
+      assert.equal(hub.times().length, 3);
+      await time.tickAsync(hours(5) - 1);
+      assert.equal(hub.times().length, 3);
+    });
+
     it("when its queue's frequency has passed, and nothing when there is nothing", async () => {
       await start();
       await time.tickAsync(minutes(1));

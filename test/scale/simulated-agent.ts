@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/base/clock.ts';
-import { type Duration, minutes } from '../../src/base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
+import { firstPeriod } from '../../src/base/first-period.ts';
 import type { Logger } from '../../src/base/log.ts';
 import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
 import type { QueuedEvent } from '../../src/contract/store.ts';
@@ -86,6 +87,7 @@ export class SimulatedAgent {
       clock,
       log,
       random,
+      firstPeriod: firstPeriod(random),
     });
   }
 
@@ -111,10 +113,12 @@ export class SimulatedAgent {
 
   /** As status/reported.ts does: what counts events is reported at intervals from the start. */
   async #report(signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    await clock.sleep(milliseconds(REPORTS_EVERY * firstPeriod(random)), signal);
     while (!signal.aborted) {
-      await this.#options.clock.sleep(REPORTS_EVERY, signal);
       this.#figures += 1;
       this.#twin.changed();
+      await clock.sleep(REPORTS_EVERY, signal);
     }
   }
 

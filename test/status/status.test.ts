@@ -432,12 +432,13 @@ describe('the status', () => {
     });
     afterEach(() => time.restore());
 
-    const report = () =>
+    const report = (options: { firstPeriod?: number } = {}) =>
       new ReportedStatus({
         observed: agent.observed,
         settings: agent.settings,
         clock: systemClock,
         log: quietLog(),
+        ...options,
         changed: () => {
           changes += 1;
         },
@@ -797,6 +798,22 @@ describe('the status', () => {
       change({ highPriorityMessageFrequency: minutes(2) });
       await time.tickAsync(minutes(1));
       assert.equal(reported.current().delivery.collected, 1);
+      await reported.stop();
+    });
+
+    it('updates the figures after a part of the first period, and then after whole ones', async () => {
+      const reported = report({ firstPeriod: 0.5 });
+      await reported.start();
+      const reports = async (after: number) => {
+        const before = changes;
+        await time.tickAsync(after - 1);
+        assert.equal(changes, before);
+        await time.tickAsync(1);
+        assert.equal(changes, before + 1);
+      };
+      await reports(minutes(3.5));
+      await reports(minutes(7));
+      await reports(minutes(7));
       await reported.stop();
     });
 

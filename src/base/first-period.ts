@@ -1,0 +1,12 @@
+/** The least part of its length that a first period takes: a message that is sent at once has next to nothing to say. */
+const LEAST = 0.25;
+
+/**
+ * The part of its usual length that a first period takes: 0.25 (included) to 1 (excluded), at random. Devices that start
+ * together, as after a power cut, would otherwise send and report together in each period.
+ *
+ * @param random gives numbers from 0 (included) to 1 (excluded)
+ */
+export function firstPeriod(random: () => number = Math.random): number {
+  return LEAST + random() * (1 - LEAST);
+}
