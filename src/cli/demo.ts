@@ -243,9 +243,9 @@ function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv
   };
 }
 
-/** Removes variables that would override the demo's configuration file. */
+/** Removes variables that would override the demo's configuration file, or lead to its hub through a proxy. */
 const withoutSettings = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
-  Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('VAKT_')));
+  Object.fromEntries(Object.entries(environment).filter(([name]) => !/^(?:VAKT_.*|HTTPS_PROXY)$/i.test(name)));
 
 function asText(line: string): string {
   try {

@@ -667,9 +667,11 @@ describe('Commands, as processes', function () {
         TMPDIR: folder,
         VAKT_IDENTITY__KEY_FILE: '/nowhere',
         VAKT_HOST_ROOT: '/no',
+        HTTPS_PROXY: 'http://127.0.0.1:1',
       };
       const { status, stdout } = await run(['demo', '--duration', 'PT4S'], { env: environment });
       assert.match(stdout, /The agent exited with status 0/);
+      assert.doesNotMatch(stdout, /proxy/i);
       assert.equal(status, 0, stdout);
       assert.deepEqual(readdirSync(folder), []);
     });
