@@ -24,9 +24,9 @@ const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
  * The differences that DroppedEventsStatistics and MessageStatistics report: the counts since the last report, also if
  * the agent was restarted in between. The last reported counts are kept in a small file beside the queues.
  *
- * Not reported are: after kill -9, messages of the last one or two seconds, or of `store.syncEvery`; and the counts of a report that was made but
- * not stored (a full disk or queue, or kill -9 in between), because requesting a report starts the next period. Collected
- * and dropped events are never missed: the queues' accounts and the reported properties have them.
+ * Not reported are: after kill -9, messages of the last one or two seconds, or of `store.syncEvery`; and the counts of a
+ * report that was made but not stored (a full disk or queue, or kill -9 in between), because requesting a report starts the
+ * next period. Collected and dropped events are never missed: the queues' accounts and the reported properties have them.
  */
 export class Statistics {
   readonly #file: string;

@@ -10,12 +10,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
 import type { Outcome } from '../installed/booted-system.ts';
+import { freePort } from '../support/free-port.ts';
 import type { Architecture } from './architectures.ts';
 import { type Image, makeImage } from './image.ts';
 
@@ -191,13 +191,3 @@ async function outcomeOf(child: ChildProcess, { input = '', limit = COMMAND_LIMI
 
 /** For the shell that sshd starts. */
 const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
-
-/** A port that nobody has at the moment, chosen by the kernel. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}

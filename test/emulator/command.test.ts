@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { request } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import device from 'azure-iot-device';
 import transport from 'azure-iot-device-mqtt';
@@ -16,6 +15,7 @@ import { lineOf, type RunOptions, requestLine, runEmulator } from '../../src/emu
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
 import { signSasToken } from '../../src/emulator/sas.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { freePort } from '../support/free-port.ts';
 import { curl, requireCurl } from './curl.ts';
 import { ask, register } from './provisioning/clients.ts';
 
@@ -387,13 +387,3 @@ describe('vakt emulator', () => {
     );
   });
 });
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { withoutKoffi } from '../support/without-koffi.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 /** As a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes them on. */
@@ -20,7 +18,6 @@ describe('sockets that a service manager passes on', () => {
   let control: AuditControl;
   let atFirst: AuditStatus;
   let sockets: NetlinkSocket[];
-  let folder: string;
   let child: ChildProcess | undefined;
   const mark = `inherited-${process.pid}`;
 
@@ -31,7 +28,6 @@ describe('sockets that a service manager passes on', () => {
   });
 
   beforeEach(() => {
-    folder = temporaryFolder();
     sockets = GROUPS.map((groups) => openNetlink(NETLINK_AUDIT, { groups }));
   });
 
@@ -47,17 +43,7 @@ describe('sockets that a service manager passes on', () => {
 
   /** LISTEN_PID is only known in the new process, so a shell sets it. */
   const start = async (native: boolean) => {
-    const preload = join(folder, 'without-koffi.cjs');
-    writeFileSync(
-      preload,
-      `const { Module } = require('node:module');
-       const resolve = Module._resolveFilename;
-       Module._resolveFilename = (name, ...rest) => {
-         if (name === 'koffi') throw new Error('there is no koffi');
-         return resolve(name, ...rest);
-       };`,
-    );
-    const node = [process.execPath, ...(native ? [] : ['--require', preload])];
+    const node = [process.execPath, ...(native ? [] : ['--require', withoutKoffi()])];
     child = spawn(
       '/bin/sh',
       ['-c', 'LISTEN_PID=$$ exec "$@"', 'sh', ...node, 'dist/test/system/inherit-audit.js', mark],

@@ -21,6 +21,7 @@ import { nodeFlagsOf } from '../node-flags.ts';
 import { suiteFolder, temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
+import { withoutKoffi } from '../support/without-koffi.ts';
 import { Auditd } from './auditd.ts';
 import { Connector } from './connector.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -392,20 +393,6 @@ describe('An agent on a system that lacks something', function () {
     control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     auditd = new Auditd(control, temporaryFolder());
     await auditd.start();
-  };
-
-  const withoutKoffi = (): string => {
-    const preload = join(temporaryFolder(), 'without-koffi.cjs');
-    writeFileSync(
-      preload,
-      `const { Module } = require('node:module');
-       const resolve = Module._resolveFilename;
-       Module._resolveFilename = (name, ...rest) => {
-         if (name === 'koffi') throw new Error('there is no koffi');
-         return resolve(name, ...rest);
-       };`,
-    );
-    return preload;
   };
 
   /** What `vakt check` finds under the same circumstances. */

@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { suiteFolder } from '../support/folders.ts';
+import { freePort } from '../support/free-port.ts';
 
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];
@@ -211,16 +212,6 @@ export class SshServer {
   path(name: string): string {
     return join(this.#folder, name);
   }
-}
-
-/** A port that nobody has at the moment, chosen by the kernel. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function answers(port: number): Promise<boolean> {

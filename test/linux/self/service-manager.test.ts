@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -10,6 +10,7 @@ import { systemCalls } from '../../../src/linux/native/system-calls.ts';
 import { takeServiceManager } from '../../../src/linux/self/service-manager.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { require } from '../../support/require.ts';
+import { withoutKoffi } from '../../support/without-koffi.ts';
 import { NotifyReceiver } from './notify-receiver.ts';
 
 describe('a service manager', () => {
@@ -99,20 +100,10 @@ describe('a service manager', () => {
   it('is told by systemd-notify where there is no native code', async function () {
     require(this, findTool('systemd-notify') === undefined ? 'there is no systemd-notify' : undefined);
     receiver = new NotifyReceiver(path);
-    const preload = join(folder, 'without-koffi.cjs');
-    writeFileSync(
-      preload,
-      `const { Module } = require('node:module');
-       const resolve = Module._resolveFilename;
-       Module._resolveFilename = (name, ...rest) => {
-         if (name === 'koffi') throw new Error('there is no koffi');
-         return resolve(name, ...rest);
-       };`,
-    );
     const service = new URL('../../../src/linux/self/service-manager.js', import.meta.url).href;
     const script = `const { takeServiceManager } = await import(${JSON.stringify(service)});
       takeServiceManager(process.env).notify('READY=1', 'STATUS=Runs without native code.');`;
-    const child = spawn(process.execPath, ['--require', preload, '--input-type=module', '--eval', script], {
+    const child = spawn(process.execPath, ['--require', withoutKoffi(), '--input-type=module', '--eval', script], {
       env: { ...process.env, NOTIFY_SOCKET: path },
       stdio: 'inherit',
     });
