@@ -40,7 +40,8 @@ export function subjectOf(happening: Happening): Subject | undefined {
   const source = SOURCES[name];
   if (source === undefined) return undefined;
   const event = { name, ids, payload };
-  const own = { ...ownFields(payload), Event: name };
+  const own = ownFields(payload);
+  own.Event = name;
   if (source === 'process_creation') return new Start(time, event, startFields(own, happening), happening.argv);
   if (source === 'network_connection') return { source, time, event, views: [], fields: connectionFields(own) };
   return { source, time, event, views: [], fields: withImage(own) };
@@ -89,16 +90,25 @@ export function boundsOf(argv: readonly string[] | undefined): string {
 /** All members of a payload that have a value, and those of ExtraDetails, by their own names. */
 export function ownFields(payload: Payload): Record<string, string> {
   const fields: Record<string, string> = {};
-  for (const [name, value] of Object.entries(payload)) {
+  for (const name in payload) {
+    const value = payload[name];
     if (name === 'ExtraDetails' && typeof value === 'object' && value !== null) {
-      for (const [detail, text] of Object.entries(value))
-        if (isValue(text) && !Object.hasOwn(fields, detail)) fields[detail] = String(text);
-    } else if (isValue(value)) fields[name] = String(value);
+      for (const detail in value) {
+        const text = textOf((value as Payload)[detail]);
+        if (text !== undefined && !Object.hasOwn(fields, detail)) fields[detail] = text;
+      }
+    } else {
+      const text = textOf(value);
+      if (text !== undefined) fields[name] = text;
+    }
   }
   return fields;
 }
 
-const isValue = (value: unknown): boolean => ['string', 'number', 'boolean'].includes(typeof value);
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
+}
 
 function withImage(own: Record<string, string>): Fields {
   if (own.Executable !== undefined) own.Image ??= own.Executable;
