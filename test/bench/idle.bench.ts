@@ -1,21 +1,36 @@
 import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
-import { PROGRAM, TestBed } from '../integration/test-bed.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { type AgentProcess, PROGRAM, TestBed } from '../integration/test-bed.ts';
+import { hasAuditd, withAuditd } from './auditd-peer.ts';
 import { fineCpuMs, memory, Peer, report, wakeUps } from './figures.ts';
 import { auditIsMissing, sourceNote } from './slot.ts';
+import { Native } from './starts.ts';
 
 /*
- * What the agent costs while nothing happens: connected, in the configuration it has by itself. To measure the program
- * that is installed, and for longer: VAKT_PROGRAM=/usr/lib/vakt/main.js BENCH_SECONDS=600 npm run bench idle
+ * What the agent costs while nothing happens, and while some programs start, as on most devices: connected, in the
+ * configuration it has by itself. To measure the program that is installed, and for longer:
+ * VAKT_PROGRAM=/usr/lib/vakt/main.js BENCH_SECONDS=600 npm run bench idle
+ *
+ * auditd can't run beside the agent without changing what the agent reads, so it runs after it, under the same loads.
  */
 
-const BUDGET_PERCENT = 0.3;
+const BUDGET_PERCENT = 0.15;
 const BUDGET_MIB = 64;
-/** The agent gives back memory a minute after its start, and has opened its eyes long before. */
+/** The agent gives back memory a minute after its start, and has taken its first snapshots long before. */
 const BEFORE = seconds(70);
 const LENGTH = seconds(Number(process.env.BENCH_SECONDS ?? 30));
 const TICKER = "setInterval(() => {}, 250); process.stdout.write('ready\\n')";
+/** Starts a second; 0 is idle. */
+const RATES = [0, 1, 10, 50] as const;
+/** Between two loads: what the last one left is worked on. */
+const SETTLE = seconds(3);
 
+interface Cost {
+  readonly percent: number;
+  readonly wakeUps: number;
+}
+
+const native = new Native();
 const missing = await auditIsMissing();
 const bed = await TestBed.open({ desired: {} });
 bed.writeConfiguration({ detections: { enabled: true } });
@@ -24,33 +39,80 @@ try {
   ticker = await Peer.start(process.execPath, ['-e', TICKER]);
   const agent = bed.startAgent();
   await agent.waitForStatus(({ hub }) => hub.state === 'connected');
-  const programs = async () => (await agent.status()).events.ProcessCreate?.collected ?? 0;
   await systemClock.sleep(BEFORE);
-  const seen = await programs();
-  await systemClock.sleep(seconds(1));
-  const pids = [agent.pid, ticker.pid] as const;
-  const before = pids.map((pid) => ({ cpu: fineCpuMs(pid), wakeUps: wakeUps(pid) }));
-  await systemClock.sleep(LENGTH);
-  const figures = pids.map((pid, index) => {
-    const percent = ((fineCpuMs(pid) - (before[index]?.cpu ?? 0)) / LENGTH) * 100;
-    const woken = ((wakeUps(pid) - (before[index]?.wakeUps ?? 0)) / LENGTH) * 1_000;
-    return [percent.toFixed(3), woken.toFixed(1), memory(pid).rss.toFixed(1)];
-  });
-  const started = (await programs()) - seen;
-  const { collectors } = await agent.status();
+  const rows: string[][] = [];
+  let others = 0;
+  const agents: Cost[] = [];
+  for (const rate of RATES) {
+    const before = await startsSeen(agent);
+    const [own, bare] = await measured([agent.pid, ticker.pid], rate);
+    if (own === undefined || bare === undefined) throw new Error('nothing was measured');
+    agents.push(own);
+    if (rate !== 0) continue;
+    others = (await startsSeen(agent)) - before;
+    rows.push(row('agent, connected', own, agent.pid, `CPU ≤ ${BUDGET_PERCENT}, RSS ≤ ${BUDGET_MIB}`));
+    rows.push(row('bare Node with a timer of 250 ms', bare, ticker.pid));
+  }
+  const source = (await agent.status()).collectors.ProcessCreate?.source;
+  await agent.end();
+  const auditds = missing === undefined && hasAuditd() ? await auditdCosts() : [];
   report(
     'Idle: CPU in per cent of a core, wake-ups of all threads a second, resident memory at the end in MiB',
+    [['', 'CPU', 'wake-ups', 'RSS', 'budgets'], ...rows],
     [
-      ['', 'CPU', 'wake-ups', 'RSS', 'budgets'],
-      ['agent, connected', ...(figures[0] ?? []), `CPU ≤ ${BUDGET_PERCENT}, RSS ≤ ${BUDGET_MIB}`],
-      ['bare Node with a timer of 250 ms', ...(figures[1] ?? []), ''],
+      `${PROGRAM}, ${LENGTH / 1_000} s. Meanwhile ${others} programs were started by others, and cost the agent what they cost.`,
+      sourceNote(source, missing),
     ],
+  );
+  report(
+    'Some starts a second: CPU in per cent of a core, wake-ups a second, µs of CPU a start above idle',
     [
-      `${PROGRAM}, ${LENGTH / 1_000} s. Meanwhile ${started} programs were started by others, and cost the agent what they cost.`,
-      sourceNote(collectors.ProcessCreate?.source, missing),
+      ['starts a second', 'agent', 'wake-ups', 'µs a start', 'auditd', 'wake-ups', 'µs a start'],
+      ...RATES.map((rate, index) => [String(rate), ...figures(agents, index), ...figures(auditds, index)]),
     ],
+    [`${native.load}; ${LENGTH / 1_000} s each. auditd reads starts only, the agent everything.`],
   );
 } finally {
   await ticker?.end();
   await bed.close();
+  native.remove();
+}
+
+async function startsSeen(agent: AgentProcess): Promise<number> {
+  const { events } = await agent.status();
+  await systemClock.sleep(seconds(1)); // the question costs the agent some milliseconds
+  return events.ProcessCreate?.collected ?? 0;
+}
+
+async function measured(pids: readonly number[], rate: number): Promise<Cost[]> {
+  await systemClock.sleep(SETTLE);
+  const before = pids.map((pid) => ({ cpu: fineCpuMs(pid), wakeUps: wakeUps(pid) }));
+  const began = systemClock.monotonic();
+  if (rate > 0) await native.start(Math.round((LENGTH / 1_000) * rate), rate);
+  await systemClock.sleep(milliseconds(Math.max(0, began + LENGTH - systemClock.monotonic())));
+  const took = (systemClock.monotonic() - began) as Duration;
+  return pids.map((pid, index) => ({
+    percent: ((fineCpuMs(pid) - (before[index]?.cpu ?? 0)) / took) * 100,
+    wakeUps: ((wakeUps(pid) - (before[index]?.wakeUps ?? 0)) / took) * 1_000,
+  }));
+}
+
+function auditdCosts(): Promise<Cost[]> {
+  return withAuditd(async ({ pid }) => {
+    const costs: Cost[] = [];
+    for (const rate of RATES) costs.push(...(await measured([pid], rate)));
+    return costs;
+  });
+}
+
+function row(name: string, { percent, wakeUps }: Cost, pid: number, budgets = ''): string[] {
+  return [name, percent.toFixed(3), wakeUps.toFixed(1), memory(pid).rss.toFixed(1), budgets];
+}
+
+function figures(costs: readonly Cost[], index: number): string[] {
+  const [idle, cost] = [costs[0], costs[index]];
+  const rate = RATES[index] ?? 0;
+  if (idle === undefined || cost === undefined) return ['not measured', '', ''];
+  const each = rate === 0 ? '' : (((cost.percent - idle.percent) * 10_000) / rate).toFixed(0);
+  return [cost.percent.toFixed(3), cost.wakeUps.toFixed(1), each];
 }

@@ -1,17 +1,9 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { syscallRules } from '../../src/linux/audit/rules.ts';
-import { RUNNING } from '../../src/linux/audit/status.ts';
-import { ABIS } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
-import { Auditd } from '../system/auditd.ts';
 import { setAuditRules } from './audit-rules.ts';
+import { hasAuditd, withAuditd } from './auditd-peer.ts';
 import { cpuMs, median, Peer, range, report, scriptOf } from './figures.ts';
 import { auditIsMissing } from './slot.ts';
 import { COMMANDS, Native, type Started } from './starts.ts';
@@ -168,30 +160,16 @@ const runReader =
     return runs;
   };
 
-/** auditd as it is shipped, with a rule for program starts: it reads all seven records of each, and writes them to its log. */
 const runAuditd: Contestant = async (loads) => {
-  const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
   const runs: Run[] = [];
-  const rules = syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []);
   for (const load of loads) {
-    const root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
-    const auditd = new Auditd(control, root);
-    try {
-      await auditd.start();
-      for (const rule of rules) await control.addRule(rule);
-      await control.set({ backlogLimit: RUNNING.backlogLimit, backlogWaitTime: RUNNING.backlogWaitTime });
+    await withAuditd(async (auditd) => {
       await warmUp(load);
       const recorded = () => auditd.texts.reduce((sum, text) => sum + text.split('type=EXECVE ').length - 1, 0);
       const before = recorded();
-      const seen = async () => recorded() - before;
-      runs.push(await measure(load, auditd.pid, seen));
-    } finally {
-      for (const rule of rules) await control.deleteRule(rule);
-      await auditd.remove();
-      rmSync(root, { recursive: true });
-    }
+      runs.push(await measure(load, auditd.pid, async () => recorded() - before));
+    });
   }
-  control.close();
   return runs;
 };
 
@@ -201,7 +179,7 @@ async function compare(): Promise<void> {
     ['agent without detections', (loads) => runAgent(loads, { enabled: false })],
     ['bare Node, reads only', runReader(process.execPath, [...NODE_FLAGS, scriptOf('audit-reader')])],
     ...(cReader === undefined ? [] : [['C, reads only', runReader(cReader, [])] satisfies [string, Contestant]]),
-    ...(existsSync('/usr/sbin/auditd') ? [['auditd', runAuditd] satisfies [string, Contestant]] : []),
+    ...(hasAuditd() ? [['auditd', runAuditd] satisfies [string, Contestant]] : []),
   ];
   const agentRuns: AgentRun[] = [];
   const peerRuns = new Map<string, Run[]>(peers.map(([name]) => [name, []]));

@@ -1,10 +1,10 @@
-import { untilBeat } from '../../base/beat.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
+import { DrainPause } from '../native/netlink/drain-pause.ts';
 import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../native/netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { AuditPrograms } from './audit-programs.ts';
@@ -422,6 +422,7 @@ export class AuditSource {
     const { clock, sink, onLost, drained } = this.#parts;
     const { stream } = opened;
     const { signal } = opened.stopping;
+    const drainPause = new DrainPause(clock);
     let pause: Duration = SHORTEST_PAUSE;
     let checkAt = clock.monotonic() + CHECK_EVERY;
     try {
@@ -443,7 +444,8 @@ export class AuditSource {
         this.#reportSettled(opened);
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
-        await clock.sleep(untilBeat(clock, pause), signal);
+        const isWaiting = stream.waitingSince !== undefined || !opened.notices.isIdle;
+        await drainPause.sleep({ pause, sockets: opened.sockets, hasRead: records > 0, isWaiting }, signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(error instanceof AgentError ? error : unavailable(error));

@@ -16,6 +16,8 @@ interface SystemCalls {
   attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
   flock(fd: number, operation: number): number;
+  /** See fcntl(2); for commands that take an integer. */
+  fcntl(fd: number, command: number, value: number): number;
   /** See lgetxattr(2): a link is not followed. With a size of 0 it returns the length of the value. */
   lgetxattr(path: string, name: string, value: null, bytes: 0): number;
   errno(): number;
@@ -41,6 +43,7 @@ export function systemCalls(): SystemCalls {
     const program = koffi.struct({ length: 'uint16_t', instructions: 'const uint8_t *' });
     const programBytes = koffi.sizeof(program);
     const attach = libc.func('setsockopt', 'int', ['int', 'int', 'int', koffi.pointer(program), 'uint32_t']);
+    const fcntl = libc.func('int fcntl(int, int, ...)');
     loaded = {
       socket: libc.func('int socket(int, int, int)'),
       bind: libc.func('int bind(int, const void *, uint32_t)'),
@@ -50,6 +53,7 @@ export function systemCalls(): SystemCalls {
         const value = { length: lengthOf(instructions), instructions };
         return attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, programBytes);
       },
+      fcntl: (fd, command, value) => fcntl(fd, command, 'int', value),
       flock: libc.func('int flock(int, int)'),
       lgetxattr: libc.func('intptr_t lgetxattr(const char *, const char *, void *, size_t)'),
       errno: () => koffi.errno(),

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { untilBeat } from '../../base/beat.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, toAgentError } from '../../base/errors.ts';
@@ -8,6 +7,7 @@ import { Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
+import { DrainPause } from '../native/netlink/drain-pause.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 
 import { ProcessConnector } from './connector/connector.ts';
@@ -159,6 +159,8 @@ export class ExitSource {
   async #read(opened: Opened): Promise<void> {
     const { clock, onLost } = this.#parts;
     const { signal } = opened.stopping;
+    const drainPause = new DrainPause(clock);
+    const sockets = [opened.connector];
     let pause: Duration = SHORTEST_PAUSE;
     try {
       while (!signal.aborted) {
@@ -169,7 +171,7 @@ export class ExitSource {
         this.#load(opened);
         if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (read < FEW_EXITS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
-        await clock.sleep(untilBeat(clock, pause), signal);
+        await drainPause.sleep({ pause, sockets, hasRead: read > 0, isWaiting: opened.held.size > 0 }, signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(toAgentError(error));

@@ -20,6 +20,18 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
+/** Commands of fcntl(2), from asm-generic/fcntl.h; the same on all platforms of Node. */
+const F_SETFL = 4;
+const F_SETOWN = 8;
+const F_SETSIG = 10;
+const O_ASYNC = 0o20000;
+
+/**
+ * The signal of `announceArrivals`. A process without a handler ignores it, unlike SIGIO, which would end an agent that
+ * is just exiting; and of the signals with this property nothing else uses it: the agent has no sockets with urgent data.
+ */
+export const ARRIVAL_SIGNAL = 'SIGURG';
+const { SIGURG } = constants.signals;
 
 /** More than the kernel puts into one datagram: 8,970 bytes of an audit record, 32 KiB of a dump. */
 const DATAGRAM_BYTES = 64 * 1024;
@@ -48,13 +60,14 @@ export class NetlinkSocket {
   readonly #own = Buffer.allocUnsafeSlow(DATAGRAM_BYTES);
   #sequence = 0;
   #open = true;
-
+  readonly #isInherited: boolean;
   readonly #release: () => void;
 
   /** @param release called at close instead of closing the descriptor, for an inherited socket */
-  constructor(fd: number, release = () => closeSync(fd)) {
+  constructor(fd: number, release?: () => void) {
     this.fd = fd;
-    this.#release = release;
+    this.#isInherited = release !== undefined;
+    this.#release = release ?? (() => closeSync(fd));
   }
 
   /**
@@ -102,6 +115,23 @@ export class NetlinkSocket {
   filter(program: Buffer): boolean {
     try {
       return this.#open && systemCalls().attachFilter(this.fd, program) === 0;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Lets the kernel send ARRIVAL_SIGNAL to this process for each datagram that arrives from now on; or no longer. Not for
+   * datagrams that are already queued.
+   *
+   * @returns whether the kernel will: not for an inherited socket, whose flags its owner shares, and not without koffi
+   */
+  announceArrivals(isOn: boolean): boolean {
+    if (!this.#open || this.#isInherited) return false;
+    try {
+      const { fcntl } = systemCalls();
+      const isReady = !isOn || (fcntl(this.fd, F_SETOWN, process.pid) === 0 && fcntl(this.fd, F_SETSIG, SIGURG) === 0);
+      return isReady && fcntl(this.fd, F_SETFL, SOCK_NONBLOCK | (isOn ? O_ASYNC : 0)) === 0 && isOn;
     } catch {
       return false;
     }

@@ -84,6 +84,11 @@ export class ProcessConnector {
     this.#socket.filter(program);
   }
 
+  /** See NetlinkSocket. */
+  announceArrivals(isOn: boolean): boolean {
+    return this.#socket.announceArrivals(isOn);
+  }
+
   /** How often the kernel reported that it dropped events. */
   get overruns(): number {
     return this.#socket.overruns;

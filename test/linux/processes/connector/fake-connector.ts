@@ -36,6 +36,11 @@ export class FakeSocket extends NetlinkSocket {
     return true;
   }
 
+  /** As where the kernel announces nothing: it is read at intervals. */
+  override announceArrivals(): boolean {
+    return false;
+  }
+
   override close(): void {
     super.close();
     this.broken = Object.assign(new Error('EBADF: bad file descriptor, read'), { code: 'EBADF' });

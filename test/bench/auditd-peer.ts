@@ -1,0 +1,31 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { syscallRules } from '../../src/linux/audit/rules.ts';
+import { RUNNING } from '../../src/linux/audit/status.ts';
+import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { Auditd } from '../system/auditd.ts';
+
+export const hasAuditd = (): boolean => existsSync('/usr/sbin/auditd');
+
+/** auditd as it is shipped, with a rule for program starts: it reads all seven records of each, and writes them to its log. */
+export async function withAuditd<T>(work: (auditd: Auditd) => Promise<T>): Promise<T> {
+  const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+  const rules = syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []);
+  const root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
+  const auditd = new Auditd(control, root);
+  try {
+    await auditd.start();
+    for (const rule of rules) await control.addRule(rule);
+    await control.set({ backlogLimit: RUNNING.backlogLimit, backlogWaitTime: RUNNING.backlogWaitTime });
+    return await work(auditd);
+  } finally {
+    for (const rule of rules) await control.deleteRule(rule);
+    await auditd.remove();
+    rmSync(root, { recursive: true });
+    control.close();
+  }
+}
