@@ -77,7 +77,7 @@ async function run(has, slowest) {
   fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
   const { default: Mocha } = await import('mocha');
   // Some tests compute for ten seconds where five parts share two cores.
-  const mocha = new Mocha({ timeout: 60_000, forbidOnly: true, reporter: 'spec' });
+  const mocha = new Mocha({ timeout: 120_000, forbidOnly: true, reporter: 'spec' });
   const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' });
   for (const file of files.filter((file) => file.endsWith('.test.js') && has(file)).sort()) {
     mocha.addFile(join('dist/test', file));

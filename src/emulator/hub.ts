@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { type Clock, systemClock, TimeLimitError } from '../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { TwinDocument, TwinSection } from '../contract/hub.ts';
 import { CertificateAuthority } from './certificates.ts';
 import type { Connection } from './connection.ts';
@@ -33,7 +33,7 @@ import type { TwinOperation } from './twin-requests.ts';
 import { waitFor } from './waiting.ts';
 
 /** Default of how long the `waitFor…` functions wait: a busy machine may take long to start an agent. */
-const PATIENCE = seconds(30);
+const PATIENCE = minutes(1);
 const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
 
 export interface EmulatorOptions extends ServerOptions {
@@ -346,7 +346,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     moduleId: string,
     name: string,
     payload?: unknown,
-    limit: Duration = seconds(30),
+    limit: Duration = PATIENCE,
   ): Promise<MethodResult> {
     this.#registry.twinOf({ deviceId, moduleId });
     return this.#handler.methods.call(this.#handler.live.get(nameOf({ deviceId, moduleId })), { name, payload, limit });

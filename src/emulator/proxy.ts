@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { seconds } from '../base/duration.ts';
+import { minutes } from '../base/duration.ts';
 import { type Endpoint, Listener } from './listener.ts';
 import { waitFor } from './waiting.ts';
 
@@ -124,7 +124,7 @@ export class ProxyEmulator extends EventEmitter {
   }
 
   /** Resolves with the first matching request, among those before and after the call. */
-  waitForRequest(predicate: (request: ProxyRequest) => boolean, limit = seconds(10)): Promise<ProxyRequest> {
+  waitForRequest(predicate: (request: ProxyRequest) => boolean, limit = minutes(1)): Promise<ProxyRequest> {
     return waitFor({ source: this, event: 'request', existing: this.requests, clock: this.#clock }, predicate, limit);
   }
 

@@ -561,7 +561,7 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
   }
 
   it('service: the last of 25,000 entries in /proc is seen', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const [service] = primitives.filter((each) => each.name === 'service') as Primitive<unknown>[];
     assert.ok(service);
     const verdict = await withTree({ ...RUNNING, 'proc/99999/comm': 'telnetd\n' }, (tree) => {

@@ -10,7 +10,7 @@ import { temporaryFolder } from '../support/folders.ts';
 const KEY = Buffer.alloc(32, 9).toString('base64');
 
 describe('vakt support-bundle', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let folder: string;
   let file: string;
   let close: (() => Promise<void>) | undefined;

@@ -190,7 +190,7 @@ describe('Registration by MQTT', () => {
   }
 
   it('survives any bytes: an answer, or an error', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const packet = fc.oneof(
       fc.uint8Array({ maxLength: 64 }),
       fc

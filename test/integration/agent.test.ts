@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket } from '../../src/base/control-socket.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { type Details, detailsOf } from '../../src/pipeline/row-details.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { skip } from '../support/require.ts';
@@ -197,7 +197,7 @@ describe('The agent, as a process, against a hub', function () {
     });
     await agent.status(); // answered after the follower was taken in
     bed.desire({ maxMessageSizeInBytes: { value: 9000 } });
-    await systemClock.within(seconds(20), 'the followed event', following);
+    await systemClock.within(minutes(1), 'the followed event', following);
     assert.equal((JSON.parse(lines[0] ?? '{}') as { ErrorType: string }).ErrorType, 'NotOptimal');
   });
 });
@@ -346,7 +346,7 @@ describe('A hub that refuses the agent is no reason to stop:', function () {
       assert.equal(status.state, 'degraded');
       assertClosed(status);
       mendIt();
-      await agent.waitForLog(({ msg }) => msg === 'Connected to the hub.', seconds(30));
+      await agent.waitForLog(({ msg }) => msg === 'Connected to the hub.');
       await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
       assert.equal(agent.log.filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1, 'said more than once');
       assert.equal((await agent.status()).hub.state, 'connected');
@@ -357,7 +357,7 @@ describe('A hub that refuses the agent is no reason to stop:', function () {
     bed.hub.addModule(module(Buffer.alloc(32, 1).toString('base64')));
     const agent: AgentProcess = bed.startAgent();
     await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');
-    await bed.hub.waitForConnection(() => bed.hub.connections.length >= 3, seconds(30));
+    await bed.hub.waitForConnection(() => bed.hub.connections.length >= 3);
     await agent.waitForStatus(({ hub }) => hub.state === 'refused');
     assert.equal(agent.log.filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1);
     assert.equal(bed.hub.connections.length, 3); // the fourth is ten minutes away

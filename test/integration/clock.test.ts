@@ -11,7 +11,7 @@ const MODULE = new URL('./shifted-clock.js', import.meta.url).href;
 const TEN_YEARS = days(3_652);
 
 describe('The agent, when its clock is wrong', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let bed: TestBed;
 
   beforeEach(async () => {

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
-import { seconds } from '../../src/base/duration.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import { faultsIn } from '../message-schema.ts';
@@ -59,7 +58,7 @@ describe('vakt run --dry-run', function () {
       .map((line) => JSON.parse(line) as Printed);
   const events = () => messages().flatMap(({ body }) => body.Events.map(({ Name }) => Name));
   const printed = (condition: () => boolean) =>
-    until(() => `events; so far:\n${output.stdout}\n${output.stderr}`, condition, { limit: seconds(30) });
+    until(() => `events; so far:\n${output.stdout}\n${output.stderr}`, condition);
   const end = async () => {
     const closed = once(child as ChildProcess, 'close');
     child?.kill('SIGINT');

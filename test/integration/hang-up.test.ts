@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { seconds } from '../../src/base/duration.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { skip } from '../support/require.ts';
 import { until } from '../support/until.ts';
@@ -42,8 +41,7 @@ describe('SIGHUP', function () {
       started.on('close', (status, signal) => resolve([status, signal]));
     });
   };
-  const soon = (what: string, condition: () => boolean) =>
-    until(() => `${what}; so far:\n${output}`, condition, { limit: seconds(30) });
+  const soon = (what: string, condition: () => boolean) => until(() => `${what}; so far:\n${output}`, condition);
   const temporary = () => readdirSync(join(folder, 'tmp'));
 
   for (const [args, underWay] of [

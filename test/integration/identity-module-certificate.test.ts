@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import type { ConnectionRecord } from '../../src/emulator/connection-log.ts';
 import { secretLinesOf } from '../../src/identity/certificate-file.ts';
@@ -8,7 +8,7 @@ import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 const COMMON_NAME = `${DEVICE}/${MODULE}`;
 /** How soon a changed file must be used (contract §1). */
-const USED_WITHIN = seconds(25);
+const USED_WITHIN = minutes(1);
 
 describe('an agent with a module certificate', function () {
   this.timeout('120s');

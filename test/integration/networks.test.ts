@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
-import { days, hours, seconds } from '../../src/base/duration.ts';
+import { type Duration, days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { CertificateAuthority } from '../../src/emulator/certificates.ts';
 import type { EmulatorOptions } from '../../src/emulator/hub.ts';
 import { ProxyEmulator, type ProxyOptions } from '../../src/emulator/proxy.ts';
@@ -44,7 +44,7 @@ describe("the agent's ways to its hub", function () {
     const clean = { HTTPS_PROXY: '', https_proxy: '', NO_PROXY: '', no_proxy: '' };
     return from.startAgent({ ...how, environment: { ...clean, ...how.environment } });
   };
-  const connected = (agent: AgentProcess, limit = seconds(30)) =>
+  const connected = (agent: AgentProcess, limit: Duration = minutes(1)) =>
     agent.waitForStatus(({ hub }) => hub.state === 'connected', limit);
   const hasSent = (agent: AgentProcess) => agent.waitForStatus(({ delivery }) => delivery.messagesSent > 0);
   /** What the hub knows of the connection that stands. */
@@ -103,19 +103,13 @@ describe("the agent's ways to its hub", function () {
       await hasSent(agent);
       const connections = bed.hub.connections.length;
       bed.write('ca.pem', (await CertificateAuthority.create()).rootPem);
-      const { hub, state } = await agent.waitForStatus(
-        ({ credential }) => credential.error?.id === 'TLS_FAILED',
-        seconds(25),
-      );
+      const { hub, state } = await agent.waitForStatus(({ credential }) => credential.error?.id === 'TLS_FAILED');
       assert.deepEqual([hub.state, state], ['connected', 'degraded']);
       bed.write('ca.pem', 'no certificate');
-      await agent.waitForStatus(({ credential }) => credential.error?.id === 'CA_FILE_UNUSABLE', seconds(25));
+      await agent.waitForStatus(({ credential }) => credential.error?.id === 'CA_FILE_UNUSABLE');
       assert.equal(bed.hub.connections.length, connections, 'the connection was replaced');
       bed.write('ca.pem', bed.hub.caPem);
-      await agent.waitForStatus(
-        ({ credential, hub }) => credential.error === undefined && hub.state === 'connected',
-        seconds(25),
-      );
+      await agent.waitForStatus(({ credential, hub }) => credential.error === undefined && hub.state === 'connected');
       assertClosed(await agent.status());
     });
   });
@@ -195,7 +189,7 @@ describe("the agent's ways to its hub", function () {
       await systemClock.sleep(seconds(13)); // until the file has been looked at, and found to be the same
       assert.equal(proxy.requests.length, 3, 'the proxy was asked again with the same password');
       bed.write('proxy.password', PASSWORD);
-      await connected(agent, seconds(25));
+      await connected(agent);
       const after = await agent.waitForStatus(({ credential }) => credential.error === undefined);
       assert.equal(after.state, 'running');
       assert.equal(errors(agent, 'PROXY_REFUSED').length, 1);
@@ -214,14 +208,11 @@ describe("the agent's ways to its hub", function () {
       const agent = start();
       await hasSent(agent);
       bed.write('proxy.password', PASSWORD, 0o644);
-      const { hub } = await agent.waitForStatus(
-        ({ credential }) => credential.error?.id === 'SECRET_FILE_EXPOSED',
-        seconds(25),
-      );
+      const { hub } = await agent.waitForStatus(({ credential }) => credential.error?.id === 'SECRET_FILE_EXPOSED');
       assert.equal(hub.state, 'connected');
       assert.equal(proxy.requests.length, 1);
       bed.write('proxy.password', PASSWORD, 0o600);
-      await agent.waitForStatus(({ credential }) => credential.error === undefined, seconds(25));
+      await agent.waitForStatus(({ credential }) => credential.error === undefined);
     });
 
     it('loses nothing while the proxy is away', async () => {
@@ -312,7 +303,7 @@ describe("the agent's ways to its hub", function () {
       const agent = start();
       await hasSent(agent);
       assert.equal(latest()?.transport, 'mqttWebSocket');
-      await proxy.waitForRequest(({ target }) => target.endsWith(':8883'), seconds(20));
+      await proxy.waitForRequest(({ target }) => target.endsWith(':8883'));
       await until('three requests', () => proxy.requests.length >= 3);
       const { credential, hub } = await connected(agent);
       assert.deepEqual([credential.transport, credential.error, hub.error], ['mqttWebSocket', undefined, undefined]);

@@ -35,7 +35,7 @@ const CUSTOM_CHECKS = JSON.stringify({
  * A change of state is reported within five seconds after the agent knows of it (contract §2), which test/status tests. A busy
  * machine takes longer, but not until the counters are reported.
  */
-const SOON = seconds(20);
+const SOON = seconds(40);
 
 describe('The status in reported', function () {
   this.timeout(minutes(2));

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { askControlSocket } from '../../src/base/control-socket.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../../src/base/duration.ts';
 import { readLine } from '../../src/cli/verify-chain/record.ts';
 import { verifyChains } from '../../src/cli/verify-chain/verify.ts';
 import { collectors } from '../../src/collectors/index.ts';
@@ -22,7 +22,7 @@ import { nodeFlagsOf } from '../node-flags.ts';
 import { validateStatus } from '../status/schema.ts';
 
 /** How long what an agent does is waited for, unless a test says otherwise: a busy machine may take long to start it. */
-const WAIT = seconds(40);
+const WAIT = minutes(1);
 
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
-import { minutes, seconds } from '../../src/base/duration.ts';
+import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
 import type { Fault } from '../../src/emulator/faults.ts';
 import type { SecurityAgentStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
@@ -35,7 +35,7 @@ describe('The twin, through the SDK,', function () {
   const reported = () => bed.hub.twin(DEVICE, MODULE).reported as Reported;
   const version = () => bed.hub.twin(DEVICE, MODULE).desired.$version;
   const readings = () => bed.hub.twinOperations.filter(({ kind }) => kind === 'getTwin');
-  const obeyed = (name: string, value: unknown, limit = seconds(20)) =>
+  const obeyed = (name: string, value: unknown, limit: Duration = minutes(1)) =>
     bed.hub.waitForReported((section) => mirrorOf(section)[name]?.value === value, limit);
   /** Resolves once the agent has read all that there is, and has said so. */
   const settled = () =>
@@ -203,7 +203,7 @@ describe('The twin, through the SDK,', function () {
       agent = bed.startAgent();
       await agent.waitForLog(({ id }) => id === 'HUB_UNREACHABLE');
       agent.kill('SIGTERM');
-      assert.equal((await systemClock.within(seconds(15), 'the end of the agent', agent.exited)).status, 0);
+      assert.equal((await systemClock.within(minutes(1), 'the end of the agent', agent.exited)).status, 0);
     });
   });
 });

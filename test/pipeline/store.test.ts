@@ -364,7 +364,7 @@ describe('a process that is killed while it writes', () => {
   });
 
   it('has lost nothing that it was told is stored', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const random = seeded(7);
     for (let run = 0; run < 6; run += 1) {
       const told = await runUntilKilled(writer, folder, 20 + random() * 200);

@@ -235,7 +235,7 @@ describe('counts on disk', () => {
   });
 
   it('are kept in memory while the disk refuses, and written when it takes them again', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     for (let seed = 1; seed <= 100; seed += 1) {
       const world = new World(seed, 1);
       await world.start();

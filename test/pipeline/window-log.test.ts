@@ -357,7 +357,7 @@ describe('a process that is killed while it counts', () => {
   });
 
   it('has counted all that it said it had, once', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const random = seeded(7);
     let told = 0;
     for (let run = 1; run <= 8; run += 1) {

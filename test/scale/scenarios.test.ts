@@ -12,7 +12,7 @@ import { SimulatedClock } from './simulated-clock.ts';
 const DEVICES = 60;
 
 describe('A simulated fleet', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   const simulated = (scenario: Scenario, limits: HubLimits = s1(1)) => {
     const keyFile = join(temporaryFolder(), 'device.key');

@@ -12,7 +12,7 @@ const SECONDS = 1_700_000_000;
 const OURS: Partial<Record<NodeJS.Architecture, Architecture>> = { x64: 'amd64', arm64: 'arm64', arm: 'armhf' };
 
 describe('The package', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   const folder = suiteFolder();
   const architecture = OURS[process.arch] ?? 'amd64';
   let files: readonly string[] = [];

@@ -48,7 +48,7 @@ const expanded = (text: string) =>
   Object.entries(FOLDERS).reduce((all, [name, folder]) => all.replaceAll(`\${${name}}`, folder), text);
 
 describe('the Yocto recipe of packaging/yocto.md', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   const folder = suiteFolder();
   const source = join(folder, 'source');
   const image = join(folder, 'image');

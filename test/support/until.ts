@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../../src/base/duration.ts';
 
 /** How often a condition is looked at, and after which time its wait has failed. */
 interface Pace {
@@ -12,12 +12,12 @@ interface Pace {
  * Resolves once a condition holds. Instead of a fixed sleep, which is too long on a fast machine and too short on a busy one.
  *
  * @param what is waited for, for the error message; a function can say what there is instead
- * @throws AssertionError with `what`, when the condition does not hold within the limit, 40 s if none is given
+ * @throws AssertionError with `what`, when the condition does not hold within the limit, a minute if none is given
  */
 export async function until(
   what: string | (() => string),
   condition: () => boolean | Promise<boolean>,
-  { limit = seconds(40), every = milliseconds(20) }: Pace = {},
+  { limit = minutes(1), every = milliseconds(20) }: Pace = {},
 ): Promise<void> {
   const deadline = systemClock.monotonic() + limit;
   while (!(await condition())) {

@@ -25,7 +25,7 @@ const EXECS: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 const ORIGINAL = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };
 
 describe("the kernel's audit", function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let control: AuditControl;
   let atFirst: AuditStatus;
   let folder: string;

@@ -35,7 +35,7 @@ const linkOf = (path: string) => {
 const auditctl = (...args: string[]) => spawnSync('/usr/sbin/auditctl', args);
 
 describe('beside a real auditd', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let control: AuditControl;
   let atFirst: AuditStatus;
   let auditd: Auditd;

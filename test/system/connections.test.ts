@@ -73,7 +73,7 @@ const ipv6 = networkInterfaces().lo?.some(({ address }) => address === '::1') ==
 const withIpv6 = (kinds: readonly string[]) => kinds.filter((kind) => ipv6 || kind.includes('v4'));
 
 describe('connections', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let connector: Connector;
   let folder: string;
   let recorder: Recorder;

@@ -51,7 +51,7 @@ const brief = ({ operation, success, userName }: LoginSeen) =>
   `${operation} ${success ? 'Success' : 'Fail'} ${userName}`;
 
 describe('logins of a real sshd', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let server: SshServer;
   let logins: Logins;
   let user: string;

@@ -22,7 +22,7 @@ interface Answer {
 }
 
 describe('A user who floods the list of what listens', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   let namespace: NetworkNamespace;
   const holders: ChildProcess[] = [];

@@ -36,7 +36,7 @@ function missingForConnector(): string | undefined {
 }
 
 describe("the kernel's process connector", function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   /** native/processes.c, built for the time of the tests. */
   let program: string | undefined;

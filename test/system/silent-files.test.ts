@@ -7,7 +7,7 @@ import { until } from '../support/until.ts';
 import { SilentMounts } from './silent-mount.ts';
 
 describe('A file system whose server is silent', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let mounts: SilentMounts | undefined;
   let bed: TestBed | undefined;
   let agent: AgentProcess;

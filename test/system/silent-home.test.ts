@@ -15,7 +15,7 @@ import { require } from '../support/require.ts';
 const SOURCE = new URL('../../../test/system/native/silent-mount.c', import.meta.url).pathname;
 
 describe('A user whose ~/.ssh is a file system that never answers', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   let tree: Tree;
   let server: ChildProcess | undefined;

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, seconds } from '../../base/duration.ts';
+import { type Duration, minutes } from '../../base/duration.ts';
 import { waitFor } from '../waiting.ts';
 import type { ServiceFaultKind, ServiceTransport } from './faults.ts';
 
@@ -50,7 +50,7 @@ export class RequestLog {
   }
 
   /** Resolves with the first matching request, among those before and after the call. */
-  waitFor(predicate: (record: RequestRecord) => boolean, limit: Duration = seconds(10)): Promise<RequestRecord> {
+  waitFor(predicate: (record: RequestRecord) => boolean, limit: Duration = minutes(1)): Promise<RequestRecord> {
     const source = { source: this.#events, event: 'request', existing: this.all, clock: this.#clock };
     return waitFor(source, predicate, limit);
   }

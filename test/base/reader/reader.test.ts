@@ -32,7 +32,7 @@ const HANG = kind<Name, string>('hang', {
 });
 
 describe('Reader', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let lines: LogLine[];
   let reader: Reader;
 

@@ -153,7 +153,7 @@ describe('vakt baseline --image', () => {
     });
 
     it('is a real file system', async function () {
-      this.timeout(60_000);
+      this.timeout(180_000);
       require(this, missing());
       const image = join(folder, 'disk.img');
       const point = join(folder, 'mounted');

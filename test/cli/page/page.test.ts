@@ -195,7 +195,7 @@ describe('the page of the emulator, its server', () => {
     });
 
     it('cuts off a browser that does not read, while others and the hub go on', async function () {
-      this.timeout(seconds(90));
+      this.timeout(seconds(180));
       const quick: Clock = { ...systemClock, sleep: (_wait, signal) => systemClock.sleep(milliseconds(1), signal) };
       await page.close();
       page = await Page.open(hub, { port: 0, clock: quick });
