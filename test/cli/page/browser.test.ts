@@ -153,7 +153,15 @@ describe('the page of the emulator, in a browser', function () {
       bed.desire({ hubResourceId: { value: 'changed by another' } });
       await tab.getByText(/The desired properties have changed at the hub/).waitFor();
       await tab.getByRole('button', { name: 'Send to the hub' }).click();
-      await tab.getByText(/Not sent: the desired properties have changed meanwhile/).waitFor();
+      const refusal = tab.getByText(/Not sent: the desired properties have changed meanwhile/);
+      await refusal.waitFor();
+      const { $version: before } = bed.hub.twin(THE_DEVICE, THE_MODULE).reported;
+      await bed.hub.invokeMethod(THE_DEVICE, THE_MODULE, 'pause', { duration: 'PT1M', reason: 'to be reported' });
+      const shown = async () =>
+        Number(/version (\d+) reported/.exec(await textOf(tab.getByText(/Version \d+ desired/)))?.[1]);
+      await until('the page shows a later report', async () => (await shown()) > before);
+      assert.equal(await refusal.count(), 1, 'a reading has taken the place of the answer');
+      await bed.hub.invokeMethod(THE_DEVICE, THE_MODULE, 'resume', {});
       assert.equal(await row.getByRole('textbox').inputValue(), 'PT3M');
       await tab.getByRole('button', { name: 'Discard the changes' }).click();
       assert.equal(await row.getByRole('textbox').inputValue(), '');

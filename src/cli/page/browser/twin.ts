@@ -71,6 +71,8 @@ export class Twin {
   #draft: Section = {};
   /** The version of the desired properties that the draft was made of: a later one, by another, must not be overwritten. */
   #base = 0;
+  /** The later version that was told of last: each reading would otherwise take the place of what was said since. */
+  #told = 0;
   #checkTimer: ReturnType<typeof setTimeout> | undefined;
   /** Numbers of the last check and the last reading of the twin: an earlier one may be answered later. */
   #checks = 0;
@@ -153,7 +155,8 @@ export class Twin {
       const isEdited = this.#isEdited();
       this.#twin = twin;
       if (!isEdited) this.#startDraft(twin);
-      else if (twin.desiredVersion !== this.#base) {
+      else if (twin.desiredVersion !== this.#base && twin.desiredVersion !== this.#told) {
+        this.#told = twin.desiredVersion;
         const what = `The desired properties have changed at the hub, to version ${twin.desiredVersion}.`;
         this.#say(`${what} Discard your changes to see them.`, 'bad');
       }
@@ -176,6 +179,7 @@ export class Twin {
 
   #startDraft({ desired, desiredVersion }: TwinView): void {
     this.#base = desiredVersion;
+    this.#told = 0;
     this.#setDraft(desired);
   }
 
@@ -227,6 +231,7 @@ export class Twin {
 
   #changed(): void {
     this.#say('');
+    this.#told = 0;
     this.#show();
     clearTimeout(this.#checkTimer);
     this.#checkTimer = setTimeout(() => this.#check(), CHECK_AFTER_MS);
