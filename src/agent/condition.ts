@@ -1,6 +1,7 @@
 import { Runs } from '../base/runs.ts';
 import { TemporaryLogLevel } from '../base/temporary-log-level.ts';
 import { ExposedFiles } from '../linux/self/exposed-files.ts';
+import { ownMemory } from '../linux/self/own-memory.ts';
 import { UnusedMemory } from '../linux/self/unused-memory.ts';
 import { collectGarbage, MemoryLimit } from '../pipeline/memory-limit.ts';
 import type { DeliveryParts } from './delivery.ts';
@@ -27,7 +28,7 @@ export function createCondition(
   const unused = new UnusedMemory();
   const memory = new MemoryLimit({
     budgetInMegabytes: local.memoryBudgetInMegabytes,
-    resident: () => process.memoryUsage.rss(),
+    resident: ownMemory,
     trim: () => {
       collectGarbage();
       unused.release();

@@ -176,7 +176,7 @@ export const LocalSettings = v.strictObject({
       v.minValue(48, MEGABYTES),
       v.maxValue(4096, MEGABYTES),
       v.description(
-        'Resident memory, in units of 1024 × 1024 bytes, above which the agent drops Low events and counts them.',
+        'Memory but for pages of program files, in units of 1024 × 1024 bytes; above it, Low events are dropped and counted.',
       ),
     ),
     96,

@@ -71,7 +71,7 @@ export class MemoryLimit implements Service {
 
   constructor(options: {
     budgetInMegabytes: number;
-    /** Resident memory in bytes; process.memoryUsage.rss. */
+    /** Memory of the process in bytes, as the budget counts it: without pages of files. */
     resident: () => number;
     /** Releases unused memory. May block for some 100 ms. */
     trim: () => void;

@@ -102,7 +102,9 @@ export const METRICS: readonly Metric[] = [
   gauge('vakt_store_nearly_full', 'Whether the oldest events will be dropped soon.', ({ store }) => [
     [flag(store.isNearlyFull)],
   ]),
-  gauge('vakt_memory_resident_bytes', 'Resident memory of the agent.', ({ memory }) => [[memory.residentBytes]]),
+  gauge('vakt_memory_resident_bytes', 'Memory of the agent but for pages of program files.', ({ memory }) => [
+    [memory.residentBytes],
+  ]),
   gauge('vakt_memory_budget_bytes', 'Memory budget of the agent.', ({ memory }) => [[memory.budgetBytes]]),
   gauge('vakt_rules_loaded', 'Detection rules that were loaded.', ({ detections }) =>
     detections === undefined ? [] : [[detections.rules.loaded]],
