@@ -101,14 +101,14 @@ export class InstalledAgent {
 
   /** Asks for the status again and again, until it is as wanted. */
   async waitForStatus(
-    what: string,
+    what: string | (() => string),
     predicate: (status: LocalStatus) => boolean,
     limit: Duration = WAIT,
   ): Promise<LocalStatus> {
     let last: LocalStatus | undefined;
     let failure: unknown;
     await until(
-      () => `${what}; last status: ${JSON.stringify(last)} ${failure ?? ''}`,
+      () => `${typeof what === 'string' ? what : what()}; last status: ${JSON.stringify(last)} ${failure ?? ''}`,
       async () => {
         try {
           last = await this.status();
@@ -141,12 +141,22 @@ export class InstalledAgent {
     return this.events(name).flatMap(({ Payload }) => Payload);
   }
 
-  /** Waits until the hub has what is asked for. @param seen what there is, for the message */
+  /**
+   * Waits until the hub has what is asked for.
+   *
+   * @param seen what there is, for the message, which also has the agent's accounts
+   */
   async until(what: string, predicate: () => boolean, seen: () => unknown = () => ''): Promise<void> {
-    await until(() => `${what}; there is ${JSON.stringify(seen())?.slice(0, 2_000)}`, predicate, {
-      limit: WAIT,
-      every: seconds(0.2),
-    });
+    try {
+      const told = () => `${what}; there is ${JSON.stringify(seen())?.slice(0, 2_000)}`;
+      await until(told, predicate, { limit: WAIT, every: seconds(0.2) });
+    } catch (error) {
+      const accounts = await this.status().then(
+        ({ delivery, events }) => JSON.stringify({ delivery, events }),
+        (failure: unknown) => `no accounts: ${failure}`,
+      );
+      throw new Error(`${(error as Error).message}; ${accounts}`);
+    }
   }
 
   /** The last lines of the agent's log, but for those about `status()`. */
