@@ -1,8 +1,16 @@
-import { constants } from 'node:crypto';
+import { constants, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
+import { errnoOf } from '../base/errors.ts';
 import type { ServerCertificate } from './certificates.ts';
+
+/**
+ * Ports that a free one is chosen from: below those that the kernel gives to others by itself (ip_local_port_range, 32768 to
+ * 60999), which could take the port of a listener that is closed for a while.
+ */
+const [FIRST_PORT, LAST_PORT] = [20_000, 32_767];
+const MOST_TRIES = 50;
 
 /** Where to listen. */
 export interface Endpoint {
@@ -75,7 +83,19 @@ export class Listener {
 
   async open(): Promise<void> {
     if (this.isOpen) return;
-    this.#server.listen(this.#port, this.#address);
+    if (this.#port !== 0) return this.#listen(this.#port);
+    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
+      try {
+        return await this.#listen(randomInt(FIRST_PORT, LAST_PORT + 1));
+      } catch (error) {
+        if (errnoOf(error) !== 'EADDRINUSE') throw error;
+      }
+    }
+    await this.#listen(0);
+  }
+
+  async #listen(port: number): Promise<void> {
+    this.#server.listen(port, this.#address);
     await once(this.#server, 'listening'); // rejects on 'error'
     this.#port = (this.#server.address() as AddressInfo).port;
   }

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:net';
+import { Listener } from '../../src/emulator/listener.ts';
+
+describe('Listener', () => {
+  const opened: Listener[] = [];
+  const open = async (port = 0) => {
+    const listener = await Listener.open({ port }, createServer() satisfies Server);
+    opened.push(listener);
+    return listener;
+  };
+  afterEach(async () => {
+    for (const listener of opened.splice(0)) await listener.shut();
+  });
+
+  it('chooses ports that the kernel gives to nobody while it is closed', async () => {
+    const ports: number[] = [];
+    for (let count = 0; count < 20; count += 1) ports.push((await open()).port);
+    assert.equal(new Set(ports).size, 20);
+    for (const port of ports) assert.ok(port >= 20_000 && port < 32_768, `port ${port}`);
+  });
+
+  it('has its port again after it was closed', async () => {
+    const listener = await open();
+    const { port } = listener;
+    await listener.shut();
+    assert.equal(listener.isOpen, false);
+    await listener.open();
+    assert.deepEqual([listener.isOpen, listener.port], [true, port]);
+  });
+
+  it('says that a port is in use', async () => {
+    const { port } = await open();
+    await assert.rejects(open(port), { code: 'EADDRINUSE' });
+  });
+});
