@@ -11,10 +11,18 @@ import { Auditd } from '../system/auditd.ts';
 
 export const hasAuditd = (): boolean => existsSync('/usr/sbin/auditd');
 
-/** auditd as it is shipped, with a rule for program starts: it reads all seven records of each, and writes them to its log. */
-export async function withAuditd<T>(work: (auditd: Auditd) => Promise<T>): Promise<T> {
+/** The calls that auditd has rules for. */
+type Calls = Parameters<typeof syscallRules>[0];
+
+export const STARTS: Calls = [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }];
+
+/**
+ * auditd as it is shipped, with rules for some calls; for program starts unless others are named: it reads all seven records of
+ * each, and writes them to its log.
+ */
+export async function withAuditd<T>(work: (auditd: Auditd) => Promise<T>, calls = STARTS): Promise<T> {
   const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
-  const rules = syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []);
+  const rules = syscallRules(calls, ABIS[process.arch] ?? []);
   const root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
   const auditd = new Auditd(control, root);
   try {
