@@ -7,7 +7,7 @@ import { until } from '../support/until.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 const COMMON_NAME = `${DEVICE}/${MODULE}`;
-/** How soon a changed file must be used (contract §1). */
+/** Waits for the use of a changed file, on a busy machine. `npm run test:restarts` measures the 25 s of contract §1. */
 const USED_WITHIN = minutes(1);
 
 describe('an agent with a module certificate', function () {
