@@ -6,6 +6,9 @@ import { countOf, type Scanned } from './scanned.ts';
 /*
  * The report of a scan as JUnit XML, as Jenkins and GitLab read it: a suite for each category, a case for each rule. It has no
  * severities: every rule that fails is a failure, with its severity as `type`; one that could not be judged is an error.
+ *
+ * It is valid by both schemas in use: that of Ant's reports (windyroad/JUnit-Schema), which asks for all attributes of a suite
+ * and allows none of the whole, and junit-10.xsd of Jenkins's xUnit plugin, which refuses reports that are not valid by it.
  */
 
 const ENTITIES: Readonly<Record<string, string>> = {
@@ -19,13 +22,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
 const escaped = (text: string): string => printable(text).replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? '');
 
 export function junitReport(scanned: Scanned): string {
-  const { report } = scanned;
-  const { outcomes } = report;
-  const time = (report.durationMs / 1_000).toFixed(3);
-  const categories = [...new Set(outcomes.map(({ category }) => category))];
+  const categories = [...new Set(scanned.report.outcomes.map(({ category }) => category))];
   return `<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="${escaped(`Hardening of ${scanned.subject}`)}" ${counts(outcomes)} time="${time}">
-${categories.map((category) => suite(category, scanned)).join('\n')}
+<testsuites>
+${categories.map((category, id) => suite({ category, id }, scanned)).join('\n')}
 </testsuites>
 `;
 }
@@ -33,7 +33,10 @@ ${categories.map((category) => suite(category, scanned)).join('\n')}
 const counts = (outcomes: readonly CheckOutcome[]): string =>
   `tests="${outcomes.length}" failures="${countOf(outcomes, 'fail')}" errors="${countOf(outcomes, 'err')}" skipped="${countOf(outcomes, 'skip')}"`;
 
-function suite(category: string, { report, subject, evidence }: Scanned): string {
+function suite(
+  { category, id }: { readonly category: string; readonly id: number },
+  { report, subject, evidence }: Scanned,
+): string {
   const outcomes = report.outcomes.filter((outcome) => outcome.category === category);
   const facts: readonly (readonly [string, string])[] = [
     ['Subject', subject],
@@ -43,9 +46,12 @@ function suite(category: string, { report, subject, evidence }: Scanned): string
   const properties = facts.map(([name, value]) => `<property name="${escaped(name)}" value="${escaped(value)}"/>`);
   // JUnit's schema has no time zone; readers take the time as UTC.
   const timestamp = report.scannedAt.toISOString().slice(0, 19);
-  return `<testsuite name="${escaped(category)}" ${counts(outcomes)} time="0" timestamp="${timestamp}">
+  const made = `timestamp="${timestamp}" hostname="${escaped(evidence?.madeOn ?? 'localhost')}"`;
+  return `<testsuite name="${escaped(category)}" package="vakt.baseline" id="${id}" ${counts(outcomes)} time="0" ${made}>
 <properties>${properties.join('')}</properties>
 ${outcomes.map(testCase).join('\n')}
+<system-out/>
+<system-err/>
 </testsuite>`;
 }
 

@@ -209,16 +209,39 @@ describe('The report of a scan as SARIF', () => {
 describe('The report of a scan as JUnit XML', () => {
   const xml = junitReport(SCANNED);
 
-  it('counts in all and by category', () => {
+  it('counts by category, and says of which tree', () => {
+    const begin =
+      '<testsuite name="ssh" package="vakt.baseline" id="0" tests="3" failures="1" errors="1" skipped="0" time="0"';
+    assert.ok(xml.includes(`${begin} timestamp="2026-05-01T12:34:56" hostname="${SCANNED.evidence?.madeOn}">`), xml);
     assert.match(
       xml,
-      /<testsuites name="Hardening of \/srv\/image" tests="4" failures="1" errors="1" skipped="1" time="1\.234">/,
+      /<testsuite name="cron" package="vakt\.baseline" id="1" tests="1" failures="0" errors="0" skipped="1"/,
     );
-    assert.match(
-      xml,
-      /<testsuite name="ssh" tests="3" failures="1" errors="1" skipped="0" time="0" timestamp="2026-05-01T12:34:56">/,
-    );
+    assert.match(xml, /<property name="Subject" value="\/srv\/image"\/>/);
     assert.match(xml, /<property name="SHA-256 of the tree" value="(?:cd){32}"\/>/);
+  });
+
+  it('has what the schemas of Ant and of the xUnit plugin of Jenkins ask for, and no more', () => {
+    const elements = [...xml.matchAll(/<([a-z-]+)((?: [a-z]+="[^"]*")*)\/?>/g)].map(([, name, attributes = '']) =>
+      [name, ...[...attributes.matchAll(/ ([a-z]+)=/g)].map(([, attribute]) => attribute)].join(' '),
+    );
+    assert.deepEqual([...new Set(elements)].sort(), [
+      'error message type',
+      'failure message type',
+      'properties',
+      'property name value',
+      'skipped message',
+      'system-err',
+      'system-out',
+      'testcase classname name time',
+      'testsuite name package id tests failures errors skipped time timestamp hostname',
+      'testsuites',
+    ]);
+    for (const suite of xml.split('<testsuite ').slice(1))
+      assert.match(
+        suite,
+        /^[^>]*>\n<properties>.*<\/properties>\n(?:<testcase .*\n(?!<sys)|[^<].*\n)*<testcase .*\n<system-out\/>\n<system-err\/>\n<\/testsuite>/,
+      );
   });
 
   it('has a case for each rule, and escapes what it contains', () => {
