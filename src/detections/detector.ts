@@ -121,16 +121,24 @@ export class Detector {
     return matches.some(({ rule: { facts } }) => facts.alerts);
   }
 
+  /** Of rules that match, the ids of those that a correlation refers to. */
+  correlated(matches: readonly Match[]): readonly string[] {
+    return matches.map(({ rule: { facts } }) => facts.id).filter((id) => this.#correlated.has(id));
+  }
+
   /**
-   * Whether such matches leave all correlations as they are.
+   * Whether matches of such rules leave all correlations as they are.
    *
+   * @param rules ids of rules that a correlation refers to
    * @param time when it happened, in milliseconds since the epoch
    */
-  ignores(matches: readonly Match[], time: number): boolean {
-    const at = this.#monotonic(time);
-    return matches.every(
-      ({ rule: { facts } }) => !this.#correlated.has(facts.id) || this.#correlations.ignores(facts.id, at),
-    );
+  ignores(rules: readonly string[], time: number): boolean {
+    let at: number | undefined;
+    const when = (): number => {
+      at ??= this.#monotonic(time);
+      return at;
+    };
+    return rules.every((rule) => this.#correlations.ignores(rule, when));
   }
 
   /** Whether a detection reads this field of events from this source. */

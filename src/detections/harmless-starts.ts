@@ -1,6 +1,6 @@
 import type { Payload } from '../contract/event.ts';
 import type { Detector } from './detector.ts';
-import type { Judgement, Match } from './engine/engine.ts';
+import type { Judgement } from './engine/engine.ts';
 import type { Program } from './subjects.ts';
 
 /** Members of a start's payload that differ from start to start of the same program. */
@@ -31,8 +31,8 @@ interface Known {
   readonly texts: readonly string[];
   /** Of its arguments, which are joined in the command line: `x y` can be one, or two. */
   readonly lengths: readonly number[] | undefined;
-  /** None of them raises an alert by itself. */
-  readonly matches: readonly Match[];
+  /** Ids of rules that match, and that a correlation refers to. None of them raises an alert by itself. */
+  readonly correlated: readonly string[];
 }
 
 /**
@@ -43,8 +43,8 @@ interface Known {
  * generations, of which a full one replaces the older.
  */
 export class HarmlessStarts {
-  readonly #detector: Pick<Detector, 'alerts' | 'ignores'>;
-  /** Members that no rule reads. */
+  readonly #detector: Pick<Detector, 'alerts' | 'correlated' | 'ignores'>;
+  /** Members, numbers all of them, that no rule reads. */
   readonly #unread: ReadonlySet<string>;
   /** By command line. */
   #young = new Map<string, readonly Known[]>();
@@ -52,7 +52,7 @@ export class HarmlessStarts {
   #starts = 0;
   #characters = 0;
 
-  constructor(detector: Pick<Detector, 'alerts' | 'ignores' | 'reads'>) {
+  constructor(detector: Pick<Detector, 'alerts' | 'correlated' | 'ignores' | 'reads'>) {
     this.#detector = detector;
     this.#unread = new Set(OF_EACH_START.filter((field) => !detector.reads('process_creation', field)));
   }
@@ -65,7 +65,8 @@ export class HarmlessStarts {
   has(start: SeenStart, time: number): boolean {
     const line = lineOf(start);
     const known = this.#find(this.#young, line, start) ?? this.#renewed(line, start);
-    return known !== undefined && (known.matches.length === 0 || this.#detector.ignores(known.matches, time));
+    if (known === undefined) return false;
+    return known.correlated.length === 0 || this.#detector.ignores(known.correlated, time);
   }
 
   /** Remembers which rules a start matched. */
@@ -75,7 +76,8 @@ export class HarmlessStarts {
     if (this.#find(this.#young, line, start) !== undefined) return;
     const texts: string[] = [];
     this.#visit(start, (text) => texts.push(copied(text)) > 0);
-    this.#add(copied(line), { texts, lengths: start.argv?.map(({ length }) => length), matches });
+    const lengths = start.argv?.map(({ length }) => length);
+    this.#add(copied(line), { texts, lengths, correlated: this.#detector.correlated(matches) });
   }
 
   #find(generation: ReadonlyMap<string, readonly Known[]>, line: string, start: SeenStart): Known | undefined {
@@ -120,7 +122,7 @@ export class HarmlessStarts {
           if (!take(detail) || !take(String((value as Payload)[detail]))) return false;
         }
         if (!take('')) return false; // ends it: no member has an empty name
-      } else if (name !== 'CommandLine' && !this.#unread.has(name)) {
+      } else if (name !== 'CommandLine' && (typeof value !== 'number' || !this.#unread.has(name))) {
         if (!take(name) || !take(String(value))) return false;
       }
     }

@@ -123,8 +123,13 @@ export class Correlations {
     return hits;
   }
 
-  /** Whether a match of a rule would change nothing. @param at when, in milliseconds on the monotonic clock */
-  ignores(rule: string, at: number): boolean {
+  /**
+   * Whether a match of a rule would change nothing.
+   *
+   * @param at when, in milliseconds on the monotonic clock; asked for only if a sequence has begun, since reading clocks
+   *   costs more than all the rest
+   */
+  ignores(rule: string, at: () => number): boolean {
     return (this.#fed.get(rule) ?? []).every(({ window, rule: index }) => window.ignores(index, at));
   }
 
@@ -217,15 +222,15 @@ class Window {
   }
 
   /** Whether there is nothing that a match of this rule could continue; only a sequence asks for an order. */
-  ignores(rule: number, at: number): boolean {
+  ignores(rule: number, at: () => number): boolean {
     if (this.correlation.type !== 'temporal_ordered' || rule === 0) return false;
-    return at - this.#begun > this.correlation.timespanMs;
+    return this.#begun === -Infinity || at() - this.#begun > this.correlation.timespanMs;
   }
 
   /** @returns a result for each group in which the correlation holds now */
   take(signal: Signal, rule: number, at: number, seed: number): Result[] {
     const { type, field } = this.correlation;
-    if (this.ignores(rule, at)) return []; // most of the time
+    if (this.ignores(rule, () => at)) return []; // most of the time
     const results: Result[] = [];
     const fed = new Set<string>();
     for (const view of signal.views.length === 0 ? [undefined] : signal.views) {
