@@ -63,7 +63,9 @@ function wordsOf(commandLine: string): readonly string[] {
 }
 
 /** The arguments, of which long ones are cut if there is too much; then the beginning and the end of the list. */
-function cutWords([called = '', ...others]: readonly string[]): readonly string[] {
+function cutWords(argv: readonly string[]): readonly string[] {
+  const [called = ''] = argv;
+  const others = argv.slice(1); // not `...others`, which takes each of 100,000 by itself
   const most = longestOf(others);
   const head = [called.slice(0, LONGEST_NAME)];
   let at = 0;
