@@ -1,4 +1,5 @@
 import { compilePattern } from '../../base/pattern.ts';
+import { withFragments } from './fragments.ts';
 import { readNetwork } from './network.ts';
 import { type Expression, type Place, Refused, type Test, type TextTest, type Wildcards } from './rule.ts';
 
@@ -88,8 +89,7 @@ function checked(modifiers: readonly string[], isKeyword: boolean): ReadonlySet<
     refuse([...kinds, ...of(['base64', 'base64offset', 'windash'])]);
   if (set.has('base64') && set.has('base64offset')) refuse(['base64', 'base64offset']);
   if (set.has('cased') && kinds.some((kind) => kind !== 'fieldref')) refuse([...kinds, 'cased']);
-  if (set.has('expand') && of(['re', 'exists', 'fieldref']).length > 0)
-    refuse([...of(['re', 'exists', 'fieldref']), 'expand']);
+  if (set.has('expand') && of(['exists', 'fieldref']).length > 0) refuse([...of(['exists', 'fieldref']), 'expand']);
   if (isKeyword && kinds.length > 0) refuse(['keywords', ...kinds]);
   return set;
 }
@@ -108,6 +108,7 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
     return [{ is: 'exists', exists: false }];
   }
   const text = String(scalar);
+  if (modifiers.has('expand') && modifiers.has('re')) return plainTests(withFragments(text), modifiers);
   const list = modifiers.has('expand') ? /^([^%]*)%([A-Za-z_][\w.-]*)%([^%]*)$/.exec(text) : null;
   if (modifiers.has('expand') && list === null) throw new Refused('"expand" takes a placeholder such as %list%');
   if (list !== null) {

@@ -176,6 +176,23 @@ const EXPANDED: readonly Row[] = [
   ['F|expand: ["%ports%", "8080"]', '22', false],
 ];
 
+/** Where the name of a command can stand. */
+const COMMANDS: readonly Row[] = [
+  ['F|re|expand: "%command%tor( |$)"', 'tor', true],
+  ['F|re|expand: "%command%tor( |$)"', '/usr/bin/tor -f x', true],
+  ['F|re|expand: "%command%tor( |$)"', 'sh -c cd /tmp; HOME=/tmp ./tor', true],
+  ['F|re|expand: "%command%tor( |$)"', "bash -lc 'tor'", false], // no quote is left by then
+  ['F|re|expand: "%command%tor( |$)"', 'bash -lc tor', true],
+  ['F|re|expand: "%command%tor( |$)"', 'while :; do tor ; done', true],
+  ['F|re|expand: "%command%tor( |$)"', '* * * * * root /opt/tor', true],
+  ['F|re|expand: "%command%tor( |$)"', 'true && sudo tor', true],
+  ['F|re|expand: "%command%tor( |$)"', 'apt-get install tor', false],
+  ['F|re|expand: "%command%tor( |$)"', 'ls /etc/tor', false],
+  ['F|re|expand: "%command%tor( |$)"', 'useradd --home=/x tor', false],
+  ['F|re|i|expand: ["x", "%command%nc "]', 'NC -l', true],
+  ['F|expand|re: ["^x", "%command%nc "]', 'xy', true],
+];
+
 const check = ([member, value, expected]: Row, lists: Lists = {}) =>
   it(`${member} ${expected ? 'matches' : 'does not match'} ${value === null ? 'an absent field' : JSON.stringify(value)}`, () => {
     const fields = { G: 'same', ...(value === null ? {} : { F: value }) };
@@ -185,6 +202,7 @@ const check = ([member, value, expected]: Row, lists: Lists = {}) =>
 describe('modifiers of fields', () => {
   for (const [name, rows] of Object.entries(TABLES)) describe(name, () => rows.forEach((row) => void check(row)));
   describe('expand', () => EXPANDED.slice(0, -1).forEach((row) => void check(row, LISTS)));
+  describe('expand of expressions', () => COMMANDS.forEach((row) => void check(row)));
 
   for (const [member, why] of Object.entries({
     'F|sounds: a': /"sounds" is not known/,
@@ -202,6 +220,8 @@ describe('modifiers of fields', () => {
     'F|lt: many': /takes a number/,
     'F|contains: null': /null as its value/,
     'F|expand: names': /placeholder/,
+    'F|re|expand: "%names%x"': /"%names%" is no part of expressions; known: command/,
+    'F|expand|exists: true': /don't go together/,
     'F|expand: ["%ports%", "8080"]': /placeholder/,
     'F|all: a': /says nothing/,
     'F: []': /no values/,

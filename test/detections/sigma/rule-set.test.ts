@@ -211,6 +211,7 @@ const members = fc.constantFrom(
   'F|contains',
   'F|re',
   'F|re|i',
+  'F|re|expand',
   'F|cased',
   'F|cidr',
   'F|expand',
