@@ -51,3 +51,12 @@ export function isPrintable(text: string): boolean {
   }
   return text.length > 0;
 }
+
+/** Code that was written in several lines, on one: expressions of rules stop at the end of a line. */
+export function onOneLine(text: string): string {
+  if (!text.includes('\n')) return text;
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .join(' ');
+}

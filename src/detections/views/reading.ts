@@ -1,6 +1,6 @@
 /* Follows a process start into what it runs: wrappers, scripts, code, decoded text. Each finding that would be a process
  * start of its own becomes a view. */
-import { isPrintable } from './characters.ts';
+import { isPrintable, onOneLine } from './characters.ts';
 import { containerCommand } from './containers.ts';
 import type { Output } from './decoding.ts';
 import { findEmbedded } from './embedded.ts';
@@ -126,7 +126,7 @@ export class Reading {
     if (!isKnown(path) || (words[at] ?? '').includes('://')) return;
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
     const rest = words.slice(at + 1).filter((word) => word !== '');
-    const line = [name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd();
+    const line = onOneLine([name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd());
     this.add(imageOf(path, directory), cut(line, INNER), directory);
     if (directory !== undefined) this.#resolved(imageOf(path, directory), [name, ...rest], directory, redirections);
   }

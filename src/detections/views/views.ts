@@ -1,4 +1,5 @@
 /* A process start as several readings, so that a rule needs to know one spelling only. */
+import { onOneLine } from './characters.ts';
 import { Environment } from './environment.ts';
 import { expandWord } from './expansion.ts';
 import { lexArgument } from './lexer.ts';
@@ -41,6 +42,7 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
     if (words[0] !== name || !isNormal(commandLine)) {
       reading.add(program.image, normalised(own, isExact, environment, work), currentDirectory);
     }
+    if (commandLine.includes('\n')) reading.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
     reading.follow({ words: own, isExact, ...place });
   }
   return reading.finish();

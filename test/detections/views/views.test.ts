@@ -54,6 +54,21 @@ describe('views of a process start', () => {
     assertView(start('nc -e /bin/sh', '/tmp/.x'), '/tmp/nc | nc -e /bin/sh');
   });
 
+  it('shows code of several lines on one, with its quotes', () => {
+    const code = 'import socket, os\n  s = socket.socket()\n\tos.system("id")\n';
+    const line = 'python3 -c import socket, os s = socket.socket() os.system("id") ';
+    const argv = ['python3', '-c', code];
+    const views = viewsOf({ executable: '/usr/bin/python3', commandLine: argv.join(' '), argv });
+    assert.equal(views[0]?.CommandLine, argv.join(' '));
+    assert.ok(views.some(({ Image, CommandLine }) => Image === '/usr/bin/python3' && CommandLine === line));
+    // Within a script, too.
+    assertView(script(`cd /; python3 -c '${code}'`), `/usr/bin/python3 | ${line.trimEnd()}`);
+  });
+
+  it('makes no other view of a line that is one', () => {
+    assert.equal(viewsOf(start('uname -a', '/usr/bin/uname')).length, 1);
+  });
+
   describe('normalises', () => {
     const cases: [text: string, view: string][] = [
       [`w"h"o''ami`, '/usr/bin/whoami | whoami'],
