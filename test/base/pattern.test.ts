@@ -275,6 +275,14 @@ describe('patterns of rules', () => {
       assert.ok(problem(pattern) !== undefined, 'only if it is asked for');
     });
 
+  it('. is any character but a line feed as other engines write it', () => {
+    for (const end of ['\r', '\u2028', '\u2029']) {
+      assert.ok(matches('a.*b', `a${end}b`, { wide: true }));
+      assert.ok(!matches('a.*b', `a${end}b`));
+    }
+    assert.ok(!matches('a.*b', 'a\nb', { wide: true }));
+  });
+
   for (const [pattern, why] of Object.entries({
     'a(?=b)': /look-around/,
     '(?>a)': /special group/,

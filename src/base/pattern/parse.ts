@@ -25,6 +25,7 @@ export interface Syntax extends Flags {
   /**
    * Also accepts what other engines do: lazy quantifiers and named groups (of no consequence for whether a text matches),
    * flags at the begin as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` that stand for themselves.
+   * `.` is any character but a line feed, as it is for them: for JavaScript, carriage returns and U+2028 end lines, too.
    */
   readonly wide?: boolean;
 }
@@ -51,6 +52,7 @@ const CHARACTERS: readonly Ranges[] = Array.from({ length: 128 }, (_, code) => o
 const EXACT = new WeakMap<Ranges, Node>();
 const FOLDED = new WeakMap<Ranges, Node>();
 const NOT_LINE_ENDS = not(LINE_ENDS);
+const NOT_LINE_FEED = not([[10, 10]]);
 const CONTROLS: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', f: '\f', v: '\v' };
 /** POSIX classes, of ASCII. */
 const NAMED: Readonly<Record<string, Ranges>> = {
@@ -184,7 +186,7 @@ export class Parser {
     const { m = false, s = false } = this.#flags;
     if (char === '(') return this.#group();
     if (char === '[') return this.#char(this.#class());
-    if (char === '.') return { is: 'char', ranges: s ? ANY : NOT_LINE_ENDS };
+    if (char === '.') return { is: 'char', ranges: s ? ANY : this.#wide ? NOT_LINE_FEED : NOT_LINE_ENDS };
     if (char === '^') return { is: 'assert', assertion: m ? 'lineBegin' : 'begin' };
     if (char === '$') return { is: 'assert', assertion: m ? 'lineEnd' : 'end' };
     if (char === '\\') return this.#escape();

@@ -52,7 +52,7 @@ export function isPrintable(text: string): boolean {
   return text.length > 0;
 }
 
-/** Code that was written in several lines, on one: expressions of rules stop at the end of a line. */
+/** Code that was written in several lines, on one: `.` in expressions of rules matches no line feed. */
 export function onOneLine(text: string): string {
   if (!text.includes('\n')) return text;
   return text
