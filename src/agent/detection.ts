@@ -54,7 +54,10 @@ export function createDetection(
   const policy = () => settings.current().detections;
   const isOn = () => local.detections.enabled && policy().enabled;
   const alerts = new Alerts({
-    raise: (record) => occurrences.accept('alerts', [record]),
+    raise: (record) => {
+      occurrences.accept('alerts', [record]);
+      stateChanged.notify();
+    },
     sendEarly: () => publisher.sendHighWithin(milliseconds(0)),
     policy,
     origin: sender.id,

@@ -119,14 +119,11 @@ function findings({ baseline, listeningPorts, ...others }: Posture): string {
   return JSON.stringify([found, listeningPorts === undefined, others]);
 }
 
-/** The part of the detections' status that is reported at once: everything except counters and the last alert. */
-function stateOf({
-  alerts: _alerts,
-  counted: _counted,
-  suppressed: _by,
-  last: _last,
-  exceptions,
-  ...state
-}: DetectionsStatus) {
-  return JSON.stringify([state, Object.keys(exceptions ?? {})]);
+/**
+ * The part of the detections' status that is reported at once: everything except counters and the last alert. That there is a
+ * first alert of a severity is a state: whoever asks a fleet for alerts must not wait for the figures.
+ */
+function stateOf({ alerts, counted: _counted, suppressed: _by, last: _last, exceptions, ...state }: DetectionsStatus) {
+  const raised = Object.entries(alerts).filter(([, count]) => count > 0);
+  return JSON.stringify([state, Object.keys(exceptions ?? {}), raised.map(([severity]) => severity)]);
 }

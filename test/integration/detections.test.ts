@@ -7,6 +7,10 @@ import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /** Closed: nothing listens there, and the kernel refuses the connection. */
 const CLOSED = '127.0.0.1/1';
+/** How many alerts of level high the reported properties have; NaN without any number. */
+const reportedHigh = (status: unknown): number =>
+  Number((status as { detections?: { alerts?: { high?: number } } } | undefined)?.detections?.alerts?.high);
+
 const PAUSE = { duration: 'PT1H', reason: 'An update' };
 
 describe('Detections of an agent', function () {
@@ -55,6 +59,21 @@ describe('Detections of an agent', function () {
     assert.equal(detections?.state, 'on', JSON.stringify(detections));
     assert.ok((detections?.alerts.high ?? 0) >= 1);
     assert.equal(detections?.last?.type, 'IoT_ReverseShell');
+  });
+
+  it('are in the reported properties with the first alert, long before the next figures', async () => {
+    bed.desire({ ...STEADY, highPriorityMessageFrequency: { value: 'PT1H' } });
+    const agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ hub, configuration }) => hub.state === 'connected' && configuration.source === 'desired',
+    );
+    await bed.hub.waitForReported(({ securityAgent }) => reportedHigh(securityAgent) === 0);
+    const tried = setInterval(() => void reverseShell('early'), 1_000);
+    try {
+      await bed.hub.waitForReported(({ securityAgent }) => reportedHigh(securityAgent) > 0);
+    } finally {
+      clearInterval(tried);
+    }
   });
 
   it('raise an alert for a port opened between two snapshots, also while ListeningPorts is Off and collecting is paused', async () => {

@@ -106,4 +106,23 @@ describe('The status of the detections', () => {
     reported.takeFigures();
     assert.equal(reported.current().detections?.counted, 100);
   });
+
+  it('reports the first alert of each severity at once, and more of them with the figures', () => {
+    const none = { critical: 0, high: 0, medium: 0, low: 0, informational: 0 };
+    let bySeverity = { ...ALERTS.bySeverity, ...none };
+    const reported = new ReportedStatus({
+      observed: { ...agent.observed, detections: () => ({ ...DETECTIONS, alerts: { ...ALERTS, bySeverity } }) },
+      settings: agent.settings,
+      clock: systemClock,
+      log: quietLog(),
+      changed: () => {},
+    });
+    assert.equal(reported.current().detections?.alerts.high, 0);
+    bySeverity = { ...bySeverity, high: 1 };
+    assert.equal(reported.current().detections?.alerts.high, 1);
+    bySeverity = { ...bySeverity, high: 2 };
+    assert.equal(reported.current().detections?.alerts.high, 1);
+    bySeverity = { ...bySeverity, low: 1 };
+    assert.deepEqual([reported.current().detections?.alerts.high, reported.current().detections?.alerts.low], [2, 1]);
+  });
 });
