@@ -111,7 +111,9 @@ export class Reading {
     }
     const own = (words[from] ?? '').includes('/') ? place.environment.read(words[from] ?? '') : undefined;
     if (own !== undefined) this.#later(place, own);
-    if (QUEUEING.has(nameOf(words[from] ?? '')) && place.input !== undefined) this.#later(place, place.input.text);
+    const name = nameOf(words[from] ?? '');
+    const queued = Object.hasOwn(QUEUEING, name) ? QUEUEING[name] : undefined;
+    if (queued !== undefined && place.input !== undefined) this.#later(place, queued(place.input.text));
     const contained = containerCommand(words, from);
     if (contained !== undefined) this.#laterCommand({ ...place, words: contained, directory: undefined });
     this.#followInterpreter(place, from);
@@ -236,8 +238,22 @@ export class Reading {
   }
 }
 
-/** Programs that run a script from standard input later. */
-const QUEUEING: ReadonlySet<string> = new Set(['at', 'batch']);
+/** Of the lines of a crontab, the commands: `@reboot` or five fields of time stand before each; see crontab(5). */
+const withoutTimes = (crontab: string): string =>
+  crontab
+    .split('\n')
+    .map((line) => {
+      const words = line.trim().split(/[ \t]+/);
+      return words.slice(words[0]?.startsWith('@') === true ? 1 : 5).join(' ');
+    })
+    .join('\n');
+
+/** Programs that run what they read from standard input later; and the script that it is. */
+const QUEUEING: Readonly<Record<string, ((text: string) => string) | undefined>> = {
+  at: (text) => text,
+  batch: (text) => text,
+  crontab: withoutTimes,
+};
 /** Programs whose operands are files. */
 const ON_FILES: ReadonlySet<string> = new Set([
   ...[

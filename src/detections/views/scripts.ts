@@ -6,7 +6,7 @@ import type { Environment } from './environment.ts';
 import { type ExpansionParts, expandWord } from './expansion.ts';
 import { guessGlob } from './globs.ts';
 import { lexScript } from './lexer.ts';
-import { MAX_DEPTH, type Work } from './limits.ts';
+import { HEAD, MAX_DEPTH, type Work } from './limits.ts';
 import { findCommands } from './one-liners.ts';
 import { nameOf, normalisePath } from './paths.ts';
 import { interpreterOf, runOf } from './shells.ts';
@@ -111,9 +111,12 @@ class Shell {
   run(text: string): Execution {
     const line: string[] = [];
     let output: Output | undefined;
+    const groups = new Groups();
     const simples = commandsOf(lexScript(text, this.#work));
     for (const simple of simples) {
-      output = this.#simple(simple, simple.isPiped ? output : undefined, line, !isPipe(simple.end));
+      groups.begin(simple);
+      const own = this.#simple(simple, simple.isPiped ? output : undefined, line, !isPipe(simple.end));
+      output = groups.end(simple, own);
       this.#before = { name: this.#before.now, end: simple.end, now: '' };
       line.push(separatorOf(simple.end));
     }
@@ -269,6 +272,38 @@ class Shell {
     }
     const text = texts.join(' ');
     return { text, input, source, target };
+  }
+}
+
+const OPENING: ReadonlySet<string> = new Set(['(', '{', 'do', 'if']);
+const CLOSING: ReadonlySet<string> = new Set(['}', 'done', 'fi']);
+
+/** What subshells, groups and loops print, as far as that is known: `(crontab -l; echo …) | crontab -`. */
+class Groups {
+  /** The innermost last. */
+  readonly #printed: string[] = [];
+
+  begin({ keywords }: SimpleCommand): void {
+    for (const keyword of keywords) if (OPENING.has(keyword)) this.#printed.push('');
+  }
+
+  /** @returns what the next command reads, if it reads what this one, or the group that it closes, prints */
+  end({ keywords, end }: SimpleCommand, own: Output | undefined): Output | undefined {
+    const subshells = end.length - end.replaceAll(')', '').length;
+    const closed = subshells + keywords.filter((keyword) => CLOSING.has(keyword)).length;
+    if (closed > 0 || !isPipe(end)) this.#print(own?.text ?? '');
+    let output = own;
+    for (let i = 0; i < closed && this.#printed.length > 0; i++) {
+      const text = this.#printed.pop() ?? '';
+      this.#print(text);
+      output = text === '' ? undefined : { text, isDecoded: false };
+    }
+    return output;
+  }
+
+  #print(text: string): void {
+    const around = this.#printed.pop();
+    if (around !== undefined) this.#printed.push(around.length + text.length > HEAD ? around : around + text);
   }
 }
 

@@ -233,6 +233,27 @@ describe('views of a process start', () => {
     });
   });
 
+  describe('reads what a group of commands prints', () => {
+    for (const [text, view] of [
+      ['(crontab -l; echo "@reboot nc -l 1") | crontab -', '/usr/bin/nc | nc -l 1'],
+      ['(crontab -l; echo "*/5 * * * * nc -l 2")|crontab 2> /dev/null', '/usr/bin/nc | nc -l 2'],
+      ['{ echo id; echo "nc -l 3"; } | sh', '/usr/bin/nc | nc -l 3'],
+      ['for i in 1 2; do echo "nc -l 4"; done | sh', '/usr/bin/nc | nc -l 4'],
+      ['if true; then echo "nc -l 5"; fi | bash', '/usr/bin/nc | nc -l 5'],
+      ['(echo a; (echo "nc -l 6"); echo b) | sh', '/usr/bin/nc | nc -l 6'],
+    ] as const)
+      it(text, () => assertView(script(text), view));
+
+    for (const text of [
+      '(echo "nc -l 1"); (true) | sh',
+      'echo "nc -l 1" >/dev/null; { true; } | sh',
+      ') | sh; echo "nc -l 1"',
+      "(echo '# nc -l 1') | crontab -",
+    ])
+      it(`but no other, of ${text}`, () =>
+        assert.ok(!shownViews(script(text)).includes('/usr/bin/nc | nc -l 1'), text));
+  });
+
   it('reads a script with quotes around all of it, as lines are often written down', () => {
     for (const commandLine of [
       'bash -c "wget http://x; id"',
