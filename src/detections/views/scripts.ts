@@ -61,6 +61,8 @@ const READING: ReadonlySet<string> = new Set([
 /** What the evaluation of a `$(…)` costs at least, in characters read. */
 const EVALUATION = 32;
 const NOTHING: Output = { text: '', isDecoded: false };
+/** As files, and as the descriptor of `>&1`. */
+const STANDARD_OUTPUT: ReadonlySet<string> = new Set(['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1', '1', '-']);
 const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
 
 /** How commands are joined in the line as a whole, where that differs from a blank on each side. */
@@ -165,7 +167,7 @@ class Shell {
     if (output !== undefined && target !== undefined) this.#environment.write(target, output.text);
     // Text that was hidden is worth a look, even if no shell is seen to read it.
     if (isLast && output?.isDecoded === true && isPrintable(output.text)) this.#script(output.text);
-    return output;
+    return target === undefined || STANDARD_OUTPUT.has(target) ? output : NOTHING;
   }
 
   #expand(word: SimpleCommand['words'][number], isCommand: boolean): string[] {

@@ -241,11 +241,14 @@ describe('views of a process start', () => {
       ['for i in 1 2; do echo "nc -l 4"; done | sh', '/usr/bin/nc | nc -l 4'],
       ['if true; then echo "nc -l 5"; fi | bash', '/usr/bin/nc | nc -l 5'],
       ['(echo a; (echo "nc -l 6"); echo b) | sh', '/usr/bin/nc | nc -l 6'],
+      ['{ echo "nc -l 7" >/dev/stdout; } | sh', '/usr/bin/nc | nc -l 7'],
+      ['echo "nc -l 8" 2>/dev/null | sh', '/usr/bin/nc | nc -l 8'],
     ] as const)
       it(text, () => assertView(script(text), view));
 
     for (const text of [
       '(echo "nc -l 1"); (true) | sh',
+      '{ echo "nc -l 1" > /root/notes; true; } | sh',
       'echo "nc -l 1" >/dev/null; { true; } | sh',
       ') | sh; echo "nc -l 1"',
       "(echo '# nc -l 1') | crontab -",
