@@ -154,22 +154,33 @@ function stateAfter({ followers, kinds, rows, row, fails, width }: Automaton, fr
 export class LiteralSearch {
   readonly #tables: SearchTables;
   readonly #automaton: Automaton;
+  /** By end: the search that saw it last. Those that follow one on the way of `fails` were seen with it. */
+  readonly #seen: Int32Array;
+  #searches = 0;
 
   constructor(tables: SearchTables) {
     this.#tables = tables;
+    this.#seen = new Int32Array(tables.ends.length);
     this.#automaton = { ...tables, width: 1 + Math.max(...tables.classes) };
   }
 
-  /** Calls `found` with each literal of this slot that is in the text; possibly more than once. */
+  /** Calls `found` once with each literal of this slot that is in the text. */
   search(text: string, slot: number, found: (literal: number) => void): void {
     const { classes, reports, next, ends, found: literals, slots } = this.#tables;
     const automaton = this.#automaton;
+    const seen = this.#seen;
+    if (this.#searches === 0x7fffffff) {
+      seen.fill(0);
+      this.#searches = 0;
+    }
+    const search = ++this.#searches;
     let state = 0;
     for (let at = 0; at < text.length; at += 1) {
       const code = text.charCodeAt(at);
       const kind = code < 128 ? (classes[code] as number) : 0;
       state = kind === 0 ? 0 : stateAfter(automaton, state, kind);
-      for (let end = reports[state] as number; end !== 0; end = next[end] as number) {
+      for (let end = reports[state] as number; end !== 0 && seen[end] !== search; end = next[end] as number) {
+        seen[end] = search;
         const last = ends[end + 1] as number;
         for (let i = ends[end] as number; i < last; i += 1) {
           const literal = literals[i] as number;

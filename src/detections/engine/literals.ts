@@ -87,8 +87,6 @@ const ALWAYS = -1;
 export class Literals {
   readonly #tables: LiteralTables;
   readonly #search: LiteralSearch;
-  /** By literal: what marked it last. */
-  readonly #marks: Int32Array;
   /** By gate: what marked it last. */
   readonly #gates: Int32Array;
   /** By slot: what marks a literal of the text that is there now. */
@@ -98,7 +96,6 @@ export class Literals {
   constructor(tables: LiteralTables, gates: number) {
     this.#tables = tables;
     this.#search = new LiteralSearch(tables);
-    this.#marks = new Int32Array(tables.slots.length);
     this.#gates = new Int32Array(gates);
     this.#clear();
   }
@@ -127,11 +124,8 @@ export class Literals {
     const stamp = ++this.#stamp;
     this.#stamps[slot] = stamp;
     if (text === undefined) return;
-    const marks = this.#marks;
     const { opens, gates, selects, rules } = this.#tables;
     this.#search.search(text, slot, (literal) => {
-      if (marks[literal] === stamp) return;
-      marks[literal] = stamp;
       const lastGate = opens[literal + 1] as number;
       for (let i = opens[literal] as number; i < lastGate; i += 1) this.#gates[gates[i] as number] = stamp;
       const lastRule = selects[literal + 1] as number;
@@ -140,7 +134,6 @@ export class Literals {
   }
 
   #clear(): void {
-    this.#marks.fill(0);
     this.#gates.fill(0);
     for (const gate of this.#tables.open) this.#gates[gate] = ALWAYS;
     this.#stamps.fill(0);
