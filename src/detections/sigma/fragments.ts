@@ -10,6 +10,14 @@ const FRAGMENTS: Readonly<Record<string, string>> = {
    */
   command:
     '(^|[;&|(`"{!] ?|-[a-z]*c ["\']?|\\* (root )?|\\b(do|then|else|time|sudo|exec|xargs|nohup|env|busybox|parallel) )(\\w+=\\S* )*(\\S*/)?',
+  /** The folders of programs, where only root can write: anybody can give a file in /tmp the name of a harmless program. */
+  system: '^(/usr(/local)?)?/s?bin/',
+  /** What runs a script, up to its path; not `sh -c`, whose text anybody chooses. */
+  run: '^((/usr)?/bin/)?(((ba|da|a|k)?sh|perl|python[0-9.]*|[gm]?awk)( -[abd-zA-BD-Z]+)* )?',
+  /** Folders of scripts, where only root can write. */
+  place: '((/usr(/local)?)?/s?bin/|(/usr)?/(lib|libexec|share)/([^/. ][^/ ]*/)*|/etc/([^/. ][^/ ]*/)*)',
+  /** The rest of a path, which leads nowhere else, and the end of the word. */
+  below: '[^\\s/]*(/[^\\s/.][^\\s/]*)*(\\s|$)',
 };
 
 /** An expression whose placeholders are replaced. @throws {Refused} if one is not known */

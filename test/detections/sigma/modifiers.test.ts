@@ -176,7 +176,7 @@ const EXPANDED: readonly Row[] = [
   ['F|expand: ["%ports%", "8080"]', '22', false],
 ];
 
-/** Where the name of a command can stand. */
+/** Where the name of a command can stand; programs and scripts of the system. */
 const COMMANDS: readonly Row[] = [
   ['F|re|expand: "%command%tor( |$)"', 'tor', true],
   ['F|re|expand: "%command%tor( |$)"', '/usr/bin/tor -f x', true],
@@ -189,6 +189,18 @@ const COMMANDS: readonly Row[] = [
   ['F|re|expand: "%command%tor( |$)"', 'apt-get install tor', false],
   ['F|re|expand: "%command%tor( |$)"', 'ls /etc/tor', false],
   ['F|re|expand: "%command%tor( |$)"', 'useradd --home=/x tor', false],
+  ['F|re|expand: "%system%grep$"', '/usr/local/bin/grep', true],
+  ['F|re|expand: "%system%grep$"', '/bin/grep', true],
+  ['F|re|expand: "%system%grep$"', '/tmp/usr/bin/grep', false],
+  ['F|re|expand: "%run%/etc/init.d/%below%"', '/bin/sh -e /etc/init.d/x start', true],
+  ['F|re|expand: "%run%/etc/init.d/%below%"', '/etc/init.d/x start', true],
+  ['F|re|expand: "%run%/etc/init.d/%below%"', 'sh -c /etc/init.d/x;/tmp/y', false],
+  ['F|re|expand: "%run%/etc/init.d/%below%"', 'sh /tmp/x /etc/init.d/x', false],
+  ['F|re|expand: "%run%/etc/init.d/%below%"', 'sh /etc/init.d/../../tmp/x', false],
+  ['F|re|expand: "%run%%place%lynis%below%"', 'sh /usr/sbin/lynis audit', true],
+  ['F|re|expand: "%run%%place%lynis%below%"', '/usr/share/lynis/include/x', true],
+  ['F|re|expand: "%run%%place%lynis%below%"', 'sh lynis audit', false],
+  ['F|re|expand: "%run%%place%lynis%below%"', 'sh /usr/share/../../tmp/lynis', false],
   ['F|re|i|expand: ["x", "%command%nc "]', 'NC -l', true],
   ['F|expand|re: ["^x", "%command%nc "]', 'xy', true],
 ];
@@ -220,7 +232,7 @@ describe('modifiers of fields', () => {
     'F|lt: many': /takes a number/,
     'F|contains: null': /null as its value/,
     'F|expand: names': /placeholder/,
-    'F|re|expand: "%names%x"': /"%names%" is no part of expressions; known: command/,
+    'F|re|expand: "%names%x"': /"%names%" is no part of expressions; known: command, system, run/,
     'F|expand|exists: true': /don't go together/,
     'F|expand: ["%ports%", "8080"]': /placeholder/,
     'F|all: a': /says nothing/,
