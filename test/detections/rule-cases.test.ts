@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { builtInDocuments } from '../../src/detections/built-in.ts';
 import { type Answer, answersTo } from './case-answers.ts';
 import { casesFile, idOf, ruleCases, type UnseenCase } from './unseen-cases.ts';
 
@@ -25,6 +26,25 @@ describe('the shipped detection rules', () => {
         !one.expect && hits(answers, one).some(({ alert, level }) => alert === one.alert && NOTICED.includes(level)),
     );
     assert.deepEqual(wrong.map(idOf), []);
+  });
+
+  it('exempt no program by its name alone, and no parent by a word of its command line: anybody can choose them', () => {
+    const loose: string[] = [];
+    for (const { value } of builtInDocuments()) {
+      const { title, detection } = value as { title: string; detection?: Record<string, unknown> };
+      if (detection === undefined) continue;
+      const condition = String(detection.condition);
+      const all = [...condition.matchAll(/\b(not )?(\w+)\b/g)];
+      const named = new Set(all.filter(([, not]) => not === undefined).map(([, , name]) => name));
+      for (const [, not, name = ''] of all) {
+        if (not === undefined || named.has(name)) continue;
+        const members = [detection[name]].flat().flatMap((map) => Object.keys(Object(map)));
+        for (const member of members)
+          if (/^(Parent)?Image\|(endswith|contains)$|^ParentCommandLine\|(contains|endswith)$/.test(member))
+            loose.push(`${title}: ${name}: ${member}`);
+      }
+    }
+    assert.deepEqual(loose, []);
   });
 
   it('have attacks and look-alikes for each alert', () => {
