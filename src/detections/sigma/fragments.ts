@@ -1,12 +1,13 @@
 import { Refused } from './rule.ts';
 
 /*
- * Parts of expressions by name: with the modifiers `re` and `expand`, `%command%nc ` is an expression for `nc` as a command.
+ * Parts of expressions by name: with the modifiers `re` and `expand`, `%command%nc ` is an expression for `nc` as a command,
+ * and `%run%/etc/init.d/%below%` one for a script in that folder.
  */
 const FRAGMENTS: Readonly<Record<string, string>> = {
   /**
-   * Where the name of a command can stand: at the beginning of a line or of a statement, behind `sh -c`, in a crontab, or behind a
-   * word that takes a command; with assignments and a folder before it. So `apt install tor` and `/etc/tor` are no `tor`.
+   * Where the name of a command can stand: at the beginning of a line or of a statement, behind `sh -c`, in a crontab, or
+   * behind a word that takes a command; with assignments and a folder before it. So `apt install tor` and `/etc/tor` are no `tor`.
    */
   command:
     '(^|[;&|(`"{!] ?|-[a-z]*c ["\']?|\\* (root )?|\\b(do|then|else|time|sudo|exec|xargs|nohup|env|busybox|parallel) )(\\w+=\\S* )*(\\S*/)?',
@@ -16,7 +17,7 @@ const FRAGMENTS: Readonly<Record<string, string>> = {
   run: '^((/usr)?/bin/)?(((ba|da|a|k)?sh|perl|python[0-9.]*|[gm]?awk)( -[abd-zA-BD-Z]+)* )?',
   /** Folders of scripts, where only root can write. */
   place: '((/usr(/local)?)?/s?bin/|(/usr)?/(lib|libexec|share)/([^/. ][^/ ]*/)*|/etc/([^/. ][^/ ]*/)*)',
-  /** The rest of a path, which leads nowhere else, and the end of the word. */
+  /** The rest of a path, and the end of the word. `..` is accepted at its beginning only: one folder up, not to /tmp. */
   below: '[^\\s/]*(/[^\\s/.][^\\s/]*)*(\\s|$)',
 };
 
