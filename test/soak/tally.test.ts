@@ -57,6 +57,22 @@ describe('Tally', () => {
     assert.deepEqual(tally.disagreements(account({ collected: 2, delivered: 1, dropped: { cacheFull: 1 } })), []);
   });
 
+  it('finds occurrences that are missing from a count, unless an element was dropped', () => {
+    for (const what of [NUMBER, COMMAND, COMMAND, COMMAND]) tally.made('ProcessCreate', what);
+    message(start('a', NUMBER));
+    const books = { collected: 4, delivered: 1, aggregatedAway: 2 };
+    assert.deepEqual(tally.disagreements(account({ ...books, dropped: { unwritable: 1 } })), []);
+    message(start('b', [COMMAND, 2]));
+    assert.match(String(tally.disagreements(account({ ...books, delivered: 2 }))), /4 were collected, 0 .* told of 3/);
+  });
+
+  it('finds what is told and counts as dropped, too', () => {
+    for (const what of [NUMBER, COMMAND]) tally.made('ProcessCreate', what);
+    message(start('a', NUMBER, COMMAND));
+    const books = account({ collected: 2, delivered: 1, dropped: { cacheFull: 1 } });
+    assert.match(String(tally.disagreements(books)), /2 were collected, 1 dropped, and the hub was told of 2/);
+  });
+
   it("finds accounts that don't close, or that the hub doesn't confirm", () => {
     assert.match(String(tally.disagreements(account({ collected: 1 }))), /don't close/);
     assert.match(String(tally.disagreements(account({ collected: 1, delivered: 1 }))), /the hub has 0/);

@@ -21,6 +21,8 @@ export class Tally {
   readonly #ids = new Set<string>();
   /** By event: what the hub has, as the agent's accounts count it. */
   readonly #received = new Map<string, number>();
+  /** By event: of how many occurrences the hub was told, whoever made them. */
+  readonly #occurrences = new Map<string, number>();
   #repeats = 0;
 
   /** Events that came again with the id that they had, as after an acknowledgement that was lost. */
@@ -80,24 +82,28 @@ export class Tally {
       if (received > delivered + dropped)
         wrong.push(`${name}: the hub has ${received}, ${delivered} count as delivered and ${dropped} as dropped`);
     }
-    // What the agent could not identify can be any of these.
+    // What the agent could not identify can be any of these. An element that counts several occurrences and is lost counts as
+    // one that was dropped, and its others as aggregated away: so the hub was told of fewer than were collected and not dropped.
     const unidentified = events[UNIDENTIFIED] === undefined ? 0 : droppedIn(events[UNIDENTIFIED]);
     for (const event of COUNTED) {
       const account = events[event];
       const [made, missing] = [this.count(event), this.missing(event)];
-      const dropped = unidentified + (account === undefined ? 0 : droppedIn(account));
-      if (missing > dropped) wrong.push(`${event}: ${missing} of ${made} are missing, and ${dropped} count as dropped`);
-      if (made > (account?.collected ?? 0) + unidentified)
-        wrong.push(`${event}: ${made} happened, and ${account?.collected ?? 0} were collected`);
+      const [collected, dropped] = account === undefined ? [0, 0] : [account.collected, droppedIn(account)];
+      const told = this.#occurrences.get(event) ?? 0;
+      if (dropped === 0 ? told !== collected : told > collected - dropped)
+        wrong.push(`${event}: ${collected} were collected, ${dropped} dropped, and the hub was told of ${told}`);
+      if (missing > unidentified + collected - told)
+        wrong.push(`${event}: ${missing} of ${made} are missing, and ${unidentified + collected - told} count as lost`);
+      if (made > collected + unidentified) wrong.push(`${event}: ${made} happened, and ${collected} were collected`);
     }
     return wrong;
   }
 
   #tell(event: string, element: Payload): void {
-    const what = subjectOf(event, element);
-    if (what === undefined) return;
     const { HitCount = '1' } = (element.ExtraDetails ?? {}) as { HitCount?: string };
-    add(this.#told, `${event} ${what}`, Number(HitCount));
+    add(this.#occurrences, event, Number(HitCount));
+    const what = subjectOf(event, element);
+    if (what !== undefined) add(this.#told, `${event} ${what}`, Number(HitCount));
   }
 }
 
