@@ -6,30 +6,38 @@ import { temporaryFolder } from '../support/folders.ts';
 
 const QEMU = '/usr/bin/qemu-system-x86_64';
 const BUSYBOX = '/usr/bin/busybox';
-/** What the first programs need to see this machine's root; the rest is built into Debian's kernel. In this order. */
-const MODULES = ['fs/netfs/netfs', 'net/9p/9pnet', 'net/9p/9pnet_virtio', 'fs/9p/9p', 'fs/overlayfs/overlay'];
+/** What the first programs need to see this machine's root. Debian's kernels have some of them built in, others not. */
+const MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
+/** All that can be emulated but for page tables of five levels, with which older kernels don't start. */
+const PROCESSOR = 'max,la57=off';
 /** A busy machine that emulates is slow. */
 const SECONDS = 400;
 
-/** @returns what keeps an emulated machine from being started here, or `undefined` */
-export function missingForEmulation(): string | undefined {
+/** @returns what keeps a machine of this kernel, or of the installed one, from being emulated here, or `undefined` */
+export function missingForEmulation(kernel: Kernel | undefined = installedKernel()): string | undefined {
   if (process.arch !== 'x64') return `the emulated machine is an x64 one, and this is ${process.arch}`;
   if (process.getuid?.() !== 0) return 'this is not root, whose files the emulated machine shares';
   for (const tool of [QEMU, BUSYBOX, '/usr/bin/cpio', '/usr/bin/xz'])
     if (!existsSync(tool)) return `there is no ${tool}`;
-  return kernel() === undefined ? 'no Debian kernel is installed (linux-image-amd64)' : undefined;
+  return kernel === undefined ? 'no Debian kernel is installed (linux-image-amd64)' : undefined;
+}
+
+/** A kernel to boot: its image, and the folder of its modules, with modules.dep. */
+export interface Kernel {
+  readonly image: string;
+  readonly modules: string;
 }
 
 /** The newest of Debian's kernels that are installed here, whether or not this machine runs by it. */
-function kernel(): { image: string; modules: string } | undefined {
+function installedKernel(): Kernel | undefined {
   const names = existsSync('/boot') ? readdirSync('/boot') : [];
   const newest = names
     .filter((name) => /^vmlinuz-.*-amd64$/.test(name))
     .sort()
     .at(-1);
   if (newest === undefined) return undefined;
-  const modules = `/lib/modules/${newest.replace('vmlinuz-', '')}/kernel`;
-  return existsSync(modules) ? { image: `/boot/${newest}`, modules } : undefined;
+  const modules = `/lib/modules/${newest.replace('vmlinuz-', '')}`;
+  return existsSync(join(modules, 'modules.dep')) ? { image: `/boot/${newest}`, modules } : undefined;
 }
 
 /**
@@ -42,6 +50,8 @@ function kernel(): { image: string; modules: string } | undefined {
  * @param script for sh(1), run as the first process's only child; what it writes to its standard output is returned. The
  *   folder `/results` is writable, and has `files` and `programs` in it
  * @param kernelArguments more words for the kernel's command line
+ * @param kernel another one than the one that is installed; its modules cannot be loaded later
+ * @param seconds how long it may take
  * @throws {Error} with the console's text when the script did not end with status 0
  */
 export function runInMachine(options: {
@@ -50,9 +60,11 @@ export function runInMachine(options: {
   /** Paths of programs that are copied to `/results`. */
   readonly programs?: readonly string[];
   readonly kernelArguments?: readonly string[];
+  readonly kernel?: Kernel;
+  readonly seconds?: number;
 }): string {
-  const { script, files = {}, programs = [], kernelArguments = [] } = options;
-  const { image, modules } = kernel() ?? fail('no kernel is installed');
+  const { script, files = {}, programs = [], kernelArguments = [], seconds = SECONDS } = options;
+  const { image, modules } = options.kernel ?? installedKernel() ?? fail('no kernel is installed');
   const folder = temporaryFolder();
   const results = join(folder, 'results');
   mkdirSync(results);
@@ -67,13 +79,13 @@ export function runInMachine(options: {
   const { stdout, status, error } = spawnSync(
     QEMU,
     [
-      ...['-accel', 'tcg', '-smp', '2', '-cpu', 'max', '-m', '1024', '-nographic', '-no-reboot', '-nic', 'none'],
+      ...['-accel', 'tcg', '-smp', '2', '-cpu', PROCESSOR, '-m', '1024', '-nographic', '-no-reboot', '-nic', 'none'],
       ...['-kernel', image, '-initrd', initrd],
       ...['-append', ['console=ttyS0 quiet panic=-1', ...kernelArguments].join(' ')],
       ...share('/', 'root', ',readonly=on,multidevs=remap'),
       ...share(results, 'results', ''),
     ],
-    { encoding: 'utf8', timeout: SECONDS * 1_000, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024, input: '' },
+    { encoding: 'utf8', timeout: seconds * 1_000, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024, input: '' },
   );
   const read = (name: string) => (existsSync(join(results, name)) ? readFileSync(join(results, name), 'utf8') : '');
   if (read('status').trim() !== '0') {
@@ -92,11 +104,10 @@ function makeInitrd(folder: string, modules: string): string {
     mkdirSync(join(tree, each), { recursive: true });
   }
   cpSync(BUSYBOX, join(tree, 'bin/busybox'));
-  const names = MODULES.map((path) => {
-    const [file] = ['.ko', '.ko.xz', '.ko.gz'].map((suffix) => `${modules}/${path}${suffix}`).filter(existsSync);
-    if (file === undefined) throw new Error(`the kernel has no module ${path}`);
-    writeFileSync(join(tree, 'modules', basename(path)), decompressed(file));
-    return basename(path);
+  const names = modulesWithDependencies(modules).map((path) => {
+    const name = basename(path).replace(/\.ko.*$/, '');
+    writeFileSync(join(tree, 'modules', name), decompressed(join(modules, path)));
+    return name;
   });
   writeFileSync(join(tree, 'init'), initScript(names));
   chmodSync(join(tree, 'init'), 0o755);
@@ -109,6 +120,23 @@ function makeInitrd(folder: string, modules: string): string {
   const path = join(folder, 'initrd.cpio');
   writeFileSync(path, archive);
   return path;
+}
+
+/** Paths of MODULES that are not built in, and of what they depend on, in the order in which they can be loaded. */
+function modulesWithDependencies(modules: string): string[] {
+  const lines = readFileSync(join(modules, 'modules.dep'), 'utf8').split('\n');
+  const paths = MODULES.flatMap((name) => {
+    const line = lines.find((each) => new RegExp(`/${name}\\.ko(?:\\.\\w+)?:`).test(each));
+    // `PATH: DEPENDENCY…`, of which each may need the ones behind it: modules.dep(5).
+    return line === undefined
+      ? []
+      : line
+          .split(/:? /)
+          .filter((path) => path !== '')
+          .map((path) => path.replace(/:$/, ''))
+          .reverse();
+  });
+  return [...new Set(paths)];
 }
 
 function decompressed(file: string): Buffer {

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import type { Finding } from '../../src/cli/check/finding.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
+import { suiteFolder } from '../support/folders.ts';
+import { missingForEmulation, runInMachine } from '../system/emulated-machine.ts';
+import { buildNative } from '../system/under-filter.ts';
+import { debianKernel } from './debian-kernel.ts';
+
+const TOP = new URL('../../../', import.meta.url).pathname;
+const PROGRAM = join(TOP, 'dist/src/main.js');
+const CONTAINER = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
+const MEGABYTE = 1024 * 1024;
+
+const CONFIGURATION = {
+  hub: { hostName: 'nowhere.invalid' },
+  identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: '/run/key' },
+  stateDirectory: '/run/vakt-state',
+  controlSocket: '/run/vakt.sock',
+  collectors: { loopbackConnections: true },
+  detections: { enabled: false },
+};
+
+/** Asks the agent by its control socket: Node takes seconds to start here, so one process does it all. */
+const ASK = `
+import { request } from 'node:http';
+import { appendFileSync, writeFileSync } from 'node:fs';
+const ask = (path, take) => request({ socketPath: '/run/vakt.sock', path }, take).end();
+for (const event of ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate']) {
+  ask('/follow?event=' + event, (answer) => {
+    writeFileSync('/run/' + event, 'following\\n');
+    answer.on('data', (data) => appendFileSync('/run/' + event, data));
+  });
+}
+process.on('SIGUSR1', () => {
+  let text = '';
+  ask('/status', (answer) => answer.on('data', (data) => (text += data)).on('end', () => writeFileSync('/run/status', text + '\\n')));
+});
+`;
+
+/**
+ * Control groups of version 1, as such systems have them: the agent in one with limits, and a process in a container's. No
+ * module can be loaded, as on a board whose kernel was built without: neither inet_diag nor netfilter.
+ */
+const SCRIPT = `
+set -eu
+until_in() { for i in $(seq 1800); do if grep -q -- "$1" "$2" 2>/dev/null; then return 0; fi; sleep 0.1; done
+  echo "not in $2: $1" >&2; cat /run/agent.log >&2; exit 1; }
+node="${process.execPath} ${PROGRAM}"
+cp /results/agent.json /results/ask.mjs /run
+(umask 077; printf '%s' MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE= >/run/key)
+mkdir -m 0700 /run/vakt-state
+mount -t tmpfs tmpfs /sys/fs/cgroup
+for each in memory pids; do mkdir /sys/fs/cgroup/$each; mount -t cgroup -o $each cgroup /sys/fs/cgroup/$each; mkdir /sys/fs/cgroup/$each/agent; done
+echo ${200 * MEGABYTE} >/sys/fs/cgroup/memory/agent/memory.limit_in_bytes
+echo 64 >/sys/fs/cgroup/pids/agent/pids.max
+mkdir -p /sys/fs/cgroup/memory/docker/${CONTAINER}
+
+uname -r >/run/release
+as_nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'
+$as_nobody $node check --json --config /nonexistent >/run/check-as-nobody 2>/run/error || true
+sh -c 'for each in memory pids; do echo $$ >/sys/fs/cgroup/$each/agent/cgroup.procs; done; exec "$@"' sh \\
+  $node run --config /run/agent.json >/run/agent.log 2>&1 & agent=$!
+until_in '"source":"' /run/agent.log
+${process.execPath} /run/ask.mjs & follow=$!
+for event in ProcessCreate ProcessTerminate ConnectionCreate; do until_in following /run/$event; done
+
+sleep 60.5 & outside=$!
+sh -c 'echo $$ >/sys/fs/cgroup/memory/docker/${CONTAINER}/cgroup.procs; exec sleep 60.25' & inside=$!
+until_in 'sleep 60.5"' /run/ProcessCreate
+until_in 'sleep 60.25"' /run/ProcessCreate
+kill -KILL $outside $inside
+until_in "\\"ProcessId\\":$outside[,}]" /run/ProcessTerminate
+/results/connections 1 0 tcp.v4 >/run/made
+until_in connections /run/ConnectionCreate
+# Once the first snapshots have been taken.
+for i in $(seq 60); do kill -USR1 $follow; sleep 2; if grep -q '"procNet"' /run/status; then break; fi; done
+$node check --json --config /run/agent.json >/run/check 2>/run/error || true
+kill $agent
+wait $agent || true
+lines() { sed 1d "$1" | paste -sd,; }
+echo '{"release":"'$(cat /run/release)'","status":'; cat /run/status
+echo ',"check":['; paste -sd, /run/check; echo '],"asNobody":['; paste -sd, /run/check-as-nobody
+echo '],"starts":['; lines /run/ProcessCreate; echo '],"connections":['; lines /run/ConnectionCreate
+echo ']}'
+`;
+
+interface Seen {
+  readonly release: string;
+  readonly status: LocalStatus;
+  readonly check: readonly Finding[];
+  /** Of an ordinary user, without an agent. */
+  readonly asNobody: readonly Finding[];
+  readonly starts: readonly {
+    readonly CommandLine: string;
+    readonly ExtraDetails?: Readonly<Record<string, string>>;
+  }[];
+  readonly connections: readonly { readonly Executable: string; readonly Direction: string }[];
+}
+
+/** Findings that are printed, beside those about sources. */
+const OF_SYSTEM = ['audit', 'memory', 'tasks'];
+const SUITES = (process.env.VAKT_SUITES ?? 'bullseye bookworm').split(' ');
+
+for (const suite of SUITES) {
+  describe(`The agent on the kernel of ${suite}`, function () {
+    this.timeout(1_500_000);
+    let seen: Seen;
+
+    before(() => {
+      const kernel = debianKernel(suite, join(TOP, 'build/kernels'));
+      const missing = missingForEmulation(kernel);
+      if (missing !== undefined) throw new Error(missing);
+      const connections = buildNative('connections', suiteFolder(), '-static');
+      const files = { 'agent.json': JSON.stringify(CONFIGURATION), 'ask.mjs': ASK };
+      // On a busy machine the emulated clock looks broken to these kernels, which then panic.
+      const kernelArguments = ['no_timer_check'];
+      seen = JSON.parse(
+        runInMachine({ kernel, kernelArguments, script: SCRIPT, files, programs: [connections], seconds: 1_200 }),
+      ) as Seen;
+      process.stdout.write(`    Linux ${seen.release}\n`);
+      const told = seen.check.filter(({ check }) => check in seen.status.collectors || OF_SYSTEM.includes(check));
+      for (const { check, finding, remedy = '' } of told)
+        process.stdout.write(`      ${check}: ${finding} ${remedy}\n`);
+    });
+
+    const collector = (name: string) => seen.status.collectors[name] ?? assert.fail(name);
+    const finding = (name: string, among = seen.check) =>
+      among.find(({ check }) => check === name) ?? assert.fail(name);
+
+    it('has everything from audit, of which it leaves out what this kernel does not know', () => {
+      for (const name of ['ProcessCreate', 'ConnectionCreate', 'Login']) {
+        assert.deepEqual(
+          [collector(name).state, collector(name).source],
+          ['on', 'auditUnicast'],
+          collector(name).reason,
+        );
+      }
+      assert.match(finding('audit').finding, /^on, the agent is its daemon, (\d+) rules \(\1 of them the agent's\)/);
+    });
+
+    it('has the ends of processes from the process connector', () => {
+      const { state, source } = collector('ProcessTerminate');
+      assert.deepEqual([state, source], ['on', 'procConnector']);
+    });
+
+    it('lists ports by /proc/net where the kernel has no inet_diag, and says so', () => {
+      const { state, source, reason = '' } = collector('ListeningPorts');
+      assert.deepEqual([state, source], ['degraded', 'procNet']);
+      assert.match(reason, /inet_diag|EPROTONOSUPPORT/);
+      assert.equal(finding('ListeningPorts').remedy, reason);
+    });
+
+    it('knows that there is no packet filter where the kernel has none', () => {
+      const { state, source } = collector('FirewallConfiguration');
+      assert.deepEqual([state, source], ['on', 'netlink']);
+    });
+
+    it('reads the limits of control groups of version 1', () => {
+      assert.equal(finding('memory').finding, 'the budget is 96 MB, of 200 MB');
+      assert.equal(finding('tasks').finding, '64 allowed');
+    });
+
+    it('tells the container of a process by them', () => {
+      const containerOf = (command: string) =>
+        seen.starts.find(({ CommandLine }) => CommandLine === command)?.ExtraDetails?.ContainerId;
+      assert.deepEqual([containerOf('sleep 60.25'), containerOf('sleep 60.5')], [CONTAINER, undefined]);
+    });
+
+    it('sees connections, out and in', () => {
+      const ours = seen.connections.filter(({ Executable }) => Executable === '/results/connections');
+      assert.deepEqual(ours.map(({ Direction }) => Direction).sort(), ['In', 'Out']);
+    });
+
+    it('says to an ordinary user that the process connector needs CAP_NET_ADMIN here', () => {
+      const { finding: state, remedy } = finding('ProcessTerminate', seen.asNobody);
+      assert.equal(state, 'unavailable');
+      assert.match(remedy ?? '', /Grant CAP_NET_ADMIN, which kernels before 6\.6 require\./);
+    });
+  });
+}
