@@ -3,7 +3,8 @@ const LEAST = 0.25;
 
 /**
  * The part of its usual length that a first period takes: 0.25 (included) to 1 (excluded), at random. Devices that start
- * together, as after a power cut, would otherwise send and report together in each period.
+ * together, as after a power cut, or that come back together, as after an outage of their hub, would otherwise send and report
+ * together in each period.
  *
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */

@@ -12,6 +12,7 @@ import type { Identity, Presentation } from '../identity/identity.ts';
 import type { Network } from '../network/network.ts';
 import { type Credential, endOf } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
+import { renewalWithin } from './renewal.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 import type { Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
@@ -78,7 +79,8 @@ export class AzureHubClient implements HubClient, Service {
   #running: Promise<void> | undefined;
 
   constructor(options: AzureHubClientOptions) {
-    const { identity, network, transport = 'mqtt', state, productInfo, methods, clock, log, random } = options;
+    const { identity, network, transport = 'mqtt', state, productInfo, methods, clock, log } = options;
+    const { random = Math.random } = options;
     this.#identity = identity;
     this.#network = network;
     this.#clock = clock;
@@ -99,9 +101,13 @@ export class AzureHubClient implements HubClient, Service {
         return Session.open({ ...session, ...attempt, address, dial }, signal);
       },
       nextHasOther: (attempt, failure) => this.#nextHasOther(attempt, failure),
-      renewAfter: ({ renewAfter, transport }) => earlierOf(renewAfter, this.#transport.renewAfter(transport)),
+      renewAfter: ({ renewAfter, transport }) =>
+        earlierOf(
+          renewAfter === undefined ? undefined : renewalWithin(renewAfter, random),
+          this.#transport.renewAfter(transport),
+        ),
       clock,
-      random: random ?? Math.random,
+      random,
       onChange: () => this.#emit('status'),
       onFailure: (failure) => this.#failed(failure),
       onConnected: (session) => this.#connected(session),

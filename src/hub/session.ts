@@ -174,7 +174,7 @@ export class Session {
     return this.#options.transport;
   }
 
-  /** Age at which it must be replaced; `undefined` for a certificate, which holds as long as the connection. */
+  /** Age at which it must be replaced at the latest; `undefined` for a certificate, which holds as long as the connection. */
   get renewAfter(): Duration | undefined {
     const { kind, expiresAt } = this.presentation.proof;
     if (kind === 'certificate') return undefined;

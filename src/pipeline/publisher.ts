@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
+import { firstPeriod } from '../base/first-period.ts';
 import { type Logger, logError } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -28,6 +29,7 @@ const HELD_CHECK_INTERVAL = minutes(1);
 /** Events that may use the last units of the budget. */
 const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
 const NEVER = milliseconds(Number.POSITIVE_INFINITY);
+/** Of a queue that was begun, and is due at once again. */
 const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
 
 type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'settle'>;
@@ -81,11 +83,14 @@ export class Publisher implements Service {
   readonly #stop = new AbortController();
   readonly #backoff: SendBackoff;
   readonly #suspicion = new Suspicion();
+  readonly #random: () => number;
   readonly #noted: () => void;
   readonly #budget: Budget;
   readonly #lastSend: Record<QueueName, Duration>;
-  /** The part of its frequency that each queue's current period takes; 1 after the first. */
+  /** The part of its frequency that each queue's current period takes. */
   readonly #part: Record<QueueName, number>;
+  /** Queues that became due while the hub was away, and have not been sent since. */
+  readonly #overdue = new Set<QueueName>();
   /** Deadline for sending the High queue, if earlier than its frequency. Monotonic clock. */
   #highDueBy = NEVER;
   /** The High queue holds an event that may use the last units of the budget. */
@@ -126,7 +131,8 @@ export class Publisher implements Service {
     this.#extensions = options.extensions ?? new Set();
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#backoff = new SendBackoff(this.#clock, options.random);
+    this.#random = options.random ?? Math.random;
+    this.#backoff = new SendBackoff(this.#clock, this.#random);
     this.#noted = options.noted ?? (() => {});
     this.#budget = options.budget ?? NO_BUDGET;
     const now = this.#clock.monotonic();
@@ -136,6 +142,7 @@ export class Publisher implements Service {
     this.#settings.onChange(() => this.#alarm.ring());
     this.#hub.on('connected', () => {
       this.#backoff.reconnected();
+      this.#noteOverdue();
       this.#alarm.ring();
     });
   }
@@ -275,10 +282,22 @@ export class Publisher implements Service {
     return milliseconds(Math.round(frequency(settings, queue) * this.#part[queue]));
   }
 
-  /** Starts a new period of the queue's frequency. */
+  /** To be called when the hub is there again. */
+  #noteOverdue(): void {
+    const now = this.#clock.monotonic();
+    for (const queue of QUEUES) {
+      const dueAt = this.#lastSend[queue] + this.#period(this.#settings.current(), queue);
+      if (dueAt > LONG_AGO && dueAt <= now) this.#overdue.add(queue);
+    }
+  }
+
+  /**
+   * Starts a new period of the queue's frequency. After an outage all devices send at once, and would do so in each period: so
+   * the next one takes a random part.
+   */
   #begin(queue: QueueName, now: Duration): void {
     this.#lastSend[queue] = now;
-    this.#part[queue] = 1;
+    this.#part[queue] = this.#overdue.delete(queue) ? firstPeriod(this.#random) : 1;
     if (queue === 'High') this.#highDueBy = NEVER;
   }
 

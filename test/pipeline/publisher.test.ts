@@ -125,6 +125,32 @@ describe('Publisher', () => {
     queues.settled.filter(([, outcome]) => outcome === 'delivered').reduce((all, s) => all + s[2], 0);
 
   describe('sends', () => {
+    it('after a part of the period that follows an outage in which it was due, and then of whole ones', async () => {
+      await start({ random: () => 0.5 });
+      hub.state = 'connecting';
+      put('High');
+      await time.tickAsync(minutes(60));
+      hub.connect();
+      await time.tickAsync(0);
+      assert.deepEqual(hub.times(), [3_600]);
+      assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(7) * 0.625);
+      put('High');
+      await time.tickAsync(minutes(7) * 0.625);
+      assert.equal(hub.times().length, 2);
+      assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(7));
+    });
+
+    it('after a whole period when the hub was away for less', async () => {
+      await start();
+      await time.tickAsync(minutes(2));
+      hub.state = 'connecting';
+      await time.tickAsync(minutes(1));
+      hub.connect();
+      put('High');
+      await time.tickAsync(minutes(4));
+      assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(7));
+    });
+
     it('after a part of the first period, and then of whole ones, whether there is something to send or not', async () => {
       await start({ firstPeriod: 0.5 });
       put('High');

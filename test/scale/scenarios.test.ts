@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import type { Operation } from './azure.ts';
 import type { HubLimits } from './limits.ts';
 import { s1, Throttle } from './limits.ts';
 import { pictureOf, rowOf } from './results.ts';
@@ -14,10 +15,10 @@ const DEVICES = 60;
 describe('A simulated fleet', function () {
   this.timeout(180_000);
 
-  const simulated = (scenario: Scenario, limits: HubLimits = s1(1)) => {
+  const simulated = (scenario: Scenario, limits: HubLimits = s1(1), watched = minutes(8)) => {
     const keyFile = join(temporaryFolder(), 'device.key');
     writeFileSync(keyFile, `${Buffer.alloc(32, 1).toString('base64')}\n`, { mode: 0o600 });
-    return simulate({ ...scenario, watched: minutes(8) }, { devices: DEVICES, limits, keyFile });
+    return simulate({ ...scenario, watched }, { devices: DEVICES, limits, keyFile });
   };
 
   it('is back two minutes after the hub, each agent with at most six attempts a minute', async () => {
@@ -29,6 +30,18 @@ describe('A simulated fleet', function () {
       .slice(result.endedAt - 60, result.endedAt)
       .reduce((all, one) => all + (one ?? 0), 0);
     assert.ok(during > DEVICES && during <= 6 * DEVICES, `${during}`);
+  });
+
+  it('does not stay in step after an outage: neither with its messages, nor with its renewals', async () => {
+    const watched = minutes(50);
+    const result = await simulated({ ...SCENARIOS.minute, lasts: minutes(15) }, s1(1), watched);
+    const most = (operation: Operation) => 60 * peaks(result, operation, 10 * 60).minute;
+    assert.ok(most('messages') < DEVICES / 2, `${most('messages')} messages in a minute`);
+    const renewed = result.requests.granted.connections
+      .slice(result.endedAt + 10 * 60)
+      .reduce((all, one) => all + (one ?? 0), 0);
+    assert.ok(renewed >= DEVICES, `${renewed} connections were renewed`);
+    assert.ok(most('connections') < DEVICES / 2, `${most('connections')} renewals in a minute`);
   });
 
   it('is granted no more than the hub allows, and comes back nevertheless', async () => {

@@ -105,7 +105,7 @@ export const SCENARIOS = {
   power: power('all devices start at once, by module keys', false),
   powerProvisioned: power('all devices start at once, assigned by the provisioning service', true),
   moved: {
-    name: 'the hub is gone for good, and the provisioning service comes back after an hour',
+    name: 'the hub is gone for good, and provisioning comes back after an hour',
     isProvisioned: true,
     lasts: minutes(60),
     watched: minutes(40),

@@ -5,6 +5,7 @@ import { firstPeriod } from '../../src/base/first-period.ts';
 import type { Logger } from '../../src/base/log.ts';
 import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
 import type { QueuedEvent } from '../../src/contract/store.ts';
+import { renewalWithin } from '../../src/hub/renewal.ts';
 import { Supervisor } from '../../src/hub/supervisor.ts';
 import { TwinSync } from '../../src/hub/twin-sync.ts';
 import { ProvisionedDevice } from '../../src/identity/provisioning/identity.ts';
@@ -26,7 +27,7 @@ export interface AgentOptions {
 
 const EVENT_BYTES = 2_000;
 const REPORTS_EVERY = minutes(7);
-/** Tokens live for an hour, and a connection is replaced 15 minutes before its token expires. */
+/** Tokens live for an hour, and a connection is replaced at least 15 minutes before its token expires. */
 const RENEW_AFTER = minutes(45);
 
 /**
@@ -57,7 +58,7 @@ export class SimulatedAgent {
       prepare: async (signal) => (await identity?.present({ signal }))?.module.hostName ?? azure.hub,
       open: (hub) => azure.connect(hub),
       nextHasOther: (_hub, failure) => (identity?.failed(failure) === true ? 'credential' : undefined),
-      renewAfter: () => RENEW_AFTER,
+      renewAfter: () => renewalWithin(RENEW_AFTER, random),
       clock,
       random,
       onChange: () => this.#emit('status'),
