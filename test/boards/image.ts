@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Architecture } from './architectures.ts';
-import { makeInitrd } from './initrd.ts';
+import { makeDiskInitrd } from './initrd.ts';
 import { registerInterpreter } from './interpreter.ts';
 
 /** The board's system: a Debian with its own kernel, and Node from Debian. */
@@ -100,7 +100,7 @@ export function makeImage(architecture: Architecture, folder: string, told: (lin
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'board', '-f', join(beside, 'key')]);
     configure(tree, readFileSync(join(beside, 'key.pub'), 'utf8'));
     copyFileSync(kernelOf(tree), join(beside, 'kernel'));
-    makeInitrd(tree, join(beside, 'initrd'));
+    makeDiskInitrd(tree, join(beside, 'initrd'));
     writeFileSync(join(beside, 'disk'), '');
     truncateSync(join(beside, 'disk'), DISK_BYTES);
     execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', tree, join(beside, 'disk')]);

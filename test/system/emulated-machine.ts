@@ -1,13 +1,14 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { temporaryFolder } from '../support/folders.ts';
+import { makeInitrd } from '../support/initrd.ts';
 
 const QEMU = '/usr/bin/qemu-system-x86_64';
 const BUSYBOX = '/usr/bin/busybox';
-/** What the first programs need to see this machine's root. Debian's kernels have some of them built in, others not. */
-const MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
+/** What the first programs need to see this machine's root. */
+const WANTED = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
+const FOLDERS = ['lower', 'upper', 'new', 'proc', 'sys', 'dev'];
 /** All that can be emulated but for page tables of five levels, with which older kernels don't start. */
 const PROCESSOR = 'max,la57=off';
 /** A busy machine that emulates is slow. */
@@ -71,7 +72,8 @@ export function runInMachine(options: {
   writeFileSync(join(results, 'script'), script);
   for (const [name, contents] of Object.entries(files)) writeFileSync(join(results, name), contents, { mode: 0o755 });
   for (const path of programs) cpSync(path, join(results, basename(path)));
-  const initrd = makeInitrd(folder, modules);
+  const initrd = join(folder, 'initrd.cpio');
+  makeInitrd(initrd, { busybox: BUSYBOX, modules, wanted: WANTED, folders: FOLDERS, init: initScript });
   const share = (path: string, tag: string, more: string) => [
     '-virtfs',
     `local,path=${path},mount_tag=${tag},security_model=none${more}`,
@@ -95,53 +97,6 @@ export function runInMachine(options: {
     );
   }
   return read('stdout');
-}
-
-/** An initial file system with busybox and the modules, made anew each time: it takes a tenth of a second. */
-function makeInitrd(folder: string, modules: string): string {
-  const tree = join(folder, 'initrd');
-  for (const each of ['bin', 'modules', 'lower', 'upper', 'new', 'proc', 'sys', 'dev']) {
-    mkdirSync(join(tree, each), { recursive: true });
-  }
-  cpSync(BUSYBOX, join(tree, 'bin/busybox'));
-  const names = modulesWithDependencies(modules).map((path) => {
-    const name = basename(path).replace(/\.ko.*$/, '');
-    writeFileSync(join(tree, 'modules', name), decompressed(join(modules, path)));
-    return name;
-  });
-  writeFileSync(join(tree, 'init'), initScript(names));
-  chmodSync(join(tree, 'init'), 0o755);
-  const list = execFileSync('find', ['.', '-print0'], { cwd: tree });
-  const archive = execFileSync('cpio', ['--null', '--create', '--format=newc', '--quiet'], {
-    cwd: tree,
-    input: list,
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  const path = join(folder, 'initrd.cpio');
-  writeFileSync(path, archive);
-  return path;
-}
-
-/** Paths of MODULES that are not built in, and of what they depend on, in the order in which they can be loaded. */
-function modulesWithDependencies(modules: string): string[] {
-  const lines = readFileSync(join(modules, 'modules.dep'), 'utf8').split('\n');
-  const paths = MODULES.flatMap((name) => {
-    const line = lines.find((each) => new RegExp(`/${name}\\.ko(?:\\.\\w+)?:`).test(each));
-    // `PATH: DEPENDENCY…`, of which each may need the ones behind it: modules.dep(5).
-    return line === undefined
-      ? []
-      : line
-          .split(/:? /)
-          .filter((path) => path !== '')
-          .map((path) => path.replace(/:$/, ''))
-          .reverse();
-  });
-  return [...new Set(paths)];
-}
-
-function decompressed(file: string): Buffer {
-  if (file.endsWith('.xz')) return execFileSync('xz', ['-dc', file], { maxBuffer: 64 * 1024 * 1024 });
-  return file.endsWith('.gz') ? gunzipSync(readFileSync(file)) : readFileSync(file);
 }
 
 const initScript = (modules: readonly string[]) => `#!/bin/busybox sh
