@@ -47,7 +47,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     collection.linuxEvents.refresh();
     reporting.twin.changed();
   });
-  hub.on('status', () => reporting.twin.changed());
+  hub.on('status', foundation.stateChanged.notify);
 
   return [
     reporting.controlSocket,

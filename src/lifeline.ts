@@ -15,8 +15,10 @@ import type { LocalStatus } from './status/schema.ts';
  */
 const HUNG_AFTER = minutes(10);
 
-/** Maximum time between two updates of the status line and the watchdog. */
+/** Maximum time between two signs of life, and from a changed state until the status line shows it. */
 const LONGEST_PAUSE = seconds(10);
+/** From one look at the counters in the status line to the next: the whole status is made for it, at a cost. */
+const LOOK_EVERY = minutes(1);
 /** The watchdog is notified this many times per timeout, so that late notifications do no harm. */
 const PART_OF_WATCHDOG = 4;
 
@@ -38,6 +40,8 @@ export class Lifeline implements Service {
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #lastStatus: string | undefined;
+  /** When the status is looked at next, by the monotonic clock. */
+  #lookAt = Number.NEGATIVE_INFINITY;
   /** The component found hung by the last check. One check is not enough: the whole process may have been stopped. */
   #suspected: string | undefined;
   #hung: string | undefined;
@@ -77,6 +81,11 @@ export class Lifeline implements Service {
     this.#manager.notify('STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.');
   }
 
+  /** To be called when a state has changed, which the status line shows. */
+  changed(): void {
+    this.#lookAt = Number.NEGATIVE_INFINITY;
+  }
+
   #check(): void {
     const hung = this.#findHung();
     if (hung === undefined || hung !== this.#suspected) {
@@ -88,11 +97,13 @@ export class Lifeline implements Service {
       const standsForMinutes = HUNG_AFTER / minutes(1);
       this.#log.error({ part: hung, standsForMinutes }, 'Component hung; waiting for the watchdog restart.');
     }
-    this.#showStatus(
-      this.#hung === undefined
-        ? statusLine(this.#status())
-        : `Hung: the part "${this.#hung}" has stopped; waiting for the watchdog restart.`,
-    );
+    if (this.#hung !== undefined) {
+      this.#lookAt = Number.NEGATIVE_INFINITY;
+      this.#show(`Hung: the part "${this.#hung}" has stopped; waiting for the watchdog restart.`);
+    } else if (this.#manager.isAbsent !== true && this.#clock.monotonic() >= this.#lookAt) {
+      this.#lookAt = this.#clock.monotonic() + LOOK_EVERY;
+      this.#show(statusLine(this.#status()));
+    }
   }
 
   #findHung(): string | undefined {
@@ -100,7 +111,7 @@ export class Lifeline implements Service {
     return Object.keys(this.#moving).find((part) => now - (this.#moving[part]?.lastMoved() ?? now) > HUNG_AFTER);
   }
 
-  #showStatus(line: string): void {
+  #show(line: string): void {
     if (line === this.#lastStatus) return;
     this.#lastStatus = line;
     this.#manager.notify(`STATUS=${line}`);

@@ -20,16 +20,20 @@ const shown = (change: Partial<Shown> = {}): LocalStatus =>
 describe('the lifeline', () => {
   let time: sinon.SinonFakeTimers;
   let told: string[];
+  let looks: number;
   let logged: LogLine[];
   let status: LocalStatus;
   let part: WatchedClock;
   let lifeline: Lifeline;
 
-  const open = async (watchdog?: Duration) => {
+  const open = async (watchdog?: Duration, isAbsent = false) => {
     lifeline = new Lifeline({
-      manager: { ...(watchdog === undefined ? {} : { watchdog }), notify: (...lines) => told.push(...lines) },
+      manager: { isAbsent, ...(watchdog === undefined ? {} : { watchdog }), notify: (...lines) => told.push(...lines) },
       moving: { publisher: part },
-      status: () => status,
+      status: () => {
+        looks += 1;
+        return status;
+      },
       clock: systemClock,
       log: createLog({ level: 'silent', tap: { level: 'info', accept: (line) => logged.push(line) } }),
     });
@@ -40,6 +44,7 @@ describe('the lifeline', () => {
   beforeEach(() => {
     time = sinon.useFakeTimers();
     told = [];
+    looks = 0;
     logged = [];
     status = shown();
     part = new WatchedClock(systemClock);
@@ -72,7 +77,7 @@ describe('the lifeline', () => {
 
   it('tells what it does only when that is something else', async () => {
     await open();
-    await time.tickAsync(minutes(1));
+    await time.tickAsync(minutes(2));
     status = shown({ state: 'degraded' });
     await time.tickAsync(minutes(1));
     assert.deepEqual(
@@ -82,6 +87,24 @@ describe('the lifeline', () => {
         'STATUS=Degraded, connected to the hub; 12 events queued, 0 lost.',
       ],
     );
+  });
+
+  it('looks at its status once a minute, and within ten seconds of a change', async () => {
+    await open(hours(1));
+    await time.tickAsync(minutes(10));
+    assert.equal(looks, 11);
+    lifeline.changed();
+    lifeline.changed();
+    await time.tickAsync(seconds(10));
+    assert.equal(looks, 12);
+  });
+
+  it('does not look where no service manager reads it', async () => {
+    await open(undefined, true);
+    await time.tickAsync(minutes(10));
+    lifeline.changed();
+    await time.tickAsync(minutes(1));
+    assert.equal(looks, 0);
   });
 
   it('lets the watchdog end an agent of which a part stands still, and says so once', async () => {

@@ -105,7 +105,6 @@ export function createReporting(
     clock: watched('twin'),
     log: logOf('twin'),
   });
-  stateChanged.on(() => twin.changed());
   const credentialWatch = new CredentialWatch({
     status: () => hub.status(),
     changed: stateChanged.notify,
@@ -124,6 +123,10 @@ export function createReporting(
     status: () => localStatus(observed),
     clock: clockOf('lifeline'),
     log: logOf('lifeline'),
+  });
+  stateChanged.on(() => {
+    twin.changed();
+    lifeline.changed();
   });
   return {
     controlSocket: controlSocket(

@@ -13,6 +13,8 @@ const LONGEST_ADDRESS = 108;
 
 /** The service manager that started this process: systemd, by sd_notify(3). */
 export interface ServiceManager {
+  /** Whether there is none: what is sent is not read. */
+  readonly isAbsent?: boolean;
   /** Its watchdog's timeout: without `WATCHDOG=1` for this long, it restarts the process. Absent without a watchdog. */
   readonly watchdog?: Duration;
   /** Sends assignments such as `READY=1`, see sd_notify(3). Never throws. */
@@ -29,7 +31,7 @@ export function takeServiceManager(environment: NodeJS.ProcessEnv): ServiceManag
   const { NOTIFY_SOCKET: address = '', WATCHDOG_USEC: limit, WATCHDOG_PID: pid = String(process.pid) } = environment;
   for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete environment[name];
   const socketAddress = encodeAddress(address);
-  if (socketAddress === undefined) return { notify: () => {} };
+  if (socketAddress === undefined) return { isAbsent: true, notify: () => {} };
   const watchdog = pid === String(process.pid) ? Number(limit) / 1_000 : Number.NaN;
   return {
     ...(watchdog > 0 ? { watchdog: milliseconds(watchdog) } : {}),
