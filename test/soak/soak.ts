@@ -242,7 +242,7 @@ export class Soak {
     );
   }
 
-  /** @returns the status when the agent has delivered what it can */
+  /** @returns the status when the agent has delivered what it can, or when the run is to end early */
   async #settle(agent: AgentProcess): Promise<LocalStatus> {
     await systemClock.sleep(seconds(3)); // a source is read some times a second
     const deadline = systemClock.monotonic() + SETTLES_WITHIN;
@@ -255,7 +255,7 @@ export class Soak {
       const status = await agent.status();
       const wrong = this.#tally.disagreements(status);
       const waiting = COUNTED.reduce((all, event) => all + (status.events[event]?.queued ?? 0), 0);
-      if (wrong.length === 0 && waiting === 0) {
+      if ((wrong.length === 0 && waiting === 0) || this.#options.signal.aborted) {
         this.#violates(this.#tally.toldTooOften());
         return status;
       }
