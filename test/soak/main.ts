@@ -47,10 +47,11 @@ if (missing !== undefined) {
   process.exit(2);
 }
 
-/** What the agent may grow by in a day of the gateway's. */
+/** What the agent may grow by in a day of the gateway's. What others change is not judged. */
 const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   rss: { name: 'resident memory (RSS)', unit: 'MiB', perDay: 1 },
-  pss: { name: 'proportional memory (PSS)', unit: 'MiB', perDay: 1 },
+  pss: { name: 'proportional memory (PSS)', unit: 'MiB' },
+  own: { name: 'memory of its own (PSS without files)', unit: 'MiB', perDay: 1 },
   descriptors: { name: 'descriptors', unit: '', perDay: 1 },
   state: { name: 'state directory', unit: 'KiB', perDay: 256 },
   unit: { name: 'CPU for 100 starts', unit: 'ms', perDay: 10 },
@@ -85,5 +86,5 @@ process.exit(violations.length + grew.length > 0 ? 1 : 0);
 function inWords({ name, unit, perDay, slope, judgement, points }: Verdict): string {
   if (slope === undefined) return `${name}: unknown, since ${points.length} measurements are too few`;
   const by = `${slope.perX.toFixed(2)} ± ${slope.margin.toFixed(2)} ${unit} a day`.replace('  ', ' ');
-  return `${name}: ${judgement}, ${by}; the limit is ${perDay}`;
+  return `${name}: ${judgement}, ${by}${perDay === undefined ? '' : `; the limit is ${perDay}`}`;
 }

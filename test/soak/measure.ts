@@ -5,14 +5,14 @@ import { join } from 'node:path';
 export interface Usage {
   /** In MiB. A page that several processes share counts in each. */
   readonly rss: number;
-  /** In MiB. A page that several processes share counts in parts. */
+  /** In MiB. A page that several processes share counts in parts: it grows when others that run Node end. */
   readonly pss: number;
+  /** In MiB. The part of PSS that is no file's, and depends on nobody else. */
+  readonly own: number;
   readonly descriptors: number;
   /** Allocated on disk by its state directory, in KiB. */
   readonly state: number;
 }
-
-export const FIGURES = ['rss', 'pss', 'descriptors', 'state'] as const satisfies readonly (keyof Usage)[];
 
 /** @param stateDirectory may lose files meanwhile */
 export function usageOf(pid: number, stateDirectory: string): Usage {
@@ -22,6 +22,11 @@ export function usageOf(pid: number, stateDirectory: string): Usage {
   return {
     rss: total((process) => field(`/proc/${process}/status`, 'VmRSS')) / 1_024,
     pss: total((process) => field(`/proc/${process}/smaps_rollup`, 'Pss')) / 1_024,
+    own:
+      total((process) => {
+        const file = `/proc/${process}/smaps_rollup`;
+        return field(file, 'Pss_Anon', Number.NaN) + field(file, 'Pss_Shmem', Number.NaN); // unknown before Linux 5.4
+      }) / 1_024,
     descriptors: total((process) => readdirSync(`/proc/${process}/fd`).length),
     state: allocatedIn(stateDirectory) / 1_024,
   };
@@ -55,8 +60,8 @@ function allocatedIn(directory: string): number {
   return names.reduce((all, name) => all + 512 * (attempt(() => statSync(join(directory, name)).blocks) ?? 0), 0);
 }
 
-const field = (file: string, name: string): number =>
-  Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync(file, 'latin1'))?.[1] ?? 0);
+const field = (file: string, name: string, missing = 0): number =>
+  Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync(file, 'latin1'))?.[1] ?? missing);
 
 /** @returns `undefined` for what has ended, or was removed, meanwhile */
 function attempt<T>(read: () => T): T | undefined {

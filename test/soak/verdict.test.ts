@@ -45,6 +45,25 @@ describe('judge', () => {
     );
   });
 
+  it('does not judge what has no limit', () => {
+    const { judgement, slope } = judge(
+      { name: 'shared memory', unit: 'MiB' },
+      day((x) => 40 + 5 * x + noise()),
+    );
+    assert.equal(judgement, 'not judged');
+    assert.ok((slope?.perX ?? 0) > 4);
+  });
+
+  it('does not know about what is unknown', () => {
+    assert.equal(
+      judge(
+        LIMIT,
+        day(() => Number.NaN),
+      ).judgement,
+      'unknown',
+    );
+  });
+
   it('says when a run was too short to tell', () => {
     assert.equal(
       judge(

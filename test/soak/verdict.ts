@@ -4,14 +4,15 @@ import { type Point, type Slope, slopeOf } from '../support/slope.ts';
 export interface Limit {
   readonly name: string;
   readonly unit: string;
-  readonly perDay: number;
+  /** Absent: it is shown, and not judged. */
+  readonly perDay?: number;
 }
 
 /**
  * `steady`: it grows by less than the limit. `grows`: by more. Both with 95 % confidence. `unknown`: the run was too short to
  * tell.
  */
-export type Judgement = 'steady' | 'grows' | 'unknown';
+export type Judgement = 'steady' | 'grows' | 'unknown' | 'not judged';
 
 export interface Verdict extends Limit {
   /** `y` for each day; absent for too few points. */
@@ -33,6 +34,7 @@ export function judge(limit: Limit, points: readonly Point[]): Verdict {
 }
 
 function judgementOf({ perDay }: Limit, slope: Slope | undefined): Judgement {
+  if (perDay === undefined) return 'not judged';
   if (slope === undefined) return 'unknown';
   if (slope.perX - slope.margin > perDay) return 'grows';
   return slope.perX + slope.margin <= perDay ? 'steady' : 'unknown';
