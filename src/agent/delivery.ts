@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { firstPeriod } from '../base/first-period.ts';
 import { Notifier } from '../base/notifier.ts';
+import { randomPart } from '../base/random-part.ts';
 import { collectors } from '../collectors/index.ts';
 import type { HubClient } from '../contract/hub.ts';
 import type { Marking } from '../contract/message.ts';
@@ -76,7 +76,7 @@ export function createDelivery(
     extensions: new Set(collectors.filter(({ extension }) => extension).map(({ name }) => name)),
     clock: watched('publisher'),
     log: logOf('publisher'),
-    firstPeriod: firstPeriod(),
+    firstPeriod: randomPart(),
     noted: messageCounted.notify,
   });
   const statistics = new Statistics({

@@ -1,4 +1,4 @@
-import { firstPeriod } from '../base/first-period.ts';
+import { randomPart } from '../base/random-part.ts';
 import type { Service } from '../base/service.ts';
 import { VERSION } from '../base/version.ts';
 import { collectors } from '../collectors/index.ts';
@@ -95,7 +95,7 @@ export function createReporting(
     settings,
     clock: clockOf('status'),
     log: logOf('status'),
-    firstPeriod: firstPeriod(),
+    firstPeriod: randomPart(),
     changed: stateChanged.notify,
   });
   const twin = new TwinSync({

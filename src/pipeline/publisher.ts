@@ -3,9 +3,9 @@ import type { Clock } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
-import { firstPeriod } from '../base/first-period.ts';
 import { type Logger, logError } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
+import { randomPart } from '../base/random-part.ts';
 import type { Service } from '../base/service.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubClient, Retry } from '../contract/hub.ts';
@@ -297,7 +297,7 @@ export class Publisher implements Service {
    */
   #begin(queue: QueueName, now: Duration): void {
     this.#lastSend[queue] = now;
-    this.#part[queue] = this.#overdue.delete(queue) ? firstPeriod(this.#random) : 1;
+    this.#part[queue] = this.#overdue.delete(queue) ? randomPart(this.#random) : 1;
     if (queue === 'High') this.#highDueBy = NEVER;
   }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Finding } from '../../src/cli/check/finding.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { suiteFolder } from '../support/folders.ts';
+import { agentFiles, PREPARE } from '../system/agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from '../system/emulated-machine.ts';
 import { buildNative } from '../system/under-filter.ts';
 import { debianKernel } from './debian-kernel.ts';
@@ -12,44 +13,15 @@ const PROGRAM = join(TOP, 'dist/src/main.js');
 const CONTAINER = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
 const MEGABYTE = 1024 * 1024;
 
-const CONFIGURATION = {
-  hub: { hostName: 'nowhere.invalid' },
-  identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: '/run/key' },
-  stateDirectory: '/run/vakt-state',
-  controlSocket: '/run/vakt.sock',
-  collectors: { loopbackConnections: true },
-  detections: { enabled: false },
-};
-
-/** Asks the agent by its control socket: Node takes seconds to start here, so one process does it all. */
-const ASK = `
-import { request } from 'node:http';
-import { appendFileSync, writeFileSync } from 'node:fs';
-const ask = (path, take) => request({ socketPath: '/run/vakt.sock', path }, take).end();
-for (const event of ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate']) {
-  ask('/follow?event=' + event, (answer) => {
-    writeFileSync('/run/' + event, 'following\\n');
-    answer.on('data', (data) => appendFileSync('/run/' + event, data));
-  });
-}
-process.on('SIGUSR1', () => {
-  let text = '';
-  ask('/status', (answer) => answer.on('data', (data) => (text += data)).on('end', () => writeFileSync('/run/status', text + '\\n')));
-});
-`;
+/** Written to `/run/NAME`. */
+const EVENTS = ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate'];
 
 /**
  * Control groups of version 1, as such systems have them: the agent in one with limits, and a process in a container's. No
  * module can be loaded, as on a board whose kernel was built without: neither inet_diag nor netfilter.
  */
-const SCRIPT = `
-set -eu
-until_in() { for i in $(seq 1800); do if grep -q -- "$1" "$2" 2>/dev/null; then return 0; fi; sleep 0.1; done
-  echo "not in $2: $1" >&2; cat /run/agent.log >&2; exit 1; }
+const SCRIPT = `${PREPARE}
 node="${process.execPath} ${PROGRAM}"
-cp /results/agent.json /results/ask.mjs /run
-(umask 077; printf '%s' MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE= >/run/key)
-mkdir -m 0700 /run/vakt-state
 mount -t tmpfs tmpfs /sys/fs/cgroup
 for each in memory pids; do mkdir /sys/fs/cgroup/$each; mount -t cgroup -o $each cgroup /sys/fs/cgroup/$each; mkdir /sys/fs/cgroup/$each/agent; done
 echo ${200 * MEGABYTE} >/sys/fs/cgroup/memory/agent/memory.limit_in_bytes
@@ -63,7 +35,7 @@ sh -c 'for each in memory pids; do echo $$ >/sys/fs/cgroup/$each/agent/cgroup.pr
   $node run --config /run/agent.json >/run/agent.log 2>&1 & agent=$!
 until_in '"source":"' /run/agent.log
 ${process.execPath} /run/ask.mjs & follow=$!
-for event in ProcessCreate ProcessTerminate ConnectionCreate; do until_in following /run/$event; done
+for event in ${EVENTS.join(' ')}; do until_in following /run/$event; done
 
 sleep 60.5 & outside=$!
 sh -c 'echo $$ >/sys/fs/cgroup/memory/docker/${CONTAINER}/cgroup.procs; exec sleep 60.25' & inside=$!
@@ -112,7 +84,7 @@ for (const suite of SUITES) {
       const missing = missingForEmulation(kernel);
       if (missing !== undefined) throw new Error(missing);
       const connections = buildNative('connections', suiteFolder(), '-static');
-      const files = { 'agent.json': JSON.stringify(CONFIGURATION), 'ask.mjs': ASK };
+      const files = agentFiles(EVENTS, { detections: { enabled: false } });
       // On a busy machine the emulated clock looks broken to these kernels, which then panic.
       const kernelArguments = ['no_timer_check'];
       seen = JSON.parse(

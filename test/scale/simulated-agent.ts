@@ -1,8 +1,8 @@
 import type { Clock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
-import { firstPeriod } from '../../src/base/first-period.ts';
 import type { Logger } from '../../src/base/log.ts';
+import { randomPart } from '../../src/base/random-part.ts';
 import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
 import type { QueuedEvent } from '../../src/contract/store.ts';
 import { renewalWithin } from '../../src/hub/renewal.ts';
@@ -88,7 +88,7 @@ export class SimulatedAgent {
       clock,
       log,
       random,
-      firstPeriod: firstPeriod(random),
+      firstPeriod: randomPart(random),
     });
   }
 
@@ -115,7 +115,7 @@ export class SimulatedAgent {
   /** As status/reported.ts does: what counts events is reported at intervals from the start. */
   async #report(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#options;
-    await clock.sleep(milliseconds(REPORTS_EVERY * firstPeriod(random)), signal);
+    await clock.sleep(milliseconds(REPORTS_EVERY * randomPart(random)), signal);
     while (!signal.aborted) {
       this.#figures += 1;
       this.#twin.changed();

@@ -4,42 +4,14 @@ import { join } from 'node:path';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { agentFiles, PREPARE } from './agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from './emulated-machine.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
 const SOURCE = join(TOP, 'test/system/native/connect-on-signal.c');
 
-const CONFIGURATION = {
-  hub: { hostName: 'nowhere.invalid' },
-  identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: '/run/key' },
-  stateDirectory: '/run/vakt-state',
-  controlSocket: '/run/vakt.sock',
-  collectors: { loopbackConnections: true },
-};
-
-/** Asks the agent by its control socket: Node takes seconds to start here, so one process does it all. */
-const ASK = `
-import { request } from 'node:http';
-import { appendFileSync, writeFileSync } from 'node:fs';
-const ask = (path, take) => request({ socketPath: '/run/vakt.sock', path }, take).end();
-ask('/follow?event=ConnectionCreate', (answer) => {
-  writeFileSync('/run/connections', 'following\\n');
-  answer.on('data', (data) => appendFileSync('/run/connections', data));
-});
-process.on('SIGUSR1', () => {
-  let text = '';
-  ask('/status', (answer) => answer.on('data', (data) => (text += data)).on('end', () => writeFileSync('/run/status', text + '\\n')));
-});
-`;
-
 /** Two daemons, one older and one younger than the agent, connect; then the older one is started anew. */
-const SCRIPT = `
-set -eu
-until_in() { for i in $(seq 1800); do if grep -q "$1" "$2" 2>/dev/null; then return 0; fi; sleep 0.1; done
-  echo "not in $2: $1" >&2; cat /run/agent.log >&2; exit 1; }
-cp /results/agent.json /results/ask.mjs /run
-(umask 077; printf '%s' MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE= >/run/key)
-mkdir -m 0700 /run/vakt-state
+const SCRIPT = `${PREPARE}
 for name in older younger anew; do cp /results/connect-on-signal /run/$name; done
 
 /run/older >/run/older.out & older=$!
@@ -49,12 +21,12 @@ until_in '"source":"audit' /run/agent.log
 ${process.execPath} /run/ask.mjs & follow=$!
 /run/younger >/run/younger.out & younger=$!
 until_in ready /run/younger.out
-until_in following /run/connections
+until_in following /run/ConnectionCreate
 
 kill -USR1 $older
 until_in connected /run/older.out
 kill -USR1 $younger
-until_in '"/run/younger"' /run/connections
+until_in '"/run/younger"' /run/ConnectionCreate
 kill -USR1 $follow
 until_in '}$' /run/status
 kill $older
@@ -62,13 +34,13 @@ wait $older || true
 /run/anew >/run/anew.out & anew=$!
 until_in ready /run/anew.out
 kill -USR1 $anew
-until_in '"/run/anew"' /run/connections
+until_in '"/run/anew"' /run/ConnectionCreate
 # What waits for something still, such as a process's arguments, is told at the end.
 kill $agent
 wait $agent || true
 wait $follow || true
 echo '{"status":'; cat /run/status
-echo ',"executables":['; grep -o '"Executable":"[^"]*"' /run/connections | cut -d: -f2 | sort -u | paste -sd,
+echo ',"executables":['; grep -o '"Executable":"[^"]*"' /run/ConnectionCreate | cut -d: -f2 | sort -u | paste -sd,
 echo ']}'
 `;
 
@@ -92,7 +64,7 @@ describe('A daemon that is older than the first enabling of audit', function () 
     JSON.parse(
       runInMachine({
         script: SCRIPT,
-        files: { 'agent.json': JSON.stringify(CONFIGURATION), 'ask.mjs': ASK },
+        files: agentFiles(['ConnectionCreate']),
         programs: [join(folder, 'connect-on-signal')],
         kernelArguments,
       }),

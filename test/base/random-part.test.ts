@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { firstPeriod } from '../../src/base/first-period.ts';
+import { randomPart } from '../../src/base/random-part.ts';
 
-describe('firstPeriod', () => {
+describe('randomPart', () => {
   it('is a quarter at least, and never the whole', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (random) => {
-        const part = firstPeriod(() => random);
+        const part = randomPart(() => random);
         assert.ok(part >= 0.25 && part <= 1, String(part));
       }),
     );
   });
 
   it('is another for each device', () => {
-    assert.equal(new Set(Array.from({ length: 1_000 }, () => firstPeriod())).size, 1_000);
+    assert.equal(new Set(Array.from({ length: 1_000 }, () => randomPart())).size, 1_000);
   });
 });
