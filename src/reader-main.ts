@@ -11,7 +11,7 @@ import { COMMAND_LINE, readCommandLine } from './linux/processes/memory/command-
 const KINDS: Readonly<Record<string, Load>> = {
   [COMMAND_LINE.name]: async () => readCommandLine,
   baselineScan: async () => {
-    const { scanAnswerer } = await import('./baseline/scan-question.ts');
+    const { scanAnswerer } = await import('./baseline/scan-answerer.ts');
     const { fileCapabilities } = await import('./linux/native/file-capabilities.ts');
     return scanAnswerer({ fileCapabilities });
   },

@@ -1,11 +1,8 @@
 import * as v from 'valibot';
-import { systemClock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
-import { AgentError } from '../base/errors.ts';
-import type { Answerer, QuestionKind } from '../base/reader/question.ts';
+import type { QuestionKind } from '../base/reader/question.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
-import { BaselineEngine, type EngineParts } from './engine.ts';
 
 /* A whole scan as a question to the reader: a scan reads users' file systems, which may block for ever. */
 
@@ -63,21 +60,3 @@ export const BASELINE_SCAN: QuestionKind<ScanQuestion, unknown> = {
   limit: seconds(10),
   maxBytes: 4 * 1024 * 1024,
 };
-
-function rulesOf(facts: FirewallFacts): readonly FirewallRule[] {
-  if ('rules' in facts) return facts.rules;
-  throw new AgentError('SOURCE_UNREADABLE', facts.problem, facts.remedy);
-}
-
-/** Runs a scan in the child. */
-export const scanAnswerer =
-  (parts: Pick<EngineParts, 'fileCapabilities'>): Answerer<ScanQuestion, unknown> =>
-  ({ hostRoot, options, firewall, hung }, { at }) =>
-    new BaselineEngine({
-      ...parts,
-      hostRoot,
-      clock: systemClock,
-      ...(firewall === undefined ? {} : { firewall: { rules: async () => rulesOf(firewall) } }),
-      hung,
-      at,
-    }).scan(options, new AbortController().signal);
