@@ -8,6 +8,7 @@ import { createHub, hubAccess, secretsOf } from './agent/hub.ts';
 import { createReporting } from './agent/reporting.ts';
 import { logEvents } from './agent/services.ts';
 import { createStorage } from './agent/storage.ts';
+import { Later } from './base/later.ts';
 import type { Service } from './base/service.ts';
 import { collectors } from './collectors/index.ts';
 import { Occurrences } from './collectors/occurrences.ts';
@@ -48,6 +49,8 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     reporting.twin.changed();
   });
   hub.on('status', foundation.stateChanged.notify);
+  // What happens before the collectors of Triggered events are ready may go unseen: nothing takes the processor from them.
+  const later = new Later({ clock: foundation.clockOf('later'), log: foundation.logOf('later') });
 
   return [
     reporting.controlSocket,
@@ -64,7 +67,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     collection.changeNotices,
     delivery.budget,
     condition.logLevel,
-    hub, // connects, and goes on trying for ever, in the background
+    local.strictStart ? hub : later.service(hub), // connects, and goes on trying for ever, in the background
     reporting.twin, // desired in, reported out
     ...(local.strictStart ? [reporting.strictStart] : []),
     reporting.reported,
@@ -73,9 +76,10 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     delivery.aggregator,
     condition.memory,
     ...detection.services, // judge what the collectors make
-    collection.snapshots, // Periodic collectors
+    later.service(collection.snapshots), // Periodic collectors
     detection.sourceWatch, // what changes between their rounds
     collection.linuxEvents, // Triggered collectors
+    later, // lets hub and snapshots begin
     reporting.endOfRun,
     reporting.lifeline, // says that all of this has started
   ];
