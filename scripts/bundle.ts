@@ -1,7 +1,8 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Metafile, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { programDigest } from '../src/base/code-cache.ts';
 import { PAGES } from '../src/base/pages.ts';
 import { licencesOf } from './licences.ts';
 
@@ -47,41 +48,61 @@ const withoutUnused: Plugin = {
   },
 };
 
-/** For CommonJS packages: esbuild's replacement of `require` refuses Node's modules. */
-const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
+/** What all bundles have in common. CommonJS: V8's code cache takes scripts, not ES modules. */
+const COMMON = {
+  absWorkingDir: TOP,
+  bundle: true,
+  format: 'cjs',
+  // Node keeps sources in memory, so white space is removed; names are kept, for stack traces without source maps.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  platform: 'node',
+  target: 'node20.15',
+  supported: { 'dynamic-import': false }, // a script of node:vm has none
+  mainFields: ['module', 'main'],
+  define: { 'import.meta.url': 'ownUrl' },
+  sourcemap: 'linked',
+  sourcesContent: false,
+  legalComments: 'none',
+  metafile: true,
+} satisfies BuildOptions;
+
+/** What `program.js` is called with, by `main.js`. It is a function, so that no other module system takes part. */
+const PROGRAM = { opens: '(function(require,ownUrl){"use strict";', closes: '})' };
+const IN_FILE = "const ownUrl=require('node:url').pathToFileURL(__filename).href;";
 
 /**
- * Builds the program that is shipped: `main.js`, `reader-main.js` for the agent's child process, `hardware-main.js` for that
- * of commands with `--hardware`, chunks that they load on demand, source maps, licences, the pages for operators, and the parts of `package.json` and `config/` that the
- * program reads.
+ * Builds the program that is shipped: `main.js`, which runs `program.js`; `reader-main.js` for the agent's child process,
+ * `hardware-main.js` for that of commands with `--hardware`, source maps, licences, the pages for operators, and the parts
+ * of `package.json` and `config/` that the program reads.
  *
  * @returns the folders of the npm packages whose code is in the bundle
  */
 export async function bundle(folder: string): Promise<readonly string[]> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const { metafile } = await build({
-    absWorkingDir: TOP,
-    entryPoints: ['src/main.ts', 'src/reader-main.ts', 'src/hardware-main.ts'],
+  const program = await build({
+    ...COMMON,
+    entryPoints: { program: 'src/main.ts' },
     outdir: folder,
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    // Node keeps sources in memory, so white space is removed; names are kept, for stack traces without source maps.
-    minifyWhitespace: true,
-    minifySyntax: true,
-    platform: 'node',
-    target: 'node20.15',
-    mainFields: ['module', 'main'],
-    sourcemap: 'linked',
-    sourcesContent: false,
-    legalComments: 'none',
-    banner: { js: REQUIRE },
-    metafile: true,
     plugins: [withoutUnused],
   });
+  const firstLine = wrap(join(folder, 'program.js'));
+  const main = await build({
+    ...COMMON,
+    entryPoints: { main: 'src/shipped-main.ts' },
+    outdir: folder,
+    banner: { js: `${firstLine}\n${IN_FILE}` },
+    define: { ...COMMON.define, PROGRAM_DIGEST: `"${programDigest(readFileSync(join(folder, 'program.js')))}"` },
+  });
+  const children = await build({
+    ...COMMON,
+    entryPoints: ['src/reader-main.ts', 'src/hardware-main.ts'],
+    outdir: folder,
+    banner: { js: IN_FILE },
+  });
   writeFileSync(join(folder, 'package.json'), packageFile());
-  const packages = packagesIn(metafile);
+  const packages = packagesIn([program, main, children].map(({ metafile }) => metafile));
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(packages));
   cpSync(join(TOP, 'config/baseline'), join(folder, 'config/baseline'), {
     recursive: true,
@@ -114,15 +135,27 @@ function shippedPage(source: string): string {
 /** Replaces the path of Node in the program's first line; the flags stay the same. */
 export const runBy = (node: string, program: string): string => program.replace(/^(#!.* -S )\S+/, `$1${node}`);
 
+/**
+ * Makes a function of a bundle that begins with a line for the shell. The lines stay where they were, for the source map.
+ *
+ * @returns that line
+ */
+function wrap(file: string): string {
+  const [firstLine = '', ...rest] = readFileSync(file, 'utf8').split('\n');
+  const map = rest.splice(rest.findIndex((line) => line.startsWith('//# sourceMappingURL=')));
+  writeFileSync(file, [PROGRAM.opens, ...rest, PROGRAM.closes, ...map].join('\n'));
+  return firstLine;
+}
+
 function packageFile(): string {
-  const { name, version, license, type } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8'));
-  return `${JSON.stringify({ name, version, license, type, private: true }, null, 2)}\n`;
+  const { name, version, license } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8'));
+  return `${JSON.stringify({ name, version, license, type: 'commonjs', private: true }, null, 2)}\n`;
 }
 
 /** The folders of the packages whose code is in the bundle, and of koffi, which is shipped beside it. */
-function packagesIn({ outputs }: Metafile): string[] {
+function packagesIn(bundles: readonly Metafile[]): string[] {
   const folders = new Set([join(TOP, 'node_modules/koffi')]);
-  for (const { inputs } of Object.values(outputs)) {
+  for (const { inputs } of bundles.flatMap(({ outputs }) => Object.values(outputs))) {
     for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
       const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0];
       const isReplaced = UNUSED.some((unused) => unused.path.test(path));

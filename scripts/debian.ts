@@ -65,6 +65,8 @@ export function debianPackage(options: Contents): DebianPackage {
     file('control', controlFile({ name, version, architecture, files })),
     file('md5sums', files.map(({ path, contents }) => `${md5(contents)}  ${path}\n`).join('')),
     file('conffiles', '/etc/vakt/agent.json\n'),
+    // The code cache is made for one Node. Its own Node comes with a new version of the package.
+    ...(node === undefined ? [file('triggers', `interest-noawait ${DEBIAN_NODE}\n`)] : []),
     ...['postinst', 'postrm', 'prerm'].map((name) =>
       file(name, readFileSync(join(TOP, 'packaging/debian', name)), 0o755),
     ),

@@ -18,9 +18,7 @@ async function main(name: string | undefined): Promise<void> {
   process.stdout.write(`${JSON.stringify(answer ?? null)}\n`);
 }
 
-try {
-  await main(process.argv[2]);
-} catch (error) {
+main(process.argv[2]).catch((error: unknown) => {
   process.stderr.write(`${messageOf(error)}\n`);
   process.exitCode = 1;
-}
+});

@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   report: () => import('./cli/report.ts'),
   'verify-chain': () => import('./cli/verify-chain.ts'),
   'remove-rules': () => import('./cli/remove-rules.ts'),
+  'make-code-cache': () => import('./cli/make-code-cache.ts'),
 };
 
 async function main([name = '--help', ...args]: readonly string[], world: World): Promise<number> {
@@ -128,18 +129,23 @@ const errors = new Output(
   () => process.stderr,
   () => {},
 );
-const status = await main(process.argv.slice(2), {
-  stdout: out.line,
-  stderr: errors.line,
-  written: () => out.flush(),
-  environment: process.env,
-  signal: stop.signal,
-  onHangUp: (listener) => {
-    hangUp = listener;
-  },
-  terminal,
-  ...(isatty(0) && isatty(2) ? { confirm: (question: string) => confirm(question, stop.signal) } : {}),
-  ...(terminal && process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
-});
-await errors.flush();
-process.exit((await out.flush()) ?? status);
+async function runProgram(): Promise<never> {
+  const status = await main(process.argv.slice(2), {
+    stdout: out.line,
+    stderr: errors.line,
+    written: () => out.flush(),
+    environment: process.env,
+    signal: stop.signal,
+    onHangUp: (listener) => {
+      hangUp = listener;
+    },
+    terminal,
+    ...(isatty(0) && isatty(2) ? { confirm: (question: string) => confirm(question, stop.signal) } : {}),
+    ...(terminal && process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
+  });
+  await errors.flush();
+  process.exit((await out.flush()) ?? status);
+}
+
+// Not awaited: the bundle is no ES module.
+void runProgram();

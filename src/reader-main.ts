@@ -17,4 +17,4 @@ const KINDS: Readonly<Record<string, Load>> = {
   },
 };
 
-await serve(KINDS);
+void serve(KINDS);

@@ -10,7 +10,7 @@ _vakt() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    _vakt_complete -W 'alerts baseline check collect demo emulator events fleet posture remove-rules report rules run status support-bundle verify-chain version --help --version'
+    _vakt_complete -W 'alerts baseline check collect demo emulator events fleet make-code-cache posture remove-rules report rules run status support-bundle verify-chain version --help --version'
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -122,6 +122,14 @@ _vakt() {
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--device --where --all --connection-string-file --hub --trusted-ca-file --proxy --proxy-password-file --tag --configuration --overwrite --key-directory --wait --degraded --paused --silent --alerts --outdated --json --csv --payload --timeout --dry-run --yes --module --twin-object-name --help'
           else _vakt_complete -W 'create configure status call'; fi
+          ;;
+      esac
+      ;;
+    make-code-cache)
+      case $before in
+        *)
+          if [[ $word == -* ]]; then _vakt_complete -W '--help'
+          else _vakt_complete -W ''; fi
           ;;
       esac
       ;;

@@ -70,6 +70,7 @@ export const FAILURES = {
   AGENT_RUNNING: ['Other', 'Other'],
   AGENT_NOT_RUNNING: ['Other', 'Not Found'],
   AGENT_HELD_UP: ['Other', 'Timeout'],
+  CODE_CACHE_FAILED: ['Other', 'Other'],
   EMULATOR_MISSING: ['Other', 'Missing Configuration'],
   FLEET_MISSING: ['Other', 'Missing Configuration'],
   QUERY_REFUSED: ['Other', 'Other'],
@@ -123,3 +124,7 @@ export const errnoOf = (thrown: unknown): string | undefined => {
   const code = (thrown as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : undefined;
 };
+
+/** Whether an import failed since a module isn't there: in a clone, and in the shipped program, which is CommonJS. */
+export const isModuleMissing = (thrown: unknown): boolean =>
+  ['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(errnoOf(thrown) ?? '');

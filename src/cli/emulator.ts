@@ -1,4 +1,4 @@
-import { AgentError, errnoOf } from '../base/errors.ts';
+import { AgentError, isModuleMissing } from '../base/errors.ts';
 import type { RunningPage } from '../emulator/command.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
 import { readArguments, UsageError, type World } from './command.ts';
@@ -150,7 +150,7 @@ export async function loadEmulator<T>(load: () => Promise<T>): Promise<T> {
   try {
     return await load();
   } catch (cause) {
-    if (errnoOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    if (!isModuleMissing(cause)) throw cause;
     const remedy = 'Run it from a clone of the project, after "npm ci".';
     throw new AgentError('EMULATOR_MISSING', 'the local hub is not part of an installed agent', remedy, { cause });
   }

@@ -1,4 +1,4 @@
-import { AgentError, errnoOf } from '../base/errors.ts';
+import { AgentError, isModuleMissing } from '../base/errors.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { OPTIONS } from './fleet-options.ts';
 
@@ -75,7 +75,7 @@ async function load<T>(part: () => Promise<T>): Promise<T> {
   try {
     return await part();
   } catch (cause) {
-    if (errnoOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    if (!isModuleMissing(cause)) throw cause;
     const remedy = 'Run it on a workstation, from a clone of the project, after "npm ci" and "npm run build".';
     throw new AgentError('FLEET_MISSING', '"vakt fleet" is not part of an installed agent', remedy, { cause });
   }

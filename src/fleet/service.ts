@@ -4,7 +4,7 @@ import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js'
 import { DeviceMethod } from 'azure-iothub/dist/device_method.js';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, minutes, seconds } from '../base/duration.ts';
-import { AgentError, errnoOf } from '../base/errors.ts';
+import { AgentError, isModuleMissing } from '../base/errors.ts';
 import type { ProxyUrl } from '../base/proxy-url.ts';
 import { VERSION } from '../base/version.ts';
 import { bracketed } from '../network/address.ts';
@@ -175,7 +175,7 @@ async function defaultTokens(network: Network): Promise<TokenSource> {
     const proxy = network.proxyFor(AUTHORITY);
     return new DefaultAzureCredential(proxy === undefined ? {} : { proxyOptions: proxyOptions(proxy) });
   } catch (cause) {
-    if (errnoOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    if (!isModuleMissing(cause)) throw cause;
     const remedy =
       'Run "npm ci" in the clone of the project, or use a connection string (--connection-string-file FILE).';
     throw new AgentError(

@@ -99,7 +99,7 @@ describe('the files of the container', () => {
       '/usr/sbin/iptables-nft',
       '/usr/sbin/nft',
     ]);
-    assert.match(made, /install -m 0750 -g vakt .* \/usr\/lib\/vakt\/node/);
+    assert.match(made, /chgrp vakt \/usr\/lib\/vakt\/node && chmod 0750 \/usr\/lib\/vakt\/node/);
     const [, tools = ''] = /for tool in ([^;]*);/.exec(made) ?? [];
     assert.deepEqual(
       sorted(tools.split(' ').map((tool) => `/usr/sbin/${tool}`)),

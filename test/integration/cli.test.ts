@@ -157,6 +157,7 @@ describe('Commands, as processes', function () {
           'events',
           'status',
           'remove-rules',
+          'make-code-cache',
           'version',
         ]) {
           assert.match(stdout, new RegExp(`^ +vakt ${name} `, 'm'));
@@ -175,6 +176,7 @@ describe('Commands, as processes', function () {
         'status',
         'posture',
         'remove-rules',
+        'make-code-cache',
       ]) {
         const { status, stdout, stderr } = await run([name, '--help']);
         assert.deepEqual([status, stderr], [0, '']);

@@ -2,13 +2,21 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { bundle, TOP } from '../../scripts/bundle.ts';
 import { minutes } from '../../src/base/duration.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { DEVICE, MODULE, TestBed } from './test-bed.ts';
 
-/* What the shipped program loads of what it has: a device pays in memory only for what it uses. */
+/* What the shipped program runs of what it has: a device pays in memory and time only for what it uses. */
+
+/** Of the files that NODE_V8_COVERAGE makes, see the type ScriptCoverage of V8's protocol for profilers. */
+interface Script {
+  readonly url: string;
+  readonly functions: readonly {
+    readonly functionName: string;
+    readonly ranges: readonly { readonly count: number }[];
+  }[];
+}
 
 describe('the bundle, as an agent', function () {
   this.timeout(minutes(3));
@@ -22,7 +30,7 @@ describe('the bundle, as an agent', function () {
   });
   afterEach(() => bed.close());
 
-  /** The source files whose code an agent with this configuration has loaded when it has sent its first message. */
+  /** The source files that an agent with this configuration has run when it has sent its first message. */
   const loadedBy = async (configuration: object): Promise<string[]> => {
     bed.writeConfiguration(configuration);
     const coverage = join(bed.directory, 'coverage');
@@ -31,16 +39,14 @@ describe('the bundle, as an agent', function () {
     await agent.end();
     return sourcesIn(coverage);
   };
-  /** Those that processes with NODE_V8_COVERAGE have loaded. */
+  /** Those of processes with NODE_V8_COVERAGE: in a bundle, a module that is imported on demand is a function of its name. */
   const sourcesIn = (coverage: string): string[] => {
     const scripts = readdirSync(coverage).flatMap((file) => {
-      const { result } = JSON.parse(readFileSync(join(coverage, file), 'utf8')) as { result: { url: string }[] };
-      return result.map(({ url }) => url).filter((url) => url.startsWith('file:'));
+      const { result } = JSON.parse(readFileSync(join(coverage, file), 'utf8')) as { result: Script[] };
+      return result.filter(({ url }) => url.includes(program));
     });
-    return [...new Set(scripts)].flatMap((url) => {
-      const { sources } = JSON.parse(readFileSync(`${fileURLToPath(url)}.map`, 'utf8')) as { sources: string[] };
-      return sources.map((source) => source.replace(/^(?:\.\.\/)*/, ''));
-    });
+    const called = scripts.flatMap(({ functions }) => functions.filter(({ ranges }) => (ranges[0]?.count ?? 0) > 0));
+    return [...new Set(called.map(({ functionName }) => functionName).filter((name) => /\.[cm]?[jt]s$/.test(name)))];
   };
   const way = (port: number) => ({ gatewayHostName: `localhost:${port}`, trustedCaFile: 'ca.pem' });
   const ofPackage = (name: string, sources: readonly string[]) =>

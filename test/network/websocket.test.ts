@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { createServer, type TLSSocket } from 'node:tls';
-import { build } from 'esbuild';
 import fc from 'fast-check';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
@@ -206,30 +205,5 @@ describe('Network.webSocket', () => {
       }),
       { numRuns: fuzzRuns(1_000) },
     );
-  });
-
-  it('is in a chunk of its own, which is loaded only when a WebSocket is opened', async () => {
-    const { metafile } = await build({
-      entryPoints: ['src/network/network.ts'],
-      outdir: 'unused',
-      bundle: true,
-      splitting: true,
-      format: 'esm',
-      platform: 'node',
-      mainFields: ['module', 'main'],
-      write: false,
-      metafile: true,
-      logLevel: 'silent',
-    });
-    const withWs = (path: string) =>
-      Object.keys(metafile.outputs[path]?.inputs ?? {}).some((file) => /\/ws\//.test(file));
-    const atStart = new Set(['unused/network.js']);
-    for (const path of atStart) {
-      for (const { path: target, kind } of metafile.outputs[path]?.imports ?? []) {
-        if (kind === 'import-statement' && target in metafile.outputs) atStart.add(target);
-      }
-    }
-    assert.deepEqual([...atStart].filter(withWs), []);
-    assert.equal(Object.keys(metafile.outputs).filter(withWs).length, 1);
   });
 });

@@ -1,6 +1,7 @@
 import { audit } from './audit.ts';
 import { capabilities } from './capabilities.ts';
 import { clock } from './clock.ts';
+import { codeCache } from './code-cache.ts';
 import { configuration } from './configuration.ts';
 import { container } from './container.ts';
 import { controlSocket } from './control-socket.ts';
@@ -35,6 +36,7 @@ export const checks: readonly Check[] = [
   memory,
   openFiles,
   tasks,
+  codeCache,
   routing,
   way,
   agentsHub,
@@ -51,6 +53,7 @@ export const systemChecks: readonly Check[] = [
   runningAgent,
   openFiles,
   tasks,
+  codeCache,
   clock,
   container,
   capabilities,

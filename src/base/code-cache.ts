@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+
+/** The file with V8's code cache, beside the program; `vakt make-code-cache` writes it. */
+export const CODE_CACHE_FILE = 'program.cache';
+
+/** How `vakt make-code-cache` asks a program to write its sealed code cache to a descriptor when it ends. */
+export const MAKES_CODE_CACHE = { variable: 'VAKT_CODE_CACHE', value: 'write', descriptor: 3 } as const;
+
+/** A program and its main module are bundled apart: they have no variable in common but this. */
+const USED = Symbol.for('vakt.codeCache');
+
+/** Tells the program whether V8 has taken a code cache for it. */
+export function tellUse(isUsed: boolean): void {
+  Reflect.set(globalThis, USED, isUsed);
+}
+
+/** Whether V8 runs this program by a code cache; `undefined` in a clone, which has none. */
+export const usesCodeCache = (): boolean | undefined => Reflect.get(globalThis, USED) as boolean | undefined;
+
+/** The digest of a program that `sealCodeCache` and `readCodeCache` take: SHA-256 in hexadecimal. */
+export const programDigest = (source: string | Uint8Array): string => createHash('sha256').update(source).digest('hex');
+
+/**
+ * V8's cached data with a digest in front. V8 itself accepts data with a changed byte, and then crashes (tried with
+ * Node 20 and 24: `test/integration/code-cache.test.ts`).
+ *
+ * @param program `programDigest` of the source that was compiled
+ */
+export const sealCodeCache = (data: Uint8Array, program: string): Buffer =>
+  Buffer.concat([digestOf(data, program), data]);
+
+/** The cached data of `sealCodeCache`; `undefined`: for another program or another Node, or damaged. */
+export function unsealCodeCache(sealed: Buffer, program: string): Buffer | undefined {
+  const data = sealed.subarray(DIGEST_BYTES);
+  return digestOf(data, program).equals(sealed.subarray(0, DIGEST_BYTES)) ? data : undefined;
+}
+
+/**
+ * Reads a code cache; `undefined` if there is none that fits. It is code: it is only taken from root or the program's
+ * owner, and if nobody else can write to it. Never throws, since the program runs without it, too.
+ *
+ * @param owner the uid that owns the program
+ */
+export function readCodeCache(file: string, program: string, owner: number): Buffer | undefined {
+  try {
+    const descriptor = openSync(file, 'r');
+    try {
+      const { mode, uid } = fstatSync(descriptor);
+      const isTrusted = (uid === 0 || uid === owner) && (mode & OTHERS_WRITE) === 0;
+      return isTrusted ? unsealCodeCache(readFileSync(descriptor), program) : undefined;
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+const DIGEST_BYTES = 32;
+const OTHERS_WRITE = 0o022;
+
+const digestOf = (data: Uint8Array, program: string): Buffer =>
+  createHash('sha256').update(`${program} ${process.version} ${process.arch}\n`).update(data).digest();

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { bundle } from '../../scripts/bundle.ts';
+import { minutes } from '../../src/base/duration.ts';
+import { nodeFlagsOf } from '../node-flags.ts';
+import { suiteFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
+import { TestBed } from './test-bed.ts';
+
+describe('vakt make-code-cache', function () {
+  this.timeout(minutes(3));
+  const folder = suiteFolder();
+  const program = join(folder, 'vakt');
+  const cache = join(program, 'program.cache');
+  const main = join(program, 'main.js');
+
+  /** Runs a command of the program in a folder, with the flags in its first line. */
+  const vakt = (args: readonly string[], { at = main, flags = nodeFlagsOf(at), umask = 0o022 } = {}) => {
+    const before = process.umask(umask);
+    try {
+      return spawnSync(process.execPath, [...flags, at, ...args], { cwd: folder, encoding: 'utf8' });
+    } finally {
+      process.umask(before);
+    }
+  };
+  /** What `vakt check` says of the code cache. */
+  const said = (options: Parameters<typeof vakt>[1] = {}): string => {
+    const { stdout } = vakt(['check', '--json', '--config', join(folder, 'agent.json')], options);
+    const findings = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { check: string; state: string });
+    return findings.find(({ check }) => check === 'code cache')?.state ?? 'nothing';
+  };
+
+  before(async () => {
+    await bundle(program);
+    chmodSync(folder, 0o755); // as the installed program is: everybody can read it
+    cpSync('node_modules/koffi', join(program, 'node_modules/koffi'), { recursive: true });
+    cpSync('node_modules/@koromix', join(program, 'node_modules/@koromix'), { recursive: true });
+    assert.equal(said(), 'note');
+    // A careful root keeps new files to itself, but the agent must be able to read this one.
+    const { status, stdout, stderr } = vakt(['make-code-cache'], { umask: 0o077 });
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout, new RegExp(`^${cache}, \\d+ bytes\\n$`));
+  });
+
+  it('makes a file for everybody to read, by which the program then starts', () => {
+    assert.equal(statSync(cache).mode & 0o777, 0o644);
+    assert.equal(said(), 'ok');
+  });
+
+  it('makes it for the flags of Node in the first line: V8 refuses it with others', () => {
+    assert.equal(said({ flags: [] }), 'note');
+  });
+
+  describe('once it was called', () => {
+    let sealed: Buffer;
+    beforeEach(() => {
+      sealed = readFileSync(cache);
+    });
+    afterEach(() => {
+      writeFileSync(cache, sealed);
+      chmodSync(cache, 0o644);
+    });
+
+    it('lets the agent do what it does without', async () => {
+      const bed = await TestBed.open();
+      try {
+        bed.writeConfiguration({});
+        const agent = bed.startAgent({ build: main });
+        const { collectors } = await agent.waitForStatus(({ delivery }) => delivery.messagesSent > 0, minutes(1));
+        assert.equal(collectors.SystemInformation?.state, 'on');
+        await agent.end();
+      } finally {
+        await bed.close();
+      }
+    });
+
+    it('is ignored by a program that finds it damaged, wherever: V8 would take it, and crash', () => {
+      for (const part of [0, 0.01, 0.3, 0.6, 0.99]) {
+        const damaged = Buffer.from(sealed);
+        const at = Math.floor(part * sealed.length);
+        damaged[at] = (damaged[at] ?? 0) ^ 0x10;
+        writeFileSync(cache, damaged);
+        assert.equal(said(), 'note', `at ${at}`);
+      }
+      writeFileSync(cache, sealed.subarray(0, sealed.length / 2));
+      assert.equal(said(), 'note');
+    });
+
+    it('is ignored by a program that finds that others could have written it', () => {
+      chmodSync(cache, 0o666);
+      assert.equal(said(), 'note');
+    });
+
+    it('is ignored by another program', () => {
+      const another = join(folder, 'another');
+      cpSync(program, another, { recursive: true });
+      const text = readFileSync(join(another, 'main.js'), 'utf8');
+      const [digest = ''] = /\b[0-9a-f]{64}\b/.exec(text) ?? [];
+      writeFileSync(join(another, 'main.js'), text.replace(digest, '0'.repeat(64)));
+      assert.equal(said({ at: join(another, 'main.js') }), 'note');
+      rmSync(another, { recursive: true });
+    });
+  });
+
+  describe('with another program in the place of the agent', () => {
+    const other = join(folder, 'other');
+    const refused = (source: string): string => {
+      cpSync(program, other, { recursive: true });
+      cpSync(main, join(other, 'real.js'));
+      rmSync(join(other, 'program.cache'));
+      writeFileSync(main.replace(program, other), source);
+      const { status, stderr } = vakt(['make-code-cache'], { at: join(other, 'real.js'), flags: nodeFlagsOf(main) });
+      assert.equal(status, 1);
+      assert.match(stderr, /\(CODE_CACHE_FAILED\)/);
+      assert.ok(!existsSync(join(other, 'program.cache')));
+      return stderr;
+    };
+    afterEach(() => rmSync(other, { recursive: true, force: true }));
+
+    it('refuses what does not fit', () => {
+      const source = `process.on('SIGTERM', () => { require('node:fs').writeSync(3, 'x'.repeat(100)); process.exit(0); });
+        console.log('message');
+        setInterval(() => {}, 1000);`;
+      assert.match(refused(source), /gave none that fits/);
+    });
+
+    it('refuses more than any cache has, and does not keep it in memory', () => {
+      const source = `for (;;) require('node:fs').writeSync(3, Buffer.alloc(1e6));`;
+      assert.match(refused(source), /CODE_CACHE_FAILED/);
+    });
+
+    it('says why the run failed', () => {
+      assert.match(refused("throw new Error('no, not today')"), /no, not today/);
+    });
+
+    it('runs it as a user that nobody else is, without rights, when root calls it', function () {
+      if (process.geteuid?.() !== 0) skip(this, 'this is not root');
+      const source = `throw new Error(require('node:fs').readFileSync('/proc/self/status', 'utf8'));`;
+      const status = refused(source).replaceAll('·', '\n');
+      assert.match(status, /Uid:\s+20\d{8}\s/);
+      assert.match(status, /Gid:\s+20\d{8}\s/);
+      assert.match(status, /Groups:\s/);
+      assert.match(status, /CapEff:\s+0{16}/);
+    });
+  });
+
+  it('says that a program of a clone has none', () => {
+    const { status, stderr } = vakt(['make-code-cache'], { at: resolve('dist/src/main.js') });
+    assert.equal(status, 1);
+    assert.match(stderr, /program\.js can't be read.*\n.*\(CODE_CACHE_FAILED\)/);
+  });
+});
