@@ -104,13 +104,7 @@ export const systemClock: Clock = {
     const age = seconds * 1_000 + rest / 1e6 - Number(nanoseconds) / 1e6;
     return new Date(Date.now() - Math.max(0, Math.round(age)));
   },
-  async sleep(wait, signal) {
-    let left: number = wait;
-    do {
-      await sleepOnce(Math.min(left, LONGEST_TIMER), signal);
-      left -= LONGEST_TIMER;
-    } while (left > 0 && signal?.aborted !== true);
-  },
+  sleep: (wait, signal) => (wait <= LONGEST_TIMER ? sleepOnce(wait, signal) : sleepOften(wait, signal)),
   within: (limit, what, work) =>
     new Promise((resolve, reject) => {
       const due = performance.now() + limit;
@@ -127,14 +121,56 @@ export const systemClock: Clock = {
 /** In milliseconds. A timer that is later than this shows that the process was blocked. */
 const HELD_UP = 250;
 
+/** Everybody who sleeps until the same millisecond. */
+interface Slot {
+  readonly sleepers: Set<() => void>;
+  /** To be called when the last sleeper has left. */
+  readonly end: () => void;
+}
+
+/**
+ * By the millisecond in which they wake, rounded: those who sleep until one beat share a timer. Node's timers count from the
+ * beginning of the turn that makes them, so that each would wake an idle processor by itself. By the function that makes
+ * timers, since tests replace it.
+ */
+const slots = new WeakMap<typeof setTimeout, Map<number, Slot>>();
+/** In milliseconds. Whoever sleeps for less has a timer of its own: a shared one can be some milliseconds early. */
+const SHARED_FROM = 100;
+
+function slotUntil(due: number, wait: number): Slot {
+  const all = slots.get(setTimeout) ?? new Map<number, Slot>();
+  slots.set(setTimeout, all);
+  const known = all.get(due);
+  if (known !== undefined) return known;
+  const sleepers: Slot['sleepers'] = new Set();
+  const timer = setTimeout(() => {
+    for (const wake of sleepers) wake();
+  }, wait);
+  const end = () => {
+    clearTimeout(timer);
+    if (all.get(due) === slot) all.delete(due);
+  };
+  const slot: Slot = { sleepers, end };
+  if (wait >= SHARED_FROM) all.set(due, slot);
+  return slot;
+}
+
 const sleepOnce = (wait: number, signal?: AbortSignal) =>
   new Promise<void>((resolve) => {
     if (signal?.aborted) return resolve();
+    const slot = slotUntil(Math.round(performance.now() + wait), wait);
     const done = () => {
-      clearTimeout(timer);
+      slot.sleepers.delete(done);
+      if (slot.sleepers.size === 0) slot.end();
       signal?.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, wait);
+    slot.sleepers.add(done);
     signal?.addEventListener('abort', done, { once: true });
   });
+
+async function sleepOften(wait: number, signal?: AbortSignal): Promise<void> {
+  for (let left = wait; left > 0 && signal?.aborted !== true; left -= LONGEST_TIMER) {
+    await sleepOnce(Math.min(left, LONGEST_TIMER), signal);
+  }
+}

@@ -120,6 +120,40 @@ describe('systemClock', () => {
     assert.equal(removed.callCount, added.callCount);
   });
 
+  it('has one timer for all who sleep until the same millisecond, and wakes each once', async () => {
+    const sleeps = [watch(systemClock.sleep(seconds(4)))];
+    await time.tickAsync(1_000.4);
+    const stop = new AbortController();
+    const stopped = watch(systemClock.sleep(milliseconds(2_999.8), stop.signal));
+    sleeps.push(watch(systemClock.sleep(milliseconds(2_999.5))));
+    assert.equal(time.countTimers(), 1);
+    stop.abort();
+    await time.tickAsync(0);
+    assert.equal(stopped.done, true);
+    assert.deepEqual(
+      sleeps.map(({ done }) => done),
+      [false, false],
+    );
+    await time.tickAsync(3_000);
+    assert.deepEqual(
+      sleeps.map(({ done }) => done),
+      [true, true],
+    );
+    assert.equal(time.countTimers(), 0);
+    await systemClock.within(
+      seconds(9),
+      'the next sleep',
+      Promise.all([systemClock.sleep(seconds(4)), time.tickAsync(4_000)]),
+    );
+  });
+
+  it('has a timer for each who sleeps for a short time, which is then exact', async () => {
+    const sleeps = [systemClock.sleep(milliseconds(50)), systemClock.sleep(milliseconds(50))];
+    assert.equal(time.countTimers(), 2);
+    await time.tickAsync(50);
+    await Promise.all(sleeps);
+  });
+
   describe('within', () => {
     it('answers as the work does', async () => {
       assert.equal(await systemClock.within(seconds(1), 'the work', Promise.resolve(7)), 7);

@@ -40,7 +40,8 @@ class Hub implements HubClient {
     this.accepted.push(message);
     return { status: 'accepted', value: undefined };
   }
-  status = (): HubStatus => ({ state: 'connected', credential: { kind: 'moduleKey' } });
+  state: HubStatus['state'] = 'connected';
+  status = (): HubStatus => ({ state: this.state, credential: { kind: 'moduleKey' } });
   on() {}
   readTwin = () => assert.fail('not asked for');
   report = () => assert.fail('not asked for');
@@ -186,9 +187,11 @@ describe('A snapshot that is sent in parts', () => {
   it('is shortened part by part, and keeps its labels, when messages become smaller while it waits', async () => {
     settings.replace({ ...settings.current(), maxMessageSizeInBytes: 16_384 });
     await begin();
+    hub.state = 'connecting'; // nothing is sent yet, full as the queue is
     await snapshots.takeNow(['OSBaseline']);
     const parts = queues.waiting('Low').events;
     settings.replace({ ...settings.current(), maxMessageSizeInBytes: 8192 });
+    hub.state = 'connected';
     while (queues.waiting('Low').events > 0) await flush();
     for (const message of hub.accepted) assert.ok(sizeOf(message) <= 8192);
     assert.deepEqual(
