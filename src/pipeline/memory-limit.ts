@@ -10,7 +10,7 @@ import type { Collector } from '../contract/collector.ts';
 import type { Priority } from '../contract/event.ts';
 
 const MEGABYTE = 1024 * 1024;
-const LOOK_EVERY = seconds(1);
+const LOOK_EVERY = seconds(2);
 /**
  * Measurements above the budget after which Low events are left out. A minute without one resets the count. Before
  * that, each of them makes the agent release memory.

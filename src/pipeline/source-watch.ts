@@ -1,3 +1,4 @@
+import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
@@ -11,7 +12,7 @@ import type { Sources } from '../contract/sources.ts';
 import type { Snapshots } from './snapshots.ts';
 
 /** How often sources are asked whether they may have changed. */
-export const LOOK_EVERY = seconds(3);
+export const LOOK_EVERY = seconds(4);
 /** How often those are listed that can't tell, and those tried again that could not be listed. */
 export const LIST_EVERY = minutes(5);
 /**
@@ -79,7 +80,7 @@ export class SourceWatch implements Service {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    await this.#clock.sleep(LOOK_EVERY, signal);
+    await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
     if (signal.aborted) return;
     const due = this.#watched.filter((watched) => watched.due <= this.#clock.monotonic());
     await Promise.all(due.map((watched) => this.#look(watched, signal)));

@@ -3,10 +3,13 @@ import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../../base/duration.ts';
 import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
 
-/** Sockets are read at short intervals until nothing has arrived at any of them for this time. */
-const QUIET_AFTER = seconds(1);
+/**
+ * Sockets are read at short intervals until nothing has arrived at any of them for this time. In it, two reads find nothing:
+ * they cost as much as the signal and the gathering that they may save.
+ */
+const QUIET_AFTER = milliseconds(500);
 /** Longest time between two reads. Losses and what waits for a time are looked at then, too. */
-const LONGEST_PAUSE = seconds(1);
+const LONGEST_PAUSE = seconds(2);
 /** From the first arrival after a quiet time to the read, so that its neighbours are read with it. */
 const GATHERING = milliseconds(50);
 
@@ -63,8 +66,8 @@ interface Found {
 
 /**
  * The pauses of a loop that reads netlink sockets: short ones as long as something arrives, since waking up for each datagram
- * would cost several times as much as reading batches. When nothing has arrived for a second, the kernel is asked to announce
- * the next datagram by a signal, and the loop pauses until then, for a second at most: reading two quiet sockets four times a
+ * would cost several times as much as reading batches. When nothing has arrived for a moment, the kernel is asked to announce
+ * the next datagram by a signal, and the loop pauses until then, for two seconds at most: reading two quiet sockets four times a
  * second took 0.14 % of a core, and takes 0.05 % so.
  *
  * Where the kernel does not announce arrivals, all pauses are short.

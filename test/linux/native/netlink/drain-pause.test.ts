@@ -69,25 +69,25 @@ describe('DrainPause', () => {
   it('reads four times a second as long as something arrives', async () => {
     const busy = loop();
     let reads = 0;
-    for (let round = 0; round < 20; round += 1) {
+    for (let round = 0; round < 25; round += 1) {
       arrive(busy);
-      reads += await readsWithin(busy, 500);
+      reads += await readsWithin(busy, 400);
     }
     assert.ok(reads >= 38 && reads <= 42, `${reads} reads in 10 s`);
   });
 
-  it('reads once a second when nothing arrives, and 50 ms after the first arrival', async () => {
+  it('reads every two seconds when nothing arrives, and 50 ms after the first arrival', async () => {
     const quiet = loop();
     await time.tickAsync(5_000);
     assert.equal(quiet.socket.isAnnounced, true);
-    assert.ok((await readsWithin(quiet, 10_000)) <= 10);
+    assert.ok((await readsWithin(quiet, 10_000)) <= 5);
     await time.tickAsync(300); // not at a beat
     const arrived = systemClock.monotonic();
     arrive(quiet);
     await time.tickAsync(200);
     assert.equal((quiet.reads.find((at) => at > arrived) ?? 0) - arrived, 50);
     assert.equal(quiet.socket.isAnnounced, false, 'no signal for each of many');
-    assert.ok((await readsWithin(quiet, 900)) >= 3);
+    assert.ok((await readsWithin(quiet, 500)) >= 2);
   });
 
   it('reads once more after it asked to be told, for what had arrived before', async () => {
