@@ -113,6 +113,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.equal(status, 0, output);
     assert.match(output, /Nothing must be fixed\./);
     assert.doesNotMatch(output, /^WRONG/m);
+    assert.match(output, /^OK +code cache/m); // made by the installation
   });
 
   it('reports each of 200 starts, and their ends', async () => {

@@ -205,6 +205,11 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       await system.until('up', seconds(30), isUp);
     });
 
+    it('starts by the code cache that the installation has made, and that only root can write', () => {
+      assert.match(system.run('vakt', 'check').output, /^OK +code cache/m);
+      assert.equal(system.must('stat', '-c', '%U %a', '/usr/lib/vakt/program.cache'), 'root 644\n');
+    });
+
     it('says in systemctl status what it does', async () => {
       await system.until('connected', seconds(30), () =>
         /, connected to the hub; \d+ events queued, \d+ lost\.$/.test(shown('StatusText')),
