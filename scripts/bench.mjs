@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setUp, TOP } from './set-up.mjs';
+import { mustRun, setUp, TOP } from './set-up.mjs';
 
 const FOLDER = 'dist/test/bench';
 const BUNDLE = 'build/bundle';
@@ -23,6 +23,9 @@ const env = { VAKT_PROGRAM: join(TOP, BUNDLE, 'main.js'), ...process.env };
 if (process.env.VAKT_PROGRAM === undefined) {
   const { bundle } = await import('../dist/scripts/bundle.js');
   await bundle(BUNDLE);
+  const { nodeFlagsOf } = await import('../dist/test/node-flags.js');
+  const main = env.VAKT_PROGRAM;
+  mustRun(process.execPath, [...nodeFlagsOf(main), main, 'make-code-cache']); // as the installation does
 }
 let failed = false;
 for (const file of ['machine.js', ...benches]) {
