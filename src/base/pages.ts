@@ -18,7 +18,7 @@ export const PAGES = {
  */
 export function pageOf(page: keyof typeof PAGES): string {
   const { shipped, source } = PAGES[page];
-  // In the bundle, this file's chunk is beside main.js; compiled, it is in dist/src/base.
+  // In the bundle, all code is beside main.js; compiled, it is in dist/src/base.
   const candidates = [`./${shipped}`, `../../../${source}`].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );

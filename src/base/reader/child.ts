@@ -19,7 +19,7 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** `src/reader-main.ts`; in the bundle it is beside the chunk of this file. */
+/** `src/reader-main.ts`; in the bundle it is beside the program. */
 const PROGRAM = ['./reader-main.js', '../../reader-main.js']
   .map((path) => fileURLToPath(new URL(path, import.meta.url)))
   .find((path) => existsSync(path));

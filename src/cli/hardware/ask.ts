@@ -20,7 +20,7 @@ const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 /** A heap limit, so that a hostile device with an endless name cannot exhaust the memory. */
 const FLAGS = ['--max-old-space-size=128', UNREACHABLE_INSPECTOR];
 
-/** `src/hardware-main.ts`; in the bundle it is beside the chunk of this file. */
+/** `src/hardware-main.ts`; in the bundle it is beside the program. */
 const PROGRAM = ['./hardware-main.js', '../../hardware-main.js']
   .map((path) => fileURLToPath(new URL(path, import.meta.url)))
   .find((path) => existsSync(path));
