@@ -22,8 +22,8 @@ export const usesCodeCache = (): boolean | undefined => Reflect.get(globalThis, 
 export const programDigest = (source: string | Uint8Array): string => createHash('sha256').update(source).digest('hex');
 
 /**
- * V8's cached data with a digest in front. V8 itself accepts data with a changed byte, and then crashes (tried with
- * Node 20 and 24: `test/integration/code-cache.test.ts`).
+ * V8's cached data with a digest in front. V8 itself accepts data with a changed byte, and can then crash (tried with
+ * Node 20.20 and 24.21).
  *
  * @param program `programDigest` of the source that was compiled
  */

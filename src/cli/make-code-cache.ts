@@ -123,15 +123,16 @@ async function untilFirstMessage(child: ChildProcess, signal: AbortSignal): Prom
     if (bytes > LARGEST_CACHE) kill();
     else made.push(part);
   });
-  const closed = new Promise<number | null>((resolve, reject) => {
+  const closed = new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (status) => resolve(status));
+    child.on('close', (status, signalled) => resolve(status ?? signalled));
   });
   signal.addEventListener('abort', kill, { once: true });
   try {
     const status = await systemClock.within(LIMIT, 'the run of the agent', closed);
     signal.throwIfAborted();
-    if (status !== 0) throw failed(`the run of the agent failed: ${said.trim()}`);
+    if (bytes > LARGEST_CACHE) throw failed(`the run of the agent gave more than ${LARGEST_CACHE} bytes`);
+    if (status !== 0) throw failed(`the run of the agent ended with ${status}: ${said.trim()}`);
     return Buffer.concat(made);
   } catch (error) {
     if (error instanceof TimeLimitError) throw failed(error.message, { cause: error });

@@ -12,6 +12,8 @@ export const codeCache: Check = {
     if (isUsed === undefined) return []; // a clone has none
     if (isUsed) return [ok(NAME, 'starts are fast by it')];
     const what = 'none that fits this Node and this processor: a start takes a third longer';
-    return [note(NAME, what, 'As root, run: vakt make-code-cache')];
+    const remedy =
+      'Run as root, where the program can be written: vakt make-code-cache. For a container, build the image on such a processor.';
+    return [note(NAME, what, remedy)];
   },
 };
