@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
@@ -95,6 +95,9 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     banner: { js: `${firstLine}\n${IN_FILE}` },
     define: { ...COMMON.define, PROGRAM_DIGEST: `"${programDigest(readFileSync(join(folder, 'program.js')))}"` },
   });
+  // esbuild marks what begins with a line for the shell as executable: the program before it was wrapped, but not its starter.
+  chmodSync(join(folder, 'program.js'), 0o644);
+  chmodSync(join(folder, 'main.js'), 0o755);
   const children = await build({
     ...COMMON,
     entryPoints: ['src/reader-main.ts', 'src/hardware-main.ts'],

@@ -23,4 +23,4 @@ for (const path of installed) {
 const main = join(folder, 'main.js');
 const [noSignal] = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
 const node = ['/usr/lib/vakt/node', ...(noSignal === undefined ? [] : [noSignal])].join(' ');
-writeFileSync(main, runBy(node, readFileSync(main, 'utf8')), { mode: 0o755 });
+writeFileSync(main, runBy(node, readFileSync(main, 'utf8')));

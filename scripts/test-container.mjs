@@ -197,7 +197,9 @@ async function askInside() {
   );
   const container = found.filter(({ check }) => check === 'container');
   assert.deepEqual([container.length, container[0].state], [1, 'ok'], JSON.stringify(container));
-  say(`healthy; vakt check in it: ${container[0].finding}`);
+  const cache = found.filter(({ check }) => check === 'code cache');
+  assert.deepEqual([cache.length, cache[0].state], [1, 'ok'], JSON.stringify(cache));
+  say(`healthy; vakt check in it: ${container[0].finding}; ${cache[0].finding}`);
 }
 
 /** Checks that calls which can access the host's processes are refused with the profile, and only with it. */

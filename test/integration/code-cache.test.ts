@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { bundle } from '../../scripts/bundle.ts';
 import { minutes } from '../../src/base/duration.ts';
@@ -45,6 +45,14 @@ describe('vakt make-code-cache', function () {
     const { status, stdout, stderr } = vakt(['make-code-cache'], { umask: 0o077 });
     assert.deepEqual([status, stderr], [0, '']);
     assert.match(stdout, new RegExp(`^${cache}, \\d+ bytes\\n$`));
+  });
+
+  it('is a command of the one file that can be started', () => {
+    const executable = readdirSync(program).filter((name) => (statSync(join(program, name)).mode & 0o111) !== 0);
+    assert.deepEqual(
+      executable.filter((name) => name.includes('.')),
+      ['main.js'],
+    );
   });
 
   it('makes a file for everybody to read, by which the program then starts', () => {
