@@ -22,6 +22,12 @@ const LOOKS = 5;
  */
 const FIRST_TRIMS = [seconds(5), minutes(1)] as const;
 const TRIM_EVERY = hours(1);
+/**
+ * Memory is also released when it has grown to this multiple of what the last release left, but not before TRIM_AGAIN: what
+ * busy minutes leave behind is not held for an hour, and memory that is needed for good is not searched again and again.
+ */
+const GROWN = 1.5;
+const TRIM_AGAIN = minutes(5);
 /** Minimum time between attempts to release memory: a full garbage collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
 /**
@@ -42,8 +48,8 @@ export interface MemoryUse {
 
 /**
  * Keeps the agent's resident memory low and, if possible, within its budget. Unused memory is released soon after the
- * start, every hour, and when the budget is exceeded. If that is not enough, Low events are left out and counted as
- * dropped.
+ * start, every hour, when memory use has grown by half, and when the budget is exceeded. If that is not enough, Low events are
+ * left out and counted as dropped.
  *
  * High events are never left out: the memory for them has its own limits (windows, queues, caches). Nor are Operational
  * events, which are few and report the losses. Low events are left out until memory use falls: with a budget below what
@@ -64,6 +70,8 @@ export class MemoryLimit implements Service {
   #overAt = milliseconds(Number.NEGATIVE_INFINITY);
   /** When to release unused memory next: times soon after the start, then one an hour. */
   readonly #trims: Duration[];
+  /** The last release, and what it left. */
+  #trimmed: { readonly at: Duration; readonly bytes: number } | undefined;
   #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #calmSince: Duration | undefined;
   /** While events are left out. */
@@ -122,11 +130,23 @@ export class MemoryLimit implements Service {
     if (now >= (this.#trims[0] ?? Number.POSITIVE_INFINITY)) {
       this.#trims.shift();
       if (this.#trims.length === 0) this.#trims.push(milliseconds(now + TRIM_EVERY));
-      this.#trim();
+      this.#release(now);
+    } else if (this.#hasGrown(now)) {
+      this.#release(now);
     }
     const bytes = this.#resident();
     if (bytes > this.#budgetBytes) this.#isOver(bytes, now);
     else this.#isWithin(bytes, now);
+  }
+
+  #hasGrown(now: Duration): boolean {
+    if (this.#trimmed === undefined || now - this.#trimmed.at < TRIM_AGAIN) return false;
+    return this.#resident() > GROWN * this.#trimmed.bytes;
+  }
+
+  #release(now: Duration): void {
+    this.#trim();
+    this.#trimmed = { at: now, bytes: this.#resident() };
   }
 
   #isOver(bytes: number, now: Duration): void {
@@ -137,7 +157,7 @@ export class MemoryLimit implements Service {
     else if (this.#spell === undefined || now - this.#relievedAt >= RELIEVE_EVERY) {
       this.#relievedAt = now;
       this.#flush();
-      this.#trim();
+      this.#release(now);
     }
     if (this.#spell === undefined) return;
     this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);

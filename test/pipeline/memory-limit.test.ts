@@ -74,6 +74,38 @@ describe('MemoryLimit', () => {
     assert.equal(flush.callCount, 0);
   });
 
+  describe('when memory use grows', () => {
+    beforeEach(async () => {
+      megabytes = 60;
+      await time.tickAsync(minutes(2)); // past what is due after every start
+      trim.resetHistory();
+    });
+
+    it('gives back what was used since as soon as that is half as much again, but not within five minutes', async () => {
+      trim.callsFake(() => {
+        megabytes = 62;
+      });
+      megabytes = 92;
+      await time.tickAsync(minutes(3));
+      assert.equal(trim.callCount, 0);
+      await time.tickAsync(minutes(2));
+      assert.equal(trim.callCount, 1);
+      megabytes = 92;
+      await time.tickAsync(minutes(20));
+      assert.equal(trim.callCount, 1, '62 MB and the half of it is more');
+      megabytes = 94;
+      await time.tickAsync(seconds(2));
+      assert.equal(trim.callCount, 2);
+      assert.equal(flush.callCount, 0);
+    });
+
+    it('does not look again and again for what is needed', async () => {
+      megabytes = 95;
+      await time.tickAsync(minutes(50));
+      assert.equal(trim.callCount, 1);
+    });
+  });
+
   it('first gives back what is not needed, and leaves nothing out when that suffices', async () => {
     trim.onCall(1).callsFake(() => {
       megabytes = 80;
