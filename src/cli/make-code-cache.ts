@@ -114,7 +114,8 @@ async function untilFirstMessage(child: ChildProcess, signal: AbortSignal): Prom
   const made: Buffer[] = [];
   let bytes = 0;
   let said = '';
-  child.stdout?.on('data', () => child.kill('SIGTERM'));
+  // Once: at a second signal the agent ends at once, without a cache. What it prints until then is dropped.
+  child.stdout?.once('data', () => child.kill('SIGTERM')).resume();
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-LONGEST_ERROR);
   });

@@ -137,6 +137,16 @@ describe('vakt make-code-cache', function () {
       assert.match(refused(source), /gave none that fits/);
     });
 
+    it('asks it to end once, however much it prints: a slow one goes on for seconds', () => {
+      const source = `let asked = 0;
+        process.on('SIGTERM', () => {
+          if (++asked > 1) process.exit(9);
+          setTimeout(() => process.exit(0), 500);
+        });
+        setInterval(() => console.log('message'), 20);`;
+      assert.match(refused(source), /gave none that fits/);
+    });
+
     it('refuses more than any cache has', () => {
       const source = `for (;;) require('node:fs').writeSync(3, Buffer.alloc(1e6));`;
       assert.match(refused(source), /gave more than 67108864 bytes/);
