@@ -7,11 +7,13 @@ const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 
 /** System calls that Node has no function for. Each returns -1 on failure; call `errno()` at once for the reason. */
-interface SystemCalls {
+export interface SystemCalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
   sendto(fd: number, data: Buffer, bytes: number, flags: number, address: Buffer, length: number): number;
+  /** See recv(2). @returns the length of the datagram, of which `bytes` at most are in `into` */
+  recv(fd: number, into: Buffer, bytes: number, flags: number): number;
   /** Attaches a classic BPF program to a socket; see SO_ATTACH_FILTER in socket(7). */
   attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
@@ -49,6 +51,7 @@ export function systemCalls(): SystemCalls {
       bind: libc.func('int bind(int, const void *, uint32_t)'),
       setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
       sendto: libc.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+      recv: libc.func('intptr_t recv(int, void *, size_t, int)'),
       attachFilter(fd, instructions) {
         const value = { length: lengthOf(instructions), instructions };
         return attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, programBytes);

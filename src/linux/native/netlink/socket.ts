@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { AgentError, errnoOf } from '../../../base/errors.ts';
 import { writeU16, writeU32 } from '../byte-order.ts';
-import { systemCalls } from '../system-calls.ts';
+import { type SystemCalls, systemCalls } from '../system-calls.ts';
 import { takeInherited } from './inherited.ts';
 import { encodeMessage } from './message.ts';
 
@@ -32,6 +32,7 @@ const O_ASYNC = 0o20000;
  */
 export const ARRIVAL_SIGNAL = 'SIGURG';
 const { SIGURG } = constants.signals;
+const { EAGAIN, EINTR, ENOBUFS } = constants.errno;
 
 /** More than the kernel puts into one datagram: 8,970 bytes of an audit record, 32 KiB of a dump. */
 const DATAGRAM_BYTES = 64 * 1024;
@@ -60,12 +61,15 @@ export class NetlinkSocket {
   readonly #own = Buffer.allocUnsafeSlow(DATAGRAM_BYTES);
   #sequence = 0;
   #open = true;
+  /** Absent on a platform without koffi. */
+  readonly #native: SystemCalls | undefined;
   readonly #isInherited: boolean;
   readonly #release: () => void;
 
   /** @param release called at close instead of closing the descriptor, for an inherited socket */
   constructor(fd: number, release?: () => void) {
     this.fd = fd;
+    this.#native = nativeCalls();
     this.#isInherited = release !== undefined;
     this.#release = release ?? (() => closeSync(fd));
   }
@@ -95,6 +99,20 @@ export class NetlinkSocket {
 
   /** Like `receive`, without creating a view, for streams of small datagrams. @returns its length, or `undefined` */
   read(into: Buffer): number | undefined {
+    const native = this.#native;
+    for (;;) {
+      if (native === undefined) return this.#readSync(into);
+      const length = native.recv(this.fd, into, into.length, 0);
+      if (length >= 0) return length;
+      const errno = native.errno();
+      if (errno === EAGAIN) return undefined;
+      if (errno === ENOBUFS) this.overruns += 1;
+      else if (errno !== EINTR) return this.#readSync(into); // which throws the error, or may do what recv(2) may not
+    }
+  }
+
+  /** Every quiet socket costs an exception: 100 µs on an idle processor, five times what recv(2) takes by koffi. */
+  #readSync(into: Buffer): number | undefined {
     for (;;) {
       try {
         return readSync(this.fd, into, 0, into.length, null);
@@ -195,3 +213,11 @@ const refused = (call: string, errno: number) => {
     { cause: Object.assign(new Error(`${call}: ${name}`), { code: name }) },
   );
 };
+
+function nativeCalls(): SystemCalls | undefined {
+  try {
+    return systemCalls();
+  } catch {
+    return undefined;
+  }
+}
