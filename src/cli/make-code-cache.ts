@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { systemClock, TimeLimitError } from '../base/clock.ts';
 import { CODE_CACHE_FILE, MAKES_CODE_CACHE, programDigest, unsealCodeCache } from '../base/code-cache.ts';
@@ -35,9 +36,12 @@ const LONGEST_ERROR = 2_048;
 
 export async function run(args: readonly string[], { stdout, signal }: World): Promise<number> {
   readArguments(args, {});
-  const digest = digestOfProgram();
+  const source = readProgram();
   const sealed = await cacheOfRun(signal);
-  if (unsealCodeCache(sealed, digest) === undefined) throw failed('the run of the agent gave none that fits');
+  const cachedData = unsealCodeCache(sealed, programDigest(source));
+  if (cachedData === undefined || !isTaken(source, cachedData)) {
+    throw failed('the run of the agent gave none that fits');
+  }
   try {
     writeFileAtomic(CACHE, sealed);
     chmodSync(CACHE, 0o644); // whatever root's umask is: the agent reads it
@@ -49,13 +53,17 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
 }
 
 /** @throws {AgentError} CODE_CACHE_FAILED */
-function digestOfProgram(): string {
+function readProgram(): Buffer {
   try {
-    return programDigest(readFileSync(PROGRAM));
+    return readFileSync(PROGRAM);
   } catch (cause) {
     throw failed(`${PROGRAM} can't be read: ${messageOf(cause)}`, { cause });
   }
 }
+
+/** Whether V8 takes it in this process, which was started as the agent is. */
+const isTaken = (source: Buffer, cachedData: Buffer): boolean =>
+  new Script(source.toString('latin1'), { filename: PROGRAM, cachedData }).cachedDataRejected === false;
 
 const failed = (why: string, options?: ErrorOptions) =>
   new AgentError(

@@ -209,6 +209,7 @@ export function collectGarbage(): void {
   if (collect === undefined) {
     setFlagsFromString('--expose-gc'); // for contexts made from now on
     collect = runInNewContext('gc') as () => void;
+    setFlagsFromString('--no-expose-gc'); // a code cache fits only a process with the same flags as the one that made it
   }
   collect();
 }

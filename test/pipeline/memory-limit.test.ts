@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
@@ -318,5 +319,16 @@ describe('collectGarbage', () => {
     await new Promise((resolve) => setImmediate(resolve)); // within a turn it can't be collected
     collectGarbage();
     assert.equal(weak.deref(), undefined);
+  });
+
+  it('leaves the flags of V8 as they were: a code cache that this process makes must fit the next one', () => {
+    const { href } = new URL('../../src/pipeline/memory-limit.js', import.meta.url);
+    const program = `import { cachedDataVersionTag } from 'node:v8';
+      import { collectGarbage } from '${href}';
+      const before = cachedDataVersionTag();
+      collectGarbage();
+      console.log(cachedDataVersionTag() === before);`;
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+    assert.equal(said, 'true\n');
   });
 });
