@@ -29,8 +29,8 @@ export function createCondition(
   const memory = new MemoryLimit({
     budgetInMegabytes: local.memoryBudgetInMegabytes,
     resident: ownMemory,
-    trim: () => {
-      collectGarbage();
+    trim: async () => {
+      await collectGarbage();
       unused.release();
     },
     flush: () => aggregator.flush(),

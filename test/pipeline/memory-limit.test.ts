@@ -38,7 +38,7 @@ describe('MemoryLimit', () => {
     limit = new MemoryLimit({
       budgetInMegabytes: 96,
       resident: () => megabytes * MB,
-      trim,
+      trim: async () => trim(),
       flush,
       clock: systemClock,
       log: quietLog(logged),
@@ -317,7 +317,7 @@ describe('collectGarbage', () => {
   it('collects what only a weak reference holds', async () => {
     const weak = new WeakRef({});
     await new Promise((resolve) => setImmediate(resolve)); // within a turn it can't be collected
-    collectGarbage();
+    await collectGarbage();
     assert.equal(weak.deref(), undefined);
   });
 
@@ -326,7 +326,7 @@ describe('collectGarbage', () => {
     const program = `import { cachedDataVersionTag } from 'node:v8';
       import { collectGarbage } from '${href}';
       const before = cachedDataVersionTag();
-      collectGarbage();
+      await collectGarbage();
       console.log(cachedDataVersionTag() === before);`;
     const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
     assert.equal(said, 'true\n');
