@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --disable-warning=DEP0169 --inspect-port=192.0.2.1:1024
+#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --heap-growing-percent=50 --disable-warning=DEP0169 --inspect-port=192.0.2.1:1024
 import './base/no-inspector.ts'; // must be first, see there
 import './hub/memory.ts'; // must precede modules that load the SDK, see there
 import { isatty } from 'node:tty';
