@@ -1,7 +1,7 @@
 import { Alarm } from '../base/alarm.ts';
 import { fullJitter } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
-import { days, minutes, seconds } from '../base/duration.ts';
+import { type Duration, days, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
@@ -21,12 +21,20 @@ export interface TwinSyncOptions {
   readonly reported: () => Readonly<Record<string, unknown>>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Numbers from 0 (included) to 1 (excluded). Absent: Math.random. */
+  readonly random?: () => number;
 }
 
 /** The agent's status. Parts of it may be left out when the section is too large; the mirrored configuration never is. */
 const STATUS = 'securityAgent';
 /** Signals within this time cause one reading and one report, since the hub charges for each. */
 const COALESCE = seconds(1);
+/**
+ * After an outage a report waits for a random time of up to a tenth of the outage, at most LONGEST_SPREAD: all agents of a fleet
+ * come back within two minutes, and a hub takes few reports a second, those of other modules among them.
+ */
+const SPREAD = 1 / 10;
+const LONGEST_SPREAD = minutes(6);
 /** Time limit for the last report when the agent stops. */
 const LAST_REPORT_LIMIT = seconds(2);
 
@@ -47,6 +55,10 @@ export class TwinSync implements Service {
   #mustRead = false;
   /** Counts connections: what was read in an earlier one can be of another hub, or of a module that was created again. */
   #connection = 0;
+  /** Since when there is no connection, if there has been one. */
+  #lostAt: Duration | undefined;
+  /** Nothing is reported before this time. */
+  #reportFrom: Duration = milliseconds(0);
   /** The desired section that was applied last. */
   #applied: Reading | undefined;
   /** A desired section that seems older than the applied one; applied if it is read twice. */
@@ -64,9 +76,17 @@ export class TwinSync implements Service {
     options.hub.on('connected', () => {
       this.#connection += 1;
       this.#known = undefined;
+      this.#spreadReport();
       this.#signal();
     });
-    options.hub.on('desired', () => this.#signal());
+    options.hub.on('status', () => {
+      const isLost = this.#connection > 0 && options.hub.status().state !== 'connected';
+      if (isLost) this.#lostAt ??= options.clock.monotonic();
+    });
+    options.hub.on('desired', () => {
+      this.#reportFrom = milliseconds(0);
+      this.#signal();
+    });
   }
 
   async start(): Promise<void> {
@@ -84,6 +104,7 @@ export class TwinSync implements Service {
   async #reportLast(): Promise<void> {
     await this.#running;
     if (this.#applied === undefined) return; // what was never configured has nothing to report
+    this.#reportFrom = milliseconds(0);
     await this.#synchronize(this.#stop.signal);
   }
 
@@ -97,10 +118,19 @@ export class TwinSync implements Service {
     this.#alarm.ring();
   }
 
+  #spreadReport(): void {
+    const { clock, random = Math.random } = this.#options;
+    const now = clock.monotonic();
+    const outage = now - (this.#lostAt ?? now);
+    this.#lostAt = undefined;
+    this.#reportFrom = milliseconds(now + random() * Math.min(outage * SPREAD, LONGEST_SPREAD));
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
     while (!signal.aborted) {
-      await this.#alarm.sleep(clock, days(1), signal);
+      const spread = this.#reportFrom - clock.monotonic();
+      await this.#alarm.sleep(clock, spread > 0 ? milliseconds(spread) : days(1), signal);
       await clock.sleep(COALESCE, signal);
       if (signal.aborted) return;
       try {
@@ -113,7 +143,7 @@ export class TwinSync implements Service {
 
   /** Reads and reports once. Does nothing while disconnected; the event 'connected' causes the next turn. */
   async #synchronize(signal: AbortSignal): Promise<void> {
-    const { hub } = this.#options;
+    const { hub, clock } = this.#options;
     if (hub.status().state !== 'connected') return;
     if (this.#mustRead || this.#known === undefined) {
       this.#mustRead = false; // before the reading, so that a signal during it causes another one
@@ -126,7 +156,7 @@ export class TwinSync implements Service {
       }
       this.#take(answer.value);
     }
-    await this.#report(signal);
+    if (clock.monotonic() >= this.#reportFrom) await this.#report(signal);
   }
 
   #take({ desired, reported }: TwinDocument): void {
@@ -135,6 +165,7 @@ export class TwinSync implements Service {
     if (this.#applied !== undefined && !this.#mustApply(reading, this.#applied)) return;
     this.#applied = reading;
     this.#doubted = undefined;
+    this.#reportFrom = milliseconds(0); // whoever changed them waits for the answer
     try {
       this.#options.apply(desired);
     } catch (error) {

@@ -38,7 +38,7 @@ export class FakeHub implements HubClient {
     this.#listeners.push([event, listener]);
   }
 
-  tell(event: 'connected' | 'desired'): void {
+  tell(event: 'connected' | 'desired' | 'status'): void {
     for (const [heard, listener] of this.#listeners) if (heard === event) listener();
   }
 

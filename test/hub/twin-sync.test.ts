@@ -25,6 +25,7 @@ describe('TwinSync', () => {
   let sync: TwinSync;
   let log: ReturnType<typeof capturedLog>;
   let wanted: Members;
+  let random: number;
   const apply = sinon.stub<[TwinSection], void>();
 
   beforeEach(async () => {
@@ -33,7 +34,15 @@ describe('TwinSync', () => {
     log = capturedLog();
     wanted = {};
     apply.reset();
-    sync = new TwinSync({ hub, apply, reported: () => wanted, clock: systemClock, log: log.log });
+    random = 0.5;
+    sync = new TwinSync({
+      hub,
+      apply,
+      reported: () => wanted,
+      clock: systemClock,
+      log: log.log,
+      random: () => random,
+    });
     await sync.start();
   });
   afterEach(async () => {
@@ -89,6 +98,79 @@ describe('TwinSync', () => {
     hub.desired = { $version: 9, missed: true };
     await connect();
     assert.deepEqual(apply.lastCall.args, [{ $version: 9, missed: true }]);
+  });
+
+  describe('after an outage', () => {
+    beforeEach(connect);
+
+    const outage = async (lasts: number) => {
+      hub.state = 'connecting';
+      hub.tell('status');
+      await time.tickAsync(lasts - 1);
+      hub.tell('status'); // each attempt that fails
+      await time.tickAsync(1);
+      wanted = { news: lasts };
+      hub.state = 'connected';
+      hub.tell('status');
+      hub.tell('connected');
+      await time.tickAsync(seconds(1));
+    };
+
+    it('reads the twin at once, and reports within a tenth of the outage: a whole fleet may be back', async () => {
+      await outage(minutes(20));
+      assert.deepEqual([hub.reads, hub.patches.length], [2, 0]);
+      for (let change = 0; change < 50; change++) {
+        sync.changed();
+        await time.tickAsync(seconds(1));
+      }
+      assert.equal(hub.patches.length, 0);
+      await time.tickAsync(seconds(10));
+      assert.deepEqual(hub.patches, [{ news: minutes(20) }]);
+    });
+
+    it('reports within six minutes, however long the outage was', async () => {
+      random = 0.999;
+      await outage(hours(30));
+      await time.tickAsync(minutes(5));
+      assert.equal(hub.patches.length, 0);
+      await time.tickAsync(minutes(1));
+      assert.equal(hub.patches.length, 1);
+    });
+
+    it('reports at once after a short one, and when it is renewed without one', async () => {
+      await outage(seconds(2));
+      assert.equal(hub.patches.length, 1);
+      wanted = { news: 'other' };
+      await time.tickAsync(hours(1));
+      await connect();
+      assert.equal(hub.patches.length, 2);
+    });
+
+    it('reports at once when desired properties were changed meanwhile, or are changed then', async () => {
+      hub.desired = { $version: 7 };
+      await outage(hours(1));
+      assert.equal(hub.patches.length, 1);
+      await outage(hours(2));
+      assert.equal(hub.patches.length, 1);
+      hub.desire({ now: true });
+      await time.tickAsync(seconds(1));
+      assert.equal(hub.patches.length, 2);
+    });
+
+    it('reports at once when it is stopped', async () => {
+      await outage(hours(1));
+      await sync.stop();
+      assert.equal(hub.patches.length, 1);
+    });
+
+    it('waits anew when the connection is lost before it has reported', async () => {
+      await outage(hours(1));
+      await outage(hours(1));
+      await time.tickAsync(seconds(170));
+      assert.equal(hub.patches.length, 0);
+      await time.tickAsync(seconds(15));
+      assert.equal(hub.patches.length, 1);
+    });
   });
 
   it('does not obey a version twice', async () => {

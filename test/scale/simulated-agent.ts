@@ -77,6 +77,7 @@ export class SimulatedAgent {
       reported: () => ({ securityAgent: { figures: this.#figures } }),
       clock,
       log,
+      random,
     });
     this.#publisher = new Publisher({
       queues: oneEvent,
