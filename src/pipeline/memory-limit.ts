@@ -60,7 +60,7 @@ export interface MemoryUse {
 export class MemoryLimit implements Service {
   readonly name = 'memory limit';
   readonly #budgetBytes: number;
-  readonly #resident: () => number;
+  readonly #resident: (enough?: number) => number;
   readonly #trim: () => Promise<void>;
   readonly #flush: () => void;
   readonly #clock: Clock;
@@ -80,8 +80,11 @@ export class MemoryLimit implements Service {
 
   constructor(options: {
     budgetInMegabytes: number;
-    /** Memory of the process in bytes, as the budget counts it: without pages of files. */
-    resident: () => number;
+    /**
+     * Memory of the process in bytes, as the budget counts it: without pages of files. May be too much, if that is not more
+     * than `enough`.
+     */
+    resident: (enough?: number) => number;
     /** Releases unused memory. May block for some 50 ms, twice. */
     trim: () => Promise<void>;
     /** Writes out what is held in memory, so that `trim` can release more. */
@@ -128,8 +131,9 @@ export class MemoryLimit implements Service {
 
   async #look(): Promise<void> {
     const now = this.#clock.monotonic();
-    if (this.#isDue(now) || this.#hasGrown(now)) await this.#release(now);
-    const bytes = this.#resident();
+    const enough = this.#spell === undefined ? this.#budgetBytes : 0;
+    const looked = this.#resident(Math.min(enough, this.#grownAt()));
+    const bytes = this.#isDue(now) || this.#hasGrown(looked, now) ? await this.#release(now) : looked;
     if (bytes > this.#budgetBytes) await this.#isOver(bytes, now);
     else this.#isWithin(bytes, now);
   }
@@ -141,14 +145,20 @@ export class MemoryLimit implements Service {
     return true;
   }
 
-  #hasGrown(now: Duration): boolean {
-    if (this.#trimmed === undefined || now - this.#trimmed.at < TRIM_AGAIN) return false;
-    return this.#resident() > GROWN * this.#trimmed.bytes;
+  #hasGrown(bytes: number, now: Duration): boolean {
+    return bytes > this.#grownAt() && now - (this.#trimmed?.at ?? now) >= TRIM_AGAIN;
   }
 
-  async #release(now: Duration): Promise<void> {
+  #grownAt(): number {
+    return GROWN * (this.#trimmed?.bytes ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** @returns what is left */
+  async #release(now: Duration): Promise<number> {
     await this.#trim();
-    this.#trimmed = { at: now, bytes: this.#resident() };
+    const bytes = this.#resident();
+    this.#trimmed = { at: now, bytes };
+    return bytes;
   }
 
   async #isOver(bytes: number, now: Duration): Promise<void> {

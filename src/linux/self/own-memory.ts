@@ -6,9 +6,12 @@ const KIB = 1024;
  * Memory in bytes that this process takes from the machine: what is resident, but for unchanged pages of files, which are those
  * of Node's program and of libraries. The kernel drops them when memory is short, and all processes of a program share them.
  * The whole of what is resident where the kernel doesn't tell (before Linux 4.5). Never throws.
+ *
+ * @param enough the whole of what is resident is also returned if it is not more than this: that takes a quarter of the time
  */
-export function ownMemory(): number {
-  return withoutFiles(ownStatus()) ?? process.memoryUsage.rss();
+export function ownMemory(enough = 0): number {
+  const resident = process.memoryUsage.rss();
+  return resident <= enough ? resident : (withoutFiles(ownStatus()) ?? resident);
 }
 
 function ownStatus(): string {

@@ -13,6 +13,12 @@ describe('The memory of this process', () => {
     assert.ok(ownMemory() < process.memoryUsage.rss());
   });
 
+  it('may be all that is resident when that is enough', () => {
+    const most = 1024 * 1024 * MB;
+    assert.ok(ownMemory(most) > ownMemory());
+    assert.ok(ownMemory(MB) < process.memoryUsage.rss());
+  });
+
   it('is what is resident without files', () => {
     assert.equal(
       withoutFiles('VmHWM:\t  9 kB\nVmRSS:\t   50000 kB\nRssAnon:\t 30000 kB\nRssFile:\t 20000 kB\n'),
