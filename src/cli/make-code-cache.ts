@@ -61,9 +61,12 @@ function readProgram(): Buffer {
   }
 }
 
-/** Whether V8 takes it in this process, which was started as the agent is. */
+/**
+ * Whether V8 takes it in this process, which was started as the agent is. Under another name: what V8 has compiled before
+ * by the same name and source, as this program, it takes from its memory, and never looks at the data.
+ */
 const isTaken = (source: Buffer, cachedData: Buffer): boolean =>
-  new Script(source.toString('latin1'), { filename: PROGRAM, cachedData }).cachedDataRejected === false;
+  new Script(source.toString('latin1'), { filename: `${PROGRAM} again`, cachedData }).cachedDataRejected === false;
 
 const failed = (why: string, options?: ErrorOptions) =>
   new AgentError(

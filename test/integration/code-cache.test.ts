@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { Script } from 'node:vm';
 import { bundle } from '../../scripts/bundle.ts';
+import { programDigest, sealCodeCache } from '../../src/base/code-cache.ts';
 import { minutes } from '../../src/base/duration.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
@@ -117,12 +119,15 @@ describe('vakt make-code-cache', function () {
 
   describe('with another program in the place of the agent', () => {
     const other = join(folder, 'other');
-    const refused = (source: string): string => {
+    const made = (source: string) => {
       cpSync(program, other, { recursive: true });
       cpSync(main, join(other, 'real.js'));
       rmSync(join(other, 'program.cache'));
       writeFileSync(main.replace(program, other), source);
-      const { status, stderr } = vakt(['make-code-cache'], { at: join(other, 'real.js'), flags: nodeFlagsOf(main) });
+      return vakt(['make-code-cache'], { at: join(other, 'real.js'), flags: nodeFlagsOf(main) });
+    };
+    const refused = (source: string): string => {
+      const { status, stderr } = made(source);
       assert.equal(status, 1);
       assert.match(stderr, /\(CODE_CACHE_FAILED\)/);
       assert.ok(!existsSync(join(other, 'program.cache')));
@@ -135,6 +140,19 @@ describe('vakt make-code-cache', function () {
         console.log('message');
         setInterval(() => {}, 1000);`;
       assert.match(refused(source), /gave none that fits/);
+    });
+
+    it('refuses what is sealed as it should be, but V8 does not take', () => {
+      const source = readFileSync(join(program, 'program.js'));
+      const script = new Script(source.toString('latin1'), { filename: 'program.js' }); // by the flags of this process
+      const sealed = join(folder, 'sealed');
+      writeFileSync(sealed, sealCodeCache(script.createCachedData(), programDigest(source)));
+      const handOver = (file: string) => `const { readFileSync, writeFileSync } = require('node:fs');
+        process.on('SIGTERM', () => { writeFileSync(3, readFileSync(${JSON.stringify(file)})); process.exit(0); });
+        console.log('message');
+        setInterval(() => {}, 1000);`;
+      assert.match(refused(handOver(sealed)), /gave none that fits/);
+      assert.equal(made(handOver(cache)).status, 0);
     });
 
     it('asks it to end once, however much it prints: a slow one goes on for seconds', () => {
