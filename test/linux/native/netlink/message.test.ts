@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { AgentError } from '../../../../src/base/errors.ts';
 import { encodeMessage, errnoIn, messagesOf } from '../../../../src/linux/native/netlink/message.ts';
-import { openNetlink } from '../../../../src/linux/native/netlink/socket.ts';
 
 describe('netlink messages', () => {
   // Two of a dump: 17 bytes with three of padding, and NLMSG_DONE.
@@ -45,29 +43,6 @@ describe('netlink messages', () => {
         for (const { payload } of messagesOf(Buffer.from(bytes))) assert.ok(payload.length <= 84);
       }),
       { numRuns: 10_000 },
-    );
-  });
-});
-
-describe('a netlink socket', () => {
-  it('asks and answers without waiting', () => {
-    const socket = openNetlink(0); // NETLINK_ROUTE, for everybody
-    try {
-      assert.equal(socket.receive(), undefined);
-      const sequence = socket.send(18, 5, Buffer.alloc(16)); // RTM_GETLINK with no such interface, acknowledged
-      const [answer] = [...messagesOf(socket.receive() ?? Buffer.alloc(0))];
-      assert.equal(answer?.sequence, sequence);
-      assert.equal(socket.overruns, 0);
-    } finally {
-      socket.close();
-      socket.close();
-    }
-  });
-
-  it('that the kernel does not know is an error with a remedy', () => {
-    assert.throws(
-      () => openNetlink(31),
-      (error) => error instanceof AgentError && error.id === 'SOCKET_UNAVAILABLE' && error.remedy !== '',
     );
   });
 });

@@ -1,13 +1,21 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeU32 } from '../../../../src/linux/native/byte-order.ts';
-import { NLM_F_REQUEST } from '../../../../src/linux/native/netlink/message.ts';
-import { NETLINK_SOCK_DIAG, NetlinkSocket, openNetlink } from '../../../../src/linux/native/netlink/socket.ts';
+import { systemClock } from '../../../../src/base/clock.ts';
+import { seconds } from '../../../../src/base/duration.ts';
+import { AgentError } from '../../../../src/base/errors.ts';
+import { messagesOf } from '../../../../src/linux/native/netlink/message.ts';
+import {
+  ARRIVAL_SIGNAL,
+  NETLINK_SOCK_DIAG,
+  NetlinkSocket,
+  openNetlink,
+} from '../../../../src/linux/native/netlink/socket.ts';
 import { suiteFolder } from '../../../support/folders.ts';
+import { askForListeners } from './question.ts';
 
-const SOCK_DIAG_BY_FAMILY = 20;
-const NLM_F_DUMP = 0x300;
+const NETLINK_ROUTE = 0;
 const NLMSG_HEADER_BYTES = 16;
 
 describe('A netlink socket', () => {
@@ -19,13 +27,10 @@ describe('A netlink socket', () => {
   });
   afterEach(() => socket.close());
 
-  /** The kernel answers at once, if only by the message that ends the list. */
-  const ask = () => {
-    const request = Buffer.alloc(56); // struct inet_diag_req_v2
-    request[0] = 2; // AF_INET
-    request[1] = 6; // IPPROTO_TCP
-    writeU32(request, 4, 1 << 10); // listening ones
-    return socket.send(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, request);
+  const empty = () => {
+    let read = 0;
+    while (socket.receive() !== undefined) read += 1;
+    return read;
   };
 
   it('has nothing to read at first', () => {
@@ -34,7 +39,7 @@ describe('A netlink socket', () => {
   });
 
   it('reads datagrams until there are no more', () => {
-    const sequence = ask();
+    const sequence = askForListeners(socket);
     let read = 0;
     for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive()) {
       assert.equal(datagram.readUInt32LE(8), sequence);
@@ -43,12 +48,21 @@ describe('A netlink socket', () => {
     assert.ok(read > 0);
   });
 
+  it('asks and is answered by a request that is acknowledged', () => {
+    const route = openNetlink(NETLINK_ROUTE);
+    const sequence = route.send(18, 5, Buffer.alloc(16)); // RTM_GETLINK with no such interface
+    const [answer] = [...messagesOf(route.receive() ?? Buffer.alloc(0))];
+    assert.equal(answer?.sequence, sequence);
+    route.close();
+  });
+
   it('takes what fits of a datagram that is longer', () => {
-    ask();
+    askForListeners(socket);
     assert.equal(socket.read(Buffer.alloc(NLMSG_HEADER_BYTES)), NLMSG_HEADER_BYTES);
   });
 
-  it('says why nothing can be read once it is closed', () => {
+  it('says why nothing can be read once it is closed, for good', () => {
+    socket.close();
     socket.close();
     assert.throws(() => socket.receive(), { code: 'EBADF' });
   });
@@ -59,5 +73,57 @@ describe('A netlink socket', () => {
     const file = new NetlinkSocket(openSync(path, 'r'));
     assert.equal(file.receive()?.toString(), 'as is');
     file.close();
+  });
+
+  it('that the kernel does not know is an error with a remedy', () => {
+    assert.throws(
+      () => openNetlink(31),
+      (error) => error instanceof AgentError && error.id === 'SOCKET_UNAVAILABLE' && error.remedy !== '',
+    );
+  });
+
+  describe('whose arrivals are announced', () => {
+    let signals: number;
+    const count = () => {
+      signals += 1;
+    };
+
+    beforeEach(() => {
+      signals = 0;
+      process.on(ARRIVAL_SIGNAL, count);
+    });
+    afterEach(() => process.off(ARRIVAL_SIGNAL, count));
+
+    it('sends a signal to this process when something arrives', async () => {
+      assert.equal(socket.announceArrivals(true), true);
+      const announced = once(process, ARRIVAL_SIGNAL);
+      askForListeners(socket);
+      await systemClock.within(seconds(30), 'the signal', announced);
+      assert.ok(empty() > 0);
+    });
+
+    it('sends none after that was ended', async () => {
+      socket.announceArrivals(true);
+      socket.announceArrivals(false);
+      askForListeners(socket);
+      assert.ok(empty() > 0);
+      const own = once(process, ARRIVAL_SIGNAL);
+      process.kill(process.pid, ARRIVAL_SIGNAL);
+      await systemClock.within(seconds(30), "the test's own signal", own);
+      assert.equal(signals, 1);
+    });
+
+    it('stays readable without waiting', () => {
+      socket.announceArrivals(true);
+      socket.announceArrivals(false);
+      assert.equal(socket.receive(), undefined);
+    });
+
+    it('announces nothing when it is closed, or belongs to a service manager as well', () => {
+      socket.close();
+      assert.equal(socket.announceArrivals(true), false);
+      const inherited = new NetlinkSocket(0, () => {});
+      assert.equal(inherited.announceArrivals(true), false);
+    });
   });
 });
