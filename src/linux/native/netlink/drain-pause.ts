@@ -4,10 +4,10 @@ import { type Duration, milliseconds, seconds } from '../../../base/duration.ts'
 import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
 
 /**
- * Sockets are read at short intervals until nothing has arrived at any of them for this time. In it, two reads find nothing:
- * they cost as much as the signal and the gathering that they may save.
+ * Sockets are read at short intervals until nothing has arrived at any of them for this time. At the longest of these
+ * intervals, one read finds nothing: it costs as much as the signal and the gathering that it may save.
  */
-const QUIET_AFTER = milliseconds(500);
+const QUIET_AFTER = milliseconds(400);
 /** Longest time between two reads. Losses and what waits for a time are looked at then, too. */
 const LONGEST_PAUSE = seconds(2);
 /** From the first arrival after a quiet time to the read, so that its neighbours are read with it. */
@@ -100,7 +100,9 @@ export class DrainPause {
     if (isQuiet && sockets.length > 0 && isSame(sockets, this.#announced)) {
       await arrivals.sleep(clock, untilBeat(clock, LONGEST_PAUSE), signal);
       this.#wasLong = true;
-      if (arrivals.lastAt >= now) await clock.sleep(GATHERING, signal);
+      if (arrivals.lastAt < now) return;
+      this.#announce([]); // of many datagrams, each would send a signal
+      await clock.sleep(GATHERING, signal);
       return;
     }
     // What has arrived before is not announced, so the sockets are read once more, at once, before a long pause.
