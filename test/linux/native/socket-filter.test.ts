@@ -1,17 +1,14 @@
 import assert from 'node:assert/strict';
 import { NETLINK_SOCK_DIAG, openNetlink } from '../../../src/linux/native/netlink/socket.ts';
 import { assemble, drop, ifEquals, keep, lengthOf, load } from '../../../src/linux/native/socket-filter.ts';
-import { encodeRequest } from '../../../src/linux/sockets/sock-diag.ts';
 import { runFilter } from '../processes/connector/run-filter.ts';
-
-const SOCK_DIAG_BY_FAMILY = 20;
-const NLM_F_REQUEST_DUMP = 0x301;
+import { askForListeners } from './netlink/question.ts';
 
 /** Whether any of the answers to a question comes through. */
 function answersWith(filter: Buffer | undefined): boolean {
   const socket = openNetlink(NETLINK_SOCK_DIAG, filter === undefined ? {} : { filter });
   try {
-    socket.send(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST_DUMP, encodeRequest('tcp'));
+    askForListeners(socket);
     return socket.receive() !== undefined;
   } finally {
     socket.close();
@@ -39,7 +36,7 @@ describe('a socket filter', () => {
     const socket = openNetlink(NETLINK_SOCK_DIAG, { filter: assemble([drop]) });
     try {
       assert.equal(socket.filter(assemble([keep])), true);
-      socket.send(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST_DUMP, encodeRequest('tcp'));
+      askForListeners(socket);
       assert.notEqual(socket.receive(), undefined);
     } finally {
       socket.close();

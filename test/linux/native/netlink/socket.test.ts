@@ -61,7 +61,7 @@ describe('A netlink socket', () => {
     assert.equal(socket.read(Buffer.alloc(NLMSG_HEADER_BYTES)), NLMSG_HEADER_BYTES);
   });
 
-  it('says why nothing can be read once it is closed, for good', () => {
+  it('can be closed twice, and says then why nothing can be read', () => {
     socket.close();
     socket.close();
     assert.throws(() => socket.receive(), { code: 'EBADF' });
