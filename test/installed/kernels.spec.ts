@@ -45,8 +45,11 @@ kill -KILL $outside $inside
 until_in "\\"ProcessId\\":$outside[,}]" /run/ProcessTerminate
 /results/connections 1 0 tcp.v4 >/run/made
 until_in connections /run/ConnectionCreate
-# Once the first snapshots have been taken.
-for i in $(seq 60); do kill -USR1 $follow; sleep 2; if grep -q '"procNet"' /run/status && grep -q '"netlink"' /run/status; then break; fi; done
+# Once the first snapshots have been taken, of ports and of the packet filter.
+for i in $(seq 60); do
+  kill -USR1 $follow; sleep 2
+  if grep -q '"procNet"' /run/status && grep -q '"netlink"' /run/status; then break; fi
+done
 $node check --json --config /run/agent.json >/run/check 2>/run/error || true
 kill $agent
 wait $agent || true
