@@ -333,7 +333,7 @@ export class BackgroundWriter {
     this.#notify(error);
     for (const { done } of this.#waiters.splice(0)) done(error);
     if (isFull(error) && (await this.#free())) return;
-    await this.#alarm.sleep(this.#clock, TRY_AGAIN, new AbortController().signal);
+    await this.#alarm.sleep(this.#clock, TRY_AGAIN);
   }
 
   /** Runs operations that free space, out of order. @returns whether any succeeded */

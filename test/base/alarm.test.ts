@@ -72,6 +72,44 @@ describe('Alarm', () => {
     assert.equal(time.countTimers(), 0);
   });
 
+  it('wakes again and again, at rings and at the abort of the signal of that sleep only', async () => {
+    for (let round = 1; round <= 3; round += 1) {
+      await sleep();
+      alarm.ring();
+      await time.tickAsync(0);
+      assert.equal(woken, round);
+    }
+    const before = stop;
+    stop = new AbortController();
+    await sleep();
+    before.abort();
+    await time.tickAsync(0);
+    assert.equal(woken, 3);
+    stop.abort();
+    await time.tickAsync(0);
+    assert.equal(woken, 4);
+  });
+
+  it('listens to the signal of the last sleep only, so that it is not kept by others', async () => {
+    const signals = [0, 1, 2].map(() => new AbortController().signal);
+    const counts = signals.map((signal) => [
+      sinon.spy(signal, 'addEventListener'),
+      sinon.spy(signal, 'removeEventListener'),
+    ]);
+    for (const signal of [...signals, ...signals.slice(2)]) {
+      void alarm.sleep(systemClock, seconds(1), signal);
+      await time.tickAsync(1_000);
+    }
+    assert.deepEqual(
+      counts.map((spies) => spies.map(({ callCount }) => callCount)),
+      [
+        [1, 1],
+        [1, 1],
+        [1, 0],
+      ],
+    );
+  });
+
   it('does not sleep after an abort', async () => {
     stop.abort();
     await sleep();

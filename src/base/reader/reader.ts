@@ -249,7 +249,6 @@ export class Reader {
   /** Enforces the time limits of one child. */
   async #watch(child: ReaderChild): Promise<void> {
     const { clock } = this.#parts;
-    const never = new AbortController().signal;
     let busy = 0;
     let movedAt: Duration | undefined;
     while (!child.isOver) {
@@ -260,12 +259,12 @@ export class Reader {
       movedAt = this.#movedAt;
       const left = limit * (busy + 1) - waited;
       if (left > 0) {
-        await child.alarm.sleep(clock, milliseconds(left), never);
+        await child.alarm.sleep(clock, milliseconds(left));
         continue;
       }
       if (job === undefined) {
         if (this.#holders === 0) return this.#dismiss(child);
-        await child.alarm.sleep(clock, IDLE, never);
+        await child.alarm.sleep(clock, IDLE);
         continue;
       }
       // If the agent itself was blocked, the answer may have arrived without having been read.

@@ -24,8 +24,8 @@ import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
 
-/** Holds some 7,000 records, close to the kernel's backlog of 8,192. */
-const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
+/** Holds some 14,000 records; the kernel's backlog holds 8,192 more for the daemon. Takes memory only while it is full. */
+const RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024;
 /** MAX_AUDIT_MESSAGE_LENGTH of linux/audit.h is 8970. */
 const LONGEST_RECORD_BYTES = 16 * 1024;
 /** AUDIT_NLGRP_READLOG of linux/audit.h, as a mask: every record, for processes with CAP_AUDIT_READ. */
@@ -42,12 +42,12 @@ const AUDIT_REPLACE = 1329;
  * Large batches cost least, above all for lookups: one list of processes serves a whole batch. The interval shortens before
  * the receive buffer is half full.
  */
-const LONGEST_PAUSE = milliseconds(250);
+const LONGEST_PAUSE = milliseconds(500);
 const SHORTEST_PAUSE = milliseconds(50);
 const MANY_RECORDS = 3_000;
 const FEW_RECORDS = 1_000;
 /** About the capacity of the receive buffer: this many records at once mean that it was full and records may be lost. */
-const A_BUFFERFUL = 6_000;
+const A_BUFFERFUL = 12_000;
 
 /** How long the event loop may be blocked at a time, and how many records are read between two checks of the clock. */
 const LONGEST_TURN = milliseconds(5);

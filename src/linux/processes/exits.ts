@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { Turn } from '../../base/turn.ts';
+import { nextTurn, Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
@@ -17,7 +17,7 @@ import { readWaitStatus } from './connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
 
 /** Reading in large batches costs least; the interval shortens long before the receive buffer is full. */
-const LONGEST_PAUSE = milliseconds(250);
+const LONGEST_PAUSE = milliseconds(500);
 const SHORTEST_PAUSE = milliseconds(50);
 const MANY_EXITS = 1_500;
 const FEW_EXITS = 500;
@@ -165,6 +165,7 @@ export class ExitSource {
     try {
       while (!signal.aborted) {
         const read = await this.#drain(opened);
+        await nextTurn(); // the starts are read at the same beat, maybe only now
         await this.#release(opened, false);
         this.#noteHeld(opened);
         await this.#check(opened);

@@ -158,7 +158,7 @@ export class Feeds {
     return reasons.length === 0 ? status : { ...status, reason: reasons.join(' ') };
   }
 
-  /** When audit was last read, which happens several times per second. While it isn't open, the current time. */
+  /** When audit was last read, which happens at least every two seconds. While it isn't open, the current time. */
   lastMoved(): Duration {
     return this.current === 'audit' ? this.#lastRead : this.#parts.clock.monotonic();
   }

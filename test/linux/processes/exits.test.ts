@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import sinon from 'sinon';
+import { untilBeat } from '../../../src/base/beat.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
@@ -165,7 +166,7 @@ describe('ExitSource', () => {
     table.started({ pid: 4711, executable: '/bin/ls', argv: [], since: ended });
     table.started({ pid: 4712, executable: '/bin/true', argv: [], since: ended });
     startsRead = undefined;
-    await time.tickAsync(250);
+    await time.tickAsync(1_000);
     assert.deepEqual(
       given.map(({ pid, executable }) => [pid, executable]),
       [
@@ -174,6 +175,31 @@ describe('ExitSource', () => {
       ],
     );
     assert.deepEqual(dropped, {});
+  });
+
+  it('tells at the beat at which the starts are read, too', async () => {
+    const beat = milliseconds(500);
+    let read = systemClock.monotonic();
+    startsRead = () => read;
+    await time.tickAsync(5_000);
+    const isTold = new AbortController();
+    const readStarts = async () => {
+      while (!isTold.signal.aborted) {
+        await systemClock.sleep(untilBeat(systemClock, beat), isTold.signal);
+        for (let step = 0; step < 20; step += 1) await Promise.resolve(); // reading takes longer there
+        read = systemClock.monotonic();
+      }
+    };
+    const reading = readStarts();
+    await time.tickAsync(beat - (systemClock.monotonic() % beat) + 100);
+    start(4711);
+    deliver(exitOf(4711));
+    const ended = systemClock.monotonic();
+    while (given.length === 0 && systemClock.monotonic() < ended + 5_000) await time.tickAsync(1);
+    isTold.abort();
+    await reading;
+    assert.deepEqual(pids(), [4711]);
+    assert.ok(systemClock.monotonic() - ended <= beat, `told after ${systemClock.monotonic() - ended} ms`);
   });
 
   it('takes none for the end of a copy before it is known which starts were lost', async () => {
@@ -428,7 +454,7 @@ describe('ExitSource', () => {
       await time.tickAsync(3_000);
       proc.add(4711, { start: 99_900 });
       startsRead = undefined;
-      await time.tickAsync(300);
+      await time.tickAsync(1_000);
       assert.deepEqual(pids(), [4711]);
     });
 

@@ -1,13 +1,14 @@
+import { Alarm } from '../../../base/alarm.ts';
 import { untilBeat } from '../../../base/beat.ts';
 import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../../base/duration.ts';
 import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
 
 /**
- * Sockets are read at short intervals until nothing has arrived at any of them for this time. In it, two reads find nothing:
- * they cost as much as the signal and the gathering that they may save.
+ * Sockets are read at short intervals until nothing has arrived at any of them for this time. At the longest of these
+ * intervals, one read finds nothing: it costs as much as the signal and the gathering that it may save.
  */
-const QUIET_AFTER = milliseconds(500);
+const QUIET_AFTER = milliseconds(400);
 /** Longest time between two reads. Losses and what waits for a time are looked at then, too. */
 const LONGEST_PAUSE = seconds(2);
 /** From the first arrival after a quiet time to the read, so that its neighbours are read with it. */
@@ -24,7 +25,7 @@ export class Arrivals {
   signals = 0;
   /** A datagram arrived without a signal: a security module may forbid it. */
   areSilent = false;
-  readonly #sleepers = new Set<AbortController>();
+  readonly #sleepers = new Set<Alarm>();
   #isListening = false;
 
   /** To be called before the first signal is requested. The handler stays, and does not keep the process alive. */
@@ -34,20 +35,15 @@ export class Arrivals {
     process.on(ARRIVAL_SIGNAL, () => {
       this.signals += 1;
       this.lastAt = clock.monotonic();
-      for (const sleeper of this.#sleepers) sleeper.abort();
+      for (const sleeper of this.#sleepers) sleeper.ring();
     });
   }
 
-  /** Resolves at the next signal, after `wait`, or when `signal` aborts. */
-  async sleep(clock: Clock, wait: Duration, signal: AbortSignal): Promise<void> {
-    const sleeper = new AbortController();
-    const stop = () => sleeper.abort();
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
-    this.#sleepers.add(sleeper);
-    await clock.sleep(wait, sleeper.signal);
-    this.#sleepers.delete(sleeper);
-    signal.removeEventListener('abort', stop);
+  /** Resolves at the next signal, after `wait`, or when `signal` aborts. @param alarm of the one who sleeps */
+  async sleep(alarm: Alarm, clock: Clock, wait: Duration, signal: AbortSignal): Promise<void> {
+    this.#sleepers.add(alarm);
+    await alarm.sleep(clock, wait, signal);
+    this.#sleepers.delete(alarm);
   }
 }
 
@@ -75,6 +71,7 @@ interface Found {
 export class DrainPause {
   readonly #clock: Clock;
   readonly #arrivals: Arrivals;
+  readonly #alarm = new Alarm();
   /** The sockets whose arrivals are announced. */
   #announced: Found['sockets'] = [];
   /** How many signals there had been when they were first announced. */
@@ -98,9 +95,11 @@ export class DrainPause {
     if (hasRead || isWaiting) arrivals.lastAt = now;
     const isQuiet = now - arrivals.lastAt >= QUIET_AFTER && !arrivals.areSilent;
     if (isQuiet && sockets.length > 0 && isSame(sockets, this.#announced)) {
-      await arrivals.sleep(clock, untilBeat(clock, LONGEST_PAUSE), signal);
+      await arrivals.sleep(this.#alarm, clock, untilBeat(clock, LONGEST_PAUSE), signal);
       this.#wasLong = true;
-      if (arrivals.lastAt >= now) await clock.sleep(GATHERING, signal);
+      if (arrivals.lastAt < now) return;
+      this.#announce([]); // of many datagrams, each would send a signal
+      await clock.sleep(GATHERING, signal);
       return;
     }
     // What has arrived before is not announced, so the sockets are read once more, at once, before a long pause.
