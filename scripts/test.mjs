@@ -28,7 +28,7 @@ const isIn = (parts, file) => parts.some((part) => PARTS[part].has(file));
 /** How many of the slowest files of a part are listed. */
 const SLOWEST = 8;
 
-/** The duration of each file's tests, including hooks. */
+/** The duration of each file's tests, including its hooks; those of all files have no file. */
 class TimesOfFiles {
   #last = performance.now();
   #seconds = new Map();
@@ -42,7 +42,7 @@ class TimesOfFiles {
   slowest() {
     const sorted = [...this.#seconds].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
     const name = (file) =>
-      String(file)
+      String(file ?? 'hooks of all files')
         .replace(/^.*dist\/test\//, '')
         .replace(/\.test\.js$/, '');
     return sorted.map(([file, seconds]) => `${name(file)} ${Math.round(seconds)} s`).join(', ');
