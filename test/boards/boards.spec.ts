@@ -69,6 +69,8 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
 
   afterEach(async function () {
     if (this.currentTest?.state !== 'failed' || agent === undefined) return;
+    // At once, since a run that is ended from outside never comes to its list of failures.
+    process.stdout.write(`${this.currentTest.err?.stack}\n`);
     process.stdout.write(`${await agent.log().catch(String)}\n${board.console.slice(-1_000)}\n`);
   });
 
