@@ -145,7 +145,7 @@ class SampledDevice {
 
   constructor(from: Omit<Sources, 'statistics'>, time: sinon.SinonFakeTimers) {
     const agent = new SimulatedAgent({ sources: from, lookups });
-    const { occurrences, triggers, publisher, settings, origin } = agent;
+    const { occurrences, triggers, publisher, queues, settings, origin } = agent;
     const parts = { clock: systemClock, log: quietLog() };
     const alerts = new Alerts({
       raise: (record) => occurrences.accept('alerts', [record]),
@@ -171,9 +171,13 @@ class SampledDevice {
     occurrences.offerTo(this.#detections);
     const notices = new ChangeNotices({
       announce: (line) => {
-        for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
+        let position: number | undefined;
+        for (const batch of occurrences.translate('log', [line])) position = triggers.announce(batch);
         publisher.sendHighWithin(minutes(7));
+        return position;
       },
+      isWaiting: (position) => queues.isWaiting('High', position),
+      file: join(this.#folder, 'change-notices.json'),
       ...parts,
     });
     this.#configuration = new TwinConfiguration({

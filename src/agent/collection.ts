@@ -105,13 +105,21 @@ export function createCollection(
   });
   const changeNotices = new ChangeNotices({
     announce: (line) => {
-      for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
+      let position: number | undefined;
+      for (const batch of occurrences.translate('log', [line])) position = triggers.announce(batch);
       publisher.sendHighWithin(noticesWithin);
+      return position;
     },
+    isWaiting: (position) => queues.isWaiting('High', position),
+    file: state('change-notices.json'),
+    files: storage.stateFiles,
     clock,
     log: logOf('notices'),
   });
   changed.on((change) => changeNotices.accept(change));
+  publisher.onDelivered((queue, positions) => {
+    if (queue === 'High') changeNotices.delivered(positions);
+  });
   const linuxEvents = new LinuxEvents({
     containerOf: (pid) => linux.lookups.containerId(pid, 0),
     streams: () => occurrences.streams(),

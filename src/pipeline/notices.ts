@@ -1,9 +1,12 @@
+import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
+import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, days, milliseconds, minutes } from '../base/duration.ts';
 import type { Logger, LogLine } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
+import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 
 /**
  * Rate limit: this many changes are reported one by one; after that one notice per period, which merges the changes.
@@ -11,8 +14,16 @@ import type { Service } from '../base/service.ts';
 const BURST = 20;
 const PERIOD = minutes(5);
 const LONG = days(1);
-/** Limit for the text of all changes together, in UTF-16 units. */
-const LONGEST_TEXT = 2_048;
+/** How many notices wait for the hub at a time. Later changes are merged until then. */
+const MOST_WAITING = 20;
+/** How often it is checked whether notices that wait have left their queue undelivered. */
+const LOOK_EVERY = minutes(1);
+/**
+ * Limit for the text of all changes together, in bytes of JSON: with the names of all properties, a notice still fits into the
+ * smallest cache that a twin can ask for.
+ */
+const LARGEST_TEXT = 2_048;
+const LARGEST_FILE = 256 * 1024;
 
 /** A change of the configuration, see config/changes.ts. */
 interface Change {
@@ -22,57 +33,127 @@ interface Change {
   readonly changes: Readonly<Record<string, string>>;
 }
 
+const Notice = v.object({
+  time: v.pipe(v.string(), v.isoTimestamp()),
+  desiredVersion: v.number(),
+  /** Empty where there was no space for the text. */
+  changes: v.record(v.string(), v.string()),
+  /** How many changes it merges. */
+  count: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+});
+const Kept = v.object({
+  /** With its position in the High queue. */
+  waiting: v.pipe(v.array(v.object({ ...Notice.entries, position: v.number() })), v.maxLength(MOST_WAITING + 1)), // one more at the end of a run
+  pending: v.optional(Notice),
+});
+type Notice = v.InferOutput<typeof Notice>;
+
 /**
- * Announces each change of the configuration. A twin that is changed all the time causes 20 events, and then one every
- * 5 minutes with the number of changes and the latest one of each property.
+ * Announces each change of the configuration, until the hub has it. A twin that is changed all the time causes 20 events, and
+ * then one every 5 minutes with the number of changes and the latest one of each property.
+ *
+ * Whoever writes the twin also sets the size of the cache, and could push the notice of one change out by others. So what the
+ * hub has not acknowledged is kept in a file, and what has left the queue undelivered is announced again, merged.
  */
 export class ChangeNotices implements Service {
   readonly name = 'change notices';
-  readonly #announce: (line: LogLine) => void;
+  readonly #announce: (line: LogLine) => number | undefined;
+  readonly #isWaiting: (position: number) => boolean;
+  readonly #file: string;
+  readonly #files: StateFiles;
   readonly #clock: Clock;
+  readonly #log: Logger;
   readonly #alarm = new Alarm();
   #tokens = BURST;
   #refilledAt: Duration;
-  #pending: Change | undefined;
-  #count = 0;
+  /** In the queue, and not acknowledged. */
+  #waiting: v.InferOutput<typeof Kept>['waiting'] = [];
+  #pending: Notice | undefined;
   readonly #loop: Loop;
 
-  constructor(options: { announce: (line: LogLine) => void; clock: Clock; log: Logger }) {
+  constructor(options: {
+    /** Queues an event. @returns its position in the High queue; `undefined` when there was no room */
+    announce: (line: LogLine) => number | undefined;
+    /** Whether the event at a position of the High queue is still there. */
+    isWaiting: (position: number) => boolean;
+    /** Where notices are kept until the hub has them. */
+    file: string;
+    files?: StateFiles;
+    clock: Clock;
+    log: Logger;
+  }) {
     this.#announce = options.announce;
+    this.#isWaiting = options.isWaiting;
+    this.#file = options.file;
+    this.#files = options.files ?? immediateStateFiles;
     this.#clock = options.clock;
+    this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#refilledAt = options.clock.monotonic();
   }
 
+  /** Must be started after the queues, which it asks for the notices of earlier runs. */
   async start(): Promise<void> {
+    this.#read();
     this.#loop.start();
   }
 
   /** Announces pending changes. */
   async stop(): Promise<void> {
     await this.#loop.stop();
-    this.#announcePending();
+    if (this.#pending !== undefined) this.#announcePending();
   }
 
-  accept(change: Change): void {
-    this.#pending = { ...change, changes: { ...this.#pending?.changes, ...change.changes } };
-    this.#count += 1;
+  accept({ time, desiredVersion, changes }: Change): void {
+    this.#merge({ time: time.toISOString(), desiredVersion, changes, count: 1 });
     this.#refill();
-    if (this.#tokens > 0) this.#spend();
-    else this.#alarm.ring();
+    if (this.#mayTell()) this.#spend();
+    else this.#save();
+    this.#alarm.ring();
+  }
+
+  /** The hub has acknowledged the events at these positions of the High queue. */
+  delivered(positions: ReadonlySet<number>): void {
+    const left = this.#waiting.filter(({ position }) => !positions.has(position));
+    if (left.length === this.#waiting.length) return;
+    this.#waiting = left;
+    this.#save();
+    this.#alarm.ring();
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
+    this.#takeBackLost();
     this.#refill();
-    if (this.#pending !== undefined && this.#tokens > 0) this.#spend();
-    const left = this.#pending === undefined ? LONG : this.#refilledAt + PERIOD - this.#clock.monotonic();
-    await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, left)), signal);
+    if (this.#pending !== undefined && this.#mayTell()) this.#spend();
+    const untilToken = this.#refilledAt + PERIOD - this.#clock.monotonic();
+    const wait = this.#pending === undefined ? LONG : this.#tokens > 0 ? LOOK_EVERY : Math.max(0, untilToken);
+    const left = this.#waiting.length === 0 ? wait : Math.min(wait, LOOK_EVERY);
+    await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
+  }
+
+  /** Not while one still waits: it could be pushed out by what the lost ones come to. */
+  #takeBackLost(): void {
+    if (this.#waiting.length === 0 || this.#waiting.some(({ position }) => this.#isWaiting(position))) return;
+    const lost = this.#waiting.splice(0);
+    const later = this.#pending;
+    this.#pending = undefined;
+    for (const { position: _position, ...notice } of lost) this.#merge(notice);
+    if (later !== undefined) this.#merge(later);
+  }
+
+  #merge(notice: Notice): void {
+    const { changes, count } = this.#pending ?? { changes: {}, count: 0 };
+    this.#pending = { ...notice, changes: bounded({ ...changes, ...notice.changes }), count: count + notice.count };
   }
 
   #refill(): void {
     const periods = Math.floor((this.#clock.monotonic() - this.#refilledAt) / PERIOD);
     this.#refilledAt = milliseconds(this.#refilledAt + periods * PERIOD);
     this.#tokens = Math.min(BURST, this.#tokens + periods);
+  }
+
+  #mayTell(): boolean {
+    return this.#tokens > 0 && this.#waiting.length < MOST_WAITING;
   }
 
   #spend(): void {
@@ -82,18 +163,64 @@ export class ChangeNotices implements Service {
 
   #announcePending(): void {
     if (this.#pending === undefined) return;
-    const { time, desiredVersion, changes } = this.#pending;
-    const texts = Object.entries(changes).map(([name, change]) => `${name}: ${change}`);
+    const notice = this.#pending;
+    const { time, desiredVersion, changes, count } = notice;
+    const told = Object.entries(changes).filter(([, text]) => text !== '');
+    const isWhole = told.length === Object.keys(changes).length;
     const details = {
       Names: Object.keys(changes).join(';'),
-      Changes: bounded(texts.join('; ')),
+      Changes: told.map(([name, text]) => `${name}: ${text}`).join('; ') + (isWhole ? '' : '; …'),
       DesiredVersion: String(desiredVersion),
-      ...(this.#count > 1 ? { Count: String(this.#count) } : {}),
+      ...(count > 1 ? { Count: String(count) } : {}),
     };
-    this.#pending = undefined;
-    this.#count = 0;
-    this.#announce({ time, level: 'info', message: 'Configuration changed', details });
+    const line: LogLine = { time: new Date(time), level: 'info', message: 'Configuration changed', details };
+    const position = this.#announce(line);
+    if (position !== undefined) {
+      this.#waiting.push({ ...notice, position });
+      this.#pending = undefined;
+    }
+    this.#save();
+  }
+
+  /** The file is untrusted input, like everything on disk. */
+  #read(): void {
+    try {
+      const text = readFileIfThere(this.#file);
+      if (text === undefined) return;
+      if (text.length > LARGEST_FILE) throw new RangeError(`it has ${text.length} characters`);
+      const { waiting, pending } = v.parse(Kept, JSON.parse(text));
+      const since = this.#pending; // a change of this run, which came before the start
+      this.#waiting = waiting;
+      this.#pending = pending;
+      if (since !== undefined) this.#merge(since);
+    } catch (err) {
+      this.#log.warn({ err }, 'Could not read which changes of the configuration the hub may not know.');
+    }
+  }
+
+  #save(): void {
+    const failed = (err: unknown) => {
+      if (err !== undefined)
+        this.#log.warn({ err }, 'Could not save a change of the configuration; kill -9 would keep it from the hub.');
+    };
+    if (this.#waiting.length === 0 && this.#pending === undefined) {
+      this.#files.remove(this.#file, failed);
+      return;
+    }
+    const kept: v.InferOutput<typeof Kept> = {
+      waiting: this.#waiting,
+      ...(this.#pending && { pending: this.#pending }),
+    };
+    this.#files.replace(this.#file, JSON.stringify(kept), failed);
   }
 }
 
-const bounded = (text: string) => (text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text);
+/** All names, and the first texts, as far as there is space. */
+function bounded(changes: Readonly<Record<string, string>>): Record<string, string> {
+  let left = LARGEST_TEXT;
+  const texts = Object.entries(changes).map(([name, text]) => {
+    left -= Buffer.byteLength(JSON.stringify(`${name}: ${text}; `));
+    return [name, left < 0 ? '' : text] as const;
+  });
+  return Object.fromEntries(texts);
+}

@@ -99,6 +99,7 @@ export class Publisher implements Service {
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
   #delivered = 0;
+  readonly #listeners: ((queue: QueueName, positions: ReadonlySet<number>) => void)[] = [];
   /** Pending calls of `flush`, each with its deadline by the monotonic clock. */
   #flushes: { readonly until: Duration; readonly done: () => void }[] = [];
   #loop: Promise<void> = Promise.resolve();
@@ -338,6 +339,11 @@ export class Publisher implements Service {
     return this.#sendAll(this.#deadline ?? milliseconds(0));
   }
 
+  /** `listener` is called with the positions of events that the hub has acknowledged. */
+  onDelivered(listener: (queue: QueueName, positions: ReadonlySet<number>) => void): void {
+    this.#listeners.push(listener);
+  }
+
   /** Sends until the queues are empty, sending fails, or `deadline` (monotonic clock) has passed. */
   async #sendAll(deadline: Duration, signal?: AbortSignal): Promise<void> {
     for (const queue of QUEUES) {
@@ -474,7 +480,10 @@ export class Publisher implements Service {
     this.#inFlight = undefined;
     if (outcome !== 'kept') this.#suspicion.gone(pack);
     if (outcome === 'delivered') this.#delivered += pack.shares.reduce((all, { positions }) => all + positions.size, 0);
-    for (const { queue, positions } of pack.shares) this.#queues.settle(queue, outcome, positions);
+    for (const { queue, positions } of pack.shares) {
+      this.#queues.settle(queue, outcome, positions);
+      if (outcome === 'delivered') for (const listener of this.#listeners) listener(queue, positions);
+    }
     this.#noted();
     return true;
   }

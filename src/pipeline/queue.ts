@@ -263,6 +263,11 @@ export class EventQueues implements Service {
     return this.#logs[queue].positions;
   }
 
+  /** Whether the event at a position has neither been delivered nor dropped. */
+  isWaiting(queue: QueueName, position: number): boolean {
+    return this.#logs[queue].isWaiting(position);
+  }
+
   /** @returns tells whether the events that are queued now survive kill -9 and a power cut by the time it is called */
   whenLasting(): () => boolean {
     const until = QUEUES.map((queue) => ({ queue, next: this.positions(queue).next }));

@@ -172,6 +172,11 @@ export class SegmentLog {
     return { next: this.#next, lasting: this.#lasting };
   }
 
+  /** Whether the event at a position has neither been delivered nor dropped. */
+  isWaiting(position: number): boolean {
+    return position < this.#next && !this.#done.has(position);
+  }
+
   /** Bytes used, including framing and segments not deleted yet. */
   bytesIn(medium: Medium): number {
     return this.#folder.bytesIn(medium);

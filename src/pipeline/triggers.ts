@@ -24,7 +24,7 @@ export class Triggers implements OccurrenceConsumer {
   readonly #collectors: ReadonlyMap<string, TriggeredCollector>;
   readonly #settings: SettingsReader;
   readonly #aggregator: Pick<Aggregator, 'add'>;
-  readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
+  readonly #queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
   readonly #origin: string;
   readonly #leavesOut: LeavesOut;
   readonly #log: Logger;
@@ -36,7 +36,7 @@ export class Triggers implements OccurrenceConsumer {
     collectors: readonly Collector[];
     settings: SettingsReader;
     aggregator: Pick<Aggregator, 'add'>;
-    queues: Pick<EventQueues, 'put' | 'drop'>;
+    queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
     /** Names this agent and this boot of its machine. */
     origin: string;
     /** Absent: no event is left out. */
@@ -71,14 +71,20 @@ export class Triggers implements OccurrenceConsumer {
   /**
    * Makes events that must reach the hub whatever the module twin says: with priority High even if theirs is `Off`, and
    * also while events are left out.
+   *
+   * @returns the position of the last of them in the High queue; `undefined` when there was no room
    */
-  announce(batch: OccurrenceBatch): void {
+  announce(batch: OccurrenceBatch): number | undefined {
     const collector = this.#collectors.get(batch.event);
-    if (collector === undefined) return;
+    if (collector === undefined) return undefined;
+    let position: number | undefined;
     for (const { payload, time } of batch.occurrences()) {
       this.#show(collector, payload);
-      this.#queues.put('High', [occurrenceEvent(collector, payload, time)]);
+      const { next } = this.#queues.positions('High');
+      const stored = this.#queues.put('High', [occurrenceEvent(collector, payload, time)]);
+      position = stored > 0 ? next : undefined;
     }
+    return position;
   }
 
   /** Calls `follower` with each payload, until the returned function is called. */
