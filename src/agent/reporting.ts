@@ -12,7 +12,7 @@ import { diagnostics } from '../methods/get-diagnostics.ts';
 import { methods } from '../methods/index.ts';
 import type { MethodParts } from '../methods/parts.ts';
 import { localStatus, type Observed } from '../status/observe.ts';
-import { ReportedStatus } from '../status/reported.ts';
+import { EXPENDABLE, ReportedStatus } from '../status/reported.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { alertHandlers } from './alert-handlers.ts';
 import type { CollectionParts } from './collection.ts';
@@ -102,6 +102,7 @@ export function createReporting(
     hub,
     apply: (desired) => configuration.apply(desired),
     reported: () => ({ ...configuration.reported(), securityAgent: reported.current() }),
+    expendable: EXPENDABLE,
     clock: watched('twin'),
     log: logOf('twin'),
   });

@@ -1,7 +1,7 @@
 import leven from 'leven';
 import type { SettingId, SettingKey, SettingRow } from '../contract/settings.ts';
 import { type Dialect, isPlainObject, type Property, type Stated } from './dialect.ts';
-import { didYouMean, LONGEST_COMPARED, MAX_STRAY_NAMES, unknownNames } from './stray-names.ts';
+import { didYouMean, LONGEST_COMPARED, MAX_STRAY_NAMES, shortened, unknownNames } from './stray-names.ts';
 
 /* The dialect of the published contract (contract §2): one object in the module twin, whose members are
  * `"name": {"value": X}`. */
@@ -85,7 +85,9 @@ export function publishedObject(rows: readonly SettingRow[], objectName: string 
         .filter((name) => name !== objectName && isLike(name, objectName))
         .slice(0, MAX_STRAY_NAMES);
       return {
-        ...Object.fromEntries(objects.map((name) => [name, didYouMean('is not read by this agent', objectName)])),
+        ...Object.fromEntries(
+          objects.map((name) => [shortened(name), didYouMean('is not read by this agent', objectName)]),
+        ),
         ...unknownNames(members, names, MAX_STRAY_NAMES - objects.length),
       };
     },

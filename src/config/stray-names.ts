@@ -6,6 +6,8 @@ import { nearestName } from '../base/nearest-name.ts';
 export const MAX_STRAY_NAMES = 32;
 /** Characters. A longer name is no misspelling, and comparing it would take long. */
 export const LONGEST_COMPARED = 128;
+/** Characters of a name that are reported, at both ends: whoever writes the twin must not fill the reported section with names. */
+const REPORTED = { first: 48, last: 16 } as const;
 
 /** Warnings by name. @param known to find the name that was probably meant */
 export function unknownNames(
@@ -15,9 +17,15 @@ export function unknownNames(
 ): Record<string, string> {
   const warnings = names.slice(0, max).map((name) => {
     const nearest = name.length > LONGEST_COMPARED ? undefined : nearestName(name, known);
-    return [name, didYouMean('is not known to this agent', nearest)] as const;
+    return [shortened(name), didYouMean('is not known to this agent', nearest)] as const;
   });
   return Object.fromEntries(warnings);
+}
+
+/** A name as it is reported. */
+export function shortened(name: string): string {
+  const { first, last } = REPORTED;
+  return name.length > first + last ? `${name.slice(0, first)}…${name.slice(-last)}` : name;
 }
 
 export const didYouMean = (what: string, name: string | undefined): string =>

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Spelling } from '../contract/setting-kinds.ts';
 import { type SettingId, type SettingRow, type Settings, settingsOf } from '../contract/settings.ts';
 import type { ConfigurationFault } from '../contract/sources.ts';
+import { LARGEST_MIRROR, sizeInTwin } from '../contract/twin-size.ts';
 import { type Dialect, namesOf, type Stated } from './dialect.ts';
 import { doubtsOf } from './doubts.ts';
 import { type Limits, limited, NO_LIMITS } from './limits.ts';
@@ -59,6 +60,8 @@ export function readTwin(document: unknown, dialect: Dialect, limits: Limits = N
     spellings.set(id, instead?.spelling ?? checked.spelling);
     if (instead !== undefined) limitedFaults.push({ name, type: 'Conflict', message: instead.message });
   }
+  const mirror = dialect.write(spellings);
+  if (faults.length === 0) faults.push(...tooLarge(mirror));
   if (faults.length > 0) return { ok: false, faults };
   const settings = settingsOf(properties, values);
   const nameOf = namesOf(properties);
@@ -67,12 +70,20 @@ export function readTwin(document: unknown, dialect: Dialect, limits: Limits = N
     ok: true,
     settings,
     spellings,
-    mirror: dialect.write(spellings),
+    mirror,
     warnings: [...limitedFaults, ...doubts],
     limited: limitedFaults,
     unknown: reading.unknown,
     values,
   };
+}
+
+/** A configuration whose mirror left no room for the status could hide what it switches off. */
+function tooLarge(mirror: unknown): Fault[] {
+  const size = sizeInTwin(mirror);
+  if (size <= LARGEST_MIRROR) return [];
+  const message = `has ${size} bytes with its defaults, more than the ${LARGEST_MIRROR} that may be reported`;
+  return [{ name: '(configuration)', type: 'TypeMismatch', message }];
 }
 
 type Checked = { readonly value: unknown; readonly spelling: Spelling } | { readonly fault: string };

@@ -209,13 +209,13 @@ const Exceptions = v.pipe(
   ),
   v.record(exceptionId, AlertException, NOT_EXCEPTIONS),
   v.check((all) => Object.keys(all).length <= MAX_EXCEPTIONS, `must have at most ${MAX_EXCEPTIONS} members`),
-  v.check((all) => JSON.stringify(all).length <= 8_192, 'must be at most 8192 characters of JSON'),
+  v.check((all) => Buffer.byteLength(JSON.stringify(all)) <= 8_192, 'must be at most 8192 bytes of JSON'),
 ) as unknown as v.GenericSchema<Spelling, Readonly<Record<string, AlertException>>>;
 
 /** By the id of the exception. */
 export const EXCEPTIONS = kind(
   Exceptions,
-  `object: id → {rule, field, equals, startsWith, endsWith or cidr, until?, comment?}, at most ${MAX_EXCEPTIONS} members and 8192 characters`,
+  `object: id → {rule, field, equals, startsWith, endsWith or cidr, until?, comment?}, at most ${MAX_EXCEPTIONS} members and 8192 bytes`,
   (exceptions) => exceptions as unknown as Spelling,
 );
 

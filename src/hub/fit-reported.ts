@@ -1,10 +1,8 @@
+import { LARGEST_SECTION, sizeInTwin } from '../contract/twin-size.ts';
 import { isMembers, type Members } from './merge-patch.ts';
 
-/* Limits of a twin. Source: "Understand and use device twins in IoT Hub", Azure IoT Hub developer guide. The page doesn't
- * say whether KB is 1,000 or 1,024 bytes; the smaller one is used. */
+/* Further limits of a twin, see contract/twin-size.ts for their source. */
 
-/** Limit for a section, in bytes as `sizeOf` counts. */
-export const LARGEST_SECTION = 32_000;
 /** Limit for a string, in bytes of UTF-8. */
 const LARGEST_STRING = 4_000;
 /** Levels of nested objects. */
@@ -17,35 +15,36 @@ const FORBIDDEN_IN_KEY = /[\s.$\p{Cc}]/u;
 /**
  * Makes reported properties fit a twin, since the hub refuses a whole patch for one invalid value. Strings that are too
  * long are cut. Arrays, nulls, NaN and infinities, members with forbidden names and levels that are too deep are left out.
- * If the result is still too large, the largest members of `optional` are left out.
+ * If the result is still too large, parts of `optional` are left out: those that `first` names, in its order, then the largest
+ * ones.
  *
- * @param optional the top-level name whose members may be left out
- * @param space bytes available, as `sizeOf` counts
+ * @param optional the top-level name of what may be left out
+ * @param first `name` or `name.name`, within `optional`
+ * @param space bytes available, as `sizeInTwin` counts
  */
-export function fitReported(wanted: Members, optional: string, space = LARGEST_SECTION): Members {
+export function fitReported(
+  wanted: Members,
+  optional: string,
+  first: readonly string[] = [],
+  space = LARGEST_SECTION,
+): Members {
   const fitting = fitMembers(wanted, 1);
   const status = fitting[optional];
   if (!isMembers(status)) return fitting;
-  const parts = Object.entries(status).sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
-  let excess = sizeOf(fitting) - space;
-  while (excess > 0) {
-    const largest = parts.shift();
-    if (largest === undefined) break;
-    excess -= sizeOf(Object.fromEntries([largest]));
+  let left = status;
+  const isTooLarge = () => sizeInTwin({ ...fitting, [optional]: left }) > space;
+  const bySize = Object.entries(status).sort(([, a], [, b]) => sizeInTwin(b) - sizeInTwin(a));
+  for (const path of [...first, ...bySize.map(([name]) => name)]) {
+    if (!isTooLarge()) break;
+    left = without(left, path.split('.'));
   }
-  const kept = new Set(parts.map(([name]) => name));
-  return { ...fitting, [optional]: Object.fromEntries(Object.entries(status).filter(([name]) => kept.has(name))) };
+  return { ...fitting, [optional]: left };
 }
 
-/** The size of a twin section in bytes, as the hub counts: names and strings in UTF-8, numbers as 8, booleans as 4. */
-export function sizeOf(value: unknown): number {
-  if (typeof value === 'string') return Buffer.byteLength(value);
-  if (typeof value === 'number') return 8;
-  if (typeof value === 'boolean') return 4;
-  if (typeof value !== 'object' || value === null) return 0;
-  let size = 0;
-  for (const [name, member] of Object.entries(value)) size += Buffer.byteLength(name) + sizeOf(member);
-  return size;
+function without(members: Members, [name = '', ...below]: readonly string[]): Members {
+  const { [name]: part, ...others } = members;
+  if (below.length === 0) return others;
+  return isMembers(part) ? { ...members, [name]: without(part, below) } : members;
 }
 
 function fitMembers(members: Members, depth: number): Members {

@@ -6,7 +6,8 @@ import { toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { Answer, HubClient, TwinDocument, TwinSection } from '../contract/hub.ts';
-import { fitReported, LARGEST_SECTION, sizeOf } from './fit-reported.ts';
+import { LARGEST_SECTION, sizeInTwin } from '../contract/twin-size.ts';
+import { fitReported } from './fit-reported.ts';
 import { applyPatch, type Members, patchTo } from './merge-patch.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 
@@ -19,6 +20,8 @@ export interface TwinSyncOptions {
   readonly apply: (desired: TwinSection) => void;
   /** The complete wanted reported properties, without `$version`. Other top-level names in the twin are not touched. */
   readonly reported: () => Readonly<Record<string, unknown>>;
+  /** Parts of the status, `name` or `name.name`, that are left out first when the section is too large. */
+  readonly expendable?: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
   /** Numbers from 0 (included) to 1 (excluded). Absent: Math.random. */
@@ -35,6 +38,8 @@ const COALESCE = seconds(1);
  */
 const SPREAD = 1 / 10;
 const LONGEST_SPREAD = minutes(6);
+/** How many refused patches are remembered. */
+const MOST_REFUSED = 8;
 /** Time limit for the last report when the agent stops. */
 const LAST_REPORT_LIMIT = seconds(2);
 
@@ -65,8 +70,8 @@ export class TwinSync implements Service {
   #doubted: Reading | undefined;
   /** The reported section as last read or written in this connection. */
   #known: Members | undefined;
-  /** A patch that the hub refused, as JSON. It isn't sent again until the patch changes. */
-  #refused: string | undefined;
+  /** Patches that the hub refused, as JSON: the last few. They aren't sent again. */
+  readonly #refused = new Set<string>();
   #running: Promise<void> | undefined;
 
   constructor(options: TwinSyncOptions) {
@@ -195,23 +200,32 @@ export class TwinSync implements Service {
   }
 
   async #report(signal: AbortSignal): Promise<void> {
-    const { hub, reported } = this.#options;
+    const wanted = this.#options.reported();
+    const answer = await this.#patch(wanted);
+    if (answer === undefined || answer.status === 'accepted') return this.#succeeded();
+    // Whatever the hub doesn't take of the rest: it must not keep the state from being known.
+    if (answer.status === 'refused' && Object.hasOwn(wanted, STATUS)) await this.#patch({ [STATUS]: wanted[STATUS] });
+    await this.#failed(answer, signal);
+  }
+
+  /** @returns the hub's answer, or `undefined` when there is nothing to send that it hasn't refused */
+  async #patch(wanted: Members): Promise<Answer<unknown> | undefined> {
+    const { hub, expendable } = this.#options;
     const connection = this.#connection;
     const known = this.#known ?? {};
-    const wanted = reported();
     const others = Object.entries(known).filter(([name]) => !Object.hasOwn(wanted, name));
-    const space = LARGEST_SECTION - sizeOf(Object.fromEntries(others));
-    const patch = patchTo(withRemovals(wanted, fitReported(wanted, STATUS, space)), known);
+    const space = LARGEST_SECTION - sizeInTwin(Object.fromEntries(others));
+    const patch = patchTo(withRemovals(wanted, fitReported(wanted, STATUS, expendable, space)), known);
     const json = JSON.stringify(patch);
-    if (json === '{}' || json === this.#refused) return this.#succeeded();
+    if (json === '{}' || this.#refused.has(json)) return undefined;
     const answer = await hub.report(patch);
     if (answer.status === 'accepted') {
       if (connection === this.#connection) this.#known = applyPatch(known, patch);
-      this.#refused = undefined;
-      return this.#succeeded();
+    } else if (answer.status === 'refused') {
+      if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
+      this.#refused.add(json);
     }
-    if (answer.status === 'refused') this.#refused = json;
-    await this.#failed(answer, signal);
+    return answer;
   }
 
   #succeeded(): void {

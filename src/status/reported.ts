@@ -8,6 +8,12 @@ import type { SettingsReader } from '../contract/settings.ts';
 import { localStatus, type Observed } from './observe.ts';
 import type { DetectionsStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
+/** Parts of the status that are left out first when a twin has no room for all: last what says what the agent doesn't see. */
+export const EXPENDABLE: readonly string[] = [
+  ...['posture', 'collectors', 'delivery', 'detections.exceptions', 'detections.unusedExceptions'],
+  ...['restarts', 'store', 'configuration.warnings', 'credential'],
+];
+
 /**
  * The status as it is reported to the twin. States are always current. Figures change with every event (counters, times
  * of the last run and of the last message, and others), so they are updated only every `highPriorityMessageFrequency`: the

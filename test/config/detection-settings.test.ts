@@ -93,6 +93,16 @@ describe('Settings of the detections', () => {
     assert.deepEqual(blindSpots(applied({}).settings, NO_LIMITS, [], nameOf).switchedOff, {});
   });
 
+  it('cannot take more room than is left to say what they hide', () => {
+    const comment = '\u4e16'.repeat(500);
+    const exceptions = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`e${n}`, { ...EXCEPTION, comment }]));
+    assert.ok(read({ detectionsExceptions: exceptions(5) }).ok);
+    const reading = read({ detectionsExceptions: exceptions(6) });
+    assert.ok(!reading.ok);
+    assert.match(reading.faults[0]?.message ?? '', /at most 8192 bytes/);
+  });
+
   it('cannot switch detections off where the local file says that alerts are always on', () => {
     const local = {
       alwaysOn: ['SecurityAlert'],

@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
+import * as v from 'valibot';
 import { days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { readTwin, type TwinReading } from '../../src/config/twin.ts';
+import { sizeInTwin } from '../../src/contract/twin-size.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas } from '../published-schemas.ts';
 import { skip } from '../support/require.ts';
 import { anyDocument, goodDocument } from './arbitrary-twin.ts';
@@ -415,6 +417,27 @@ describe('readTwin', () => {
         assert.deepEqual(again.mirror, mirror);
       }),
     );
+  });
+
+  it('refuses as a whole what would leave too little of the reported section for the status', () => {
+    const long = { value: 'a'.repeat(2_048) };
+    const lists = Object.fromEntries(
+      properties.filter(({ schema }) => v.safeParse(schema, long.value).success).map(({ name }) => [name, long]),
+    );
+    assert.equal(Object.keys(lists).length, 8);
+    const { mirror } = accepted(read(lists));
+    const exception = { rule: 'r', field: 'f', equals: 'x', comment: 'c'.repeat(500) };
+    const exceptions = Object.fromEntries(Array.from({ length: 10 }, (_, n) => [`e${n}`, exception]));
+    const reading = read({ ...lists, detectionsExceptions: { value: exceptions } });
+    assert.ok(!reading.ok);
+    const size = sizeInTwin({ ...mirror, detectionsExceptions: { value: exceptions } });
+    assert.deepEqual(reading.faults, [
+      {
+        name: '(configuration)',
+        type: 'TypeMismatch',
+        message: `has ${size} bytes with its defaults, more than the 20000 that may be reported`,
+      },
+    ]);
   });
 
   it('never throws, and never lets anything out of its range', () => {

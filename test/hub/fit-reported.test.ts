@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { fitReported, LARGEST_SECTION, sizeOf } from '../../src/hub/fit-reported.ts';
+import { LARGEST_SECTION, sizeInTwin } from '../../src/contract/twin-size.ts';
+import { fitReported } from '../../src/hub/fit-reported.ts';
 
 describe('fitReported', () => {
   it('leaves alone what fits', () => {
@@ -54,15 +55,33 @@ describe('fitReported', () => {
       'securityAgent',
     );
     assert.deepEqual(fitted, { mirror, securityAgent: { state: 'running', delivery: { queued: 1 } } });
-    assert.ok(sizeOf(fitted) <= LARGEST_SECTION);
+    assert.ok(sizeInTwin(fitted) <= LARGEST_SECTION);
+  });
+
+  it('gives up first what it is told to', () => {
+    const warnings = Object.fromEntries(Array.from({ length: 10 }, (_, n) => [`w${n}`, 'w'.repeat(1_000)]));
+    const status = {
+      posture: 'p'.repeat(1_000),
+      configuration: { switchedOff: 's'.repeat(3_000), warnings },
+      delivery: 'd'.repeat(500),
+    };
+    const statusIn = (room: number) =>
+      fitReported({ m: 1, securityAgent: status }, 'securityAgent', ['posture', 'configuration.warnings'], room)
+        .securityAgent;
+    assert.deepEqual(statusIn(20_000), status);
+    const { posture: _posture, ...others } = status;
+    assert.deepEqual(statusIn(14_000), others);
+    const { switchedOff } = status.configuration;
+    assert.deepEqual(statusIn(4_000), { configuration: { switchedOff }, delivery: status.delivery });
+    assert.deepEqual(statusIn(1_000), { delivery: status.delivery });
   });
 
   it('fits into the room that is left, as long as the rest fits', () => {
     const status = fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.string({ maxLength: 3_000 }), { maxKeys: 30 });
     fc.assert(
       fc.property(status, fc.integer({ min: 100, max: 5_000 }), (securityAgent, room) => {
-        const fitted = fitReported({ m: { a: true }, securityAgent }, 'securityAgent', room);
-        assert.ok(sizeOf(fitted) <= room);
+        const fitted = fitReported({ m: { a: true }, securityAgent }, 'securityAgent', [], room);
+        assert.ok(sizeInTwin(fitted) <= room);
       }),
     );
   });

@@ -359,6 +359,20 @@ describe('TwinSync', () => {
       await time.tickAsync(seconds(1));
       assert.deepEqual(hub.patches[1], { status: { a: 2 } });
     });
+
+    it('reports the status alone when the whole was refused', async () => {
+      hub.reportAnswers.push(refused);
+      wanted = { mirror: { a: 1 }, securityAgent: { state: 'running' } };
+      await connect();
+      assert.deepEqual(hub.patches, [wanted, { securityAgent: { state: 'running' } }]);
+      hub.reportAnswers.push(refused);
+      wanted = { mirror: { a: 1 }, securityAgent: { state: 'degraded' } };
+      sync.changed();
+      await time.tickAsync(seconds(1));
+      assert.deepEqual(hub.patches.slice(2), [wanted, { securityAgent: { state: 'degraded' } }]);
+      for (let turn = 0; turn < 3; turn++) await connect();
+      assert.deepEqual(hub.patches.slice(4), [{ mirror: { a: 1 } }], 'and once what is left');
+    });
   });
 
   it('continues when applying throws, and does not retry the same section', async () => {

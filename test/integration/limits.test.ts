@@ -56,6 +56,17 @@ describe('Whoever writes the twin', () => {
     assert.ok((because as Record<string, string>).eventPriorityProcessCreate, JSON.stringify(because));
   });
 
+  it('cannot keep that from the hub by what it makes the agent report', async () => {
+    await open(FAST);
+    const names = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`${n}${'x'.repeat(800)}`, { value: 0 }]));
+    bed.desire({ ...BLIND, ...names });
+    await bed.hub.waitForReported(({ securityAgent }) => {
+      const { state, configuration } = securityAgent as { state: string; configuration?: { switchedOff?: object } };
+      return state === 'degraded' && configuration?.switchedOff !== undefined;
+    });
+    assert.deepEqual(reported()[OBJECT]?.eventPriorityLogin, { value: 'Off' });
+  });
+
   it('cannot switch off what is always on, nor send more often than allowed', async () => {
     const agent = await open({ ...FAST, alwaysOn: 'SystemInformation', shortestMessageFrequency: 'PT2S' });
     bed.desire({ ...BLIND, highPriorityMessageFrequency: { value: 'PT1S' } });

@@ -17,7 +17,7 @@ import type { Answer } from '../../src/contract/hub.ts';
 import type { Message } from '../../src/contract/message.ts';
 import type { Settings } from '../../src/contract/settings.ts';
 import type { Sources } from '../../src/contract/sources.ts';
-import { sizeOf } from '../../src/hub/fit-reported.ts';
+import { sizeInTwin } from '../../src/contract/twin-size.ts';
 import type { Members } from '../../src/hub/merge-patch.ts';
 import { TwinSync } from '../../src/hub/twin-sync.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
@@ -216,7 +216,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
       const mirror = hub.reported[OBJECT] as Members;
       for (const name of Object.keys(mirror)) assert.ok(names.includes(name), says(n));
       for (const name of DEFAULTED) assert.ok(name in mirror, says(n));
-      assert.ok(sizeOf(hub.reported) < 32_000, says(n));
+      assert.ok(sizeInTwin(hub.reported) < 32_000, says(n));
       mostTimers = Math.max(mostTimers, time.countTimers());
       hub.patches.length = 0;
       if (n % 500 === 0) {
