@@ -4,6 +4,7 @@ import { VERSION } from '../base/version.ts';
 import { collectors } from '../collectors/index.ts';
 import { StrictStart } from '../config/strict-start.ts';
 import type { HubClient } from '../contract/hub.ts';
+import { silencingSetting } from '../detections/alerts/silenced-rules.ts';
 import { CredentialWatch } from '../hub/credential-watch.ts';
 import { DirectMethods } from '../hub/methods.ts';
 import { TwinSync } from '../hub/twin-sync.ts';
@@ -191,7 +192,12 @@ const observedParts = (
   restarts: () => runs.status(),
   exposed: () => exposedFiles.status(),
   baseline,
-  detections: () => ({ ...detections.status(), alerts: alerts.status(), warnings: names.warnings() }),
+  detections: () => ({
+    ...detections.status(),
+    alerts: alerts.status(),
+    warnings: names.warnings(),
+    silencedBy: silencingSetting(detections.rules, settings.current().detections),
+  }),
   snapshotFacts: (isOn) => snapshotPosture.facts(isOn),
   recommendations,
   logLevel: () => logLevel.status(),

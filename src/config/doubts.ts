@@ -1,3 +1,4 @@
+import { isBroad } from '../contract/setting-kinds.ts';
 import type { NameOfSetting, Settings } from '../contract/settings.ts';
 import type { SettingFault } from '../contract/sources.ts';
 
@@ -35,9 +36,7 @@ export function doubtsOf(settings: Settings, nameOf: NameOfSetting): Doubt[] {
   if (minimumLevel === 'critical') {
     doubt('detections.minimumLevel', 'NotOptimal', 'is critical: nearly all built-in rules make no alerts');
   }
-  const broad = Object.entries(exceptions).find(
-    ([, { startsWith, endsWith, cidr }]) => [startsWith, endsWith].includes('/') || (cidr?.endsWith('/0') ?? false),
-  );
+  const broad = Object.entries(exceptions).find(([, exception]) => isBroad(exception));
   if (broad !== undefined) {
     doubt('detections.exceptions', 'NotOptimal', `has an exception for nearly everything: ${broad[0]}`);
   }

@@ -213,7 +213,10 @@ export interface BlindSpots {
   readonly late: Readonly<Record<string, string>>;
 }
 
-/** The events that a configuration switches off, or delays beyond the local limits. */
+/**
+ * The events that a configuration switches off, or delays beyond the local limits. What it makes of detection rules is known
+ * only with the rules, see status/observe.ts.
+ */
 export function blindSpots(
   settings: Settings,
   { mayBeOff, longestMessageFrequency: longest }: Limits,
@@ -234,6 +237,14 @@ export function blindSpots(
     if (!mayBeOff.has('SecurityAlert')) {
       degrading[property] = `is false, and ${named('mayBeOff')} does not list SecurityAlert`;
     }
+  } else {
+    const reasons = mayBeOff.has('SecurityAlert') ? late : degrading;
+    if (settings.priorities.SecurityAlert === 'Low') {
+      const span = formatDuration(settings.lowPriorityMessageFrequency);
+      reasons[nameOf('priorities.SecurityAlert')] = `is Low, so that alerts may wait ${span}`;
+    }
+    if (settings.detections.minimumLevel === 'critical')
+      reasons[nameOf('detections.minimumLevel')] = 'is critical: rules of level high make no alerts';
   }
   for (const { name, category, type } of collectors) {
     const reasons = mayBeOff.has(name) ? late : degrading;

@@ -195,6 +195,20 @@ const AlertException = v.pipe(
 /** Hits of a detection rule that make no alert. */
 export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
 
+/** Fewer bits of a network's prefix than this are half the Internet, or more of it than a device has reason to reach. */
+const NARROWEST_BROAD = 8;
+
+/** Whether nearly everything matches: such an exception silences its rule. */
+export function isBroad({
+  startsWith,
+  endsWith,
+  cidr,
+}: Pick<AlertException, 'startsWith' | 'endsWith' | 'cidr'>): boolean {
+  if ([startsWith, endsWith].some((text) => text === '' || text === '/')) return true;
+  const bits = /\/(\d+)$/.exec(cidr ?? '')?.[1];
+  return bits !== undefined && Number(bits) < NARROWEST_BROAD;
+}
+
 const NOT_EXCEPTIONS = 'must be an object of exceptions by their ids';
 const exceptionId = v.pipe(
   v.string(),

@@ -8,6 +8,8 @@ export interface ObservedDetections extends JudgingStatus {
   readonly alerts: AlertsStatus;
   /** By setting: which of its names are wrong. */
   readonly warnings: Readonly<Partial<Record<SettingId, string>>>;
+  /** The setting of the module twin that silences the last rule of level high or critical. */
+  readonly silencedBy?: SettingId | undefined;
 }
 
 /** `securityAgent.detections`. */

@@ -71,8 +71,8 @@ export interface Observed {
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
   const snapshots = postureIn(observed);
-  const blind = blindness(observed, snapshots);
   const judging = observed.detections?.();
+  const blind = withSilence(blindness(observed, snapshots), judging, observed);
   const configuration = configurationState(observed, snapshots, blind, judging);
   const delivery = deliveryOf(observed);
   const hub = observed.hub();
@@ -204,6 +204,28 @@ function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observe
     ...(limits.mayBeOff.has('OSBaseline')
       ? { degrading: spots.degrading, late: { ...spots.late, ...warning } }
       : { degrading: { ...spots.degrading, ...warning }, late: spots.late }),
+  };
+}
+
+/** Adds whether alerts are silenced, for a time or by rules: an attack would go on unseen. */
+function withSilence(
+  spots: BlindSpots,
+  judging: ObservedDetections | undefined,
+  { limits = NO_LIMITS, nameOf }: Observed,
+): BlindSpots {
+  if (judging === undefined || !judging.isEnabled) return spots;
+  const { silencedUntil } = judging.alerts;
+  const setting = silencedUntil === undefined ? judging.silencedBy : 'detections.silencedUntil';
+  if (setting === undefined) return spots;
+  const property = nameOf(setting);
+  const what = silencedUntil === undefined ? 'leaves no rule of level high or critical' : `is ${silencedUntil}`;
+  const because = `${what}, and limits.mayBeOff of the local configuration does not list SecurityAlert`;
+  return {
+    ...spots,
+    switchedOff: { ...spots.switchedOff, detections: `${property} ${what}` },
+    degrading: limits.mayBeOff.has('SecurityAlert')
+      ? spots.degrading
+      : joined([spots.degrading, { [property]: because }]),
   };
 }
 

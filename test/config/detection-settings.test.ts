@@ -73,9 +73,10 @@ describe('Settings of the detections', () => {
       'detectionsSilencedUntil Conflict',
     ]);
     assert.deepEqual(doubts({ detectionsMinimumLevel: 'critical' }), ['detectionsMinimumLevel NotOptimal']);
-    assert.deepEqual(doubts({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, startsWith: '/' } } }), [
-      'detectionsExceptions NotOptimal',
-    ]);
+    for (const broad of [{ startsWith: '/' }, { startsWith: '' }, { endsWith: '' }, { cidr: '0.0.0.0/1' }])
+      assert.deepEqual(doubts({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, ...broad } } }), [
+        'detectionsExceptions NotOptimal',
+      ]);
     assert.deepEqual(doubts({ detectionsExceptions: { a: EXCEPTION }, detectionsMinimumLevel: 'low' }), []);
   });
 
@@ -91,6 +92,17 @@ describe('Settings of the detections', () => {
     assert.deepEqual(spots(['SecurityAlert']).switchedOff, { detections: 'detectionsEnabled is false' });
     assert.deepEqual(Object.keys(spots([]).degrading), ['detectionsEnabled']);
     assert.deepEqual(blindSpots(applied({}).settings, NO_LIMITS, [], nameOf).switchedOff, {});
+  });
+
+  it('make it degraded when alerts must wait, and when only critical ones are left', () => {
+    const degrading = (members: Record<string, unknown>, mayBeOff: readonly string[] = []) =>
+      blindSpots(applied(members).settings, { ...NO_LIMITS, mayBeOff: new Set(mayBeOff) }, [], nameOf).degrading;
+    assert.deepEqual(degrading({ eventPrioritySecurityAlert: 'Low' }), {
+      eventPrioritySecurityAlert: 'is Low, so that alerts may wait PT5H',
+    });
+    assert.deepEqual(Object.keys(degrading({ detectionsMinimumLevel: 'critical' })), ['detectionsMinimumLevel']);
+    assert.deepEqual(degrading({ detectionsMinimumLevel: 'critical' }, ['SecurityAlert']), {});
+    assert.deepEqual(degrading({ detectionsMinimumLevel: 'high' }), {});
   });
 
   it('cannot take more room than is left to say what they hide', () => {

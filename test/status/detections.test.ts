@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours } from '../../src/base/duration.ts';
+import { NO_LIMITS } from '../../src/config/limits.ts';
 import type { AlertsStatus } from '../../src/detections/alerts/alerts.ts';
 import { detectionsStatus, type ObservedDetections } from '../../src/status/detections.ts';
 import { localStatus } from '../../src/status/observe.ts';
@@ -67,6 +68,27 @@ describe('The status of the detections', () => {
     });
     assert.equal(state, 'running');
     assert.equal(localStatus(agent.observed).detections, undefined);
+  });
+
+  it('lists that alerts are silenced, and degrades the agent, unless the local file lets them be off', () => {
+    const { silencedUntil: _silencedUntil, ...loud } = ALERTS;
+    const told = (change: Partial<ObservedDetections>, mayBeOff: readonly string[]) => {
+      agent.observed = { ...agent.observed, limits: { ...NO_LIMITS, mayBeOff: new Set(mayBeOff) } };
+      const { state, configuration } = statusWith({ alerts: loud, ...change });
+      return [state, configuration.switchedOff?.detections, Object.keys(configuration.warnings)];
+    };
+    for (const [change, name, what] of [
+      [{ alerts: ALERTS }, 'detectionsSilencedUntil', 'is 2026-05-02T12:00:00Z'],
+      [
+        { silencedBy: 'detections.disabledRules' },
+        'detectionsDisabledRules',
+        'leaves no rule of level high or critical',
+      ],
+    ] as const) {
+      assert.deepEqual(told(change, ['SecurityAlert']), ['running', `${name} ${what}`, []]);
+      assert.deepEqual(told(change, []), ['degraded', `${name} ${what}`, [name]]);
+    }
+    assert.deepEqual(told({}, []), ['running', undefined, []]);
   });
 
   it('is degraded, with the agent, when something is missing', () => {
