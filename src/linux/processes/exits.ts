@@ -30,8 +30,8 @@ const DOUBT = milliseconds(LOSS_DELAY + 2_000);
 const MAX_WAITING = 16_384;
 /** Exits held in all: for a start, or until it is known to be lost. */
 export const MAX_HELD_EXITS = 2 * MAX_WAITING;
-/** Exits taken for those of copies, whose pids are remembered. */
-const MAX_COPIES = 4_096;
+/** Exits that were not reported, whose pids are remembered. */
+const MAX_PASSED_OVER = 4_096;
 
 /** Exits read before it is checked what remains of their processes. */
 const EXITS_PER_LOOK = 1_024;
@@ -98,8 +98,9 @@ interface Exit {
  * Exits that the kernel could not deliver are counted. The kernel reports how many events it dropped, including those of
  * copies, which must not count. So the count is the number of processes in the table that are gone without an exit; the
  * kernel's number, if higher, is used only while starts are lost as well. The table is checked after each such loss, once a
- * minute, and at the end; a process that is gone counts whatever the reason. An exit that was received, but dropped before
- * its start was read, because too many were held, counts as `unresolved`.
+ * minute, and at the end; a process that is gone counts whatever the reason. Counted as `unresolved`: an exit that was
+ * received, but dropped before its start was read, because too many were held; and a process that could not be watched, once
+ * it is gone.
  */
 export class ExitSource {
   readonly #parts: Parts;
@@ -265,9 +266,15 @@ export class ExitSource {
   }
 
   #watch(opened: Opened, exit: Exit): void {
+    const { table, sink } = this.#parts;
     opened.held.delete(exit.pid);
-    if (opened.watched.size < MAX_WATCHED) opened.watch(exit);
-    else this.#parts.sink.drop('exits', 'unresolved', 1);
+    if (opened.watched.size < MAX_WATCHED) {
+      opened.watch(exit);
+      return;
+    }
+    // Its process is running, and counts once when it is gone: the table then still has it, unless its start was lost.
+    opened.passOver(exit.pid);
+    if (!table.hasStarted(exit.pid, exit.endedAt) && table.isInDoubt(exit.endedAt)) sink.drop('exits', 'unresolved', 1);
   }
 
   #lookAtWatched(opened: Opened, now: Duration): void {
@@ -323,7 +330,7 @@ export class ExitSource {
     const { table, sink } = this.#parts;
     const { connector, overrunAt } = opened;
     const all = suspects.filter((suspect) => !opened.isPending(suspect.pid) && table.forgetGone(suspect));
-    const gone = all.filter(({ pid }) => !opened.copies.has(pid)).length;
+    const gone = all.filter(({ pid }) => !opened.passedOver.has(pid)).length;
     if (gone < all.length) sink.drop('exits', 'unresolved', all.length - gone);
     const dropped = connector.takeDropped();
     const lost = overrunAt !== undefined && table.isInDoubt(overrunAt) ? Math.max(gone, dropped) : gone;
@@ -370,8 +377,8 @@ class Opened {
   readonly held = new Map<number, Exit>();
   readonly doubtful = new Map<number, Exit>();
   readonly overtaken: Exit[] = [];
-  /** Pids of the latest exits that were taken for those of copies. */
-  readonly copies = new Set<number>();
+  /** Pids of the latest exits that were taken for those of copies, or could not be watched. */
+  readonly passedOver = new Set<number>();
   /** Processes whose first thread has ended while others are running. */
   readonly watched = new Map<number, Exit>();
   lookAt: Duration;
@@ -470,17 +477,18 @@ class Opened {
       if (table.hasStarted(exit.pid, exit.endedAt) || table.isInDoubt(exit.endedAt)) due.push(exit);
       else {
         table.forgetCopy(exit.pid);
-        this.#remember(exit.pid);
+        this.passOver(exit.pid);
       }
     }
     return due;
   }
 
-  #remember(copy: number): void {
-    this.copies.add(copy);
-    for (const oldest of this.copies) {
-      if (this.copies.size <= MAX_COPIES) return;
-      this.copies.delete(oldest);
+  /** The exit was received, but will not be reported. If its process turns out to have a program, it counts. */
+  passOver(pid: number): void {
+    this.passedOver.add(pid);
+    for (const oldest of this.passedOver) {
+      if (this.passedOver.size <= MAX_PASSED_OVER) return;
+      this.passedOver.delete(oldest);
     }
   }
 
@@ -503,7 +511,7 @@ class Opened {
   hold(exit: Exit): void {
     this.held.delete(exit.pid);
     this.held.set(exit.pid, exit);
-    this.copies.delete(exit.pid);
+    this.passedOver.delete(exit.pid);
   }
 
   /** Of two exits this far apart, the first was that of another process. */

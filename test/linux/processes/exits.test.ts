@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import sinon from 'sinon';
 import { untilBeat } from '../../../src/base/beat.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import { milliseconds } from '../../../src/base/duration.ts';
+import { milliseconds, minutes } from '../../../src/base/duration.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
 import { NoteFile } from '../../../src/base/note-file.ts';
 import type { ProcessEnded, StreamSink } from '../../../src/contract/sources.ts';
@@ -510,15 +510,70 @@ describe('ExitSource', () => {
       );
     });
 
-    it('is one of too many to be watched', async () => {
-      for (let pid = 1; pid <= MAX_WATCHED + 3; pid += 1) {
-        start(pid);
-        proc.add(pid, { state: 'Z', threads: [pid, 9_999] });
-        deliver(exitOf(pid));
-      }
-      await time.tickAsync(1_000);
-      assert.deepEqual(dropped, { 'exits unresolved': 3 });
-      assert.deepEqual(pids(), []);
+    describe('is one of too many to be watched:', () => {
+      const count = MAX_WATCHED + 3;
+      const endFirstThreads = async () => {
+        for (let pid = 1; pid <= count; pid += 1) {
+          proc.add(pid, { state: 'Z', threads: [pid, 9_999] });
+          deliver(exitOf(pid));
+        }
+        await time.tickAsync(1_000);
+      };
+      const endAll = async () => {
+        for (let pid = 1; pid <= count; pid += 1) proc.remove(pid);
+        await time.tickAsync(minutes(3));
+      };
+
+      beforeEach(() => {
+        proc.add(4711);
+      });
+
+      it('counts once, when it has ended, and is known until then', async () => {
+        for (let pid = 1; pid <= count; pid += 1) start(pid);
+        await endFirstThreads();
+        assert.deepEqual(dropped, {});
+        assert.equal(table.size, count + 1);
+        await endAll();
+        assert.equal(given.length, MAX_WATCHED);
+        assert.deepEqual(dropped, { 'exits unresolved': 3 });
+        assert.equal(table.size, 1);
+        assert.equal(lost.length, 0);
+      });
+
+      it('counts once when its start is read after the exit of its first thread', async () => {
+        startsRead = () => 0;
+        await endFirstThreads();
+        for (let pid = 1; pid <= count; pid += 1) start(pid);
+        startsRead = undefined;
+        await endAll();
+        assert.equal(given.length, MAX_WATCHED);
+        assert.deepEqual(dropped, { 'exits unresolved': 3 });
+      });
+
+      it('does not count when it executed nothing', async () => {
+        await endFirstThreads();
+        await endAll();
+        assert.deepEqual(dropped, {});
+        assert.deepEqual(pids(), []);
+      });
+
+      it('counts at once when its start was lost', async () => {
+        table.startsLost();
+        await endFirstThreads();
+        assert.deepEqual(dropped, { 'exits unresolved': 3 });
+      });
+
+      it('is reported when another thread than the first has executed a program', async () => {
+        for (let pid = 1; pid <= count; pid += 1) start(pid);
+        await endFirstThreads();
+        start(count);
+        proc.add(count);
+        await time.tickAsync(1_000);
+        deliver(exitOf(count, 5 << 8));
+        await endAll();
+        assert.ok(pids().includes(count));
+        assert.deepEqual(dropped, { 'exits unresolved': 2 });
+      });
     });
   });
 
