@@ -12,8 +12,10 @@ export interface ProcessStat {
   /** Since boot, in units of ProcFolder.TICK_MS. */
   readonly startTicks: number;
   readonly isKernelThread: boolean;
-  /** A zombie: the process has ended. */
+  /** A zombie: the first thread has ended, and with it the process, unless it has more `threads`. */
   readonly isDead: boolean;
+  /** The first thread is included until the parent has waited for the process. */
+  readonly threads: number;
 }
 
 /**
@@ -29,13 +31,15 @@ export interface ProcessStat {
 export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state] = fields;
-  const [parentPid, flags, startTicks] = [fields[1], fields[6], fields[19]].map(Number);
-  if (state === undefined || !isCount(parentPid) || !isCount(flags) || !isCount(startTicks)) return undefined;
+  const [parentPid, flags, threads, startTicks] = [fields[1], fields[6], fields[17], fields[19]].map(Number);
+  if (state === undefined || !isCount(parentPid) || !isCount(flags)) return undefined;
+  if (!isCount(threads) || !isCount(startTicks)) return undefined;
   return {
     parentPid,
     startTicks,
     isKernelThread: (flags & KERNEL_THREAD) !== 0,
     isDead: state === 'Z' || state === 'X',
+    threads,
   };
 }
 
@@ -86,6 +90,12 @@ export class ProcFolder {
 
   stat(pid: number): ProcessStat | undefined {
     const text = this.#readIfThere(`${pid}/stat`);
+    return text === undefined ? undefined : parseStat(text);
+  }
+
+  /** The same, at a constant cost: for `stat`, the kernel adds up the times of all threads, 1 ms for 10,000 of them. */
+  statOfFirstThread(pid: number): ProcessStat | undefined {
+    const text = this.#readIfThere(`${pid}/task/${pid}/stat`);
     return text === undefined ? undefined : parseStat(text);
   }
 

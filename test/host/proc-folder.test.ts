@@ -35,6 +35,7 @@ describe('what /proc says of a process', () => {
         if (stat === undefined) return;
         assert.ok(Number.isSafeInteger(stat.parentPid) && stat.parentPid >= 0);
         assert.ok(Number.isSafeInteger(stat.startTicks) && stat.startTicks >= 0);
+        assert.ok(Number.isSafeInteger(stat.threads) && stat.threads >= 0);
       }),
       runs,
     );

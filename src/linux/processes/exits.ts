@@ -104,14 +104,12 @@ interface Exit {
  */
 export class ExitSource {
   readonly #parts: Parts;
-  readonly #path: string;
   readonly #proc: ProcFolder;
   #open: Opened | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#path = join(parts.hostRoot, 'proc');
-    this.#proc = new ProcFolder(this.#path);
+    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
   }
 
   /** @throws AgentError SOCKET_UNAVAILABLE */
@@ -262,7 +260,7 @@ export class ExitSource {
 
   #afterLeaderExit({ pid, endedAt }: Exit): AfterLeaderExit {
     const since = milliseconds(this.#parts.clock.monotonic() - endedAt);
-    return afterLeaderExit(pid, since, this.#proc, this.#path);
+    return afterLeaderExit(pid, since, this.#proc);
   }
 
   #watch(opened: Opened, exit: Exit): void {

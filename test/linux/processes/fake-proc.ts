@@ -36,18 +36,17 @@ export class FakeProc {
       state = 'S',
       start = 100,
       flags = 4_194_560,
+      threads = [pid],
     } = options;
     this.remove(pid);
     const folder = join(this.path, String(pid));
-    mkdirSync(folder);
-    writeFileSync(
-      join(folder, 'stat'),
-      `${pid} (x) ${state} ${parent} 1 1 0 -1 ${flags} 102 0 0 0 0 0 0 0 20 0 1 0 ${start} 2703360 190 18446744073709551615\n`,
-    );
+    const firstThread = join(folder, 'task', String(pid));
+    mkdirSync(firstThread, { recursive: true });
+    const stat = `${pid} (x) ${state} ${parent} 1 1 0 -1 ${flags} 102 0 0 0 0 0 0 0 20 0 ${threads.length} 0 ${start} 2703360 190 18446744073709551615\n`;
+    for (const place of [folder, firstThread]) writeFileSync(join(place, 'stat'), stat);
     writeFileSync(join(folder, 'status'), 'Name:\tx\nUid:\t0\t1000\t0\t0\n');
     writeFileSync(join(folder, 'cmdline'), argv.map((argument) => `${argument}\0`).join(''));
     if (executable !== '') symlinkSync(executable, join(folder, 'exe'));
-    for (const thread of options.threads ?? [pid]) mkdirSync(join(folder, 'task', String(thread)), { recursive: true });
   }
 
   remove(pid: number): void {

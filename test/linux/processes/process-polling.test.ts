@@ -17,8 +17,8 @@ import { FakeProc } from './fake-proc.ts';
 import { readHere } from './memory/read-here.ts';
 
 /** As Linux 6.18 writes it. */
-const stat = (name: string, { state = 'S', parent = 1, flags = 4_194_560, start = 34_567 } = {}) =>
-  `4711 (${name}) ${state} ${parent} 4711 4711 0 -1 ${flags} 102 0 0 0 0 0 0 0 20 0 1 0 ${start} 2703360 190 18446744073709551615 1 1 0\n`;
+const stat = (name: string, { state = 'S', parent = 1, flags = 4_194_560, threads = 1, start = 34_567 } = {}) =>
+  `4711 (${name}) ${state} ${parent} 4711 4711 0 -1 ${flags} 102 0 0 0 0 0 0 0 20 0 ${threads} 0 ${start} 2703360 190 18446744073709551615 1 1 0\n`;
 
 describe('/proc', () => {
   for (const name of ['sleep', 'a b', '(a) S 1 (b', ')', '', ') S 99 1 1', 'line\nend']) {
@@ -28,13 +28,15 @@ describe('/proc', () => {
         startTicks: 34_567,
         isKernelThread: false,
         isDead: false,
+        threads: 1,
       });
     });
   }
 
-  it('tells threads of the kernel and zombies', () => {
+  it('tells threads of the kernel, zombies and how many threads there are', () => {
     assert.equal(parseStat(stat('kworker/0:1', { flags: 69_238_880 }))?.isKernelThread, true);
     assert.equal(parseStat(stat('sh', { state: 'Z' }))?.isDead, true);
+    assert.equal(parseStat(stat('sh', { state: 'Z', threads: 4_000 }))?.threads, 4_000);
     assert.equal(parseStat('nonsense'), undefined);
     assert.equal(parseStat(''), undefined);
   });

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import type { Duration } from '../../../base/duration.ts';
 import { ProcFolder } from '../../../host/proc-folder.ts';
 
@@ -15,20 +14,15 @@ const ROUNDING_MS = 300;
  */
 export type AfterLeaderExit = 'nothing' | 'threads' | 'process';
 
-/** @param since minimum time since the first thread ended */
-export function afterLeaderExit(pid: number, since: Duration, proc: ProcFolder, path: string): AfterLeaderExit {
-  const stat = proc.stat(pid);
+/**
+ * Costs the same however many threads there are: any user can have thousands, and it is asked once a second.
+ *
+ * @param since minimum time since the first thread ended
+ */
+export function afterLeaderExit(pid: number, since: Duration, proc: ProcFolder): AfterLeaderExit {
+  const stat = proc.statOfFirstThread(pid);
   if (stat === undefined) return 'nothing';
-  if (stat.isDead) return threadsOf(pid, path) > 1 ? 'threads' : 'nothing';
+  if (stat.isDead) return stat.threads > 1 ? 'threads' : 'nothing';
   const age = proc.uptime() - stat.startTicks * ProcFolder.TICK_MS;
   return age + ROUNDING_MS < since ? 'nothing' : 'process';
-}
-
-/** The first thread is included until the parent has waited for the process. */
-function threadsOf(pid: number, path: string): number {
-  try {
-    return readdirSync(`${path}/${pid}/task`).length;
-  } catch {
-    return 0; // ended meanwhile
-  }
 }
