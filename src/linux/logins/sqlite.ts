@@ -28,8 +28,16 @@ const LEAF = 0x0d;
 
 /** A balanced tree of 4 KB pages with 20 levels would not fit on any disk. */
 const MAX_LEVELS = 20;
-/** Pages read by one reader; more means a circle or an implausibly large table. */
+/**
+ * Bytes read by one reader: of pages, and again of rows, since rows of a damaged page can share their bytes. More means a
+ * circle or an implausibly large table.
+ */
 const MAX_BYTES = 16 * 1024 * 1024;
+/** What examining a cell and parsing a row cost, whatever their length, in bytes of the limit. */
+const CELL_COST = 16;
+const ROW_COST = 256;
+/** Columns parsed; wtmpdb has eight. */
+const MAX_COLUMNS = 64;
 /** A longer row is skipped. */
 const LONGEST_ROW_BYTES = 64 * 1024;
 
@@ -56,17 +64,16 @@ export function parseHeader(start: Buffer): SqliteHeader | undefined {
 export class SqliteReader {
   readonly #header: SqliteHeader;
   readonly #readPage: ReadPage;
-  #pagesLeft: number;
+  #bytesLeft = MAX_BYTES;
 
   constructor(header: SqliteHeader, readPage: ReadPage) {
     this.#header = header;
     this.#readPage = readPage;
-    this.#pagesLeft = MAX_BYTES / header.pageBytes;
   }
 
-  /** Whether the page limit was reached; then rows may be missing. */
+  /** Whether the limit was reached; then rows may be missing. */
   get isExhausted(): boolean {
-    return this.#pagesLeft <= 0;
+    return this.#bytesLeft <= 0;
   }
 
   /** @returns `undefined` when there is no such table, or the schema is too damaged to find it */
@@ -83,10 +90,7 @@ export class SqliteReader {
   /** Rows with an id above `after`, ascending; at most `max` of them. */
   rowsAfter({ rootPage }: SqliteTable, after: number, max: number): SqliteRow[] {
     const rows: SqliteRow[] = [];
-    let last = after;
     for (const row of this.#rows(rootPage, after)) {
-      if (row.rowId <= last) continue; // out of order: damaged
-      last = row.rowId;
       rows.push(row);
       if (rows.length >= max) break;
     }
@@ -105,28 +109,44 @@ export class SqliteReader {
     return 0;
   }
 
-  *#rows(number: number, after: number, level = 0): Generator<SqliteRow> {
+  /** Rows with an id above `after`, ascending: cells out of order are damaged, and skipped. */
+  *#rows(rootPage: number, after: number): Generator<SqliteRow> {
+    let last = after;
+    for (const { page, cell } of this.#cells(rootPage, after)) {
+      if (cell.rowId <= last) continue;
+      last = cell.rowId;
+      const values = this.#valuesOf(page.bytes, cell);
+      if (values !== undefined) yield { rowId: cell.rowId, values };
+    }
+  }
+
+  /** The cells of the leaves that can have ids above `after`. */
+  *#cells(number: number, after: number, level = 0): Generator<{ page: Page; cell: Cell }> {
     const page = level < MAX_LEVELS ? this.#page(number) : undefined;
     if (page === undefined) return;
-    for (let index = 0; index < page.cells; index += 1) {
+    for (let index = 0; index < page.cells && this.#charge(CELL_COST); index += 1) {
       if (page.type === LEAF) {
         const cell = this.#cellAt(page, index);
-        if (cell === undefined || cell.rowId <= after) continue;
-        const values = this.#valuesOf(page.bytes, cell);
-        if (values !== undefined) yield { rowId: cell.rowId, values };
+        if (cell !== undefined) yield { page, cell };
       } else {
         // The child's rows have ids up to the key.
         const at = cellOffset(page, index);
         const key = readVarint(page.bytes, at + 4);
-        if (key !== undefined && key.value > after) yield* this.#rows(readU32(page.bytes, at), after, level + 1);
+        if (key !== undefined && key.value > after) yield* this.#cells(readU32(page.bytes, at), after, level + 1);
       }
     }
-    if (page.type === INTERIOR) yield* this.#rows(page.rightmost, after, level + 1);
+    if (page.type === INTERIOR) yield* this.#cells(page.rightmost, after, level + 1);
+  }
+
+  /** @returns whether the limit was not yet reached */
+  #charge(bytes: number): boolean {
+    if (this.#bytesLeft <= 0) return false;
+    this.#bytesLeft -= bytes;
+    return true;
   }
 
   #page(number: number): Page | undefined {
-    if (this.#pagesLeft <= 0) return undefined;
-    this.#pagesLeft -= 1;
+    if (!this.#charge(this.#header.pageBytes)) return undefined;
     const bytes = this.#readPage(number);
     if (bytes?.length !== this.#header.pageBytes) return undefined;
     const start = number === 1 ? HEADER_BYTES : 0;
@@ -148,13 +168,12 @@ export class SqliteReader {
   }
 
   #valuesOf(bytes: Buffer, { length, at }: Cell): SqliteValue[] | undefined {
-    if (length > LONGEST_ROW_BYTES) return undefined;
+    if (length > LONGEST_ROW_BYTES || !this.#charge(ROW_COST + length)) return undefined;
     const here = this.#bytesHere(length);
     const parts = [bytes.subarray(at, at + here)];
     let left = length - here;
     for (let next = left > 0 ? readU32(bytes, at + here) : 0; left > 0; ) {
-      if (next === 0 || this.#pagesLeft <= 0) return undefined;
-      this.#pagesLeft -= 1;
+      if (next === 0 || !this.#charge(this.#header.pageBytes)) return undefined;
       const page = this.#readPage(next);
       if (page?.length !== this.#header.pageBytes) return undefined;
       const part = page.subarray(4, 4 + Math.min(left, this.#header.usableBytes - 4));
@@ -218,7 +237,7 @@ function parseRow(row: Buffer, encoding: SqliteHeader['encoding']): SqliteValue[
   if (header === undefined || header.value > row.length) return undefined;
   const values: SqliteValue[] = [];
   let at = header.value;
-  for (let next = header.next; next < header.value; ) {
+  for (let next = header.next; next < header.value && values.length < MAX_COLUMNS; ) {
     const type = readVarint(row, next);
     if (type === undefined) return undefined;
     next = type.next;
