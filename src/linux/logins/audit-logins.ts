@@ -1,6 +1,7 @@
 import { type Duration, minutes, seconds } from '../../base/duration.ts';
 import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
 import type { AuditEvent, UserRecord } from '../audit/event.ts';
+import { savedLength } from './held-logins.ts';
 import type { LoginPorts } from './login-connections.ts';
 import { isLogin, programName } from './login-programs.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';
@@ -16,6 +17,12 @@ const EXPLAINED = seconds(30);
 const MAX_SESSIONS = 1024;
 /** Waiting records and refusals kept. sshd handles 100 unauthenticated connections at a time (MaxStartups of sshd_config(5)). */
 const MAX_ATTEMPTS = 256;
+/** Length of the waiting records of one kind as they are saved. 256 records of sshd have less. */
+const MAX_WAITING_LENGTH = 128 * 1024;
+/** PATH_MAX of linux/limits.h. */
+const LONGEST_PATH = 4_096;
+/** Longer names of users, hosts and devices exist only in records that were made up: Linux and DNS allow 255 at most. */
+const LONGEST_NAME = 512;
 
 /** (uid_t)-1, the kernel's "not set": the id of a service that was not started by a logged-in user. */
 const UNSET = String(2 ** 32 - 1);
@@ -230,6 +237,7 @@ export class AuditLogins {
       });
     } else if (!isNamed(known.record) && isNamed(record)) {
       known.login = { ...known.login, ...nameOf(record) };
+      this.#limit(this.#unexplained);
     }
   }
 
@@ -338,7 +346,13 @@ export class AuditLogins {
 
   #wait(among: Map<number, Waiting>, waiting: Waiting): void {
     put(among, waiting.record.pid, waiting);
+    this.#limit(among);
+  }
+
+  /** The longest go first, so that a program that writes long records does not displace the records of others. */
+  #limit(among: Map<number, Waiting>): void {
     if (among.size > MAX_ATTEMPTS) this.#release(among, oldest(among));
+    while (lengthOf(among) > MAX_WAITING_LENGTH) this.#release(among, longest(among));
   }
 
   #release(among: Map<number, Waiting>, pid: number): void {
@@ -364,6 +378,21 @@ function put<T>(map: Map<number, T>, pid: number, value: T): void {
 function oldest(map: ReadonlyMap<number, unknown>): number {
   for (const pid of map.keys()) return pid;
   return -1;
+}
+
+function lengthOf(among: ReadonlyMap<number, Waiting>): number {
+  let length = 0;
+  for (const { login } of among.values()) length += savedLength(login);
+  return length;
+}
+
+function longest(among: ReadonlyMap<number, Waiting>): number {
+  let [longestPid, most] = [-1, 0];
+  for (const [pid, { login }] of among) {
+    const length = savedLength(login);
+    if (length > most) [longestPid, most] = [pid, length];
+  }
+  return longestPid;
 }
 
 /** sshd allows further attempts on the same connection. */
@@ -408,7 +437,8 @@ const isSameSession = (session: Session, record: LoginRecord): boolean =>
  *     pid=4242 uid=0 auid=1000 ses=3 msg='op=login id=1000 exe="/usr/lib/openssh/sshd-session" hostname=192.0.2.7
  *       addr=192.0.2.7 terminal=/dev/pts/0 res=success'
  *
- * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest.
+ * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest. A
+ * program can write 8 KiB of anything there, so texts are cut.
  */
 function parseLoginRecord(
   { time, serial, success, fields }: AuditEvent,
@@ -420,22 +450,27 @@ function parseLoginRecord(
   if (pid === undefined || pid === 0 || exe === undefined || exe === '') return undefined;
   if (acct === undefined && userId === undefined) return undefined;
   const session = fields.ses === UNSET || !/^\d{1,10}$/.test(fields.ses ?? '') ? undefined : fields.ses;
-  const terminal = terminalOf(fields.terminal);
+  const terminal = terminalOf(cut(fields.terminal, LONGEST_NAME));
   return {
     time,
     serial,
     pid,
-    executable: exe,
+    executable: cut(exe, LONGEST_PATH),
     operation: op !== undefined && op !== 'login' && /^[\w:.-]{1,64}$/.test(op) ? op : 'Login',
     isPam: op?.startsWith('PAM:') === true,
     success,
-    from: remoteOf(fields.addr, fields.hostname),
+    from: remoteOf(cut(fields.addr, LONGEST_NAME), cut(fields.hostname, LONGEST_NAME)),
     reporter: reporterOf(pid),
     ...(session === undefined ? {} : { session }),
-    ...(acct === undefined ? {} : { account: acct }),
+    ...(acct === undefined ? {} : { account: cut(acct, LONGEST_NAME) }),
     ...(userId === undefined ? {} : { userId }),
     ...(terminal === undefined ? {} : { terminal }),
   };
+}
+
+function cut<T extends string | undefined>(text: T, length: number): T | string {
+  if (text === undefined || text.length <= length) return text;
+  return text.slice(0, length).replace(/[\ud800-\udbff]$/, ''); // half of a character
 }
 
 function loginOf(record: LoginRecord): LoginSeen {

@@ -1,18 +1,43 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
 import { parseRemoteAddress } from './remote.ts';
 
-/** More than AuditLogins holds. */
+/* More than AuditLogins holds. It holds 256 KiB of characters of up to three bytes each. */
 const MAX_ENTRIES = 1_024;
 const MAX_BYTES = 1024 * 1024;
 const LONGEST_TEXT = 4_096;
 
+/** What an earlier run left. */
+interface Left {
+  readonly logins: readonly LoginSeen[];
+  /** Entries that cannot be used; one if the whole file is damaged, since a file has one at least. */
+  readonly unusable: number;
+}
+
+const NOTHING: Left = { logins: [], unusable: 0 };
+const DAMAGED: Left = { logins: [], unusable: 1 };
+
+/** Each login is serialised once, although the file is rewritten whenever another one is added. */
+const texts = new WeakMap<LoginSeen, string>();
+
+function textOf(login: LoginSeen): string {
+  const known = texts.get(login);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(login);
+  texts.set(login, text);
+  return text;
+}
+
+/** How many characters it has in the file. */
+export const savedLength = (login: LoginSeen): number => textOf(login).length;
+
 /**
  * The waiting logins of AuditLogins on disk, so that they survive kill -9: they wait up to two minutes for a better record.
  *
- * Rewritten as a whole on each change, which is rare, and not synced: a power cut loses what the kernel has not written.
+ * Rewritten as a whole on each change, at most once for each drain of audit, and not synced: a power cut loses what the
+ * kernel has not written. AuditLogins limits its length.
  */
 export class HeldLogins {
   readonly #path: string;
@@ -25,16 +50,18 @@ export class HeldLogins {
     this.#writer = writer;
   }
 
-  /** The logins that an earlier run left. They stay in the file until `write` is called. */
-  read(): readonly LoginSeen[] {
-    if (this.#written !== undefined) return this.#written;
+  /** They stay in the file until `write` is called. */
+  read(): Left {
+    if (this.#written !== undefined) return { logins: this.#written, unusable: 0 };
     try {
-      const text = readFileSync(this.#path, 'utf8');
-      const entries: unknown = text.length > MAX_BYTES ? [] : JSON.parse(text);
-      if (!Array.isArray(entries)) return [];
-      return entries.slice(0, MAX_ENTRIES).flatMap((entry) => parseLogin(entry) ?? []);
+      const size = statSync(this.#path, { throwIfNoEntry: false })?.size;
+      if (size === undefined) return NOTHING;
+      const entries: unknown = size > MAX_BYTES ? undefined : JSON.parse(readFileSync(this.#path, 'utf8'));
+      if (!Array.isArray(entries)) return DAMAGED;
+      const logins = entries.slice(0, MAX_ENTRIES).flatMap((entry) => parseLogin(entry) ?? []);
+      return { logins, unusable: entries.length - logins.length };
     } catch {
-      return []; // missing or damaged
+      return DAMAGED;
     }
   }
 
@@ -42,7 +69,7 @@ export class HeldLogins {
   write(held: readonly LoginSeen[]): void {
     const written = this.#written;
     if (held.length === written?.length && held.every((login, index) => login === written[index])) return;
-    const text = held.length === 0 ? undefined : JSON.stringify(held);
+    const text = held.length === 0 ? undefined : `[${held.map(textOf).join(',')}]`;
     if (this.#writer !== undefined)
       this.#writer.note(this.#path, {
         bytes: text?.length ?? 0,

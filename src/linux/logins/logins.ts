@@ -119,8 +119,9 @@ export class Logins {
   #emitHeld(): void {
     if (this.#heldEmitted) return;
     this.#heldEmitted = true;
-    const held = this.#held?.read() ?? [];
-    this.#emit([...held].sort((a, b) => a.time.getTime() - b.time.getTime()));
+    const { logins = [], unusable = 0 } = this.#held?.read() ?? {};
+    if (unusable > 0) this.#parts.sink.drop('logins', 'killed', unusable);
+    this.#emit([...logins].sort((a, b) => a.time.getTime() - b.time.getTime()));
     this.#keep();
   }
 
