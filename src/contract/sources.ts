@@ -134,6 +134,8 @@ export interface LoginReporter {
   readonly executable?: string;
   /** The container that it runs in. */
   readonly containerId?: string;
+  /** It ended before its container was looked up, on a host with containers. */
+  readonly isUnlocated?: true;
 }
 
 /** A rule of the detections matched; or an update, which counts further matches. Texts are bounded, secrets redacted. */

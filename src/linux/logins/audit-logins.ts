@@ -406,16 +406,19 @@ const isNamed = ({ account }: LoginRecord): boolean => account !== undefined && 
  * record by another program, or from another container, never covers a refusal, whatever it claims.
  */
 const isSameAttempt = (byProgram: LoginRecord, byPam: LoginRecord): boolean =>
-  mayBeOfOne(byProgram.reporter, byPam.reporter) &&
+  mayCover(byPam.reporter, byProgram.reporter) &&
   byProgram.executable === byPam.executable &&
   byProgram.from.remote?.address === byPam.from.remote?.address &&
   (!isNamed(byProgram) || byProgram.account === byPam.account);
 
-/** A child process of PAM may have ended before it was looked up. */
-const mayBeOfOne = (a: LoginReporter, b: LoginReporter): boolean =>
-  a.executable === undefined ||
-  b.executable === undefined ||
-  (a.executable === b.executable && a.containerId === b.containerId);
+/**
+ * A child process of PAM that has ended can still be the program's on a host without containers. With containers it can
+ * have been in any of them; where the program has ended, too, as when a log is read, there is nothing to tell them apart.
+ */
+const mayCover = (byPam: LoginReporter, byProgram: LoginReporter): boolean =>
+  byPam.containerId === byProgram.containerId &&
+  (byPam.isUnlocated !== true || byProgram.isUnlocated === true) &&
+  (byPam.executable === undefined || byProgram.executable === undefined || byPam.executable === byProgram.executable);
 
 const sessionOf = ({ session, account }: LoginRecord): Pick<Session, 'name' | 'account'> => ({
   ...(session === undefined ? {} : { name: session }),

@@ -1,20 +1,34 @@
 import { readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { milliseconds, minutes } from '../../base/duration.ts';
+import { exists } from '../../base/exists.ts';
 import type { LoginReporter } from '../../contract/sources.ts';
+import { mayHoldContainers } from '../processes/containers.ts';
+
+const LOOK_FOR_CONTAINERS_EVERY = minutes(1);
 
 /** Identifies the program that wrote a record, by the process id from the kernel; the record's own text proves nothing. */
 export class LoginReporters {
   readonly #proc: string;
   readonly #executableOf: (pid: number) => string | undefined;
   readonly #containerOf: (pid: number) => string | undefined;
+  readonly #groups: string;
+  readonly #clock: Clock;
+  #hasContainers = true;
+  #lookAt = milliseconds(Number.NEGATIVE_INFINITY);
 
   /** @param options `executableOf` returns the program that a process was last seen to start */
   constructor(options: {
-    /** The host's /proc. */
-    proc: string;
+    /** The host's root directory. */
+    hostRoot: string;
+    clock: Clock;
     executableOf?: (pid: number) => string | undefined;
     containerOf?: (pid: number) => string | undefined;
   }) {
-    this.#proc = options.proc;
+    this.#proc = join(options.hostRoot, 'proc');
+    this.#groups = join(options.hostRoot, 'sys/fs/cgroup');
+    this.#clock = options.clock;
     this.#executableOf = options.executableOf ?? (() => undefined);
     this.#containerOf = options.containerOf ?? (() => undefined);
   }
@@ -27,7 +41,18 @@ export class LoginReporters {
       pid,
       ...(executable === undefined ? {} : { executable }),
       ...(containerId === undefined ? {} : { containerId }),
+      ...(containerId === undefined && this.#isUnlocated(pid) ? { isUnlocated: true } : {}),
     };
+  }
+
+  #isUnlocated(pid: number): boolean {
+    if (exists(`${this.#proc}/${pid}`)) return false;
+    const now = this.#clock.monotonic();
+    if (now >= this.#lookAt) {
+      this.#lookAt = milliseconds(now + LOOK_FOR_CONTAINERS_EVERY);
+      this.#hasContainers = mayHoldContainers(this.#groups);
+    }
+    return this.#hasContainers;
   }
 
   #imageOf(pid: number): string | undefined {

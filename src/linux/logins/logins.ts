@@ -59,7 +59,7 @@ export class Logins {
     this.#parts = parts;
     const { sink, clock, hostRoot, stateDirectory, writer } = parts;
     const connections = new LoginConnections({ clock, proc: join(hostRoot, 'proc') });
-    const reporters = new LoginReporters({ ...parts, proc: join(hostRoot, 'proc') });
+    const reporters = new LoginReporters(parts);
     this.#audit = new AuditLogins({
       portsOf: (...login) => connections.portsOf(...login),
       reporterOf: (pid) => reporters.of(pid),

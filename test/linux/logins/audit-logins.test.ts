@@ -80,6 +80,30 @@ describe('who has written an audit record', () => {
     assert.equal(told([failed({ pid: 200 }), refused({ pid: 100 })], { 100: SSHD, 200: program }).length, 2);
     assert.equal(told(lines, { 100: SSHD }).length, 1); // it had ended before it could be looked at
   });
+
+  describe('and had ended before its program was looked up:', () => {
+    const GONE = { pid: 0, isUnlocated: true } as const;
+    const orders: [string, string[]][] = [
+      ['the program first', [refused({ pid: 100 }), failed({ pid: 200 })]],
+      ['PAM first', [failed({ pid: 200 }), refused({ pid: 100 })]],
+    ];
+    for (const [what, lines] of orders) {
+      it(`it explains none of the host’s if it was in a container (${what})`, () => {
+        assert.equal(told(lines, { 100: SSHD, 200: { pid: 0, containerId: 'web' } }).length, 2);
+        assert.equal(told(lines, { 100: { pid: 0 }, 200: { pid: 0, containerId: 'web' } }).length, 2);
+      });
+
+      it(`it explains none of the host’s if it can have been in a container (${what})`, () => {
+        assert.equal(told(lines, { 100: SSHD, 200: GONE }).length, 2);
+        assert.equal(told(lines, { 100: SSHD, 200: { ...GONE, executable: SSHD.executable } }).length, 2);
+      });
+
+      it(`it is explained by one of the host’s, and by another that has ended (${what})`, () => {
+        assert.equal(told(lines, { 100: GONE, 200: SSHD }).length, 1);
+        assert.equal(told(lines, { 100: GONE, 200: GONE }).length, 1);
+      });
+    }
+  });
 });
 
 describe('logins in audit records', () => {
