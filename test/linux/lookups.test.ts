@@ -19,9 +19,9 @@ describe('hostLookups', () => {
   beforeEach(() => {
     hostRoot = temporaryFolder();
     path = join(hostRoot, 'bin/a');
-    mkdirSync(join(hostRoot, 'proc'));
+    mkdirSync(join(hostRoot, 'proc/1'), { recursive: true });
+    writeFileSync(join(hostRoot, 'proc/1/cgroup'), '0::/init.scope\n'); // no containers
     mkdirSync(join(hostRoot, 'bin'));
-    mkdirSync(join(hostRoot, 'sys/fs/cgroup/init.scope'), { recursive: true }); // no containers
     writeFileSync(path, 'program', { mode: 0o755 });
     const began = Date.now() + seconds(5); // what was written before has settled
     now = 0;

@@ -1,10 +1,10 @@
 import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { type Clock, type Moment, momentOf } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { errnoOf } from '../../base/errors.ts';
 import type { StartedProcess } from '../../contract/sources.ts';
-import { containerCalled, containerIn } from '../../host/cgroups.ts';
+import { containerIn } from '../../host/cgroups.ts';
 import { LivingProcesses } from './living-processes.ts';
 
 /** Where a process runs, as far as known. */
@@ -36,8 +36,8 @@ const FRESH = seconds(2);
 /** An older start is from a log, or from before a change of the clock: its pid may have been reused. */
 const RECENT = seconds(10);
 const LOOK_EVERY = minutes(1);
-/** cgroups examined to find out whether there are containers: 16 µs each. If there are more, containers are assumed. */
-const MAX_GROUPS = 500;
+/** Processes examined to find out whether there are containers: 20 µs each. If there are more, containers are assumed. */
+const MAX_PROCESSES = 500;
 
 interface Known {
   readonly container: string | undefined;
@@ -57,7 +57,6 @@ interface Known {
  */
 export class Containers {
   readonly #proc: string;
-  readonly #groups: string;
   readonly #clock: Clock;
   readonly #living: LivingProcesses;
   readonly #isRootOwned: (path: string) => boolean;
@@ -79,7 +78,6 @@ export class Containers {
   }) {
     this.#proc = join(hostRoot, 'proc');
     this.#isRootOwned = isRootOwned;
-    this.#groups = join(hostRoot, 'sys/fs/cgroup');
     this.#clock = clock;
     this.#living = new LivingProcesses({ proc: this.#proc, clock });
   }
@@ -148,7 +146,7 @@ export class Containers {
       return this.#isEngine(readlinkSync(`${this.#proc}/${pid}/exe`));
     } catch (error) {
       const isHidden = errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
-      return isHidden && ENGINE.test(this.#read(`${this.#proc}/${pid}/comm`)?.trimEnd() ?? '');
+      return isHidden && ENGINE.test(readSmall(`${this.#proc}/${pid}/comm`, this.#buffer)?.trimEnd() ?? '');
     }
   }
 
@@ -166,22 +164,8 @@ export class Containers {
     const path = `${this.#proc}/${pid}/cgroup`;
     // Most processes have ended by now, and throwing an error costs five times as much as this check.
     if (!exists(path)) return undefined;
-    const cgroups = this.#read(path);
+    const cgroups = readSmall(path, this.#buffer);
     return cgroups === undefined ? undefined : (containerIn(cgroups) ?? null);
-  }
-
-  /** The content of a small file in /proc, read at once. */
-  #read(path: string): string | undefined {
-    try {
-      const file = openSync(path, 'r');
-      try {
-        return this.#buffer.toString('utf8', 0, readSync(file, this.#buffer, 0, MAX_BYTES, null));
-      } finally {
-        closeSync(file);
-      }
-    } catch {
-      return undefined; // ended between two calls, or hidden
-    }
   }
 
   #expectContainers(now: Duration): void {
@@ -192,7 +176,7 @@ export class Containers {
   #anyContainers(now: Duration): boolean {
     if (now >= this.#lookAt) {
       this.#lookAt = milliseconds(now + LOOK_EVERY);
-      this.#present = mayHoldContainers(this.#groups);
+      this.#present = mayHoldContainers(this.#proc, this.#buffer);
     }
     return this.#present;
   }
@@ -209,30 +193,38 @@ function exists(path: string): boolean {
 }
 
 /**
- * Whether one of the cgroups in a tree is a container's. Containers are assumed when nothing is visible, as in a container
- * with a cgroup namespace, or when there are too many cgroups to examine.
+ * Whether a process is in a container. Containers are assumed when no process is visible, or when there are too many to
+ * examine.
+ *
+ * The control groups themselves are not listed: any user can keep any of their folders locked for as long as he likes, as
+ * any other folder that he may read, and who lists it waits.
+ *
+ * @param proc the host's /proc
  */
-export function mayHoldContainers(root: string): boolean {
-  const folders = [root];
-  for (let looked = 0; looked < folders.length; looked += 1) {
-    const folder = folders[looked] ?? '';
-    if (looked >= MAX_GROUPS) return true;
-    const names = foldersIn(folder);
-    if (looked === 0 && names === undefined) return true;
-    for (const name of names ?? []) {
-      if (containerCalled(name, basename(folder), undefined) !== undefined) return true;
-      folders.push(`${folder}/${name}`);
-    }
-  }
-  return false;
+export function mayHoldContainers(proc: string, buffer = Buffer.allocUnsafe(MAX_BYTES)): boolean {
+  const pids = processesIn(proc);
+  if (pids.length === 0 || pids.length > MAX_PROCESSES) return true;
+  return pids.some((pid) => containerIn(readSmall(`${proc}/${pid}/cgroup`, buffer) ?? '') !== undefined);
 }
 
-/** Names of the folders in a folder; `undefined` when it is empty or not readable. */
-function foldersIn(path: string): string[] | undefined {
+function processesIn(proc: string): string[] {
   try {
-    const entries = readdirSync(path, { withFileTypes: true });
-    return entries.length === 0 ? undefined : entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    return readdirSync(proc).filter((name) => /^\d+$/.test(name));
   } catch {
-    return undefined; // a cgroup that has just been removed
+    return []; // no /proc
+  }
+}
+
+/** The content of a small file in /proc, read at once. */
+function readSmall(path: string, buffer: Buffer): string | undefined {
+  try {
+    const file = openSync(path, 'r');
+    try {
+      return buffer.toString('utf8', 0, readSync(file, buffer, 0, MAX_BYTES, null));
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined; // ended between two calls, or hidden
   }
 }

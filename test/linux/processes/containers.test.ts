@@ -189,7 +189,6 @@ describe('containers of processes', () => {
     wall += time;
     monotonic += time;
   };
-  const group = (path: string) => mkdirSync(join(hostRoot, 'sys/fs/cgroup', path), { recursive: true });
   const live = (pid: number, path: string, comm = 'sh', exe = `/usr/bin/${comm}`) => {
     mkdirSync(join(hostRoot, `proc/${pid}`), { recursive: true });
     writeFileSync(join(hostRoot, `proc/${pid}/cgroup`), `0::${path}\n`);
@@ -212,8 +211,8 @@ describe('containers of processes', () => {
     hostRoot = temporaryFolder();
     wall = Date.parse('2024-05-01T12:00:00Z');
     monotonic = 0;
-    group(`system.slice/docker-${A}.scope`);
     live(1, '/init.scope', 'systemd');
+    live(2, `/system.slice/docker-${A}.scope`);
     containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
   });
 
@@ -274,6 +273,7 @@ describe('containers of processes', () => {
 
   it('are not known of what a process called like an engine has started, when its image is hidden', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'needs root, to have a process that an ordinary user looks at');
+    start(); // sees that there are containers
     copyFileSync('/bin/sleep', join(hostRoot, 'runc'));
     chmodSync(hostRoot, 0o755);
     rmSync(join(hostRoot, 'proc'), { recursive: true });
@@ -350,9 +350,9 @@ describe('containers of processes', () => {
 
   describe('on a host without any', () => {
     beforeEach(() => {
-      rmSync(join(hostRoot, 'sys'), { recursive: true });
-      group('system.slice/ssh.service');
+      end(2);
       containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
+      start();
       live(70, `/system.slice/docker-${A}.scope`);
     });
 
@@ -364,8 +364,6 @@ describe('containers of processes', () => {
     });
 
     it('are noticed within a minute', () => {
-      start();
-      group(`system.slice/docker-${A}.scope`);
       pass(minutes(1) - 1);
       assert.equal(start({ pid: 70 }).container, undefined);
       pass(1);
@@ -373,7 +371,6 @@ describe('containers of processes', () => {
     });
 
     it('are noticed at once when an engine starts', () => {
-      start();
       start({ executable: '/tmp/runc-x' });
       assert.equal(start({ pid: 70 }).container, undefined);
       start({ executable: '/usr/bin/containerd-shim-runc-v2' });
@@ -384,33 +381,42 @@ describe('containers of processes', () => {
 });
 
 describe('mayHoldContainers', () => {
-  let root: string;
+  let proc: string;
 
   beforeEach(() => {
-    root = temporaryFolder();
+    proc = temporaryFolder();
   });
 
-  const holds = (...paths: string[]) => {
-    for (const path of paths) mkdirSync(join(root, path), { recursive: true });
-    return mayHoldContainers(root);
+  const holds = (...groups: string[]) => {
+    for (const [index, text] of groups.entries()) {
+      mkdirSync(join(proc, `${index + 1}`), { recursive: true });
+      writeFileSync(join(proc, `${index + 1}/cgroup`), text);
+    }
+    return mayHoldContainers(proc);
   };
 
-  it('finds one however deep', () => {
-    assert.equal(holds('system.slice/ssh.service', 'user.slice/user-1000.slice/user@1000.service'), false);
-    assert.equal(holds(`user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${A}.scope`), true);
+  it('finds the container of any process, also of a user’s own', () => {
+    const outside = ['0::/init.scope\n', '0::/user.slice/user-1000.slice/user@1000.service/init.scope\n'];
+    assert.equal(holds(...outside), false);
+    const rootless = `/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${A}.scope`;
+    assert.equal(holds(...outside, `0::${rootless}\n`), true);
   });
 
-  it('finds one in a hierarchy of cgroup v1', () => assert.equal(holds('memory', 'pids/lxc/web'), true));
+  it('finds one in a hierarchy of cgroup v1', () => assert.equal(holds('0::/\n', '3:pids:/lxc/web\n0::/\n'), true));
+
+  it('passes over a process that has ended meanwhile', () => {
+    mkdirSync(join(proc, '77'));
+    assert.equal(holds('0::/init.scope\n'), false);
+  });
 
   it('takes it for granted when nothing can be seen', () => {
-    assert.equal(mayHoldContainers(join(root, 'nowhere')), true);
-    assert.equal(mayHoldContainers(root), true);
+    assert.equal(mayHoldContainers(join(proc, 'nowhere')), true);
+    assert.equal(mayHoldContainers(proc), true);
   });
 
   it('takes it for granted when there is too much to see', () => {
-    const many = Array.from({ length: 600 }, (_, number) => `system.slice/a-${number}.service`);
-    assert.equal(holds(...many), true);
-    assert.equal(holds(), true);
+    for (let pid = 10; pid < 520; pid += 1) mkdirSync(join(proc, `${pid}`));
+    assert.equal(holds('0::/init.scope\n'), true);
   });
 });
 
