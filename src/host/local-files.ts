@@ -1,4 +1,4 @@
-import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
@@ -7,7 +7,8 @@ import { readOptional } from './bounded-file.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 
 /** From asm-generic/fcntl.h, for all platforms of Node: a descriptor that refers to a file without opening it. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
+const OTHERS_WRITE = 0o022;
 
 /** Size of a list of mounts: of the first process and of this one, on a host with many containers; of any other process. */
 const MAX_BYTES = 1024 * 1024;
@@ -18,10 +19,16 @@ const MAX_KEPT = 64;
 const MAX_FOLDERS = 64;
 
 /**
- * A descriptor made with O_PATH, or why there is none: the file is missing, it is not on a local file system, or the time
- * budget is used up.
+ * A descriptor made with O_PATH, or why there is none: the file is missing, it is not on a local file system, the time
+ * budget is used up, or the kernel does not have the path in its cache, as for a file that was deleted while it was in use.
  */
-export type LocalFile = number | 'absent' | 'mount' | 'budget';
+export type LocalFile = number | 'absent' | 'mount' | 'budget' | 'uncached';
+
+/**
+ * Opens a name in a folder with O_PATH and O_NOFOLLOW if the kernel has the name in its cache, and never waits; see
+ * RESOLVE_CACHED in openat2(2).
+ */
+export type OpenCached = (folder: number, name: string) => number | 'absent' | 'uncached';
 
 /** The time left for lookups; negative when it is overdrawn. */
 interface Time {
@@ -40,6 +47,11 @@ const UNLIMITED: Time = { left: () => milliseconds(0), pay: (since) => since };
  * name lookup. A descriptor's fdinfo has the id of its mount; the lists of mounts describe that mount. They must be read
  * after the descriptor was made: until it is closed, the id is not reused. A mount that is in no list is not local.
  *
+ * Nor does it wait for a folder. Any user can keep any folder that he may read locked for as long as he likes: by
+ * getdents(2) into memory that a file system of his own serves, while mkdir(2) waits for that. Who then looks up a name that
+ * isn't cached sleeps, and not even SIGKILL ends it. So only cached names are looked up. The names of a program that runs
+ * are cached, and those of one that ran just now almost always.
+ *
  * Results and descriptors are kept until the end of a turn of the event loop only, since descriptors would keep a file
  * system from being unmounted.
  */
@@ -47,6 +59,7 @@ export class LocalFiles {
   readonly #proc: string;
   readonly #root: string;
   readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #openCached: OpenCached | undefined;
   /** By mount id, while a kept descriptor is on the mount. */
   readonly #mounts = new Map<number, boolean>();
   /** By path. */
@@ -58,9 +71,22 @@ export class LocalFiles {
   /**
    * @param proc the host's /proc
    * @param root the host's root directory in this process's view. Its file system counts as local: without it nothing works
+   * @param openCached `undefined` where the kernel can't. Then names are looked up only in folders that are root's on the
+   * whole path: there a lock stops the host's own programs as well
    */
-  constructor({ proc, root, clock }: { proc: string; root: string; clock: Pick<Clock, 'monotonic'> }) {
+  constructor({
+    proc,
+    root,
+    clock,
+    openCached,
+  }: {
+    proc: string;
+    root: string;
+    clock: Pick<Clock, 'monotonic'>;
+    openCached: OpenCached | undefined;
+  }) {
     this.#proc = proc;
+    this.#openCached = openCached;
     this.#clock = clock;
     this.#root = root === '' ? '/' : root;
   }
@@ -103,8 +129,9 @@ export class LocalFiles {
       const prefix = to === -1 ? undefined : path.slice(0, to);
       let next = prefix === undefined ? undefined : this.#folders.get(prefix);
       if (next === undefined) {
-        next = this.#open(`/proc/self/fd/${folder}/${name}`, O_PATH | constants.O_NOFOLLOW);
-        if (next === undefined) return 'absent';
+        const opened = this.#openIn(folder, name);
+        if (typeof opened === 'string') return opened;
+        next = opened;
         const verdict = this.#judged(next, time);
         if (typeof verdict === 'string') return verdict;
         if (prefix !== undefined) this.#folders.set(prefix, next);
@@ -128,14 +155,32 @@ export class LocalFiles {
     return root;
   }
 
-  /** Opens a path and keeps the descriptor until the turn ends. */
+  #openIn(folder: number, name: string): LocalFile {
+    const path = `/proc/self/fd/${folder}`;
+    if (this.#openCached === undefined) {
+      if (!isRoots(folder)) return 'uncached';
+      return this.#open(`${path}/${name}`, O_PATH | constants.O_NOFOLLOW) ?? 'absent';
+    }
+    let file = this.#openCached(folder, name);
+    if (file === 'uncached') {
+      // Also where the folder's access control list isn't cached, which this reads, without a lock; and when files are
+      // being renamed just now.
+      tryAccess(`${path}/.`);
+      file = this.#openCached(folder, name);
+    }
+    return typeof file === 'number' ? this.#keep(file) : file;
+  }
+
   #open(path: string, flags: number): number | undefined {
-    let file: number;
     try {
-      file = openSync(path, flags);
+      return this.#keep(openSync(path, flags));
     } catch {
       return undefined; // gone, hidden, or the name is too long
     }
+  }
+
+  /** Keeps a descriptor until the turn ends. */
+  #keep(file: number): number {
     this.#kept.push(file);
     if (!this.#willRelease) {
       this.#willRelease = true;
@@ -200,9 +245,31 @@ export class LocalFiles {
 }
 
 /** The first process's view of the host: a service's own /tmp and /home are not where programs are started from. */
-export function hostFiles({ hostRoot, clock }: { hostRoot: string; clock: Pick<Clock, 'monotonic'> }): LocalFiles {
+export function hostFiles({
+  hostRoot,
+  clock,
+  openCached,
+}: {
+  hostRoot: string;
+  clock: Pick<Clock, 'monotonic'>;
+  openCached: OpenCached | undefined;
+}): LocalFiles {
   const isFirst = hostRoot === '/' && hasOwnMounts();
-  return new LocalFiles({ proc: join(hostRoot, 'proc'), root: isFirst ? FIRST_ROOT : hostRoot, clock });
+  return new LocalFiles({ proc: join(hostRoot, 'proc'), root: isFirst ? FIRST_ROOT : hostRoot, clock, openCached });
+}
+
+/** Whether a folder is root's, and nobody else can write to it. */
+function isRoots(folder: number): boolean {
+  const { uid, mode } = fstatSync(folder);
+  return uid === 0 && (mode & OTHERS_WRITE) === 0;
+}
+
+function tryAccess(path: string): void {
+  try {
+    closeSync(openSync(path, O_PATH));
+  } catch {
+    // it may not be searched, or isn't a folder
+  }
 }
 
 /** The target of a link in /proc, without accessing it. */

@@ -1,17 +1,17 @@
 import { type Clock, momentOf } from '../base/clock.ts';
 import type { Duration } from '../base/duration.ts';
 import type { Lookups } from '../contract/sources.ts';
-import { hostFiles } from '../host/local-files.ts';
 import { isRootOwned } from '../host/root-owned.ts';
 import { UserNames } from './machine/accounts.ts';
 import { Interfaces } from './machine/interfaces.ts';
+import { cachedHostFiles } from './native/cached-names.ts';
 import { Containers } from './processes/containers.ts';
 import { ExecutableHashes } from './processes/hashing/executable-hashes.ts';
 
 /** Look-ups that enrich events with facts of this host. */
 export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Clock }): Lookups {
   const names = new UserNames({ hostRoot, clock });
-  const files = hostFiles({ hostRoot, clock });
+  const files = cachedHostFiles({ hostRoot, clock });
   const containers = new Containers({ hostRoot, clock, isRootOwned: (path) => isRootOwned(files, path) });
   const hashes = new ExecutableHashes({ hostRoot, clock, files });
   const interfaces = new Interfaces({ clock });

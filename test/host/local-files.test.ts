@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   fstatSync,
   mkdirSync,
@@ -17,7 +19,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
-import { type LocalFile, LocalFiles } from '../../src/host/local-files.ts';
+import { type LocalFile, LocalFiles, type OpenCached } from '../../src/host/local-files.ts';
+import { openCached } from '../../src/linux/native/cached-names.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 
@@ -30,9 +33,11 @@ describe('LocalFiles', () => {
     mkdirSync(join(root, 'proc/1'), { recursive: true });
     mkdirSync(join(root, 'usr/bin'), { recursive: true });
     writeFileSync(join(root, 'usr/bin/a'), 'program', { mode: 0o755 });
-    files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock });
+    files = filesWith(openCached());
   });
 
+  const filesWith = (way: OpenCached | undefined) =>
+    new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock, openCached: way });
   const isFile = (file: LocalFile, path: string) => {
     assert.equal(typeof file, 'number', `${file}`);
     assert.equal(fstatSync(Number(file)).ino, statSync(join(root, path)).ino);
@@ -62,7 +67,7 @@ describe('LocalFiles', () => {
       `/${'x'.repeat(300)}`,
       '/a'.repeat(2_000),
     ])
-      assert.equal(files.at(path), 'absent', path.slice(0, 40));
+      assert.match(`${files.at(path)}`, /^(absent|uncached)$/, path.slice(0, 40));
     assert.equal(files.image(78), 'absent');
   });
 
@@ -88,6 +93,35 @@ describe('LocalFiles', () => {
   it('looks at nothing when there is no time', () => {
     const none = { left: () => milliseconds(-1), pay: () => assert.fail() };
     assert.equal(files.at('/usr/bin/a', none), 'budget');
+  });
+
+  it('finds what the kernel has in its cache, and waits for nothing else', () => {
+    const open = openCached() ?? assert.fail('openat2(2) is not available');
+    files = filesWith((folder, name) => (name === 'a' ? 'uncached' : open(folder, name)));
+    assert.equal(typeof files.at('/usr/bin'), 'number');
+    assert.equal(files.at('/usr/bin/a'), 'uncached');
+    live(77, join(root, 'usr/bin/a'));
+    isFile(files.image(77), 'usr/bin/a');
+  });
+
+  it('asks once more for a name that was not in the cache', () => {
+    const open = openCached() ?? assert.fail('openat2(2) is not available');
+    const asked: string[] = [];
+    files = filesWith((folder, name) => (asked.push(name) === 2 ? 'uncached' : open(folder, name)));
+    isFile(files.at('/usr/bin/a'), 'usr/bin/a');
+    assert.deepEqual(asked, ['usr', 'bin', 'bin', 'a']);
+  });
+
+  it('looks into root’s folders only, where the kernel can’t look without waiting', function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    files = filesWith(undefined);
+    isFile(files.at('/usr/bin/a'), 'usr/bin/a');
+    chownSync(join(root, 'usr/bin'), 1_000, 1_000);
+    assert.equal(filesWith(undefined).at('/usr/bin/a'), 'uncached');
+    isFile(filesWith(undefined).at('/usr/bin'), 'usr/bin');
+    chownSync(join(root, 'usr/bin'), 0, 0);
+    chmodSync(join(root, 'usr'), 0o1777);
+    assert.equal(filesWith(undefined).at('/usr/bin/a'), 'uncached');
   });
 
   describe('in mounts of its own', () => {

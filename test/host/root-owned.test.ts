@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { LocalFiles } from '../../src/host/local-files.ts';
 import { isRootOwned } from '../../src/host/root-owned.ts';
+import { openCached } from '../../src/linux/native/cached-names.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 
@@ -21,7 +22,7 @@ describe('isRootOwned', () => {
       writeFileSync(join(root, path), '', { mode: 0o755 });
     chmodSync(join(root, 'tmp'), 0o1777);
     chownSync(join(root, 'home/alice'), 1_000, 1_000);
-    files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock });
+    files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock, openCached: openCached() });
   });
 
   it('holds for what only root can have put in its place', () => {

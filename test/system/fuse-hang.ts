@@ -33,6 +33,14 @@ export class FuseHang {
     return compilers().length === 0 ? 'there is no C compiler' : undefined;
   }
 
+  /** The path of native/fuse.c, compiled. */
+  static program(): string {
+    const path = join(suiteFolder(), 'fuse-hang');
+    FuseHang.#binary ??= compile(path);
+    writeFileSync(path, FuseHang.#binary, { mode: 0o755 });
+    return path;
+  }
+
   static async start(count: number): Promise<FuseHang> {
     const folder = suiteFolder();
     const [program, device, mount] = ['fuse-hang', 'fuse', 'mount'].map((name) => join(folder, name)) as [

@@ -1,7 +1,8 @@
 import type { Clock } from '../../base/clock.ts';
 import { stateOf } from '../../host/file-state.ts';
-import { hostFiles, type LocalFiles } from '../../host/local-files.ts';
+import type { LocalFiles } from '../../host/local-files.ts';
 import { isRootOwned } from '../../host/root-owned.ts';
+import { cachedHostFiles } from '../native/cached-names.ts';
 import type { Doer } from './notices.ts';
 
 const AUDITD: readonly string[] = ['/usr/sbin/auditd', '/sbin/auditd'];
@@ -19,7 +20,7 @@ export class AuditPrograms {
   readonly #files: LocalFiles;
 
   constructor({ hostRoot, clock }: { hostRoot: string; clock: Pick<Clock, 'monotonic'> }) {
-    this.#files = hostFiles({ hostRoot, clock });
+    this.#files = cachedHostFiles({ hostRoot, clock });
   }
 
   /** @param by the process that took the audit slot, as far as it is known */

@@ -5,6 +5,8 @@ import { lengthOf } from './socket-filter.ts';
 /** From asm-generic/socket.h; the same on all platforms of Node. */
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
+/** From asm-generic/unistd.h; the same on all platforms of Node. C libraries have no function for it. */
+const SYS_OPENAT2 = 437;
 
 /** System calls that Node has no function for. Each returns -1 on failure; call `errno()` at once for the reason. */
 export interface SystemCalls {
@@ -20,6 +22,8 @@ export interface SystemCalls {
   flock(fd: number, operation: number): number;
   /** See fcntl(2); for commands that take an integer. */
   fcntl(fd: number, command: number, value: number): number;
+  /** See openat2(2), Linux 5.6. @param how a `struct open_how` */
+  openat2(folder: number, path: string, how: Buffer): number;
   /** See lgetxattr(2): a link is not followed. With a size of 0 it returns the length of the value. */
   lgetxattr(path: string, name: string, value: null, bytes: 0): number;
   errno(): number;
@@ -46,6 +50,8 @@ export function systemCalls(): SystemCalls {
     const programBytes = koffi.sizeof(program);
     const attach = libc.func('setsockopt', 'int', ['int', 'int', 'int', koffi.pointer(program), 'uint32_t']);
     const fcntl = libc.func('int fcntl(int, int, ...)');
+    // syscall(2) takes registers: an int would leave the upper half of one undefined.
+    const openat2 = libc.func('intptr_t syscall(intptr_t, intptr_t, const char *, const void *, size_t)');
     loaded = {
       socket: libc.func('int socket(int, int, int)'),
       bind: libc.func('int bind(int, const void *, uint32_t)'),
@@ -58,6 +64,7 @@ export function systemCalls(): SystemCalls {
       },
       fcntl: (fd, command, value) => fcntl(fd, command, 'int', value),
       flock: libc.func('int flock(int, int)'),
+      openat2: (folder, path, how) => openat2(SYS_OPENAT2, folder, path, how, how.length),
       lgetxattr: libc.func('intptr_t lgetxattr(const char *, const char *, void *, size_t)'),
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),

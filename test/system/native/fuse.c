@@ -2,6 +2,7 @@
  * A FUSE file system whose server leaves others waiting.
  *
  *   fuse hang DEVICE FOLDER N              processes that hold their own memory's lock, see hang.
+ *   fuse lock DEVICE FOLDER LOCKED         keeps the folder LOCKED locked, see lock.
  *   fuse silent DEVICE FOLDER FILE ARGS…   a program on a file system that falls silent, see silent.
  *   fuse stay                              waits until it is killed: as a FILE
  *   fuse                                   ends at once: as a FILE
@@ -22,6 +23,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -157,16 +159,8 @@ static void map_file(void) {
   fail("mmap came back");
 }
 
-/*
- * Makes user and mount namespaces, as any user can, and answers all requests but READ. A first process reads the file,
- * which locks its page until the answer comes. The others map the file by descriptors with FOPEN_DIRECT_IO: the kernel
- * throws the file's pages away, waits for that page's lock, and holds the mapping process's mmap_lock meanwhile
- * (fuse_file_mmap() of fs/fuse/file.c). Whoever reads /proc/PID/cmdline of such a process then sleeps for as long.
- *
- * Prints the processes' ids, one a line, once they hang.
- */
-static void hang(const char *name, const char *folder, int count) {
-  static int pids[MOST];
+/* Mounts the file system in user and mount namespaces of its own, as any user can. */
+static void mount_privately(const char *name, const char *folder) {
   int uid = geteuid(), gid = getegid();
   char map[64];
   if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) fail("unshare");
@@ -183,7 +177,19 @@ static void hang(const char *name, const char *folder, int count) {
   valid = 3600;
   mount_at(folder, "fuse", "");
   snprintf(path, sizeof path, "%s/file", folder);
+}
 
+/*
+ * Answers all requests but READ. A first process reads the file, which locks its page until the answer comes. The others
+ * map the file by descriptors with FOPEN_DIRECT_IO: the kernel throws the file's pages away, waits for that page's lock,
+ * and holds the mapping process's mmap_lock meanwhile (fuse_file_mmap() of fs/fuse/file.c). Whoever reads
+ * /proc/PID/cmdline of such a process then sleeps for as long.
+ *
+ * Prints the processes' ids, one a line, once they hang.
+ */
+static void hang(const char *name, const char *folder, int count) {
+  static int pids[MOST];
+  mount_privately(name, folder);
   if (child() == 0) {
     char byte;
     int fd = open(path, O_RDONLY);
@@ -198,6 +204,38 @@ static void hang(const char *name, const char *folder, int count) {
   for (int index = 0; index < count; index += 1)
     while (state(pids[index]) != 'D') serve_waiting();
   for (int index = 0; index < count; index += 1) printf("%d\n", pids[index]);
+  fflush(stdout);
+  for (;;) serve_waiting();
+}
+
+/*
+ * Answers all requests but READ. A first process lists LOCKED into a page of the file: it holds the folder's lock, shared,
+ * until the page is there. A second one waits for the same lock, exclusively, to make a folder in it; whether it may is
+ * asked only later. Whoever needs the lock from then on, to list the folder or to look up a name that isn't cached, sleeps.
+ * Reading the folder is all that this takes.
+ *
+ * Prints the processes' ids, one a line, once they hang.
+ */
+static void lock(const char *name, const char *folder, const char *locked) {
+  mount_privately(name, folder);
+  int lister = child();
+  if (lister == 0) {
+    int file = open(path, O_RDONLY), listed = open(locked, O_RDONLY | O_DIRECTORY);
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+    if (listed < 0 || page == MAP_FAILED) fail(locked);
+    syscall(SYS_getdents64, listed, page, 4096);
+    fail("getdents64 came back");
+  }
+  while (reads == 0) serve_waiting();
+  int maker = child();
+  if (maker == 0) {
+    char made[4096];
+    snprintf(made, sizeof made, "%s/made", locked);
+    mkdir(made, 0755);
+    fail("mkdir came back");
+  }
+  while (state(maker) != 'D') serve_waiting();
+  printf("%d\n%d\n", lister, maker);
   fflush(stdout);
   for (;;) serve_waiting();
 }
@@ -272,6 +310,7 @@ int main(int argc, char **argv) {
   if (argc == 1) return 0;
   if (argc == 2 && strcmp(what, "stay") == 0) return pause();
   if (argc == 5 && strcmp(what, "hang") == 0 && atoi(argv[4]) <= MOST) hang(argv[2], argv[3], atoi(argv[4]));
+  if (argc == 5 && strcmp(what, "lock") == 0) lock(argv[2], argv[3], argv[4]);
   if (argc >= 5 && strcmp(what, "silent") == 0) silent(argv[2], argv[3], argv + 4);
   return 2;
 }

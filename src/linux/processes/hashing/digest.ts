@@ -7,11 +7,15 @@ export type Digest =
 
 const omitted = (reason: HashOmitted): Digest => ({ sha256: undefined, omitted: reason });
 
-/** One shared object per reason, to avoid allocations. */
+const unreadable = omitted('unreadable');
+
+/** By reason, and by what the lookup of a file came to. One shared object per reason, to avoid allocations. */
 export const OMITTED = {
   size: omitted('size'),
   budget: omitted('budget'),
-  unreadable: omitted('unreadable'),
+  unreadable,
+  absent: unreadable,
+  uncached: unreadable,
   mount: omitted('mount'),
 } as const;
 

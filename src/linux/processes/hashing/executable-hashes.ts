@@ -6,7 +6,8 @@ import { type Duration, milliseconds } from '../../../base/duration.ts';
 import type { StartedProcess } from '../../../contract/sources.ts';
 import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
 import { type Allowance, HashingTime, type Payer, ROOT } from '../../../host/hashing-time.ts';
-import { hostFiles, type LocalFile, type LocalFiles } from '../../../host/local-files.ts';
+import type { LocalFile, LocalFiles } from '../../../host/local-files.ts';
+import { cachedHostFiles } from '../../native/cached-names.ts';
 import type { ProcessLocation } from '../containers.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from '../living-processes.ts';
 import { BackgroundReader } from './background-reader.ts';
@@ -56,7 +57,7 @@ export class ExecutableHashes {
   constructor({
     hostRoot,
     clock,
-    files = hostFiles({ hostRoot, clock }),
+    files = cachedHostFiles({ hostRoot, clock }),
   }: {
     hostRoot: string;
     clock: Clock;
@@ -134,7 +135,7 @@ export class ExecutableHashes {
       return changedSince(startedAt, known.changedAt, known.seen.wall) ? OMITTED.unreadable : recall(known);
     }
     const file = this.#look(this.#files.at(executable, this.#lookTime.of(allowance.payer)));
-    if (typeof file === 'string') return file === 'absent' ? OMITTED.unreadable : OMITTED[file];
+    if (typeof file === 'string') return OMITTED[file];
     if (!isProgram(file)) return OMITTED.unreadable;
     if (changedSince(startedAt, Number(file.ctimeMs), now.wall)) return OMITTED.unreadable;
     if (known !== undefined && isSame(known.file, file)) {

@@ -1,0 +1,22 @@
+import { writeSync } from 'node:fs';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { hostLookups } from '../../src/linux/lookups.ts';
+
+/*
+ * What the agent finds out about a start on its main thread, as JSON: of the process that runs, and as if it had ended.
+ * Arguments: its id, and the path it was started from.
+ */
+
+const [, , pid = '', executable = ''] = process.argv;
+const lookups = hostLookups({ hostRoot: '/', clock: systemClock });
+/** On a busy machine, any file can take so long to read that it is read in the background. */
+async function started(id: number) {
+  for (;;) {
+    const start = { pid: id, parentPid: 1, userId: 12_345, executable, startedAt: systemClock.now() };
+    const found = lookups.started(start);
+    if (found.hashOmitted !== 'budget') return found;
+    await systemClock.sleep(milliseconds(200));
+  }
+}
+writeSync(1, JSON.stringify({ running: await started(Number(pid)), ended: await started(2 ** 22 + 1) }));
