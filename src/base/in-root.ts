@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 
 /** The number of links that the kernel follows in one path: MAXSYMLINKS of linux/namei.h. */
@@ -53,3 +53,33 @@ export function hostMount(hostRoot: string, name: keyof typeof PROOF): string {
   const path = posix.join(hostRoot, name);
   return existsSync(`${path}/${PROOF[name]}`) ? path : `/${name}`;
 }
+
+/** The inode number of the initial namespace, from linux/proc_ns.h. */
+const FIRST_PIDS = 'pid:[4026531836]';
+
+/** Where to read of the host's processes: see `unsharedProc`. */
+export const hostProc = (hostRoot: string): string => unsharedProc(posix.join(hostRoot, 'proc'));
+
+/**
+ * The path of an instance of procfs that shows the same processes as the one at `proc`: this process's own if that is another
+ * instance, as in a container with the host's processes (Linux 5.8). Any user can keep folders of an instance that he sees
+ * locked, such as his own processes', for as long as he likes, and who then reads them waits.
+ */
+export function unsharedProc(proc: string): string {
+  const self = String(process.pid);
+  if (linkAt('/proc/self') !== self || linkAt(`${proc}/self`) !== self) return proc;
+  const pids = linkAt('/proc/self/ns/pid');
+  // Outside of the initial namespace, both have to show the same first process.
+  const isSame = pids !== undefined && (pids === FIRST_PIDS || pids === linkAt(`${proc}/1/ns/pid`));
+  return isSame && deviceOf(proc) !== deviceOf('/proc') ? '/proc' : proc;
+}
+
+function linkAt(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+const deviceOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.dev;

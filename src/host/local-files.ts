@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
+import { hostProc } from '../base/in-root.ts';
 import { readOptional } from './bounded-file.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 
@@ -255,7 +255,7 @@ export function hostFiles({
   openCached: OpenCached | undefined;
 }): LocalFiles {
   const isFirst = hostRoot === '/' && hasOwnMounts();
-  return new LocalFiles({ proc: join(hostRoot, 'proc'), root: isFirst ? FIRST_ROOT : hostRoot, clock, openCached });
+  return new LocalFiles({ proc: hostProc(hostRoot), root: isFirst ? FIRST_ROOT : hostRoot, clock, openCached });
 }
 
 /** Whether a folder is root's, and nobody else can write to it. */

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { BackgroundWriter } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../base/duration.ts';
+import { hostProc } from '../base/in-root.ts';
 import type { Logger } from '../base/log.ts';
 import { NoteFile } from '../base/note-file.ts';
 import { Reader } from '../base/reader/reader.ts';
@@ -78,9 +79,9 @@ export class LinuxEvents implements Service, Moving {
   constructor(parts: Parts, declared: readonly SourceDeclaration[] = SOURCES) {
     this.#parts = parts;
     const { clock, log, hostRoot, loopback, sink, stateDirectory, writer } = parts;
-    const proc = new ProcFolder(join(hostRoot, 'proc'));
+    const proc = new ProcFolder(hostProc(hostRoot));
     const reader = new Reader({ clock, log, changed: () => parts.changed?.() });
-    this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
+    this.#commandLines = new CommandLines({ reader, proc: hostProc(hostRoot), log });
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
     const shared = {
       sink,

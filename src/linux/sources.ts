@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { hostMount } from '../base/in-root.ts';
+import { hostMount, unsharedProc } from '../base/in-root.ts';
 import type { Lookups, Sources } from '../contract/sources.ts';
 import { Firewall } from './firewall/firewall.ts';
 import { hostLookups } from './lookups.ts';
@@ -15,7 +15,7 @@ export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clo
 } {
   return {
     snapshots: {
-      sockets: new ListeningSockets({ proc: hostMount(hostRoot, 'proc'), clock }),
+      sockets: new ListeningSockets({ proc: unsharedProc(hostMount(hostRoot, 'proc')), clock }),
       accounts: new Accounts({ hostRoot }),
       system: { facts: () => systemFacts({ hostRoot }) },
       firewall: new Firewall(),

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { hostMount, inRoot } from '../../src/base/in-root.ts';
+import { hostMount, hostProc, inRoot } from '../../src/base/in-root.ts';
 import { makeTree, removeTree } from '../linux/machine/hardware/tree.ts';
+import { require } from '../support/require.ts';
 
 describe('inRoot', () => {
   let root: string;
@@ -78,6 +80,46 @@ describe('hostMount', () => {
     assert.equal(hostMount(root, 'sys'), join(root, 'sys'));
     assert.equal(hostMount(root, 'proc'), '/proc');
     assert.equal(hostMount('/', 'sys'), '/sys');
+    removeTree(root);
+  });
+});
+
+describe('hostProc', () => {
+  /** Runs in mounts of its own, which end with it: with the host's /proc on $1/proc. */
+  const found = (mounts: string, root: string): string => {
+    const script = new URL('host-proc.js', import.meta.url).pathname;
+    const own = ['--mount', '--propagation', 'private', '/bin/sh', '-ec', `${mounts}; exec $look "$2" "$3" "$1"`];
+    return execFileSync('unshare', [...own, 'sh', root, process.execPath, script], { encoding: 'utf8' });
+  };
+
+  for (const [what, mounts, isOwn] of [
+    [
+      "this process's own, where that shows the same processes and nobody else has it",
+      'look=; mount -t proc proc "$1/proc"',
+      true,
+    ],
+    ["the host's, where this process has the same one", 'look=; mount --bind /proc "$1/proc"', false],
+    [
+      "the host's, where this process sees other processes",
+      'mount --bind /proc "$1/proc"; look="unshare --pid --fork --mount-proc"',
+      false,
+    ],
+  ] as const) {
+    it(`is ${what}`, function () {
+      require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+      const root = makeTree('proc/');
+      try {
+        assert.equal(found(mounts, root), isOwn ? '/proc' : join(root, 'proc'));
+      } finally {
+        removeTree(root);
+      }
+    });
+  }
+
+  it('is below the root where nothing is mounted', () => {
+    const root = makeTree('proc/');
+    assert.equal(hostProc(root), join(root, 'proc'));
+    assert.equal(hostProc('/'), '/proc');
     removeTree(root);
   });
 });

@@ -29,6 +29,10 @@ describe('The units of systemd in config/', () => {
     require(this, findTool('systemd-analyze') === undefined ? 'there is no systemd-analyze' : undefined);
   });
 
+  it('give the agent a /proc of its own, in which no user can keep a folder locked', () => {
+    assert.deepEqual(valuesOf('ProtectProc'), ['invisible']);
+  });
+
   describe('with the agent installed', () => {
     let root: string;
 

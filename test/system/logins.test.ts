@@ -25,7 +25,7 @@ const log = pino({ level: 'silent' });
 const timeless: Clock = { ...systemClock, monotonic: () => milliseconds(0) };
 const connections = new LoginConnections({ clock: timeless, proc: '/proc' });
 
-const reporters = new LoginReporters({ hostRoot: '/', clock: systemClock });
+const reporters = new LoginReporters({ proc: '/proc', clock: systemClock });
 
 /** Collects logins from wherever. */
 class Logins implements StreamSink {

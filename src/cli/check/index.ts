@@ -13,6 +13,7 @@ import { identity } from './identity.ts';
 import { limits } from './limits.ts';
 import { memory } from './memory.ts';
 import { openFiles } from './open-files.ts';
+import { processes } from './processes.ts';
 import { routing } from './routing.ts';
 import { runningAgent } from './running-agent.ts';
 import { secrets } from './secrets.ts';
@@ -42,6 +43,7 @@ export const checks: readonly Check[] = [
   agentsHub,
   hub,
   container,
+  processes,
   capabilities,
   audit,
   snapshots,
@@ -56,6 +58,7 @@ export const systemChecks: readonly Check[] = [
   codeCache,
   clock,
   container,
+  processes,
   capabilities,
   audit,
   snapshots,

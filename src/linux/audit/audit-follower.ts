@@ -4,6 +4,7 @@ import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Duration } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import { AUDIT_LOG, type Beginning } from './audit-log-source.ts';
@@ -53,7 +54,7 @@ export class AuditFollower {
     this.#bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
     this.#checkpoint = new Checkpoint(join(stateDirectory, 'audit-checkpoint.json'), this.#bootId, writer);
     this.#left = this.#checkpoint.read();
-    this.#bootedAtMs = clock.now().getTime() - new ProcFolder(join(hostRoot, 'proc')).uptime();
+    this.#bootedAtMs = clock.now().getTime() - new ProcFolder(hostProc(hostRoot)).uptime();
   }
 
   /** Where to resume in auditd's log, for a source that reads it from now on. */

@@ -3,6 +3,7 @@ import { untilBeat } from '../../base/beat.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
@@ -85,7 +86,7 @@ export class LoginFiles {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
+    this.#proc = new ProcFolder(hostProc(parts.hostRoot));
   }
 
   /** @throws AgentError SOURCE_UNREADABLE when none of the files can be read */

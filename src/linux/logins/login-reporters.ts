@@ -1,5 +1,4 @@
 import { readlinkSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds, minutes } from '../../base/duration.ts';
 import { exists } from '../../base/exists.ts';
@@ -13,21 +12,19 @@ export class LoginReporters {
   readonly #proc: string;
   readonly #executableOf: (pid: number) => string | undefined;
   readonly #containerOf: (pid: number) => string | undefined;
-  readonly #groups: string;
   readonly #clock: Clock;
   #hasContainers = true;
   #lookAt = milliseconds(Number.NEGATIVE_INFINITY);
 
   /** @param options `executableOf` returns the program that a process was last seen to start */
   constructor(options: {
-    /** The host's root directory. */
-    hostRoot: string;
+    /** The host's /proc. */
+    proc: string;
     clock: Clock;
     executableOf?: (pid: number) => string | undefined;
     containerOf?: (pid: number) => string | undefined;
   }) {
-    this.#proc = join(options.hostRoot, 'proc');
-    this.#groups = join(options.hostRoot, 'sys/fs/cgroup');
+    this.#proc = options.proc;
     this.#clock = options.clock;
     this.#executableOf = options.executableOf ?? (() => undefined);
     this.#containerOf = options.containerOf ?? (() => undefined);
@@ -50,7 +47,7 @@ export class LoginReporters {
     const now = this.#clock.monotonic();
     if (now >= this.#lookAt) {
       this.#lookAt = milliseconds(now + LOOK_FOR_CONTAINERS_EVERY);
-      this.#hasContainers = mayHoldContainers(this.#groups);
+      this.#hasContainers = mayHoldContainers(this.#proc);
     }
     return this.#hasContainers;
   }

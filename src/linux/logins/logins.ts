@@ -3,6 +3,7 @@ import type { BackgroundWriter } from '../../base/background-writer.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { seconds } from '../../base/duration.ts';
 import { exists } from '../../base/exists.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
@@ -58,8 +59,9 @@ export class Logins {
   constructor(parts: Parts) {
     this.#parts = parts;
     const { sink, clock, hostRoot, stateDirectory, writer } = parts;
-    const connections = new LoginConnections({ clock, proc: join(hostRoot, 'proc') });
-    const reporters = new LoginReporters(parts);
+    const proc = hostProc(hostRoot);
+    const connections = new LoginConnections({ clock, proc });
+    const reporters = new LoginReporters({ ...parts, proc });
     this.#audit = new AuditLogins({
       portsOf: (...login) => connections.portsOf(...login),
       reporterOf: (pid) => reporters.of(pid),

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Clock, type Moment, momentOf } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { errnoOf } from '../../base/errors.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { StartedProcess } from '../../contract/sources.ts';
 import { containerIn } from '../../host/cgroups.ts';
 import { LivingProcesses } from './living-processes.ts';
@@ -76,7 +76,7 @@ export class Containers {
     clock: Clock;
     isRootOwned: (path: string) => boolean;
   }) {
-    this.#proc = join(hostRoot, 'proc');
+    this.#proc = hostProc(hostRoot);
     this.#isRootOwned = isRootOwned;
     this.#clock = clock;
     this.#living = new LivingProcesses({ proc: this.#proc, clock });

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, toAgentError } from '../../base/errors.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { nextTurn, Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
@@ -109,7 +109,7 @@ export class ExitSource {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
+    this.#proc = new ProcFolder(hostProc(parts.hostRoot));
   }
 
   /** @throws AgentError SOCKET_UNAVAILABLE */

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
@@ -73,7 +73,7 @@ export class ConnectorProcesses {
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#emissions = new TaskChain(parts.log);
-    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
+    this.#proc = new ProcFolder(hostProc(parts.hostRoot));
   }
 
   /** @throws AgentError SOCKET_UNAVAILABLE */

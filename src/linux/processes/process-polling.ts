@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
@@ -57,7 +57,7 @@ export class ProcessPolling {
   /** Makes the first scan. @throws the error of the file system when /proc is missing */
   open(): void {
     if (this.#stopping !== undefined) return;
-    const scanner = new ProcessScanner(new ProcFolder(join(this.#parts.hostRoot, 'proc')), this.#parts.clock);
+    const scanner = new ProcessScanner(new ProcFolder(hostProc(this.#parts.hostRoot)), this.#parts.clock);
     const cost = this.#measure(() => scanner.scan());
     this.#stopping = new AbortController();
     this.#looking = this.#look(scanner, cost, this.#stopping.signal);

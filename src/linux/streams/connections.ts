@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { hostProc } from '../../base/in-root.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { Connections, MAX_LATE } from '../sockets/connections/connections.ts';
 import { CONNECTION_RULES } from '../sockets/connections/socket-calls.ts';
@@ -32,7 +32,7 @@ class ConnectionSource implements EventSource {
       commandLines,
       held: host.held('connections', MAX_LATE),
       learned: (pid, executable, argv) => table.learn(pid, executable, argv),
-      proc: join(hostRoot, 'proc'),
+      proc: hostProc(hostRoot),
     });
   }
 

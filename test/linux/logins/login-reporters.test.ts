@@ -1,22 +1,20 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { LoginReporters } from '../../../src/linux/logins/login-reporters.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 
 describe('LoginReporters', () => {
-  let hostRoot: string;
-  const reporters = (more: object = {}) => new LoginReporters({ hostRoot, clock: systemClock, ...more });
-  const addContainer = () =>
-    mkdirSync(join(hostRoot, `sys/fs/cgroup/system.slice/docker-${'c0ffee'.padEnd(64, '0')}.scope`), {
-      recursive: true,
-    });
+  let proc: string;
+  const reporters = (more: object = {}) => new LoginReporters({ proc, clock: systemClock, ...more });
+  const addContainer = () => {
+    mkdirSync(join(proc, '90'));
+    writeFileSync(join(proc, '90/cgroup'), `0::/system.slice/docker-${'c0ffee'.padEnd(64, '0')}.scope\n`);
+  };
 
   beforeEach(() => {
-    hostRoot = temporaryFolder();
-    mkdirSync(join(hostRoot, 'sys/fs/cgroup/system.slice'), { recursive: true });
-    const proc = join(hostRoot, 'proc');
+    proc = temporaryFolder();
     for (const [pid, image] of Object.entries({ 70: '/usr/sbin/sshd (deleted)', 71: '/usr/bin/login' })) {
       mkdirSync(join(proc, pid), { recursive: true });
       symlinkSync(image, join(proc, pid, 'exe'));

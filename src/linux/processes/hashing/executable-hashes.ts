@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../base/clock.ts';
 import { type Duration, milliseconds } from '../../../base/duration.ts';
+import { hostProc } from '../../../base/in-root.ts';
 import type { StartedProcess } from '../../../contract/sources.ts';
 import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
 import { type Allowance, HashingTime, type Payer, ROOT } from '../../../host/hashing-time.ts';
@@ -63,7 +63,7 @@ export class ExecutableHashes {
     clock: Clock;
     files?: LocalFiles;
   }) {
-    this.#proc = join(hostRoot, 'proc');
+    this.#proc = hostProc(hostRoot);
     this.#clock = clock;
     this.#files = files;
     this.#time = new HashingTime(clock);
