@@ -11,16 +11,21 @@ export const days = (n: number) => hours(n * 24);
 const N = String.raw`(\d{1,15}(?:[.,]\d{1,9})?)`;
 const ISO_8601 = new RegExp(`^P(?:${N}Y)?(?:${N}M)?(?:${N}W)?(?:${N}D)?(T(?:${N}H)?(?:${N}M)?(?:${N}S)?)?$`);
 const COMPONENT_MS = [days(365), days(30), days(7), days(1), hours(1), minutes(1), seconds(1)];
+/** Digits of a fraction that the grammar allows. */
+const DIGITS = 9;
+/** Exact sums count in these parts of a millisecond: each fraction that the grammar allows is a whole number of them. */
+const PARTS_OF_MS = 10n ** BigInt(DIGITS);
 
 /**
- * Reads an ISO 8601 duration, `P[nY][nM][nW][nD][T[nH][nM][nS]]` (ISO 8601-1:2019, 5.5.2).
+ * Reads an ISO 8601 duration, `P[nY][nM][nW][nD][T[nH][nM][nS]]` (ISO 8601-1:2019, 5.5.2), rounded to a millisecond.
  *
  * At least one component is required, and only the last one may have a decimal fraction. A month is 30 days, a
  * year 365. Signs are not accepted.
  *
- * @returns `undefined` when the text is not such a duration, or is zero (`PT0S`)
+ * @param shortest,longest the range, both ends included. The duration is compared as it is written, before it is rounded.
+ * @returns `undefined` when the text is not such a duration, is outside the range, or is zero when rounded (`PT0S`)
  */
-export function parseDuration(text: string): Duration | undefined {
+export function parseDuration(text: string, shortest?: Duration, longest?: Duration): Duration | undefined {
   const match = ISO_8601.exec(text);
   if (match === null) return undefined;
   const [, years, months, weeks, daysOf, time, hoursOf, minutesOf, secondsOf] = match;
@@ -28,13 +33,16 @@ export function parseDuration(text: string): Duration | undefined {
   const components = [years, months, weeks, daysOf, hoursOf, minutesOf, secondsOf];
   const last = components.findLastIndex((component) => component !== undefined);
   if (last === -1) return undefined;
-  let total = 0;
+  let total = 0n;
   for (const [index, component] of components.entries()) {
     if (component === undefined) continue;
-    if (index !== last && /[.,]/.test(component)) return undefined;
-    total += Number(component.replace(',', '.')) * (COMPONENT_MS[index] ?? 0);
+    const [whole = '', fraction] = component.split(/[.,]/);
+    if (index !== last && fraction !== undefined) return undefined;
+    total += BigInt(whole + (fraction ?? '').padEnd(DIGITS, '0')) * BigInt(COMPONENT_MS[index] ?? 0);
   }
-  const rounded = Math.round(total);
+  if (shortest !== undefined && total < BigInt(shortest) * PARTS_OF_MS) return undefined;
+  if (longest !== undefined && total > BigInt(longest) * PARTS_OF_MS) return undefined;
+  const rounded = Number((total + PARTS_OF_MS / 2n) / PARTS_OF_MS);
   return rounded > 0 ? milliseconds(rounded) : undefined;
 }
 

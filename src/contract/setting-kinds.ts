@@ -39,9 +39,12 @@ export function durationSchema(min: string, max: string, example: string, descri
     v.string(wrong),
     v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
     v.check((text) => parseDuration(text) !== undefined, wrong),
+    v.check(
+      (text) => parseDuration(text) === undefined || parseDuration(text, shortest, longest) !== undefined,
+      `must be from ${min} to ${max}`,
+    ),
     v.description(description),
     v.transform((text): Duration => parseDuration(text) ?? shortest),
-    v.check((span) => span >= shortest && span <= longest, `must be from ${min} to ${max}`),
   );
 }
 
@@ -145,10 +148,8 @@ export const RATE = kind(
 
 function isRate(text: string): boolean {
   const [count = '', duration = '', more] = text.split('/');
-  const span = parseDuration(duration);
-  if (more !== undefined || !/^[1-9]\d{0,6}$/.test(count) || Number(count) > 1_000_000 || span === undefined)
-    return false;
-  return span >= milliseconds(1_000) && span <= days(1);
+  if (more !== undefined || !/^[1-9]\d{0,6}$/.test(count) || Number(count) > 1_000_000) return false;
+  return parseDuration(duration, milliseconds(1_000), days(1)) !== undefined;
 }
 
 const NOT_A_TIME = 'must be "" or an RFC 3339 time such as "2026-12-24T08:00:00Z"';

@@ -9,10 +9,7 @@ export const durationUpTo = ([spelt, max]: readonly [string, Duration], descript
   return v.pipe(
     v.string(message),
     v.maxLength(64, message),
-    v.check((text) => {
-      const span = parseDuration(text);
-      return span !== undefined && span >= seconds(1) && span <= max;
-    }, message),
+    v.check((text) => parseDuration(text, seconds(1), max) !== undefined, message),
     v.description(description), // before the transformation, or the JSON Schema lacks it
     v.transform((text) => parseDuration(text) ?? seconds(1)),
   );

@@ -66,6 +66,22 @@ describe('parseDuration', () => {
     it(`refuses ${JSON.stringify(text)}: ${why}`, () => assert.equal(parseDuration(text), undefined));
   }
 
+  describe('with a range', () => {
+    const [shortest, longest] = [seconds(1), days(365)];
+    for (const [text, expected] of [
+      ['PT1S', seconds(1)],
+      ['PT1.0004S', seconds(1)],
+      ['P365D', days(365)],
+      ['P364.999999999D', days(365)],
+    ] as const) {
+      it(`takes ${text}, which is within it`, () => assert.equal(parseDuration(text, shortest, longest), expected));
+    }
+    for (const text of ['PT0.9996S', 'PT0.999999999S', 'PT31536000.000000001S', 'P365DT0.0004S', 'P1.000000001Y']) {
+      it(`refuses ${text}, which is outside until it is rounded`, () =>
+        assert.equal(parseDuration(text, shortest, longest), undefined));
+    }
+  });
+
   it('is done in a moment with a long hostile text', () => {
     assert.equal(parseDuration(`P${'1'.repeat(100_000)}`), undefined);
     assert.equal(parseDuration(`P${'1Y'.repeat(50_000)}`), undefined);

@@ -214,6 +214,8 @@ describe('readTwin', () => {
         'must be an ISO 8601 duration of at most 64 characters',
       ],
       ['snapshotFrequency', { value: 'PT0.999S' }, SPAN],
+      ['snapshotFrequency', { value: 'PT0.9996S' }, SPAN],
+      ['snapshotFrequency', { value: 'P365DT0.0004S' }, SPAN],
       ['snapshotFrequency', { value: 'P365DT1S' }, SPAN],
       ['snapshotFrequency', { value: 'P999999999999999Y' }, SPAN],
       ['highPriorityMessageFrequency', { value: 'PT0.1S' }, SPAN],

@@ -129,6 +129,8 @@ describe('the direct method', () => {
 
   for (const payload of [
     { duration: 'PT24H0.001S', reason: 'x' },
+    { duration: 'PT86400.0004S', reason: 'x' },
+    { duration: 'PT0.9996S', reason: 'x' },
     { duration: 'PT0.5S', reason: 'x' },
     { duration: 'P1M', reason: 'x' },
     { duration: 'PT1H', reason: 'x'.repeat(257) },
