@@ -215,12 +215,18 @@ const exceptionId = v.pipe(
   v.string(),
   v.regex(/^[\w-]{1,64}$/, 'must have ids of 1 to 64 letters, digits, "_" and "-"'),
 );
+/** A record of valibot leaves out members of these names without a word. */
+const LEFT_OUT = ['__proto__', 'constructor', 'prototype'];
 
 /** Its input is JSON, which the type of optional members doesn't say. */
 const Exceptions = v.pipe(
   v.custom<Readonly<Record<string, unknown>>>(
     (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
     NOT_EXCEPTIONS,
+  ),
+  v.check(
+    (all) => !LEFT_OUT.some((id) => Object.hasOwn(all, id)),
+    `must have other ids than ${LEFT_OUT.slice(0, -1).join(', ')} and ${LEFT_OUT.at(-1)}`,
   ),
   v.record(exceptionId, AlertException, NOT_EXCEPTIONS),
   v.check((all) => Object.keys(all).length <= MAX_EXCEPTIONS, `must have at most ${MAX_EXCEPTIONS} members`),

@@ -63,6 +63,17 @@ describe('Settings of the detections', () => {
     for (const [name, value] of Object.entries(desired)) assert.deepEqual(mirror[name], { value }, name);
   });
 
+  for (const id of ['__proto__', 'constructor', 'prototype']) {
+    it(`are refused with the exception ${id}, which could not be in force`, () => {
+      const exceptions: unknown = JSON.parse(JSON.stringify({ x: EXCEPTION }).replace('"x"', `"${id}"`));
+      const reading = read({ detectionsExceptions: exceptions });
+      assert.ok(!reading.ok);
+      const [fault] = reading.faults;
+      assert.equal(fault?.name, 'detectionsExceptions');
+      assert.match(fault?.message ?? '', /^must have other ids than .*__proto__/);
+    });
+  }
+
   const { equals: _, ...WITHOUT_COMPARISON } = EXCEPTION;
 
   it('are doubted, but applied, where they contradict each other', () => {
