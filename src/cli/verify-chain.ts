@@ -1,5 +1,5 @@
+import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
-import type { Readable } from 'node:stream';
 import { messageOf } from '../base/errors.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { type NumberedMessage, readLine } from './verify-chain/record.ts';
@@ -13,7 +13,8 @@ export const usage = `vakt verify-chain FILE [--partial] [--json]
   --json      print one JSON object per chain
 
 Each line has the body of a message and its application properties, Chain, Sequence, PreviousDigest and Abandoned among
-them. Such lines are written by
+them. A line that readers of JSON could take for different messages, such as one with its body twice, is refused. Such lines
+are written by
   vakt emulator --record FILE   {"applicationProperties": {...}, "body": "text"}
   vakt run --dry-run            {"application": {...}, "body": {...}}
   a hub's route to storage      {"Properties": {...}, "Body": {...}}, or the body in Base64
@@ -32,9 +33,9 @@ export async function run(args: readonly string[], { stdout, stderr }: World): P
   const messages: NumberedMessage[] = [];
   const problems: string[] = [];
   let others = 0;
-  for await (const [text, line] of linesOf(file)) {
-    if (text.trim() === '') continue;
-    const read = readLine(text, line);
+  for await (const [bytes, line] of linesOf(file)) {
+    if (bytes.every(isBlank)) continue;
+    const read = isUtf8(bytes) ? readLine(bytes.toString(), line) : { line, problem: 'is not valid UTF-8' };
     if ('sequence' in read) messages.push(read);
     else if ('problem' in read) problems.push(`line ${line} ${read.problem}`);
     else others += 1;
@@ -63,24 +64,26 @@ function describe({ chain, first, last, messages, repeats, abandoned, wrong, unp
   ];
 }
 
-/** Lines with their numbers. Not by readline, which also splits at U+2028, which JSON may contain. */
-async function* linesOf(file: string): AsyncIterable<readonly [text: string, line: number]> {
+/** What may be around JSON: tab, line end, carriage return, blank. */
+const isBlank = (byte: number): boolean => byte === 0x09 || byte === 0x0a || byte === 0x0d || byte === 0x20;
+
+/** Lines with their numbers, as bytes: text would hide what is not UTF-8. Not by readline, which also splits at U+2028. */
+async function* linesOf(file: string): AsyncIterable<readonly [bytes: Buffer, line: number]> {
   let line = 0;
-  let rest = '';
+  let rest: Buffer[] = [];
   try {
-    for await (const chunk of input(file)) {
-      const lines = `${rest}${chunk}`.split('\n');
-      rest = lines.pop() ?? '';
-      for (const text of lines) yield [text, ++line];
+    for await (const chunk of file === '-' ? process.stdin : createReadStream(file)) {
+      let bytes = chunk as Buffer;
+      for (let end = bytes.indexOf(0x0a); end !== -1; end = bytes.indexOf(0x0a)) {
+        yield [Buffer.concat([...rest, bytes.subarray(0, end)]), ++line];
+        rest = [];
+        bytes = bytes.subarray(end + 1);
+      }
+      rest.push(bytes);
     }
   } catch (cause) {
     throw new UsageError(`cannot read ${file}: ${messageOf(cause)}`);
   }
-  if (rest !== '') yield [rest, ++line];
-}
-
-function input(file: string): Readable {
-  if (file !== '-') return createReadStream(file, { encoding: 'utf8' });
-  process.stdin.setEncoding('utf8');
-  return process.stdin;
+  const last = Buffer.concat(rest);
+  if (last.length > 0) yield [last, ++line];
 }

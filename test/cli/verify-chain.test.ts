@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
@@ -259,6 +260,160 @@ describe('vakt verify-chain', () => {
         assert.equal(await verify([...all, line]), 1);
         assert.deepEqual(wrong(), [problem]);
       }
+    });
+
+    describe('no line that others may read differently', () => {
+      let lines: readonly string[];
+      let second: Kept;
+      let body: string;
+      /** What another reader is to see. */
+      const ALTERED = bodyOf('nothing');
+      beforeEach(async () => {
+        const all = await sent('a', 'b', 'c');
+        lines = all.map(({ applicationProperties, body: text }) => inStorage(applicationProperties, text));
+        [, second] = all as [Kept, Kept];
+        ({ body } = second);
+        assert.equal(await verify(lines), 0);
+      });
+      const inStorage = (properties: object, text: string) =>
+        `{"EnqueuedTimeUtc":"now","Properties":${JSON.stringify(properties)},"SystemProperties":{},"Body":${text}}`;
+      const encoded = (text: string | Buffer) => JSON.stringify(Buffer.from(text).toString('base64'));
+
+      const properties = () => JSON.stringify(second.applicationProperties);
+      const withBody = (text: string) => lines[1]?.replace(`"Body":${body}`, text) ?? '';
+      const withProperties = (text: string) => lines[1]?.replace(`"Properties":${properties()}`, text) ?? '';
+      const other = () => properties().replace('"Sequence":"2"', '"Sequence":"7"');
+      const inObject = (text: string) => `{"Properties":${properties()},"Body":${text}}`;
+      const twice = () => body.replace('"Events":', '"Events":[],"Events":');
+
+      for (const [what, line, problem] of [
+        ['its body twice', () => withBody(`"Body":${body},"Body":${ALTERED}`), 'has its body more than once'],
+        [
+          'its body twice, the altered one first',
+          () => withBody(`"Body":${ALTERED},"Body":${body}`),
+          'has its body more than once',
+        ],
+        ['a body of another name', () => withBody(`"Body":${ALTERED},"body":${body}`), 'has its body more than once'],
+        [
+          'a body of a name that only escapes hide',
+          () => withBody(`"Body":${body},"\\u0042ody":${ALTERED}`),
+          'has its body more than once',
+        ],
+        [
+          'a body of a name in capitals',
+          () => withBody(`"BODY":${ALTERED},"Body":${body}`),
+          'has its body more than once',
+        ],
+        [
+          'a body of a name that a NUL ends',
+          () => withBody(`"Body\\u0000x":${ALTERED},"Body":${body}`),
+          'has its body more than once',
+        ],
+        [
+          'its properties twice',
+          () => withProperties(`"Properties":${other()},"Properties":${properties()}`),
+          'has its properties more than once',
+        ],
+        [
+          'properties of another name',
+          () => withProperties(`"Properties":${properties()},"applicationProperties":${other()}`),
+          'has its properties more than once',
+        ],
+        [
+          'a number twice',
+          () => lines[1]?.replace('"Sequence":', '"Sequence":"7","Sequence":') ?? '',
+          'has "Sequence" twice in its properties',
+        ],
+        [
+          'a number twice, once in small letters',
+          () => lines[1]?.replace('"Sequence":', '"sequence":"7","Sequence":') ?? '',
+          'has "Sequence" twice in its properties',
+        ],
+        ['another name twice', () => lines[1]?.replace('{"Enq', '{"x":1,"x":2,"Enq') ?? '', 'has "x" twice'],
+        [
+          'a name within another twice',
+          () => lines[1]?.replace('"SystemProperties":{}', '"SystemProperties":{"a":{"x":1,"x":2}}') ?? '',
+          'has "SystemProperties.a.x" twice',
+        ],
+        ['events twice', () => inObject(twice()), 'has "Events" twice in its body'],
+        ['events twice in a text', () => inObject(JSON.stringify(twice())), 'has "Events" twice in its body'],
+        ['events twice in Base64', () => inObject(encoded(twice())), 'has "Events" twice in its body'],
+        [
+          'events twice, once in escapes',
+          () => inObject(body.replace('"Events":', '"\\u0045vents":[],"Events":')),
+          'has "Events" twice in its body',
+        ],
+        [
+          'a name of objects twice',
+          () => inObject(body.replace('"Events":', '"__proto__":[],"__proto__":[],"Events":')),
+          'has "__proto__" twice in its body',
+        ],
+        [
+          'a sequence in a list',
+          () => lines[1]?.replace('"Sequence":"2"', '"Sequence":["2"]') ?? '',
+          'has no valid Sequence',
+        ],
+        [
+          'half a character in its body',
+          () => inObject(JSON.stringify(body.replace('"b"', '"\ud800"'))),
+          'has a body that is not valid Unicode',
+        ],
+        ['text after its JSON', () => `${lines[1]} {}`, 'is not a JSON object'],
+        ['a NUL after its JSON', () => `${lines[1]}\0`, 'is not a JSON object'],
+        ['a mark of the byte order', () => `\uFEFF${lines[1]}`, 'is not a JSON object'],
+      ] as const) {
+        it(what, async () => {
+          assert.equal(await verify(lines.with(1, line())), 1);
+          assert.ok(wrong().includes(`line 2 ${problem}`), wrong().join('\n'));
+          // Also the last message, which no other proves.
+          assert.equal(await verify([lines[0] ?? '', line()]), 1);
+        });
+      }
+
+      it('with bytes that are not UTF-8, which readers replace', async () => {
+        const all = await sent('d', '\uFFFD', 'e');
+        const file = join(folder, 'bytes.jsonl');
+        const bytes = Buffer.from(all.map((kept) => `${JSON.stringify(kept)}\n`).join(''));
+        const at = bytes.indexOf('\uFFFD');
+        writeFileSync(file, Buffer.concat([bytes.subarray(0, at), Buffer.from([0xff]), bytes.subarray(at + 3)]));
+        [out, err] = [[], []];
+        assert.equal(await run([file, '--partial'], world), 1);
+        assert.deepEqual(err, ['WRONG  line 2 is not valid UTF-8']);
+      });
+
+      it('with such bytes in Base64', async () => {
+        const all = await sent('d', '\uFFFD', 'e');
+        const kept = all.map(({ applicationProperties: Properties, body: text }) => {
+          const [before = '', after] = text.split('\uFFFD');
+          const bytes = after === undefined ? [before] : [before, Buffer.from([0xff]), after];
+          return { Properties, Body: Buffer.concat(bytes.map((part) => Buffer.from(part))).toString('base64') };
+        });
+        assert.equal(await verify(kept, '--partial'), 1);
+        assert.match(wrong().join(), /one of them was altered/);
+      });
+
+      it('with numbers that only some readers round', async () => {
+        const all = await sent('d', 'e', 'f');
+        const numbered = (text: string) =>
+          text.replace('"MessageSchemaVersion"', '"N":9007199254740992,"MessageSchemaVersion"');
+        const [first, , third] = all as [Kept, Kept, Kept];
+        const original = numbered(bodyOf('e'));
+        const digest = createHash('sha256').update(original).digest('hex');
+        const follower = { ...third.applicationProperties, PreviousDigest: digest };
+        const texts = (text: string) => [
+          inStorage(first.applicationProperties, first.body),
+          inStorage(all[1]?.applicationProperties ?? {}, text),
+          inStorage(follower, third.body),
+        ];
+        assert.equal(await verify(texts(original.replaceAll(',', ' , ')), '--partial'), 0, [...out, ...err].join('\n'));
+        assert.equal(await verify(texts(original.replace('740992', '740993 ')), '--partial'), 1);
+        assert.match(wrong().join(), /one of them was altered/);
+      });
+
+      it('but messages of other senders as they are', async () => {
+        const others = ['{"body":{"t":1,"t":2}}', `{"body":${'['.repeat(20_000)}${']'.repeat(20_000)}}`];
+        assert.equal(await verify([...lines, ...others]), 0, err.join('\n'));
+      });
     });
 
     it('no file that is not there, and nothing from an empty one', async () => {

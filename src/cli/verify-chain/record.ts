@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { findNodeAtLocation, parseTree } from 'jsonc-parser';
+import { type Member, membersOf, repeatedNames, withoutBlanks } from '../../base/json-names.ts';
 
 /** What one line of the file says of the place of a message in its chain. */
 export interface NumberedMessage {
@@ -21,21 +21,39 @@ export type Unnumbered =
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Names that the formats have for the body, and for the application properties. */
-const BODIES = ['body', 'Body'] as const;
-const PROPERTIES = ['applicationProperties', 'Properties', 'properties', 'application'] as const;
+/** Names that the formats have for the body, and for the application properties; readers may not mind their case. */
+const BODIES = ['body'];
+const PROPERTIES = ['applicationproperties', 'properties', 'application'];
 
-/** Reads a line of the file; `vakt emulator --record`, dry runs, and a hub's routes to storage write such lines. */
+/**
+ * Reads a line of the file; `vakt emulator --record`, dry runs, and a hub's routes to storage write such lines.
+ *
+ * A line that two readers of JSON can take for different messages proves nothing: it is a problem.
+ */
 export function readLine(text: string, line: number): NumberedMessage | Unnumbered {
-  const message = parsed(text);
-  if (!isObject(message)) return { line, problem: 'is not a JSON object' };
-  const bodyName = BODIES.find((name) => Object.hasOwn(message, name));
-  if (bodyName === undefined) return { line, problem: 'has no body' };
-  const bodies = bodiesOf(message[bodyName], () => rawText(text, bodyName));
-  const properties = PROPERTIES.map((name) => message[name]).find(isObject) ?? {};
-  if (properties.Chain === undefined && properties.Sequence === undefined) {
-    return isOfAgent(parsed(bodies[0] ?? '')) ? { line, problem: 'has no number' } : { line, other: true };
-  }
+  if (!isObject(parsed(text))) return { line, problem: 'is not a JSON object' };
+  const members = membersOf(text);
+  const named = (names: readonly string[]) => members.filter(({ name }) => names.includes(asOthersRead(name)));
+  const [body, ...otherBodies] = named(BODIES);
+  if (body === undefined) return { line, problem: 'has no body' };
+  if (otherBodies.length > 0) return { line, problem: 'has its body more than once' };
+  const [application, ...otherProperties] = named(PROPERTIES);
+  if (otherProperties.length > 0) return { line, problem: 'has its properties more than once' };
+  const repeated = repeatedIn(members.filter((member) => member !== body && member !== application));
+  if (repeated !== undefined) return { line, problem: `has ${repeated} twice` };
+  const repeatedProperty = firstRepeated(application?.text ?? '', asOthersRead);
+  if (repeatedProperty !== undefined) return { line, problem: `has ${repeatedProperty} twice in its properties` };
+  const all = parsed(application?.text ?? '');
+  const properties = isObject(all) ? all : {};
+  const bodies = bodiesOf(body.text);
+  const content = bodies[0]?.toString() ?? '';
+  const message = parsed(content);
+  if (properties.Chain === undefined && properties.Sequence === undefined)
+    return isOfAgent(message) ? { line, problem: 'has no number' } : { line, other: true };
+  const repeatedInBody = message === undefined ? undefined : firstRepeated(content);
+  if (repeatedInBody !== undefined) return { line, problem: `has ${repeatedInBody} twice in its body` };
+  if (bodies.some((one) => typeof one === 'string' && !isWellFormed(one)))
+    return { line, problem: 'has a body that is not valid Unicode' };
   const { Chain: chain, Sequence, PreviousDigest: previousDigest, Abandoned } = properties;
   const sequence = count(Sequence);
   if (typeof chain !== 'string' || chain === '') return { line, problem: 'has no valid Chain' };
@@ -44,27 +62,50 @@ export function readLine(text: string, line: number): NumberedMessage | Unnumber
     return { line, problem: 'has no valid PreviousDigest' };
   const abandonedFrom = firstAbandoned(Abandoned, sequence);
   if (abandonedFrom === 'invalid') return { line, problem: 'has no valid Abandoned' };
-  const digests = bodies.map((body) => createHash('sha256').update(body).digest('hex'));
+  const digests = bodies.map((one) => createHash('sha256').update(one).digest('hex'));
   return { line, chain, sequence, previousDigest, digests, ...(abandonedFrom === undefined ? {} : { abandonedFrom }) };
 }
 
-/** As text or Base64: one body. As JSON: as it is written, and as the agent writes it. */
-function bodiesOf(body: unknown, raw: () => string): readonly string[] {
-  if (typeof body !== 'string') return [...new Set([raw(), JSON.stringify(body)])];
-  return [body.trimStart().startsWith('{') ? body : Buffer.from(body, 'base64').toString()];
+/** Whether it has no half of a surrogate pair, which readers replace. */
+const isWellFormed = (text: string): boolean => Buffer.from(text).toString() === text;
+
+/** Some readers find a member whatever the case of its name; some take a NUL for the end of a text. */
+const asOthersRead = (name: string): string => (name.split('\0')[0] ?? '').toLowerCase();
+
+/** The first name that is there twice among the members, or within one of them. */
+function repeatedIn(members: readonly Member[]): string | undefined {
+  const known = new Set<string>();
+  for (const { name, text } of members) {
+    if (known.has(name)) return JSON.stringify(name);
+    known.add(name);
+    const within = repeatedNames(text)[0];
+    if (within !== undefined) return JSON.stringify([name, ...within.path].join('.'));
+  }
+  return undefined;
 }
 
-/** The text of a member, as it stands in the line. */
-function rawText(line: string, name: string): string {
-  const tree = parseTree(line);
-  const node = tree === undefined ? undefined : findNodeAtLocation(tree, [name]);
-  return node === undefined ? '' : line.slice(node.offset, node.offset + node.length);
+function firstRepeated(text: string, same?: (name: string) => string): string | undefined {
+  const [first] = repeatedNames(text, same);
+  return first === undefined ? undefined : JSON.stringify(first.path.join('.'));
+}
+
+/**
+ * As text or Base64: one body. As JSON: as it is written, and without blanks, as the agent writes it; numbers stay as they are
+ * written, since not every reader rounds them.
+ */
+function bodiesOf(json: string): readonly (string | Buffer)[] {
+  const body: unknown = JSON.parse(json);
+  if (typeof body !== 'string') return [...new Set([json, withoutBlanks(json)])];
+  const bytes = Buffer.from(body, 'base64');
+  // Only what decodes to the same bytes for every reader.
+  return [body !== '' && bytes.toString('base64') === body ? bytes : body];
 }
 
 /** The beginning of `7`, `7,8` or `7-12`, which must end just before `sequence`. */
 function firstAbandoned(text: unknown, sequence: number): number | undefined | 'invalid' {
   if (text === undefined) return undefined;
-  const [, firstText, lastText = firstText] = /^(\d+)(?:[,-](\d+))?$/.exec(String(text)) ?? [];
+  const [, firstText, lastText = firstText] =
+    /^(\d+)(?:[,-](\d+))?$/.exec(typeof text === 'object' ? '' : String(text)) ?? [];
   const [first, last] = [count(firstText), count(lastText)];
   if (first === undefined || last === undefined || first > last || last !== sequence - 1) return 'invalid';
   return first;
@@ -72,6 +113,7 @@ function firstAbandoned(text: unknown, sequence: number): number | undefined | '
 
 /** Exports may have numbers where the message had texts. */
 function count(value: unknown): number | undefined {
+  if (typeof value !== 'string' && typeof value !== 'number') return undefined;
   const number = Number(value);
   return /^\d+$/.test(String(value)) && Number.isSafeInteger(number) && number > 0 ? number : undefined;
 }
