@@ -227,7 +227,7 @@ export function readLocalSettings(
   }
   const value = withIdentity(overlay(parsed.value, overrides), identity);
   const result = v.safeParse(LocalSettings, value);
-  const faults = [...unknown, ...lists(value), ...unknownSettings(value)];
+  const faults = [...unknown, ...parsed.repeated, ...lists(value), ...unknownSettings(value)];
   if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], faults);
   const folders = { configuration: dirname(resolve(origin)), credentials: environment.CREDENTIALS_DIRECTORY };
   return withAbsolutePaths(LocalSettings, result.output, folders) as LocalSettings;

@@ -3,12 +3,13 @@ import { hostNameProblem } from '../base/host-name.ts';
 
 /* Schemas for settings of the local file. Their descriptions become the documentation. */
 
-/** A text of 1 to 4096 characters. */
+/** A text of 1 to 4096 characters. None is a NUL, with which no path, name or address can be used. */
 export const text = (description: string) =>
   v.pipe(
     v.string('must be a string'),
     v.minLength(1, 'must not be empty'),
     v.maxLength(4096),
+    v.excludes('\0', 'must not contain a NUL character'),
     v.description(description),
   );
 

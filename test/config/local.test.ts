@@ -439,6 +439,58 @@ describe('readLocalSettings', () => {
       assert.match(error.message, /identity\.file is not a setting of this kind/);
     });
 
+    it('__proto__, which would be a setting of every object', () => {
+      for (const [text, fault] of [
+        [`{ ${IDENTITY}, "__proto__": { "strictStart": true } }`, '__proto__ is not a setting'],
+        [`{ ${IDENTITY}, "\\u005f_proto__": { "junk": true } }`, '__proto__ is not a setting'],
+        [`{ ${IDENTITY}, "__proto__": null }`, '__proto__ is not a setting'],
+        [
+          `{ ${IDENTITY}, "limits": { "__proto__": { "messageUnitsPerDay": 0 } } }`,
+          'limits.__proto__ is not a setting',
+        ],
+      ] as const) {
+        const error = refused(text);
+        assert.equal(error.id, 'CONFIG_INVALID');
+        assert.ok(error.message.endsWith(`is not valid: ${fault}`), error.message);
+      }
+    });
+
+    it('a setting that is there twice, since readers differ in which one they take', () => {
+      const error = refused(
+        `{\n ${IDENTITY},\n "limits": { "messageUnitsPerDay": 5, "messageUnitsPerDay": 0 },\n "limits": {} }`,
+      );
+      assert.equal(error.id, 'CONFIG_INVALID');
+      assert.match(
+        error.message,
+        /: limits\.messageUnitsPerDay is there twice, again at line 3, column \d+; limits is there twice, again at line 4, column 2$/,
+      );
+    });
+
+    for (const [what, text] of [
+      ['objects', `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`],
+      ['lists', `${'['.repeat(60_000)}${']'.repeat(60_000)}`],
+      ['an end without a beginning', `${'['.repeat(60_000)}`],
+    ] as const) {
+      it(`what is nested so deep that no setting is there: ${what}`, () => {
+        const error = refused(`{ ${IDENTITY},\n"limits": ${text} }`);
+        assert.deepEqual([error.id, error.exitStatus], ['CONFIG_FILE_NOT_JSON', 78]);
+        assert.match(error.message, /nested more than \d+ levels deep at line 2, column \d+/);
+      });
+    }
+
+    it('a NUL in a path and in any other text', () => {
+      for (const [text, name] of [
+        [`{ ${IDENTITY}, "stateDirectory": "/var/lib/vakt\\u0000x" }`, 'stateDirectory'],
+        [`{ ${IDENTITY}, "hub": { "trustedCaFile": "ca\\u0000" } }`, 'hub.trustedCaFile'],
+        ['{ "identity": { "kind": "moduleKey", "deviceId": "d", "keyFile": "k\\u0000" } }', 'identity.keyFile'],
+        ['{ "identity": { "kind": "moduleKey", "deviceId": "d\\u0000", "keyFile": "k" } }', 'identity.deviceId'],
+      ] as const) {
+        const error = refused(text);
+        assert.equal(error.id, 'CONFIG_INVALID');
+        assert.ok(error.message.includes(`: ${name} must not contain a NUL character`), error.message);
+      }
+    });
+
     it('everything that is wrong at once', () => {
       const error = refused(`{ "identity": { "kind": "moduleKey", "deviceId": 7, "moduleId": "", "keyfile": "/k" },
         "agentId": "me", "messageRouting": "Security", "logging": { "level": "loud" }, "hub": { "hostName": null } }`);
