@@ -99,18 +99,16 @@ function lineOf({ Remediation, ExtraDetails = {}, ...fields }: Payload, time: Da
   };
 }
 
-/**
- * Stopped before the queues close: what is logged after that can't become an event any more. The line of an alert makes no
- * event, since the alert is one.
- */
+/** Stopped before the queues close: what is logged after that can't become an event any more. */
 export function logEvents(tap: LogTap, occurrences: Occurrences): Service {
   let stop = () => {};
   return {
     name: 'log events',
     async start() {
-      stop = tap.listen((line) => {
-        if (line.isAlert === undefined) occurrences.accept('log', [line]);
-      });
+      stop = tap.listen(
+        (line) => occurrences.accept('log', [line]),
+        (count) => occurrences.drop('log', 'cacheFull', count),
+      );
     },
     stop: async () => stop(),
   };

@@ -64,6 +64,29 @@ describe('An alert', () => {
     });
   }
 
+  for (const routing of ['telemetry', 'both', 'security'] as const) {
+    it(`takes no other line's place, with messageRouting ${routing}`, () => {
+      const bench = new Bench(routing);
+      for (let n = 0; n < 60; n += 1) bench.raise();
+      bench.log.warn('Another line.');
+      const messages = bench.events.map(({ Payload: [{ Message }] }) => Message);
+      assert.equal(messages.filter((message) => message === 'Another line.').length, 1);
+      assert.equal(messages.length, 61);
+    });
+  }
+
+  it('lets no line of the log vanish without a count', () => {
+    const bench = new Bench('telemetry');
+    for (let n = 0; n < 100; n += 1) bench.log.warn('Another line.');
+    assert.equal(bench.events.length, 60);
+    const isDropped = ([queue, name, reason]: (typeof bench.queues.dropped)[number]) =>
+      `${queue} ${name} ${reason}` === 'Low Diagnostic cacheFull';
+    assert.equal(
+      bench.queues.dropped.filter(isDropped).reduce((all, [, , , count]) => all + count, 0),
+      40,
+    );
+  });
+
   describe('with messageRouting security', () => {
     it('is one Diagnostic event with all its fields', () => {
       const bench = new Bench('security');
