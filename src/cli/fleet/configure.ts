@@ -2,11 +2,12 @@ import { chosenModules, countChosen } from '../../fleet/choice.ts';
 import { each } from '../../fleet/each.ts';
 import { AT_ONCE } from '../../fleet/hub-agent.ts';
 import { durationOption, UsageError } from '../command.ts';
-import { contains } from './contains.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
+import { isSo } from './merge.ts';
 import { reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 import { waitForAgents } from './wait.ts';
+import { writeConfiguration } from './write.ts';
 
 /** Writes a configuration to the twins of the chosen modules that do not have it yet. */
 export async function configure(task: Task, file: string | undefined): Promise<number> {
@@ -28,7 +29,7 @@ export async function configure(task: Task, file: string | undefined): Promise<n
 
 interface Target {
   readonly deviceId: string;
-  /** What desired has now; absent if that has not been asked. */
+  /** What desired has by a query; absent if that has not been asked. */
   readonly document?: unknown;
 }
 
@@ -44,10 +45,9 @@ async function* pagesOf({ hub, choice, moduleId }: Task, { objectName }: Desired
 }
 
 async function writeOne(task: Task, wanted: DesiredFile, { deviceId, document }: Target): Promise<void> {
-  const { hub, moduleId, report } = task;
-  const now = document ?? (await hub.moduleTwin(deviceId, moduleId)).desired[wanted.objectName] ?? {};
-  if (contains(now, wanted.document)) return report.note('already so');
-  if (task.isDryRun) report.line(`would configure ${deviceId}/${moduleId}`);
-  else await hub.patchTwin(deviceId, moduleId, { properties: { desired: wanted.section } });
+  const { moduleId, report, isDryRun } = task;
+  if (document !== undefined && isSo(wanted.document, document)) return report.note('already so');
+  if (!(await writeConfiguration(task, deviceId, wanted))) return report.note('already so');
+  if (isDryRun) report.line(`would configure ${deviceId}/${moduleId}`);
   report.note('written');
 }

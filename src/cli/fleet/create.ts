@@ -5,9 +5,10 @@ import { KeyDirectory } from '../../fleet/key-directory.ts';
 import type { HubService } from '../../fleet/service.ts';
 import { ServiceFailure } from '../../fleet/service-failure.ts';
 import { UsageError } from '../command.ts';
-import { readDesiredFile } from './desired-file.ts';
+import { type DesiredFile, readDesiredFile } from './desired-file.ts';
 import { reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
+import { isPatched, writeConfiguration } from './write.ts';
 
 /** A module's twin, as far as it matters. */
 interface Existing {
@@ -19,10 +20,21 @@ interface Existing {
 /** What new modules get. */
 interface Wanted {
   /** `undefined`: an empty twin. */
-  readonly twin: object | undefined;
+  readonly twin: WantedTwin | undefined;
   readonly keys: KeyDirectory | undefined;
   readonly overwrites: boolean;
 }
+
+interface WantedTwin {
+  readonly tags: object;
+  readonly configuration: DesiredFile | undefined;
+}
+
+/** Of a twin that nobody has written to yet. */
+const patchOf = ({ tags, configuration }: WantedTwin): object => ({
+  tags,
+  ...(configuration === undefined ? {} : { properties: { desired: configuration.section } }),
+});
 
 /**
  * Makes the module on every chosen device that lacks it.
@@ -56,15 +68,15 @@ export async function create(task: Task): Promise<number> {
 }
 
 /** @throws {UsageError}; AgentError TWIN_INVALID after printing all faults */
-function twinOf({ values, world }: Task): object | undefined {
+function twinOf({ values, world }: Task): WantedTwin | undefined {
   const tags = Object.fromEntries((values.tag ?? []).map(tagIn));
   const file = values.configuration;
-  const desired = file === undefined ? undefined : readDesiredFile(file, values['twin-object-name'], world);
-  if (desired === undefined && Object.keys(tags).length === 0) {
+  const configuration = file === undefined ? undefined : readDesiredFile(file, values['twin-object-name'], world);
+  if (configuration === undefined && Object.keys(tags).length === 0) {
     if (values.overwrite === true) throw new UsageError('--overwrite needs --tag or --configuration');
     return undefined;
   }
-  return { tags, ...(desired === undefined ? {} : { properties: { desired: desired.section } }) };
+  return { tags, configuration };
 }
 
 /** Numbers and booleans are such, so that `--where 'tags.site = 1'` finds them. */
@@ -111,7 +123,7 @@ async function createOne(task: Task, wanted: Wanted, deviceId: string, known: Ex
     return complete(task, wanted, deviceId, { etag, isUntouched });
   }
   wanted.keys?.write(deviceId, key);
-  if (wanted.twin !== undefined) await hub.patchTwin(deviceId, moduleId, wanted.twin);
+  if (wanted.twin !== undefined) await hub.patchTwin(deviceId, moduleId, patchOf(wanted.twin));
   report.note('made');
 }
 
@@ -122,9 +134,11 @@ async function complete(task: Task, wanted: Wanted, deviceId: string, known: Exi
   if (keys !== undefined && (overwrites || !keys.has(deviceId))) await writeKey(task, keys, deviceId);
   const outcome = overwrites ? 'overwritten' : 'finished';
   if (wanted.twin === undefined || !(overwrites || known.isUntouched)) return report.note('already there');
-  if (task.isDryRun) report.line(`would be ${outcome}: ${deviceId}/${task.moduleId}`);
-  else if (!(await isPatched(task, deviceId, wanted.twin, overwrites ? '*' : known.etag)))
+  const { tags, configuration } = wanted.twin;
+  if (overwrites && configuration !== undefined) await writeConfiguration(task, deviceId, configuration, tags);
+  else if (!task.isDryRun && !(await isPatched(task, deviceId, patchOf(wanted.twin), overwrites ? '*' : known.etag)))
     return report.note('already there');
+  if (task.isDryRun) report.line(`would be ${outcome}: ${deviceId}/${task.moduleId}`);
   report.note(outcome);
 }
 
@@ -132,15 +146,4 @@ async function writeKey({ hub, moduleId }: Task, keys: KeyDirectory, deviceId: s
   const key = await hub.moduleKey(deviceId, moduleId);
   if (key === '') throw new ServiceFailure('refused', 0, 'the module has no key: it proves itself by a certificate');
   keys.write(deviceId, key);
-}
-
-/** @returns whether the twin still had the etag */
-async function isPatched({ hub, moduleId }: Task, deviceId: string, patch: object, etag: string): Promise<boolean> {
-  try {
-    await hub.patchTwin(deviceId, moduleId, patch, etag);
-    return true;
-  } catch (error) {
-    if (error instanceof ServiceFailure && error.status === 412) return false;
-    throw error;
-  }
 }

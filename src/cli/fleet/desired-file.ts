@@ -1,4 +1,5 @@
 import { AgentError, messageOf } from '../../base/errors.ts';
+import { repeatedNames, tooDeepAt } from '../../base/json-names.ts';
 import { printable } from '../../base/printable.ts';
 import { type Dialect, isPlainObject } from '../../config/dialect.ts';
 import { readTwin } from '../../config/twin.ts';
@@ -14,10 +15,14 @@ export interface DesiredFile {
   readonly objectName: string;
   /** That member: by the names of properties, `{"value": …}`, or `null` for what is to be unset. */
   readonly document: Readonly<Record<string, unknown>>;
+  /** Why agents would refuse a configuration object, a sentence for each reason. */
+  readonly faultsOf: (document: object) => readonly string[];
 }
 
 /** A module twin's desired section is at most 32 KB. */
 const LARGEST = 64 * 1024;
+/** Objects within each other; a hub takes ten. */
+const DEEPEST = 32;
 
 /**
  * Reads a file with desired properties, alone or within `properties.desired`, or with the configuration object alone, and checks it by the code that agents obey by.
@@ -29,16 +34,22 @@ const LARGEST = 64 * 1024;
 export function readDesiredFile(file: string, objectName: string | undefined, { stderr }: World): DesiredFile {
   const dialect = twinDialect(objectName);
   const [name = ''] = Object.keys(dialect.sectionWith({}));
-  const read = sectionIn(parsed(file), file);
+  const { value, repeated } = parsed(file);
+  const read = sectionIn(value, file);
   const section = isConfiguration(read, name) ? dialect.sectionWith(read) : read;
-  const faults = Object.keys(section)
-    .filter((member) => member !== name)
-    .map((member) => `${member} is not written by this command; ${name} is`);
+  const others = Object.keys(section).filter((member) => member !== name);
+  const faults = [...repeated, ...others.map((member) => `${member} is not written by this command; ${name} is`)];
   const document = dialect.documentIn(section);
   if (!isPlainObject(document)) faults.push(`${name} is missing, or is no object`);
   else faults.push(...faultsOf(document, dialect, stderr));
   for (const fault of faults) stderr(printable(`fault: ${fault}`));
-  if (faults.length === 0) return { section, objectName: name, document: document as DesiredFile['document'] };
+  if (faults.length === 0) {
+    const refusals = (merged: object) => {
+      const reading = readTwin(merged, dialect);
+      return reading.ok ? [] : reading.faults.map((fault) => `${fault.name} ${fault.message}`);
+    };
+    return { section, objectName: name, document: document as DesiredFile['document'], faultsOf: refusals };
+  }
   const remedy = `Correct ${file}; config/README.md lists the settings.`;
   const many = faults.length === 1 ? '1 fault' : `${faults.length} faults`;
   throw new AgentError('TWIN_INVALID', `${file} has ${many}, and nothing was written`, remedy);
@@ -62,9 +73,13 @@ function isConfiguration(read: Readonly<Record<string, unknown>>, name: string):
   return members.length > 0 && !Object.hasOwn(read, name) && members.every(isProperty);
 }
 
-function parsed(file: string): unknown {
+/** @returns `repeated`: a message for each name that its object has already, since hubs and other readers may take either */
+function parsed(file: string): { value: unknown; repeated: readonly string[] } {
   try {
-    return JSON.parse(readBounded(file, LARGEST));
+    const text = readBounded(file, LARGEST);
+    const value: unknown = JSON.parse(text);
+    if (tooDeepAt(text, DEEPEST) !== undefined) throw new Error(`it is nested more than ${DEEPEST} levels deep`);
+    return { value, repeated: repeatedNames(text).map(({ path }) => `${path.at(-1)} is there twice`) };
   } catch (error) {
     const remedy = `Correct ${file}; config/twin.json is an example.`;
     throw new AgentError('TWIN_INVALID', `${file} cannot be read: ${messageOf(error)}`, remedy);

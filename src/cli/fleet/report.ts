@@ -51,6 +51,14 @@ export class Report {
     this.#step();
   }
 
+  /** Tells something about a device that is done nevertheless. */
+  warn(deviceId: string, what: string): void {
+    this.#print(
+      printable(`warning: ${deviceId}: ${what}`),
+      this.#world.terminal ? this.#world.stdout : this.#world.stderr,
+    );
+  }
+
   /** Runs the work for one device; what concerns only this one is a failure of its own. @throws everything else */
   async device(deviceId: string, work: () => Promise<void>): Promise<void> {
     try {

@@ -4,8 +4,8 @@ import { printable } from '../../base/printable.ts';
 import { isPlainObject } from '../../config/dialect.ts';
 import { chosenModules } from '../../fleet/choice.ts';
 import type { Row } from '../../fleet/service.ts';
-import { contains } from './contains.ts';
 import type { DesiredFile } from './desired-file.ts';
+import { isSo } from './merge.ts';
 import type { Task } from './task.ts';
 
 /** Named at the end; others are only counted. */
@@ -75,13 +75,13 @@ async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile): Pro
 
 /** Only a row that has the configuration counts: the hub's queries lag behind its twins. */
 function verdictOn({ version, desired, mirror, configuration }: Row, { document }: DesiredFile): Verdict {
-  if (!isPlainObject(configuration) || !contains(desired ?? {}, document)) return 'silent';
+  if (!isPlainObject(configuration) || !isSo(document, desired)) return 'silent';
   const { desiredVersion, errors, source } = configuration;
   if (typeof desiredVersion !== 'number' || desiredVersion < Number(version)) return 'silent';
   if (isPlainObject(errors) && Object.keys(errors).length > 0) return 'refuses';
   if (source !== 'desired') return 'silent';
   const stated = Object.fromEntries(Object.entries(document).filter(([, value]) => value !== null));
-  return contains(mirror, stated) ? 'obeys' : 'limited';
+  return isSo(stated, mirror) ? 'obeys' : 'limited';
 }
 
 function reasonsIn(configuration: unknown): string {

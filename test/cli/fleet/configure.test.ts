@@ -32,6 +32,94 @@ describe('vakt fleet configure', () => {
     assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, ['Configurations: 12 already so.']);
   });
 
+  describe('with a value that is an object', () => {
+    const EXCEPTION = { rule: 'IoT_X', field: 'Image', equals: '/x' };
+    const OTHER = { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/tmp' };
+    const write = (exceptions: unknown, ...args: string[]) => {
+      const file = bed.configuration({ detectionsExceptions: { value: exceptions } });
+      return bed.run('configure', file, '--device', simulatedDevice(1), ...args);
+    };
+    const has = (exceptions: object) =>
+      bed.hub.patchDesired(simulatedDevice(1), MODULE, {
+        [OBJECT]: { detectionsExceptions: { value: exceptions, note: 'mine' }, snapshotFrequency: { value: 'PT6H' } },
+      });
+    const isNow = (exceptions: object) =>
+      assert.deepEqual(desired(1), {
+        detectionsExceptions: { value: exceptions, note: 'mine' },
+        snapshotFrequency: { value: 'PT6H' },
+      });
+
+    it('removes what the file no longer has, and leaves other properties', async () => {
+      has({ a: EXCEPTION, old: OTHER });
+      assert.deepEqual((await write({ a: EXCEPTION })).out, ['Configurations: 1 written.']);
+      isNow({ a: EXCEPTION });
+      assert.deepEqual((await write({ a: EXCEPTION })).out, ['Configurations: 1 already so.']);
+      assert.deepEqual((await write({})).out, ['Configurations: 1 written.']);
+      isNow({});
+    });
+
+    it('does so for modules that a query finds', async () => {
+      has({ a: EXCEPTION, old: OTHER });
+      const file = bed.configuration({ detectionsExceptions: { value: { a: EXCEPTION } } });
+      assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, ['Configurations: 12 written.']);
+      isNow({ a: EXCEPTION });
+      assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, ['Configurations: 12 already so.']);
+    });
+
+    it('replaces one by one that compares otherwise, which agents do not refuse', async () => {
+      has({ a: EXCEPTION, old: OTHER });
+      const { equals: _, ...rest } = EXCEPTION;
+      const changed = { a: { ...rest, startsWith: '/y' }, old: OTHER };
+      assert.equal((await write(changed)).status, 0);
+      isNow(changed);
+    });
+
+    it('keeps what somebody else writes at the same moment from being lost or refused', async () => {
+      has({ a: EXCEPTION });
+      let isFirst = true;
+      bed.hub.on('restRequest', ({ method, path }) => {
+        if (method !== 'GET' || !path.startsWith('/twins/') || !isFirst) return;
+        isFirst = false;
+        queueMicrotask(() => has({ b: OTHER }));
+      });
+      assert.equal((await write({ a: { ...EXCEPTION, equals: '/z' } })).status, 0);
+      isNow({ a: { ...EXCEPTION, equals: '/z' } });
+    });
+
+    it('only says so in a dry run', async () => {
+      has({ a: EXCEPTION, old: OTHER });
+      const { out } = await write({ a: EXCEPTION }, '--dry-run');
+      assert.deepEqual(out.at(-1), 'Would be done: 1 written.');
+      isNow({ a: EXCEPTION, old: OTHER });
+    });
+
+    it('waits for agents that no longer have the exception', async () => {
+      has({ a: EXCEPTION });
+      report(1, {}, { detectionsExceptions: { value: { a: EXCEPTION, old: OTHER } } });
+      const { out } = await write({ a: EXCEPTION }, '--wait', 'PT1S');
+      assert.equal(out.at(-1), 'Agents: 1 obey (1 within local limits), 0 refuse, 0 silent.');
+    });
+  });
+
+  it('warns of a twin that agents refuse for something else', async () => {
+    bed.hub.patchDesired(simulatedDevice(1), MODULE, { [OBJECT]: { maxMessageSizeInBytes: { value: 'large' } } });
+    const file = bed.configuration({ snapshotFrequency: { value: 'PT6H' } });
+    for (const dry of [['--dry-run'], []]) {
+      const { status, err } = await bed.run('configure', file, '--device', simulatedDevice(1), ...dry);
+      assert.equal(status, 0);
+      const refused = 'agents refuse all of it for what else is in the twin';
+      const [warning = '', ...others] = err;
+      assert.ok(
+        warning.startsWith(`warning: ${simulatedDevice(1)}: ${refused}: maxMessageSizeInBytes must be`),
+        warning,
+      );
+      assert.deepEqual(others, []);
+    }
+    const mended = bed.configuration({ snapshotFrequency: { value: 'PT1H' }, maxMessageSizeInBytes: null });
+    assert.deepEqual((await bed.run('configure', mended, '--device', simulatedDevice(1))).err, []);
+    assert.deepEqual(desired(1), { snapshotFrequency: { value: 'PT1H' } });
+  });
+
   it('takes a file in the form of config/twin.json, and chooses by the tags of modules', async () => {
     bed.hub.patchTags(simulatedDevice(4), MODULE, { ring: 'canary' });
     const members = { properties: { desired: { [OBJECT]: { snapshotFrequency: { value: 'PT6H' } } } } };
@@ -74,6 +162,12 @@ describe('vakt fleet configure', () => {
     ['another object', '{"x": {}}', /has 2 faults/],
     ['a misspelt setting alone', '{"snapshotFrequenzy": {"value": "PT6H"}}', /has 1 fault, /],
     ['nothing', '{}', /has 1 fault, /],
+    [
+      'a setting twice',
+      `{"${OBJECT}": {"eventPriorityLogin": {"value": "High"}, "eventPriorityLogin": {"value": "Off"}}}`,
+      /has 1 fault, /,
+    ],
+    ['deep nesting', `{"${OBJECT}": ${'{"a":'.repeat(8_000)}1${'}'.repeat(8_000)}}`, /nested more than 32 levels/],
     ['no object', JSON.stringify({ [OBJECT]: 5 }), /has 1 fault, /],
   ] as const) {
     it(`refuses a file with ${what}`, async () => {

@@ -74,6 +74,18 @@ describe('vakt fleet create', () => {
     assert.deepEqual([bed.hub.tags('dev1', MODULE), keyOf('dev1')], [{ site: 9, other: 2 }, key]);
   });
 
+  it('overwrites a value that is an object as a whole', async () => {
+    const exception = { rule: 'IoT_X', field: 'Image', equals: '/x' };
+    bed.hub.addModule({ deviceId: 'dev1', moduleId: MODULE });
+    const value = { a: exception, old: exception };
+    bed.hub.patchDesired('dev1', MODULE, { [OBJECT]: { detectionsExceptions: { value } } });
+    const file = bed.configuration({ detectionsExceptions: { value: { a: exception } } });
+    await bed.run('create', '--device', 'dev1', '--tag', 'site=9', '--configuration', file, '--overwrite');
+    const { desired } = bed.hub.twin('dev1', MODULE);
+    assert.deepEqual(desired[OBJECT], { detectionsExceptions: { value: { a: exception } } });
+    assert.deepEqual(bed.hub.tags('dev1', MODULE), { site: 9 });
+  });
+
   it('writes keys to files that only their owner can read, and prints none', async () => {
     addSimulatedDevices(bed.hub, 3);
     const keys = join(bed.folder, 'keys');

@@ -1,0 +1,55 @@
+import { ServiceFailure } from '../../fleet/service-failure.ts';
+import type { DesiredFile } from './desired-file.ts';
+import { mergeInto } from './merge.ts';
+import type { Task } from './task.ts';
+
+/** If others write to a twin at the same moment, again and again, this device fails. */
+const MOST_ATTEMPTS = 5;
+
+/**
+ * Gives a module's twin the configuration, unless it has it, in a dry run too up to the writing. The patch follows from the
+ * twin itself: queries lag. Warns if agents will refuse what the twin then has.
+ *
+ * @param tags to merge at the same time
+ * @returns whether something was to be written
+ */
+export async function writeConfiguration(
+  { hub, moduleId, isDryRun, report }: Task,
+  deviceId: string,
+  wanted: DesiredFile,
+  tags: object = {},
+): Promise<boolean> {
+  const { objectName } = wanted;
+  for (let attempt = 1; ; attempt += 1) {
+    const { desired, etag } = await hub.moduleTwin(deviceId, moduleId);
+    const { patch, faults } = mergeInto(Object.hasOwn(desired, objectName) ? desired[objectName] : undefined, wanted);
+    const hasPatch = Object.keys(patch).length > 0;
+    if (!hasPatch && Object.keys(tags).length === 0) return false;
+    // Not by the file, which has been checked: the twin has something else that agents refuse.
+    if (hasPatch && attempt === 1 && faults.length > 0)
+      report.warn(deviceId, `agents refuse all of it for what else is in the twin: ${faults.join('; ')}`);
+    if (isDryRun) return true;
+    const twin = { tags, ...(hasPatch ? { properties: { desired: { [objectName]: patch } } } : {}) };
+    if (await isPatched({ hub, moduleId }, deviceId, twin, etag, attempt === MOST_ATTEMPTS)) return true;
+  }
+}
+
+/**
+ * @param isLast whether a twin that has changed is a failure
+ * @returns whether the twin still had the etag
+ */
+export async function isPatched(
+  { hub, moduleId }: Pick<Task, 'hub' | 'moduleId'>,
+  deviceId: string,
+  patch: object,
+  etag: string,
+  isLast = false,
+): Promise<boolean> {
+  try {
+    await hub.patchTwin(deviceId, moduleId, patch, etag);
+    return true;
+  } catch (error) {
+    if (!isLast && error instanceof ServiceFailure && error.status === 412) return false;
+    throw error;
+  }
+}
