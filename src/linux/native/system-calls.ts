@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { AgentError, messageOf } from '../../base/errors.ts';
+import { readU32, writeU32 } from './byte-order.ts';
 import { lengthOf } from './socket-filter.ts';
 
 /** From asm-generic/socket.h; the same on all platforms of Node. */
@@ -13,6 +14,8 @@ export interface SystemCalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
+  /** See getsockopt(2). @returns the length of the value */
+  getsockopt(fd: number, level: number, option: number, into: Buffer): number;
   sendto(fd: number, data: Buffer, bytes: number, flags: number, address: Buffer, length: number): number;
   /** See recv(2). @returns the length of the datagram, of which `bytes` at most are in `into` */
   recv(fd: number, into: Buffer, bytes: number, flags: number): number;
@@ -49,6 +52,7 @@ export function systemCalls(): SystemCalls {
     const program = koffi.struct({ length: 'uint16_t', instructions: 'const uint8_t *' });
     const programBytes = koffi.sizeof(program);
     const attach = libc.func('setsockopt', 'int', ['int', 'int', 'int', koffi.pointer(program), 'uint32_t']);
+    const getsockopt = libc.func('int getsockopt(int, int, int, void *, void *)');
     const fcntl = libc.func('int fcntl(int, int, ...)');
     // syscall(2) takes registers: an int would leave the upper half of one undefined.
     const openat2 = libc.func('intptr_t syscall(intptr_t, intptr_t, const char *, const void *, size_t)');
@@ -56,6 +60,11 @@ export function systemCalls(): SystemCalls {
       socket: libc.func('int socket(int, int, int)'),
       bind: libc.func('int bind(int, const void *, uint32_t)'),
       setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+      getsockopt(fd, level, option, into) {
+        const length = Buffer.alloc(4);
+        writeU32(length, 0, into.length);
+        return getsockopt(fd, level, option, into, length) === 0 ? readU32(length, 0) : -1;
+      },
       sendto: libc.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
       recv: libc.func('intptr_t recv(int, void *, size_t, int)'),
       attachFilter(fd, instructions) {
@@ -87,5 +96,18 @@ function mallocTrimOf(libc: import('koffi').LibraryHandle): (pad: number) => num
     return libc.func('int malloc_trim(size_t)');
   } catch {
     return () => 0;
+  }
+}
+
+let isMissing = false;
+
+/** Like `systemCalls`, for what has another way: `undefined` when koffi has no binary for this platform. */
+export function optionalSystemCalls(): SystemCalls | undefined {
+  if (isMissing) return undefined;
+  try {
+    return systemCalls();
+  } catch {
+    isMissing = true; // looking for koffi again and again would cost more than the call itself
+    return undefined;
   }
 }

@@ -1,8 +1,12 @@
 import { fstatSync } from 'node:fs';
 import { readOptional } from '../../../host/bounded-file.ts';
+import { readU32 } from '../byte-order.ts';
+import { optionalSystemCalls } from '../system-calls.ts';
 
-/** A socket takes some 110 bytes; a machine has tens of them. */
+/** Some 10,000 sockets: a machine has tens of them. Reading so many takes up to half a second. */
 const MAX_BYTES = 1024 * 1024;
+/** For what is read again and again. */
+const MAX_BYTES_OFTEN = 64 * 1024;
 const COLUMNS = 10;
 
 /** A netlink socket as /proc/net/netlink lists it. */
@@ -37,13 +41,29 @@ export function parseNetlinkSockets(text: string): Map<number, KnownSocket> {
   return sockets;
 }
 
-/** All netlink sockets; empty when /proc/net/netlink is not readable. */
-export const netlinkSockets = (): Map<number, KnownSocket> =>
-  parseNetlinkSockets(readOptional('/proc/net/netlink', MAX_BYTES) ?? '');
+/** All netlink sockets; empty when /proc/net/netlink is not readable, or longer than `maxBytes`. */
+export const netlinkSockets = (maxBytes = MAX_BYTES): Map<number, KnownSocket> =>
+  parseNetlinkSockets(readOptional('/proc/net/netlink', maxBytes) ?? '');
+
+/** From asm-generic/socket.h; the same on all platforms of Node. */
+const SOL_SOCKET = 1;
+/** Since Linux 4.12. The answer is nine u32; the last one, SK_MEMINFO_DROPS, is what /proc/net/netlink calls Drops. */
+const SO_MEMINFO = 55;
+const MEMINFO_BYTES = 36;
+const DROPS_AT = 32;
 
 /**
- * Number of datagrams that the kernel has dropped since the socket was made. Those rejected by a filter do not count.
+ * Number of datagrams that the kernel has dropped since the socket was made; below 2^32. Those rejected by a filter do not
+ * count.
  *
- * @returns `undefined` when /proc/net/netlink does not list the socket
+ * Asks the socket. /proc/net/netlink is read only where that is not possible, and if it is short: any user can make it so
+ * long that reading it takes half a second.
+ *
+ * @returns `undefined` when neither shows it
  */
-export const droppedDatagrams = (fd: number): number | undefined => netlinkSockets().get(fstatSync(fd).ino)?.drops;
+export function droppedDatagrams(fd: number): number | undefined {
+  const values = Buffer.alloc(MEMINFO_BYTES);
+  if (optionalSystemCalls()?.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, values) === MEMINFO_BYTES)
+    return readU32(values, DROPS_AT);
+  return netlinkSockets(MAX_BYTES_OFTEN).get(fstatSync(fd).ino)?.drops;
+}

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { AgentError, errnoOf } from '../../../base/errors.ts';
 import { writeU16, writeU32 } from '../byte-order.ts';
-import { type SystemCalls, systemCalls } from '../system-calls.ts';
+import { optionalSystemCalls, type SystemCalls, systemCalls } from '../system-calls.ts';
 import { takeInherited } from './inherited.ts';
 import { encodeMessage } from './message.ts';
 
@@ -69,7 +69,7 @@ export class NetlinkSocket {
   /** @param release called at close instead of closing the descriptor, for an inherited socket */
   constructor(fd: number, release?: () => void) {
     this.fd = fd;
-    this.#native = nativeCalls();
+    this.#native = optionalSystemCalls();
     this.#isInherited = release !== undefined;
     this.#release = release ?? (() => closeSync(fd));
   }
@@ -213,11 +213,3 @@ const refused = (call: string, errno: number) => {
     { cause: Object.assign(new Error(`${call}: ${name}`), { code: name }) },
   );
 };
-
-function nativeCalls(): SystemCalls | undefined {
-  try {
-    return systemCalls();
-  } catch {
-    return undefined;
-  }
-}

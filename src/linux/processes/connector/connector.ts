@@ -30,7 +30,7 @@ export class ProcessConnector {
   readonly #socket: NetlinkSocket;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_DATAGRAM_BYTES);
   readonly #view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length);
-  /** The socket's dropped datagrams at the last query; `undefined` when /proc does not report them. */
+  /** The socket's dropped datagrams at the last query; `undefined` when it is not known. */
   #dropped: number | undefined;
   #overruns: number;
   #open = true;
@@ -95,8 +95,8 @@ export class ProcessConnector {
   }
 
   /**
-   * Number of events dropped since the last call; without /proc, a lower bound. Call it when the socket was just drained: the
-   * kernel drops events until then.
+   * Number of events dropped since the last call; a lower bound where droppedDatagrams has no answer. Call it when the socket
+   * was just drained: the kernel drops events until then.
    */
   takeDropped(): number {
     const overruns = this.overruns - this.#overruns;

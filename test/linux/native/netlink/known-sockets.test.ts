@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { droppedDatagrams, parseNetlinkSockets } from '../../../../src/linux/native/netlink/known-sockets.ts';
+import { writeU16 } from '../../../../src/linux/native/byte-order.ts';
+import {
+  droppedDatagrams,
+  netlinkSockets,
+  parseNetlinkSockets,
+} from '../../../../src/linux/native/netlink/known-sockets.ts';
 import { NETLINK_SOCK_DIAG, openNetlink } from '../../../../src/linux/native/netlink/socket.ts';
+import { systemCalls } from '../../../../src/linux/native/system-calls.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
+import { skip } from '../../../support/require.ts';
+
+const NETLINK_ROUTE = 0;
+const AF_NETLINK = 16;
+const SOCK_RAW_CLOEXEC = 0o2000003;
 
 const TABLE = `sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode
 00000000cb668655 0   0          00000000 0        0        0     2        0        4       
@@ -34,6 +45,40 @@ describe('the datagrams that a netlink socket had to drop', () => {
     const socket = openNetlink(NETLINK_SOCK_DIAG);
     assert.equal(droppedDatagrams(socket.fd), 0);
     socket.close();
+  });
+
+  it('are those that /proc reports, too', () => {
+    const socket = openNetlink(NETLINK_ROUTE, { receiveBufferBytes: 1 }); // the kernel grants some 2 KiB
+    try {
+      // Each refused request (RTM_GETLINK of no such interface) is answered, and nobody reads the answers.
+      for (let i = 0; i < 100; i += 1) socket.send(18, 5, Buffer.alloc(16));
+      const dropped = droppedDatagrams(socket.fd) ?? 0;
+      assert.ok(dropped > 50, String(dropped));
+      assert.equal(dropped, netlinkSockets().get(fstatSync(socket.fd).ino)?.drops);
+    } finally {
+      socket.close();
+    }
+  });
+
+  it('are known, however many netlink sockets other programs have', function () {
+    const socket = openNetlink(NETLINK_SOCK_DIAG);
+    const system = systemCalls();
+    const address = Buffer.alloc(12);
+    writeU16(address, 0, AF_NETLINK);
+    const others: number[] = [];
+    try {
+      while (others.length < 12_000) {
+        const other = system.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE);
+        if (other < 0) break;
+        others.push(other);
+        system.bind(other, address, address.length); // only bound ones are listed in /proc
+      }
+      if (others.length < 12_000) return skip(this, `only ${others.length} descriptors are allowed`);
+      assert.equal(droppedDatagrams(socket.fd), 0);
+    } finally {
+      for (const other of others) closeSync(other);
+      socket.close();
+    }
   });
 
   it('are unknown for what is no netlink socket', () => {
