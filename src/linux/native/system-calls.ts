@@ -29,6 +29,8 @@ export interface SystemCalls {
   openat2(folder: number, path: string, how: Buffer): number;
   /** See lgetxattr(2): a link is not followed. With a size of 0 it returns the length of the value. */
   lgetxattr(path: string, name: string, value: null, bytes: 0): number;
+  /** See getxattr(2). @returns the length of the value */
+  getxattr(path: string, name: string, into: Buffer, bytes: number): number;
   errno(): number;
   /** Returns freed memory to the system, with glibc only; see malloc_trim(3). */
   mallocTrim(pad: number): number;
@@ -75,6 +77,7 @@ export function systemCalls(): SystemCalls {
       flock: libc.func('int flock(int, int)'),
       openat2: (folder, path, how) => openat2(SYS_OPENAT2, folder, path, how, how.length),
       lgetxattr: libc.func('intptr_t lgetxattr(const char *, const char *, void *, size_t)'),
+      getxattr: libc.func('intptr_t getxattr(const char *, const char *, void *, size_t)'),
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),
       madvise: libc.func('int madvise(uintptr_t, size_t, int)'),

@@ -215,8 +215,8 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
 
 /**
  * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
- * with one of `inodes`, and the closed ones that the kernel keeps for at least another `keptForAtLeast` milliseconds (none
- * when absent). Needs no privilege.
+ * with one of `inodes`, those whose peer `isPeer` accepts (none when absent), and the closed ones that the kernel keeps for at
+ * least another `keptForAtLeast` milliseconds (none when absent). Needs no privilege.
  *
  * @throws Error as `dump` does
  */
@@ -226,10 +226,12 @@ export function findConnected(
   {
     ports,
     inodes,
+    isPeer,
     keptForAtLeast = Number.POSITIVE_INFINITY,
   }: {
     readonly ports?: Ports | undefined;
     readonly inodes: ReadonlySet<number>;
+    readonly isPeer?: ((remote: SocketAddress) => boolean) | undefined;
     readonly keptForAtLeast?: number | undefined;
   },
 ): ConnectedSocket[] {
@@ -239,9 +241,9 @@ export function findConnected(
     const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
     // The request may have been for all ports.
-    if (!isWanted || (ports !== undefined && !isAmong(ports, answer))) return;
+    if ((!isWanted && isPeer === undefined) || (ports !== undefined && !isAmong(ports, answer))) return;
     const socket = decodeConnected(answer);
-    if (socket !== undefined) found.push(socket);
+    if (socket !== undefined && (isWanted || (socket.inode !== 0 && isPeer?.(socket.remote)))) found.push(socket);
   };
   if (protocol === 'TCP') forEachAnswer(netlink, TCPDIAG_GETSOCK, encodeTcpRequest(ports), take);
   else

@@ -9,6 +9,7 @@ import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../native
 import type { Asked, CommandLineSource } from '../../processes/memory/command-lines.ts';
 import type { HeldCount } from '../../source-state/held-count.ts';
 import { Endpoints, type Made } from './endpoints.ts';
+import type { protocolAt } from './proc-sockets.ts';
 import { type Accept, type Connect, socketCallOf } from './socket-calls.ts';
 import { SocketLists } from './socket-lists.ts';
 import { type KnownSocket, SocketTable } from './socket-table.ts';
@@ -56,6 +57,7 @@ interface Parts {
   /** The host's /proc. */
   readonly proc?: string;
   readonly open?: () => NetlinkSocket;
+  readonly protocolAt?: typeof protocolAt;
 }
 
 /**
@@ -65,8 +67,9 @@ interface Parts {
  * closed at once, and in one batch, since each lookup reads whole lists. So calls are collected as they arrive, and
  * `settle` reports the connections at the end of each drain of the audit socket.
  *
- * Counted as `unresolved`: an accept(2) without a peer address whose connection is already closed; and, of several
- * io_uring connects in one system call, all but the last, since the kernel records the peer of the last one only.
+ * Counted as `unresolved`: an accept(2) without a peer address whose connection is already closed; a connection that may be of
+ * TCP or UDP or of neither, since its descriptor was made for another protocol and may have been replaced by dup2(2); and, of
+ * several io_uring connects in one system call, all but the last, since the kernel records the peer of the last one only.
  */
 export class Connections {
   readonly #parts: Parts;
@@ -87,7 +90,13 @@ export class Connections {
     this.#emissions = new TaskChain(parts.log);
     this.#proc = new ProcFolder(proc);
     this.#lists = new SocketLists({ clock, proc, open });
-    this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
+    this.#endpoints = new Endpoints({
+      clock,
+      proc,
+      table: this.#table,
+      lists: this.#lists,
+      protocolAt: parts.protocolAt,
+    });
   }
 
   /** Takes audit events in order. Events that do not concern sockets are ignored. */
@@ -212,18 +221,15 @@ export class Connections {
   }
 
   #taken({ fd, listener }: Accept, caller: Caller, peer: SocketAddress | undefined): void {
-    const { pid } = caller;
-    const socket = this.#table.made(pid, fd, 'TCP');
+    const { pid, parentPid } = caller;
     const speaks = this.#table.find(pid, listener)?.protocol;
-    if (speaks === 'other' || !this.#isOfInterest(peer)) return;
-    this.#add(caller, {
-      direction: 'In',
-      protocol: 'TCP',
-      fd,
-      socket,
-      remote: peer,
-      listener: { fd: listener, isTcp: speaks === 'TCP' },
-    });
+    const protocol = speaks === 'other' && peer !== undefined ? 'other' : 'TCP';
+    // Without a peer it may be of another family.
+    const socket = this.#table.made(pid, fd, peer === undefined ? undefined : protocol);
+    if (!this.#isOfInterest(peer)) return;
+    // The descriptor of a listener may be a copy, or inherited.
+    const mayBeTcp = speaks === 'TCP' || this.#table.hasTcp(pid) || this.#table.hasTcp(parentPid);
+    this.#add(caller, { direction: 'In', protocol, fd, socket, remote: peer, listener: { fd: listener, mayBeTcp } });
   }
 
   #connected({ fd, underWay }: Connect, caller: Caller, peer: SocketAddress | undefined): void {
@@ -234,9 +240,9 @@ export class Connections {
     socket.underWay = underWay ? remote : undefined;
     // A second connect(2) that only fetches the result of one that was in progress.
     const isRepeated = !underWay && before?.port === remote.port && before.address === remote.address;
-    if (isRepeated || socket.protocol === 'other' || !this.#isOfInterest(remote)) return;
-    // UDP does not wait, so a UDP connect is never in progress.
-    const protocol = socket.protocol ?? (underWay ? 'TCP' : undefined);
+    if (isRepeated || !this.#isOfInterest(remote)) return;
+    // UDP does not wait, so a UDP connect is never in progress. SCTP's can be.
+    const protocol = underWay && socket.protocol !== 'other' ? 'TCP' : socket.protocol;
     this.#add(caller, { direction: 'Out', protocol, fd, socket, remote, listener: undefined });
   }
 

@@ -3,9 +3,10 @@ import { type Duration, milliseconds, minutes } from '../../../base/duration.ts'
 import type { ConnectionSeen, SocketAddress } from '../../../contract/sources.ts';
 import { findConnected, type Ports } from '../sock-diag.ts';
 import { ClosedSockets, leastKeptFor, textOf } from './closed-sockets.ts';
-import { type Listener, Listeners } from './listeners.ts';
+import { type Found, type Listener, Listeners } from './listeners.ts';
 import { once } from './once.ts';
-import { inodeAt, isAlive, type ProcSocket } from './proc-sockets.ts';
+import { inodeAt, isAlive, type ProcSocket, protocolAt } from './proc-sockets.ts';
+import type { Protocol } from './socket-calls.ts';
 import type { SocketLists } from './socket-lists.ts';
 import type { KnownSocket, SocketTable } from './socket-table.ts';
 
@@ -17,12 +18,15 @@ export interface Made {
   readonly parentPid: number;
   readonly fd: number;
   readonly socket: KnownSocket;
-  /** `undefined` when it is not known for certain. */
-  readonly protocol: 'TCP' | 'UDP' | undefined;
+  /**
+   * A hint: what the socket was made for that last had the descriptor, as far as audit reports. What the socket itself shows
+   * takes precedence.
+   */
+  readonly protocol: Protocol | undefined;
   /** `undefined` when accept(2) was called without an address. */
   readonly remote: SocketAddress | undefined;
-  /** The descriptor that accept(2) was called on; `isTcp` when its socket(2) call was seen and asked for TCP. */
-  readonly listener: { readonly fd: number; readonly isTcp: boolean } | undefined;
+  /** The descriptor that accept(2) was called on; `mayBeTcp` when the process or its parent is known to have TCP sockets. */
+  readonly listener: { readonly fd: number; readonly mayBeTcp: boolean } | undefined;
 }
 
 /** Both ends of a connection. */
@@ -41,11 +45,26 @@ interface Lead {
   readonly made: Made;
   /** Time since the connection was made. */
   readonly age: Duration;
-  readonly listener: Listener | undefined;
+  readonly found: Found | undefined;
   /** `undefined` when the descriptor is closed or belongs to another socket by now. */
   readonly inode: number | undefined;
+  /** What the socket with this inode is, if that was asked. */
+  readonly spoken: Protocol | undefined;
+  /** The list to look in; both when `undefined`. */
+  readonly protocol: 'TCP' | 'UDP' | undefined;
   /** Whether it may be among the closed connections that the kernel still keeps. */
   readonly mayBeKept: boolean;
+}
+
+/** What the kernel's lists show. */
+interface Listed {
+  /** By inode. */
+  readonly sockets: Map<number, ProcSocket>;
+  readonly closed: ClosedSockets;
+  /** The protocol of sockets that have the peer of a connection in doubt, by that peer. */
+  readonly peers: Map<string, 'TCP' | 'UDP'>;
+  /** Whether all lists could be read. */
+  isComplete: boolean;
 }
 
 /**
@@ -54,24 +73,38 @@ interface Lead {
  *
  * An open socket is found by its inode, which is unique and the same in /proc and in the kernel's lists. A closed one may
  * be found by its peer among the connections that TCP keeps for a minute. The lists are read at most once for each batch
- * of connections.
+ * of connections, and once more for those of another protocol than expected.
+ *
+ * A socket that was made for neither TCP nor UDP is in doubt: dup2(2) may have replaced it, and put it back. Only if it is open
+ * and of another protocol still, and no TCP or UDP socket has the peer, is it taken for what it was made for.
  */
 export class Endpoints {
   readonly #clock: Clock;
   readonly #proc: string;
   readonly #table: SocketTable;
   readonly #lists: SocketLists;
+  readonly #protocolAt: typeof protocolAt;
   readonly #listeners: Listeners;
 
-  constructor(parts: { clock: Clock; proc: string; table: SocketTable; lists: SocketLists }) {
+  constructor(parts: {
+    clock: Clock;
+    proc: string;
+    table: SocketTable;
+    lists: SocketLists;
+    protocolAt?: typeof protocolAt | undefined;
+  }) {
     this.#clock = parts.clock;
     this.#proc = parts.proc;
     this.#table = parts.table;
     this.#lists = parts.lists;
-    this.#listeners = new Listeners(parts.proc, parts.lists);
+    this.#protocolAt = parts.protocolAt ?? protocolAt;
+    this.#listeners = new Listeners(parts.proc, parts.lists, this.#protocolAt);
   }
 
-  /** @returns the ends of each connection, or `undefined` for one that turns out not to be IP */
+  /**
+   * @returns the ends of each connection, or `undefined` for one that turns out not to be of TCP or UDP; without a peer when it
+   *   is not known which of the two it is
+   */
   find(all: readonly Made[]): (Ends | undefined)[] {
     const now = this.#clock.now().getTime();
     const taken = all.filter(({ listener }) => listener !== undefined);
@@ -79,107 +112,134 @@ export class Endpoints {
     const listeners = new Map(taken.map((made, index) => [made, listening[index]]));
     const leadOf = this.#leads(now);
     const leads = all.map((made) => leadOf(made, listeners.get(made)));
-    const sockets = new Map<number, ProcSocket>();
-    const closed = new ClosedSockets();
-    for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, sockets, closed);
-    const missing = leads.filter(({ inode }) => inode !== undefined && !sockets.has(inode));
+    const listed: Listed = { sockets: new Map(), closed: new ClosedSockets(), peers: new Map(), isComplete: true };
+    for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, listed);
+    const isMissing = ({ inode }: Lead) => inode !== undefined && !listed.sockets.has(inode);
+    const missing = leads.filter(isMissing);
     const elsewhere = this.#lists.byProcNet(
       missing.map(({ made }) => made.pid),
       inodesOf(missing),
     );
-    for (const [inode, socket] of elsewhere ?? []) sockets.set(inode, socket);
-    return leads.map((lead) => endsOf(lead, sockets, closed));
+    for (const [inode, socket] of elsewhere ?? []) listed.sockets.set(inode, socket);
+    if (elsewhere === undefined) listed.isComplete = false;
+    const corrected = leads.map((lead) => (isMissing(lead) ? this.#corrected(lead) : lead));
+    const other = corrected.filter(({ protocol }, index) => protocol !== (leads[index]?.protocol ?? protocol));
+    for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, other, listed);
+    return corrected.map((lead) => endsOf(lead, listed));
   }
 
-  #leads(now: number): (made: Made, listener: Listener | undefined) => Lead {
+  #leads(now: number): (made: Made, found: Found | undefined) => Lead {
     const lives = once((pid: number) => isAlive(this.#proc, pid));
     const isInOwnNetwork = once((pid: number) => (lives(pid) ? this.#lists.isInOwnNetwork(pid) : undefined));
-    return (made, listener) => {
-      const { time, pid, parentPid, fd, socket, protocol, remote } = made;
+    return (made, found) => {
+      const { time, pid, parentPid, fd, socket, remote } = made;
       const age = milliseconds(Math.abs(now - time.getTime())); // negative if the clock was set back since then
-      const lead = (found: number | undefined, mayBeKept: boolean): Lead => ({
-        made,
-        age,
-        listener,
-        inode: found,
-        mayBeKept,
-      });
-      const isNone = listener === 'other' && remote === undefined;
-      if (isNone || age > LONGEST_AGE) return lead(undefined, false);
+      const hint = made.protocol === 'other' ? undefined : made.protocol;
+      const gone: Lead = { made, age, found, inode: undefined, spoken: undefined, protocol: hint, mayBeKept: false };
+      if (age > LONGEST_AGE) return gone;
       const isThere = lives(pid) && this.#table.isCurrent(pid, fd, socket);
-      const inode = isThere ? inodeAt(this.#proc, pid, fd) : undefined;
+      const current = isThere ? inodeAt(this.#proc, pid, fd) : undefined;
       // A system call that is not read yet may have made this socket. `inodeBefore` shows when it was taken for an earlier one.
-      if (inode !== undefined && inode !== socket.inodeBefore) return lead(inode, false);
-      if (remote === undefined || protocol === 'UDP') return lead(undefined, false);
-      return lead(undefined, isInOwnNetwork(pid) ?? isInOwnNetwork(parentPid) ?? false);
+      const inode = current === socket.inodeBefore ? undefined : current;
+      // The listener may have been replaced since.
+      const isNone = found?.isOpen === true && found.listener === 'other' && remote === undefined;
+      const isAsked = inode !== undefined && (made.protocol === 'other' || isNone);
+      const spoken = isAsked ? this.#protocolAt(this.#proc, pid, fd, inode) : undefined;
+      if (isNone && spoken !== 'TCP') return gone;
+      const lead: Lead = { ...gone, inode, spoken, protocol: spoken === 'other' ? hint : (spoken ?? hint) };
+      if (!isInDoubt(lead) && inode !== undefined) return lead;
+      if (remote === undefined || hint === 'UDP') return lead;
+      return { ...lead, mayBeKept: isInOwnNetwork(pid) ?? isInOwnNetwork(parentPid) ?? false };
     };
+  }
+
+  /** Of an open socket that is in no list: with its protocol, if that is not the expected one. */
+  #corrected(lead: Lead): Lead {
+    const { made, inode } = lead;
+    if (inode === undefined || made.listener !== undefined || made.protocol === 'other') return lead;
+    const spoken = this.#protocolAt(this.#proc, made.pid, made.fd, inode);
+    // Another protocol shows nothing here: the descriptor may belong to another socket by now.
+    return spoken === undefined || spoken === 'other' ? lead : { ...lead, spoken, protocol: spoken };
   }
 
   /** Adds the sockets listed for this network namespace. */
-  #list(
-    protocol: 'TCP' | 'UDP',
-    leads: readonly Lead[],
-    sockets: Map<number, ProcSocket>,
-    closed: ClosedSockets,
-  ): void {
+  #list(protocol: 'TCP' | 'UDP', leads: readonly Lead[], listed: Listed): void {
     const concerned = leads.filter(
-      ({ made, inode, mayBeKept }) =>
-        (made.protocol ?? protocol) === protocol && (inode !== undefined || (mayBeKept && protocol === 'TCP')),
+      (lead) =>
+        (lead.protocol ?? protocol) === protocol &&
+        (lead.inode !== undefined || isInDoubt(lead) || (lead.mayBeKept && protocol === 'TCP')),
     );
     if (concerned.length === 0) return;
     const ages = concerned.filter(({ mayBeKept }) => mayBeKept).map(({ age }) => age);
+    const inodes = inodesOf(concerned);
+    const wanted = new Set(concerned.filter(isInDoubt).map(({ made }) => made.remote && textOf(made.remote)));
     const query = {
       ports: portsOf(concerned),
-      inodes: inodesOf(concerned),
+      inodes,
+      isPeer: wanted.size === 0 ? undefined : (remote: SocketAddress) => wanted.has(textOf(remote)),
       keptForAtLeast: ages.length === 0 ? undefined : leastKeptFor(milliseconds(Math.max(...ages))),
     };
-    this.#lists.bySockDiag((netlink) => {
+    const read = this.#lists.bySockDiag((netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
         const { inode, local, remote } = socket;
-        if (inode === 0) closed.add(socket);
-        else sockets.set(inode, { protocol, local, remote, inode });
+        if (inode === 0) listed.closed.add(socket);
+        else if (inodes.has(inode)) listed.sockets.set(inode, { protocol, local, remote, inode });
+        else listed.peers.set(textOf(remote), protocol);
       }
+      return true;
     });
+    if (read === undefined) listed.isComplete = false;
   }
 }
 
-function endsOf(
-  { made, age, listener, inode, mayBeKept }: Lead,
-  sockets: ReadonlyMap<number, ProcSocket>,
-  closed: ClosedSockets,
-): Ends | undefined {
+/** Whether it may be of TCP or UDP, although the socket was made for something else. */
+const isInDoubt = ({ made, spoken }: Lead): boolean =>
+  made.protocol === 'other' && made.remote !== undefined && (spoken === undefined || spoken === 'other');
+
+function endsOf(lead: Lead, { sockets, closed, peers, isComplete }: Listed): Ends | undefined {
+  const { made, age, found, inode, spoken, protocol, mayBeKept } = lead;
   const { remote, socket } = made;
   const seen = inode === undefined ? undefined : sockets.get(inode);
   if (seen?.remote !== undefined && (remote === undefined || textOf(remote) === textOf(seen.remote))) {
     socket.inode = seen.inode;
     return { protocol: seen.protocol, remote: remote ?? seen.remote, local: seen.local };
   }
-  if (remote === undefined && (listener === 'other' || (listener === undefined && made.listener?.isTcp === false))) {
-    // Unknown listener: the process was short-lived, and the socket is not IP, or its socket(2) call would have been seen.
-    return undefined;
+  const { listener, isOpen = false } = found ?? {};
+  if (remote === undefined) {
+    if (isOpen) return listener === 'other' && spoken !== 'TCP' ? undefined : { protocol: 'TCP', ...localOf(listener) };
+    // Without a TCP socket, a short-lived process accepts connections of other families only, unless one was passed to it.
+    return isEndpoint(listener) || made.listener?.mayBeTcp === true ? { protocol: 'TCP' } : undefined;
   }
-  const left = mayBeKept && remote !== undefined ? closed.endOf(remote, age) : {};
+  const left = mayBeKept ? closed.endOf(remote, age) : {};
+  if (isInDoubt(lead) && !isEndpoint(listener)) {
+    const met = peers.get(textOf(remote)) ?? (Object.keys(left).length > 0 ? 'TCP' : undefined);
+    if (met !== undefined) return { protocol: met, remote };
+    const isOther = spoken === 'other' || (isOpen && listener === 'other');
+    return isOther && isComplete ? undefined : { protocol: 'TCP' };
+  }
+  // Closed, and its socket(2) call was not seen, so it was long-lived and probably TCP: most UDP sockets are used once.
+  return { protocol: protocol ?? 'TCP', remote, ...localOf(listener, left) };
+}
+
+const isEndpoint = (listener: Listener | undefined): listener is SocketAddress => typeof listener === 'object';
+
+function localOf(listener: Listener | undefined, left: Partial<SocketAddress> = {}): Pick<Ends, 'local'> {
   const local = { ...boundTo(listener), ...left };
-  return {
-    // Closed, and its socket(2) call was not seen, so it was long-lived and probably TCP: most UDP sockets are used once.
-    protocol: made.protocol ?? 'TCP',
-    ...(remote === undefined ? {} : { remote }),
-    ...(Object.keys(local).length === 0 ? {} : { local }),
-  };
+  return Object.keys(local).length === 0 ? {} : { local };
 }
 
 /** What is known of the local end of a connection that this listener accepts. */
 function boundTo(listener: Listener | undefined): Partial<SocketAddress> {
-  if (listener === undefined || listener === 'other') return {};
+  if (!isEndpoint(listener)) return {};
   return listener.address === '0.0.0.0' || listener.address === '::' ? { port: listener.port } : listener;
 }
 
 /** The ports to ask the kernel for, or `undefined` when any port is possible. */
 function portsOf(leads: readonly Lead[]): Ports | undefined {
   const [remote, local] = [new Set<number>(), new Set<number>()];
-  for (const { made, listener } of leads) {
+  for (const { made, found } of leads) {
     if (made.remote !== undefined) remote.add(made.remote.port);
-    else if (listener !== undefined && listener !== 'other') local.add(listener.port);
+    else if (isEndpoint(found?.listener)) local.add(found.listener.port);
     else return undefined;
   }
   return { remote, local };

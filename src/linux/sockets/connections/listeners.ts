@@ -1,10 +1,27 @@
 import type { SocketAddress } from '../../../contract/sources.ts';
 import { dump } from '../sock-diag.ts';
-import { inodeAt, isAlive } from './proc-sockets.ts';
+import { inodeAt, isAlive, type protocolAt } from './proc-sockets.ts';
 import type { SocketLists } from './socket-lists.ts';
 
-/** What a listening descriptor is: a TCP endpoint, or something else. */
-export type Listener = SocketAddress | 'other';
+/**
+ * What a listening descriptor is: a TCP endpoint, something else, or, while it is open, possibly TCP: no longer listening, or
+ * the lists could not be read.
+ */
+export type Listener = SocketAddress | 'other' | 'unknown';
+
+/** What is known of the listener of a connection. */
+export interface Found {
+  /** Of one that is closed: the last one known. */
+  readonly listener: Listener | undefined;
+  /** Whether the descriptor still refers to a socket. */
+  readonly isOpen: boolean;
+}
+
+interface Open {
+  readonly pid: number;
+  readonly fd: number;
+  readonly inode: number;
+}
 
 const MAX_ENTRIES = 256;
 
@@ -12,28 +29,44 @@ const MAX_ENTRIES = 256;
 export class Listeners {
   readonly #proc: string;
   readonly #lists: SocketLists;
+  readonly #protocolAt: typeof protocolAt;
   /** What the socket with this inode is. */
   readonly #known = new Map<string, { readonly inode: number; readonly listener: Listener }>();
 
-  constructor(proc: string, lists: SocketLists) {
+  constructor(proc: string, lists: SocketLists, protocol: typeof protocolAt) {
     this.#proc = proc;
     this.#lists = lists;
+    this.#protocolAt = protocol;
   }
 
   /** @returns the result for each, in the same order */
-  lookUp(descriptors: readonly { readonly pid: number; readonly fd: number }[]): (Listener | undefined)[] {
+  lookUp(descriptors: readonly { readonly pid: number; readonly fd: number }[]): Found[] {
     const keys = descriptors.map(({ pid, fd }) => `${pid} ${fd}`);
-    const news = new Map<string, { readonly pid: number; readonly inode: number }>();
+    const open = new Map<string, Open>();
     for (const [key, descriptor] of new Map(keys.map((key, index) => [key, descriptors[index]]))) {
       const { pid = 0, fd = -1 } = descriptor ?? {};
       const inode = isAlive(this.#proc, pid) ? inodeAt(this.#proc, pid, fd) : undefined;
-      if (inode !== undefined && inode !== this.#known.get(key)?.inode) news.set(key, { pid, inode });
+      if (inode !== undefined) open.set(key, { pid, fd, inode });
     }
+    const news = new Map([...open].filter(([key, { inode }]) => inode !== this.#known.get(key)?.inode));
     if (news.size > 0) this.#learn(news);
-    return keys.map((key) => this.#known.get(key)?.listener);
+    const found = keys.map((key): Found => {
+      const isOpen = open.has(key);
+      return { listener: this.#known.get(key)?.listener ?? (isOpen ? 'unknown' : undefined), isOpen };
+    });
+    this.#forgetOldest();
+    return found;
   }
 
-  #learn(news: ReadonlyMap<string, { readonly pid: number; readonly inode: number }>): void {
+  #learn(news: ReadonlyMap<string, Open>): void {
+    const inDoubt: [string, Open, isTcp: boolean][] = [];
+    for (const [key, open] of news) {
+      this.#known.delete(key);
+      const protocol = this.#protocolAt(this.#proc, open.pid, open.fd, open.inode);
+      if (protocol === undefined || protocol === 'TCP') inDoubt.push([key, open, protocol === 'TCP']);
+      else this.#known.set(key, { inode: open.inode, listener: 'other' });
+    }
+    if (inDoubt.length === 0) return;
     const here = this.#lists.bySockDiag((netlink) => [...dump(netlink, 'tcp'), ...dump(netlink, 'tcp6')]);
     const ends = new Map<number, Listener>(
       here?.map(({ inode, localAddress: address, localPort: port, interfaceIndex }) => [
@@ -41,17 +74,20 @@ export class Listeners {
         { address, port, ...(interfaceIndex === undefined ? {} : { interfaceIndex }) },
       ]),
     );
-    const missing = [...news.values()].filter(({ inode }) => !ends.has(inode));
+    const missing = inDoubt.map(([, open]) => open).filter(({ inode }) => !ends.has(inode));
     const elsewhere = this.#lists.byProcNet(
       missing.map(({ pid }) => pid),
       new Set(missing.map(({ inode }) => inode)),
     );
     for (const [inode, { local, remote }] of elsewhere ?? []) if (remote === undefined) ends.set(inode, local);
-    for (const [key, { inode }] of news) {
-      const listener = ends.get(inode) ?? (here === undefined || elsewhere === undefined ? undefined : 'other');
-      this.#known.delete(key);
+    const isComplete = here !== undefined && elsewhere !== undefined;
+    for (const [key, { inode }, isTcp] of inDoubt) {
+      const listener = ends.get(inode) ?? (isComplete && !isTcp ? 'other' : undefined);
       if (listener !== undefined) this.#known.set(key, { inode, listener });
     }
+  }
+
+  #forgetOldest(): void {
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MAX_ENTRIES) break;
       this.#known.delete(oldest);

@@ -1,10 +1,12 @@
-import { lstatSync, readlinkSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, readlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import type { SocketAddress } from '../../../contract/sources.ts';
 import { readOptional } from '../../../host/bounded-file.ts';
 import { formatAddress } from '../../../host/ip-address.ts';
 import { addressOf, type ProcNetEnd, parseProcNetLine, TCP_LISTEN } from '../../../host/proc-net.ts';
+import { optionalSystemCalls } from '../../native/system-calls.ts';
 import { socketInode } from '../socket-owners.ts';
+import type { Protocol } from './socket-calls.ts';
 
 /* What /proc reports of a process's sockets; always `undefined` once the process has ended. */
 
@@ -15,6 +17,41 @@ export const isAlive = (proc: string, pid: number): boolean =>
 /** The inode of the socket that a descriptor refers to; see proc_pid_fd(5). */
 export function inodeAt(proc: string, pid: number, fd: number): number | undefined {
   return socketInode(target(`${proc}/${pid}/fd/${fd}`));
+}
+
+/** From asm-generic/fcntl.h; the same on all platforms of Node. */
+const O_PATH = 0o10000000;
+const LONGEST_NAME = 64;
+
+/**
+ * The protocol of the open socket with this inode that a descriptor refers to, connected or not. The kernel names it when the
+ * socket is made: sockfs_xattr_get(). Unlike /proc/net, this also tells that a socket is neither TCP nor UDP.
+ *
+ * @returns `undefined` when the descriptor refers to something else by now, and without native code
+ */
+export function protocolAt(proc: string, pid: number, fd: number, inode: number): Protocol | undefined {
+  const system = optionalSystemCalls();
+  if (system === undefined) return undefined;
+  let held: number | undefined;
+  try {
+    // Held and checked first: of a file in a FUSE file system, getxattr(2) would wait for a user's program.
+    held = openSync(`${proc}/${pid}/fd/${fd}`, O_PATH);
+    const own = `/proc/self/fd/${held}`;
+    if (inode !== socketInode(readlinkSync(own))) return undefined;
+    const name = Buffer.alloc(LONGEST_NAME);
+    const length = system.getxattr(own, 'system.sockprotoname', name, name.length);
+    return length > 1 ? protocolNamed(name.toString('latin1', 0, length - 1)) : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (held !== undefined) closeSync(held);
+  }
+}
+
+/** The names of struct proto. Connections of SMC begin as TCP. */
+function protocolNamed(name: string): Protocol {
+  if (/^(MP)?TCP(v6)?$|^SMC6?$/.test(name)) return 'TCP';
+  return name === 'UDP' || name === 'UDPv6' ? 'UDP' : 'other';
 }
 
 /** `net:[4026531840]`: the network namespace of a process; see namespaces(7). */

@@ -61,9 +61,12 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 /** Bits of a socket's type that aren't flags: SOCK_TYPE_MASK of linux/net.h. */
 const TYPE_BITS = 0xf;
-/** IPPROTO_*, 0 being the type's own; 262 is Multipath TCP. By SOCK_STREAM (1) and SOCK_DGRAM (2). */
+/**
+ * IPPROTO_*, 0 being the type's own. By SOCK_STREAM (1) and SOCK_DGRAM (2). Multipath TCP (262) and SMC (256, since Linux 6.11)
+ * connect by TCP.
+ */
 const PROTOCOLS: Readonly<Record<number, ReadonlyMap<number, Protocol>>> = {
-  1: new Map([0, 6, 262].map((number) => [number, 'TCP'])),
+  1: new Map([0, 6, 256, 262].map((number) => [number, 'TCP'])),
   2: new Map([0, 17].map((number) => [number, 'UDP'])),
 };
 

@@ -47,6 +47,7 @@ describe('Connections', () => {
       commandLines: readHere(host.proc),
       proc: host.proc,
       open: () => host.kernel,
+      protocolAt: (_proc, _pid, _fd, inode) => host.protocols.get(inode),
       ...options,
     });
 
@@ -131,6 +132,8 @@ describe('Connections', () => {
     });
 
     it('are none, by sockets of other kinds, or to other families', () => {
+      host.process(7);
+      host.open(7, 3, 42, 'other');
       assert.deepEqual(tell(start(), socket(3, 3), connect(3), connect(4, null)), []);
       assert.equal(told.unresolved, 0);
     });
@@ -341,9 +344,11 @@ describe('Connections', () => {
       assert.equal(told.unresolved, 1);
     });
 
-    it('are none of a listener that was made for something else', () => {
-      const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
-      assert.deepEqual(tell(start(), sctp, accept(3, 5, CLIENT)), []);
+    it('are none of a listener that was made for something else, and is it still', () => {
+      const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '4' });
+      host.open(7, 4, 77, 'other');
+      assert.deepEqual(tell(start(), sctp, accept(4, 5, CLIENT), accept(4, 5)), []);
+      assert.equal(told.unresolved, 0);
     });
 
     it('are not looked for after a minute, when the descriptor is anything', () => {
@@ -353,6 +358,167 @@ describe('Connections', () => {
       assert.deepEqual(tell(start(), accept(3, 5)), []);
       assert.equal(told.unresolved, 1);
       assert.deepEqual(tell(start(), accept(3, 5, CLIENT))[0]?.local, { port: 22 });
+    });
+  });
+
+  /* dup2(2), fcntl(2), SCM_RIGHTS, pidfd_getfd(2) and close_range(2) are not audited. */
+  describe('by a descriptor that another socket may have got', () => {
+    const ICMP = { a0: '2', a1: '2', a2: '1' };
+    const UDP_LITE = { a0: '2', a1: '2', a2: '88' };
+    const other = (exit: number, kind: AuditFields = ICMP) => event('socket', { ...kind, exit: String(exit) });
+    const CLIENT: SocketAddress = { address: '192.0.2.7', port: 50_113 };
+
+    beforeEach(() => host.process(7));
+
+    it('are told when the socket is seen to be connected', () => {
+      for (const kind of [ICMP, UDP_LITE])
+        for (const protocol of ['TCP', 'UDP'] as const) {
+          host.open(7, 3, 42, protocol);
+          host.kernel.tcp.length = 0;
+          host.kernel.udp.length = 0;
+          host.connected(protocol === 'TCP' ? 'tcp' : 'udp', 42, 443);
+          const seen = tell(start(), other(3, kind), connect(3)).pop();
+          assert.deepEqual([seen?.protocol, seen?.remote, seen?.local], [protocol, PEER, LOCAL]);
+        }
+      assert.equal(told.unresolved, 0);
+    });
+
+    it('are told when the kernel can only be asked for lists', () => {
+      host.open(7, 3, 42);
+      host.connected('tcp', 42, 443);
+      assert.deepEqual(one(start(), other(3), connect(3))?.local, LOCAL);
+    });
+
+    it('are told when the socket is TCP, and no longer connected', () => {
+      host.open(7, 3, 42, 'TCP');
+      const { protocol, remote } = one(start(), other(3), connect(3)) ?? {};
+      assert.deepEqual([protocol, remote], ['TCP', PEER]);
+    });
+
+    it('are counted when the socket is closed by then, or what it is cannot be told', () => {
+      const connections = start();
+      assert.deepEqual(tell(connections, other(3), connect(3)), []);
+      host.open(7, 4, 43);
+      assert.deepEqual(tell(connections, other(4), connect(4)), []);
+      host.end(7);
+      assert.deepEqual(tell(connections, other(5), connect(5), underWay(5)), []);
+      assert.equal(told.unresolved, 4);
+    });
+
+    it('are none when the socket is what it was made for, as that of ping', () => {
+      host.open(7, 3, 42, 'other');
+      assert.deepEqual(tell(start(), other(3), connect(3), connect(3, { ...PEER, port: 0 })), []);
+      assert.equal(told.unresolved, 0);
+    });
+
+    it('are counted when it is, but no list could be read', () => {
+      host.open(7, 3, 42, 'other');
+      host.kernel.errno = 2;
+      assert.deepEqual(tell(start(), other(3), connect(3)), []);
+      assert.equal(told.unresolved, 1);
+    });
+
+    it('are told when the first socket has got it back, but another one has the peer or had it', () => {
+      host.open(7, 3, 42, 'other');
+      host.connected('tcp', 99, 443);
+      const { protocol, remote, local } = one(start(), other(3), connect(3)) ?? {};
+      assert.deepEqual([protocol, remote, local], ['TCP', PEER, undefined]);
+      host.kernel.tcp.length = 0;
+      host.connected('udp', 99, 443);
+      assert.equal(tell(start(), other(3), connect(3))[1]?.protocol, 'UDP');
+      host.kernel.udp.length = 0;
+      host.closed(100, 443, 50_042);
+      host.elapsed = 200;
+      assert.equal(tell(start(), other(3), connect(3))[2]?.protocol, 'TCP');
+      assert.equal(told.unresolved, 0);
+    });
+
+    it('are told with the protocol of the socket, not of the one before it', () => {
+      host.open(7, 3, 42, 'UDP');
+      host.connected('udp', 42, 443);
+      host.open(7, 4, 43, 'TCP');
+      host.connected('tcp', 43, 80);
+      const seen = tell(start(), socket(3, 1), socket(4, 2), connect(3), connect(4, { ...PEER, port: 80 }));
+      assert.deepEqual(
+        seen.map(({ protocol, local }) => [protocol, local?.port]),
+        [
+          ['UDP', 50_042],
+          ['TCP', 50_043],
+        ],
+      );
+    });
+
+    it('are told as TCP when the call did not wait, whatever the socket before it was', () => {
+      assert.equal(one(start(), socket(3, 2), underWay(3))?.protocol, 'TCP');
+    });
+
+    it('are told as what the descriptor was made for when it belongs to something else by now', () => {
+      host.open(7, 3, 42, 'other');
+      host.open(7, 4, 43, 'other');
+      const seen = tell(start(), socket(3, 1), socket(4, 2), connect(3), connect(4));
+      assert.deepEqual(
+        seen.map(({ protocol }) => protocol),
+        ['TCP', 'UDP'],
+      );
+    });
+
+    describe('of a listener', () => {
+      const sctp = () => event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
+
+      it('are told when the listener, or the connection, is seen to be TCP', () => {
+        host.open(7, 3, 30, 'TCP');
+        host.listener(30, 22);
+        const { protocol, remote, local } = one(start(), sctp(), accept(3, 5, CLIENT)) ?? {};
+        assert.deepEqual([protocol, remote, local], ['TCP', CLIENT, { port: 22 }]);
+        host.open(7, 3, 31, 'other');
+        host.open(7, 5, 42, 'TCP');
+        host.connected('tcp', 42, CLIENT.port, 22);
+        assert.deepEqual(tell(start(), sctp(), accept(3, 5, CLIENT))[1]?.local, { ...LOCAL, port: 22 });
+        assert.deepEqual(tell(start(), sctp(), accept(3, 5))[2]?.remote, CLIENT); // the listener was replaced since
+      });
+
+      it('are counted when all of it has gone', () => {
+        assert.deepEqual(tell(start(), sctp(), accept(3, 5, CLIENT)), []);
+        assert.equal(told.unresolved, 1);
+      });
+
+      it('are counted when it is TCP, but listens no longer, or the lists cannot be read', () => {
+        host.open(7, 3, 30, 'TCP');
+        assert.deepEqual(tell(start(), accept(3, 5)), []);
+        assert.equal(told.unresolved, 1);
+        host.kernel.errno = 2;
+        assert.deepEqual(tell(start(), accept(3, 5)), []);
+        assert.equal(told.unresolved, 2);
+      });
+
+      it('are none, without any list, when the kernel says that it is of another family', () => {
+        host.open(7, 3, 30, 'other');
+        host.open(7, 5, 31, 'other');
+        assert.deepEqual(tell(start(), accept(3, 5)), []);
+        assert.deepEqual([told.unresolved, host.kernel.requests.length], [0, 0]);
+      });
+
+      it('are counted when it has gone, and the process or its parent had a TCP socket at any descriptor', () => {
+        const ended = { pid: '8', ppid: '9' };
+        assert.deepEqual(tell(start(), socket(3, 1, ended), accept(7, 5, undefined, ended)), []);
+        assert.equal(told.unresolved, 1);
+        tell(start(), socket(3, 1, { pid: '9' }), accept(3, 5, undefined, ended));
+        assert.equal(told.unresolved, 2);
+        tell(start(), socket(3, 2, { pid: '9' }), accept(3, 5, undefined, ended));
+        assert.equal(told.unresolved, 2);
+      });
+
+      it('are counted when an earlier one, of another family or on loopback, is all that is known', () => {
+        const connections = start();
+        host.open(7, 3, 30, 'other');
+        host.open(7, 4, 31, 'TCP');
+        host.listener(31, 80, '7f000001');
+        tell(connections, socket(6), accept(3, 5), accept(4, 5));
+        assert.equal(told.unresolved, 0);
+        host.end(7);
+        tell(connections, accept(3, 5), accept(4, 5));
+        assert.equal(told.unresolved, 2);
+      });
     });
   });
 

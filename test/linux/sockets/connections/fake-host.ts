@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../../../src/base/clock.ts';
 import { milliseconds } from '../../../../src/base/duration.ts';
 import type { ConnectionSeen, StreamSink, Streams } from '../../../../src/contract/sources.ts';
+import type { Protocol } from '../../../../src/linux/sockets/connections/socket-calls.ts';
 import { FakeSockDiag, inetDiag } from '../inet-diag.ts';
 
 /** When all tests take place. */
@@ -35,7 +36,12 @@ export class FakeHost {
     writeFileSync(join(this.proc, String(pid), 'stat'), STAT);
   }
 
-  open(pid: number, fd: number, inode: number): void {
+  /** What protocolAt finds, by inode. */
+  readonly protocols = new Map<number, Protocol>();
+
+  /** @param protocol what the kernel says of it, if it can be asked */
+  open(pid: number, fd: number, inode: number, protocol?: Protocol): void {
+    if (protocol !== undefined) this.protocols.set(inode, protocol);
     const link = join(this.proc, String(pid), 'fd', String(fd));
     rmSync(link, { force: true });
     symlinkSync(`socket:[${inode}]`, link);

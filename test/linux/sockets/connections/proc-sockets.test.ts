@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { endianness } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { systemCalls } from '../../../../src/linux/native/system-calls.ts';
 import {
   inodeAt,
   isAlive,
   networkOf,
   parseProcSocket,
+  protocolAt,
   socketsAround,
 } from '../../../../src/linux/sockets/connections/proc-sockets.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
@@ -128,5 +130,47 @@ describe('what /proc says of a process', () => {
   it('is nothing of a list that is too long', () => {
     writeFileSync(join(proc, '7/net/tcp'), `${CONNECTED}\n`.repeat(30_000));
     assert.equal(socketsAround(proc, 7, new Set([69_213])).size, 0);
+  });
+});
+
+describe('protocolAt', () => {
+  const at = (fd: number, inode = fstatSync(fd).ino) => protocolAt('/proc', process.pid, fd, inode);
+  const of = (family: number, type: number, protocol = 0) => {
+    const fd = systemCalls().socket(family, type, protocol);
+    if (fd < 0) return 'refused';
+    try {
+      return at(fd);
+    } finally {
+      closeSync(fd);
+    }
+  };
+
+  it('tells TCP and UDP from all others', () => {
+    const kinds: [ReturnType<typeof of>, number, number, number?][] = [
+      ['TCP', 2, 1],
+      ['TCP', 10, 1],
+      ['TCP', 2, 1, 262],
+      ['UDP', 2, 2],
+      ['UDP', 10, 2],
+      ['other', 1, 1],
+      ['other', 1, 2],
+      ['other', 16, 3, 4],
+      ['other', 2, 2, 136],
+      ['other', 2, 2, 1],
+      ['other', 2, 1, 132],
+    ];
+    const found = kinds.map(([expected, ...kind]) => [expected, of(...kind)] as const);
+    for (const [expected, kind] of found) if (kind !== 'refused') assert.equal(kind, expected);
+    assert.ok(found.some(([, kind]) => kind === 'TCP'));
+  });
+
+  it('is unknown for another socket, a file, and what is not open', () => {
+    const fd = systemCalls().socket(2, 1, 0);
+    assert.equal(at(fd, fstatSync(fd).ino + 1), undefined);
+    closeSync(fd);
+    assert.equal(protocolAt('/proc', process.pid, 1_000_000, 1), undefined);
+    const file = openSync('/dev/null', 'r');
+    assert.equal(at(file), undefined);
+    closeSync(file);
   });
 });

@@ -22,6 +22,7 @@ describe('socketCallOf', () => {
     ['one of IPv6', event('socket', { a0: 'a', a1: '1', a2: '0', exit: '4' }), TCP],
     ['Multipath TCP', event('socket', { a0: '2', a1: '1', a2: '106', exit: '4' }), TCP],
     ['a UDP socket', event('socket', { a0: '2', a1: '2', a2: '11', exit: '4' }), { ...TCP, protocol: 'UDP' }],
+    ['SMC, which begins as TCP', event('socket', { a0: '2', a1: '1', a2: '100', exit: '4' }), TCP],
     ['SCTP', event('socket', { a0: '2', a1: '1', a2: '84', exit: '4' }), { ...TCP, protocol: 'other' }],
     ['a ping', event('socket', { a0: '2', a1: '2', a2: '1', exit: '4' }), { ...TCP, protocol: 'other' }],
     ['a raw socket', event('socket', { a0: '2', a1: '3', a2: '6', exit: '4' }), { ...TCP, protocol: 'other' }],

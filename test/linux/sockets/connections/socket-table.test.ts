@@ -42,4 +42,19 @@ describe('SocketTable', () => {
     assert.equal(table.find(1, 0), undefined);
     assert.ok(table.isCurrent(1, 0, oldest));
   });
+
+  it('knows which processes have made TCP sockets, as long as it remembers one', () => {
+    const table = new SocketTable();
+    table.made(1, 3, 'TCP');
+    table.made(1, 4, 'TCP');
+    table.made(2, 3, 'UDP');
+    assert.deepEqual([table.hasTcp(1), table.hasTcp(2)], [true, false]);
+    table.made(1, 3, 'other');
+    assert.ok(table.hasTcp(1));
+    table.made(1, 4, undefined);
+    assert.ok(!table.hasTcp(1));
+    table.made(3, 3, 'TCP');
+    for (let fd = 0; fd < 8_192; fd += 1) table.made(4, fd, 'UDP');
+    assert.ok(!table.hasTcp(3));
+  });
 });
