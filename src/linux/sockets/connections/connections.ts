@@ -89,14 +89,8 @@ export class Connections {
     this.#parts = parts;
     this.#emissions = new TaskChain(parts.log);
     this.#proc = new ProcFolder(proc);
-    this.#lists = new SocketLists({ clock, proc, open });
-    this.#endpoints = new Endpoints({
-      clock,
-      proc,
-      table: this.#table,
-      lists: this.#lists,
-      protocolAt: parts.protocolAt,
-    });
+    this.#lists = new SocketLists({ clock, proc, open, protocolAt: parts.protocolAt });
+    this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
   }
 
   /** Takes audit events in order. Events that do not concern sockets are ignored. */

@@ -5,7 +5,7 @@ import { findConnected, type Ports } from '../sock-diag.ts';
 import { ClosedSockets, leastKeptFor, textOf } from './closed-sockets.ts';
 import { type Found, type Listener, Listeners } from './listeners.ts';
 import { once } from './once.ts';
-import { inodeAt, isAlive, type ProcSocket, protocolAt } from './proc-sockets.ts';
+import { inodeAt, isAlive, type ProcSocket } from './proc-sockets.ts';
 import type { Protocol } from './socket-calls.ts';
 import type { SocketLists } from './socket-lists.ts';
 import type { KnownSocket, SocketTable } from './socket-table.ts';
@@ -83,22 +83,14 @@ export class Endpoints {
   readonly #proc: string;
   readonly #table: SocketTable;
   readonly #lists: SocketLists;
-  readonly #protocolAt: typeof protocolAt;
   readonly #listeners: Listeners;
 
-  constructor(parts: {
-    clock: Clock;
-    proc: string;
-    table: SocketTable;
-    lists: SocketLists;
-    protocolAt?: typeof protocolAt | undefined;
-  }) {
+  constructor(parts: { clock: Clock; proc: string; table: SocketTable; lists: SocketLists }) {
     this.#clock = parts.clock;
     this.#proc = parts.proc;
     this.#table = parts.table;
     this.#lists = parts.lists;
-    this.#protocolAt = parts.protocolAt ?? protocolAt;
-    this.#listeners = new Listeners(parts.proc, parts.lists, this.#protocolAt);
+    this.#listeners = new Listeners(parts.proc, parts.lists);
   }
 
   /**
@@ -144,7 +136,7 @@ export class Endpoints {
       // The listener may have been replaced since.
       const isNone = found?.isOpen === true && found.listener === 'other' && remote === undefined;
       const isAsked = inode !== undefined && (made.protocol === 'other' || isNone);
-      const spoken = isAsked ? this.#protocolAt(this.#proc, pid, fd, inode) : undefined;
+      const spoken = isAsked ? this.#lists.protocolAt(pid, fd, inode) : undefined;
       if (isNone && spoken !== 'TCP') return gone;
       const lead: Lead = { ...gone, inode, spoken, protocol: spoken === 'other' ? hint : (spoken ?? hint) };
       if (!isInDoubt(lead) && inode !== undefined) return lead;
@@ -157,7 +149,7 @@ export class Endpoints {
   #corrected(lead: Lead): Lead {
     const { made, inode } = lead;
     if (inode === undefined || made.listener !== undefined || made.protocol === 'other') return lead;
-    const spoken = this.#protocolAt(this.#proc, made.pid, made.fd, inode);
+    const spoken = this.#lists.protocolAt(made.pid, made.fd, inode);
     // Another protocol shows nothing here: the descriptor may belong to another socket by now.
     return spoken === undefined || spoken === 'other' ? lead : { ...lead, spoken, protocol: spoken };
   }

@@ -1,6 +1,6 @@
 import type { SocketAddress } from '../../../contract/sources.ts';
 import { dump } from '../sock-diag.ts';
-import { inodeAt, isAlive, type protocolAt } from './proc-sockets.ts';
+import { inodeAt, isAlive } from './proc-sockets.ts';
 import type { SocketLists } from './socket-lists.ts';
 
 /**
@@ -29,14 +29,12 @@ const MAX_ENTRIES = 256;
 export class Listeners {
   readonly #proc: string;
   readonly #lists: SocketLists;
-  readonly #protocolAt: typeof protocolAt;
   /** What the socket with this inode is. */
   readonly #known = new Map<string, { readonly inode: number; readonly listener: Listener }>();
 
-  constructor(proc: string, lists: SocketLists, protocol: typeof protocolAt) {
+  constructor(proc: string, lists: SocketLists) {
     this.#proc = proc;
     this.#lists = lists;
-    this.#protocolAt = protocol;
   }
 
   /** @returns the result for each, in the same order */
@@ -62,7 +60,7 @@ export class Listeners {
     const inDoubt: [string, Open, isTcp: boolean][] = [];
     for (const [key, open] of news) {
       this.#known.delete(key);
-      const protocol = this.#protocolAt(this.#proc, open.pid, open.fd, open.inode);
+      const protocol = this.#lists.protocolAt(open.pid, open.fd, open.inode);
       if (protocol === undefined || protocol === 'TCP') inDoubt.push([key, open, protocol === 'TCP']);
       else this.#known.set(key, { inode: open.inode, listener: 'other' });
     }

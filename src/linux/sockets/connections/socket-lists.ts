@@ -2,32 +2,43 @@ import type { Clock } from '../../../base/clock.ts';
 import { milliseconds, minutes } from '../../../base/duration.ts';
 import { TimeBudget } from '../../../host/time-budget.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
-import { networkOf, type ProcSocket, socketsAround } from './proc-sockets.ts';
+import { networkOf, type ProcSocket, protocolAt, socketsAround } from './proc-sockets.ts';
+import type { Protocol } from './socket-calls.ts';
 
 /** Delay before asking again after the kernel refused to list sockets. */
 const TRY_AGAIN = minutes(1);
-/** Share of one processor. */
+/** Share of one processor, for the lists and for single sockets each. */
 const SHARE = 0.02;
 const MAX_SAVED = milliseconds(200);
 
 /**
  * The kernel's lists of sockets: those of this network namespace by sock_diag, those of others, such as containers', from
- * /proc/PID/net. Reading them takes at most 2 % of a processor on average; beyond that, endpoints stay unknown.
+ * /proc/PID/net. Reading them takes at most 2 % of a processor on average; beyond that, endpoints stay unknown. As much again
+ * is for asking what single sockets are.
  */
 export class SocketLists {
   readonly #clock: Clock;
   readonly #proc: string;
   readonly #open: () => NetlinkSocket;
+  readonly #protocolAt: typeof protocolAt;
   readonly #budget: TimeBudget;
+  readonly #budgetOfOne: TimeBudget;
   #netlink: NetlinkSocket | undefined;
   #refusedUntil = 0;
   #own: string | undefined;
 
-  constructor({ clock, proc, open }: { clock: Clock; proc: string; open: () => NetlinkSocket }) {
-    this.#clock = clock;
-    this.#proc = proc;
-    this.#open = open;
-    this.#budget = new TimeBudget(clock, SHARE, MAX_SAVED);
+  constructor(parts: {
+    clock: Clock;
+    proc: string;
+    open: () => NetlinkSocket;
+    protocolAt?: typeof protocolAt | undefined;
+  }) {
+    this.#clock = parts.clock;
+    this.#proc = parts.proc;
+    this.#open = parts.open;
+    this.#protocolAt = parts.protocolAt ?? protocolAt;
+    this.#budget = new TimeBudget(parts.clock, SHARE, MAX_SAVED);
+    this.#budgetOfOne = new TimeBudget(parts.clock, SHARE, MAX_SAVED);
   }
 
   /** Whether a process is in this network namespace, or `undefined` when it has ended. */
@@ -41,7 +52,7 @@ export class SocketLists {
   bySockDiag<T>(question: (netlink: NetlinkSocket) => T): T | undefined {
     if (this.#clock.monotonic() < this.#refusedUntil) return undefined;
     try {
-      return this.#afford(() => {
+      return this.#afford(this.#budget, () => {
         this.#netlink ??= this.#open();
         return question(this.#netlink);
       });
@@ -65,21 +76,26 @@ export class SocketLists {
       if (network === undefined || read.has(network)) continue;
       if (this.#netlink !== undefined && this.isInOwnNetwork(pid) === true) continue;
       read.add(network);
-      const sockets = this.#afford(() => socketsAround(this.#proc, pid, inodes));
+      const sockets = this.#afford(this.#budget, () => socketsAround(this.#proc, pid, inodes));
       if (sockets === undefined) return undefined;
       for (const [inode, socket] of sockets) found.set(inode, socket);
     }
     return found;
   }
 
+  /** See proc-sockets.ts. Takes some 20 µs. @returns `undefined` also when the time budget is used up */
+  protocolAt(pid: number, fd: number, inode: number): Protocol | undefined {
+    return this.#afford(this.#budgetOfOne, () => this.#protocolAt(this.#proc, pid, fd, inode));
+  }
+
   /** Runs the work if any budget is left, however long it then takes. */
-  #afford<T>(work: () => T): T | undefined {
-    if (this.#budget.left() <= 0) return undefined;
+  #afford<T>(budget: TimeBudget, work: () => T): T | undefined {
+    if (budget.left() <= 0) return undefined;
     const from = this.#clock.monotonic();
     try {
       return work();
     } finally {
-      this.#budget.pay(from);
+      budget.pay(from);
     }
   }
 

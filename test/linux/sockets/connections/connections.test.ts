@@ -418,6 +418,24 @@ describe('Connections', () => {
       assert.equal(told.unresolved, 1);
     });
 
+    it('are counted when asking for sockets has taken too long, until there is time again', () => {
+      const connections = start({
+        protocolAt: (_proc, _pid, _fd, inode) => {
+          host.elapsed += 500; // of the 200 that are saved up
+          return host.protocols.get(inode);
+        },
+      });
+      host.open(7, 3, 42, 'other');
+      const unresolved = () => {
+        tell(connections, other(3), connect(3));
+        return told.unresolved;
+      };
+      assert.deepEqual([unresolved(), unresolved()], [0, 1]);
+      host.elapsed += milliseconds(16_000);
+      assert.equal(unresolved(), 1);
+      assert.deepEqual(told.seen, []);
+    });
+
     it('are told when the first socket has got it back, but another one has the peer or had it', () => {
       host.open(7, 3, 42, 'other');
       host.connected('tcp', 99, 443);
