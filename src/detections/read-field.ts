@@ -3,6 +3,8 @@ import { downloadTarget, runTarget } from './targets.ts';
 
 /** A field of a subject in one of its readings. */
 export function readField({ source, fields }: Subject, view: View | undefined, field: string): string | undefined {
+  // The same in all readings: it is read before there is one, too.
+  if (field === 'type' && source === 'process_creation') return 'EXECVE';
   const own = Object.hasOwn(fields, field) ? fields[field] : undefined; // `constructor` is a field that no event has
   if (view === undefined || source !== 'process_creation') return own;
   switch (field) {
@@ -15,8 +17,6 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
       return downloadTarget(withDirectory(view, fields.CurrentDirectory));
     case 'RunTarget':
       return runTarget(withDirectory(view, fields.CurrentDirectory));
-    case 'type':
-      return 'EXECVE';
     default:
       return /^a\d/.test(field) ? view.CommandLine.split(' ')[Number(field.slice(1))] : own;
   }

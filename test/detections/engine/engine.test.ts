@@ -153,6 +153,43 @@ detection:
   });
 });
 
+describe('rules on records of the kernel’s audit', () => {
+  /** Whether a rule matches the start of a program with these arguments; whether their bounds are known. */
+  const matches = (members: string, argv: readonly string[], { isExact = true, condition = 's' } = {}) => {
+    const rule = `title: T
+logsource: { product: linux, service: auditd }
+detection:
+  s: { ${members} }
+  any: { type: EXECVE }
+  condition: ${condition} or (s and any)
+`;
+    const payload = { Executable: `/usr/bin/${argv[0]}`, CommandLine: argv.join(' '), ProcessId: 1 };
+    const start = subjectOf({ name: 'ProcessCreate', payload, time: 0, ...(isExact ? { argv } : {}) });
+    assert.ok(start);
+    return new Detector({ rules: rulesOf(rule), clock: new SetClock() }).judge(start).length > 0;
+  };
+  const chmod = ['chmod', '4755', '/tmp/x'];
+
+  for (const [members, expected] of Object.entries({
+    'type: EXECVE': true,
+    'type: execve': true,
+    'type: EXECVE, a0: chmod': true,
+    'type: EXECVE, a0: chmod, a1|startswith: "4"': true,
+    'type: EXECVE, a1: "4755"': true,
+    'type: EXECVE, a1|re: "^4"': true,
+    'type: EXECVE, a2|startswith: /tmp': true,
+    'type: EXECVE, a0: chown': false,
+    'type: EXECVE, a1|startswith: "5"': false,
+    'type: EXECVE, a3: null': true,
+  }))
+    for (const isExact of [true, false])
+      it(`${members} ${expected ? 'matches' : 'does not match'} a start ${isExact ? 'with' : 'without'} exact arguments`, () =>
+        assert.equal(matches(members, chmod, { isExact }), expected));
+
+  it('match in conditions of several selections', () =>
+    assert.ok(matches('a0: chmod', chmod, { condition: 'any and s' })));
+});
+
 describe('the time of rules', () => {
   /** Advances whenever it is read. */
   class Slow extends SetClock {
