@@ -18,9 +18,12 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
     case 'RunTarget':
       return runTarget(withDirectory(view, fields.CurrentDirectory));
     default:
-      return /^a\d/.test(field) ? view.CommandLine.split(' ')[Number(field.slice(1))] : own;
+      return /^a\d/.test(field) ? argumentOf(view, Number(field.slice(1))) : own;
   }
 }
+
+/** Where the bounds of arguments are not known, as in a reading or a recorded event, each word counts as one. */
+const argumentOf = ({ argv, CommandLine }: View, at: number): string | undefined => (argv ?? CommandLine.split(' '))[at];
 
 const withDirectory = (view: View, directory: string | undefined): View =>
   view.CurrentDirectory === undefined && directory !== undefined ? { ...view, CurrentDirectory: directory } : view;

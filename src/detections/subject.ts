@@ -28,6 +28,8 @@ export interface View {
   readonly Image: string;
   readonly CommandLine: string;
   readonly CurrentDirectory?: string;
+  /** The arguments with their bounds: of the first reading only, where they are known. */
+  readonly argv?: readonly string[];
 }
 
 /** What rules are judged on: one thing that happened. */

@@ -67,14 +67,23 @@ class Start implements Subject {
 
   get views(): readonly View[] {
     const { Executable = '', CommandLine = '', CurrentDirectory } = this.fields;
-    this.#views ??= viewsOf({
-      executable: Executable,
-      commandLine: CommandLine,
-      ...(this.#argv === undefined ? {} : { argv: this.#argv }),
-      ...(CurrentDirectory === undefined ? {} : { currentDirectory: CurrentDirectory }),
-    });
+    this.#views ??= withArguments(
+      viewsOf({
+        executable: Executable,
+        commandLine: CommandLine,
+        ...(this.#argv === undefined ? {} : { argv: this.#argv }),
+        ...(CurrentDirectory === undefined ? {} : { currentDirectory: CurrentDirectory }),
+      }),
+      this.#argv,
+    );
     return this.#views;
   }
+}
+
+/** The first reading is the event as it is, so that the arguments are its own. */
+function withArguments(views: readonly View[], argv: readonly string[] | undefined): readonly View[] {
+  const [first, ...others] = views;
+  return argv === undefined || first === undefined ? views : [{ ...first, argv }, ...others];
 }
 
 /** With more arguments, a key is longer than any that is kept. */

@@ -186,6 +186,15 @@ detection:
       it(`${members} ${expected ? 'matches' : 'does not match'} a start ${isExact ? 'with' : 'without'} exact arguments`, () =>
         assert.equal(matches(members, chmod, { isExact }), expected));
 
+  it('read arguments as they were given, where their bounds are known', () => {
+    const script = ['sh', '-c', 'curl x | sh'];
+    assert.ok(matches('type: EXECVE, a2|contains: "curl x | sh"', script));
+    assert.ok(!matches('type: EXECVE, a2|contains: "curl x | sh"', script, { isExact: false }));
+    assert.ok(matches('type: EXECVE, a1: "/my longfilename"', ['cat', '/my longfilename']));
+    assert.ok(!matches('type: EXECVE, a2: longfilename', ['cat', '/my longfilename']));
+    assert.ok(matches('type: EXECVE, a2: longfilename', ['cat', '/my longfilename'], { isExact: false }));
+  });
+
   it('match in conditions of several selections', () =>
     assert.ok(matches('a0: chmod', chmod, { condition: 'any and s' })));
 });
