@@ -25,6 +25,17 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
 /** Where the bounds of arguments are not known, as in a reading or a recorded event, each word counts as one. */
 const argumentOf = ({ argv, CommandLine }: View, at: number): string | undefined => (argv ?? CommandLine.split(' '))[at];
 
+/** Ids differ from start to start, so that nothing would be cached; `Event` is what the agent calls the event. */
+const WITHOUT_WORDS = ['ProcessId', 'ParentProcessId', 'Event'];
+
+/** The fields in which keywords are looked for: all of an event, whatever the rules name. */
+export const wordFields = ({ fields }: Subject): readonly string[] =>
+  Object.keys(fields).filter((field) => !WITHOUT_WORDS.includes(field));
+
+/** Of a subject in one of its readings, what keywords are looked for in. */
+export const wordsOf = (subject: Subject, view: View | undefined): readonly string[] =>
+  wordFields(subject).map((field) => readField(subject, view, field) ?? '');
+
 const withDirectory = (view: View, directory: string | undefined): View =>
   view.CurrentDirectory === undefined && directory !== undefined ? { ...view, CurrentDirectory: directory } : view;
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { isOfView, readField } from '../read-field.ts';
+import { isOfView, readField, wordFields, wordsOf } from '../read-field.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
@@ -74,8 +74,9 @@ interface Prepared {
   readonly searchedAgain: readonly Searched[];
   /** Rules without a literal: always tried. */
   readonly always: readonly number[];
-  /** What the cache's key is made of. */
+  /** What the cache's key is made of, besides all fields in which keywords are looked for. */
   readonly keyFields: readonly string[];
+  readonly hasKeywords: boolean;
   readonly candidates: Uint8Array;
   readonly spent: Float64Array;
   /** Rules that pass over long texts until the minute ends. */
@@ -139,7 +140,7 @@ export class Engine {
   judge(subject: Subject): Judgement {
     const prepared = this.#sources.get(subject.source);
     if (prepared === undefined) return NOTHING;
-    const key = keyOf(subject, prepared.keyFields);
+    const key = keyOf(subject, prepared);
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
     this.#judged += 1;
@@ -153,15 +154,20 @@ export class Engine {
 
   #judge(subject: Subject, prepared: Prepared): readonly Match[] {
     const row = this.#row;
-    const { fields, ofView, searchedOnce, searchedAgain, candidates, always } = prepared;
+    const { fields, ofView, searchedOnce, searchedAgain, candidates, always, hasKeywords } = prepared;
     candidates.fill(0);
     for (const rule of always) candidates[rule] = 1;
     let view: View | undefined;
-    row.clear(fields.length, (slot) => readField(subject, view, fields[slot] as string));
+    row.clear(
+      fields.length,
+      (slot) => readField(subject, view, fields[slot] as string),
+      () => wordsOf(subject, view),
+    );
     for (const { literals, of, slot, mark } of searchedOnce) literals.read(of, row.text(slot), mark);
     const matches: Found[] = [];
     for (view of subject.views.length === 0 ? NO_VIEWS : subject.views) {
       row.forget(ofView);
+      if (hasKeywords) row.all(true); // so that their length counts
       for (const { literals, of, slot, mark } of searchedAgain) literals.read(of, row.text(slot), mark);
       this.#try(prepared, view, matches);
     }
@@ -229,7 +235,7 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     slots.set(field, known);
     return known;
   };
-  // Keywords look at all fields, so these have a slot even if no rule names them.
+  // A match names the reading, so the cache must know these even if no rule does.
   for (const field of ['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User']) slotOf(field);
   const groups = groupsOf(rules, list);
   for (const { selection } of groups) for (const field of selection.fields) slotOf(field);
@@ -267,6 +273,7 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     searchedAgain: searched.filter(isAgain),
     always,
     keyFields: [...own],
+    hasKeywords: groups.some(({ selection }) => selection.hasKeywords === true),
     candidates,
     spent: new Float64Array(rules.length),
     hurried: new Uint8Array(rules.length),
@@ -302,11 +309,17 @@ function groupsOf(rules: readonly DetectionRule[], list: List): readonly Group[]
 const noPlaces = ({ tables }: Selection) => new Int32Array(tables.firstGates.length - 1).fill(-1);
 
 /** What decides which rules match. Readings follow from the fields, so that none need be made for what is known. */
-function keyOf({ source, fields, bounds = '' }: Subject, names: readonly string[]): string {
+function keyOf(subject: Subject, { keyFields, hasKeywords }: Prepared): string {
+  const { source, fields, bounds = '' } = subject;
   let key = `${source} ${bounds}`;
-  for (const name of names) {
+  for (const name of keyFields) {
     const value = fields[name];
     key += value === undefined ? '-' : `${value.length}:${value}`; // no value can look like two, or like none
+  }
+  if (!hasKeywords) return key;
+  for (const name of wordFields(subject)) {
+    const value = fields[name] ?? '';
+    key += `${name.length}:${name}${value.length}:${value}`;
   }
   return key;
 }

@@ -1,32 +1,43 @@
 import { fold } from '../../base/pattern/ranges.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 
+const NONE: readonly string[] = [];
+
 /** The fields of one event, or of one reading of it, by slot; each is read when it is first asked for. */
 export class Row {
   readonly #values: (string | undefined)[] = [];
   readonly #folded: (string | undefined)[] = [];
   readonly #isRead: boolean[] = [];
   #read: (slot: number) => string | undefined = () => undefined;
+  #readAll: () => readonly string[] = () => [];
+  #all: readonly string[] | undefined;
+  #allFolded: readonly string[] | undefined;
   /** Whether an expression got a part of a text only, since it was last reset. */
   cut = false;
 
-  /** For another event, with so many slots. */
-  clear(slots: number, read: (slot: number) => string | undefined): void {
+  /** For another event, with so many slots. @param readAll all values of the event, those without a slot included */
+  clear(slots: number, read: (slot: number) => string | undefined, readAll: () => readonly string[]): void {
     this.#values.length = slots;
     this.#folded.length = slots;
     this.#isRead.length = slots;
     this.#isRead.fill(false);
     this.#read = read;
+    this.#readAll = readAll;
+    this.#all = undefined;
+    this.#allFolded = undefined;
   }
 
   /** For another reading of the same event, in which these slots may differ. */
   forget(slots: readonly number[]): void {
     for (const slot of slots) this.#isRead[slot] = false;
+    this.#all = undefined;
+    this.#allFolded = undefined;
   }
 
-  /** Of all values that were read. */
+  /** Of all values that were read; those that keywords are looked for in count by themselves. */
   get length(): number {
     let length = 0;
+    for (const value of this.#all ?? NONE) length += value.length;
     for (let slot = 0; slot < this.#values.length; slot += 1) length += this.#lengthOf(slot);
     return length;
   }
@@ -70,13 +81,11 @@ export class Row {
     return `${value.slice(0, JUDGED.head)}\n${value.slice(-JUDGED.tail)}`;
   }
 
-  /** All values, for keywords. */
-  all(cased: boolean): string[] {
-    const all: string[] = [];
-    for (let slot = 0; slot < this.#values.length; slot += 1) {
-      const value = cased ? this.text(slot) : this.folded(slot);
-      if (value !== undefined) all.push(value);
-    }
-    return all;
+  /** All values of the event in this reading, for keywords. */
+  all(cased: boolean): readonly string[] {
+    this.#all ??= this.#readAll();
+    if (cased) return this.#all;
+    this.#allFolded ??= this.#all.map(fold);
+    return this.#allFolded;
   }
 }

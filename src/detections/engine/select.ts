@@ -1,4 +1,4 @@
-import { fieldsOf } from '../sigma/log-source.ts';
+import { fieldsOf, hasKeyword } from '../sigma/log-source.ts';
 import type { Expression } from '../sigma/rule.ts';
 import { type Context, compile, type List, neededBy, textsNeededBy } from './compile.ts';
 import { LiteralCollector, Literals } from './literals.ts';
@@ -31,6 +31,7 @@ export function select(expressions: readonly Expression[], list: List): Selectio
   return {
     fields: [...slots.keys()],
     tables: { ...literals.tables(), always: Uint32Array.from(always), firstGates: Uint32Array.from(firstGates) },
+    ...(expressions.some(hasKeyword) ? { hasKeywords: true } : {}),
   };
 }
 

@@ -9,6 +9,8 @@ export interface Selection {
   /** The fields that the rules read; their numbers here are the slots of the tables. */
   readonly fields: readonly string[];
   readonly tables: SelectionTables;
+  /** Whether a rule looks at all fields. */
+  readonly hasKeywords?: true;
 }
 
 export interface SelectionTables extends LiteralTables {
@@ -21,6 +23,7 @@ export interface SelectionTables extends LiteralTables {
 /** As it is kept. */
 export interface SelectionJson {
   readonly fields: readonly string[];
+  readonly hasKeywords?: true;
   /** By name: how many bytes a number takes, and all of them in base64, little-endian. */
   readonly tables: Readonly<Record<string, readonly [bytes: number, base64: string]>>;
 }
@@ -54,8 +57,8 @@ export const CAN_READ = endianness() === 'LE';
 
 const WIDTHS: Readonly<Record<number, Form<Numbers>>> = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array };
 
-export const toJson = ({ fields, tables }: Selection): SelectionJson => ({
-  fields,
+export const toJson = ({ tables, ...others }: Selection): SelectionJson => ({
+  ...others,
   tables: Object.fromEntries(Object.entries<Numbers>({ ...tables }).map(([name, table]) => [name, narrow(table)])),
 });
 
@@ -66,13 +69,14 @@ function narrow(table: Numbers): readonly [number, string] {
   return [width, Buffer.from((WIDTHS[width] as Form<Numbers>).from(table).buffer).toString('base64')];
 }
 
-export function fromJson({ fields, tables }: SelectionJson): Selection {
-  const read = Object.entries<Form<Numbers>>(FORMS).map(([name, form]) => {
+export function fromJson({ tables, fields, hasKeywords }: SelectionJson): Selection {
+  const numbersOf = Object.entries<Form<Numbers>>(FORMS).map(([name, form]) => {
     const [width = 1, base64 = ''] = tables[name] ?? [];
     const { buffer, byteOffset, length } = Buffer.from(base64, 'base64');
     const Kept = WIDTHS[width] as Form<Numbers>;
     const numbers = new Kept(buffer.slice(byteOffset, byteOffset + length) as ArrayBuffer);
     return [name, numbers instanceof form ? numbers : form.from(numbers)];
   });
-  return { fields, tables: Object.fromEntries(read) as SelectionTables };
+  const read = Object.fromEntries(numbersOf) as SelectionTables;
+  return { fields, tables: read, ...(hasKeywords === undefined ? {} : { hasKeywords }) };
 }

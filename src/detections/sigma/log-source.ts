@@ -89,7 +89,14 @@ export function visit(expression: Expression, see: Visit): void {
   }
 }
 
-/** All fields that an expression reads. */
+/** Whether an expression looks at all fields. */
+export function hasKeyword(expression: Expression): boolean {
+  if (expression.is === 'not') return hasKeyword(expression.of);
+  if (expression.is === 'and' || expression.is === 'or') return expression.of.some(hasKeyword);
+  return expression.is === 'keyword';
+}
+
+/** All fields that an expression names. */
 export function fieldsOf(expression: Expression): ReadonlySet<string> {
   const fields = new Set<string>();
   visit(expression, (field) => fields.add(field));

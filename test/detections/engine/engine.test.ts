@@ -153,6 +153,55 @@ detection:
   });
 });
 
+describe('keywords', () => {
+  const rule = (words: string, source: string, id = 'words') =>
+    `title: ${id}\nid: ${id}\nlogsource: ${source}\ndetection: { k: ${words}, condition: k }\n`;
+  const connection = {
+    Direction: 'Out',
+    RemoteAddress: '203.0.113.5',
+    RemotePort: '4443',
+    Protocol: 'TCP',
+    ProcessId: 77_001,
+    Executable: '/usr/bin/curl',
+  };
+  const start = {
+    Executable: '/usr/bin/tool',
+    CommandLine: 'tool --fast',
+    ProcessId: 77_001,
+    ParentProcessId: 77_002,
+    ExtraDetails: { CurrentDirectory: '/srv/data', Sha256: 'abcdef' },
+  };
+  const hits = (texts: readonly string[], name: string, ...payloads: readonly Record<string, unknown>[]) => {
+    const detector = new Detector({ rules: rulesOf(...texts), clock: new SetClock() });
+    return payloads.map((payload) => {
+      const happened = subjectOf({ name, payload, time: 0 });
+      assert.ok(happened);
+      return detector.judge(happened).filter(({ rule: { id } }) => id === 'words').length;
+    });
+  };
+  const CONNECTION = '{ category: network_connection }';
+  const START = '{ category: process_creation }';
+
+  it('are looked for in all fields of an event, whatever other rules read', () => {
+    const other = rule('{ DestinationIp: 192.0.2.1 }', CONNECTION, 'other');
+    for (const words of ['[203.0.113.5]', '[4443]', '[CURL]', '{ "|all": [203.0.113.5, 4443] }'])
+      for (const texts of [[rule(words, CONNECTION)], [rule(words, CONNECTION), other]])
+        assert.deepEqual(hits(texts, 'ConnectionCreate', connection), [1], words);
+    for (const words of ['[srv/data]', '[abcdef]', '[--fast]', '{ "|all": [--fast, srv/data] }'])
+      assert.deepEqual(hits([rule(words, START)], 'ProcessCreate', start), [1], words);
+  });
+
+  it('are looked for neither in ids of processes nor in the name of the event', () => {
+    for (const words of ['[77001]', '[77002]', '[ProcessCreate]'])
+      assert.deepEqual(hits([rule(words, START)], 'ProcessCreate', start), [0], words);
+  });
+
+  it('are judged anew when a field differs that no rule names', () => {
+    const [one, two] = [{ ...connection, RemoteAddress: '192.0.2.9' }, connection];
+    assert.deepEqual(hits([rule('[203.0.113.5]', CONNECTION)], 'ConnectionCreate', one, two, one), [0, 1, 0]);
+  });
+});
+
 describe('rules on records of the kernel’s audit', () => {
   /** Whether a rule matches the start of a program with these arguments; whether their bounds are known. */
   const matches = (members: string, argv: readonly string[], { isExact = true, condition = 's' } = {}) => {
