@@ -89,6 +89,13 @@ describe('conditions', () => {
     assert.ok(!matches(detection, { B: '1' }));
   });
 
+  for (const condition of ['1 of them', 'all of them', 'a'])
+    it(`"${condition}" need not use selections that begin with _`, () => {
+      const detection = `a: { A: 1 }\n_b: { B: 1 }\ncondition: ${condition}`;
+      assert.ok(matches(detection, { A: '1' }));
+      assert.ok(!matches(detection, { B: '1' }));
+    });
+
   it('take a list of maps as alternatives, and a map as what holds together', () => {
     const detection = `a:\n  - A: 1\n    B: 1\n  - C: 1\ncondition: a`;
     assert.ok(matches(detection, { A: '1', B: '1' }));
