@@ -37,4 +37,8 @@ export function readAddress(text: string): bigint | undefined {
 
 const v4 = (text: string): bigint => text.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
 
-export const isIn = ({ address, mask }: Network, value: bigint): boolean => (value & mask) === address;
+/** `::/0` has no IPv4 addresses: a list that allows all of IPv6 says nothing of them. */
+export const isIn = ({ address, mask }: Network, value: bigint): boolean =>
+  (value & mask) === address && isV4(value) === isV4(address);
+
+const isV4 = (address: bigint): boolean => address >> 32n === MAPPED >> 32n;

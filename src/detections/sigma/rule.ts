@@ -29,7 +29,7 @@ export type Test =
   /** Any entry of a list, each read as the value would be; the list is known when rules are made ready only. */
   | { readonly is: 'list'; readonly list: string; readonly read: (entry: string) => Test | undefined };
 
-/** An address range; both families as 128 bits. */
+/** An address range of one family; both as 128 bits. */
 export interface Network {
   readonly address: bigint;
   readonly mask: bigint;

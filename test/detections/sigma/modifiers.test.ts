@@ -102,6 +102,12 @@ const TABLES: Readonly<Record<string, readonly Row[]>> = {
     ['F|cidr: fe80::/10', 'fe80::1%eth0', true],
     ['F|cidr: 0.0.0.0/0', '8.8.8.8', true],
     ['F|cidr: 0.0.0.0/0', '2001:db8::1', false],
+    ['F|cidr: "::/0"', '2001:db8::1', true],
+    ['F|cidr: "::/0"', '1.2.3.4', false],
+    ['F|cidr: "::/0"', '::ffff:1.2.3.4', false],
+    ['F|cidr: "::/64"', '1.2.3.4', false],
+    ['F|cidr: "::ffff:0:0/96"', '1.2.3.4', true],
+    ['F|cidr: "::ffff:10.0.0.0/104"', '10.1.2.3', true],
     ['F|cidr: 10.0.0.0/8', 'no address', false],
     ['F|cidr: [10.0.0.0/8, "::1/128"]', '::1', true],
   ],
@@ -162,7 +168,7 @@ const TABLES: Readonly<Record<string, readonly Row[]>> = {
   ],
 };
 
-const LISTS: Lists = { names: ['root', 'ops*'], networks: ['10.0.0.0/8', '192.0.2.7'], ports: ['22', '443'] };
+const LISTS: Lists = { names: ['root', 'ops*'], networks: ['10.0.0.0/8', '192.0.2.7'], ports: ['22', '443'], everywhere: ['::/0'] };
 
 const EXPANDED: readonly Row[] = [
   ['F|expand: "%names%"', 'ROOT', true],
@@ -171,6 +177,8 @@ const EXPANDED: readonly Row[] = [
   ['F|expand: "%none%"', 'root', false],
   ['F|expand|cidr: "%networks%"', '10.9.8.7', true],
   ['F|cidr|expand: "%networks%"', '192.0.2.8', false],
+  ['F|cidr|expand: "%everywhere%"', '2001:db8::1', true],
+  ['F|cidr|expand: "%everywhere%"', '1.2.3.4', false],
   ['F|expand|contains: "%ports%"', 'x443', true],
   ['F|expand: "port %ports%"', 'port 22', true],
   ['F|expand: ["%ports%", "8080"]', '22', false],
