@@ -24,7 +24,8 @@ export interface Flags {
 export interface Syntax extends Flags {
   /**
    * Also accepts what other engines do: lazy quantifiers and named groups (of no consequence for whether a text matches),
-   * flags at the begin as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` that stand for themselves.
+   * flags at the begin as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` that stand for
+   * themselves, `]` also at the beginning of a class.
    * `.` is any character but a line feed, as it is for them: for JavaScript, carriage returns and U+2028 end lines, too.
    */
   readonly wide?: boolean;
@@ -261,7 +262,9 @@ export class Parser {
     const negated = this.#peek() === '^';
     if (negated) this.#at += 1;
     const members: Ranges[] = [];
-    while (this.#peek() !== ']') {
+    let isFirst = this.#wide; // other engines take a "]" at the beginning for itself
+    while (isFirst || this.#peek() !== ']') {
+      isFirst = false;
       const first = this.#classMember();
       if (typeof first === 'number' && this.#peek() === '-' && this.#text.charAt(this.#at + 1) !== ']') {
         this.#at += 1;
