@@ -232,9 +232,12 @@ function textTest(read: Wildcards, place: Place, cased: boolean): TextTest {
 
 const DASHES = ['-', '/', '–', '—', '―'];
 
+/** One that begins an option: before a word, or further dashes, and behind neither. */
+const DASH = /(?<![\p{L}\p{N}_\-/–—―])[-/–—―](?=[\p{L}\p{N}_-])/u;
+
 /** Each dash or slash that begins an option, by each of the dashes that Windows programs take. */
 function withDashes(text: string): readonly string[] {
-  const pieces = text.split(/(?<=^|\s)[-/](?=[\w-])/);
+  const pieces = text.split(DASH);
   let texts = [pieces[0] ?? ''];
   for (const piece of pieces.slice(1)) {
     texts = texts.flatMap((begin) => DASHES.map((dash) => begin + dash + piece));
