@@ -94,6 +94,10 @@ function checked(modifiers: readonly string[], isKeyword: boolean): ReadonlySet<
   return set;
 }
 
+/** One list among other text, in which `\%` is a percent sign. */
+const PLACEHOLDER = /^((?:[^%]|(?<=\\)%)*)(?<!\\)%([A-Za-z_][\w.-]*)%((?:[^%]|(?<=\\)%)*)$/;
+const withPercents = (text: string): string => text.replaceAll('\\%', '%');
+
 function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
   if (typeof value === 'object' && value !== null) throw new Refused('a value is a map or a list');
   if (value === undefined) throw new Refused('a value is missing');
@@ -109,10 +113,14 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
   }
   const text = String(scalar);
   if (modifiers.has('expand') && modifiers.has('re')) return plainTests(withFragments(text), modifiers);
-  const list = modifiers.has('expand') ? /^([^%]*)%([A-Za-z_][\w.-]*)%([^%]*)$/.exec(text) : null;
-  if (modifiers.has('expand') && list === null) throw new Refused('"expand" takes a placeholder such as %list%');
-  if (list !== null) {
-    const [, before = '', name = '', after = ''] = list;
+  if (modifiers.has('expand')) {
+    const list = PLACEHOLDER.exec(text);
+    if (list === null) {
+      if (!text.includes('\\%') || /(?<!\\)%[A-Za-z_][\w.-]*%/.test(text))
+        throw new Refused('"expand" takes a placeholder such as %list%, one in a value');
+      return plainTests(withPercents(text), modifiers);
+    }
+    const [before = '', name = '', after = ''] = list.slice(1).map(withPercents);
     const read = (entry: string): Test | undefined => {
       try {
         const tests = plainTests(before + entry + after, modifiers);

@@ -196,6 +196,9 @@ const EXPANDED: readonly Row[] = [
   ['F|cidr|expand: "%everywhere%"', '1.2.3.4', false],
   ['F|expand|contains: "%ports%"', 'x443', true],
   ['F|expand: "port %ports%"', 'port 22', true],
+  ['F|expand: "\\\\%ports%"', '%ports%', true],
+  ['F|expand: "\\\\%ports%"', '22', false],
+  ['F|expand|endswith: "100\\\\% of %ports%"', 'is 100% of 22', true],
   ['F|expand: ["%ports%", "8080"]', '22', false],
 ];
 
@@ -256,6 +259,8 @@ describe('modifiers of fields', () => {
     'F|lt: many': /takes a number/,
     'F|contains: null': /null as its value/,
     'F|expand: names': /placeholder/,
+    'F|expand: "%ports%%ports%"': /one in a value/,
+    'F|expand: "\\\\%%ports%%ports%"': /one in a value/,
     'F|re|expand: "%names%x"': /"%names%" is no part of expressions; known: command, system, run/,
     'F|expand|exists: true': /don't go together/,
     'F|expand: ["%ports%", "8080"]': /placeholder/,
