@@ -12,7 +12,7 @@ import type { Document, ParsedRule } from './sigma/rule.ts';
 /** Of all compiled files together, in bytes; larger sets are compiled at each start. */
 const MOST = 8 * 1024 * 1024;
 /** To be changed when the form, or what YAML becomes, changes within a version. */
-const FORM = `vakt ${VERSION} 1`;
+const FORM = `vakt ${VERSION} 2`;
 
 /** What the state directory has: its first line is the SHA-256 of the rest. */
 interface Kept {

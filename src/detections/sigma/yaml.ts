@@ -1,4 +1,4 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, visit } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type Scalar, visit } from 'yaml';
 import type { Document, Fault } from './rule.ts';
 
 /* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */
@@ -32,6 +32,7 @@ export function readYaml(
           faults.push({ file, line: lineAt(node.range?.[0] ?? 0), reason: 'aliases (*name) are not allowed' });
           return visit.BREAK;
         }
+        if (isScalar(node)) keepText(node);
         return nodes > MOST_NODES ? visit.BREAK : undefined;
       },
     });
@@ -51,6 +52,12 @@ export function readYaml(
   }
   if (documents.length === 0 && faults.length === 0) faults.push({ file, reason: 'the file has no rule' });
   return { documents, faults };
+}
+
+/** A number that is written otherwise, such as 007, 1.10 or one of 20 digits, is a text: values are compared with texts. */
+function keepText(node: Scalar): void {
+  const { value, source } = node;
+  if (typeof value === 'number' && source !== undefined && source !== String(value)) node.value = source;
 }
 
 /** Where the member at the end of a path begins, or the last one on the way that is there. */
