@@ -137,6 +137,45 @@ describe('vakt rules', () => {
     ]);
   });
 
+  it('counts each element of an event by itself', async () => {
+    const three = `title: Three
+id: strange
+level: high
+correlation:
+  type: event_count
+  rules: [one]
+  group-by: [Image]
+  timespan: 1m
+  condition: { gte: 3 }
+---
+${RULE.replace('id: strange', 'name: one').replace(/, requires.*\]/, '')}`;
+    const [element] = start('/tmp/strange', 1).Payload;
+    const event = { ...start('/tmp/strange', 1), Payload: [1, 2, 3].map((pid) => ({ ...element, ProcessId: pid })) };
+    await run(['test', file('r.yml', three), '--cases', file('c.json', { benign: [event] }), '--json'], world);
+    assert.deepEqual(parsed(), [{ benign: 0, alerts: [{ ...alert, alert: 'VAKT_CustomAlert' }] }]);
+  });
+
+  for (const [text, why] of [
+    [{ cases: [{ case: 'x' }] }, /the case "x" of .* has no "events"/],
+    [{ cases: [{ case: 'x', events: {} }] }, /"events" of the case "x" of .* is no list/],
+    [{ cases: [null] }, /case 1 of .* has no name/],
+    [{ cases: [{ events: [] }] }, /case 1 of .* has no name/],
+    [{ cases: {} }, /"cases" of .* is no list/],
+    [{ benign: 1 }, /"benign" of .* is no list/],
+    [{ cases: [], lists: { allowedUsers: 'bob' } }, /"allowedUsers" in "lists" of .* is no list/],
+    [{ cases: [], lists: null }, /"lists" of .* is no map/],
+    [{ cases: [], listBound: null }, /"listBound" of .* is no list/],
+    [[], /has no cases/],
+    [null, /has no cases/],
+    [{}, /neither "cases" nor "benign"/],
+    ['{', /is no JSON/],
+  ] as const)
+    it(`refuses the cases ${JSON.stringify(text)}, and says why`, () =>
+      assert.rejects(
+        run(['test', file('r.yml', RULE), '--cases', file('c.json', text)], world),
+        (error: Error) => error instanceof UsageError && why.test(error.message),
+      ));
+
   it('compares snapshots within a case', async () => {
     const rule = `title: Port
 id: port

@@ -51,7 +51,8 @@ export class Replay {
 
   #subjectsOf(event: GivenEvent): readonly Subject[] {
     const { name, payload } = event;
-    const ids = event.id === undefined ? [] : [event.id];
+    // An id that several elements share would make a correlation count them once.
+    const ids = event.id === undefined || payload.length > 1 ? [] : [event.id];
     const at = this.#clock.now();
     if (SnapshotChanges.compares(name)) {
       const whole = this.#parts.accept(name, payload);

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { printable, printableJson } from '../../base/printable.ts';
+import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';
 import type { ParsedRule } from '../../detections/sigma/rule.ts';
 import type { Hit } from '../../detections/subject.ts';
@@ -31,28 +32,24 @@ interface Alert {
   readonly rule: string;
 }
 
-/** Of rules that name none. */
-const UNNAMED = 'VAKT_OwnRule';
-
 /** Each rule that fired, once. */
 function alertsOf(hits: readonly Hit[]): readonly Alert[] {
   const rules = new Map(hits.map(({ rule }) => [rule.id, rule]));
-  return [...rules.values()].map(({ id, alert = UNNAMED, level }) => ({ alert, level, rule: id }));
+  return [...rules.values()].map((rule) => ({ alert: alertTypeOf(rule), level: rule.level, rule: rule.id }));
 }
 
 interface Cases {
-  readonly lists?: Readonly<Record<string, readonly unknown[]>>;
-  readonly listBound?: readonly string[];
-  readonly cases?: readonly { readonly case: string; readonly alert?: string; readonly events: readonly unknown[] }[];
-  readonly benign?: readonly unknown[];
+  readonly lists: Lists;
+  readonly listBound: readonly unknown[];
+  readonly cases: readonly { readonly case: string; readonly alert?: unknown; readonly events: readonly unknown[] }[];
+  readonly benign: readonly unknown[];
 }
 
 /** The lists are set for cases of the alerts in `listBound` only: rules that require one are off for all others. */
 function testCases(file: string, rules: readonly ParsedRule[], json: boolean, { stdout, signal }: World): void {
-  const { lists = {}, listBound = [], cases = [], benign = [] } = casesOf(file);
-  const set: Lists = Object.fromEntries(Object.entries(lists).map(([name, all]) => [name, all.map(String)]));
+  const { lists, listBound, cases, benign } = casesOf(file);
   const plain = new Replay(rules, {});
-  const withLists = new Replay(rules, set);
+  const withLists = new Replay(rules, lists);
   for (const { case: name, alert, events } of cases) {
     signal.throwIfAborted();
     const replay = alert !== undefined && listBound.includes(alert) ? withLists : plain;
@@ -85,11 +82,34 @@ function casesOf(file: string): Cases {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`${file} is no JSON: ${(error as Error).message}`);
   }
-  if (typeof value !== 'object' || value === null) throw new UsageError(`${file} has no cases`);
-  const { cases, benign } = value as Cases;
-  if (![cases, benign].some(Array.isArray)) throw new UsageError(`${file} has neither "cases" nor "benign"`);
-  return value as Cases;
+  if (!isMap(value)) throw new UsageError(`${file} has no cases`);
+  if (value.cases === undefined && value.benign === undefined)
+    throw new UsageError(`${file} has neither "cases" nor "benign"`);
+  const list = (all: unknown, name: string): readonly unknown[] => {
+    if (all === undefined) return [];
+    if (!Array.isArray(all)) throw new UsageError(`${name} of ${file} is no list`);
+    return all;
+  };
+  const { lists = {} } = value;
+  if (!isMap(lists)) throw new UsageError(`"lists" of ${file} is no map of lists`);
+  return {
+    lists: Object.fromEntries(
+      Object.entries(lists).map(([name, all]) => [name, list(all, `"${name}" in "lists"`).map(String)]),
+    ),
+    listBound: list(value.listBound, '"listBound"'),
+    cases: list(value.cases, '"cases"').map((given, index) => {
+      if (!isMap(given) || typeof given.case !== 'string')
+        throw new UsageError(`case ${index + 1} of ${file} has no name: "case" is a text`);
+      if (given.events === undefined) throw new UsageError(`the case "${given.case}" of ${file} has no "events"`);
+      const events = list(given.events, `"events" of the case "${given.case}"`);
+      return { case: given.case, events, ...(given.alert === undefined ? {} : { alert: given.alert }) };
+    }),
+    benign: list(value.benign, '"benign"'),
+  };
 }
+
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<void> {
   const replay = new Replay(rules, {});
