@@ -15,7 +15,7 @@ logsource: { category: process_creation }
 detection:
   s: { Image|endswith: /strange }
   condition: s
-vakt: { alert: VAKT_Strange, requires: [wanted] }
+vakt: { alert: VAKT_Strange, requires: [allowedPorts] }
 `;
 
 const start = (Executable: string, pid: number, parent = 1) => ({
@@ -71,7 +71,7 @@ describe('vakt rules', () => {
     const bad = file('bad.yml', 'title: x\n');
     assert.equal(await run(['list', '--json', '--rules', folder], world), 0);
     const { origin, file: where, requires } = parsed().find(({ id }) => id === 'strange');
-    assert.deepEqual([origin, where, requires], ['local', join(folder, 'own.yml'), ['wanted']]);
+    assert.deepEqual([origin, where, requires], ['local', join(folder, 'own.yml'), ['allowedPorts']]);
     assert.match(errors.join(), new RegExp(`^${bad}:1: `));
     out = [];
     assert.equal(await run(['explain', 'strange', '--rules', folder], world), 0);
@@ -95,7 +95,7 @@ describe('vakt rules', () => {
   });
 
   const cases = {
-    lists: { wanted: [1] },
+    lists: { allowedPorts: [1] },
     listBound: ['VAKT_Strange'],
     cases: [
       { case: 'bound', alert: 'VAKT_Strange', events: [start('/tmp/strange', 1)] },

@@ -25,7 +25,7 @@ const rule = (title: string, category: string, detection: object, vakt: object =
 });
 const { rules, faults } = readRuleSet([
   rule('Shell', 'process_creation', { 'Image|endswith': '/nc', 'ParentImage|endswith': '/cron' }),
-  rule('Listed', 'process_creation', { 'Image|expand': '%wanted%' }, { requires: ['wanted'] }),
+  rule('Listed', 'process_creation', { 'Image|expand': '%allowedProcesses%' }, { requires: ['allowedProcesses'] }),
   rule('Port', 'listening_port_change', { Change: 'added' }),
   rule('Configuration', 'agent', { Event: 'ConfigurationError' }),
   {
@@ -230,7 +230,7 @@ describe('Detections', () => {
 
   it('use a list as soon as it is set', () => {
     detections.accept(batch(start('/usr/bin/ls')));
-    lists = { wanted: ['/usr/bin/ls'] };
+    lists = { allowedProcesses: ['/usr/bin/ls'] };
     detections.refresh();
     detections.accept(batch(start('/usr/bin/ls')));
     assert.deepEqual(titles(), ['Listed']);

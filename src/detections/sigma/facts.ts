@@ -2,6 +2,7 @@ import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { Rule } from '../subject.ts';
 import { textsOf } from './correlation.ts';
 import { isMap } from './detection.ts';
+import { checkList } from './lists.ts';
 import { type Document, Refused } from './rule.ts';
 
 type Facts = Omit<Rule, 'sources' | 'alerts'>;
@@ -71,8 +72,11 @@ function ownFacts(value: unknown) {
   for (const [key, text] of Object.entries({ remediation, limit })) {
     if (text !== undefined && typeof text !== 'string') throw new Refused(`"${key}" is no text`, ['vakt', key]);
   }
+  const requires = value.requires === undefined ? [] : textsOf(value.requires, 'requires');
+  for (const name of requires) checkList(name, ['vakt', 'requires']);
+  if (typeof limit === 'string') checkList(limit, ['vakt', 'limit']);
   return {
-    requires: value.requires === undefined ? [] : textsOf(value.requires, 'requires'),
+    requires,
     ...given({
       alert: alert as string | undefined,
       remediation: remediation as string | undefined,

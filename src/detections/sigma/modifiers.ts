@@ -1,5 +1,6 @@
 import { compilePattern } from '../../base/pattern.ts';
 import { withFragments } from './fragments.ts';
+import { checkList } from './lists.ts';
 import { readNetwork } from './network.ts';
 import { type Expression, type Place, Refused, type Test, type TextTest, type Wildcards } from './rule.ts';
 
@@ -121,6 +122,7 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
       return plainTests(withPercents(text), modifiers);
     }
     const [before = '', name = '', after = ''] = list.slice(1).map(withPercents);
+    checkList(name);
     const read = (entry: string): Test | undefined => {
       try {
         const tests = plainTests(before + entry + after, modifiers);

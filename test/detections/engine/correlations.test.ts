@@ -122,8 +122,8 @@ describe('event_count', () => {
   });
 
   it('takes number and timespan of a list of the twin', () => {
-    const limited = COUNT.replace('name: co\n', 'name: co\nvakt: { limit: most, requires: [most] }\n');
-    const few = new Bench([limited], { most: ['1/PT1M'] });
+    const limited = COUNT.replace('name: co\n', 'name: co\nvakt: { limit: connectionsMax, requires: [connectionsMax] }\n');
+    const few = new Bench([limited], { connectionsMax: ['1/PT1M'] });
     few.at(0, { Kind: 'a', User: 'u' });
     assert.deepEqual(few.at(50, { Kind: 'a', User: 'u' }), ['co']);
     const off = new Bench([limited]);
@@ -311,8 +311,8 @@ describe('the bounds of correlations', () => {
     const short = new Bench([COUNT.replace('10s', '1m')]);
     short.at(0, { Kind: 'a', User: 'u' });
     assert.equal(short.changes, 0);
-    const vakt = 'name: co\nvakt: { limit: most, requires: [most] }\n';
-    const limited = new Bench([COUNT.replace('10s', '1m').replace('name: co\n', vakt)], { most: ['3/PT5M'] });
+    const vakt = 'name: co\nvakt: { limit: connectionsMax, requires: [connectionsMax] }\n';
+    const limited = new Bench([COUNT.replace('10s', '1m').replace('name: co\n', vakt)], { connectionsMax: ['3/PT5M'] });
     limited.at(0, { Kind: 'a', User: 'u' });
     assert.equal(limited.changes, 1);
     const ordered = new Bench([correlation('type: temporal_ordered\nrules: [a, b]\ngroup-by: [User]\ntimespan: 10m')]);

@@ -191,23 +191,23 @@ const TABLES: Readonly<Record<string, readonly Row[]>> = {
   ],
 };
 
-const LISTS: Lists = { names: ['root', 'ops*'], networks: ['10.0.0.0/8', '192.0.2.7'], ports: ['22', '443'], everywhere: ['::/0'] };
+const LISTS: Lists = { allowedUsers: ['root', 'ops*'], allowedRemotes: ['10.0.0.0/8', '192.0.2.7'], allowedPorts: ['22', '443'], badAddresses: ['::/0'] };
 
 const EXPANDED: readonly Row[] = [
-  ['F|expand: "%names%"', 'ROOT', true],
-  ['F|expand: "%names%"', 'ops-7', true],
-  ['F|expand: "%names%"', 'guest', false],
-  ['F|expand: "%none%"', 'root', false],
-  ['F|expand|cidr: "%networks%"', '10.9.8.7', true],
-  ['F|cidr|expand: "%networks%"', '192.0.2.8', false],
-  ['F|cidr|expand: "%everywhere%"', '2001:db8::1', true],
-  ['F|cidr|expand: "%everywhere%"', '1.2.3.4', false],
-  ['F|expand|contains: "%ports%"', 'x443', true],
-  ['F|expand: "port %ports%"', 'port 22', true],
-  ['F|expand: "\\\\%ports%"', '%ports%', true],
-  ['F|expand: "\\\\%ports%"', '22', false],
-  ['F|expand|endswith: "100\\\\% of %ports%"', 'is 100% of 22', true],
-  ['F|expand: ["%ports%", "8080"]', '22', false],
+  ['F|expand: "%allowedUsers%"', 'ROOT', true],
+  ['F|expand: "%allowedUsers%"', 'ops-7', true],
+  ['F|expand: "%allowedUsers%"', 'guest', false],
+  ['F|expand: "%allowedProcesses%"', 'root', false],
+  ['F|expand|cidr: "%allowedRemotes%"', '10.9.8.7', true],
+  ['F|cidr|expand: "%allowedRemotes%"', '192.0.2.8', false],
+  ['F|cidr|expand: "%badAddresses%"', '2001:db8::1', true],
+  ['F|cidr|expand: "%badAddresses%"', '1.2.3.4', false],
+  ['F|expand|contains: "%allowedPorts%"', 'x443', true],
+  ['F|expand: "port %allowedPorts%"', 'port 22', true],
+  ['F|expand: "\\\\%allowedPorts%"', '%allowedPorts%', true],
+  ['F|expand: "\\\\%allowedPorts%"', '22', false],
+  ['F|expand|endswith: "100\\\\% of %allowedPorts%"', 'is 100% of 22', true],
+  ['F|expand: ["%allowedPorts%", "8080"]', '22', false],
 ];
 
 /** Where the name of a command can stand; programs and scripts of the system. */
@@ -267,11 +267,12 @@ describe('modifiers of fields', () => {
     'F|lt: many': /takes a number/,
     'F|contains: null': /null as its value/,
     'F|expand: names': /placeholder/,
-    'F|expand: "%ports%%ports%"': /one in a value/,
-    'F|expand: "\\\\%%ports%%ports%"': /one in a value/,
-    'F|re|expand: "%names%x"': /"%names%" is no part of expressions; known: command, system, run/,
+    'F|expand: "%Administrators%"': /no list "Administrators"; known: allowedUsers,/,
+    'F|expand: "%allowedPorts%%allowedPorts%"': /one in a value/,
+    'F|expand: "\\\\%%allowedPorts%%allowedPorts%"': /one in a value/,
+    'F|re|expand: "%allowedUsers%x"': /"%allowedUsers%" is no part of expressions; known: command, system, run/,
     'F|expand|exists: true': /don't go together/,
-    'F|expand: ["%ports%", "8080"]': /placeholder/,
+    'F|expand: ["%allowedPorts%", "8080"]': /placeholder/,
     'F|all: a': /says nothing/,
     'F: []': /no values/,
     'F: { a: b }': /is a map/,

@@ -24,7 +24,7 @@ tags: [attack.execution, attack.t1059]
 falsepositives: [F]
 references: [https://example.com]
 license: MIT
-vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [list] }
+vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
 `);
     assert.deepEqual(rule?.facts, {
       id: 'start',
@@ -40,7 +40,7 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [list] }
       alert: 'IoT_X',
       remediation: 'R',
       key: ['Image'],
-      requires: ['list'],
+      requires: ['allowedUsers'],
       origin: 'local',
       file: '1.yml',
       sources: ['process_creation'],
@@ -92,6 +92,8 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [list] }
     'taxonomy: other': /the taxonomy/,
     'vakt: { alarm: x }': /"alarm" is not known in "vakt"/,
     'vakt: { alert: "a b" }': /letters, digits/,
+    'vakt: { requires: [allowedUser] }': /there is no list "allowedUser"/,
+    'vakt: { limit: many }': /there is no list "many"/,
     'tags: { a: b }': /"tags" is no text or list/,
     'author: 7': /"author" is no text/,
     'action: global': /Sigma 1/,
@@ -168,7 +170,7 @@ const words = fc.constantFrom(
   'not s',
   'a*b',
   '(',
-  '%x%',
+  '%allowedUsers%',
   'process_creation',
   'vakt',
   'agent',
