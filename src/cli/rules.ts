@@ -1,4 +1,5 @@
 import { printable } from '../base/printable.ts';
+import { unseenOf } from '../detections/detector.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { explainRule } from './rules/explain.ts';
@@ -60,11 +61,13 @@ export async function run(args: readonly string[], world: World): Promise<number
 async function list(folder: string, json: boolean, { stdout, stderr }: World): Promise<number> {
   const { rules, faults } = await allRules(folder);
   for (const fault of faults) stderr(printable(faultLine(fault)));
+  const unseen = unseenOf(rules);
   const shown = rules.filter(({ facts }) => facts.alerts);
   if (json) {
     for (const { facts } of shown) {
       const { id, title, level, alert, origin, file, requires } = facts;
-      stdout(JSON.stringify({ id, title, level, alert, origin, file, requires }));
+      const off = unseen.has(id) ? { off: 'noEvent' } : {};
+      stdout(JSON.stringify({ id, title, level, alert, origin, file, requires, ...off }));
     }
     return 0;
   }
@@ -73,7 +76,7 @@ async function list(folder: string, json: boolean, { stdout, stderr }: World): P
     level,
     alert,
     origin,
-    requires.length === 0 ? 'on' : `needs ${requires.join(', ')}`,
+    unseen.has(id) ? 'off: no such event' : requires.length === 0 ? 'on' : `needs ${requires.join(', ')}`,
     title,
   ]);
   for (const line of table([['ID', 'LEVEL', 'ALERT', 'ORIGIN', 'STATE', 'TITLE'], ...rows])) stdout(line);

@@ -3,9 +3,10 @@ import { type CorrelationState, Correlations } from './engine/correlations.ts';
 import { Engine, type Judgement, type Match } from './engine/engine.ts';
 import type { ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
+import { UNSEEN } from './subjects.ts';
 
-/** Why a rule isn't judged. */
-export type OffReason = 'requires' | 'time';
+/** Why a rule isn't judged: it needs a list, no event of this agent can match it, or it took too long. */
+export type OffReason = 'requires' | 'noEvent' | 'time';
 
 export type Lists = Readonly<Record<string, readonly string[]>>;
 
@@ -20,6 +21,22 @@ export interface DetectorState {
   readonly correlations: CorrelationState;
 }
 
+/** Ids of rules that no event of this agent can match. */
+export function unseenOf(rules: readonly ParsedRule[]): ReadonlySet<string> {
+  const unseen = new Set<string>();
+  const isUnseen = (rule: ParsedRule): boolean => {
+    if (rule.facts.sources.every((source) => UNSEEN.includes(source))) return true;
+    if (rule.is === 'detection' || !['temporal', 'temporal_ordered'].includes(rule.correlation.type)) return false;
+    return rule.correlation.wanted.length === 0 && rule.correlation.rules.some((id) => unseen.has(id));
+  };
+  // A correlation may come before one that it refers to.
+  for (let known = -1; known !== unseen.size; ) {
+    known = unseen.size;
+    for (const rule of rules) if (isUnseen(rule)) unseen.add(rule.facts.id);
+  }
+  return unseen;
+}
+
 const viewOf = ([view]: readonly View[]) => (view === undefined ? {} : { view });
 
 /** Judges what happens by rules: a subject in, hits out. */
@@ -30,6 +47,7 @@ export class Detector {
   readonly #engine: Engine;
   /** Ids of rules that a correlation refers to. */
   readonly #correlated: ReadonlySet<string>;
+  readonly #unseen: ReadonlySet<string>;
   #correlations: Correlations;
   readonly #newCorrelations: () => Correlations;
 
@@ -51,6 +69,7 @@ export class Detector {
     this.#rules = rules;
     this.#lists = lists;
     this.#clock = clock;
+    this.#unseen = unseenOf(rules);
     const list = (name: string) => (Object.hasOwn(lists, name) ? (lists[name] ?? []) : []);
     const on = rules.filter((rule) => this.#isSet(rule));
     const correlations = on.filter((rule) => rule.is === 'correlation');
@@ -78,6 +97,7 @@ export class Detector {
   get rules(): readonly { readonly rule: ParsedRule; readonly off?: OffReason }[] {
     const tooSlow = this.#engine.switchedOff;
     return this.#rules.map((rule) => {
+      if (this.#unseen.has(rule.facts.id)) return { rule, off: 'noEvent' };
       if (!this.#isSet(rule)) return { rule, off: 'requires' };
       return tooSlow.has(rule.facts.id) ? { rule, off: 'time' } : { rule };
     });

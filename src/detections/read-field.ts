@@ -23,7 +23,8 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
 }
 
 /** Where the bounds of arguments are not known, as in a reading or a recorded event, each word counts as one. */
-const argumentOf = ({ argv, CommandLine }: View, at: number): string | undefined => (argv ?? CommandLine.split(' '))[at];
+const argumentOf = ({ argv, CommandLine }: View, at: number): string | undefined =>
+  (argv ?? CommandLine.split(' '))[at];
 
 /** Ids differ from start to start, so that nothing would be cached; `Event` is what the agent calls the event. */
 const WITHOUT_WORDS = ['ProcessId', 'ParentProcessId', 'Event'];

@@ -14,6 +14,9 @@ export const SOURCES: Readonly<Record<string, LogSource | undefined>> = {
   NameResolution: 'dns_query',
 };
 
+/** Sources of which no collector makes events yet: rules on them load, and are shown as off. */
+export const UNSEEN: readonly LogSource[] = ['file_event', 'file_change', 'file_delete', 'file_rename', 'dns_query'];
+
 /** One element of an event. */
 export interface Happening {
   /** Of the event. */

@@ -78,6 +78,18 @@ describe('vakt rules', () => {
     assert.equal(out[0], 'Strange program');
   });
 
+  it('lists a rule as off that no event can match', async function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'own rules must belong to root');
+    const logsource = 'logsource: { category: dns_query }';
+    const text = RULE.replace(/logsource.*/, logsource).replace('Image|endswith: /strange', 'QueryName: x');
+    file('own.yml', text.replace(/, requires.*\]/, ''));
+    await run(['list', '--json', '--rules', folder], world);
+    assert.equal(parsed().find(({ id }) => id === 'strange').off, 'noEvent');
+    out = [];
+    await run(['list', '--rules', folder], world);
+    assert.match(out.find((line) => line.startsWith('strange')) ?? '', / off: no such event +Strange program$/);
+  });
+
   it('checks files, and shows all faults with their lines', async () => {
     const good = file('good.yml', RULE);
     const bad = file(

@@ -39,7 +39,8 @@ class Reader {
     if (rest !== undefined) this.#refuse(`"${rest}" was not expected in the condition`);
     // Sigma leaves selections that begin with `_` out of "them", so that they may stay unused.
     for (const name of this.#selections.keys()) {
-      if (!this.#used.has(name) && !name.startsWith('_')) throw new Refused(`the condition does not use "${name}"`, [name]);
+      if (!this.#used.has(name) && !name.startsWith('_'))
+        throw new Refused(`the condition does not use "${name}"`, [name]);
     }
     return whole;
   }

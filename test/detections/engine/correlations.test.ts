@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { collectors } from '../../../src/collectors/index.ts';
 import { Detector, type Lists } from '../../../src/detections/detector.ts';
 import type { Hit } from '../../../src/detections/subject.ts';
+import { SOURCES, UNSEEN } from '../../../src/detections/subjects.ts';
 import { faultOf, read, rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
 
 const BASE = [
@@ -122,7 +124,10 @@ describe('event_count', () => {
   });
 
   it('takes number and timespan of a list of the twin', () => {
-    const limited = COUNT.replace('name: co\n', 'name: co\nvakt: { limit: connectionsMax, requires: [connectionsMax] }\n');
+    const limited = COUNT.replace(
+      'name: co\n',
+      'name: co\nvakt: { limit: connectionsMax, requires: [connectionsMax] }\n',
+    );
     const few = new Bench([limited], { connectionsMax: ['1/PT1M'] });
     few.at(0, { Kind: 'a', User: 'u' });
     assert.deepEqual(few.at(50, { Kind: 'a', User: 'u' }), ['co']);
@@ -336,6 +341,31 @@ describe('the bounds of correlations', () => {
       bench.at(1, { Kind: 'a', User: 'u' });
       assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u' }), ['co']);
     }
+  });
+});
+
+describe('rules on what no collector sees', () => {
+  const onFiles = (name: string) =>
+    `title: ${name}\nname: ${name}\nlogsource: { category: file_event }\ndetection: { s: { TargetFilename: /x }, condition: s }\n`;
+  const off = (...texts: readonly string[]) => {
+    const { rules } = new Detector({ rules: rulesOf(...BASE, ...texts), clock: new SetClock() });
+    return rules.flatMap(({ rule, off: why }) => (why === undefined ? [] : [`${rule.facts.id}: ${why}`]));
+  };
+
+  it('are off, and so are correlations that need them', () => {
+    const needing = (type: string, more = '') =>
+      correlation(`type: ${type}\nrules: [a, files]\ngroup-by: [Device]\ntimespan: 10s${more}`);
+    assert.deepEqual(off(onFiles('files')), ['files: noEvent']);
+    for (const type of ['temporal', 'temporal_ordered'])
+      assert.deepEqual(off(needing(type), onFiles('files')), ['co: noEvent', 'files: noEvent']);
+    assert.deepEqual(off(needing('event_count', '\ncondition: { gte: 3 }'), onFiles('files')), ['files: noEvent']);
+  });
+
+  it('are on when there is a collector', () => {
+    const seen = new Set(collectors.map(({ name }) => SOURCES[name]));
+    for (const source of UNSEEN) assert.ok(!seen.has(source), `${source} is seen now`);
+    for (const [event, source] of Object.entries(SOURCES))
+      if (source !== undefined && !seen.has(source)) assert.ok(UNSEEN.includes(source), `nothing makes ${event}`);
   });
 });
 

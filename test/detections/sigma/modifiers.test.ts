@@ -191,7 +191,12 @@ const TABLES: Readonly<Record<string, readonly Row[]>> = {
   ],
 };
 
-const LISTS: Lists = { allowedUsers: ['root', 'ops*'], allowedRemotes: ['10.0.0.0/8', '192.0.2.7'], allowedPorts: ['22', '443'], badAddresses: ['::/0'] };
+const LISTS: Lists = {
+  allowedUsers: ['root', 'ops*'],
+  allowedRemotes: ['10.0.0.0/8', '192.0.2.7'],
+  allowedPorts: ['22', '443'],
+  badAddresses: ['::/0'],
+};
 
 const EXPANDED: readonly Row[] = [
   ['F|expand: "%allowedUsers%"', 'ROOT', true],
