@@ -164,9 +164,24 @@ function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
   }
 }
 
+/** Correlations in one another. */
+const DEEPEST = 8;
+/** Ways from a correlation to detections: an event takes each of them. */
+const MOST_WAYS = 256;
+const RULES = ['correlation', 'rules'];
+
+/** What a rule is judged on, directly or through other correlations. */
+interface Reach {
+  readonly from: readonly ReadSource[];
+  /** Correlations in one another, this one included. */
+  readonly height: number;
+  readonly ways: number;
+}
+
 /** Rules by what documents call them. */
 class Names {
   readonly #rules = new Map<string, Detection | Correlated>();
+  readonly #reaches = new Map<Correlated, Reach | 'asked'>();
   readonly detections: readonly Detection[];
 
   constructor(all: readonly Any[]) {
@@ -186,16 +201,39 @@ class Names {
     if (found === undefined) throw new Refused(`there is no rule "${name}"`, path);
     return found;
   }
+
+  /** Asked once for each correlation, however many refer to it. @throws {Refused} if it refers to itself, or to too many */
+  reach(rule: Detection | Correlated, depth = 0): Reach {
+    if (rule.is === 'detection') return { from: [rule.from], height: 0, ways: 1 };
+    const known = this.#reaches.get(rule);
+    if (known === 'asked') throw new Refused('the correlation refers to itself', RULES);
+    if (depth + (known?.height ?? 1) > DEEPEST + 1)
+      throw new Refused(`more than ${DEEPEST} correlations in one another`, RULES);
+    if (known !== undefined) return known;
+    this.#reaches.set(rule, 'asked');
+    try {
+      const of = rule.correlation.rules.map((name) => this.reach(this.find(name, RULES), depth + 1));
+      const ways = of.reduce((sum, each) => sum + each.ways, 0);
+      if (ways > MOST_WAYS) throw new Refused(`leads to more than ${MOST_WAYS} rules through other correlations`, RULES);
+      const from = [...new Map(of.flatMap((each) => each.from).map((each) => [keyOf(each), each])).values()];
+      const reach = { from, height: 1 + Math.max(...of.map(({ height }) => height)), ways };
+      this.#reaches.set(rule, reach);
+      return reach;
+    } catch (error) {
+      this.#reaches.delete(rule);
+      throw error;
+    }
+  }
 }
 
+const keyOf = ({ source, audit }: ReadSource): string => `${source} ${audit}`;
+
 /** The ids of rules, in order. @throws {Refused} */
-function resolve({ document, facts, correlation }: Correlated, names: Names): Correlation {
+function resolve(each: Correlated, names: Names): Correlation {
+  const { facts, correlation } = each;
   const { rules, groupBy, aliases, limit, ...rest } = { limit: facts.limit, ...correlation };
-  const targets = rules.map((name) => names.find(name, ['correlation', 'rules']));
-  for (const target of targets) {
-    if (target.document === document || refersTo(target, facts.id, names, 0))
-      throw new Refused('the correlation refers to itself', ['correlation', 'rules']);
-  }
+  const targets = rules.map((name) => names.find(name, RULES));
+  names.reach(each);
   const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
   const groups = groupBy.map((name) => {
     const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
@@ -222,16 +260,7 @@ function resolve({ document, facts, correlation }: Correlated, names: Names): Co
   };
 }
 
-function refersTo(from: Detection | Correlated, id: string, names: Names, depth: number): boolean {
-  if (from.is === 'detection') return false;
-  if (depth > 8) throw new Refused('more than 8 correlations in one another', ['correlation', 'rules']);
-  return from.correlation.rules.some((name) => {
-    const target = names.find(name, ['correlation', 'rules']);
-    return target.facts.id === id || refersTo(target, id, names, depth + 1);
-  });
-}
-
-const isSame = (a: ReadSource, b: ReadSource) => a.source === b.source && a.audit === b.audit;
+const isSame = (a: ReadSource, b: ReadSource) => keyOf(a) === keyOf(b);
 
 /** The detections that a filter applies to. @throws {Refused} */
 function filtered(filter: Filter, names: Names): readonly Detection[] {
@@ -257,7 +286,7 @@ function finish(all: readonly Any[]): ParsedRule[] {
   return all.flatMap((each): ParsedRule[] => {
     if (each.is === 'filter') return [];
     const { limit: _, ...known } = each.facts;
-    const facts: Rule = { ...known, sources: sourcesOf(each, names), alerts: !inner.has(known.id) };
+    const facts: Rule = { ...known, sources: sourcesOf(names.reach(each)), alerts: !inner.has(known.id) };
     if (each.is === 'correlation') return [{ is: 'correlation', facts, correlation: resolve(each, names) }];
     return [detectionRule(each, facts, filters.get(each) ?? [])];
   });
@@ -281,7 +310,4 @@ function detectionRule(
   };
 }
 
-function sourcesOf(rule: Detection | Correlated, names: Names): readonly LogSource[] {
-  if (rule.is === 'detection') return [rule.from.source];
-  return [...new Set(rule.correlation.rules.flatMap((name) => sourcesOf(names.find(name, []), names)))];
-}
+const sourcesOf = ({ from }: Reach): readonly LogSource[] => [...new Set(from.map(({ source }) => source))];

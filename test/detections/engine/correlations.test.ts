@@ -258,6 +258,30 @@ describe('correlations of correlations', () => {
     assert.match(read(one, two).faults[0]?.reason ?? '', /refers to itself/);
   });
 
+  it('are refused where many layers refer to all of the layer below, at once', () => {
+    const layer = (of: number) => Array.from({ length: 16 }, (_, index) => `c${of}_${index}`);
+    const body = (rules: readonly string[]) => `type: temporal\nrules: [${rules.join()}]\ntimespan: 1m`;
+    const layers = (most: number) =>
+      Array.from({ length: most }, (_, of) =>
+        layer(of).map((name) => correlation(body(of === 0 ? ['a'] : layer(of - 1)), name)).join('---\n'),
+      );
+    assert.deepEqual(read(...BASE, ...layers(3)).faults, []);
+    const began = performance.now();
+    const { faults } = read(...BASE, ...layers(6));
+    assert.match(faults[0]?.reason ?? '', /leads to more than 256 rules/);
+    assert.ok(performance.now() - began < 5_000);
+  });
+
+  it('are refused where more than 8 are in one another', () => {
+    const chain = (most: number) =>
+      Array.from({ length: most }, (_, at) =>
+        correlation(`type: temporal\nrules: [${at === 0 ? 'a' : `d${at - 1}`}]\ntimespan: 1m`, `d${at}`),
+      );
+    assert.deepEqual(read(...BASE, ...chain(9)).faults, []);
+    assert.match(read(...BASE, ...chain(10)).faults[0]?.reason ?? '', /more than 8 correlations in one another/);
+    assert.match(read(...BASE, ...chain(2_000).reverse()).faults[0]?.reason ?? '', /more than 8 correlations/);
+  });
+
   it('are refused with the file that they refer to', () => {
     const { faults, rules } = read('title: X\nname: a\ndetection: {}\n', COUNT);
     assert.equal(rules.length, 0);
