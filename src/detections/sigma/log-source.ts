@@ -59,7 +59,7 @@ export function checkFields(expression: Expression, { source, audit }: ReadSourc
       if (field === 'type' && of?.is === 'text' && of.place === 'is' && of.text.toUpperCase() === 'EXECVE')
         state.executes = true;
       else if (field === 'type') throw new Refused('of service auditd, only "type: EXECVE" is seen', [field]);
-      else if (!/^a\d{1,3}$/.test(field))
+      else if (!ARGUMENT.test(field))
         throw new Refused(`of service auditd, only type and a0, a1 … are seen, not "${field}"`, [field]);
     } else if (!isKnownField(source, field)) {
       throw new Refused(`events of ${source} have no field "${field}"`, [field]);
@@ -67,6 +67,12 @@ export function checkFields(expression: Expression, { source, audit }: ReadSourc
   });
   if (audit && !state.executes) throw new Refused('of service auditd, only rules with "type: EXECVE" are understood');
 }
+
+/** Whether events of a source can have a field, in a correlation: there, rules on audit have the fields of a start, too. */
+export const hasField = ({ source, audit }: ReadSource, field: string): boolean =>
+  isKnownField(source, field) || (audit && (field === 'type' || ARGUMENT.test(field)));
+
+const ARGUMENT = /^a\d{1,3}$/;
 
 type Visit = (field: string, test: Extract<Expression, { is: 'field' }>['test'] | undefined) => void;
 

@@ -2,7 +2,7 @@ import type { LogSource, Rule } from '../subject.ts';
 import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';
 import { isMap, readDetection } from './detection.ts';
 import { readFacts } from './facts.ts';
-import { checkFields, type ReadSource, readLogSource, visit } from './log-source.ts';
+import { checkFields, hasField, type ReadSource, readLogSource, visit } from './log-source.ts';
 import { both } from './modifiers.ts';
 import {
   type Correlation,
@@ -214,7 +214,8 @@ class Names {
     try {
       const of = rule.correlation.rules.map((name) => this.reach(this.find(name, RULES), depth + 1));
       const ways = of.reduce((sum, each) => sum + each.ways, 0);
-      if (ways > MOST_WAYS) throw new Refused(`leads to more than ${MOST_WAYS} rules through other correlations`, RULES);
+      if (ways > MOST_WAYS)
+        throw new Refused(`leads to more than ${MOST_WAYS} rules through other correlations`, RULES);
       const from = [...new Map(of.flatMap((each) => each.from).map((each) => [keyOf(each), each])).values()];
       const reach = { from, height: 1 + Math.max(...of.map(({ height }) => height)), ways };
       this.#reaches.set(rule, reach);
@@ -237,7 +238,7 @@ function resolve(each: Correlated, names: Names): Correlation {
   const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
   const groups = groupBy.map((name) => {
     const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
-    if (alias === undefined) return { name, of: {} };
+    if (alias === undefined) return { name, of: {} as Readonly<Record<string, string>> };
     const of = Object.entries(alias).map(([rule, field]) => {
       const id = byName.get(rule) ?? names.find(rule, ['correlation', 'aliases', name]).facts.id;
       return [id, field] as const;
@@ -249,6 +250,23 @@ function resolve(each: Correlated, names: Names): Correlation {
       throw new Refused(`the alias "${name}" is not in "group-by"`, ['correlation', 'aliases']);
   }
   const { generate: _, wanted, field, timespanMs, type } = rest;
+  const isSequence = type === 'temporal' || type === 'temporal_ordered';
+  const check = (what: string, path: readonly string[], fieldOf: (id: string) => string) => {
+    const without = targets.filter(
+      (target) => !names.reach(target).from.some((from) => hasField(from, fieldOf(target.facts.id))),
+    );
+    const [first] = without;
+    // A rule without the field is in a group of its own: it may be counted, but no sequence has it.
+    if (first === undefined || (!isSequence && without.length < targets.length)) return;
+    const sources = sourcesOf(names.reach(first)).join(', ');
+    throw new Refused(`${what}: events of ${sources} have no field "${fieldOf(first.facts.id)}"`, [
+      'correlation',
+      ...path,
+    ]);
+  };
+  for (const { name, of } of groups)
+    check('"group-by"', ['group-by'], (id) => (Object.hasOwn(of, id) ? (of[id] ?? name) : name));
+  if (field !== undefined) check('"field"', ['condition', 'field'], () => field);
   return {
     type,
     rules: targets.map((target) => target.facts.id),
