@@ -9,6 +9,27 @@ export const JUDGED = { head: 6_144, tail: 2_048 };
 /** Alternatives of one value, such as those of windash. */
 const MOST_VARIANTS = 625;
 const MOST_VALUES = 2_000;
+/** Alternatives of all values of a file, besides the values themselves. */
+const MOST_VARIANTS_OF_FILE = 10_000;
+
+/** What is known of a file while it is read. */
+export class Reading {
+  readonly literals: KnownLiterals | undefined;
+  #variants = 0;
+
+  constructor(literals?: KnownLiterals) {
+    this.literals = literals;
+  }
+
+  /** @param count of alternatives that are made of one value @throws {Refused} if those of the file are too many */
+  made(count: number): void {
+    this.#variants += count - 1;
+    if (this.#variants > MOST_VARIANTS_OF_FILE)
+      throw new Refused(
+        `the file has more than ${MOST_VARIANTS_OF_FILE} spellings of values, by "windash" and "base64offset"`,
+      );
+  }
+}
 
 const PLACES: Readonly<Record<string, Place>> = { contains: 'contains', startswith: 'begins', endswith: 'ends' };
 const COMPARISONS = ['lt', 'lte', 'gt', 'gte'] as const;
@@ -22,17 +43,12 @@ export type KnownLiterals = ReadonlyMap<string, readonly string[] | undefined> |
 interface Modifiers {
   has(name: string): boolean;
   readonly all: readonly string[];
-  readonly known: KnownLiterals | undefined;
+  readonly reading: Reading;
 }
 type Value = string | number | boolean | null;
 
 /** One member of a selection: `Field|modifiers: values`. @param field empty for keywords @throws {Refused} */
-export function readMember(
-  field: string,
-  modifiers: readonly string[],
-  given: unknown,
-  known: KnownLiterals | undefined,
-): Expression {
+export function readMember(field: string, modifiers: readonly string[], given: unknown, reading: Reading): Expression {
   const checkedModifiers = checked(modifiers, field === '');
   const values = Array.isArray(given) ? given : [given];
   if (values.length === 0) throw new Refused(`"${field}" has no values`);
@@ -41,11 +57,9 @@ export function readMember(
     throw new Refused(`"${field}|all" has one value, so that "all" says nothing`);
   const tests = values.map((value, index) => {
     try {
-      return either(
-        testsOf(value, { has: (name) => checkedModifiers.has(name), all: modifiers, known }).map((test) =>
-          expressionOf(field, test),
-        ),
-      );
+      const tests = testsOf(value, { has: (name) => checkedModifiers.has(name), all: modifiers, reading });
+      reading.made(tests.length);
+      return either(tests.map((test) => expressionOf(field, test)));
     } catch (error) {
       if (error instanceof Refused && Array.isArray(given)) throw new Refused(error.message, [index]);
       throw error;
@@ -173,7 +187,7 @@ const placeOf = (modifiers: Modifiers): Place =>
 function patternTest(source: string, modifiers: Modifiers): Test {
   const flags = { i: modifiers.has('i'), m: modifiers.has('m'), s: modifiers.has('s') };
   const key = literalsKey(source, flags);
-  const { known } = modifiers;
+  const known = modifiers.reading.literals;
   const pattern = compilePattern(source, {
     wide: true,
     ...flags,

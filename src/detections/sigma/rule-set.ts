@@ -3,7 +3,7 @@ import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts
 import { isMap, readDetection } from './detection.ts';
 import { readFacts } from './facts.ts';
 import { checkFields, hasField, type ReadSource, readLogSource, visit } from './log-source.ts';
-import { both } from './modifiers.ts';
+import { both, Reading } from './modifiers.ts';
 import {
   type Correlation,
   type DetectionRule,
@@ -49,10 +49,13 @@ type Any = Detection | Correlated | Filter;
 export function readRuleSet(documents: readonly Document[]): RuleSet {
   const faults: Fault[] = [];
   let files = new Map<string, Any[]>();
+  const readings = new Map<string, Reading>();
   for (const document of documents) {
     const all = files.get(document.file) ?? [];
     files.set(document.file, all);
-    attempt(document, faults, () => all.push(readDocument(document)));
+    const reading = readings.get(document.file) ?? new Reading(document.literals);
+    readings.set(document.file, reading);
+    attempt(document, faults, () => all.push(readDocument(document, reading)));
   }
   refuseDoubles([...files.values()].flat(), faults);
   // Without the files at fault, references may fail that did not before.
@@ -97,20 +100,20 @@ function within<T>(path: readonly string[], read: () => T): T {
   }
 }
 
-function readDocument(document: Document): Any {
+function readDocument(document: Document, reading: Reading): Any {
   const { value } = document;
   if (!isMap(value)) throw new Refused('the document is no map');
   if (value.action !== undefined) throw new Refused('"action" is one of Sigma 1, which is not understood', ['action']);
   const kinds = ['detection', 'correlation', 'filter'].filter((kind) => value[kind] !== undefined);
   if (kinds.length !== 1) throw new Refused('the document needs one of "detection", "correlation" and "filter"');
-  if (value.filter !== undefined) return readFilter(document, value);
+  if (value.filter !== undefined) return readFilter(document, value, reading);
   const facts = readFacts(document, value);
   if (value.correlation !== undefined) {
     const correlation = within(['correlation'], () => readCorrelation(value.correlation));
     return { is: 'correlation', document, facts, correlation };
   }
   const from = within(['logsource'], () => readLogSource(value.logsource));
-  const read = () => readDetection(value.detection, { literals: document.literals });
+  const read = () => readDetection(value.detection, { reading });
   if (document.literals === 'later') return { is: 'detection', document, facts, from, expression: read };
   const expression = within(['detection'], () => {
     const all = read();
@@ -121,13 +124,13 @@ function readDocument(document: Document): Any {
   return { is: 'detection', document, facts, from, expression: () => expression };
 }
 
-function readFilter(document: Document, value: Readonly<Record<string, unknown>>): Filter {
+function readFilter(document: Document, value: Readonly<Record<string, unknown>>, reading: Reading): Filter {
   const from = within(['logsource'], () => readLogSource(value.logsource));
   const { filter } = value;
   if (!isMap(filter)) throw new Refused('"filter" is no map', ['filter']);
   const rules = filter.rules === 'any' ? undefined : within(['filter'], () => textsOf(filter.rules, 'rules'));
   const expression = within(['filter'], () => {
-    const read = readDetection(filter, { besides: ['rules'], literals: document.literals });
+    const read = readDetection(filter, { besides: ['rules'], reading });
     checkFields(read, from);
     checkCosts(read, document);
     return read;

@@ -108,6 +108,18 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
     assert.match(faultOf('a: 1\na: 2\n'), /2: Map keys must be unique/);
   });
 
+  it('refuse values of which modifiers make too many, before they are made', () => {
+    const dashes = (values: number, of: string) =>
+      `title: T${values}\nlogsource: { category: process_creation }\ndetection:\n  s:\n    CommandLine|windash|contains:\n` +
+      Array.from({ length: values }, (_, index) => `      - '${of} ${index}'\n`).join('') +
+      '  condition: s\n';
+    assert.equal(rulesOf(dashes(2_000, '-a')).length, 1);
+    const before = process.memoryUsage().heapUsed;
+    assert.match(faultOf(dashes(2_000, '-a -b -c -d')), /^\d+: the file has more than 10000 spellings/);
+    assert.match(faultOf(`${dashes(2_000, '-a')}---\n${dashes(1_000, '-a')}`), /more than 10000 spellings/);
+    assert.ok(process.memoryUsage().heapUsed - before < 100_000_000);
+  });
+
   it('take records of the kernel’s audit for EXECVE only', () => {
     const audit = (selection: string) => `title: A
 logsource: { product: linux, service: auditd }
