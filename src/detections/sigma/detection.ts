@@ -1,6 +1,6 @@
 import { readCondition } from './condition.ts';
 import { both, either, Reading, readMember } from './modifiers.ts';
-import { type Expression, Refused } from './rule.ts';
+import { type Expression, Refusals, Refused, together, within } from './rule.ts';
 
 /** Maps and lists in one another. */
 const DEEPEST = 8;
@@ -12,28 +12,52 @@ interface DetectionOptions {
   readonly besides?: readonly string[];
   /** Absent: nothing is known of the file. */
   readonly reading?: Reading;
+  /** Refuses members that are understood, but can't be taken. */
+  readonly check?: (member: Expression) => void;
 }
+
+/** What is needed to read a selection. */
+type Context = Required<Pick<DetectionOptions, 'reading' | 'check'>>;
+
+/** Stands for a selection that is refused, so that the condition can be read all the same. */
+const UNKNOWN: Expression = { is: 'or', of: [] };
 
 /**
  * Selections and their condition: the member `detection` of a rule, or `filter` of a filter.
  *
- * @throws {Refused}
+ * @throws {Refused} for all that is wrong with them
  */
 export function readDetection(
   value: unknown,
-  { besides = [], reading = new Reading() }: DetectionOptions = {},
+  { besides = [], reading = new Reading(), check = () => {} }: DetectionOptions = {},
 ): Expression {
-  if (!isMap(value)) throw new Refused('is missing, or no map');
+  if (!isMap(value)) throw new Refused('"detection" is missing, or no map');
   const selections = new Map<string, Expression>();
+  const refusals = new Refusals();
   for (const [name, given] of Object.entries(value)) {
     if (name === 'condition' || besides.includes(name)) continue;
-    if (name === 'timeframe')
-      throw new Refused('"timeframe" is one of Sigma 1, which correlations have replaced', [name]);
-    if (/[\s()|*]/.test(name) || ['and', 'or', 'not', 'of', 'them'].includes(name.toLowerCase()))
-      throw new Refused(`"${name}" can't be the name of a selection`, [name]);
-    selections.set(name, readSelection(given, [name], 0, reading));
+    refusals.attempt(() => {
+      checkName(name);
+      selections.set(name, UNKNOWN);
+      selections.set(name, readSelection(given, [name], 0, { reading, check }));
+    });
   }
-  const { condition } = value;
+  const whole = refusals.attempt(() => conditionOf(value, selections));
+  refusals.end();
+  return whole as Expression;
+}
+
+function checkName(name: string): void {
+  if (name === 'timeframe')
+    throw new Refused('"timeframe" is one of Sigma 1, which correlations have replaced', [name]);
+  if (/[\s()|*]/.test(name) || ['and', 'or', 'not', 'of', 'them'].includes(name.toLowerCase()))
+    throw new Refused(`"${name}" can't be the name of a selection`, [name]);
+}
+
+function conditionOf(
+  { condition }: Readonly<Record<string, unknown>>,
+  selections: ReadonlyMap<string, Expression>,
+): Expression {
   const conditions = Array.isArray(condition) ? condition : [condition];
   const [first] = conditions;
   if (first === undefined || !conditions.every((each) => typeof each === 'string'))
@@ -43,38 +67,44 @@ export function readDetection(
   return readCondition(conditions.map((each) => `( ${each} )`).join(' or '), selections);
 }
 
-function readSelection(value: unknown, path: Path, depth: number, reading: Reading): Expression {
+function readSelection(value: unknown, path: Path, depth: number, context: Context): Expression {
   if (depth > DEEPEST) throw new Refused(`more than ${DEEPEST} lists in one another`, path);
   if (Array.isArray(value)) {
     if (value.length === 0) throw new Refused('a selection is an empty list', path);
-    return either(value.map((each, index) => readSelection(each, [...path, index], depth + 1, reading)));
+    return either(
+      together(value.map((each, index) => () => readSelection(each, [...path, index], depth + 1, context))),
+    );
   }
   if (isMap(value)) {
     const members = Object.entries(value);
     if (members.length === 0) throw new Refused('a selection is an empty map', path);
-    return both(members.map(([key, given]) => at([...path, key], () => readKey(key, given, reading))));
+    return both(
+      together(
+        members.map(
+          ([key, given]) =>
+            () =>
+              within([...path, key], () => checked(readKey(key, given, context), context)),
+        ),
+      ),
+    );
   }
   if (value === null || value === undefined) throw new Refused('a selection is empty', path);
   // A keyword can be anywhere in a text.
-  return at(path, () => readMember('', ['contains'], value, reading));
+  return within(path, () => checked(readMember('', ['contains'], value, context.reading), context));
 }
 
-function readKey(key: string, given: unknown, reading: Reading): Expression {
+function checked(member: Expression, { check }: Context): Expression {
+  check(member);
+  return member;
+}
+
+function readKey(key: string, given: unknown, { reading }: Context): Expression {
   const [field = '', ...modifiers] = key.split('|');
   if (isMap(given)) throw new Refused(`"${key}" is a map; a field has a value or a list of values`);
   if (field !== '') return readMember(field, modifiers, given, reading);
   if (modifiers.length === 0) throw new Refused('a member of a selection has no name');
   const isPlaced = modifiers.some((modifier) => ['contains', 'startswith', 'endswith'].includes(modifier));
   return readMember('', isPlaced ? modifiers : [...modifiers, 'contains'], given, reading);
-}
-
-function at<T>(path: Path, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof Refused) throw new Refused(error.message, [...path, ...error.path]);
-    throw error;
-  }
 }
 
 export const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -53,20 +53,29 @@ export function readLogSource(value: unknown): ReadSource {
 
 /** Refuses fields that events of the source never have, so that a rule which can never match isn't taken for one that does. */
 export function checkFields(expression: Expression, { source, audit }: ReadSource): void {
-  const state = { executes: false };
-  visit(expression, (field, of) => {
+  visit(expression, (field, test) => {
     if (audit) {
-      if (field === 'type' && of?.is === 'text' && of.place === 'is' && of.text.toUpperCase() === 'EXECVE')
-        state.executes = true;
-      else if (field === 'type') throw new Refused('of service auditd, only "type: EXECVE" is seen', [field]);
-      else if (!ARGUMENT.test(field))
+      if (isExecve(field, test)) return;
+      if (field === 'type') throw new Refused('of service auditd, only "type: EXECVE" is seen', [field]);
+      if (!ARGUMENT.test(field))
         throw new Refused(`of service auditd, only type and a0, a1 … are seen, not "${field}"`, [field]);
     } else if (!isKnownField(source, field)) {
       throw new Refused(`events of ${source} have no field "${field}"`, [field]);
     }
   });
-  if (audit && !state.executes) throw new Refused('of service auditd, only rules with "type: EXECVE" are understood');
 }
+
+/** Refuses a rule on audit that may be about other records than those of started programs. */
+export function checkRecords(expression: Expression, { audit }: ReadSource): void {
+  const state = { executes: !audit };
+  visit(expression, (field, test) => {
+    state.executes ||= isExecve(field, test);
+  });
+  if (!state.executes) throw new Refused('of service auditd, only rules with "type: EXECVE" are understood');
+}
+
+const isExecve: (...of: Parameters<Visit>) => boolean = (field, test) =>
+  field === 'type' && test?.is === 'text' && test.place === 'is' && test.text.toUpperCase() === 'EXECVE';
 
 /** Whether events of a source can have a field, in a correlation: there, rules on audit have the fields of a start, too. */
 export const hasField = ({ source, audit }: ReadSource, field: string): boolean =>

@@ -2,7 +2,16 @@ import { compilePattern } from '../../base/pattern.ts';
 import { withFragments } from './fragments.ts';
 import { checkList } from './lists.ts';
 import { readNetwork } from './network.ts';
-import { type Expression, type Place, Refused, type Test, type TextTest, type Wildcards } from './rule.ts';
+import {
+  type Expression,
+  type Place,
+  Refused,
+  type Test,
+  type TextTest,
+  together,
+  type Wildcards,
+  within,
+} from './rule.ts';
 
 /** Of an expression; see engine/README: 6 KB of the head, a line end, 2 KB of the tail. */
 export const JUDGED = { head: 6_144, tail: 2_048 };
@@ -21,10 +30,14 @@ export class Reading {
     this.literals = literals;
   }
 
+  get isOver(): boolean {
+    return this.#variants > MOST_VARIANTS_OF_FILE;
+  }
+
   /** @param count of alternatives that are made of one value @throws {Refused} if those of the file are too many */
   made(count: number): void {
     this.#variants += count - 1;
-    if (this.#variants > MOST_VARIANTS_OF_FILE)
+    if (this.isOver)
       throw new Refused(
         `the file has more than ${MOST_VARIANTS_OF_FILE} spellings of values, by "windash" and "base64offset"`,
       );
@@ -55,16 +68,16 @@ export function readMember(field: string, modifiers: readonly string[], given: u
   if (values.length > MOST_VALUES) throw new Refused(`"${field}" has more than ${MOST_VALUES} values`);
   if (checkedModifiers.has('all') && values.length < 2 && !Array.isArray(given))
     throw new Refused(`"${field}|all" has one value, so that "all" says nothing`);
-  const tests = values.map((value, index) => {
-    try {
+  const of = values.map((value, index) => () => {
+    const read = (): Expression => {
+      if (reading.isOver) return { is: 'or', of: [] }; // the file is refused already
       const tests = testsOf(value, { has: (name) => checkedModifiers.has(name), all: modifiers, reading });
       reading.made(tests.length);
       return either(tests.map((test) => expressionOf(field, test)));
-    } catch (error) {
-      if (error instanceof Refused && Array.isArray(given)) throw new Refused(error.message, [index]);
-      throw error;
-    }
+    };
+    return Array.isArray(given) ? within([index], read) : read();
   });
+  const tests = together(of);
   const whole: Expression = checkedModifiers.has('all') ? both(tests) : either(tests);
   return checkedModifiers.has('neq') ? { is: 'not', of: whole } : whole;
 }

@@ -2,7 +2,7 @@ import type { LogSource, Rule } from '../subject.ts';
 import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';
 import { isMap, readDetection } from './detection.ts';
 import { readFacts } from './facts.ts';
-import { checkFields, hasField, type ReadSource, readLogSource, visit } from './log-source.ts';
+import { checkFields, checkRecords, hasField, type ReadSource, readLogSource, visit } from './log-source.ts';
 import { both, Reading } from './modifiers.ts';
 import {
   type Correlation,
@@ -11,7 +11,9 @@ import {
   type Expression,
   type Fault,
   type ParsedRule,
+  Refusals,
   Refused,
+  within,
 } from './rule.ts';
 
 export interface RuleSet {
@@ -19,9 +21,10 @@ export interface RuleSet {
   readonly faults: readonly Fault[];
 }
 
+type Facts = ReturnType<typeof readFacts>;
 interface Read {
   readonly document: Document;
-  readonly facts: ReturnType<typeof readFacts>;
+  readonly facts: Facts;
 }
 interface Detection extends Read {
   readonly is: 'detection';
@@ -81,22 +84,10 @@ function attempt(document: Document, faults: Fault[], what: () => void): void {
     what();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    const line = document.lineOf(error.path);
-    faults.push({ file: document.file, reason: error.message, ...(line === undefined ? {} : { line }) });
-  }
-}
-
-/** @throws {Refused} with the whole path in the document */
-function within<T>(path: readonly string[], read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof Refused)
-      throw new Refused(/^[a-z]+ missing/.test(error.message) ? `"${path[0]}" ${error.message}` : error.message, [
-        ...path,
-        ...error.path,
-      ]);
-    throw error;
+    for (const { path, message } of error.all) {
+      const line = document.lineOf(path);
+      faults.push({ file: document.file, reason: message, ...(line === undefined ? {} : { line }) });
+    }
   }
 }
 
@@ -107,34 +98,56 @@ function readDocument(document: Document, reading: Reading): Any {
   const kinds = ['detection', 'correlation', 'filter'].filter((kind) => value[kind] !== undefined);
   if (kinds.length !== 1) throw new Refused('the document needs one of "detection", "correlation" and "filter"');
   if (value.filter !== undefined) return readFilter(document, value, reading);
-  const facts = readFacts(document, value);
+  const refusals = new Refusals();
+  const facts = refusals.attempt(() => readFacts(document, value)) as Facts;
   if (value.correlation !== undefined) {
-    const correlation = within(['correlation'], () => readCorrelation(value.correlation));
-    return { is: 'correlation', document, facts, correlation };
+    const correlation = refusals.attempt(() => within(['correlation'], () => readCorrelation(value.correlation)));
+    refusals.end();
+    return { is: 'correlation', document, facts, correlation: correlation as ReadCorrelation };
   }
-  const from = within(['logsource'], () => readLogSource(value.logsource));
-  const read = () => readDetection(value.detection, { reading });
-  if (document.literals === 'later') return { is: 'detection', document, facts, from, expression: read };
-  const expression = within(['detection'], () => {
-    const all = read();
-    checkFields(all, from);
-    checkCosts(all, document);
-    return all;
-  });
+  const from = refusals.attempt(() => within(['logsource'], () => readLogSource(value.logsource))) as ReadSource;
+  if (document.literals === 'later') {
+    refusals.end();
+    return { is: 'detection', document, facts, from, expression: () => readDetection(value.detection, { reading }) };
+  }
+  const expression = refusals.attempt(() =>
+    within(['detection'], () => checkedDetection(value.detection, document, from, { reading })),
+  ) as Expression;
+  refusals.end();
   return { is: 'detection', document, facts, from, expression: () => expression };
 }
 
+/** @param from `undefined` if the log source is refused: which fields there are is not known then */
+function checkedDetection(
+  value: unknown,
+  document: Document,
+  from: ReadSource | undefined,
+  options: { readonly reading: Reading; readonly besides?: readonly string[] },
+): Expression {
+  const check = (member: Expression) => {
+    if (from !== undefined) checkFields(member, from);
+    checkCosts(member, document);
+  };
+  const all = readDetection(value, { ...options, check });
+  if (from !== undefined) checkRecords(all, from);
+  return all;
+}
+
 function readFilter(document: Document, value: Readonly<Record<string, unknown>>, reading: Reading): Filter {
-  const from = within(['logsource'], () => readLogSource(value.logsource));
-  const { filter } = value;
-  if (!isMap(filter)) throw new Refused('"filter" is no map', ['filter']);
-  const rules = filter.rules === 'any' ? undefined : within(['filter'], () => textsOf(filter.rules, 'rules'));
-  const expression = within(['filter'], () => {
-    const read = readDetection(filter, { besides: ['rules'], reading });
-    checkFields(read, from);
-    checkCosts(read, document);
-    return read;
+  const refusals = new Refusals();
+  const from = refusals.attempt(() => within(['logsource'], () => readLogSource(value.logsource))) as ReadSource;
+  const filter = refusals.attempt(() => {
+    if (!isMap(value.filter)) throw new Refused('"filter" is no map', ['filter']);
+    return value.filter;
   });
+  if (filter === undefined) refusals.end();
+  const rules = refusals.attempt(() =>
+    filter?.rules === 'any' ? undefined : within(['filter'], () => textsOf(filter?.rules, 'rules')),
+  );
+  const expression = refusals.attempt(() =>
+    within(['filter'], () => checkedDetection(filter, document, from, { besides: ['rules'], reading })),
+  ) as Expression;
+  refusals.end();
   return { is: 'filter', document, from, rules, expression };
 }
 

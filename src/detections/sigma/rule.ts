@@ -96,11 +96,71 @@ export interface Document {
   readonly lineOf: (path: readonly (string | number)[]) => number | undefined;
 }
 
+type Path = readonly (string | number)[];
+
 /** What is wrong, and where in the document. */
 export class Refused extends Error {
-  readonly path: readonly (string | number)[];
-  constructor(reason: string, path: readonly (string | number)[] = []) {
+  readonly path: Path;
+  /** What is wrong besides. */
+  readonly others: readonly Refused[];
+
+  constructor(reason: string, path: Path = [], others: readonly Refused[] = []) {
     super(reason);
     this.path = path;
+    this.others = others;
+  }
+
+  /** This, and all that is wrong besides. */
+  get all(): readonly Refused[] {
+    return [this, ...this.others];
+  }
+
+  /** The same, of a member at this path. */
+  under(path: Path): Refused {
+    const others = this.others.map((other) => other.under(path));
+    return new Refused(this.message, [...path, ...this.path], others);
+  }
+}
+
+/** Of a document; who wrote it corrects these first. */
+const MOST_FAULTS = 50;
+
+/** Goes on after a fault, so that all of them are told together. */
+export class Refusals {
+  readonly #all: Refused[] = [];
+
+  /** @returns `undefined` if it was refused */
+  attempt<T>(read: () => T): T | undefined {
+    if (this.#all.length >= MOST_FAULTS) return undefined;
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.#all.push(...error.all);
+      return undefined;
+    }
+  }
+
+  /** @throws {Refused} if anything was refused */
+  end(): void {
+    const [first, ...others] = this.#all;
+    if (first !== undefined) throw new Refused(first.message, first.path, others.slice(0, MOST_FAULTS - 1));
+  }
+}
+
+/** What all of these return. @throws {Refused} for all that refuse */
+export function together<T>(of: readonly (() => T)[]): T[] {
+  const refusals = new Refusals();
+  const results = of.map((read) => refusals.attempt(read));
+  refusals.end();
+  return results as T[];
+}
+
+/** @throws {Refused} with this path before its own */
+export function within<T>(path: Path, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof Refused ? error.under(path) : error;
   }
 }

@@ -74,14 +74,14 @@ interface Member {
   readonly begin: number | undefined;
 }
 
-/** Members are called by their field: `CommandLine` stands for `CommandLine|contains`. */
+/** Members are called by their name, or by their field: `CommandLine` stands for `CommandLine|contains`. */
 function memberOf(node: Node, step: string | number): Member | undefined {
   if (isMap(node)) {
-    for (const { key, value } of node.items) {
-      const name = isScalar(key) ? String(key.value) : '';
-      if (name !== step && name.split('|', 1)[0] !== step) continue;
-      return { value: (value ?? key) as Node, begin: (key as Node).range?.[0] };
-    }
+    const called = (is: (name: string) => boolean) =>
+      node.items.find(({ key }) => is(isScalar(key) ? String(key.value) : ''));
+    const found = called((name) => name === step) ?? called((name) => name.split('|', 1)[0] === step);
+    if (found === undefined) return undefined;
+    return { value: (found.value ?? found.key) as Node, begin: (found.key as Node).range?.[0] };
   }
   const item = isSeq(node) && typeof step === 'number' ? (node.items[step] as Node | undefined) : undefined;
   return item === undefined ? undefined : { value: item, begin: item.range?.[0] };

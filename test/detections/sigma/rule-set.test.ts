@@ -63,6 +63,44 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
   it('show all faults of several files', () =>
     assert.equal(read('title: a', 'x: [', START.replace('title', 'tilte')).faults.length >= 3, true));
 
+  it('are told with all faults of a document, each with its line', () => {
+    const { faults } = read(`title: x
+level: grave
+logsource: { product: linux, category: process_creation }
+detection:
+  s:
+    CommandLine|foo: x
+    Image|contains|endswith: y
+    Image: [a, [b], {}]
+  t:
+    - Bogus: 1
+    - User|expand: '%Administrators%'
+  condition: s and q
+---
+title: y
+logsource: { product: windows }
+filter:
+  f: { User|re: '(?=a)' }
+`);
+    assert.deepEqual(
+      faults.map(({ line, reason }) => `${line}: ${reason.slice(0, 34)}`),
+      [
+        '2: the level "grave" is none of informa',
+        '6: the modifier "foo" is not known',
+        '7: the modifiers "contains" and "ends',
+        '8: a value is a map or a list',
+        '8: a value is a map or a list',
+        '10: events of process_creation have no',
+        '11: there is no list "Administrators"; ',
+        '12: no selection is called "q"',
+        '15: product "windows": this agent sees',
+        '17: "rules" is no text or list of texts',
+        '17: the expression cannot be taken: lo',
+        '17: "condition" is missing, or no text',
+      ].map((text) => text.replace(/^(\d+: .{0,34}).*$/s, '$1')),
+    );
+  });
+
   it('refuse an id or a name that another rule has', () => {
     const { rules, faults } = read(START, START);
     assert.equal(rules.length, 1);
