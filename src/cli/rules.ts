@@ -3,7 +3,7 @@ import { unseenOf } from '../detections/detector.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { explainRule } from './rules/explain.ts';
-import { allRules, faultLine, rulesOfFiles } from './rules/rule-files.ts';
+import { allRules, checkFiles, faultLine } from './rules/rule-files.ts';
 import { testRules } from './rules/test.ts';
 
 export const summary = 'List, check, test and explain the rules of detections.';
@@ -85,9 +85,9 @@ async function list(folder: string, json: boolean, { stdout, stderr }: World): P
 
 async function check(files: readonly string[], { stdout, stderr }: World): Promise<number> {
   if (files.length === 0) throw new UsageError('check takes the files to check');
-  const { rules, faults } = await rulesOfFiles(files);
+  const { good, faults } = await checkFiles(files);
   for (const fault of faults) stderr(printable(faultLine(fault)));
   const refused = new Set(faults.map(({ file }) => file)).size;
-  stdout(`${rules.length} rules are fine, ${refused} files are refused.`);
+  stdout(`${good} rules are fine, ${refused} files are refused.`);
   return faults.length === 0 ? 0 : 1;
 }

@@ -106,6 +106,34 @@ describe('vakt rules', () => {
     assert.equal(out.at(-1), '1 rules are fine, 1 files are refused.');
   });
 
+  describe('checks files as an agent with the shipped rules does:', () => {
+    const shipped = readRuleSet(builtInDocuments()).rules.find(({ is, facts }) => is === 'detection' && facts.alerts);
+    const [source = ''] = shipped?.facts.sources ?? [];
+    const logsource = ['process_creation', 'network_connection'].includes(source)
+      ? `{ category: ${source} }`
+      : `{ service: vakt, category: ${source} }`;
+    const filter = (id = '') => `title: Ours
+logsource: ${logsource}
+filter:
+  rules: [${id}]
+  f: { User: builder }
+  condition: not f
+`;
+
+    it('a filter may narrow one', async () => {
+      assert.equal(await run(['check', file('f.yml', filter(shipped?.facts.id))], world), 0);
+      assert.deepEqual([errors, out], [[], ['1 rules are fine, 0 files are refused.']]);
+      assert.equal(await run(['check', file('f.yml', filter('nobody'))], world), 1);
+      assert.match(errors[0] ?? '', /f.yml:4: there is no rule "nobody"/);
+    });
+
+    it('a rule may not have the id of one', async () => {
+      const path = file('dup.yml', RULE.replace('id: strange', `id: ${shipped?.facts.id}`));
+      assert.equal(await run(['check', path], world), 1);
+      assert.match(errors[0] ?? '', /dup.yml:2: the id ".*" is that of another rule, in shipped .*\.yml/);
+    });
+  });
+
   const cases = {
     lists: { allowedPorts: [1] },
     listBound: ['VAKT_Strange'],

@@ -19,6 +19,26 @@ export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules>
   return { rules: read.rules, faults: [...faults, ...read.faults] };
 }
 
+/**
+ * Checks files as an agent would that has them besides the shipped rules: filters may narrow these, and ids differ from theirs.
+ *
+ * @throws {UsageError}
+ */
+export async function checkFiles(paths: readonly string[]): Promise<{
+  /** Rules, correlations and filters without a fault. */
+  readonly good: number;
+  readonly faults: readonly Fault[];
+}> {
+  const own = await documentsOfFiles(paths);
+  const faulty = new Set(own.faults.map(({ file }) => file));
+  const readable = own.documents.filter(({ file }) => !faulty.has(file));
+  // Names of their files are relative: the operator's may be called the same.
+  const shipped = builtInDocuments().map((document) => ({ ...document, file: `shipped ${document.file}` }));
+  const faults = [...own.faults, ...readRuleSet([...shipped, ...readable]).faults];
+  const refused = new Set(faults.map(({ file }) => file));
+  return { good: readable.filter(({ file }) => !refused.has(file)).length, faults };
+}
+
 /** The rules that an agent would load: the shipped ones and those of a folder of own ones, which need not exist. */
 export async function allRules(folder: string): Promise<ReadRules> {
   const own = await readOwnRules(folder);
