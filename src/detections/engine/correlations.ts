@@ -8,11 +8,11 @@ import { COMPARE } from './compile.ts';
 /* Correlations: for each rule and group, the last matches of the rules it refers to.
  *
  * Invariants: the matches of a group are in order of time; none is older than the timespan before the newest one; there are
- * at most ENTRIES of them. What is read again after kill -9, and was seen before it, counts once. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
+ * at most ENTRIES of them, or one more than the values that are asked for. What is read again after kill -9, and was seen before it, counts once. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
  * first, and is counted.
  */
 
-/** Matches, or spans of time with their number, that a group keeps. */
+/** Matches, or spans of time with their number, that a group keeps; as many as it asks for if it counts values. */
 const ENTRIES = 64;
 /** Groups of a rule. */
 const GROUPS = 512;
@@ -204,7 +204,10 @@ class Window {
   readonly #groups = new Map<string, Group>();
   /** Above ENTRIES events, those of this time are counted together. */
   readonly #grainMs: number;
+  readonly #most: number;
   readonly #mostOfRule: number;
+  /** Whether a hit needs a match of the first rule before all others. */
+  readonly #beginsWithFirst: boolean;
   /** When its first rule matched last, in milliseconds on the monotonic clock. */
   #begun = -Infinity;
   bytes = 0;
@@ -217,13 +220,16 @@ class Window {
     const most = Math.max(0, ...correlation.wanted.map(({ than }) => than));
     const counts = correlation.type === 'event_count';
     this.#grainMs = counts && most >= ENTRIES ? correlation.timespanMs / (ENTRIES - 1) : 0;
+    this.#most = correlation.type === 'value_count' ? Math.max(ENTRIES, most + 1) : ENTRIES;
     this.#mostOfRule =
-      correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : ENTRIES;
+      correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : this.#most;
+    this.#beginsWithFirst =
+      correlation.type === 'temporal_ordered' && !correlation.rules.some((_, count) => count > 0 && this.#holds(count));
   }
 
   /** Whether there is nothing that a match of this rule could continue; only a sequence asks for an order. */
   ignores(rule: number, at: () => number): boolean {
-    if (this.correlation.type !== 'temporal_ordered' || rule === 0) return false;
+    if (!this.#beginsWithFirst || rule === 0) return false;
     return this.#begun === -Infinity || at() - this.#begun > this.correlation.timespanMs;
   }
 
@@ -246,11 +252,11 @@ class Window {
   }
 
   #feed(key: string, added: Entry) {
-    const { type, timespanMs } = this.correlation;
+    const { timespanMs } = this.correlation;
     const { at, rule } = added;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      if (type === 'temporal_ordered' && rule > 0) return undefined; // nothing came before it
+      if (this.#beginsWithFirst && rule > 0) return undefined; // nothing came before it
       group = { entries: [], fired: false };
       this.#grow(BYTES_OF_GROUP + key.length * 2);
     } else this.#groups.delete(key);
@@ -302,16 +308,26 @@ class Window {
 
   /** How many there are, if that is what the correlation asks for. */
   #count(entries: readonly Entry[]): number | undefined {
-    const { type, rules, wanted } = this.correlation;
-    if (type === 'temporal')
-      return new Set(entries.map(({ rule }) => rule)).size === rules.length ? rules.length : undefined;
-    if (type === 'temporal_ordered') {
-      let reached = 0;
-      for (const { rule } of entries) if (rule === reached) reached += 1;
-      return reached === rules.length ? reached : undefined;
-    }
-    const count = type === 'value_count' ? entries.length : entries.reduce((sum, entry) => sum + entry.count, 0);
-    return wanted.every(({ compare, than }) => COMPARE[compare](count, than)) ? count : undefined;
+    const count = this.#numberOf(entries);
+    return this.#holds(count) ? count : undefined;
+  }
+
+  #holds(count: number): boolean {
+    const { rules, wanted } = this.correlation;
+    if (wanted.length === 0) return count === rules.length;
+    return wanted.every(({ compare, than }) => COMPARE[compare](count, than));
+  }
+
+  /** Of events, of values, of different rules, or of rules that matched in their order. */
+  #numberOf(entries: readonly Entry[]): number {
+    const { type, rules } = this.correlation;
+    if (type === 'event_count') return entries.reduce((sum, entry) => sum + entry.count, 0);
+    if (type === 'value_count') return entries.length;
+    if (type === 'temporal') return new Set(entries.map(({ rule }) => rule)).size;
+    // By rule: the longest sequence that ends with it.
+    const longest: number[] = new Array(rules.length).fill(0);
+    for (const { rule } of entries) longest[rule] = 1 + Math.max(0, ...longest.slice(0, rule));
+    return Math.max(...longest);
   }
 
   /** `undefined` if the event has none of the fields. */
@@ -366,7 +382,7 @@ class Window {
   restore(groups: readonly unknown[], now: number, elapsedMs: number): void {
     for (const { key, fired, entries } of groups.slice(-GROUPS).filter(isGroup)) {
       const restored = entries
-        .slice(-ENTRIES)
+        .slice(-this.#most)
         .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id }));
       this.#groups.set(key, { entries: restored, fired });
       for (const { at, rule } of restored) if (rule === 0) this.#begun = Math.max(this.#begun, at);

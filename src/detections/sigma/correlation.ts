@@ -21,8 +21,8 @@ const KEYS = ['type', 'rules', 'group-by', 'aliases', 'timespan', 'condition', '
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** A device keeps no more; see engine/correlations.ts. */
 const LONGEST_MS = 7 * 86_400_000;
-/** Of value_count: so many different values are kept. */
-export const MOST_VALUES = 64;
+/** Of value_count: so many different values are kept, and one more; see engine/correlations.ts. */
+const MOST_VALUES = 256;
 const MOST_EVENTS = 1_000_000;
 const MOST_RULES = 16;
 
@@ -46,35 +46,39 @@ export function readCorrelation(value: unknown): ReadCorrelation {
     timespanMs: timespanOf(value.timespan),
     generate,
   };
-  if (type === 'temporal' || type === 'temporal_ordered') {
-    if (value.condition !== undefined) throw new Refused(`"condition" of ${type} is not understood`, ['condition']);
-    return { ...common, wanted: [] };
-  }
-  return { ...common, ...conditionOf(value.condition, type) };
+  // Without a condition, these ask for all of their rules.
+  const asksForAll = type.startsWith('temporal') && value.condition === undefined;
+  return { ...common, ...(asksForAll ? { wanted: [] } : conditionOf(value.condition, type, rules.length)) };
 }
 
-function conditionOf(value: unknown, type: 'event_count' | 'value_count') {
-  if (!isMap(value)) throw new Refused('"condition" is missing, or no map', ['condition']);
+/** How many different rules a correlation may ask for, or events, or values. */
+const mostOf = (type: Correlation['type'], rules: number): number =>
+  type === 'event_count' ? MOST_EVENTS : type === 'value_count' ? MOST_VALUES : rules;
+
+function conditionOf(value: unknown, type: Correlation['type'], rules: number) {
+  if (!isMap(value)) throw new Refused('"condition" is missing, or no map of a comparison', ['condition']);
   const wanted: { compare: (typeof COMPARISONS)[number]; than: number }[] = [];
   for (const [key, than] of Object.entries(value)) {
     if (key === 'field') continue;
     const compare = COMPARISONS.find((each) => each === key);
     if (compare === undefined) throw new Refused(`"${key}" is not known in a condition`, ['condition', key]);
-    const most = type === 'value_count' ? MOST_VALUES : MOST_EVENTS;
+    const most = mostOf(type, rules);
     if (typeof than !== 'number' || !Number.isInteger(than) || than < 0 || than > most)
-      throw new Refused(`"${key}" takes a whole number up to ${most}`, ['condition', key]);
+      throw new Refused(`"${key}" of ${type} takes a whole number up to ${most}`, ['condition', key]);
     wanted.push({ compare, than });
   }
   if (wanted.length === 0) throw new Refused('"condition" compares with nothing', ['condition']);
   if (!wanted.some(({ compare }) => ['gt', 'gte', 'eq'].includes(compare)))
     throw new Refused('"condition" would hold without events; it needs gt, gte or eq', ['condition']);
   const { field } = value;
-  if (type === 'event_count') {
+  if (type !== 'value_count') {
     if (field !== undefined) throw new Refused('"field" belongs to value_count', ['condition', 'field']);
     return { wanted };
   }
-  if (typeof field !== 'string') throw new Refused('value_count needs a "field"', ['condition']);
-  return { wanted, field };
+  const [name, ...more] = Array.isArray(field) ? field : [field];
+  if (more.length > 0) throw new Refused('"field" is one field: several are not understood', ['condition', 'field']);
+  if (typeof name !== 'string') throw new Refused('value_count needs a "field"', ['condition']);
+  return { wanted, field: name };
 }
 
 function timespanOf(value: unknown): number {

@@ -56,7 +56,7 @@ export interface Correlation {
   /** Fields whose values tell groups apart: by rule id, if it has another name there. */
   readonly groupBy: readonly { readonly name: string; readonly of: Readonly<Record<string, string>> }[];
   readonly timespanMs: number;
-  /** How many are asked for; temporal types have none. */
+  /** How many events, values or different rules are asked for; empty: all rules. */
   readonly wanted: readonly { readonly compare: 'lt' | 'lte' | 'gt' | 'gte' | 'eq' | 'neq'; readonly than: number }[];
   /** Of value_count: whose values are counted. */
   readonly field?: string;

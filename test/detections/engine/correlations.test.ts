@@ -158,6 +158,20 @@ describe('value_count', () => {
     assert.deepEqual(bench.at(6, { Kind: 'b', User: 'u', Port: '3' }), ['co']);
   });
 
+  it('counts up to 256 values, and no more', () => {
+    const many = values.replace('gte: 3', 'gte: 100').replace('field: Port', 'field: [Port]');
+    const bench = new Bench([many]);
+    const seen = Array.from({ length: 100 }, (_, Port) =>
+      bench.at(Port / 100, { Kind: 'a', User: 'u', Port: `${Port}` }),
+    );
+    assert.deepEqual(seen.map(({ length }) => length).indexOf(1), 99);
+    const state = JSON.parse(JSON.stringify(bench.detector.save()));
+    const group = state.correlations.rules.co[0];
+    assert.equal(group.entries.length, 100);
+    assert.match(faultOf(values.replace('gte: 3', 'gte: 257')), /"gte" of value_count takes a whole number up to 256/);
+    assert.match(faultOf(values.replace('field: Port', 'field: [Port, User]')), /"field" is one field/);
+  });
+
   it('keeps the last time of a value', () => {
     const bench = new Bench([values]);
     for (const [at, Port] of [
@@ -184,6 +198,15 @@ describe('temporal', () => {
     }
   });
 
+  it('asks for as many different rules as its condition says', () => {
+    const two = correlation('type: temporal\nrules: [a, b, c]\ngroup-by: [User]\ntimespan: 10s\ncondition: { gte: 2 }');
+    const bench = new Bench([two]);
+    assert.deepEqual(bench.at(0, { Kind: 'c', User: 'u' }), []);
+    assert.deepEqual(bench.at(1, { Kind: 'c', User: 'u' }), []);
+    const [hit] = bench.hits(2, { Kind: 'b', User: 'u' });
+    assert.equal(hit?.count, 2);
+  });
+
   it('does not hit after the timespan', () => {
     const bench = new Bench([any]);
     bench.at(0, { Kind: 'a', User: 'u' });
@@ -193,8 +216,8 @@ describe('temporal', () => {
 
 describe('temporal_ordered', () => {
   const ordered = correlation('type: temporal_ordered\nrules: [a, b, c]\ngroup-by: [User]\ntimespan: 10s');
-  const play = (kinds: string) => {
-    const bench = new Bench([ordered]);
+  const play = (kinds: string, text = ordered) => {
+    const bench = new Bench([text]);
     return [...kinds].flatMap((Kind, at) => bench.at(at / 10, { Kind, User: 'u' })).length > 0;
   };
 
@@ -209,6 +232,10 @@ describe('temporal_ordered', () => {
     babac: true,
   }))
     it(`${hits ? 'hits' : 'does not hit'} at ${kinds}`, () => assert.equal(play(kinds), hits));
+
+  for (const [kinds, hits] of Object.entries({ ab: true, ac: true, bc: true, ca: false, cba: false, cab: true }))
+    it(`that asks for two of three ${hits ? 'hits' : 'does not hit'} at ${kinds}`, () =>
+      assert.equal(play(kinds, `${ordered}  condition: { gte: 2 }\n`), hits));
 
   it('is not blinded by many matches of one rule', () => assert.ok(play(`a${'b'.repeat(90)}c`)));
 
@@ -405,7 +432,8 @@ describe('correlations that are not understood', () => {
     ['{ gte: 3 }', '{ more: 3 }', /"more" is not known/],
     ['{ gte: 3 }', '{ field: X, gte: 3 }', /belongs to value_count/],
     ['event_count', 'value_count', /needs a "field"/],
-    ['type: event_count', 'type: temporal', /"condition" of temporal/],
+    ['type: event_count', 'type: temporal', /"gte" of temporal takes a whole number up to 1/],
+    ['{ gte: 3 }', '{ gte: 1000001 }', /"gte" of event_count takes a whole number up to 1000000/],
     ['rules: [a]', 'rules: []', /1 to 16 rules/],
     ['rules: [a]', 'rules: [nobody]', /no rule "nobody"/],
     ['group-by: [User]', 'aliases: { x: { a: User } }', /not in "group-by"/],
