@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { type CorrelationState, Correlations } from './engine/correlations.ts';
+import { type CorrelationState, Correlations, LATEST_MS } from './engine/correlations.ts';
 import { Engine, type Judgement, type Match } from './engine/engine.ts';
 import type { ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
@@ -11,9 +11,6 @@ export type OffReason = 'requires' | 'noEvent' | 'time';
 export type Lists = Readonly<Record<string, readonly string[]>>;
 
 export type TellsTime = Pick<Clock, 'now' | 'monotonic'>;
-
-/** Events are late by at most this; one that seems later comes from before a step of the wall clock. */
-const TOLERANCE_MS = 5_000;
 
 export interface DetectorState {
   /** Milliseconds since the epoch. */
@@ -166,10 +163,13 @@ export class Detector {
     return this.#engine.reads(source, field);
   }
 
-  /** When it happened on the monotonic clock, which steps of the wall clock don't change. */
+  /**
+   * When it happened on the monotonic clock, which steps of the wall clock don't change. One that seems later than events are
+   * comes from before such a step.
+   */
   #monotonic(time: number): number {
     const late = this.#clock.now().getTime() - time;
-    return this.#clock.monotonic() - (late >= 0 && late <= TOLERANCE_MS ? late : 0);
+    return this.#clock.monotonic() - (late >= 0 && late <= LATEST_MS ? late : 0);
   }
 
   save(): DetectorState {

@@ -8,7 +8,8 @@ import { COMPARE } from './compile.ts';
 /* Correlations: for each rule and group, the last matches of the rules it refers to.
  *
  * Invariants: the matches of a group are in order of time; none is older than the timespan before the newest one; there are
- * at most ENTRIES of them, or one more than the values that are asked for. What is read again after kill -9, and was seen before it, counts once. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
+ * at most ENTRIES of them, or one more than the values that are asked for. What is read again after kill -9, and was seen
+ * before it, counts once. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
  * first, and is counted.
  */
 
@@ -21,6 +22,8 @@ const BYTES_OF_ENTRY = 80;
 const BYTES_OF_GROUP = 200;
 /** A window that isn't longer has nothing in it that kill -9 may not lose: the state is saved once a minute at most. */
 const SHORT = minutes(1);
+/** Events come later than others by at most this. */
+export const LATEST_MS = 5_000;
 /** Ids of events that a hit names. */
 const IDS = 16;
 
@@ -34,12 +37,20 @@ interface Entry {
   /** How many matches it stands for. */
   count: number;
   readonly id: string;
+  /** Of the event: its matches of several rules have the same. Not kept over restarts. */
+  readonly event: number;
 }
 
 interface Group {
   entries: Entry[];
   /** Whether it made a hit since its window was last empty. */
   fired: boolean;
+}
+
+/** A match that came before any of the first rule, which may be late. */
+interface Early {
+  readonly key: string;
+  readonly entry: Entry;
 }
 
 /** What a correlation is fed with: a match of one of its rules. */
@@ -79,6 +90,8 @@ export class Correlations {
   /** By the id of a rule: which windows it feeds. */
   readonly #fed = new Map<string, { readonly window: Window; readonly rule: number }[]>();
   readonly #budget = { bytes: 0, dropped: 0 };
+  #event = 0;
+  #subject: Subject | undefined;
   #seed = randomInt(2 ** 31);
 
   /**
@@ -107,10 +120,12 @@ export class Correlations {
 
   /** @param at when the event happened, in milliseconds on the monotonic clock @returns hits in order, inner ones first */
   take(signal: Signal, at: number): CorrelationHit[] {
+    if (signal.subject !== this.#subject) this.#event += 1;
+    this.#subject = signal.subject;
     const hits: CorrelationHit[] = [];
     for (const { window, rule } of this.#fed.get(signal.rule.id) ?? []) {
       let isReported = false;
-      for (const result of window.take(signal, rule, at, this.#seed)) {
+      for (const result of window.take(signal, { rule, at, event: this.#event, seed: this.#seed })) {
         const views = result.view === undefined ? [] : [result.view];
         const hit = { rule: window.facts, subject: signal.subject, views, ...result.found };
         if (result.isNew && !isReported) hits.push(hit);
@@ -210,6 +225,8 @@ class Window {
   readonly #beginsWithFirst: boolean;
   /** When its first rule matched last, in milliseconds on the monotonic clock. */
   #begun = -Infinity;
+  /** In the order in which they came; none of them is older than LATEST_MS. */
+  #early: Early[] = [];
   bytes = 0;
 
   constructor(facts: Rule, correlation: Correlation, budget: { bytes: number; dropped: number }, changed: () => void) {
@@ -227,16 +244,18 @@ class Window {
       correlation.type === 'temporal_ordered' && !correlation.rules.some((_, count) => count > 0 && this.#holds(count));
   }
 
-  /** Whether there is nothing that a match of this rule could continue; only a sequence asks for an order. */
+  /**
+   * Whether there is nothing that a match of this rule could continue; only a sequence asks for an order. Where its rules are
+   * on different events, the first one may still come; events of one kind come in order.
+   */
   ignores(rule: number, at: () => number): boolean {
-    if (!this.#beginsWithFirst || rule === 0) return false;
+    if (!this.#beginsWithFirst || rule === 0 || this.facts.sources.length > 1) return false;
     return this.#begun === -Infinity || at() - this.#begun > this.correlation.timespanMs;
   }
 
   /** @returns a result for each group in which the correlation holds now */
-  take(signal: Signal, rule: number, at: number, seed: number): Result[] {
+  take(signal: Signal, { rule, at, event, seed }: { rule: number; at: number; event: number; seed: number }): Result[] {
     const { type, field } = this.correlation;
-    if (this.ignores(rule, () => at)) return []; // most of the time
     const results: Result[] = [];
     const fed = new Set<string>();
     for (const view of signal.views.length === 0 ? [undefined] : signal.views) {
@@ -245,7 +264,7 @@ class Window {
       if (key === undefined || value === undefined || fed.has(key)) continue;
       fed.add(key);
       const hash = type === 'value_count' ? hashOf(value, seed) : 0;
-      const result = this.#feed(key, { at, rule, hash, count: 1, id: signal.subject.event.ids[0] ?? '' });
+      const result = this.#feed(key, { at, rule, hash, count: 1, id: signal.subject.event.ids[0] ?? '', event });
       if (result !== undefined) results.push({ ...result, view });
     }
     return results;
@@ -256,7 +275,10 @@ class Window {
     const { at, rule } = added;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      if (this.#beginsWithFirst && rule > 0) return undefined; // nothing came before it
+      if (this.#beginsWithFirst && rule > 0) {
+        this.#keepEarly({ key, entry: added });
+        return undefined; // nothing came before it
+      }
       group = { entries: [], fired: false };
       this.#grow(BYTES_OF_GROUP + key.length * 2);
     } else this.#groups.delete(key);
@@ -267,6 +289,7 @@ class Window {
     group.entries = group.entries.filter((entry) => newest - entry.at <= timespanMs);
     if (group.entries.length === 0) group.fired = false;
     if (newest - at <= timespanMs) this.#add(group.entries, added);
+    if (rule === 0) for (const entry of this.#takeEarly(key, added)) this.#add(group.entries, entry);
     this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);
     if (this.#groups.size > GROUPS) this.dropOldest(at);
     const count = this.#count(group.entries);
@@ -277,7 +300,28 @@ class Window {
     return { isNew, found: { count, ids: [...new Set(ids)].slice(-IDS) } };
   }
 
-  /** In order of time; one that is late is put where it belongs. */
+  #keepEarly(early: Early): void {
+    this.#dropEarly(({ entry }) => early.entry.at - entry.at > LATEST_MS);
+    this.#early.push(early);
+    this.#grow(bytesOf(early));
+    const [first] = this.#early;
+    if (this.#early.length > ENTRIES) this.#dropEarly((each) => each === first);
+  }
+
+  /** Matches of a group that came before one of the first rule, and happened after it, or are of the same event. */
+  #takeEarly(key: string, { at, event }: Entry): readonly Entry[] {
+    if (this.#early.length === 0) return [];
+    const taken = this.#early.filter(({ key: of, entry }) => of === key && (entry.at > at || entry.event === event));
+    this.#dropEarly((each) => taken.includes(each));
+    return taken.map(({ entry }) => entry);
+  }
+
+  #dropEarly(isDropped: (early: Early) => boolean): void {
+    for (const early of this.#early) if (isDropped(early)) this.#grow(-bytesOf(early));
+    this.#early = this.#early.filter((early) => !isDropped(early));
+  }
+
+  /** In order of time; one that is late is put where it belongs. An event that several rules match stands at all places. */
   #add(entries: Entry[], entry: Entry): void {
     const { type } = this.correlation;
     if (type === 'event_count' && entry.id !== '' && entries.some(({ id }) => id === entry.id)) return;
@@ -293,7 +337,7 @@ class Window {
       }
     }
     let place = entries.length;
-    while (place > 0 && (entries[place - 1]?.at ?? 0) > entry.at) place -= 1;
+    while (place > 0 && isAfter(entries[place - 1] as Entry, entry)) place -= 1;
     const previous = entries[place - 1];
     if (this.#grainMs > 0 && previous !== undefined && entry.at - previous.at < this.#grainMs) {
       previous.count += 1;
@@ -356,7 +400,11 @@ class Window {
   /** @param at now @returns whether there was one */
   dropOldest(at: number): boolean {
     const [first] = this.#groups;
-    if (first === undefined) return false;
+    if (first === undefined) {
+      const some = this.#early.length > 0;
+      this.#dropEarly(() => true);
+      return some;
+    }
     const [key, { entries }] = first;
     this.#groups.delete(key);
     this.#grow(-(BYTES_OF_GROUP + key.length * 2 + entries.length * BYTES_OF_ENTRY));
@@ -383,13 +431,18 @@ class Window {
     for (const { key, fired, entries } of groups.slice(-GROUPS).filter(isGroup)) {
       const restored = entries
         .slice(-this.#most)
-        .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id }));
+        .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id, event: 0 }));
       this.#groups.set(key, { entries: restored, fired });
       for (const { at, rule } of restored) if (rule === 0) this.#begun = Math.max(this.#begun, at);
       this.#grow(BYTES_OF_GROUP + key.length * 2 + restored.length * BYTES_OF_ENTRY);
     }
   }
 }
+
+const bytesOf = ({ key }: Early): number => BYTES_OF_GROUP + key.length * 2;
+
+const isAfter = (one: Entry, other: Entry): boolean =>
+  one.at > other.at || (one.event === other.event && one.rule > other.rule);
 
 /** FNV-1a with a seed, so that nobody can choose values which count as one. */
 function hashOf(value: string, seed: number): number {

@@ -237,6 +237,44 @@ describe('temporal_ordered', () => {
     it(`that asks for two of three ${hits ? 'hits' : 'does not hit'} at ${kinds}`, () =>
       assert.equal(play(kinds, `${ordered}  condition: { gte: 2 }\n`), hits));
 
+  describe('of two rules', () => {
+    const two = correlation('type: temporal_ordered\nrules: [a, b]\ngroup-by: [User]\ntimespan: 10s');
+
+    it('hits when the first event comes late, up to 5 s', () => {
+      const play = (late: number) => {
+        const bench = new Bench([two]);
+        bench.at(10, { Kind: 'b', User: 'u' });
+        bench.at(10, { Kind: 'b', User: 'v' });
+        return bench.at(11, { Kind: 'a', User: 'u' }, late).length;
+      };
+      assert.deepEqual([play(2), play(4.9), play(0.5), play(6)], [1, 1, 0, 0]);
+    });
+
+    it('remembers few of those that wait for the first', () => {
+      const bench = new Bench([two]);
+      for (let user = 0; user < 200; user += 1) bench.at(10, { Kind: 'b', User: `u${user}` });
+      assert.deepEqual(bench.at(11, { Kind: 'a', User: 'u10' }, 2), []);
+      assert.deepEqual(bench.at(11, { Kind: 'a', User: 'u190' }, 2), ['co']);
+      assert.equal(bench.detector.droppedGroups, 0);
+    });
+
+    it('still hits when its window is short of memory', () => {
+      const long = 'l'.repeat(1_000);
+      const bench = new Bench([two, ...['x', 'y', 'z'].map((name) => two.replaceAll('co\n', `${name}\n`))]);
+      for (let user = 0; user < 512; user += 1)
+        bench.at(10, { Kind: user % 2 === 0 ? 'b' : 'a', User: `${user}${long}` });
+      assert.deepEqual(bench.at(11, { Kind: 'b', User: `511${long}` }), ['co', 'x', 'y', 'z']);
+    });
+
+    for (const rules of ['[both, a]', '[a, both]'])
+      it(`${rules} hits at one event that matches both, whichever comes first`, () => {
+        const both = ruleWith('s: { Kind: a, More: x }\ncondition: s', 'name: both\n').replace('title: T', 'title: B');
+        const bench = new Bench([both, two.replace('[a, b]', rules)]);
+        assert.deepEqual(bench.at(0, { Kind: 'a', User: 'u' }), []);
+        assert.deepEqual(bench.at(60, { Kind: 'a', More: 'x', User: 'u' }), ['co']);
+      });
+  });
+
   it('is not blinded by many matches of one rule', () => assert.ok(play(`a${'b'.repeat(90)}c`)));
 
   it('compares fields by their aliases', () => {
