@@ -107,7 +107,7 @@ describe('the page of alerts', () => {
   });
 
   it('refuses a list that no setting fills', () => {
-    const rules = rulesWith({ vakt: { alert: 'VAKT_New', remediation: 'Look.', requires: ['nowhere'] } });
+    const rules = rulesWith({}).map((rule) => ({ ...rule, facts: { ...rule.facts, requires: ['nowhere'] } }));
     assert.throws(() => alertsDocument(rules, TRIALS), /no setting fills the list "nowhere"/);
   });
 

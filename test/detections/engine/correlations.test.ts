@@ -495,14 +495,14 @@ describe('correlations that are not understood', () => {
     };
     const COUNTED = 'condition: { gte: 3 }';
     for (const [body, expected] of [
-      [`type: event_count\nrules: [start]\ngroup-by: [Bogus]\n${COUNTED}`, /^6: "group-by": .* have no field "Bogus"/],
+      [`type: event_count\nrules: [start]\ngroup-by: [Bogus]\n${COUNTED}`, /^7: "group-by": .* have no field "Bogus"/],
       [
         'type: value_count\nrules: [start]\ngroup-by: [User]\ncondition: { field: Bogus, gte: 3 }',
-        /^7: "field": events of process_creation/,
+        /^8: "field": events of process_creation/,
       ],
       [
         'type: temporal\nrules: [start, connection]\ngroup-by: [User, DestinationIp]',
-        /^6: .*process_creation have no field "Dest/,
+        /^7: .*process_creation have no field "Dest/,
       ],
       [
         'type: temporal\nrules: [start, connection]\naliases: { p: { start: Image } }\ngroup-by: [p]',
