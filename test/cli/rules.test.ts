@@ -298,6 +298,8 @@ detection:
     [['test'], /either --cases or --events/],
     [['test', '--cases', 'a', '--events', 'b'], /either --cases or --events/],
     [['test', '--cases', '/nowhere'], /cannot be read/],
+    [['test', '--events', '/nowhere'], /cannot be read: ENOENT/],
+    [['test', '--events', '/'], /cannot be read: EISDIR/],
     [['list', 'x'], /unexpected argument/],
     [['list', '--cases', 'x'], /belong to "vakt rules test"/],
     [['explain'], /takes the id/],

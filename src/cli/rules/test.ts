@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { errnoOf } from '../../base/errors.ts';
 import { printable, printableJson } from '../../base/printable.ts';
 import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';
@@ -111,11 +112,28 @@ function casesOf(file: string): Cases {
 const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** @throws {UsageError} */
+async function* linesOf(file: string): AsyncGenerator<string> {
+  const input = file === '-' ? process.stdin : createReadStream(file);
+  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  let failure: unknown;
+  // Without a listener, a file that cannot be opened would end the process.
+  input.on('error', (error: unknown) => {
+    failure = error;
+    lines.close();
+  });
+  try {
+    yield* lines;
+  } catch (error) {
+    failure = error;
+  }
+  if (failure !== undefined) throw new UsageError(`${file} cannot be read: ${errnoOf(failure) ?? 'unknown'}`);
+}
+
 async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<void> {
   const replay = new Replay(rules, {});
-  const input = file === '-' ? process.stdin : createReadStream(file);
   let line = 0;
-  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const text of linesOf(file)) {
     world.signal.throwIfAborted();
     line += 1;
     if (text.trim() === '') continue;
