@@ -1,18 +1,34 @@
+import { isIPv6 } from 'node:net';
+
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 /** A name or an IPv4 address, or an IPv6 address in brackets; a port may follow. */
-const HOST = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
+const HOST = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9_])?\.?|\[([0-9a-f:.]+)\])(?::(\d{1,5}))?$/i;
+const LARGEST_PORT = 65_535;
 
 /**
- * Checks text that should name a host, as `host` or `host:port`. The usual mistake is a URL.
+ * Checks text that should name a host, as `host` or `host:port`. The usual mistake is a URL. What passes can be connected
+ * to: `addressOf` of network/address.ts takes it.
  *
  * @returns what is wrong with it, or `undefined`
  */
 export function hostNameProblem(text: string): string | undefined {
-  if (HOST.test(text)) return undefined;
+  const problem = problemOf(text);
+  if (problem === undefined || problem === PORT_PROBLEM) return problem;
   const bare = text
     .trim()
     .replace(SCHEME, '')
     .replace(/[/?#].*$/s, '');
-  const meant = bare !== text && HOST.test(bare) ? `: write "${bare}"` : '';
-  return `must be a host name such as "myhub.azure-devices.net", without "https://", "/" and blanks${meant}`;
+  const meant = bare !== text && problemOf(bare) === undefined ? `: write "${bare}"` : '';
+  return `${problem}${meant}`;
+}
+
+const NAME_PROBLEM = 'must be a host name such as "myhub.azure-devices.net", without "https://", "/" and blanks';
+const PORT_PROBLEM = `has a port that does not exist: ports are 1 to ${LARGEST_PORT}`;
+
+function problemOf(text: string): string | undefined {
+  const match = HOST.exec(text);
+  if (match === null) return NAME_PROBLEM;
+  const [, address, port = '1'] = match;
+  if (address !== undefined && !isIPv6(address)) return NAME_PROBLEM;
+  return Number(port) >= 1 && Number(port) <= LARGEST_PORT ? undefined : PORT_PROBLEM;
 }
