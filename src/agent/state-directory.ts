@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
 import { AgentError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { shellWord } from '../base/shell-word.ts';
 import { lockFile } from '../linux/self/file-lock.ts';
 
@@ -13,7 +14,7 @@ import { lockFile } from '../linux/self/file-lock.ts';
  */
 export function useStateDirectory(directory: string, log: Logger): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolder(directory, 0o700);
     const { mode } = statSync(directory);
     if ((mode & 0o022) !== 0) {
       const remedy = `Take the permission to write from others: chmod go-w ${shellWord(directory)}`;

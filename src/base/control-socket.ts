@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import {
   type ClientRequest,
   createServer,
@@ -12,6 +12,7 @@ import { dirname } from 'node:path';
 import { systemClock, TimeLimitError } from './clock.ts';
 import { seconds } from './duration.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
+import { makeFolder } from './make-folder.ts';
 
 /* The agent's local interface: HTTP over a Unix socket that only its owner and root may open, see unix(7). `curl
  * --unix-socket PATH http://vakt/status` works too. */
@@ -46,7 +47,7 @@ export async function serveControlSocket(
     const remedy = 'Stop the other agent first, or give this one a controlSocket and a stateDirectory of its own.';
     throw new AgentError('AGENT_RUNNING', `another agent already runs and answers at ${path}`, remedy);
   }
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  makeFolder(dirname(path), 0o755);
   removeSocket(path);
   const server = createServer((message, response) => {
     const [path = '', query = ''] = (message.url ?? '').split('?', 2);
