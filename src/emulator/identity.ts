@@ -1,3 +1,5 @@
+import { HUB_ID_PROBLEM, isHubId } from '../base/hub-id.ts';
+
 /** Identifies a module. Ids are case-sensitive. */
 export interface ModuleId {
   readonly deviceId: string;
@@ -63,25 +65,15 @@ export interface EmulatedModule extends ModuleId {
 export const nameOf = ({ deviceId, moduleId }: IdentityId) =>
   moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
 
-/** Letters, digits and some punctuation, at most 128. Source: "Understand the identity registry in your IoT hub". */
-const ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/;
-
 const THUMBPRINT = /^(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$/;
 
 /** @throws RangeError if a hub would refuse to create an identity with this id and credential */
 export function checkIdentity(id: IdentityId, credential: Credential): void {
   for (const part of [id.deviceId, id.moduleId]) {
-    if (part !== undefined && !ID.test(part))
-      throw new RangeError(
-        `"${part}" is not a valid id: 1 to 128 of A-Z a-z 0-9 and - . + % _ # * ? ! ( ) , : = @ $ '`,
-      );
+    if (part !== undefined && !isHubId(part)) throw new RangeError(`"${part}" is not a valid id: it ${HUB_ID_PROBLEM}`);
   }
   if (credential.type === 'sas') {
-    for (const key of [credential.primaryKey, credential.secondaryKey]) {
-      const { length } = Buffer.from(key, 'base64');
-      if (!/^[A-Za-z0-9+/]+={0,2}$/.test(key) || length < 16 || length > 64)
-        throw new RangeError(`a key of ${nameOf(id)} is not base64 of 16 to 64 bytes`);
-    }
+    for (const key of [credential.primaryKey, credential.secondaryKey]) checkKey(key, `a key of ${nameOf(id)}`);
   } else if (credential.type === 'selfSigned') {
     const { primaryThumbprint, secondaryThumbprint } = credential;
     if (![primaryThumbprint, secondaryThumbprint ?? primaryThumbprint].every((text) => THUMBPRINT.test(text)))
@@ -89,4 +81,11 @@ export function checkIdentity(id: IdentityId, credential: Credential): void {
   } else if (credential.type !== 'certificateAuthority') {
     throw new RangeError(`${nameOf(id)} has a credential of an unknown type`);
   }
+}
+
+/** @param what names the key in the error @throws RangeError if a hub would refuse it */
+export function checkKey(key: string, what: string): void {
+  const { length } = Buffer.from(key, 'base64');
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(key) || length < 16 || length > 64)
+    throw new RangeError(`${what} is not base64 of 16 to 64 bytes`);
 }

@@ -1,11 +1,10 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { AgentError, messageOf } from '../base/errors.ts';
+import { isHubId } from '../base/hub-id.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { shellWord } from '../base/shell-word.ts';
-
-/** What a hub allows in an id: no slash, so that an id is a file's name. */
-const ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/;
 
 /** A directory of modules' keys, `DEVICE.key` each (0600), as `identity.keyFile` of the agent reads them. */
 export class KeyDirectory {
@@ -15,7 +14,7 @@ export class KeyDirectory {
   constructor(path: string) {
     this.#path = resolve(path);
     try {
-      mkdirSync(this.#path, { recursive: true, mode: 0o700 });
+      makeFolder(this.#path, 0o700);
     } catch (error) {
       const what = `${this.#path} cannot be made: ${messageOf(error)}`;
       throw new AgentError('CONFIG_INVALID', what, 'Name another directory by --key-directory.');
@@ -43,7 +42,7 @@ export class KeyDirectory {
   }
 
   #file(deviceId: string): string {
-    if (ID.test(deviceId)) return join(this.#path, `${deviceId}.key`);
+    if (isHubId(deviceId)) return join(this.#path, `${deviceId}.key`);
     const remedy = 'Check which hub the command asks.';
     throw new AgentError('HUB_MISBEHAVES', `the hub names a device that cannot exist: ${deviceId}`, remedy);
   }

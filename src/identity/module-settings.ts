@@ -1,12 +1,15 @@
 import * as v from 'valibot';
 import { AgentError } from '../base/errors.ts';
+import { HUB_ID, HUB_ID_PROBLEM } from '../base/hub-id.ts';
 import { credentialFile, secretFile, text } from '../contract/local-schemas.ts';
 import type { IdentityContext, ModuleAddress } from './identity.ts';
 
 /* Settings that several kinds of identity share. */
 
-export const DEVICE_ID = text("The device's id, as the hub knows it.");
-export const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
+const hubId = (description: string) => v.pipe(text(description), v.regex(HUB_ID, HUB_ID_PROBLEM));
+
+export const DEVICE_ID = hubId("The device's id, as the hub knows it.");
+export const MODULE_ID = v.optional(hubId("The module's id."), 'azureiotsecurity');
 export const CREATE_MODULE = v.optional(
   v.pipe(
     v.boolean('must be true or false'),

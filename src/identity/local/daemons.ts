@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import { hostNameProblem } from '../../base/host-name.ts';
+import { isHubId } from '../../base/hub-id.ts';
 import { pageOf } from '../../base/pages.ts';
 import { shellWord } from '../../base/shell-word.ts';
 import type { RetryCause } from '../../contract/hub.ts';
@@ -12,7 +13,6 @@ import { TOKEN_LIFE } from '../identity.ts';
 import { addressAt } from '../module-settings.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
 import { HMAC_SHA256 } from './hmac-sha256.ts';
-import { isHubId } from './hub-id.ts';
 import { askLocal, LocalRefusal, LocalServiceError, notUnderstood } from './local-service.ts';
 
 /** A daemon of the service, its socket's name, and the group that may open it. */

@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { hostNameProblem } from '../../base/host-name.ts';
+import { isHubId } from '../../base/hub-id.ts';
 import type { Logger } from '../../base/log.ts';
 import type { StateFolder } from '../../base/state-folder.ts';
 
 /** In characters; the longest name that DNS allows has 253, and a port can follow. */
 const LONGEST_HOST = 260;
-/** Source: "Understand the identity registry in your IoT hub", device identity properties. */
-const DEVICE_ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/;
 
 /** A hub's name, as the service gives it. */
 export const AssignedHub = v.pipe(
@@ -15,7 +14,7 @@ export const AssignedHub = v.pipe(
   v.check((name) => hostNameProblem(name) === undefined),
 );
 /** A device's id at that hub. */
-export const AssignedDevice = v.pipe(v.string(), v.regex(DEVICE_ID));
+export const AssignedDevice = v.pipe(v.string(), v.check(isHubId));
 
 const Assignment = v.object({
   idScope: v.string(),
