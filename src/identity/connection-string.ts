@@ -1,15 +1,17 @@
 import * as v from 'valibot';
 import { AgentError } from '../base/errors.ts';
 import { hostNameProblem } from '../base/host-name.ts';
+import { HUB_ID_PROBLEM, isHubId } from '../base/hub-id.ts';
+import { pageOf } from '../base/pages.ts';
 import { readSecretFile } from '../base/secret-file.ts';
 import { secretFile } from '../contract/local-schemas.ts';
 import type { IdentityContext } from './identity.ts';
 import { identityKind } from './kind.ts';
-import { addressAt } from './module-settings.ts';
+import { addressAt, hubNameOf, namedBy } from './module-settings.ts';
 import { checkedKey } from './shared-access-key.ts';
 import { type KeyRing, SharedKeyIdentity } from './shared-keys.ts';
 
-/** A connection string in a file, as the portal and `az iot hub module-identity connection-string show` print it. */
+/** A connection string in a file, as the portal shows it; the CLI prints it within JSON, unless asked not to. */
 export const connectionString = identityKind({
   kind: 'connectionString',
   schema: v.strictObject({
@@ -17,7 +19,13 @@ export const connectionString = identityKind({
     file: secretFile("File with the module's connection string; only its owner may be able to read it."),
   }),
   create: ({ kind, file }, { hub, clock }) =>
-    new SharedKeyIdentity({ kind, files: [file], read: () => keyRingOf(readSecretFile(file), file, hub), clock }),
+    new SharedKeyIdentity({
+      kind,
+      files: [file],
+      namedBy: namedBy(`HostName (or GatewayHostName) in ${file}`, hub),
+      read: () => keyRingOf(readSecretFile(file), file, hub),
+      clock,
+    }),
 });
 
 function keyRingOf(text: string, file: string, { hostName, gatewayHostName }: IdentityContext['hub']): KeyRing {
@@ -25,27 +33,49 @@ function keyRingOf(text: string, file: string, { hostName, gatewayHostName }: Id
   const part = (name: string): string => {
     const value = parts.get(name);
     if (value !== undefined && value !== '') return value;
+    if (name === 'SharedAccessKey' && isByCertificate(parts)) throw needsCertificate(file);
     const what = name === 'ModuleId' ? 'is for a device, not a module: it lacks ModuleId' : `lacks ${name}`;
     throw malformed(`the connection string in ${file} ${what}`);
   };
-  const problem = hostNameProblem(part('HostName'));
-  if (problem !== undefined) throw malformed(`HostName of the connection string in ${file} ${problem}`);
-  const gateway = gatewayHostName ?? (parts.get('GatewayHostName') || undefined);
-  const ids = { deviceId: part('DeviceId'), moduleId: part('ModuleId') };
-  const module = addressAt(part('HostName'), ids, gateway);
+  const checked = (name: string, problemOf: (value: string) => string | undefined): string => {
+    const problem = problemOf(part(name));
+    if (problem !== undefined) throw malformed(`${name} of the connection string in ${file} ${problem}`);
+    return part(name);
+  };
+  const hub = checked('HostName', hostNameProblem);
+  const namesGateway = gatewayHostName === undefined && Boolean(parts.get('GatewayHostName'));
+  const gateway = namesGateway ? checked('GatewayHostName', hostNameProblem) : gatewayHostName;
+  const ids = { deviceId: checked('DeviceId', hubIdProblem), moduleId: checked('ModuleId', hubIdProblem) };
+  const module = addressAt(hub, ids, gateway);
   const key = checkedKey(part('SharedAccessKey'), file);
-  if (
-    hostName !== undefined &&
-    addressAt(hostName, ids, gateway).hostName.toLowerCase() !== module.hostName.toLowerCase()
-  ) {
+  if (hostName !== undefined && hubNameOf(hostName).toLowerCase() !== module.hostName.toLowerCase()) {
     const what = `hub.hostName is ${hostName}, but the connection string in ${file} is for ${module.hostName}`;
     throw new AgentError('CONFIG_INVALID', what, 'Remove hub.hostName, or use the connection string of that hub.');
   }
   return { module, keys: [{ source: 'primary', key }] };
 }
 
+const hubIdProblem = (id: string) => (isHubId(id) ? undefined : HUB_ID_PROBLEM);
+
+/** The portal shows this for a module whose credential is a certificate. */
+const isByCertificate = (parts: ReadonlyMap<string, string>) => parts.get('x509')?.toLowerCase() === 'true';
+
+const needsCertificate = (file: string) => {
+  const what = `the connection string in ${file} has x509=true: its module has a certificate instead of a key`;
+  return new AgentError(
+    'SECRET_FILE_MALFORMED',
+    what,
+    `Set identity.kind to "moduleCertificate": see ${pageOf('identity')}.`,
+  );
+};
+
 /** `Name=value;Name=value`. A value can contain equals signs, as base64 does. */
 function partsOf(text: string, file: string): Map<string, string> {
+  if (/^\s*[{["]/.test(text)) {
+    const what = `${file} has a connection string in quotation marks, as in JSON`;
+    const remedy = 'Write only the text between the quotation marks, which begins with HostName=, to the file.';
+    throw new AgentError('SECRET_FILE_MALFORMED', what, remedy);
+  }
   const parts = new Map<string, string>();
   for (const [index, part] of text.split(';').entries()) {
     if (part.trim() === '') continue;

@@ -9,24 +9,26 @@ import { identityKind } from './kind.ts';
 import type { LocalService } from './local/local-service.ts';
 import { socketPathProblem } from './local/socket-path.ts';
 import type { EdgeModule } from './local/workload-api.ts';
-import { addressAt } from './module-settings.ts';
+import { addressAt, hubNameOf, namedBy } from './module-settings.ts';
 
 /** A module of IoT Edge: the runtime's variables say who it is, and the runtime's workload API signs for it. */
 export const edge = identityKind({
   kind: 'edge',
   schema: v.strictObject({ kind: v.literal('edge') }),
-  create: ({ kind }, context) => new EdgeIdentity(kind, edgeModuleOf(context), context.clock),
+  create: ({ kind }, context) => new EdgeIdentity(kind, edgeModuleOf(context), context),
 });
 
 class EdgeIdentity implements Identity {
   readonly files = [];
   readonly kind: string;
+  readonly namedBy: string | undefined;
   readonly #module: EdgeModule;
   readonly #clock: Clock;
   #token: string | undefined;
 
-  constructor(kind: string, module: EdgeModule, clock: Clock) {
+  constructor(kind: string, module: EdgeModule, { hub, clock }: Pick<IdentityContext, 'hub' | 'clock'>) {
     this.kind = kind;
+    this.namedBy = namedBy('IOTEDGE_GATEWAYHOSTNAME', hub);
     this.#module = module;
     this.#clock = clock;
   }
@@ -69,7 +71,7 @@ export function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'enviro
   if (!isHubId(ids.deviceId)) throw invalid('IOTEDGE_DEVICEID is not the id of a device');
   if (!isHubId(ids.moduleId)) throw invalid('IOTEDGE_MODULEID is not the id of a module');
   const module = addressAt(hostName, ids, hub.gatewayHostName ?? gateway);
-  if (hub.hostName !== undefined && withoutPort(hub.hostName) !== withoutPort(hostName)) {
+  if (hub.hostName !== undefined && comparable(hub.hostName) !== comparable(hostName)) {
     const what = `hub.hostName is ${hub.hostName}, but IoT Edge connects this device to ${hostName}`;
     throw new AgentError('CONFIG_INVALID', what, 'Remove hub.hostName: IoT Edge says which hub it is.');
   }
@@ -87,7 +89,7 @@ export function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'enviro
 const remedy = () =>
   `Let IoT Edge start the agent as one of its modules, or use another identity.kind: see ${pageOf('identity')}.`;
 
-const withoutPort = (name: string) => name.replace(/:\d+$/, '').toLowerCase();
+const comparable = (hub: string) => hubNameOf(hub).toLowerCase();
 
 /** Starts with no more of the text than a message can have. */
 const quoted = (text: string) => JSON.stringify(text.slice(0, 100));
@@ -104,7 +106,9 @@ function host(variable: string, text: string): string {
 function serviceAt(uri: string): LocalService {
   const { protocol, pathname, hostname, port } = parsed(uri);
   if (protocol === 'unix:' && hostname === '' && pathname.length > 1) {
-    const socketPath = decodeURIComponent(pathname);
+    const socketPath = decoded(pathname);
+    if (socketPath === undefined)
+      throw invalid(`IOTEDGE_WORKLOADURI is ${quoted(uri)}, which is not percent-encoded UTF-8`);
     const problem = socketPathProblem(socketPath);
     if (problem !== undefined) throw invalid(`IOTEDGE_WORKLOADURI names a socket whose path ${problem}`);
     return { socketPath };
@@ -113,6 +117,14 @@ function serviceAt(uri: string): LocalService {
     return { address: { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 80 : Number(port) } };
   }
   throw invalid(`IOTEDGE_WORKLOADURI is ${quoted(uri)} instead of unix:///path or http://host:port`);
+}
+
+function decoded(path: string): string | undefined {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return undefined;
+  }
 }
 
 function parsed(uri: string): Pick<URL, 'protocol' | 'pathname' | 'hostname' | 'port'> {

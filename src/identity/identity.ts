@@ -85,6 +85,8 @@ export interface Identity {
   failed?(presentation: Presentation, failure: HubFailure): boolean;
   /** Whether `present()` reads files only. If not, `vakt check` doesn't call it beside a running agent. */
   readonly isLocal?: boolean;
+  /** What names the host to connect to, for remedies. Absent: hub.hostName or hub.gatewayHostName. */
+  readonly namedBy?: string | undefined;
   /** The files that are read. When one changes, the agent makes a new presentation and connects with it. */
   readonly files: readonly string[];
   /** Every secret that is in memory now, for those who must not show them. */

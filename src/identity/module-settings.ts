@@ -36,9 +36,16 @@ export function moduleAddress(
   return addressAt(hub.hostName, { deviceId, moduleId }, hub.gatewayHostName);
 }
 
-/** @param hub `host`, or `host:port` in tests; user names and tokens have the name only */
+/** As Identity.namedBy, for an identity that says itself where to connect, unless hub.gatewayHostName does. */
+export const namedBy = (source: string, { gatewayHostName }: IdentityContext['hub']): string | undefined =>
+  gatewayHostName === undefined ? source : undefined;
+
+/** A hub's name as in user names and tokens: without the port, and without the dot that ends an absolute name of DNS. */
+export const hubNameOf = (hub: string): string => hub.replace(/:\d+$/, '').replace(/\.$/, '');
+
+/** @param hub `host`, or `host:port` in tests */
 export const addressAt = (
   hub: string,
   { deviceId, moduleId }: { readonly deviceId: string; readonly moduleId: string },
   gateway: string | undefined,
-): ModuleAddress => ({ hostName: hub.replace(/:\d+$/, ''), deviceId, moduleId, connectTo: gateway ?? hub });
+): ModuleAddress => ({ hostName: hubNameOf(hub), deviceId, moduleId, connectTo: gateway ?? hub });

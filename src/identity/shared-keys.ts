@@ -26,6 +26,7 @@ export class SharedKeyIdentity implements Identity {
   readonly kind: string;
   readonly isLocal = true;
   readonly files: readonly string[];
+  readonly namedBy: string | undefined;
   readonly #read: () => KeyRing;
   readonly #clock: Clock;
   #ring: KeyRing;
@@ -37,9 +38,16 @@ export class SharedKeyIdentity implements Identity {
    * @param read reads the files; is called at each connection
    * @throws what `read` throws
    */
-  constructor(options: { kind: string; files: readonly string[]; read: () => KeyRing; clock: Clock }) {
+  constructor(options: {
+    kind: string;
+    files: readonly string[];
+    namedBy?: string | undefined;
+    read: () => KeyRing;
+    clock: Clock;
+  }) {
     this.kind = options.kind;
     this.files = options.files;
+    this.namedBy = options.namedBy;
     this.#read = options.read;
     this.#clock = options.clock;
     this.#ring = this.#read();

@@ -89,7 +89,20 @@ describe("an IoT Edge module's variables", () => {
     });
   }
 
+  for (const [name, value] of [
+    ['IOTEDGE_GATEWAYHOSTNAME', 'gw:70000'],
+    ['IOTEDGE_DEVICEID', 'a+b'],
+    ['IOTEDGE_MODULEID', 'a#b'],
+  ] as const) {
+    it(`are refused if ${name} is ${value}`, () => {
+      const { id, message, exitStatus } = refusal({ ...VARIABLES, [name]: value });
+      assert.deepEqual([id, exitStatus], ['CONFIG_INVALID', 78]);
+      assert.match(message, new RegExp(`^${name} `));
+    });
+  }
+
   for (const uri of [
+    'unix:///run/%zz',
     'unix://',
     'unix:///',
     'unix://host/a.sock',
@@ -114,6 +127,7 @@ describe("an IoT Edge module's variables", () => {
     assert.equal(id, 'CONFIG_INVALID');
     assert.match(message, /fabrikam.*contoso/);
     make(VARIABLES, { hub: { hostName: 'Contoso.azure-devices.net:8883' } });
+    make(VARIABLES, { hub: { hostName: 'contoso.azure-devices.net.' } });
   });
 });
 

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { AgentError, type FailureId } from '../../src/base/errors.ts';
 import { createLog } from '../../src/base/log.ts';
 import { HubFailure } from '../../src/contract/hub-failure.ts';
 import type { Presentation } from '../../src/identity/identity.ts';
 import { createIdentity, type IdentitySettings } from '../../src/identity/kinds.ts';
+import { moduleKey as moduleKind } from '../../src/identity/module-key.ts';
 import { resourceOf, signSasToken } from '../../src/identity/sas-token.ts';
 import { Network } from '../../src/network/network.ts';
 import { newKey, temporaryDirectory } from '../hub/support.ts';
@@ -138,6 +140,14 @@ describe('an identity by shared keys', () => {
     assert.ok(isSignedWith(presentation, key));
   });
 
+  it('says what names the host: the connection string, unless a gateway is configured', () => {
+    const file = directory.write('c', `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`);
+    const settings = { kind: 'connectionString', file } as const;
+    assert.equal(make(settings).namedBy, `HostName (or GatewayHostName) in ${file}`);
+    assert.equal(make(settings, { gatewayHostName: 'gw' }).namedBy, undefined);
+    assert.equal(load(moduleKey(directory.write('module.key', key))).namedBy, undefined);
+  });
+
   it('connects to the configured gateway rather than to that of a connection string', async () => {
     const file = directory.write(
       'c',
@@ -160,11 +170,86 @@ describe('an identity by shared keys', () => {
     ['that is only a key', key.replaceAll('=', ''), /part 1 .* is not Name=value/],
     ['with a damaged key', `HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=${key.slice(0, 20)}*`, /is not base64/],
     ['that is empty', '', /lacks HostName/],
+    [
+      'with a port that does not exist',
+      `HostName=h.net:99999;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`,
+      /HostName .* ports are 1 to 65535$/,
+    ],
+    [
+      'with a URL as its gateway',
+      `HostName=h.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key};GatewayHostName=https://gw/`,
+      /GatewayHostName .*: write "gw"$/,
+    ],
+    [
+      'with a blank in its gateway',
+      `HostName=h.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key};GatewayHostName=my gw`,
+      /GatewayHostName .* must be a host name/,
+    ],
+    [
+      'with an id no hub has',
+      `HostName=h;DeviceId=a/b;ModuleId=m;SharedAccessKey=${key}`,
+      /DeviceId .* letters, digits and/,
+    ],
+    [
+      'with a wildcard in an id',
+      `HostName=h;DeviceId=d;ModuleId=m+;SharedAccessKey=${key}`,
+      /ModuleId .* letters, digits and/,
+    ],
+    ['of a module with a certificate', 'HostName=h;DeviceId=d;ModuleId=m;x509=true', /has x509=true/],
+    [
+      'in JSON, as the CLI prints it',
+      `{\n  "connectionString": "HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=${key}"\n}\n`,
+      /in quotation marks, as in JSON$/,
+    ],
+    [
+      'in quotation marks',
+      `"HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=${key}"`,
+      /in quotation marks, as in JSON$/,
+    ],
   ] as const) {
     it(`refuses a connection string ${what}`, () => {
       assert.match(refusal(() => connectionString(text), 'SECRET_FILE_MALFORMED').message, says);
     });
   }
+
+  it('says what to do with a connection string in JSON, and with one of a certificate', () => {
+    const remedyFor = (text: string) => refusal(() => connectionString(text), 'SECRET_FILE_MALFORMED').remedy;
+    assert.match(
+      remedyFor(`{"connectionString": "HostName=h;SharedAccessKey=${key}"}`),
+      /only the text between the quot/,
+    );
+    assert.match(remedyFor('HostName=h;DeviceId=d;ModuleId=m;x509=true'), /identity\.kind to "moduleCertificate"/);
+  });
+
+  it('ignores the gateway of a connection string beside a configured one', async () => {
+    const text = `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key};GatewayHostName=https://gw/`;
+    const file = directory.write('connection', text);
+    const identity = make({ kind: 'connectionString', file }, { gatewayHostName: 'other' });
+    assert.equal((await present(identity)).module.connectTo, 'other');
+  });
+
+  it('leaves the dot at the end of a name out of user names and tokens', async () => {
+    const settings = moduleKey(directory.write('module.key', key));
+    const { module } = await present(make(settings, { hostName: 'contoso.azure-devices.net.' }));
+    assert.equal(module.hostName, 'contoso.azure-devices.net');
+    const text = `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`;
+    make({ kind: 'connectionString', file: directory.write('connection', text) }, { hostName: 'a.net.' });
+  });
+
+  for (const id of ['a+b', 'a#b', 'a/b', 'a b', 'a\n', 'ä', '', 'a'.repeat(129)]) {
+    it(`has no setting for the id ${JSON.stringify(id)}, which no hub has`, () => {
+      const settings = { kind: 'moduleKey', deviceId: 'dev1', keyFile: 'k' };
+      assert.ok(v.safeParse(moduleKind.schema, settings).success);
+      assert.ok(!v.safeParse(moduleKind.schema, { ...settings, deviceId: id }).success);
+      assert.ok(!v.safeParse(moduleKind.schema, { ...settings, moduleId: id }).success);
+    });
+  }
+
+  it('has settings for an id with every character that a hub allows', () => {
+    const id = "aZ9-.%_*?!(),:=@$'";
+    const settings = { kind: 'moduleKey', deviceId: id, moduleId: '$edgeAgent', keyFile: 'k' };
+    assert.ok(v.safeParse(moduleKind.schema, settings).success);
+  });
 
   it('refuses a connection string of another hub than the configured one', () => {
     const file = directory.write('connection', `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`);

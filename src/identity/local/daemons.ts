@@ -10,7 +10,7 @@ import type { RetryCause } from '../../contract/hub.ts';
 import { HubFailure } from '../../contract/hub-failure.ts';
 import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from '../identity.ts';
 import { TOKEN_LIFE } from '../identity.ts';
-import { addressAt } from '../module-settings.ts';
+import { addressAt, hubNameOf } from '../module-settings.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
 import { HMAC_SHA256 } from './hmac-sha256.ts';
 import { askLocal, LocalRefusal, LocalServiceError, notUnderstood } from './local-service.ts';
@@ -121,17 +121,17 @@ function moduleOf(
     const remedy = `Let the module have a symmetric key (auth type "sas"), which the TPM can hold as well; see ${pageOf('identity')}.`;
     throw refused(what, remedy, 'credentials');
   }
-  if (hub.hostName !== undefined && withoutPort(hub.hostName) !== withoutPort(hubName)) {
+  if (hub.hostName !== undefined && comparable(hub.hostName) !== comparable(hubName)) {
     const what = `hub.hostName is ${hub.hostName}, but the IoT Identity Service connects this device to ${hubName}`;
     const remedy = 'Remove hub.hostName: the IoT Identity Service says which hub it is.';
     throw new HubFailure(new AgentError('CONFIG_INVALID', what, remedy), 'credentials');
   }
-  const isDirect = gatewayHost == null || withoutPort(gatewayHost) === withoutPort(hubName);
+  const isDirect = gatewayHost == null || comparable(gatewayHost) === comparable(hubName);
   const gateway = hub.gatewayHostName ?? (isDirect ? hub.hostName : gatewayHost);
   return { module: addressAt(hubName, { deviceId, moduleId }, gateway), keyHandle: auth.keyHandle };
 }
 
-const withoutPort = (name: string) => name.replace(/:\d+$/, '').toLowerCase();
+const comparable = (hub: string) => hubNameOf(hub).toLowerCase();
 
 const refused = (what: string, remedy: string, because: RetryCause) =>
   new HubFailure(new AgentError('IDENTITY_SERVICE_REFUSED', what, remedy), because);
