@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
-import { AgentError, toAgentError } from '../base/errors.ts';
+import { AgentError, messageOf, toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { StateFolder } from '../base/state-folder.ts';
@@ -9,7 +9,9 @@ import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
+import type { Address } from '../network/address.ts';
 import type { Network } from '../network/network.ts';
+import { HOST_SETTINGS } from './classify-error.ts';
 import { type Credential, endOf } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
 import { renewalWithin } from './renewal.ts';
@@ -41,6 +43,8 @@ export interface AzureHubClientOptions {
 interface Attempt {
   readonly presentation: Presentation;
   readonly transport: Transport;
+  /** Where `presentation` and `transport` lead. */
+  readonly address: Address;
 }
 
 type Signal = 'connected' | 'desired' | 'status';
@@ -90,6 +94,7 @@ export class AzureHubClient implements HubClient, Service {
     const session = {
       productInfo,
       ...(methods === undefined ? {} : { methods }),
+      namedBy: identity.namedBy,
       clock,
       onDesired: () => this.#emit('desired'),
     };
@@ -219,7 +224,7 @@ export class AzureHubClient implements HubClient, Service {
 
   async #prepare(signal: AbortSignal): Promise<Attempt> {
     try {
-      const attempt = { presentation: await this.#identity.present({ signal }), transport: this.#transport.next() };
+      const attempt = this.#attemptWith(await this.#identity.present({ signal }), this.#transport.next());
       this.#changeStatus(this.#unpresentable !== undefined, () => {
         this.#unpresentable = undefined;
         if (this.#supervisor.state !== 'connected') this.#attempt = attempt;
@@ -241,16 +246,29 @@ export class AzureHubClient implements HubClient, Service {
     if (isNews) this.#emit('status');
   }
 
-  #wayTo({ presentation, transport }: Attempt) {
-    const address = this.#transport.addressOf(hostOf(presentation.module), transport);
+  /** @throws HubFailure if the presentation names no host: then there is no attempt, and nothing else has to expect that */
+  #attemptWith(presentation: Presentation, transport: Transport): Attempt {
+    const host = hostOf(presentation.module);
+    try {
+      return { presentation, transport, address: this.#transport.addressOf(host, transport) };
+    } catch (cause) {
+      const remedy = `Correct ${this.#identity.namedBy ?? HOST_SETTINGS}.`;
+      throw new HubFailure(new AgentError('CONFIG_INVALID', messageOf(cause), remedy, { cause }), 'credentials');
+    }
+  }
+
+  #wayTo({ presentation, transport, address }: Attempt) {
     const target = targetOf(presentation, address);
     const dial = (signal: AbortSignal) =>
       transport === 'mqtt' ? this.#network.connect(target, signal) : this.#network.webSocket(target, signal);
     return { address: nameOf(address), dial };
   }
 
-  #describe({ presentation: { module, source }, transport }: Attempt): Partial<HubStatus['credential']> {
-    const { host, port } = this.#transport.addressOf(hostOf(module), transport);
+  #describe({
+    presentation: { module, source },
+    transport,
+    address: { host, port },
+  }: Attempt): Partial<HubStatus['credential']> {
     const proxy = this.#network.proxyOf(host, port);
     return { hub: module.hostName, transport, ...(proxy === undefined ? {} : { proxy }), source };
   }
@@ -264,7 +282,7 @@ export class AzureHubClient implements HubClient, Service {
 
   #connected({ presentation, transport }: Session): void {
     const { proof, module } = presentation;
-    this.#attempt = { presentation, transport };
+    this.#attempt = this.#attemptWith(presentation, transport);
     this.#credential = { proof: proof.kind, expiresAt: proof.expiresAt };
     this.#refusal = undefined;
     this.#identity.accepted?.(presentation);

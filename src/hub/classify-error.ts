@@ -5,7 +5,7 @@ import { describeStall } from '../base/stall-clock.ts';
 import type { RetryCause } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { Proof } from '../identity/identity.ts';
-import { connectFailure, setTheClock } from '../network/connect-failure.ts';
+import { connectFailure, type Destination, setTheClock } from '../network/connect-failure.ts';
 import { proxyFailure } from '../network/proxy-failure.ts';
 import { ProxyError } from '../network/tunnel.ts';
 import { MALFORMED } from './incoming.ts';
@@ -14,6 +14,10 @@ import { MALFORMED } from './incoming.ts';
 export interface Peer {
   /** The host name of the hub or the gateway, with the port unless it is 8883. */
   readonly address: string;
+  /** As of Identity. */
+  readonly namedBy?: string | undefined;
+  /** Whether the identity names the trusted authorities, as IoT Edge does; hub.trustedCaFile then has no effect. */
+  readonly hasOwnCa?: boolean;
   /** What the module proves its identity by. Absent: a token. */
   readonly proof?: Proof['kind'];
   /** `device/module`. */
@@ -138,12 +142,21 @@ const behindProxy = (peer: Peer) => ({
   otherwise: ', or set hub.transport to "mqttWebSocket" if it allows only port 443',
 });
 
-const destination = (peer: Peer) => ({
+/** What names the host to connect to, unless the identity does. */
+export const HOST_SETTINGS = 'hub.hostName (or hub.gatewayHostName)';
+
+/** What makes IoT Edge trust a certificate: its gateway's is the only one that an identity names authorities for. */
+const TRUST_BUNDLE =
+  "Let IoT Edge's gateway have a certificate of an authority in IoT Edge's trust bundle (edge_ca and trust_bundle_cert in " +
+  '/etc/aziot/config.toml, then: iotedge config apply)';
+
+const destination = (peer: Peer): Destination => ({
   name: peer.address,
   host: hostOf(peer),
   target: `${peer.address}${portHint(peer)}`,
-  settings: 'hub.hostName (or hub.gatewayHostName)',
-  unreachable: 'HUB_UNREACHABLE' as const,
+  settings: peer.namedBy ?? HOST_SETTINGS,
+  ...(peer.hasOwnCa === true ? { trust: TRUST_BUNDLE } : {}),
+  unreachable: 'HUB_UNREACHABLE',
   now: peer.now,
 });
 

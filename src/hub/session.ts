@@ -59,6 +59,8 @@ export interface SessionOptions {
   readonly transport: Transport;
   /** The host, with the port unless it is 8883, for messages. */
   readonly address: string;
+  /** As of Identity. */
+  readonly namedBy?: string | undefined;
   /** Makes the secured connection that MQTT is spoken on. Rejects when the signal aborts. */
   readonly dial: (signal: AbortSignal) => Promise<Duplex>;
   readonly productInfo: string;
@@ -262,9 +264,11 @@ export class Session {
   }
 
   get #peer(): Peer {
-    const { address, presentation, clock } = this.#options;
-    const { deviceId, moduleId } = presentation.module;
-    return { address, module: `${deviceId}/${moduleId}`, proof: presentation.proof.kind, now: clock.now() };
+    const { address, namedBy, presentation, clock } = this.#options;
+    const { deviceId, moduleId, trustedCa } = presentation.module;
+    const module = `${deviceId}/${moduleId}`;
+    const hasOwnCa = trustedCa !== undefined;
+    return { address, namedBy, hasOwnCa, module, proof: presentation.proof.kind, now: clock.now() };
   }
 
   #end(cause: HubFailure): void {

@@ -6,6 +6,7 @@ import type { Identity, IdentityContext, Presentation, PresentOptions } from './
 import { identityKind } from './kind.ts';
 import type { Daemon, Daemons } from './local/daemons.ts';
 import { socketPathProblem } from './local/socket-path.ts';
+import { namedBy } from './module-settings.ts';
 
 /** The IoT Identity Service of this device says who the module is, and signs for it: keys stay in its TPM or HSM. */
 export const identityService = identityKind({
@@ -23,12 +24,14 @@ export const identityService = identityKind({
 class ServiceIdentity implements Identity {
   readonly files = [];
   readonly kind: string;
+  readonly namedBy: string | undefined;
   readonly #daemons: Daemons;
   readonly #context: Pick<IdentityContext, 'hub' | 'clock'>;
   #secrets: readonly string[] = [];
 
   constructor(kind: string, directory: string, context: IdentityContext) {
     this.kind = kind;
+    this.namedBy = namedBy('the hub and the gateway in /etc/aziot/config.toml', context.hub);
     this.#context = context;
     const daemon = (name: string, group: string): Daemon => {
       const socketPath = join(directory, `${name}.sock`);

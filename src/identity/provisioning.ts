@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { hostName, secretFile, text } from '../contract/local-schemas.ts';
 import type { Identity } from './identity.ts';
 import { identityKind } from './kind.ts';
-import { CERTIFICATE_FILE, CREATE_MODULE, MODULE_ID } from './module-settings.ts';
+import { CERTIFICATE_FILE, CREATE_MODULE, MODULE_ID, namedBy } from './module-settings.ts';
 import { type AttestationFiles, filesOf, readSecrets } from './provisioning/attestation.ts';
 import type { ProvisionedDevice } from './provisioning/identity.ts';
 
@@ -71,6 +71,7 @@ export const provisioning = identityKind({
     return {
       kind,
       files: filesOf(attestation),
+      namedBy: namedBy(`the hub that ${endpoint} has assigned to ${registrationId}`, context.hub),
       async present(options) {
         const { ProvisionedDevice } = await import('./provisioning/identity.ts');
         device ??= new ProvisionedDevice({

@@ -13,6 +13,8 @@ export interface Destination {
   readonly target: string;
   /** The settings that name it. */
   readonly settings: string;
+  /** How to let its certificate be trusted, as the beginning of a sentence. Absent: by hub.trustedCaFile. */
+  readonly trust?: string;
   /** The id of the error when it can't be reached. */
   readonly unreachable: FailureId;
   /** By the device's wall clock. If it is wrong, good certificates are refused. */
@@ -37,9 +39,8 @@ export function connectFailure({ code, text }: { code?: unknown; text: string },
     return failure('TLS_FAILED', `the certificate of ${name} is not valid now (${text})`, remedy);
   }
   if (TLS.test(told)) {
-    const remedy =
-      `Set hub.trustedCaFile to a file with the certificate authority that signed the certificate of ${name}, and ` +
-      'make sure that no TLS-inspecting proxy on the way replaces it.';
+    const { trust = trustedCaFileFor(name) } = to;
+    const remedy = `${trust}, and make sure that no TLS-inspecting proxy on the way replaces it.`;
     return failure('TLS_FAILED', `the TLS handshake with ${name} failed (${text})`, remedy);
   }
   if (NAME.test(told)) {
@@ -49,6 +50,9 @@ export function connectFailure({ code, text }: { code?: unknown; text: string },
   const remedy = `Check that the network lets the device reach ${target} by TCP.`;
   return failure(unreachable, `${service} can't be reached (${text})`, remedy);
 }
+
+const trustedCaFileFor = (name: string) =>
+  `Set hub.trustedCaFile to a file with the certificate authority that signed the certificate of ${name}`;
 
 /** What helps while the clock shows a time before this program was made. */
 export const setTheClock = (now: Date): string =>

@@ -672,6 +672,18 @@ describe('AzureHubClient', () => {
     });
   });
 
+  for (const gatewayHostName of ['gw:0', 'gw:99999', 'my gw', '']) {
+    it(`shows that an identity led to ${JSON.stringify(gatewayHostName)}, which is no host`, async () => {
+      const client = make({ gatewayHostName });
+      await client.start();
+      const { credential, error } = await until(client, (status) => status.error !== undefined);
+      assert.equal(error?.id, 'CONFIG_INVALID');
+      assert.ok(error.message.includes(JSON.stringify(gatewayHostName)), error.message);
+      assert.match(error.remedy, /hub\.gatewayHostName/);
+      assert.equal(credential.error?.id, 'CONFIG_INVALID');
+    });
+  }
+
   describe('stopping', () => {
     it('disconnects from the hub, and answers waiting callers', async () => {
       const exceeded: string[] = [];

@@ -211,6 +211,21 @@ describe('classifyError', () => {
     assert.deepEqual(busy.answer, { status: 'retry', because: 'throttled', error: busy.error });
   });
 
+  it('names what has named the host, if that is not hub.hostName', () => {
+    const unknown = error('getaddrinfo ENOTFOUND contoso', { code: 'ENOTFOUND' });
+    assert.match(classifyError(unknown, peer).error.remedy, /^Check hub\.hostName \(or hub\.gatewayHostName\) and/);
+    const { remedy } = classifyError(unknown, { ...peer, namedBy: 'HostName in /etc/vakt/connection' }).error;
+    assert.match(remedy, /^Check HostName in \/etc\/vakt\/connection and the device's DNS/);
+    assert.doesNotMatch(remedy, /hub\./);
+  });
+
+  it('does not recommend hub.trustedCaFile where the identity names the authorities', () => {
+    const untrusted = error('self-signed certificate in certificate chain', { code: 'SELF_SIGNED_CERT_IN_CHAIN' });
+    const { remedy } = classifyError(untrusted, { ...peer, hasOwnCa: true }).error;
+    assert.match(remedy, /IoT Edge's trust bundle/);
+    assert.doesNotMatch(remedy, /hub\./);
+  });
+
   it('never gives an address a second port', () => {
     const gateway = { ...peer, address: 'edge:18883' };
     assert.match(classifyError(error('connect ECONNREFUSED'), gateway).error.remedy, /reach edge:18883 by TCP/);

@@ -108,9 +108,11 @@ function targetBy(transport: Transport, { identity, local: { hub }, mayRun, tran
 
 /** What the agent would say of it. */
 function explain(thrown: unknown, target: Target, { identity }: Input): HubFailure {
-  const module = 'identity' in identity ? identity.presentation?.module : undefined;
+  const who = 'identity' in identity ? identity : undefined;
+  const module = who?.presentation?.module;
   const failure = classifyError(thrown, {
     address: nameOf(target),
+    namedBy: who?.identity.namedBy,
     module: module === undefined ? 'this module' : `${module.deviceId}/${module.moduleId}`,
     now: systemClock.now(),
   });
