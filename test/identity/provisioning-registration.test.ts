@@ -215,6 +215,24 @@ describe('Registration with the provisioning service', () => {
         assert.ok(spent > minutes(4) && spent < minutes(6), String(spent));
       });
 
+      it('asks once more when its time is up, however long the service asks it to wait', async () => {
+        service.settings.polls = 1;
+        service.settings.retryAfterSeconds = 300;
+        const from = clock.monotonic();
+        const { assignment } = await register(options(way));
+        assert.equal(assignment.deviceId, 'device7');
+        assert.ok(clock.monotonic() - from >= minutes(5));
+        assert.equal(operations().filter((name) => name.endsWith(' register')).length, 1);
+      });
+
+      it('that is given up names when to try again', async () => {
+        service.settings.polls = Number.MAX_SAFE_INTEGER;
+        service.settings.retryAfterSeconds = 300;
+        const { error, after } = await failureOf(options(way));
+        assert.match(error.message, /within 5 minutes/);
+        assert.equal(after, minutes(5));
+      });
+
       it('is not fooled by a portal that answers for the service', async () => {
         service.faults.inject({ kind: 'garbage', operation: 'register' });
         const { error, because } = await failureOf(options(way));

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { minutes } from '../../base/duration.ts';
+import { milliseconds, minutes } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import { HubFailure } from '../../contract/hub-failure.ts';
 import { addressOf, hostAndPort } from '../../network/address.ts';
@@ -110,10 +110,12 @@ async function converse(
     let operationId = '';
     while (progress.kind !== 'assigned') {
       if (progress.kind === 'assigning') operationId = progress.operationId;
-      if (clock.monotonic() + progress.wait > deadline) {
-        throw unavailable(subject, `did not assign ${subject.registrationId} within 5 minutes`);
+      const left = deadline - clock.monotonic();
+      if (left <= 0) {
+        throw unavailable(subject, `did not assign ${subject.registrationId} within 5 minutes`, progress.wait);
       }
-      await clock.sleep(progress.wait, signal);
+      // However long it is to wait, the device may be assigned when the time is up.
+      await clock.sleep(milliseconds(Math.min(progress.wait, left)), signal);
       signal.throwIfAborted();
       progress = readAnswer(await conversation.progressOf(operationId), subject);
     }
