@@ -75,9 +75,9 @@ const unusable = (path: string, what: string) => {
   return new AgentError('CERTIFICATE_FILE_UNUSABLE', `${path} ${what}`, remedy);
 };
 
-/** The lines of a private key, for those who must not show it: a text may contain it with other line ends. */
+/** The lines of a private key, without their ends, for those who must not show it: a text may contain it with others. */
 export const secretLinesOf = (key: string): readonly string[] =>
-  key.split('\n').filter((line) => line.length >= 16 && !line.startsWith('-----'));
+  key.split(/\s+/).filter((line) => line.length >= 16 && !line.startsWith('-----'));
 
 /** Node 20 has the dates only as text, such as `Nov 26 17:04:06 2027 GMT`. */
 export const beginningOf = ({ validFrom }: X509Certificate): Date => new Date(validFrom);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { AgentError } from '../../src/base/errors.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
-import { readClientCertificate } from '../../src/identity/certificate-file.ts';
+import { readClientCertificate, secretLinesOf } from '../../src/identity/certificate-file.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { suiteFolder, temporaryFolder } from '../support/folders.ts';
 import { errorOf, writer } from './support.ts';
@@ -30,6 +30,12 @@ describe('readClientCertificate', () => {
     assert.equal(certificate, own.certificatePem);
     assert.equal(key.trim(), own.keyPem.trim());
     assert.ok(certificates[0].checkPrivateKey(privateKey));
+  });
+
+  it('finds the secret lines of a key whatever its line ends', () => {
+    const { key } = read(own.chainPem, own.keyPem.replaceAll('\n', '\r\n'));
+    assert.ok(secretLinesOf(own.keyPem).length > 0);
+    assert.deepEqual(secretLinesOf(key), secretLinesOf(own.keyPem));
   });
 
   it('reads a chain in its order, without the text between the certificates', async () => {

@@ -10,6 +10,7 @@ import { StateFolder } from '../../src/base/state-folder.ts';
 import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import type { HubEmulator } from '../../src/emulator/hub.ts';
+import { secretLinesOf } from '../../src/identity/certificate-file.ts';
 import type { Identity, IdentityContext, Presentation } from '../../src/identity/identity.ts';
 import { deriveDeviceKey } from '../../src/identity/provisioning/attestation.ts';
 import { provisioning } from '../../src/identity/provisioning.ts';
@@ -173,6 +174,8 @@ describe('Identity by the provisioning service', () => {
     const keyFile = directory.write('leaf.key', leaf.keyPem);
     const identity = started({ registrationId: 'by-certificate', certificateFile, keyFile });
     assert.deepEqual(identity.files, [certificateFile, keyFile]);
+    const lines = secretLinesOf(leaf.keyPem);
+    assert.ok(lines.length > 0 && lines.every((line) => identity.secrets().includes(line)));
     await arrive(identity, bed.hubs[0]);
     const [request] = bed.hubs[0].restRequests;
     assert.equal(

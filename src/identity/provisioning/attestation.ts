@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { readSecretFile } from '../../base/secret-file.ts';
-import { type CertificateFiles, readClientCertificate } from '../certificate-file.ts';
+import { type CertificateFiles, readClientCertificate, secretLinesOf } from '../certificate-file.ts';
 import { checkedKey, type KeyOwner } from '../shared-access-key.ts';
 
 /** Where the device's proof is: one of the three ways that the settings allow. */
@@ -52,7 +52,9 @@ export function readDeviceKey(
  * @throws AgentError SECRET_FILE_*, CERTIFICATE_FILE_UNUSABLE
  */
 export const readSecrets = (files: AttestationFiles, registrationId: string): readonly string[] =>
-  files.way === 'certificate' ? [readClientCertificate(files).key] : readDeviceKey(files, registrationId).secrets;
+  files.way === 'certificate'
+    ? secretLinesOf(readClientCertificate(files).key)
+    : readDeviceKey(files, registrationId).secrets;
 
 const keyIn = (file: string, owner: KeyOwner) => checkedKey(readSecretFile(file), file, owner);
 

@@ -1,5 +1,6 @@
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import { HubFailure } from '../../contract/hub-failure.ts';
+import { secretLinesOf } from '../certificate-file.ts';
 import { usableCertificate } from '../client-certificate.ts';
 import { type IdentityContext, type Presentation, type PresentOptions, TOKEN_LIFE } from '../identity.ts';
 import { type DeviceProof, RegistryRefusal } from '../module-registry.ts';
@@ -100,7 +101,7 @@ export class ProvisionedDevice {
     if (attestation.way === 'certificate') {
       const expected = { commonName: registrationId, settings: 'identity.registrationId' };
       const { proof } = await usableCertificate(attestation, expected, { ...options, clock: context.clock });
-      this.#secrets = [proof.key];
+      this.#secrets = secretLinesOf(proof.key);
       return { kind: 'certificate', certificate: proof.certificate, key: proof.key };
     }
     try {
