@@ -7,7 +7,7 @@ import { type AttestationFiles, filesOf, readSecrets } from './provisioning/atte
 import type { ProvisionedDevice } from './provisioning/identity.ts';
 
 /** Source: "Terminology used with Azure IoT Hub Device Provisioning Service", Registration ID. */
-const REGISTRATION_ID = /^[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$/;
+const REGISTRATION_ID = /^[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]$/;
 /** As the service makes them, `0ne00A12B34`. It becomes a part of a path and of a topic. */
 const ID_SCOPE = /^[A-Za-z0-9]{1,64}$/;
 
@@ -44,7 +44,7 @@ export const provisioning = identityKind({
         text("The device's registration id; with a certificate, its CN."),
         v.regex(
           REGISTRATION_ID,
-          'must have 1 to 128 letters, digits and ". _ : -", and begin and end with a letter or digit',
+          'must have 1 to 128 letters, digits and ". _ : -", and end with a letter, a digit or "-"',
         ),
       ),
       keyFile: v.optional(

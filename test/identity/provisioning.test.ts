@@ -177,6 +177,7 @@ describe('Identity by the provisioning service', () => {
     const lines = secretLinesOf(leaf.keyPem);
     assert.ok(lines.length > 0 && lines.every((line) => identity.secrets().includes(line)));
     await arrive(identity, bed.hubs[0]);
+    assert.ok(lines.every((line) => identity.secrets().includes(line)));
     const [request] = bed.hubs[0].restRequests;
     assert.equal(
       request?.caller !== undefined && 'thumbprint' in request.caller && request.caller.thumbprint,
@@ -396,9 +397,14 @@ describe('Identity by the provisioning service', () => {
         assert.deepEqual(more, []);
       });
     }
+    for (const registrationId of ['gateway7-', '-', '.a', 'a:b_c.d-', 'x'.repeat(128)]) {
+      it(`can have the registrationId ${JSON.stringify(registrationId.slice(0, 20))}`, () => {
+        assert.deepEqual(faultsOf({ keyFile: 'a', registrationId }), []);
+      });
+    }
     for (const [name, values] of Object.entries({
       idScope: ['', 'a b', '../x', 'x'.repeat(65)],
-      registrationId: ['', '-a', 'a/b', 'ä', 'x'.repeat(129)],
+      registrationId: ['', 'a.', 'a_', 'a:', 'a b', 'a/b', 'ä', 'x'.repeat(129)],
       endpoint: ['https://dps', 'a b'],
       other: ['x'],
     })) {

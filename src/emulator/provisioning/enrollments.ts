@@ -59,7 +59,8 @@ export interface Enrollment {
 /** Registration ids are case-insensitive. Source: REST reference, "Register Device". */
 export const registrationKey = (registrationId: string) => registrationId.toLowerCase();
 
-const REGISTRATION_ID = /^[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$/;
+/** Source: "Terminology used with Azure IoT Hub Device Provisioning Service", Registration ID. */
+const REGISTRATION_ID = /^[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]$/;
 
 export const isRegistrationId = (text: string): boolean => REGISTRATION_ID.test(text);
 
