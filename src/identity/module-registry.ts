@@ -141,8 +141,15 @@ export class ModuleRegistry {
     const { authentication } = read.output;
     const name = nameOf(module);
     if (authentication.type !== 'sas') {
-      const what = `the module ${name} is authenticated by a certificate (${authentication.type}) at ${module.hostName}, so it has no keys that the device could read`;
-      const remedy = `Set identity.kind to moduleCertificate, with the module's own certificate; or delete the module, so that the agent creates it with keys: az iot hub module-identity delete --hub-name ${hubOf(module)} --device-id ${shellWord(module.deviceId)} --module-id ${shellWord(module.moduleId)}`;
+      const [has, otherwise] =
+        authentication.type === 'none'
+          ? ['has no credential', 'Delete']
+          : [
+              `is authenticated by a certificate (${authentication.type})`,
+              "Set identity.kind to moduleCertificate, with the module's own certificate; or delete",
+            ];
+      const what = `the module ${name} ${has} at ${module.hostName}, so it has no keys that the device could read`;
+      const remedy = `${otherwise} the module, so that the agent creates it with keys: az iot hub module-identity delete --hub-name ${hubOf(module)} --device-id ${shellWord(module.deviceId)} --module-id ${shellWord(module.moduleId)}`;
       throw failure('CREDENTIAL_REFUSED', what, remedy, 'credentials');
     }
     const { primaryKey, secondaryKey } = authentication.symmetricKey;
@@ -218,6 +225,7 @@ const Module = v.object({
     v.object({ type: v.literal('sas'), symmetricKey: v.object({ primaryKey: Key, secondaryKey: Key }) }),
     v.object({ type: v.literal('selfSigned') }),
     v.object({ type: v.literal('certificateAuthority') }),
+    v.object({ type: v.literal('none') }),
   ]),
 });
 

@@ -162,6 +162,16 @@ describe('ModuleRegistry', () => {
         });
       }
 
+      it('says that a module without a credential has no keys', async () => {
+        const authentication = { type: 'none', symmetricKey: { primaryKey: null, secondaryKey: null } };
+        const body = JSON.stringify({ deviceId: 'dev1', moduleId: 'm', authentication });
+        const network = { request: async () => ({ status: 200, headers: {}, body }) } as unknown as Network;
+        const asked = new ModuleRegistry({ endpoint: undefined, network, clock: systemClock, credential: '/k' });
+        const { error } = await refusal(asked.read(entry, proof, never), 'CREDENTIAL_REFUSED', 'credentials');
+        assert.match(error.message, /the module dev1\/m has no credential at /);
+        assert.match(error.remedy, /^Delete the module.*az iot hub module-identity delete .*--module-id 'm'/);
+      });
+
       it('does not take HTML for a module', async () => {
         hub.faults.inject({ kind: 'restGarbage' });
         const { error } = await refusal(registry.read(entry, proof, never), 'HUB_MISBEHAVES', 'network');
@@ -195,7 +205,7 @@ describe('ModuleRegistry', () => {
         '{"authentication":{"type":"sas","symmetricKey":{"primaryKey":"x","secondaryKey":"y"}}}',
         {},
       ],
-      ['an unknown type', 200, '{"authentication":{"type":"none"}}', {}],
+      ['an unknown type', 200, '{"authentication":{"type":"other"}}', {}],
       ['deep JSON', 200, '['.repeat(100_000), {}],
     ] as const) {
       it(`reports ${what} as misbehaviour`, async () => {
