@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { messageOf } from '../base/errors.ts';
 import { type Credential, type IdentityId, nameOf } from './identity.ts';
 
 /** Node gives the chain only to the first call of getPeerX509Certificate for a connection. */
@@ -71,9 +72,17 @@ export function commonNameOf({ subject }: X509Certificate): string | undefined {
 
 /** Reads an authority's certificate. @throws RangeError if it is not one */
 export function readAuthority(pem: string): X509Certificate {
-  const certificate = new X509Certificate(pem);
+  const certificate = parsed(pem);
   if (!certificate.ca) throw new RangeError(`The certificate of "${commonNameOf(certificate)}" is not an authority's.`);
   return certificate;
+}
+
+function parsed(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (cause) {
+    throw new RangeError(`The certificate is malformed: ${messageOf(cause)}`, { cause });
+  }
 }
 
 const digits = (fingerprint: string) => fingerprint.replaceAll(':', '').toLowerCase();

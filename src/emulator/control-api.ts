@@ -4,10 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { messageOf } from '../base/errors.ts';
 import { ControlError, type ControlledHub } from './control-call.ts';
 import { help, ROUTES } from './control-routes.ts';
+import { guarded } from './guarded.ts';
 import { MethodError } from './method-calls.ts';
 import { TwinError } from './twin-limits.ts';
 
 const LARGEST_BODY = 256 * 1024;
+const BASE = 'http://localhost';
 
 /**
  * The emulator's control API: HTTP and JSON, on the loopback interface only.
@@ -24,7 +26,7 @@ export class ControlApi {
 
   /** @param port 0 selects a free one */
   static async open(port: number, hub: ControlledHub): Promise<ControlApi> {
-    const server = createServer(async (request, response) => {
+    const serve = guarded(async (request, response) => {
       const [status, body] = await answer(request, hub).then(
         (value): [number, unknown] => [200, value ?? {}],
         (error: unknown): [number, unknown] => [statusOf(error), { error: messageOf(error) }],
@@ -33,6 +35,7 @@ export class ControlApi {
       response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...close });
       response.end(`${JSON.stringify(body, null, 2)}\n`);
     });
+    const server = createServer(serve);
     server.listen(port, '127.0.0.1');
     await once(server, 'listening'); // rejects on 'error'
     return new ControlApi(server);
@@ -55,7 +58,9 @@ async function answer(request: IncomingMessage, hub: ControlledHub): Promise<unk
   if (!isLoopback(`http://${host}`)) throw new ControlError(403, 'The Host header must be localhost or 127.0.0.1.');
   if (origin !== undefined && !isLoopback(origin))
     throw new ControlError(403, 'Requests from other sites are refused.');
-  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+  const { url = '/' } = request;
+  if (!URL.canParse(url, BASE)) throw new ControlError(400, `${url} is not a path.`); // such as //
+  const { pathname, searchParams } = new URL(url, BASE);
   if (pathname === '/' && request.method === 'GET') return help();
   const matches = ROUTES.flatMap((route) => {
     const parameters = match(route.path, pathname);

@@ -1,8 +1,8 @@
-import type { RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createTlsServer } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 import type { Faults } from './faults.ts';
+import { guarded } from './guarded.ts';
 import type { Transport } from './link.ts';
 import { Listener, tlsOptions } from './listener.ts';
 import type { MqttServer } from './mqtt-server.ts';
@@ -54,7 +54,7 @@ export class HubServers {
       });
       const mqtt = await listen({ port }, tlsServer, () => faults.trigger('mqttSilence') !== undefined);
       const rest = new RestApi(restHub);
-      const serve: RequestListener = (request, response) => void rest.serve(request, response);
+      const serve = guarded((request, response) => rest.serve(request, response));
       const wsServer = createWebSocketServer(tls, serve, (stream, below) => {
         mqttServer.accept(stream, { transport: 'mqttWebSocket', tls: below, tcp: mqttWebSocket.tcpOf(below) });
       });

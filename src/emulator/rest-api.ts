@@ -46,6 +46,7 @@ export interface RestHub extends RestModules {
 /** Room for a method's payload of 128 KiB, and for 100 devices. */
 const LARGEST_BODY = 256 * 1024;
 const REQUESTS_KEPT = 10_000;
+const BASE = 'https://localhost';
 
 /** The hub's REST API over HTTPS: devices, modules, twins, queries and direct methods. Source: "IoT Hub REST API". */
 export class RestApi {
@@ -58,7 +59,7 @@ export class RestApi {
     this.#hub = hub;
   }
 
-  /** Serves a request of an HTTPS server; never rejects. */
+  /** Serves a request of an HTTPS server. Rejects if no answer can be sent. */
   async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, errorForm, faults } = this.#hub;
     const { method = 'GET', url: path = '/', headers } = request;
@@ -104,7 +105,8 @@ export class RestApi {
     if (fault !== undefined) throw new InjectedError(fault);
     const throttle = hub.faults.trigger('throttleRest', ({ perSecond = 10 }) => this.#isAbove(perSecond));
     if (throttle !== undefined) throw new InjectedError({ status: 429, retryAfter: throttle.retryAfter ?? 1 });
-    const url = new URL(target, 'https://localhost');
+    if (!URL.canParse(target, BASE)) throw new RestError(400004, `${target} is not a path.`); // such as //
+    const url = new URL(target, BASE);
     const path = segmentsOf(url.pathname);
     const matches = routesOf(path);
     const [match] = matches;

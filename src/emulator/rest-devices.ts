@@ -107,7 +107,8 @@ function changeInBulk(hub: RestModules, body: unknown): RestAnswer {
     const deviceId = isObject(item) ? String(item.id) : '';
     try {
       if (!isObject(item) || deviceId === '') throw new RestError(400004, 'A device has no id.');
-      const change = MODES[String(item.importMode).toLowerCase()];
+      const mode = String(item.importMode).toLowerCase();
+      const change = Object.hasOwn(MODES, mode) ? MODES[mode] : undefined;
       if (change === undefined) throw new RestError(400004, `"${item.importMode}" is not a mode of import.`);
       change(hub, deviceId, item);
       return [];

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Clock } from '../../src/base/clock.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
-import { Faults } from '../../src/emulator/faults.ts';
+import { type Fault, Faults } from '../../src/emulator/faults.ts';
 
 describe('faults', () => {
   let now = 0;
@@ -12,6 +12,13 @@ describe('faults', () => {
     now = 0;
     faults = new Faults(clock);
   });
+
+  for (const status of [0, 99, 199, 600, 1000, 200.5, '500', null]) {
+    it(`have no status ${JSON.stringify(status)}`, () => {
+      const fault = { kind: 'restStatus', status } as unknown as Fault;
+      assert.throws(() => faults.inject(fault), RangeError);
+    });
+  }
 
   it('strike until cleared', () => {
     faults.inject({ kind: 'twinSilence' });

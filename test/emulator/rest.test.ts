@@ -304,6 +304,22 @@ describe('the REST API of the hub emulator', () => {
     });
   });
 
+  for (const importMode of ['constructor', '__proto__', 'toString', 'x']) {
+    it(`refuses the mode of import ${importMode} in bulk, by an error of that device`, async () => {
+      const [, key = ''] = /SharedAccessKey=(.*)$/.exec(hub.serviceConnectionString('iothubowner')) ?? [];
+      const expiresAt = new Date(systemClock.now().getTime() + hours(1));
+      const authorization = signSasToken(hub.hostName, key, expiresAt, 'iothubowner');
+      const { status, body } = await ask('POST', `/devices${VERSION}`, [{ id: 'b1', importMode }], {
+        headers: { authorization },
+      });
+      assert.deepEqual([status, body.isSuccessful, body.errors[0]?.errorCode], [200, false, 'ArgumentInvalid']);
+    });
+  }
+
+  it('refuses a target that is no path', async () => {
+    assert.deepEqual(errorOf(await ask('GET', '//')), [400, 400004, 'ArgumentInvalid']);
+  });
+
   it('words errors as JSON within JSON, if asked to', async () => {
     await start({ errorForm: 'json' });
     const { status, body, headers } = await get();

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
+import { guarded } from '../guarded.ts';
 import type { ServiceFault, ServiceFaults } from './faults.ts';
 import type { RequestLog, RequestRecord } from './request-log.ts';
 
@@ -52,7 +53,7 @@ export interface HttpServiceOptions {
 /** An HTTP server with a service's routes. It does not listen; sockets are given to it by `emit('connection', socket)`. */
 export function createHttpService(options: HttpServiceOptions): Server {
   const { faults, clock, errorBody } = options;
-  return createServer(async (request, response) => {
+  const serve = guarded(async (request, response) => {
     const [pathname = '', search] = (request.url ?? '').split('?'); // not by URL, which throws for a path like //
     const candidates = options.routes.flatMap((route) => {
       const parameters = match(route.path, pathname);
@@ -105,6 +106,7 @@ export function createHttpService(options: HttpServiceOptions): Server {
       }
     }
   });
+  return createServer(serve);
 }
 
 /** @returns the status that was sent, if any */

@@ -1,0 +1,15 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { messageOf } from '../base/errors.ts';
+
+/**
+ * A listener that answers each request by `serve`. When that fails, the request is answered 500, or its connection is closed
+ * if an answer has begun; the rejection of an async listener would end the process.
+ */
+export const guarded =
+  (serve: (request: IncomingMessage, response: ServerResponse) => Promise<unknown>): RequestListener =>
+  (request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500, { 'content-type': 'text/plain', connection: 'close' }).end(`${messageOf(error)}\n`);
+    });
+  };
