@@ -81,9 +81,12 @@ function judgeToken(text: string, { deviceId, moduleId }: ModuleId, credential: 
   return new Date(last);
 }
 
-/** `{hub}/{deviceId}/{moduleId}/?api-version=…&DeviceClientType=…`, or the older form without `?`. */
+/**
+ * `{hub}/{deviceId}/{moduleId}/?api-version=…&DeviceClientType=…`, or the older form without `?`. A hub demands neither the
+ * parameters nor their order.
+ */
 function parseUserName(text: string): (ModuleId & { hostName: string; userAgent: string | undefined }) | undefined {
-  const match = /^([^/]+)\/([^/]+)\/([^/]+)\/\??(api-version=.+)$/s.exec(text);
+  const match = /^([^/]+)\/([^/]+)\/(?!\??(?:api-version|DeviceClientType)=)([^/]+)(?:\/\??(.*))?$/s.exec(text);
   const [, hostName, deviceId, moduleId, query] = match ?? [];
   if (hostName === undefined || deviceId === undefined || moduleId === undefined) return undefined;
   const userAgent = new URLSearchParams(query).get('DeviceClientType') ?? undefined;

@@ -19,6 +19,8 @@ export interface Packet {
   readonly payload: Buffer;
   /** It is the client's last will, published after the client disconnected. */
   readonly isWill: boolean;
+  /** The client set RETAIN. */
+  readonly retain: boolean;
 }
 
 /** The decisions that the MQTT server leaves to the hub. */
@@ -122,13 +124,13 @@ export class MqttServer {
   /** @returns an error if the connection must be closed, else null */
   #publish(client: Client, packet: PublishPacket): Error | null {
     const connection = this.#connections.get(client);
-    const { topic, qos, messageId } = packet;
+    const { topic, qos, messageId, retain } = packet;
     if (connection === undefined || qos === 2) return this.#closeError(client, 'published with QoS 2');
     packet.retain = false; // hubs don't retain messages
     packet.qos = 0; // so that aedes doesn't send the PUBACK
     try {
       const payload = Buffer.from(packet.payload as Buffer);
-      const acknowledgement = this.#hub.take(connection, { topic, payload, isWill: client.closed });
+      const acknowledgement = this.#hub.take(connection, { topic, payload, isWill: client.closed, retain });
       if (acknowledgement === 'reset') connection.reset('reset by a fault');
       else if (acknowledgement !== 'never' && qos === 1 && messageId !== undefined)
         this.#acknowledge(connection, messageId, acknowledgement.after);

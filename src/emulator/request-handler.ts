@@ -124,7 +124,7 @@ export class RequestHandler implements Decisions {
     return count;
   }
 
-  #takeMessage(module: ModuleId, { payload, isWill }: Packet, propertyBag: string): Acknowledgement {
+  #takeMessage(module: ModuleId, { payload, isWill, retain }: Packet, propertyBag: string): Acknowledgement {
     const { clock, faults, events } = this.#hub;
     if (faults.trigger('resetOnPublish') !== undefined) return 'reset';
     if (faults.trigger('quotaExceeded') !== undefined) throw new Error('403002 by a fault');
@@ -133,7 +133,8 @@ export class RequestHandler implements Decisions {
     if (faults.trigger('throttleMessages', ({ perMinute = 60 }) => this.#lastMinute() >= perMinute) !== undefined)
       throw new Error('429002 by a fault');
     if (faults.trigger('ignoreMessages') !== undefined) return 'never';
-    const properties = isWill ? `${propertyBag}&iothub-MessageType=Will` : propertyBag;
+    const stamps = `${isWill ? '&iothub-MessageType=Will' : ''}${retain ? '&mqtt-retain=true' : ''}`;
+    const properties = `${propertyBag}${stamps}`;
     events.emit('message', this.messages.add(module, payload, properties, clock.now()));
     if (faults.trigger('dropAcknowledgements') !== undefined) return 'never';
     const delay = faults.trigger('delayAcknowledgements');

@@ -1,4 +1,4 @@
-import { type ModuleId, nameOf } from './identity.ts';
+import type { ModuleId } from './identity.ts';
 
 /** A request that a module publishes. Source: "Communicate with an IoT hub using the MQTT protocol". */
 export type Request =
@@ -13,12 +13,14 @@ export const METHOD_CALLS = '$iothub/methods/POST/#';
 
 /** @returns `undefined` for a topic that this module may not publish to */
 export function parseTopic(topic: string, module: ModuleId): Request | undefined {
-  const telemetry = `${homeOf(module)}messages/events`;
-  if (topic === telemetry || topic.startsWith(`${telemetry}/`))
-    return { kind: 'telemetry', propertyBag: topic.slice(telemetry.length + 1) };
+  for (const home of homesOf(module)) {
+    const telemetry = `${home}messages/events`;
+    if (topic === telemetry || topic.startsWith(`${telemetry}/`))
+      return { kind: 'telemetry', propertyBag: topic.slice(telemetry.length + 1) };
+  }
   const [path = '', query = ''] = cut(topic, '?');
   const parameters = new URLSearchParams(query);
-  const requestId = parameters.get('$rid') ?? '';
+  const [, requestId = ''] = /(?:^|&)(?:\$|%24)rid=([^&]*)/.exec(query) ?? []; // not decoded: it is returned as it came
   if (path === '$iothub/twin/GET/') return { kind: 'getTwin', requestId };
   if (path === '$iothub/twin/PATCH/properties/reported/') {
     const version = parameters.get('$version');
@@ -30,7 +32,8 @@ export function parseTopic(topic: string, module: ModuleId): Request | undefined
 
 /** Whether a module may subscribe to this filter: only its own documented filters are allowed, exactly as documented. */
 export const maySubscribe = (filter: string, module: ModuleId): boolean =>
-  [TWIN_RESPONSES, DESIRED_CHANGES, METHOD_CALLS, `${homeOf(module)}inputs/#`, `${homeOf(module)}#`].includes(filter);
+  [TWIN_RESPONSES, DESIRED_CHANGES, METHOD_CALLS].includes(filter) ||
+  homesOf(module).some((home) => filter === `${home}inputs/#` || filter === `${home}#`);
 
 export const twinResponseTopic = (status: number, requestId: string, version?: number) =>
   `$iothub/twin/res/${status}/?$rid=${requestId}${version === undefined ? '' : `&$version=${version}`}`;
@@ -39,7 +42,17 @@ export const desiredChangeTopic = (version: number) => `$iothub/twin/PATCH/prope
 
 export const methodCallTopic = (name: string, requestId: string) => `$iothub/methods/POST/${name}/?$rid=${requestId}`;
 
-const homeOf = (module: ModuleId) => `devices/${nameOf(module).replace('/', '/modules/')}/`;
+/** What a module's own topics begin with: its ids as they are, or percent-encoded, as the SDK for Python writes them. */
+function homesOf({ deviceId, moduleId }: ModuleId): string[] {
+  const home = (device: string, module: string) => `devices/${device}/modules/${module}/`;
+  const plain = home(deviceId, moduleId);
+  const encoded = home(percentEncoded(deviceId), percentEncoded(moduleId));
+  return encoded === plain ? [plain] : [plain, encoded];
+}
+
+/** As `urllib.parse.quote(text, safe="")` does it: encodeURIComponent leaves five more characters. */
+const percentEncoded = (text: string) =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (each) => `%${each.charCodeAt(0).toString(16).toUpperCase()}`);
 
 function cut(text: string, at: string): [string, string] {
   const index = text.indexOf(at);

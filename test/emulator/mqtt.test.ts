@@ -70,6 +70,11 @@ describe('the hub emulator, over bare MQTT', () => {
       'a hub name in capitals': () => ({
         username: `${hub.hostName.toUpperCase()}/${DEVICE}/${MODULE}/?api-version=2018-06-30`,
       }),
+      'a user name without parameters': () => ({ username: `${hub.hostName}/${DEVICE}/${MODULE}` }),
+      'a user name that ends after the slash': () => ({ username: `${hub.hostName}/${DEVICE}/${MODULE}/` }),
+      'a user name whose parameters are in another order': () => ({
+        username: `${hub.hostName}/${DEVICE}/${MODULE}/?DeviceClientType=x%2F1&api-version=2021-04-12`,
+      }),
       'a token for the whole hub, signed with the module key': () => ({
         password: signSasToken(hub.hostName, KEY, at(hours(1))),
       }),
@@ -103,6 +108,11 @@ describe('the hub emulator, over bare MQTT', () => {
         5,
         /is for hub other/,
         () => ({ username: `other.azure-devices.net/${DEVICE}/${MODULE}/?api-version=2021-04-12` }),
+      ],
+      'the user name of a device': [
+        5,
+        /user name is not/,
+        () => ({ username: `${hub.hostName}/${DEVICE}/?api-version=2021-04-12` }),
       ],
       'a user name of another form': [5, /user name is not/, () => ({ username: MODULE })],
       'MQTT 3.1': [1, /^$/, () => ({ protocolVersion: 3, protocolId: 'MQIsdp' })],
@@ -237,7 +247,50 @@ describe('the hub emulator, over bare MQTT', () => {
     const client = await connected({ will: { topic: TELEMETRY, payload: 'gone', qos: 1, retain: true } });
     streamOf(client).destroy();
     const will = await hub.waitForMessage(({ body }) => body === 'gone');
-    assert.deepEqual(will.applicationProperties, { 'iothub-MessageType': 'Will' });
+    assert.deepEqual(will.applicationProperties, { 'iothub-MessageType': 'Will', 'mqtt-retain': 'true' });
+  });
+
+  it('marks a message with RETAIN', async () => {
+    const client = await connected();
+    client.publish(`${TELEMETRY}a=b`, 'kept?', { qos: 1, retain: true });
+    const { applicationProperties } = await hub.waitForMessage(({ body }) => body === 'kept?');
+    assert.deepEqual(applicationProperties, { a: 'b', 'mqtt-retain': 'true' });
+  });
+
+  describe('with ids that are percent-encoded in topics, as by the SDK for Python,', () => {
+    const ids = { deviceId: 'aa:bb', moduleId: "m(1)'s" };
+    const home = 'devices/aa%3Abb/modules/m%281%29%27s/';
+    const encoded = async () => {
+      hub.addModule({ ...ids, primaryKey: KEY });
+      const { deviceId, moduleId } = ids;
+      return connected({
+        clientId: `${deviceId}/${moduleId}`,
+        username: `${hub.hostName}/${deviceId}/${moduleId}/?api-version=2021-04-12`,
+        password: signSasToken(`${hub.hostName}/devices/${deviceId}/modules/${moduleId}`, KEY, at(hours(1))),
+      });
+    };
+
+    it('takes messages', async () => {
+      await publish(await encoded(), `${home}messages/events/%24.ct=application%2Fjson`, 'one');
+      const { deviceId, systemProperties } = await hub.waitForMessage(({ body }) => body === 'one');
+      assert.deepEqual([deviceId, systemProperties.contentType], [ids.deviceId, 'application/json']);
+    });
+
+    it('takes messages to topics with the ids as they are, too', async () => {
+      await publish(await encoded(), `devices/aa:bb/modules/m(1)'s/messages/events/`, 'two');
+      await hub.waitForMessage(({ body }) => body === 'two');
+    });
+
+    it('grants its filters', async () => {
+      assert.deepEqual(await subscribe(await encoded(), `${home}inputs/#`, 1), [{ topic: `${home}inputs/#`, qos: 1 }]);
+    });
+
+    it('closes the connection at another encoding', async () => {
+      const client = await encoded();
+      const because = closing();
+      client.publish('devices/%61a:bb/modules/m(1)%27s/messages/events/', 'three', { qos: 1 });
+      assert.match(await because, /published to/);
+    });
   });
 
   it('grants QoS 1 to who subscribes with QoS 2', async () => {
@@ -277,6 +330,13 @@ describe('the hub emulator, over bare MQTT', () => {
         hub.twinOperations.map(({ kind, status }) => [kind, status]),
         [['getTwin', 200]],
       );
+    });
+
+    it('with the request id as it was asked for, encoding included', async () => {
+      const client = await connected();
+      await subscribe(client, '$iothub/twin/res/#');
+      const { topic } = await ask(client, '$iothub/twin/GET/?$rid=a%2Fb%20c');
+      assert.match(topic, /\$rid=a%2Fb%20c$/);
     });
 
     it('with the new version, having merged what is reported', async () => {
