@@ -1,6 +1,9 @@
+import { resolve } from 'node:path';
 import { AgentError, isModuleMissing } from '../base/errors.ts';
+import { HUB_ID_PROBLEM, isHubId } from '../base/hub-id.ts';
 import type { RunningPage } from '../emulator/command.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
+import { socketPathProblem } from '../identity/local/socket-path.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 
@@ -59,7 +62,10 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
   if (address === undefined) throw new UsageError(`--address takes 127.0.0.1 or ::1, not "${values.address}"`);
   const proxy = proxyOptions(values['proxy-port'], values['proxy-user']);
   const openPage = pageOpener(values);
-  const { runEmulator } = await loadEmulator(() => import('../emulator/command.ts'));
+  checkId('--device', values.device);
+  checkId('--module', values.module);
+  checkSocketPaths(values.directory);
+  const { runEmulator, StartError } = await loadEmulator(() => import('../emulator/command.ts'));
   const options = {
     ...ports,
     ...proxy,
@@ -73,8 +79,25 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     openPage,
     simulated: simulatedDevices(values.simulate),
   };
-  await runEmulator(options, stdout, signal);
+  try {
+    await runEmulator(options, stdout, signal);
+  } catch (error) {
+    throw error instanceof StartError ? new UsageError(error.message) : error;
+  }
   return 0;
+}
+
+function checkId(option: string, id: string): void {
+  if (!isHubId(id)) throw new UsageError(`${option} ${HUB_ID_PROBLEM}; it is "${id}"`);
+}
+
+/** The longest path of a socket that the emulator, or an agent by its agent.json, makes in the directory. */
+const LONGEST_SOCKET = 'aziot/identityd.sock';
+
+function checkSocketPaths(directory: string): void {
+  const problem = socketPathProblem(resolve(directory, LONGEST_SOCKET));
+  if (problem !== undefined)
+    throw new UsageError(`--directory is too long: ${LONGEST_SOCKET} in it ${problem}; give a shorter one`);
 }
 
 /** The kinds of identity (contract §1). They are repeated here since the emulator's own list is not shipped. */

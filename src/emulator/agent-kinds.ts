@@ -1,12 +1,14 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../base/make-folder.ts';
 import { selfSigned } from './certificates.ts';
 import { EdgeEmulator } from './edge/workload.ts';
 import type { HubEmulator } from './hub.ts';
 import { IdentityServiceEmulator } from './identity-service/service.ts';
 import type { KeptFiles } from './kept-files.ts';
+import { isRegistrationId } from './provisioning/enrollments.ts';
 import { ProvisioningEmulator } from './provisioning/service.ts';
 import type { RequestRecord } from './service/request-log.ts';
+import { StartError } from './start-error.ts';
 
 /** What a kind of identity is prepared in. */
 export interface Surroundings {
@@ -70,6 +72,7 @@ export const AGENT_KINDS = {
     return { config: { hub: withRest(hub, files), identity: { deviceId, moduleId, ...paths } } };
   },
   provisioning: async ({ hub, files, deviceId, moduleId, servicePort }) => {
+    if (!isRegistrationId(deviceId)) throw new StartError(`--device ${deviceId} can't be a registration id`);
     const { path, key } = files.key('registration.key');
     const service = await ProvisioningEmulator.start({
       hubs: [hub],
@@ -97,7 +100,7 @@ export const AGENT_KINDS = {
   },
   identityService: async ({ hub, files, deviceId, moduleId }) => {
     const directory = files.path('aziot');
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolder(directory, 0o700);
     hub.addModule({ deviceId, moduleId, primaryKey: files.key('module.key').key });
     const service = await IdentityServiceEmulator.start({ directory, hub, deviceId, moduleId });
     const about = `The IoT Identity Service listens on ${join(directory, '{identityd,keyd,certd}.sock')}.`;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { shellWord } from '../base/shell-word.ts';
 import { AGENT_KINDS, type AgentKind, type Prepare, type PreparedKind, type RunningService } from './agent-kinds.ts';
 import type { ConnectionRecord } from './connection-log.ts';
@@ -12,6 +13,9 @@ import type { RestRequest } from './rest-api.ts';
 import { standardPolicies } from './rest-authorize.ts';
 import type { RequestRecord } from './service/request-log.ts';
 import { addSimulatedDevices } from './simulated-devices.ts';
+import { StartError, startErrorOf } from './start-error.ts';
+
+export { StartError };
 
 export interface RunOptions {
   /** Ports: 0 selects a free one, as does the absence of an optional one. */
@@ -53,12 +57,34 @@ export interface RunningPage {
  * service, the REST API and the proxy, each connection, message and report.
  *
  * Symmetric keys of an earlier run are used again; the certificates are created at each start.
+ *
+ * @throws StartError if a port, a file or the directory can't be used
  */
 export async function runEmulator(
   options: RunOptions,
   out: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
+  const { port, restPort, webSocketPort, controlPort, servicePort, proxyPort, record } = options;
+  try {
+    await run(options, out, signal);
+  } catch (error) {
+    throw startErrorOf(error, {
+      ports: {
+        '--port': port,
+        '--rest-port': restPort,
+        '--websocket-port': webSocketPort,
+        '--control-port': controlPort,
+        '--service-port': servicePort,
+        '--proxy-port': proxyPort,
+      },
+      directory: resolve(options.directory),
+      record,
+    });
+  }
+}
+
+async function run(options: RunOptions, out: (line: string) => void, signal: AbortSignal): Promise<void> {
   const { servicePort, deviceId, moduleId, kind, printConfig } = options;
   const files = new KeptFiles(options.directory);
   // The key is kept as that of the agent is; the other policies are for tests.
@@ -129,7 +155,8 @@ async function startProxy(
   files: KeptFiles,
 ): Promise<ProxyEmulator | undefined> {
   if (proxyPort === undefined) return undefined;
-  const user = proxyUser === undefined ? {} : { user: { name: proxyUser, password: files.key('proxy.password').key } };
+  const user =
+    proxyUser === undefined ? {} : { user: { name: proxyUser, password: files.password('proxy.password').key } };
   const proxy = await ProxyEmulator.start({ port: proxyPort, ...user });
   proxy.routeTo(hub);
   return proxy;

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import { messageOf } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
+import { checkKey } from './identity.ts';
+import { StartError } from './start-error.ts';
 
 /** The files in the directory of `vakt emulator`. */
 export class KeptFiles {
@@ -10,15 +13,26 @@ export class KeptFiles {
   /** @throws the file system's error if the directory cannot be created */
   constructor(directory: string) {
     this.directory = resolve(directory);
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    makeFolder(this.directory, 0o700);
   }
 
   path(name: string): string {
     return join(this.directory, name);
   }
 
-  /** The symmetric key of an earlier run, or a new one. */
+  /** The symmetric key of an earlier run, or a new one. @throws StartError if what the file has is no key */
   key(name: string): { readonly path: string; readonly key: string } {
+    const kept = readFileIfThere(this.path(name))?.trim();
+    try {
+      if (kept !== undefined) checkKey(kept, this.path(name));
+    } catch (error) {
+      throw new StartError(`${messageOf(error)}; correct the file, or remove it, so that a new key is made`);
+    }
+    return this.password(name);
+  }
+
+  /** The password of an earlier run or of the user, or a new one. */
+  password(name: string): { readonly path: string; readonly key: string } {
     const key = readFileIfThere(this.path(name))?.trim() ?? randomBytes(32).toString('base64');
     return { path: this.secret(name, `${key}\n`), key };
   }

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import type { World } from '../../src/cli/command.ts';
 import { run, usage } from '../../src/cli/emulator.ts';
-import { temporaryFolder } from '../support/folders.ts';
+import { suiteFolder, temporaryFolder } from '../support/folders.ts';
 
 describe('vakt emulator', () => {
   const world: World = {
@@ -21,6 +25,13 @@ describe('vakt emulator', () => {
     [['--page-port', 'x'], '--page-port takes a port number, not "x"'],
     [['--page-port', '0', '--no-page'], '--page-port and --no-page exclude each other'],
     [['--proxy-user', 'vakt'], '--proxy-user needs --proxy-port'],
+    [['--device', 'a/b'], '--device must have 1 to 128 letters'],
+    [['--device', ''], '--device must have 1 to 128 letters'],
+    [['--module', 'x y'], '--module must have 1 to 128 letters'],
+    [['--directory', `/tmp/${'d'.repeat(90)}`], '--directory is too long'],
+    [['--directory', '/proc/vakt'], "--directory can't be used: ENOENT"],
+    [['--record', '/proc/nope', '--directory', suiteFolder()], "--record can't be used: ENOENT"],
+    [['--device', 'a_', '--print-config', 'provisioning', '--directory', suiteFolder()], "can't be a registration id"],
     [['--proxy-port', '0', '--proxy-user', 'vakt:secret'], '--proxy-user takes a name without ":"'],
   ] as const) {
     it(`refuses ${args.join(' ')}`, async () => {
@@ -31,6 +42,52 @@ describe('vakt emulator', () => {
       });
     });
   }
+
+  const refusalOf = (args: readonly string[]): Promise<Error> =>
+    run(args, world).then(
+      () => assert.fail('was accepted'),
+      (error: Error) => error,
+    );
+
+  for (const option of ['--port', '--rest-port', '--websocket-port', '--control-port', '--page-port', '--proxy-port']) {
+    it(`says that the port of ${option} is in use`, () => isTaken(option));
+  }
+  it('says that the port of --service-port is in use', () =>
+    isTaken('--service-port', '--print-config', 'provisioning'));
+
+  async function isTaken(option: string, ...more: string[]): Promise<void> {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    try {
+      const { port } = other.address() as AddressInfo;
+      const { name, message } = await refusalOf(['--directory', temporaryFolder(), option, String(port), ...more]);
+      assert.equal(name, 'UsageError', message);
+      assert.ok(
+        message.startsWith(`${option}: port ${port} can't be used: `) && /EADDRINUSE.*0 for any/.test(message),
+        message,
+      );
+    } finally {
+      other.close();
+    }
+  }
+
+  it('says that the directory is a file', async () => {
+    const file = join(temporaryFolder(), 'file');
+    writeFileSync(file, '');
+    const { name, message } = await refusalOf(['--directory', file]);
+    assert.equal(name, 'UsageError', message);
+    assert.match(message, /^--directory can't be used: EEXIST/);
+  });
+
+  it('names the file of a key that cannot be used', async () => {
+    const directory = temporaryFolder();
+    const file = join(directory, 'module.key');
+    writeFileSync(file, 'no key!');
+    const { name, message } = await refusalOf(['--directory', directory]);
+    assert.equal(name, 'UsageError', message);
+    assert.ok(message.includes(file) && message.includes('remove it'), message);
+    assert.equal(readFileSync(file, 'utf8'), 'no key!');
+  });
 
   it('has each option that its help describes', async () => {
     const names = [...usage.matchAll(/^ {2}(--[a-z-]+) /gm)].map(([, name]) => name ?? '');

@@ -1,0 +1,40 @@
+import { errnoOf, messageOf } from '../base/errors.ts';
+
+/** The emulator can't start, for a reason that its user can change; the message says which, and how. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+/** What can be in the way of a start. */
+export interface StartOptions {
+  /** By the options that give them. */
+  readonly ports: Readonly<Record<string, number | undefined>>;
+  readonly directory: string;
+  readonly record: string | undefined;
+}
+
+/** Names the option that the system's error is about. @returns the error itself if it is about none */
+export function startErrorOf(error: unknown, { ports, directory, record }: StartOptions): unknown {
+  const { syscall, port, path, address } = (error ?? {}) as Partial<
+    Record<'syscall' | 'port' | 'path' | 'address', unknown>
+  >;
+  if (errnoOf(error) === undefined) return error;
+  if (syscall === 'listen' && typeof port === 'number' && port > 0) {
+    const options = Object.keys(ports).filter((name) => ports[name] === port);
+    const given = options.length === 0 ? ['--page-port'] : options;
+    return new StartError(
+      `${given.join(', ')}: port ${port} can't be used: ${messageOf(error)}; give another one, or 0 for any free one`,
+    );
+  }
+  const file = [path, address].find((name) => typeof name === 'string');
+  if (file === undefined) return error;
+  if (file === record)
+    return new StartError(`--record can't be used: ${messageOf(error)}; give a file that can be written`);
+  return isAtOrBelow(file, directory)
+    ? new StartError(`--directory can't be used: ${messageOf(error)}; give a folder that you may write to`)
+    : error;
+}
+
+/** A folder that is missing is named, too, when it is one above the directory. */
+const isAtOrBelow = (file: string, directory: string): boolean =>
+  file === directory || file.startsWith(`${directory}/`) || directory.startsWith(`${file}/`);
