@@ -22,6 +22,7 @@ export function readProxyUrl(text: string): ProxyUrl | string {
   if (/^socks/.test(protocol)) return `${FORM}; SOCKS is not supported`;
   const secure = protocol === 'https:';
   if (!secure && protocol !== 'http:') return FORM;
+  if (port === '0') return 'has a port that does not exist: ports are 1 to 65535';
   if (hostname === '' || (pathname !== '/' && pathname !== '') || search !== '' || hash !== '') return FORM;
   const user = decoded(username);
   const secret = decoded(password);

@@ -20,7 +20,7 @@ export function parseTopic(topic: string, module: ModuleId): Request | undefined
   }
   const [path = '', query = ''] = cut(topic, '?');
   const parameters = new URLSearchParams(query);
-  const [, requestId = ''] = /(?:^|&)(?:\$|%24)rid=([^&]*)/.exec(query) ?? []; // not decoded: it is returned as it came
+  const requestId = requestIdIn(query) ?? '';
   if (path === '$iothub/twin/GET/') return { kind: 'getTwin', requestId };
   if (path === '$iothub/twin/PATCH/properties/reported/') {
     const version = parameters.get('$version');
@@ -29,6 +29,9 @@ export function parseTopic(topic: string, module: ModuleId): Request | undefined
   const [, status] = /^\$iothub\/methods\/res\/(\d{1,9})\/$/.exec(path) ?? [];
   return status === undefined ? undefined : { kind: 'methodResponse', requestId, status: Number(status) };
 }
+
+/** `$rid` of a topic's query. It is not decoded, since it is returned as it came. */
+export const requestIdIn = (query: string): string | undefined => /(?:^|&)(?:\$|%24)rid=([^&]*)/.exec(query)?.[1];
 
 /** Whether a module may subscribe to this filter: only its own documented filters are allowed, exactly as documented. */
 export const maySubscribe = (filter: string, module: ModuleId): boolean =>

@@ -242,6 +242,11 @@ describe('Network, through a proxy', () => {
       assert.equal(used({ proxy: 'http://mine:1', environment: environment({ NO_PROXY: '*' }) }), 'mine:1');
     });
 
+    it('refuses a port that no proxy can have', () => {
+      const wrong = { id: 'CONFIG_INVALID', message: /^hub\.proxy .* ports are 1 to 65535/ };
+      assert.throws(() => networkOf({ proxy: 'http://proxy:0' }), wrong);
+    });
+
     for (const wrong of ['socks5://u:S3cret@p:1080', 'http://u:S3cret@', 'ftp://u:S3cret@p', 'u:S3cret@p:x']) {
       it(`refuses ${wrong.replace('S3cret', '…')}, without showing it`, () => {
         assert.throws(

@@ -9,6 +9,7 @@ import { grantAtMostQos1, refuseVersion } from '../mqtt-server.ts';
 import type { ServiceFault, ServiceFaults } from '../service/faults.ts';
 import { GARBAGE } from '../service/http.ts';
 import type { RequestLog, RequestRecord } from '../service/request-log.ts';
+import { requestIdIn } from '../topics.ts';
 import { errorDetails, ProvisioningError } from './errors.ts';
 import type { Answer, Caller, Registrations } from './registrations.ts';
 
@@ -135,8 +136,8 @@ export class ProvisioningMqtt {
     const session = this.#sessions.get(client);
     const [path = '', query = ''] = topic.split('?', 2);
     const parameters = new URLSearchParams(query);
-    const requestId = parameters.get('$rid');
-    if (session === undefined || qos === 2 || requestId === null) return new Error(`published to ${topic}`);
+    const requestId = requestIdIn(query);
+    if (session === undefined || qos === 2 || requestId === undefined) return new Error(`published to ${topic}`);
     const { registrations } = this.#parts;
     const { caller } = session;
     if (path === REGISTER) {

@@ -85,9 +85,9 @@ describe('the provisioning service emulator, over MQTT', () => {
 
   it('answers errors with their status and body', async () => {
     const client = await subscribed();
-    send(client, `${STATUS}?$rid=1&operationId=5.0`);
+    send(client, `${STATUS}?$rid=a%2Fb%20c&operationId=5.0`);
     const { topic, text } = await response(client);
-    assert.equal(topic, '$dps/registrations/res/404/?$rid=1');
+    assert.equal(topic, '$dps/registrations/res/404/?$rid=a%2Fb%20c');
     assert.equal(JSON.parse(text).errorCode, 404202);
     send(client, `${REGISTER}?$rid=2`, { registrationId: 'dev-2' });
     assert.equal((await response(client)).topic, '$dps/registrations/res/400/?$rid=2');
