@@ -1,5 +1,6 @@
 import { systemClock } from '../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
+import { counted } from '../base/counted.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';
@@ -24,7 +25,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
   try {
     const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     try {
-      stdout(`${await removeLeftovers(control)} rules removed.`);
+      stdout(`${counted(await removeLeftovers(control), 'rule')} removed.`);
     } finally {
       control.close();
     }

@@ -1,5 +1,7 @@
 /* What the agent recommends: by id, how it is worded, and what to do. */
 
+import { counted } from '../base/counted.ts';
+
 export const SEVERITIES = ['Critical', 'High', 'Medium', 'Low', 'Informational'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
@@ -10,16 +12,14 @@ interface Wording {
   readonly remedy: string;
 }
 
-const number = (count: number, one: string, several: string) => `${count} ${count === 1 ? one : several}`;
-
 /** In the order of reports of the same severity. */
 export const RECOMMENDATIONS = {
   accountWithoutPassword: {
-    what: (count) => number(count, 'account needs no password', 'accounts need no password'),
+    what: (count) => counted(count, 'account needs no password', 'accounts need no password'),
     remedy: 'Lock each with "passwd -l USER", or give it a password with "passwd USER".',
   },
   secondRootAccount: {
-    what: (count) => number(count, 'account besides root has user id 0', 'accounts besides root have user id 0'),
+    what: (count) => counted(count, 'account besides root has user id 0', 'accounts besides root have user id 0'),
     remedy: 'Remove it with "userdel USER" if it is not yours, else give it another user id and use sudo.',
   },
   credentialExpires: {
@@ -27,19 +27,18 @@ export const RECOMMENDATIONS = {
     remedy: 'Run "vakt check", renew the certificate or key that it names, and see that its service is running.',
   },
   baselineFailed: {
-    what: (count) => number(count, 'hardening rule fails', 'hardening rules fail'),
+    what: (count) => counted(count, 'hardening rule fails', 'hardening rules fail'),
     remedy:
       'Run "vakt baseline" as root: it says what to do for each rule. Make an exception for those that do not fit the device.',
   },
   permissiveFirewallPolicy: {
-    what: (count) =>
-      `The packet filter lets pass what no rule mentions, in ${number(count, 'direction', 'directions')} of 3`,
+    what: (count) => `The packet filter accepts traffic that no rule matches, in ${count} of 3 directions`,
     remedy:
       'Allow the traffic that the device needs, then have the base chains drop the rest, for IPv4 and IPv6: "policy drop" in nftables, "iptables -P INPUT DROP" and "ip6tables -P INPUT DROP".',
   },
   permissiveFirewallRule: {
     what: (count) =>
-      number(
+      counted(
         count,
         'rule of the packet filter allows packets from anywhere to any port, or to a broad range',
         'rules of the packet filter allow packets from anywhere to any port, or to a broad range',
@@ -48,18 +47,18 @@ export const RECOMMENDATIONS = {
       'Limit each rule to the ports and source addresses that are needed; "vakt collect FirewallConfiguration" lists the rules.',
   },
   openPorts: {
-    what: (count) => number(count, 'port can be reached from outside', 'ports can be reached from outside'),
+    what: (count) => counted(count, 'port can be reached from outside', 'ports can be reached from outside'),
     remedy:
       'Stop services that are not needed ("systemctl disable --now UNIT"), bind those for this device alone to 127.0.0.1, and let the packet filter protect the others; "vakt collect ListeningPorts" lists the ports.',
   },
   noKernelAudit: {
     what: (count) =>
-      number(count, 'event is not taken from the kernel’s audit', 'events are not taken from the kernel’s audit'),
+      counted(count, 'event is not taken from the kernel’s audit', 'events are not taken from the kernel’s audit'),
     remedy: 'Run "vakt check": it says why audit is not available, and how to make it so.',
   },
   configurationNotOptimal: {
     what: (count) =>
-      number(
+      counted(
         count,
         'property of the module twin is refused or doubtful',
         'properties of the module twin are refused or doubtful',
@@ -68,7 +67,7 @@ export const RECOMMENDATIONS = {
   },
   messagesUnder4KB: {
     what: (count) =>
-      number(
+      counted(
         count,
         'message since the last snapshot was smaller than the 4 KB that the hub bills',
         'messages since the last snapshot were smaller than the 4 KB that the hub bills',

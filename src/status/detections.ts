@@ -1,3 +1,4 @@
+import { counted } from '../base/counted.ts';
 import type { SettingId } from '../contract/settings.ts';
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
 import type { JudgingStatus } from '../detections/detections.ts';
@@ -17,8 +18,10 @@ export function detectionsStatus(observed: ObservedDetections): DetectionsStatus
   const { problem, rules, alerts, incomplete, isEnabled } = observed;
   const reasons = [
     ...(problem === undefined ? [] : [problem]),
-    ...(rules.refused === 0 ? [] : [`${rules.refused} files of rules are refused; "vakt rules list" says why.`]),
-    ...Object.entries(incomplete).map(([event, rows]) => `${rows} rows of ${event} could not be compared.`),
+    ...(rules.refused === 0
+      ? []
+      : [`${counted(rules.refused, 'file of rules is', 'files of rules are')} refused; "vakt rules list" says why.`]),
+    ...Object.entries(incomplete).map(([event, rows]) => `${counted(rows, 'row')} of ${event} could not be compared.`),
     ...(alerts.silenceRefused === undefined
       ? []
       : [`silenced until ${alerts.silenceRefused} is refused: it is more than 7 days ahead, or the clock is not set.`]),

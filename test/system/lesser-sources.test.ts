@@ -304,7 +304,7 @@ describe('An agent on a system that lacks something', function () {
       for (const [name, of] of Object.entries(expected)) {
         const { finding = '', remedy } = findings.find((each) => each.check === name) ?? assert.fail(name);
         const [state, source] = of;
-        const told = finding.replace(/^\d+ elements in \d+ ms, \d+ ms CPU time, /, '').replace(/ \(.*\)$/, '');
+        const told = finding.replace(/^\d+ elements? in \d+ ms, \d+ ms CPU time, /, '').replace(/ \(.*\)$/, '');
         assert.equal(told, source === undefined ? state : `${state}, from ${source}`, name);
         assertSays(remedy, of, name);
       }

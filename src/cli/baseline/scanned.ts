@@ -1,3 +1,4 @@
+import { counted } from '../../base/counted.ts';
 import {
   type BaselineReport,
   type CheckOutcome,
@@ -54,7 +55,7 @@ export const isAtLeast = (severity: Severity, least: Severity): boolean =>
 export function scopeOf({ options }: Scanned): string[] {
   const { level, walk, only, roles, groupsDisabled, checksDisabled, customChecks } = options;
   return [
-    only === undefined ? `rules of level ${level}` : `${only.length} rules by name`,
+    only === undefined ? `rules of level ${level}` : `${counted(only.length, 'rule')} by name`,
     ...(only === undefined
       ? [walk ? 'with those that walk the file systems' : 'without those that walk the file systems']
       : []),

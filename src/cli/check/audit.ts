@@ -1,5 +1,6 @@
 import { readlinkSync, realpathSync } from 'node:fs';
 import { systemClock } from '../../base/clock.ts';
+import { counted } from '../../base/counted.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
@@ -65,7 +66,7 @@ export function judgeAudit(
 ): Finding[] {
   const ours = rules.filter((rule) => rule.ours).length;
   const daemon = pid === 0 ? 'no daemon' : pid === agentId ? 'the agent is its daemon' : `its daemon is process ${pid}`;
-  const what = `${STATES[enabled] ?? enabled}, ${daemon}, ${rules.length} rules (${ours} of them the agent's), backlog ${backlogLimit}, ${lost} records lost since boot`;
+  const what = `${STATES[enabled] ?? enabled}, ${daemon}, ${counted(rules.length, 'rule')} (${ours} of them the agent's), backlog ${backlogLimit}, ${counted(lost, 'record')} lost since boot`;
   if (enabled === 2 && ours === 0) {
     const remedy =
       'Add rules for execve and execveat, for both ABIs and with the key vakt, to those loaded at boot, then reboot.';

@@ -1,4 +1,5 @@
 import { systemClock } from '../../base/clock.ts';
+import { counted } from '../../base/counted.ts';
 import { AgentError } from '../../base/errors.ts';
 import { collectors } from '../../collectors/index.ts';
 import type { PeriodicCollector } from '../../contract/collector.ts';
@@ -38,7 +39,7 @@ export async function snapshot(collector: PeriodicCollector, sources: Sources, s
     const rows = await step(name, collector.collect(sources, signal), signal);
     const tookMs = Math.round(systemClock.monotonic() - began);
     const { user, system } = process.cpuUsage(usedBefore);
-    const result = `${rows.length} elements in ${tookMs} ms, ${Math.round((user + system) / 1_000)} ms CPU time`;
+    const result = `${counted(rows.length, 'element')} in ${tookMs} ms, ${Math.round((user + system) / 1_000)} ms CPU time`;
     const status = collector.sourceStatus?.(sources);
     return status === undefined ? ok(name, result) : sourceFinding(name, status, `${result}, `);
   } catch (error) {

@@ -1,3 +1,4 @@
+import { counted } from '../../base/counted.ts';
 import { isPlainObject } from '../../config/dialect.ts';
 import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { Row } from '../../fleet/service.ts';
@@ -61,7 +62,7 @@ function alertsIn(alerts: unknown): string {
 
 function postureOf({ failed, recommendations }: Row): string {
   const parts: string[] = [];
-  if (typeof failed === 'number') parts.push(`${failed} rules fail`);
+  if (typeof failed === 'number') parts.push(counted(failed, 'rule fails', 'rules fail'));
   const count = isPlainObject(recommendations) ? Object.keys(recommendations).length : 0;
   if (count > 0) parts.push(`${count} recommended`);
   return parts.join(', ');

@@ -1,3 +1,4 @@
+import { counted } from '../../base/counted.ts';
 import type { Choice } from '../../fleet/choice.ts';
 import type { HubService } from '../../fleet/service.ts';
 import { UsageError, type World } from '../command.ts';
@@ -37,4 +38,4 @@ export async function isAgreed({ hub, isDryRun, values, world }: Task, what: str
   return false;
 }
 
-export const devices = (count: number): string => (count === 1 ? '1 device' : `${count} devices`);
+export const devices = (count: number): string => counted(count, 'device');
