@@ -58,7 +58,7 @@ export interface Foundation {
 /**
  * Takes the state directory into use.
  *
- * @throws {AgentError} STATE_DIRECTORY_UNUSABLE, or another agent uses it
+ * @throws {AgentError} STATE_DIRECTORY_UNUSABLE, STORE_UNUSABLE if its disk is full, or another agent uses it
  */
 export function layFoundation(local: LocalSettings, options: AgentOptions): Foundation {
   const { clock, log } = options;

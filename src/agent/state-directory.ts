@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
-import { AgentError, messageOf } from '../base/errors.ts';
+import { danglingLink, linkFault } from '../base/dangling-link.ts';
+import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import { shellWord } from '../base/shell-word.ts';
@@ -27,9 +28,10 @@ export function useStateDirectory(directory: string, log: Logger): void {
       return;
     }
     if (cause instanceof AgentError) throw cause;
+    const link = danglingLink(directory);
+    if (link !== undefined) throw new AgentError('STATE_DIRECTORY_UNUSABLE', ...linkFault(link), { cause });
     const remedy = `Create ${directory} for the user that the agent runs as, or set stateDirectory to another one.`;
-    const what = `cannot use the state directory: ${messageOf(cause)}`;
-    throw new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy, { cause });
+    throw unusable(`cannot use the state directory: ${messageOf(cause)}`, remedy, directory, cause);
   }
 }
 
@@ -43,8 +45,13 @@ export function keptAgentId(file: string): string {
     return id;
   } catch (cause) {
     const remedy = 'Make the state directory readable and writable for the user that the agent runs as.';
-    throw new AgentError('STATE_DIRECTORY_UNUSABLE', `cannot keep the agent's id: ${messageOf(cause)}`, remedy, {
-      cause,
-    });
+    throw unusable(`cannot keep the agent's id: ${messageOf(cause)}`, remedy, dirname(file), cause);
   }
+}
+
+/** A full disk is not an error of the configuration: the service manager should start the agent again. */
+function unusable(what: string, remedy: string, directory: string, cause: unknown): AgentError {
+  return ['ENOSPC', 'EDQUOT'].includes(errnoOf(cause) ?? '')
+    ? new AgentError('STORE_UNUSABLE', what, `Free disk space or inodes at ${directory}.`, { cause })
+    : new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy, { cause });
 }

@@ -329,7 +329,9 @@ export class EventQueues implements Service {
       : new AgentError(
           'STORE_UNUSABLE',
           what,
-          `Check the disk; if the queues cannot be saved, move ${this.#directory} away.`,
+          isFull(cause)
+            ? `Free disk space or inodes at ${this.#directory}.`
+            : `Check the disk; if the queues cannot be saved, move ${this.#directory} away.`,
           { cause },
         );
   }

@@ -1,5 +1,7 @@
 import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { counted } from '../../base/counted.ts';
+import { danglingLink, linkFault } from '../../base/dangling-link.ts';
 import { errnoOf, messageOf } from '../../base/errors.ts';
 import { shellWord } from '../../base/shell-word.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
@@ -12,6 +14,8 @@ const NAME = 'state directory';
 export const stateDirectory: Check = {
   name: NAME,
   run({ local: { stateDirectory: directory }, agent }) {
+    const link = danglingLink(directory);
+    if (link !== undefined) return [wrong(NAME, ...linkFault(link))];
     const existing = existingPart(directory);
     const found = statSync(existing);
     if (!found.isDirectory()) {
@@ -56,7 +60,7 @@ function foreignFiles(directory: string, user: number | undefined): Finding[] {
   const theirs = files(directory).filter(({ uid }) => uid !== user);
   const [first] = theirs;
   if (first === undefined) return [];
-  const what = `${theirs.length} files in ${directory} do not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
+  const what = `${counted(theirs.length, 'file')} in ${directory} ${theirs.length === 1 ? 'does' : 'do'} not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
   return [wrong(NAME, what, `Run: chown -R ${user} ${shellWord(directory)}`)];
 }
 
@@ -64,7 +68,7 @@ function exposed(directory: string): Finding[] {
   const open = files(directory).filter(({ mode }) => (mode & 0o077) !== 0);
   const [first] = open;
   if (first === undefined) return [];
-  const what = `other users can access ${open.length} files in ${directory}, for example ${first.path} (mode ${octal(first.mode)}); queued events reveal what the device does`;
+  const what = `other users can access ${counted(open.length, 'file')} in ${directory}, for example ${first.path} (mode ${octal(first.mode)}); queued events reveal what the device does`;
   return [note(NAME, what, `Run: chmod -R go-rwx ${shellWord(directory)}`)];
 }
 

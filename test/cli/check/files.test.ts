@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { skip } from '../../support/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
@@ -140,7 +140,7 @@ describe('vakt check: files', () => {
       assertFinding(
         await bench.lookAt('state directory'),
         'wrong',
-        /1 files in .* do not belong to user 65534, for example .*agent-id \(user 0\)/,
+        /1 file in .* does not belong to user 65534, for example .*agent-id \(user 0\)/,
         /chown -R 65534 /,
       );
     });
@@ -150,14 +150,30 @@ describe('vakt check: files', () => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/agent-id', 'of root');
       chownSync(bench.path('state'), OTHER_USER, OTHER_USER);
-      assertFinding(await bench.lookAt('state directory'), 'wrong', /do not belong to user 65534/, /chown -R 65534 /);
+      assertFinding(await bench.lookAt('state directory'), 'wrong', /does not belong to user 65534/, /chown -R 65534 /);
     });
 
     it('is worth a note when others can read what is in it', async () => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/queue', 'events', 0o644);
-      assertFinding(await bench.lookAt('state directory'), 'note', /other users can access 1 files/, /chmod -R go-rwx/);
+      assertFinding(await bench.lookAt('state directory'), 'note', /other users can access 1 file /, /chmod -R go-rwx/);
     });
+
+    for (const [what, target, link] of [
+      ['it', 'state', 'state'],
+      ['its parent', 'disk/state', 'disk'],
+    ] as const) {
+      it(`is reported when ${what} is a symbolic link that points nowhere`, async () => {
+        symlinkSync(bench.path('not-mounted'), bench.path(link));
+        bench.configure({ stateDirectory: target });
+        assertFinding(
+          await bench.lookAt('state directory'),
+          'wrong',
+          new RegExp(`/${link} is a symbolic link to a path that does not exist$`),
+          /^Mount the file system it points to, or set stateDirectory/,
+        );
+      });
+    }
 
     it('may not be on a read-only disk', async function () {
       if (!isRoot) skip(this, 'mounting takes root');

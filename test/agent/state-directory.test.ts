@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { keptAgentId, useStateDirectory } from '../../src/agent/state-directory.ts';
+import type { AgentError } from '../../src/base/errors.ts';
+import { createLog } from '../../src/base/log.ts';
+import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
+
+describe('The state directory', () => {
+  const log = createLog({ level: 'silent' });
+  const refusal = (call: () => unknown): AgentError => {
+    try {
+      call();
+    } catch (error) {
+      return error as AgentError;
+    }
+    return assert.fail('not refused');
+  };
+  let folder: string;
+  beforeEach(() => {
+    folder = temporaryFolder();
+  });
+
+  it('is refused below a symbolic link that points nowhere, and says so', () => {
+    symlinkSync(join(folder, 'not-mounted'), join(folder, 'disk'));
+    for (const directory of ['disk', 'disk/state']) {
+      const { id, message, remedy } = refusal(() => useStateDirectory(join(folder, directory), log));
+      assert.equal(id, 'STATE_DIRECTORY_UNUSABLE');
+      assert.match(message, /\/disk is a symbolic link to a path that does not exist$/);
+      assert.match(remedy, /^Mount the file system it points to/);
+    }
+  });
+
+  it('is refused below a file', () => {
+    assert.equal(refusal(() => useStateDirectory('/dev/null/x', log)).id, 'STATE_DIRECTORY_UNUSABLE');
+  });
+
+  describe('on a full disk', () => {
+    let disk: string;
+    beforeEach(function () {
+      if (process.getuid?.() !== 0) return skip(this, 'mounting takes root');
+      disk = join(folder, 'full');
+      mkdirSync(disk);
+      // One inode is for the root of the file system.
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,nr_inodes=1,mode=0700', 'tmpfs', disk]);
+    });
+    afterEach(() => {
+      if (disk !== undefined) execFileSync('umount', ['--lazy', disk]);
+    });
+
+    it('is an error that the service manager tries again, with the remedy to free space', () => {
+      for (const call of [
+        () => useStateDirectory(join(disk, 'state'), log),
+        () => useStateDirectory(disk, log),
+        () => keptAgentId(join(disk, 'agent-id')),
+      ]) {
+        const { id, exitStatus, message, remedy } = refusal(call);
+        assert.deepEqual([id, exitStatus], ['STORE_UNUSABLE', 70], message);
+        assert.match(message, /ENOSPC/);
+        assert.match(remedy, /^Free disk space or inodes at /);
+      }
+    });
+  });
+});
