@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { type Stats, statSync } from 'node:fs';
 import { AgentError } from '../base/errors.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { shellWord } from '../base/shell-word.ts';
@@ -20,12 +20,21 @@ export async function refuseForeignState(
   { configFile, signal }: { configFile: string | undefined; signal: AbortSignal },
   { uid = process.geteuid?.(), unit = askServiceUnit }: { uid?: number; unit?: typeof askServiceUnit } = {},
 ): Promise<void> {
-  const owner = uid === 0 ? statSync(stateDirectory, { throwIfNoEntry: false }) : undefined;
+  const owner = uid === 0 ? ownerOf(stateDirectory) : undefined;
   if (owner === undefined || owner.uid === 0) return;
   const name = nameOf(owner.uid);
   const whose = name === undefined ? `user ${owner.uid}` : `the user ${name}`;
   const what = `${stateDirectory} belongs to ${whose}, who could not write the files that root would create there`;
   throw new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy(owner, name, configFile, await unit(signal)));
+}
+
+/** `undefined` if it cannot be read, such as below a file: `useStateDirectory` reports that. */
+function ownerOf(directory: string): Stats | undefined {
+  try {
+    return statSync(directory, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }
 
 function remedy(

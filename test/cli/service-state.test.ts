@@ -134,7 +134,8 @@ describe('"vakt run" as root', () => {
   it('uses a state directory of its own, or one that it will make', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'a directory of root takes root');
     await refuse();
-    await refuseForeignState({ stateDirectory: '/nonexistent' }, { configFile: undefined, signal }, { uid: 0 });
+    for (const path of ['/nonexistent', '/dev/null/x'])
+      await refuseForeignState({ stateDirectory: path }, { configFile: undefined, signal }, { uid: 0 });
   });
 
   describe('with one of another user', () => {
