@@ -71,14 +71,30 @@ export function inWords(of: Comparison): string {
   }
 }
 
-/** A value that passes, for the remedy. */
-export function example(of: Comparison): string {
-  if (of.op === 'in') return of.value[0] ?? '';
-  if (of.op === 'range') return String(of.value[1]);
-  if (of.op === 'startups') return of.value.join(':');
-  return 'value' in of && ['eq', 'ge', 'le', 'geOrZero', 'umaskAtLeast', 'modeMax'].includes(of.op)
-    ? String(of.value)
-    : inWords(of);
+/** What to do with a setting so that it passes, for the remedy: `set UMASK to 027`. */
+export function instruction(of: Comparison, key: string): string {
+  switch (of.op) {
+    case 'in':
+      return `set ${key} to ${of.value[0]}`;
+    case 'range':
+      return `set ${key} to ${of.value[1]}`;
+    case 'startups':
+      return `set ${key} to ${of.value.join(':')}`;
+    case 'ne':
+      return `set ${key} to a value other than ${of.value}`;
+    case 'set':
+      return `give ${key} a value`;
+    case 'flag':
+      return `add ${key}`;
+    case 'empty':
+      return `remove ${key}`;
+    case 'noneOf':
+      return `set ${key} to a list without ${of.value.join(', ')}`;
+    case 'noneMatch':
+      return `set ${key} to a list without items that match ${of.value}`;
+    default:
+      return `set ${key} to ${of.value}`;
+  }
 }
 
 /** @returns `undefined` when the value cannot be compared with this operator */

@@ -42,7 +42,9 @@ export const audit = primitive({
         : [`-a always,exit -F arch=b64 -S ${syscalls.join(',')}${fieldAny === undefined ? '' : ` ${fieldAny[0]}`}`]),
       ...(flag === undefined ? [] : [flag]),
     ];
-    return `Put into a file of /etc/audit/rules.d, and run augenrules --load: ${rules.join(' ; ')}`;
+    const what = rules.length === 1 ? 'this on a line of its own' : 'each of these on a line of its own';
+    const quoted = rules.map((rule) => `"${rule}"`).join(', ');
+    return `Put ${what} in a file of /etc/audit/rules.d, then run augenrules --load: ${quoted}`;
   },
 
   async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {

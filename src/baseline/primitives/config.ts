@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import * as v from 'valibot';
-import { type Comparison, compare, comparison, example, inWords, type Value } from '../comparison.ts';
+import { type Comparison, compare, comparison, instruction, inWords, type Value } from '../comparison.ts';
 import { paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import {
@@ -54,7 +54,7 @@ export const config = primitive({
   remedy(of) {
     const place = of.syntax === 'sshd' ? '/etc/ssh/sshd_config' : (of.files[0] ?? '');
     const section = of.syntax === 'ini' && of.section !== undefined ? ` in [${of.section}]` : '';
-    return `In ${place}, set ${keyOf(of)} to ${example(of.want)}${section}.`;
+    return `In ${place}, ${instruction(of.want, keyOf(of))}${section}.`;
   },
   judge: (of, system) => (of.syntax === 'sshd' ? judgeSshd(of, system) : judgeFiles(of, system)),
 });

@@ -25,8 +25,8 @@ export const lines = primitive({
 
   remedy: ({ files, want }) =>
     want === 'none'
-      ? `Remove such lines from ${files.join(', ')}.`
-      : `Add such a line to ${want === 'someInEach' ? 'each of ' : ''}${files.join(', ')}.`,
+      ? `Remove the lines that match the pattern from ${files.join(', ')}.`
+      : `Add a line that matches the expected pattern to ${want === 'someInEach' ? 'each of ' : ''}${files.join(', ')}.`,
 
   async judge(of, system) {
     const wanted = compilePattern(of.pattern);

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { type Comparison, compare, comparison, example, inWords, type Value } from '../comparison.ts';
+import { type Comparison, compare, comparison, instruction, inWords, type Value } from '../comparison.ts';
 import type { Pam, PamLine, PamStack } from '../facts/pam.ts';
 import { paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
@@ -58,8 +58,10 @@ export const pam = primitive({
 
   remedy(of) {
     if (of.of === 'setting') {
-      const word = of.want.op === 'set' || of.want.op === 'flag';
-      return `Put ${of.keys[0]}${word ? '' : ` = ${example(of.want)}`} into ${of.files[0]}.`;
+      const [key = ''] = of.keys;
+      // Most are words without a value, such as even_deny_root.
+      const isWord = of.want.op === 'set' || of.want.op === 'flag';
+      return `In ${of.files[0]}, ${isWord ? `add ${key}` : instruction(of.want, key)}.`;
     }
     if (of.argForbid !== undefined)
       return `Remove ${of.argForbid.join(', ')} from ${of.module} in /etc/pam.d/${of.stacks[0]}.`;

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import * as v from 'valibot';
 import { audit } from '../../../src/baseline/primitives/audit.ts';
 import { describePrimitive, TOO_LONG } from './cases.ts';
 
@@ -48,4 +50,21 @@ describePrimitive(audit, {
   'a flag': { params: { flag: '-e 2' }, tree: { [RULES]: '-D\n-e 2\n' }, result: 'pass' },
   'no rules at all': { params: { flag: '-e 2' }, tree: {}, result: 'fail' },
   'rules that are too long': { params: modules, tree: { [RULES]: TOO_LONG }, result: 'err' },
+});
+
+describe('baseline: audit, its remedy', () => {
+  const remedy = (params: unknown) => audit.remedy(v.parse(audit.params, params));
+
+  it('has each rule by itself, since a rules file takes one a line', () =>
+    assert.equal(
+      remedy(sudoers),
+      'Put each of these on a line of its own in a file of /etc/audit/rules.d, then run augenrules --load: ' +
+        '"-w /etc/sudoers -p wa", "-w /etc/sudoers.d -p wa"',
+    ));
+
+  it('names a single rule', () =>
+    assert.equal(
+      remedy({ flag: '-e 2' }),
+      'Put this on a line of its own in a file of /etc/audit/rules.d, then run augenrules --load: "-e 2"',
+    ));
 });

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import * as v from 'valibot';
 import { config } from '../../../src/baseline/primitives/config.ts';
 import { describePrimitive, TOO_LONG } from './cases.ts';
 
@@ -169,4 +171,29 @@ describePrimitive(config, {
     reason: 'is not valid JSON',
   },
   'a file that is too long': { params: umask, tree: { 'etc/login.defs': TOO_LONG }, result: 'err' },
+});
+
+describe('baseline: config, its remedy', () => {
+  const remedy = (params: unknown) => config.remedy(v.parse(config.params, params));
+  for (const [want, said] of [
+    [{ op: 'ne', value: 'none' }, 'set Banner to a value other than none'],
+    [{ op: 'set' }, 'give Banner a value'],
+    [{ op: 'flag' }, 'add Banner'],
+    [{ op: 'empty' }, 'remove Banner'],
+    [{ op: 'noneOf', value: ['a', 'b'] }, 'set Banner to a list without a, b'],
+    [{ op: 'noneMatch', value: '^tcp://' }, 'set Banner to a list without items that match ^tcp://'],
+    [{ op: 'in', value: ['no', 'local'] }, 'set Banner to no'],
+    [{ op: 'range', value: [1, 60] }, 'set Banner to 60'],
+    [{ op: 'startups', value: [10, 30, 60] }, 'set Banner to 10:30:60'],
+    [{ op: 'umaskAtLeast', value: '027' }, 'set Banner to 027'],
+  ] as const) {
+    it(`is a sentence for the operator ${want.op}`, () =>
+      assert.equal(remedy(sshd('Banner', want)), `In /etc/ssh/sshd_config, ${said}.`));
+  }
+
+  it('names the section', () =>
+    assert.equal(
+      remedy({ ...storage, want: { op: 'set' } }),
+      'In /etc/systemd/journald.conf, give Storage a value in [Journal].',
+    ));
 });
