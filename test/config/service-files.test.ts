@@ -98,6 +98,8 @@ describe('The units of systemd in config/', () => {
     assert.deepEqual(valuesOf('AmbientCapabilities'), names);
   });
 
+  it('stop the agent only, which stops its child processes', () => assert.deepEqual(valuesOf('KillMode'), ['mixed']));
+
   it('never pass on a blocking socket', () => assert.deepEqual(valuesOf('NonBlocking'), ['yes']));
 });
 

@@ -10,6 +10,8 @@ export type Load = () => Promise<Answerer<never, unknown>>;
 const QUESTIONS = 0;
 const ANSWERS = 1;
 const CHUNK_BYTES = 64 * 1024;
+/** A terminal, or a service manager, sends these to all processes of a group at once. */
+const OF_THE_GROUP = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** More than any question of the agent has. */
 const MAX_QUESTION_BYTES = 8 * 1024 * 1024;
 /** Progress reports are cut to this, in characters. */
@@ -18,9 +20,12 @@ const MAX_AT_LENGTH = 1_024;
 /**
  * The child's side of a `Reader`: answers one question at a time until the agent closes the pipe.
  *
+ * Ignores signals that are meant to stop the agent: until it has stopped, it needs answers.
+ *
  * Reads and writes its pipes synchronously, which loads less of Node; the child has nothing else to do.
  */
 export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void> {
+  for (const signal of OF_THE_GROUP) process.on(signal, () => {});
   const answerers = new Map<string, Answerer<unknown, unknown>>();
   const frames = new FrameReader(() => MAX_QUESTION_BYTES);
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { ChildProcess } from 'node:child_process';
+import { ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import sinon from 'sinon';
@@ -64,6 +65,24 @@ describe('Reader', function () {
     const child = await pid();
     assert.equal(await pid(), child);
     assert.equal(isOwnProcess(child, process.pid), true);
+  });
+
+  it('keeps its child when a signal goes to the whole group', async () => {
+    const child = await pid();
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.kill(child, signal);
+      assert.equal(await pid(), child, signal);
+    }
+    assert.deepEqual(lines, []);
+  });
+
+  it('has a child that ends when its pipe is closed, as by the death of the agent, also after such a signal', async () => {
+    const child = spawn(process.execPath, [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const ended = once(child, 'exit');
+    await once(child.stdout, 'data'); // it is ready
+    child.kill('SIGTERM');
+    child.stdin.end();
+    assert.deepEqual(await ended, [0, null]);
   });
 
   it('gives the child no environment', async () => {
