@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import { writeFileAtomic } from '../base/atomic-file.ts';
 import { systemClock } from '../base/clock.ts';
 import { hours } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
@@ -111,19 +112,40 @@ export async function scan(hostRoot: string, options: ScanOptions, signal: Abort
   const report = await ownScanner(hostRoot, firewall, LONGEST).scan(options, signal);
   const [unknown] = report.unknown;
   // If a custom file was refused, its rules are unknown, which is no usage error.
-  if (unknown !== undefined && report.customChecksRefused === undefined) throw new UsageError(notAName(unknown));
+  if (unknown !== undefined && report.customChecksRefused === undefined)
+    throw new UsageError(notAName(unknown, kindsOf(unknown, options)));
   return report;
 }
 
-function notAName(name: string): string {
+type Kind = 'rule' | 'category' | 'role';
+
+/** The kinds of names among which `name` was looked for. */
+function kindsOf(name: string, { only = [], roles }: ScanOptions): readonly Kind[] {
+  if (roles.includes(name)) return ['role'];
+  return only.includes(name) ? ['rule'] : ['rule', 'category'];
+}
+
+function notAName(name: string, kinds: readonly Kind[]): string {
   const { checks, categories, roles } = defaultRules();
-  const names = [...checks.map(({ rule }) => rule.id), ...Object.keys(categories), ...Object.keys(roles)];
-  return `no rule, category or role is called "${name}"${didYouMean(name, names)}`;
+  const all: Readonly<Record<Kind, readonly string[]>> = {
+    rule: checks.map(({ rule }) => rule.id),
+    category: Object.keys(categories),
+    role: Object.keys(roles),
+  };
+  const other = (Object.keys(all) as Kind[]).find((kind) => all[kind].includes(name));
+  const hint =
+    other === undefined
+      ? didYouMean(
+          name,
+          kinds.flatMap((kind) => all[kind]),
+        )
+      : `; it is the name of a ${other}`;
+  return `no ${kinds.join(' or ')} is called "${name}"${hint}`;
 }
 
 function explain(id: string, world: World): number {
   const rule = defaultRules().explain(id);
-  if (rule === undefined) throw new UsageError(notAName(id));
+  if (rule === undefined) throw new UsageError(notAName(id, ['rule']));
   for (const line of describeRule(rule, world.columns)) world.stdout(line);
   return 0;
 }
@@ -204,7 +226,9 @@ function writeAll(
 
 function write(file: string, page: string, { stderr }: World): boolean {
   try {
-    writeFileSync(file, page);
+    // A device such as /dev/stdout must not be replaced. Half a page must not stay in a file.
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) writeFileSync(file, page);
+    else writeFileAtomic(file, page, 0o666 & ~process.umask());
     return true;
   } catch (error) {
     stderr(printable(`${file} cannot be written: ${errnoOf(error) ?? 'unknown'}.`));

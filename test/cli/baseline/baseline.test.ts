@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run, usage } from '../../../src/cli/baseline.ts';
 import { UsageError, type World } from '../../../src/cli/command.ts';
@@ -165,6 +166,21 @@ describe('vakt baseline', () => {
     });
   });
 
+  it('leaves no part of a page on a full disk', async function () {
+    if (process.getuid?.() !== 0) return skip(this, 'mounting takes root');
+    const disk = join(folder, 'disk');
+    mkdirSync(disk);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk]);
+    try {
+      writeFileSync(join(disk, 'other'), 'x'.repeat(4096));
+      assert.equal(await judge('--html', join(disk, 'report.html'), RULE), 1);
+      assert.match(errors.join(), /report\.html cannot be written: ENOSPC/);
+      assert.deepEqual(readdirSync(disk), ['other']);
+    } finally {
+      execFileSync('umount', ['--lazy', disk]);
+    }
+  });
+
   it('writes the report as a page, beside what it prints', async () => {
     const page = join(folder, 'report.html');
     await judge('--html', page, '--fail-on', 'never', RULE);
@@ -172,6 +188,8 @@ describe('vakt baseline', () => {
     assert.ok(out.length > 0);
     out = [];
     assert.equal(await judge('--html', join(folder, 'nowhere', 'report.html'), RULE), 1);
+    assert.equal(await judge('--html', '/dev/full', RULE), 1);
+    assert.ok(statSync('/dev/full').isCharacterDevice(), 'the device was replaced');
     assert.match(errors.join(), /cannot be written: ENOENT/);
     assert.deepEqual(out, []);
   });
@@ -249,9 +267,12 @@ describe('vakt baseline', () => {
     [
       'a rule that there is not',
       ['file.etc-passwort'],
-      /no rule, category or role is called "file\.etc-passwort"; did you mean "file\.etc-passwd"\?/,
+      /no rule is called "file\.etc-passwort"; did you mean "file\.etc-passwd"\?/,
     ],
     ['a role that there is not', ['--role', 'rooter'], /did you mean "router"\?/],
+    ['a category in place of a role', ['--role', 'boot'], /no role is called "boot"; it is the name of a category$/],
+    ['a category in place of a rule', ['boot'], /no rule is called "boot"; it is the name of a category$/],
+    ['an explanation of a category', ['--explain', 'boot'], /no rule is called "boot"; it is the name of a category$/],
     ['an exception that there is not', ['--except', 'ss'], /called "ss"/],
     ['an explanation of what there is not', ['--explain', 'x'], /called "x"/],
     ['a severity that there is not', ['--fail-on', 'bad'], /--fail-on takes Critical, .* or never, not "bad"/],
