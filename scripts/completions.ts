@@ -12,8 +12,10 @@ interface Completed {
   readonly summary: string;
   /** With leading hyphens. */
   readonly options: readonly { readonly name: string; readonly values?: Values }[];
-  /** What can be the first argument that is no option. */
+  /** What can be an argument that is no option. */
   readonly argument: Values;
+  /** By a first argument, such as `check` of `vakt rules`: what can be the next ones. */
+  readonly after: Readonly<Record<string, Values>>;
 }
 
 /** By the name that a usage gives them. */
@@ -25,7 +27,7 @@ const VALUES: Readonly<Record<string, Values>> = {
   EVENT: collectors.map(({ name }) => name),
 };
 
-const WITHOUT_OPTIONS = { options: [], argument: [] } as const;
+const WITHOUT_OPTIONS = { options: [], argument: [], after: {} } as const;
 
 async function allCompleted(): Promise<Completed[]> {
   const commands = (await allCommands()).map(completed);
@@ -34,25 +36,35 @@ async function allCompleted(): Promise<Completed[]> {
 
 /** Reads what `--help` prints. */
 export function completed({ name, summary, usage }: Pick<NamedCommand, 'name' | 'summary' | 'usage'>): Completed {
-  const [synopsis = ''] = usage.split('\n\n');
+  const [synopsis = '', ...explanation] = usage.split('\n\n');
+  // Explanations also mention options of other commands.
+  const explained = explanation.flatMap((paragraph) => paragraph.match(EXPLAINED) ?? []);
   const options = new Map<string, Values | undefined>();
-  for (const [, option = '', value] of usage.matchAll(/(?<=^|[ [|])(--[a-z][a-z-]*)(?: ([A-Z][A-Z-]*)\b)?/gm)) {
+  for (const [, option = '', value] of [synopsis, ...explained].join('\n').matchAll(OPTION)) {
     const values = value === undefined ? undefined : (VALUES[value] ?? choicesOf(usage, option));
     options.set(option, options.get(option) ?? values);
   }
   options.set('--help', undefined);
-  const words = synopsis.split('\n').flatMap((line) => {
-    const [, word] = new RegExp(`vakt ${name} ([a-z-]+)`).exec(line) ?? [];
-    return word === undefined ? [] : [word];
-  });
-  const argument = new RegExp(`vakt ${name} ([A-Z-]+)`).exec(synopsis)?.[1] ?? '';
+  const after: Record<string, Values> = {};
+  for (const line of synopsis.split('\n')) {
+    const [, word, next = ''] = new RegExp(`vakt ${name} ([a-z][a-z-]*)(?: \\[?([A-Z-]+))?`).exec(line) ?? [];
+    if (word !== undefined) after[word] = VALUES[next] ?? [];
+  }
+  const words = Object.keys(after);
+  const argument = new RegExp(`vakt ${name} \\[?([A-Z-]+)`).exec(synopsis)?.[1] ?? '';
   return {
     name,
     summary,
     options: [...options].map(([option, values]) => ({ name: option, ...(values === undefined ? {} : { values }) })),
-    argument: words.length > 0 ? [...new Set(words)] : (VALUES[argument] ?? []),
+    argument: words.length > 0 ? words : (VALUES[argument] ?? []),
+    after,
   };
 }
+
+/** An option, and what it takes. */
+const OPTION = /(?<=^|[ [|])(--[a-z][a-z-]*)(?: ([A-Z][A-Z-]*)\b)?/gm;
+/** The options that a line explains. */
+const EXPLAINED = /^ +--[a-z][a-z-]*(?: [A-Z][A-Z-]*\b)?(?: --[a-z][a-z-]*)*/gm;
 
 /** `--fail-on SEVERITY  High, Low or never; default …` lists what it takes. */
 function choicesOf(usage: string, option: string): readonly string[] {
@@ -66,7 +78,7 @@ const joined = (values: Values): string => (typeof values === 'string' ? '' : va
 const bashValues = (values: Values): string =>
   values === 'files' ? '-f' : values === 'folders' ? '-d' : `-W '${joined(values)}'`;
 
-function bashCase({ name, options, argument }: Completed): string {
+function bashCase({ name, options, argument, after }: Completed): string {
   const withValues = options.filter(({ values }) => values !== undefined);
   const cases = withValues.map(
     ({ name: option, values = [] }) => `        ${option}) _vakt_complete ${bashValues(values)} ;;\n`,
@@ -76,11 +88,21 @@ function bashCase({ name, options, argument }: Completed): string {
       case $before in
 ${cases.join('')}        *)
           if [[ $word == -* ]]; then _vakt_complete -W '${names}'
-          else _vakt_complete ${bashValues(argument)}; fi
+          ${bashArguments(argument, after)}
           ;;
       esac
       ;;
 `;
+}
+
+function bashArguments(argument: Values, after: Completed['after']): string {
+  const cases = Object.entries(after).map(([word, values]) => `${word}) _vakt_complete ${bashValues(values)} ;;`);
+  if (cases.length === 0) return `else _vakt_complete ${bashValues(argument)}; fi`;
+  return `elif [ "$COMP_CWORD" = 2 ]; then _vakt_complete ${bashValues(argument)}
+          else
+            case \${COMP_WORDS[2]} in
+${cases.map((each) => `              ${each}\n`).join('')}            esac
+          fi`;
 }
 
 const bash = (commands: readonly Completed[]): string => `# ${GENERATED}
@@ -111,11 +133,20 @@ const quoted = (text: string): string => text.replace(/'/g, "'\\''").replace(/[[
 const zshValues = (values: Values): string =>
   values === 'files' ? '_files' : values === 'folders' ? '_files -/' : `(${joined(values)})`;
 
-function zshCase({ name, options, argument }: Completed): string {
+function zshCase({ name, options, argument, after }: Completed): string {
   const specs = options.map(({ name: option, values }) =>
     values === undefined ? `'${option}'` : `'*${option}:${option.slice(2)}:${zshValues(values)}'`,
   );
-  return `    (${name}) _arguments ${[...specs, `'*:argument:${zshValues(argument)}'`].join(' ')} ;;\n`;
+  const call = (values: Values) => `_arguments ${[...specs, `'*:argument:${zshValues(values)}'`].join(' ')}`;
+  const words = Object.entries(after);
+  if (words.length === 0) return `    (${name}) ${call(argument)} ;;\n`;
+  return `    (${name})
+      if (( CURRENT == 2 )); then ${call(argument)}
+      else
+        case $words[2] in
+${words.map(([word, values]) => `          (${word}) ${call(values)} ;;\n`).join('')}        esac
+      fi ;;
+`;
 }
 
 const zsh = (commands: readonly Completed[]): string => `#compdef vakt

@@ -78,18 +78,18 @@ _vakt() {
         --device) _vakt_complete -W '' ;;
         --module) _vakt_complete -W '' ;;
         --port) _vakt_complete -W '' ;;
-        --service-port) _vakt_complete -W '' ;;
         --rest-port) _vakt_complete -W '' ;;
         --simulate) _vakt_complete -W '' ;;
         --websocket-port) _vakt_complete -W '' ;;
         --page-port) _vakt_complete -W '' ;;
         --control-port) _vakt_complete -W '' ;;
+        --service-port) _vakt_complete -W '' ;;
         --proxy-port) _vakt_complete -W '' ;;
         --proxy-user) _vakt_complete -W '' ;;
         --record) _vakt_complete -f ;;
         --address) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--print-config --directory --device --module --port --service-port --rest-port --simulate --websocket-port --page-port --no-page --control-port --proxy-port --proxy-user --record --address --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--print-config --directory --device --module --port --rest-port --simulate --websocket-port --page-port --no-page --control-port --service-port --proxy-port --proxy-user --record --address --help'
           else _vakt_complete -W ''; fi
           ;;
       esac
@@ -121,7 +121,15 @@ _vakt() {
         --twin-object-name) _vakt_complete -W '' ;;
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--device --where --all --connection-string-file --hub --trusted-ca-file --proxy --proxy-password-file --tag --configuration --overwrite --key-directory --wait --degraded --paused --silent --alerts --outdated --json --csv --payload --timeout --dry-run --yes --module --twin-object-name --help'
-          else _vakt_complete -W 'create configure status call'; fi
+          elif [ "$COMP_CWORD" = 2 ]; then _vakt_complete -W 'create configure status call'
+          else
+            case ${COMP_WORDS[2]} in
+              create) _vakt_complete -W '' ;;
+              configure) _vakt_complete -f ;;
+              status) _vakt_complete -W '' ;;
+              call) _vakt_complete -W '' ;;
+            esac
+          fi
           ;;
       esac
       ;;
@@ -159,7 +167,7 @@ _vakt() {
         --config) _vakt_complete -f ;;
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--html --json --root --hardware --config --help'
-          else _vakt_complete -W '--html'; fi
+          else _vakt_complete -W ''; fi
           ;;
       esac
       ;;
@@ -170,7 +178,15 @@ _vakt() {
         --cases) _vakt_complete -f ;;
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--rules --json --events --cases --help'
-          else _vakt_complete -W 'list check test explain'; fi
+          elif [ "$COMP_CWORD" = 2 ]; then _vakt_complete -W 'list check test explain'
+          else
+            case ${COMP_WORDS[2]} in
+              list) _vakt_complete -W '' ;;
+              check) _vakt_complete -f ;;
+              test) _vakt_complete -f ;;
+              explain) _vakt_complete -W '' ;;
+            esac
+          fi
           ;;
       esac
       ;;
@@ -203,9 +219,8 @@ _vakt() {
       ;;
     verify-chain)
       case $before in
-        --record) _vakt_complete -f ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--partial --json --record --dry-run --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--partial --json --help'
           else _vakt_complete -f; fi
           ;;
       esac

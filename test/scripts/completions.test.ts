@@ -38,6 +38,19 @@ describe('The completions', () => {
     assert.deepEqual(offered('collect', 'Connected'), ['ConnectedHardware']);
   });
 
+  it('offer what the first argument of a command takes', () => {
+    assert.deepEqual(offered('rules', 'check', 'package.j'), ['package.json']);
+    assert.deepEqual(offered('rules', 'test', 'package.j'), ['package.json']);
+    assert.deepEqual(offered('fleet', 'configure', 'package.j'), ['package.json']);
+    for (const words of [['rules', 'list'], ['rules', 'explain'], ['fleet', 'status'], ['report']])
+      assert.deepEqual(offered(...words, ''), [], words.join(' '));
+  });
+
+  it('do not offer options of other commands that a help text mentions', () => {
+    assert.deepEqual(offered('verify-chain', '--'), ['--partial', '--json', '--help']);
+    assert.ok(offered('fleet', 'status', '--').includes('--outdated'));
+  });
+
   it('cut file names at line ends only', () => {
     assert.deepEqual(offered('check', '--config', `${temporaryFolder()}/a b`), []);
   });
