@@ -1,6 +1,7 @@
 import { Alarm } from '../base/alarm.ts';
 import { systemClock } from '../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
+import { counted } from '../base/counted.ts';
 import { hours } from '../base/duration.ts';
 import { createLog } from '../base/log.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -17,7 +18,7 @@ import { envelope } from '../pipeline/envelope.ts';
 import { fitRows } from '../pipeline/fit-rows.ts';
 import { rowLimits } from '../pipeline/row-limits.ts';
 import type { LocalStatus } from '../status/schema.ts';
-import { type Filter, filterOption } from './collect/filter.ts';
+import { type Filter, filterOption, unknownFields } from './collect/filter.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { settingsOrDefaults } from './local-settings.ts';
@@ -51,9 +52,9 @@ const OPTIONS = {
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, OPTIONS, collectors.length);
-  const passes = filterOption(values.filter ?? []);
+  const filter = filterOption(values.filter ?? []);
   const chosen = [...new Set(positionals.length === 0 ? [find(undefined)] : positionals.map(find))];
-  const shown: Shown = { passes, inEnvelopes: values.envelope === true || chosen.length > 1 };
+  const shown: Shown = { filter, inEnvelopes: values.envelope === true || chosen.length > 1 };
   const local = settingsOrDefaults(values.config, world.environment);
   for (const collector of chosen) {
     if (collector.category === 'Periodic') await snapshot(collector, { local, shown, world });
@@ -65,7 +66,7 @@ export async function run(args: readonly string[], world: World): Promise<number
 
 /** What is printed, and how. */
 interface Shown {
-  readonly passes: Filter;
+  readonly filter: Filter;
   readonly inEnvelopes: boolean;
 }
 
@@ -86,7 +87,7 @@ async function follow(all: readonly TriggeredCollector[], call: Call): Promise<v
 
 /** Prints one occurrence, if it passes the filter. */
 function print(collector: TriggeredCollector, payload: Payload, time: Date, { shown, world }: Call): void {
-  if (!shown.passes(payload)) return;
+  if (!shown.filter.passes(payload)) return;
   const value = shown.inEnvelopes ? envelope(collector, [payload], time) : payload;
   world.stdout(printableJson(JSON.stringify(value)));
 }
@@ -103,14 +104,16 @@ function find(name: string | undefined): Collector {
 
 async function snapshot(collector: PeriodicCollector, { local, shown, world }: Call): Promise<void> {
   const { stdout, stderr, signal } = world;
+  const { filter } = shown;
   const statistics = runningAgent(local.controlSocket, signal);
   const time = systemClock.now();
   const payload = await collector.collect(snapshotSources(local.hostRoot, statistics), signal);
-  const elements = payload.filter(shown.passes);
+  const elements = payload.filter(filter.passes);
   const text = shown.inEnvelopes
     ? JSON.stringify(envelope(collector, elements, time))
     : JSON.stringify(elements, null, 2);
   stdout(printableJson(text));
+  for (const line of unknownFields(filter, payload)) stderr(printable(`${collector.name}: ${line}`));
   const note = await sentAs(collector, payload);
   if (note !== undefined) stderr(shown.inEnvelopes ? `${collector.name}: ${note}` : note);
 }
@@ -124,7 +127,7 @@ async function sentAs(collector: PeriodicCollector, payload: readonly Payload[])
   const how = parts.length === 1 ? 'one message' : `${parts.length} messages, with Part, Parts and SnapshotId`;
   return (
     `Larger than a message: with the default sizes the agent sends ${payload.length - omittedRows} of ` +
-    `${payload.length} elements in ${how}${omittedDetails === 0 ? '' : `, ${omittedDetails} without ExtraDetails`}.`
+    `${counted(payload.length, 'element')} in ${how}${omittedDetails === 0 ? '' : `, ${omittedDetails} without ExtraDetails`}.`
   );
 }
 
@@ -184,7 +187,7 @@ async function followLinux(all: readonly TriggeredCollector[], call: Call): Prom
       for (const { payload, time } of batch.occurrences()) print(collector, payload, time, call);
       for (const error of batch.broken) stderr(printable(`Skipped a broken record: ${(error as Error).message}.`));
     },
-    lost: (_streams, reason, count) => stderr(`${count} events were lost (${reason}).`),
+    lost: (_streams, reason, count) => stderr(`${counted(count, 'event was', 'events were')} lost (${reason}).`),
   });
   const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
   const source = new LinuxEvents({
