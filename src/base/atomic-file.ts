@@ -33,6 +33,18 @@ export function writeFileAtomic(path: string, contents: string | Uint8Array, mod
   }
 }
 
+/**
+ * Tries whether `writeFileAtomic` can write a file, and leaves nothing behind. The disk may still be too full for it.
+ *
+ * @throws the error with which it would fail
+ */
+export function tryFileAtomic(path: string): void {
+  const beside = `${path}.new`;
+  rmSync(beside, { force: true });
+  closeSync(openSync(beside, 'wx', 0o600));
+  rmSync(beside);
+}
+
 /** A file's text, or `undefined` when the file does not exist. @throws any other error of the file system */
 export function readFileIfThere(path: string): string | undefined {
   try {

@@ -1,4 +1,5 @@
 import { writeFileAtomic } from '../base/atomic-file.ts';
+import { counted } from '../base/counted.ts';
 import { errnoOf } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
@@ -10,7 +11,7 @@ import { settingsOrDefaults } from './local-settings.ts';
 import { gather } from './report/gather.ts';
 import { reportPage } from './report/page.ts';
 import { isProblem, type Report } from './report/report.ts';
-import { callersName, resultFile } from './result-file.ts';
+import { callersName, resultFile, whyNotWritable } from './result-file.ts';
 
 export const summary = 'Write one report for people: hardening, exposure, accounts, software, alerts, the agent.';
 export const usage = `vakt report --html FILE | --json [OPTION]…
@@ -45,6 +46,11 @@ export async function run(args: readonly string[], world: World): Promise<number
   const file = html === undefined ? undefined : resultFile(html);
   const { hostRoot, controlSocket } = settingsOrDefaults(values.config, world.environment);
   const tree = values.root === undefined ? undefined : rootOption(values.root);
+  const fault = file === undefined ? undefined : whyNotWritable(file);
+  if (fault !== undefined) {
+    world.stderr(printable(`${file} could not be written: ${fault}.`));
+    return 1;
+  }
   const report = await gather({
     root: tree ?? hostRoot,
     of: tree === undefined ? 'system' : 'tree',
@@ -70,7 +76,11 @@ function write(file: string, report: Report, { stdout, stderr, isQuiet }: World 
   if (!isQuiet) {
     const { baseline } = report;
     const failed = isProblem(baseline) ? undefined : baseline.outcomes.filter(({ result }) => result === 'fail').length;
-    stdout(printable(`Written: ${file}${failed === undefined ? '' : `; ${failed} hardening rules fail`}.`));
+    stdout(
+      printable(
+        `Written: ${file}${failed === undefined ? '' : `; ${counted(failed, 'hardening rule fails', 'hardening rules fail')}`}.`,
+      ),
+    );
   }
   return 0;
 }

@@ -6,7 +6,7 @@ import { printable } from '../base/printable.ts';
 import { gzip, tar } from '../base/tar.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { readArguments, UsageError, type World } from './command.ts';
-import { callersName, resultFile } from './result-file.ts';
+import { callersName, resultFile, whyNotWritable } from './result-file.ts';
 import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
 import { type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { manifest } from './support-bundle/manifest.ts';
@@ -38,6 +38,8 @@ export async function run(args: readonly string[], world: World): Promise<number
   const [given] = positionals;
   if (given === undefined) throw new UsageError('name the FILE to write, for example vakt-support.tar.gz');
   const file = resultFile(given);
+  const fault = whyNotWritable(file);
+  if (fault !== undefined) return cannotWrite(file, fault, world);
   const at = systemClock.now();
   const outcomes = await gather(values, world);
   const list = manifest(outcomes, { at, user: callersName(), host: hostname() });
@@ -47,9 +49,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   try {
     writeFileAtomic(file, archive);
   } catch (error) {
-    const why = errnoOf(error) ?? 'unknown';
-    world.stderr(printable(`${file} could not be written: ${why}. ${remedyFor(why)}`));
-    return 1;
+    return cannotWrite(file, errnoOf(error) ?? 'unknown', world);
   }
   world.stdout(printable(`Written: ${file}, ${archive.length} bytes.`));
   return 0;
@@ -77,6 +77,11 @@ function pack(list: readonly string[], outcomes: readonly Outcome[], at: Date): 
     contents: Buffer.from(text),
   }));
   return gzip(tar(entries, Math.floor(at.getTime() / 1_000)));
+}
+
+function cannotWrite(file: string, why: string, { stderr }: World): number {
+  stderr(printable(`${file} could not be written: ${why}. ${remedyFor(why)}`));
+  return 1;
 }
 
 const remedyFor = (code: string): string =>

@@ -143,9 +143,11 @@ describe('vakt support-bundle', function () {
     const target = join(folder, 'missing/bundle.tar.gz');
     const status = await run([target, '--config', join(folder, 'agent.json')], {
       ...world,
+      stdout: () => assert.fail('it has collected before it looked whether it can write'),
       stderr: (line) => errors.push(line),
     });
     assert.equal(status, 1);
+    assert.equal(errors.length, 1);
     assert.match(
       errors.at(-1) ?? '',
       /missing\/bundle\.tar\.gz could not be written: ENOENT\. Name a file in a folder/,
