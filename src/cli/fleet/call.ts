@@ -36,7 +36,7 @@ export async function call(task: Task, name: string | undefined): Promise<number
     if (answer.status >= REFUSED) report.fail(deviceId, `the agent answers ${answer.status}`);
     else report.note('answered');
   };
-  const what = task.isDryRun ? 'Would be done' : 'Calls';
+  const what = task.isDryRun ? 'Dry run' : 'Calls';
   return reported(report, what, world.signal, async () => {
     for await (const page of pagesOf(task))
       await each(page, AT_ONCE, (deviceId) => report.device(deviceId, () => callOne(deviceId)));

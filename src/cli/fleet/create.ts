@@ -54,7 +54,7 @@ export async function create(task: Task): Promise<number> {
     overwrites: values.overwrite === true,
   };
   report.expect(count);
-  const what = task.isDryRun ? 'Would be done' : `Modules ${moduleId}`;
+  const what = task.isDryRun ? 'Dry run' : `Modules ${moduleId}`;
   return reported(report, what, world.signal, async () => {
     for await (const page of chosenDevices(hub, choice)) {
       for (const list of listsOf(page)) {

@@ -1,4 +1,4 @@
-import { AgentError, messageOf } from '../../base/errors.ts';
+import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { repeatedNames, tooDeepAt } from '../../base/json-names.ts';
 import { printable } from '../../base/printable.ts';
 import { type Dialect, isPlainObject } from '../../config/dialect.ts';
@@ -29,7 +29,8 @@ const DEEPEST = 32;
  * Prints every fault and every warning.
  *
  * @param objectName `twinObjectName` of the agents; absent: its default
- * @throws AgentError TWIN_INVALID if there is a fault, an unknown name included: agents would ignore it
+ * @throws AgentError CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE; TWIN_INVALID if there is a fault, an unknown name included:
+ *   agents would ignore it
  */
 export function readDesiredFile(file: string, objectName: string | undefined, { stderr }: World): DesiredFile {
   const dialect = twinDialect(objectName);
@@ -75,14 +76,34 @@ function isConfiguration(read: Readonly<Record<string, unknown>>, name: string):
 
 /** @returns `repeated`: a message for each name that its object has already, since hubs and other readers may take either */
 function parsed(file: string): { value: unknown; repeated: readonly string[] } {
+  const text = textOf(file);
   try {
-    const text = readBounded(file, LARGEST);
     const value: unknown = JSON.parse(text);
     if (tooDeepAt(text, DEEPEST) !== undefined) throw new Error(`it is nested more than ${DEEPEST} levels deep`);
     return { value, repeated: repeatedNames(text).map(({ path }) => `${path.at(-1)} is there twice`) };
   } catch (error) {
     const remedy = `Correct ${file}; config/twin.json is an example.`;
     throw new AgentError('TWIN_INVALID', `${file} cannot be read: ${messageOf(error)}`, remedy);
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readBounded(file, LARGEST);
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') {
+      const remedy = 'Name an existing FILE; config/twin.json is an example.';
+      throw new AgentError('CONFIG_FILE_MISSING', `${file} does not exist`, remedy, { cause });
+    }
+    const remedy = `Make ${file} a file of at most ${LARGEST} bytes that you can read.`;
+    throw new AgentError(
+      'CONFIG_FILE_UNREADABLE',
+      `cannot read ${file}: ${errnoOf(cause) ?? messageOf(cause)}`,
+      remedy,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -82,7 +82,8 @@ function networkOf(values: FleetValues, { environment }: World): Network {
 /** What concerns a single device has been named as its failure; what is left concerns a query. */
 function ofQuery({ kind, message }: ServiceFailure): AgentError {
   if (kind === 'refused') {
-    const remedy = "Correct the condition of --where; the hub's query language is in docs/fleet.md.";
+    const remedy =
+      'Correct the condition of --where; see https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-query-language';
     return new AgentError('QUERY_REFUSED', `the hub refuses the query: ${message}`, remedy);
   }
   const remedy = 'Run the command again later; what is done stays done.';

@@ -1,7 +1,7 @@
 import { printable, printableJson } from '../../base/printable.ts';
-import { type Choice, chosenModules, countChosen } from '../../fleet/choice.ts';
+import { among, type Choice, chosenModules, countChosen, isModule, listsOf, source } from '../../fleet/choice.ts';
 import { conditionNamed, QUERY_NAMES } from '../../fleet/named-queries.ts';
-import type { Row } from '../../fleet/service.ts';
+import type { HubService, Row } from '../../fleet/service.ts';
 import { UsageError } from '../command.ts';
 import { COLUMNS, STATUS_COLUMNS, stateOf } from './columns.ts';
 import { csvLine } from './csv.ts';
@@ -18,21 +18,60 @@ export async function status(task: Task): Promise<number> {
   const only = names.map((name) => `(${conditionNamed(name)})`).join(' OR ');
   const print = values.json === true ? asJson : values.csv === true ? asCsv() : asTable();
   const states = new Map<string, number>();
+  const shown = new Set<string>();
   let count = 0;
   const query = { choice, moduleId, columns: STATUS_COLUMNS, only: only === '' ? undefined : only };
   for await (const rows of chosenModules(hub, query)) {
     for (const line of print(rows)) world.stdout(line);
     for (const row of rows) states.set(stateOf(row), (states.get(stateOf(row)) ?? 0) + 1);
+    if (choice.kind === 'devices') for (const { deviceId } of rows) shown.add(String(deviceId));
     count += rows.length;
     await world.written?.(); // a slow reader would have all pages wait in memory
     world.signal.throwIfAborted();
   }
-  if (values.json === true || values.csv === true) return 0;
+  const unseen = choice.kind === 'devices' ? choice.ids.filter((id) => !shown.has(id)) : [];
+  const isComplete = await nameMissing(task, unseen, names.length > 0);
+  if (values.json === true || values.csv === true) return isComplete ? 0 : 1;
   const sum = [...states].map(([state, number]) => `${number} ${printable(state)}`).join('; ');
   if (count > 0) world.stdout('');
   world.stdout(`${devices(count)}${sum === '' ? '' : `: ${sum}`}.`);
   if (choice.kind === 'all' && names.length === 0) await tellOfMissing(task, count);
-  return 0;
+  return isComplete ? 0 : 1;
+}
+
+/**
+ * Names the devices of a list that do not exist, or that do not have the module.
+ *
+ * @param unseen those of the list without a row
+ * @param isFiltered whether rows were left out because of their state
+ * @returns whether there are none
+ */
+async function nameMissing(
+  { hub, moduleId, world }: Task,
+  unseen: readonly string[],
+  isFiltered: boolean,
+): Promise<boolean> {
+  const exist = await deviceIdsAmong(hub, 'devices', unseen, undefined);
+  const haveModule = isFiltered ? await deviceIdsAmong(hub, 'devices.modules', unseen, isModule(moduleId)) : new Set();
+  const missing = unseen.filter((id) => !haveModule.has(id));
+  for (const id of missing) {
+    const what = exist.has(id) ? `device "${id}" has no module ${moduleId}` : `there is no device "${id}"`;
+    world.stderr(printable(what));
+  }
+  return missing.length === 0;
+}
+
+async function deviceIdsAmong(
+  hub: HubService,
+  from: Parameters<typeof source>[0],
+  ids: readonly string[],
+  condition: string | undefined,
+): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const list of listsOf(ids))
+    for await (const rows of hub.query(`SELECT deviceId FROM ${source(from, [condition, among(list)])}`))
+      for (const { deviceId } of rows) found.add(String(deviceId));
+  return found;
 }
 
 /** Devices without the module are in none of its rows. */

@@ -178,8 +178,8 @@ describe('vakt fleet configure', () => {
 
   it('refuses a file that is not there, and an object of another name unless it is told of it', async () => {
     await assert.rejects(bed.run('configure', '/nowhere/x', '--all', '--yes'), {
-      id: 'TWIN_INVALID',
-      message: /ENOENT/,
+      id: 'CONFIG_FILE_MISSING',
+      message: /\/nowhere\/x does not exist/,
     });
     const file = bed.write('f.json', JSON.stringify({ own: { snapshotFrequency: { value: 'PT6H' } } }));
     await assert.rejects(bed.run('configure', file, '--all', '--yes'), { id: 'TWIN_INVALID' });

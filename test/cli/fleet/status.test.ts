@@ -93,6 +93,20 @@ describe('vakt fleet status', () => {
     );
   });
 
+  for (const [what, args] of [
+    ['a table', []],
+    ['JSON', ['--json']],
+    ['the degraded only', ['--degraded']],
+  ] as const) {
+    it(`fails when a named device is missing, and names it: ${what}`, async () => {
+      const named = ['--device', 'ill', '--device', 'running', '--device', 'nosuch', '--device', 'bare'];
+      const { status, err } = await bed.run('status', ...named, ...args);
+      assert.equal(status, 1);
+      assert.deepEqual(err, ['there is no device "nosuch"', `device "bare" has no module ${MODULE}`]);
+      assert.equal((await bed.run('status', '--device', 'running', ...args)).status, 0);
+    });
+  }
+
   it('knows every name by a query of the page, and this version', () => {
     for (const name of QUERY_NAMES)
       assert.equal(documentedQueries().filter(({ about }) => about.includes(`\`--${name}\``)).length, 1);
