@@ -100,9 +100,9 @@ async function runAgent(
   process.on('unhandledRejection', defects.take);
   const clock = new StallClock(systemClock);
   clock.onStall((stall) => {
-    const { length: heldUpMs, computed, during } = stall;
+    const { length, computed, during } = stall;
     log.warn(
-      { heldUpMs, computed, during, reason: describeStall(stall) },
+      { heldUpMs: Math.round(length), computed, during: during?.replace(/^during /, ''), reason: describeStall(stall) },
       'The event loop was blocked; running again.',
     );
   });
