@@ -121,13 +121,16 @@ let hangUp = (): void => stop.abort();
 process.on('SIGHUP', () => hangUp());
 
 const terminal = isatty(1);
-const out = new Output(
-  () => process.stdout,
-  () => stop.abort(),
-);
 const errors = new Output(
   () => process.stderr,
   () => {},
+);
+const out = new Output(
+  () => process.stdout,
+  (why) => {
+    if (why !== undefined) errors.line(printable(`vakt: standard output cannot be written: ${why}`));
+    stop.abort();
+  },
 );
 async function runProgram(): Promise<never> {
   const status = await main(process.argv.slice(2), {
@@ -143,8 +146,9 @@ async function runProgram(): Promise<never> {
     ...(isatty(0) && isatty(2) ? { confirm: (question: string) => confirm(question, stop.signal) } : {}),
     ...(terminal && process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
   });
+  const failed = await out.flush();
   await errors.flush();
-  process.exit((await out.flush()) ?? status);
+  process.exit(failed ?? status);
 }
 
 // Not awaited: the bundle is no ES module.

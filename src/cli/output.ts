@@ -1,6 +1,9 @@
 import type { Writable } from 'node:stream';
-import { errnoOf } from '../base/errors.ts';
+import { errnoOf, messageOf } from '../base/errors.ts';
 import { visible } from '../base/printable.ts';
+
+/** 128 + SIGPIPE, as shells report it. Success would hide that the command was not finished. */
+const ENDED_BY_SIGPIPE = 141;
 
 /**
  * An output stream of a command. When it can't be written any more, `ended` is called once, and further lines are
@@ -11,15 +14,16 @@ import { visible } from '../base/printable.ts';
  */
 export class Output {
   readonly #open: () => Writable;
-  readonly #ended: () => void;
+  readonly #ended: (why: string | undefined) => void;
   #stream: Writable | undefined;
   #status: number | undefined;
 
   /**
    * @param open called for the first line only: accessing process.stdout makes Node set a pipe or socket to
    *   non-blocking, for all programs that share it
+   * @param ended called with the reason, such as `ENOSPC`; `undefined` when the reader closed the pipe
    */
-  constructor(open: () => Writable, ended: () => void) {
+  constructor(open: () => Writable, ended: (why: string | undefined) => void) {
     this.#open = open;
     this.#ended = ended;
   }
@@ -38,8 +42,8 @@ export class Output {
    * Resolves when everything is written, or the stream has failed. To be called before the process exits, which would
    * lose unwritten lines.
    *
-   * @returns the exit status if the stream has failed: 0 when the reader closed it (`| head`), 1 for other errors, such
-   *   as a full disk; otherwise `undefined`
+   * @returns the exit status if the stream has failed: 141 when the reader closed it (`| head`), as of a program that
+   *   SIGPIPE ends; 1 for other errors, such as a full disk; otherwise `undefined`
    */
   async flush(): Promise<number | undefined> {
     const stream = this.#stream;
@@ -64,7 +68,8 @@ export class Output {
 
   #end(error: unknown): void {
     if (this.#status !== undefined) return;
-    this.#status = errnoOf(error) === 'EPIPE' ? 0 : 1;
-    this.#ended();
+    const isClosed = errnoOf(error) === 'EPIPE';
+    this.#status = isClosed ? ENDED_BY_SIGPIPE : 1;
+    this.#ended(isClosed ? undefined : (errnoOf(error) ?? messageOf(error)));
   }
 }

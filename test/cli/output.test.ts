@@ -61,17 +61,15 @@ describe('Output', () => {
     await flushing;
   });
 
-  for (const [code, status] of [
-    ['EPIPE', 0],
-    ['ENOSPC', 1],
+  for (const [code, status, why] of [
+    ['EPIPE', 141, undefined],
+    ['ENOSPC', 1, 'ENOSPC'],
   ] as const) {
     it(`ends at ${code} with ${status}, tells that once, and takes no more`, async () => {
-      let told = 0;
+      const told: (string | undefined)[] = [];
       const output = new Output(
         () => failing(code),
-        () => {
-          told += 1;
-        },
+        (reason) => told.push(reason),
       );
       output.line('a');
       output.line('b');
@@ -79,7 +77,7 @@ describe('Output', () => {
       await new Promise((resolve) => setImmediate(resolve));
       output.line('c');
       assert.equal(await output.flush(), status);
-      assert.equal(told, 1);
+      assert.deepEqual(told, [why]);
     });
   }
 

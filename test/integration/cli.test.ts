@@ -251,7 +251,7 @@ describe('Commands, as processes', function () {
   });
 
   describe('output that nobody takes', () => {
-    it('exits with 1 when the disk is full', async () => {
+    it('exits with 1 when the disk is full, and says so', async () => {
       for (const args of [
         ['events', '--json'],
         ['check', '--config', configure()],
@@ -259,15 +259,15 @@ describe('Commands, as processes', function () {
         ['status', '--help'],
       ]) {
         const full = openSync('/dev/full', 'w');
-        const { status } = await run(args, { stdio: ['ignore', full, 'pipe'] });
-        assert.equal(status, 1, args.join(' '));
+        const { status, stderr } = await run(args, { stdio: ['ignore', full, 'pipe'] });
+        assert.deepEqual([status, stderr], [1, 'vakt: standard output cannot be written: ENOSPC\n'], args.join(' '));
       }
     });
 
-    it('exits with 0 when the reader has gone', async () => {
+    it('exits with 141 when the reader has gone, as by SIGPIPE', async () => {
       const command = start(['events', '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
       command.child.stdout?.destroy();
-      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.deepEqual(await command.ended, { status: 141, signal: null });
     });
 
     it('writes everything before it exits, however slowly it is read', async () => {
@@ -292,7 +292,7 @@ describe('Commands, as processes', function () {
       const command = start(['collect', 'Diagnostic', '--config', configure()]);
       await once(command.child.stdout as NodeJS.EventEmitter, 'data');
       command.child.stdout?.destroy();
-      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.deepEqual(await command.ended, { status: 141, signal: null });
       assert.ok(left !== undefined);
       await left;
     });
@@ -302,7 +302,7 @@ describe('Commands, as processes', function () {
       await once(command.child.stdout as NodeJS.EventEmitter, 'data');
       await command.until(() => processesIn(folder).length > 0);
       command.child.stdout?.destroy();
-      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.deepEqual(await command.ended, { status: 141, signal: null });
       assert.deepEqual(processesIn(folder), []);
       assert.deepEqual(readdirSync(folder), []);
     });
@@ -430,13 +430,14 @@ describe('Commands, as processes', function () {
 
     it('collects several snapshots, a line each', async () => {
       const args = ['SystemInformation', 'LocalUsers', '--filter', 'UserId=0'];
-      const { status, stdout } = await run(['collect', ...args, '--config', configure()]);
+      const { status, stdout, stderr } = await run(['collect', ...args, '--config', configure()]);
       assert.equal(status, 0);
       const [system, users, ...more] = stdout
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line));
-      assert.deepEqual([system.Name, system.Payload, more], ['SystemInformation', [], []]); // it has no UserId
+      assert.deepEqual([system.Name, system.Payload, more], ['SystemInformation', [], []]);
+      assert.match(stderr, /^SystemInformation: no element has a field "UserId"$/m);
       assert.ok(users.Payload.length > 0);
       for (const { UserId } of users.Payload) assert.equal(UserId, '0');
     });
