@@ -75,6 +75,6 @@ export function describe(findings: readonly Finding[], isVerbose: boolean): stri
   return [
     ...table(rows),
     '',
-    wrong === 0 ? 'Nothing must be fixed.' : `${wrong} of ${findings.length} findings must be fixed.`,
+    wrong === 0 ? 'Nothing needs fixing.' : `${wrong} of ${findings.length} findings must be fixed.`,
   ];
 }

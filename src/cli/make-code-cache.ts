@@ -72,7 +72,7 @@ const failed = (why: string, options?: ErrorOptions) =>
   new AgentError(
     'CODE_CACHE_FAILED',
     `no code cache was made: ${why}`,
-    'The agent works without it. To have it, run this by root where Vakt is installed, with a file system that can be written.',
+    'The agent works without it. To create it, run this command as root where Vakt is installed, on a writable file system.',
     options,
   );
 

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { systemClock } from '../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
+import { counted } from '../base/counted.ts';
 import { seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -31,7 +32,7 @@ export const usage = `vakt status [--config FILE] [--json | --openmetrics] [--wa
                   the agent is not running
   --watch         repeat every two seconds, until Ctrl-C; with --json one line each
 
-Exit status: 0 running; 1 not running, degraded, paused or stopping.`;
+Exit status: 0 running; 1 not running, degraded, paused or stopping; 2 wrong usage.`;
 
 const OPTIONS = {
   config: { type: 'string' },
@@ -133,7 +134,7 @@ function describe(status: LocalStatus): string[] {
       ['agent', `${status.state}, version ${status.version}, since ${status.startedAt}, id ${status.agentId}`],
       ...(pause === undefined
         ? []
-        : [['paused', `until ${pause.until}, ${pause.skipped} events skipped: ${pause.reason}`]]),
+        : [['paused', `until ${pause.until}, ${counted(pause.skipped, 'event')} skipped: ${pause.reason}`]]),
       ...(logLevel === undefined
         ? []
         : [['log level', `${logLevel.level} until ${logLevel.until}, then ${logLevel.afterwards}`]]),
@@ -223,7 +224,7 @@ function wayTo({ hub, transport, proxy }: LocalStatus['credential']): string {
 
 function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held }: LocalStatus['delivery']): string[][] {
   if (unitsToday === undefined) return [];
-  const used = `${unitsToday} units of 4 KB today${unitsPerDay === 0 ? '' : `, of ${unitsPerDay}`}`;
+  const used = `${counted(unitsToday, 'unit')} of 4 KB today${unitsPerDay === 0 ? '' : `, of ${unitsPerDay}`}`;
   return [
     ['', used],
     ...(held === undefined ? [] : [['held', `${held.queues}, ${heldEvents} events. ${held.reason}`]]),
@@ -249,11 +250,10 @@ function detectionRows(detections: LocalStatus['detections']): string[][] {
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${count} ${name}`)
       .join(', ');
-  const off = listed(rules.off);
   const raised = listed(Object.fromEntries(Object.entries(alerts).reverse()));
   const kept = listed(suppressed);
   return [
-    ['detections', `${state}, ${rules.loaded} rules${off === '' ? '' : `, of them off: ${off}`}`],
+    ['detections', `${state}, ${counted(rules.loaded, 'rule')}${offRules(rules.off)}`],
     ...(reason === undefined ? [] : [['', reason]]),
     ...(silencedUntil === undefined ? [] : [['silenced', `no alerts until ${silencedUntil}`]]),
     [
@@ -274,6 +274,18 @@ function detectionRows(detections: LocalStatus['detections']): string[][] {
     ...(unusedExceptions === undefined ? [] : [['', `exceptions no longer used: ${unusedExceptions}`]]),
   ];
 }
+
+/** Why loaded rules are off, by the reasons of the status. */
+const OFF: Readonly<Record<string, string>> = {
+  requires: 'their list is not set',
+  time: 'they took too much time',
+};
+
+const offRules = (off: Readonly<Record<string, number>>): string =>
+  Object.entries(off)
+    .filter(([, count]) => count > 0)
+    .map(([reason, count]) => `; ${count} off (${OFF[reason] ?? reason})`)
+    .join('');
 
 /** The result of the last scan, and every exception in force. */
 function baselineRows({ baseline }: LocalStatus['posture']): string[][] {

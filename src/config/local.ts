@@ -6,6 +6,7 @@ import { notASetting } from '../base/nearest-name.ts';
 import { pageOf } from '../base/pages.ts';
 import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
 import { proxyUrlProblem } from '../base/proxy-url.ts';
+import { shellWord } from '../base/shell-word.ts';
 import { hostName, oneOf, path, secretFile, text } from '../contract/local-schemas.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { durationSchema } from '../contract/setting-kinds.ts';
@@ -176,7 +177,7 @@ export const LocalSettings = v.strictObject({
       v.minValue(48, MEGABYTES),
       v.maxValue(4096, MEGABYTES),
       v.description(
-        'Memory but for pages of program files, in units of 1024 × 1024 bytes; above it, Low events are dropped and counted.',
+        'Memory excluding pages of program files, in units of 1024 × 1024 bytes; above it, Low events are dropped and counted.',
       ),
     ),
     96,
@@ -268,7 +269,10 @@ function readConfigFile(path: string, mayBeMissing: boolean): string {
       throw new AgentError('CONFIG_FILE_MISSING', `${path} does not exist`, remedy, { cause });
     }
     const why = cause instanceof NotPlainError ? cause.message : errnoOf(cause);
-    const remedy = `Make ${path} a regular file of at most ${LARGEST_FILE} bytes that this user can read.`;
+    const remedy =
+      errnoOf(cause) === 'EACCES'
+        ? `Let the user that the agent runs as read it: chmod 644 ${shellWord(path)}. It contains no secret.`
+        : `Make ${path} a regular file of at most ${LARGEST_FILE} bytes that this user can read.`;
     throw new AgentError('CONFIG_FILE_UNREADABLE', `cannot read ${path}: ${why}`, remedy, { cause });
   }
 }

@@ -102,7 +102,7 @@ export const METRICS: readonly Metric[] = [
   gauge('vakt_store_nearly_full', 'Whether the oldest events will be dropped soon.', ({ store }) => [
     [flag(store.isNearlyFull)],
   ]),
-  gauge('vakt_memory_resident_bytes', 'Memory of the agent but for pages of program files.', ({ memory }) => [
+  gauge('vakt_memory_resident_bytes', 'Memory of the agent excluding pages of program files.', ({ memory }) => [
     [memory.residentBytes],
   ]),
   gauge('vakt_memory_budget_bytes', 'Memory budget of the agent.', ({ memory }) => [[memory.budgetBytes]]),

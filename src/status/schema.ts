@@ -315,7 +315,7 @@ export const LocalStatusSchema = v.strictObject({
     failed: count('Send attempts that failed.'),
   }),
   memory: about('Memory that the agent uses.', {
-    residentBytes: count('Memory of the agent but for pages of program files.'),
+    residentBytes: count('Memory of the agent excluding pages of program files.'),
     budgetBytes: count('Memory budget of the agent.'),
     isOver: v.pipe(v.boolean(), v.description('Memory is above the budget; events of priority Low are dropped.')),
   }),

@@ -538,6 +538,7 @@ describe('readLocalSettings', () => {
 
     it('a file that cannot be read', () => {
       const error = refusal(() => readLocalSettings(folder, {}));
+      assert.match(error.remedy, /^Make .* a regular file/);
       assert.deepEqual([error.id, error.reason, error.exitStatus], ['CONFIG_FILE_UNREADABLE', 'File Permissions', 78]);
     });
   });
