@@ -1,3 +1,4 @@
+import { counted } from '../base/counted.ts';
 import { printable } from '../base/printable.ts';
 import { unseenOf } from '../detections/detector.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
@@ -88,6 +89,6 @@ async function check(files: readonly string[], { stdout, stderr }: World): Promi
   const { good, faults } = await checkFiles(files);
   for (const fault of faults) stderr(printable(faultLine(fault)));
   const refused = new Set(faults.map(({ file }) => file)).size;
-  stdout(`${good} rules are fine, ${refused} files are refused.`);
+  stdout(`${counted(good, 'rule is', 'rules are')} fine, ${counted(refused, 'file is', 'files are')} refused.`);
   return faults.length === 0 ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
+import { counted } from '../base/counted.ts';
 import { messageOf } from '../base/errors.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { type NumberedMessage, readLine } from './verify-chain/record.ts';
@@ -44,7 +45,7 @@ export async function run(args: readonly string[], { stdout, stderr }: World): P
   if (values.json) for (const report of reports) stdout(JSON.stringify(report));
   else for (const report of reports) for (const line of describe(report)) stdout(line);
   for (const problem of problems) stderr(`WRONG  ${problem}`);
-  if (others > 0) stderr(`${others} messages of other senders were skipped.`);
+  if (others > 0) stderr(`Skipped ${counted(others, 'message')} of other senders.`);
   if (messages.length === 0) stderr('There is no message with a number.');
   const isProved = problems.length === 0 && messages.length > 0 && reports.every(({ wrong }) => wrong.length === 0);
   return isProved ? 0 : 1;
@@ -52,9 +53,9 @@ export async function run(args: readonly string[], { stdout, stderr }: World): P
 
 function describe({ chain, first, last, messages, repeats, abandoned, wrong, unproved }: ChainReport): string[] {
   const counts = [
-    `${messages} ${messages === 1 ? 'message' : 'messages'}, numbers ${first} to ${last}`,
+    `${counted(messages, 'message')}, numbers ${first} to ${last}`,
     ...(repeats > 0 ? [`${repeats} repeated`] : []),
-    ...(abandoned > 0 ? [`${abandoned} ${abandoned === 1 ? 'number' : 'numbers'} given up by the agent`] : []),
+    ...(abandoned > 0 ? [`${counted(abandoned, 'number')} given up by the agent`] : []),
   ];
   return [
     `Chain ${chain}: ${counts.join(', ')}`,

@@ -103,7 +103,7 @@ describe('vakt rules', () => {
       `${bad}:15: events of process_creation have no field "Color"`,
       `${bad}:25: no selection is called "t"`,
     ]);
-    assert.equal(out.at(-1), '1 rules are fine, 1 files are refused.');
+    assert.equal(out.at(-1), '1 rule is fine, 1 file is refused.');
   });
 
   describe('checks files as an agent with the shipped rules does:', () => {
@@ -122,7 +122,7 @@ filter:
 
     it('a filter may narrow one', async () => {
       assert.equal(await run(['check', file('f.yml', filter(shipped?.facts.id))], world), 0);
-      assert.deepEqual([errors, out], [[], ['1 rules are fine, 0 files are refused.']]);
+      assert.deepEqual([errors, out], [[], ['1 rule is fine, 0 files are refused.']]);
       assert.equal(await run(['check', file('f.yml', filter('nobody'))], world), 1);
       assert.match(errors[0] ?? '', /f.yml:4: there is no rule "nobody"/);
     });

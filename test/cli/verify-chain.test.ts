@@ -245,7 +245,7 @@ describe('vakt verify-chain', () => {
     it('messages of other senders as none, and refuses what should have a number', async () => {
       const all = await sent('a', 'b');
       assert.equal(await verify([...all, { body: '{"temperature":20}' }, { body: 'hello' }]), 0);
-      assert.deepEqual(err, ['2 messages of other senders were skipped.']);
+      assert.deepEqual(err, ['Skipped 2 messages of other senders.']);
       const [first] = all;
       assert.ok(first);
       for (const [line, problem] of [

@@ -106,7 +106,7 @@ describe('A fleet', function () {
     const obeyed = await fleet(
       ...['configure', changed, '--device', 'obeys', '--device', 'refuses', '--yes', '--wait', 'PT1M'],
     );
-    assert.match(obeyed.out, /^Configurations: 2 already so\.\n[\s\S]*Agents: 2 obey, 0 refuse, 0 silent\.$/m);
+    assert.match(obeyed.out, /^Configurations: 2 already up to date\.\n[\s\S]*Agents: 2 obey, 0 refuse, 0 silent\.$/m);
     assert.equal(obeyed.status, 0);
 
     const seen = await fleet('status', '--json');

@@ -18,7 +18,7 @@ export async function configure(task: Task, file: string | undefined): Promise<n
   const count = await countChosen(hub, choice, moduleId);
   if (!(await isAgreed(task, `configure ${moduleId} on ${devices(count)}`, count))) return 1;
   report.expect(count);
-  const what = task.isDryRun ? 'Would be done' : 'Configurations';
+  const what = task.isDryRun ? 'Dry run' : 'Configurations';
   const status = await reported(report, what, world.signal, async () => {
     for await (const page of pagesOf(task, wanted))
       await each(page, AT_ONCE, (target) => report.device(target.deviceId, () => writeOne(task, wanted, target)));
@@ -46,8 +46,8 @@ async function* pagesOf({ hub, choice, moduleId }: Task, { objectName }: Desired
 
 async function writeOne(task: Task, wanted: DesiredFile, { deviceId, document }: Target): Promise<void> {
   const { moduleId, report, isDryRun } = task;
-  if (document !== undefined && isSo(wanted.document, document)) return report.note('already so');
-  if (!(await writeConfiguration(task, deviceId, wanted))) return report.note('already so');
+  if (document !== undefined && isSo(wanted.document, document)) return report.note('already up to date');
+  if (!(await writeConfiguration(task, deviceId, wanted))) return report.note('already up to date');
   if (isDryRun) report.line(`would configure ${deviceId}/${moduleId}`);
   report.note('written');
 }

@@ -26,10 +26,12 @@ describe('vakt fleet configure', () => {
     bed.hub.patchDesired(simulatedDevice(2), MODULE, { [OBJECT]: { snapshotFrequency: { value: 'PT6H' } }, other: 1 });
     const file = bed.configuration({ snapshotFrequency: { value: 'PT6H' }, maxMessageSizeInBytes: null });
     const { status, out } = await bed.run('configure', file, '--all', '--yes');
-    assert.deepEqual([status, out], [0, ['Configurations: 11 written, 1 already so.']]);
+    assert.deepEqual([status, out], [0, ['Configurations: 11 written, 1 already up to date.']]);
     assert.deepEqual(desired(1), { snapshotFrequency: { value: 'PT6H' } });
     assert.equal(bed.hub.twin(simulatedDevice(2), MODULE).desired.other, 1);
-    assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, ['Configurations: 12 already so.']);
+    assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, [
+      'Configurations: 12 already up to date.',
+    ]);
   });
 
   describe('with a value that is an object', () => {
@@ -53,7 +55,7 @@ describe('vakt fleet configure', () => {
       has({ a: EXCEPTION, old: OTHER });
       assert.deepEqual((await write({ a: EXCEPTION })).out, ['Configurations: 1 written.']);
       isNow({ a: EXCEPTION });
-      assert.deepEqual((await write({ a: EXCEPTION })).out, ['Configurations: 1 already so.']);
+      assert.deepEqual((await write({ a: EXCEPTION })).out, ['Configurations: 1 already up to date.']);
       assert.deepEqual((await write({})).out, ['Configurations: 1 written.']);
       isNow({});
     });
@@ -63,7 +65,9 @@ describe('vakt fleet configure', () => {
       const file = bed.configuration({ detectionsExceptions: { value: { a: EXCEPTION } } });
       assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, ['Configurations: 12 written.']);
       isNow({ a: EXCEPTION });
-      assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, ['Configurations: 12 already so.']);
+      assert.deepEqual((await bed.run('configure', file, '--all', '--yes')).out, [
+        'Configurations: 12 already up to date.',
+      ]);
     });
 
     it('replaces one by one that compares otherwise, which agents do not refuse', async () => {
@@ -89,7 +93,7 @@ describe('vakt fleet configure', () => {
     it('only says so in a dry run', async () => {
       has({ a: EXCEPTION, old: OTHER });
       const { out } = await write({ a: EXCEPTION }, '--dry-run');
-      assert.deepEqual(out.at(-1), 'Would be done: 1 written.');
+      assert.deepEqual(out.at(-1), 'Dry run: 1 written.');
       isNow({ a: EXCEPTION, old: OTHER });
     });
 
@@ -198,7 +202,7 @@ describe('vakt fleet configure', () => {
     const file = bed.configuration({ snapshotFrequency: { value: 'PT6H' } });
     await assert.rejects(bed.run('configure', file, '--all'), { name: 'UsageError', message: /confirm it with --yes/ });
     const { out } = await bed.run('configure', file, '--all', '--dry-run');
-    assert.deepEqual([out.length, out.at(-1), desired(1)], [13, 'Would be done: 12 written.', undefined]);
+    assert.deepEqual([out.length, out.at(-1), desired(1)], [13, 'Dry run: 12 written.', undefined]);
   });
 
   describe('with --wait', () => {
