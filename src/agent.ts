@@ -23,7 +23,11 @@ import { linuxSources } from './linux/sources.ts';
  */
 export function agent(local: LocalSettings, options: AgentOptions): Service[] {
   const foundation = layFoundation(local, options);
-  const linux = linuxSources({ hostRoot: local.hostRoot, clock: foundation.clockOf('linux') });
+  const linux = linuxSources({
+    hostRoot: local.hostRoot,
+    clock: foundation.clockOf('linux'),
+    log: foundation.logOf('linux'),
+  });
   const occurrences = new Occurrences({ collectors, lookups: linux.lookups });
   const storage = createStorage(foundation);
   const access = hubAccess(foundation, storage);

@@ -10,6 +10,7 @@ import { COMMAND_LINE, readCommandLine } from './linux/processes/memory/command-
 /** The kinds of questions that it answers. Each module is loaded by the first question of its kind. */
 const KINDS: Readonly<Record<string, Load>> = {
   [COMMAND_LINE.name]: async () => readCommandLine,
+  hardware: async () => (await import('./linux/machine/hardware/list-hardware.ts')).listHardware,
   baselineScan: async () => {
     const { scanAnswerer } = await import('./baseline/scan-answerer.ts');
     const { fileCapabilities } = await import('./linux/native/file-capabilities.ts');

@@ -1,6 +1,5 @@
 import { sum } from '../base/counters.ts';
 import { type Duration, milliseconds, minutes } from '../base/duration.ts';
-import { Reader } from '../base/reader/reader.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
@@ -134,7 +133,7 @@ export function createCollection(
   });
   const baseline = new BaselineScans({
     scanner: new IsolatedScanner({
-      reader: new Reader({ clock, log: logOf('baseline') }),
+      reader: linux.reader,
       hostRoot: local.hostRoot,
       firewall: linux.snapshots.firewall,
       clock,

@@ -10,7 +10,7 @@ import { exists } from '../base/exists.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/baseline.ts';
-import { linuxSources } from '../linux/sources.ts';
+import { Firewall } from '../linux/firewall/firewall.ts';
 import { gatherEvidence } from './baseline/evidence.ts';
 import { readExceptions, withReasons } from './baseline/exceptions.ts';
 import { imageOption } from './baseline/image.ts';
@@ -108,8 +108,7 @@ const width = ({ columns }: World) => (columns === undefined ? {} : { columns })
 
 /** Scans as this command does. @param hostRoot `/`, or the root of a tree */
 export async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
-  const { firewall } = linuxSources({ hostRoot, clock: systemClock }).snapshots;
-  const report = await ownScanner(hostRoot, firewall, LONGEST).scan(options, signal);
+  const report = await ownScanner(hostRoot, new Firewall(), LONGEST).scan(options, signal);
   const [unknown] = report.unknown;
   // If a custom file was refused, its rules are unknown, which is no usage error.
   if (unknown !== undefined && report.customChecksRefused === undefined)

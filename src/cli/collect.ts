@@ -177,7 +177,8 @@ function payloadIn(line: string): Payload | undefined {
 async function followLinux(all: readonly TriggeredCollector[], call: Call): Promise<void> {
   const { stderr, signal } = call.world;
   const { hostRoot, collectors: options } = call.local;
-  const { lookups } = linuxSources({ hostRoot, clock: systemClock });
+  const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
+  const { lookups } = linuxSources({ hostRoot, clock: systemClock, log });
   const occurrences = new Occurrences({ collectors: all, lookups });
   occurrences.offerTo({
     wants: () => true,
@@ -189,7 +190,6 @@ async function followLinux(all: readonly TriggeredCollector[], call: Call): Prom
     },
     lost: (_streams, reason, count) => stderr(`${counted(count, 'event was', 'events were')} lost (${reason}).`),
   });
-  const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
   const source = new LinuxEvents({
     containerOf: (pid) => lookups.containerId(pid, 0),
     streams: () => occurrences.streams(),

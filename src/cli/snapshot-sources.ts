@@ -15,13 +15,15 @@ type SnapshotSources = Sources & { readonly scanned: () => BaselinePosture | und
 
 /** The sources of snapshots for commands: this machine, with the default settings. */
 export function snapshotSources(hostRoot: string, statistics: Sources['statistics']): SnapshotSources {
-  const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
+  const log = createLog({ level: 'silent' });
+  const { snapshots, reader } = linuxSources({ hostRoot, clock: systemClock, log });
+  const { firewall } = snapshots;
   const baseline = new BaselineScans({
-    scanner: ownScanner(hostRoot, snapshots.firewall),
+    scanner: new IsolatedScanner({ reader, hostRoot, firewall, clock: systemClock, log }),
     settings: { current: () => readDefaults(twinDialect()).settings },
     onFaults: () => {},
     clock: systemClock,
-    log: createLog({ level: 'silent' }),
+    log,
   });
   return { ...snapshots, baseline, statistics, scanned: () => baseline.posture() };
 }

@@ -1,5 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { hostMount, unsharedProc } from '../base/in-root.ts';
+import type { Logger } from '../base/log.ts';
+import { Reader } from '../base/reader/reader.ts';
 import type { Lookups, Sources } from '../contract/sources.ts';
 import { Firewall } from './firewall/firewall.ts';
 import { hostLookups } from './lookups.ts';
@@ -9,17 +11,21 @@ import { systemFacts } from './machine/system-facts.ts';
 import { ListeningSockets } from './sockets/listening-sockets.ts';
 
 /** The sources of all snapshots of this machine, and the look-ups of facts about its processes. */
-export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clock }): {
+export function linuxSources({ hostRoot, clock, log }: { hostRoot: string; clock: Clock; log: Logger }): {
   readonly snapshots: Omit<Sources, 'statistics' | 'baseline'>;
+  /** Asked about what could block, for snapshots: one after the other, so that only one child process takes memory. */
+  readonly reader: Reader;
   readonly lookups: Lookups;
 } {
+  const reader = new Reader({ clock, log });
   return {
+    reader,
     snapshots: {
       sockets: new ListeningSockets({ proc: unsharedProc(hostMount(hostRoot, 'proc')), clock }),
       accounts: new Accounts({ hostRoot }),
       system: { facts: () => systemFacts({ hostRoot }) },
       firewall: new Firewall(),
-      hardware: new Hardware({ hostRoot }),
+      hardware: new Hardware({ hostRoot, reader, clock }),
     },
     lookups: hostLookups({ hostRoot, clock }),
   };

@@ -11,23 +11,34 @@ import { require } from '../support/require.ts';
 import { ATTACKER, FuseHang } from './fuse-hang.ts';
 
 const LOOK_UP = new URL('look-up-locked.js', import.meta.url).pathname;
+const LIST_HARDWARE = new URL('list-hardware-locked.js', import.meta.url).pathname;
 
-/**
- * Runs in mounts and processes of its own, which end with it: whoever waits for a locked folder can't be killed before.
- * Arguments: a folder, native/fuse.c compiled, whose the locked folder is, Node, the script, and what becomes of the program
- * before the folder is locked.
- */
-const LOCK = `
-mount -t tmpfs tmpfs "$1" && cd "$1" && mkdir locked mount && chmod 755 . locked && chmod 777 mount || exit 1
-mknod -m 666 fuse c 10 229 && cp "$2" lock && cp "$(readlink -f /bin/sleep)" locked/program && chmod 755 lock locked/program
-chown -R "$3" locked
+/** What follows defines. `lock FOLDER`: an ordinary user keeps a folder locked, until all of this ends. */
+const START = `
+mount -t tmpfs tmpfs "$1" && cd "$1" && mkdir mount && chmod 755 . && chmod 777 mount || exit 1
+mknod -m 666 fuse c 10 229 && cp "$2" locker && chmod 755 locker
 attack() { exec setpriv --reuid=${ATTACKER} --regid=${ATTACKER} --clear-groups "$@"; }
-attack "$1/locked/program" 60 & program=$!
-until [ "$(readlink "/proc/$program/exe")" = "$1/locked/program" ]; do sleep 0.05; done
+lock() {
+  attack "$PWD/locker" lock "$PWD/fuse" "$PWD/mount" "$1" >pids & server=$!
+  until [ -s pids ]; do kill -0 "$server" || exit 1; sleep 0.05; done
+}
+`;
+
+/** Arguments: Node, the script, whose the locked folder is, and what becomes of the program before the folder is locked. */
+const LOCK_PROGRAM = `
+mkdir locked && cp "$(readlink -f /bin/sleep)" locked/program && chmod 755 locked locked/program && chown -R "$5" locked
+attack "$PWD/locked/program" 60 & program=$!
+until [ "$(readlink "/proc/$program/exe")" = "$PWD/locked/program" ]; do sleep 0.05; done
 cd locked && eval "$6" && cd ..
-attack "$1/lock" lock "$1/fuse" "$1/mount" "$1/locked" >pids & server=$!
-until [ -s pids ]; do kill -0 "$server" || exit 1; sleep 0.05; done
-"$4" "$5" "$program" "$1/locked/program"
+lock "$PWD/locked"
+"$3" "$4" "$program" "$PWD/locked/program"
+`;
+
+/** Arguments: Node, and the script. */
+const LOCK_SYSFS = `
+mkdir -p sys/devices sys/class/net && chmod -R 755 sys
+lock "$PWD/sys/class/net"
+"$3" "$4" "$PWD/sys"
 `;
 
 describe('A folder that an ordinary user keeps locked', function () {
@@ -51,20 +62,29 @@ describe('A folder that an ordinary user keeps locked', function () {
           .update(readFileSync(realpathSync('/bin/sleep')))
           .digest('hex');
         const digest = (known: boolean) => (known ? { sha256 } : { hashOmitted: 'unreadable' });
-        assert.deepEqual(JSON.parse(await locked(owner, then)), {
+        assert.deepEqual(JSON.parse(await locked(LOCK_PROGRAM, LOOK_UP, `${owner}`, then)), {
           running: digest(isKnown.running),
           ended: digest(isKnown.ended),
         });
       });
     }
   }
+
+  it('does not stop the agent: one of sysfs, which a child process lists', async () => {
+    const { wrong } = JSON.parse(await locked(LOCK_SYSFS, LIST_HARDWARE));
+    assert.match(wrong, /^Hardware can't be listed: reading \/.*\/sys\/class\/net hung, and its process was killed/);
+  });
 });
 
-/** @returns what the script wrote. Rejects when it hangs, and ends it then */
-async function locked(owner: number, then: string): Promise<string> {
+/**
+ * Runs in mounts and processes of its own, which end with it: whoever waits for a locked folder can't be killed before.
+ *
+ * @returns what the script wrote. Rejects when it hangs, and ends it then
+ */
+async function locked(commands: string, script: string, ...more: readonly string[]): Promise<string> {
   const folder = suiteFolder();
   chmodSync(folder, 0o755);
-  const args = [LOCK, 'sh', folder, FuseHang.program(), `${owner}`, process.execPath, LOOK_UP, then];
+  const args = [`${START}${commands}`, 'sh', folder, FuseHang.program(), process.execPath, script, ...more];
   const own = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const child = spawn('unshare', [...own, '/bin/sh', '-c', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(child, 'close');
@@ -73,7 +93,7 @@ async function locked(owner: number, then: string): Promise<string> {
     text += part;
   });
   try {
-    await systemClock.within(seconds(20), 'The end of the lookup', exit);
+    await systemClock.within(seconds(60), 'The end of the script', exit);
     return text;
   } finally {
     child.kill('SIGKILL'); // and with it the server

@@ -1,35 +1,30 @@
-import { existsSync } from 'node:fs';
-import { AgentError } from '../../../base/errors.ts';
-import { hostMount, inRoot } from '../../../base/in-root.ts';
+import { closeSync, openSync, readSync } from 'node:fs';
+import type { Clock } from '../../../base/clock.ts';
+import { type Duration, hours } from '../../../base/duration.ts';
+import { AgentError, messageOf } from '../../../base/errors.ts';
+import { hostMount } from '../../../base/in-root.ts';
+import type { Reader } from '../../../base/reader/reader.ts';
 import type { HardwareDevice, ListingStatus } from '../../../contract/sources.ts';
-import { readBytes, readOptional } from '../../../host/bounded-file.ts';
-import { readable } from '../../../host/readable.ts';
-import { devicesIn, MAX_PER_KIND } from '../../../host/sysfs.ts';
-import { idName } from './id-names.ts';
-import { KINDS, type Names } from './kinds.ts';
-import { parseSoundCards } from './sound-cards.ts';
+import { MAX_PER_KIND } from '../../../host/sysfs.ts';
+import { HARDWARE, type HardwareListing, type HardwarePlace, MAX_DEVICES, parseListing } from './list-hardware.ts';
 
-/** Devices of all kinds together. */
-const MAX_DEVICES = 4_096;
-/** Devices read before yielding to the event loop: each takes up to half a millisecond on a slow board. */
-const DEVICES_PER_TURN = 16;
 /** In bytes. */
 const LONGEST_NUMBER = 64;
-/** pci.ids has 1.5 MB, usb.ids 0.8 MB. */
-const MAX_ID_BYTES = 4 * 1024 * 1024;
+/** How long nothing is listed after a listing hung: each attempt may leave a child process that cannot be killed. */
+const REST = hours(1);
 
-interface Options {
-  readonly hostRoot: string;
-  readonly sys?: string;
-  readonly proc?: string;
-  /** Word size of this process, 32 or 64, which determines how sysfs writes bit maps. */
-  readonly wordBits?: 32 | 64;
+interface Options extends HardwarePlace {
+  readonly reader: Pick<Reader, 'ask'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
-/** The hardware that the kernel knows. */
+/** The hardware that the kernel knows, listed by a child process: see list-hardware.ts. */
 export class Hardware {
   readonly #options: Options;
   #status: ListingStatus = { state: 'off' };
+  /** The open file of the trace: looking its name up again could wait. */
+  #trace: number | undefined;
+  #hung: { readonly at: Duration; readonly where: string } | undefined;
 
   constructor(options: Options) {
     this.#options = options;
@@ -43,98 +38,68 @@ export class Hardware {
   /** The number of the kernel's last message about a device: it counts whatever is attached, detached or changed. */
   async trace(): Promise<string | undefined> {
     const { hostRoot, sys = hostMount(hostRoot, 'sys') } = this.#options;
-    return readOptional(`${sys}/kernel/uevent_seqnum`, LONGEST_NUMBER);
+    try {
+      this.#trace ??= openSync(`${sys}/kernel/uevent_seqnum`, 'r');
+      const number = Buffer.alloc(LONGEST_NUMBER);
+      return number.toString('latin1', 0, readSync(this.#trace, number, 0, LONGEST_NUMBER, 0));
+    } catch {
+      if (this.#trace !== undefined) closeSync(this.#trace);
+      this.#trace = undefined;
+      return undefined;
+    }
   }
 
   /**
    * All devices, by kind and in natural order.
    *
-   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when sysfs is missing
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when sysfs is missing or can't be read
    */
   async devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> {
-    const { found, leftOut } = await listHardware(this.#options, signal);
+    signal.throwIfAborted();
+    const { found, leftOut } = await this.#list(signal);
     const reason = `${leftOut} devices are not listed: at most ${MAX_PER_KIND} of a kind and ${MAX_DEVICES} in all are.`;
     this.#status = leftOut === 0 ? { state: 'on' } : { state: 'degraded', reason, leftOut };
     return found;
   }
+
+  async #list(signal: AbortSignal): Promise<HardwareListing> {
+    const { reader, clock, hostRoot, sys, proc, wordBits } = this.#options;
+    if (this.#hung !== undefined && clock.monotonic() - this.#hung.at < REST) throw hangs(this.#hung.where);
+    const place = {
+      hostRoot,
+      ...(sys === undefined ? {} : { sys }),
+      ...(proc === undefined ? {} : { proc }),
+      ...(wordBits === undefined ? {} : { wordBits }),
+    };
+    const [answer] = await reader.ask(HARDWARE, [place], signal);
+    signal.throwIfAborted();
+    this.#hung = undefined;
+    if (answer?.state === 'hung') {
+      this.#hung = { at: clock.monotonic(), where: answer.at ?? 'sysfs' };
+      throw hangs(this.#hung.where);
+    }
+    if (answer?.state !== 'answered')
+      throw unreadable(answer === undefined || answer.state === 'avoided' ? 'it was not asked' : answer.message);
+    const listing = parsed(answer.value);
+    if (listing !== null) return listing;
+    const folder = `${sys ?? hostMount(hostRoot, 'sys')}/devices`;
+    throw unreadable(`there is no ${folder}`, 'Mount sysfs at /sys; containers have it by default.');
+  }
 }
 
-/** The devices in sysfs, and how many entries exceeded the limits. */
-async function listHardware(
-  options: Options,
-  signal: AbortSignal,
-): Promise<{ found: readonly HardwareDevice[]; leftOut: number }> {
-  const { hostRoot, sys = hostMount(hostRoot, 'sys'), proc = hostMount(hostRoot, 'proc') } = options;
-  const { wordBits = WORD_BITS[process.arch] ?? 64 } = options;
-  signal.throwIfAborted();
-  if (!existsSync(`${sys}/devices`)) {
-    throw new AgentError(
-      'SOURCE_UNREADABLE',
-      `Hardware can't be listed: there is no ${sys}/devices`,
-      'Mount sysfs at /sys; containers have it by default.',
-    );
-  }
-  const context = { names: new HostNames(hostRoot, proc), wordBits };
-  const found: HardwareDevice[] = [];
-  let looked = 0;
-  let leftOut = 0;
-  for (const { category, folder, names, describe } of KINDS) {
-    const { devices, more } = devicesIn(sys, folder);
-    leftOut += more;
-    for (const device of devices) {
-      if (!names.test(device.name)) continue;
-      if (found.length >= MAX_DEVICES) {
-        leftOut += 1;
-        continue;
-      }
-      const description = describe(device, context);
-      if (description !== undefined) found.push(known({ category, ...description }));
-      if (++looked % DEVICES_PER_TURN !== 0) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      signal.throwIfAborted();
-    }
-  }
-  return { found, leftOut };
-}
-
-/** Architectures for which Node is a 32-bit program. */
-const WORD_BITS: Readonly<Partial<Record<NodeJS.Architecture, 32>>> = { arm: 32, ia32: 32, mips: 32, mipsel: 32 };
-
-/** Leaves out undefined and empty properties. */
-const known = (device: { [K in keyof HardwareDevice]?: HardwareDevice[K] | undefined }): HardwareDevice =>
-  Object.fromEntries(Object.entries(device).filter(([, value]) => value !== undefined && value !== '')) as never;
-
-/** Names from the host's id files, each read on first use. The files are optional and often not installed. */
-class HostNames implements Names {
-  readonly #hostRoot: string;
-  readonly #proc: string;
-  readonly #ids = new Map<string, Buffer>();
-  #soundCards: Map<number, string> | undefined;
-
-  constructor(hostRoot: string, proc: string) {
-    this.#hostRoot = hostRoot;
-    this.#proc = proc;
-  }
-
-  of(kind: 'pci' | 'usb', vendorId: string, productId: string): string | undefined {
-    let ids = this.#ids.get(kind);
-    if (ids === undefined) {
-      ids = this.#read(`usr/share/hwdata/${kind}.ids`) ?? this.#read(`usr/share/misc/${kind}.ids`) ?? Buffer.alloc(0);
-      this.#ids.set(kind, ids);
-    }
-    return readable(idName(ids, vendorId, productId) ?? '');
-  }
-
-  soundCard(index: number): string | undefined {
-    this.#soundCards ??= parseSoundCards(readOptional(`${this.#proc}/asound/cards`, 64 * 1024) ?? '');
-    return readable(this.#soundCards.get(index) ?? '');
-  }
-
-  #read(path: string): Buffer | undefined {
-    try {
-      return readBytes(inRoot(this.#hostRoot, path), MAX_ID_BYTES);
-    } catch {
-      return undefined;
-    }
+function parsed(answer: unknown): HardwareListing | null {
+  try {
+    return parseListing(answer);
+  } catch (error) {
+    throw unreadable(`the reader's answer is not valid: ${messageOf(error)}`);
   }
 }
+
+const hangs = (where: string) =>
+  unreadable(
+    `reading ${where} hung, and its process was killed; it is tried again an hour later`,
+    'Look for a program that keeps the folder locked: its mkdir(2) there does not return. Any user can write one, with FUSE.',
+  );
+
+const unreadable = (what: string, remedy = 'Look at the log for what is wrong with the reader process.') =>
+  new AgentError('SOURCE_UNREADABLE', `Hardware can't be listed: ${what}`, remedy);

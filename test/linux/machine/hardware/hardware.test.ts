@@ -2,20 +2,37 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { systemClock } from '../../../../src/base/clock.ts';
+import { hours } from '../../../../src/base/duration.ts';
+import { createLog } from '../../../../src/base/log.ts';
+import type { Answer } from '../../../../src/base/reader/question.ts';
+import { Reader } from '../../../../src/base/reader/reader.ts';
 import { connectedHardware } from '../../../../src/collectors/connected-hardware.ts';
 import type { HardwareDevice } from '../../../../src/contract/sources.ts';
 import { Hardware } from '../../../../src/linux/machine/hardware/hardware.ts';
+import { listHardware } from '../../../../src/linux/machine/hardware/list-hardware.ts';
 import { sources } from '../../../collectors/samples.ts';
 import { temporaryFolder } from '../../../support/folders.ts';
 import { goldenListing, makeTree, removeTree } from './tree.ts';
 
 const { signal } = new AbortController();
+const clock = systemClock;
+
+/** The reader's work, done by this process. */
+const reader = {
+  ask: async (_kind: unknown, questions: readonly unknown[]) =>
+    questions.map((question) => {
+      const value = JSON.parse(JSON.stringify(listHardware(question as never, { at: () => {} })));
+      return { state: 'answered', value } as never;
+    }),
+};
+const answering = (answer: unknown) => ({ ask: async () => [answer as never] });
 
 async function devicesOf(listing: string, options: { wordBits?: 32 | 64 } = {}): Promise<readonly HardwareDevice[]> {
   const root = makeTree(`sys/devices/\n${listing}`);
   try {
     const [sys, proc] = [join(root, 'sys'), join(root, 'proc')];
-    return await new Hardware({ hostRoot: root, sys, proc, wordBits: 64, ...options }).devices(signal);
+    return await new Hardware({ hostRoot: root, sys, proc, wordBits: 64, reader, clock, ...options }).devices(signal);
   } finally {
     removeTree(root);
   }
@@ -35,7 +52,7 @@ const line = ({
 describe('Hardware', () => {
   it('has the number of the last message about a device as its trace', async () => {
     const sys = temporaryFolder();
-    const hardware = new Hardware({ hostRoot: '/', sys });
+    const hardware = new Hardware({ hostRoot: '/', sys, reader, clock });
     assert.equal(await hardware.trace(), undefined);
     mkdirSync(join(sys, 'kernel'));
     for (const number of ['1419\n', '1420\n']) {
@@ -71,19 +88,61 @@ describe('Hardware', () => {
   });
 
   it('rejects with a remedy when there is no sysfs', async () => {
-    await assert.rejects(new Hardware({ hostRoot: '/', sys: '/nonexistent' }).devices(signal), {
+    await assert.rejects(new Hardware({ hostRoot: '/', sys: '/nonexistent', reader, clock }).devices(signal), {
       id: 'SOURCE_UNREADABLE',
     });
   });
 
   it('ends when told to', async () => {
     const stopped = AbortSignal.abort(new Error('stopping'));
-    await assert.rejects(new Hardware({ hostRoot: '/' }).devices(stopped), /stopping/);
+    await assert.rejects(new Hardware({ hostRoot: '/', reader, clock }).devices(stopped), /stopping/);
   });
 
-  it('finds on this machine what can be sent', async () => {
-    const from = { ...sources, hardware: new Hardware({ hostRoot: '/' }) };
+  it('says where a listing hung, and lists again an hour later', async () => {
+    let now = 0;
+    const hung: Answer<never> = { state: 'hung', at: '/sys/class/net', ownerSkipped: false };
+    let asked = 0;
+    const hanging = {
+      ask: async () => {
+        asked += 1;
+        return [hung as never];
+      },
+    };
+    const hardware = new Hardware({ hostRoot: '/', reader: hanging, clock: { monotonic: () => now as never } });
+    for (const minute of [0, 59]) {
+      now = minute * 60_000;
+      await assert.rejects(hardware.devices(signal), {
+        id: 'SOURCE_UNREADABLE',
+        message: /reading \/sys\/class\/net hung/,
+      });
+    }
+    assert.equal(asked, 1);
+    now = hours(1);
+    await assert.rejects(hardware.devices(signal));
+    assert.equal(asked, 2);
+  });
+
+  it('takes no answer for devices that is none', async () => {
+    for (const answer of [
+      undefined,
+      { state: 'avoided' },
+      { state: 'failed', message: 'EIO' },
+      { state: 'unavailable', message: 'no child' },
+      ...[undefined, 'x', [], {}, { found: [{ name: 1 }], leftOut: 0 }, { found: [], leftOut: -1 }].map((value) => ({
+        state: 'answered',
+        value,
+      })),
+    ]) {
+      const hardware = new Hardware({ hostRoot: '/', reader: answering(answer), clock });
+      await assert.rejects(hardware.devices(signal), { id: 'SOURCE_UNREADABLE' }, JSON.stringify(answer));
+    }
+  });
+
+  it('finds on this machine what can be sent, by a process of its own', async () => {
+    const own = new Reader({ clock, log: createLog({ level: 'silent' }) });
+    const from = { ...sources, hardware: new Hardware({ hostRoot: '/', reader: own, clock }) };
     const payload = await connectedHardware.collect(from, signal);
+    own.close();
     for (const element of payload) v.parse(connectedHardware.payload, element);
     const pci = payload.filter(({ HardwareCategory }) => HardwareCategory === 'PCI');
     assert.equal(pci.length, entries('/sys/bus/pci/devices'));
