@@ -11,6 +11,8 @@ const RECOVERS_WITHIN = seconds(180);
 /** Attempts after a refusal until the slow pace, with each credential (contract §1). */
 export const ATTEMPTS_WHEN_REFUSED = 3;
 const LASTS = [0.5, 8] as const;
+/** Within this time an agent sees that a file was written. */
+const SEEN_WITHIN = seconds(15);
 
 export interface Options {
   readonly site: SiteName;
@@ -45,6 +47,9 @@ export class Restarts {
   readonly #options: Options;
   readonly #recoveries: Recovery[] = [];
   #mostRefused = 0;
+  /** When the end of a trouble last wrote a file. */
+  #wroteAt = Number.NEGATIVE_INFINITY;
+  readonly #violations: string[] = [];
 
   private constructor(site: Site, options: Options) {
     this.#site = site;
@@ -102,7 +107,11 @@ export class Restarts {
     await systemClock.sleep(milliseconds(wanted));
     const refused = this.#refused() - refusedBefore;
     this.#mostRefused = Math.max(this.#mostRefused, refused);
+    const onceMore = began - this.#wroteAt < SEEN_WITHIN ? 1 : 0;
+    if (refused > ATTEMPTS_WHEN_REFUSED + onceMore)
+      this.#violations.push(`${refused} refusals in one trouble, ${trouble.name}`);
     await trouble.end();
+    if (trouble.writes === true) this.#wroteAt = systemClock.monotonic();
     return (systemClock.monotonic() - began) / 1_000;
   }
 
@@ -130,11 +139,7 @@ export class Restarts {
   async #settle(): Promise<Outcome> {
     const settled = await this.#agent.settle();
     const { attempts } = this.#site;
-    const violations = [
-      ...settled.violations,
-      ...attempts.violations(),
-      ...(this.#mostRefused > ATTEMPTS_WHEN_REFUSED ? [`${this.#mostRefused} refusals in one trouble`] : []),
-    ];
+    const violations = [...settled.violations, ...attempts.violations(), ...this.#violations];
     return {
       ...settled,
       violations,

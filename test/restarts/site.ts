@@ -13,6 +13,8 @@ export interface Trouble {
   readonly name: string;
   /** Seconds that it may last. Default: half a second to 8 s. */
   readonly lasts?: readonly [least: number, most: number];
+  /** Its end writes a file: when the agent sees that, within seconds, it tries once more with what is in it. */
+  readonly writes?: true;
   begin(): Promise<void> | void;
   /** Everything is as it should be again. */
   end(): Promise<void> | void;

@@ -67,6 +67,7 @@ function troublesOfProxy(surroundings: Surroundings): Trouble[] {
       surroundings.proxy.closeTunnels();
     },
     end: write,
+    writes: true,
   };
   return [...proxyTroubles(surroundings, write), changed];
 }
@@ -190,6 +191,7 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
           ({ primaryKey, secondaryKey } = hub.regenerateKeys(module));
         },
         end: write,
+        writes: true,
       },
       lose: {
         name: 'module removed and made again',
@@ -305,6 +307,7 @@ async function deviceKey(desired: object): Promise<Site> {
           regenerateModule();
         },
         end: write,
+        writes: true,
       },
       lose: {
         name: 'module removed',
@@ -514,6 +517,7 @@ const provisioned =
             unassign();
           },
           end: write,
+          writes: true,
         },
         lose: {
           name: 'module removed',
