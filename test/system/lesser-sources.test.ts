@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
@@ -322,13 +322,16 @@ describe('An agent on a system that lacks something', function () {
     const groups = new LegacyGroups();
     require(this, groups.missing);
     const group = groups.make(`docker/${id}`);
+    const enter = `echo $$ >'${group}/cgroup.procs'; exec sleep 60`;
     const inside: ChildProcess[] = [];
+    // Of a container without an engine, the agent sees the first process only at its look for containers, once a minute.
+    const earlier = spawn('/bin/sh', ['-c', enter.replace('60', '600')], { stdio: 'ignore' });
     try {
+      await until('a process in the group', () => readFileSync(join(group, 'cgroup.procs'), 'utf8') !== '');
       const at = await open();
       const mounts = `mount -t tmpfs tmpfs /sys/fs/cgroup; mkdir /sys/fs/cgroup/systemd; ${groups.mountAt('/sys/fs/cgroup/systemd')}`;
       const how = { through: [...withMounts(mounts), ...underFilter.by(withoutFamilies(NETLINK_AUDIT))] };
       await running(at, how, { ProcessCreate: ['degraded', 'procConnector'] });
-      const enter = `echo $$ >'${group}/cgroup.procs'; exec sleep 60`;
       inside.push(spawn('/bin/sh', ['-c', enter], { stdio: 'ignore' }));
       children.push(spawn('/bin/sleep', ['61'], { stdio: 'ignore' }));
       const sleepOf = ([child]: readonly ChildProcess[]) =>
@@ -342,7 +345,7 @@ describe('An agent on a system that lacks something', function () {
       const containerOf = (child: readonly ChildProcess[]) => detailsOf(sleepOf(child)).ContainerId;
       assert.deepEqual([containerOf(inside), containerOf(children)], [id, undefined]);
     } finally {
-      for (const child of inside) child.kill('SIGKILL');
+      for (const child of [earlier, ...inside]) child.kill('SIGKILL');
       await bed?.close();
       bed = undefined;
       await groups.remove();
