@@ -322,17 +322,17 @@ describe('An agent on a system that lacks something', function () {
     const groups = new LegacyGroups();
     require(this, groups.missing);
     const group = groups.make(`docker/${id}`);
-    const enter = `echo $$ >'${group}/cgroup.procs'; exec sleep 60`;
+    const enter = (seconds: number) => ['-c', `echo $$ >'${group}/cgroup.procs'; exec sleep ${seconds}`];
     const inside: ChildProcess[] = [];
     // Of a container without an engine, the agent sees the first process only at its look for containers, once a minute.
-    const earlier = spawn('/bin/sh', ['-c', enter.replace('60', '600')], { stdio: 'ignore' });
+    const earlier = spawn('/bin/sh', enter(600), { stdio: 'ignore' });
     try {
       await until('a process in the group', () => readFileSync(join(group, 'cgroup.procs'), 'utf8') !== '');
       const at = await open();
       const mounts = `mount -t tmpfs tmpfs /sys/fs/cgroup; mkdir /sys/fs/cgroup/systemd; ${groups.mountAt('/sys/fs/cgroup/systemd')}`;
       const how = { through: [...withMounts(mounts), ...underFilter.by(withoutFamilies(NETLINK_AUDIT))] };
       await running(at, how, { ProcessCreate: ['degraded', 'procConnector'] });
-      inside.push(spawn('/bin/sh', ['-c', enter], { stdio: 'ignore' }));
+      inside.push(spawn('/bin/sh', enter(60), { stdio: 'ignore' }));
       children.push(spawn('/bin/sleep', ['61'], { stdio: 'ignore' }));
       const sleepOf = ([child]: readonly ChildProcess[]) =>
         at
