@@ -196,8 +196,8 @@ const AlertException = v.pipe(
 /** Hits of a detection rule that make no alert. */
 export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
 
-/** Fewer bits of a network's prefix than this are half the Internet, or more of it than a device has reason to reach. */
-const NARROWEST_BROAD = 8;
+/** A network whose prefix has fewer bits is too large a part of the Internet for an exception. */
+const FEWEST_BITS = 8;
 
 /** Whether nearly everything matches: such an exception silences its rule. */
 export function isBroad({
@@ -207,7 +207,7 @@ export function isBroad({
 }: Pick<AlertException, 'startsWith' | 'endsWith' | 'cidr'>): boolean {
   if ([startsWith, endsWith].some((text) => text === '' || text === '/')) return true;
   const bits = /\/(\d+)$/.exec(cidr ?? '')?.[1];
-  return bits !== undefined && Number(bits) < NARROWEST_BROAD;
+  return bits !== undefined && Number(bits) < FEWEST_BITS;
 }
 
 const NOT_EXCEPTIONS = 'must be an object of exceptions by their ids';

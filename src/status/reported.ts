@@ -8,10 +8,22 @@ import type { SettingsReader } from '../contract/settings.ts';
 import { localStatus, type Observed } from './observe.ts';
 import type { DetectionsStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
-/** Parts of the status that are left out first when a twin has no room for all: last what says what the agent doesn't see. */
-export const EXPENDABLE: readonly string[] = [
-  ...['posture', 'collectors', 'delivery', 'detections.exceptions', 'detections.unusedExceptions'],
-  ...['restarts', 'store', 'configuration.warnings', 'credential'],
+type PartOfStatus =
+  | keyof SecurityAgentStatus
+  | `configuration.${keyof SecurityAgentStatus['configuration']}`
+  | `detections.${keyof DetectionsStatus}`;
+
+/** Parts of the status that are left out when a twin has no room for all, in this order. What the twin switches off stays. */
+export const EXPENDABLE: readonly PartOfStatus[] = [
+  'posture',
+  'collectors',
+  'delivery',
+  'detections.exceptions',
+  'detections.unusedExceptions',
+  'restarts',
+  'store',
+  'configuration.warnings',
+  'credential',
 ];
 
 /**

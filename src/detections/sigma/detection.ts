@@ -19,7 +19,7 @@ interface DetectionOptions {
 /** What is needed to read a selection. */
 type Context = Required<Pick<DetectionOptions, 'reading' | 'check'>>;
 
-/** Stands for a selection that is refused, so that the condition can be read all the same. */
+/** Takes the place of a refused selection, so that faults of the condition are found, too. */
 const UNKNOWN: Expression = { is: 'or', of: [] };
 
 /**
