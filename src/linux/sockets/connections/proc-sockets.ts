@@ -3,6 +3,7 @@ import { endianness } from 'node:os';
 import type { SocketAddress } from '../../../contract/sources.ts';
 import { readOptional } from '../../../host/bounded-file.ts';
 import { formatAddress } from '../../../host/ip-address.ts';
+import { O_PATH } from '../../../host/local-files.ts';
 import { addressOf, type ProcNetEnd, parseProcNetLine, TCP_LISTEN } from '../../../host/proc-net.ts';
 import { optionalSystemCalls } from '../../native/system-calls.ts';
 import { socketInode } from '../socket-owners.ts';
@@ -19,8 +20,6 @@ export function inodeAt(proc: string, pid: number, fd: number): number | undefin
   return socketInode(target(`${proc}/${pid}/fd/${fd}`));
 }
 
-/** From asm-generic/fcntl.h; the same on all platforms of Node. */
-const O_PATH = 0o10000000;
 const LONGEST_NAME = 64;
 
 /**
