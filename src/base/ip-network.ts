@@ -1,20 +1,53 @@
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 
 /** Addresses of one network. */
 export interface IpNetwork {
-  /** Whether an address is in it. Other texts are in none. */
+  /**
+   * Whether an address is in it, whatever its zone. An IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
+   * address, and `::/0` has none of these: a list that allows all of IPv6 says nothing about IPv4. Other texts are in none.
+   */
   has(address: string): boolean;
 }
 
 /** @param cidr `192.0.2.0/24`, `2001:db8::/32`, or a single address; `undefined` for any other text */
 export function parseNetwork(cidr: string): IpNetwork | undefined {
-  const [address = '', prefix, ...more] = cidr.split('/');
-  const bits = isIPv6(address) ? 128 : 32;
+  const [host = '', prefix, ...more] = cidr.split('/');
+  const address = parseAddress(host);
+  if (address === undefined || host.includes('%') || more.length > 0) return undefined;
+  const bits = isIP(host) === 4 ? 32 : 128;
   const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
-  if (isIP(address) === 0 || more.length > 0 || length < 0 || length > bits) return undefined;
-  const family = bits === 128 ? 'ipv6' : 'ipv4';
-  const network = new BlockList();
-  network.addSubnet(address, length, family);
-  // Node would take an IPv4 address for one that is mapped into IPv6.
-  return { has: (one) => isIP(one) === isIP(address) && network.check(one, family) };
+  if (length < 0 || length > bits) return undefined;
+  const mask = ALL ^ ((1n << BigInt(bits - length)) - 1n);
+  const first = address & mask;
+  return {
+    has(text) {
+      const one = parseAddress(text);
+      return one !== undefined && (one & mask) === first && isV4(one) === isV4(first);
+    },
+  };
 }
+
+const ALL = (1n << 128n) - 1n;
+/** ::ffff:0:0/96, in which IPv4 addresses are compared. */
+const MAPPED = 0xffff_0000_0000n;
+
+const isV4 = (address: bigint): boolean => address >> 32n === MAPPED >> 32n;
+
+/** An address as 128 bits, without its zone; `undefined` if it is none. */
+function parseAddress(text: string): bigint | undefined {
+  const [host = ''] = text.split('%', 1);
+  const family = isIP(host);
+  if (family === 4) return MAPPED | v4(host);
+  if (family !== 6) return undefined;
+  const dotted = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(host);
+  const low = dotted?.[2] === undefined ? undefined : v4(dotted[2]);
+  const plain = low === undefined ? host : `${dotted?.[1]}${(low >> 16n).toString(16)}:${(low & 0xffffn).toString(16)}`;
+  const [before = '', after] = plain.split('::');
+  const words = (part: string) => (part === '' ? [] : part.split(':'));
+  const head = words(before);
+  const tail = after === undefined ? [] : words(after);
+  const all = after === undefined ? head : [...head, ...Array(8 - head.length - tail.length).fill('0'), ...tail];
+  return all.reduce((sum, word) => (sum << 16n) | BigInt(`0x${word}`), 0n);
+}
+
+const v4 = (text: string): bigint => text.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);

@@ -1,6 +1,5 @@
 import { better } from '../../base/pattern/literals.ts';
 import { fold } from '../../base/pattern/ranges.ts';
-import { isIn, readAddress } from '../sigma/network.ts';
 import type { Expression, Place, Test, TextTest, Wildcards } from '../sigma/rule.ts';
 import { usable } from './literal-search.ts';
 import type { Gates } from './literals.ts';
@@ -129,8 +128,7 @@ function ofField(field: string, test: Test, context: Context): Matcher {
     case 'network':
       return (row) => {
         const value = row.text(slot);
-        const address = value === undefined ? undefined : readAddress(value);
-        return address !== undefined && isIn(test.network, address);
+        return value !== undefined && test.network.has(value);
       };
     case 'exists':
       return (row) => (row.text(slot) !== undefined) === test.exists;

@@ -1,7 +1,7 @@
+import { parseNetwork } from '../../base/ip-network.ts';
 import { compilePattern } from '../../base/pattern.ts';
 import { withFragments } from './fragments.ts';
 import { checkList } from './lists.ts';
-import { readNetwork } from './network.ts';
 import {
   type Expression,
   type Place,
@@ -170,7 +170,7 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
 function plainTests(text: string, modifiers: Modifiers): readonly Test[] {
   if (modifiers.has('re')) return [patternTest(text, modifiers)];
   if (modifiers.has('cidr')) {
-    const network = readNetwork(text);
+    const network = parseNetwork(text.trim());
     if (network === undefined) throw new Refused(`"${text}" is no network such as 192.168.0.0/16`);
     return [{ is: 'network', network }];
   }

@@ -1,3 +1,4 @@
+import type { IpNetwork } from '../../base/ip-network.ts';
 import type { Pattern } from '../../base/pattern.ts';
 import type { Selection } from '../engine/selection.ts';
 import type { Rule } from '../subject.ts';
@@ -22,18 +23,12 @@ export type TextTest =
 export type Test =
   | TextTest
   | { readonly is: 'pattern'; readonly pattern: Pattern; readonly source: string; readonly key: string }
-  | { readonly is: 'network'; readonly network: Network }
+  | { readonly is: 'network'; readonly network: IpNetwork }
   | { readonly is: 'exists'; readonly exists: boolean }
   | { readonly is: 'number'; readonly compare: 'lt' | 'lte' | 'gt' | 'gte'; readonly than: number }
   | { readonly is: 'field'; readonly other: string; readonly place: Place; readonly cased: boolean }
   /** Any entry of a list, each read as the value would be; the list is known when rules are made ready only. */
   | { readonly is: 'list'; readonly list: string; readonly read: (entry: string) => Test | undefined };
-
-/** An address range of one family; both as 128 bits. */
-export interface Network {
-  readonly address: bigint;
-  readonly mask: bigint;
-}
 
 export interface DetectionRule {
   readonly is: 'detection';
