@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import * as v from 'valibot';
+import { repeatedNames } from '../base/json-names.ts';
 import type { ScanOptions } from '../contract/baseline.ts';
 import { firstProblem } from './problem.ts';
 import { type Check, checkOf, ruleSchema } from './rule.ts';
@@ -68,12 +69,16 @@ export const CUSTOM_CHECKS_REFUSED =
 class Refusal extends Error {}
 
 function parse(bytes: Buffer, { roles }: Pick<RuleSet, 'roles'>) {
+  let text: string;
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    json = JSON.parse(text);
   } catch {
     throw new Refusal('is not JSON in UTF-8');
   }
+  const [repeated] = repeatedNames(text);
+  if (repeated !== undefined) throw new Refusal(`${repeated.path.join('.')} is there twice`);
   const result = v.safeParse(fileSchema, json, { abortPipeEarly: true });
   if (!result.success) throw new Refusal(firstProblem(result.issues));
   for (const [index, { appliesTo }] of result.output.rules.entries()) {

@@ -89,6 +89,11 @@ describe('custom checks', () => {
   it('are refused with an id twice', () =>
     assert.match(write(JSON.stringify({ rules: [RULE, RULE] })).refused ?? '', /rules\[1\]: .* twice/));
 
+  it('are refused with a name twice in one object: readers differ in which one they take', () => {
+    const text = JSON.stringify({ rules: [RULE] }).replace('"id":', '"id":"custom.other","id":');
+    assert.equal(write(text).refused, `${path}: rules.id is there twice`);
+  });
+
   it('are refused when there are too many', () => {
     const rules = Array.from({ length: 201 }, (_, i) => ({ ...RULE, id: `custom.r${i}` }));
     assert.match(write(JSON.stringify({ rules })).refused ?? '', /rules: has more than 200 rules/);

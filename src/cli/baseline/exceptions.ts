@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf } from '../../base/errors.ts';
+import { repeatedNames } from '../../base/json-names.ts';
 import { NotPlainError, readNamedFile } from '../../base/plain-file.ts';
 import type { BaselineReport } from '../../contract/baseline.ts';
 import { UsageError } from '../command.ts';
@@ -48,13 +49,17 @@ const isDay = (text: string): boolean => {
 export function readExceptions(file: string, now: Date): readonly Exception[] {
   const path = resolve(file);
   const wrong = (what: string) => new UsageError(`--exceptions: ${path} ${what}`);
+  let text: string;
   let value: unknown;
   try {
-    value = JSON.parse(readNamedFile(path, LARGEST_FILE));
+    text = readNamedFile(path, LARGEST_FILE);
+    value = JSON.parse(text);
   } catch (error) {
     if (error instanceof SyntaxError) throw wrong('is not JSON');
     throw wrong(`cannot be read: ${error instanceof NotPlainError ? error.message : (errnoOf(error) ?? 'unknown')}`);
   }
+  const [repeated] = repeatedNames(text);
+  if (repeated !== undefined) throw wrong(`has ${repeated.path.join('.')} twice in one object`);
   const result = v.safeParse(Exceptions, value);
   if (result.success) {
     const today = now.toISOString().slice(0, 10);

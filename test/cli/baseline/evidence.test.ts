@@ -321,6 +321,11 @@ describe('vakt baseline, for pipelines', () => {
     ['without a reason', [{ name: 'ssh', expires: '2027-01-01' }], /0\.reason/],
     ['without an end', [{ name: 'ssh', reason: 'why' }], /0\.expires/],
     [
+      'with two ends',
+      '[{ "name": "ssh", "reason": "why", "expires": "2027-01-01", "expires": "9999-12-31" }]',
+      /has expires twice in one object/,
+    ],
+    [
       'with a day that there is not',
       [{ name: 'ssh', reason: 'why', expires: '2027-06-31' }],
       /0\.expires must be a date/,
