@@ -48,7 +48,7 @@ const lookups: Lookups = {
 
 /** The system of the samples is a board, without a hypervisor, and not itself in a container. */
 async function systemFacts() {
-  const { hypervisor: _, container: __, ...facts } = await sources.system.facts();
+  const { hypervisor: _, container: __, ...facts } = await sources.system.facts(new AbortController().signal);
   return facts;
 }
 

@@ -11,6 +11,7 @@ import { COMMAND_LINE, readCommandLine } from './linux/processes/memory/command-
 const KINDS: Readonly<Record<string, Load>> = {
   [COMMAND_LINE.name]: async () => readCommandLine,
   hardware: async () => (await import('./linux/machine/hardware/list-hardware.ts')).listHardware,
+  systemFacts: async () => (await import('./linux/machine/system-facts.ts')).systemFacts,
   baselineScan: async () => {
     const { scanAnswerer } = await import('./baseline/scan-answerer.ts');
     const { fileCapabilities } = await import('./linux/native/file-capabilities.ts');

@@ -34,8 +34,8 @@ export const systemInformation = periodic({
     ),
   }),
 
-  async collect({ system }) {
-    const facts = await system.facts();
+  async collect({ system }, signal) {
+    const facts = await system.facts(signal);
     return [
       {
         ...present('OSName', facts.osName),

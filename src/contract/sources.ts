@@ -415,7 +415,7 @@ export interface Sources {
     status(): ListingStatus;
   };
   readonly accounts: Traced & { list(signal: AbortSignal): Promise<readonly Account[]>; status(): ListingStatus };
-  readonly system: { facts(): Promise<SystemFacts> };
+  readonly system: { facts(signal: AbortSignal): Promise<SystemFacts> };
   readonly firewall: Traced & {
     rules(signal: AbortSignal): Promise<readonly FirewallRule[]>;
     status(): ListingStatus;

@@ -7,7 +7,8 @@ import { Firewall } from './firewall/firewall.ts';
 import { hostLookups } from './lookups.ts';
 import { Accounts } from './machine/accounts.ts';
 import { Hardware } from './machine/hardware/hardware.ts';
-import { systemFacts } from './machine/system-facts.ts';
+import { MachineQuestion } from './machine/machine-question.ts';
+import { parseFacts, SYSTEM_FACTS } from './machine/system-facts.ts';
 import { ListeningSockets } from './sockets/listening-sockets.ts';
 
 /** The sources of all snapshots of this machine, and the look-ups of facts about its processes. */
@@ -18,12 +19,14 @@ export function linuxSources({ hostRoot, clock, log }: { hostRoot: string; clock
   readonly lookups: Lookups;
 } {
   const reader = new Reader({ clock, log });
+  const failure = "Facts about the system can't be read";
+  const system = new MachineQuestion({ kind: SYSTEM_FACTS, failure, parse: parseFacts, reader, clock });
   return {
     reader,
     snapshots: {
       sockets: new ListeningSockets({ proc: unsharedProc(hostMount(hostRoot, 'proc')), clock }),
       accounts: new Accounts({ hostRoot }),
-      system: { facts: () => systemFacts({ hostRoot }) },
+      system: { facts: (signal) => system.ask({ hostRoot }, signal) },
       firewall: new Firewall(),
       hardware: new Hardware({ hostRoot, reader, clock }),
     },

@@ -11,7 +11,7 @@ import { require } from '../support/require.ts';
 import { ATTACKER, FuseHang } from './fuse-hang.ts';
 
 const LOOK_UP = new URL('look-up-locked.js', import.meta.url).pathname;
-const LIST_HARDWARE = new URL('list-hardware-locked.js', import.meta.url).pathname;
+const ASK_MACHINE = new URL('ask-machine-locked.js', import.meta.url).pathname;
 
 /** What follows defines. `lock FOLDER`: an ordinary user keeps a folder locked, until all of this ends. */
 const START = `
@@ -34,11 +34,11 @@ lock "$PWD/locked"
 "$3" "$4" "$program" "$PWD/locked/program"
 `;
 
-/** Arguments: Node, and the script. */
+/** Arguments: Node, the script, what it is to read, and the folder that is locked. */
 const LOCK_SYSFS = `
-mkdir -p sys/devices sys/class/net && chmod -R 755 sys
-lock "$PWD/sys/class/net"
-"$3" "$4" "$PWD/sys"
+mkdir -p sys/devices sys/class/net sys/class/dmi/id && chmod -R 755 sys
+lock "$PWD/$6"
+"$3" "$4" "$5" "$PWD/sys"
 `;
 
 describe('A folder that an ordinary user keeps locked', function () {
@@ -70,10 +70,18 @@ describe('A folder that an ordinary user keeps locked', function () {
     }
   }
 
-  it('does not stop the agent: one of sysfs, which a child process lists', async () => {
-    const { wrong } = JSON.parse(await locked(LOCK_SYSFS, LIST_HARDWARE));
-    assert.match(wrong, /^Hardware can't be listed: reading \/.*\/sys\/class\/net hung, and its process was killed/);
-  });
+  for (const [question, folder, where] of [
+    [
+      'hardware',
+      'sys/class/net',
+      /^Hardware can't be listed: reading \/.*\/sys\/class\/net hung, and its process was killed/,
+    ],
+    ['facts', 'sys/class/dmi/id', /^Facts: reading \/.*\/sys hung, and its process was killed/],
+  ] as const)
+    it(`does not stop the agent: ${folder}, which a child process reads for ${question}`, async () => {
+      const { wrong } = JSON.parse(await locked(LOCK_SYSFS, ASK_MACHINE, question, folder));
+      assert.match(wrong, where);
+    });
 });
 
 /**

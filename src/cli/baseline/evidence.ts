@@ -39,7 +39,7 @@ export async function gatherEvidence(
   signal: AbortSignal,
 ): Promise<Evidence> {
   const system = systemOf(root);
-  const product = root === '/' ? await productOf() : undefined;
+  const product = root === '/' ? productOf() : undefined;
   return {
     madeAt: systemClock.now().toISOString(),
     madeBy: callersName(),
@@ -80,8 +80,8 @@ function systemOf(root: string): string | undefined {
   return [name, ...more].join(', ').slice(0, 500);
 }
 
-async function productOf(): Promise<string | undefined> {
-  const { machineVendor, machineModel } = await systemFacts({ hostRoot: '/' });
+function productOf(): string | undefined {
+  const { machineVendor, machineModel } = systemFacts({ hostRoot: '/' });
   const product = [machineVendor, machineModel].filter((part) => part !== undefined).join(' ');
   return product === '' ? undefined : product;
 }

@@ -1,6 +1,10 @@
 import { statSync } from 'node:fs';
 import { hostname, release as kernelRelease, machine } from 'node:os';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { seconds } from '../../base/duration.ts';
 import { hostMount, inRoot } from '../../base/in-root.ts';
+import type { AnswerContext, QuestionKind } from '../../base/reader/question.ts';
 import type { SystemFacts } from '../../contract/sources.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 import { deviceNumber } from '../../host/device-number.ts';
@@ -10,6 +14,52 @@ import { readable } from '../../host/readable.ts';
 import { parseUevent } from '../../host/sysfs.ts';
 import { firmwareFacts } from './firmware.ts';
 import { container, hypervisor } from './virtualization.ts';
+
+/* Runs in the reader; see machine-question.ts. */
+
+/** Where the facts are read. */
+export interface FactsPlace {
+  /** Where the host's root is mounted. */
+  readonly hostRoot: string;
+  /** This and the next two are for tests. */
+  readonly proc?: string;
+  readonly sys?: string;
+  /** This process's own root. */
+  readonly ownRoot?: string;
+}
+
+export const SYSTEM_FACTS: QuestionKind<FactsPlace, SystemFacts> = {
+  name: 'systemFacts',
+  limit: seconds(10),
+  maxBytes: 1024 * 1024,
+};
+
+const text = v.exactOptional(v.pipe(v.string(), v.maxLength(128 * 1024)));
+const kilobytes = v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(0)));
+const Facts: v.GenericSchema<unknown, SystemFacts> = v.strictObject({
+  osName: text,
+  osVersion: text,
+  osVendor: text,
+  architecture: v.string(),
+  hostName: v.string(),
+  biosVersion: text,
+  biosVendor: text,
+  machineVendor: text,
+  machineModel: text,
+  firmware: text,
+  secureBoot: v.exactOptional(v.boolean()),
+  kernelVersion: text,
+  hypervisor: text,
+  container: text,
+  bootDevice: text,
+  totalPhysicalMemoryInKB: kilobytes,
+  freePhysicalMemoryInKB: kilobytes,
+  totalVirtualMemoryInKB: kilobytes,
+  freeVirtualMemoryInKB: kilobytes,
+});
+
+/** @throws if it is no answer of the reader */
+export const parseFacts = (answer: unknown): SystemFacts => v.parse(Facts, answer);
 
 const MAX_BYTES = 64 * 1024;
 /** Thirty thousand mounts. */
@@ -67,26 +117,16 @@ export function memoryFacts(meminfo: string): Memory {
   });
 }
 
-/**
- * Reads all facts about the machine. Unknown facts are left out; never rejects.
- *
- * @param from `hostRoot` is where the host's root is mounted; the others are for tests
- */
-export async function systemFacts({
-  hostRoot,
-  proc = hostMount(hostRoot, 'proc'),
-  sys = hostMount(hostRoot, 'sys'),
-  ownRoot = '/',
-}: {
-  hostRoot: string;
-  proc?: string;
-  sys?: string;
-  ownRoot?: string;
-}): Promise<SystemFacts> {
+/** Reads all facts about the machine. Unknown facts are left out; throws nothing. */
+export function systemFacts(place: FactsPlace, { at }: AnswerContext = { at: () => {} }): SystemFacts {
+  const { hostRoot, proc = hostMount(hostRoot, 'proc'), sys = hostMount(hostRoot, 'sys'), ownRoot = '/' } = place;
+  at(join(hostRoot, 'etc'));
   const release = osRelease(hostRoot);
+  at(proc);
   const bootArgument = rootParameter(readOptional(`${proc}/cmdline`, MAX_BYTES) ?? '');
   // This process's own view: in a container, the host's root is mounted on hostRoot there.
   const mounts = readOptional(`${ownRoot}/proc/mounts`, MAX_MOUNT_BYTES) ?? '';
+  at(sys);
   return {
     ...known({
       osName: release.NAME,

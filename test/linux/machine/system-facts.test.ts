@@ -4,11 +4,20 @@ import { hostname, machine, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import * as v from 'valibot';
+import { systemClock } from '../../../src/base/clock.ts';
 import { systemInformation } from '../../../src/collectors/system-information.ts';
 import { mountedOn } from '../../../src/host/mounts.ts';
-import { bootDevice, memoryFacts, rootParameter, systemFacts } from '../../../src/linux/machine/system-facts.ts';
+import {
+  bootDevice,
+  memoryFacts,
+  parseFacts,
+  rootParameter,
+  systemFacts,
+} from '../../../src/linux/machine/system-facts.ts';
+import { linuxSources } from '../../../src/linux/sources.ts';
 import { sources } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { quietLog } from '../../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { mutated } from '../mutated.ts';
 import { goldenListing, makeTree, removeTree } from './hardware/tree.ts';
@@ -82,7 +91,7 @@ describe('systemFacts', () => {
   const facts = () => systemFacts({ hostRoot: root, proc: join(root, 'proc'), sys: join(root, 'sys'), ownRoot: root });
   const always = { architecture: machine(), hostName: hostname(), kernelVersion: release() };
 
-  it('knows little of an empty root', async () => assert.deepEqual(await facts(), always));
+  it('knows little of an empty root', () => assert.deepEqual(facts(), always));
 
   it('reads everything from under the roots it was given', async () => {
     put('etc/os-release', 'NAME="Poky (Yocto)"\nID=poky\nVERSION_ID=5.0\n');
@@ -93,7 +102,7 @@ describe('systemFacts', () => {
       'MemTotal:  1000 kB\nMemFree:  400 kB\nSwapTotal:  50 kB\nSwapFree:  0 kB\nHugePages_Total:  1\n',
     );
     put('sys/class/dmi/id/bios_version', '1.2.3\n');
-    assert.deepEqual(await facts(), {
+    assert.deepEqual(facts(), {
       ...always,
       firmware: 'BIOS',
       osName: 'Poky (Yocto)',
@@ -110,13 +119,13 @@ describe('systemFacts', () => {
 
   it('looks in both places for os-release, and takes a vendor who gives its name', async () => {
     put('usr/lib/os-release', 'ID=fedora\nVENDOR_NAME="Fedora Project"\nBUILD_ID=rolling\n');
-    const { osVendor, osVersion } = await facts();
+    const { osVendor, osVersion } = facts();
     assert.deepEqual([osVendor, osVersion], ['Fedora Project', 'rolling']);
   });
 
   it('leaves out what is empty', async () => {
     put('sys/class/dmi/id/bios_version', ' \n');
-    assert.deepEqual(await facts(), { ...always, firmware: 'BIOS' });
+    assert.deepEqual(facts(), { ...always, firmware: 'BIOS' });
   });
 
   it('follows links as the host would, and reads its name', async () => {
@@ -124,14 +133,14 @@ describe('systemFacts', () => {
     mkdirSync(join(root, 'etc'));
     symlinkSync('/usr/lib/os-release', join(root, 'etc/os-release'));
     put('etc/hostname', '# set by hand\npump-7\n');
-    const { osName, hostName } = await facts();
+    const { osName, hostName } = facts();
     assert.deepEqual([osName, hostName], ['Host', 'pump-7']);
   });
 
   it('finds what the host root is mounted from, where it is mounted', async () => {
     put('proc/cmdline', 'root=PARTUUID=12-34\n');
     put('proc/mounts', `overlay / overlay rw 0 0\n/dev/mmcblk0p2 ${root} ext4 rw 0 0\n`);
-    assert.equal((await facts()).bootDevice, '/dev/mmcblk0p2');
+    assert.equal(facts().bootDevice, '/dev/mmcblk0p2');
   });
 
   it('finds the device that the host root lies on', async () => {
@@ -139,11 +148,11 @@ describe('systemFacts', () => {
     const [major, minor] = [(dev >> 8) & 0xfff, dev & 0xff];
     put('proc/cmdline', 'root=PARTUUID=12-34\n');
     put(`sys/dev/block/${major}:${minor}/uevent`, 'MAJOR=8\nMINOR=2\nDEVNAME=sda2\nDEVTYPE=partition\n');
-    assert.equal((await facts()).bootDevice, '/dev/sda2');
+    assert.equal(facts().bootDevice, '/dev/sda2');
   });
 
   it('knows the memory of this machine, in units of 1024 bytes', async () => {
-    const all = await systemFacts({ hostRoot: '/' });
+    const all = systemFacts({ hostRoot: '/' });
     assert.equal(all.totalPhysicalMemoryInKB, totalmem() / 1024);
     assert.ok((all.totalVirtualMemoryInKB ?? 0) >= totalmem() / 1024);
     assert.ok((all.freePhysicalMemoryInKB ?? 0) > 0);
@@ -169,16 +178,29 @@ describe('systemFacts', () => {
     it(`knows the machine of ${name}`, async () => {
       const tree = makeTree(goldenListing(name));
       const [proc, sys] = [join(tree, 'proc'), join(tree, 'sys')];
-      assert.deepEqual(await systemFacts({ hostRoot: root, proc, sys, ownRoot: tree }), { ...always, ...expected });
+      assert.deepEqual(systemFacts({ hostRoot: root, proc, sys, ownRoot: tree }), { ...always, ...expected });
       removeTree(tree);
     });
   }
 
-  it('can be sent, all of it', async () => {
+  it('can be sent, all of it, as a process of its own reads it', async () => {
     const { signal } = new AbortController();
-    const from = { ...sources, system: { facts: () => systemFacts({ hostRoot: '/' }) } };
-    const payloads = await systemInformation.collect(from, signal);
+    const { snapshots, reader } = linuxSources({ hostRoot: '/', clock: systemClock, log: quietLog() });
+    const payloads = await systemInformation.collect({ ...sources, system: snapshots.system }, signal);
+    reader.close();
     assert.equal(payloads.length, 1);
     for (const payload of payloads) v.parse(systemInformation.payload, payload);
+    const { freePhysicalMemoryInKB: _, freeVirtualMemoryInKB: __, ...here } = systemFacts({ hostRoot: '/' });
+    const { OSName, OsArchitecture, HostName, BootDevice, TotalPhysicalMemoryInKB } = payloads[0] ?? {};
+    assert.deepEqual(
+      [OSName, OsArchitecture, HostName, BootDevice, TotalPhysicalMemoryInKB],
+      [here.osName, here.architecture, here.hostName, here.bootDevice, here.totalPhysicalMemoryInKB],
+    );
+  });
+
+  it('are no facts when an answer is none', () => {
+    for (const answer of [undefined, null, [], {}, { ...always, other: 1 }, { ...always, totalPhysicalMemoryInKB: -1 }])
+      assert.throws(() => parseFacts(answer), v.ValiError);
+    assert.deepEqual(parseFacts(always), always);
   });
 });

@@ -1,0 +1,26 @@
+import { writeSync } from 'node:fs';
+import { systemClock } from '../../src/base/clock.ts';
+import { messageOf } from '../../src/base/errors.ts';
+import { createLog } from '../../src/base/log.ts';
+import { Reader } from '../../src/base/reader/reader.ts';
+import { Hardware } from '../../src/linux/machine/hardware/hardware.ts';
+import { MachineQuestion } from '../../src/linux/machine/machine-question.ts';
+import { parseFacts, SYSTEM_FACTS } from '../../src/linux/machine/system-facts.ts';
+
+/* Asks for the hardware, or for facts, and writes how that went wrong, as JSON. Arguments: which, and what looks like a sysfs. */
+
+const [, , which = '', sys = ''] = process.argv;
+const reader = new Reader({ clock: systemClock, log: createLog({ level: 'silent' }) });
+const { signal } = new AbortController();
+const asking = { reader, clock: systemClock };
+const questions = {
+  hardware: () => new Hardware({ hostRoot: '/', sys, ...asking }).devices(signal),
+  facts: () =>
+    new MachineQuestion({ kind: SYSTEM_FACTS, failure: 'Facts', parse: parseFacts, ...asking }).ask(
+      { hostRoot: '/', sys },
+      signal,
+    ),
+};
+const wrong = await questions[which as keyof typeof questions]().then(() => 'nothing', messageOf);
+writeSync(1, JSON.stringify({ wrong }));
+process.exit(); // the child can't be waited for
