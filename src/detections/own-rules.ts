@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
-import { lstatSync, readdirSync, type Stats } from 'node:fs';
+import { lstatSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../base/errors.ts';
 import { parseNetwork } from '../base/ip-network.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { nextTurn } from '../base/turn.ts';
 import type { Compiled, RuleFile } from './compiled-files.ts';
+import { type Listing, ruleFilesOf } from './rule-folder.ts';
 import type { Document, Fault } from './sigma/rule.ts';
 
 /** Files that are read from the folder; the rest is refused. */
-const MOST_FILES = 500;
+export const MOST_FILES = 500;
 const LARGEST_RULE_FILE = 256 * 1024;
 const LARGEST_ADDRESS_FILE = 1024 * 1024;
 /** Each is compared with each new connection. */
@@ -34,11 +35,19 @@ const NONE: OwnRules = { documents: [], faults: [], files: [] };
  *
  * @param wantedHash if it isn't empty and differs from that of the folder, no file is loaded
  * @param compiled files that it knows are not parsed again
+ * @param listing what is in the folder; absent: it is listed
  */
-export async function readOwnRules(folder: string, wantedHash = '', compiled?: Compiled): Promise<OwnRules> {
-  let names: string[];
+export async function readOwnRules(
+  folder: string,
+  wantedHash = '',
+  compiled?: Compiled,
+  listing?: Listing,
+): Promise<OwnRules> {
+  if (listing === 'locked') return refused(folder, LOCKED);
+  let names: readonly string[];
   try {
-    names = ruleFilesOf(folder);
+    if (listing?.error !== undefined) throw listing.error;
+    names = listing?.names ?? (await ruleFilesOf(folder));
     const problem = names.length === 0 ? undefined : problemOf(lstatSync(folder), 'directory');
     if (problem !== undefined) return refused(folder, problem);
   } catch (error) {
@@ -84,33 +93,16 @@ async function parsed({ path, text }: RuleFile) {
   return readYaml(text, path, 'local');
 }
 
-const refused = (folder: string, reason: string): OwnRules => ({ documents: [], faults: [{ file: folder, reason }] });
+/** What the operator can do about a listing that hangs. */
+export const LOCKED =
+  'listing it takes too long: look for a program that keeps it locked; only root should be able to read it: chmod 700';
 
-const ruleFilesOf = (folder: string): string[] =>
-  readdirSync(folder)
-    .filter((name) => name.endsWith('.yml') && !name.startsWith('.'))
-    .sort();
+const refused = (folder: string, reason: string): OwnRules => ({ documents: [], faults: [{ file: folder, reason }] });
 
 function problemOf(stats: Stats, kind: 'file' | 'directory'): string | undefined {
   if (kind === 'file' ? !stats.isFile() : !stats.isDirectory()) return `it is not a ${kind}`;
   if (stats.uid !== 0) return 'it does not belong to root: chown root';
   return (stats.mode & 0o022) === 0 ? undefined : 'others than root can write to it: chmod go-w';
-}
-
-/** What is compared to notice a change: a file that is written in place, replaced, added or removed. */
-export function traceOf(folder: string, file: string | undefined): string {
-  const trace = (path: string) => {
-    const stats = lstatSync(path, { throwIfNoEntry: false, bigint: true });
-    return stats === undefined ? '' : `${stats.ino} ${stats.mtimeNs} ${stats.ctimeNs} ${stats.size}`;
-  };
-  try {
-    const names = ruleFilesOf(folder).slice(0, MOST_FILES + 1);
-    return [folder, ...names.map((name) => join(folder, name)), ...(file === undefined ? [] : [file])]
-      .map((path) => `${path} ${trace(path)}`)
-      .join('\n');
-  } catch {
-    return file === undefined ? '' : trace(file);
-  }
 }
 
 /** Addresses and networks of a file, one a line; `#` begins a comment. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
 import { minutes } from '../base/duration.ts';
@@ -9,10 +10,13 @@ import type { Service } from '../base/service.ts';
 import { builtInDocuments, builtInRules } from './built-in.ts';
 import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
 import type { RuleSet } from './detections.ts';
-import { readAddresses, readOwnRules, traceOf } from './own-rules.ts';
+import { LOCKED, MOST_FILES, readAddresses, readOwnRules } from './own-rules.ts';
+import { type Listing, RuleFolder, traceOf } from './rule-folder.ts';
 import type { Fault } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
 
+/** The trace of what was never read. */
+const UNREAD = '\n';
 /** How often the operator's files are compared with what was read. */
 const LOOK_EVERY = minutes(1);
 /** Faults that are logged at a time; the status has their number. */
@@ -24,7 +28,7 @@ const MOST_LOGGED = 20;
  */
 export class RuleLoader implements Service {
   readonly name = 'detection rules';
-  readonly #folder: string;
+  readonly #folder: RuleFolder;
   readonly #addressFile: string | undefined;
   readonly #wantedHash: () => string;
   readonly #load: (rules: RuleSet) => void;
@@ -37,7 +41,9 @@ export class RuleLoader implements Service {
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
   /** What was read: the files' trace, and the SHA-256 that the twin named. */
-  #read = '\n';
+  #read = UNREAD;
+  /** What was loaded last. */
+  #loaded: RuleSet | undefined;
   #addresses: readonly string[] = [];
   #logged = '';
 
@@ -55,8 +61,10 @@ export class RuleLoader implements Service {
     shipped?: ReturnType<typeof builtInRules>;
     clock: Clock;
     log: Logger;
+    /** Lists the folder, for tests. */
+    list?: (folder: string) => Promise<readonly string[]>;
   }) {
-    this.#folder = options.folder;
+    this.#folder = new RuleFolder(options.folder, options.clock, options.list);
     this.#addressFile = options.addressFile;
     this.#wantedHash = options.wantedHash;
     this.#load = options.load;
@@ -73,7 +81,7 @@ export class RuleLoader implements Service {
 
   /** Own rules are in force before anything is collected. */
   async start(): Promise<void> {
-    if (!existsSync(this.#folder)) this.#compiled?.forget();
+    if (!existsSync(this.#folder.path)) this.#compiled?.forget();
     await this.#look();
     this.#loop.start();
   }
@@ -94,28 +102,48 @@ export class RuleLoader implements Service {
 
   async #look(): Promise<void> {
     const wanted = this.#wantedHash();
-    const trace = `${wanted}\n${traceOf(this.#folder, this.#addressFile)}`;
+    const listing = await this.#folder.look();
+    // Who locks the folder must not switch off rules that are in force.
+    if (listing === 'locked' && this.#loaded !== undefined) {
+      if (this.#read === UNREAD) return;
+      this.#read = UNREAD;
+      const faults = [...this.#loaded.faults, { file: this.#folder.path, reason: LOCKED }];
+      this.#load({ ...this.#loaded, faults });
+      this.#tell(faults);
+      return;
+    }
+    const trace = `${wanted}\n${this.#trace(listing)}`;
     if (trace === this.#read) return;
-    this.#read = trace;
-    const { own, sha256, rules, faults } = await this.#rules(wanted);
+    this.#read = listing === 'locked' ? UNREAD : trace;
+    const { own, sha256, rules, faults } = await this.#rules(wanted, listing);
     const list = this.#addressFile === undefined ? { addresses: [] } : readAddresses(this.#addressFile);
     const all = [...own.faults, ...faults, ...(list.fault === undefined ? [] : [list.fault])];
-    this.#load({
+    this.#loaded = {
       rules,
       faults: all,
       sha256: own.sha256 === undefined ? sha256 : createHash('sha256').update(sha256).update(own.sha256).digest('hex'),
       ...(own.sha256 === undefined ? {} : { ownSha256: own.sha256 }),
-    });
+    };
+    this.#load(this.#loaded);
     this.#addresses = list.addresses;
     this.#addressesChanged();
     this.#tell(all);
   }
 
-  async #rules(wanted: string) {
+  /** What is compared to notice a change. */
+  #trace(listing: Listing): string {
+    const names = listing === 'locked' ? [] : listing.names.slice(0, MOST_FILES + 1);
+    const paths = [this.#folder.path, ...names.map((name) => join(this.#folder.path, name))];
+    return [...paths, ...(this.#addressFile === undefined ? [] : [this.#addressFile])]
+      .map((path) => `${path} ${traceOf(path)}`)
+      .join('\n');
+  }
+
+  async #rules(wanted: string, listing: Listing) {
     const { sha256, ...shipped } = this.#shipped ?? builtInRules();
     this.#shipped = undefined;
     const read = async (known?: Compiled) => {
-      const own = await readOwnRules(this.#folder, wanted, known);
+      const own = await readOwnRules(this.#folder.path, wanted, known, listing);
       const all = own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);
       const faulty = new Set(all.faults.map(({ file }) => file));
       return { own, sha256, ...all, isFaulty: ({ path }: RuleFile) => faulty.has(path) };

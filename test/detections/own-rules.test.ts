@@ -9,6 +9,7 @@ import type { LogLine } from '../../src/base/log.ts';
 import { builtInRules } from '../../src/detections/built-in.ts';
 import type { RuleSet } from '../../src/detections/detections.ts';
 import { readAddresses, readOwnRules } from '../../src/detections/own-rules.ts';
+import { ruleFilesOf } from '../../src/detections/rule-folder.ts';
 import { RuleLoader } from '../../src/detections/rule-loader.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../support/folders.ts';
@@ -133,7 +134,7 @@ describe("the operator's own rules", () => {
       wantedHash: () => wanted,
       load: (rules) => loaded.push(rules),
       addressesChanged: () => {},
-      clock: systemClock,
+      clock: { ...systemClock, within: (_limit, _what, work) => work }, // timers are ahead of the listing here
       log: quietLog(logged),
     });
     const own = () =>
@@ -170,6 +171,63 @@ describe("the operator's own rules", () => {
       await stopped;
       time.restore();
     }
+  });
+
+  it('stay in force when somebody keeps the folder locked, which is said once', async () => {
+    const loaded: RuleSet[] = [];
+    const logged: LogLine[] = [];
+    let answer: (names: readonly string[]) => void = () => {};
+    let listings = 0;
+    const loader = new RuleLoader({
+      folder,
+      wantedHash: () => '',
+      load: (rules) => loaded.push(rules),
+      addressesChanged: () => {},
+      // No listing ends in time.
+      clock: {
+        ...systemClock,
+        within: async (_limit, what, work) => (isLocked ? Promise.reject(new Error(what)) : work),
+      },
+      log: quietLog(logged),
+      list: (path) => {
+        listings += 1;
+        return isLocked
+          ? new Promise((resolve) => {
+              answer = resolve;
+            })
+          : ruleFilesOf(path);
+      },
+    });
+    const own = () => loaded.at(-1)?.rules.filter(({ facts }) => facts.origin === 'local').length;
+    const look = async (loads: number) => {
+      loader.refresh();
+      for (let turn = 0; turn < 20 || loaded.length < loads; turn += 1)
+        await new Promise((resolve) => setImmediate(resolve));
+    };
+    let isLocked = false;
+    write('a.yml', rule('first'));
+    await loader.start();
+    await look(1);
+    assert.deepEqual([own(), listings], [1, 2]);
+    await look(1);
+    assert.equal(listings, 2); // nothing has changed
+
+    isLocked = true;
+    write('b.yml', rule('second'));
+    await look(2);
+    await look(2);
+    assert.deepEqual([own(), listings, loaded.length], [1, 3, 2]);
+    assert.match(
+      loaded[1]?.faults.map(({ reason }) => reason).join() ?? '',
+      /^listing it takes too long: .*chmod 700$/,
+    );
+    assert.equal(logged.length, 1);
+
+    isLocked = false;
+    answer(['a.yml', 'b.yml']);
+    await look(3);
+    assert.deepEqual([own(), loaded.at(-1)?.faults], [2, []]);
+    await loader.stop();
   });
 
   it('are loaded with the shipped rules that were read at the start, the first time only', async () => {

@@ -5,12 +5,14 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, realpathSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
+import { LOCKED } from '../../src/detections/own-rules.ts';
 import { openCached } from '../../src/linux/native/cached-names.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { ATTACKER, FuseHang } from './fuse-hang.ts';
 
 const LOOK_UP = new URL('look-up-locked.js', import.meta.url).pathname;
+const LOAD_RULES = new URL('rules-locked.js', import.meta.url).pathname;
 const ASK_MACHINE = new URL('ask-machine-locked.js', import.meta.url).pathname;
 
 /** What follows defines. `lock FOLDER`: an ordinary user keeps a folder locked, until all of this ends. */
@@ -41,6 +43,13 @@ lock "$PWD/$6"
 "$3" "$4" "$5" "$PWD/sys"
 `;
 
+/** Arguments: Node, and the script. */
+const LOCK_RULES = `
+mkdir -m 755 rules.d && echo 'title: x' >rules.d/a.yml
+lock "$PWD/rules.d"
+"$3" "$4" "$PWD/rules.d" || [ $? = 137 ]
+`;
+
 describe('A folder that an ordinary user keeps locked', function () {
   this.timeout(120_000);
 
@@ -69,6 +78,15 @@ describe('A folder that an ordinary user keeps locked', function () {
       });
     }
   }
+
+  it('does not stop the agent: one of own rules, which is not listed then, and that is said', async () => {
+    const { isShipped, faults } = JSON.parse(await locked(LOCK_RULES, LOAD_RULES));
+    assert.equal(isShipped, true);
+    assert.deepEqual(
+      faults.map(({ reason }: { reason: string }) => reason),
+      [LOCKED],
+    );
+  });
 
   for (const [question, folder, where] of [
     [
