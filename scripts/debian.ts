@@ -22,7 +22,11 @@ export const PROGRAM = 'usr/lib/vakt';
 const DEBIAN_NODE = '/usr/bin/node';
 const OWN_NODE = `${PROGRAM}/node`;
 /** Folders that are created even if empty, or have a special mode. */
-const FOLDERS: Readonly<Record<string, number>> = { 'etc/vakt/secrets': 0o700 };
+const FOLDERS: Readonly<Record<string, number>> = {
+  // A user who could list it could keep it locked (SECURITY.md, "Locked folders").
+  'etc/vakt': 0o711,
+  'etc/vakt/secrets': 0o700,
+};
 
 /** A Node that is shipped in the package, for systems whose Node is too old. */
 export interface ShippedNode {

@@ -147,7 +147,7 @@ export const LocalSettings = v.strictObject({
         true,
       ),
       rulesDirectory: v.optional(
-        path("Folder of your own rules, Sigma in YAML; root's, and writable by nobody else."),
+        path("Folder of your own rules, Sigma in YAML; root's, and writable by nobody else. Best readable by nobody else, either."),
         '/etc/vakt/rules.d',
       ),
       badAddressesFile: v.optional(

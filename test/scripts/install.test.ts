@@ -89,7 +89,7 @@ describe('scripts/install and scripts/uninstall', () => {
     ok(install(...identity()));
     assert.deepEqual(
       ['etc/vakt', 'etc/vakt/agent.json', 'etc/vakt/secrets', 'etc/vakt/secrets/module.key', 'usr/bin/vakt'].map(mode),
-      ['755', '644', '700', '600', '755'],
+      ['711', '644', '700', '600', '755'],
     );
     for (const path of tree()) {
       if (!lstatSync(inRoot(path)).isSymbolicLink()) assert.equal(statSync(inRoot(path)).mode & 0o022, 0, path);

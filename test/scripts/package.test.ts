@@ -161,6 +161,7 @@ describe('The package', function () {
       assert.match(info, /^Depends: nodejs \(>= 20\.15\), /m);
       const listed = execFileSync('dpkg-deb', ['--contents', deb], { encoding: 'utf8' }).trim().split('\n');
       for (const line of listed) assert.match(line, /^[-dl]\S{9} root\/root /);
+      assert.ok(listed.some((line) => /^drwx--x--x .* \.\/etc\/vakt\/$/.test(line)));
       assert.ok(listed.some((line) => /^drwx------ .* \.\/etc\/vakt\/secrets\/$/.test(line)));
       assert.ok(listed.some((line) => /^-rwxr-xr-x .* \.\/usr\/lib\/vakt\/main\.js$/.test(line)));
     });
