@@ -20,8 +20,8 @@ export function startErrorOf(error: unknown, { ports, directory, record }: Start
   >;
   if (errnoOf(error) === undefined) return error;
   if (syscall === 'listen' && typeof port === 'number' && port > 0) {
-    const options = Object.keys(ports).filter((name) => ports[name] === port);
-    const given = options.length === 0 ? ['--page-port'] : options;
+    const given = Object.keys(ports).filter((name) => ports[name] === port);
+    if (given.length === 0) return error;
     return new StartError(
       `${given.join(', ')}: port ${port} can't be used: ${messageOf(error)}; give another one, or 0 for any free one`,
     );

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
-import { showArrivals } from '../../src/cli/demo.ts';
+import { EventEmitter, once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { UsageError, type World } from '../../src/cli/command.ts';
+import { run, showArrivals } from '../../src/cli/demo.ts';
 import type { HubEmulator } from '../../src/emulator/hub.ts';
 
 describe('vakt demo', () => {
@@ -10,5 +12,24 @@ describe('vakt demo', () => {
     showArrivals(hub as unknown as HubEmulator, (who, line) => said.push(`${who} ${line}`));
     hub.emit('reported', { reported: { securityAgent: { hub: { '\u001b[2J': '\u009b31m' } } } });
     assert.deepEqual(said, ['reported securityAgent.hub.·[2J = "·31m"']);
+  });
+
+  it('says that the port of its page is in use', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const nothing = () => {};
+    const signal = AbortSignal.abort();
+    const world: World = { stdout: nothing, stderr: nothing, environment: {}, signal, terminal: false };
+    try {
+      await assert.rejects(run(['--page-port', `${port}`], world), (error: Error) => {
+        assert.ok(error instanceof UsageError, error.stack);
+        return (
+          error.message.startsWith(`--page-port: port ${port} can't be used: `) && /0 for any free/.test(error.message)
+        );
+      });
+    } finally {
+      other.close();
+    }
   });
 });
