@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
@@ -36,6 +37,7 @@ export class HubAgent extends Agent {
 
   constructor({ network, gateway, clock, silence = SILENCE }: HubAgentOptions) {
     super({ keepAlive: true });
+    setMaxListeners(0, this.#closed.signal); // one for each connection that is being opened; Node warns above 10
     this.#network = network;
     this.#gateway = gateway;
     this.#clock = clock;

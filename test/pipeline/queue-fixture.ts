@@ -22,9 +22,14 @@ export class HandClock implements Clock {
   sleep(wait: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
-      const sleeper = { at: this.#now + wait, wake: () => resolve(void this.#sleepers.delete(sleeper)) };
+      const wake = () => {
+        signal?.removeEventListener('abort', wake);
+        this.#sleepers.delete(sleeper);
+        resolve();
+      };
+      const sleeper = { at: this.#now + wait, wake };
       this.#sleepers.add(sleeper);
-      signal?.addEventListener('abort', sleeper.wake, { once: true });
+      signal?.addEventListener('abort', wake, { once: true });
     });
   }
 
