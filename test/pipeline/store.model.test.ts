@@ -7,6 +7,7 @@ import { type Duration, seconds } from '../../src/base/duration.ts';
 import { QUEUES, type QueueName } from '../../src/contract/event.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
 import { type AppendFile, type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
+import { modelRuns } from '../fuzz.ts';
 import { assertClosed, contents, event, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
 import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
 
@@ -421,7 +422,7 @@ class Run {
 describe('the store, against a model', function () {
   this.timeout(120_000);
   const only = process.env.SEED === undefined ? undefined : Number(process.env.SEED);
-  const runs = Math.ceil(Number(process.env.RUNS ?? RUNS) / Object.keys(WORLDS).length);
+  const runs = Math.ceil(modelRuns(RUNS) / Object.keys(WORLDS).length);
 
   for (const [what, world] of Object.entries(WORLDS)) {
     it(`holds in a world ${what}`, async () => {

@@ -9,6 +9,7 @@ import type { Settings } from '../../src/contract/settings.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
+import { modelRuns } from '../fuzz.ts';
 import { liveSettings, quietLog } from './memory-queues.ts';
 import { contents, HandClock } from './queue-fixture.ts';
 import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
@@ -156,7 +157,7 @@ describe('counts on disk', () => {
   ] as const) {
     it(`outlive a process that dies anywhere: none missing, none twice (${kind})`, async function () {
       this.timeout(120_000);
-      for (let seed = 1; seed <= 60; seed += 1) {
+      for (let seed = 1; seed <= modelRuns(60); seed += 1) {
         const world = new World(seed, length);
         world.settings = liveSettings(settingsOf(hours(1), limit));
         await world.start();
@@ -200,7 +201,7 @@ describe('counts on disk', () => {
 
   it('outlive a power cut, but for those of the last second: what was synced is there, and once', async function () {
     this.timeout(120_000);
-    for (let seed = 1; seed <= 200; seed += 1) {
+    for (let seed = 1; seed <= modelRuns(200); seed += 1) {
       const world = new World(seed, 1);
       await world.start();
       const synced = new Map<string, number>();
@@ -236,7 +237,7 @@ describe('counts on disk', () => {
 
   it('are kept in memory while the disk refuses, and written when it takes them again', async function () {
     this.timeout(180_000);
-    for (let seed = 1; seed <= 100; seed += 1) {
+    for (let seed = 1; seed <= modelRuns(100); seed += 1) {
       const world = new World(seed, 1);
       await world.start();
       const all = new Map<string, number>();
@@ -311,7 +312,7 @@ describe('counts on disk', () => {
 
   it('are never more than twice there after kill -9 while the disk refuses, and exact again when it takes them', async function () {
     this.timeout(120_000);
-    for (let seed = 1; seed <= 100; seed += 1) {
+    for (let seed = 1; seed <= modelRuns(100); seed += 1) {
       const world = new World(seed, 1);
       await world.start();
       const safe = new Map<string, number>();
