@@ -17,9 +17,10 @@ import { has, type Ranges, WORDS } from './ranges.ts';
 export const MAX_STATES = 3_000;
 /** Interned sets of an automaton; a search that begins when there are more empties the cache first. */
 const MAX_SETS = 384;
-/** Interned sets of all automata together, of about 500 bytes each; when there are more, all caches are emptied. */
+/** Interned sets of all automata together, of about 300 bytes each; when there are more, all caches are emptied. */
 const MAX_ALL_SETS = 4_096;
-const all = { sets: 0, generation: 0 };
+/** How many there are, and the automata that have some; weak, since rules are read again. */
+const all = { sets: 0, caching: new Set<WeakRef<Automaton>>() };
 /** Sets that one search may make. */
 const MAX_NEW_SETS = 96;
 
@@ -155,8 +156,8 @@ function kindOf(code: number): number {
 
 /** A state of the DFA: all states that the text read so far can have led to. */
 interface StateSet {
-  readonly states: Int16Array;
-  readonly before: number;
+  /** The kind of the character before it, and its states in order. A string takes a quarter of a typed array's memory. */
+  readonly key: string;
   /** Whether the text matches if it ends here; absent until it is first needed. */
   endsWell?: boolean;
 }
@@ -170,9 +171,24 @@ const FEW_SETS = 4;
 /** Marks of states that are in a list already; one for all automata, since a search is never interrupted. */
 const marks = new Uint32Array(MAX_STATES + 1);
 let mark = 0;
+/** States that are read out of a set. */
+const current = new Int16Array(MAX_STATES + 1);
 const open = new Int16Array(MAX_STATES + 1);
 const reached = new Int16Array(MAX_STATES + 1);
 const found = new Int16Array(MAX_STATES + 1);
+
+/** Empties the caches of all automata. */
+function forgetAll(): void {
+  for (const automaton of all.caching) automaton.deref()?.forget();
+  all.caching.clear();
+  all.sets = 0; // those of automata that are gone, too
+}
+
+/** Fills `current` with the states of a set. @returns how many */
+function statesIn(key: string): number {
+  for (let index = 1; index < key.length; index += 1) current[index - 1] = key.charCodeAt(index);
+  return key.length - 1;
+}
 
 function nextMark(): number {
   if (mark === 0xffffffff) {
@@ -190,12 +206,13 @@ export class Automaton {
   readonly #next: Int16Array;
   /** Of a state that asserts: the number of what it asserts; of one that reads: of the set of classes that it takes. */
   readonly #details: Uint16Array;
-  readonly #takes: readonly Uint8Array[];
+  /** Whether a set of classes has a class: 1 or 0, by set and class. One table, since small ones take more for themselves. */
+  readonly #takes: Uint8Array;
   readonly #classes: Classes;
   readonly #kinds: Uint8Array;
   readonly #start: number;
   readonly #hasAssertions: boolean;
-  #generation = -1;
+  readonly #self = new WeakRef(this);
   #sets: StateSet[] = [];
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
@@ -207,20 +224,14 @@ export class Automaton {
     const states: State[] = [{ does: BRANCHES, next: [] }];
     this.#start = build(node, ACCEPT, states);
     this.#hasAssertions = states.some(({ does }) => does === ASSERTS);
-    const distinct = new Map<string, { ranges: Ranges; takes: Uint8Array }>();
-    for (const { ranges } of states) {
-      if (ranges !== undefined) distinct.set(String(ranges), { ranges, takes: new Uint8Array() });
-    }
-    this.#classes = new Classes(
-      [...distinct.values()].map(({ ranges }) => ranges),
-      this.#hasAssertions,
-    );
+    const distinct = new Map<string, Ranges>();
+    for (const { ranges } of states) if (ranges !== undefined) distinct.set(String(ranges), ranges);
+    const sets = [...distinct.values()];
+    this.#classes = new Classes(sets, this.#hasAssertions);
     const { count } = this.#classes;
-    for (const each of distinct.values()) {
-      each.takes = Uint8Array.from({ length: count }, (_, index) =>
-        has(each.ranges, this.#classes.representative(index)) ? 1 : 0,
-      );
-    }
+    this.#takes = Uint8Array.from({ length: sets.length * count }, (_, index) =>
+      has(sets[Math.floor(index / count)] as Ranges, this.#classes.representative(index % count)) ? 1 : 0,
+    );
     this.#kinds = Uint8Array.from({ length: count }, (_, index) => kindOf(this.#classes.representative(index)));
     this.#does = Uint8Array.from(states, ({ does }) => does);
     this.#next = Int16Array.from(states.flatMap(({ next }) => next));
@@ -228,7 +239,6 @@ export class Automaton {
     for (const [index, { next }] of states.entries())
       this.#begins[index + 1] = (this.#begins[index] as number) + next.length;
     const numbers = new Map([...distinct.keys()].map((key, index) => [key, index]));
-    this.#takes = [...distinct.values()].map(({ takes }) => takes);
     this.#details = Uint16Array.from(states, ({ ranges, assertion }) =>
       ranges !== undefined ? (numbers.get(String(ranges)) as number) : ASSERTIONS.indexOf(assertion ?? 'begin'),
     );
@@ -236,14 +246,12 @@ export class Automaton {
 
   /** Whether the pattern matches anywhere in the first `length` characters. */
   matches(line: string, length: number): boolean {
-    if (this.#sets.length > MAX_SETS - MAX_NEW_SETS || this.#generation !== all.generation) {
-      this.#generation = all.generation;
-      this.#sets = [];
-      this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
-      this.#byKey = new Map();
-    }
+    if (all.sets > MAX_ALL_SETS - MAX_NEW_SETS) forgetAll();
+    else if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) this.forget();
     const most = this.#sets.length + MAX_NEW_SETS;
     if (this.#sets.length === 0) {
+      all.caching.add(this.#self);
+      this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
       found[0] = this.#start;
       this.#set(found, 1, NOTHING);
     }
@@ -256,8 +264,8 @@ export class Automaton {
       let next = steps[set * width + kind] as number;
       if (next === UNKNOWN) {
         if (this.#sets.length >= most) return this.#matchesByBits(line, length);
-        const from = this.#sets[set] as StateSet;
-        const count = this.#step(from.states, from.states.length, from.before, kind, found);
+        const { key } = this.#sets[set] as StateSet;
+        const count = this.#step(key, kind, found);
         next = count === DONE ? DONE : this.#set(found.subarray(0, count).sort(), count, this.#kindOfClass(kind));
         steps = this.#steps;
         steps[set * width + kind] = next;
@@ -266,8 +274,17 @@ export class Automaton {
       set = next;
     }
     const last = this.#sets[set] as StateSet;
-    last.endsWell ??= this.#endsWell(last.states, last.states.length, last.before);
+    last.endsWell ??= this.#reach(current, statesIn(last.key), last.key.charCodeAt(0), NOTHING) === DONE;
     return last.endsWell;
+  }
+
+  /** Empties the cache of sets. */
+  forget(): void {
+    all.sets -= this.#sets.length;
+    all.caching.delete(this.#self);
+    this.#sets = [];
+    this.#steps = new Int16Array();
+    this.#byKey = new Map();
   }
 
   /** Operations for the worst character, in a search with all states at once. */
@@ -295,7 +312,7 @@ export class Automaton {
       if (this.#does[index] === READS) reading.push(index);
     const numbers = new Map(reading.map((index, number) => [index, number]));
     const takes = Array.from({ length: this.#classes.count }, (_, kind) =>
-      reading.flatMap((index, number) => (this.#takesOf(index)[kind] === 1 ? [number] : [])),
+      reading.flatMap((index, number) => (this.#takesOne(index, kind) ? [number] : [])),
     );
     const start = Int16Array.of(0);
     const follow = (state: number, before: number, behind: number): readonly number[] | undefined => {
@@ -318,11 +335,12 @@ export class Automaton {
   /**
    * Reads one character.
    *
-   * @param to gets the states that follow; never `states` itself
+   * @param key of the set that the search is in
+   * @param to gets the states that follow
    * @returns how many, or DONE if the text before the character matched
    */
-  #step(states: Int16Array, count: number, before: number, kind: number, to: Int16Array): number {
-    const reads = this.#reach(states, count, before, this.#kindOfClass(kind));
+  #step(key: string, kind: number, to: Int16Array): number {
+    const reads = this.#reach(current, statesIn(key), key.charCodeAt(0), this.#kindOfClass(kind));
     if (reads === DONE) return DONE;
     const fresh = nextMark();
     let size = 0;
@@ -330,7 +348,7 @@ export class Automaton {
     marks[this.#start] = fresh;
     for (let i = 0; i < reads; i += 1) {
       const index = reached[i] as number;
-      if (this.#takesOf(index)[kind] !== 1) continue;
+      if (!this.#takesOne(index, kind)) continue;
       const after = this.#after(index);
       if (marks[after] === fresh) continue;
       marks[after] = fresh;
@@ -339,8 +357,9 @@ export class Automaton {
     return size;
   }
 
-  #takesOf(index: number): Uint8Array {
-    return this.#takes[this.#details[index] as number] as Uint8Array;
+  /** Whether a state that reads takes a class of characters. */
+  #takesOne(index: number, kind: number): boolean {
+    return this.#takes[(this.#details[index] as number) * this.#classes.count + kind] === 1;
   }
 
   /** The only follower of a state that reads. */
@@ -378,21 +397,12 @@ export class Automaton {
     return size;
   }
 
-  #endsWell(states: Int16Array, count: number, before: number): boolean {
-    return this.#reach(states, count, before, NOTHING) === DONE;
-  }
-
   #set(states: Int16Array, count: number, before: number): number {
-    const own = states.slice(0, count);
-    const key = `${before} ${String.fromCharCode(...own)}`;
+    const key = String.fromCharCode(before, ...states.subarray(0, count));
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     all.sets += 1;
-    if (all.sets > MAX_ALL_SETS) {
-      all.sets = 0;
-      all.generation += 1;
-    }
-    const index = this.#sets.push({ states: own, before }) - 1;
+    const index = this.#sets.push({ key }) - 1;
     if (this.#sets.length * this.#classes.count > this.#steps.length) {
       const more = new Int16Array(this.#steps.length * 2).fill(UNKNOWN);
       more.set(this.#steps);
