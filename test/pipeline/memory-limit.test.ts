@@ -160,6 +160,19 @@ describe('MemoryLimit', () => {
     assert.ok(flush.callCount >= 19 && flush.callCount <= 21, `${flush.callCount} times`);
   });
 
+  it('also gives back while it takes between nine tenths and all of it, so that it ends', async () => {
+    megabytes = 101;
+    await time.tickAsync(seconds(10));
+    megabytes = 90;
+    trim.callsFake(() => {
+      megabytes = 60;
+    });
+    await time.tickAsync(seconds(31));
+    assert.equal(isShedding(), true);
+    await time.tickAsync(minutes(1));
+    assert.equal(isShedding(), false);
+  });
+
   it('ends when it has taken less than nine tenths for a minute, and says for how long it was', async () => {
     megabytes = 101;
     await time.tickAsync(minutes(1));
@@ -319,6 +332,27 @@ describe('collectGarbage', () => {
     await new Promise((resolve) => setImmediate(resolve)); // within a turn it can't be collected
     await collectGarbage();
     assert.equal(weak.deref(), undefined);
+  });
+
+  it('moves what is left together, so that pages with little in them are returned', () => {
+    const { href } = new URL('../../src/pipeline/memory-limit.js', import.meta.url);
+    const program = `import { getHeapSpaceStatistics } from 'node:v8';
+      import { collectGarbage } from '${href}';
+      const kept = [];
+      let all = [];
+      for (let i = 0; i < 600_000; i += 1) {
+        const filler = [i, String(i), { i }];
+        if (i % 6 === 0) kept.push(filler);
+        all.push(filler);
+      }
+      all = undefined;
+      await collectGarbage();
+      const { space_size, space_used_size } = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space');
+      console.log(kept.length, space_used_size / space_size);`;
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+    const [kept, share = 0] = said.split(' ').map(Number);
+    assert.equal(kept, 100_000);
+    assert.ok(share > 0.8, `of the pages, ${share} is used; without moving it is a half`);
   });
 
   it('leaves the flags of V8 as they were: a code cache that this process makes must fit the next one', () => {
