@@ -4,10 +4,10 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { mustRun, setUp, TOP } from './set-up.mjs';
+import { setUp } from './set-up.mjs';
+import { withShippedProgram } from './shipped-program.mjs';
 
 const FOLDER = 'dist/test/bench';
-const BUNDLE = 'build/bundle';
 const filters = process.argv.slice(2);
 
 setUp();
@@ -19,14 +19,7 @@ if (benches.length === 0) {
   console.error(`No benchmark's name contains ${filters.join(' or ')}.`);
   process.exit(2);
 }
-const env = { VAKT_PROGRAM: join(TOP, BUNDLE, 'main.js'), ...process.env };
-if (process.env.VAKT_PROGRAM === undefined) {
-  const { bundle } = await import('../dist/scripts/bundle.js');
-  await bundle(BUNDLE);
-  const { nodeFlagsOf } = await import('../dist/test/node-flags.js');
-  const main = env.VAKT_PROGRAM;
-  mustRun(process.execPath, [...nodeFlagsOf(main), main, 'make-code-cache']); // as the installation does
-}
+const env = await withShippedProgram();
 let failed = false;
 for (const file of ['machine.js', ...benches]) {
   const { status } = spawnSync(process.execPath, [join(FOLDER, file)], { stdio: 'inherit', env });
