@@ -118,6 +118,11 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.match(output, /^OK +code cache/m); // made by the installation
   });
 
+  it('has five times the processor of another service, and does not share it with sessions', async () => {
+    const { output } = await board.run(['cat', '/sys/fs/cgroup/system.slice/vakt.service/cpu.weight']);
+    assert.equal(output.trim(), '500');
+  });
+
   it('reports each of 200 starts, and their ends', async () => {
     const mark = newMark();
     await startMany(mark, 200);
