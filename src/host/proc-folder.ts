@@ -1,4 +1,5 @@
-import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, lstatSync, opendirSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { errnoOf } from '../base/errors.ts';
 
 /** Bytes read of one file: `status` is longer only because of its list of groups. */
 const MAX_BYTES = 8 * 1024;
@@ -12,7 +13,9 @@ export interface ProcessStat {
   /** Since boot, in units of ProcFolder.TICK_MS. */
   readonly startTicks: number;
   readonly isKernelThread: boolean;
-  /** A zombie: the first thread has ended, and with it the process, unless it has more `threads`. */
+  /** The first thread has ended. Others may go on: a program whose first thread ends at once must not be missed. */
+  readonly isLeaderDead: boolean;
+  /** All threads have ended. */
   readonly isDead: boolean;
   /** The first thread is included until the parent has waited for the process. */
   readonly threads: number;
@@ -34,11 +37,13 @@ export function parseStat(text: string): ProcessStat | undefined {
   const [parentPid, flags, threads, startTicks] = [fields[1], fields[6], fields[17], fields[19]].map(Number);
   if (state === undefined || !isCount(parentPid) || !isCount(flags)) return undefined;
   if (!isCount(threads) || !isCount(startTicks)) return undefined;
+  const isLeaderDead = state === 'Z' || state === 'X';
   return {
     parentPid,
     startTicks,
     isKernelThread: (flags & KERNEL_THREAD) !== 0,
-    isDead: state === 'Z' || state === 'X',
+    isLeaderDead,
+    isDead: isLeaderDead && threads <= 1,
     threads,
   };
 }
@@ -49,6 +54,22 @@ export function parseCommandLine(text: string): string[] {
   return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
 }
 
+/**
+ * The folder that tells what a process runs, since memory and program of a first thread that has ended are gone: that of
+ * another thread. Entries such as `cmdline` and `exe` are there, too; see proc_pid_task(5).
+ */
+export function livingThread(folder: string): string | undefined {
+  const [, leader] = /([^/]+)$/.exec(folder) ?? [];
+  const tasks = opendirSync(`${folder}/task`, { bufferSize: 2 });
+  try {
+    for (let entry = tasks.readSync(); entry !== null; entry = tasks.readSync())
+      if (entry.name !== leader) return `${folder}/task/${entry.name}`;
+    return undefined;
+  } finally {
+    tasks.closeSync();
+  }
+}
+
 /** The effective id of the four in /proc/PID/status: `Uid:  0  1000  0  0`. */
 export function parseUserId(text: string): number | undefined {
   const match = /^Uid:\s+\d{1,10}\s+(\d{1,10})\s/m.exec(text);
@@ -56,6 +77,8 @@ export function parseUserId(text: string): number | undefined {
 }
 
 const isCount = (n: number | undefined): n is number => n !== undefined && Number.isSafeInteger(n) && n >= 0;
+
+const programAt = (folder: string): string => readlinkSync(`${folder}/exe`).replace(/ \(deleted\)$/, '');
 
 /**
  * The host's /proc. Methods about one process return `undefined` once the process has ended.
@@ -109,8 +132,15 @@ export class ProcFolder {
 
   /** `undefined` also for a process of another user, without CAP_SYS_PTRACE. */
   executable(pid: number): string | undefined {
+    const folder = `${this.#path}/${pid}`;
     try {
-      return readlinkSync(`${this.#path}/${pid}/exe`).replace(/ \(deleted\)$/, '');
+      return programAt(folder);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') return undefined;
+    }
+    try {
+      const thread = livingThread(folder);
+      return thread === undefined ? undefined : programAt(thread);
     } catch {
       return undefined;
     }

@@ -15,6 +15,7 @@ import { ProcessConnector } from '../../src/linux/processes/connector/connector.
 import { EXECS_ONLY, exitsOnly } from '../../src/linux/processes/connector/messages.ts';
 import { ExitSource } from '../../src/linux/processes/exits.ts';
 import { ConnectorProcesses } from '../../src/linux/processes/process-connector.ts';
+import { ProcessScanner } from '../../src/linux/processes/process-polling.ts';
 import { ProcessTable } from '../../src/linux/processes/process-table.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
 import { suiteFolder } from '../support/folders.ts';
@@ -170,6 +171,23 @@ describe("the kernel's process connector", function () {
     const { executable, signal } = await endOf(pid);
     assert.match(executable ?? '', /\/(sleep|coreutils|busybox)$/);
     assert.equal(signal, 'SIGINT');
+  });
+
+  it('tells the start of a program whose first thread ends at once; so does /proc, with its arguments', async function () {
+    const path = compiled(this);
+    await open();
+    const scanner = new ProcessScanner(new ProcFolder('/proc'), systemClock);
+    scanner.scan();
+    const { pid, stdin } = run(path, ['early', '5']);
+    stdin.write('\n');
+    await until('the end of its first thread', () =>
+      /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')),
+    );
+    const found = scanner.scan().find((process) => process.pid === pid);
+    assert.ok(found !== undefined && found.executable === path, JSON.stringify(found));
+    const [text] = await readHere('/proc').read([{ ...found, executable: path }]);
+    assert.deepEqual(text, { argv: [path, 'early', '5'] });
+    await until('its start', () => seen.some((process) => process.pid === pid && process.executable === path));
   });
 
   it('does not tell of copies that executed nothing', async function () {

@@ -27,6 +27,7 @@ describe('/proc', () => {
         parentPid: 1,
         startTicks: 34_567,
         isKernelThread: false,
+        isLeaderDead: false,
         isDead: false,
         threads: 1,
       });
@@ -36,7 +37,8 @@ describe('/proc', () => {
   it('tells threads of the kernel, zombies and how many threads there are', () => {
     assert.equal(parseStat(stat('kworker/0:1', { flags: 69_238_880 }))?.isKernelThread, true);
     assert.equal(parseStat(stat('sh', { state: 'Z' }))?.isDead, true);
-    assert.equal(parseStat(stat('sh', { state: 'Z', threads: 4_000 }))?.threads, 4_000);
+    const { isLeaderDead, isDead, threads } = parseStat(stat('sh', { state: 'Z', threads: 4_000 })) ?? {};
+    assert.deepEqual([isLeaderDead, isDead, threads], [true, false, 4_000]);
     assert.equal(parseStat('nonsense'), undefined);
     assert.equal(parseStat(''), undefined);
   });

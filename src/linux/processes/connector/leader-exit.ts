@@ -22,7 +22,7 @@ export type AfterLeaderExit = 'nothing' | 'threads' | 'process';
 export function afterLeaderExit(pid: number, since: Duration, proc: ProcFolder): AfterLeaderExit {
   const stat = proc.statOfFirstThread(pid);
   if (stat === undefined) return 'nothing';
-  if (stat.isDead) return stat.threads > 1 ? 'threads' : 'nothing';
+  if (stat.isLeaderDead) return stat.isDead ? 'nothing' : 'threads';
   const age = proc.uptime() - stat.startTicks * ProcFolder.TICK_MS;
   return age + ROUNDING_MS < since ? 'nothing' : 'process';
 }

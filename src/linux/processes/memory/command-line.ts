@@ -1,7 +1,7 @@
 import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { seconds } from '../../../base/duration.ts';
 import type { QuestionKind } from '../../../base/reader/question.ts';
-import { parseStat } from '../../../host/proc-folder.ts';
+import { livingThread, parseStat } from '../../../host/proc-folder.ts';
 
 /* Runs in the reader. Reading /proc/PID/cmdline takes the process's memory lock, which the process itself can hold for as
  * long as it likes; the reading process then hangs until SIGKILL. */
@@ -36,11 +36,13 @@ export const COMMAND_LINE: QuestionKind<AskedProcess, string | null> = {
 const buffer = Buffer.allocUnsafeSlow(MAX_COMMAND_LINE_BYTES);
 
 export function readCommandLine({ proc, pid, startTicks, executable, maxBytes }: AskedProcess): string | null {
-  const folder = `${proc}/${pid}`;
+  const process = `${proc}/${pid}`;
   try {
+    const before = parseStat(read(`${process}/stat`, 4_096));
+    const folder = before?.isLeaderDead === true ? (livingThread(process) ?? process) : process;
     if (executable !== undefined && readlinkSync(`${folder}/exe`) !== executable) return null;
     const text = read(`${folder}/cmdline`, Math.min(maxBytes ?? MAX_COMMAND_LINE_BYTES, MAX_COMMAND_LINE_BYTES));
-    const stat = parseStat(read(`${folder}/stat`, 4_096));
+    const stat = parseStat(read(`${process}/stat`, 4_096));
     return stat === undefined || stat.isDead || stat.startTicks !== startTicks ? null : text;
   } catch {
     return null; // ENOENT or ESRCH: it ended; EACCES: hidepid
