@@ -73,9 +73,15 @@ async function call(name: string, args: readonly string[], world: World): Promis
   } catch (thrown) {
     if (!(thrown instanceof UsageError)) throw thrown;
     printError(`vakt ${name}: ${printable(thrown.message)}`, world);
-    world.stderr(`usage: ${command.usage}`);
+    for (const line of synopsis(name, command.usage)) world.stderr(line);
     return 2;
   }
+}
+
+/** The first paragraph of the usage: below a whole page of options, an error is overlooked. */
+function synopsis(name: string, usage: string): string[] {
+  const [first = ''] = usage.split('\n\n', 1);
+  return [`usage: ${first}`, ...(first === usage ? [] : [`"vakt ${name} --help" explains the options.`])];
 }
 
 /** @throws {AgentError} INTERNAL */

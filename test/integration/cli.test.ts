@@ -188,7 +188,11 @@ describe('Commands, as processes', function () {
     for (const [what, args, message] of [
       ['an unknown command', ['frobnicate'], /"frobnicate" is not a command; "vakt --help"/],
       ['a misspelt command', ['chek'], /"chek" is not a command; did you mean "check"\? "vakt --help"/],
-      ['an unknown option', ['status', '--jsn'], /^vakt status: .*--jsn.*\nusage: vakt status/],
+      [
+        'an unknown option',
+        ['status', '--jsn'],
+        /^vakt status: .*--jsn.*\nusage: vakt status .*\n"vakt status --help" .*\n$/,
+      ],
       ['an option without its value', ['check', '--config'], /^vakt check: .*--config.*\nusage: vakt check/],
       ['an argument too many', ['events', 'x'], /^vakt events: unexpected argument "x"\nusage: vakt events/],
       ['vakt collect without an event', ['collect'], /^vakt collect: EVENT must be one of .*\nusage: vakt collect/],
