@@ -4,7 +4,7 @@ import { chosenModules, countChosen } from '../../fleet/choice.ts';
 import { each } from '../../fleet/each.ts';
 import { AT_ONCE } from '../../fleet/hub-agent.ts';
 import { durationOption, UsageError } from '../command.ts';
-import { reported } from './report.ts';
+import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 
 /** What the hub accepts as a name. */
@@ -36,7 +36,7 @@ export async function call(task: Task, name: string | undefined): Promise<number
     if (answer.status >= REFUSED) report.fail(deviceId, `the agent answers ${answer.status}`);
     else report.note('answered');
   };
-  const what = task.isDryRun ? 'Dry run' : 'Calls';
+  const what = task.isDryRun ? DRY_RUN : 'Calls';
   return reported(report, what, world.signal, async () => {
     for await (const page of pagesOf(task))
       await each(page, AT_ONCE, (deviceId) => report.device(deviceId, () => callOne(deviceId)));

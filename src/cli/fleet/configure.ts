@@ -4,7 +4,7 @@ import { AT_ONCE } from '../../fleet/hub-agent.ts';
 import { durationOption, UsageError } from '../command.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
 import { isSo } from './merge.ts';
-import { reported } from './report.ts';
+import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 import { waitForAgents } from './wait.ts';
 import { writeConfiguration } from './write.ts';
@@ -18,7 +18,7 @@ export async function configure(task: Task, file: string | undefined): Promise<n
   const count = await countChosen(hub, choice, moduleId);
   if (!(await isAgreed(task, `configure ${moduleId} on ${devices(count)}`, count))) return 1;
   report.expect(count);
-  const what = task.isDryRun ? 'Dry run' : 'Configurations';
+  const what = task.isDryRun ? DRY_RUN : 'Configurations';
   const status = await reported(report, what, world.signal, async () => {
     for await (const page of pagesOf(task, wanted))
       await each(page, AT_ONCE, (target) => report.device(target.deviceId, () => writeOne(task, wanted, target)));

@@ -6,7 +6,7 @@ import type { HubService } from '../../fleet/service.ts';
 import { ServiceFailure } from '../../fleet/service-failure.ts';
 import { UsageError } from '../command.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
-import { reported } from './report.ts';
+import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 import { isPatched, writeConfiguration } from './write.ts';
 
@@ -54,7 +54,7 @@ export async function create(task: Task): Promise<number> {
     overwrites: values.overwrite === true,
   };
   report.expect(count);
-  const what = task.isDryRun ? 'Dry run' : `Modules ${moduleId}`;
+  const what = task.isDryRun ? DRY_RUN : `Modules ${moduleId}`;
   return reported(report, what, world.signal, async () => {
     for await (const page of chosenDevices(hub, choice)) {
       for (const list of listsOf(page)) {

@@ -4,6 +4,8 @@ import { printable } from '../../base/printable.ts';
 import { ServiceFailure } from '../../fleet/service-failure.ts';
 import type { World } from '../command.ts';
 
+/** What a dry run is summed up as. */
+export const DRY_RUN = 'Dry run, nothing was done. Without --dry-run';
 /** Named again at the end; further ones are only counted there. */
 const MOST_NAMED = 100;
 /** How often the line of progress changes. */

@@ -78,7 +78,7 @@ describe('vakt fleet call', () => {
     assert.deepEqual(out, [
       `would call ping of dev1/${MODULE}`,
       `would call ping of dev2/${MODULE}`,
-      'Dry run: 2 called.',
+      'Dry run, nothing was done. Without --dry-run: 2 called.',
     ]);
   });
 

@@ -93,7 +93,7 @@ describe('vakt fleet configure', () => {
     it('only says so in a dry run', async () => {
       has({ a: EXCEPTION, old: OTHER });
       const { out } = await write({ a: EXCEPTION }, '--dry-run');
-      assert.deepEqual(out.at(-1), 'Dry run: 1 written.');
+      assert.deepEqual(out.at(-1), 'Dry run, nothing was done. Without --dry-run: 1 written.');
       isNow({ a: EXCEPTION, old: OTHER });
     });
 
@@ -202,7 +202,10 @@ describe('vakt fleet configure', () => {
     const file = bed.configuration({ snapshotFrequency: { value: 'PT6H' } });
     await assert.rejects(bed.run('configure', file, '--all'), { name: 'UsageError', message: /confirm it with --yes/ });
     const { out } = await bed.run('configure', file, '--all', '--dry-run');
-    assert.deepEqual([out.length, out.at(-1), desired(1)], [13, 'Dry run: 12 written.', undefined]);
+    assert.deepEqual(
+      [out.length, out.at(-1), desired(1)],
+      [13, 'Dry run, nothing was done. Without --dry-run: 12 written.', undefined],
+    );
   });
 
   describe('with --wait', () => {

@@ -165,7 +165,7 @@ describe('vakt fleet create', () => {
         [
           `would be finished: ${simulatedDevice(1)}/${MODULE}`,
           `would make ${simulatedDevice(2)}/${MODULE}`,
-          'Dry run: 1 finished, 1 made.',
+          'Dry run, nothing was done. Without --dry-run: 1 finished, 1 made.',
         ],
       ],
     );
