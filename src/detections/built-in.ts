@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { CAN_READ, fromJson, type SelectionJson } from './engine/selection.ts';
 import type { Document, Fault, ParsedRule } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
@@ -18,11 +19,16 @@ const PLACES = ['./config/detections/rules.json', '../../../config/detections/ru
 /** The documents of the shipped rules. */
 export const builtInDocuments = (): readonly Document[] => compiledDocuments(JSON.parse(builtInText()));
 
-function builtInText(): string {
+/** The folder that the files of shipped documents are relative to; their sources are there, too. */
+export const builtInFolder = (): string => fileURLToPath(new URL('.', builtInFile()));
+
+function builtInFile(): URL {
   const file = PLACES.map((place) => new URL(place, import.meta.url)).find((url) => existsSync(url));
   if (file === undefined) throw new Error('config/detections/rules.json is missing');
-  return readFileSync(file, 'utf8');
+  return file;
 }
+
+const builtInText = (): string => readFileSync(builtInFile(), 'utf8');
 
 /** The shipped rules, with the SHA-256 of their file, in hexadecimal. */
 export function builtInRules(): {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/rules.ts';
-import { builtInDocuments } from '../../src/detections/built-in.ts';
+import { builtInDocuments, builtInFolder } from '../../src/detections/built-in.ts';
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
 import { require } from '../support/require.ts';
 
@@ -131,6 +131,12 @@ filter:
       const path = file('dup.yml', RULE.replace('id: strange', `id: ${shipped?.facts.id}`));
       assert.equal(await run(['check', path], world), 1);
       assert.match(errors[0] ?? '', /dup.yml:2: the id ".*" is that of another rule, in shipped .*\.yml/);
+    });
+
+    it('a source of shipped rules is checked in their place', async () => {
+      const source = join(builtInFolder(), 'reverse_shell.yml');
+      assert.equal(await run(['check', relative(process.cwd(), source)], world), 0);
+      assert.deepEqual(errors, []);
     });
   });
 

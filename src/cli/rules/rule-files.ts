@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
-import { builtInDocuments } from '../../detections/built-in.ts';
+import { builtInDocuments, builtInFolder } from '../../detections/built-in.ts';
 import { readOwnRules } from '../../detections/own-rules.ts';
 import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
 import { readRuleSet } from '../../detections/sigma/rule-set.ts';
@@ -21,6 +21,7 @@ export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules>
 
 /**
  * Checks files as an agent would that has them besides the shipped rules: filters may narrow these, and ids differ from theirs.
+ * A file that is the source of shipped rules is checked in their place.
  *
  * @throws {UsageError}
  */
@@ -33,7 +34,10 @@ export async function checkFiles(paths: readonly string[]): Promise<{
   const faulty = new Set(own.faults.map(({ file }) => file));
   const readable = own.documents.filter(({ file }) => !faulty.has(file));
   // Names of their files are relative: the operator's may be called the same.
-  const shipped = builtInDocuments().map((document) => ({ ...document, file: `shipped ${document.file}` }));
+  const checked = new Set(paths.flatMap(filesOf).map((file) => resolve(file)));
+  const shipped = builtInDocuments()
+    .filter(({ file }) => !checked.has(join(builtInFolder(), file)))
+    .map((document) => ({ ...document, file: `shipped ${document.file}` }));
   const faults = [...own.faults, ...readRuleSet([...shipped, ...readable]).faults];
   const refused = new Set(faults.map(({ file }) => file));
   return { good: readable.filter(({ file }) => !refused.has(file)).length, faults };
