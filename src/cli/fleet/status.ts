@@ -29,6 +29,7 @@ export async function status(task: Task): Promise<number> {
     await world.written?.(); // a slow reader would have all pages wait in memory
     world.signal.throwIfAborted();
   }
+  if (count === 0 && values.csv === true) for (const line of print([])) world.stdout(line); // the heads
   const unseen = choice.kind === 'devices' ? choice.ids.filter((id) => !shown.has(id)) : [];
   const isComplete = await nameMissing(task, unseen, names.length > 0);
   if (values.json === true || values.csv === true) return isComplete ? 0 : 1;

@@ -123,6 +123,11 @@ describe('vakt fleet status', () => {
     ]);
   });
 
+  it('writes the heads of CSV also without a row', async () => {
+    const { out } = await bed.run('status', '--csv', '--where', "deviceId = 'nosuch'");
+    assert.deepEqual(out, ['DEVICE,STATE,VERSION,LAST MESSAGE,STARTS BY,ALERTS,POSTURE,FAULTS']);
+  });
+
   it('writes JSON that a terminal can show', async () => {
     const { out } = await bed.run('status', '--json', '--device', '=hostile');
     assert.ok(!/[\p{Cc}\u202e]/u.test(out[0] ?? ''));
