@@ -46,7 +46,7 @@ const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
 const TIME_LIMIT = seconds(20);
 
 const WITHOUT_ROOT =
-  "You are not root: process starts are found by reading /proc every second, which misses short-lived processes, and the programs of other users' processes and sockets are unknown. As root, the kernel reports every start.";
+  "You are not root, so the kernel's audit cannot be read: short-lived processes and connections are missed, and the programs of other users' processes and sockets are unknown. Run it as root to see them all.";
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values } = readArguments(args, { duration: { type: 'string' }, ...PAGE_OPTIONS });
