@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
+import { readOptions, wrongUsage } from '../support/options.ts';
 import { crash } from './crash.ts';
 
 /*
@@ -7,22 +7,21 @@ import { crash } from './crash.ts';
  * --aggregated they are counted by the agent; they lie in a log of auditd's, unless with --kernel they are the kernel's,
  * which the agent must be able to have for itself. With --alerts, alerts that they raise are counted instead of them.
  */
-const { values } = parseArgs({
-  options: {
+const USAGE = 'usage: npm run test:crash -- [--runs N] [--seed S] [--aggregated | --kernel | --alerts]\n';
+const values = readOptions(
+  {
     runs: { type: 'string', default: '40' },
     seed: { type: 'string' },
     aggregated: { type: 'boolean', default: false },
     kernel: { type: 'boolean', default: false },
     alerts: { type: 'boolean', default: false },
   },
-});
+  USAGE,
+);
 const runs = Number(values.runs);
 const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
 const kinds = [values.kernel, values.aggregated, values.alerts].filter((kind) => kind);
-if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed) || kinds.length > 1) {
-  process.stderr.write('usage: npm run test:crash -- [--runs N] [--seed S] [--aggregated | --kernel | --alerts]\n');
-  process.exit(2);
-}
+if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed) || kinds.length > 1) wrongUsage(USAGE);
 const { violations } = await crash({
   runs,
   seed,

@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
+import { readOptions, wrongUsage } from '../support/options.ts';
 import { built } from './built.ts';
 import { SITUATIONS, type Situation } from './plans.ts';
 import { type Outcome, type Recovery, Restarts } from './restarts.ts';
@@ -13,8 +13,12 @@ import { isSituation, runTable } from './table.ts';
  * With --table: an agent of each kind in each situation that can be for it, and tables of what it said and did, and after
  * how many seconds it was connected.
  */
-const { values } = parseArgs({
-  options: {
+const USAGE =
+  'usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\n' +
+  '       npm run test:restarts -- --table [--kind KIND …] [--situation SITUATION …] [--parallel N]\n' +
+  `KIND: ${Object.keys(SITES).join(', ')}\nSITUATION: ${SITUATIONS.join(', ')}\n`;
+const values = readOptions(
+  {
     runs: { type: 'string', default: '200' },
     seed: { type: 'string' },
     kind: { type: 'string', multiple: true },
@@ -23,7 +27,8 @@ const { values } = parseArgs({
     situation: { type: 'string', multiple: true },
     verbose: { type: 'boolean', default: false },
   },
-});
+  USAGE,
+);
 const runs = Number(values.runs);
 const parallel = Number(values.parallel);
 const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
@@ -31,14 +36,7 @@ const names = (values.kind ?? built()) as SiteName[];
 const situations = values.situation ?? SITUATIONS;
 const isCount = (value: number) => Number.isSafeInteger(value) && value >= 1;
 const areNumbers = isCount(runs) && isCount(parallel) && Number.isSafeInteger(seed);
-if (!areNumbers || names.some((name) => !(name in SITES)) || !situations.every(isSituation)) {
-  process.stderr.write(
-    'usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\n' +
-      '       npm run test:restarts -- --table [--kind KIND …] [--situation SITUATION …] [--parallel N]\n' +
-      `KIND: ${Object.keys(SITES).join(', ')}\nSITUATION: ${SITUATIONS.join(', ')}\n`,
-  );
-  process.exit(2);
-}
+if (!areNumbers || names.some((name) => !(name in SITES)) || !situations.every(isSituation)) wrongUsage(USAGE);
 
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 if (values.table) {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
+import { readOptions, wrongUsage } from '../support/options.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { picture } from './picture.ts';
 import { type Look, Soak } from './soak.ts';
@@ -11,8 +11,17 @@ import { judge, type Limit, type Verdict } from './verdict.ts';
  * npm run test:soak: days of a gateway, sped up, with one agent that is never restarted. After each hour of the gateway's the
  * books are checked and the agent is measured at rest; in the end it is judged whether anything has grown, by the slope.
  */
-const { values } = parseArgs({
-  options: {
+const USAGE =
+  'usage: npm run test:soak -- [--hours N] [--day MINUTES] [--from HOUR] [--apart | --hostile] [--seed S] [--plot FILE]\n' +
+  '--hours: how long the run is; the last hour of the gateway is completed; by default 1\n' +
+  '--day: how long a day of the gateway is, at least 2; by default 60\n' +
+  '--from: the hour of the day with which the run begins, by default 0\n' +
+  '--apart: program starts are read from a log in the form of auditd that this program writes: nothing else on this\n' +
+  '         machine counts\n' +
+  '--hostile: a user of this machine attacks the agent meanwhile\n' +
+  '--plot: where the picture is written, by default dist/soak.svg\n';
+const values = readOptions(
+  {
     hours: { type: 'string', default: '1' },
     day: { type: 'string', default: '60' },
     from: { type: 'string', default: '0' },
@@ -21,7 +30,8 @@ const { values } = parseArgs({
     apart: { type: 'boolean', default: false },
     plot: { type: 'string', default: 'dist/soak.svg' },
   },
-});
+  USAGE,
+);
 const hours = Number(values.hours);
 const day = Number(values.day);
 const from = Number(values.from);
@@ -32,18 +42,11 @@ if (
   !(from >= 0) ||
   ![from, seed].every(Number.isSafeInteger) ||
   (values.apart && values.hostile)
-) {
-  process.stderr.write(
-    'usage: npm run test:soak -- [--hours N] [--day MINUTES] [--from HOUR] [--apart | --hostile] [--seed S] [--plot FILE]\n' +
-      '--day: how long a day of the gateway is, at least 2; by default 60\n' +
-      '--from: the hour of the day with which the run begins, by default 0\n' +
-      "--apart: starts are those of a log of auditd's that this program writes, so that nothing else on this machine counts\n",
-  );
-  process.exit(2);
-}
+)
+  wrongUsage(USAGE);
 const missing = values.hostile ? HostileLoad.missing() : undefined;
 if (missing !== undefined) {
-  process.stderr.write(`There can be no hostile load here: ${missing}.\n`);
+  process.stderr.write(`--hostile cannot be used here: ${missing}.\n`);
   process.exit(2);
 }
 
