@@ -24,7 +24,7 @@ export function useStateDirectory(directory: string, log: Logger): void {
     lockFile(join(directory, 'lock'));
   } catch (cause) {
     if (cause instanceof AgentError && cause.id === 'SOCKET_UNAVAILABLE') {
-      log.warn({ err: cause }, 'Could not lock the state directory; see to it that only one agent uses it.');
+      log.warn({ err: cause }, 'Could not lock the state directory; make sure that only one agent uses it.');
       return;
     }
     if (cause instanceof AgentError) throw cause;

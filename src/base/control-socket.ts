@@ -146,11 +146,15 @@ async function eachLine(response: IncomingMessage, onLine: (line: string) => voi
 function noAnswer(path: string, cause: unknown): unknown {
   const failure = (message: string, remedy: string) => new AgentError('AGENT_NOT_RUNNING', message, remedy, { cause });
   if (cause instanceof TimeLimitError) {
-    return failure(`the agent at ${path} does not answer`, 'Read its log, then restart it.');
+    return failure(
+      `the agent at ${path} does not answer`,
+      'With the service, find the reason: journalctl -u vakt -n 50. Then run: systemctl restart vakt',
+    );
   }
   const code = errnoOf(cause);
   if (code === undefined) return cause;
-  if (code === 'ECONNRESET') return failure(`the agent at ${path} exited`, 'Repeat the command once it runs again.');
+  if (code === 'ECONNRESET')
+    return failure(`the agent at ${path} exited`, 'Run the command again when the agent is running.');
   const remedy =
     code === 'EACCES'
       ? 'Run the command as root, or as the user that the agent runs as.'

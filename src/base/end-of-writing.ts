@@ -36,7 +36,7 @@ export function endOfWriting(options: {
       const files = unwritten.slice(0, MAX_NAMED).map(([path, bytes]) => `${path} (${bytes} bytes)`);
       const others = unwritten.length - files.length;
       const figures = { sizeBytes, files, ...(others > 0 ? { otherFiles: others } : {}) };
-      log.error(figures, 'The disk did not accept all data before shutdown; sizeBytes are lost.');
+      log.error(figures, 'The disk did not accept all data before shutdown; that data is lost.');
       abandoned?.();
     },
   };

@@ -157,7 +157,7 @@ export function rootOption(path = '/'): string {
   if (PARTS_OF_A_ROOT.some((name) => exists(join(root, name)))) return root;
   const parts = PARTS_OF_A_ROOT.join(', ');
   throw new UsageError(
-    `--root: ${root} is no root tree, since it has none of ${parts}; name the folder at which the file system is unpacked or mounted`,
+    `--root: ${root} is not a root file system: it has none of ${parts}; name the folder at which the file system is unpacked or mounted`,
   );
 }
 

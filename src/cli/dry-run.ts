@@ -48,9 +48,10 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
   const say = (line: string) => world.stderr(printable(line));
   say(
-    `Nothing is sent. Messages are printed every ${seconds(HIGH_FREQUENCY)} and ${seconds(LOW_FREQUENCY)} s, regardless`,
+    `Nothing is sent. High messages are printed every ${seconds(HIGH_FREQUENCY)} s and Low messages every ` +
+      `${seconds(LOW_FREQUENCY)} s, whatever the module twin says.`,
   );
-  say(`of the twin. State is kept in ${folder}, and removed at the end. Ctrl-C ends it.`);
+  say(`State is kept in ${folder}, and removed at the end. Ctrl-C ends the dry run.`);
   if (runs) say('An agent is running and uses the kernel\'s audit. For Triggered events, use "vakt collect EVENT".');
   const agentId = installed.agentId ?? keptId(installed);
   return {

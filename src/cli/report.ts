@@ -41,8 +41,9 @@ const SCAN: ScanOptions = { level: 1, walk: false, roles: [], groupsDisabled: []
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values } = readArguments(args, OPTIONS);
   const { html, json = false, hardware = false } = values;
-  if (html === undefined && !json) throw new UsageError('--html FILE or --json says how to report');
-  if (hardware && values.root !== undefined) throw new UsageError('--hardware goes without --root: a tree has none');
+  if (html === undefined && !json) throw new UsageError('give --html FILE or --json');
+  if (hardware && values.root !== undefined)
+    throw new UsageError('--hardware cannot be combined with --root, which only reads files');
   const file = html === undefined ? undefined : resultFile(html);
   const { hostRoot, controlSocket } = settingsOrDefaults(values.config, world.environment);
   const tree = values.root === undefined ? undefined : rootOption(values.root);

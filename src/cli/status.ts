@@ -43,7 +43,7 @@ const OPTIONS = {
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { config, json, watch, openmetrics } = readArguments(args, OPTIONS).values;
-  if (openmetrics && (json || watch)) throw new UsageError('--openmetrics goes with neither --json nor --watch');
+  if (openmetrics && (json || watch)) throw new UsageError('--openmetrics cannot be combined with --json or --watch');
   const { path: controlSocket, error } = controlSocketOf(config, world.environment);
   if (watch) return keepShowing(controlSocket, json === true, world);
   const asked = ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));

@@ -196,7 +196,7 @@ export class TwinConfiguration {
       }
       this.#log.warn(
         { err: error },
-        'Could not keep the configuration on disk; a start without a network will use an older one.',
+        'Could not save the configuration; a start without a network will use an older one.',
       );
     });
   }

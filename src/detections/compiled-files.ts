@@ -71,7 +71,10 @@ export class CompiledFiles {
       return kept.form === FORM ? compiled(kept) : NOTHING;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return NOTHING;
-      this.#log.warn({ file: this.#path, reason: messageOf(error) }, 'Compiles own detection rules anew.');
+      this.#log.warn(
+        { file: this.#path, reason: messageOf(error) },
+        'Could not use the saved detection rules; compiling the rule files again.',
+      );
       this.forget();
       return NOTHING;
     }
@@ -105,7 +108,7 @@ export class CompiledFiles {
   #done(error: unknown): void {
     if (error === undefined) return;
     const reason = messageOf(error);
-    this.#log.warn({ file: this.#path, reason }, 'Could not keep the compiled detection rules.');
+    this.#log.warn({ file: this.#path, reason }, 'Could not save the compiled detection rules.');
   }
 }
 

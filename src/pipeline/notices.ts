@@ -194,14 +194,17 @@ export class ChangeNotices implements Service {
       this.#pending = pending;
       if (since !== undefined) this.#merge(since);
     } catch (err) {
-      this.#log.warn({ err }, 'Could not read which changes of the configuration the hub may not know.');
+      this.#log.warn({ err }, 'Could not read the saved configuration changes; the hub may not be told of them.');
     }
   }
 
   #save(): void {
     const failed = (err: unknown) => {
       if (err !== undefined)
-        this.#log.warn({ err }, 'Could not save a change of the configuration; kill -9 would keep it from the hub.');
+        this.#log.warn(
+          { err },
+          'Could not save a configuration change; after kill -9 the hub would not be told of it.',
+        );
     };
     if (this.#waiting.length === 0 && this.#pending === undefined) {
       this.#files.remove(this.#file, failed);

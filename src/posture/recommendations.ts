@@ -124,7 +124,7 @@ export class Recommendations {
       }
       this.#written = this.#text();
     } catch (error) {
-      this.#log.warn({ err: error }, 'Could not read the saved recommendations; their times begin anew.');
+      this.#log.warn({ err: error }, 'Could not read the saved recommendations; their times start again.');
     }
   }
 

@@ -86,7 +86,7 @@ describe('the end of writing', () => {
       { level, msg, sizeBytes, named, otherFiles },
       {
         level: 'error',
-        msg: 'The disk did not accept all data before shutdown; sizeBytes are lost.',
+        msg: 'The disk did not accept all data before shutdown; that data is lost.',
         sizeBytes: 632,
         named: [`${join(folder, 'segment')} (120 bytes)`, `${join(folder, 'note')} (512 bytes)`],
         otherFiles: undefined,

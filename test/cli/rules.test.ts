@@ -203,18 +203,18 @@ ${RULE.replace('id: strange', 'name: one').replace(/, requires.*\]/, '')}`;
 
   for (const [text, why] of [
     [{ cases: [{ case: 'x' }] }, /the case "x" of .* has no "events"/],
-    [{ cases: [{ case: 'x', events: {} }] }, /"events" of the case "x" of .* is no list/],
+    [{ cases: [{ case: 'x', events: {} }] }, /"events" of the case "x" of .* is not a list/],
     [{ cases: [null] }, /case 1 of .* has no name/],
     [{ cases: [{ events: [] }] }, /case 1 of .* has no name/],
-    [{ cases: {} }, /"cases" of .* is no list/],
-    [{ benign: 1 }, /"benign" of .* is no list/],
-    [{ cases: [], lists: { allowedUsers: 'bob' } }, /"allowedUsers" in "lists" of .* is no list/],
-    [{ cases: [], lists: null }, /"lists" of .* is no map/],
-    [{ cases: [], listBound: null }, /"listBound" of .* is no list/],
+    [{ cases: {} }, /"cases" of .* is not a list/],
+    [{ benign: 1 }, /"benign" of .* is not a list/],
+    [{ cases: [], lists: { allowedUsers: 'bob' } }, /"allowedUsers" in "lists" of .* is not a list/],
+    [{ cases: [], lists: null }, /"lists" of .* is not an object/],
+    [{ cases: [], listBound: null }, /"listBound" of .* is not a list/],
     [[], /has no cases/],
     [null, /has no cases/],
     [{}, /neither "cases" nor "benign"/],
-    ['{', /is no JSON/],
+    ['{', /is not JSON/],
   ] as const)
     it(`refuses the cases ${JSON.stringify(text)}, and says why`, () =>
       assert.rejects(

@@ -55,7 +55,7 @@ describe('AssignmentCache', () => {
     it(`ignores the assignment of ${what}, with a line in the log`, () => {
       writeFileSync(file, KEPT);
       assert.equal(cache(registration).read(), undefined);
-      assert.deepEqual(lines(), ['info The kept assignment is of another registration; the agent registers.']);
+      assert.deepEqual(lines(), ['info The saved hub assignment belongs to another registration; registering again.']);
     });
   }
 
@@ -80,7 +80,7 @@ describe('AssignmentCache', () => {
     it(`ignores what is damaged or not its own (${what}), with a line in the log that does not quote it`, () => {
       make(file);
       assert.equal(cache().read(), undefined);
-      assert.deepEqual(lines(), ['warn Could not read the kept assignment; the agent registers.']);
+      assert.deepEqual(lines(), ['warn Could not read the saved hub assignment; registering again.']);
       assert.doesNotMatch(log.text(), /device7|azure-devices/);
     });
   }

@@ -233,7 +233,7 @@ describe('Identity by the provisioning service', () => {
     writeFileSync(join(directory.path, 'assignment.json'), '{"idScope":');
     await arrive(started(), bed.hubs[0]);
     assert.equal(bed.registrations, 1);
-    assert.match(log.text(), /Could not read the kept assignment; the agent registers/);
+    assert.match(log.text(), /Could not read the saved hub assignment; registering again/);
   });
 
   it('follows its device to another hub when the first one refuses the device', async () => {

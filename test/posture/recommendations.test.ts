@@ -195,7 +195,7 @@ describe('Recommendations', () => {
       assert.deepEqual(ports(start(), blind), { notJudged: 'no /proc' });
       const [line, ...more] = logged;
       assert.equal(line?.level, 'warn');
-      assert.match(line?.message ?? '', /^Could not read the saved recommendations; their times begin anew\. \(/);
+      assert.match(line?.message ?? '', /^Could not read the saved recommendations; their times start again\. \(/);
       assert.deepEqual(more, []);
     });
 

@@ -301,7 +301,7 @@ export class Reader {
       const restSeconds = Math.round(this.#avoidance.restMs() / 1_000);
       this.#parts.log.warn(
         { kind: job?.kind.name, restSeconds },
-        'Ten reader processes hung within a minute; no new one is started for restSeconds.',
+        'Ten reader processes hung within a minute; waiting before a new one is started.',
       );
     }
     this.#pump();
@@ -347,10 +347,7 @@ export class Reader {
     this.#notBefore = this.#parts.clock.monotonic() + this.#backoff;
     this.#backoff = milliseconds(Math.min(LONGEST_BACKOFF, this.#backoff * 2));
     const details = { why, waitSeconds, ...(kind === undefined ? {} : { kind }) };
-    this.#parts.log.warn(
-      details,
-      'The reader process failed; retrying in waitSeconds. What it reads is missing until then.',
-    );
+    this.#parts.log.warn(details, 'The reader process failed; retrying later. What it reads is missing until then.');
   }
 }
 

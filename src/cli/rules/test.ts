@@ -81,18 +81,18 @@ function casesOf(file: string): Cases {
     value = JSON.parse(textOf(file));
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`${file} is no JSON: ${(error as Error).message}`);
+    throw new UsageError(`${file} is not JSON: ${(error as Error).message}`);
   }
   if (!isMap(value)) throw new UsageError(`${file} has no cases`);
   if (value.cases === undefined && value.benign === undefined)
     throw new UsageError(`${file} has neither "cases" nor "benign"`);
   const list = (all: unknown, name: string): readonly unknown[] => {
     if (all === undefined) return [];
-    if (!Array.isArray(all)) throw new UsageError(`${name} of ${file} is no list`);
+    if (!Array.isArray(all)) throw new UsageError(`${name} of ${file} is not a list`);
     return all;
   };
   const { lists = {} } = value;
-  if (!isMap(lists)) throw new UsageError(`"lists" of ${file} is no map of lists`);
+  if (!isMap(lists)) throw new UsageError(`"lists" of ${file} is not an object whose members are lists`);
   return {
     lists: Object.fromEntries(
       Object.entries(lists).map(([name, all]) => [name, list(all, `"${name}" in "lists"`).map(String)]),

@@ -139,7 +139,7 @@ export class SavedState implements Service {
       if (errnoOf(error) === 'ENOENT') return {};
       // The parser's message quotes the file.
       const why = error instanceof SyntaxError ? 'it is not JSON' : messageOf(error);
-      this.#log.warn({ why }, 'Could not read the state of the detections; it begins anew.');
+      this.#log.warn({ why }, 'Could not read the saved state of the detections; starting without it.');
       return {};
     }
   }

@@ -52,7 +52,7 @@ export class AssignmentCache {
   /** @returns `undefined` without a file, or with one that is damaged or is another registration's */
   read(): Assignment | undefined {
     const unusable = (reason: string) =>
-      this.#log.warn({ file: FILE, reason }, 'Could not read the kept assignment; the agent registers.');
+      this.#log.warn({ file: FILE, reason }, 'Could not read the saved hub assignment; registering again.');
     const content = this.#state.read(FILE, unusable);
     if (content === undefined) return undefined;
     const kept = v.safeParse(Assignment, content);
@@ -66,7 +66,7 @@ export class AssignmentCache {
       idScope === this.#registration.idScope &&
       registrationId.toLowerCase() === this.#registration.registrationId.toLowerCase();
     if (isOwn) return { hub, deviceId };
-    this.#log.info({ file: FILE }, 'The kept assignment is of another registration; the agent registers.');
+    this.#log.info({ file: FILE }, 'The saved hub assignment belongs to another registration; registering again.');
     return undefined;
   }
 

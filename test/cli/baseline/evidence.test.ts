@@ -270,7 +270,7 @@ describe('vakt baseline, for pipelines', () => {
       run(['--root', root], world),
       (error) =>
         error instanceof UsageError &&
-        /is no root tree, since it has none of etc, usr, bin, lib, sbin; name the folder/.test(error.message),
+        /is not a root file system: it has none of etc, usr, bin, lib, sbin; name the folder/.test(error.message),
     );
   });
 

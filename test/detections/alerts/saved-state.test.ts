@@ -132,7 +132,7 @@ describe('SavedState', () => {
     assert.deepEqual(restored, [undefined, undefined]);
     assert.deepEqual(
       logged.map(({ message }) => message),
-      ['Could not read the state of the detections; it begins anew.'],
+      ['Could not read the saved state of the detections; starting without it.'],
     );
     assert.ok(!JSON.stringify(logged).includes('secret'));
   });
