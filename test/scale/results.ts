@@ -85,7 +85,7 @@ export function pictureOf(result: Result): string {
   const thinned = returned.filter((_, index) => index % 50 === 0 || index === returned.length - 1);
   return draw({
     title: `${devices.toLocaleString('en-US')} agents: ${scenario.name}`,
-    comment: 'Drawn by `npm run bench scale -- --write`.',
+    comment: 'Drawn by test/bench/scale.bench.ts; docs/scale.md has the command.',
     xName: `minutes after it; hub: ${limits.name}`,
     panels: [
       {
