@@ -39,14 +39,14 @@ const AGE_LIMIT = durationSchema(
   'PT1H',
   'P10Y',
   'P30D',
-  'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
+  'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted. Time in which the agent does not run does not count.',
 );
 
 const SYNC_EVERY = durationSchema(
   'PT1S',
   'PT6H',
   'PT1S',
-  'How long Low events and counts may wait for their sync, from PT1S to PT6H: longer spares flash. A power cut loses that much of them; above PT1S, kill -9 loses that much of the counts, too.',
+  'Interval at which Low events and counts are synced to disk, from PT1S to PT6H; a longer one writes less to flash. A power cut loses those of the last interval; above PT1S, kill -9 also loses the counts of the last interval.',
 );
 
 /** `pause` and `resume` share a permission. */
@@ -147,7 +147,9 @@ export const LocalSettings = v.strictObject({
         true,
       ),
       rulesDirectory: v.optional(
-        path("Folder of your own rules, Sigma in YAML; root's, and writable by nobody else. Best readable by nobody else, either."),
+        path(
+          'Folder of your own rules, Sigma in YAML. It must belong to root, and no other user may write to it; best let only root read it.',
+        ),
         '/etc/vakt/rules.d',
       ),
       badAddressesFile: v.optional(
@@ -198,7 +200,7 @@ export const EXAMPLE_HUB = 'contoso.azure-devices.net';
 export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_CONFIG_FILE): void {
   if (hub.hostName?.toLowerCase() !== EXAMPLE_HUB) return;
   const what = `hub.hostName is still the example's, ${EXAMPLE_HUB}`;
-  const remedy = `Set hub.hostName in ${file} to the name of your hub ("az iot hub list --query [].properties.hostName" shows it), and see that identity is your device's.`;
+  const remedy = `Set hub.hostName in ${file} to the name of your hub ("az iot hub list --query [].properties.hostName" shows it), and make sure that identity is that of your device.`;
   throw new AgentError('CONFIG_INCOMPLETE', what, remedy);
 }
 
