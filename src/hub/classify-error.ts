@@ -1,6 +1,7 @@
 import { isPlausible, type Stall, TimeLimitError } from '../base/clock.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
+import { shellWord } from '../base/shell-word.ts';
 import { describeStall } from '../base/stall-clock.ts';
 import type { RetryCause } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
@@ -168,7 +169,9 @@ function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailu
   }
   if (status === 401 || status === 403) return credentialRefused(peer);
   if (status === 404) {
-    const remedy = 'Create it: az iot hub module-identity create.';
+    const [deviceId = '', moduleId = ''] = peer.module.split('/');
+    const create = `az iot hub module-identity create --hub-name HUB --device-id ${shellWord(deviceId)} --module-id ${shellWord(moduleId)}`;
+    const remedy = `Create it, with the name of your hub for HUB: ${create}`;
     return failure('MODULE_UNKNOWN', `${peer.address} has no module ${peer.module}`, remedy, 'credentials');
   }
   if (status === MALFORMED) {

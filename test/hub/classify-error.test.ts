@@ -165,7 +165,7 @@ describe('classifyError', () => {
       new TwinStatusError(404, ''),
       'MODULE_UNKNOWN',
       'credentials',
-      /create/,
+      /module-identity create --hub-name HUB --device-id 'dev1' --module-id 'sec'$/,
     ],
     ['500', new TwinStatusError(500, ''), 'HUB_UNREACHABLE', 'network'],
     ['400', new TwinStatusError(400, ''), 'INTERNAL', undefined],
