@@ -36,7 +36,7 @@ export class KeyDirectory {
     try {
       writeFileAtomic(file, `${key}\n`);
     } catch (error) {
-      const remedy = 'Make room there, or name another directory; then run the command again.';
+      const remedy = 'Free disk space there, or name another directory; then run the command again.';
       throw new AgentError('CONFIG_INVALID', `${file} cannot be written: ${messageOf(error)}`, remedy);
     }
   }

@@ -8,7 +8,7 @@ const NAME = 'capabilities';
 const USED: readonly (readonly [number: number, name: string, purpose: string])[] = [
   [30, 'CAP_AUDIT_CONTROL', 'program starts, connections, logins'],
   [37, 'CAP_AUDIT_READ', 'the same, beside auditd'],
-  [12, 'CAP_NET_ADMIN', 'the packet filter, ends of processes, room for bursts'],
+  [12, 'CAP_NET_ADMIN', 'the packet filter, ends of processes, larger receive buffers for bursts'],
   [2, 'CAP_DAC_READ_SEARCH', "other users' files and sockets"],
   [19, 'CAP_SYS_PTRACE', "other users' programs"],
 ];

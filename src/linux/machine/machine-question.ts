@@ -53,7 +53,10 @@ export class MachineQuestion<Q, A> {
     }
   }
 
-  unreadable(what: string, remedy = 'Look at the log for what is wrong with the reader process.'): AgentError {
+  unreadable(
+    what: string,
+    remedy = 'Look for lines about the reader process in the log: journalctl -u vakt -p warning',
+  ): AgentError {
     return new AgentError('SOURCE_UNREADABLE', `${this.#options.failure}: ${what}`, remedy);
   }
 
