@@ -86,7 +86,7 @@ export function pictureOf(result: Result): string {
   return draw({
     title: `${devices.toLocaleString('en-US')} agents: ${scenario.name}`,
     comment: 'Drawn by test/bench/scale.bench.ts; docs/scale.md has the command.',
-    xName: `minutes after it; hub: ${limits.name}`,
+    xName: `minutes from the end of the outage, or the restart; hub: ${limits.name}`,
     panels: [
       {
         title: 'connected, %',
