@@ -484,7 +484,8 @@ describe('Commands, as processes', function () {
         const isRefused = collector.name === 'FirewallConfiguration' && process.getuid?.() !== 0;
         require(this, isRefused ? 'only root may read the packet filter' : undefined);
         const { status, stdout, stderr } = await run(['collect', collector.name, '--config', configure()]);
-        assert.deepEqual([status, stderr], [0, '']);
+        assert.equal(status, 0);
+        assert.match(stderr, /^(?:Larger than a message: .*\n)?$/); // a machine can have thousands of ports
         v.parse(v.array(collector.payload), JSON.parse(stdout));
       });
     }
