@@ -55,7 +55,7 @@ export function failureOf(thrown: unknown): ServiceFailure | AgentError {
     return new AgentError('CREDENTIAL_REFUSED', `the hub refuses the credential: ${message}`, remedy);
   }
   if (status === 403 && /quota|403002/i.test(message)) {
-    const remedy = 'Run the command again after 00:00 UTC, when the quota begins anew, or add units to the hub.';
+    const remedy = 'Run the command again after 00:00 UTC, when the quota starts again, or add units to the hub.';
     return new AgentError('HUB_QUOTA_EXCEEDED', `the hub's daily quota is used up: ${message}`, remedy);
   }
   return new ServiceFailure(status >= 500 ? 'broken' : 'refused', status, message);

@@ -28,7 +28,7 @@ const MOST_RULES = 16;
 
 /** @throws {Refused} */
 export function readCorrelation(value: unknown): ReadCorrelation {
-  if (!isMap(value)) throw new Refused('"correlation" is no map');
+  if (!isMap(value)) throw new Refused('"correlation" is not a map');
   for (const key of Object.keys(value)) {
     if (!KEYS.includes(key)) throw new Refused(`"${key}" is not known in "correlation"`, [key]);
   }
@@ -91,11 +91,11 @@ function timespanOf(value: unknown): number {
 
 function aliasesOf(value: unknown): ReadCorrelation['aliases'] {
   if (value === undefined) return {};
-  if (!isMap(value)) throw new Refused('"aliases" is no map', ['aliases']);
+  if (!isMap(value)) throw new Refused('"aliases" is not a map', ['aliases']);
   const aliases: Record<string, Record<string, string>> = {};
   for (const [alias, of] of Object.entries(value)) {
     if (!isMap(of) || !Object.values(of).every((field) => typeof field === 'string'))
-      throw new Refused(`the alias "${alias}" is no map of rules to fields`, ['aliases', alias]);
+      throw new Refused(`the alias "${alias}" is not a map of rules to fields`, ['aliases', alias]);
     aliases[alias] = of as Record<string, string>;
   }
   return aliases;

@@ -62,7 +62,7 @@ export function readFacts(
 
 function ownFacts(value: unknown) {
   if (value === undefined) return { requires: [] };
-  if (!isMap(value)) throw new Refused('"vakt" is no map', ['vakt']);
+  if (!isMap(value)) throw new Refused('"vakt" is not a map', ['vakt']);
   for (const key of Object.keys(value)) {
     if (!VAKT_KEYS.includes(key)) throw new Refused(`"${key}" is not known in "vakt"`, ['vakt', key]);
   }

@@ -160,7 +160,7 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
       }
     };
     if (modifiers.has('windash') || modifiers.has('base64offset'))
-      throw new Refused('"expand" goes with neither "windash" nor "base64offset"');
+      throw new Refused('"expand" cannot be combined with "windash" or "base64offset"');
     return [{ is: 'list', list: name, read }];
   }
   return plainTests(text, modifiers);
