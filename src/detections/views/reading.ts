@@ -179,7 +179,14 @@ export class Reading {
       if (command.isExact && run.at + 2 < words.length) environment.assign('@', words.slice(run.at + 2).join(' '));
       follow(textOf(command, run.at, run.offset));
     } else if (run.is === 'input') {
-      if (input !== undefined) follow(input.text);
+      if (input === undefined) return;
+      follow(input.text);
+      // The same as behind -c, and on one line.
+      if (interpreter.language === 'code') {
+        const option = `-${interpreter.runs.slice(0, 1) || 'c'}`;
+        const code = [words[from] ?? '', option, input.text.trim()];
+        this.#view({ ...command, words: code, redirections: '' }, 0);
+      }
     } else if (run.at < words.length) {
       const file = words[run.at] ?? '';
       const isInput = file === '/dev/stdin' || file === '/dev/fd/0' || file === '/proc/self/fd/0';

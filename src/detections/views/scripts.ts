@@ -1,6 +1,6 @@
 /* Goes through a script as a shell would, without running anything: variables get their values, and what is printed by
  * commands that only print is known to those that read it. */
-import { assignmentName, isPrintable } from './characters.ts';
+import { assignmentName, isPrintable, onOneLine } from './characters.ts';
 import { type Output, outputOf } from './decoding.ts';
 import type { Environment } from './environment.ts';
 import { type ExpansionParts, expandWord } from './expansion.ts';
@@ -136,10 +136,12 @@ class Shell {
         isCommand &&= isAssignment(field);
       }
     }
-    const { text, input, source, target } = this.#redirect(simple.redirections);
+    const { text, input, source, target, withoutDocument } = this.#redirect(simple.redirections);
     const opened = simple.keywords.filter((keyword) => keyword === '(').join('');
     const keywords = simple.keywords.filter((keyword) => keyword !== '(');
-    const shown = [...keywords, ...expanded.map(normalise), text].filter((word) => word !== '');
+    const copied = withoutDocument === undefined ? undefined : this.#copied(expanded, input?.text ?? '');
+    const written = copied === undefined ? [...expanded.map(normalise), text] : [...copied, withoutDocument];
+    const shown = [...keywords, ...written].filter((word) => word !== '');
     line.push(opened + shown.join(' '));
     const words = this.#assigned(expanded);
     if (words === undefined) return undefined;
@@ -147,7 +149,9 @@ class Shell {
     const fed = input ?? piped ?? this.#operand(words);
     const isQuiet = text === '' && (QUIET.has(name) || (words.length === 0 && expanded.length > 0));
     if (!isQuiet && (words.length > 0 || text !== '')) {
-      this.#commands.push({ words, redirections: text, input: fed, directory });
+      if (copied?.length === 2)
+        this.#commands.push({ words: copied, redirections: withoutDocument ?? '', input: fed, directory });
+      else this.#commands.push({ words, redirections: text, input: fed, directory });
       // cat < /etc/shadow does the same as cat /etc/shadow.
       if (source !== undefined && READING.has(nameOf(name))) {
         this.#commands.push({ words: [...words, source], redirections: '', input: undefined, directory });
@@ -168,6 +172,16 @@ class Shell {
     // Text that was hidden is worth a look, even if no shell is seen to read it.
     if (isLast && output?.isDecoded === true && isPrintable(output.text)) this.#script(output.text);
     return target === undefined || STANDARD_OUTPUT.has(target) ? output : NOTHING;
+  }
+
+  /** `cat > /etc/x << EOF` does the same as `echo … > /etc/x`, `tee /etc/x << EOF` the same as `echo … | tee /etc/x`. */
+  #copied(words: readonly string[], document: string): readonly string[] | undefined {
+    const [name = '', ...operands] = words;
+    const printing = ['echo', onOneLine(document.trimEnd())];
+    const program = nameOf(name);
+    if (program === 'tee' && this.#work.spend(document.length)) return [...printing, '|', ...words.map(normalise)];
+    const isCopying = program === 'cat' && operands.every((operand) => operand.startsWith('-'));
+    return isCopying && this.#work.spend(document.length) ? printing : undefined;
   }
 
   #expand(word: SimpleCommand['words'][number], isCommand: boolean): string[] {
@@ -255,6 +269,8 @@ class Shell {
   #redirect(redirections: readonly Redirection[]): Redirected {
     if (redirections.length === 0) return { text: '' };
     const texts: string[] = [];
+    const others: string[] = [];
+    let isDocument = false;
     let input: Output | undefined;
     let source: string | undefined;
     let target: string | undefined;
@@ -270,10 +286,13 @@ class Shell {
       } else if (!operator.startsWith('2')) target = file;
       // 2>&1 and 0<&3 duplicate a descriptor.
       const isDuplicate = operator.endsWith('&') && isDescriptor(file);
-      texts.push(isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd());
+      const shown = isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd();
+      texts.push(shown);
+      if (body === undefined) others.push(shown);
+      else isDocument = true;
     }
     const text = texts.join(' ');
-    return { text, input, source, target };
+    return { text, input, source, target, ...(isDocument && { withoutDocument: others.join(' ') }) };
   }
 }
 
@@ -326,6 +345,8 @@ function withoutEnd(line: string): string {
 
 interface Redirected {
   readonly text: string;
+  /** The same without here-documents, if there is one. */
+  readonly withoutDocument?: string | undefined;
   /** What standard input has, if it is known. */
   readonly input?: Output | undefined;
   /** The file that standard input is. */

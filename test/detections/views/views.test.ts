@@ -257,6 +257,19 @@ describe('views of a process start', () => {
         assert.ok(!shownViews(script(text)).includes('/usr/bin/nc | nc -l 1'), text));
   });
 
+  describe('reads what is done with a here-document', () => {
+    for (const [text, view] of [
+      ['cat > /etc/x <<EOF\na b\n c\nEOF', '/usr/bin/echo | echo a b c > /etc/x'],
+      ["cat <<'EOF' >> /etc/x\n$a\nEOF", '/usr/bin/echo | echo $a >> /etc/x'],
+      ['tee -a /etc/x <<EOF\na\nEOF\nid', '/usr/bin/bash | bash -c echo a | tee -a /etc/x; id'],
+      ['cat <<EOF | crontab -\n@reboot nc -l 1\nEOF', '/usr/bin/nc | nc -l 1'],
+      ["python3 - <<'EOF'\nimport os\nos.getuid()\nEOF", '/usr/bin/python3 | python3 -c import os os.getuid()'],
+      ['perl <<< "print 1"', '/usr/bin/perl | perl -e print 1'],
+      ['cat /etc/y - <<EOF > /etc/x\na\nEOF', '/usr/bin/cat | cat /etc/y - << EOF > /etc/x'],
+    ] as const)
+      it(text, () => assertView(script(text), view));
+  });
+
   it('reads a script with quotes around all of it, as lines are often written down', () => {
     for (const commandLine of [
       'bash -c "wget http://x; id"',
