@@ -101,8 +101,8 @@ export class RuleLoader implements Service {
   }
 
   async #look(): Promise<void> {
-    const wanted = this.#wantedHash();
     const listing = await this.#folder.look();
+    const wanted = this.#wantedHash();
     // Who locks the folder must not switch off rules that are in force.
     if (listing === 'locked' && this.#loaded !== undefined) {
       if (this.#read === UNREAD) return;
