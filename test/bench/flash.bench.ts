@@ -1,7 +1,7 @@
 import { type Duration, days, formatDuration, minutes, seconds } from '../../src/base/duration.ts';
 import { CHOICES, LIVES } from '../pipeline/day-costs.ts';
 import type { Life } from '../pipeline/gateway.ts';
-import { logOfAStart } from './auditd-log.ts';
+import { type LogOfAStart, logsOfAStart } from './auditd-log.ts';
 import type { Change } from './disk-trace.ts';
 import { Ext4, ext4IsMissing } from './ext4.ts';
 import { report } from './figures.ts';
@@ -12,7 +12,8 @@ import { Native } from './starts.ts';
 /*
  * What is written to flash in a day. The agent's parts live through it on simulated time, with the shipped settings; what they
  * change on disk is then done on a real ext4, whose block device counts what it is told to write: data in whole pages, the
- * journal, and metadata. auditd's log of the same starts and ends is beside it.
+ * journal, and metadata. Beside it are auditd's log and journald's journal of the same starts and ends; of journald's, what it
+ * changes in place, its tables, is left out.
  */
 
 const BUDGET_MB = 5;
@@ -28,6 +29,8 @@ const IDLE: Life & { readonly name: string } = {
 const HEADS = ['module twin', '', 'written, KB', 'syncs', 'to the device, MB', 'budget'];
 /** auditd's own: `flush = INCREMENTAL_ASYNC`, `freq = 50`. */
 const AUDITD_RECORDS_A_SYNC = 50;
+/** journald's own SyncIntervalSec. */
+const JOURNALD_SYNCS_A_DAY = days(1) / minutes(5);
 
 const missing = ext4IsMissing();
 const thousands = (count: number) => Math.round(count).toLocaleString('en-US');
@@ -52,17 +55,16 @@ function writes(changes: readonly Change[]): string[] {
   return [thousands(bytes / 1_000), thousands(syncs), toDevice(changes)];
 }
 
-/** One record of auditd after another, in even steps. */
-function auditdDay(perDay: number, { bytes, records }: { bytes: number; records: number }): Change[] {
+/** One start after another, in even steps, and syncs. */
+function logDay(perDay: number, { bytes }: LogOfAStart, syncs: number): Change[] {
   const changes: Change[] = [];
-  const path = '/audit/audit.log';
-  let unsynced = 0;
+  const path = '/log/log';
+  let synced = 0;
   for (let start = 0; start < perDay; start += 1) {
     const at = (start * days(1)) / perDay;
     changes.push({ at, kind: 'append', path, bytes: Math.round(bytes) });
-    unsynced += records;
-    if (unsynced < AUDITD_RECORDS_A_SYNC) continue;
-    unsynced -= AUDITD_RECORDS_A_SYNC;
+    if (((start + 1) * syncs) / perDay < synced + 1) continue;
+    synced += 1;
     changes.push({ at, kind: 'sync', path, bytes: 0 });
   }
   return changes;
@@ -71,7 +73,7 @@ function auditdDay(perDay: number, { bytes, records }: { bytes: number; records:
 const native = new Native();
 try {
   const noAudit = await auditIsMissing();
-  const log = noAudit === undefined ? await logOfAStart(native) : undefined;
+  const { auditd, journald } = noAudit === undefined ? await logsOfAStart(native) : {};
   for (const life of [IDLE, ...[...LIVES].reverse()]) {
     const rows = [HEADS];
     for (const { name, desired } of TWINS) {
@@ -86,15 +88,22 @@ try {
       }
     }
     const starts = life.processesPerHour * 24;
-    if (log !== undefined && starts > 0)
-      rows.push(['auditd', 'starts and ends', ...writes(auditdDay(starts, log)), '']);
+    if (auditd !== undefined && starts > 0) {
+      const syncs = (starts * auditd.records) / AUDITD_RECORDS_A_SYNC;
+      rows.push(['auditd', 'starts and ends', ...writes(logDay(starts, auditd, syncs)), '']);
+    }
+    if (journald !== undefined && starts > 0) {
+      const syncs = Math.min(starts, JOURNALD_SYNCS_A_DAY);
+      rows.push(['journald', 'starts and ends', ...writes(logDay(starts, journald, syncs)), '']);
+    }
     report(`A day of ${life.name}`, rows);
   }
-  if (log === undefined) console.log(`  auditd is not beside it: ${noAudit}`);
-  else
-    console.log(
-      `  auditd: ${log.bytes.toFixed(0)} bytes in ${log.records.toFixed(1)} records for a start and its end.`,
-    );
+  if (auditd === undefined) console.log(`  auditd and journald are not beside it: ${noAudit}`);
+  for (const [name, log] of Object.entries({ auditd, journald }))
+    if (log !== undefined)
+      console.log(
+        `  ${name}: ${log.bytes.toFixed(0)} bytes in ${log.records.toFixed(1)} records for a start and its end.`,
+      );
   if (missing !== undefined) console.log(`  Nothing was done on a real file system: ${missing}.`);
 } finally {
   native.remove();
