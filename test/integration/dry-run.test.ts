@@ -83,7 +83,10 @@ describe('vakt run --dry-run', function () {
       assert.ok(sizeBytes >= Buffer.byteLength(JSON.stringify(body)));
       assert.deepEqual(faultsIn(body, { isMarked: false }), []);
     }
-    assert.match(output.stderr, /^Nothing is sent\. .*\n.* removed at the end\. Ctrl-C ends it\.\n\{"level":"info"/);
+    assert.match(
+      output.stderr,
+      /^Nothing is sent\. .*\n.* removed at the end\. Ctrl-C ends the dry run\.\n\{"level":"info"/,
+    );
     assert.match(output.stderr, /"msg":"Vakt has stopped\."/);
   });
 
