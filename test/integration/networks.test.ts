@@ -307,10 +307,9 @@ describe("the agent's ways to its hub", function () {
       await until('three requests', () => proxy.requests.length >= 3);
       const { credential, hub } = await connected(agent);
       assert.deepEqual([credential.transport, credential.error, hub.error], ['mqttWebSocket', undefined, undefined]);
-      assert.deepEqual(
-        proxy.requests.map(({ target }) => target.replace(/.*:/, '')),
-        ['443', '8883', '443'],
-      );
+      // On a busy machine, the trial may come after a second connection by 443, instead of before it.
+      const ports = proxy.requests.map(({ target }) => target.replace(/.*:/, ''));
+      assert.deepEqual(ports.sort(), ['443', '443', '8883']);
       assert.deepEqual(errors(agent, 'PROXY_REFUSED'), []);
       await agent.end();
       const { since } = remembered() as { since: string };
