@@ -293,6 +293,13 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       const waiting = () => status().delivery.queued.highEvents + status().delivery.queued.lowEvents;
       await system.until('something in the queues', seconds(60), () => waiting() >= 20);
       const { agentId, delivery } = status();
+      const { cacheFull: lines = 0, ...lost } = delivery.dropped;
+      // Of the flood of log lines before, some may still be counted. A segment of a queue has more events.
+      const onlyLinesAreLost = () => {
+        const { cacheFull = 0, ...others } = status().delivery.dropped;
+        assert.deepEqual(others, lost);
+        assert.ok(cacheFull - lines < 10, `${cacheFull - lines} more are lost`);
+      };
       const process = shown('MainPID');
       upgrade(system);
       await system.until('up anew', seconds(60), () => isUp() && shown('MainPID') !== process);
@@ -301,15 +308,15 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       assert.equal(now.agentId, agentId);
       assert.ok(now.delivery.collected >= delivery.collected);
       assert.ok(now.delivery.delivered + waiting() >= 20, JSON.stringify(now.delivery));
-      assert.deepEqual(now.delivery.dropped, {});
+      onlyLinesAreLost();
       ask('DELETE', '/faults');
       await arrivesAnew(seconds(90));
       await system.until(
         'all sent that had waited',
         seconds(60),
-        () => status().delivery.delivered >= delivery.collected - delivery.aggregatedAway,
+        () => status().delivery.delivered >= delivery.collected - delivery.aggregatedAway - lines,
       );
-      assert.deepEqual(status().delivery.dropped, {});
+      onlyLinesAreLost();
     });
 
     it('stays failed after an error in its configuration, and says code, reason and remedy', async () => {
@@ -367,7 +374,8 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         await system.until('up anew', seconds(60), () => isUp() && shown('MainPID') !== process);
         await system.until('answering', seconds(20), isAnswering);
         assert.equal(status().agentId, agentId);
-        assert.deepEqual(status().delivery.dropped, {});
+        const { cacheFull: _, ...lost } = status().delivery.dropped; // without lines of the log, which are counted so
+        assert.deepEqual(lost, {});
         await arrivesAnew(seconds(60));
       };
       const installed = () => system.must('dpkg-query', '--show', `--showformat=\${Version} \${Status}`, name);
