@@ -17,8 +17,9 @@ const MEGABYTE = 1024 * 1024;
 const EVENTS = ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate'];
 
 /**
- * Control groups of version 1, as such systems have them: the agent in one with limits, and a process in a container's. No
- * module can be loaded, as on a board whose kernel was built without: neither inet_diag nor netfilter.
+ * Control groups of version 1, as such systems have them: the agent in one with limits, and processes in a container's. One
+ * of these is there before the agent, which looks for containers that no engine started only once a minute. No module can
+ * be loaded, as on a board whose kernel was built without: neither inet_diag nor netfilter.
  */
 const SCRIPT = `${PREPARE}
 node="${process.execPath} ${PROGRAM}"
@@ -27,6 +28,8 @@ for each in memory pids; do mkdir /sys/fs/cgroup/$each; mount -t cgroup -o $each
 echo ${200 * MEGABYTE} >/sys/fs/cgroup/memory/agent/memory.limit_in_bytes
 echo 64 >/sys/fs/cgroup/pids/agent/pids.max
 mkdir -p /sys/fs/cgroup/memory/docker/${CONTAINER}
+in_container='echo $$ >/sys/fs/cgroup/memory/docker/${CONTAINER}/cgroup.procs'
+sh -c "$in_container; exec sleep 1200" &
 
 uname -r >/run/release
 as_nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'
@@ -38,7 +41,7 @@ ${process.execPath} /run/ask.mjs & follow=$!
 for event in ${EVENTS.join(' ')}; do until_in following /run/$event; done
 
 sleep 60.5 & outside=$!
-sh -c 'echo $$ >/sys/fs/cgroup/memory/docker/${CONTAINER}/cgroup.procs; exec sleep 60.25' & inside=$!
+sh -c "$in_container; exec sleep 60.25" & inside=$!
 until_in 'sleep 60.5"' /run/ProcessCreate
 until_in 'sleep 60.25"' /run/ProcessCreate
 kill -KILL $outside $inside
