@@ -215,6 +215,7 @@ ${RULE.replace('id: strange', 'name: one').replace(/, requires.*\]/, '')}`;
     [null, /has no cases/],
     [{}, /neither "cases" nor "benign"/],
     ['{', /is not JSON/],
+    ['{"cases":[{"case":"x","events":[],"events":[]}]}', /c\.json has cases\.events twice in one object/],
   ] as const)
     it(`refuses the cases ${JSON.stringify(text)}, and says why`, () =>
       assert.rejects(

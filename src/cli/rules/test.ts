@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { errnoOf } from '../../base/errors.ts';
+import { repeatedNames } from '../../base/json-names.ts';
 import { printable, printableJson } from '../../base/printable.ts';
 import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';
@@ -76,13 +77,15 @@ function hitsOf(event: unknown, replay: Replay, what: string): Hit[] {
 }
 
 function casesOf(file: string): Cases {
+  const text = textOf(file);
   let value: unknown;
   try {
-    value = JSON.parse(textOf(file));
+    value = JSON.parse(text);
   } catch (error) {
-    if (error instanceof UsageError) throw error;
     throw new UsageError(`${file} is not JSON: ${(error as Error).message}`);
   }
+  const [repeated] = repeatedNames(text);
+  if (repeated !== undefined) throw new UsageError(`${file} has ${repeated.path.join('.')} twice in one object`);
   if (!isMap(value)) throw new UsageError(`${file} has no cases`);
   if (value.cases === undefined && value.benign === undefined)
     throw new UsageError(`${file} has neither "cases" nor "benign"`);

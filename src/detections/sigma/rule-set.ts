@@ -106,6 +106,9 @@ function readDocument(document: Document, reading: Reading): Any {
     return { is: 'correlation', document, facts, correlation: correlation as ReadCorrelation };
   }
   const from = refusals.attempt(() => within(['logsource'], () => readLogSource(value.logsource))) as ReadSource;
+  refusals.attempt(() => {
+    if (facts !== undefined && from !== undefined) checkKey(facts, [from]);
+  });
   if (document.literals === 'later') {
     refusals.end();
     return { is: 'detection', document, facts, from, expression: () => readDetection(value.detection, { reading }) };
@@ -115,6 +118,13 @@ function readDocument(document: Document, reading: Reading): Any {
   ) as Expression;
   refusals.end();
   return { is: 'detection', document, facts, from, expression: () => expression };
+}
+
+/** A field that no event has would make all hits of the rule one alert. @throws {Refused} */
+function checkKey({ key = [] }: Facts, from: readonly ReadSource[]): void {
+  const unknown = key.find((field) => !from.some((each) => hasField(each, field)));
+  if (unknown !== undefined)
+    throw new Refused(`"key": events of ${sourcesOf({ from }).join(', ')} have no field "${unknown}"`, ['vakt', 'key']);
 }
 
 /** @param from `undefined` if the log source is refused: which fields there are is not known then */
@@ -250,7 +260,7 @@ function resolve(each: Correlated, names: Names): Correlation {
   const { facts, correlation } = each;
   const { rules, groupBy, aliases, limit, ...rest } = { limit: facts.limit, ...correlation };
   const targets = rules.map((name) => names.find(name, RULES));
-  names.reach(each);
+  checkKey(facts, names.reach(each).from);
   const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
   const groups = groupBy.map((name) => {
     const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
@@ -344,4 +354,6 @@ function detectionRule(
   };
 }
 
-const sourcesOf = ({ from }: Reach): readonly LogSource[] => [...new Set(from.map(({ source }) => source))];
+const sourcesOf = ({ from }: Pick<Reach, 'from'>): readonly LogSource[] => [
+  ...new Set(from.map(({ source }) => source)),
+];

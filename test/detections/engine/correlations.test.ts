@@ -489,8 +489,8 @@ describe('correlations that are not understood', () => {
       rule('connection', 'network_connection', 'Image: x'),
       rule('audit', 'process_creation', 'type: EXECVE').replace('category: process_creation', 'service: auditd'),
     ];
-    const fault = (body: string) => {
-      const [first] = read(...RULES, correlation(`timespan: 10s\n${body}`)).faults;
+    const fault = (body: string, more = '') => {
+      const [first] = read(...RULES, correlation(`timespan: 10s\n${body}`, 'co', more)).faults;
       return first === undefined ? 'no fault' : `${first.line}: ${first.reason}`;
     };
     const COUNTED = 'condition: { gte: 3 }';
@@ -517,6 +517,13 @@ describe('correlations that are not understood', () => {
       [`type: event_count\nrules: [start]\ngroup-by: [a1]\n${COUNTED}`, /no field "a1"/],
     ] as const)
       it(`${String(expected)}: ${body.replaceAll('\n', ', ')}`, () => assert.match(fault(body), expected));
+
+    it('also where alerts are the same by it', () => {
+      const counted = (rules: string, key: string) =>
+        fault(`type: event_count\nrules: [${rules}]\n${COUNTED}`, `vakt: { key: [${key}] }\n`);
+      assert.match(counted('start', 'DestinationIp'), /^3: "key": events of process_creation have no field "Dest/);
+      assert.equal(counted('start, connection', 'DestinationIp'), 'no fault');
+    });
   });
 
   it('say the line', () => assert.match(faultOf(COUNT.replace('10s', 'soon')), /^7: /));

@@ -60,6 +60,14 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
     assert.deepEqual(faults, [{ file: '1.yml', line: 12, reason: 'events of process_creation have no field "Bad"' }]);
   });
 
+  it('refuse a key of a field that no event has, which would make all hits one alert', () => {
+    const withKey = (field: string) => `${START}vakt: { key: [User, ${field}] }\n`;
+    assert.deepEqual(read(withKey('ParentImage')).faults, []);
+    assert.deepEqual(read(withKey('Usr')).faults, [
+      { file: '1.yml', line: 7, reason: '"key": events of process_creation have no field "Usr"' },
+    ]);
+  });
+
   it('show all faults of several files', () =>
     assert.equal(read('title: a', 'x: [', START.replace('title', 'tilte')).faults.length >= 3, true));
 
