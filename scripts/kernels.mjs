@@ -3,6 +3,7 @@
 // Needs root and Linux on amd64; names the Debian packages that are missing. Fetches each kernel once, 70 MB, into build/kernels.
 // -- SUITE… names other suites than bullseye and bookworm.
 import { mustHave, mustRun, setUp } from './set-up.mjs';
+import { withShippedProgram } from './shipped-program.mjs';
 
 mustHave({
   'qemu-system-x86_64': 'qemu-system-x86',
@@ -14,6 +15,7 @@ mustHave({
   gcc: 'gcc',
 });
 setUp();
+Object.assign(process.env, await withShippedProgram());
 if (process.argv.length > 2) process.env.VAKT_SUITES = process.argv.slice(2).join(' ');
 mustRun(process.execPath, [
   'node_modules/mocha/bin/mocha.js',

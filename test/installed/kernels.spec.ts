@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { Finding } from '../../src/cli/check/finding.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { PROGRAM } from '../integration/test-bed.ts';
+import { nodeFlagsOf } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { agentFiles, PREPARE } from '../system/agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from '../system/emulated-machine.ts';
@@ -9,7 +11,6 @@ import { buildNative } from '../system/under-filter.ts';
 import { debianKernel } from './debian-kernel.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
-const PROGRAM = join(TOP, 'dist/src/main.js');
 const CONTAINER = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
 const MEGABYTE = 1024 * 1024;
 
@@ -22,7 +23,7 @@ const EVENTS = ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate'];
  * be loaded, as on a board whose kernel was built without: neither inet_diag nor netfilter.
  */
 const SCRIPT = `${PREPARE}
-node="${process.execPath} ${PROGRAM}"
+node="${[process.execPath, ...nodeFlagsOf(PROGRAM), PROGRAM].join(' ')}"
 mount -t tmpfs tmpfs /sys/fs/cgroup
 for each in memory pids; do mkdir /sys/fs/cgroup/$each; mount -t cgroup -o $each cgroup /sys/fs/cgroup/$each; mkdir /sys/fs/cgroup/$each/agent; done
 echo ${200 * MEGABYTE} >/sys/fs/cgroup/memory/agent/memory.limit_in_bytes

@@ -26,7 +26,7 @@ import { collectors } from '../../src/collectors/index.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require, skip } from '../support/require.ts';
 import { until } from '../support/until.ts';
-import { DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
+import { CLONE_PROGRAM, DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
 
@@ -302,7 +302,7 @@ describe('Commands, as processes', function () {
     });
 
     it('leaves nothing of a demo behind', async () => {
-      const command = start(['demo'], { env: { ...process.env, TMPDIR: folder } });
+      const command = start(['demo'], { main: CLONE_PROGRAM, env: { ...process.env, TMPDIR: folder } });
       await once(command.child.stdout as NodeJS.EventEmitter, 'data');
       await command.until(() => processesIn(folder).length > 0);
       command.child.stdout?.destroy();
@@ -677,7 +677,7 @@ describe('Commands, as processes', function () {
         VAKT_HOST_ROOT: '/no',
         HTTPS_PROXY: 'http://127.0.0.1:1',
       };
-      const { status, stdout } = await run(['demo', '--duration', 'PT4S'], { env: environment });
+      const { status, stdout } = await run(['demo', '--duration', 'PT4S'], { main: CLONE_PROGRAM, env: environment });
       assert.match(stdout, /The agent exited with status 0/);
       assert.doesNotMatch(stdout, /proxy/i);
       assert.equal(status, 0, stdout);
@@ -685,7 +685,7 @@ describe('Commands, as processes', function () {
     });
 
     it('ends at once for a signal that comes before anything else', async () => {
-      const command = start(['demo'], { env: { ...process.env, TMPDIR: folder } });
+      const command = start(['demo'], { main: CLONE_PROGRAM, env: { ...process.env, TMPDIR: folder } });
       await command.until(() => readdirSync(folder).length > 0);
       command.child.kill('SIGTERM');
       await systemClock.within(seconds(30), 'the end of the demo', command.ended);

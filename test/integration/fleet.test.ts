@@ -10,10 +10,9 @@ import { ServiceClient } from '../emulator/service/client.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { until } from '../support/until.ts';
-import { AgentProcess, MODULE, NO_LIMITS, OBJECT, STEADY } from './test-bed.ts';
+import { AgentProcess, CLONE_PROGRAM, MODULE, NO_LIMITS, OBJECT, STEADY } from './test-bed.ts';
 
 /** `vakt fleet` needs what is not in the bundle. */
-const PROGRAM = new URL('../../src/main.js', import.meta.url).pathname;
 
 describe('A fleet', function () {
   this.timeout(180_000);
@@ -35,7 +34,7 @@ describe('A fleet', function () {
   /** `vakt fleet …` as a process of its own. */
   function start(...args: string[]) {
     const access = ['--connection-string-file', join(folder, 'hub.txt'), '--trusted-ca-file', join(folder, 'ca.pem')];
-    const child = spawn(process.execPath, [...nodeFlagsOf(PROGRAM), PROGRAM, 'fleet', ...args, ...access]);
+    const child = spawn(process.execPath, [...nodeFlagsOf(CLONE_PROGRAM), CLONE_PROGRAM, 'fleet', ...args, ...access]);
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { temporaryFolder } from '../support/folders.ts';
 import { skip } from '../support/require.ts';
 import { until } from '../support/until.ts';
-import { PROGRAM, TestBed } from './test-bed.ts';
+import { CLONE_PROGRAM, PROGRAM, TestBed } from './test-bed.ts';
 
 /** Without capabilities the kernel's audit is left alone: it belongs to other tests. */
 const THROUGH = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
@@ -44,14 +44,14 @@ describe('SIGHUP', function () {
   const soon = (what: string, condition: () => boolean) => until(() => `${what}; so far:\n${output}`, condition);
   const temporary = () => readdirSync(join(folder, 'tmp'));
 
-  for (const [args, underWay] of [
-    [['run', '--dry-run'], /"msg":"Vakt starts\."/],
-    [['demo'], /reported +securityAgent\.state/],
-    [['emulator'], /vakt run/],
-    [['collect', 'ProcessCreate'], /^Following ProcessCreate from /m],
+  for (const [program, args, underWay] of [
+    [PROGRAM, ['run', '--dry-run'], /"msg":"Vakt starts\."/],
+    [CLONE_PROGRAM, ['demo'], /reported +securityAgent\.state/],
+    [CLONE_PROGRAM, ['emulator'], /vakt run/],
+    [PROGRAM, ['collect', 'ProcessCreate'], /^Following ProcessCreate from /m],
   ] as const) {
     it(`ends "vakt ${args.join(' ')}" as SIGTERM does, with nothing left behind`, async () => {
-      const ended = start(...THROUGH, process.execPath, PROGRAM, ...args);
+      const ended = start(...THROUGH, process.execPath, program, ...args);
       await soon('under way', () => underWay.test(output));
       child?.kill('SIGHUP');
       assert.deepEqual((await ended)[1], null, output);

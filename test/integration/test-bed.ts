@@ -27,8 +27,10 @@ const WAIT = minutes(1);
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';
 export const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
-/** The program that is tested: this build's, or another one, such as the bundle. */
-export const PROGRAM = process.env.VAKT_PROGRAM ?? new URL('../../src/main.js', import.meta.url).pathname;
+/** The program of a clone. It has what isn't shipped: demo, emulator, and what manages a fleet. */
+export const CLONE_PROGRAM = new URL('../../src/main.js', import.meta.url).pathname;
+/** The program that is tested: as it is shipped, or that of this clone. */
+export const PROGRAM = process.env.VAKT_PROGRAM ?? CLONE_PROGRAM;
 
 /** Quick, for tests: messages every second, no aggregation unless asked for. */
 export const QUICK = {

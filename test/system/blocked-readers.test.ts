@@ -10,7 +10,7 @@ import { Reader } from '../../src/base/reader/reader.ts';
 import type { ProcessStarted } from '../../src/contract/sources.ts';
 import { CommandLines } from '../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling } from '../../src/linux/processes/process-polling.ts';
-import { type AgentProcess, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
+import { type AgentProcess, CLONE_PROGRAM, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
@@ -122,14 +122,14 @@ describe('Beside a process that blocks whoever reads its memory', function () {
     bed = running;
     const configuration = ['--config', join(running.directory, 'agent.json')];
     const commands = [
-      ['check', ...configuration],
-      ['collect', 'ListeningPorts', ...configuration],
-      ['collect', 'OSBaseline', ...configuration],
-      ['collect', 'SystemInformation', ...configuration],
-      ['demo', '--duration', 'PT10S'], // in which something must arrive, also on a busy machine
+      [PROGRAM, 'check', ...configuration],
+      [PROGRAM, 'collect', 'ListeningPorts', ...configuration],
+      [PROGRAM, 'collect', 'OSBaseline', ...configuration],
+      [PROGRAM, 'collect', 'SystemInformation', ...configuration],
+      [CLONE_PROGRAM, 'demo', '--duration', 'PT10S'], // in which something must arrive, also on a busy machine
     ];
-    const ends = commands.map(async (args) => {
-      const run = [process.execPath, ...nodeFlagsOf(PROGRAM), PROGRAM, ...args];
+    const ends = commands.map(async ([program = '', ...args]) => {
+      const run = [process.execPath, ...nodeFlagsOf(program), program, ...args];
       const { status, signal, stdout } = await ended([...WITHOUT_AUDIT, ...run], seconds(60));
       assert.equal(signal, null, `${args[0]} ${args[1]} hangs`);
       if (args[0] !== 'check') assert.equal(status, 0, stdout); // check fails where anything is amiss

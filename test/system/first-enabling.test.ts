@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { PROGRAM } from '../integration/test-bed.ts';
+import { nodeFlagsOf } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { agentFiles, PREPARE } from './agent-in-machine.ts';
@@ -16,7 +18,7 @@ for name in older younger anew; do cp /results/connect-on-signal /run/$name; don
 
 /run/older >/run/older.out & older=$!
 until_in ready /run/older.out
-${process.execPath} ${join(TOP, 'dist/src/main.js')} run --config /run/agent.json >/run/agent.log 2>&1 & agent=$!
+${[process.execPath, ...nodeFlagsOf(PROGRAM), PROGRAM].join(' ')} run --config /run/agent.json >/run/agent.log 2>&1 & agent=$!
 until_in '"source":"audit' /run/agent.log
 ${process.execPath} /run/ask.mjs & follow=$!
 /run/younger >/run/younger.out & younger=$!
@@ -64,7 +66,7 @@ describe('A daemon that is older than the first enabling of audit', function () 
     JSON.parse(
       runInMachine({
         script: SCRIPT,
-        files: agentFiles(['ConnectionCreate']),
+        files: agentFiles(['ConnectionCreate'], { detections: { enabled: false } }),
         programs: [join(folder, 'connect-on-signal')],
         kernelArguments,
       }),
