@@ -1,5 +1,17 @@
 import type { AlertLevel, Payload } from '../contract/event.ts';
 
+/** Sources of `service: vakt`: what Sigma's taxonomy has no name for. */
+export const OWN_LOG_SOURCES = [
+  'login',
+  'process_end',
+  'listening_port_change',
+  'local_user_change',
+  'firewall_change',
+  'hardware_change',
+  'baseline_change',
+  'agent',
+] as const;
+
 /** What rules are written for; see the table in README.md. */
 export const LOG_SOURCES = [
   'process_creation',
@@ -9,14 +21,7 @@ export const LOG_SOURCES = [
   'file_delete',
   'file_rename',
   'dns_query',
-  'login',
-  'process_end',
-  'listening_port_change',
-  'local_user_change',
-  'firewall_change',
-  'hardware_change',
-  'baseline_change',
-  'agent',
+  ...OWN_LOG_SOURCES,
 ] as const;
 export type LogSource = (typeof LOG_SOURCES)[number];
 

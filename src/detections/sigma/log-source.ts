@@ -1,18 +1,6 @@
 import { isKnownField } from '../fields.ts';
-import { LOG_SOURCES, type LogSource } from '../subject.ts';
+import { LOG_SOURCES, type LogSource, OWN_LOG_SOURCES } from '../subject.ts';
 import { type Expression, Refused } from './rule.ts';
-
-/** Sources of `service: vakt`: what Sigma's taxonomy has no name for. */
-const OWN: readonly LogSource[] = [
-  'login',
-  'process_end',
-  'listening_port_change',
-  'local_user_change',
-  'firewall_change',
-  'hardware_change',
-  'baseline_change',
-  'agent',
-];
 
 export interface ReadSource {
   readonly source: LogSource;
@@ -39,15 +27,17 @@ export function readLogSource(value: unknown): ReadSource {
     if (category !== undefined) throw new Refused('"service: auditd" has a category', ['category']);
     return { source: 'process_creation', audit: true };
   }
-  const known = LOG_SOURCES.find((source) => source === category);
+  const own = OWN_LOG_SOURCES.find((source) => source === category);
   if (service === 'vakt') {
-    if (known !== undefined && OWN.includes(known)) return { source: known, audit: false };
-    throw new Refused(`category "${category}" of service "vakt" is not known; ${OWN.join(', ')} are`, ['category']);
+    if (own !== undefined) return { source: own, audit: false };
+    const known = OWN_LOG_SOURCES.join(', ');
+    throw new Refused(`category "${category}" of service "vakt" is not known; ${known} are`, ['category']);
   }
   if (service !== undefined) throw new Refused(`service "${service}": the agent reads no logs of it`, ['service']);
   if (category === undefined) throw new Refused('"logsource" has neither a category nor a service that is known');
+  if (own !== undefined) throw new Refused(`category "${category}" needs "service: vakt"`, ['category']);
+  const known = LOG_SOURCES.find((source) => source === category);
   if (known === undefined) throw new Refused(`category "${category}" is not known`, ['category']);
-  if (OWN.includes(known)) throw new Refused(`category "${known}" needs "service: vakt"`, ['category']);
   return { source: known, audit: false };
 }
 
