@@ -1,4 +1,13 @@
-import { closeSync, lstatSync, opendirSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  lstatSync,
+  opendirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs';
 import { errnoOf } from '../base/errors.ts';
 
 /** Bytes read of one file: `status` is longer only because of its list of groups. */
@@ -13,7 +22,10 @@ export interface ProcessStat {
   /** Since boot, in units of ProcFolder.TICK_MS. */
   readonly startTicks: number;
   readonly isKernelThread: boolean;
-  /** The first thread has ended. Others may go on: a program whose first thread ends at once must not be missed. */
+  /**
+   * The first thread has ended. Others may go on: a program whose first thread ends at once must not be missed. In the `stat`
+   * of a thread: that thread has ended.
+   */
   readonly isLeaderDead: boolean;
   /** All threads have ended. */
   readonly isDead: boolean;
@@ -54,19 +66,36 @@ export function parseCommandLine(text: string): string[] {
   return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
 }
 
+/** Threads of a process that are looked at: 10 µs each. */
+const MOST_THREADS = 64;
+
 /**
  * The folder that tells what a process runs, since memory and program of a first thread that has ended are gone: that of
- * another thread. Entries such as `cmdline` and `exe` are there, too; see proc_pid_task(5).
+ * another thread. Entries such as `cmdline` and `exe` are there, too; see proc_pid_task(5). A thread that is traced is still
+ * there after its end, until its tracer has waited for it.
+ *
+ * @returns `undefined` when none of the first threads lives
  */
 export function livingThread(folder: string): string | undefined {
-  const [, leader] = /([^/]+)$/.exec(folder) ?? [];
   const tasks = opendirSync(`${folder}/task`, { bufferSize: 2 });
   try {
-    for (let entry = tasks.readSync(); entry !== null; entry = tasks.readSync())
-      if (entry.name !== leader) return `${folder}/task/${entry.name}`;
+    for (let looked = 0; looked < MOST_THREADS; looked += 1) {
+      const entry = tasks.readSync();
+      if (entry === null) return undefined;
+      const thread = `${folder}/task/${entry.name}`;
+      if (isAlive(thread)) return thread;
+    }
     return undefined;
   } finally {
     tasks.closeSync();
+  }
+}
+
+function isAlive(thread: string): boolean {
+  try {
+    return parseStat(readFileSync(`${thread}/stat`, 'latin1'))?.isLeaderDead === false;
+  } catch {
+    return false; // ended between two calls
   }
 }
 

@@ -190,6 +190,25 @@ describe("the kernel's process connector", function () {
     await until('its start', () => seen.some((process) => process.pid === pid && process.executable === path));
   });
 
+  it('finds a program in /proc whose first two threads have ended, and of which the second stays', async function () {
+    const path = compiled(this);
+    const scanner = new ProcessScanner(new ProcFolder('/proc'), systemClock);
+    scanner.scan();
+    // The shell is its tracer, and never waits for the thread: so it can be ended, and the program with it.
+    const shell = run('/bin/sh', ['-c', 'exec 3<&0; "$0" traced 5 <&3 & exec sleep 60', path]);
+    shell.stdin.write('\n');
+    const itsChild = () => readFileSync(`/proc/${shell.pid}/task/${shell.pid}/children`, 'latin1').trim();
+    await until('the end of two threads', () => {
+      const ended = (folder: string) => /^State:\s+Z/m.test(readFileSync(`${folder}/status`, 'latin1'));
+      const tasks = itsChild() === '' ? [] : readdirSync(`/proc/${itsChild()}/task`);
+      return tasks.length === 3 && tasks.filter((task) => ended(`/proc/${itsChild()}/task/${task}`)).length === 2;
+    });
+    const found = scanner.scan().find((process) => process.pid === Number(itsChild()));
+    assert.ok(found !== undefined && found.executable === path, JSON.stringify(found));
+    const [text] = await readHere('/proc').read([{ ...found, executable: path }]);
+    assert.deepEqual(text, { argv: [path, 'traced', '5'] });
+  });
+
   it('does not tell of copies that executed nothing', async function () {
     const path = compiled(this);
     await open();

@@ -3,12 +3,14 @@
  *
  *   processes threads N   starts N threads, which end at once, and ends with 0 after them
  *   processes early N     its first thread ends; another one does at the next byte, and the process with it: with N
+ *   processes traced N    the same, and its second thread has ended, and stays until the parent has waited for it
  *   processes exec        a thread that isn't the first executes /bin/cat
  *   processes fork N      has a copy of itself end with N, and ends with 0 after it
  */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +22,11 @@ static void wait_for_byte(void) {
 }
 
 static void *nothing(void *unused) { return unused; }
+
+static void *end_traced(void *unused) {
+  if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) exit(97);
+  return unused;
+}
 
 static void *end_later(void *unused) {
   (void)unused;
@@ -50,7 +57,12 @@ int main(int argc, char **argv) {
     wait(NULL);
     return 0;
   }
-  int early = strcmp(argv[1], "early") == 0;
+  int traced = strcmp(argv[1], "traced") == 0;
+  if (traced) {
+    if (pthread_create(&thread, NULL, end_traced, NULL) != 0) return 3;
+    pthread_join(thread, NULL);
+  }
+  int early = traced || strcmp(argv[1], "early") == 0;
   if (pthread_create(&thread, NULL, early ? end_later : execute, NULL) != 0) return 3;
   if (early) pthread_exit(NULL);
   pause();

@@ -39,11 +39,14 @@ export function readCommandLine({ proc, pid, startTicks, executable, maxBytes }:
   const process = `${proc}/${pid}`;
   try {
     const before = parseStat(read(`${process}/stat`, 4_096));
-    const folder = before?.isLeaderDead === true ? (livingThread(process) ?? process) : process;
+    const folder = before?.isLeaderDead === true ? livingThread(process) : process;
+    if (folder === undefined) return null;
     if (executable !== undefined && readlinkSync(`${folder}/exe`) !== executable) return null;
     const text = read(`${folder}/cmdline`, Math.min(maxBytes ?? MAX_COMMAND_LINE_BYTES, MAX_COMMAND_LINE_BYTES));
     const stat = parseStat(read(`${process}/stat`, 4_096));
-    return stat === undefined || stat.isDead || stat.startTicks !== startTicks ? null : text;
+    if (stat === undefined || stat.isDead || stat.startTicks !== startTicks) return null;
+    // A thread that has ended meanwhile has no arguments any more, which looks as if the program had none.
+    return text === '' && stat.isLeaderDead && folder === process ? null : text;
   } catch {
     return null; // ENOENT or ESRCH: it ended; EACCES: hidepid
   }
