@@ -81,6 +81,7 @@ export function createDetection(
     addressesChanged: () => detections.refresh(),
     compiled: new CompiledFiles({ path: state('detection-rules.json'), files: storage.stateFiles, log }),
     ...(shipped === undefined ? {} : { shipped }),
+    abandoned: foundation.options.abandoned,
     clock,
     log,
   });

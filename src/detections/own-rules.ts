@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf, messageOf } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import { parseNetwork } from '../base/ip-network.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { nextTurn } from '../base/turn.ts';
 import type { Compiled, RuleFile } from './compiled-files.ts';
-import { type Listing, ruleFilesOf } from './rule-folder.ts';
+import { type Listing, listingOf, ruleFilesOf } from './rule-folder.ts';
 import type { Document, Fault } from './sigma/rule.ts';
 
 /** Files that are read from the folder; the rest is refused. */
@@ -43,17 +43,12 @@ export async function readOwnRules(
   compiled?: Compiled,
   listing?: Listing,
 ): Promise<OwnRules> {
-  if (listing === 'locked') return refused(folder, LOCKED);
-  let names: readonly string[];
-  try {
-    if (listing?.error !== undefined) throw listing.error;
-    names = listing?.names ?? (await ruleFilesOf(folder));
-    const problem = names.length === 0 ? undefined : problemOf(lstatSync(folder), 'directory');
-    if (problem !== undefined) return refused(folder, problem);
-  } catch (error) {
-    return errnoOf(error) === 'ENOENT' ? NONE : refused(folder, `it can't be read: ${messageOf(error)}`);
-  }
+  const listed = listing ?? (await ruleFilesOf(folder).then((names) => ({ names }), listingOf));
+  if ('problem' in listed) return refused(folder, listed.problem);
+  const { names } = listed;
   if (names.length === 0) return NONE;
+  const problem = problemOfFolder(folder);
+  if (problem !== undefined) return refused(folder, problem);
   if (names.length > MOST_FILES) return refused(folder, `it has more than ${MOST_FILES} files`);
   const digest = createHash('sha256');
   const texts: RuleFile[] = [];
@@ -93,11 +88,15 @@ async function parsed({ path, text }: RuleFile) {
   return readYaml(text, path, 'local');
 }
 
-/** What the operator can do about a listing that hangs. */
-export const LOCKED =
-  'listing it takes too long: look for a program that keeps it locked; only root should be able to read it: chmod 700';
-
 const refused = (folder: string, reason: string): OwnRules => ({ documents: [], faults: [{ file: folder, reason }] });
+
+function problemOfFolder(folder: string): string | undefined {
+  try {
+    return problemOf(lstatSync(folder), 'directory');
+  } catch (error) {
+    return `it can't be read: ${messageOf(error)}`;
+  }
+}
 
 function problemOf(stats: Stats, kind: 'file' | 'directory'): string | undefined {
   if (kind === 'file' ? !stats.isFile() : !stats.isDirectory()) return `it is not a ${kind}`;

@@ -2,9 +2,9 @@ import { lstatSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
-import { messageOf } from '../base/errors.ts';
+import { errnoOf, messageOf } from '../base/errors.ts';
 
-/** How long a listing may take; it goes on after that, and counts when it ends. */
+/** How long a listing is waited for; it goes on after that, and counts at the first look after its end. */
 const LIMIT = seconds(10);
 
 /** The names of the rules in a folder, in their order. @throws the system's error, as ENOENT */
@@ -23,13 +23,23 @@ export function traceOf(path: string): string {
 
 /** What a look at the folder found. */
 export type Listing =
-  | { readonly names: readonly string[]; readonly error?: unknown }
-  /** Listing it takes too long: a user who may read it can keep it locked (SECURITY.md, "Locked folders"). */
-  | 'locked';
+  /** Empty also for a folder that is not there. */
+  | { readonly names: readonly string[] }
+  /** Why it can't be listed. */
+  | { readonly problem: string };
+
+/** What the operator can do about a listing that hangs. */
+export const LOCKED =
+  'listing it takes too long: look for a program that keeps it locked; only root should be able to read it: chmod 700';
+
+/** What the file system says of a folder that it did not list. */
+export const listingOf = (error: unknown): Listing =>
+  errnoOf(error) === 'ENOENT' ? { names: [] } : { problem: `it can't be read: ${messageOf(error)}` };
 
 /**
- * The operator's folder of rules. It is listed by the thread pool, one listing at a time, and only when it has changed: the
- * main thread must not wait for who keeps it locked.
+ * The operator's folder of rules. It is listed by the thread pool, one listing at a time, and only when it has changed, or
+ * could not be listed: a user who may read it can keep it locked (SECURITY.md, "Locked folders"), and the main thread must not
+ * wait for that.
  */
 export class RuleFolder {
   readonly path: string;
@@ -39,6 +49,10 @@ export class RuleFolder {
   /** The folder's trace at the last look, and at the one before. */
   #traces: readonly [string | undefined, string | undefined] = [undefined, undefined];
   #pending: Promise<Listing> | undefined;
+  #isAwaited = false;
+  /** What a listing found that nobody waited for any more. */
+  #late: Listing | undefined;
+  readonly #closing = new AbortController();
 
   /** @param list for tests */
   constructor(path: string, clock: Pick<Clock, 'within'>, list = ruleFilesOf) {
@@ -47,22 +61,55 @@ export class RuleFolder {
     this.#list = list;
   }
 
-  /** The names in it; none, with the error, when it can't be listed. Never rejects. */
-  async look(): Promise<Listing> {
-    const trace = traceOf(this.path);
+  /** Whether a thread of this process still waits for the folder. */
+  get isWaiting(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  /** The names in it. Waits ten seconds at most; `undefined` when it was closed meanwhile. Never rejects. */
+  async look(): Promise<Listing | undefined> {
+    const late = this.#late;
+    this.#late = undefined;
+    const trace = late === undefined ? traceOf(this.path) : undefined; // what is late may be old: the next look lists anew
     // Once more after a change: what came within a tick of the clock after a listing doesn't show in the folder's time.
-    const isSettled = this.#traces.every((seen) => seen === trace) && this.#last !== 'locked';
+    const isSettled = trace !== undefined && this.#traces.every((seen) => seen === trace) && 'names' in this.#last;
     this.#traces = [trace, this.#traces[0]];
-    if (isSettled) return this.#last;
-    this.#pending ??= this.#list(this.path)
-      .then(
-        (names) => ({ names }),
-        (error: unknown) => ({ names: [], error }),
-      )
-      .finally(() => {
+    if (!isSettled) this.#last = late ?? (await this.#listed());
+    return this.#closing.signal.aborted ? undefined : this.#last;
+  }
+
+  /** Ends a look that is under way. A thread may wait on. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  async #listed(): Promise<Listing> {
+    this.#pending ??= this.#start();
+    this.#isAwaited = true;
+    const { signal } = this.#closing;
+    let end = () => {};
+    const closed = new Promise<never>((_, reject) => {
+      end = () => reject(signal.reason);
+    });
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+    try {
+      return await this.#clock.within(LIMIT, 'Listing the rules', Promise.race([this.#pending, closed]));
+    } catch {
+      return { problem: LOCKED };
+    } finally {
+      signal.removeEventListener('abort', end);
+      this.#isAwaited = false;
+    }
+  }
+
+  #start(): Promise<Listing> {
+    return this.#list(this.path)
+      .then((names): Listing => ({ names }), listingOf)
+      .then((listing) => {
         this.#pending = undefined;
+        if (!this.#isAwaited) this.#late = listing;
+        return listing;
       });
-    this.#last = await this.#clock.within(LIMIT, 'Listing the rules', this.#pending).catch(() => 'locked' as const);
-    return this.#last;
   }
 }

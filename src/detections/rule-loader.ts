@@ -10,13 +10,11 @@ import type { Service } from '../base/service.ts';
 import { builtInDocuments, builtInRules } from './built-in.ts';
 import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
 import type { RuleSet } from './detections.ts';
-import { LOCKED, MOST_FILES, readAddresses, readOwnRules } from './own-rules.ts';
+import { MOST_FILES, readAddresses, readOwnRules } from './own-rules.ts';
 import { type Listing, RuleFolder, traceOf } from './rule-folder.ts';
 import type { Fault } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
 
-/** The trace of what was never read. */
-const UNREAD = '\n';
 /** How often the operator's files are compared with what was read. */
 const LOOK_EVERY = minutes(1);
 /** Faults that are logged at a time; the status has their number. */
@@ -36,15 +34,20 @@ export class RuleLoader implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #compiled: CompiledFiles | undefined;
+  readonly #abandoned: (() => void) | undefined;
   /** For the first time that rules are read. */
   #shipped: ReturnType<typeof builtInRules> | undefined;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
   /** What was read: the files' trace, and the SHA-256 that the twin named. */
-  #read = UNREAD;
-  /** What was loaded last. */
-  #loaded: RuleSet | undefined;
+  #read: string | undefined;
+  /** What was compiled last, with what is wrong with its files. */
+  #rules: RuleSet | undefined;
+  /** Why the folder can't be listed, while these rules stay in force. */
+  #problem: Fault | undefined;
+  #addressTrace: string | undefined;
   #addresses: readonly string[] = [];
+  #addressFault: Fault | undefined;
   #logged = '';
 
   constructor(options: {
@@ -61,6 +64,8 @@ export class RuleLoader implements Service {
     shipped?: ReturnType<typeof builtInRules>;
     clock: Clock;
     log: Logger;
+    /** Called at the end when a thread of this process still waits for the folder. */
+    abandoned?: (() => void) | undefined;
     /** Lists the folder, for tests. */
     list?: (folder: string) => Promise<readonly string[]>;
   }) {
@@ -71,6 +76,7 @@ export class RuleLoader implements Service {
     this.#addressesChanged = options.addressesChanged;
     this.#compiled = options.compiled;
     this.#shipped = options.shipped;
+    this.#abandoned = options.abandoned;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop(async (signal) => {
@@ -87,7 +93,9 @@ export class RuleLoader implements Service {
   }
 
   async stop(): Promise<void> {
+    this.#folder.close();
     await this.#loop.stop();
+    if (this.#folder.isWaiting) this.#abandoned?.();
   }
 
   /** To be called when the module twin may name another SHA-256. */
@@ -101,52 +109,67 @@ export class RuleLoader implements Service {
   }
 
   async #look(): Promise<void> {
+    const [rules, addresses] = [await this.#readRules(), this.#readAddresses()];
+    if (this.#rules === undefined || (!rules && !addresses)) return;
+    const more = [this.#problem, this.#addressFault].filter((fault) => fault !== undefined);
+    const faults = [...this.#rules.faults, ...more];
+    this.#load({ ...this.#rules, faults });
+    if (addresses) this.#addressesChanged();
+    this.#tell(faults);
+  }
+
+  /** @returns whether the rules, or what is wrong with them, have changed */
+  async #readRules(): Promise<boolean> {
     const listing = await this.#folder.look();
+    if (listing === undefined) return false;
     const wanted = this.#wantedHash();
-    // Who locks the folder must not switch off rules that are in force.
-    if (listing === 'locked' && this.#loaded !== undefined) {
-      if (this.#read === UNREAD) return;
-      this.#read = UNREAD;
-      const faults = [...this.#loaded.faults, { file: this.#folder.path, reason: LOCKED }];
-      this.#load({ ...this.#loaded, faults });
-      this.#tell(faults);
-      return;
+    const trace = `${wanted}\n${'problem' in listing ? listing.problem : this.#trace(listing.names)}`;
+    if (trace === this.#read) return false;
+    this.#read = trace;
+    if ('problem' in listing && this.#mayStay(wanted)) {
+      this.#problem = { file: this.#folder.path, reason: listing.problem };
+      return true;
     }
-    const trace = `${wanted}\n${this.#trace(listing)}`;
-    if (trace === this.#read) return;
-    this.#read = listing === 'locked' ? UNREAD : trace;
-    const { own, sha256, rules, faults } = await this.#rules(wanted, listing);
-    const list = this.#addressFile === undefined ? { addresses: [] } : readAddresses(this.#addressFile);
-    const all = [...own.faults, ...faults, ...(list.fault === undefined ? [] : [list.fault])];
-    this.#loaded = {
-      rules,
-      faults: all,
-      sha256: own.sha256 === undefined ? sha256 : createHash('sha256').update(sha256).update(own.sha256).digest('hex'),
-      ...(own.sha256 === undefined ? {} : { ownSha256: own.sha256 }),
-    };
-    this.#load(this.#loaded);
-    this.#addresses = list.addresses;
-    this.#addressesChanged();
-    this.#tell(all);
+    this.#problem = undefined;
+    this.#rules = await this.#compile(wanted, listing);
+    return true;
+  }
+
+  /**
+   * Whether the rules in force stay while the folder can't be listed: who keeps it locked must not switch them off. They must
+   * still be those that the module twin names.
+   */
+  #mayStay(wanted: string): boolean {
+    const own = this.#rules?.ownSha256;
+    return this.#rules !== undefined && (own === undefined || wanted === '' || wanted === own);
+  }
+
+  /** @returns whether the addresses, or what is wrong with them, have changed */
+  #readAddresses(): boolean {
+    if (this.#addressFile === undefined) return false;
+    const trace = traceOf(this.#addressFile);
+    if (trace === this.#addressTrace) return false;
+    this.#addressTrace = trace;
+    const { addresses, fault } = readAddresses(this.#addressFile);
+    this.#addresses = addresses;
+    this.#addressFault = fault;
+    return true;
   }
 
   /** What is compared to notice a change. */
-  #trace(listing: Listing): string {
-    const names = listing === 'locked' ? [] : listing.names.slice(0, MOST_FILES + 1);
-    const paths = [this.#folder.path, ...names.map((name) => join(this.#folder.path, name))];
-    return [...paths, ...(this.#addressFile === undefined ? [] : [this.#addressFile])]
-      .map((path) => `${path} ${traceOf(path)}`)
-      .join('\n');
+  #trace(names: readonly string[]): string {
+    const files = names.slice(0, MOST_FILES + 1).map((name) => join(this.#folder.path, name));
+    return [this.#folder.path, ...files].map((path) => `${path} ${traceOf(path)}`).join('\n');
   }
 
-  async #rules(wanted: string, listing: Listing) {
+  async #compile(wanted: string, listing: Listing): Promise<RuleSet> {
     const { sha256, ...shipped } = this.#shipped ?? builtInRules();
     this.#shipped = undefined;
     const read = async (known?: Compiled) => {
       const own = await readOwnRules(this.#folder.path, wanted, known, listing);
       const all = own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);
       const faulty = new Set(all.faults.map(({ file }) => file));
-      return { own, sha256, ...all, isFaulty: ({ path }: RuleFile) => faulty.has(path) };
+      return { own, ...all, isFaulty: ({ path }: RuleFile) => faulty.has(path) };
     };
     const before = this.#compiled?.read();
     let all = await read(before);
@@ -154,7 +177,13 @@ export class RuleLoader implements Service {
     if (all.own.files?.some((file) => file.wasCompiled === true && all.isFaulty(file)) === true) all = await read();
     const good = all.own.files?.filter((file) => file.documents !== undefined && !all.isFaulty(file));
     if (good !== undefined && before !== undefined) this.#compiled?.keep(good, all.rules, before);
-    return all;
+    const { own, rules } = all;
+    return {
+      rules,
+      faults: [...own.faults, ...all.faults],
+      sha256: own.sha256 === undefined ? sha256 : createHash('sha256').update(sha256).update(own.sha256).digest('hex'),
+      ...(own.sha256 === undefined ? {} : { ownSha256: own.sha256 }),
+    };
   }
 
   #tell(faults: readonly Fault[]): void {

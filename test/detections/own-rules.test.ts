@@ -178,15 +178,24 @@ describe("the operator's own rules", () => {
     const logged: LogLine[] = [];
     let answer: (names: readonly string[]) => void = () => {};
     let listings = 0;
+    let abandoned = 0;
+    let wanted = '';
+    let isPatient = false;
+    const addresses = join(temporaryFolder(), 'addresses');
+    writeFileSync(addresses, '192.0.2.7\n');
     const loader = new RuleLoader({
       folder,
-      wantedHash: () => '',
+      addressFile: addresses,
+      wantedHash: () => wanted,
+      abandoned: () => {
+        abandoned += 1;
+      },
       load: (rules) => loaded.push(rules),
       addressesChanged: () => {},
-      // No listing ends in time.
+      // No locked listing ends in time.
       clock: {
         ...systemClock,
-        within: async (_limit, what, work) => (isLocked ? Promise.reject(new Error(what)) : work),
+        within: async (_limit, what, work) => (isLocked && !isPatient ? Promise.reject(new Error(what)) : work),
       },
       log: quietLog(logged),
       list: (path) => {
@@ -223,10 +232,67 @@ describe("the operator's own rules", () => {
     );
     assert.equal(logged.length, 1);
 
+    writeFileSync(addresses, '192.0.2.8\n');
+    await look(3);
+    assert.deepEqual(loader.badAddresses, ['192.0.2.8']);
+    wanted = 'ab'.repeat(32);
+    await look(4);
+    assert.deepEqual([own(), listings, abandoned], [0, 3, 0]);
+
+    // The listing ends when nobody waits for it any more. It counts at the next look, and is made once more after that.
     isLocked = false;
+    wanted = '';
     answer(['a.yml', 'b.yml']);
+    await look(5);
+    assert.deepEqual([own(), loaded.at(-1)?.faults], [2, []]);
+    await look(5);
+    assert.equal(listings, 4);
+
+    [isLocked, isPatient] = [true, true];
+    write('c.yml', rule('third'));
+    const lines = logged.length;
+    loader.refresh();
+    while (listings < 5) await new Promise((resolve) => setImmediate(resolve));
+    await loader.stop();
+    assert.deepEqual([abandoned, loaded.length, logged.length], [1, 5, lines]);
+  });
+
+  it('stay in force while the folder can’t be listed, which is tried at each look', async () => {
+    const loaded: RuleSet[] = [];
+    let failure: NodeJS.ErrnoException | undefined;
+    const loader = new RuleLoader({
+      folder,
+      wantedHash: () => '',
+      load: (rules) => loaded.push(rules),
+      addressesChanged: () => {},
+      clock: systemClock,
+      log: quietLog(),
+      list: async (path) => {
+        if (failure !== undefined) throw failure;
+        return readdirSync(path).sort();
+      },
+    });
+    const own = () => loaded.at(-1)?.rules.filter(({ facts }) => facts.origin === 'local').length;
+    const look = async (loads: number) => {
+      loader.refresh();
+      for (let turn = 0; turn < 20 || loaded.length < loads; turn += 1)
+        await new Promise((resolve) => setImmediate(resolve));
+    };
+    write('a.yml', rule('first'));
+    await loader.start();
+    failure = Object.assign(new Error('EIO: i/o error, scandir'), { code: 'EIO' });
+    write('b.yml', rule('second'));
+    await look(2);
+    await look(2);
+    assert.equal(own(), 1);
+    assert.deepEqual(loaded.at(-1)?.faults, [{ file: folder, reason: "it can't be read: EIO: i/o error, scandir" }]);
+    failure = undefined; // the folder is as it was
     await look(3);
     assert.deepEqual([own(), loaded.at(-1)?.faults], [2, []]);
+    failure = Object.assign(new Error('ENOENT'), { code: 'ENOENT' });
+    rmSync(join(folder, 'b.yml'));
+    await look(4);
+    assert.equal(own(), 0);
     await loader.stop();
   });
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, realpathSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import { LOCKED } from '../../src/detections/own-rules.ts';
+import { LOCKED } from '../../src/detections/rule-folder.ts';
 import { openCached } from '../../src/linux/native/cached-names.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';

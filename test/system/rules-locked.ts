@@ -3,7 +3,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { createLog } from '../../src/base/log.ts';
 import { RuleLoader } from '../../src/detections/rule-loader.ts';
 
-/* Loads the rules of a folder, and writes what became of that, as JSON. Argument: the folder. */
+/* Loads the rules of a folder, writes what became of that, as JSON, and ends as the agent does. Argument: the folder. */
 
 const [, , folder = ''] = process.argv;
 const loader = new RuleLoader({
@@ -14,8 +14,9 @@ const loader = new RuleLoader({
     writeSync(1, JSON.stringify({ isShipped, faults }));
   },
   addressesChanged: () => {},
+  abandoned: () => process.kill(process.pid, 'SIGTERM'), // an exit would wait for the thread that lists the folder
   clock: systemClock,
   log: createLog({ level: 'silent' }),
 });
 await loader.start();
-process.kill(process.pid, 'SIGKILL'); // an exit would wait for the thread that lists the folder
+await loader.stop();
