@@ -190,8 +190,12 @@ export class MemoryLimit implements Service {
     if (this.#spell === undefined) return;
     const isCalm = bytes < CALM_SHARE * this.#budgetBytes;
     this.#calmSince = isCalm ? (this.#calmSince ?? now) : undefined;
-    // What isn't needed must not keep memory between the two, and Low events left out, until the next hour.
-    if (!isCalm) await this.#relieveAgain(now);
+    // What isn't needed must not keep memory between the two, and Low events left out, until the next hour. Windows of
+    // aggregation stay open: the budget is kept.
+    if (!isCalm && now - this.#relievedAt >= RELIEVE_EVERY) {
+      this.#relievedAt = now;
+      await this.#release(now);
+    }
     if (this.#calmSince !== undefined && now - this.#calmSince >= CALM_FOR) this.#end(bytes, now);
   }
 
