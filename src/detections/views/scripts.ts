@@ -270,6 +270,7 @@ class Shell {
     if (redirections.length === 0) return { text: '' };
     const texts: string[] = [];
     const others: string[] = [];
+    /** Whether standard input is one: the last redirection counts. */
     let isDocument = false;
     let input: Output | undefined;
     let source: string | undefined;
@@ -289,7 +290,7 @@ class Shell {
       const shown = isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd();
       texts.push(shown);
       if (body === undefined) others.push(shown);
-      else isDocument = true;
+      if (STANDARD_INPUT.test(operator)) isDocument = body !== undefined;
     }
     const text = texts.join(' ');
     return { text, input, source, target, ...(isDocument && { withoutDocument: others.join(' ') }) };
@@ -342,6 +343,9 @@ function withoutEnd(line: string): string {
   const trimmed = line.trimEnd();
   return trimmed.endsWith(';') ? trimmed.slice(0, -1) : trimmed;
 }
+
+/** `<`, `<<`, `<<-`, `<<<`, `<&`, `<>`, each also with a 0 before it. */
+const STANDARD_INPUT = /^0{0,4}</;
 
 interface Redirected {
   readonly text: string;

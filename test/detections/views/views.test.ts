@@ -265,6 +265,9 @@ describe('views of a process start', () => {
       ['cat <<EOF | crontab -\n@reboot nc -l 1\nEOF', '/usr/bin/nc | nc -l 1'],
       ["python3 - <<'EOF'\nimport os\nos.getuid()\nEOF", '/usr/bin/python3 | python3 -c import os os.getuid()'],
       ['perl <<< "print 1"', '/usr/bin/perl | perl -e print 1'],
+      ['cat <<EOF < /etc/y > /etc/x\na\nEOF', '/usr/bin/cat | cat /etc/y'],
+      ['cat 3<<EOF < /etc/y > /etc/x\na\nEOF', '/usr/bin/cat | cat /etc/y'],
+      ['cat < /etc/y <<EOF > /etc/x\na\nEOF', '/usr/bin/echo | echo a < /etc/y > /etc/x'],
       ['cat /etc/y - <<EOF > /etc/x\na\nEOF', '/usr/bin/cat | cat /etc/y - << EOF > /etc/x'],
     ] as const)
       it(text, () => assertView(script(text), view));
