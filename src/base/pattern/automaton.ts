@@ -212,7 +212,8 @@ export class Automaton {
   readonly #kinds: Uint8Array;
   readonly #start: number;
   readonly #hasAssertions: boolean;
-  readonly #self = new WeakRef(this);
+  /** Made when it is needed: a new one keeps what it refers to until the current job ends, also an automaton that is thrown away. */
+  #self: WeakRef<Automaton> | undefined;
   #sets: StateSet[] = [];
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
@@ -250,6 +251,7 @@ export class Automaton {
     else if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) this.forget();
     const most = this.#sets.length + MAX_NEW_SETS;
     if (this.#sets.length === 0) {
+      this.#self ??= new WeakRef(this);
       all.caching.add(this.#self);
       this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
       found[0] = this.#start;
@@ -281,7 +283,7 @@ export class Automaton {
   /** Empties the cache of sets. */
   forget(): void {
     all.sets -= this.#sets.length;
-    all.caching.delete(this.#self);
+    if (this.#self !== undefined) all.caching.delete(this.#self);
     this.#sets = [];
     this.#steps = new Int16Array();
     this.#byKey = new Map();
