@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { AgentError, errnoOf, isModuleMissing, messageOf } from '../base/errors.ts';
+import { AgentError, isModuleMissing, messageOf } from '../base/errors.ts';
 import { HUB_ID_PROBLEM, isHubId } from '../base/hub-id.ts';
 import type { RunningPage } from '../emulator/command.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
@@ -149,7 +149,7 @@ export function pageOpener(values: {
   return async (hub) => {
     const { Page } = await loadEmulator(() => import('./page/page.ts'));
     return Page.open(hub, { port: number }).catch((error: unknown) => {
-      if (errnoOf(error) === undefined) throw error;
+      if ((error as NodeJS.ErrnoException).syscall !== 'listen') throw error;
       const what = `--page-port: port ${number} can't be used: ${messageOf(error)}`;
       throw new UsageError(`${what}; give another one, or 0 for any free one`);
     });
