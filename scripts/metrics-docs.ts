@@ -1,4 +1,4 @@
-import { METRICS } from '../src/status/openmetrics.ts';
+import { METRICS, UP } from '../src/status/openmetrics.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const page = () => `<!-- ${GENERATED} -->
@@ -33,11 +33,11 @@ Worth an alert in Prometheus:
 | \`increase(vakt_events_dropped_total[1h]) > 0\` | Events were lost; the label \`reason\` says where. |
 | \`vakt_credential_expiry_timestamp_seconds - time() < 7 * 86400\` | A certificate expires within a week; for tokens, which are renewed hourly, leave this out. |
 
-The accounts of events survive restarts; the other counters begin at 0 when the agent starts.
+The counts of events survive restarts; the other counters begin at 0 when the agent starts.
 
 ${table(
   ['Metric', 'Type', 'Meaning'],
-  METRICS.map(({ name, type, help }) => [`\`${type === 'counter' ? `${name}_total` : name}\``, type, help]),
+  [UP, ...METRICS].map(({ name, type, help }) => [`\`${type === 'counter' ? `${name}_total` : name}\``, type, help]),
 )}
 `;
 

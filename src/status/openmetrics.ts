@@ -130,12 +130,8 @@ export const METRICS: readonly Metric[] = [
   ),
 ];
 
-/** `vakt_up`: whether the agent answers. */
-const up = (is: boolean): string[] =>
-  textOf(
-    gauge('vakt_up', 'Whether the agent runs and answers.', () => []),
-    [[flag(is)]],
-  );
+/** The only one that is there without an agent, too. */
+export const UP = gauge('vakt_up', 'Whether the agent runs and answers.', () => [[1]]);
 
 /**
  * The status in OpenMetrics' text format (OpenMetrics 1.0), which the Prometheus text format's readers understand, too.
@@ -144,7 +140,7 @@ const up = (is: boolean): string[] =>
  */
 export function openMetrics(status: LocalStatus | undefined): string {
   const metrics = status === undefined ? [] : METRICS.flatMap((metric) => textOf(metric, metric.of(status)));
-  return `${[...up(status !== undefined), ...metrics, '# EOF'].join('\n')}\n`;
+  return `${[...textOf(UP, [[flag(status !== undefined)]]), ...metrics, '# EOF'].join('\n')}\n`;
 }
 
 function textOf({ name, type, help }: Metric, samples: Samples): string[] {
