@@ -94,7 +94,7 @@ describe('A folder that an ordinary user keeps locked', function () {
       'sys/class/net',
       /^Hardware can't be listed: reading \/.*\/sys\/class\/net hung, and its process was killed/,
     ],
-    ['facts', 'sys/class/dmi/id', /^Facts: reading \/.*\/sys hung, and its process was killed/],
+    ['facts', 'sys/class/dmi/id', /^Facts: reading \/.*\/sys\/class\/dmi\/id hung, and its process was killed/],
   ] as const)
     it(`does not stop the agent: ${folder}, which a child process reads for ${question}`, async () => {
       const { wrong } = JSON.parse(await locked(LOCK_SYSFS, ASK_MACHINE, question, folder));

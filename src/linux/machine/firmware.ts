@@ -15,10 +15,18 @@ type FirmwareFacts = Pick<
  * The machine and its firmware: from DMI on PCs and servers, from the device tree on boards. An unknown fact is `undefined`.
  *
  * @param sys the host's /sys
+ * @param at told the folder before something in it is read
  */
-export function firmwareFacts(sys: string): { [K in keyof FirmwareFacts]: FirmwareFacts[K] | undefined } {
-  const dmi = (name: string) => line(`${sys}/class/dmi/id/${name}`);
-  const tree = (name: string) => line(`${sys}/firmware/devicetree/base/${name}`);
+export function firmwareFacts(
+  sys: string,
+  at: (folder: string) => void,
+): { [K in keyof FirmwareFacts]: FirmwareFacts[K] | undefined } {
+  const lineIn = (folder: string) => (name: string) => {
+    at(folder);
+    return line(`${folder}/${name}`);
+  };
+  const dmi = lineIn(`${sys}/class/dmi/id`);
+  const tree = lineIn(`${sys}/firmware/devicetree/base`);
   const uBoot = tree('chosen/u-boot,version');
   return {
     firmware: STARTED_BY.find(([folder]) => existsSync(`${sys}/${folder}`))?.[1],

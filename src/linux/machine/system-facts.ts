@@ -127,19 +127,21 @@ export function systemFacts(place: FactsPlace, { at }: AnswerContext = { at: () 
   // This process's own view: in a container, the host's root is mounted on hostRoot there.
   const mounts = readOptional(`${ownRoot}/proc/mounts`, MAX_MOUNT_BYTES) ?? '';
   at(sys);
+  const firmware = firmwareFacts(sys, at);
+  at(sys);
   return {
     ...known({
       osName: release.NAME,
       osVersion: release.VERSION_ID ?? release.VERSION ?? release.BUILD_ID,
       osVendor: release.VENDOR_NAME ?? release.ID,
-      ...firmwareFacts(sys),
+      ...firmware,
       kernelVersion: kernelRelease(),
       hypervisor: hypervisor({ proc, sys }),
       container: container(ownRoot),
       bootDevice: bootDevice(bootArgument, mountedOn(hostRoot, mounts), deviceOf(hostRoot, sys)),
     }),
     architecture: machine(),
-    hostName: hostNameOf(hostRoot) ?? hostname(),
+    hostName: hostNameOf(hostRoot, at) ?? hostname(),
     ...memoryFacts(readOptional(`${proc}/meminfo`, MAX_BYTES) ?? ''),
   };
 }
@@ -151,8 +153,9 @@ function osRelease(hostRoot: string): OsRelease {
 }
 
 /** The name in hostname(5): in a container, the kernel returns the container's name. */
-function hostNameOf(hostRoot: string): string | undefined {
+function hostNameOf(hostRoot: string, at: AnswerContext['at']): string | undefined {
   if (hostRoot === '/') return undefined;
+  at(join(hostRoot, 'etc'));
   const lines = (hostFile(hostRoot, 'etc/hostname') ?? '').split('\n');
   return readable(lines.find((line) => /^[^#\s]/.test(line)) ?? '');
 }
