@@ -9,10 +9,19 @@ import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/contract/sources.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
-import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { NETLINK_CONNECTOR, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { assemble, keep } from '../../src/linux/native/socket-filter.ts';
-import { ProcessConnector } from '../../src/linux/processes/connector/connector.ts';
-import { EXECS_ONLY, exitsOnly } from '../../src/linux/processes/connector/messages.ts';
+import { type FilterFor, ProcessConnector } from '../../src/linux/processes/connector/connector.ts';
+import {
+  encodeRequest,
+  execsOnly,
+  exitsOnly,
+  GROUPS,
+  IGNORE,
+  LISTEN,
+  MESSAGE_TYPE,
+  NONE,
+} from '../../src/linux/processes/connector/messages.ts';
 import { ExitSource } from '../../src/linux/processes/exits.ts';
 import { ConnectorProcesses } from '../../src/linux/processes/process-connector.ts';
 import { ProcessScanner } from '../../src/linux/processes/process-polling.ts';
@@ -29,7 +38,7 @@ const READER = new URL('exit-reader.js', import.meta.url).pathname;
 /** What keeps this process from listening to the process connector. */
 function missingForConnector(): string | undefined {
   try {
-    ProcessConnector.open(EXECS_ONLY).close();
+    ProcessConnector.open(execsOnly).close();
     return undefined;
   } catch (error) {
     return `the process connector can't be had: ${(error as Error).message}`;
@@ -82,7 +91,7 @@ describe("the kernel's process connector", function () {
         dropped[`${stream} ${reason}`] = (dropped[`${stream} ${reason}`] ?? 0) + count;
       },
     } as StreamSink;
-    const connect = (filter: Buffer) =>
+    const connect = (filter: FilterFor) =>
       ProcessConnector.open(filter, (protocol, { filter: _, ...options } = {}) => openNetlink(protocol, options));
     const more = { log, hostRoot: '/', commandLines, ...(unfiltered ? { connect } : {}) };
     const parts = { table, sink, ...more };
@@ -296,10 +305,11 @@ describe("the kernel's process connector", function () {
   });
 
   describe('the kernel', () => {
-    const listen = (filter: Buffer, receiveBufferBytes?: number) =>
+    const listen = (filter: FilterFor, receiveBufferBytes?: number) =>
       ProcessConnector.open(filter, (protocol, options) =>
         openNetlink(protocol, { ...options, ...(receiveBufferBytes === undefined ? {} : { receiveBufferBytes }) }),
       );
+    const ofExits: FilterFor = (answer) => exitsOnly([], answer);
     const countDatagrams = (connector: ProcessConnector) => {
       let count = 0;
       while (connector.read(() => {})) count += 1;
@@ -308,7 +318,7 @@ describe("the kernel's process connector", function () {
 
     it('keeps back what nobody reads', function () {
       const path = compiled(this);
-      const [filtered, unfiltered] = [listen(exitsOnly()), listen(assemble([keep]))];
+      const [filtered, unfiltered] = [listen(ofExits), listen(() => assemble([keep]))];
       assert.equal(spawnSync(path, ['threads', '2000'], { input: '\n' }).status, 0);
       const [few, many] = [countDatagrams(filtered), countDatagrams(unfiltered)];
       filtered.close();
@@ -316,8 +326,23 @@ describe("the kernel's process connector", function () {
       assert.ok(few >= 1 && many - few >= 4_000, `${few} of ${many}`); // each thread begins and ends
     });
 
+    it('keeps back answers to others: any user can have as many as he likes sent to all listeners', () => {
+      const connector = listen(ofExits);
+      const another = openNetlink(NETLINK_CONNECTOR, { groups: GROUPS });
+      for (let count = 0; count < 1_000; count += 1) another.send(MESSAGE_TYPE, 0, encodeRequest(LISTEN, count));
+      for (let count = 0; count < 1_000; count += 1) another.send(MESSAGE_TYPE, 0, encodeRequest(IGNORE, count));
+      another.close();
+      const seen: number[] = [];
+      while (connector.read(({ what }) => seen.push(what)));
+      connector.close();
+      assert.deepEqual(
+        seen.filter((what) => what === NONE),
+        [],
+      );
+    });
+
     it('says how much it threw away', () => {
-      const connector = listen(exitsOnly(), 4_096);
+      const connector = listen(ofExits, 4_096);
       spawnSync('/bin/sh', ['-c', 'i=0; while [ $i -lt 500 ]; do (exit 3); i=$((i + 1)); done']);
       const [read, dropped] = [countDatagrams(connector), connector.takeDropped()];
       connector.close();

@@ -10,7 +10,7 @@ import { ProcFolder } from '../../host/proc-folder.ts';
 import { DrainPause } from '../native/netlink/drain-pause.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 
-import { ProcessConnector } from './connector/connector.ts';
+import { type FilterFor, ProcessConnector } from './connector/connector.ts';
 import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';
 import { EXIT, exitsOnly, MAX_WATCHED, type ProcessEvent } from './connector/messages.ts';
 import { readWaitStatus } from './connector/wait-status.ts';
@@ -38,6 +38,9 @@ const EXITS_PER_LOOK = 1_024;
 /** Up to this number, processes are looked up one by one; for more, listing /proc costs less. */
 const MANY_LOOKUPS = 50;
 const EXITS_PER_BATCH = 64;
+/** Of one drain, and of the last ones: what is read for longer comes faster than it can be read. */
+const LONGEST_DRAIN = seconds(1);
+const LONGEST_LAST_DRAIN = seconds(5);
 
 const CHECK_EVERY = minutes(1);
 /** How long an exit may be missing after its process is gone. */
@@ -66,7 +69,7 @@ interface Parts {
   /** Called once when the source cannot continue. It must still be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
-  readonly connect?: (filter: Buffer) => ProcessConnector;
+  readonly connect?: (filter: FilterFor) => ProcessConnector;
 }
 
 /** The exit of a first thread. */
@@ -115,11 +118,14 @@ export class ExitSource {
   /** @throws AgentError SOCKET_UNAVAILABLE */
   async open(): Promise<void> {
     if (this.#open !== undefined) return;
-    const { table, clock, connect = (filter: Buffer) => ProcessConnector.open(filter) } = this.#parts;
+    const { table, clock, connect = ProcessConnector.open } = this.#parts;
     // Exits from before listening are not losses.
     for (const gone of await this.#findGone(() => false)) table.forgetGone(gone);
     table.takeEvicted();
-    const opened = new Opened(connect(exitsOnly()), clock.monotonic());
+    const opened = new Opened(
+      connect((answer) => exitsOnly([], answer)),
+      clock.monotonic(),
+    );
     this.#open = opened;
     opened.reading = this.#read(opened);
   }
@@ -133,10 +139,10 @@ export class ExitSource {
     await opened.reading;
     await opened.loading;
     if (opened.connector.overruns !== opened.overruns) opened.overrunAt = this.#parts.clock.monotonic();
-    const canRead = await this.#succeeds(() => this.#drain(opened));
+    const canRead = await this.#succeeds(() => this.#drain(opened, LONGEST_LAST_DRAIN));
     const gone = await this.#findGone((pid) => opened.isPending(pid));
     await this.#parts.clock.sleep(SHORTEST_PAUSE); // lets the last threads of ending processes end
-    if (canRead) await this.#succeeds(() => this.#drain(opened));
+    if (canRead) await this.#succeeds(() => this.#drain(opened, LONGEST_LAST_DRAIN));
     await this.#succeeds(async () => {
       await this.#release(opened, true);
       this.#count(opened, gone);
@@ -163,11 +169,11 @@ export class ExitSource {
     let pause: Duration = SHORTEST_PAUSE;
     try {
       while (!signal.aborted) {
-        const read = await this.#drain(opened);
+        const { read, isEmpty } = await this.#drain(opened);
         await nextTurn(); // the starts are read at the same beat, maybe only now
         await this.#release(opened, false);
         this.#noteHeld(opened);
-        await this.#check(opened);
+        if (isEmpty) await this.#check(opened); // an end that was not read yet would count as lost
         this.#load(opened);
         if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (read < FEW_EXITS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
@@ -178,10 +184,16 @@ export class ExitSource {
     }
   }
 
-  /** Reads to the end of the queue, and checks what remains of the processes. @returns the number of datagrams */
-  async #drain(opened: Opened): Promise<number> {
+  /**
+   * Reads to the end of the queue, and checks what remains of the processes. Ends early where events come faster than they are
+   * read, so that the rest of the loop goes on.
+   *
+   * @returns the number of datagrams, and whether the queue was empty
+   */
+  async #drain(opened: Opened, limit = LONGEST_DRAIN): Promise<{ readonly read: number; readonly isEmpty: boolean }> {
     const { clock } = this.#parts;
     const turn = new Turn(clock);
+    const until = clock.monotonic() + limit;
     for (let total = 0; ; ) {
       const exits: Exit[] = [];
       const now = clock.monotonic();
@@ -189,7 +201,8 @@ export class ExitSource {
       const read = opened.read(EXITS_PER_LOOK, exits, now, bootedAt);
       this.#look(opened, exits);
       total += read;
-      if (read < EXITS_PER_LOOK) return total;
+      if (read < EXITS_PER_LOOK) return { read: total, isEmpty: true };
+      if (clock.monotonic() > until) return { read: total, isEmpty: false };
       if (turn.isOver()) await turn.next();
     }
   }

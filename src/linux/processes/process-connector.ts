@@ -5,11 +5,12 @@ import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
+import { nextTurn } from '../../base/turn.ts';
 import type { ProcessStarted, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
-import { ProcessConnector } from './connector/connector.ts';
-import { EXEC, EXECS_ONLY, type ProcessEvent } from './connector/messages.ts';
+import { type FilterFor, ProcessConnector } from './connector/connector.ts';
+import { EXEC, execsOnly, type ProcessEvent } from './connector/messages.ts';
 import type { CommandLine, CommandLineSource } from './memory/command-lines.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import type { ProcessTable } from './process-table.ts';
@@ -23,6 +24,8 @@ const REST = 3;
 
 /** Starts read before their details are looked up, at some 80 µs each. More would block the event loop. */
 const MAX_PER_ROUND = 64;
+/** Rounds at the end: for more than the buffer holds. Who starts programs all the time must not keep the agent from ending. */
+const LAST_ROUNDS = 512;
 /** Starts held for their arguments. Beyond that, as when the reader hangs, they are reported without arguments. */
 const MAX_PENDING = 1_024;
 
@@ -41,7 +44,7 @@ interface Parts {
   /** Called once when the source cannot continue. It must still be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
-  readonly connect?: (filter: Buffer) => ProcessConnector;
+  readonly connect?: (filter: FilterFor) => ProcessConnector;
 }
 
 interface Opened {
@@ -79,8 +82,8 @@ export class ConnectorProcesses {
   /** @throws AgentError SOCKET_UNAVAILABLE */
   open(): void {
     if (this.#open !== undefined) return;
-    const { connect = (filter: Buffer) => ProcessConnector.open(filter), commandLines } = this.#parts;
-    const connector = connect(EXECS_ONLY);
+    const { connect = ProcessConnector.open, commandLines } = this.#parts;
+    const connector = connect(execsOnly);
     const opened = { connector, stopping: new AbortController(), release: commandLines.hold?.() };
     this.#open = opened;
     this.#reading = this.#read(opened.connector, opened.stopping.signal);
@@ -94,7 +97,8 @@ export class ConnectorProcesses {
     opened.stopping.abort();
     await this.#reading;
     try {
-      while (this.#round(opened.connector) >= MAX_PER_ROUND);
+      for (let left = LAST_ROUNDS; left > 0 && this.#round(opened.connector) >= MAX_PER_ROUND; left -= 1)
+        await nextTurn();
       this.#countDropped(opened.connector);
     } catch (err) {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');

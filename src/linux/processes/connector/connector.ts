@@ -18,6 +18,11 @@ import {
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 /** An event has 76 bytes. */
 const LONGEST_DATAGRAM_BYTES = 512;
+/** Datagrams in which the answer is looked for: more than the buffer holds. Without a filter, any user can send more. */
+const MOST_BEFORE_ANSWER = 65_536;
+
+/** Makes a filter, see socket-filter.ts, that also passes the answer of this number, if one is given. */
+export type FilterFor = (answer?: number) => Buffer;
 
 /**
  * A listener on the kernel's process connector, which reports every process of the machine, of all users.
@@ -35,9 +40,9 @@ export class ProcessConnector {
   #overruns: number;
   #open = true;
 
-  private constructor(socket: NetlinkSocket) {
+  private constructor(socket: NetlinkSocket, acknowledgement: number) {
     this.#socket = socket;
-    this.#listen();
+    this.#listen(acknowledgement);
     this.#dropped = droppedDatagrams(socket.fd);
     this.#overruns = socket.overruns;
   }
@@ -45,15 +50,18 @@ export class ProcessConnector {
   /**
    * Starts listening. Earlier events are not delivered.
    *
-   * @param filter see socket-filter.ts; it must pass answers
    * @param open for tests
    * @throws AgentError SOCKET_UNAVAILABLE
    */
-  static open(filter: Buffer, open: typeof openNetlink = openNetlink): ProcessConnector {
+  static open(filterFor: FilterFor, open: typeof openNetlink = openNetlink): ProcessConnector {
+    const acknowledgement = randomInt(2 ** 32);
+    const filter = filterFor(answerTo(acknowledgement));
     let socket: NetlinkSocket | undefined;
     try {
       socket = open(NETLINK_CONNECTOR, { groups: GROUPS, receiveBufferBytes: RECEIVE_BUFFER_BYTES, filter });
-      return new ProcessConnector(socket);
+      const connector = new ProcessConnector(socket, acknowledgement);
+      socket.filter(filterFor());
+      return connector;
     } catch (error) {
       socket?.close();
       throw unavailable(error);
@@ -113,7 +121,7 @@ export class ProcessConnector {
     this.#open = false;
     try {
       // Before 6.6 the kernel only counts listeners: without this it would continue to make events.
-      this.#request(IGNORE);
+      this.#request(IGNORE, randomInt(2 ** 32));
     } catch {
       // Ignored: the socket is closed in any case.
     }
@@ -124,24 +132,27 @@ export class ProcessConnector {
    * Requests events without waiting for the answer: the kernel sends it as another event when it has accepted the request. It
    * sends none to a process in a PID or user namespace, whose requests it ignores.
    */
-  #listen(): void {
-    while (this.read(() => {})); // frees queue space for the answer
-    const expected = (this.#request(LISTEN) + 1) >>> 0;
+  #listen(acknowledgement: number): void {
+    // Frees queue space for the answer.
+    for (let left = MOST_BEFORE_ANSWER; left > 0 && this.read(() => {}); left -= 1);
+    this.#request(LISTEN, acknowledgement);
+    const expected = answerTo(acknowledgement);
     let errno: number | undefined;
     const find = (event: ProcessEvent) => {
       if (event.what === NONE && event.acknowledgement === expected) errno = event.errno;
     };
-    while (errno === undefined) if (!this.read(find)) throw noAnswerError();
+    for (let left = MOST_BEFORE_ANSWER; errno === undefined; left -= 1)
+      if (left === 0 || !this.read(find)) throw noAnswerError();
     if (errno !== 0) throw systemError(errno, 'listening to the process connector');
   }
 
-  /** @returns the number that identifies the answer */
-  #request(operation: typeof LISTEN | typeof IGNORE): number {
-    const acknowledgement = randomInt(2 ** 32);
+  #request(operation: typeof LISTEN | typeof IGNORE, acknowledgement: number): void {
     this.#socket.send(MESSAGE_TYPE, 0, encodeRequest(operation, acknowledgement));
-    return acknowledgement;
   }
 }
+
+/** The number of the kernel's answer to a request; nothing else identifies it. */
+const answerTo = (acknowledgement: number): number => (acknowledgement + 1) >>> 0;
 
 const NO_SUPPORT = 'Use a kernel with CONFIG_CONNECTOR=y and CONFIG_PROC_EVENTS=y.';
 const NOT_ALLOWED = 'Grant CAP_NET_ADMIN, which kernels before 6.6 require.';

@@ -107,24 +107,34 @@ export function encodeRequest(operation: typeof LISTEN | typeof IGNORE, acknowle
   return request;
 }
 
-/** Keeps answers and passes one kind of events on to the instructions after it; drops everything else. */
-const only = (what: number): Instruction[] => [load(AT.what), ifEquals(NONE, 2, 0), ifEquals(what, 2, 0), drop, keep];
+/**
+ * Passes one kind of events on to the instructions after it, keeps one answer, if its number is given, and drops everything
+ * else: any user can have the kernel send answers to all listeners.
+ */
+const only = (what: number, answer?: number): Instruction[] =>
+  answer === undefined
+    ? [load(AT.what), ifEquals(what, 1, 0), drop]
+    : [
+        ...[load(AT.what), ifEquals(what, 5, 0), ifEquals(NONE, 0, 2)],
+        ...[load(AT.acknowledgement), ifEquals(answer, 1, 0), drop, keep],
+      ];
 
-/** Passes answers and executed programs. */
-export const EXECS_ONLY = assemble([...only(EXEC), keep]);
+/** Passes executed programs. @param answer the number of an answer that is passed, too */
+export const execsOnly = (answer?: number): Buffer => assemble([...only(EXEC, answer), keep]);
 
 /** Limit for `exitsOnly`: each process takes an instruction, and jumps are limited to 255. */
 export const MAX_WATCHED = 64;
 
 /**
- * Passes answers and the ends of whole processes: of first threads, whose id is the process's.
+ * Passes the ends of whole processes: of first threads, whose id is the process's.
  *
  * @param watched processes of which the ends of all threads are passed; at most MAX_WATCHED
+ * @param answer the number of an answer that is passed, too
  */
-export function exitsOnly(watched: readonly number[] = []): Buffer {
+export function exitsOnly(watched: readonly number[] = [], answer?: number): Buffer {
   const threads = watched.map((pid, index) => ifEquals(pid, watched.length - index, 0));
   return assemble([
-    ...only(EXIT),
+    ...only(EXIT, answer),
     load(AT.thread),
     copyToX,
     load(AT.process),

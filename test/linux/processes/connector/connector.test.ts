@@ -82,7 +82,7 @@ describe('ProcessConnector', () => {
         throw Object.assign(new Error(code), { code });
       };
       assert.throws(
-        () => ProcessConnector.open(Buffer.alloc(8), fail),
+        () => ProcessConnector.open(() => Buffer.alloc(8), fail),
         (error) => {
           assert.ok(error instanceof AgentError);
           assert.match(error.remedy, remedy);
@@ -97,7 +97,7 @@ describe('ProcessConnector', () => {
     const fail = () => {
       throw reason;
     };
-    assert.throws(() => ProcessConnector.open(Buffer.alloc(8), fail), reason);
+    assert.throws(() => ProcessConnector.open(() => Buffer.alloc(8), fail), reason);
   });
 
   it('takes any datagrams', () => {

@@ -53,4 +53,8 @@ export class FakeSocket extends NetlinkSocket {
 }
 
 /** A connector whose kernel is in the test's hand. */
-export const fakeConnector = (socket = new FakeSocket()) => ProcessConnector.open(Buffer.alloc(8), () => socket);
+export const fakeConnector = (socket = new FakeSocket()) =>
+  ProcessConnector.open(
+    () => Buffer.alloc(8),
+    () => socket,
+  );
