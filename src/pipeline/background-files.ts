@@ -71,7 +71,10 @@ export class BackgroundFiles implements StoreFiles {
 
   create(path: string): AppendFile {
     this.#writer.check(dirname(path));
-    const file = new BackgroundFile(path, this.#writer, () => this.#files.delete(path));
+    const file = new BackgroundFile(path, this.#writer, {
+      appended: () => this.#barriers.delete(path), // a sync that waits is before this append
+      forgotten: () => this.#files.delete(path),
+    });
     this.#files.set(path, file);
     return file;
   }
@@ -94,8 +97,8 @@ export class BackgroundFiles implements StoreFiles {
   }
 
   /**
-   * Makes later changes wait until this file is synced. If a sync of the file is already waiting, no other is added:
-   * otherwise the queue would grow without limit on a disk that syncs more slowly than this is called.
+   * Makes later changes wait until this file is synced. If a sync of the file is already waiting, and nothing was appended
+   * since, no other is added: otherwise the queue would grow without limit on a disk that syncs more slowly than this is called.
    */
   syncNow(path: string): void {
     if (this.#barriers.has(path)) return;
@@ -121,6 +124,7 @@ interface Append extends Operation {
 class BackgroundFile implements AppendFile {
   readonly #path: string;
   readonly #writer: BackgroundWriter;
+  readonly #appended: () => void;
   readonly #forgotten: () => void;
   /** Bytes on disk, and bytes including those that wait to be written. */
   #written = 0;
@@ -133,9 +137,14 @@ class BackgroundFile implements AppendFile {
   #isClosed = false;
   #failure: unknown;
 
-  constructor(path: string, writer: BackgroundWriter, forgotten: () => void) {
+  constructor(
+    path: string,
+    writer: BackgroundWriter,
+    { appended, forgotten }: { appended: () => void; forgotten: () => void },
+  ) {
     this.#path = path;
     this.#writer = writer;
+    this.#appended = appended;
     this.#forgotten = forgotten;
     this.#writer.add({
       owner: this,
@@ -169,6 +178,7 @@ class BackgroundFile implements AppendFile {
     };
     this.#append = append;
     this.#writer.add(append);
+    this.#appended();
   }
 
   /** Called after an append that threw, which has added nothing: only the current size is valid. */

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import sinon from 'sinon';
 import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/base/note-file.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
+import { systemFiles } from '../../src/pipeline/store-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { HandClock } from './queue-fixture.ts';
 
@@ -114,6 +116,25 @@ describe('files that are changed in the background', () => {
     });
     await files.settled();
     assert.deepEqual(isThere, [false, true]);
+  });
+
+  it('are synced once more for what was appended while a sync waits, and not otherwise', async () => {
+    const sizes: number[] = [];
+    const sync = sinon.stub(systemFiles, 'sync').callsFake(async (at) => void sizes.push(statSync(at).size));
+    try {
+      const go = hold();
+      const file = files.create(path);
+      file.append(Buffer.from('a'));
+      files.syncNow(path);
+      files.syncNow(path);
+      file.append(Buffer.from('b'));
+      files.syncNow(path);
+      go();
+      await files.settled();
+      assert.deepEqual(sizes, [1, 2]);
+    } finally {
+      sync.restore();
+    }
   });
 
   it('refuse more than may wait in memory, tell so, and take it again when half of it is written', async () => {
