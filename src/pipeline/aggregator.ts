@@ -151,8 +151,9 @@ export class Aggregator implements Service {
     this.#holdNoMore();
   }
 
-  /** Closes all windows now and queues their events. */
+  /** Closes all windows now and queues their events; after `stop`, the counts belong to the next run. */
   flush(): void {
+    if (this.#stop.signal.aborted) return;
     for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
   }
 

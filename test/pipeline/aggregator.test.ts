@@ -511,6 +511,16 @@ describe('Aggregator', () => {
       assert.deepEqual(hits(), [2, 1]);
     });
 
+    it('leaves them to the next run when a flush is asked for while the rest of the agent is still stopping', async () => {
+      two();
+      await aggregator.stop();
+      flush();
+      aggregator.flush();
+      assert.deepEqual(put, []);
+      await killed();
+      assert.deepEqual(hits(), [2, 1]);
+    });
+
     it('queues them at the end of a run when they cannot be saved', async () => {
       files.fault = (operation) => (operation === 'create' ? 'EROFS' : undefined);
       two();
