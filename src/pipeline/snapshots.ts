@@ -180,7 +180,9 @@ export class Snapshots implements Service {
       this.#began = now;
       return this.#round(this.#collectors, signal);
     }
-    const next = Math.min(due, ...[...this.#retries.values()].map((retry) => retry.due));
+    // What is left out is not tried again, until somebody says that it is collected.
+    const retries = this.#collectors.filter((collector) => !this.#isLeftOut(collector));
+    const next = Math.min(due, ...retries.map(({ name }) => this.#retries.get(name)?.due ?? due));
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - now)), signal);
     const pending = this.#collectors.filter((collector) => this.#isPending(collector) && !this.#isLeftOut(collector));
     if (pending.length > 0) await this.#round(pending, signal);

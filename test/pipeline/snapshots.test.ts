@@ -338,6 +338,19 @@ describe('Snapshots', () => {
       assert.deepEqual(calls(), [3, 2, 2]);
     });
 
+    it('is not tried again, nor looked at all the time, while it is left out', async () => {
+      collect.A?.rejects(new Error('EIO'));
+      await start();
+      let looks = 0;
+      leavesOut = ({ name }) => {
+        looks += 1;
+        return name === 'A' ? 'paused' : undefined;
+      };
+      await time.tickAsync(minutes(3));
+      assert.deepEqual(calls(), [1, 1, 1]);
+      assert.ok(looks < 50, `${looks} looks`);
+    });
+
     it('is not tried again while it is off, and at once when it is on again', async () => {
       collect.A?.rejects(new Error('EIO'));
       await start();
