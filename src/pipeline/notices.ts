@@ -101,7 +101,8 @@ export class ChangeNotices implements Service {
   /** Announces pending changes. */
   async stop(): Promise<void> {
     await this.#loop.stop();
-    if (this.#pending !== undefined) this.#announcePending();
+    // More than one above the limit would not be read again; what is pending is saved, too.
+    if (this.#pending !== undefined && this.#waiting.length <= MOST_WAITING) this.#announcePending();
   }
 
   accept({ time, desiredVersion, changes }: Change): void {

@@ -171,6 +171,24 @@ describe('ChangeNotices', () => {
       assert.deepEqual(names().slice(21), ['name20;name21']);
     });
 
+    it('are kept over many stops, also when more of them wait than may', async () => {
+      for (let n = 0; n < 21; n += 1) change({ [`name${n}`]: '1 to 2' });
+      for (let n = 21; n < 25; n += 1) {
+        await notices.stop();
+        await start();
+        change({ [`name${n}`]: '1 to 2' });
+      }
+      await notices.stop();
+      await start();
+      deliver(...queued);
+      await time.tickAsync(minutes(1));
+      const all = names().flatMap((text) => text?.split(';') ?? []);
+      assert.deepEqual(
+        all,
+        Array.from({ length: 25 }, (_, n) => `name${n}`),
+      );
+    });
+
     it('come through the smallest cache that a twin can ask for, one after the other', async () => {
       const settings = { current: () => ({ maxLocalCacheSizeInBytes: 8_192 }) as Settings, onChange: () => {} };
       const queues = new EventQueues({ directory: temporaryFolder(), settings, clock: systemClock, log: quietLog() });
