@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { minutes } from '../../base/duration.ts';
+import { days, minutes, parseDuration, seconds } from '../../base/duration.ts';
 import { readField } from '../read-field.ts';
 import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
 import type { Rule, Subject, View } from '../subject.ts';
@@ -200,14 +200,11 @@ const isGroup = (value: unknown): value is SavedGroup =>
 /** `100`, or `100/PT5M`: replaces what the rule says. */
 function limited(correlation: Correlation, list: (name: string) => readonly string[]): Correlation {
   if (correlation.limit === undefined) return correlation;
-  const match = /^(\d{1,6})(?:\/PT(\d{1,5})([SMH]))?$/.exec(list(correlation.limit)[0] ?? '');
-  if (match === null) return correlation;
-  const unit = { S: 1_000, M: 60_000, H: 3_600_000 }[match[3] ?? ''];
-  return {
-    ...correlation,
-    wanted: [{ compare: 'gt', than: Number(match[1]) }],
-    ...(unit === undefined ? {} : { timespanMs: Number(match[2]) * unit }),
-  };
+  const [count = '', duration] = (list(correlation.limit)[0] ?? '').split('/');
+  if (!/^\d{1,7}$/.test(count)) return correlation;
+  const timespanMs = duration === undefined ? correlation.timespanMs : parseDuration(duration, seconds(1), days(1));
+  if (timespanMs === undefined) return correlation;
+  return { ...correlation, wanted: [{ compare: 'gt', than: Number(count) }], timespanMs };
 }
 
 class Window {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { collectors } from '../../../src/collectors/index.ts';
+import { builtInRules } from '../../../src/detections/built-in.ts';
 import { Detector, type Lists } from '../../../src/detections/detector.ts';
 import type { Hit } from '../../../src/detections/subject.ts';
 import { SOURCES, UNSEEN } from '../../../src/detections/subjects.ts';
@@ -135,6 +136,32 @@ describe('event_count', () => {
     for (const at of [0, 1, 2, 3]) assert.deepEqual(off.at(at, { Kind: 'a', User: 'u' }), []);
     assert.equal(off.detector.rules.find(({ rule }) => rule.facts.name === 'co')?.off, 'requires');
   });
+
+  for (const [list, limit, fields, source] of [
+    ['connectionsMax', '3/PT1H30M', { RemoteAddress: '192.0.2.1' }, 'network_connection'],
+    ['failedLocalLoginsMax', '3/P1D', { Result: 'Fail', UserName: 'u' }, 'login'],
+  ] as const)
+    it(`takes ${list} of the twin for the shipped rule`, () => {
+      const hitsAt = (lists: Lists, times: readonly number[]) => {
+        const clock = new SetClock();
+        const detector = new Detector({ rules: builtInRules().rules, lists, clock, changed: () => {} });
+        return times.flatMap((at) => {
+          clock.at = at * 60_000;
+          const hits = detector.judge(subject(fields, { source, time: clock.now().getTime() }));
+          return hits.filter(({ rule }) => rule.requires.includes(list)).map(() => at);
+        });
+      };
+      assert.deepEqual(hitsAt({ [list]: [limit] }, [0, 29, 58, 87]), [87]);
+      assert.deepEqual(hitsAt({ [list]: [limit] }, [0, 1_500, 3_000, 4_500]), []);
+      assert.deepEqual(
+        hitsAt(
+          { [list]: ['1000000/PT1H'] },
+          Array.from({ length: 400 }, (_, n) => n / 100),
+        ),
+        [],
+      );
+      assert.deepEqual(hitsAt({}, [0, 1, 2, 3]), []);
+    });
 
   it('ignores events without any field of the group, and takes Device as one group', () => {
     const bench = new Bench([COUNT]);
