@@ -199,12 +199,17 @@ export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
 /** A network whose prefix has fewer bits is too large a part of the Internet for an exception. */
 const FEWEST_BITS = 8;
 
+/** Fields whose few values all hits of a rule share. */
+const SHARED_FIELDS: readonly string[] = ['Event', 'Device', 'Change', 'type'];
+
 /** Whether nearly everything matches: such an exception silences its rule. */
 export function isBroad({
+  field,
   startsWith,
   endsWith,
   cidr,
-}: Pick<AlertException, 'startsWith' | 'endsWith' | 'cidr'>): boolean {
+}: Pick<AlertException, 'field' | 'startsWith' | 'endsWith' | 'cidr'>): boolean {
+  if (SHARED_FIELDS.includes(field)) return true;
   if ([startsWith, endsWith].some((text) => text === '' || text === '/')) return true;
   const bits = /\/(\d+)$/.exec(cidr ?? '')?.[1];
   return bits !== undefined && Number(bits) < FEWEST_BITS;

@@ -48,6 +48,8 @@ describe('The setting that silences the last rule of level high or critical', ()
       { endsWith: '' },
       { cidr: '0.0.0.0/1' },
       { cidr: '::/0' },
+      { field: 'Event', equals: 'ProcessCreate' },
+      { field: 'Change', equals: 'added' },
     ])
       assert.equal(by(more), 'detections.exceptions', JSON.stringify(more));
     for (const more of [{ equals: '' }, { startsWith: '/opt/' }, { cidr: '10.0.0.0/8' }, { cidr: '10.0.0.1' }])
