@@ -174,17 +174,17 @@ function checkCosts(expression: Expression, { literals }: Document): void {
 }
 
 function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
-  const seen = new Map<string, string>();
+  // By either: correlations and filters name rules by both.
+  const seen = new Map<string, Any>();
   for (const each of all) {
     if (each.is === 'filter') continue;
     for (const [kind, name] of Object.entries({ id: each.facts.id, name: each.facts.name })) {
       if (name === undefined) continue;
-      const key = `${kind} ${name}`;
-      const other = seen.get(key);
-      seen.set(key, each.document.file);
-      if (other !== undefined)
+      const other = seen.get(name);
+      if (other === undefined) seen.set(name, each);
+      else if (other !== each)
         attempt(each.document, faults, () => {
-          throw new Refused(`the ${kind} "${name}" is that of another rule, in ${other}`, [kind]);
+          throw new Refused(`the ${kind} "${name}" is that of another rule, in ${other.document.file}`, [kind]);
         });
     }
   }

@@ -115,6 +115,17 @@ filter:
     assert.match(faults[0]?.reason ?? '', /the id "start" is that of another rule, in 1.yml/);
   });
 
+  it('refuse an id that is the name of another rule, which correlations would then take for it', () => {
+    const named = START.replace('id: start', 'id: other\nname: start');
+    const { rules, faults } = read(named, START);
+    assert.deepEqual(
+      rules.map(({ facts }) => facts.id),
+      ['other'],
+    );
+    assert.match(faults[0]?.reason ?? '', /the id "start" is that of another rule, in 1.yml/);
+    assert.deepEqual(read(START.replace('id: start', 'id: start\nname: start')).faults, []);
+  });
+
   for (const [logsource, why] of Object.entries({
     '{ product: windows, category: process_creation }': /Linux only/,
     '{ category: process_creation, service: sshd }': /reads no logs/,
