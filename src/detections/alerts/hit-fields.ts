@@ -1,3 +1,4 @@
+import { readField } from '../read-field.ts';
 import type { Hit, LogSource } from '../subject.ts';
 
 /** The values of a field: of the reading that matched, of the event, and of its message. */
@@ -6,7 +7,8 @@ export function valuesOf({ subject, view }: Hit, field: string): readonly string
   const details = (payload.ExtraDetails ?? {}) as Record<string, unknown>;
   const own = (object: object, name: string): unknown =>
     Object.hasOwn(object, name) ? (object as Record<string, unknown>)[name] : undefined;
-  const all = [own(view ?? {}, field), own(subject.fields, field), own(payload, field), own(details, field)];
+  const read = [view, undefined].map((reading) => readField(subject, reading, field));
+  const all = [...read, own(payload, field), own(details, field)];
   return all.flatMap((value) => (typeof value === 'string' || typeof value === 'number' ? [String(value)] : []));
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { days } from '../../../src/base/duration.ts';
 import { Exceptions } from '../../../src/detections/alerts/exceptions.ts';
+import { keyOf } from '../../../src/detections/alerts/hit-fields.ts';
 import type { AlertException } from '../../../src/detections/alerts/policy.ts';
 import { hit } from './samples.ts';
 
@@ -50,6 +51,13 @@ describe('Exceptions', () => {
     assert.ok(matches({ field: 'ProcessId', equals: '7' }, of));
     assert.ok(matches({ field: 'Image', equals: '/bin/inner' }, of));
     assert.ok(matches({ field: 'Image', equals: '/tmp/xmrig' }, of));
+    const script = { Image: '/bin/sh', CommandLine: 'sh /tmp/x.sh' };
+    assert.ok(matches({ field: 'RunTarget', endsWith: '/x.sh' }, hit({ view: script })));
+    assert.ok(matches({ field: 'a1', equals: '/tmp/x.sh' }, hit({ view: script })));
+    assert.notEqual(
+      keyOf(hit({ rule: { key: ['RunTarget'] }, view: script })),
+      keyOf(hit({ rule: { key: ['RunTarget'] }, view: { ...script, CommandLine: 'sh /tmp/y.sh' } })),
+    );
     for (const field of ['constructor', '__proto__', 'toString', 'None'])
       assert.ok(!matches({ field, startsWith: '' }, of));
   });
