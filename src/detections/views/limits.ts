@@ -5,10 +5,10 @@ export const MAX_VIEWS = 24;
 export const MAX_DEPTH = 3;
 /** Wrappers before one command: `sudo nohup setsid …`. */
 export const MAX_WRAPPERS = 32;
-/** Simple commands of one script that are looked at. */
-export const MAX_COMMANDS = 256;
-/** Words of one command that are looked at. */
-export const MAX_WORDS = 512;
+/** Simple commands of one script: more than a text can have, so that nothing hides behind padding. */
+export const MAX_COMMANDS = 4_096;
+/** Words of one command: the same. */
+export const MAX_WORDS = 4_096;
 /** In characters. Of longer texts, only the beginning and the end are read. */
 export const HEAD = 6_144;
 export const TAIL = 2_048;
