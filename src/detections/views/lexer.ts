@@ -50,6 +50,8 @@ class Lexer {
   #at = 0;
   /** Where the next quote of a kind is, so that a search is not repeated over the same characters. */
   readonly #next = new Map<string, number>();
+  /** The same for `#findBraces`. */
+  readonly #ahead = new Map<string, number>();
 
   /** Brace lists by where they begin: the places of `{`, commas and `}`; known up to the end of a word. */
   readonly #braces = new Map<number, readonly number[]>();
@@ -180,12 +182,26 @@ class Lexer {
     }
   }
 
-  #endOfQuote(quote: string, from: number): number {
-    const known = this.#next.get(quote) ?? 0;
+  /** @param found where quotes were found before, by who reads on from there; who looks ahead has its own */
+  #endOfQuote(quote: string, from: number, found = this.#next): number {
+    const known = found.get(quote) ?? 0;
     if (known === -1 || known >= from) return known;
     const end = this.#text.indexOf(quote, from);
-    this.#next.set(quote, end);
+    found.set(quote, end);
     return end;
+  }
+
+  /** The same, where a backslash can stand before a quote that does not end it: in double quotes. */
+  #endOfQuoted(quote: string, from: number, found = this.#next): number {
+    let end = this.#endOfQuote(quote, from, found);
+    if (quote === '"') while (end !== -1 && this.#isEscaped(end, from)) end = this.#endOfQuote(quote, end + 1, found);
+    return end;
+  }
+
+  #isEscaped(at: number, from: number): boolean {
+    let backslashes = 0;
+    while (at - backslashes > from && this.#text[at - backslashes - 1] === '\\') backslashes++;
+    return backslashes % 2 === 1;
   }
 
   #single(): Part[] | undefined {
@@ -300,7 +316,7 @@ class Lexer {
       else if (c === ')' && --depth === 0) break;
       else if (c === '\\') at++;
       else if (c === "'" || c === '"') {
-        const end = this.#endOfQuote(c, at + 1);
+        const end = this.#endOfQuoted(c, at + 1);
         if (end !== -1) at = end;
       }
     }
@@ -334,7 +350,7 @@ class Lexer {
       if (isBlank(code) || isOperator(code)) break;
       if (code === 92) at++;
       else if (code === 34 || code === 39) {
-        const end = this.#endOfQuote(code === 34 ? '"' : "'", at + 1);
+        const end = this.#endOfQuoted(code === 34 ? '"' : "'", at + 1, this.#ahead);
         if (end !== -1) at = end;
       } else if (code === 123) open.push([at]);
       else if (code === 44) open.at(-1)?.push(at);

@@ -110,9 +110,12 @@ const SCRIPTS: Readonly<Record<string, readonly string[]>> = {
     'for f in /etc/shadow; do cat $f; done',
     'cat /proc/self/root/etc/shadow',
     `cat /etc\${x}/shadow`,
+    `${':;'.repeat(600)}cat /etc/sh''adow`,
+    `: {"\\"",x}; cat /etc/sh''adow; : ""`,
     'cat "/etc"/"shadow"',
     'find /etc -name shadow -exec cat /etc/shadow ;',
   ],
+  '/usr/bin/cat | cat /etc/shadow /shadow': [`cat /{etc,}/'sh''adow'`],
   '/usr/bin/rm | rm -rf /var/log/*': [
     'cd /var/log; rm -rf *',
     'r""m -rf /var/log/*',
