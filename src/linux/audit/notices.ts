@@ -66,7 +66,10 @@ export function parseNotice(type: number, text: string): Notice | undefined {
     case CONFIG_CHANGE:
       return configChange(text, fields, notice);
     case EVENT_LISTENER:
-      return fields.op === 'connect' ? notice('listener', 'it reads audit records, too') : undefined;
+      // One that is refused is recorded, too: any user can try.
+      return fields.op === 'connect' && fields.res !== '0'
+        ? notice('listener', 'it reads audit records, too')
+        : undefined;
     case NETFILTER_CFG:
       return notice('firewall', named(fields, 'op', 'table', 'family'));
     case ANOM_PROMISCUOUS:

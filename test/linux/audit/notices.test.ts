@@ -55,6 +55,7 @@ describe('what the kernel tells unasked', () => {
       'auid=1 ses=4294967295op=remove_rule path="/etc/x" key="k" list=4 res=1',
       'rules: op=remove_rule key=k list=4 path=/etc/x',
     ],
+    ['a listener that is refused', 1335, 'pid=9 uid=1000 exe="/tmp/x" nl-mcgrp=1 op=connect res=0', undefined],
     ['a BPF program', 1334, 'prog-id=97 op=LOAD', 'bpf: loaded program 97'],
     ['one that is unloaded', 1334, 'prog-id=97 op=UNLOAD', undefined],
     [
