@@ -62,7 +62,7 @@ export class LoginRegistry {
     for (const session of this.#sessions) if (session.entry.line === entry.line) session.isGone = true;
     const login = this.#seen(entry);
     this.#sessions.push({ entry, login, origins: new Set([entry.origin]), isOver: false, isGone: false });
-    if (this.#sessions.length > MAX_SESSIONS) this.#sessions.shift();
+    if (this.#sessions.length > MAX_SESSIONS) this.#forgetOne();
     return login;
   }
 
@@ -74,6 +74,12 @@ export class LoginRegistry {
     if (session.isOver) return undefined;
     session.isOver = true;
     return logoutOf(session.login, entry);
+  }
+
+  /** One that is over, if there is one: many short logins must not hide the logout of a long one. */
+  #forgetOne(): void {
+    const over = this.#sessions.findIndex(({ isOver, isGone }) => isOver || isGone);
+    this.#sessions.splice(Math.max(over, 0), 1);
   }
 
   /** The open session at this terminal. */
@@ -122,7 +128,7 @@ const logoutOf = (login: LoginSeen, { timeMs }: LoginEntry): LoginSeen => ({
  * host field is a display or a marker: `:0`, `:pts/3:S.1` (screen), `tmux(4711).%0`, `192.0.2.7 via mosh [4711]`.
  */
 const isWindow = ({ line, host }: LoginEntry): boolean =>
-  line.startsWith('pts/') && /^:|:S\.\d|^tmux\(| via mosh \[/.test(host);
+  line.startsWith('pts/') && parseRemoteAddress(host) === undefined && /^:|:S\.\d|^tmux\(| via mosh \[/.test(host);
 
 /** `ssh:notty` → ssh: stands for the terminal of a refused login that has none. */
 function serviceOf(line: string): string | undefined {

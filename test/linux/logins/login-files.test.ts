@@ -151,6 +151,31 @@ describe('the login files', () => {
     ]);
   });
 
+  it('tell the logins from this machine itself', async () => {
+    open();
+    write({ host: '::1', line: 'pts/1' });
+    write({ host: '::ffff:192.0.2.7', line: 'pts/2' });
+    await turn();
+    assert.deepEqual(
+      told.map(({ remote }) => remote?.address),
+      ['::1', '192.0.2.7'],
+    );
+  });
+
+  it('tell the logout of a long session after any number of short ones', async () => {
+    open();
+    write({ user: 'root', line: 'tty1' });
+    await turn();
+    for (let count = 0; count < 300; count += 1) {
+      write({ user: 'alice', line: 'pts/1', time: START + 1_000 * count });
+      write({ ...DEAD, line: 'pts/1', time: START + 1_000 * count + 500 });
+    }
+    await turn();
+    write({ ...DEAD, line: 'tty1' });
+    await turn();
+    assert.equal(brief().at(-1), 'Logout root /dev/tty1');
+  });
+
   it('name the program that wrote, while it runs', async () => {
     symlinkSync('/proc', at('proc'));
     clock.restore();
