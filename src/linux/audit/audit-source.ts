@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import { nextTurn } from '../../base/turn.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
 import { DrainPause } from '../native/netlink/drain-pause.ts';
@@ -51,6 +52,9 @@ const A_BUFFERFUL = 12_000;
 
 /** How long the event loop may be blocked at a time, and how many records are read between two checks of the clock. */
 const LONGEST_TURN = milliseconds(5);
+/** Of one drain, and of the last one of a socket. */
+const LONGEST_DRAIN = seconds(1);
+const LONGEST_LAST_DRAIN = seconds(10);
 const RECORDS_PER_LOOK = 32;
 
 const CHECK_EVERY = seconds(5);
@@ -211,6 +215,7 @@ export class AuditSource {
       stopping: new AbortController(),
       stream: new RecordStream((events) => sink.accept(events), { beganLive: true }),
       emptyAt: NEVER,
+      readUntil: NEVER,
       warnedAt: new Map(),
       checkNow: false,
       rulesCheckedAt: NEVER,
@@ -335,7 +340,7 @@ export class AuditSource {
 
   /** The new socket has the records from now on; the old one may still hold earlier ones. */
   async #leaveOldSocket(opened: Opened): Promise<void> {
-    await this.#drain(opened);
+    await this.#drain(opened, LONGEST_LAST_DRAIN);
     opened.sockets.shift()?.close();
   }
 
@@ -427,7 +432,7 @@ export class AuditSource {
     let checkAt = clock.monotonic() + CHECK_EVERY;
     try {
       while (!signal.aborted) {
-        const { records, until } = await this.#drain(opened);
+        const { records, until, isEmpty } = await this.#drain(opened);
         const now = clock.monotonic();
         stream.expire(now);
         opened.notices.settle();
@@ -442,6 +447,10 @@ export class AuditSource {
         const lost = stream.takeLost(until);
         if (lost > 0) sink.lost(lost);
         this.#reportSettled(opened);
+        if (!isEmpty) {
+          await nextTurn();
+          continue;
+        }
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         const isWaiting = stream.waitingSince !== undefined || !opened.notices.isIdle;
@@ -548,24 +557,28 @@ export class AuditSource {
   }
 
   /**
-   * Reads until nothing is left, in turns that each end with a delivery.
+   * Reads until nothing is left, in turns that each end with a delivery; ends early where records come faster than they can be
+   * read, so that checks, losses and the stop don't wait for whoever makes them.
    *
    * @returns the number of records, and up to when everything that had arrived was read
    */
-  async #drain(opened: Opened): Promise<{ records: number; until: Duration }> {
+  async #drain(opened: Opened, limit = LONGEST_DRAIN): Promise<{ records: number; until: Duration; isEmpty: boolean }> {
+    const { clock } = this.#parts;
+    const end = clock.monotonic() + limit;
     let records = 0;
-    let until = this.#parts.clock.monotonic();
+    if (opened.sockets.length === 0) opened.readUntil = clock.monotonic();
     for (const [index, socket] of [...opened.sockets].entries()) {
       for (let more = true; more; ) {
         const turn = this.#drainTurn(opened, socket);
         records += turn.read;
         more = turn.more;
-        if (index === 0) until = turn.lookedAt;
+        if (index === 0 && !more) opened.readUntil = turn.lookedAt;
         opened.stream.deliver();
+        if (more && clock.monotonic() >= end) return { records, until: opened.readUntil, isEmpty: false };
         if (more) await new Promise((resolve) => setImmediate(resolve));
       }
     }
-    return { records, until };
+    return { records, until: opened.readUntil, isEmpty: true };
   }
 
   /** @returns `lookedAt`: a moment before the socket was found empty; `undefined` while there is more */
@@ -646,6 +659,8 @@ interface Opened {
   readonly warnedAt: Map<'settings' | 'rules', Duration>;
   /** When the kernel's backlog was empty, as of the last check. */
   emptyAt: Duration;
+  /** Up to when everything that had arrived was read. */
+  readUntil: Duration;
   /** Why it cannot be the daemon, if not because of another daemon. */
   noDaemon?: AgentError;
   /** Rules or settings were changed: check at once. */
