@@ -91,6 +91,8 @@ export class Reassembler {
   readonly #grace: Duration;
   /** Serials of the last delivered events, each at its remainder. Initial entries match no serial. */
   readonly #finished = Uint32Array.from({ length: REMEMBERED }, (_, index) => index + 1);
+  /** Their times: auditd's log can have the serial again, from another boot. */
+  readonly #finishedAt = new Float64Array(REMEMBERED);
 
   /**
    * @param options `endRecords`: whether events with several records have an end record. auditd's log has none; there the
@@ -140,12 +142,12 @@ export class Reassembler {
     const userRecord = USER_RECORD_NAMES.get(type);
     let event = this.#pending.get(serial);
     if (event === undefined) {
-      if (this.#finished[serial % REMEMBERED] === serial) {
+      if (this.#finished[serial % REMEMBERED] === serial && this.#finishedAt[serial % REMEMBERED] === time) {
         if (type !== this.#end) this.counts.late += 1;
         return;
       }
       if (userRecord !== undefined) {
-        this.#finished[serial % REMEMBERED] = serial;
+        this.#finish(serial, time);
         this.#emit(userEvent(userRecord, time, serial, text));
         return;
       }
@@ -229,12 +231,17 @@ export class Reassembler {
     }
   }
 
+  #finish(serial: number, time: number): void {
+    this.#finished[serial % REMEMBERED] = serial;
+    this.#finishedAt[serial % REMEMBERED] = time;
+  }
+
   #release(event: Pending, missing = missingIn(event)): void {
-    const { serial } = event;
+    const { serial, time } = event;
     const fields = event.fields ?? event.ring?.fields;
     this.#pending.delete(serial);
     this.#pendingBytes -= event.arguments?.size ?? 0;
-    this.#finished[serial % REMEMBERED] = serial;
+    this.#finish(serial, time);
     if (fields === undefined) {
       if (!this.#mayLackBeginning(serial)) this.counts.unusable += 1;
       return;

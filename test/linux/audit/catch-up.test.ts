@@ -177,6 +177,21 @@ describe('CatchUp', () => {
     assert.deepEqual(told, [...range(46, 60), 1, 2]);
   });
 
+  it('tells the beginning of this boot also where an earlier one had the same serials', async () => {
+    const before = NOW - 7_200_000;
+    appendFileSync(
+      path,
+      range(40, 60)
+        .map((serial) => start(serial, before + serial))
+        .join(''),
+    );
+    write(...range(1, 71));
+    begin({ bootId: 'an earlier one', serial: 45, timeMs: before + 45 });
+    heard(71);
+    await pass(10_000);
+    assert.deepEqual(told, [...range(46, 60), ...range(1, 70)]);
+  });
+
   it('reads what is there at once when the agent ends', async () => {
     write(...range(90, 300));
     begin();
