@@ -211,10 +211,17 @@ export class Supervisor<P, C extends Connection> {
     let isStable = false;
     const age = () => clock.monotonic() - since;
     let renewAt = renewAfter(connection) ?? Number.POSITIVE_INFINITY;
+    // Made seldom: on Node 20, what AbortSignal.any makes is never forgotten by the signals that it is made of.
+    let wake = this.#wake;
+    let either = AbortSignal.any([ended.signal, wake.signal]);
     try {
       while (!ended.signal.aborted) {
         const wait = Math.max(0, Math.min(PULSE, renewAt - age()));
-        await clock.sleep(milliseconds(wait), AbortSignal.any([ended.signal, this.#wake.signal]));
+        if (wake !== this.#wake) {
+          wake = this.#wake;
+          either = AbortSignal.any([ended.signal, wake.signal]);
+        }
+        await clock.sleep(milliseconds(wait), either);
         if (ended.signal.aborted) break;
         connection.checkPulse();
         if (!isStable && age() >= STABLE_AFTER) {
