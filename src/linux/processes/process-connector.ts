@@ -5,7 +5,7 @@ import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
-import { nextTurn } from '../../base/turn.ts';
+import { Turn } from '../../base/turn.ts';
 import type { ProcessStarted, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
@@ -97,8 +97,9 @@ export class ConnectorProcesses {
     opened.stopping.abort();
     await this.#reading;
     try {
+      const turn = new Turn(this.#parts.clock);
       for (let left = LAST_ROUNDS; left > 0 && this.#round(opened.connector) >= MAX_PER_ROUND; left -= 1)
-        await nextTurn();
+        if (turn.isOver()) await turn.next();
       this.#countDropped(opened.connector);
     } catch (err) {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
