@@ -122,6 +122,8 @@ describe('The status in reported', function () {
     });
     start();
     await follows('scanned', ({ posture }) => (posture.baseline?.passed ?? 0) > 50);
+    const skipped = async () => (await agent.waitForStatus(() => true)).posture.baseline?.skipped ?? 0;
+    const atFirst = await skipped();
     bed.desire({ baselineGroupsDisabled: { value: 'ssh, crown' }, baselineRoles: { value: 'router' } });
     await follows(
       'excepted',
@@ -132,7 +134,9 @@ describe('The status in reported', function () {
     );
     await bed.waitForEvents(() => bed.events('OSBaseline').length >= 2);
     const [before = [], after = []] = bed.events('OSBaseline').map(({ Payload }) => Payload);
-    assert.ok(before.length > 0 && after.length < before.length + 1);
+    assert.ok(before.length > 0);
+    // What fails is not compared: other tests change the machine meanwhile.
+    assert.ok((await skipped()) > atFirst);
     const categories = after.map(({ ExtraDetails }) => (ExtraDetails as Record<string, string>).Category);
     assert.ok(!categories.includes('ssh'));
 
