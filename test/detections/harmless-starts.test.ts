@@ -163,6 +163,19 @@ describe('HarmlessStarts', () => {
     assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
   });
 
+  it('change nothing where a sequence comes again while the last starts of the one before are still in its window', () => {
+    const run = start({ Executable: '/tmp/x', CommandLine: '/tmp/x' });
+    const fetch = start({ Executable: '/usr/bin/wget', CommandLine: 'wget -O /tmp/x http://a/b' });
+    see(fetch, BASH);
+    now += 4_000;
+    assert.deepEqual(see(run, BASH).hits, ['Fetched and run']);
+    now += 9_999;
+    assert.equal(see(run, BASH).known, true);
+    now += 9_000;
+    see(fetch, BASH);
+    assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
+  });
+
   it('never change what comes of any starts', () => {
     const programs = [
       start(),

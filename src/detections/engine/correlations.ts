@@ -43,7 +43,7 @@ interface Entry {
 
 interface Group {
   entries: Entry[];
-  /** Whether it made a hit since its window was last empty. */
+  /** Whether it made a hit since its window last had nothing in it that a hit could begin with. */
   fired: boolean;
 }
 
@@ -67,7 +67,7 @@ export interface CorrelationHit extends Signal {
 }
 
 interface Result {
-  /** Whether it did not hold since the window was last empty. */
+  /** Whether it did not hold since the window last had nothing in it that a hit could begin with. */
   readonly isNew: boolean;
   readonly found: { readonly count: number; readonly ids: readonly string[] };
   readonly view: View | undefined;
@@ -284,7 +284,7 @@ class Window {
     const before = group.entries.length;
     const newest = Math.max(at, group.entries.at(-1)?.at ?? at);
     group.entries = group.entries.filter((entry) => newest - entry.at <= timespanMs);
-    if (group.entries.length === 0) group.fired = false;
+    if (!group.entries.some((entry) => !this.#beginsWithFirst || entry.rule === 0)) group.fired = false;
     if (newest - at <= timespanMs) this.#add(group.entries, added);
     if (rule === 0) for (const entry of this.#takeEarly(key, added)) this.#add(group.entries, entry);
     this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);

@@ -277,6 +277,21 @@ describe('temporal_ordered', () => {
       assert.deepEqual([play(2), play(4.9), play(0.5), play(6)], [1, 1, 0, 0]);
     });
 
+    it('hits at a second sequence although the window has something of the first left, that none can begin with', () => {
+      const bench = new Bench([two]);
+      const kinds: readonly [number, string][] = [
+        [0, 'a'],
+        [4, 'b'],
+        [9, 'a'],
+        [9.5, 'b'],
+        [18, 'b'],
+        [20, 'a'],
+        [21, 'b'],
+      ];
+      const hits = kinds.flatMap(([at, Kind]) => bench.at(at, { Kind, User: 'u' }).map(() => at));
+      assert.deepEqual(hits, [4, 21]);
+    });
+
     it('remembers few of those that wait for the first', () => {
       const bench = new Bench([two]);
       for (let user = 0; user < 200; user += 1) bench.at(10, { Kind: 'b', User: `u${user}` });
