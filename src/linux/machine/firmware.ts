@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { SystemFacts } from '../../contract/sources.ts';
 import { readBytes, readOptional } from '../../host/bounded-file.ts';
 import { readable } from '../../host/readable.ts';
@@ -21,20 +22,20 @@ export function firmwareFacts(
   sys: string,
   at: (folder: string) => void,
 ): { [K in keyof FirmwareFacts]: FirmwareFacts[K] | undefined } {
-  const lineIn = (folder: string) => (name: string) => {
-    at(folder);
-    return line(`${folder}/${name}`);
+  const told = (path: string): string => {
+    at(dirname(path));
+    return path;
   };
-  const dmi = lineIn(`${sys}/class/dmi/id`);
-  const tree = lineIn(`${sys}/firmware/devicetree/base`);
+  const dmi = (name: string) => line(told(`${sys}/class/dmi/id/${name}`));
+  const tree = (name: string) => line(told(`${sys}/firmware/devicetree/base/${name}`));
   const uBoot = tree('chosen/u-boot,version');
   return {
-    firmware: STARTED_BY.find(([folder]) => existsSync(`${sys}/${folder}`))?.[1],
-    secureBoot: secureBoot(`${sys}/${SECURE_BOOT_VARIABLE}`),
+    firmware: STARTED_BY.find(([folder]) => existsSync(told(`${sys}/${folder}`)))?.[1],
+    secureBoot: secureBoot(told(`${sys}/${SECURE_BOOT_VARIABLE}`)),
     // U-Boot sets the first of the two, the bootloader of the Raspberry Pi the other.
     biosVersion: dmi('bios_version') ?? uBoot ?? tree('chosen/bootloader/version'),
     biosVendor: dmi('bios_vendor') ?? (uBoot === undefined ? undefined : 'U-Boot'),
-    machineVendor: dmi('sys_vendor') ?? boardVendor(sys),
+    machineVendor: dmi('sys_vendor') ?? boardVendor(told(`${sys}/firmware/devicetree/base/compatible`)),
     machineModel: dmi('product_name') ?? tree('model'),
   };
 }
@@ -47,8 +48,8 @@ const STARTED_BY = [
 ] as const;
 
 /** From the first of the device tree's `compatible` names: `raspberrypi,3-model-b`. Devicetree Specification, 2.3.1. */
-function boardVendor(sys: string): string | undefined {
-  const [first = ''] = (readOptional(`${sys}/firmware/devicetree/base/compatible`, MAX_BYTES) ?? '').split('\0', 1);
+function boardVendor(path: string): string | undefined {
+  const [first = ''] = (readOptional(path, MAX_BYTES) ?? '').split('\0', 1);
   const comma = first.indexOf(',');
   return comma === -1 ? undefined : readable(first.slice(0, comma));
 }
