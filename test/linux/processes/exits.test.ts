@@ -412,6 +412,26 @@ describe('ExitSource', () => {
     assert.deepEqual(pids(), []);
   });
 
+  it('goes on telling, and ends, while datagrams come faster than they are read', async () => {
+    await close();
+    socket = new FakeSocket();
+    let passed = 0;
+    const clock = { ...systemClock, monotonic: () => milliseconds(systemClock.monotonic() + passed) };
+    const connect = () => fakeConnector(socket);
+    exits = new ExitSource({ table, sink, clock, log, hostRoot: proc.hostRoot, connect });
+    await exits.open();
+    start(4711);
+    deliver(exitOf(4711, 9));
+    socket.endless = () => {
+      passed += 1;
+      return execOf(1);
+    };
+    await time.tickAsync(1_000);
+    assert.deepEqual(pids(), [4711]);
+    await close();
+    assert.ok(socket.isClosed);
+  });
+
   describe('a process that is still there', () => {
     beforeEach(() => start(4711));
 

@@ -242,6 +242,12 @@ describe('ConnectorProcesses', () => {
     await processes.close();
   });
 
+  it('ends while programs are started all the time', async () => {
+    socket.endless = () => execOf(1);
+    await processes.close();
+    assert.ok(socket.isClosed);
+  });
+
   it('says when it can read no more', async () => {
     socket.broken = Object.assign(new Error('EBADF: bad file descriptor, read'), { code: 'EBADF' });
     await time.tickAsync(100);

@@ -12,6 +12,8 @@ export class FakeSocket extends NetlinkSocket {
   readonly filters: Buffer[] = [];
   readonly #answer: (acknowledgement: number) => Buffer | undefined;
   broken: Error | undefined;
+  /** What comes when nothing waits, without end. */
+  endless: (() => Buffer) | undefined;
 
   constructor(answer: (acknowledgement: number) => Buffer | undefined = answerTo, waiting: readonly Buffer[] = []) {
     super(openSync('/dev/null', 'r'));
@@ -28,7 +30,7 @@ export class FakeSocket extends NetlinkSocket {
 
   override read(into: Buffer): number | undefined {
     if (this.broken !== undefined) throw this.broken;
-    return this.waiting.shift()?.copy(into);
+    return (this.waiting.shift() ?? this.endless?.())?.copy(into);
   }
 
   override filter(program: Buffer): boolean {
