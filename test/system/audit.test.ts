@@ -5,8 +5,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditEvent } from '../../src/linux/audit/event.ts';
 import type { AuditRule } from '../../src/linux/audit/rules.ts';
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
@@ -23,6 +25,14 @@ import { Recorder } from './recorder.ts';
 
 const EXECS: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 const ORIGINAL = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };
+
+/** Takes a millisecond for each event. */
+class SlowRecorder extends Recorder {
+  override accept(events: readonly AuditEvent[]): void {
+    super.accept(events);
+    for (const end = performance.now() + events.length; performance.now() < end; );
+  }
+}
 
 describe("the kernel's audit", function () {
   this.timeout(180_000);
@@ -221,6 +231,17 @@ describe("the kernel's audit", function () {
       `${missing} are missing, ${recorder.lostEvents} were counted; others made ${others} processes and threads`,
     );
     process.stderr.write(`    ${missing} of 10,000 are missing, ${recorder.lostEvents} were counted\n`);
+  });
+
+  it('counts what is lost, and ends, while somebody makes records faster than they can be read', async () => {
+    rules = [{ syscalls: ['connect'] }];
+    recorder = new SlowRecorder();
+    await open();
+    child = spawn('bash', ['-c', 'while :; do exec 3<>/dev/udp/127.0.0.1/9; done'], { stdio: 'ignore' });
+    await until('a loss to be counted', () => recorder.lostEvents > 0, { limit: seconds(90) });
+    await close();
+    assert.equal(child.exitCode, null, 'nobody made records any more');
+    assert.deepEqual(await ourRules(), []);
   });
 
   describe('rules', () => {
