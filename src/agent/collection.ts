@@ -1,5 +1,5 @@
 import { sum } from '../base/counters.ts';
-import { type Duration, milliseconds, minutes } from '../base/duration.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
@@ -14,6 +14,7 @@ import { hasIpv6 } from '../linux/machine/interfaces.ts';
 import type { linuxSources } from '../linux/sources.ts';
 import { ChangeNotices } from '../pipeline/notices.ts';
 import { Pause } from '../pipeline/pause.ts';
+import { URGENT_WITHIN } from '../pipeline/publisher.ts';
 import { Snapshots } from '../pipeline/snapshots.ts';
 import { Triggers } from '../pipeline/triggers.ts';
 import { Recommendations } from '../posture/recommendations.ts';
@@ -24,9 +25,6 @@ import type { DeliveryParts } from './delivery.ts';
 import type { Foundation } from './foundation.ts';
 import { alertsAsDiagnostics } from './services.ts';
 import type { Storage } from './storage.ts';
-
-/** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
-const NOTICES_WITHIN = minutes(7);
 
 /** Where events come from. */
 export interface CollectionParts {
@@ -98,9 +96,9 @@ export function createCollection(
     occurrences.offerTo(alertsAsDiagnostics({ settings, level: diagnosticEventLevel, occurrences }));
   }
   // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
-  let noticesWithin: Duration = NOTICES_WITHIN;
+  let noticesWithin: Duration = URGENT_WITHIN;
   settings.onChange((before) => {
-    noticesWithin = milliseconds(Math.min(before.highPriorityMessageFrequency, NOTICES_WITHIN));
+    noticesWithin = milliseconds(Math.min(before.highPriorityMessageFrequency, URGENT_WITHIN));
   });
   const changeNotices = new ChangeNotices({
     announce: (line) => {

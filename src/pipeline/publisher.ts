@@ -62,6 +62,9 @@ export interface Sent {
   readonly lastError?: AgentError;
 }
 
+/** How long an urgent event may wait in the High queue, however long its frequency is. */
+export const URGENT_WITHIN = minutes(7);
+
 /**
  * Sends the queued events, one message at a time, retrying each until the hub accepts it.
  *
@@ -148,7 +151,9 @@ export class Publisher implements Service {
     });
   }
 
+  /** Sends what waits from an earlier run soon: it may be urgent. To be called when the queues are open. */
   async start(): Promise<void> {
+    if (this.#queues.waiting('High').events > 0) this.sendHighWithin(milliseconds(URGENT_WITHIN * this.#part.High));
     this.#loop = this.#run();
   }
 

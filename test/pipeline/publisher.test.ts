@@ -204,6 +204,20 @@ describe('Publisher', () => {
       assert.deepEqual(hub.times(), [420]);
     });
 
+    it('High within 7 minutes if it holds events of an earlier run', async () => {
+      settings.replace({ ...settings.current(), highPriorityMessageFrequency: days(365) });
+      put('High');
+      put('Low');
+      await start({ firstPeriod: 0.5 });
+      await time.tickAsync(minutes(3.5) - 1);
+      assert.deepEqual(hub.times(), []);
+      await time.tickAsync(1);
+      assert.deepEqual(hub.times(), [210]);
+      put('High');
+      await time.tickAsync(minutes(60));
+      assert.deepEqual(hub.times(), [210]);
+    });
+
     it('Low at its own frequency', async () => {
       await start();
       put('Low');
