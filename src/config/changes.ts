@@ -12,8 +12,10 @@ export interface ConfigurationChange {
 
 type Applied = Extract<TwinReading, { ok: true }>;
 
-/** Characters. A list of rules can be long; its beginning is enough to recognize it. */
+/** In characters. */
 const LONGEST_VALUE = 64;
+/** Of the entries of a list: who disables rules must not hide some behind others. */
+const LONGEST_LIST = 512;
 
 /**
  * What differs between two configurations in force. Another spelling of the same value is no change.
@@ -29,10 +31,20 @@ export function changesBetween(
   const changed = properties.filter(({ id }) => !isSame(before.values.get(id), now.values.get(id)));
   if (changed.length === 0) return undefined;
   const changes = changed.map(({ id, name }) => {
-    const was = shown(before.spellings.get(id));
-    return [name, `${was} to ${shown(now.spellings.get(id))}`] as const;
+    const [was, is] = [before.values.get(id), now.values.get(id)];
+    const text = Array.isArray(was) && Array.isArray(is) ? listChange(was, is) : undefined;
+    return [name, text ?? `${shown(before.spellings.get(id))} to ${shown(now.spellings.get(id))}`] as const;
   });
   return { ...about, changes: Object.fromEntries(changes) };
+}
+
+/** `added a,b, removed c`; `undefined` if only the order differs. */
+function listChange(was: readonly string[], is: readonly string[]): string | undefined {
+  const without = (list: readonly string[], other: readonly string[]) => list.filter((entry) => !other.includes(entry));
+  const parts = Object.entries({ added: without(is, was), removed: without(was, is) })
+    .filter(([, entries]) => entries.length > 0)
+    .map(([what, entries]) => `${what} ${shortened(entries.join(','), LONGEST_LIST)}`);
+  return parts.length === 0 ? undefined : parts.join(', ');
 }
 
 const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
@@ -40,5 +52,7 @@ const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(
 function shown(spelling: Spelling | undefined): string {
   if (spelling === undefined || spelling === '') return 'nothing';
   const text = typeof spelling === 'object' ? JSON.stringify(spelling) : String(spelling);
-  return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
+  return shortened(text, LONGEST_VALUE);
 }
+
+const shortened = (text: string, longest: number) => (text.length > longest ? `${text.slice(0, longest)}…` : text);

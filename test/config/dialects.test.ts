@@ -117,7 +117,7 @@ describe('A configuration in another dialect', () => {
       vakt_snapshotFrequency: 'PT13H to PT360M',
       vakt_priorities_Login: 'High to off',
       vakt_aggregation_ProcessCreate_interval: 'PT1H to PT10M',
-      vakt_baseline_roles: 'nothing to router',
+      vakt_baseline_roles: 'added router',
     });
   });
 

@@ -201,6 +201,20 @@ describe('TwinConfiguration', () => {
       assert.deepEqual(names()[1], 'snapshotFrequency eventPriorityLogin');
     });
 
+    it('of a list is told by what was added and removed', () => {
+      const configuration = create();
+      const rules = Array.from({ length: 20 }, (_, at) => `VAKT_Rule${at}`);
+      const told = (version: number, value: string) => {
+        configuration.apply({ $version: version, [NAME]: { detectionsDisabledRules: { value } } });
+        return changed.at(-1)?.changes.detectionsDisabledRules;
+      };
+      assert.equal(told(7, rules.join(',')), `added ${rules.join(',')}`);
+      assert.equal(told(8, [...rules.slice(1), 'VAKT_A'].join(',')), 'added VAKT_A, removed VAKT_Rule0');
+      assert.equal(told(9, 'VAKT_A,VAKT_Rule1'), `removed ${rules.slice(2).join(',')}`);
+      assert.equal(told(10, 'VAKT_Rule1,VAKT_A'), 'VAKT_A,VAKT_Rule1 to VAKT_Rule1,VAKT_A');
+      assert.match(told(11, 'x'.repeat(600)) ?? '', /^added x{512}…, removed VAKT_Rule1,VAKT_A$/);
+    });
+
     it('is none when only the spelling, something else, or nothing changed', () => {
       const configuration = create();
       configuration.apply({ $version: 7, [NAME]: { snapshotFrequency: { value: 'PT13H' } } });
