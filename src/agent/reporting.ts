@@ -4,7 +4,7 @@ import { VERSION } from '../base/version.ts';
 import { collectors } from '../collectors/index.ts';
 import { StrictStart } from '../config/strict-start.ts';
 import type { HubClient } from '../contract/hub.ts';
-import { silencingSetting } from '../detections/alerts/silenced-rules.ts';
+import { silencedRules } from '../detections/alerts/silenced-rules.ts';
 import { CredentialWatch } from '../hub/credential-watch.ts';
 import { DirectMethods } from '../hub/methods.ts';
 import { TwinSync } from '../hub/twin-sync.ts';
@@ -196,7 +196,7 @@ const observedParts = (
     ...detections.status(),
     alerts: alerts.status(),
     warnings: names.warnings(),
-    silencedBy: silencingSetting(detections.rules, settings.current().detections),
+    silencedRules: silencedRules(detections.rules, settings.current().detections),
   }),
   snapshotFacts: (isOn) => snapshotPosture.facts(isOn),
   recommendations,

@@ -1,6 +1,7 @@
 import { counted } from '../base/counted.ts';
 import type { SettingId } from '../contract/settings.ts';
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
+import type { SilencedRules } from '../detections/alerts/silenced-rules.ts';
 import type { JudgingStatus } from '../detections/detections.ts';
 import type { DetectionsStatus } from './schema.ts';
 
@@ -9,8 +10,8 @@ export interface ObservedDetections extends JudgingStatus {
   readonly alerts: AlertsStatus;
   /** By setting: which of its names are wrong. */
   readonly warnings: Readonly<Partial<Record<SettingId, string>>>;
-  /** The setting of the module twin that silences the last rule of level high or critical. */
-  readonly silencedBy?: SettingId | undefined;
+  /** Absent: every rule of level high or critical makes alerts. */
+  readonly silencedRules?: SilencedRules | undefined;
 }
 
 /** `securityAgent.detections`. */

@@ -214,19 +214,30 @@ function withSilence(
   { limits = NO_LIMITS, nameOf }: Observed,
 ): BlindSpots {
   if (judging === undefined || !judging.isEnabled) return spots;
-  const { silencedUntil } = judging.alerts;
-  const setting = silencedUntil === undefined ? judging.silencedBy : 'detections.silencedUntil';
-  if (setting === undefined) return spots;
+  const found = silence(judging);
+  if (found === undefined) return spots;
+  const { setting, what, isGrave } = found;
   const property = nameOf(setting);
-  const what = silencedUntil === undefined ? 'leaves no rule of level high or critical' : `is ${silencedUntil}`;
   const because = `${what}, and limits.mayBeOff of the local configuration does not list SecurityAlert`;
   return {
     ...spots,
     switchedOff: { ...spots.switchedOff, detections: `${property} ${what}` },
-    degrading: limits.mayBeOff.has('SecurityAlert')
-      ? spots.degrading
-      : joined([spots.degrading, { [property]: because }]),
+    degrading:
+      isGrave && !limits.mayBeOff.has('SecurityAlert')
+        ? joined([spots.degrading, { [property]: because }])
+        : spots.degrading,
   };
+}
+
+/** What keeps rules of level high or critical from making alerts. A single rule may be off for a good reason, half of them not. */
+function silence({ alerts: { silencedUntil }, silencedRules }: ObservedDetections) {
+  if (silencedUntil !== undefined)
+    return { setting: 'detections.silencedUntil', what: `is ${silencedUntil}`, isGrave: true } as const;
+  if (silencedRules === undefined) return undefined;
+  const { setting, silenced, all } = silencedRules;
+  const left = silenced === all ? 'no rule' : `${all - silenced} of ${all} rules`;
+  const what = `leaves ${left} of level high or critical`;
+  return { setting, what, isGrave: silenced * 2 >= all };
 }
 
 /** The state of the configuration, with warnings of the last scan and of what the configuration hides. */

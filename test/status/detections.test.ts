@@ -77,17 +77,19 @@ describe('The status of the detections', () => {
       const { state, configuration } = statusWith({ alerts: loud, ...change });
       return [state, configuration.switchedOff?.detections, Object.keys(configuration.warnings)];
     };
+    const silencing = (silenced: number, all: number) =>
+      ({ silencedRules: { setting: 'detections.disabledRules', silenced, all } }) as const;
     for (const [change, name, what] of [
       [{ alerts: ALERTS }, 'detectionsSilencedUntil', 'is 2026-05-02T12:00:00Z'],
-      [
-        { silencedBy: 'detections.disabledRules' },
-        'detectionsDisabledRules',
-        'leaves no rule of level high or critical',
-      ],
+      [silencing(14, 15), 'detectionsDisabledRules', 'leaves 1 of 15 rules of level high or critical'],
+      [silencing(1, 1), 'detectionsDisabledRules', 'leaves no rule of level high or critical'],
+      [silencing(8, 16), 'detectionsDisabledRules', 'leaves 8 of 16 rules of level high or critical'],
     ] as const) {
       assert.deepEqual(told(change, ['SecurityAlert']), ['running', `${name} ${what}`, []]);
       assert.deepEqual(told(change, []), ['degraded', `${name} ${what}`, [name]]);
     }
+    const few = 'detectionsDisabledRules leaves 8 of 15 rules of level high or critical';
+    assert.deepEqual(told(silencing(7, 15), []), ['running', few, []]);
     assert.deepEqual(told({}, []), ['running', undefined, []]);
   });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { AlertException, AlertPolicy } from '../../../src/detections/alerts/policy.ts';
-import { silencingSetting } from '../../../src/detections/alerts/silenced-rules.ts';
+import { silencedRules } from '../../../src/detections/alerts/silenced-rules.ts';
 import { rulesOf, ruleWith } from '../rules.ts';
 
 const ruleOf = (id: number, level: string) =>
@@ -16,32 +16,30 @@ const POLICY: AlertPolicy = {
   exceptions: {},
   silencedUntil: '',
 };
-const setting = (change: Partial<AlertPolicy>, rules = RULES) => silencingSetting(rules, { ...POLICY, ...change });
+const silenced = (change: Partial<AlertPolicy>, rules = RULES) => silencedRules(rules, { ...POLICY, ...change });
 const exception = (rule: string, more: Partial<AlertException>): AlertException => ({ rule, field: 'Image', ...more });
 
-describe('The setting that silences the last rule of level high or critical', () => {
-  it('is none while one of them is left', () => {
-    assert.equal(setting({}), undefined);
-    assert.equal(setting({ minimumLevel: 'critical' }), undefined);
-    assert.equal(setting({ disabledRules: ['VAKT_T1', 'VAKT_T2'] }), undefined);
-    assert.equal(setting({}, RULES.slice(0, 1)), undefined, 'and where there are none');
+describe('Silenced rules of level high or critical', () => {
+  it('are none where only others are off', () => {
+    assert.equal(silenced({}), undefined);
+    assert.equal(silenced({ disabledRules: ['VAKT_T1'] }), undefined);
+    assert.equal(silenced({ disabledRules: ['VAKT_T1'] }, RULES.slice(0, 1)), undefined, 'and where there are none');
   });
 
-  it('is the list of disabled rules', () => {
-    assert.equal(setting({ disabledRules: ['VAKT_T2', 'VAKT_T3'] }), 'detections.disabledRules');
-    assert.equal(
-      setting({ disabledRules: ['00000000-0000-4000-8000-000000000003', 'VAKT_T2'] }),
-      'detections.disabledRules',
-    );
+  it('are those that are disabled, by type or by id', () => {
+    const setting = 'detections.disabledRules';
+    assert.deepEqual(silenced({ disabledRules: ['VAKT_T1', 'VAKT_T2'] }), { setting, silenced: 1, all: 2 });
+    const both = ['00000000-0000-4000-8000-000000000003', 'VAKT_T2'];
+    assert.deepEqual(silenced({ disabledRules: both }), { setting, silenced: 2, all: 2 });
   });
 
-  it('is the minimum level', () => {
-    assert.equal(setting({ minimumLevel: 'critical' }, RULES.slice(0, 2)), 'detections.minimumLevel');
+  it('are those below the minimum level', () => {
+    const expected = { setting: 'detections.minimumLevel', silenced: 1, all: 2 };
+    assert.deepEqual(silenced({ minimumLevel: 'critical' }), expected);
   });
 
-  it('is an exception that nearly everything matches', () => {
-    const by = (more: Partial<AlertException>) =>
-      setting({ disabledRules: ['VAKT_T2'], exceptions: { all: exception('VAKT_T3', more) } });
+  it('are those with an exception that nearly everything matches', () => {
+    const by = (more: Partial<AlertException>) => silenced({ exceptions: { all: exception('VAKT_T3', more) } });
     for (const more of [
       { startsWith: '' },
       { startsWith: '/' },
@@ -51,8 +49,17 @@ describe('The setting that silences the last rule of level high or critical', ()
       { field: 'Event', equals: 'ProcessCreate' },
       { field: 'Change', equals: 'added' },
     ])
-      assert.equal(by(more), 'detections.exceptions', JSON.stringify(more));
+      assert.deepEqual(by(more), { setting: 'detections.exceptions', silenced: 1, all: 2 }, JSON.stringify(more));
     for (const more of [{ equals: '' }, { startsWith: '/opt/' }, { cidr: '10.0.0.0/8' }, { cidr: '10.0.0.1' }])
       assert.equal(by(more), undefined, JSON.stringify(more));
+  });
+
+  it('are named with the setting that silences most of them', () => {
+    const policy = {
+      disabledRules: ['VAKT_T2', 'VAKT_T4'],
+      exceptions: { all: exception('VAKT_T3', { startsWith: '' }) },
+    };
+    const expected = { setting: 'detections.disabledRules', silenced: 3, all: 3 };
+    assert.deepEqual(silenced(policy, [...RULES, ...rulesOf(ruleOf(4, 'high'))]), expected);
   });
 });
