@@ -49,7 +49,7 @@ export function createCollection(
     linux,
     occurrences,
     storage,
-    configuration: { settings, nameOf, changed },
+    configuration: { configuration, settings, nameOf, changed },
     delivery,
     condition: { memory, exposedFiles },
   }: {
@@ -74,6 +74,12 @@ export function createCollection(
       collectingResumed.notify();
       stateChanged.notify();
     },
+    announce: (pause) =>
+      changeNotices.accept({
+        time: clock.now(),
+        desiredVersion: configuration.state().desiredVersion ?? 0,
+        changes: { pause },
+      }),
   });
   const leavesOut: LeavesOut = (collector, priority) => {
     // Whoever pauses for an update is told of an attack nevertheless.

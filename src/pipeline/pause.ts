@@ -49,6 +49,7 @@ export class Pause implements Service {
   readonly #log: Logger;
   readonly #files: StateFiles;
   readonly #changed: () => void;
+  readonly #announce: (change: string) => void;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
   #current: (Kept & { readonly endsAt: Duration }) | undefined;
@@ -62,6 +63,8 @@ export class Pause implements Service {
     log: Logger;
     /** Called when a pause has begun, changed or ended. */
     changed: () => void;
+    /** Tells the hub, whatever the module twin has switched off. Not called for a pause that goes on after a restart. */
+    announce?: (change: string) => void;
     files?: StateFiles;
   }) {
     this.#files = options.files ?? immediateStateFiles;
@@ -71,6 +74,7 @@ export class Pause implements Service {
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#changed = options.changed;
+    this.#announce = options.announce ?? (() => {});
   }
 
   /**
@@ -108,6 +112,7 @@ export class Pause implements Service {
     const until = new Date(this.#clock.now().getTime() + duration).toISOString();
     const skippedBefore = this.#current?.skippedBefore ?? this.#skipped();
     const kept: Kept = { until, durationMs: duration, reason, skippedBefore };
+    this.#announce(`${this.#current?.until ?? 'nothing'} to ${until} (${JSON.stringify(reason)})`);
     // Warnings are sent as Diagnostic events even during a pause, for consumers that do not read the twin.
     this.#log.warn({ until, why: reason }, 'Collection is paused; skipped events are counted.');
     this.#current = { ...kept, endsAt: milliseconds(this.#clock.monotonic() + duration) };
@@ -123,6 +128,7 @@ export class Pause implements Service {
     if (ended === undefined) return undefined;
     this.#current = undefined;
     this.#forget();
+    this.#announce(`${ended.until} to nothing (${ended.skipped} events were skipped)`);
     this.#log.warn({ skipped: ended.skipped }, 'The pause has ended; collection continues.');
     this.#changed();
     return ended;

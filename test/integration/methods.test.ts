@@ -115,7 +115,10 @@ describe('direct methods', () => {
     assert.equal((await agent.status()).pause?.skipped, 1);
 
     await ok('flush');
-    assert.ok(bed.elements('Diagnostic').some(({ Message }) => String(Message).startsWith('Collection is paused;')));
+    const diagnostics = bed.elements('Diagnostic');
+    assert.ok(diagnostics.some(({ Message }) => String(Message).startsWith('Collection is paused;')));
+    const change = diagnostics.find(({ Message }) => Message === 'Configuration changed');
+    assert.match(JSON.stringify(change?.ExtraDetails), /pause: nothing to .*Update of the firmware/);
 
     await agent.end();
     await start();

@@ -18,6 +18,7 @@ describe('Pause', () => {
   let skipped: number;
   let changed: sinon.SinonStub;
   let logged: LogLine[];
+  let announced: string[];
   let runs: Pause[];
 
   beforeEach(() => {
@@ -28,6 +29,7 @@ describe('Pause', () => {
     changed = sinon.stub();
     logged = [];
     runs = [];
+    announced = [];
   });
   afterEach(async () => {
     for (const run of runs) await run.stop();
@@ -36,12 +38,29 @@ describe('Pause', () => {
 
   const started = async (at = file) => {
     const log = quietLog(logged);
-    const pause = new Pause({ file: at, skipped: () => skipped, clock: systemClock, log, changed });
+    const announce = (change: string) => void announced.push(change);
+    const pause = new Pause({ file: at, skipped: () => skipped, clock: systemClock, log, changed, announce });
     runs.push(pause);
     await pause.start();
     return pause;
   };
   const security = { type: 'Security' } as const;
+
+  it('is announced when it begins, changes and ends, and not when it goes on after a restart', async () => {
+    const pause = await started();
+    await pause.begin(minutes(30), 'Update');
+    await pause.begin(minutes(10), 'a; b');
+    await pause.stop();
+    await started();
+    skipped += 3;
+    await time.tickAsync(minutes(10));
+    const [first, second] = ['2026-05-01T12:30:00.000Z', '2026-05-01T12:10:00.000Z'];
+    assert.deepEqual(announced, [
+      `nothing to ${first} ("Update")`,
+      `${first} to ${second} ("a; b")`,
+      `${second} to nothing (3 events were skipped)`,
+    ]);
+  });
 
   it('skips what is of type Security, and nothing else, until it ends by itself', async () => {
     const pause = await started();
