@@ -1,5 +1,6 @@
 import { sum } from '../base/counters.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
+import type { LogLine } from '../base/log.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
@@ -96,10 +97,15 @@ export function createCollection(
     leavesOut,
     log: logOf('triggers'),
   });
+  const announce = (line: LogLine) => {
+    let position: number | undefined;
+    for (const batch of occurrences.translate('log', [line])) position = triggers.announce(batch);
+    return position;
+  };
   occurrences.offerTo(triggers);
   if (!isRouted(local.messageRouting, securityAlert)) {
     const { diagnosticEventLevel } = local.logging;
-    occurrences.offerTo(alertsAsDiagnostics({ settings, level: diagnosticEventLevel, occurrences }));
+    occurrences.offerTo(alertsAsDiagnostics({ settings, level: diagnosticEventLevel, announce }));
   }
   // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
   let noticesWithin: Duration = URGENT_WITHIN;
@@ -108,8 +114,7 @@ export function createCollection(
   });
   const changeNotices = new ChangeNotices({
     announce: (line) => {
-      let position: number | undefined;
-      for (const batch of occurrences.translate('log', [line])) position = triggers.announce(batch);
+      const position = announce(line);
       publisher.sendHighWithin(noticesWithin);
       return position;
     },

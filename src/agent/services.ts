@@ -62,23 +62,23 @@ export const endOfRun = (say: () => void): Service => ({
 
 /**
  * Turns alerts into Diagnostic events, where messages may not contain SecurityAlert: at the level of an alert's line in
- * the log, with its fields in ExtraDetails.
+ * the log, with its fields in ExtraDetails. The priority of SecurityAlert counts for them, not that of Diagnostic.
  */
 export const alertsAsDiagnostics = ({
   settings,
   level,
-  occurrences,
+  announce,
 }: {
   settings: SettingsReader;
   /** Lowest level of log lines that become Diagnostic events. */
   level: LogLevel;
-  occurrences: Pick<Occurrences, 'accept'>;
+  /** Makes a Diagnostic event, whatever its priority is. */
+  announce: (line: LogLine) => void;
 }): OccurrenceConsumer => ({
   wants: (event) => event === securityAlert.name && settings.current().priorities[event] !== 'Off',
   accept(batch) {
     const lines = batch.occurrences().map(({ payload, time }) => lineOf(payload, time));
-    const audible = lines.filter((line) => LOG_LEVELS.indexOf(line.level) >= LOG_LEVELS.indexOf(level));
-    if (audible.length > 0) occurrences.accept('log', audible);
+    for (const line of lines) if (LOG_LEVELS.indexOf(line.level) >= LOG_LEVELS.indexOf(level)) announce(line);
   },
   lost: () => {},
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { alertsAsDiagnostics, logEvents } from '../../src/agent/services.ts';
-import { createLog } from '../../src/base/log.ts';
+import { createLog, type LogLine } from '../../src/base/log.ts';
 import { LogTap } from '../../src/base/log-tap.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
@@ -31,7 +31,10 @@ class Bench {
       log: quietLog(),
     });
     occurrences.offerTo(triggers);
-    if (routing === 'security') occurrences.offerTo(alertsAsDiagnostics({ settings, level: 'warn', occurrences }));
+    const announce = (line: LogLine) => {
+      for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
+    };
+    if (routing === 'security') occurrences.offerTo(alertsAsDiagnostics({ settings, level: 'warn', announce }));
     void logEvents(this.tap, occurrences).start();
   }
 
@@ -120,6 +123,15 @@ describe('An alert', () => {
           ['Medium', 'Warning'],
         ],
       );
+    });
+
+    it('is one, with priority High, also while Diagnostic is off in the module twin', () => {
+      const bench = new Bench('security');
+      const { priorities } = defaults();
+      bench.settings.replace({ ...defaults(), priorities: { ...priorities, Diagnostic: 'Off' } });
+      bench.raise();
+      const names = bench.queues.envelopes('High').map(({ Name }) => Name);
+      assert.deepEqual([names, bench.events.length], [['Diagnostic'], 1]);
     });
 
     it('is none while it is off in the module twin', () => {
