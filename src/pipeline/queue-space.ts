@@ -29,6 +29,7 @@ export class QueueSpace {
   readonly #medium: () => Medium;
   readonly #maxBytes: () => number;
   readonly #maxBytesInMemory: number;
+  readonly #evicted: (queue: QueueName) => void;
   readonly #clock: Clock;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
 
@@ -36,6 +37,7 @@ export class QueueSpace {
    * @param medium where new events go
    * @param maxBytes on disk
    * @param maxBytesInMemory in memory, while the disk cannot be written
+   * @param evicted called after events of a queue were evicted
    */
   constructor(
     logs: Readonly<Record<QueueName, SegmentLog>>,
@@ -43,13 +45,21 @@ export class QueueSpace {
       medium,
       maxBytes,
       maxBytesInMemory,
+      evicted,
       clock,
-    }: { medium: () => Medium; maxBytes: () => number; maxBytesInMemory: number; clock: Clock },
+    }: {
+      medium: () => Medium;
+      maxBytes: () => number;
+      maxBytesInMemory: number;
+      evicted: (queue: QueueName) => void;
+      clock: Clock;
+    },
   ) {
     this.#logs = logs;
     this.#medium = medium;
     this.#maxBytes = maxBytes;
     this.#maxBytesInMemory = maxBytesInMemory;
+    this.#evicted = evicted;
     this.#clock = clock;
   }
 
@@ -81,7 +91,7 @@ export class QueueSpace {
     const waits = High.waits + Low.waits;
     const mayWait = now - this.#waitedAt >= SYNC_INTERVAL;
     for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
-    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(medium, mayWait));
+    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && this.#evict(log, medium, mayWait));
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
     return fits() || (medium !== this.#medium() && this.makeSpace(queue, bytes)); // the disk failed in between
   }
@@ -93,9 +103,15 @@ export class QueueSpace {
     for (const medium of tooFull) {
       const fits = () => this.#used(medium) <= this.#limit(medium);
       for (const log of medium === 'disk' ? [Low, High] : []) log.reclaim(true);
-      for (const log of [Low, High]) while (!fits() && log.evict(medium, true));
+      for (const log of [Low, High]) while (!fits() && this.#evict(log, medium, true));
     }
     return tooFull.length > 0;
+  }
+
+  #evict(log: SegmentLog, medium: Medium, mayWait: boolean): boolean {
+    const isEvicted = log.evict(medium, mayWait);
+    if (isEvicted) this.#evicted(log === this.#logs.High ? 'High' : 'Low');
+    return isEvicted;
   }
 
   /** Used share of the limit, in the medium where new events are stored. */

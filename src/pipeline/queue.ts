@@ -76,6 +76,8 @@ export class EventQueues implements Service {
   readonly #failingSince: Partial<Record<FailingPart, Duration>> = {};
   #medium: Medium = 'disk';
   #isNearlyFull = false;
+  /** Queues whose events were dropped for want of room, and of which none has been delivered since. */
+  readonly #overflowed = new Set<QueueName>();
   /** The first error since events are kept in memory. Later attempts to use the disk may fail at other files. */
   #reason: string | undefined;
   #triedDiskAt = milliseconds(Number.NEGATIVE_INFINITY);
@@ -122,6 +124,7 @@ export class EventQueues implements Service {
       medium: () => (this.#files.refuses ? 'memory' : 'disk'),
       maxBytes: () => this.#settings.current().maxLocalCacheSizeInBytes,
       maxBytesInMemory: options.memoryBytes ?? IN_MEMORY,
+      evicted: (queue) => this.#overflowed.add(queue),
       clock: options.clock,
     });
     this.#settings.onChange(() => {
@@ -236,6 +239,7 @@ export class EventQueues implements Service {
    */
   settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {
     const error = this.#logs[queue].settle(outcome, only);
+    if (outcome === 'delivered') this.#overflowed.delete(queue);
     this.#keepWithin();
     this.#syncWithin(queue, this.#syncEvery);
     if (error !== undefined) this.#setError(queue, error);
@@ -340,10 +344,12 @@ export class EventQueues implements Service {
   #append(queue: QueueName, batch: readonly SizedEvent[]): unknown {
     const error = this.#logs[queue].append(batch);
     const evicts = queue === 'High' && isFull(error) && this.#logs.Low.evict('disk', true);
+    if (evicts) this.#overflowed.add('Low');
     return evicts ? this.#logs.High.append(batch) : error;
   }
 
   #lose(queue: QueueName, events: readonly SizedEvent[], reason: DropReason): void {
+    if (reason === 'cacheFull' && events.length > 0) this.#overflowed.add(queue);
     for (const { event } of events) {
       const { name, elements, occurrences }: EventTally = event;
       this.#logs[queue].lose({ name, elements, occurrences, reason });
@@ -462,7 +468,8 @@ export class EventQueues implements Service {
     const trouble = this.#files.refusal ?? (place === 'memory' ? new Error(reason) : undefined);
     if (place === 'memory' || this.#failingSince.disk !== undefined) this.#setError('disk', trouble);
     const { fill } = this.#space;
-    const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
+    // By the fill alone, a small cache could drop most events: to evict a segment can make it seem half empty.
+    const isNearlyFull = this.#overflowed.size > 0 || fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
     if (place === this.#medium && isNearlyFull === this.#isNearlyFull) return;
     this.#medium = place;
     this.#isNearlyFull = isNearlyFull;

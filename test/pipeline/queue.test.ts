@@ -52,6 +52,28 @@ describe('EventQueues', () => {
       assert.deepEqual([now.queues.store().isNearlyFull, changes], [true, 1]);
     });
 
+    for (const limit of [8_192, 9_500, 11_000, 20_000])
+      it(`is told when ${limit} bytes overflow, until what is left of that queue is delivered`, async () => {
+        now.settings.setLimit(limit);
+        for (let n = 0; n < 200; n += 1) {
+          now.queues.put('Low', [event(1_500)]);
+          const { cacheFull = 0 } = now.queues.account('Low').totals.dropped;
+          if (cacheFull > 0) assert.equal(now.queues.store().isNearlyFull, true, `${n}`);
+        }
+        assert.ok((now.queues.account('Low').totals.dropped.cacheFull ?? 0) > 150);
+        await now.clock.advance(1_000);
+        now.queues.put('High', [event(300)]);
+        for (const [queue, isNearlyFull] of [
+          ['High', true],
+          ['Low', false],
+        ] as const) {
+          assert.ok(now.queues.take(queue, 20_000, true).length > 0, queue);
+          now.queues.settle(queue, 'delivered');
+          await now.clock.advance(1_000);
+          assert.equal(now.queues.store().isNearlyFull, isNearlyFull, queue);
+        }
+      });
+
     it('is told again when they have been sent, within a second', async () => {
       now.settings.setLimit(200_000);
       fill();
