@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 
 /** Calls of one method. Calling getStatus every second stays below this. */
 const OF_ONE = { max: 30, perSecond: 3 };

@@ -6,6 +6,7 @@ import { MqttBase } from 'azure-iot-mqtt-base';
 import mqtt from 'mqtt';
 import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import type { Transport, TwinDocument } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
@@ -23,7 +24,6 @@ import {
 import { type Incoming, MALFORMED, readIncoming, TWIN_RESPONSE } from './incoming.ts';
 import { isMembers } from './merge-patch.ts';
 import { guardParsers, ProtocolViolation } from './packet-guard.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 guardParsers();
 

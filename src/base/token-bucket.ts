@@ -1,5 +1,5 @@
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+import type { Clock } from './clock.ts';
+import { type Duration, milliseconds, seconds } from './duration.ts';
 
 /** Rate limit: allows bursts of `max`, and `perSecond` on average. */
 export class TokenBucket {
