@@ -27,9 +27,15 @@ export class TokenBucket {
 
   /** Takes tokens in advance. @returns how long the caller must wait until they are available */
   borrow(tokens = 1): Duration {
-    this.#fill();
+    const wait = this.wait(tokens);
     this.#tokens -= tokens;
-    return milliseconds(Math.max(0, (-this.#tokens / this.#perSecond) * seconds(1)));
+    return wait;
+  }
+
+  /** How long it takes until the tokens are available, if nobody takes any meanwhile. */
+  wait(tokens = 1): Duration {
+    this.#fill();
+    return milliseconds(Math.max(0, ((tokens - this.#tokens) / this.#perSecond) * seconds(1)));
   }
 
   #fill(): void {

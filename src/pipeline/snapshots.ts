@@ -7,6 +7,7 @@ import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import { processorTime } from '../base/processor-time.ts';
 import type { Service } from '../base/service.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import { Turn } from '../base/turn.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
@@ -31,6 +32,12 @@ const FIRST_RETRY = minutes(1);
 const LAST_RETRY = hours(1);
 /** If the next round is due within this time, there is no extra retry. */
 const SOON = minutes(10);
+
+/**
+ * Limit for snapshots between the rounds, of each collector: whoever changes the settings all the time must not have a scan with
+ * each change.
+ */
+const BETWEEN_ROUNDS = { max: 3, perSecond: 1 / 300 };
 
 const STOPPING: Taken = { problem: 'the agent is stopping' };
 const LEFT_OUT: Partial<Record<DropReason, string>> = {
@@ -70,6 +77,8 @@ export class Snapshots implements Service {
    * they were left out when it was their turn.
    */
   readonly #pending = new Set<string>();
+  /** By collector. */
+  readonly #betweenRounds: ReadonlyMap<string, TokenBucket>;
   /** Failed snapshots: how often they failed in a row, and when the next attempt is due. */
   readonly #retries = new Map<string, { readonly failures: number; readonly due: Duration }>();
   readonly #alarm = new Alarm();
@@ -96,6 +105,10 @@ export class Snapshots implements Service {
     changed: () => void;
   }) {
     this.#collectors = options.collectors.filter((collector) => collector.category === 'Periodic');
+    const { clock } = options;
+    this.#betweenRounds = new Map(
+      this.#collectors.map(({ name }) => [name, new TokenBucket({ ...BETWEEN_ROUNDS, clock })]),
+    );
     this.#sources = options.sources;
     this.#settings = options.settings;
     this.#queues = options.queues;
@@ -107,8 +120,8 @@ export class Snapshots implements Service {
     options.settings.onChange((before) => {
       const now = options.settings.current();
       for (const collector of this.#collectors) {
-        const wasOff = before.priorities[collector.name] === 'Off';
-        if (wasOff || collector.isOutdated?.(before, now)) this.#pending.add(collector.name);
+        const [was, is] = [before.priorities[collector.name], now.priorities[collector.name]];
+        if (is !== 'Off' && (was === 'Off' || collector.isOutdated?.(before, now))) this.#pending.add(collector.name);
       }
       this.#alarm.ring();
     });
@@ -169,7 +182,8 @@ export class Snapshots implements Service {
 
   /**
    * Takes a round when it is due: the frequency now in force after the beginning of the last one. Otherwise sleeps, and
-   * runs collectors that were switched on meanwhile or are no longer left out: the next round may be half a day away.
+   * runs collectors that were switched on meanwhile or are no longer left out: the next round may be half a day away. Each of
+   * them runs up to three times in a row, and then once in five minutes.
    *
    * A round that throws counts as begun, so that a defect doesn't cause a round every second.
    */
@@ -181,11 +195,19 @@ export class Snapshots implements Service {
       return this.#round(this.#collectors, signal);
     }
     // What is left out is not tried again, until somebody says that it is collected.
-    const retries = this.#collectors.filter((collector) => !this.#isLeftOut(collector));
-    const next = Math.min(due, ...retries.map(({ name }) => this.#retries.get(name)?.due ?? due));
+    const wanted = this.#collectors.filter((collector) => !this.#isLeftOut(collector));
+    const next = Math.min(due, ...wanted.map((collector) => this.#nextOf(collector) ?? due));
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - now)), signal);
-    const pending = this.#collectors.filter((collector) => this.#isPending(collector) && !this.#isLeftOut(collector));
+    const pending = this.#collectors.filter((collector) => !this.#isLeftOut(collector) && this.#isDue(collector));
     if (pending.length > 0) await this.#round(pending, signal);
+  }
+
+  /** When a collector runs before the next round, if it does. Monotonic clock. */
+  #nextOf({ name }: PeriodicCollector): Duration | undefined {
+    const retry = this.#retries.get(name)?.due;
+    const wait = this.#pending.has(name) ? this.#betweenRounds.get(name)?.wait() : undefined;
+    if (wait === undefined) return retry;
+    return milliseconds(Math.min(this.#clock.monotonic() + wait, retry ?? Number.POSITIVE_INFINITY));
   }
 
   async #round(collectors: readonly PeriodicCollector[], signal: AbortSignal): Promise<void> {
@@ -196,9 +218,11 @@ export class Snapshots implements Service {
     this.#changed();
   }
 
-  #isPending({ name }: PeriodicCollector): boolean {
+  /** Whether a collector runs now, before the next round. To be asked once: it is counted. */
+  #isDue({ name }: PeriodicCollector): boolean {
     const retry = this.#retries.get(name);
-    return this.#pending.has(name) || (retry !== undefined && retry.due <= this.#clock.monotonic());
+    if (retry !== undefined && retry.due <= this.#clock.monotonic()) return true;
+    return this.#pending.has(name) && this.#betweenRounds.get(name)?.take() === true;
   }
 
   #isLeftOut(collector: PeriodicCollector): boolean {

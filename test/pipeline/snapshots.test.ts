@@ -299,6 +299,32 @@ describe('Snapshots', () => {
     assert.deepEqual(calls(), [3, 2, 2]);
   });
 
+  it('takes one that is switched on again and again three times at once, and then every five minutes', async () => {
+    settings.replace({ ...settings.current(), snapshotFrequency: hours(13) });
+    await start();
+    const at: number[] = [];
+    for (let second = 1; second <= 1_000; second += 1) {
+      const before = collect.A?.callCount;
+      for (const A of ['Off', 'Low'] as const)
+        settings.replace({ ...settings.current(), priorities: { A, B: 'High', C: 'Low' } });
+      await time.tickAsync(seconds(1));
+      if (collect.A?.callCount !== before) at.push(second);
+    }
+    assert.deepEqual(at, [1, 2, 3, 301, 601, 901]);
+    assert.deepEqual([collect.B?.callCount, collect.C?.callCount], [1, 1]);
+  });
+
+  it('takes none anew that a change of settings outdates while it is off', async () => {
+    const [a] = collectors;
+    assert.ok(a);
+    Object.assign(a, { isOutdated: (before: Settings, now: Settings) => before.hubResourceId !== now.hubResourceId });
+    settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Low' } });
+    await start();
+    settings.replace({ ...settings.current(), hubResourceId: 'id' });
+    await time.tickAsync(minutes(5));
+    assert.deepEqual(calls(), [0, 1, 1]);
+  });
+
   it('hears of a longer frequency, and is not hurried by other changes', async () => {
     await start();
     settings.replace({ ...settings.current(), hubResourceId: 'id' });
