@@ -14,7 +14,7 @@ export const listOf = <S extends v.GenericSchema>(item: S) =>
 
 export const texts = listOf(text);
 
-/** An absolute path without `..`; `*` and `?` are wildcards where the primitive allows them. */
+/** An absolute path without `..`; `*`, `?` and `[a-z]` are wildcards where the primitive allows them. */
 export const path = v.pipe(
   text,
   v.regex(/^\/(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]*$/, 'is not an absolute path, or contains ".."'),

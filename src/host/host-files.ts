@@ -14,6 +14,7 @@ import {
 import { posix } from 'node:path';
 import { matchesGlob } from '../base/glob.ts';
 import { inRoot } from '../base/in-root.ts';
+import { compilePattern } from '../base/pattern.ts';
 
 /** The path, or a folder on it, does not exist. */
 export interface Missing {
@@ -213,27 +214,30 @@ export class HostFiles {
   }
 
   /**
-   * The paths that match a pattern: `*` is any text and `?` any character within one path component. A path without them
-   * is returned whether it exists or not.
+   * The paths that match a pattern of glob(7): within one path component `*` is any text, `?` any character, `[a-z]` one of
+   * a set and `[!a-z]` one that is not in it. A path without them is returned whether it exists or not.
    *
-   * @returns the paths, and the first folder that could not be read
+   * @returns the paths, and the first folder that could not be read, or the set that is not understood: one that has no
+   *   end, or a class by name, such as `[[:digit:]]`
    */
   expand(pattern: string): { paths: readonly string[]; unreadable?: Unreadable } {
     let paths = ['/'];
     let problem: Unreadable | undefined;
     for (const part of pattern.split('/').filter((text) => text !== '')) {
-      if (!/[*?]/.test(part)) {
+      if (!isGlob(part)) {
         paths = paths.map((path) => posix.join(path, part));
         continue;
       }
+      const matches = matcherOf(part);
+      if (matches === undefined)
+        return { paths: [], unreadable: unreadable(`${pattern} has a set that is not understood`) };
       const next: string[] = [];
       for (const path of paths) {
         const look = this.names(path);
         if ('unreadable' in look) problem ??= look;
         if (!('found' in look)) continue;
         for (const name of look.found)
-          if (matchesGlob(part, name) && (part.startsWith('.') || !name.startsWith('.')))
-            next.push(posix.join(path, name));
+          if (matches(name) && (part.startsWith('.') || !name.startsWith('.'))) next.push(posix.join(path, name));
       }
       if (next.length > MAX_PATHS) problem ??= unreadable(`${pattern} matches more than ${MAX_PATHS} files`);
       paths = next.slice(0, MAX_PATHS);
@@ -252,6 +256,24 @@ export class HostFiles {
       return whyNot(error, path);
     }
   }
+}
+
+/** Whether a path is a pattern for `expand`. */
+export const isGlob = (path: string): boolean => /[*?[]/.test(path);
+
+/** A set of a pattern, with `!` or `^` in front of the characters that are not in it. */
+const SET = /\[([!^]?)(\]?[^\][]*)\]/g;
+
+/** @returns `undefined` if a set is not understood */
+function matcherOf(part: string): ((name: string) => boolean) | undefined {
+  if (!part.includes('[')) return (name) => matchesGlob(part, name);
+  if (part.replaceAll(SET, '').includes('[')) return undefined;
+  const text = part.replace(new RegExp(`${SET.source}|[^A-Za-z0-9]`, 'g'), (char, not?: string, set?: string) => {
+    if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replace(/[^A-Za-z0-9-]/g, '\\$&')}]`;
+    return char === '*' ? '[\\s\\S]*' : char === '?' ? '[\\s\\S]' : `\\${char}`;
+  });
+  const compiled = compilePattern(`^${text}$`);
+  return 'problem' in compiled ? undefined : compiled.matches;
 }
 
 const isBelow = (path: string, folders: readonly string[]) =>

@@ -28,6 +28,34 @@ const DEEPEST = 16;
 const MAX_FILES = 200;
 const LONGEST_LINE = 4_096;
 
+const QUOTES = ['"', "'"];
+
+/** The words of a line, as sshd splits them, without its comment. @returns `undefined` if a quote has no end */
+function wordsIn(text: string): readonly string[] | undefined {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote: string | undefined;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charAt(at);
+    const next = text.charAt(at + 1);
+    if (char === '\\' && (QUOTES.includes(next) || next === '\\' || (next === ' ' && quote === undefined))) {
+      word = (word ?? '') + next;
+      at += 1;
+    } else if (char === quote) quote = undefined;
+    else if (quote !== undefined) word += char;
+    else if (QUOTES.includes(char)) {
+      quote = char;
+      word ??= '';
+    } else if (/\s/.test(char)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else if (char === '#' && word === undefined) break;
+    else word = (word ?? '') + char;
+  }
+  if (quote !== undefined) return undefined;
+  return word === undefined ? words : [...words, word];
+}
+
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
 /** sshd_config(5), with its `Include`s. Options on sshd's command line are not seen. */
@@ -53,14 +81,17 @@ export async function readSshd(access: Needs): Promise<SshdConfig> {
         problems.push(unreadable(`${MAIN} has more than ${MAX_SETTINGS} settings`));
         return true;
       }
-      const comment = rest.search(/\s#/);
-      const value = (comment === -1 ? rest : rest.slice(0, comment)).trim().replace(/^"(.*)"$/, '$1');
+      const words = wordsIn(rest);
+      const value = words?.join(' ') ?? rest.trim();
       const name = key.toLowerCase();
       if (name === 'match') within = /^all$/i.test(value) ? undefined : value;
       else if (name === 'include' && depth >= DEEPEST)
         problems.push(unreadable(`${MAIN} includes files more than ${DEEPEST} deep`));
       else if (name === 'include') {
-        for (const glob of files <= MAX_FILES ? value.split(/\s+/) : []) {
+        // sshd refuses a quote without an end. A backslash means one thing to sshd and another to glob(3).
+        if (words === undefined || value.includes('\\'))
+          problems.push(unreadable(`${path}:${index + 1} includes files in a way that is not understood`));
+        for (const glob of (files <= MAX_FILES && words) || []) {
           const { paths, unreadable } = access.files.expand(posix.resolve('/etc/ssh', glob));
           if (unreadable !== undefined) problems.push(unreadable);
           for (const included of paths) if (files <= MAX_FILES) await collect(included, within, depth + 1);

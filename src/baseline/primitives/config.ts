@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import * as v from 'valibot';
+import { isGlob } from '../../host/host-files.ts';
 import { type Comparison, compare, comparison, instruction, inWords, type Value } from '../comparison.ts';
 import { paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
@@ -17,7 +18,7 @@ import { judgeSshd } from './config-sshd.ts';
 
 const inFiles = {
   /**
-   * Paths without `*` are alternatives: the first existing file counts. The others are drop-ins, read in the order of
+   * Paths without wildcards are alternatives: the first existing file counts. The others are drop-ins, read in the order of
    * their names. Of two with the same name only that in the folder listed first is read.
    */
   files: paths,
@@ -105,10 +106,9 @@ const shown = (value: Value) => (typeof value === 'object' ? value.join(' ') || 
 /** The main file and the drop-ins, in the order in which they are read. */
 function filesOf({ files }: InFiles, system: System): { all: readonly string[]; unseen?: Verdict } {
   let unseen: Verdict | undefined;
-  const isPattern = (path: string) => /[*?]/.test(path);
-  const main = files.filter((path) => !isPattern(path)).find((path) => !('missing' in system.files.stat(path)));
+  const main = files.filter((path) => !isGlob(path)).find((path) => !('missing' in system.files.stat(path)));
   const dropIns = new Map<string, string>();
-  for (const glob of files.filter(isPattern)) {
+  for (const glob of files.filter(isGlob)) {
     const { paths, unreadable } = system.files.expand(glob);
     if (unreadable !== undefined) unseen ??= cannotRead(unreadable, glob);
     for (const path of paths) {

@@ -59,6 +59,44 @@ describePrimitive(config, {
     actual: 'yes',
     where: '/etc/ssh/sshd_config.d/10-own.conf:1',
   },
+  'sshd: a drop-in that is included by a set of characters': {
+    params: noRoot,
+    tree: {
+      [SSHD]: 'Include /etc/ssh/sshd_config.d/[0-9]*[!~].conf\nPermitRootLogin no\n',
+      'etc/ssh/sshd_config.d/10-own.conf': 'PermitRootLogin yes\n',
+      'etc/ssh/sshd_config.d/05-old~.conf': 'PermitRootLogin no\n',
+      'etc/ssh/sshd_config.d/a.conf': 'PermitRootLogin no\n',
+    },
+    result: 'fail',
+    where: '/etc/ssh/sshd_config.d/10-own.conf:1',
+  },
+  'sshd: the second of two quoted paths that are included': {
+    params: noRoot,
+    tree: {
+      [SSHD]: `Include "/etc/ssh/a" '/etc/ssh/own dir/b' # both\nPermitRootLogin no\n`,
+      'etc/ssh/own dir/b': 'PermitRootLogin "yes"\n',
+    },
+    result: 'fail',
+    actual: 'yes',
+    where: '/etc/ssh/own dir/b:1',
+  },
+  'sshd: a class of characters by name': {
+    params: noRoot,
+    tree: { [SSHD]: 'Include /etc/ssh/[[:digit:]]*.conf\nPermitRootLogin no\n' },
+    result: 'err',
+    reason: /not understood/,
+  },
+  'sshd: an included path with a backslash': {
+    params: noRoot,
+    tree: { [SSHD]: 'Include /etc/ssh/own\\*.conf\nPermitRootLogin no\n' },
+    result: 'err',
+    reason: /sshd_config:1 includes files in a way that is not understood/,
+  },
+  'sshd: an included path whose quote has no end': {
+    params: noRoot,
+    tree: { [SSHD]: 'Include "/etc/ssh/own\nPermitRootLogin no\n' },
+    result: 'err',
+  },
   'sshd: what does not hold for all is no value for all': {
     params: noRoot,
     tree: { [SSHD]: 'Match User ann\nPermitRootLogin no\n' },
