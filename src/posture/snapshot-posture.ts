@@ -1,10 +1,10 @@
 import type { Logger } from '../base/log.ts';
 import type { BaselinePosture } from '../contract/baseline.ts';
 import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
+import { type Direction, type FirewallPosture, firewallPostureOf } from '../host/firewall/firewall.ts';
 import { accountsPostureOf } from './accounts.ts';
 import { exposureOf } from './exposure.ts';
 import { type Fact, factOf, reasonOf } from './fact.ts';
-import { type Direction, type FirewallPosture, firewallPostureOf } from './firewall/firewall.ts';
 import type { SnapshotFacts } from './judge.ts';
 
 /** Event → the fact that its snapshots are judged for. */

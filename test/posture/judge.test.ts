@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BaselinePosture } from '../../src/contract/baseline.ts';
-import type { FirewallPosture } from '../../src/posture/firewall/firewall.ts';
+import type { FirewallPosture } from '../../src/host/firewall/firewall.ts';
 import { type AgentFacts, judgementsOf, NO_SHADOW, type SnapshotFacts } from '../../src/posture/judge.ts';
 import { type Judgement, RECOMMENDATION_IDS, type RecommendationId } from '../../src/posture/recommendation.ts';
 

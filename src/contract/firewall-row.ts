@@ -1,0 +1,54 @@
+import type { FirewallRule } from './sources.ts';
+
+/** A rule of the packet filter as a payload of FirewallConfiguration. */
+export const firewallRow = (rule: FirewallRule) => ({
+  Enabled: rule.enabled,
+  Action: rule.action,
+  Priority: rule.priority,
+  ChainName: rule.chain,
+  ...known({
+    Direction: rule.direction,
+    SourceAddress: rule.sourceAddress,
+    SourcePort: rule.sourcePort,
+    DestinationAddress: rule.destinationAddress,
+    DestinationPort: rule.destinationPort,
+    Protocol: rule.protocol,
+  }),
+  ExtraDetails: {
+    Origin: rule.origin,
+    Family: rule.family,
+    Table: rule.table,
+    Target: rule.target,
+    ...matches(rule.matches),
+  },
+});
+
+/** Members of ExtraDetails that are not matches. */
+const RESERVED = ['Origin', 'Family', 'Table', 'Target'];
+
+/** `ct state` → `CtState`. A reserved name gets a prefix, as `MatchTable`; matches with the same name are joined. */
+function matches(of: FirewallRule['matches']): Record<string, string> {
+  const named = new Map<string, string>();
+  for (const [name, value] of Object.entries(of)) {
+    const key = pascalCase(name) || 'Match';
+    const free = RESERVED.includes(key) ? `Match${key}` : key;
+    const before = named.get(free);
+    named.set(free, before === undefined ? value : `${before}; ${value}`);
+  }
+  return Object.fromEntries(named);
+}
+
+/** Adjacent numbers are separated by an underscore: `@nh,0,8` → `Nh0_8`. */
+const pascalCase = (name: string) =>
+  name
+    .split(/[^A-Za-z0-9]+/)
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join(' ')
+    .replace(/(?<=\d) (?=\d)/g, '_')
+    .replaceAll(' ', '');
+
+/** A copy without undefined members. */
+const known = <T extends object>(facts: T) =>
+  Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
