@@ -1,10 +1,10 @@
 import * as v from 'valibot';
-import type { FirewallRule } from '../../contract/sources.ts';
+import { firewallRow } from '../../contract/firewall-row.ts';
+import { PacketFilter } from '../../host/firewall/firewall.ts';
+import { type FirewallRow, HOOKS, isPolicy } from '../../host/firewall/row.ts';
 import { hasFeature } from '../features.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, fail, pass, skip } from '../verdict.ts';
-
-const HOOKS = ['input', 'forward', 'output'] as const;
+import { cannotJudge, fail, pass, skip, type Verdict } from '../verdict.ts';
 
 const params = v.variant('check', [
   v.strictObject({ check: v.literal('anyRules') }),
@@ -28,41 +28,25 @@ export const firewall = primitive({
       return skip('the host’s packet filter is not visible to the agent');
     const rules = await system.firewallRules();
     if ('problem' in rules) return { ...cannotJudge(rules.problem), denied: rules.denied };
-    const active = rules.found.filter(({ enabled }) => enabled);
+    const rows = rules.found.map(firewallRow);
     if (of.check === 'anyRules') {
-      const own = active.filter((rule) => !isPolicy(rule) || rule.action === 'Deny');
+      const own = rows.filter((row) => row.Enabled && (!isPolicy(row) || row.Action === 'Deny'));
       return own.length > 0 ? pass(`${own.length} rules`) : fail('no rules');
     }
+    const filter = new PacketFilter(rows);
+    let unknown: Verdict | undefined;
     // Each family has its own chains; those of inet see both.
-    for (const family of (await hasFeature(system, 'ipv6')) ? ['ip', 'ip6'] : ['ip']) {
-      const own = active.filter((rule) => (rule.family === family || rule.family === 'inet') && isOf(rule, of.hook));
-      const bases = own.filter(isPolicy);
-      if (bases.some((policy) => closes(policy, own))) continue;
-      const [policy] = bases;
-      return policy === undefined
-        ? fail(`no chain for ${family}`)
-        : fail(`${policy.target} for ${family}`, placeOf(policy));
+    for (const family of (await hasFeature(system, 'ipv6')) ? (['ip', 'ip6'] as const) : (['ip'] as const)) {
+      const direction = filter.direction(of.hook, family);
+      const [chain] = filter.bases(of.hook, family);
+      const place = chain?.at(-1);
+      if (direction === 'none' || place === undefined) return fail(`no chain for ${family}`);
+      if (direction === 'allow') return fail(`accepted for ${family}`, placeOf(place));
+      if (direction === 'unknown') unknown ??= cannotJudge(`a program decides for ${family}`, placeOf(place));
     }
-    return pass('dropped');
+    return unknown ?? pass('dropped');
   },
 });
 
-const isPolicy = ({ target }: FirewallRule) => target.startsWith('policy ');
-
-const placeOf = ({ origin, family, table, chain }: FirewallRule) => `${origin} ${family} ${table} ${chain}`;
-
-/** Forward chains may be recognised only by their name; both tools have the same naming convention. */
-function isOf({ direction, chain, table, matches }: FirewallRule, hook: (typeof HOOKS)[number]): boolean {
-  if (table === 'nat' || table === 'mangle' || table === 'raw') return false;
-  if (hook === 'forward') return direction === undefined && (matches.hook === 'forward' || /forward/i.test(chain));
-  return direction === (hook === 'input' ? 'In' : 'Out');
-}
-
-/** Whether a base chain drops packets that no rule accepts: by its policy, or by a rule that drops all packets. */
-const closes = (policy: FirewallRule, rules: readonly FirewallRule[]): boolean =>
-  policy.action === 'Deny' || rules.some((rule) => placeOf(rule) === placeOf(policy) && deniesAll(rule));
-
-function deniesAll({ action, matches, ...rule }: FirewallRule): boolean {
-  const parts = [rule.protocol, rule.sourceAddress, rule.sourcePort, rule.destinationAddress, rule.destinationPort];
-  return action === 'Deny' && Object.keys(matches).length === 0 && parts.every((part) => part === undefined);
-}
+const placeOf = ({ ChainName, ExtraDetails: { Origin, Family, Table } = {} }: FirewallRow) =>
+  `${Origin} ${Family} ${Table} ${ChainName}`;

@@ -35,12 +35,12 @@ type Verdict = Exclude<Direction, 'none'>;
 
 /** @param hasIpv6 whether IPv6 is in use; without it, that nothing filters it is no risk */
 export function firewallPostureOf(rows: readonly Payload[], { hasIpv6 }: { hasIpv6: boolean }): FirewallPosture {
-  const chains = new Chains((rows as unknown as readonly FirewallRow[]).filter(({ Enabled }) => Enabled));
+  const filter = new PacketFilter(rows as unknown as readonly FirewallRow[]);
   const families: readonly Family[] = hasIpv6 ? ['ip', 'ip6'] : ['ip'];
-  const direction = (hook: Hook) => worst(families.map((family) => chains.direction(hook, family)));
+  const direction = (hook: Hook) => worst(families.map((family) => filter.direction(hook, family)));
   const permissive = new Set<FirewallRow>();
   for (const hook of ['input', 'forward'] as const)
-    for (const family of families) for (const row of chains.permissive(hook, family)) permissive.add(row);
+    for (const family of families) for (const row of filter.permissive(hook, family)) permissive.add(row);
   return {
     inbound: direction('input'),
     forward: direction('forward'),
@@ -56,11 +56,13 @@ function worst(families: readonly Direction[]): Direction {
   return families.some((each) => each === 'allow' || each === 'none') ? 'allow' : 'unknown';
 }
 
-class Chains {
+/** The rules in force, by their chains. */
+export class PacketFilter {
   readonly #rows = new Map<string, FirewallRow[]>();
 
   constructor(rows: readonly FirewallRow[]) {
     for (const row of rows) {
+      if (!row.Enabled) continue;
       const key = keyOf(row, row.ChainName);
       const chain = this.#rows.get(key);
       if (chain === undefined) this.#rows.set(key, [row]);
@@ -70,7 +72,7 @@ class Chains {
 
   /** A packet must pass every chain of a hook: one that denies is enough. */
   direction(hook: Hook, family: Family): Direction {
-    const verdicts = this.#bases(hook, family).map((chain) => this.#verdict(chain, { hook, family }, new Map(), 0));
+    const verdicts = this.bases(hook, family).map((chain) => this.#verdict(chain, { hook, family }, new Map(), 0));
     if (verdicts.length === 0) return 'none';
     if (verdicts.includes('deny')) return 'deny';
     return verdicts.includes('unknown') ? 'unknown' : 'allow';
@@ -79,7 +81,7 @@ class Chains {
   permissive(hook: Hook, family: Family): Set<FirewallRow> {
     const found = new Set<FirewallRow>();
     const seen = new Set<string>();
-    const waiting = this.#bases(hook, family).map(([first]) =>
+    const waiting = this.bases(hook, family).map(([first]) =>
       first === undefined ? '' : keyOf(first, first.ChainName),
     );
     for (let key = waiting.pop(); key !== undefined; key = waiting.pop()) {
@@ -98,7 +100,7 @@ class Chains {
   }
 
   /** The chains that the packets of a family enter at a hook, and that can deny them. */
-  #bases(hook: Hook, family: Family): FirewallRow[][] {
+  bases(hook: Hook, family: Family): readonly (readonly FirewallRow[])[] {
     return [...this.#rows.values()].filter((chain) => {
       const last = chain.at(-1);
       if (last === undefined || !isPolicy(last)) return false;
