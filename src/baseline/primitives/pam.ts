@@ -1,9 +1,9 @@
 import * as v from 'valibot';
 import { type Comparison, compare, comparison, instruction, inWords, type Value } from '../comparison.ts';
-import type { Pam, PamLine, PamStack } from '../facts/pam.ts';
+import type { PamLine, PamStack } from '../facts/pam.ts';
 import { paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { equalsSetting } from '../syntax/settings.ts';
+import { pamSettings } from '../syntax/settings.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
@@ -110,22 +110,43 @@ function describeLine(of: InStack, line: PamLine): string {
   return [line.control, line.module, ...named].join(' ');
 }
 
-/** Arguments have precedence over the module's file, and the file over the module's default. */
+/**
+ * Arguments have precedence over the module's file, and the file over the module's default. Each line of the module may have
+ * other arguments: all must pass.
+ */
 async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
   const pam = await system.pam();
-  const inArgument = inArguments(of, pam);
-  if (inArgument === undefined && pam.unreadable !== undefined) return cannotRead(pam.unreadable, '/etc/pam.d');
-  const found = inArgument ?? (await inFiles(of, system));
+  const lines = pam.linesOf(of.module).filter(usesSettings);
+  const verdicts: Verdict[] = [];
+  for (const line of lines.length === 0 ? [undefined] : lines) verdicts.push(await judgeLine(of, line, system));
+  const failed = verdicts.find(({ result }) => result === 'fail');
+  if (failed !== undefined) return failed;
+  if (pam.unreadable !== undefined) return cannotRead(pam.unreadable, '/etc/pam.d');
+  return verdicts.find(({ result }) => result !== 'pass') ?? verdicts[0] ?? skip(`nothing uses ${of.module}`);
+}
+
+/** What only ends the count of failures, as pam_faillock's lines for accounts do, depends on no setting. */
+const usesSettings = ({ type, args }: PamLine) => type !== 'account' && !args.includes('authsucc');
+
+/** @param line absent: the module's file alone is judged */
+async function judgeLine(of: InFiles, line: PamLine | undefined, system: System): Promise<Verdict> {
+  const ownFile = line === undefined ? undefined : argumentOf(line, ['conf'])?.value;
+  const files = ownFile === undefined ? of.files : [ownFile];
+  const found = (line && argumentOf(line, of.keys)) ?? (await inFiles({ ...of, files }, system));
   if (found !== undefined && 'result' in found) return found;
-  if (found !== undefined) {
-    const holds = of.want.op === 'set' || compare(of.want, found.value);
-    return holds === undefined
-      ? fail(`${found.key}: not a number`, found.where)
-      : passIf(holds, `${found.key} ${found.value}`.trim(), found.where);
-  }
+  if (found !== undefined) return judgeValue(of.want, found);
   const byDefault: Value = of.default;
-  if (byDefault === undefined || of.want.op === 'flag') return passIf(wantsNothing(of.want), 'not set', of.files[0]);
-  return passIf(compare(of.want, byDefault) === true, `not set, so ${byDefault}`, of.files[0]);
+  if (byDefault === undefined || of.want.op === 'flag') return passIf(wantsNothing(of.want), 'not set', files[0]);
+  return passIf(compare(of.want, byDefault) === true, `not set, so ${byDefault}`, files[0]);
+}
+
+/** The modules' values are decimal numbers, and `never`, which is 0. */
+function judgeValue(want: Comparison, { key, value, where }: Found): Verdict {
+  const isWord = want.op === 'set' || want.op === 'flag';
+  const number = value === 'never' ? 0 : /^[+-]?\d{1,15}$/.test(value) ? Number(value) : undefined;
+  if (isWord) return pass(`${key} ${value}`.trim(), where);
+  if (number === undefined) return fail(`${key}: not a number`, where);
+  return passIf(compare(want, number) === true, `${key} ${value}`, where);
 }
 
 const wantsNothing = (want: Comparison) => compare(want, undefined) === true;
@@ -136,18 +157,17 @@ interface Found {
   readonly where: string;
 }
 
-function inArguments({ module, keys }: InFiles, pam: Pam): Found | undefined {
-  for (const line of pam.linesOf(module)) {
-    for (const key of keys) {
-      const arg = line.args.find((each) => each === key || each.startsWith(`${key}=`));
-      if (arg !== undefined) return { key, value: arg.slice(key.length + 1), where: line.where };
-    }
+/** The last one counts. */
+function argumentOf({ args, where }: PamLine, keys: readonly string[]): Found | undefined {
+  for (const key of keys) {
+    const arg = args.findLast((each) => each === key || each.startsWith(`${key}=`));
+    if (arg !== undefined) return { key, value: arg.slice(key.length + 1), where };
   }
   return undefined;
 }
 
 /** The last one counts, as in pwquality.conf(5), whose drop-ins are read before the main file. */
-async function inFiles({ files, keys }: InFiles, system: System): Promise<Found | Verdict | undefined> {
+async function inFiles({ module, files, keys }: InFiles, system: System): Promise<Found | Verdict | undefined> {
   let found: Found | undefined;
   for (const glob of files.toReversed()) {
     const { paths, unreadable } = system.files.expand(glob);
@@ -157,16 +177,12 @@ async function inFiles({ files, keys }: InFiles, system: System): Promise<Found 
       await system.pace();
       if ('unreadable' in look) return cannotRead(look, path);
       if (!('found' in look)) continue;
-      for (const key of keys) found = settingIn(look.found, key, path) ?? found;
+      for (const key of keys) {
+        const settings = pamSettings(look.found, key);
+        const setting = settings.at(module === 'pam_pwhistory' ? 0 : -1); // see pam_modutil_search_key() of Linux-PAM
+        if (setting !== undefined) found = { key, value: setting.value, where: `${path}:${setting.line}` };
+      }
     }
   }
   return found;
-}
-
-/** `key = value`, or the key alone. */
-function settingIn(content: string, key: string, path: string): Found | undefined {
-  const setting = equalsSetting(content, key);
-  if (setting !== undefined) return { key, value: setting.value, where: `${path}:${setting.line}` };
-  const at = content.split('\n').findIndex((line) => line.trim() === key);
-  return at === -1 ? undefined : { key, value: '', where: `${path}:${at + 1}` };
 }

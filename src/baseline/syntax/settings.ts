@@ -63,6 +63,17 @@ export function spaceSetting(text: string, key: string): Setting | undefined {
   return found;
 }
 
+/** `key = value`, `key value` or the key alone; a `#` begins a comment wherever it is: the files of PAM's modules. */
+export function pamSettings(text: string, key: string): Setting[] {
+  const found: Setting[] = [];
+  for (const [index, line] of linesOf(text).entries()) {
+    const match = /^\s*([^\s=]+)(.*)$/s.exec(line.split('#', 1)[0] ?? '');
+    if (match?.[1] !== undefined && equalsIgnoringCase(match[1], key))
+      found.push({ value: match[2]?.trim().replace(/^=/, '').trim() ?? '', line: index + 1 });
+  }
+  return found;
+}
+
 /** `$Key value` and, in parentheses, `key="value"`, see rsyslog.conf(5). The last one counts. */
 export function rsyslogSetting(text: string, key: string): Setting | undefined {
   let found: Setting | undefined;

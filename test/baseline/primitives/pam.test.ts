@@ -22,6 +22,10 @@ const minlen = {
 };
 const CONF = 'etc/security/pwquality.conf';
 
+const faillockConf = { of: 'setting', module: 'pam_faillock', files: ['/etc/security/faillock.conf'] };
+const deny = { ...faillockConf, keys: ['deny'], want: { op: 'range', value: [1, 5] }, default: 3 };
+const unlock = { ...faillockConf, keys: ['unlock_time'], want: { op: 'geOrZero', value: 900 }, default: 600 };
+
 describePrimitive(pam, {
   'a module without the argument': {
     params: nullok,
@@ -80,6 +84,82 @@ describePrimitive(pam, {
     result: 'fail',
     actual: 'minlen 6',
   },
+  'a setting without an equals sign, with a comment': {
+    params: minlen,
+    tree: { [CONF]: 'minlen 16 # characters\n' },
+    result: 'pass',
+    actual: 'minlen 16',
+  },
+  'a setting that is off, with a comment': {
+    params: { ...minlen, keys: ['dictcheck'], want: { op: 'ne', value: 0 }, default: 1 },
+    tree: { [CONF]: 'dictcheck=00# x\n' },
+    result: 'fail',
+  },
+  'a time that never ends': {
+    params: unlock,
+    tree: { 'etc/security/faillock.conf': 'unlock_time = never\n' },
+    result: 'pass',
+    actual: 'unlock_time never',
+  },
+  'a unit, which the module does not know': {
+    params: unlock,
+    tree: { 'etc/security/faillock.conf': 'unlock_time = 15m\n' },
+    result: 'fail',
+    actual: 'unlock_time: not a number',
+  },
+  'of two lines of one module, the laxer one': {
+    params: deny,
+    tree: {
+      'etc/pam.d/aaa': 'auth required pam_faillock.so deny=3\n',
+      'etc/pam.d/sshd': 'auth required pam_faillock.so deny=3 deny=1000\n',
+    },
+    result: 'fail',
+    actual: 'deny 1000',
+    where: '/etc/pam.d/sshd:1',
+  },
+  'a line without the argument has the value of the file': {
+    params: deny,
+    tree: {
+      'etc/pam.d/aaa': 'auth required pam_faillock.so deny=3\n',
+      'etc/pam.d/sshd': 'auth required pam_faillock.so\n',
+      'etc/security/faillock.conf': 'deny 100\n',
+    },
+    result: 'fail',
+    actual: 'deny 100',
+  },
+  'lines that only end the count': {
+    params: deny,
+    tree: {
+      'etc/pam.d/sshd':
+        'auth required pam_faillock.so authfail deny=4\nauth sufficient pam_faillock.so authsucc\naccount required pam_faillock.so\n',
+      'etc/security/faillock.conf': 'deny = 100\n',
+    },
+    result: 'pass',
+    actual: 'deny 4',
+  },
+  'a file that an argument names': {
+    params: deny,
+    tree: {
+      'etc/pam.d/sshd': 'auth required pam_faillock.so conf=/etc/own.conf\n',
+      'etc/security/faillock.conf': 'deny = 3\n',
+      'etc/own.conf': 'deny = 100\n',
+    },
+    result: 'fail',
+    where: '/etc/own.conf:1',
+  },
+  'the first one of pwhistory.conf': {
+    params: {
+      of: 'setting',
+      module: 'pam_pwhistory',
+      files: ['/etc/security/pwhistory.conf'],
+      keys: ['remember'],
+      want: { op: 'ge', value: 24 },
+      default: 10,
+    },
+    tree: { 'etc/security/pwhistory.conf': 'remember = 5\nremember = 24\n' },
+    result: 'fail',
+    actual: 'remember 5',
+  },
   'a setting that is not set': { params: minlen, tree: { [CONF]: '' }, result: 'fail', actual: 'not set, so 8' },
   'the main file goes before its drop-ins': {
     params: minlen,
@@ -88,7 +168,7 @@ describePrimitive(pam, {
   },
   'a word alone': {
     params: { ...minlen, keys: ['enforce_for_root'], want: { op: 'flag' }, default: false },
-    tree: { [CONF]: 'enforce_for_root\n' },
+    tree: { [CONF]: 'enforce_for_root # yes\n' },
     result: 'pass',
   },
   'a word that is not there': {
