@@ -15,6 +15,7 @@ import { Pam } from './facts/pam.ts';
 import { readProcesses } from './facts/processes.ts';
 import { readListeners } from './facts/sockets.ts';
 import { readSshd } from './facts/sshd.ts';
+import { readSudoers } from './facts/sudoers.ts';
 import { readPersisted } from './facts/sysctl-files.ts';
 import { Units } from './facts/units.ts';
 import { walk } from './facts/walk.ts';
@@ -51,6 +52,7 @@ export class System extends Access {
   packageManager = once(() => findPackageManager(this));
   packages = once(() => readPackages(this.packageManager(), this));
   sshd = once(() => readSshd(this));
+  sudoers = once(() => readSudoers(this));
   pam = once(() => Pam.read(this));
   units = once(() => Units.read(this));
   processes = once(() => readProcesses(this));

@@ -21,7 +21,7 @@ const DEBIAN: Entries = {
   'etc/pam.d/common-password': 'password\t[success=1 default=ignore]\tpam_unix.so obscure yescrypt\n',
   'etc/pam.d/su': 'auth sufficient pam_rootok.so\n',
   'etc/security/limits.d': { folder: true },
-  'etc/sudoers': { text: 'Defaults use_pty\n', mode: 0o440 },
+  'etc/sudoers': { text: 'Defaults use_pty\n@includedir /etc/sudoers.d\n', mode: 0o440 },
   'etc/sudoers.d': { folder: true },
   'etc/sysctl.d': { folder: true },
   'etc/profile.d': { folder: true },

@@ -12,6 +12,7 @@ import { net } from './net.ts';
 import { packages } from './package.ts';
 import { pam } from './pam.ts';
 import { service } from './service.ts';
+import { sudoers } from './sudoers.ts';
 import { sysctl } from './sysctl.ts';
 
 /** All primitives. Add new ones here. */
@@ -30,5 +31,6 @@ export const primitives = [
   kernel,
   audit,
   fswalk,
+  sudoers,
   firewall,
 ] as const;

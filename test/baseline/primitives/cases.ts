@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import * as v from 'valibot';
 import type { Primitive } from '../../../src/baseline/primitive.ts';
+import { defaultRules } from '../../../src/baseline/rule-set.ts';
 import type { SystemParts } from '../../../src/baseline/system.ts';
 import type { CheckResult } from '../../../src/contract/baseline.ts';
 import { skip } from '../../support/require.ts';
@@ -46,6 +47,13 @@ export function describePrimitive<P>(primitive: Primitive<P>, cases: Readonly<Re
     });
   });
 }
+
+/** The parameters of a default rule. */
+export const paramsOf = (id: string): object => {
+  const params = defaultRules().checks.find(({ rule }) => rule.id === id)?.rule.params;
+  assert.ok(params !== undefined && params !== null && typeof params === 'object', id);
+  return params;
+};
 
 /** Longer than any file that is read. */
 export const TOO_LONG = 'x'.repeat(1024 * 1024 + 1);
