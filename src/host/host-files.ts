@@ -41,12 +41,15 @@ const KEPT_BYTES = 128 * 1024;
 const MAX_KEPT = 200;
 /** Names read of one folder. */
 const MAX_NAMES = 4_096;
+/** The number of /dev/null: 1:3, see devices.txt of the kernel. */
+const NULL_DEVICE = 0x103;
 /** Paths that a pattern may match. */
 const MAX_PATHS = 1_024;
 
 /**
  * The files of the system under test, by their absolute paths there, below `root`. Links are followed within the root.
- * Only regular files are opened, since opening a FIFO blocks and opening a device can have side effects.
+ * Only regular files are opened, since opening a FIFO blocks and opening a device can have side effects. A link to /dev/null
+ * is an empty file: systemd's programs mask files by such links.
  *
  * Results are cached for one scan: a file that changes meanwhile is judged by its first state.
  */
@@ -56,11 +59,14 @@ export class HostFiles {
   remote: readonly string[] = [];
   /** Folders that count as empty: mount points that something else covers when the system runs. */
   hidden: readonly string[] = [];
+  /** A tree may have no devices. */
+  readonly #null: string;
   readonly #names = new Map<string, Look<readonly string[]>>();
   readonly #texts = new Map<string, Look<string>>();
 
   constructor(root: string) {
     this.root = root;
+    this.#null = posix.join(root, 'dev/null');
   }
 
   /** The path in this process's view, with all links followed except one at its end. */
@@ -148,6 +154,7 @@ export class HostFiles {
   #read(path: string, maxBytes: number, mayBeLonger = false): Buffer | Unreadable | undefined {
     const place = this.place(path);
     const before = statSync(place, { throwIfNoEntry: false });
+    if ((before?.isCharacterDevice() && before.rdev === NULL_DEVICE) || place === this.#null) return Buffer.alloc(0);
     if (before === undefined) return undefined;
     if (!before.isFile()) return unreadable(`${path} is not a regular file`);
     // Below another root all links are resolved. A link created in the meantime may lead out of it.

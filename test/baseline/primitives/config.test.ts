@@ -148,6 +148,17 @@ describePrimitive(config, {
     result: 'pass',
     where: '/etc/systemd/journald.conf.d/50-a.conf:2',
   },
+  'ini: a drop-in that is masked': {
+    params: storage,
+    tree: {
+      'etc/systemd/journald.conf': '[Journal]\nStorage=persistent\n',
+      'etc/systemd/journald.conf.d/50-a.conf': { link: '/dev/null' },
+      'dev/null': { folder: true },
+      'usr/lib/systemd/journald.conf.d/50-a.conf': '[Journal]\nStorage=volatile\n',
+    },
+    result: 'pass',
+    where: '/etc/systemd/journald.conf:2',
+  },
   'ini: the same key in another section': {
     params: storage,
     tree: { 'etc/systemd/journald.conf': '[Upload]\nStorage=persistent\n#Storage=persistent\n' },
