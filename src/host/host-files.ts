@@ -252,6 +252,22 @@ export class HostFiles {
     return problem === undefined ? { paths } : { paths, unreadable: problem };
   }
 
+  /**
+   * The drop-ins that match the patterns, in the order of their names, in which most programs read them. Of those with the
+   * same name only that of the first pattern is there: it overrides the others.
+   */
+  dropIns(patterns: readonly string[]): { paths: readonly string[]; unreadable?: Unreadable } {
+    const byName = new Map<string, string>();
+    let problem: Unreadable | undefined;
+    for (const pattern of patterns) {
+      const { paths, unreadable } = this.expand(pattern);
+      problem ??= unreadable;
+      for (const path of paths) if (!byName.has(posix.basename(path))) byName.set(posix.basename(path), path);
+    }
+    const paths = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
+    return problem === undefined ? { paths } : { paths, unreadable: problem };
+  }
+
   #look<T>(path: string, look: () => T | Unreadable | undefined): Look<T> {
     if (isBelow(path, this.hidden)) return MISSING;
     if (isBelow(path, this.remote)) return unreadable(`${path} is on a network file system`);

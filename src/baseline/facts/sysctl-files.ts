@@ -1,4 +1,3 @@
-import { posix } from 'node:path';
 import type { Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
@@ -28,16 +27,8 @@ const MAX_FILES = 500;
 
 /** The values that the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
 export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
-  const byName = new Map<string, string>();
-  let problem: Unreadable | undefined;
-  for (const folder of FOLDERS) {
-    const names = access.files.names(folder);
-    if ('unreadable' in names) problem ??= names;
-    if (!('found' in names)) continue;
-    for (const name of names.found)
-      if (name.endsWith('.conf') && !byName.has(name)) byName.set(name, posix.join(folder, name));
-  }
-  const files = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
+  const { paths: files, unreadable } = access.files.dropIns(FOLDERS.map((folder) => `${folder}/*.conf`));
+  let problem = unreadable;
   if (files.length > MAX_FILES)
     problem ??= { unreadable: `there are more than ${MAX_FILES} files in sysctl.d`, denied: false };
   const settings = new Map<string, Persisted>();

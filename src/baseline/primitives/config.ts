@@ -1,4 +1,3 @@
-import { posix } from 'node:path';
 import * as v from 'valibot';
 import { isGlob } from '../../host/host-files.ts';
 import { type Comparison, compare, comparison, instruction, inWords, type Value } from '../comparison.ts';
@@ -105,20 +104,10 @@ const shown = (value: Value) => (typeof value === 'object' ? value.join(' ') || 
 
 /** The main file and the drop-ins, in the order in which they are read. */
 function filesOf({ files }: InFiles, system: System): { all: readonly string[]; unseen?: Verdict } {
-  let unseen: Verdict | undefined;
   const main = files.filter((path) => !isGlob(path)).find((path) => !('missing' in system.files.stat(path)));
-  const dropIns = new Map<string, string>();
-  for (const glob of files.filter(isGlob)) {
-    const { paths, unreadable } = system.files.expand(glob);
-    if (unreadable !== undefined) unseen ??= cannotRead(unreadable, glob);
-    for (const path of paths) {
-      const name = posix.basename(path);
-      if (!dropIns.has(name)) dropIns.set(name, path);
-    }
-  }
-  const sorted = [...dropIns].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
-  const all = main === undefined ? sorted : [main, ...sorted];
-  return unseen === undefined ? { all } : { all, unseen };
+  const { paths, unreadable } = system.files.dropIns(files.filter(isGlob));
+  const all = main === undefined ? paths : [main, ...paths];
+  return unreadable === undefined ? { all } : { all, unseen: cannotRead(unreadable, files.find(isGlob) ?? '') };
 }
 
 function settingIn(of: InFiles, content: string): Setting | undefined {
