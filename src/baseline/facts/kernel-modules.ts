@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
@@ -19,6 +20,9 @@ export interface KernelModules {
 
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_MODPROBE_BYTES = 64 * 1024;
+/** Names of a folder and folders, where the modules of a kernel are listed. */
+const MAX_FILES = 20_000;
+const MAX_FOLDERS = 1_000;
 const MODPROBE_FOLDERS = [
   '/etc/modprobe.d',
   '/run/modprobe.d',
@@ -42,6 +46,11 @@ export async function readKernelModules(access: Needs): Promise<KernelModules> {
     ] as const) {
       const look = access.files.text(`/lib/modules/${release}/${list}`, MAX_BYTES);
       if ('unreadable' in look) unreadable ??= look;
+      if ('missing' in look && isLoadable) {
+        const listed = await listModules(`/lib/modules/${release}`, access);
+        unreadable ??= listed.unreadable;
+        if (listed.names.size > 0) available = new Set([...(available ?? []), ...listed.names]);
+      }
       if (!('found' in look)) continue;
       if (isLoadable) available ??= new Set();
       await addModules(look.found, isLoadable && available !== undefined ? available : builtIn, access);
@@ -73,26 +82,62 @@ function releasesOf({ files, runs }: Needs): Look<readonly string[]> {
   return 'found' in release ? { found: [release.found.trim()] } : release;
 }
 
-/** `kernel/fs/hfs/hfs.ko.xz: …` → `hfs` */
+/** The module that a file is: `kernel/fs/hfs/hfs.ko.xz` → `hfs` */
+function moduleOf(path: string): string | undefined {
+  const name = /([^/:]+)\.ko(?:\.[a-z0-9]+)?$/.exec(path)?.[1];
+  return name === undefined ? undefined : moduleName(name);
+}
+
+/** @param text modules.dep, or modules.builtin */
 async function addModules(text: string, names: Set<string>, access: Needs): Promise<void> {
   for (const [index, line] of text.split('\n').entries()) {
-    const name = /([^/:]+)\.ko(?:\.[a-z0-9]+)?$/.exec(line.split(':', 1)[0]?.trimEnd() ?? '')?.[1];
-    if (name !== undefined) names.add(moduleName(name));
+    const module = moduleOf(line.split(':', 1)[0]?.trimEnd() ?? '');
+    if (module !== undefined) names.add(module);
     if (index % 500 === 499) await access.pace();
   }
 }
 
-/** See modprobe.d(5). `blacklist` is not counted: it only prevents loading by alias. */
+/** The files of the modules themselves: BusyBox and OpenWrt load them without modules.dep. */
+async function listModules(
+  root: string,
+  access: Needs,
+): Promise<{ names: ReadonlySet<string>; unreadable: Unreadable | undefined }> {
+  const names = new Set<string>();
+  const folders = [root];
+  let unreadable: Unreadable | undefined;
+  for (const folder of folders) {
+    const look = access.files.entries(folder, MAX_FILES);
+    await access.pace();
+    if ('unreadable' in look) unreadable ??= look;
+    for (const name of 'found' in look ? look.found : []) {
+      const path = `${folder}/${name}`;
+      const module = moduleOf(name);
+      if (module !== undefined) names.add(module);
+      else if (isFolder(access.files.lstat(path)) && folders.push(path) > MAX_FOLDERS)
+        return { names, unreadable: { unreadable: `${root} has more than ${MAX_FOLDERS} folders`, denied: false } };
+    }
+  }
+  return { names, unreadable };
+}
+
+/** Not a link to a folder: `build` leads to the sources. */
+const isFolder = (look: Look<Stats>) => 'found' in look && look.found.isDirectory();
+
+/**
+ * See modprobe.d(5): of several lines for a module the first one counts. `blacklist` is not counted: it only prevents loading
+ * by alias.
+ */
 async function readRefused(access: Needs): Promise<ReadonlyMap<string, string>> {
   const refused = new Map<string, string>();
-  for (const folder of MODPROBE_FOLDERS) {
-    for (const path of access.files.expand(`${folder}/*.conf`).paths) {
-      const look = access.files.text(path, MAX_MODPROBE_BYTES);
-      await access.pace();
-      for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
-        const match = /^\s*install\s+(\S+)\s+(?:\S*\/)?(?:false|true)\s*$/.exec(line.slice(0, 1_024));
-        if (match?.[1] !== undefined) refused.set(moduleName(match[1]), `${path}:${index + 1}`);
-      }
+  const installed = new Set<string>();
+  for (const path of access.files.dropIns(MODPROBE_FOLDERS.map((folder) => `${folder}/*.conf`)).paths) {
+    const look = access.files.text(path, MAX_MODPROBE_BYTES);
+    await access.pace();
+    for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
+      const [, name, command = ''] = /^\s*install\s+(\S+)\s+(.*)$/.exec(line.slice(0, 1_024)) ?? [];
+      if (name === undefined || installed.has(moduleName(name))) continue;
+      installed.add(moduleName(name));
+      if (/^(?:\S*\/)?(?:false|true)\s*$/.test(command)) refused.set(moduleName(name), `${path}:${index + 1}`);
     }
   }
   return refused;

@@ -60,6 +60,47 @@ describePrimitive(kmod, {
     result: 'pass',
     actual: 'this kernel loads no modules',
   },
+  'could be loaded by a kernel without modules.dep': {
+    params: { module: 'usb-storage' },
+    tree: {
+      ...KERNEL,
+      'lib/modules/6.12.1/kernel/drivers/usb_storage.ko.gz': '',
+      'lib/modules/6.12.1/build': { link: '/' },
+    },
+    result: 'fail',
+    actual: 'can be loaded',
+  },
+  'is not among the modules of a kernel without modules.dep': {
+    params: hfs,
+    tree: { ...KERNEL, 'lib/modules/6.12.1/ext4.ko': '' },
+    result: 'pass',
+    actual: 'there is no such module',
+  },
+  'modules of a kernel without modules.dep that can not be listed': {
+    params: hfs,
+    tree: { ...KERNEL, 'lib/modules/6.12.1': { link: '6.12.1' } },
+    result: 'err',
+  },
+  'is refused by a file that another one overrides': {
+    params: hfs,
+    tree: {
+      ...KERNEL,
+      [DEP]: 'kernel/fs/hfs/hfs.ko:\n',
+      'usr/lib/modprobe.d/x.conf': 'install hfs /bin/false\n',
+      'etc/modprobe.d/x.conf': '',
+    },
+    result: 'fail',
+  },
+  'is refused by a line after one that loads it': {
+    params: hfs,
+    tree: {
+      ...KERNEL,
+      [DEP]: 'kernel/fs/hfs/hfs.ko:\n',
+      'etc/modprobe.d/a.conf': 'install hfs /sbin/modprobe --ignore-install hfs\n',
+      'etc/modprobe.d/b.conf': 'install hfs /bin/false\n',
+    },
+    result: 'fail',
+  },
   'there is no such module': { params: hfs, tree: { ...KERNEL, [DEP]: 'kernel/fs/ext4/ext4.ko:\n' }, result: 'pass' },
   'there is no kernel in this tree': { params: hfs, tree: {}, result: 'skip' },
   'a tree with a kernel': { params: hfs, tree: { [DEP]: 'kernel/fs/hfs/hfs.ko:\n' }, result: 'fail' },
