@@ -111,6 +111,12 @@ const CASES: Readonly<Record<string, Case>> = {
     tree: { 'var/lib/dpkg/status': 'Package: telnetd\nStatus: install ok half-configured\nVersion: 1\n' },
     is: 'fail',
   },
+  'package: a data base without packages': {
+    primitive: 'package',
+    params: { names: ['telnetd'], want: 'absent' },
+    tree: { 'var/lib/dpkg/status': '' },
+    is: 'err',
+  },
   'package: one that was never installed': {
     primitive: 'package',
     params: { names: ['telnetd'], want: 'absent' },

@@ -47,6 +47,8 @@ export async function readPackages(
   const look = access.files.text(where, MAX_BYTES);
   if ('unreadable' in look) return { manager, where, problem: look };
   const content = 'found' in look ? look.found : '';
+  if (!/^P(?:ackage)?:/m.test(content))
+    return { manager, where, problem: { unreadable: `${where} lists no packages`, denied: false } };
   return {
     manager,
     where,
