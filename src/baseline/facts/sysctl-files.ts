@@ -20,8 +20,9 @@ export interface PersistedSysctls {
 
 /** By precedence. Of files with the same name only that in the first folder is read, see sysctl.d(5). */
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
-/** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
+/** Read last by sysctl --system. systemd-sysctl reads it only where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';
+const SYSTEMD_SYSCTL = ['/usr/lib/systemd/systemd-sysctl', '/lib/systemd/systemd-sysctl'];
 const MAX_BYTES = 64 * 1024;
 const MAX_FILES = 500;
 
@@ -31,8 +32,9 @@ export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
   let problem = unreadable;
   if (files.length > MAX_FILES)
     problem ??= { unreadable: `there are more than ${MAX_FILES} files in sysctl.d`, denied: false };
+  const isOfSystemd = SYSTEMD_SYSCTL.some((path) => access.files.exists(path));
   const settings = new Map<string, Persisted>();
-  for (const path of [...files.slice(-MAX_FILES), LAST]) {
+  for (const path of [...files.slice(-MAX_FILES), ...(isOfSystemd ? [] : [LAST])]) {
     const look = access.files.text(path, MAX_BYTES);
     await access.pace();
     if ('unreadable' in look) problem ??= look;

@@ -61,6 +61,26 @@ describePrimitive(sysctl, {
     result: 'fail',
     where: '/etc/sysctl.conf:1',
   },
+  'a tree that does not run, whose systemd-sysctl does not read sysctl.conf': {
+    params: forwarding,
+    tree: {
+      'usr/lib/systemd/systemd-sysctl': '',
+      'etc/sysctl.d/50-a.conf': 'net.ipv4.ip_forward=1\n',
+      'etc/sysctl.conf': 'net.ipv4.ip_forward = 0\n',
+    },
+    result: 'fail',
+    where: '/etc/sysctl.d/50-a.conf:1',
+  },
+  'a tree that does not run, whose sysctl.conf is linked from sysctl.d': {
+    params: forwarding,
+    tree: {
+      'usr/lib/systemd/systemd-sysctl': '',
+      'etc/sysctl.d/50-a.conf': 'net.ipv4.ip_forward=1\n',
+      'etc/sysctl.d/99-sysctl.conf': { link: '../sysctl.conf' },
+      'etc/sysctl.conf': 'net.ipv4.ip_forward = 0\n',
+    },
+    result: 'pass',
+  },
   'a tree that does not run, and sets nothing': {
     params: forwarding,
     tree: {},
