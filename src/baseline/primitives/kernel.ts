@@ -172,6 +172,12 @@ const judgeProfiles = (system: System): Verdict =>
     return lax.length === 0 ? pass('all enforced') : fail(listed(lax), '/sys/kernel/security/apparmor/profiles');
   });
 
+/**
+ * `Vulnerable`, `KVM: Vulnerable`, `Mitigation: …; BHI: Vulnerable`. Not `SMT vulnerable`, which most processors report while
+ * SMT is on. See Documentation/admin-guide/hw-vuln of the kernel.
+ */
+const LEFT_OPEN = /(?:^|: )vulnerable|No mitigations/i;
+
 function judgeVulnerabilities({ files }: System): Verdict {
   const folder = '/sys/devices/system/cpu/vulnerabilities';
   const names = files.names(folder);
@@ -182,7 +188,9 @@ function judgeVulnerabilities({ files }: System): Verdict {
   for (const name of names.found) {
     const look = files.text(`${folder}/${name}`);
     if ('unreadable' in look) unseen ??= cannotRead(look, `${folder}/${name}`);
-    else if ('found' in look && look.found.startsWith('Vulnerable')) open.push(name);
+    else if ('found' in look && LEFT_OPEN.test(look.found)) open.push(name);
+    else if ('found' in look && look.found.startsWith('Unknown'))
+      unseen ??= cannotJudge(`${name}: ${look.found.trim()}`, `${folder}/${name}`);
   }
   if (open.length > 0) return fail(listed(open), folder);
   return unseen ?? pass('none');

@@ -87,6 +87,34 @@ describePrimitive(kernel, {
     result: 'fail',
     actual: 'mds',
   },
+  'flaws of the CPU that are open in part': {
+    params: { check: 'cpuVulnerabilities' },
+    tree: {
+      ...RUNNING,
+      [`${FLAW}/itlb_multihit`]: 'KVM: Vulnerable\n',
+      [`${FLAW}/l1tf`]: 'Mitigation: PTE Inversion; VMX: vulnerable\n',
+      [`${FLAW}/mds`]: 'Mitigation: Clear CPU buffers; SMT vulnerable\n',
+      [`${FLAW}/mmio_stale_data`]: 'Unknown: No mitigations\n',
+      [`${FLAW}/spectre_v2`]: 'Mitigation: Retpolines; STIBP: disabled; BHI: Vulnerable\n',
+    },
+    result: 'fail',
+    actual: 'itlb_multihit, l1tf, mmio_stale_data, spectre_v2',
+  },
+  'flaws of the CPU that are mitigated as far as that goes with SMT': {
+    params: { check: 'cpuVulnerabilities' },
+    tree: {
+      ...RUNNING,
+      [`${FLAW}/itlb_multihit`]: 'KVM: Mitigation: VMX disabled\n',
+      [`${FLAW}/mds`]: 'Mitigation: Clear CPU buffers; SMT vulnerable\n',
+    },
+    result: 'pass',
+  },
+  'a flaw of the CPU that only the hypervisor knows': {
+    params: { check: 'cpuVulnerabilities' },
+    tree: { ...RUNNING, [`${FLAW}/srbds`]: 'Unknown: Dependent on hypervisor status\n' },
+    result: 'err',
+    reason: 'srbds: Unknown: Dependent on hypervisor status',
+  },
   'Secure Boot': {
     params: { check: 'secureBoot' },
     tree: { ...RUNNING, 'sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c': '\x06\0\0\0\x01' },
