@@ -58,6 +58,7 @@ export const mount = primitive({
     const chosen: Mount[] = [];
     let unseen: Verdict | undefined;
     for (const each of [...all, ...planned]) {
+      if (each.type === AUTOFS) continue;
       const is = of.of === 'type' ? of.types.includes(each.type) : isRemovable(each, system);
       if (is === true) chosen.push(each);
       else if (is !== false) unseen ??= cannotRead(is, each.device);
@@ -70,12 +71,22 @@ export const mount = primitive({
   },
 });
 
+/** What stands for a file system until it is used, see systemd.automount(5): its options say nothing. */
+const AUTOFS = 'autofs';
+
 function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[], system: System): Verdict {
   const mounted = all.find(({ point }) => point === of.target);
   if (mounted === undefined) {
     if (!system.runs) return skip(`/etc/fstab does not name ${of.target}, and nothing is mounted in a tree`);
     if (of.ifNotMounted === 'skip') return skip(`${of.target} is not a separate file system`);
     return { ...missing(of.ifNotMounted, of.target), actual: 'not a separate file system' };
+  }
+  if (mounted.type === AUTOFS) {
+    const planned = system.fstab();
+    if ('unreadable' in planned) return cannotRead(planned, '/etc/fstab');
+    const own = 'found' in planned ? planned.found.filter(({ type }) => type !== AUTOFS) : [];
+    if (own.some(({ point }) => point === of.target)) return judgeTarget(of, own, system);
+    return skip(`${of.target} is mounted when it is used, and /etc/fstab does not name it`);
   }
   const without = missingOptions(of.options ?? [], mounted);
   if (without.length > 0) return fail(`without ${without.join(', ')}`, mounted.where);

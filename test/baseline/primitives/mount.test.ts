@@ -18,6 +18,36 @@ describePrimitive(mount, {
     result: 'fail',
     actual: 'without nodev',
   },
+  'mounted when it is used, by its fstab': {
+    params: { ...tmp, target: '/boot', options: ['nosuid'] },
+    tree: {
+      ...mounted('22 21 0:2 / /boot rw - autofs systemd-1 rw,direct'),
+      'etc/fstab': '/dev/sda2 /boot vfat nosuid,x-systemd.automount 0 0\n',
+    },
+    result: 'pass',
+    where: '/etc/fstab:1',
+  },
+  'mounted when it is used, by its fstab, without one of them': {
+    params: { ...tmp, target: '/boot' },
+    tree: {
+      ...mounted('22 21 0:2 / /boot rw,nosuid,nodev - autofs systemd-1 rw,direct'),
+      'etc/fstab': '/dev/sda2 /boot vfat nosuid,x-systemd.automount 0 0\n',
+    },
+    result: 'fail',
+    actual: 'without nodev',
+  },
+  'mounted when it is used, and not by fstab': {
+    params: { ...tmp, target: '/efi' },
+    tree: mounted('22 21 0:2 / /efi rw - autofs systemd-1 rw,direct'),
+    result: 'skip',
+    reason: /mounted when it is used/,
+  },
+  'a removable disk that is mounted when it is used': {
+    params: { of: 'removable', options: ['noexec'] },
+    tree: mounted('22 21 0:2 / /media/stick rw - autofs systemd-1 rw,direct'),
+    result: 'pass',
+    actual: 'none',
+  },
   'what was mounted over it counts': {
     params: tmp,
     tree: mounted('22 21 0:2 / /tmp rw,nosuid,nodev - tmpfs a rw\n23 22 0:3 / /tmp rw - tmpfs b rw'),
