@@ -48,11 +48,12 @@ export const audit = primitive({
   },
 
   async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
-    const { rules, flags, unreadable } = await system.auditRules();
+    const { rules, flags, off, unreadable } = await system.auditRules();
     if (unreadable !== undefined) return cannotRead(unreadable, '/etc/audit');
     const watched = watch.filter((path) => system.files.mayBeThere(path));
     if (watched.length === 0 && syscalls.length === 0 && flag === undefined)
       return skip(`there is no ${watch.join(', ')}`);
+    if (off !== undefined) return fail('a rule switches auditing off', off);
     const missing: string[] = [];
     let where: string | undefined;
     const note = (what: string, rule: AuditRule | undefined) => {
@@ -62,18 +63,14 @@ export const audit = primitive({
     for (const path of watched) {
       note(
         path,
-        rules.find((rule) => watches(rule, path, permissions)),
+        rules.find((rule) => watches(rule, path, permissions, system.files.isFolder(path))),
       );
     }
     for (const call of syscalls) {
       if (LEGACY.has(call) && !HAS_LEGACY) continue;
       note(
         call,
-        rules.find(
-          (rule) =>
-            rule.syscalls.has(call) &&
-            (fieldAny === undefined || fieldAny.some((field) => rule.fields.includes(field))),
-        ),
+        rules.find((rule) => audits(rule, call, fieldAny)),
       );
     }
     if (flag !== undefined) {
@@ -84,7 +81,31 @@ export const audit = primitive({
   },
 });
 
-const watches = (rule: AuditRule, path: string, permissions: string): boolean =>
-  rule.path !== undefined &&
-  (rule.path === path || path.startsWith(`${rule.path}/`)) &&
-  [...permissions].every((each) => rule.permissions.includes(each));
+/** Conditions that leave out nothing that matters to a watch. */
+const HARMLESS = /^-F (?:arch|key)=|^-F success=1$/;
+/** The same for system calls: the rules ask for what users do, and the last one is the clock that is set. */
+const HARMLESS_FOR_CALLS = /^-F (?:auid>=(?:1000|\d{1,3})|auid!=(?:unset|-1|4294967295)|e[ug]id=0|a0=(?:0x)?0+)$/;
+
+/** A rule for a path that is a folder says little about what is below it, unless it is for the whole tree. */
+function watches(rule: AuditRule, path: string, permissions: string, isFolder: boolean): boolean {
+  if (rule.path === undefined || rule.syscalls.size > 0) return false;
+  const isOfPath = rule.isTree
+    ? rule.path === path || path.startsWith(`${rule.path === '/' ? '' : rule.path}/`)
+    : rule.path === path && !isFolder;
+  return (
+    isOfPath &&
+    [...permissions].every((each) => rule.permissions.includes(each)) &&
+    rule.fields.every((field) => HARMLESS.test(field))
+  );
+}
+
+function audits(rule: AuditRule, call: string, fieldAny: readonly string[] = []): boolean {
+  const isAllowed = (field: string) =>
+    fieldAny.includes(field) || HARMLESS.test(field) || HARMLESS_FOR_CALLS.test(field);
+  return (
+    rule.path === undefined &&
+    rule.syscalls.has(call) &&
+    (fieldAny.length === 0 || fieldAny.some((field) => rule.fields.includes(field))) &&
+    rule.fields.every(isAllowed)
+  );
+}

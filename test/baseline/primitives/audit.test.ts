@@ -28,6 +28,59 @@ describePrimitive(audit, {
   },
   'nothing that could be watched': { params: sudoers, tree: {}, result: 'skip' },
   'a folder above is watched': { params: sudoers, tree: { ...FILES, [RULES]: '-w /etc -p wa\n' }, result: 'pass' },
+  'a folder above, by a rule for the folder itself': {
+    params: sudoers,
+    tree: { ...FILES, [RULES]: '-a always,exit -F path=/etc -F perm=wa\n' },
+    result: 'fail',
+    actual: 'without /etc/sudoers, /etc/sudoers.d',
+  },
+  'a file by a rule for it, and a folder by none for all below it': {
+    params: sudoers,
+    tree: {
+      ...FILES,
+      [RULES]:
+        '-a always,exit -F arch=b64 -F path=/etc/sudoers -F perm=wa -F key=x\n-a always,exit -F path=/etc/sudoers.d -F perm=wa\n',
+    },
+    result: 'fail',
+    actual: 'without /etc/sudoers.d',
+  },
+  'what only one user does, and only without success': {
+    params: sudoers,
+    tree: {
+      ...FILES,
+      [RULES]:
+        '-a always,exit -F dir=/etc/sudoers.d -F perm=wa -F auid=4711\n-a always,exit -F path=/etc/sudoers -F perm=wa -F success=0\n',
+    },
+    result: 'fail',
+    actual: 'without /etc/sudoers, /etc/sudoers.d',
+  },
+  'everything, but tasks are not audited': {
+    params: sudoers,
+    tree: { ...FILES, [RULES]: '-w / -p wa\n-a task,never\n' },
+    result: 'fail',
+    actual: 'a rule switches auditing off',
+    where: '/etc/audit/rules.d/own.rules:2',
+  },
+  'everything, but no system call is audited': {
+    params: modules,
+    tree: { [RULES]: '-A never,exit\n-a always,exit -S init_module,delete_module\n' },
+    result: 'fail',
+    where: '/etc/audit/rules.d/own.rules:1',
+  },
+  'everything below the root': { params: sudoers, tree: { ...FILES, [RULES]: '-w / -p wa\n' }, result: 'pass' },
+  'system calls of users': {
+    params: modules,
+    tree: {
+      [RULES]: '-a always,exit -F arch=b64 -S init_module,delete_module -F auid>=1000 -F auid!=unset -F key=modules\n',
+    },
+    result: 'pass',
+  },
+  'system calls on one folder, and of one user': {
+    params: modules,
+    tree: { [RULES]: '-a always,exit -S init_module -F dir=/home\n-a always,exit -S delete_module -F auid=4711\n' },
+    result: 'fail',
+    actual: 'without init_module, delete_module',
+  },
   'system calls, in several rules': {
     params: modules,
     tree: {
