@@ -1,3 +1,5 @@
+import { inRoot } from '../../base/in-root.ts';
+
 /** An entry of a login file. */
 export interface LoginEntry {
   readonly origin: 'wtmp' | 'btmp' | 'wtmpdb';
@@ -34,6 +36,21 @@ export interface Beginning {
   /** Entries up to this time have been reported, unless the position says otherwise. */
   readonly reportedUntilMs: number;
 }
+
+/** Where a login file is. */
+export interface LoginFile {
+  readonly hostRoot: string;
+  /** Below the root. */
+  readonly path: string;
+}
+
+/**
+ * The path to open now: a link on it that is absolute begins at the host's root, which may not be this process's own.
+ *
+ * @param suffix of the name, as `.1` of a file that was rotated
+ * @throws the error of the file system
+ */
+export const placeOf = ({ hostRoot, path }: LoginFile, suffix = ''): string => inRoot(hostRoot, `${path}${suffix}`);
 
 /** A login file that is read in parts as it grows. No method throws. */
 export interface LoginFeed {

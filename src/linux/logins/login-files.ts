@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { untilBeat } from '../../base/beat.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../base/duration.ts';
@@ -136,9 +135,9 @@ export class LoginFiles {
     const { hostRoot, clock, checkpoint } = this.#parts;
     const layout = utmpLayout();
     const feeds = {
-      wtmp: new UtmpFeed(join(hostRoot, PATHS.wtmp), 'wtmp', layout),
-      wtmpdb: new WtmpdbFeed(join(hostRoot, PATHS.wtmpdb)),
-      btmp: new UtmpFeed(join(hostRoot, PATHS.btmp), 'btmp', layout),
+      wtmp: new UtmpFeed({ hostRoot, path: PATHS.wtmp }, 'wtmp', layout),
+      wtmpdb: new WtmpdbFeed({ hostRoot, path: PATHS.wtmpdb }),
+      btmp: new UtmpFeed({ hostRoot, path: PATHS.btmp }, 'btmp', layout),
     };
     this.#timeMs = reportedUntil(checkpoint, clock.now());
     const isFromElsewhere = checkpoint !== undefined && checkpoint.places === undefined;

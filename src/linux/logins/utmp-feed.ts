@@ -1,6 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import type { Beginning, FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
+import {
+  type Beginning,
+  type FilePosition,
+  type LoginEntry,
+  type LoginFeed,
+  type LoginFile,
+  placeOf,
+} from './login-feed.ts';
 import { BOOT_TIME, DEAD_PROCESS, parseUtmp, USER_PROCESS, type UtmpLayout, type UtmpRecord } from './utmp.ts';
 
 /** Records read at a time, and re-read when a file is opened: logins of open sessions are usually among the last ones. */
@@ -17,7 +24,7 @@ interface Opened {
 
 /** Reads wtmp or btmp. After a rotation, the rest of the old file is read before the new one. */
 export class UtmpFeed implements LoginFeed {
-  readonly #path: string;
+  readonly #file: LoginFile;
   readonly #origin: 'wtmp' | 'btmp';
   readonly #layout: UtmpLayout;
   readonly #buffer: Buffer;
@@ -30,8 +37,8 @@ export class UtmpFeed implements LoginFeed {
   /** Whether the file existed, but could not be opened. */
   #existed = false;
 
-  constructor(path: string, origin: 'wtmp' | 'btmp', layout: UtmpLayout) {
-    this.#path = path;
+  constructor(file: LoginFile, origin: 'wtmp' | 'btmp', layout: UtmpLayout) {
+    this.#file = file;
     this.#origin = origin;
     this.#layout = layout;
     this.#buffer = Buffer.allocUnsafe(RECORDS_AT_ONCE * layout.bytes);
@@ -52,8 +59,9 @@ export class UtmpFeed implements LoginFeed {
   }
 
   #begin({ position, unread, reportedUntilMs }: Beginning): void {
-    const rotated = `${this.#path}.1`;
-    const fd = openFile(isLeftIn(rotated, { position, unread, reportedUntilMs }) ? rotated : this.#path);
+    const rotated = placeOf(this.#file, '.1');
+    const isLeft = isLeftIn(rotated, { position, unread, reportedUntilMs });
+    const fd = openFile(isLeft ? rotated : placeOf(this.#file));
     const { ino, size } = fstatSync(fd);
     const end = size - (size % this.#layout.bytes);
     const isSame = position?.inode === ino && position.at <= end;
@@ -119,9 +127,10 @@ export class UtmpFeed implements LoginFeed {
       this.#startAt(open.fd, { offset: 0, byTimeOffset: 0, untilMs: 0 });
       return true;
     }
-    const inode = statSync(this.#path, { throwIfNoEntry: false })?.ino;
+    const path = placeOf(this.#file);
+    const inode = statSync(path, { throwIfNoEntry: false })?.ino;
     if (open !== undefined && (inode === undefined || inode === ino)) return false;
-    const fd = openFile(this.#path);
+    const fd = openFile(path);
     this.close();
     // A file that could not be read until now is not a new one.
     const byTimeOffset = open === undefined && this.#existed ? fstatSync(fd).size : 0;

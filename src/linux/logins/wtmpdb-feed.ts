@@ -1,6 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import type { Beginning, FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
+import {
+  type Beginning,
+  type FilePosition,
+  type LoginEntry,
+  type LoginFeed,
+  type LoginFile,
+  placeOf,
+} from './login-feed.ts';
 import { isLoginService } from './login-programs.ts';
 import { parseHeader, SqliteReader, type SqliteRow, type SqliteTable } from './sqlite.ts';
 
@@ -44,7 +51,7 @@ interface Snapshot<T> {
  * which it does when the writer closes it.
  */
 export class WtmpdbFeed implements LoginFeed {
-  readonly #path: string;
+  readonly #file: LoginFile;
   /** State of the file when it was last read completely. */
   #seen = '';
   #inode: number | undefined;
@@ -62,8 +69,8 @@ export class WtmpdbFeed implements LoginFeed {
   readonly #open = new Map<number, SessionRow>();
   #problem: string | undefined;
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(file: LoginFile) {
+    this.#file = file;
   }
 
   get position(): FilePosition | undefined {
@@ -96,7 +103,7 @@ export class WtmpdbFeed implements LoginFeed {
 
   fill(): void {
     this.#attempt(() => {
-      if (this.#entries.length === 0 && stateOf(this.#path) !== this.#seen) this.#readOn();
+      if (this.#entries.length === 0 && stateOf(this.#file) !== this.#seen) this.#readOn();
     });
   }
 
@@ -195,9 +202,9 @@ export class WtmpdbFeed implements LoginFeed {
    * @throws the error of the file system, and when the table does not exist
    */
   #look<T>(look: (reader: SqliteReader, table: SqliteTable, inode: number) => T): Snapshot<T> | undefined {
-    const state = stateOf(this.#path);
+    const state = stateOf(this.#file);
     if (state === undefined) return undefined;
-    const fd = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const fd = openSync(placeOf(this.#file), constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const header = parseHeader(readAt(fd, 0, HEADER_BYTES));
       if (header === undefined) throw new Error('not an SQLite database');
@@ -213,7 +220,7 @@ export class WtmpdbFeed implements LoginFeed {
       if (table === undefined) throw new Error('it has no table of logins');
       const inode = fstatSync(fd).ino;
       const found = look(reader, table, inode);
-      return stateOf(this.#path) === state ? { state, inode, found } : undefined;
+      return stateOf(this.#file) === state ? { state, inode, found } : undefined;
     } finally {
       closeSync(fd);
     }
@@ -231,7 +238,8 @@ const PAGES_KEPT = 64;
  * @returns `undefined` while a transaction is in progress
  * @throws the error of the file system
  */
-function stateOf(path: string): string | undefined {
+function stateOf(file: LoginFile): string | undefined {
+  const path = placeOf(file);
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const { ino, size, mtimeNs, mode } = fstatSync(fd, { bigint: true });

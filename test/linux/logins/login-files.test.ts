@@ -11,12 +11,13 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { systemClock } from '../../../src/base/clock.ts';
+import { inRoot } from '../../../src/base/in-root.ts';
 import { login as collector } from '../../../src/collectors/login.ts';
 import type { LoginSeen, Streams } from '../../../src/contract/sources.ts';
 import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from '../../../src/linux/logins/login-files.ts';
@@ -54,7 +55,7 @@ describe('the login files', () => {
   });
 
   const [WTMP, BTMP, WTMPDB] = ['var/log/wtmp', 'var/log/btmp', 'var/lib/wtmpdb/wtmp.db'] as const;
-  const at = (path: string) => join(root, path);
+  const at = (path: string) => inRoot(root, path);
   const put = (path: string, bytes: Buffer) => {
     mkdirSync(dirname(at(path)), { recursive: true });
     writeFileSync(at(path), bytes);
@@ -125,6 +126,50 @@ describe('the login files', () => {
       database([{ id: 1, user: 'carol', tty: 'pts/9', login: START - 5_000, logout: now() }]);
       await turn();
       assert.deepEqual(brief().sort(), ['Logout bob /dev/tty1', 'Logout carol /dev/pts/9']);
+    });
+  });
+
+  describe('of a host whose root is mounted, where links lead to its own folders', () => {
+    beforeEach(() => {
+      mkdirSync(at('data/log'), { recursive: true });
+      rmSync(at('var/log'), { recursive: true });
+      mkdirSync(at('var/lib'));
+      symlinkSync('/data/log', at('var/log'));
+      symlinkSync('/data/db', at('var/lib/wtmpdb'));
+      mkdirSync(at('data/db'));
+      for (const path of [WTMP, BTMP]) write({ user: 'old' }, path);
+    });
+
+    it('are read there, also after a rotation', async () => {
+      open();
+      write({ user: 'ann' });
+      await turn();
+      renameSync(at('data/log/wtmp'), at('data/log/wtmp.1'));
+      write({ user: 'bob', line: 'pts/1' });
+      await turn();
+      assert.deepEqual(brief(), ['Login ann /dev/pts/0', 'Login bob /dev/pts/1']);
+      assert.match(String(files?.status().reason), /refused logins are seen where/);
+    });
+
+    it('are read there to the end, when they were rotated while nobody read', async () => {
+      open();
+      await turn();
+      await close();
+      write({ user: 'ann' });
+      renameSync(at('data/log/wtmp'), at('data/log/wtmp.1'));
+      write({ user: 'bob', line: 'pts/1' });
+      open();
+      await turn();
+      assert.deepEqual(brief(), ['Login ann /dev/pts/0', 'Login bob /dev/pts/1']);
+    });
+
+    it('are read from a database there', async () => {
+      writeFileSync(at('data/db/wtmp.db'), wtmpdbFile([], 1));
+      open();
+      await turn();
+      writeFileSync(at('data/db/wtmp.db'), wtmpdbFile([{ id: 1, user: 'carol', login: now() }], 2));
+      await turn();
+      assert.deepEqual(brief(), ['Login carol /dev/pts/0']);
     });
   });
 
