@@ -1,3 +1,4 @@
+import { endianness } from 'node:os';
 import { untilBeat } from '../../base/beat.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../base/duration.ts';
@@ -7,6 +8,7 @@ import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
+import { usesMusl } from './c-library.ts';
 import type { FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
 import { LoginRegistry } from './login-registry.ts';
 import { utmpLayout } from './utmp.ts';
@@ -133,7 +135,7 @@ export class LoginFiles {
 
   #openFeeds(): Readonly<Record<FileName, LoginFeed>> {
     const { hostRoot, clock, checkpoint } = this.#parts;
-    const layout = utmpLayout();
+    const layout = utmpLayout(process.arch, endianness(), { isMusl: usesMusl(hostRoot) });
     const feeds = {
       wtmp: new UtmpFeed({ hostRoot, path: PATHS.wtmp }, 'wtmp', layout),
       wtmpdb: new WtmpdbFeed({ hostRoot, path: PATHS.wtmpdb }),

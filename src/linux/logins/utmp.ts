@@ -35,10 +35,17 @@ export interface UtmpLayout {
  * glibc keeps the 32-bit layout on architectures that ever had 32-bit programs, so it is the same on x86, 32-bit ARM and
  * others. 64-bit ARM, RISC-V and LoongArch have `long` fields, and records that are 16 bytes longer.
  * Source: __WORDSIZE_TIME64_COMPAT32 in bits/wordsize.h, struct utmp in bits/utmp.h.
+ *
+ * musl has times of 64 bits on all architectures; on 32-bit x86, which aligns them to 4 bytes, its records are 4 bytes shorter.
+ * Source: struct utmpx in musl's include/utmpx.h, since musl 1.2.
  */
-export function utmpLayout(arch: string = process.arch, order: 'LE' | 'BE' = endianness()): UtmpLayout {
-  return ['arm64', 'riscv64', 'loong64'].includes(arch)
-    ? { bytes: 400, secondsAt: 344, timeBytes: 8, addressAt: 360, order }
+export function utmpLayout(
+  arch: string = process.arch,
+  order: 'LE' | 'BE' = endianness(),
+  { isMusl = false }: { isMusl?: boolean } = {},
+): UtmpLayout {
+  return isMusl || ['arm64', 'riscv64', 'loong64'].includes(arch)
+    ? { bytes: isMusl && arch === 'ia32' ? 396 : 400, secondsAt: 344, timeBytes: 8, addressAt: 360, order }
     : { bytes: 384, secondsAt: 340, timeBytes: 4, addressAt: 348, order };
 }
 

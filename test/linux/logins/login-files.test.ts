@@ -11,6 +11,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { endianness } from 'node:os';
 import { dirname } from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
@@ -171,6 +172,22 @@ describe('the login files', () => {
       await turn();
       assert.deepEqual(brief(), ['Login carol /dev/pts/0']);
     });
+  });
+
+  it('are read as programs that use musl write them, on a system with musl', async () => {
+    put('bin/busybox', Buffer.from('\x7fELF … /lib/ld-musl-x86_64.so.1\0'));
+    symlinkSync('/bin/busybox', at('bin/sh'));
+    open();
+    const layout = utmpLayout(process.arch, endianness(), { isMusl: true });
+    for (const user of ['ann', 'bob']) appendFileSync(at(WTMP), utmpRecord({ user, line: user, time: now() }, layout));
+    await turn();
+    assert.deepEqual(
+      told.map(({ userName, time }) => [userName, time.getTime()]),
+      [
+        ['ann', START],
+        ['bob', START],
+      ],
+    );
   });
 
   it('tell all there is to know', async () => {

@@ -42,6 +42,26 @@ describe('a record of wtmp', () => {
     });
   }
 
+  for (const [arch, order, bytes] of [
+    ['x64', 'LE', 400],
+    ['arm', 'LE', 400],
+    ['ia32', 'LE', 396],
+  ] as const) {
+    it(`has ${bytes} bytes on ${arch}, written by programs that use musl`, () => {
+      const layout = utmpLayout(arch, order, { isMusl: true });
+      assert.equal(layout.bytes, bytes);
+      // By the offsets of musl's include/utmpx.h: ut_type, ut_user, ut_tv and ut_addr_v6.
+      const record = Buffer.alloc(bytes);
+      record.writeInt16LE(7, 0);
+      record.write('alice', 44);
+      record.writeBigInt64LE(BigInt(Math.floor(TIME / 1_000)), 344);
+      record.writeBigInt64LE(345_000n, 352);
+      record.set([192, 0, 2, 7], 360);
+      const { timeMs, user, address } = parseUtmp(record, layout) ?? assert.fail();
+      assert.deepEqual({ timeMs, user, address }, { timeMs: TIME, user: 'alice', address: '192.0.2.7' });
+    });
+  }
+
   it('has texts that fill their fields, in any script', () => {
     const layout = utmpLayout();
     const fields = { line: 'l'.repeat(40), user: 'å'.repeat(16), host: 'h'.repeat(300) };
