@@ -39,7 +39,8 @@ describePrimitive(audit, {
     tree: {
       ...FILES,
       [RULES]:
-        '-a always,exit -F arch=b64 -F path=/etc/sudoers -F perm=wa -F key=x\n-a always,exit -F path=/etc/sudoers.d -F perm=wa\n',
+        '-a always,exit -F arch=b64 -F path=/etc/sudoers -F perm=wa -F key=x\n' +
+        '-a always,exit -F path=/etc/sudoers.d -F perm=wa\n',
     },
     result: 'fail',
     actual: 'without /etc/sudoers.d',
@@ -49,7 +50,8 @@ describePrimitive(audit, {
     tree: {
       ...FILES,
       [RULES]:
-        '-a always,exit -F dir=/etc/sudoers.d -F perm=wa -F auid=4711\n-a always,exit -F path=/etc/sudoers -F perm=wa -F success=0\n',
+        '-a always,exit -F dir=/etc/sudoers.d -F perm=wa -F auid=4711\n' +
+        '-a always,exit -F path=/etc/sudoers -F perm=wa -F success=0\n',
     },
     result: 'fail',
     actual: 'without /etc/sudoers, /etc/sudoers.d',

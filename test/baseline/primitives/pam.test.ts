@@ -131,7 +131,8 @@ describePrimitive(pam, {
     params: deny,
     tree: {
       'etc/pam.d/sshd':
-        'auth required pam_faillock.so authfail deny=4\nauth sufficient pam_faillock.so authsucc\naccount required pam_faillock.so\n',
+        'auth required pam_faillock.so authfail deny=4\nauth sufficient pam_faillock.so authsucc\n' +
+        'account required pam_faillock.so\n',
       'etc/security/faillock.conf': 'deny = 100\n',
     },
     result: 'pass',
