@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { temporaryFolder } from '../support/folders.ts';
+
+const SCRIPTS = new URL('../../../packaging/debian/', import.meta.url).pathname;
+
+/** Keeps the states of units as files, such as `vakt.service.enabled`, or `vakt.service.state` with a word of `is-active`. */
+const SYSTEMCTL = `
+action='' now=''
+for word in "$@"; do
+  case $word in
+    --now) now=yes && continue ;;
+    --*) continue ;;
+    *.*) ;;
+    *) action=$word && continue ;;
+  esac
+  case $action in
+    is-enabled) [ -e "$word.enabled" ] || exit 1 ;;
+    is-active)
+      cat "$word.state" 2>/dev/null || echo inactive
+      [ "$(cat "$word.state" 2>/dev/null)" = active ] || exit 3
+      ;;
+    enable) touch "$word.enabled" ;;
+    disable) rm -f "$word.enabled" ;;
+    start) echo active >"$word.state" ;;
+    stop) ;;
+  esac
+  case $action$now in stop | disableyes) rm -f "$word.state" ;; esac
+done
+`;
+
+describe("the Debian packages' maintainer scripts", () => {
+  let folder: string;
+  let root: string;
+  let units: string;
+
+  beforeEach(() => {
+    folder = temporaryFolder();
+    [root, units] = [join(folder, 'root'), join(folder, 'units')];
+    for (const path of ['run/systemd/system', 'etc/vakt/secrets', 'var/lib/vakt', 'usr/lib/vakt']) {
+      mkdirSync(join(root, path), { recursive: true });
+    }
+    for (const path of ['etc/vakt/secrets/module.key', 'var/lib/vakt/queue', 'usr/lib/vakt/main.js']) {
+      writeFileSync(join(root, path), '');
+    }
+    mkdirSync(units);
+    mkdirSync(join(folder, 'bin'));
+    const commands = { systemctl: SYSTEMCTL, vakt: '', getent: '', useradd: '', userdel: '' };
+    for (const [name, does] of Object.entries(commands)) {
+      const records = `#!/bin/sh\necho "${name} $*" >>${folder}/log\ncd ${units}\n`;
+      writeFileSync(join(folder, 'bin', name), `${records}${does}`, { mode: 0o755 });
+    }
+    for (const name of ['postinst', 'postrm', 'prerm']) {
+      const inRoot = readFileSync(join(SCRIPTS, name), 'utf8').replaceAll(
+        /(?<!\w)\/(?:run|usr|etc|var)\//g,
+        `${root}$&`,
+      );
+      writeFileSync(join(folder, name), inRoot, { mode: 0o755 });
+    }
+  });
+
+  const environment = () => ({ PATH: `${join(folder, 'bin')}:${process.env.PATH}` });
+  const run = (name: string, ...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(join(folder, name), args, { encoding: 'utf8', env: environment() });
+    assert.equal(status, 0, stderr);
+    return stdout;
+  };
+  /** What ran since the last call. */
+  const log = () => {
+    const lines = existsSync(join(folder, 'log')) ? readFileSync(join(folder, 'log'), 'utf8') : '';
+    rmSync(join(folder, 'log'), { force: true });
+    return lines;
+  };
+  const states = () =>
+    Object.fromEntries(readdirSync(units).map((file) => [file, readFileSync(join(units, file), 'utf8').trim()]));
+  const set = (found: Readonly<Record<string, string>>) => {
+    for (const [file, text] of Object.entries(found)) writeFileSync(join(units, file), text);
+  };
+
+  const IN_FAVOUR = ['remove', 'in-favour', 'vakt-with-node', '0.1.0'] as const;
+  const SOCKET = { 'vakt.socket.enabled': '', 'vakt.socket.state': 'active' };
+  const RUNNING = { 'vakt.service.enabled': '', 'vakt.service.state': 'active' };
+
+  for (const [what, stops, starts] of [
+    ['apt replaces the package', ['remove'], ['configure', '']],
+    ['dpkg replaces the package', IN_FAVOUR, ['configure', '']],
+    ['dpkg fails to replace the package', IN_FAVOUR, ['abort-remove', ...IN_FAVOUR.slice(1)]],
+    ['the removal fails', ['remove'], ['abort-remove']],
+  ] as const) {
+    describe(`when ${what}`, () => {
+      for (const [state, before, after = before] of [
+        ['runs', RUNNING],
+        ['runs beside its socket', { ...RUNNING, ...SOCKET }],
+        ['was started by hand', { 'vakt.service.state': 'active' }],
+        ['waits for its next start', { ...RUNNING, 'vakt.service.state': 'activating' }, RUNNING],
+        ['has failed', { ...RUNNING, 'vakt.service.state': 'failed' }, RUNNING],
+        ['was stopped until the next boot', { 'vakt.service.enabled': '' }],
+        ['is off', {}],
+      ] as const) {
+        it(`leave an agent that ${state} as they found it`, () => {
+          set(before);
+          run('prerm', ...stops);
+          assert.deepEqual(
+            Object.keys(states()).filter((file) => file.endsWith('.state')),
+            [],
+          );
+          run('postinst', ...starts);
+          assert.deepEqual(states(), after);
+          assert.deepEqual(readdirSync(join(root, 'run')), ['systemd']);
+        });
+      }
+    });
+  }
+
+  it('start the socket first, since systemd refuses one whose service runs', () => {
+    set({ ...RUNNING, ...SOCKET });
+    run('prerm', ...IN_FAVOUR);
+    log();
+    run('postinst', 'configure', '');
+    assert.match(log(), /start vakt\.socket\n[\s\S]*start vakt\.service\n/);
+  });
+
+  it('make the code cache again after a removal that has failed', () => {
+    writeFileSync(join(root, 'usr/lib/vakt/program.cache'), '');
+    run('prerm', 'remove');
+    assert.deepEqual(readdirSync(join(root, 'usr/lib/vakt')), ['main.js']);
+    log();
+    run('postinst', 'abort-remove');
+    assert.match(log(), /^vakt make-code-cache$/m);
+  });
+
+  it('change nothing when an upgrade or a deconfiguration fails, since the agent runs on', () => {
+    set(RUNNING);
+    for (const action of ['upgrade', 'deconfigure']) {
+      run('prerm', action, '0.2.0');
+      run('postinst', `abort-${action}`, '0.2.0');
+    }
+    assert.equal(log(), '');
+  });
+
+  it('restart a running agent on an upgrade', () => {
+    run('postinst', 'configure', '0.1.0');
+    assert.match(log(), /^systemctl try-restart vakt\.service$/m);
+  });
+
+  it('ask systemd for nothing where it does not run', () => {
+    rmSync(join(root, 'run/systemd'), { recursive: true });
+    run('prerm', 'remove');
+    run('postinst', 'abort-remove');
+    assert.match(run('postinst', 'configure', ''), /not running/);
+    assert.doesNotMatch(log(), /systemctl/);
+  });
+});
