@@ -7,11 +7,14 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import type { Context } from 'mocha';
 import { readLocalSettings } from '../../src/config/local.ts';
 import { findTool } from '../../src/host/run-tool.ts';
 import { temporaryFolder } from '../support/folders.ts';
@@ -224,6 +227,77 @@ describe('scripts/install and scripts/uninstall', () => {
       tree().filter((path) => /vakt/.test(path)),
       [],
     );
+  });
+
+  describe('at a purge', () => {
+    let etc: string;
+    let data: string;
+
+    beforeEach(() => {
+      ok(install(...identity()));
+      mkdirSync(inRoot('var/lib/vakt'), { recursive: true });
+      [etc, data] = [inRoot('etc/vakt'), join(folder, 'data')];
+    });
+
+    /** The script as for the running system, which is the root's folder; nothing of systemd runs there, and no accounts exist. */
+    const purgeHere = (mounts = '') => {
+      const script = join(folder, 'uninstall');
+      const text = readFileSync(join(SCRIPTS, 'uninstall'), 'utf8');
+      writeFileSync(
+        script,
+        text.replaceAll('$root/', `${root}$root/`).replaceAll('/run/systemd', inRoot('run/systemd')),
+      );
+      const stubs = join(folder, 'bin');
+      mkdirSync(stubs, { recursive: true });
+      for (const name of ['getent', 'dpkg-query'])
+        writeFileSync(join(stubs, name), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+      const inside = `${mounts}\nexec /bin/sh ${script} --purge`;
+      const args = ['--user', '--map-root-user', '--mount', '/bin/sh', '-euc', inside];
+      return spawnSync('unshare', args, { encoding: 'utf8', env: { PATH: `${stubs}:${process.env.PATH}` } });
+    };
+    const needNamespaces = (context: Context) => {
+      const { status } = spawnSync('unshare', ['--user', '--map-root-user', '--mount', 'true']);
+      require(context, status === 0 ? undefined : 'unshare may not make namespaces');
+    };
+    /** Moves the configuration to another disk, and leaves a link. */
+    const link = () => {
+      renameSync(etc, data);
+      symlinkSync(data, etc);
+    };
+
+    it('delete the keys on another disk that a link leads to', function () {
+      needNamespaces(this);
+      link();
+      ok(purgeHere());
+      assert.deepEqual(readdirSync(data), []);
+      assert.deepEqual(
+        tree().filter((path) => /vakt/.test(path)),
+        [],
+      );
+    });
+
+    it('empty mount points, which they cannot remove', function () {
+      needNamespaces(this);
+      renameSync(etc, data);
+      mkdirSync(etc);
+      ok(purgeHere(`mount --bind ${data} ${etc}`));
+      assert.deepEqual(readdirSync(data), []);
+    });
+
+    it('keep the program, to be run again, when keys cannot be deleted', function () {
+      needNamespaces(this);
+      const { status, stderr } = purgeHere(`mount --bind ${etc} ${etc}\nmount -o remount,bind,ro ${etc}`);
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /could not be deleted: [\s\S]*module\.key[\s\S]*The program is kept/);
+      assert.ok(existsSync(inRoot('usr/lib/vakt/main.js')));
+    });
+
+    it('follow no link of an image, which would lead to folders of this system', () => {
+      link();
+      ok(uninstall('--purge'));
+      assert.ok(existsSync(join(data, 'secrets/module.key')));
+      assert.equal(lstatSync(etc, { throwIfNoEntry: false }), undefined);
+    });
   });
 
   it('say how to use them', () => {

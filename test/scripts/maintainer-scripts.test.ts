@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../support/folders.ts';
+import { require } from '../support/require.ts';
 
 const SCRIPTS = new URL('../../../packaging/debian/', import.meta.url).pathname;
 
@@ -151,5 +152,72 @@ describe("the Debian packages' maintainer scripts", () => {
     run('postinst', 'abort-remove');
     assert.match(run('postinst', 'configure', ''), /not running/);
     assert.doesNotMatch(log(), /systemctl/);
+  });
+
+  describe('at a purge', () => {
+    const etc = () => join(root, 'etc/vakt');
+    const data = () => join(folder, 'data');
+    /** Runs the purge after `mounts`, in a namespace of its own. */
+    const purgeWith = (mounts: string) => {
+      const inside = `${mounts}\nexec ${join(folder, 'postrm')} purge`;
+      const args = ['--user', '--map-root-user', '--mount', '/bin/sh', '-euc', inside];
+      return spawnSync('unshare', args, { encoding: 'utf8', env: environment() });
+    };
+    const canMount = () =>
+      spawnSync('unshare', ['--user', '--map-root-user', '--mount', 'true']).status === 0
+        ? undefined
+        : 'unshare may not make namespaces';
+
+    beforeEach(() => rmSync(join(root, 'usr/lib/vakt'), { recursive: true }));
+
+    it('delete configuration, keys and state', () => {
+      run('postrm', 'purge');
+      assert.deepEqual([...readdirSync(join(root, 'etc')), ...readdirSync(join(root, 'var/lib'))], []);
+      assert.match(log(), /^userdel vakt$/m);
+    });
+
+    it('delete nothing that the other package uses', () => {
+      mkdirSync(join(root, 'usr/lib/vakt'));
+      writeFileSync(join(root, 'usr/lib/vakt/main.js'), '');
+      run('postrm', 'purge');
+      assert.ok(existsSync(join(root, 'etc/vakt/secrets/module.key')));
+      assert.doesNotMatch(log(), /userdel/);
+    });
+
+    it('delete the keys on another disk that a link leads to, but nothing that links there lead to', () => {
+      const others = join(folder, 'others');
+      mkdirSync(others);
+      writeFileSync(join(others, 'device.pem'), '');
+      mkdirSync(join(data(), 'secrets'), { recursive: true });
+      writeFileSync(join(data(), 'secrets/module.key'), '');
+      symlinkSync(others, join(data(), 'secrets/others'));
+      rmSync(etc(), { recursive: true });
+      symlinkSync(data(), etc());
+      run('postrm', 'purge');
+      assert.deepEqual(readdirSync(data()), []);
+      assert.deepEqual(readdirSync(join(root, 'etc')), []);
+      assert.deepEqual(readdirSync(others), ['device.pem']);
+    });
+
+    it('empty mount points, which they cannot remove', function () {
+      require(this, canMount());
+      const secrets = join(folder, 'secrets');
+      for (const disk of [join(data(), 'secrets'), secrets]) mkdirSync(disk, { recursive: true });
+      for (const file of [join(data(), 'agent.json'), join(secrets, 'module.key')]) writeFileSync(file, '');
+      const mounts = `mount --bind ${data()} ${etc()}\nmount --bind ${secrets} ${etc()}/secrets`;
+      const { status, stderr } = purgeWith(mounts);
+      assert.equal(status, 0, stderr);
+      assert.deepEqual(readdirSync(secrets), []);
+      assert.deepEqual(readdirSync(data()), ['secrets']);
+      assert.match(log(), /^userdel vakt$/m);
+    });
+
+    it('fail, and name the keys, when they cannot be deleted', function () {
+      require(this, canMount());
+      const { status, stderr } = purgeWith(`mount --bind ${etc()} ${etc()}\nmount -o remount,bind,ro ${etc()}`);
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /could not be deleted:\n\S+\/etc\/vakt\/secrets\/module\.key\n/);
+      assert.ok(existsSync(join(etc(), 'secrets/module.key')));
+    });
   });
 });
