@@ -99,6 +99,19 @@ describe('scripts/install and scripts/uninstall', () => {
     }
   });
 
+  it('let all users into the folders that they make, whatever the umask', () => {
+    const { status, stderr } = spawnSync(
+      '/bin/sh',
+      ['-c', 'umask 077; exec "$@"', 'sh', join(SCRIPTS, 'install'), '--from', program, ...into, root, ...identity()],
+      { encoding: 'utf8' },
+    );
+    assert.equal(status, 0, stderr);
+    const folders = tree().filter((path) => /^(?:usr|etc)$|^usr\//.test(path) && statSync(inRoot(path)).isDirectory());
+    assert.deepEqual(new Set(folders.map(mode)), new Set(['755']));
+    assert.ok(folders.includes('usr/lib/systemd/system'));
+    assert.deepEqual(['etc/vakt/secrets', 'etc/vakt/secrets/module.key'].map(mode), ['700', '600']);
+  });
+
   it('never show the secret', () => {
     const { stdout, stderr } = install(...identity());
     assert.doesNotMatch(stdout + stderr + readFileSync(inRoot('etc/vakt/agent.json'), 'utf8'), /c2VjcmV0/);
@@ -239,7 +252,7 @@ describe('scripts/install and scripts/uninstall', () => {
       [etc, data] = [inRoot('etc/vakt'), join(folder, 'data')];
     });
 
-    /** The script as for the running system, which is the root's folder; nothing of systemd runs there, and no accounts exist. */
+    /** The script as for the running system, which is the root's folder. There is no systemd and no account. */
     const purgeHere = (mounts = '') => {
       const script = join(folder, 'uninstall');
       const text = readFileSync(join(SCRIPTS, 'uninstall'), 'utf8');
