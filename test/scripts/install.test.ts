@@ -112,6 +112,13 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.deepEqual(['etc/vakt/secrets', 'etc/vakt/secrets/module.key'].map(mode), ['700', '600']);
   });
 
+  it('leave the path of Node in an image, whose Node is not that of this system', () => {
+    const text = '#!/usr/bin/env -S /opt/node --single-threaded\n';
+    writeFileSync(join(program, 'main.js'), text);
+    ok(install(...identity()));
+    assert.equal(readFileSync(inRoot('usr/bin/vakt'), 'utf8'), text);
+  });
+
   it('never show the secret', () => {
     const { stdout, stderr } = install(...identity());
     assert.doesNotMatch(stdout + stderr + readFileSync(inRoot('etc/vakt/agent.json'), 'utf8'), /c2VjcmV0/);
