@@ -119,6 +119,19 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.equal(readFileSync(inRoot('usr/bin/vakt'), 'utf8'), text);
   });
 
+  it('install files instead of links, also when they are run through a link', () => {
+    renameSync(join(program, 'config'), join(folder, 'elsewhere'));
+    symlinkSync(join(folder, 'elsewhere'), join(program, 'config'));
+    const link = join(folder, 'link');
+    symlinkSync(program, link);
+    ok(run('install', '--from', link, ...into, root, ...identity()));
+    assert.deepEqual(
+      tree().filter((path) => lstatSync(inRoot(path)).isSymbolicLink()),
+      ['usr/bin/vakt'],
+    );
+    assert.ok(existsSync(inRoot('usr/lib/vakt/config/vakt.service')));
+  });
+
   it('never show the secret', () => {
     const { stdout, stderr } = install(...identity());
     assert.doesNotMatch(stdout + stderr + readFileSync(inRoot('etc/vakt/agent.json'), 'utf8'), /c2VjcmV0/);
