@@ -132,6 +132,27 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.ok(existsSync(inRoot('usr/lib/vakt/config/vakt.service')));
   });
 
+  for (const name of ['vakt', 'vakt-with-node']) {
+    for (const [state, isThere] of [
+      ['installed', true],
+      ['half-configured', true],
+      ['config-files', false],
+    ] as const) {
+      it(`${isThere ? 'refuse' : 'take'} a system where dpkg's state of ${name} is ${state}`, function () {
+        require(this, findTool('dpkg-query') === undefined ? 'there is no dpkg-query' : undefined);
+        mkdirSync(inRoot('var/lib/dpkg'), { recursive: true });
+        const facts = 'Version: 0.1.0\nArchitecture: all\nMaintainer: A <a@b.invalid>\nDescription: an agent\n';
+        writeFileSync(inRoot('var/lib/dpkg/status'), `Package: ${name}\nStatus: install ok ${state}\n${facts}`);
+        const before = tree();
+        for (const { status, stderr } of [install(...identity()), uninstall()]) {
+          assert.equal(status, isThere ? 1 : 0, stderr);
+          if (isThere) assert.match(stderr, new RegExp(`the package ${name} is installed`));
+        }
+        if (isThere) assert.deepEqual(tree(), before);
+      });
+    }
+  }
+
   it('never show the secret', () => {
     const { stdout, stderr } = install(...identity());
     assert.doesNotMatch(stdout + stderr + readFileSync(inRoot('etc/vakt/agent.json'), 'utf8'), /c2VjcmV0/);
