@@ -107,6 +107,9 @@ const WITHOUT_NODE = `Conflicts: vakt-with-node
 Replaces: vakt-with-node
 Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd`;
 
+/** The unit loads a folder of credentials, new in systemd 250. No dependency: containers have no systemd. */
+const BREAKS = 'systemd (<< 250)';
+
 function controlFile({
   name,
   version,
@@ -127,6 +130,7 @@ Architecture: ${architecture}
 Maintainer: The Vakt authors <authors@vakt.invalid>
 Installed-Size: ${kilobytes}
 ${hasNode ? WITH_NODE : WITHOUT_NODE}
+Breaks: ${BREAKS}
 Section: admin
 Priority: optional
 Description: security agent of an IoT device

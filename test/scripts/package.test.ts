@@ -126,6 +126,7 @@ describe('The package', function () {
       assert.match(info, /^Package: vakt-with-node$/m);
       for (const field of ['Provides', 'Conflicts', 'Replaces'])
         assert.match(info, new RegExp(`^${field}: vakt$`, 'm'));
+      assert.match(info, /^Breaks: systemd \(<< 250\)$/m);
       assert.doesNotMatch(info, /^(?:Pre-)?Depends:.*nodejs/m);
     });
 
@@ -159,6 +160,7 @@ describe('The package', function () {
       assert.match(info, new RegExp(`^Version: ${version.replaceAll('.', '\\.')}$`, 'm'));
       assert.match(info, new RegExp(`^Architecture: ${architecture}$`, 'm'));
       assert.match(info, /^Depends: nodejs \(>= 20\.15\), /m);
+      assert.match(info, /^Breaks: systemd \(<< 250\)$/m);
       const listed = execFileSync('dpkg-deb', ['--contents', deb], { encoding: 'utf8' }).trim().split('\n');
       for (const line of listed) assert.match(line, /^[-dl]\S{9} root\/root /);
       assert.ok(listed.some((line) => /^drwx--x--x .* \.\/etc\/vakt\/$/.test(line)));
