@@ -125,10 +125,7 @@ async function runConnected(load: Load, agent: AgentProcess, bed: TestBed): Prom
 }
 
 const hitsOf = (bed: TestBed, marker: string) =>
-  bed
-    .elements('ProcessCreate')
-    .filter(({ CommandLine }) => String(CommandLine).includes(marker))
-    .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
+  bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
 
 /** Resolves once `count` has stood still for so long. */
 async function quiet(count: () => number, length: Duration): Promise<void> {

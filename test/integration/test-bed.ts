@@ -150,9 +150,17 @@ export class TestBed {
     return name === undefined ? all : all.filter((event) => event.Name === name);
   }
 
-  /** Payload elements of all messages so far. */
+  /** Payload elements of all messages so far. An event that came again, with the same id, counts once. */
   elements(name: string): Payload[] {
-    return this.events(name).flatMap(({ Payload }) => Payload);
+    const byId = new Map(this.events(name).map((event) => [event.Id, event]));
+    return [...byId.values()].flatMap(({ Payload }) => Payload);
+  }
+
+  /** How often what these aggregated elements stand for has happened. */
+  hits(name: string, belongs: (element: Payload) => boolean): number {
+    return this.elements(name)
+      .filter(belongs)
+      .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
   }
 
   /** Resolves once the hub has received what `predicate` asks for. It is asked again at every message. */

@@ -67,11 +67,7 @@ describe('Process starts on the real kernel', function () {
     await fromAudit(agent);
     const load = new Load();
     await load.run(() => 'alike');
-    const hits = () =>
-      bed
-        .elements('ProcessCreate')
-        .filter(({ CommandLine }) => String(CommandLine).includes(load.marker))
-        .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
+    const hits = () => bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(load.marker));
     await bed.waitForEvents(() => hits() >= STARTS);
     const status = await agent.waitForStatus(({ delivery }) => delivery.queued.lowEvents === 0);
     const { dropped, messagesFailed } = status.delivery;
@@ -137,7 +133,5 @@ describe('Process starts on the real kernel', function () {
       missing.length === 0 ? 0 : lastMissing - firstMissing + 1,
       'missing ones are not in one gap',
     );
-    const ids = bed.events().map(({ Id }) => Id);
-    assert.equal(new Set(ids).size, ids.length, 'an event is there twice');
   });
 });

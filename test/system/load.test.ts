@@ -48,11 +48,6 @@ describe('A machine under load', function () {
   });
   afterEach(() => bed?.close());
 
-  const hits = (event: string, belongs: (element: Readonly<Record<string, unknown>>) => boolean) =>
-    bed
-      .elements(event)
-      .filter(belongs)
-      .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
   const lost = async () => (await agent.status()).delivery.dropped.kernel ?? 0;
 
   /** Has everything sent that was collected, and says how many of these starts and ends are at the hub. */
@@ -61,8 +56,8 @@ describe('A machine under load', function () {
     await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === 3);
     // Others go on starting programs, so something always waits: it is over when no more of ours come.
     for (let before = 0, quiet = 0; ; ) {
-      const starts = hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
-      const ends = hits('ProcessTerminate', ({ Executable }) => Executable === program);
+      const starts = bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
+      const ends = bed.hits('ProcessTerminate', ({ Executable }) => Executable === program);
       quiet = starts + ends === before ? quiet + 1 : 0;
       if (quiet >= (before > 0 ? 5 : 20)) return { starts, ends };
       before = starts + ends;
