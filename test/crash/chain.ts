@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { UNIDENTIFIED } from '../../src/base/counters.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
+import type { Payload } from '../../src/contract/event.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
+import { watchHeldUp } from '../support/held-up.ts';
 import { AlertLedger } from './alert-ledger.ts';
 import { AlertLoad } from './alert-load.ts';
 import { CountLedger } from './count-ledger.ts';
 import { type Books, COUNTED, type Findings, type Judge, Ledger } from './ledger.ts';
-import type { NumberedEvents } from './numbered-events.ts';
+import { MARK, type NumberedEvents } from './numbered-events.ts';
 import { NumberedLog } from './numbered-log.ts';
 import { NumberedStarts } from './numbered-starts.ts';
 import { Random } from './random.ts';
@@ -37,8 +39,8 @@ export const OFF = [
 
 const STARTS_WITHIN = seconds(60);
 const SETTLES_WITHIN = seconds(120);
-/** What has happened and isn't read yet when the kernel's own audit is read: a quarter of a second, and some patience. */
-const STILL_TO_BE_READ = milliseconds(750);
+/** What has happened and isn't read yet when the kernel's own audit is read: three quarters of a second, and some patience. */
+const STILL_TO_BE_READ = milliseconds(1_250);
 
 export interface Settings {
   /** Where events come from: a log of auditd's, or the kernel itself. */
@@ -122,16 +124,18 @@ export class Chain {
     const agent = this.#start();
     const { when, afterMs } = this.#chooseEnd();
     const killed = new AbortController();
-    let killedAt: number = systemClock.monotonic();
+    let leftAt = Number.POSITIVE_INFINITY;
     const happening = this.#happen(killed.signal);
     try {
       if (when !== 'starting') await this.#works(agent);
+      const heldUp = watchHeldUp(agent.pid);
       if (when === 'ending') {
         await this.#pause(this.#random.between(0, 700));
+        leftAt = systemClock.monotonic();
         agent.kill('SIGTERM');
       }
       await this.#pause(afterMs);
-      killedAt = systemClock.monotonic();
+      leftAt = Math.min(leftAt, systemClock.monotonic() - STILL_TO_BE_READ - heldUp());
       agent.kill('SIGKILL');
       const { status, signal } = await agent.exited;
       if (signal !== 'SIGKILL' && !(when === 'ending' && status === 0))
@@ -142,7 +146,7 @@ export class Chain {
     }
     this.#events.killed(this.#stateDirectory);
     this.#load?.ended(agent.log, this.#stateDirectory);
-    this.#leftAt ??= killedAt - STILL_TO_BE_READ;
+    this.#leftAt ??= leftAt;
     this.kills += 1;
   }
 
@@ -171,7 +175,7 @@ export class Chain {
     await this.#works(agent);
     this.#events.burst(this.#load?.complete() || 1); // with the last one the agent notes how far it has read
     await this.#events.complete();
-    if (this.#settings.source !== 'auditLog') await this.#pause(STILL_TO_BE_READ);
+    await this.#lastHasCome();
     // Only a status from after that knows of the last events: one from before it may say that nothing waits.
     await agent.waitForStatus(() => this.#events.isRead(this.#stateDirectory), SETTLES_WITHIN);
     const status = await agent.waitForStatus((now) => this.#isDone(now), SETTLES_WITHIN);
@@ -198,10 +202,18 @@ export class Chain {
     this.#events.burst(1);
     await this.#events.complete();
     await agent.waitForStatus(() => this.#events.isRead(this.#stateDirectory));
-    if (this.#settings.source !== 'auditLog') await this.#pause(STILL_TO_BE_READ);
+    await this.#lastHasCome();
     agent.kill('SIGTERM');
     await agent.exited;
     this.#leftAt = systemClock.monotonic();
+  }
+
+  /** The kernel's audit does not tell how far it was read. But events keep their order: with the last one, all were read. */
+  async #lastHasCome(): Promise<void> {
+    if (this.#settings.source === 'auditLog') return;
+    const last = `${MARK}${this.appended - 1}`;
+    const isIt = ({ CommandLine }: Payload) => String(CommandLine).endsWith(last);
+    await this.#bed.waitForEvents(() => this.#bed.elements('ProcessCreate').some(isIt), SETTLES_WITHIN);
   }
 
   /** Resolves when it listens. */
