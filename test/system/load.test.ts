@@ -4,6 +4,7 @@ import { seconds } from '../../src/base/duration.ts';
 import { median } from '../bench/figures.ts';
 import { Native } from '../bench/starts.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { watchHeldUp } from '../support/held-up.ts';
 import { require } from '../support/require.ts';
 import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -67,12 +68,13 @@ describe('A machine under load', function () {
 
   /** Until what a load made has been read. Others go on starting programs, some a second. */
   const settled = async () => {
-    for (let before = -1; ; ) {
+    // Three quiet looks: an agent that gets no processor for seconds reads nothing meanwhile.
+    for (let before = Number.NEGATIVE_INFINITY, quiet = 0; quiet < 3; ) {
       const { events } = await agent.status();
       const now = (events.ProcessCreate?.collected ?? 0) + (events.ProcessTerminate?.collected ?? 0);
-      if (before >= 0 && now - before < 1_000) return;
+      quiet = now - before < 1_000 / 3 ? quiet + 1 : 0;
       before = now;
-      await systemClock.sleep(seconds(3));
+      await systemClock.sleep(seconds(1));
     }
   };
 
@@ -93,9 +95,12 @@ describe('A machine under load', function () {
     assertClosed(await agent.status());
   });
 
-  it('of 2,000 starts a second: nothing is lost', async () => {
+  it('of 2,000 starts a second: nothing is lost', async function () {
+    const heldUp = watchHeldUp(agent.pid);
     const { count, marker } = await native.start(20_000, 2_000);
     await settled();
+    // The kernel's buffers last for a second or two: an agent that others kept from the processor for longer has two more tries.
+    this.retries(heldUp() > seconds(1) ? 2 : 0);
     assert.deepEqual(await delivered(marker, native.program), { starts: count, ends: count });
     assert.equal(await lost(), 0);
     assertClosed(await agent.status());
