@@ -21,7 +21,7 @@ import { pathToFileURL } from 'node:url';
 import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require, skip } from '../support/require.ts';
@@ -53,7 +53,7 @@ class CommandProcess {
 
   /** Resolves once `condition` is true of it. */
   async until(condition: (command: CommandProcess) => unknown): Promise<void> {
-    const deadline = systemClock.monotonic() + seconds(20);
+    const deadline = systemClock.monotonic() + minutes(1);
     while (!condition(this)) {
       assert.ok(systemClock.monotonic() < deadline, `waited in vain; so far:\n${this.stdout}\n${this.stderr}`);
       await systemClock.sleep(milliseconds(20));
@@ -677,7 +677,11 @@ describe('Commands, as processes', function () {
         VAKT_HOST_ROOT: '/no',
         HTTPS_PROXY: 'http://127.0.0.1:1',
       };
-      const { status, stdout } = await run(['demo', '--duration', 'PT4S'], { main: CLONE_PROGRAM, env: environment });
+      const command = start(['demo'], { main: CLONE_PROGRAM, env: environment });
+      await command.until(({ stdout }) => stdout.includes('received a High message'));
+      command.child.kill('SIGINT');
+      const { status } = await command.ended;
+      const { stdout } = command;
       assert.match(stdout, /The agent exited with status 0/);
       assert.doesNotMatch(stdout, /proxy/i);
       assert.equal(status, 0, stdout);

@@ -9,46 +9,52 @@ import { skip } from '../support/require.ts';
 const TOP = new URL('../../..', import.meta.url).pathname;
 const NOBODY = '65534';
 
-/** Runs a program to its end. */
-const run = (program: string, args: readonly string[], cwd: string) =>
+/** Runs a program to its end. @param wanted once it has written all of this, it is asked to end, as by Ctrl-C */
+const run = (program: string, args: readonly string[], cwd: string, wanted: readonly RegExp[] = []) =>
   new Promise<{ status: number | null; output: string }>((resolve, reject) => {
     let output = '';
+    let isAsked = wanted.length === 0; // a second signal would end it at once
     const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (chunk: string) => {
         output += chunk;
+        if (isAsked || !wanted.every((one) => one.test(output))) return;
+        isAsked = true;
+        child.kill('SIGINT');
       });
     }
     child.on('error', reject);
     child.on('close', (status) => resolve({ status, output }));
   });
 
-const demo = (main: string) => [...nodeFlagsOf(main), main, 'demo', '--duration', 'PT12S'];
+const demo = (main: string) => [...nodeFlagsOf(main), main, 'demo'];
+
+const SHOWN = [
+  /demo +Open http:\/\/127\.0\.0\.1:\d+\/#[\w-]{43} /,
+  /hub +received a High message, \d+ events/,
+  /ListeningPorts +tcp/,
+  /OSBaseline +(?:not judged, )?(?:Critical|Important): .+\[(?:Found|Could not be judged): /,
+  /LocalUsers +root \(0\) in root/,
+  /SystemInformation +\S+/,
+  /ran \/bin\/sleep 2/,
+  /SecurityAlert +High: Reverse shell/,
+  /reported +\S+aggregationEnabledProcessCreate\.value = false/,
+];
+const SHOWN_AT_THE_END = /status +\d+ collected = \d+ delivered/;
 
 describe('vakt demo', function () {
   this.timeout(120_000);
 
-  const assertShown = (output: string) => {
-    for (const wanted of [
-      /demo +Open http:\/\/127\.0\.0\.1:\d+\/#[\w-]{43} /,
-      /hub +received a High message, \d+ events/,
-      /ListeningPorts +tcp/,
-      /OSBaseline +(?:not judged, )?(?:Critical|Important): .+\[(?:Found|Could not be judged): /,
-      /LocalUsers +root \(0\) in root/,
-      /SystemInformation +\S+/,
-      /ran \/bin\/sleep 2/,
-      /SecurityAlert +High: Reverse shell/,
-      /reported +\S+aggregationEnabledProcessCreate\.value = false/,
-      /status +\d+ collected = \d+ delivered/,
-    ]) {
-      assert.match(output, wanted);
-    }
-  };
-
-  it('shows what the hub receives, and the agent obeying, and ends by itself', async () => {
-    const { status, output } = await run(process.execPath, demo(join(TOP, 'dist/src/main.js')), TOP);
+  it('shows what the hub receives, and the agent obeying, and ends when asked to', async () => {
+    const { status, output } = await run(process.execPath, demo(join(TOP, 'dist/src/main.js')), TOP, SHOWN);
     assert.equal(status, 0, output);
-    assertShown(output);
+    assert.match(output, SHOWN_AT_THE_END);
+  });
+
+  it('ends by itself after a duration', async () => {
+    const args = [...demo(join(TOP, 'dist/src/main.js')), '--duration', 'PT1S'];
+    const { output } = await run(process.execPath, args, TOP);
+    assert.match(output, /demo +The agent exited with status /);
   });
 
   it('works for an ordinary user, and says what root would add', async function () {
@@ -66,11 +72,14 @@ describe('vakt demo', function () {
         '--bounding-set=-all',
       ];
       const args = [...become, process.execPath, ...demo(join(folder, 'dist/src/main.js'))];
-      const { status, output } = await run('setpriv', args, folder);
+      const wanted = [
+        ...SHOWN,
+        /You are not root/,
+        /securityAgent\.collectors\.ProcessCreate\.source = "proc(?:Connector|Polling)"/,
+      ];
+      const { status, output } = await run('setpriv', args, folder, wanted);
       assert.equal(status, 0, output);
-      assertShown(output);
-      assert.match(output, /You are not root/);
-      assert.match(output, /securityAgent\.collectors\.ProcessCreate\.source = "proc(?:Connector|Polling)"/);
+      assert.match(output, SHOWN_AT_THE_END);
     } finally {
       rmSync(folder, { recursive: true });
     }
