@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { AGENT_KINDS } from '../../src/emulator/agent-kinds.ts';
 import { EdgeEmulator } from '../../src/emulator/edge/workload.ts';
 import { KeptFiles } from '../../src/emulator/kept-files.ts';
@@ -111,7 +111,7 @@ describe('an agent that is a module of IoT Edge', () => {
       bed,
       agent,
       async () => bed.hub.regenerateKeys({ deviceId: DEVICE, moduleId: MODULE }),
-      seconds(45),
+      minutes(1),
     );
     await moreEvents();
   });

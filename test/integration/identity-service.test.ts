@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes } from '../../src/base/duration.ts';
 import { AGENT_KINDS } from '../../src/emulator/agent-kinds.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { IdentityServiceEmulator, type IdentityServiceOptions } from '../../src/emulator/identity-service/service.ts';
@@ -136,7 +136,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
   it('asks for the new handle of a key that was replaced', async () => {
     const agent = await connected();
     const before = service.keyHandle;
-    await connectsAfter(bed, agent, () => service.renewKey(), seconds(45));
+    await connectsAfter(bed, agent, () => service.renewKey(), minutes(1));
     assert.notEqual(service.keyHandle, before);
     await moreEvents();
   });
