@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
+import { type Duration, minutes } from '../../src/base/duration.ts';
 import type { Fault } from '../../src/emulator/faults.ts';
 import type { SecurityAgentStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
@@ -74,11 +74,10 @@ describe('The twin, through the SDK,', function () {
     assert.deepEqual(mirror.snapshotFrequency, { value: 'PT8H' });
   });
 
-  it('is read once for two patches within a second', async () => {
+  it('is read once for two patches that come together', async () => {
     await start();
     const before = readings().length;
     bed.desire({ snapshotFrequency: { value: 'PT9H' } });
-    await systemClock.sleep(seconds(0.2));
     bed.desire({ maxMessageSizeInBytes: { value: 8192 } });
     const mirror = mirrorOf(await obeyed('maxMessageSizeInBytes', 8192));
     assert.deepEqual(mirror.snapshotFrequency, { value: 'PT9H' });
