@@ -152,7 +152,7 @@ describe('logins of a real sshd', function () {
 
     it('have the ports of their connection, while that is there', async () => {
       await during(async () => {
-        await server.visit({ command: ['sleep', '1'] });
+        await server.visit({ command: ['sleep', '8'] }); // there as long as a busy machine may need to look
         await server.visit({ passwords: [WRONG] });
         await server.visit({ method: 'keyboard-interactive', passwords: [WRONG] });
       });
