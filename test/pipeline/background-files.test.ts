@@ -28,7 +28,7 @@ describe('files that are changed in the background', () => {
     files.makeFolder(join(folder, 'log'));
   });
   afterEach(async () => {
-    await writer.settle(seconds(5));
+    await writer.settle(minutes(1));
   });
 
   const read = (length: number, offset = 0, at = path) => {
@@ -170,7 +170,7 @@ describe('files that are changed in the background', () => {
     file.truncate(3); // as who failed to append does
     assert.equal(read(10), 'abc');
     assert.match(writer.blockedReason ?? '', /EROFS/);
-    await writer.settle(seconds(5));
+    await writer.settle(minutes(1));
     assert.deepEqual([readFileSync(path, 'utf8'), writer.blockedReason, told], ['abc', undefined, ['EROFS']]);
     file.append(Buffer.from('d'));
     await file.sync();
@@ -190,7 +190,7 @@ describe('files that are changed in the background', () => {
     assert.throws(() => file.append(Buffer.from('er')), { code: 'EDQUOT' });
     files.remove(path);
     file.append(Buffer.from('er'));
-    await systemClock.within(seconds(5), 'Writing', writer.settle(seconds(5)));
+    await systemClock.within(seconds(5), 'Writing', writer.settle(minutes(1)));
     assert.deepEqual([existsSync(path), readFileSync(`${path}2`, 'utf8')], [false, 'newer']);
   });
 
@@ -200,7 +200,7 @@ describe('files that are changed in the background', () => {
     go(errno('ENOSPC'));
     await assert.rejects(file.sync(), NotWritten);
     file.append(Buffer.from('a'));
-    await writer.settle(seconds(5));
+    await writer.settle(minutes(1));
     assert.equal(readFileSync(path, 'utf8'), 'a');
   });
 
@@ -239,7 +239,7 @@ describe('files that are changed in the background', () => {
     go(errno('ENOSPC'));
     mkdirSync(join(folder, 'log', 'stuck'));
     files.remove(join(folder, 'log', 'stuck'));
-    await systemClock.within(seconds(5), 'Writing', writer.settle(seconds(5)));
+    await systemClock.within(seconds(5), 'Writing', writer.settle(minutes(1)));
     assert.equal(readFileSync(path, 'utf8'), 'a');
   });
 
@@ -263,7 +263,7 @@ describe('files that are changed in the background', () => {
       writer.add = add;
       const other = files.create(`${path}3`);
       other.append(Buffer.from('c'));
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       assert.equal(readFileSync(`${path}3`, 'utf8'), 'c');
       assert.equal(tries, code === 'EIO' ? 60 : 1);
     });
@@ -285,7 +285,7 @@ describe('files that are changed in the background', () => {
     } finally {
       for (const listener of others) process.on('uncaughtException', listener);
     }
-    await writer.settle(seconds(5));
+    await writer.settle(minutes(1));
     assert.equal(readFileSync(path, 'utf8'), 'a');
   });
 
@@ -333,7 +333,7 @@ describe('files that are changed in the background', () => {
         await turn();
       }
       assert.deepEqual([order, existsSync(path)], [[true], true]);
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       assert.equal(noted(note), '{"at":1}');
     });
 
@@ -342,14 +342,14 @@ describe('files that are changed in the background', () => {
       writer.holdsNotes = () => holds;
       const note = new NoteFile(join(folder, 'note'), writer);
       note.write({ at: 1 });
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       assert.equal(existsSync(join(folder, 'note')), false);
       assert.deepEqual(note.read(), { at: 1 });
       note.write({ at: 2 });
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       holds = false;
       writer.releaseNotes();
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       assert.equal(noted(note), '{"at":2}');
     });
 
@@ -378,9 +378,9 @@ describe('files that are changed in the background', () => {
       await reached;
       holds = false;
       second();
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       writer.releaseNotes();
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       assert.equal(noted(note), '{"at":2}');
     });
 
@@ -407,7 +407,7 @@ describe('files that are changed in the background', () => {
       await quiet();
       assert.deepEqual(written(), [{ at: 3 }, { at: 4 }]);
       note.write({ at: 5 });
-      const settled = writer.settle(seconds(5));
+      const settled = writer.settle(minutes(1));
       await quiet();
       await clock.advance(seconds(1));
       await settled;
@@ -427,7 +427,7 @@ describe('files that are changed in the background', () => {
       }
       writer.add({ bytes: 0, run: async () => void seen.push(noted(note)) });
       go();
-      await writer.settle(seconds(5));
+      await writer.settle(minutes(1));
       assert.deepEqual([seen, noted(note)], [['{"at":5}'], '{"at":5}']);
     });
   });

@@ -151,9 +151,8 @@ describe('Reader', function () {
     assert.deepEqual(await reader.ask(kind('busy', { limit: milliseconds(300) }), [700]), [
       { state: 'answered', value: 700 },
     ]);
-    assert.deepEqual(await reader.ask(kind('steps', { limit: milliseconds(1_000) }), [15]), [
-      { state: 'answered', value: 15 },
-    ]);
+    // A step may take thirty times as long as it should, on a busy machine.
+    assert.deepEqual(await reader.ask(kind('steps', { limit: seconds(3) }), [32]), [{ state: 'answered', value: 32 }]);
     assert.equal(await pid(), before);
   });
 
