@@ -91,6 +91,8 @@ describe('A fleet', function () {
     assert.deepEqual([made.status, made.out, made.err], [0, `Modules ${MODULE}: 3 made.\n`, '']);
     for (const deviceId of ['obeys', 'refuses']) startAgent(deviceId);
     for (const deviceId of ['obeys', 'refuses']) await hub.waitForSubscription(deviceId, MODULE);
+    const hasReported = (deviceId: string) => 'securityAgent' in hub.twin(deviceId, MODULE).reported;
+    await until('a report of both agents', () => hasReported('obeys') && hasReported('refuses'));
     // Somebody else has written what agents refuse; they refuse all of it, whatever is merged.
     hub.patchDesired('refuses', MODULE, { [OBJECT]: { maxMessageSizeInBytes: { value: 'large' } } });
 
