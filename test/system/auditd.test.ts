@@ -212,7 +212,7 @@ describe('beside a real auditd', function () {
     auditctl('-D');
     assert.ok((await ruleList()).length < present);
     // Without the kernel's notice it would take until the next look at the rules, which is up to 30 s later.
-    await until('the rules are back', async () => (await ruleList()).length === present, { limit: seconds(10) });
+    await until('the rules are back', async () => (await ruleList()).length === present, { limit: seconds(25) });
   });
 
   describe('its log', () => {

@@ -1,12 +1,11 @@
-import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { milliseconds } from '../../src/base/duration.ts';
 import type { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { until } from '../support/until.ts';
 
 const AUDITD = '/usr/sbin/auditd';
 
@@ -52,40 +51,37 @@ export class Auditd {
     this.#found ??= await this.#control.status();
     const child = spawn(AUDITD, ['-c', join(this.root, 'etc'), '-n'], { stdio: 'ignore' });
     this.#process = child;
-    const deadline = systemClock.monotonic() + seconds(10);
-    while (systemClock.monotonic() < deadline) {
-      if (child.exitCode !== null) return child.exitCode;
-      if ((await this.#control.status()).pid === child.pid) return undefined;
-      await systemClock.sleep(milliseconds(20));
-    }
-    assert.fail('auditd neither took the slot nor ended');
+    let exitCode: number | undefined;
+    await until('auditd to take the slot, or to end', async () => {
+      exitCode = child.exitCode ?? undefined;
+      return exitCode !== undefined || (await this.#control.status()).pid === child.pid;
+    });
+    return exitCode;
   }
 
   /**
    * As its unit does it: Restart=on-failure, RestartSec=100ms. The unit tries five times; on a machine that others keep
-   * busy that may be too few, so here it is tried for ten seconds.
+   * busy that may be too few, so here it is tried for a minute.
    *
    * @returns how often it was tried
    */
   async start(): Promise<number> {
-    const deadline = systemClock.monotonic() + seconds(10);
-    for (let attempts = 1; systemClock.monotonic() < deadline; attempts += 1) {
-      if ((await this.tryToStart()) === undefined) return attempts;
-      await systemClock.sleep(milliseconds(100));
-    }
-    assert.fail('auditd did not start in ten seconds');
+    let attempts = 0;
+    const tries = async () => {
+      attempts += 1;
+      return (await this.tryToStart()) === undefined;
+    };
+    await until('auditd to start', tries, { every: milliseconds(100) });
+    return attempts;
   }
 
   /** SIGUSR1: "rotate the logs". */
   async rotate(): Promise<void> {
     const { ino } = statSync(this.log);
     this.#process?.kill('SIGUSR1');
-    const deadline = systemClock.monotonic() + seconds(10);
     // For a moment there is none by that name.
-    while ((statSync(this.log, { throwIfNoEntry: false })?.ino ?? ino) === ino) {
-      assert.ok(systemClock.monotonic() < deadline, 'auditd did not rotate its logs');
-      await systemClock.sleep(milliseconds(20));
-    }
+    const isNew = () => (statSync(this.log, { throwIfNoEntry: false })?.ino ?? ino) !== ino;
+    await until('auditd to rotate its logs', isNew);
   }
 
   get text(): string {

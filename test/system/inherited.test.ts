@@ -3,11 +3,11 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 import { withoutKoffi } from '../support/without-koffi.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
@@ -98,10 +98,6 @@ describe('sockets that a service manager passes on', () => {
     assert.equal((await control.status()).pid, child?.pid);
     await kill();
     run('two'); // a record, by which the kernel finds its daemon gone, in a thread of its own
-    const deadline = systemClock.monotonic() + seconds(10);
-    while ((await control.status()).pid !== 0) {
-      assert.ok(systemClock.monotonic() < deadline, 'the slot is kept');
-      await systemClock.sleep(milliseconds(10));
-    }
+    await until('the slot to be free', async () => (await control.status()).pid === 0);
   });
 });

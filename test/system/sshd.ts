@@ -4,10 +4,11 @@ import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'n
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { milliseconds } from '../../src/base/duration.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { freePort } from '../support/free-port.ts';
+import { until } from '../support/until.ts';
 
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];
@@ -125,12 +126,10 @@ export class SshServer {
       stdio: 'ignore',
     });
     this.#server = server;
-    for (let tries = 0; tries < 100; tries += 1) {
+    await until('an answer of sshd', () => {
       if (server.exitCode !== null) throw new Error(`sshd ended with ${server.exitCode}: ${this.log}`);
-      if (await answers(this.#port)) return;
-      await systemClock.sleep(milliseconds(50));
-    }
-    throw new Error('sshd does not answer');
+      return answers(this.#port);
+    });
   }
 
   /** Connects, and waits until the client has ended. */
@@ -182,11 +181,8 @@ export class SshServer {
   /** Resolves when all sessions have ended: the client of one may go some time before it. */
   async quiet(): Promise<void> {
     const proc = new ProcFolder('/proc');
-    const deadline = systemClock.monotonic() + seconds(10);
-    while (proc.pids().some((pid) => proc.stat(pid)?.parentPid === this.pid)) {
-      if (systemClock.monotonic() > deadline) throw new Error('a session of sshd does not end');
-      await systemClock.sleep(milliseconds(20));
-    }
+    const isQuiet = () => !proc.pids().some((pid) => proc.stat(pid)?.parentPid === this.pid);
+    await until('the end of the sessions of sshd', isQuiet);
   }
 
   /** Ends the server, and removes its user. Safe to call twice. */
