@@ -1,17 +1,20 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { milliseconds, minutes } from '../../src/base/duration.ts';
+import { until } from '../support/until.ts';
 
-/** How long a program may take to put its terminal as it wants it after it has asked. */
-const SETTLED = milliseconds(200);
-const LIMIT = seconds(15);
+/** How often the terminal is looked at, and how long a program may take to begin to read after it has asked. */
+const EVERY = milliseconds(200);
+const LIMIT = minutes(1);
 
 /**
  * Runs a program at a terminal of its own (script(1), of Debian's bsdutils), and answers what it asks. It ends by itself,
  * or is ended once it asks for more.
  *
- * @param answers what is waited for, and what is typed then
+ * @param answers what is waited for, and what is typed then: to who asks for a password, once the terminal does not echo, since
+ *   what was typed before that is thrown away
  * @returns what was on the terminal
  */
 export async function atTerminal(command: readonly string[], ...answers: [string, string][]): Promise<string> {
@@ -28,18 +31,30 @@ export async function atTerminal(command: readonly string[], ...answers: [string
   script.stdin.on('error', () => {});
   const ended = once(script, 'close');
   const limit = systemClock.monotonic() + LIMIT;
-  for (let [seen, next] = [0, answers.shift()]; next !== undefined && script.exitCode === null; ) {
+  const [first] = answers;
+  let seen = 0;
+  for (let next = answers.shift(); next !== undefined && script.exitCode === null; ) {
     const at = output.indexOf(next[0], seen);
     if (systemClock.monotonic() > limit) break;
-    await systemClock.sleep(SETTLED);
-    if (at === -1) continue;
+    await systemClock.sleep(EVERY);
+    if (at === -1 || (next[0].includes('assword') && echoes(script.pid))) continue;
     seen = at + next[0].length;
     script.stdin.write(`${next[1]}\n`);
     next = answers.shift();
   }
-  await systemClock.within(seconds(6), command.join(' '), ended).catch(() => script.kill('SIGTERM'));
+  const asksAgain = () => first !== undefined && output.includes(first[0], seen);
+  const isOver = () => script.exitCode !== null || asksAgain();
+  await until(`the end of ${command.join(' ')}`, isOver).catch(() => {});
+  script.kill('SIGTERM');
   await ended;
   return output;
+}
+
+/** Whether the terminal of a program that script(1) runs shows what is typed. */
+function echoes(script: number | undefined): boolean {
+  const [child] = readFileSync(`/proc/${script}/task/${script}/children`, 'latin1').split(' ');
+  const { stdout } = spawnSync('/usr/bin/stty', ['-F', `/proc/${child}/fd/0`, '-a'], { encoding: 'latin1' });
+  return / echo\b/.test(stdout);
 }
 
 const quoted = (argument: string) => `'${argument.replaceAll("'", `'\\''`)}'`;
