@@ -15,7 +15,7 @@ import { AgentProcess, CLONE_PROGRAM, MODULE, NO_LIMITS, OBJECT, STEADY } from '
 /** `vakt fleet` needs what is not in the bundle. */
 
 describe('A fleet', function () {
-  this.timeout(180_000);
+  this.timeout(360_000);
   let hub: HubEmulator;
   let folder: string;
   const agents: AgentProcess[] = [];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { milliseconds, minutes, seconds } from '../../../src/base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../../src/base/duration.ts';
 import { askHardware, commandFor } from '../../../src/cli/hardware/ask.ts';
 import { HARDWARE_QUESTIONS } from '../../../src/cli/hardware/questions.ts';
 import { findTool } from '../../../src/host/run-tool.ts';
@@ -46,9 +46,15 @@ describe('askHardware', function () {
       }
       console.log('"fine"');`;
       const questions = ['first', 'hangs', 'last'].map(question);
-      const found = await askHardware({ signal, limit: seconds(5), questions, program: program(script) });
+      const ask = (limit: Duration) => askHardware({ signal, limit, questions, program: program(script) });
+      let limit = seconds(5);
+      let found = await ask(limit);
+      if (Object.keys(found.problems).length > 1) {
+        limit = seconds(40); // a busy machine may take so long to start one
+        found = await ask(limit);
+      }
       assert.deepEqual(found.answers, { first: 'fine', last: 'fine' });
-      assert.deepEqual(found.problems, { hangs: 'it took longer than 5 s, and was ended' });
+      assert.deepEqual(found.problems, { hangs: `it took longer than ${limit / 1_000} s, and was ended` });
       const pid = readFileSync(pidFile, 'utf8');
       const isGone = () => !existsSync(`/proc/${pid}`) || / Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
       await until('the end of the sleep', isGone);
