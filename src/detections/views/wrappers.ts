@@ -1,12 +1,9 @@
 /* Programs that start the program which their arguments name. To add one, add a line. */
 import { assignmentName } from './characters.ts';
+import { listOf, NONE, optionOf, type Valued } from './options.ts';
 import { nameOf } from './paths.ts';
 
-export interface Wrapper {
-  /** Options of one letter that take a value. */
-  readonly valued?: string;
-  /** Long options that take a value as a word of its own, separated by blanks, without their dashes. */
-  readonly long?: string;
+export interface Wrapper extends Valued {
   /** How many operands stand before the command: 1 for `timeout 5 wget`. */
   readonly operands?: number;
   /** `VAR=value` may stand before the command. */
@@ -185,19 +182,6 @@ export interface Unwrapped {
   readonly words?: readonly string[];
 }
 
-const lists = new Map<string, ReadonlySet<string>>();
-/** The words of a list that is written with blanks; each list is split once. */
-const listOf = (text: string | undefined): ReadonlySet<string> => {
-  if (text === undefined) return NONE;
-  let list = lists.get(text);
-  if (list === undefined) {
-    list = new Set(text.split(' '));
-    lists.set(text, list);
-  }
-  return list;
-};
-const NONE: ReadonlySet<string> = new Set();
-
 /** Finds what a wrapper runs. `from` is the index of the wrapper's own word. */
 export function unwrap(wrapper: Wrapper, words: readonly string[], from: number): Unwrapped {
   const script = listOf(wrapper.script);
@@ -251,22 +235,4 @@ export function unwrap(wrapper: Wrapper, words: readonly string[], from: number)
   const isScriptOnly = isAnywhere || scripts.length > 0;
   const result: Unwrapped = { at: isScriptOnly ? words.length : Math.min(at, words.length), scripts };
   return directory === undefined ? result : { ...result, directory };
-}
-
-/** The option that a word is, with the value that it contains; whether the next word is its value. */
-function optionOf(word: string, wrapper: Wrapper, script: ReadonlySet<string>) {
-  if (word.startsWith('--')) {
-    const equals = word.indexOf('=');
-    const name = equals === -1 ? word : word.slice(0, equals);
-    if (equals !== -1) return { name, value: word.slice(equals + 1), takesNext: false };
-    return { name, value: undefined, takesNext: listOf(wrapper.long).has(name.slice(2)) || script.has(name) };
-  }
-  // A cluster: the first option with a value takes the rest of the word, or the next one.
-  for (let i = 1; i < word.length; i++) {
-    const name = `-${word[i]}`;
-    if (!(wrapper.valued?.includes(word[i] ?? '') === true || script.has(name))) continue;
-    const isLast = i === word.length - 1;
-    return { name, value: isLast ? undefined : word.slice(i + 1), takesNext: isLast };
-  }
-  return { name: word, value: undefined, takesNext: false };
 }

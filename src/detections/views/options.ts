@@ -1,0 +1,53 @@
+/* The options of a command. */
+
+/** Which options of a program take a value. */
+export interface Valued {
+  /** Options of one letter. */
+  readonly valued?: string;
+  /** Long options whose value is a word of its own, separated by blanks, without their dashes. */
+  readonly long?: string;
+}
+
+export interface Option {
+  /** With its dashes; a whole cluster, if none of its options takes a value. */
+  readonly name: string;
+  /** What the word itself contains. */
+  readonly value: string | undefined;
+  /** Whether the next word is its value. */
+  readonly takesNext: boolean;
+}
+
+const lists = new Map<string, ReadonlySet<string>>();
+/** The words of a list that is written with blanks; each list is split once. */
+export const listOf = (text: string | undefined): ReadonlySet<string> => {
+  if (text === undefined) return NONE;
+  let list = lists.get(text);
+  if (list === undefined) {
+    list = new Set(text.split(' '));
+    lists.set(text, list);
+  }
+  return list;
+};
+export const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * The option that a word is.
+ *
+ * @param more further options that take a value, with their dashes
+ */
+export function optionOf(word: string, { valued = '', long }: Valued, more: ReadonlySet<string> = NONE): Option {
+  if (word.startsWith('--')) {
+    const equals = word.indexOf('=');
+    const name = equals === -1 ? word : word.slice(0, equals);
+    if (equals !== -1) return { name, value: word.slice(equals + 1), takesNext: false };
+    return { name, value: undefined, takesNext: listOf(long).has(name.slice(2)) || more.has(name) };
+  }
+  // A cluster: the first option with a value takes the rest of the word, or the next one.
+  for (let i = 1; i < word.length; i++) {
+    const name = `-${word[i]}`;
+    if (!(valued.includes(word[i] ?? '') || more.has(name))) continue;
+    const isLast = i === word.length - 1;
+    return { name, value: isLast ? undefined : word.slice(i + 1), takesNext: isLast };
+  }
+  return { name: word, value: undefined, takesNext: false };
+}
