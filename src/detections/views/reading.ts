@@ -8,8 +8,9 @@ import type { Environment } from './environment.ts';
 import { cut, INNER, MAX_DEPTH, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
 import { programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
+import { withWholePaths } from './operands.ts';
 import { isStandard, nameOf, normalisePath, resolvePath } from './paths.ts';
-import { type Executed, execute } from './scripts.ts';
+import { type Executed, execute, type Redirections } from './scripts.ts';
 import { interpreterOf, runOf } from './shells.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
@@ -33,10 +34,13 @@ interface Place {
 export interface Command extends Place {
   readonly words: readonly string[];
   readonly isExact: boolean;
-  /** As written behind the words. */
-  readonly redirections?: string;
+  /** Behind the words. */
+  readonly redirections?: Redirections | undefined;
   readonly input?: Output | undefined;
 }
+
+/** What a command reaches by names that don't begin at the root. */
+type Reaching = Pick<Command, 'directory' | 'redirections'>;
 
 export class Reading {
   readonly #views: View[] = [];
@@ -85,7 +89,7 @@ export class Reading {
       if (inner.directory !== undefined) place = { ...place, directory: resolvePath(inner.directory, place.directory) };
       for (const script of inner.scripts) this.#later(place, textOf(place, script.at, script.offset));
       if (inner.words !== undefined) {
-        this.command({ ...place, words: inner.words, redirections: '' });
+        this.command({ ...place, words: inner.words, redirections: undefined });
         return;
       }
       if (inner.at >= words.length) {
@@ -101,7 +105,7 @@ export class Reading {
       }
       const replaced = wrapper.reads === true ? xargsWords(words, from, inner.at, place.input) : undefined;
       if (replaced !== undefined) {
-        this.command({ ...place, words: replaced, isExact: true, input: undefined, redirections: '' });
+        this.command({ ...place, words: replaced, isExact: true, input: undefined, redirections: undefined });
         return;
       }
       from = inner.at;
@@ -120,7 +124,7 @@ export class Reading {
     this.#followFind(place, from);
   }
 
-  #view({ words, directory, redirections = '' }: Command, from: number): void {
+  #view({ words, directory, redirections }: Command, from: number): void {
     if (!this.#work.spend(words.length)) return;
     const program = programOfWords(words, from);
     const at = from + (program?.skip ?? 0);
@@ -128,16 +132,22 @@ export class Reading {
     if (!isKnown(path) || (words[at] ?? '').includes('://')) return;
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
     const rest = words.slice(at + 1).filter((word) => word !== '');
-    const line = onOneLine([name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd());
-    this.add(imageOf(path, directory), cut(line, INNER), directory);
-    if (directory !== undefined) this.#resolved(imageOf(path, directory), [name, ...rest], directory, redirections);
+    const image = imageOf(path, directory);
+    const line = [name, ...rest.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();
+    this.add(image, cut(onOneLine(line), INNER), directory);
+    this.withWholePaths(image, [name, ...rest], { directory, redirections });
   }
 
-  /** `cd /var/log; rm -f auth.log` removes /var/log/auth.log. */
-  #resolved(image: string, words: readonly string[], directory: string, redirections: string): void {
-    if (!ON_FILES.has(nameOf(image)) || directory === '' || !words.some(isRelative)) return;
-    const line = words.map((word, i) => (i > 0 && isRelative(word) ? resolvePath(word, directory) : word));
-    this.add(image, [...line, redirections].join(' ').trimEnd(), directory);
+  /**
+   * `cd /var/log; rm -f auth.log > err` removes /var/log/auth.log, and writes /var/log/err. The view comes after those of all
+   * commands of a script: none of them may be missing for it.
+   */
+  withWholePaths(image: string, words: readonly string[], { directory, redirections }: Reaching): void {
+    if (!this.#work.spend(words.length)) return;
+    const read = withWholePaths(words, directory);
+    if (read === words && redirections?.whole === redirections?.written) return;
+    const line = [...read.map(normaliseArgument), redirections?.whole ?? ''].join(' ').trimEnd();
+    this.#tasks.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
   }
 
   /** Scripts are followed after everything that is nearer to the process itself. */
@@ -185,7 +195,7 @@ export class Reading {
       if (interpreter.language === 'code') {
         const option = `-${interpreter.runs.slice(0, 1) || 'c'}`;
         const code = [words[from] ?? '', option, input.text.trim()];
-        this.#view({ ...command, words: code, redirections: '' }, 0);
+        this.#view({ ...command, words: code, redirections: undefined }, 0);
       }
     } else if (run.at < words.length) {
       const file = words[run.at] ?? '';
@@ -205,7 +215,7 @@ export class Reading {
       let end = at + 1;
       while (end < words.length && !FIND_ENDS.has(words[end] ?? '')) end++;
       if (end > at + 1)
-        this.command({ ...command, words: words.slice(at + 1, end), input: undefined, redirections: '' });
+        this.command({ ...command, words: words.slice(at + 1, end), input: undefined, redirections: undefined });
       found++;
       at = end;
     }
@@ -235,8 +245,10 @@ export class Reading {
     else if (commands.length > 1) this.add(image, `sh -c ${line}`, place.directory);
     for (const executed of chosen(commands)) {
       const { words, redirections, directory } = executed;
-      if (words.length === 0) this.add(image, redirections, directory);
-      else if (commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
+      if (words.length === 0) {
+        this.add(image, redirections?.written ?? '', directory);
+        this.add(image, redirections?.whole ?? '', directory);
+      } else if (commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
         // Quotes around all of a script, which some write down though no shell hands them on.
         this.#later({ ...place, depth: place.depth - (whole === undefined ? 0 : 1) }, words[0] ?? '');
       } else this.command({ ...executed, isExact: true, environment: place.environment, depth: place.depth });
@@ -261,28 +273,6 @@ const QUEUEING: Readonly<Record<string, ((text: string) => string) | undefined>>
   batch: (text) => text,
   crontab: withoutTimes,
 };
-/** Programs whose operands are files. */
-const ON_FILES: ReadonlySet<string> = new Set([
-  ...[
-    'cat',
-    'rm',
-    'unlink',
-    'shred',
-    'truncate',
-    'mv',
-    'cp',
-    'ln',
-    'chmod',
-    'chown',
-    'chattr',
-    'tee',
-    'insmod',
-    'touch',
-  ],
-  ...['head', 'tail', 'base64', 'xxd', 'strings', 'tac', 'nl', 'vi', 'vim', 'nano', 'ed', 'scp', 'unshadow'],
-]);
-const isRelative = (word: string, i = 1): boolean =>
-  i > 0 && word !== '' && !'/-+~$<({0123456789'.includes(word[0] ?? '') && !word.includes(':') && !word.includes('=');
 
 const FIND_ACTIONS: ReadonlySet<string> = new Set(['-exec', '-execdir', '-ok', '-okdir']);
 const FIND_ENDS: ReadonlySet<string> = new Set([';', '\\;', '+']);

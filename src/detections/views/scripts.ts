@@ -8,7 +8,8 @@ import { guessGlob } from './globs.ts';
 import { lexScript } from './lexer.ts';
 import { HEAD, MAX_DEPTH, type Work } from './limits.ts';
 import { findCommands } from './one-liners.ts';
-import { nameOf, normalisePath } from './paths.ts';
+import { isRelative } from './operands.ts';
+import { nameOf, normalisePath, resolvePath } from './paths.ts';
 import { interpreterOf, runOf } from './shells.ts';
 import { commandsOf, isPipe, type Redirection, type SimpleCommand } from './statements.ts';
 
@@ -68,10 +69,17 @@ const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
 /** How commands are joined in the line as a whole, where that differs from a blank on each side. */
 const SEPARATORS: Readonly<Record<string, string>> = { ';': '; ', '\n': '; ', ';;': ';; ', '': '' };
 
+/** As text behind the words of a command. */
+export interface Redirections {
+  readonly written: string;
+  /** With each file as seen from the directory. */
+  readonly whole: string;
+}
+
 /** A command as a shell would start it. */
 export interface Executed {
   readonly words: readonly string[];
-  readonly redirections: string;
+  readonly redirections: Redirections | undefined;
   readonly input: Output | undefined;
   readonly directory: string | undefined;
 }
@@ -136,11 +144,13 @@ class Shell {
         isCommand &&= isAssignment(field);
       }
     }
-    const { text, input, source, target, withoutDocument } = this.#redirect(simple.redirections);
+    const { all, input, source, target, withoutDocument } = this.#redirect(simple.redirections);
+    const text = all?.written ?? '';
     const opened = simple.keywords.filter((keyword) => keyword === '(').join('');
     const keywords = simple.keywords.filter((keyword) => keyword !== '(');
     const copied = withoutDocument === undefined ? undefined : this.#copied(expanded, input?.text ?? '');
-    const written = copied === undefined ? [...expanded.map(normalise), text] : [...copied, withoutDocument];
+    const written =
+      copied === undefined ? [...expanded.map(normalise), text] : [...copied, withoutDocument?.written ?? ''];
     const shown = [...keywords, ...written].filter((word) => word !== '');
     line.push(opened + shown.join(' '));
     const words = this.#assigned(expanded);
@@ -150,11 +160,11 @@ class Shell {
     const isQuiet = text === '' && (QUIET.has(name) || (words.length === 0 && expanded.length > 0));
     if (!isQuiet && (words.length > 0 || text !== '')) {
       if (copied?.length === 2)
-        this.#commands.push({ words: copied, redirections: withoutDocument ?? '', input: fed, directory });
-      else this.#commands.push({ words, redirections: text, input: fed, directory });
+        this.#commands.push({ words: copied, redirections: withoutDocument, input: fed, directory });
+      else this.#commands.push({ words, redirections: all, input: fed, directory });
       // cat < /etc/shadow does the same as cat /etc/shadow.
       if (source !== undefined && READING.has(nameOf(name))) {
-        this.#commands.push({ words: [...words, source], redirections: '', input: undefined, directory });
+        this.#commands.push({ words: [...words, source], redirections: undefined, input: undefined, directory });
       }
     }
     if (words.length === 0 && expanded.length > 0) return NOTHING;
@@ -267,9 +277,9 @@ class Shell {
   }
 
   #redirect(redirections: readonly Redirection[]): Redirected {
-    if (redirections.length === 0) return { text: '' };
-    const texts: string[] = [];
-    const others: string[] = [];
+    if (redirections.length === 0) return {};
+    const all: Redirections[] = [];
+    const others: Redirections[] = [];
     /** Whether standard input is one: the last redirection counts. */
     let isDocument = false;
     let input: Output | undefined;
@@ -287,13 +297,14 @@ class Shell {
       } else if (!operator.startsWith('2')) target = file;
       // 2>&1 and 0<&3 duplicate a descriptor.
       const isDuplicate = operator.endsWith('&') && isDescriptor(file);
-      const shown = isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd();
-      texts.push(shown);
-      if (body === undefined) others.push(shown);
+      const written = isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd();
+      const isFile = !isDuplicate && !bare.startsWith('<<') && isRelative(file);
+      const whole = isFile ? `${operator} ${resolvePath(file, this.#environment.directory)}` : written;
+      all.push({ written, whole });
+      if (body === undefined) others.push({ written, whole });
       if (STANDARD_INPUT.test(operator)) isDocument = body !== undefined;
     }
-    const text = texts.join(' ');
-    return { text, input, source, target, ...(isDocument && { withoutDocument: others.join(' ') }) };
+    return { all: joined(all), input, source, target, ...(isDocument && { withoutDocument: joined(others) }) };
   }
 }
 
@@ -347,10 +358,15 @@ function withoutEnd(line: string): string {
 /** `<`, `<<`, `<<-`, `<<<`, `<&`, `<>`, each also with a 0 before it. */
 const STANDARD_INPUT = /^0{0,4}</;
 
+const joined = (each: readonly Redirections[]): Redirections => ({
+  written: each.map(({ written }) => written).join(' '),
+  whole: each.map(({ whole }) => whole).join(' '),
+});
+
 interface Redirected {
-  readonly text: string;
+  readonly all?: Redirections;
   /** The same without here-documents, if there is one. */
-  readonly withoutDocument?: string | undefined;
+  readonly withoutDocument?: Redirections;
   /** What standard input has, if it is known. */
   readonly input?: Output | undefined;
   /** The file that standard input is. */

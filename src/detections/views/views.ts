@@ -39,10 +39,10 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
     const before = own.slice(0, run.at).filter((word) => word !== '');
     reading.script(script, { ...place, depth: 1 }, { image: program.image, before: `${before.join(' ')} ` });
   } else {
-    if (words[0] !== name || !isNormal(commandLine)) {
-      reading.add(program.image, normalised(own, isExact, environment, work), currentDirectory);
-    }
+    const plain = words[0] === name && isNormal(commandLine) ? own : normalised(own, isExact, environment, work);
+    if (plain !== own) reading.add(program.image, plain.join(' '), currentDirectory);
     if (commandLine.includes('\n')) reading.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
+    reading.withWholePaths(program.image, plain, place);
     reading.follow({ words: own, isExact, ...place });
   }
   return reading.finish();
@@ -100,15 +100,12 @@ function longestOf(words: readonly string[]): number {
 }
 
 /** Quotes, backslashes and repeated blanks are gone, argv[0] is a name, and paths are direct. */
-function normalised(own: readonly string[], isExact: boolean, environment: Environment, work: Work): string {
+function normalised(own: readonly string[], isExact: boolean, environment: Environment, work: Work) {
   const known = { environment, work, outputOf: () => undefined };
   const plain = (text: string): string =>
     isPlain(text) || !work.spend(text.length) ? text : expandWord(lexArgument(text, work), false, known).join(' ');
   const words = isExact ? own.map(plain) : plain(own.join(' ')).split(' ');
-  return words
-    .filter((word) => word !== '')
-    .map(normaliseArgument)
-    .join(' ');
+  return words.filter((word) => word !== '').map(normaliseArgument);
 }
 
 /** Whether normalising a line would leave it as it is. */

@@ -16,7 +16,7 @@ export const start = (commandLine: string, executable?: string): ProcessStart =>
 };
 
 /** The same as the kernel's line only, in which quotes are lost. */
-export const withoutWords = ({ executable, commandLine }: ProcessStart): ProcessStart => ({ executable, commandLine });
+export const withoutWords = (of: ProcessStart): ProcessStart => ({ ...of, argv: undefined });
 
 const shown = ({ Image, CommandLine, CurrentDirectory }: View): string =>
   `${Image} | ${CommandLine}${CurrentDirectory === undefined ? '' : ` @ ${CurrentDirectory}`}`;

@@ -129,6 +129,65 @@ describe('views of a process start', () => {
     }
   });
 
+  describe('shows files with their folder, and the folder to copy to last', () => {
+    const cases: [directory: string | undefined, line: string, view: string][] = [
+      ['/var/log', 'rm -f wtmp', 'rm -f /var/log/wtmp'],
+      ['/var/log', 'rm -rf .', 'rm -rf /var/log'],
+      ['/var/log', 'rm -f -- -x 1.log', 'rm -f -- -x /var/log/1.log'],
+      ['/var/log', 'busybox rm -f wtmp', 'rm -f /var/log/wtmp'],
+      ['/var/log', 'sudo rm -f wtmp', 'rm -f /var/log/wtmp'],
+      ['/var/log', 'shred -n 3 -u audit/audit.log', 'shred -n 3 -u /var/log/audit/audit.log'],
+      ['/etc', 'tee -a ld.so.preload', 'tee -a /etc/ld.so.preload'],
+      ['/etc', '/usr/bin/tee -a "ld.so.preload"', 'tee -a /etc/ld.so.preload'],
+      ['/tmp', 'install -m 755 -o root x /usr/bin/x', 'install -m 755 -o root /tmp/x /usr/bin/x'],
+      ['/tmp', 'chmod -R u+s x', 'chmod -R u+s /tmp/x'],
+      ['/tmp', 'chmod -x x', 'chmod -x /tmp/x'],
+      ['/tmp', 'chown root x', 'chown root /tmp/x'],
+      ['/var/log', 'sed -i /x/d auth.log', 'sed -i /x/d /var/log/auth.log'],
+      ['/var/log', 'sed -i.bak -e s/x/y/ auth.log', 'sed -i.bak -e s/x/y/ /var/log/auth.log'],
+      ['/var/log', 'sed -i --expression=s/x// auth.log', 'sed -i --expression=s/x// /var/log/auth.log'],
+      ['/var/log', 'dd if=/dev/zero of=auth.log bs=1k', 'dd if=/dev/zero of=/var/log/auth.log bs=1k'],
+      ['/var', 'find -L log tmp -type f -delete', 'find -L /var/log /var/tmp -type f -delete'],
+      ['/var/log', 'find . -delete', 'find /var/log -delete'],
+      ['/var/log', 'find -name x -delete', 'find /var/log -name x -delete'],
+      ['/etc', 'rsync -e ssh passwd h:/tmp', 'rsync -e ssh /etc/passwd h:/tmp'],
+      [undefined, 'cp -t /etc/cron.d /tmp/x', 'cp /tmp/x /etc/cron.d/'],
+      ['/etc', 'cp -ft cron.d /tmp/x', 'cp -f /tmp/x /etc/cron.d/'],
+      ['/tmp', 'mv --target-directory=/etc/cron.d/ x y', 'mv /tmp/x /tmp/y /etc/cron.d/'],
+      ['/tmp', 'ln -s --target-directory /etc x', 'ln -s /tmp/x /etc/'],
+    ];
+    for (const [currentDirectory, line, view] of cases) {
+      const of = { ...start(line), currentDirectory };
+      it(line, () => {
+        assertView(of, `/usr/bin/${view.split(' ')[0]} | ${view}`);
+        assertView(withoutWords(of), `/usr/bin/${view.split(' ')[0]} | ${view}`);
+      });
+    }
+
+    for (const [text, view] of [
+      ['cd /etc; echo /tmp/x.so > ld.so.preload', '/usr/bin/echo | echo /tmp/x.so > /etc/ld.so.preload'],
+      ['cd /var; > log/wtmp', '/usr/bin/bash | > /var/log/wtmp'],
+      ['cd /etc; cat x >> passwd 2>&1 < y', '/usr/bin/cat | cat /etc/x >> /etc/passwd 2>&1 < /etc/y'],
+      [
+        'cd /etc; cat > cron.d/x <<EOF\n* * * * * root id\nEOF',
+        '/usr/bin/echo | echo * * * * * root id > /etc/cron.d/x',
+      ],
+      ['cd /etc; cp -t cron.d /tmp/x', '/usr/bin/cp | cp /tmp/x /etc/cron.d/'],
+    ] as const)
+      it(text, () => assertView(script(text), view));
+
+    it('of the last command of a long script, too, and after the commands themselves', () => {
+      const text = Array.from({ length: 16 }, (_, i) => `a${i} > x`).join(';');
+      const views = shownViews({ ...script(`${text}; b`), currentDirectory: '/' });
+      assert.ok(views.includes('/usr/bin/b | b @ /') && views.includes('/usr/bin/a0 | a0 > /x @ /'), views.join('\n'));
+    });
+
+    it('but makes no view of files that have one already, of options, texts and hosts', () => {
+      for (const line of ['rm -f /x', 'head -n x', 'sed -n p', 'chmod a+x', 'scp h:x h:y', 'grep x y', 'dd bs=1k'])
+        assert.equal(viewsOf({ ...start(line), currentDirectory: '/etc' }).length, 1, line);
+    });
+  });
+
   describe('removes wrappers', () => {
     const wrappers = [
       ...[
