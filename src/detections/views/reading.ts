@@ -6,6 +6,7 @@ import type { Output } from './decoding.ts';
 import { findEmbedded } from './embedded.ts';
 import type { Environment } from './environment.ts';
 import { cut, INNER, MAX_DEPTH, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
+import { withLongOptions } from './long-options.ts';
 import { programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
 import { withWholePaths } from './operands.ts';
@@ -131,11 +132,11 @@ export class Reading {
     const path = normalisePath(program?.image ?? words[at] ?? '');
     if (!isKnown(path) || (words[at] ?? '').includes('://')) return;
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
-    const rest = words.slice(at + 1).filter((word) => word !== '');
+    const own = withLongOptions([name, ...words.slice(at + 1).filter((word) => word !== '')]);
     const image = imageOf(path, directory);
-    const line = [name, ...rest.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();
+    const line = [...own.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();
     this.add(image, cut(onOneLine(line), INNER), directory);
-    this.withWholePaths(image, [name, ...rest], { directory, redirections });
+    this.withWholePaths(image, own, { directory, redirections });
   }
 
   /**

