@@ -1,5 +1,5 @@
 import type { Subject, View } from './subject.ts';
-import { downloadTarget, runTarget } from './targets.ts';
+import { downloadTargets, runTarget } from './targets.ts';
 
 /** A field of a subject in one of its readings. */
 export function readField({ source, fields }: Subject, view: View | undefined, field: string): string | undefined {
@@ -14,7 +14,7 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
     case 'CurrentDirectory':
       return view.CurrentDirectory ?? own;
     case 'DownloadTarget':
-      return downloadTarget(withDirectory(view, fields.CurrentDirectory));
+      return downloadTargets(withDirectory(view, fields.CurrentDirectory))[view.download ?? 0];
     case 'RunTarget':
       return runTarget(withDirectory(view, fields.CurrentDirectory));
     default:

@@ -35,6 +35,8 @@ export interface View {
   readonly CurrentDirectory?: string;
   /** The arguments with their bounds: of the first reading only, where they are known. */
   readonly argv?: readonly string[];
+  /** Which of several files that it downloads counts in this reading; the first, if absent. */
+  readonly download?: number;
 }
 
 /** What rules are judged on: one thing that happened. */

@@ -2,6 +2,8 @@ import type { Payload } from '../contract/event.ts';
 
 import { MatchCache } from './engine/match-cache.ts';
 import type { Fields, LogSource, Subject, View } from './subject.ts';
+import { downloadTargets } from './targets.ts';
+import { MAX_VIEWS } from './views/limits.ts';
 import { viewsOf } from './views/views.ts';
 
 /** Events of which each element is judged by itself. */
@@ -70,14 +72,16 @@ class Start implements Subject {
 
   get views(): readonly View[] {
     const { Executable = '', CommandLine = '', CurrentDirectory } = this.fields;
-    this.#views ??= withArguments(
-      viewsOf({
-        executable: Executable,
-        commandLine: CommandLine,
-        ...(this.#argv === undefined ? {} : { argv: this.#argv }),
-        ...(CurrentDirectory === undefined ? {} : { currentDirectory: CurrentDirectory }),
-      }),
-      this.#argv,
+    this.#views ??= withDownloads(
+      withArguments(
+        viewsOf({
+          executable: Executable,
+          commandLine: CommandLine,
+          ...(this.#argv === undefined ? {} : { argv: this.#argv }),
+          ...(CurrentDirectory === undefined ? {} : { currentDirectory: CurrentDirectory }),
+        }),
+        this.#argv,
+      ),
     );
     return this.#views;
   }
@@ -87,6 +91,16 @@ class Start implements Subject {
 function withArguments(views: readonly View[], argv: readonly string[] | undefined): readonly View[] {
   const [first, ...others] = views;
   return argv === undefined || first === undefined ? views : [{ ...first, argv }, ...others];
+}
+
+/** Where a reading downloads several files, one for each of them: a sequence follows each by itself. */
+function withDownloads(views: readonly View[]): readonly View[] {
+  const others = views.flatMap((view) =>
+    downloadTargets(view)
+      .slice(1)
+      .map((_, i) => ({ ...view, download: i + 1 })),
+  );
+  return others.length === 0 ? views : [...views, ...others].slice(0, MAX_VIEWS);
 }
 
 /** With more arguments, a key is longer than any that is kept. */
