@@ -36,7 +36,7 @@ const Last = v.object({
 type Last = v.InferOutput<typeof Last>;
 
 /**
- * Numbers the messages of one marking, so that whoever keeps them can prove that none is missing or altered (contract §3).
+ * Numbers the messages of one marking, so that whoever keeps them can find what is missing or altered (contract §3).
  *
  * A number is on disk before its message is sent, so that it is never given to another body: neither after kill -9 nor
  * after a power cut. While the disk does not take it, messages belong to a chain that is only in memory and is never

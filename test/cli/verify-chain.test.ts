@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { systemClock } from '../../src/base/clock.ts';
 import { immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
 import type { World } from '../../src/cli/command.ts';
@@ -106,6 +107,9 @@ describe('vakt verify-chain', () => {
     );
     assert.deepEqual(wrong(), []);
     assert.deepEqual(unproved(), [
+      'number 4: only message 5 (line 7) says that the agent gave it up',
+      'number 7: only message 8 (line 9) says that the agent gave it up',
+      'numbers 11 to 13: only message 14 (line 13) says that the agent gave them up',
       'message 6 (line 8): the agent gave it up, so that no other confirms it',
       'message 15 (line 14), the last one, and whether others followed',
     ]);
@@ -186,6 +190,15 @@ describe('vakt verify-chain', () => {
     const forged = all.with(2, { ...third, applicationProperties: { ...third.applicationProperties, Abandoned } });
     assert.equal(await verify(forged.toSpliced(1, 1)), 1);
     assert.match(wrong().join(), /message 1 \(line 1\) is not what message 3 \(line 2\) says was sent before it/);
+  });
+
+  it('says of a removed message that only a property says it was given up', async () => {
+    const [first, , third, ...later] = await sent('a', 'b', 'c', 'd');
+    assert.ok(first && third);
+    const digest = createHash('sha256').update(first.body).digest('hex');
+    const forged = withProperty(withProperty(third, 'Abandoned', '2'), 'PreviousDigest', digest);
+    assert.equal(await verify([first, forged, ...later]), 0);
+    assert.ok(unproved().includes('number 2: only message 3 (line 2) says that the agent gave it up'), out.join());
   });
 
   it('follows a chain into the next one, when the disk has failed', async () => {
@@ -421,6 +434,29 @@ describe('vakt verify-chain', () => {
       await assert.rejects(run([], world), { name: 'UsageError', message: 'FILE is missing' });
       assert.equal(await verify([]), 1);
     });
+  });
+
+  it('shows the id of a chain without what would move the cursor', async () => {
+    const [message] = await sent('a');
+    assert.ok(message);
+    const hostile = withProperty(message, 'Chain', 'x\u001b[2J\u009b1A');
+    await verify([hostile]);
+    assert.match(out[0] ?? '', /^Chain x·\[2J·1A: 1 message/);
+    await verify([hostile], '--json');
+    assert.match(out[0] ?? '', /"chain":"x\\u001b\[2J\\u009b1A"/);
+  });
+
+  it('ends while it waits for a line of standard input', async () => {
+    const stop = new AbortController();
+    const stdin = Object.getOwnPropertyDescriptor(process, 'stdin') ?? assert.fail();
+    Object.defineProperty(process, 'stdin', { configurable: true, value: new PassThrough() });
+    try {
+      const ended = run(['-'], { ...world, signal: stop.signal });
+      setImmediate(() => stop.abort());
+      await assert.rejects(ended, { name: 'AbortError' });
+    } finally {
+      Object.defineProperty(process, 'stdin', stdin);
+    }
   });
 
   it('prints an object a chain for machines', async () => {

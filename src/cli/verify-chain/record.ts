@@ -33,11 +33,10 @@ const PROPERTIES = ['applicationproperties', 'properties', 'application'];
 export function readLine(text: string, line: number): NumberedMessage | Unnumbered {
   if (!isObject(parsed(text))) return { line, problem: 'is not a JSON object' };
   const members = membersOf(text);
-  const named = (names: readonly string[]) => members.filter(({ name }) => names.includes(asOthersRead(name)));
-  const [body, ...otherBodies] = named(BODIES);
+  const [body, ...otherBodies] = named(members, BODIES);
   if (body === undefined) return { line, problem: 'has no body' };
   if (otherBodies.length > 0) return { line, problem: 'has its body more than once' };
-  const [application, ...otherProperties] = named(PROPERTIES);
+  const [application, ...otherProperties] = named(members, PROPERTIES);
   if (otherProperties.length > 0) return { line, problem: 'has its properties more than once' };
   const repeated = repeatedIn(members.filter((member) => member !== body && member !== application));
   if (repeated !== undefined) return { line, problem: `has ${repeated} twice` };
@@ -65,6 +64,19 @@ export function readLine(text: string, line: number): NumberedMessage | Unnumber
   const digests = bodies.map((one) => createHash('sha256').update(one).digest('hex'));
   return { line, chain, sequence, previousDigest, digests, ...(abandonedFrom === undefined ? {} : { abandonedFrom }) };
 }
+
+/**
+ * The body of a message in a line that `readLine` reads, as text. `undefined` if the line has none, or several.
+ *
+ * @param text a JSON object
+ */
+export function bodyIn(text: string): string | undefined {
+  const [body, ...others] = named(membersOf(text), BODIES);
+  return body === undefined || others.length > 0 ? undefined : bodiesOf(body.text)[0]?.toString();
+}
+
+const named = (members: readonly Member[], names: readonly string[]): readonly Member[] =>
+  members.filter(({ name }) => names.includes(asOthersRead(name)));
 
 /** Whether it has no half of a surrogate pair, which readers replace. */
 const isWellFormed = (text: string): boolean => Buffer.from(text).toString() === text;

@@ -9,7 +9,7 @@ export interface ChainReport {
   readonly last: number;
   readonly messages: number;
   readonly repeats: number;
-  /** Numbers that were given up, and have not arrived. */
+  /** Numbers that a later message names as given up, and that have not arrived. */
   readonly abandoned: number;
   /** What is missing or altered, a sentence each. */
   readonly wrong: readonly string[];
@@ -93,7 +93,9 @@ function verifyChain(
     const from = message.abandonedFrom ?? number;
     const before = from - 1;
     if (expected < from) wrong.push(missing(expected, before));
-    abandoned += number - Math.max(expected, from);
+    const absent = Math.max(expected, from);
+    abandoned += number - absent;
+    if (absent < number) unproved.push(onlyClaimed(absent, number - 1, message));
     expected = number + 1;
     const previous = byNumber.get(before);
     if (before === 0) checkFirst(message);
@@ -149,6 +151,12 @@ const isSame = (one: NumberedMessage, other: NumberedMessage): boolean =>
   one.abandonedFrom === other.abandonedFrom;
 
 const named = ({ sequence, line }: NumberedMessage): string => `message ${sequence} (line ${line})`;
+
+/** No digest covers `Abandoned`. */
+function onlyClaimed(first: number, last: number, by: NumberedMessage): string {
+  const [what, them] = first === last ? [`number ${first}`, 'it'] : [`numbers ${first} to ${last}`, 'them'];
+  return `${what}: only ${named(by)} says that the agent gave ${them} up`;
+}
 
 /** The last one was acknowledged. It may have named others before it as given up. */
 function missing(first: number, last: number): string {
