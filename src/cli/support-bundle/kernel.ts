@@ -30,7 +30,7 @@ const FILES = [
 /** Of the agent's process, or of this command's. */
 const PROCESS_FILES = ['status', 'limits', 'cgroup'];
 
-/** Parameters of the kernel's command line whose values are shown; others may be secrets of an installer. */
+/** Parameters of the kernel's command line that are shown; others may be secrets, for example of an installer. */
 const PARAMETERS =
   /^(?:audit|audit_backlog_limit|apparmor|cgroup_\w+|console|init|lockdown|lsm|mem|mitigations|module\.sig_enforce|panic|quiet|ro|root|rootfstype|rootwait|rw|security|selinux|swapaccount|systemd\.unified_cgroup_hierarchy)$/;
 
@@ -38,7 +38,7 @@ const PARAMETERS =
 export function kernelFacts(process: string): string {
   const sections: readonly (readonly [title: string, text: () => string])[] = [
     ['uname', () => `${release()}\n${version()}`],
-    ['/proc/cmdline, without the values of other parameters', () => shownParameters(read('/proc/cmdline'))],
+    ['/proc/cmdline, without other parameters', () => shownParameters(read('/proc/cmdline'))],
     ...[...FILES, ...PROCESS_FILES.map((name) => `${process}/${name}`)].map(
       (path) => [path, () => read(path)] as const,
     ),
@@ -56,12 +56,17 @@ function attempt(text: () => string): string {
   }
 }
 
-/** Replaces the values of parameters that are not known to be harmless. */
+/** As the kernel splits its command line: blanks between double quotes do not. See next_arg() in lib/cmdline.c. */
+const WORDS = /(?:"[^"]*(?:"|$)|[^\s"])+/g;
+/** The name of a parameter, from its beginning to `=` or its end. It may be in the quotes, too. */
+const NAMED = /^"?([\w.-]+)=/;
+
+/** Replaces all but the parameters that are known to be harmless, and the names of others. */
 export const shownParameters = (commandLine: string): string =>
-  commandLine
-    .split(/\s+/)
+  (commandLine.match(WORDS) ?? [])
     .map((word) => {
-      const at = word.indexOf('=');
-      return at === -1 || PARAMETERS.test(word.slice(0, at)) ? word : `${word.slice(0, at)}=[left out]`;
+      const name = NAMED.exec(word)?.[1];
+      if (PARAMETERS.test(name ?? word)) return word;
+      return name === undefined ? '[left out]' : `${name}=[left out]`;
     })
     .join(' ');

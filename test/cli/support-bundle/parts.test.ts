@@ -30,6 +30,14 @@ describe('The parts of a support bundle', () => {
       shownParameters('BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro quiet audit=0 installer.token=abc rd.luks.key=/k'),
       'BOOT_IMAGE=[left out] root=/dev/sda1 ro quiet audit=0 installer.token=[left out] rd.luks.key=[left out]',
     );
+    for (const [given, shown] of [
+      ['luks.pass="my secret phrase" ro', 'luks.pass=[left out] ro'],
+      ['"luks.pass=my secret phrase" ro', 'luks.pass=[left out] ro'],
+      ['dm-mod.create="lroot,,,rw, 0 4096 crypt aes babebabe 0 /dev/sda 0" rw', 'dm-mod.create=[left out] rw'],
+      ['x="open to the end', 'x=[left out]'],
+      ['quiet secret my"secret phrase"', 'quiet [left out] [left out]'],
+    ] as const)
+      assert.equal(shownParameters(given), shown);
   });
 
   it('have the facts of the kernel that this machine lets them read', () => {
