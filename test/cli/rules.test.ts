@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/rules.ts';
 import { builtInDocuments, builtInFolder } from '../../src/detections/built-in.ts';
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
+import { asNobody } from '../support/nobody.ts';
 import { require } from '../support/require.ts';
 
 const RULE = `title: Strange program
@@ -151,6 +152,12 @@ filter:
     benign: [start('/tmp/strange', 1)],
   };
   const alert = { alert: 'VAKT_Strange', level: 'high', rule: 'strange' };
+
+  it('refuses a folder that it may not read', async () => {
+    chmodSync(folder, 0o311);
+    const closed = asNobody(() => run(['check', folder], world));
+    await assert.rejects(closed, { name: 'UsageError', message: /cannot be read: EACCES/ });
+  });
 
   it('tests cases, with the lists only where they belong', async () => {
     assert.equal(await run(['test', file('r.yml', RULE), '--cases', file('c.json', cases), '--json'], world), 0);

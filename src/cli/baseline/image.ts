@@ -7,6 +7,7 @@ import { shellWord } from '../../base/shell-word.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 import { deviceNumber } from '../../host/device-number.ts';
 import { UsageError } from '../command.ts';
+import { statsOf } from '../given-path.ts';
 
 /** The file, or the disk, that a tree was mounted or unpacked from. */
 export interface Image {
@@ -34,7 +35,7 @@ export interface ImageDigest {
 export function imageOption(given: string, root: string, sys = '/sys'): Image {
   if (root === '/') throw new UsageError('--image needs --root: the folder where the image is mounted or unpacked');
   const path = resolve(given);
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = statsOf(path);
   if (stats === undefined) throw new UsageError(`--image: ${path} does not exist`);
   if (!stats.isFile() && !stats.isBlockDevice()) throw new UsageError(`--image: ${path} is not a file or a disk`);
   try {

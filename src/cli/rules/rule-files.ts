@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import { builtInDocuments, builtInFolder } from '../../detections/built-in.ts';
@@ -6,6 +6,7 @@ import { readOwnRules } from '../../detections/own-rules.ts';
 import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
 import { readRuleSet } from '../../detections/sigma/rule-set.ts';
 import { UsageError } from '../command.ts';
+import { statsOf } from '../given-path.ts';
 
 export interface ReadRules {
   readonly rules: readonly ParsedRule[];
@@ -68,7 +69,7 @@ async function documentsOfFiles(
 }
 
 function filesOf(path: string): readonly string[] {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = statsOf(path);
   if (stats === undefined) throw new UsageError(`${path} does not exist`);
   if (!stats.isDirectory()) return [path];
   const files = rulesIn(path);
@@ -77,10 +78,18 @@ function filesOf(path: string): readonly string[] {
 }
 
 const rulesIn = (folder: string): readonly string[] =>
-  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  namesIn(folder)
     .filter((file) => /\.ya?ml$/.test(file) && !basename(file).startsWith('.'))
     .sort()
     .map((file) => join(folder, file));
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  } catch (error) {
+    throw new UsageError(`${folder} cannot be read: ${errnoOf(error) ?? 'unknown'}`);
+  }
+}
 
 export function textOf(file: string): string {
   try {
