@@ -7,10 +7,15 @@ import { dirname } from 'node:path';
  * fsync(2).
  *
  * @param mode of the new file
+ * @param beside the path where the new file is written first; a file that is there is removed
  * @throws the file system's error; the old file is then unchanged
  */
-export function writeFileAtomic(path: string, contents: string | Uint8Array, mode = 0o600): void {
-  const beside = `${path}.new`;
+export function writeFileAtomic(
+  path: string,
+  contents: string | Uint8Array,
+  mode = 0o600,
+  beside = `${path}.new`,
+): void {
   rmSync(beside, { force: true }); // one left by a crash would keep its own mode
   try {
     const file = openSync(beside, 'wx', mode);
@@ -36,10 +41,10 @@ export function writeFileAtomic(path: string, contents: string | Uint8Array, mod
 /**
  * Tries whether `writeFileAtomic` can write a file, and leaves nothing behind. The disk may still be too full for it.
  *
+ * @param beside as it will be given to `writeFileAtomic`
  * @throws the error with which it would fail
  */
-export function tryFileAtomic(path: string): void {
-  const beside = `${path}.new`;
+export function tryFileAtomic(beside: string): void {
   rmSync(beside, { force: true });
   closeSync(openSync(beside, 'wx', 0o600));
   rmSync(beside);

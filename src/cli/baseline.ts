@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { writeFileAtomic } from '../base/atomic-file.ts';
 import { systemClock } from '../base/clock.ts';
 import { hours } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
@@ -21,6 +20,8 @@ import { isAtLeast, problems, type Scanned } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
 import { readArguments, severityOption, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
+import { statsOf } from './given-path.ts';
+import { isDevice, resultFile, whyNotWritable, writeResult } from './result-file.ts';
 import { ownScanner } from './snapshot-sources.ts';
 
 export const summary = 'Check this system, or a root file system, against the hardening rules.';
@@ -85,6 +86,11 @@ export async function run(args: readonly string[], world: World): Promise<number
   const exceptions = values.exceptions === undefined ? [] : readExceptions(values.exceptions, systemClock.now());
   const inForce = exceptions.filter(({ isExpired }) => !isExpired).map(({ name }) => name);
   const options = scanOptions({ ...values, except: [...(values.except ?? []), ...inForce] }, positionals);
+  const files = reportFiles(values);
+  for (const { file } of files) {
+    const fault = isDevice(file) ? undefined : whyNotWritable(file);
+    if (fault !== undefined) return cannotWrite(file, fault, world);
+  }
   const report = withReasons(await scan(root, options, world.signal), exceptions);
   const evidence = await gatherEvidence({ root, withDigest: values.digest === true, image }, world.signal);
   const scanned: Scanned = {
@@ -94,7 +100,10 @@ export async function run(args: readonly string[], world: World): Promise<number
     evidence,
     ...(exceptions.length === 0 ? {} : { exceptions }),
   };
-  if (!writeAll(scanned, values, world)) return 1;
+  for (const { file, textOf } of files) {
+    const fault = whyNotWritten(file, textOf(scanned));
+    if (fault !== undefined) return cannotWrite(file, fault, world);
+  }
   if (values.json) world.stdout(printableJson(JSON.stringify({ ...report, ...scanned, report: undefined })));
   else for (const line of describeScan(scanned, { ...width(world), all: values.all === true })) world.stdout(line);
   if (report.customChecksRefused !== undefined) {
@@ -152,8 +161,7 @@ function explain(id: string, world: World): number {
 /** Reads `--root`. @throws {UsageError} if there is no such folder */
 export function rootOption(path = '/'): string {
   const root = resolve(path);
-  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
-    throw new UsageError(`--root: ${root} is not a directory`);
+  if (!statsOf(root)?.isDirectory()) throw new UsageError(`--root: ${root} is not a directory`);
   if (PARTS_OF_A_ROOT.some((name) => exists(join(root, name)))) return root;
   const parts = PARTS_OF_A_ROOT.join(', ');
   throw new UsageError(
@@ -210,27 +218,43 @@ function customChecks(file: string): NonNullable<ScanOptions['customChecks']> {
   }
 }
 
-function writeAll(
-  scanned: Scanned,
-  { html, junit, sarif }: { html?: string | undefined; junit?: string | undefined; sarif?: string | undefined },
-  world: World,
-): boolean {
-  const files = [
-    [html, () => baselinePage(scanned, defaultRules().categories)],
-    [junit, () => junitReport(scanned)],
-    [sarif, () => `${JSON.stringify(sarifReport(scanned), null, 2)}\n`],
-  ] as const;
-  return files.every(([file, text]) => file === undefined || write(file, text(), world));
+interface ReportFile {
+  readonly file: string;
+  readonly textOf: (scanned: Scanned) => string;
 }
 
-function write(file: string, page: string, { stderr }: World): boolean {
+/** The files to write. @throws {UsageError} if one is neither a regular file nor a device, such as /dev/stdout */
+function reportFiles({
+  html,
+  junit,
+  sarif,
+}: {
+  html?: string | undefined;
+  junit?: string | undefined;
+  sarif?: string | undefined;
+}): readonly ReportFile[] {
+  const all: readonly (readonly [given: string | undefined, textOf: ReportFile['textOf']])[] = [
+    [html, (scanned) => baselinePage(scanned, defaultRules().categories)],
+    [junit, junitReport],
+    [sarif, (scanned) => `${JSON.stringify(sarifReport(scanned), null, 2)}\n`],
+  ];
+  return all.flatMap(([given, textOf]) =>
+    given === undefined ? [] : [{ file: isDevice(given) ? given : resultFile(given), textOf }],
+  );
+}
+
+function whyNotWritten(file: string, text: string): string | undefined {
   try {
-    // A device such as /dev/stdout must not be replaced. Half a page must not stay in a file.
-    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) writeFileSync(file, page);
-    else writeFileAtomic(file, page, 0o666 & ~process.umask());
-    return true;
+    // A device must not be replaced. Half a page must not stay in a file.
+    if (isDevice(file)) writeFileSync(file, text);
+    else writeResult(file, text, 0o666 & ~process.umask());
+    return undefined;
   } catch (error) {
-    stderr(printable(`${file} cannot be written: ${errnoOf(error) ?? 'unknown'}.`));
-    return false;
+    return errnoOf(error) ?? 'unknown';
   }
+}
+
+function cannotWrite(file: string, why: string, { stderr }: World): number {
+  stderr(printable(`${file} cannot be written: ${why}.`));
+  return 1;
 }

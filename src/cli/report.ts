@@ -1,4 +1,3 @@
-import { writeFileAtomic } from '../base/atomic-file.ts';
 import { counted } from '../base/counted.ts';
 import { errnoOf } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -11,7 +10,7 @@ import { settingsOrDefaults } from './local-settings.ts';
 import { gather } from './report/gather.ts';
 import { reportPage } from './report/page.ts';
 import { isProblem, type Report } from './report/report.ts';
-import { callersName, resultFile, whyNotWritable } from './result-file.ts';
+import { callersName, resultFile, whyNotWritable, writeResult } from './result-file.ts';
 
 export const summary = 'Write one report for people: hardening, exposure, accounts, software, alerts, the agent.';
 export const usage = `vakt report --html FILE | --json [OPTION]…
@@ -67,7 +66,7 @@ export async function run(args: readonly string[], world: World): Promise<number
 
 function write(file: string, report: Report, { stdout, stderr, isQuiet }: World & { isQuiet: boolean }): number {
   try {
-    writeFileAtomic(file, reportPage(report, { options: SCAN, categories: defaultRules().categories }));
+    writeResult(file, reportPage(report, { options: SCAN, categories: defaultRules().categories }));
   } catch (error) {
     const code = errnoOf(error);
     if (code === undefined) throw error;

@@ -1,7 +1,8 @@
-import { lstatSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { lstatSync, type Stats } from 'node:fs';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
-import { tryFileAtomic } from '../base/atomic-file.ts';
+import { tryFileAtomic, writeFileAtomic } from '../base/atomic-file.ts';
 import { errnoOf } from '../base/errors.ts';
 import { UsageError } from './command.ts';
 
@@ -13,10 +14,34 @@ import { UsageError } from './command.ts';
  */
 export function resultFile(given: string): string {
   const file = resolve(given);
-  const stats = lstatSync(file, { throwIfNoEntry: false });
+  const stats = statsOfLink(file);
   if (stats !== undefined && !stats.isFile()) throw new UsageError(`${file} is not a regular file`);
   return file;
 }
+
+/**
+ * Whether a path is a device of /dev that can be written to: a character device such as /dev/full, or an output that the caller
+ * has opened, such as /dev/stdout, which is a link to it. Elsewhere another user may have made what is there.
+ */
+export const isDevice = (path: string): boolean =>
+  /^\/dev\/(?:stdout|stderr|fd\/\d+)$/.test(path) ||
+  (/^\/dev\/[^/]+$/.test(path) && statsOfLink(path)?.isCharacterDevice() === true);
+
+/** `undefined` also if it cannot be seen: then it cannot be written either, and `whyNotWritable` says why. */
+function statsOfLink(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes a result as `writeFileAtomic` does; no file that lies beside it is touched. */
+export const writeResult = (file: string, contents: string | Uint8Array, mode?: number): void =>
+  writeFileAtomic(file, contents, mode, unusedName(file));
+
+/** FILE.new may be a file of the user. */
+const unusedName = (file: string): string => `${file}.${randomBytes(6).toString('hex')}`;
 
 /**
  * Why a file cannot be written: `ENOENT` if its folder does not exist. To be called before work that takes long. Leaves
@@ -26,7 +51,7 @@ export function resultFile(given: string): string {
  */
 export function whyNotWritable(file: string): string | undefined {
   try {
-    tryFileAtomic(file);
+    tryFileAtomic(unusedName(file));
     return undefined;
   } catch (error) {
     return errnoOf(error) ?? 'unknown';

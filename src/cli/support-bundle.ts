@@ -1,12 +1,11 @@
 import { hostname } from 'node:os';
-import { writeFileAtomic } from '../base/atomic-file.ts';
 import { systemClock } from '../base/clock.ts';
 import { errnoOf } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { gzip, tar } from '../base/tar.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { readArguments, UsageError, type World } from './command.ts';
-import { callersName, resultFile, whyNotWritable } from './result-file.ts';
+import { callersName, resultFile, whyNotWritable, writeResult } from './result-file.ts';
 import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
 import { type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { manifest } from './support-bundle/manifest.ts';
@@ -47,7 +46,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   world.stdout('');
   const archive = pack(list, outcomes, at);
   try {
-    writeFileAtomic(file, archive);
+    writeResult(file, archive);
   } catch (error) {
     return cannotWrite(file, errnoOf(error) ?? 'unknown', world);
   }

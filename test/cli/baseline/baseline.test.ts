@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { run, usage } from '../../../src/cli/baseline.ts';
 import { UsageError, type World } from '../../../src/cli/command.ts';
@@ -192,6 +202,37 @@ describe('vakt baseline', () => {
     assert.ok(statSync('/dev/full').isCharacterDevice(), 'the device was replaced');
     assert.match(errors.join(), /cannot be written: ENOENT/);
     assert.deepEqual(out, []);
+  });
+
+  for (const option of ['--html', '--junit', '--sarif']) {
+    it(`writes ${option} through no link of another user, and into no pipe`, async () => {
+      const [target, link, pipe] = ['target', 'link', 'pipe'].map((name) => join(folder, name)) as [
+        string,
+        string,
+        string,
+      ];
+      writeFileSync(target, 'kept');
+      symlinkSync(target, link);
+      execFileSync('mkfifo', [pipe]);
+      for (const path of [link, pipe])
+        await assert.rejects(judge(option, path, RULE), { name: 'UsageError', message: /is not a regular file/ });
+      assert.equal(readFileSync(target, 'utf8'), 'kept');
+    });
+  }
+
+  it('leaves files beside a report as they are', async () => {
+    writeFileSync(join(folder, 'report.html.new'), 'kept');
+    await judge('--html', join(folder, 'report.html'), '--fail-on', 'never', RULE);
+    assert.equal(readFileSync(join(folder, 'report.html.new'), 'utf8'), 'kept');
+    assert.deepEqual(readdirSync(folder).sort(), ['report.html', 'report.html.new', 'root']);
+  });
+
+  it('refuses a path that it cannot look at', async () => {
+    const [closed, loop] = [join(folder, 'root/etc/passwd/x'), join(folder, 'loop')];
+    symlinkSync(loop, loop);
+    await assert.rejects(run(['--root', loop], world), { name: 'UsageError', message: /cannot be read: ELOOP/ });
+    assert.equal(await judge('--html', closed, RULE), 1);
+    assert.match(errors.join(), /cannot be written: ENOTDIR/);
   });
 
   it('explains a rule', async () => {
