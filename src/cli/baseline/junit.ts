@@ -22,34 +22,65 @@ const ENTITIES: Readonly<Record<string, string>> = {
 const escaped = (text: string): string => printable(text).replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? '');
 
 export function junitReport(scanned: Scanned): string {
-  const categories = [...new Set(scanned.report.outcomes.map(({ category }) => category))];
+  const { outcomes, customChecksRefused: refused } = scanned.report;
+  const categories = [...new Set(outcomes.map(({ category }) => category))];
+  const suites = categories.map((category, id) =>
+    ruleSuite({ category, id, outcomes: outcomes.filter((one) => one.category === category) }, scanned),
+  );
+  if (refused !== undefined) suites.push(refusedSuite(refused, suites.length, scanned));
   return `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites>
-${categories.map((category, id) => suite({ category, id }, scanned)).join('\n')}
+${suites.join('\n')}
 </testsuites>
 `;
 }
 
-const counts = (outcomes: readonly CheckOutcome[]): string =>
-  `tests="${outcomes.length}" failures="${countOf(outcomes, 'fail')}" errors="${countOf(outcomes, 'err')}" skipped="${countOf(outcomes, 'skip')}"`;
+interface Suite {
+  readonly name: string;
+  readonly id: number;
+  /** As attributes. */
+  readonly counts: string;
+  readonly cases: readonly string[];
+}
 
-function suite(
-  { category, id }: { readonly category: string; readonly id: number },
-  { report, subject, evidence }: Scanned,
+function ruleSuite(
+  { category, id, outcomes }: { category: string; id: number; outcomes: readonly CheckOutcome[] },
+  scanned: Scanned,
 ): string {
-  const outcomes = report.outcomes.filter((outcome) => outcome.category === category);
+  const [failures, errors, skipped] = (['fail', 'err', 'skip'] as const).map((result) => countOf(outcomes, result));
+  const counts = `tests="${outcomes.length}" failures="${failures}" errors="${errors}" skipped="${skipped}"`;
+  return suite({ name: category, id, counts, cases: outcomes.map(testCase) }, scanned);
+}
+
+/** Without it, a file of rules that is refused would look like one whose rules all pass. */
+function refusedSuite(why: string, id: number, scanned: Scanned): string {
+  const message = escaped(`not judged: ${why}`);
+  const error = `<error message="${message}" type="refused">${message}</error>`;
+  return suite(
+    {
+      name: 'custom',
+      id,
+      counts: 'tests="1" failures="0" errors="1" skipped="0"',
+      cases: [`<testcase classname="custom" name="The rules of --custom" time="0">${error}</testcase>`],
+    },
+    scanned,
+  );
+}
+
+function suite({ name, id, counts, cases }: Suite, { report, subject, evidence }: Scanned): string {
   const facts: readonly (readonly [string, string])[] = [
     ['Subject', subject],
     ['Rule set', `${report.ruleSet.version} ${report.ruleSet.sha256}`],
     ...(evidence === undefined ? [] : evidenceRows(evidence)),
+    ...report.limits.map((limit) => ['Limit', limit] as const),
   ];
-  const properties = facts.map(([name, value]) => `<property name="${escaped(name)}" value="${escaped(value)}"/>`);
+  const properties = facts.map(([label, value]) => `<property name="${escaped(label)}" value="${escaped(value)}"/>`);
   // JUnit's schema has no time zone; readers take the time as UTC.
   const timestamp = report.scannedAt.toISOString().slice(0, 19);
   const made = `timestamp="${timestamp}" hostname="${escaped(evidence?.madeOn ?? 'localhost')}"`;
-  return `<testsuite name="${escaped(category)}" package="vakt.baseline" id="${id}" ${counts(outcomes)} time="0" ${made}>
+  return `<testsuite name="${escaped(name)}" package="vakt.baseline" id="${id}" ${counts} time="0" ${made}>
 <properties>${properties.join('')}</properties>
-${outcomes.map(testCase).join('\n')}
+${cases.join('\n')}
 <system-out/>
 <system-err/>
 </testsuite>`;

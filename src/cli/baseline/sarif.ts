@@ -20,9 +20,12 @@ const LEVELS: Readonly<Record<Severity, string>> = {
 };
 
 export function sarifReport({ report, subject, evidence, options, exceptions }: Scanned): object {
-  const { outcomes, ruleSet, limits } = report;
+  const { outcomes, ruleSet, limits, customChecksRefused: refused } = report;
   const notJudged = outcomes.filter(({ result }) => result === 'err');
   const notifications = [
+    ...(refused === undefined
+      ? []
+      : [{ level: 'error', message: { text: `The rules of --custom were not judged: ${refused}` } }]),
     ...limits.map((text) => ({ level: 'warning', message: { text } })),
     ...notJudged.map(({ rule, severity, reason }) => ({
       level: LEVELS[severity],
@@ -45,7 +48,7 @@ export function sarifReport({ report, subject, evidence, options, exceptions }: 
         },
         invocations: [
           {
-            executionSuccessful: true,
+            executionSuccessful: refused === undefined,
             startTimeUtc: report.scannedAt.toISOString(),
             ...(notifications.length === 0 ? {} : { toolExecutionNotifications: notifications }),
           },

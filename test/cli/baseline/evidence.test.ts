@@ -150,6 +150,18 @@ describe('The report of a scan as SARIF', () => {
     for (const scanned of all) assert.deepEqual(faultsOfSarif(JSON.parse(JSON.stringify(sarifReport(scanned)))), []);
   });
 
+  it('did not succeed if the rules of a file were refused', () => {
+    const refused = { ...SCANNED, report: { ...SCANNED.report, customChecksRefused: 'it is not JSON' } };
+    const told = JSON.parse(JSON.stringify(sarifReport(refused)));
+    assert.deepEqual(faultsOfSarif(told), []);
+    const [{ executionSuccessful, toolExecutionNotifications: all }] = told.runs[0].invocations;
+    assert.equal(executionSuccessful, false);
+    assert.deepEqual(all[0], {
+      level: 'error',
+      message: { text: 'The rules of --custom were not judged: it is not JSON' },
+    });
+  });
+
   it('would be found wrong', () => {
     const change = (path: string, value: unknown) => {
       const copy = structuredClone(log);
@@ -219,6 +231,13 @@ describe('The report of a scan as JUnit XML', () => {
     );
     assert.match(xml, /<property name="Subject" value="\/srv\/image"\/>/);
     assert.match(xml, /<property name="SHA-256 of the tree" value="(?:cd){32}"\/>/);
+  });
+
+  it('has what the report could not see, and what was refused, as an error', () => {
+    assert.match(xml, /<property name="Limit" value="Not root\."\/>/);
+    const refused = junitReport({ ...SCANNED, report: { ...SCANNED.report, customChecksRefused: 'it is not JSON' } });
+    assert.match(refused, /<testsuite name="custom" package="vakt\.baseline" id="2" tests="1" failures="0" errors="1"/);
+    assert.match(refused, /name="The rules of --custom" time="0"><error message="not judged: it is not JSON"/);
   });
 
   it('has what the schemas of Ant and of the xUnit plugin of Jenkins ask for, and no more', () => {
