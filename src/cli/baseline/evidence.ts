@@ -1,7 +1,7 @@
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { createReadStream, lstatSync, opendirSync, readlinkSync } from 'node:fs';
+import { createReadStream, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { systemClock } from '../../base/clock.ts';
 import { AgentError, errnoOf } from '../../base/errors.ts';
@@ -92,17 +92,19 @@ const CHUNK = 1024 * 1024;
 /**
  * SHA-256 of a tree: of one line for each file, folder and link, folder by folder, the names in each sorted by their bytes. A
  * line has the path as JSON, the type, the mode in octal, the user and group ids, and for a file the SHA-256 of its content,
- * for a link its target as JSON, for a device its number; joined by blanks. Times are left out, so that two equal builds have
- * the same digest. Of another file system that is mounted in the tree, only the place is in it.
+ * for a link its target as JSON, for a device its number; joined by blanks. A name that is not UTF-8 is in hexadecimal, after
+ * `0x`. Times are left out, so that two equal builds have the same digest. Of another file system that is mounted in the tree,
+ * only the place is in it.
  *
  * @throws AgentError SOURCE_UNREADABLE if a file cannot be read: half a digest would be a wrong one
  */
 export async function treeDigest(root: string, signal: AbortSignal): Promise<string> {
   const whole = createHash('sha256');
   const { dev } = lstatSync(root);
-  const visit = async (path: string): Promise<void> => {
+  // Names are bytes: one that is not UTF-8 would name another file as text.
+  const visit = async (path: Buffer): Promise<void> => {
     signal.throwIfAborted();
-    const full = join(root, path);
+    const full = Buffer.concat([Buffer.from(`${root}/`), path]);
     const stats = lstatSync(full);
     const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'link' : 'other';
     const isOther = type === 'folder' && stats.dev !== dev;
@@ -110,19 +112,19 @@ export async function treeDigest(root: string, signal: AbortSignal): Promise<str
       type === 'file'
         ? await fileDigest(full, signal)
         : type === 'link'
-          ? JSON.stringify(readlinkSync(full))
+          ? nameOf(readlinkSync(full, 'buffer'))
           : type === 'other'
             ? String(stats.rdev)
             : '-';
     const { mode, uid, gid } = stats;
     whole.update(
-      `${JSON.stringify(path)} ${type} ${(mode & 0o7777).toString(8)} ${uid} ${gid} ${isOther ? 'mount' : content}\n`,
+      `${nameOf(path)} ${type} ${(mode & 0o7777).toString(8)} ${uid} ${gid} ${isOther ? 'mount' : content}\n`,
     );
     if (type !== 'folder' || isOther) return;
-    for (const name of namesIn(full)) await visit(path === '' ? name : `${path}/${name}`);
+    for (const name of namesIn(full)) await visit(path.length === 0 ? name : Buffer.concat([path, SLASH, name]));
   };
   try {
-    await visit('');
+    await visit(Buffer.alloc(0));
   } catch (error) {
     signal.throwIfAborted();
     const { path = root } = error as { path?: string };
@@ -132,18 +134,14 @@ export async function treeDigest(root: string, signal: AbortSignal): Promise<str
   return whole.digest('hex');
 }
 
-function namesIn(folder: string): string[] {
-  const names: string[] = [];
-  const opened = opendirSync(folder);
-  try {
-    for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) names.push(entry.name);
-  } finally {
-    opened.closeSync();
-  }
-  return names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-}
+const SLASH = Buffer.from('/');
 
-async function fileDigest(path: string, signal: AbortSignal): Promise<string> {
+/** Other names stay apart only as bytes. */
+const nameOf = (name: Buffer): string => (isUtf8(name) ? JSON.stringify(name.toString()) : `0x${name.toString('hex')}`);
+
+const namesIn = (folder: Buffer): readonly Buffer[] => readdirSync(folder, 'buffer').sort(Buffer.compare);
+
+async function fileDigest(path: Buffer, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
   const stream = createReadStream(path, { highWaterMark: CHUNK, signal });
   stream.on('data', (chunk) => hash.update(chunk));

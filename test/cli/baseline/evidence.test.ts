@@ -114,6 +114,17 @@ describe('treeDigest', () => {
     });
   }
 
+  it('tells names apart that are not UTF-8', async () => {
+    const named = (...names: Buffer[]) => {
+      const root = tree();
+      for (const name of names) writeFileSync(Buffer.concat([Buffer.from(`${root}/`), name]), 'x');
+      return digest(root);
+    };
+    const [one, other] = [Buffer.of(0x61, 0xff), Buffer.of(0x61, 0xfe)];
+    assert.notEqual(await named(one), await named(other));
+    assert.equal(await named(one, other), await named(other, one));
+  });
+
   it('is none if a file cannot be read', async () => {
     const root = tree();
     chmodSync(root, 0o755);
