@@ -1,8 +1,9 @@
 import { counted } from '../base/counted.ts';
-import { printable } from '../base/printable.ts';
+import { printable, printableJson } from '../base/printable.ts';
 import { unseenOf } from '../detections/detector.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
+import { statsOf } from './given-path.ts';
 import { explainRule } from './rules/explain.ts';
 import { allRules, checkFiles, faultLine } from './rules/rule-files.ts';
 import { testRules } from './rules/test.ts';
@@ -19,10 +20,13 @@ export const usage = `vakt rules list [--rules FOLDER] [--json]
   test      which rules fire on which events: the shipped ones, or those of the files
   explain   what a rule looks for, what else raises it, and what to do then
 
-  --events FILE  JSON lines: messages of this agent, events, or payloads; - reads standard input
+  --events FILE  JSON lines: messages of this agent, also with their properties as "vakt verify-chain" reads them, events, or
+                 payloads; - reads standard input
   --cases FILE   a JSON file: cases of several events each, and benign events
   --rules FOLDER the folder of own rules, /etc/vakt/rules.d by default
-  --json         print JSON, one object a line`;
+  --json         print JSON, one object a line
+
+Exit status: 0 success; 1 a rule cannot be used, or test had a line that is no event, or none at all; 2 wrong usage.`;
 
 const OPTIONS = {
   json: { type: 'boolean' },
@@ -36,7 +40,8 @@ const OWN_RULES = '/etc/vakt/rules.d';
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, OPTIONS, Number.POSITIVE_INFINITY);
   const [action = '', ...files] = positionals;
-  const { json = false, events, cases, rules: folder = OWN_RULES } = values;
+  const { json = false, events, cases, rules } = values;
+  const folder = rules === undefined ? OWN_RULES : givenFolder(rules);
   if (action !== 'test' && (events !== undefined || cases !== undefined))
     throw new UsageError('--events and --cases belong to "vakt rules test"');
   switch (action) {
@@ -59,18 +64,25 @@ export async function run(args: readonly string[], world: World): Promise<number
   }
 }
 
+/** @throws {UsageError} */
+function givenFolder(path: string): string {
+  if (statsOf(path)?.isDirectory()) return path;
+  throw new UsageError(`--rules: ${path} is not a directory`);
+}
+
 async function list(folder: string, json: boolean, { stdout, stderr }: World): Promise<number> {
   const { rules, faults } = await allRules(folder);
   for (const fault of faults) stderr(printable(faultLine(fault)));
+  const status = faults.length === 0 ? 0 : 1;
   const unseen = unseenOf(rules);
   const shown = rules.filter(({ facts }) => facts.alerts);
   if (json) {
     for (const { facts } of shown) {
       const { id, title, level, alert, origin, file, requires } = facts;
       const off = unseen.has(id) ? { off: 'noEvent' } : {};
-      stdout(JSON.stringify({ id, title, level, alert, origin, file, requires, ...off }));
+      stdout(printableJson(JSON.stringify({ id, title, level, alert, origin, file, requires, ...off })));
     }
-    return 0;
+    return status;
   }
   const rows = shown.map(({ facts: { id, level, alert = '', origin, requires, title } }) => [
     id,
@@ -81,7 +93,7 @@ async function list(folder: string, json: boolean, { stdout, stderr }: World): P
     title,
   ]);
   for (const line of table([['ID', 'LEVEL', 'ALERT', 'ORIGIN', 'STATE', 'TITLE'], ...rows])) stdout(line);
-  return 0;
+  return status;
 }
 
 async function check(files: readonly string[], { stdout, stderr }: World): Promise<number> {

@@ -70,13 +70,14 @@ describe('vakt rules', () => {
     require(this, process.getuid?.() === 0 ? undefined : 'own rules must belong to root');
     file('own.yml', RULE);
     const bad = file('bad.yml', 'title: x\n');
-    assert.equal(await run(['list', '--json', '--rules', folder], world), 0);
+    assert.equal(await run(['list', '--json', '--rules', folder], world), 1);
     const { origin, file: where, requires } = parsed().find(({ id }) => id === 'strange');
     assert.deepEqual([origin, where, requires], ['local', join(folder, 'own.yml'), ['allowedPorts']]);
     assert.match(errors.join(), new RegExp(`^${bad}:1: `));
     out = [];
     assert.equal(await run(['explain', 'strange', '--rules', folder], world), 0);
     assert.equal(out[0], 'Strange program');
+    assert.equal(errors.length, 2);
   });
 
   it('lists a rule as off that no event can match', async function () {
@@ -270,7 +271,7 @@ detection:
     const rule = file('r.yml', RULE.replace(/, requires.*\]/, ''));
     assert.equal(
       await run(['test', rule, '--events', file('e.jsonl', `${lines.join('\n')}\nno JSON\n`), '--json'], world),
-      0,
+      1,
     );
     const hit = { event: 'ProcessCreate', alerts: [alert] };
     assert.deepEqual(parsed(), [
@@ -282,6 +283,27 @@ detection:
       errors,
       [4, 5].map((line) => `Line ${line} is neither a message, an event nor a payload.`),
     );
+  });
+
+  it('tests messages with their properties, as recordings, dry runs and routes to storage have them', async () => {
+    const message = { AgentVersion: '1', Events: [start('/tmp/strange', 1)] };
+    const text = JSON.stringify(message);
+    const lines = [
+      { applicationProperties: {}, body: text },
+      { application: {}, body: message },
+      { Properties: {}, Body: Buffer.from(text).toString('base64') },
+    ].map((line) => JSON.stringify(line));
+    const rule = file('r.yml', RULE.replace(/, requires.*\]/, ''));
+    assert.equal(await run(['test', rule, '--events', file('e.jsonl', lines.join('\n')), '--json'], world), 0);
+    assert.deepEqual(
+      parsed().map(({ line, id }) => [line, id]),
+      [1, 2, 3].map((line) => [line, 'id-1']),
+    );
+  });
+
+  it('fails when there is no event', async () => {
+    assert.equal(await run(['test', '--events', file('e.jsonl', '\n')], world), 1);
+    assert.deepEqual(errors, ['No event was judged.']);
   });
 
   it('fails when a rule file is at fault, but tests the others', async () => {
@@ -309,12 +331,15 @@ detection:
     [['lst'], /did you mean|list/],
     [['check'], /takes the files/],
     [['check', '/nowhere.yml'], /does not exist/],
+    [['check', '/dev/null/x.yml'], /cannot be read: ENOTDIR/],
     [['test'], /either --cases or --events/],
     [['test', '--cases', 'a', '--events', 'b'], /either --cases or --events/],
     [['test', '--cases', '/nowhere'], /cannot be read/],
     [['test', '--events', '/nowhere'], /cannot be read: ENOENT/],
     [['test', '--events', '/'], /cannot be read: EISDIR/],
     [['list', 'x'], /unexpected argument/],
+    [['list', '--rules', '/nowhere'], /is not a directory/],
+    [['explain', 'x', '--rules', '/dev/null/x'], /cannot be read: ENOTDIR/],
     [['list', '--cases', 'x'], /belong to "vakt rules test"/],
     [['explain'], /takes the id/],
   ] as const)

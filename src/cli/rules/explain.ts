@@ -2,11 +2,12 @@ import { printable } from '../../base/printable.ts';
 import type { Rule } from '../../detections/subject.ts';
 import { UsageError, type World } from '../command.ts';
 import { didYouMean } from '../did-you-mean.ts';
-import { allRules } from './rule-files.ts';
+import { allRules, faultLine } from './rule-files.ts';
 
 /** @param name an id, a name, or the type of alerts */
-export async function explainRule(name: string, folder: string, { stdout }: World): Promise<number> {
-  const { rules } = await allRules(folder);
+export async function explainRule(name: string, folder: string, { stdout, stderr }: World): Promise<number> {
+  const { rules, faults } = await allRules(folder);
+  for (const fault of faults) stderr(printable(faultLine(fault)));
   const facts = rules.map((rule) => rule.facts);
   const found = facts.filter((rule) => [rule.id, rule.name, rule.alert].includes(name));
   if (found.length === 0) {

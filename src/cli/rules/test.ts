@@ -1,6 +1,3 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { errnoOf } from '../../base/errors.ts';
 import { repeatedNames } from '../../base/json-names.ts';
 import { printable, printableJson } from '../../base/printable.ts';
 import { alertTypeOf } from '../../detections/alerts/policy.ts';
@@ -8,6 +5,8 @@ import type { Lists } from '../../detections/detector.ts';
 import type { ParsedRule } from '../../detections/sigma/rule.ts';
 import type { Hit } from '../../detections/subject.ts';
 import { UsageError, type World } from '../command.ts';
+import { linesOf } from '../lines.ts';
+import { bodyIn } from '../verify-chain/record.ts';
 import { eventsOf } from './events.ts';
 import { Replay } from './replay.ts';
 import { builtInRules, faultLine, rulesOfFiles, textOf } from './rule-files.ts';
@@ -23,9 +22,10 @@ export async function testRules({ ruleFiles, cases, events, json }: TestOptions,
   if ((cases === undefined) === (events === undefined)) throw new UsageError('give either --cases or --events');
   const { rules, faults } = ruleFiles.length === 0 ? builtInRules() : await rulesOfFiles(ruleFiles);
   for (const fault of faults) world.stderr(printable(faultLine(fault)));
+  let isAllJudged = true;
   if (cases !== undefined) testCases(cases, rules, json, world);
-  else if (events !== undefined) await testEvents(events, rules, json, world);
-  return faults.length === 0 ? 0 : 1;
+  else if (events !== undefined) isAllJudged = await testEvents(events, rules, json, world);
+  return isAllJudged && faults.length === 0 ? 0 : 1;
 }
 
 interface Alert {
@@ -115,36 +115,22 @@ function casesOf(file: string): Cases {
 const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** @throws {UsageError} */
-async function* linesOf(file: string): AsyncGenerator<string> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
-  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
-  let failure: unknown;
-  // Without a listener, a file that cannot be opened would end the process.
-  input.on('error', (error: unknown) => {
-    failure = error;
-    lines.close();
-  });
-  try {
-    yield* lines;
-  } catch (error) {
-    failure = error;
-  }
-  if (failure !== undefined) throw new UsageError(`${file} cannot be read: ${errnoOf(failure) ?? 'unknown'}`);
-}
-
-async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<void> {
+/** @returns whether there were events, and no line was skipped */
+async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<boolean> {
   const replay = new Replay(rules, {});
-  let line = 0;
-  for await (const text of linesOf(file)) {
+  let judged = 0;
+  let skipped = 0;
+  for await (const [bytes, line] of linesOf(file, world.signal)) {
     world.signal.throwIfAborted();
-    line += 1;
-    if (text.trim() === '') continue;
-    const events = eventsOf(parsed(text));
+    const text = bytes.toString().trim();
+    if (text === '') continue;
+    const events = eventsOf(eventOrMessage(text));
     if (events === undefined) {
+      skipped += 1;
       world.stderr(`Line ${line} is neither a message, an event nor a payload.`);
       continue;
     }
+    judged += events.length;
     for (const event of events) {
       const hits = replay.judge(event);
       if (hits.length === 0) continue;
@@ -155,6 +141,15 @@ async function testEvents(file: string, rules: readonly ParsedRule[], json: bool
       else world.stdout(printable(`line ${line}, ${name}: ${words(alerts)}`));
     }
   }
+  if (judged === 0) world.stderr('No event was judged.');
+  return judged > 0 && skipped === 0;
+}
+
+/** What a line has: an event, or the body of a message, if the line has its properties, too. */
+function eventOrMessage(text: string): unknown {
+  const value = parsed(text);
+  const body = isMap(value) ? bodyIn(text) : undefined;
+  return body === undefined ? value : parsed(body);
 }
 
 function parsed(text: string): unknown {
