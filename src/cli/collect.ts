@@ -106,29 +106,40 @@ async function snapshot(collector: PeriodicCollector, { local, shown, world }: C
   const { stdout, stderr, signal } = world;
   const { filter } = shown;
   const statistics = runningAgent(local.controlSocket, signal);
+  const sources = snapshotSources(local.hostRoot, statistics);
   const time = systemClock.now();
-  const payload = await collector.collect(snapshotSources(local.hostRoot, statistics), signal);
+  const payload = await collector.collect(sources, signal);
   const elements = payload.filter(filter.passes);
   const text = shown.inEnvelopes
     ? JSON.stringify(envelope(collector, elements, time))
     : JSON.stringify(elements, null, 2);
   stdout(printableJson(text));
   for (const line of unknownFields(filter, payload)) stderr(printable(`${collector.name}: ${line}`));
-  const note = await sentAs(collector, payload);
-  if (note !== undefined) stderr(shown.inEnvelopes ? `${collector.name}: ${note}` : note);
+  const notes = [...missingFrom(collector, sources), ...(await sentAs(collector, payload))];
+  for (const note of notes) stderr(printable(shown.inEnvelopes ? `${collector.name}: ${note}` : note));
 }
 
-/** How the agent would send a snapshot that is larger than a message; `undefined` when it fits into one. */
-async function sentAs(collector: PeriodicCollector, payload: readonly Payload[]): Promise<string | undefined> {
+/** What the snapshot that was just taken does not show. */
+function missingFrom(collector: PeriodicCollector, sources: Sources): readonly string[] {
+  const { leftOut = 0, reason } = collector.sourceStatus?.(sources) ?? {};
+  return [
+    ...(reason === undefined ? [] : [reason]),
+    ...(leftOut === 0 ? [] : [`${counted(leftOut, 'element')} left out, because the list has a limit.`]),
+  ];
+}
+
+/** How the agent would send a snapshot that is larger than a message; nothing when it fits into one. */
+async function sentAs(collector: PeriodicCollector, payload: readonly Payload[]): Promise<readonly string[]> {
   const { settings } = readDefaults(twinDialect());
   const limits = rowLimits(collector, settings, { bytesPerDay: Number.POSITIVE_INFINITY, isClockSet: true });
   const { parts, omittedRows, omittedDetails } = await fitRows(payload, limits, systemClock);
-  if (parts.length === 1 && omittedRows + omittedDetails === 0) return undefined;
+  if (parts.length === 1 && omittedRows + omittedDetails === 0) return [];
   const how = parts.length === 1 ? 'one message' : `${parts.length} messages, with Part, Parts and SnapshotId`;
-  return (
+  const bare = omittedDetails === 0 ? '' : `, ${omittedDetails} without ExtraDetails`;
+  return [
     `Larger than a message: with the default sizes the agent sends ${payload.length - omittedRows} of ` +
-    `${counted(payload.length, 'element')} in ${how}${omittedDetails === 0 ? '' : `, ${omittedDetails} without ExtraDetails`}.`
-  );
+      `${counted(payload.length, 'element')} in ${how}${bare}.`,
+  ];
 }
 
 /** The running agent's counts since it was first started; reading them does not start a new period. */
@@ -203,9 +214,8 @@ async function followLinux(all: readonly TriggeredCollector[], call: Call): Prom
     await source.start();
     for (const { name, stream } of all) {
       const { source: from, reason } = source.status(stream);
-      stderr(
-        `Following ${name} from ${from ?? 'no source'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
-      );
+      const why = reason === undefined ? '' : ` ${reason}`;
+      stderr(printable(`Following ${name} from ${from ?? 'no source'}; Ctrl-C ends it.${why}`));
     }
     const never = new Alarm();
     while (!signal.aborted) await never.sleep(systemClock, hours(24), signal);

@@ -485,7 +485,7 @@ describe('Commands, as processes', function () {
         require(this, isRefused ? 'only root may read the packet filter' : undefined);
         const { status, stdout, stderr } = await run(['collect', collector.name, '--config', configure()]);
         assert.equal(status, 0);
-        assert.match(stderr, /^(?:Larger than a message: .*\n)?$/); // a machine can have thousands of ports
+        assert.doesNotMatch(stderr, /defect/); // what a machine does not show, or shows a lot of, is said there
         v.parse(v.array(collector.payload), JSON.parse(stdout));
       });
     }

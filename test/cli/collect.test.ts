@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from '../../src/cli/collect.ts';
+import { temporaryFolder } from '../support/folders.ts';
+
+describe('vakt collect', () => {
+  it('says that a snapshot is incomplete, and how many elements are left out', async () => {
+    const root = temporaryFolder();
+    mkdirSync(join(root, 'etc'));
+    const users = Array.from({ length: 5_003 }, (_, n) => `u${n}:x:${n + 1}:1::/:/bin/sh\n`);
+    writeFileSync(join(root, 'etc/passwd'), users.join(''));
+    const config = join(root, 'agent.json');
+    writeFileSync(config, JSON.stringify({ identity: { kind: 'connectionString', file: 'secret' }, hostRoot: root }));
+    const errors: string[] = [];
+    const status = await run(['LocalUsers', '--config', config], {
+      stdout: () => {},
+      stderr: (line) => errors.push(line),
+      environment: {},
+      signal: new AbortController().signal,
+      terminal: false,
+    });
+    assert.equal(status, 0);
+    assert.deepEqual(errors.slice(0, 2), [
+      'only 5000 of 5003 accounts',
+      '3 elements left out, because the list has a limit.',
+    ]);
+  });
+});
