@@ -18,13 +18,19 @@ export async function configure(task: Task, file: string | undefined): Promise<n
   const count = await countChosen(hub, choice, moduleId);
   if (!(await isAgreed(task, `configure ${moduleId} on ${devices(count)}`, count))) return 1;
   report.expect(count);
+  const configured = new Set<string>();
   const what = task.isDryRun ? DRY_RUN : 'Configurations';
   const status = await reported(report, what, world.signal, async () => {
     for await (const page of pagesOf(task, wanted))
-      await each(page, AT_ONCE, (target) => report.device(target.deviceId, () => writeOne(task, wanted, target)));
+      await each(page, AT_ONCE, (target) =>
+        report.device(target.deviceId, async () => {
+          await writeOne(task, wanted, target);
+          if (choice.kind !== 'all') configured.add(target.deviceId);
+        }),
+      );
   });
   if (wait === undefined || task.isDryRun || world.signal.aborted) return status;
-  return (await waitForAgents(task, wanted, wait)) ? status : 1;
+  return (await waitForAgents(task, { wanted, configured, limit: wait })) ? status : 1;
 }
 
 interface Target {

@@ -2,7 +2,7 @@ import { systemClock } from '../../base/clock.ts';
 import { type Duration, formatDuration, milliseconds, seconds } from '../../base/duration.ts';
 import { printable } from '../../base/printable.ts';
 import { isPlainObject } from '../../config/dialect.ts';
-import { chosenModules } from '../../fleet/choice.ts';
+import { type Choice, chosenModules } from '../../fleet/choice.ts';
 import type { Row } from '../../fleet/service.ts';
 import type { DesiredFile } from './desired-file.ts';
 import { isSo } from './merge.ts';
@@ -28,16 +28,19 @@ interface Look {
 }
 
 /**
- * Shows how many agents obey, refuse or are silent, until none is silent or the time is over. Keeps no list: each look asks
- * for all.
+ * Shows how many agents obey, refuse or are silent, until none is silent or the time is over. Each look asks for all.
  *
+ * @param configured ids of devices that have the configuration by now, and are to be looked for in any case
  * @returns whether all obey
  */
-export async function waitForAgents(task: Task, wanted: DesiredFile, limit: Duration): Promise<boolean> {
+export async function waitForAgents(
+  task: Task,
+  { wanted, configured, limit }: { wanted: DesiredFile; configured: ReadonlySet<string>; limit: Duration },
+): Promise<boolean> {
   const { report, world } = task;
   const until = systemClock.monotonic() + limit;
   for (let before = ''; ; ) {
-    const look = await lookAt(task, wanted);
+    const look = await lookAt(task, wanted, configured);
     const now = describe(look);
     if (world.terminal) report.show(now);
     else if (now !== before) report.line(now);
@@ -49,7 +52,11 @@ export async function waitForAgents(task: Task, wanted: DesiredFile, limit: Dura
   }
 }
 
-async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile): Promise<Look> {
+async function lookAt(
+  { hub, choice, moduleId }: Task,
+  wanted: DesiredFile,
+  configured: ReadonlySet<string>,
+): Promise<Look> {
   const object = `[[${wanted.objectName}]]`;
   const agent = 'properties.reported.securityAgent.configuration';
   const columns = [
@@ -60,16 +67,29 @@ async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile): Pro
   const refusals: string[] = [];
   const silent: string[] = [];
   let pages = 0;
-  for await (const rows of chosenModules(hub, { choice, moduleId, columns })) {
-    pages += 1;
-    for (const row of rows) {
-      const verdict = verdictOn(row, wanted);
-      counts[verdict] += 1;
-      if (verdict === 'refuses' && refusals.length < MOST_NAMED)
-        refusals.push(`${row.deviceId}: ${reasonsIn(row.configuration)}`);
-      if (verdict === 'silent' && silent.length < MOST_NAMED) silent.push(String(row.deviceId));
+  const unseen = new Set(configured);
+  const isSilent = (deviceId: string) => {
+    counts.silent += 1;
+    if (silent.length < MOST_NAMED) silent.push(deviceId);
+  };
+  const ask = async (asked: Choice) => {
+    for await (const rows of chosenModules(hub, { choice: asked, moduleId, columns })) {
+      pages += 1;
+      for (const row of rows) {
+        const deviceId = String(row.deviceId);
+        unseen.delete(deviceId);
+        const verdict = verdictOn(row, wanted);
+        if (verdict === 'silent') isSilent(deviceId);
+        else counts[verdict] += 1;
+        if (verdict === 'refuses' && refusals.length < MOST_NAMED)
+          refusals.push(`${deviceId}: ${reasonsIn(row.configuration)}`);
+      }
     }
-  }
+  };
+  await ask(choice);
+  // A condition may no longer hold for a device because of what was written to it.
+  if (choice.kind === 'where' && unseen.size > 0) await ask({ kind: 'devices', ids: [...unseen] });
+  for (const deviceId of unseen) isSilent(deviceId);
   return { counts, refusals, silent, pages };
 }
 

@@ -239,6 +239,24 @@ describe('vakt fleet configure', () => {
       assert.deepEqual([status, out.at(-1)], [0, 'Agents: 12 obey, 0 refuse, 0 silent.']);
     });
 
+    it('waits for devices for which the condition no longer holds, and names one that is gone', async () => {
+      for (const n of [1, 2]) bed.hub.patchTags(simulatedDevice(n), MODULE, { ring: 'canary' });
+      let obeys = false;
+      bed.hub.on('restRequest', ({ method, path }) => {
+        const [, deviceId] = /^\/twins\/([^/]+)\//.exec(path) ?? [];
+        if (method !== 'PATCH' || deviceId === undefined) return;
+        bed.hub.patchTags(deviceId, MODULE, { ring: 'done' });
+        if (obeys || deviceId === simulatedDevice(1)) report(Number(deviceId.slice(4)), {});
+      });
+      const where = ['--where', "tags.ring = 'canary'", '--yes', '--wait'];
+      const { status, out, err } = await bed.run('configure', file(), ...where, 'PT1S');
+      assert.deepEqual([status, out.at(-1)], [1, 'Agents: 1 obey, 0 refuse, 1 silent.']);
+      assert.equal(err.at(-1), `  ${simulatedDevice(2)}`);
+      obeys = true;
+      bed.hub.patchTags(simulatedDevice(3), MODULE, { ring: 'canary' });
+      assert.equal((await bed.run('configure', file(), ...where, 'PT10M')).status, 0);
+    });
+
     it('does not take for obedience what was reported about an earlier configuration', async () => {
       for (let n = 1; n <= 12; n += 1) report(n, { desiredVersion: 1 }, {});
       const { out } = await wait('PT1S');
