@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
+import { untilAborted } from '../network/limited.ts';
 import { ProxyError } from '../network/tunnel.ts';
 import { AT_ONCE } from './hub-agent.ts';
 import { failureOf, type ServiceFailure } from './service-failure.ts';
@@ -73,7 +74,9 @@ export class Pace {
       await this.#held();
       this.#counts.requests += 1;
       try {
-        return await this.#clock.within(limit, 'a request to the hub', attempt());
+        return await untilAborted<T>(this.#signal, (resolve, reject) => {
+          this.#clock.within(limit, 'a request to the hub', attempt()).then(resolve, reject);
+        });
       } catch (thrown) {
         this.#signal.throwIfAborted();
         const failure = failureOf(thrown);

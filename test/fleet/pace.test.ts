@@ -42,6 +42,11 @@ describe('The pace of requests to the hub', () => {
     };
   };
 
+  it('ends while the hub has not answered', async () => {
+    const ended = pace.run(LIMIT, () => new Promise(() => setImmediate(() => stop.abort())));
+    await assert.rejects(ended, { name: 'AbortError' });
+  });
+
   it('is five at once', async () => {
     let running = 0;
     let most = 0;
