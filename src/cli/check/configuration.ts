@@ -1,6 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { shellWord } from '../../base/shell-word.ts';
 import { refuseExampleHub } from '../../config/local.ts';
+import { exposedFolder } from './exposed-folder.ts';
 import { note, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import { processOf, userOf } from './process.ts';
@@ -19,6 +21,8 @@ export const configuration: Check = {
       const what = `other users can write to ${configFile} (mode ${octal(stats.mode)}) and disable the agent`;
       return [wrong(NAME, what, `Run: chmod go-w ${shellWord(configFile)}`)];
     }
+    const exposed = exposedFolder(dirname(configFile), agent);
+    if (exposed !== undefined) return [wrong(NAME, `${exposed.what}, ${configFile} among them`, exposed.remedy)];
     if (stats.uid !== 0 && stats.uid !== userOf(processOf(agent))) {
       const what = `${configFile} is valid; it belongs to user ${stats.uid}, who can change it`;
       return [note(NAME, what, `Unless that is intended, run: chown root ${shellWord(configFile)}`)];

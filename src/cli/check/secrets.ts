@@ -2,23 +2,26 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { AgentError } from '../../base/errors.ts';
 import { shellWord } from '../../base/shell-word.ts';
+import { exposedFolder } from './exposed-folder.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
-import type { Check } from './situation.ts';
+import type { Check, RunningAgent } from './situation.ts';
 
 const NAME = 'secrets';
 
 /** Who can replace the files that the agent trusts: its secrets, through their folders, and its CA file. */
 export const secrets: Check = {
   name: NAME,
-  run({ local: { identity, hub }, identity: who, network }) {
+  run({ local: { identity, hub }, identity: who, network, agent }) {
     if ('id' in network && isFileError(network)) return [failed(NAME, network)];
     const { proxyPasswordFile } = hub;
     const files = Object.entries({ ...identity, proxyPasswordFile }).flatMap(([setting, value]) =>
       /file$/i.test(setting) && typeof value === 'string' ? [value] : [],
     );
-    const findings = [...new Set(files.map((file) => dirname(file)))].flatMap(exposedFolder);
-    if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
+    const findings = [...new Set(files.map((file) => dirname(file)))].flatMap((folder) =>
+      exposed(folder, agent, '(SECRET_FILE_EXPOSED)'),
+    );
+    if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile, agent));
     if (findings.length > 0) return findings;
     const isReported = 'id' in who && isFileError(who); // by the check of the identity
     return files.length === 0 || isReported ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];
@@ -28,16 +31,14 @@ export const secrets: Check = {
 /** Whether a secret file or the file of authorities can't be used. */
 export const isFileError = ({ id }: AgentError): boolean => /^(?:SECRET|CA)_FILE_/.test(id);
 
-function exposedFolder(folder: string): Finding[] {
-  const stats = statSync(folder, { throwIfNoEntry: false });
-  if (stats === undefined || !othersCanWrite(stats)) return [];
-  const what = `other users can replace files in ${folder} (mode ${octal(stats.mode)}) (SECRET_FILE_EXPOSED)`;
-  return [wrong(NAME, what, `Run: chmod go-w ${shellWord(folder)}`)];
+function exposed(folder: string, agent: RunningAgent, why: string): Finding[] {
+  const found = exposedFolder(folder, agent);
+  return found === undefined ? [] : [wrong(NAME, `${found.what} ${why}`, found.remedy)];
 }
 
-function authority(file: string): Finding[] {
+function authority(file: string, agent: RunningAgent): Finding[] {
   const stats = statSync(file);
-  if (!othersCanWrite(stats)) return [];
+  if (!othersCanWrite(stats)) return exposed(dirname(file), agent, 'and make the agent trust another hub');
   const what = `other users can write to ${file} (mode ${octal(stats.mode)}) and make the agent trust another hub`;
   return [wrong(NAME, what, `Run: chmod go-w ${shellWord(file)}`)];
 }

@@ -29,6 +29,11 @@ describe('vakt check: files', () => {
       });
     }
 
+    it('may not lie where others can exchange it', async () => {
+      chmodSync(bench.folder, 0o777);
+      assertFinding(await bench.lookAt('configuration'), 'wrong', /other users can replace files in/, /chmod go-w/);
+    });
+
     it('may not be the example', async () => {
       bench.configure({ hub: { hostName: 'contoso.azure-devices.net' } });
       assertFinding(
@@ -81,6 +86,13 @@ describe('vakt check: files', () => {
     it('may not lie where others can exchange them', async () => {
       chmodSync(bench.folder, 0o777);
       assertFinding(await bench.lookAt('secrets'), 'wrong', /other users can replace files in/, /chmod go-w/);
+    });
+
+    it('may not lie in the folder of a stranger', async function () {
+      if (!isRoot) skip(this, 'giving folders away takes root');
+      chownSync(bench.folder, OTHER_USER, OTHER_USER);
+      for (const check of ['secrets', 'configuration'])
+        assertFinding(await bench.lookAt(check), 'wrong', /belongs to user 65534, who can replace files/, /chown root/);
     });
 
     it('may lie in a folder like /tmp, where nobody takes away what is another’s', async () => {
