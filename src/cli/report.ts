@@ -4,6 +4,7 @@ import { printable, printableJson } from '../base/printable.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import type { ScanOptions } from '../contract/baseline.ts';
+import { countOf } from './baseline/scanned.ts';
 import { rootOption } from './baseline.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { settingsOrDefaults } from './local-settings.ts';
@@ -74,13 +75,14 @@ function write(file: string, report: Report, { stdout, stderr, isQuiet }: World 
     return 1;
   }
   if (!isQuiet) {
-    const { baseline } = report;
-    const failed = isProblem(baseline) ? undefined : baseline.outcomes.filter(({ result }) => result === 'fail').length;
-    stdout(
-      printable(
-        `Written: ${file}${failed === undefined ? '' : `; ${counted(failed, 'hardening rule fails', 'hardening rules fail')}`}.`,
-      ),
-    );
+    stdout(printable(`Written: ${file}; ${hardeningOf(report)}.`));
   }
   return 0;
+}
+
+function hardeningOf({ baseline }: Report): string {
+  if (isProblem(baseline)) return 'hardening was not judged';
+  const [failed, notJudged] = [countOf(baseline.outcomes, 'fail'), countOf(baseline.outcomes, 'err')];
+  const open = notJudged === 0 ? '' : `, ${notJudged} could not be judged`;
+  return `${counted(failed, 'hardening rule fails', 'hardening rules fail')}${open}`;
 }

@@ -8,6 +8,7 @@ import { reportPage } from '../../src/cli/report/page.ts';
 import type { Report } from '../../src/cli/report/report.ts';
 import { software } from '../../src/cli/report/software.ts';
 import { run } from '../../src/cli/report.ts';
+import type { BaselineReport } from '../../src/contract/baseline.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
 const OPTIONS = { level: 1, walk: false, roles: [], groupsDisabled: [], checksDisabled: [] } as const;
@@ -91,6 +92,19 @@ describe('The page of a report', () => {
     assert.match(text, /2 rows are missing, because the list has a limit/);
   });
 
+  it('names lists that were cut, rules that could not be judged, and questions without an answer', () => {
+    const baseline = report().baseline as BaselineReport;
+    const outcomes = baseline.outcomes.map((one) => ({ ...one, result: 'err' as const }));
+    const [, unseen = ''] =
+      /What this report does not show(?!.*What this report does not show)(.*?)OSName/s.exec(
+        textOf(
+          page({ baseline: { ...baseline, outcomes }, hardware: { answers: {}, problems: { disks: 'too slow' } } }),
+        ),
+      ) ?? [];
+    for (const what of ['2 rows are missing', '1 rule could not be judged', 'Hardware: disks', 'too slow'])
+      assert.ok(unseen.includes(what), what);
+  });
+
   it('takes no empty list for a good one if it may be incomplete', () => {
     const cut = textOf(page({ ports: { rows: [], leftOut: 0, reason: 'ss is missing' } }));
     assert.ok(!cut.includes('No port is open.'));
@@ -126,6 +140,13 @@ describe('The software of a root', () => {
         { name: 'zlib', version: '1.4' },
       ],
     });
+  });
+
+  it('takes no database without a package for an empty one', () => {
+    const root = temporaryFolder();
+    mkdirSync(join(root, 'var/lib/dpkg'), { recursive: true });
+    writeFileSync(join(root, 'var/lib/dpkg/status'), 'garbage\n');
+    assert.match((software(root) as { problem: string }).problem, /no installed package: it is empty or damaged/);
   });
 
   it('says that it is not reported, and why', () => {

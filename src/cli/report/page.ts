@@ -1,10 +1,11 @@
+import { counted } from '../../base/counted.ts';
 import type { ScanOptions } from '../../contract/baseline.ts';
 import type { Payload } from '../../contract/event.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import { describe as describeAlert } from '../alerts.ts';
 import { baselineOverview, baselineSections, ruleSetLine } from '../baseline/page.ts';
 import { REPORT_STYLE, STYLE } from '../baseline/page-assets.ts';
-import { type Scanned, scopeOf } from '../baseline/scanned.ts';
+import { countOf, type Scanned, scopeOf } from '../baseline/scanned.ts';
 import type { Hardware } from '../hardware/ask.ts';
 import { escaped, htmlPage } from '../html.ts';
 import { verdict } from '../verdict.ts';
@@ -135,11 +136,14 @@ const ACCOUNT_COLUMNS: Columns = [
 const ends = (address: unknown, port: unknown): string =>
   [address, port].filter((part) => part !== undefined).join(' port ');
 
-function rowTable({ rows, leftOut, reason }: Rows, columns: Columns, empty: string): string {
-  const notes = [
-    ...(reason === undefined ? [] : [reason]),
-    ...(leftOut === 0 ? [] : [`${leftOut} rows are missing, because the list has a limit.`]),
-  ];
+const gapsOf = ({ leftOut, reason }: Rows): readonly string[] => [
+  ...(reason === undefined ? [] : [reason]),
+  ...(leftOut === 0 ? [] : [`${leftOut} rows are missing, because the list has a limit.`]),
+];
+
+function rowTable(found: Rows, columns: Columns, empty: string): string {
+  const notes = gapsOf(found);
+  const { rows } = found;
   const body = rows.map((row) => columns.map(([, value]) => String(value(row) ?? '')));
   // With a limit, an empty list says nothing.
   const list =
@@ -226,6 +230,7 @@ function unseen(report: Report): string {
     ['Hardening', report.baseline],
     ['Software', report.software],
   ];
+  const hardware = Object.entries(report.hardware?.problems ?? {}).map(([name, why]) => [`Hardware: ${name}`, why]);
   const missing = parts.flatMap(([title, found]) => (isProblem(found) ? [[title, found.problem]] : []));
   const lists = (
     [
@@ -233,8 +238,10 @@ function unseen(report: Report): string {
       ['Firewall', report.firewall],
       ['Accounts', report.accounts],
     ] as const
-  ).flatMap(([title, found]) => (isProblem(found) || found.reason === undefined ? [] : [[title, found.reason]]));
+  ).flatMap(([title, found]) => (isProblem(found) ? [] : gapsOf(found).map((gap) => [title, gap])));
   const limits = isProblem(report.baseline) ? [] : report.baseline.limits.map((limit) => ['Hardening', limit]);
+  const notJudged = isProblem(report.baseline) ? 0 : countOf(report.baseline.outcomes, 'err');
+  const rules = notJudged === 0 ? [] : [['Hardening', `${counted(notJudged, 'rule')} could not be judged`]];
   const collectors = isProblem(report.agent) ? [] : Object.entries(report.agent.collectors ?? {});
   const sources = collectors
     .filter(([, { state }]) => state !== 'on')
@@ -243,6 +250,6 @@ function unseen(report: Report): string {
   const lost = dropped
     .filter(([, count]) => Number(count) > 0)
     .map(([why, count]) => ['Agent: events lost', `${count}, ${why}`]);
-  const rows = [...missing, ...lists, ...limits, ...sources, ...lost];
+  const rows = [...missing, ...lists, ...limits, ...rules, ...hardware, ...sources, ...lost];
   return rows.length === 0 ? '<p>Everything that it is about could be read.</p>' : table(['Part', 'Why'], rows);
 }

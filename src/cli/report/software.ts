@@ -29,6 +29,8 @@ function packagesIn(root: string, manager: string, where: string): Found<Softwar
     const versions = new Map<string, string>();
     for (const one of manager === 'apk' ? apkPackages(text) : statusPackages(text))
       if (one !== undefined) versions.set(one.name, one.version);
+    if (versions.size === 0)
+      return { problem: `${where} of ${manager} has no installed package: it is empty or damaged.` };
     const packages = [...versions].map(([name, version]) => ({ name, version }));
     return { manager, where, packages: packages.sort((a, b) => (a.name < b.name ? -1 : 1)) };
   } catch (error) {
