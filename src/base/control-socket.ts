@@ -142,6 +142,14 @@ async function eachLine(response: IncomingMessage, onLine: (line: string) => voi
   }
 }
 
+/** The answer is not one that this version understands. Any process of the agent's user could answer at the socket. */
+export const notUnderstood = (path: string): AgentError =>
+  new AgentError(
+    'AGENT_NOT_RUNNING',
+    `what answers at ${path} is not this version of the agent`,
+    'Restart the agent after an update: systemctl restart vakt.',
+  );
+
 /** Turns the failure of a request into an AgentError; an error in the answer itself is passed on. */
 function noAnswer(path: string, cause: unknown): unknown {
   const failure = (message: string, remedy: string) => new AgentError('AGENT_NOT_RUNNING', message, remedy, { cause });
@@ -151,6 +159,7 @@ function noAnswer(path: string, cause: unknown): unknown {
       'With the service, find the reason: journalctl -u vakt -n 50. Then run: systemctl restart vakt',
     );
   }
+  if (cause instanceof SyntaxError) return notUnderstood(path); // not JSON
   const code = errnoOf(cause);
   if (code === undefined) return cause;
   if (code === 'ECONNRESET')

@@ -1,6 +1,5 @@
 import * as v from 'valibot';
-import { askControlSocket } from '../base/control-socket.ts';
-import { AgentError } from '../base/errors.ts';
+import { askControlSocket, notUnderstood } from '../base/control-socket.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { readArguments, type World } from './command.ts';
@@ -90,10 +89,3 @@ function factsOf(alert: Alert): string[] {
     ...(ContainerId === undefined ? [] : [`container ${ContainerId.slice(0, 12)}`]),
   ];
 }
-
-const notUnderstood = (path: string) =>
-  new AgentError(
-    'AGENT_NOT_RUNNING',
-    `what answers at ${path} is not this version of the agent`,
-    'Restart the agent after an update: systemctl restart vakt.',
-  );

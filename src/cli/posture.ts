@@ -7,6 +7,7 @@ import { readArguments, severityOption, type World } from './command.ts';
 import { settingsOrDefaults } from './local-settings.ts';
 import { ownPosture, type ShownPosture } from './posture/own.ts';
 import { describePosture } from './posture/text.ts';
+import { understood } from './understood.ts';
 
 export const summary = 'Show how exposed this system is, and what to do about it.';
 export const usage = `vakt posture [--config FILE] [--json] [--fail-on SEVERITY]
@@ -46,8 +47,12 @@ export async function run(args: readonly string[], world: World): Promise<number
 }
 
 async function ofAgent(controlSocket: string, { signal }: World): Promise<ShownPosture> {
-  const { posture } = (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
-  return { source: 'agent', at: systemClock.now().toISOString(), posture };
+  const status = (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
+  return understood(status, controlSocket, ({ posture }) => {
+    const shown: ShownPosture = { source: 'agent', at: systemClock.now().toISOString(), posture };
+    describePosture(shown); // throws if the posture is none
+    return shown;
+  });
 }
 
 function isAtLeast({ posture: { recommendations = {}, notJudged = {} } }: ShownPosture, least: Severity): boolean {

@@ -14,6 +14,7 @@ import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
 import { describeDelivery } from './describe.ts';
 import { withService } from './service-state.ts';
+import { understood } from './understood.ts';
 import { verdict } from './verdict.ts';
 
 const CACHE_SIZE = publishedName('maxLocalCacheSizeInBytes');
@@ -47,18 +48,23 @@ export async function run(args: readonly string[], world: World): Promise<number
   const { path: controlSocket, error } = controlSocketOf(config, world.environment);
   if (watch) return keepShowing(controlSocket, json === true, world);
   const asked = ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));
-  if (openmetrics) return showMetrics(asked, world);
+  if (openmetrics) return showMetrics(asked, controlSocket, world);
   const status = await asked;
+  const lines = understood(status, controlSocket, describe);
   if (json) world.stdout(printableJson(JSON.stringify(status, null, 2)));
-  else for (const line of describe(status)) world.stdout(line);
+  else for (const line of lines) world.stdout(line);
   return exitStatus(status);
 }
 
 /** Prints `vakt_up 0` even if the agent does not run: a file that is not written anew looks like one that is late. */
-async function showMetrics(asked: Promise<LocalStatus>, { stdout, stderr }: World): Promise<number> {
+async function showMetrics(
+  asked: Promise<LocalStatus>,
+  controlSocket: string,
+  { stdout, stderr }: World,
+): Promise<number> {
   try {
     const status = await asked;
-    stdout(openMetrics(status).trimEnd());
+    stdout(understood(status, controlSocket, openMetrics).trimEnd());
     return exitStatus(status);
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
@@ -104,12 +110,10 @@ async function keepShowing(controlSocket: string, json: boolean, world: World): 
   while (!signal.aborted) {
     try {
       const status = await ask(controlSocket, world);
+      const lines = understood(status, controlSocket, describe);
       last = exitStatus(status);
       if (json) stdout(printableJson(JSON.stringify(status)));
-      else
-        stdout(
-          [...(terminal ? [`${CLEAR}${systemClock.now().toISOString()}`, ''] : []), ...describe(status)].join('\n'),
-        );
+      else stdout([...(terminal ? [`${CLEAR}${systemClock.now().toISOString()}`, ''] : []), ...lines].join('\n'));
       if (!json && !terminal) stdout('');
     } catch (error) {
       if (signal.aborted) break;

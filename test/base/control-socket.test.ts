@@ -279,6 +279,6 @@ describe('control socket', () => {
 
   it('rejects what is no JSON', async () => {
     await serve({ '/odd': (_query, response) => void response.end('<html>') });
-    await assert.rejects(askControlSocket(path, '/odd'), SyntaxError);
+    await assert.rejects(askControlSocket(path, '/odd'), { id: 'AGENT_NOT_RUNNING' });
   });
 });

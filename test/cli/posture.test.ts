@@ -70,6 +70,11 @@ describe('vakt posture', () => {
     assert.ok(out.every((line) => line.length <= 100));
   });
 
+  it('says that it does not understand an answer without a posture', async () => {
+    close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => ({}) });
+    await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
+  });
+
   it('prints the same as JSON', async () => {
     await show(POSTURE, '--json');
     const shown = JSON.parse(out.join('\n'));

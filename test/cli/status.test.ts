@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/status.ts';
@@ -114,6 +117,29 @@ describe('vakt status', () => {
     assert.equal(await run(['--config', config, '--openmetrics'], { ...world, stderr: (line) => said.push(line) }), 1);
     assert.match(out.join('\n'), /^vakt_up 0\n# EOF$/m);
     assert.match(said.join('\n'), /no agent/);
+  });
+
+  for (const [what, answer] of [
+    ['has nothing of a status', {}],
+    ['is none', null],
+    ['lacks the parts of its parts', { ...STATUS, delivery: {} }],
+  ] as const)
+    it(`says that it does not understand an answer that ${what}`, async () => {
+      close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => answer });
+      const ask = (...args: string[]) => run(['--config', join(folder, 'agent.json'), ...args], world);
+      const refused = { id: 'AGENT_NOT_RUNNING', message: /is not this version of the agent/ };
+      await assert.rejects(ask(), refused);
+      await assert.rejects(ask('--json'), refused);
+      world = { ...world, stderr: () => {} };
+      assert.equal(await ask('--openmetrics'), 1);
+      assert.match(out.join('\n'), /^vakt_up 0$/m);
+    });
+
+  it('says that it does not understand an answer that is not JSON', async () => {
+    const server = createServer((_, response) => response.end('hello')).listen(join(folder, 'control.sock'));
+    close = () => promisify(server.close.bind(server))();
+    await once(server, 'listening');
+    await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
   });
 
   it('tells what the detections found, and what they were told not to tell', async () => {

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { systemClock } from '../../base/clock.ts';
-import { askControlSocket } from '../../base/control-socket.ts';
+import { askControlSocket, notUnderstood } from '../../base/control-socket.ts';
 import { toAgentError } from '../../base/errors.ts';
 import { VERSION } from '../../base/version.ts';
 import { firewallConfiguration } from '../../collectors/firewall-configuration.ts';
@@ -54,7 +54,7 @@ export async function gather({ root, of, by, controlSocket, options, withHardwar
     firewall: await running(() => rowsOf(firewallConfiguration, sources, signal)),
     accounts: await rows(localUsers),
     software: software(root),
-    alerts: await running(async () => listOf(await ask('/alerts'))),
+    alerts: await running(async () => listOf(await ask('/alerts'), controlSocket)),
     agent: await running(async () => (await ask('/status')) as LocalStatus),
     ...(withHardware && of === 'system' ? { hardware: await askHardware({ signal }) } : {}),
   };
@@ -68,9 +68,9 @@ async function rowsOf(collector: PeriodicCollector, sources: Sources, signal: Ab
   return { rows, leftOut, ...(reason === undefined ? {} : { reason }) };
 }
 
-function listOf(answer: unknown): readonly unknown[] {
+function listOf(answer: unknown, controlSocket: string): readonly unknown[] {
   if (Array.isArray(answer)) return answer;
-  throw new Error('what answers at the control socket is not this version of the agent');
+  throw notUnderstood(controlSocket);
 }
 
 const NO_STATISTICS: Sources['statistics'] = {
