@@ -53,7 +53,7 @@ const LONG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
 export function withLongOptions(words: readonly string[]): readonly string[] {
   const name = nameOf(words[0] ?? '');
   const options = Object.hasOwn(LONG_OPTIONS, name) ? LONG_OPTIONS[name] : undefined;
-  if (options === undefined) return words;
+  if (options === undefined || !words.some((word) => word.startsWith('--'))) return words;
   const end = words.indexOf('--');
   const full = words.map((word, at) =>
     word.startsWith('--') && (end === -1 || at < end) ? inFull(word, options) : word,
