@@ -5,6 +5,7 @@
  * into logs, messages and heap dumps. */
 
 const COLON = 0x3a;
+const LINE_FEED = 0x0a;
 
 /** A line of passwd(5). */
 export interface PasswdLine {
@@ -129,9 +130,14 @@ function* linesOf(bytes: Buffer, fields: number): Generator<Line> {
     return colon;
   };
   for (let begin = 0, line = 1; begin < bytes.length; line += 1) {
-    const newline = bytes.indexOf('\n', begin);
+    const newline = bytes.indexOf(LINE_FEED, begin);
     const end = newline === -1 ? bytes.length : newline;
     while (begin < end && isBlank(bytes[begin])) begin += 1;
+    const sign = bytes[begin];
+    if (begin === end || sign === HASH_SIGN || sign === COLON) {
+      begin = end + 1;
+      continue;
+    }
     const parts: Buffer[] = [];
     for (let from = begin; parts.length < MAX_FIELDS && from <= end; ) {
       const to = Math.min(colonFrom(from), end);
@@ -139,9 +145,8 @@ function* linesOf(bytes: Buffer, fields: number): Generator<Line> {
       from = to + 1;
     }
     begin = end + 1;
-    const [first] = parts;
-    if (first === undefined || first.length === 0 || first[0] === HASH_SIGN) continue;
-    const nis = first[0] === PLUS || first[0] === MINUS;
+    const [first = NOTHING] = parts;
+    const nis = sign === PLUS || sign === MINUS;
     if (parts.length < fields && !nis) continue; // `+` alone is an instruction, too
     yield {
       line,
