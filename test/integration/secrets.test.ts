@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import { seconds } from '../../src/base/duration.ts';
+import { MethodError } from '../../src/emulator/method-calls.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { built } from '../restarts/built.ts';
 import type { Site } from '../restarts/site.ts';
@@ -94,11 +95,16 @@ class Suspect {
     }
   }
 
+  /** Asks again if the agent connects anew meanwhile, as it does with a new credential. */
   async collectDiagnostics(): Promise<void> {
-    const hub = this.site.hubs.find(({ modules }) => modules.some(({ connected }) => connected));
-    const answer = await hub?.invokeMethod(DEVICE, MODULE, 'getDiagnostics', {});
-    assert.equal(answer?.status, 200);
-    this.texts.set('getDiagnostics', JSON.stringify(answer));
+    await until('an answer to getDiagnostics', async () => {
+      const hub = this.site.hubs.find(({ modules }) => modules.some(({ connected }) => connected));
+      const answer = await hub?.invokeMethod(DEVICE, MODULE, 'getDiagnostics', {}).catch((error: unknown) => {
+        if (!(error instanceof MethodError)) throw error;
+      });
+      if (answer?.status === 200) this.texts.set('getDiagnostics', JSON.stringify(answer));
+      return answer?.status === 200;
+    });
     this.texts.set('vakt status', JSON.stringify(await this.agent.status()));
   }
 
