@@ -49,11 +49,12 @@ export async function run(args: readonly string[], world: World): Promise<number
   if (watch) return keepShowing(controlSocket, json === true, world);
   const asked = ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));
   if (openmetrics) return showMetrics(asked, controlSocket, world);
-  const status = await asked;
-  const lines = understood(status, controlSocket, describe);
-  if (json) world.stdout(printableJson(JSON.stringify(status, null, 2)));
-  else for (const line of lines) world.stdout(line);
-  return exitStatus(status);
+  const [lines, exit] = understood(await asked, controlSocket, (status) => [
+    json ? [printableJson(JSON.stringify(status, null, 2))] : describe(status),
+    exitStatus(status),
+  ]);
+  for (const line of lines) world.stdout(line);
+  return exit;
 }
 
 /** Prints `vakt_up 0` even if the agent does not run: a file that is not written anew looks like one that is late. */
@@ -109,10 +110,13 @@ async function keepShowing(controlSocket: string, json: boolean, world: World): 
   let last = 1;
   while (!signal.aborted) {
     try {
-      const status = await ask(controlSocket, world);
-      const lines = understood(status, controlSocket, describe);
-      last = exitStatus(status);
-      if (json) stdout(printableJson(JSON.stringify(status)));
+      const answer = await ask(controlSocket, world);
+      const [lines, exit] = understood(answer, controlSocket, (status) => [
+        json ? [printableJson(JSON.stringify(status))] : describe(status),
+        exitStatus(status),
+      ]);
+      last = exit;
+      if (json) stdout(lines.join('\n'));
       else stdout([...(terminal ? [`${CLEAR}${systemClock.now().toISOString()}`, ''] : []), ...lines].join('\n'));
       if (!json && !terminal) stdout('');
     } catch (error) {
