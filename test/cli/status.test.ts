@@ -290,6 +290,13 @@ describe('vakt status', () => {
     assert.deepEqual(JSON.parse(out.join('\n')), STATUS);
   });
 
+  it('prints as JSON also what it does not understand', async () => {
+    const answer = { ...STATUS, delivery: {}, added: 1 };
+    close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => answer });
+    assert.equal(await run(['--config', join(folder, 'agent.json'), '--json'], world), 0);
+    assert.deepEqual(JSON.parse(out.join('\n')), answer);
+  });
+
   describe('--watch', () => {
     const watch = async (ends: () => boolean, change: Partial<World> = {}, ...args: string[]) => {
       const end = new AbortController();
