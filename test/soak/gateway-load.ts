@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
-import { appendFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, hours, milliseconds, seconds } from '../../src/base/duration.ts';
 import type { Random } from '../crash/random.ts';
-import { utmpRecord } from '../linux/logins/files.ts';
+import type { RecordSession } from './sessions.ts';
 import { MARK, type Tally } from './tally.ts';
 
 /** A gateway at work, as docs/cost.md has it, with more logins. */
@@ -20,8 +19,6 @@ const NUMBERED = 0.2;
 /** How often it is looked whether something is due. */
 const TURN = milliseconds(250);
 
-const RECORD = { login: 7, logout: 8 } as const; // USER_PROCESS and DEAD_PROCESS, see utmp(5)
-
 export interface GatewayOptions {
   readonly tally: Tally;
   readonly random: Random;
@@ -32,10 +29,8 @@ export interface GatewayOptions {
   readonly connections: boolean;
   /** Where starts of programs are told of instead of made. */
   readonly startsLog?: StartsLog | undefined;
-  /** Where logins are recorded, in the format of wtmp; absent: there are none. */
-  readonly loginFile?: string | undefined;
-  /** The device's clock less this machine's, in milliseconds. */
-  readonly clockShift: () => number;
+  /** How logins are recorded; absent: there are none. */
+  readonly recordSession?: RecordSession | undefined;
 }
 
 /** A log that the agent reads. */
@@ -117,14 +112,11 @@ export class GatewayLoad {
 
   /** Somebody logs in, and out again, if logins are wanted. */
   logIn(): void {
-    const { tally, loginFile, clockShift } = this.#options;
-    if (loginFile === undefined) return;
+    const { tally, recordSession } = this.#options;
+    if (recordSession === undefined) return;
     const number = this.#logins++;
     const user = `${MARK}login-${number}`;
-    const time = systemClock.now().getTime() + clockShift();
-    const session = { line: `pts/${100 + (number % 50)}`, pid: process.pid, time };
-    appendFileSync(loginFile, utmpRecord({ ...session, user, type: RECORD.login, host: '192.0.2.7' }));
-    appendFileSync(loginFile, utmpRecord({ ...session, user: '', type: RECORD.logout }));
+    recordSession(user, `pts/${100 + (number % 50)}`);
     for (const operation of ['Login', 'Logout']) tally.made('Login', `${user} ${operation}`);
   }
 

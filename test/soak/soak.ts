@@ -15,6 +15,7 @@ import { SmallDisk } from '../support/small-disk.ts';
 import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { cpuOf, type Usage, usageOf } from './measure.ts';
+import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
 import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
 
@@ -310,11 +311,9 @@ export class Soak {
       `starts from ${source}${isAudit ? '' : ', with programs that run for some seconds'}; a day in ${day / 60_000} min`,
     );
     if (!isAudit || log !== undefined) say("left out: connections, which only the kernel's audit tells");
-    const file = loginSource === undefined || loginSource.startsWith('audit') ? undefined : loginFile;
-    if (file === undefined)
-      say(
-        `left out: logins, since ${loginFile === undefined && log === undefined ? 'only root can give the agent a login file' : `they come from ${loginSource}`}`,
-      );
+    const recordSession = this.#sessionsFor(loginSource, loginFile);
+    if (recordSession === undefined)
+      say(`left out: logins from ${loginSource ?? 'nowhere'}${IS_ROOT ? '' : ', which only root can make'}`);
     return new GatewayLoad({
       tally: this.#tally,
       random: this.#random,
@@ -322,9 +321,15 @@ export class Soak {
       programsRun: runs ?? milliseconds(0),
       connections: isAudit && log === undefined,
       startsLog: log,
-      loginFile: file,
-      clockShift: () => this.#clockShift,
+      recordSession,
     });
+  }
+
+  /** @returns how logins are recorded for this source; `undefined` where they can't be */
+  #sessionsFor(source: string | undefined, loginFile: string | undefined): RecordSession | undefined {
+    if (!IS_ROOT || source === undefined || source === 'auditLog') return undefined;
+    if (source.startsWith('audit')) return byAudit();
+    return loginFile === undefined ? undefined : inLoginFile(loginFile, () => this.#clockShift);
   }
 
   /** @returns its path; `undefined` when the agent can't be given one */

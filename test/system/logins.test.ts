@@ -130,14 +130,15 @@ describe('logins of a real sshd', function () {
 
     it('are told with who has written them, when that is another program than the record says', async () => {
       const name = `liar${process.pid}`;
-      const words = `op=login pid=1 ses=1 acct="${name}" exe="/usr/sbin/sshd" addr=192.0.2.7 terminal=ssh res=success`;
+      const words = `op=login pid=1 ses=1 acct="${name}" exe="/usr/sbin/sshd" addr=192.0.2.7 terminal=ssh res=success\0`;
       await during(async () => {
         const socket = openNetlink(NETLINK_AUDIT);
         socket.send(USER_RECORDS.USER_LOGIN, NLM_F_REQUEST, Buffer.from(words));
         socket.close();
       });
-      const [{ pid, executable, reporter } = {} as LoginSeen] = logins.seen.filter(({ userName }) => userName === name);
-      assert.deepEqual([pid, executable], [process.pid, '/usr/sbin/sshd']);
+      const [login = {} as LoginSeen] = logins.seen.filter(({ userName }) => userName === name);
+      const { pid, executable, success, reporter } = login;
+      assert.deepEqual([pid, executable, success], [process.pid, '/usr/sbin/sshd', true]);
       assert.deepEqual(reporter, { pid: process.pid, executable: realpathSync(process.execPath) });
     });
 
