@@ -4,7 +4,7 @@ import { systemClock } from '../src/base/clock.ts';
 import { milliseconds } from '../src/base/duration.ts';
 import { AuditControl, register } from '../src/linux/audit/control.ts';
 import { syscallRules } from '../src/linux/audit/rules.ts';
-import { ABIS } from '../src/linux/audit/syscalls.ts';
+import { abisOf } from '../src/linux/audit/syscalls.ts';
 import { readU16 } from '../src/linux/native/byte-order.ts';
 import { HEADER_BYTES } from '../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
@@ -23,7 +23,7 @@ const control = new AuditControl(openNetlink(NETLINK_AUDIT), clock);
 const socket = openNetlink(NETLINK_AUDIT, { receiveBufferBytes: 8 * 1024 * 1024 });
 const found = await control.status();
 if (found.pid !== 0) throw new Error(`Process ${found.pid} is the audit daemon.`);
-const rules = syscallRules([{ syscalls: ['execve', 'execveat'] }], ABIS[process.arch] ?? []);
+const rules = syscallRules([{ syscalls: ['execve', 'execveat'] }], abisOf());
 const records: string[] = [];
 /** This process and its descendants; program starts of other processes are ignored. */
 const family = new Set([String(process.pid)]);

@@ -3,7 +3,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import { BPRM_FCAPS, PATH, PROCTITLE } from '../../src/linux/audit/reassembler.ts';
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { formatSettings, RUNNING, restore } from '../../src/linux/audit/status.ts';
-import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { abisOf } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 
 /**
@@ -18,7 +18,7 @@ export async function setAuditRules(): Promise<() => Promise<void>> {
   const rules = [
     memoRule(formatSettings(found)),
     ...[PATH, PROCTITLE, BPRM_FCAPS].map(excludeRule),
-    ...syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []),
+    ...syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], abisOf()),
   ];
   const undo = async () => {
     try {

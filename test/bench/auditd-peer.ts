@@ -5,7 +5,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { syscallRules } from '../../src/linux/audit/rules.ts';
 import { RUNNING } from '../../src/linux/audit/status.ts';
-import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { abisOf } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { Auditd } from '../system/auditd.ts';
 
@@ -22,7 +22,7 @@ export const STARTS: Calls = [{ syscalls: ['execve', 'execveat'], where: { succe
  */
 export async function withAuditd<T>(work: (auditd: Auditd) => Promise<T>, calls = STARTS): Promise<T> {
   const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
-  const rules = syscallRules(calls, ABIS[process.arch] ?? []);
+  const rules = syscallRules(calls, abisOf());
   const root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
   const auditd = new Auditd(control, root);
   try {

@@ -12,7 +12,7 @@ import type { AuditEvent } from '../../src/linux/audit/event.ts';
 import type { AuditRule } from '../../src/linux/audit/rules.ts';
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
-import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { abisOf } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { SourceLadder } from '../../src/linux/streams/source-ladder.ts';
 import { suiteFolder } from '../support/folders.ts';
@@ -247,7 +247,7 @@ describe("the kernel's audit", function () {
   describe('rules', () => {
     it('come back from the kernel as they were written', async () => {
       const written = [
-        ...syscallRules([{ syscalls: ['execve', 'connect', 'accept4'] }], ABIS[process.arch] ?? []),
+        ...syscallRules([{ syscalls: ['execve', 'connect', 'accept4'] }], abisOf()),
         excludeRule(1302),
         memoRule('found enabled=0 failure=1 backlog_limit=64 backlog_wait_time=15000'),
       ];
@@ -257,7 +257,7 @@ describe("the kernel's audit", function () {
     });
 
     it('follow what is asked for, and leave those of others alone', async () => {
-      const foreign = syscallRules([{ syscalls: ['accept'] }], ABIS[process.arch] ?? []).map((rule) => {
+      const foreign = syscallRules([{ syscalls: ['accept'] }], abisOf()).map((rule) => {
         rule.write('else', rule.length - 4); // another key of the same length
         return rule;
       });
@@ -265,7 +265,7 @@ describe("the kernel's audit", function () {
       try {
         const opened = await open();
         const asked = (wanted: readonly AuditRule[]) =>
-          syscallRules(wanted, ABIS[process.arch] ?? []).map((rule) => rule.toString('hex'));
+          syscallRules(wanted, abisOf()).map((rule) => rule.toString('hex'));
         const present = async () => (await ourRules()).map(({ data }) => data.toString('hex'));
         for (const rule of asked(EXECS)) assert.ok((await present()).includes(rule));
 
@@ -346,7 +346,7 @@ describe("the kernel's audit", function () {
         assert.notEqual((await ourRules()).length, 0);
         rules = [{ syscalls: ['connect'] }];
         await open();
-        const expected = syscallRules(EXECS, ABIS[process.arch] ?? []).map((rule) => rule.toString('hex'));
+        const expected = syscallRules(EXECS, abisOf()).map((rule) => rule.toString('hex'));
         const present = (await ourRules()).map(({ data }) => data.toString('hex'));
         assert.deepEqual(
           present.filter((rule) => expected.includes(rule)),

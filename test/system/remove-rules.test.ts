@@ -6,7 +6,7 @@ import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
-import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { abisOf } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
@@ -36,7 +36,7 @@ describe('vakt remove-rules', () => {
     folder = temporaryFolder();
     const found = { ...RUNNING, enabled: 0, backlogLimit: 64, backlogWaitTime: 15 };
     await control.addRule(memoRule(formatSettings(found)));
-    for (const rule of syscallRules([{ syscalls: ['execve'] }], ABIS[process.arch] ?? [])) await control.addRule(rule);
+    for (const rule of syscallRules([{ syscalls: ['execve'] }], abisOf())) await control.addRule(rule);
     await control.set(RUNNING);
   });
   afterEach(async () => {

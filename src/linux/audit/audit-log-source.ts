@@ -13,6 +13,7 @@ import { findRecord } from './log-line.ts';
 import { type LogPosition, LogTail, type ResumePoint } from './log-tail.ts';
 import { RecordStream } from './record-stream.ts';
 import type { AuditRule } from './rules.ts';
+import { abisOf } from './syscalls.ts';
 
 /** log_file of auditd.conf(5), the default of all distributions. */
 export const AUDIT_LOG = 'var/log/audit/audit.log';
@@ -145,6 +146,7 @@ export class AuditLogSource {
 
   /** @throws AgentError AUDIT_UNAVAILABLE when a program that was started does not appear */
   async #probe(reader: LogReader, signal: AbortSignal): Promise<void> {
+    abisOf(); // without their numbers, the system calls of the records have no names
     const { clock } = this.#parts;
     const mark = `vakt-probe-${randomUUID()}`;
     const tool = findTool('true');

@@ -2,7 +2,7 @@ import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
 import type { AuditRule } from './rules.ts';
 import { excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
-import { ABIS } from './syscalls.ts';
+import { type Abi, abisOf } from './syscalls.ts';
 
 /** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
 const EXCLUDED = [PATH, PROCTITLE, BPRM_FCAPS, EOE];
@@ -18,13 +18,16 @@ interface Wanted {
 /** The agent's own rules in the kernel's list. Rules of others are not changed. */
 export class KernelRules {
   readonly #control: AuditControl;
+  readonly #abis: readonly Abi[];
   /** Whether the kernel supports rules about the family of a socket address: since Linux 5.3. */
   #families = true;
   /** Whether the kernel supports rules about io_uring: since Linux 5.16. */
   #rings = true;
 
+  /** @throws AgentError AUDIT_UNAVAILABLE when this machine's system calls are unknown */
   constructor(control: AuditControl) {
     this.#control = control;
+    this.#abis = abisOf();
   }
 
   /**
@@ -76,7 +79,7 @@ export class KernelRules {
   }
 
   #encode({ rules, exclude, memo }: Wanted): Buffer[] {
-    const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), ABIS[process.arch] ?? []);
+    const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), this.#abis);
     const rings = this.#rings ? ringRules(rules) : [];
     return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls, ...rings];
   }

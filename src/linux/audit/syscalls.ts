@@ -1,3 +1,6 @@
+import { machine } from 'node:os';
+import { AgentError } from '../../base/errors.ts';
+
 /* The system calls the agent asks audit for, by the number each kind of program makes them with.
  *
  * Sources, kernel 6.18: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl, arch/arm/tools/syscall.tbl,
@@ -58,17 +61,37 @@ export interface Abi {
 
 const abi = (name: Abi['name'], arch: number, syscalls: Abi['syscalls']): Abi => ({ name, arch, syscalls });
 
+const X86 = [abi('b64', 0xc000_003e, X86_64), abi('b32', 0x4000_0003, I386)];
+const ARM_32 = [abi('b32', 0x4000_0028, ARM)];
+const ARM_64 = [abi('b64', 0xc000_00b7, AARCH64), ...ARM_32];
+
 /**
- * The ABIs of a machine, by Node's word for it.
+ * The ABIs of the programs that a kernel runs, by what uname(2) calls the machine. That depends on the kernel and not on how
+ * Node was built: a 64-bit kernel also runs a 32-bit Node. For a process with the personality linux32, a 64-bit kernel says
+ * `i686` or `armv8l`; no 32-bit kernel says the latter, and on one that says the former a rule for b64 never applies.
  *
  * x32 is left out: its calls carry a bit (0x40000000) that no audit rule's mask reaches. Distributions switch it off
  * (`syscall.x32=y` on the kernel's command line brings it back, and with it a way past audit).
  */
-export const ABIS: Readonly<Record<string, readonly Abi[]>> = {
-  x64: [abi('b64', 0xc000_003e, X86_64), abi('b32', 0x4000_0003, I386)],
-  arm64: [abi('b64', 0xc000_00b7, AARCH64), abi('b32', 0x4000_0028, ARM)],
-  arm: [abi('b32', 0x4000_0028, ARM)],
+const ABIS: Readonly<Record<string, readonly Abi[]>> = {
+  x86_64: X86,
+  i686: X86,
+  aarch64: ARM_64,
+  armv8l: ARM_64,
+  armv7l: ARM_32,
+  armv6l: ARM_32,
 };
+
+/** The ABIs of this machine, or of one with another name. @throws AgentError AUDIT_UNAVAILABLE for one without a table */
+export function abisOf(name = machine()): readonly Abi[] {
+  const abis = ABIS[name];
+  if (abis !== undefined) return abis;
+  throw new AgentError(
+    'AUDIT_UNAVAILABLE',
+    `The agent does not know the numbers of the system calls of this machine, ${name}.`,
+    'On machines other than amd64, arm64 and armhf, program starts are read without audit.',
+  );
+}
 
 export interface NamedCall {
   readonly abi: 'b64' | 'b32';
@@ -77,7 +100,7 @@ export interface NamedCall {
 }
 
 const NAMES = new Map<string, { abi: Abi['name']; names: Map<string, string> }>();
-for (const { name, arch, syscalls } of Object.values(ABIS).flat()) {
+for (const { name, arch, syscalls } of [...X86, ...ARM_64]) {
   const names = new Map(Object.entries(syscalls).map(([call, number]) => [String(number), call]));
   NAMES.set(arch.toString(16), { abi: name, names });
 }

@@ -9,7 +9,7 @@ import {
   RUNNING,
   restore,
 } from '../../../src/linux/audit/status.ts';
-import { ABIS, nameCall } from '../../../src/linux/audit/syscalls.ts';
+import { abisOf, nameCall } from '../../../src/linux/audit/syscalls.ts';
 
 /** The words of a rule that aren't zero, by their place, and its strings. */
 const dump = (rule: Buffer): string => {
@@ -24,21 +24,21 @@ describe('audit rules', () => {
   /* As auditctl makes them of `-a always,exit -F arch=b64 -S execve,execveat -k vakt`: list 4, action 2, two fields;
    * mask words 3 + (59 >> 5) and 3 + (322 >> 5); fields at 67, values at 131, operators at 195; buflen at 259. */
   it('are one for each ABI', () => {
-    assert.deepEqual(syscallRules(EXECS, ABIS.x64 ?? []).map(dump), [
+    assert.deepEqual(syscallRules(EXECS, abisOf('x86_64')).map(dump), [
       '0:4 1:2 2:2 4:8000000 13:4 67:b 68:d2 131:c000003e 132:4 195:40000000 196:40000000 259:4 vakt',
       '0:4 1:2 2:2 3:800 14:40 67:b 68:d2 131:40000003 132:4 195:40000000 196:40000000 259:4 vakt',
     ]);
-    assert.deepEqual(syscallRules(EXECS, ABIS.arm64 ?? []).map(dump), [
+    assert.deepEqual(syscallRules(EXECS, abisOf('aarch64')).map(dump), [
       '0:4 1:2 2:2 9:20000000 11:2000000 67:b 68:d2 131:c00000b7 132:4 195:40000000 196:40000000 259:4 vakt',
       '0:4 1:2 2:2 3:800 15:8 67:b 68:d2 131:40000028 132:4 195:40000000 196:40000000 259:4 vakt',
     ]);
-    assert.equal(syscallRules(EXECS, ABIS.arm ?? []).length, 1);
+    assert.equal(syscallRules(EXECS, abisOf('armv7l')).length, 1);
   });
 
   it('leave out what an ABI does not have', () => {
-    assert.equal(syscallRules([{ syscalls: ['socketcall'] }], ABIS.x64 ?? []).length, 1);
-    assert.equal(syscallRules([{ syscalls: ['nonsense'] }], ABIS.x64 ?? []).length, 0);
-    assert.equal(syscallRules([], ABIS.x64 ?? []).length, 0);
+    assert.equal(syscallRules([{ syscalls: ['socketcall'] }], abisOf('x86_64')).length, 1);
+    assert.equal(syscallRules([{ syscalls: ['nonsense'] }], abisOf('x86_64')).length, 0);
+    assert.equal(syscallRules([], abisOf('x86_64')).length, 0);
   });
 
   /* As `-a always,exit -F arch=b64 -S connect -F saddr_fam=2 -k vakt` and `… -F success=1 -F a0=10 …`: the field numbers
@@ -50,7 +50,7 @@ describe('audit rules', () => {
       { syscalls: ['accept4'], where: { success: 1 as const } },
       { syscalls: ['socket'], where: { a0: 10, success: 1 as const } },
     ];
-    const [abi] = ABIS.x64 ?? [];
+    const [abi] = abisOf('x86_64');
     assert.deepEqual(syscallRules(rules, abi === undefined ? [] : [abi]).map(dump), [
       '0:4 1:2 2:3 4:400 67:b 68:71 69:d2 131:c000003e 132:2 133:4 195:40000000 196:40000000 197:40000000 259:4 vakt',
       '0:4 1:2 2:3 4:800 12:1 67:b 68:68 69:d2 131:c000003e 132:1 133:4 195:40000000 196:40000000 197:40000000 259:4 vakt',
@@ -59,8 +59,8 @@ describe('audit rules', () => {
   });
 
   it('are the same however the wish is put', () => {
-    const together = syscallRules([{ syscalls: ['execve', 'connect'] }], ABIS.x64 ?? []);
-    const apart = syscallRules([{ syscalls: ['connect'] }, { syscalls: ['execve', 'connect'] }], ABIS.x64 ?? []);
+    const together = syscallRules([{ syscalls: ['execve', 'connect'] }], abisOf('x86_64'));
+    const apart = syscallRules([{ syscalls: ['connect'] }, { syscalls: ['execve', 'connect'] }], abisOf('x86_64'));
     assert.deepEqual(together, apart);
   });
 
@@ -84,7 +84,7 @@ describe('audit rules', () => {
   });
 
   it('are known as ours by key, mark or memo', () => {
-    const [calls = Buffer.alloc(0)] = syscallRules(EXECS, ABIS.x64 ?? []);
+    const [calls = Buffer.alloc(0)] = syscallRules(EXECS, abisOf('x86_64'));
     const foreign = Buffer.from(calls);
     foreign.write('vokt', 1_040);
     assert.deepEqual(
@@ -97,13 +97,13 @@ describe('audit rules', () => {
   it('can hold a memo', () => {
     const rule = decodeRule(memoRule('found enabled=0'));
     assert.equal(rule === undefined ? undefined : memoIn(rule), 'found enabled=0');
-    const other = decodeRule(syscallRules(EXECS, ABIS.x64 ?? [])[0] ?? Buffer.alloc(0));
+    const other = decodeRule(syscallRules(EXECS, abisOf('x86_64'))[0] ?? Buffer.alloc(0));
     assert.equal(other === undefined ? '' : memoIn(other), undefined);
   });
 
   it('find the key behind other strings', () => {
     // As of `-a always,exit -F exe=/bin/x -F arch=b64 -k vakt`.
-    const rule = Buffer.concat([syscallRules(EXECS, ABIS.x64 ?? [])[0] ?? Buffer.alloc(0), Buffer.alloc(6)]);
+    const rule = Buffer.concat([syscallRules(EXECS, abisOf('x86_64'))[0] ?? Buffer.alloc(0), Buffer.alloc(6)]);
     rule.writeUInt32LE(112, 67 * 4);
     rule.writeUInt32LE(6, 131 * 4);
     rule.write('/bin/xvakt', 1_040);
@@ -131,6 +131,18 @@ describe('system calls', () => {
     assert.deepEqual(nameCall('c00000f3', '221'), { abi: 'b64' }); // RISC-V
     assert.equal(nameCall('what', '1'), undefined);
     assert.equal(nameCall(undefined, '1'), undefined);
+  });
+
+  it('are those of all programs that the kernel runs, also where Node is a 32-bit program', () => {
+    const archs = (name: string) => abisOf(name).map(({ arch }) => arch.toString(16));
+    assert.deepEqual(archs('aarch64'), ['c00000b7', '40000028']);
+    assert.deepEqual(archs('armv8l'), archs('aarch64'));
+    assert.deepEqual(archs('armv7l'), ['40000028']);
+    assert.deepEqual(archs('i686'), archs('x86_64'));
+  });
+
+  it('are unknown on other machines', () => {
+    assert.throws(() => abisOf('riscv64'), { id: 'AUDIT_UNAVAILABLE', message: /riscv64/ });
   });
 });
 
