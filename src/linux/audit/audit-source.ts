@@ -13,6 +13,7 @@ import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import type { AuditSink } from './event.ts';
 import { readHeader } from './header.ts';
+import { excludedTypes } from './hiding-rules.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { previousSettings } from './leftover-rules.ts';
 import type { ResumePoint } from './log-tail.ts';
@@ -119,12 +120,15 @@ export class AuditSource {
   readonly #parts: Parts;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_RECORD_BYTES);
   readonly #watch: SlotWatch;
+  readonly #openSocket: typeof openNetlink;
   #open: Opened | undefined;
   /** Serialises changes of rules. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(parts: Parts) {
+  /** @param openSocket replaced in tests */
+  constructor(parts: Parts, openSocket = openNetlink) {
     this.#parts = parts;
+    this.#openSocket = openSocket;
     this.#watch = new SlotWatch(parts.clock);
   }
 
@@ -179,7 +183,7 @@ export class AuditSource {
   }
 
   async #connect(): Promise<Opened> {
-    const control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
+    const control = new AuditControl(this.#openSocket(NETLINK_AUDIT), this.#parts.clock);
     let opened: Opened | undefined;
     try {
       const status = await control.status();
@@ -235,7 +239,7 @@ export class AuditSource {
     if (opened.noDaemon !== undefined || !this.#watch.mayTake()) return false;
     let socket: NetlinkSocket;
     try {
-      socket = openNetlink(NETLINK_AUDIT, { receiveBufferBytes: RECEIVE_BUFFER_BYTES, own: true });
+      socket = this.#openSocket(NETLINK_AUDIT, { receiveBufferBytes: RECEIVE_BUFFER_BYTES, own: true });
     } catch (error) {
       opened.noDaemon = toAgentError(error); // without native code, an inherited socket can still listen
       return false;
@@ -295,7 +299,7 @@ export class AuditSource {
       if (clock.monotonic() >= patience) throw switchedOff(daemon);
       await clock.sleep(SHORTEST_PAUSE);
     }
-    opened.sockets.push(openNetlink(NETLINK_AUDIT, { groups: READLOG, receiveBufferBytes: RECEIVE_BUFFER_BYTES }));
+    opened.sockets.push(this.#openSocket(NETLINK_AUDIT, { groups: READLOG, receiveBufferBytes: RECEIVE_BUFFER_BYTES }));
     opened.role = 'listener';
     opened.daemon = daemon;
     if (daemon === 0) await this.#claimSettings(opened);
@@ -358,17 +362,30 @@ export class AuditSource {
     return change;
   }
 
-  /** @returns how many rules had to be added */
+  /**
+   * Sets the agent's rules, and adapts to those of others.
+   *
+   * @returns how many had to be added
+   * @throws AgentError AUDIT_UNAVAILABLE when audit is locked without the agent's rules
+   */
   async #syncRules(opened: Opened): Promise<number> {
-    const { rules, locked, role, settingsAreOurs } = opened;
-    opened.rulesCheckedAt = this.#parts.clock.monotonic();
-    const wanted = this.#parts.rules();
-    if (locked) {
-      if (!(await rules.has(wanted))) throw lockedOut();
-      return 0;
-    }
+    const { clock } = this.#parts;
+    const { rules, locked, stream } = opened;
+    opened.rulesCheckedAt = clock.monotonic();
+    const added = locked ? await this.#requireRules(rules) : await this.#setRules(opened);
+    stream.setExcluded(excludedTypes(rules.foreign));
+    return added;
+  }
+
+  async #setRules(opened: Opened): Promise<number> {
+    const { rules, role, settingsAreOurs } = opened;
     const memo = settingsAreOurs ? { memo: memoOf(opened) } : {};
-    return rules.sync({ rules: wanted, exclude: role === 'daemon', ...memo });
+    return rules.sync({ rules: this.#parts.rules(), exclude: role === 'daemon', ...memo });
+  }
+
+  async #requireRules(rules: KernelRules): Promise<0> {
+    if (!(await rules.has(this.#parts.rules()))) throw lockedOut();
+    return 0;
   }
 
   /** Undoes what `open` did so far; removes the stored settings last. */

@@ -1,6 +1,6 @@
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
-import type { AuditRule } from './rules.ts';
+import type { AuditRule, KernelRule } from './rules.ts';
 import { excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
 import { type Abi, abisOf } from './syscalls.ts';
 
@@ -17,6 +17,8 @@ interface Wanted {
 
 /** The agent's own rules in the kernel's list. Rules of others are not changed. */
 export class KernelRules {
+  /** The rules of others, when they were last listed. */
+  foreign: readonly KernelRule[] = [];
   readonly #control: AuditControl;
   readonly #abis: readonly Abi[];
   /** Whether the kernel supports rules about the family of a socket address: since Linux 5.3. */
@@ -75,7 +77,9 @@ export class KernelRules {
   }
 
   async ours() {
-    return (await this.#control.rules()).filter(({ ours }) => ours);
+    const rules = await this.#control.rules();
+    this.foreign = rules.filter(({ ours }) => !ours);
+    return rules.filter(({ ours }) => ours);
   }
 
   #encode({ rules, exclude, memo }: Wanted): Buffer[] {

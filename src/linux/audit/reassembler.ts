@@ -80,6 +80,8 @@ interface Pending {
 export class Reassembler {
   /** Records that delivered events lacked; events lost because of a missing SYSCALL record; records that arrived too late. */
   readonly counts = { missing: 0, unusable: 0, late: 0 };
+  /** Types of records that the kernel does not make, at least for some processes: an event without them lacks nothing. */
+  excluded: ReadonlySet<number> = new Set();
   /** In the order in which their first record arrived. */
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
@@ -181,7 +183,7 @@ export class Reassembler {
       event.ended = true;
     }
     if (isComplete(event)) this.#release(event, 0);
-    else if (event.ended && isWhole(event)) this.#release(event);
+    else if (event.ended && this.#isWhole(event)) this.#release(event);
     else while (this.#pendingBytes > MAX_PENDING_BYTES) this.#releaseOldest();
   }
 
@@ -206,7 +208,7 @@ export class Reassembler {
       const waited = now - event.since;
       if (waited < this.#grace) return;
       if (isUnderWay(event)) this.#pending.delete(event.serial);
-      else if (waited >= PATIENCE || missingIn(event) === 0) this.#release(event);
+      else if (waited >= PATIENCE || this.#missingIn(event) === 0) this.#release(event);
     }
   }
 
@@ -231,12 +233,26 @@ export class Reassembler {
     }
   }
 
+  /** Whether no required record is missing. */
+  #isWhole(event: Pending): boolean {
+    if (event.fields === undefined) return event.ring !== undefined;
+    if (event.arguments === undefined && event.command === undefined)
+      return !isStart(event) || this.excluded.has(EXECVE);
+    return hasCommand(event);
+  }
+
+  /** Number of records known to be missing; of incomplete arguments at least one. */
+  #missingIn(event: Pending): number {
+    const lacksDirectory = event.cwd === undefined && isStart(event) && !this.excluded.has(CWD);
+    return Number(!this.#isWhole(event)) + Number(lacksDirectory);
+  }
+
   #finish(serial: number, time: number): void {
     this.#finished[serial % REMEMBERED] = serial;
     this.#finishedAt[serial % REMEMBERED] = time;
   }
 
-  #release(event: Pending, missing = missingIn(event)): void {
+  #release(event: Pending, missing = this.#missingIn(event)): void {
     const { serial, time } = event;
     const fields = event.fields ?? event.ring?.fields;
     this.#pending.delete(serial);
@@ -298,13 +314,6 @@ function isUnderWay({ ring, fields, address, ended }: Pending): boolean {
   return ring !== undefined && fields === undefined && address === undefined && !ended;
 }
 
-/** Whether no required record is missing. */
-function isWhole(event: Pending): boolean {
-  if (event.fields === undefined) return event.ring !== undefined;
-  if (event.arguments === undefined && event.command === undefined) return !isStart(event);
-  return hasCommand(event);
-}
-
 /** Whether all arguments have arrived. */
 function hasCommand(event: Pending): event is Pending & { readonly command: Command } {
   if (event.command !== undefined) return true;
@@ -312,11 +321,6 @@ function hasCommand(event: Pending): event is Pending & { readonly command: Comm
   if (all === undefined) return false;
   event.command = commandOf(all);
   return true;
-}
-
-/** Number of records known to be missing; of incomplete arguments at least one. */
-function missingIn(event: Pending): number {
-  return Number(!isWhole(event)) + Number(event.cwd === undefined && isStart(event));
 }
 
 /** `nargs=3 a0=5 a1=ffbc7a40 a2=10`. Source: show_special() in kernel/auditsc.c. */

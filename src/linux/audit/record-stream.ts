@@ -101,6 +101,11 @@ export class RecordStream {
     this.#reassembler.forgetRemains();
   }
 
+  /** See Reassembler.excluded. */
+  setExcluded(types: ReadonlySet<number>): void {
+    this.#reassembler.excluded = types;
+  }
+
   /** The kernel's present count of lost records. */
   setKernelLost(lost: number): void {
     this.#loss.setKernelLost(lost, this.#reassembler.counts.missing);

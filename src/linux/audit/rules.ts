@@ -48,8 +48,11 @@ const FIELD_KEY = 210;
 /** Fields whose value is the length of a string: subject and object labels, watch, dir, key, exe. */
 const STRING_FIELDS = new Set([13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 105, 107, FIELD_KEY, 112]);
 
+/** The kernel's bits for operators: "not equal" is "less or greater". */
 const EQUAL = 0x4000_0000;
-const NOT_EQUAL = 0x3000_0000;
+const GREATER = 0x2000_0000;
+const LESS = 0x1000_0000;
+const NOT_EQUAL = LESS | GREATER;
 
 /** The key of all rules of the agent, which distinguishes them from the administrator's. */
 export const KEY = 'vakt';
@@ -71,12 +74,16 @@ export interface KernelRule {
   readonly key: string | undefined;
   /** Whether this agent, or an earlier run of it, made the rule. */
   readonly ours: boolean;
+  /** The filter list. */
+  readonly list: number;
+  /** Without the key. A string is given by its length. */
+  readonly conditions: readonly Field<number>[];
 }
 
-interface Field {
+interface Field<Value = number | string> {
   readonly field: number;
   readonly operator: number;
-  readonly value: number | string;
+  readonly value: Value;
 }
 
 function encode(list: number, calls: readonly number[], fields: readonly Field[]): Buffer {
@@ -195,17 +202,26 @@ export const memoIn = ({ key }: KernelRule): string | undefined =>
 export function decodeRule(data: Buffer): KernelRule | undefined {
   if (data.length < STRINGS_AT) return undefined;
   const count = Math.min(readU32(data, 8), MAX_FIELDS);
+  const conditions: Field<number>[] = [];
   let key: string | undefined;
-  let marked = false;
   let at = STRINGS_AT;
   for (let index = 0; index < count; index += 1) {
     const field = readU32(data, FIELDS_AT + index * 4);
     const value = readU32(data, VALUES_AT + index * 4);
-    if (field === FIELD_PID && value === MARK) marked = true;
-    if (!STRING_FIELDS.has(field)) continue;
     if (field === FIELD_KEY) key = data.toString('utf8', at, at + value);
-    at += value;
+    else conditions.push({ field, operator: readU32(data, OPERATORS_AT + index * 4), value });
+    if (STRING_FIELDS.has(field)) at += value;
   }
+  const marked = conditions.some(({ field, value }) => field === FIELD_PID && value === MARK);
   // A rule made with several -k has them joined by 0x01, and is an administrator's.
-  return { data, key, ours: marked || key === KEY || key?.startsWith(`${KEY} `) === true };
+  const ours = marked || key === KEY || key?.startsWith(`${KEY} `) === true;
+  return { data, key, ours, list: readU32(data, 0), conditions };
 }
+
+/** Whether the rule keeps the kernel from making records of this type, at least for some processes. */
+export const excludes = ({ list, conditions }: KernelRule, recordType: number): boolean =>
+  list === FILTER_EXCLUDE &&
+  conditions.every(({ field, operator, value }) => {
+    const bit = recordType === value ? EQUAL : recordType > value ? GREATER : LESS;
+    return field !== FIELD_MSGTYPE || (operator & bit) !== 0;
+  });

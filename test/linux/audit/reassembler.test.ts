@@ -133,6 +133,29 @@ describe('Reassembler', () => {
     assert.equal(reassembler.counts.missing, 1);
   });
 
+  it('does not miss what a rule excludes', () => {
+    reassembler.excluded = new Set([CWD]);
+    const all = records(1).filter(([type]) => type !== CWD);
+    feedAll(all);
+    assert.deepEqual(events[0]?.argv, ['x', '1']);
+    feedAll(all.slice(0, 2).map(([type, , text]) => [type, 2, text])); // the end is excluded as well
+    wait(milliseconds(200));
+    assert.deepEqual(serials(), [1, 2]);
+    reassembler.excluded = new Set([CWD, EXECVE]);
+    feed(SYSCALL, 3, EXEC);
+    feed(EOE, 3);
+    assert.deepEqual(serials(), [1, 2, 3]);
+    assert.equal(reassembler.counts.missing, 0);
+  });
+
+  it('waits for the directories that come although some are excluded', () => {
+    reassembler.excluded = new Set([CWD]);
+    feedAll(records(1).slice(0, 2));
+    assert.equal(events.length, 0);
+    feedAll(records(1).slice(2));
+    assert.equal(events[0]?.cwd, '/tmp');
+  });
+
   it('gives out a call it knows nothing of at its end, or when it has waited for that', () => {
     const open = EXEC.replace('syscall=59', 'syscall=257');
     feed(SYSCALL, 1, open);

@@ -45,6 +45,18 @@ describe('RecordStream', () => {
     assert.equal(stream.takeLost(milliseconds(0)), 0);
   });
 
+  it('counts what the kernel lost while a rule excludes the directories of starts', () => {
+    stream.setExcluded(new Set([1307]));
+    stream.setKernelLost(0);
+    for (let serial = 1; serial <= 500; serial += 1) {
+      take(1300, `audit(1.000:${serial}): arch=c000003e syscall=59 success=yes exit=0 pid=2 exe="/bin/x"`);
+      take(1309, `audit(1.000:${serial}): argc=1 a0="x"`);
+      take(1320, `audit(1.000:${serial}): `);
+    }
+    stream.setKernelLost(400);
+    assert.equal(stream.takeLost(milliseconds(0)), 400);
+  });
+
   it('hands over many events as they come, and the rest when told', () => {
     for (let serial = 1; serial <= 40; serial += 1)
       take(1112, `audit(1.000:${serial}): pid=1 msg='op=login res=failed'`);
