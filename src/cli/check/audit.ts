@@ -3,6 +3,8 @@ import { systemClock } from '../../base/clock.ts';
 import { counted } from '../../base/counted.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
+import { hiddenBy } from '../../linux/audit/hiding-rules.ts';
+import type { KernelRule } from '../../linux/audit/rules.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/native/netlink/socket.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
@@ -60,7 +62,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
  */
 export function judgeAudit(
   { enabled, failure, pid, backlogLimit, lost }: AuditStatus,
-  rules: readonly { readonly ours: boolean }[],
+  rules: readonly KernelRule[],
   agentId?: number,
   runs = true,
 ): Finding[] {
@@ -75,6 +77,11 @@ export function judgeAudit(
   if (ours > 0 && !runs) {
     const finding = `${what}; these rules were left by an agent that was killed, and fill the kernel's log`;
     return [wrong(NAME, finding, 'Unless "vakt collect" or a dry run is running now: vakt remove-rules')];
+  }
+  const hidden = hiddenBy(rules);
+  if (hidden !== undefined) {
+    const { message, remedy } = hidden.reason;
+    return [(hidden.isAll ? wrong : note)(NAME, `${what}. ${message}`, remedy)];
   }
   if (failure === 2) {
     const remedy = 'Unless that is intended, run: auditctl -f 1';

@@ -13,7 +13,7 @@ import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import type { AuditSink } from './event.ts';
 import { readHeader } from './header.ts';
-import { excludedTypes } from './hiding-rules.ts';
+import { excludedTypes, hiddenBy } from './hiding-rules.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { previousSettings } from './leftover-rules.ts';
 import type { ResumePoint } from './log-tail.ts';
@@ -21,7 +21,7 @@ import { NoticeBoard } from './notice-board.ts';
 import { isNotice } from './notices.ts';
 import { SYSCALL } from './reassembler.ts';
 import { RecordStream } from './record-stream.ts';
-import type { AuditRule } from './rules.ts';
+import type { AuditRule, KernelRule } from './rules.ts';
 import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
@@ -136,10 +136,10 @@ export class AuditSource {
   status(): SourceStatus {
     const opened = this.#open;
     if (opened === undefined) return { state: 'off' };
-    const { wasOff } = opened;
-    if (wasOff !== undefined) {
+    const missing = opened.wasOff?.reason ?? opened.hidden;
+    if (missing !== undefined) {
       const source = opened.role === 'daemon' ? 'auditUnicast' : 'auditMulticast';
-      return { state: 'degraded', source, reason: wasOff.reason };
+      return { state: 'degraded', source, reason: missing };
     }
     if (opened.role === 'daemon') return { state: 'on', source: 'auditUnicast' };
     const { daemon, noDaemon } = opened;
@@ -187,7 +187,9 @@ export class AuditSource {
     let opened: Opened | undefined;
     try {
       const status = await control.status();
-      opened = this.#opened(control, status, previousSettings(await control.rules()));
+      const rules = await control.rules();
+      hiddenPart(rules); // throws when nothing can be seen
+      opened = this.#opened(control, status, previousSettings(rules));
       if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
       await this.#syncRules(opened);
       opened.stream.setKernelLost(status.lost);
@@ -366,14 +368,19 @@ export class AuditSource {
    * Sets the agent's rules, and adapts to those of others.
    *
    * @returns how many had to be added
-   * @throws AgentError AUDIT_UNAVAILABLE when audit is locked without the agent's rules
+   * @throws AgentError AUDIT_UNAVAILABLE when there can't be rules of the agent, or those of others hide everything
    */
   async #syncRules(opened: Opened): Promise<number> {
-    const { clock } = this.#parts;
+    const { clock, changed } = this.#parts;
     const { rules, locked, stream } = opened;
     opened.rulesCheckedAt = clock.monotonic();
     const added = locked ? await this.#requireRules(rules) : await this.#setRules(opened);
+    const hidden = hiddenPart(rules.foreign);
     stream.setExcluded(excludedTypes(rules.foreign));
+    if (hidden !== opened.hidden) {
+      opened.hidden = hidden;
+      changed?.();
+    }
     return added;
   }
 
@@ -671,6 +678,8 @@ interface Opened {
   readonly stopping: AbortController;
   readonly stream: RecordStream;
   readonly notices: NoticeBoard;
+  /** Why a part is missing, while rules of others hide it. */
+  hidden?: string | undefined;
   /** Set for a while after another process disabled audit. */
   wasOff?: { readonly until: Duration; readonly reason: string };
   readonly warnedAt: Map<'settings' | 'rules', Duration>;
@@ -690,6 +699,17 @@ interface Opened {
 }
 
 const memoOf = ({ found }: Opened): Buffer => memoRule(formatSettings(found));
+
+/**
+ * Why a part is missing that these rules hide; `undefined` when none does.
+ *
+ * @throws AgentError AUDIT_UNAVAILABLE when they hide everything
+ */
+function hiddenPart(rules: readonly KernelRule[]): string | undefined {
+  const hidden = hiddenBy(rules);
+  if (hidden?.isAll === true) throw hidden.reason;
+  return hidden && `${hidden.reason.message} ${hidden.reason.remedy}`;
+}
 
 const switchedOff = (daemon: number) =>
   new AgentError(

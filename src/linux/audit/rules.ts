@@ -32,10 +32,12 @@ const BUFLEN_AT = OPERATORS_AT + 64 * 4;
 const STRINGS_AT = BUFLEN_AT + 4;
 const MAX_FIELDS = 64;
 
+const FILTER_TASK = 1;
 const FILTER_EXIT = 4;
 const FILTER_EXCLUDE = 5;
 /** AUDIT_FILTER_URING_EXIT: the mask's bits are operations of io_uring. */
 const FILTER_URING_EXIT = 7;
+const NEVER = 0;
 const ALWAYS = 2;
 
 const FIELD_PID = 0;
@@ -76,6 +78,7 @@ export interface KernelRule {
   readonly ours: boolean;
   /** The filter list. */
   readonly list: number;
+  readonly action: number;
   /** Without the key. A string is given by its length. */
   readonly conditions: readonly Field<number>[];
 }
@@ -215,8 +218,11 @@ export function decodeRule(data: Buffer): KernelRule | undefined {
   const marked = conditions.some(({ field, value }) => field === FIELD_PID && value === MARK);
   // A rule made with several -k has them joined by 0x01, and is an administrator's.
   const ours = marked || key === KEY || key?.startsWith(`${KEY} `) === true;
-  return { data, key, ours, list: readU32(data, 0), conditions };
+  return { data, key, ours, list: readU32(data, 0), action: readU32(data, 4), conditions };
 }
+
+/** Whether the rule takes audit from processes when they are made (`-a never,task`): nothing that they do is recorded. */
+export const isTaskNever = ({ list, action }: KernelRule): boolean => list === FILTER_TASK && action === NEVER;
 
 /** Whether the rule keeps the kernel from making records of this type, at least for some processes. */
 export const excludes = ({ list, conditions }: KernelRule, recordType: number): boolean =>
@@ -225,3 +231,7 @@ export const excludes = ({ list, conditions }: KernelRule, recordType: number): 
     const bit = recordType === value ? EQUAL : recordType > value ? GREATER : LESS;
     return field !== FIELD_MSGTYPE || (operator & bit) !== 0;
   });
+
+/** Whether the rule has conditions about processes. */
+export const isAboutSome = ({ conditions }: KernelRule): boolean =>
+  conditions.some(({ field }) => field !== FIELD_MSGTYPE);

@@ -4,6 +4,9 @@ import { judgeAudit } from '../../../src/cli/check/audit.ts';
 import { judgeBudget } from '../../../src/cli/check/memory.ts';
 import { groupLimitOf } from '../../../src/cli/check/process.ts';
 import { judgeTasks } from '../../../src/cli/check/tasks.ts';
+import { CWD } from '../../../src/linux/audit/reassembler.ts';
+import { decodeRule, memoRule } from '../../../src/linux/audit/rules.ts';
+import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from '../../linux/audit/foreign-rule.ts';
 import { skip } from '../../support/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
@@ -85,7 +88,9 @@ describe('vakt check: limits', () => {
 
   describe('audit', () => {
     const status = { enabled: 1, failure: 1, pid: 7, backlogLimit: 8192, backlogWaitTime: 0, lost: 3 };
-    const ours = [{ ours: true }, { ours: false }];
+    const rule = (data: Buffer) => [decodeRule(data)].filter((decoded) => decoded !== undefined);
+    const foreign = rule(exclusionOf(CWD));
+    const ours = [...rule(memoRule('x')), ...foreign];
 
     it('is in order', () => {
       assertFinding(
@@ -102,10 +107,22 @@ describe('vakt check: limits', () => {
     it('has rules of an agent that was killed', () => {
       const [found] = judgeAudit({ ...status, pid: 0 }, ours, undefined, false);
       assertFinding(found, 'wrong', /left by an agent that was killed/, /: vakt remove-rules$/);
-      assertFinding(judgeAudit({ ...status, pid: 0 }, [{ ours: false }], undefined, false)[0], 'ok', /0 of them/);
+      assertFinding(judgeAudit({ ...status, pid: 0 }, foreign, undefined, false)[0], 'ok', /0 of them/);
     });
 
     it('is locked with them', () => assertFinding(judgeAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
+
+    it('is blind by rules of others', () => {
+      const [all] = judgeAudit(status, [...ours, ...rule(TASK_NEVER)], 7);
+      assertFinding(
+        all,
+        'wrong',
+        /^on, .* since boot\. Audit rules of another program hide all processes/,
+        /augenrules/,
+      );
+      const [some] = judgeAudit(status, [...ours, ...rule(TASK_NEVER_OF_ONE)], 7);
+      assertFinding(some, 'note', /hide some processes/, /augenrules/);
+    });
 
     it('panics', () =>
       assertFinding(judgeAudit({ ...status, failure: 2 }, ours)[0], 'note', /panics/, /auditctl -f 1/));

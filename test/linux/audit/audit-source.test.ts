@@ -2,15 +2,17 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
+import type { AgentError } from '../../../src/base/errors.ts';
 import { AuditSource } from '../../../src/linux/audit/audit-source.ts';
 import { CWD, EOE, EXECVE, SYSCALL } from '../../../src/linux/audit/reassembler.ts';
 import { FakeKernel } from './fake-kernel.ts';
-import { exclusionOf } from './foreign-rule.ts';
+import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from './foreign-rule.ts';
 
 describe('AuditSource', () => {
   let time: sinon.SinonFakeTimers;
   let kernel: FakeKernel;
   let lost: number;
+  let failure: AgentError | undefined;
   let changed: sinon.SinonSpy;
   let source: AuditSource;
 
@@ -18,6 +20,7 @@ describe('AuditSource', () => {
     time = sinon.useFakeTimers({ now: new Date('2026-01-01') });
     kernel = new FakeKernel();
     lost = 0;
+    failure = undefined;
     changed = sinon.spy();
     source = new AuditSource(
       {
@@ -26,6 +29,7 @@ describe('AuditSource', () => {
         clock: systemClock,
         log: pino({ level: 'silent' }),
         changed,
+        onLost: (reason) => (failure = reason),
       },
       kernel.open,
     );
@@ -54,6 +58,34 @@ describe('AuditSource', () => {
   });
 
   describe('and rules of others', () => {
+    it('is refused while they hide all processes, and changes nothing', async () => {
+      kernel.rules = [TASK_NEVER];
+      await assert.rejects(during(source.open()), { id: 'AUDIT_UNAVAILABLE', message: /never,task/ });
+      assert.equal(kernel.changes, 0);
+    });
+
+    it('is lost when one is added that hides all processes', async () => {
+      await during(source.open());
+      kernel.change([...kernel.rules, TASK_NEVER]);
+      await time.tickAsync(2_000);
+      assert.equal(failure?.id, 'AUDIT_UNAVAILABLE');
+      await during(source.close());
+      assert.deepEqual(kernel.rules, [TASK_NEVER]);
+    });
+
+    it('is degraded while they hide some', async () => {
+      kernel.rules = [TASK_NEVER_OF_ONE];
+      await during(source.open());
+      const { state, source: from, reason } = source.status();
+      assert.deepEqual([state, from], ['degraded', 'auditUnicast']);
+      assert.match(reason ?? '', /hide some processes .* Find them with/);
+      changed.resetHistory();
+      kernel.change(kernel.rules.filter((rule) => rule !== TASK_NEVER_OF_ONE));
+      await time.tickAsync(2_000);
+      assert.equal(source.status().state, 'on');
+      sinon.assert.calledOnce(changed);
+    });
+
     it('counts all that the kernel lost while they exclude directories of starts', async () => {
       kernel.rules = [exclusionOf(CWD)];
       await during(source.open());
