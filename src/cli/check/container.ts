@@ -82,6 +82,8 @@ function processes(isHostPids: boolean, hostRoot: string): Finding | undefined {
   return note(NAME, what, 'Start the container with --pid=host.');
 }
 
+const BESIDE_AUDITD = "beside auditd, the kernel's audit can be read from auditd's log only";
+
 /** The network namespace of init, or of kernel threads (process 2) if init's can't be read. */
 const hostNetwork = (hostRoot: string, link: (path: string) => string | undefined): string | undefined =>
   link(join(hostRoot, 'proc/1/ns/net')) ?? link(join(hostRoot, 'proc/2/ns/net'));
@@ -91,10 +93,14 @@ function network(own: string | undefined, host: string | undefined, isHostProc: 
   const remedy = 'Start the container with --network=host.';
   if (own !== undefined && host !== undefined && own !== host) {
     const what = "listening ports, firewall and ends of processes are those of this container, not the host's";
-    return note(NAME, what, remedy);
+    return note(NAME, `${what}; ${BESIDE_AUDITD}`, remedy);
   }
   const what = "whether the network is the host's can't be determined (that needs --pid=host and CAP_SYS_PTRACE)";
-  return note(NAME, `${what}; if it isn't, ports and firewall are those of this container`, remedy);
+  return note(
+    NAME,
+    `${what}; if it isn't, ports and firewall are those of this container, and ${BESIDE_AUDITD}`,
+    remedy,
+  );
 }
 
 function files(hostRoot: string): Finding | undefined {

@@ -12,6 +12,7 @@ import { AuditPrograms } from './audit-programs.ts';
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import type { AuditSink } from './event.ts';
+import { isInFirstNetwork } from './first-network.ts';
 import { readHeader } from './header.ts';
 import { excludedTypes, hiddenBy } from './hiding-rules.ts';
 import { KernelRules } from './kernel-rules.ts';
@@ -121,14 +122,17 @@ export class AuditSource {
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_RECORD_BYTES);
   readonly #watch: SlotWatch;
   readonly #openSocket: typeof openNetlink;
+  /** Whether the kernel sends records to the multicast group of this network namespace. */
+  readonly #mayListen: () => boolean;
   #open: Opened | undefined;
   /** Serialises changes of rules. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** @param openSocket replaced in tests */
-  constructor(parts: Parts, openSocket = openNetlink) {
+  /** @param kernel replaced in tests */
+  constructor(parts: Parts, { openSocket = openNetlink, mayListen = () => isInFirstNetwork() } = {}) {
     this.#parts = parts;
     this.#openSocket = openSocket;
+    this.#mayListen = mayListen;
     this.#watch = new SlotWatch(parts.clock);
   }
 
@@ -290,8 +294,11 @@ export class AuditSource {
   /**
    * Joins the multicast group. Audit's settings are then those of its daemon; unless there is none at the moment, and the
    * agent waits for one that has requested the slot.
+   *
+   * @throws AgentError AUDIT_UNAVAILABLE when nothing would be heard
    */
   async #joinAsListener(opened: Opened): Promise<void> {
+    if (!this.#mayListen()) throw unheard();
     const { clock } = this.#parts;
     const { pid } = await opened.control.status();
     const daemon = pid !== process.pid && pid !== 0 && isAlive(pid) ? pid : 0;
@@ -310,13 +317,16 @@ export class AuditSource {
   /** Another daemon requests the slot. */
   async #yield(opened: Opened): Promise<void> {
     const { control, contender } = opened;
+    this.#watch.seenOther();
+    try {
+      await this.#joinAsListener(opened);
+    } finally {
+      await control.set({ pid: 0 }); // at once: the other one tries a few times only
+    }
     this.#parts.log.info(
       { pid: contender },
       'Another audit daemon requests the slot; reading alongside it from now on.',
     );
-    this.#watch.seenOther();
-    await this.#joinAsListener(opened);
-    await control.set({ pid: 0 });
     await this.#leaveOldSocket(opened);
     await this.#syncRules(opened);
     opened.contender = 0;
@@ -716,6 +726,14 @@ const switchedOff = (daemon: number) =>
     'AUDIT_UNAVAILABLE',
     `Audit is disabled although an audit daemon is running, process ${daemon}.`,
     'Enable it (auditctl -e 1), or stop the daemon so that the agent can enable it.',
+  );
+
+/** Source: kauditd_send_multicast_skb() in kernel/audit.c. The daemon has its records wherever it is. */
+const unheard = () =>
+  new AgentError(
+    'AUDIT_UNAVAILABLE',
+    "Beside an audit daemon, the kernel sends audit records to listeners in the host's network namespace only.",
+    "Run the agent in the host's network namespace (podman: --network=host).",
   );
 
 const lockedOut = () =>

@@ -11,6 +11,8 @@ import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from './foreign-rule.ts';
 describe('AuditSource', () => {
   let time: sinon.SinonFakeTimers;
   let kernel: FakeKernel;
+  /** Whether the agent is in the first network namespace. */
+  let isInFirst: boolean;
   let lost: number;
   let failure: AgentError | undefined;
   let changed: sinon.SinonSpy;
@@ -19,6 +21,7 @@ describe('AuditSource', () => {
   beforeEach(() => {
     time = sinon.useFakeTimers({ now: new Date('2026-01-01') });
     kernel = new FakeKernel();
+    isInFirst = true;
     lost = 0;
     failure = undefined;
     changed = sinon.spy();
@@ -31,7 +34,7 @@ describe('AuditSource', () => {
         changed,
         onLost: (reason) => (failure = reason),
       },
-      kernel.open,
+      { openSocket: kernel.open, mayListen: () => isInFirst },
     );
   });
   afterEach(async () => {
@@ -55,6 +58,41 @@ describe('AuditSource', () => {
     await during(source.close());
     assert.equal(kernel.pid, 0);
     assert.deepEqual(kernel.rules, []);
+  });
+
+  describe('beside another daemon', () => {
+    const OTHER = process.ppid;
+
+    it('listens', async () => {
+      kernel.pid = OTHER;
+      await during(source.open());
+      assert.equal(source.status().source, 'auditMulticast');
+    });
+
+    it('is refused where a listener hears nothing', async () => {
+      kernel.pid = OTHER;
+      isInFirst = false;
+      await assert.rejects(during(source.open()), { id: 'AUDIT_UNAVAILABLE', remedy: /--network=host/ });
+      assert.deepEqual(kernel.rules, []);
+    });
+
+    it('yields the slot to it and listens', async () => {
+      await during(source.open());
+      kernel.request(OTHER);
+      await time.tickAsync(2_000);
+      assert.equal(kernel.pid, 0);
+      assert.equal(source.status().source, 'auditMulticast');
+    });
+
+    it('yields the slot to it also where a listener hears nothing, and is lost then', async () => {
+      isInFirst = false;
+      await during(source.open());
+      assert.equal(source.status().source, 'auditUnicast');
+      kernel.request(OTHER);
+      await time.tickAsync(2_000);
+      assert.equal(kernel.pid, 0);
+      assert.equal(failure?.id, 'AUDIT_UNAVAILABLE');
+    });
   });
 
   describe('and rules of others', () => {

@@ -10,6 +10,7 @@ const ADD_RULE = 1011;
 const DEL_RULE = 1012;
 const LIST_RULES = 1013;
 const CONFIG_CHANGE = 1305;
+const REPLACE = 1329;
 /** AUDIT_STATUS_PID: the bit of the process id in the mask of a request. */
 const MASK_PID = 4;
 const LOST_AT = 24;
@@ -40,6 +41,14 @@ export class FakeKernel {
   change(rules: Buffer[]): void {
     this.rules = rules;
     this.record([CONFIG_CHANGE, 'op=add_rule res=1']);
+  }
+
+  /** Another process requests the slot. */
+  request(pid: number): void {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32LE(pid);
+    for (const [socket, kind] of this.#sockets)
+      if (kind === 'daemon') socket.push(encodeMessage(REPLACE, 0, 0, payload));
   }
 
   /** Makes an event of these records, each with its type. */
