@@ -4,7 +4,7 @@ import { counted } from '../../base/counted.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
 import { hiddenBy } from '../../linux/audit/hiding-rules.ts';
-import type { KernelRule } from '../../linux/audit/rules.ts';
+import { type KernelRule, LOCKED_REMEDY } from '../../linux/audit/rules.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/native/netlink/socket.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
@@ -70,9 +70,7 @@ export function judgeAudit(
   const daemon = pid === 0 ? 'no daemon' : pid === agentId ? 'the agent is its daemon' : `its daemon is process ${pid}`;
   const what = `${STATES[enabled] ?? enabled}, ${daemon}, ${counted(rules.length, 'rule')} (${ours} of them the agent's), backlog ${backlogLimit}, ${counted(lost, 'record')} lost since boot`;
   if (enabled === 2 && ours === 0) {
-    const remedy =
-      'Add rules for execve and execveat, for both ABIs and with the key vakt, to those loaded at boot, then reboot.';
-    return [wrong(NAME, `${what}; the agent's rules can't be added until a reboot`, remedy)];
+    return [wrong(NAME, `${what}; the agent's rules can't be added until a reboot`, LOCKED_REMEDY)];
   }
   if (ours > 0 && !runs) {
     const finding = `${what}; these rules were left by an agent that was killed, and fill the kernel's log`;

@@ -23,7 +23,7 @@ import { isNotice } from './notices.ts';
 import { SYSCALL } from './reassembler.ts';
 import { RecordStream } from './record-stream.ts';
 import type { AuditRule, KernelRule } from './rules.ts';
-import { memoIn, memoRule } from './rules.ts';
+import { LOCKED_REMEDY, memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
 
@@ -740,7 +740,7 @@ const lockedOut = () =>
   new AgentError(
     'AUDIT_UNAVAILABLE',
     "Audit's rules are locked until the next boot (enabled is 2), and the agent's are not among them.",
-    'Add rules for execve and execveat, for both ABIs and with the key vakt, to those loaded at boot, then reboot.',
+    LOCKED_REMEDY,
   );
 
 function unavailable(error: unknown): AgentError {

@@ -60,6 +60,14 @@ const NOT_EQUAL = LESS | GREATER;
 export const KEY = 'vakt';
 
 /**
+ * What to do where rules are locked until the next boot, and the agent's are not among them. They must be the same, field by
+ * field; only the agent knows them all.
+ */
+export const LOCKED_REMEDY =
+  `Boot once without "-e 2" and start the agent. Add the lines that "auditctl -l | grep key=${KEY}$" prints to the rules ` +
+  'that are loaded at boot, before "-e 2", and reboot.';
+
+/**
  * The mark of the agent's exclude rules, which cannot have a key: the kernel accepts one, but audit_filter() stops at a field
  * that it does not know there, and lets the record pass (tried on 6.18: PATH records still came). So they have a second
  * condition that is always true: "pid is not 0x76616b74", above any pid (2^22), and `vakt` in ASCII.

@@ -5,6 +5,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
 import { AuditSource } from '../../../src/linux/audit/audit-source.ts';
 import { CWD, EOE, EXECVE, SYSCALL } from '../../../src/linux/audit/reassembler.ts';
+import { decodeRule } from '../../../src/linux/audit/rules.ts';
 import { FakeKernel } from './fake-kernel.ts';
 import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from './foreign-rule.ts';
 
@@ -58,6 +59,28 @@ describe('AuditSource', () => {
     await during(source.close());
     assert.equal(kernel.pid, 0);
     assert.deepEqual(kernel.rules, []);
+  });
+
+  describe('with rules that are locked', () => {
+    const isPrinted = (rule: Buffer) => decodeRule(rule)?.key === 'vakt';
+
+    it('is refused without its own, and says how to add them', async () => {
+      kernel.enabled = 2;
+      await assert.rejects(during(source.open()), {
+        id: 'AUDIT_UNAVAILABLE',
+        remedy: /grep key=vakt\$.*, before "-e 2"/,
+      });
+    });
+
+    it('is content with those that it once had set, and that have the key', async () => {
+      await during(source.open());
+      const rules = kernel.rules.filter(isPrinted);
+      await during(source.close());
+      kernel.rules = rules;
+      kernel.enabled = 2;
+      await during(source.open());
+      assert.equal(source.status().state, 'on');
+    });
   });
 
   describe('beside another daemon', () => {

@@ -15,11 +15,13 @@ const REPLACE = 1329;
 const MASK_PID = 4;
 const LOST_AT = 24;
 
-const { EEXIST } = constants.errno;
+const { EEXIST, EPERM } = constants.errno;
 
 /** The kernel's audit, as far as a process sees it through its sockets: settings, rules, the slot and the records. */
 export class FakeKernel {
   rules: Buffer[] = [];
+  /** 2: locked. */
+  enabled = 1;
   /** The audit daemon. */
   pid = 0;
   lost = 0;
@@ -68,7 +70,13 @@ export class FakeKernel {
     acknowledgement.writeInt32LE(-error);
     socket.push(encodeMessage(NLMSG_ERROR, 0, sequence, acknowledgement));
     if (type === GET) {
-      const status = encodeStatus({ enabled: 1, failure: 1, pid: this.pid, backlogLimit: 8_192, backlogWaitTime: 0 });
+      const status = encodeStatus({
+        enabled: this.enabled,
+        failure: 1,
+        pid: this.pid,
+        backlogLimit: 8_192,
+        backlogWaitTime: 0,
+      });
       status.writeUInt32LE(this.lost, LOST_AT);
       socket.push(encodeMessage(GET, 0, sequence, status));
     } else if (type === LIST_RULES) {
@@ -79,6 +87,7 @@ export class FakeKernel {
 
   /** @returns an errno, or 0 */
   #carryOut(type: number, payload: Buffer): number {
+    if (this.enabled === 2 && (type === ADD_RULE || type === DEL_RULE)) return EPERM;
     if (type === ADD_RULE) this.rules.push(Buffer.from(payload));
     if (type === DEL_RULE) this.rules = this.rules.filter((rule) => !rule.equals(payload));
     if (type !== SET || (payload.readUInt32LE(0) & MASK_PID) === 0) return 0;
