@@ -20,7 +20,8 @@ export const RECOMMENDATIONS = {
   },
   secondRootAccount: {
     what: (count) => counted(count, 'account besides root has user id 0', 'accounts besides root have user id 0'),
-    remedy: 'Remove it with "userdel USER" if it is not yours, else give it another user id and use sudo.',
+    remedy:
+      'If it is not yours, remove it: "userdel --force USER" (without --force, userdel refuses, because processes run as user id 0). Otherwise change its user id with "vipw", and use sudo.',
   },
   credentialExpires: {
     what: () => 'The credential of the agent expires soon and was not renewed',

@@ -54,7 +54,7 @@ describe('vakt posture', () => {
     await show(POSTURE);
     const text = out.join('\n');
     for (const said of [
-      /^HIGH {2}1 account besides root has user id 0\.\n {4}do {8}Remove it with/,
+      /^HIGH {2}1 account besides root has user id 0\.\n {4}do {8}If it is not yours, remove it:/,
       /^ {4}since {5}2026-05-01T12:00:00\.000Z\n {4}but now {3}not judged: no ·\[31mfile\n {4}id {8}secondRootAccount$/m,
       /^MEDIUM {2}2 ports can be reached from outside\.$/m,
       /^LOW {2}7 messages since the last snapshot/m,
