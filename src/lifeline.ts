@@ -125,12 +125,12 @@ const HUB: Readonly<Record<LocalStatus['hub']['state'], string>> = {
   stopped: 'disconnected',
 };
 
-/** `Running, connected to the hub; 12 events queued, 0 lost.` */
+/** `Running, connected to the hub; 12 events queued, 0 dropped.` */
 export function statusLine({ state, hub, delivery, heldUp }: LocalStatus): string {
   const { highEvents, lowEvents } = delivery.queued;
-  const lost = Object.values(delivery.dropped).reduce((all, count) => all + count, 0);
+  const dropped = Object.values(delivery.dropped).reduce((all, count) => all + count, 0);
   const why = hub.error === undefined ? '' : ` (${printable(hub.error).slice(0, LONGEST_REASON)})`;
   const word = state.charAt(0).toUpperCase() + state.slice(1);
   const stall = heldUp === undefined ? '' : ` Was ${heldUp.why} until ${heldUp.at}.`;
-  return `${word}, ${HUB[hub.state]}${why}; ${highEvents + lowEvents} events queued, ${lost} lost.${stall}`;
+  return `${word}, ${HUB[hub.state]}${why}; ${highEvents + lowEvents} events queued, ${dropped} dropped.${stall}`;
 }

@@ -59,7 +59,7 @@ describe('the lifeline', () => {
     assert.deepEqual(told, [
       'READY=1',
       'WATCHDOG=1',
-      'STATUS=Running, connected to the hub; 12 events queued, 0 lost.',
+      'STATUS=Running, connected to the hub; 12 events queued, 0 dropped.',
     ]);
   });
 
@@ -83,8 +83,8 @@ describe('the lifeline', () => {
     assert.deepEqual(
       told.filter((line) => line.startsWith('STATUS=')),
       [
-        'STATUS=Running, connected to the hub; 12 events queued, 0 lost.',
-        'STATUS=Degraded, connected to the hub; 12 events queued, 0 lost.',
+        'STATUS=Running, connected to the hub; 12 events queued, 0 dropped.',
+        'STATUS=Degraded, connected to the hub; 12 events queued, 0 dropped.',
       ],
     );
   });
@@ -165,13 +165,13 @@ describe('the lifeline', () => {
 
 describe('the status line', () => {
   for (const [line, status] of Object.entries({
-    'Running, connected to the hub; 12 events queued, 0 lost.': shown(),
-    'Degraded, not connected to the hub (no route to contoso); 12 events queued, 7 lost.': shown({
+    'Running, connected to the hub; 12 events queued, 0 dropped.': shown(),
+    'Degraded, not connected to the hub (no route to contoso); 12 events queued, 7 dropped.': shown({
       state: 'degraded',
       hub: { state: 'connecting', error: 'no route to contoso' },
       delivery: { ...shown().delivery, dropped: { kernel: 3, cacheFull: 4 } },
     }),
-    'Paused, refused by the hub (odd · text); 12 events queued, 0 lost.': shown({
+    'Paused, refused by the hub (odd · text); 12 events queued, 0 dropped.': shown({
       state: 'paused',
       hub: { state: 'refused', error: 'odd \n text' },
     }),

@@ -106,11 +106,11 @@ function partOf([first]: readonly Payload[]): string | undefined {
 /** The accounts as an equation, which holds at any moment. */
 export function describeDelivery({ collected, delivered, aggregatedAway, queued, dropped }: Delivery): string {
   const drops = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
-  const lost = Object.values(dropped).reduce((all, count) => all + count, 0);
+  const sum = Object.values(dropped).reduce((all, count) => all + count, 0);
   return [
     `${collected} collected = ${delivered} delivered + ${aggregatedAway} aggregated away`,
     `${queued.highEvents + queued.lowEvents} queued`,
-    `${lost} dropped${drops.length > 0 ? ` (${drops.join(', ')})` : ''}`,
+    `${sum} dropped${drops.length > 0 ? ` (${drops.join(', ')})` : ''}`,
   ].join(' + ');
 }
 

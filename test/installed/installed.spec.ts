@@ -212,7 +212,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
 
     it('says in systemctl status what it does', async () => {
       await system.until('connected', seconds(30), () =>
-        /, connected to the hub; \d+ events queued, \d+ lost\.$/.test(shown('StatusText')),
+        /, connected to the hub; \d+ events queued, \d+ dropped\.$/.test(shown('StatusText')),
       );
     });
 

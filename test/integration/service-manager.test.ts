@@ -36,7 +36,7 @@ describe('The agent, as a service', function () {
   it('says that it has started, what it does, that it lives, and that it stops', async () => {
     const agent = bed.startAgent({ environment: environment({ WATCHDOG_USEC: '2000000' }) });
     await wait(() =>
-      told.some((line) => /^STATUS=Running, connected to the hub; \d+ events queued, 0 lost\.$/.test(line)),
+      told.some((line) => /^STATUS=Running, connected to the hub; \d+ events queued, 0 dropped\.$/.test(line)),
     );
     assert.equal(told[0], 'READY=1');
     const pings = () => told.filter((line) => line === 'WATCHDOG=1').length;

@@ -246,10 +246,10 @@ function unseen(report: Report): string {
   const sources = collectors
     .filter(([, { state }]) => state !== 'on')
     .map(([name, { state, reason }]) => [`Agent: ${name}`, reason ?? state]);
-  const dropped = isProblem(report.agent) ? [] : Object.entries(report.agent.delivery?.dropped ?? {});
-  const lost = dropped
+  const reasons = isProblem(report.agent) ? [] : Object.entries(report.agent.delivery?.dropped ?? {});
+  const dropped = reasons
     .filter(([, count]) => Number(count) > 0)
-    .map(([why, count]) => ['Agent: events lost', `${count}, ${why}`]);
-  const rows = [...missing, ...lists, ...limits, ...rules, ...hardware, ...sources, ...lost];
+    .map(([why, count]) => ['Agent: events dropped', `${count}, ${why}`]);
+  const rows = [...missing, ...lists, ...limits, ...rules, ...hardware, ...sources, ...dropped];
   return rows.length === 0 ? '<p>Everything that it is about could be read.</p>' : table(['Part', 'Why'], rows);
 }
