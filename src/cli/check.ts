@@ -12,17 +12,17 @@ export const usage = `vakt check [--config FILE] [--verbose] [--json]
 
   --config FILE   local configuration; default ${DEFAULT_CONFIG_FILE}
   --verbose       print the addresses and certificates that were seen, too
-  --json          print one JSON object per finding, always with those
+  --json          print one JSON object per finding, addresses and certificates included
 
 The first finding marked WRONG is the cause of what else does not work. It ends with the id of the error that the agent
-logs; the page on troubleshooting has a row for each.
+logs; TROUBLESHOOTING.md has a row for each.
 
 It changes nothing at the hub. If the agent is to create its module, that is only reported.
 
 If an agent is running, its status is used, and it is not disturbed. Otherwise every check runs as the current user: use
 the account that the agent will run as.
 
-Exit status: 0 no problem, 1 something must be fixed.`;
+Exit status: 0 no problem; 1 something must be fixed; 2 wrong usage.`;
 
 const DEFAULTS = () => v.parse(LocalSettings, { identity: { kind: 'connectionString', file: '/nonexistent' } });
 

@@ -25,7 +25,7 @@ export const usage = `vakt demo [--duration DURATION] [--page-port N | --no-page
 
   --duration DURATION   how long, as ISO 8601 (PT30S); default until Ctrl-C
   --page-port N         port of the page that shows the same in a browser; default any free one
-  --no-page             no such page`;
+  --no-page             do not serve the page`;
 
 const DEVICE = 'demo-device';
 const MODULE = 'azureiotsecurity';

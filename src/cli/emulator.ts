@@ -22,7 +22,7 @@ export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--d
   --simulate N         the hub has N further devices without modules, sim-000001 …, with tags.site from 1 to 10
   --websocket-port N   port of MQTT over WebSocket, and of the REST API beside it
   --page-port N        port of the page that shows what the agent does; default any free one
-  --no-page            no such page
+  --no-page            do not serve the page
   --control-port N     port of the control API (read messages, patch the twin, change devices, inject faults)
   --service-port N     port of the service beside the hub
   --proxy-port N       runs an HTTP proxy, too, which leads ports 8883 and 443 of the hub's name here; 0 selects a free one

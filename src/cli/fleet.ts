@@ -8,8 +8,8 @@ export const usage = `vakt fleet create CHOICE [OPTION ...]
        vakt fleet status [CHOICE] [OPTION ...]
        vakt fleet call METHOD CHOICE [OPTION ...]
 
-Runs on a workstation or in a pipeline, from a clone of the project; it is not part of an installed agent.
-There, docs/fleet.md explains it.
+Runs on a workstation or in a pipeline, from a clone of the project, where docs/fleet.md explains it; it is not part of an
+installed agent.
 
   create           make the module on the chosen devices where it is missing
   configure FILE   check a configuration as agents do, and write it to the modules' twins
@@ -22,13 +22,13 @@ Which devices (CHOICE; one of them, "status" shows all by default):
                      "create" looks at the twins of the devices, all others at those of the modules
   --all              all
 
-The hub, and what may be done there (one of them):
+Hub and credential (one of these):
   --connection-string-file FILE  connection string of a shared access policy; only its owner may be able to read the file
   --hub HOSTNAME                 by Microsoft Entra: "az login", a managed identity, or variables for @azure/identity
   IOTHUB_CONNECTION_STRING       this variable, if neither is given
   --trusted-ca-file FILE         authorities to trust instead of those of Node; for the emulator, or a proxy
 
-The way there:
+Proxy:
   --proxy URL                    through this HTTP proxy, http://[USER@]HOST:PORT, instead of HTTPS_PROXY; NO_PROXY then
                                  exempts nothing
   --proxy-password-file FILE     the password of its user; only its owner may be able to read the file

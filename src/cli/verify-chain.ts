@@ -14,12 +14,12 @@ export const usage = `vakt verify-chain FILE [--partial] [--json]
   --json      print one JSON object per chain
 
 Each line has the body of a message and its application properties, Chain, Sequence, PreviousDigest and Abandoned among
-them. A line that readers of JSON could take for different messages, such as one with its body twice, is refused. Such lines
-are written by
+them. Such lines are written by
   vakt emulator --record FILE   {"applicationProperties": {...}, "body": "text"}
   vakt run --dry-run            {"application": {...}, "body": {...}}
   a hub's route to storage      {"Properties": {...}, "Body": {...}}, or the body in Base64
-Messages of other senders are skipped.
+Messages of other senders are skipped. A line that readers of JSON could take for different messages, such as one with its
+body twice, is refused.
 
 A message's body is proved by the next message, which has its digest. What was at the end of a chain, and is missing or
 altered, cannot be found: compare the last number with Chain and Sequence of a later message, or with what arrives next.
@@ -27,7 +27,8 @@ altered, cannot be found: compare the last number with Chain and Sequence of a l
 No digest covers the properties, and they are not signed. So this finds what was lost, damaged or reordered, and whatever was
 changed without the properties. It does not find changes by somebody who made the properties fit.
 
-Exit status: 0 nothing was found missing or altered; 1 something was, or FILE has no message with a number.`;
+Exit status: 0 nothing was found missing or altered; 1 something was, or FILE has no message with a number; 2 wrong
+usage.`;
 
 export async function run(args: readonly string[], { stdout, stderr, signal }: World): Promise<number> {
   const options = { partial: { type: 'boolean' }, json: { type: 'boolean' } } as const;

@@ -30,7 +30,8 @@ export function reportPage(
     main: sections
       .map(({ id, title, html }) => `<section id="${id}">\n<h2>${title}</h2>\n${html}\n</section>`)
       .join('\n'),
-    footer: '<p>Made on the device; nothing was sent. What could not be read is named as such and is not fine.</p>',
+    footer:
+      '<p>Made on the device; nothing was sent. What could not be read is listed, and does not count as passed.</p>',
   });
 }
 
@@ -251,5 +252,5 @@ function unseen(report: Report): string {
     .filter(([, count]) => Number(count) > 0)
     .map(([why, count]) => ['Agent: events dropped', `${count}, ${why}`]);
   const rows = [...missing, ...lists, ...limits, ...rules, ...hardware, ...sources, ...dropped];
-  return rows.length === 0 ? '<p>Everything that it is about could be read.</p>' : table(['Part', 'Why'], rows);
+  return rows.length === 0 ? '<p>Everything in this report could be read.</p>' : table(['Part', 'Why'], rows);
 }
