@@ -134,10 +134,10 @@ Breaks: ${BREAKS}
 Section: admin
 Priority: optional
 Description: security agent of an IoT device
- Vakt speaks to Azure IoT Hub as the device's security module, obeys its module
- twin, watches the Linux system under it, and reports what it sees: programs,
+ Vakt connects to Azure IoT Hub as the device's security module, is configured
+ by its module twin, watches the Linux system, and reports what it sees: programs,
  connections, logins, listening ports, accounts, packet filter, hardware. It
- counts every event that it loses.${node}
+ counts every event that is dropped.${node}
 `;
 }
 

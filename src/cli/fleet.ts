@@ -40,7 +40,7 @@ create:
   --key-directory DIR    write each module's key to DIR/DEVICE.key (0600), for "identity.keyFile"
 
 configure:
-  --wait DURATION        then show how many agents obey, refuse or are silent, for up to this time (PT10M)
+  --wait DURATION        then show how many agents have applied it, refuse it or are silent, for up to this time (PT10M)
 
 status:
   --degraded --paused --silent --alerts --outdated   only those; several are added up (config/queries.md)

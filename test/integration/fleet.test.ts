@@ -72,7 +72,7 @@ describe('A fleet', function () {
   }
 
   it('is made, configured, seen and called, from nothing', async () => {
-    const devices = ['obeys', 'refuses', 'silent'];
+    const devices = ['applies', 'refuses', 'silent'];
     for (const deviceId of devices) hub.addDevice({ deviceId });
     const steady = join(folder, 'steady.json');
     writeFileSync(steady, JSON.stringify({ [OBJECT]: STEADY }));
@@ -89,10 +89,10 @@ describe('A fleet', function () {
       keys,
     );
     assert.deepEqual([made.status, made.out, made.err], [0, `Modules ${MODULE}: 3 made.\n`, '']);
-    for (const deviceId of ['obeys', 'refuses']) startAgent(deviceId);
-    for (const deviceId of ['obeys', 'refuses']) await hub.waitForSubscription(deviceId, MODULE);
+    for (const deviceId of ['applies', 'refuses']) startAgent(deviceId);
+    for (const deviceId of ['applies', 'refuses']) await hub.waitForSubscription(deviceId, MODULE);
     const hasReported = (deviceId: string) => 'securityAgent' in hub.twin(deviceId, MODULE).reported;
-    await until('a report of both agents', () => hasReported('obeys') && hasReported('refuses'));
+    await until('a report of both agents', () => hasReported('applies') && hasReported('refuses'));
     // Somebody else has written what agents refuse; they refuse all of it, whatever is merged.
     hub.patchDesired('refuses', MODULE, { [OBJECT]: { maxMessageSizeInBytes: { value: 'large' } } });
 
@@ -101,14 +101,17 @@ describe('A fleet', function () {
     const configured = await fleet('configure', changed, '--where', 'tags.site = 1', '--yes', '--wait', 'PT20S');
     assert.equal(configured.status, 1);
     assert.match(configured.out, /^Configurations: 3 written\.$/m);
-    assert.match(configured.out, /^Agents: 1 obey, 1 refuse, 1 silent\.$/m);
+    assert.match(configured.out, /^Agents: 1 applied, 1 refuse, 1 silent\.$/m);
     assert.match(configured.err, /gives:\n {2}refuses: maxMessageSizeInBytes must be .*\n.*PT20S:\n {2}silent\n$/);
     hub.patchDesired('refuses', MODULE, { [OBJECT]: { maxMessageSizeInBytes: null } });
-    const obeyed = await fleet(
-      ...['configure', changed, '--device', 'obeys', '--device', 'refuses', '--yes', '--wait', 'PT1M'],
+    const applied = await fleet(
+      ...['configure', changed, '--device', 'applies', '--device', 'refuses', '--yes', '--wait', 'PT1M'],
     );
-    assert.match(obeyed.out, /^Configurations: 2 already up to date\.\n[\s\S]*Agents: 2 obey, 0 refuse, 0 silent\.$/m);
-    assert.equal(obeyed.status, 0);
+    assert.match(
+      applied.out,
+      /^Configurations: 2 already up to date\.\n[\s\S]*Agents: 2 applied, 0 refuse, 0 silent\.$/m,
+    );
+    assert.equal(applied.status, 0);
 
     const seen = await fleet('status', '--json');
     const rows = seen.out
@@ -118,7 +121,7 @@ describe('A fleet', function () {
     assert.deepEqual(
       rows.map(({ deviceId, connection }) => [deviceId, connection]),
       [
-        ['obeys', 'Connected'],
+        ['applies', 'Connected'],
         ['refuses', 'Connected'],
         ['silent', 'Disconnected'],
       ],
@@ -129,7 +132,7 @@ describe('A fleet', function () {
 
     const called = await fleet('call', 'ping', '--all', '--yes');
     assert.equal(called.status, 1);
-    assert.match(called.out, /^obeys {2}200 {2}\{/m);
+    assert.match(called.out, /^applies {2}200 {2}\{/m);
     assert.match(called.out, /^Calls: 2 answered, 1 failed\.$/m);
 
     const service = new ServiceClient(hub);

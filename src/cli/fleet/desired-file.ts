@@ -25,8 +25,8 @@ const LARGEST = 64 * 1024;
 const DEEPEST = 32;
 
 /**
- * Reads a file with desired properties, alone or within `properties.desired`, or with the configuration object alone, and checks it by the code that agents obey by.
- * Prints every fault and every warning.
+ * Reads a file with desired properties, alone or within `properties.desired`, or with the configuration object alone, and
+ * checks it by the code of the agent. Prints every fault and every warning.
  *
  * @param objectName `twinObjectName` of the agents; absent: its default
  * @throws AgentError CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE; TWIN_INVALID if there is a fault, an unknown name included:

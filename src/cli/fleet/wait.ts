@@ -14,10 +14,10 @@ const MOST_NAMED = 100;
 const BETWEEN = seconds(3);
 
 /**
- * What an agent makes of the configuration. `limited`: it is in force, but limits of the device's local file hold instead
+ * What an agent makes of the configuration. `limited`: it is applied, but limits of the device's local file hold instead
  * of some values. `silent`: its status is about an earlier configuration, or there is none.
  */
-type Verdict = 'obeys' | 'limited' | 'refuses' | 'silent';
+type Verdict = 'applied' | 'limited' | 'refused' | 'silent';
 
 interface Look {
   readonly counts: Record<Verdict, number>;
@@ -28,10 +28,10 @@ interface Look {
 }
 
 /**
- * Shows how many agents obey, refuse or are silent, until none is silent or the time is over. Each look asks for all.
+ * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time is over. Each look asks for all.
  *
  * @param configured ids of devices that have the configuration by now, and are to be looked for in any case
- * @returns whether all obey
+ * @returns whether all have applied it
  */
 export async function waitForAgents(
   task: Task,
@@ -63,7 +63,7 @@ async function lookAt(
     `deviceId, properties.desired.$version AS version, properties.desired.${object} AS desired`,
     `properties.reported.${object} AS mirror, ${agent} AS configuration`,
   ].join(', ');
-  const counts = { obeys: 0, limited: 0, refuses: 0, silent: 0 };
+  const counts = { applied: 0, limited: 0, refused: 0, silent: 0 };
   const refusals: string[] = [];
   const silent: string[] = [];
   let pages = 0;
@@ -81,7 +81,7 @@ async function lookAt(
         const verdict = verdictOn(row, wanted);
         if (verdict === 'silent') isSilent(deviceId);
         else counts[verdict] += 1;
-        if (verdict === 'refuses' && refusals.length < MOST_NAMED)
+        if (verdict === 'refused' && refusals.length < MOST_NAMED)
           refusals.push(`${deviceId}: ${reasonsIn(row.configuration)}`);
       }
     }
@@ -98,10 +98,10 @@ function verdictOn({ version, desired, mirror, configuration }: Row, { document 
   if (!isPlainObject(configuration) || !isSo(document, desired)) return 'silent';
   const { desiredVersion, errors, source } = configuration;
   if (typeof desiredVersion !== 'number' || desiredVersion < Number(version)) return 'silent';
-  if (isPlainObject(errors) && Object.keys(errors).length > 0) return 'refuses';
+  if (isPlainObject(errors) && Object.keys(errors).length > 0) return 'refused';
   if (source !== 'desired') return 'silent';
   const stated = Object.fromEntries(Object.entries(document).filter(([, value]) => value !== null));
-  return isSo(stated, mirror) ? 'obeys' : 'limited';
+  return isSo(stated, mirror) ? 'applied' : 'limited';
 }
 
 function reasonsIn(configuration: unknown): string {
@@ -111,8 +111,8 @@ function reasonsIn(configuration: unknown): string {
     .join('; ');
 }
 
-const describe = ({ counts: { obeys, limited, refuses, silent } }: Look) =>
-  `${obeys + limited} obey${limited === 0 ? '' : ` (${limited} within local limits)`}, ${refuses} refuse, ${silent} silent`;
+const describe = ({ counts: { applied, limited, refused, silent } }: Look) =>
+  `${applied + limited} applied${limited === 0 ? '' : ` (${limited} within local limits)`}, ${refused} refuse, ${silent} silent`;
 
 function conclude({ report, world }: Task, look: Look, limit: Duration): boolean {
   const { counts, refusals, silent } = look;
@@ -123,7 +123,7 @@ function conclude({ report, world }: Task, look: Look, limit: Duration): boolean
     for (const line of all) world.stderr(printable(`  ${line}`));
     if (count > all.length) world.stderr(`  and ${count - all.length} others`);
   };
-  name('These refuse it, with the reason that each gives:', refusals, counts.refuses);
+  name('These refuse it, with the reason that each gives:', refusals, counts.refused);
   name(`These have been silent for ${formatDuration(limit)}:`, silent, counts.silent);
-  return counts.refuses === 0 && counts.silent === 0;
+  return counts.refused === 0 && counts.silent === 0;
 }

@@ -306,13 +306,13 @@ export class Twin {
   /** Shows what the agent says of the version that was sent. */
   #showVerdict(): void {
     const configuration = own(own(this.#twin?.reported, 'securityAgent'), 'configuration');
-    const obeyed = own(configuration, 'desiredVersion');
-    if (this.#sentVersion === undefined || typeof obeyed !== 'number' || obeyed < this.#sentVersion) return;
+    const version = own(configuration, 'desiredVersion');
+    if (this.#sentVersion === undefined || typeof version !== 'number' || version < this.#sentVersion) return;
     const errors = own(configuration, 'errors');
     const refused = isObject(errors) ? Object.entries(errors) : [];
     const said = refused.map(([name, message]) => printable(`${name} ${textOf(message)}`)).join('; ');
-    if (refused.length > 0) this.#say(`The agent refuses version ${obeyed}: ${said}`, 'bad');
-    else this.#say(`The agent has version ${obeyed} in force.`, 'good');
+    if (refused.length > 0) this.#say(`The agent refuses version ${version}: ${said}`, 'bad');
+    else this.#say(`The agent has version ${version} in force.`, 'good');
     this.#sentVersion = undefined;
   }
 
