@@ -134,7 +134,7 @@ function describe(status: LocalStatus): string[] {
   const { configuration, delivery, store, memory, pause, logLevel, restarts, exposed = {} } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
   const off = Object.entries(configuration.switchedOff ?? {}).map(([name, why]) => `  switched off: ${name}, ${why}`);
-  const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
+  const warnings = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
     printable(verdict(status, systemClock.now())),
     '',
@@ -183,7 +183,7 @@ function describe(status: LocalStatus): string[] {
       ],
       ...budgetRows(delivery),
     ]),
-    ...[...faults, ...doubts, ...off].map(printable),
+    ...[...faults, ...warnings, ...off].map(printable),
     '',
     ...table([
       ['EVENT', 'STATE', 'SOURCE', 'COLLECTED', 'DELIVERED', 'QUEUED', 'REASON'],

@@ -55,7 +55,7 @@ export class TwinConfiguration {
     /** How desired and reported write settings. */
     dialect: Dialect;
     lastGoodFile: string;
-    /** Called with every fault and doubt of a desired configuration, once per change. */
+    /** Called with every fault and warning of a desired configuration, once per change. */
     onFaults: (faults: readonly ConfigurationFault[]) => void;
     /** Called with what has changed, after it has been put in force. */
     changed?: (change: ConfigurationChange) => void;

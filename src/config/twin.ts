@@ -4,8 +4,8 @@ import { type SettingId, type SettingRow, type Settings, settingsOf } from '../c
 import type { ConfigurationFault } from '../contract/sources.ts';
 import { LARGEST_MIRROR, sizeInTwin } from '../contract/twin-size.ts';
 import { type Dialect, namesOf, type Stated } from './dialect.ts';
-import { doubtsOf } from './doubts.ts';
 import { type Limits, limited, NO_LIMITS } from './limits.ts';
+import { warningsOf } from './warnings.ts';
 
 /** What a desired configuration comes to. */
 export type TwinReading =
@@ -65,13 +65,13 @@ export function readTwin(document: unknown, dialect: Dialect, limits: Limits = N
   if (faults.length > 0) return { ok: false, faults };
   const settings = settingsOf(properties, values);
   const nameOf = namesOf(properties);
-  const doubts = doubtsOf(settings, nameOf).map(({ setting, ...fault }) => ({ name: nameOf(setting), ...fault }));
+  const warnings = warningsOf(settings, nameOf).map(({ setting, ...fault }) => ({ name: nameOf(setting), ...fault }));
   return {
     ok: true,
     settings,
     spellings,
     mirror,
-    warnings: [...limitedFaults, ...doubts],
+    warnings: [...limitedFaults, ...warnings],
     limited: limitedFaults,
     unknown: reading.unknown,
     values,

@@ -23,7 +23,7 @@ export interface SnapshotFacts {
 /** What a running agent knows of itself. */
 export interface AgentFacts {
   /** Numbers of properties of the desired configuration. */
-  readonly configuration: Fact<{ readonly refused: number; readonly doubtful: number }>;
+  readonly configuration: Fact<{ readonly refused: number; readonly warned: number }>;
   readonly credential: Fact<{ readonly expiresSoon: boolean }>;
   /** Events that should come from the kernel's audit, and do not. */
   readonly audit: Fact<{ readonly eventsWithout: number }>;
@@ -59,8 +59,8 @@ export function judgementsOf(facts: SnapshotFacts & AgentFacts): Judgements {
     permissiveFirewallRule: of(facts.firewall, ({ permissiveRules }) => holds('Medium', permissiveRules)),
     openPorts: of(facts.exposure, ({ openPorts }) => holds('Medium', openPorts)),
     noKernelAudit: of(facts.audit, ({ eventsWithout }) => holds('Medium', eventsWithout)),
-    configurationNotOptimal: of(facts.configuration, ({ refused, doubtful }) =>
-      holds(refused > 0 ? 'Medium' : 'Low', refused + doubtful),
+    configurationNotOptimal: of(facts.configuration, ({ refused, warned }) =>
+      holds(refused > 0 ? 'Medium' : 'Low', refused + warned),
     ),
     messagesUnder4KB: of(facts.messages, ({ sent, under4KB }) =>
       sent < FEWEST_MESSAGES

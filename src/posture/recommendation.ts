@@ -61,8 +61,8 @@ export const RECOMMENDATIONS = {
     what: (count) =>
       counted(
         count,
-        'property of the module twin is refused or doubtful',
-        'properties of the module twin are refused or doubtful',
+        'property of the module twin has an error or a warning',
+        'properties of the module twin have errors or warnings',
       ),
     remedy: 'Run "vakt status": it lists errors and warnings by property. Change these in the desired properties.',
   },

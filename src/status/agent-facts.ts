@@ -14,12 +14,12 @@ export function agentFacts(
 ): AgentFacts {
   const { desiredVersion, errors, warnings } = configuration;
   const refused = Object.keys(errors).length;
-  const doubtful = Object.keys(warnings).length;
+  const warned = Object.keys(warnings).length;
   return {
     configuration:
       desiredVersion === undefined
         ? { unknown: 'the module twin has not been read since the start of the agent' }
-        : { found: { refused, doubtful } },
+        : { found: { refused, warned } },
     credential: { found: { expiresSoon: hub.credential.expiresSoon === true } },
     audit: auditFact(collectors, declared),
   };

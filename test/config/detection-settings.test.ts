@@ -76,19 +76,19 @@ describe('Settings of the detections', () => {
 
   const { equals: _, ...WITHOUT_COMPARISON } = EXCEPTION;
 
-  it('are doubted, but applied, where they contradict each other', () => {
-    const doubts = (members: Record<string, unknown>) =>
+  it('are applied with a warning, where they contradict each other', () => {
+    const warnings = (members: Record<string, unknown>) =>
       applied(members).warnings.map(({ name, type }) => `${name} ${type}`);
-    assert.deepEqual(doubts({ eventPrioritySecurityAlert: 'Off' }), ['eventPrioritySecurityAlert Conflict']);
-    assert.deepEqual(doubts({ detectionsEnabled: false, detectionsSilencedUntil: '2026-05-01T12:00:00Z' }), [
+    assert.deepEqual(warnings({ eventPrioritySecurityAlert: 'Off' }), ['eventPrioritySecurityAlert Conflict']);
+    assert.deepEqual(warnings({ detectionsEnabled: false, detectionsSilencedUntil: '2026-05-01T12:00:00Z' }), [
       'detectionsSilencedUntil Conflict',
     ]);
-    assert.deepEqual(doubts({ detectionsMinimumLevel: 'critical' }), ['detectionsMinimumLevel NotOptimal']);
+    assert.deepEqual(warnings({ detectionsMinimumLevel: 'critical' }), ['detectionsMinimumLevel NotOptimal']);
     for (const broad of [{ startsWith: '/' }, { startsWith: '' }, { endsWith: '' }, { cidr: '0.0.0.0/1' }])
-      assert.deepEqual(doubts({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, ...broad } } }), [
+      assert.deepEqual(warnings({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, ...broad } } }), [
         'detectionsExceptions NotOptimal',
       ]);
-    assert.deepEqual(doubts({ detectionsExceptions: { a: EXCEPTION }, detectionsMinimumLevel: 'low' }), []);
+    assert.deepEqual(warnings({ detectionsExceptions: { a: EXCEPTION }, detectionsMinimumLevel: 'low' }), []);
   });
 
   it('make the agent degraded when they switch detections off, unless the local file allows it', () => {

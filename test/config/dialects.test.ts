@@ -121,7 +121,7 @@ describe('A configuration in another dialect', () => {
     });
   });
 
-  it('has its faults, doubts, limits and misspelt names told by its own names', () => {
+  it('has its faults, warnings, limits and misspelt names told by its own names', () => {
     const configuration = create({ ...NO_LIMITS, shortestSnapshotFrequency: hours(1) });
     configuration.apply({ $version: 1, vakt_maxMessageSizeInBytes: 1, vakt_baseline_customChecksEnabled: 'yes' });
     assert.deepEqual(configuration.state().errors, {

@@ -146,8 +146,8 @@ describe('TwinConfiguration', () => {
     const configuration = create();
     const changes: unknown[] = [];
     configuration.settings.onChange((before) => changes.push(before));
-    const doubtful = { maxMessageSizeInBytes: { value: 10_000 } };
-    for (const [version, object] of [doubtful, doubtful, BAD, BAD, BAD].entries()) {
+    const warned = { maxMessageSizeInBytes: { value: 10_000 } };
+    for (const [version, object] of [warned, warned, BAD, BAD, BAD].entries()) {
       configuration.apply({ $version: version, [NAME]: structuredClone(object), other: version });
       assert.equal(configuration.state().desiredVersion, version);
     }
@@ -161,7 +161,7 @@ describe('TwinConfiguration', () => {
     );
     assert.equal(changes.length, 1);
     assert.equal(Object.keys(configuration.state().errors).length, 2);
-    configuration.apply({ $version: 5, [NAME]: doubtful });
+    configuration.apply({ $version: 5, [NAME]: warned });
     assert.deepEqual(configuration.state().errors, {});
     assert.equal(told.length, 3);
   });
@@ -174,7 +174,7 @@ describe('TwinConfiguration', () => {
     );
   });
 
-  it('tells of doubts once, with the value in force, and of unknown names in the state', () => {
+  it('tells of warnings once, with the value in force, and of unknown names in the state', () => {
     const configuration = create();
     configuration.apply({
       $version: 7,

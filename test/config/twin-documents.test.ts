@@ -665,7 +665,7 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
       noMessage(MESSAGE),
     ],
     [
-      'keep doubts from being told',
+      'keep warnings from being told',
       set({ highPriorityMessageFrequency: 'PT6H', snapshotFrequency: '' }),
       noSnapshot(DURATION),
     ],

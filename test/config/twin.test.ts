@@ -163,7 +163,11 @@ describe('readTwin', () => {
       ['an empty list', { baselineRoles: { value: '' } }, {}],
       ['a list of nothing', { baselineRoles: { value: ' , ,' } }, {}],
       ['roles', { baselineRoles: { value: 'router' } }, { roles: ['router'] }],
-      ['a name that no rule has, for others to doubt', { baselineRoles: { value: 'rooter!' } }, { roles: ['rooter!'] }],
+      [
+        'a name that no rule has, for others to warn of',
+        { baselineRoles: { value: 'rooter!' } },
+        { roles: ['rooter!'] },
+      ],
       [
         'a file of checks',
         {
@@ -335,7 +339,7 @@ describe('readTwin', () => {
     });
   });
 
-  describe('doubts', () => {
+  describe('warnings', () => {
     for (const [what, document, name, type] of [
       [
         'a message size that wastes a unit',

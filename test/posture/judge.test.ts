@@ -35,7 +35,7 @@ const FINE: Facts = {
   accounts: { found: { withoutPassword: 0, uidZero: 1, humans: 1 } },
   baseline: scan({}),
   messages: { found: { sent: 100, under4KB: 0 } },
-  configuration: { found: { refused: 0, doubtful: 0 } },
+  configuration: { found: { refused: 0, warned: 0 } },
   credential: { found: { expiresSoon: false } },
   audit: { found: { eventsWithout: 0 } },
 };
@@ -147,13 +147,13 @@ describe('judgements', () => {
       'messagesUnder4KB',
       unknown('fewer than 10 messages since the last snapshot'),
     ],
-    'a property is doubtful': [
-      { configuration: { found: { refused: 0, doubtful: 1 } } },
+    'a property has a warning': [
+      { configuration: { found: { refused: 0, warned: 1 } } },
       'configurationNotOptimal',
       holds('Low', 1),
     ],
     'a property is refused': [
-      { configuration: { found: { refused: 1, doubtful: 1 } } },
+      { configuration: { found: { refused: 1, warned: 1 } } },
       'configurationNotOptimal',
       holds('Medium', 2),
     ],

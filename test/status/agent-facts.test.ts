@@ -27,17 +27,17 @@ const facts = (change: {
 describe('what the agent knows of itself', () => {
   it('is that all is well', () => {
     assert.deepEqual(facts({}), {
-      configuration: { found: { refused: 0, doubtful: 0 } },
+      configuration: { found: { refused: 0, warned: 0 } },
       credential: { found: { expiresSoon: false } },
       audit: { found: { eventsWithout: 0 } },
     });
   });
 
-  it('is how many properties are refused or doubtful, once the twin was read', () => {
+  it('is how many properties have errors or warnings, once the twin was read', () => {
     const errors = { snapshotFrequency: 'x' };
     const warnings = { a: 'x', b: 'y' };
     assert.deepEqual(facts({ configuration: { ...configuration, errors, warnings } }).configuration, {
-      found: { refused: 1, doubtful: 2 },
+      found: { refused: 1, warned: 2 },
     });
     assert.deepEqual(facts({ configuration: { source: 'lastKnownGood', errors: {}, warnings } }).configuration, {
       unknown: 'the module twin has not been read since the start of the agent',

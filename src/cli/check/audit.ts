@@ -22,7 +22,7 @@ export const audit: Check = {
       control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
       const status = await step("the kernel's audit", control.status(), signal);
       const rules = await step("audit's rules", control.rules(), signal);
-      const runs = agent.status !== undefined || agent.doubt !== undefined;
+      const runs = agent.status !== undefined || agent.statusError !== undefined;
       return [
         ...judgeAudit(status, rules, agent.status?.pid, runs || isVakt(status.pid)),
         ...judgeKernelCommandLine(NAME, local.hostRoot),

@@ -12,7 +12,7 @@ export const controlSocket: Check = {
   name: NAME,
   run({ local: { controlSocket: path }, agent }) {
     if (agent.status !== undefined) return [ok(NAME, `the agent answers at ${path}`)];
-    if (agent.doubt !== undefined) return []; // reported by runningAgent
+    if (agent.statusError !== undefined) return []; // reported by runningAgent
     const folder = existingPart(dirname(path));
     try {
       accessSync(folder, constants.W_OK | constants.X_OK);

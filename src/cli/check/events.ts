@@ -13,8 +13,8 @@ const NAME = 'Triggered events';
 export const events: Check = {
   name: NAME,
   async run(situation) {
-    const { status, doubt } = situation.agent;
-    if (doubt !== undefined) return [notTried(NAME, "only one process can have the kernel's audit")];
+    const { status, statusError } = situation.agent;
+    if (statusError !== undefined) return [notTried(NAME, "only one process can have the kernel's audit")];
     if (status === undefined) return openAndClose(situation);
     // With the agent's own events, such as statistics, which can't be tried without a running agent.
     const others = collectors.filter((c) => c.category === 'Triggered' || c.type !== 'Security');

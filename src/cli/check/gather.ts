@@ -22,7 +22,7 @@ export async function gatherSituation(
 ): Promise<Situation> {
   const network = networkOf(local);
   const agent = await findAgent(configFile, local, signal);
-  const mayRun = agent.status !== undefined || agent.doubt !== undefined;
+  const mayRun = agent.status !== undefined || agent.statusError !== undefined;
   const identity = 'id' in network ? network : await present({ local, network, mayRun, signal });
   const transports = transportsOf(local);
   const transport = agent.status?.credential?.transport ?? transports.next();
@@ -102,7 +102,7 @@ async function findAgent(
     return { status: (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus };
   } catch (error) {
     signal.throwIfAborted();
-    if (!isNoAgentListening(error)) return { doubt: toAgentError(error) };
+    if (!isNoAgentListening(error)) return { statusError: toAgentError(error) };
     const unit = configFile === DEFAULT_CONFIG_FILE ? await askServiceUnit(signal) : undefined;
     return unit === undefined ? {} : { unit };
   }

@@ -19,8 +19,8 @@ const TWIN = 'module twin';
 /** The connection of a running agent, from its status. */
 export const agentsHub: Check = {
   name: NAME,
-  run({ agent: { status, doubt } }, failedChecks) {
-    if (doubt !== undefined) return [notTried(NAME, 'the hub would close its connection for a second one')];
+  run({ agent: { status, statusError } }, failedChecks) {
+    if (statusError !== undefined) return [notTried(NAME, 'the hub would close its connection for a second one')];
     if (status === undefined) return [];
     const isExplained = ['clock', 'identity', 'secrets', WAY].some((name) => failedChecks.has(name));
     return fromRunningAgent(status, isExplained);

@@ -8,9 +8,10 @@ const AS_THIS_USER = 'none; all checks run as this user';
 export const runningAgent: Check = {
   name: NAME,
   run({ agent }) {
-    const { status, doubt, unit } = agent;
-    if (doubt?.id === 'CONFIG_INVALID') return [failed(NAME, doubt)];
-    if (doubt !== undefined) return [note(NAME, `its status can't be read: ${doubt.message}`, doubt.remedy)];
+    const { status, statusError, unit } = agent;
+    if (statusError?.id === 'CONFIG_INVALID') return [failed(NAME, statusError)];
+    if (statusError !== undefined)
+      return [note(NAME, `its status can't be read: ${statusError.message}`, statusError.remedy)];
     if (unit !== undefined) return [describeUnit(unit)];
     if (status === undefined) return [note(NAME, AS_THIS_USER, 'Start it: vakt run')];
     const what = `${status.state}, version ${status.version}; its status is used for the checks below`;

@@ -45,13 +45,13 @@ export interface Situation {
 }
 
 /**
- * A running agent has a `status`. With a `doubt`, an agent may be running, and must not be disturbed: the hub would
+ * A running agent has a `status`. With a `statusError`, an agent may be running, and must not be disturbed: the hub would
  * close its connection for a second one. With neither, no agent is running.
  */
 export interface RunningAgent {
   readonly status?: LocalStatus;
   /** Why it is unknown whether an agent is running. */
-  readonly doubt?: AgentError;
+  readonly statusError?: AgentError;
   /** If no agent is running: its systemd service, if there is one. */
   readonly unit?: ServiceUnit;
 }

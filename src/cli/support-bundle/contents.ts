@@ -56,7 +56,8 @@ function ofAgent({ situation, invalid }: Examined, signal: AbortSignal): readonl
       name: 'status.json',
       about: "the running agent's status",
       read: () => {
-        if (agent.status === undefined) throw agent.doubt ?? new Error(`no agent answers at ${local.controlSocket}`);
+        if (agent.status === undefined)
+          throw agent.statusError ?? new Error(`no agent answers at ${local.controlSocket}`);
         return agent.status;
       },
     },
