@@ -94,8 +94,8 @@ export class Lifeline implements Service {
       this.#manager.notify('WATCHDOG=1');
     } else if (this.#hung === undefined) {
       this.#hung = hung;
-      const standsForMinutes = HUNG_AFTER / minutes(1);
-      this.#log.error({ part: hung, standsForMinutes }, 'Component hung; waiting for the watchdog restart.');
+      const hungForMinutes = HUNG_AFTER / minutes(1);
+      this.#log.error({ part: hung, hungForMinutes }, 'Component hung; waiting for the watchdog restart.');
     }
     if (this.#hung !== undefined) {
       this.#lookAt = Number.NEGATIVE_INFINITY;

@@ -18,7 +18,7 @@ export function useStateDirectory(directory: string, log: Logger): void {
     makeFolder(directory, 0o700);
     const { mode } = statSync(directory);
     if ((mode & 0o022) !== 0) {
-      const remedy = `Take the permission to write from others: chmod go-w ${shellWord(directory)}`;
+      const remedy = `Remove other users' write permission: chmod go-w ${shellWord(directory)}`;
       throw new AgentError('STATE_DIRECTORY_UNUSABLE', `others can write to ${directory}`, remedy);
     }
     lockFile(join(directory, 'lock'));

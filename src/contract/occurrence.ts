@@ -25,7 +25,7 @@ export interface OccurrenceBatch {
   readonly broken: readonly unknown[];
 }
 
-/** Receives occurrences: the pipeline, `vakt collect`. */
+/** Receives the occurrences of the events that it wants. Several consumers can want the same event. */
 export interface OccurrenceConsumer {
   /** Whether it wants an event now. A stream is read only while a consumer wants an event of it. */
   wants(event: string): boolean;

@@ -26,7 +26,7 @@ const RESERVED = 20;
 const LONGEST_NAME = 32;
 /** More than fit into the text: the shortest has five characters. */
 const MOST_ENTRIES = LONGEST_TEXT / 5;
-/** So many entries of each user come before further ones: nobody can fill the text alone. */
+/** This many entries of each user come first: nobody can fill the text alone. */
 const FIRST_OF_USER = 8;
 
 /**
