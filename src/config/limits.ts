@@ -44,7 +44,9 @@ export const LocalLimits = v.pipe(
       'PT5M',
     ),
     longestMessageFrequency: v.optional(
-      span('A longer message frequency in the module twin is applied, and the agent is degraded.'),
+      span(
+        'A longer message frequency in the module twin is applied, and the agent is degraded; so it is with a longer aggregation interval or snapshot frequency of an event that mayBeOff does not list.',
+      ),
       'P1D',
     ),
     alwaysOn: v.optional(

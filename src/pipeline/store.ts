@@ -18,14 +18,14 @@
  *   4. The segments hold the whole state, except for counted losses and a pending checkpoint (`hasPending`), which are
  *      written with the next write. Event bodies are stored only in segments.
  *   5. A segment is deleted only when all its events are settled, and never the newest of the synced ones. So a power
- *      cut costs the account at most the last unsynced second.
+ *      cut costs the account at most what was not synced yet.
  *
  * Operations, and the state after a crash at each point. A *kill* ends the process; writes that returned are in the
  * page cache and survive. A *power cut* also loses unsynced writes, for each file independently, and can restore
  * deleted files.
  *
  *   append     One write for the batch. Killed during it: a torn tail. Its intact records count as appended, although
- *              the caller was never told; the torn record is skipped. Power cut: any part of the last unsynced second
+ *              the caller was never told; the torn record is skipped. Power cut: any part of what was not synced yet
  *              is lost. Losses before the last surviving checkpoint are counted as `corrupt`; losses after it cannot be
  *              detected.
  *   roll       When a batch does not fit into the newest segment, or this one has taken events for a sixteenth of the

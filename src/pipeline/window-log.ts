@@ -36,7 +36,7 @@
  *
  *   save        One write of everything changed since the last one. Kill during the write: the torn last record is
  *               skipped, and the counts are those of the previous write. Power cut: the counts of the last sync, which
- *               is done once a second.
+ *               is done once in `store.syncEvery`, a second by default.
  *   leave       One write, a sync, then the events are put one by one. Kill or power cut before an event is put: it is
  *               put, with the same id, when the log is next opened. After it: the event isn't put again. Power cut
  *               before the queue has synced the event: it is put again, with the same id. If a table overflows several
