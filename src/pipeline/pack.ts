@@ -3,14 +3,12 @@ import { uuidOf } from '../base/stable-id.ts';
 import type { QueueName } from '../contract/event.ts';
 import { LONGEST_EVIDENCE, type Marking, type Message, mayContain, sizeOf } from '../contract/message.ts';
 import type { QueuedEvent } from '../contract/store.ts';
+import { UNIT_BYTES, unitsOf } from './message-budget.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
 
 /** The hub accepts 256 KB; 4 KB are reserved for what it adds. Source: IoT Hub quotas and throttling. */
 const HUB_LIMIT_BYTES = 252 * 1024;
-
-/** Size of a billing block: messages are charged per block begun. Source: "Azure IoT Hub pricing information". */
-const CHARGED_BYTES = 4096;
 
 /** The sender, as every message names it. */
 export interface Sender {
@@ -67,8 +65,8 @@ type PackedQueues = Pick<EventQueues, 'take' | 'settle' | 'waiting'>;
 
 /**
  * Packs the oldest events of `first` into a message, and fills it up from the other queue: with as many High events as
- * fit; with Low events up to one billing block, and beyond that only as far as they do not add a block. So the first High
- * event does not use up all Low events, and some are left to fill up the next message.
+ * fit; with Low events up to one unit, and beyond that only as far as they do not add a unit. So the first High event
+ * does not use up all Low events, and some are left to fill up the next message.
  *
  * The events' JSON is copied from disk unchanged, not parsed and serialized again.
  */
@@ -189,7 +187,7 @@ function fill(
   const taken = queues.take(queue, space + bytesOf(passedOver), false);
   const wanted = taken.filter(({ position }) => !passedOver.has(position));
   const fits = fitting(wanted, space, false);
-  const chosen = queue === 'High' ? fits : upToBlockEnd(fits, from);
+  const chosen = queue === 'High' ? fits : upToUnitEnd(fits, from);
   if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');
   return chosen;
 }
@@ -203,12 +201,12 @@ function fitting(events: readonly QueuedEvent[], space: number, atLeastOne: bool
   return end < 0 ? events : events.slice(0, end);
 }
 
-/** The events that fill a message of `size` bytes up to one billing block, and then up to the end of its last block. */
-function upToBlockEnd(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
+/** The events that fill a message of `size` bytes up to one unit, and then up to the end of its last unit. */
+function upToUnitEnd(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
   let total = size;
   const end = events.findIndex(({ jsonBytes }) => {
     const grown = total + jsonBytes + 1;
-    if (total >= CHARGED_BYTES && grown > Math.ceil(total / CHARGED_BYTES) * CHARGED_BYTES) return true;
+    if (total >= UNIT_BYTES && unitsOf(grown) > unitsOf(total)) return true;
     total = grown;
     return false;
   });
