@@ -19,6 +19,9 @@ export const mayContain = (marking: Marking, { extension }: Extensible): boolean
 export const isRouted = (routing: Routing, event: Extensible): boolean =>
   markingsOf(routing).some((marking) => mayContain(marking, event));
 
+/** The hub's limit for a message, in bytes as `sizeOf` counts. Source: IoT Hub quotas and throttling: 256 KB. */
+export const HUB_MESSAGE_BYTES = 256 * 1024;
+
 /** One device-to-cloud message, complete. */
 export interface Message {
   /** UUID; the same at every attempt, so that consumers can drop repeats. */

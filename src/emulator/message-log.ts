@@ -1,8 +1,6 @@
+import { HUB_MESSAGE_BYTES } from '../contract/message.ts';
 import { type ModuleId, nameOf } from './identity.ts';
 import { parsePropertyBag, sizeInBytes } from './property-bag.ts';
-
-/** Limit of a hub, in bytes. Source: "Create and read IoT Hub messages": 256 KB. */
-export const LARGEST_MESSAGE = 256 * 1024;
 
 /** A device-to-cloud message as stored by the hub. */
 export interface ReceivedMessage extends ModuleId {
@@ -38,8 +36,8 @@ export class MessageLog {
   add(module: ModuleId, body: Buffer, propertyBag: string, enqueuedAt: Date): ReceivedMessage {
     const properties = parsePropertyBag(propertyBag);
     const sizeBytes = sizeInBytes(body, properties);
-    if (sizeBytes > LARGEST_MESSAGE)
-      throw new RangeError(`a message of ${sizeBytes} bytes; the limit is ${LARGEST_MESSAGE}`);
+    if (sizeBytes > HUB_MESSAGE_BYTES)
+      throw new RangeError(`a message of ${sizeBytes} bytes; the limit is ${HUB_MESSAGE_BYTES}`);
     const { messageId } = properties.system;
     const id = messageId === undefined ? undefined : `${nameOf(module)}/${messageId}`;
     const message: ReceivedMessage = {

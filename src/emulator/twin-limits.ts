@@ -1,7 +1,7 @@
 /* Limits of a module twin. Sources: "Understand and use module twins in IoT Hub" and "… device twins …"; if they differ,
  * the page on module twins is followed (no arrays). */
 
-export const SECTION_LIMIT = 32 * 1024;
+const SECTION_LIMIT = 32 * 1024;
 export const TAGS_LIMIT = 8 * 1024;
 const STRING_LIMIT = 4 * 1024;
 const KEY_LIMIT = 1024;

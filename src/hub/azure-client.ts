@@ -6,7 +6,7 @@ import type { Service } from '../base/service.ts';
 import type { StateFolder } from '../base/state-folder.ts';
 import type { Answer, HubClient, HubStatus, Transport, TwinDocument } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
-import { type Message, sizeOf } from '../contract/message.ts';
+import { HUB_MESSAGE_BYTES, type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
 import type { Address } from '../network/address.ts';
@@ -49,8 +49,6 @@ interface Attempt {
 
 type Signal = 'connected' | 'desired' | 'status';
 
-/** The hub's limit for a message, in bytes as `sizeOf` of contract/message.ts counts. */
-const LARGEST_MESSAGE = 256 * 1024;
 const STOP_LIMIT = seconds(3);
 
 /** The module's connection to Azure IoT Hub, by the official device SDK, with reconnects, back-off and quota handling. */
@@ -143,7 +141,7 @@ export class AzureHubClient implements HubClient, Service {
 
   async send(message: Message): Promise<Answer<void>> {
     const size = sizeOf(message);
-    if (size > LARGEST_MESSAGE) {
+    if (size > HUB_MESSAGE_BYTES) {
       const remedy = 'Report this as a defect: messages are packed to fit.';
       const error = new AgentError('INTERNAL', `a message of ${size} bytes can't be sent to a hub`, remedy);
       return { status: 'refused', error };

@@ -58,7 +58,7 @@ const REQUIRED = [
 const DEFAULT_API_VERSION = '2018-06-28';
 
 /** @throws AgentError CONFIG_INCOMPLETE, CONFIG_INVALID */
-export function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'environment' | 'hub'>): EdgeModule {
+function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'environment' | 'hub'>): EdgeModule {
   const missing = REQUIRED.filter((name) => !environment[name]);
   if (missing.length > 0) {
     const what = `identity.kind "edge" needs the variables that IoT Edge gives to a module; missing: ${missing.join(', ')}`;

@@ -228,9 +228,7 @@ export class Aggregator implements Service {
     const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
     if (held() <= maxBytes) return;
     for (let excess = held() - maxBytes * KEPT_WHEN_FULL; excess > 0; excess = held() - maxBytes * KEPT_WHEN_FULL) {
-      const largest = [...this.#windows].reduce((maxBytes, window) =>
-        window.bytes > maxBytes.bytes ? window : maxBytes,
-      );
+      const largest = [...this.#windows].reduce((largest, window) => (window.bytes > largest.bytes ? window : largest));
       let bytes = 0;
       const leaving = leastFrequent(largest).filter((element) => {
         const leaves = bytes < excess;

@@ -1,14 +1,21 @@
 import { createHash } from 'node:crypto';
 import { uuidOf } from '../base/stable-id.ts';
 import type { QueueName } from '../contract/event.ts';
-import { LONGEST_EVIDENCE, type Marking, type Message, mayContain, sizeOf } from '../contract/message.ts';
+import {
+  HUB_MESSAGE_BYTES,
+  LONGEST_EVIDENCE,
+  type Marking,
+  type Message,
+  mayContain,
+  sizeOf,
+} from '../contract/message.ts';
 import type { QueuedEvent } from '../contract/store.ts';
 import { UNIT_BYTES, unitsOf } from './message-budget.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
 
-/** The hub accepts 256 KB; 4 KB are reserved for what it adds. Source: IoT Hub quotas and throttling. */
-const HUB_LIMIT_BYTES = 252 * 1024;
+/** The largest message that is packed: 4 KB are reserved for what the hub adds. */
+export const PACKED_MESSAGE_BYTES = HUB_MESSAGE_BYTES - 4 * 1024;
 
 /** The sender, as every message names it. */
 export interface Sender {
@@ -100,7 +107,7 @@ export function pack(
   const draft = { id: sender.id, ...whole };
   // The two markings differ by a few bytes; the longer one is counted.
   const bare = Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
-  const fullSpace = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
+  const fullSpace = Math.min(maxMessageSizeInBytes, PACKED_MESSAGE_BYTES) - bare;
   const space = Math.min(fullSpace, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
 
   const taken = choose(queues, first, space, selection);

@@ -1,9 +1,10 @@
 import type { PeriodicCollector } from '../contract/collector.ts';
 import type { Settings } from '../contract/settings.ts';
 import type { RowLimits } from './fit-rows.ts';
+import { PACKED_MESSAGE_BYTES } from './pack.ts';
 
-/** The hub's limit of 256 KB, less the bytes that the hub and the message's envelope add. */
-export const LARGEST_MESSAGE = 250 * 1024;
+/** The largest message that a snapshot, or a part of one, is made for: 2 KB are reserved for what surrounds its event. */
+export const MAX_SNAPSHOT_MESSAGE_BYTES = PACKED_MESSAGE_BYTES - 2 * 1024;
 /** What a message holds beside the rows: envelopes, properties, and what labels and notes add to rows. */
 const AROUND_ROWS = 2_048;
 /** What the marks of an unset clock add to each row, see unset-clock.ts. */
@@ -32,7 +33,7 @@ export function rowLimits(
   { bytesPerDay, isClockSet }: { bytesPerDay: number; isClockSet: boolean },
 ): RowLimits {
   const around = AROUND_ROWS + Buffer.byteLength(hubResourceId);
-  const messageBytes = Math.min(maxMessageSizeInBytes, LARGEST_MESSAGE, bytesPerDay);
+  const messageBytes = Math.min(maxMessageSizeInBytes, MAX_SNAPSHOT_MESSAGE_BYTES, bytesPerDay);
   const partBytes = Math.min(messageBytes, maxLocalCacheSizeInBytes * SHARE_OF_QUEUES) - around;
   const snapshotBytes = Math.min(
     LARGEST_SNAPSHOT,

@@ -18,7 +18,7 @@ import type { OutgoingEvent } from '../contract/store.ts';
 import { snapshotEvent } from './envelope.ts';
 import { type FittedRows, fitRows, labelled, type RowLimits } from './fit-rows.ts';
 import type { EventQueues } from './queue.ts';
-import { LARGEST_MESSAGE, rowLimits } from './row-limits.ts';
+import { MAX_SNAPSHOT_MESSAGE_BYTES, rowLimits } from './row-limits.ts';
 import { shorten } from './shorten.ts';
 
 /** Time limit of a snapshot: the slowest ones take some seconds. */
@@ -327,7 +327,7 @@ export class Snapshots implements Service {
     for (const rows of parts) {
       const event = snapshotEvent(collector, rows, at);
       // Only a single row can be as large. It fits into no message, and the store limits the size of records.
-      const json = event.json.length > LARGEST_MESSAGE ? shorten(event.json, partBytes) : event.json;
+      const json = event.json.length > MAX_SNAPSHOT_MESSAGE_BYTES ? shorten(event.json, partBytes) : event.json;
       events.push({ ...event, json: json ?? event.json });
       if (turn.isOver()) await turn.next();
     }

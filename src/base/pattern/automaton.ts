@@ -14,7 +14,7 @@ import { has, type Ranges, WORDS } from './ranges.ts';
  */
 
 /** `{m,n}` is expanded, so that a short pattern can become a large automaton. */
-export const MAX_STATES = 3_000;
+const MAX_STATES = 3_000;
 /** Interned sets of an automaton; a search that begins when there are more empties the cache first. */
 const MAX_SETS = 384;
 /** Interned sets of all automata together, of about 300 bytes each; when there are more, all caches are emptied. */

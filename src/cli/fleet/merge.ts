@@ -8,7 +8,7 @@ import type { DesiredFile } from './desired-file.ts';
  * The patch after which a configuration object has what a file states; empty if it has it already. A property gets exactly
  * the value of the file, and `null` unsets it. Other properties, and members beside `value`, stay.
  */
-export function patchFor(stated: Members, document: unknown): Members {
+function patchFor(stated: Members, document: unknown): Members {
   const now = isMembers(document) ? document : {};
   const changes = Object.entries(stated).flatMap(([name, wanted]): [string, unknown][] => {
     const has = Object.hasOwn(now, name) ? now[name] : undefined;

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 export type ServiceTransport = 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';
 
 /** What a service can do instead of answering properly. */
-export const SERVICE_FAULTS = {
+const SERVICE_FAULTS = {
   silence: 'The request is never answered, and changes nothing.',
   status: 'The request is answered with "status" (503) and the service\'s error body, and changes nothing.',
   garbage: 'The request is answered with 200 and HTML.',

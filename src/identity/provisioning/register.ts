@@ -18,7 +18,7 @@ const HTTPS_PORT = 443;
 const MQTT_PORT = 8883;
 
 /** How long a registration may take, from its acceptance to its end. */
-export const LONGEST_REGISTRATION = minutes(5);
+const LONGEST_REGISTRATION = minutes(5);
 
 export interface Registering {
   /** `host` or `host:port`. */
