@@ -6,7 +6,7 @@ import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
 import { securityAlert } from '../collectors/security-alert.ts';
-import type { LeavesOut } from '../contract/collector.ts';
+import type { Collector, LeavesOut } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
 import { isRouted } from '../contract/message.ts';
 import type { Sources } from '../contract/sources.ts';
@@ -27,11 +27,16 @@ import type { Foundation } from './foundation.ts';
 import { alertsAsDiagnostics } from './services.ts';
 import type { Storage } from './storage.ts';
 
-/** Where events come from. */
-export interface CollectionParts {
-  readonly pause: Pause;
+/** What makes events of what happens. */
+interface TriggeredParts {
   readonly triggers: Triggers;
   readonly changeNotices: ChangeNotices;
+  /** Triggered collectors. */
+  readonly linuxEvents: LinuxEvents;
+}
+
+/** What makes events of the state of the system. */
+interface PeriodicParts {
   readonly baseline: BaselineScans;
   /** Of the snapshots. */
   readonly sources: Sources;
@@ -40,34 +45,34 @@ export interface CollectionParts {
   /** What the snapshots say about the system. */
   readonly snapshotPosture: SnapshotPosture;
   readonly recommendations: Recommendations;
-  /** Triggered collectors. */
-  readonly linuxEvents: LinuxEvents;
 }
 
-export function createCollection(
-  foundation: Foundation,
-  {
-    linux,
-    occurrences,
-    storage,
-    configuration: { configuration, settings, nameOf, changed },
-    delivery,
-    condition: { memory, exposedFiles },
-  }: {
-    linux: ReturnType<typeof linuxSources>;
-    occurrences: Occurrences;
-    storage: Storage;
-    configuration: Configuration;
-    delivery: DeliveryParts;
-    condition: ConditionParts;
-  },
-): CollectionParts {
-  const { local, sender, bootId, state, clock, clockOf, watched, moving, logOf } = foundation;
-  const { stateChanged, collectingResumed } = foundation;
-  const { queues, unsetClock, timed, aggregator, publisher, statistics } = delivery;
+/** Where events come from. */
+export interface CollectionParts extends TriggeredParts, PeriodicParts {
+  readonly pause: Pause;
+}
+
+interface Options {
+  readonly linux: ReturnType<typeof linuxSources>;
+  readonly occurrences: Occurrences;
+  readonly storage: Storage;
+  readonly configuration: Configuration;
+  readonly delivery: DeliveryParts;
+  readonly condition: ConditionParts;
+}
+
+/** The collectors whose events may be sent, and what leaves out their events for now. */
+interface Collected {
+  readonly routed: readonly Collector[];
+  readonly leavesOut: LeavesOut;
+}
+
+export function createCollection(foundation: Foundation, options: Options): CollectionParts {
+  const { local, state, clock, logOf, stateChanged, collectingResumed } = foundation;
+  const { storage, configuration, delivery, condition } = options;
   const pause = new Pause({
     file: state('pause.json'),
-    skipped: () => sum(QUEUES.map((queue) => queues.account(queue).totals)).dropped.paused ?? 0,
+    skipped: () => sum(QUEUES.map((queue) => delivery.queues.account(queue).totals)).dropped.paused ?? 0,
     clock,
     log: logOf('pause'),
     files: storage.stateFiles,
@@ -76,18 +81,29 @@ export function createCollection(
       stateChanged.notify();
     },
     announce: (pause) =>
-      changeNotices.accept({
+      triggered.changeNotices.accept({
         time: clock.now(),
-        desiredVersion: configuration.state().desiredVersion ?? 0,
+        desiredVersion: configuration.configuration.state().desiredVersion ?? 0,
         changes: { pause },
       }),
   });
   const leavesOut: LeavesOut = (collector, priority) => {
     // Whoever pauses for an update is told of an attack nevertheless.
     if (collector.name !== securityAlert.name && pause.skips(collector)) return 'paused';
-    return memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
+    return condition.memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
   };
   const routed = collectors.filter((collector) => isRouted(local.messageRouting, collector));
+  const triggered = createTriggered(foundation, options, { routed, leavesOut });
+  const periodic = createPeriodic(foundation, options, { routed, leavesOut });
+  return { pause, ...triggered, ...periodic };
+}
+
+function createTriggered(
+  { local, sender, bootId, state, clock, clockOf, moving, logOf, stateChanged }: Foundation,
+  { linux, occurrences, storage, configuration: { settings, changed }, delivery }: Options,
+  { routed, leavesOut }: Collected,
+): TriggeredParts {
+  const { queues, unsetClock, timed, aggregator, publisher } = delivery;
   const triggers = new Triggers({
     collectors: routed,
     settings,
@@ -140,6 +156,16 @@ export function createCollection(
     log: logOf('linux'),
     changed: stateChanged.notify,
   });
+  moving.events = linuxEvents;
+  return { triggers, changeNotices, linuxEvents };
+}
+
+function createPeriodic(
+  { local, state, clock, clockOf, watched, logOf, stateChanged, collectingResumed }: Foundation,
+  { linux, occurrences, storage, configuration: { settings, nameOf }, delivery, condition: { exposedFiles } }: Options,
+  { routed, leavesOut }: Collected,
+): PeriodicParts {
+  const { timed, publisher, statistics } = delivery;
   const baseline = new BaselineScans({
     scanner: new IsolatedScanner({
       reader: linux.reader,
@@ -191,16 +217,5 @@ export function createCollection(
     log: logOf('posture'),
   });
   collectingResumed.on(() => snapshots.catchUp());
-  moving.events = linuxEvents;
-  return {
-    pause,
-    triggers,
-    changeNotices,
-    baseline,
-    sources,
-    snapshots,
-    snapshotPosture,
-    recommendations,
-    linuxEvents,
-  };
+  return { baseline, sources, snapshots, snapshotPosture, recommendations };
 }
