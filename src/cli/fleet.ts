@@ -16,7 +16,7 @@ installed agent.
   status           show what the agents report
   call METHOD      call a direct method: ping, getStatus, collectNow, flush, pause ...
 
-Which devices (CHOICE; one of them, "status" shows all by default):
+Devices (CHOICE, one of these; "status" shows all by default):
   --device ID        this device; may be given several times
   --where CONDITION  devices for which this holds, in the hub's query language: --where 'tags.site = 1'
                      "create" looks at the twins of the devices, all others at those of the modules
@@ -43,7 +43,7 @@ configure:
   --wait DURATION        then show how many agents have applied it, refuse it or are silent, for up to this time (PT10M)
 
 status:
-  --degraded --paused --silent --alerts --outdated   only those; several are added up (config/queries.md)
+  --degraded --paused --silent --alerts --outdated   only such modules; with several, those of any (config/queries.md)
   --json             one JSON object a line
   --csv              comma-separated values
 

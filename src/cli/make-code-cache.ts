@@ -16,9 +16,9 @@ import { readArguments, type World } from './command.ts';
 export const summary = 'Make the program start faster; the installation does it.';
 export const usage = `vakt make-code-cache
 
-Keeps what V8 has compiled beside the program, so that the agent starts in three quarters of the time. To be called by
-root, and again when Node was upgraded; the Debian package does both. To find out what is needed, it runs the agent for
-some seconds as a user without rights, sends nothing, and does not affect an agent that is running.`;
+Keeps what V8 has compiled beside the program, so that the agent starts in three quarters of the time. Run it as root, and
+again after an upgrade of Node; the Debian package does both. To find out what is needed, it runs the agent for some
+seconds as a user without rights, sends nothing, and does not affect an agent that is running.`;
 
 /** Found in the shipped program only. */
 const PROGRAM = fileURLToPath(new URL('./program.js', import.meta.url));
