@@ -405,7 +405,7 @@ export class Publisher implements Service {
     if (answer.status === 'refused') {
       this.#log.error(
         { err: answer.error, events: inFlight.eventCount },
-        'The hub refused a message; its events are lost.',
+        'The hub refused a message; its events are dropped.',
       );
       return this.#settle(inFlight, 'refused');
     }
