@@ -812,7 +812,7 @@ describe('Publisher', () => {
       await pass(hours(5.5)); // found and passed over
       put('Low');
       for (let at = 0; at < 4.25 * 60; at += 15) {
-        put('High', 1, 7_750); // two blocks of 4 KB, so that nothing of Low is added
+        put('High', 1, 7_750); // two units, so that nothing of Low is added
         await pass(minutes(15));
       }
       assert.ok(hub.sent.filter(({ message }) => isPoison(message)).length > 3 + 8);

@@ -11,7 +11,7 @@ export interface MessageRow {
   readonly module: string;
   readonly priority: string;
   readonly bytes: number;
-  /** 4-KB blocks, as the hub bills them. */
+  /** 4-KB units, as the hub bills them. */
   readonly units: number;
   /** The module sent a message with this id before. */
   readonly duplicate: boolean;

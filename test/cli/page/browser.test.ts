@@ -429,7 +429,7 @@ describe('the page of the emulator, in a browser', function () {
       await tab.locator('.picture rect.alert').first().waitFor();
       for (const [name, wanted] of [
         ['Bytes', /^Bytes .* at most [\d.]+ KB,/],
-        ['4-KB blocks', /^4-KB blocks .* at most 3,/],
+        ['4-KB units', /^4-KB units .* at most 3,/],
       ] as const) {
         await tab.locator('.segments').getByText(name, { exact: true }).click();
         await tab.getByRole('img', { name: wanted }).waitFor();

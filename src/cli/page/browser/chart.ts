@@ -12,7 +12,7 @@ const GAP = 4;
 const MEASURES = {
   events: { title: 'Events', text: numberOf, of: ({ events }: Minute) => sum(Object.values(events)) },
   bytes: { title: 'Bytes', text: bytesOf, of: ({ bytes }: Minute) => bytes },
-  units: { title: '4-KB blocks', text: numberOf, of: ({ units }: Minute) => units },
+  units: { title: '4-KB units', text: numberOf, of: ({ units }: Minute) => units },
 } as const;
 type Measure = keyof typeof MEASURES;
 
@@ -66,7 +66,7 @@ export class Chart {
       ['Messages', numberOf(messages)],
       ['Events', numberOf(events)],
       ['Sent', bytesOf(bytes)],
-      ['4-KB blocks', numberOf(units)],
+      ['4-KB units', numberOf(units)],
     ] as const;
     this.#totals.replaceChildren(
       ...totals.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))),
