@@ -1,4 +1,15 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type Scalar, visit } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  type Scalar,
+  visit,
+  type YAMLMap,
+} from 'yaml';
 import type { Document, Fault } from './rule.ts';
 
 /* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */
@@ -16,11 +27,13 @@ export function readYaml(
   if (text.length > LARGEST_FILE)
     return { documents: [], faults: [{ file, reason: `the file is larger than ${LARGEST_FILE / 1024} KiB` }] };
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, version: '1.2', uniqueKeys: true, logLevel: 'silent' });
+  // `uniqueKeys` compares each key of a map with all others, which takes seconds for a map of many: `repeatedKeys` does not.
+  const parsed = parseAllDocuments(text, { lineCounter: lines, version: '1.2', uniqueKeys: false, logLevel: 'silent' });
   const all = Array.isArray(parsed) ? parsed : [];
   const faults: Fault[] = [];
   const documents: Document[] = [];
   const lineAt = (offset: number) => lines.linePos(offset).line;
+  const fault = (node: Node, reason: string): Fault => ({ file, line: lineAt(node.range?.[0] ?? 0), reason });
   for (const document of all) {
     for (const { message, pos } of [...document.errors, ...document.warnings])
       faults.push({ file, line: lineAt(pos[0]), reason: message.split('\n', 1)[0] ?? 'no YAML' });
@@ -29,10 +42,11 @@ export function readYaml(
       Node: (_, node) => {
         nodes += 1;
         if (isAlias(node)) {
-          faults.push({ file, line: lineAt(node.range?.[0] ?? 0), reason: 'aliases (*name) are not allowed' });
+          faults.push(fault(node, 'aliases (*name) are not allowed'));
           return visit.BREAK;
         }
         if (isScalar(node)) keepText(node);
+        if (isMap(node)) for (const key of repeatedKeys(node)) faults.push(fault(key, `"${key.value}" is given twice`));
         return nodes > MOST_NODES ? visit.BREAK : undefined;
       },
     });
@@ -58,6 +72,19 @@ export function readYaml(
 function keepText(node: Scalar): void {
   const { value, source } = node;
   if (typeof value === 'number' && source !== undefined && source !== String(value)) node.value = source;
+}
+
+/** The keys of a map that are there before, too: those that give an object the same member. */
+function repeatedKeys({ items }: YAMLMap): readonly Scalar[] {
+  const names = new Set<string>();
+  return items.flatMap(({ key }) => {
+    if (!isScalar(key)) return [];
+    keepText(key);
+    const name = String(key.value ?? '');
+    if (names.has(name)) return [key];
+    names.add(name);
+    return [];
+  });
 }
 
 /** Where the member at the end of a path begins, or the last one on the way that is there. */

@@ -162,7 +162,16 @@ filter:
     assert.match(faultOf(`a: &x [1]\nb: *x\n`), /2: aliases/);
     assert.match(faultOf(`# ${'x'.repeat(LARGEST_FILE)}`), /larger than 256 KiB/);
     assert.match(faultOf('---\n---\n'), /no rule/);
-    assert.match(faultOf('a: 1\na: 2\n'), /2: Map keys must be unique/);
+    assert.equal(faultOf('a: 1\na: 2\n'), '2: "a" is given twice');
+    assert.equal(faultOf('s:\n  - { 1: x, "1": y }\n'), '2: "1" is given twice', 'both would be the same member');
+    assert.doesNotMatch(faultOf('7: x\n007: y\n'), /twice/);
+  });
+
+  it('are read in time that is in proportion to the keys of a map', () => {
+    const keys = Array.from({ length: 24_900 }, (_, key) => `  k${key}:\n`).join('');
+    const before = process.cpuUsage();
+    assert.equal(faultOf(`${START}more:\n${keys}`), 'no fault');
+    assert.ok(process.cpuUsage(before).user < 2_000_000, 'in microseconds');
   });
 
   it('refuse values of which modifiers make too many, before they are made', () => {
