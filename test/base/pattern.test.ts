@@ -63,6 +63,9 @@ function javaScript(pattern: string, text: string, flags = ''): boolean | undefi
   }
 }
 
+/** What `$` is for other engines. */
+const LAST_LINE_END = '(?=\\n?(?![^]))';
+
 const lines = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '1', ' ', '-', '#', '\t', 'ä'), maxLength: 8 });
 
 describe('patterns of rules', () => {
@@ -190,16 +193,20 @@ describe('patterns of rules', () => {
       minLength: 150,
       maxLength: 400,
     });
-    const own = new RegExp(many);
-    const compiled = compilePattern(many);
-    assert.ok('matches' in compiled);
-    fc.assert(
-      fc.property(longer, (text) => {
-        const tame = text.replaceAll(/[bc][d\n]?/g, (found) => (found.length > 1 ? 'aa' : found));
-        for (const line of [text, tame]) assert.equal(compiled.matches(line), own.test(line), line);
-      }),
-      { numRuns: fuzzRuns(3_000) },
-    );
+    for (const [own, wide] of [
+      [new RegExp(many), false],
+      [new RegExp(many.replace('$', LAST_LINE_END)), true],
+    ] as const) {
+      const compiled = compilePattern(many, { wide });
+      assert.ok('matches' in compiled);
+      fc.assert(
+        fc.property(longer, fc.constantFrom('', '\n'), (text, end) => {
+          const tame = text.replaceAll(/[bc][d\n]?/g, (found) => (found.length > 1 ? 'aa' : found));
+          for (const line of [text + end, tame + end]) assert.equal(compiled.matches(line), own.test(line), line);
+        }),
+        { numRuns: fuzzRuns(3_000) },
+      );
+    }
   });
 
   it('match long sequences when sets of states do not fit', () => {
@@ -298,6 +305,31 @@ describe('patterns of rules', () => {
       assert.ok(!matches('a.*b', `a${end}b`));
     }
     assert.ok(!matches('a.*b', 'a\nb', { wide: true }));
+  });
+
+  it('$ is also before a last line feed as other engines write it', () => {
+    for (const [pattern, line, expected] of [
+      ['a$', 'a\n', true],
+      ['a\\Z', 'a\n', true],
+      ['a\\z', 'a\n', false],
+      ['a$', 'a\n\n', false],
+      ['a$', 'a\r', false],
+      ['a(?:b|$)', 'xa\n', true],
+      ['^$', '\n', true],
+      ['(?m)a$', 'a\n', true],
+    ] as const)
+      assert.equal(matches(pattern, line, { wide: true }), expected, `${pattern} on ${JSON.stringify(line)}`);
+    assert.ok(!matches('a$', 'a\n'), 'for JavaScript, it is not');
+    fc.assert(
+      fc.property(patterns.choice, lines, (pattern, line) => {
+        const text = pattern.replaceAll('$', '');
+        fc.pre(problem(text) === undefined);
+        const own = javaScript(`(?:${text})${LAST_LINE_END}`, `${line}\n`);
+        fc.pre(own !== undefined);
+        assert.equal(matches(`(?:${text})$`, `${line}\n`, { wide: true }), own, `/(?:${text})$/ on "${line}\\n"`);
+      }),
+      { numRuns: fuzzRuns(5_000) },
+    );
   });
 
   for (const [pattern, why] of Object.entries({

@@ -1,4 +1,4 @@
-import { BitParallel, NO_CHARACTER } from './bit-parallel.ts';
+import { BitParallel, LAST_LINE_FEED, LINE_FEED, NO_CHARACTER } from './bit-parallel.ts';
 import { type Assertion, Malformed, type Node } from './parse.ts';
 import { has, type Ranges, WORDS } from './ranges.ts';
 
@@ -24,7 +24,10 @@ const all = { sets: 0, caching: new Set<WeakRef<Automaton>>() };
 /** Sets that one search may make. */
 const MAX_NEW_SETS = 96;
 
-/** Kinds of the character before or after a position: none, a word character, a line end, or another. */
+/**
+ * Kinds of the character before or after a position: none, a word character, a line end, or another; and behind it, a line
+ * feed that is the last character.
+ */
 const NOTHING = NO_CHARACTER;
 const WORD = 1;
 const LINE_END = 2;
@@ -32,7 +35,7 @@ const OTHER = 3;
 
 const ACCEPT = 0;
 
-const ASSERTIONS: readonly Assertion[] = ['begin', 'end', 'lineBegin', 'lineEnd', 'boundary', 'inside'];
+const ASSERTIONS: readonly Assertion[] = ['begin', 'end', 'lastLineEnd', 'lineBegin', 'lineEnd', 'boundary', 'inside'];
 
 /** Of a state: it reads a character, branches, or passes on if an assertion holds. */
 const READS = 0;
@@ -257,7 +260,7 @@ export class Automaton {
       found[0] = this.#start;
       this.#set(found, 1, NOTHING);
     }
-    let set = 0;
+    let [set, before] = [0, 0];
     const { ascii, count: width } = this.#classes;
     let steps = this.#steps;
     for (let at = 0; at < length; at += 1) {
@@ -273,11 +276,18 @@ export class Automaton {
         steps[set * width + kind] = next;
       }
       if (next === DONE) return true;
+      before = set;
       set = next;
     }
     const last = this.#sets[set] as StateSet;
-    last.endsWell ??= this.#reach(current, statesIn(last.key), last.key.charCodeAt(0), NOTHING) === DONE;
-    return last.endsWell;
+    last.endsWell ??= this.#accepts(last, NOTHING);
+    if (last.endsWell || line.charCodeAt(length - 1) !== LINE_FEED) return last.endsWell;
+    return this.#accepts(this.#sets[before] as StateSet, LAST_LINE_FEED);
+  }
+
+  /** Whether the text that led to a set matches, before a character of this kind. */
+  #accepts({ key }: StateSet, behind: number): boolean {
+    return this.#reach(current, statesIn(key), key.charCodeAt(0), behind) === DONE;
   }
 
   /** Empties the cache of sets. */
@@ -421,10 +431,12 @@ function holds(assertion: Assertion, before: number, behind: number): boolean {
       return before === NOTHING;
     case 'end':
       return behind === NOTHING;
+    case 'lastLineEnd':
+      return behind === NOTHING || behind === LAST_LINE_FEED;
     case 'lineBegin':
       return before === NOTHING || before === LINE_END;
     case 'lineEnd':
-      return behind === NOTHING || behind === LINE_END;
+      return behind === NOTHING || behind === LINE_END || behind === LAST_LINE_FEED;
     default:
       return ((before === WORD) !== (behind === WORD)) === (assertion === 'boundary');
   }

@@ -6,9 +6,11 @@
  * such as those of all ends of alternatives: these share one row.
  */
 
-/** Kinds of characters, of which the last stands for none. */
-export const KINDS = 4;
+/** Kinds of characters; one of them stands for none, and one for a line feed that is the last character. */
+const KINDS = 5;
 export const NO_CHARACTER = 0;
+export const LAST_LINE_FEED = 4;
+export const LINE_FEED = 10;
 
 /** What follows, between characters of two kinds. */
 export interface Follows {
@@ -61,11 +63,11 @@ export class BitParallel {
   matches(line: string, length: number, classOf: (code: number) => number, kindOf: (index: number) => number): boolean {
     const words = this.#words;
     let [now, next] = [this.#now.fill(0), this.#next];
-    let before = NO_CHARACTER;
+    let [before, last] = [NO_CHARACTER, NO_CHARACTER];
     for (let at = 0; at < length; at += 1) {
       const index = classOf(line.charCodeAt(at));
       const behind = kindOf(index);
-      const { accepts, firstAccepts, first, shifts, branches, rows } = this.#step(before, behind);
+      const { accepts, firstAccepts, first, shifts, branches, rows } = this.#step(last, behind);
       if (firstAccepts || meets(now, accepts)) return true;
       let carry = 0;
       for (let i = 0; i < words; i += 1) {
@@ -77,11 +79,17 @@ export class BitParallel {
       const takes = this.#takes[index] as Int32Array;
       for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) & (takes[i] as number);
       [now, next] = [next, now];
-      before = behind;
+      [before, last] = [last, behind];
     }
     [this.#now, this.#next] = [now, next];
-    const { accepts, firstAccepts } = this.#step(before, NO_CHARACTER);
-    return firstAccepts || meets(now, accepts);
+    if (this.#accepts(now, last, NO_CHARACTER)) return true;
+    return line.charCodeAt(length - 1) === LINE_FEED && this.#accepts(next, before, LAST_LINE_FEED);
+  }
+
+  /** Whether the text that led to these states matches, between characters of these kinds. */
+  #accepts(states: Int32Array, before: number, behind: number): boolean {
+    const { accepts, firstAccepts } = this.#step(before, behind);
+    return firstAccepts || meets(states, accepts);
   }
 
   #step(before: number, behind: number): Step {

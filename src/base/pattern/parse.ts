@@ -1,6 +1,7 @@
 import { ANY, BLANKS, DIGITS, LINE_ENDS, not, one, type Ranges, union, WORDS, withCase } from './ranges.ts';
 
-export type Assertion = 'begin' | 'end' | 'lineBegin' | 'lineEnd' | 'boundary' | 'inside';
+/** `lastLineEnd`: at the end, or before a line feed that is the last character. */
+export type Assertion = 'begin' | 'end' | 'lastLineEnd' | 'lineBegin' | 'lineEnd' | 'boundary' | 'inside';
 
 /** A pattern, read. */
 export type Node =
@@ -27,6 +28,7 @@ export interface Syntax extends Flags {
    * flags at the begin as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` that stand for
    * themselves, `]` also at the beginning of a class.
    * `.` is any character but a line feed, as it is for them: for JavaScript, carriage returns and U+2028 end lines, too.
+   * `$` and `\Z` at the end of a match are also before a line feed that ends the text.
    */
   readonly wide?: boolean;
 }
@@ -189,7 +191,7 @@ export class Parser {
     if (char === '[') return this.#char(this.#class());
     if (char === '.') return { is: 'char', ranges: s ? ANY : this.#wide ? NOT_LINE_FEED : NOT_LINE_ENDS };
     if (char === '^') return { is: 'assert', assertion: m ? 'lineBegin' : 'begin' };
-    if (char === '$') return { is: 'assert', assertion: m ? 'lineEnd' : 'end' };
+    if (char === '$') return { is: 'assert', assertion: m ? 'lineEnd' : this.#wide ? 'lastLineEnd' : 'end' };
     if (char === '\\') return this.#escape();
     if ('*+?'.includes(char) || (!this.#wide && '{}]'.includes(char))) {
       this.#at -= 1;
@@ -236,7 +238,8 @@ export class Parser {
     if (char === 'b') return { is: 'assert', assertion: 'boundary' };
     if (char === 'B') return { is: 'assert', assertion: 'inside' };
     if (this.#wide && char === 'A') return { is: 'assert', assertion: 'begin' };
-    if (this.#wide && (char === 'z' || char === 'Z')) return { is: 'assert', assertion: 'end' };
+    if (this.#wide && char === 'z') return { is: 'assert', assertion: 'end' };
+    if (this.#wide && char === 'Z') return { is: 'assert', assertion: 'lastLineEnd' };
     const ranges = CLASSES[char];
     return ranges === undefined ? this.#one(this.#escaped(char)) : this.#char(ranges);
   }
