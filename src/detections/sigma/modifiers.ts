@@ -188,10 +188,9 @@ function plainTests(text: string, modifiers: Modifiers): readonly Test[] {
   if (!modifiers.has('base64') && !modifiers.has('base64offset'))
     return texts.map((each) => textTest(readWildcards(each), place, cased));
   const encode = modifiers.has('base64') ? base64 : base64Offsets;
-  return texts
-    .map(plainText)
-    .flatMap(encode)
-    .map((each) => ({ is: 'text', place, text: each, cased }));
+  const encoded = texts.map(plainText).flatMap(encode);
+  if (encoded.includes('')) throw new Refused(`"${text}" is too short to be looked for in Base64`);
+  return encoded.map((each) => ({ is: 'text', place, text: each, cased }));
 }
 
 const placeOf = (modifiers: Modifiers): Place =>

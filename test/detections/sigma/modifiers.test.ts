@@ -283,6 +283,8 @@ describe('modifiers of fields', () => {
     'F: { a: b }': /is a map/,
     'F: [[a]]': /a map or a list/,
     'F|base64: "a*"': /wildcards/,
+    'F|base64offset|contains: a': /"a" is too short/,
+    'F|base64|contains: ""': /"" is too short/,
     'F|wide|base64: a': /"wide" is not known/,
   }))
     it(`refuses ${member}, in its line`, () => {
