@@ -122,9 +122,10 @@ class Reader {
   }
 }
 
-/** Selections that begin with `_` are not among "them". */
+/** Selections that begin with `_` are among those only that a pattern with `_` calls. */
 function fits(pattern: string, name: string): boolean {
-  if (pattern === 'them') return !name.startsWith('_');
+  if (name.startsWith('_') && !pattern.startsWith('_')) return false;
+  if (pattern === 'them') return true;
   const [first = '', ...others] = pattern.split('*');
   if (others.length === 0) return name === pattern;
   const last = others.pop() ?? '';

@@ -84,10 +84,16 @@ describe('conditions', () => {
     assert.ok(!matches(detection, { C: '1' }));
   });
 
-  it('leave selections that begin with _ out of "them"', () => {
-    const detection = `a: { A: 1 }\n_b: { B: 1 }\ncondition: 1 of them or (_b and a)`;
-    assert.ok(!matches(detection, { B: '1' }));
-  });
+  for (const [pattern, isMeant] of [
+    ['them', false],
+    ['*', false],
+    ['*b', false],
+    ['_*', true],
+  ] as const)
+    it(`${isMeant ? 'have' : 'leave'} selections that begin with _ ${isMeant ? 'in' : 'out of'} "${pattern}"`, () => {
+      const detection = `a: { A: 1 }\nb: { A: 1 }\n_b: { B: 1 }\ncondition: 1 of ${pattern} or (_b and a and b)`;
+      assert.equal(matches(detection, { B: '1' }), isMeant);
+    });
 
   for (const condition of ['1 of them', 'all of them', 'a'])
     it(`"${condition}" need not use selections that begin with _`, () => {
