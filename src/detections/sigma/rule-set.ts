@@ -260,6 +260,8 @@ function resolve(each: Correlated, names: Names): Correlation {
   const { facts, correlation } = each;
   const { rules, groupBy, aliases, limit, ...rest } = { limit: facts.limit, ...correlation };
   const targets = rules.map((name) => names.find(name, RULES));
+  const repeated = targets.findIndex((target, index) => targets.indexOf(target) < index);
+  if (repeated !== -1) throw new Refused(`the rule "${rules[repeated]}" is there before`, [...RULES, repeated]);
   checkKey(facts, names.reach(each).from);
   const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
   const groups = groupBy.map((name) => {

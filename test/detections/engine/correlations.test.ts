@@ -516,6 +516,8 @@ describe('correlations that are not understood', () => {
     ['{ gte: 3 }', '{ gte: 1000001 }', /"gte" of event_count takes a whole number up to 1000000/],
     ['rules: [a]', 'rules: []', /1 to 16 rules/],
     ['rules: [a]', 'rules: [nobody]', /no rule "nobody"/],
+    ['rules: [a]', 'rules: [b, a, b]', /the rule "b" is there before/],
+    ['rules: [a]', 'rules: [a, T]', /the rule "T" is there before/],
     ['group-by: [User]', 'aliases: { x: { a: User } }', /not in "group-by"/],
   ] as const)
     it(`${to.slice(0, 30)} is refused`, () => {
