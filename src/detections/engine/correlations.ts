@@ -37,8 +37,8 @@ interface Entry {
   /** How many matches it stands for. */
   count: number;
   readonly id: string;
-  /** Of the event: its matches of several rules have the same. Not kept over restarts. */
-  readonly event: number;
+  /** Of the last event that it stands for: its matches of several rules have the same. 0 of those from before a restart. */
+  event: number;
 }
 
 interface Group {
@@ -321,7 +321,7 @@ class Window {
   /** In order of time; one that is late is put where it belongs. An event that several rules match stands at all places. */
   #add(entries: Entry[], entry: Entry): void {
     const { type } = this.correlation;
-    if (type === 'event_count' && entry.id !== '' && entries.some(({ id }) => id === entry.id)) return;
+    if (type === 'event_count' && entries.some((other) => isOfSameEvent(other, entry))) return;
     this.#changed();
     if (type === 'value_count' || type === 'temporal') {
       // Only the last time of each value, or of each rule, can matter.
@@ -338,6 +338,7 @@ class Window {
     const previous = entries[place - 1];
     if (this.#grainMs > 0 && previous !== undefined && entry.at - previous.at < this.#grainMs) {
       previous.count += 1;
+      previous.event = entry.event;
       return;
     }
     entries.splice(place, 0, entry);
@@ -437,6 +438,10 @@ class Window {
 }
 
 const bytesOf = ({ key }: Early): number => BYTES_OF_GROUP + key.length * 2;
+
+/** An event may be read again, and have no id. */
+const isOfSameEvent = (one: Entry, other: Entry): boolean =>
+  one.event === other.event || (one.id !== '' && one.id === other.id);
 
 const isAfter = (one: Entry, other: Entry): boolean =>
   one.at > other.at || (one.event === other.event && one.rule > other.rule);

@@ -71,6 +71,20 @@ describe('event_count', () => {
     assert.equal(bench.hits(1, { Kind: 'a', User: 'u' })[0]?.count, 3);
   });
 
+  it('counts an event once that matches several rules, whether it has an id or not', () => {
+    const twice = ruleWith('s: { Kind: a }\ncondition: s', 'name: d\n').replace('title: T', 'title: B');
+    for (const [asked, timespan] of [
+      [3, '10s'],
+      [100, '10m'],
+    ] as const) {
+      const counted = COUNT.replace('[a]', '[a, d]').replace('gte: 3', `gte: ${asked}`).replace('10s', timespan);
+      const detector = new Detector({ rules: rulesOf(...BASE, twice, counted), clock: new SetClock() });
+      const seen = () => detector.judge(subject({ Kind: 'a', User: 'u' })).some(({ rule }) => rule.title === 'co');
+      const counts = Array.from({ length: asked }, seen);
+      assert.equal(counts.indexOf(true), asked - 1);
+    }
+  });
+
   it('does not count what is older than the timespan', () => {
     const bench = new Bench([COUNT]);
     for (const at of [0, 1, 11.5]) assert.deepEqual(bench.at(at, { Kind: 'a', User: 'u' }), []);
