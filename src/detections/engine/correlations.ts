@@ -76,7 +76,12 @@ interface Result {
 /** What is kept over restarts. */
 export interface CorrelationState {
   readonly seed: number;
-  readonly rules: Readonly<Record<string, readonly SavedGroup[]>>;
+  readonly rules: Readonly<Record<string, SavedWindow>>;
+}
+interface SavedWindow {
+  /** What the correlation was when it was saved: what it has seen means nothing to another one under its id. */
+  readonly of: string;
+  readonly groups: readonly SavedGroup[];
 }
 interface SavedGroup {
   readonly key: string;
@@ -157,16 +162,16 @@ export class Correlations {
 
   /** @param now on the monotonic clock */
   save(now: number): CorrelationState {
-    const rules: Record<string, readonly SavedGroup[]> = {};
+    const rules: Record<string, SavedWindow> = {};
     for (const window of this.#windows) {
       const groups = window.save(now);
-      if (groups.length > 0) rules[window.facts.id] = groups;
+      if (groups.length > 0) rules[window.facts.id] = { of: window.identity, groups };
     }
     return { seed: this.#seed, rules };
   }
 
   /**
-   * Continues with what was saved; what is damaged is left out.
+   * Continues with what was saved; what is damaged, or of another correlation with the same id, is left out.
    *
    * @param elapsedMs between saving and now, by the wall clock; counts as 0 if it went back
    */
@@ -175,8 +180,8 @@ export class Correlations {
     this.#seed = Number(state.seed);
     const elapsed = Number.isFinite(elapsedMs) ? Math.max(0, elapsedMs) : 0;
     for (const window of this.#windows) {
-      const groups = Object.hasOwn(state.rules, window.facts.id) ? state.rules[window.facts.id] : [];
-      if (Array.isArray(groups)) window.restore(groups, now, elapsed);
+      const saved = Object.hasOwn(state.rules, window.facts.id) ? state.rules[window.facts.id] : undefined;
+      if (isWindow(saved) && saved.of === window.identity) window.restore(saved.groups, now, elapsed);
     }
     this.#keepBudget(now);
   }
@@ -184,6 +189,9 @@ export class Correlations {
 
 const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isWindow = (value: unknown): value is { readonly of: string; readonly groups: readonly unknown[] } =>
+  isMap(value) && typeof value.of === 'string' && Array.isArray(value.groups);
 
 const isGroup = (value: unknown): value is SavedGroup =>
   isMap(value) &&
@@ -239,6 +247,12 @@ class Window {
       correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : this.#most;
     this.#beginsWithFirst =
       correlation.type === 'temporal_ordered' && !correlation.rules.some((_, count) => count > 0 && this.#holds(count));
+  }
+
+  /** What entries and the keys of groups refer to: the same text for the same. Number and timespan may change. */
+  get identity(): string {
+    const { type, rules, groupBy, field } = this.correlation;
+    return JSON.stringify([type, rules, groupBy, field]);
   }
 
   /**

@@ -207,7 +207,7 @@ describe('value_count', () => {
     );
     assert.deepEqual(seen.map(({ length }) => length).indexOf(1), 99);
     const state = JSON.parse(JSON.stringify(bench.detector.save()));
-    const group = state.correlations.rules.co[0];
+    const [group] = state.correlations.rules.co.groups;
     assert.equal(group.entries.length, 100);
     assert.match(faultOf(values.replace('gte: 3', 'gte: 257')), /"gte" of value_count takes a whole number up to 256/);
     assert.match(faultOf(values.replace('field: Port', 'field: [Port, User]')), /"field" is one field/);
@@ -474,12 +474,34 @@ describe('the bounds of correlations', () => {
     assert.equal(ordered.changes, 1);
   });
 
+  it('begin anew where the correlation is another one', () => {
+    const ordered = (rules: string) =>
+      correlation(`type: temporal_ordered\nrules: [${rules}]\ngroup-by: [User]\ntimespan: 10s`);
+    for (const [before, after, isKept] of [
+      [ordered('a, b'), ordered('a, b').replace('10s', '20s'), true],
+      [ordered('a, b'), ordered('c, b'), false],
+      [COUNT, COUNT.replace('gte: 3', 'gte: 2'), true],
+      [COUNT, COUNT.replace('gte: 3', 'gte: 2').replace('[User]', '[Kind]'), false],
+    ] as const) {
+      const bench = new Bench([before]);
+      bench.at(0, { Kind: 'a', User: 'a' });
+      const next = new Bench([after], {}, 1);
+      next.detector.restore(JSON.parse(JSON.stringify(bench.detector.save())));
+      const second = after.includes('ordered') ? 'b' : 'a';
+      assert.deepEqual(next.at(1, { Kind: second, User: 'a' }), isKept ? ['co'] : [], after);
+    }
+  });
+
   it('survive a state that is damaged', () => {
+    const saved = new Bench([COUNT]);
+    saved.at(0, { Kind: 'a', User: 'u' });
+    const { of } = saved.detector.save().correlations.rules.co ?? {};
     for (const state of [
       {},
       { at: 'x' },
       { at: 0, correlations: {} },
-      { at: 0, correlations: { seed: 1, rules: { co: [{ key: 1, entries: [[]] }] } } },
+      { at: 0, correlations: { seed: 1, rules: { co: [{ key: 'u\0', fired: true, entries: [[0, 0, 0, 1, 'e']] }] } } },
+      { at: 0, correlations: { seed: 1, rules: { co: { of, groups: [{ key: 1, entries: [[]] }] } } } },
       null,
     ]) {
       const bench = new Bench([COUNT]);
