@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { type CorrelationState, Correlations, LATEST_MS } from './engine/correlations.ts';
 import { Engine, type Judgement, type Match } from './engine/engine.ts';
-import type { ParsedRule } from './sigma/rule.ts';
+import type { DetectionRule, Expression, ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
-import { UNSEEN } from './subjects.ts';
+import { UNSEEN, UNSEEN_FIELDS } from './subjects.ts';
 
 /** Why a rule isn't judged: it needs a list, no event of this agent can match it, or it took too long. */
 export type OffReason = 'requires' | 'noEvent' | 'time';
@@ -22,8 +22,10 @@ export interface DetectorState {
 export function unseenOf(rules: readonly ParsedRule[]): ReadonlySet<string> {
   const unseen = new Set<string>();
   const isUnseen = (rule: ParsedRule): boolean => {
-    if (rule.facts.sources.every((source) => UNSEEN.includes(source))) return true;
-    if (rule.is === 'detection' || !['temporal', 'temporal_ordered'].includes(rule.correlation.type)) return false;
+    const { sources } = rule.facts;
+    if (sources.every((source) => UNSEEN.includes(source))) return true;
+    if (rule.is === 'detection') return sources.every((source) => needs(rule, UNSEEN_FIELDS[source]));
+    if (!['temporal', 'temporal_ordered'].includes(rule.correlation.type)) return false;
     return rule.correlation.wanted.length === 0 && rule.correlation.rules.some((id) => unseen.has(id));
   };
   // A correlation may come before one that it refers to.
@@ -32,6 +34,23 @@ export function unseenOf(rules: readonly ParsedRule[]): ReadonlySet<string> {
     for (const rule of rules) if (isUnseen(rule)) unseen.add(rule.facts.id);
   }
   return unseen;
+}
+
+/** Whether a rule matches only events that have one of these fields. */
+function needs(rule: DetectionRule, fields: readonly string[] = []): boolean {
+  const isNeeded = (expression: Expression): boolean => {
+    switch (expression.is) {
+      case 'and':
+        return expression.of.some(isNeeded);
+      case 'or':
+        return expression.of.every(isNeeded);
+      case 'field':
+        return fields.includes(expression.field) && (expression.test.is !== 'exists' || expression.test.exists);
+      default:
+        return false;
+    }
+  };
+  return fields.length > 0 && isNeeded(rule.expression); // reading the expression of a shipped rule takes time
 }
 
 const viewOf = ([view]: readonly View[]) => (view === undefined ? {} : { view });

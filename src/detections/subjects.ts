@@ -19,6 +19,11 @@ export const SOURCES: Readonly<Record<string, LogSource | undefined>> = {
 /** Sources of which no collector makes events yet: rules on them load, and are shown as off. */
 export const UNSEEN: readonly LogSource[] = ['file_event', 'file_change', 'file_delete', 'file_rename', 'dns_query'];
 
+/** Fields that no collector fills yet: rules that need one load, and are shown as off. */
+export const UNSEEN_FIELDS: Readonly<Partial<Record<LogSource, readonly string[]>>> = {
+  network_connection: ['DestinationHostname'],
+};
+
 /** One element of an event. */
 export interface Happening {
   /** Of the event. */

@@ -530,6 +530,24 @@ describe('rules on what no collector sees', () => {
     assert.deepEqual(off(needing('event_count', '\ncondition: { gte: 3 }'), onFiles('files')), ['files: noEvent']);
   });
 
+  it('are off where they need a field that no collector fills', () => {
+    const on = (detection: string) =>
+      `title: names\nname: names\nlogsource: { category: network_connection }\ndetection: { ${detection} }\n`;
+    const name = 'n: { DestinationHostname|endswith: .example }';
+    for (const needing of [
+      `${name}, condition: n`,
+      `s: [{ DestinationHostname: a }, { DestinationHostname: b }], o: { Initiated: true }, condition: s and o`,
+    ])
+      assert.deepEqual(off(on(needing)), ['names: noEvent'], needing);
+    for (const other of [
+      `${name}, o: { DestinationPort: 1 }, condition: n or o`,
+      `${name}, o: { DestinationPort: 1 }, condition: o and not n`,
+      'n: { DestinationHostname: null }, condition: n',
+      'n: { DestinationHostname|exists: false }, condition: n',
+    ])
+      assert.deepEqual(off(on(other)), [], other);
+  });
+
   it('are on when there is a collector', () => {
     const seen = new Set(collectors.map(({ name }) => SOURCES[name]));
     for (const source of UNSEEN) assert.ok(!seen.has(source), `${source} is seen now`);
