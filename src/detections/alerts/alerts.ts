@@ -150,10 +150,10 @@ export class Alerts {
     if (open !== undefined) this.#close(key, open);
     const { rule } = hit;
     const limit = this.#limitOf(rule.id.slice(0, LONGEST_ID));
-    const isOfRule = !limit.allows(now);
-    if (isOfRule || !this.#deviceLimit.allows(now)) {
+    const isAboveRuleLimit = !limit.allows(now);
+    if (isAboveRuleLimit || !this.#deviceLimit.allows(now)) {
       if (isUrgent(rule.level) && this.#firsts.admits(rule.id, userOf(hit), now)) this.#openAlert(key, hit, now);
-      else this.#limit(isOfRule ? 'ruleLimit' : 'deviceLimit', hit, now);
+      else this.#limit(isAboveRuleLimit ? 'ruleLimit' : 'deviceLimit', hit, now);
       return;
     }
     limit.use(now);

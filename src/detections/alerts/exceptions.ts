@@ -20,7 +20,7 @@ interface Entry {
   readonly use: Use;
 }
 
-/** An exception that has matched nothing for so long is shown: it may no longer be needed. */
+/** An exception without a match for 90 days is shown as unused. */
 const UNUSED = days(90);
 
 /** The exceptions in force, with how often each has matched. */
