@@ -246,7 +246,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     for (const occurrence of batch.occurrences()) {
       if (batch.event === 'ConfigurationError') this.#judge(this.#configurationError(occurrence));
       else if (batch.event === 'ProcessCreate') this.#acceptStart(occurrence);
-      else this.#judgeHappening(occurrence);
+      else this.#judgeOccurrence(occurrence);
     }
   }
 
@@ -255,7 +255,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const start: SeenStart = { payload, parent: this.#parentOf(payload), argv };
     // What waits could make this start harmful.
     if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
-    this.#judgeHappening(occurrence, start);
+    this.#judgeOccurrence(occurrence, start);
   }
 
   /** The program of the parent of a started process. */
@@ -269,7 +269,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return agentChanges([payload], { event, at: time });
   }
 
-  #judgeHappening(occurrence: Occurrence, start?: SeenStart): void {
+  #judgeOccurrence(occurrence: Occurrence, start?: SeenStart): void {
     const { event: name, payload, time, argv } = occurrence;
     const id = this.#parts.idOf(occurrence);
     const ids = id === undefined ? [] : [id];
