@@ -160,6 +160,7 @@ class SampledDevice {
       lists: () => ({ ...settings.current().detections.lists, badAddresses: [] }),
       alerts,
       programOf: () => ({ executable: '/usr/sbin/nginx', commandLine: 'nginx: worker process' }),
+      userNameOf: () => undefined,
       idOf: (occurrence) => triggers.idOf(occurrence),
       collectors: () => [],
       isPaused: () => false,

@@ -44,6 +44,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
   const detection = createDetection(foundation, {
     ...shared,
     occurrences,
+    lookups: linux.lookups,
     collection,
     status: () => reporting.status(),
   });

@@ -2,6 +2,7 @@ import { milliseconds } from '../base/duration.ts';
 import type { Service } from '../base/service.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
+import type { Lookups } from '../contract/sources.ts';
 import { AlertTimes } from '../detections/alerts/alert-times.ts';
 import { Alerts } from '../detections/alerts/alerts.ts';
 import { RuleNames } from '../detections/alerts/rule-names.ts';
@@ -34,6 +35,7 @@ export function createDetection(
   foundation: Foundation,
   {
     occurrences,
+    lookups,
     storage,
     configuration: { settings, nameOf },
     delivery: { publisher, queues },
@@ -41,6 +43,7 @@ export function createDetection(
     status,
   }: {
     occurrences: Occurrences;
+    lookups: Pick<Lookups, 'userName'>;
     storage: Storage;
     configuration: Configuration;
     delivery: DeliveryParts;
@@ -91,6 +94,7 @@ export function createDetection(
     lists: () => ({ ...policy().lists, badAddresses: loader.badAddresses }),
     alerts,
     programOf: (pid) => linuxEvents.program(pid),
+    userNameOf: (userId) => lookups.userName(userId),
     idOf: (occurrence) => triggers.idOf(occurrence),
     collectors: () => watched(status().collectors),
     isPaused: () => pause.status() !== undefined,

@@ -75,6 +75,8 @@ interface Parts {
   readonly alerts: Pick<Alerts, 'take'>;
   /** The program that a process runs, to name the parent of a process. */
   readonly programOf: (pid: number) => Partial<Program> | undefined;
+  /** The name of a user of this host. */
+  readonly userNameOf: (userId: number) => string | undefined;
   /** The id of the event that is made of an occurrence, if that is known. */
   readonly idOf: (occurrence: Occurrence) => string | undefined;
   /** All collectors of events, as they stand now. */
@@ -273,7 +275,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const { event: name, payload, time, argv } = occurrence;
     const id = this.#parts.idOf(occurrence);
     const ids = id === undefined ? [] : [id];
-    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent: start?.parent, argv });
+    const { userNameOf } = this.#parts;
+    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent: start?.parent, argv, userNameOf });
     if (subject !== undefined) this.#queue([start === undefined ? { subject } : { subject, start }]);
   }
 

@@ -37,6 +37,8 @@ export interface Happening {
   readonly argv?: readonly string[] | undefined;
   /** The program of the parent of a started process, where it is known. */
   readonly parent?: Program | undefined;
+  /** The name of a local user: connections have the id only. */
+  readonly userNameOf?: (userId: number) => string | undefined;
 }
 
 export interface Program {
@@ -53,7 +55,8 @@ export function subjectOf(happening: Happening): Subject | undefined {
   const own = ownFields(payload);
   own.Event = name;
   if (source === 'process_creation') return new Start(time, event, startFields(own, happening), happening.argv);
-  if (source === 'network_connection') return { source, time, event, views: [], fields: connectionFields(own) };
+  if (source === 'network_connection')
+    return { source, time, event, views: [], fields: connectionFields(own, happening) };
   return { source, time, event, views: [], fields: withImage(own) };
 }
 
@@ -172,10 +175,10 @@ function startFields(own: Record<string, string>, { parent, payload }: Happening
   return own;
 }
 
-/** Of the last parents: most programs are started by few. */
+/** Of the last programs: few start most processes, and make most connections. */
 const images = new MatchCache<string>();
 
-/** The program of a parent as its first reading says. */
+/** What a program is as the first reading of its start says. */
 function imageOf({ executable, commandLine = '' }: Program): string {
   const line = commandLine.slice(0, 1_024); // only the first words decide
   const key = `${executable}\0${line}`;
@@ -187,7 +190,11 @@ function imageOf({ executable, commandLine = '' }: Program): string {
   return image;
 }
 
-function connectionFields(own: Record<string, string>): Fields {
+function connectionFields(own: Record<string, string>, { userNameOf }: Happening): Fields {
+  const { Executable: executable, CommandLine: commandLine, UserId } = own;
+  if (executable !== undefined) own.Image = imageOf({ executable, commandLine });
+  const userName = UserId === undefined ? undefined : userNameOf?.(Number(UserId));
+  if (userName !== undefined) own.UserName = userName;
   withImage(own);
   const isOut = own.Direction === 'Out';
   if (own.Direction !== undefined) own.Initiated = String(isOut);

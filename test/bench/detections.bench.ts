@@ -65,6 +65,7 @@ const detectionsWith = (rules: RuleSet): Detections =>
     lists: () => ({}),
     alerts: { take: () => {} },
     programOf: () => PARENT,
+    userNameOf: () => undefined,
     idOf: () => undefined,
     collectors: () => [],
     isPaused: () => false,

@@ -11,6 +11,7 @@ import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
 import type { Hit } from '../../src/detections/subject.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 
+const OF_SIGMA = ['process_creation', 'network_connection'];
 const rule = (title: string, category: string, detection: object, vakt: object = {}) => ({
   file: `${title}.yml`,
   origin: 'builtin' as const,
@@ -18,7 +19,7 @@ const rule = (title: string, category: string, detection: object, vakt: object =
   value: {
     title,
     level: 'high',
-    logsource: category === 'process_creation' ? { product: 'linux', category } : { service: 'vakt', category },
+    logsource: OF_SIGMA.includes(category) ? { product: 'linux', category } : { service: 'vakt', category },
     detection: { s: detection, condition: 's' },
     vakt: { alert: `VAKT_${title}`, ...vakt },
   },
@@ -27,6 +28,7 @@ const { rules, faults } = readRuleSet([
   rule('Shell', 'process_creation', { 'Image|endswith': '/nc', 'ParentImage|endswith': '/cron' }),
   rule('Listed', 'process_creation', { 'Image|expand': '%allowedProcesses%' }, { requires: ['allowedProcesses'] }),
   rule('Port', 'listening_port_change', { Change: 'added' }),
+  rule('Web', 'network_connection', { User: 'www-data' }),
   rule('Configuration', 'agent', { Event: 'ConfigurationError' }),
   {
     ...rule('Attempt', 'process_creation', {}),
@@ -108,6 +110,7 @@ describe('Detections', () => {
       lists: () => lists,
       alerts: { take: (hit) => take(hit) },
       programOf: (pid) => (pid === 10 ? { executable: '/usr/sbin/cron', commandLine: 'cron -f' } : undefined),
+      userNameOf: (userId) => (userId === 33 ? 'www-data' : undefined),
       idOf: ({ serial }) => `id ${serial}`,
       collectors: () => [
         { name: 'ProcessCreate', category: 'Triggered', state: sourceIsGone ? 'unavailable' : 'on', reason: 'gone' },
@@ -142,6 +145,13 @@ describe('Detections', () => {
     assert.deepEqual(titles(), ['Shell']);
     assert.deepEqual(hits[0]?.subject.event.ids, ['id 7']);
     assert.equal(hits[0]?.subject.fields.ParentCommandLine, 'cron -f');
+  });
+
+  it('judge connections, with the name of the user', () => {
+    const payload = { RemoteAddress: '192.0.2.1', RemotePort: '80', Direction: 'Out', Executable: '/usr/sbin/nginx' };
+    const by = (UserId: string) => ({ ...start('', {}), event: 'ConnectionCreate', payload: { ...payload, UserId } });
+    detections.accept(batch(by('0'), by('33')));
+    assert.deepEqual(titles(), ['Web']);
   });
 
   it('have something to be saved when an event has opened a window, and not when none has', () => {

