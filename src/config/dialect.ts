@@ -49,6 +49,3 @@ export function namesOf(properties: readonly Property[]): NameOfSetting {
   const names = new Map<string, string>(properties.map(({ id, name }) => [id, name]));
   return (id) => names.get(id) ?? id;
 }
-
-export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

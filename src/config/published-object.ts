@@ -1,6 +1,7 @@
 import leven from 'leven';
+import { isPlainObject } from '../base/plain-object.ts';
 import type { SettingId, SettingKey, SettingRow } from '../contract/settings.ts';
-import { type Dialect, isPlainObject, type Property, type Stated } from './dialect.ts';
+import type { Dialect, Property, Stated } from './dialect.ts';
 import { didYouMean, LONGEST_COMPARED, MAX_STRAY_NAMES, shortened, unknownNames } from './stray-names.ts';
 
 /* The dialect of the published contract (contract §2): one object in the module twin, whose members are

@@ -3,6 +3,7 @@ import { lstatSync } from 'node:fs';
 import { errnoOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { readPlainFile } from '../base/plain-file.ts';
+import { isPlainObject } from '../base/plain-object.ts';
 import type { StateFiles } from '../base/state-files.ts';
 import { VERSION } from '../base/version.ts';
 import { visit } from './sigma/log-source.ts';
@@ -134,16 +135,13 @@ function literalsOf(rules: readonly ParsedRule[]): Kept['literals'] {
   }
   return Object.fromEntries(literals);
 }
-
-const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isTexts = (value: unknown): boolean =>
   value === null || (Array.isArray(value) && value.every((each) => typeof each === 'string'));
 
 const isKept = (value: unknown): value is Kept =>
-  isMap(value) &&
+  isPlainObject(value) &&
   typeof value.form === 'string' &&
-  isMap(value.files) &&
+  isPlainObject(value.files) &&
   Object.values(value.files).every(Array.isArray) &&
-  isMap(value.literals) &&
+  isPlainObject(value.literals) &&
   Object.values(value.literals).every(isTexts);

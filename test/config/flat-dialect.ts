@@ -1,4 +1,5 @@
-import { type Dialect, isPlainObject, type Property } from '../../src/config/dialect.ts';
+import { isPlainObject } from '../../src/base/plain-object.ts';
+import type { Dialect, Property } from '../../src/config/dialect.ts';
 import { unknownNames } from '../../src/config/stray-names.ts';
 import type { SettingId, SettingRow } from '../../src/contract/settings.ts';
 

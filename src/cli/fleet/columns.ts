@@ -1,5 +1,5 @@
 import { counted } from '../../base/counted.ts';
-import { isPlainObject } from '../../config/dialect.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { Row } from '../../fleet/service.ts';
 

@@ -1,7 +1,8 @@
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { repeatedNames, tooDeepAt } from '../../base/json-names.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { printable } from '../../base/printable.ts';
-import { type Dialect, isPlainObject } from '../../config/dialect.ts';
+import type { Dialect } from '../../config/dialect.ts';
 import { readTwin } from '../../config/twin.ts';
 import { readBounded } from '../../host/bounded-file.ts';
 import type { World } from '../command.ts';

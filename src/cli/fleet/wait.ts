@@ -1,7 +1,7 @@
 import { systemClock } from '../../base/clock.ts';
 import { type Duration, formatDuration, milliseconds, seconds } from '../../base/duration.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { printable } from '../../base/printable.ts';
-import { isPlainObject } from '../../config/dialect.ts';
 import { type Choice, chosenModules } from '../../fleet/choice.ts';
 import type { Row } from '../../fleet/service.ts';
 import type { DesiredFile } from './desired-file.ts';

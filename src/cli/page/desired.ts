@@ -1,4 +1,5 @@
-import { type Dialect, isPlainObject } from '../../config/dialect.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
+import type { Dialect } from '../../config/dialect.ts';
 import { readTwin } from '../../config/twin.ts';
 import type { Finding, TwinCheck } from './protocol.ts';
 

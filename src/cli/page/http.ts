@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { messageOf } from '../../base/errors.ts';
-import { isPlainObject } from '../../config/dialect.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { MethodError } from '../../emulator/method-calls.ts';
 import { TwinError } from '../../emulator/twin-limits.ts';
 import type { Asset } from './assets.ts';

@@ -1,6 +1,7 @@
 import { seconds } from '../../base/duration.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { printableJson } from '../../base/printable.ts';
-import { type Dialect, isPlainObject } from '../../config/dialect.ts';
+import type { Dialect } from '../../config/dialect.ts';
 import type { Fault, FaultKind } from '../../emulator/faults.ts';
 import type { HubEmulator } from '../../emulator/hub.ts';
 import { checkDesired, patchBetween } from './desired.ts';

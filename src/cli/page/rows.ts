@@ -1,5 +1,5 @@
+import { isPlainObject } from '../../base/plain-object.ts';
 import { printable } from '../../base/printable.ts';
-import { isPlainObject } from '../../config/dialect.ts';
 import type { Envelope } from '../../contract/event.ts';
 import { nameOf } from '../../emulator/identity.ts';
 import type { ReceivedMessage } from '../../emulator/message-log.ts';

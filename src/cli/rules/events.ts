@@ -1,3 +1,4 @@
+import { isPlainObject } from '../../base/plain-object.ts';
 import type { Envelope, Payload } from '../../contract/event.ts';
 
 /** One event of a file, as the agent sends it; recorded payloads have neither an id nor a time. */
@@ -10,12 +11,9 @@ export interface GivenEvent {
   readonly payload: readonly Payload[];
 }
 
-const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** The events of a line: a message, an envelope, or one payload element. `undefined` if it is none of them. */
 export function eventsOf(value: unknown): readonly GivenEvent[] | undefined {
-  if (!isMap(value)) return undefined;
+  if (!isPlainObject(value)) return undefined;
   if (Array.isArray(value.Events)) {
     const events = value.Events.map(eventsOf);
     return events.every((event) => event !== undefined) ? events.flat() : undefined;
@@ -26,7 +24,7 @@ export function eventsOf(value: unknown): readonly GivenEvent[] | undefined {
     return [
       {
         name,
-        payload: payload.filter(isMap),
+        payload: payload.filter(isPlainObject),
         envelope: value as unknown as Envelope,
         ...(typeof id === 'string' ? { id } : {}),
         ...(Number.isNaN(time) ? {} : { time }),

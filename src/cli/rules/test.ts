@@ -1,4 +1,5 @@
 import { repeatedNames } from '../../base/json-names.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { printable, printableJson } from '../../base/printable.ts';
 import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';
@@ -86,7 +87,7 @@ function casesOf(file: string): Cases {
   }
   const [repeated] = repeatedNames(text);
   if (repeated !== undefined) throw new UsageError(`${file} has ${repeated.path.join('.')} twice in one object`);
-  if (!isMap(value)) throw new UsageError(`${file} has no cases`);
+  if (!isPlainObject(value)) throw new UsageError(`${file} has no cases`);
   if (value.cases === undefined && value.benign === undefined)
     throw new UsageError(`${file} has neither "cases" nor "benign"`);
   const list = (all: unknown, name: string): readonly unknown[] => {
@@ -95,14 +96,14 @@ function casesOf(file: string): Cases {
     return all;
   };
   const { lists = {} } = value;
-  if (!isMap(lists)) throw new UsageError(`"lists" of ${file} is not an object whose members are lists`);
+  if (!isPlainObject(lists)) throw new UsageError(`"lists" of ${file} is not an object whose members are lists`);
   return {
     lists: Object.fromEntries(
       Object.entries(lists).map(([name, all]) => [name, list(all, `"${name}" in "lists"`).map(String)]),
     ),
     listBound: list(value.listBound, '"listBound"'),
     cases: list(value.cases, '"cases"').map((given, index) => {
-      if (!isMap(given) || typeof given.case !== 'string')
+      if (!isPlainObject(given) || typeof given.case !== 'string')
         throw new UsageError(`case ${index + 1} of ${file} has no name: "case" is a text`);
       if (given.events === undefined) throw new UsageError(`the case "${given.case}" of ${file} has no "events"`);
       const events = list(given.events, `"events" of the case "${given.case}"`);
@@ -111,9 +112,6 @@ function casesOf(file: string): Cases {
     benign: list(value.benign, '"benign"'),
   };
 }
-
-const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** @returns whether there were events, and no line was skipped */
 async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<boolean> {
@@ -148,7 +146,7 @@ async function testEvents(file: string, rules: readonly ParsedRule[], json: bool
 /** What a line has: an event, or the body of a message, if the line has its properties, too. */
 function eventOrMessage(text: string): unknown {
   const value = parsed(text);
-  const body = isMap(value) ? bodyIn(text) : undefined;
+  const body = isPlainObject(value) ? bodyIn(text) : undefined;
   return body === undefined ? value : parsed(body);
 }
 

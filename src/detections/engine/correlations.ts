@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { days, minutes, parseDuration, seconds } from '../../base/duration.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { readField } from '../read-field.ts';
 import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
 import type { Rule, Subject, View } from '../subject.ts';
@@ -176,7 +177,7 @@ export class Correlations {
    * @param elapsedMs between saving and now, by the wall clock; counts as 0 if it went back
    */
   restore(state: unknown, now: number, elapsedMs: number): void {
-    if (!isMap(state) || !Number.isSafeInteger(state.seed) || !isMap(state.rules)) return;
+    if (!isPlainObject(state) || !Number.isSafeInteger(state.seed) || !isPlainObject(state.rules)) return;
     this.#seed = Number(state.seed);
     const elapsed = Number.isFinite(elapsedMs) ? Math.max(0, elapsedMs) : 0;
     for (const window of this.#windows) {
@@ -187,14 +188,11 @@ export class Correlations {
   }
 }
 
-const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 const isWindow = (value: unknown): value is { readonly of: string; readonly groups: readonly unknown[] } =>
-  isMap(value) && typeof value.of === 'string' && Array.isArray(value.groups);
+  isPlainObject(value) && typeof value.of === 'string' && Array.isArray(value.groups);
 
 const isGroup = (value: unknown): value is SavedGroup =>
-  isMap(value) &&
+  isPlainObject(value) &&
   typeof value.key === 'string' &&
   typeof value.fired === 'boolean' &&
   Array.isArray(value.entries) &&

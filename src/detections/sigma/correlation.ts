@@ -1,4 +1,4 @@
-import { isMap } from './detection.ts';
+import { isPlainObject } from '../../base/plain-object.ts';
 import { type Correlation, Refused } from './rule.ts';
 
 /** A correlation before its references are resolved. */
@@ -28,7 +28,7 @@ const MOST_RULES = 16;
 
 /** @throws {Refused} */
 export function readCorrelation(value: unknown): ReadCorrelation {
-  if (!isMap(value)) throw new Refused('"correlation" is not a map');
+  if (!isPlainObject(value)) throw new Refused('"correlation" is not a map');
   for (const key of Object.keys(value)) {
     if (!KEYS.includes(key)) throw new Refused(`"${key}" is not known in "correlation"`, [key]);
   }
@@ -56,7 +56,7 @@ const mostOf = (type: Correlation['type'], rules: number): number =>
   type === 'event_count' ? MOST_EVENTS : type === 'value_count' ? MOST_VALUES : rules;
 
 function conditionOf(value: unknown, type: Correlation['type'], rules: number) {
-  if (!isMap(value)) throw new Refused('"condition" is missing, or no map of a comparison', ['condition']);
+  if (!isPlainObject(value)) throw new Refused('"condition" is missing, or no map of a comparison', ['condition']);
   const wanted: { compare: (typeof COMPARISONS)[number]; than: number }[] = [];
   for (const [key, than] of Object.entries(value)) {
     if (key === 'field') continue;
@@ -91,10 +91,10 @@ function timespanOf(value: unknown): number {
 
 function aliasesOf(value: unknown): ReadCorrelation['aliases'] {
   if (value === undefined) return {};
-  if (!isMap(value)) throw new Refused('"aliases" is not a map', ['aliases']);
+  if (!isPlainObject(value)) throw new Refused('"aliases" is not a map', ['aliases']);
   const aliases: Record<string, Record<string, string>> = {};
   for (const [alias, of] of Object.entries(value)) {
-    if (!isMap(of) || !Object.values(of).every((field) => typeof field === 'string'))
+    if (!isPlainObject(of) || !Object.values(of).every((field) => typeof field === 'string'))
       throw new Refused(`the alias "${alias}" is not a map of rules to fields`, ['aliases', alias]);
     aliases[alias] = of as Record<string, string>;
   }

@@ -1,3 +1,4 @@
+import { isPlainObject } from '../../base/plain-object.ts';
 import { readCondition } from './condition.ts';
 import { both, either, Reading, readMember } from './modifiers.ts';
 import { type Expression, Refusals, Refused, together, within } from './rule.ts';
@@ -31,7 +32,7 @@ export function readDetection(
   value: unknown,
   { besides = [], reading = new Reading(), check = () => {} }: DetectionOptions = {},
 ): Expression {
-  if (!isMap(value)) throw new Refused('"detection" is missing, or no map');
+  if (!isPlainObject(value)) throw new Refused('"detection" is missing, or no map');
   const selections = new Map<string, Expression>();
   const refusals = new Refusals();
   for (const [name, given] of Object.entries(value)) {
@@ -75,7 +76,7 @@ function readSelection(value: unknown, path: Path, depth: number, context: Conte
       together(value.map((each, index) => () => readSelection(each, [...path, index], depth + 1, context))),
     );
   }
-  if (isMap(value)) {
+  if (isPlainObject(value)) {
     const members = Object.entries(value);
     if (members.length === 0) throw new Refused('a selection is an empty map', path);
     return both(
@@ -100,12 +101,9 @@ function checked(member: Expression, { check }: Context): Expression {
 
 function readKey(key: string, given: unknown, { reading }: Context): Expression {
   const [field = '', ...modifiers] = key.split('|');
-  if (isMap(given)) throw new Refused(`"${key}" is a map; a field has a value or a list of values`);
+  if (isPlainObject(given)) throw new Refused(`"${key}" is a map; a field has a value or a list of values`);
   if (field !== '') return readMember(field, modifiers, given, reading);
   if (modifiers.length === 0) throw new Refused('a member of a selection has no name');
   const isPlaced = modifiers.some((modifier) => ['contains', 'startswith', 'endswith'].includes(modifier));
   return readMember('', isPlaced ? modifiers : [...modifiers, 'contains'], given, reading);
 }
-
-export const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,7 +1,7 @@
+import { isPlainObject } from '../../base/plain-object.ts';
 import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { Rule } from '../subject.ts';
 import { textsOf } from './correlation.ts';
-import { isMap } from './detection.ts';
 import { checkList } from './lists.ts';
 import { type Document, Refused } from './rule.ts';
 
@@ -62,7 +62,7 @@ export function readFacts(
 
 function ownFacts(value: unknown) {
   if (value === undefined) return { requires: [] };
-  if (!isMap(value)) throw new Refused('"vakt" is not a map', ['vakt']);
+  if (!isPlainObject(value)) throw new Refused('"vakt" is not a map', ['vakt']);
   for (const key of Object.keys(value)) {
     if (!VAKT_KEYS.includes(key)) throw new Refused(`"${key}" is not known in "vakt"`, ['vakt', key]);
   }

@@ -1,6 +1,7 @@
+import { isPlainObject } from '../../base/plain-object.ts';
 import type { LogSource, Rule } from '../subject.ts';
 import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';
-import { isMap, readDetection } from './detection.ts';
+import { readDetection } from './detection.ts';
 import { readFacts } from './facts.ts';
 import { checkFields, checkRecords, hasField, type ReadSource, readLogSource, visit } from './log-source.ts';
 import { both, Reading } from './modifiers.ts';
@@ -93,7 +94,7 @@ function attempt(document: Document, faults: Fault[], what: () => void): void {
 
 function readDocument(document: Document, reading: Reading): Any {
   const { value } = document;
-  if (!isMap(value)) throw new Refused('the document is not a map');
+  if (!isPlainObject(value)) throw new Refused('the document is not a map');
   if (value.action !== undefined) throw new Refused('"action" is one of Sigma 1, which is not understood', ['action']);
   const kinds = ['detection', 'correlation', 'filter'].filter((kind) => value[kind] !== undefined);
   if (kinds.length !== 1) throw new Refused('the document needs one of "detection", "correlation" and "filter"');
@@ -147,7 +148,7 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
   const refusals = new Refusals();
   const from = refusals.attempt(() => within(['logsource'], () => readLogSource(value.logsource))) as ReadSource;
   const filter = refusals.attempt(() => {
-    if (!isMap(value.filter)) throw new Refused('"filter" is not a map', ['filter']);
+    if (!isPlainObject(value.filter)) throw new Refused('"filter" is not a map', ['filter']);
     return value.filter;
   });
   if (filter === undefined) refusals.end();
