@@ -5,6 +5,7 @@ import { readArguments, table, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { statsOf } from './given-path.ts';
 import { explainRule } from './rules/explain.ts';
+import { OFF_REASONS } from './rules/off-reasons.ts';
 import { allRules, checkFiles, faultLine } from './rules/rule-files.ts';
 import { testRules } from './rules/test.ts';
 
@@ -89,7 +90,7 @@ async function list(folder: string, json: boolean, { stdout, stderr }: World): P
     level,
     alert,
     origin,
-    unseen.has(id) ? 'off: no such event' : requires.length === 0 ? 'on' : `needs ${requires.join(', ')}`,
+    unseen.has(id) ? `off: ${OFF_REASONS.noEvent}` : requires.length === 0 ? 'on' : `needs ${requires.join(', ')}`,
     title,
   ]);
   for (const line of table([['ID', 'LEVEL', 'ALERT', 'ORIGIN', 'STATE', 'TITLE'], ...rows])) stdout(line);

@@ -7,12 +7,14 @@ import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import { publishedName } from '../config/published-object.ts';
+import type { OffReason } from '../detections/detector.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
 import { RECOMMENDATION_IDS, SEVERITIES } from '../posture/recommendation.ts';
 import { openMetrics } from '../status/openmetrics.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
 import { describeDelivery } from './describe.ts';
+import { OFF_REASONS } from './rules/off-reasons.ts';
 import { withService } from './service-state.ts';
 import { understood } from './understood.ts';
 import { verdict } from './verdict.ts';
@@ -283,16 +285,10 @@ function detectionRows(detections: LocalStatus['detections']): string[][] {
   ];
 }
 
-/** Why loaded rules are off, by the reasons of the status. */
-const OFF: Readonly<Record<string, string>> = {
-  requires: 'their list is not set',
-  time: 'they took too much time',
-};
-
 const offRules = (off: Readonly<Record<string, number>>): string =>
   Object.entries(off)
     .filter(([, count]) => count > 0)
-    .map(([reason, count]) => `; ${count} off (${OFF[reason] ?? reason})`)
+    .map(([reason, count]) => `; ${count} off (${OFF_REASONS[reason as OffReason] ?? reason})`)
     .join('');
 
 /** The result of the last scan, and every exception in force. */

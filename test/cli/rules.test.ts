@@ -89,7 +89,10 @@ describe('vakt rules', () => {
     assert.equal(parsed().find(({ id }) => id === 'strange').off, 'noEvent');
     out = [];
     await run(['list', '--rules', folder], world);
-    assert.match(out.find((line) => line.startsWith('strange')) ?? '', / off: no such event +Strange program$/);
+    assert.match(
+      out.find((line) => line.startsWith('strange')) ?? '',
+      / off: no collector reports such events +Strange program$/,
+    );
   });
 
   it('checks files, and shows all faults with their lines', async () => {

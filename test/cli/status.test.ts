@@ -144,7 +144,7 @@ describe('vakt status', () => {
   it('tells what the detections found, and what they were told not to tell', async () => {
     const detections = {
       state: 'on',
-      rules: { loaded: 90, refused: 0, off: { requires: 4 } },
+      rules: { loaded: 90, refused: 0, off: { requires: 4, noEvent: 1 } },
       ruleSetHash: 'ab',
       alerts: { informational: 0, low: 0, medium: 1, high: 2, critical: 0 },
       counted: 4,
@@ -156,7 +156,7 @@ describe('vakt status', () => {
     } as const;
     await status({ detections });
     for (const said of [
-      /^detections +on, 90 rules; 4 off \(their list is not set\)$/m,
+      /^detections +on, 90 rules; 4 off \(their list is not set\); 1 off \(no collector reports such events\)$/m,
       /^silenced +no alerts until 2024-05-02T12:00:00Z$/m,
       /^alerts +2 high, 1 medium, the last one IoT_CryptoMiner at 2024-05-01T12:00:00\.000Z/m,
       /^ +matches without an alert: 5 silenced, 1 exception$/m,
