@@ -6,7 +6,7 @@ import { parseNetwork } from '../base/ip-network.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { nextTurn } from '../base/turn.ts';
 import type { Compiled, RuleFile } from './compiled-files.ts';
-import { type Listing, listingOf, ruleFilesOf } from './rule-folder.ts';
+import { type Listing, listingOf, problemOfName, ruleFilesOf } from './rule-folder.ts';
 import type { Document, Fault } from './sigma/rule.ts';
 
 /** Files that are read from the folder; the rest is refused. */
@@ -30,7 +30,7 @@ export interface OwnRules {
 const NONE: OwnRules = { documents: [], faults: [], files: [] };
 
 /**
- * Reads the `.yml` files of a folder in the order of their names. Whoever can write a rule can blind the agent, so folder and
+ * Reads the `.yml` files of a folder in the order of their names; other rules in it are refused. Whoever can write a rule can blind the agent, so folder and
  * files must belong to root, and nobody else may be able to write to them.
  *
  * @param wantedHash if it isn't empty and differs from that of the folder, no file is loaded
@@ -56,7 +56,7 @@ export async function readOwnRules(
   for (const name of names) {
     const path = join(folder, name);
     try {
-      const problem = problemOf(lstatSync(path), 'file');
+      const problem = problemOfName(name) ?? problemOf(lstatSync(path), 'file');
       if (problem !== undefined) throw new Error(problem);
       const text = readPlainFile(path, LARGEST_RULE_FILE);
       digest.update(text);

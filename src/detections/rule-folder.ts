@@ -7,9 +7,21 @@ import { errnoOf, messageOf } from '../base/errors.ts';
 /** How long a listing is waited for; it goes on after that, and counts at the first look after its end. */
 const LIMIT = seconds(10);
 
-/** The names of the rules in a folder, in their order. @throws the system's error, as ENOENT */
+/**
+ * The names of the rules in a folder, in their order, and of what may be taken for rules but is not read: see `problemOfName`.
+ * Those of folders end with `/`. @throws the system's error, as ENOENT
+ */
 export const ruleFilesOf = async (folder: string): Promise<readonly string[]> =>
-  (await readdir(folder)).filter((name) => name.endsWith('.yml') && !name.startsWith('.')).sort();
+  (await readdir(folder, { withFileTypes: true }))
+    .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+    .filter((name) => /(?:\.ya?ml|\/)$/.test(name) && !name.startsWith('.'))
+    .sort();
+
+/** Why a file or a folder among the rules is not read. */
+export function problemOfName(name: string): string | undefined {
+  if (name.endsWith('/')) return 'it is a folder: only rules beside it are read';
+  return name.endsWith('.yml') ? undefined : 'its name does not end in .yml';
+}
 
 /** Inode, times and size, or an error: what is written in place, replaced, added or removed has another trace. */
 export function traceOf(path: string): string {

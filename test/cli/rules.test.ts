@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { UsageError, type World } from '../../src/cli/command.ts';
@@ -109,6 +109,21 @@ describe('vakt rules', () => {
       `${bad}:25: no selection is called "t"`,
     ]);
     assert.equal(out.at(-1), '1 rule is fine, 1 file is refused.');
+  });
+
+  it('names what an agent does not read of a folder, and fails', async () => {
+    file('good.yml', RULE);
+    const other = file('other.yaml', RULE.replace('id: strange', 'id: other'));
+    mkdirSync(join(folder, 'more'));
+    file('more/inner.yml', RULE.replace('id: strange', 'id: inner'));
+    file('notes.txt', 'no rule');
+    assert.equal(await run(['check', folder], world), 1);
+    assert.deepEqual(errors, [
+      `${join(folder, 'more/')}: it is a folder: only rules beside it are read`,
+      `${other}: its name does not end in .yml`,
+    ]);
+    assert.equal(out.at(-1), '1 rule is fine, 2 files are refused.');
+    assert.equal(await run(['check', other], world), 0);
   });
 
   describe('checks files as an agent with the shipped rules does:', () => {

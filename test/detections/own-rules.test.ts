@@ -57,6 +57,18 @@ describe("the operator's own rules", () => {
     assert.deepEqual(await read(hash), { titles: ['first', 'second'], faults: [], hash });
   });
 
+  it('are not read from folders in it, nor from files with other names', async () => {
+    write('a.yml', rule('first'));
+    write('b.yaml', rule('second'));
+    mkdirSync(join(folder, 'c'));
+    write('c/d.yml', rule('third'));
+    assert.deepEqual(await read(), {
+      titles: ['first'],
+      faults: ['b.yaml: its name does not end in .yml', 'c/: it is a folder: only rules beside it are read'],
+      hash: sha256(rule('first')),
+    });
+  });
+
   it('may be absent', async () => {
     assert.deepEqual(await read(), { titles: [], faults: [], hash: undefined });
     rmSync(folder, { recursive: true });

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import { builtInDocuments, builtInFolder } from '../../detections/built-in.ts';
 import { readOwnRules } from '../../detections/own-rules.ts';
+import { problemOfName, ruleFilesOf } from '../../detections/rule-folder.ts';
 import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
 import { readRuleSet } from '../../detections/sigma/rule-set.ts';
 import { UsageError } from '../command.ts';
@@ -13,9 +14,9 @@ export interface ReadRules {
   readonly faults: readonly Fault[];
 }
 
-/** Rules of files and of all `.yml` and `.yaml` files of folders, by themselves. @throws {UsageError} */
+/** Rules of files, and of folders as an agent reads them, by themselves. @throws {UsageError} */
 export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules> {
-  const { documents, faults } = await documentsOfFiles(paths);
+  const { documents, faults } = await documentsOf(await filesOf(paths));
   const read = readRuleSet(documents.filter(({ file }) => !faults.some((fault) => fault.file === file)));
   return { rules: read.rules, faults: [...faults, ...read.faults] };
 }
@@ -31,11 +32,12 @@ export async function checkFiles(paths: readonly string[]): Promise<{
   readonly good: number;
   readonly faults: readonly Fault[];
 }> {
-  const own = await documentsOfFiles(paths);
+  const files = await filesOf(paths);
+  const own = await documentsOf(files);
   const faulty = new Set(own.faults.map(({ file }) => file));
   const readable = own.documents.filter(({ file }) => !faulty.has(file));
   // Names of their files are relative: the operator's may be called the same.
-  const checked = new Set(paths.flatMap(filesOf).map((file) => resolve(file)));
+  const checked = new Set(files.map(({ file }) => resolve(file)));
   const shipped = builtInDocuments()
     .filter(({ file }) => !checked.has(join(builtInFolder(), file)))
     .map((document) => ({ ...document, file: `shipped ${document.file}` }));
@@ -54,38 +56,45 @@ export async function allRules(folder: string): Promise<ReadRules> {
 /** The rules that are shipped. */
 export const builtInRules = (): ReadRules => readRuleSet(builtInDocuments());
 
-async function documentsOfFiles(
-  paths: readonly string[],
+/** A file that is named, or is in a folder that is. */
+interface Named {
+  readonly file: string;
+  /** Why it is not read. */
+  readonly problem?: string | undefined;
+}
+
+async function documentsOf(
+  files: readonly Named[],
 ): Promise<{ readonly documents: readonly Document[]; readonly faults: readonly Fault[] }> {
   const { readYaml } = await import('../../detections/sigma/yaml.ts');
   const documents: Document[] = [];
   const faults: Fault[] = [];
-  for (const file of paths.flatMap(filesOf)) {
-    const read = readYaml(textOf(file), file, 'local');
+  for (const { file, problem } of files) {
+    const read =
+      problem === undefined
+        ? readYaml(textOf(file), file, 'local')
+        : { documents: [], faults: [{ file, reason: problem }] };
     documents.push(...read.documents);
     faults.push(...read.faults);
   }
   return { documents, faults };
 }
 
-function filesOf(path: string): readonly string[] {
+const filesOf = async (paths: readonly string[]): Promise<readonly Named[]> =>
+  (await Promise.all(paths.map(filesAt))).flat();
+
+async function filesAt(path: string): Promise<readonly Named[]> {
   const stats = statsOf(path);
   if (stats === undefined) throw new UsageError(`${path} does not exist`);
-  if (!stats.isDirectory()) return [path];
-  const files = rulesIn(path);
-  if (files.length === 0) throw new UsageError(`${path} has no .yml files`);
-  return files;
+  if (!stats.isDirectory()) return [{ file: path }];
+  const names = await namesIn(path);
+  if (names.length === 0) throw new UsageError(`${path} has no .yml files`);
+  return names.map((name) => ({ file: join(path, name), problem: problemOfName(name) }));
 }
 
-const rulesIn = (folder: string): readonly string[] =>
-  namesIn(folder)
-    .filter((file) => /\.ya?ml$/.test(file) && !basename(file).startsWith('.'))
-    .sort()
-    .map((file) => join(folder, file));
-
-function namesIn(folder: string): readonly string[] {
+async function namesIn(folder: string): Promise<readonly string[]> {
   try {
-    return readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    return await ruleFilesOf(folder);
   } catch (error) {
     throw new UsageError(`${folder} cannot be read: ${errnoOf(error) ?? 'unknown'}`);
   }
