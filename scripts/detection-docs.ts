@@ -40,7 +40,8 @@ ${lowest?.fallback}) raise none; [config/README.md](../README.md) has this setti
 A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
 [src/detections/README.md](../../src/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
-\`vakt rules test FILE --events EVENTS\` tries it on recorded events.
+\`vakt rules test FILE --events EVENTS\` tries it on recorded events. A rule is judged on several readings of a start: a filter on
+\`CommandLine\` names the line as it is (\`/usr/bin/wget https://vendor.example/\`) and normalised (\`wget https://vendor.example/\`).
 
 Tactics and techniques are those of [MITRE ATT&CK](https://attack.mitre.org), version ${ATTACK}. [attack-layer.json](attack-layer.json) shows
 the techniques in the [ATT&CK Navigator](https://mitre-attack.github.io/attack-navigator/) (Open Existing Layer); the score is

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { Detector } from '../../../src/detections/detector.ts';
 import { readRuleSet } from '../../../src/detections/sigma/rule-set.ts';
 import { LARGEST_FILE, readYaml } from '../../../src/detections/sigma/yaml.ts';
+import { subjectOf } from '../../../src/detections/subjects.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { faultOf, read, rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
 
@@ -222,6 +223,28 @@ filter:
   it('are all applied', () => {
     const other = filter('any').replace('Who', 'Where');
     assert.equal(hits([rule, filter('any'), other], { A: '1', Where: 'me' }), 0);
+  });
+
+  it('exempt a start that is exempt in each of its readings', () => {
+    const rule = START.replace('/x }', '/wget }');
+    const exempting = (...lines: string[]) =>
+      `title: F
+logsource: { product: linux, category: process_creation }
+filter:
+  rules: [start]
+  f: { CommandLine|startswith: [${lines.join(', ')}] }
+  condition: not f
+`;
+    const found = (commandLine: string, ...lines: string[]) => {
+      const payload = { Executable: '/usr/bin/wget', CommandLine: commandLine };
+      const start = subjectOf({ name: 'ProcessCreate', payload, time: 0 });
+      const detector = new Detector({ rules: rulesOf(rule, exempting(...lines)), clock: new SetClock() });
+      return start === undefined ? [] : detector.judge(start).map(({ view }) => view?.CommandLine);
+    };
+    const [written, normalised] = ['/usr/bin/wget -i /opt/vendor/', 'wget -i /opt/vendor/'];
+    assert.deepEqual(found(`${written}list`, written), [`${normalised}list`]);
+    assert.deepEqual(found(`${written}list`, written, normalised), []);
+    assert.deepEqual(found(`${written}../../tmp/list`, written, normalised), ['wget -i /tmp/list']);
   });
 
   it('of no rule, of another log source, or of a correlation are refused', () => {
