@@ -209,6 +209,25 @@ filter:
     ]);
   });
 
+  it('finds the name of a connection’s user among earlier events', async () => {
+    const connections = RULE.replace('process_creation', 'network_connection').replace(/, requires.*\]/, '');
+    const [started] = start('/bin/ls', 7).Payload;
+    const connection = {
+      Direction: 'Out',
+      RemoteAddress: '192.0.2.1',
+      RemotePort: '80',
+      Executable: '/bin/nc',
+      UserId: '33',
+    };
+    const events = [
+      { Name: 'ProcessCreate', Payload: [{ ...started, UserId: '33', UserName: 'www-data' }] },
+      { Name: 'ConnectionCreate', Payload: [connection] },
+    ];
+    const rule = file('r.yml', connections.replace('Image|endswith: /strange', 'User: www-data'));
+    await run(['test', rule, '--cases', file('c.json', { cases: [{ case: 'web', events }] }), '--json'], world);
+    assert.deepEqual(parsed(), [{ case: 'web', alerts: [alert] }]);
+  });
+
   it('counts each element of an event by itself', async () => {
     const three = `title: Three
 id: strange

@@ -1,4 +1,5 @@
 import type { Duration } from '../../base/duration.ts';
+import type { Payload } from '../../contract/event.ts';
 import { agentChanges } from '../../detections/changes/agent-events.ts';
 import { SnapshotParts } from '../../detections/changes/parts.ts';
 import { SnapshotChanges } from '../../detections/changes/snapshot-changes.ts';
@@ -31,6 +32,8 @@ export class Replay {
   #changes = new SnapshotChanges();
   #parts = new SnapshotParts();
   #programs = new Map<string, Program>();
+  /** By user id. */
+  #userNames = new Map<number, string>();
 
   constructor(rules: readonly ParsedRule[], lists: Lists) {
     this.#detector = new Detector({ rules, lists, clock: this.#clock });
@@ -42,6 +45,7 @@ export class Replay {
     this.#changes = new SnapshotChanges();
     this.#parts = new SnapshotParts();
     this.#programs = new Map();
+    this.#userNames = new Map();
   }
 
   judge(event: GivenEvent): Hit[] {
@@ -62,13 +66,17 @@ export class Replay {
     if (own.length > 0) return own;
     return payload.flatMap((each) => {
       const parent = this.#programs.get(String(each.ParentProcessId));
-      if (name === 'ProcessCreate') this.#remember(String(each.ProcessId), each);
-      return subjectOf({ name, payload: each, time: at.getTime(), ids, parent }) ?? [];
+      if (name === 'ProcessCreate') this.#remember(each);
+      const userNameOf = (userId: number) => this.#userNames.get(userId);
+      return subjectOf({ name, payload: each, time: at.getTime(), ids, parent, userNameOf }) ?? [];
     });
   }
 
-  #remember(pid: string, { Executable, CommandLine }: Readonly<Record<string, unknown>>): void {
+  /** What the agent would look up for later events: programs of parents, and names of users. */
+  #remember({ ProcessId, Executable, CommandLine, UserId, UserName }: Payload): void {
+    if (typeof UserName === 'string') this.#userNames.set(Number(UserId), UserName);
     if (typeof Executable !== 'string') return;
+    const pid = String(ProcessId);
     this.#programs.delete(pid);
     this.#programs.set(pid, {
       executable: Executable,
