@@ -1,19 +1,14 @@
-import { getSystemErrorName } from 'node:util';
 import { AgentError, errnoOf } from '../../base/errors.ts';
 import { readU16 } from '../native/byte-order.ts';
-import {
-  align,
-  errnoIn,
-  messagesOf,
-  NLM_F_DUMP,
-  NLM_F_REQUEST,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-} from '../native/netlink/message.ts';
+import { dumped, errorIn, refused } from '../native/netlink/dump.ts';
+import { align, messagesOf, NLM_F_REQUEST, NLMSG_ERROR } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
 /* Asks the kernel which tables nftables has, and whether its rules have changed, without a tool. linux/netfilter/nfnetlink.h and
  * linux/netfilter/nf_tables.h. */
+
+/** In errors. */
+const NAME = 'nf_tables';
 
 /** The netlink family: linux/netlink.h. */
 export const NETLINK_NETFILTER = 12;
@@ -57,22 +52,20 @@ export const isWithoutFamily = (error: unknown): boolean =>
  * @throws Error with the errno's name as `code` when the kernel refuses, usually `EPERM`
  */
 export function listNftTables(netlink: NetlinkSocket): string[] {
-  const sequence = netlink.send(NFT_MSG_GETTABLE, NLM_F_REQUEST | NLM_F_DUMP, Buffer.alloc(NFGENMSG_BYTES));
+  const request = {
+    type: NFT_MSG_GETTABLE,
+    payload: Buffer.alloc(NFGENMSG_BYTES),
+    answers: NFT_MSG_NEWTABLE,
+    of: NAME,
+  };
   const tables: string[] = [];
-  for (;;) {
-    const datagram = netlink.receive();
-    if (datagram === undefined) throw refused('EAGAIN');
-    for (const { type, sequence: answered, payload } of messagesOf(datagram)) {
-      if (answered !== sequence) continue;
-      if (type === NLMSG_DONE) return tables;
-      if (type === NLMSG_ERROR) {
-        const code = errorIn(payload);
-        if (NO_NFTABLES.includes(code)) return [];
-        throw refused(code);
-      }
-      const table = type === NFT_MSG_NEWTABLE ? decodeTable(payload) : undefined;
-      if (table !== undefined) tables.push(table);
-    }
+  try {
+    for (const answers of dumped(netlink, request))
+      tables.push(...answers.map(decodeTable).filter((table) => table !== undefined));
+    return tables;
+  } catch (error) {
+    if (NO_NFTABLES.includes(errnoOf(error) ?? '')) return [];
+    throw error;
   }
 }
 
@@ -90,17 +83,13 @@ export function nftGeneration(netlink: NetlinkSocket): number {
     if (type === NLMSG_ERROR) {
       const code = errorIn(payload);
       if (NO_NFTABLES.includes(code)) return 0;
-      throw refused(code);
+      throw refused(code, NAME);
     }
     const id = type === NFT_MSG_NEWGEN ? attribute(payload, NFTA_GEN_ID) : undefined;
     if (id?.length === 4) return id.readUInt32BE(0);
   }
-  throw refused('EAGAIN');
+  throw refused('EAGAIN', NAME);
 }
-
-const errorIn = (payload: Buffer) => getSystemErrorName(-(errnoIn(payload) || 5));
-
-const refused = (code: string) => Object.assign(new Error(`nf_tables: ${code}`), { code });
 
 /** @returns `undefined` when it is truncated or has no name */
 export function decodeTable(payload: Buffer): string | undefined {

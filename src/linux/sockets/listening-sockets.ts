@@ -131,11 +131,11 @@ export class ListeningSockets {
   }
 }
 
-/** sock_diag is there, but nothing in the kernel that answers for TCP or UDP. */
+/** sock_diag is there, but nothing in the kernel that answers for TCP, or for UDP. */
 const withoutInetDiag = (cause: unknown) =>
   new AgentError(
     'SOCKET_UNAVAILABLE',
-    'The kernel has no inet_diag.',
+    'The kernel has no inet_diag for TCP or for UDP.',
     'Use a kernel with CONFIG_INET_DIAG, CONFIG_INET_TCP_DIAG and CONFIG_INET_UDP_DIAG, built in or as modules that can be loaded.',
     { cause },
   );

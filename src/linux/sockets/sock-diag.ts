@@ -1,8 +1,7 @@
-import { getSystemErrorName } from 'node:util';
 import type { ListeningSocket, SocketAddress } from '../../contract/sources.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
 import { readU32, writeU16, writeU32 } from '../native/byte-order.ts';
-import { errnoIn, messagesOf, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR } from '../native/netlink/message.ts';
+import { dumped } from '../native/netlink/dump.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
 /** A listening socket as the kernel lists it, before its owner is known. */
@@ -68,7 +67,8 @@ export function decodeSocket(answer: Buffer, protocol: ListeningSocket['protocol
 /**
  * Lists the listening sockets of one protocol in this network namespace. Needs no privilege.
  *
- * @throws Error with the errno's name as `code` when the kernel refuses, `ENOENT` when it was built without inet_diag
+ * @throws Error with the errno's name as `code` when the kernel refuses, `ENOENT` when it has no inet_diag for the
+ *   protocol
  */
 export function dump(netlink: NetlinkSocket, protocol: ListeningSocket['protocol']): WaitingSocket[] {
   const sockets: WaitingSocket[] = [];
@@ -260,26 +260,6 @@ function forEachAnswer(netlink: NetlinkSocket, type: number, request: Buffer, sh
   for (const answers of answersTo(netlink, type, request)) for (const answer of answers) show(answer);
 }
 
-/**
- * Sends a dump request and yields the answers, datagram by datagram. An answer is valid until the next one is taken.
- *
- * The kernel produces the datagrams of a dump as they are read, so there is no waiting in between.
- */
-function* answersTo(netlink: NetlinkSocket, type: number, request: Buffer): Generator<readonly Buffer[]> {
-  const sequence = netlink.send(type, NLM_F_REQUEST | NLM_F_DUMP, request);
-  for (let isDone = false; !isDone; ) {
-    const datagram = netlink.receive();
-    if (datagram === undefined) throw refused('EAGAIN');
-    const answers: Buffer[] = [];
-    for (const { type: kind, sequence: answered, payload } of messagesOf(datagram)) {
-      if (answered !== sequence) continue;
-      if (kind === NLMSG_ERROR) throw refused(getSystemErrorName(-(errnoIn(payload) || 5)));
-      if (kind === NLMSG_DONE) isDone = true;
-      if (isDone) break;
-      if (kind === type) answers.push(payload);
-    }
-    yield answers;
-  }
-}
-
-const refused = (code: string) => Object.assign(new Error(`sock_diag: ${code}`), { code });
+/** Sends a dump request and yields the answers, datagram by datagram: see `dumped`. */
+const answersTo = (netlink: NetlinkSocket, type: number, payload: Buffer): Iterable<readonly Buffer[]> =>
+  dumped(netlink, { type, payload, answers: type, of: 'sock_diag' });

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { decodeTable, listNftTables, nftGeneration } from '../../../src/linux/firewall/nft-tables.ts';
 import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
-import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
+import { encodeMessage, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 
 const NEWTABLE = 10 << 8;
-const NLM_F_MULTI = 2;
 
 /** A struct nlattr with its value. */
 function attribute(type: number, value: Buffer): Buffer {
@@ -88,6 +87,10 @@ describe('listNftTables', () => {
 
   it('says what the kernel refused, and waits for no answer that never comes', () => {
     assert.throws(() => listNftTables(new Replay(refusal(1))), { code: 'EPERM' });
+    const failed = Buffer.alloc(4);
+    writeU32(failed, 0, -12);
+    const end = encodeMessage(NLMSG_DONE, NLM_F_MULTI, 1, failed);
+    assert.throws(() => listNftTables(new Replay(end)), { code: 'ENOMEM' });
     assert.throws(() => listNftTables(new Replay()), { code: 'EAGAIN' });
   });
 

@@ -1,8 +1,9 @@
 import { readU32, writeU32 } from '../../../src/linux/native/byte-order.ts';
-import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
+import { encodeMessage, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 
-const NLM_F_MULTI = 2;
+/** Of errno.h. */
+export const ENOENT = 2;
 
 interface Answer {
   readonly family?: 2 | 10;
@@ -48,6 +49,13 @@ export function inetDiag({
   return bytes;
 }
 
+/** The end of a dump, with the error that it failed with: by default, it is complete. */
+export function done(errno = 0, sequence = 1): Buffer {
+  const error = Buffer.alloc(4);
+  writeU32(error, 0, -errno);
+  return encodeMessage(NLMSG_DONE, NLM_F_MULTI, sequence, error);
+}
+
 /** Gives datagrams instead of the kernel. */
 export class Replay extends NetlinkSocket {
   readonly #datagrams: Buffer[];
@@ -67,6 +75,8 @@ export class FakeSockDiag extends NetlinkSocket {
   readonly requests: Buffer[] = [];
   /** What the next request is refused with. */
   errno: number | undefined;
+  /** Whether the kernel has no inet_diag for UDP. */
+  isWithoutUdp = false;
   isClosed = false;
   #answers: Buffer[] = [];
   #count = 0;
@@ -88,13 +98,17 @@ export class FakeSockDiag extends NetlinkSocket {
     }
     const isOldForm = type === 18;
     const [family, protocol] = [request[0], isOldForm ? 6 : request[1]];
+    if (protocol === 17 && this.isWithoutUdp) {
+      this.#answers = [done(ENOENT, this.#count)];
+      return this.#count;
+    }
     const states = readU32(request, isOldForm ? 52 : 4);
     const chosen = (protocol === 6 ? this.tcp : this.udp).filter(
       (socket) => (family === 0 || socket[0] === family) && ((states >> (socket[1] ?? 0)) & 1) === 1,
     );
     this.#answers = [
       ...chosen.map((socket) => encodeMessage(type, NLM_F_MULTI, this.#count, socket)),
-      encodeMessage(NLMSG_DONE, NLM_F_MULTI, this.#count, Buffer.alloc(4)),
+      done(0, this.#count),
     ];
     return this.#count;
   };

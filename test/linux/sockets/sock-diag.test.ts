@@ -10,7 +10,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import type { ListeningSocket } from '../../../src/contract/sources.ts';
 import { readU16, readU32, writeU32 } from '../../../src/linux/native/byte-order.ts';
-import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
+import { encodeMessage, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../../src/linux/native/netlink/socket.ts';
 import { ListeningSockets } from '../../../src/linux/sockets/listening-sockets.ts';
 import {
@@ -25,7 +25,7 @@ import {
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../support/folders.ts';
-import { inetDiag, Replay } from './inet-diag.ts';
+import { done, ENOENT, inetDiag, Replay } from './inet-diag.ts';
 
 /** An answer of the kernel's, cut or not, in which some bytes are others. */
 const changed = (answer: Buffer) =>
@@ -94,19 +94,23 @@ it('encodeRequest asks for listeners of TCP and for unconnected sockets of UDP',
 });
 
 describe('dump', () => {
-  const NLM_F_MULTI = 2;
-  const done = encodeMessage(NLMSG_DONE, NLM_F_MULTI, 1, Buffer.alloc(4));
-
   it('puts all datagrams together, and passes over answers to somebody else', () => {
     const one = encodeMessage(20, NLM_F_MULTI, 1, inetDiag());
     const foreign = encodeMessage(20, NLM_F_MULTI, 7, inetDiag());
-    assert.equal(dump(new Replay(Buffer.concat([one, one, foreign]), Buffer.concat([one, done])), 'tcp').length, 3);
+    assert.equal(dump(new Replay(Buffer.concat([one, one, foreign]), Buffer.concat([one, done()])), 'tcp').length, 3);
   });
 
   it('says what the kernel refused', () => {
     const error = Buffer.alloc(20);
     writeU32(error, 0, -2);
     assert.throws(() => dump(new Replay(encodeMessage(NLMSG_ERROR, 0, 1, error)), 'tcp'), { code: 'ENOENT' });
+  });
+
+  it('says why it is not complete, also where the kernel says so at its end', () => {
+    const one = encodeMessage(20, NLM_F_MULTI, 1, inetDiag());
+    assert.throws(() => dump(new Replay(done(ENOENT)), 'udp'), { code: 'ENOENT' });
+    assert.throws(() => dump(new Replay(one, done(ENOENT)), 'tcp'), { code: 'ENOENT' });
+    assert.equal(dump(new Replay(one, encodeMessage(NLMSG_DONE, NLM_F_MULTI, 1, Buffer.alloc(0))), 'tcp').length, 1);
   });
 
   it('does not wait for an answer that never comes', () => {
@@ -212,9 +216,8 @@ describe('a request for connected sockets', () => {
 });
 
 describe('findConnected', () => {
-  const done = encodeMessage(NLMSG_DONE, 2, 1, Buffer.alloc(4));
   const given = (type: number, ...answers: Buffer[]) =>
-    new Replay(Buffer.concat([...answers.map((bytes) => encodeMessage(type, 2, 1, bytes)), done]), done);
+    new Replay(Buffer.concat([...answers.map((bytes) => encodeMessage(type, 2, 1, bytes)), done()]), done());
   const all = [
     inetDiag({ state: 1, remotePort: 443, inode: 1 }),
     inetDiag({ state: 1, remotePort: 443, inode: 2 }),
@@ -295,9 +298,8 @@ describe('findConnected', () => {
 });
 
 it('an interface without a name is called by its index', async () => {
-  const done = encodeMessage(NLMSG_DONE, 2, 1, Buffer.alloc(4));
   const linkLocal = inetDiag({ family: 10, local: `fe80${'0'.repeat(27)}1`, interfaceIndex: 7 });
-  const open = () => new Replay(done, Buffer.concat([encodeMessage(20, 2, 1, linkLocal), done]), done, done);
+  const open = () => new Replay(done(), Buffer.concat([encodeMessage(20, 2, 1, linkLocal), done()]), done(), done());
   const sockets = await new ListeningSockets({ open, proc: '/nonexistent' }).listening(new AbortController().signal);
   assert.deepEqual(
     sockets.map(({ zone }) => zone),
@@ -307,7 +309,6 @@ it('an interface without a name is called by its index', async () => {
 
 describe('a list of sockets that is not whole', () => {
   const { signal } = new AbortController();
-  const done = encodeMessage(NLMSG_DONE, 2, 1, Buffer.alloc(4));
   let proc: string;
 
   beforeEach(() => {
@@ -319,7 +320,7 @@ describe('a list of sockets that is not whole', () => {
       encodeMessage(20, 2, 1, inetDiag({ local: '7f000001', localPort: 1 + n, userId: 1000, inode: 0 })),
     );
     const reachable = encodeMessage(20, 2, 1, inetDiag({ localPort: 31_337, userId: 1000, inode: 0 }));
-    const open = () => new Replay(Buffer.concat([...listeners, reachable, done]), done, done, done);
+    const open = () => new Replay(Buffer.concat([...listeners, reachable, done()]), done(), done(), done());
     const of = new ListeningSockets({ open, proc });
     const sockets = await of.listening(signal);
     assert.equal(sockets.length, 20_001);
@@ -332,7 +333,7 @@ describe('a list of sockets that is not whole', () => {
   it('reports how many sockets are listed without a process', async () => {
     mkdirSync(join(proc, '70/fd'), { recursive: true });
     for (let fd = 0; fd < 200; fd += 1) symlinkSync('pipe:[1]', join(proc, `70/fd/${fd}`));
-    const open = () => new Replay(Buffer.concat([encodeMessage(20, 2, 1, inetDiag()), done]), done, done, done);
+    const open = () => new Replay(Buffer.concat([encodeMessage(20, 2, 1, inetDiag()), done()]), done(), done(), done());
     const of = new ListeningSockets({ open, proc, owners: new SocketOwners(proc, systemClock, 50) });
     await of.listening(signal);
     const { state, leftOut, reason } = of.status();
@@ -469,7 +470,14 @@ describe('the sockets of this machine', () => {
     await of.listening(new AbortController().signal);
     const { state, source, reason = '' } = of.status();
     assert.deepEqual([state, source], ['degraded', 'procNet']);
-    assert.match(reason, /^The kernel has no inet_diag\. Use a kernel with CONFIG_INET_DIAG, /);
+    assert.match(reason, /^The kernel has no inet_diag for TCP or for UDP\. Use a kernel with CONFIG_INET_DIAG, /);
+  });
+
+  it('takes the other way for all where the kernel has inet_diag for TCP only', async () => {
+    const of = new ListeningSockets({ open: () => new Replay(done(), done(), done(ENOENT)) });
+    await of.listening(new AbortController().signal);
+    const { state, source } = of.status();
+    assert.deepEqual([state, source], ['degraded', 'procNet']);
   });
 
   it('closes its netlink socket', async () => {

@@ -10,7 +10,6 @@ export const NLM_F_ACK = 4;
 export const NLM_F_DUMP = 0x300;
 
 /** Types that every netlink family has. */
-export const NLMSG_NOOP = 1;
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
 
@@ -57,7 +56,8 @@ export function* messagesOf(datagram: Buffer): Generator<NetlinkMessage> {
 }
 
 /**
- * The content of an NLMSG_ERROR: 0 is the requested acknowledgement, anything else a positive errno.
+ * The content of an NLMSG_ERROR or NLMSG_DONE: a positive errno, or 0 for the requested acknowledgement and for a dump that is
+ * complete.
  *
  * @returns `undefined` when the payload is too short
  */

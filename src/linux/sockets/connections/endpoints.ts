@@ -171,7 +171,7 @@ export class Endpoints {
       isPeer: wanted.size === 0 ? undefined : (remote: SocketAddress) => wanted.has(textOf(remote)),
       keptForAtLeast: ages.length === 0 ? undefined : leastKeptFor(milliseconds(Math.max(...ages))),
     };
-    const read = this.#lists.bySockDiag((netlink) => {
+    const read = this.#lists.bySockDiag(protocol, (netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
         const { inode, local, remote } = socket;
         if (inode === 0) listed.closed.add(socket);

@@ -65,7 +65,7 @@ export class Listeners {
       else this.#known.set(key, { inode: open.inode, listener: 'other' });
     }
     if (inDoubt.length === 0) return;
-    const here = this.#lists.bySockDiag((netlink) => [...dump(netlink, 'tcp'), ...dump(netlink, 'tcp6')]);
+    const here = this.#lists.bySockDiag('TCP', (netlink) => [...dump(netlink, 'tcp'), ...dump(netlink, 'tcp6')]);
     const ends = new Map<number, Listener>(
       here?.map(({ inode, localAddress: address, localPort: port, interfaceIndex }) => [
         inode,

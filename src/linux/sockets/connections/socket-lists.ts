@@ -1,5 +1,5 @@
 import type { Clock } from '../../../base/clock.ts';
-import { milliseconds, minutes } from '../../../base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
 import { TimeBudget } from '../../../host/time-budget.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
 import { networkOf, type ProcSocket, protocolAt, socketsAround } from './proc-sockets.ts';
@@ -24,7 +24,8 @@ export class SocketLists {
   readonly #budget: TimeBudget;
   readonly #budgetOfOne: TimeBudget;
   #netlink: NetlinkSocket | undefined;
-  #refusedUntil = 0;
+  /** A kernel may be able to list the sockets of one protocol only. */
+  readonly #refusedUntil = new Map<'TCP' | 'UDP', Duration>();
   #own: string | undefined;
 
   constructor(parts: {
@@ -48,9 +49,14 @@ export class SocketLists {
     return network === undefined ? undefined : network === this.#own;
   }
 
-  /** Lists the sockets of this namespace. @returns `undefined` when the kernel refuses, or the time budget is used up */
-  bySockDiag<T>(question: (netlink: NetlinkSocket) => T): T | undefined {
-    if (this.#clock.monotonic() < this.#refusedUntil) return undefined;
+  /**
+   * Lists the sockets of a protocol in this namespace.
+   *
+   * @returns `undefined` when the kernel refuses, or the time budget is used up
+   */
+  bySockDiag<T>(protocol: 'TCP' | 'UDP', question: (netlink: NetlinkSocket) => T): T | undefined {
+    if (this.#clock.monotonic() < (this.#refusedUntil.get(protocol) ?? Number.NEGATIVE_INFINITY)) return undefined;
+    this.#refusedUntil.delete(protocol);
     try {
       return this.#afford(this.#budget, () => {
         this.#netlink ??= this.#open();
@@ -58,7 +64,7 @@ export class SocketLists {
       });
     } catch {
       this.close();
-      this.#refusedUntil = this.#clock.monotonic() + TRY_AGAIN;
+      this.#refusedUntil.set(protocol, milliseconds(this.#clock.monotonic() + TRY_AGAIN));
       return undefined;
     }
   }
@@ -71,10 +77,11 @@ export class SocketLists {
   byProcNet(pids: Iterable<number>, inodes: ReadonlySet<number>): Map<number, ProcSocket> | undefined {
     const found = new Map<number, ProcSocket>();
     const read = new Set<string>();
+    const isOwnListed = this.#netlink !== undefined && this.#refusedUntil.size === 0;
     for (const pid of pids) {
       const network = networkOf(this.#proc, pid);
       if (network === undefined || read.has(network)) continue;
-      if (this.#netlink !== undefined && this.isInOwnNetwork(pid) === true) continue;
+      if (isOwnListed && this.isInOwnNetwork(pid) === true) continue;
       read.add(network);
       const sockets = this.#afford(this.#budget, () => socketsAround(this.#proc, pid, inodes));
       if (sockets === undefined) return undefined;

@@ -626,6 +626,22 @@ describe('Connections', () => {
       assert.ok(host.kernel.requests.length > asked);
     });
 
+    it('are found in /proc/net where it lists none of UDP, and still by sock_diag if they are of TCP', function () {
+      if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+      host.kernel.isWithoutUdp = true;
+      host.process(7);
+      host.open(7, 5, 42);
+      host.net(7, 'udp', [
+        '   1: 020200C0:C37A 070200C0:01BB 01 00000000:00000000 00:00000000 00000000     0        0 42 2 0000000000000000 0',
+      ]);
+      const connections = start();
+      assert.deepEqual(one(connections, socket(5, 2), connect(5))?.local, LOCAL);
+      host.open(7, 6, 43);
+      host.connected('tcp', 43, 443);
+      const [, tcp] = tell(connections, socket(6), connect(6));
+      assert.deepEqual([tcp?.protocol, tcp?.local?.port], ['TCP', 50_043]);
+    });
+
     it('are told without the local end when there is no /proc either', () => {
       const open = () => {
         throw new Error('koffi does not load');
