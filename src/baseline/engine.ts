@@ -23,7 +23,7 @@ export interface EngineParts {
    * Tells which files carry capabilities, as linux/native/file-capabilities.ts does; without it the rule about them is
    * skipped.
    */
-  readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
+  readonly fileCapabilities?: () => ((place: Buffer) => boolean) | undefined;
   /** Overrides the detection of whether the agent runs in a container. */
   readonly inContainer?: boolean;
   /** Replaces the rules shipped with the agent. */

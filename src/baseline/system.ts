@@ -24,14 +24,14 @@ import { hasProgram } from './programs.ts';
 /** The means of reading a system. */
 export interface SystemParts extends AccessParts {
   readonly firewall?: FirewallReader;
-  readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
+  readonly fileCapabilities?: () => ((place: Buffer) => boolean) | undefined;
 }
 
 /** The system that primitives judge: files, and facts that are read from them once per scan. */
 export class System extends Access {
   readonly firewall: FirewallReader | undefined;
   /** Tells whether a file has capabilities; `undefined`: cannot be detected on this machine. */
-  readonly fileCapabilities: () => ((path: string) => boolean) | undefined;
+  readonly fileCapabilities: () => ((place: Buffer) => boolean) | undefined;
   #walkedForMs = 0;
 
   constructor({ firewall, fileCapabilities, ...access }: SystemParts) {

@@ -15,6 +15,7 @@ import { posix } from 'node:path';
 import { matchesGlob } from '../base/glob.ts';
 import { inRoot } from '../base/in-root.ts';
 import { compilePattern } from '../base/pattern.ts';
+import { isLossy } from './entry-names.ts';
 
 /** The path, or a folder on it, does not exist. */
 export interface Missing {
@@ -273,10 +274,11 @@ export class HostFiles {
     if (isBelow(path, this.remote)) return unreadable(`${path} is on a network file system`);
     try {
       const found = look();
-      if (found === undefined) return MISSING;
+      if (found === undefined) return missing(path);
       return isUnreadable(found) ? found : { found };
     } catch (error) {
-      return whyNot(error, path);
+      const why = whyNot(error, path);
+      return 'missing' in why ? missing(path) : why;
     }
   }
 }
@@ -304,6 +306,10 @@ const isBelow = (path: string, folders: readonly string[]) =>
 
 const isUnreadable = <T>(value: T | Unreadable): value is Unreadable =>
   typeof value === 'object' && value !== null && 'unreadable' in value;
+
+/** A path that was not found. Its text may come from a listing, and stand for a name that exists. */
+const missing = (path: string): Missing | Unreadable =>
+  isLossy(path) ? unreadable(`${path} has a name that is not UTF-8`) : MISSING;
 
 /** Translates an error of the file system into a result. */
 export function whyNot(error: unknown, path: string): Missing | Unreadable {

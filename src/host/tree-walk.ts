@@ -1,18 +1,20 @@
-import { closeSync, constants, type Dir, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
+import { closeSync, constants, type Dir, fstatSync, lstatSync, openSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
 import { Turn } from '../base/turn.ts';
+import { isLossy, openEntries, placeIn, textOf } from './entry-names.ts';
 import type { HostFiles, Look } from './host-files.ts';
 import { isRemote, type Mount } from './mounts.ts';
 
 /** Sees each entry below the roots once; the roots themselves are not entries. */
 export type Visit = (
   stats: Stats,
+  /** Bytes of it that are not UTF-8 are U+FFFD. */
   path: string,
   /** The entry in this process's view. Valid during the call only. */
-  place: string,
+  place: Buffer,
 ) => void;
 
 /** What became of a walk. */
@@ -67,7 +69,7 @@ const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
 interface Frame {
   readonly file: number;
   readonly path: string;
-  /** Folders in it that are still to be walked. */
+  /** Names of the folders in it that are still to be walked, as `openEntries` reads them. */
   readonly folders: string[];
 }
 
@@ -147,9 +149,9 @@ class Walk {
           frames.pop();
           continue;
         }
-        const path = posix.join(frame.path, name);
+        const path = posix.join(frame.path, textOf(name));
         const parent = frame.file;
-        const below = this.#open(() => `/proc/self/fd/${parent}/${name}`, path);
+        const below = this.#open(() => placeIn(parent, name), path);
         if (below === undefined) continue;
         const next = { file: below, path, folders: [] };
         frames.push(next);
@@ -162,7 +164,7 @@ class Walk {
     }
   }
 
-  #open(place: () => string, path: string): number | undefined {
+  #open(place: () => string | Buffer, path: string): number | undefined {
     try {
       return openSync(place(), OPEN_FOLDER);
     } catch (error) {
@@ -171,10 +173,10 @@ class Walk {
     }
   }
 
-  /** Records what could not be read, unless it was removed or replaced meanwhile. */
+  /** Records what could not be read, unless it was removed or replaced meanwhile, and its name is certain. */
   #miss(error: unknown, path: string): void {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code)) return;
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code) && !isLossy(path)) return;
     const isDenied = code === 'EACCES' || code === 'EPERM';
     this.#denied ||= isDenied;
     this.#incomplete ??= isDenied ? `no permission to read ${path}` : `${path} can't be read: ${code}`;
@@ -202,7 +204,7 @@ class Walk {
     this.#access.at(frame.path);
     let folder: Dir;
     try {
-      folder = opendirSync(`/proc/self/fd/${frame.file}`);
+      folder = openEntries(frame.file);
     } catch (error) {
       this.#incomplete ??= `${frame.path} can't be read: ${messageOf(error)}`; // no /proc, or out of files
       return;
@@ -210,8 +212,8 @@ class Walk {
     try {
       for (let entry = folder.readSync(); entry !== null && !this.#isOver(); entry = folder.readSync()) {
         this.#entries += 1;
-        const path = posix.join(frame.path, entry.name);
-        const place = `/proc/self/fd/${frame.file}/${entry.name}`;
+        const path = posix.join(frame.path, textOf(entry.name));
+        const place = placeIn(frame.file, entry.name);
         const stats = this.#statsOf(place, path);
         if (stats !== undefined) {
           this.#visit(stats, path, place);
@@ -228,8 +230,11 @@ class Walk {
   }
 
   /** Remote file systems are not read: they may never answer. */
-  #statsOf(place: string, path: string): Stats | undefined {
-    if (this.#access.files.remote.includes(path)) return undefined;
+  #statsOf(place: Buffer, path: string): Stats | undefined {
+    if (this.#access.files.remote.includes(path)) {
+      if (isLossy(path)) this.#incomplete ??= `${path} may be on a network file system`; // or another name has the same text
+      return undefined;
+    }
     try {
       return lstatSync(place, { throwIfNoEntry: false });
     } catch (error) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { symlinkSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostFiles } from '../../src/host/host-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
@@ -12,5 +12,15 @@ describe('HostFiles', () => {
     const files = new HostFiles('/');
     assert.deepEqual(files.text(masked), { found: '' });
     assert.deepEqual(files.text(zero), { unreadable: `${zero} is not a regular file`, denied: false });
+  });
+
+  it('never takes a file whose name is not UTF-8 for missing', () => {
+    const folder = temporaryFolder();
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0xff])]), 'x');
+    const files = new HostFiles(folder);
+    const { paths } = files.expand('/*');
+    const why = { unreadable: '/\u{fffd} has a name that is not UTF-8', denied: false };
+    assert.deepEqual([...paths.map((path) => files.text(path)), files.lstat('/\u{fffd}')], [why, why]);
+    assert.deepEqual(files.text('/x'), { missing: true });
   });
 });

@@ -61,11 +61,30 @@ describe('walkTree', () => {
     assert.deepEqual(visited, ['/opt/a']);
   });
 
+  it('walks folders and visits files whatever bytes their names have', async () => {
+    const folder = Buffer.concat([Buffer.from(`${root}/`), Buffer.from([0xff])]);
+    mkdirSync(folder);
+    writeFileSync(Buffer.concat([folder, Buffer.from('/a'), Buffer.from([0xfe])]), 'x');
+    const texts: string[] = [];
+    const { visited, incomplete } = await walk({
+      visit: (stats, _path, place) => void (stats.isFile() && texts.push(readFileSync(place, 'utf8'))),
+    });
+    assert.deepEqual([texts, incomplete], [['x'], undefined]);
+    assert.deepEqual([visited, (await walk()).visited], [[], ['/\u{fffd}', '/\u{fffd}/a\u{fffd}']]);
+  });
+
+  it('says when it cannot tell an entry from a mount point of another machine, or find a root', async () => {
+    mkdirSync(Buffer.concat([Buffer.from(`${root}/`), Buffer.from([0xff])]));
+    const { visited, incomplete } = await walk({ remote: ['/\u{fffd}'] });
+    assert.deepEqual([visited, incomplete], [[], '/\u{fffd} may be on a network file system']);
+    assert.equal((await walk({ roots: ['/\u{fffd}'] })).incomplete, "/\u{fffd} can't be read: ENOENT");
+  });
+
   it('gives a place at which the entry can be read during the visit', async () => {
     add('srv/a');
     const texts: Record<string, string> = {};
     await walk({
-      visit(stats: Stats, path: string, place: string) {
+      visit(stats: Stats, path: string, place: Buffer) {
         if (stats.isFile()) texts[path] = readFileSync(place, 'utf8');
       },
     });

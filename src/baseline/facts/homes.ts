@@ -1,5 +1,6 @@
-import { closeSync, constants, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
+import { openEntries, placeIn, textOf } from '../../host/entry-names.ts';
 import { type Look, type Unreadable, whyNot } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 import type { User } from './accounts.ts';
@@ -116,22 +117,22 @@ function entriesOf(
   wanted: (name: string) => boolean,
   isRemote: IsRemote,
 ): { found: Entries } | Unreadable {
-  const place = `/proc/self/fd/${folder}`;
   const entries: HomeEntry[] = [];
   let seen = 0;
   let cut: Unreadable | undefined;
   try {
-    const open = opendirSync(place);
+    const open = openEntries(folder);
     try {
       for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
         if (++seen > MAX_ENTRIES * 10 || entries.length >= MAX_ENTRIES) return { found: { entries, cut: TOO_MANY } };
-        if (!wanted(entry.name)) continue;
-        const path = join(prefix, entry.name);
+        const name = textOf(entry.name);
+        if (!wanted(name)) continue;
+        const path = join(prefix, name);
         if (isRemote(path)) {
           cut = REMOTE;
           continue;
         }
-        const stats = lstatSync(join(place, entry.name), { throwIfNoEntry: false });
+        const stats = lstatSync(placeIn(folder, entry.name), { throwIfNoEntry: false });
         if (stats !== undefined) entries.push({ path, stats });
       }
       return { found: { entries, cut } };

@@ -30,7 +30,7 @@ interface From {
   readonly names: Names;
   readonly mounts: Look<readonly Mount[]>;
   /** Whether a file has capabilities; `undefined`: cannot be detected. */
-  readonly hasCapabilities: ((place: string) => boolean) | undefined;
+  readonly hasCapabilities: ((place: Buffer) => boolean) | undefined;
 }
 
 /** Walks the local file systems once, for everything that rules look for. */

@@ -27,8 +27,8 @@ export interface SystemCalls {
   fcntl(fd: number, command: number, value: number): number;
   /** See openat2(2), Linux 5.6. @param how a `struct open_how` */
   openat2(folder: number, path: string, how: Buffer): number;
-  /** See lgetxattr(2): a link is not followed. With a size of 0 it returns the length of the value. */
-  lgetxattr(path: string, name: string, value: null, bytes: 0): number;
+  /** See lgetxattr(2): a link is not followed. With a size of 0 it returns the length of the value. @param path with its NUL */
+  lgetxattr(path: Buffer, name: string, value: null, bytes: 0): number;
   /** See getxattr(2). @returns the length of the value */
   getxattr(path: string, name: string, into: Buffer, bytes: number): number;
   errno(): number;
@@ -76,7 +76,7 @@ export function systemCalls(): SystemCalls {
       fcntl: (fd, command, value) => fcntl(fd, command, 'int', value),
       flock: libc.func('int flock(int, int)'),
       openat2: (folder, path, how) => openat2(SYS_OPENAT2, folder, path, how, how.length),
-      lgetxattr: libc.func('intptr_t lgetxattr(const char *, const char *, void *, size_t)'),
+      lgetxattr: libc.func('intptr_t lgetxattr(const void *, const char *, void *, size_t)'),
       getxattr: libc.func('intptr_t getxattr(const char *, const char *, void *, size_t)'),
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),

@@ -1,4 +1,8 @@
+import assert from 'node:assert/strict';
+import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { accounts } from '../../../src/baseline/primitives/accounts.ts';
+import { skip } from '../../support/require.ts';
+import { withTree } from '../tree.ts';
 import { describePrimitive, TOO_LONG } from './cases.ts';
 
 const ROOT = 'root:x:0:0:root:/root:/bin/bash\n';
@@ -240,4 +244,16 @@ describePrimitive(accounts, {
     tree: { 'root/.profile': TOO_LONG },
     result: 'err',
   },
+});
+
+it('baseline: accounts looks at dot files whatever bytes their names have', function () {
+  if (process.getuid?.() !== 0) return skip(this, 'needs root, to make files of others');
+  return withTree(home({}), async (tree) => {
+    const file = Buffer.from(`${tree.root}/home/ann/.\xff`, 'latin1');
+    writeFileSync(file, '');
+    chownSync(file, 1000, 1000);
+    chmodSync(file, 0o666);
+    const { result, where } = await accounts.judge({ check: 'dotFilesMode', modeForbid: '0022' }, tree.system());
+    assert.deepEqual({ result, where }, { result: 'fail', where: '/home/ann/.\u{fffd}' });
+  });
 });
