@@ -1,5 +1,10 @@
-/* Readers of passwd(5), group(5) and shadow(5) that accept the same lines as the C library's nss_files, so that no account
- * of the C library is missing here: blanks before a line or a number, missing fields at the end, ids cut to 32 bits.
+import { type CLibrary, GLIBC } from './c-library.ts';
+
+/* Readers of passwd(5), group(5) and shadow(5) that accept the same lines as the system's C library, so that no account of it
+ * is missing here.
+ *
+ * - glibc's nss_files: blanks before a line or a number, missing fields at the end, ids cut to 32 bits
+ * - musl (src/passwd): any name, `#` and `+` included, an empty id is 0, and ids begin again at 0 beyond 32 bits
  *
  * The files are read as bytes, and the bytes of a password hash never become part of a string, since strings are copied
  * into logs, messages and heap dumps. */
@@ -12,7 +17,10 @@ export interface PasswdLine {
   /** Line number, from 1. */
   readonly line: number;
   readonly name: string;
-  /** The name begins with `+` or `-`: an instruction for NIS, and not an account unless nsswitch.conf(5) says `compat`. */
+  /**
+   * The name begins with `+` or `-`: an instruction for NIS, and not an account unless nsswitch.conf(5) says `compat`. musl
+   * has no such instructions.
+   */
   readonly nis: boolean;
   /**
    * - `empty`: no password is required
@@ -64,23 +72,26 @@ export const FIRST_ORDINARY_UID = 1_000;
 /** Not a valid id: setuid(2) and similar calls take it as "do not change". */
 export const NO_ID = 2 ** 32 - 1;
 
-/** The minimum number of fields. */
-const PASSWD_FIELDS = 4;
-const GROUP_FIELDS = 3;
-const SHADOW_FIELDS = 5;
-/** Length of a line; the rest of a longer line is skipped. */
-const MAX_FIELDS = 9;
+/** The fields of a line. The last one has the rest of the line, colons included. */
+interface Fields {
+  readonly all: number;
+  /** How many the C library needs; musl needs all. */
+  readonly needed: number;
+}
+const PASSWD: Fields = { all: 7, needed: 4 };
+const GROUP: Fields = { all: 4, needed: 3 };
+const SHADOW: Fields = { all: 9, needed: 5 };
 
 /** The entries of passwd(5), one by one, so that a caller can yield to the event loop in between. */
-export function* passwdLines(bytes: Buffer): Generator<PasswdLine> {
-  for (const { line, name, nis, field } of linesOf(bytes, PASSWD_FIELDS)) {
+export function* passwdLines(bytes: Buffer, library = GLIBC): Generator<PasswdLine> {
+  for (const { line, name, nis, field } of linesOf(bytes, PASSWD, library)) {
     yield {
       line,
       name: name(),
       nis,
       password: passwordOf(field(1)),
-      userId: id(text(field(2))),
-      groupId: id(text(field(3))),
+      userId: id(text(field(2)), library),
+      groupId: id(text(field(3)), library),
       home: text(field(5)),
       shell: text(field(6)),
     };
@@ -88,14 +99,14 @@ export function* passwdLines(bytes: Buffer): Generator<PasswdLine> {
 }
 
 /** The entries of group(5), one by one. */
-export function* groupLines(bytes: Buffer): Generator<GroupLine> {
-  for (const { line, name, nis, field } of linesOf(bytes, GROUP_FIELDS))
-    yield { line, name: name(), nis, groupId: id(text(field(2))), members: text(field(3)) };
+export function* groupLines(bytes: Buffer, library = GLIBC): Generator<GroupLine> {
+  for (const { line, name, nis, field } of linesOf(bytes, GROUP, library))
+    yield { line, name: name(), nis, groupId: id(text(field(2)), library), members: text(field(3)) };
 }
 
 /** The entries of shadow(5), one by one. */
-export function* shadowLines(bytes: Buffer): Generator<ShadowLine> {
-  for (const { line, name, nis, field } of linesOf(bytes, SHADOW_FIELDS)) {
+export function* shadowLines(bytes: Buffer, library = GLIBC): Generator<ShadowLine> {
+  for (const { line, name, nis, field } of linesOf(bytes, SHADOW, library)) {
     const secret = field(1);
     const password = passwordOf(secret);
     yield {
@@ -121,7 +132,11 @@ interface Line {
 
 const NOTHING = Buffer.alloc(0);
 
-function* linesOf(bytes: Buffer, fields: number): Generator<Line> {
+function* linesOf(bytes: Buffer, fields: Fields, { isMusl }: CLibrary): Generator<Line> {
+  const { all } = fields;
+  const least = isMusl ? all : fields.needed;
+  /** musl's names have at least one character, whichever it is. In shadow(5), a hash could become part of such a name. */
+  const mayBeginWithColon = isMusl && fields !== SHADOW;
   /** Position of the next line feed, searched only once: it may be far away or missing. */
   let colon = -1;
   const colonFrom = (from: number) => {
@@ -132,22 +147,23 @@ function* linesOf(bytes: Buffer, fields: number): Generator<Line> {
   for (let begin = 0, line = 1; begin < bytes.length; line += 1) {
     const newline = bytes.indexOf(LINE_FEED, begin);
     const end = newline === -1 ? bytes.length : newline;
-    while (begin < end && isBlank(bytes[begin])) begin += 1;
+    while (!isMusl && begin < end && isBlank(bytes[begin])) begin += 1;
     const sign = bytes[begin];
-    if (begin === end || sign === HASH_SIGN || sign === COLON) {
+    if (begin === end || (sign === HASH_SIGN && !isMusl) || (sign === COLON && !mayBeginWithColon)) {
       begin = end + 1;
       continue;
     }
     const parts: Buffer[] = [];
-    for (let from = begin; parts.length < MAX_FIELDS && from <= end; ) {
-      const to = Math.min(colonFrom(from), end);
+    for (let from = begin; parts.length < all && from <= end; ) {
+      const isRest = parts.length === all - 1;
+      const to = isRest ? end : Math.min(colonFrom(from === begin ? from + 1 : from), end);
       parts.push(bytes.subarray(from, to));
       from = to + 1;
     }
     begin = end + 1;
     const [first = NOTHING] = parts;
-    const nis = sign === PLUS || sign === MINUS;
-    if (parts.length < fields && !nis) continue; // `+` alone is an instruction, too
+    const nis = !isMusl && (sign === PLUS || sign === MINUS);
+    if (parts.length < least && !nis) continue; // `+` alone is an instruction, too
     yield {
       line,
       name: () => text(first),
@@ -184,9 +200,13 @@ function methodOf(secret: Buffer): string {
   return secret[0] === UNDERSCORE ? 'BSDi' : 'DES';
 }
 
-/** Like strtoul(3), cut to the 32 bits of an id: a negative number becomes a very large one. */
-function id(digits: string): number {
-  if (!/^[ \t-\r]*[+-]?\d{1,20}$/.test(digits)) return Number.NaN;
+/**
+ * With glibc like strtoul(3), cut to the 32 bits of an id: a negative number becomes a very large one. With musl, digits only,
+ * and as many as one likes: what exceeds 32 bits is lost.
+ */
+function id(digits: string, { isMusl }: CLibrary): number {
+  if (isMusl && /^\d*$/.test(digits)) return [...digits].reduce((id, digit) => (10 * id + Number(digit)) % 2 ** 32, 0);
+  if (isMusl || !/^[ \t-\r]*[+-]?\d{1,20}$/.test(digits)) return Number.NaN;
   const number = Number(digits);
   return number < 0 ? NO_ID : Math.min(Math.abs(number), NO_ID);
 }

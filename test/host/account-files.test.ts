@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { groupLines, NO_ID, passwdLines, shadowLines } from '../../src/host/account-files.ts';
+import { GLIBC } from '../../src/host/c-library.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { processorTime } from '../support/processor-time.ts';
 
@@ -8,6 +9,7 @@ const HASH = '$y$j9T$saltsaltsalt$Zm9vYmFyZm9vYmFyZm9vYmFy';
 
 const passwd = (text: string) => [...passwdLines(Buffer.from(text))];
 const group = (text: string) => [...groupLines(Buffer.from(text))];
+const MUSL = { isMusl: true };
 const shadow = (text: string) => [...shadowLines(Buffer.from(text))];
 
 describe('passwdLines', () => {
@@ -82,7 +84,44 @@ describe('passwdLines', () => {
   });
 });
 
+describe('passwdLines of a system with musl', () => {
+  const namesAndIds = (text: string) =>
+    [...passwdLines(Buffer.from(text), MUSL)].map(({ name, nis, userId }) => [name, nis, userId]);
+
+  it('has accounts of any name', () => {
+    const names = ['#hash', '+plus', '-minus', '+', ' blank', ':colon', 'root'];
+    assert.deepEqual(
+      namesAndIds(names.map((name) => `${name}:x:0:0::/root:/bin/sh`).join('\n')),
+      names.map((name) => [name, false, 0]),
+    );
+  });
+
+  for (const [field, id] of [
+    ['', 0],
+    ['4294967296', 0],
+    ['42949672960000000000000000000000000000001', 1],
+    ['007', 7],
+    [' 0', Number.NaN],
+    ['+0', Number.NaN],
+    ['-1', Number.NaN],
+  ] as const) {
+    it(`takes "${field}" for the id ${id}`, () =>
+      assert.deepEqual(namesAndIds(`a:x:${field}:1:::`), [['a', false, id]]));
+  }
+
+  it('has none of lines whose last fields are missing', () => {
+    assert.deepEqual(namesAndIds('toor::0:0\n\n:\na:x:0:0::/\n'), []);
+  });
+});
+
 describe('groupLines', () => {
+  it('has all members, also those behind a colon', () => {
+    for (const library of [GLIBC, MUSL]) {
+      const [sudo] = groupLines(Buffer.from('sudo:x:27:ann:,mallory'), library);
+      assert.equal(sudo?.members, 'ann:,mallory');
+    }
+  });
+
   it('reads groups, with and without members', () => {
     assert.deepEqual(
       group('wheel:x:10:ann,bob\nempty:x:11:\nbare:x:12\nnone:x').map(({ name, groupId, members }) => [
@@ -141,13 +180,27 @@ describe('shadowLines', () => {
   });
 
   it('needs no time to speak of for files that were made to take long', () => {
-    for (const text of ['\n', ' \n', ':\n', ' ', '#\n', 'a:']) {
+    for (const text of ['\n', ' \n', ':\n', ' ', '#\n', 'a:', '9']) {
       for (const read of [passwdLines, groupLines, shadowLines]) {
-        const used = processorTime();
-        for (const _ of read(Buffer.from(text.repeat(500_000))));
-        assert.ok(used() < 5_000, `${used()} ms for ${JSON.stringify(text)}`);
+        for (const library of [GLIBC, MUSL]) {
+          const used = processorTime();
+          for (const _ of read(Buffer.from(`a:x:${text.repeat(500_000)}:0:::`), library));
+          for (const _ of read(Buffer.from(text.repeat(500_000)), library));
+          assert.ok(used() < 5_000, `${used()} ms for ${JSON.stringify(text)}`);
+        }
       }
     }
+  });
+
+  it('takes any name on a system with musl, but never a hash for a part of one', () => {
+    const names = [...shadowLines(Buffer.from(`#a:${HASH}:1::::::\n+b::1::::::\n:${HASH}:c:1::::::`), MUSL)];
+    assert.deepEqual(
+      names.map(({ name, nis, password }) => [name, nis, password]),
+      [
+        ['#a', false, 'hash'],
+        ['+b', false, 'empty'],
+      ],
+    );
   });
 
   it('takes any bytes, and never makes a text of a hash', function () {
@@ -162,10 +215,12 @@ describe('shadowLines', () => {
       fc.property(bytes, (content) => {
         const inSecretField = Buffer.concat([Buffer.from(`a:${HASH}:1:0:9\n`), content]);
         assert.equal([...shadowLines(inSecretField)][0]?.method, '$y$');
+        assert.ok(!JSON.stringify([...shadowLines(inSecretField, MUSL)]).includes(secret));
         const lines = content.toString('latin1').split('\n').length;
         for (const read of [passwdLines, groupLines, shadowLines]) {
           const entries = [...read(content)];
           assert.ok(entries.every(({ line, name }) => line >= 1 && line <= lines && !name.includes(':')));
+          assert.ok([...read(content, MUSL)].every(({ line, name }) => line >= 1 && line <= lines && name !== ''));
         }
         assert.ok(
           ![...shadowLines(Buffer.from(`a:${HASH}:1:0:9`))].some((line) => JSON.stringify(line).includes(secret)),

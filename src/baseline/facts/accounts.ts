@@ -8,6 +8,7 @@ import {
   type ShadowLine,
   shadowLines,
 } from '../../host/account-files.ts';
+import { type CLibrary, cLibraryOf } from '../../host/c-library.ts';
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
@@ -75,7 +76,7 @@ interface AnyLine extends NisLine {
 async function readLines<L extends AnyLine, T>(
   access: Needs,
   file: AccountFile,
-  linesOf: (bytes: Buffer) => Iterable<L>,
+  linesOf: (bytes: Buffer, library: CLibrary) => Iterable<L>,
   convert: (line: L) => T,
   nis: Record<AccountFile, NisLine[]>,
 ): Promise<Look<readonly T[]>> {
@@ -83,7 +84,7 @@ async function readLines<L extends AnyLine, T>(
   if (!('found' in look)) return look;
   const entries: T[] = [];
   let read = 0;
-  for (const line of linesOf(look.found)) {
+  for (const line of linesOf(look.found, cLibraryOf(access.files.root))) {
     if (line.nis) nis[file].push({ line: line.line, name: line.name });
     else entries.push(convert(line));
     if (++read % 500 === 0) await access.pace();

@@ -7,8 +7,8 @@ import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import { cLibraryOf } from '../../host/c-library.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
-import { usesMusl } from './c-library.ts';
 import type { FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
 import { LoginRegistry } from './login-registry.ts';
 import { utmpLayout } from './utmp.ts';
@@ -135,7 +135,7 @@ export class LoginFiles {
 
   #openFeeds(): Readonly<Record<FileName, LoginFeed>> {
     const { hostRoot, clock, checkpoint } = this.#parts;
-    const layout = utmpLayout(process.arch, endianness(), { isMusl: usesMusl(hostRoot) });
+    const layout = utmpLayout(process.arch, endianness(), cLibraryOf(hostRoot));
     const feeds = {
       wtmp: new UtmpFeed({ hostRoot, path: PATHS.wtmp }, 'wtmp', layout),
       wtmpdb: new WtmpdbFeed({ hostRoot, path: PATHS.wtmpdb }),

@@ -5,6 +5,7 @@ import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { inRoot } from '../../base/in-root.ts';
 import type { Account, ListingStatus, Lookups } from '../../contract/sources.ts';
 import { readBytes } from '../../host/bounded-file.ts';
+import { type CLibrary, cLibraryOf } from '../../host/c-library.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { accountsFrom, type Password, passwdEntries, passwordsIn } from './local-accounts.ts';
 
@@ -83,7 +84,7 @@ export class Accounts {
     const options = { signal, maxBytes: MAX_BYTES };
     const passwd = await runTool(getent, ['passwd'], options);
     const group = await runTool(getent, ['group'], options);
-    const accounts = accountsFrom(Buffer.from(passwd), Buffer.from(group), this.#passwords());
+    const accounts = this.#accountsFrom(Buffer.from(passwd), Buffer.from(group));
     if (accounts.length === 0) throw new Error('the name service lists no accounts');
     if (accounts.length > MAX_ACCOUNTS) throw new Error(`the name service lists ${accounts.length} accounts`);
     return accounts;
@@ -91,7 +92,7 @@ export class Accounts {
 
   #byFiles(): Account[] {
     try {
-      return accountsFrom(readBytes(this.#path('etc/passwd'), MAX_BYTES), this.#groupFile(), this.#passwords());
+      return this.#accountsFrom(readBytes(this.#path('etc/passwd'), MAX_BYTES), this.#groupFile());
     } catch (cause) {
       const reason = `Local accounts can't be listed: ${messageOf(cause)}`;
       this.#status = { state: 'unavailable', reason };
@@ -104,6 +105,11 @@ export class Accounts {
     }
   }
 
+  #accountsFrom(passwd: Buffer, group: Buffer): Account[] {
+    const library = cLibraryOf(this.#hostRoot);
+    return accountsFrom(passwd, group, this.#passwords(library), library);
+  }
+
   #groupFile(): Buffer {
     try {
       return readBytes(this.#path('etc/group'), MAX_BYTES);
@@ -114,9 +120,9 @@ export class Accounts {
   }
 
   /** Empty unless this process is root: then the state of passwords is unknown. */
-  #passwords(): ReadonlyMap<string, Password> {
+  #passwords(library: CLibrary): ReadonlyMap<string, Password> {
     try {
-      return passwordsIn(readBytes(this.#path('etc/shadow'), MAX_BYTES));
+      return passwordsIn(readBytes(this.#path('etc/shadow'), MAX_BYTES), library);
     } catch {
       return new Map();
     }
@@ -173,7 +179,7 @@ export class UserNames implements Pick<Lookups, 'userName'> {
       const seen = traceOf(path);
       if (seen === this.#seen) return;
       const names = new Map<number, string>();
-      for (const { userId, name } of passwdEntries(readBytes(path, MAX_BYTES))) {
+      for (const { userId, name } of passwdEntries(readBytes(path, MAX_BYTES), cLibraryOf(this.#hostRoot))) {
         if (!names.has(userId)) names.set(userId, name);
       }
       this.#names = names;

@@ -1,5 +1,6 @@
 import type { Account } from '../../contract/sources.ts';
 import { groupLines, NO_ID, passwdLines, shadowLines } from '../../host/account-files.ts';
+import { GLIBC } from '../../host/c-library.ts';
 
 /** LOGIN_NAME_MAX of linux/limits.h. A group's name may be longer, and is then cut. */
 const LONGEST_NAME = 256;
@@ -21,9 +22,9 @@ const isId = (id: number) => id < NO_ID; // NaN isn't
  * The accounts of a passwd file, without NIS instructions. Several accounts with the same user id are all listed, since that
  * is worth knowing; the same name with the same id is listed once, even if several sources of the name service have it.
  */
-export function passwdEntries(passwd: Buffer): PasswdEntry[] {
+export function passwdEntries(passwd: Buffer, library = GLIBC): PasswdEntry[] {
   const entries = new Map<string, PasswdEntry>();
-  for (const { name, nis, userId, groupId, password, shell: program } of passwdLines(passwd)) {
+  for (const { name, nis, userId, groupId, password, shell: program } of passwdLines(passwd, library)) {
     if (nis || !isId(userId) || !isId(groupId) || entries.has(`${userId}:${name}`)) continue;
     const shell = program.trim();
     entries.set(`${userId}:${name}`, {
@@ -38,9 +39,9 @@ export function passwdEntries(passwd: Buffer): PasswdEntry[] {
 }
 
 /** The state of each account's password, from the shadow file; of several lines with one name, the first holds. */
-export function passwordsIn(shadow: Buffer): Map<string, Password> {
+export function passwordsIn(shadow: Buffer, library = GLIBC): Map<string, Password> {
   const passwords = new Map<string, Password>();
-  for (const { name, nis, password } of shadowLines(shadow))
+  for (const { name, nis, password } of shadowLines(shadow, library))
     if (!nis && !passwords.has(name)) passwords.set(name, password === 'hash' ? 'set' : password);
   return passwords;
 }
@@ -54,10 +55,11 @@ export function accountsFrom(
   passwd: Buffer,
   group: Buffer,
   passwords: ReadonlyMap<string, Password> = new Map(),
+  library = GLIBC,
 ): Account[] {
   const names = new Map<number, string>();
   const memberships = new Map<string, Set<number>>();
-  for (const { name, nis, groupId, members } of groupLines(group)) {
+  for (const { name, nis, groupId, members } of groupLines(group, library)) {
     if (nis || !isId(groupId)) continue;
     if (!names.has(groupId)) names.set(groupId, name.slice(0, LONGEST_NAME));
     for (const member of members.split(',').map((each) => each.trim())) {
@@ -66,7 +68,7 @@ export function accountsFrom(
       else of.add(groupId);
     }
   }
-  return passwdEntries(passwd).map((entry) => {
+  return passwdEntries(passwd, library).map((entry) => {
     const password = entry.password ?? passwords.get(entry.name);
     const ids = new Set([entry.primaryGroupId, ...(memberships.get(entry.name) ?? [])]);
     memberships.delete(entry.name);

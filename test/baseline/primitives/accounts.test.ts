@@ -32,6 +32,13 @@ describePrimitive(accounts, {
     actual: 'toor',
     where: '/etc/passwd:4',
   },
+  'onlyUid0, with musl': {
+    params: { check: 'onlyUid0', allow: ['root'] },
+    tree: { ...passwd('#toor:x::0::/:/bin/sh'), 'bin/sh': '/lib/ld-musl-x86_64.so.1' },
+    result: 'fail',
+    actual: '#toor',
+    where: '/etc/passwd:4',
+  },
   primaryGid: { params: { check: 'primaryGid', user: 'ann', gid: 0 }, tree: FILES, result: 'fail', actual: 'gid 1000' },
   onlyGid0Group: {
     params: { check: 'onlyGid0Group', allow: ['root'] },

@@ -70,6 +70,21 @@ describe('Accounts', () => {
       assert.deepEqual(accounts.status(), { state: 'on', source: 'files' });
     });
 
+    it('are those of its C library', async () => {
+      put('etc/passwd', '#a:x:4294967296:0:::\n');
+      put('etc/group', '+sudo:x:27:#a\n');
+      put('etc/shadow', '#a::1::::::\n');
+      assert.deepEqual(await list(), []);
+      mkdirSync(join(hostRoot, 'bin'));
+      put('bin/sh', '\x7fELF … /lib/ld-musl-x86_64.so.1\0');
+      const groups = [
+        { id: 0, name: '0' },
+        { id: 27, name: '+sudo' },
+      ];
+      assert.deepEqual(await list(), [{ name: '#a', userId: 0, primaryGroupId: 0, password: 'empty', groups }]);
+      assert.equal(new UserNames({ hostRoot, clock: systemClock }).userName(0), '#a');
+    });
+
     it('are found where links of the host lead', async () => {
       mkdirSync(join(hostRoot, 'persist'));
       renameSync(join(hostRoot, 'etc/passwd'), join(hostRoot, 'persist/passwd'));
