@@ -39,6 +39,8 @@ export class Lifeline implements Service {
   readonly #log: Logger;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
+  /** Whether the manager knows that the agent is ready. It is told until it takes it: otherwise it would end a good start. */
+  #isReady = false;
   #lastStatus: string | undefined;
   /** When the status is looked at next, by the monotonic clock. */
   #lookAt = Number.NEGATIVE_INFINITY;
@@ -62,7 +64,6 @@ export class Lifeline implements Service {
   }
 
   async start(): Promise<void> {
-    this.#manager.notify('READY=1');
     const { signal } = this.#stop;
     const { watchdog } = this.#manager;
     const pause =
@@ -87,6 +88,7 @@ export class Lifeline implements Service {
   }
 
   #check(): void {
+    this.#isReady ||= this.#manager.notify('READY=1');
     const hung = this.#findHung();
     if (hung === undefined || hung !== this.#suspected) {
       this.#suspected = hung;
@@ -113,8 +115,7 @@ export class Lifeline implements Service {
 
   #show(line: string): void {
     if (line === this.#lastStatus) return;
-    this.#lastStatus = line;
-    this.#manager.notify(`STATUS=${line}`);
+    if (this.#manager.notify(`STATUS=${line}`)) this.#lastStatus = line;
   }
 }
 

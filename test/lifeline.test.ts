@@ -20,15 +20,21 @@ const shown = (change: Partial<Shown> = {}): LocalStatus =>
 describe('the lifeline', () => {
   let time: sinon.SinonFakeTimers;
   let told: string[];
+  /** Whether the service manager's queue is full. */
+  let isFull: boolean;
   let looks: number;
   let logged: LogLine[];
   let status: LocalStatus;
   let part: WatchedClock;
   let lifeline: Lifeline;
 
+  const notify = (...lines: readonly string[]) => {
+    told.push(...lines);
+    return !isFull;
+  };
   const open = async (watchdog?: Duration, isAbsent = false) => {
     lifeline = new Lifeline({
-      manager: { isAbsent, ...(watchdog === undefined ? {} : { watchdog }), notify: (...lines) => told.push(...lines) },
+      manager: { isAbsent, ...(watchdog === undefined ? {} : { watchdog }), notify },
       moving: { publisher: part },
       status: () => {
         looks += 1;
@@ -44,6 +50,7 @@ describe('the lifeline', () => {
   beforeEach(() => {
     time = sinon.useFakeTimers();
     told = [];
+    isFull = false;
     looks = 0;
     logged = [];
     status = shown();
@@ -61,6 +68,18 @@ describe('the lifeline', () => {
       'WATCHDOG=1',
       'STATUS=Running, connected to the hub; 12 events queued, 0 dropped.',
     ]);
+  });
+
+  it('says with each sign of life that the agent has started, and what it does, until that was taken', async () => {
+    isFull = true;
+    await open(seconds(120));
+    await time.tickAsync(minutes(1));
+    const readies = () => told.filter((line) => line === 'READY=1').length;
+    assert.equal(readies(), 7);
+    isFull = false;
+    await time.tickAsync(minutes(2));
+    assert.equal(readies(), 8);
+    assert.equal(told.filter((line) => line.startsWith('STATUS=')).length, 3);
   });
 
   it('gives a sign of life four times in the time that the watchdog waits', async () => {

@@ -17,8 +17,12 @@ export interface ServiceManager {
   readonly isAbsent?: boolean;
   /** Its watchdog's timeout: without `WATCHDOG=1` for this long, it restarts the process. Absent without a watchdog. */
   readonly watchdog?: Duration;
-  /** Sends assignments such as `READY=1`, see sd_notify(3). Never throws. */
-  notify(...assignments: readonly string[]): void;
+  /**
+   * Sends assignments such as `READY=1`, see sd_notify(3). Never throws, never waits.
+   *
+   * @returns whether they were sent, as far as is known: `false` when the manager's queue is full
+   */
+  notify(...assignments: readonly string[]): boolean;
 }
 
 /**
@@ -31,16 +35,17 @@ export function takeServiceManager(environment: NodeJS.ProcessEnv): ServiceManag
   const { NOTIFY_SOCKET: address = '', WATCHDOG_USEC: limit, WATCHDOG_PID: pid = String(process.pid) } = environment;
   for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete environment[name];
   const socketAddress = encodeAddress(address);
-  if (socketAddress === undefined) return { isAbsent: true, notify: () => {} };
+  if (socketAddress === undefined) return { isAbsent: true, notify: () => true };
   const watchdog = pid === String(process.pid) ? Number(limit) / 1_000 : Number.NaN;
   return {
     ...(watchdog > 0 ? { watchdog: milliseconds(watchdog) } : {}),
     notify: (...assignments) => {
       const lines = assignments.map((assignment) => assignment.replace(/\s*\n\s*/g, ' '));
       try {
-        send(socketAddress, lines.join('\n'));
+        return send(socketAddress, lines.join('\n'));
       } catch {
         notifyByTool(address, lines); // koffi has no binary for this platform
+        return true;
       }
     },
   };
@@ -56,17 +61,18 @@ function encodeAddress(address: string): Buffer | undefined {
   return Buffer.concat([family, name]);
 }
 
-/** Never waits. A message that does not fit into the manager's queue is lost; the next one supersedes it. */
-function send(address: Buffer, text: string): void {
+/** Never waits. @returns `false` when it was not sent, as when it does not fit into the manager's queue */
+function send(address: Buffer, text: string): boolean {
   const system = systemCalls();
   const fd = system.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
+  if (fd < 0) return false;
   const data = Buffer.from(text);
-  system.sendto(fd, data, data.length, MSG_NOSIGNAL, address, address.length);
+  const sent = system.sendto(fd, data, data.length, MSG_NOSIGNAL, address, address.length);
   closeSync(fd);
+  return sent >= 0;
 }
 
-/** Notifies by systemd-notify. It is another process, so the unit needs NotifyAccess=all. */
+/** Notifies by systemd-notify, which waits for the manager. It is another process, so the unit needs NotifyAccess=all. */
 function notifyByTool(address: string, lines: readonly string[]): void {
   const tool = findTool('systemd-notify');
   if (tool === undefined) return;
