@@ -47,10 +47,9 @@ export interface LoginFile {
 /**
  * The path to open now: a link on it that is absolute begins at the host's root, which may not be this process's own.
  *
- * @param suffix of the name, as `.1` of a file that was rotated
  * @throws the error of the file system
  */
-export const placeOf = ({ hostRoot, path }: LoginFile, suffix = ''): string => inRoot(hostRoot, `${path}${suffix}`);
+export const placeOf = ({ hostRoot, path }: LoginFile): string => inRoot(hostRoot, path);
 
 /** A login file that is read in parts as it grows. No method throws. */
 export interface LoginFeed {

@@ -1,5 +1,17 @@
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { errnoOf, messageOf } from '../../base/errors.ts';
+import { inRoot } from '../../base/in-root.ts';
 import {
   type Beginning,
   type FilePosition,
@@ -22,13 +34,25 @@ interface Opened {
   readonly reported: { readonly offset: number; readonly byTimeOffset: number; readonly untilMs: number };
 }
 
-/** Reads wtmp or btmp. After a rotation, the rest of the old file is read before the new one. */
+/** What logrotate(8) adds to the name of a file that it has not compressed: `.1`, or a date with `dateext`. */
+const ROTATED = /^[.-]\d[\d.-]*$/;
+/** Rotated files that are looked at. */
+const MOST_ROTATED = 1_000;
+
+interface Rotated {
+  readonly place: string;
+  readonly stats: Stats;
+}
+
+/** Reads wtmp or btmp. After rotations, what is left in the old files is read before the new one. */
 export class UtmpFeed implements LoginFeed {
   readonly #file: LoginFile;
   readonly #origin: 'wtmp' | 'btmp';
   readonly #layout: UtmpLayout;
   readonly #buffer: Buffer;
   #open: Opened | undefined;
+  /** Where rotated files are that are to be read next, oldest first. */
+  #rotated: string[] = [];
   /** Entries read and not yet taken, each with the offset after it. */
   #entries: { entry: LoginEntry; next: number }[] = [];
   #position: FilePosition | undefined;
@@ -58,18 +82,21 @@ export class UtmpFeed implements LoginFeed {
     this.#existed = this.#problem !== undefined && this.#problem !== 'ENOENT';
   }
 
-  #begin({ position, unread, reportedUntilMs }: Beginning): void {
-    const rotated = placeOf(this.#file, '.1');
-    const isLeft = isLeftIn(rotated, { position, unread, reportedUntilMs });
-    const fd = openFile(isLeft ? rotated : placeOf(this.#file));
+  #begin(from: Beginning): void {
+    const { position, unread, reportedUntilMs } = from;
+    this.#rotated = leftIn(this.#file, from);
+    const fd = openFile(this.#next());
     const { ino, size } = fstatSync(fd);
     const end = size - (size % this.#layout.bytes);
     const isSame = position?.inode === ino && position.at <= end;
-    const from = isSame ? position.at - (position.at % this.#layout.bytes) : position !== undefined || unread ? 0 : end;
-    const reported = { offset: from, byTimeOffset: isSame ? from : end, untilMs: reportedUntilMs };
-    this.#position = { inode: ino, at: from };
-    this.#open = { fd, offset: Math.max(0, from - LOOK_BACK * this.#layout.bytes), reported };
+    const at = isSame ? position.at - (position.at % this.#layout.bytes) : position !== undefined || unread ? 0 : end;
+    const reported = { offset: at, byTimeOffset: isSame ? at : end, untilMs: reportedUntilMs };
+    this.#position = { inode: ino, at };
+    this.#open = { fd, offset: Math.max(0, at - LOOK_BACK * this.#layout.bytes), reported };
   }
+
+  /** The place of the file to read next. */
+  #next = (): string => this.#rotated.shift() ?? placeOf(this.#file);
 
   fill(): void {
     this.#attempt(() => {
@@ -127,7 +154,7 @@ export class UtmpFeed implements LoginFeed {
       this.#startAt(open.fd, { offset: 0, byTimeOffset: 0, untilMs: 0 });
       return true;
     }
-    const path = placeOf(this.#file);
+    const path = this.#next();
     const inode = statSync(path, { throwIfNoEntry: false })?.ino;
     if (open !== undefined && (inode === undefined || inode === ino)) return false;
     const fd = openFile(path);
@@ -174,9 +201,39 @@ function openFile(path: string): number {
   throw Object.assign(new Error(`${path} is not a regular file`), { code: 'EINVAL' });
 }
 
-/** Whether the position is in the file that logrotate(8) has renamed. */
-function isLeftIn(rotated: string, { position, unread, reportedUntilMs }: Beginning): boolean {
-  const stat = statSync(rotated, { throwIfNoEntry: false });
-  if (stat === undefined) return false;
-  return position === undefined ? unread && stat.mtimeMs > reportedUntilMs : stat.ino === position.inode;
+/**
+ * The rotated files with entries that were not reported, oldest first: with a position, the one that it is in and all later
+ * ones; if that is gone, or there is none, those that were written later than what was reported.
+ */
+function leftIn(file: LoginFile, { position, unread, reportedUntilMs }: Beginning): string[] {
+  const rotated = rotatedFiles(file);
+  const at = rotated.findIndex(({ stats }) => stats.ino === position?.inode);
+  const isLeft = ({ stats }: Rotated) => unread && stats.mtimeMs > reportedUntilMs;
+  const isCurrent =
+    position !== undefined && statSync(placeOf(file), { throwIfNoEntry: false })?.ino === position.inode;
+  const left = at >= 0 ? rotated.slice(at) : isCurrent ? [] : rotated.filter(isLeft);
+  return left.map(({ place }) => place);
+}
+
+/** Into what a file was rotated, oldest first. Compressed files are not among them: their records can't be read. */
+function rotatedFiles({ hostRoot, path }: LoginFile): Rotated[] {
+  const folder = inRoot(hostRoot, dirname(path));
+  const name = basename(path);
+  return namesIn(folder)
+    .filter((other) => other.startsWith(name) && ROTATED.test(other.slice(name.length)))
+    .slice(0, MOST_ROTATED)
+    .flatMap((other) => {
+      const place = join(folder, other);
+      const stats = lstatSync(place, { throwIfNoEntry: false });
+      return stats?.isFile() ? [{ place, stats }] : [];
+    })
+    .sort((a, b) => a.stats.mtimeMs - b.stats.mtimeMs);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // a file in it may be readable, even so
+  }
 }

@@ -434,6 +434,47 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0']);
     });
 
+    it('read all files that were rotated meanwhile, in order, whatever the date in their names', async () => {
+      open();
+      write();
+      await turn();
+      await close();
+      told = [];
+      const rotate = (suffix: string) => {
+        clock.tick(1_000);
+        renameSync(at(WTMP), at(`${WTMP}${suffix}`));
+        utimesSync(at(`${WTMP}${suffix}`), now() / 1_000, now() / 1_000);
+      };
+      write({ user: 'bob' });
+      rotate('-20260102');
+      write({ user: 'carol' });
+      rotate('-20260101-1767225600');
+      write({ user: 'dave' });
+      for (const other of ['-20251231.gz', '.old', '-', 'x.1'])
+        put(`${WTMP}${other}`, utmpRecord({ user: other, time: now() }));
+      symlinkSync(at(WTMP), at(`${WTMP}.2`));
+      open();
+      await turn(3_000);
+      assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0', 'Login dave /dev/pts/0']);
+    });
+
+    it('read what was rotated since, where the file that was left is gone', async () => {
+      open();
+      write();
+      await turn();
+      await close();
+      told = [];
+      renameSync(at(WTMP), at('var/log/compressed')); // so that the inode isn't used again
+      clock.tick(1_000);
+      write({ user: 'bob' });
+      renameSync(at(WTMP), at(`${WTMP}-20260102`));
+      utimesSync(at(`${WTMP}-20260102`), now() / 1_000, now() / 1_000);
+      write({ user: 'carol' });
+      open();
+      await turn(2_000);
+      assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0']);
+    });
+
     it('also by the time', async () => {
       write({ user: 'old' });
       write({ user: 'bob', time: START + 5_000 });
