@@ -7,6 +7,7 @@ import {
   readFileSync,
   readlinkSync,
   readSync,
+  statSync,
 } from 'node:fs';
 import { errnoOf } from '../base/errors.ts';
 
@@ -119,6 +120,8 @@ export class ProcFolder {
   static readonly TICK_MS = 10;
   readonly #path: string;
   readonly #buffer = Buffer.allocUnsafeSlow(MAX_BYTES);
+  /** When the time in `uptime` begins, in milliseconds since boot. */
+  #uptimeFrom: number | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -131,10 +134,22 @@ export class ProcFolder {
       .map(Number);
   }
 
-  /** Milliseconds since boot, with a resolution of 10 ms; the same clock as ProcessStat.startTicks. @throws the error of the file system */
+  /**
+   * Milliseconds since boot, with a resolution of 10 ms; the same clock as ProcessStat.startTicks.
+   *
+   * @throws the error of the file system
+   */
   uptime(): number {
-    return Number(this.#read('uptime').split(' ')[0]) * 1_000;
+    const shown = Number(this.#read('uptime').split(' ')[0]) * 1_000;
+    this.#uptimeFrom ??= this.#isUptimeReplaced() ? (this.stat(1)?.startTicks ?? 0) * ProcFolder.TICK_MS : 0;
+    return this.#uptimeFrom + shown;
   }
+
+  /**
+   * Containers of LXC and Incus have a file of lxcfs in the place of `uptime`, which says for how long their first process has
+   * been running. Start times count from the host's boot there, too.
+   */
+  #isUptimeReplaced = (): boolean => statSync(`${this.#path}/uptime`).dev !== statSync(this.#path).dev;
 
   inode(pid: number): number | undefined {
     return lstatSync(`${this.#path}/${pid}`, { throwIfNoEntry: false })?.ino;

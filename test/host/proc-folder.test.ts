@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { parseCommandLine, parseStat, parseUserId } from '../../src/host/proc-folder.ts';
+import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../src/host/proc-folder.ts';
 import { fuzzRuns } from '../fuzz.ts';
+import { temporaryFolder } from '../support/folders.ts';
+import { require } from '../support/require.ts';
 
 /** What Linux 6.18 says of some processes, and what it says of this one. */
 const STATS = [
@@ -69,5 +72,25 @@ describe('what /proc says of a process', () => {
     );
     assert.equal(parseStat(STATS.at(-1) ?? '')?.parentPid, process.ppid);
     assert.equal(parseUserId(STATUSES.at(-1) ?? ''), process.geteuid?.());
+  });
+});
+
+describe('the time since boot', () => {
+  it('is that of the host, also in a container of LXC, whose first process it is shown from', function () {
+    const proc = temporaryFolder();
+    require(this, statSync('/dev/shm').dev === statSync(proc).dev ? 'needs a second file system' : undefined);
+    mkdirSync(join(proc, '1'));
+    writeFileSync(join(proc, '1/stat'), '1 (init) S 0 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 50000 0 0\n');
+    writeFileSync(join(proc, 'uptime'), '700.00 1.00\n');
+    assert.equal(new ProcFolder(proc).uptime(), 700_000);
+    const lxcfs = mkdtempSync('/dev/shm/vakt-test-');
+    try {
+      writeFileSync(join(lxcfs, 'uptime'), '200.50 1.00\n');
+      rmSync(join(proc, 'uptime'));
+      symlinkSync(join(lxcfs, 'uptime'), join(proc, 'uptime'));
+      assert.equal(new ProcFolder(proc).uptime(), 700_500);
+    } finally {
+      rmSync(lxcfs, { recursive: true });
+    }
   });
 });
