@@ -10,7 +10,7 @@ import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
  */
 const QUIET_AFTER = milliseconds(400);
 /** Longest time between two reads. Losses and what waits for a time are looked at then, too. */
-const LONGEST_PAUSE = seconds(2);
+export const LONGEST_QUIET_PAUSE = seconds(2);
 /** From the first arrival after a quiet time to the read, so that its neighbours are read with it. */
 const GATHERING = milliseconds(50);
 
@@ -95,7 +95,7 @@ export class DrainPause {
     if (hasRead || isWaiting) arrivals.lastAt = now;
     const isQuiet = now - arrivals.lastAt >= QUIET_AFTER && !arrivals.areSilent;
     if (isQuiet && sockets.length > 0 && isSame(sockets, this.#announced)) {
-      await arrivals.sleep(this.#alarm, clock, untilBeat(clock, LONGEST_PAUSE), signal);
+      await arrivals.sleep(this.#alarm, clock, untilBeat(clock, LONGEST_QUIET_PAUSE), signal);
       this.#wasLong = true;
       if (arrivals.lastAt < now) return;
       this.#announce([]); // of many datagrams, each would send a signal
