@@ -9,12 +9,11 @@ import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import { DrainPause } from '../native/netlink/drain-pause.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
-
 import { type FilterFor, ProcessConnector } from './connector/connector.ts';
 import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';
 import { EXIT, exitsOnly, MAX_WATCHED, type ProcessEvent } from './connector/messages.ts';
 import { readWaitStatus } from './connector/wait-status.ts';
-import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
+import { type Gone, LOSS_DELAY, LOSS_KNOWN_AFTER, type ProcessTable } from './process-table.ts';
 
 /** Reading in large batches costs least; the interval shortens long before the receive buffer is full. */
 const LONGEST_PAUSE = milliseconds(500);
@@ -24,8 +23,6 @@ const FEW_EXITS = 500;
 
 /** How much later than an exit its start may be read: the kernel delivers audit's records by a thread of its own. */
 const HOLD = milliseconds(300);
-/** How much later lost starts become known, if the source does not report that. */
-const DOUBT = milliseconds(LOSS_DELAY + 2_000);
 /** Exits held, for either reason, some 100 bytes each. */
 const MAX_WAITING = 16_384;
 /** Exits held in all: for a start, or until it is known to be lost. */
@@ -230,7 +227,7 @@ export class ExitSource {
     const now = clock.monotonic();
     if (opened.watched.size > 0 && (all || now >= opened.lookAt)) this.#lookAtWatched(opened, now);
     const read = startsRead?.() ?? now;
-    const settled = startsSettled?.() ?? read - DOUBT;
+    const settled = startsSettled?.() ?? read - LOSS_KNOWN_AFTER;
     await this.#deliver(opened, [
       ...opened.takeReady(all ? Number.POSITIVE_INFINITY : read - HOLD, table),
       ...opened.overtaken.splice(0).filter(({ endedAt }) => table.isInDoubt(endedAt)),

@@ -4,6 +4,7 @@ import { isOwnProcess } from '../../base/own-processes.ts';
 import { Turn } from '../../base/turn.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { AuditEvent } from '../audit/event.ts';
+import { LONGEST_QUIET_PAUSE } from '../native/netlink/drain-pause.ts';
 import type { Asked, CommandLineSource } from './memory/command-lines.ts';
 
 const MAX_PROCESSES = 16_384;
@@ -28,6 +29,8 @@ const MAX_GENERATIONS = 8;
 const MAX_LOOKS = 8;
 /** How long a start may be lost before that is known; see ARRIVAL_LIMIT of loss.ts and CHECK_EVERY of audit-source.ts. */
 export const LOSS_DELAY = seconds(6);
+/** The same where the source does not report it: the read that finds the loss may come that much later. */
+export const LOSS_KNOWN_AFTER = milliseconds(LOSS_DELAY + LONGEST_QUIET_PAUSE);
 /** How much later than its end a process may seem to start, if only the time when it was learnt is known. */
 const LATEST_START = seconds(4);
 /** Tolerance between the kernel's times and the agent's, which are both rounded. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, milliseconds } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
@@ -19,12 +19,10 @@ import type { AuditStatus } from '../audit/status.ts';
 import { UnauditedProcesses } from '../audit/unaudited-processes.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import type { CommandLineSource } from '../processes/memory/command-lines.ts';
-import type { ProcessTable } from '../processes/process-table.ts';
+import { LOSS_KNOWN_AFTER, type ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type Feed, SourceLadder } from './source-ladder.ts';
 
-/** Without audit: time until a lost start is known to be lost. */
-const LOSS_KNOWN_AFTER = seconds(8);
 /** Size limit for files in /proc about the whole system. */
 const MAX_BYTES = 16 * 1024;
 
