@@ -68,7 +68,7 @@ export interface Selection {
 const NO_NAMES: ReadonlySet<string> = new Set();
 const ALL: Selection = { leftOut: { High: new Map(), Low: new Map() } };
 
-type PackedQueues = Pick<EventQueues, 'take' | 'settle' | 'waiting'>;
+type PackedQueues = Pick<EventQueues, 'take' | 'settle'>;
 
 /**
  * Packs the oldest events of `first` into a message, and fills it up from the other queue: with as many High events as
@@ -164,25 +164,15 @@ const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
 });
 
 /** The oldest selected events of `queue` that fit, but at least one. Reserves nothing if no event is selected. */
-function choose(queues: PackedQueues, queue: QueueName, space: number, selection: Selection): readonly QueuedEvent[] {
-  const { leftOut, atMost = Number.POSITIVE_INFINITY, alone, only } = selection;
-  const passedOver = leftOut[queue];
-  const wanted = ({ position, name }: QueuedEvent) =>
-    alone === undefined ? !passedOver.has(position) && (only?.has(name) ?? true) : position === alone;
-  // `take` also returns passed-over events, and the event after them may be larger than the space left.
-  for (let reach = space + bytesOf(passedOver); reach <= MAX_REACH; reach *= 2) {
-    const taken = queues.take(queue, reach, true);
-    if (taken.length === 0) return [];
-    const chosen = fitting(taken.filter(wanted), space, true).slice(0, atMost);
-    if (chosen.length > 0) return chosen;
-    queues.settle(queue, 'kept');
-    if (taken.length >= queues.waiting(queue).events) break;
-  }
-  return [];
+function choose(
+  queues: PackedQueues,
+  queue: QueueName,
+  space: number,
+  { leftOut, atMost, alone, only }: Selection,
+): readonly QueuedEvent[] {
+  const wanted = alone === undefined ? { names: only, except: leftOut[queue] } : { position: alone };
+  return fitting(queues.take(queue, space, true, wanted), space, true).slice(0, atMost);
 }
-
-/** Limit, in bytes, of doubling the read size to reach an event after passed-over ones. */
-const MAX_REACH = 2 ** 28;
 
 function fill(
   queues: PackedQueues,
@@ -190,10 +180,8 @@ function fill(
   { from, space }: { from: number; space: number },
   { leftOut }: Selection,
 ): readonly QueuedEvent[] {
-  const passedOver = leftOut[queue];
-  const taken = queues.take(queue, space + bytesOf(passedOver), false);
-  const wanted = taken.filter(({ position }) => !passedOver.has(position));
-  const fits = fitting(wanted, space, false);
+  const taken = queues.take(queue, space, false, { except: leftOut[queue] });
+  const fits = fitting(taken, space, false);
   const chosen = queue === 'High' ? fits : upToUnitEnd(fits, from);
   if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');
   return chosen;
@@ -219,9 +207,6 @@ function upToUnitEnd(events: readonly QueuedEvent[], size: number): readonly Que
   });
   return end < 0 ? events : events.slice(0, end);
 }
-
-const bytesOf = (events: ReadonlyMap<number, number>): number =>
-  [...events.values()].reduce((all, bytes) => all + bytes + 1, 0);
 
 /**
  * A UUID derived from the message's contents, so that the same events have the same message id when they are packed

@@ -14,7 +14,7 @@ import { FallbackFiles } from './fallback-files.ts';
 import { QueueSpace } from './queue-space.ts';
 import { recordSize } from './segment.ts';
 import type { Medium } from './segment-folder.ts';
-import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
+import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent, type Wanted } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
 /** Maximum time from a High event's write to its sync (contract §6). */
@@ -216,12 +216,13 @@ export class EventQueues implements Service {
    * first event is taken even if it does not fit. Taken events are not evicted before they are settled. If none are
    * returned, `settle` must not be called.
    *
+   * @param wanted leaves events out; if the wanted ones are far apart, fewer are taken than fit
    * @throws Error when events of this queue are taken already
    */
-  take(queue: QueueName, maxBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+  take(queue: QueueName, maxBytes: number, atLeastOne: boolean, wanted?: Wanted): readonly QueuedEvent[] {
     const log = this.#logs[queue];
     try {
-      const taken = log.take(maxBytes, atLeastOne);
+      const taken = log.take(maxBytes, atLeastOne, wanted);
       if (log.hasPending) this.#syncWithin(queue, this.#syncEvery);
       return taken;
     } catch (error) {
@@ -232,7 +233,7 @@ export class EventQueues implements Service {
   }
 
   /**
-   * Ends `take`: `delivered` or a drop reason removes the taken events, `kept` leaves them at the head of the queue.
+   * Ends `take`: `delivered` or a drop reason removes the taken events, `kept` leaves them where they are.
    *
    * @param only the positions that `outcome` applies to; the other taken events are kept
    * @throws Error when none are taken

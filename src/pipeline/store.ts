@@ -86,15 +86,23 @@ export interface SizedEvent {
   readonly recordBytes: number;
 }
 
-/** Events taken but not settled, and the segments they were read from. */
-interface Taken {
-  readonly events: readonly QueuedEvent[];
-  readonly from: readonly Span[];
+/** Which events are to be taken, if not all. */
+export interface Wanted {
+  /** Only events with these names. */
+  readonly names?: ReadonlySet<string> | undefined;
+  /** Only the event at this position. */
+  readonly position?: number;
+  /** Not the events at these positions. */
+  readonly except?: { has(position: number): boolean };
 }
 
+/** The part of a segment that was read to take events from it. */
 interface Span {
   readonly segment: Segment;
+  /** The events taken. */
   readonly events: QueuedEvent[];
+  /** The positions of all events read, in order: those taken, and those that were not wanted. */
+  readonly positions: number[];
   /** Offset after the last event read. */
   end: number;
 }
@@ -107,6 +115,9 @@ interface Evicted {
 
 /** Minimum number of segments per age limit, so that a queue that fills slowly does not expire all at once. */
 export const SEGMENTS_AN_AGE = 16;
+
+/** Bytes of unwanted events after which `take` looks for no more wanted ones, if it has found any: it blocks the main thread. */
+const MOST_PASSED_BY = 4 * 1024 * 1024;
 
 /** One queue on disk; see above. Only one process may write it. */
 export class SegmentLog {
@@ -128,7 +139,8 @@ export class SegmentLog {
   #current: Segment | undefined;
   readonly #losses = new Map<string, Loss>();
   #checkpointPending = false;
-  #taken: Taken | undefined;
+  /** Where the events that are taken, but not settled, were read from. */
+  #taken: readonly Span[] | undefined;
   #open = false;
 
   constructor(
@@ -184,7 +196,7 @@ export class SegmentLog {
 
   /** The part of `bytesIn` that cannot be evicted, because its events are taken. */
   pinnedIn(medium: Medium): number {
-    return sizeIn(medium, this.#taken?.from.map(({ segment }) => segment) ?? []);
+    return sizeIn(medium, this.#taken?.map(({ segment }) => segment) ?? []);
   }
 
   /** The size of a segment without events, which is the minimum size of a log. */
@@ -279,66 +291,77 @@ export class SegmentLog {
   }
 
   /**
-   * Takes the oldest events whose envelopes fit into `maxBytes`, counting one byte more for each; see
+   * Takes the oldest wanted events whose envelopes fit into `maxBytes`, counting one byte more for each; see
    * EventQueues.take.
    *
-   * Records that cannot be read are skipped. A segment without any readable event is dropped as `corrupt`.
+   * Only segments that may hold a wanted event are read. Records that cannot be read are skipped. A segment without any
+   * readable event is dropped as `corrupt`.
    * @throws the file system's error, except for EIO and ENOENT
    */
-  take(maxBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+  take(maxBytes: number, atLeastOne: boolean, wanted: Wanted = {}): readonly QueuedEvent[] {
     if (this.#taken !== undefined) throw new Error('Events are taken already.');
     const from: Span[] = [];
     let space = maxBytes;
     let full = false;
-    for (const segment of this.#folder.segments.filter(({ events }) => events > 0)) {
-      const span: Span = { segment, events: [], end: segment.readFrom };
+    let passedBy = 0;
+    for (const segment of this.#folder.segments.filter((one) => mayHold(one, wanted))) {
+      const span: Span = { segment, events: [], positions: [], end: segment.readFrom };
       for (const record of this.#readWaiting(segment)) {
-        full = record.bytes + 1 > space && !(atLeastOne && from.length === 0 && span.events.length === 0);
-        if (full) break;
         const { position, name, elements, occurrences, bytes } = record;
-        span.events.push({ position, name, elements, occurrences, json: record.json(), jsonBytes: bytes });
+        const isTaken = isWanted(record, wanted);
+        full = isTaken && bytes + 1 > space && !(atLeastOne && from.length === 0 && span.events.length === 0);
+        if (full) break;
+        span.positions.push(position);
         span.end = record.end;
+        if (!isTaken) {
+          passedBy += bytes;
+          continue;
+        }
+        span.events.push({ position, name, elements, occurrences, json: record.json(), jsonBytes: bytes });
         space -= bytes + 1;
       }
       if (span.events.length > 0) from.push(span);
-      if (full) break;
+      if (full || (from.length > 0 && passedBy >= MOST_PASSED_BY)) break;
       span.end = segment.size;
-      if (span.events.length === 0 && from.length > 0) break;
-      if (span.events.length === 0) this.#giveUp(segment, 'corrupt');
+      if (span.positions.length === 0 && from.length > 0) break;
+      if (span.positions.length === 0) this.#giveUp(segment, 'corrupt');
     }
-    const events = from.flatMap((span) => span.events);
-    if (events.length > 0) this.#taken = { events, from };
-    return events;
+    if (from.length > 0) this.#taken = from;
+    return from.flatMap(({ events }) => events);
   }
 
   /** Ends `take`; see EventQueues.settle. @returns the error, if the result could not be written; it will be retried */
   settle(outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): unknown {
     if (this.#taken === undefined) throw new Error('No events are taken.');
-    const { events, from } = this.#taken;
-    const concerns = ({ position }: QueuedEvent) => outcome !== 'kept' && (only?.has(position) ?? true);
+    const spans = this.#taken;
+    const concerns = ({ position }: QueuedEvent) => only?.has(position) ?? true;
     this.#taken = undefined;
-    if (!events.some(concerns)) return undefined;
-    for (const { name, elements } of events.filter(concerns)) {
-      if (outcome === 'delivered') this.#account.deliver(name, elements);
-      else if (outcome !== 'kept') this.#account.drop(name, outcome, elements);
-    }
-    for (const { segment, events: ofSegment, end } of from) {
-      const settled = ofSegment.filter(concerns);
-      for (const event of settled) tally(segment, event, event.jsonBytes, -1);
-      if (settled.length < ofSegment.length) continue; // it is read again for the events that stay
+    if (outcome === 'kept' || !spans.some(({ events }) => events.some(concerns))) return undefined;
+    for (const { segment, events, positions, end } of spans) {
+      const settled = events.filter(concerns);
+      for (const event of settled) {
+        if (outcome === 'delivered') this.#account.deliver(event.name, event.elements);
+        else this.#account.drop(event.name, outcome, event.elements);
+        tally(segment, event, event.jsonBytes, -1);
+      }
+      this.#markSettled(segment, positions, new Set(settled.map(({ position }) => position)));
+      if (settled.length < positions.length) continue; // it is read again for the events that stay
       segment.readFrom = end;
       if (end === segment.size && segment.events > 0) this.#giveUp(segment, 'corrupt');
     }
-    let settledUpTo = 0;
-    for (const event of events) {
-      if (concerns(event)) continue;
-      this.#done.add(settledUpTo, event.position);
-      settledUpTo = event.position + 1;
-    }
-    this.#done.add(settledUpTo, (events.at(-1)?.position ?? -1) + 1);
     this.#removeDead();
     this.#checkpointPending = true;
     return this.flush();
+  }
+
+  /** Marks the settled events of those read, and the positions between them, whose records could not be read. */
+  #markSettled({ from }: Segment, read: readonly number[], settled: ReadonlySet<number>): void {
+    let next = from;
+    for (const position of read.filter((one) => !settled.has(one))) {
+      this.#done.add(next, position);
+      next = position + 1;
+    }
+    this.#done.add(next, (read.at(-1) ?? from) + 1);
   }
 
   /**
@@ -370,7 +393,7 @@ export class SegmentLog {
 
   /** Segments with queued events of which none is taken, oldest first. */
   #notTaken(): Segment[] {
-    const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
+    const taken = new Set(this.#taken?.map(({ segment }) => segment));
     return this.#folder.segments.filter((segment) => segment.events > 0 && !taken.has(segment));
   }
 
@@ -611,6 +634,17 @@ export class SegmentLog {
     this.#done.add(0, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);
   }
 }
+
+/** Whether a segment may hold a wanted event that is queued, by what is known without reading it. */
+const mayHold = ({ events, elements, from, to }: Segment, { names, position }: Wanted): boolean =>
+  events > 0 &&
+  (position === undefined || (position >= from && position < to)) &&
+  (names === undefined || [...elements].some(([name, count]) => count > 0 && names.has(name)));
+
+export const isWanted = (event: Pick<QueuedEvent, 'name' | 'position'>, { names, position, except }: Wanted): boolean =>
+  (position === undefined || event.position === position) &&
+  (names?.has(event.name) ?? true) &&
+  !except?.has(event.position);
 
 /** The disk, or this user's quota, is full. */
 export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

@@ -9,6 +9,7 @@ import type { QueueName } from '../../src/contract/event.ts';
 import { type Settings, settingRows } from '../../src/contract/settings.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
 import type { EventQueues } from '../../src/pipeline/queue.ts';
+import { isWanted, type Wanted } from '../../src/pipeline/store.ts';
 
 type Queues = Pick<EventQueues, 'put' | 'drop' | 'take' | 'settle' | 'waiting' | 'positions' | 'onPut'>;
 
@@ -20,7 +21,7 @@ export class MemoryQueues implements Queues {
   /** What taken events came to, in order. */
   readonly settled: [queue: QueueName, outcome: string, events: number][] = [];
   readonly #waiting: Record<QueueName, QueuedEvent[]> = { High: [], Low: [] };
-  readonly #taken: Record<QueueName, number> = { High: 0, Low: 0 };
+  readonly #taken: Record<QueueName, readonly QueuedEvent[]> = { High: [], Low: [] };
   readonly #listeners: (() => void)[] = [];
   /** As if the disk could not be read. */
   unreadable = false;
@@ -43,27 +44,28 @@ export class MemoryQueues implements Queues {
     this.dropped.push([queue, name, reason, count]);
   }
 
-  take(queue: QueueName, roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
-    if (this.#taken[queue] > 0) throw new Error('taken already');
+  take(queue: QueueName, roomBytes: number, atLeastOne: boolean, wanted: Wanted = {}): readonly QueuedEvent[] {
+    if (this.#taken[queue].length > 0) throw new Error('taken already');
     const taken: QueuedEvent[] = [];
     let bytes = 0;
     for (const event of this.unreadable ? [] : this.#waiting[queue]) {
+      if (!isWanted(event, wanted)) continue;
       bytes += event.jsonBytes + 1;
       if (bytes > roomBytes && !(atLeastOne && taken.length === 0)) break;
       taken.push(event);
       if (bytes > roomBytes) break;
     }
-    this.#taken[queue] = taken.length;
+    this.#taken[queue] = taken;
     return taken;
   }
 
   settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {
-    const taken = this.#waiting[queue].slice(0, this.#taken[queue]);
+    const taken = this.#taken[queue];
     if (taken.length === 0) throw new Error('none are taken');
     const settled = taken.filter(({ position }) => only?.has(position) ?? true);
     if (outcome !== 'kept') this.#waiting[queue] = this.#waiting[queue].filter((event) => !settled.includes(event));
     if (settled.length > 0) this.settled.push([queue, outcome, settled.length]);
-    this.#taken[queue] = 0;
+    this.#taken[queue] = [];
   }
 
   waiting(queue: QueueName): { events: number; elements: number; bytes: number } {

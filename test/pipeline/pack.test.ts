@@ -5,6 +5,8 @@ import type { QueueName } from '../../src/contract/event.ts';
 import { sizeOf } from '../../src/contract/message.ts';
 import { type Pack, pack } from '../../src/pipeline/pack.ts';
 import { eventOf, MemoryQueues } from './memory-queues.ts';
+import { assertClosed, contents, fixture } from './queue-fixture.ts';
+import { SimulatedFiles, seeded } from './simulated-files.ts';
 
 const SENDER = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
 const SMALL = { maxMessageSizeInBytes: 8192, hubResourceId: '' };
@@ -168,6 +170,36 @@ describe('pack', () => {
     assert.ok(result !== 'empty' && 'tooLarge' in result && result.tooLarge.positions.has(0));
     queues.settle('Low', 'tooLarge');
     assert.deepEqual(queues.settled, [['Low', 'tooLarge', 1]]);
+  });
+
+  it('finds the selected events of a long queue, reads little for it, and nothing where there is none', async () => {
+    const files = new SimulatedFiles(seeded(1));
+    const { queues: onDisk } = fixture(files, '/q', 64_000_000);
+    await onDisk.start();
+    const reading = sinon.spy(files, 'read');
+    const bytesRead = () => reading.args.reduce((all, [, , into]) => all + into.length, 0);
+    const others = Array.from({ length: 30_000 }, () => eventOf(300));
+    for (let at = 0; at < others.length; at += 5_000) {
+      onDisk.put('High', others.slice(at, at + 5_000));
+      if (at === 10_000) onDisk.put('High', [eventOf(400, 'SecurityAlert'), eventOf(400, 'Diagnostic')]);
+    }
+    const only = new Set(['SecurityAlert', 'Diagnostic']);
+    const urgent = () => pack(onDisk, 'High', SENDER, SMALL, { leftOut: { High: new Map(), Low: new Map() }, only });
+    const found = urgent();
+    if (found === 'empty' || 'tooLarge' in found) return assert.fail(String(found));
+    assert.deepEqual(
+      found.shares.map(({ events }) => events.map(({ name }) => name)),
+      [['SecurityAlert', 'Diagnostic']],
+    );
+    assert.ok(bytesRead() < 2_200_000, `${bytesRead()} bytes`);
+    onDisk.settle('High', 'delivered', found.shares[0]?.positions);
+    reading.resetHistory();
+    assert.equal(urgent(), 'empty');
+    assert.equal(bytesRead(), 0);
+    assertClosed(onDisk);
+    assert.ok(contents(onDisk, 'High').every(({ json }, n) => json === others[n]?.json));
+    assert.equal(onDisk.waiting('High').events, others.length);
+    await onDisk.stop();
   });
 
   describe('the message id', () => {

@@ -13,6 +13,7 @@ import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
 
 const RUNS = 2_100;
 const STEPS = 25;
+const NAMES = ['ProcessCreate', 'Login', 'ListeningPorts'];
 
 interface World {
   /** The process dies in the middle of operations, and between them. */
@@ -167,7 +168,9 @@ class Run {
       model.collected += count;
       model.dropped += count;
     } else if (kind < 7 && model.taken.length === 0) {
-      model.taken = queues.take(queue, this.#int(3_000), this.#chance(0.7));
+      const names = this.#chance(0.3) ? new Set([this.#pick(NAMES)]) : undefined;
+      model.taken = queues.take(queue, this.#int(3_000), this.#chance(0.7), { names });
+      assert.ok(model.taken.every(({ name }) => names?.has(name) ?? true));
       assert.deepEqual(
         jsonOf(model.taken),
         jsonOf(model.waiting).filter((json) => model.taken.some((taken) => taken.json === json)),
@@ -402,7 +405,7 @@ class Run {
 
   #event(): OutgoingEvent {
     const elements = 1 + this.#int(3);
-    const name = this.#pick(['ProcessCreate', 'Login', 'ListeningPorts']);
+    const name = this.#pick(NAMES);
     return event(30 + this.#int(this.#pick([100, 500, 3_000])), name, elements, elements + this.#int(10));
   }
 

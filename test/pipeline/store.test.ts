@@ -6,7 +6,7 @@ import { type Duration, hours, milliseconds, minutes } from '../../src/base/dura
 import { FallbackFiles } from '../../src/pipeline/fallback-files.ts';
 import { Positions } from '../../src/pipeline/positions.ts';
 import { readRecords, recordSize, SEGMENT_HEAD } from '../../src/pipeline/segment.ts';
-import { isFull, SegmentLog, type SizedEvent } from '../../src/pipeline/store.ts';
+import { isFull, SegmentLog, type SizedEvent, type Wanted } from '../../src/pipeline/store.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { assertClosed, contents, event, events, fixture, jsonOf } from './queue-fixture.ts';
 import { headOfVersion, SimulatedFiles, seeded, systemError } from './simulated-files.ts';
@@ -218,6 +218,98 @@ describe('SegmentLog', () => {
     const rest = everything();
     assert.ok(rest.length < all.length && rest.length > 0);
     assert.equal(log.account().totals().dropped.corrupt, all.length - rest.length);
+  });
+
+  describe('asked for some events only', () => {
+    const ALERTS = { names: new Set(['SecurityAlert']) };
+    const append = (...names: string[]) => {
+      const all = names.map((name) => event(700, name));
+      for (const one of all) log.append(sized([one]));
+      return all;
+    };
+    const taken = (wanted: Wanted) => {
+      const found = log.take(Number.POSITIVE_INFINITY, true, wanted);
+      if (found.length > 0) log.settle('kept');
+      return jsonOf(found);
+    };
+    const reads = (work: () => void) => {
+      const before = files.counts.read ?? 0;
+      work();
+      return (files.counts.read ?? 0) - before;
+    };
+
+    it('takes those, and keeps the others where they are, over a restart too', () => {
+      const all = append(
+        'Login',
+        'SecurityAlert',
+        'Login',
+        'Login',
+        'SecurityAlert',
+        'Login',
+        'SecurityAlert',
+        'Login',
+      );
+      const others = jsonOf(all.filter(({ name }) => name === 'Login'));
+      assert.equal(taken({ names: new Set(['SecurityAlert']), except: new Set([4]) }).length, 2);
+      log.take(Number.POSITIVE_INFINITY, true, ALERTS);
+      log.settle('delivered', new Set([1, 6]));
+      assert.deepEqual(taken({}), [...others.slice(0, 3), all[4]?.json, ...others.slice(3)]);
+      log.take(Number.POSITIVE_INFINITY, true, ALERTS);
+      log.settle('delivered');
+      assert.deepEqual(taken({}), others);
+      reopen();
+      assert.deepEqual(taken({}), others);
+      assert.equal(log.account().byEvent().SecurityAlert?.delivered, 3);
+      log.take(Number.POSITIVE_INFINITY, true);
+      log.settle('delivered');
+      assert.deepEqual([log.waiting().events, log.account().totals().dropped], [0, {}]);
+    });
+
+    it('counts the bytes of those, not of what lies before them', () => {
+      const all = append('Login', 'SecurityAlert', 'Login', 'SecurityAlert', 'SecurityAlert');
+      assert.deepEqual(
+        jsonOf(log.take(1_402, true, ALERTS)),
+        jsonOf([all[1], all[3]].filter((one) => one !== undefined)),
+      );
+      log.settle('kept');
+      assert.deepEqual(taken({ position: 2 }), [all[2]?.json]);
+      assert.deepEqual(taken({ position: 5 }), []);
+    });
+
+    it('reads no segment that has none', () => {
+      append(...Array(40).fill('Login'), 'SecurityAlert');
+      assert.ok(reads(() => assert.equal(taken(ALERTS).length, 1)) <= 2);
+      assert.ok(reads(() => assert.equal(taken({ position: 20 }).length, 1)) <= 2);
+      log.take(Number.POSITIVE_INFINITY, true, ALERTS);
+      log.settle('delivered');
+      assert.equal(
+        reads(() => assert.deepEqual(taken(ALERTS), [])),
+        0,
+      );
+      assert.equal(taken({}).length, 40);
+    });
+
+    it('gives up none of the others when it cannot read those', () => {
+      const all = append('Login', 'SecurityAlert', 'Login');
+      const damaged = placeOf(first(), 2) + 40;
+      bytesOf(first()).fill(0xff, damaged, damaged + 1);
+      assert.deepEqual(taken(ALERTS), []);
+      assert.deepEqual([log.waiting().events, log.account().totals().dropped], [3, {}]);
+      append('SecurityAlert');
+      log.take(Number.POSITIVE_INFINITY, true, ALERTS);
+      log.settle('delivered');
+      assert.deepEqual(taken({}), [all[0]?.json, all[2]?.json]);
+      log.take(Number.POSITIVE_INFINITY, true);
+      log.settle('delivered');
+      const { delivered, dropped } = log.account().totals();
+      assert.deepEqual([log.waiting().events, delivered, dropped], [0, 3, { corrupt: 1 }]);
+    });
+
+    it('looks through some megabytes at a time, as long as it finds any', () => {
+      for (let n = 0; n < 4; n += 1) log.append(sized([event(700, 'SecurityAlert'), event(2_100_000, 'Login')]));
+      assert.equal(taken(ALERTS).length, 2);
+      assert.equal(taken({}).length, 8);
+    });
   });
 
   describe('growing old', () => {
