@@ -40,6 +40,8 @@ interface InFlight {
   readonly markingsLeft: readonly Marking[];
   /** False if it was packed to find an event that ends the connection. */
   readonly isUsual: boolean;
+  /** It holds nothing but events that may use the last units of the budget. */
+  readonly isUrgent: boolean;
 }
 
 /** Gives the messages of each marking their numbers. */
@@ -261,9 +263,8 @@ export class Publisher implements Service {
     if (left > 0) return { wait: milliseconds(Math.min(left, hours(1))) };
     const begun = this.#inFlight?.pack.shares[0];
     if (begun !== undefined) return { queue: begun.queue, wait: milliseconds(0), once: !this.#inFlight?.isUsual };
-    const inQuestion = this.#suspicion.next({ trials: true });
-    if (inQuestion !== undefined && !this.#isHeld(inQuestion.queue))
-      return { queue: inQuestion.queue, wait: milliseconds(0), once: true };
+    const inQuestion = this.#inQuestion({ trials: true });
+    if (inQuestion !== undefined) return { queue: inQuestion.queue, wait: milliseconds(0), once: true };
     let wait: number = hours(1);
     for (const queue of QUEUES) {
       const { events, bytes, passedOver } = this.#waiting(queue);
@@ -371,7 +372,7 @@ export class Publisher implements Service {
       this.#settle(this.#inFlight.pack, 'kept'); // the twin has lowered the maximum message size since
     }
     if (this.#inFlight === undefined) {
-      const { packed, isUsual } = this.#pack(queue);
+      const { packed, isUsual, isUrgent } = this.#pack(queue);
       if (packed === 'empty') return false;
       if ('tooLarge' in packed) {
         this.#log.error({ queue: packed.tooLarge.queue }, 'Dropped an event that exceeds the maximum message size.');
@@ -380,14 +381,14 @@ export class Publisher implements Service {
       const unroutable = this.#unroutable(packed);
       if (unroutable !== undefined) return this.#settle(unroutable, 'notRouted');
       const markingsLeft = this.#markings.filter((marking) => packed.hasEventsFor(marking));
-      this.#inFlight = { pack: packed, markingsLeft, isUsual };
+      this.#inFlight = { pack: packed, markingsLeft, isUsual, isUrgent };
     }
-    const { pack: inFlight, markingsLeft } = this.#inFlight;
+    const { pack: inFlight, markingsLeft, isUrgent } = this.#inFlight;
     const [marking, ...others] = markingsLeft;
     if (marking === undefined) return this.#settle(inFlight, 'delivered');
     const message = await this.#chains[marking].numbered(inFlight.message(marking));
     const units = unitsOf(sizeOf(message));
-    if (units > this.#budget.left(queue, this.#hasUrgent(queue))) {
+    if (units > this.#budget.left(queue, isUrgent)) {
       this.#settle(inFlight, 'kept'); // earlier attempts have used up the units
       return this.#hold(queue);
     }
@@ -429,13 +430,19 @@ export class Publisher implements Service {
     return { shares: unroutable };
   }
 
-  /** Packs from `queue`, or what `Suspicion` wants to be tried next. */
+  /** What `Suspicion` wants to be tried next, unless its queue is held. */
+  #inQuestion({ trials }: { trials: boolean }) {
+    const next = this.#suspicion.next({ trials });
+    return next === undefined || this.#isHeld(next.queue) ? undefined : next;
+  }
+
+  /** Packs from `queue`, or what is in question. */
   #pack(queue: QueueName) {
     const inQuestion =
-      this.#suspicion.next({ trials: this.#deadline === undefined }) ??
+      this.#inQuestion({ trials: this.#deadline === undefined }) ??
       (this.#waiting(queue).events === 0 ? this.#suspicion.nextPassedOver(queue) : undefined);
     const first = inQuestion?.queue ?? queue;
-    const isUrgent = this.#isHeld(first) && this.#hasUrgent(first);
+    const isUrgent = inQuestion === undefined && this.#isHeld(first) && this.#hasUrgent(first);
     const usual = { leftOut: this.#suspicion.leftOut, ...(isUrgent ? { only: URGENT } : {}) };
     const settings = this.#settings.current();
     const limits = {
@@ -445,9 +452,10 @@ export class Publisher implements Service {
       affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
     };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
-    if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.selectionGone(inQuestion);
+    if (packed === 'empty' && inQuestion !== undefined && !this.#isHeld(first))
+      this.#suspicion.selectionGone(inQuestion);
     if (packed === 'empty' && isUrgent) this.#isUrgent = false;
-    return { packed, isUsual: inQuestion === undefined };
+    return { packed, isUsual: inQuestion === undefined, isUrgent };
   }
 
   /** Whether messages of a queue wait for the next day's budget. */

@@ -116,7 +116,7 @@ interface Evicted {
 /** Minimum number of segments per age limit, so that a queue that fills slowly does not expire all at once. */
 export const SEGMENTS_AN_AGE = 16;
 
-/** Bytes of unwanted events after which `take` looks for no more wanted ones, if it has found any: it blocks the main thread. */
+/** Bytes of unwanted events after which `take` looks for no more wanted ones, if it has found any: it blocks the agent. */
 const MOST_PASSED_BY = 4 * 1024 * 1024;
 
 /** One queue on disk; see above. Only one process may write it. */

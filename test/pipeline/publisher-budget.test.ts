@@ -20,9 +20,10 @@ const MORNING = Date.parse('2026-05-01T08:00:00Z');
 class Hub implements HubClient {
   readonly messages: Message[] = [];
   answer: Answer<void> = { status: 'accepted', value: undefined };
+  answerTo: (message: Message) => Answer<void> = () => this.answer;
   async send(message: Message) {
     this.messages.push(message);
-    return this.answer;
+    return this.answerTo(message);
   }
   status = (): HubStatus => ({ state: 'connected', credential: { kind: 'moduleKey' } });
   on() {}
@@ -164,6 +165,43 @@ describe('Publisher with a daily budget', () => {
     }
     assert.equal(hub.units, 100);
     assert.ok(waiting('High') > 250);
+  });
+
+  describe('while an alert waits', () => {
+    const LOST: Answer<void> = { status: 'retry', because: 'network', error: ERROR, unanswered: true };
+    const alert = () => {
+      put('High', 1, 400, 'SecurityAlert');
+      publisher.sendHighWithin(seconds(1));
+    };
+
+    beforeEach(async () => {
+      hub.answerTo = ({ body }) => (body.includes('SecurityAlert') ? hub.answer : LOST);
+      await start(100);
+    });
+
+    it('spends none of the last units on what is sent again', async () => {
+      budget.spend(90);
+      put('High', 1, 7_000);
+      await time.tickAsync(seconds(15));
+      alert();
+      await time.tickAsync(hours(2));
+      assert.deepEqual(hub.names, ['Login', 'Login', 'SecurityAlert']);
+      assert.equal(budget.use().unitsToday, 95);
+      assert.equal(waiting('High'), 1);
+    });
+
+    it('spends none of the last units on what may be unsendable', async () => {
+      budget.spend(91);
+      put('High', 1);
+      await time.tickAsync(minutes(10));
+      for (let n = 0; n < 3; n += 1) {
+        alert();
+        await time.tickAsync(minutes(10));
+      }
+      assert.deepEqual(hub.names, [...Array(4).fill('Login'), ...Array(3).fill('SecurityAlert')]);
+      assert.equal(budget.use().unitsToday, 98);
+      assert.equal(waiting('High'), 1);
+    });
   });
 
   it('holds for a flush, too, and for the end', async () => {
