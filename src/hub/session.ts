@@ -241,7 +241,7 @@ export class Session {
     while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
   }
 
-  /** Resolves when no request is pending; bounded by the time limits of the requests. */
+  /** Resolves when no request to the hub is pending; bounded by the time limits of the requests. */
   async idle(): Promise<void> {
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
   }
@@ -371,7 +371,7 @@ export class Session {
 
   #startCall(call: Incoming & { kind: 'call' }, payload: Buffer): void {
     if (this.#calls.size >= MOST_CALLS) return; // the caller gets a timeout from the hub
-    const answered = this.#track(this.#answer(call, payload));
+    const answered = this.#answer(call, payload);
     this.#calls.add(answered);
     void answered.finally(() => this.#calls.delete(answered));
   }

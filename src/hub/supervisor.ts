@@ -13,7 +13,7 @@ export interface Connection {
   checkPulse(): void;
   /** Resolves when no direct method is running. A running one may need the connection. */
   answered(): Promise<void>;
-  /** Resolves when no request is pending. */
+  /** Resolves when no request to the hub is pending, whatever direct methods are running. */
   idle(): Promise<void>;
   close(): Promise<void>;
 }

@@ -672,6 +672,23 @@ describe('AzureHubClient', () => {
     });
   });
 
+  it('replaces the connection before its token runs out though there is always a direct method running', async () => {
+    const call = async (): Promise<MethodAnswer> => {
+      await systemClock.sleep(seconds(0.5));
+      return { status: 200, body: {} };
+    };
+    const client = await start({ ...fast(1_000), methods: { call } });
+    const calling = setInterval(() => void hub.invokeMethod(deviceId, moduleId, 'slow').catch(() => {}), 30);
+    try {
+      assert.equal((await client.send(message())).status, 'accepted');
+      await once(client, 'connected');
+      assert.equal((await client.send(message())).status, 'accepted');
+      assert.equal(hub.connections[0]?.closedBecause, 'a newer connection of the same module');
+    } finally {
+      clearInterval(calling);
+    }
+  });
+
   for (const gatewayHostName of ['gw:0', 'gw:99999', 'my gw', '']) {
     it(`shows that an identity led to ${JSON.stringify(gatewayHostName)}, which is no host`, async () => {
       const client = make({ gatewayHostName });
