@@ -76,8 +76,8 @@ export class AzureHubClient implements HubClient, Service {
   #refusal: AgentError | undefined;
   /** Why port 8883 could not be used, when it was last tried beside port 443. That is no fault. */
   #trial: HubFailure | undefined;
-  /** The failure that reported the used-up quota, and its time; cleared when a message is accepted. */
-  #quota: { readonly failure: HubFailure; readonly at: Date } | undefined;
+  /** The failure that reported the used-up quota, its time and the hub; cleared when a request is accepted. */
+  #quota: { readonly failure: HubFailure; readonly at: Date; readonly hub: string } | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: AzureHubClientOptions) {
@@ -147,7 +147,6 @@ export class AzureHubClient implements HubClient, Service {
       return { status: 'refused', error };
     }
     const answer = await this.#ask((session) => session.send(message));
-    if (answer.status === 'accepted') this.#quota = undefined;
     if (answer.status !== 'retry' || answer.unanswered === undefined) return answer;
     return this.#quotaInForce?.answer ?? answer;
   }
@@ -185,10 +184,13 @@ export class AzureHubClient implements HubClient, Service {
     const session = this.#stop.signal.aborted ? undefined : await this.#supervisor.connection();
     if (session === undefined) return this.#notConnected();
     try {
-      return { status: 'accepted', value: await request(session) };
+      const value = await request(session);
+      this.#quota = undefined;
+      return { status: 'accepted', value };
     } catch (thrown) {
       const failure = thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
-      if (failure.because === 'quota') this.#quota = { failure, at: this.#clock.now() };
+      const hub = session.presentation.module.hostName;
+      if (failure.because === 'quota') this.#quota = { failure, at: this.#clock.now(), hub };
       const { answer } = failure;
       return answer.status === 'retry' && answer.because === 'network' ? { ...answer, unanswered: true } : answer;
     }
@@ -196,7 +198,8 @@ export class AzureHubClient implements HubClient, Service {
 
   /**
    * Over MQTT a hub gives no reason when it refuses a message: it closes the connection or doesn't answer. Only answers to
-   * twin requests report a used-up quota, so that report is applied to messages for the rest of the UTC day.
+   * twin requests report a used-up quota, so that report is applied to messages for the rest of the UTC day, unless the
+   * hub accepts another twin request, which its quota limits as well.
    */
   get #quotaInForce(): HubFailure | undefined {
     const day = (time: Date) => time.toISOString().slice(0, 10);
@@ -283,6 +286,7 @@ export class AzureHubClient implements HubClient, Service {
     this.#attempt = this.#attemptWith(presentation, transport);
     this.#credential = { proof: proof.kind, expiresAt: proof.expiresAt };
     this.#refusal = undefined;
+    if (this.#quota?.hub !== module.hostName) this.#quota = undefined;
     this.#identity.accepted?.(presentation);
     this.#transport.connected(transport);
     if (!this.#loggedConnected) {

@@ -147,7 +147,7 @@ export class Publisher implements Service {
     this.#queues.onPut(() => this.#alarm.ring());
     this.#settings.onChange(() => this.#alarm.ring());
     this.#hub.on('connected', () => {
-      this.#backoff.reconnected();
+      this.#backoff.reconnected(this.#hub.status().credential.hub);
       this.#noteOverdue();
       this.#alarm.ring();
     });

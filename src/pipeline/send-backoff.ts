@@ -25,6 +25,8 @@ export class SendBackoff {
   #quotaUntil = 0;
   /** Consecutive unanswered messages. */
   #unanswered = 0;
+  /** The hub of the latest connection. */
+  #hub: string | undefined;
 
   constructor(clock: Clock, random: () => number = Math.random) {
     this.#clock = clock;
@@ -64,11 +66,13 @@ export class SendBackoff {
 
   /**
    * Ends the back-off when the hub client has reconnected; not if the hub throttles or its quota is used up, nor if it
-   * accepts connections but does not acknowledge messages.
+   * accepts connections but does not acknowledge messages, unless the agent has moved to another hub.
    */
-  reconnected(): void {
+  reconnected(hub: string | undefined): void {
+    const hasMoved = this.#hub !== undefined && hub !== this.#hub;
+    this.#hub = hub;
     const isHubsLimit = this.#cause === 'throttled' || this.#cause === 'quota';
-    if (!isHubsLimit && this.#unanswered <= UNANSWERED_FOR_FAST_RETRY) this.#notBefore = milliseconds(0);
+    if (hasMoved || (!isHubsLimit && this.#unanswered <= UNANSWERED_FOR_FAST_RETRY)) this.#notBefore = milliseconds(0);
   }
 
   /** Time until the next UTC day by the wall clock, plus jitter; at most a day, in case the clock is stepped. */

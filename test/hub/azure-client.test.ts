@@ -12,6 +12,8 @@ import type { MethodAnswer } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { AzureHubClient, type AzureHubClientOptions } from '../../src/hub/azure-client.ts';
+import { addressAt } from '../../src/identity/module-settings.ts';
+import { SharedKeyIdentity } from '../../src/identity/shared-keys.ts';
 import type { LookUp } from '../../src/network/names.ts';
 import { capturedLog, fastClock, message, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
@@ -349,21 +351,59 @@ describe('AzureHubClient', () => {
       assert.equal(hub.messages.length, 0);
     });
 
-    it('reports the used-up quota after a twin answer, until a message is accepted', async () => {
-      const client = await start(fast());
-      hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
-      const twin = await client.readTwin();
-      assert.ok(twin.status === 'retry' && twin.because === 'quota');
-      assert.equal(idOf(twin), 'HUB_QUOTA_EXCEEDED');
-      const reconnected = once(client, 'connected');
-      const answer = await client.send(message());
-      assert.ok(answer.status === 'retry' && answer.because === 'quota' && answer.unanswered === undefined);
-      await reconnected;
-      hub.faults.clear();
-      assert.equal((await client.send(message())).status, 'accepted');
-      hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
-      const later = await client.send(message());
-      assert.ok(later.status === 'retry' && later.because === 'network');
+    for (const [what, ask] of [
+      ['a message', (client: AzureHubClient) => client.send(message())],
+      ['a twin request', (client: AzureHubClient) => client.readTwin()],
+    ] as const) {
+      it(`reports the used-up quota after a twin answer, until ${what} is accepted`, async () => {
+        const client = await start(fast());
+        hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
+        const twin = await client.readTwin();
+        assert.ok(twin.status === 'retry' && twin.because === 'quota');
+        assert.equal(idOf(twin), 'HUB_QUOTA_EXCEEDED');
+        const reconnected = once(client, 'connected');
+        const answer = await client.send(message());
+        assert.ok(answer.status === 'retry' && answer.because === 'quota' && answer.unanswered === undefined);
+        await reconnected;
+        hub.faults.clear();
+        assert.equal((await ask(client)).status, 'accepted');
+        hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
+        const later = await client.send(message());
+        assert.ok(later.status === 'retry' && later.because === 'network');
+      });
+    }
+
+    it('does not apply a used-up quota to another hub', async () => {
+      const key = { source: 'primary', key: primaryKey };
+      const other = await HubEmulator.start({
+        modules: [{ deviceId, moduleId, primaryKey }],
+        hostName: 'other.example',
+      });
+      let at = hub;
+      const read = () => ({
+        module: addressAt(at.hostName, { deviceId, moduleId }, `localhost:${at.port}`),
+        keys: [key] as const,
+      });
+      const identity = new SharedKeyIdentity({ kind: 'moduleKey', files: [], read, clock: systemClock });
+      const client = await start({
+        ...fast(),
+        identity,
+        trustedCaFile: directory.write('both.pem', hub.caPem + other.caPem),
+      });
+      try {
+        hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
+        const twin = await client.readTwin();
+        assert.ok(twin.status === 'retry' && twin.because === 'quota');
+        at = other;
+        await hub.offline();
+        await until(client, ({ state, credential }) => state === 'connected' && credential.hub === other.hostName);
+        other.faults.inject({ kind: 'resetOnPublish', count: 1 });
+        const answer = await client.send(message());
+        assert.ok(answer.status === 'retry' && answer.because === 'network');
+      } finally {
+        await client.stop();
+        await other.stop();
+      }
     });
 
     it('answers every message when the connection is reset under it', async () => {

@@ -51,7 +51,7 @@ describe('SendBackoff', () => {
       const backoff = new SendBackoff(clock);
       for (const because of ['network', 'credentials'] as const) {
         backoff.failed(failure(because));
-        backoff.reconnected();
+        backoff.reconnected('hub');
         assert.ok(backoff.left <= 0);
       }
     });
@@ -60,22 +60,34 @@ describe('SendBackoff', () => {
       for (const because of ['throttled', 'quota'] as const) {
         const backoff = new SendBackoff(clock, () => 0.5);
         backoff.failed(failure(because));
-        backoff.reconnected();
+        backoff.reconnected('hub');
         assert.ok(backoff.left > 0);
+      }
+    });
+
+    it('ends every wait when it leads to another hub', () => {
+      for (const because of ['throttled', 'quota', 'network'] as const) {
+        const backoff = new SendBackoff(clock, () => 0.5);
+        backoff.reconnected('hub');
+        for (let n = 0; n < 3; n += 1) backoff.failed(failure(because, { unanswered: true }));
+        backoff.reconnected('hub');
+        assert.ok(backoff.left > 0);
+        backoff.reconnected('other');
+        assert.ok(backoff.left <= 0);
       }
     });
 
     it('is no reason for haste when message after message was not answered', () => {
       const backoff = new SendBackoff(clock, () => 0.5);
       backoff.failed(failure('network', { unanswered: true }));
-      backoff.reconnected();
+      backoff.reconnected('hub');
       assert.ok(backoff.left <= 0);
       backoff.failed(failure('network', { unanswered: true }));
-      backoff.reconnected();
+      backoff.reconnected('hub');
       assert.ok(backoff.left >= seconds(10));
       backoff.succeeded();
       backoff.failed(failure('network', { unanswered: true }));
-      backoff.reconnected();
+      backoff.reconnected('hub');
       assert.ok(backoff.left <= 0);
     });
   });
