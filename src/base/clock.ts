@@ -1,4 +1,5 @@
-import type { Duration } from './duration.ts';
+import os from 'node:os';
+import { type Duration, milliseconds, seconds } from './duration.ts';
 
 /** The only way this code base reads or waits for time, so that tests can control it. */
 export interface Clock {
@@ -76,6 +77,40 @@ export const momentOf = (clock: Pick<Clock, 'now' | 'monotonic'>): Moment => ({
  * suspended; NTP's slewing moves it by at most half a millisecond a second.
  */
 export const wallOffset = ({ wall, monotonic }: Moment): number => wall - monotonic;
+
+/** A suspension that is shorter is not counted: the kernel tells the time since boot in hundredths of a second. */
+const LEAST_SUSPENSION = seconds(1);
+
+/**
+ * Measures time as the monotonic clock does, and counts the time in which the machine was suspended, too: for what lasts
+ * hours and days. It cannot be set either.
+ */
+export class ElapsedTime {
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  #monotonic: Duration;
+  /** By the kernel's CLOCK_BOOTTIME. */
+  #sinceBoot = sinceBoot();
+  #suspended = milliseconds(0);
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock;
+    this.#monotonic = clock.monotonic();
+  }
+
+  /** Milliseconds since a fixed instant. Never goes back. */
+  now(): Duration {
+    const monotonic = this.#clock.monotonic();
+    const boot = sinceBoot();
+    const suspended = milliseconds(boot - this.#sinceBoot - (monotonic - this.#monotonic));
+    if (suspended >= LEAST_SUSPENSION) this.#suspended = milliseconds(this.#suspended + suspended);
+    this.#monotonic = monotonic;
+    this.#sinceBoot = boot;
+    return milliseconds(monotonic + this.#suspended);
+  }
+}
+
+/** libuv reads /proc/uptime, or else CLOCK_BOOTTIME: uv_uptime() in its src/unix/linux.c. */
+const sinceBoot = (): Duration => seconds(os.uptime());
 
 /** `work` given to Clock.within took longer than its limit. */
 export class TimeLimitError extends Error {

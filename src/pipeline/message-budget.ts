@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { readFileIfThere } from '../base/atomic-file.ts';
-import { type Clock, isPlausible } from '../base/clock.ts';
+import { type Clock, ElapsedTime, isPlausible } from '../base/clock.ts';
 import { type Duration, days, hours, milliseconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
@@ -15,12 +15,12 @@ export const unitsOf = (bytes: number): number => Math.ceil(bytes / UNIT_BYTES);
 /** The share of the day's units that a queue may use: High is still sent when Low is held. */
 const SHARES: Readonly<Record<QueueName, number>> = { Low: 0.8, High: 0.95 };
 
-/** Minimum running time after which a new day renews the budget. */
+/** Minimum time after which a new day renews the budget. */
 const LEAST_AGE = hours(12);
-/** Once in this running time the budget may be renewed earlier: the agent may have started just before midnight. */
+/** Once in this time the budget may be renewed earlier: the agent may have started just before midnight. */
 const EARLY_EVERY = hours(24);
 const DAY = days(1);
-/** Running time after which the budget is renewed whatever the wall clock shows; sooner if the clock is not set. */
+/** Time after which the budget is renewed whatever the wall clock shows; sooner if the clock is not set. */
 const LONGEST_AGE: Readonly<Record<'set' | 'unset', Duration>> = { set: hours(36), unset: DAY };
 /** Stands for the day while the clock has never been set. */
 const NEVER_SET = 0;
@@ -79,9 +79,9 @@ export const NO_BUDGET: Budget = {
  * Limits the agent's costs: units of 4 KB per UTC day, as the hub bills them, persisted across restarts. Low messages
  * are held first, then High ones; the last units are reserved for alerts and change notices.
  *
- * The wall clock may be stepped, by mistake or to get more budget. So a new day renews the budget only after 12 h of
- * running time, except once in 24 h: at most three budgets a day, whatever the clock does. Time while the agent was not
- * running counts as running time, up to one day. A clock stepped back does not renew the budget at once, and a clock
+ * The wall clock may be stepped, by mistake or to get more budget. So a new day renews the budget only after 12 h, except
+ * once in 24 h: at most three budgets a day, whatever the clock does. Time in which the device was suspended counts, and
+ * up to one day in which the agent was not running. A clock stepped back does not renew the budget at once, and a clock
  * that was years ahead does not hold messages for years.
  */
 export class MessageBudget implements Budget, Service {
@@ -96,7 +96,8 @@ export class MessageBudget implements Budget, Service {
   #units = 0;
   /** Days since the epoch. */
   #day = NEVER_SET;
-  /** When the budget was renewed, and renewed early. Monotonic clock; before its zero if that was in an earlier run. */
+  readonly #elapsed: ElapsedTime;
+  /** When the budget was renewed, and renewed early, in elapsed time; before its zero if that was in an earlier run. */
   #renewedAt: Duration;
   #earlyAt = milliseconds(Number.NEGATIVE_INFINITY);
   #cannotWrite = false;
@@ -117,7 +118,8 @@ export class MessageBudget implements Budget, Service {
     this.#log = options.log;
     this.#files = options.files;
     this.#changed = options.changed;
-    this.#renewedAt = options.clock.monotonic();
+    this.#elapsed = new ElapsedTime(options.clock);
+    this.#renewedAt = this.#elapsed.now();
   }
 
   async start(): Promise<void> {
@@ -182,20 +184,20 @@ export class MessageBudget implements Budget, Service {
     const isSet = isPlausible(now);
     const today = isSet ? Math.floor(now.getTime() / DAY) : this.#day;
     if (this.#day === NEVER_SET) this.#day = today;
-    const monotonic = this.#clock.monotonic();
-    const age = monotonic - this.#renewedAt;
+    const elapsed = this.#elapsed.now();
+    const age = elapsed - this.#renewedAt;
     if (age < LONGEST_AGE[isSet ? 'set' : 'unset']) {
       if (today === this.#day) return;
-      const mayBeEarly = today > this.#day && monotonic - this.#earlyAt >= EARLY_EVERY;
+      const mayBeEarly = today > this.#day && elapsed - this.#earlyAt >= EARLY_EVERY;
       if (age < LEAST_AGE && !mayBeEarly) return;
-      if (age < LEAST_AGE) this.#earlyAt = monotonic;
+      if (age < LEAST_AGE) this.#earlyAt = elapsed;
     }
     this.#renew(today);
   }
 
   #renew(today: number): void {
     this.#day = today;
-    this.#renewedAt = this.#clock.monotonic();
+    this.#renewedAt = this.#elapsed.now();
     if (this.#units === 0) return;
     this.#units = 0;
     const wasHeld = this.#held.size > 0;
@@ -218,12 +220,12 @@ export class MessageBudget implements Budget, Service {
       const text = readFileIfThere(this.#file);
       if (text === undefined || text.length > LARGEST_FILE) return;
       const { day, units, ageMs, sinceEarlyMs, savedAt } = v.parse(Kept, JSON.parse(text));
-      const monotonic = this.#clock.monotonic();
+      const elapsed = this.#elapsed.now();
       const away = Math.min(DAY, Math.max(0, this.#clock.now().getTime() - Date.parse(savedAt)));
       this.#day = day;
       this.#units = units;
-      this.#renewedAt = milliseconds(monotonic - ageMs - away);
-      this.#earlyAt = milliseconds(monotonic - sinceEarlyMs - away);
+      this.#renewedAt = milliseconds(elapsed - ageMs - away);
+      this.#earlyAt = milliseconds(elapsed - sinceEarlyMs - away);
     } catch (error) {
       this.#log.debug({ err: error }, 'Could not read the used message units.');
     }
@@ -231,12 +233,12 @@ export class MessageBudget implements Budget, Service {
 
   #write(when: When = 'soon'): void {
     if (this.#unitsPerDay === 0) return;
-    const monotonic = this.#clock.monotonic();
+    const elapsed = this.#elapsed.now();
     const kept: v.InferOutput<typeof Kept> = {
       day: this.#day,
       units: this.#units,
-      ageMs: Math.round(monotonic - this.#renewedAt),
-      sinceEarlyMs: Math.min(Math.round(monotonic - this.#earlyAt), EARLY_EVERY),
+      ageMs: Math.round(elapsed - this.#renewedAt),
+      sinceEarlyMs: Math.min(Math.round(elapsed - this.#earlyAt), EARLY_EVERY),
       savedAt: this.#clock.now().toISOString(),
     };
     const written = (error: unknown) => {

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
 import { readFileIfThere } from '../base/atomic-file.ts';
-import type { Clock } from '../base/clock.ts';
-import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
+import { type Clock, ElapsedTime } from '../base/clock.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -13,6 +13,8 @@ export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */
 export const LONGEST_REASON = 256;
 const LARGEST_FILE = 4_096;
+/** How often the end of a pause is looked for: timers do not know of a time in which the device was suspended. */
+const LOOK_EVERY = minutes(1);
 /** How long `begin` waits for the pause to be saved. */
 const KEPT_WITHIN = seconds(5);
 
@@ -37,7 +39,7 @@ type Kept = v.InferOutput<typeof Kept>;
  * Maintenance mode: for a limited time, Security events are counted but not collected. Operational and Diagnostic
  * events are still sent.
  *
- * The pause ends by itself: by the monotonic clock while the agent runs, by the wall clock across a restart. If at the
+ * The pause ends by itself: by the time that has elapsed while the agent runs, by the wall clock across a restart. If at the
  * restart the wall clock is not set, or shows a time before the beginning of the pause, the pause ends: the time left
  * is unknown, and resuming early is safer.
  */
@@ -52,6 +54,7 @@ export class Pause implements Service {
   readonly #announce: (change: string) => void;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
+  readonly #elapsed: ElapsedTime;
   #current: (Kept & { readonly endsAt: Duration }) | undefined;
 
   constructor(options: {
@@ -71,6 +74,7 @@ export class Pause implements Service {
     this.#file = options.file;
     this.#skipped = options.skipped;
     this.#clock = options.clock;
+    this.#elapsed = new ElapsedTime(options.clock);
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#changed = options.changed;
@@ -115,7 +119,7 @@ export class Pause implements Service {
     this.#announce(`${this.#current?.until ?? 'nothing'} to ${until} (${JSON.stringify(reason)})`);
     // Warnings are sent as Diagnostic events even during a pause, for consumers that do not read the twin.
     this.#log.warn({ until, why: reason }, 'Collection is paused; skipped events are counted.');
-    this.#current = { ...kept, endsAt: milliseconds(this.#clock.monotonic() + duration) };
+    this.#current = { ...kept, endsAt: milliseconds(this.#elapsed.now() + duration) };
     const isKept = this.#keep(kept);
     this.#alarm.ring();
     this.#changed();
@@ -135,9 +139,10 @@ export class Pause implements Service {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    const left = this.#current === undefined ? LONGEST_PAUSE : this.#current.endsAt - this.#clock.monotonic();
+    if (this.#current === undefined) return this.#alarm.sleep(this.#clock, LONGEST_PAUSE, signal);
+    const left = this.#current.endsAt - this.#elapsed.now();
     if (left <= 0) this.end();
-    else await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
+    else await this.#alarm.sleep(this.#clock, milliseconds(Math.min(left, LOOK_EVERY)), signal);
   }
 
   #resume(): void {
@@ -148,7 +153,7 @@ export class Pause implements Service {
       this.#forget();
       return;
     }
-    this.#current = { ...kept, endsAt: milliseconds(this.#clock.monotonic() + left) };
+    this.#current = { ...kept, endsAt: milliseconds(this.#elapsed.now() + left) };
     this.#log.warn({ until: kept.until, why: kept.reason }, 'Collection is still paused; skipped events are counted.');
     this.#changed();
   }

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import os from 'node:os';
 import sinon from 'sinon';
-import { EARLIEST, isPlausible, momentOf, systemClock, TimeLimitError, wallOffset } from '../../src/base/clock.ts';
-import { days, milliseconds, seconds } from '../../src/base/duration.ts';
+import {
+  EARLIEST,
+  ElapsedTime,
+  isPlausible,
+  momentOf,
+  systemClock,
+  TimeLimitError,
+  wallOffset,
+} from '../../src/base/clock.ts';
+import { days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 
 describe('systemClock', () => {
   let time: sinon.SinonFakeTimers;
@@ -202,5 +211,39 @@ describe('systemClock', () => {
       await time.tickAsync(10_000);
       await limited; // an unhandled rejection would fail the run
     });
+  });
+});
+
+describe('ElapsedTime', () => {
+  let monotonic: number;
+  let sinceBoot: number;
+  let time: ElapsedTime;
+
+  beforeEach(() => {
+    monotonic = hours(2);
+    sinceBoot = hours(50);
+    sinon.stub(os, 'uptime').callsFake(() => sinceBoot / 1_000);
+    time = new ElapsedTime({ monotonic: () => milliseconds(monotonic) });
+  });
+  afterEach(() => sinon.restore());
+
+  /** @returns how much time has elapsed by the clock under test */
+  const pass = (awake: number, suspended = 0) => {
+    const before = time.now();
+    monotonic += awake;
+    sinceBoot += awake + suspended;
+    return Math.round(time.now() - before);
+  };
+
+  it('counts suspended time, and is as exact as the monotonic clock otherwise', () => {
+    assert.equal(pass(1_234), 1_234);
+    assert.equal(pass(minutes(1), hours(23)), hours(23) + minutes(1));
+    assert.equal(pass(minutes(1), -9), minutes(1), 'read a little earlier');
+    assert.equal(pass(minutes(1), 9), minutes(1), 'read a little later');
+  });
+
+  it('goes on when the time since boot goes back, as in a container whose own is shown from now on', () => {
+    assert.equal(pass(minutes(1), -hours(49)), minutes(1));
+    assert.equal(pass(minutes(1), hours(1)), hours(1) + minutes(1));
   });
 });

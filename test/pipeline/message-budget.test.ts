@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import os from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -25,6 +26,7 @@ describe('MessageBudget', () => {
     changes = 0;
   });
   afterEach(() => {
+    sinon.restore();
     time.restore();
   });
 
@@ -98,6 +100,21 @@ describe('MessageBudget', () => {
       assert.equal(budget.left('High', true), 100, `day ${day}`);
       budget.spend(100);
       time.tick(days(1));
+    }
+  });
+
+  it('renews itself every day on a device that is awake for an hour a day', async () => {
+    let suspended = 0;
+    sinon.stub(os, 'uptime').callsFake(() => (performance.now() + suspended) / 1_000);
+    const budget = await open();
+    budget.spend(100);
+    for (let day = 0; day < 10; day += 1) {
+      await time.tickAsync(hours(1));
+      suspended += hours(23);
+      step(new Date(Date.now() + hours(23)).toISOString());
+      assert.equal(budget.left('Low'), 80, `on day ${day}`);
+      budget.spend(100);
+      assert.equal(budget.left('High', true), 0);
     }
   });
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -33,6 +34,7 @@ describe('Pause', () => {
   });
   afterEach(async () => {
     for (const run of runs) await run.stop();
+    sinon.restore();
     time.restore();
   });
 
@@ -112,6 +114,17 @@ describe('Pause', () => {
     time.setSystemTime(new Date('2030-01-01T00:00:00Z'));
     await time.tickAsync(minutes(29));
     assert.equal(pause.skips(security), true);
+    await time.tickAsync(minutes(1));
+    assert.equal(pause.skips(security), false);
+  });
+
+  it('ends in time on a device that is suspended', async () => {
+    const suspended = sinon.stub(os, 'uptime').callsFake(() => performance.now() / 1_000);
+    const pause = await started();
+    await pause.begin(hours(8), 'Update');
+    await time.tickAsync(hours(1));
+    assert.equal(pause.skips(security), true);
+    suspended.callsFake(() => (performance.now() + hours(7)) / 1_000);
     await time.tickAsync(minutes(1));
     assert.equal(pause.skips(security), false);
   });
