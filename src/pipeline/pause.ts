@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
 import { readFileIfThere } from '../base/atomic-file.ts';
-import { type Clock, ElapsedTime } from '../base/clock.ts';
+import { type Clock, ElapsedTime, isPlausible } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
@@ -149,7 +149,7 @@ export class Pause implements Service {
     const kept = this.#read();
     if (kept === undefined) return;
     const left = Date.parse(kept.until) - this.#clock.now().getTime();
-    if (left <= 0 || left > kept.durationMs) {
+    if (!isPlausible(this.#clock.now()) || left <= 0 || left > kept.durationMs) {
       this.#forget();
       return;
     }

@@ -157,6 +157,12 @@ describe('Pause', () => {
       });
     }
 
+    it('is over when the clock was not set when it began, and is not set again', async () => {
+      time.setSystemTime(new Date('1970-01-01T00:00:20Z'));
+      const pause = await restartedAt(new Date('1970-01-01T00:00:30Z'));
+      assert.deepEqual([pause.status(), existsSync(file)], [undefined, false]);
+    });
+
     const until = '2026-05-01T12:10:00.000Z';
     const sound = { until, durationMs: 900_000, reason: 'x', skippedBefore: 0 };
     for (const text of [
