@@ -448,7 +448,8 @@ export class Publisher implements Service {
     const limits = {
       hubResourceId: settings.hubResourceId,
       extensions: this.#extensions,
-      maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, this.bytesPerDay(first)),
+      // What a whole day's units do not pay for is shortened. If they pay for no message at all, everything waits.
+      maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, Math.max(UNIT_BYTES, this.bytesPerDay(first))),
       affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
     };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);

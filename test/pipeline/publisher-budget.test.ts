@@ -139,6 +139,15 @@ describe('Publisher with a daily budget', () => {
     assert.ok(hub.messages.every(({ body }) => !body.includes('Shortened')));
   });
 
+  it('drops nothing when the budget does not pay for a message in each way', async () => {
+    await start(1, 'both');
+    put('High', 3, 300);
+    put('Low', 3, 300);
+    await time.tickAsync(hours(1));
+    assert.deepEqual([hub.units, waiting('High'), waiting('Low')], [0, 3, 3]);
+    assert.equal(budget.use().held?.queues, 'High, Low');
+  });
+
   it('counts both messages of a pack that goes out in two ways', async () => {
     await start(10, 'both');
     put('High', 40);
