@@ -192,7 +192,7 @@ export class AuditSource {
     try {
       const status = await control.status();
       const rules = await control.rules();
-      hiddenPart(rules); // throws when nothing can be seen
+      this.#hiddenPart(rules); // throws when nothing can be seen
       opened = this.#opened(control, status, previousSettings(rules));
       if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
       await this.#syncRules(opened);
@@ -385,13 +385,25 @@ export class AuditSource {
     const { rules, locked, stream } = opened;
     opened.rulesCheckedAt = clock.monotonic();
     const added = locked ? await this.#requireRules(rules) : await this.#setRules(opened);
-    const hidden = hiddenPart(rules.foreign);
-    stream.setExcluded(excludedTypes(rules.foreign));
+    const hidden = this.#hiddenPart(rules.listed);
+    stream.setExcluded(excludedTypes(rules.listed));
     if (hidden !== opened.hidden) {
       opened.hidden = hidden;
       changed?.();
     }
     return added;
+  }
+
+  /**
+   * Why a part is missing that these rules of the kernel hide; `undefined` when none is.
+   *
+   * @throws AgentError AUDIT_UNAVAILABLE when they hide everything
+   */
+  #hiddenPart(rules: readonly KernelRule[]): string | undefined {
+    const needed = new Set(this.#parts.rules().flatMap(({ syscalls }) => syscalls));
+    const hidden = hiddenBy(rules, (call) => needed.has(call));
+    if (hidden?.isAll === true) throw hidden.reason;
+    return hidden && `${hidden.reason.message} ${hidden.reason.remedy}`;
   }
 
   async #setRules(opened: Opened): Promise<number> {
@@ -709,17 +721,6 @@ interface Opened {
 }
 
 const memoOf = ({ found }: Opened): Buffer => memoRule(formatSettings(found));
-
-/**
- * Why a part is missing that these rules hide; `undefined` when none does.
- *
- * @throws AgentError AUDIT_UNAVAILABLE when they hide everything
- */
-function hiddenPart(rules: readonly KernelRule[]): string | undefined {
-  const hidden = hiddenBy(rules);
-  if (hidden?.isAll === true) throw hidden.reason;
-  return hidden && `${hidden.reason.message} ${hidden.reason.remedy}`;
-}
 
 const switchedOff = (daemon: number) =>
   new AgentError(

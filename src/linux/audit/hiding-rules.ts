@@ -1,10 +1,14 @@
 import { AgentError } from '../../base/errors.ts';
 import { USER_RECORDS } from './event.ts';
 import { CWD, EXECVE, SOCKADDR, SOCKETCALL, SYSCALL, URINGOP } from './reassembler.ts';
-import { excludes, isAboutSome, isTaskNever, type KernelRule } from './rules.ts';
+import type { KernelRule } from './rules.ts';
+import { excludes, isAboutCall, isAboutRing, isAboutSome, isNever, isTaskNever, isUserNever } from './rules.ts';
+import { type Abi, abisOf } from './syscalls.ts';
 
 /** Types of records about system calls without which the agent misses something. The directory of a start is dispensable. */
 const NEEDED = { SYSCALL, EXECVE, SOCKADDR, SOCKETCALL, URINGOP };
+/** The system calls by which programs start. */
+const STARTS = ['execve', 'execveat'];
 
 /** What rules of others hide from the agent. */
 export interface Hidden {
@@ -13,29 +17,74 @@ export interface Hidden {
   readonly reason: AgentError;
 }
 
-/** What these rules hide, those of others among them; `undefined` when nothing is hidden that the agent needs. */
-export function hiddenBy(rules: readonly KernelRule[]): Hidden | undefined {
+/**
+ * What rules of others hide; `undefined` when it is nothing that the agent needs.
+ *
+ * @param rules all rules of the kernel, in its order. Rules of the agent that are not among them will come last
+ * @param needed whether the agent needs this system call
+ * @param abis those of the machine; its own one first
+ */
+export function hiddenBy(
+  rules: readonly KernelRule[],
+  needed: (call: string) => boolean = () => true,
+  abis = abisOf(),
+): Hidden | undefined {
   const foreign = rules.filter(({ ours }) => !ours);
   const aboutAll = foreign.filter((rule) => !isAboutSome(rule));
-  const hidesStarts = aboutAll.some(isTaskNever);
-  const isPartial = foreign.some(
-    (rule) => isAboutSome(rule) && (isTaskNever(rule) || Object.values(NEEDED).some((type) => excludes(rule, type))),
+  const aboutSome = foreign.filter(isAboutSome);
+  const calls = abis.flatMap((abi) => hiddenCalls(rules, abi).filter(({ name }) => needed(name)));
+  const ring = needed('connect') ? shareHidden(rules.filter((rule) => isAboutRing(rule, 'connect'))) : 'none';
+  const types = Object.entries(NEEDED).filter(([, type]) => aboutAll.some((rule) => excludes(rule, type)));
+  const userTypes = Object.entries(USER_RECORDS).filter(([, type]) =>
+    aboutAll.some((rule) => isUserNever(rule) || excludes(rule, type)),
   );
-  const types = Object.entries({ ...NEEDED, ...USER_RECORDS })
-    .filter(([, type]) => aboutAll.some((rule) => excludes(rule, type)))
-    .map(([name]) => name);
+  const isTaskless = aboutAll.some(isTaskNever);
+  const isPartial =
+    [...calls.map(({ share }) => share), ring].includes('some') ||
+    aboutSome.some((rule) => isTaskNever(rule) || Object.values(NEEDED).some((type) => excludes(rule, type)));
   const what = [
-    ...(hidesStarts ? ['all processes that are started (-a never,task)'] : []),
-    ...(isPartial ? ['some processes (-a never,task or -a always,exclude, with a condition)'] : []),
-    ...(types.length > 0 ? [`records of the types ${types.join(', ')} (-a always,exclude)`] : []),
+    ...(isTaskless ? ['all processes that are started (-a never,task)'] : []),
+    ...abis.flatMap((abi) => {
+      const names = calls.filter((call) => call.abi === abi && call.share === 'all').map(({ name }) => name);
+      return names.length > 0 ? [`the system calls ${names.join(', ')} of ${abi.name} (-a never,exit)`] : [];
+    }),
+    ...(ring === 'all' ? ['connections by io_uring (-a never,io_uring)'] : []),
+    ...([...types, ...userTypes].length > 0
+      ? [
+          `records of the types ${[...types, ...userTypes].map(([name]) => name).join(', ')} (-a always,exclude or never,user)`,
+        ]
+      : []),
+    ...(isPartial ? ['some processes or files (rules with "never" or "exclude" and a condition)'] : []),
   ];
   if (what.length === 0) return undefined;
+  const hidesStarts = calls.some(({ name, abi, share }) => abi === abis[0] && STARTS.includes(name) && share === 'all');
   const reason = new AgentError(
     'AUDIT_UNAVAILABLE',
     `Audit rules of another program hide ${what.join(', and ')}.`,
     'Find them with "auditctl -l", remove them from /etc/audit/rules.d, run "augenrules --load", and restart all services.',
   );
-  return { isAll: hidesStarts || types.includes('SYSCALL'), reason };
+  return { isAll: isTaskless || hidesStarts || types.some(([name]) => name === 'SYSCALL'), reason };
+}
+
+/** How much of something is hidden. */
+type Share = 'none' | 'some' | 'all';
+
+/** The calls of an ABI, of those that the agent can audit, that are hidden at least in some cases. */
+const hiddenCalls = (rules: readonly KernelRule[], abi: Abi): { name: string; abi: Abi; share: Share }[] =>
+  Object.entries(abi.syscalls)
+    .map(([name, call]) => ({ name, abi, share: shareHidden(rules.filter((rule) => isAboutCall(rule, abi, call))) }))
+    .filter(({ share }) => share !== 'none');
+
+/**
+ * How much of a call is hidden by rules of others before the agent's: the kernel takes the first rule that applies, see
+ * audit_filter_syscall() in kernel/auditsc.c.
+ *
+ * @param about the rules about this call, in the kernel's order
+ */
+function shareHidden(about: readonly KernelRule[]): Share {
+  const own = about.findIndex(({ ours }) => ours);
+  const before = (own < 0 ? about : about.slice(0, own)).filter(isNever);
+  return before.length === 0 ? 'none' : before.every(isAboutSome) ? 'some' : 'all';
 }
 
 /**

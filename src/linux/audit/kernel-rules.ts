@@ -17,8 +17,8 @@ interface Wanted {
 
 /** The agent's own rules in the kernel's list. Rules of others are not changed. */
 export class KernelRules {
-  /** The rules of others, when they were last listed. */
-  foreign: readonly KernelRule[] = [];
+  /** All rules of the kernel, those of others among them, when they were last listed. */
+  listed: readonly KernelRule[] = [];
   readonly #control: AuditControl;
   readonly #abis: readonly Abi[];
   /** Whether the kernel supports rules about the family of a socket address: since Linux 5.3. */
@@ -77,9 +77,8 @@ export class KernelRules {
   }
 
   async ours() {
-    const rules = await this.#control.rules();
-    this.foreign = rules.filter(({ ours }) => !ours);
-    return rules.filter(({ ours }) => ours);
+    this.listed = await this.#control.rules();
+    return this.listed.filter(({ ours }) => ours);
   }
 
   #encode({ rules, exclude, memo }: Wanted): Buffer[] {

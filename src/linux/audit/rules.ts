@@ -32,6 +32,7 @@ const BUFLEN_AT = OPERATORS_AT + 64 * 4;
 const STRINGS_AT = BUFLEN_AT + 4;
 const MAX_FIELDS = 64;
 
+const FILTER_USER = 0;
 const FILTER_TASK = 1;
 const FILTER_EXIT = 4;
 const FILTER_EXCLUDE = 5;
@@ -232,14 +233,35 @@ export function decodeRule(data: Buffer): KernelRule | undefined {
 /** Whether the rule takes audit from processes when they are made (`-a never,task`): nothing that they do is recorded. */
 export const isTaskNever = ({ list, action }: KernelRule): boolean => list === FILTER_TASK && action === NEVER;
 
+/** Whether the rule keeps programs from writing records (`-a never,user`), at least some programs. */
+export const isUserNever = ({ list, action }: KernelRule): boolean => list === FILTER_USER && action === NEVER;
+
+/** Whether the rule keeps what it is about from being recorded. */
+export const isNever = ({ action }: KernelRule): boolean => action === NEVER;
+
+/** Whether the rule is about this system call of this ABI, at least in some cases. */
+export const isAboutCall = ({ data, list, conditions }: KernelRule, { arch }: Abi, call: number): boolean =>
+  list === FILTER_EXIT &&
+  isInMask(data, call) &&
+  conditions.every((condition) => condition.field !== FIELD_ARCH || isMet(condition, arch));
+
+/** Whether the rule is about this operation of io_uring, at least in some cases. */
+export const isAboutRing = ({ data, list }: KernelRule, operation: RingOperation): boolean =>
+  list === FILTER_URING_EXIT && isInMask(data, RING_OPERATIONS[operation]);
+
+const isInMask = (rule: Buffer, call: number): boolean =>
+  (readU32(rule, MASK_AT + (call >> 5) * 4) & (1 << (call & 31))) !== 0;
+
 /** Whether the rule keeps the kernel from making records of this type, at least for some processes. */
 export const excludes = ({ list, conditions }: KernelRule, recordType: number): boolean =>
   list === FILTER_EXCLUDE &&
-  conditions.every(({ field, operator, value }) => {
-    const bit = recordType === value ? EQUAL : recordType > value ? GREATER : LESS;
-    return field !== FIELD_MSGTYPE || (operator & bit) !== 0;
-  });
+  conditions.every((condition) => condition.field !== FIELD_MSGTYPE || isMet(condition, recordType));
 
-/** Whether the rule has conditions about processes. */
+function isMet({ operator, value }: Field<number>, actual: number): boolean {
+  const bit = actual === value ? EQUAL : actual > value ? GREATER : LESS;
+  return (operator & bit) !== 0;
+}
+
+/** Whether the rule has conditions about processes, or about what they do. */
 export const isAboutSome = ({ conditions }: KernelRule): boolean =>
-  conditions.some(({ field }) => field !== FIELD_MSGTYPE);
+  conditions.some(({ field }) => field !== FIELD_MSGTYPE && field !== FIELD_ARCH);

@@ -1,9 +1,13 @@
 /** Filter lists, actions, fields and operators of linux/audit.h. */
+export const USER = 0;
 export const TASK = 1;
+export const EXIT = 4;
 export const EXCLUDE = 5;
+export const URING_EXIT = 7;
 export const NEVER = 0;
 export const ALWAYS = 2;
 export const UID = 1;
+export const ARCH = 11;
 export const MSGTYPE = 12;
 export const EQUAL = 0x4000_0000;
 export const GREATER_OR_EQUAL = 0x6000_0000;
@@ -22,6 +26,15 @@ export function foreignRule(
     rule.writeUInt32LE(value, (131 + index) * 4);
     rule.writeUInt32LE(operator, (195 + index) * 4);
   }
+  return rule;
+}
+
+/** The same with these system calls (`-S`), or operations of io_uring; without any, auditctl(8) takes all. */
+export function aboutCalls(rule: Buffer, ...calls: readonly number[]): Buffer {
+  const mask = rule.subarray(12, 12 + 256);
+  if (calls.length === 0) mask.fill(0xff);
+  for (const call of calls)
+    mask.writeUInt32LE((mask.readUInt32LE((call >> 5) * 4) | (1 << (call & 31))) >>> 0, (call >> 5) * 4);
   return rule;
 }
 
