@@ -15,7 +15,7 @@ export const usage = `vakt check [--config FILE] [--verbose] [--json]
   --json          print one JSON object per finding, addresses and certificates included
 
 The first finding marked WRONG is the cause of what else does not work. It ends with the id of the error that the agent
-logs; TROUBLESHOOTING.md has a row for each.
+logs; the page on troubleshooting has a row for each.
 
 It changes nothing at the hub. If the agent is to create its module, that is only reported.
 
