@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CorrelationState } from '../../src/detections/engine/correlations.ts';
 import type { LogRecord } from '../integration/test-bed.ts';
 import type { Random } from './random.ts';
 
@@ -170,11 +171,11 @@ function savedWindows(stateDirectory: string): Map<string, number> {
     return saved; // nothing has been saved yet
   }
   const { detections } = JSON.parse(text) as {
-    detections: { correlations: { correlations: { rules: Record<string, { key: string; entries: number[][] }[]> } } };
+    detections: { correlations: { correlations: Pick<CorrelationState, 'rules'> } };
   };
   const { rules } = detections.correlations.correlations;
   for (const number of numbers(WINDOW_RULES)) {
-    for (const { key, entries } of rules[windowRuleId(number)] ?? []) {
+    for (const { key, entries } of rules[windowRuleId(number)]?.groups ?? []) {
       const argument = nameIn(key);
       if (argument !== undefined)
         saved.set(
