@@ -15,6 +15,7 @@ import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { abisOf } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { SourceLadder } from '../../src/linux/streams/source-ladder.ts';
+import { aboutCalls, EQUAL, EXIT, foreignRule, NEVER, TASK_NEVER, UID } from '../linux/audit/foreign-rule.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
@@ -281,6 +282,51 @@ describe("the kernel's audit", function () {
       } finally {
         for (const rule of foreign) await control.deleteRule(rule);
       }
+    });
+
+    describe('of others', () => {
+      const NOBODY = 65_534;
+      const NEVER_NOBODY = aboutCalls(foreignRule(EXIT, NEVER, [UID, EQUAL, NOBODY]));
+      const runAsNobody = (argument: string) => spawnSync('/bin/true', [argument], { uid: NOBODY });
+
+      const beside = async (rule: Buffer, work: () => Promise<void>) => {
+        await control.addRule(rule);
+        try {
+          await work();
+        } finally {
+          await control.deleteRule(rule);
+        }
+      };
+
+      for (const [what, rule] of [
+        ['-a never,exit', aboutCalls(foreignRule(EXIT, NEVER))],
+        ['-a never,task', TASK_NEVER],
+      ] as const)
+        it(`refuse the agent where they hide everything: ${what}`, () =>
+          beside(rule, () => assert.rejects(open(), { id: 'AUDIT_UNAVAILABLE', message: new RegExp(what) })));
+
+      it('hide what they are about when they come before the agent’s, which says so', () =>
+        beside(NEVER_NOBODY, async () => {
+          const { state, reason } = (await open()).status();
+          assert.equal(state, 'degraded');
+          assert.match(reason ?? '', /hide some processes or files/);
+          runAsNobody('hidden');
+          spawnSync('/bin/true', ['seen']);
+          await close();
+          assert.equal(recorder.withArgument('seen').length, 1);
+          assert.deepEqual(recorder.withArgument('hidden'), []);
+        }));
+
+      it('hide nothing when they come after the agent’s', async () => {
+        const opened = await open();
+        await beside(NEVER_NOBODY, async () => {
+          await opened.refreshRules();
+          assert.equal(opened.status().state, 'on');
+          runAsNobody('not hidden');
+          await close();
+        });
+        assert.equal(recorder.withArgument('not hidden').length, 1);
+      });
     });
 
     it('are put back when somebody removes them, as are the settings', async () => {
