@@ -7,8 +7,8 @@ import { type Abi, abisOf } from './syscalls.ts';
 
 /** Types of records about system calls without which the agent misses something. The directory of a start is dispensable. */
 const NEEDED = { SYSCALL, EXECVE, SOCKADDR, SOCKETCALL, URINGOP };
-/** The system calls by which programs start. */
-const STARTS = ['execve', 'execveat'];
+/** The system call by which nearly all programs start. */
+const START = 'execve';
 
 /** What rules of others hide from the agent. */
 export interface Hidden {
@@ -57,7 +57,7 @@ export function hiddenBy(
     ...(isPartial ? ['some processes or files (rules with "never" or "exclude" and a condition)'] : []),
   ];
   if (what.length === 0) return undefined;
-  const hidesStarts = calls.some(({ name, abi, share }) => abi === abis[0] && STARTS.includes(name) && share === 'all');
+  const hidesStarts = calls.some(({ name, abi, share }) => abi === abis[0] && name === START && share === 'all');
   const reason = new AgentError(
     'AUDIT_UNAVAILABLE',
     `Audit rules of another program hide ${what.join(', and ')}.`,
@@ -76,14 +76,14 @@ const hiddenCalls = (rules: readonly KernelRule[], abi: Abi): { name: string; ab
     .filter(({ share }) => share !== 'none');
 
 /**
- * How much of a call is hidden by rules of others before the agent's: the kernel takes the first rule that applies, see
- * audit_filter_syscall() in kernel/auditsc.c.
+ * How much of a call is hidden by rules of others: the kernel takes the first rule that applies, see audit_filter_syscall() in
+ * kernel/auditsc.c. So none hides anything behind the agent's rules, or behind one that always records the call.
  *
  * @param about the rules about this call, in the kernel's order
  */
 function shareHidden(about: readonly KernelRule[]): Share {
-  const own = about.findIndex(({ ours }) => ours);
-  const before = (own < 0 ? about : about.slice(0, own)).filter(isNever);
+  const recorded = about.findIndex((rule) => rule.ours || !(isNever(rule) || isAboutSome(rule)));
+  const before = (recorded < 0 ? about : about.slice(0, recorded)).filter(isNever);
   return before.length === 0 ? 'none' : before.every(isAboutSome) ? 'some' : 'all';
 }
 

@@ -80,7 +80,7 @@ describe('Rules of others', () => {
   describe('about system calls', () => {
     const abis = abisOf('x86_64');
     const [b64 = assert.fail(), b32 = assert.fail()] = abis;
-    const { execve = assert.fail(), connect = assert.fail() } = b64.syscalls;
+    const { execve = assert.fail(), execveat = assert.fail(), connect = assert.fail() } = b64.syscalls;
     const ADJTIMEX = 159;
     const never = (...conditions: readonly (readonly [number, number, number])[]) =>
       foreignRule(EXIT, NEVER, ...conditions);
@@ -118,6 +118,18 @@ describe('Rules of others', () => {
         assert.equal(hiddenIn([...own, rule], isOwn), undefined);
       });
     }
+
+    it('hide nothing after a rule that always records the call', () => {
+      const always = aboutCalls(foreignRule(EXIT, ALWAYS), execve);
+      const ofOne = aboutCalls(foreignRule(EXIT, ALWAYS, [UID, EQUAL, 1_000]), execve);
+      const rule = aboutCalls(never(), execve);
+      assert.equal(hiddenIn([always, rule]), undefined);
+      assert.equal(hiddenIn([ofOne, rule])?.isAll, true);
+    });
+
+    it('leave audit in use when they hide a rare way to start a program', () => {
+      assert.equal(hiddenIn([aboutCalls(never(), execveat)])?.isAll, false);
+    });
 
     it('hide nothing that the agent does not audit', () => {
       assert.equal(hiddenIn([aboutCalls(never([ARCH, EQUAL, b64.arch]), ADJTIMEX)]), undefined);
