@@ -101,7 +101,7 @@ describe('A fleet', function () {
     const configured = await fleet('configure', changed, '--where', 'tags.site = 1', '--yes', '--wait', 'PT20S');
     assert.equal(configured.status, 1);
     assert.match(configured.out, /^Configurations: 3 written\.$/m);
-    assert.match(configured.out, /^Agents: 1 applied, 1 refuse, 1 silent\.$/m);
+    assert.match(configured.out, /^Agents: 1 applied, 1 refused, 1 silent\.$/m);
     assert.match(configured.err, /gives:\n {2}refuses: maxMessageSizeInBytes must be .*\n.*PT20S:\n {2}silent\n$/);
     hub.patchDesired('refuses', MODULE, { [OBJECT]: { maxMessageSizeInBytes: null } });
     const applied = await fleet(
@@ -109,7 +109,7 @@ describe('A fleet', function () {
     );
     assert.match(
       applied.out,
-      /^Configurations: 2 already up to date\.\n[\s\S]*Agents: 2 applied, 0 refuse, 0 silent\.$/m,
+      /^Configurations: 2 already up to date\.\n[\s\S]*Agents: 2 applied, 0 refused, 0 silent\.$/m,
     );
     assert.equal(applied.status, 0);
 

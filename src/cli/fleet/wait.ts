@@ -112,7 +112,7 @@ function reasonsIn(configuration: unknown): string {
 }
 
 const describe = ({ counts: { applied, limited, refused, silent } }: Look) =>
-  `${applied + limited} applied${limited === 0 ? '' : ` (${limited} within local limits)`}, ${refused} refuse, ${silent} silent`;
+  `${applied + limited} applied${limited === 0 ? '' : ` (${limited} within local limits)`}, ${refused} refused, ${silent} silent`;
 
 function conclude({ report, world }: Task, look: Look, limit: Duration): boolean {
   const { counts, refusals, silent } = look;

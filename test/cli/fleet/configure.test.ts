@@ -101,7 +101,7 @@ describe('vakt fleet configure', () => {
       has({ a: EXCEPTION });
       report(1, {}, { detectionsExceptions: { value: { a: EXCEPTION, old: OTHER } } });
       const { out } = await write({ a: EXCEPTION }, '--wait', 'PT1S');
-      assert.equal(out.at(-1), 'Agents: 1 applied (1 within local limits), 0 refuse, 0 silent.');
+      assert.equal(out.at(-1), 'Agents: 1 applied (1 within local limits), 0 refused, 0 silent.');
     });
   });
 
@@ -220,7 +220,7 @@ describe('vakt fleet configure', () => {
       report(11, { desiredVersion: 1 });
       const { status, out, err } = await wait('PT1S');
       assert.equal(status, 1);
-      assert.equal(out.at(-1), 'Agents: 9 applied (1 within local limits), 1 refuse, 2 silent.');
+      assert.equal(out.at(-1), 'Agents: 9 applied (1 within local limits), 1 refused, 2 silent.');
       assert.deepEqual(err, [
         'These refuse it, with the reason that each gives:',
         `  ${simulatedDevice(10)}: maxMessageSizeInBytes must be an integer·[2J`,
@@ -236,7 +236,7 @@ describe('vakt fleet configure', () => {
         if (method === 'PATCH' && deviceId !== undefined) report(Number(deviceId.slice(4)), {});
       });
       const { status, out } = await wait('PT10M');
-      assert.deepEqual([status, out.at(-1)], [0, 'Agents: 12 applied, 0 refuse, 0 silent.']);
+      assert.deepEqual([status, out.at(-1)], [0, 'Agents: 12 applied, 0 refused, 0 silent.']);
     });
 
     it('waits for devices for which the condition no longer holds, and names one that is gone', async () => {
@@ -250,7 +250,7 @@ describe('vakt fleet configure', () => {
       });
       const where = ['--where', "tags.ring = 'canary'", '--yes', '--wait'];
       const { status, out, err } = await bed.run('configure', file(), ...where, 'PT1S');
-      assert.deepEqual([status, out.at(-1)], [1, 'Agents: 1 applied, 0 refuse, 1 silent.']);
+      assert.deepEqual([status, out.at(-1)], [1, 'Agents: 1 applied, 0 refused, 1 silent.']);
       assert.equal(err.at(-1), `  ${simulatedDevice(2)}`);
       applies = true;
       bed.hub.patchTags(simulatedDevice(3), MODULE, { ring: 'canary' });
@@ -260,7 +260,7 @@ describe('vakt fleet configure', () => {
     it('does not take for obedience what was reported about an earlier configuration', async () => {
       for (let n = 1; n <= 12; n += 1) report(n, { desiredVersion: 1 }, {});
       const { out } = await wait('PT1S');
-      assert.equal(out.at(-1), 'Agents: 0 applied, 0 refuse, 12 silent.');
+      assert.equal(out.at(-1), 'Agents: 0 applied, 0 refused, 12 silent.');
     });
   });
 });
