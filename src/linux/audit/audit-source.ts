@@ -5,7 +5,7 @@ import type { Logger } from '../../base/log.ts';
 import { nextTurn } from '../../base/turn.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
-import { DrainPause } from '../native/netlink/drain-pause.ts';
+import { DrainPause, SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../native/netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { AuditPrograms } from './audit-programs.ts';
@@ -41,12 +41,7 @@ const CONFIG_CHANGE = 1305;
 /** The kernel's check whether this daemon is alive, when another process requests the slot. Reading it is the answer. */
 const AUDIT_REPLACE = 1329;
 
-/**
- * Large batches cost least, above all for lookups: one list of processes serves a whole batch. The interval shortens before
- * the receive buffer is half full.
- */
-const LONGEST_PAUSE = milliseconds(500);
-const SHORTEST_PAUSE = milliseconds(50);
+/** The pauses shorten before the receive buffer is half full. */
 const MANY_RECORDS = 3_000;
 const FEW_RECORDS = 1_000;
 /** About the capacity of the receive buffer: this many records at once mean that it was full and records may be lost. */
@@ -473,8 +468,7 @@ export class AuditSource {
     const { clock, sink, onLost, drained } = this.#parts;
     const { stream } = opened;
     const { signal } = opened.stopping;
-    const drainPause = new DrainPause(clock);
-    let pause: Duration = SHORTEST_PAUSE;
+    const drainPause = new DrainPause(clock, { many: MANY_RECORDS, few: FEW_RECORDS });
     let checkAt = clock.monotonic() + CHECK_EVERY;
     try {
       while (!signal.aborted) {
@@ -497,10 +491,8 @@ export class AuditSource {
           await nextTurn();
           continue;
         }
-        if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
-        else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         const isWaiting = stream.waitingSince !== undefined || !opened.notices.isIdle;
-        await drainPause.sleep({ pause, sockets: opened.sockets, hasRead: records > 0, isWaiting }, signal);
+        await drainPause.sleep({ read: records, sockets: opened.sockets, isWaiting }, signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(error instanceof AgentError ? error : unavailable(error));

@@ -7,7 +7,7 @@ import { nextTurn, Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
-import { DrainPause } from '../native/netlink/drain-pause.ts';
+import { DrainPause, SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type FilterFor, ProcessConnector } from './connector/connector.ts';
 import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';
@@ -15,9 +15,7 @@ import { EXIT, exitsOnly, MAX_WATCHED, type ProcessEvent } from './connector/mes
 import { readWaitStatus } from './connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, LOSS_KNOWN_AFTER, type ProcessTable } from './process-table.ts';
 
-/** Reading in large batches costs least; the interval shortens long before the receive buffer is full. */
-const LONGEST_PAUSE = milliseconds(500);
-const SHORTEST_PAUSE = milliseconds(50);
+/** The pauses shorten long before the receive buffer is full. */
 const MANY_EXITS = 1_500;
 const FEW_EXITS = 500;
 
@@ -161,9 +159,8 @@ export class ExitSource {
   async #read(opened: Opened): Promise<void> {
     const { clock, onLost } = this.#parts;
     const { signal } = opened.stopping;
-    const drainPause = new DrainPause(clock);
+    const drainPause = new DrainPause(clock, { many: MANY_EXITS, few: FEW_EXITS });
     const sockets = [opened.connector];
-    let pause: Duration = SHORTEST_PAUSE;
     try {
       while (!signal.aborted) {
         const { read, isEmpty } = await this.#drain(opened);
@@ -172,9 +169,7 @@ export class ExitSource {
         this.#noteHeld(opened);
         if (isEmpty) await this.#check(opened); // an end that was not read yet would count as lost
         this.#load(opened);
-        if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
-        else if (read < FEW_EXITS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
-        await drainPause.sleep({ pause, sockets, hasRead: read > 0, isWaiting: opened.held.size > 0 }, signal);
+        await drainPause.sleep({ read, sockets, isWaiting: opened.held.size > 0 }, signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(toAgentError(error));

@@ -5,6 +5,13 @@ import { type Duration, milliseconds, seconds } from '../../../base/duration.ts'
 import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
 
 /**
+ * The shortest and the longest pause while something arrives. Large batches cost least, above all for lookups: one list of
+ * processes serves a whole batch. All loops have the same two, and thus pause until the same beat unless they are busy: an exit
+ * is reported when the starts of its time have been read, and another loop reads those.
+ */
+export const SHORTEST_PAUSE = milliseconds(50);
+const LONGEST_PAUSE = milliseconds(500);
+/**
  * Sockets are read at short intervals until nothing has arrived at any of them for this time. At the longest of these
  * intervals, one read finds nothing: it costs as much as the signal and the gathering that it may save.
  */
@@ -49,29 +56,40 @@ export class Arrivals {
 
 const allArrivals = new Arrivals();
 
+/** How many datagrams one read finds for the next pause to be half as long, or twice as long. */
+interface Batch {
+  /** More than this: half as long. Far fewer than a receive buffer holds. */
+  readonly many: number;
+  /** Fewer than this: twice as long. */
+  readonly few: number;
+}
+
 /** What a read of the sockets came to. */
 interface Found {
-  /** Read again after this time, at a beat, if something may arrive. */
-  readonly pause: Duration;
+  /** How many datagrams were read. */
+  readonly read: number;
   readonly sockets: readonly Pick<NetlinkSocket, 'announceArrivals'>[];
-  /** Whether anything was read. */
-  readonly hasRead: boolean;
   /** Whether something that was read earlier waits for further reads. */
   readonly isWaiting: boolean;
 }
 
 /**
  * The pauses of a loop that reads netlink sockets: short ones as long as something arrives, since waking up for each datagram
- * would cost several times as much as reading batches. When nothing has arrived for a moment, the kernel is asked to announce
- * the next datagram by a signal, and the loop pauses until then, for two seconds at most: reading two quiet sockets four times a
- * second took 0.14 % of a core, and takes 0.05 % so.
+ * would cost several times as much as reading batches; the more arrives, the shorter. When nothing has arrived for a moment,
+ * the kernel is asked to announce the next datagram by a signal, and the loop pauses until then, for two seconds at most:
+ * reading two quiet sockets four times a second took 0.14 % of a core, and takes 0.05 % so.
  *
  * Where the kernel does not announce arrivals, all pauses are short.
  */
 export class DrainPause {
   readonly #clock: Clock;
+  readonly #batch: Batch;
   readonly #arrivals: Arrivals;
+  readonly #shortest: Duration;
+  readonly #longest: Duration;
   readonly #alarm = new Alarm();
+  /** Read again after this time, at a beat, if something may arrive. */
+  #pause: Duration;
   /** The sockets whose arrivals are announced. */
   #announced: Found['sockets'] = [];
   /** How many signals there had been when they were first announced. */
@@ -81,15 +99,26 @@ export class DrainPause {
   /** Something was read after a long pause without a signal. The signal may still be on its way to the event loop. */
   #isInDoubt = false;
 
-  constructor(clock: Clock, arrivals = allArrivals) {
+  /** @param options replaced in tests */
+  constructor(
+    clock: Clock,
+    batch: Batch,
+    { arrivals = allArrivals, shortest = SHORTEST_PAUSE, longest = LONGEST_PAUSE } = {},
+  ) {
     this.#clock = clock;
+    this.#batch = batch;
     this.#arrivals = arrivals;
+    this.#shortest = shortest;
+    this.#longest = longest;
+    this.#pause = shortest;
   }
 
   /** Resolves when the sockets should be read again, or when `signal` aborts. */
-  async sleep({ pause, sockets, hasRead, isWaiting }: Found, signal: AbortSignal): Promise<void> {
+  async sleep({ read, sockets, isWaiting }: Found, signal: AbortSignal): Promise<void> {
     const clock = this.#clock;
     const arrivals = this.#arrivals;
+    const hasRead = read > 0;
+    this.#adapt(read);
     this.#doubt(hasRead);
     const now = clock.monotonic();
     if (hasRead || isWaiting) arrivals.lastAt = now;
@@ -103,7 +132,13 @@ export class DrainPause {
       return;
     }
     // What has arrived before is not announced, so the sockets are read once more, at once, before a long pause.
-    if (!this.#announce(isQuiet ? sockets : [])) await clock.sleep(untilBeat(clock, pause), signal);
+    if (!this.#announce(isQuiet ? sockets : [])) await clock.sleep(untilBeat(clock, this.#pause), signal);
+  }
+
+  #adapt(read: number): void {
+    const { many, few } = this.#batch;
+    if (read > many) this.#pause = milliseconds(Math.max(this.#shortest, this.#pause / 2));
+    else if (read < few) this.#pause = milliseconds(Math.min(this.#longest, this.#pause * 2));
   }
 
   #doubt(hasRead: boolean): void {

@@ -41,15 +41,15 @@ describe('DrainPause', () => {
   const loop = (socket = new FakeSocket()) => {
     const reads: number[] = [];
     const state = { sockets: [socket], waiting: 0, isWaiting: false, reads, beforePause: () => {} };
-    const pause = new DrainPause(systemClock, arrivals);
+    const pause = new DrainPause(systemClock, { many: 3, few: 1 }, { arrivals, shortest: PAUSE, longest: PAUSE });
     const run = async () => {
       while (!stop.signal.aborted) {
         reads.push(systemClock.monotonic());
-        const hasRead = state.waiting > 0;
+        const read = state.waiting;
         state.waiting = 0;
         const { sockets, isWaiting } = state;
         state.beforePause();
-        await pause.sleep({ pause: PAUSE, sockets, hasRead, isWaiting }, stop.signal);
+        await pause.sleep({ read, sockets, isWaiting }, stop.signal);
       }
     };
     loops.push(run());
@@ -75,6 +75,26 @@ describe('DrainPause', () => {
       reads += await readsWithin(busy, 400);
     }
     assert.ok(reads >= 38 && reads <= 42, `${reads} reads in 10 s`);
+  });
+
+  it('pauses for 500 ms while little arrives, and for 50 ms while much does', async () => {
+    const pause = new DrainPause(systemClock, { many: 3, few: 1 }, { arrivals });
+    const pauseAfter = async (read: number) => {
+      const before = systemClock.monotonic();
+      let isOver = false;
+      const sleep = pause.sleep({ read, sockets: [], isWaiting: true }, stop.signal).then(() => (isOver = true));
+      while (!isOver) await time.tickAsync(1);
+      await sleep;
+      return systemClock.monotonic() - before;
+    };
+    const lastOf = async (pauses: number, read: number) => {
+      for (let count = 1; count < pauses; count += 1) await pauseAfter(read);
+      return Math.round((await pauseAfter(read)) / 10) * 10;
+    };
+    assert.equal(await lastOf(6, 0), 500);
+    assert.equal(await lastOf(3, 2), 500);
+    assert.equal(await lastOf(6, 4), 50);
+    assert.equal(await lastOf(3, 3), 50);
   });
 
   it('reads every two seconds when nothing arrives, and 50 ms after the first arrival', async () => {
