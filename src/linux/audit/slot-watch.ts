@@ -36,3 +36,6 @@ export function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
+
+/** Whether audit's status, by its pid, names a daemon that is alive and is not this process. */
+export const isOtherDaemon = (pid: number): boolean => pid !== process.pid && pid !== 0 && isAlive(pid);

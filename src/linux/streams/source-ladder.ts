@@ -82,7 +82,7 @@ interface Rung {
 
 /** The best first. src/linux/README.md compares their coverage and cost. */
 const LADDER: readonly Rung[] = [
-  // As the kernel's audit daemon, or alongside another one: audit-source.ts switches between the two.
+  // As the kernel's audit daemon, or alongside another one: audit-role.ts switches between the two.
   { name: 'audit', feeds: 'audit', make: ({ audit, ...parts }) => new AuditSource({ ...parts, sink: audit }) },
   {
     name: 'auditLog',
