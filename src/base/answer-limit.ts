@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts';
 import type { Duration } from './duration.ts';
 
 /** Polls without an answer that are needed before the time limit counts. */
-const LEAST_LOOKS = 20;
+const MIN_LOOKS = 20;
 
 /**
  * A time limit for an answer that is polled for.
@@ -24,6 +24,6 @@ export class AnswerLimit {
   /** To be called after each poll without an answer. */
   isOver(): boolean {
     this.#looks += 1;
-    return this.#looks >= LEAST_LOOKS && this.#clock.monotonic() >= this.#until;
+    return this.#looks >= MIN_LOOKS && this.#clock.monotonic() >= this.#until;
   }
 }

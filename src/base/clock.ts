@@ -79,7 +79,7 @@ export const momentOf = (clock: Pick<Clock, 'now' | 'monotonic'>): Moment => ({
 export const wallOffset = ({ wall, monotonic }: Moment): number => wall - monotonic;
 
 /** A suspension that is shorter is not counted: the kernel tells the time since boot in hundredths of a second. */
-const LEAST_SUSPENSION = seconds(1);
+const MIN_SUSPENSION = seconds(1);
 
 /**
  * Measures time as the monotonic clock does, and counts the time in which the machine was suspended, too: for what lasts
@@ -102,7 +102,7 @@ export class ElapsedTime {
     const monotonic = this.#clock.monotonic();
     const boot = sinceBoot();
     const suspended = milliseconds(boot - this.#sinceBoot - (monotonic - this.#monotonic));
-    if (suspended >= LEAST_SUSPENSION) this.#suspended = milliseconds(this.#suspended + suspended);
+    if (suspended >= MIN_SUSPENSION) this.#suspended = milliseconds(this.#suspended + suspended);
     this.#monotonic = monotonic;
     this.#sinceBoot = boot;
     return milliseconds(monotonic + this.#suspended);

@@ -54,7 +54,7 @@ export interface RepeatedName {
 }
 
 /** Further ones are not listed. */
-const MOST_REPEATED = 16;
+const MAX_REPEATED = 16;
 
 /**
  * The names that an object has more than once, compared without their escapes.
@@ -75,7 +75,7 @@ export function repeatedNames(text: string, same = (name: string) => name): read
     if (!isName) continue;
     path[depth] = [value];
     const known = names[depth];
-    if (known?.has(same(value)) === true && repeated.length < MOST_REPEATED)
+    if (known?.has(same(value)) === true && repeated.length < MAX_REPEATED)
       repeated.push({ path: path.slice(1, depth + 1).flat(), offset });
     known?.add(same(value));
   }

@@ -5,7 +5,7 @@ import { type Logger, logError } from './log.ts';
 import type { Service } from './service.ts';
 
 /** The longest wait: the hub must hear also of an agent whose collectors don't become ready. */
-const LONGEST = seconds(20);
+const LONGEST_WAIT = seconds(20);
 
 /**
  * Lets services begin when others are ready: what can wait must not take the processor from what can't. It is itself a
@@ -36,7 +36,7 @@ export class Later implements Service {
     let starting: Promise<void> | undefined;
     const stopped = new AbortController();
     const begin = async () => {
-      await this.#clock.sleep(LONGEST, AbortSignal.any([this.#ready.signal, stopped.signal]));
+      await this.#clock.sleep(LONGEST_WAIT, AbortSignal.any([this.#ready.signal, stopped.signal]));
       if (stopped.signal.aborted) return;
       try {
         await inner.start();

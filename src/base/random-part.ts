@@ -1,5 +1,5 @@
 /** A message that is sent sooner has next to nothing to say. */
-const LEAST = 0.25;
+const MIN_PART = 0.25;
 
 /**
  * The part of its usual length that a period takes after a start, or after an outage: 0.25 (included) to 1 (excluded), at random.
@@ -9,5 +9,5 @@ const LEAST = 0.25;
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */
 export function randomPart(random: () => number = Math.random): number {
-  return LEAST + random() * (1 - LEAST);
+  return MIN_PART + random() * (1 - MIN_PART);
 }

@@ -15,7 +15,7 @@ const SECRET_NAME =
   /^(?:sharedAccessKey|accountKey|primaryKey|secondaryKey|privateKey|connectionString|password|sig)$/i;
 
 /** Shorter texts are not looked for in other texts: they would match by chance. */
-const SHORTEST = 6;
+const MIN_SECRET_CHARACTERS = 6;
 
 /** The forms in which a program may write a secret. */
 const formsOf = (secret: string): readonly string[] => [
@@ -30,7 +30,7 @@ const formsOf = (secret: string): readonly string[] => [
  * text's length and the number of secrets.
  */
 export function redactText(text: string, secrets: readonly string[]): string {
-  const forms = new Set(secrets.filter(({ length }) => length >= SHORTEST).flatMap(formsOf));
+  const forms = new Set(secrets.filter(({ length }) => length >= MIN_SECRET_CHARACTERS).flatMap(formsOf));
   const longestFirst = [...forms].sort((a, b) => b.length - a.length);
   const known = longestFirst.reduce((rest, form) => rest.replaceAll(form, REDACTED), text);
   return SECRETS.reduce((rest, [pattern, instead]) => rest.replace(pattern, instead), known);

@@ -4,7 +4,7 @@ import { AgentError, errnoOf, messageOf } from './errors.ts';
 import { shellWord } from './shell-word.ts';
 
 /** In bytes; much longer than a key or a connection string. */
-const LARGEST = 8_192;
+const MAX_FILE_BYTES = 8_192;
 
 /**
  * Reads a secret, after checking that no other user can read or change it.
@@ -27,11 +27,11 @@ export function readSecretFile(path: string): string {
       );
     }
     refuseExposed(path, stats);
-    const buffer = Buffer.alloc(LARGEST + 1);
+    const buffer = Buffer.alloc(MAX_FILE_BYTES + 1);
     const length = readSync(file, buffer, 0, buffer.length, 0);
-    if (length > LARGEST) {
+    if (length > MAX_FILE_BYTES) {
       const remedy = `Write only the secret to ${path}.`;
-      throw new AgentError('SECRET_FILE_MALFORMED', `${path} is larger than ${LARGEST} bytes`, remedy);
+      throw new AgentError('SECRET_FILE_MALFORMED', `${path} is larger than ${MAX_FILE_BYTES} bytes`, remedy);
     }
     return buffer.toString('utf8', 0, length).trim();
   } finally {

@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts';
 import { type Duration, milliseconds } from './duration.ts';
 
 /** How long the event loop may be blocked without a pause. */
-const LONGEST = milliseconds(5);
+const LONGEST_TURN = milliseconds(5);
 
 /** Splits long work into turns, between which the event loop runs other work. */
 export class Turn {
@@ -16,7 +16,7 @@ export class Turn {
 
   /** Whether `next` must be called. Costs less than 0.1 µs. */
   isOver(): boolean {
-    return this.#clock.monotonic() - this.#began >= LONGEST;
+    return this.#clock.monotonic() - this.#began >= LONGEST_TURN;
   }
 
   /** Lets the event loop run other work, and begins the next turn. */

@@ -9,7 +9,7 @@ import { BASELINE_SCAN, type FirewallFacts, parseReport, type ScanQuestion } fro
 import { CUSTOM, parseStage, START } from './stage.ts';
 
 /** Time limit for a scan with its repetitions: less than that of a snapshot. */
-const LONGEST = seconds(100);
+const LONGEST_SCAN = seconds(100);
 /** Limit of repetitions of a scan that hung, each without the stage in which it hung. */
 const MAX_HANGS = 3;
 /** How long a stage that hung is skipped. Each attempt may leave a child process behind that cannot be killed. */
@@ -51,7 +51,7 @@ export class IsolatedScanner implements BaselineScanner {
    */
   async scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
     signal.throwIfAborted();
-    const { clock, longest = LONGEST } = this.#parts;
+    const { clock, longest = LONGEST_SCAN } = this.#parts;
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     try {

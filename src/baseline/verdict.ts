@@ -43,12 +43,14 @@ export type IfMissing = (typeof IF_MISSING)[number];
 export const missing = (decided: IfMissing, where: string): Verdict =>
   decided === 'skip' ? skip(`${where} does not exist`) : found(decided, 'does not exist', where);
 
-const LONGEST = 300;
+const MAX_LINE_CHARACTERS = 300;
 
 /** As one printable line: names in a hostile tree may be anything. */
 function shortened(text: string): string {
   const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '·');
-  return line.length <= LONGEST ? line : `${line.slice(0, LONGEST - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+  return line.length <= MAX_LINE_CHARACTERS
+    ? line
+    : `${line.slice(0, MAX_LINE_CHARACTERS - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
 /** The first few of a list, and how many more there are. */

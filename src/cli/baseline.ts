@@ -52,7 +52,7 @@ Exit status: 0 success; 1 a rule of severity --fail-on or above failed or could 
 were refused; 2 wrong usage.`;
 
 /** Enough for walks on a slow disk. */
-const LONGEST = hours(1);
+const LONGEST_SCAN = hours(1);
 /** In bytes, so that a wrong file isn't hashed for long; the engine has a lower limit, with an error of its own. */
 const LARGEST_CUSTOM = 16 * 1024 * 1024;
 
@@ -117,7 +117,7 @@ const width = ({ columns }: World) => (columns === undefined ? {} : { columns })
 
 /** Scans as this command does. @param hostRoot `/`, or the root of a tree */
 export async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
-  const report = await ownScanner(hostRoot, new Firewall(), LONGEST).scan(options, signal);
+  const report = await ownScanner(hostRoot, new Firewall(), LONGEST_SCAN).scan(options, signal);
   const [unknown] = report.unknown;
   // If a custom file was refused, its rules are unknown, which is no usage error.
   if (unknown !== undefined && report.customChecksRefused === undefined)

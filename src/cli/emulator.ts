@@ -157,12 +157,12 @@ export function pageOpener(values: {
 }
 
 /** What fits into the memory of a small workstation. */
-const MOST_SIMULATED = 1_000_000;
+const MAX_SIMULATED = 1_000_000;
 
 function simulatedDevices(text: string): number {
   const number = Number(text);
-  if (!/^\d+$/.test(text) || number > MOST_SIMULATED)
-    throw new UsageError(`--simulate takes a number up to ${MOST_SIMULATED}, not "${text}"`);
+  if (!/^\d+$/.test(text) || number > MAX_SIMULATED)
+    throw new UsageError(`--simulate takes a number up to ${MAX_SIMULATED}, not "${text}"`);
   return number;
 }
 

@@ -2,13 +2,13 @@ import { printable } from '../base/printable.ts';
 
 /* Text for a terminal of any width. */
 
-const NARROWEST = 60;
-const WIDEST = 120;
+const MIN_COLUMNS = 60;
+const MAX_COLUMNS = 120;
 /** The width for a file or a pipe. */
-const USUAL = 100;
+const USUAL_COLUMNS = 100;
 
 /** @param columns the terminal's width; absent if there is no terminal */
-export const widthOf = (columns = USUAL): number => Math.min(WIDEST, Math.max(NARROWEST, columns));
+export const widthOf = (columns = USUAL_COLUMNS): number => Math.min(MAX_COLUMNS, Math.max(MIN_COLUMNS, columns));
 
 /** Wraps text after a label, with a hanging indent. Words that are longer than a line are split. */
 export function hanging(label: string, text: string, width: number, indent: number): string[] {

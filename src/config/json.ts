@@ -2,7 +2,7 @@ import { type Node, type ParseError, parseTree, printParseErrorCode } from 'json
 import { repeatedNames, tooDeepAt } from '../base/json-names.ts';
 
 /** Objects and lists within each other. The parser is recursive; settings need no more than three. */
-const DEEPEST = 64;
+const MAX_DEPTH = 64;
 
 /**
  * Reads JSON with comments and trailing commas. `__proto__` is a name like others.
@@ -16,8 +16,8 @@ export function parseJson(text: string): { value: unknown; repeated: readonly st
     const before = json.slice(0, offset).split('\n');
     return `line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`;
   };
-  const deep = tooDeepAt(json, DEEPEST);
-  if (deep !== undefined) return { problem: `nested more than ${DEEPEST} levels deep at ${placeOf(deep)}` };
+  const deep = tooDeepAt(json, MAX_DEPTH);
+  if (deep !== undefined) return { problem: `nested more than ${MAX_DEPTH} levels deep at ${placeOf(deep)}` };
   const errors: ParseError[] = [];
   const tree = parseTree(json, errors, { allowTrailingComma: true });
   const [first] = errors;

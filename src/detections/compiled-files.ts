@@ -11,7 +11,7 @@ import type { KnownLiterals } from './sigma/modifiers.ts';
 import type { Document, ParsedRule } from './sigma/rule.ts';
 
 /** Of all compiled files together, in bytes; larger sets are compiled at each start. */
-const MOST = 8 * 1024 * 1024;
+const MAX_FILE_BYTES = 8 * 1024 * 1024;
 /** To be changed when the form, or what YAML becomes, changes within a version. */
 const FORM = `vakt ${VERSION} 2`;
 
@@ -62,7 +62,7 @@ export class CompiledFiles {
 
   read(): Compiled {
     try {
-      const text = readPlainFile(this.#path, MOST);
+      const text = readPlainFile(this.#path, MAX_FILE_BYTES);
       const { uid, mode } = lstatSync(this.#path);
       if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) throw new Error('others can write to it');
       const end = text.indexOf('\n');
@@ -97,7 +97,7 @@ export class CompiledFiles {
     };
     const text = JSON.stringify(kept);
     const whole = `${sha256(text)}\n${text}`;
-    if (byDigest.size === 0 || Buffer.byteLength(whole) > MOST) this.forget();
+    if (byDigest.size === 0 || Buffer.byteLength(whole) > MAX_FILE_BYTES) this.forget();
     else this.#files.replace(this.#path, whole, (error) => this.#done(error));
   }
 

@@ -7,12 +7,12 @@ import type { Program } from './subjects.ts';
 const OF_EACH_START: readonly string[] = ['ProcessId', 'ParentProcessId'];
 
 /** Of a generation. */
-const MOST_STARTS = 1_024;
-const MOST_CHARACTERS = 512 * 1_024;
+const MAX_STARTS = 1_024;
+const MAX_CHARACTERS = 512 * 1_024;
 /** Starts with the same command line, by different users or parents. */
-const MOST_OF_LINE = 16;
+const MAX_STARTS_OF_LINE = 16;
 /** In characters, of all that rules can read of a start; longer ones rarely come again. */
-const LONGEST = 4_096;
+const MAX_START_CHARACTERS = 4_096;
 
 const NONE: readonly Known[] = [];
 
@@ -72,7 +72,7 @@ export class HarmlessStarts {
   /** Remembers which rules a start matched. */
   learn(start: SeenStart, { matches, isWhole }: Judgement): void {
     const line = lineOf(start);
-    if (!isWhole || line.length > LONGEST || this.#detector.alerts(matches)) return;
+    if (!isWhole || line.length > MAX_START_CHARACTERS || this.#detector.alerts(matches)) return;
     if (this.#find(this.#young, line, start) !== undefined) return;
     const texts: string[] = [];
     this.#visit(start, (text) => texts.push(copied(text)) > 0);
@@ -99,15 +99,15 @@ export class HarmlessStarts {
 
   #add(line: string, known: Known): void {
     const characters = known.texts.reduce((sum, { length }) => sum + length, line.length);
-    if (characters > LONGEST) return;
-    if (this.#starts >= MOST_STARTS || this.#characters + characters > MOST_CHARACTERS) {
+    if (characters > MAX_START_CHARACTERS) return;
+    if (this.#starts >= MAX_STARTS || this.#characters + characters > MAX_CHARACTERS) {
       this.#old = this.#young;
       this.#young = new Map();
       this.#starts = 0;
       this.#characters = 0;
     }
     const same = this.#young.get(line) ?? NONE;
-    this.#young.set(line, [known, ...same.slice(0, MOST_OF_LINE - 1)]);
+    this.#young.set(line, [known, ...same.slice(0, MAX_STARTS_OF_LINE - 1)]);
     this.#starts += 1;
     this.#characters += characters;
   }

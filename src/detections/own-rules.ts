@@ -10,11 +10,11 @@ import { type Listing, listingOf, problemOfName, ruleFilesOf } from './rule-fold
 import type { Document, Fault } from './sigma/rule.ts';
 
 /** Files that are read from the folder; the rest is refused. */
-export const MOST_FILES = 500;
+export const MAX_FILES = 500;
 const LARGEST_RULE_FILE = 256 * 1024;
 const LARGEST_ADDRESS_FILE = 1024 * 1024;
 /** Each is compared with each new connection. */
-const MOST_ADDRESSES = 4_096;
+const MAX_ADDRESSES = 4_096;
 
 /** The operator's own rules, as they are on disk. */
 export interface OwnRules {
@@ -49,7 +49,7 @@ export async function readOwnRules(
   if (names.length === 0) return NONE;
   const problem = problemOfFolder(folder);
   if (problem !== undefined) return refused(folder, problem);
-  if (names.length > MOST_FILES) return refused(folder, `it has more than ${MOST_FILES} files`);
+  if (names.length > MAX_FILES) return refused(folder, `it has more than ${MAX_FILES} files`);
   const digest = createHash('sha256');
   const texts: RuleFile[] = [];
   const faults: Fault[] = [];
@@ -115,7 +115,7 @@ export function readAddresses(path: string): { readonly addresses: readonly stri
       .filter((line) => line !== '');
     const wrong = entries.findIndex((entry) => parseNetwork(entry) === undefined);
     if (wrong >= 0) throw new Error(`entry ${wrong + 1} is not an address or a network`);
-    if (entries.length > MOST_ADDRESSES) throw new Error(`it has more than ${MOST_ADDRESSES} entries`);
+    if (entries.length > MAX_ADDRESSES) throw new Error(`it has more than ${MAX_ADDRESSES} entries`);
     return { addresses: entries };
   } catch (error) {
     return { addresses: [], fault: { file: path, reason: messageOf(error) } };

@@ -10,7 +10,7 @@ import type { Service } from '../base/service.ts';
 import { builtInDocuments, builtInRules } from './built-in.ts';
 import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
 import type { RuleSet } from './detections.ts';
-import { MOST_FILES, readAddresses, readOwnRules } from './own-rules.ts';
+import { MAX_FILES, readAddresses, readOwnRules } from './own-rules.ts';
 import { type Listing, RuleFolder, traceOf } from './rule-folder.ts';
 import type { Fault } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
@@ -18,7 +18,7 @@ import { readRuleSet } from './sigma/rule-set.ts';
 /** How often the operator's files are compared with what was read. */
 const LOOK_EVERY = minutes(1);
 /** Faults that are logged at a time; the status has their number. */
-const MOST_LOGGED = 20;
+const MAX_LOGGED = 20;
 
 /**
  * Reads the operator's own rules and addresses at the start, and again when they change or the module twin names another
@@ -158,7 +158,7 @@ export class RuleLoader implements Service {
 
   /** What is compared to notice a change. */
   #trace(names: readonly string[]): string {
-    const files = names.slice(0, MOST_FILES + 1).map((name) => join(this.#folder.path, name));
+    const files = names.slice(0, MAX_FILES + 1).map((name) => join(this.#folder.path, name));
     return [this.#folder.path, ...files].map((path) => `${path} ${traceOf(path)}`).join('\n');
   }
 
@@ -190,7 +190,7 @@ export class RuleLoader implements Service {
     const text = JSON.stringify(faults);
     if (text === this.#logged) return;
     this.#logged = text;
-    for (const { file, line, reason } of faults.slice(0, MOST_LOGGED)) {
+    for (const { file, line, reason } of faults.slice(0, MAX_LOGGED)) {
       this.#log.warn({ file, ...(line === undefined ? {} : { line }), reason }, 'Refused a file of detection rules.');
     }
   }

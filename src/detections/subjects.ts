@@ -112,12 +112,12 @@ function withDownloads(views: readonly View[]): readonly View[] {
 }
 
 /** With more arguments, a key is longer than any that is kept. */
-const MOST_BOUNDS = 4_096;
+const MAX_BOUNDS = 4_096;
 
 /** Where arguments end that are joined to a command line: `x y` can be one, or two. Empty if that is unknown. */
 export function boundsOf(argv: readonly string[] | undefined): string {
   let bounds = '';
-  for (const { length } of argv?.slice(0, MOST_BOUNDS) ?? []) bounds += `${length} `;
+  for (const { length } of argv?.slice(0, MAX_BOUNDS) ?? []) bounds += `${length} `;
   return bounds;
 }
 

@@ -45,14 +45,14 @@ const DOWNLOADERS: ReadonlySet<string> = new Set([
   ...['tftp', 'atftp', 'ftpget', 'ncftpget', 'lftp', 'lwp-download'],
 ]);
 /** Of one start. */
-const MOST_TARGETS = 4;
+const MAX_TARGETS = 4;
 const INTERPRETER =
   /^(?:(?:ba|da|a|z|k|c)?sh|python[0-9.]*|perl[0-9.]*|php[0-9.]*|node|ruby[0-9.]*|lua[0-9.]*|source|\.)$/;
 const LOADER = /^ld(?:-linux|-musl|-uClibc)?[\w.-]*\.so/;
 const OUTPUT_DEVICE = /^\/dev\/(?:null|std\w+|fd\/|tty)/;
 /** Of a command line, in characters; what is behind that, or behind these words, is not looked at. */
-const LONGEST = 4_096;
-const MOST_WORDS = 200;
+const MAX_LINE_CHARACTERS = 4_096;
+const MAX_WORDS = 200;
 
 /** The files that a download program writes to, the first few; none if it writes to its output. */
 export function downloadTargets({ Image, CommandLine, CurrentDirectory }: View): readonly string[] {
@@ -60,7 +60,7 @@ export function downloadTargets({ Image, CommandLine, CurrentDirectory }: View):
   if (!DOWNLOADERS.has(tool)) return [];
   const written = writtenBy(tool, CommandLine).filter((file) => !['', '-'].includes(file) && !OUTPUT_DEVICE.test(file));
   const files = new Set(written.map((file) => absolute(file, CurrentDirectory)));
-  return [...files].slice(0, MOST_TARGETS);
+  return [...files].slice(0, MAX_TARGETS);
 }
 
 function writtenBy(tool: string, line: string): readonly string[] {
@@ -73,7 +73,7 @@ function writtenBy(tool: string, line: string): readonly string[] {
   if (ofUrls !== undefined) return fetched(words, ofUrls);
   if (tool === 'lftp')
     return line
-      .slice(0, LONGEST)
+      .slice(0, MAX_LINE_CHARACTERS)
       .split(/[;&\n]/)
       .flatMap((command) => gotByLftp(wordsOf(command)));
   if (tool === 'lwp-download') {
@@ -183,7 +183,7 @@ function namesOfUrls(words: readonly string[], of: Downloader): readonly string[
   const operands = operandsOf(words, of);
   const whole = operands.filter((word) => /^(?:https?|ftps?):\/\//i.test(word));
   const urls = whole.length > 0 ? whole : operands.filter((word) => /\..*\//.test(word));
-  return urls.slice(0, MOST_TARGETS).map((url) => nameOfUrl(url, of.keepsQuery));
+  return urls.slice(0, MAX_TARGETS).map((url) => nameOfUrl(url, of.keepsQuery));
 }
 
 function nameOfUrl(url: string, keepsQuery = false): string {
@@ -195,8 +195,8 @@ function nameOfUrl(url: string, keepsQuery = false): string {
 
 function wordsOf(line: string): readonly string[] {
   return line
-    .slice(0, LONGEST)
-    .split(/\s+/, MOST_WORDS)
+    .slice(0, MAX_LINE_CHARACTERS)
+    .split(/\s+/, MAX_WORDS)
     .filter((word) => word !== '')
     .map((word) => word.replace(/^["']|["']$/g, ''));
 }

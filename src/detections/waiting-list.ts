@@ -1,11 +1,11 @@
 import type { Subject } from './subject.ts';
 
 /** In characters, of all that wait. */
-const MOST = 8 * 1_024 * 1_024;
+const MAX_WAITING_CHARACTERS = 8 * 1_024 * 1_024;
 /** What an event counts at least: 8,192 of them may wait. */
-const LEAST = 1_024;
+const MIN_EVENT_CHARACTERS = 1_024;
 /** Taken ones are removed from the list when there are this many. */
-const MOST_TAKEN = 1_024;
+const MAX_TAKEN = 1_024;
 
 interface Entry<T> {
   readonly what: T;
@@ -36,7 +36,7 @@ export class WaitingList<T extends { readonly subject: Subject }> {
     const user = fields.LoginUserId ?? fields.UserId ?? '';
     const size = sizeOf(what.subject);
     const ofUser = this.#sizes.get(user) ?? 0;
-    if (ofUser + size > MOST - this.#size) return false;
+    if (ofUser + size > MAX_WAITING_CHARACTERS - this.#size) return false;
     this.#entries.push({ what, user, size });
     this.#count(user, size);
     return true;
@@ -49,7 +49,7 @@ export class WaitingList<T extends { readonly subject: Subject }> {
     this.#entries[this.#taken] = undefined; // not kept until the list is cut
     this.#taken += 1;
     this.#count(entry.user, -entry.size);
-    if (this.#taken >= MOST_TAKEN || this.isEmpty) {
+    if (this.#taken >= MAX_TAKEN || this.isEmpty) {
       this.#entries = this.#entries.slice(this.#taken);
       this.#taken = 0;
     }
@@ -67,5 +67,5 @@ export class WaitingList<T extends { readonly subject: Subject }> {
 function sizeOf({ fields }: Subject): number {
   let size = 0;
   for (const name in fields) size += fields[name]?.length ?? 0;
-  return Math.max(size, LEAST);
+  return Math.max(size, MIN_EVENT_CHARACTERS);
 }

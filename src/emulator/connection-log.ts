@@ -24,7 +24,7 @@ export interface ConnectionRecord {
 }
 
 /** Number of records kept; the oldest are removed first. */
-const KEPT = 10_000;
+const MAX_RECORDS = 10_000;
 
 /** Connection attempts, oldest first. A record is updated in place when its connection closes. */
 export class ConnectionLog {
@@ -41,7 +41,7 @@ export class ConnectionLog {
           ? { ...attempt, admitted: true, returnCode: 0, ...pick(verdict) }
           : { ...attempt, admitted: false, returnCode: verdict.returnCode, reason: verdict.reason };
     this.all.push(record);
-    if (this.all.length > KEPT) this.all.shift();
+    if (this.all.length > MAX_RECORDS) this.all.shift();
     return record;
   }
 }

@@ -29,7 +29,7 @@ export const FAULTS = {
 } as const;
 
 /** 1xx would be no answer, and Node refuses to send what HTTP doesn't know. */
-const [LEAST_STATUS, LARGEST_STATUS] = [200, 599];
+const [MIN_STATUS, MAX_STATUS] = [200, 599];
 
 export type FaultKind = keyof typeof FAULTS;
 
@@ -79,8 +79,8 @@ export class Faults {
       if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
         throw new RangeError(`"${name}" must be a whole number, 0 or more`);
     }
-    if (fault.status !== undefined && (fault.status < LEAST_STATUS || fault.status > LARGEST_STATUS))
-      throw new RangeError(`"status" must be from ${LEAST_STATUS} to ${LARGEST_STATUS}`);
+    if (fault.status !== undefined && (fault.status < MIN_STATUS || fault.status > MAX_STATUS))
+      throw new RangeError(`"status" must be from ${MIN_STATUS} to ${MAX_STATUS}`);
     if (fault.kind === 'closeOnText' && !(typeof fault.text === 'string' && fault.text !== ''))
       throw new RangeError('"text" must be a string that is not empty');
     this.#active.set(fault.kind, { fault: { ...fault }, since: this.#clock.monotonic(), hits: 0 });

@@ -10,7 +10,7 @@ import type { ServerCertificate } from './certificates.ts';
  * 60999), which could take the port of a listener that is closed for a while.
  */
 const [FIRST_PORT, LAST_PORT] = [20_000, 32_767];
-const MOST_TRIES = 50;
+const MAX_TRIES = 50;
 
 /** Where to listen. */
 export interface Endpoint {
@@ -84,7 +84,7 @@ export class Listener {
   async open(): Promise<void> {
     if (this.isOpen) return;
     if (this.#port !== 0) return this.#listen(this.#port);
-    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
+    for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
       try {
         return await this.#listen(randomInt(FIRST_PORT, LAST_PORT + 1));
       } catch (error) {

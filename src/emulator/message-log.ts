@@ -24,7 +24,7 @@ export function recordOf(message: ReceivedMessage): string {
 }
 
 /** Number of messages kept; the oldest are removed first. */
-const KEPT = 100_000;
+const MAX_MESSAGES = 100_000;
 
 /** The messages received, oldest first. */
 export class MessageLog {
@@ -53,14 +53,14 @@ export class MessageLog {
     };
     if (id !== undefined) this.#remember(id);
     this.all.push(message);
-    if (this.all.length > KEPT) this.all.shift();
+    if (this.all.length > MAX_MESSAGES) this.all.shift();
     return message;
   }
 
   #remember(id: string): void {
     this.#ids.add(id);
     for (const oldest of this.#ids) {
-      if (this.#ids.size <= KEPT) return;
+      if (this.#ids.size <= MAX_MESSAGES) return;
       this.#ids.delete(oldest);
     }
   }

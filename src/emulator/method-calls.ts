@@ -26,8 +26,8 @@ export class MethodError extends Error {
 
 /** For requests and answers, in bytes of JSON. */
 const LARGEST_PAYLOAD = 128 * 1024;
-const LEAST_LIMIT = seconds(5);
-const MOST_LIMIT = seconds(300);
+const MIN_LIMIT = seconds(5);
+const MAX_LIMIT = seconds(300);
 
 /** A pending call. */
 interface Call {
@@ -57,7 +57,7 @@ export class MethodCalls {
     connection: Connection | undefined,
     { name, payload, limit }: { name: string; payload: unknown; limit: Duration },
   ): Promise<MethodResult> {
-    if (limit < LEAST_LIMIT || limit > MOST_LIMIT)
+    if (limit < MIN_LIMIT || limit > MAX_LIMIT)
       throw new MethodError(400, 400004, 'The response time-out must be from 5 to 300 s.');
     const body = payload === undefined ? '' : JSON.stringify(payload);
     if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new MethodError(413, 413001, 'The payload is too large.');

@@ -8,8 +8,8 @@ import { isObject, type Properties } from './twin-limits.ts';
 /* `/devices` and `/devices/{d}`. Source: "IoT Hub REST API", Devices and Bulk Registry. */
 
 /** Sources: "List devices" (at most 1000 are listed), "IoT Hub quotas and throttling" (100 in a bulk operation). */
-const MOST_LISTED = 1_000;
-const MOST_IN_BULK = 100;
+const MAX_LISTED = 1_000;
+const MAX_IN_BULK = 100;
 
 const DEVICE = '/devices/{deviceId}';
 
@@ -49,9 +49,9 @@ export const DEVICE_ROUTES: readonly RestRoute[] = [
 ];
 
 function listDevices({ registry }: RestModules, query: URLSearchParams): RestAnswer {
-  const top = Number(query.get('top') ?? MOST_LISTED);
-  if (!Number.isInteger(top) || top < 1 || top > MOST_LISTED)
-    throw new RestError(400004, `"top" must be from 1 to ${MOST_LISTED}.`);
+  const top = Number(query.get('top') ?? MAX_LISTED);
+  if (!Number.isInteger(top) || top < 1 || top > MAX_LISTED)
+    throw new RestError(400004, `"top" must be from 1 to ${MAX_LISTED}.`);
   const listed: unknown[] = [];
   for (const { device } of registry.deviceTwins()) if (listed.push(describe(device)) === top) break;
   return { status: 200, body: listed };
@@ -101,8 +101,8 @@ const MODES: Readonly<Record<string, (hub: RestModules, deviceId: string, item: 
 
 /** Up to 100 devices; each that is refused is named in the answer, and the others are done. */
 function changeInBulk(hub: RestModules, body: unknown): RestAnswer {
-  if (!Array.isArray(body) || body.length === 0 || body.length > MOST_IN_BULK)
-    throw new RestError(400004, `The body must be a list of 1 to ${MOST_IN_BULK} devices.`);
+  if (!Array.isArray(body) || body.length === 0 || body.length > MAX_IN_BULK)
+    throw new RestError(400004, `The body must be a list of 1 to ${MAX_IN_BULK} devices.`);
   const errors = body.flatMap((item: unknown) => {
     const deviceId = isObject(item) ? String(item.id) : '';
     try {

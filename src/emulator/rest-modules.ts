@@ -6,7 +6,7 @@ import { RestError } from './rest-errors.ts';
 import { isObject } from './twin-limits.ts';
 
 /** Source: "IoT Hub quotas and throttling". */
-const MOST_MODULES = 50;
+const MAX_MODULES = 50;
 
 const MODULES = '/devices/{deviceId}/modules';
 const MODULE = '/devices/{deviceId}/modules/{moduleId}';
@@ -67,8 +67,8 @@ function putModule(hub: RestModules, id: ModuleId, body: unknown, ifMatch: strin
   const wanted = credentialIn(body);
   if (known !== undefined && ifMatch === undefined) throw new RestError(409301, id.moduleId);
   checkMatch(known?.etag, ifMatch, id.moduleId);
-  if (known === undefined && registry.modulesOf(id.deviceId).length >= MOST_MODULES)
-    throw new RestError(413003, `${id.deviceId} has ${MOST_MODULES} modules.`);
+  if (known === undefined && registry.modulesOf(id.deviceId).length >= MAX_MODULES)
+    throw new RestError(413003, `${id.deviceId} has ${MAX_MODULES} modules.`);
   const credential = wanted ?? known?.credential ?? randomKeys();
   const module = registering(() => registry.addModule({ ...id, credential }));
   return answer(hub, module, known === undefined ? 201 : 200);

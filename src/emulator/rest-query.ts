@@ -8,8 +8,8 @@ import { RestError } from './rest-errors.ts';
 import { isObject } from './twin-limits.ts';
 
 /** Rows of a page. Source: "Devices - Query". */
-const USUAL = 100;
-const MOST = 1_000;
+const USUAL_ROWS = 100;
+const MAX_ROWS = 1_000;
 
 /** Source: "IoT Hub REST API", Query. */
 export const QUERY_ROUTES: readonly RestRoute[] = [
@@ -21,9 +21,9 @@ async function answerQuery({ hub, header, body }: RestCall): Promise<RestAnswer>
   const text = isObject(wanted) ? wanted.query : undefined;
   if (typeof text !== 'string') throw new RestError(400004, 'The body has no "query".');
   const query = parsed(text);
-  const limit = Number(header('x-ms-max-item-count') ?? USUAL);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MOST)
-    throw new RestError(400004, `x-ms-max-item-count must be from 1 to ${MOST}.`);
+  const limit = Number(header('x-ms-max-item-count') ?? USUAL_ROWS);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_ROWS)
+    throw new RestError(400004, `x-ms-max-item-count must be from 1 to ${MAX_ROWS}.`);
   const from = positionIn(header('x-ms-continuation'), text);
   const { rows, next } = runQuery(query, documentsOf(hub, query.from), { from, limit });
   return {

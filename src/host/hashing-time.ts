@@ -11,7 +11,7 @@ const ROOT_RESERVE = milliseconds(40);
 const USER_SHARE = SHARE / 2;
 const USER_BURST = milliseconds(40);
 /** Users whose budgets are kept. A user who was dropped starts with a full budget, within the common one. */
-const MOST_USERS = 64;
+const MAX_USERS = 64;
 
 /** The user whose budget is charged: a user id, root's being 0. */
 export type Payer = number;
@@ -60,7 +60,7 @@ export class HashingTime {
     if (known !== undefined) return known;
     const added = this.#add(payer);
     this.#users.set(payer, added);
-    if (this.#users.size > MOST_USERS) {
+    if (this.#users.size > MAX_USERS) {
       for (const oldest of this.#users.keys()) {
         this.#users.delete(oldest);
         break;

@@ -68,7 +68,7 @@ export function parseCommandLine(text: string): string[] {
 }
 
 /** Threads of a process that are looked at: 10 µs each. */
-const MOST_THREADS = 64;
+const MAX_THREADS = 64;
 
 /**
  * The folder that tells what a process runs, since memory and program of a first thread that has ended are gone: that of
@@ -80,7 +80,7 @@ const MOST_THREADS = 64;
 export function livingThread(folder: string): string | undefined {
   const tasks = opendirSync(`${folder}/task`, { bufferSize: 2 });
   try {
-    for (let looked = 0; looked < MOST_THREADS; looked += 1) {
+    for (let looked = 0; looked < MAX_THREADS; looked += 1) {
       const entry = tasks.readSync();
       if (entry === null) return undefined;
       const thread = `${folder}/task/${entry.name}`;

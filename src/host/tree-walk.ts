@@ -56,10 +56,10 @@ const EXCLUDED = new Set([
   '/var/lib/lxc',
 ]);
 
-const MOST_ENTRIES = 2_000_000;
-const LONGEST = seconds(300);
-const DEEPEST = 200;
-const MOST_FOLDERS = 100_000;
+const MAX_ENTRIES = 2_000_000;
+const LONGEST_WALK = seconds(300);
+const MAX_DEPTH = 200;
+const MAX_FOLDERS = 100_000;
 /** Pause after each turn of 5 ms: a walk uses at most half a core, however fast the disk is. */
 const REST = milliseconds(5);
 
@@ -104,7 +104,7 @@ class Walk {
   #incomplete: string | undefined;
   #denied = false;
 
-  constructor(access: WalkAccess, { roots, mounts, visit, mostFolders = MOST_FOLDERS }: WalkOptions) {
+  constructor(access: WalkAccess, { roots, mounts, visit, mostFolders = MAX_FOLDERS }: WalkOptions) {
     this.#access = access;
     this.#roots = roots;
     this.#mounts = mounts;
@@ -156,7 +156,7 @@ class Walk {
         const next = { file: below, path, folders: [] };
         frames.push(next);
         if (fstatSync(below).dev !== device && !this.#isSubvolume(path)) continue;
-        if (frames.length > DEEPEST) this.#incomplete ??= `folders more than ${DEEPEST} deep were left out`;
+        if (frames.length > MAX_DEPTH) this.#incomplete ??= `folders more than ${MAX_DEPTH} deep were left out`;
         else await this.#look(next);
       }
     } finally {
@@ -250,9 +250,9 @@ class Walk {
   }
 
   #isOver(): boolean {
-    if (this.#entries >= MOST_ENTRIES) this.#incomplete ??= `stopped after ${MOST_ENTRIES} entries`;
-    else if (this.#access.clock.monotonic() - this.#began > LONGEST)
-      this.#incomplete ??= `stopped after ${LONGEST / 1_000} s`;
+    if (this.#entries >= MAX_ENTRIES) this.#incomplete ??= `stopped after ${MAX_ENTRIES} entries`;
+    else if (this.#access.clock.monotonic() - this.#began > LONGEST_WALK)
+      this.#incomplete ??= `stopped after ${LONGEST_WALK / 1_000} s`;
     else return false;
     return true;
   }

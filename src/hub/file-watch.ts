@@ -10,7 +10,7 @@ import { keepGoing } from '../base/loop.ts';
 /** A changed file must be used within 25 s (contract §1). */
 const CHECK_EVERY = seconds(10);
 /** In bytes; the most that is compared. Longer files are refused when they are used. */
-const LARGEST = 1024 * 1024;
+const MAX_COMPARED_BYTES = 1024 * 1024;
 
 /**
  * Polls files of keys, certificates and passwords, and announces when one is another than before. Polled, because inotify
@@ -79,7 +79,7 @@ async function digest(path: string): Promise<string> {
   try {
     const stats = await file.stat();
     if (!stats.isFile()) return 'no file';
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.min(stats.size + 1, LARGEST)), 0);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.min(stats.size + 1, MAX_COMPARED_BYTES)), 0);
     return createHash('sha256').update(buffer.subarray(0, bytesRead)).digest('hex');
   } finally {
     await file.close();

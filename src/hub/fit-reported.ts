@@ -6,7 +6,7 @@ import { isMembers, type Members } from './merge-patch.ts';
 /** Limit for a string, in bytes of UTF-8. */
 const LARGEST_STRING = 4_000;
 /** Levels of nested objects. */
-const DEEPEST = 10;
+const MAX_DEPTH = 10;
 /** Limit for a name, in bytes of UTF-8. */
 const LARGEST_KEY = 1_000;
 /** Characters that a name must not contain: white space, dot, dollar and control characters. */
@@ -52,7 +52,7 @@ function fitMembers(members: Members, depth: number): Members {
   for (const [name, value] of Object.entries(members)) {
     if (FORBIDDEN_IN_KEY.test(name) || Buffer.byteLength(name) > LARGEST_KEY) continue;
     if (isMembers(value)) {
-      if (depth < DEEPEST) fitting.push([name, fitMembers(value, depth + 1)]);
+      if (depth < MAX_DEPTH) fitting.push([name, fitMembers(value, depth + 1)]);
     } else if (typeof value === 'string') {
       fitting.push([name, cut(value)]);
     } else if (typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value))) {

@@ -22,7 +22,7 @@ const DESIRED = '$iothub/twin/PATCH/properties/desired/';
 /** In bytes; more than a twin can have: 32 KB per section, 8 KB of tags, metadata with a time for every property. */
 const LARGEST_BODY = 1_000_000;
 /** A twin section has at most ten levels, in two enclosing ones. */
-const DEEPEST = 32;
+const MAX_DEPTH = 32;
 
 /**
  * Classifies messages from the hub, and corrects twin responses before the SDK (azure-iot-device-mqtt 1.16) sees them:
@@ -71,7 +71,7 @@ function faultOf(payload: Buffer): string | undefined {
   if (payload.length === 0) return undefined; // 204
   if (payload.length > LARGEST_BODY) return `the hub's answer has ${payload.length} bytes`;
   const text = payload.toString();
-  if (isDeeperThan(DEEPEST, text)) return `the hub's answer is nested deeper than ${DEEPEST} levels`;
+  if (isDeeperThan(MAX_DEPTH, text)) return `the hub's answer is nested deeper than ${MAX_DEPTH} levels`;
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -15,7 +15,7 @@ import { isDeeperThan } from './json-depth.ts';
 
 /** Limit for a call's payload, in bytes. A hub allows 128 KiB; the agent's methods need less than a tenth of this. */
 const LARGEST_PAYLOAD = 16 * 1024;
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 const MAX_FAULTS = 16;
 const LONGEST_NAME = 64;
 /** Limit for an answer, in bytes of JSON. A hub accepts 128 KiB. */
@@ -123,7 +123,7 @@ function read(payload: Buffer, schema: Method<unknown>['request']): { value: obj
   const whole = (problem: string) => ({ faults: { '(the whole)': problem } });
   if (payload.length > LARGEST_PAYLOAD) return whole(`has ${payload.length} bytes, more than ${LARGEST_PAYLOAD}`);
   const text = payload.toString();
-  if (isDeeperThan(DEEPEST, text)) return whole(`is nested deeper than ${DEEPEST} levels`);
+  if (isDeeperThan(MAX_DEPTH, text)) return whole(`is nested deeper than ${MAX_DEPTH} levels`);
   let value: unknown;
   try {
     value = text.trim() === '' ? {} : JSON.parse(text);

@@ -7,7 +7,7 @@ import { type Logger, logError } from '../base/log.ts';
 const AGAIN_AFTER = minutes(10);
 const LONGEST_PAUSE = hours(1);
 /** Lines about one id within the longest pause: what a remedy names can come from outside. */
-const MOST_PER_ID = 6;
+const MAX_LINES_PER_ID = 6;
 
 /**
  * Logs an error once, again when it changes, and at most hourly while it stays the same (contract §7); each at most every
@@ -36,7 +36,7 @@ export class RepeatedErrorLog {
     const key = `${id} ${remedy.replaceAll(TIME, '')}`;
     const before = this.#logged.get(key);
     if (before !== undefined && now - before.at < pause) return false;
-    if (before === undefined && this.#count(id) >= MOST_PER_ID) return false;
+    if (before === undefined && this.#count(id) >= MAX_LINES_PER_ID) return false;
     this.#logged.set(key, { id, at: now });
     logError(this.#log, error);
     return true;

@@ -52,7 +52,7 @@ const MESSAGES = { max: 4_000, perSecond: 2_000 };
 /** Rate limit for all other packets. They only answer what the agent sent, so exceeding it ends the connection. */
 const ACKNOWLEDGEMENTS = { max: 10_000, perSecond: 1_000 };
 /** Direct method calls that are running or whose answers are being sent. */
-const MOST_CALLS = 32;
+const MAX_CALLS = 32;
 
 export interface SessionOptions {
   readonly presentation: Presentation;
@@ -370,7 +370,7 @@ export class Session {
   }
 
   #startCall(call: Incoming & { kind: 'call' }, payload: Buffer): void {
-    if (this.#calls.size >= MOST_CALLS) return; // the caller gets a timeout from the hub
+    if (this.#calls.size >= MAX_CALLS) return; // the caller gets a timeout from the hub
     const answered = this.#answer(call, payload);
     this.#calls.add(answered);
     void answered.finally(() => this.#calls.delete(answered));

@@ -39,7 +39,7 @@ const COALESCE = seconds(1);
 const SPREAD = 1 / 10;
 const LONGEST_SPREAD = minutes(6);
 /** How many refused patches are remembered. */
-const MOST_REFUSED = 8;
+const MAX_REFUSED = 8;
 /** Time limit for the last report when the agent stops. */
 const LAST_REPORT_LIMIT = seconds(2);
 
@@ -222,7 +222,7 @@ export class TwinSync implements Service {
     if (answer.status === 'accepted') {
       if (connection === this.#connection) this.#known = applyPatch(known, patch);
     } else if (answer.status === 'refused') {
-      if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
+      if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
       this.#refused.add(json);
     }
     return answer;

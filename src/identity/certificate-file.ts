@@ -26,7 +26,7 @@ export interface ClientCertificate {
 }
 
 /** In bytes. A chain of ten certificates has 20 KB. */
-const LARGEST = 64 * 1024;
+const MAX_FILE_BYTES = 64 * 1024;
 /** OpenSSL's servers verify at most 100, hubs about 10; every connection sends them all. */
 const LONGEST_CHAIN = 10;
 
@@ -54,7 +54,7 @@ function certificateBlocks(path: string): string[] {
 
 function readText(path: string): string {
   try {
-    return readNamedFile(path, LARGEST);
+    return readNamedFile(path, MAX_FILE_BYTES);
   } catch (error) {
     throw unusable(path, `can't be read: ${messageOf(error)}`);
   }

@@ -16,7 +16,7 @@ export interface RegisteredModuleOptions {
 }
 
 /** Keys that are no longer in use; more come only from a registry that answers differently each time. */
-const MOST_REFUSED = 8;
+const MAX_REFUSED = 8;
 
 /**
  * A module whose keys the device reads from the hub's registry, and that it creates there if it is missing. The keys are
@@ -71,7 +71,7 @@ export class RegisteredModule {
   /** As of Identity: after a refusal the keys are read again at once, unless the refused one was read just now. */
   failed({ because }: HubFailure): boolean {
     if (because !== 'credentials' || this.#current === undefined) return false;
-    if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
+    if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
     this.#refused.add(this.#current.key);
     const hasOther = this.#keys?.some(({ key }) => !this.#refused.has(key)) === true;
     if (this.#isFresh && hasOther) return true;

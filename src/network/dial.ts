@@ -62,13 +62,13 @@ export async function dial({ addresses, port, clock, signal }: DialOptions): Pro
 
 /** Of a family of addresses that this device doesn't use; the other family's error is the one to mend. */
 const NO_ROUTE = ['ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EHOSTUNREACH'];
-const MOST_NAMED = 4;
+const MAX_NAMED = 4;
 
 function combined(errors: readonly Error[]): Error {
   const telling = errors.find((error) => !NO_ROUTE.includes(errnoOf(error) ?? '')) ?? errors[0];
   if (telling === undefined || errors.length === 1) return telling ?? new Error('there is no address');
   const sorted = [telling, ...errors.filter((error) => error !== telling)];
-  const more = errors.length > MOST_NAMED ? `; and ${errors.length - MOST_NAMED} more` : '';
-  const message = `${sorted.slice(0, MOST_NAMED).map(messageOf).join('; ')}${more}`;
+  const more = errors.length > MAX_NAMED ? `; and ${errors.length - MAX_NAMED} more` : '';
+  const message = `${sorted.slice(0, MAX_NAMED).map(messageOf).join('; ')}${more}`;
   return Object.assign(new AggregateError(sorted, message), { code: errnoOf(telling) });
 }

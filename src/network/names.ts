@@ -12,7 +12,7 @@ const systemLookUp: LookUp = async (host) => {
 };
 
 /** A name with more addresses than this has them for other purposes than to be reached. */
-const MOST_ADDRESSES = 32;
+const MAX_ADDRESSES = 32;
 
 /** Resolves names, each by at most one look-up at a time. */
 export class Names {
@@ -33,7 +33,7 @@ export class Names {
     if (addresses.length === 0) {
       throw Object.assign(new Error(`getaddrinfo ENOTFOUND ${host}`), { code: 'ENOTFOUND' });
     }
-    return interleave(addresses).slice(0, MOST_ADDRESSES);
+    return interleave(addresses).slice(0, MAX_ADDRESSES);
   }
 
   #start(host: string): Promise<readonly string[]> {

@@ -3,7 +3,7 @@ import { AgentError, messageOf } from '../base/errors.ts';
 import { readNamedFile } from '../base/plain-file.ts';
 
 /** In bytes; Debian's bundle of all authorities has 220 KB. */
-const LARGEST = 1024 * 1024;
+const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
  * Reads the certificate authorities to trust instead of Node's own list. The SDK can't be left to read the file: if it is
@@ -15,7 +15,7 @@ const LARGEST = 1024 * 1024;
  */
 export function readTrustedCa(path: string, setting: string): string {
   try {
-    const pem = readNamedFile(path, LARGEST);
+    const pem = readNamedFile(path, MAX_FILE_BYTES);
     const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
     if (certificates.length === 0) throw new Error('it contains no PEM certificate');
     for (const certificate of certificates) new X509Certificate(certificate); // throws if it is malformed

@@ -16,7 +16,7 @@ export const unitsOf = (bytes: number): number => Math.ceil(bytes / UNIT_BYTES);
 const SHARES: Readonly<Record<QueueName, number>> = { Low: 0.8, High: 0.95 };
 
 /** Minimum time after which a new day renews the budget. */
-const LEAST_AGE = hours(12);
+const MIN_AGE = hours(12);
 /** Once in this time the budget may be renewed earlier: the agent may have started just before midnight. */
 const EARLY_EVERY = hours(24);
 const DAY = days(1);
@@ -189,8 +189,8 @@ export class MessageBudget implements Budget, Service {
     if (age < LONGEST_AGE[isSet ? 'set' : 'unset']) {
       if (today === this.#day) return;
       const mayBeEarly = today > this.#day && elapsed - this.#earlyAt >= EARLY_EVERY;
-      if (age < LEAST_AGE && !mayBeEarly) return;
-      if (age < LEAST_AGE) this.#earlyAt = elapsed;
+      if (age < MIN_AGE && !mayBeEarly) return;
+      if (age < MIN_AGE) this.#earlyAt = elapsed;
     }
     this.#renew(today);
   }

@@ -15,7 +15,7 @@ const BURST = 20;
 const PERIOD = minutes(5);
 const LONG = days(1);
 /** How many notices wait for the hub at a time. Later changes are merged until then. */
-const MOST_WAITING = 20;
+const MAX_WAITING = 20;
 /** How often it is checked whether notices that wait have left their queue undelivered. */
 const LOOK_EVERY = minutes(1);
 /**
@@ -43,7 +43,8 @@ const Notice = v.object({
 });
 const Kept = v.object({
   /** With its position in the High queue. */
-  waiting: v.pipe(v.array(v.object({ ...Notice.entries, position: v.number() })), v.maxLength(MOST_WAITING + 1)), // one more at the end of a run
+  // One more at the end of a run.
+  waiting: v.pipe(v.array(v.object({ ...Notice.entries, position: v.number() })), v.maxLength(MAX_WAITING + 1)),
   pending: v.optional(Notice),
 });
 type Notice = v.InferOutput<typeof Notice>;
@@ -102,7 +103,7 @@ export class ChangeNotices implements Service {
   async stop(): Promise<void> {
     await this.#loop.stop();
     // More than one above the limit would not be read again; what is pending is saved, too.
-    if (this.#pending !== undefined && this.#waiting.length <= MOST_WAITING) this.#announcePending();
+    if (this.#pending !== undefined && this.#waiting.length <= MAX_WAITING) this.#announcePending();
   }
 
   accept({ time, desiredVersion, changes }: Change): void {
@@ -154,7 +155,7 @@ export class ChangeNotices implements Service {
   }
 
   #mayTell(): boolean {
-    return this.#tokens > 0 && this.#waiting.length < MOST_WAITING;
+    return this.#tokens > 0 && this.#waiting.length < MAX_WAITING;
   }
 
   #spend(): void {

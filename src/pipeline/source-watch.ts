@@ -22,7 +22,7 @@ export const LIST_EVERY = minutes(5);
 const SHARE = 50;
 /** A change is listed when nothing has changed for this time: a firewall that is reloaded is open for a moment. */
 const SETTLED_AFTER = milliseconds(500);
-const MOST_WAITS = 3;
+const MAX_WAITS = 3;
 
 interface Watched {
   readonly collector: PeriodicCollector;
@@ -111,7 +111,7 @@ export class SourceWatch implements Service {
   /** The trace when it has stayed the same for a moment, or has changed for too long. */
   async #settled({ trace }: Watched, now: string | undefined, signal: AbortSignal): Promise<string | undefined> {
     let last = now;
-    for (let waits = 0; last !== undefined && waits < MOST_WAITS; waits += 1) {
+    for (let waits = 0; last !== undefined && waits < MAX_WAITS; waits += 1) {
       await this.#clock.sleep(SETTLED_AFTER, signal);
       const again = await trace(this.#sources, signal);
       if (again === last) break;

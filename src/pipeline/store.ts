@@ -117,7 +117,7 @@ interface Evicted {
 export const SEGMENTS_AN_AGE = 16;
 
 /** Bytes of unwanted events after which `take` looks for no more wanted ones, if it has found any: it blocks the agent. */
-const MOST_PASSED_BY = 4 * 1024 * 1024;
+const MAX_BYTES_PASSED_BY = 4 * 1024 * 1024;
 
 /** One queue on disk; see above. Only one process may write it. */
 export class SegmentLog {
@@ -321,7 +321,7 @@ export class SegmentLog {
         space -= bytes + 1;
       }
       if (span.events.length > 0) from.push(span);
-      if (full || (from.length > 0 && passedBy >= MOST_PASSED_BY)) break;
+      if (full || (from.length > 0 && passedBy >= MAX_BYTES_PASSED_BY)) break;
       span.end = segment.size;
       if (span.positions.length === 0 && from.length > 0) break;
       if (span.positions.length === 0) this.#giveUp(segment, 'corrupt');

@@ -65,7 +65,7 @@ import { type Found, readLog } from './window-recovery.ts';
 const TIMES = 3;
 const SLACK = 16 * 1024;
 /** A longer file, in bytes, is rewritten even if a queue has not synced the elements that have left. */
-const LONGEST = 16 * 1024 * 1024;
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
 /** Approximate bytes of an element without its payload, and of a window. */
 const ELEMENT_OVERHEAD = FRAME + 24;
 const WINDOW_OVERHEAD = 256;
@@ -230,7 +230,9 @@ export class WindowLog {
     for (const { bytes, elements } of this.#windows())
       content += TIMES * (bytes + elements.size * ELEMENT_OVERHEAD + WINDOW_OVERHEAD);
     if (size <= Math.max(content, this.#longFrom)) return false;
-    return size > LONGEST || QUEUES.every((queue) => (this.#awaited[queue] ?? 0) <= this.#positions(queue).lasting);
+    return (
+      size > MAX_FILE_BYTES || QUEUES.every((queue) => (this.#awaited[queue] ?? 0) <= this.#positions(queue).lasting)
+    );
   }
 
   /** Appends what has changed, and what `more` adds. */

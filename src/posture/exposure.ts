@@ -25,7 +25,7 @@ const LONGEST_TEXT = 1_024;
 const RESERVED = 20;
 const LONGEST_NAME = 32;
 /** More than fit into the text: the shortest has five characters. */
-const MOST_ENTRIES = LONGEST_TEXT / 5;
+const MAX_ENTRIES = LONGEST_TEXT / 5;
 /** This many entries of each user come first: nobody can fill the text alone. */
 const FIRST_OF_USER = 8;
 
@@ -51,7 +51,7 @@ export function exposureOf(rows: readonly Payload[]): Exposure {
     const before = ofUser.get(user) ?? 0;
     ofUser.set(user, before + 1);
     if (before < FIRST_OF_USER) first.set(text, { transport, range });
-    else if (rest.size < MOST_ENTRIES) rest.set(text, { transport, range });
+    else if (rest.size < MAX_ENTRIES) rest.set(text, { transport, range });
   }
   return { openPorts: all.count(), ports: listed([...first, ...rest], all.count()) };
 }

@@ -9,7 +9,7 @@ import { subject } from './rules.ts';
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-const MOST = 8 * 1_024 * 1_024;
+const MAX_WAITING_CHARACTERS = 8 * 1_024 * 1_024;
 const by = (UserId: string, length = 0, more = {}) => ({
   subject: subject({ UserId, CommandLine: 'x'.repeat(length), ...more }),
 });
@@ -83,7 +83,7 @@ describe('WaitingList', () => {
           const added = by(String(user), length);
           if (all.add(added)) sizes.push(Math.max(1_024, length));
           for (let n = 0; n < takes; n += 1) if (all.take() !== undefined) sizes.shift();
-          assert.ok(sizes.reduce((sum, size) => sum + size, 0) <= MOST);
+          assert.ok(sizes.reduce((sum, size) => sum + size, 0) <= MAX_WAITING_CHARACTERS);
         }
         assert.equal(all.isEmpty, sizes.length === 0);
       }),

@@ -26,7 +26,7 @@ export const BUSY = {
 
 const PER_SECOND = 200;
 const BURSTS_PER_SECOND = 10;
-const LEAST_ANSWERS = 10;
+const MIN_ANSWERS = 10;
 
 /** A host where many programs start in each second, each with a number, and its agent. */
 export class BusyHost {
@@ -95,7 +95,7 @@ export class BusyHost {
     const end = systemClock.monotonic() + duration;
     const took: number[] = [];
     let next: number = systemClock.monotonic();
-    while (systemClock.monotonic() < end || took.length < LEAST_ANSWERS) {
+    while (systemClock.monotonic() < end || took.length < MIN_ANSWERS) {
       for (; next < systemClock.monotonic(); next += 1_000 / BURSTS_PER_SECOND)
         this.#log.burst(this.#perSecond / BURSTS_PER_SECOND);
       const asked = systemClock.monotonic();

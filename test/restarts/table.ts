@@ -74,11 +74,11 @@ function brief(one: Result | Senseless | undefined): string {
   return one.violations.length === 0 ? took : `FAILED ${took}`;
 }
 
-const LONGEST = 160;
+const MAX_LINE_CHARACTERS = 160;
 /** Ports differ each time. */
 const shortened = (text: string): string => {
   const steady = text.replaceAll(/localhost:\d+/g, 'localhost').replaceAll(/\/tmp\/vakt-test-\w+\//g, '');
-  return steady.length > LONGEST ? `${steady.slice(0, LONGEST)}…` : steady;
+  return steady.length > MAX_LINE_CHARACTERS ? `${steady.slice(0, MAX_LINE_CHARACTERS)}…` : steady;
 };
 
 const escaped = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|');

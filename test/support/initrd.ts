@@ -15,7 +15,7 @@ export interface Initrd {
   readonly init: (modules: readonly string[]) => string;
 }
 
-const MOST_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 
 /**
  * Makes an initial file system of busybox and some modules, in a tenth of a second. Debian's own would take minutes to build by
@@ -35,7 +35,7 @@ export function makeInitrd(file: string, { busybox, modules, wanted, folders, in
     chmodSync(join(tree, 'init'), 0o755);
     const names = execFileSync('find', ['.', '-print0'], { cwd: tree });
     const cpio = ['--null', '--create', '--format=newc', '--quiet'];
-    writeFileSync(file, execFileSync('cpio', cpio, { cwd: tree, input: names, maxBuffer: MOST_BYTES }));
+    writeFileSync(file, execFileSync('cpio', cpio, { cwd: tree, input: names, maxBuffer: MAX_BYTES }));
   } finally {
     rmSync(tree, { recursive: true, force: true });
   }
@@ -78,5 +78,5 @@ function decompressed(file: string): Buffer {
     { ending: '.zst', name: 'zstd' },
     { ending: '.gz', name: 'gzip' },
   ].filter(({ ending }) => file.endsWith(ending));
-  return tool === undefined ? readFileSync(file) : execFileSync(tool.name, ['-dc', file], { maxBuffer: MOST_BYTES });
+  return tool === undefined ? readFileSync(file) : execFileSync(tool.name, ['-dc', file], { maxBuffer: MAX_BYTES });
 }

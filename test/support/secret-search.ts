@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 
 /** Long enough that chance doesn't produce it. */
-const SHORTEST = 16;
+const MIN_SECRET_CHARACTERS = 16;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
 /** Looks for secrets in texts, in the forms in which a program might write them. */
@@ -22,7 +22,7 @@ export class SecretSearch {
     }
     if (text.includes('-----BEGIN')) return void new X509Certificate(text); // public
     const [, key = text] = /SharedAccessKey=([^;]+)/.exec(text) ?? [];
-    if (key.length < SHORTEST) throw new RangeError(`${name} is too short to be looked for`);
+    if (key.length < MIN_SECRET_CHARACTERS) throw new RangeError(`${name} is too short to be looked for`);
     this.#addText(name, key);
     if (BASE64.test(key)) this.#addBytes(name, Buffer.from(key, 'base64'));
   }
@@ -34,7 +34,8 @@ export class SecretSearch {
 
   #addPem(name: string, body: string): void {
     const lines = body.trim().split(/\s+/);
-    for (const line of lines.filter((line) => line.length >= 2 * SHORTEST)) this.#put(line, `${name}, a line of PEM`);
+    for (const line of lines.filter((line) => line.length >= 2 * MIN_SECRET_CHARACTERS))
+      this.#put(line, `${name}, a line of PEM`);
     this.#addBytes(name, Buffer.from(lines.join(''), 'base64'));
   }
 
@@ -65,6 +66,6 @@ export class SecretSearch {
   }
 
   #put(form: string, what: string): void {
-    if (form.length >= SHORTEST && !this.#forms.has(form)) this.#forms.set(form, what);
+    if (form.length >= MIN_SECRET_CHARACTERS && !this.#forms.has(form)) this.#forms.set(form, what);
   }
 }

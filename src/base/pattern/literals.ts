@@ -2,9 +2,9 @@ import type { Node } from './parse.ts';
 import { foldCode, type Ranges } from './ranges.ts';
 
 /** At most so many alternatives are listed; patterns with more have no needed literals. */
-const MOST = 64;
+const MAX_LITERALS = 64;
 /** Longer ones are cut: what a text needs to have is then a part of it. */
-const LONGEST = 24;
+const MAX_LITERAL_CHARACTERS = 24;
 
 /** What can be said of the texts that a part of a pattern matches, folded. */
 interface Knowledge {
@@ -96,8 +96,8 @@ function ofChoice(parts: readonly Knowledge[]): Knowledge {
     else needed.push(...of);
   }
   return {
-    ...(isExact && new Set(exact).size <= MOST ? { exact: [...new Set(exact)] } : {}),
-    ...(isNeeded && new Set(needed).size <= MOST ? { needed: [...new Set(needed)] } : {}),
+    ...(isExact && new Set(exact).size <= MAX_LITERALS ? { exact: [...new Set(exact)] } : {}),
+    ...(isNeeded && new Set(needed).size <= MAX_LITERALS ? { needed: [...new Set(needed)] } : {}),
   };
 }
 
@@ -115,7 +115,7 @@ function ofSequence(parts: readonly Knowledge[]): Knowledge {
     isExact = false;
     found = better(found, usable(run));
     found = better(found, best(part));
-    run = part.exact !== undefined && part.exact.length <= MOST ? part.exact : [''];
+    run = part.exact !== undefined && part.exact.length <= MAX_LITERALS ? part.exact : [''];
   }
   if (isExact && run !== undefined) return { exact: run };
   found = better(found, usable(run));
@@ -126,12 +126,12 @@ function joinedOf(begins: readonly string[], ends: readonly string[]): readonly 
   const [begin = '', other] = begins;
   const [end = '', another] = ends;
   if (other === undefined && another === undefined)
-    return begin.length + end.length > LONGEST ? undefined : [begin + end];
-  if (begins.length * ends.length > MOST) return undefined;
+    return begin.length + end.length > MAX_LITERAL_CHARACTERS ? undefined : [begin + end];
+  if (begins.length * ends.length > MAX_LITERALS) return undefined;
   const joined = new Set<string>();
   for (const begin of begins) {
     for (const end of ends) {
-      if (begin.length + end.length > LONGEST) return undefined;
+      if (begin.length + end.length > MAX_LITERAL_CHARACTERS) return undefined;
       joined.add(begin + end);
     }
   }

@@ -39,7 +39,7 @@ const SIMPLE: Readonly<Record<string, { readonly min: number; readonly max: numb
   '+': { min: 1, max: Infinity },
   '?': { min: 0, max: 1 },
 };
-const DEEPEST = 20;
+const MAX_DEPTH = 20;
 
 const CLASSES: Readonly<Record<string, Ranges>> = {
   d: DIGITS,
@@ -134,7 +134,7 @@ export class Parser {
   }
 
   #choice(): Node {
-    if (++this.#depth > DEEPEST) this.#refuse(`more than ${DEEPEST} groups in one another`);
+    if (++this.#depth > MAX_DEPTH) this.#refuse(`more than ${MAX_DEPTH} groups in one another`);
     const options = [this.#sequence()];
     while (this.#peek() === '|') {
       this.#at += 1;

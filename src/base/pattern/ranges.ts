@@ -54,13 +54,13 @@ export function fold(text: string): string {
   const codes = new Uint16Array(text.length);
   for (let at = 0; at < text.length; at += 1) codes[at] = foldCode(text.charCodeAt(at));
   let folded = '';
-  for (let at = 0; at < codes.length; at += MOST_AT_ONCE)
-    folded += String.fromCharCode(...codes.subarray(at, at + MOST_AT_ONCE));
+  for (let at = 0; at < codes.length; at += MAX_AT_ONCE)
+    folded += String.fromCharCode(...codes.subarray(at, at + MAX_AT_ONCE));
   return folded;
 }
 
 /** Arguments of a call. */
-const MOST_AT_ONCE = 4_096;
+const MAX_AT_ONCE = 4_096;
 
 const ASCII = /^[\0-\x7f]*$/;
 const isAscii = (text: string) => ASCII.test(text);

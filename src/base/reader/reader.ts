@@ -27,7 +27,7 @@ const DIES_WITHIN = seconds(1);
 const SHORTEST_BACKOFF = seconds(5);
 const LONGEST_BACKOFF = minutes(5);
 /** Frame size that is always accepted, for frames that are not answers. */
-const LEAST_BYTES = 8 * 1024;
+const MIN_BYTES = 8 * 1024;
 
 interface Job {
   readonly kind: QuestionKind<never, unknown>;
@@ -204,7 +204,7 @@ export class Reader {
     try {
       const child: ReaderChild = new ReaderChild(
         {
-          maxBytes: () => Math.max(LEAST_BYTES, this.#sent[0]?.kind.maxBytes ?? 0),
+          maxBytes: () => Math.max(MIN_BYTES, this.#sent[0]?.kind.maxBytes ?? 0),
           frame: (frame) => this.#take(frame),
           failed: (why) => this.#failed(child, why),
           ended: () => {

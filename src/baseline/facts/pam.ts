@@ -26,7 +26,7 @@ export interface PamStack {
 
 const FOLDERS = ['/etc/pam.d', '/usr/lib/pam.d', '/usr/share/pam.d'];
 const MAX_LINES = 1_000;
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 /** Maximum files of a stack, so that cyclic includes end. */
 const MAX_FILES = 30;
 const MAX_STACKS = 200;
@@ -105,8 +105,8 @@ export class Pam {
     within: readonly string[],
   ): boolean {
     if (within.includes(name)) return true;
-    if (within.length > DEEPEST || ++this.#files > MAX_FILES) {
-      problems.push(unreadable(`${name} is included more than ${DEEPEST} deep, or after ${MAX_FILES} other files`));
+    if (within.length > MAX_DEPTH || ++this.#files > MAX_FILES) {
+      problems.push(unreadable(`${name} is included more than ${MAX_DEPTH} deep, or after ${MAX_FILES} other files`));
       return true;
     }
     const paths = name.startsWith('/') ? [name] : FOLDERS.map((folder) => posix.join(folder, name));

@@ -23,7 +23,7 @@ export interface SshdConfig {
 
 const MAIN = '/etc/ssh/sshd_config';
 const MAX_SETTINGS = 2_000;
-const DEEPEST = 16;
+const MAX_DEPTH = 16;
 /** Limits the files, so that cyclic includes end. */
 const MAX_FILES = 200;
 const LONGEST_LINE = 4_096;
@@ -85,8 +85,8 @@ export async function readSshd(access: Needs): Promise<SshdConfig> {
       const value = words?.join(' ') ?? rest.trim();
       const name = key.toLowerCase();
       if (name === 'match') within = /^all$/i.test(value) ? undefined : value;
-      else if (name === 'include' && depth >= DEEPEST)
-        problems.push(unreadable(`${MAIN} includes files more than ${DEEPEST} deep`));
+      else if (name === 'include' && depth >= MAX_DEPTH)
+        problems.push(unreadable(`${MAIN} includes files more than ${MAX_DEPTH} deep`));
       else if (name === 'include') {
         // sshd refuses a quote without an end. A backslash means one thing to sshd and another to glob(3).
         if (words === undefined || value.includes('\\'))

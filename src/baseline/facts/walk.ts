@@ -20,7 +20,7 @@ export interface WalkResult extends Walked {
   readonly found: Readonly<Record<Find, readonly string[]>>;
 }
 
-const MOST_FOUND = 2_000;
+const MAX_FOUND = 2_000;
 
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'clock' | 'signal' | 'at'>;
@@ -44,7 +44,7 @@ export async function walk({ names, mounts, hasCapabilities = () => false }: Fro
     filesWithCapabilities: [],
   };
   const note = (find: Find, path: string) => {
-    if (found[find].length < MOST_FOUND) found[find].push(path);
+    if (found[find].length < MAX_FOUND) found[find].push(path);
   };
   const walked = await walkTree(access, {
     roots: localRoots(mounts),

@@ -9,7 +9,7 @@ import { UsageError } from '../command.ts';
 /* A file of exceptions from rules: who reads a report must see why a rule was left out, and when it will be judged again. */
 
 const LARGEST_FILE = 256 * 1024;
-const MOST = 500;
+const MAX_EXCEPTIONS = 500;
 
 const DATE = 'must be a date such as 2027-06-30';
 
@@ -31,7 +31,7 @@ const Exception = v.strictObject({
 });
 const Exceptions = v.pipe(
   v.array(Exception, 'must be a list'),
-  v.maxLength(MOST, `must have at most ${MOST} exceptions`),
+  v.maxLength(MAX_EXCEPTIONS, `must have at most ${MAX_EXCEPTIONS} exceptions`),
 );
 
 export interface Exception extends v.InferOutput<typeof Exception> {

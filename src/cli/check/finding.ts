@@ -36,13 +36,14 @@ export function failed(check: string, error: unknown): Finding {
 /** Adds what was seen. It may come from anybody, so it is bounded; it is made printable where it is printed. */
 export function seen(finding: Finding, details: readonly string[] = []): Finding {
   if (details.length === 0) return finding;
-  const cut = (line: string) => (line.length > LONGEST ? `${line.slice(0, LONGEST - 1)}…` : line);
-  return { ...finding, details: details.slice(0, MOST).map(cut) };
+  const cut = (line: string) =>
+    line.length > MAX_DETAIL_CHARACTERS ? `${line.slice(0, MAX_DETAIL_CHARACTERS - 1)}…` : line;
+  return { ...finding, details: details.slice(0, MAX_DETAILS).map(cut) };
 }
 
 /** In lines and characters: the chain of a certificate has at most four, each with two long names. */
-const MOST = 20;
-const LONGEST = 600;
+const MAX_DETAILS = 20;
+const MAX_DETAIL_CHARACTERS = 600;
 
 /** For a check that would disturb an agent that may be running. */
 export const notTried = (check: string, why: string): Finding =>

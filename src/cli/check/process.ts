@@ -68,7 +68,7 @@ export function memoryOf(meminfo = '/proc/meminfo'): number | undefined {
 
 /** For a state directory; an agent has about a hundred files in two levels. */
 const MAX_NAMES = 10_000;
-const DEEPEST = 4;
+const MAX_DEPTH = 4;
 
 /**
  * Relative paths of everything below a folder; parts that can't be read are skipped. Links are not followed: the
@@ -81,7 +81,7 @@ export function namesBelow(folder: string): string[] {
       if (found.length >= MAX_NAMES) return;
       const name = join(below, entry.name);
       found.push(name);
-      if (entry.isDirectory() && depth < DEEPEST) look(name, depth + 1);
+      if (entry.isDirectory() && depth < MAX_DEPTH) look(name, depth + 1);
     }
   };
   look('', 1);

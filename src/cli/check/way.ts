@@ -140,12 +140,12 @@ function passed(reached: readonly Waypoint[], target: Target, network: Network):
       return [seen(ok('TCP', `${hostAndPort(target)} accepts connections`), [`connected to ${point.address}`])];
     }
     if (point.at !== 'addresses' || isIP(target.host) !== 0) return [];
-    return [ok('name', `${target.host} resolves to ${point.addresses.slice(0, MOST_ADDRESSES).join(', ')}`)];
+    return [ok('name', `${target.host} resolves to ${point.addresses.slice(0, MAX_ADDRESSES).join(', ')}`)];
   });
 }
 
 /** More are of no use to a reader. */
-const MOST_ADDRESSES = 8;
+const MAX_ADDRESSES = 8;
 
 const detailsOf = (reached: readonly Waypoint[]): string[] =>
   reached.flatMap((point) => {

@@ -21,9 +21,9 @@ export interface DesiredFile {
 }
 
 /** A module twin's desired section is at most 32 KB. */
-const LARGEST = 64 * 1024;
+const MAX_FILE_BYTES = 64 * 1024;
 /** Objects within each other; a hub takes ten. */
-const DEEPEST = 32;
+const MAX_DEPTH = 32;
 
 /**
  * Reads a file with desired properties, alone or within `properties.desired`, or with the configuration object alone, and
@@ -80,7 +80,7 @@ function parsed(file: string): { value: unknown; repeated: readonly string[] } {
   const text = textOf(file);
   try {
     const value: unknown = JSON.parse(text);
-    if (tooDeepAt(text, DEEPEST) !== undefined) throw new Error(`it is nested more than ${DEEPEST} levels deep`);
+    if (tooDeepAt(text, MAX_DEPTH) !== undefined) throw new Error(`it is nested more than ${MAX_DEPTH} levels deep`);
     return { value, repeated: repeatedNames(text).map(({ path }) => `${path.at(-1)} is there twice`) };
   } catch (error) {
     const remedy = `Correct ${file}; config/twin.json is an example.`;
@@ -90,13 +90,13 @@ function parsed(file: string): { value: unknown; repeated: readonly string[] } {
 
 function textOf(file: string): string {
   try {
-    return readBounded(file, LARGEST);
+    return readBounded(file, MAX_FILE_BYTES);
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') {
       const remedy = 'Name an existing FILE; config/twin.json is an example.';
       throw new AgentError('CONFIG_FILE_MISSING', `${file} does not exist`, remedy, { cause });
     }
-    const remedy = `Make ${file} a file of at most ${LARGEST} bytes that you can read.`;
+    const remedy = `Make ${file} a file of at most ${MAX_FILE_BYTES} bytes that you can read.`;
     throw new AgentError(
       'CONFIG_FILE_UNREADABLE',
       `cannot read ${file}: ${errnoOf(cause) ?? messageOf(cause)}`,

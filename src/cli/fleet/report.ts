@@ -7,7 +7,7 @@ import type { World } from '../command.ts';
 /** What a dry run is summed up as. */
 export const DRY_RUN = 'Dry run, nothing was done. Without --dry-run';
 /** Named again at the end; further ones are only counted there. */
-const MOST_NAMED = 100;
+const MAX_NAMED = 100;
 /** How often the line of progress changes. */
 const EVERY = milliseconds(200);
 /** Moves to the line above and clears it; see console_codes(4). */
@@ -48,7 +48,7 @@ export class Report {
   fail(deviceId: string, why: string): void {
     this.#failures += 1;
     const line = `${deviceId}: ${why}`;
-    if (this.#named.length < MOST_NAMED) this.#named.push(line);
+    if (this.#named.length < MAX_NAMED) this.#named.push(line);
     this.#print(printable(`failed: ${line}`), this.#world.terminal ? this.#world.stdout : this.#world.stderr);
     this.#step();
   }

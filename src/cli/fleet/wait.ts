@@ -9,7 +9,7 @@ import { isSo } from './merge.ts';
 import type { Task } from './task.ts';
 
 /** Named at the end; others are only counted. */
-const MOST_NAMED = 100;
+const MAX_NAMED = 100;
 /** Time from one look to the next, for each page that a look takes: hubs of one unit answer 20 queries a minute. */
 const BETWEEN = seconds(3);
 
@@ -70,7 +70,7 @@ async function lookAt(
   const unseen = new Set(configured);
   const isSilent = (deviceId: string) => {
     counts.silent += 1;
-    if (silent.length < MOST_NAMED) silent.push(deviceId);
+    if (silent.length < MAX_NAMED) silent.push(deviceId);
   };
   const ask = async (asked: Choice) => {
     for await (const rows of chosenModules(hub, { choice: asked, moduleId, columns })) {
@@ -81,7 +81,7 @@ async function lookAt(
         const verdict = verdictOn(row, wanted);
         if (verdict === 'silent') isSilent(deviceId);
         else counts[verdict] += 1;
-        if (verdict === 'refused' && refusals.length < MOST_NAMED)
+        if (verdict === 'refused' && refusals.length < MAX_NAMED)
           refusals.push(`${deviceId}: ${reasonsIn(row.configuration)}`);
       }
     }

@@ -4,7 +4,7 @@ import { mergeInto } from './merge.ts';
 import type { Task } from './task.ts';
 
 /** If others write to a twin at the same moment, again and again, this device fails. */
-const MOST_ATTEMPTS = 5;
+const MAX_ATTEMPTS = 5;
 
 /**
  * Gives a module's twin the configuration, unless it has it, in a dry run too up to the writing. The patch follows from the
@@ -30,7 +30,7 @@ export async function writeConfiguration(
       report.warn(deviceId, `agents refuse all of it for what else is in the twin: ${faults.join('; ')}`);
     if (isDryRun) return true;
     const twin = { tags, ...(hasPatch ? { properties: { desired: { [objectName]: patch } } } : {}) };
-    if (await isPatched({ hub, moduleId }, deviceId, twin, etag, attempt === MOST_ATTEMPTS)) return true;
+    if (await isPatched({ hub, moduleId }, deviceId, twin, etag, attempt === MAX_ATTEMPTS)) return true;
   }
 }
 

@@ -12,7 +12,7 @@ import { verdict } from '../verdict.ts';
 import { type Found, isProblem, type Report, type Rows, type Software } from './report.ts';
 
 /** Of one table; all rows are in the JSON report. */
-const MOST_ROWS = 5_000;
+const MAX_ROWS = 5_000;
 
 /** @param categories the description of each category of rules, by name */
 export function reportPage(
@@ -89,8 +89,8 @@ const either = <T>(found: Found<T>, html: (found: T) => string): string =>
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
   const cells = (row: readonly string[], tag: 'th' | 'td') =>
     row.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('');
-  const body = rows.slice(0, MOST_ROWS).map((row) => `<tr>${cells(row, 'td')}</tr>`);
-  const more = rows.length > MOST_ROWS ? note(`${rows.length - MOST_ROWS} more are in the JSON report.`) : '';
+  const body = rows.slice(0, MAX_ROWS).map((row) => `<tr>${cells(row, 'td')}</tr>`);
+  const more = rows.length > MAX_ROWS ? note(`${rows.length - MAX_ROWS} more are in the JSON report.`) : '';
   return `<div class="wide"><table><thead><tr>${cells(head, 'th')}</tr></thead><tbody>${body.join('\n')}</tbody></table></div>${more}`;
 };
 

@@ -23,7 +23,7 @@ class EventClock implements TellsTime {
 }
 
 /** Processes whose parents can be looked up. */
-const MOST_PROCESSES = 4_096;
+const MAX_PROCESSES = 4_096;
 
 /** Judges recorded events as the agent would have judged them when they happened. */
 export class Replay {
@@ -83,6 +83,6 @@ export class Replay {
       ...(typeof CommandLine === 'string' ? { commandLine: CommandLine } : {}),
     });
     const [oldest] = this.#programs.keys();
-    if (this.#programs.size > MOST_PROCESSES && oldest !== undefined) this.#programs.delete(oldest);
+    if (this.#programs.size > MAX_PROCESSES && oldest !== undefined) this.#programs.delete(oldest);
   }
 }

@@ -7,7 +7,7 @@ import { secretLinesOf } from '../../identity/certificate-file.ts';
 /** In bytes, of one secret file. */
 const LARGEST_FILE = 64 * 1024;
 /** Of the folder `secrets` beside the configuration. */
-const MOST_FILES = 100;
+const MAX_FILES = 100;
 
 /**
  * What no text of the archive may contain: the contents of all secret files of the configuration that this user can read, and
@@ -32,7 +32,7 @@ function configured(configFile: string, environment: NodeJS.ProcessEnv): readonl
 function inFolder(folder: string): readonly string[] {
   try {
     return readdirSync(folder)
-      .slice(0, MOST_FILES)
+      .slice(0, MAX_FILES)
       .map((name) => join(folder, name));
   } catch {
     return [];

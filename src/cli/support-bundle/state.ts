@@ -7,8 +7,8 @@ import { printable } from '../../base/printable.ts';
 /* The agent's state directory. Its user can replace every file there, so links are not followed and sizes are bounded. */
 
 /** In entries, of the whole listing. */
-const MOST_ENTRIES = 2_000;
-const DEEPEST = 4;
+const MAX_ENTRIES = 2_000;
+const MAX_DEPTH = 4;
 /** In bytes, of one of the small files; the last good configuration has up to 64 KiB as a twin. */
 const LARGEST_FILE = 256 * 1024;
 
@@ -24,7 +24,7 @@ export function stateLayout(directory: string): string {
     const opened = opendirSync(folder);
     try {
       for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
-        if (rows.length >= MOST_ENTRIES) {
+        if (rows.length >= MAX_ENTRIES) {
           isCut = true;
           return;
         }
@@ -32,14 +32,14 @@ export function stateLayout(directory: string): string {
         const name = `${prefix}${entry.name}`;
         rows.push(row(path, name));
         if (entry.isFile()) bytes += lstatSync(path, { throwIfNoEntry: false })?.size ?? 0;
-        if (entry.isDirectory() && depth < DEEPEST) attempt(() => list(path, `${name}/`, depth + 1), rows, name);
+        if (entry.isDirectory() && depth < MAX_DEPTH) attempt(() => list(path, `${name}/`, depth + 1), rows, name);
       }
     } finally {
       opened.closeSync();
     }
   };
   list(directory, '', 1);
-  const cut = isCut ? [`[more than ${MOST_ENTRIES} entries; the rest is left out]`] : [];
+  const cut = isCut ? [`[more than ${MAX_ENTRIES} entries; the rest is left out]`] : [];
   return [`${printable(directory)}: ${bytes} bytes in ${rows.length - 1} entries`, ...rows, ...cut, ''].join('\n');
 }
 

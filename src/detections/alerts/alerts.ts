@@ -19,9 +19,9 @@ import { Silence } from './silence.ts';
 
 /** How long hits with the key of an alert are counted instead of raising another one, and what limits are for. */
 const WINDOW = hours(1);
-const MOST_KEYS = 1_024;
-const MOST_PER_RULE = 20;
-const MOST_PER_DEVICE = 120;
+const MAX_KEYS = 1_024;
+const MAX_ALERTS_PER_RULE = 20;
+const MAX_ALERTS_PER_DEVICE = 120;
 /** Of a rule's id, in UTF-16 units. */
 const LONGEST_ID = 256;
 /** At most one message is asked for early in this time. */
@@ -85,7 +85,7 @@ export class Alerts {
   /** By type of alert. */
   readonly #limited = new Map<string, Limited>();
   readonly #ruleLimits = new Map<string, RateLimit>();
-  readonly #deviceLimit = new RateLimit(MOST_PER_DEVICE, WINDOW);
+  readonly #deviceLimit = new RateLimit(MAX_ALERTS_PER_DEVICE, WINDOW);
   readonly #firsts = new FirstAlerts();
   readonly #exceptions = new Exceptions();
   readonly #silence: Silence;
@@ -259,7 +259,7 @@ export class Alerts {
     const alert: KeptAlert = { ...evidence, alertId: this.#idOf(key, time), count: 1, first: time, last: time };
     this.#open.set(key, { alert: trimmed(alert), openedAt: now, told: 1 });
     for (const [oldest, open] of this.#open) {
-      if (this.#open.size <= MOST_KEYS) break;
+      if (this.#open.size <= MAX_KEYS) break;
       this.#close(oldest, open);
     }
     this.#alerts += 1;
@@ -340,7 +340,7 @@ export class Alerts {
   #limitOf(rule: string): RateLimit {
     const known = this.#ruleLimits.get(rule);
     if (known !== undefined) return known;
-    const limit = new RateLimit(MOST_PER_RULE, WINDOW);
+    const limit = new RateLimit(MAX_ALERTS_PER_RULE, WINDOW);
     this.#ruleLimits.set(rule, limit);
     return limit;
   }
@@ -355,14 +355,14 @@ const Saved = v.object({
   savedAt: v.number(),
   open: v.pipe(
     v.array(v.object({ key: text, alert: KeptAlert, told: v.pipe(v.number(), v.safeInteger()), ageMs: age })),
-    v.maxLength(MOST_KEYS),
+    v.maxLength(MAX_KEYS),
   ),
   limited: v.pipe(v.array(v.object({ type: text, alert: KeptAlert, ageMs: age })), v.maxLength(1_000)),
   ruleLimits: v.pipe(
-    v.array(v.object({ rule: text, agesMs: v.pipe(v.array(age), v.maxLength(MOST_PER_RULE)) })),
+    v.array(v.object({ rule: text, agesMs: v.pipe(v.array(age), v.maxLength(MAX_ALERTS_PER_RULE)) })),
     v.maxLength(1_000),
   ),
-  deviceLimit: v.pipe(v.array(age), v.maxLength(MOST_PER_DEVICE)),
+  deviceLimit: v.pipe(v.array(age), v.maxLength(MAX_ALERTS_PER_DEVICE)),
   firsts: v.optional(v.unknown()),
   history: v.unknown(),
   exceptions: v.unknown(),

@@ -8,8 +8,8 @@ const LONGEST_COMMAND_LINE = 2_048;
 /** In UTF-16 units. What is behind is looked at by rules only: redacting 128 KiB could take 40 ms. */
 const LONGEST_REDACTED = 16_384;
 const LONGEST_VALUE = 512;
-const MOST_VALUES = 40;
-const MOST_IDS = 16;
+const MAX_VALUES = 40;
+const MAX_IDS = 16;
 
 /** What an alert says of a hit: everything but its id, count and times. */
 export type Evidence = Omit<KeptAlert, 'alertId' | 'count' | 'first' | 'last'>;
@@ -28,7 +28,7 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
   const of = (name: string, value: string): string =>
     name.endsWith('CommandLine') ? commandLine(name, value) : cut(value, LONGEST_VALUE);
 
-  const values = flattened(subject.event.payload).slice(0, MOST_VALUES);
+  const values = flattened(subject.event.payload).slice(0, MAX_VALUES);
   const payload = Object.fromEntries(
     values.map(([name, value]) => [name, typeof value === 'string' ? of(name, value) : value] as const),
   );
@@ -42,7 +42,7 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
     severity: rule.level,
     ...ruleFacts(rule),
     event: subject.event.name,
-    eventIds: (hit.ids ?? subject.event.ids).slice(-MOST_IDS),
+    eventIds: (hit.ids ?? subject.event.ids).slice(-MAX_IDS),
     subject: payload,
     ...(ParentImage === undefined ? {} : { parentExecutable: cut(ParentImage, LONGEST_VALUE) }),
     ...parentCommandLine,
@@ -66,11 +66,11 @@ function ruleFacts(rule: Rule) {
     ruleSource: rule.origin,
     ...(rule.author === undefined ? {} : { ruleAuthor: cut(rule.author, LONGEST_VALUE) }),
     // Software and groups (s0001, g0001) are neither.
-    tactics: attack.filter((tag) => !/^[a-z]\d/.test(tag)).slice(0, MOST_IDS),
+    tactics: attack.filter((tag) => !/^[a-z]\d/.test(tag)).slice(0, MAX_IDS),
     techniques: attack
       .filter(isTechnique)
       .map((tag) => tag.toUpperCase())
-      .slice(0, MOST_IDS),
+      .slice(0, MAX_IDS),
     remediation: cut(rule.remediation ?? 'Find out who did this, and whether it was meant.', LONGEST_VALUE * 2),
   };
 }

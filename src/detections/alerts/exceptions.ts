@@ -59,7 +59,7 @@ export class Exceptions {
 
   restore(value: unknown): void {
     if (typeof value !== 'object' || value === null) return;
-    for (const [id, use] of Object.entries(value).slice(0, MOST_USES)) if (isUse(use)) this.#uses.set(id, { ...use });
+    for (const [id, use] of Object.entries(value).slice(0, MAX_USES)) if (isUse(use)) this.#uses.set(id, { ...use });
     this.#read = undefined;
   }
 
@@ -85,7 +85,7 @@ export class Exceptions {
     this.#uses.set(id, use);
     // Exceptions that the module twin no longer has are forgotten, the oldest first.
     for (const oldest of this.#uses.keys()) {
-      if (this.#uses.size <= MOST_USES) break;
+      if (this.#uses.size <= MAX_USES) break;
       this.#uses.delete(oldest);
     }
     return use;
@@ -102,7 +102,7 @@ export class Exceptions {
 
   #isIn(address: string, cidr: string): boolean {
     if (!this.#networks.has(cidr)) {
-      if (this.#networks.size >= MOST_USES) this.#networks.clear();
+      if (this.#networks.size >= MAX_USES) this.#networks.clear();
       this.#networks.set(cidr, parseNetwork(cidr));
     }
     return this.#networks.get(cidr)?.has(address) === true;
@@ -110,7 +110,7 @@ export class Exceptions {
 }
 
 /** The module twin may have 64; old ones of an earlier configuration are kept as well. */
-const MOST_USES = 256;
+const MAX_USES = 256;
 
 /** Without a set clock, an exception with an end counts as expired: an alert too many is better than one too few. */
 const isInForce = ({ until }: AlertException, now: Date): boolean =>

@@ -3,7 +3,7 @@ import { type Duration, hours, milliseconds } from '../../base/duration.ts';
 /** What counts as one time. */
 const WINDOW = hours(1);
 /** Alerts above the limits, of all users together. */
-const MOST = 60;
+const MAX_ALERTS_ABOVE_LIMITS = 60;
 
 /** One that was raised above the limits. */
 interface Extra {
@@ -34,7 +34,7 @@ export class FirstAlerts {
     this.#forget(now);
     if (this.#raised.has(keyOf(rule, user))) return false;
     const ofUser = this.#extra.filter((extra) => extra.user === user).length;
-    if (ofUser >= MOST - this.#extra.length) return false;
+    if (ofUser >= MAX_ALERTS_ABOVE_LIMITS - this.#extra.length) return false;
     this.#extra = [...this.#extra, { user, at: now }];
     this.raised(rule, user, now);
     return true;
@@ -67,14 +67,15 @@ export class FirstAlerts {
 }
 
 /** In UTF-16 units. */
-const LONGEST = 256;
+const MAX_NAME_CHARACTERS = 256;
 /** More than can be raised in an hour. */
-const MOST_SAVED = 512;
+const MAX_SAVED = 512;
 
-const keyOf = (rule: string, user: string): string => `${rule.slice(0, LONGEST)}\n${user.slice(0, LONGEST)}`;
+const keyOf = (rule: string, user: string): string =>
+  `${rule.slice(0, MAX_NAME_CHARACTERS)}\n${user.slice(0, MAX_NAME_CHARACTERS)}`;
 
 const isPair = (pair: unknown): pair is [string, number] =>
   Array.isArray(pair) && typeof pair[0] === 'string' && Number.isFinite(pair[1]) && pair[1] >= 0;
 
 const pairsOf = (pairs: unknown): [string, number][] =>
-  Array.isArray(pairs) ? pairs.slice(-MOST_SAVED).filter(isPair) : [];
+  Array.isArray(pairs) ? pairs.slice(-MAX_SAVED).filter(isPair) : [];

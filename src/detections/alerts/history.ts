@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { KeptAlert } from './kept-alert.ts';
 
 /** How many alerts `vakt alerts` can show. */
-const MOST = 200;
+const MAX_KEPT_ALERTS = 200;
 
 /** The last alerts, oldest first. An update replaces its alert and makes it the newest. */
 export class AlertHistory {
@@ -13,7 +13,7 @@ export class AlertHistory {
     this.#alerts.delete(alert.alertId);
     this.#alerts.set(alert.alertId, alert);
     for (const oldest of this.#alerts.keys()) {
-      if (this.#alerts.size <= MOST) break;
+      if (this.#alerts.size <= MAX_KEPT_ALERTS) break;
       this.#alerts.delete(oldest);
     }
     for (const follower of this.#followers) follower(alert);
@@ -39,7 +39,7 @@ export class AlertHistory {
 
   restore(value: unknown): void {
     if (!Array.isArray(value)) return;
-    for (const alert of value.slice(-MOST)) {
+    for (const alert of value.slice(-MAX_KEPT_ALERTS)) {
       const checked = v.safeParse(KeptAlert, alert);
       if (checked.success) this.#alerts.set(checked.output.alertId, checked.output);
     }

@@ -6,9 +6,9 @@ import type { ParsedRule } from '../sigma/rule.ts';
 import { type AlertPolicy, alertTypeOf } from './policy.ts';
 
 /** Names of a setting in a warning; the rest is counted. */
-const MOST_NAMED = 5;
+const MAX_NAMED = 5;
 /** Of a name in a warning, in UTF-16 units. */
-const LONGEST = 64;
+const MAX_NAME_CHARACTERS = 64;
 
 type Named = Pick<AlertPolicy, 'disabledRules' | 'exceptions'>;
 type Warnings = Readonly<Partial<Record<SettingId, string>>>;
@@ -93,12 +93,13 @@ function listed(
   unknown: readonly { readonly rule: string; readonly told: string }[],
   known: readonly string[],
 ): string {
-  const told = unknown.slice(0, MOST_NAMED).map(({ rule, told }) => {
-    const meant = nearestName(rule.slice(0, LONGEST), known);
+  const told = unknown.slice(0, MAX_NAMED).map(({ rule, told }) => {
+    const meant = nearestName(rule.slice(0, MAX_NAME_CHARACTERS), known);
     return meant === undefined ? told : `${told} (did you mean "${meant}"?)`;
   });
-  const more = unknown.length > MOST_NAMED ? ` and ${unknown.length - MOST_NAMED} more` : '';
+  const more = unknown.length > MAX_NAMED ? ` and ${unknown.length - MAX_NAMED} more` : '';
   return `names an unknown rule: ${told.join(', ')}${more}`;
 }
 
-const quoted = (name: string) => JSON.stringify(name.length > LONGEST ? `${name.slice(0, LONGEST)}…` : name);
+const quoted = (name: string) =>
+  JSON.stringify(name.length > MAX_NAME_CHARACTERS ? `${name.slice(0, MAX_NAME_CHARACTERS)}…` : name);

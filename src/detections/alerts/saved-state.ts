@@ -19,7 +19,7 @@ export interface Continued {
 const INTERVAL = minutes(1);
 const LONGEST_SLEEP = hours(1);
 /** In bytes. 1,024 keys with their evidence, 200 alerts and 1 MB of windows have less. */
-const LARGEST = 16 * 1024 * 1024;
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
 /** How often it is looked whether events have been synced, in an interval. */
 const LOOKS = 240;
@@ -133,7 +133,7 @@ export class SavedState implements Service {
 
   #read(): Readonly<Record<string, unknown>> {
     try {
-      const value: unknown = JSON.parse(readPlainFile(this.#file, LARGEST));
+      const value: unknown = JSON.parse(readPlainFile(this.#file, MAX_FILE_BYTES));
       return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return {};

@@ -2,7 +2,7 @@ import { type Clock, isPlausible } from '../../base/clock.ts';
 import { type Duration, days, milliseconds } from '../../base/duration.ts';
 
 /** How far ahead the end may be. */
-const LONGEST = days(7);
+const LONGEST_SILENCE = days(7);
 
 /** What was decided about a value of the setting. */
 interface Decision {
@@ -48,14 +48,14 @@ export class Silence {
   restore(value: unknown): void {
     if (typeof value !== 'object' || value === null) return;
     const { until, leftMs } = value as Record<string, unknown>;
-    if (typeof until !== 'string' || typeof leftMs !== 'number' || !(leftMs >= 0 && leftMs <= LONGEST)) return;
+    if (typeof until !== 'string' || typeof leftMs !== 'number' || !(leftMs >= 0 && leftMs <= LONGEST_SILENCE)) return;
     const left = Math.min(leftMs, this.#left(until) ?? 0);
     this.#decision = { until, endsAt: left > 0 ? milliseconds(this.#clock.monotonic() + left) : undefined };
   }
 
   #endOf(until: string): Duration | undefined {
     const left = this.#left(until);
-    if (left === undefined || left > LONGEST) return undefined;
+    if (left === undefined || left > LONGEST_SILENCE) return undefined;
     return milliseconds(this.#clock.monotonic() + left);
   }
 

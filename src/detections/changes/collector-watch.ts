@@ -73,7 +73,7 @@ export class CollectorWatch {
 
   restore(value: unknown): void {
     if (!Array.isArray(value)) return;
-    for (const name of value.slice(0, MOST_COLLECTORS)) if (typeof name === 'string') this.#of(name).gave = true;
+    for (const name of value.slice(0, MAX_COLLECTORS)) if (typeof name === 'string') this.#of(name).gave = true;
   }
 
   #judge(collector: WatchedCollector, watched: Watched, isPaused: boolean): Watched['told'] {
@@ -108,4 +108,4 @@ export class CollectorWatch {
 }
 
 /** The agent has some 20. */
-const MOST_COLLECTORS = 64;
+const MAX_COLLECTORS = 64;

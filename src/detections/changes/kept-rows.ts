@@ -30,8 +30,8 @@ export interface Base {
 }
 
 /** Budget of a kind of snapshot for whole rows, in UTF-16 units, and for digests. */
-const LONGEST = 128 * 1024;
-const MOST_DIGESTS = 8_192;
+const MAX_CHARACTERS = 128 * 1024;
+const MAX_DIGESTS = 8_192;
 
 /** The first rows are kept whole, since collectors put what matters most first; others as digests. */
 export function* keep(rows: Rows, { isPartial }: Pick<Base, 'isPartial'>): Sliced<Base> {
@@ -44,8 +44,8 @@ export function* keep(rows: Rows, { isPartial }: Pick<Base, 'isPartial'>): Slice
     if (isSlice(number)) yield;
     number += 1;
     length += lengthOf(row);
-    if (length <= LONGEST) whole.set(key, row);
-    else if (digests.size < MOST_DIGESTS) digests.set(digestOf(key), digestOfRow(row));
+    if (length <= MAX_CHARACTERS) whole.set(key, row);
+    else if (digests.size < MAX_DIGESTS) digests.set(digestOf(key), digestOfRow(row));
     else unkept += 1;
   }
   return { rows: whole, digests, isPartial: isPartial || unkept > 0, unkept };
@@ -57,7 +57,7 @@ export function* keepBoth(base: Base, rows: Rows): Sliced<Base> {
   for (const [key, row] of base.rows) if (!merged.has(key)) merged.set(key, row);
   const kept = yield* keep(merged, base);
   const digests = new Map(kept.digests);
-  for (const [key, digest] of base.digests) if (digests.size < MOST_DIGESTS) digests.set(key, digest);
+  for (const [key, digest] of base.digests) if (digests.size < MAX_DIGESTS) digests.set(key, digest);
   return { ...kept, digests };
 }
 

@@ -23,7 +23,7 @@ export class SnapshotParts {
   accept(event: string, payload: readonly Payload[]): Assembled | undefined {
     const { Part, Parts, SnapshotId } = rawDetails(payload[0]);
     const [part, parts] = [Number(Part), Number(Parts)];
-    if (SnapshotId === undefined || !(part >= 1 && part <= parts && parts <= MOST_PARTS)) return assembled(payload);
+    if (SnapshotId === undefined || !(part >= 1 && part <= parts && parts <= MAX_PARTS)) return assembled(payload);
     const known = this.#pending.get(event);
     const pending: Pending = known?.id === SnapshotId ? known : { id: SnapshotId, parts: new Map() };
     pending.parts.set(part, payload);
@@ -34,7 +34,7 @@ export class SnapshotParts {
   }
 }
 
-const MOST_PARTS = 1_000;
+const MAX_PARTS = 1_000;
 
 function assembled(rows: readonly Payload[]): Assembled {
   const { OmittedElements = '0', OmittedDetails = '0' } = rawDetails(rows.at(-1));

@@ -9,24 +9,24 @@ import { COMPARE } from './compile.ts';
 /* Correlations: for each rule and group, the last matches of the rules it refers to.
  *
  * Invariants: the matches of a group are in order of time; none is older than the timespan before the newest one; there are
- * at most ENTRIES of them, or one more than the values that are asked for. What is read again after kill -9, and was seen
- * before it, counts once. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
+ * at most MAX_ENTRIES of them, or one more than the values that are asked for. What is read again after kill -9, and was seen
+ * before it, counts once. All groups together take at most MAX_BYTES, counted roughly: the group that was used longest ago goes
  * first, and is counted.
  */
 
 /** Matches, or spans of time with their number, that a group keeps; as many as it asks for if it counts values. */
-const ENTRIES = 64;
+const MAX_ENTRIES = 64;
 /** Groups of a rule. */
-const GROUPS = 512;
-const BYTES = 1_048_576;
+const MAX_GROUPS = 512;
+const MAX_BYTES = 1_048_576;
 const BYTES_OF_ENTRY = 80;
 const BYTES_OF_GROUP = 200;
 /** A window that isn't longer has nothing in it that kill -9 may not lose: the state is saved once a minute at most. */
-const SHORT = minutes(1);
+const UNSAVED_WINDOW = minutes(1);
 /** Events come later than others by at most this. */
 export const LATEST_MS = 5_000;
 /** Ids of events that a hit names. */
-const IDS = 16;
+const MAX_IDS = 16;
 
 interface Entry {
   /** Milliseconds on the monotonic clock. */
@@ -111,7 +111,7 @@ export class Correlations {
   ) {
     this.#windows = rules.map(({ facts, correlation }) => {
       const inForce = limited(correlation, list);
-      return new Window(facts, inForce, this.#budget, inForce.timespanMs > SHORT ? changed : () => {});
+      return new Window(facts, inForce, this.#budget, inForce.timespanMs > UNSAVED_WINDOW ? changed : () => {});
     });
     for (const window of this.#windows) {
       for (const [rule, id] of window.correlation.rules.entries())
@@ -155,7 +155,7 @@ export class Correlations {
   }
 
   #keepBudget(at: number): void {
-    while (this.#budget.bytes > BYTES) {
+    while (this.#budget.bytes > MAX_BYTES) {
       const [largest] = [...this.#windows].sort((a, b) => b.bytes - a.bytes);
       if (largest === undefined || !largest.dropOldest(at)) return;
     }
@@ -220,7 +220,7 @@ class Window {
   readonly #changed: () => void;
   /** The one that was used longest ago comes first. */
   readonly #groups = new Map<string, Group>();
-  /** Above ENTRIES events, those of this time are counted together. */
+  /** Above MAX_ENTRIES events, those of this time are counted together. */
   readonly #grainMs: number;
   readonly #most: number;
   readonly #mostOfRule: number;
@@ -239,10 +239,10 @@ class Window {
     this.#budget = budget;
     const most = Math.max(0, ...correlation.wanted.map(({ than }) => than));
     const counts = correlation.type === 'event_count';
-    this.#grainMs = counts && most >= ENTRIES ? correlation.timespanMs / (ENTRIES - 1) : 0;
-    this.#most = correlation.type === 'value_count' ? Math.max(ENTRIES, most + 1) : ENTRIES;
+    this.#grainMs = counts && most >= MAX_ENTRIES ? correlation.timespanMs / (MAX_ENTRIES - 1) : 0;
+    this.#most = correlation.type === 'value_count' ? Math.max(MAX_ENTRIES, most + 1) : MAX_ENTRIES;
     this.#mostOfRule =
-      correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : this.#most;
+      correlation.type === 'temporal_ordered' ? Math.floor(MAX_ENTRIES / correlation.rules.length) : this.#most;
     this.#beginsWithFirst =
       correlation.type === 'temporal_ordered' && !correlation.rules.some((_, count) => count > 0 && this.#holds(count));
   }
@@ -300,13 +300,13 @@ class Window {
     if (newest - at <= timespanMs) this.#add(group.entries, added);
     if (rule === 0) for (const entry of this.#takeEarly(key, added)) this.#add(group.entries, entry);
     this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);
-    if (this.#groups.size > GROUPS) this.dropOldest(at);
+    if (this.#groups.size > MAX_GROUPS) this.dropOldest(at);
     const count = this.#count(group.entries);
     if (count === undefined) return undefined;
     const isNew = !group.fired;
     group.fired = true;
     const ids = group.entries.map(({ id }) => id).filter((id) => id !== '');
-    return { isNew, found: { count, ids: [...new Set(ids)].slice(-IDS) } };
+    return { isNew, found: { count, ids: [...new Set(ids)].slice(-MAX_IDS) } };
   }
 
   #keepEarly(early: Early): void {
@@ -314,7 +314,7 @@ class Window {
     this.#early.push(early);
     this.#grow(bytesOf(early));
     const [first] = this.#early;
-    if (this.#early.length > ENTRIES) this.#dropEarly((each) => each === first);
+    if (this.#early.length > MAX_ENTRIES) this.#dropEarly((each) => each === first);
   }
 
   /** Matches of a group that came before one of the first rule, and happened after it, or are of the same event. */
@@ -438,7 +438,7 @@ class Window {
   }
 
   restore(groups: readonly unknown[], now: number, elapsedMs: number): void {
-    for (const { key, fired, entries } of groups.slice(-GROUPS).filter(isGroup)) {
+    for (const { key, fired, entries } of groups.slice(-MAX_GROUPS).filter(isGroup)) {
       const restored = entries
         .slice(-this.#most)
         .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id, event: 0 }));

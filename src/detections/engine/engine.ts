@@ -36,11 +36,11 @@ const WINDOW_MS = 60_000;
  * Of one reading, no more is charged than this, and this for each character. The worst text takes about as long; a process that
  * was not scheduled takes any time, and must not switch off rules.
  */
-const MOST_CHARGED_MS = 0.05;
-const MOST_CHARGED_OF_CHARACTER_MS = 0.0006;
+const MAX_CHARGED_MS = 0.05;
+const MAX_CHARGED_OF_CHARACTER_MS = 0.0006;
 
 /** In characters of a reading's own fields together: a text that takes long is longer. */
-const SHORT = 1_024;
+const SHORT_TEXT_CHARACTERS = 1_024;
 
 const NOTHING: Judgement = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
@@ -179,8 +179,8 @@ export class Engine {
     const { rules, matchers, makeMatcher, ofView, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
     // Of the reading alone: whoever starts programs gives all of them the same long command line of a parent.
-    const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT;
-    const most = MOST_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
+    const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT_TEXT_CHARACTERS;
+    const most = MAX_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MAX_CHARGED_OF_CHARACTER_MS;
     let began = this.#clock.monotonic();
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;

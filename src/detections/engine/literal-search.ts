@@ -5,10 +5,10 @@ export interface Needed {
 }
 
 /** Longer literals are cut to their end: paths differ there, and the automaton stays small. */
-const LONGEST = 12;
-const MOST_STATES = 0xffff;
+const MAX_LITERAL_CHARACTERS = 12;
+const MAX_STATES = 0xffff;
 /** A state with more followers has a row of them. */
-const FEW = 3;
+const FEW_FOLLOWERS = 3;
 
 /**
  * What a search is made of, as numbers. States are numbered in the order of the length of their text, so that the followers of
@@ -49,7 +49,7 @@ export function searchTables(all: readonly Needed[]): SearchTables {
   }
   const texts = [...byText.keys()].sort();
   const { classes, width } = classesOf(texts);
-  const most = Math.min(MOST_STATES, 1 + statesOf(texts));
+  const most = Math.min(MAX_STATES, 1 + statesOf(texts));
   const kinds = new Uint8Array(most);
   const followers = new Uint16Array(most + 1);
   const rows = new Uint16Array(most);
@@ -86,7 +86,7 @@ export function searchTables(all: readonly Needed[]): SearchTables {
       count += 1;
     }
     followers[state + 1] = count;
-    if (count - first > FEW) {
+    if (count - first > FEW_FOLLOWERS) {
       rows[state] = row.length / width;
       const begin = row.length;
       for (let kind = 0; kind < width; kind += 1) row.push(0);
@@ -208,8 +208,8 @@ const ASCII = /^[\0-\x7f]*$/;
 
 /** The part of a literal that is searched for: the end of its longest run of ASCII; empty if it has none. */
 export function usable(text: string): string {
-  if (ASCII.test(text)) return text.slice(-LONGEST);
+  if (ASCII.test(text)) return text.slice(-MAX_LITERAL_CHARACTERS);
   let longest = '';
   for (const [run] of text.matchAll(/[\0-\x7f]+/g)) if (run.length > longest.length) longest = run;
-  return longest.slice(-LONGEST);
+  return longest.slice(-MAX_LITERAL_CHARACTERS);
 }

@@ -1,9 +1,9 @@
 /** Of both generations together. */
-const ENTRIES = 2_048;
+const MAX_ENTRIES = 2_048;
 /** Longer keys are not kept: they rarely come again, and a burst of them would push out all others. */
 const LONGEST_KEY = 4_096;
 /** Of all keys of a generation. */
-const CHARACTERS = 512 * 1_024;
+const MAX_CHARACTERS = 512 * 1_024;
 
 /**
  * Values by text, the least recently used dropped: in two generations. A full one replaces the older, whose entries come
@@ -25,7 +25,7 @@ export class MatchCache<T> {
 
   set(key: string, value: T): void {
     if (key.length > LONGEST_KEY) return;
-    if (this.#young.size >= ENTRIES / 2 || this.#characters + key.length > CHARACTERS) {
+    if (this.#young.size >= MAX_ENTRIES / 2 || this.#characters + key.length > MAX_CHARACTERS) {
       this.#old = this.#young;
       this.#young = new Map();
       this.#characters = 0;

@@ -7,12 +7,13 @@ import { type Expression, Refused } from './rule.ts';
  */
 
 const TOKENS = /\s*(?:([()])|([^\s()]+))/y;
-const DEEPEST = 50;
-const LONGEST = 10_000;
+const MAX_DEPTH = 50;
+const MAX_CONDITION_CHARACTERS = 10_000;
 
 /** @param selections by name @throws {Refused} */
 export function readCondition(text: string, selections: ReadonlyMap<string, Expression>): Expression {
-  if (text.length > LONGEST) throw new Refused(`the condition is longer than ${LONGEST} characters`, ['condition']);
+  if (text.length > MAX_CONDITION_CHARACTERS)
+    throw new Refused(`the condition is longer than ${MAX_CONDITION_CHARACTERS} characters`, ['condition']);
   const reader = new Reader(text, selections);
   return reader.whole();
 }
@@ -54,7 +55,7 @@ class Reader {
   }
 
   #or(): Expression {
-    if (++this.#depth > DEEPEST) this.#refuse(`the condition has more than ${DEEPEST} parentheses in one another`);
+    if (++this.#depth > MAX_DEPTH) this.#refuse(`the condition has more than ${MAX_DEPTH} parentheses in one another`);
     const of = [this.#and()];
     while (this.#word() === 'or') {
       this.#at += 1;

@@ -22,9 +22,9 @@ const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_
 /** A device keeps no more; see engine/correlations.ts. */
 const LONGEST_MS = 7 * 86_400_000;
 /** Of value_count: so many different values are kept, and one more; see engine/correlations.ts. */
-const MOST_VALUES = 256;
-const MOST_EVENTS = 1_000_000;
-const MOST_RULES = 16;
+const MAX_VALUES = 256;
+const MAX_EVENTS = 1_000_000;
+const MAX_RULES = 16;
 
 /** @throws {Refused} */
 export function readCorrelation(value: unknown): ReadCorrelation {
@@ -35,7 +35,7 @@ export function readCorrelation(value: unknown): ReadCorrelation {
   const type = TYPES.find((each) => each === value.type);
   if (type === undefined) throw new Refused(`the type "${value.type}" is not known; ${TYPES.join(', ')} are`, ['type']);
   const rules = textsOf(value.rules, 'rules');
-  if (rules.length === 0 || rules.length > MOST_RULES) throw new Refused(`takes 1 to ${MOST_RULES} rules`, ['rules']);
+  if (rules.length === 0 || rules.length > MAX_RULES) throw new Refused(`takes 1 to ${MAX_RULES} rules`, ['rules']);
   const { generate = false } = value;
   if (typeof generate !== 'boolean') throw new Refused('"generate" is true or false', ['generate']);
   const common = {
@@ -53,7 +53,7 @@ export function readCorrelation(value: unknown): ReadCorrelation {
 
 /** How many different rules a correlation may ask for, or events, or values. */
 const mostOf = (type: Correlation['type'], rules: number): number =>
-  type === 'event_count' ? MOST_EVENTS : type === 'value_count' ? MOST_VALUES : rules;
+  type === 'event_count' ? MAX_EVENTS : type === 'value_count' ? MAX_VALUES : rules;
 
 function conditionOf(value: unknown, type: Correlation['type'], rules: number) {
   if (!isPlainObject(value)) throw new Refused('"condition" is missing, or no map of a comparison', ['condition']);

@@ -4,7 +4,7 @@ import { both, either, Reading, readMember } from './modifiers.ts';
 import { type Expression, Refusals, Refused, together, within } from './rule.ts';
 
 /** Maps and lists in one another. */
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 
 type Path = readonly (string | number)[];
 
@@ -69,7 +69,7 @@ function conditionOf(
 }
 
 function readSelection(value: unknown, path: Path, depth: number, context: Context): Expression {
-  if (depth > DEEPEST) throw new Refused(`more than ${DEEPEST} lists in one another`, path);
+  if (depth > MAX_DEPTH) throw new Refused(`more than ${MAX_DEPTH} lists in one another`, path);
   if (Array.isArray(value)) {
     if (value.length === 0) throw new Refused('a selection is an empty list', path);
     return either(

@@ -10,7 +10,7 @@ type Facts = Omit<Rule, 'sources' | 'alerts'>;
 const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit'];
 const STATES = ['stable', 'test', 'experimental', 'deprecated', 'unsupported'];
 /** Of a text or a list of a rule; alerts carry them. */
-const LONGEST = 20_000;
+const MAX_VALUE_CHARACTERS = 20_000;
 
 /** What a document says about the rule itself. @throws {Refused} */
 export function readFacts(
@@ -21,7 +21,8 @@ export function readFacts(
     const given = value[key];
     if (given === undefined || given === null) return undefined;
     if (typeof given !== 'string' || given === '') throw new Refused(`"${key}" is no text`, [key]);
-    if (given.length > LONGEST) throw new Refused(`"${key}" is longer than ${LONGEST} characters`, [key]);
+    if (given.length > MAX_VALUE_CHARACTERS)
+      throw new Refused(`"${key}" is longer than ${MAX_VALUE_CHARACTERS} characters`, [key]);
     return given;
   };
   const list = (key: string): readonly string[] => {

@@ -16,10 +16,10 @@ import {
 /** Of an expression; see engine/README: 6 KB of the head, a line end, 2 KB of the tail. */
 export const JUDGED = { head: 6_144, tail: 2_048 };
 /** Alternatives of one value, such as those of windash. */
-const MOST_VARIANTS = 625;
-const MOST_VALUES = 2_000;
+const MAX_VARIANTS = 625;
+const MAX_VALUES = 2_000;
 /** Alternatives of all values of a file, besides the values themselves. */
-const MOST_VARIANTS_OF_FILE = 10_000;
+const MAX_VARIANTS_OF_FILE = 10_000;
 
 /** What is known of a file while it is read. */
 export class Reading {
@@ -31,7 +31,7 @@ export class Reading {
   }
 
   get isOver(): boolean {
-    return this.#variants > MOST_VARIANTS_OF_FILE;
+    return this.#variants > MAX_VARIANTS_OF_FILE;
   }
 
   /** @param count of alternatives that are made of one value @throws {Refused} if those of the file are too many */
@@ -39,7 +39,7 @@ export class Reading {
     this.#variants += count - 1;
     if (this.isOver)
       throw new Refused(
-        `the file has more than ${MOST_VARIANTS_OF_FILE} spellings of values, by "windash" and "base64offset"`,
+        `the file has more than ${MAX_VARIANTS_OF_FILE} spellings of values, by "windash" and "base64offset"`,
       );
   }
 }
@@ -65,7 +65,7 @@ export function readMember(field: string, modifiers: readonly string[], given: u
   const checkedModifiers = checked(modifiers, field === '');
   const values = Array.isArray(given) ? given : [given];
   if (values.length === 0) throw new Refused(`"${field}" has no values`);
-  if (values.length > MOST_VALUES) throw new Refused(`"${field}" has more than ${MOST_VALUES} values`);
+  if (values.length > MAX_VALUES) throw new Refused(`"${field}" has more than ${MAX_VALUES} values`);
   if (checkedModifiers.has('all') && values.length < 2 && !Array.isArray(given))
     throw new Refused(`"${field}|all" has one value, so that "all" says nothing`);
   const of = values.map((value, index) => () => {
@@ -277,7 +277,7 @@ function withDashes(text: string): readonly string[] {
   let texts = [pieces[0] ?? ''];
   for (const piece of pieces.slice(1)) {
     texts = texts.flatMap((begin) => DASHES.map((dash) => begin + dash + piece));
-    if (texts.length > MOST_VARIANTS) throw new Refused('"windash" has too many dashes in one value');
+    if (texts.length > MAX_VARIANTS) throw new Refused('"windash" has too many dashes in one value');
   }
   return texts;
 }

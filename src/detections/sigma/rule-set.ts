@@ -163,13 +163,13 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
 }
 
 /** Keeps the worst text of 8 KB below 5 ms, mostly; see test/detections/engine/hostile-lines.test.ts. */
-const MOST_COST = 1_000;
+const MAX_COST = 1_000;
 
 /** Takes too long for each start of the agent: what was compiled before has been checked then. @throws {Refused} */
 function checkCosts(expression: Expression, { literals }: Document): void {
   if (literals !== undefined) return;
   visit(expression, (field, test) => {
-    if (test?.is !== 'pattern' || test.pattern.cost() <= MOST_COST) return;
+    if (test?.is !== 'pattern' || test.pattern.cost() <= MAX_COST) return;
     throw new Refused('the expression has too many repetitions in one another, or too many alternatives', [field]);
   });
 }
@@ -192,9 +192,9 @@ function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
 }
 
 /** Correlations in one another. */
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 /** Ways from a correlation to detections: an event takes each of them. */
-const MOST_WAYS = 256;
+const MAX_WAYS = 256;
 const RULES = ['correlation', 'rules'];
 
 /** What a rule is judged on, directly or through other correlations. */
@@ -234,15 +234,14 @@ class Names {
     if (rule.is === 'detection') return { from: [rule.from], height: 0, ways: 1 };
     const known = this.#reaches.get(rule);
     if (known === 'asked') throw new Refused('the correlation refers to itself', RULES);
-    if (depth + (known?.height ?? 1) > DEEPEST + 1)
-      throw new Refused(`more than ${DEEPEST} correlations in one another`, RULES);
+    if (depth + (known?.height ?? 1) > MAX_DEPTH + 1)
+      throw new Refused(`more than ${MAX_DEPTH} correlations in one another`, RULES);
     if (known !== undefined) return known;
     this.#reaches.set(rule, 'asked');
     try {
       const of = rule.correlation.rules.map((name) => this.reach(this.find(name, RULES), depth + 1));
       const ways = of.reduce((sum, each) => sum + each.ways, 0);
-      if (ways > MOST_WAYS)
-        throw new Refused(`leads to more than ${MOST_WAYS} rules through other correlations`, RULES);
+      if (ways > MAX_WAYS) throw new Refused(`leads to more than ${MAX_WAYS} rules through other correlations`, RULES);
       const from = [...new Map(of.flatMap((each) => each.from).map((each) => [keyOf(each), each])).values()];
       const reach = { from, height: 1 + Math.max(...of.map(({ height }) => height)), ways };
       this.#reaches.set(rule, reach);

@@ -118,7 +118,7 @@ export class Refused extends Error {
 }
 
 /** Of a document; who wrote it corrects these first. */
-const MOST_FAULTS = 50;
+const MAX_FAULTS = 50;
 
 /** Goes on after a fault, so that all of them are told together. */
 export class Refusals {
@@ -126,7 +126,7 @@ export class Refusals {
 
   /** @returns `undefined` if it was refused */
   attempt<T>(read: () => T): T | undefined {
-    if (this.#all.length >= MOST_FAULTS) return undefined;
+    if (this.#all.length >= MAX_FAULTS) return undefined;
     try {
       return read();
     } catch (error) {
@@ -139,7 +139,7 @@ export class Refusals {
   /** @throws {Refused} if anything was refused */
   end(): void {
     const [first, ...others] = this.#all;
-    if (first !== undefined) throw new Refused(first.message, first.path, others.slice(0, MOST_FAULTS - 1));
+    if (first !== undefined) throw new Refused(first.message, first.path, others.slice(0, MAX_FAULTS - 1));
   }
 }
 

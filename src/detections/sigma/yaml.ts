@@ -16,7 +16,7 @@ import type { Document, Fault } from './rule.ts';
 
 /** Larger files are refused; the largest of SigmaHQ's has 30 KB. */
 export const LARGEST_FILE = 262_144;
-const MOST_NODES = 50_000;
+const MAX_NODES = 50_000;
 
 /** The documents of a file, or what is wrong with it as YAML. Aliases are refused: they can make a small file very large. */
 export function readYaml(
@@ -47,10 +47,10 @@ export function readYaml(
         }
         if (isScalar(node)) keepText(node);
         if (isMap(node)) for (const key of repeatedKeys(node)) faults.push(fault(key, `"${key.value}" is given twice`));
-        return nodes > MOST_NODES ? visit.BREAK : undefined;
+        return nodes > MAX_NODES ? visit.BREAK : undefined;
       },
     });
-    if (nodes > MOST_NODES) faults.push({ file, reason: `the file has more than ${MOST_NODES} values` });
+    if (nodes > MAX_NODES) faults.push({ file, reason: `the file has more than ${MAX_NODES} values` });
     if (faults.length > 0) continue;
     const { contents } = document;
     if (contents === null || (isScalar(contents) && contents.value === null)) continue; // such as after a last `---`

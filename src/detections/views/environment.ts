@@ -2,7 +2,7 @@
 import { resolvePath } from './paths.ts';
 
 const LONGEST_VALUE = 8_192;
-const MOST_VALUES = 64;
+const MAX_VALUES = 64;
 
 /** No variable's name begins with a blank. */
 const allOf = (name: string): string => ` ${name}`;
@@ -17,7 +17,7 @@ export class Environment {
   }
 
   assign(name: string, value: string): void {
-    if (value.length > LONGEST_VALUE || (this.#variables.size >= MOST_VALUES && !this.#variables.has(name))) return;
+    if (value.length > LONGEST_VALUE || (this.#variables.size >= MAX_VALUES && !this.#variables.has(name))) return;
     this.#variables.set(name, value);
   }
 
@@ -46,7 +46,7 @@ export class Environment {
   }
 
   write(file: string, text: string): void {
-    if (this.#files.size < MOST_VALUES && text.length <= LONGEST_VALUE) this.#files.set(this.#key(file), text);
+    if (this.#files.size < MAX_VALUES && text.length <= LONGEST_VALUE) this.#files.set(this.#key(file), text);
   }
 
   read(file: string): string | undefined {

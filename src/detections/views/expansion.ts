@@ -23,7 +23,7 @@ const BEGIN_WITH_SLASH: ReadonlySet<string> = new Set([
   'MAIL',
 ]);
 
-const MOST_FIELDS = 128;
+const MAX_FIELDS = 128;
 /** What each item of a brace list costs at least, in characters read. */
 const ITEM = 16;
 const LONGEST_FIELD = 8_192;
@@ -46,7 +46,7 @@ class Fields {
   }
 
   end(): void {
-    if (this.#isBegun && this.done.length < MOST_FIELDS) this.done.push(this.#current);
+    if (this.#isBegun && this.done.length < MAX_FIELDS) this.done.push(this.#current);
     this.#current = '';
     this.#isBegun = false;
   }
@@ -75,7 +75,7 @@ export function expandWord(parts: readonly Part[], isCommand: boolean, known: Ex
     const all: string[] = [];
     const length = parts.reduce((sum, part) => sum + (part.is === 'text' ? part.text.length : 1), 0);
     for (const option of choice.of) {
-      if (all.length >= MOST_FIELDS || !known.work.spend(Math.max(length, ITEM))) break;
+      if (all.length >= MAX_FIELDS || !known.work.spend(Math.max(length, ITEM))) break;
       all.push(...expandWord([...parts.slice(0, at), ...option, ...parts.slice(at + 1)], isCommand, known));
     }
     return all;

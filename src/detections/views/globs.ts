@@ -57,13 +57,13 @@ const FILES: readonly string[] = [
   ...['/etc/shadow', '/etc/passwd', '/etc/sudoers', '/etc/gshadow', '/etc/crontab', '/etc/ld.so.preload', '/etc/hosts'],
   ...['/root/.ssh/authorized_keys', '/root/.ssh/id_rsa', '/root/.bash_history', '/var/log/auth.log', '/var/log/syslog'],
 ];
-const LONGEST = 64;
+const MAX_PATTERN_CHARACTERS = 64;
 
 /** The name that a pattern most likely stands for; the pattern itself if there is none. */
 export function guessGlob(pattern: string, isCommand: boolean): string {
   const plain = pattern.includes('[') ? withoutClasses(pattern) : pattern;
   const isGlob = plain.includes('?') || plain.includes('*');
-  if (!isGlob || plain.length > LONGEST || lettersOf(nameOf(plain)) < (isCommand ? 1 : 3)) return plain;
+  if (!isGlob || plain.length > MAX_PATTERN_CHARACTERS || lettersOf(nameOf(plain)) < (isCommand ? 1 : 3)) return plain;
   if (!isCommand)
     return plain.startsWith('/')
       ? (FILES.find((file) => depthOf(file) === depthOf(plain) && matchesGlob(plain, file)) ?? plain)

@@ -35,7 +35,7 @@ export type Item =
 const REDIRECTIONS = ['&>>', '<<<', '<<-', '&>', '>>', '>&', '>|', '<<', '<&', '<>', '<', '>'];
 const OPERATORS = ['&&', '||', ';;', '|&', ';', '|', '&', '(', ')', '\n'];
 const LONGEST_PARAMETER = 1_024;
-const MOST_CHOICES = 64;
+const MAX_CHOICES = 64;
 
 /** All words and operators of a script. */
 export const lexScript = (text: string, work: Work): Item[] => new Lexer(text, work, false).items();
@@ -356,7 +356,7 @@ class Lexer {
       else if (code === 44) open.at(-1)?.push(at);
       else if (code === 125) {
         const edges = open.pop();
-        if (edges !== undefined && edges.length > 1 && edges.length <= MOST_CHOICES) {
+        if (edges !== undefined && edges.length > 1 && edges.length <= MAX_CHOICES) {
           edges.push(at);
           this.#braces.set(edges[0] ?? 0, edges);
         }

@@ -65,7 +65,7 @@ const TRANSPARENT: ReadonlySet<string> = new Set([
 ]);
 
 const BEFORE_OPERAND: ReadonlySet<string> = new Set(['b', 'r', 'u', 'f', 'rb', 'br', 'B', 'R', 'U', 'F']);
-const MOST_FINDINGS = 24;
+const MAX_FINDINGS = 24;
 
 export type Finding =
   | { readonly is: 'script'; readonly text: string }
@@ -102,7 +102,7 @@ class Finder {
   }
 
   findings(): Finding[] {
-    while (this.#at < this.#code.length && this.#findings.length < MOST_FINDINGS) {
+    while (this.#at < this.#code.length && this.#findings.length < MAX_FINDINGS) {
       const code = this.#code.charCodeAt(this.#at);
       const c = this.#code[this.#at] ?? '';
       if (isNameStart(code)) this.#word();
@@ -261,7 +261,7 @@ class Finder {
   }
 
   #found(finding: Finding): void {
-    if (this.#findings.length < MOST_FINDINGS) this.#findings.push(finding);
+    if (this.#findings.length < MAX_FINDINGS) this.#findings.push(finding);
   }
 }
 

@@ -17,7 +17,7 @@ import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
-const MOST_OF_A_SCRIPT = 16;
+const MAX_VIEWS_OF_A_SCRIPT = 16;
 /** Views that are made whatever has been read: the event as it is, and the nearest readings. */
 const ALWAYS = 4;
 /** A shell whose path is not known. */
@@ -320,7 +320,7 @@ export const normaliseArgument = (word: string): string => (word.startsWith('/')
 
 /** The commands of a long script that get a view: each program once before any program twice. */
 function chosen(commands: readonly Executed[]): readonly Executed[] {
-  if (commands.length <= MOST_OF_A_SCRIPT) return commands;
+  if (commands.length <= MAX_VIEWS_OF_A_SCRIPT) return commands;
   const programs = new Set<string>();
   const first: Executed[] = [];
   const repeated: Executed[] = [];
@@ -329,9 +329,9 @@ function chosen(commands: readonly Executed[]): readonly Executed[] {
     (programs.has(program) ? repeated : first).push(command);
     programs.add(program);
   }
-  const room = MOST_OF_A_SCRIPT - Math.min(first.length, MOST_OF_A_SCRIPT);
+  const room = MAX_VIEWS_OF_A_SCRIPT - Math.min(first.length, MAX_VIEWS_OF_A_SCRIPT);
   // Of too many programs, the first and the last: what counts often stands behind what distracts.
-  const half = MOST_OF_A_SCRIPT / 2;
-  const kept = first.length > MOST_OF_A_SCRIPT ? [...first.slice(0, half), ...first.slice(-half)] : first;
+  const half = MAX_VIEWS_OF_A_SCRIPT / 2;
+  const kept = first.length > MAX_VIEWS_OF_A_SCRIPT ? [...first.slice(0, half), ...first.slice(-half)] : first;
   return [...kept, ...repeated.slice(0, room)];
 }

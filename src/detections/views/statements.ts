@@ -32,7 +32,7 @@ const plainText = (word: Word | undefined): string | undefined => {
   return word?.length === 1 && part?.is === 'text' && !part.quoted ? part.text : undefined;
 };
 
-const MOST_PARENTHESES = 8;
+const MAX_PARENTHESES = 8;
 
 /** Whether the next command reads what the one before prints. */
 export const isPipe = (end: string): boolean => (end.endsWith('|') && !end.endsWith('||')) || end.endsWith('|&');
@@ -69,7 +69,7 @@ export function commandsOf(items: readonly Item[]): SimpleCommand[] {
         redirections = [];
       }
       end(item.text === '(' ? '' : item.text);
-      if (item.text === '(' && keywords.length < MOST_PARENTHESES) keywords.push('(');
+      if (item.text === '(' && keywords.length < MAX_PARENTHESES) keywords.push('(');
     } else if (item?.is === 'redirection') {
       const next = items[i + 1];
       if (next?.is === 'word') i++;

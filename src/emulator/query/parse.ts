@@ -55,7 +55,7 @@ const COMPARISONS: Readonly<Record<string, Operator>> = {
   '>': '>',
   '>=': '>=',
 };
-const DEEPEST = 100;
+const MAX_DEPTH = 100;
 
 /**
  * Parses the part of the hub's query language that is about twins, without arithmetic, TOP, and aggregates other than COUNT.
@@ -131,7 +131,7 @@ class Parser {
   /** The operators bind in this order: OR, AND, NOT, comparisons. */
   #expression(): Expression {
     this.#depth += 1;
-    if (this.#depth > DEEPEST) throw new QueryError(`The query is nested deeper than ${DEEPEST} levels.`);
+    if (this.#depth > MAX_DEPTH) throw new QueryError(`The query is nested deeper than ${MAX_DEPTH} levels.`);
     let left = this.#conjunction();
     while (this.#take('OR')) left = { kind: 'binary', operator: 'OR', left, right: this.#conjunction() };
     this.#depth -= 1;

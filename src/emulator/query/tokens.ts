@@ -9,7 +9,7 @@ export type Token =
   | { readonly kind: 'end'; readonly text: ''; readonly at: number };
 
 /** Characters. Source: "Queries for IoT Hub device and module twins", limitations. */
-const LONGEST = 8192;
+const MAX_QUERY_CHARACTERS = 8192;
 
 /** In this order: white space, `[[name]]`, words, numbers, strings, symbols. */
 const TOKEN =
@@ -17,7 +17,8 @@ const TOKEN =
 
 /** Splits a query into its tokens. @throws QueryError */
 export function tokensOf(query: string): Token[] {
-  if (query.length > LONGEST) throw new QueryError(`The query is longer than ${LONGEST} characters.`);
+  if (query.length > MAX_QUERY_CHARACTERS)
+    throw new QueryError(`The query is longer than ${MAX_QUERY_CHARACTERS} characters.`);
   const tokens: Token[] = [];
   let at = 0;
   while (at < query.length) {

@@ -25,7 +25,7 @@ export interface RequestRecord {
 }
 
 /** Number of records kept; the oldest are removed first. */
-const KEPT = 10_000;
+const MAX_RECORDS = 10_000;
 
 /** The requests to a service, oldest first. */
 export class RequestLog {
@@ -40,7 +40,7 @@ export class RequestLog {
   add(record: Omit<RequestRecord, 'at' | 'monotonic'>): void {
     const entry = { at: this.#clock.now(), monotonic: this.#clock.monotonic(), ...record };
     this.all.push(entry);
-    if (this.all.length > KEPT) this.all.shift();
+    if (this.all.length > MAX_RECORDS) this.all.shift();
     this.#events.emit('request', entry);
   }
 

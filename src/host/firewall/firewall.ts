@@ -29,7 +29,7 @@ export interface FirewallPosture {
 /** Rules in such tables of iptables do not decide whether a packet passes. */
 const OTHER_TABLES = ['nat', 'mangle', 'raw', 'security'];
 /** Jumps within one another. nft allows 16. */
-const DEEPEST = 64;
+const MAX_DEPTH = 64;
 
 type Verdict = Exclude<Direction, 'none'>;
 
@@ -138,7 +138,7 @@ export class PacketFilter {
       if (/^(?:queue|nfqueue)\b/i.test(target)) return 'unknown'; // a program decides
       if (/^return$/i.test(target)) return otherwise;
       const jump = jumpOf(row);
-      if (jump === undefined || depth >= DEEPEST) continue;
+      if (jump === undefined || depth >= MAX_DEPTH) continue;
       const key = keyOf(row, jump.chain);
       if (!known.has(key)) {
         known.set(key, undefined);

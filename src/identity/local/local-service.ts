@@ -151,12 +151,15 @@ function messageIn(body: string): string {
   }
 }
 
-const LONGEST = 300;
+const MAX_LINE_CHARACTERS = 300;
 
 /** For logs and terminals: the service's words may be an attacker's if the service is not what it should be. */
 function oneLine(text: string): string {
-  const line = printable(text.slice(0, LONGEST).replace(/\s+/g, ' ')).trim(); // can be longer: it writes code points
-  return text.length > LONGEST || line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+  // Can be longer: it writes code points.
+  const line = printable(text.slice(0, MAX_LINE_CHARACTERS).replace(/\s+/g, ' ')).trim();
+  return text.length > MAX_LINE_CHARACTERS || line.length > MAX_LINE_CHARACTERS
+    ? `${line.slice(0, MAX_LINE_CHARACTERS)}…`
+    : line;
 }
 
 function jsonOf(body: object): Pick<HttpRequest, 'headers'> & { body: string } {

@@ -88,12 +88,12 @@ export async function presentEdgeModule(
 }
 
 /** More than a bundle has; each one costs time to parse. */
-const MOST_AUTHORITIES = 300;
+const MAX_AUTHORITIES = 300;
 
 /** What is not a certificate is left out: one that is broken must not keep the others from being trusted. */
 function certificatesIn(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.slice(0, MOST_AUTHORITIES).flatMap((block) => {
+  return blocks.slice(0, MAX_AUTHORITIES).flatMap((block) => {
     try {
       return [new X509Certificate(block)];
     } catch {

@@ -1,5 +1,5 @@
 /** In bytes. An answer of the service has 2 KB. */
-const LARGEST = 64 * 1024;
+const MAX_PACKET_BYTES = 64 * 1024;
 
 const CONNACK = 2;
 const PUBLISH = 3;
@@ -37,7 +37,7 @@ function lengthOf(buffer: Buffer): number | undefined {
     const byte = buffer[at];
     if (byte === undefined) return undefined;
     length += (byte & 0x7f) * 0x80 ** (at - 1);
-    if (length > LARGEST) throw new Error(`a packet of at least ${length} bytes arrived`);
+    if (length > MAX_PACKET_BYTES) throw new Error(`a packet of at least ${length} bytes arrived`);
     if ((byte & 0x80) === 0) return 1 + at + length;
   }
   throw new Error('a packet with a malformed length arrived');

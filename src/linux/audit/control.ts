@@ -27,7 +27,7 @@ const ANSWER_LIMIT = seconds(2);
 const POLL = milliseconds(1);
 /** Changes that are this close count as one; how many are remembered. */
 const COUNTS_ONCE = seconds(1);
-const MOST_CHANGES = 64;
+const MAX_CHANGES = 64;
 
 /**
  * Audit's settings and rules. It has a socket of its own, so that answers do not mix with the stream of records.
@@ -87,7 +87,7 @@ export class AuditControl {
     const now = this.#clock.monotonic();
     if (now - (this.#changes.at(-1) ?? Number.NEGATIVE_INFINITY) < COUNTS_ONCE) return;
     this.#changes.push(now);
-    if (this.#changes.length > MOST_CHANGES) this.#changes.shift();
+    if (this.#changes.length > MAX_CHANGES) this.#changes.shift();
   }
 
   /** @param isLast whether an answer is the last one; if absent, only the acknowledgement is awaited */

@@ -4,7 +4,7 @@ import { cut, joined } from './rule-draft.ts';
  * written with their names and values, so that nothing is lost when nft is newer than the agent. */
 
 /** Nesting depth. nft's own expressions go three or four deep. */
-const DEEPEST = 16;
+const MAX_DEPTH = 16;
 
 /** A property of a value of any type. */
 export const get = (from: unknown, name: string): unknown =>
@@ -42,7 +42,7 @@ export class ExpressionWriter {
   }
 
   #text(expression: unknown, depth: number): string {
-    if (depth > DEEPEST) return '…';
+    if (depth > MAX_DEPTH) return '…';
     if (typeof expression === 'string' && /^@./.test(expression)) {
       this.mentioned.add(expression.slice(1));
       return expression;

@@ -2,7 +2,7 @@ import type { FirewallRule } from '../../contract/sources.ts';
 import type { Action, Rule } from './ruleset.ts';
 
 /** Length of one text, enough for a set of several hundred addresses. */
-export const LONGEST = 4_000;
+export const MAX_TEXT_CHARACTERS = 4_000;
 /** Length of a match's name; a longer one is cut. */
 const LONGEST_NAME = 80;
 /** Far more than a tool writes into one rule. */
@@ -20,7 +20,7 @@ const isField = (name: string): name is keyof typeof FIELDS => Object.hasOwn(FIE
 
 /** Cuts a text to its maximum length, without splitting a surrogate pair. */
 export const cut = (text: string): string =>
-  text.length <= LONGEST ? text : `${text.slice(0, LONGEST).replace(/[\uD800-\uDBFF]$/, '')}…`;
+  text.length <= MAX_TEXT_CHARACTERS ? text : `${text.slice(0, MAX_TEXT_CHARACTERS).replace(/[\uD800-\uDBFF]$/, '')}…`;
 
 /** Reserved for the text that says how many items are left out. */
 const RESERVED_FOR_COUNT = 30;
@@ -30,7 +30,7 @@ export function joined<T>(items: readonly T[], separator: string, text: (item: T
   let all = '';
   for (const [index, item] of items.entries()) {
     const one = cut(text(item));
-    if (index > 0 && all.length + one.length > LONGEST - RESERVED_FOR_COUNT)
+    if (index > 0 && all.length + one.length > MAX_TEXT_CHARACTERS - RESERVED_FOR_COUNT)
       return `${all}${separator}… ${items.length - index} more`;
     all = index === 0 ? one : all + separator + one;
   }
@@ -114,7 +114,7 @@ export class RuleDraft {
 
   #add(name: string, text: string): void {
     const before = this.#matches.get(name);
-    if (before !== undefined && before.length > LONGEST) return; // already cut
+    if (before !== undefined && before.length > MAX_TEXT_CHARACTERS) return; // already cut
     this.#matches.set(name, cut(before === undefined ? text : `${before}; ${text}`));
   }
 

@@ -37,7 +37,7 @@ interface Opened {
 /** What logrotate(8) adds to the name of a file that it has not compressed: `.1`, or a date with `dateext`. */
 const ROTATED = /^[.-]\d[\d.-]*$/;
 /** Rotated files that are looked at. */
-const MOST_ROTATED = 1_000;
+const MAX_ROTATED_FILES = 1_000;
 
 interface Rotated {
   readonly place: string;
@@ -221,7 +221,7 @@ function rotatedFiles({ hostRoot, path }: LoginFile): Rotated[] {
   const name = basename(path);
   return namesIn(folder)
     .filter((other) => other.startsWith(name) && ROTATED.test(other.slice(name.length)))
-    .slice(0, MOST_ROTATED)
+    .slice(0, MAX_ROTATED_FILES)
     .flatMap((other) => {
       const place = join(folder, other);
       const stats = lstatSync(place, { throwIfNoEntry: false });

@@ -20,7 +20,7 @@ const SHORTEST_PAUSE = milliseconds(10);
 /** The pause when there are no events. Waking up costs some 0.2 ms. */
 const LONGEST_PAUSE = milliseconds(50);
 /** The pause after a round, as a multiple of its duration: at most a quarter of one core is used. */
-const REST = 3;
+const PAUSE_FACTOR = 3;
 
 /** Starts read before their details are looked up, at some 80 µs each. More would block the event loop. */
 const MAX_PER_ROUND = 64;
@@ -123,7 +123,7 @@ export class ConnectorProcesses {
         }
         if (read < MAX_PER_ROUND) await drained?.({ until: began });
         pause = read > 0 ? SHORTEST_PAUSE : milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
-        const rest = took * REST;
+        const rest = took * PAUSE_FACTOR;
         await clock.sleep(milliseconds(read < MAX_PER_ROUND ? Math.max(pause, rest) : rest), signal);
       }
     } catch (error) {

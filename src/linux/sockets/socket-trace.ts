@@ -3,7 +3,7 @@ import type { NetlinkSocket } from '../native/netlink/socket.ts';
 import { dumpEach, PROTOCOL_NAMES, type WaitingSocket } from './sock-diag.ts';
 
 /** UDP sockets that are remembered from one look to the next. */
-const MOST_REMEMBERED = 8_192;
+const MAX_REMEMBERED_SOCKETS = 8_192;
 
 /**
  * What differs when sockets are opened or closed, without the processes that hold them, which take most of the time to find.
@@ -23,9 +23,9 @@ export class SocketTrace {
       let text = `${protocol} `;
       const take = ({ inode, localPort }: WaitingSocket) => {
         if (protocol === 'udp' || protocol === 'udp6') {
-          if (udp.size < MOST_REMEMBERED) udp.add(inode);
+          if (udp.size < MAX_REMEMBERED_SOCKETS) udp.add(inode);
           // With more of them than are remembered, each counts at once.
-          if (!before.has(inode) && before.size < MOST_REMEMBERED) return;
+          if (!before.has(inode) && before.size < MAX_REMEMBERED_SOCKETS) return;
         }
         text += `${inode}:${localPort} `;
       };

@@ -17,7 +17,7 @@ import { PROGRAMS, REPEATED } from '../views/hostile-pieces.ts';
  * Processor time of the fastest of several runs: twice the budget of 5 ms, since the same work takes up to twice as long while
  * others use the processor's caches.
  */
-const MOST_MS = 10;
+const MAX_MS = 10;
 const TRIES = 25;
 const CLIMBS = 60;
 const STEPS = 60;
@@ -49,7 +49,7 @@ const WORDS = [
   ],
   ...['/etc/shadow ', '/dev/tcp/192.0.2.1/1 ', 'crontab ', 'iptables -F ', 'rm -rf /var/log ', 'python3 -c ', 'nc -e '],
 ];
-const LONGEST = 4_096;
+const MAX_PIECE_CHARACTERS = 4_096;
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 /** Ways to put a text into another one. */
 const WRAPPINGS: readonly ((text: string) => string)[] = [
@@ -98,7 +98,11 @@ function changed({ program, pieces, isExact }: Line): Line {
     case 4:
       return { program, pieces: [...before, now, piece(), ...after], isExact };
     default:
-      return { program, pieces: [...before, wrapped.length > LONGEST ? piece() : wrapped, ...after], isExact };
+      return {
+        program,
+        pieces: [...before, wrapped.length > MAX_PIECE_CHARACTERS ? piece() : wrapped, ...after],
+        isExact,
+      };
   }
 }
 
@@ -133,7 +137,7 @@ describe('the slowest start of a program that can be found', () => {
   // It takes minutes. The known worst lines are judged in every run, see hostile-lines.test.ts.
   if (process.env.VAKT_FUZZ !== 'full') return;
 
-  it(`takes less than ${MOST_MS} ms`, () => {
+  it(`takes less than ${MAX_MS} ms`, () => {
     let worst = { line: randomLine(), ms: 0 };
     for (let i = 0; i < 500; i += 1) judge(randomLine()); // until everything is compiled
     for (let climb = 0; climb < CLIMBS; climb += 1) {
@@ -151,6 +155,6 @@ describe('the slowest start of a program that can be found', () => {
     const { program, pieces, isExact } = worst.line;
     const shown = JSON.stringify({ program, pieces: pieces.map((text) => text.slice(0, 200)), isExact });
     process.stdout.write(`      the slowest: ${worst.ms.toFixed(2)} ms, ${shown}\n`);
-    assert.ok(worst.ms < MOST_MS, `${worst.ms} ms: ${JSON.stringify(worst.line)}`);
+    assert.ok(worst.ms < MAX_MS, `${worst.ms} ms: ${JSON.stringify(worst.line)}`);
   });
 });

@@ -27,7 +27,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ROOT = FUSE_ROOT_ID, FILE_NODE = 2, LARGEST = 1 << 20, MOST = 2000 };
+enum { ROOT = FUSE_ROOT_ID, FILE_NODE = 2, LARGEST = 1 << 20, MAX_HANGS = 2000 };
 
 static int device;
 /* Of the file: its path, its permissions, its length, and for how many seconds the kernel may remember its attributes. */
@@ -188,7 +188,7 @@ static void mount_privately(const char *name, const char *folder) {
  * Prints the processes' ids, one a line, once they hang.
  */
 static void hang(const char *name, const char *folder, int count) {
-  static int pids[MOST];
+  static int pids[MAX_HANGS];
   mount_privately(name, folder);
   if (child() == 0) {
     char byte;
@@ -309,7 +309,7 @@ int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (argc == 1) return 0;
   if (argc == 2 && strcmp(what, "stay") == 0) return pause();
-  if (argc == 5 && strcmp(what, "hang") == 0 && atoi(argv[4]) <= MOST) hang(argv[2], argv[3], atoi(argv[4]));
+  if (argc == 5 && strcmp(what, "hang") == 0 && atoi(argv[4]) <= MAX_HANGS) hang(argv[2], argv[3], atoi(argv[4]));
   if (argc == 5 && strcmp(what, "lock") == 0) lock(argv[2], argv[3], argv[4]);
   if (argc >= 5 && strcmp(what, "silent") == 0) silent(argv[2], argv[3], argv + 4);
   return 2;

@@ -3,7 +3,7 @@ import { byId, element, numberOf, setBadge, timeOf } from './dom.ts';
 import { rawMessage } from './raw-message.ts';
 
 /** Alerts that are kept: the least recent go first. */
-const KEPT = 100;
+const MAX_ALERTS = 100;
 
 /** The alerts, the most severe first. */
 export class Alerts {
@@ -37,7 +37,7 @@ export class Alerts {
       if (announce && old === undefined)
         byId('announcement').textContent = `New alert, ${alert.severity}: ${alert.title}`;
     }
-    for (const key of this.#alerts.keys()) if (this.#alerts.size > KEPT) this.#alerts.delete(key);
+    for (const key of this.#alerts.keys()) if (this.#alerts.size > MAX_ALERTS) this.#alerts.delete(key);
     this.#show();
   }
 

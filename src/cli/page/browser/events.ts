@@ -4,7 +4,7 @@ import { groupOf } from './kinds.ts';
 import { rawMessage } from './raw-message.ts';
 
 /** Events that are kept; the oldest go first. */
-const KEPT = 3_000;
+const MAX_EVENTS = 3_000;
 /** Rows that are shown, and that are added when more are asked for. */
 const SHOWN = 200;
 /** Names of events that can be filtered by; the agent has 16. */
@@ -104,7 +104,7 @@ export class Events {
       .flatMap((message) => message.events.map((event): Entry => ({ event, message, text: textOf(event, message) })))
       .reverse();
     for (const { event } of entries) this.#countName(event.name);
-    this.#entries = [...entries, ...this.#entries].slice(0, KEPT);
+    this.#entries = [...entries, ...this.#entries].slice(0, MAX_EVENTS);
     if (this.#isPaused) this.#waiting += entries.length;
     else this.#prepend(entries);
     this.#showText();

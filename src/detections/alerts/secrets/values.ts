@@ -21,7 +21,7 @@ const isBlank = (char: string | undefined) => char === ' ' || char === '\t' || c
 const isQuote = (char: string | undefined) => char === '"' || char === "'";
 
 /** Blanks that may stand around `=` or `:`. */
-const MOST_BLANKS = 2;
+const MAX_BLANKS = 2;
 
 export function namedValues(text: string): Span[] {
   const spans: Span[] = [];
@@ -64,7 +64,7 @@ function assignmentAt(text: string, end: number): { at: number; isHeader: boolea
 
 function skipBlanks(text: string, from: number): number {
   let at = from;
-  while (at < from + MOST_BLANKS && isBlank(text[at])) at += 1;
+  while (at < from + MAX_BLANKS && isBlank(text[at])) at += 1;
   return at;
 }
 

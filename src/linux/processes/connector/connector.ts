@@ -19,7 +19,7 @@ const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 /** An event has 76 bytes. */
 const LONGEST_DATAGRAM_BYTES = 512;
 /** Datagrams in which the answer is looked for: more than the buffer holds. Without a filter, any user can send more. */
-const MOST_BEFORE_ANSWER = 65_536;
+const MAX_DATAGRAMS_BEFORE_ANSWER = 65_536;
 
 /** Makes a filter, see socket-filter.ts, that also passes the answer of this number, if one is given. */
 export type FilterFor = (answer?: number) => Buffer;
@@ -134,14 +134,14 @@ export class ProcessConnector {
    */
   #listen(acknowledgement: number): void {
     // Frees queue space for the answer.
-    for (let left = MOST_BEFORE_ANSWER; left > 0 && this.read(() => {}); left -= 1);
+    for (let left = MAX_DATAGRAMS_BEFORE_ANSWER; left > 0 && this.read(() => {}); left -= 1);
     this.#request(LISTEN, acknowledgement);
     const expected = answerTo(acknowledgement);
     let errno: number | undefined;
     const find = (event: ProcessEvent) => {
       if (event.what === NONE && event.acknowledgement === expected) errno = event.errno;
     };
-    for (let left = MOST_BEFORE_ANSWER; errno === undefined; left -= 1)
+    for (let left = MAX_DATAGRAMS_BEFORE_ANSWER; errno === undefined; left -= 1)
       if (left === 0 || !this.read(find)) throw noAnswerError();
     if (errno !== 0) throw systemError(errno, 'listening to the process connector');
   }

@@ -18,9 +18,9 @@ const LONGEST_SLEEP = seconds(1);
 
 const BYTES_PER_SLICE = 256 * 1024;
 /** Files that may wait: of all users, of all but root, and of one user other than root. */
-const MOST_WAITING = 32;
-const MOST_OF_OTHERS = 24;
-const MOST_OF_A_USER = 8;
+const MAX_WAITING = 32;
+const MAX_WAITING_OF_OTHERS = 24;
+const MAX_WAITING_OF_A_USER = 8;
 
 /**
  * Reads files that take too long to hash at once, slice by slice, in the time budget of each user. After each slice, a user
@@ -54,10 +54,10 @@ export class BackgroundReader {
     if (this.#waiting.some((reading) => reading.task.key === task.key)) return 'waits';
     const { payer } = allowance;
     const others = this.#waiting.filter((reading) => reading.allowance.payer !== ROOT);
-    if (this.#waiting.length >= MOST_WAITING) return 'full';
+    if (this.#waiting.length >= MAX_WAITING) return 'full';
     if (payer !== ROOT) {
-      if (others.length >= MOST_OF_OTHERS) return 'full';
-      if (others.filter((reading) => reading.allowance.payer === payer).length >= MOST_OF_A_USER) return 'full';
+      if (others.length >= MAX_WAITING_OF_OTHERS) return 'full';
+      if (others.filter((reading) => reading.allowance.payer === payer).length >= MAX_WAITING_OF_A_USER) return 'full';
     }
     this.#waiting.push(new Reading(task, allowance, this.#clock, this.#files));
     this.#running ??= this.#run().finally(() => {

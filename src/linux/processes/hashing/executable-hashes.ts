@@ -16,9 +16,9 @@ import { type Known, KnownDigests } from './known-digests.ts';
 import { type Outcome, openProgram, type Task, type Whereabouts } from './program-file.ts';
 
 /** Size limit; longer files are not hashed. */
-const MOST_BYTES = 256 * 1024 * 1024;
+const MAX_BYTES = 256 * 1024 * 1024;
 /** Longer files are read in the background. */
-const MOST_BYTES_AT_ONCE = 2 * 1024 * 1024;
+const MAX_BYTES_AT_ONCE = 2 * 1024 * 1024;
 /** Files that take longer than this to read are, too. */
 const LONGEST_TURN = milliseconds(10);
 const BYTES_PER_TURN = 128 * 1024;
@@ -166,12 +166,12 @@ export class ExecutableHashes {
       used: true,
     };
     const task = { key: textOfItsOwn(key), known, where };
-    if (size > MOST_BYTES) {
+    if (size > MAX_BYTES) {
       known.digest = OMITTED.size;
       this.#known.put(task.key, known);
       return known.digest;
     }
-    if (size <= MOST_BYTES_AT_ONCE && allowance.left() > 0) {
+    if (size <= MAX_BYTES_AT_ONCE && allowance.left() > 0) {
       const outcome = this.#readAtOnce(task, allowance);
       if (outcome !== 'takesLong') return this.#settle(task, outcome);
     }

@@ -4,9 +4,9 @@ import { type Payer, ROOT } from '../../../host/hashing-time.ts';
 import type { Digest } from './digest.ts';
 
 /** Digests kept, some 600 bytes each. */
-const MOST_FILES = 1_024;
+const MAX_FILES = 1_024;
 /** How many of them are kept for one user other than root. */
-const MOST_OF_A_USER = 256;
+const MAX_FILES_OF_A_USER = 256;
 
 export interface Known {
   readonly file: FileState;
@@ -42,8 +42,8 @@ export class KnownDigests {
       this.#counts.set(known.payer, this.#countOf(known.payer) + 1);
     }
     const { payer } = known;
-    if (payer !== ROOT && this.#countOf(payer) > MOST_OF_A_USER) this.#forgetOne((other) => other.payer === payer);
-    if (this.#known.size > MOST_FILES) this.#forgetOne(() => true);
+    if (payer !== ROOT && this.#countOf(payer) > MAX_FILES_OF_A_USER) this.#forgetOne((other) => other.payer === payer);
+    if (this.#known.size > MAX_FILES) this.#forgetOne(() => true);
   }
 
   delete(key: string): void {
