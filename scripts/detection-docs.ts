@@ -40,7 +40,7 @@ ${lowest?.fallback}) raise none; [config/README.md](../README.md) has this setti
 A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
 [src/detections/README.md](../../src/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
-\`vakt rules test FILE --events EVENTS\` tries it on recorded events. A rule is judged on several readings of a start: a filter on
+\`vakt rules test FILE --events EVENTS\` tries it on recorded events. A rule is judged on several views of a start: a filter on
 \`CommandLine\` names the line as it is (\`/usr/bin/wget https://vendor.example/\`) and normalised (\`wget https://vendor.example/\`).
 
 Tactics and techniques are those of [MITRE ATT&CK](https://attack.mitre.org), version ${ATTACK}. [attack-layer.json](attack-layer.json) shows
@@ -75,7 +75,7 @@ ${alerts.map(section).join('\n')}
 - A command that no rule knows, and what meets an exception. Whoever is root can stop the agent.
 
 [SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and
-[src/detections/views/README.md](../../src/detections/views/README.md#what-it-cant-see) those of the readings of a command line.
+[src/detections/views/README.md](../../src/detections/views/README.md#what-it-cant-see) those of the views of a command line.
 
 ${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
   .sort()

@@ -5,7 +5,7 @@ import { containerKind } from '../host/container.ts';
 import { HostFiles } from '../host/host-files.ts';
 
 /** How much a scan can see of the judged system. */
-export type View =
+export type ScanView =
   /** The system that the agent runs in. */
   | 'host'
   /** A container's own files, and little of the host. */
@@ -30,7 +30,7 @@ export interface AccessParts {
 export class Access {
   readonly clock: Clock;
   readonly files: HostFiles;
-  readonly view: View;
+  readonly view: ScanView;
   readonly signal: AbortSignal;
   readonly at: (where: string) => void;
   readonly #turn: Turn;
@@ -78,7 +78,7 @@ export class Access {
   }
 }
 
-function viewOf(files: HostFiles, inContainer: boolean | undefined): View {
+function viewOf(files: HostFiles, inContainer: boolean | undefined): ScanView {
   if (files.root !== '/') return files.exists('/proc/1') ? 'mounted-host' : 'tree';
   return (inContainer ?? isInContainer(files)) ? 'container' : 'host';
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { BaselineReport, BaselineScanner, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
-import type { View } from './access.ts';
+import type { ScanView } from './access.ts';
 import { readCustomChecks } from './custom-checks.ts';
 import { hasFeature, missingText } from './features.ts';
 import type { Check } from './rule.ts';
@@ -164,7 +164,7 @@ function unknownNames(options: ScanOptions, rules: RuleSet, checks: readonly Che
   ];
 }
 
-const OF_VIEW: Readonly<Record<View, string | undefined>> = {
+const OF_VIEW: Readonly<Record<ScanView, string | undefined>> = {
   host: undefined,
   'mounted-host': undefined,
   container:
@@ -174,7 +174,7 @@ const OF_VIEW: Readonly<Record<View, string | undefined>> = {
 
 const rules = (count: number) => `${count} ${count === 1 ? 'rule' : 'rules'} could`;
 
-function limitsOf(view: View, verdicts: readonly Verdict[]): string[] {
+function limitsOf(view: ScanView, verdicts: readonly Verdict[]): string[] {
   const denied = verdicts.filter((verdict) => verdict.denied).length;
   const late = verdicts.filter((verdict) => verdict === tooLate).length;
   return [

@@ -119,7 +119,7 @@ export class Detector {
     });
   }
 
-  /** How many readings of events were not judged by a rule, because it had taken too much time before. */
+  /** How many views of events were not judged by a rule, because it had taken too much time before. */
   get passedOver(): number {
     return this.#engine.passedOver;
   }

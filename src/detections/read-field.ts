@@ -1,9 +1,9 @@
 import type { Subject, View } from './subject.ts';
 import { downloadTargets, runTarget } from './targets.ts';
 
-/** A field of a subject in one of its readings. */
+/** A field of a subject in one of its views. */
 export function readField({ source, fields }: Subject, view: View | undefined, field: string): string | undefined {
-  // The same in all readings: it is read before there is one, too.
+  // The same in all views: it is read before there is one, too.
   if (field === 'type' && source === 'process_creation') return 'EXECVE';
   const own = Object.hasOwn(fields, field) ? fields[field] : undefined; // `constructor` is a field that no event has
   if (view === undefined || source !== 'process_creation') return own;
@@ -22,7 +22,7 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
   }
 }
 
-/** Where the bounds of arguments are not known, as in a reading or a recorded event, each word counts as one. */
+/** Where the bounds of arguments are not known, as in a view or a recorded event, each word counts as one. */
 const argumentOf = ({ argv, CommandLine }: View, at: number): string | undefined =>
   (argv ?? CommandLine.split(' '))[at];
 
@@ -33,13 +33,13 @@ const WITHOUT_WORDS = ['ProcessId', 'ParentProcessId', 'Event'];
 export const wordFields = ({ fields }: Subject): readonly string[] =>
   Object.keys(fields).filter((field) => !WITHOUT_WORDS.includes(field));
 
-/** Of a subject in one of its readings, what keywords are looked for in. */
+/** Of a subject in one of its views, what keywords are looked for in. */
 export const wordsOf = (subject: Subject, view: View | undefined): readonly string[] =>
   wordFields(subject).map((field) => readField(subject, view, field) ?? '');
 
 const withDirectory = (view: View, directory: string | undefined): View =>
   view.CurrentDirectory === undefined && directory !== undefined ? { ...view, CurrentDirectory: directory } : view;
 
-/** Whether a field can differ between the readings of a start. */
+/** Whether a field can differ between the views of a start. */
 export const isOfView = (field: string): boolean =>
   ['Image', 'CommandLine', 'CurrentDirectory', 'DownloadTarget', 'RunTarget'].includes(field) || /^a\d/.test(field);

@@ -28,14 +28,14 @@ export type LogSource = (typeof LOG_SOURCES)[number];
 /** Fields of an event under the names of Sigma's taxonomy, and the payload's own; numbers in decimal, absent when unknown. */
 export type Fields = Readonly<Record<string, string>>;
 
-/** What one reading of a process start says. All other fields are those of the subject. */
+/** What one view of a process start says. All other fields are those of the subject. */
 export interface View {
   readonly Image: string;
   readonly CommandLine: string;
   readonly CurrentDirectory?: string;
-  /** The arguments with their bounds: of the first reading only, where they are known. */
+  /** The arguments with their bounds: of the first view only, where they are known. */
   readonly argv?: readonly string[];
-  /** Which of several files that it downloads counts in this reading; the first, if absent. */
+  /** Which of several files that it downloads counts in this view; the first, if absent. */
   readonly download?: number;
 }
 
@@ -45,9 +45,9 @@ export interface Subject {
   /** When it happened by the kernel's clock, in milliseconds since the epoch. */
   readonly time: number;
   readonly fields: Fields;
-  /** Where the arguments of a start end, if that is known: its readings follow from this and the fields. */
+  /** Where the arguments of a start end, if that is known: its views follow from this and the fields. */
   readonly bounds?: string;
-  /** Several readings of a process start, of which any may match; the first is the event as it is. Empty for other sources. */
+  /** Several views of a process start, of which any may match; the first is the event as it is. Empty for other sources. */
   readonly views: readonly View[];
   /** The ids of the events it is about, the name of the event, and its payload for the evidence. */
   readonly event: { readonly name: string; readonly ids: readonly string[]; readonly payload: Payload };
@@ -90,7 +90,7 @@ export interface Hit {
   readonly rule: Rule;
   /** The event, for a correlation the last one. */
   readonly subject: Subject;
-  /** The reading that matched, if there are several. */
+  /** The view that matched, if there are several. */
   readonly view?: View;
   /** Of a correlation: how many events, or different values. */
   readonly count?: number;

@@ -60,7 +60,7 @@ export function subjectOf(happening: Happening): Subject | undefined {
   return { source, time, event, views: [], fields: withImage(own) };
 }
 
-/** Readings are made when they are first asked for: for most starts it is known already what matches. */
+/** Views are made when they are first asked for: for most starts it is known already what matches. */
 class Start implements Subject {
   readonly source = 'process_creation';
   readonly time: number;
@@ -95,13 +95,13 @@ class Start implements Subject {
   }
 }
 
-/** The first reading is the event as it is, so that the arguments are its own. */
+/** The first view is the event as it is, so that the arguments are its own. */
 function withArguments(views: readonly View[], argv: readonly string[] | undefined): readonly View[] {
   const [first, ...others] = views;
   return argv === undefined || first === undefined ? views : [{ ...first, argv }, ...others];
 }
 
-/** Where a reading downloads several files, one for each of them: a sequence follows each by itself. */
+/** Where a view downloads several files, one for each of them: a sequence follows each by itself. */
 function withDownloads(views: readonly View[]): readonly View[] {
   const others = views.flatMap((view) =>
     downloadTargets(view)
@@ -178,7 +178,7 @@ function startFields(own: Record<string, string>, { parent, payload }: Happening
 /** Of the last programs: few start most processes, and make most connections. */
 const images = new MatchCache<string>();
 
-/** What a program is as the first reading of its start says. */
+/** What a program is as the first view of its start says. */
 function imageOf({ executable, commandLine = '' }: Program): string {
   const line = commandLine.slice(0, 1_024); // only the first words decide
   const key = `${executable}\0${line}`;

@@ -71,11 +71,11 @@ describe('a start that downloads several files', () => {
     return subject.views.map((view) => readField(subject, view, 'DownloadTarget'));
   };
 
-  it('has a reading for each of them', () => {
+  it('has a view for each of them', () => {
     assert.deepEqual(targetsOf('/usr/bin/wget', 'wget http://h/a http://h/b http://h/c'), ['a', 'b', 'c']);
   });
 
-  it('has no more readings than any other, and those of all its commands', () => {
+  it('has no more views than any other, and those of all its commands', () => {
     const commands = Array.from({ length: 12 }, (_, i) => `wget http://h/${i} http://h/x http://h/y`);
     const targets = targetsOf('/usr/bin/bash', `bash -c ${commands.join('; ')}`);
     assert.equal(targets.length, MAX_VIEWS);

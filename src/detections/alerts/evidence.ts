@@ -35,8 +35,8 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
   const { ParentImage, ParentCommandLine } = subject.fields;
   const parentCommandLine =
     ParentCommandLine === undefined ? {} : { parentCommandLine: commandLine('ParentCommandLine', ParentCommandLine) };
-  const isOtherReading = view !== undefined && view.CommandLine !== subject.fields.CommandLine;
-  const matched = isOtherReading ? { MatchedCommandLine: commandLine('MatchedCommandLine', view.CommandLine) } : {};
+  const isOtherView = view !== undefined && view.CommandLine !== subject.fields.CommandLine;
+  const matched = isOtherView ? { MatchedCommandLine: commandLine('MatchedCommandLine', view.CommandLine) } : {};
   return {
     alertType,
     severity: rule.level,

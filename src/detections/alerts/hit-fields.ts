@@ -1,13 +1,13 @@
 import { readField } from '../read-field.ts';
 import type { Hit, LogSource } from '../subject.ts';
 
-/** The values of a field: of the reading that matched, of the event, and of its message. */
+/** The values of a field: of the view that matched, of the event, and of its message. */
 export function valuesOf({ subject, view }: Hit, field: string): readonly string[] {
   const { payload } = subject.event;
   const details = (payload.ExtraDetails ?? {}) as Record<string, unknown>;
   const own = (object: object, name: string): unknown =>
     Object.hasOwn(object, name) ? (object as Record<string, unknown>)[name] : undefined;
-  const read = [view, undefined].map((reading) => readField(subject, reading, field));
+  const read = [view, undefined].map((each) => readField(subject, each, field));
   const all = [...read, own(payload, field), own(details, field)];
   return all.flatMap((value) => (typeof value === 'string' || typeof value === 'number' ? [String(value)] : []));
 }

@@ -58,7 +58,7 @@ interface Early {
 export interface Signal {
   readonly rule: Rule;
   readonly subject: Subject;
-  /** The readings that matched; each group is fed once. */
+  /** The views that matched; each group is fed once. */
   readonly views: readonly View[];
 }
 

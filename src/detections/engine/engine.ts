@@ -12,7 +12,7 @@ import type { Selection } from './selection.ts';
 
 export interface Match {
   readonly rule: DetectionRule;
-  /** The readings that matched: the first one, and all others for rules that a correlation refers to; none of events without. */
+  /** The views that matched: the first one, and all others for rules that a correlation refers to; none of events without. */
   readonly views: readonly View[];
   readonly cut: boolean;
 }
@@ -33,19 +33,19 @@ const BUDGET_MS = 50;
 const BUDGET_OF_EVENT_MS = 0.01;
 const WINDOW_MS = 60_000;
 /**
- * Of one reading, no more is charged than this, and this for each character. The worst text takes about as long; a process that
+ * Of one view, no more is charged than this, and this for each character. The worst text takes about as long; a process that
  * was not scheduled takes any time, and must not switch off rules.
  */
 const MAX_CHARGED_MS = 0.05;
 const MAX_CHARGED_OF_CHARACTER_MS = 0.0006;
 
-/** In characters of a reading's own fields together: a text that takes long is longer. */
+/** In characters of a view's own fields together: a text that takes long is longer. */
 const SHORT_TEXT_CHARACTERS = 1_024;
 
 const NOTHING: Judgement = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
 
-/** A match while readings are judged. */
+/** A match while views are judged. */
 interface Found extends Match {
   readonly views: View[];
 }
@@ -67,9 +67,9 @@ interface Prepared {
   readonly makeMatcher: (rule: number) => Matcher;
   /** The fields that are read, by slot. */
   readonly fields: readonly string[];
-  /** Slots of fields that differ between readings. */
+  /** Slots of fields that differ between views. */
   readonly ofView: readonly number[];
-  /** Texts with literals: of the event, and of each reading. */
+  /** Texts with literals: of the event, and of each view. */
   readonly searchedOnce: readonly Searched[];
   readonly searchedAgain: readonly Searched[];
   /** Rules without a literal: always tried. */
@@ -100,7 +100,7 @@ export class Engine {
 
   /**
    * @param list the entries of a list of the twin; empty if it isn't set
-   * @param correlated ids of rules that a correlation refers to: two readings can belong to different groups
+   * @param correlated ids of rules that a correlation refers to: two views can belong to different groups
    */
   constructor({
     rules,
@@ -127,7 +127,7 @@ export class Engine {
     return this.#switchedOff;
   }
 
-  /** How many readings of events were not judged by a rule, because it had taken too much time before. */
+  /** How many views of events were not judged by a rule, because it had taken too much time before. */
   get passedOver(): number {
     return this.#passedOver;
   }
@@ -174,11 +174,11 @@ export class Engine {
     return matches;
   }
 
-  /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
+  /** Tries the candidates on the row. A literal found in one view leaves its rule a candidate in later ones, too. */
   #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
     const { rules, matchers, makeMatcher, ofView, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
-    // Of the reading alone: whoever starts programs gives all of them the same long command line of a parent.
+    // Of the view alone: whoever starts programs gives all of them the same long command line of a parent.
     const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT_TEXT_CHARACTERS;
     const most = MAX_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MAX_CHARGED_OF_CHARACTER_MS;
     let began = this.#clock.monotonic();
@@ -203,7 +203,7 @@ export class Engine {
         const known = matches.find((match) => match.rule === rule);
         if (known === undefined) matches.push({ rule, cut: row.cut, views: view === undefined ? [] : [view] });
         else if (view !== undefined) known.views.push(view);
-        if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first reading is enough
+        if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first view is enough
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
       const total = (spent[index] as number) + Math.min(now - began, most);
@@ -235,7 +235,7 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     slots.set(field, known);
     return known;
   };
-  // A match names the reading, so the cache must know these even if no rule does.
+  // A match names the view, so the cache must know these even if no rule does.
   for (const field of ['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User']) slotOf(field);
   const groups = groupsOf(rules, list);
   for (const { selection } of groups) for (const field of selection.fields) slotOf(field);
@@ -308,7 +308,7 @@ function groupsOf(rules: readonly DetectionRule[], list: List): readonly Group[]
 
 const noPlaces = ({ tables }: Selection) => new Int32Array(tables.firstGates.length - 1).fill(-1);
 
-/** What decides which rules match. Readings follow from the fields, so that none need be made for what is known. */
+/** What decides which rules match. Views follow from the fields, so that none need be made for what is known. */
 function keyOf(subject: Subject, { keyFields, hasKeywords }: Prepared): string {
   const { source, fields, bounds = '' } = subject;
   let key = `${source} ${bounds}`;

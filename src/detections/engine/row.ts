@@ -3,7 +3,7 @@ import { JUDGED } from '../sigma/modifiers.ts';
 
 const NONE: readonly string[] = [];
 
-/** The fields of one event, or of one reading of it, by slot; each is read when it is first asked for. */
+/** The fields of one event, or of one view of it, by slot; each is read when it is first asked for. */
 export class Row {
   readonly #values: (string | undefined)[] = [];
   readonly #folded: (string | undefined)[] = [];
@@ -27,7 +27,7 @@ export class Row {
     this.#allFolded = undefined;
   }
 
-  /** For another reading of the same event, in which these slots may differ. */
+  /** For another view of the same event, in which these slots may differ. */
   forget(slots: readonly number[]): void {
     for (const slot of slots) this.#isRead[slot] = false;
     this.#all = undefined;
@@ -81,7 +81,7 @@ export class Row {
     return `${value.slice(0, JUDGED.head)}\n${value.slice(-JUDGED.tail)}`;
   }
 
-  /** All values of the event in this reading, for keywords. */
+  /** All values of the event in this view, for keywords. */
   all(cased: boolean): readonly string[] {
     this.#all ??= this.#readAll();
     if (cased) return this.#all;

@@ -43,7 +43,7 @@ interface Cut {
   readonly tail: number;
 }
 const WHOLE: Cut = { head: HEAD, tail: TAIL };
-/** Of a command within others: all of it is in the readings around it, too. */
+/** Of a command within others: all of it is in the views around it, too. */
 export const INNER: Cut = { head: HEAD / 4, tail: TAIL / 4 };
 
 /** The beginning and the end of a long text; a newline where the middle was, so that neither runs into the other. */

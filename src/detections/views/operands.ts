@@ -1,4 +1,4 @@
-/* Which words of a command are files, so that its reading can name them with their folder. To add a program, add a line. */
+/* Which words of a command are files, so that its view can name them with their folder. To add a program, add a line. */
 import { listOf, optionOf, type Valued } from './options.ts';
 import { nameOf, resolvePath } from './paths.ts';
 

@@ -1,4 +1,4 @@
-/* A process start as several readings, so that a rule needs to know one spelling only. */
+/* A process start as several views, so that a rule needs to know one spelling only. */
 import { onOneLine } from './characters.ts';
 import { Environment } from './environment.ts';
 import { expandWord } from './expansion.ts';
@@ -7,14 +7,14 @@ import { cut, HEAD, TAIL, Work } from './limits.ts';
 import { withLongOptions } from './long-options.ts';
 import { programOf } from './multi-call.ts';
 import { nameOf } from './paths.ts';
-import { normaliseArgument, Reading } from './reading.ts';
 import { interpreterOf, runOf } from './shells.ts';
 import type { ProcessStart, View } from './view.ts';
+import { normaliseArgument, ViewMaker } from './view-maker.ts';
 
 export type { ProcessStart, View } from './view.ts';
 
 /**
- * The readings of a process start, at most MAX_VIEWS, without duplicates. The first is the event as it is, but for the
+ * The views of a process start, at most MAX_VIEWS, without duplicates. The first is the event as it is, but for the
  * image of a multi-call binary. The same start gives the same views; the time is bounded whatever the command line is.
  */
 export function viewsOf(start: ProcessStart, work = new Work()): readonly View[] {
@@ -22,9 +22,9 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   const isExact = argv !== undefined;
   const words = isExact ? cutWords(argv) : wordsOf(commandLine);
   const program = programOf(executable, words);
-  const reading = new Reading(work);
-  reading.add(program.image, commandLine, currentDirectory);
-  if (program.claimed !== undefined) reading.add(program.claimed, commandLine, currentDirectory);
+  const maker = new ViewMaker(work);
+  maker.add(program.image, commandLine, currentDirectory);
+  if (program.claimed !== undefined) maker.add(program.claimed, commandLine, currentDirectory);
 
   // What the kernel runs counts, not what the process says it is.
   const name = nameOf(program.image.replace(' (deleted)', '')).trimEnd();
@@ -38,16 +38,16 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
     if (isExact && run.at + 2 < own.length) environment.assign('@', own.slice(run.at + 2).join(' '));
     const script = isExact ? (own[run.at] ?? '') : own.slice(run.at).join(' ');
     const before = own.slice(0, run.at).filter((word) => word !== '');
-    reading.script(script, { ...place, depth: 1 }, { image: program.image, before: `${before.join(' ')} ` });
+    maker.script(script, { ...place, depth: 1 }, { image: program.image, before: `${before.join(' ')} ` });
   } else {
     const isRead = words[0] === name && isNormal(commandLine);
     const plain = withLongOptions(isRead ? own : normalised(own, isExact, environment, work));
-    if (plain !== own) reading.add(program.image, plain.join(' '), currentDirectory);
-    if (commandLine.includes('\n')) reading.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
-    reading.withWholePaths(program.image, plain, place);
-    reading.follow({ words: own, isExact, ...place });
+    if (plain !== own) maker.add(program.image, plain.join(' '), currentDirectory);
+    if (commandLine.includes('\n')) maker.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
+    maker.withWholePaths(program.image, plain, place);
+    maker.follow({ words: own, isExact, ...place });
   }
-  return reading.finish();
+  return maker.finish();
 }
 
 /* Whoever starts a program chooses its argv[0], and often a last argument, as long as they like. Neither may push the others

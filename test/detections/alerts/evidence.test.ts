@@ -19,7 +19,7 @@ describe('evidenceOf', () => {
     assert.ok(!String(evidence({ payload: { CommandLine } }).subject.CommandLine).includes('q'));
   });
 
-  it('redacts the parent and the reading that matched, too, unless told otherwise', () => {
+  it('redacts the parent and the view that matched, too, unless told otherwise', () => {
     const of = {
       payload: { CommandLine: 'a --token abc' },
       fields: { CommandLine: 'a --token abc', ParentCommandLine: 'mysql -pabc', ParentImage: '/bin/mysql' },

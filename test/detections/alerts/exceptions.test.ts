@@ -41,7 +41,7 @@ describe('Exceptions', () => {
     );
   });
 
-  it('knows fields by the names of rules, of messages, and of the reading that matched', () => {
+  it('knows fields by the names of rules, of messages, and of the view that matched', () => {
     const of = hit({
       payload: { ExtraDetails: { ContainerId: 'c1' } },
       view: { Image: '/bin/inner', CommandLine: 'inner' },

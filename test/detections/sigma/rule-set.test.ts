@@ -225,7 +225,7 @@ filter:
     assert.equal(hits([rule, filter('any'), other], { A: '1', Where: 'me' }), 0);
   });
 
-  it('exempt a start that is exempt in each of its readings', () => {
+  it('exempt a start that is exempt in each of its views', () => {
     const rule = START.replace('/x }', '/wget }');
     const exempting = (...lines: string[]) =>
       `title: F

@@ -102,7 +102,7 @@ describe('views of hostile command lines', () => {
 });
 
 describe('views of obfuscated commands', () => {
-  // An interpreter, such as pypy, has readings of its own.
+  // An interpreter, such as pypy, has views of its own.
   const letters = fc
     .string({ unit: fc.constantFrom(...'bcdegklmpquvwyz'), minLength: 4, maxLength: 8 })
     .filter((name) => interpreterOf(name) === undefined);

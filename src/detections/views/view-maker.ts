@@ -18,7 +18,7 @@ import { unwrap, wrapperOf } from './wrappers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
-/** Views that are made whatever has been read: the event as it is, and the nearest readings. */
+/** Views that are made whatever has been read: the event as it is, and the nearest ones. */
 const ALWAYS = 4;
 /** A shell whose path is not known. */
 const SHELL_IMAGE = '/usr/bin/sh';
@@ -43,7 +43,7 @@ export interface Command extends Place {
 /** What a command reaches by names that don't begin at the root. */
 type Reaching = Pick<Command, 'directory' | 'redirections'>;
 
-export class Reading {
+export class ViewMaker {
   readonly #views: View[] = [];
   readonly #tasks: (() => void)[] = [];
   readonly #work: Work;
