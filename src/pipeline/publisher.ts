@@ -13,7 +13,7 @@ import { LONGEST_EVIDENCE, type Marking, markingsOf, mayContain, type Routing, s
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
 import type { MessageChain } from './message-chain.ts';
-import { type Pack, pack, type Sender, type Share } from './pack.ts';
+import { type Pack, type PackResult, pack, type Sender, type Share } from './pack.ts';
 import type { EventQueues } from './queue.ts';
 import { SendBackoff } from './send-backoff.ts';
 import { Suspicion } from './suspicion.ts';
@@ -436,8 +436,8 @@ export class Publisher implements Service {
     return next === undefined || this.#isHeld(next.queue) ? undefined : next;
   }
 
-  /** Packs from `queue`, or what is in question. */
-  #pack(queue: QueueName) {
+  /** Packs from `queue`, or what is in question, unless that has left its queue. */
+  #pack(queue: QueueName): Pick<InFlight, 'isUsual' | 'isUrgent'> & { readonly packed: PackResult } {
     const inQuestion =
       this.#inQuestion({ trials: this.#deadline === undefined }) ??
       (this.#waiting(queue).events === 0 ? this.#suspicion.nextPassedOver(queue) : undefined);
@@ -445,16 +445,23 @@ export class Publisher implements Service {
     const isUrgent = inQuestion === undefined && this.#isHeld(first) && this.#hasUrgent(first);
     const usual = { leftOut: this.#suspicion.leftOut, ...(isUrgent ? { only: URGENT } : {}) };
     const settings = this.#settings.current();
+    let isAffordable = true;
+    const exceeded = () => {
+      isAffordable = false;
+      this.#hold(first);
+    };
     const limits = {
       hubResourceId: settings.hubResourceId,
       extensions: this.#extensions,
       // What a whole day's units do not pay for is shortened. If they pay for no message at all, everything waits.
       maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, Math.max(UNIT_BYTES, this.bytesPerDay(first))),
-      affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
+      affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded },
     };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
-    if (packed === 'empty' && inQuestion !== undefined && !this.#isHeld(first))
+    if (packed === 'empty' && inQuestion !== undefined && isAffordable) {
       this.#suspicion.selectionGone(inQuestion);
+      return this.#pack(queue); // what waited behind it is due
+    }
     if (packed === 'empty' && isUrgent) this.#isUrgent = false;
     return { packed, isUsual: inQuestion === undefined, isUrgent };
   }

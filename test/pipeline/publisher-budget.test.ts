@@ -139,6 +139,25 @@ describe('Publisher with a daily budget', () => {
     assert.ok(hub.messages.every(({ body }) => !body.includes('Shortened')));
   });
 
+  it('sends an alert from a held queue whose passed-over event was dropped for want of room', async () => {
+    await start(100);
+    hub.answerTo = ({ body }) =>
+      body.includes('Poison') ? { status: 'retry', because: 'network', error: ERROR, unanswered: true } : hub.answer;
+    put('High', 1, 500, 'Poison');
+    await time.tickAsync(hours(2));
+    budget.spend(96 - budget.use().unitsToday);
+    put('High', 1, 500);
+    await time.tickAsync(minutes(1));
+    assert.equal(budget.use().held?.queues, 'High');
+    queues.take('High', 10_000, true);
+    queues.settle('High', 'cacheFull');
+    put('High', 1, 500, 'SecurityAlert');
+    publisher.sendHighWithin(seconds(5));
+    await time.tickAsync(minutes(2));
+    assert.deepEqual(hub.names.slice(-1), ['SecurityAlert']);
+    assert.deepEqual([waiting('High'), budget.use().unitsToday], [0, 97]);
+  });
+
   it('drops nothing when the budget does not pay for a message in each way', async () => {
     await start(1, 'both');
     put('High', 3, 300);
