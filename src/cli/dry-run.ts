@@ -11,7 +11,7 @@ import type { Dialect } from '../config/dialect.ts';
 import { type LocalSettings, readLocalSettings } from '../config/local.ts';
 import { readTwin } from '../config/twin.ts';
 import type { Envelope } from '../contract/event.ts';
-import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub.ts';
+import type { Answer, HubClient, HubSignal, HubStatus, TwinDocument } from '../contract/hub.ts';
 import { type Message, propertiesOf, sizeOf } from '../contract/message.ts';
 import type { SettingId } from '../contract/settings.ts';
 import type { World } from './command.ts';
@@ -173,7 +173,7 @@ export class DryHub implements HubClient, Service {
     return { state: this.#state, credential: { kind: 'none' } };
   }
 
-  on(event: 'connected' | 'desired' | 'status', listener: () => void): void {
+  on(event: HubSignal, listener: () => void): void {
     if (event === 'connected') this.#listeners.push(listener);
   }
 }

@@ -4,7 +4,7 @@ import type { Message } from './message.ts';
 
 /**
  * Why a request must be retried; the cause determines the delay (contract §6). `quota`: the hub accepts no more
- * messages until the next UTC day. `absent`: the module does not exist yet. `local`: a service on this device, such as
+ * messages until the next UTC day, or until it is given more units. `absent`: the module does not exist yet. `local`: a service on this device, such as
  * IoT Edge, does not answer yet.
  */
 export type RetryCause = 'network' | 'throttled' | 'quota' | 'credentials' | 'absent' | 'local';
@@ -71,6 +71,13 @@ export interface HubStatus {
 }
 
 /**
+ * `connected`: connected and subscribed; listeners must read the twin, since changes may have been missed. `desired`:
+ * desired properties changed; the twin must be read, since the change itself is not passed on. `status`: HubStatus
+ * changed. `quotaRenewed`: the hub has accepted a request, after it had answered one with `quota`.
+ */
+export type HubSignal = 'connected' | 'desired' | 'status' | 'quotaRenewed';
+
+/**
  * The module's connection to its hub. It connects by itself, and reconnects without limit.
  *
  * No method rejects, and each settles within a bounded time whatever the network does.
@@ -86,10 +93,5 @@ export interface HubClient {
    */
   report(patch: Readonly<Record<string, unknown>>): Promise<Answer<number | undefined>>;
   status(): HubStatus;
-  /**
-   * `connected`: connected and subscribed; listeners must read the twin, since changes may have been missed. `desired`:
-   * desired properties changed; the twin must be read, since the change itself is not passed on. `status`: HubStatus
-   * changed.
-   */
-  on(event: 'connected' | 'desired' | 'status', listener: () => void): void;
+  on(event: HubSignal, listener: () => void): void;
 }

@@ -4,7 +4,7 @@ import { AgentError, messageOf, toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { StateFolder } from '../base/state-folder.ts';
-import type { Answer, HubClient, HubStatus, Transport, TwinDocument } from '../contract/hub.ts';
+import type { Answer, HubClient, HubSignal, HubStatus, Transport, TwinDocument } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import { HUB_MESSAGE_BYTES, type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
@@ -47,8 +47,6 @@ interface Attempt {
   readonly address: Address;
 }
 
-type Signal = 'connected' | 'desired' | 'status';
-
 const STOP_LIMIT = seconds(3);
 
 /** The module's connection to Azure IoT Hub, by the official device SDK, with reconnects, back-off and quota handling. */
@@ -59,7 +57,12 @@ export class AzureHubClient implements HubClient, Service {
   readonly #transport: TransportChoice;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #listeners = { connected: [], desired: [], status: [] } as Record<Signal, (() => void)[]>;
+  readonly #listeners: Readonly<Record<HubSignal, (() => void)[]>> = {
+    connected: [],
+    desired: [],
+    status: [],
+    quotaRenewed: [],
+  };
   readonly #supervisor: Supervisor<Attempt, Session>;
   readonly #files: FileWatch;
   readonly #stop = new AbortController();
@@ -176,7 +179,7 @@ export class AzureHubClient implements HubClient, Service {
     };
   }
 
-  on(event: Signal, listener: () => void): void {
+  on(event: HubSignal, listener: () => void): void {
     this.#listeners[event].push(listener);
   }
 
@@ -185,7 +188,10 @@ export class AzureHubClient implements HubClient, Service {
     if (session === undefined) return this.#notConnected();
     try {
       const value = await request(session);
-      this.#quota = undefined;
+      if (this.#quota !== undefined) {
+        this.#quota = undefined;
+        this.#emit('quotaRenewed');
+      }
       return { status: 'accepted', value };
     } catch (thrown) {
       const failure = thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
@@ -315,7 +321,7 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   /** An exception in a listener must not end the connection. */
-  #emit(event: Signal): void {
+  #emit(event: HubSignal): void {
     for (const listener of this.#listeners[event]) {
       try {
         listener();

@@ -151,6 +151,10 @@ export class Publisher implements Service {
       this.#noteOverdue();
       this.#alarm.ring();
     });
+    this.#hub.on('quotaRenewed', () => {
+      this.#backoff.quotaRenewed();
+      this.#alarm.ring();
+    });
   }
 
   /** Sends what waits from an earlier run soon: it may be urgent. To be called when the queues are open. */

@@ -75,6 +75,11 @@ export class SendBackoff {
     if (hasMoved || (!isHubsLimit && this.#unanswered <= UNANSWERED_FOR_FAST_RETRY)) this.#notBefore = milliseconds(0);
   }
 
+  /** Ends the back-off when the hub accepts requests again, if it was its quota that was used up. */
+  quotaRenewed(): void {
+    if (this.#cause === 'quota') this.#notBefore = milliseconds(0);
+  }
+
   /** Time until the next UTC day by the wall clock, plus jitter; at most a day, in case the clock is stepped. */
   #untilQuotaEnds(): Duration {
     const now = this.#clock.now().getTime();

@@ -6,7 +6,7 @@ import mqttPacket, { type Packet } from 'mqtt-packet';
 import { type Clock, systemClock, TimeLimitError } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
-import type { HubStatus } from '../../src/contract/hub.ts';
+import type { HubSignal, HubStatus } from '../../src/contract/hub.ts';
 import { sizeOf } from '../../src/contract/message.ts';
 import type { MethodAnswer } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
@@ -90,7 +90,7 @@ describe('AzureHubClient', () => {
     await connected(client);
     return client;
   };
-  const once = (client: AzureHubClient, event: 'connected' | 'desired') =>
+  const once = (client: AzureHubClient, event: HubSignal) =>
     systemClock.within(seconds(20), event, new Promise<void>((resolve) => client.on(event, resolve)));
   const idOf = (answer: { status: string; error?: AgentError }) => answer.error?.id;
   /** Minutes pass in moments. */
@@ -366,7 +366,9 @@ describe('AzureHubClient', () => {
         assert.ok(answer.status === 'retry' && answer.because === 'quota' && answer.unanswered === undefined);
         await reconnected;
         hub.faults.clear();
+        const renewed = once(client, 'quotaRenewed');
         assert.equal((await ask(client)).status, 'accepted');
+        await renewed;
         hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
         const later = await client.send(message());
         assert.ok(later.status === 'retry' && later.because === 'network');

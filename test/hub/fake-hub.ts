@@ -1,5 +1,5 @@
 import { AgentError } from '../../src/base/errors.ts';
-import type { Answer, HubClient, HubStatus, TwinDocument, TwinSection } from '../../src/contract/hub.ts';
+import type { Answer, HubClient, HubSignal, HubStatus, TwinDocument, TwinSection } from '../../src/contract/hub.ts';
 import type { Message } from '../../src/contract/message.ts';
 import { applyPatch, type Members } from '../../src/hub/merge-patch.ts';
 
@@ -38,7 +38,7 @@ export class FakeHub implements HubClient {
     this.#listeners.push([event, listener]);
   }
 
-  tell(event: 'connected' | 'desired' | 'status'): void {
+  tell(event: HubSignal): void {
     for (const [heard, listener] of this.#listeners) if (heard === event) listener();
   }
 

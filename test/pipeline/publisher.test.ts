@@ -6,7 +6,7 @@ import { AgentError } from '../../src/base/errors.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import type { QueueName } from '../../src/contract/event.ts';
-import type { Answer, HubClient, HubStatus, RetryCause } from '../../src/contract/hub.ts';
+import type { Answer, HubClient, HubSignal, HubStatus, RetryCause } from '../../src/contract/hub.ts';
 import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
@@ -31,7 +31,7 @@ class Hub implements HubClient {
   state: HubStatus['state'] = 'connected';
   /** How it answers the next message. */
   answer: (message: Message) => Promise<Answer<void>> = async () => ACCEPTED;
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners: [event: HubSignal, listener: () => void][] = [];
 
   async send(message: Message) {
     this.sent.push({ at: Date.now(), message });
@@ -42,12 +42,15 @@ class Hub implements HubClient {
     return answer;
   }
   status = (): HubStatus => ({ state: this.state, credential: { kind: 'moduleKey' } });
-  on(event: string, listener: () => void) {
-    if (event === 'connected') this.#listeners.push(listener);
+  on(event: HubSignal, listener: () => void) {
+    this.#listeners.push([event, listener]);
+  }
+  tell(event: HubSignal) {
+    for (const [heard, listener] of this.#listeners) if (heard === event) listener();
   }
   connect() {
     this.state = 'connected';
-    for (const listener of this.#listeners) listener();
+    this.tell('connected');
   }
   readTwin = () => assert.fail('not the publisher’s business');
   report = () => assert.fail('not the publisher’s business');
@@ -558,6 +561,29 @@ describe('Publisher', () => {
       hub.answer = async () => ACCEPTED;
       await time.tickAsync(hours(2));
       assert.equal(delivered(), 6);
+    });
+
+    it('waits no longer for a quota when the hub accepts requests again', async () => {
+      await start({ random: () => 0 });
+      await time.tickAsync(hours(2));
+      hub.answer = async () => retry('quota');
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.deepEqual([hub.sent.length, delivered()], [1, 0]);
+      hub.answer = async () => ACCEPTED;
+      hub.tell('quotaRenewed');
+      await time.tickAsync(seconds(1));
+      assert.deepEqual([hub.sent.length, delivered()], [2, 1]);
+    });
+
+    it('waits out a hub that is too busy, though its quota is renewed', async () => {
+      await start({ random: () => 0.5 });
+      hub.answer = async () => retry('throttled', minutes(9));
+      put('High');
+      await time.tickAsync(minutes(7));
+      hub.tell('quotaRenewed');
+      await time.tickAsync(minutes(8));
+      assert.equal(hub.sent.length, 1);
     });
 
     it('asks again as soon as the wall clock says that it is another day', async () => {

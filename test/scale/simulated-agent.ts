@@ -3,7 +3,7 @@ import { type Duration, milliseconds, minutes } from '../../src/base/duration.ts
 import { AgentError } from '../../src/base/errors.ts';
 import type { Logger } from '../../src/base/log.ts';
 import { randomPart } from '../../src/base/random-part.ts';
-import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
+import type { Answer, HubClient, HubSignal, HubStatus } from '../../src/contract/hub.ts';
 import type { QueuedEvent } from '../../src/contract/store.ts';
 import { renewalWithin } from '../../src/hub/renewal.ts';
 import { Supervisor } from '../../src/hub/supervisor.ts';
@@ -40,10 +40,11 @@ export class SimulatedAgent {
   readonly #twin: TwinSync;
   readonly #publisher: Publisher;
   readonly #stop = new AbortController();
-  readonly #listeners: Record<'connected' | 'desired' | 'status', (() => void)[]> = {
+  readonly #listeners: Record<HubSignal, (() => void)[]> = {
     connected: [],
     desired: [],
     status: [],
+    quotaRenewed: [],
   };
   #figures = 0;
   /** When it was last connected anew, and had the last report accepted; by the monotonic clock. */
