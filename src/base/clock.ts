@@ -1,5 +1,4 @@
-import os from 'node:os';
-import { type Duration, milliseconds, seconds } from './duration.ts';
+import type { Duration } from './duration.ts';
 
 /** The only way this code base reads or waits for time, so that tests can control it. */
 export interface Clock {
@@ -10,6 +9,11 @@ export interface Clock {
    * measuring.
    */
   monotonic(): Duration;
+  /**
+   * Milliseconds since boot, with the time in which the machine was suspended; the kernel's CLOCK_BOOTTIME. Absent, or always
+   * `undefined`, without native code: nothing that Node offers tells it in every container.
+   */
+  sinceBoot?(): Duration | undefined;
   /**
    * Converts a CLOCK_MONOTONIC timestamp, which ktime_get_ns() puts into netlink messages, to wall-clock time, accurate
    * to a millisecond. It uses the current wall clock: if that was set since, or the machine was suspended, the result
@@ -78,39 +82,12 @@ export const momentOf = (clock: Pick<Clock, 'now' | 'monotonic'>): Moment => ({
  */
 export const wallOffset = ({ wall, monotonic }: Moment): number => wall - monotonic;
 
-/** A suspension that is shorter is not counted: the kernel tells the time since boot in hundredths of a second. */
-const MIN_SUSPENSION = seconds(1);
-
 /**
- * Measures time as the monotonic clock does, and counts the time in which the machine was suspended, too: for what lasts
- * hours and days. It cannot be set either.
+ * Milliseconds since a fixed instant, with the time in which the machine was suspended, if the clock can tell it: for what
+ * lasts hours and days. Never goes back, and cannot be set.
  */
-export class ElapsedTime {
-  readonly #clock: Pick<Clock, 'monotonic'>;
-  #monotonic: Duration;
-  /** By the kernel's CLOCK_BOOTTIME. */
-  #sinceBoot = sinceBoot();
-  #suspended = milliseconds(0);
-
-  constructor(clock: Pick<Clock, 'monotonic'>) {
-    this.#clock = clock;
-    this.#monotonic = clock.monotonic();
-  }
-
-  /** Milliseconds since a fixed instant. Never goes back. */
-  now(): Duration {
-    const monotonic = this.#clock.monotonic();
-    const boot = sinceBoot();
-    const suspended = milliseconds(boot - this.#sinceBoot - (monotonic - this.#monotonic));
-    if (suspended >= MIN_SUSPENSION) this.#suspended = milliseconds(this.#suspended + suspended);
-    this.#monotonic = monotonic;
-    this.#sinceBoot = boot;
-    return milliseconds(monotonic + this.#suspended);
-  }
-}
-
-/** libuv reads /proc/uptime, or else CLOCK_BOOTTIME: uv_uptime() in its src/unix/linux.c. */
-const sinceBoot = (): Duration => seconds(os.uptime());
+export const elapsedOf = (clock: Pick<Clock, 'monotonic' | 'sinceBoot'>): Duration =>
+  clock.sinceBoot?.() ?? clock.monotonic();
 
 /** `work` given to Clock.within took longer than its limit. */
 export class TimeLimitError extends Error {

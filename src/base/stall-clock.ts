@@ -59,6 +59,7 @@ export class StallClock implements Clock {
     return {
       now: () => this.now(),
       monotonic: () => this.monotonic(),
+      sinceBoot: () => this.sinceBoot(),
       fromKernel: (nanoseconds) => this.fromKernel(nanoseconds),
       within: (limit, what, work) => this.within(limit, what, work),
       sleep: (wait, signal) => this.#sleep(wait, signal, name),
@@ -72,6 +73,10 @@ export class StallClock implements Clock {
 
   monotonic(): Duration {
     return this.#clock.monotonic();
+  }
+
+  sinceBoot(): Duration | undefined {
+    return this.#clock.sinceBoot?.();
   }
 
   fromKernel(nanoseconds: bigint | number): Date {

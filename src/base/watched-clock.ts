@@ -44,6 +44,10 @@ export class WatchedClock implements Clock, Moving {
     return this.#clock.monotonic();
   }
 
+  sinceBoot(): Duration | undefined {
+    return this.#clock.sinceBoot?.();
+  }
+
   lastStall(): Stall | undefined {
     return this.#clock.lastStall?.();
   }

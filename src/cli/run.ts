@@ -18,6 +18,7 @@ import { runServices } from '../base/service.ts';
 import { describeStall, StallClock } from '../base/stall-clock.ts';
 import { VERSION } from '../base/version.ts';
 import { filesOf, type LocalSettings, readLocalSettings, refuseExampleHub } from '../config/local.ts';
+import { sinceBoot } from '../linux/native/since-boot.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/self/service-manager.ts';
 import { readArguments, type World } from './command.ts';
 import { type DryHub, type DryRun, prepareDryRun } from './dry-run.ts';
@@ -98,7 +99,7 @@ async function runAgent(
   const defects = new Defects(log);
   process.on('uncaughtException', defects.take);
   process.on('unhandledRejection', defects.take);
-  const clock = new StallClock(systemClock);
+  const clock = new StallClock({ ...systemClock, sinceBoot });
   clock.onStall((stall) => {
     const { length, computed, during } = stall;
     log.warn(

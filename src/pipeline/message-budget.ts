@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { readFileIfThere } from '../base/atomic-file.ts';
-import { type Clock, ElapsedTime, isPlausible } from '../base/clock.ts';
+import { type Clock, elapsedOf, isPlausible } from '../base/clock.ts';
 import { type Duration, days, hours, milliseconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
@@ -96,7 +96,6 @@ export class MessageBudget implements Budget, Service {
   #units = 0;
   /** Days since the epoch. */
   #day = NEVER_SET;
-  readonly #elapsed: ElapsedTime;
   /** When the budget was renewed, and renewed early, in elapsed time; before its zero if that was in an earlier run. */
   #renewedAt: Duration;
   #earlyAt = milliseconds(Number.NEGATIVE_INFINITY);
@@ -118,8 +117,7 @@ export class MessageBudget implements Budget, Service {
     this.#log = options.log;
     this.#files = options.files;
     this.#changed = options.changed;
-    this.#elapsed = new ElapsedTime(options.clock);
-    this.#renewedAt = this.#elapsed.now();
+    this.#renewedAt = elapsedOf(this.#clock);
   }
 
   async start(): Promise<void> {
@@ -184,7 +182,7 @@ export class MessageBudget implements Budget, Service {
     const isSet = isPlausible(now);
     const today = isSet ? Math.floor(now.getTime() / DAY) : this.#day;
     if (this.#day === NEVER_SET) this.#day = today;
-    const elapsed = this.#elapsed.now();
+    const elapsed = elapsedOf(this.#clock);
     const age = elapsed - this.#renewedAt;
     if (age < LONGEST_AGE[isSet ? 'set' : 'unset']) {
       if (today === this.#day) return;
@@ -197,7 +195,7 @@ export class MessageBudget implements Budget, Service {
 
   #renew(today: number): void {
     this.#day = today;
-    this.#renewedAt = this.#elapsed.now();
+    this.#renewedAt = elapsedOf(this.#clock);
     if (this.#units === 0) return;
     this.#units = 0;
     const wasHeld = this.#held.size > 0;
@@ -220,7 +218,7 @@ export class MessageBudget implements Budget, Service {
       const text = readFileIfThere(this.#file);
       if (text === undefined || text.length > LARGEST_FILE) return;
       const { day, units, ageMs, sinceEarlyMs, savedAt } = v.parse(Kept, JSON.parse(text));
-      const elapsed = this.#elapsed.now();
+      const elapsed = elapsedOf(this.#clock);
       const away = Math.min(DAY, Math.max(0, this.#clock.now().getTime() - Date.parse(savedAt)));
       this.#day = day;
       this.#units = units;
@@ -233,7 +231,7 @@ export class MessageBudget implements Budget, Service {
 
   #write(when: When = 'soon'): void {
     if (this.#unitsPerDay === 0) return;
-    const elapsed = this.#elapsed.now();
+    const elapsed = elapsedOf(this.#clock);
     const kept: v.InferOutput<typeof Kept> = {
       day: this.#day,
       units: this.#units,

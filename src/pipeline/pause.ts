@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
 import { readFileIfThere } from '../base/atomic-file.ts';
-import { type Clock, ElapsedTime, isPlausible } from '../base/clock.ts';
+import { type Clock, elapsedOf, isPlausible } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
@@ -54,7 +54,6 @@ export class Pause implements Service {
   readonly #announce: (change: string) => void;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
-  readonly #elapsed: ElapsedTime;
   #current: (Kept & { readonly endsAt: Duration }) | undefined;
 
   constructor(options: {
@@ -74,7 +73,6 @@ export class Pause implements Service {
     this.#file = options.file;
     this.#skipped = options.skipped;
     this.#clock = options.clock;
-    this.#elapsed = new ElapsedTime(options.clock);
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#changed = options.changed;
@@ -119,7 +117,7 @@ export class Pause implements Service {
     this.#announce(`${this.#current?.until ?? 'nothing'} to ${until} (${JSON.stringify(reason)})`);
     // Warnings are sent as Diagnostic events even during a pause, for consumers that do not read the twin.
     this.#log.warn({ until, why: reason }, 'Collection is paused; skipped events are counted.');
-    this.#current = { ...kept, endsAt: milliseconds(this.#elapsed.now() + duration) };
+    this.#current = { ...kept, endsAt: milliseconds(elapsedOf(this.#clock) + duration) };
     const isKept = this.#keep(kept);
     this.#alarm.ring();
     this.#changed();
@@ -140,7 +138,7 @@ export class Pause implements Service {
 
   async #turn(signal: AbortSignal): Promise<void> {
     if (this.#current === undefined) return this.#alarm.sleep(this.#clock, LONGEST_PAUSE, signal);
-    const left = this.#current.endsAt - this.#elapsed.now();
+    const left = this.#current.endsAt - elapsedOf(this.#clock);
     if (left <= 0) this.end();
     else await this.#alarm.sleep(this.#clock, milliseconds(Math.min(left, LOOK_EVERY)), signal);
   }
@@ -153,7 +151,7 @@ export class Pause implements Service {
       this.#forget();
       return;
     }
-    this.#current = { ...kept, endsAt: milliseconds(this.#elapsed.now() + left) };
+    this.#current = { ...kept, endsAt: milliseconds(elapsedOf(this.#clock) + left) };
     this.#log.warn({ until: kept.until, why: kept.reason }, 'Collection is still paused; skipped events are counted.');
     this.#changed();
   }

@@ -128,6 +128,12 @@ describe('StallClock', () => {
     assert.equal(clockOf(systemClock, 'queues'), systemClock);
   });
 
+  it('passes the time since boot on to the parts', () => {
+    const bootedAgo = new StallClock(Object.assign(fake, { sinceBoot: () => hours(50) }));
+    assert.equal(new WatchedClock(clockOf(bootedAgo, 'queues')).sinceBoot(), hours(50));
+    assert.equal(new WatchedClock(systemClock).sinceBoot(), undefined);
+  });
+
   it('notices a real one', async () => {
     const real = new StallClock(systemClock);
     const slept = real.sleep(milliseconds(1));

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import os from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { systemClock } from '../../src/base/clock.ts';
-import { days, hours, minutes } from '../../src/base/duration.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { days, hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { immediateStateFiles } from '../../src/base/state-files.ts';
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
@@ -30,11 +29,11 @@ describe('MessageBudget', () => {
     time.restore();
   });
 
-  const open = async (unitsPerDay = 100) => {
+  const open = async (unitsPerDay = 100, clock: Clock = systemClock) => {
     const budget = new MessageBudget({
       file: join(folder, 'units.json'),
       unitsPerDay,
-      clock: systemClock,
+      clock,
       log: quietLog(logged),
       files: immediateStateFiles,
       changed: () => {
@@ -105,8 +104,8 @@ describe('MessageBudget', () => {
 
   it('renews itself every day on a device that is awake for an hour a day', async () => {
     let suspended = 0;
-    sinon.stub(os, 'uptime').callsFake(() => (performance.now() + suspended) / 1_000);
-    const budget = await open();
+    const sinceBoot = () => milliseconds(performance.now() + suspended);
+    const budget = await open(100, { ...systemClock, sinceBoot });
     budget.spend(100);
     for (let day = 0; day < 10; day += 1) {
       await time.tickAsync(hours(1));

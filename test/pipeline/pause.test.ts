@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours, minutes } from '../../src/base/duration.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { Pause } from '../../src/pipeline/pause.ts';
 import { temporaryFolder } from '../support/folders.ts';
@@ -38,10 +37,10 @@ describe('Pause', () => {
     time.restore();
   });
 
-  const started = async (at = file) => {
+  const started = async (at = file, clock: Clock = systemClock) => {
     const log = quietLog(logged);
     const announce = (change: string) => void announced.push(change);
-    const pause = new Pause({ file: at, skipped: () => skipped, clock: systemClock, log, changed, announce });
+    const pause = new Pause({ file: at, skipped: () => skipped, clock, log, changed, announce });
     runs.push(pause);
     await pause.start();
     return pause;
@@ -119,12 +118,13 @@ describe('Pause', () => {
   });
 
   it('ends in time on a device that is suspended', async () => {
-    const suspended = sinon.stub(os, 'uptime').callsFake(() => performance.now() / 1_000);
-    const pause = await started();
+    let suspended = 0;
+    const sinceBoot = () => milliseconds(performance.now() + suspended);
+    const pause = await started(file, { ...systemClock, sinceBoot });
     await pause.begin(hours(8), 'Update');
     await time.tickAsync(hours(1));
     assert.equal(pause.skips(security), true);
-    suspended.callsFake(() => (performance.now() + hours(7)) / 1_000);
+    suspended = hours(7);
     await time.tickAsync(minutes(1));
     assert.equal(pause.skips(security), false);
   });

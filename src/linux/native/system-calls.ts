@@ -31,6 +31,8 @@ export interface SystemCalls {
   lgetxattr(path: Buffer, name: string, value: null, bytes: 0): number;
   /** See getxattr(2). @returns the length of the value */
   getxattr(path: string, name: string, into: Buffer, bytes: number): number;
+  /** See clock_gettime(2). @param into 16 bytes: how long a `struct timespec` is depends on the C library */
+  clockGettime(clock: number, into: Buffer): number;
   errno(): number;
   /** Returns freed memory to the system, with glibc only; see malloc_trim(3). */
   mallocTrim(pad: number): number;
@@ -78,6 +80,7 @@ export function systemCalls(): SystemCalls {
       openat2: (folder, path, how) => openat2(SYS_OPENAT2, folder, path, how, how.length),
       lgetxattr: libc.func('intptr_t lgetxattr(const void *, const char *, void *, size_t)'),
       getxattr: libc.func('intptr_t getxattr(const char *, const char *, void *, size_t)'),
+      clockGettime: libc.func('int clock_gettime(int, void *)'),
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),
       madvise: libc.func('int madvise(uintptr_t, size_t, int)'),
