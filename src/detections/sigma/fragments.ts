@@ -19,6 +19,14 @@ const FRAGMENTS: Readonly<Record<string, string>> = {
   place: '((/usr(/local)?)?/s?bin/|(/usr)?/(lib|libexec|share)/([^/. ][^/ ]*/)*|/etc/([^/. ][^/ ]*/)*)',
   /** The rest of a path, and the end of the word. `..` is accepted at its beginning only: one folder up, not to /tmp. */
   below: '[^\\s/]*(/[^\\s/.][^\\s/]*)*(\\s|$)',
+  /** An IPv4 address of a private network, of a provider's own one, of the link, or of this machine. */
+  private:
+    '((10|127)\\.\\d+|100\\.(6[4-9]|[7-9]\\d|1[01]\\d|12[0-7])|169\\.254|172\\.(1[6-9]|2\\d|3[01])|192\\.168)(\\.\\d+){2}',
+  /** Any other IPv4 address, but for those that begin with 0: by the first number, or by the first two. */
+  public:
+    '(([1-9]|1[1-9]|[2-9]\\d|1(0[1-9]|[13458]\\d|2[0-689]|6[0-8]|7[013-9]|9[013-9])|2\\d\\d)\\.\\d+|' +
+    '100\\.(\\d|[1-5]\\d|6[0-3]|1(2[89]|[3-9]\\d)|2\\d\\d)|169\\.(\\d\\d?|1\\d\\d|2([0-46-9]\\d|5[0-35]))|' +
+    '172\\.(\\d|1[0-5]|3[2-9]|[4-9]\\d|[12]\\d\\d)|192\\.(\\d\\d?|1([0-57-9]\\d|6[0-79])|2\\d\\d))(\\.\\d+){2}',
 };
 
 /** An expression whose placeholders are replaced. @throws {Refused} if one is not known */

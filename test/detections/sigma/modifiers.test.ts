@@ -244,6 +244,20 @@ const COMMANDS: readonly Row[] = [
   ['F|expand|re: ["^x", "%command%nc "]', 'xy', true],
 ];
 
+const addresses = (ofThis: string, ofNone: string, all: string): readonly Row[] =>
+  all.split(' ').flatMap((address): Row[] => [
+    [`F|re|expand: "^%${ofThis}%$"`, address, true],
+    [`F|re|expand: "^%${ofNone}%$"`, address, false],
+  ]);
+
+const ADDRESSES = [
+  ...addresses('private', 'public', '10.0.0.1 127.0.0.1 169.254.1.2 192.168.1.2'),
+  ...addresses('private', 'public', '100.64.0.1 100.99.0.1 100.127.0.1 172.16.0.1 172.29.0.1 172.31.0.1'),
+  ...addresses('public', 'private', '1.2.3.4 9.9.9.9 11.0.0.1 99.1.2.3 101.1.2.3 126.1.2.3 128.1.2.3 203.0.113.9'),
+  ...addresses('public', 'private', '100.63.0.1 100.128.0.1 169.25.0.1 169.253.0.1 169.255.0.1 170.1.2.3'),
+  ...addresses('public', 'private', '172.1.0.1 172.15.0.1 172.32.0.1 172.200.0.1 192.16.0.1 192.167.0.1 192.169.0.1'),
+];
+
 const check = ([member, value, expected]: Row, lists: Lists = {}) =>
   it(`${member} ${expected ? 'matches' : 'does not match'} ${value === null ? 'an absent field' : JSON.stringify(value)}`, () => {
     const fields = { G: 'same', ...(value === null ? {} : { F: value }) };
@@ -253,7 +267,7 @@ const check = ([member, value, expected]: Row, lists: Lists = {}) =>
 describe('modifiers of fields', () => {
   for (const [name, rows] of Object.entries(TABLES)) describe(name, () => rows.forEach((row) => void check(row)));
   describe('expand', () => EXPANDED.slice(0, -1).forEach((row) => void check(row, LISTS)));
-  describe('expand of expressions', () => COMMANDS.forEach((row) => void check(row)));
+  describe('expand of expressions', () => [...COMMANDS, ...ADDRESSES].forEach((row) => void check(row)));
 
   for (const [member, why] of Object.entries({
     'F|sounds: a': /"sounds" is not known/,
