@@ -5,10 +5,12 @@ import { type CLibrary, GLIBC } from './c-library.ts';
  *
  * - glibc's nss_files: blanks before a line or a number, missing fields at the end, ids cut to 32 bits
  * - musl (src/passwd): any name, `#` and `+` included, an empty id is 0, and ids begin again at 0 beyond 32 bits
+ * - both: nothing of a line behind a NUL
  *
  * The files are read as bytes, and the bytes of a password hash never become part of a string, since strings are copied
  * into logs, messages and heap dumps. */
 
+const NUL = 0;
 const COLON = 0x3a;
 const LINE_FEED = 0x0a;
 
@@ -136,23 +138,18 @@ function* linesOf(bytes: Buffer, fields: Fields, { isMusl }: CLibrary): Generato
   const { all } = fields;
   const least = isMusl ? all : fields.needed;
   /** musl's names have at least one character, whichever it is. In shadow(5), a hash could become part of such a name. */
-  const mayBeginWithColon = isMusl && fields !== SHADOW;
-  /** Position of the next line feed, searched only once: it may be far away or missing. */
-  let colon = -1;
-  const colonFrom = (from: number) => {
-    if (colon < from) colon = bytes.indexOf(COLON, from);
-    if (colon === -1) colon = bytes.length;
-    return colon;
-  };
-  for (let begin = 0, line = 1; begin < bytes.length; line += 1) {
-    const newline = bytes.indexOf(LINE_FEED, begin);
-    const end = newline === -1 ? bytes.length : newline;
+  const mayBeginWithAny = isMusl && fields !== SHADOW;
+  const lineFeedFrom = searchOf(bytes, LINE_FEED);
+  const colonFrom = searchOf(bytes, COLON);
+  const nulFrom = searchOf(bytes, NUL);
+  for (let next = 0, line = 1; next < bytes.length; line += 1) {
+    let begin = next;
+    const lineEnd = lineFeedFrom(begin);
+    const end = Math.min(lineEnd, nulFrom(mayBeginWithAny ? begin + 1 : begin));
+    next = lineEnd + 1;
     while (!isMusl && begin < end && isBlank(bytes[begin])) begin += 1;
     const sign = bytes[begin];
-    if (begin === end || (sign === HASH_SIGN && !isMusl) || (sign === COLON && !mayBeginWithColon)) {
-      begin = end + 1;
-      continue;
-    }
+    if (begin === end || (sign === HASH_SIGN && !isMusl) || (sign === COLON && !mayBeginWithAny)) continue;
     const parts: Buffer[] = [];
     for (let from = begin; parts.length < all && from <= end; ) {
       const isRest = parts.length === all - 1;
@@ -160,7 +157,6 @@ function* linesOf(bytes: Buffer, fields: Fields, { isMusl }: CLibrary): Generato
       parts.push(bytes.subarray(from, to));
       from = to + 1;
     }
-    begin = end + 1;
     const [first = NOTHING] = parts;
     const nis = !isMusl && (sign === PLUS || sign === MINUS);
     if (parts.length < least && !nis) continue; // `+` alone is an instruction, too
@@ -171,6 +167,19 @@ function* linesOf(bytes: Buffer, fields: Fields, { isMusl }: CLibrary): Generato
       field: (index) => parts[index] ?? NOTHING,
     };
   }
+}
+
+/**
+ * Finds a byte from a position on, which must not become smaller from call to call; the end if there is none. What was found is
+ * kept, since it may be far away.
+ */
+function searchOf(bytes: Buffer, byte: number): (from: number) => number {
+  let found = -1;
+  return (from) => {
+    if (found < from) found = bytes.indexOf(byte, from);
+    if (found === -1) found = bytes.length;
+    return found;
+  };
 }
 
 const [HASH_SIGN, PLUS, MINUS, BANG, STAR, DOLLAR, UNDERSCORE, LETTER_X] = [...'#+-!*$_x'].map((sign) =>
@@ -201,12 +210,12 @@ function methodOf(secret: Buffer): string {
 }
 
 /**
- * With glibc like strtoul(3), cut to the 32 bits of an id: a negative number becomes a very large one. With musl, digits only,
- * and as many as one likes: what exceeds 32 bits is lost.
+ * Of as many digits as one likes. With glibc like strtoul(3), at most the largest number of 32 bits, which a negative number
+ * becomes, too. With musl, digits only, and what exceeds 32 bits is lost.
  */
 function id(digits: string, { isMusl }: CLibrary): number {
   if (isMusl && /^\d*$/.test(digits)) return [...digits].reduce((id, digit) => (10 * id + Number(digit)) % 2 ** 32, 0);
-  if (isMusl || !/^[ \t-\r]*[+-]?\d{1,20}$/.test(digits)) return Number.NaN;
+  if (isMusl || !/^[ \t-\r]*[+-]?\d+$/.test(digits)) return Number.NaN;
   const number = Number(digits);
   return number < 0 ? NO_ID : Math.min(Math.abs(number), NO_ID);
 }

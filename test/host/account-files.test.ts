@@ -48,6 +48,9 @@ describe('passwdLines', () => {
     ['-1', NO_ID],
     ['4294967296', NO_ID],
     ['99999999999999999999', NO_ID],
+    ['9'.repeat(400), NO_ID],
+    ['0'.repeat(400), 0],
+    [`${'0'.repeat(400)}7`, 7],
     ['', Number.NaN],
     ['0x0', Number.NaN],
     ['1 ', Number.NaN],
@@ -69,6 +72,19 @@ describe('passwdLines', () => {
     it(`takes a password field of "${field}" for ${password}`, () =>
       assert.equal(passwd(`a:${field}:1:1:::`)[0]?.password, password));
   }
+
+  it('reads nothing of a line behind a NUL', () => {
+    const text =
+      'a:x:0:0\0x::/root:/bin/sh\nb:x:1\0:1:::\nc\0:x:1:1:::\n\0d:x:1:1:::\ne:x:2:2:::/sh\0/x\n\0\0\nf:x:3:3\0';
+    assert.deepEqual(
+      passwd(text).map(({ line, name, userId, groupId, shell }) => [line, name, userId, groupId, shell]),
+      [
+        [1, 'a', 0, 0, ''],
+        [5, 'e', 2, 2, '/sh'],
+        [7, 'f', 3, 3, ''],
+      ],
+    );
+  });
 
   it('tells instructions for NIS from accounts, also where nothing but the sign is there', () => {
     assert.deepEqual(
@@ -108,6 +124,17 @@ describe('passwdLines of a system with musl', () => {
     it(`takes "${field}" for the id ${id}`, () =>
       assert.deepEqual(namesAndIds(`a:x:${field}:1:::`), [['a', false, id]]));
   }
+
+  it('reads nothing of a line behind a NUL, unless the name begins with it', () => {
+    const lines = ['a:x:0:0\0::/root:/bin/sh', 'b:x:1:1:::/sh\0/x', 'c\0:x:2:2:::', '\0d:x:3:3:::', '\0'];
+    assert.deepEqual(
+      [...passwdLines(Buffer.from(lines.join('\n')), MUSL)].map(({ name, userId, shell }) => [name, userId, shell]),
+      [
+        ['b', 1, '/sh'],
+        ['\0d', 3, ''],
+      ],
+    );
+  });
 
   it('has none of lines whose last fields are missing', () => {
     assert.deepEqual(namesAndIds('toor::0:0\n\n:\na:x:0:0::/\n'), []);
@@ -180,7 +207,7 @@ describe('shadowLines', () => {
   });
 
   it('needs no time to speak of for files that were made to take long', () => {
-    for (const text of ['\n', ' \n', ':\n', ' ', '#\n', 'a:', '9']) {
+    for (const text of ['\n', ' \n', ':\n', ' ', '#\n', 'a:', '9', '0', '\0', '\0\n']) {
       for (const read of [passwdLines, groupLines, shadowLines]) {
         for (const library of [GLIBC, MUSL]) {
           const used = processorTime();
