@@ -100,6 +100,12 @@ describe("the operator's own rules", () => {
     ],
     ['that is too large', (path: string) => writeFileSync(path, '#'.repeat(300_000)), /larger than/],
     ['that is no YAML', (path: string) => writeFileSync(path, 'title: ['), /./],
+    ['that has a key very often', (path: string) => writeFileSync(path, `{${'k,'.repeat(131_000)}}`), /given twice/],
+    [
+      'that is nested very deeply',
+      (path: string) => writeFileSync(path, `more:\n  ${'- '.repeat(10_000)}x\n`),
+      /more than 100 values are in one another/,
+    ],
   ] as const) {
     it(`refuse a file ${what}, and load the others`, async () => {
       write('good.yml', rule('good'));

@@ -67,17 +67,12 @@ async function documentsOf(
   files: readonly Named[],
 ): Promise<{ readonly documents: readonly Document[]; readonly faults: readonly Fault[] }> {
   const { readYaml } = await import('../../detections/sigma/yaml.ts');
-  const documents: Document[] = [];
-  const faults: Fault[] = [];
-  for (const { file, problem } of files) {
-    const read =
-      problem === undefined
-        ? readYaml(textOf(file), file, 'local')
-        : { documents: [], faults: [{ file, reason: problem }] };
-    documents.push(...read.documents);
-    faults.push(...read.faults);
-  }
-  return { documents, faults };
+  const read = files.map(({ file, problem }) =>
+    problem === undefined
+      ? readYaml(textOf(file), file, 'local')
+      : { documents: [], faults: [{ file, reason: problem }] },
+  );
+  return { documents: read.flatMap(({ documents }) => documents), faults: read.flatMap(({ faults }) => faults) };
 }
 
 const filesOf = async (paths: readonly string[]): Promise<readonly Named[]> =>

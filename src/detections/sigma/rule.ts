@@ -117,8 +117,8 @@ export class Refused extends Error {
   }
 }
 
-/** Of a document; who wrote it corrects these first. */
-const MAX_FAULTS = 50;
+/** Of a document, and of a file that is no YAML; who wrote it corrects these first. */
+export const MAX_FAULTS = 50;
 
 /** Goes on after a fault, so that all of them are told together. */
 export class Refusals {

@@ -1,22 +1,26 @@
 import {
+  Composer,
   isAlias,
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
-  parseAllDocuments,
+  Parser,
   type Scalar,
   visit,
   type YAMLMap,
 } from 'yaml';
-import type { Document, Fault } from './rule.ts';
+import { type Document, type Fault, MAX_FAULTS } from './rule.ts';
 
 /* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */
 
 /** Larger files are refused; the largest of SigmaHQ's has 30 KB. */
 export const LARGEST_FILE = 262_144;
 const MAX_NODES = 50_000;
+/** Rules have fewer than 20. */
+const MAX_NESTED = 100;
 
 /** The documents of a file, or what is wrong with it as YAML. Aliases are refused: they can make a small file very large. */
 export function readYaml(
@@ -27,30 +31,31 @@ export function readYaml(
   if (text.length > LARGEST_FILE)
     return { documents: [], faults: [{ file, reason: `the file is larger than ${LARGEST_FILE / 1024} KiB` }] };
   const lines = new LineCounter();
-  // `uniqueKeys` compares each key of a map with all others, which takes seconds for a map of many: `repeatedKeys` does not.
-  const parsed = parseAllDocuments(text, { lineCounter: lines, version: '1.2', uniqueKeys: false, logLevel: 'silent' });
-  const all = Array.isArray(parsed) ? parsed : [];
   const faults: Fault[] = [];
   const documents: Document[] = [];
   const lineAt = (offset: number) => lines.linePos(offset).line;
-  const fault = (node: Node, reason: string): Fault => ({ file, line: lineAt(node.range?.[0] ?? 0), reason });
-  for (const document of all) {
+  const refuse = (reason: string, at?: number) => {
+    if (faults.length < MAX_FAULTS) faults.push({ file, reason, ...(at === undefined ? {} : { line: lineAt(at) }) });
+  };
+  // `uniqueKeys` compares each key of a map with all others, which takes seconds for a map of many: `repeatedKeys` does not.
+  const composer = new Composer({ version: '1.2', uniqueKeys: false, logLevel: 'silent' });
+  for (const document of composer.compose(tokensOf(text, lines, refuse))) {
     for (const { message, pos } of [...document.errors, ...document.warnings])
-      faults.push({ file, line: lineAt(pos[0]), reason: message.split('\n', 1)[0] ?? 'no YAML' });
+      refuse(message.split('\n', 1)[0] ?? 'no YAML', pos[0]);
     let nodes = 0;
     visit(document, {
       Node: (_, node) => {
         nodes += 1;
         if (isAlias(node)) {
-          faults.push(fault(node, 'aliases (*name) are not allowed'));
+          refuse('aliases (*name) are not allowed', beginOf(node));
           return visit.BREAK;
         }
         if (isScalar(node)) keepText(node);
-        if (isMap(node)) for (const key of repeatedKeys(node)) faults.push(fault(key, `"${key.value}" is given twice`));
+        if (isMap(node)) for (const key of repeatedKeys(node)) refuse(`"${key.value}" is given twice`, beginOf(key));
         return nodes > MAX_NODES ? visit.BREAK : undefined;
       },
     });
-    if (nodes > MAX_NODES) faults.push({ file, reason: `the file has more than ${MAX_NODES} values` });
+    if (nodes > MAX_NODES) refuse(`the file has more than ${MAX_NODES} values`);
     if (faults.length > 0) continue;
     const { contents } = document;
     if (contents === null || (isScalar(contents) && contents.value === null)) continue; // such as after a last `---`
@@ -64,9 +69,23 @@ export function readYaml(
       },
     });
   }
-  if (documents.length === 0 && faults.length === 0) faults.push({ file, reason: 'the file has no rule' });
+  if (documents.length === 0 && faults.length === 0) refuse('the file has no rule');
   return { documents, faults };
 }
+
+/** Ends where values are nested too deeply: the library's stack overflows at thousands, which can abort the process. */
+function* tokensOf(text: string, lines: LineCounter, refuse: (reason: string, at: number) => void) {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  for (const lexeme of new Lexer().lex(text)) {
+    yield* parser.next(lexeme);
+    if (parser.stack.length > MAX_NESTED)
+      return refuse(`more than ${MAX_NESTED} values are in one another`, parser.offset);
+  }
+  yield* parser.end();
+}
+
+const beginOf = (node: Node | undefined) => node?.range?.[0];
 
 /** A number that is written otherwise, such as 007, 1.10 or one of 20 digits, is a text: values are compared with texts. */
 function keepText(node: Scalar): void {

@@ -168,6 +168,27 @@ filter:
     assert.doesNotMatch(faultOf('7: x\n007: y\n'), /twice/);
   });
 
+  for (const [what, text, reason] of [
+    ['a key very often', `{${'k,'.repeat(131_000)}}`, '1: "k" is given twice'],
+    [
+      'very many errors in one line',
+      ']'.repeat(LARGEST_FILE),
+      '1: Unexpected flow-seq-end token in YAML document: "]"',
+    ],
+  ] as const)
+    it(`refuse ${what}, by its first 50 faults, in seconds`, () => {
+      const before = process.cpuUsage();
+      assert.equal(faultOf(text), reason);
+      assert.ok(process.cpuUsage(before).user < 15_000_000, 'in microseconds');
+      assert.equal(read(text).faults.length, 50);
+    });
+
+  it('refuse what is nested so deeply that parsing it could end the process', () => {
+    for (const nested of ['- ', '? ', '- ? ', '[', '{a: ', '- [{'])
+      assert.equal(faultOf(`more:\n  ${nested.repeat(10_000)}`), '2: more than 100 values are in one another');
+    assert.doesNotMatch(faultOf(`more:\n  ${'- '.repeat(90)}x\n`), /in one another/);
+  });
+
   it('are read in time that is in proportion to the keys of a map', () => {
     const keys = Array.from({ length: 24_900 }, (_, key) => `  k${key}:\n`).join('');
     const before = process.cpuUsage();
