@@ -125,13 +125,13 @@ export class RuleLoader implements Service {
     const wanted = this.#wantedHash();
     const trace = `${wanted}\n${'problem' in listing ? listing.problem : this.#trace(listing.names)}`;
     if (trace === this.#read) return false;
-    this.#read = trace;
     if ('problem' in listing && this.#mayStay(wanted)) {
       this.#problem = { file: this.#folder.path, reason: listing.problem };
-      return true;
+    } else {
+      this.#rules = await this.#compile(wanted, listing);
+      this.#problem = undefined;
     }
-    this.#problem = undefined;
-    this.#rules = await this.#compile(wanted, listing);
+    this.#read = trace; // at last: what can't be compiled now is read again
     return true;
   }
 

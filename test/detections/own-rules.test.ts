@@ -6,7 +6,9 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
+import { immediateStateFiles } from '../../src/base/state-files.ts';
 import { builtInRules } from '../../src/detections/built-in.ts';
+import { CompiledFiles } from '../../src/detections/compiled-files.ts';
 import type { RuleSet } from '../../src/detections/detections.ts';
 import { readAddresses, readOwnRules } from '../../src/detections/own-rules.ts';
 import { RuleLoader } from '../../src/detections/rule-loader.ts';
@@ -312,6 +314,35 @@ describe("the operator's own rules", () => {
     await look(4);
     assert.equal(own(), 0);
     await loader.stop();
+  });
+
+  it('are read again after a defect, though they have not changed since', async () => {
+    const loaded: RuleSet[] = [];
+    const logged: LogLine[] = [];
+    const compiled = new CompiledFiles({
+      path: join(temporaryFolder(), 'detection-rules.json'),
+      files: immediateStateFiles,
+      log: quietLog(),
+    });
+    const loader = new RuleLoader({
+      folder,
+      wantedHash: () => '',
+      load: (rules) => loaded.push(rules),
+      addressesChanged: () => {},
+      compiled,
+      clock: systemClock,
+      log: quietLog(logged),
+    });
+    await loader.start();
+    write('a.yml', rule('first'));
+    sinon.stub(compiled, 'read').onFirstCall().throws(new Error('a defect')).callThrough();
+    while (loaded.length < 2) {
+      loader.refresh();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await loader.stop();
+    assert.equal(loaded[1]?.rules.filter(({ facts }) => facts.origin === 'local').length, 1);
+    assert.match(logged[0]?.message ?? '', /Internal error/);
   });
 
   it('are loaded with the shipped rules that were read at the start, the first time only', async () => {
