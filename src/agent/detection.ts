@@ -2,7 +2,7 @@ import { milliseconds } from '../base/duration.ts';
 import type { Service } from '../base/service.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
-import type { Lookups } from '../contract/sources.ts';
+import type { Lookups } from '../contract/lookups.ts';
 import { AlertTimes } from '../detections/alerts/alert-times.ts';
 import { Alerts } from '../detections/alerts/alerts.ts';
 import { RuleNames } from '../detections/alerts/rule-names.ts';

@@ -2,7 +2,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { BaselinePosture, BaselineReport, BaselineScanner, ScanOptions } from '../contract/baseline.ts';
 import type { BaselineSettings, SettingId, SettingsReader } from '../contract/settings.ts';
-import type { SettingFault, SourceStatus } from '../contract/sources.ts';
+import type { SourceStatus } from '../contract/sources.ts';
+import type { SettingFault } from '../contract/streams.ts';
 import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 import { postureOf } from './posture.ts';
 

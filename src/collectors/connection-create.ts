@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { triggered } from '../contract/collector.ts';
-import type { ConnectionSeen, Lookups } from '../contract/sources.ts';
+import type { Lookups } from '../contract/lookups.ts';
+import type { ConnectionSeen } from '../contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
 /** Fields that are left out of aggregated elements: the ephemeral port of the connecting side, and the process id. */

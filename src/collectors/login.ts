@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { MalformedRecordError, triggered } from '../contract/collector.ts';
-import type { LoginSeen, Lookups } from '../contract/sources.ts';
+import type { Lookups } from '../contract/lookups.ts';
+import type { LoginSeen } from '../contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
 /** A login, a logout, or a failed attempt. */

@@ -1,6 +1,7 @@
 import type { Collector, TriggeredCollector } from '../contract/collector.ts';
+import type { Lookups } from '../contract/lookups.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
-import type { Lookups, LossReason, StreamName, StreamSink, Streams } from '../contract/sources.ts';
+import type { LossReason, StreamName, StreamSink, Streams } from '../contract/streams.ts';
 
 /** For records that are only counted. */
 const NO_LOOKUPS: Lookups = {

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { triggered } from '../contract/collector.ts';
-import type { Lookups, ProcessStarted } from '../contract/sources.ts';
+import type { Lookups } from '../contract/lookups.ts';
+import type { ProcessStarted } from '../contract/streams.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
 /** A program was started. */

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { triggered } from '../contract/collector.ts';
-import type { ProcessEnded } from '../contract/sources.ts';
+import type { ProcessEnded } from '../contract/streams.ts';
 import { extraDetails, integer, text } from './fields.ts';
 
 /** A process has ended. Threads that end before their process are not reported. */

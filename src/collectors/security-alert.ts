@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { triggered } from '../contract/collector.ts';
 import type { Payload } from '../contract/event.ts';
-import type { AlertRaised } from '../contract/sources.ts';
+import type { AlertRaised } from '../contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
 const SEVERITY = {

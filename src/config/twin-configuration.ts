@@ -4,7 +4,7 @@ import { AgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { TwinSection } from '../contract/hub.ts';
-import type { ConfigurationFault } from '../contract/sources.ts';
+import type { ConfigurationFault } from '../contract/streams.ts';
 import { type ConfigurationChange, changesBetween } from './changes.ts';
 import type { Dialect } from './dialect.ts';
 import { type Limits, NO_LIMITS } from './limits.ts';

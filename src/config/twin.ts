@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Spelling } from '../contract/setting-kinds.ts';
 import { type SettingId, type SettingRow, type Settings, settingsOf } from '../contract/settings.ts';
-import type { ConfigurationFault } from '../contract/sources.ts';
+import type { ConfigurationFault } from '../contract/streams.ts';
 import { LARGEST_MIRROR, sizeInTwin } from '../contract/twin-size.ts';
 import { type Dialect, namesOf, type Stated } from './dialect.ts';
 import { type Limits, limited, NO_LIMITS } from './limits.ts';

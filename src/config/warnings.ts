@@ -1,6 +1,6 @@
 import { isBroad } from '../contract/setting-kinds.ts';
 import type { NameOfSetting, Settings } from '../contract/settings.ts';
-import type { SettingFault } from '../contract/sources.ts';
+import type { SettingFault } from '../contract/streams.ts';
 
 /** A combination of settings that is applied although it is probably not what was meant (contract §2). */
 export type SettingWarning = Pick<SettingFault, 'setting' | 'type' | 'message'>;

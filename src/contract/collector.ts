@@ -1,8 +1,10 @@
 import type * as v from 'valibot';
 import type { DropReason } from '../base/counters.ts';
 import type { EventType, Payload, Priority } from './event.ts';
+import type { Lookups } from './lookups.ts';
 import type { Settings } from './settings.ts';
-import type { ListingStatus, Lookups, Sources, StreamName, Streams } from './sources.ts';
+import type { ListingStatus, Sources } from './sources.ts';
+import type { StreamName, Streams } from './streams.ts';
 
 /** What every collector declares. The docs, the twin's keys and `vakt events` are generated from it. */
 interface Declaration<S> {

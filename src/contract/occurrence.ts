@@ -1,5 +1,5 @@
 import type { Payload } from './event.ts';
-import type { LossReason, StreamName } from './sources.ts';
+import type { LossReason, StreamName } from './streams.ts';
 
 /** One thing that happened, as a collector has translated it. */
 export interface Occurrence {

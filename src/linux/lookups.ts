@@ -1,6 +1,6 @@
 import { type Clock, momentOf } from '../base/clock.ts';
 import type { Duration } from '../base/duration.ts';
-import type { Lookups } from '../contract/sources.ts';
+import type { Lookups } from '../contract/lookups.ts';
 import { isRootOwned } from '../host/root-owned.ts';
 import { UserNames } from './machine/accounts.ts';
 import { Interfaces } from './machine/interfaces.ts';

@@ -10,8 +10,8 @@ import {
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { SettingsReader } from '../contract/settings.ts';
-import type { LossReason, StreamName } from '../contract/sources.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
+import type { LossReason, StreamName } from '../contract/streams.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
 import type { EventQueues } from './queue.ts';

@@ -1,6 +1,6 @@
 import type { Collector } from '../contract/collector.ts';
 import type { HubStatus } from '../contract/hub.ts';
-import type { StreamName } from '../contract/sources.ts';
+import type { StreamName } from '../contract/streams.ts';
 import type { AgentFacts } from '../posture/judge.ts';
 import type { LocalStatus } from './schema.ts';
 

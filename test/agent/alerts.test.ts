@@ -6,7 +6,7 @@ import { collectors } from '../../src/collectors/index.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
 import { isRouted, type Routing } from '../../src/contract/message.ts';
-import type { AlertRaised } from '../../src/contract/sources.ts';
+import type { AlertRaised } from '../../src/contract/streams.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look, records } from '../collectors/samples.ts';
 import { MemoryQueues, quietLog } from '../pipeline/memory-queues.ts';

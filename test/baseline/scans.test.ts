@@ -5,7 +5,7 @@ import { CUSTOM_CHECKS_REFUSED } from '../../src/baseline/custom-checks.ts';
 import { BaselineScans } from '../../src/baseline/scans.ts';
 import type { BaselineReport, CheckOutcome, ScanOptions } from '../../src/contract/baseline.ts';
 import type { BaselineSettings } from '../../src/contract/settings.ts';
-import type { SettingFault } from '../../src/contract/sources.ts';
+import type { SettingFault } from '../../src/contract/streams.ts';
 import { quietLog, someSettings } from '../pipeline/memory-queues.ts';
 
 const { signal } = new AbortController();

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
-import type { SocketAddress, StreamSink, Streams } from '../../src/contract/sources.ts';
+import type { SocketAddress, StreamSink, Streams } from '../../src/contract/streams.ts';
 import type { AuditEvent } from '../../src/linux/audit/event.ts';
 import { NETLINK_SOCK_DIAG, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { Connections } from '../../src/linux/sockets/connections/connections.ts';

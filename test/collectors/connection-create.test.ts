@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { connectionCreate } from '../../src/collectors/connection-create.ts';
-import type { ConnectionSeen, Lookups } from '../../src/contract/sources.ts';
+import type { Lookups } from '../../src/contract/lookups.ts';
+import type { ConnectionSeen } from '../../src/contract/streams.ts';
 import { blanked as blankedBy } from '../../src/pipeline/element-table.ts';
 import { look, records } from './samples.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { login } from '../../src/collectors/login.ts';
 import { MalformedRecordError } from '../../src/contract/collector.ts';
-import type { LoginReporter, LoginSeen } from '../../src/contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../src/contract/streams.ts';
 import { look, records } from './samples.ts';
 
 const translate = (seen: LoginSeen) => login.translate(seen, look);

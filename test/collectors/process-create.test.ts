@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { processCreate } from '../../src/collectors/process-create.ts';
-import type { Lookups, ProcessStarted, StartedProcess } from '../../src/contract/sources.ts';
+import type { Lookups } from '../../src/contract/lookups.ts';
+import type { ProcessStarted, StartedProcess } from '../../src/contract/streams.ts';
 import { blanked } from '../../src/pipeline/element-table.ts';
 import { CONTAINER, look, records, SHA256 } from './samples.ts';
 

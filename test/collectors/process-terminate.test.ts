@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { processTerminate } from '../../src/collectors/process-terminate.ts';
-import type { ProcessEnded } from '../../src/contract/sources.ts';
+import type { ProcessEnded } from '../../src/contract/streams.ts';
 import { blanked } from '../../src/pipeline/element-table.ts';
 import { look, records } from './samples.ts';
 

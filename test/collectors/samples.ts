@@ -1,4 +1,6 @@
-import type { Lookups, Sources, Streams } from '../../src/contract/sources.ts';
+import type { Lookups } from '../../src/contract/lookups.ts';
+import type { Sources } from '../../src/contract/sources.ts';
+import type { Streams } from '../../src/contract/streams.ts';
 
 /* Something for every collector to translate or collect. A new source or stream gets its sample here. */
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { securityAlert } from '../../src/collectors/security-alert.ts';
-import type { AlertRaised } from '../../src/contract/sources.ts';
+import type { AlertRaised } from '../../src/contract/streams.ts';
 import { CONTAINER, look, records, SHA256 } from './samples.ts';
 
 const translate = (changes: Partial<AlertRaised> = {}) =>

@@ -10,7 +10,7 @@ import { blindSpots, NO_LIMITS } from '../../src/config/limits.ts';
 import { readDefaults, readTwin } from '../../src/config/twin.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import { type SettingId, type SettingKey, settingRows } from '../../src/contract/settings.ts';
-import type { ConfigurationFault } from '../../src/contract/sources.ts';
+import type { ConfigurationFault } from '../../src/contract/streams.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { goodDocument } from './arbitrary-twin.ts';

@@ -7,7 +7,7 @@ import { createLog, type LogLine } from '../../src/base/log.ts';
 import type { ConfigurationChange } from '../../src/config/changes.ts';
 import { type Limits, NO_LIMITS } from '../../src/config/limits.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
-import type { ConfigurationFault } from '../../src/contract/sources.ts';
+import type { ConfigurationFault } from '../../src/contract/streams.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { publishedDialect } from './published.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { minutes } from '../../src/base/duration.ts';
-import type { StreamName, StreamSink } from '../../src/contract/sources.ts';
+import type { StreamName, StreamSink } from '../../src/contract/streams.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';
 import type { SourceDeclaration, SourceHost } from '../../src/linux/streams/event-source.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';

@@ -4,7 +4,7 @@ import { mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { Lookups } from '../../src/contract/sources.ts';
+import type { Lookups } from '../../src/contract/lookups.ts';
 import { hostLookups } from '../../src/linux/lookups.ts';
 import { temporaryFolder } from '../support/folders.ts';
 

@@ -1,6 +1,8 @@
 import type sinon from 'sinon';
 import { minutes } from '../../src/base/duration.ts';
-import type { LoginSeen, Lookups, Sources } from '../../src/contract/sources.ts';
+import type { Lookups } from '../../src/contract/lookups.ts';
+import type { Sources } from '../../src/contract/sources.ts';
+import type { LoginSeen } from '../../src/contract/streams.ts';
 import { look, records, SHA256, sources } from '../collectors/samples.ts';
 import { SimulatedAgent } from './simulated-agent.ts';
 import { seeded } from './simulated-files.ts';

@@ -6,7 +6,7 @@ import { Occurrences } from '../../src/collectors/occurrences.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type Collector, type LeavesOut, MalformedRecordError, triggered } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
-import type { ProcessStarted } from '../../src/contract/sources.ts';
+import type { ProcessStarted } from '../../src/contract/streams.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look } from '../collectors/samples.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';

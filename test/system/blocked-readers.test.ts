@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
 import { Reader } from '../../src/base/reader/reader.ts';
-import type { ProcessStarted } from '../../src/contract/sources.ts';
+import type { ProcessStarted } from '../../src/contract/streams.ts';
 import { CommandLines } from '../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling } from '../../src/linux/processes/process-polling.ts';
 import { type AgentProcess, CLONE_PROGRAM, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import type { ConnectionSeen, LossReason, StreamSink, Streams } from '../../src/contract/sources.ts';
+import type { ConnectionSeen, LossReason, StreamSink, Streams } from '../../src/contract/streams.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import type { AuditEvent, AuditSink } from '../../src/linux/audit/event.ts';
 import { Connections } from '../../src/linux/sockets/connections/connections.ts';

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { toAgentError } from '../../src/base/errors.ts';
-import type { StreamSink } from '../../src/contract/sources.ts';
+import type { StreamSink } from '../../src/contract/streams.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { ProcessConnector } from '../../src/linux/processes/connector/connector.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
-import type { ConnectionSeen } from '../../src/contract/sources.ts';
+import type { ConnectionSeen } from '../../src/contract/streams.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { isRingRule, KEY } from '../../src/linux/audit/rules.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import type { LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
+import type { LoginSeen, StreamSink, Streams } from '../../src/contract/streams.ts';
 import { LoginFiles } from '../../src/linux/logins/login-files.ts';
 import { utmpLayout } from '../../src/linux/logins/utmp.ts';
 import { temporaryFolder } from '../support/folders.ts';

@@ -4,7 +4,7 @@ import { accessSync, realpathSync } from 'node:fs';
 import { pino } from 'pino';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
+import type { LoginSeen, StreamSink, Streams } from '../../src/contract/streams.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { type AuditSink, USER_RECORDS } from '../../src/linux/audit/event.ts';
 import { AuditLogins } from '../../src/linux/logins/audit-logins.ts';

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { pino } from 'pino';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/contract/sources.ts';
+import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/contract/streams.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { NETLINK_CONNECTOR, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { assemble, keep } from '../../src/linux/native/socket-filter.ts';

@@ -5,7 +5,7 @@ import { type Duration, hours, milliseconds, minutes } from '../../base/duration
 import type { Logger } from '../../base/log.ts';
 import { stableId } from '../../base/stable-id.ts';
 import { ALERT_LEVELS, type AlertLevel } from '../../contract/event.ts';
-import type { AlertRaised } from '../../contract/sources.ts';
+import type { AlertRaised } from '../../contract/streams.ts';
 import type { Hit } from '../subject.ts';
 import { evidenceOf } from './evidence.ts';
 import { Exceptions } from './exceptions.ts';

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { ALERT_LEVELS } from '../../contract/event.ts';
-import type { AlertRaised } from '../../contract/sources.ts';
+import type { AlertRaised } from '../../contract/streams.ts';
 
 const text = v.pipe(v.string(), v.maxLength(8192));
 const texts = v.pipe(v.array(text), v.maxLength(64));

@@ -1,4 +1,4 @@
-import type { SocketAddress } from '../../contract/sources.ts';
+import type { SocketAddress } from '../../contract/streams.ts';
 
 /** The fields of one audit record, by name; quotes removed and hex text decoded (to UTF-8, invalid bytes as U+FFFD). */
 export type AuditFields = Readonly<Record<string, string | undefined>>;

@@ -1,7 +1,7 @@
 import type { Duration } from '../../base/duration.ts';
 import { milliseconds, seconds } from '../../base/duration.ts';
 import type { Writable } from '../../base/writable.ts';
-import type { SocketAddress } from '../../contract/sources.ts';
+import type { SocketAddress } from '../../contract/streams.ts';
 import { type AuditEvent, type AuditFields, USER_RECORDS, type UserRecord } from './event.ts';
 import type { AuditHeader } from './header.ts';
 import { LONGEST_KNOWN, RecentCommands } from './recent-commands.ts';

@@ -1,4 +1,4 @@
-import type { SocketAddress } from '../../contract/sources.ts';
+import type { SocketAddress } from '../../contract/streams.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
 

@@ -1,5 +1,5 @@
 import { type Duration, minutes, seconds } from '../../base/duration.ts';
-import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../contract/streams.ts';
 import type { AuditEvent, UserRecord } from '../audit/event.ts';
 import { savedLength } from './held-logins.ts';
 import type { LoginPorts } from './login-connections.ts';

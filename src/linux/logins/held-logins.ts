@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
-import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../contract/streams.ts';
 import { parseRemoteAddress } from './remote.ts';
 
 /* More than AuditLogins holds. It holds 256 KiB of characters of up to three bytes each. */

@@ -1,4 +1,4 @@
-import type { LoginSeen } from '../../contract/sources.ts';
+import type { LoginSeen } from '../../contract/streams.ts';
 import { terminalOf } from './audit-logins.ts';
 import type { LoginEntry } from './login-feed.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';

@@ -2,7 +2,7 @@ import { readlinkSync } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds, minutes } from '../../base/duration.ts';
 import { exists } from '../../base/exists.ts';
-import type { LoginReporter } from '../../contract/sources.ts';
+import type { LoginReporter } from '../../contract/streams.ts';
 import { mayHoldContainers } from '../processes/containers.ts';
 
 const LOOK_FOR_CONTAINERS_EVERY = minutes(1);

@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import type { LoginSeen } from '../../contract/sources.ts';
+import type { LoginSeen } from '../../contract/streams.ts';
 import { formatAddress } from '../../host/ip-address.ts';
 
 /** The remote end of a login, as far as a record has it. */

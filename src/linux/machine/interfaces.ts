@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
-import type { Lookups } from '../../contract/sources.ts';
+import type { Lookups } from '../../contract/lookups.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 
 /** Ten thousand addresses. */

@@ -3,7 +3,7 @@ import { type Clock, type Moment, momentOf } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { errnoOf } from '../../base/errors.ts';
 import { hostProc } from '../../base/in-root.ts';
-import type { StartedProcess } from '../../contract/sources.ts';
+import type { StartedProcess } from '../../contract/streams.ts';
 import { containerIn } from '../../host/cgroups.ts';
 import { LivingProcesses } from './living-processes.ts';
 

@@ -5,7 +5,7 @@ import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { nextTurn, Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
-import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
+import type { ProcessEnded, StreamSink } from '../../contract/streams.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import { DrainPause, SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import type { HeldCount } from '../source-state/held-count.ts';

@@ -1,4 +1,4 @@
-import type { ProcessStarted, StartedProcess } from '../../contract/sources.ts';
+import type { ProcessStarted, StartedProcess } from '../../contract/streams.ts';
 import type { Asked, CommandLine } from './memory/command-lines.ts';
 
 /** A process that was just seen, before its arguments are read. */

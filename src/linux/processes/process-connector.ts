@@ -6,7 +6,7 @@ import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
 import { Turn } from '../../base/turn.ts';
-import type { ProcessStarted, StreamSink } from '../../contract/sources.ts';
+import type { ProcessStarted, StreamSink } from '../../contract/streams.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type FilterFor, ProcessConnector } from './connector/connector.ts';

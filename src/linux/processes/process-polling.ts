@@ -4,7 +4,7 @@ import { hostProc } from '../../base/in-root.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
-import type { StreamSink } from '../../contract/sources.ts';
+import type { StreamSink } from '../../contract/streams.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import type { CommandLineSource } from './memory/command-lines.ts';

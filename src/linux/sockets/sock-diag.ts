@@ -1,4 +1,5 @@
-import type { ListeningSocket, SocketAddress } from '../../contract/sources.ts';
+import type { ListeningSocket } from '../../contract/sources.ts';
+import type { SocketAddress } from '../../contract/streams.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
 import { readU32, writeU16, writeU32 } from '../native/byte-order.ts';
 import { dumped } from '../native/netlink/dump.ts';

@@ -1,6 +1,6 @@
 import type { Logger } from '../../base/log.ts';
 import type { NoteFile } from '../../base/note-file.ts';
-import type { StreamSink, Streams } from '../../contract/sources.ts';
+import type { StreamSink, Streams } from '../../contract/streams.ts';
 
 interface Parts {
   readonly stream: keyof Streams;

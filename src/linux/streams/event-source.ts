@@ -1,7 +1,8 @@
 import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
-import type { SourceStatus, StreamName, StreamSink } from '../../contract/sources.ts';
+import type { SourceStatus } from '../../contract/sources.ts';
+import type { StreamName, StreamSink } from '../../contract/streams.ts';
 import type { AuditRule } from '../audit/rules.ts';
 import type { CommandLines } from '../processes/memory/command-lines.ts';
 import type { ProcessTable } from '../processes/process-table.ts';

@@ -1,5 +1,5 @@
 import { MalformedRecordError } from '../../contract/collector.ts';
-import type { ProcessStarted } from '../../contract/sources.ts';
+import type { ProcessStarted } from '../../contract/streams.ts';
 import type { AuditEvent, AuditFields } from '../audit/event.ts';
 import type { AuditRule } from '../audit/rules.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';

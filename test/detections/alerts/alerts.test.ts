@@ -7,7 +7,7 @@ import { days, hours, minutes, seconds } from '../../../src/base/duration.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { securityAlert } from '../../../src/collectors/security-alert.ts';
 import { ALERT_LEVELS, type AlertLevel } from '../../../src/contract/event.ts';
-import type { AlertRaised } from '../../../src/contract/sources.ts';
+import type { AlertRaised } from '../../../src/contract/streams.ts';
 import { AlertTimes } from '../../../src/detections/alerts/alert-times.ts';
 import { Alerts } from '../../../src/detections/alerts/alerts.ts';
 import type { AlertPolicy } from '../../../src/detections/alerts/policy.ts';

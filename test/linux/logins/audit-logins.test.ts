@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import * as v from 'valibot';
 import { milliseconds, minutes, seconds } from '../../../src/base/duration.ts';
 import { login as collector } from '../../../src/collectors/login.ts';
-import type { LoginReporter, LoginSeen } from '../../../src/contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../../src/contract/streams.ts';
 import { AuditLogins } from '../../../src/linux/logins/audit-logins.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { systemClock } from '../../../src/base/clock.ts';
-import type { LoginSeen, StreamSink } from '../../../src/contract/sources.ts';
+import type { LoginSeen, StreamSink } from '../../../src/contract/streams.ts';
 import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import { AuditLogins } from '../../../src/linux/logins/audit-logins.ts';
 import { HeldLogins } from '../../../src/linux/logins/held-logins.ts';

@@ -20,7 +20,7 @@ import * as v from 'valibot';
 import { systemClock } from '../../../src/base/clock.ts';
 import { inRoot } from '../../../src/base/in-root.ts';
 import { login as collector } from '../../../src/collectors/login.ts';
-import type { LoginSeen, Streams } from '../../../src/contract/sources.ts';
+import type { LoginSeen, Streams } from '../../../src/contract/streams.ts';
 import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from '../../../src/linux/logins/login-files.ts';
 import { utmpLayout } from '../../../src/linux/logins/utmp.ts';
 import { look } from '../../collectors/samples.ts';

@@ -17,7 +17,7 @@ import fc from 'fast-check';
 import sinon from 'sinon';
 import { type Clock, systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../src/base/duration.ts';
-import type { StartedProcess } from '../../../src/contract/sources.ts';
+import type { StartedProcess } from '../../../src/contract/streams.ts';
 import { containerIn } from '../../../src/host/cgroups.ts';
 import { Containers, mayHoldContainers } from '../../../src/linux/processes/containers.ts';
 import { fuzzRuns } from '../../fuzz.ts';

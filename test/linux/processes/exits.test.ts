@@ -7,7 +7,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, minutes } from '../../../src/base/duration.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
 import { NoteFile } from '../../../src/base/note-file.ts';
-import type { ProcessEnded, StreamSink } from '../../../src/contract/sources.ts';
+import type { ProcessEnded, StreamSink } from '../../../src/contract/streams.ts';
 import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import { MAX_WATCHED } from '../../../src/linux/processes/connector/messages.ts';
 

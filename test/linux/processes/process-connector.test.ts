@@ -4,7 +4,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
-import type { ProcessStarted, StreamSink } from '../../../src/contract/sources.ts';
+import type { ProcessStarted, StreamSink } from '../../../src/contract/streams.ts';
 import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import type { CommandLine, CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ConnectorProcesses } from '../../../src/linux/processes/process-connector.ts';

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
-import type { ProcessStarted } from '../../../src/contract/sources.ts';
+import type { ProcessStarted } from '../../../src/contract/streams.ts';
 import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../../src/host/proc-folder.ts';
 import type { CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling, ProcessScanner } from '../../../src/linux/processes/process-polling.ts';

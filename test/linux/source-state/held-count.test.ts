@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NoteFile } from '../../../src/base/note-file.ts';
-import type { StreamSink } from '../../../src/contract/sources.ts';
+import type { StreamSink } from '../../../src/contract/streams.ts';
 import { HeldCount } from '../../../src/linux/source-state/held-count.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../../support/folders.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { LogLine } from '../../../src/base/log.ts';
 import { MalformedRecordError } from '../../../src/contract/collector.ts';
-import type { ProcessStarted, StreamSink } from '../../../src/contract/sources.ts';
+import type { ProcessStarted, StreamSink } from '../../../src/contract/streams.ts';
 import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import type { EventSource, SourceHost } from '../../../src/linux/streams/event-source.ts';
 import { starts as declared, START_RULES, startOf } from '../../../src/linux/streams/starts.ts';

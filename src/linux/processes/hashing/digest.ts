@@ -1,4 +1,4 @@
-import type { HashOmitted } from '../../../contract/sources.ts';
+import type { HashOmitted } from '../../../contract/lookups.ts';
 
 /** A program's digest, or why it is left out. */
 export type Digest =

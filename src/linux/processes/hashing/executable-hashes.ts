@@ -3,7 +3,7 @@ import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from '
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../base/clock.ts';
 import { type Duration, milliseconds } from '../../../base/duration.ts';
 import { hostProc } from '../../../base/in-root.ts';
-import type { StartedProcess } from '../../../contract/sources.ts';
+import type { StartedProcess } from '../../../contract/streams.ts';
 import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
 import { type Allowance, HashingTime, type Payer, ROOT } from '../../../host/hashing-time.ts';
 import type { LocalFile, LocalFiles } from '../../../host/local-files.ts';

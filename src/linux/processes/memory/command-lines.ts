@@ -1,7 +1,8 @@
 import type { Logger } from '../../../base/log.ts';
 import type { Answer } from '../../../base/reader/question.ts';
 import type { Reader } from '../../../base/reader/reader.ts';
-import type { SourceStatus, UnreadReason } from '../../../contract/sources.ts';
+import type { SourceStatus } from '../../../contract/sources.ts';
+import type { UnreadReason } from '../../../contract/streams.ts';
 import { parseCommandLine } from '../../../host/proc-folder.ts';
 import { type AskedProcess, COMMAND_LINE } from './command-line.ts';
 

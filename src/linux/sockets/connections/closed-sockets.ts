@@ -1,5 +1,5 @@
 import { type Duration, milliseconds, seconds } from '../../../base/duration.ts';
-import type { SocketAddress } from '../../../contract/sources.ts';
+import type { SocketAddress } from '../../../contract/streams.ts';
 import type { ConnectedSocket } from '../sock-diag.ts';
 
 /** TCP_TIMEWAIT_LEN of net/tcp.h: how long the kernel keeps a closed connection in TIME-WAIT. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../base/clock.ts';
 import type { Logger } from '../../../base/log.ts';
 import { TaskChain } from '../../../base/task-chain.ts';
-import type { ConnectionSeen, SocketAddress, StreamSink } from '../../../contract/sources.ts';
+import type { ConnectionSeen, SocketAddress, StreamSink } from '../../../contract/streams.ts';
 import { isLoopback } from '../../../host/ip-address.ts';
 import { ProcFolder } from '../../../host/proc-folder.ts';
 import type { AuditEvent } from '../../audit/event.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
-import type { ConnectionSeen, SocketAddress } from '../../../contract/sources.ts';
+import type { ConnectionSeen, SocketAddress } from '../../../contract/streams.ts';
 import { findConnected, type Ports } from '../sock-diag.ts';
 import { ClosedSockets, leastKeptFor, textOf } from './closed-sockets.ts';
 import { type Found, type Listener, Listeners } from './listeners.ts';

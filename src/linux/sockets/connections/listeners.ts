@@ -1,4 +1,4 @@
-import type { SocketAddress } from '../../../contract/sources.ts';
+import type { SocketAddress } from '../../../contract/streams.ts';
 import { dump } from '../sock-diag.ts';
 import { inodeAt, isAlive } from './proc-sockets.ts';
 import type { SocketLists } from './socket-lists.ts';

@@ -1,6 +1,6 @@
 import { closeSync, lstatSync, openSync, readlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
-import type { SocketAddress } from '../../../contract/sources.ts';
+import type { SocketAddress } from '../../../contract/streams.ts';
 import { readOptional } from '../../../host/bounded-file.ts';
 import { formatAddress } from '../../../host/ip-address.ts';
 import { O_PATH } from '../../../host/local-files.ts';

@@ -1,4 +1,4 @@
-import type { SocketAddress } from '../../../contract/sources.ts';
+import type { SocketAddress } from '../../../contract/streams.ts';
 import type { Protocol } from './socket-calls.ts';
 
 /** What is known of a socket since the call that made it. */

@@ -7,7 +7,7 @@ import * as v from 'valibot';
 import { milliseconds, seconds } from '../../../../src/base/duration.ts';
 import type { LogLine } from '../../../../src/base/log.ts';
 import { connectionCreate } from '../../../../src/collectors/connection-create.ts';
-import type { SocketAddress } from '../../../../src/contract/sources.ts';
+import type { SocketAddress } from '../../../../src/contract/streams.ts';
 import type { AuditEvent, AuditFields } from '../../../../src/linux/audit/event.ts';
 import { readHeader } from '../../../../src/linux/audit/header.ts';
 import { Reassembler } from '../../../../src/linux/audit/reassembler.ts';

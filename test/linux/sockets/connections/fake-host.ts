@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../../../src/base/clock.ts';
 import { milliseconds } from '../../../../src/base/duration.ts';
-import type { ConnectionSeen, StreamSink, Streams } from '../../../../src/contract/sources.ts';
+import type { ConnectionSeen, StreamSink, Streams } from '../../../../src/contract/streams.ts';
 import type { Protocol } from '../../../../src/linux/sockets/connections/socket-calls.ts';
 import { FakeSockDiag, inetDiag } from '../inet-diag.ts';
 

@@ -1,0 +1,34 @@
+import type { StartedProcess } from './streams.ts';
+
+/**
+ * Why a program has no digest. `size`: its file is larger than 256 MiB. `budget`: the hashing budget is used up, or the
+ * file is hashed in the background, for a later start. `mount`: it is on a network or FUSE file system, where reading
+ * could block for ever. `unreadable`: its file is gone, was changed since, may not be read, or is in a container that
+ * the process was the last one of.
+ */
+export type HashOmitted = 'size' | 'budget' | 'unreadable' | 'mount';
+
+/** Look-ups about an event's subject. Cached, with bounded cost; `undefined` means unknown. */
+export interface Lookups {
+  /**
+   * To be called for every batch of records, after it was read and before anything is looked up: what is read from the
+   * system is then cached for the whole batch.
+   */
+  newBatch(): void;
+  /** The account's name, or `undefined` when no local account has that id. */
+  userName(userId: number): string | undefined;
+  /** The container that a process runs in: 64 hexadecimal digits, or the runtime's name for it. Best effort. */
+  containerId(pid: number, parentPid: number): string | undefined;
+  /** Container and digest of a program that has just been started. Best effort. */
+  started(process: StartedProcess): {
+    readonly containerId: string | undefined;
+    /**
+     * SHA-256 of its image, in hexadecimal. `undefined` for a large file at first, or if the hashing budget is used up.
+     */
+    readonly sha256: string | undefined;
+    /** Why that is `undefined`. */
+    readonly hashOmitted?: HashOmitted | undefined;
+  };
+  /** The name of a network interface. */
+  interfaceName(index: number): string | undefined;
+}
