@@ -4,8 +4,8 @@ import type { Message } from './message.ts';
 
 /**
  * Why a request must be retried; the cause determines the delay (contract §6). `quota`: the hub accepts no more
- * messages until the next UTC day, or until it is given more units. `absent`: the module does not exist yet. `local`: a service on this device, such as
- * IoT Edge, does not answer yet.
+ * messages until the next UTC day, or until it is given more units. `absent`: the module does not exist yet. `local`: a
+ * service on this device, such as IoT Edge, does not answer yet.
  */
 export type RetryCause = 'network' | 'throttled' | 'quota' | 'credentials' | 'absent' | 'local';
 

@@ -28,7 +28,8 @@ interface Look {
 }
 
 /**
- * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time is over. Each look asks for all.
+ * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time is over. Each look asks
+ * for all.
  *
  * @param configured ids of devices that have the configuration by now, and are to be looked for in any case
  * @returns whether all have applied it
