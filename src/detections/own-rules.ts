@@ -30,8 +30,8 @@ export interface OwnRules {
 const NONE: OwnRules = { documents: [], faults: [], files: [] };
 
 /**
- * Reads the `.yml` files of a folder in the order of their names; other rules in it are refused. Whoever can write a rule can blind the agent, so folder and
- * files must belong to root, and nobody else may be able to write to them.
+ * Reads the `.yml` files of a folder in the order of their names; other rules in it are refused. Whoever can write a rule can
+ * blind the agent, so folder and files must belong to root, and nobody else may be able to write to them.
  *
  * @param wantedHash if it isn't empty and differs from that of the folder, no file is loaded
  * @param compiled files that it knows are not parsed again

@@ -206,12 +206,14 @@ function openFile(path: string): number {
  * ones; if that is gone, or there is none, those that were written later than what was reported.
  */
 function leftIn(file: LoginFile, { position, unread, reportedUntilMs }: Beginning): string[] {
+  const isCurrent =
+    position !== undefined && statSync(placeOf(file), { throwIfNoEntry: false })?.ino === position.inode;
+  // A user can keep the folder locked, which hangs whoever lists it: so it is listed only after a rotation.
+  if (isCurrent || (position === undefined && !unread)) return [];
   const rotated = rotatedFiles(file);
   const at = rotated.findIndex(({ stats }) => stats.ino === position?.inode);
   const isLeft = ({ stats }: Rotated) => unread && stats.mtimeMs > reportedUntilMs;
-  const isCurrent =
-    position !== undefined && statSync(placeOf(file), { throwIfNoEntry: false })?.ino === position.inode;
-  const left = at >= 0 ? rotated.slice(at) : isCurrent ? [] : rotated.filter(isLeft);
+  const left = at >= 0 ? rotated.slice(at) : rotated.filter(isLeft);
   return left.map(({ place }) => place);
 }
 
