@@ -45,11 +45,17 @@ export function cpuOf(pid: number): number {
 
 /** Without the tools that it runs at times. */
 function processesOf(pid: number): number[] {
-  const children = tasksOf(pid).flatMap((task) =>
-    (attempt(() => readFileSync(`${task}/children`, 'latin1')) ?? '').split(' ').filter((text) => text.trim() !== ''),
-  );
   const isNode = (child: number) => attempt(() => readlinkSync(`/proc/${child}/exe`)) === process.execPath;
-  return [pid, ...children.map(Number).filter(isNode)];
+  return [pid, ...childrenOf(pid).filter(isNode)];
+}
+
+/** Its children that have not ended: what reads files for it, such as a snapshot's, and tools. See proc_tid_children(5). */
+export function childrenOf(pid: number): number[] {
+  const lists = tasksOf(pid).map((task) => attempt(() => readFileSync(`${task}/children`, 'latin1')) ?? '');
+  return lists
+    .flatMap((list) => list.trim().split(' '))
+    .filter((child) => child !== '')
+    .map(Number);
 }
 
 const tasksOf = (pid: number): string[] =>

@@ -14,7 +14,7 @@ import type { Band } from '../support/chart.ts';
 import { SmallDisk } from '../support/small-disk.ts';
 import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
-import { cpuOf, type Usage, usageOf } from './measure.ts';
+import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
 import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
 import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
@@ -36,6 +36,8 @@ const STARTS_WITHIN = seconds(120);
 /** The longest delays of the back-offs, and what it takes to deliver everything then. */
 const SETTLES_WITHIN = minutes(6);
 const FLUSH_AGAIN = seconds(11);
+/** The longest that a snapshot takes: it must not be what is measured at rest. */
+const RESTS_WITHIN = minutes(2);
 /** Programs whose starts are a unit of work, and how long the agent has for them. */
 const UNIT_STARTS = 100;
 const UNIT_TAKES = seconds(5);
@@ -226,6 +228,7 @@ export class Soak {
     const rested = this.#elapsed;
     await load.settle();
     const status = await this.#settle(agent);
+    await this.#becomeIdle(agent);
     const usage = usageOf(agent.pid, this.#stateDirectory);
     const counts = COUNTED.map((event) => {
       const made = this.#tally.count(event);
@@ -270,6 +273,13 @@ export class Soak {
       }
       await systemClock.sleep(seconds(1));
     }
+  }
+
+  /** Waits until what it has started to read files, or to take a snapshot, has ended; one that is stuck is measured too. */
+  async #becomeIdle(agent: AgentProcess): Promise<void> {
+    const deadline = systemClock.monotonic() + RESTS_WITHIN;
+    while (childrenOf(agent.pid).length > 0 && systemClock.monotonic() < deadline && !this.#options.signal.aborted)
+      await systemClock.sleep(milliseconds(100));
   }
 
   /** As an operator does. It is refused or fails while the agent is not connected, or was asked just before. */
