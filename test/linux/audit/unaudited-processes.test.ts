@@ -11,6 +11,7 @@ import { RUNNING } from '../../../src/linux/audit/status.ts';
 import { enablesAudit, UnauditedProcesses } from '../../../src/linux/audit/unaudited-processes.ts';
 import { FakeProc } from '../processes/fake-proc.ts';
 
+// Process ids are above the kernel's limit of 2^22, since this process, whatever its id is, is not told of.
 const KERNEL_THREAD = 0x0020_0000;
 const audit = (enabled: number, pid = 0) => ({ ...RUNNING, enabled, pid, lost: 0 });
 
@@ -49,14 +50,14 @@ describe('Processes that audit never reports', () => {
   };
 
   it('are those that ran when the agent first enabled it, by number and name', async () => {
-    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
-    host.add(801, { executable: '/usr/bin/redis server', start: 5_999 });
-    host.add(900, { executable: '/usr/bin/late', start: 6_001 });
+    host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(5_000_801, { executable: '/usr/bin/redis server', start: 5_999 });
+    host.add(5_000_900, { executable: '/usr/bin/late', start: 6_001 });
     host.add(2, { executable: '', flags: KERNEL_THREAD });
     host.add(77, { state: 'Z' });
     const reason = await reasonAfter(make());
     assert.match(reason ?? '', /^2 processes were running when audit was first enabled in this boot\./);
-    assert.match(reason ?? '', /: sshd \(412\), redis server \(801\)\./);
+    assert.match(reason ?? '', /: sshd \(5000412\), redis server \(5000801\)\./);
     assert.match(reason ?? '', /audit=1/);
   });
 
@@ -78,47 +79,50 @@ describe('Processes that audit never reports', () => {
   });
 
   it('stay known when the agent starts again in the same boot, and are forgotten in the next', async () => {
-    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     await reasonAfter(make());
-    host.add(950, { executable: '/usr/bin/later', start: 7_000 });
+    host.add(5_000_950, { executable: '/usr/bin/later', start: 7_000 });
     host.uptime(80);
-    assert.match((await reasonAfter(make(), audit(1))) ?? '', /^1 process was running when .*: sshd \(412\)\./);
-    host.remove(412);
-    host.remove(950);
+    assert.match((await reasonAfter(make(), audit(1))) ?? '', /^1 process was running when .*: sshd \(5000412\)\./);
+    host.remove(5_000_412);
+    host.remove(5_000_950);
     host.uptime(5);
     assert.equal(await reasonAfter(make({ bootId: 'next' })), undefined);
   });
 
   it('are a guess where somebody else had enabled audit: since that daemon started, else until now', async () => {
-    host.add(300, { executable: '/usr/sbin/auditd', start: 500 });
-    host.add(200, { executable: '/usr/bin/old', start: 400 });
-    host.add(400, { executable: '/usr/bin/newer', start: 600 });
-    const beside = await reasonAfter(make(), audit(1, 300));
-    assert.match(beside ?? '', /^2 processes started before the agent .*may be older.*: old \(200\), auditd \(300\)\./);
+    host.add(5_000_300, { executable: '/usr/sbin/auditd', start: 500 });
+    host.add(5_000_200, { executable: '/usr/bin/old', start: 400 });
+    host.add(5_000_400, { executable: '/usr/bin/newer', start: 600 });
+    const beside = await reasonAfter(make(), audit(1, 5_000_300));
+    assert.match(
+      beside ?? '',
+      /^2 processes started before the agent .*may be older.*: old \(5000200\), auditd \(5000300\)\./,
+    );
     const alone = await reasonAfter(make({ bootId: 'other' }), audit(1));
     assert.match(alone ?? '', /^3 processes started before the agent and may be older than audit in this boot/);
   });
 
   it('leave the list when they end, also when another takes the pid', async () => {
-    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
-    host.add(500, { executable: '/usr/sbin/cron', start: 900 });
+    host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(5_000_500, { executable: '/usr/sbin/cron', start: 900 });
     const unaudited = make();
     assert.match((await reasonAfter(unaudited)) ?? '', /^2 processes/);
-    host.add(412, { executable: '/usr/sbin/sshd', start: 6_500 });
+    host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 6_500 });
     later(minutes(2));
-    assert.match(unaudited.reason() ?? '', /^1 process was .*: cron \(500\)\./);
-    host.remove(500);
+    assert.match(unaudited.reason() ?? '', /^1 process was .*: cron \(5000500\)\./);
+    host.remove(5_000_500);
     later(minutes(2));
     assert.equal(unaudited.reason(), undefined);
   });
 
   it('are named up to eight, and counted all', async () => {
-    for (let pid = 100; pid < 1_200; pid += 1) host.add(pid, { executable: `/bin/p${pid}` });
-    assert.match((await reasonAfter(make())) ?? '', /^1100 processes .*p107 \(107\), and 1092 more\./);
+    for (let pid = 5_000_100; pid < 5_001_200; pid += 1) host.add(pid, { executable: `/bin/p${pid}` });
+    assert.match((await reasonAfter(make())) ?? '', /^1100 processes .*p5000107 \(5000107\), and 1092 more\./);
   });
 
   it('are remembered in the background, so that a disk that hangs does not block the agent', async () => {
-    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     const path = join(host.hostRoot, 'audit-enabled.json');
     const asked: string[] = [];
     const writer = { note: (file: string) => void asked.push(file) } as unknown as BackgroundWriter;
@@ -128,14 +132,14 @@ describe('Processes that audit never reports', () => {
 
   for (const text of ['', 'null', '[]', '7', '{"bootId":"this"}', '{"bootId":"this","ticks":"1","isKnown":true}']) {
     it(`are looked for anew where the file has ${JSON.stringify(text)}`, async () => {
-      host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+      host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
       writeFileSync(join(host.hostRoot, 'audit-enabled.json'), text);
       assert.match((await reasonAfter(make())) ?? '', /^1 process was running when/);
     });
   }
 
   it('are told of later where audit could not be asked at first, and never keep the agent from starting', async () => {
-    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     const unaudited = make();
     await unaudited.look(() => Promise.reject(new Error('EPERM')));
     assert.equal(unaudited.reason(), undefined);
