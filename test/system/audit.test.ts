@@ -317,6 +317,26 @@ describe("the kernel's audit", function () {
           assert.deepEqual(recorder.withArgument('hidden'), []);
         }));
 
+      it('hide for good what starts while there is -a never,task, but not its children', async () => {
+        let shell: ChildProcess | undefined;
+        try {
+          await beside(TASK_NEVER, async () => {
+            shell = spawn('/bin/sh', { stdio: ['pipe', 'pipe', 'ignore'] });
+            shell.stdin?.write('echo ready\n');
+            await once(shell.stdout ?? assert.fail(), 'data');
+          });
+          await open();
+          const ended = once(shell ?? assert.fail(), 'exit');
+          shell?.stdin?.end('/bin/true child; exec /bin/true itself\n');
+          await ended;
+          await close();
+          assert.equal(recorder.withArgument('child').length, 1);
+          assert.deepEqual(recorder.withArgument('itself'), []);
+        } finally {
+          shell?.kill();
+        }
+      });
+
       it('hide nothing when they come after the agent’s', async () => {
         const opened = await open();
         await beside(NEVER_NOBODY, async () => {

@@ -3,7 +3,7 @@ import { type Duration, milliseconds, minutes, seconds } from '../../base/durati
 import type { Logger } from '../../base/log.ts';
 import { lockedOut } from './audit-errors.ts';
 import type { AuditControl } from './control.ts';
-import { excludedTypes, hiddenBy } from './hiding-rules.ts';
+import { excludedTypes, hiddenBy, hidesProcesses } from './hiding-rules.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { previousSettings } from './leftover-rules.ts';
 import type { RecordStream } from './record-stream.ts';
@@ -28,6 +28,8 @@ interface Parts {
   readonly log: Logger;
   /** Called when audit was switched off for a while: events are missing, in unknown number. */
   readonly interrupted?: () => void;
+  /** Called when the rules were read: whether those of others keep audit from processes that start now, or some of them. */
+  readonly foundTaskRule?: (isThere: boolean) => void;
   /** Called when `missing` changes. */
   readonly changed?: () => void;
 }
@@ -197,6 +199,7 @@ export class AuditSetup {
    * @throws AgentError AUDIT_UNAVAILABLE when they hide everything
    */
   #hiddenPart(rules: readonly KernelRule[]): string | undefined {
+    this.#parts.foundTaskRule?.(hidesProcesses(rules));
     const needed = new Set(this.#parts.rules().flatMap(({ syscalls }) => syscalls));
     const hidden = hiddenBy(rules, (call) => needed.has(call));
     if (hidden?.isAll === true) throw hidden.reason;

@@ -53,6 +53,8 @@ interface Parts {
   readonly settled?: (until: Duration) => void;
   /** Called when there was no listener for a while: starts may be missing, in unknown number. */
   readonly interrupted?: () => void;
+  /** Called when the kernel's rules were read: whether others keep audit from processes that start now, or some of them. */
+  readonly foundTaskRule?: (isThere: boolean) => void;
   /** Called when the result of `status()` changes. */
   readonly changed?: () => void;
   /** Called once when the source cannot continue: reading failed, or the kernel refuses. It must still be closed. */

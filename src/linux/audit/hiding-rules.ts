@@ -66,6 +66,10 @@ export function hiddenBy(
   return { isAll: isTaskless || hidesStarts || types.some(([name]) => name === 'SYSCALL'), reason };
 }
 
+/** Whether rules of others keep audit from processes that start while they are there, or from some of them. */
+export const hidesProcesses = (rules: readonly KernelRule[]): boolean =>
+  rules.some((rule) => !rule.ours && isTaskNever(rule));
+
 /** How much of something is hidden. */
 type Share = 'none' | 'some' | 'all';
 

@@ -126,6 +126,7 @@ export class Feeds {
       resume: () => this.#follower?.resume() ?? {},
       drained: (progress) => this.#drained(progress),
       settled: (until) => this.#settled(until),
+      foundTaskRule: (isThere) => void this.#unaudited?.foundTaskRule(isThere),
       interrupted: () => table.startsLost(this.#startsSettled),
       changed: () => parts.changed(),
     });

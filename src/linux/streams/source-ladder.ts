@@ -52,6 +52,8 @@ interface Parts {
   readonly settled?: (until: Duration) => void;
   /** Called when a source failed and the next one is open: nothing was read in between. */
   readonly interrupted?: () => void;
+  /** Called when the kernel's rules were read: whether others keep audit from processes that start now, or some of them. */
+  readonly foundTaskRule?: (isThere: boolean) => void;
   /** Called when `status()` has changed. */
   readonly changed?: () => void;
 }

@@ -17,6 +17,7 @@ describe('AuditSource', () => {
   let lost: number;
   let failure: AgentError | undefined;
   let changed: sinon.SinonSpy;
+  let foundTaskRule: boolean[];
   let source: AuditSource;
 
   beforeEach(() => {
@@ -26,6 +27,7 @@ describe('AuditSource', () => {
     lost = 0;
     failure = undefined;
     changed = sinon.spy();
+    foundTaskRule = [];
     source = new AuditSource(
       {
         rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
@@ -33,6 +35,7 @@ describe('AuditSource', () => {
         clock: systemClock,
         log: pino({ level: 'silent' }),
         changed,
+        foundTaskRule: (isThere) => foundTaskRule.push(isThere),
         onLost: (reason) => (failure = reason),
       },
       { openSocket: kernel.open, mayListen: () => isInFirst },
@@ -123,6 +126,7 @@ describe('AuditSource', () => {
       kernel.rules = [TASK_NEVER];
       await assert.rejects(during(source.open()), { id: 'AUDIT_UNAVAILABLE', message: /never,task/ });
       assert.equal(kernel.changes, 0);
+      assert.deepEqual(foundTaskRule, [true]);
     });
 
     it('is lost when one is added that hides all processes', async () => {
@@ -140,10 +144,12 @@ describe('AuditSource', () => {
       const { state, source: from, reason } = source.status();
       assert.deepEqual([state, from], ['degraded', 'auditUnicast']);
       assert.match(reason ?? '', /hide some processes .* Find them with/);
+      assert.deepEqual(new Set(foundTaskRule), new Set([true]));
       changed.resetHistory();
       kernel.change(kernel.rules.filter((rule) => rule !== TASK_NEVER_OF_ONE));
       await time.tickAsync(2_000);
       assert.equal(source.status().state, 'on');
+      assert.equal(foundTaskRule.at(-1), false);
       sinon.assert.calledOnce(changed);
     });
 

@@ -130,6 +130,59 @@ describe('Processes that audit never reports', () => {
     assert.deepEqual([asked, existsSync(path)], [[path], false]);
   });
 
+  describe('after a rule of another program that hid them (-a never,task) is gone', () => {
+    const GONE =
+      /^2 processes started before another program's rule -a never,task was removed, and may be hidden by it\./;
+
+    beforeEach(() => {
+      host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
+      host.add(5_000_801, { executable: '/usr/bin/redis', start: 6_500 });
+    });
+
+    it('are all that started until then', async () => {
+      const unaudited = make();
+      await reasonAfter(unaudited);
+      await unaudited.foundTaskRule(true);
+      assert.match(unaudited.reason() ?? '', /^1 process was running when/);
+      host.uptime(70);
+      host.add(5_000_900, { executable: '/usr/bin/late', start: 7_001 });
+      await unaudited.foundTaskRule(false);
+      assert.match(unaudited.reason() ?? '', GONE);
+      assert.match(unaudited.reason() ?? '', /: sshd \(5000412\), redis \(5000801\)\. Restart these services\.$/);
+    });
+
+    it('are known where the kernel enables audit at boot, and to the next agent', async () => {
+      const commandLine = 'audit=1';
+      const before = make({ commandLine });
+      await reasonAfter(before);
+      await before.foundTaskRule(true);
+      assert.equal(before.reason(), undefined);
+      host.uptime(70);
+      const after = make({ commandLine });
+      assert.equal(await reasonAfter(after), undefined);
+      await after.foundTaskRule(false);
+      assert.match(after.reason() ?? '', GONE);
+      assert.match((await reasonAfter(make({ commandLine }))) ?? '', GONE);
+      assert.equal(await reasonAfter(make({ commandLine, bootId: 'next' })), undefined);
+    });
+
+    it('are none where the agent has seen no such rule', async () => {
+      const unaudited = make({ commandLine: 'audit=1' });
+      await unaudited.foundTaskRule(false);
+      assert.equal(await reasonAfter(unaudited), undefined);
+      assert.equal(existsSync(join(host.hostRoot, 'audit-enabled.json')), false);
+    });
+
+    it('are looked for anew when the rule comes and goes again', async () => {
+      const unaudited = make();
+      for (const isThere of [true, false, true]) await unaudited.foundTaskRule(isThere);
+      host.uptime(90);
+      host.add(5_000_900, { executable: '/usr/bin/late', start: 7_001 });
+      await unaudited.foundTaskRule(false);
+      assert.match(unaudited.reason() ?? '', /^3 processes started before another/);
+    });
+  });
+
   for (const text of ['', 'null', '[]', '7', '{"bootId":"this"}', '{"bootId":"this","ticks":"1","isKnown":true}']) {
     it(`are looked for anew where the file has ${JSON.stringify(text)}`, async () => {
       host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
