@@ -289,7 +289,7 @@ describe('modifiers of fields', () => {
     'F|expand: "%Administrators%"': /no list "Administrators"; known: allowedUsers,/,
     'F|expand: "%allowedPorts%%allowedPorts%"': /one in a value/,
     'F|expand: "\\\\%%allowedPorts%%allowedPorts%"': /one in a value/,
-    'F|re|expand: "%allowedUsers%x"': /"%allowedUsers%" is no part of expressions; known: command, system, run/,
+    'F|re|expand: "%allowedUsers%x"': /"%allowedUsers%" is no part of expressions; known: command, system, reader, run/,
     'F|expand|exists: true': /don't go together/,
     'F|expand: ["%allowedPorts%", "8080"]': /placeholder/,
     'F|all: a': /says nothing/,
