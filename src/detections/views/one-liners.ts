@@ -26,6 +26,17 @@ const EXECUTING: ReadonlySet<string> = new Set([
 
 const PRINTING: ReadonlySet<string> = new Set(['print', 'puts', 'echo', 'write', 'log', 'say']);
 
+/** Functions that write a file, and which of their arguments it is: of `mode`, one that says for what it is opened. */
+const WRITING: Readonly<Record<string, 'first' | 'last' | 'mode'>> = {
+  ...{ open: 'mode', fopen: 'mode', openSync: 'mode', sysopen: 'mode' },
+  ...{ file_put_contents: 'first', writeFileSync: 'first', appendFileSync: 'first', writeFile: 'first' },
+  ...{ appendFile: 'first', createWriteStream: 'first', write_file: 'first' },
+  ...{ copy: 'last', copyfile: 'last', copy2: 'last', move: 'last', rename: 'last', copyFileSync: 'last' },
+  ...{ renameSync: 'last', copyFile: 'last', cp: 'last', mv: 'last' },
+};
+/** In place of a function, for what awk writes: `print "x" > "FILE"`. */
+const REDIRECTION = '>';
+
 /** Functions that decode their argument, and how. */
 const DECODING: Readonly<Record<string, (text: string) => string | undefined>> = {
   ...{ b64decode: decodeBase64, base64_decode: decodeBase64, decode_base64: decodeBase64, decode64: decodeBase64 },
@@ -72,9 +83,14 @@ export type Finding =
   | { readonly is: 'command'; readonly words: readonly string[] }
   | { readonly is: 'code'; readonly text: string }
   /** What the code prints. */
-  | { readonly is: 'printed'; readonly text: string };
+  | { readonly is: 'printed'; readonly text: string }
+  /** A file that the code writes. */
+  | { readonly is: 'written'; readonly file: string };
 
-const KNOWN: ReadonlySet<string> = new Set([...EXECUTING, ...PRINTING, ...Object.keys(DECODING)]);
+const KNOWN: ReadonlySet<string> = new Set([
+  ...[...EXECUTING, ...PRINTING],
+  ...[...Object.keys(DECODING), ...Object.keys(WRITING)],
+]);
 
 /** All commands, and all decoded text, in the order in which they are written. */
 export function findCommands(code: string, work: Work): Finding[] {
@@ -178,6 +194,10 @@ class Finder {
           this.#callee = 'system';
         }
         return;
+      case '>':
+        this.#flush();
+        if (!'=-'.includes(this.#code[this.#at - 2] ?? '')) this.#callee = REDIRECTION;
+        return;
       default:
         this.#flush();
     }
@@ -238,7 +258,9 @@ class Finder {
 
   #flush(): void {
     const [first, second] = this.#arguments;
-    if (first !== undefined && this.#callee !== undefined && EXECUTING.has(this.#callee)) {
+    const file = this.#written();
+    if (file !== undefined) this.#found({ is: 'written', file });
+    else if (first !== undefined && this.#callee !== undefined && EXECUTING.has(this.#callee)) {
       if (second === undefined) this.#found({ is: 'script', text: first });
       else this.#found({ is: 'command', words: this.#exactWords() });
     } else if (first !== undefined && this.#callee !== undefined && PRINTING.has(this.#callee)) {
@@ -251,6 +273,22 @@ class Finder {
     this.#joins = false;
     this.#isDecoded = false;
     this.#name = '';
+  }
+
+  /** The file that the function writes whose arguments were read. Only one with its whole path is surely a file. */
+  #written(): string | undefined {
+    const callee = this.#callee ?? '';
+    const [first = '', second = ''] = this.#arguments;
+    const how = Object.hasOwn(WRITING, callee) ? WRITING[callee] : undefined;
+    let file: string | undefined;
+    if (callee === REDIRECTION || how === 'first') file = first;
+    else if (how === 'last') file = this.#arguments.length > 1 ? this.#arguments.at(-1) : undefined;
+    // Of Ruby, File.write(FILE, text).
+    else if (callee === 'write') file = this.#arguments.length > 1 ? first : undefined;
+    // Of Perl, open(F, '>FILE') and open(F, '>', FILE).
+    else if (how === 'mode' && first.startsWith('>')) file = first.replace(/^>+ ?/, '') || second;
+    else if (how === 'mode' && /^[rwax]?[bt]?[wax+][bt+]*$/.test(second)) file = first;
+    return file?.startsWith('/') === true && !file.startsWith('/dev/') ? file : undefined;
   }
 
   /** execl("/bin/sh", "sh", "-c", …) names the program twice. */

@@ -16,6 +16,7 @@ import { interpreterOf, runOf } from './shells.ts';
 import { inUsualForm } from './usual-form.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
+import { filesWrittenBehind, filesWrittenBy } from './writers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
@@ -85,6 +86,7 @@ export class ViewMaker {
     let from = programOfWords(words, 0)?.skip ?? 0;
     for (let count = 0; count < MAX_WRAPPERS; count++) {
       this.#followEmbedded(place, from);
+      this.#followWriting(place, from);
       const wrapper = wrapperOf(words[from] ?? '');
       if (wrapper === undefined) break;
       const inner = unwrap(wrapper, words, from);
@@ -171,6 +173,17 @@ export class ViewMaker {
     this.#tasks.push(() => this.#code(text, { environment, directory, depth: depth + 1 }));
   }
 
+  /** `sort -o FILE`, `id > FILE`: as `tee FILE`. */
+  #followWriting({ words, redirections, ...place }: Command, from: number): void {
+    const files = filesWrittenBy(from === 0 ? words : words.slice(from)).map((file) => ({ file, appends: false }));
+    for (const { file, appends } of [...files, ...filesWrittenBehind(words[from] ?? '', redirections?.whole ?? '')])
+      this.#written(place, ['tee', ...(appends ? ['-a'] : []), file]);
+  }
+
+  #written(place: Place, words: readonly string[]): void {
+    this.#tasks.push(() => this.#view({ ...place, words, isExact: true }, 0));
+  }
+
   #followEmbedded(command: Command, from: number): void {
     let isInCode = false;
     for (const { is, at, offset } of findEmbedded(command.words, from)) {
@@ -231,6 +244,7 @@ export class ViewMaker {
     for (const finding of findCommands(cut(text), this.#work)) {
       if (finding.is === 'command') this.command({ words: finding.words, isExact: true, ...place });
       else if (finding.is === 'printed') continue;
+      else if (finding.is === 'written') this.#written(place, ['tee', finding.file]);
       else if (finding.is === 'script') this.#later({ ...place, depth: place.depth - 1 }, finding.text);
       else this.#laterCode(place, finding.text);
     }

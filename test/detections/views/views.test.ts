@@ -271,6 +271,72 @@ describe('views of a process start', () => {
     });
   });
 
+  describe('reads what writes a file as tee', () => {
+    for (const [line, file] of [
+      ['sort -u -o /etc/passwd /tmp/x', '/etc/passwd'],
+      ['sort --output=/etc/passwd /tmp/x', '/etc/passwd'],
+      ['uniq -f 1 /tmp/x /etc/shadow', '/etc/shadow'],
+      ['openssl enc -d -in /tmp/x -out /etc/x', '/etc/x'],
+      ['find /tmp -fprintf /etc/x %p', '/etc/x'],
+      ['dd if=/tmp/x of=/etc/x', '/etc/x'],
+      ['truncate -s 0 /etc/x /etc/y', '/etc/y'],
+      ['ed -s /etc/x', '/etc/x'],
+      ['vim -es -c wq /etc/x', '/etc/x'],
+      ['logsave /etc/x id', '/etc/x'],
+    ] as const)
+      it(line, () => {
+        for (const of of [start(line), start(`nohup ${line}`), script(`${line}; id`)])
+          assertView(of, `/usr/bin/tee | tee ${file}`);
+      });
+
+    for (const [text, line] of [
+      ['gzip -dc x > /etc/x', 'tee /etc/x'],
+      ['id >> /etc/x 2>&1', 'tee -a /etc/x'],
+      ['cd /etc; id > x', 'tee /etc/x'],
+    ] as const)
+      it(text, () => assertView(script(text), `/usr/bin/tee | ${line}`));
+
+    for (const [program, code] of [
+      ['python3 -c', 'open("/etc/x", "a").write("y")'],
+      ['python3 -c', 'import shutil; shutil.copy("/tmp/y", "/etc/x")'],
+      ['perl -e', 'open(F, ">>/etc/x"); print F "y"'],
+      ['perl -e', 'open(my $f, ">", "/etc/x")'],
+      ['ruby -e', 'File.write("/etc/x", "y")'],
+      ['php -r', 'file_put_contents("/etc/x", "y");'],
+      ['node -e', 'require("fs").appendFileSync("/etc/x", "y")'],
+      ['awk', 'BEGIN { print "y" >> "/etc/x" }'],
+    ] as const)
+      it(`${program} ${code}`, () => {
+        const words = [...program.split(' '), code];
+        const of = {
+          executable: `/usr/bin/${words[0]}`,
+          commandLine: words.join(' '),
+          argv: words,
+          currentDirectory: undefined,
+        };
+        assertView(of, '/usr/bin/tee | tee /etc/x');
+      });
+
+    it('but not what writes to standard output, a device or another machine, or only reads', () => {
+      for (const line of [
+        'sort -o - /x',
+        'dd if=/x of=/dev/sda',
+        'scp /x h:/y',
+        'ed /etc/x',
+        'uniq /x',
+        'crudini --get /x a b',
+      ])
+        assert.ok(!shownViews(start(line)).some((view) => view.includes('| tee')), line);
+      for (const text of [
+        'id > /dev/null',
+        'echo x > /etc/x',
+        'python3 -c \'open("/etc/x").read()\'',
+        'node -e \'x => "/etc/x"\'',
+      ])
+        assert.ok(!shownViews(script(text)).some((view) => view.includes('| tee')), text);
+    });
+  });
+
   describe('removes wrappers', () => {
     const wrappers = [
       ...[
