@@ -16,8 +16,10 @@ interface OnFiles extends Valued {
   readonly assigned?: readonly string[];
   /** Only the operands before the first option or expression are files; without one, it is the current folder. */
   readonly first?: true;
-  /** So many operands are files; later ones are not. */
+  /** So many operands are files; later ones are not … */
   readonly most?: number;
+  /** … unless one of these options is there, whose value is a script. */
+  readonly scripts?: string;
   /** Options whose value is a file or folder. */
   readonly files?: string;
   /** Words behind which a file stands: `obj FILE`. */
@@ -45,6 +47,9 @@ const HOME: OnFiles = { valued: 'bceEfgGkKpRsuZP', operands: ALL, files: '-d -h 
 const LINKING: OnFiles = { operands: ALL, behind: 'obj object object-file object_file' };
 const SCRIPT: OnFiles = { valued: 'cmWX', most: 1 };
 const FORMATTING: OnFiles = { valued: 'bCdeEfgGiIjJlLmMnNoOrtTUVvz', long: 'type label uuid pagesize', most: 1 };
+
+/** Parts of compilers: rules look at the compiler. */
+const COMPILING: OnFiles = { operands: ALL };
 
 const ON_FILES: Readonly<Record<string, OnFiles>> = {
   cat: {},
@@ -143,9 +148,14 @@ const ON_FILES: Readonly<Record<string, OnFiles>> = {
   rclone: { operands: 1 },
   python: SCRIPT,
   python3: SCRIPT,
-  perl: { valued: 'CDeEFImMx' },
+  perl: { valued: 'CDFImMx', most: 1, scripts: '-e -E' },
   php: { valued: 'drBRE', files: '-f', most: 1 },
-  ruby: { valued: 'eEIr' },
+  ruby: { valued: 'EIr', most: 1, scripts: '-e' },
+  cc1: COMPILING,
+  cc1plus: COMPILING,
+  as: COMPILING,
+  ld: COMPILING,
+  collect2: COMPILING,
   chmod: { operands: 1, instead: '--reference -x -w -r -s -t -rw -rx -wx -rwx' },
   chown: OWNING,
   chgrp: OWNING,
@@ -178,6 +188,7 @@ export function withWholePaths(words: readonly string[], directory: string | und
   if (on?.first === true) return same(words, withStart(words, whole));
   if (on !== undefined) return same(words, withOperands(words, on, whole));
   const wrapper = wrapperOf(name);
+  if (wrapper === undefined && !words.some(isDotted)) return words;
   const inner = wrapper === undefined || depth >= MAX_WRAPPERS ? undefined : unwrap(wrapper, words, 0);
   const read = words.map((word) => (isDotted(word) ? whole(word) : word));
   if (inner !== undefined && inner.directory === undefined && inner.at < words.length)
@@ -197,6 +208,7 @@ const same = (words: readonly string[], read: readonly string[]): readonly strin
 function withOperands(words: readonly string[], on: OnFiles, whole: (word: string) => string): readonly string[] {
   const read = words.slice(0, 1);
   const files = listOf(on.files);
+  const scripts = listOf(on.scripts);
   const behind = listOf(on.behind);
   const marked = (word: string): string => (on.at === true ? withMarked(word, whole) : word);
   let operands = on.bundle === true && words[1]?.startsWith('-') !== true ? 1 : (on.operands ?? 0);
@@ -207,8 +219,9 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
     const word = words[at] ?? '';
     if (isOption && word.startsWith('-') && word.length > 1) {
       isOption = word !== '--';
-      const { name, value, takesNext } = optionOf(word, on, files);
+      const { name, value, takesNext } = optionOf(word, on, on.scripts === undefined ? files : scripts);
       if (listOf(on.instead).has(name)) operands = 0;
+      if (scripts.has(name)) left = Number.POSITIVE_INFINITY;
       if (on.into === true && (name === '-t' || name === '--target-directory')) {
         folder = value ?? words[at + 1];
         const cluster = name === '-t' ? word.slice(0, word.length - (value?.length ?? 0) - 1) : '';

@@ -16,7 +16,7 @@ import { interpreterOf, runOf } from './shells.ts';
 import { inUsualForm } from './usual-form.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
-import { filesWrittenBehind, filesWrittenBy } from './writers.ts';
+import { filesWrittenBehind, filesWrittenBy, writes } from './writers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
@@ -174,14 +174,18 @@ export class ViewMaker {
   }
 
   /** `sort -o FILE`, `id > FILE`: as `tee FILE`. */
-  #followWriting({ words, redirections, ...place }: Command, from: number): void {
-    const files = filesWrittenBy(from === 0 ? words : words.slice(from)).map((file) => ({ file, appends: false }));
-    for (const { file, appends } of [...files, ...filesWrittenBehind(words[from] ?? '', redirections?.whole ?? '')])
-      this.#written(place, ['tee', ...(appends ? ['-a'] : []), file]);
+  #followWriting(command: Command, from: number): void {
+    const { words, redirections } = command;
+    const program = words[from] ?? '';
+    const isWriter = writes(program);
+    if (!isWriter && redirections === undefined) return;
+    for (const file of isWriter ? filesWrittenBy(words.slice(from)) : []) this.#written(command, ['tee', file]);
+    for (const { file, appends } of filesWrittenBehind(program, redirections?.whole ?? ''))
+      this.#written(command, ['tee', ...(appends ? ['-a'] : []), file]);
   }
 
-  #written(place: Place, words: readonly string[]): void {
-    this.#tasks.push(() => this.#view({ ...place, words, isExact: true }, 0));
+  #written({ environment, directory, depth }: Place, words: readonly string[]): void {
+    this.#tasks.push(() => this.#view({ environment, directory, depth, words, isExact: true }, 0));
   }
 
   #followEmbedded(command: Command, from: number): void {

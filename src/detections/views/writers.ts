@@ -61,6 +61,9 @@ const WRITERS: Readonly<Record<string, Writer>> = {
 /** Files that one command writes are at most so many. */
 const MAX_FILES = 4;
 
+/** Whether a program can write a file that its words name. */
+export const writes = (program: string): boolean => Object.hasOwn(WRITERS, nameOf(program));
+
 /** The files that a command writes because of its words, as they are named; of many, the first ones. */
 export function filesWrittenBy(words: readonly string[]): readonly string[] {
   const name = nameOf(words[0] ?? '');
