@@ -1,11 +1,13 @@
-/* Which words of a command are files, so that its view can name them with their folder. To add a program, add a line. */
+/* Which words of a command are files, so that its view can name them with their folder. To add a program, add a word or a line,
+ * and its options to option-values.ts. */
 import { MAX_WRAPPERS } from './limits.ts';
-import { listOf, optionOf, type Valued } from './options.ts';
+import { valuedOf } from './option-values.ts';
+import { listOf, optionOf } from './options.ts';
 import { nameOf, resolvePath } from './paths.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
 
-/** Of a program that works on files. All its operands are files, but for those that this says. */
-interface OnFiles extends Valued {
+/** Of a program that works on files: which of its operands are none. */
+interface OnFiles {
   /** How many operands stand before the files: 1 for `chmod 755 FILE`. */
   readonly operands?: number;
   /** Options that take the place of those operands: `sed -e SCRIPT FILE`. */
@@ -30,108 +32,68 @@ interface OnFiles extends Valued {
   readonly bundle?: true;
 }
 
-const COPYING: OnFiles = { valued: 'St', long: 'suffix target-directory', into: true };
-const OWNING: OnFiles = { operands: 1, instead: '--reference' };
-const VI: OnFiles = { valued: 'cTuU', long: 'cmd' };
+const COPYING: OnFiles = { into: true };
+const OWNING: OnFiles = { operands: 1, files: '--reference', instead: '--reference' };
+const LIKE: OnFiles = { files: '-r --reference' };
 
 const SEARCHING: OnFiles = {
-  valued: 'mABCDd',
-  long: 'max-count after-context before-context context include exclude exclude-dir',
   operands: 1,
   files: '-f --file',
   instead: '-e -f --regexp --file',
 };
 /** None of its operands is a file, but for what else the line says. */
 const ALL = Number.POSITIVE_INFINITY;
-const HOME: OnFiles = { valued: 'bceEfgGkKpRsuZP', operands: ALL, files: '-d -h --home --home-dir' };
+const HOME: OnFiles = { operands: ALL, files: '-d -h --home --home-dir' };
 const LINKING: OnFiles = { operands: ALL, behind: 'obj object object-file object_file' };
-const SCRIPT: OnFiles = { valued: 'cmWX', most: 1 };
-const FORMATTING: OnFiles = { valued: 'bCdeEfgGiIjJlLmMnNoOrtTUVvz', long: 'type label uuid pagesize', most: 1 };
+const SCRIPT: OnFiles = { most: 1 };
+const FORMATTING: OnFiles = { most: 1 };
 
 /** Parts of compilers: rules look at the compiler. */
 const COMPILING: OnFiles = { operands: ALL };
 
+/** Programs whose operands are all files. */
+const ALL_FILES = listOf(
+  'cat tac head tail nl base64 xxd strings unshadow less more od hexdump rev cut sort rm unlink shred tee ' +
+    'sponge setfacl crontab newusers systemd-sysusers logrotate iptables-restore ip6tables-restore ' +
+    'stunnel stunnel4 patchelf mount umount wipefs blkdiscard nandwrite insmod rsync scp chattr ed nano emacs joe ' +
+    'mcedit vi vim ex nvim',
+);
+
 const ON_FILES: Readonly<Record<string, OnFiles>> = {
-  cat: {},
-  tac: { valued: 's' },
-  head: { valued: 'nc', long: 'lines bytes' },
-  tail: { valued: 'ncs', long: 'lines bytes' },
-  nl: { valued: 'bdfhilnsvw' },
-  base64: { valued: 'w', long: 'wrap' },
-  xxd: { valued: 'clgos' },
-  strings: { valued: 'nteT' },
-  unshadow: {},
-  less: {},
-  more: {},
-  od: { valued: 'AjNStw' },
-  hexdump: { valued: 'efns' },
-  rev: {},
-  cut: { valued: 'bcdf', long: 'bytes characters delimiter fields output-delimiter' },
-  sort: { valued: 'koStT' },
   grep: SEARCHING,
   egrep: SEARCHING,
   fgrep: SEARCHING,
-  awk: { valued: 'Fv', operands: 1, files: '-f --file', instead: '-f --file' },
+  awk: { operands: 1, files: '-f --file', instead: '-f --file' },
   tar: {
-    valued: 'bHIKLNVX',
-    long: 'exclude to-command use-compress-program transform',
     files: '-f --file -C --directory -T --files-from',
     bundle: true,
   },
-  zip: { valued: 'bnPtx', bundle: true },
-  rm: {},
-  unlink: {},
-  shred: { valued: 'ns', long: 'iterations size' },
-  truncate: { valued: 'sr', long: 'size reference' },
-  touch: { valued: 'dtr', long: 'date reference' },
-  tee: {},
-  sponge: {},
-  setfacl: { valued: 'mMxX', long: 'modify remove set' },
-  crontab: { valued: 'cu' },
-  newusers: { valued: 'R' },
+  zip: { bundle: true },
   useradd: HOME,
   adduser: HOME,
-  usermod: { ...HOME, valued: 'ceEfgGlpPRsuvVwWZ' },
-  'systemd-sysusers': {},
-  logrotate: { valued: 'lms', long: 'state log mail' },
+  usermod: HOME,
   auditctl: { operands: ALL, files: '-R' },
-  'iptables-restore': { valued: 'TMw' },
-  'ip6tables-restore': { valued: 'TMw' },
   nft: { operands: ALL, files: '-f --file' },
   bpftool: { operands: 2 },
   ip: LINKING,
   tc: LINKING,
   openvpn: { files: '--config' },
-  stunnel: {},
-  stunnel4: {},
-  patchelf: {
-    long: 'set-interpreter set-rpath add-rpath add-needed remove-needed replace-needed set-soname page-size output',
-  },
-  'dpkg-divert': { files: '--divert --admindir', long: 'package' },
-  mount: { valued: 'LNotTU', long: 'label namespace options types uuid' },
-  umount: { valued: 'NOt' },
-  wipefs: { valued: 'otp', long: 'offset types' },
-  blkdiscard: { valued: 'olps', long: 'offset length step' },
-  nandwrite: { valued: 'bos' },
+  'dpkg-divert': { files: '--divert --admindir' },
   flash_erase: { most: 1 },
   flash_eraseall: { most: 1 },
-  ubiformat: { valued: 'bFnOQsxe', most: 1 },
-  parted: { valued: 'a', most: 1 },
+  ubiformat: { most: 1 },
+  parted: { most: 1 },
   nvme: { operands: 1, most: 1 },
-  cryptsetup: { valued: 'chsdlTyiSM', long: 'cipher hash key-size type iter-time', operands: 1, most: 2 },
+  cryptsetup: { operands: 1, most: 2 },
   mkfs: FORMATTING,
   mke2fs: FORMATTING,
   mkswap: FORMATTING,
-  insmod: {},
   mv: COPYING,
   cp: COPYING,
   ln: COPYING,
-  install: { ...COPYING, valued: 'Stmog', long: 'suffix target-directory mode owner group' },
-  rsync: { valued: 'eBTfM', long: 'rsh exclude include filter' },
-  scp: { valued: 'cDFiJloPSX' },
+  install: COPYING,
   dd: { assigned: ['if=', 'of='] },
   curl: {
-    valued: 'AbcCdDeEFhHKmoPQrtTuUwxXyYz',
     operands: ALL,
     files: '-T --upload-file -o --output --output-dir -K --config -c --cookie-jar',
     at: true,
@@ -142,35 +104,27 @@ const ON_FILES: Readonly<Record<string, OnFiles>> = {
   },
   tftp: { operands: ALL, files: '-l' },
   atftp: { operands: ALL, files: '-l --local-file' },
-  ftpput: { valued: 'upP', operands: 2 },
-  ftpget: { valued: 'upP', operands: 1, most: 1 },
+  ftpput: { operands: 2 },
+  ftpget: { operands: 1, most: 1 },
   aws: { operands: 2 },
   rclone: { operands: 1 },
   python: SCRIPT,
   python3: SCRIPT,
-  perl: { valued: 'CDFImMx', most: 1, scripts: '-e -E' },
-  php: { valued: 'drBRE', files: '-f', most: 1 },
-  ruby: { valued: 'EIr', most: 1, scripts: '-e' },
+  perl: { most: 1, scripts: '-e -E' },
+  php: { files: '-f', most: 1 },
+  ruby: { most: 1, scripts: '-e' },
   cc1: COMPILING,
   cc1plus: COMPILING,
   as: COMPILING,
   ld: COMPILING,
   collect2: COMPILING,
-  chmod: { operands: 1, instead: '--reference -x -w -r -s -t -rw -rx -wx -rwx' },
+  touch: LIKE,
+  truncate: LIKE,
+  chmod: { operands: 1, files: '--reference', instead: '--reference -x -w -r -s -t -rw -rx -wx -rwx' },
   chown: OWNING,
   chgrp: OWNING,
-  chattr: { valued: 'vp' },
-  sed: { operands: 1, valued: 'efl', long: 'expression file line-length', instead: '-e -f --expression --file' },
+  sed: { operands: 1, instead: '-e -f --expression --file' },
   find: { first: true },
-  ed: { valued: 'p' },
-  vi: VI,
-  vim: VI,
-  ex: VI,
-  nvim: VI,
-  nano: { valued: 'CJoQrsTXY' },
-  emacs: {},
-  joe: {},
-  mcedit: {},
 };
 
 /** How files are written whose folder may be the current one. Others are absolute, on another machine, or not known. */
@@ -196,8 +150,12 @@ export function withWholePaths(words: readonly string[], directory: string | und
   return same(words, read);
 }
 
-const onFiles = (name: string): OnFiles | undefined =>
-  Object.hasOwn(ON_FILES, name) ? ON_FILES[name] : name.startsWith('mkfs.') ? FORMATTING : undefined;
+const EVERY: OnFiles = {};
+const onFiles = (name: string): OnFiles | undefined => {
+  if (ALL_FILES.has(name)) return EVERY;
+  if (Object.hasOwn(ON_FILES, name)) return ON_FILES[name];
+  return name.startsWith('mkfs.') ? FORMATTING : undefined;
+};
 
 /** Whether a word can only be a path that begins in the current folder or above it. */
 const isDotted = (word: string): boolean => word.startsWith('./') || word.startsWith('../');
@@ -209,6 +167,7 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
   const read = words.slice(0, 1);
   const files = listOf(on.files);
   const scripts = listOf(on.scripts);
+  const valued = valuedOf(nameOf(words[0] ?? ''));
   const behind = listOf(on.behind);
   const marked = (word: string): string => (on.at === true ? withMarked(word, whole) : word);
   let operands = on.bundle === true && words[1]?.startsWith('-') !== true ? 1 : (on.operands ?? 0);
@@ -219,7 +178,7 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
     const word = words[at] ?? '';
     if (isOption && word.startsWith('-') && word.length > 1) {
       isOption = word !== '--';
-      const { name, value, takesNext } = optionOf(word, on, on.scripts === undefined ? files : scripts);
+      const { name, value, takesNext } = optionOf(word, valued, files);
       if (listOf(on.instead).has(name)) operands = 0;
       if (scripts.has(name)) left = Number.POSITIVE_INFINITY;
       if (on.into === true && (name === '-t' || name === '--target-directory')) {

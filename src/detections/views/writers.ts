@@ -1,12 +1,13 @@
 /*
  * Files that a command writes, whatever program it is: `sort -o /etc/passwd` reads as `tee /etc/passwd`, so that rules need to
- * know one way only to write a file. To add a program, add a line. Those with which rules judge more than the name of the file,
- * such as what is copied there, are not among them: cp, mv, install, ln, sed, wget, curl -o.
+ * know one way only to write a file. Those with which rules judge more than the name of the file, such as what is copied there,
+ * are not among them: cp, mv, install, ln, sed, wget, curl -o. To add a program, add a line, and its options to option-values.ts.
  */
-import { listOf, optionOf, type Valued } from './options.ts';
+import { valuedOf } from './option-values.ts';
+import { listOf, optionOf } from './options.ts';
 import { nameOf } from './paths.ts';
 
-interface Writer extends Valued {
+interface Writer {
   /** Options whose value is written. */
   readonly to?: string;
   /** Operands that are written: the first, the second, the last or all. */
@@ -17,27 +18,27 @@ interface Writer extends Valued {
   readonly behind?: RegExp;
 }
 
-const LINE_EDITOR: Writer = { valued: 'cpTuU', operands: 'last', only: '-s -es -Es -sc' };
-const SCREEN_EDITOR: Writer = { valued: 'cTuU', operands: 'last', only: '-es -Es -esc -Esc' };
-const CAPTURING: Writer = { valued: 'abBcCEfFGijklmrsTyz', to: '-w' };
-const TRACING: Writer = { valued: 'abeEIOpPsSuUX', to: '-o --output' };
+const LINE_EDITOR: Writer = { operands: 'last', only: '-s -es -Es -sc' };
+const SCREEN_EDITOR: Writer = { operands: 'last', only: '-es -Es -esc -Esc' };
+const CAPTURING: Writer = { to: '-w' };
+const TRACING: Writer = { to: '-o --output' };
 
 const WRITERS: Readonly<Record<string, Writer>> = {
-  sort: { valued: 'kStT', to: '-o --output' },
-  shuf: { valued: 'ein', to: '-o --output' },
-  uniq: { valued: 'fsw', operands: 'second' },
-  iconv: { valued: 'ft', to: '-o --output' },
-  xxd: { valued: 'clgos', operands: 'second' },
+  sort: { to: '-o --output' },
+  shuf: { to: '-o --output' },
+  uniq: { operands: 'second' },
+  iconv: { to: '-o --output' },
+  xxd: { operands: 'second' },
   sponge: { operands: 'last' },
-  patch: { valued: 'pidDFgorVxYzB', to: '-o --output', operands: 'first' },
-  truncate: { valued: 'sr', long: 'reference size', operands: 'all' },
+  patch: { to: '-o --output', operands: 'first' },
+  truncate: { operands: 'all' },
   dd: { behind: /^of=(.+)/ },
   socat: { behind: /^(?:OPEN|CREATE|GOPEN):([^,]+)/i },
   openssl: { to: '-out -keyout' },
-  gpg: { valued: 'ru', long: 'recipient passphrase passphrase-file', to: '-o --output' },
-  rsync: { valued: 'BefMT', long: 'exclude exclude-from files-from filter include rsh', operands: 'last' },
-  scp: { valued: 'cDFiJloPSX', operands: 'last' },
-  ed: { valued: 'p', operands: 'last', only: '-s' },
+  gpg: { to: '-o --output' },
+  rsync: { operands: 'last' },
+  scp: { operands: 'last' },
+  ed: { operands: 'last', only: '-s' },
   ex: LINE_EDITOR,
   vi: SCREEN_EDITOR,
   vim: SCREEN_EDITOR,
@@ -47,13 +48,12 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   tcpdump: CAPTURING,
   tshark: CAPTURING,
   dumpcap: CAPTURING,
-  nmap: { valued: 'AefgHilprSTtvX', to: '-oN -oG -oX -oA -oS' },
+  nmap: { to: '-oN -oG -oX -oA -oS' },
   find: { to: '-fprint -fprint0 -fprintf -fls' },
-  script: { valued: 'cEmO', long: 'command', operands: 'last' },
+  script: { operands: 'last' },
   logsave: { operands: 'first' },
-  crudini: { long: 'format', operands: 'first', only: '--set --del --merge' },
+  crudini: { operands: 'first', only: '--set --del --merge' },
   curl: {
-    valued: 'AbCdeEFhHKmoPQrtTuUwxXyYz',
     to: '-c --cookie-jar -D --dump-header --trace --trace-ascii --stderr --libcurl',
   },
 };
@@ -70,6 +70,7 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
   const writer = Object.hasOwn(WRITERS, name) ? WRITERS[name] : undefined;
   if (writer === undefined) return [];
   const to = listOf(writer.to);
+  const valued = valuedOf(name);
   const only = listOf(writer.only);
   const files: string[] = [];
   const operands: string[] = [];
@@ -88,7 +89,7 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
       name: option,
       value,
       takesNext,
-    } = isWhole ? { name: word, value: undefined, takesNext: true } : optionOf(word, writer, to);
+    } = isWhole ? { name: word, value: undefined, takesNext: true } : optionOf(word, valued, to);
     if (to.has(option)) files.push(value ?? words[at + 1] ?? '');
     if (takesNext) at += 1;
   }
