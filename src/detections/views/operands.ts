@@ -22,6 +22,8 @@ interface OnFiles {
   readonly most?: number;
   /** … unless one of these options is there, whose value is a script. */
   readonly scripts?: string;
+  /** Options behind which no operand is a file: `python3 -m http.server 80`. */
+  readonly modules?: string;
   /** Options whose value is a file or folder. */
   readonly files?: string;
   /** Words behind which a file stands: `obj FILE`. */
@@ -45,7 +47,7 @@ const SEARCHING: OnFiles = {
 const ALL = Number.POSITIVE_INFINITY;
 const HOME: OnFiles = { operands: ALL, files: '-d -h --home --home-dir' };
 const LINKING: OnFiles = { operands: ALL, behind: 'obj object object-file object_file' };
-const SCRIPT: OnFiles = { most: 1 };
+const SCRIPT: OnFiles = { most: 1, modules: '-m -c' };
 const FORMATTING: OnFiles = { most: 1 };
 
 /** Parts of compilers: rules look at the compiler. */
@@ -181,6 +183,7 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
       const { name, value, takesNext } = optionOf(word, valued, files);
       if (listOf(on.instead).has(name)) operands = 0;
       if (scripts.has(name)) left = Number.POSITIVE_INFINITY;
+      if (listOf(on.modules).has(name)) left = 0;
       if (on.into === true && (name === '-t' || name === '--target-directory')) {
         folder = value ?? words[at + 1];
         const cluster = name === '-t' ? word.slice(0, word.length - (value?.length ?? 0) - 1) : '';

@@ -211,6 +211,7 @@ describe('views of a process start', () => {
         'dd bs=1k',
         'echo x',
         'date -d x',
+        'python3 -m http.server --bind 127.0.0.1',
       ])
         assert.equal(viewsOf({ ...start(line), currentDirectory: '/etc' }).length, 1, line);
     });
