@@ -4,6 +4,7 @@ import { isNameCharacter, isNameStart } from './characters.ts';
 import { decodeBase64, decodeHex } from './decoding.ts';
 import { decodeEscapes } from './escapes.ts';
 import type { Work } from './limits.ts';
+import { isDevice } from './paths.ts';
 
 /** Functions that run a command, by the last part of their name. */
 const EXECUTING: ReadonlySet<string> = new Set([
@@ -33,6 +34,7 @@ const WRITING: Readonly<Record<string, 'first' | 'last' | 'mode'>> = {
   ...{ appendFile: 'first', createWriteStream: 'first', write_file: 'first' },
   ...{ copy: 'last', copyfile: 'last', copy2: 'last', move: 'last', rename: 'last', copyFileSync: 'last' },
   ...{ renameSync: 'last', copyFile: 'last', cp: 'last', mv: 'last' },
+  ...{ urlretrieve: 'last', getstore: 'last', mirror: 'last' },
 };
 /** In place of a function, for what awk writes: `print "x" > "FILE"`. */
 const REDIRECTION = '>';
@@ -75,6 +77,8 @@ const TRANSPARENT: ReadonlySet<string> = new Set([
   ...['split', 'strip', 'unescape', 'compile', 'eval', 'exec', 'Array', 'sprintf', 'array', 'implode', 'strrev'],
 ]);
 
+const URL = /^(?:https?|ftp):\/\/[^\s"'`]+$/;
+
 const BEFORE_OPERAND: ReadonlySet<string> = new Set(['b', 'r', 'u', 'f', 'rb', 'br', 'B', 'R', 'U', 'F']);
 const MAX_FINDINGS = 24;
 
@@ -84,8 +88,9 @@ export type Finding =
   | { readonly is: 'code'; readonly text: string }
   /** What the code prints. */
   | { readonly is: 'printed'; readonly text: string }
-  /** A file that the code writes. */
-  | { readonly is: 'written'; readonly file: string };
+  /** A file that the code writes, or an address that it names. */
+  | { readonly is: 'written'; readonly file: string }
+  | { readonly is: 'address'; readonly url: string };
 
 const KNOWN: ReadonlySet<string> = new Set([
   ...[...EXECUTING, ...PRINTING],
@@ -235,6 +240,7 @@ class Finder {
   }
 
   #take(text: string): void {
+    if (URL.test(text)) this.#found({ is: 'address', url: text });
     const decode =
       this.#callee !== undefined && Object.hasOwn(DECODING, this.#callee) ? DECODING[this.#callee] : undefined;
     const decoded = decode?.(text);
@@ -288,7 +294,7 @@ class Finder {
     // Of Perl, open(F, '>FILE') and open(F, '>', FILE).
     else if (how === 'mode' && first.startsWith('>')) file = first.replace(/^>+ ?/, '') || second;
     else if (how === 'mode' && /^[rwax]?[bt]?[wax+][bt+]*$/.test(second)) file = first;
-    return file?.startsWith('/') === true && !file.startsWith('/dev/') ? file : undefined;
+    return file?.startsWith('/') === true && !isDevice(file) ? file : undefined;
   }
 
   /** execl("/bin/sh", "sh", "-c", …) names the program twice. */

@@ -43,3 +43,8 @@ export function resolvePath(path: string, directory: string | undefined): string
   if (path.startsWith('/') || directory === undefined || !directory.startsWith('/')) return normalisePath(path);
   return normalisePath(`${directory}/${path}`);
 }
+
+const DEVICE = /^\/dev\/(?!shm\/|mqueue\/)/;
+
+/** Whether a path is that of a device, not of a file that lies beside them. */
+export const isDevice = (path: string): boolean => DEVICE.test(path);

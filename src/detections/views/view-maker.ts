@@ -16,7 +16,7 @@ import { interpreterOf, runOf } from './shells.ts';
 import { inUsualForm } from './usual-form.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
-import { filesWrittenBehind, filesWrittenBy, writes } from './writers.ts';
+import { addressFetchedBy, filesWrittenBehind, filesWrittenBy, writes } from './writers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
@@ -173,18 +173,26 @@ export class ViewMaker {
     this.#tasks.push(() => this.#code(text, { environment, directory, depth: depth + 1 }));
   }
 
-  /** `sort -o FILE`, `id > FILE`: as `tee FILE`. */
+  /** `sort -o FILE`, `id > FILE` as `tee FILE`, `lynx -source URL > FILE` also as `wget -O FILE URL`. */
   #followWriting(command: Command, from: number): void {
     const { words, redirections } = command;
     const program = words[from] ?? '';
-    const isWriter = writes(program);
-    if (!isWriter && redirections === undefined) return;
-    for (const file of isWriter ? filesWrittenBy(words.slice(from)) : []) this.#written(command, ['tee', file]);
-    for (const { file, appends } of filesWrittenBehind(program, redirections?.whole ?? ''))
-      this.#written(command, ['tee', ...(appends ? ['-a'] : []), file]);
+    if (redirections === undefined && !writes(program)) return;
+    const own = words.slice(from);
+    for (const file of filesWrittenBy(own)) this.#written(command, file, addressFetchedBy(own));
+    for (const { file, appends } of filesWrittenBehind(program, redirections?.whole ?? '')) {
+      if (appends) this.#seenAs(command, ['tee', '-a', file]);
+      else this.#written(command, file, addressFetchedBy(own));
+    }
   }
 
-  #written({ environment, directory, depth }: Place, words: readonly string[]): void {
+  /** @param url where what is written probably comes from */
+  #written(place: Place, file: string, url?: string): void {
+    this.#seenAs(place, ['tee', file]);
+    if (url !== undefined) this.#seenAs(place, ['wget', '-O', file, url]);
+  }
+
+  #seenAs({ environment, directory, depth }: Place, words: readonly string[]): void {
     this.#tasks.push(() => this.#view({ environment, directory, depth, words, isExact: true }, 0));
   }
 
@@ -245,10 +253,12 @@ export class ViewMaker {
 
   /** Commands in the code of a scripting language. */
   #code(text: string, place: Place): void {
-    for (const finding of findCommands(cut(text), this.#work)) {
+    const findings = findCommands(cut(text), this.#work);
+    const [address] = findings.filter((finding) => finding.is === 'address');
+    for (const finding of findings) {
       if (finding.is === 'command') this.command({ words: finding.words, isExact: true, ...place });
-      else if (finding.is === 'printed') continue;
-      else if (finding.is === 'written') this.#written(place, ['tee', finding.file]);
+      else if (finding.is === 'printed' || finding.is === 'address') continue;
+      else if (finding.is === 'written') this.#written(place, finding.file, address?.url);
       else if (finding.is === 'script') this.#later({ ...place, depth: place.depth - 1 }, finding.text);
       else this.#laterCode(place, finding.text);
     }

@@ -5,7 +5,7 @@
  */
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
-import { nameOf } from './paths.ts';
+import { isDevice, nameOf } from './paths.ts';
 
 interface Writer {
   /** Options whose value is written. */
@@ -52,6 +52,8 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   find: { to: '-fprint -fprint0 -fprintf -fls' },
   script: { operands: 'last' },
   logsave: { operands: 'first' },
+  'lwp-download': { operands: 'second' },
+  http: { to: '-o --output' },
   crudini: { operands: 'first', only: '--set --del --merge' },
   curl: {
     to: '-c --cookie-jar -D --dump-header --trace --trace-ascii --stderr --libcurl',
@@ -98,8 +100,7 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
 }
 
 /** Not standard output, another machine, or a device. */
-const isFile = (name: string): boolean =>
-  name !== '' && name !== '-' && !name.includes(':') && !name.startsWith('/dev/');
+const isFile = (name: string): boolean => name !== '' && name !== '-' && !name.includes(':') && !isDevice(name);
 
 function chosen(operands: readonly string[], which: Writer['operands']): readonly string[] {
   switch (which) {
@@ -132,3 +133,10 @@ export function filesWrittenBehind(program: string, redirections: string): { fil
     .filter(({ file }) => isFile(file))
     .slice(0, MAX_FILES);
 }
+
+/** Programs that print what they fetch. */
+const FETCHERS = listOf('lynx links elinks w3m GET lwp-request http https xh curl wget');
+
+/** The address of what a command prints, if it fetches something. */
+export const addressFetchedBy = (words: readonly string[]): string | undefined =>
+  FETCHERS.has(nameOf(words[0] ?? '')) ? words.find((word) => /^(?:https?|ftp):\/\//.test(word)) : undefined;

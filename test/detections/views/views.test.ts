@@ -318,6 +318,16 @@ describe('views of a process start', () => {
         assertView(of, '/usr/bin/tee | tee /etc/x');
       });
 
+    for (const [text, line] of [
+      ['lynx -source http://x/y > /tmp/x', 'wget -O /tmp/x http://x/y'],
+      [
+        'python3 -c \'import requests; open("/tmp/x", "wb").write(requests.get("http://x/y").content)\'',
+        'wget -O /tmp/x http://x/y',
+      ],
+      ['php -r \'file_put_contents("/tmp/x", file_get_contents("http://x/y"));\'', 'wget -O /tmp/x http://x/y'],
+    ] as const)
+      it(text, () => assertView(script(text), `/usr/bin/wget | ${line}`));
+
     it('but not what writes to standard output, a device or another machine, or only reads', () => {
       for (const line of [
         'sort -o - /x',
