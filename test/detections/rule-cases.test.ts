@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { builtInDocuments } from '../../src/detections/built-in.ts';
-import { partsOf } from '../../src/detections/views/usual-form.ts';
+import { withWholePaths } from '../../src/detections/views/operands.ts';
+import { nameOf } from '../../src/detections/views/paths.ts';
+import { inUsualForm, partsOf } from '../../src/detections/views/usual-form.ts';
 import { type Answer, answersTo } from './case-answers.ts';
 import { casesFile, idOf, ruleCases, type UnseenCase } from './unseen-cases.ts';
 
@@ -9,15 +11,34 @@ const NOTICED = ['medium', 'high', 'critical'];
 const hits = (answers: ReadonlyMap<string, Answer>, one: UnseenCase) => answers.get(idOf(one))?.alerts ?? [];
 const byCase = (answers: readonly Answer[]) => new Map(answers.map((each) => [each.case ?? '', each]));
 
+/** The words of a case of one simple command, that of its executable; none of another case. */
+function wordsOf({ events: [event, ...others] }: UnseenCase): readonly string[] {
+  const line = String(event?.CommandLine);
+  const isSimple = others.length === 0 && event?.event === 'ProcessCreate' && !/["'\\|;&<>`$\n]| {2}/.test(line);
+  const words = isSimple ? line.split(' ') : [];
+  return nameOf(words[0] ?? '') === nameOf(String(event?.Executable)) ? words : [];
+}
+
 /** The case of one simple command with its options at the end, if that says the same. */
 function withOptionsLast(one: UnseenCase): UnseenCase[] {
-  const [event, ...others] = one.events;
-  const line = String(event?.CommandLine);
-  if (others.length > 0 || event?.event !== 'ProcessCreate' || /["'\\|;&<>`$\n]| {2}/.test(line)) return [];
-  const words = line.split(' ');
+  const words = wordsOf(one);
   const { options, operands } = partsOf(words) ?? { options: [], operands: [] };
   if (options.length === 0 || operands.length === 0 || operands.includes('--')) return [];
-  return [{ ...one, events: [{ ...event, CommandLine: [words[0], ...operands, ...options].join(' ') }] }];
+  return [{ ...one, events: [{ ...one.events[0], CommandLine: [words[0], ...operands, ...options].join(' ') }] }];
+}
+
+/** The case of one simple command in the folder of each of its files, which then has no other path. */
+function withinFolders(one: UnseenCase): UnseenCase[] {
+  const words = wordsOf(one);
+  if (one.events[0]?.CurrentDirectory !== undefined) return [];
+  return words.flatMap((word, at) => {
+    const [, folder, name] = /^((?:\/[\w.-]+)+)\/([\w.-]+)$/.exec(word) ?? [];
+    if (at === 0 || folder === undefined || name === undefined) return [];
+    const moved = words.with(at, name);
+    const isSame = withWholePaths(inUsualForm(moved), folder).join(' ') === inUsualForm(words).join(' ');
+    const event = { ...one.events[0], CommandLine: moved.join(' '), CurrentDirectory: folder };
+    return isSame ? [{ ...one, name: `${one.name} ${at}`, events: [event] }] : [];
+  });
 }
 
 describe('the shipped detection rules', () => {
@@ -37,6 +58,14 @@ describe('the shipped detection rules', () => {
     assert.ok(turned.length > 150);
     const answersNow = byCase(await answersTo(casesFile(turned)));
     const missed = turned.filter((one) => !hits(answersNow, one).some(({ alert }) => alert === one.alert));
+    assert.deepEqual(missed.map(idOf), []);
+  });
+
+  it('raise it also when a file is named from its folder', async () => {
+    const moved = cases.filter(({ expect }) => expect).flatMap(withinFolders);
+    assert.ok(moved.length > 400, `${moved.length}`);
+    const answersNow = byCase(await answersTo(casesFile(moved)));
+    const missed = moved.filter((one) => !hits(answersNow, one).some(({ alert }) => alert === one.alert));
     assert.deepEqual(missed.map(idOf), []);
   });
 
