@@ -5,7 +5,7 @@ import { readOptions, wrongUsage } from '../support/options.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { picture } from './picture.ts';
 import { type Look, Soak } from './soak.ts';
-import { judge, type Limit, type Verdict } from './verdict.ts';
+import { judge, type Limit, lowest, type Verdict } from './verdict.ts';
 
 /*
  * npm run test:soak: days of a gateway, sped up, with one agent that is never restarted. After each hour of the gateway's the
@@ -75,9 +75,10 @@ const { looks, samples, disturbances, violations, source } = await Soak.run({
   signal: stop.signal,
   say,
 });
-const verdicts = Object.entries(LIMITS).map(([figure, limit]) => {
-  const points = looks.map((look) => ({ x: look.x, y: look[figure as keyof typeof LIMITS] }));
-  return { figure: figure as keyof typeof LIMITS, ...judge(limit, points) };
+const verdicts = Object.entries(LIMITS).map(([name, limit]) => {
+  const figure = name as keyof typeof LIMITS;
+  const points = figure === 'unit' ? looks.map(({ x, unit }) => ({ x, y: unit })) : lowest(figure, looks, samples);
+  return { figure, ...judge(limit, points) };
 });
 for (const verdict of verdicts) say(inWords(verdict));
 writeFileSync(values.plot, picture({ looks, samples, disturbances, verdicts, source, isHostile: values.hostile }));

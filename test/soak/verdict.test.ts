@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Random } from '../crash/random.ts';
-import { judge } from './verdict.ts';
+import { judge, lowest } from './verdict.ts';
 
 const LIMIT = { name: 'memory', unit: 'MiB', perDay: 1 };
 
@@ -73,5 +73,24 @@ describe('judge', () => {
       'unknown',
     );
     assert.equal(judge(LIMIT, day(() => 40).slice(0, 3)).judgement, 'unknown');
+  });
+});
+
+describe('lowest', () => {
+  it('takes the lowest value of each hour, at work or at rest', () => {
+    const looks = [
+      { x: 1, own: 5 },
+      { x: 2, own: 6 },
+    ];
+    const samples = [
+      { x: 0.5, own: 4 },
+      { x: 1, own: 7 },
+      { x: 1.5, own: 9 },
+      { x: 2.5, own: 1 },
+    ];
+    assert.deepEqual(lowest('own', looks, samples), [
+      { x: 1, y: 4 },
+      { x: 2, y: 6 },
+    ]);
   });
 });

@@ -39,3 +39,22 @@ function judgementOf({ perDay }: Limit, slope: Slope | undefined): Judgement {
   if (slope.perX - slope.margin > perDay) return 'grows';
   return slope.perX + slope.margin <= perDay ? 'steady' : 'unknown';
 }
+
+/**
+ * The lowest value of each of the gateway's hours, at work or at rest: between two collections of V8 memory grows by garbage,
+ * and what it falls back to is what the agent holds.
+ *
+ * @param looks at the end of each hour
+ * @param samples of all hours
+ */
+export function lowest<Figure extends string>(
+  figure: Figure,
+  looks: readonly (Readonly<Record<Figure, number>> & { readonly x: number })[],
+  samples: readonly (Readonly<Record<Figure, number>> & { readonly x: number })[],
+): readonly Point[] {
+  return looks.map((look, index) => {
+    const from = looks[index - 1]?.x ?? 0;
+    const within = samples.filter(({ x }) => x > from && x <= look.x);
+    return { x: look.x, y: Math.min(look[figure], ...within.map((sample) => sample[figure])) };
+  });
+}
