@@ -32,15 +32,17 @@ const RESTART_OR_BOOT =
 
 const UNKNOWN = 'Could not find out which processes audit does not report.';
 
-/** Since when audit reports the processes that start in a boot, as far as the agent knows. */
-interface Beginning {
+/** What is known of this boot. Times are since boot, in ticks, as in ProcessStat. */
+interface Note {
   readonly bootId: string;
-  /** Since boot, as in ProcessStat. */
-  readonly ticks: number;
+  /** When audit was first enabled: processes that started later are reported. Absent: unknown, or before the first process. */
+  readonly ticks?: number;
   /** Whether the agent saw audit disabled just before; otherwise it was enabled earlier, at an unknown time. */
-  readonly isKnown: boolean;
-  /** Absent: the agent has seen no rule `-a never,task`. `gone`: the agent saw it last just before `ticks`. */
-  readonly taskRule?: 'there' | 'gone';
+  readonly isKnown?: boolean;
+  /** The last time at which no rule `-a never,task` was there, before the agent saw one; absent if it has seen none. */
+  readonly hiddenFrom?: number;
+  /** When the agent saw that it was gone; absent while it is there. */
+  readonly hiddenUntil?: number;
 }
 
 interface Parts {
@@ -49,7 +51,7 @@ interface Parts {
   readonly commandLine: string | undefined;
   readonly bootId: string;
   /**
-   * Keeps the beginning for the next start in the same boot. No sync is needed: a power cut ends the boot.
+   * Keeps it for the next start in the same boot. No sync is needed: a power cut ends the boot.
    */
   readonly note: NoteFile;
   readonly clock: Clock;
@@ -65,20 +67,25 @@ export function enablesAudit(commandLine: string): boolean {
   return values.length > 0 && !['0', 'off'].includes(values.at(-1) ?? '');
 }
 
-/** The processes whose own system calls the kernel's audit never reports in this boot. */
+/** The processes whose own system calls the kernel's audit does not report in this boot, or perhaps not. */
 export class UnauditedProcesses {
   readonly #parts: Parts;
-  #beginning: Beginning | undefined;
+  #known: Note;
   #hasReadNote = false;
   #hasLooked = false;
-  /** Start times by process id: those processes that are older than that and are still running. */
+  /** When no rule `-a never,task` was there, the last time. */
+  #clearAt: Duration | undefined;
+  /** Start times by process id. */
   #older = new Map<number, number>();
+  /** Of the list that was begun last. */
+  #generation = 0;
   #notRemembered = 0;
   #lookedAt: Duration = NEVER;
   #reason: string | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#known = { bootId: parts.bootId };
   }
 
   /**
@@ -86,19 +93,17 @@ export class UnauditedProcesses {
    * once that is known. Never rejects: if audit is not available, there are no records to miss.
    */
   async look(ask: () => Promise<AuditStatus>): Promise<void> {
-    const { commandLine, log } = this.#parts;
     if (this.#hasLooked) return;
     try {
       this.#readNote();
-      if (this.#beginning === undefined) {
-        if (commandLine !== undefined && enablesAudit(commandLine)) return;
+      if (this.#known.ticks === undefined && !this.#isEnabledAtBoot) {
         const status = await ask();
-        this.#keep({ ticks: this.#enabledAt(status), isKnown: status.enabled === 0 });
+        this.#keep({ ...this.#known, ticks: this.#enabledAt(status), isKnown: status.enabled === 0 });
       }
-      this.#hasLooked = true;
       await this.#list();
+      this.#hasLooked = true;
     } catch (error) {
-      log.debug({ reason: messageOf(error) }, UNKNOWN);
+      this.#parts.log.debug({ reason: messageOf(error) }, UNKNOWN);
     }
   }
 
@@ -110,13 +115,13 @@ export class UnauditedProcesses {
   async foundTaskRule(isThere: boolean): Promise<void> {
     try {
       this.#readNote();
-      const before = this.#beginning;
-      if (isThere === (before?.taskRule === 'there')) return;
-      if (isThere) {
-        this.#keep({ ...(before ?? { ticks: 0, isKnown: true }), taskRule: 'there' });
-        return;
-      }
-      this.#keep({ ticks: this.#now(), isKnown: before?.isKnown === true, taskRule: 'gone' });
+      const { hiddenFrom, hiddenUntil, ...known } = this.#known;
+      const wasThere = hiddenFrom !== undefined && hiddenUntil === undefined;
+      if (isThere && !wasThere)
+        this.#keep({ ...known, hiddenFrom: Math.min(hiddenFrom ?? Infinity, this.#clearTicks()) });
+      if (!isThere) this.#clearAt = this.#parts.clock.monotonic();
+      if (isThere || !wasThere) return;
+      this.#keep({ ...this.#known, hiddenUntil: this.#now() });
       await this.#list();
     } catch (error) {
       this.#parts.log.debug({ reason: messageOf(error) }, UNKNOWN);
@@ -129,34 +134,32 @@ export class UnauditedProcesses {
    */
   reason(): string | undefined {
     const now = this.#parts.clock.monotonic();
-    if (this.#beginning === undefined || now - this.#lookedAt < LOOK_EVERY) return this.#reason;
+    if (now - this.#lookedAt < LOOK_EVERY) return this.#reason;
     this.#lookedAt = now;
     for (const [pid, startTicks] of this.#older) {
       const stat = this.#parts.proc.stat(pid);
       if (stat === undefined || stat.isDead || stat.startTicks !== startTicks) this.#older.delete(pid);
     }
-    this.#reason = this.#older.size === 0 ? undefined : this.#describe(this.#beginning);
+    this.#reason = this.#older.size === 0 ? undefined : this.#describe();
     return this.#reason;
   }
 
-  #describe({ isKnown, taskRule }: Beginning): string {
+  #describe(): string {
+    const { isKnown, hiddenUntil } = this.#known;
     const pids = [...this.#older.keys()].sort((a, b) => a - b).slice(0, MAX_NAMED);
     const named = pids.map((pid) => `${this.#nameOf(pid)} (${pid})`);
     const count = this.#older.size + this.#notRemembered;
     const more = count > named.length ? `, and ${count - named.length} more` : '';
-    const [processes, were] = count === 1 ? ['process', 'was'] : ['processes', 'were'];
-    const [why, remedy] =
-      taskRule === 'gone'
-        ? ["started before another program's rule -a never,task was removed, and may be hidden by it.", RESTART]
-        : isKnown
-          ? [`${were} running when audit was first enabled in this boot.`, RESTART_OR_BOOT]
-          : [
-              'started before the agent and may be older than audit in this boot (audit was already on).',
-              RESTART_OR_BOOT,
-            ];
+    const [processes, were, them] = count === 1 ? ['process', 'was', 'it'] : ['processes', 'were', 'them'];
+    const hid = `while another program's audit rule -a never,task may have hidden ${them}`;
+    let why = 'started before the agent and may be older than audit in this boot (audit was already on).';
+    if (hiddenUntil !== undefined)
+      why = this.#isEnabledAtBoot ? `started ${hid}.` : `started before audit was enabled in this boot, or ${hid}.`;
+    else if (isKnown === true) why = `${were} running when audit was first enabled in this boot.`;
     return (
       `${count} ${processes} ${why} The kernel's audit reports the new threads and children of such a process, ` +
-      `but nothing that it does itself: ${named.join(', ')}${more}. ${remedy}`
+      `but ${hiddenUntil === undefined ? '' : 'perhaps '}nothing that it does itself: ${named.join(', ')}${more}. ` +
+      (this.#isEnabledAtBoot ? RESTART : RESTART_OR_BOOT)
     );
   }
 
@@ -165,25 +168,40 @@ export class UnauditedProcesses {
     return executable === undefined ? 'unknown' : executable.slice(executable.lastIndexOf('/') + 1).slice(0, 64);
   }
 
+  get #isEnabledAtBoot(): boolean {
+    return enablesAudit(this.#parts.commandLine ?? '');
+  }
+
   #readNote(): void {
     if (this.#hasReadNote) return;
     this.#hasReadNote = true;
-    const { note, bootId } = this.#parts;
-    const kept = note.read() as Partial<Beginning> | null | undefined;
-    if (kept?.bootId !== bootId || !Number.isSafeInteger(kept.ticks) || typeof kept.isKnown !== 'boolean') return;
-    this.#beginning = kept as Beginning;
+    const kept = this.#parts.note.read() as Partial<Note> | null | undefined;
+    if (kept?.bootId !== this.#parts.bootId) return;
+    const { ticks, isKnown, hiddenFrom, hiddenUntil } = kept;
+    this.#known = {
+      bootId: kept.bootId,
+      ...(isTicks(ticks) && typeof isKnown === 'boolean' ? { ticks, isKnown } : {}),
+      ...(isTicks(hiddenFrom) ? { hiddenFrom, ...(isTicks(hiddenUntil) ? { hiddenUntil } : {}) } : {}),
+    };
   }
 
-  #keep(beginning: Omit<Beginning, 'bootId'>): void {
-    const { note, bootId, log } = this.#parts;
-    this.#beginning = { bootId, ...beginning };
+  #keep(known: Note): void {
+    const { note, log } = this.#parts;
+    this.#known = known;
     try {
-      note.write(this.#beginning);
+      note.write(known);
     } catch (error) {
       log.warn({ reason: messageOf(error) }, 'Could not save which processes audit does not report.');
     } finally {
       note.close(); // in the background, once it is written
     }
+  }
+
+  /** When no rule `-a never,task` was there, the last time. At the agent's start, it may have been there since boot. */
+  #clearTicks(): number {
+    if (this.#clearAt === undefined) return 0;
+    const ago = this.#parts.clock.monotonic() - this.#clearAt;
+    return Math.max(0, this.#now() - Math.ceil(ago / ProcFolder.TICK_MS));
   }
 
   /** @returns ticks since boot */
@@ -201,19 +219,26 @@ export class UnauditedProcesses {
   async #list(): Promise<void> {
     const { proc, clock } = this.#parts;
     const turn = new Turn(clock);
-    const ticks = this.#beginning?.ticks ?? 0;
+    this.#generation += 1;
+    const generation = this.#generation;
+    const { ticks = -1, hiddenFrom = 0, hiddenUntil = -1 } = this.#known;
     const older = new Map<number, number>();
     let notRemembered = 0;
     for (const pid of proc.pids().sort((a, b) => a - b)) {
       if (turn.isOver()) await turn.next();
       const stat = proc.stat(pid);
-      if (stat === undefined || stat.isKernelThread || stat.isDead || stat.startTicks > ticks) continue;
+      if (stat === undefined || stat.isKernelThread || stat.isDead) continue;
+      const { startTicks } = stat;
+      if (startTicks > ticks && (startTicks < hiddenFrom || startTicks > hiddenUntil)) continue;
       if (pid === process.pid) continue; // the agent's own activity is not reported
-      if (older.size < MAX_REMEMBERED) older.set(pid, stat.startTicks);
+      if (older.size < MAX_REMEMBERED) older.set(pid, startTicks);
       else notRemembered += 1;
     }
+    if (generation !== this.#generation) return; // a later list knows more
     this.#older = older;
     this.#notRemembered = notRemembered;
     this.#lookedAt = NEVER;
   }
 }
+
+const isTicks = (value: unknown): value is number => Number.isSafeInteger(value);
