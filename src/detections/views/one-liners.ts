@@ -4,7 +4,7 @@ import { isNameCharacter, isNameStart } from './characters.ts';
 import { decodeBase64, decodeHex } from './decoding.ts';
 import { decodeEscapes } from './escapes.ts';
 import type { Work } from './limits.ts';
-import { isDevice } from './paths.ts';
+import { firstAndLast, isDevice } from './paths.ts';
 
 /** Functions that run a command, by the last part of their name. */
 const EXECUTING: ReadonlySet<string> = new Set([
@@ -87,24 +87,32 @@ export type Finding =
   | { readonly is: 'command'; readonly words: readonly string[] }
   | { readonly is: 'code'; readonly text: string }
   /** What the code prints. */
-  | { readonly is: 'printed'; readonly text: string }
-  /** A file that the code writes, or an address that it names. */
-  | { readonly is: 'written'; readonly file: string }
-  | { readonly is: 'address'; readonly url: string };
+  | { readonly is: 'printed'; readonly text: string };
+
+interface Found {
+  /** All commands, and all decoded text, in the order in which they are written. */
+  readonly findings: readonly Finding[];
+  /** Files that the code writes: the first, and the last ones. */
+  readonly files: readonly string[];
+  /** The first address that it names. */
+  readonly url: string | undefined;
+}
 
 const KNOWN: ReadonlySet<string> = new Set([
   ...[...EXECUTING, ...PRINTING],
   ...[...Object.keys(DECODING), ...Object.keys(WRITING)],
 ]);
 
-/** All commands, and all decoded text, in the order in which they are written. */
-export function findCommands(code: string, work: Work): Finding[] {
-  return work.spend(code.length) ? new Finder(code).findings() : [];
+/** What the code runs, fetches and writes. */
+export function findCommands(code: string, work: Work): Found {
+  return work.spend(code.length) ? new Finder(code).find() : { findings: [], files: [], url: undefined };
 }
 
 class Finder {
   readonly #code: string;
   readonly #findings: Finding[] = [];
+  readonly #files: string[] = [];
+  #url: string | undefined;
   readonly #variables = new Map<string, string>();
   #at = 0;
   /** The function whose arguments are read. */
@@ -115,6 +123,8 @@ class Finder {
   #arguments: string[] = [];
   /** Whether the next literal continues the last one: `"wg" + "et"`. */
   #joins = false;
+  /** Whether the statement prints: awk's `print $1 > "FILE"`. */
+  #prints = false;
   /** Whether the arguments are decoded text; then further literals say how it is encoded. */
   #isDecoded = false;
 
@@ -122,7 +132,7 @@ class Finder {
     this.#code = code;
   }
 
-  findings(): Finding[] {
+  find(): Found {
     while (this.#at < this.#code.length && this.#findings.length < MAX_FINDINGS) {
       const code = this.#code.charCodeAt(this.#at);
       const c = this.#code[this.#at] ?? '';
@@ -132,7 +142,7 @@ class Finder {
       else this.#punctuation(c);
     }
     this.#flush();
-    return this.#findings;
+    return { findings: this.#findings, files: firstAndLast(this.#files), url: this.#url };
   }
 
   #word(): void {
@@ -154,13 +164,17 @@ class Finder {
       this.#take(value);
       return;
     }
-    if (this.#arguments.length > 0) this.#flush();
+    // Of open(FILE, mode="w"), all arguments are read.
+    const isArgument = next === '=' && Object.hasOwn(WRITING, this.#callee ?? '');
+    if (this.#arguments.length > 0 && !isArgument) this.#flush();
+    if (word === 'print' || word === 'printf') this.#prints = true;
     this.#name = word;
     // The arguments of an unknown function are not those of the one around it: exec(urlopen("http://x")).
     const isKnown = KNOWN.has(word);
     if (next === '(' && !isKnown && !TRANSPARENT.has(word)) this.#callee = undefined;
-    // Perl and Ruby call without parentheses: exec "/bin/sh".
-    if (isKnown) this.#call(word);
+    // Perl and Ruby call without parentheses: exec "/bin/sh". Within a call, `copy` is more likely a variable.
+    const isVariable = next !== '(' && this.#callee !== undefined && Object.hasOwn(WRITING, word);
+    if (isKnown && !isVariable) this.#call(word);
   }
 
   #call(name: string): void {
@@ -201,10 +215,11 @@ class Finder {
         return;
       case '>':
         this.#flush();
-        if (!'=-'.includes(this.#code[this.#at - 2] ?? '')) this.#callee = REDIRECTION;
+        if (this.#prints) this.#callee = REDIRECTION;
         return;
       default:
         this.#flush();
+        if (c === ';' || c === '}' || c === '\n') this.#prints = false;
     }
   }
 
@@ -240,7 +255,7 @@ class Finder {
   }
 
   #take(text: string): void {
-    if (URL.test(text)) this.#found({ is: 'address', url: text });
+    if (this.#url === undefined && URL.test(text)) this.#url = text;
     const decode =
       this.#callee !== undefined && Object.hasOwn(DECODING, this.#callee) ? DECODING[this.#callee] : undefined;
     const decoded = decode?.(text);
@@ -265,7 +280,7 @@ class Finder {
   #flush(): void {
     const [first, second] = this.#arguments;
     const file = this.#written();
-    if (file !== undefined) this.#found({ is: 'written', file });
+    if (file !== undefined) this.#files.push(file);
     else if (first !== undefined && this.#callee !== undefined && EXECUTING.has(this.#callee)) {
       if (second === undefined) this.#found({ is: 'script', text: first });
       else this.#found({ is: 'command', words: this.#exactWords() });
@@ -291,9 +306,9 @@ class Finder {
     else if (how === 'last') file = this.#arguments.length > 1 ? this.#arguments.at(-1) : undefined;
     // Of Ruby, File.write(FILE, text).
     else if (callee === 'write') file = this.#arguments.length > 1 ? first : undefined;
-    // Of Perl, open(F, '>FILE') and open(F, '>', FILE).
-    else if (how === 'mode' && first.startsWith('>')) file = first.replace(/^>+ ?/, '') || second;
-    else if (how === 'mode' && /^[rwax]?[bt]?[wax+][bt+]*$/.test(second)) file = first;
+    // Of Perl, open(F, '>FILE') and open(F, '+<', FILE).
+    else if (how === 'mode' && /^(\+?>|\+<)/.test(first)) file = first.replace(/^[+<>]+ ?/, '') || second;
+    else if (how === 'mode' && /^[rwaxc]?[bt]?[waxc+][bt+]*$/.test(second)) file = first;
     return file?.startsWith('/') === true && !isDevice(file) ? file : undefined;
   }
 

@@ -30,6 +30,8 @@ interface OnFiles {
   readonly behind?: string;
   /** A file may stand behind `@`: `curl -F x=@FILE`. */
   readonly at?: true;
+  /** Options that name the folder from which the operands are seen; of curl, the file of its output. */
+  readonly within?: string;
   /** The first word may be options without a dash: `tar cf ARCHIVE FILE`. */
   readonly bundle?: true;
 }
@@ -68,6 +70,7 @@ const ON_FILES: Readonly<Record<string, OnFiles>> = {
   awk: { operands: 1, files: '-f --file', instead: '-f --file' },
   tar: {
     files: '-f --file -C --directory -T --files-from',
+    within: '-C --directory',
     bundle: true,
   },
   zip: { bundle: true },
@@ -98,6 +101,7 @@ const ON_FILES: Readonly<Record<string, OnFiles>> = {
   curl: {
     operands: ALL,
     files: '-T --upload-file -o --output --output-dir -K --config -c --cookie-jar',
+    within: '--output-dir',
     at: true,
   },
   wget: {
@@ -137,20 +141,31 @@ export const isRelative = (word: string): boolean =>
  * The words of a command, and of those that it starts, with its files as seen from a directory, in the usual order:
  * `cp -t FOLDER FILE` as `cp FILE FOLDER`. The same words if that changes nothing.
  */
-export function withWholePaths(words: readonly string[], directory: string | undefined, depth = 0): readonly string[] {
-  const name = nameOf(words[0] ?? '');
-  const on = onFiles(name);
+export function withWholePaths(words: readonly string[], directory: string | undefined): readonly string[] {
   const whole = (word: string): string => (isRelative(word) ? resolvePath(word, directory) : word);
-  if (on?.first === true) return same(words, withStart(words, whole));
-  if (on !== undefined) return same(words, withOperands(words, on, whole));
-  const wrapper = wrapperOf(name);
-  if (wrapper === undefined && !words.some(isDotted)) return words;
-  const inner = wrapper === undefined || depth >= MAX_WRAPPERS ? undefined : unwrap(wrapper, words, 0);
-  const read = words.map((word) => (isDotted(word) ? whole(word) : word));
-  if (inner !== undefined && inner.directory === undefined && inner.at < words.length)
-    read.splice(inner.at, Number.POSITIVE_INFINITY, ...withWholePaths(read.slice(inner.at), directory, depth + 1));
-  return same(words, read);
+  let from = 0;
+  for (let count = 0; count < MAX_WRAPPERS; count++) {
+    const name = nameOf(words[from] ?? '');
+    const on = onFiles(name);
+    if (on !== undefined) {
+      const own = from === 0 ? words : words.slice(from);
+      const read = on.first === true ? withStart(own, whole) : withOperands(own, on, directory);
+      return same(words, from === 0 ? read : [...words.slice(0, from).map(dotted(whole)), ...read]);
+    }
+    const wrapper = wrapperOf(name);
+    if (wrapper === undefined) {
+      if (from === 0 && (TALKING.has(name) || !words.some(isDotted))) return words;
+      break;
+    }
+    const inner = unwrap(wrapper, words, from);
+    if (inner.directory !== undefined || inner.at >= words.length) break;
+    from = inner.at;
+  }
+  return same(words, words.map(dotted(whole)));
 }
+
+/** Whose operands are texts. */
+const TALKING = listOf('echo printf test [ expr logger');
 
 const EVERY: OnFiles = {};
 const onFiles = (name: string): OnFiles | undefined => {
@@ -161,18 +176,30 @@ const onFiles = (name: string): OnFiles | undefined => {
 
 /** Whether a word can only be a path that begins in the current folder or above it. */
 const isDotted = (word: string): boolean => word.startsWith('./') || word.startsWith('../');
+const dotted =
+  (whole: (word: string) => string) =>
+  (word: string): string =>
+    isDotted(word) ? whole(word) : word;
 
 const same = (words: readonly string[], read: readonly string[]): readonly string[] =>
   read.length === words.length && read.every((word, i) => word === words[i]) ? words : read;
 
-function withOperands(words: readonly string[], on: OnFiles, whole: (word: string) => string): readonly string[] {
+function withOperands(words: readonly string[], on: OnFiles, directory: string | undefined): readonly string[] {
+  const within = folderIn(words, on) ?? '.';
+  const seenFrom = (folder: string | undefined) => (word: string) =>
+    isRelative(word) ? resolvePath(word, folder) : word;
+  const whole = seenFrom(directory);
+  const inside = within === '.' ? whole : seenFrom(resolvePath(within, directory));
   const read = words.slice(0, 1);
   const files = listOf(on.files);
   const scripts = listOf(on.scripts);
   const valued = valuedOf(nameOf(words[0] ?? ''));
   const behind = listOf(on.behind);
   const marked = (word: string): string => (on.at === true ? withMarked(word, whole) : word);
-  let operands = on.bundle === true && words[1]?.startsWith('-') !== true ? 1 : (on.operands ?? 0);
+  const isBundle = on.bundle === true && words[1]?.startsWith('-') !== true;
+  let operands = isBundle ? 1 : (on.operands ?? 0);
+  /** Operands that are seen from the folder where the command runs: the archive. */
+  let outside = isBundle && words[1]?.includes('f') === true ? 1 : 0;
   let left = on.most ?? Number.POSITIVE_INFINITY;
   let folder: string | undefined;
   let isOption = true;
@@ -190,8 +217,9 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
         if (cluster.length > 1) read.push(cluster);
       } else {
         const isFile = files.has(name);
-        read.push(isFile && value !== undefined ? word.slice(0, word.length - value.length) + whole(value) : word);
-        if (takesNext && at + 1 < words.length) read.push((isFile ? whole : marked)(words[at + 1] ?? ''));
+        const asFile = OUTPUT.has(name) ? inside : whole;
+        read.push(isFile && value !== undefined ? word.slice(0, word.length - value.length) + asFile(value) : word);
+        if (takesNext && at + 1 < words.length) read.push((isFile ? asFile : marked)(words[at + 1] ?? ''));
       }
       if (takesNext) at++;
     } else if (behind.has(words[at - 1] ?? '')) {
@@ -201,8 +229,9 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
       read.push(marked(word));
     } else if (left > 0) {
       left--;
+      const seen = outside-- > 0 ? whole : inside;
       const prefix = on.assigned?.find((prefix) => word.startsWith(prefix)) ?? '';
-      read.push(on.assigned !== undefined && prefix === '' ? word : prefix + whole(word.slice(prefix.length)));
+      read.push(on.assigned !== undefined && prefix === '' ? word : prefix + seen(word.slice(prefix.length)));
     } else {
       read.push(word);
     }
@@ -210,11 +239,23 @@ function withOperands(words: readonly string[], on: OnFiles, whole: (word: strin
   return folder === undefined ? read : [...read, `${whole(folder)}${folder.endsWith('/') ? '' : '/'}`];
 }
 
-/** `@FILE`, `name=@FILE` */
+/** Of curl, what is written into the folder of --output-dir. */
+const OUTPUT = listOf('-o --output');
+
+/** The folder from which a command sees its operands, if one of its options says so. */
+function folderIn(words: readonly string[], on: OnFiles): string | undefined {
+  if (on.within === undefined) return undefined;
+  const options = listOf(on.within);
+  const at = words.findIndex((word) => options.has(word));
+  if (at >= 0) return words[at + 1];
+  const long = words.find((word) => word.startsWith('--') && options.has(word.slice(0, word.indexOf('='))));
+  return long?.slice(long.indexOf('=') + 1);
+}
+
+/** `@FILE`, `name=@FILE;type=text/plain`, `name=<FILE` */
 function withMarked(word: string, whole: (word: string) => string): string {
-  const at = word.indexOf('@');
-  const isMark = at === 0 || word[at - 1] === '=';
-  return isMark ? word.slice(0, at + 1) + whole(word.slice(at + 1)) : word;
+  const [, mark = '', file = '', rest = ''] = /^(@|[^=@<]*=[@<])([^;,]+)(.*)$/.exec(word) ?? [];
+  return mark === '' ? word : mark + whole(file) + rest;
 }
 
 /** `find -L FOLDER -name x`, `find -name x` */

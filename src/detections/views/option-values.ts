@@ -1,10 +1,10 @@
 /*
- * Which options of a program take a value, so that the value is not taken for an operand. Of programs that are in none of the
- * tables of this folder that ask, no option needs to be here. To add a program, add a line.
+ * Which options of a program take a value, so that the value is not taken for an operand: of the programs in the tables of
+ * operands.ts, writers.ts and usual-form.ts. To add a program, add a line.
  */
 import type { Valued } from './options.ts';
 
-const COPYING: Valued = { valued: 'St', long: 'suffix target-directory' };
+const COPYING: Valued = { valued: 'St', long: 'suffix target-directory sparse no-preserve' };
 const OWNING: Valued = { long: 'reference from' };
 const SEARCHING: Valued = {
   valued: 'efmABCDd',
@@ -12,22 +12,28 @@ const SEARCHING: Valued = {
 };
 const EDITING: Valued = { valued: 'cTuU', long: 'cmd' };
 const FORMATTING: Valued = { valued: 'bCdeEfgGiIjJlLmMnNoOrtTUVvz', long: 'type label uuid pagesize' };
-const CAPTURING: Valued = { valued: 'abBcCEfFGijklmrsTwyz' };
+const CAPTURING: Valued = { valued: 'abBcCdeEfFHijJKmNoOrRsSTuUWwXyYz' };
 const TRACING: Valued = { valued: 'abeEIoOpPsSuUX', long: 'output trace attach user env' };
 const FILTERING: Valued = { valued: 'ACDdEgIijmNoPpRst' };
 const RESTORING: Valued = { valued: 'TMw', long: 'table modprobe wait' };
 const PYTHON: Valued = { valued: 'cmWX' };
 const ADDING_USERS: Valued = {
   valued: 'bcdefgGhkKpRsuZP',
-  long: 'base-dir comment home home-dir expiredate inactive gid groups skel key password root shell uid prefix ingroup gecos',
+  long:
+    'base-dir comment home home-dir expiredate inactive gid groups skel key password root shell uid prefix ' +
+    'ingroup gecos',
 };
 const GETTING: Valued = {
-  valued: 'aBDeiIlOoPQRTtUwX',
-  long: 'append-output base body-data body-file directory-prefix execute header input-file method output-document output-file password post-data post-file timeout tries user user-agent wait',
+  valued: 'aABDeiIlOoPQRTtUwX',
+  long:
+    'append-output base body-data body-file directory-prefix execute header input-file method output-document ' +
+    'output-file password post-data post-file timeout tries user user-agent wait',
 };
 const NETCAT: Valued = {
-  valued: 'bcdeGgIiMmOopqsTVWwXx',
-  long: 'allow delay exec hex-dump idle-timeout lua-exec output proxy proxy-auth proxy-type sh-exec source source-port ssl-cert ssl-key wait',
+  valued: 'ceGgIiMmOopqsTVWwXx',
+  long:
+    'allow delay exec hex-dump idle-timeout lua-exec output proxy proxy-auth proxy-type sh-exec source ' +
+    'source-port ssl-cert ssl-key wait',
 };
 
 const VALUES: Readonly<Record<string, Valued>> = {
@@ -47,7 +53,11 @@ const VALUES: Readonly<Record<string, Valued>> = {
   cryptsetup: { valued: 'chsdlTyiSM', long: 'cipher hash key-size type iter-time' },
   curl: {
     valued: 'AbcCdDeEFhHKmoPQrtTuUwxXyYz',
-    long: 'cacert cert config connect-timeout connect-to cookie cookie-jar data data-ascii data-binary data-raw data-urlencode dump-header form form-string header interface json key libcurl max-time output output-dir proxy proxy-user referer request resolve retry retry-delay socks5 socks5-hostname stderr trace trace-ascii upload-file url user user-agent write-out',
+    long:
+      'cacert cert config connect-timeout connect-to cookie cookie-jar data data-ascii data-binary data-raw ' +
+      'data-urlencode dump-header form form-string header interface json key libcurl max-time output output-dir ' +
+      'proxy proxy-user referer request resolve retry retry-delay socks5 socks5-hostname stderr trace ' +
+      'trace-ascii upload-file url user user-agent write-out',
   },
   cut: { valued: 'bcdf', long: 'bytes characters delimiter fields output-delimiter' },
   'dpkg-divert': { long: 'divert admindir package' },
@@ -58,7 +68,7 @@ const VALUES: Readonly<Record<string, Valued>> = {
   fgrep: SEARCHING,
   ftpget: { valued: 'upP' },
   ftpput: { valued: 'upP' },
-  gpasswd: { valued: 'aAdMQR', long: 'add administrators delete members root' },
+  gpasswd: { valued: 'aAdMQ', long: 'add administrators delete members root' },
   gpg: { valued: 'oru', long: 'output recipient passphrase passphrase-file' },
   grep: SEARCHING,
   head: { valued: 'nc', long: 'lines bytes' },
@@ -85,31 +95,36 @@ const VALUES: Readonly<Record<string, Valued>> = {
   newusers: { valued: 'R' },
   nft: { valued: 'fDI', long: 'file define includepath' },
   nl: { valued: 'bdfhilnsvw' },
-  nmap: { valued: 'AefgHilprSTtvX' },
   nvim: EDITING,
   od: { valued: 'AjNStw' },
   openvpn: { long: 'config' },
   parted: { valued: 'a' },
   passwd: { valued: 'inPrRwx', long: 'inactive maxdays mindays prefix repository root warndays' },
-  patch: { valued: 'pidDFgorVxYzB', long: 'output' },
+  patch: {
+    valued: 'pidDFgorVxYzB',
+    long: 'basename-prefix directory fuzz get ifdef input output prefix reject-file strip suffix version-control',
+  },
   patchelf: {
     long: 'set-interpreter set-rpath add-rpath add-needed remove-needed replace-needed set-soname page-size output',
   },
-  perl: { valued: 'CDeEFImMx' },
+  perl: { valued: 'eEFImM', optional: 'i' },
   php: { valued: 'dfrBRE' },
   python: PYTHON,
   python3: PYTHON,
   rsync: {
     valued: 'BefMT',
-    long: 'backup-dir bwlimit exclude exclude-from files-from filter include include-from password-file port rsh rsync-path temp-dir',
+    long:
+      'backup-dir block-size bwlimit chmod chown compare-dest contimeout copy-dest exclude exclude-from files-from filter ' +
+      'groupmap include include-from link-dest log-file max-size min-size out-format partial-dir password-file port rsh ' +
+      'rsync-path suffix temp-dir timeout usermap',
   },
   ruby: { valued: 'eEIr' },
   scp: { valued: 'cDFiJloPSX' },
-  script: { valued: 'cEIBmO', long: 'command' },
-  sed: { valued: 'efl', long: 'expression file line-length' },
+  script: { valued: 'cEIBmOT', long: 'command echo log-in log-io log-out log-timing logging-format' },
+  sed: { valued: 'efl', long: 'expression file line-length', optional: 'i' },
   setfacl: { valued: 'mMxX', long: 'modify remove set' },
   shred: { valued: 'ns', long: 'iterations random-source size' },
-  shuf: { valued: 'inoe', long: 'output' },
+  shuf: { valued: 'ino', long: 'output head-count input-range random-source' },
   sort: { valued: 'koStT', long: 'output key field-separator temporary-directory' },
   strace: TRACING,
   strings: { valued: 'nteT' },
@@ -119,14 +134,14 @@ const VALUES: Readonly<Record<string, Valued>> = {
     valued: 'bfCHIKLNTVX',
     long: 'file directory files-from exclude to-command use-compress-program transform',
   },
-  tcpdump: CAPTURING,
+  tcpdump: { valued: 'BcCEFGijMQrsTVwWyzZ' },
   tftp: { valued: 'lr' },
   touch: { valued: 'drt', long: 'date reference time' },
   truncate: { valued: 'rs', long: 'reference size' },
   tshark: CAPTURING,
   ubiformat: { valued: 'bFnOQsxe' },
   umount: { valued: 'NOt', long: 'namespace test-opts types' },
-  uniq: { valued: 'fsw' },
+  uniq: { valued: 'fsw', long: 'skip-fields skip-chars check-chars' },
   useradd: ADDING_USERS,
   usermod: { valued: 'cdefgGlpPRsuvVwWZ', long: `${ADDING_USERS.long} login` },
   vi: EDITING,
@@ -134,7 +149,7 @@ const VALUES: Readonly<Record<string, Valued>> = {
   wget: GETTING,
   wget2: GETTING,
   wipefs: { valued: 'otp', long: 'offset types' },
-  xxd: { valued: 'clgos' },
+  xxd: { valued: 'cglnoRs', flags: '-ps -plain -postscript -bits -include -uppercase -revert -autoskip -EBCDIC' },
   zip: { valued: 'bnPtx' },
 };
 

@@ -6,6 +6,10 @@ export interface Valued {
   readonly valued?: string;
   /** Long options whose value is a word of its own, separated by blanks, without their dashes. */
   readonly long?: string;
+  /** Options of one letter to which a value may be glued, and is then the rest of the word: `sed -i.bak`. */
+  readonly optional?: string;
+  /** Options of several letters behind one dash, which take no value. */
+  readonly flags?: string;
 }
 
 export interface Option {
@@ -35,15 +39,18 @@ export const NONE: ReadonlySet<string> = new Set();
  *
  * @param more further options that take a value, with their dashes
  */
-export function optionOf(word: string, { valued = '', long }: Valued, more: ReadonlySet<string> = NONE): Option {
+export function optionOf(word: string, program: Valued, more: ReadonlySet<string> = NONE): Option {
+  const { valued = '', long, optional = '', flags } = program;
   if (word.startsWith('--')) {
     const equals = word.indexOf('=');
     const name = equals === -1 ? word : word.slice(0, equals);
     if (equals !== -1) return { name, value: word.slice(equals + 1), takesNext: false };
     return { name, value: undefined, takesNext: listOf(long).has(name.slice(2)) || more.has(name) };
   }
+  if (flags !== undefined && listOf(flags).has(word)) return { name: word, value: undefined, takesNext: false };
   // A cluster: the first option with a value takes the rest of the word, or the next one.
   for (let i = 1; i < word.length; i++) {
+    if (optional.includes(word[i] ?? ' ')) break;
     const name = `-${word[i]}`;
     if (!(valued.includes(word[i] ?? '') || more.has(name))) continue;
     const isLast = i === word.length - 1;

@@ -41,10 +41,16 @@ export function normalisePath(path: string): string {
 /** A path as seen from a directory; as it is if the directory is not known. */
 export function resolvePath(path: string, directory: string | undefined): string {
   if (path.startsWith('/') || directory === undefined || !directory.startsWith('/')) return normalisePath(path);
-  return normalisePath(`${directory}/${path}`);
+  return normalisePath(`${directory}/${path.startsWith('./') ? path.slice(2) : path}`);
 }
 
 const DEVICE = /^\/dev\/(?!shm\/|mqueue\/)/;
 
 /** Whether a path is that of a device, not of a file that lies beside them. */
 export const isDevice = (path: string): boolean => DEVICE.test(path);
+
+const MAX_FILES = 4;
+
+/** Of many files the first one and the last three: what counts often stands behind what distracts. */
+export const firstAndLast = <File>(files: readonly File[]): readonly File[] =>
+  files.length <= MAX_FILES ? files : [...files.slice(0, 1), ...files.slice(1 - MAX_FILES)];

@@ -236,7 +236,7 @@ class Shell {
     if (interpreter?.language !== 'code') return undefined;
     const run = runOf(interpreter, words, 0);
     if (run.is !== 'text') return undefined;
-    const findings = findCommands((words[run.at] ?? '').slice(run.offset), this.#work);
+    const { findings } = findCommands((words[run.at] ?? '').slice(run.offset), this.#work);
     const text = findings.map((finding) => (finding.is === 'printed' ? `${finding.text}\n` : '')).join('');
     return text === '' ? undefined : { text, isDecoded: true };
   }

