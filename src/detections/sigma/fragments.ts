@@ -14,14 +14,14 @@ const FRAGMENTS: Readonly<Record<string, string>> = {
   /** The folders of programs, where only root can write: anybody can give a file in /tmp the name of a harmless program. */
   system: '^(/usr(/local)?)?/s?bin/',
   /**
-   * Programs that show or copy what is in files as a whole, by their names. Not those that look for something in it, editors,
-   * and those for which a key is a tool, such as ssh and openssl.
+   * Programs that show what is in files as a whole, by their names. Not those that look for something in it, editors, those for
+   * which a key is a tool, such as ssh and openssl, and those that copy one file over another, such as cp and curl.
    */
   reader:
     '(cat|tac|nl|head|tail|less|more|most|pg|bat(cat)?|strings|od|hexdump|hd|xxd|base(32|58|64|nc|z)|uuencode|ascii85|' +
-    'rev|cut|paste|join|comm|sort|uniq|shuf|split|csplit|fold|fmt|pr|column|expand|unexpand|ul|look|ptx|cp|mv|dd|tar|zip|' +
-    '7z[arz]?|gzip|pigz|bzip2|xz|zstd|lz4|cpio|ar|nc|ncat|netcat|socat|curl|iconv|jq|m4|tclsh|[nt]roff|groff|tbl|eqn|soelim|' +
-    'links|lynx|w3m|dialog|whiptail|aspell|highlight|msgcat|espeak|gdb|readelf|dig|nmap|ip|ss|bridge|date|bc|ssh-keyscan)',
+    'rev|cut|paste|join|comm|sort|uniq|shuf|split|csplit|fold|fmt|pr|column|expand|unexpand|ul|look|ptx|dd|tar|zip|' +
+    '7z[arz]?|gzip|pigz|bzip2|xz|zstd|lz4|cpio|ar|nc|ncat|netcat|socat|iconv|jq|m4|tclsh|[nt]roff|groff|tbl|eqn|soelim|' +
+    'links|lynx|w3m|dialog|whiptail|aspell|highlight|msgcat|espeak|gdb|readelf|dig|nmap|ip( -\\S+)* -b(atch)?|ss|bridge|bc|ssh-keyscan)',
   /** What runs a script, up to its path; not `sh -c`, whose text anybody chooses. */
   run: '^((/usr)?/bin/)?(((ba|da|a|k)?sh|perl|python[0-9.]*|[gm]?awk)( -[abd-zA-BD-Z]+)* )?',
   /** Folders of scripts, where only root can write. */
