@@ -27,15 +27,24 @@ const EXECUTING: ReadonlySet<string> = new Set([
 
 const PRINTING: ReadonlySet<string> = new Set(['print', 'puts', 'echo', 'write', 'log', 'say']);
 
-/** Functions that write a file, and which of their arguments it is: of `mode`, one that says for what it is opened. */
-const WRITING: Readonly<Record<string, 'first' | 'last' | 'mode'>> = {
+/**
+ * Functions that write a file, and which of their arguments it is: the first, the last, the last if all are paths, or the one
+ * beside a mode.
+ */
+const WRITING: Readonly<Record<string, 'first' | 'last' | 'paths' | 'mode'>> = {
   ...{ open: 'mode', fopen: 'mode', openSync: 'mode', sysopen: 'mode' },
   ...{ file_put_contents: 'first', writeFileSync: 'first', appendFileSync: 'first', writeFile: 'first' },
   ...{ appendFile: 'first', createWriteStream: 'first', write_file: 'first' },
   ...{ copy: 'last', copyfile: 'last', copy2: 'last', move: 'last', rename: 'last', copyFileSync: 'last' },
   ...{ renameSync: 'last', copyFile: 'last', cp: 'last', mv: 'last' },
-  ...{ urlretrieve: 'last', getstore: 'last', mirror: 'last' },
+  ...{ urlretrieve: 'last', getstore: 'last', mirror: 'last', symlink: 'last', link: 'last', symlinkSync: 'last' },
+  ...{ linkSync: 'last', cpSync: 'last', ln_s: 'last', copy_stream: 'last', replace: 'paths' },
+  ...{ binwrite: 'first', writefile: 'first', SplFileObject: 'mode' },
 };
+/** Flags of open(2) by which a file is written. */
+const WRITES = /^O_(?:WRONLY|RDWR|CREAT|APPEND|TRUNC)$/;
+/** Of Perl, new IO::File('>>FILE'). */
+const OPENED = /^\+?>>?\s*(\/\S+)$/;
 /** In place of a function, for what awk writes: `print "x" > "FILE"`. */
 const REDIRECTION = '>';
 
@@ -113,6 +122,8 @@ class Finder {
   readonly #findings: Finding[] = [];
   readonly #files: string[] = [];
   #url: string | undefined;
+  /** The last literal that is a path. */
+  #path: string | undefined;
   readonly #variables = new Map<string, string>();
   #at = 0;
   /** The function whose arguments are read. */
@@ -164,8 +175,11 @@ class Finder {
       this.#take(value);
       return;
     }
-    // Of open(FILE, mode="w"), all arguments are read.
-    const isArgument = next === '=' && Object.hasOwn(WRITING, this.#callee ?? '');
+    // Of open(FILE, mode="w") and open(FILE, O_WRONLY | O_CREAT), all arguments are read.
+    const isArgument = WRITING[this.#callee ?? ''] === 'mode' && Object.hasOwn(WRITING, this.#callee ?? '');
+    if (isArgument && WRITES.test(word)) this.#arguments.push('w');
+    if (next === '(' && (word === 'write_text' || word === 'write_bytes') && this.#path !== undefined)
+      this.#files.push(this.#path);
     if (this.#arguments.length > 0 && !isArgument) this.#flush();
     if (word === 'print' || word === 'printf') this.#prints = true;
     this.#name = word;
@@ -206,6 +220,7 @@ class Finder {
         this.#assigned = this.#name;
         return;
       case '|':
+        if (Object.hasOwn(WRITING, this.#callee ?? '')) return;
         // awk: "id" | getline, and print | "sh".
         if (this.#arguments.length > 0 || this.#name === 'print' || this.#name === 'printf') {
           // Of print "text" | "sh", the last is the command; of "id" | getline, the first.
@@ -256,6 +271,9 @@ class Finder {
 
   #take(text: string): void {
     if (this.#url === undefined && URL.test(text)) this.#url = text;
+    if (text.startsWith('/') && !isDevice(text)) this.#path = text;
+    const opened = OPENED.exec(text)?.[1];
+    if (opened !== undefined && this.#callee !== 'open' && !isDevice(opened)) this.#files.push(opened);
     const decode =
       this.#callee !== undefined && Object.hasOwn(DECODING, this.#callee) ? DECODING[this.#callee] : undefined;
     const decoded = decode?.(text);
@@ -303,6 +321,8 @@ class Finder {
     const how = Object.hasOwn(WRITING, callee) ? WRITING[callee] : undefined;
     let file: string | undefined;
     if (callee === REDIRECTION || how === 'first') file = first;
+    else if (how === 'paths')
+      file = this.#arguments.every((each) => each.startsWith('/')) ? this.#arguments[1] : undefined;
     else if (how === 'last') file = this.#arguments.length > 1 ? this.#arguments.at(-1) : undefined;
     // Of Ruby, File.write(FILE, text).
     else if (callee === 'write') file = this.#arguments.length > 1 ? first : undefined;

@@ -239,6 +239,31 @@ function withOperands(words: readonly string[], on: OnFiles, directory: string |
   return folder === undefined ? read : [...read, `${whole(folder)}${folder.endsWith('/') ? '' : '/'}`];
 }
 
+/** Folders, as they are named without a slash at the end. */
+const FOLDER =
+  /^(?:\/|\/(?:etc|root|tmp|opt|srv|boot|dev\/shm|var\/(?:log|tmp|www)|home\/[^/]+|(?:usr\/)?(?:local\/)?(?:s?bin|lib))|\/etc\/[\w.-]+\.d)$/;
+const COPYING_PROGRAMS = listOf('cp mv install ln rsync');
+const MAX_SOURCES = 3;
+
+/**
+ * `cp /tmp/passwd /tmp/x /etc/` as `cp /tmp/passwd /etc/passwd` and `cp /tmp/x /etc/x`: one for each of the first sources, where
+ * the target is surely a folder.
+ *
+ * @param words in the usual form, with whole paths
+ */
+export function withTargets(words: readonly string[]): readonly (readonly string[])[] {
+  if (!COPYING_PROGRAMS.has(nameOf(words[0] ?? ''))) return [];
+  const target = words.at(-1) ?? '';
+  const isFolder = target.endsWith('/') ? target.startsWith('/') : FOLDER.test(target);
+  if (!isFolder) return [];
+  let from = words.length - 1;
+  while (from > 1 && !(words[from - 1] ?? '').startsWith('-')) from--;
+  // The first operand may be the value of the option before it.
+  const sources = words.slice(from, -1).filter((source) => /[^/]$/.test(source) && source.includes('/'));
+  const folder = target.endsWith('/') ? target : `${target}/`;
+  return sources.slice(0, MAX_SOURCES).map((source) => [...words.slice(0, from), source, `${folder}${nameOf(source)}`]);
+}
+
 /** Of curl, what is written into the folder of --output-dir. */
 const OUTPUT = listOf('-o --output');
 

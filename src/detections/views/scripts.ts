@@ -285,7 +285,8 @@ class Shell {
     let input: Output | undefined;
     let source: string | undefined;
     let target: string | undefined;
-    for (const { operator, target: word, body } of redirections) {
+    for (const { operator: sign, target: word, body } of redirections) {
+      const operator = sign.replace('>|', '>'); // only whether a setting of the shell applies
       const file = normalise(this.#expand(word, false).join(' '));
       const bare = operator.replace(/^[0-9]{1,4}/, '');
       if (bare === '<<<') input = { text: `${file}\n`, isDecoded: false };

@@ -10,7 +10,7 @@ import { nameOf } from './paths.ts';
 /** Programs that rules look for. */
 const ANY_ORDER = listOf(
   'sed grep egrep fgrep chmod chown chgrp cp mv ln install rm shred touch truncate tee base64 rsync mount umount crontab passwd ' +
-    'gpasswd useradd adduser usermod wget wget2 curl nc ncat netcat',
+    'auditctl gpasswd useradd adduser usermod wget wget2 curl nc ncat netcat',
 );
 /** The same, but an operand belongs to the option before it. */
 const IN_ORDER = listOf('iptables ip6tables');

@@ -9,14 +9,21 @@ import { cut, INNER, MAX_DEPTH, MAX_NEAR_VIEWS, MAX_VIEWS, MAX_WRAPPERS, type Wo
 import { withLongOptions } from './long-options.ts';
 import { programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
-import { withWholePaths } from './operands.ts';
+import { withTargets, withWholePaths } from './operands.ts';
 import { isStandard, nameOf, normalisePath, resolvePath } from './paths.ts';
 import { type Executed, execute, type Redirections } from './scripts.ts';
 import { interpreterOf, runOf } from './shells.ts';
 import { inUsualForm } from './usual-form.ts';
 import type { View } from './view.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
-import { addressFetchedBy, filesWrittenBehind, filesWrittenBy, isDownloader, writes } from './writers.ts';
+import {
+  addressFetchedBy,
+  filesReadBehind,
+  filesWrittenBehind,
+  filesWrittenBy,
+  isDownloader,
+  writes,
+} from './writers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
@@ -161,9 +168,17 @@ export class ViewMaker {
   withWholePaths(image: string, words: readonly string[], { directory, redirections }: Reaching): void {
     if (!this.#work.spend(words.length)) return;
     const read = withWholePaths(words, directory);
+    this.#intoFolders(image, read, directory);
     if (read === words && redirections?.whole === redirections?.written) return;
     const line = [...read.map(normaliseArgument), redirections?.whole ?? ''].join(' ').trimEnd();
     this.#spellings.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
+  }
+
+  #intoFolders(image: string, words: readonly string[], directory: string | undefined): void {
+    for (const each of withTargets(words)) {
+      const line = each.map(normaliseArgument).join(' ');
+      this.#spellings.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
+    }
   }
 
   /** Scripts are followed after everything that is nearer to the process itself. */
@@ -182,7 +197,7 @@ export class ViewMaker {
     this.#tasks.push(() => this.#code(text, { environment, directory, depth: depth + 1 }));
   }
 
-  /** `sort -o FILE`, `id > FILE` as `tee FILE`, `lynx -source URL > FILE` also as `wget -O FILE URL`. */
+  /** `id < FILE` as `cat FILE`, `sort -o FILE`, `id > FILE` as `tee FILE`, `lynx -source URL > FILE` also as `wget -O FILE URL`. */
   #followWriting(command: Command, from: number): void {
     const { words, redirections } = command;
     const program = words[from] ?? '';
@@ -195,6 +210,7 @@ export class ViewMaker {
   }
 
   #redirected(place: Place, program: string, redirections: string, address?: string): void {
+    for (const file of filesReadBehind(redirections)) this.#seenAs(place, ['cat', file]);
     for (const { file, appends, isOutput } of filesWrittenBehind(program, redirections)) {
       if (appends) this.#seenAs(place, ['tee', '-a', file]);
       else this.#written(place, file, isOutput ? address : undefined);

@@ -122,7 +122,8 @@ function chosen(operands: readonly string[], which: Writer['operands']): readonl
 const KNOWN: ReadonlySet<string> = new Set(['echo', 'printf', 'cat']);
 /** Programs that write logs into files, on systems without a daemon for that. */
 const LOGGING: ReadonlySet<string> = new Set(['logread', 'journalctl', 'dmesg']);
-const REDIRECTION = /(?:^| )([0-9]{1,4}|&)?(>>?)[|&]? ?(\/\S+)/g;
+const REDIRECTION = /(?:^| )([0-9]{1,4}|&)?(<>|>>?)&? ?(\/\S+)/g;
+const INPUT = /(?:^| )[0-9]{0,4}<>? ?(\/\S+)/g;
 
 interface Redirected {
   readonly file: string;
@@ -145,12 +146,16 @@ export function filesWrittenBehind(program: string, redirections: string): reado
     [...redirections.matchAll(REDIRECTION)]
       .map(([, descriptor = '1', operator, file = '']) => ({
         file,
-        appends: operator === '>>',
+        appends: operator !== '>',
         isOutput: descriptor === '1' || descriptor === '&',
       }))
       .filter(({ file }) => isFile(file) && !(isLog && file.startsWith('/var/log/'))),
   );
 }
+
+/** The files that redirections read; of many, the first and the last ones. */
+export const filesReadBehind = (redirections: string): readonly string[] =>
+  firstAndLast([...redirections.matchAll(INPUT)].map(([, file = '']) => file).filter(isFile));
 
 /** Programs that print what they fetch. */
 const FETCHERS = listOf('lynx links elinks w3m GET lwp-request lwp-download http https xh curl');
