@@ -221,6 +221,22 @@ describe('views of a process start', () => {
     });
   });
 
+  describe('names the files that are copied into a folder', () => {
+    for (const [line, ...views] of [
+      ['cp /tmp/passwd /etc', 'cp /tmp/passwd /etc/passwd'],
+      ['cp -r -- .ssh /root/', 'cp -r /tmp/.ssh /root/.ssh'],
+      ['mv -t /etc/cron.d x y', 'mv /tmp/x /etc/cron.d/x', 'mv /tmp/y /etc/cron.d/y'],
+    ] as const)
+      it(line, () => {
+        for (const view of views)
+          assertView({ ...start(line), currentDirectory: '/tmp' }, `/usr/bin/${view.split(' ')[0]} | ${view}`);
+      });
+
+    it('but not where it may be a file', () => {
+      assert.ok(!shownViews(start('cp /tmp/x /opt/gw')).some((view) => view.includes('/opt/gw/x')));
+    });
+  });
+
   describe('writes long options in full', () => {
     for (const [line, view] of [
       ['curl --out /tmp/.x http://x', 'curl --output /tmp/.x http://x'],
@@ -326,6 +342,8 @@ describe('views of a process start', () => {
       ['id >& /etc/x', 'tee /etc/x'],
       ['id 10> /etc/x', 'tee /etc/x'],
       ['/tmp/echo > /etc/x', 'tee /etc/x'],
+      ['id >| /etc/x', 'tee /etc/x'],
+      ['exec 3<>/etc/x', 'tee -a /etc/x'],
     ] as const)
       it(text, () => assertView(script(text), `/usr/bin/tee | ${line}`));
 
@@ -337,6 +355,13 @@ describe('views of a process start', () => {
       ['perl -e', 'open(F, "+<", "/etc/x")'],
       ['python3 -c', 'open("/etc/x", mode="w")'],
       ['php -r', 'fopen("/etc/x", "c");'],
+      ['python3 -c', 'from pathlib import Path; Path("/etc/x").write_text("y")'],
+      ['python3 -c', 'import os; os.replace("/tmp/y", "/etc/x")'],
+      ['python3 -c', 'import os; f = os.open("/etc/x", os.O_WRONLY | os.O_APPEND)'],
+      ['perl -e', 'use IO::File; $f = new IO::File ">>/etc/x"'],
+      ['perl -e', 'use Fcntl; sysopen(F, "/etc/x", O_WRONLY)'],
+      ['ruby -e', 'File.binwrite("/etc/x", "y")'],
+      ['node -e', 'require("fs").cpSync("/tmp/y", "/etc/x")'],
       ['ruby -e', 'File.write("/etc/x", "y")'],
       ['php -r', 'file_put_contents("/etc/x", "y");'],
       ['node -e', 'require("fs").appendFileSync("/etc/x", "y")'],
@@ -362,6 +387,14 @@ describe('views of a process start', () => {
       ['php -r \'file_put_contents("/tmp/x", file_get_contents("http://x/y"));\'', 'wget -O /tmp/x http://x/y'],
     ] as const)
       it(text, () => assertView(script(text), `/usr/bin/wget | ${line}`));
+
+    for (const [text, line] of [
+      ['while read l; do echo $l; done < /etc/x', 'cat /etc/x'],
+      ['echo "$(</etc/x)"', 'cat /etc/x'],
+      ['wc -l < x', 'cat /etc/x'],
+    ] as const)
+      it(`and what a redirection reads as cat: ${text}`, () =>
+        assertView({ ...script(text), currentDirectory: '/etc' }, `/usr/bin/cat | ${line}`));
 
     it('but takes errors and headers for no download', () => {
       for (const text of [
