@@ -51,3 +51,10 @@ export const INNER: Cut = { head: HEAD / 4, tail: TAIL / 4 };
 /** The beginning and the end of a long text; a newline where the middle was, so that neither runs into the other. */
 export const cut = (text: string, { head, tail } = WHOLE): string =>
   text.length <= head + tail ? text : `${text.slice(0, head)}\n${text.slice(-tail)}`;
+
+/** Files that one command, or one code, is seen to read or to write. */
+const MAX_FILES = 4;
+
+/** Of many files the first one and the last three: what counts often stands behind what distracts. */
+export const firstAndLast = <File>(files: readonly File[]): readonly File[] =>
+  files.length <= MAX_FILES ? files : [...files.slice(0, 1), ...files.slice(1 - MAX_FILES)];

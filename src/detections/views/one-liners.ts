@@ -3,8 +3,8 @@
 import { isNameCharacter, isNameStart } from './characters.ts';
 import { decodeBase64, decodeHex } from './decoding.ts';
 import { decodeEscapes } from './escapes.ts';
-import type { Work } from './limits.ts';
-import { firstAndLast, isDevice } from './paths.ts';
+import { firstAndLast, type Work } from './limits.ts';
+import { isDevice } from './paths.ts';
 
 /** Functions that run a command, by the last part of their name. */
 const EXECUTING: ReadonlySet<string> = new Set([

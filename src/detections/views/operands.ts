@@ -4,6 +4,7 @@ import { MAX_WRAPPERS } from './limits.ts';
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
 import { nameOf, resolvePath } from './paths.ts';
+import { partsOf } from './usual-form.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
 
 /** Of a program that works on files: which of its operands are none. */
@@ -249,19 +250,19 @@ const MAX_SOURCES = 3;
  * `cp /tmp/passwd /tmp/x /etc/` as `cp /tmp/passwd /etc/passwd` and `cp /tmp/x /etc/x`: one for each of the first sources, where
  * the target is surely a folder.
  *
- * @param words in the usual form, with whole paths
+ * @param words with whole paths
  */
 export function withTargets(words: readonly string[]): readonly (readonly string[])[] {
   if (!COPYING_PROGRAMS.has(nameOf(words[0] ?? ''))) return [];
-  const target = words.at(-1) ?? '';
+  const { options, operands } = partsOf(words) ?? { options: [], operands: [] };
+  const target = operands.at(-1) ?? '';
   const isFolder = target.endsWith('/') ? target.startsWith('/') : FOLDER.test(target);
   if (!isFolder) return [];
-  let from = words.length - 1;
-  while (from > 1 && !(words[from - 1] ?? '').startsWith('-')) from--;
-  // The first operand may be the value of the option before it.
-  const sources = words.slice(from, -1).filter((source) => /[^/]$/.test(source) && source.includes('/'));
   const folder = target.endsWith('/') ? target : `${target}/`;
-  return sources.slice(0, MAX_SOURCES).map((source) => [...words.slice(0, from), source, `${folder}${nameOf(source)}`]);
+  const sources = operands.slice(0, -1).filter((source) => !source.endsWith('/'));
+  return sources
+    .slice(0, MAX_SOURCES)
+    .map((source) => [words[0] ?? '', ...options, source, `${folder}${nameOf(source)}`]);
 }
 
 /** Of curl, what is written into the folder of --output-dir. */

@@ -48,9 +48,3 @@ const DEVICE = /^\/dev\/(?!shm\/|mqueue\/)/;
 
 /** Whether a path is that of a device, not of a file that lies beside them. */
 export const isDevice = (path: string): boolean => DEVICE.test(path);
-
-const MAX_FILES = 4;
-
-/** Of many files the first one and the last three: what counts often stands behind what distracts. */
-export const firstAndLast = <File>(files: readonly File[]): readonly File[] =>
-  files.length <= MAX_FILES ? files : [...files.slice(0, 1), ...files.slice(1 - MAX_FILES)];

@@ -92,8 +92,17 @@ export class ViewMaker {
 
   /** What a command runs besides itself. */
   follow(command: Command): void {
-    const { words } = command;
+    const { words, redirections } = command;
     if (!this.#work.spend(words.length)) return;
+    const from = this.#followWords(command);
+    if (redirections === undefined) return;
+    const own = words.slice(from);
+    this.#redirected(command, own[0] ?? '', redirections.whole, addressFetchedBy(own));
+  }
+
+  /** @returns where the words of the innermost command begin: what is redirected is what that reads and writes */
+  #followWords(command: Command): number {
+    const { words } = command;
     let place: Command = command;
     let from = programOfWords(words, 0)?.skip ?? 0;
     for (let count = 0; count < MAX_WRAPPERS; count++) {
@@ -106,23 +115,23 @@ export class ViewMaker {
       for (const script of inner.scripts) this.#later(place, textOf(place, script.at, script.offset));
       if (inner.words !== undefined) {
         this.command({ ...place, words: inner.words, redirections: undefined });
-        return;
+        return from;
       }
       if (inner.at >= words.length) {
         // sudo -s, su, ssh host: a shell, which reads what it is given.
         const text = wrapper.startsShell === true && inner.scripts.length === 0 ? place.input?.text : undefined;
         if (text !== undefined) this.#later(place, text);
-        return;
+        return from;
       }
       const isScript = wrapper.joins === true || isLostScript(place, inner.at);
       if (isScript) {
         this.#later(place, words.slice(inner.at).join(' '));
-        return;
+        return from;
       }
       const replaced = wrapper.reads === true ? xargsWords(words, from, inner.at, place.input) : undefined;
       if (replaced !== undefined) {
         this.command({ ...place, words: replaced, isExact: true, input: undefined, redirections: undefined });
-        return;
+        return from;
       }
       from = inner.at;
       // A wrapper within wrappers is seen in the outer one's view.
@@ -138,6 +147,7 @@ export class ViewMaker {
     if (contained !== undefined) this.#laterCommand({ ...place, words: contained, directory: undefined });
     this.#followInterpreter(place, from);
     this.#followFind(place, from);
+    return from;
   }
 
   #view({ words, directory, redirections }: Command, from: number): void {
@@ -197,18 +207,16 @@ export class ViewMaker {
     this.#tasks.push(() => this.#code(text, { environment, directory, depth: depth + 1 }));
   }
 
-  /** `id < FILE` as `cat FILE`, `sort -o FILE`, `id > FILE` as `tee FILE`, `lynx -source URL > FILE` also as `wget -O FILE URL`. */
+  /** `sort -o FILE` as `tee FILE`, `http -o FILE URL` also as `wget -O FILE URL`. */
   #followWriting(command: Command, from: number): void {
-    const { words, redirections } = command;
-    const program = words[from] ?? '';
-    if (redirections === undefined && !writes(program)) return;
-    if (!this.#work.spend(words.length - from)) return;
+    const { words } = command;
+    if (!writes(words[from] ?? '') || !this.#work.spend(words.length - from)) return;
     const own = withLongOptions(words.slice(from));
-    const address = addressFetchedBy(own);
-    for (const file of filesWrittenBy(own)) this.#written(command, file, isDownloader(program) ? address : undefined);
-    this.#redirected(command, program, redirections?.whole ?? '', address);
+    const address = isDownloader(own[0] ?? '') ? addressFetchedBy(own) : undefined;
+    for (const file of filesWrittenBy(own)) this.#written(command, file, address);
   }
 
+  /** `id < FILE` as `cat FILE`, `id > FILE` as `tee FILE`, `lynx -source URL > FILE` also as `wget -O FILE URL`. */
   #redirected(place: Place, program: string, redirections: string, address?: string): void {
     for (const file of filesReadBehind(redirections)) this.#seenAs(place, ['cat', file]);
     for (const { file, appends, isOutput } of filesWrittenBehind(program, redirections)) {

@@ -1,11 +1,13 @@
 /*
  * Files that a command writes, whatever program it is: `sort -o /etc/passwd` reads as `tee /etc/passwd`, so that rules need to
  * know one way only to write a file. Those with which rules judge more than the name of the file, such as what is copied there,
- * are not among them: cp, mv, install, ln, rsync, scp, sed, wget, curl -o. To add a program, add a line, and its options to option-values.ts.
+ * are not among them: cp, mv, install, ln, rsync, scp, sed, wget, curl -o. To add a program, add a line, and its options to
+ * option-values.ts.
  */
+import { firstAndLast } from './limits.ts';
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
-import { firstAndLast, isDevice, isStandard, nameOf } from './paths.ts';
+import { isDevice, isStandard, nameOf } from './paths.ts';
 import { wrapperOf } from './wrappers.ts';
 
 interface Writer {

@@ -225,6 +225,7 @@ describe('views of a process start', () => {
     for (const [line, ...views] of [
       ['cp /tmp/passwd /etc', 'cp /tmp/passwd /etc/passwd'],
       ['cp -r -- .ssh /root/', 'cp -r /tmp/.ssh /root/.ssh'],
+      ['install -m 755 x /usr/bin', 'install -m 755 /tmp/x /usr/bin/x'],
       ['mv -t /etc/cron.d x y', 'mv /tmp/x /etc/cron.d/x', 'mv /tmp/y /etc/cron.d/y'],
     ] as const)
       it(line, () => {
@@ -438,6 +439,7 @@ describe('views of a process start', () => {
         assert.ok(!shownViews(start(line)).some((view) => view.includes('| tee')), line);
       for (const text of [
         'id > /dev/null',
+        'sudo echo x > /etc/x',
         'echo x > /etc/x',
         'python3 -c \'open("/etc/x").read()\'',
         'node -e \'x => "/etc/x"\'',
