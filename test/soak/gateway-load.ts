@@ -16,6 +16,10 @@ const COMMANDS = 50;
 const HOSTS = 8;
 /** The share of starts that have a number of their own. */
 const NUMBERED = 0.2;
+/** What fills each memory of bounded size that the agent has: for command lines it has judged, and for sockets. */
+const FILLING = { starts: 4_096, connections: 12_288 };
+/** How many of them run at once. */
+const FILLING_AT_ONCE = 64;
 /** How often it is looked whether something is due. */
 const TURN = milliseconds(250);
 
@@ -86,9 +90,22 @@ export class GatewayLoad {
     for (let started = 0; started < count; started += 1) this.start();
   }
 
-  start(): void {
+  /** As much of what is new each time as the agent remembers at most. */
+  async fillMemories(signal: AbortSignal): Promise<void> {
+    for (let made = 0; made < FILLING.starts && !signal.aborted; made += FILLING_AT_ONCE) {
+      for (let started = 0; started < FILLING_AT_ONCE; started += 1) this.start({ isNumbered: true });
+      await this.settle();
+    }
+    if (this.#server === undefined) return;
+    for (let made = 0; made < FILLING.connections && !signal.aborted; made += FILLING_AT_ONCE) {
+      for (let connected = 0; connected < FILLING_AT_ONCE; connected += 1) this.connect();
+      await this.settle();
+    }
+  }
+
+  /** @param isNumbered whether it has a number of its own; by default some have */
+  start({ isNumbered = this.#options.random.chance(NUMBERED) } = {}): void {
     const { tally, random, programsRun, startsLog } = this.#options;
-    const isNumbered = random.chance(NUMBERED);
     const what = `${MARK}${isNumbered ? `number-${this.#numbers++}` : `command-${random.between(1, COMMANDS)}`}`;
     if (startsLog !== undefined) {
       startsLog.started(what);

@@ -94,6 +94,7 @@ export class Soak {
   #disk: SmallDisk | undefined;
   #hostile: HostileLoad | undefined;
   #clockShift = 0;
+  /** When the first hour began, and until then when the run did. */
   #began: number = systemClock.monotonic();
 
   private constructor(bed: TestBed, options: Options, usual: Properties) {
@@ -151,7 +152,6 @@ export class Soak {
       this.#hostile = new HostileLoad();
       await this.#hostile.start();
     }
-    this.#began = systemClock.monotonic();
     const stop = new AbortController();
     const died = agent.exited.then(({ status, signal }) => {
       if (!stop.signal.aborted)
@@ -179,6 +179,8 @@ export class Soak {
   }
 
   async #live(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    await this.#fillMemories(agent, load, signal);
+    this.#began = systemClock.monotonic();
     const done = new AbortController();
     const sampling = this.#sample(agent, AbortSignal.any([signal, done.signal]));
     try {
@@ -191,6 +193,14 @@ export class Soak {
       done.abort();
       await sampling;
     }
+  }
+
+  /** Fills the agent's bounded caches first: their growth would look like a leak for days. */
+  async #fillMemories(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    await load.fillMemories(signal);
+    await this.#settle(agent);
+    this.#bed.hub.clearMessages();
+    this.#options.say(`filled what the agent remembers, in ${(this.#elapsed / 1_000).toFixed(0)} s`);
   }
 
   async #liveHour(disturbance: Disturbance, load: GatewayLoad, signal: AbortSignal): Promise<void> {
