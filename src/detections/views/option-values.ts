@@ -140,6 +140,7 @@ const VALUES: Readonly<Record<string, Valued>> = {
   truncate: { valued: 'rs', long: 'reference size' },
   tshark: CAPTURING,
   ubiformat: { valued: 'bFnOQsxe' },
+  'uclient-fetch': { valued: 'OPTUY', long: 'output-document timeout user-agent post-data header ca-certificate' },
   umount: { valued: 'NOt', long: 'namespace test-opts types' },
   uniq: { valued: 'fsw', long: 'skip-fields skip-chars check-chars' },
   useradd: ADDING_USERS,

@@ -1,7 +1,7 @@
 /*
- * Commands as they are usually written: options before operands, a value behind its option. getopt(3) takes them in many other
- * forms: `cp /tmp/shadow /etc/shadow -f`, `wget -O/tmp/x URL`, `chmod -R -- 777 /etc`. To add a program, add a word, and
- * its options to option-values.ts.
+ * Commands as they are usually written: options before operands, a value behind its option, a URL with its scheme. getopt(3)
+ * takes them in many other forms: `cp /tmp/shadow /etc/shadow -f`, `wget -O/tmp/x URL`, `chmod -R -- 777 /etc`. To add a
+ * program, add a word, and its options to option-values.ts.
  */
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
@@ -10,10 +10,15 @@ import { nameOf } from './paths.ts';
 /** Programs that rules look for. */
 const ANY_ORDER = listOf(
   'sed grep egrep fgrep chmod chown chgrp cp mv ln install rm shred touch truncate tee base64 rsync mount umount crontab passwd ' +
-    'auditctl gpasswd useradd adduser usermod wget wget2 curl nc ncat netcat',
+    'auditctl gpasswd useradd adduser usermod wget wget2 curl uclient-fetch nc ncat netcat',
 );
 /** The same, but an operand belongs to the option before it. */
 const IN_ORDER = listOf('iptables ip6tables');
+
+/** Programs whose operands are URLs: of one without a scheme, wget(1) and curl(1) take it for HTTP. */
+const OF_URLS = listOf('wget wget2 curl uclient-fetch');
+const withScheme = (word: string): string =>
+  /^[\w[][^/]*[./:]/.test(word) && !word.includes('://') ? `http://${word}` : word;
 
 interface Parts {
   /** Options, each with its value behind it. Everything, if the order counts. */
@@ -56,5 +61,5 @@ export function partsOf(words: readonly string[]): Parts | undefined {
     else options.push(word.slice(0, -value.length), value);
     if (takesNext && at + 1 < words.length) options.push(words[++at] ?? '');
   }
-  return { options, operands };
+  return { options, operands: OF_URLS.has(name) ? operands.map(withScheme) : operands };
 }

@@ -1,7 +1,7 @@
 /*
  * Files that a command writes, whatever program it is: `sort -o /etc/passwd` reads as `tee /etc/passwd`, so that rules need to
  * know one way only to write a file. Those with which rules judge more than the name of the file, such as what is copied there,
- * are not among them: cp, mv, install, ln, rsync, scp, sed, wget, curl -o. To add a program, add a line, and its options to
+ * are not among them: cp, mv, install, ln, rsync, scp, sed -i, wget, curl -o. To add a program, add a line, and its options to
  * option-values.ts.
  */
 import { firstAndLast } from './limits.ts';
@@ -38,6 +38,8 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   patch: { to: '-o --output -r --reject-file', operands: 'first', unless: '--dry-run' },
   truncate: { operands: 'all' },
   dd: { behind: /^of=(.+)/ },
+  // The commands `w FILE` and `s/…/…/w FILE` of a script.
+  sed: { behind: /(?:^|[\s;{}\d$/|#,!@pgIMme])[wW] ?(\/[^\n;}]+?)\s*$/m },
   socat: { behind: /^(?:(?:open|create|gopen|file):)?(\/[^,:]+)/i },
   openssl: { to: '-out --out -keyout --keyout', behind: /^--?(?:out|keyout)=(.+)/ },
   gpg: { to: '-o --output' },
@@ -94,7 +96,9 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
       isOn ||= only.has(word);
       // Of find and openssl, -fprint and -out are options, not several.
       const option = to.has(word) ? { name: word, value: undefined, takesNext: true } : optionOf(word, valued, to);
-      if (to.has(option.name)) files.push(option.value ?? words[at + 1] ?? '');
+      const value = option.value ?? (option.takesNext ? (words[at + 1] ?? '') : '');
+      if (to.has(option.name)) files.push(value);
+      else files.push(writer.behind?.exec(value)?.[1] ?? '');
       if (option.takesNext) at += 1;
     }
   }

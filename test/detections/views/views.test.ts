@@ -278,6 +278,9 @@ describe('views of a process start', () => {
       ['nc -lvp4444 -e/bin/sh', 'nc -lvp 4444 -e /bin/sh'],
       ['cp /tmp/x /bin/ls --sparse always', 'cp --sparse always /tmp/x /bin/ls'],
       ['wget -A html http://x -O /tmp/x', 'wget -A html -O /tmp/x http://x'],
+      ['wget 192.0.2.1/x -O /tmp/x', 'wget -O /tmp/x http://192.0.2.1/x'],
+      ['curl -s [2001:db8::1]:8080/x', 'curl -s http://[2001:db8::1]:8080/x'],
+      ['uclient-fetch x.example', 'uclient-fetch http://x.example'],
       ['iptables -IINPUT 1 ! -s10.0.0.1 -jACCEPT', 'iptables -I INPUT 1 ! -s 10.0.0.1 -j ACCEPT'],
     ] as const)
       it(line, () => {
@@ -291,6 +294,8 @@ describe('views of a process start', () => {
         'rm -- -x',
         'rm -f -',
         'wget -qO- http://x',
+        'curl -T /a ftp://x.example/',
+        'curl -s x',
         'ps x -e',
         'chmod u-x /a',
         'sed -i.old s/a/b/ /c',
@@ -345,6 +350,10 @@ describe('views of a process start', () => {
       ['/tmp/echo > /etc/x', 'tee /etc/x'],
       ['id >| /etc/x', 'tee /etc/x'],
       ['exec 3<>/etc/x', 'tee -a /etc/x'],
+      ["sed -n 'w /etc/x' y", 'tee /etc/x'],
+      ["sed '1,$w /etc/x' y", 'tee /etc/x'],
+      ["sed -e 's/a/b/w /etc/x' y", 'tee /etc/x'],
+      ["sed -n '/a/{p;w /etc/x\n}' y", 'tee /etc/x'],
     ] as const)
       it(text, () => assertView(script(text), `/usr/bin/tee | ${line}`));
 
