@@ -124,7 +124,8 @@ export class GatewayLoad {
     if (address == null || typeof address === 'string') return;
     const what = `${MARK}host-${random.between(1, HOSTS)}`;
     tally.made('ConnectionCreate', what);
-    this.#run(what, '/bin/bash', ['-c', `exec 3<>/dev/tcp/127.0.0.1/${address.port}`, what]);
+    // Its input is a socket, by which bash takes itself for a remote shell, and reads ~/.bashrc.
+    this.#run(what, '/bin/bash', ['--norc', '-c', `exec 3<>/dev/tcp/127.0.0.1/${address.port}`, what]);
   }
 
   /** Somebody logs in, and out again, if logins are wanted. */
