@@ -63,7 +63,7 @@ export class HubServers {
       const restServer = createHttpsServer(tls, serve);
       return new HubServers(rest, { mqtt, mqttWebSocket, rest: await listen({ port: restPort }, restServer) });
     } catch (error) {
-      for (const listener of opened) await listener.shut(); // a port is in use
+      for (const listener of opened) await listener.close(); // a port is in use
       throw error;
     }
   }
@@ -85,5 +85,10 @@ export class HubServers {
   async shut(name?: ServerName): Promise<void> {
     for (const listener of name === undefined ? Object.values(this.#listeners) : [this.#listeners[name]])
       await listener.shut();
+  }
+
+  /** Closes all servers for good. */
+  async close(): Promise<void> {
+    for (const listener of Object.values(this.#listeners)) await listener.close();
   }
 }

@@ -415,6 +415,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   async stop(): Promise<void> {
     await this.#control?.close();
     await this.offline();
+    await this.#servers?.close();
     await this.#mqttServer?.close();
   }
 

@@ -1,16 +1,9 @@
-import { constants, randomInt } from 'node:crypto';
+import { constants } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
-import { errnoOf } from '../base/errors.ts';
 import type { ServerCertificate } from './certificates.ts';
-
-/**
- * Ports that a free one is chosen from: below those that the kernel gives to others by itself (ip_local_port_range, 32768 to
- * 60999), which could take the port of a listener that is closed for a while.
- */
-const [FIRST_PORT, LAST_PORT] = [20_000, 32_767];
-const MAX_TRIES = 50;
+import { type ChosenPort, listen, listenOnChosenPort } from './chosen-port.ts';
 
 /** Where to listen. */
 export interface Endpoint {
@@ -40,12 +33,13 @@ export const tlsOptions = (
 /** What a listener passes its connections to: a server of TCP, TLS, HTTP or HTTPS, which does not listen itself. */
 export type Consumer = Pick<Server, 'emit' | 'on'>;
 
-/** Listens for TCP on the loopback interface. It can be closed, and opened on the same port again. */
+/** Listens for TCP on the loopback interface. It can be shut, and opened on the same port again. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Map<string, Socket>();
   readonly #address: string;
   #port: number;
+  #chosen: ChosenPort | undefined;
 
   private constructor({ port, address = '127.0.0.1' }: Endpoint, consumer: Consumer, isSilent: () => boolean) {
     this.#address = address;
@@ -83,21 +77,9 @@ export class Listener {
 
   async open(): Promise<void> {
     if (this.isOpen) return;
-    if (this.#port !== 0) return this.#listen(this.#port);
-    for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
-      try {
-        return await this.#listen(randomInt(FIRST_PORT, LAST_PORT + 1));
-      } catch (error) {
-        if (errnoOf(error) !== 'EADDRINUSE') throw error;
-      }
-    }
-    await this.#listen(0);
-  }
-
-  async #listen(port: number): Promise<void> {
-    this.#server.listen(port, this.#address);
-    await once(this.#server, 'listening'); // rejects on 'error'
-    this.#port = (this.#server.address() as AddressInfo).port;
+    if (this.#port === 0) this.#chosen = await listenOnChosenPort(this.#server, this.#address);
+    else await listen(this.#server, this.#port, this.#address);
+    this.#port = this.#chosen?.port ?? this.#port;
   }
 
   /** Stops listening, and closes all connections, including those in a TLS handshake. */
@@ -107,6 +89,12 @@ export class Listener {
     this.#server.close();
     for (const socket of this.#sockets.values()) socket.destroy();
     await closed;
+  }
+
+  /** Shuts it for good: others may have its port. */
+  async close(): Promise<void> {
+    await this.shut();
+    this.#chosen?.release();
   }
 }
 

@@ -141,6 +141,7 @@ export class ProxyEmulator extends EventEmitter {
 
   async stop(): Promise<void> {
     await this.offline();
+    await this.#listener?.close();
   }
 
   #serve({ url = '', headers }: IncomingMessage, client: Socket, head: Buffer): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:net';
+import { listenOnChosenPort } from '../../src/emulator/chosen-port.ts';
 import { Listener } from '../../src/emulator/listener.ts';
 
 describe('Listener', () => {
@@ -10,7 +11,7 @@ describe('Listener', () => {
     return listener;
   };
   afterEach(async () => {
-    for (const listener of opened.splice(0)) await listener.shut();
+    for (const listener of opened.splice(0)) await listener.close();
   });
 
   it('chooses ports that the kernel gives to nobody while it is closed', async () => {
@@ -27,6 +28,24 @@ describe('Listener', () => {
     assert.equal(listener.isOpen, false);
     await listener.open();
     assert.deepEqual([listener.isOpen, listener.port], [true, port]);
+  });
+
+  it('keeps others from choosing its port while it is shut, until it is closed', async () => {
+    const listener = await open();
+    const { port } = await open();
+    await listener.shut();
+    await opened.pop()?.close();
+    const choosing = async () => {
+      const choices = [listener.port, port];
+      const server = createServer();
+      const chosen = await listenOnChosenPort(server, '127.0.0.1', () => choices.shift() ?? 0);
+      await new Promise((resolve) => server.close(resolve));
+      chosen.release();
+      return chosen.port;
+    };
+    assert.equal(await choosing(), port);
+    await listener.close();
+    assert.equal(await choosing(), listener.port);
   });
 
   it('says that a port is in use', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { chmodSync, chownSync, rmSync } from 'node:fs';
-import type { AddressInfo, ListenOptions, Server, Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { type ChosenPort, listen, listenOnChosenPort } from '../chosen-port.ts';
 
 /** Where a service listens: a port on the loopback interface, or a Unix socket. */
 export type Address =
@@ -14,11 +15,14 @@ export type Address =
       readonly group?: number;
     };
 
-/** A listener that can be closed, with its connections, and opened on the same address again. */
+const HOST = '127.0.0.1';
+
+/** A listener that can be shut, with its connections, and opened on the same address again. */
 export class Endpoint {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #address: Address;
+  #chosen: ChosenPort | undefined;
 
   /** @param server not listening yet */
   private constructor(server: Server, address: Address) {
@@ -49,16 +53,17 @@ export class Endpoint {
   async open(): Promise<void> {
     if (this.isOpen) return;
     const address = this.#address;
-    const options: ListenOptions = 'port' in address ? { ...address, host: '127.0.0.1' } : { path: address.socketPath };
-    if ('socketPath' in address) rmSync(address.socketPath, { force: true }); // left by a process that was killed
-    this.#server.listen(options);
-    await once(this.#server, 'listening'); // rejects on 'error'
     if ('port' in address) {
-      this.#address = { port: (this.#server.address() as AddressInfo).port };
-    } else {
-      chmodSync(address.socketPath, address.mode ?? 0o660);
-      if (address.group !== undefined) chownSync(address.socketPath, -1, address.group);
+      if (address.port === 0) this.#chosen = await listenOnChosenPort(this.#server, HOST);
+      else await listen(this.#server, address.port, HOST);
+      this.#address = { port: this.#chosen?.port ?? address.port };
+      return;
     }
+    rmSync(address.socketPath, { force: true }); // left by a process that was killed
+    this.#server.listen({ path: address.socketPath });
+    await once(this.#server, 'listening'); // rejects on 'error'
+    chmodSync(address.socketPath, address.mode ?? 0o660);
+    if (address.group !== undefined) chownSync(address.socketPath, -1, address.group);
   }
 
   /** Stops listening, and closes all connections. A Unix socket's file is removed. */
@@ -68,5 +73,11 @@ export class Endpoint {
     this.#server.close();
     for (const socket of this.#sockets) socket.destroy();
     await closed;
+  }
+
+  /** Shuts it for good: others may have its port. */
+  async close(): Promise<void> {
+    await this.shut();
+    this.#chosen?.release();
   }
 }

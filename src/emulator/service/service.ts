@@ -46,5 +46,6 @@ export abstract class EmulatedService {
 
   async stop(): Promise<void> {
     await this.offline();
+    for (const endpoint of this.endpoints) await endpoint.close();
   }
 }
