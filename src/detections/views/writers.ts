@@ -39,7 +39,7 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   truncate: { operands: 'all' },
   dd: { behind: /^of=(.+)/ },
   // The commands `w FILE` and `s/…/…/w FILE` of a script.
-  sed: { behind: /(?:^|[\s;{}\d$/|#,!@pgIMme])[wW] ?(\/[^\n;}]+?)\s*$/m },
+  sed: { behind: /(?:^|[\s;{}\d$/|#,!@pgIMme])[wW] ?(\/[^\s;}]{1,64})[ \t]*$/m },
   socat: { behind: /^(?:(?:open|create|gopen|file):)?(\/[^,:]+)/i },
   openssl: { to: '-out --out -keyout --keyout', behind: /^--?(?:out|keyout)=(.+)/ },
   gpg: { to: '-o --output' },
