@@ -1,7 +1,7 @@
 # The agent as a container that watches its host. What it needs for that, and what it can't see without, is in docs/install.md;
 # compose.yaml starts it that way.
 #
-#   podman build -t vakt .          or: docker build -t vakt .
+#   podman build --format docker -t vakt .          or: docker build -t vakt .
 #
 # Behind a proxy that opens TLS: --secret id=ca,src=CA.PEM; with another registry of npm's: --secret id=npmrc,src=NPMRC.
 

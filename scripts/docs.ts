@@ -110,7 +110,7 @@ const periodicLines = ({ inParts }: Extract<Collector, { category: 'Periodic' }>
 
 function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>): string {
   const { name, stream, aggregate } = collector;
-  const calls = auditRulesOf(stream).flatMap(({ syscalls }) => syscalls);
+  const calls = [...new Set(auditRulesOf(stream).flatMap(({ syscalls }) => syscalls))];
   const audit = calls.length === 0 ? '' : `- Audited system calls: ${calls.join(', ')}\n`;
   const counted =
     aggregate === undefined

@@ -29,7 +29,7 @@ Worth an alert in Prometheus:
 | \`vakt_up == 0\` | The agent is not running. |
 | \`time() - node_textfile_mtime_seconds{file=~".*vakt.prom"} > 600\` | Nobody writes the file any more. |
 | \`vakt_state{state="degraded"} == 1\` | The agent cannot do all of its work; \`vakt status\` says why. |
-| \`increase(vakt_alerts_total{severity=~"high\\|critical"}[10m]) > 0\` | The rules found an attack. |
+| \`increase(vakt_alerts_total{severity=~"high\\|critical"}[10m]) > 0\` | An alert of severity high or critical was raised. |
 | \`increase(vakt_events_dropped_total[1h]) > 0\` | Events were lost; the label \`reason\` says where. |
 | \`vakt_credential_expiry_timestamp_seconds - time() < 7 * 86400\` | A certificate expires within a week; for tokens, which are renewed hourly, leave this out. |
 

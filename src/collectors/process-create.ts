@@ -11,7 +11,8 @@ export const processCreate = triggered({
   priority: 'Low',
   version: '1.0',
   summary: 'A program was started, with its user and its arguments.',
-  source: 'kernel audit, SYSCALL and EXECVE records, see audit.rules(7); without audit, /proc by polling',
+  source:
+    'kernel audit, SYSCALL and EXECVE records, see audit.rules(7); without audit, the process connector, else /proc by polling',
 
   payload: v.strictObject({
     Executable: text(

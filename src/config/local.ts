@@ -66,7 +66,9 @@ export const LocalSettings = v.strictObject({
   hub: v.optional(
     v.strictObject({
       hostName: v.optional(
-        hostName("The hub's name, such as `contoso.azure-devices.net`; not needed with a connection string."),
+        hostName(
+          "The hub's name, such as `contoso.azure-devices.net`; not needed where the identity names it: by a connection string, provisioning, IoT Edge or the identity service.",
+        ),
       ),
       gatewayHostName: v.optional(hostName('Gateway to connect to instead of the hub: `host` or `host:port`.')),
       trustedCaFile: v.optional(path("PEM file with the CAs to trust, instead of Node's own list.")),

@@ -128,18 +128,26 @@ export const SETTINGS = {
     minimumLevel: setting(choice(ALERT_LEVELS), 'medium', 'Rules below this level raise no alert; they are counted.'),
     disabledRules: setting(NAMES, '', 'Rules that raise no alert: their ids, or types of alerts.'),
     exceptions: setting(EXCEPTIONS, {}, 'Events that raise no alert of a rule; they are counted by exception.'),
-    silencedUntil: setting(TIME, '', 'Until then no alert is raised, for a visit; at most 7 days ahead.'),
+    silencedUntil: setting(
+      TIME,
+      '',
+      'No alert is raised until this time, such as during maintenance; at most 7 days ahead.',
+    ),
     /** Lists by the names that rules call them by. A rule that requires a list is off until it is set. */
     lists: {
       allowedUsers: setting(NAMES, '', 'The only users who may log in; empty: the rule is off.'),
       allowedProcesses: setting(NAMES, '', 'The only programs that may start, with wildcards; empty: the rule is off.'),
       allowedRemotes: setting(NAMES, '', 'The only addresses and networks to connect to; empty: the rule is off.'),
       allowedPorts: setting(NAMES, '', 'The only ports that may be opened; empty: the rule is off.'),
-      connectionsMax: setting(RATE, '', 'How many connections in which time are normal; empty: the rule is off.'),
+      connectionsMax: setting(
+        RATE,
+        '',
+        'The number of connections in a span of time that is normal; empty: the rule is off.',
+      ),
       failedLocalLoginsMax: setting(
         RATE,
         '',
-        'How many failed local logins in which time are normal; empty: the rule is off.',
+        'The number of failed local logins in a span of time that is normal; empty: the rule is off.',
       ),
     },
     rulesHash: setting(

@@ -13,7 +13,9 @@ export const MODULE_ID = v.optional(hubId("The module's id."), 'azureiotsecurity
 export const CREATE_MODULE = v.optional(
   v.pipe(
     v.boolean('must be true or false'),
-    v.description('Whether the agent creates the module when the hub does not have it; else it waits for it.'),
+    v.description(
+      'Whether the agent creates the module when the hub does not have it; if not, it waits until somebody creates it.',
+    ),
   ),
   true,
 );

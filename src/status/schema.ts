@@ -103,7 +103,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable; the desired configuration was refused, or exceeds limits of the local file; messages are held because the daily units are used up; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
+      'degraded: a collector or the detections are degraded, or a collector is unavailable; the desired configuration was refused, or switches off or delays what the local file does not allow; messages are held because the daily units are used up; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
