@@ -67,9 +67,12 @@ export function containerIn(cgroups: string): string | undefined {
   return undefined;
 }
 
-/** The paths of a process in the hierarchy that systemd manages, from its /proc/PID/cgroup. */
+/**
+ * The paths of a process in the hierarchy that systemd manages, from its /proc/PID/cgroup. Lines end with a line feed only: a
+ * group's name may have any other character, such as a carriage return.
+ */
 export const systemdGroups = (cgroups: string): string[] =>
-  [...cgroups.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].map(([, path = '']) => path);
+  cgroups.split('\n').flatMap((line) => /^(?:0:|\d+:name=systemd):(.*)$/s.exec(line)?.[1] ?? []);
 
 /** The service of `/system.slice/system-getty.slice/getty@tty1.service/x`; `undefined` for user slices and containers. */
 export const systemServiceIn = (path: string): string | undefined =>

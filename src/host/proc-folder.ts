@@ -100,9 +100,12 @@ function isAlive(thread: string): boolean {
   }
 }
 
-/** The effective id of the four in /proc/PID/status: `Uid:  0  1000  0  0`. */
+/**
+ * The effective id of the four in /proc/PID/status: `Uid:  0  1000  0  0`. A line begins behind a line feed only: of what a
+ * process may have in its name, the kernel escapes that, but not others that begin a line for `^`, such as a carriage return.
+ */
 export function parseUserId(text: string): number | undefined {
-  const match = /^Uid:\s+\d{1,10}\s+(\d{1,10})\s/m.exec(text);
+  const match = /\nUid:\t\d{1,10}\t(\d{1,10})\t/.exec(text);
   return match === null ? undefined : Number(match[1]);
 }
 

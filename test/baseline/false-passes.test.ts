@@ -516,7 +516,7 @@ const CASES: Readonly<Record<string, Case>> = {
       ...RUNNING,
       'proc/1/comm': 'init\n',
       'proc/77/comm': 'chronyd\n',
-      'proc/77/status': 'Uid:\t600\t600\t600\t600\n',
+      'proc/77/status': 'Name:\tx\nUid:\t600\t600\t600\t600\n',
       'proc/77/cgroup': '0::/system.slice/chrony.service\n',
       ...UNREADABLE('etc/login.defs'),
     },

@@ -73,6 +73,11 @@ describe('what /proc says of a process', () => {
     assert.equal(parseStat(STATS.at(-1) ?? '')?.parentPid, process.ppid);
     assert.equal(parseUserId(STATUSES.at(-1) ?? ''), process.geteuid?.());
   });
+
+  it("is not what its process's name says", () => {
+    for (const end of ['\r', '\u2028', '\u2029', '\v'])
+      assert.equal(parseUserId(`Name:\tx${end}Uid:\t0\t0\t\nUid:\t5\t33\t5\t5\n`), 33);
+  });
 });
 
 describe('the time since boot', () => {

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { systemdGroups, systemServiceIn } from '../../host/cgroups.ts';
 import type { Unreadable } from '../../host/host-files.ts';
+import { parseUserId } from '../../host/proc-folder.ts';
 import type { Access } from '../access.ts';
 import { firstOrdinaryUid } from './accounts.ts';
 
@@ -96,20 +97,20 @@ export async function isProven(
   const services = paths.map(systemServiceIn).filter((service) => service !== undefined);
   const status = files.text(`/proc/${pid}/status`, 16 * 1024);
   if ('unreadable' in status) return status;
-  const uid = 'found' in status ? /^Uid:\t\d+\t(\d+)\t/m.exec(status.found)?.[1] : undefined;
+  const uid = 'found' in status ? parseUserId(status.found) : undefined;
   if (uid === undefined) return 'it has ended';
-  const isDynamic = services.length > 0 && Number(uid) >= DYNAMIC[0] && Number(uid) <= DYNAMIC[1];
+  const isDynamic = services.length > 0 && uid >= DYNAMIC[0] && uid <= DYNAMIC[1];
   const firstUid = firstOrdinaryUid(access);
-  if (!isDynamic && uid !== '0') {
+  if (!isDynamic && uid !== 0) {
     if (typeof firstUid !== 'number') return firstUid;
-    if (Number(uid) >= firstUid) return `it is user ${uid}'s`;
+    if (uid >= firstUid) return `it is user ${uid}'s`;
   }
   if (services.some((service) => units.includes(service))) return true;
   const link = files.link(`/proc/${pid}/exe`);
   if ('unreadable' in link) return link;
   if ('missing' in link) return 'it has no program';
   const executable = program(link.found);
-  const isNamedSo = nameOf(executable) === name || (MULTI_CALL.includes(posix.basename(executable)) && uid === '0');
+  const isNamedSo = nameOf(executable) === name || (MULTI_CALL.includes(posix.basename(executable)) && uid === 0);
   if (!isNamedSo) return `it is ${executable}`;
   const isBelowOurs = paths.some((path) => path.startsWith('/..')); // the agent has a cgroup namespace of its own
   if (files.isFolder('/run/systemd/system') && !isBelowOurs)

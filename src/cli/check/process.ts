@@ -1,5 +1,6 @@
 import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
+import { parseUserId } from '../../host/proc-folder.ts';
 import type { RunningAgent } from './situation.ts';
 
 /* Facts about the agent's process; without a running agent, about this command's process. */
@@ -8,10 +9,7 @@ export const processOf = ({ status }: RunningAgent): string =>
   Number.isSafeInteger(status?.pid) ? `/proc/${status?.pid}` : '/proc/self';
 
 /** Its effective user, see proc_pid_status(5); `undefined` if /proc hides the process. */
-export function userOf(process: string): number | undefined {
-  const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(text(`${process}/status`))?.[1];
-  return uid === undefined ? undefined : Number(uid);
-}
+export const userOf = (process: string): number | undefined => parseUserId(text(`${process}/status`));
 
 /** Its effective capabilities as a bit mask, see capabilities(7). */
 export function capabilitiesOf(process: string): bigint | undefined {

@@ -124,7 +124,7 @@ describePrimitive(service, {
     tree: {
       ...SYSTEMD,
       'proc/8/comm': 'chronyd\n',
-      'proc/8/status': 'Uid:\t105\t105\t105\t105\n',
+      'proc/8/status': 'Name:\tx\nUid:\t105\t105\t105\t105\n',
       'proc/8/cgroup': '0::/system.slice/chrony.service\n',
     },
     result: 'pass',
@@ -181,6 +181,20 @@ describePrimitive(service, {
     tree: { ...SYSTEMD, ...group('chrony.service', 0) },
     result: 'fail',
     actual: 'none is running',
+  },
+  'a user’s process of that name, with the lines of a system service in its name and its control group': {
+    params: sync,
+    tree: {
+      ...SYSTEMD,
+      ...process(8, 'chronyd', {
+        uid: 1000,
+        group: '/user.slice/user@1000.service/x\r0::/system.slice/chrony.service',
+      }),
+      'proc/8/status': 'Name:\tx\rUid:\t0\t0\t\nUid:\t1000\t1000\t1000\t1000\n',
+      ...program('chronyd'),
+    },
+    asRoot: true,
+    result: 'fail',
   },
   'a user’s process of that name': {
     params: sync,

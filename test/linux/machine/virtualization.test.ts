@@ -83,7 +83,7 @@ describe('hypervisor', () => {
 });
 
 /** The first process, of root. */
-const INIT = 'proc/1/status = "Uid:\\t0\\t0\\t0\\t0\\n"\n';
+const INIT = 'proc/1/status = "Name:\\tinit\\nUid:\\t0\\t0\\t0\\t0\\n"\n';
 
 describe('container', () => {
   for (const [what, listing, expected] of [
