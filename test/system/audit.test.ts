@@ -430,7 +430,7 @@ describe("the kernel's audit", function () {
     const wanted = () => ({ rules: EXECS, feeds });
     const commandLines = { read: async () => [] };
     const sink = { accept() {}, drop() {} };
-    const parts = { audit: recorder, sink, clock: systemClock, log, hostRoot: '/', commandLines };
+    const parts = { audit: recorder, auditLog: recorder, sink, clock: systemClock, log, hostRoot: '/', commandLines };
     const ladder = new SourceLadder({ wanted, ...parts });
     await ladder.start();
     try {

@@ -40,6 +40,8 @@ export class AuditFollower {
   readonly #bootedAtMs: number;
   readonly #stopping = new AbortController();
   #resumedFrom: AuditPosition | undefined;
+  /** Whether auditd's log is the source, and what it had when it was opened is still being read. */
+  #readsPast = false;
   #catchUp: CatchUp | undefined;
   #catchingUp: Promise<unknown> = Promise.resolve();
   #started = false;
@@ -60,21 +62,33 @@ export class AuditFollower {
   /** Where to resume in auditd's log, for a source that reads it from now on. */
   resume(): Beginning {
     this.#resumedFrom = this.#newest === undefined ? this.#left : { bootId: this.#bootId, ...this.#newest };
+    this.#readsPast = this.#resumedFrom !== undefined;
     if (this.#resumedFrom === undefined) return {};
     const { timeMs: since, log: position, bootId } = this.#resumedFrom;
     const serial = bootId === this.#bootId ? this.#resumedFrom.serial : undefined;
     const opened = (isThere: boolean) => {
       if (isThere) this.#resumedFrom = undefined;
     };
-    return { since, serial, opened, ...(position === undefined ? {} : { position }) };
+    const reachedEnd = () => {
+      this.#readsPast = false;
+      if (bootId !== this.#bootId) this.#resumedFrom = undefined;
+    };
+    return { since, serial, opened, reachedEnd, ...(position === undefined ? {} : { position }) };
   }
 
   /**
    * Whether an event in the log was not yet reported when `resume` was called. When the log is read from the exact position
-   * where it was left, every event is new; serials are not compared then, since they can be out of order.
+   * where it was left, every event is new; serials are not compared then, since they can be out of order. What was written since
+   * it was opened is not compared by time, which may be set back.
    */
   isNew(event: AuditEvent): boolean {
-    return this.#resumedFrom === undefined || this.#checkpoint.isAfter(this.#resumedFrom, event, this.#bootedAtMs);
+    const bootedAtMs = this.#readsPast ? this.#bootedAtMs : Number.NEGATIVE_INFINITY;
+    return this.#resumedFrom === undefined || this.#checkpoint.isAfter(this.#resumedFrom, event, bootedAtMs);
+  }
+
+  /** Whether what auditd's log had when it was opened as the source is still being read. */
+  get readsPast(): boolean {
+    return this.#readsPast;
   }
 
   /** Called when listening has begun: catches up once, unless the source is the log itself. */

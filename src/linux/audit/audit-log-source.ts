@@ -36,6 +36,8 @@ export interface Beginning {
   readonly serial?: number | undefined;
   /** Called with whether the log continues exactly where it was left, so that everything read is new. */
   readonly opened?: (isThere: boolean) => void;
+  /** Called when everything that was in the log when it was opened was passed on: what follows is written in this boot. */
+  readonly reachedEnd?: () => void;
 }
 
 interface Parts {
@@ -76,7 +78,7 @@ export class AuditLogSource {
     const path = `${hostRoot.replace(/\/$/, '')}/${AUDIT_LOG}`;
     const stopping = new AbortController();
     const tail = new LogTail(path);
-    const { opened, ...beginning } = from?.() ?? {};
+    const { opened, reachedEnd, ...beginning } = from?.() ?? {};
     let isThere: boolean;
     try {
       isThere = tail.open(beginning);
@@ -89,6 +91,7 @@ export class AuditLogSource {
       const reader = new LogReader(tail, (events) => sink.accept(events), this.#parts.clock, {
         told: isThere ? beginning.position?.told : undefined,
         before: isThere ? beginning.serial : undefined,
+        reachedEnd,
       });
       if (rules().length > 0) await this.#probe(reader, stopping.signal);
       this.#stopping = stopping;
@@ -108,14 +111,17 @@ export class AuditLogSource {
    * Safe to call twice; never rejects.
    *
    * @param willResume leave incomplete events to the next reader of the log
+   * @param keepsRules leave the rules to another source, which has set the same
    */
-  async close({ willResume = false } = {}): Promise<void> {
+  async close({ willResume = false, keepsRules = false } = {}): Promise<void> {
     if (this.#stopping === undefined) return;
     this.#willResume = willResume && this.#parts.from !== undefined;
     this.#stopping.abort();
     this.#stopping = undefined;
     await this.#reading;
-    await this.#removeRules();
+    if (keepsRules) this.#rules?.control.close();
+    else await this.#removeRules();
+    this.#rules = undefined;
   }
 
   /** Sets rules if the agent may (CAP_AUDIT_CONTROL), although it has no access to the socket (CAP_AUDIT_READ). */
@@ -202,22 +208,30 @@ export class LogReader {
   /** Events complete at this position were reported by an earlier run and are not passed on. */
   #reportedUpTo: LogPosition | undefined;
   readonly #firstFile: number;
+  #reachedEnd: (() => void) | undefined;
+  /** When everything had been read that was in the log when it was opened. */
+  #endAt: Duration | undefined;
   #found = false;
   #isWanted: (event: AuditEvent) => boolean = () => false;
 
   /**
    * @param tail an open log; closed by close()
-   * @param options `told`: see ResumePoint; `before`: see LossMeter
+   * @param options `told`: see ResumePoint; `before`: see LossMeter; `reachedEnd`: see Beginning
    */
   constructor(
     tail: LogTail,
     deliver: (events: readonly AuditEvent[]) => void,
     clock: Clock,
-    { told, before }: { told?: LogPosition | undefined; before?: number | undefined } = {},
+    {
+      told,
+      before,
+      reachedEnd,
+    }: { told?: LogPosition | undefined; before?: number | undefined; reachedEnd?: (() => void) | undefined } = {},
   ) {
     this.#tail = tail;
     this.#clock = clock;
     this.#reportedUpTo = told;
+    this.#reachedEnd = reachedEnd;
     this.#firstFile = tail.position.inode;
     this.#stream = new RecordStream(
       (events) => {
@@ -264,6 +278,7 @@ export class LogReader {
     this.#endReported();
     this.#stream.expire(now);
     this.#forgetBegun();
+    this.#tellEnd(now);
     return isWanted === undefined ? lines > 0 : this.#found;
   }
 
@@ -296,6 +311,15 @@ export class LogReader {
     this.#stream.deliver();
     this.#stream.forgetRemains();
     this.#reportedUpTo = undefined;
+  }
+
+  /** Events that began before the end may wait for records that others exclude. */
+  #tellEnd(now: Duration): void {
+    this.#endAt ??= now;
+    const { waitingSince } = this.#stream;
+    if (waitingSince !== undefined && waitingSince <= this.#endAt) return;
+    this.#reachedEnd?.();
+    this.#reachedEnd = undefined;
   }
 
   #forgetBegun(): void {

@@ -22,7 +22,7 @@ import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import type { CommandLineSource } from '../processes/memory/command-lines.ts';
 import { LOSS_KNOWN_AFTER, type ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
-import { type Feed, SourceLadder } from './source-ladder.ts';
+import { type Feed, type Rung, SourceLadder } from './source-ladder.ts';
 
 /** Size limit for files in /proc about the whole system. */
 const MAX_BYTES = 16 * 1024;
@@ -87,7 +87,8 @@ export class Feeds {
   #isOpening = true;
   #subscribers: readonly FeedSubscriber[] = [];
 
-  constructor(parts: Parts) {
+  /** @param ladder replaced in tests */
+  constructor(parts: Parts, ladder?: readonly Rung[]) {
     this.#parts = parts;
     const { clock, log, hostRoot, stateDirectory, writer, proc, table, commandLines, heldStarts, sink, audited } =
       parts;
@@ -110,26 +111,31 @@ export class Feeds {
         log,
       });
     }
-    this.#ladder = new SourceLadder({
-      wanted: () => {
-        const { rules, feeds } = parts.wanted();
-        return { rules: withRings(rules), feeds };
+    const lost = (count: number) => this.#drop(audited, 'kernel', count);
+    this.#ladder = new SourceLadder(
+      {
+        wanted: () => {
+          const { rules, feeds } = parts.wanted();
+          return { rules: withRings(rules), feeds };
+        },
+        audit: { accept: (events) => this.#accept(events), lost },
+        auditLog: { accept: (events) => this.#acceptLogged(events), lost },
+        sink: { accept: (...batch) => sink.accept(...batch), drop: (...loss) => this.#drop(...loss) },
+        clock,
+        log,
+        hostRoot,
+        table,
+        commandLines,
+        heldStarts,
+        resume: () => this.#follower?.resume() ?? {},
+        drained: (progress) => this.#drained(progress),
+        settled: (until) => this.#settled(until),
+        foundTaskRule: (isThere) => void this.#unaudited?.foundTaskRule(isThere),
+        interrupted: () => table.startsLost(this.#startsSettled),
+        changed: () => parts.changed(),
       },
-      audit: { accept: (events) => this.#accept(events), lost: (count) => this.#drop(audited, 'kernel', count) },
-      sink: { accept: (...batch) => sink.accept(...batch), drop: (...loss) => this.#drop(...loss) },
-      clock,
-      log,
-      hostRoot,
-      table,
-      commandLines,
-      heldStarts,
-      resume: () => this.#follower?.resume() ?? {},
-      drained: (progress) => this.#drained(progress),
-      settled: (until) => this.#settled(until),
-      foundTaskRule: (isThere) => void this.#unaudited?.foundTaskRule(isThere),
-      interrupted: () => table.startsLost(this.#startsSettled),
-      changed: () => parts.changed(),
-    });
+      ladder,
+    );
   }
 
   /** Subscribers receive what the feeds report, in this order. To be called before the feeds are opened. */
@@ -214,24 +220,38 @@ export class Feeds {
     }
   }
 
-  /** Receives live audit events. The agent's own activity is not reported. */
+  /** Receives audit events from the kernel. The agent's own activity is not reported. */
   #accept(all: readonly AuditEvent[]): void {
-    this.#lastRead = this.#parts.clock.monotonic();
-    const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
-    this.#parts.table.acceptAudit(events, this.#wallTimes.reader());
-    for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(events, true);
-    this.#ringUsers.accept(events);
+    this.#pass(all.filter((event) => !isOfOwnProcess(event)));
     this.#follower?.seen(all);
   }
 
-  /** Receives events of auditd's log from before the agent listened. */
-  #acceptPast(events: readonly AuditEvent[]): void {
-    const others = events.filter((event) => !isOfOwnProcess(event));
+  /** Receives events of auditd's log, where that is the source; at first also those that it had before. */
+  #acceptLogged(all: readonly AuditEvent[]): void {
+    const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
+    this.#pass(events, this.#follower?.readsPast === true ? this.#withExits(events) : events);
+    this.#follower?.seen(all);
+  }
+
+  /** Receives events of auditd's log from before the agent listened to the kernel. */
+  #acceptPast(all: readonly AuditEvent[]): void {
+    const events = all.filter((event) => !isOfOwnProcess(event));
+    this.#parts.table.acceptAudit(this.#withExits(events), this.#wallTimes.reader());
+    for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(events, false);
+  }
+
+  /** @param known those that the process table is told of */
+  #pass(events: readonly AuditEvent[], known = events): void {
+    this.#lastRead = this.#parts.clock.monotonic();
+    this.#parts.table.acceptAudit(known, this.#wallTimes.reader());
+    for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(events, true);
+    this.#ringUsers.accept(events);
+  }
+
+  /** A process that started before exits were received may have exited unnoticed; the running ones are known from /proc. */
+  #withExits(events: readonly AuditEvent[]): readonly AuditEvent[] {
     const timeOf = this.#wallTimes.reader();
-    // A process that started before exits were received may have exited unnoticed; the running ones are known from /proc.
-    const exitsCovered = others.filter(({ time }) => timeOf(time) >= this.#endsSince);
-    this.#parts.table.acceptAudit(exitsCovered, timeOf);
-    for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(others, false);
+    return events.filter(({ time }) => timeOf(time) >= this.#endsSince);
   }
 
   #drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {

@@ -30,8 +30,10 @@ interface Wanted {
 
 interface Parts {
   readonly wanted: () => Wanted;
-  /** Receives audit events. */
+  /** Receives audit events from the kernel. */
   readonly audit: AuditSink;
+  /** Receives audit events from auditd's log. */
+  readonly auditLog: AuditSink;
   /** Receives starts that do not come from audit. */
   readonly sink: StreamSink;
   readonly clock: Clock;
@@ -64,8 +66,11 @@ interface Source {
   open(): Promise<void> | void;
   /** To be called when the rules have changed. */
   refreshRules?(): Promise<void>;
-  /** @param willResume the next run continues at this position, if the source can */
-  close(options?: { willResume: boolean }): Promise<void>;
+  /**
+   * @param willResume the next run continues at this position, if the source can
+   * @param keepsRules another source has set the same audit rules
+   */
+  close(options?: { willResume?: boolean; keepsRules?: boolean }): Promise<void>;
   /** Its status. Absent: the rung's name, `on` for the best rung, otherwise `degraded`. */
   status?(): SourceStatus;
 }
@@ -76,7 +81,7 @@ interface RungParts extends Parts {
   readonly changed: () => void;
 }
 
-interface Rung {
+export interface Rung {
   /** Its name in the status (contract §2). */
   readonly name: string;
   readonly feeds: Feed;
@@ -90,8 +95,8 @@ const LADDER: readonly Rung[] = [
   {
     name: 'auditLog',
     feeds: 'audit',
-    make: ({ audit, resume, ...parts }) =>
-      new AuditLogSource({ ...parts, sink: audit, ...(resume === undefined ? {} : { from: resume }) }),
+    make: ({ auditLog, resume, ...parts }) =>
+      new AuditLogSource({ ...parts, sink: auditLog, ...(resume === undefined ? {} : { from: resume }) }),
   },
   { name: 'procConnector', feeds: 'starts', make: (parts) => new ConnectorProcesses(parts) },
   { name: 'procPolling', feeds: 'starts', make: (parts) => new ProcessPolling(parts) },
@@ -208,7 +213,7 @@ export class SourceLadder implements Service {
         this.#parts.log.debug({ source: name, err: error }, 'Could not open a source of events.');
         continue;
       }
-      await this.#current?.source.close();
+      await this.#current?.source.close({ keepsRules: feeds === 'audit' });
       this.#current = { rung, source };
       if (best) this.#bestSourceError = undefined;
       return;

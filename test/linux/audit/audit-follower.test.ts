@@ -37,7 +37,7 @@ describe('AuditFollower', () => {
     time.restore();
   });
 
-  const follow = () => {
+  const follow = (readsLog = false) => {
     const follower = new AuditFollower({
       stateDirectory: hostRoot,
       hostRoot,
@@ -46,7 +46,7 @@ describe('AuditFollower', () => {
       clock: systemClock,
       log: pino({ level: 'silent' }),
     });
-    follower.began(false);
+    follower.began(readsLog);
     return follower;
   };
 
@@ -68,6 +68,61 @@ describe('AuditFollower', () => {
       assert.deepEqual(told, [101, 102]);
     });
   }
+
+  describe("when auditd's log is the source, and was rotated away", () => {
+    const SET_BACK = 86_400_000;
+    const event = (serial: number, timeMs: number) => ({ serial, time: new Date(timeMs) }) as AuditEvent;
+    const leave = (bootId: string, timeMs: number) => {
+      const left = new Checkpoint(join(hostRoot, 'audit-checkpoint.json'), bootId);
+      left.write({ timeMs, serial: 100 });
+      left.close();
+    };
+    const resume = async () => {
+      const follower = follow(true);
+      const beginning = follower.resume();
+      beginning.opened?.(false);
+      await follower.stop();
+      return { follower, reachedEnd: () => beginning.reachedEnd?.() };
+    };
+
+    it('has what comes after the checkpoint, by serial in the same boot', async () => {
+      const { follower, reachedEnd } = await resume();
+      for (let end = 0; end < 2; end += 1) {
+        const events = [event(99, Date.now()), event(100, Date.now()), event(101, Date.now() - 2_000)];
+        assert.deepEqual(
+          events.map((each) => follower.isNew(each)),
+          [false, false, true],
+        );
+        reachedEnd();
+      }
+    });
+
+    it('has what is written from then on, also when the clock was set back', async () => {
+      const { follower, reachedEnd } = await resume();
+      const before = Date.now() - SET_BACK * 365;
+      assert.equal(follower.isNew(event(101, before)), false);
+      reachedEnd();
+      assert.deepEqual(
+        [100, 101].map((serial) => follower.isNew(event(serial, before))),
+        [false, true],
+      );
+    });
+
+    it('has what is written from then on, also when the clock was ahead in an earlier boot', async () => {
+      leave('00000000-0000-0000-0000-000000000000', Date.now() + SET_BACK);
+      const { follower, reachedEnd } = await resume();
+      assert.equal(follower.isNew(event(1, Date.now())), false);
+      reachedEnd();
+      assert.equal(follower.isNew(event(1, Date.now())), true);
+    });
+
+    it('knows how long it reads what was there before', async () => {
+      const { follower, reachedEnd } = await resume();
+      assert.equal(follower.readsPast, true);
+      reachedEnd();
+      assert.equal(follower.readsPast, false);
+    });
+  });
 
   describe('while it catches up', () => {
     let follower: AuditFollower;

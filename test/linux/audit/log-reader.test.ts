@@ -52,6 +52,25 @@ describe('LogReader', () => {
     clock.restore();
   });
 
+  it('tells when all that was there at first has been passed on, what waits for more records included', async () => {
+    const [system, execve, directory] = start(1);
+    add(system, execve, directory); // without the record that would be the last one
+    const tail = new LogTail(log);
+    tail.open({ since: 0 });
+    const calls: string[] = [];
+    const deliver = (events: readonly { serial: number }[]) =>
+      calls.push(...events.map(({ serial }) => `event ${serial}`));
+    const other = new LogReader(tail, deliver, systemClock, { reachedEnd: () => calls.push('end') });
+    for (let read = 0; read < 5; read += 1) {
+      await other.read();
+      clock.tick(1_000);
+      if (read === 0) add(...start(2));
+    }
+    other.close();
+    assert.deepEqual(calls.toSorted(), ['end', 'event 1', 'event 2']);
+    assert.ok(calls.indexOf('end') > calls.indexOf('event 1'), calls.join());
+  });
+
   it('goes on where it was, when nothing is incomplete', async () => {
     add(...start(1));
     await reader.read();

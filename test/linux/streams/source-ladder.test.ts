@@ -29,6 +29,7 @@ describe('SourceLadder', () => {
       {
         wanted: () => ({ rules: [{ syscalls: ['execve'] }], feeds }),
         audit: { accept: () => {}, lost: () => {} },
+        auditLog: { accept: () => {}, lost: () => {} },
         sink: { accept: () => {}, drop: () => {} },
         clock: systemClock,
         log: pino({ level: 'silent' }),
@@ -80,6 +81,16 @@ describe('SourceLadder', () => {
     assert.deepEqual(events.status('starts'), BEST);
     assert.equal(polling.close.callCount, 1);
     assert.deepEqual(told, [SECOND, BEST]);
+  });
+
+  it('leaves audit rules to the next source that has set them', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    audit.open.resolves();
+    await clock.tickAsync(60_000);
+    assert.deepEqual(polling.close.args, [[{ keepsRules: true }]]);
+    await events.stop();
+    assert.deepEqual(audit.close.args, [[{ willResume: true }]]);
   });
 
   it('goes down when the source is lost, and closes it', async () => {
