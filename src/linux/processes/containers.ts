@@ -112,7 +112,9 @@ export class Containers {
     // A process that ran another program in a container before is still in it.
     const before = this.#lookUpCached(pid, now);
     const origin = before?.container === undefined ? this.#cachedOrAsk(parentPid, now) : before;
-    const { container: inherited, onHost } = origin === undefined || origin.isEngine ? UNKNOWN : origin;
+    // An engine moves what it has started; one within a container can do so only within that.
+    const isMover = origin?.isEngine === true && origin.container === undefined;
+    const { container: inherited, onHost } = origin === undefined || isMover ? UNKNOWN : origin;
     this.#remember(pid, { container: inherited, onHost, isEngine, since: now });
     return { container: inherited, onHost, gone: true };
   }

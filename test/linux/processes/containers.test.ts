@@ -298,6 +298,13 @@ describe('containers of processes', () => {
     assert.deepEqual(start({ parentPid: 801 }), { container: undefined, onHost: false, gone: true });
   });
 
+  it('are those of its parent, for what an engine within a container has started', () => {
+    live(70, `/system.slice/docker-${A}.scope`, 'runc');
+    assert.equal(start({ parentPid: 70 }).container, A);
+    start({ pid: 800, parentPid: 70, executable: '/usr/bin/docker' });
+    assert.equal(start({ pid: 801, parentPid: 800 }).container, A);
+  });
+
   it("are those of its parent, for what a container's own init has started", () => {
     live(70, `/system.slice/docker-${A}.scope`, 'docker-init');
     assert.equal(start({ parentPid: 70 }).container, A);
