@@ -37,7 +37,7 @@ const BROAD = 1_024;
 /** Networks this large are "anywhere": `2000::/3` is all of the internet in IPv6. */
 const ANYWHERE_PREFIX = 3;
 /** Interfaces to containers, virtual machines and tunnels, which have no packets from outside but by another rule. */
-const VIRTUAL = /^(?:lo|docker|br-|veth|virbr|vnet|lxc|incus|cni|cali|flannel|podman|tun|tap|wg|tailscale|zt)/;
+const VIRTUAL = /^(?:lo$|docker|br-|veth|virbr|vnet|lxc|incus|cni|cali|flannel|podman|tun|tap|wg|tailscale|zt)/;
 
 const detail = ({ ExtraDetails }: FirewallRow, name: string): string | undefined => ExtraDetails?.[name];
 
@@ -105,7 +105,9 @@ function isAlwaysMet(name: string, value: string, hook: Hook): boolean {
 function isMetByOpening(name: string, value: string, hook: Hook): boolean {
   if (name === 'TcpFlags') return value.startsWith('syn/'); // what opens a connection
   if (name !== 'InInterface' || hook !== 'input') return false;
-  return value.split(',').some((each) => !/^[!@]/.test(each) && !VIRTUAL.test(each));
+  // All interfaces but virtual ones are those of the network.
+  if (value.startsWith('!')) return value.split(',').every((each) => VIRTUAL.test(each.replace('!', '')));
+  return value.split(',').some((each) => !each.startsWith('@') && !VIRTUAL.test(each));
 }
 
 /** A negated list has ports unless it has all transports. */
