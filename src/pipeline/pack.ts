@@ -83,11 +83,14 @@ export function pack(
   sender: Sender,
   {
     maxMessageSizeInBytes,
+    usualBytes = maxMessageSizeInBytes,
     hubResourceId,
     affordable,
     extensions = NO_NAMES,
   }: {
     maxMessageSizeInBytes: number;
+    /** Only one event that is alone may make the message larger. Default: `maxMessageSizeInBytes`. */
+    usualBytes?: number;
     hubResourceId: string;
     affordable?: Affordable;
     /** Names of the events that are not in the published contract. Absent: none is sent. */
@@ -110,7 +113,9 @@ export function pack(
   const fullSpace = Math.min(maxMessageSizeInBytes, PACKED_MESSAGE_BYTES) - bare;
   const space = Math.min(fullSpace, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
 
-  const taken = choose(queues, first, space, selection);
+  const usualSpace = Math.min(space, usualBytes - bare);
+
+  const taken = choose(queues, first, usualSpace, selection);
   const [oldest] = taken;
   if (oldest === undefined) return 'empty';
   let texts: readonly Text[] = taken;
@@ -124,11 +129,11 @@ export function pack(
     if (shorter === undefined) return { tooLarge: share(first, taken) };
     texts = [{ name: oldest.name, json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
   }
-  const left = space - sizeInBody(texts);
+  const left = usualSpace - sizeInBody(texts);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
   const { atMost, alone, only } = selection;
   const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
-  const added = fillsUp ? fill(queues, other, { from: bare + space - left, space: left }, selection) : [];
+  const added = fillsUp ? fill(queues, other, { from: bare + usualSpace - left, space: left }, selection) : [];
   const all = [...texts, ...added];
   const eventsFor = (marking: Marking) =>
     all.filter(({ name }) => mayContain(marking, { extension: extensions.has(name) }));

@@ -219,7 +219,7 @@ export class Publisher implements Service {
     const settings = this.#settings.current();
     const now = this.#clock.monotonic();
     const inTime = (queue: QueueName) => {
-      const isFull = this.#waiting(queue).bytes >= settings.maxMessageSizeInBytes;
+      const isFull = this.#waiting(queue).bytes >= fullAt(settings);
       const left = isFull ? 0 : this.#lastSend[queue] + this.#period(settings, queue) - now;
       return new Date(this.#clock.now().getTime() + Math.max(0, left, this.#backoff.left));
     };
@@ -280,7 +280,11 @@ export class Publisher implements Service {
         wait = Math.min(wait, HELD_CHECK_INTERVAL);
         continue;
       }
-      if (events > 0 && bytes >= settings.maxMessageSizeInBytes) return { queue, wait: milliseconds(0) };
+      const enough = fullAt(settings);
+      if (events > 0 && bytes >= enough) {
+        // Of a small cache only what fills messages: they are many, and each costs whole units.
+        return { queue, wait: milliseconds(0), once: enough < settings.maxMessageSizeInBytes };
+      }
       if (events + passedOver > 0 && isDue) return { queue, wait: milliseconds(0) };
       if (isDue) this.#begin(queue, now);
       wait = Math.min(wait, isDue ? frequency(settings, queue) : dueAt - now);
@@ -459,6 +463,7 @@ export class Publisher implements Service {
       extensions: this.#extensions,
       // What a whole day's units do not pay for is shortened. If they pay for no message at all, everything waits.
       maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, Math.max(UNIT_BYTES, this.bytesPerDay(first))),
+      usualBytes: usualBytes(settings),
       affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded },
     };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
@@ -554,6 +559,22 @@ function unsendable({ shares: [share] }: Pack): AgentError {
 
 const fits = ({ pack: { message }, markingsLeft }: InFlight, { maxMessageSizeInBytes }: Settings): boolean =>
   markingsLeft.every((marking) => sizeOf({ ...message(marking), evidence: LONGEST_EVIDENCE }) <= maxMessageSizeInBytes);
+
+/**
+ * The size of a message with several events. What is being sent can't be evicted, and both queues share the cache: so a message
+ * takes a quarter of it at most, in whole units, unless one event is larger.
+ */
+const usualBytes = ({ maxMessageSizeInBytes, maxLocalCacheSizeInBytes }: Settings): number =>
+  Math.min(maxMessageSizeInBytes, Math.max(1, Math.floor(maxLocalCacheSizeInBytes / 4 / UNIT_BYTES)) * UNIT_BYTES);
+
+/**
+ * The size at which a queue is sent before it is due. Whoever asks for messages that the cache can't hold, which is a conflict,
+ * gets what is due only.
+ */
+const fullAt = (settings: Settings): number => {
+  const { maxMessageSizeInBytes, maxLocalCacheSizeInBytes } = settings;
+  return maxLocalCacheSizeInBytes < maxMessageSizeInBytes ? maxMessageSizeInBytes : usualBytes(settings);
+};
 
 const frequency = (settings: Settings, queue: QueueName): Duration =>
   queue === 'High' ? settings.highPriorityMessageFrequency : settings.lowPriorityMessageFrequency;

@@ -16,6 +16,12 @@ const SYNC_INTERVAL = milliseconds(100);
 
 /** Bytes that a checkpoint may grow by until its size is calculated next. */
 const GROWTH = 128;
+/**
+ * Bytes for new events that the smallest limit leaves, whatever is being sent and however large the accounts have become: else
+ * a twin that asks for a small cache could keep alerts, and the notice of this very change, from being queued. See LARGEST_TEXT
+ * of notices.ts.
+ */
+const SMALLEST_SPACE = 6 * 1024;
 
 /**
  * Enforces the size limit that the two queues share, by evicting whole segments: the oldest of Low first, and for new
@@ -90,8 +96,12 @@ export class QueueSpace {
     const now = this.#clock.monotonic();
     const waits = High.waits + Low.waits;
     const mayWait = now - this.#waitedAt >= SYNC_INTERVAL;
-    for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
+    const reclaim = () => {
+      for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
+    };
+    reclaim();
     for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && this.#evict(log, medium, mayWait));
+    reclaim(); // each eviction has written a checkpoint
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
     return fits() || (medium !== this.#medium() && this.makeSpace(queue, bytes)); // the disk failed in between
   }
@@ -121,7 +131,13 @@ export class QueueSpace {
   }
 
   #limit(medium: Medium): number {
-    return medium === 'disk' ? this.#maxBytes() : Math.min(this.#maxBytes(), this.#maxBytesInMemory);
+    const maxBytes = this.#maxBytes();
+    const pinned = this.#logs.High.pinnedIn(medium) + this.#logs.Low.pinnedIn(medium);
+    const limit =
+      maxBytes >= AMPLE_SPACE + pinned
+        ? maxBytes
+        : Math.max(maxBytes, pinned + this.#accounts + this.#reserve + SMALLEST_SPACE);
+    return medium === 'disk' ? limit : Math.min(limit, this.#maxBytesInMemory);
   }
 
   #used(medium: Medium): number {
@@ -130,6 +146,11 @@ export class QueueSpace {
 
   /** Bytes kept free for a checkpoint of each queue and the head of a new segment. */
   get #reserve(): number {
-    return 2 * (this.#logs.High.emptyBytes + this.#logs.Low.emptyBytes + GROWTH);
+    return 2 * (this.#accounts + GROWTH);
+  }
+
+  /** What both queues take without events. */
+  get #accounts(): number {
+    return this.#logs.High.emptyBytes + this.#logs.Low.emptyBytes;
   }
 }

@@ -254,6 +254,29 @@ describe('Publisher', () => {
       assert.equal(queues.waiting('Low').events, 0);
     });
 
+    it('at once what fills a quarter of a small cache, so that new events evict nothing while it is sent', async () => {
+      const small = { maxMessageSizeInBytes: 40_000, maxLocalCacheSizeInBytes: 40_000 };
+      settings.replace({ ...settings.current(), ...small });
+      await start();
+      put('Low', 8, 1_000);
+      await time.tickAsync(minutes(1));
+      assert.equal(hub.sent.length, 0);
+      put('Low', 14, 1_000);
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(
+        hub.sent.map(({ message }) => [sizeOf(message) <= 8_192, eventsIn(message).length]),
+        [
+          [true, 7],
+          [true, 7],
+        ],
+      );
+      put('High', 1, 30_000);
+      await time.tickAsync(minutes(1));
+      assert.equal(eventsIn(hub.sent.at(-1)?.message as Message).length, 1);
+      await time.tickAsync(hours(5));
+      assert.deepEqual([queues.waiting('High').events, queues.waiting('Low').events], [0, 0]);
+    });
+
     it('at once when the twin makes messages smaller, or more frequent', async () => {
       settings.replace({ ...settings.current(), maxMessageSizeInBytes: 200_000 });
       await start();

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DropReason } from '../../src/base/counters.ts';
 import { type Duration, days, hours, minutes } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import { QUEUES, type QueueName } from '../../src/contract/event.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { assertClosed, contents, event, events, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
 import { headOfVersion, SimulatedFiles, seeded } from './simulated-files.ts';
@@ -300,6 +303,71 @@ describe('EventQueues', () => {
       now.settings.setLimit(8_192);
       await fill('High');
       assert.ok(now.queues.waiting('High').events >= 8, `${now.queues.waiting('High').events} events`);
+    });
+  });
+
+  it('leaves room for alerts and notices with the smallest limit, however large its accounts have become', async () => {
+    for (const { name } of collectors)
+      for (const queue of QUEUES)
+        for (const reason of ['cacheFull', 'paused', 'memory', 'kernel'] as const)
+          now.queues.drop(queue, name, reason, 123_456);
+    for (const queue of QUEUES) now.queues.put(queue, events(1, 400));
+    await now.clock.advance(1_000);
+    now.settings.setLimit(8_192);
+    for (const bytes of [400, 2_000, 4_000]) {
+      await now.clock.advance(1_000);
+      assert.equal(now.queues.put('High', [event(bytes)]), 1, `${bytes} bytes`);
+    }
+    assert.ok(onDisk() < 3 * 8_192);
+  });
+
+  describe('leaves space for alerts while a message is being sent', () => {
+    const drop = (name: string, reason: DropReason, queues: readonly QueueName[] = QUEUES) => {
+      for (const queue of queues) now.queues.drop(queue, name, reason, 123_456);
+    };
+    const ACCOUNTS: Readonly<Record<string, () => void>> = {
+      empty: () => {},
+      usual: () => {
+        for (const { name, priority } of collectors) drop(name, 'cacheFull', priority === 'High' ? ['High'] : ['Low']);
+      },
+      large: () => {
+        for (const reason of ['cacheFull', 'paused', 'memory', 'kernel'] as const)
+          for (const { name } of collectors) drop(name, reason);
+      },
+    };
+    const fill = async (bytes: number, all: number) => {
+      for (let put = 0; put < all; put += bytes) {
+        now.queues.put('Low', [event(bytes)]);
+        await now.clock.advance(200);
+      }
+    };
+    const alert = async (bytes: number) => {
+      await now.clock.advance(1_000);
+      return now.queues.put('High', [event(bytes)]);
+    };
+
+    for (const [what, count] of Object.entries(ACCOUNTS))
+      for (const limit of [8_192, 12_288, 24_000, 40_000])
+        it(`of ${limit} bytes with ${what} accounts`, async () => {
+          count();
+          await now.clock.advance(1_000);
+          now.settings.setLimit(limit);
+          for (const bytes of [200, 300, 500, 1_000, 1_500]) {
+            await fill(bytes, 2 * limit);
+            const taken = now.queues.take('Low', Math.max(4_096, limit / 4), true);
+            for (const size of [1_000, 1_500, 2_500]) assert.equal(await alert(size), 1, `${bytes}, ${size}`);
+            if (taken.length > 0) now.queues.settle('Low', 'kept');
+          }
+        });
+
+    it('that is larger than the twin lets the cache be meanwhile', async () => {
+      await fill(1_000, 400_000);
+      now.queues.take('Low', 200_000, true);
+      for (const limit of [100_000, 8_192]) {
+        now.settings.setLimit(limit);
+        assert.equal(await alert(1_500), 1, `${limit} bytes`);
+      }
+      now.queues.settle('Low', 'kept');
     });
   });
 
