@@ -70,6 +70,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     delivery.unsetClock,
     delivery.statistics.keeper(options.clock),
     collection.changeNotices,
+    configuration.faultReports,
     delivery.budget,
     condition.logLevel,
     local.strictStart ? hub : later.service(hub), // connects, and goes on trying for ever, in the background

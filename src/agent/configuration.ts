@@ -4,6 +4,7 @@ import type { Occurrences } from '../collectors/occurrences.ts';
 import { logBlindSpots } from '../config/blind-spot-log.ts';
 import type { ConfigurationChange } from '../config/changes.ts';
 import { namesOf } from '../config/dialect.ts';
+import { FaultReports } from '../config/fault-reports.ts';
 import { type Limits, largestCache, limitsInForce } from '../config/limits.ts';
 import { publishedObject } from '../config/published-object.ts';
 import { TwinConfiguration } from '../config/twin-configuration.ts';
@@ -14,6 +15,7 @@ import type { Storage } from './storage.ts';
 /** What the module twin may change, and the local limits that win over it. */
 export interface Configuration {
   readonly configuration: TwinConfiguration;
+  readonly faultReports: FaultReports;
   readonly settings: SettingsReader;
   readonly limits: Limits;
   /** The name that the module twin has for a setting. */
@@ -22,18 +24,23 @@ export interface Configuration {
 }
 
 export function createConfiguration(
-  { local, state, clock, logOf }: Foundation,
+  { local, state, clock, clockOf, logOf }: Foundation,
   { occurrences, storage: { stateFiles } }: { occurrences: Occurrences; storage: Storage },
 ): Configuration {
   const changed = new Notifier<ConfigurationChange>();
   const limits = limitsInForce(local.limits, collectors, () => largestCache(local.stateDirectory, state('queues')));
   const dialect = publishedObject(settingRows(collectors), local.twinObjectName);
   const nameOf = namesOf(dialect.properties);
+  const faultReports = new FaultReports({
+    announce: (faults) => occurrences.accept('configuration', faults),
+    clock: clockOf('configuration'),
+    log: logOf('configuration'),
+  });
   const configuration = new TwinConfiguration({
     dialect,
     limits,
     lastGoodFile: state('last-good-configuration.json'),
-    onFaults: (faults) => occurrences.accept('configuration', faults),
+    onFaults: (faults) => faultReports.accept(faults),
     changed: changed.notify,
     clock,
     log: logOf('configuration'),
@@ -41,5 +48,5 @@ export function createConfiguration(
   });
   const { settings } = configuration;
   logBlindSpots({ settings, limits, collectors, nameOf, log: logOf('configuration') });
-  return { configuration, settings, limits, nameOf, changed };
+  return { configuration, faultReports, settings, limits, nameOf, changed };
 }

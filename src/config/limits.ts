@@ -87,6 +87,8 @@ export interface Limits {
   readonly alwaysOn: ReadonlySet<string>;
   readonly mayBeOff: Pick<ReadonlySet<string>, 'has'>;
   readonly largestCacheInBytes: number;
+  /** Whether that is by the free space of the disk, since the local file does not say. */
+  readonly isCacheByDisk?: boolean;
 }
 
 /** Nothing is limited beyond the ranges of the settings. */
@@ -126,6 +128,7 @@ export function limitsInForce(
     alwaysOn: new Set(alwaysOn),
     mayBeOff: new Set(mayBeOff),
     largestCacheInBytes: local.largestCacheInBytes ?? largestCache(),
+    isCacheByDisk: local.largestCacheInBytes === undefined,
   };
 }
 
@@ -182,7 +185,11 @@ export function limited(row: SettingRow, value: unknown, limits: Limits): Limite
   const { floor, ceiling, neverOff } = row.limits;
   const instead = (limit: keyof Limits, allowed: unknown): Limited => {
     const spelling = row.spell(allowed);
-    return { value: allowed, spelling, message: `is ${spelling}, not ${row.spell(value)}: ${named(limit)}` };
+    const because =
+      limit === 'largestCacheInBytes' && limits.isCacheByDisk === true
+        ? 'a tenth of the free space in the state directory; limits.largestCacheInBytes can allow more'
+        : named(limit);
+    return { value: allowed, spelling, message: `is ${spelling}, not ${row.spell(value)}: ${because}` };
   };
   if (floor !== undefined && Number(value) < limits[floor]) return instead(floor, limits[floor]);
   if (ceiling !== undefined && Number(value) > limits[ceiling]) return instead(ceiling, limits[ceiling]);

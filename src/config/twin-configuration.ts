@@ -55,7 +55,7 @@ export class TwinConfiguration {
     /** How desired and reported write settings. */
     dialect: Dialect;
     lastGoodFile: string;
-    /** Called with every fault and warning of a desired configuration, once per change. */
+    /** Called with every fault and warning of a desired configuration, once per change; with none if it has none. */
     onFaults: (faults: readonly ConfigurationFault[]) => void;
     /** Called with what has changed, after it has been put in force. */
     changed?: (change: ConfigurationChange) => void;
@@ -159,11 +159,11 @@ export class TwinConfiguration {
     const text = JSON.stringify(limits);
     if (text === this.#loggedLimited) return;
     this.#loggedLimited = text;
-    if (text !== '{}') this.#log.warn({ limits }, 'Local limits hold instead of what the module twin asks for.');
+    if (text !== '{}')
+      this.#log.warn({ limits }, 'Local limits hold instead of values of the module twin, or of defaults.');
   }
 
   #reportFaults(faults: readonly Fault[]): void {
-    if (faults.length === 0) return;
     const time = this.#clock.now();
     this.#onFaults(faults.map((fault) => ({ ...fault, time, used: JSON.stringify(this.#used(fault.name)) })));
   }
