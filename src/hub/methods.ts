@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, seconds } from '../base/duration.ts';
 import { messageOf, toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
@@ -103,6 +103,7 @@ export class DirectMethods<Parts> implements MethodCalls {
       return { status: 200, body: (await this.#clock.within(ANSWER_WITHIN, name, work)) as object };
     } catch (error) {
       if (error instanceof MethodRefusal) return refusal(409, error.message);
+      if (error instanceof TimeLimitError) return refusal(500, `${error.message}. It goes on; call again later.`);
       return this.#defect(error);
     }
   }

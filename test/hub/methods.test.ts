@@ -185,7 +185,14 @@ describe('DirectMethods', () => {
     const call = make(work);
     const late = call('collectNow');
     await time.tickAsync(ANSWER_WITHIN);
-    assert.equal((await late).status, 500);
+    assert.deepEqual(await late, {
+      status: 500,
+      body: { error: 'collectNow took longer than 25 s. It goes on; call again later.' },
+    });
+    assert.deepEqual(
+      log.messages().filter(({ level }) => level === 'error'),
+      [],
+    );
     assert.equal((await call('collectNow')).status, 409);
     end();
     await time.tickAsync(seconds(10));
