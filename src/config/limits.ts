@@ -87,8 +87,8 @@ export interface Limits {
   readonly alwaysOn: ReadonlySet<string>;
   readonly mayBeOff: Pick<ReadonlySet<string>, 'has'>;
   readonly largestCacheInBytes: number;
-  /** Whether that is by the free space of the disk, since the local file does not say. */
-  readonly isCacheByDisk?: boolean;
+  /** Whether that is the default, since the local file does not say. */
+  readonly isCacheDefault?: boolean;
 }
 
 /** Nothing is limited beyond the ranges of the settings. */
@@ -128,7 +128,7 @@ export function limitsInForce(
     alwaysOn: new Set(alwaysOn),
     mayBeOff: new Set(mayBeOff),
     largestCacheInBytes: local.largestCacheInBytes ?? largestCache(),
-    isCacheByDisk: local.largestCacheInBytes === undefined,
+    isCacheDefault: local.largestCacheInBytes === undefined,
   };
 }
 
@@ -186,8 +186,8 @@ export function limited(row: SettingRow, value: unknown, limits: Limits): Limite
   const instead = (limit: keyof Limits, allowed: unknown): Limited => {
     const spelling = row.spell(allowed);
     const because =
-      limit === 'largestCacheInBytes' && limits.isCacheByDisk === true
-        ? 'a tenth of the free space in the state directory; limits.largestCacheInBytes can allow more'
+      limit === 'largestCacheInBytes' && limits.isCacheDefault === true
+        ? 'the default of limits.largestCacheInBytes, a tenth of the free space and 64 MiB at most; set it to allow more'
         : named(limit);
     return { value: allowed, spelling, message: `is ${spelling}, not ${row.spell(value)}: ${because}` };
   };

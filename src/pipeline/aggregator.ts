@@ -21,6 +21,8 @@ import type { FoundWindow } from './window-recovery.ts';
 
 /** Limit of distinct elements in a window. Each costs some 600 bytes besides its text. */
 const MAX_ELEMENTS = 10_000;
+/** Occurrences that a window counts: an event in the queue has 32 bits for them. */
+const MAX_HITS = 2 ** 31;
 /** Limit of all windows together, in bytes of JSON, and as a share of the queues' size limit. */
 const MAX_BYTES_HELD = 1024 * 1024;
 const PART_OF_CACHE = 1 / 2;
@@ -73,6 +75,7 @@ export class Aggregator implements Service {
   #recovery: 'due' | 'failed' | 'done' = 'due';
   #willSave = false;
   readonly #saveEvery: Duration;
+  readonly #maxHits: number;
   readonly #saved: () => void;
   /** When counts that are held in memory to spare the disk are to be written. In the past: none are. */
   #heldUntil = milliseconds(Number.NEGATIVE_INFINITY);
@@ -94,7 +97,10 @@ export class Aggregator implements Service {
     saveEvery?: Duration;
     /** Called when `holdsCounts` has become false. */
     saved?: () => void;
+    /** For tests: so many occurrences close a window. */
+    maxHits?: number;
   }) {
+    this.#maxHits = options.maxHits ?? MAX_HITS;
     this.#saveEvery = options.saveEvery ?? SYNC_WITHIN;
     this.#saved = options.saved ?? (() => {});
     this.#settings = options.settings;
@@ -177,6 +183,7 @@ export class Aggregator implements Service {
       grown.add({ ...element, hits: 1, first: at, last: at, number: -1, changed: false });
       this.#keepSmall(grown);
     }
+    if (window !== undefined && window.hits >= this.#maxHits) this.#release(window, [...window.elements]);
     if (!this.#willSave) this.#saveSoon();
   }
 

@@ -76,10 +76,17 @@ describe('Local limits', () => {
   });
 
   it('lower a larger cache', () => {
-    const { settings, mirror, limited } = read({ maxLocalCacheSizeInBytes: 4.5e15 });
+    const limits = inForce({ largestCacheInBytes: 1_000_000_000 });
+    const { settings, mirror, limited } = read({ maxLocalCacheSizeInBytes: 4.5e15 }, limits);
     assert.equal(settings.maxLocalCacheSizeInBytes, 1_000_000_000);
     assert.deepEqual(mirror.maxLocalCacheSizeInBytes, { value: 1_000_000_000 });
     assert.match(limited[0]?.message ?? '', /^is 1000000000, not 4500000000000000: limits\.largestCacheInBytes/);
+  });
+
+  it('say when a cache is limited by the default', () => {
+    const [limited] = read({ maxLocalCacheSizeInBytes: 4.5e15 }).limited;
+    const message = /^is 1000000000, not 4500000000000000: the default of limits\.largestCacheInBytes, a tenth/;
+    assert.match(limited?.message ?? '', message);
   });
 
   it('keep on what is always on, with its default priority', () => {

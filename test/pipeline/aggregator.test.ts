@@ -134,6 +134,17 @@ describe('Aggregator', () => {
     assert.equal(Date.parse(EndTimeLocal ?? ''), at(9).getTime());
   });
 
+  it('closes a window before it has more occurrences than an event can count', async () => {
+    await aggregator.stop();
+    aggregator = create({ maxHits: 5 });
+    await aggregator.start();
+    for (let count = 0; count < 4; count += 1) aggregator.add(processCreate, 'Low', process(), NOON);
+    for (let count = 0; count < 3; count += 1)
+      aggregator.add(processCreate, 'Low', process({ CommandLine: 'ls -l' }), NOON);
+    assert.deepEqual(hits(), [4, 1]);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 2, elements: 1 } });
+  });
+
   for (const [field, value] of [
     ['CommandLine', 'ls -l'],
     ['Executable', '/bin/ls'],
