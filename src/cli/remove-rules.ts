@@ -6,6 +6,7 @@ import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';
 import { isWithoutAudit, removeLeftovers } from '../linux/audit/leftover-rules.ts';
 import { NETLINK_AUDIT, openNetlink } from '../linux/native/netlink/socket.ts';
+import { runsOwnProgram } from '../linux/self/own-program.ts';
 import { readArguments, type World } from './command.ts';
 
 export const summary = 'Remove audit rules that a killed agent left in the kernel.';
@@ -25,6 +26,8 @@ export async function run(args: readonly string[], { stdout, environment, signal
   try {
     const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     try {
+      const { pid } = await control.status();
+      if (runsOwnProgram(pid)) throw needsRules(`process ${pid} is an agent, or a command of Vakt, which reads audit`);
       stdout(`${counted(await removeLeftovers(control), 'rule')} removed.`);
     } finally {
       control.close();
@@ -52,9 +55,11 @@ async function refuseWhileOneRuns(path: string, signal: AbortSignal): Promise<vo
     if (isNoAgentListening(error)) return;
     throw error;
   }
-  const what = `an agent is running, answers at ${path}, and needs its rules`;
-  throw new AgentError('AGENT_RUNNING', what, 'Stop the agent instead: it then removes its rules.');
+  throw needsRules(`an agent is running, answers at ${path}`);
 }
+
+const needsRules = (who: string) =>
+  new AgentError('AGENT_RUNNING', `${who}, and needs its rules`, 'Stop the agent instead: it then removes its rules.');
 
 const refusal = (error: unknown) =>
   errnoOf(error) === 'EPERM'

@@ -3,14 +3,17 @@ import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
+import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
 import { abisOf } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { missingForAudit } from './missing-for-audit.ts';
+import { Recorder } from './recorder.ts';
 
 const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
 
@@ -71,6 +74,25 @@ describe('vakt remove-rules', () => {
     assert.equal(status, 1);
     assert.match(errors, /an agent is running.*\n.*Stop the agent instead.*AGENT_RUNNING/);
     assert.equal((await ours()).length, 3);
+  });
+
+  it('does nothing while an agent with another configuration has the slot', async () => {
+    const source = new AuditSource({
+      rules: () => [{ syscalls: ['execve'] }],
+      sink: new Recorder(),
+      clock: systemClock,
+      log: quietLog(),
+    });
+    await source.open();
+    try {
+      const before = (await ours()).length;
+      const { status, stderr } = run();
+      assert.equal(status, 1);
+      assert.match(stderr, /process \d+ is an agent, .* needs its rules.*\n.*AGENT_RUNNING/);
+      assert.equal((await ours()).length, before);
+    } finally {
+      await source.close();
+    }
   });
 
   it('says who may do it', () => {

@@ -1,4 +1,3 @@
-import { readlinkSync, realpathSync } from 'node:fs';
 import { systemClock } from '../../base/clock.ts';
 import { counted } from '../../base/counted.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
@@ -7,6 +6,7 @@ import { hiddenBy } from '../../linux/audit/hiding-rules.ts';
 import { type KernelRule, LOCKED_REMEDY } from '../../linux/audit/rules.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/native/netlink/socket.ts';
+import { runsOwnProgram } from '../../linux/self/own-program.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { judgeKernelCommandLine } from './kernel-command-line.ts';
 import { type Check, step } from './situation.ts';
@@ -24,7 +24,7 @@ export const audit: Check = {
       const rules = await step("audit's rules", control.rules(), signal);
       const runs = agent.status !== undefined || agent.statusError !== undefined;
       return [
-        ...judgeAudit(status, rules, agent.status?.pid, runs || isVakt(status.pid)),
+        ...judgeAudit(status, rules, agent.status?.pid, runs || runsOwnProgram(status.pid)),
         ...judgeKernelCommandLine(NAME, local.hostRoot),
       ];
     } catch (error) {
@@ -37,15 +37,6 @@ export const audit: Check = {
     }
   },
 };
-
-/** Whether audit's daemon is a running command of this program, such as "vakt collect". */
-function isVakt(pid: number): boolean {
-  try {
-    return pid !== 0 && readlinkSync(`/proc/${pid}/exe`) === realpathSync(process.execPath);
-  } catch {
-    return false;
-  }
-}
 
 const ASK_AS_ROOT =
   'Run this command as root. The agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and a kernel with audit.';
