@@ -99,7 +99,7 @@ export function createCollection(foundation: Foundation, options: Options): Coll
 }
 
 function createTriggered(
-  { local, sender, bootId, state, clock, clockOf, moving, logOf, stateChanged }: Foundation,
+  { local, options, sender, bootId, state, clock, clockOf, moving, logOf, stateChanged }: Foundation,
   { linux, occurrences, storage, configuration: { settings, changed }, delivery }: Options,
   { routed, leavesOut }: Collected,
 ): TriggeredParts {
@@ -151,6 +151,7 @@ function createTriggered(
     hostRoot: local.hostRoot,
     loopback: local.collectors.loopbackConnections,
     stateDirectory: local.stateDirectory,
+    isTrial: options.dryHub !== undefined,
     writer: storage.writer,
     clock: clockOf('linux'),
     log: logOf('linux'),

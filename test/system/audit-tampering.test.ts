@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
@@ -17,6 +18,10 @@ import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
 
 const AUDITCTL = '/usr/sbin/auditctl';
+const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
+/** Of a configuration that is read, and not used. */
+const IDENTITY = { VAKT_IDENTITY__KIND: 'connectionString', VAKT_IDENTITY__FILE: '/nonexistent' };
+const MARK = `vakt-test-${process.pid}`;
 const TAKE_AUDIT = new URL('./take-audit.js', import.meta.url).pathname;
 
 describe("Who tampers with the kernel's audit", () => {
@@ -92,6 +97,40 @@ describe("Who tampers with the kernel's audit", () => {
     } finally {
       taker.kill('SIGKILL');
     }
+  });
+
+  it('is not a command that reads events beside an agent which it does not know', async () => {
+    const ours = async () =>
+      (await control.rules()).filter((rule) => rule.ours).map(({ data }) => data.toString('hex'));
+    const before = await ours();
+    const command = spawn(process.execPath, [MAIN, 'collect', 'ProcessCreate', '--filter', `CommandLine~${MARK}`], {
+      env: { ...process.env, VAKT_CONTROL_SOCKET: '/nonexistent/vakt.sock', ...IDENTITY },
+    });
+    let output = '';
+    for (const stream of [command.stdout, command.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    const ended = once(command, 'close');
+    try {
+      await until(
+        () => output,
+        () => output.includes('Following ProcessCreate from auditMulticast'),
+      );
+      spawnSync('/bin/true', [MARK]);
+      await until(
+        () => output,
+        () => output.includes(`true ${MARK}`),
+      );
+    } finally {
+      command.kill('SIGINT');
+      await ended;
+    }
+    await systemClock.sleep(milliseconds(600)); // what changes audit has been read by then
+    assert.deepEqual(await ours(), before);
+    assert.equal((await control.status()).pid, process.pid);
+    assert.ok(!told(/changed/), JSON.stringify(logged));
+    assert.equal(source.status().source, 'auditUnicast');
   });
 
   it('is not told when auditd takes the slot, is restarted, and gives it up', async () => {

@@ -31,6 +31,7 @@ async function openAndClose({ local: { hostRoot, collectors: options }, signal }
   const source = new LinuxEvents({
     streams: () => new Set(followed.map(({ stream }) => stream)),
     sink: { accept: () => {}, drop: () => {} },
+    isTrial: true,
     hostRoot,
     loopback: options.loopbackConnections,
     clock: systemClock,

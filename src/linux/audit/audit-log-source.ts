@@ -42,6 +42,8 @@ export interface Beginning {
 
 interface Parts {
   readonly rules: () => readonly AuditRule[];
+  /** Whether rules of another agent that runs must stay. */
+  readonly isTrial?: boolean;
   readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -129,7 +131,9 @@ export class AuditLogSource {
     let control: AuditControl | undefined;
     try {
       control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
-      this.#rules = { control, kernel: new KernelRules(control) };
+      const kernel = new KernelRules(control);
+      if (this.#parts.isTrial === true && (await kernel.ours()).length > 0) return control.close();
+      this.#rules = { control, kernel };
       await this.refreshRules();
     } catch (err) {
       this.#parts.log.debug({ err }, 'Could not set audit rules; relying on those of the administrator.');

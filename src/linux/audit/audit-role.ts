@@ -33,6 +33,8 @@ interface Parts {
   readonly openSocket: typeof openNetlink;
   /** Whether the kernel sends records to the multicast group of this network namespace. */
   readonly mayListen: () => boolean;
+  /** Whether a process is another agent. */
+  readonly isAgent: (pid: number) => boolean;
   readonly clock: Clock;
   readonly log: Logger;
   /** Called when the result of `status()` changes. */
@@ -105,9 +107,10 @@ export class AuditRole {
 
   /** Leaves the slot to the process that requests it. @throws AgentError AUDIT_UNAVAILABLE, or errno errors */
   async yieldSlot(): Promise<void> {
-    const { control, setup, drain, watch, log, changed } = this.#parts;
+    const { control, setup, drain, watch, isAgent, log, changed } = this.#parts;
     const pid = this.#contender;
     watch.seenOther();
+    if (isAgent(pid)) setup.meetAgent();
     try {
       await this.#joinAsListener();
     } finally {
@@ -157,6 +160,10 @@ export class AuditRole {
   async #becomeDaemon(): Promise<boolean> {
     const { control, setup, drain, watch, openSocket } = this.#parts;
     if (this.#noDaemon !== undefined || !watch.mayTake()) return false;
+    if (setup.isGuest) {
+      watch.seenOther(); // it would leave the slot to whoever requests it
+      return false;
+    }
     let socket: NetlinkSocket;
     try {
       socket = openSocket(NETLINK_AUDIT, { receiveBufferBytes: RECEIVE_BUFFER_BYTES, own: true });

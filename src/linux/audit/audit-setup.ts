@@ -22,6 +22,8 @@ interface Parts {
   readonly control: AuditControl;
   /** The rules to set in the kernel; evaluated at every sync. */
   readonly rules: () => readonly AuditRule[];
+  /** Whether it must leave audit to another agent that runs. */
+  readonly isTrial?: boolean;
   /** Is told what rules of others exclude. */
   readonly stream: Pick<RecordStream, 'setExcluded'>;
   readonly clock: Clock;
@@ -42,6 +44,7 @@ interface Parts {
 export class AuditSetup {
   /** Neither rules nor settings can change until the next boot. */
   readonly isLocked: boolean;
+  #isGuest: boolean;
   readonly #parts: Parts;
   readonly #rules: KernelRules;
   /** Audit's settings before any agent changed them. */
@@ -63,7 +66,8 @@ export class AuditSetup {
   constructor(parts: Parts, status: AuditStatus, listed: readonly KernelRule[]) {
     this.#parts = parts;
     this.#hiddenPart(listed);
-    const previous = previousSettings(listed);
+    this.#isGuest = parts.isTrial === true && isOtherDaemon(status.pid) && listed.some(({ ours }) => ours);
+    const previous = this.#isGuest ? undefined : previousSettings(listed);
     this.#rules = new KernelRules(parts.control);
     this.#found = previous ?? status;
     this.#settingsAreOurs = previous !== undefined;
@@ -75,6 +79,18 @@ export class AuditSetup {
     return this.#settingsAreOurs;
   }
 
+  /** Whether another agent runs: rules, settings and the slot are its own, and stay as they are. */
+  get isGuest(): boolean {
+    return this.#isGuest;
+  }
+
+  /** Another agent requests the slot. Of a trial, it takes over rules and settings, as those of a killed predecessor. */
+  meetAgent(): void {
+    if (this.#parts.isTrial !== true) return;
+    this.#isGuest = true;
+    this.#settingsAreOurs = false;
+  }
+
   /** Why records are missing; `undefined` when none is. */
   get missing(): string | undefined {
     return this.#wasOff?.reason ?? this.#hidden;
@@ -82,7 +98,7 @@ export class AuditSetup {
 
   /** Sets audit up as the agent needs it, and stores the original settings in the kernel. */
   async claimSettings(): Promise<void> {
-    if (this.isLocked) return;
+    if (this.isLocked || this.#isGuest) return;
     const { control } = this.#parts;
     this.#settingsAreOurs = true;
     await control.addRule(this.#memo());
@@ -125,7 +141,11 @@ export class AuditSetup {
   async syncRules(isDaemon: boolean): Promise<number> {
     const { clock, changed, stream } = this.#parts;
     this.#rulesCheckedAt = clock.monotonic();
-    const added = this.isLocked ? await this.#requireRules() : await this.#setRules(isDaemon);
+    const added = await (this.#isGuest
+      ? this.#readRules()
+      : this.isLocked
+        ? this.#requireRules()
+        : this.#setRules(isDaemon));
     const hidden = this.#hiddenPart(this.#rules.listed);
     stream.setExcluded(excludedTypes(this.#rules.listed));
     if (hidden !== this.#hidden) {
@@ -150,7 +170,7 @@ export class AuditSetup {
 
   /** Removes the agent's rules. @returns those that store the original settings; they stay until the settings are restored */
   async removeRules(): Promise<readonly KernelRule[]> {
-    const ours = this.isLocked ? [] : await this.#rules.ours();
+    const ours = this.isLocked || this.#isGuest ? [] : await this.#rules.ours();
     for (const rule of ours) if (memoIn(rule) === undefined) await this.#parts.control.deleteRule(rule.data);
     return ours.filter((rule) => memoIn(rule) !== undefined);
   }
@@ -186,6 +206,11 @@ export class AuditSetup {
   async #setRules(isDaemon: boolean): Promise<number> {
     const memo = this.#settingsAreOurs ? { memo: this.#memo() } : {};
     return this.#rules.sync({ rules: this.#parts.rules(), exclude: isDaemon, ...memo });
+  }
+
+  async #readRules(): Promise<0> {
+    await this.#rules.ours();
+    return 0;
   }
 
   async #requireRules(): Promise<0> {

@@ -6,6 +6,7 @@ import { nextTurn } from '../../base/turn.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import { SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
+import { runsOwnProgram } from '../self/own-program.ts';
 import { AuditDrain } from './audit-drain.ts';
 import { switchedOff, unavailable } from './audit-errors.ts';
 import { AuditPrograms } from './audit-programs.ts';
@@ -44,6 +45,8 @@ interface Parts {
   readonly hostRoot?: string;
   /** The rules to set in the kernel; evaluated at every refreshRules. */
   readonly rules: () => readonly AuditRule[];
+  /** Whether it must leave audit to another agent that runs, as a command for an operator does. */
+  readonly isTrial?: boolean;
   readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -82,12 +85,17 @@ export class AuditSource {
   readonly #openSocket: typeof openNetlink;
   /** Whether the kernel sends records to the multicast group of this network namespace. */
   readonly #mayListen: () => boolean;
+  readonly #isAgent: (pid: number) => boolean;
   #open: Opened | undefined;
   /** Serialises changes of rules. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /** @param kernel replaced in tests */
-  constructor(parts: Parts, { openSocket = openNetlink, mayListen = () => isInFirstNetwork() } = {}) {
+  constructor(
+    parts: Parts,
+    { openSocket = openNetlink, mayListen = () => isInFirstNetwork(), isAgent = runsOwnProgram } = {},
+  ) {
+    this.#isAgent = isAgent;
     this.#parts = parts;
     this.#openSocket = openSocket;
     this.#mayListen = mayListen;
@@ -177,6 +185,7 @@ export class AuditSource {
       watch: this.#watch,
       openSocket: this.#openSocket,
       mayListen: this.#mayListen,
+      isAgent: this.#isAgent,
     });
     const opened: Opened = {
       control,

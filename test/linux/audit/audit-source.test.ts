@@ -28,9 +28,14 @@ describe('AuditSource', () => {
     failure = undefined;
     changed = sinon.spy();
     foundTaskRule = [];
-    source = new AuditSource(
+    source = create();
+  });
+
+  const create = ({ isTrial = false } = {}) =>
+    new AuditSource(
       {
         rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+        isTrial,
         sink: { accept: () => {}, lost: (count) => (lost += count) },
         clock: systemClock,
         log: pino({ level: 'silent' }),
@@ -38,9 +43,9 @@ describe('AuditSource', () => {
         foundTaskRule: (isThere) => foundTaskRule.push(isThere),
         onLost: (reason) => (failure = reason),
       },
-      { openSocket: kernel.open, mayListen: () => isInFirst },
+      { openSocket: kernel.open, mayListen: () => isInFirst, isAgent: () => true },
     );
-  });
+
   afterEach(async () => {
     await during(source.close());
     time.restore();
@@ -119,6 +124,57 @@ describe('AuditSource', () => {
       assert.equal(kernel.pid, 0);
       assert.equal(failure?.id, 'AUDIT_UNAVAILABLE');
     });
+  });
+
+  describe('of a trial beside another agent', () => {
+    beforeEach(async () => {
+      await during(source.open());
+      const rules = [...kernel.rules];
+      await during(source.close());
+      kernel.rules = rules;
+      kernel.pid = process.ppid;
+    });
+
+    it('listens with its rules, and leaves them, the settings and the slot as they are', async () => {
+      const before = [...kernel.rules];
+      const changes = kernel.changes;
+      const trial = create({ isTrial: true });
+      await during(trial.open());
+      assert.equal(trial.status().source, 'auditMulticast');
+      await time.tickAsync(60_000);
+      await during(trial.close());
+      assert.deepEqual([kernel.rules, kernel.pid], [before, process.ppid]);
+      assert.equal(kernel.changes, changes);
+    });
+
+    it('is not what an agent does that starts there', async () => {
+      const agent = create();
+      await during(agent.open());
+      await during(agent.close());
+      assert.deepEqual(kernel.rules, []);
+    });
+  });
+
+  it('of a trial is left to an agent that starts meanwhile, with its rules and settings', async () => {
+    const trial = create({ isTrial: true });
+    await during(trial.open());
+    const before = [...kernel.rules];
+    kernel.request(process.ppid);
+    await time.tickAsync(2_000);
+    assert.equal(kernel.pid, 0);
+    kernel.pid = process.ppid;
+    const changes = kernel.changes;
+    await time.tickAsync(60_000);
+    await during(trial.close());
+    assert.deepEqual([kernel.rules, kernel.pid, kernel.changes], [before, process.ppid, changes]);
+  });
+
+  it('of a trial alone takes the slot, and leaves nothing', async () => {
+    const trial = create({ isTrial: true });
+    await during(trial.open());
+    assert.equal(trial.status().source, 'auditUnicast');
+    await during(trial.close());
+    assert.deepEqual([kernel.rules, kernel.pid], [[], 0]);
   });
 
   describe('and rules of others', () => {
