@@ -52,6 +52,7 @@ const LONG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   journalctl: ['vacuum-time', 'vacuum-size', 'vacuum-files', 'rotate', 'flush'],
   dmesg: ['clear', 'read-clear'],
   base64: ['decode'],
+  mount: ['target', 'source', 'bind', 'rbind', 'move', 'options', 'types', 'fstab'],
   iptables: PACKET_FILTER,
   ip6tables: PACKET_FILTER,
 };

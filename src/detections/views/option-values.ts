@@ -29,6 +29,10 @@ const GETTING: Valued = {
     'append-output base body-data body-file directory-prefix execute header input-file method output-document ' +
     'output-file password post-data post-file timeout tries user user-agent wait',
 };
+const HTTPIE: Valued = {
+  valued: 'aAops',
+  long: 'auth auth-type output print style session timeout proxy verify cert cert-key default-scheme',
+};
 const NETCAT: Valued = {
   valued: 'ceGgIiMmOopqsTVWwXx',
   long:
@@ -41,6 +45,7 @@ const VALUES: Readonly<Record<string, Valued>> = {
   atftp: { valued: 'lr', long: 'local-file remote-file' },
   auditctl: { valued: 'abcdeFfkRrSwWpm' },
   awk: { valued: 'Fvf', long: 'file assign field-separator' },
+  axel: { valued: 'nosHUT', long: 'max-speed num-connections output header user-agent timeout' },
   base64: { valued: 'w', long: 'wrap' },
   blkdiscard: { valued: 'olps', long: 'offset length step' },
   chattr: { valued: 'vp' },
@@ -65,6 +70,7 @@ const VALUES: Readonly<Record<string, Valued>> = {
   ed: { valued: 'p' },
   egrep: SEARCHING,
   ex: EDITING,
+  fetch: { valued: 'BhioNSTw' },
   fgrep: SEARCHING,
   ftpget: { valued: 'upP' },
   ftpput: { valued: 'upP' },
@@ -73,6 +79,8 @@ const VALUES: Readonly<Record<string, Valued>> = {
   grep: SEARCHING,
   head: { valued: 'nc', long: 'lines bytes' },
   hexdump: { valued: 'efns' },
+  http: HTTPIE,
+  https: HTTPIE,
   iconv: { valued: 'fto', long: 'output from-code to-code' },
   install: { valued: 'gmoSt', long: 'group mode owner strip-program suffix target-directory' },
   ip6tables: FILTERING,

@@ -1,7 +1,7 @@
 /*
  * Commands as they are usually written: options before operands, a value behind its option, a URL with its scheme. getopt(3)
  * takes them in many other forms: `cp /tmp/shadow /etc/shadow -f`, `wget -O/tmp/x URL`, `chmod -R -- 777 /etc`. To add a
- * program, add a word, and its options to option-values.ts.
+ * program, add a word, and its options to option-values.ts; an option that stands for an operand, also to long-options.ts.
  */
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
@@ -10,15 +10,41 @@ import { nameOf } from './paths.ts';
 /** Programs that rules look for. */
 const ANY_ORDER = listOf(
   'sed grep egrep fgrep chmod chown chgrp cp mv ln install rm shred touch truncate tee base64 rsync mount umount crontab passwd ' +
-    'auditctl gpasswd useradd adduser usermod wget wget2 curl uclient-fetch nc ncat netcat',
+    'auditctl gpasswd useradd adduser usermod wget wget2 curl uclient-fetch nc ncat netcat ' +
+    'axel fetch http https lynx links elinks w3m',
 );
 /** The same, but an operand belongs to the option before it. */
 const IN_ORDER = listOf('iptables ip6tables');
 
-/** Programs whose operands are URLs: of one without a scheme, wget(1) and curl(1) take it for HTTP. */
-const OF_URLS = listOf('wget wget2 curl uclient-fetch');
-const withScheme = (word: string): string =>
-  /^[\w[][^/]*[./:]/.test(word) && !word.includes('://') ? `http://${word}` : word;
+/** Options for what else is the first or the last operand: `mount --target /var/log tmpfs`, `curl --url URL`. */
+const FIRST_OPERAND: Readonly<Record<string, string>> = { mount: '--source' };
+const LAST_OPERAND: Readonly<Record<string, string>> = { mount: '--target', curl: '--url' };
+
+/** Programs whose operands are URLs: of one without a scheme, they take it for HTTP. */
+const OF_URLS = listOf('wget wget2 curl uclient-fetch axel fetch http https lynx links elinks w3m');
+/** A name with a dot, an address, also as one number, or this machine. */
+const HOST = /^(?:[\w-]+(?:\.[\w-]+)+\.?|\d{8,10}|0x[\da-f]+|localhost|\[[^\]]+\])(?::\d+)?$/i;
+/** A name of the own network, which counts if a port and a path follow. */
+const HOST_AND_PORT = /^[\w-]+:\d+$/;
+const IPV4 = /^\d+(?:\.\d+){3}(?::\d+)?$/;
+const SCHEME = /^(https?|ftp):\/+/i;
+
+/**
+ * URLs with their schemes: `http://192.0.2.1/x` for `192.0.2.1/x`. Where quotes are lost, a word may also be a part of a
+ * header, such as `Host: x.example`: beside a whole URL, only an address with a path is one more.
+ */
+function withSchemes(operands: readonly string[], isExact: boolean): readonly string[] {
+  const isWhole = !isExact && operands.some((word) => SCHEME.test(word));
+  return operands.map((word) => {
+    if (word.includes(':/')) return word.replace(SCHEME, (_, scheme: string) => `${scheme.toLowerCase()}://`);
+    const end = word.search(/[/?#]/);
+    const host = (end === -1 ? word : word.slice(0, end)).replace(/^.*@/, '');
+    const isAddress = isWhole
+      ? end !== -1 && IPV4.test(host)
+      : HOST.test(host) || (end !== -1 && HOST_AND_PORT.test(host));
+    return isAddress ? `http://${word}` : word;
+  });
+}
 
 interface Parts {
   /** Options, each with its value behind it. Everything, if the order counts. */
@@ -27,22 +53,28 @@ interface Parts {
   readonly operands: readonly string[];
 }
 
-/** The words of a command in its usual form; the same words if they are, or if the program is not known. */
-export function inUsualForm(words: readonly string[]): readonly string[] {
-  const parts = partsOf(words);
+/**
+ * The words of a command in its usual form; the same words if they are, or if the program is not known.
+ *
+ * @param isExact whether each word is one, and not a part of one between blanks
+ */
+export function inUsualForm(words: readonly string[], isExact = false): readonly string[] {
+  const parts = partsOf(words, isExact);
   if (parts === undefined) return words;
   const usual = [...words.slice(0, 1), ...parts.options, ...parts.operands];
   return usual.length === words.length && usual.every((word, at) => word === words[at]) ? words : usual;
 }
 
 /** What stands behind the name of a program, if it is one of those above. */
-export function partsOf(words: readonly string[]): Parts | undefined {
+export function partsOf(words: readonly string[], isExact = false): Parts | undefined {
   const name = nameOf(words[0] ?? '');
   const keepsOrder = IN_ORDER.has(name);
   if (!keepsOrder && !ANY_ORDER.has(name)) return undefined;
   const valued = valuedOf(name);
   const options: string[] = [];
   const operands: string[] = [];
+  const first: string[] = [];
+  const last: string[] = [];
   for (let at = 1; at < words.length; at += 1) {
     const word = words[at] ?? '';
     if (word === '--') {
@@ -55,11 +87,17 @@ export function partsOf(words: readonly string[]): Parts | undefined {
       (keepsOrder ? options : operands).push(word);
       continue;
     }
-    const { value, takesNext } = optionOf(word, valued);
+    const { name: option, value, takesNext } = optionOf(word, valued);
+    const placed = FIRST_OPERAND[name] === option ? first : LAST_OPERAND[name] === option ? last : undefined;
+    if (placed !== undefined && (value !== undefined || at + 1 < words.length)) {
+      placed.push(value ?? words[++at] ?? '');
+      continue;
+    }
     // `wget -qO-` is as usual as it can be.
     if (value === undefined || value === '-' || word.startsWith('--')) options.push(word);
     else options.push(word.slice(0, -value.length), value);
     if (takesNext && at + 1 < words.length) options.push(words[++at] ?? '');
   }
-  return { options, operands: OF_URLS.has(name) ? operands.map(withScheme) : operands };
+  const all = [...first, ...operands, ...last];
+  return { options, operands: OF_URLS.has(name) ? withSchemes(all, isExact) : all };
 }

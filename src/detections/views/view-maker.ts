@@ -150,7 +150,7 @@ export class ViewMaker {
     return from;
   }
 
-  #view({ words, directory, redirections }: Command, from: number): void {
+  #view({ words, isExact, directory, redirections }: Command, from: number): void {
     if (!this.#work.spend(words.length)) return;
     const program = programOfWords(words, from);
     const at = from + (program?.skip ?? 0);
@@ -158,7 +158,7 @@ export class ViewMaker {
     if (!isKnown(path) || (words[at] ?? '').includes('://')) return;
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
     const own = withLongOptions([name, ...words.slice(at + 1).filter((word) => word !== '')]);
-    const usual = inUsualForm(own);
+    const usual = inUsualForm(own, isExact);
     const image = imageOf(path, directory);
     const add = (each: readonly string[]) => {
       const line = [...each.map(normaliseArgument), redirections?.written ?? ''].join(' ').trimEnd();

@@ -43,7 +43,7 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   } else {
     const isRead = words[0] === name && isNormal(commandLine);
     const plain = withLongOptions(isRead ? own : normalised(own, isExact, environment, work));
-    const usual = inUsualForm(plain);
+    const usual = inUsualForm(plain, isExact);
     if (plain !== own) maker.add(program.image, plain.join(' '), currentDirectory);
     if (usual !== plain) maker.add(program.image, usual.join(' '), currentDirectory);
     if (commandLine.includes('\n')) maker.add(program.image, onOneLine(cut(commandLine)), currentDirectory);

@@ -38,8 +38,7 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   patch: { to: '-o --output -r --reject-file', operands: 'first', unless: '--dry-run' },
   truncate: { operands: 'all' },
   dd: { behind: /^of=(.+)/ },
-  // The commands `w FILE` and `s/…/…/w FILE` of a script.
-  sed: { behind: /(?:^|[\s;{}\d$/|#,!@pgIMme])[wW] ?(\/[^\s;}]{1,64})[ \t]*$/m },
+  sed: {}, // writtenBySed()
   socat: { behind: /^(?:(?:open|create|gopen|file):)?(\/[^,:]+)/i },
   openssl: { to: '-out --out -keyout --keyout', behind: /^--?(?:out|keyout)=(.+)/ },
   gpg: { to: '-o --output' },
@@ -73,6 +72,7 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
   const name = nameOf(words[0] ?? '');
   const writer = Object.hasOwn(WRITERS, name) ? WRITERS[name] : undefined;
   if (writer === undefined) return [];
+  if (name === 'sed') return firstAndLast(writtenBySed(words).filter(isFile));
   const to = listOf(writer.to);
   const only = listOf(writer.only);
   const unless = listOf(writer.unless);
@@ -98,7 +98,6 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
       const option = to.has(word) ? { name: word, value: undefined, takesNext: true } : optionOf(word, valued, to);
       const value = option.value ?? (option.takesNext ? (words[at + 1] ?? '') : '');
       if (to.has(option.name)) files.push(value);
-      else files.push(writer.behind?.exec(value)?.[1] ?? '');
       if (option.takesNext) at += 1;
     }
   }
@@ -106,8 +105,43 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
   return firstAndLast([...files, ...chosen(operands, writer.operands)].filter(isFile));
 }
 
-/** Not standard output, another machine, or a device. */
-const isFile = (name: string): boolean => name !== '' && name !== '-' && !name.includes(':') && !isDevice(name);
+const SCRIPT = listOf('-e --expression');
+const SCRIPT_FILE = listOf('-f --file');
+/** At the end of a line of a script: `w FILE`, `s/…/…/w FILE`. What stands before `w` is no part of a name or of a text. */
+const BEFORE_W = '(?:^|[^\\w\\\\\'".-]|[\\d_pgIMme])[wW]';
+const LONGEST_NAME = 256;
+const WRITING = new RegExp(`${BEFORE_W}(?:[ \\t]+([\\w./-]{1,${LONGEST_NAME}})|(/[\\w./-]{1,${LONGEST_NAME}}))$`);
+const ENDS_WRITING = new RegExp(`${BEFORE_W}$`);
+const NAME = /^[\w./][\w./-]*$/;
+
+/** The files that the commands `w` of sed(1) write. Where quotes are lost, such a file is the next word. */
+function writtenBySed(words: readonly string[]): readonly string[] {
+  const scripts: number[] = [];
+  let first = 0;
+  let isElsewhere = false;
+  for (let at = 1; at < words.length; at += 1) {
+    const word = words[at] ?? '';
+    if (word === '--' || !word.startsWith('-')) {
+      if (first === 0 && word !== '--') first = at;
+      continue;
+    }
+    const { name, value, takesNext } = optionOf(word, valuedOf('sed'));
+    if (takesNext) at += 1;
+    isElsewhere ||= SCRIPT.has(name) || SCRIPT_FILE.has(name);
+    if (SCRIPT.has(name) && (value !== undefined || takesNext)) scripts.push(at);
+  }
+  if (!isElsewhere) scripts.push(first);
+  return scripts.flatMap((at) => {
+    const lines = (words[at] ?? '').split('\n').map((line) => line.trimEnd().slice(-LONGEST_NAME - 16));
+    const files = lines.map((line) => WRITING.exec(line)).map((found) => found?.[1] ?? found?.[2] ?? '');
+    const next = words[at + 1] ?? '';
+    return ENDS_WRITING.test((lines.at(-1) ?? '').slice(-2)) && NAME.test(next) ? [...files, next] : files;
+  });
+}
+
+/** Not standard output, another machine, a folder, or a device. */
+const isFile = (name: string): boolean =>
+  name !== '' && name !== '-' && !name.includes(':') && !name.endsWith('/') && !isDevice(name);
 
 function chosen(operands: readonly string[], which: Writer['operands']): readonly string[] {
   switch (which) {

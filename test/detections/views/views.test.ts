@@ -281,6 +281,15 @@ describe('views of a process start', () => {
       ['wget 192.0.2.1/x -O /tmp/x', 'wget -O /tmp/x http://192.0.2.1/x'],
       ['curl -s [2001:db8::1]:8080/x', 'curl -s http://[2001:db8::1]:8080/x'],
       ['uclient-fetch x.example', 'uclient-fetch http://x.example'],
+      ['curl -s --url 192.0.2.1/x -o /tmp/x', 'curl -s -o /tmp/x http://192.0.2.1/x'],
+      ['curl HTTPS:/x.example/y', 'curl https://x.example/y'],
+      ['wget u:p@192.0.2.1/x', 'wget http://u:p@192.0.2.1/x'],
+      ['wget -q 3221225985', 'wget -q http://3221225985'],
+      ['curl http://x 192.0.2.1/x', 'curl http://x http://192.0.2.1/x'],
+      ['lynx -source x.example/y', 'lynx -source http://x.example/y'],
+      ['http -d -o /tmp/x broker:8080/y', 'http -d -o /tmp/x http://broker:8080/y'],
+      ['mount --target=/a --source tmpfs -t tmpfs', 'mount -t tmpfs tmpfs /a'],
+      ['mount -o bind --targ /a /b', 'mount -o bind /b /a'],
       ['iptables -IINPUT 1 ! -s10.0.0.1 -jACCEPT', 'iptables -I INPUT 1 ! -s 10.0.0.1 -j ACCEPT'],
     ] as const)
       it(line, () => {
@@ -296,11 +305,21 @@ describe('views of a process start', () => {
         'wget -qO- http://x',
         'curl -T /a ftp://x.example/',
         'curl -s x',
+        'mount --target',
         'ps x -e',
         'chmod u-x /a',
         'sed -i.old s/a/b/ /c',
       ])
         assert.equal(viewsOf(start(line)).length, 1, line);
+    });
+
+    it('takes a word beside a URL for one more only where quotes are not lost', () => {
+      const line = 'curl http://x x.example/y';
+      const view = '/usr/bin/curl | curl http://x http://x.example/y';
+      assertView(script(line), view);
+      assertView(start(line), view);
+      for (const lost of [line, 'curl -H Host: x.example:80 http://y/', 'curl -H Accept: text/html http://y/'])
+        assert.ok(!shownViews(withoutWords(start(lost))).some((each) => each.split('://').length > 2), lost);
     });
 
     it('keeps the line as it is written, too', () => {
@@ -354,6 +373,12 @@ describe('views of a process start', () => {
       ["sed '1,$w /etc/x' y", 'tee /etc/x'],
       ["sed -e 's/a/b/w /etc/x' y", 'tee /etc/x'],
       ["sed -n '/a/{p;w /etc/x\n}' y", 'tee /etc/x'],
+      ["sed -n 'w /tmp/a\nw  /etc/x' y", 'tee /etc/x'],
+      ["sed 's%a%b%w /etc/x' y", 'tee /etc/x'],
+      ["sed 's_a_b_gw/etc/x' y", 'tee /etc/x'],
+      ["cd /etc; sed -n 'w x' y", 'tee /etc/x'],
+      ['sed -n w /etc/x y', 'tee /etc/x'],
+      ['sed -e s/a/b/w /etc/x y', 'tee /etc/x'],
     ] as const)
       it(text, () => assertView(script(text), `/usr/bin/tee | ${line}`));
 
@@ -405,6 +430,17 @@ describe('views of a process start', () => {
     ] as const)
       it(`and what a redirection reads as cat: ${text}`, () =>
         assertView({ ...script(text), currentDirectory: '/etc' }, `/usr/bin/cat | ${line}`));
+
+    it('but takes no file or text of sed for one that it writes', () => {
+      for (const text of [
+        "sed -n '1p' /srv/w/etc/x",
+        "sed -i 's|-w /etc/x|-w /etc/y|' /etc/z",
+        "sed 's/^/w /etc/x/' y",
+        "sed -i 's,^w /etc/x,w /etc/y,' z",
+        'sed -f /tmp/w/etc/x y',
+      ])
+        assert.ok(!shownViews(script(text)).some((view) => view.includes('tee ')), text);
+    });
 
     it('but takes errors and headers for no download', () => {
       for (const text of [
