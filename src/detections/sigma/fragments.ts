@@ -28,6 +28,10 @@ const FRAGMENTS: Readonly<Record<string, string>> = {
   place: '((/usr(/local)?)?/s?bin/|(/usr)?/(lib|libexec|share)/([^/. ][^/ ]*/)*|/etc/([^/. ][^/ ]*/)*)',
   /** The rest of a path, and the end of the word. `..` is accepted at its beginning only: one folder up, not to /tmp. */
   below: '[^\\s/]*(/[^\\s/.][^\\s/]*)*(\\s|$)',
+  /** Words of nft(8) that empty or delete all rules, the table of a firewall, or its chain for what comes in. */
+  nftOpen:
+    '(flush ruleset|(flush|delete|destroy) (table ((inet|ip|ip6) )?(filter|firewalld|fw4|ufw)|' +
+    'chain ((inet|ip|ip6) )?(filter|firewalld|fw4|ufw) (filter_|ufw6?-\\w+-)?(input|INPUT)))',
   /** An IPv4 address of a private network, of a provider's own one, of the link, or of this machine. */
   private:
     '((10|127)\\.\\d+|100\\.(6[4-9]|[7-9]\\d|1[01]\\d|12[0-7])|169\\.254|172\\.(1[6-9]|2\\d|3[01])|192\\.168)(\\.\\d+){2}',
