@@ -125,9 +125,11 @@ export class HubService {
     return { etag, tags: tags ?? {}, desired: properties.desired };
   }
 
-  /** Merges (RFC 7396). @param etag that the twin must still have; `*`: any */
-  async patchTwin(deviceId: string, moduleId: string, patch: object, etag = '*'): Promise<void> {
-    await this.#pace.run(minutes(1), () => this.#registry.updateModuleTwin(deviceId, moduleId, patch, etag));
+  /** Merges (RFC 7396). @param etag that the twin must still have; `*`: any @returns the new `$version` of desired */
+  async patchTwin(deviceId: string, moduleId: string, patch: object, etag = '*'): Promise<number> {
+    const update = () => this.#registry.updateModuleTwin(deviceId, moduleId, patch, etag);
+    const { responseBody } = await this.#pace.run(minutes(1), update);
+    return Number(responseBody.properties.desired.$version);
   }
 
   /** @param limit from 5 to 300 s, for the agent's answer */

@@ -3,7 +3,6 @@ import { each } from '../../fleet/each.ts';
 import { AT_ONCE } from '../../fleet/hub-agent.ts';
 import { durationOption, UsageError } from '../command.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
-import { isSo } from './merge.ts';
 import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 import { waitForAgents } from './wait.ts';
@@ -18,42 +17,40 @@ export async function configure(task: Task, file: string | undefined): Promise<n
   const count = await countChosen(hub, choice, moduleId);
   if (!(await isAgreed(task, `configure ${moduleId} on ${devices(count)}`, count))) return 1;
   report.expect(count);
-  const configured = new Set<string>();
+  const versions = new Map<string, number>();
   const what = task.isDryRun ? DRY_RUN : 'Configurations';
   const status = await reported(report, what, world.signal, async () => {
-    for await (const page of pagesOf(task, wanted))
-      await each(page, AT_ONCE, (target) =>
-        report.device(target.deviceId, async () => {
-          await writeOne(task, wanted, target);
-          if (choice.kind !== 'all') configured.add(target.deviceId);
+    for await (const page of pagesOf(task))
+      await each(page, AT_ONCE, (deviceId) =>
+        report.device(deviceId, async () => {
+          const version = await writeOne(task, wanted, deviceId);
+          if (wait !== undefined) versions.set(deviceId, version);
         }),
       );
   });
   if (wait === undefined || task.isDryRun || world.signal.aborted) return status;
-  return (await waitForAgents(task, { wanted, configured, limit: wait })) ? status : 1;
-}
-
-interface Target {
-  readonly deviceId: string;
-  /** What desired has by a query; absent if that has not been asked. */
-  readonly document?: unknown;
+  return (await waitForAgents(task, { wanted, versions, limit: wait })) ? status : 1;
 }
 
 /** Devices that are named are not looked for by queries, which lag: one without the module is then a failure. */
-async function* pagesOf({ hub, choice, moduleId }: Task, { objectName }: DesiredFile): AsyncGenerator<Target[]> {
+async function* pagesOf({ hub, choice, moduleId }: Task): AsyncGenerator<readonly string[]> {
   if (choice.kind === 'devices') {
-    yield choice.ids.map((deviceId) => ({ deviceId }));
+    yield choice.ids;
     return;
   }
-  const columns = `deviceId, properties.desired.[[${objectName}]] AS document`;
-  for await (const rows of chosenModules(hub, { choice, moduleId, columns }))
-    yield rows.map(({ deviceId, document }) => ({ deviceId: String(deviceId), document: document ?? {} }));
+  for await (const rows of chosenModules(hub, { choice, moduleId, columns: 'deviceId' }))
+    yield rows.map(({ deviceId }) => String(deviceId));
 }
 
-async function writeOne(task: Task, wanted: DesiredFile, { deviceId, document }: Target): Promise<void> {
+/**
+ * Reads each twin: whether it has the configuration, a query can't say, since it may show what was in the twin before.
+ *
+ * @returns `$version` of desired
+ */
+async function writeOne(task: Task, wanted: DesiredFile, deviceId: string): Promise<number> {
   const { moduleId, report, isDryRun } = task;
-  if (document !== undefined && isSo(wanted.document, document)) return report.note('already up to date');
-  if (!(await writeConfiguration(task, deviceId, wanted))) return report.note('already up to date');
-  if (isDryRun) report.line(`would configure ${deviceId}/${moduleId}`);
-  report.note('written');
+  const { isChanged, version } = await writeConfiguration(task, deviceId, wanted);
+  if (isChanged && isDryRun) report.line(`would configure ${deviceId}/${moduleId}`);
+  report.note(isChanged ? 'written' : 'already up to date');
+  return version;
 }

@@ -8,7 +8,7 @@ import { UsageError } from '../command.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
 import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
-import { isPatched, writeConfiguration } from './write.ts';
+import { patchIfSame, writeConfiguration } from './write.ts';
 
 /** A module's twin, as far as it matters. */
 interface Existing {
@@ -136,8 +136,10 @@ async function complete(task: Task, wanted: Wanted, deviceId: string, known: Exi
   if (wanted.twin === undefined || !(overwrites || known.isUntouched)) return report.note('already there');
   const { tags, configuration } = wanted.twin;
   if (overwrites && configuration !== undefined) await writeConfiguration(task, deviceId, configuration, tags);
-  else if (!task.isDryRun && !(await isPatched(task, deviceId, patchOf(wanted.twin), overwrites ? '*' : known.etag)))
-    return report.note('already there');
+  else if (!task.isDryRun) {
+    const version = await patchIfSame(task, deviceId, patchOf(wanted.twin), overwrites ? '*' : known.etag);
+    if (version === undefined) return report.note('already there');
+  }
   if (task.isDryRun) report.line(`would be ${outcome}: ${deviceId}/${task.moduleId}`);
   report.note(outcome);
 }

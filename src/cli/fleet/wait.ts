@@ -15,9 +15,13 @@ const BETWEEN = seconds(3);
 
 /**
  * What an agent makes of the configuration. `limited`: it is applied, but limits of the device's local file hold instead
- * of some values. `silent`: its status is about an earlier configuration, or there is none.
+ * of some values. `silent`: its status is about an earlier configuration, or there is none, or the hub's
+ * queries don't show it yet.
  */
 type Verdict = 'applied' | 'limited' | 'refused' | 'silent';
+
+/** By the id of the device. */
+type Versions = ReadonlyMap<string, number>;
 
 interface Look {
   readonly counts: Record<Verdict, number>;
@@ -31,17 +35,18 @@ interface Look {
  * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time is over. Each look asks
  * for all.
  *
- * @param configured ids of devices that have the configuration by now, and are to be looked for in any case
+ * @param versions `$version` of desired with the configuration, by the id of the device. All but those of `--all` are looked
+ *   for in any case.
  * @returns whether all have applied it
  */
 export async function waitForAgents(
   task: Task,
-  { wanted, configured, limit }: { wanted: DesiredFile; configured: ReadonlySet<string>; limit: Duration },
+  { wanted, versions, limit }: { wanted: DesiredFile; versions: Versions; limit: Duration },
 ): Promise<boolean> {
   const { report, world } = task;
   const until = systemClock.monotonic() + limit;
   for (let before = ''; ; ) {
-    const look = await lookAt(task, wanted, configured);
+    const look = await lookAt(task, wanted, versions);
     const now = describe(look);
     if (world.terminal) report.show(now);
     else if (now !== before) report.line(now);
@@ -53,11 +58,7 @@ export async function waitForAgents(
   }
 }
 
-async function lookAt(
-  { hub, choice, moduleId }: Task,
-  wanted: DesiredFile,
-  configured: ReadonlySet<string>,
-): Promise<Look> {
+async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile, versions: Versions): Promise<Look> {
   const object = `[[${wanted.objectName}]]`;
   const agent = 'properties.reported.securityAgent.configuration';
   const columns = [
@@ -68,7 +69,7 @@ async function lookAt(
   const refusals: string[] = [];
   const silent: string[] = [];
   let pages = 0;
-  const unseen = new Set(configured);
+  const unseen = new Set(choice.kind === 'all' ? [] : versions.keys());
   const isSilent = (deviceId: string) => {
     counts.silent += 1;
     if (silent.length < MAX_NAMED) silent.push(deviceId);
@@ -79,7 +80,7 @@ async function lookAt(
       for (const row of rows) {
         const deviceId = String(row.deviceId);
         unseen.delete(deviceId);
-        const verdict = verdictOn(row, wanted);
+        const verdict = verdictOn(row, wanted, versions.get(deviceId));
         if (verdict === 'silent') isSilent(deviceId);
         else counts[verdict] += 1;
         if (verdict === 'refused' && refusals.length < MAX_NAMED)
@@ -94,8 +95,18 @@ async function lookAt(
   return { counts, refusals, silent, pages };
 }
 
-/** Only a row that has the configuration counts: the hub's queries lag behind its twins. */
-function verdictOn({ version, desired, mirror, configuration }: Row, { document }: DesiredFile): Verdict {
+/**
+ * Only a row that has the configuration counts, in the version that was read or written: the hub's queries lag behind its
+ * twins, and the row may be of the time before another configuration.
+ *
+ * @param least the version; `undefined` if this run has not seen the twin
+ */
+function verdictOn(
+  { version, desired, mirror, configuration }: Row,
+  { document }: DesiredFile,
+  least: number = 0,
+): Verdict {
+  if (Number(version) < least) return 'silent';
   if (!isPlainObject(configuration) || !isSo(document, desired)) return 'silent';
   const { desiredVersion, errors, source } = configuration;
   if (typeof desiredVersion !== 'number' || desiredVersion < Number(version)) return 'silent';

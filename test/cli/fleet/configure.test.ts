@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import sinon from 'sinon';
 import { addSimulatedDevices, simulatedDevice } from '../../../src/emulator/simulated-devices.ts';
+import { HubService } from '../../../src/fleet/service.ts';
 import { FleetBed, MODULE, OBJECT } from './bed.ts';
 
 describe('vakt fleet configure', () => {
@@ -255,6 +257,42 @@ describe('vakt fleet configure', () => {
       applies = true;
       bed.hub.patchTags(simulatedDevice(3), MODULE, { ring: 'canary' });
       assert.equal((await bed.run('configure', file(), ...where, 'PT10M')).status, 0);
+    });
+
+    describe('while queries still show the twin before another configuration', () => {
+      const GOOD = { snapshotFrequency: { value: 'PT6H' } };
+      const BAD = { snapshotFrequency: { value: 'PT7H' } };
+      const good = (options: readonly string[] = []) =>
+        bed.run('configure', bed.configuration(GOOD), ...options, '--yes', '--wait', 'PT1S');
+      const put = (document: object) => bed.hub.patchDesired(simulatedDevice(1), MODULE, { [OBJECT]: document });
+      let query: sinon.SinonStub;
+
+      beforeEach(() => {
+        put(GOOD);
+        query = sinon.stub(HubService.prototype, 'query').callsFake(async function* () {
+          const configuration = { desiredVersion: 2, errors: {}, source: 'desired' };
+          const row = { version: 2, document: GOOD, desired: GOOD, mirror: GOOD, configuration };
+          yield [{ count: 1, deviceId: simulatedDevice(1), ...row }];
+        });
+        put(BAD);
+      });
+      afterEach(() => query.restore());
+
+      for (const choice of [['--all'], ['--where', "tags.ring = 'canary'"], ['--device', simulatedDevice(1)]]) {
+        it(`writes by the twin, and takes no agent's word about what was before: ${choice[0]}`, async () => {
+          const { status, out } = await good(choice);
+          assert.deepEqual(desired(1), GOOD);
+          assert.equal(out[0], 'Configurations: 1 written.');
+          assert.deepEqual([status, out.at(-1)], [1, 'Agents: 0 applied, 0 refused, 1 silent.']);
+        });
+      }
+
+      it('also where somebody else has written it in the meantime', async () => {
+        put(GOOD);
+        const { status, out } = await good(['--all']);
+        assert.equal(out[0], 'Configurations: 1 already up to date.');
+        assert.deepEqual([status, out.at(-1)], [1, 'Agents: 0 applied, 0 refused, 1 silent.']);
+      });
     });
 
     it('does not take for obedience what was reported about an earlier configuration', async () => {
