@@ -13,14 +13,15 @@ export const lines = primitive({
   params: v.strictObject({
     files: paths,
     pattern,
+    ignoreCase: v.optional(v.boolean(), false),
     want: v.picklist(WANTS),
     /** The result if none of the files exists. */
     ifMissing,
   }),
 
-  expected({ files, want, pattern }) {
+  expected({ files, want, pattern, ignoreCase }) {
     const which = { some: 'a line', none: 'no line', someInEach: 'a line of each file' }[want];
-    return `${which} of ${files.join(', ')} matches ${pattern}`;
+    return `${which} of ${files.join(', ')} matches ${pattern}${ignoreCase ? ', in upper or lower case' : ''}`;
   },
 
   remedy: ({ files, want }) =>
@@ -29,7 +30,7 @@ export const lines = primitive({
       : `Add a line that matches the expected pattern to ${want === 'someInEach' ? 'each of ' : ''}${files.join(', ')}.`,
 
   async judge(of, system) {
-    const wanted = compilePattern(of.pattern);
+    const wanted = compilePattern(of.pattern, { i: of.ignoreCase });
     if ('problem' in wanted) return cannotJudge(wanted.problem);
     let unseen: Verdict | undefined;
     let without: string | undefined;

@@ -30,6 +30,16 @@ describePrimitive(lines, {
     actual: 'found',
     where: '/etc/sudoers:2',
   },
+  'a line in other letters, where these do not count': {
+    params: { ...noPassword, ignoreCase: true },
+    tree: { 'etc/sudoers': 'ann ALL=(ALL) nopasswd: ALL\n' },
+    result: 'fail',
+  },
+  'the same, where they count': {
+    params: noPassword,
+    tree: { 'etc/sudoers': 'ann ALL=(ALL) nopasswd: ALL\n' },
+    result: 'pass',
+  },
   'no such line': { params: noPassword, tree: { 'etc/sudoers': 'x\n' }, result: 'pass' },
   'none of the files': { params: pty, tree: {}, result: 'skip' },
   'a line of each file': {
@@ -88,11 +98,49 @@ describe('baseline: a default rule about lines', () => {
         '#DROPBEAR_EXTRA_ARGS="-w -s"',
       ],
     },
+    'cfg.apt-no-trusted': {
+      found: [
+        'deb [trusted=yes] http://x y z',
+        'deb [ arch=arm64 trusted=true ] http://x y z',
+        'deb-src [trusted=on] file:/x ./',
+        'deb [trusted=1] http://x y z',
+        'deb [Trusted=With] http://x y z',
+        'deb [allow-insecure=yes] http://x y z',
+        'Trusted: yes',
+        'trusted: TRUE',
+        'Trusted:enable',
+        'Allow-Insecure: 1',
+      ],
+      not: [
+        'deb [trusted=no] http://x y z',
+        'deb [trusted=without] http://x y z',
+        'deb [trusted=0 arch=arm64] http://yes y z',
+        '# deb [trusted=yes] http://x y z',
+        '#Trusted: yes',
+        'Trusted: no',
+        'deb [signed-by=/usr/share/keyrings/x.gpg] http://x y trusted',
+      ],
+    },
+    'cfg.apt-no-unauthenticated': {
+      found: [
+        'APT::Get::AllowUnauthenticated "true";',
+        'apt::get::allowunauthenticated "on";',
+        'Acquire::AllowInsecureRepositories "TRUE";',
+        'Acquire { AllowInsecureRepositories Yes; };',
+        'APT::Get::AllowUnauthenticated 1;',
+        'APT::Get::AllowUnauthenticated "with";',
+      ],
+      not: [
+        'APT::Get::AllowUnauthenticated "false";',
+        'APT::Get::AllowUnauthenticated "without";',
+        '// APT::Get::AllowUnauthenticated "true";',
+      ],
+    },
   };
   for (const [id, { found, not }] of Object.entries(LINES)) {
     const matches = (line: string) => {
-      const { pattern } = paramsOf(id) as { pattern: string };
-      const compiled = compilePattern(pattern);
+      const { pattern, ignoreCase = false } = paramsOf(id) as { pattern: string; ignoreCase?: boolean };
+      const compiled = compilePattern(pattern, { i: ignoreCase });
       return 'matches' in compiled && compiled.matches(line);
     };
     for (const line of found) it(`${id} finds ${line}`, () => assert.ok(matches(line)));
