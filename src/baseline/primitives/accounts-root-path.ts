@@ -8,7 +8,9 @@ import { cannotRead, fail, pass, type Verdict } from '../verdict.ts';
 const SHELL_FILES = ['/etc/environment', '/etc/profile', '/root/.profile', '/root/.bash_profile', '/root/.bashrc'];
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Judges each folder in root's PATH: root may start a program that another user has put into such a folder. */
+const STICKY = 0o1000;
+
+/** Judges each folder in root's PATH, and those above it: root may start a program that another user has put into such a folder. */
 export async function judgeRootPath(modeForbid: string, system: System): Promise<Verdict> {
   const settings: { value: string; where: string }[] = [];
   const defs = system.files.text('/etc/login.defs');
@@ -29,17 +31,38 @@ export async function judgeRootPath(modeForbid: string, system: System): Promise
     for (const part of value.split(':')) {
       if (part.includes('$')) continue; // the previous PATH, or a variable that only the shell knows
       if (!part.startsWith('/')) return fail(part === '' ? 'an empty part' : `${part} is not absolute`, where);
-      // Also the folders above it: who may write to the parent of a missing folder can create it.
-      for (let path = posix.normalize(part); ; path = posix.dirname(path)) {
-        const look = system.files.stat(path);
-        if ('unreadable' in look) return cannotRead(look, path);
-        if ('found' in look && look.found.uid !== 0) return fail(`${path} belongs to user ${look.found.uid}`, where);
-        if ('found' in look && (look.found.mode & bits(modeForbid)) !== 0)
-          return fail(`${path} has ${octal(look.found.mode)}`, where);
-        if ('found' in look || path === '/') break;
-      }
+      const verdict = judgeFolder(part, { forbidden: bits(modeForbid), where }, system);
+      if (verdict !== undefined) return verdict;
     }
     await system.pace();
   }
   return pass('none');
 }
+
+/**
+ * Also the folders above: who may write to one can put another folder in the place of the one below, or create it if it is
+ * missing. In a sticky folder only the owner may replace what exists.
+ *
+ * @returns `undefined` if all is well
+ */
+function judgeFolder(
+  folder: string,
+  { forbidden, where }: { forbidden: number; where: string },
+  { files }: System,
+): Verdict | undefined {
+  let exists = false;
+  for (let path = posix.normalize(folder); ; path = posix.dirname(path)) {
+    const look = files.stat(path);
+    if ('unreadable' in look) return cannotRead(look, path);
+    if ('found' in look) {
+      const { uid, gid, mode } = look.found;
+      if (uid !== 0) return fail(`${path} belongs to user ${uid}`, where);
+      const isSafe = exists && ((mode & STICKY) !== 0 || isOnlyOfRootGroup(mode & forbidden, gid));
+      if ((mode & forbidden) !== 0 && !isSafe) return fail(`${path} has ${octal(mode)}`, where);
+      exists = true;
+    }
+    if (path === '/') return undefined;
+  }
+}
+
+const isOnlyOfRootGroup = (bit: number, gid: number) => bit === 0o020 && gid === 0;

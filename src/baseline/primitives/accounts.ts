@@ -67,7 +67,7 @@ const WORDS: Words = {
     'chmod go-w FILE, and chmod 0600 for private keys.',
   ],
   rootPath: ({ modeForbid }) => [
-    `folders in root's PATH are absolute, root's, and have no bit of ${modeForbid}`,
+    `folders in root's PATH are absolute and root's, as those above; without a bit of ${modeForbid}`,
     'Remove the folder from PATH, or chown root FOLDER and chmod go-w FOLDER.',
   ],
 };

@@ -246,6 +246,48 @@ describePrimitive(accounts, {
     actual: '/opt/bin has 0777',
     asRoot: true,
   },
+  'rootPath, with a folder below one that anyone may write': {
+    params: { check: 'rootPath', modeForbid: '0022' },
+    tree: {
+      'root/.profile': 'PATH=/opt/x/bin\n',
+      'opt/x/bin': { folder: true },
+      'opt/x': { folder: true },
+      opt: { folder: true, mode: 0o777 },
+    },
+    result: 'fail',
+    actual: '/opt has 0777',
+    asRoot: true,
+  },
+  'rootPath, with a folder below one of a user': {
+    params: { check: 'rootPath', modeForbid: '0022' },
+    tree: {
+      'root/.profile': 'PATH=/home/ann/bin\n',
+      'home/ann/bin': { folder: true },
+      'home/ann': { folder: true, uid: 1000 },
+    },
+    result: 'fail',
+    actual: '/home/ann belongs to user 1000',
+    asRoot: true,
+  },
+  'rootPath, with folders below one in which only owners replace what exists, and one of the group root': {
+    params: { check: 'rootPath', modeForbid: '0022' },
+    tree: {
+      'root/.profile': 'PATH=/tmp/bin:/opt/bin\n',
+      'tmp/bin': { folder: true },
+      tmp: { folder: true, mode: 0o1777 },
+      'opt/bin': { folder: true },
+      opt: { folder: true, mode: 0o775 },
+    },
+    result: 'pass',
+    asRoot: true,
+  },
+  'rootPath, with a folder that anyone may create': {
+    params: { check: 'rootPath', modeForbid: '0022' },
+    tree: { 'root/.profile': 'PATH=/tmp/bin\n', tmp: { folder: true, mode: 0o1777 } },
+    result: 'fail',
+    actual: '/tmp has 1777',
+    asRoot: true,
+  },
   'too many lines to read': {
     params: { check: 'rootPath', modeForbid: '0022' },
     tree: { 'root/.profile': TOO_LONG },
