@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import * as v from 'valibot';
 import { config } from '../../../src/baseline/primitives/config.ts';
-import { describePrimitive, TOO_LONG } from './cases.ts';
+import { describePrimitive, paramsOf, TOO_LONG } from './cases.ts';
 
 const sshd = (key: string, want: unknown, more: object = {}) => ({ syntax: 'sshd', keys: [key], want, ...more });
 const noRoot = sshd('PermitRootLogin', { op: 'in', value: ['no'] }, { default: 'prohibit-password' });
@@ -42,6 +42,17 @@ const icc = {
 };
 
 describePrimitive(config, {
+  'a broker that has a default of its version': {
+    params: paramsOf('cfg.mosquitto-anonymous'),
+    tree: { 'etc/mosquitto/mosquitto.conf': 'listener 1883\n' },
+    result: 'fail',
+    actual: 'not set',
+  },
+  'a broker that refuses anonymous clients whatever its version': {
+    params: paramsOf('cfg.mosquitto-anonymous'),
+    tree: { 'etc/mosquitto/mosquitto.conf': '', 'etc/mosquitto/conf.d/x.conf': 'allow_anonymous false\n' },
+    result: 'pass',
+  },
   'sshd: of two values the first': {
     params: noRoot,
     tree: { [SSHD]: 'PermitRootLogin no\nPermitRootLogin yes\n' },
