@@ -1,7 +1,9 @@
+import { machine } from 'node:os';
 import * as v from 'valibot';
 import type { AuditRule } from '../facts/audit-rules.ts';
 import { listOf, paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
+import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, skip } from '../verdict.ts';
 
 const params = v.strictObject({
@@ -37,14 +39,13 @@ export const audit = primitive({
   remedy({ watch, permissions, syscalls, fieldAny, flag }) {
     const rules = [
       ...(watch ?? []).map((path) => `-w ${path} -p ${permissions}`),
-      ...(syscalls === undefined
-        ? []
-        : [`-a always,exit -F arch=b64 -S ${syscalls.join(',')}${fieldAny === undefined ? '' : ` ${fieldAny[0]}`}`]),
+      ...(syscalls === undefined ? [] : ['b64', 'b32'].map((arch) => callRule({ arch, syscalls, fieldAny }))),
       ...(flag === undefined ? [] : [flag]),
     ];
     const what = rules.length === 1 ? 'this on a line of its own' : 'each of these on a line of its own';
     const quoted = rules.map((rule) => `"${rule}"`).join(', ');
-    return `Put ${what} in a file of /etc/audit/rules.d, then run augenrules --load: ${quoted}`;
+    const note = syscalls === undefined ? '' : '. A 32-bit kernel takes the one with b32 only';
+    return `Put ${what} in a file of /etc/audit/rules.d, then run augenrules --load: ${quoted}${note}`;
   },
 
   async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
@@ -54,6 +55,9 @@ export const audit = primitive({
     if (watched.length === 0 && syscalls.length === 0 && flag === undefined)
       return skip(`there is no ${watch.join(', ')}`);
     if (off !== undefined) return fail('a rule switches auditing off', off);
+    const elsewhere = otherProgramsOnly(system);
+    const ruleFor = (isFor: (rule: AuditRule) => boolean) =>
+      rules.find((rule) => isFor(rule) && !rule.fields.some((field) => elsewhere.test(field)));
     const missing: string[] = [];
     let where: string | undefined;
     const note = (what: string, rule: AuditRule | undefined) => {
@@ -63,14 +67,14 @@ export const audit = primitive({
     for (const path of watched) {
       note(
         path,
-        rules.find((rule) => watches(rule, path, permissions, system.files.isFolder(path))),
+        ruleFor((rule) => watches(rule, path, permissions, system.files.isFolder(path))),
       );
     }
     for (const call of syscalls) {
       if (LEGACY.has(call) && !HAS_LEGACY) continue;
       note(
         call,
-        rules.find((rule) => audits(rule, call, fieldAny)),
+        ruleFor((rule) => audits(rule, call, fieldAny)),
       );
     }
     if (flag !== undefined) {
@@ -80,6 +84,24 @@ export const audit = primitive({
     return missing.length === 0 ? pass('audited', where) : fail(`without ${listed(missing)}`, '/etc/audit/rules.d');
   },
 });
+
+function callRule(of: { arch: string; syscalls: readonly string[]; fieldAny: readonly string[] | undefined }): string {
+  const field = of.fieldAny?.[0];
+  return `-a always,exit -F arch=${of.arch} -S ${of.syscalls.join(',')}${field === undefined ? '' : ` ${field}`}`;
+}
+
+const ONLY_32_BIT = /^-F arch=(?:b32|i[3-6]86|arm(?:v\d\w*|eb)?|ppc|s390)$/;
+const ONLY_64_BIT = /^-F arch=(?:b64|\w*64\w*|s390x)$/;
+/** The byte after the magic number of an ELF file, for 32 bits; see elf(5). */
+const ELFCLASS32 = 1;
+
+/** Matches a field that limits a rule to programs of the other word size than the system's own. */
+function otherProgramsOnly({ runs, files }: System): RegExp {
+  // A 64-bit kernel for ARM calls itself armv8l before 32-bit processes; no 32-bit kernel does.
+  if (runs) return /64|s390x|armv8l/.test(machine()) ? ONLY_32_BIT : ONLY_64_BIT;
+  const shell = files.beginning('/bin/sh', 5);
+  return 'found' in shell && shell.found.bytes[4] === ELFCLASS32 ? ONLY_64_BIT : ONLY_32_BIT;
+}
 
 /** Conditions that leave out nothing that matters to a watch. */
 const HARMLESS = /^-F (?:arch|key)=|^-F success=1$/;

@@ -91,6 +91,37 @@ describePrimitive(audit, {
     },
     result: 'pass',
   },
+  'system calls of 32-bit programs only': {
+    params: modules,
+    tree: { [RULES]: '-a always,exit -F arch=b32 -S init_module,delete_module\n' },
+    result: 'fail',
+    actual: 'without init_module, delete_module',
+  },
+  'system calls of 64-bit programs, beside those of 32-bit ones': {
+    params: modules,
+    tree: {
+      [RULES]:
+        '-a always,exit -F arch=b32 -S init_module,delete_module\n' +
+        '-a always,exit -F arch=b64 -S init_module,delete_module\n',
+    },
+    result: 'pass',
+    where: '/etc/audit/rules.d/own.rules:2',
+  },
+  'a watch of 32-bit programs only': {
+    params: { watch: ['/etc/sudoers'] },
+    tree: { ...FILES, [RULES]: '-a always,exit -F arch=b32 -F path=/etc/sudoers -F perm=wa\n' },
+    result: 'fail',
+  },
+  'a 32-bit system, with the rules for it': {
+    params: modules,
+    tree: { 'bin/sh': '\x7fELF\x01', [RULES]: '-a always,exit -F arch=b32 -S init_module,delete_module\n' },
+    result: 'pass',
+  },
+  'a 32-bit system, with rules that its kernel does not take': {
+    params: modules,
+    tree: { 'bin/sh': '\x7fELF\x01', [RULES]: '-a always,exit -F arch=b64 -S init_module,delete_module\n' },
+    result: 'fail',
+  },
   'a rule that takes them out is none': {
     params: modules,
     tree: { [RULES]: '-a never,exit -S init_module,delete_module\n' },
@@ -115,6 +146,12 @@ describe('baseline: audit, its remedy', () => {
       remedy(sudoers),
       'Put each of these on a line of its own in a file of /etc/audit/rules.d, then run augenrules --load: ' +
         '"-w /etc/sudoers -p wa", "-w /etc/sudoers.d -p wa"',
+    ));
+
+  it('has the rules for 64-bit programs and for 32-bit ones', () =>
+    assert.match(
+      remedy({ syscalls: ['mount'] }),
+      /: "-a always,exit -F arch=b64 -S mount", "-a always,exit -F arch=b32 -S mount"\. A 32-bit kernel/,
     ));
 
   it('names a single rule', () =>
