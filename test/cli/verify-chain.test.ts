@@ -192,6 +192,32 @@ describe('vakt verify-chain', () => {
     assert.match(wrong().join(), /message 1 \(line 1\) is not what message 3 \(line 2\) says was sent before it/);
   });
 
+  it('finds an altered message that another one passes off as given up', async () => {
+    const all = await sent('a', 'b?', 'c', 'd', 'e');
+    const [, third, fourth] = all;
+    assert.ok(third && fourth);
+    const altered = { ...third, body: third.body.replace('"c"', '"x"') };
+    for (const options of [[], ['--partial']]) {
+      assert.equal(await verify(all.with(1, altered).with(2, withProperty(fourth, 'Abandoned', '3')), ...options), 1);
+      assert.deepEqual(wrong(), [
+        'message 4 (line 3) says that message 2 was sent before it, message 3 (line 2) that the agent gave 2 up',
+      ]);
+    }
+  });
+
+  it('finds one also where that one was given up before, and later', async () => {
+    const all = await sent('a', 'b?', 'c?', 'd!', 'e', 'f');
+    assert.equal(await verify(all), 0, out.join());
+    const [, fourth, fifth] = all;
+    assert.deepEqual(
+      [fourth, fifth].map((kept) => kept?.applicationProperties.Abandoned),
+      ['2,3', '2-4'],
+    );
+    assert.ok(fifth);
+    assert.equal(await verify(all.with(2, withProperty(fifth, 'Abandoned', '4'))), 1);
+    assert.match(wrong().join(), /^message 5 \(line 3\) says that message 3 was sent before it, message 4 /);
+  });
+
   it('says of a removed message that only a property says it was given up', async () => {
     const [first, , third, ...later] = await sent('a', 'b', 'c', 'd');
     assert.ok(first && third);

@@ -100,8 +100,10 @@ function verifyChain(
     const previous = byNumber.get(before);
     if (before === 0) checkFirst(message);
     else if (previous === undefined) {
-      if (!isPartial || before >= first) continue; // said to be missing
-      unproved.push(`what came before ${named(message)}`);
+      const other = givesUp(before, number);
+      if (other !== undefined) wrong.push(contradicting(before, message, other));
+      else if (isPartial && before < first) unproved.push(`what came before ${named(message)}`);
+      // Otherwise it has been reported as missing.
     } else if (previous.digests.includes(message.previousDigest)) confirmed.add(before);
     else
       wrong.push(
@@ -128,6 +130,13 @@ function verifyChain(
       unproved.push(`${named(message)}: the agent gave it up, so that no other confirms it`);
   }
 
+  /** The message below `end` that says of an absent number that it was given up. */
+  function givesUp(absent: number, end: number): NumberedMessage | undefined {
+    const later = numbers.find((number) => number > absent);
+    const message = later === undefined || later >= end ? undefined : byNumber.get(later);
+    return message !== undefined && (message.abandonedFrom ?? message.sequence) <= absent ? message : undefined;
+  }
+
   function isAbandoned(number: number): boolean {
     return numbers.some((later) => later > number && (byNumber.get(later)?.abandonedFrom ?? later) <= number);
   }
@@ -151,6 +160,10 @@ const isSame = (one: NumberedMessage, other: NumberedMessage): boolean =>
   one.abandonedFrom === other.abandonedFrom;
 
 const named = ({ sequence, line }: NumberedMessage): string => `message ${sequence} (line ${line})`;
+
+/** The agent never gives up what was acknowledged: one of both was altered, or the message was removed. */
+const contradicting = (absent: number, message: NumberedMessage, other: NumberedMessage): string =>
+  `${named(message)} says that message ${absent} was sent before it, ${named(other)} that the agent gave ${absent} up`;
 
 /** No digest covers `Abandoned`. */
 function onlyClaimed(first: number, last: number, by: NumberedMessage): string {
