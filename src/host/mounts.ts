@@ -109,10 +109,13 @@ export const isRemote = ({ type }: { readonly type: string }): boolean => REMOTE
  *
  * @param first mountinfo of the first process; `undefined` when it cannot be read
  */
-export function isLocal({ type, device, options }: Mount, first: string | undefined): boolean {
-  if (type !== 'overlay') return LOCAL.has(type);
-  if (first === undefined) return false;
-  const mounts = parseMounts(first);
+export function isLocal(mount: Mount, first: string | undefined): boolean {
+  if (mount.type !== 'overlay') return LOCAL.has(mount.type);
+  return first !== undefined && isLocalOverlay(mount, parseMounts(first));
+}
+
+/** The same of an overlay. @param mounts those of the first process */
+export function isLocalOverlay({ device, options }: Mount, mounts: readonly Mount[]): boolean {
   if (!mounts.some((mount) => mount.type === 'overlay' && mount.device === device)) return false;
   const layers = layersOf(options);
   return !mounts.some(

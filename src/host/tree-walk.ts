@@ -38,11 +38,17 @@ export interface WalkAccess {
 }
 
 /** The part of a mount that a walk needs. */
-export type WalkedMount = Pick<Mount, 'point' | 'type'>;
+export interface WalkedMount extends Pick<Mount, 'point' | 'type'> {
+  readonly isLocalOverlay?: boolean;
+}
 
-/** File systems on disks and flash. All others are virtual, in memory, or on another machine. */
+/** File systems on disks and flash. All others but those on top of others are virtual, in memory, or on another machine. */
 const LOCAL =
-  /^(?:ext[234]|xfs|btrfs|f2fs|ubifs|jffs2|yaffs2?|bcachefs|zfs|jfs|reiserfs|nilfs2|vfat|exfat|ntfs3?|erofs|squashfs)$/;
+  /^(?:ext[234]|xfs|btrfs|f2fs|ubifs|jffs2|yaffs2?|bcachefs|zfs|jfs|reiserfs|nilfs2|minix|hfs|hfsplus|vfat|msdos|exfat|ntfs3?|erofs|squashfs|cramfs|romfs|iso9660|udf)$/;
+/** File systems that show the files of others. */
+const STACKED = /^(?:overlay|aufs|ecryptfs)$/;
+/** Where engines mount the root of a container, also in folders of their own. */
+const OF_CONTAINER = /\/(?:merged|rootfs)$/;
 /** Folders not walked: virtual file systems, and layers of containers and images, which have other owners and modes in use. */
 const EXCLUDED = new Set([
   '/proc',
@@ -121,6 +127,9 @@ class Walk {
       this.#incomplete ??= mounts.unreadable;
       this.#denied ||= mounts.denied;
     }
+    const leftOut = 'found' in mounts ? mounts.found.find(isLeftOut) : undefined;
+    if (leftOut !== undefined)
+      this.#incomplete ??= `${leftOut.point} is not walked: it can't be told whether what is below this ${leftOut.type} is local`;
     for (const root of this.#roots) await this.#walkFrom(root);
     return {
       entries: this.#entries,
@@ -263,10 +272,19 @@ const isBelow = (path: string, folder: string) => folder === '/' || path.startsW
 /** Where to walk all local file systems: of a tree that is not running, all. Otherwise the root, of any type, and all disks. */
 export function localRoots(mounts: WalkOptions['mounts']): readonly string[] {
   if (!('found' in mounts)) return ['/'];
-  const isWalked = (type: string, point: string) => LOCAL.test(type) || point === '/';
   return mounts.found
-    .filter((mount) => isWalked(mount.type, mount.point) && (mount.point === '/' || !isRemote(mount)))
-    .filter(({ point }) => ![...EXCLUDED].some((path) => point === path || point.startsWith(`${path}/`)))
+    .filter((mount) => mount.point === '/' || (isLocal(mount) && !isRemote(mount)))
+    .filter((mount) => !isExcluded(mount))
     .map(({ point }) => point)
     .sort();
 }
+
+const isLocal = ({ type, isLocalOverlay = false }: WalkedMount): boolean => LOCAL.test(type) || isLocalOverlay;
+
+const isExcluded = ({ point, type }: WalkedMount): boolean =>
+  [...EXCLUDED].some((path) => point === path || point.startsWith(`${path}/`)) ||
+  (STACKED.test(type) && OF_CONTAINER.test(point));
+
+/** Whether files on this machine's disks may be missed, which only this mount shows under these names. */
+const isLeftOut = (mount: WalkedMount): boolean =>
+  STACKED.test(mount.type) && mount.point !== '/' && !isLocal(mount) && !isExcluded(mount);

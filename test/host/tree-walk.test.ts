@@ -100,6 +100,20 @@ describe('walkTree', () => {
     assert.equal(some.entries, all.entries - 1);
   });
 
+  it('says when it leaves out an overlay that may hide what is on disks', async () => {
+    const disk = { point: '/', type: 'ext4' };
+    const container = { point: '/data/docker/1/merged', type: 'overlay' };
+    const incomplete = async (...found: WalkedMount[]) => (await walk({ mounts: { found } })).incomplete;
+    assert.match(
+      (await incomplete(disk, { point: '/home', type: 'overlay' })) ?? '',
+      /^\/home is not walked: .* this overlay is local$/,
+    );
+    assert.match((await incomplete(disk, { point: '/srv', type: 'ecryptfs' })) ?? '', /^\/srv is not walked/);
+    assert.equal(await incomplete(disk, container), undefined);
+    assert.equal(await incomplete(disk, { point: '/etc', type: 'overlay', isLocalOverlay: true }), undefined);
+    assert.equal(await incomplete({ point: '/', type: 'overlay' }, { point: '/tmp', type: 'tmpfs' }), undefined);
+  });
+
   it('says when the mounts are unknown, and whether a permission is missing', async () => {
     const { incomplete, denied } = await walk({ mounts: { unreadable: 'no permission to read x', denied: true } });
     assert.deepEqual({ incomplete, denied }, { incomplete: 'no permission to read x', denied: true });
@@ -122,4 +136,20 @@ describe('localRoots', () => {
       ),
       ['/', '/data'],
     ));
+
+  it('are also overlays over disks, but not those of containers', () =>
+    assert.deepEqual(
+      mounts(
+        { point: '/', type: 'squashfs' },
+        { point: '/data', type: 'ext4' },
+        { point: '/etc', type: 'overlay', isLocalOverlay: true },
+        { point: '/home', type: 'overlay', isLocalOverlay: false },
+        { point: '/var/lib/docker/overlay2/1/merged', type: 'overlay', isLocalOverlay: true },
+        { point: '/data/docker/overlay2/1/merged', type: 'overlay', isLocalOverlay: true },
+      ),
+      ['/', '/data', '/etc'],
+    ));
+
+  it('are also read-only images of flash', () =>
+    assert.deepEqual(mounts({ point: '/', type: 'ext4' }, { point: '/opt', type: 'cramfs' }), ['/', '/opt']));
 });

@@ -1,6 +1,6 @@
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import { MISSING } from '../../host/host-files.ts';
-import { parseFstab, parseMounts } from '../../host/mounts.ts';
+import { isLocalOverlay, parseFstab, parseMounts } from '../../host/mounts.ts';
 import type { Access } from '../access.ts';
 
 /** The part of `Access` that is needed here. */
@@ -14,9 +14,13 @@ export interface Mount {
   readonly device: string;
   readonly options: ReadonlySet<string>;
   readonly where: string;
+  /** Of an overlay that is mounted: whether all of its layers are on local file systems; see mounts.ts. */
+  readonly isLocalOverlay?: boolean;
 }
 
 const MAX_BYTES = 4 * 1024 * 1024;
+/** Mounts of the first process. */
+const FIRST = '/proc/1/mountinfo';
 
 /**
  * The mounts in the namespace of the host's PID 1: the agent may have a private mount namespace, with its own /tmp and all
@@ -24,7 +28,7 @@ const MAX_BYTES = 4 * 1024 * 1024;
  */
 export function readMounts(access: Needs): Look<readonly Mount[]> {
   if (!access.runs) return MISSING;
-  const first = mountsIn(access, '/proc/1/mountinfo');
+  const first = mountsIn(access, FIRST);
   return 'found' in first || access.view === 'mounted-host' ? first : mountsIn(access, '/proc/self/mountinfo');
 }
 
@@ -33,8 +37,13 @@ function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
   const look = access.files.text(path, MAX_BYTES);
   if (!('found' in look)) return look;
   const byPoint = new Map<string, Mount>();
-  for (const { point, type, source, ownOptions, options } of parseMounts(look.found))
-    byPoint.set(point, { point, type, device: source, options: inForce(ownOptions, options), where: path });
+  const mounts = parseMounts(look.found);
+  for (const mount of mounts) {
+    const { point, type, source, ownOptions, options } = mount;
+    // Whether its layers are local, only the first process's view tells.
+    const overlay = type === 'overlay' ? { isLocalOverlay: path === FIRST && isLocalOverlay(mount, mounts) } : {};
+    byPoint.set(point, { point, type, device: source, options: inForce(ownOptions, options), where: path, ...overlay });
+  }
   return { found: [...byPoint.values()] };
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fswalk } from '../../../src/baseline/primitives/fswalk.ts';
 import { fileCapabilities } from '../../../src/linux/native/file-capabilities.ts';
 import { skip } from '../../support/require.ts';
-import { Tree, withTree } from '../tree.ts';
+import { RUNNING, Tree, withTree } from '../tree.ts';
 
 const NAMES = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'etc/group': 'root:x:0:\n' };
 const judge = (find: string, tree: Tree, allow: string[] = []) =>
@@ -46,6 +46,24 @@ describe('baseline: fswalk', () => {
         assert.equal((await judge('worldWritableFoldersWithoutSticky', tree)).result, 'pass');
       },
     ));
+
+  describe('where an overlay is mounted over a part', () => {
+    const ROOT = '21 1 8:1 / / rw,relatime - squashfs /dev/root ro\n22 21 8:2 / /data rw - ext4 /dev/sda2 rw\n';
+    const overlay = (lower: string) =>
+      `23 21 0:40 / /etc rw - overlay overlay rw,lowerdir=${lower},upperdir=/data/etc,workdir=/data/work\n`;
+    const ofTree = (mountinfo: string) =>
+      withTree({ ...NAMES, ...RUNNING, 'proc/1/mountinfo': mountinfo }, (tree) => judge('setIdFiles', tree));
+
+    it('pass: an overlay over disks, which is walked', async () =>
+      assert.equal((await ofTree(ROOT + overlay('/etc'))).result, 'pass'));
+
+    it('err: an overlay over what another machine has', async () => {
+      const share = '24 21 0:41 / /srv rw - nfs4 server:/x rw\n';
+      const { result, reason } = await ofTree(ROOT + share + overlay('/srv/etc'));
+      assert.equal(result, 'err');
+      assert.match(reason ?? '', /\/etc is not walked/);
+    });
+  });
 
   describe('capabilities of files', () => {
     const find = { find: 'filesWithCapabilities' as const, allow: ['/usr/bin/ping'] };
