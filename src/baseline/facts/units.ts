@@ -16,11 +16,14 @@ export interface UnitState {
 
 /** systemd's folders, by precedence: systemd.unit(5). */
 const FOLDERS = [
+  '/run/systemd/generator.early',
   '/etc/systemd/system',
   '/run/systemd/system',
+  '/run/systemd/generator', // a login prompt on the console that the kernel's command line names
   '/usr/local/lib/systemd/system',
   '/usr/lib/systemd/system',
   '/lib/systemd/system',
+  '/run/systemd/generator.late',
 ];
 /** Links that start a SysV script in a multi-user runlevel; OpenWrt has one folder, OpenRC its runlevels. */
 const RUNLEVELS = ['/etc/rc2.d', '/etc/rc3.d', '/etc/rc4.d', '/etc/rc5.d', '/etc/rcS.d', '/etc/rc.d'];

@@ -52,6 +52,8 @@ export const service = primitive({
 
   remedy({ units, want }) {
     const [first = ''] = units;
+    // A generator may start an instance at each boot, whatever is disabled.
+    if (want === 'disabled' && units.some(isInstance)) return `systemctl mask --now ${units.join(' ')}.`;
     if (want === 'disabled') return `systemctl disable --now ${units.join(' ')}, or remove the package.`;
     if (want === 'masked') return `systemctl mask ${units.join(' ')}.`;
     if (want === 'atMostOneActive') return 'Keep one of them, and disable the others.';
@@ -193,7 +195,7 @@ function activeUnits({ units, processes = [] }: Params, { files, runs }: System)
     const members = seen(files.text(`${group}/${unit}/cgroup.procs`, 64 * 1024));
     return 'found' in members && /^\d/.test(members.found);
   };
-  const active = units.filter((unit) => GROUPS.some((group) => isActive(group, unit)));
+  const active = units.filter((unit) => groupsOf(unit).some((group) => isActive(group, unit)));
   return unreadable === undefined ? { units: active } : { units: active, unreadable };
 }
 
@@ -212,3 +214,15 @@ const GROUPS = [
   '/sys/fs/cgroup/unified/system.slice',
   '/sys/fs/cgroup/systemd/system.slice',
 ];
+
+const isInstance = (unit: string): boolean => /^[^@]+@[^@]+\./.test(unit);
+
+/** The folders that may hold the group of a unit; systemd puts the instances of a template into a slice of their own. */
+function groupsOf(unit: string): readonly string[] {
+  if (!isInstance(unit)) return GROUPS;
+  const template = (unit.split('@')[0] ?? '').replace(/[^A-Za-z0-9:_.]/g, escaped);
+  return GROUPS.flatMap((group) => [group, `${group}/system-${template}.slice`]);
+}
+
+/** As systemd-escape(1) does. */
+const escaped = (char: string): string => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;

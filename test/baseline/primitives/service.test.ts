@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict';
+import * as v from 'valibot';
 import { service } from '../../../src/baseline/primitives/service.ts';
 import { type Entries, RUNNING } from '../tree.ts';
-import { describePrimitive } from './cases.ts';
+import { describePrimitive, paramsOf } from './cases.ts';
 
 const off = {
   units: ['telnet.socket', 'telnetd.service'],
@@ -11,6 +13,7 @@ const off = {
 const cron = { units: ['cron.service', 'crond.service'], want: 'enabledAndActive', processes: ['cron', 'crond'] };
 const WANTS = 'etc/systemd/system/multi-user.target.wants';
 const UNIT = 'usr/lib/systemd/system';
+const GENERATED = 'run/systemd/generator/getty.target.wants';
 
 const MOUNTS = { link: 'mnt:[4026531840]' };
 const SYSTEMD: Entries = { ...RUNNING, 'run/systemd/system': { folder: true } };
@@ -263,6 +266,45 @@ describePrimitive(service, {
     result: 'fail',
     actual: 'running: telnetd',
   },
+  'an instance that a generator has started by systemd’s links': {
+    params: paramsOf('svc.serial-getty'),
+    tree: {
+      ...SYSTEMD,
+      [`${UNIT}/serial-getty@.service`]: '[Unit]',
+      [`${GENERATED}/serial-getty@ttyS0.service`]: { link: `/${UNIT}/serial-getty@.service` },
+    },
+    result: 'fail',
+    actual: 'serial-getty@ttyS0.service is started at boot',
+    where: `/${GENERATED}/serial-getty@ttyS0.service`,
+  },
+  'an instance that a generator would start, and that is masked': {
+    params: paramsOf('svc.serial-getty'),
+    tree: {
+      ...SYSTEMD,
+      [`${UNIT}/serial-getty@.service`]: '[Unit]',
+      [`${GENERATED}/serial-getty@ttyS0.service`]: { link: `/${UNIT}/serial-getty@.service` },
+      'etc/systemd/system/serial-getty@ttyS0.service': { link: '/dev/null' },
+    },
+    result: 'pass',
+  },
+  'a unit that a generator has made of a script': {
+    params: off,
+    tree: {
+      ...SYSTEMD,
+      'run/systemd/generator.late/telnetd.service': '[Unit]',
+      'run/systemd/generator.late/multi-user.target.wants/telnetd.service': { link: '../telnetd.service' },
+    },
+    result: 'fail',
+  },
+  'an instance that runs, by the slice of its template': {
+    params: paramsOf('svc.serial-getty'),
+    tree: {
+      ...SYSTEMD,
+      'sys/fs/cgroup/system.slice/system-serial\\x2dgetty.slice/serial-getty@ttyAMA0.service/cgroup.procs': '7\n',
+    },
+    result: 'fail',
+    actual: 'running: serial-getty@ttyAMA0.service',
+  },
   'running by its unit': {
     params: off,
     tree: { ...SYSTEMD, ...group('telnetd.service', 1) },
@@ -284,4 +326,10 @@ describePrimitive(service, {
     tree: { ...RUNNING, 'etc/inetd.conf/x': '' },
     result: 'err',
   },
+});
+
+it('baseline: service says how to keep what a generator starts from starting', () => {
+  const remedy = (params: object) => service.remedy(v.parse(service.params, params));
+  assert.match(remedy(paramsOf('svc.serial-getty')), /^systemctl mask --now serial-getty@ttyS0\.service /);
+  assert.match(remedy(off), /^systemctl disable --now telnet\.socket telnetd\.service, /);
 });
