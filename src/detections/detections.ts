@@ -311,7 +311,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     try {
       const judgement = this.#detector.match(subject);
       if (start !== undefined) this.#harmless.learn(start, judgement);
-      for (const hit of this.#detector.hitsOf(subject, judgement.matches)) this.#parts.alerts.take(hit);
+      for (const hit of this.#detector.hitsOf(subject, judgement.matches)) {
+        // Else the one hit of an attack that a silence or an exception meets would hide all of the attack that comes after it.
+        if (!this.#parts.alerts.take(hit)) hit.rearm?.();
+      }
       this.#tellGaps();
     } catch (error) {
       this.#failed(error);

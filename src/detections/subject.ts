@@ -98,4 +98,6 @@ export interface Hit {
   readonly ids?: readonly string[];
   /** Whether an expression was matched on a part of a text only. */
   readonly cut?: true;
+  /** Of a correlation: to be called when the hit may make no alert, so that the next event which completes it hits again. */
+  readonly rearm?: () => void;
 }

@@ -63,7 +63,7 @@ const detectionsWith = (rules: RuleSet): Detections =>
     isOn: () => true,
     rules,
     lists: () => ({}),
-    alerts: { take: () => {} },
+    alerts: { take: () => true },
     programOf: () => PARENT,
     userNameOf: () => undefined,
     idOf: () => undefined,

@@ -88,7 +88,7 @@ describe('Detections', () => {
   let slowNow: number;
   let saves: number;
   let changes: number;
-  let take: (hit: Hit) => void;
+  let take: (hit: Hit) => boolean;
   let detections: Detections;
 
   beforeEach(async () => {
@@ -103,7 +103,7 @@ describe('Detections', () => {
     slowNow = 0;
     saves = 0;
     changes = 0;
-    take = (hit) => hits.push(hit);
+    take = (hit) => hits.push(hit) > 0;
     detections = new Detections({
       isOn: () => isOn,
       rules: { rules, faults, sha256: 'ab' },
@@ -305,11 +305,29 @@ describe('Detections', () => {
       throw new Error('defect');
     };
     detections.accept(batch(start('/usr/bin/nc'), start('/usr/bin/nc')));
-    take = (hit) => hits.push(hit);
+    take = (hit) => hits.push(hit) > 0;
     detections.accept(batch(start('/usr/bin/nc')));
     assert.deepEqual(titles(), ['Shell']);
     assert.equal(logged.length, 1);
     assert.match(detections.status().problem ?? '', /could not be judged: defect/);
+  });
+
+  it('tell of a series that goes on after hits of it were suppressed, and once only', () => {
+    let serial = 100;
+    const attempt = (times: number) => {
+      for (let n = 0; n < times; n += 1) detections.accept(batch({ ...start('/usr/bin/su'), serial: ++serial }));
+    };
+    const tell = take;
+    let suppressed = 0;
+    take = () => {
+      suppressed += 1;
+      return false;
+    };
+    attempt(5);
+    assert.deepEqual([suppressed, titles()], [3, []]);
+    take = tell;
+    attempt(5);
+    assert.deepEqual(titles(), ['Attempts']);
   });
 
   it('go on after a restart: the base of snapshots is kept', () => {

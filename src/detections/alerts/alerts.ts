@@ -131,12 +131,14 @@ export class Alerts {
     this.#silence = new Silence(options.clock);
   }
 
-  take(hit: Hit): void {
+  /** @returns whether the policy lets the hit be told: as an alert, by the count of an open one, or in a summary */
+  take(hit: Hit): boolean {
     this.#hits += 1;
     this.#changed();
     const suppressedBy = this.#suppression(hit);
     if (suppressedBy === undefined) this.#admit(hit);
     else this.#suppress(suppressedBy);
+    return suppressedBy === undefined;
   }
 
   #admit(hit: Hit): void {

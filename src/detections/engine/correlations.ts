@@ -65,9 +65,12 @@ export interface Signal {
 export interface CorrelationHit extends Signal {
   readonly count: number;
   readonly ids: readonly string[];
+  /** Lets the groups hit again for which this is the hit. */
+  readonly rearm: () => void;
 }
 
 interface Result {
+  readonly group: Group;
   /** Whether it did not hold since the window last had nothing in it that a hit could begin with. */
   readonly isNew: boolean;
   readonly found: { readonly count: number; readonly ids: readonly string[] };
@@ -131,9 +134,13 @@ export class Correlations {
     const hits: CorrelationHit[] = [];
     for (const { window, rule } of this.#fed.get(signal.rule.id) ?? []) {
       let isReported = false;
-      for (const result of window.take(signal, { rule, at, event: this.#event, seed: this.#seed })) {
+      const results = window.take(signal, { rule, at, event: this.#event, seed: this.#seed });
+      const rearm = () => {
+        for (const { group, isNew } of results) if (isNew) group.fired = false;
+      };
+      for (const result of results) {
         const views = result.view === undefined ? [] : [result.view];
-        const hit = { rule: window.facts, subject: signal.subject, views, ...result.found };
+        const hit = { rule: window.facts, subject: signal.subject, views, ...result.found, rearm };
         if (result.isNew && !isReported) hits.push(hit);
         isReported ||= result.isNew;
         // An outer correlation sees every time that the inner one holds: it may still hold long after its hit.
@@ -306,7 +313,7 @@ class Window {
     const isNew = !group.fired;
     group.fired = true;
     const ids = group.entries.map(({ id }) => id).filter((id) => id !== '');
-    return { isNew, found: { count, ids: [...new Set(ids)].slice(-MAX_IDS) } };
+    return { group, isNew, found: { count, ids: [...new Set(ids)].slice(-MAX_IDS) } };
   }
 
   #keepEarly(early: Early): void {

@@ -325,6 +325,22 @@ describe('Alerts', () => {
       assert.equal(raised.length, 1);
     });
 
+    it('is told to the caller, who is not to take a hit above a limit for a suppressed one', () => {
+      const isTold = Array.from({ length: 27 }, (_, n) => take({ fields: { Image: `/tmp/${Math.max(1, n)}` } }));
+      assert.ok(isTold.every((told) => told));
+      assert.ok((alerts.accounts().suppressed.ruleLimit ?? 0) > 0);
+      for (const change of [
+        { enabled: false },
+        { minimumLevel: 'critical' as const },
+        { disabledRules: ['IoT_CryptoMiner'] },
+        { exceptions: { id: { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/' } } },
+        { silencedUntil: new Date(now() + hours(1)).toISOString() },
+      ]) {
+        policy = { ...POLICY, ...change };
+        assert.equal(take(), false, JSON.stringify(change));
+      }
+    });
+
     it('is shown in the status', () => {
       policy = {
         ...POLICY,
