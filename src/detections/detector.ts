@@ -65,6 +65,8 @@ export class Detector {
   readonly #correlated: ReadonlySet<string>;
   readonly #unseen: ReadonlySet<string>;
   #correlations: Correlations;
+  /** When the last event happened, by the kernel's clock, and by the monotonic one. */
+  #last = { time: Number.POSITIVE_INFINITY, at: 0 };
   readonly #newCorrelations: () => Correlations;
 
   /**
@@ -183,12 +185,16 @@ export class Detector {
   }
 
   /**
-   * When it happened on the monotonic clock, which steps of the wall clock don't change. One that seems later than events are
-   * comes from before such a step.
+   * When it happened on the monotonic clock, which steps of the wall clock don't change. How late it is can be due to such a step,
+   * so it counts as at most 5 s late. What follows another event by the kernel's clock follows it here as well: the wall clock has
+   * whole milliseconds only, and what is read from a log can be later than 5 s, followed by what is not.
    */
   #monotonic(time: number): number {
-    const late = this.#clock.now().getTime() - time;
-    return this.#clock.monotonic() - (late >= 0 && late <= LATEST_MS ? late : 0);
+    const late = Math.min(Math.max(this.#clock.now().getTime() - time, 0), LATEST_MS);
+    let at = this.#clock.monotonic() - late;
+    if (time >= this.#last.time) at = Math.max(at, this.#last.at);
+    this.#last = { time, at };
+    return at;
   }
 
   save(): DetectorState {

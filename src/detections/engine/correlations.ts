@@ -23,7 +23,7 @@ const BYTES_OF_ENTRY = 80;
 const BYTES_OF_GROUP = 200;
 /** A window that isn't longer has nothing in it that kill -9 may not lose: the state is saved once a minute at most. */
 const UNSAVED_WINDOW = minutes(1);
-/** Events come later than others by at most this. */
+/** Events count as later than others by at most this. */
 export const LATEST_MS = 5_000;
 /** Ids of events that a hit names. */
 const MAX_IDS = 16;

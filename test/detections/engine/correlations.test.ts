@@ -121,7 +121,7 @@ describe('event_count', () => {
     const late = new Bench([COUNT]);
     late.at(0, { Kind: 'a', User: 'u' });
     late.at(9.5, { Kind: 'a', User: 'u' });
-    assert.deepEqual(late.at(12, { Kind: 'a', User: 'u' }, 6), [], 'later than 5 s: the wall clock was set');
+    assert.deepEqual(late.at(15.5, { Kind: 'a', User: 'u' }, 9), [], 'counts as 5 s late: 0, 9.5 and 10.5 s');
   });
 
   it('is neither opened nor closed by a step of the wall clock', () => {
@@ -288,7 +288,45 @@ describe('temporal_ordered', () => {
         bench.at(10, { Kind: 'b', User: 'v' });
         return bench.at(11, { Kind: 'a', User: 'u' }, late).length;
       };
-      assert.deepEqual([play(2), play(4.9), play(0.5), play(6)], [1, 1, 0, 0]);
+      assert.deepEqual([play(2), play(4.9), play(0.5)], [1, 1, 0]);
+      assert.equal(play(60), 1, 'counts as 5 s late');
+    });
+
+    it('hits in the order of the events, however late they are judged', () => {
+      for (const [ofA, ofB] of [
+        [9, 7],
+        [6, 4],
+        [5.1, 4.9],
+        [60, 0],
+        [2, 1],
+      ] as const) {
+        const bench = new Bench([two]);
+        bench.at(10, { Kind: 'a', User: 'u' }, ofA);
+        assert.deepEqual(bench.at(10, { Kind: 'b', User: 'u' }, ofB), ['co'], `${ofA} s and ${ofB} s`);
+      }
+    });
+
+    it('hits at two events of the same millisecond, although the clocks go on between them', () => {
+      const bench = new Bench([two]);
+      const judge = (Kind: string, monotonic: number) => {
+        bench.clock.at = monotonic;
+        bench.clock.step = Math.floor(monotonic) - monotonic;
+        return bench.detector
+          .judge(subject({ Kind, User: 'u' }, { time: 1_000 }))
+          .some(({ rule }) => rule.title === 'co');
+      };
+      assert.deepEqual([judge('a', 1_000.9), judge('b', 1_001.1)], [false, true]);
+    });
+
+    it('hits when the wall clock was set between its events, in either direction', () => {
+      for (const step of [3_600_000, -3_600_000]) {
+        const bench = new Bench([two]);
+        bench.at(0, { Kind: 'a', User: 'u' });
+        bench.clock.step = step;
+        assert.deepEqual(bench.at(1, { Kind: 'b', User: 'u' }), ['co']);
+        assert.deepEqual(bench.at(20, { Kind: 'a', User: 'u' }), []);
+        assert.deepEqual(bench.at(31, { Kind: 'b', User: 'u' }), [], 'the timespan is over');
+      }
     });
 
     it('hits at a second sequence although the window has something of the first left, that none can begin with', () => {
