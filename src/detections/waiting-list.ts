@@ -1,3 +1,4 @@
+import { ownerOf } from './owner.ts';
 import type { Subject } from './subject.ts';
 
 /** In characters, of all that wait. */
@@ -33,7 +34,7 @@ export class WaitingList<T extends { readonly subject: Subject }> {
   /** @returns whether there was space for it */
   add(what: T): boolean {
     const { fields } = what.subject;
-    const user = fields.LoginUserId ?? fields.UserId ?? '';
+    const user = ownerOf((field) => fields[field]) ?? '';
     const size = sizeOf(what.subject);
     const ofUser = this.#sizes.get(user) ?? 0;
     if (ofUser + size > MAX_WAITING_CHARACTERS - this.#size) return false;

@@ -63,6 +63,13 @@ describe('WaitingList', () => {
     assert.ok(list.add(by('0')));
   });
 
+  it('counts all users of a container as one, and as none of the host', () => {
+    const ofContainer = { ContainerId: '0' };
+    assert.equal(fill(list, by('0', 0, ofContainer)), 4_096);
+    assert.equal(list.add(by('70000', 0, ofContainer)), false);
+    assert.equal(fill(list, by('0')), 2_048);
+  });
+
   it('has space again for what was taken', () => {
     fill(list, by('1000'));
     for (let n = 0; n < 10; n += 1) list.take();

@@ -1,3 +1,4 @@
+import { ownerOf } from '../owner.ts';
 import { readField } from '../read-field.ts';
 import type { Hit, LogSource } from '../subject.ts';
 
@@ -33,8 +34,5 @@ export function keyOf(hit: Hit): string {
   return JSON.stringify(names.map((name) => valuesOf(hit, name)[0]?.slice(0, LONGEST_PART) ?? ''));
 }
 
-/** Whose doing it is: the user who logged in, else the one whose rights it has. Empty if it has none. */
-export const userOf = (hit: Hit): string =>
-  ['LoginUserId', 'UserId', 'UserName', 'User']
-    .map((name) => valuesOf(hit, name)[0])
-    .find((user) => user !== undefined) ?? '';
+/** Whose doing it is; empty if that is unknown. */
+export const userOf = (hit: Hit): string => ownerOf((name) => valuesOf(hit, name)[0], ['UserName', 'User']) ?? '';

@@ -268,6 +268,19 @@ describe('Alerts', () => {
       assert.equal(urgent('1000'), 99);
     });
 
+    it('takes all users of a container for one, who leaves some to root of the host', () => {
+      const urgent = (UserId: string, ContainerId?: string) => {
+        const before = raised.length;
+        const payload = { UserId, ...(ContainerId === undefined ? {} : { ExtraDetails: { ContainerId } }) };
+        for (let n = 0; n < 99; n += 1) take({ rule: { id: `urgent ${n}` }, payload, fields: { Image: UserId } });
+        return raised.length - before;
+      };
+      for (let n = 0; n < 6; n += 1) different(20, { rule: { id: `r${n}`, level: 'low' } });
+      for (let user = 10_000; user < 10_100; user += 1) urgent(String(user), '0');
+      assert.equal(raised.length, 120 + 30);
+      assert.equal(urgent('0'), 15, 'although the name of the container is that of root');
+    });
+
     it('still counts hits of open alerts above a limit', () => {
       different(25);
       different(20);
