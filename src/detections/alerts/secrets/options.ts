@@ -9,74 +9,68 @@ interface Word extends Span {
   readonly text: string;
 }
 
-/** How a program takes secrets. */
+/**
+ * How a program takes secrets. Options of one letter are given by their letters: `-p X`, `-pX`, and `-vp X` behind letters of
+ * options without a value.
+ */
 interface Habits {
-  /** Options with the secret attached: `-pX`. */
-  readonly attached?: readonly string[];
-  /** Options, or words, before the secret. */
-  readonly before?: readonly string[];
-  /** Options before `user:secret`, and the character between the two. */
-  readonly user?: readonly string[];
+  /** Options with the secret as their value. */
+  readonly secret?: string;
+  /** Options with the secret attached only: `-pX`. */
+  readonly attached?: string;
+  /** Options with `user:secret` as their value, and the character between the two. */
+  readonly user?: string;
   readonly between?: string;
+  /** Long ones of these. */
+  readonly longUser?: readonly string[];
+  /** Options without a value. */
+  readonly flags?: string;
+  /** What is written before the secret in the same argument. */
+  readonly prefix?: string;
+  /** Arguments before the secret. */
+  readonly before?: readonly string[];
   /** Only after this word: `docker login -p X`. */
   readonly after?: string;
   /** Words after which the second one is the secret: `rabbitmqctl add_user NAME X`. */
   readonly beforeName?: readonly string[];
 }
 
-const MYSQL: Habits = { attached: ['-p'] };
-const LOGIN: Habits = { before: ['-p'], after: 'login' };
-const LDAP: Habits = { before: ['-w'] };
-const MOSQUITTO: Habits = { before: ['-P'] };
-const SNMP: Habits = { before: ['-c', '-A', '-X'] };
-const ADD_USER: Habits = { before: ['-p'] };
+const MYSQL: Habits = { attached: 'p', flags: 'ABCEFKNQRYcdfilnqstvx' };
+const LOGIN: Habits = { secret: 'p', after: 'login' };
+const LDAP: Habits = { secret: 'w', flags: 'ACILMNQZcntuvx' };
+const PASSWORD: Habits = { secret: 'P' };
+const ZIP: Habits = { secret: 'P', flags: '0123456789CDFJLMTVXacdefgjlmnopqruvyz' };
+const SNMP: Habits = { secret: 'cAX' };
+const ADD_USER: Habits = { secret: 'p', flags: 'DMNUlmor' };
+const SAMBA: Habits = { user: 'U', longUser: ['--user'], between: '%', flags: 'ENPgk' };
+const SEVEN_ZIP: Habits = { attached: 'p' };
+const NETWORK: Habits = { before: ['password', 'psk', 'wifi-sec.psk', '802-11-wireless-security.psk'] };
 
-const HABITS: Readonly<Record<string, Habits>> = {
-  ...Object.fromEntries(
-    [
-      'mysql',
-      'mysqldump',
-      'mysqladmin',
-      'mysqlimport',
-      'mysqlcheck',
-      'mysqlshow',
-      'mysqlsh',
-      'mariadb',
-      'mariadb-dump',
-      'mariadb-admin',
-    ].map((name) => [name, MYSQL]),
-  ),
-  ...Object.fromEntries(['docker', 'podman', 'buildah', 'skopeo', 'helm', 'az', 'oc'].map((name) => [name, LOGIN])),
-  ...Object.fromEntries(
-    ['ldapsearch', 'ldapadd', 'ldapmodify', 'ldapdelete', 'ldapwhoami', 'ldappasswd'].map((name) => [name, LDAP]),
-  ),
-  ...Object.fromEntries(
-    ['mosquitto_pub', 'mosquitto_sub', 'mosquitto_rr', 'ipmitool', 'sqlcmd', 'bcp', 'zip', 'unzip'].map((name) => [
-      name,
-      MOSQUITTO,
-    ]),
-  ),
-  ...Object.fromEntries(['snmpget', 'snmpset', 'snmpwalk', 'snmpbulkwalk', 'snmptrap'].map((name) => [name, SNMP])),
-  ...Object.fromEntries(
-    ['useradd', 'usermod', 'mongo', 'mongosh', 'mongodump', 'mongorestore'].map((name) => [name, ADD_USER]),
-  ),
-  sshpass: { attached: ['-p'], before: ['-p'] },
-  '7z': { attached: ['-p'] },
-  '7za': { attached: ['-p'] },
-  curl: { user: ['-u', '--user', '-U', '--proxy-user'] },
-  lftp: { user: ['-u', '--user'], between: ',' },
-  smbclient: { user: ['-U', '--user'], between: '%' },
-  rpcclient: { user: ['-U', '--user'], between: '%' },
-  net: { user: ['-U', '--user'], between: '%' },
-  'redis-cli': { before: ['-a'] },
-  openssl: { before: ['-k', '-K'] },
-  nmcli: { before: ['password', 'psk', 'wifi-sec.psk', '802-11-wireless-security.psk'] },
-  wpa_cli: { before: ['psk', 'password'] },
-  wpa_passphrase: { beforeName: ['wpa_passphrase'] },
-  rabbitmqctl: { beforeName: ['add_user', 'change_password'] },
-  vault: { before: ['login'] },
-  xfreerdp: { attached: ['/p:'] },
-};
+/** By the programs' names, several of them joined by blanks. */
+const HABITS_OF: readonly (readonly [string, Habits])[] = [
+  ['mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlshow mysqlsh mariadb mariadb-dump mariadb-admin', MYSQL],
+  ['docker podman buildah skopeo helm az oc', LOGIN],
+  ['ldapsearch ldapadd ldapmodify ldapdelete ldapwhoami ldappasswd', LDAP],
+  ['mosquitto_pub mosquitto_sub mosquitto_rr ipmitool sqlcmd bcp', PASSWORD],
+  ['zip unzip', ZIP],
+  ['snmpget snmpset snmpwalk snmpbulkwalk snmptrap', SNMP],
+  ['useradd usermod mongo mongosh mongodump mongorestore', ADD_USER],
+  ['smbclient rpcclient net', SAMBA],
+  ['7z 7za', SEVEN_ZIP],
+  ['nmcli wpa_cli', NETWORK],
+  ['sshpass', { secret: 'p', flags: 'v' }],
+  ['curl', { user: 'uU', longUser: ['--user', '--proxy-user'], flags: '#0123456:BGIJLMNORSVZafgijklnpqsv' }],
+  ['lftp', { user: 'u', longUser: ['--user'], between: ',', flags: 'd' }],
+  ['redis-cli', { secret: 'a' }],
+  ['openssl', { before: ['-k', '-K'] }], // which attaches no values: `-key` is another option
+  ['wpa_passphrase', { beforeName: ['wpa_passphrase'] }],
+  ['rabbitmqctl', { beforeName: ['add_user', 'change_password'] }],
+  ['vault', { before: ['login'] }],
+  ['xfreerdp', { prefix: '/p:' }],
+];
+const HABITS: ReadonlyMap<string, Habits> = new Map(
+  HABITS_OF.flatMap(([names, habits]) => names.split(' ').map((name) => [name, habits] as const)),
+);
 
 const SEPARATORS = new Set(['|', '||', '&&', ';', '&', '|&']);
 /** Programs that read a password from standard input. */
@@ -84,67 +78,111 @@ const READS_PASSWORD = new Set(['chpasswd', 'passwd', 'su', 'kinit', 'cryptsetup
 const ELEVATES = new Set(['sudo', 'doas', 'env', 'nohup']);
 const ECHOES = new Set(['echo', 'printf']);
 
+/** What is known of the statement that is being read. */
+class Statement {
+  /** Of all programs that it names: any word can be one, also the name of a file. */
+  readonly habits = new Set<Habits>();
+  readonly words = new Set<string>();
+  previous: Word | undefined;
+  beforePrevious: Word | undefined;
+  /** Words that `echo` prints. */
+  echoed: Word[] | undefined;
+  /** What was printed to the pipe that it reads. */
+  piped: readonly Word[];
+
+  constructor(piped: readonly Word[] = []) {
+    this.piped = piped;
+  }
+}
+
 export function secretArguments(text: string): Span[] {
   const spans: Span[] = [];
-  let habits: Habits = {};
-  /** Words that `echo` prints, until a separator. */
-  let echoed: Word[] | undefined;
-  /** What was printed to the pipe whose reader is being looked at. */
-  let piped: readonly Word[] = [];
-  let previous: Word | undefined;
-  let beforePrevious: Word | undefined;
-  let words = new Set<string>();
+  let statement = new Statement();
   for (const word of wordsOf(text)) {
-    const name = word.text.slice(word.text.lastIndexOf('/') + 1);
     if (SEPARATORS.has(word.text)) {
-      piped = word.text === '|' ? (echoed ?? []) : [];
-      [habits, echoed, previous, beforePrevious, words] = [{}, undefined, undefined, undefined, new Set()];
+      statement = new Statement(word.text === '|' ? statement.echoed : []);
       continue;
     }
-    if (ECHOES.has(name)) echoed = [];
-    else if (!word.text.startsWith('-')) echoed?.push(word);
-    const isProgram = previous === undefined || ELEVATES.has(previous.text);
-    const readsPassword =
-      (isProgram && READS_PASSWORD.has(name)) ||
-      (word.text === '-S' && words.has('sudo')) ||
-      word.text.startsWith('--password-stdin');
-    if (readsPassword) {
-      for (const printed of piped) spans.push(...(name === 'chpasswd' ? secretAfter(printed, ':') : [printed]));
-      piped = [];
-    }
-    habits = HABITS[name] ?? habits;
-    words.add(word.text);
-    spans.push(...secretIn(word, previous, beforePrevious, habits, words));
-    if (endsCommand(text, word)) {
-      piped = [];
-      [habits, echoed, previous, beforePrevious, words] = [{}, undefined, undefined, undefined, new Set()];
-    } else {
-      [beforePrevious, previous] = [previous, word];
-    }
+    for (const span of read(statement, word)) spans.push(span); // too many for arguments of a call
+    spans.push(...secretIn(word, statement));
+    if (endsCommand(text, word)) statement = new Statement();
+    else [statement.beforePrevious, statement.previous] = [statement.previous, lastOf(word)];
   }
   return spans;
 }
 
-function secretIn(
-  word: Word,
-  previous: Word | undefined,
-  beforePrevious: Word | undefined,
-  habits: Habits,
-  words: ReadonlySet<string>,
-): Span[] {
-  const { attached = [], before = [], user = [], between = ':', after, beforeName = [] } = habits;
-  const isAllowed = after === undefined || words.has(after);
-  const option = isAllowed ? attached.find((one) => word.text.startsWith(one) && word.text !== one) : undefined;
-  if (option !== undefined && !word.text.startsWith('--')) return [afterIn(word, option.length)];
-  if (beforePrevious !== undefined && beforeName.includes(beforePrevious.text)) return [word];
-  const glued = user.find((one) => /^-[a-z]$/i.test(one) && word.text.startsWith(one) && word.text !== one);
-  if (glued !== undefined) return secretAfter(word, between);
-  if (previous === undefined) return [];
-  if (user.includes(previous.text)) return secretAfter(word, between);
-  if (isAllowed && before.includes(previous.text)) return [word];
+/**
+ * Notes what a word means for the words behind it. A separator without blanks may as well belong to an argument, as in a URL or in
+ * a secret, so that it ends nothing.
+ *
+ * @returns what was printed to it, if it reads a password
+ */
+function read(statement: Statement, word: Word): Span[] {
+  const spans: Span[] = [];
+  const isEchoed = statement.echoed !== undefined;
+  const pieces = piecesOf(word);
+  for (const piece of pieces) {
+    if (piece.isPiped) [statement.piped, statement.echoed] = [statement.echoed ?? [], statement.echoed && []];
+    const name = piece.text.slice(piece.text.lastIndexOf('/') + 1);
+    statement.words.add(piece.text);
+    if (readsPassword(statement, piece, name)) {
+      for (const printed of statement.piped) {
+        if (name === 'chpasswd') spans.push(...secretAfter(printed, ':'));
+        else spans.push(printed);
+      }
+      statement.piped = [];
+    }
+    if (ECHOES.has(name)) statement.echoed = [];
+    else if (!piece.text.startsWith('-')) statement.echoed?.push(piece);
+    const habits = HABITS.get(name);
+    if (habits !== undefined) statement.habits.add(habits);
+  }
+  if (isEchoed && pieces.length > 1) statement.echoed?.push(word);
+  return spans;
+}
+
+function readsPassword({ previous, words }: Statement, piece: Piece, name: string): boolean {
+  const isProgram = !piece.isFirst || previous === undefined || ELEVATES.has(previous.text);
+  if (isProgram && READS_PASSWORD.has(name)) return true;
+  return (piece.text === '-S' && words.has('sudo')) || piece.text.startsWith('--password-stdin');
+}
+
+function secretIn(word: Word, { habits, words, previous, beforePrevious }: Statement): Span[] {
+  const spans: Span[] = [];
+  for (const each of habits) {
+    if (each.after === undefined || words.has(each.after))
+      spans.push(...secretBy(each, word, previous, beforePrevious));
+  }
+  if (spans.length > 0 || previous === undefined) return spans;
   if (word.text.startsWith('-') || !/^--?[A-Za-z]/.test(previous.text)) return [];
   const secret = secretName(previous.text.replace(/^--?/, ''));
   return secret === undefined || (secret.mayBePath && isPath(word.text, 0)) ? [] : [word];
+}
+
+function secretBy(habits: Habits, word: Word, previous: Word | undefined, beforePrevious: Word | undefined): Span[] {
+  const { secret = '', attached = '', user = '', longUser = [], between = ':', flags = '' } = habits;
+  const { text } = word;
+  if (habits.prefix !== undefined && text.startsWith(habits.prefix)) return [afterIn(word, habits.prefix.length)];
+  const value = valueIn(text, secret + attached, flags);
+  if (value !== undefined && value < text.length) return [afterIn(word, value)];
+  const ofUser = valueIn(text, user, flags);
+  if (ofUser !== undefined && ofUser < text.length) return secretAfter(word, between);
+  if (longUser.some((option) => text.startsWith(`${option}=`))) return secretAfter(word, between);
+  if (beforePrevious !== undefined && habits.beforeName?.includes(beforePrevious.text)) return [word];
+  if (previous === undefined) return [];
+  const takesValue = (letters: string) => valueIn(previous.text, letters, flags) === previous.text.length;
+  if (takesValue(user) || longUser.includes(previous.text)) return secretAfter(word, between);
+  return takesValue(secret) || habits.before?.includes(previous.text) ? [word] : [];
+}
+
+/** Where the value of one of these options begins, in a word of options of one letter: 3 in `-su`, which is its end. */
+function valueIn(text: string, letters: string, flags: string): number | undefined {
+  if (!text.startsWith('-')) return undefined;
+  for (let at = 1; at < text.length; at += 1) {
+    if (letters.includes(text.charAt(at))) return at + 1;
+    if (!flags.includes(text.charAt(at))) return undefined;
+  }
+  return undefined;
 }
 
 const afterIn = ({ start, end }: Span, length: number): Span => ({ start: start + length, end });
@@ -158,18 +196,45 @@ function secretAfter(word: Word, between: string): Span[] {
 /** A separator that is written at the end of a word. */
 const endsCommand = (text: string, { end }: Span) => text[end] === ';' || text[end] === '|' || text[end] === '&';
 
+/** A part of a word between separators. */
+interface Piece extends Word {
+  readonly isFirst: boolean;
+  /** Whether a pipe is before it. */
+  readonly isPiped: boolean;
+}
+
+const PIECE = /[^;|&]+/g;
+
+/** Splits a word at separators, without the quotes and brackets around each part. */
+function piecesOf(word: Word): readonly Piece[] {
+  if (!/[;|&]/.test(word.text)) return [{ ...word, isFirst: true, isPiped: false }];
+  return [...word.text.matchAll(PIECE)].flatMap((match) => {
+    const piece = trimmed(word.text, match.index, match.index + match[0].length);
+    if (piece === undefined) return [];
+    const isPiped = /(?:^|[^|])\|&?$/.test(word.text.slice(Math.max(0, match.index - 3), match.index));
+    const [start, end] = [word.start + piece.start, word.start + piece.end];
+    return [{ start, end, text: piece.text, isFirst: match.index === 0, isPiped }];
+  });
+}
+
+const lastOf = (word: Word): Word => piecesOf(word).at(-1) ?? word;
+
 const LEADING = new Set([...'"\'`($']);
 const TRAILING = new Set([...'"\'`);|&']);
 
 /** Splits at blanks, and takes quotes and brackets off both ends. */
 function* wordsOf(text: string): Generator<Word> {
   for (const match of text.matchAll(/\S+/g)) {
-    let start = match.index;
-    let end = start + match[0].length;
-    if (!SEPARATORS.has(match[0])) {
-      while (start < end && LEADING.has(text[start] ?? '')) start += 1;
-      while (end > start && TRAILING.has(text[end - 1] ?? '')) end -= 1;
-    }
-    if (end > start) yield { start, end, text: text.slice(start, end) };
+    const [start, end] = [match.index, match.index + match[0].length];
+    const word = SEPARATORS.has(match[0]) ? { start, end, text: match[0] } : trimmed(text, start, end);
+    if (word !== undefined) yield word;
   }
+}
+
+/** `undefined` if nothing is left of it. */
+function trimmed(text: string, from: number, to: number): Word | undefined {
+  let [start, end] = [from, to];
+  while (start < end && LEADING.has(text[start] ?? '')) start += 1;
+  while (end > start && TRAILING.has(text[end - 1] ?? '')) end -= 1;
+  return end > start ? { start, end, text: text.slice(start, end) } : undefined;
 }
