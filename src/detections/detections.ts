@@ -230,11 +230,13 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     for (const [event, snapshot] of this.#snapshots) {
       this.#snapshots.delete(event);
       try {
-        const isFirst = !this.#changes.has(event);
+        // What has been added to a base that is not whole shows no change, and must be known after a restart.
+        const wasWhole = this.#changes.hasWhole(event);
         const work = this.#changes.inSlices(snapshot);
         let step = work.next();
         for (; !step.done; step = work.next()) if (turn.isOver()) await turn.next();
-        if (isFirst || step.value.length > 0) this.#parts.stateChanged();
+        const isWhole = wasWhole && this.#changes.hasWhole(event);
+        if (!isWhole || step.value.length > 0) this.#parts.stateChanged();
         this.#judge(step.value);
       } catch (error) {
         this.#failed(error);

@@ -175,6 +175,23 @@ describe('Detections', () => {
     assert.deepEqual(counts, [1, 1, 2, 2, 3]);
   });
 
+  it('are saved when a snapshot is the first complete one, so that a restart knows what is new', () => {
+    let saved: unknown;
+    const accept = (leftOut: number, ...ports: string[]) => {
+      const before = saves;
+      detections.accept({ ...listening(...ports), leftOut });
+      if (saves > before) saved = JSON.parse(JSON.stringify(detections.toJson()));
+      return saves - before;
+    };
+    assert.deepEqual(
+      [accept(1, '22'), accept(1, '22', '23'), accept(0, '22', '23'), accept(0, '22', '23')],
+      [1, 1, 1, 0],
+    );
+    detections.restore(saved);
+    accept(0, '22', '23', '4444');
+    assert.deepEqual(titles(), ['Port']);
+  });
+
   it('follow changes that rules are about, while they are on', () => {
     const follows = () => ['ListeningPorts', 'LocalUsers', 'ProcessCreate'].map((event) => detections.follows(event));
     assert.deepEqual(follows(), [true, false, false]);

@@ -49,9 +49,9 @@ export class SnapshotChanges {
     return KINDS.find((kind) => kind.event === event)?.source;
   }
 
-  /** Whether there is something to compare the next snapshot with. */
-  has(event: string): boolean {
-    return this.#bases.has(event);
+  /** Whether the next snapshot can be compared with all rows. */
+  hasWhole(event: string): boolean {
+    return this.#bases.get(event)?.isPartial === false;
   }
 
   accept(snapshot: ComparedSnapshot): Subject[] {
