@@ -87,7 +87,7 @@ export class Alerts {
   readonly #ruleLimits = new Map<string, RateLimit>();
   readonly #deviceLimit = new RateLimit(MAX_ALERTS_PER_DEVICE, WINDOW);
   readonly #firsts = new FirstAlerts();
-  readonly #exceptions = new Exceptions();
+  readonly #exceptions: Exceptions;
   readonly #silence: Silence;
   readonly #suppressed = new Map<SuppressedBy, number>();
   readonly #bySeverity = new Map<AlertLevel, number>();
@@ -128,7 +128,8 @@ export class Alerts {
     this.#log = options.log;
     this.#changed = options.changed ?? (() => {});
     this.#dueEarlier = options.dueEarlier ?? (() => {});
-    this.#silence = new Silence(options.clock);
+    this.#exceptions = new Exceptions(this.#changed);
+    this.#silence = new Silence(options.clock, this.#changed);
   }
 
   /** @returns whether the policy lets the hit be told: as an alert, by the count of an open one, or in a summary */

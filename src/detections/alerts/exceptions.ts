@@ -29,6 +29,12 @@ export class Exceptions {
   /** The exceptions that were asked for last. */
   #read: { readonly of: object; readonly entries: readonly Entry[] } | undefined;
   readonly #networks = new Map<string, IpNetwork | undefined>();
+  readonly #changed: () => void;
+
+  /** @param changed called when there is something to be saved, such as since when there is an exception */
+  constructor(changed: () => void = () => {}) {
+    this.#changed = changed;
+  }
 
   /** @returns the id of the first exception that matches, after counting it */
   match(hit: Hit, exceptions: Readonly<Record<string, AlertException>>, now: Date): string | undefined {
@@ -36,6 +42,7 @@ export class Exceptions {
       if (!isNamed(hit.rule, exception.rule) || !isInForce(exception, now) || !this.#covers(exception, hit)) continue;
       use.count += 1;
       use.last = now.getTime();
+      this.#changed();
       return id;
     }
     return undefined;
@@ -83,6 +90,7 @@ export class Exceptions {
     const use: Use = { text, since: now.getTime(), last: undefined, count: 0 };
     this.#uses.delete(id);
     this.#uses.set(id, use);
+    this.#changed();
     // Exceptions that the module twin no longer has are forgotten, the oldest first.
     for (const oldest of this.#uses.keys()) {
       if (this.#uses.size <= MAX_USES) break;

@@ -20,15 +20,21 @@ interface Decision {
  */
 export class Silence {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>;
+  readonly #decided: () => void;
   #decision: Decision = { until: '', endsAt: undefined };
 
-  constructor(clock: Pick<Clock, 'now' | 'monotonic'>) {
+  /** @param decided called when there is a decision to be saved: without it, a restart would judge the value once more */
+  constructor(clock: Pick<Clock, 'now' | 'monotonic'>, decided: () => void = () => {}) {
     this.#clock = clock;
+    this.#decided = decided;
   }
 
   /** @param until the value of the setting; empty: not silenced */
   isInForce(until: string): boolean {
-    if (until !== this.#decision.until) this.#decision = { until, endsAt: this.#endOf(until) };
+    if (until !== this.#decision.until) {
+      this.#decision = { until, endsAt: this.#endOf(until) };
+      this.#decided();
+    }
     const { endsAt } = this.#decision;
     return endsAt !== undefined && this.#clock.monotonic() < endsAt;
   }

@@ -24,6 +24,8 @@ describe('Alerts', () => {
   let logged: { level: string; alertId: string }[];
   let policy: AlertPolicy;
   let alerts: Alerts;
+  /** How often there was something to be saved. */
+  let changes: number;
 
   const create = () =>
     new Alerts({
@@ -33,6 +35,9 @@ describe('Alerts', () => {
       origin: 'agent',
       clock: systemClock,
       log: createLog({ level: 'info', destination: { write: (line) => logged.push(JSON.parse(line)) } }),
+      changed: () => {
+        changes += 1;
+      },
     });
   const restart = () => {
     const saved = JSON.parse(JSON.stringify(alerts.toJson()));
@@ -49,7 +54,7 @@ describe('Alerts', () => {
 
   beforeEach(() => {
     time = sinon.useFakeTimers({ now: START });
-    [raised, early, logged, policy] = [[], [], [], POLICY];
+    [raised, early, logged, policy, changes] = [[], [], [], POLICY, 0];
     alerts = create();
   });
   afterEach(() => time.restore());
@@ -398,6 +403,18 @@ describe('Alerts', () => {
         [raised[0]?.alertId, 1],
         [raised[0]?.alertId, 3],
       ]);
+    });
+
+    it('has something to be saved when the status judges a policy, although no rule hits', () => {
+      const refused = new Date(now() + days(9)).toISOString();
+      const exceptions = { id: { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/opt' } };
+      const counts = [{}, { silencedUntil: refused }, { silencedUntil: refused, exceptions }].map((change) => {
+        policy = { ...POLICY, ...change };
+        alerts.status();
+        alerts.status();
+        return changes;
+      });
+      assert.deepEqual(counts, [0, 1, 2]);
     });
 
     it('takes the time into account in which it did not run', () => {

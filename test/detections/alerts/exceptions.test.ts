@@ -93,6 +93,23 @@ describe('Exceptions', () => {
     assert.deepEqual(next.counts(of('/opt')), { a: 0 });
   });
 
+  it('has something to be saved when an exception is new, and when one has matched', () => {
+    let changes = 0;
+    const exceptions = new Exceptions(() => {
+      changes += 1;
+    });
+    const all = { a: { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/tmp' } };
+    const others = { ...all, b: { rule: 'IoT_Other', field: 'Image', startsWith: '/tmp' } };
+    const seen = [() => exceptions.unused(all, NOW), () => exceptions.unused(others, NOW)].map((look) => {
+      look();
+      look();
+      return changes;
+    });
+    assert.deepEqual(seen, [1, 2]);
+    exceptions.match(hit(), others, NOW);
+    assert.equal(changes, 3);
+  });
+
   it('does not grow with what the module twin had', () => {
     const exceptions = new Exceptions();
     for (let n = 0; n < 1_000; n += 1) {

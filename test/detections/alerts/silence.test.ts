@@ -38,6 +38,19 @@ describe('Silence', () => {
     assert.equal(next.isInForce(far), false);
   });
 
+  it('is to be saved once for each value that was judged', () => {
+    let decisions = 0;
+    silence = new Silence(systemClock, () => {
+      decisions += 1;
+    });
+    const decided = ['', at(days(9)), at(days(9)), at(hours(1)), at(hours(1)), ''].map((until) => {
+      silence.isInForce(until);
+      silence.isRefused(until);
+      return decisions;
+    });
+    assert.deepEqual(decided, [0, 1, 1, 2, 2, 3]);
+  });
+
   it('ends by the monotonic clock, whatever the wall clock is set to', () => {
     silence.isInForce(at(hours(2)));
     time.setSystemTime(START.getTime() - days(100));
