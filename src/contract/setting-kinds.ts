@@ -199,8 +199,11 @@ export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
 /** A network whose prefix has fewer bits is too large a part of the Internet for an exception. */
 const FEWEST_BITS = 8;
 
-/** Fields whose few values all hits of a rule share. */
-const SHARED_FIELDS: readonly string[] = ['Event', 'Device', 'Change', 'type'];
+/** Fields with few values, of which all hits of a rule share one, or nearly all. */
+const SHARED_FIELDS: readonly string[] = [
+  ...['Event', 'Device', 'Change', 'type', 'Result', 'Kind', 'Direction', 'Initiated', 'Protocol', 'State', 'Action'],
+  ...['Enabled', 'Source', 'HardwareCategory'],
+];
 
 /** Whether nearly everything matches: such an exception silences its rule. */
 export function isBroad({

@@ -88,6 +88,20 @@ describe('Settings of the detections', () => {
       assert.deepEqual(warnings({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, ...broad } } }), [
         'detectionsExceptions NotOptimal',
       ]);
+    for (const field of [
+      'Result',
+      'Kind',
+      'Direction',
+      'Initiated',
+      'Protocol',
+      'State',
+      'Action',
+      'Enabled',
+      'Source',
+    ])
+      assert.deepEqual(warnings({ detectionsExceptions: { a: { ...EXCEPTION, field } } }), [
+        'detectionsExceptions NotOptimal',
+      ]);
     assert.deepEqual(warnings({ detectionsExceptions: { a: EXCEPTION }, detectionsMinimumLevel: 'low' }), []);
   });
 

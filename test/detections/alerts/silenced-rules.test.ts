@@ -48,6 +48,8 @@ describe('Silenced rules of level high or critical', () => {
       { cidr: '::/0' },
       { field: 'Event', equals: 'ProcessCreate' },
       { field: 'Change', equals: 'added' },
+      { field: 'Result', equals: 'Success' },
+      { field: 'HardwareCategory', equals: 'usb' },
     ])
       assert.deepEqual(by(more), { setting: 'detections.exceptions', silenced: 1, all: 2 }, JSON.stringify(more));
     for (const more of [{ equals: '' }, { startsWith: '/opt/' }, { cidr: '10.0.0.0/8' }, { cidr: '10.0.0.1' }])
