@@ -343,9 +343,14 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    const { clock, collectors, isPaused, isOn } = this.#parts;
-    await clock.sleep(CHECK_EVERY, signal);
-    if (isOn() && !signal.aborted) this.#judge(this.#watch.check(collectors(), isPaused()));
+    await this.#parts.clock.sleep(CHECK_EVERY, signal);
+    if (!signal.aborted) this.#judge(this.#silentCollectors());
+  }
+
+  /** A collector whose events are not asked for cannot be silent, nor when they are asked for again: it gave none until then. */
+  #silentCollectors(): readonly Subject[] {
+    const { collectors, isPaused } = this.#parts;
+    return collectors().flatMap((each) => this.#watch.check([each], isPaused() || !this.wants(each.name)));
   }
 
   status(): JudgingStatus {

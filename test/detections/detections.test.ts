@@ -5,6 +5,7 @@ import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { nextTurn } from '../../src/base/turn.ts';
 import type { Occurrence, OccurrenceBatch } from '../../src/contract/occurrence.ts';
+import type { WatchedCollector } from '../../src/detections/changes/collector-watch.ts';
 import { Detections } from '../../src/detections/detections.ts';
 import type { Lists } from '../../src/detections/detector.ts';
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
@@ -83,6 +84,8 @@ describe('Detections', () => {
   let lists: Lists;
   let isOn: boolean;
   let sourceIsGone: boolean;
+  /** Collectors besides that of starts. */
+  let others: readonly WatchedCollector[];
   /** Whether everything takes 50 ms. */
   let isSlow: boolean;
   let slowNow: number;
@@ -99,6 +102,7 @@ describe('Detections', () => {
     lists = {};
     isOn = true;
     sourceIsGone = false;
+    others = [];
     isSlow = false;
     slowNow = 0;
     saves = 0;
@@ -114,6 +118,7 @@ describe('Detections', () => {
       idOf: ({ serial }) => `id ${serial}`,
       collectors: () => [
         { name: 'ProcessCreate', category: 'Triggered', state: sourceIsGone ? 'unavailable' : 'on', reason: 'gone' },
+        ...others,
       ],
       isPaused: () => false,
       snapshotPeriod: () => hours(13),
@@ -236,6 +241,27 @@ describe('Detections', () => {
     sourceIsGone = true;
     await time.tickAsync(minutes(11));
     assert.deepEqual(titles(), ['Silent']);
+  });
+
+  it('take no collector for silent whose events they did not want', async () => {
+    const [silent] = readRuleSet([rule('Quiet', 'agent', { Event: 'CollectorStatus', State: 'silent' })]).rules;
+    assert.ok(silent !== undefined);
+    others = [{ name: 'ListeningPorts', category: 'Periodic', state: 'on' }];
+    detections.load({ rules: [...rules, silent], faults: [], sha256: 'cd' });
+    detections.accept(listening('22'));
+    detections.accept(batch(start('/usr/bin/ls')));
+    isOn = false;
+    await time.tickAsync(hours(48));
+    isOn = true;
+    await time.tickAsync(hours(1));
+    assert.deepEqual(titles(), []);
+    // Nothing wants starts without a rule on them.
+    detections.load({ rules: [silent], faults: [], sha256: 'ef' });
+    await time.tickAsync(hours(26));
+    assert.deepEqual(
+      hits.map(({ subject }) => subject.fields.Collector),
+      ['ListeningPorts'],
+    );
   });
 
   it('want every event that a rule is about, and none while they are off', () => {

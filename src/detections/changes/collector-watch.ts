@@ -52,7 +52,7 @@ export class CollectorWatch {
   /**
    * To be called every few minutes.
    *
-   * @param isPaused whether collecting is paused or switched off, so that nothing can be expected
+   * @param isPaused whether collecting is paused, or events are not asked for, so that nothing can be expected
    */
   check(collectors: readonly WatchedCollector[], isPaused: boolean): Subject[] {
     return collectors.flatMap((collector) => {
