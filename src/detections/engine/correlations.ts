@@ -363,8 +363,9 @@ class Window {
     entries.splice(place, 0, entry);
     // In a sequence, many matches of one rule must not push out those of others.
     const rivals = type === 'temporal_ordered' ? entries.filter(({ rule }) => rule === entry.rule) : entries;
-    const [oldest] = rivals;
-    if (oldest !== undefined && rivals.length > this.#mostOfRule) entries.splice(entries.indexOf(oldest), 1);
+    if (rivals.length <= this.#mostOfRule) return;
+    const dropped = (type === 'temporal_ordered' ? repeated(entries, entry.rule) : undefined) ?? rivals[0];
+    if (dropped !== undefined) entries.splice(entries.indexOf(dropped), 1);
   }
 
   /** How many there are, if that is what the correlation asks for. */
@@ -457,6 +458,13 @@ class Window {
 }
 
 const bytesOf = ({ key }: Early): number => BYTES_OF_GROUP + key.length * 2;
+
+/**
+ * The oldest match of a rule that is directly followed by one of the same rule: whatever series it belongs to, the one behind it
+ * can stand in its place. The first one of all could be the only one before matches of other rules.
+ */
+const repeated = (entries: readonly Entry[], rule: number): Entry | undefined =>
+  entries.find((entry, at) => entry.rule === rule && entries[at + 1]?.rule === rule);
 
 /** An event may be read again, and have no id. */
 const isOfSameEvent = (one: Entry, other: Entry): boolean =>

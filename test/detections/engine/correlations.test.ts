@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { collectors } from '../../../src/collectors/index.ts';
 import { builtInRules } from '../../../src/detections/built-in.ts';
 import { Detector, type Lists } from '../../../src/detections/detector.ts';
@@ -369,7 +370,33 @@ describe('temporal_ordered', () => {
       });
   });
 
-  it('is not blinded by many matches of one rule', () => assert.ok(play(`a${'b'.repeat(90)}c`)));
+  for (const repeated of ['a', 'b'])
+    for (const times of [20, 21, 22, 90])
+      it(`is not blinded by ${times} further matches of ${repeated}`, () =>
+        assert.ok(play(`ab${repeated.repeat(times)}c`, ordered.replace('10s', '1m'))));
+
+  it('keeps few matches, whatever their order is', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 70, maxLength: 200 }), (kinds) => {
+        const bench = new Bench([ordered]);
+        for (const Kind of kinds) bench.at(0, { Kind, User: 'u' });
+        const state = JSON.parse(JSON.stringify(bench.detector.save()));
+        assert.ok(state.correlations.rules.co.groups.every(({ entries }: { entries: [] }) => entries.length <= 64));
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('forgets no sequence of repetitions that are directly behind one another', () => {
+    const runs = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.constantFrom(1, 2, 30)), { maxLength: 9 });
+    fc.assert(
+      fc.property(runs, (all) => {
+        const kinds = all.map(([kind, times]) => kind.repeat(times)).join('');
+        assert.equal(play(kinds, ordered.replace('10s', '10m')), /a.*b.*c/.test(kinds), kinds);
+      }),
+      { numRuns: 100 },
+    );
+  });
 
   it('compares fields by their aliases', () => {
     const files = new Bench([
