@@ -135,6 +135,7 @@ const EVIDENCE: readonly string[] = [
   'git log --author=token',
   'useradd -m -s /bin/bash bob',
   'usermod -aG sudo bob',
+  'bash -c useradd -m -p $(openssl passwd -1 x) bob',
   'curl -fsSLo /tmp/x https://192.0.2.1/a:b',
   'curl -o u a:b',
   'curl --url https://192.0.2.1:8443/a',

@@ -104,7 +104,8 @@ export function secretArguments(text: string): Span[] {
       continue;
     }
     for (const span of read(statement, word)) spans.push(span); // too many for arguments of a call
-    spans.push(...secretIn(word, statement));
+    // A command whose output is the value, as in `-p $(openssl …`, is evidence.
+    if (!text.startsWith('$(', word.start - 2)) spans.push(...secretIn(word, statement));
     if (endsCommand(text, word)) statement = new Statement();
     else [statement.beforePrevious, statement.previous] = [statement.previous, lastOf(word)];
   }
