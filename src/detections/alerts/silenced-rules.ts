@@ -1,7 +1,7 @@
 import { isBroad } from '../../contract/setting-kinds.ts';
 import type { SettingId } from '../../contract/settings.ts';
-import type { ParsedRule } from '../sigma/rule.ts';
-import { type AlertPolicy, isBelow, isNamed, offReason } from './policy.ts';
+import type { Expression, ParsedRule, Test } from '../sigma/rule.ts';
+import { type AlertException, type AlertPolicy, isBelow, isNamed, offReason } from './policy.ts';
 
 const SETTING_OF = { disabledRule: 'detections.disabledRules', minimumLevel: 'detections.minimumLevel' } as const;
 
@@ -16,7 +16,7 @@ export interface SilencedRules {
 
 /**
  * Which rules of level high or critical make no alert, since they are disabled, below the minimum level, or excepted where nearly
- * everything matches.
+ * everything matches, or where all hits of the rule do.
  *
  * @returns `undefined` when it is none
  */
@@ -28,9 +28,31 @@ export function silencedRules(rules: readonly ParsedRule[], policy: AlertPolicy)
   return setting === undefined ? undefined : { setting, silenced: settings.length, all: important.length };
 }
 
-function silencing({ facts }: ParsedRule, policy: AlertPolicy): SettingId | undefined {
+function silencing(rule: ParsedRule, policy: AlertPolicy): SettingId | undefined {
+  const { facts } = rule;
   const reason = offReason(facts, policy);
   if (reason === 'disabledRule' || reason === 'minimumLevel') return SETTING_OF[reason];
-  const isExcepted = Object.values(policy.exceptions).some((each) => isNamed(facts, each.rule) && isBroad(each));
+  const isExcepted = Object.values(policy.exceptions).some(
+    (each) => isNamed(facts, each.rule) && (isBroad(each) || isRequired(rule, each)),
+  );
   return isExcepted ? 'detections.exceptions' : undefined;
 }
+
+/** Whether a rule matches only events that have the value of an exception: all its hits are excepted then. */
+function isRequired(rule: ParsedRule, { field, equals }: AlertException): boolean {
+  const isIn = (expression: Expression): boolean => {
+    switch (expression.is) {
+      case 'and':
+        return expression.of.some(isIn);
+      case 'or':
+        return expression.of.every(isIn);
+      case 'field':
+        return expression.field === field && isText(expression.test, equals ?? '');
+      default:
+        return false;
+    }
+  };
+  return equals !== undefined && rule.is === 'detection' && isIn(rule.expression);
+}
+
+const isText = (test: Test, text: string): boolean => test.is === 'text' && test.place === 'is' && test.text === text;

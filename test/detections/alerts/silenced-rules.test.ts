@@ -56,6 +56,27 @@ describe('Silenced rules of level high or critical', () => {
       assert.equal(by(more), undefined, JSON.stringify(more));
   });
 
+  it('are those with an exception for a value that the rule itself asks for', () => {
+    const by = (detection: string, more: Partial<AlertException>) => {
+      const rule = ruleOf(2, 'high').replace('  s: { a: b }\n  condition: s', `  ${detection}`);
+      return silenced({ exceptions: { all: exception('VAKT_T2', more) } }, rulesOf(rule))?.silenced;
+    };
+    const isB = { field: 'a', equals: 'b' };
+    for (const detection of [
+      's: { a: b, c: d }\n  condition: s',
+      's: { a: b }\n  t: { a: b, c: d }\n  condition: s or t',
+    ])
+      assert.equal(by(detection, isB), 1, detection);
+    assert.equal(by('s: { a: b }\n  condition: s', { field: 'a', equals: 'c' }), undefined);
+    assert.equal(by('s: { a: b }\n  condition: s', { field: 'c', equals: 'b' }), undefined);
+    for (const detection of [
+      's: { a: [b, c] }\n  condition: s',
+      's: { a|contains: b }\n  condition: s',
+      's: { c: d }\n  t: { a: b }\n  condition: s and not t',
+    ])
+      assert.equal(by(detection, isB), undefined, detection);
+  });
+
   it('are named with the setting that silences most of them', () => {
     const policy = {
       disabledRules: ['VAKT_T2', 'VAKT_T4'],
