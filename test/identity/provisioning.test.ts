@@ -16,14 +16,20 @@ import { deriveDeviceKey } from '../../src/identity/provisioning/attestation.ts'
 import { provisioning } from '../../src/identity/provisioning.ts';
 import { Network } from '../../src/network/network.ts';
 import { fastClock, newKey, temporaryDirectory } from '../hub/support.ts';
-import { ProvisioningBed } from './provisioning-bed.ts';
+import { ProvisioningBed, SERVICE } from './provisioning-bed.ts';
 import { contextWith, errorOf, failureOf, presenting } from './support.ts';
 
 const ID = 'gateway7';
 const DEVICE = 'device7';
 const MODULE = 'azureiotsecurity';
+const NO_HUB = { errorCode: 400207, errorMessage: 'no hub' };
 const unreachable = new HubFailure(new AgentError('HUB_UNREACHABLE', 'no route', ''), 'network');
 const refusedByHub = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
+
+/** By both ways: HTTPS and MQTT. */
+function refuseService({ proxy }: ProvisioningBed): void {
+  for (const port of [443, 8883]) proxy.behave('refuse', `${SERVICE}:${port}`);
+}
 
 describe('Identity by the provisioning service', () => {
   let bed: ProvisioningBed;
@@ -300,6 +306,41 @@ describe('Identity by the provisioning service', () => {
     identity.failed?.(presentation, unreachable);
     await arrive(identity, second);
     assert.equal(bed.registrations, 2);
+  });
+
+  for (const [what, id, spoil] of [
+    ['its enrolment is disabled', 'PROVISIONING_DISABLED', () => bed.service.setStatus(ID, 'disabled')],
+    ['the service fails to assign it', 'PROVISIONING_FAILED', () => bed.service.setFailure(ID, NO_HUB)],
+    [
+      'the service throttles',
+      'PROVISIONING_UNREACHABLE',
+      () => bed.service.faults.inject({ kind: 'status', status: 429 }),
+    ],
+    ['the proxy refuses the service', 'PROXY_REFUSED', () => refuseService(bed)],
+  ] as const) {
+    it(`keeps its hub after ten failed connections when ${what}`, async () => {
+      const [hub] = bed.hubs;
+      const identity = started();
+      const presentation = await arrive(identity, hub);
+      spoil();
+      for (let attempt = 0; attempt < 10; attempt++) identity.failed?.(presentation, unreachable);
+      await arrive(identity, hub);
+      const warnings = log.messages().filter(({ level }) => level === 'warn');
+      assert.deepEqual(
+        warnings.map((line) => line.id),
+        [id],
+      );
+    });
+  }
+
+  it('does not keep a hub that has refused the device, when the enrolment is disabled', async () => {
+    const identity = started();
+    const presentation = await arrive(identity, bed.hubs[0]);
+    bed.service.setStatus(ID, 'disabled');
+    bed.hubs[0].setStatus('disabled', DEVICE);
+    for (let attempt = 0; attempt < 10; attempt++) identity.failed?.(presentation, unreachable);
+    identity.failed?.(presentation, refusedByHub);
+    await failureOf(present(identity), 'PROVISIONING_DISABLED', 'credentials');
   });
 
   it('waits for the service when the hub has refused the device, and the service is not reached', async () => {

@@ -131,11 +131,22 @@ export class ProvisionedDevice {
       return await this.#ask(device, options);
     } catch (error) {
       if (options.signal.aborted || !(error instanceof HubFailure)) throw error;
-      // An outage of the network hides the service, too. The hub that is known is then the best there is.
-      if (error.because !== 'network' && !(isCheck && error.because === 'throttled')) throw error;
+      if (isCheck && error.because !== 'network' && error.because !== 'throttled') throw error;
+      if (!isCheck) this.#logKept(known, error);
       this.#resolveDoubt();
       return kept(known, options, isCheck ? error.error : undefined);
     }
+  }
+
+  /**
+   * The hub was unreachable, but has refused nothing: whatever the service answers, such as a disabled enrolment, the known
+   * hub may work again. An agent that waited for the service would stay away from a hub that accepts it.
+   */
+  #logKept({ hub }: Assignment, { error }: HubFailure): void {
+    this.#options.context.log.warn(
+      { id: error.id, err: error.message, remedy: error.remedy, hub },
+      'The provisioning service did not confirm the hub, which could not be reached; trying the same hub again.',
+    );
   }
 
   /** @throws HubFailure PROVISIONING_* */
