@@ -104,7 +104,9 @@ export class AzureHubClient implements HubClient, Service {
       open: async (attempt, signal) => {
         const { address, dial } = this.#wayTo(attempt);
         const { Session } = await import('./session.ts'); // the SDK is two fifths of all code, and not needed to collect
-        return Session.open({ ...session, ...attempt, address, dial }, signal);
+        return Session.open({ ...session, ...attempt, address, dial }, signal).catch((thrown) => {
+          throw thrown instanceof HubFailure ? this.#transport.judge(attempt.transport, thrown) : thrown;
+        });
       },
       nextHasOther: (attempt, failure) => this.#nextHasOther(attempt, failure),
       renewAfter: ({ renewAfter, transport }) =>

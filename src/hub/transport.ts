@@ -2,7 +2,7 @@ import { type Clock, isPlausible } from '../base/clock.ts';
 import { type Duration, days, milliseconds } from '../base/duration.ts';
 import type { StateFolder } from '../base/state-folder.ts';
 import type { Transport } from '../contract/hub.ts';
-import type { HubFailure } from '../contract/hub-failure.ts';
+import { HubFailure } from '../contract/hub-failure.ts';
 import { type Address, addressOf } from '../network/address.ts';
 import { ProxyError } from '../network/tunnel.ts';
 
@@ -105,6 +105,17 @@ export class TransportChoice {
     this.#failures += 1;
     this.#isOthersTurn = this.#failures >= FAILURES_BEFORE_OTHER;
     return this.#isOthersTurn ? 'unreachable' : undefined;
+  }
+
+  /**
+   * What a failed connection means for the delay before the next attempt, and for the state. With `auto`, a proxy that does
+   * not let port 8883 pass closes it like a firewall: 443 is the way around it. As a refusal of credentials, it would delay
+   * the attempts by 443 by ten minutes each. Where 443 is refused as well, only a change by an operator helps.
+   */
+  judge(transport: Transport, failure: HubFailure): HubFailure {
+    const isClosedPort = failure.error.id === 'PROXY_REFUSED' && isUnreachable(failure);
+    if (this.#setting !== 'auto' || transport !== 'mqtt' || !isClosedPort) return failure;
+    return new HubFailure(failure.error, 'network');
   }
 
   /**

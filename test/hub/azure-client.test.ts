@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { type Clock, systemClock, TimeLimitError } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { HubSignal, HubStatus } from '../../src/contract/hub.ts';
 import { sizeOf } from '../../src/contract/message.ts';
@@ -15,6 +15,8 @@ import { AzureHubClient, type AzureHubClientOptions } from '../../src/hub/azure-
 import { addressAt } from '../../src/identity/module-settings.ts';
 import { SharedKeyIdentity } from '../../src/identity/shared-keys.ts';
 import type { LookUp } from '../../src/network/names.ts';
+import { Network } from '../../src/network/network.ts';
+import { ProxyError } from '../../src/network/tunnel.ts';
 import { capturedLog, fastClock, message, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
 /** The device SDK over real TLS against the local hub. What takes minutes in earnest runs on a fast clock. */
@@ -538,6 +540,54 @@ describe('AzureHubClient', () => {
       const { error } = await until(client, (status) => status.error !== undefined);
       assert.equal(error?.id, 'HUB_UNREACHABLE');
       assert.match(error?.message ?? '', /no-such-host\.invalid/);
+    });
+
+    describe('through a proxy that does not let port 8883 pass', () => {
+      /** Of the attempts, oldest first. */
+      let ports: string[];
+      const proxy = { host: 'proxy', port: 3128 };
+      beforeEach(() => {
+        ports = [];
+      });
+
+      /** A network where 443 fails with `byWebSocket`. */
+      const closed = (byWebSocket: () => Error): Network => {
+        const network = new Network({ environment: {}, clock: systemClock });
+        network.connect = async () => {
+          ports.push('8883');
+          throw new ProxyError(proxy, 'refused', { status: 403 });
+        };
+        network.webSocket = async () => {
+          ports.push('443');
+          throw byWebSocket();
+        };
+        return network;
+      };
+
+      it('tries port 443 again within minutes while its other side is away', async () => {
+        const clock = fastClock(1_000);
+        const client = make({
+          transport: 'auto',
+          clock,
+          random: () => 0,
+          network: closed(() => new ProxyError(proxy, 'bad gateway', { status: 502 })),
+        });
+        const begin = clock.monotonic();
+        await client.start();
+        const isEarly = () => clock.monotonic() - begin < minutes(8);
+        const attemptsBy443 = () => ports.filter((port) => port === '443').length;
+        while (isEarly() && attemptsBy443() < 3) await systemClock.sleep(seconds(0.005));
+        assert.ok(isEarly(), ports.join());
+        assert.equal(client.status().state, 'connecting');
+      });
+
+      it('shows the credentials as refused when the proxy refuses port 443 as well', async () => {
+        const network = closed(() => new ProxyError(proxy, 'refused', { status: 403 }));
+        const client = make({ transport: 'auto', ...fast(), network });
+        await client.start();
+        await until(client, ({ state }) => state === 'refused');
+        assert.deepEqual(ports, ['8883', '8883', '8883', '443']);
+      });
     });
 
     describe('by a server that is not what it should be', () => {

@@ -61,6 +61,27 @@ describe('TransportChoice', () => {
     assert.equal(attempts(choice(), 5, proxyRefusal(407)), Array(5).fill('8883').join(' '));
   });
 
+  describe('judges a failed connection', () => {
+    const refusal = (status: number) => new HubFailure(proxyRefusal(status).error, 'credentials');
+    for (const [setting, transport, status, because] of [
+      ['auto', 'mqtt', 403, 'network'],
+      ['auto', 'mqtt', 407, 'credentials'],
+      ['auto', 'mqttWebSocket', 403, 'credentials'],
+      ['mqtt', 'mqtt', 403, 'credentials'],
+      ['mqttWebSocket', 'mqttWebSocket', 403, 'credentials'],
+    ] as const) {
+      it(`as ${because} when a proxy answers ${status} for ${transport}, with ${setting}`, () => {
+        const judged = choice(setting).judge(transport, refusal(status));
+        assert.deepEqual([judged.because, judged.error.id], [because, 'PROXY_REFUSED']);
+      });
+    }
+
+    it('as it is, if it is no answer of a proxy', () => {
+      const refused = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
+      assert.equal(choice().judge('mqtt', refused), refused);
+    });
+  });
+
   it('stays on 8883 as long as the hub answers there, whatever it says', () => {
     const transport = choice();
     assert.equal(attempts(transport, 10, failure('CREDENTIAL_REFUSED')), Array(10).fill('8883').join(' '));
