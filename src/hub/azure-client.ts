@@ -284,9 +284,9 @@ export class AzureHubClient implements HubClient, Service {
 
   #nextHasOther({ presentation, transport }: Attempt, failure: HubFailure): 'credential' | 'transport' | undefined {
     const why = this.#transport.failed(transport, failure);
-    const isOtherCredential = this.#identity.failed?.(presentation, failure) ?? false;
     if (why === 'trial') this.#trial = failure;
-    return why === undefined ? (isOtherCredential ? 'credential' : undefined) : 'transport';
+    if (why !== undefined) return 'transport'; // the same presentation is tried by the other port at once
+    return this.#identity.failed?.(presentation, failure) === true ? 'credential' : undefined;
   }
 
   #connected({ presentation, transport }: Session): void {

@@ -78,7 +78,7 @@ export interface Identity {
   /** Called when the hub accepted a presentation. */
   accepted?(presentation: Presentation): void;
   /**
-   * Called when the hub refused a presentation, or connecting with it failed.
+   * Called when the hub refused a presentation, or connecting with it failed; not if the other port is tried at once.
    *
    * @returns whether the next presentation is a different one, worth an attempt at once
    */

@@ -4,6 +4,7 @@ import { HubFailure } from '../contract/hub-failure.ts';
 import { hostAndPort } from '../network/address.ts';
 import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
 import { type DeviceProof, ModuleRegistry } from './module-registry.ts';
+import { isRefusedByHub } from './refusal.ts';
 import { signModuleToken } from './sas-token.ts';
 import type { SharedKey } from './shared-keys.ts';
 
@@ -69,8 +70,8 @@ export class RegisteredModule {
   }
 
   /** As of Identity: after a refusal the keys are read again at once, unless the refused one was read just now. */
-  failed({ because }: HubFailure): boolean {
-    if (because !== 'credentials' || this.#current === undefined) return false;
+  failed(failure: HubFailure): boolean {
+    if (!isRefusedByHub(failure) || this.#current === undefined) return false;
     if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
     this.#refused.add(this.#current.key);
     const hasOther = this.#keys?.some(({ key }) => !this.#refused.has(key)) === true;

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { toAgentError } from '../base/errors.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { Identity, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
+import { isRefusedByHub } from './refusal.ts';
 import { signModuleToken } from './sas-token.ts';
 
 /** A module's key, and where it is from. */
@@ -67,8 +68,8 @@ export class SharedKeyIdentity implements Identity {
     this.#refused.clear();
   }
 
-  failed({ source }: Presentation, { because }: HubFailure): boolean {
-    if (because !== 'credentials') return false;
+  failed({ source }: Presentation, failure: HubFailure): boolean {
+    if (!isRefusedByHub(failure)) return false;
     this.#refused.add(source);
     const next = this.#ring.keys.find((other) => !this.#refused.has(other.source));
     this.#source = next?.source ?? this.#ring.keys[0].source;

@@ -581,6 +581,20 @@ describe('AzureHubClient', () => {
         assert.equal(client.status().state, 'connecting');
       });
 
+      it('does not ask the identity for another key when the other port is tried at once', async () => {
+        const asked: number[] = [];
+        const { identity } = moduleAccess({ hostName: hub.hostName, deviceId, moduleId, key: primaryKey });
+        identity.failed = () => {
+          asked.push(ports.length);
+          return false;
+        };
+        const network = closed(() => new ProxyError(proxy, 'bad gateway', { status: 502 }));
+        const client = make({ transport: 'auto', ...fast(), network, identity });
+        await client.start();
+        while (asked.length < 3) await systemClock.sleep(seconds(0.005));
+        assert.deepEqual([asked.slice(0, 3), ports[3]], [[1, 2, 4], '443']);
+      });
+
       it('shows the credentials as refused when the proxy refuses port 443 as well', async () => {
         const network = closed(() => new ProxyError(proxy, 'refused', { status: 403 }));
         const client = make({ transport: 'auto', ...fast(), network });

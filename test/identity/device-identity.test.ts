@@ -110,6 +110,17 @@ describe('a device identity', () => {
     assert.deepEqual(requests(), ['GET 404', 'PUT 201']);
   });
 
+  for (const id of ['PROXY_REFUSED', 'CA_FILE_UNUSABLE'] as const) {
+    it(`keeps its keys at ${id}, which is no answer of the hub`, async () => {
+      const identity = byKey();
+      identity.accepted?.(await identity.present(presenting()));
+      const failure = new HubFailure(new AgentError(id, 'refused', ''), 'credentials');
+      assert.equal(identity.failed?.(await identity.present(presenting()), failure), false);
+      assert.equal((await identity.present(presenting())).source, 'primary');
+      assert.deepEqual(requests(), ['GET 404', 'PUT 201']);
+    });
+  }
+
   it('reads keys anew at once, when one that worked is refused', async () => {
     const identity = byKey();
     const first = await identity.present(presenting());

@@ -115,6 +115,19 @@ describe('an identity by shared keys', () => {
       assert.equal((await present(identity)).source, 'primary');
     });
 
+    for (const id of ['PROXY_REFUSED', 'CA_FILE_UNUSABLE'] as const) {
+      it(`stays with the first one at ${id}, which is no answer of the hub`, async () => {
+        const failure = new HubFailure(new AgentError(id, 'refused', ''), 'credentials');
+        assert.equal(identity.failed?.(await present(identity), failure), false);
+        assert.equal((await present(identity)).source, 'primary');
+      });
+    }
+
+    it('tries the second one when the hub has no such module', async () => {
+      const failure = new HubFailure(new AgentError('MODULE_UNKNOWN', 'no module', ''), 'credentials');
+      assert.equal(identity.failed?.(await present(identity), failure), true);
+    });
+
     it('tries a new first key when its file changes', async () => {
       identity.failed?.(await present(identity), refused);
       const other = newKey();
