@@ -94,10 +94,15 @@ export class Supervisor<P, C extends Connection> {
   /** Resolves when `signal` aborts and the connection is closed. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const offset = wallOffset(momentOf(this.#options.clock));
+      const offset = this.#offset();
       const made = await this.#connect(signal);
-      const failure = made instanceof HubFailure ? made : await this.#keep(made, signal);
-      if (failure !== undefined) await this.#backOff(failure, offset, signal);
+      if (made instanceof HubFailure) {
+        await this.#backOff(made, offset, signal);
+        continue;
+      }
+      const failure = await this.#keep(made, signal);
+      // A clock that was set while the connection stood is no reason to skip the delay after its end.
+      if (failure !== undefined) await this.#backOff(failure, this.#offset(), signal);
     }
     this.#endReplacement();
     this.#become('stopped', undefined);
@@ -296,16 +301,22 @@ export class Supervisor<P, C extends Connection> {
    * Waits, but ends early when the credential changes, and when the wall clock is set: a wrong clock is the most common
    * reason for refused credentials.
    *
-   * @param offset wall clock offset before the attempt, so that a clock set during the attempt counts, too
+   * @param offset wall clock offset before the attempt, so that a clock set during the attempt counts, too; or when the
+   *   connection ended
    */
   async #pause(wait: Duration, offset: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     const until = clock.monotonic() + wait;
-    const isSet = () => Math.abs(wallOffset(momentOf(clock)) - offset) >= CLOCK_STEP;
+    const isSet = () => Math.abs(this.#offset() - offset) >= CLOCK_STEP;
     const end = AbortSignal.any([signal, this.#wake.signal]);
     while (!end.aborted && clock.monotonic() < until && !isSet()) {
       await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), end);
     }
+  }
+
+  /** Of the wall clock from the monotonic one. */
+  #offset(): number {
+    return wallOffset(momentOf(this.#options.clock));
   }
 
   #become(state: HubStatus['state'], error: AgentError | undefined): void {

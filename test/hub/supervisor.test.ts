@@ -184,6 +184,19 @@ describe('Supervisor', () => {
     assert.equal(attempts.length, 4);
   });
 
+  it('waits after a lost connection during which the clock was set', async () => {
+    renewAfter = undefined;
+    start();
+    await time.tickAsync(minutes(2));
+    time.setSystemTime(new Date('2026-06-01T00:00:00Z'));
+    await time.tickAsync(minutes(2));
+    current().lose(failure('network'));
+    await time.tickAsync(seconds(0.9));
+    assert.equal(attempts.length, 1);
+    await time.tickAsync(seconds(2));
+    assert.equal(attempts.length, 2);
+  });
+
   it('checks the pulse of its connection', async () => {
     start();
     await time.tickAsync(minutes(5));
