@@ -1,4 +1,4 @@
-import { type Clock, momentOf, wallOffset } from '../base/clock.ts';
+import { type Clock, isPlausible, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
@@ -44,14 +44,16 @@ const PULSE = seconds(30);
 /** Longer than any method's limit; the token stays valid for much longer. */
 const ANSWER_LIMIT = minutes(1);
 const CHECK_CLOCK_EVERY = seconds(5);
-/** If the wall clock was set by at least this much, the agent reconnects at once. */
+/** If the wall clock was set by at least this much, the agent reconnects: during a pause at once. */
 const CLOCK_STEP = minutes(1);
+/** A connection is replaced at random within this time after the clock was set: NTP may set those of a fleet together. */
+const STEP_SPREAD = minutes(1);
 /** Least delay after a renewal that failed while the connection stands. */
 const RENEW_AGAIN = minutes(1);
 
 /**
  * Maintains one connection: connects, waits for its loss, backs off, reconnects. A connection is replaced before its token
- * expires, or when the credential changed: the new one is opened first, and the old one stands if that fails. Requests made
+ * expires, or when the credential changed or the clock was set: the new one is opened first, and the old one stands if that fails. Requests made
  * meanwhile wait for the new connection.
  */
 export class Supervisor<P, C extends Connection> {
@@ -202,7 +204,7 @@ export class Supervisor<P, C extends Connection> {
 
   /** @returns why the connection ended, its replacement, or `undefined` if the agent closed it */
   async #watch(connection: C, signal: AbortSignal): Promise<HubFailure | { readonly next: C } | undefined> {
-    const { clock, renewAfter, onStable } = this.#options;
+    const { clock, renewAfter, onStable, random } = this.#options;
     const since = clock.monotonic();
     const ended = new AbortController();
     const stop = () => ended.abort();
@@ -216,6 +218,7 @@ export class Supervisor<P, C extends Connection> {
     let isStable = false;
     const age = () => clock.monotonic() - since;
     let renewAt = renewAfter(connection) ?? Number.POSITIVE_INFINITY;
+    let offset = this.#offset();
     // Made seldom: on Node 20, what AbortSignal.any makes is never forgotten by the signals that it is made of.
     let wake = this.#wake;
     let either = AbortSignal.any([ended.signal, wake.signal]);
@@ -233,6 +236,12 @@ export class Supervisor<P, C extends Connection> {
           isStable = true;
           this.#backoff.stable();
           onStable();
+        }
+        if (this.#isSetSince(offset) && isPlausible(clock.now())) {
+          // The token's end is a wall clock time, which is now nearer, or was computed by a wrong clock. A clock that is not
+          // set would only make a token that the hub refuses.
+          offset = this.#offset();
+          if (Number.isFinite(renewAt)) renewAt = Math.min(renewAt, age() + STEP_SPREAD * random());
         }
         if (!this.#wake.signal.aborted && age() < renewAt) continue;
         const next = await this.#replace(connection, ended.signal, signal);
@@ -307,9 +316,8 @@ export class Supervisor<P, C extends Connection> {
   async #pause(wait: Duration, offset: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     const until = clock.monotonic() + wait;
-    const isSet = () => Math.abs(this.#offset() - offset) >= CLOCK_STEP;
     const end = AbortSignal.any([signal, this.#wake.signal]);
-    while (!end.aborted && clock.monotonic() < until && !isSet()) {
+    while (!end.aborted && clock.monotonic() < until && !this.#isSetSince(offset)) {
       await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), end);
     }
   }
@@ -317,6 +325,11 @@ export class Supervisor<P, C extends Connection> {
   /** Of the wall clock from the monotonic one. */
   #offset(): number {
     return wallOffset(momentOf(this.#options.clock));
+  }
+
+  /** Whether the wall clock was set, or the machine was suspended. */
+  #isSetSince(offset: number): boolean {
+    return Math.abs(this.#offset() - offset) >= CLOCK_STEP;
   }
 
   #become(state: HubStatus['state'], error: AgentError | undefined): void {

@@ -366,6 +366,54 @@ describe('Supervisor', () => {
     });
   });
 
+  describe('when the clock is set while it is connected', () => {
+    for (const [where, date] of [
+      ['forward', '2026-01-01T00:50:00Z'],
+      ['back', '2025-06-01T00:00:00Z'],
+    ] as const) {
+      it(`renews the token if it is set ${where}, each device at its own time within 90 s`, async () => {
+        start(() => 0.5);
+        await time.tickAsync(minutes(5) + 1);
+        time.setSystemTime(new Date(date));
+        await time.tickAsync(seconds(59));
+        assert.equal(attempts.length, 1);
+        await time.tickAsync(seconds(2));
+        assert.equal(attempts.length, 2);
+        assert.deepEqual([stands.length, states], [2, ['connected']]);
+        await time.tickAsync(minutes(40));
+        assert.equal(attempts.length, 2);
+      });
+    }
+
+    it('keeps the token while it says 1970, and when it is right again', async () => {
+      start();
+      await time.tickAsync(minutes(5));
+      const begin = Date.now();
+      time.setSystemTime(0);
+      await time.tickAsync(minutes(5));
+      time.setSystemTime(begin + minutes(5));
+      await time.tickAsync(minutes(5));
+      assert.equal(attempts.length, 1);
+    });
+
+    it('keeps the token if it is set by seconds', async () => {
+      start();
+      await time.tickAsync(minutes(5));
+      time.setSystemTime(new Date(Date.now() + seconds(50)));
+      await time.tickAsync(minutes(5));
+      assert.equal(attempts.length, 1);
+    });
+
+    it('keeps a connection that does not expire', async () => {
+      renewAfter = undefined;
+      start();
+      await time.tickAsync(minutes(5));
+      time.setSystemTime(new Date('2026-06-01T00:00:00Z'));
+      await time.tickAsync(minutes(50));
+      assert.equal(attempts.length, 1);
+    });
+  });
+
   describe('when the credential changes', () => {
     it('replaces the connection at once', async () => {
       const supervisor = start();

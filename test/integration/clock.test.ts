@@ -63,7 +63,6 @@ describe('The agent, when its clock is wrong', function () {
     // Not only connected: the agent reads the twin about a second later. If it found the faulty property in its first reading,
     // it would refuse the whole configuration, keep the default frequencies, and send the error hours later.
     await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
-    const connections = bed.hub.connections.length;
     /** The time of an event that is made while the clock is wrong by so much. */
     const eventAt = async (shift: number) => {
       const before = bed.events('ConfigurationError').length;
@@ -81,7 +80,10 @@ describe('The agent, when its clock is wrong', function () {
     const on = await eventAt(TEN_YEARS);
     assert.equal(on.wrongBy, TEN_YEARS / 60_000);
     assert.deepEqual((await eventAt(0)).details, {});
-    assert.equal(bed.hub.connections.length, connections);
+    // The token is renewed within 90 s after the clock was set: mostly later than this.
+    const ends = bed.hub.connections.map(({ closedBecause }) => closedBecause);
+    const others = ends.filter((end) => end !== undefined && end !== 'a newer connection of the same module');
+    assert.deepEqual(others, []);
     assertClosed(await agent.status());
   });
 });

@@ -148,36 +148,6 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
       await publisher.stop();
     };
   },
-
-  async "the renewal of the hub's token"(did) {
-    const stop = new AbortController();
-    const supervisor = new Supervisor({
-      prepare: async () => undefined,
-      nextHasOther: () => undefined,
-      open: async () => {
-        did('a connection');
-        return {
-          lost: new Promise<HubFailure>(() => {}),
-          checkPulse: () => did('a pulse'),
-          idle: async () => {},
-          answered: async () => {},
-          close: async () => {},
-        };
-      },
-      renewAfter: () => minutes(45),
-      clock: systemClock,
-      random: () => 0.5,
-      onChange: () => {},
-      onFailure: () => {},
-      onConnected: () => {},
-      onStable: () => {},
-    });
-    const running = supervisor.run(stop.signal);
-    return () => {
-      stop.abort();
-      return running;
-    };
-  },
 };
 
 describe('a step of the wall clock', () => {
