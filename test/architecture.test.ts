@@ -141,6 +141,14 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
           .filter((target) => !inFile('src/cli/page/protocol.ts', 'src/base/printable.ts')(target))
       : [],
 
+  'signals are combined by base/either-signal.ts, since AbortSignal.any leaks on Node 20': (file) =>
+    found(
+      file,
+      /\bAbortSignal\.any\b/g,
+      // Called once, or once for each scan.
+      (path) => inFolder('cli')(path) || inFile('src/base/later.ts', 'src/baseline/isolated-scanner.ts')(path),
+    ),
+
   'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
 
   'only the demo, make-code-cache, the reader, cli/hardware/ and host/run-tool.ts start other programs': (file) =>
@@ -447,6 +455,10 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/main.ts': "const x = () => import('./cli/emulator.ts');",
       'src/emulator/a.ts': "import { HubEmulator } from './hub.ts';",
     },
+  },
+  'signals are combined by base/either-signal.ts, since AbortSignal.any leaks on Node 20': {
+    breaks: { 'src/hub/a.ts': 'const end = AbortSignal.any([one, other]);' },
+    keeps: { 'src/hub/a.ts': '// not AbortSignal.any', 'src/cli/a.ts': 'AbortSignal.any([one, other]);' },
   },
   'only main.ts ends the process': {
     breaks: { 'src/cli/run.ts': 'process.exit(1);', 'src/agent.ts': 'process.abort();' },

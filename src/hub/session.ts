@@ -12,6 +12,7 @@ import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import type { Presentation } from '../identity/identity.ts';
+import { limited } from '../network/limited.ts';
 import {
   afterStall,
   classifyError,
@@ -290,26 +291,18 @@ export class Session {
 
   async #dial(signal: AbortSignal): Promise<void> {
     const { clock, dial } = this.#options;
-    const ended = new AbortController();
-    try {
-      const stream = await clock.within(
-        OPEN_LIMIT,
-        'connecting',
-        dial(AbortSignal.any([signal, ended.signal])).then((stream) => {
-          if (!ended.signal.aborted && this.#ended === undefined) return stream;
-          stream.destroy();
-          throw this.#closed();
-        }),
-      );
-      this.#stream = stream;
-      // The socket's own error says more than MQTT.js, which only sees that it closed.
-      stream.on('error', (error: unknown) => {
-        this.#cause ??= error;
-        this.#fail(error);
-      });
-    } finally {
-      ended.abort();
-    }
+    const stream = await limited({ clock, limit: OPEN_LIMIT, what: 'connecting', signal }, async (step) => {
+      const stream = await dial(step);
+      if (!step.aborted && this.#ended === undefined) return stream;
+      stream.destroy();
+      throw this.#closed();
+    });
+    this.#stream = stream;
+    // The socket's own error says more than MQTT.js, which only sees that it closed.
+    stream.on('error', (error: unknown) => {
+      this.#cause ??= error;
+      this.#fail(error);
+    });
   }
 
   /** Creates the MQTT.js client for the SDK, which calls this once. */

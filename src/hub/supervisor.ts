@@ -1,5 +1,6 @@
 import { type Clock, isPlausible, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { withEither } from '../base/either-signal.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
@@ -219,17 +220,10 @@ export class Supervisor<P, C extends Connection> {
     const age = () => clock.monotonic() - since;
     let renewAt = renewAfter(connection) ?? Number.POSITIVE_INFINITY;
     let offset = this.#offset();
-    // Made seldom: on Node 20, what AbortSignal.any makes is never forgotten by the signals that it is made of.
-    let wake = this.#wake;
-    let either = AbortSignal.any([ended.signal, wake.signal]);
     try {
       while (!ended.signal.aborted) {
         const wait = Math.max(0, Math.min(PULSE, renewAt - age()));
-        if (wake !== this.#wake) {
-          wake = this.#wake;
-          either = AbortSignal.any([ended.signal, wake.signal]);
-        }
-        await clock.sleep(milliseconds(wait), either);
+        await withEither([ended.signal, this.#wake.signal], (either) => clock.sleep(milliseconds(wait), either));
         if (ended.signal.aborted) break;
         connection.checkPulse();
         if (!isStable && age() >= STABLE_AFTER) {
@@ -316,10 +310,11 @@ export class Supervisor<P, C extends Connection> {
   async #pause(wait: Duration, offset: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     const until = clock.monotonic() + wait;
-    const end = AbortSignal.any([signal, this.#wake.signal]);
-    while (!end.aborted && clock.monotonic() < until && !this.#isSetSince(offset)) {
-      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), end);
-    }
+    await withEither([signal, this.#wake.signal], async (end) => {
+      while (!end.aborted && clock.monotonic() < until && !this.#isSetSince(offset)) {
+        await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), end);
+      }
+    });
   }
 
   /** Of the wall clock from the monotonic one. */
