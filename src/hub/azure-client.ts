@@ -290,9 +290,9 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   #connected({ presentation, transport }: Session): void {
-    const { proof, module } = presentation;
+    const { proof, module, deviceCertificateExpiresAt } = presentation;
     this.#attempt = this.#attemptWith(presentation, transport);
-    this.#credential = { proof: proof.kind, expiresAt: proof.expiresAt };
+    this.#credential = { proof: proof.kind, expiresAt: proof.expiresAt, deviceCertificateExpiresAt };
     this.#refusal = undefined;
     if (this.#quota?.hub !== module.hostName) this.#quota = undefined;
     this.#identity.accepted?.(presentation);

@@ -5,6 +5,8 @@ import type { HubStatus } from '../contract/hub.ts';
 export interface Credential {
   readonly proof: 'token' | 'certificate';
   readonly expiresAt: Date;
+  /** As of Presentation. */
+  readonly deviceCertificateExpiresAt?: Date | undefined;
 }
 
 /**
@@ -14,11 +16,19 @@ export interface Credential {
  */
 const NOTICE: Readonly<Record<Credential['proof'], Duration>> = { certificate: days(30), token: minutes(10) };
 
-/** @param isUsed whether the agent is connected; otherwise a token's expiry doesn't matter: each connection has a new one */
+/**
+ * The device's certificate, if there is one, is told instead of the token once it expires soon: without it there will be no
+ * further token, and nobody else renews it.
+ *
+ * @param isUsed whether the agent is connected; otherwise a token's expiry doesn't matter: each connection has a new one
+ */
 export function endOf(
-  { proof, expiresAt }: Credential,
+  { proof, expiresAt, deviceCertificateExpiresAt }: Credential,
   { isUsed, now }: { isUsed: boolean; now: Date },
 ): Pick<HubStatus['credential'], 'expiresAt' | 'expiresSoon'> {
-  const isNear = expiresAt.getTime() - now.getTime() < NOTICE[proof];
-  return { expiresAt, expiresSoon: isNear && (isUsed || proof === 'certificate') };
+  const isNear = (end: Date, kind: Credential['proof']) => end.getTime() - now.getTime() < NOTICE[kind];
+  if (deviceCertificateExpiresAt !== undefined && isNear(deviceCertificateExpiresAt, 'certificate')) {
+    return { expiresAt: deviceCertificateExpiresAt, expiresSoon: true };
+  }
+  return { expiresAt, expiresSoon: isNear(expiresAt, proof) && (isUsed || proof === 'certificate') };
 }

@@ -40,6 +40,8 @@ export interface Presentation {
   readonly proof: Proof;
   /** Which of several credentials this is, for the status: `primary`, `secondary`, … */
   readonly source: string;
+  /** When the device's certificate expires, if the next presentation needs it although `proof` is another one. */
+  readonly deviceCertificateExpiresAt?: Date;
 }
 
 /** A step on the way to a presentation, for `vakt check`. */

@@ -19,7 +19,7 @@ export type DeviceProof =
   /** Base64. Secret. */
   | { readonly kind: 'key'; readonly key: string }
   /** PEM; the key is secret. */
-  | { readonly kind: 'certificate'; readonly certificate: string; readonly key: string };
+  | { readonly kind: 'certificate'; readonly certificate: string; readonly key: string; readonly expiresAt: Date };
 
 /** A module in a hub's registry. */
 export interface RegistryEntry {

@@ -60,7 +60,12 @@ export class RegisteredModule {
     if (current === undefined) throw new RangeError('the registry returned no keys');
     this.#current = current;
     const { clock } = this.#options.context;
-    return { module, proof: signModuleToken(module, current.key, clock.now()), source: current.source };
+    return {
+      module,
+      proof: signModuleToken(module, current.key, clock.now()),
+      source: current.source,
+      ...(device.kind === 'certificate' ? { deviceCertificateExpiresAt: device.expiresAt } : {}),
+    };
   }
 
   /** As of Identity. */

@@ -176,7 +176,11 @@ export const StatusSchema = v.strictObject({
   }),
   credential: about('The credential that the agent connects with.', {
     kind: text('identity.kind of the local file.'),
-    expiresAt: v.exactOptional(time('Expiry of the credential in use; a token is renewed before.')),
+    expiresAt: v.exactOptional(
+      time(
+        "Expiry of the credential in use, or of the device's certificate within 30 days of it; a token is renewed before.",
+      ),
+    ),
     expiresSoon: v.exactOptional(
       v.pipe(
         v.boolean(),

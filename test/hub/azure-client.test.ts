@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { type Clock, systemClock, TimeLimitError } from '../../src/base/clock.ts';
-import { minutes, seconds } from '../../src/base/duration.ts';
+import { days, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { HubSignal, HubStatus } from '../../src/contract/hub.ts';
 import { sizeOf } from '../../src/contract/message.ts';
@@ -126,6 +126,21 @@ describe('AzureHubClient', () => {
         log.messages().map(({ level, msg }) => [level, msg]),
         [['info', 'Connected to the hub.']],
       );
+    });
+
+    it("shows when the device's certificate expires, if that is soon", async () => {
+      const deviceCertificateExpiresAt = new Date(systemClock.now().getTime() + days(29));
+      const { identity } = moduleAccess({
+        hostName: hub.hostName,
+        deviceId,
+        moduleId,
+        key: primaryKey,
+        gatewayHostName: `localhost:${hub.port}`,
+      });
+      const present = identity.present.bind(identity);
+      identity.present = async (options) => ({ ...(await present(options)), deviceCertificateExpiresAt });
+      const { expiresAt, expiresSoon } = (await start({ identity })).status().credential;
+      assert.deepEqual([expiresAt, expiresSoon], [deviceCertificateExpiresAt, true]);
     });
 
     it('answers direct methods, on this connection and on the next', async () => {

@@ -33,6 +33,23 @@ describe('The end of a credential', () => {
   }
 });
 
+describe("The end of a token of a device's certificate", () => {
+  const token = inTime(minutes(60));
+  for (const [left, isUsed, isTold] of [
+    [days(30), true, false],
+    [days(30) - 1, true, true],
+    [days(30) - 1, false, true],
+    [-days(1), true, true],
+  ] as const) {
+    it(`is ${isTold ? "the certificate's" : "the token's"} when that has ${left / 1_000} s left`, () => {
+      const deviceCertificateExpiresAt = inTime(left);
+      const credential = { proof: 'token', expiresAt: token, deviceCertificateExpiresAt } as const;
+      const expiresAt = isTold ? deviceCertificateExpiresAt : token;
+      assert.deepEqual(endOf(credential, { isUsed, now: NOW }), { expiresAt, expiresSoon: isTold });
+    });
+  }
+});
+
 describe('CredentialWatch', () => {
   let time: sinon.SinonFakeTimers;
   let hub: FakeHub;

@@ -13,6 +13,9 @@ import { contextWith, errorOf, failureOf, presenting, writer } from './support.t
 const DEVICE = 'dev1';
 const MODULE = 'azureiotsecurity';
 
+/** As a certificate has it: without milliseconds. */
+const inSeconds = (date: Date) => new Date(date.getTime() - (date.getTime() % 1_000));
+
 describe('a device identity', () => {
   let authority: CertificateAuthority;
   let own: IssuedCertificate;
@@ -96,6 +99,11 @@ describe('a device identity', () => {
         `registry: created the module dev1/azureiotsecurity at ${hub.hostName}`,
       ],
     );
+  });
+
+  it('names no end of a certificate with a key', async () => {
+    const presentation = await byKey().present(presenting());
+    assert.ok(!('deviceCertificateExpiresAt' in presentation));
   });
 
   it('asks the registry once, while the keys work', async () => {
@@ -247,6 +255,7 @@ describe('a device identity', () => {
         ['certificate', 'registry'],
       );
       assert.deepEqual(hub.restRequests[0]?.caller, { deviceId: DEVICE, thumbprint: own.thumbprint });
+      assert.equal(presentation.deviceCertificateExpiresAt?.toISOString(), inSeconds(own.notAfter).toISOString());
     });
 
     it('asks nobody with a certificate of another device', async () => {
@@ -332,7 +341,7 @@ describe('a module certificate', () => {
     });
     assert.ok(proof.kind === 'certificate');
     assert.equal(proof.certificate, own.chainPem);
-    assert.equal(proof.expiresAt.getTime(), own.notAfter.getTime() - (own.notAfter.getTime() % 1_000));
+    assert.deepEqual(proof.expiresAt, inSeconds(own.notAfter));
     assert.equal(source, 'primary');
     assert.deepEqual(
       identity.files.map((file) => file.split('/').at(-1)),

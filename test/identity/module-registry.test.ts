@@ -93,7 +93,12 @@ describe('ModuleRegistry', () => {
         const own = await selfSigned({ commonName: 'dev2' });
         const credential = { type: 'selfSigned', primaryThumbprint: own.thumbprint } as const;
         hub.addDevice({ deviceId: 'dev2', credential });
-        const certificate = { kind: 'certificate', certificate: own.chainPem, key: own.keyPem } as const;
+        const certificate = {
+          kind: 'certificate',
+          certificate: own.chainPem,
+          key: own.keyPem,
+          expiresAt: own.notAfter,
+        } as const;
         assert.equal((await registry.create({ ...entry, deviceId: 'dev2' }, certificate, never)).length, 2);
         assert.equal(hub.restRequests[0]?.caller !== undefined && 'thumbprint' in hub.restRequests[0].caller, true);
       });

@@ -102,7 +102,7 @@ export class ProvisionedDevice {
       const expected = { commonName: registrationId, settings: 'identity.registrationId' };
       const { proof } = await usableCertificate(attestation, expected, { ...options, clock: context.clock });
       this.#secrets = secretLinesOf(proof.key);
-      return { kind: 'certificate', certificate: proof.certificate, key: proof.key };
+      return proof;
     }
     try {
       const { key, secrets } = readDeviceKey(attestation, registrationId);
