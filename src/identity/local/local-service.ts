@@ -54,6 +54,9 @@ export class LocalRefusal extends Error {
 
 const DEFAULT_LIMIT = seconds(5);
 
+/** Of all requests: while a resolver is silent, a name that is asked for every 5 s would occupy all of libuv's threads. */
+const names = new Names();
+
 /**
  * Asks a service of this device, which speaks HTTP and JSON.
  *
@@ -108,7 +111,7 @@ const requestTcp = (
   { clock, signal, limit }: Required<AskOptions>,
 ): Promise<HttpAnswer> =>
   limited({ clock, limit, what: `asking ${hostAndPort({ host, port })}`, signal }, async (step) => {
-    const addresses = await new Names().addressesOf(host, step);
+    const addresses = await names.addressesOf(host, step);
     return exchange(await dial({ addresses, port, clock, signal: step }), hostAndPort({ host, port }), request, step);
   });
 
