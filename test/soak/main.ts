@@ -4,7 +4,7 @@ import { milliseconds } from '../../src/base/duration.ts';
 import { readOptions, wrongUsage } from '../support/options.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { picture } from './picture.ts';
-import { type Look, Soak } from './soak.ts';
+import { isAtRest, type Look, Soak } from './soak.ts';
 import { judge, type Limit, lowest, type Verdict } from './verdict.ts';
 
 /*
@@ -55,6 +55,7 @@ const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   rss: { name: 'resident memory (RSS)', unit: 'MiB', perDay: 1 },
   pss: { name: 'proportional memory (PSS)', unit: 'MiB' },
   own: { name: 'memory of its own (PSS without files)', unit: 'MiB', perDay: 1 },
+  live: { name: 'memory that is alive, after a collection', unit: 'MiB', perDay: 0.5 },
   descriptors: { name: 'descriptors', unit: '', perDay: 1 },
   state: { name: 'state directory', unit: 'KiB', perDay: 256 },
   unit: { name: 'CPU for 100 starts', unit: 'ms', perDay: 10 },
@@ -77,8 +78,13 @@ const { looks, samples, disturbances, violations, source } = await Soak.run({
 });
 const verdicts = Object.entries(LIMITS).map(([name, limit]) => {
   const figure = name as keyof typeof LIMITS;
-  const points = figure === 'unit' ? looks.map(({ x, unit }) => ({ x, y: unit })) : lowest(figure, looks, samples);
-  return { figure, ...judge(limit, points) };
+  return {
+    figure,
+    ...judge(
+      limit,
+      isAtRest(figure) ? looks.map((look) => ({ x: look.x, y: look[figure] })) : lowest(figure, looks, samples),
+    ),
+  };
 });
 for (const verdict of verdicts) say(inWords(verdict));
 writeFileSync(values.plot, picture({ looks, samples, disturbances, verdicts, source, isHostile: values.hostile }));

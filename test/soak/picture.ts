@@ -1,5 +1,5 @@
 import { type Band, draw, type Panel } from '../support/chart.ts';
-import type { Look, Outcome, Sample } from './soak.ts';
+import { isAtRest, type Look, type Outcome, type Sample } from './soak.ts';
 import type { Verdict } from './verdict.ts';
 
 type Figure = Exclude<keyof Look, 'x'>;
@@ -15,7 +15,7 @@ export function picture({ samples, looks, disturbances, verdicts, source, isHost
   const panels = verdicts.map(({ figure, name, unit, slope, judgement, points }): Panel => {
     const [first, last] = [points.at(0)?.x ?? 0, points.at(-1)?.x ?? 0];
     const line = (x: number) => ({ x, y: (slope?.at0 ?? 0) + (slope?.perX ?? 0) * x });
-    const atWork = figure === 'unit' ? [] : samples.map((sample: Sample) => ({ x: sample.x, y: sample[figure] }));
+    const atWork = isAtRest(figure) ? [] : samples.map((sample: Sample) => ({ x: sample.x, y: sample[figure] }));
     const by = slope === undefined ? '' : `: ${slope.perX.toFixed(2)} ± ${slope.margin.toFixed(2)} ${unit} a day`;
     return {
       title: unit === '' ? name : `${name}, ${unit}`,

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
@@ -12,6 +12,7 @@ import { type AgentProcess, DEVICE, MODULE, TestBed } from '../integration/test-
 import { faultsIn } from '../message-schema.ts';
 import type { Band } from '../support/chart.ts';
 import { SmallDisk } from '../support/small-disk.ts';
+import { until } from '../support/until.ts';
 import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
 import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
@@ -20,6 +21,7 @@ import { COUNTED, Tally } from './tally.ts';
 import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
 
 const SHIFTED_CLOCK = new URL('../integration/shifted-clock.js', import.meta.url).href;
+const LIVE_MEMORY = new URL('./live-memory.js', import.meta.url).href;
 const IS_ROOT = process.getuid?.() === 0;
 const DISK_BYTES = 24 * 2 ** 20;
 /** As with the default settings of the module twin, in seconds. */
@@ -63,9 +65,14 @@ export type Sample = Usage & { readonly x: number };
 
 /** Measured when the gateway is at rest, at the end of each of its hours. */
 export interface Look extends Sample {
+  /** What is alive in V8's heap and outside of it, after a collection, in MiB. */
+  readonly live: number;
   /** CPU that a unit of work took, in ms. */
   readonly unit: number;
 }
+
+/** Whether a figure is measured at rest only. */
+export const isAtRest = (figure: keyof Look): figure is 'unit' | 'live' => figure === 'unit' || figure === 'live';
 
 export interface Outcome {
   /** Where starts of programs came from. */
@@ -138,8 +145,11 @@ export class Soak {
       ...(log === undefined
         ? { through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')) }
         : { through: WITHOUT_CAPABILITIES, heard: (line: string) => log.heard(line) }),
-      options: ['--import', SHIFTED_CLOCK, ...(log === undefined ? [] : ['--import', TELL_STARTS])],
-      environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock') },
+      options: [
+        ...['--import', SHIFTED_CLOCK, '--expose-gc', '--import', LIVE_MEMORY],
+        ...(log === undefined ? [] : ['--import', TELL_STARTS]),
+      ],
+      environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock'), LIVE_MEMORY: this.#liveMemory },
     });
     this.#agent = agent;
     const { collectors } = await agent.waitForStatus(
@@ -240,6 +250,7 @@ export class Soak {
     const status = await this.#settle(agent);
     await this.#becomeIdle(agent);
     const usage = usageOf(agent.pid, this.#stateDirectory);
+    const live = await this.#measureLive(agent);
     const counts = COUNTED.map((event) => {
       const made = this.#tally.count(event);
       return `${made - this.#tally.missing(event)} of ${made} ${event}`;
@@ -247,11 +258,11 @@ export class Soak {
     const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
     const settledAfter = (this.#elapsed - rested) / 1_000;
     const unit = await this.#measureUnit(agent, load);
-    this.#looks.push({ x: this.#day, ...usage, unit });
+    this.#looks.push({ x: this.#day, ...usage, live, unit });
     this.#bed.hub.clearMessages(); // what was received is in the books
     say(
       `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
-        `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${usage.descriptors} descriptors, ` +
+        `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${usage.descriptors} descriptors, ` +
         `${usage.state.toFixed(0)} KiB of state, ${unit.toFixed(0)} ms for ${UNIT_STARTS} starts`,
     );
   }
@@ -299,6 +310,14 @@ export class Soak {
     } catch (error) {
       if (!(error instanceof MethodError)) throw error;
     }
+  }
+
+  /** Collects the agent's garbage. @returns what is alive then, in MiB */
+  async #measureLive(agent: AgentProcess): Promise<number> {
+    rmSync(this.#liveMemory, { force: true });
+    process.kill(agent.pid, 'SIGUSR2');
+    await until('the memory that is alive', () => existsSync(this.#liveMemory));
+    return Number(readFileSync(this.#liveMemory, 'utf8')) / 2 ** 20;
   }
 
   async #measureUnit(agent: AgentProcess, load: GatewayLoad): Promise<number> {
@@ -401,6 +420,10 @@ export class Soak {
 
   get #stateDirectory(): string {
     return join(this.#bed.directory, 'state');
+  }
+
+  get #liveMemory(): string {
+    return join(this.#bed.directory, 'live-memory');
   }
 
   get #elapsed(): number {
