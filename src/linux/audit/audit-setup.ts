@@ -84,9 +84,8 @@ export class AuditSetup {
     return this.#isGuest;
   }
 
-  /** Another agent requests the slot. Of a trial, it takes over rules and settings, as those of a killed predecessor. */
-  meetAgent(): void {
-    if (this.#parts.isTrial !== true) return;
+  /** Leaves rules and settings to an agent that requests the slot: it takes them over as those of a killed predecessor. */
+  becomeGuest(): void {
     this.#isGuest = true;
     this.#settingsAreOurs = false;
   }
