@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf } from './errors.ts';
 
@@ -27,9 +27,8 @@ export function readPlainFile(path: string, maxBytes: number): string {
 }
 
 /**
- * Reads a file that an operator has named. A link is followed if root or this user made it, in a folder that only they
- * can change: Kubernetes mounts configuration as such links. Other than for `readPlainFile`, the file may have several
- * names.
+ * Reads a file that an operator has named. A link is followed if root or this user made it, in a folder where nobody else can
+ * replace it: Kubernetes mounts configuration as such links. Other than for `readPlainFile`, the file may have several names.
  */
 export function readNamedFile(path: string, maxBytes: number): string {
   return readOpened(path, openNamed(path), maxBytes, { hasOneName: false });
@@ -59,7 +58,21 @@ function isTrustedLink(path: string): boolean {
   const folder = lstatSync(dirname(path));
   const owners = [lstatSync(path).uid, folder.uid];
   const isOwn = (uid: number) => uid === 0 || uid === process.geteuid?.();
-  return owners.every(isOwn) && (folder.mode & 0o022) === 0;
+  if (!owners.every(isOwn)) return false;
+  return (folder.mode & 0o022) === 0 || (folder.mode & STICKY) !== 0 || isReadOnly(dirname(path));
+}
+
+/** Of a folder in which a file can be replaced by its owner, the folder's owner and root only: sticky(7), inode(7). */
+const STICKY = 0o1000;
+
+/** Whether its file system is mounted read-only: the folders of Kubernetes' volumes are, and are writable by everyone else. */
+function isReadOnly(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return false;
+  } catch (error) {
+    return errnoOf(error) === 'EROFS';
+  }
 }
 
 function readOpened(path: string, fd: number, maxBytes: number, { hasOneName }: { hasOneName: boolean }): string {

@@ -6,6 +6,8 @@ import { readNamedFile, readPlainFile } from '../../src/base/plain-file.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { skip } from '../support/require.ts';
 
+const PLAIN_FILE = new URL('../../src/base/plain-file.js', import.meta.url).href;
+
 describe('Files that others can exchange', () => {
   let folder: string;
   const path = (name: string) => join(folder, name);
@@ -52,6 +54,37 @@ describe('Files that others can exchange', () => {
     assert.equal(readNamedFile(path('link'), 1_000), 'text');
     chmodSync(folder, 0o777);
     assert.throws(() => readNamedFile(path('link'), 1_000), { code: 'ELOOP' });
+  });
+
+  it('readNamedFile follows a link in a folder of everyone that only its owner can replace', () => {
+    symlinkSync('file', path('link'));
+    chmodSync(folder, 0o1777);
+    assert.equal(readNamedFile(path('link'), 1_000), 'text');
+  });
+
+  it('readNamedFile follows the links of a volume of Kubernetes, which is mounted read-only', function () {
+    if (process.getuid?.() !== 0) skip(this, 'needs root, to mount a folder read-only');
+    mkdirSync(path('volume/..2026'), { recursive: true });
+    writeFileSync(path('volume/..2026/file'), 'configuration');
+    symlinkSync('..2026', path('volume/..data'));
+    symlinkSync('..data/file', path('volume/file'));
+    chmodSync(path('volume'), 0o777);
+    assert.throws(() => readNamedFile(path('volume/file'), 1_000), { code: 'ELOOP' });
+    const program = `import(${JSON.stringify(PLAIN_FILE)}).then((m) => console.log(m.readNamedFile(process.argv[1], 1000)))`;
+    const mounted = 'mount --bind -o ro "$1" "$1" && shift && exec "$@"';
+    const args = [
+      '--mount',
+      'sh',
+      '-c',
+      mounted,
+      'sh',
+      path('volume'),
+      process.execPath,
+      '-e',
+      program,
+      path('volume/file'),
+    ];
+    assert.equal(execFileSync('unshare', args, { encoding: 'utf8' }), 'configuration\n');
   });
 
   it('readNamedFile follows no link that somebody else has made', function () {
