@@ -18,6 +18,10 @@ const WARN_AGAIN = minutes(1);
 const OFF_REPORT_INTERVAL = minutes(10);
 const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
+const LEFT_OUT =
+  'An agent runs on this machine, and its rules of audit leave out some of these events. ' +
+  'Ask for events that it collects, or stop it first.';
+
 interface Parts {
   readonly control: AuditControl;
   /** The rules to set in the kernel; evaluated at every sync. */
@@ -54,6 +58,8 @@ export class AuditSetup {
   #rulesCheckedAt: Duration = NEVER;
   /** Why a part is missing, while rules of others hide it. */
   #hidden: string | undefined;
+  /** Why a part is missing, while the agent beside which this is a guest does not ask the kernel for it. */
+  #leftOut: string | undefined;
   /** Set for a while after another process disabled audit. */
   #wasOff: { readonly until: Duration; readonly reason: string } | undefined;
   readonly #warnedAt = new Map<'settings' | 'rules', Duration>();
@@ -92,7 +98,7 @@ export class AuditSetup {
 
   /** Why records are missing; `undefined` when none is. */
   get missing(): string | undefined {
-    return this.#wasOff?.reason ?? this.#hidden;
+    return this.#wasOff?.reason ?? this.#hidden ?? this.#leftOut;
   }
 
   /** Sets audit up as the agent needs it, and stores the original settings in the kernel. */
@@ -140,17 +146,15 @@ export class AuditSetup {
   async syncRules(isDaemon: boolean): Promise<number> {
     const { clock, changed, stream } = this.#parts;
     this.#rulesCheckedAt = clock.monotonic();
+    const before = this.missing;
     const added = await (this.#isGuest
       ? this.#readRules()
       : this.isLocked
         ? this.#requireRules()
         : this.#setRules(isDaemon));
-    const hidden = this.#hiddenPart(this.#rules.listed);
+    this.#hidden = this.#hiddenPart(this.#rules.listed);
     stream.setExcluded(excludedTypes(this.#rules.listed));
-    if (hidden !== this.#hidden) {
-      this.#hidden = hidden;
-      changed?.();
-    }
+    if (this.missing !== before) changed?.();
     return added;
   }
 
@@ -208,7 +212,7 @@ export class AuditSetup {
   }
 
   async #readRules(): Promise<0> {
-    await this.#rules.ours();
+    this.#leftOut = (await this.#rules.has(this.#parts.rules())) ? undefined : LEFT_OUT;
     return 0;
   }
 

@@ -1,7 +1,7 @@
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
 import type { AuditRule, KernelRule } from './rules.ts';
-import { excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
+import { covers, excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
 import { type Abi, abisOf } from './syscalls.ts';
 
 /** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
@@ -64,15 +64,19 @@ export class KernelRules {
     return true;
   }
 
-  /** Whether all rules exist, except those about io_uring, which an administrator may not have set. */
+  /**
+   * Whether the kernel's rules with the agent's key report all this, whoever set them. Not needed are those about io_uring,
+   * which an administrator may not have set, nor, where a kernel does not know it, the family of a socket address.
+   */
   async has(rules: readonly AuditRule[]): Promise<boolean> {
     const present = await this.ours();
     // Calls with the same condition share a kernel rule, and without io_uring_setup it is a different one.
     const withoutSetup = rules.filter(({ syscalls }) => syscalls.some((syscall) => syscall !== 'io_uring_setup'));
-    return [rules, withoutSetup].some((wanted) =>
+    const variants = [rules, withoutSetup].flatMap((wanted) => [wanted, wanted.map(ofAnyFamily)]);
+    return variants.some((wanted) =>
       this.#encode({ rules: wanted, exclude: false })
         .filter((rule) => !isRingRule(rule))
-        .every((rule) => present.some(({ data }) => data.equals(rule))),
+        .every((rule) => present.some(({ data }) => covers(data, rule))),
     );
   }
 

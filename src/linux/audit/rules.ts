@@ -252,6 +252,13 @@ export const isAboutRing = ({ data, list }: KernelRule, operation: RingOperation
 const isInMask = (rule: Buffer, call: number): boolean =>
   (readU32(rule, MASK_AT + (call >> 5) * 4) & (1 << (call & 31))) !== 0;
 
+/** Whether a rule reports all that another one would: it has the same conditions, and at least the same system calls. */
+export const covers = (rule: Buffer, other: Buffer): boolean =>
+  rule.length === other.length &&
+  rule.subarray(0, MASK_AT).equals(other.subarray(0, MASK_AT)) &&
+  rule.subarray(FIELDS_AT).equals(other.subarray(FIELDS_AT)) &&
+  other.subarray(MASK_AT, FIELDS_AT).every((bits, index) => (bits & ~(rule[MASK_AT + index] as number)) === 0);
+
 /** Whether the rule keeps the kernel from making records of this type, at least for some processes. */
 export const excludes = ({ list, conditions }: KernelRule, recordType: number): boolean =>
   list === FILTER_EXCLUDE &&

@@ -31,10 +31,10 @@ describe('AuditSource', () => {
     source = create();
   });
 
-  const create = ({ isTrial = false } = {}) =>
+  const create = ({ isTrial = false, syscalls = ['execve'] } = {}) =>
     new AuditSource(
       {
-        rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+        rules: () => [{ syscalls, where: { success: 1 } }],
         isTrial,
         sink: { accept: () => {}, lost: (count) => (lost += count) },
         clock: systemClock,
@@ -127,13 +127,17 @@ describe('AuditSource', () => {
   });
 
   describe('of a trial beside another agent', () => {
-    beforeEach(async () => {
-      await during(source.open());
+    beforeEach(async () => startOther(source));
+
+    /** As another agent has them while it runs. */
+    async function startOther(agent: AuditSource): Promise<void> {
+      kernel.pid = 0;
+      await during(agent.open());
       const rules = [...kernel.rules];
-      await during(source.close());
+      await during(agent.close());
       kernel.rules = rules;
       kernel.pid = process.ppid;
-    });
+    }
 
     it('listens with its rules, and leaves them, the settings and the slot as they are', async () => {
       const before = [...kernel.rules];
@@ -145,6 +149,22 @@ describe('AuditSource', () => {
       await during(trial.close());
       assert.deepEqual([kernel.rules, kernel.pid], [before, process.ppid]);
       assert.equal(kernel.changes, changes);
+    });
+
+    it('says when the rules of the agent leave out what it is to follow', async () => {
+      const trial = create({ isTrial: true, syscalls: ['execve', 'accept'] });
+      await during(trial.open());
+      assert.match(trial.status().reason ?? '', /leave out some of these events/);
+      assert.equal(trial.status().state, 'degraded');
+      await during(trial.close());
+    });
+
+    it('is content with an agent that follows more', async () => {
+      await startOther(create({ syscalls: ['execve', 'accept'] }));
+      const trial = create({ isTrial: true });
+      await during(trial.open());
+      assert.equal(trial.status().state, 'on');
+      await during(trial.close());
     });
 
     it('is not what an agent does that starts there', async () => {

@@ -124,4 +124,15 @@ describe('KernelRules', () => {
     await rules.sync({ rules: [...CONNECTS, { syscalls: ['accept'] }], exclude: false });
     assert.equal(await rules.has(CONNECTS), true);
   });
+
+  it('are there also in rules of somebody else with more system calls, and in those of an old kernel', async () => {
+    const starts = { syscalls: ['execve'], where: { success: 1 } } as const;
+    await rules.sync({ rules: [{ ...starts, syscalls: ['execve', 'accept'] }], exclude: false });
+    assert.equal(await rules.has([starts]), true);
+    assert.equal(await rules.has([{ ...starts, syscalls: ['execve', 'accept4'] }]), false);
+    assert.equal(await rules.has([{ ...starts, where: { success: 0 } }]), false);
+    kernel.isOld = true;
+    await rules.sync({ rules: CONNECTS, exclude: false });
+    assert.equal(await new KernelRules(kernel as unknown as AuditControl).has(CONNECTS), true);
+  });
 });
