@@ -15,6 +15,7 @@ import { SmallDisk } from '../support/small-disk.ts';
 import { until } from '../support/until.ts';
 import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
+import type { LiveMemory } from './live-memory.ts';
 import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
 import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
@@ -65,14 +66,18 @@ export type Sample = Usage & { readonly x: number };
 
 /** Measured when the gateway is at rest, at the end of each of its hours. */
 export interface Look extends Sample {
-  /** What is alive in V8's heap and outside of it, after a collection, in MiB. */
+  /** What is alive in V8's heap and outside of it, after a collection, without compiled code; and that code; in MiB. */
   readonly live: number;
+  readonly code: number;
   /** CPU that a unit of work took, in ms. */
   readonly unit: number;
 }
 
-/** Whether a figure is measured at rest only. */
-export const isAtRest = (figure: keyof Look): figure is 'unit' | 'live' => figure === 'unit' || figure === 'live';
+/** Measured at rest only. */
+const AT_REST = ['live', 'code', 'unit'] as const;
+
+export const isAtRest = (figure: keyof Look): figure is (typeof AT_REST)[number] =>
+  (AT_REST as readonly string[]).includes(figure);
 
 export interface Outcome {
   /** Where starts of programs came from. */
@@ -250,7 +255,7 @@ export class Soak {
     const status = await this.#settle(agent);
     await this.#becomeIdle(agent);
     const usage = usageOf(agent.pid, this.#stateDirectory);
-    const live = await this.#measureLive(agent);
+    const { data: live, code } = await this.#measureLive(agent);
     const counts = COUNTED.map((event) => {
       const made = this.#tally.count(event);
       return `${made - this.#tally.missing(event)} of ${made} ${event}`;
@@ -258,11 +263,11 @@ export class Soak {
     const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
     const settledAfter = (this.#elapsed - rested) / 1_000;
     const unit = await this.#measureUnit(agent, load);
-    this.#looks.push({ x: this.#day, ...usage, live, unit });
+    this.#looks.push({ x: this.#day, ...usage, live, code, unit });
     this.#bed.hub.clearMessages(); // what was received is in the books
     say(
       `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
-        `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${usage.descriptors} descriptors, ` +
+        `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
         `${usage.state.toFixed(0)} KiB of state, ${unit.toFixed(0)} ms for ${UNIT_STARTS} starts`,
     );
   }
@@ -313,11 +318,12 @@ export class Soak {
   }
 
   /** Collects the agent's garbage. @returns what is alive then, in MiB */
-  async #measureLive(agent: AgentProcess): Promise<number> {
+  async #measureLive(agent: AgentProcess): Promise<LiveMemory> {
     rmSync(this.#liveMemory, { force: true });
     process.kill(agent.pid, 'SIGUSR2');
     await until('the memory that is alive', () => existsSync(this.#liveMemory));
-    return Number(readFileSync(this.#liveMemory, 'utf8')) / 2 ** 20;
+    const { data, code } = JSON.parse(readFileSync(this.#liveMemory, 'utf8')) as LiveMemory;
+    return { data: data / 2 ** 20, code: code / 2 ** 20 };
   }
 
   async #measureUnit(agent: AgentProcess, load: GatewayLoad): Promise<number> {
