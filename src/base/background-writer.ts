@@ -274,10 +274,14 @@ export class BackgroundWriter {
     this.#groups = this.#groups.filter((one) => one !== group);
   }
 
-  /** Keeps a note for later, unless a newer one for the same file waits, which it would overwrite. */
+  /** Keeps a note of a group that runs, unless a newer one for the same file waits, which it would overwrite. */
   #hold(path: string, note: Note, group: NoteGroup): void {
-    const isOld = this.#notes.has(path) || this.#groups.some((one) => one !== group && one.notes.has(path));
-    if (!isOld) this.#heldNotes.set(path, note);
+    const later = [
+      this.#heldNotes,
+      this.#notes,
+      ...this.#groups.filter((one) => one !== group).map(({ notes }) => notes),
+    ];
+    if (!later.some((notes) => notes.has(path))) this.#heldNotes.set(path, note);
   }
 
   #begin(): void {

@@ -384,6 +384,25 @@ describe('files that are changed in the background', () => {
       assert.equal(noted(note), '{"at":2}');
     });
 
+    it('never become older, though the newer had to wait for the next time that notes are written', async () => {
+      const clock = new HandClock();
+      writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES, notesEvery: minutes(10) });
+      let holds = true;
+      writer.holdsNotes = () => holds;
+      const note = new NoteFile(join(folder, 'note'), writer);
+      const go = hold();
+      note.write({ at: 1 });
+      await turn();
+      note.write({ at: 2 });
+      go();
+      await writer.reached();
+      holds = false;
+      await clock.advance(minutes(10));
+      await turn();
+      await writer.reached();
+      assert.equal(noted(note), '{"at":2}');
+    });
+
     it('are written together and at most once in a time, to spare the disk, and at the end', async () => {
       const clock = new HandClock();
       writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES, notesEvery: minutes(10) });
