@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts';
 import { type Duration, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { Lane } from './lane.ts';
+import { callAll } from './notifier.ts';
 
 /** Delay before a failed operation is retried. */
 const TRY_AGAIN = seconds(1);
@@ -157,7 +158,7 @@ export class BackgroundWriter {
     this.#isBehind = true;
     // Deferred: a listener may log, a log line may become an event, and the caller is just adding one.
     const error = this.#tooSlow();
-    queueMicrotask(() => this.#notify(error));
+    queueMicrotask(() => callAll(this.#listeners, error));
   }
 
   #tooSlow(): Error {
@@ -334,7 +335,7 @@ export class BackgroundWriter {
   async #failed(error: unknown): Promise<void> {
     this.#spaceFreed = false;
     this.#lastError = error;
-    this.#notify(error);
+    callAll(this.#listeners, error);
     for (const { done } of this.#waiters.splice(0)) done(error);
     if (isFull(error) && (await this.#free())) return;
     await this.#alarm.sleep(this.#clock, TRY_AGAIN);
@@ -366,19 +367,6 @@ export class BackgroundWriter {
   #isReached(until: number): boolean {
     const first = this.#queue[0];
     return first === undefined || (this.#numbers.get(first) ?? 0) > until;
-  }
-
-  #notify(error: unknown): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(error);
-      } catch (defect) {
-        // An uncaught exception is logged as a defect. Thrown here, it would end the only loop that writes.
-        queueMicrotask(() => {
-          throw defect;
-        });
-      }
-    }
   }
 }
 

@@ -1,3 +1,16 @@
+/** Calls all, also after one that throws: an exception then is an uncaught one, which is logged as a defect. */
+export function callAll<T>(callbacks: readonly ((what: T) => void)[], what: T): void {
+  for (const callback of callbacks) {
+    try {
+      callback(what);
+    } catch (defect) {
+      queueMicrotask(() => {
+        throw defect;
+      });
+    }
+  }
+}
+
 /** Passes a notification on to its listeners. Listeners may be added after the part that notifies was created. */
 export class Notifier<T = void> {
   readonly #listeners: ((what: T) => void)[] = [];

@@ -5,6 +5,7 @@ import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
 import { type Duration, milliseconds, seconds } from './duration.ts';
 import { Lane } from './lane.ts';
+import { callAll } from './notifier.ts';
 
 /** Called once for each change: with `undefined` when it is on disk, else with the error. */
 export type Done = (error: unknown) => void;
@@ -181,13 +182,13 @@ export class BackgroundStateFiles implements StateFiles {
         folders.add(dirname(path));
         made.push(...done);
       } catch (error) {
-        settleAll(done, error);
+        callAll(done, error);
       }
       this.#current.delete(path);
     }
     let error: unknown;
     for (const folder of folders) error = (await this.#syncFolder(folder)) ?? error;
-    settleAll(made, error);
+    callAll(made, error);
   }
 
   /** Like writeFileAtomic, without the sync of the folder. */
@@ -249,8 +250,4 @@ function attempt(change: () => void, done: Done): void {
     return;
   }
   done(undefined);
-}
-
-function settleAll(all: readonly Done[], error: unknown): void {
-  for (const done of all) done(error);
 }

@@ -94,6 +94,25 @@ describe('state files', () => {
       assert.equal(batches, 1);
     });
 
+    it('are written also after a callback that throws, which is told as an uncaught exception', async () => {
+      const others = process.listeners('uncaughtException');
+      process.removeAllListeners('uncaughtException');
+      const planted = new Error('planted');
+      try {
+        const uncaught = new Promise((resolve) => process.once('uncaughtException', resolve));
+        const files = new BackgroundStateFiles({ clock: systemClock });
+        files.replace(path, 'x', () => {
+          throw planted;
+        });
+        assert.equal(await replaced(files, 'y', join(folder, 'b.json')), undefined);
+        assert.equal(await uncaught, planted);
+        assert.equal(await replaced(files, 'z'), undefined);
+        await files.settled();
+      } finally {
+        for (const listener of others) process.on('uncaughtException', listener);
+      }
+    });
+
     describe('to be made later', () => {
       let clock: HandClock;
       let files: BackgroundStateFiles;
