@@ -1,9 +1,12 @@
 import { Alarm } from './alarm.ts';
-import type { Clock } from './clock.ts';
-import { type Duration, hours, milliseconds } from './duration.ts';
+import { type Clock, elapsedOf } from './clock.ts';
+import { type Duration, hours, milliseconds, minutes } from './duration.ts';
 import type { AdjustableLevel, Logger, LogLevel } from './log.ts';
 import { Loop } from './loop.ts';
 import type { Service } from './service.ts';
+
+/** How often the end is looked for: timers do not know of a time in which the device was suspended. */
+const LOOK_EVERY = minutes(1);
 
 /** A log level that replaces the local file's for a time. */
 export interface ChangedLogLevel {
@@ -51,7 +54,7 @@ export class TemporaryLogLevel implements Service {
   set(level: LogLevel, duration: Duration): ChangedLogLevel {
     const until = new Date(this.#clock.now().getTime() + duration).toISOString();
     const changed = { level, until, afterwards: this.#normalLevel };
-    this.#changed = { ...changed, endsAt: milliseconds(this.#clock.monotonic() + duration) };
+    this.#changed = { ...changed, endsAt: milliseconds(elapsedOf(this.#clock) + duration) };
     this.#level.change(level);
     this.#log.warn({ to: level, until }, 'Changed the log level temporarily.');
     this.#alarm.ring();
@@ -59,8 +62,9 @@ export class TemporaryLogLevel implements Service {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    const left = this.#changed === undefined ? hours(24) : this.#changed.endsAt - this.#clock.monotonic();
-    if (left > 0) return this.#alarm.sleep(this.#clock, milliseconds(left), signal);
+    if (this.#changed === undefined) return this.#alarm.sleep(this.#clock, hours(24), signal);
+    const left = this.#changed.endsAt - elapsedOf(this.#clock);
+    if (left > 0) return this.#alarm.sleep(this.#clock, milliseconds(Math.min(left, LOOK_EVERY)), signal);
     this.#changed = undefined;
     this.#level.change(this.#normalLevel);
     this.#log.info({ to: this.#normalLevel }, 'Restored the log level.');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
-import { hours, minutes } from '../../src/base/duration.ts';
+import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import { AdjustableLevel } from '../../src/base/log.ts';
 import { TemporaryLogLevel } from '../../src/base/temporary-log-level.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
@@ -29,6 +29,20 @@ describe('TemporaryLogLevel', () => {
     await time.tickAsync(hours(1) - 1);
     assert.equal(level.current, 'debug');
     await time.tickAsync(1);
+    assert.deepEqual([level.current, temporary.status()], ['info', undefined]);
+  });
+
+  it('changes it back in time on a device that is suspended', async () => {
+    let suspended = 0;
+    const sinceBoot = () => milliseconds(performance.now() + suspended);
+    await temporary.stop();
+    temporary = new TemporaryLogLevel({ level, clock: { ...systemClock, sinceBoot }, log: quietLog() });
+    await temporary.start();
+    temporary.set('trace', hours(8));
+    await time.tickAsync(hours(1));
+    assert.equal(level.current, 'trace');
+    suspended = hours(7);
+    await time.tickAsync(minutes(1));
     assert.deepEqual([level.current, temporary.status()], ['info', undefined]);
   });
 
