@@ -68,8 +68,10 @@ async function call(name: string, args: readonly string[], world: World): Promis
     world.stdout(`${command.summary}\n\nusage: ${command.usage}`);
     return 0;
   }
+  const ignoresHangUp = command.ignoresHangUp?.(args) === true;
+  if (!ignoresHangUp) onHangUp(() => stop.abort());
   try {
-    return await command.run(args, world);
+    return await command.run(args, ignoresHangUp ? { ...world, onHangUp } : world);
   } catch (thrown) {
     if (!(thrown instanceof UsageError)) throw thrown;
     printError(`vakt ${name}: ${printable(thrown.message)}`, world);
@@ -122,9 +124,19 @@ for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
   });
 }
 
-/** SIGHUP never forces the exit: when a terminal is closed, the shell and the kernel both send it. */
-let hangUp = (): void => stop.abort();
+/**
+ * SIGHUP never forces the exit: when a terminal is closed, the shell and the kernel both send it. It waits until the command is
+ * loaded, which may ignore it.
+ */
+let isHungUp = false;
+let hangUp = (): void => {
+  isHungUp = true;
+};
 process.on('SIGHUP', () => hangUp());
+const onHangUp = (listener: () => void): void => {
+  hangUp = listener;
+  if (isHungUp) listener();
+};
 
 const terminal = isatty(1);
 const errors = new Output(
@@ -145,9 +157,6 @@ async function runProgram(): Promise<never> {
     written: () => out.flush(),
     environment: process.env,
     signal: stop.signal,
-    onHangUp: (listener) => {
-      hangUp = listener;
-    },
     terminal,
     ...(isatty(0) && isatty(2) ? { confirm: (question: string) => confirm(question, stop.signal) } : {}),
     ...(terminal && process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),

@@ -12,7 +12,10 @@ export interface World {
   readonly environment: NodeJS.ProcessEnv;
   /** Aborts at SIGINT, SIGTERM and SIGHUP, and when standard output has no reader any more. */
   readonly signal: AbortSignal;
-  /** After this, SIGHUP calls `listener` instead of ending the command. */
+  /**
+   * Only for a command that ignores SIGHUP: after this, SIGHUP calls `listener`; one that has arrived already, while the
+   * command was starting, does so at once.
+   */
   readonly onHangUp?: (listener: () => void) => void;
   /** Whether standard output is a terminal. */
   readonly terminal: boolean;
@@ -29,6 +32,8 @@ export interface Command {
   readonly summary: string;
   /** Synopsis and options, as `--help` prints them. */
   readonly usage: string;
+  /** Whether SIGHUP does not end it. Absent: it does. */
+  ignoresHangUp?(args: readonly string[]): boolean;
   run(args: readonly string[], world: World): Promise<number>;
 }
 

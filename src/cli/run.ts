@@ -38,6 +38,9 @@ local settings are read only at the start.
 Exit status: 0 after SIGTERM, 2 wrong usage, 70 other errors, 76 desired configuration (with strictStart), 77 secret
 files, 78 local configuration.`;
 
+/** Without a terminal that can be closed, SIGHUP is meant as a request to reload settings. */
+export const ignoresHangUp = (args: readonly string[]): boolean => !args.includes('--dry-run') && !hasTerminal();
+
 /** @returns the exit status of contract §7 */
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values } = readArguments(args, { config: { type: 'string' }, 'dry-run': { type: 'boolean' } });
@@ -109,13 +112,10 @@ async function runAgent(
   });
   const parts = { clock, files, log, tap, level, recent, manager, signal, abandoned };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
-  // Without a terminal that can be closed, SIGHUP is meant as a request to reload settings.
-  if (dryHub === undefined && !hasTerminal()) {
-    const how = environment.INVOCATION_ID === undefined ? '' : ': systemctl restart vakt';
-    const remedy = `To use changed settings, restart the agent${how}`;
-    onHangUp?.(() => log.warn({ remedy }, 'Ignored SIGHUP: local settings are read only at the start.'));
-  }
   log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
+  const how = environment.INVOCATION_ID === undefined ? '' : ': systemctl restart vakt';
+  const remedy = `To use changed settings, restart the agent${how}`;
+  onHangUp?.(() => log.warn({ remedy }, 'Ignored SIGHUP: local settings are read only at the start.'));
   await runServices(services, aborted(signal), log);
   log.info('Vakt has stopped.');
   return 0;

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { milliseconds } from '../../src/base/duration.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { skip } from '../support/require.ts';
 import { until } from '../support/until.ts';
-import { CLONE_PROGRAM, PROGRAM, TestBed } from './test-bed.ts';
+import { type AgentProcess, CLONE_PROGRAM, PROGRAM, TestBed } from './test-bed.ts';
 
 /** Without capabilities the kernel's audit is left alone: it belongs to other tests. */
 const THROUGH = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
@@ -93,14 +94,27 @@ describe('SIGHUP', function () {
     });
     afterEach(() => bed.close());
 
+    const startAgent = () => bed.startAgent({ through: ['setsid', ...THROUGH], environment: { INVOCATION_ID: '1' } });
+    const saysSo = (agent: AgentProcess) => agent.waitForLog(({ msg }) => msg.startsWith('Ignored SIGHUP'));
+    /** By SigCgt of proc_pid_status(5): bit 0 is SIGHUP. */
+    const handlesIt = ({ pid }: AgentProcess) =>
+      /^SigCgt:.*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+
+    it('is ignored while it starts, and told when there is a log', async () => {
+      const agent = startAgent();
+      await until('SIGHUP to be handled', () => handlesIt(agent), { every: milliseconds(1) });
+      agent.kill('SIGHUP');
+      await saysSo(agent);
+      await agent.waitForStatus(({ hub }) => hub.state === 'connected');
+    });
+
     it('is ignored, with a line that says what to do instead', async () => {
-      const agent = bed.startAgent({ through: ['setsid', ...THROUGH], environment: { INVOCATION_ID: '1' } });
+      const agent = startAgent();
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
       agent.kill('SIGHUP');
-      await soon('said', () => agent.log.some(({ msg }) => msg.startsWith('Ignored SIGHUP')));
-      const line = agent.log.find(({ msg }) => msg.startsWith('Ignored SIGHUP'));
-      assert.equal(line?.level, 'warn');
-      assert.match(String(line?.remedy), /: systemctl restart vakt$/);
+      const line = await saysSo(agent);
+      assert.equal(line.level, 'warn');
+      assert.match(String(line.remedy), /: systemctl restart vakt$/);
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
     });
   });
