@@ -18,6 +18,7 @@ import { runServices } from '../base/service.ts';
 import { describeStall, StallClock } from '../base/stall-clock.ts';
 import { VERSION } from '../base/version.ts';
 import { filesOf, type LocalSettings, readLocalSettings, refuseExampleHub } from '../config/local.ts';
+import { exitAtOnce } from '../linux/native/exit-at-once.ts';
 import { sinceBoot } from '../linux/native/since-boot.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/self/service-manager.ts';
 import { readArguments, type World } from './command.ts';
@@ -52,29 +53,22 @@ export async function run(args: readonly string[], world: World): Promise<number
   const abandoned = () => {
     isAbandoned = true;
   };
+  let status: number;
   try {
     dryRun = isDry ? await prepareDryRun(values.config, world) : undefined;
     const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
     if (!isDry) refuseExampleHub(local, values.config);
     if (!isDry) await refuseForeignState(local, { configFile: values.config, signal: world.signal });
     const files = filesOf(values.config, world.environment, { identity: isDry ? 'optional' : 'required' });
-    return await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub, abandoned });
+    status = await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub, abandoned });
   } catch (error) {
-    return fail(error, destination, manager);
+    status = fail(error, destination, manager);
   } finally {
     dryRun?.remove();
     await destination.flush?.();
-    if (isAbandoned) endBySignal();
   }
-}
-
-/**
- * Node's exit waits for its threads, one of which waits for the disk. To service managers, an end by SIGTERM is one
- * that was asked for.
- */
-function endBySignal(): void {
-  process.removeAllListeners('SIGTERM');
-  process.kill(process.pid, 'SIGTERM');
+  if (isAbandoned) exitAtOnce(status);
+  return status;
 }
 
 async function runAgent(

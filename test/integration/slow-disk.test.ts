@@ -37,12 +37,12 @@ describe('An agent with a slow disk', function () {
     disk?.remove();
   });
 
-  /** Asks the agent to end. @returns after how many milliseconds it had, and how */
+  /** Asks the agent to end. @returns after how many milliseconds it had, and its exit status */
   const stop = async () => {
     const asked = systemClock.monotonic();
     host.agent.kill('SIGTERM');
-    const { status, signal } = await systemClock.within(seconds(60), 'The end of the agent', host.agent.exited);
-    return { tookMs: systemClock.monotonic() - asked, status, signal };
+    const { status } = await systemClock.within(seconds(60), 'The end of the agent', host.agent.exited);
+    return { tookMs: systemClock.monotonic() - asked, status };
   };
 
   it('answers without waiting for the disk, loses nothing, and writes nothing on its main thread', async () => {
@@ -88,9 +88,9 @@ describe('An agent with a slow disk', function () {
     await host.live(seconds(1));
     disk.freeze();
     await host.live(seconds(2));
-    const { tookMs, signal } = await stop();
+    const { tookMs, status } = await stop();
     assert.ok(tookMs < 30_000, `it took ${tookMs} ms`);
-    assert.equal(signal, 'SIGTERM');
+    assert.equal(status, 0);
     const lost = host.agent.log.filter(({ sizeBytes }) => sizeBytes !== undefined);
     assert.equal(lost.length, 1, host.agent.output);
     const files = lost[0]?.files as string[];

@@ -38,6 +38,8 @@ export interface SystemCalls {
   mallocTrim(pad: number): number;
   /** See madvise(2). Can discard the content of pages that no file backs. */
   madvise(address: number, bytes: number, advice: number): number;
+  /** See _exit(2): waits for no thread, and calls nothing that is registered for the end. */
+  exit(status: number): void;
 }
 
 let loaded: SystemCalls | undefined;
@@ -84,6 +86,7 @@ export function systemCalls(): SystemCalls {
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),
       madvise: libc.func('int madvise(uintptr_t, size_t, int)'),
+      exit: libc.func('void _exit(int)'),
     };
     return loaded;
   } catch (cause) {
