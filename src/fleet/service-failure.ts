@@ -54,7 +54,8 @@ export function failureOf(thrown: unknown): ServiceFailure | AgentError {
       'Use a shared access policy with the rights registry read, registry write and service connect (iothubowner has them), or the role "IoT Hub Data Contributor" of Microsoft Entra; check the key and the clock.';
     return new AgentError('CREDENTIAL_REFUSED', `the hub refuses the credential: ${message}`, remedy);
   }
-  if (status === 403 && /quota|403002/i.test(message)) {
+  // The text can quote names, so it counts only without a code.
+  if (status === 403 && /quota|403002/i.test(code || text)) {
     const remedy = 'Run the command again after 00:00 UTC, when the quota starts again, or add units to the hub.';
     return new AgentError('HUB_QUOTA_EXCEEDED', `the hub's daily quota is used up: ${message}`, remedy);
   }

@@ -56,7 +56,7 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   const text = textOf(error);
   const code = error.code;
   if (peer.proof === 'certificate' && ALERT.test(text)) return certificateRefused(text, peer);
-  if (QUOTA.test(`${error.name} ${text}`)) return quotaExceeded(peer);
+  if (QUOTA.test(`${error.name}`)) return quotaExceeded(peer);
   if (code === 2 || code === 4 || code === 5 || REFUSED.test(text)) return credentialRefused(peer);
   if (code === 3 || /Server unavailable/i.test(text)) {
     return unreachable(`${peer.address} reports that it is unavailable`, 'Wait; the agent retries by itself.');
@@ -71,7 +71,7 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
 /** The SDK's message when the connection ended without an error. */
 const CLOSED_EARLY = 'Unable to establish a connection';
 
-/** The hub's error code, and the SDK's name for it. Source: "Troubleshoot Azure IoT Hub error codes". */
+/** The hub's error code, and the SDK's name of the error. Source: "Troubleshoot Azure IoT Hub error codes". */
 const QUOTA = /\b403002\b|QuotaExceeded/;
 const REFUSED = /Connection refused: (?:Not authorized|Bad username or password|Identifier rejected)/i;
 /** The other side refused our certificate: RFC 5246 (7.2) and RFC 8446 (6), as OpenSSL writes them. */

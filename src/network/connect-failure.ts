@@ -21,7 +21,8 @@ export interface Destination {
   readonly now: Date;
 }
 
-const NAME = /ENOTFOUND|EAI_AGAIN/;
+/** A failed look-up. Its text quotes the name, which can contain any of the words below. */
+const NAME = /^getaddrinfo /;
 const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
 const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
 
@@ -31,6 +32,10 @@ export function connectFailure({ code, text }: { code?: unknown; text: string },
   const told = `${code} ${text}`;
   const failure = (id: FailureId, message: string, remedy: string) =>
     new HubFailure(new AgentError(id, message, remedy), 'network');
+  if (NAME.test(text)) {
+    const remedy = `Check ${settings} and the device's DNS: getent hosts ${host}`;
+    return failure(unreachable, `the name ${host} can't be resolved (${text})`, remedy);
+  }
   if (CLOCK.test(told)) {
     const otherwise = "for example by NTP; if it is right, renew the server's certificate.";
     const remedy = isPlausible(now)
@@ -42,10 +47,6 @@ export function connectFailure({ code, text }: { code?: unknown; text: string },
     const { trust = trustedCaFileFor(name) } = to;
     const remedy = `${trust}, and make sure that no TLS-inspecting proxy on the way replaces it.`;
     return failure('TLS_FAILED', `the TLS handshake with ${name} failed (${text})`, remedy);
-  }
-  if (NAME.test(told)) {
-    const remedy = `Check ${settings} and the device's DNS: getent hosts ${host}`;
-    return failure(unreachable, `the name ${host} can't be resolved (${text})`, remedy);
   }
   const remedy = `Check that the network lets the device reach ${target} by TCP.`;
   return failure(unreachable, `${service} can't be reached (${text})`, remedy);

@@ -19,7 +19,8 @@ describe('classifyError', () => {
   const altName = "Hostname/IP does not match certificate's altnames: Host: localhost. is not in the cert's altnames";
   const unable = 'Unable to establish a connection';
 
-  const cases: [string, unknown, FailureId, RetryCause | undefined, RegExp?][] = [
+  type Case = [string, unknown, FailureId, RetryCause | undefined, RegExp?];
+  const cases: Case[] = [
     [
       'CONNACK 5',
       error('Connection refused: Not authorized', { code: 5 }),
@@ -57,6 +58,30 @@ describe('classifyError', () => {
       /DNS/,
     ],
     ['no such name as a first connection', first('getaddrinfo ENOTFOUND contoso'), 'HUB_UNREACHABLE', 'network', /DNS/],
+    ...['concert-hub', 'tls-lab', 'ssl.example', 'hub-403002'].map(
+      (host) =>
+        [
+          `no such name as ${host}`,
+          error(`getaddrinfo ENOTFOUND ${host}`, { code: 'ENOTFOUND' }),
+          'HUB_UNREACHABLE',
+          'network',
+          /DNS/,
+        ] satisfies Case,
+    ),
+    [
+      'no such name as tls-lab as a first connection',
+      first('getaddrinfo ENOTFOUND tls-lab'),
+      'HUB_UNREACHABLE',
+      'network',
+      /DNS/,
+    ],
+    [
+      'a look-up that fails for good',
+      error('getaddrinfo EAI_FAIL x', { code: 'EAI_FAIL' }),
+      'HUB_UNREACHABLE',
+      'network',
+      /DNS/,
+    ],
     [
       'no listener',
       error('connect ECONNREFUSED 1.2.3.4:8883', { code: 'ECONNREFUSED' }),

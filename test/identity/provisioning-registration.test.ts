@@ -290,6 +290,16 @@ describe('Registration with the provisioning service', () => {
     assert.match(failure.error.remedy, new RegExp(`must reach ${endpoint} by TCP`));
   });
 
+  it('takes no name that can not be resolved for a refused certificate, whatever words it has', async () => {
+    const endpoint = 'alert-certificate.example';
+    const lookUp = () =>
+      Promise.reject(Object.assign(new Error(`getaddrinfo ENOTFOUND ${endpoint}`), { code: 'ENOTFOUND' }));
+    const network = new Network({ environment: {}, clock, lookUp });
+    const failure = await failureOf({ ...options(undefined, as('by-certificate', own)), network, endpoint });
+    assert.deepEqual([failure.error.id, failure.because], ['PROVISIONING_UNREACHABLE', 'network']);
+    assert.match(failure.error.message, /can't be resolved/);
+  });
+
   it('names both ports when no way leads to the service', async () => {
     const registering = options(undefined);
     proxy.behave('unavailable');

@@ -78,8 +78,8 @@ const openHttps: Open = ({ network, registrant, signal }, target) =>
 const openMqtt: Open = ({ network, clock, registrant, signal }, target) =>
   MqttConversation.open({ network, clock }, target, registrant, signal);
 
-/** The service refused the client certificate: RFC 5246, 7.2, and RFC 8446, 6, in OpenSSL's words. */
-const isAlert = (error: unknown) => /\balert\b.*\b(?:certificate|unknown ca|access denied)/i.test(messageOf(error));
+/** The service refused the client certificate: RFC 5246, 7.2, and RFC 8446, 6, in OpenSSL's words. Names have no blanks. */
+const isAlert = (error: unknown) => /\balert (?:\w+ )?(?:certificate|unknown ca|access denied)/i.test(messageOf(error));
 
 const failureOf = (error: unknown, { endpoint, clock }: Registering, target: Target): HubFailure =>
   requestFailure(error, {
