@@ -180,7 +180,10 @@ export class TwinConfiguration {
       if (text === undefined) return undefined;
       const { configuration } = JSON.parse(text) as { configuration?: unknown };
       const reading = readTwin(configuration, this.#dialect, this.#limits);
-      return reading.ok ? reading : undefined;
+      if (reading.ok) return reading;
+      const faults = byName(reading.faults);
+      this.#log.warn({ faults }, 'The last good configuration is not valid any more; starting with the defaults.');
+      return undefined;
     } catch (error) {
       this.#log.warn({ err: error }, 'Could not read the last good configuration; starting with the defaults.');
       return undefined;

@@ -20,6 +20,8 @@ describe('TwinConfiguration', () => {
   let lastGoodFile: string;
   let told: ConfigurationFault[][];
   let lines: LogLine[];
+  /** Warnings and errors, with all their fields. */
+  let written: Record<string, unknown>[];
   let changed: ConfigurationChange[];
 
   beforeEach(() => {
@@ -28,6 +30,7 @@ describe('TwinConfiguration', () => {
     lastGoodFile = join(folder, 'last-good.json');
     told = [];
     lines = [];
+    written = [];
   });
 
   const create = (limits: Limits = NO_LIMITS) =>
@@ -40,7 +43,11 @@ describe('TwinConfiguration', () => {
         if (faults.length > 0) told.push([...faults]);
       },
       clock: systemClock,
-      log: createLog({ level: 'silent', tap: { level: 'debug', accept: (line) => lines.push(line) } }),
+      log: createLog({
+        level: 'warn',
+        destination: { write: (line) => written.push(JSON.parse(line)) },
+        tap: { level: 'debug', accept: (line) => lines.push(line) },
+      }),
     });
   const mirrored = (configuration: TwinConfiguration, name: string) =>
     (configuration.reported()[NAME] as Record<string, unknown>)[name];
@@ -356,6 +363,17 @@ describe('TwinConfiguration', () => {
         assert.equal(create().settings.current().snapshotFrequency, hours(6));
       });
     }
+
+    it('is replaced by the defaults when it is not valid any more, with a warning that names the faults', () => {
+      writeFileSync(
+        lastGoodFile,
+        JSON.stringify({ configuration: { ...SIX_HOURS, maxMessageSizeInBytes: { value: 1 } } }),
+      );
+      const configuration = create();
+      assert.deepEqual(configuration.state(), { source: 'defaults', errors: {}, warnings: {} });
+      const [line, ...more] = written;
+      assert.deepEqual([Object.keys(line?.faults ?? {}), more], [['maxMessageSizeInBytes'], []]);
+    });
 
     it('costs a warning, not the configuration, when it cannot be written', () => {
       mkdirSync(lastGoodFile);
