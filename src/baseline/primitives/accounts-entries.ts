@@ -38,6 +38,8 @@ export async function judgeEntries(of: EntryParams, system: System): Promise<Ver
   const broken = await violations(of, entries, system);
   const [first] = broken.lines;
   if (first === undefined) return pass('none');
+  // It could say that their passwords are locked.
+  if (of.check === 'absentUsers' && 'unreadable' in shadows) return cannotRead(shadows, '/etc/shadow');
   return fail(broken.what ?? listed(broken.lines.map(({ name }) => name)), `/etc/${broken.file}:${first.line}`);
 }
 

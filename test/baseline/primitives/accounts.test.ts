@@ -157,6 +157,27 @@ describePrimitive(accounts, {
     tree: FILES,
     result: 'pass',
   },
+  'absentUsers, whose password is locked': {
+    params: { check: 'absentUsers', users: ['root'] },
+    tree: FILES,
+    result: 'pass',
+  },
+  'absentUsers, without a shadow file': {
+    params: { check: 'absentUsers', users: ['root'] },
+    tree: { 'etc/passwd': PASSWD },
+    result: 'fail',
+  },
+  'absentUsers, with a shadow file that can not be read': {
+    params: { check: 'absentUsers', users: ['root'] },
+    tree: { 'etc/passwd': PASSWD, 'etc/shadow/x': '' },
+    result: 'err',
+    where: '/etc/shadow',
+  },
+  'absentUsers, who can not log in whatever the shadow file says': {
+    params: { check: 'absentUsers', users: ['daemon'] },
+    tree: { 'etc/passwd': PASSWD, 'etc/shadow/x': '' },
+    result: 'pass',
+  },
   'no shadow file': {
     params: { check: 'maxAge', most: 9 },
     tree: { 'etc/passwd': PASSWD },
