@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs';
 import * as v from 'valibot';
+import { errnoOf } from '../base/errors.ts';
 import { repeatedNames } from '../base/json-names.ts';
 import type { ScanOptions } from '../contract/baseline.ts';
 import { firstProblem } from './problem.ts';
@@ -88,21 +89,14 @@ function parse(bytes: Buffer, { roles }: Pick<RuleSet, 'roles'>) {
   return result.output.rules;
 }
 
-/** Reads a regular file that only root can change. */
+/** Reads a regular file that only root can change. Nothing else is opened: to open a device or a FIFO has effects. */
 function readTrusted(path: string): Buffer {
   if (!path.startsWith('/') || path.includes('\0')) throw new Refusal('is not an absolute path');
-  let file: number;
+  refuseUntrusted(attempt(() => lstatSync(path)));
+  const { O_RDONLY, O_NONBLOCK, O_NOCTTY, O_NOFOLLOW } = constants;
+  const file = attempt(() => openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW));
   try {
-    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | constants.O_NOFOLLOW);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    throw new Refusal(code === 'ELOOP' ? 'is a symbolic link' : `can't be opened: ${code}`);
-  }
-  try {
-    const stats = fstatSync(file);
-    if (!stats.isFile()) throw new Refusal('is not a regular file');
-    if (stats.uid !== 0) throw new Refusal('does not belong to root');
-    if ((stats.mode & 0o022) !== 0) throw new Refusal('is writable by group or others');
+    refuseUntrusted(fstatSync(file)); // it may have been replaced meanwhile
     const buffer = Buffer.alloc(MAX_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < buffer.length; length += read)
@@ -112,4 +106,19 @@ function readTrusted(path: string): Buffer {
   } finally {
     closeSync(file);
   }
+}
+
+function attempt<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw new Refusal(`can't be opened: ${errnoOf(error) ?? ''}`);
+  }
+}
+
+function refuseUntrusted(stats: Stats): void {
+  if (stats.isSymbolicLink()) throw new Refusal('is a symbolic link');
+  if (!stats.isFile()) throw new Refusal('is not a regular file');
+  if (stats.uid !== 0) throw new Refusal('does not belong to root');
+  if ((stats.mode & 0o022) !== 0) throw new Refusal('is writable by group or others');
 }

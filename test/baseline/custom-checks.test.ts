@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, chownSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { type CustomChecks, readCustomChecks } from '../../src/baseline/custom-checks.ts';
@@ -155,5 +157,19 @@ describe('custom checks', () => {
       }),
       { numRuns: fuzzRuns(10_000) },
     );
+  });
+});
+
+describe('the file of custom checks', () => {
+  it('is judged before it is opened: to open a device has effects', async () => {
+    const path = join(temporaryFolder(), 'socket');
+    const server = createServer().listen(path);
+    await once(server, 'listening');
+    try {
+      const { refused } = readCustomChecks({ path, sha256: '' }, defaultRules());
+      assert.equal(refused, `${path}: is not a regular file`); // sockets can't be opened
+    } finally {
+      server.close();
+    }
   });
 });
