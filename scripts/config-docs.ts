@@ -87,6 +87,9 @@ allowed, unknown names are refused. Relative paths start at the file's folder. E
 environment variable, which takes precedence over the file; with variables, the file may be missing. [agent.json](agent.json)
 contains every setting at its default.
 
+Other variables that begin with \`VAKT_\` are refused, as they are probably misspelt, except those that Kubernetes and Docker make
+of a service or a link called \`vakt\` or \`vakt-…\`, such as \`VAKT_SERVICE_HOST\` and \`VAKT_PORT_9100_TCP_ADDR\`.
+
 ${local}
 
 ### Identity

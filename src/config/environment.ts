@@ -17,6 +17,14 @@ export function settingPaths(
 /** Variables of the project's own tests. They begin with `VAKT_` and set nothing. */
 const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'VAKT_PRINT_TABLE', 'VAKT_PROGRAM'];
 
+/**
+ * Variables with the address of a service or of another container, as Kubernetes and Docker's links make them: for a service
+ * `vakt-x` VAKT_X_SERVICE_HOST, VAKT_X_SERVICE_PORT_HTTP, VAKT_X_PORT and VAKT_X_PORT_80_TCP_ADDR, for a link `vakt` also
+ * VAKT_NAME and VAKT_ENV_…. Where the name alone could be that of a misspelt setting, the value decides.
+ */
+const OF_SERVICE =
+  /^VAKT_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)=|PORT=\w+:\/\/|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?=|NAME=\/|ENV_)/;
+
 /** The settings that environment variables override, and a message for each `VAKT_…` variable that is not a setting. */
 export function fromEnvironment(
   schema: unknown,
@@ -29,9 +37,10 @@ export function fromEnvironment(
     return [{ path, value: parsed(setting, text) }];
   });
   const known = settings.map(({ variable }) => variable);
-  const unknown = Object.keys(environment)
-    .filter((name) => name.startsWith('VAKT_') && !known.includes(name) && !FOR_TESTS.includes(name))
-    .map((name) => `the variable ${name} ${notASetting(name, known)}`);
+  const unknown = Object.entries(environment)
+    .filter(([name]) => name.startsWith('VAKT_') && !known.includes(name) && !FOR_TESTS.includes(name))
+    .filter(([name, value]) => !OF_SERVICE.test(`${name}=${value}`))
+    .map(([name]) => `the variable ${name} ${notASetting(name, known)}`);
   return { overrides, unknown };
 }
 

@@ -329,6 +329,36 @@ describe('readLocalSettings', () => {
       assert.match(message, /VAKT_HUB__HOSTNAME is not a setting; did you mean "VAKT_HUB__HOST_NAME"\?$/);
     });
 
+    it('that Kubernetes and Docker make of a service called vakt… set nothing', () => {
+      const environment: NodeJS.ProcessEnv = {
+        VAKT_NAME: '/web/vakt',
+        VAKT_ENV_npm_config_cache: '/tmp',
+        VAKT_PORT_80_TCP_PORT_START: '80',
+      };
+      for (const service of ['VAKT', 'VAKT_HUB_2', 'VAKT__HUB'])
+        Object.assign(environment, {
+          [`${service}_SERVICE_HOST`]: '10.96.0.7',
+          [`${service}_SERVICE_PORT`]: '9100',
+          [`${service}_SERVICE_PORT_METRICS`]: '9100',
+          [`${service}_PORT`]: 'tcp://10.96.0.7:9100',
+          [`${service}_PORT_9100_TCP`]: 'tcp://10.96.0.7:9100',
+          [`${service}_PORT_9100_TCP_PROTO`]: 'tcp',
+          [`${service}_PORT_9100_TCP_PORT`]: '9100',
+          [`${service}_PORT_9100_TCP_ADDR`]: '10.96.0.7',
+          [`${service}_PORT_53_UDP_ADDR`]: '10.96.0.7',
+        });
+      assert.deepEqual(read(`{ ${IDENTITY} }`, environment), read(`{ ${IDENTITY} }`));
+    });
+
+    it('that only resemble those of a service are refused', () => {
+      for (const [name, value] of [
+        ['VAKT_HUB_HOST_NAME', 'contoso.azure-devices.net'],
+        ['VAKT_HUB__PORT', '8883'],
+        ['VAKT_SERVICE', '10.96.0.7'],
+      ] as const)
+        assert.match(refused(`{ ${IDENTITY} }`, { [name]: value }).message, new RegExp(`${name} is not a setting`));
+    });
+
     it('are checked like the file', () => {
       assert.match(
         refused(`{ ${IDENTITY} }`, { VAKT_LOGGING__LEVEL: 'loud' }).message,
