@@ -40,10 +40,10 @@ export function verifyChains(
   const continued = new Set(
     [...chains.values()].flatMap((all) => all.filter(isFirst).map((one) => one.previousDigest)),
   );
-  return [...chains].map(([chain, all]) => {
-    const others = messages.filter((message) => message.chain !== chain);
-    return verifyChain(chain, all, { isPartial, owners, others, continued });
-  });
+  const [first, second] = [...chains.values()].map(([one]) => one);
+  return [...chains].map(([chain, all]) =>
+    verifyChain(chain, all, { isPartial, owners, other: first?.chain === chain ? second : first, continued }),
+  );
 }
 
 const isFirst = ({ sequence, abandonedFrom }: NumberedMessage): boolean => (abandonedFrom ?? sequence) === 1;
@@ -54,14 +54,14 @@ function verifyChain(
   {
     isPartial,
     owners,
-    others,
+    other,
     continued,
   }: {
     isPartial: boolean;
     /** By digest of their bodies. */
     owners: ReadonlyMap<string, NumberedMessage>;
-    /** The messages of other chains. */
-    others: readonly NumberedMessage[];
+    /** The first message of another chain. */
+    other: NumberedMessage | undefined;
     continued: ReadonlySet<string>;
   },
 ): ChainReport {
@@ -100,8 +100,8 @@ function verifyChain(
     const previous = byNumber.get(before);
     if (before === 0) checkFirst(message);
     else if (previous === undefined) {
-      const other = givesUp(before, number);
-      if (other !== undefined) wrong.push(contradicting(before, message, other));
+      const giver = givesUp(before, number);
+      if (giver !== undefined) wrong.push(contradicting(before, message, giver));
       else if (isPartial && before < first) unproved.push(`what came before ${named(message)}`);
       // Otherwise it has been reported as missing.
     } else if (previous.digests.includes(message.previousDigest)) confirmed.add(before);
@@ -117,28 +117,36 @@ function verifyChain(
     if (owner !== undefined && owner.chain !== chain) return;
     const text = `what the agent sent before ${named(message)}, in another chain`;
     if (previousDigest === NOTHING) {
-      if (others.some(({ line }) => line < message.line)) unproved.push(text);
+      if (other !== undefined && other.line < message.line) unproved.push(text);
     } else if (isPartial) unproved.push(text);
     else wrong.push(`the message before ${named(message)}, in another chain, is missing or altered`);
   }
 
+  const givenUp = numbersGivenUp();
   for (const number of numbers) {
     const message = byNumber.get(number) as NumberedMessage;
     if (confirmed.has(number) || message.digests.some((digest) => continued.has(digest))) continue;
     if (number === last) unproved.push(`${named(message)}, the last one, and whether others followed`);
-    else if (isAbandoned(number))
+    else if (givenUp.has(number))
       unproved.push(`${named(message)}: the agent gave it up, so that no other confirms it`);
   }
 
   /** The message below `end` that says of an absent number that it was given up. */
   function givesUp(absent: number, end: number): NumberedMessage | undefined {
-    const later = numbers.find((number) => number > absent);
+    const later = numbers[indexAfter(numbers, absent)];
     const message = later === undefined || later >= end ? undefined : byNumber.get(later);
     return message !== undefined && (message.abandonedFrom ?? message.sequence) <= absent ? message : undefined;
   }
 
-  function isAbandoned(number: number): boolean {
-    return numbers.some((later) => later > number && (byNumber.get(later)?.abandonedFrom ?? later) <= number);
+  /** Those numbers that a later message says were given up. */
+  function numbersGivenUp(): ReadonlySet<number> {
+    const all = new Set<number>();
+    let from = Number.POSITIVE_INFINITY;
+    for (const number of numbers.toReversed()) {
+      if (number >= from) all.add(number);
+      from = Math.min(from, byNumber.get(number)?.abandonedFrom ?? number);
+    }
+    return all;
   }
 
   return {
@@ -151,6 +159,17 @@ function verifyChain(
     wrong,
     unproved,
   };
+}
+
+/** The index of the first number above `limit`, which may be behind the last. Chains are long, and each message may ask. */
+function indexAfter(sorted: readonly number[], limit: number): number {
+  let [from, to] = [0, sorted.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((sorted[middle] as number) > limit) to = middle;
+    else from = middle + 1;
+  }
+  return from;
 }
 
 /** Whether two lines with one number can be the same message. */
