@@ -73,8 +73,8 @@ export async function serveControlSocket(
 interface Question {
   /** Called with each line of a streamed answer. Without it, the whole answer is returned as JSON. */
   readonly onLine?: (line: string) => void;
-  /** Called when the agent begins to stream. */
-  readonly onOpen?: () => void;
+  /** Called when the agent begins to stream. If it returns a promise, no line is read before that resolves. */
+  readonly onOpen?: () => unknown;
   /** Ends a stream, which then resolves; makes any other question reject with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -98,7 +98,7 @@ export async function askControlSocket(path: string, what: string, question: Que
       throw new Error(`the agent answers ${what} with ${(await inTime(wholeOf(response))).trim()}`);
     }
     if (onLine === undefined) return JSON.parse(await inTime(wholeOf(response)));
-    onOpen?.();
+    await onOpen?.();
     await eachLine(response, onLine);
     return undefined;
   } catch (error) {
@@ -152,6 +152,7 @@ export const notUnderstood = (path: string): AgentError =>
 
 /** Turns the failure of a request into an AgentError; an error in the answer itself is passed on. */
 function noAnswer(path: string, cause: unknown): unknown {
+  if (cause instanceof AgentError) return cause; // of onOpen
   const failure = (message: string, remedy: string) => new AgentError('AGENT_NOT_RUNNING', message, remedy, { cause });
   if (cause instanceof TimeLimitError) {
     return failure(

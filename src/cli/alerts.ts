@@ -37,6 +37,9 @@ const Alert = v.object({
 });
 type Alert = v.InferOutput<typeof Alert>;
 
+/** What tells an alert and its updates apart: the count grows with each update. */
+const Counted = v.object({ AlertId: v.string(), Count: v.number() });
+
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, json: { type: 'boolean' }, follow: { type: 'boolean' } } as const;
   const { config, json = false, follow = false } = readArguments(args, options).values;
@@ -45,19 +48,44 @@ export async function run(args: readonly string[], world: World): Promise<number
   const show = (alert: unknown) => {
     for (const line of json ? [printableJson(JSON.stringify(alert))] : describe(alert)) stdout(line);
   };
-  const alerts = await askControlSocket(path, '/alerts', { signal }).catch((thrown) =>
-    explain(thrown, { config, error }, signal),
-  );
-  if (!Array.isArray(alerts)) throw notUnderstood(path);
-  for (const alert of alerts) show(alert);
-  if (alerts.length === 0 && !follow) stderr('No alert so far.');
-  if (!follow) return 0;
+  const list = async (): Promise<readonly unknown[]> => {
+    const alerts = await askControlSocket(path, '/alerts', { signal });
+    if (!Array.isArray(alerts)) throw notUnderstood(path);
+    for (const alert of alerts) show(alert);
+    return alerts;
+  };
+  try {
+    if (follow) await followAlerts(path, { list, show, world });
+    else if ((await list()).length === 0) stderr('No alert so far.');
+  } catch (thrown) {
+    await explain(thrown, { config, error }, signal);
+  }
+  return 0;
+}
+
+/** Follows before it lists, so that no alert is missed between both, and shows no alert again that the list had. */
+async function followAlerts(
+  path: string,
+  {
+    list,
+    show,
+    world: { stderr, signal },
+  }: { list: () => Promise<readonly unknown[]>; show: (alert: unknown) => void; world: World },
+): Promise<void> {
+  const listed = new Map<unknown, number>();
   await askControlSocket(path, '/alerts/follow', {
-    onOpen: () => stderr('Following the alerts of the running agent; Ctrl-C ends it.'),
-    onLine: (line) => show(JSON.parse(line)),
+    async onOpen() {
+      for (const alert of await list()) if (v.is(Counted, alert)) listed.set(alert.AlertId, alert.Count);
+      stderr('Following the alerts of the running agent; Ctrl-C ends it.');
+    },
+    onLine(line) {
+      const alert: unknown = JSON.parse(line);
+      if (v.is(Counted, alert) && alert.Count <= (listed.get(alert.AlertId) ?? 0)) return;
+      listed.clear(); // all that follows is newer than the list
+      show(alert);
+    },
     signal,
   });
-  return 0;
 }
 
 /** Any process of the agent's user could answer at the socket, so the answer is checked. */

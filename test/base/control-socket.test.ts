@@ -138,6 +138,45 @@ describe('control socket', () => {
     assert.deepEqual(lines, ['first', 'second']);
   });
 
+  it('reads no line of a stream before what is done at its beginning', async () => {
+    await serve({
+      '/status': () => ({ state: 'running' }),
+      '/follow': (_query, response) => void response.writeHead(200).write('first\n'),
+    });
+    const stop = new AbortController();
+    const order: unknown[] = [];
+    const onLine = (line: string) => {
+      order.push(line);
+      stop.abort();
+    };
+    const onOpen = async () => {
+      order.push(await askControlSocket(path, '/status'));
+    };
+    await askControlSocket(path, '/follow', { onLine, onOpen, signal: stop.signal });
+    assert.deepEqual(order, [{ state: 'running' }, 'first']);
+  });
+
+  it('says why a stream could not begin', async () => {
+    let stream: ServerResponse | undefined;
+    await serve({
+      '/follow': (_query, response) => {
+        stream = response;
+        response.writeHead(200).flushHeaders();
+      },
+    });
+    const follow = (onOpen: () => unknown) => askControlSocket(path, '/follow', { onLine: assert.fail, onOpen });
+    const none = join(folder, 'none');
+    await assert.rejects(
+      follow(() => askControlSocket(none, '/status')),
+      { id: 'AGENT_NOT_RUNNING', message: `no agent answers at ${none}: ENOENT` },
+    );
+    const exiting = async () => {
+      stream?.destroy();
+      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await assert.rejects(follow(exiting), { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} exited` });
+  });
+
   it('says when no agent runs', async () => {
     await assert.rejects(askControlSocket(path, '/status'), { id: 'AGENT_NOT_RUNNING', message: /ENOENT/ });
     await leaveStaleSocket();

@@ -126,6 +126,34 @@ describe('vakt alerts', () => {
     });
   });
 
+  it('misses no alert while it begins to follow, and shows none twice', async () => {
+    const handlers = alertHandlers(history);
+    await close?.();
+    close = await serveControlSocket(join(folder, 'control.sock'), {
+      ...handlers,
+      '/alerts': (...asked) => {
+        history.add(ALERT);
+        history.add({ ...ALERT, count: 2 });
+        const listed = handlers['/alerts']?.(...asked);
+        history.add(REMOTE);
+        history.add(AGAIN);
+        return listed;
+      },
+    });
+    const done = alerts('--follow', '--json');
+    await until('all are shown', () => out.length === 3);
+    stop.abort();
+    assert.equal(await done, 0);
+    assert.deepEqual(
+      out.map((line) => JSON.parse(line)).map(({ AlertId, Count }) => [AlertId, Count]),
+      [
+        [ALERT.alertId, 2],
+        [REMOTE.alertId, 1],
+        [ALERT.alertId, 3],
+      ],
+    );
+  });
+
   it('does not trust what answers', async () => {
     await close?.();
     close = await serveControlSocket(join(folder, 'control.sock'), { '/alerts': () => [{ AlertType: 5 }, null] });
@@ -134,11 +162,15 @@ describe('vakt alerts', () => {
     await close();
     close = await serveControlSocket(join(folder, 'control.sock'), { '/alerts': () => ({}) });
     await assert.rejects(alerts(), /not this version/);
+    await close();
+    const handlers = { ...alertHandlers(history), '/alerts': () => ({}) };
+    close = await serveControlSocket(join(folder, 'control.sock'), handlers);
+    await assert.rejects(alerts('--follow'), /not this version/);
   });
 
   it('says that no agent runs', async () => {
     await close?.();
     close = undefined;
-    await assert.rejects(alerts(), { id: 'AGENT_NOT_RUNNING' });
+    for (const options of [[], ['--follow']]) await assert.rejects(alerts(...options), { id: 'AGENT_NOT_RUNNING' });
   });
 });
