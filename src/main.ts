@@ -3,6 +3,7 @@ import './base/no-inspector.ts'; // must be first, see there
 import './hub/memory.ts'; // must precede modules that load the SDK, see there
 import { isatty } from 'node:tty';
 import { systemClock } from './base/clock.ts';
+import { counted } from './base/counted.ts';
 import { type Duration, seconds } from './base/duration.ts';
 import { AgentError, messageOf, toAgentError } from './base/errors.ts';
 import { isJournal, journalError } from './base/journal.ts';
@@ -149,6 +150,8 @@ const out = new Output(
     if (why !== undefined) errors.line(printable(`vakt: standard output cannot be written: ${why}`));
     stop.abort();
   },
+  (lines) =>
+    errors.line(`vakt: ${counted(lines, 'line was', 'lines were')} left out because nobody read standard output.`),
 );
 async function runProgram(): Promise<never> {
   const status = await main(process.argv.slice(2), {

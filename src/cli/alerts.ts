@@ -40,13 +40,15 @@ type Alert = v.InferOutput<typeof Alert>;
 /** What tells an alert and its updates apart: the count grows with each update. */
 const Counted = v.object({ AlertId: v.string(), Count: v.number() });
 
+type Show = (alert: unknown, kind?: 'live') => void;
+
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, json: { type: 'boolean' }, follow: { type: 'boolean' } } as const;
   const { config, json = false, follow = false } = readArguments(args, options).values;
   const { path, error } = controlSocketOf(config, world.environment);
   const { stdout, stderr, signal } = world;
-  const show = (alert: unknown) => {
-    for (const line of json ? [printableJson(JSON.stringify(alert))] : describe(alert)) stdout(line);
+  const show: Show = (alert, kind) => {
+    for (const line of json ? [printableJson(JSON.stringify(alert))] : describe(alert)) stdout(line, kind);
   };
   const list = async (): Promise<readonly unknown[]> => {
     const alerts = await askControlSocket(path, '/alerts', { signal });
@@ -66,11 +68,7 @@ export async function run(args: readonly string[], world: World): Promise<number
 /** Follows before it lists, so that no alert is missed between both, and shows no alert again that the list had. */
 async function followAlerts(
   path: string,
-  {
-    list,
-    show,
-    world: { stderr, signal },
-  }: { list: () => Promise<readonly unknown[]>; show: (alert: unknown) => void; world: World },
+  { list, show, world: { stderr, signal } }: { list: () => Promise<readonly unknown[]>; show: Show; world: World },
 ): Promise<void> {
   const listed = new Map<unknown, number>();
   await askControlSocket(path, '/alerts/follow', {
@@ -82,7 +80,7 @@ async function followAlerts(
       const alert: unknown = JSON.parse(line);
       if (v.is(Counted, alert) && alert.Count <= (listed.get(alert.AlertId) ?? 0)) return;
       listed.clear(); // all that follows is newer than the list
-      show(alert);
+      show(alert, 'live');
     },
     signal,
   });

@@ -90,7 +90,7 @@ async function follow(all: readonly TriggeredCollector[], call: Call): Promise<v
 function print(collector: TriggeredCollector, payload: Payload, time: Date, { shown, world }: Call): void {
   if (!shown.filter.passes(payload)) return;
   const value = shown.inEnvelopes ? envelope(collector, [payload], time) : payload;
-  world.stdout(printableJson(JSON.stringify(value)));
+  world.stdout(printableJson(JSON.stringify(value)), 'live');
 }
 
 function find(name: string | undefined): Collector {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -158,7 +159,17 @@ export class DryHub implements HubClient, Service {
     const { stdout, terminal } = this.#world;
     if (terminal) for (const line of readable(message)) stdout(line);
     else stdout(printableJson(asJson(message)));
+    await this.#untilRead();
     return { status: 'accepted', value: undefined };
+  }
+
+  /** Resolves when what was printed is read, or at the end of the run: more waits in the queue, which is limited. */
+  async #untilRead(): Promise<void> {
+    const { written, signal } = this.#world;
+    if (signal.aborted) return;
+    const waiting = new AbortController();
+    const ended = once(signal, 'abort', { signal: waiting.signal });
+    await Promise.race([written?.(), ended]).finally(() => waiting.abort());
   }
 
   async readTwin(): Promise<Answer<TwinDocument>> {

@@ -5,6 +5,9 @@ import { visible } from '../base/printable.ts';
 /** 128 + SIGPIPE, as shells report it. Success would hide that the command was not finished. */
 const ENDED_BY_SIGPIPE = 141;
 
+/** Live lines are left out while more waits for the reader. In characters or bytes, as the stream counts. */
+const MAX_BACKLOG = 8 * 1024 * 1024;
+
 /**
  * An output stream of a command. When it can't be written any more, `ended` is called once, and further lines are
  * dropped.
@@ -15,6 +18,9 @@ const ENDED_BY_SIGPIPE = 141;
 export class Output {
   readonly #open: () => Writable;
   readonly #ended: (why: string | undefined) => void;
+  readonly #tellLeftOut: (lines: number) => void;
+  /** Live lines that were left out, and not told yet. */
+  #leftOut = 0;
   #stream: Writable | undefined;
   #status: number | undefined;
 
@@ -22,14 +28,21 @@ export class Output {
    * @param open called for the first line only: accessing process.stdout makes Node set a pipe or socket to
    *   non-blocking, for all programs that share it
    * @param ended called with the reason, such as `ENOSPC`; `undefined` when the reader closed the pipe
+   * @param leftOut called with the number of live lines that were left out, when the reader has caught up
    */
-  constructor(open: () => Writable, ended: (why: string | undefined) => void) {
+  constructor(
+    open: () => Writable,
+    ended: (why: string | undefined) => void,
+    leftOut: (lines: number) => void = () => {},
+  ) {
     this.#open = open;
     this.#ended = ended;
+    this.#tellLeftOut = leftOut;
   }
 
-  readonly line = (text: string): void => {
+  readonly line = (text: string, kind?: 'live'): void => {
     if (this.#status !== undefined) return;
+    if (kind === 'live' && this.#isBehind()) return;
     try {
       this.#opened().write(`${visible(text)}
 `);
@@ -56,6 +69,19 @@ export class Output {
       });
     }
     return this.#status;
+  }
+
+  /** Whether the reader has too much to read; counts a line that is left out for that. */
+  #isBehind(): boolean {
+    if (this.#leftOut === 0) {
+      if ((this.#stream?.writableLength ?? 0) <= MAX_BACKLOG) return false;
+      void this.flush().then(() => {
+        if (this.#status === undefined) this.#tellLeftOut(this.#leftOut);
+        this.#leftOut = 0;
+      });
+    }
+    this.#leftOut += 1;
+    return true;
   }
 
   #opened(): Writable {

@@ -127,6 +127,7 @@ async function keepShowing(controlSocket: string, json: boolean, world: World): 
       last = 1;
       stderr(printable(error.message));
     }
+    await world.written?.(); // of a reader that has stopped, all answers would wait in memory
     await systemClock.sleep(EVERY, signal);
   }
   return last;

@@ -81,6 +81,48 @@ describe('Output', () => {
     });
   }
 
+  it('leaves out live lines while too much waits for the reader, and says how many when it has caught up', async () => {
+    const stream = new PassThrough();
+    const leftOut: number[] = [];
+    const output = new Output(
+      () => stream,
+      () => assert.fail('has not ended'),
+      (lines) => leftOut.push(lines),
+    );
+    const long = 'x'.repeat(1024 * 1024);
+    for (let n = 0; n < 20; n += 1) output.line(long, 'live');
+    output.line('result');
+    assert.deepEqual(leftOut, []);
+    stream.setEncoding('utf8');
+    let text = '';
+    stream.on('data', (chunk) => {
+      text += chunk;
+    });
+    assert.equal(await output.flush(), undefined);
+    output.line('later', 'live');
+    await output.flush();
+    const lines = text.trimEnd().split('\n');
+    const shown = lines.filter((line) => line === long).length;
+    assert.ok(shown >= 8 && shown <= 10, `${shown} shown`);
+    assert.deepEqual(lines.slice(shown), ['result', 'later']);
+    assert.deepEqual(leftOut, [20 - shown]);
+  });
+
+  it('does not speak of lines that were left out when the reader has gone', async () => {
+    const stream = new Writable({
+      write: (_chunk, _encoding, done) => setImmediate(done, Object.assign(new Error(), { code: 'EPIPE' })),
+    });
+    const output = new Output(
+      () => stream,
+      () => {},
+      () => assert.fail('nobody asks for them'),
+    );
+    const long = 'x'.repeat(16 * 1024 * 1024);
+    for (let n = 0; n < 3; n += 1) output.line(long, 'live');
+    assert.equal(await output.flush(), 141);
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
   it('ends when writing throws, as it does for files in older releases of Node', async () => {
     const stream = new PassThrough();
     stream.write = () => {

@@ -333,6 +333,19 @@ describe('vakt status', () => {
       assert.match(out[0] ?? '', /^agent +running/m);
     });
 
+    it('waits until an answer has been read', async () => {
+      await serve(() => 'running');
+      let isRead = false;
+      const end = new AbortController();
+      const written = async () => {
+        end.abort();
+        for (let n = 0; n < 10; n += 1) await new Promise((resolve) => setImmediate(resolve));
+        isRead = true;
+      };
+      await run(['--config', join(folder, 'agent.json'), '--watch'], { ...world, written, signal: end.signal });
+      assert.equal(isRead, true);
+    });
+
     it('says that no agent answers, and waits for one', async () => {
       const said: string[] = [];
       const stderr = (line: string) => {

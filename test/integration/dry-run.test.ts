@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
+import type { Message } from '../../src/contract/message.ts';
 import { faultsIn } from '../message-schema.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { until } from '../support/until.ts';
@@ -136,6 +137,45 @@ describe('vakt run --dry-run', function () {
     assert.deepEqual(readdirSync(join(folder, 'tmp')), []);
   });
 
+  const messageWith = (event: object): Message => {
+    const body = JSON.stringify({ Events: [event] });
+    return { id: AGENT_ID, body, bodyBytes: Buffer.byteLength(body), priority: 'High', marking: 'security' };
+  };
+
+  it('takes the next message when the last one is read, or the run is to end', async () => {
+    const stop = new AbortController();
+    let read = () => {};
+    const hub = new DryHub(
+      {},
+      {
+        stdout: () => {},
+        stderr: assert.fail,
+        environment: {},
+        signal: stop.signal,
+        terminal: false,
+        written: () =>
+          new Promise<void>((resolve) => {
+            read = resolve;
+          }),
+      },
+    );
+    let sent = 0;
+    const send = () => hub.send(messageWith({})).then(() => sent++);
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    const first = send();
+    await turn();
+    assert.equal(sent, 0);
+    read();
+    await first;
+    const second = send();
+    await turn();
+    assert.equal(sent, 1);
+    stop.abort();
+    await second;
+    await send();
+    assert.equal(sent, 3);
+  });
+
   it('is readable on a terminal, whatever a payload says', async () => {
     const lines: string[] = [];
     const world = { stdout: (line: string) => lines.push(line), terminal: true };
@@ -144,9 +184,7 @@ describe('vakt run --dry-run', function () {
       { ...world, stderr: assert.fail, environment: {}, signal: new AbortController().signal },
     );
     const event = { Name: 'LocalUsers', Payload: [{ UserName: 'eve\u001b[2J', UserId: '7', GroupNames: 'eve' }] };
-    const body = JSON.stringify({ Events: [event] });
-    const bodyBytes = Buffer.byteLength(body);
-    const sent = await hub.send({ id: AGENT_ID, body, bodyBytes, priority: 'High', marking: 'security' });
+    const sent = await hub.send(messageWith(event));
     assert.equal(sent.status, 'accepted');
     assert.match(lines[0] ?? '', /^High message, security, 1 events, \d+ bytes$/);
     assert.deepEqual(lines.slice(1), ['  LocalUsers              eve·[2J (7) in eve', '']);
