@@ -52,7 +52,7 @@ Secrets are named by their files only.
 Local configuration; comments are allowed.
 .TP
 .I /etc/vakt/secrets
-Keys and certificates, readable by root only. systemd passes them to the service as credentials.
+Keys and certificates, readable by root only. systemd copies them for the service when it starts: restart it after a change.
 .TP
 .I /var/lib/vakt
 Queues and state, of the user

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
+import { sourceOf } from './credential-copies.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
 import { shellWord } from './shell-word.ts';
 
@@ -10,23 +11,25 @@ const MAX_FILE_BYTES = 8_192;
  * Reads a secret, after checking that no other user can read or change it.
  *
  * The opened descriptor is checked, so that the file can't be replaced between check and read. A symbolic link is followed
- * (Kubernetes mounts secrets as links), and its target is checked.
+ * (Kubernetes mounts secrets as links), and its target is checked. If systemd has made a copy, that is read; messages name
+ * the copy where it can't be opened, else the file itself.
  *
  * @returns the trimmed text
  * @throws AgentError SECRET_FILE_*; its message never contains any of the secret
  */
 export function readSecretFile(path: string): string {
-  const file = open(path);
+  const source = sourceOf(path);
+  const file = open(source);
   try {
     const stats = fstatSync(file);
     if (!stats.isFile()) {
       throw new AgentError(
         'SECRET_FILE_UNREADABLE',
-        `${path} is not a regular file`,
+        `${source} is not a regular file`,
         'Set the path of a regular file.',
       );
     }
-    refuseExposed(path, stats);
+    refuseExposed(source, stats);
     const buffer = Buffer.alloc(MAX_FILE_BYTES + 1);
     const length = readSync(file, buffer, 0, buffer.length, 0);
     if (length > MAX_FILE_BYTES) {

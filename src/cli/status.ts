@@ -198,8 +198,11 @@ function describe(status: LocalStatus): string[] {
   ];
 }
 
-/** Said of refusals, since the agent seems to do nothing for minutes. */
-const SLOW = 'The agent tries again every 10 minutes, and within 25 s when a file of its credential or proxy changes.';
+/** Said of refusals, since the agent seems to do nothing for minutes. The remedy says how a changed copy comes into use. */
+const slow = ({ copies }: LocalStatus['hub']): string =>
+  copies === undefined
+    ? 'The agent tries again every 10 minutes, and within 25 s when a file of its credential or proxy changes.'
+    : 'The agent tries again every 10 minutes.';
 
 /** How the hub is reached, who the agent is to it, and what is wrong with either. */
 function hubRows({ hub, credential }: LocalStatus): string[][] {
@@ -209,7 +212,7 @@ function hubRows({ hub, credential }: LocalStatus): string[][] {
   return [
     ['hub', hub.error === undefined ? `${hub.state}${way === '' ? '' : ` to ${way}`}` : `${hub.state}: ${hub.error}`],
     ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
-    ...(hub.state === 'refused' && error?.id !== 'MODULE_UNKNOWN' ? [['', SLOW]] : []),
+    ...(hub.state === 'refused' && error?.id !== 'MODULE_UNKNOWN' ? [['', slow(hub)]] : []),
     ...(hub.error === undefined || way === '' ? [] : [['', `last tried: ${way}`]]),
     [
       'credential',

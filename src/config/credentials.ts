@@ -2,26 +2,26 @@ import { join, relative } from 'node:path';
 import { exists } from '../base/exists.ts';
 
 /**
- * The systemd credential that replaces a secret file. The file itself can then belong to root and be unreadable for the
- * agent. See LoadCredential= in systemd.exec(5).
+ * systemd's copies of secret files, by file; a file without one is left out. The files themselves can belong to root, and be
+ * unreadable for the agent. See LoadCredential= in systemd.exec(5).
  *
- * The credential's name is the file's path relative to the configuration's folder, with `_` for `/`: with
- * `LoadCredential=secrets:/etc/vakt/secrets`, `secrets_module.key` replaces `/etc/vakt/secrets/module.key`. So one
+ * A copy's name is the file's path relative to the configuration's folder, with `_` for `/`: with
+ * `LoadCredential=secrets:/etc/vakt/secrets`, `secrets_module.key` is the copy of `/etc/vakt/secrets/module.key`. So one
  * configuration serves the agent and root, who reads the file.
  *
- * @param path of the file, absolute
- * @returns `undefined` when systemd passes no such credential
+ * @param files absolute paths
  */
-export function credentialFile(path: string, { configuration, credentials }: Folders): string | undefined {
-  if (credentials === undefined) return undefined;
-  const name = relative(configuration, path);
-  if (name.startsWith('../')) return undefined;
-  const file = join(credentials, name.replaceAll('/', '_'));
-  return exists(file) ? file : undefined;
+export function copiesOf(files: readonly string[], { configuration, credentials }: Folders): Map<string, string> {
+  if (credentials === undefined) return new Map();
+  const named = files
+    .map((file) => [file, relative(configuration, file)] as const)
+    .filter(([, name]) => !name.startsWith('../'))
+    .map(([file, name]) => [file, join(credentials, name.replaceAll('/', '_'))] as const);
+  return new Map(named.filter(([, copy]) => exists(copy)));
 }
 
 /** Absolute paths. */
-export interface Folders {
+interface Folders {
   /** Where the configuration file is. */
   readonly configuration: string;
   /** systemd's `CREDENTIALS_DIRECTORY`; `undefined` when it passes no credentials. */

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
+import { useCopies } from '../base/credential-copies.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { notASetting } from '../base/nearest-name.ts';
@@ -11,7 +12,7 @@ import { hostName, oneOf, path, secretFile, text } from '../contract/local-schem
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { durationSchema } from '../contract/setting-kinds.ts';
 import { IdentitySettings } from '../identity/kinds.ts';
-import { credentialFile, type Folders } from './credentials.ts';
+import { copiesOf } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
 import { LocalLimits } from './limits.ts';
@@ -208,8 +209,8 @@ export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_
 
 /**
  * Reads the local configuration: the file, overridden by environment variables (`VAKT_HUB__HOST_NAME` sets
- * `hub.hostName`). Relative paths start at the file's folder. A systemd credential replaces its secret file
- * (credentials.ts).
+ * `hub.hostName`). Relative paths start at the file's folder. Of secrets and certificates that systemd has copied
+ * (credentials.ts), this process reads the copies from then on; the settings name the files.
  *
  * @param file `undefined`: the default file, which may be missing when at least one variable is set
  * @param identity `optional`: the identity and the default file may be missing; the result then has an identity that
@@ -235,23 +236,23 @@ export function readLocalSettings(
   const faults = [...unknown, ...parsed.repeated, ...lists(value), ...unknownSettings(value)];
   if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], faults);
   const folders = { configuration: dirname(resolve(origin)), credentials: environment.CREDENTIALS_DIRECTORY };
-  return withAbsolutePaths(LocalSettings, result.output, folders) as LocalSettings;
+  const settings = withAbsolutePaths(LocalSettings, result.output, folders.configuration) as LocalSettings;
+  useCopies(copiesOf(credentialFilesOf(settings), folders));
+  return settings;
 }
 
-/** Paths of a configuration and of its secret files, also of those that systemd credentials replace. */
+/** Paths of a configuration and of its secret files. */
 export function filesOf(
   file: string | undefined,
-  { CREDENTIALS_DIRECTORY: _, ...environment }: NodeJS.ProcessEnv,
+  environment: NodeJS.ProcessEnv,
   options?: Parameters<typeof readLocalSettings>[2],
 ): { readonly configuration: string; readonly secrets: readonly string[] } {
-  const { identity, hub } = readLocalSettings(file, environment, options);
-  const option = entriesOf(optionFor(IdentitySettings, identity));
-  const secrets = Object.entries(identity).flatMap(([name, value]) =>
-    isSecretFile(option[name]) && typeof value === 'string' ? [value] : [],
-  );
-  if (hub.proxyPasswordFile !== undefined) secrets.push(hub.proxyPasswordFile);
-  return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets };
+  const settings = readLocalSettings(file, environment, options);
+  return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets: pathsIn(settings, isSecretFile) };
 }
+
+/** Paths of secrets and certificates: of all that systemd may have copied. */
+export const credentialFilesOf = (settings: LocalSettings): readonly string[] => pathsIn(settings, isCredentialFile);
 
 const NO_IDENTITY: IdentitySettings = { kind: 'connectionString', file: '/nonexistent' };
 
@@ -320,14 +321,19 @@ function unknownSettings(value: unknown, schema: unknown = LocalSettings, above:
   });
 }
 
-function withAbsolutePaths(schema: unknown, value: unknown, folders: Folders): unknown {
-  if (typeof value === 'string' && isPath(schema)) {
-    const path = resolve(folders.configuration, value);
-    return (isCredentialFile(schema) ? credentialFile(path, folders) : undefined) ?? path;
-  }
+function withAbsolutePaths(schema: unknown, value: unknown, folder: string): unknown {
+  if (typeof value === 'string' && isPath(schema)) return resolve(folder, value);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const entries = entriesOf(schema);
   return Object.fromEntries(
-    Object.entries(value).map(([key, member]) => [key, withAbsolutePaths(entries[key], member, folders)]),
+    Object.entries(value).map(([key, member]) => [key, withAbsolutePaths(entries[key], member, folder)]),
   );
+}
+
+/** The values of all settings that are meant, by their schemas. */
+function pathsIn(value: unknown, isMeant: (schema: unknown) => boolean, schema: unknown = LocalSettings): string[] {
+  if (typeof value === 'string') return isMeant(schema) ? [value] : [];
+  if (typeof value !== 'object' || value === null) return [];
+  const entries = entriesOf(schema);
+  return Object.entries(value).flatMap(([key, member]) => pathsIn(member, isMeant, entries[key]));
 }

@@ -46,7 +46,7 @@ export const isPath = (schema: unknown): boolean => isMarked(schema, 'path');
 /** Whether a setting is marked as the path of a file that holds a secret. */
 export const isSecretFile = (schema: unknown): boolean => isMarked(schema, 'secret');
 
-/** Whether a systemd credential replaces the file: a secret, or a certificate. */
+/** Whether systemd may have made a copy of the file, which is read instead: a secret, or a certificate. */
 export const isCredentialFile = (schema: unknown): boolean => isSecretFile(schema) || isMarked(schema, 'credential');
 
 function isMarked(schema: unknown, mark: 'path' | 'secret' | 'credential'): boolean {

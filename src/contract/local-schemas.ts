@@ -26,10 +26,10 @@ export const hostName = (description: string) =>
 /** A path; a relative one starts at the folder of the local file. */
 export const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
 
-/** The path of a file that only its owner may read. A systemd credential replaces it. */
+/** The path of a file that only its owner may read. If systemd has made a copy, that is read. */
 export const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
 
-/** The path of a file that goes with a secret, but that all may read: a certificate. A systemd credential replaces it, too. */
+/** The path of a file that goes with a secret, but that all may read: a certificate. Of it, too, systemd's copy is read. */
 export const credentialFile = (description: string) =>
   v.pipe(text(description), v.metadata({ path: true, credential: true }));
 

@@ -1,4 +1,5 @@
 import { isPlausible, type Stall, TimeLimitError } from '../base/clock.ts';
+import { onceChanged } from '../base/credential-copies.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { shellWord } from '../base/shell-word.ts';
@@ -123,7 +124,7 @@ function credentialRefused(peer: Peer): HubFailure {
     return failure('CREDENTIAL_REFUSED', message, certificateRemedy(peer), 'credentials');
   const remedy =
     `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that ` +
-    `the key is the module's own, not the device's, and that the device's clock is right (now ${timeOf(peer)}).`;
+    `the key is the module's own, not the device's, and that the device's clock is right (now ${timeOf(peer)})${onceChanged()}.`;
   return failure('CREDENTIAL_REFUSED', message, remedy, 'credentials');
 }
 
@@ -134,7 +135,7 @@ function certificateRefused(text: string, peer: Peer): HubFailure {
 
 const certificateRemedy = (peer: Peer): string =>
   `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that the hub ` +
-  `knows the certificate (its thumbprint, or the authority that signed it), and that the device's clock is right (now ${timeOf(peer)}).`;
+  `knows the certificate (its thumbprint, or the authority that signed it), and that the device's clock is right (now ${timeOf(peer)})${onceChanged()}.`;
 
 const behindProxy = (peer: Peer) => ({
   name: peer.address,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants, open, stat } from 'node:fs/promises';
 import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
+import { sourceOf } from '../base/credential-copies.ts';
 import { seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -42,7 +43,7 @@ export class FileWatch {
 
   async #turn(signal: AbortSignal): Promise<void> {
     const before = this.#before;
-    const looks = this.#files().map(async (path) => [path, await look(path, before?.get(path))] as const);
+    const looks = this.#files().map(async (path) => [path, await look(sourceOf(path), before?.get(path))] as const);
     const now = new Map(await Promise.all(looks));
     // A path that is new in the list was read by whoever put it there.
     const isOther = ([path, { content }]: readonly [string, Look]) =>

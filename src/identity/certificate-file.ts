@@ -1,4 +1,5 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { sourceOf } from '../base/credential-copies.ts';
 import { AgentError, messageOf } from '../base/errors.ts';
 import { readNamedFile } from '../base/plain-file.ts';
 import { readSecretFile } from '../base/secret-file.ts';
@@ -54,7 +55,7 @@ function certificateBlocks(path: string): string[] {
 
 function readText(path: string): string {
   try {
-    return readNamedFile(path, MAX_FILE_BYTES);
+    return readNamedFile(sourceOf(path), MAX_FILE_BYTES);
   } catch (error) {
     throw unusable(path, `can't be read: ${messageOf(error)}`);
   }

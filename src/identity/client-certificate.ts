@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { type Clock, isPlausible } from '../base/clock.ts';
+import { thenUsed } from '../base/credential-copies.ts';
 import { type Duration, days, minutes, seconds } from '../base/duration.ts';
 import { AgentError, type FailureId, toAgentError } from '../base/errors.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
@@ -81,10 +82,10 @@ function checkKey({ files, certificates: [own, ...chain], privateKey }: ClientCe
   const { certificateFile, keyFile } = files;
   const isLater = chain.some((certificate) => certificate.checkPrivateKey(privateKey));
   const remedy = isLater
-    ? `Put the certificate of the key first in ${certificateFile}, then the authorities that signed it, each followed by its own.`
-    : `Copy the certificate and its private key again; both are written anew when a certificate is renewed with a new key.`;
+    ? `Put the certificate of the key first in ${certificateFile}, then the authorities that signed it, each followed by its own`
+    : `Copy the certificate and its private key again (both are written anew when a certificate is renewed with a new key)`;
   const what = `the first certificate in ${certificateFile} does not belong to the key in ${keyFile}`;
-  throw new AgentError('CERTIFICATE_FILE_UNUSABLE', what, remedy);
+  throw new AgentError('CERTIFICATE_FILE_UNUSABLE', what, `${remedy}${oncePut(files)}.`);
 }
 
 function checkName({ files, certificates: [own] }: ClientCertificate, { commonName, settings }: ExpectedName): void {
@@ -92,7 +93,7 @@ function checkName({ files, certificates: [own] }: ClientCertificate, { commonNa
   if (actual === commonName) return;
   const has = actual === undefined ? 'no CN' : `the CN ${JSON.stringify(actual)}`;
   const what = `the certificate in ${files.certificateFile} has ${has} instead of ${JSON.stringify(commonName)}`;
-  const remedy = `Use a certificate whose CN is ${JSON.stringify(commonName)}, or correct ${settings}.`;
+  const remedy = `Use a certificate whose CN is ${JSON.stringify(commonName)}, or correct ${settings}${oncePut(files)}.`;
   throw new AgentError('CERTIFICATE_WRONG_NAME', what, remedy);
 }
 
@@ -109,10 +110,13 @@ function checkDates({ files, certificates: [own] }: ClientCertificate, now: Date
     throw invalid('CERTIFICATE_NOT_YET_VALID', `is not valid before ${begins.toISOString()}`, remedy);
   }
   if (now > ends) {
-    const remedy = `Renew it: write the new certificate to ${certificateFile} and its key to ${keyFile}; the agent then connects, without a restart.`;
+    const remedy = `Renew it: write the new certificate to ${certificateFile} and its key to ${keyFile}${oncePut(files, '; the agent then connects, without a restart')}.`;
     throw invalid('CERTIFICATE_EXPIRED', `expired at ${ends.toISOString()}`, remedy);
   }
 }
+
+const oncePut = ({ certificateFile, keyFile }: CertificateFiles, byItself?: string): string =>
+  thenUsed([certificateFile, keyFile], byItself);
 
 /** The subject's CN; the last one, the most specific, if there are several. */
 export function commonNameOf(certificate: X509Certificate): string | undefined {
@@ -136,11 +140,11 @@ function stepOf({ files, certificates }: ClientCertificate, now: Date): Step {
   const expired = certificates.find((certificate) => endOf(certificate) < now);
   const remedy =
     endOf(own).getTime() - now.getTime() < EXPIRES_SOON
-      ? `Renew it soon: write the new certificate to ${certificateFile} and its key to ${keyFile}; the agent then connects with them, without a restart.`
+      ? `Renew it soon: write the new certificate to ${certificateFile} and its key to ${keyFile}${oncePut(files, '; the agent then connects with them, without a restart')}.`
       : expired !== undefined
-        ? `Replace the certificate ${shown(expired.subject)} in ${certificateFile}, which expired on ${day(endOf(expired))}.`
+        ? `Replace the certificate ${shown(expired.subject)} in ${certificateFile}, which expired on ${day(endOf(expired))}${oncePut(files)}.`
         : broken !== -1
-          ? `Correct the order in ${certificateFile}: certificate ${broken + 2} did not sign certificate ${broken + 1}.`
+          ? `Correct the order in ${certificateFile}: certificate ${broken + 2} did not sign certificate ${broken + 1}${oncePut(files)}.`
           : undefined;
   return { name: 'certificate', text, details, ...(remedy === undefined ? {} : { remedy }) };
 }

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { type Clock, isPlausible } from '../base/clock.ts';
+import { onceChanged } from '../base/credential-copies.ts';
 import type { Duration } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { shellWord } from '../base/shell-word.ts';
@@ -208,7 +209,7 @@ export class ModuleRegistry {
     const remedy =
       name === 'DeviceDisabled'
         ? `Enable the device: az iot hub device-identity update --hub-name ${hubOf(module)} --device-id ${shellWord(deviceId)} --set status=enabled`
-        : `Check that the device exists and is enabled, that ${credential} is the device's own credential, not the module's (${show}), and that the device's clock is right (now ${now.toISOString()}).`;
+        : `Check that the device exists and is enabled, that ${credential} is the device's own credential, not the module's (${show}), and that the device's clock is right (now ${now.toISOString()})${onceChanged()}.`;
     return failure('CREDENTIAL_REFUSED', what, remedy, 'credentials');
   }
 

@@ -1,3 +1,4 @@
+import { onceChanged } from '../base/credential-copies.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { ProxyError } from './tunnel.ts';
@@ -27,8 +28,8 @@ export function proxyFailure(thrown: ProxyError, { name, target, unreachable, ot
   }
   if (status === 407) {
     const remedy =
-      'Correct the user in hub.proxy and the password in hub.proxyPasswordFile, which is used within 25 s; or both in ' +
-      'HTTPS_PROXY, if that is what is used, and restart the agent.';
+      `Correct the user in hub.proxy and the password in hub.proxyPasswordFile${onceChanged(', which is used within 25 s')}; ` +
+      'or both in HTTPS_PROXY, if that is what is used, and restart the agent.';
     return refused(`the proxy ${proxy} refused the user ${user} or its password (407)`, remedy);
   }
   if (status !== undefined && status >= 400 && status < 500) {

@@ -1,5 +1,6 @@
 import type { Stall } from '../base/clock.ts';
 import { sum } from '../base/counters.ts';
+import { usedCopies } from '../base/credential-copies.ts';
 import type { Restarts } from '../base/runs.ts';
 import { describeStall } from '../base/stall-clock.ts';
 import type { ChangedLogLevel } from '../base/temporary-log-level.ts';
@@ -138,10 +139,12 @@ function credentialOf({ credential }: HubStatus): LocalStatus['credential'] {
 
 function connectionOf({ state, error, credential }: HubStatus): LocalStatus['hub'] {
   const renewal = state === 'connected' ? credential.error : undefined;
+  const copies = usedCopies();
   return {
     state,
     ...(error === undefined ? {} : { error: error.message, id: error.id, remedy: error.remedy }),
     ...(renewal === undefined ? {} : { renewalError: renewal.message, renewalRemedy: renewal.remedy }),
+    ...(Object.keys(copies).length === 0 ? {} : { copies }),
   };
 }
 

@@ -310,6 +310,14 @@ export const LocalStatusSchema = v.strictObject({
       text('Why no new connection can be made, while the present one stands: credential.error in words.'),
     ),
     renewalRemedy: v.exactOptional(text('How to fix renewalError.')),
+    copies: v.exactOptional(
+      v.pipe(
+        v.record(v.string(), v.string()),
+        v.description(
+          'By file of a secret or certificate: the copy that systemd made of it at the start, which is used instead; absent if there is none.',
+        ),
+      ),
+    ),
   }),
   events: v.pipe(v.record(v.string(), EventAccountSchema), v.description('Accounts by event, over both queues.')),
   queues: about('Accounts by queue.', { High: EventAccountSchema, Low: EventAccountSchema }),

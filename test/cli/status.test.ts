@@ -187,6 +187,18 @@ describe('vakt status', () => {
     assert.match(out.join('\n'), /^ +The agent tries again every 10 minutes/m);
   });
 
+  it('does not promise to see a changed file of which the agent has a copy', async () => {
+    await status({ hub: { ...STATUS.hub, copies: { '/etc/vakt/secrets/module.key': '/run/copy' } } });
+    assert.match(out.join('\n'), /^ +The agent tries again every 10 minutes\.$/m);
+    out.length = 0;
+    await close?.();
+    await status({});
+    assert.match(
+      out.join('\n'),
+      /every 10 minutes, and within 25 s when a file of its credential or proxy changes\.$/m,
+    );
+  });
+
   it('does not say that it tries seldom while it waits for its module to be created', async () => {
     const error = { code: 'Authentication', reason: 'Not Found', id: 'MODULE_UNKNOWN' };
     await status({ credential: { kind: 'deviceKey', error } });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { sourceOf, useCopies, usedCopies } from '../../src/base/credential-copies.ts';
 import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
@@ -231,7 +232,7 @@ describe('readLocalSettings', () => {
       writeFileSync(file, reading({ proxy: 'http://user@proxy', proxyPasswordFile: 'proxy.password' }));
       const path = join(folder, 'proxy.password');
       assert.equal(readLocalSettings(file, {}).hub.proxyPasswordFile, path);
-      assert.deepEqual(filesOf(file, {}).secrets, ['/etc/vakt/module.key', path]);
+      assert.deepEqual(filesOf(file, {}).secrets, [path, '/etc/vakt/module.key']);
     });
   });
 
@@ -583,15 +584,29 @@ describe('readLocalSettings', () => {
       assert.ok(identity.kind === 'moduleKey');
       return identity.keyFile;
     };
+    const readsOf = (path: string) => sourceOf(keyFile(path));
+    afterEach(() => useCopies(new Map()));
     beforeEach(() => {
       mkdirSync(join(folder, 'credentials'));
       for (const name of ['module.key', 'secrets_other.key']) writeFileSync(join(folder, 'credentials', name), '');
     });
 
-    it('takes the one that is named as a secret file is', () => {
-      assert.equal(keyFile('module.key'), join(folder, 'credentials/module.key'));
-      assert.equal(keyFile('secrets/other.key'), join(folder, 'credentials/secrets_other.key'));
-      assert.equal(keyFile(join(folder, 'secrets/other.key')), join(folder, 'credentials/secrets_other.key'));
+    it('reads the one that is named as a secret file is', () => {
+      assert.equal(readsOf('module.key'), join(folder, 'credentials/module.key'));
+      assert.equal(readsOf('secrets/other.key'), join(folder, 'credentials/secrets_other.key'));
+      assert.equal(readsOf(join(folder, 'secrets/other.key')), join(folder, 'credentials/secrets_other.key'));
+    });
+
+    it('names the file itself, which is what an operator changes', () => {
+      assert.equal(keyFile('secrets/other.key'), join(folder, 'secrets/other.key'));
+      const copy = join(folder, 'credentials/secrets_other.key');
+      assert.deepEqual(usedCopies(), { [join(folder, 'secrets/other.key')]: copy });
+    });
+
+    it('reads none that an earlier configuration had', () => {
+      const path = keyFile('module.key');
+      read(`{ ${IDENTITY} }`, {});
+      assert.equal(sourceOf(path), path);
     });
 
     it('replaces a certificate, too', () => {
@@ -603,20 +618,20 @@ describe('readLocalSettings', () => {
       );
       const { identity } = readLocalSettings(file, environment);
       assert.ok(identity.kind === 'moduleCertificate');
-      assert.equal(identity.certificateFile, join(folder, 'credentials/secrets_dev1.pem'));
+      assert.equal(sourceOf(identity.certificateFile), join(folder, 'credentials/secrets_dev1.pem'));
       assert.deepEqual(filesOf(file, environment).secrets, [join(folder, 'module.key')]); // a certificate is none
     });
 
-    it('takes the file itself where there is no such credential, or it lies elsewhere', () => {
-      assert.equal(keyFile('third.key'), join(folder, 'third.key'));
-      assert.equal(keyFile('/etc/module.key'), '/etc/module.key');
-      assert.equal(keyFile('../credentials/module.key'), join(folder, '../credentials/module.key'));
+    it('reads the file itself where there is no such credential, or it lies elsewhere', () => {
+      assert.equal(readsOf('third.key'), join(folder, 'third.key'));
+      assert.equal(readsOf('/etc/module.key'), '/etc/module.key');
+      assert.equal(readsOf('../credentials/module.key'), join(folder, '../credentials/module.key'));
     });
 
     it('takes no other file from there', () => {
       const environment = { CREDENTIALS_DIRECTORY: join(folder, 'credentials') };
       const { hub } = read(`{ "hub": { "trustedCaFile": "module.key" }, ${IDENTITY} }`, environment);
-      assert.equal(hub.trustedCaFile, join(folder, 'module.key'));
+      assert.equal(sourceOf(hub.trustedCaFile ?? ''), join(folder, 'module.key'));
     });
   });
 

@@ -6,6 +6,7 @@ import type { RetryCause } from '../../src/contract/hub.ts';
 import { classifyError, TwinStatusError } from '../../src/hub/classify-error.ts';
 import { MALFORMED } from '../../src/hub/incoming.ts';
 import { ProxyError } from '../../src/network/tunnel.ts';
+import { withCopies } from '../support/copies.ts';
 
 describe('classifyError', () => {
   const peer = { address: 'contoso.azure-devices.net', module: 'dev1/sec', now: new Date('2026-01-01T00:01:00Z') };
@@ -226,6 +227,15 @@ describe('classifyError', () => {
     it(`has one remedy for ${what} while the clock is not set`, () => {
       const { error: found } = classifyError(thrown, { ...peer, now: new Date('1970-01-01T00:01:00Z') });
       assert.match(found.remedy, /^Set the device's clock \(now 1970-01-01T00:01:00.000Z\)/);
+    });
+  }
+
+  for (const proof of ['token', 'certificate'] as const) {
+    it(`says that a ${proof}'s changed file takes a restart where systemd has copied it`, async () => {
+      const refusal = error('Connection refused: Not authorized', { code: 5 });
+      const { remedy } = await withCopies({ '/s/k': '/c/k' }, () => classifyError(refusal, { ...peer, proof }).error);
+      assert.match(remedy, /; after a change of \/s\/k, run: systemctl restart vakt\.$/);
+      assert.doesNotMatch(classifyError(refusal, { ...peer, proof }).error.remedy, /restart/);
     });
   }
 

@@ -18,6 +18,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
 import { FileWatch } from '../../src/hub/file-watch.ts';
+import { withCopies } from '../support/copies.ts';
 
 /** Sleeps when told, so that a test has as many looks as it wants. */
 class Pace implements Clock {
@@ -97,6 +98,15 @@ describe('FileWatch', () => {
   it('announces nothing at its start, and nothing while nothing changes', async () => {
     await start();
     assert.deepEqual([changes, await seen(), await seen()], [0, 0, 0]);
+  });
+
+  it("looks at systemd's copy of a file, which is what is used", async () => {
+    await withCopies({ '/etc/vakt/secrets/module.key': file }, async () => {
+      files = ['/etc/vakt/secrets/module.key'];
+      await start();
+      writeFileSync(file, 'two');
+      assert.equal(await seen(), 1);
+    });
   });
 
   it('looks often enough for a change to be used within 25 s', async () => {

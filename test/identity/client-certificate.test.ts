@@ -4,6 +4,7 @@ import { type Duration, days, minutes, seconds } from '../../src/base/duration.t
 import type { FailureId } from '../../src/base/errors.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import { usableCertificate } from '../../src/identity/client-certificate.ts';
+import { withCopies } from '../support/copies.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { clockAt, failureOf, presenting, writer } from './support.ts';
 
@@ -79,7 +80,30 @@ describe('usableCertificate', () => {
       error.message,
       /c\.pem expired at 2027-01-01T00:00:00\.000Z; the device's clock says 2027-01-01T00:00:01/,
     );
-    assert.match(error.remedy, /write the new certificate to .*c\.pem and its key to .*k\.pem/);
+    assert.match(
+      error.remedy,
+      /write the new certificate to .*c\.pem and its key to .*k\.pem; the agent then connects, without a restart\.$/,
+    );
+  });
+
+  it('asks for a restart where a new file would not be used without one, and names the files', async () => {
+    const [certificateFile, keyFile] = ['/etc/vakt/secrets/c.pem', '/etc/vakt/secrets/k.pem'];
+    const copies = { [certificateFile]: files.certificateFile, [keyFile]: files.keyFile };
+    const restart = '; then run: systemctl restart vakt.';
+    const renew = `write the new certificate to ${certificateFile} and its key to ${keyFile}`;
+    await withCopies(copies, async () => {
+      files = { certificateFile, keyFile };
+      const expired = await refusal(use(later(notAfter, 1_000)), 'CERTIFICATE_EXPIRED');
+      assert.match(expired.error.message, /^the certificate in \/etc\/vakt\/secrets\/c\.pem expired/);
+      assert.equal(expired.error.remedy, `Renew it: ${renew}${restart}`);
+      const misnamed = await refusal(use(during, 'dev2/m'), 'CERTIFICATE_WRONG_NAME');
+      assert.ok(misnamed.error.remedy.endsWith(`or correct identity.deviceId and identity.moduleId${restart}`));
+      await use(later(notAfter, -days(29)));
+      assert.equal(options.steps.at(-1)?.remedy, `Renew it soon: ${renew}${restart}`);
+      writeFileSync(copies[keyFile] ?? '', other.keyPem);
+      const mixed = await refusal(use(), 'CERTIFICATE_FILE_UNUSABLE');
+      assert.ok(mixed.error.remedy.endsWith(restart), mixed.error.remedy);
+    });
   });
 
   it('refuses a certificate that begins later, with the time of the clock', async () => {

@@ -13,6 +13,7 @@ import { moduleKey as moduleKind } from '../../src/identity/module-key.ts';
 import { resourceOf, signSasToken } from '../../src/identity/sas-token.ts';
 import { Network } from '../../src/network/network.ts';
 import { newKey, temporaryDirectory } from '../hub/support.ts';
+import { withCopies } from '../support/copies.ts';
 import { skip } from '../support/require.ts';
 
 const make = (config: IdentitySettings, hub: { hostName?: string; gatewayHostName?: string } = {}) =>
@@ -319,6 +320,17 @@ describe('an identity by shared keys', () => {
       if (before === undefined) delete process.env.CREDENTIALS_DIRECTORY;
       else process.env.CREDENTIALS_DIRECTORY = before;
     }
+  });
+
+  it("reads systemd's copy of a file, and names the file", async () => {
+    const [file, copy] = [`${directory.path}/secrets/module.key`, directory.write('copy.key', key)];
+    await withCopies({ [file]: copy }, () => {
+      const identity = load(moduleKey(file));
+      assert.deepEqual([identity.secrets()[0], identity.files], [key, [file]]);
+      directory.write('copy.key', `${key}?`);
+      const { message } = refusal(() => load(moduleKey(file)), 'SECRET_FILE_MALFORMED');
+      assert.equal(message, `the key in ${file} is not base64`);
+    });
   });
 
   it('refuses a file of another user, who could read it', function () {

@@ -16,6 +16,7 @@ import { retryAfter } from '../../src/identity/request-failure.ts';
 import { Network } from '../../src/network/network.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { newKey } from '../hub/support.ts';
+import { withCopies } from '../support/copies.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { clockAt, failureOf, writer } from './support.ts';
 
@@ -113,6 +114,14 @@ describe('ModuleRegistry', () => {
           failure.error.remedy,
           /the key in \/k is the device's own.*az iot hub device-identity show --hub-name emulator/,
         );
+      });
+
+      it('says that a key of which systemd has made a copy takes a restart', async () => {
+        const wrong = { kind: 'key', key: newKey() } as const;
+        const { error } = await withCopies({ '/s/k': '/c/k' }, () =>
+          refusal(registry.read(entry, wrong, never), 'CREDENTIAL_REFUSED', 'credentials'),
+        );
+        assert.match(error.remedy, /; after a change of \/s\/k, run: systemctl restart vakt\.$/);
       });
 
       it('says that the clock is not set, when the hub refuses its token', async () => {

@@ -6,6 +6,7 @@ import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { readAnswer, readState, waitOf } from '../../src/identity/provisioning/answer.ts';
 import { cleaned, type Subject } from '../../src/identity/provisioning/failures.ts';
 import { fuzzRuns } from '../fuzz.ts';
+import { withCopies } from '../support/copies.ts';
 
 const subject: Subject = {
   service: 'dps.example',
@@ -91,6 +92,11 @@ describe('An answer of the provisioning service', () => {
     const now = new Date(0);
     const { error } = failureOf(() => readAnswer(answer(401, ''), { ...subject, now }));
     assert.match(error.remedy, /^Set the device's clock/);
+  });
+
+  it('that refuses a device asks for a restart after a change of a file that systemd has copied', async () => {
+    const { error } = await withCopies({ '/s/k': '/c/k' }, () => failureOf(() => read(401, '')));
+    assert.match(error.remedy, /; after a change of \/s\/k, run: systemctl restart vakt\.$/);
   });
 
   it('names what to check when it refuses the device', () => {

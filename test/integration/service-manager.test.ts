@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { newKey } from '../hub/support.ts';
 import { NotifyReceiver } from '../linux/self/notify-receiver.ts';
 import { until } from '../support/until.ts';
 import { STEADY, TestBed } from './test-bed.ts';
@@ -83,13 +84,31 @@ describe('The agent, as a service', function () {
     assert.match(told[0] ?? '', /^STATUS=Local Configuration, .*stateDirektory.*"vakt check"\. \(CONFIG_INVALID\)$/);
   });
 
-  it('takes the key from what systemd hands over, where its file is out of reach', async () => {
-    const credentials = join(bed.directory, 'credentials');
-    mkdirSync(credentials);
-    renameSync(join(bed.directory, 'module.key'), join(credentials, 'secrets_module.key'));
-    const written = JSON.parse(readFileSync(bed.writeConfiguration(), 'utf8'));
-    bed.writeConfiguration({ identity: { ...written.identity, keyFile: 'secrets/module.key' } });
-    bed.startAgent({ environment: environment({ CREDENTIALS_DIRECTORY: credentials }) });
-    await wait(() => told.some((line) => line.includes('connected to the hub;')));
+  describe('with what systemd hands over, where the file of the key is out of reach', () => {
+    let credentials: string;
+    let copy: string;
+    beforeEach(() => {
+      credentials = join(bed.directory, 'credentials');
+      copy = join(credentials, 'secrets_module.key');
+      mkdirSync(credentials);
+      renameSync(join(bed.directory, 'module.key'), copy);
+      const written = JSON.parse(readFileSync(bed.writeConfiguration(), 'utf8'));
+      bed.writeConfiguration({ identity: { ...written.identity, keyFile: 'secrets/module.key' } });
+    });
+    const start = () => bed.startAgent({ environment: environment({ CREDENTIALS_DIRECTORY: credentials }) });
+
+    it('connects', async () => {
+      start();
+      await wait(() => told.some((line) => line.includes('connected to the hub;')));
+    });
+
+    it('says of a key that is refused which file is to be changed, and that this takes a restart', async () => {
+      writeFileSync(copy, newKey(), { mode: 0o600 });
+      const agent = start();
+      const { remedy } = await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');
+      const file = join(bed.directory, 'secrets/module.key');
+      assert.ok(String(remedy).endsWith(`; after a change of ${file}, run: systemctl restart vakt.`), String(remedy));
+      assert.deepEqual((await agent.status()).hub.copies, { [file]: copy });
+    });
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { proxyFailure } from '../../src/network/proxy-failure.ts';
 import { ProxyError } from '../../src/network/tunnel.ts';
+import { withCopies } from '../support/copies.ts';
 
 describe("a proxy's answer", () => {
   const PROXY = { host: 'proxy', port: 3128 };
@@ -38,4 +39,10 @@ describe("a proxy's answer", () => {
       assert.match(failure.error.remedy, remedy);
     });
   }
+
+  it('says how a changed password comes into use', async () => {
+    assert.match(meaning(407, 'agent').error.remedy, /hub\.proxyPasswordFile, which is used within 25 s; or both/);
+    const { remedy } = await withCopies({ '/s/p': '/c/p' }, () => meaning(407, 'agent').error);
+    assert.match(remedy, /hub\.proxyPasswordFile; after a change of \/s\/p, run: systemctl restart vakt; or both/);
+  });
 });

@@ -16,6 +16,7 @@ import { ReportedStatus } from '../../src/status/reported.ts';
 import type { LocalStatus, Posture, SecurityAgentStatus } from '../../src/status/schema.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { withCopies } from '../support/copies.ts';
 import { defaults, ObservedAgent, TIME } from './observed-agent.ts';
 import { validateStatus } from './schema.ts';
 
@@ -63,6 +64,12 @@ describe('the status', () => {
     agent = await ObservedAgent.start();
   });
   afterEach(() => agent.stop());
+
+  it('has the copies of secrets that the agent uses, for those on the device', async () => {
+    const hub = await withCopies({ '/s/k': '/c/k' }, () => localStatus(agent.observed).hub);
+    assert.deepEqual(hub.copies, { '/s/k': '/c/k' });
+    assert.ok(!('copies' in localStatus(agent.observed).hub));
+  });
 
   it('says of each collector that it is left out for want of memory, unless it could not work at all', () => {
     agent.isOver = true;

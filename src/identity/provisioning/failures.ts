@@ -1,4 +1,5 @@
 import { isPlausible } from '../../base/clock.ts';
+import { onceChanged } from '../../base/credential-copies.ts';
 import type { Duration } from '../../base/duration.ts';
 import { AgentError, type FailureId } from '../../base/errors.ts';
 import { printable } from '../../base/printable.ts';
@@ -23,7 +24,7 @@ export function refused(subject: Subject, status: string, text: string): HubFail
   const remedy = isPlausible(now)
     ? `Check, in this order: that identity.idScope is the service's (it is ${idScope}; az iot dps show --name DPS --query properties.idScope), ` +
       `that ${registrationId} is enrolled there, alone or by a group, that ${proof} is that enrolment's, and that the ` +
-      `device's clock is right (now ${now.toISOString()}).`
+      `device's clock is right (now ${now.toISOString()})${onceChanged()}.`
     : `Set the device's clock (now ${now.toISOString()}), for example by NTP; the agent then registers at once.`;
   return failure('PROVISIONING_REFUSED', message, remedy, 'credentials');
 }
