@@ -6,10 +6,18 @@
 
 /** By file. Which copies there are is fixed before the process starts, and all who read a file must agree on them. */
 let copies: ReadonlyMap<string, string> = new Map();
+/** The files whose copies are used, by this process or by the agent that it speaks about. */
+let copied: ReadonlySet<string> = new Set();
 
 /** Has this process read these copies, by file, from now on, and no others. */
 export function useCopies(byFile: ReadonlyMap<string, string>): void {
   copies = byFile;
+  copied = new Set(byFile.keys());
+}
+
+/** Says that an agent that runs uses copies of these files, too; this process goes on to read what it read. */
+export function agentUsesCopies(files: Iterable<string>): void {
+  copied = new Set([...copied, ...files]);
 }
 
 /** The copies that this process reads, by file. */
@@ -22,8 +30,8 @@ const RESTART = 'run: systemctl restart vakt';
 
 /** How changed files come into use, as the end of a remedy that changes them: `byItself` where they are not copied. */
 export const thenUsed = (files: readonly string[], byItself = ''): string =>
-  files.some((file) => copies.has(file)) ? `; then ${RESTART}` : byItself;
+  files.some((file) => copied.has(file)) ? `; then ${RESTART}` : byItself;
 
 /** The same for a remedy that may change any file. */
 export const onceChanged = (byItself = ''): string =>
-  copies.size === 0 ? byItself : `; after a change of ${[...copies.keys()].join(' or ')}, ${RESTART}`;
+  copied.size === 0 ? byItself : `; after a change of ${[...copied].join(' or ')}, ${RESTART}`;

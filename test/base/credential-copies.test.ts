@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
-import { onceChanged, sourceOf, thenUsed, useCopies, usedCopies } from '../../src/base/credential-copies.ts';
+import {
+  agentUsesCopies,
+  onceChanged,
+  sourceOf,
+  thenUsed,
+  useCopies,
+  usedCopies,
+} from '../../src/base/credential-copies.ts';
 
 describe('copies that systemd makes of secrets', () => {
   const KEY = '/etc/vakt/secrets/module.key';
@@ -34,5 +41,12 @@ describe('copies that systemd makes of secrets', () => {
       onceChanged(', within 25 s'),
       `; after a change of ${KEY} or ${PASSWORD}, run: systemctl restart vakt`,
     );
+  });
+
+  it('of an agent that runs are not read, but come into use as they do', () => {
+    agentUsesCopies([KEY]);
+    assert.equal(sourceOf(KEY), KEY);
+    assert.deepEqual(usedCopies(), {});
+    assert.equal(thenUsed([KEY]), '; then run: systemctl restart vakt');
   });
 });

@@ -1,5 +1,6 @@
 import { systemClock } from '../../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../../base/control-socket.ts';
+import { agentUsesCopies } from '../../base/credential-copies.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
 import type { StateFiles } from '../../base/state-files.ts';
@@ -12,6 +13,7 @@ import { createIdentity } from '../../identity/kinds.ts';
 import { askServiceUnit } from '../../linux/self/service-unit.ts';
 import { Network } from '../../network/network.ts';
 import type { LocalStatus } from '../../status/schema.ts';
+import { copiesUsedBy } from './copies.ts';
 import type { Presented, RunningAgent, Situation, Way } from './situation.ts';
 import { findWay } from './way.ts';
 
@@ -22,6 +24,7 @@ export async function gatherSituation(
 ): Promise<Situation> {
   const network = networkOf(local);
   const agent = await findAgent(configFile, local, signal);
+  agentUsesCopies(copiesUsedBy(agent, local).keys()); // for the remedies of the steps below
   const mayRun = agent.status !== undefined || agent.statusError !== undefined;
   const identity = 'id' in network ? network : await present({ local, network, mayRun, signal });
   const transports = transportsOf(local);

@@ -5,6 +5,7 @@ import { codeCache } from './code-cache.ts';
 import { configuration } from './configuration.ts';
 import { container } from './container.ts';
 import { controlSocket } from './control-socket.ts';
+import { copies } from './copies.ts';
 import { disk } from './disk.ts';
 import { events } from './events.ts';
 import { type Finding, failed } from './finding.ts';
@@ -29,6 +30,7 @@ export const checks: readonly Check[] = [
   limits,
   runningAgent,
   clock,
+  copies,
   identity,
   secrets,
   stateDirectory,

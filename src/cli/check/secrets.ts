@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { AgentError } from '../../base/errors.ts';
 import { shellWord } from '../../base/shell-word.ts';
+import { credentialFilesOf } from '../../config/local.ts';
 import { exposedFolder } from './exposed-folder.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
@@ -12,16 +13,14 @@ const NAME = 'secrets';
 /** Who can replace the files that the agent trusts: its secrets, through their folders, and its CA file. */
 export const secrets: Check = {
   name: NAME,
-  run({ local: { identity, hub }, identity: who, network, agent }) {
+  run({ local, identity: who, network, agent }) {
     if ('id' in network && isFileError(network)) return [failed(NAME, network)];
-    const { proxyPasswordFile } = hub;
-    const files = Object.entries({ ...identity, proxyPasswordFile }).flatMap(([setting, value]) =>
-      /file$/i.test(setting) && typeof value === 'string' ? [value] : [],
-    );
+    const { trustedCaFile } = local.hub;
+    const files = credentialFilesOf(local);
     const findings = [...new Set(files.map((file) => dirname(file)))].flatMap((folder) =>
       exposed(folder, agent, '(SECRET_FILE_EXPOSED)'),
     );
-    if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile, agent));
+    if (trustedCaFile !== undefined) findings.push(...authority(trustedCaFile, agent));
     if (findings.length > 0) return findings;
     const isReported = 'id' in who && isFileError(who); // by the check of the identity
     return files.length === 0 || isReported ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];

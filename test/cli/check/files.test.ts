@@ -1,5 +1,8 @@
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
+import { selfSigned } from '../../../src/emulator/certificates.ts';
 import { skip } from '../../support/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
@@ -62,6 +65,62 @@ describe('vakt check: files', () => {
     });
   });
 
+  describe('the copies that a service uses', () => {
+    const run = (copies: Readonly<Record<string, string>>) =>
+      bench.run({ state: 'running', hub: { state: 'connected', copies }, collectors: {} });
+    /** Copies the key as systemd does, at the start of the service. */
+    const copied = () => {
+      const copy = bench.write('copy', bench.key);
+      utimesSync(copy, new Date(), new Date(Date.now() - 1_000));
+      return copy;
+    };
+
+    it('are in order while they are what the files are', async () => {
+      await run({ [bench.path('module.key')]: copied() });
+      assert.deepEqual(await bench.look('copies of secrets'), []);
+    });
+
+    it('are older than a key that was corrected', async () => {
+      await run({ [bench.path('module.key')]: copied() });
+      bench.write('module.key', randomBytes(32).toString('base64'));
+      assertFinding(
+        await bench.lookAt('copies of secrets'),
+        'wrong',
+        /^the service uses an older copy of \/.*module\.key$/,
+        /^Run: systemctl restart vakt$/,
+      );
+    });
+
+    it('may say something else than files that are encrypted', async () => {
+      const copy = copied();
+      bench.write('module.key', 'DHzAexF2RZGcSwvqCLwg/iAAAAABAAAADAAAABAAAAC');
+      utimesSync(copy, new Date(), new Date(Date.now() + 60_000));
+      await run({ [bench.path('module.key')]: copy });
+      assert.deepEqual(await bench.look('copies of secrets'), []);
+    });
+
+    it('are unknown where they can not be read, or are none of the configuration', async () => {
+      bench.write('other.key', 'changed');
+      symlinkSync(bench.write('copy', bench.key), bench.path('link'));
+      await run({ [bench.path('module.key')]: bench.path('link'), [bench.path('other.key')]: bench.path('copy') });
+      bench.write('module.key', randomBytes(32).toString('base64'));
+      assert.deepEqual(await bench.look('copies of secrets'), []);
+    });
+
+    it('make the remedies of the other checks ask for a restart', async () => {
+      const { certificatePem, keyPem } = await selfSigned({
+        commonName: 'device1',
+        notBefore: new Date('2020-01-01'),
+        notAfter: new Date('2021-01-01'),
+      });
+      const [certificateFile, keyFile] = [bench.write('c.pem', certificatePem), bench.write('k.pem', keyPem)];
+      const identity = { kind: 'moduleCertificate', deviceId: 'device1', moduleId: 'm', certificateFile, keyFile };
+      bench.configure({ identity });
+      await run({ [certificateFile]: '/run/c.pem' });
+      assertFinding(await bench.lookAt('identity'), 'wrong', /CN "device1"/, /; then run: systemctl restart vakt\.$/);
+    });
+  });
+
   describe('secrets', () => {
     it('are in order', async () => {
       assertFinding(await bench.lookAt('secrets'), 'ok', /no other user can read or replace .*module\.key/);
@@ -120,7 +179,7 @@ describe('vakt check: files', () => {
         /chmod 600/,
       );
       bench.write('proxy.password', 'S3cret!', 0o600);
-      assertFinding(await bench.lookAt('secrets'), 'ok', /replace .*module\.key, .*proxy\.password/);
+      assertFinding(await bench.lookAt('secrets'), 'ok', /replace .*proxy\.password, .*module\.key/);
     });
   });
 

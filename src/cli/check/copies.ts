@@ -1,0 +1,38 @@
+import { statSync } from 'node:fs';
+import { readNamedFile, readPlainFile } from '../../base/plain-file.ts';
+import { credentialFilesOf, type LocalSettings } from '../../config/local.ts';
+import { wrong } from './finding.ts';
+import type { Check, RunningAgent } from './situation.ts';
+
+const NAME = 'copies of secrets';
+/** In bytes: as much as the agent reads of a certificate. */
+const LARGEST_FILE = 64 * 1024;
+
+/** Whether the running agent uses its secrets as they are: systemd copies them only when it starts the service. */
+export const copies: Check = {
+  name: NAME,
+  run({ local, agent }) {
+    return [...copiesUsedBy(agent, local)]
+      .filter(([file, copy]) => isNewer(file, copy))
+      .map(([file]) => wrong(NAME, `the service uses an older copy of ${file}`, 'Run: systemctl restart vakt'));
+  },
+};
+
+/** By file, the copies that a running agent uses of the configuration's secrets and certificates. */
+export function copiesUsedBy({ status }: RunningAgent, local: LocalSettings): ReadonlyMap<string, string> {
+  const files = credentialFilesOf(local);
+  return new Map(Object.entries(status?.hub?.copies ?? {}).filter(([file]) => files.includes(file)));
+}
+
+/**
+ * Whether a file was changed after its copy was made, and says something else. A file that is encrypted, as
+ * LoadCredentialEncrypted= takes it, always does. If one of the two can't be read, nothing is known.
+ */
+function isNewer(file: string, copy: string): boolean {
+  try {
+    if (statSync(file).ctimeMs <= statSync(copy).mtimeMs) return false;
+    return readNamedFile(file, LARGEST_FILE) !== readPlainFile(copy, LARGEST_FILE);
+  } catch {
+    return false;
+  }
+}
