@@ -45,10 +45,11 @@ export class LoginConnections {
     try {
       const inodes = this.#socketsOf(pid);
       if (inodes.size === 0) return undefined;
-      for (const { protocol, local, remote } of socketsAround(this.#proc, pid, inodes).values()) {
-        if (protocol === 'TCP' && remote?.address === address) return { remote: remote.port, local: local.port };
-      }
-      return undefined;
+      let ports: LoginPorts | undefined;
+      socketsAround(this.#proc, pid, { inodes }, ({ protocol, local, remote }) => {
+        if (protocol === 'TCP' && remote?.address === address) ports ??= { remote: remote.port, local: local.port };
+      });
+      return ports;
     } catch {
       return undefined; // ended, or not readable
     } finally {

@@ -117,6 +117,9 @@ export interface Ports {
   readonly local: ReadonlySet<number>;
 }
 
+/** Remote addresses by their port: of most sockets, comparing the port is enough. */
+export type Peers = ReadonlyMap<number, ReadonlySet<string>>;
+
 /** The first interface of inet_diag, since Linux 2.6.14: TCP only, but both families in one pass. */
 const TCPDIAG_GETSOCK = 18;
 /** struct inet_diag_req: u8 family, source and destination length, extensions; the socket's id; u32 states, tables. */
@@ -216,8 +219,8 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
 
 /**
  * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
- * with one of `inodes`, those whose peer `isPeer` accepts (none when absent), and the closed ones that the kernel keeps for at
- * least another `keptForAtLeast` milliseconds (none when absent). Needs no privilege.
+ * with one of `inodes`, those with one of `peers`, and the closed ones that the kernel keeps for at least another
+ * `keptForAtLeast` milliseconds (none when absent). Needs no privilege.
  *
  * @throws Error as `dump` does
  */
@@ -227,12 +230,12 @@ export function findConnected(
   {
     ports,
     inodes,
-    isPeer,
+    peers,
     keptForAtLeast = Number.POSITIVE_INFINITY,
   }: {
     readonly ports?: Ports | undefined;
     readonly inodes: ReadonlySet<number>;
-    readonly isPeer?: ((remote: SocketAddress) => boolean) | undefined;
+    readonly peers?: Peers | undefined;
     readonly keptForAtLeast?: number | undefined;
   },
 ): ConnectedSocket[] {
@@ -242,9 +245,11 @@ export function findConnected(
     const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
     // The request may have been for all ports.
-    if ((!isWanted && isPeer === undefined) || (ports !== undefined && !isAmong(ports, answer))) return;
+    const addresses = peers?.get(answer.readUInt16BE(6));
+    if ((!isWanted && addresses === undefined) || (ports !== undefined && !isAmong(ports, answer))) return;
     const socket = decodeConnected(answer);
-    if (socket !== undefined && (isWanted || (socket.inode !== 0 && isPeer?.(socket.remote)))) found.push(socket);
+    if (socket !== undefined && (isWanted || (socket.inode !== 0 && addresses?.has(socket.remote.address))))
+      found.push(socket);
   };
   if (protocol === 'TCP') forEachAnswer(netlink, TCPDIAG_GETSOCK, encodeTcpRequest(ports), take);
   else

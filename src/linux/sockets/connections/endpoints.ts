@@ -1,7 +1,7 @@
 import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
 import type { ConnectionSeen, SocketAddress } from '../../../contract/streams.ts';
-import { findConnected, type Ports } from '../sock-diag.ts';
+import { findConnected, type Peers, type Ports } from '../sock-diag.ts';
 import { ClosedSockets, leastKeptFor, textOf } from './closed-sockets.ts';
 import { type Found, type Listener, Listeners } from './listeners.ts';
 import { once } from './once.ts';
@@ -63,8 +63,10 @@ interface Listed {
   readonly closed: ClosedSockets;
   /** The protocol of sockets that have the peer of a connection in doubt, by that peer. */
   readonly peers: Map<string, 'TCP' | 'UDP'>;
-  /** Whether all lists could be read. */
+  /** Whether the lists of this network namespace could be read. */
   isComplete: boolean;
+  /** The processes in other namespaces whose lists could not be read. */
+  unread: ReadonlySet<number>;
 }
 
 /**
@@ -76,7 +78,8 @@ interface Listed {
  * of connections, and once more for those of another protocol than expected.
  *
  * A socket that was made for neither TCP nor UDP is in doubt: dup2(2) may have replaced it, and put it back. Only if it is open
- * and of another protocol still, and no TCP or UDP socket has the peer, is it taken for what it was made for.
+ * and of another protocol still, and the lists of its network namespace, read whole, show no TCP or UDP socket with the peer,
+ * is it taken for what it was made for.
  */
 export class Endpoints {
   readonly #clock: Clock;
@@ -104,16 +107,22 @@ export class Endpoints {
     const listeners = new Map(taken.map((made, index) => [made, listening[index]]));
     const leadOf = this.#leads(now);
     const leads = all.map((made) => leadOf(made, listeners.get(made)));
-    const listed: Listed = { sockets: new Map(), closed: new ClosedSockets(), peers: new Map(), isComplete: true };
+    const listed: Listed = {
+      sockets: new Map(),
+      closed: new ClosedSockets(),
+      peers: new Map(),
+      isComplete: true,
+      unread: new Set(),
+    };
     for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, listed);
     const isMissing = ({ inode }: Lead) => inode !== undefined && !listed.sockets.has(inode);
     const missing = leads.filter(isMissing);
-    const elsewhere = this.#lists.byProcNet(
+    const inodes = inodesOf(missing);
+    listed.unread = this.#lists.byProcNet(
       missing.map(({ made }) => made.pid),
-      inodesOf(missing),
+      { inodes, peers: peersInDoubt(missing) },
+      (socket) => keep(socket, inodes, listed),
     );
-    for (const [inode, socket] of elsewhere ?? []) listed.sockets.set(inode, socket);
-    if (elsewhere === undefined) listed.isComplete = false;
     const corrected = leads.map((lead) => (isMissing(lead) ? this.#corrected(lead) : lead));
     const other = corrected.filter(({ protocol }, index) => protocol !== (leads[index]?.protocol ?? protocol));
     for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, other, listed);
@@ -164,19 +173,16 @@ export class Endpoints {
     if (concerned.length === 0) return;
     const ages = concerned.filter(({ mayBeKept }) => mayBeKept).map(({ age }) => age);
     const inodes = inodesOf(concerned);
-    const wanted = new Set(concerned.filter(isInDoubt).map(({ made }) => made.remote && textOf(made.remote)));
     const query = {
       ports: portsOf(concerned),
       inodes,
-      isPeer: wanted.size === 0 ? undefined : (remote: SocketAddress) => wanted.has(textOf(remote)),
+      peers: peersInDoubt(concerned),
       keptForAtLeast: ages.length === 0 ? undefined : leastKeptFor(milliseconds(Math.max(...ages))),
     };
     const read = this.#lists.bySockDiag(protocol, (netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
-        const { inode, local, remote } = socket;
-        if (inode === 0) listed.closed.add(socket);
-        else if (inodes.has(inode)) listed.sockets.set(inode, { protocol, local, remote, inode });
-        else listed.peers.set(textOf(remote), protocol);
+        if (socket.inode === 0) listed.closed.add(socket);
+        else keep({ protocol, ...socket }, inodes, listed);
       }
       return true;
     });
@@ -188,7 +194,23 @@ export class Endpoints {
 const isInDoubt = ({ made, spoken }: Lead): boolean =>
   made.protocol === 'other' && made.remote !== undefined && (spoken === undefined || spoken === 'other');
 
-function endsOf(lead: Lead, { sockets, closed, peers, isComplete }: Listed): Ends | undefined {
+/** The peers of connections in doubt. */
+function peersInDoubt(leads: readonly Lead[]): Peers {
+  const peers = new Map<number, Set<string>>();
+  for (const { remote } of leads.filter(isInDoubt).map(({ made }) => made)) {
+    if (remote !== undefined) peers.set(remote.port, (peers.get(remote.port) ?? new Set()).add(remote.address));
+  }
+  return peers;
+}
+
+/** Adds a listed socket: one of those with these inodes, or one that has the peer of a connection in doubt. */
+function keep(socket: ProcSocket, inodes: ReadonlySet<number>, { sockets, peers }: Listed): void {
+  const { inode, protocol, remote } = socket;
+  if (inodes.has(inode)) sockets.set(inode, socket);
+  else if (remote !== undefined) peers.set(textOf(remote), protocol);
+}
+
+function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: Listed): Ends | undefined {
   const { made, age, found, inode, spoken, protocol, mayBeKept } = lead;
   const { remote, socket } = made;
   const seen = inode === undefined ? undefined : sockets.get(inode);
@@ -207,7 +229,9 @@ function endsOf(lead: Lead, { sockets, closed, peers, isComplete }: Listed): End
     const met = peers.get(textOf(remote)) ?? (Object.keys(left).length > 0 ? 'TCP' : undefined);
     if (met !== undefined) return { protocol: met, remote };
     const isOther = spoken === 'other' || (isOpen && listener === 'other');
-    return isOther && isComplete ? undefined : { protocol: 'TCP' };
+    // The lists of other networks are read for open sockets only.
+    const isLookedFor = isComplete && (mayBeKept || (inode !== undefined && !unread.has(made.pid)));
+    return isOther && isLookedFor ? undefined : { protocol: 'TCP' };
   }
   // Closed, and its socket(2) call was not seen, so it was long-lived and probably TCP: most UDP sockets are used once.
   return { protocol: protocol ?? 'TCP', remote, ...localOf(listener, left) };

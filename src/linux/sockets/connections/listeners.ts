@@ -73,14 +73,14 @@ export class Listeners {
       ]),
     );
     const missing = inDoubt.map(([, open]) => open).filter(({ inode }) => !ends.has(inode));
-    const elsewhere = this.#lists.byProcNet(
+    const unread = this.#lists.byProcNet(
       missing.map(({ pid }) => pid),
-      new Set(missing.map(({ inode }) => inode)),
+      { inodes: new Set(missing.map(({ inode }) => inode)) },
+      ({ inode, local, remote }) => remote === undefined && ends.set(inode, local),
     );
-    for (const [inode, { local, remote }] of elsewhere ?? []) if (remote === undefined) ends.set(inode, local);
-    const isComplete = here !== undefined && elsewhere !== undefined;
-    for (const [key, { inode }, isTcp] of inDoubt) {
-      const listener = ends.get(inode) ?? (isComplete && !isTcp ? 'other' : undefined);
+    for (const [key, { pid, inode }, isTcp] of inDoubt) {
+      const isInNone = here !== undefined && !unread.has(pid) && !ends.has(inode);
+      const listener = ends.get(inode) ?? (isInNone && !isTcp ? 'other' : undefined);
       if (listener !== undefined) this.#known.set(key, { inode, listener });
     }
   }

@@ -1,11 +1,13 @@
 import { closeSync, lstatSync, openSync, readlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
+import { errnoOf } from '../../../base/errors.ts';
 import type { SocketAddress } from '../../../contract/streams.ts';
-import { readOptional } from '../../../host/bounded-file.ts';
+import { readBounded } from '../../../host/bounded-file.ts';
 import { formatAddress } from '../../../host/ip-address.ts';
 import { O_PATH } from '../../../host/local-files.ts';
 import { addressOf, type ProcNetEnd, parseProcNetLine, TCP_LISTEN } from '../../../host/proc-net.ts';
 import { optionalSystemCalls } from '../../native/system-calls.ts';
+import type { Peers } from '../sock-diag.ts';
 import { socketInode } from '../socket-owners.ts';
 import type { Protocol } from './socket-calls.ts';
 
@@ -74,34 +76,44 @@ export interface ProcSocket {
   readonly inode: number;
 }
 
-/** Files below /proc/PID/net; see proc_pid_net(5). */
-const FILES = { tcp: 'TCP', tcp6: 'TCP', udp: 'UDP', udp6: 'UDP' } as const;
+/**
+ * Files below /proc/PID/net; see proc_pid_net(5). Every namespace has the last one: when that can be read, a file that was
+ * missing before is one that the kernel does not have, such as those of IPv6.
+ */
+const FILES = { udp6: 'UDP', tcp6: 'TCP', udp: 'UDP', tcp: 'TCP' } as const;
+const LAST = 'tcp';
 /** Some 25,000 sockets. A longer file is not read at all. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
-interface Wanted {
-  /** Only sockets with these inodes; all when absent. */
+/** Which sockets to show. */
+export interface Wanted {
+  /** Sockets with these inodes; all that a process holds when absent. */
   readonly inodes?: ReadonlySet<number>;
-  readonly order?: 'LE' | 'BE';
+  /** Also sockets with one of these peers, even if no process holds them any more. */
+  readonly peers?: Peers;
 }
 
 /**
  * Reads one line of /proc/PID/net/tcp, tcp6, udp or udp6.
  *
- * @returns `undefined` for the heading, a malformed line, and a socket that no process holds any more
+ * @returns `undefined` for the heading, a malformed line, and a socket that is not wanted
  */
 export function parseProcSocket(
   line: string,
   protocol: ProcSocket['protocol'],
-  { inodes, order = endianness() }: Wanted = {},
+  { inodes, peers }: Wanted = {},
+  order: 'LE' | 'BE' = endianness(),
 ): ProcSocket | undefined {
   const socket = parseProcNetLine(line);
   if (socket === undefined) return undefined;
   const { inode } = socket;
-  if (inode === 0 || inodes?.has(inode) === false) return undefined;
-  const local = end(socket.local, order);
+  const isWanted = inode !== 0 && inodes?.has(inode) !== false;
+  const addresses = peers?.get(socket.remote.port);
+  if (!isWanted && addresses === undefined) return undefined;
   const remote = end(socket.remote, order);
-  if (local === undefined || remote === undefined) return undefined;
+  if (remote === undefined || !(isWanted || addresses?.has(remote.address))) return undefined;
+  const local = end(socket.local, order);
+  if (local === undefined) return undefined;
   const listens = protocol === 'TCP' && socket.state === TCP_LISTEN;
   return { protocol, local, ...(listens ? {} : { remote }), inode };
 }
@@ -111,15 +123,29 @@ function end(at: ProcNetEnd, order: 'LE' | 'BE'): SocketAddress | undefined {
   return bytes === undefined ? undefined : { address: formatAddress(bytes), port: at.port };
 }
 
-/** The sockets of a process's network namespace that have one of these inodes, by inode. */
-export function socketsAround(proc: string, pid: number, inodes: ReadonlySet<number>): Map<number, ProcSocket> {
-  const sockets = new Map<number, ProcSocket>();
+/**
+ * Shows the sockets of a process's network namespace that are wanted.
+ *
+ * @returns whether all its lists could be read whole
+ */
+export function socketsAround(proc: string, pid: number, wanted: Wanted, show: (socket: ProcSocket) => void): boolean {
+  let isComplete = true;
   for (const [file, protocol] of Object.entries(FILES)) {
-    const text = readOptional(`${proc}/${pid}/net/${file}`, MAX_BYTES) ?? '';
-    for (const line of text.split('\n')) {
-      const socket = parseProcSocket(line, protocol, { inodes });
-      if (socket !== undefined) sockets.set(socket.inode, socket);
+    const text = readList(`${proc}/${pid}/net/${file}`, file !== LAST);
+    if (text === undefined) isComplete = false;
+    for (const line of text?.split('\n') ?? []) {
+      const socket = parseProcSocket(line, protocol, wanted);
+      if (socket !== undefined) show(socket);
     }
   }
-  return sockets;
+  return isComplete;
+}
+
+/** @returns `undefined` when it could not be read whole */
+function readList(path: string, mayBeMissing: boolean): string | undefined {
+  try {
+    return readBounded(path, MAX_BYTES);
+  } catch (error) {
+    return mayBeMissing && errnoOf(error) === 'ENOENT' ? '' : undefined;
+  }
 }

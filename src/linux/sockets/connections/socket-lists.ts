@@ -2,7 +2,7 @@ import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
 import { TimeBudget } from '../../../host/time-budget.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
-import { networkOf, type ProcSocket, protocolAt, socketsAround } from './proc-sockets.ts';
+import { networkOf, type ProcSocket, protocolAt, socketsAround, type Wanted } from './proc-sockets.ts';
 import type { Protocol } from './socket-calls.ts';
 
 /** Delay before asking again after the kernel refused to list sockets. */
@@ -70,24 +70,24 @@ export class SocketLists {
   }
 
   /**
-   * The sockets with these inodes in the namespaces of these processes that `bySockDiag` cannot list.
+   * Shows the sockets that are wanted in the namespaces of these processes that `bySockDiag` cannot list.
    *
-   * @returns `undefined` when not all namespaces could be read
+   * @returns the processes whose namespace could not be read whole, which is also when the time budget is used up
    */
-  byProcNet(pids: Iterable<number>, inodes: ReadonlySet<number>): Map<number, ProcSocket> | undefined {
-    const found = new Map<number, ProcSocket>();
-    const read = new Set<string>();
+  byProcNet(pids: Iterable<number>, wanted: Wanted, show: (socket: ProcSocket) => void): ReadonlySet<number> {
+    const unread = new Set<number>();
     const isOwnListed = this.#netlink !== undefined && this.#refusedUntil.size === 0;
+    const read = new Map<string, boolean>();
     for (const pid of pids) {
       const network = networkOf(this.#proc, pid);
-      if (network === undefined || read.has(network)) continue;
       if (isOwnListed && this.isInOwnNetwork(pid) === true) continue;
-      read.add(network);
-      const sockets = this.#afford(this.#budget, () => socketsAround(this.#proc, pid, inodes));
-      if (sockets === undefined) return undefined;
-      for (const [inode, socket] of sockets) found.set(inode, socket);
+      if (network !== undefined && !read.has(network)) {
+        const isComplete = this.#afford(this.#budget, () => socketsAround(this.#proc, pid, wanted, show));
+        read.set(network, isComplete ?? false);
+      }
+      if (network === undefined || read.get(network) === false) unread.add(pid);
     }
-    return found;
+    return unread;
   }
 
   /** See proc-sockets.ts. Takes some 20 µs. @returns `undefined` also when the time budget is used up */

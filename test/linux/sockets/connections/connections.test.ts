@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { endianness } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
 import * as v from 'valibot';
@@ -602,6 +603,73 @@ describe('Connections', () => {
       host.open(7, 4, 31);
       assert.deepEqual(tell(start(), accept(4, 6)), []);
       assert.equal(told.unresolved, 0);
+    });
+
+    it('are counted of a listener that is not in it, when it cannot be read whole', () => {
+      host.open(7, 4, 31);
+      host.net(
+        7,
+        'tcp',
+        Array.from({ length: 40_000 }, () => TAKEN),
+      );
+      assert.deepEqual(tell(start(), accept(4, 6)), []);
+      assert.equal(told.unresolved, 1);
+    });
+
+    describe('by a descriptor that has its first socket again', () => {
+      const PING = { a0: '2', a1: '2', a2: '1', exit: '6' };
+      const ELSEWHERE = TAKEN.replace(' 42 1 ', ' 99 1 ');
+      const CLOSED = TAKEN.replace(' 01 ', ' 06 ').replace(' 42 1 ', ' 0 3 ');
+      const call = (port: number, fields: AuditFields = {}) => [
+        event('socket', { ...PING, ...fields }),
+        connect(6, { address: '192.0.2.7', port }, fields),
+      ];
+
+      beforeEach(() => host.open(7, 6, 50, 'other'));
+
+      it('are told when another socket in it has the peer, or had it', () => {
+        host.net(7, 'tcp', [LISTENER, ELSEWHERE]);
+        const { protocol, remote, local } = one(start(), ...call(50_113)) ?? {};
+        assert.deepEqual([protocol, remote?.port, local], ['TCP', 50_113, undefined]);
+        host.net(7, 'tcp', [CLOSED]);
+        assert.equal(tell(start(), ...call(50_113))[1]?.protocol, 'TCP');
+        host.net(7, 'tcp', []);
+        host.net(7, 'udp', [ELSEWHERE]);
+        assert.equal(tell(start(), ...call(50_113))[2]?.protocol, 'UDP');
+        assert.equal(told.unresolved, 0);
+      });
+
+      it('are none when no socket in it has the peer', () => {
+        assert.deepEqual(tell(start(), ...call(7)), []);
+        assert.equal(told.unresolved, 0);
+      });
+
+      it('are counted when its list is too long, apart from those in others', () => {
+        host.net(
+          7,
+          'tcp',
+          Array.from({ length: 40_000 }, () => ELSEWHERE),
+        );
+        host.process(8, { network: 'net:[2]' });
+        host.open(8, 6, 51, 'other');
+        host.net(8, 'tcp', [LISTENER]);
+        assert.deepEqual(tell(start(), ...call(50_113), ...call(50_113, { pid: '8' })), []);
+        assert.equal(told.unresolved, 1);
+      });
+
+      it('are counted when a listener has it again, and the connection is closed by then', () => {
+        const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '6' });
+        assert.deepEqual(tell(start(), sctp, accept(6, 8, PEER)), []);
+        assert.equal(told.unresolved, 1);
+      });
+
+      it('are counted when it cannot be told which network that is', () => {
+        host.process(8, { network: 'net:[2]' });
+        host.open(8, 6, 51, 'other');
+        rmSync(join(host.proc, '8/ns'), { recursive: true });
+        assert.deepEqual(tell(start(), ...call(50_113, { pid: '8' })), []);
+        assert.equal(told.unresolved, 1);
+      });
     });
   });
 

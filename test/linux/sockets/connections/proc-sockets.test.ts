@@ -9,6 +9,7 @@ import {
   inodeAt,
   isAlive,
   networkOf,
+  type ProcSocket,
   parseProcSocket,
   protocolAt,
   socketsAround,
@@ -31,7 +32,7 @@ const TIME_WAIT =
   '   3: 0100007F:A0D5 0100007F:8542 06 00000000:00000000 03:00000B1F 00000000     0        0 0 3 0000000000000000';
 
 describe('parseProcSocket', () => {
-  const parse = (line: string, protocol: 'TCP' | 'UDP' = 'TCP') => parseProcSocket(line, protocol, { order: 'LE' });
+  const parse = (line: string, protocol: 'TCP' | 'UDP' = 'TCP') => parseProcSocket(line, protocol, {}, 'LE');
 
   it('reads a connection', () => {
     assert.deepEqual(parse(CONNECTED), {
@@ -60,11 +61,22 @@ describe('parseProcSocket', () => {
 
   it('reads it on a big-endian machine', () => {
     const line = CONNECTED.replace('020200C0', 'C0000202').replace('507100CB', 'CB007150');
-    assert.deepEqual(parseProcSocket(line, 'TCP', { order: 'BE' }), parse(CONNECTED));
+    assert.deepEqual(parseProcSocket(line, 'TCP', {}, 'BE'), parse(CONNECTED));
   });
 
   it('passes over what nobody asked for', () => {
     assert.equal(parseProcSocket(CONNECTED, 'TCP', { inodes: new Set([1]) }), undefined);
+  });
+
+  it('reads one with a peer that was asked for, also what is left of it', () => {
+    const inodeOf = (line: string, address: string, port: number) => {
+      const peers = new Map([[port, new Set([address])]]);
+      return parseProcSocket(line, 'TCP', { inodes: new Set(), peers }, 'LE')?.inode;
+    };
+    assert.equal(inodeOf(CONNECTED, '203.0.113.80', 80), 69_213);
+    assert.equal(inodeOf(TIME_WAIT, '127.0.0.1', 34_114), 0);
+    assert.equal(inodeOf(CONNECTED, '203.0.113.80', 81), undefined);
+    assert.equal(inodeOf(CONNECTED, '203.0.113.81', 80), undefined);
   });
 
   for (const [what, line] of Object.entries({
@@ -104,6 +116,12 @@ describe('what /proc says of a process', () => {
     for (const folder of ['7/fd', '7/ns', '7/net']) mkdirSync(join(proc, folder), { recursive: true });
   });
 
+  const around = (...inodes: number[]) => {
+    const sockets: ProcSocket[] = [];
+    const isComplete = socketsAround(proc, 7, { inodes: new Set(inodes) }, (socket) => sockets.push(socket));
+    return { sockets, isComplete };
+  };
+
   it('is whether it lives, what a descriptor is, and which network it is in', () => {
     symlinkSync('socket:[42]', join(proc, '7/fd/3'));
     symlinkSync('/dev/null', join(proc, '7/fd/4'));
@@ -117,19 +135,32 @@ describe('what /proc says of a process', () => {
     if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     writeFileSync(join(proc, '7/net/tcp'), [HEADING, LISTENER, CONNECTED].join('\n'));
     writeFileSync(join(proc, '7/net/udp'), [HEADING, UDP].join('\n'));
-    const sockets = socketsAround(proc, 7, new Set([69_213, 70_002]));
+    const { sockets, isComplete } = around(69_213, 70_002);
     assert.deepEqual(
-      [...sockets].map(([inode, { protocol }]) => [inode, protocol]),
+      sockets.map(({ inode, protocol }) => [inode, protocol]),
       [
-        [69_213, 'TCP'],
         [70_002, 'UDP'],
+        [69_213, 'TCP'],
       ],
     );
+    assert.ok(isComplete); // a kernel without IPv6 has no other lists
   });
 
-  it('is nothing of a list that is too long', () => {
+  it('is nothing of a list that is too long, nor of one that cannot be read, and that this is not all', function () {
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     writeFileSync(join(proc, '7/net/tcp'), `${CONNECTED}\n`.repeat(30_000));
-    assert.equal(socketsAround(proc, 7, new Set([69_213])).size, 0);
+    writeFileSync(join(proc, '7/net/udp'), UDP);
+    const found = around(69_213, 70_002);
+    assert.deepEqual([found.sockets.map(({ inode }) => inode), found.isComplete], [[70_002], false]);
+    writeFileSync(join(proc, '7/net/tcp'), CONNECTED);
+    assert.equal(around().isComplete, true);
+    mkdirSync(join(proc, '7/net/tcp6'));
+    assert.equal(around().isComplete, false);
+  });
+
+  it('is not all when the process ends meanwhile', () => {
+    writeFileSync(join(proc, '7/net/udp'), UDP);
+    assert.equal(around().isComplete, false);
   });
 });
 
