@@ -219,8 +219,9 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
 
 /**
  * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
- * with one of `inodes`, those with one of `peers`, and the closed ones that the kernel keeps for at least another
- * `keptForAtLeast` milliseconds (none when absent). Needs no privilege.
+ * with one of `inodes`, those with one of `peers`, also while the last data of one that no process holds is still to be sent,
+ * and the closed ones that the kernel keeps for at least another `keptForAtLeast` milliseconds (none when absent). Needs no
+ * privilege.
  *
  * @throws Error as `dump` does
  */
@@ -242,14 +243,14 @@ export function findConnected(
   const found: ConnectedSocket[] = [];
   const take = (answer: Buffer) => {
     if (answer.length < ANSWER_BYTES) return;
-    const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
+    const isClosed = answer[2] === TIME_WAIT_TIMER;
+    const isLeft = isClosed && readU32(answer, 52) >= keptForAtLeast;
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
+    const addresses = isClosed ? undefined : peers?.get(answer.readUInt16BE(6));
     // The request may have been for all ports.
-    const addresses = peers?.get(answer.readUInt16BE(6));
     if ((!isWanted && addresses === undefined) || (ports !== undefined && !isAmong(ports, answer))) return;
     const socket = decodeConnected(answer);
-    if (socket !== undefined && (isWanted || (socket.inode !== 0 && addresses?.has(socket.remote.address))))
-      found.push(socket);
+    if (socket !== undefined && (isWanted || addresses?.has(socket.remote.address))) found.push(socket);
   };
   if (protocol === 'TCP') forEachAnswer(netlink, TCPDIAG_GETSOCK, encodeTcpRequest(ports), take);
   else

@@ -181,8 +181,8 @@ export class Endpoints {
     };
     const read = this.#lists.bySockDiag(protocol, (netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
-        if (socket.inode === 0) listed.closed.add(socket);
-        else keep({ protocol, ...socket }, inodes, listed);
+        if (socket.keptFor === undefined) keep({ protocol, ...socket }, inodes, listed);
+        else listed.closed.add(socket);
       }
       return true;
     });

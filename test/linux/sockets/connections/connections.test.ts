@@ -449,6 +449,9 @@ describe('Connections', () => {
       host.closed(100, 443, 50_042);
       host.elapsed = 200;
       assert.equal(tell(start(), other(3), connect(3))[2]?.protocol, 'TCP');
+      host.kernel.tcp.length = 0;
+      host.connected('tcp', 0, 443); // closed, and its last data is still to be sent
+      assert.equal(tell(start(), other(3), connect(3))[3]?.protocol, 'TCP');
       assert.equal(told.unresolved, 0);
     });
 
