@@ -15,6 +15,8 @@ interface OfPeer {
   count: number;
   /** Whether all of them have the same local address. */
   isOneAddress: boolean;
+  /** Of the one that was closed last. */
+  keptFor: number;
 }
 
 /** The minimum time for which the kernel still keeps a socket that was closed within the last `age`. */
@@ -27,13 +29,21 @@ export class ClosedSockets {
   add(socket: ConnectedSocket): void {
     const key = textOf(socket.remote);
     const known = this.#byPeer.get(key);
+    const { keptFor = 0 } = socket;
     if (known === undefined) {
-      this.#byPeer.set(key, { sockets: [socket], count: 1, isOneAddress: true });
+      this.#byPeer.set(key, { sockets: [socket], count: 1, isOneAddress: true, keptFor });
       return;
     }
     known.count += 1;
+    known.keptFor = Math.max(known.keptFor, keptFor);
     if (known.sockets[0]?.local.address !== socket.local.address) known.isOneAddress = false;
     if (known.sockets.length < MAX_PER_PEER) known.sockets.push(socket);
+  }
+
+  /** Whether a connection with this peer was closed within the last `age`. */
+  has(peer: SocketAddress, age: Duration): boolean {
+    const { keptFor } = this.#byPeer.get(textOf(peer)) ?? NONE;
+    return keptFor >= leastKeptFor(age);
   }
 
   /**
@@ -52,7 +62,7 @@ export class ClosedSockets {
   }
 }
 
-const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true };
+const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true, keptFor: Number.NEGATIVE_INFINITY };
 
 /** An address and port as a key for comparison. */
 export const textOf = ({ address, port }: SocketAddress): string => `${address} ${port}`;

@@ -224,15 +224,15 @@ function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: List
     // Without a TCP socket, a short-lived process accepts connections of other families only, unless one was passed to it.
     return isEndpoint(listener) || made.listener?.mayBeTcp === true ? { protocol: 'TCP' } : undefined;
   }
-  const left = mayBeKept ? closed.endOf(remote, age) : {};
   if (isInDoubt(lead) && !isEndpoint(listener)) {
-    const met = peers.get(textOf(remote)) ?? (Object.keys(left).length > 0 ? 'TCP' : undefined);
+    const met = peers.get(textOf(remote)) ?? (mayBeKept && closed.has(remote, age) ? 'TCP' : undefined);
     if (met !== undefined) return { protocol: met, remote };
     const isOther = spoken === 'other' || (isOpen && listener === 'other');
     // The lists of other networks are read for open sockets only.
     const isLookedFor = isComplete && (mayBeKept || (inode !== undefined && !unread.has(made.pid)));
     return isOther && isLookedFor ? undefined : { protocol: 'TCP' };
   }
+  const left = mayBeKept ? closed.endOf(remote, age) : {};
   // Closed, and its socket(2) call was not seen, so it was long-lived and probably TCP: most UDP sockets are used once.
   return { protocol: protocol ?? 'TCP', remote, ...localOf(listener, left) };
 }

@@ -38,7 +38,16 @@ describe('ClosedSockets', () => {
   }
 
   it('finds nothing of another peer', () => {
-    assert.deepEqual(of(closed(100, 1)).endOf({ ...PEER, port: 80 }, milliseconds(200)), {});
+    const sockets = of(closed(100, 1));
+    assert.deepEqual(sockets.endOf({ ...PEER, port: 80 }, milliseconds(200)), {});
+    assert.equal(sockets.has({ ...PEER, port: 80 }, milliseconds(200)), false);
+  });
+
+  it('knows whether there is one that was not closed before, whatever its local end, and however many were', () => {
+    const sockets = of(closed(100, 1), closed(100, 1, '192.0.2.3'));
+    assert.deepEqual([sockets.has(PEER, milliseconds(200)), sockets.has(PEER, milliseconds(50))], [true, false]);
+    const many = of(...Array.from({ length: 100 }, (_, port) => closed(900, port)), closed(100, 1_000));
+    assert.equal(many.has(PEER, milliseconds(200)), true);
   });
 
   it('takes as many as there are', () => {

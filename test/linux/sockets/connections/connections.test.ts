@@ -455,6 +455,28 @@ describe('Connections', () => {
       assert.equal(told.unresolved, 0);
     });
 
+    it('are told when the first socket has got it back, but several others had the peer, by two addresses', () => {
+      host.open(7, 3, 42, 'other');
+      host.closed(100, 443, 50_042);
+      host.closed(100, 443, 50_042, 'c0000203');
+      host.elapsed = 200;
+      const { protocol, remote, local } = one(start(), other(3), connect(3)) ?? {};
+      assert.deepEqual([protocol, remote, local], ['TCP', PEER, undefined]);
+    });
+
+    it('are told when the first socket has got it back, but another one had the peer, after many that had it before', () => {
+      host.open(7, 3, 42, 'other');
+      for (let port = 1; port <= 100; port += 1) host.closed(500, 443, port);
+      host.closed(100, 443, 50_042);
+      host.elapsed = 200;
+      const earlier = { ...connect(5), time: new Date(NOW.getTime() - 1_000) };
+      const seen = tell(start(), socket(5), earlier, other(3), connect(3));
+      assert.deepEqual(
+        seen.map(({ protocol }) => protocol),
+        ['TCP', 'TCP'],
+      );
+    });
+
     it('are told with the protocol of the socket, not of the one before it', () => {
       host.open(7, 3, 42, 'UDP');
       host.connected('udp', 42, 443);

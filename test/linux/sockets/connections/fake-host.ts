@@ -65,9 +65,9 @@ export class FakeHost {
   }
 
   /** What is left of such a connection, that was closed so many milliseconds ago. */
-  closed(agoMs: number, remotePort: number, localPort: number): void {
+  closed(agoMs: number, remotePort: number, localPort: number, local: string = ENDS.local): void {
     const expires = 60_000 - agoMs;
-    this.kernel.tcp.push(inetDiag({ ...ENDS, state: 6, timer: 3, expires, inode: 0, remotePort, localPort }));
+    this.kernel.tcp.push(inetDiag({ ...ENDS, local, state: 6, timer: 3, expires, inode: 0, remotePort, localPort }));
   }
 
   close(): void {
