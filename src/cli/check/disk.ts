@@ -5,6 +5,7 @@ import { publishedName } from '../../config/published-object.ts';
 import { readDefaults, readTwin } from '../../config/twin.ts';
 import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
+import { limitsOf } from './limits.ts';
 import { namesBelow } from './process.ts';
 import type { Check } from './situation.ts';
 import { existingPart } from './state-directory.ts';
@@ -22,12 +23,13 @@ const OVERLAY = 0x794c7630;
 /** Whether the disk has space for the queues at their configured size, and keeps them over a reboot. */
 export const disk: Check = {
   name: NAME,
-  needs: ['state directory'],
-  run({ local: { stateDirectory: directory } }) {
+  needs: ['limits', 'state directory'],
+  run({ local }) {
+    const directory = local.stateDirectory;
     const place = existingPart(directory);
     const { bavail, bsize, type, files, ffree } = statfsSync(place);
     const free = bavail * bsize;
-    const needed = spaceNeeded(cacheSizeOf(directory));
+    const needed = spaceNeeded(Math.min(cacheSizeOf(directory), limitsOf(local).largestCacheInBytes));
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
       const what = `${megabytes(free)} MB are free at ${place}, but the queues and windows may grow by ${megabytes(needed - used)} MB`;
@@ -53,7 +55,7 @@ function volatileFinding(type: number, place: string): Finding | undefined {
   return note(NAME, what, `Mount a volume there.`);
 }
 
-/** The size in the last good configuration, or else the default. */
+/** As the last good configuration states it, or else the default. */
 function cacheSizeOf(directory: string): number {
   const dialect = twinDialect();
   const reading = readTwin(lastGood(directory), dialect);

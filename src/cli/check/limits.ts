@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { collectors } from '../../collectors/index.ts';
-import { describeLimits, largestCache, limitsInForce } from '../../config/limits.ts';
+import { describeLimits, type Limits, largestCache, limitsInForce } from '../../config/limits.ts';
+import type { LocalSettings } from '../../config/local.ts';
 import { ok } from './finding.ts';
 import type { Check } from './situation.ts';
 import { existingPart } from './state-directory.ts';
@@ -11,9 +12,12 @@ const NAME = 'limits';
 export const limits: Check = {
   name: NAME,
   run({ local }) {
-    const directory = existingPart(local.stateDirectory);
-    const ceiling = () => largestCache(directory, join(local.stateDirectory, 'queues'));
-    const inForce = limitsInForce(local.limits, collectors, ceiling);
-    return [ok(NAME, `for the module twin: ${describeLimits(inForce, local.limits.messageUnitsPerDay)}`)];
+    return [ok(NAME, `for the module twin: ${describeLimits(limitsOf(local), local.limits.messageUnitsPerDay)}`)];
   },
 };
+
+/** @throws {AgentError} CONFIG_INVALID for a name that is not an event's */
+export function limitsOf({ limits: local, stateDirectory }: LocalSettings): Limits {
+  const ceiling = () => largestCache(existingPart(stateDirectory), join(stateDirectory, 'queues'));
+  return limitsInForce(local, collectors, ceiling);
+}

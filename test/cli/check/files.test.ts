@@ -260,8 +260,9 @@ describe('vakt check: files', () => {
       bench.write('state/last-good-configuration.json', JSON.stringify({ configuration }));
     };
 
-    it('must have the room that the module twin promises', async () => {
+    it('must have the room that the module twin promises, as far as the local file allows it', async () => {
       promise(1e15);
+      bench.configure({ limits: { largestCacheInBytes: 1e15 } });
       const [, found] = await bench.look('state directory', 'disk');
       assertFinding(
         found,
@@ -269,6 +270,15 @@ describe('vakt check: files', () => {
         /MB are free at .*state, but the queues .* by 1000000\d{3} MB/,
         /maxLocalCacheSize/,
       );
+      bench.configure({ limits: { largestCacheInBytes: 1_000_000 } });
+      assertFinding(await bench.lookAt('disk'), 'ok', /MB free, up to 2\.6 MB needed/);
+    });
+
+    it('must have no more room than the cache may take by default', async () => {
+      promise(1e15);
+      const found = await bench.lookAt('disk');
+      assertFinding(found, 'ok', /MB free, up to (\d+(?:\.\d)?) MB needed/);
+      assert.ok(Number(/up to ([\d.]+) MB/.exec(found.finding)?.[1]) < 71, found.finding);
     });
 
     it('counts what the queues have taken already', async () => {
