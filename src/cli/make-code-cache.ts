@@ -82,7 +82,9 @@ const failed = (why: string, options?: ErrorOptions) =>
  * by ptrace(2).
  */
 async function cacheOfRun(signal: AbortSignal): Promise<Buffer> {
-  const folder = mkdtempSync(join(tmpdir(), 'vakt-code-cache-'));
+  const isRoot = process.geteuid?.() === 0;
+  // Not in root's TMPDIR: that may be closed to the run's user, as libpam-tmpdir makes it.
+  const folder = mkdtempSync(join(isRoot ? '/tmp' : tmpdir(), 'vakt-code-cache-'));
   try {
     const configuration = join(folder, 'agent.json');
     const apart = { stateDirectory: join(folder, 'state'), controlSocket: join(folder, 'control.sock') };
@@ -101,7 +103,7 @@ async function cacheOfRun(signal: AbortSignal): Promise<Buffer> {
       });
       return untilFirstMessage(child, signal);
     };
-    if (process.geteuid?.() !== 0) return await dryRun();
+    if (!isRoot) return await dryRun();
     try {
       return await dryRun(stranger());
     } catch (error) {

@@ -7,7 +7,7 @@ import { bundle } from '../../scripts/bundle.ts';
 import { programDigest, sealCodeCache } from '../../src/base/code-cache.ts';
 import { minutes } from '../../src/base/duration.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { suiteFolder } from '../support/folders.ts';
+import { suiteFolder, temporaryFolder } from '../support/folders.ts';
 import { skip } from '../support/require.ts';
 import { TestBed } from './test-bed.ts';
 
@@ -19,10 +19,13 @@ describe('vakt make-code-cache', function () {
   const main = join(program, 'main.js');
 
   /** Runs a command of the program in a folder, with the flags in its first line. */
-  const vakt = (args: readonly string[], { at = main, flags = nodeFlagsOf(at), umask = 0o022 } = {}) => {
+  const vakt = (
+    args: readonly string[],
+    { at = main, flags = nodeFlagsOf(at), umask = 0o022, env = process.env } = {},
+  ) => {
     const before = process.umask(umask);
     try {
-      return spawnSync(process.execPath, [...flags, at, ...args], { cwd: folder, encoding: 'utf8' });
+      return spawnSync(process.execPath, [...flags, at, ...args], { cwd: folder, encoding: 'utf8', env });
     } finally {
       process.umask(before);
     }
@@ -185,8 +188,17 @@ describe('vakt make-code-cache', function () {
     });
   });
 
+  it('makes one for root whose TMPDIR is private', function () {
+    if (process.geteuid?.() !== 0) skip(this, 'this is not root');
+    rmSync(cache);
+    const { status, stderr } = vakt(['make-code-cache'], { env: { ...process.env, TMPDIR: temporaryFolder() } });
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.equal(said(), 'ok');
+  });
+
   it('makes one in a user namespace, too, which has no such user', function () {
-    const inNamespace = (...command: string[]) => spawnSync('unshare', ['-Ur', ...command], { encoding: 'utf8' });
+    const env = { ...process.env, TMPDIR: join(folder, 'missing') }; // what root's TMPDIR is does not matter
+    const inNamespace = (...command: string[]) => spawnSync('unshare', ['-Ur', ...command], { encoding: 'utf8', env });
     if (inNamespace('true').status !== 0) skip(this, 'unshare -Ur is not allowed here');
     rmSync(cache);
     const { status, stderr } = inNamespace(process.execPath, ...nodeFlagsOf(main), main, 'make-code-cache');
