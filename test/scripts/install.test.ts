@@ -144,11 +144,16 @@ describe('scripts/install and scripts/uninstall', () => {
         const facts = 'Version: 0.1.0\nArchitecture: all\nMaintainer: A <a@b.invalid>\nDescription: an agent\n';
         writeFileSync(inRoot('var/lib/dpkg/status'), `Package: ${name}\nStatus: install ok ${state}\n${facts}`);
         const before = tree();
-        for (const { status, stderr } of [install(...identity()), uninstall()]) {
+        const [installed, removed] = [install(...identity()), uninstall()];
+        for (const { status, stderr } of [installed, removed]) {
           assert.equal(status, isThere ? 1 : 0, stderr);
           if (isThere) assert.match(stderr, new RegExp(`the package ${name} is installed`));
         }
         if (isThere) assert.deepEqual(tree(), before);
+        // A purge of the package would delete the configuration, which dpkg still takes for the package's.
+        const file = inRoot('etc/vakt/agent.json');
+        const purge = `\n  cp -p ${file} ${file}.kept; dpkg --root=${root} --purge ${name}; mv ${file}.kept ${file}\n`;
+        assert.equal(installed.stdout.includes(purge), !isThere, installed.stdout);
       });
     }
   }
