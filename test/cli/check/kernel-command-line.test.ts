@@ -20,16 +20,44 @@ describe("vakt check, the kernel's command line", () => {
     assert.deepEqual(judgeKernelCommandLine('audit', root, 'ro audit=1'), []);
   });
 
-  it('is worth a note without, with the command for the boot loader that is there', () => {
-    put('etc/default/grub');
-    assert.match(remedy('ro quiet') ?? '', /reboot\. GRUB: .*audit=1.*update-grub/);
-    assert.doesNotMatch(remedy('ro quiet') ?? '', /U-Boot/);
-    put('boot/firmware/cmdline.txt');
-    assert.match(
-      remedy('audit=0') ?? '',
-      /Raspberry Pi firmware: sed -i '1s\/\$\/ audit=1\/' \/boot\/firmware\/cmdline\.txt/,
-    );
-  });
+  for (const [what, signs, expected] of [
+    [
+      'Raspberry Pi OS',
+      ['boot/firmware/cmdline.txt', 'etc/debian_version'],
+      /Pi firmware: sed .* \/boot\/firmware\/cmdline\.txt/,
+    ],
+    ['U-Boot', ['etc/fw_env.config'], /U-Boot: fw_setenv bootargs /],
+    [
+      'Debian',
+      ['etc/debian_version', 'etc/default/grub', 'usr/sbin/update-grub', 'usr/sbin/grub-mkconfig'],
+      /GRUB of Debian: .*"\$GRUB_CMDLINE_LINUX audit=1"' >\/etc\/default\/grub\.d\/audit\.cfg && update-grub$/,
+    ],
+    [
+      'Fedora',
+      ['etc/default/grub', 'usr/sbin/grubby', 'usr/sbin/grub2-mkconfig', 'etc/kernel/cmdline'],
+      /grubby: grubby --update-kernel=ALL --args=audit=1$/,
+    ],
+    [
+      'openSUSE',
+      ['etc/default/grub', 'usr/sbin/grub2-mkconfig'],
+      /grub2: echo .* >>\/etc\/default\/grub && grub2-mkconfig -o \/boot\/grub2\/grub\.cfg$/,
+    ],
+    [
+      'Void, whose update-grub reads no grub.d',
+      ['etc/default/grub', 'usr/sbin/update-grub'],
+      /GRUB: echo .* >>\/etc\/default\/grub && grub-mkconfig -o \/boot\/grub\/grub\.cfg$/,
+    ],
+    ['systemd-boot', ['etc/kernel/cmdline'], /systemd-boot: sed .* && kernel-install add /],
+  ] as const) {
+    it(`is worth a note without, with the command for the boot loader of ${what}`, () => {
+      signs.forEach(put);
+      const [asRoot, command, until, ...others] = remedy('ro quiet')?.split(/reboot\. | · /) ?? [];
+      assert.equal(asRoot, 'Add it as root, and ');
+      assert.match(command ?? '', expected);
+      assert.match(until ?? '', /^Until then, restart/);
+      assert.deepEqual(others, []);
+    });
+  }
 
   it('names every way where no boot loader is known', () => {
     const text = remedy('') ?? '';
