@@ -35,7 +35,8 @@ with the evidence and what to do. An alert is a sign, not proof.
 
 ${rules.filter(({ facts }) => facts.alerts).length} rules raise the ${alerts.length} types of alerts below. Rules below \`${publishedName('detections.minimumLevel')}\` (default:
 ${lowest?.fallback}) raise none; [config/README.md](../README.md) has this setting and those for exceptions, switched-off rules and silence.
-\`vakt rules list\` and \`vakt rules explain ALERT\` tell what a device has loaded, \`vakt alerts\` what was raised.
+\`sudo vakt rules list\` and \`sudo vakt rules explain ALERT\` tell what a device has loaded, \`sudo vakt alerts\` what was
+raised.
 
 A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
