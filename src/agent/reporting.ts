@@ -2,6 +2,7 @@ import { randomPart } from '../base/random-part.ts';
 import type { Service } from '../base/service.ts';
 import { VERSION } from '../base/version.ts';
 import { collectors } from '../collectors/index.ts';
+import { hashOfLocalFile } from '../config/local.ts';
 import { StrictStart } from '../config/strict-start.ts';
 import type { HubClient } from '../contract/hub.ts';
 import { silencedRules } from '../detections/alerts/silenced-rules.ts';
@@ -159,7 +160,7 @@ export function createReporting(
 }
 
 const observedParts = (
-  { local, sender, bootId, clock }: Foundation,
+  { local, options, sender, bootId, clock }: Foundation,
   {
     hub,
     configuration: { configuration, settings, limits, nameOf },
@@ -174,6 +175,7 @@ const observedParts = (
   agentId: sender.id,
   startedAt: () => unsetClock.startedAt,
   ...(bootId === undefined ? {} : { bootId }),
+  localFileHash: hashOfLocalFile(options.files.configuration),
   stopping,
   collectors,
   settings: () => settings.current(),

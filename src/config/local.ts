@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { useCopies } from '../base/credential-copies.ts';
@@ -279,6 +280,15 @@ function readConfigFile(path: string, mayBeMissing: boolean): string {
         ? `Let the user that the agent runs as read it: chmod 644 ${shellWord(path)}. It contains no secret.`
         : `Make ${path} a regular file of at most ${LARGEST_FILE} bytes that this user can read.`;
     throw new AgentError('CONFIG_FILE_UNREADABLE', `cannot read ${path}: ${why}`, remedy, { cause });
+  }
+}
+
+/** SHA-256 of a configuration file, in hex; `undefined` if it cannot be read. */
+export function hashOfLocalFile(path: string): string | undefined {
+  try {
+    return createHash('sha256').update(readNamedFile(path, LARGEST_FILE)).digest('hex');
+  } catch {
+    return undefined;
   }
 }
 

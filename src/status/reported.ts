@@ -77,9 +77,8 @@ export class ReportedStatus implements Service {
 
   /** The status that the reported properties should contain now. */
   current(): SecurityAgentStatus {
-    const { pid, hub, events, queues, messages, memory, logLevel, next, routing, heldUp, ...status } = localStatus(
-      this.#observed,
-    );
+    const { pid, localFileHash, hub, events, queues, messages, memory, logLevel, next, routing, heldUp, ...status } =
+      localStatus(this.#observed);
     const { delivery, pause } = status;
     this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
     const { pause: reportedPause, delivery: figuresOfDelivery } = this.#figures;

@@ -91,6 +91,20 @@ describe('The status in reported', function () {
     assert.match(heldUp?.why ?? '', /waiting for the system, or stopped/);
   });
 
+  it('has the digest of the local file on the device only', async () => {
+    await open({});
+    start();
+    const { localFileHash } = await agent.waitForStatus(({ hub }) => hub.state === 'connected', minutes(1));
+    assert.equal(
+      localFileHash,
+      createHash('sha256')
+        .update(readFileSync(join(bed.directory, 'agent.json')))
+        .digest('hex'),
+    );
+    await follows('without it', () => true);
+    assert.ok(!('localFileHash' in (bed.hub.twin(DEVICE, MODULE).reported.securityAgent as object)));
+  });
+
   it('says that a snapshot cannot be taken, and why, until it can', async () => {
     await open({ eventPriorityLocalUsers: { value: 'High' } }, { hostRoot: 'host' });
     for (const folder of ['etc', 'proc']) mkdirSync(join(bed.directory, 'host', folder), { recursive: true });

@@ -1,25 +1,29 @@
 import { statSync } from 'node:fs';
 import { readNamedFile, readPlainFile } from '../../base/plain-file.ts';
 import { credentialFilesOf, type LocalSettings } from '../../config/local.ts';
+import type { LocalStatus } from '../../status/schema.ts';
 import { wrong } from './finding.ts';
-import type { Check, RunningAgent } from './situation.ts';
+import type { Check } from './situation.ts';
 
 const NAME = 'copies of secrets';
 /** In bytes: as much as the agent reads of a certificate. */
 const LARGEST_FILE = 64 * 1024;
 
-/** Whether the running agent uses its secrets as they are: systemd copies them only when it starts the service. */
+/**
+ * Whether the running agent uses its secrets as they are: systemd copies them only when it starts the service. For another
+ * local file than the agent's, it will be started anew.
+ */
 export const copies: Check = {
   name: NAME,
   run({ local, agent }) {
-    return [...copiesUsedBy(agent, local)]
+    return [...copiesUsedBy(agent.statusByThisFile, local)]
       .filter(([file, copy]) => isNewer(file, copy))
       .map(([file]) => wrong(NAME, `the service uses an older copy of ${file}`, 'Run: systemctl restart vakt'));
   },
 };
 
 /** By file, the copies that a running agent uses of the configuration's secrets and certificates. */
-export function copiesUsedBy({ status }: RunningAgent, local: LocalSettings): ReadonlyMap<string, string> {
+export function copiesUsedBy(status: LocalStatus | undefined, local: LocalSettings): ReadonlyMap<string, string> {
   const files = credentialFilesOf(local);
   return new Map(Object.entries(status?.hub?.copies ?? {}).filter(([file]) => files.includes(file)));
 }

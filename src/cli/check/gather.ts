@@ -5,7 +5,7 @@ import { type AgentError, toAgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
 import type { StateFiles } from '../../base/state-files.ts';
 import { StateFolder } from '../../base/state-folder.ts';
-import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
+import { DEFAULT_CONFIG_FILE, hashOfLocalFile, type LocalSettings } from '../../config/local.ts';
 import { HubFailure } from '../../contract/hub-failure.ts';
 import { TransportChoice } from '../../hub/transport.ts';
 import type { Identity, Step } from '../../identity/identity.ts';
@@ -24,11 +24,11 @@ export async function gatherSituation(
 ): Promise<Situation> {
   const network = networkOf(local);
   const agent = await findAgent(configFile, local, signal);
-  agentUsesCopies(copiesUsedBy(agent, local).keys()); // for the remedies of the steps below
+  agentUsesCopies(copiesUsedBy(agent.status, local).keys()); // for the remedies of the steps below
   const mayRun = agent.status !== undefined || agent.statusError !== undefined;
   const identity = 'id' in network ? network : await present({ local, network, mayRun, signal });
   const transports = transportsOf(local);
-  const transport = agent.status?.credential?.transport ?? transports.next();
+  const transport = agent.statusByThisFile?.credential?.transport ?? transports.next();
   const situation = { configFile, local, agent, mayRun, identity, network, transports, transport, signal };
   let found: Promise<Way | undefined> | undefined;
   return {
@@ -102,7 +102,10 @@ async function findAgent(
   signal: AbortSignal,
 ): Promise<RunningAgent> {
   try {
-    return { status: (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus };
+    const status = (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
+    const { localFileHash } = status; // none: the agent has no file, or is older than this member
+    const isByAnother = localFileHash !== undefined && localFileHash !== hashOfLocalFile(configFile);
+    return isByAnother ? { status } : { status, statusByThisFile: status };
   } catch (error) {
     signal.throwIfAborted();
     if (!isNoAgentListening(error)) return { statusError: toAgentError(error) };

@@ -19,11 +19,12 @@ const TWIN = 'module twin';
 /** The connection of a running agent, from its status. */
 export const agentsHub: Check = {
   name: NAME,
-  run({ agent: { status, statusError } }, failedChecks) {
+  run({ agent: { status, statusByThisFile, statusError }, configFile }, failedChecks) {
     if (statusError !== undefined) return [notTried(NAME, 'the hub would close its connection for a second one')];
     if (status === undefined) return [];
     const isExplained = ['clock', 'identity', 'secrets', WAY].some((name) => failedChecks.has(name));
-    return fromRunningAgent(status, isExplained);
+    const findings = fromRunningAgent(status, isExplained);
+    return statusByThisFile === undefined ? findings.map((found) => notOf(configFile, found)) : findings;
   },
 };
 
@@ -38,6 +39,13 @@ export const hub: Check = {
     return taken === undefined ? [] : connect({ identity, network, situation, taken });
   },
 };
+
+/** What an agent says that was started by another configuration is no fault of this file. */
+const notOf = (configFile: string, { state, finding, ...rest }: Finding): Finding => ({
+  ...rest,
+  state: state === 'wrong' ? 'note' : state,
+  finding: `${finding} (by the configuration that the agent was started with, not by ${configFile})`,
+});
 
 function fromRunningAgent(
   { hub, credential, configuration }: NonNullable<Situation['agent']['status']>,

@@ -25,8 +25,8 @@ function stepsOf({ steps, failure }: Presented): Finding[] {
   return failure === undefined || isToBeMade ? findings : [...findings, failed(NAME, failure.error)];
 }
 
-function leftTo({ status }: Situation['agent'], { identity: { kind } }: Presented): Finding {
-  const { hub, source } = status?.credential ?? {};
+function leftTo({ statusByThisFile }: Situation['agent'], { identity: { kind } }: Presented): Finding {
+  const { hub, source } = statusByThisFile?.credential ?? {};
   const where = hub === undefined ? '' : ` for ${hub}`;
   const details = source === undefined ? [] : [`in use: ${source}`];
   return seen(ok(NAME, `${kind}${where}; only the running agent asks services for credentials`), details);

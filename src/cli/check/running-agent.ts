@@ -4,17 +4,21 @@ import type { Check, RunningAgent } from './situation.ts';
 
 const NAME = 'running agent';
 const AS_THIS_USER = 'none; all checks run as this user';
+const TO_USE_THE_FILE =
+  'If nothing is WRONG, put the file in its place, unless it is there, and restart the agent: systemctl restart vakt';
 
 export const runningAgent: Check = {
   name: NAME,
-  run({ agent }) {
-    const { status, statusError, unit } = agent;
+  run({ agent, configFile }) {
+    const { status, statusByThisFile, statusError, unit } = agent;
     if (statusError?.id === 'CONFIG_INVALID') return [failed(NAME, statusError)];
     if (statusError !== undefined)
       return [note(NAME, `its status can't be read: ${statusError.message}`, statusError.remedy)];
     if (unit !== undefined) return [describeUnit(unit)];
     if (status === undefined) return [note(NAME, AS_THIS_USER, 'Start it: vakt run')];
     const what = `${status.state}, version ${status.version}; its status is used for the checks below`;
+    if (statusByThisFile === undefined)
+      return [note(NAME, `${what}, but it was started by another configuration than ${configFile}`, TO_USE_THE_FILE)];
     if (status.state === 'running') return [ok(NAME, what)];
     return [note(NAME, what, 'For the reason, see the findings below, or run: vakt status')];
   },

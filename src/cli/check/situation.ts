@@ -50,6 +50,8 @@ export interface Situation {
  */
 export interface RunningAgent {
   readonly status?: LocalStatus;
+  /** The same, unless the agent was started by another local file: then its connection says nothing about the checked one. */
+  readonly statusByThisFile?: LocalStatus;
   /** Why it is unknown whether an agent is running. */
   readonly statusError?: AgentError;
   /** If no agent is running: its systemd service, if there is one. */

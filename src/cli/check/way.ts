@@ -22,7 +22,7 @@ export const way: Check = {
   needs: ['clock', 'identity', 'secrets'],
   async run(situation) {
     const findings = (await situation.way())?.findings ?? [];
-    if (situation.agent.status?.hub.state !== 'connected') return findings;
+    if (situation.agent.statusByThisFile?.hub.state !== 'connected') return findings;
     return findings.map((found) =>
       found.state === 'wrong' ? { ...found, state: 'note', finding: connected(found) } : found,
     );

@@ -66,8 +66,8 @@ describe('vakt check: files', () => {
   });
 
   describe('the copies that a service uses', () => {
-    const run = (copies: Readonly<Record<string, string>>) =>
-      bench.run({ state: 'running', hub: { state: 'connected', copies }, collectors: {} });
+    const run = (copies: Readonly<Record<string, string>>, more: object = {}) =>
+      bench.run({ state: 'running', hub: { state: 'connected', copies }, collectors: {}, ...more });
     /** Copies the key as systemd does, at the start of the service. */
     const copied = () => {
       const copy = bench.write('copy', bench.key);
@@ -89,6 +89,12 @@ describe('vakt check: files', () => {
         /^the service uses an older copy of \/.*module\.key$/,
         /^Run: systemctl restart vakt$/,
       );
+    });
+
+    it('may be older for an agent that is to be started anew, by another configuration', async () => {
+      await run({ [bench.path('module.key')]: copied() }, { localFileHash: 'of another file' });
+      bench.write('module.key', randomBytes(32).toString('base64'));
+      assert.deepEqual(await bench.look('copies of secrets'), []);
     });
 
     it('may say something else than files that are encrypted', async () => {

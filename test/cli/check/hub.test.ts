@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hashOfLocalFile } from '../../../src/config/local.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
@@ -83,6 +84,46 @@ describe('vakt check: the hub', () => {
       configuration: { errors: { snapshotFrequency: 'must be a duration' } },
     });
     assertFinding(await last(), 'wrong', /not applied: snapshotFrequency must be a duration$/, /Correct/);
+  });
+
+  describe('beside an agent that was started by another configuration', () => {
+    const other = { state: 'degraded', version: '1', localFileHash: 'of another file', configuration: { errors: {} } };
+
+    it('is not at fault when that one does not lead to the hub', async () => {
+      await bench.run({
+        ...other,
+        hub: { state: 'refused', error: 'it is not let in', id: 'X', remedy: 'Let it in.' },
+      });
+      const found = await bench.look('running agent', 'identity', 'secrets', 'way', 'hub');
+      assertFinding(
+        found[0],
+        'note',
+        /; its status .* but it was started by another configuration than .*agent\.json$/,
+        /restart the agent: systemctl restart vakt$/,
+      );
+      assertFinding(
+        found.at(-1),
+        'note',
+        /^the running agent is not connected: it is not let in \(X\) \(by the configuration .* not by .*agent\.json\)$/,
+        /^Let it in\.$/,
+      );
+      assert.ok(found.every(({ state }) => state !== 'wrong'));
+    });
+
+    it('is not at fault when its twin is refused there', async () => {
+      const configuration = { errors: { snapshotFrequency: 'must be a duration' } };
+      await bench.run({ ...other, hub: { state: 'connected' }, configuration });
+      const [connected, refused] = (await look()).slice(-2);
+      assertFinding(connected, 'ok', /^the running agent is connected \(by the configuration that the agent/);
+      assertFinding(refused, 'note', /not applied: snapshotFrequency must be a duration \(by the configuration/);
+    });
+  });
+
+  it('is asked by an agent that was started by this configuration', async () => {
+    const hub = { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' };
+    const localFileHash = hashOfLocalFile(bench.path('agent.json'));
+    await bench.run({ state: 'degraded', localFileHash, hub, configuration: { errors: {} } });
+    assertFinding(await last(), 'wrong', /not connected: it is not let in$/);
   });
 
   it('is told of when nobody may read what it is sent', async () => {

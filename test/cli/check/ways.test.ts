@@ -421,6 +421,16 @@ describe('vakt check goes the way of the agent', () => {
       await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
       assertFound(await look(), { notes: { TCP: /the running agent is connected nevertheless$/ } });
     });
+
+    it('calls wrong what the agent reaches only by the configuration that it was started with', async () => {
+      at();
+      await hub.offline('mqtt');
+      const credential = { kind: 'moduleKey', transport: 'mqttWebSocket' };
+      const configuration = { errors: {} };
+      const localFileHash = 'of another file';
+      await bench.run({ state: 'running', localFileHash, hub: { state: 'connected' }, credential, configuration });
+      assertFound(await look(), { cause: ['TCP', /\(HUB_UNREACHABLE\)$/, /by TCP/] });
+    });
   });
 
   describe('by IoT Edge', () => {
