@@ -1,3 +1,4 @@
+import { copied } from '../base/copied.ts';
 import type { Payload } from '../contract/event.ts';
 import type { Detector } from './detector.ts';
 import type { Judgement } from './engine/engine.ts';
@@ -77,7 +78,7 @@ export class HarmlessStarts {
     const texts: string[] = [];
     this.#visit(start, (text) => texts.push(copied(text)) > 0);
     const lengths = start.argv?.map(({ length }) => length);
-    this.#add(copied(line), { texts, lengths, correlated: this.#detector.correlated(matches) });
+    this.#add(line, { texts, lengths, correlated: this.#detector.correlated(matches) });
   }
 
   #find(generation: ReadonlyMap<string, readonly Known[]>, line: string, start: SeenStart): Known | undefined {
@@ -107,7 +108,7 @@ export class HarmlessStarts {
       this.#characters = 0;
     }
     const same = this.#young.get(line) ?? NONE;
-    this.#young.set(line, [known, ...same.slice(0, MAX_STARTS_OF_LINE - 1)]);
+    this.#young.set(copied(line), [known, ...same.slice(0, MAX_STARTS_OF_LINE - 1)]);
     this.#starts += 1;
     this.#characters += characters;
   }
@@ -138,6 +139,3 @@ function haveLengths(argv: readonly string[] | undefined, lengths: readonly numb
   if (argv === undefined || lengths === undefined) return argv === lengths;
   return argv.length === lengths.length && lengths.every((length, at) => argv[at]?.length === length);
 }
-
-/** A text of its own: one that was cut out of an audit record keeps all of that in memory. */
-const copied = (text: string): string => Buffer.from(text, 'utf16le').toString('utf16le');

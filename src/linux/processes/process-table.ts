@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { copied } from '../../base/copied.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { Turn } from '../../base/turn.ts';
@@ -390,16 +391,13 @@ export class ProcessTable {
     const known = this.#names.get(name);
     if (known !== undefined) return known;
     if (this.#names.size >= MAX_SHARED) this.#names.clear(); // those in use stay with their processes
-    const own = copy(name);
+    const own = copied(name);
     this.#names.set(own, own);
     return own;
   }
 }
 
 const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGEST_PID;
-
-/** A copy of the text that does not refer to another string in V8's memory. */
-const copy = (text: string): string => Buffer.from(text).toString();
 
 /** At this number, a stale iterator retains some four times the map's memory. */
 const MAX_STEPS = 4 * MAX_PROCESSES;

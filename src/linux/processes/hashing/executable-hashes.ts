@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from 'node:fs';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../base/clock.ts';
+import { copied } from '../../../base/copied.ts';
 import { type Duration, milliseconds } from '../../../base/duration.ts';
 import { hostProc } from '../../../base/in-root.ts';
 import type { StartedProcess } from '../../../contract/streams.ts';
@@ -158,14 +159,14 @@ export class ExecutableHashes {
     const known: Known = {
       file: { dev, ino, ctimeNs, mtimeNs, size },
       changedAt: Number(file.ctimeMs),
-      program: textOfItsOwn(executable),
+      program: copied(executable),
       payer: allowance.payer,
       digest: OMITTED.budget,
       hashedAt: now.wall,
       seen: now,
       used: true,
     };
-    const task = { key: textOfItsOwn(key), known, where };
+    const task = { key: copied(key), known, where };
     if (size > MAX_BYTES) {
       known.digest = OMITTED.size;
       this.#known.put(task.key, known);
@@ -248,6 +249,3 @@ function isImage(link: string, executable: string): boolean {
     return false; // ended, or hidden
   }
 }
-
-/** Copies the path: as a substring it would keep the whole audit record in memory. */
-const textOfItsOwn = (text: string) => Buffer.from(text).toString();
