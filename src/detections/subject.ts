@@ -32,11 +32,11 @@ export type Fields = Readonly<Record<string, string>>;
 export interface View {
   readonly Image: string;
   readonly CommandLine: string;
-  readonly CurrentDirectory?: string;
+  readonly CurrentDirectory?: string | undefined;
   /** The arguments with their bounds: of the first view only, where they are known. */
-  readonly argv?: readonly string[];
+  readonly argv?: readonly string[] | undefined;
   /** Which of several files that it downloads counts in this view; the first, if absent. */
-  readonly download?: number;
+  readonly download?: number | undefined;
 }
 
 /** What rules are judged on: one thing that happened. */

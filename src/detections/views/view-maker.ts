@@ -80,8 +80,14 @@ export class ViewMaker {
       (view) => view.CommandLine === commandLine && view.Image === image && view.CurrentDirectory === directory,
     );
     if (isKnown || (this.#views.length >= ALWAYS && !this.#work.spend(commandLine.length))) return;
-    const view = { Image: image, CommandLine: commandLine };
-    this.#views.push(directory === undefined ? view : { ...view, CurrentDirectory: directory });
+    // Undefined members are set, too, so that all views have one shape.
+    this.#views.push({
+      Image: image,
+      CommandLine: commandLine,
+      CurrentDirectory: directory,
+      argv: undefined,
+      download: undefined,
+    });
   }
 
   /** A view of a command, and of what it runs. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { subjectOf } from '../../../src/detections/subjects.ts';
 import { viewsOf } from '../../../src/detections/views/views.ts';
+import { changesOfShape } from '../../shapes.ts';
 import { assertView, script, shownViews, start, withoutWords } from './samples.ts';
 
 describe('views of a process start', () => {
@@ -9,7 +11,11 @@ describe('views of a process start', () => {
 
   it('begins with the event as it is', () => {
     const [first] = viewsOf({ executable: '/usr/bin/rm', commandLine: '/bin/rm  -rf "/x"', currentDirectory: '/root' });
-    assert.deepEqual(first, { Image: '/usr/bin/rm', CommandLine: '/bin/rm  -rf "/x"', CurrentDirectory: '/root' });
+    const { Image, CommandLine, CurrentDirectory } = first ?? {};
+    assert.deepEqual(
+      { Image, CommandLine, CurrentDirectory },
+      { Image: '/usr/bin/rm', CommandLine: '/bin/rm  -rf "/x"', CurrentDirectory: '/root' },
+    );
   });
 
   describe('resolves the program of a multi-call binary', () => {
@@ -675,4 +681,18 @@ describe('views of a process start', () => {
       });
     }
   });
+});
+
+it('all starts, and all views of starts, have few shapes', () => {
+  for (const CurrentDirectory of [undefined, '/root']) {
+    const starts = Array.from({ length: 200 }, (_, number) => {
+      const argv = ['curl', '-o', `/tmp/a${number}`, '-o', `/tmp/b${number}`, 'http://x/a', 'http://x/b'];
+      const payload = { Executable: '/usr/bin/curl', CommandLine: argv.join(' '), CurrentDirectory };
+      const start = subjectOf({ name: 'ProcessCreate', payload, time: 0, argv });
+      assert.ok(start);
+      return start;
+    });
+    assert.ok(changesOfShape(starts) < 10);
+    for (const at of [0, 1]) assert.ok(changesOfShape(starts.map(({ views }) => views[at] ?? {})) < 10, `${at}`);
+  }
 });
