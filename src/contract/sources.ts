@@ -29,11 +29,11 @@ export interface ListeningSocket {
   readonly localAddress: string;
   readonly localPort: number;
   /** The interface that a link-local address belongs to. */
-  readonly zone?: string;
+  readonly zone?: string | undefined;
   readonly userId: number;
   /** The process that holds it; absent if none is visible. */
-  readonly pid?: number;
-  readonly executable?: string;
+  readonly pid?: number | undefined;
+  readonly executable?: string | undefined;
 }
 
 export interface Account {
@@ -99,14 +99,14 @@ export interface FirewallRule {
   /** Position within its chain, from 0; the policy follows the last rule. */
   readonly priority: number;
   /** Set if all packets reach it from the input hook, or all from the output hook. */
-  readonly direction?: 'In' | 'Out';
+  readonly direction?: 'In' | 'Out' | undefined;
   /** Several values are joined with `,`; a leading `!` negates them, `@` names a set. The same for the next three. */
-  readonly sourceAddress?: string;
-  readonly sourcePort?: string;
-  readonly destinationAddress?: string;
-  readonly destinationPort?: string;
+  readonly sourceAddress?: string | undefined;
+  readonly sourcePort?: string | undefined;
+  readonly destinationAddress?: string | undefined;
+  readonly destinationPort?: string | undefined;
   /** Lower case name, else the number. */
-  readonly protocol?: string;
+  readonly protocol?: string | undefined;
   /**
    * All other matches, by name, as text: `in-interface`, `ct state`, … For a policy: further properties of the chain.
    */

@@ -5,9 +5,11 @@ import type { FirewallRule } from '../../contract/sources.ts';
 
 export type Action = FirewallRule['action'];
 
-/** The content of a rule, without its position. */
-export interface Rule
-  extends Omit<FirewallRule, 'origin' | 'family' | 'table' | 'chain' | 'enabled' | 'priority' | 'direction'> {
+/** What a rule says, without its position. */
+type Content = Omit<FirewallRule, 'origin' | 'family' | 'table' | 'chain' | 'enabled' | 'priority' | 'direction'>;
+
+/** The content of a rule, and what it says about other rules. */
+export interface Rule extends Content {
   /** Chains of the same table that it jumps to; `any` when they are not known. */
   readonly jumps: readonly string[] | 'any';
   /** Whether the tool shows only the names of some of its parts. */
@@ -53,27 +55,35 @@ const wayOf = (hook: string): Way => (hook === 'input' ? 'In' : hook === 'output
 
 /** All rules of a table in order; the policy of a base chain follows its rules. */
 export function rulesOf(table: Table): FirewallRule[] {
-  const { origin, family, name } = table;
   const ways = waysInto(table.chains);
   return table.chains.flatMap((chain) => {
     const reached = ways.get(chain.name) ?? new Set();
-    const place = { origin, family, table: name, chain: chain.name, enabled: !table.dormant && reached.size > 0 };
     const [way] = reached;
-    const direction = reached.size === 1 && way !== 'Through' ? { direction: way as 'In' | 'Out' } : {};
-    const rules: FirewallRule[] = chain.rules.map(({ jumps: _, partial: __, ...content }, priority) => ({
-      ...place,
-      ...content,
-      ...direction,
+    // Undefined members are set, too: there may be tens of thousands of rules, and V8 keeps one shape for all.
+    const ruleAt = (content: Content, priority: number): FirewallRule => ({
+      origin: table.origin,
+      family: table.family,
+      table: table.name,
+      chain: chain.name,
+      enabled: !table.dormant && reached.size > 0,
+      action: content.action,
+      target: content.target,
       priority,
-    }));
-    return chain.base === undefined
-      ? rules
-      : [...rules, { ...place, ...policyOf(chain.base), ...direction, priority: rules.length }];
+      direction: reached.size > 1 || way === 'Through' ? undefined : way,
+      sourceAddress: content.sourceAddress,
+      sourcePort: content.sourcePort,
+      destinationAddress: content.destinationAddress,
+      destinationPort: content.destinationPort,
+      protocol: content.protocol,
+      matches: content.matches,
+    });
+    const rules = chain.rules.map(ruleAt);
+    return chain.base === undefined ? rules : [...rules, ruleAt(policyOf(chain.base), rules.length)];
   });
 }
 
-const policyOf = ({ policy, facts }: Base) => ({
-  action: policy === 'drop' ? ('Deny' as const) : ('Allow' as const),
+const policyOf = ({ policy, facts }: Base): Content => ({
+  action: policy === 'drop' ? 'Deny' : 'Allow',
   target: `policy ${policy}`,
   matches: facts,
 });

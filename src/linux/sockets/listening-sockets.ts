@@ -65,12 +65,18 @@ export class ListeningSockets {
     if (kept.outside.some(({ interfaceIndex }) => interfaceIndex !== undefined))
       for (const [index, name] of interfaceNames(this.#proc)) zones.set(index, name);
     const sockets: ListeningSocket[] = [];
+    // Undefined members are set, too: there may be tens of thousands of sockets, and V8 keeps one shape for all.
     for (const list of [kept.outside, kept.loopback]) {
-      for (const { inode, interfaceIndex, ...socket } of list) {
+      for (const { protocol, localAddress, localPort, userId, inode, interfaceIndex } of list) {
+        const owner = owners.get(inode);
         sockets.push({
-          ...socket,
-          ...(interfaceIndex === undefined ? {} : { zone: zones.get(interfaceIndex) ?? String(interfaceIndex) }),
-          ...owners.get(inode),
+          protocol,
+          localAddress,
+          localPort,
+          zone: interfaceIndex === undefined ? undefined : (zones.get(interfaceIndex) ?? String(interfaceIndex)),
+          userId,
+          pid: owner?.pid,
+          executable: owner?.executable,
         });
         if (sockets.length % 200 === 0) await pace();
       }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type Base, type Chain, type Rule, rulesOf, type Table } from '../../../src/linux/firewall/ruleset.ts';
+import { changesOfShape } from '../../shapes.ts';
 
 const rule = (jumps: Rule['jumps'] = []): Rule => ({
   action: 'Other',
@@ -31,6 +32,11 @@ const ways = (of: Table) =>
   );
 
 describe('rulesOf', () => {
+  it('gives all rules one shape, since there may be tens of thousands', () => {
+    const rules = Array.from({ length: 200 }, () => rule());
+    assert.ok(changesOfShape(rulesOf(table({ name: 'input', base: base('input'), rules }))) < 10);
+  });
+
   it('numbers the rules of a chain, and ends it with its policy', () => {
     const input: Chain = { name: 'input', base: base('input', 'drop'), rules: [rule(), rule()] };
     const rules = rulesOf(table(input, chain('lan')));

@@ -24,6 +24,7 @@ import {
 } from '../../../src/linux/sockets/sock-diag.ts';
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { changesOfShape } from '../../shapes.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { done, ENOENT, inetDiag, Replay } from './inet-diag.ts';
 
@@ -305,6 +306,17 @@ it('an interface without a name is called by its index', async () => {
     sockets.map(({ zone }) => zone),
     ['7'],
   );
+});
+
+it('listed sockets have one shape, since there may be tens of thousands', async () => {
+  const local = `fe80${'0'.repeat(27)}1`;
+  const listeners = Array.from({ length: 200 }, (_, n) =>
+    encodeMessage(20, 2, 1, inetDiag({ family: 10, local, localPort: 1 + n, interfaceIndex: 7 })),
+  );
+  const open = () => new Replay(done(), Buffer.concat([...listeners, done()]), done(), done());
+  const sockets = await new ListeningSockets({ open, proc: '/nonexistent' }).listening(new AbortController().signal);
+  assert.equal(sockets.length, 200);
+  assert.ok(changesOfShape(sockets) < 10);
 });
 
 describe('a list of sockets that is not whole', () => {
