@@ -259,7 +259,7 @@ export class Alerts {
   #openAlert(key: string, hit: Hit, now: Duration): void {
     const evidence = evidenceOf(hit, alertTypeOf(hit.rule), { redact: this.#redact });
     const { time } = hit.subject;
-    const alert: KeptAlert = { ...evidence, alertId: this.#idOf(key, time), count: 1, first: time, last: time };
+    const alert: KeptAlert = { alertId: this.#idOf(key, time), count: 1, first: time, last: time, ...evidence };
     this.#open.set(key, { alert: trimmed(alert), openedAt: now, told: 1 });
     for (const [oldest, open] of this.#open) {
       if (this.#open.size <= MAX_KEYS) break;
@@ -296,7 +296,7 @@ export class Alerts {
     const limited = this.#limited.get(type);
     if (limited === undefined) {
       const evidence = evidenceOf(hit, type, { redact: this.#redact });
-      const alert = { ...evidence, alertId: randomUUID(), count: 1, first: time, last: time };
+      const alert = { alertId: randomUUID(), count: 1, first: time, last: time, ...evidence };
       this.#limited.set(type, { alert: trimmed(alert), since: now });
       return;
     }

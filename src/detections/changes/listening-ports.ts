@@ -58,8 +58,8 @@ function byPlace(rows: Iterable<Fields>): Map<string, Ports[]> {
     if (range === undefined) continue;
     const place = placeOf(row);
     const ports = places.get(place);
-    if (ports === undefined) places.set(place, [{ ...range, row }]);
-    else ports.push({ ...range, row });
+    if (ports === undefined) places.set(place, [{ row, ...range }]);
+    else ports.push({ row, ...range });
   }
   for (const ports of places.values()) ports.sort((a, b) => a.from - b.from);
   return places;
