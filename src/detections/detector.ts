@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type CorrelationState, Correlations, LATEST_MS } from './engine/correlations.ts';
-import { Engine, type Judgement, type Match } from './engine/engine.ts';
+import { Engine } from './engine/engine.ts';
+import type { Judgement, Match } from './engine/judgement.ts';
 import type { DetectionRule, Expression, ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
 import { UNSEEN, UNSEEN_FIELDS } from './subjects.ts';

@@ -1,7 +1,7 @@
 import { copied } from '../base/copied.ts';
 import type { Payload } from '../contract/event.ts';
 import type { Detector } from './detector.ts';
-import type { Judgement } from './engine/engine.ts';
+import type { Judgement } from './engine/judgement.ts';
 import type { Program } from './subjects.ts';
 
 /** Members of a start's payload that differ from start to start of the same program. */

@@ -1,3 +1,4 @@
+import { copied } from '../base/copied.ts';
 import type { Payload } from '../contract/event.ts';
 
 import { MatchCache } from './engine/match-cache.ts';
@@ -176,7 +177,7 @@ function startFields(own: Record<string, string>, { parent, payload }: Happening
 }
 
 /** Of the last programs: few start most processes, and make most connections. */
-const images = new MatchCache<string>();
+const images = new MatchCache<string>({ sizeOf: ({ length }) => length, copy: copied });
 
 /** What a program is as the first view of its start says. */
 function imageOf({ executable, commandLine = '' }: Program): string {

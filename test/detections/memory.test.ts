@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { forward, MEGABYTE } from './flood.ts';
+import { forward, heap, MEGABYTE } from './flood.ts';
 
 describe('The memory of detections', function () {
   this.timeout(120_000);
@@ -7,18 +7,18 @@ describe('The memory of detections', function () {
   it('stays the same however many different programs start', async () => {
     const flood = forward();
     await flood.starts(10_000);
-    const before = flood.heap();
+    const before = heap();
     await flood.starts(30_000);
-    const grown = flood.heap() - before;
+    const grown = heap() - before;
     assert.ok(grown < 3 * MEGABYTE, `${(grown / MEGABYTE).toFixed(1)} MB more by 30,000 starts`);
   });
 
   it('stays the same however many different alerts there are, and the books close', async () => {
     const flood = forward();
     await flood.alerts(3_000);
-    const before = flood.heap();
+    const before = heap();
     await flood.alerts(20_000);
-    const grown = flood.heap() - before;
+    const grown = heap() - before;
     assert.ok(grown < 3 * MEGABYTE, `${(grown / MEGABYTE).toFixed(1)} MB more by 20,000 hits`);
     assert.equal(flood.unjudged(), undefined);
     const { hits, alerts, counted, suppressed } = flood.accounts();

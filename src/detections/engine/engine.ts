@@ -4,25 +4,12 @@ import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
 import { compile, type List, type Matcher } from './compile.ts';
+import { copyOfJudgement, type Judgement, type Match, sizeOfJudgement } from './judgement.ts';
 import type { Literals } from './literals.ts';
 import { MatchCache } from './match-cache.ts';
 import { Row } from './row.ts';
 import { Selected, select } from './select.ts';
 import type { Selection } from './selection.ts';
-
-export interface Match {
-  readonly rule: DetectionRule;
-  /** The views that matched: the first one, and all others for rules that a correlation refers to; none of events without. */
-  readonly views: readonly View[];
-  readonly cut: boolean;
-}
-
-/** Which rules match an event. */
-export interface Judgement {
-  readonly matches: readonly Match[];
-  /** Whether all rules that are on were judged; what was passed over for now may match when it comes again. */
-  readonly isWhole: boolean;
-}
 
 /**
  * Time that a rule may take in a minute, by the monotonic clock: a sum, and a little for each event, so that nobody can switch
@@ -88,7 +75,7 @@ interface Prepared {
 export class Engine {
   readonly #sources = new Map<LogSource, Prepared>();
   readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #cache = new MatchCache<Judgement>();
+  readonly #cache = new MatchCache<Judgement>({ sizeOf: sizeOfJudgement, copy: copyOfJudgement });
   readonly #row = new Row();
   readonly #switchedOff = new Set<string>();
   readonly #correlated: ReadonlySet<string>;

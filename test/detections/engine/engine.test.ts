@@ -6,6 +6,7 @@ import { LiteralSearch, searchTables, usable } from '../../../src/detections/eng
 import { MatchCache } from '../../../src/detections/engine/match-cache.ts';
 import { subjectOf } from '../../../src/detections/subjects.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { heap, MEGABYTE } from '../flood.ts';
 import { rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
 
 describe('the search for literals', () => {
@@ -38,8 +39,10 @@ describe('the search for literals', () => {
 });
 
 describe('the cache of matches', () => {
+  const cacheOf = (sizeOf: (value: number) => number) => new MatchCache({ sizeOf, copy: (value) => value });
+
   it('keeps what is used, and at most 2,048 entries', () => {
-    const cache = new MatchCache<number>();
+    const cache = cacheOf(() => 0);
     cache.set('used', 1);
     let kept = 0;
     for (let i = 0; i < 10_000; i += 1) {
@@ -50,15 +53,88 @@ describe('the cache of matches', () => {
     assert.ok(kept >= 1_000 && kept <= 2_048, `${kept}`);
   });
 
-  it('keeps no long keys, and 1 M characters in all', () => {
-    const cache = new MatchCache<number>();
+  it('keeps no long keys, and 2 M characters in all', () => {
+    const cache = cacheOf(() => 0);
     cache.set('x'.repeat(4_097), 1);
     assert.equal(cache.get('x'.repeat(4_097)), undefined);
     let kept = 0;
     for (let i = 0; i < 1_000; i += 1) cache.set(`${i}${'x'.repeat(4_000)}`, i);
     for (let i = 0; i < 1_000; i += 1) if (cache.get(`${i}${'x'.repeat(4_000)}`) !== undefined) kept += 1;
-    assert.ok(kept > 100 && kept <= 262, `${kept}`);
+    assert.ok(kept > 200 && kept <= 524, `${kept}`);
   });
+
+  it('counts what values take, and keeps no large ones', () => {
+    const cache = cacheOf((value) => value);
+    cache.set('x', 16_385);
+    assert.equal(cache.get('x'), undefined);
+    let kept = 0;
+    for (let i = 0; i < 1_000; i += 1) cache.set(`k${i}`, 16_384);
+    for (let i = 0; i < 1_000; i += 1) if (cache.get(`k${i}`) !== undefined) kept += 1;
+    assert.ok(kept > 32 && kept <= 128, `${kept}`);
+  });
+
+  it('keeps no text that a key was cut out of', () => {
+    const cache = cacheOf(() => 0);
+    const before = heap();
+    for (let i = 0; i < 200; i += 1) cache.set(`${i} ${'x'.repeat(100_000)}`.slice(0, 100), i);
+    assert.ok(heap() - before < 2 * MEGABYTE);
+    assert.equal(cache.get(`7 ${'x'.repeat(98)}`), 7);
+  });
+});
+
+describe('what is kept of the views that match', () => {
+  const rules = rulesOf(`title: Seen
+name: seen
+logsource: { category: process_creation }
+detection: { s: { CommandLine|contains: /opt/x }, condition: s }
+---
+title: Often
+correlation: { type: event_count, rules: [seen], group-by: [CommandLine], timespan: 1m, condition: { gt: 9 } }
+`);
+  /** Of a script whose commands have arguments of this length. */
+  const script = (length: number, number: number) => {
+    const commands = Array.from({ length: 20 }, (_, index) => `/opt/x${index} \${a}`).join('; ');
+    const argv = ['sh', '-c', `a=${'ж'.repeat(length)}; ${commands}; : ${number}`];
+    const payload = { Executable: '/usr/bin/dash', CommandLine: argv.join(' ') };
+    const happened = subjectOf({ name: 'ProcessCreate', payload, time: 0, argv });
+    assert.ok(happened);
+    return happened;
+  };
+  const detector = () => new Detector({ rules, clock: new SetClock() });
+
+  it('is what the views say', () => {
+    const judging = detector();
+    const { views } = script(100, 0);
+    assert.ok(views.length > 10);
+    for (let times = 0; times < 2; times += 1)
+      assert.deepEqual(
+        judging.match(script(100, 0)).matches.map((each) => each.views),
+        [views.filter(({ CommandLine }) => CommandLine.includes('/opt/x'))],
+      );
+  });
+
+  it('is no text that these were cut out of', () => {
+    const judging = detector();
+    const before = heap();
+    for (let number = 0; number < 200; number += 1) {
+      const line = `/opt/x ${number} ${'x'.repeat(100_000)}`.slice(0, 100);
+      const payload = { Executable: '/opt/x', CommandLine: line };
+      const start = subjectOf({ name: 'ProcessCreate', payload, time: 0, argv: line.split(' ') });
+      assert.ok(start);
+      assert.equal(judging.match(start).matches.length, 1);
+    }
+    assert.ok(heap() - before < 3 * MEGABYTE);
+  });
+
+  for (const length of [1, 200])
+    it(`has a bound, with arguments of ${length} characters`, () => {
+      const judging = detector();
+      const before = heap();
+      for (let number = 0; number < 2_000; number += 1) judging.match(script(length, number));
+      const grown = heap() - before;
+      assert.ok(grown < 5 * MEGABYTE, `${(grown / MEGABYTE).toFixed(1)} MB`);
+      assert.equal(judging.passedOver, 0);
+    });
 });
 
 /** The same rules with and without literals: `cased` lists of one never change what matches. */
