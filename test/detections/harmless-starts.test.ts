@@ -8,6 +8,7 @@ import { HarmlessStarts } from '../../src/detections/harmless-starts.ts';
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
 import type { Program } from '../../src/detections/subjects.ts';
 import { subjectOf } from '../../src/detections/subjects.ts';
+import { heap, MEGABYTE } from './flood.ts';
 
 const document = (value: object) => ({ file: 'r.yml', origin: 'builtin' as const, lineOf: () => undefined, value });
 const detection = (name: string, selection: object, vakt: object = {}) =>
@@ -143,6 +144,16 @@ describe('HarmlessStarts', () => {
     const long = numbered(7, ' '.repeat(5_000));
     harmless.learn(long, { matches: [], isWhole: true });
     assert.equal(harmless.has(long, now), false);
+  });
+
+  it('keep no text that a command line was cut out of', () => {
+    const started = (line: string) => ({ payload: start({ CommandLine: line }), parent: BASH });
+    const cutOut = (n: number) => started(`nc ${n} ${'x'.repeat(100_000)}`.slice(0, 100));
+    const before = heap();
+    for (let n = 0; n < 200; n += 1) harmless.learn(cutOut(n), { matches: [], isWhole: true });
+    for (let n = 0; n < 1_000; n += 1) harmless.learn(started(`other ${n}`), { matches: [], isWhole: true });
+    for (let n = 0; n < 200; n += 1) assert.equal(harmless.has(cutOut(n), now), true);
+    assert.ok(heap() - before < 3 * MEGABYTE);
   });
 
   it('judge a start again that a rule has passed over', () => {
