@@ -1,4 +1,5 @@
 import { Automaton, checkSize } from './pattern/automaton.ts';
+import { KeptAutomaton } from './pattern/kept-automaton.ts';
 import { neededLiterals } from './pattern/literals.ts';
 import { Malformed, Parser, type Syntax } from './pattern/parse.ts';
 
@@ -42,20 +43,14 @@ export const LONGEST_LINE = 4_096;
 export function compilePattern(text: string, options: PatternOptions = {}): Pattern | { readonly problem: string } {
   const { longestLine = LONGEST_LINE, known, ...syntax } = options;
   try {
-    // Not kept: what is read takes far more memory than its text.
     const read = () => new Parser(text, syntax).whole();
     const node = known === undefined ? read() : undefined;
     if (node !== undefined) checkSize(node);
-    // Built when it first runs: most patterns of most rules never do.
-    let built: Automaton | undefined;
-    const automaton = (): Automaton => {
-      built ??= new Automaton(read());
-      return built;
-    };
+    const automaton = new KeptAutomaton(read);
     let found = node === undefined ? known : { literals: neededLiterals(node) };
     return {
       cost: () => new Automaton(read()).cost(),
-      matches: (line) => automaton().matches(line, Math.min(line.length, longestLine)),
+      matches: (line) => automaton.matches(line, Math.min(line.length, longestLine)),
       get literals() {
         if (found === undefined || found === 'later') found = { literals: neededLiterals(read()) };
         return found.literals;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createContext, Script } from 'node:vm';
 import fc from 'fast-check';
 import { errnoOf } from '../../src/base/errors.ts';
+import { automataBuilt, automataBytes, MAX_AUTOMATA_BYTES } from '../../src/base/pattern/kept-automaton.ts';
 import { fold, foldCode } from '../../src/base/pattern/ranges.ts';
 import { compilePattern, LONGEST_LINE, type PatternOptions } from '../../src/base/pattern.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
@@ -67,6 +68,14 @@ function javaScript(pattern: string, text: string, flags = ''): boolean | undefi
 const LAST_LINE_END = '(?=\\n?(?![^]))';
 
 const lines = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '1', ' ', '-', '#', '\t', 'ä'), maxLength: 8 });
+
+/** Takes half a megabyte once it has met `manySets`. */
+const large = (end: number) => {
+  const compiled = compilePattern(`a(?:b?.){200}(?:c?.){200}x${end}`);
+  assert.ok('matches' in compiled);
+  return compiled;
+};
+const manySets = `${Array.from({ length: 400 }, (_, at) => 'aab'[(at * at) % 3]).join('')}${'aab aba '.repeat(40)}`;
 
 describe('patterns of rules', () => {
   it('match what JavaScript’s own match', () => {
@@ -216,6 +225,29 @@ describe('patterns of rules', () => {
     const begin = Array.from({ length: 400 }, (_, at) => 'aab'[(at * at) % 3]).join('') + 'aab aba '.repeat(40);
     assert.equal(compiled.matches(`${begin}ab${long}`), true);
     assert.equal(compiled.matches(`${begin}ab${long.slice(2)}`), false);
+  });
+
+  it('take no more memory than they may together, and match the same after they were dropped', () => {
+    const all = Array.from({ length: 16 }, (_, end) => large(end));
+    for (let round = 0; round < 2; round += 1) {
+      for (const [end, pattern] of all.entries()) {
+        assert.equal(pattern.matches(manySets), false);
+        assert.ok(automataBytes() <= MAX_AUTOMATA_BYTES);
+        assert.equal(pattern.matches(`${manySets}x${end}`), true);
+      }
+    }
+  });
+
+  it('are built once if they are used often, whatever others need', () => {
+    const often = compilePattern('often+');
+    assert.ok('matches' in often);
+    often.matches('');
+    const before = automataBuilt();
+    for (let end = 0; end < 24; end += 1) {
+      large(end).matches(manySets);
+      assert.ok(often.matches('oftennn'));
+    }
+    assert.equal(automataBuilt() - before, 24);
   });
 
   it('have literals that every line has which matches', () => {

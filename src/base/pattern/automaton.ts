@@ -19,10 +19,12 @@ const MAX_STATES = 3_000;
 const MAX_SETS = 384;
 /** Interned sets of all automata together, of about 300 bytes each; when there are more, all caches are emptied. */
 const MAX_ALL_SETS = 4_096;
-/** How many there are, and the automata that have some; weak, since rules are read again. */
-const all = { sets: 0, caching: new Set<WeakRef<Automaton>>() };
+/** How many there are, and the automata that have some. */
+const all = { sets: 0, caching: new Set<Automaton>() };
 /** Sets that one search may make. */
 const MAX_NEW_SETS = 96;
+/** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */
+const BYTES_BESIDES = 4_096;
 
 /**
  * Kinds of the character before or after a position: none, a word character, a line end, or another; and behind it, a line
@@ -182,9 +184,7 @@ const found = new Int16Array(MAX_STATES + 1);
 
 /** Empties the caches of all automata. */
 function forgetAll(): void {
-  for (const automaton of all.caching) automaton.deref()?.forget();
-  all.caching.clear();
-  all.sets = 0; // those of automata that are gone, too
+  for (const automaton of all.caching) automaton.forget();
 }
 
 /** Fills `current` with the states of a set. @returns how many */
@@ -215,13 +215,12 @@ export class Automaton {
   readonly #kinds: Uint8Array;
   readonly #start: number;
   readonly #hasAssertions: boolean;
-  /** Made when it is needed: a new one keeps what it refers to until the current job ends, also an automaton that is thrown away. */
-  #self: WeakRef<Automaton> | undefined;
   #sets: StateSet[] = [];
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
   #byKey = new Map<string, number>();
   #bits: BitParallel | undefined;
+  readonly #bytes: number;
 
   /** @param node that has passed `checkSize` */
   constructor(node: Node) {
@@ -246,6 +245,12 @@ export class Automaton {
     this.#details = Uint16Array.from(states, ({ ranges, assertion }) =>
       ranges !== undefined ? (numbers.get(String(ranges)) as number) : ASSERTIONS.indexOf(assertion ?? 'begin'),
     );
+    this.#bytes =
+      BYTES_BESIDES +
+      [this.#does, this.#begins, this.#next, this.#details, this.#takes].reduce(
+        (sum, { byteLength }) => sum + byteLength,
+        0,
+      );
   }
 
   /** Whether the pattern matches anywhere in the first `length` characters. */
@@ -254,8 +259,7 @@ export class Automaton {
     else if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) this.forget();
     const most = this.#sets.length + MAX_NEW_SETS;
     if (this.#sets.length === 0) {
-      this.#self ??= new WeakRef(this);
-      all.caching.add(this.#self);
+      all.caching.add(this);
       this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
       found[0] = this.#start;
       this.#set(found, 1, NOTHING);
@@ -290,10 +294,15 @@ export class Automaton {
     return this.#reach(current, statesIn(key), key.charCodeAt(0), behind) === DONE;
   }
 
-  /** Empties the cache of sets. */
+  /** How much memory it takes, about, without its sets of states. */
+  get bytes(): number {
+    return this.#bytes + (this.#bits?.bytes ?? 0);
+  }
+
+  /** Empties the cache of sets, which otherwise keeps the automaton in memory. */
   forget(): void {
     all.sets -= this.#sets.length;
-    if (this.#self !== undefined) all.caching.delete(this.#self);
+    all.caching.delete(this);
     this.#sets = [];
     this.#steps = new Int16Array();
     this.#byKey = new Map();

@@ -11,6 +11,8 @@ const KINDS = 5;
 export const NO_CHARACTER = 0;
 export const LAST_LINE_FEED = 4;
 export const LINE_FEED = 10;
+/** What V8 needs for each table besides its content, about. */
+const BYTES_OF_TABLE = 200;
 
 /** What follows, between characters of two kinds. */
 export interface Follows {
@@ -39,6 +41,8 @@ export class BitParallel {
   readonly #steps: (Step | undefined)[] = [];
   #now: Int32Array;
   #next: Int32Array;
+  /** How much memory all tables take, about. */
+  bytes: number;
 
   /** @param takes by class of characters: numbers of the states that read it, counted from 0 */
   constructor(
@@ -49,6 +53,7 @@ export class BitParallel {
     this.#words = (count >> 5) + 1;
     this.#takes = takes.map((states) => this.#bits(states));
     this.#follows = follows;
+    this.bytes = sizeOf(this.#takes);
     this.#now = new Int32Array(this.#words);
     this.#next = new Int32Array(this.#words);
   }
@@ -119,7 +124,7 @@ export class BitParallel {
       others.set(key, row);
       row.from.push(state);
     }
-    return {
+    const step = {
       accepts: this.#bits(accepts),
       firstAccepts: first === undefined,
       first: this.#bits(first ?? []),
@@ -127,6 +132,8 @@ export class BitParallel {
       branches: this.#bits([...others.values()].flatMap(({ from }) => from)),
       rows: [...others.values()].flatMap(({ from, to }) => [sparse(this.#bits(from)), sparse(this.#bits(to))]),
     };
+    this.bytes += sizeOf([step.accepts, step.first, step.shifts, step.branches, ...step.rows]);
+    return step;
   }
 
   #bits(states: readonly number[]): Int32Array {
@@ -135,6 +142,9 @@ export class BitParallel {
     return bits;
   }
 }
+
+const sizeOf = (tables: readonly Int32Array[]) =>
+  tables.reduce((sum, { byteLength }) => sum + BYTES_OF_TABLE + byteLength, 0);
 
 function sparse(bits: Int32Array): Int32Array {
   return Int32Array.from([...bits.entries()].flatMap(([word, of]) => (of === 0 ? [] : [word, of])));

@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { automataBuilt } from '../../base/pattern/kept-automaton.ts';
 import { isOfView, readField, wordFields, wordsOf } from '../read-field.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
@@ -184,6 +185,7 @@ export class Engine {
         began = this.#clock.monotonic();
       }
       row.cut = false;
+      const built = automataBuilt();
       const matched = matcher(row);
       const now = this.#clock.monotonic();
       if (matched) {
@@ -193,12 +195,15 @@ export class Engine {
         if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first view is enough
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
-      const total = (spent[index] as number) + Math.min(now - began, most);
+      const isOwn = rule.facts.origin !== 'builtin';
+      // Whoever has many automata built, so that those of others are dropped, must not switch off rules.
+      const charged = isOwn && automataBuilt() > built ? 0 : Math.min(now - began, most);
+      const total = (spent[index] as number) + charged;
       began = now;
       spent[index] = total;
       if (total <= BUDGET_MS + this.#judged * BUDGET_OF_EVENT_MS) continue;
       hurried[index] = 1;
-      if (rule.facts.origin === 'builtin') continue;
+      if (!isOwn) continue;
       off[index] = 1;
       this.#switchedOff.add(rule.facts.id);
       this.#cache.clear();

@@ -423,6 +423,19 @@ describe('the time of rules', () => {
     assert.deepEqual(judge(detector, 'slow'), ['slow']);
   });
 
+  it('is not charged while an expression is built, which others can cause, so that they switch no rule off', () => {
+    const clock = new Slow();
+    const letters = [...'abcdefghijkl'];
+    const expressions = letters.map((letter) => `slow-${letter}.*end`);
+    const rule = ruleWith(`s: { A|re: [${expressions.join(', ')}] }\ncondition: s`, 'id: slow\n');
+    const detector = new Detector({ rules: rulesOf(rule), clock });
+    const long = 'x'.repeat(8_100);
+    clock.each = 9;
+    for (const letter of letters) judge(detector, `slow-${letter}${long}`);
+    clock.each = 0;
+    assert.deepEqual(judge(detector, 'slow-a end'), ['slow']);
+  });
+
   it('is forgotten after a minute', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
