@@ -87,6 +87,11 @@ describe('The package', function () {
     }
   });
 
+  it('keeps no Buffer for each length of a packet that was sent', () => {
+    const program = readFileSync(join(folder, 'bundle/program.js'), 'utf8');
+    assert.deepEqual(program.match(/varByteIntCache\[\w+\].?/g), ['varByteIntCache[num];']);
+  });
+
   it('names the licence of every package in it', () => {
     const licences = readFileSync(join(folder, 'bundle/LICENSES.txt'), 'utf8');
     for (const name of ['azure-iot-device', 'azure-iot-common', 'koffi', 'mqtt', 'pino', 'valibot', 'lodash']) {
