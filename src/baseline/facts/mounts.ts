@@ -62,10 +62,25 @@ export function readFstab(access: Needs): Look<readonly Mount[]> {
     point,
     type,
     device: source,
-    options: new Set(options.split(',')),
+    options: expanded(options),
     where: `/etc/fstab:${line}`,
   }));
   return { found: mounts };
+}
+
+const OF_USERS = ['noexec', 'nosuid', 'nodev'];
+const OF_OWNERS = ['nosuid', 'nodev'];
+/** Options that imply others, see mount(8). */
+const IMPLIED = new Map(Object.entries({ user: OF_USERS, users: OF_USERS, owner: OF_OWNERS, group: OF_OWNERS }));
+
+/** @returns the options of a line of fstab, with those that they imply; a later one takes back its opposite */
+function expanded(options: string): ReadonlySet<string> {
+  const set = new Set<string>();
+  for (const option of options.split(',').flatMap((each) => [each, ...(IMPLIED.get(each) ?? [])])) {
+    set.delete(option.startsWith('no') ? option.slice(2) : `no${option}`);
+    set.add(option);
+  }
+  return set;
 }
 
 /**

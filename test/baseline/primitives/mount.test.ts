@@ -84,6 +84,24 @@ describePrimitive(mount, {
     result: 'fail',
     actual: '/data without noexec',
   },
+  'a disk that fstab lets users mount, which implies the options': {
+    params: { of: 'removable', options: ['nodev', 'nosuid', 'noexec'] },
+    tree: { ...RUNNING, 'etc/fstab': '/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n' },
+    result: 'pass',
+    actual: '1 mounted so',
+  },
+  'a disk that fstab lets users mount, and that takes an option back': {
+    params: { of: 'removable', options: ['nodev', 'nosuid', 'noexec'] },
+    tree: { ...RUNNING, 'etc/fstab': '/dev/sr0 /media/cdrom0 auto users,noauto,exec 0 0\n' },
+    result: 'fail',
+    actual: '/media/cdrom0 without noexec',
+  },
+  'a disk that fstab lets its owner mount, which leaves programs': {
+    params: { of: 'removable', options: ['nodev', 'nosuid', 'noexec'] },
+    tree: { ...RUNNING, 'etc/fstab': '/dev/sr0 /media/cdrom0 auto exec,owner 0 0\n' },
+    result: 'fail',
+    actual: '/media/cdrom0 without noexec',
+  },
   'what should not be mounted, and is for root only': {
     params: { of: 'absent', target: '/sys/kernel/debug', modeMax: '0700' },
     tree: {

@@ -45,7 +45,7 @@ printf 'net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.accept_redirects = 1\nkernel.
   >"$root/etc/sysctl.d/99-open.conf"
 echo 'tmpfs /tmp tmpfs rw 0 0
 server:/export /mnt nfs rw 0 0
-/dev/sr0 /media/cdrom iso9660 ro,user 0 0' >"$root/etc/fstab"
+/dev/sr0 /media/cdrom iso9660 ro,noauto 0 0' >"$root/etc/fstab"
 printf 'telnet stream tcp nowait root /usr/sbin/telnetd telnetd\n' >"$root/etc/inetd.conf"
 # shellcheck disable=SC2016 # for the shell that reads it
 printf '#!/bin/sh\numask 000\nexport PATH=.:$PATH\n' >"$root/etc/profile.d/open.sh"
