@@ -1,4 +1,5 @@
 import { isPlausible } from '../base/clock.ts';
+import { NAME_BYTES } from './facts/processes.ts';
 import type { System } from './system.ts';
 
 const anyOf =
@@ -15,6 +16,13 @@ const either =
     tests.some((test) => test(system));
 const systemd = anyOf('/usr/lib/systemd/systemd', '/lib/systemd/systemd');
 const systemdProgram = (name: string) => anyOf(`/usr/lib/systemd/${name}`, `/lib/systemd/${name}`);
+/** Whether one of systemd's own services is used, not only installed. */
+const systemdService = (name: string) => async (system: System) => {
+  if (!systemdProgram(name)(system)) return false;
+  const [units, processes] = [await system.units(), await system.processes()];
+  if (units.state(`${name}.service`).enabled || processes.byName.has(name.slice(0, NAME_BYTES))) return true;
+  return units.unreadable !== undefined || processes.unreadable !== undefined;
+};
 const usedByPam = (module: string) => async (system: System) => {
   const pam = await system.pam();
   return pam.uses(module) || pam.unreadable !== undefined;
@@ -56,8 +64,8 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   rsyslog: either(program('rsyslogd'), anyOf('/etc/rsyslog.conf')),
   journald: systemdProgram('systemd-journald'),
   'systemd-coredump': systemdProgram('systemd-coredump'),
-  resolved: systemdProgram('systemd-resolved'),
-  timesyncd: systemdProgram('systemd-timesyncd'),
+  resolved: systemdService('systemd-resolved'),
+  timesyncd: systemdService('systemd-timesyncd'),
   chrony: program('chronyd'),
   postfix: anyOf('/etc/postfix/main.cf'),
   samba: program('smbd'),
@@ -92,6 +100,8 @@ const MISSING_TEXTS: Readonly<Record<string, string>> = {
   'netns-host': 'the host’s network is not visible',
   pkgdb: 'there is no package database',
   commands: 'there is no /bin or /usr/bin',
+  resolved: 'systemd-resolved is not started',
+  timesyncd: 'systemd-timesyncd is not started',
   init: 'no known init system was found',
 };
 

@@ -146,6 +146,29 @@ describe('BaselineEngine, where little is to be seen', () => {
       assert.ok(said.includes('custom /secret/file') && said[0] === `start ${root}`);
     }));
 
+  it('skips services of systemd that are there, and are neither started at boot nor running', async () => {
+    const installed: Entries = {
+      ...SMALL,
+      'usr/lib/systemd/systemd-resolved': '',
+      'usr/lib/systemd/systemd-timesyncd': '',
+      'usr/lib/systemd/system/systemd-resolved.service': '[Unit]',
+      'usr/lib/systemd/resolved.conf': '[Resolve]\n#LLMNR=yes\n',
+    };
+    const report = await scanTree(installed);
+    assert.equal(outcome(report, 'cfg.resolved-llmnr')?.reason, 'systemd-resolved is not started');
+    assert.equal(outcome(report, 'cfg.timesyncd-servers')?.reason, 'systemd-timesyncd is not started');
+    const used = await scanTree({
+      ...installed,
+      ...RUNNING,
+      'etc/systemd/system/sysinit.target.wants/systemd-resolved.service': {
+        link: '/usr/lib/systemd/system/systemd-resolved.service',
+      },
+      'proc/77/comm': 'systemd-timesyn\n',
+    });
+    assert.equal(outcome(used, 'cfg.resolved-llmnr')?.result, 'fail');
+    assert.equal(outcome(used, 'cfg.timesyncd-servers')?.result, 'fail');
+  });
+
   it('skips in a container what only the host shows, and says so once', async () => {
     const report = await scan('/', {}, { inContainer: true });
     assert.equal(outcome(report, 'sysctl.kernel.randomize_va_space')?.result, 'skip');

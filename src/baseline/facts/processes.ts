@@ -11,7 +11,7 @@ type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 /** Limit of entries read from /proc: each takes some 20 µs. */
 const MAX_ENTRIES = 200_000;
 /** Maximum length of a process name in the kernel: TASK_COMM_LEN of linux/sched.h, without the terminating zero. */
-const NAME_BYTES = 15;
+export const NAME_BYTES = 15;
 /** Multi-call programs, which behave as the name that they are started by. */
 const MULTI_CALL = ['busybox', 'toybox'];
 

@@ -4,6 +4,7 @@ import { type Comparison, compare, comparison, instruction, inWords, type Value 
 import { paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import {
+  commentedIniSetting,
   equalsSetting,
   iniSetting,
   jsonSetting,
@@ -30,7 +31,13 @@ const inFiles = {
 };
 
 const params = v.variant('syntax', [
-  v.strictObject({ syntax: v.literal('ini'), section: v.optional(text), ...inFiles }),
+  v.strictObject({
+    syntax: v.literal('ini'),
+    section: v.optional(text),
+    /** The program's default differs by build; the main file that comes with it has it in a comment. */
+    defaultInComment: v.optional(v.literal(true)),
+    ...inFiles,
+  }),
   v.strictObject({ syntax: v.picklist(['equals', 'space', 'rsyslog', 'json']), ...inFiles }),
   v.strictObject({
     syntax: v.literal('sshd'),
@@ -87,6 +94,7 @@ async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
   }
   if (unseen !== undefined) return unseen;
   if (read === 0 && of.ifMissing !== 'default') return missing(of.ifMissing, of.files.join(', '));
+  if (value === undefined && of.syntax === 'ini' && of.defaultInComment) return judgeCommented(of, system);
   if (value === undefined) return judgeDefault(of.want, of.default, of.files[0] ?? '');
   const holds = compare(of.want, value);
   const actual = shown(value);
@@ -98,6 +106,17 @@ function judgeDefault(want: Comparison, byDefault: Value, where: string): Verdic
   if (byDefault === undefined)
     return compare(want, undefined) === true ? pass('not set', where) : fail('not set', where);
   return passIf(compare(want, byDefault) === true, `not set, so ${shown(byDefault)}`, where);
+}
+
+/** Judges the default that a main file has in a comment: of several that of the lowest folder, which nobody edits. */
+function judgeCommented({ files, key, section, want }: Extract<InFiles, { syntax: 'ini' }>, system: System): Verdict {
+  for (const path of files.filter((each) => !isGlob(each)).reverse()) {
+    const look = system.files.text(path);
+    if ('unreadable' in look) return cannotRead(look, path);
+    const setting = 'found' in look ? commentedIniSetting(look.found, key, section) : undefined;
+    if (setting !== undefined) return judgeDefault(want, setting.value, `${path}:${setting.line}`);
+  }
+  return cannotJudge('not set, and the default of this build is not known', files[0]);
 }
 
 const shown = (value: Value) => (typeof value === 'object' ? value.join(' ') || 'nothing' : String(value));

@@ -41,6 +41,10 @@ export function iniSetting(text: string, key: string, section: string | undefine
   return found;
 }
 
+/** Of lines in comments, as systemd's programs show the defaults that they were built with: `#LLMNR=no`. */
+export const commentedIniSetting = (text: string, key: string, section: string | undefined): Setting | undefined =>
+  iniSetting(text.replace(/^(?![#[]).*$/gm, '').replace(/^#/gm, ''), key, section);
+
 /** `key = value`, comments with `#`: shell defaults, postfix, auditd, hostapd. The last one counts. */
 export function equalsSetting(text: string, key: string): Setting | undefined {
   let found: Setting | undefined;

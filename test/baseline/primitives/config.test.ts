@@ -25,6 +25,7 @@ const storage = {
   default: 'auto',
   ifMissing: 'default',
 };
+const llmnr = paramsOf('cfg.resolved-llmnr');
 const umask = {
   syntax: 'space',
   files: ['/etc/login.defs'],
@@ -52,6 +53,31 @@ describePrimitive(config, {
     params: paramsOf('cfg.mosquitto-anonymous'),
     tree: { 'etc/mosquitto/mosquitto.conf': '', 'etc/mosquitto/conf.d/x.conf': 'allow_anonymous false\n' },
     result: 'pass',
+  },
+  'a default that a comment shows': {
+    params: llmnr,
+    tree: { 'usr/lib/systemd/resolved.conf': '# LLMNR=yes\n[Resolve]\n#LLMNR=no\n' },
+    result: 'pass',
+    actual: 'not set, so no',
+    where: '/usr/lib/systemd/resolved.conf:3',
+  },
+  'a default that a comment shows, which is not the wanted one': {
+    params: llmnr,
+    tree: { 'etc/systemd/resolved.conf': '[Resolve]\n#DNS=\n#LLMNR=yes\n' },
+    result: 'fail',
+    actual: 'not set, so yes',
+  },
+  'a default that no comment shows': {
+    params: llmnr,
+    tree: { 'etc/systemd/resolved.conf': '[Resolve]\nDNS=192.0.2.1\n' },
+    result: 'err',
+    reason: 'not set, and the default of this build is not known',
+  },
+  'a setting, whatever the default is': {
+    params: llmnr,
+    tree: { 'etc/systemd/resolved.conf': '[Resolve]\n#LLMNR=no\nLLMNR=yes\n' },
+    result: 'fail',
+    actual: 'yes',
   },
   'sshd: of two values the first': {
     params: noRoot,
