@@ -56,6 +56,26 @@ export async function readPackages(
   };
 }
 
+/**
+ * @returns the first version of one of the packages; `undefined` if none is installed, or if that cannot be determined
+ */
+export function versionOf(names: readonly string[], packages: Packages | undefined): string | undefined {
+  if (packages === undefined || !('versions' in packages)) return undefined;
+  return names.map((name) => packages.versions.get(name)).find((version) => version !== undefined);
+}
+
+/** Compares the numbers of the program: `1:9.2p1-2` is 9.2. @returns `undefined` if they are not known */
+export function isAtLeast(version: string | undefined, least: string): boolean | undefined {
+  const numbers = /^(?:\d+:)?(\d+(?:\.\d+)*)/
+    .exec(version ?? '')?.[1]
+    ?.split('.')
+    .map(Number);
+  if (numbers === undefined) return undefined;
+  const others = least.split('.').map(Number);
+  const at = others.findIndex((other, index) => other !== (numbers[index] ?? 0));
+  return at === -1 || (numbers[at] ?? 0) > (others[at] ?? 0);
+}
+
 async function versionsIn(
   packages: Iterable<InstalledPackage | undefined>,
   access: Needs,

@@ -1,5 +1,6 @@
 import { matchesGlob } from '../../base/glob.ts';
 import { type Comparison, compare } from '../comparison.ts';
+import { isAtLeast, versionOf } from '../facts/packages.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
 
@@ -48,14 +49,8 @@ function withDefault(value: string, { want, default: byDefault = '' }: Wanted): 
 /** Not judged if the default applies, but is only known for a later version than the installed one. */
 async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Verdict | undefined> {
   if (defaultSince === undefined) return undefined;
-  const packages = await system.packages();
-  if (packages === undefined || !('versions' in packages)) return undefined;
-  const installed = packages.versions.get('openssh-server') ?? packages.versions.get('openssh');
-  const version = /^(?:\d+:)?(\d+)\.(\d+)/.exec(installed ?? '');
-  if (version === null) return undefined;
-  const [major = 0, minor = 0] = defaultSince.split('.').map(Number);
-  const isOlder = Number(version[1]) < major || (Number(version[1]) === major && Number(version[2]) < minor);
-  return isOlder
-    ? cannotJudge(`not set, and the default of OpenSSH ${version[1]}.${version[2]} is not known`, MAIN)
+  const version = versionOf(['openssh-server', 'openssh'], await system.packages());
+  return isAtLeast(version, defaultSince) === false
+    ? cannotJudge(`not set, and the default of OpenSSH ${version} is not known`, MAIN)
     : undefined;
 }

@@ -1,9 +1,10 @@
 import * as v from 'valibot';
 import { compilePattern } from '../../base/pattern.ts';
+import { isAtLeast, versionOf } from '../facts/packages.ts';
 import { MAIN } from '../facts/sudoers.ts';
 import { ifMissing, pattern } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotRead, fail, missing, pass } from '../verdict.ts';
+import { cannotJudge, cannotRead, fail, missing, pass, passIf } from '../verdict.ts';
 
 /** What sudo is configured to do. Reports the place, never the text. */
 export const sudoers = primitive({
@@ -12,13 +13,16 @@ export const sudoers = primitive({
   params: v.strictObject({
     /** A line must match. */
     some: v.optional(pattern),
+    /** The first version of sudo that needs no such line. */
+    notNeededSince: v.optional(v.pipe(v.string(), v.regex(/^\d{1,2}(?:\.\d{1,2}){1,2}$/))),
     /** No line may match. */
     none: v.optional(pattern),
     ifMissing,
   }),
 
-  expected({ some, none }) {
-    const parts = [some && `a line of sudoers matches ${some}`, none && `no line of sudoers matches ${none}`];
+  expected({ some, notNeededSince, none }) {
+    const unless = notNeededSince === undefined ? '' : `, or sudo is ${notNeededSince} or later`;
+    const parts = [some && `a line of sudoers matches ${some}${unless}`, none && `no line of sudoers matches ${none}`];
     return parts.filter((part) => part !== undefined).join('; ') || 'sudoers can be read';
   },
 
@@ -30,7 +34,7 @@ export const sudoers = primitive({
     return `With visudo, ${parts.filter((part) => part !== undefined).join(', and ')}.`;
   },
 
-  async judge({ some, none, ifMissing }, system) {
+  async judge({ some, notNeededSince, none, ifMissing }, system) {
     const { lines, exists, unreadable } = await system.sudoers();
     const first = (pattern: string | undefined) => {
       const compiled = pattern === undefined ? undefined : compilePattern(pattern);
@@ -42,6 +46,11 @@ export const sudoers = primitive({
     if (!exists) return missing(ifMissing, MAIN);
     if (some === undefined) return pass();
     const right = first(some);
-    return right === undefined ? fail('not found', MAIN) : pass('found', right.where);
+    if (right !== undefined) return pass('found', right.where);
+    if (notNeededSince === undefined) return fail('not found', MAIN);
+    const version = versionOf(['sudo', 'sudo-ldap'], await system.packages());
+    const isDefault = isAtLeast(version, notNeededSince);
+    if (isDefault === undefined) return cannotJudge('not found, and the version of sudo is not known', MAIN);
+    return passIf(isDefault, `not found, and sudo is ${version}`, MAIN);
   },
 });

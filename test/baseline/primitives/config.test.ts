@@ -156,7 +156,7 @@ describePrimitive(config, {
       'var/lib/dpkg/status': 'Package: openssh-server\nStatus: install ok installed\nVersion: 1:6.0p1-4\n',
     },
     result: 'err',
-    reason: /the default of OpenSSH 6\.0 is not known/,
+    reason: /the default of OpenSSH 1:6\.0p1-4 is not known/,
   },
   'sshd: a time in words': {
     params: sshd('LoginGraceTime', { op: 'range', value: [1, 60] }, { default: '120' }),

@@ -3,6 +3,9 @@ import { describePrimitive, paramsOf, TOO_LONG } from './cases.ts';
 
 const noPassword = paramsOf('cfg.sudo-no-nopasswd');
 const pty = paramsOf('cfg.sudo-use-pty');
+const sudo = (version: string) => ({
+  'var/lib/dpkg/status': `Package: sudo\nStatus: install ok installed\nVersion: ${version}\n\n`,
+});
 const OPEN = 'ann ALL=(ALL) NOPASSWD: ALL\n';
 
 describePrimitive(sudoers, {
@@ -68,7 +71,30 @@ describePrimitive(sudoers, {
   },
   'a flag that holds for one user only': {
     params: pty,
-    tree: { 'etc/sudoers': 'Defaults:ann use_pty\n' },
+    tree: { 'etc/sudoers': 'Defaults:ann use_pty\n', ...sudo('1.9.13p3-1+deb12u1') },
+    result: 'fail',
+    actual: 'not found, and sudo is 1.9.13p3-1+deb12u1',
+  },
+  'a flag that is the default of this version': {
+    params: pty,
+    tree: { 'etc/sudoers': 'Defaults env_reset\n', ...sudo('1.9.16p2-3') },
+    result: 'pass',
+    actual: 'not found, and sudo is 1.9.16p2-3',
+  },
+  'a flag that is the default of this version, and is switched off': {
+    params: pty,
+    tree: { 'etc/sudoers': 'Defaults !use_pty\n', ...sudo('1.9.16p2-3') },
+    result: 'fail',
+  },
+  'a flag that may be the default of this version': {
+    params: pty,
+    tree: { 'etc/sudoers': 'Defaults env_reset\n' },
+    result: 'err',
+    reason: 'not found, and the version of sudo is not known',
+  },
+  'a line that every version needs': {
+    params: paramsOf('cfg.sudo-logfile'),
+    tree: { 'etc/sudoers': 'Defaults env_reset\n', ...sudo('1.9.16p2-3') },
     result: 'fail',
     actual: 'not found',
   },
