@@ -169,6 +169,12 @@ describe('BaselineEngine, where little is to be seen', () => {
     assert.equal(outcome(used, 'cfg.timesyncd-servers')?.result, 'fail');
   });
 
+  it('skips the use of PAM by sshd where there is no PAM', async () => {
+    assert.equal(outcome(await scanTree(SMALL), 'sshd.usepam')?.reason, 'there is no pam');
+    const report = await scanTree({ ...SMALL, 'etc/pam.d/sshd': '' });
+    assert.equal(outcome(report, 'sshd.usepam')?.result, 'fail');
+  });
+
   it('skips in a container what only the host shows, and says so once', async () => {
     const report = await scan('/', {}, { inContainer: true });
     assert.equal(outcome(report, 'sysctl.kernel.randomize_va_space')?.result, 'skip');
