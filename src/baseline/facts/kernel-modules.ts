@@ -14,6 +14,8 @@ export interface KernelModules {
   readonly available: ReadonlySet<string> | undefined;
   /** File and line in modprobe.d that prevents loading: `install NAME /bin/false`. */
   readonly refused: ReadonlyMap<string, string>;
+  /** Why a module that is not refused may be. */
+  readonly refusedUnreadable?: Unreadable;
   /** A list that could not be read. */
   readonly unreadable?: Unreadable;
 }
@@ -65,7 +67,7 @@ export async function readKernelModules(access: Needs): Promise<KernelModules> {
       'found' in modules ? new Set(modules.found.split('\n').map((line) => line.split(' ', 1)[0] ?? '')) : undefined,
     builtIn,
     available,
-    refused: await readRefused(access),
+    ...(await readRefused(access)),
     ...(unreadable === undefined ? {} : { unreadable }),
   };
 }
@@ -127,12 +129,16 @@ const isFolder = (look: Look<Stats>) => 'found' in look && look.found.isDirector
  * See modprobe.d(5): of several lines for a module the first one counts. `blacklist` is not counted: it only prevents loading
  * by alias.
  */
-async function readRefused(access: Needs): Promise<ReadonlyMap<string, string>> {
+async function readRefused(access: Needs): Promise<Pick<KernelModules, 'refused' | 'refusedUnreadable'>> {
   const refused = new Map<string, string>();
   const installed = new Set<string>();
-  for (const path of access.files.dropIns(MODPROBE_FOLDERS.map((folder) => `${folder}/*.conf`)).paths) {
+  const dropIns = access.files.dropIns(MODPROBE_FOLDERS.map((folder) => `${folder}/*.conf`));
+  if (dropIns.unreadable !== undefined) return { refused, refusedUnreadable: dropIns.unreadable };
+  for (const path of dropIns.paths.filter((each) => !access.files.isFolder(each))) {
     const look = access.files.text(path, MAX_MODPROBE_BYTES);
     await access.pace();
+    // Its lines would count before those of the files that follow.
+    if ('unreadable' in look) return { refused, refusedUnreadable: look };
     for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
       const [, name, command = ''] = /^\s*install\s+(\S+)\s+(.*)$/.exec(line.slice(0, 1_024)) ?? [];
       if (name === undefined || installed.has(moduleName(name))) continue;
@@ -140,5 +146,5 @@ async function readRefused(access: Needs): Promise<ReadonlyMap<string, string>> 
       if (/^(?:\S*\/)?(?:false|true)\s*$/.test(command)) refused.set(moduleName(name), `${path}:${index + 1}`);
     }
   }
-  return refused;
+  return { refused };
 }

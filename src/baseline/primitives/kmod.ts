@@ -21,7 +21,7 @@ export const kmod = primitive({
   remedy: ({ module }) => `Put "install ${module} /bin/false" into a file of /etc/modprobe.d, and run rmmod ${module}.`,
 
   async judge({ module, filesystem, protocol }, system) {
-    const { loaded, builtIn, available, refused, unreadable } = await system.kernelModules();
+    const { loaded, builtIn, available, refused, refusedUnreadable, unreadable } = await system.kernelModules();
     const wanted = moduleName(module);
     if (loaded?.has(wanted) === true) return fail('loaded', '/proc/modules');
     if (unreadable !== undefined) return cannotRead(unreadable, '/lib/modules');
@@ -38,9 +38,11 @@ export const kmod = primitive({
     const refusal = refused.get(wanted);
     if (refusal !== undefined) return pass('not loaded by modprobe', refusal);
     if (loaded === undefined) return pass('this kernel loads no modules');
-    if (available !== undefined) {
-      return available.has(wanted) ? fail('can be loaded', '/lib/modules') : pass('there is no such module');
+    if (available?.has(wanted) === true) {
+      if (refusedUnreadable !== undefined) return cannotRead(refusedUnreadable, '/etc/modprobe.d');
+      return fail('can be loaded', '/lib/modules');
     }
+    if (available !== undefined) return pass('there is no such module');
     return system.runs ? pass('there are no modules of this kernel') : skip('there is no kernel in this tree');
   },
 });

@@ -101,6 +101,33 @@ describePrimitive(kmod, {
     },
     result: 'fail',
   },
+  'could be refused by a file that can not be read': {
+    params: hfs,
+    tree: { ...KERNEL, [DEP]: 'kernel/fs/hfs/hfs.ko:\n', 'etc/modprobe.d/a.conf': TOO_LONG },
+    result: 'err',
+    where: '/etc/modprobe.d',
+  },
+  'is refused by a file after one that can not be read, whose lines count first': {
+    params: hfs,
+    tree: {
+      ...KERNEL,
+      [DEP]: 'kernel/fs/hfs/hfs.ko:\n',
+      'etc/modprobe.d/a.conf': TOO_LONG,
+      'etc/modprobe.d/b.conf': 'install hfs /bin/false\n',
+    },
+    result: 'err',
+  },
+  'is refused by a file before one that can not be read': {
+    params: hfs,
+    tree: {
+      ...KERNEL,
+      [DEP]: 'kernel/fs/hfs/hfs.ko:\n',
+      'etc/modprobe.d/a.conf': 'install hfs /bin/false\n',
+      'etc/modprobe.d/b.conf': TOO_LONG,
+    },
+    result: 'pass',
+    where: '/etc/modprobe.d/a.conf:1',
+  },
   'there is no such module': { params: hfs, tree: { ...KERNEL, [DEP]: 'kernel/fs/ext4/ext4.ko:\n' }, result: 'pass' },
   'there is no kernel in this tree': { params: hfs, tree: {}, result: 'skip' },
   'a tree with a kernel': { params: hfs, tree: { [DEP]: 'kernel/fs/hfs/hfs.ko:\n' }, result: 'fail' },
