@@ -13,6 +13,8 @@ export interface AuditRule {
   readonly isTree: boolean;
   readonly permissions: string;
   readonly syscalls: ReadonlySet<string>;
+  /** `-S all`, and no `-F perm=` that leaves out some. */
+  readonly isForAllCalls: boolean;
   /** All other words: `-F arch=b64`, `-C uid!=euid`, as they are written. */
   readonly fields: readonly string[];
 }
@@ -75,11 +77,13 @@ function parseRule(words: readonly string[], where: string): AuditRule | undefin
   let path = isWatch ? words[1] : undefined;
   let permissions = 'rwxa';
   const syscalls = new Set<string>();
+  let isForAllCalls = false;
   const fields: string[] = [];
   for (const [index, word] of words.entries()) {
     const value = words[index + 1] ?? '';
     if (word === '-p') permissions = value;
-    if (word === '-S') for (const name of value.split(',')) syscalls.add(name);
+    if (word === '-S' && value === 'all') isForAllCalls = !words.some((each) => each.startsWith('perm='));
+    else if (word === '-S') for (const name of value.split(',')) syscalls.add(name);
     if (word === '-C') fields.push(`-C ${value}`);
     if (word !== '-F') continue;
     const [, name, set = ''] = /^(path|dir|perm)=(.*)$/.exec(value) ?? [];
@@ -87,7 +91,8 @@ function parseRule(words: readonly string[], where: string): AuditRule | undefin
     else if (name !== undefined) [path, isTree] = [set, name === 'dir'];
     else fields.push(`-F ${value}`);
   }
-  return { where, isTree, permissions, syscalls, fields, ...(path === undefined ? {} : { path: trimmed(path) }) };
+  const calls = { syscalls, isForAllCalls };
+  return { where, isTree, permissions, ...calls, fields, ...(path === undefined ? {} : { path: trimmed(path) }) };
 }
 
 const trimmed = (path: string) => (path.length > 1 ? path.replace(/\/+$/, '') : path);

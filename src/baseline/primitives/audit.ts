@@ -126,7 +126,7 @@ function audits(rule: AuditRule, call: string, fieldAny: readonly string[] = [])
     fieldAny.includes(field) || HARMLESS.test(field) || HARMLESS_FOR_CALLS.test(field);
   return (
     rule.path === undefined &&
-    rule.syscalls.has(call) &&
+    (rule.isForAllCalls || rule.syscalls.has(call)) &&
     (fieldAny.length === 0 || fieldAny.some((field) => rule.fields.includes(field))) &&
     rule.fields.every(isAllowed)
   );

@@ -45,6 +45,25 @@ describePrimitive(audit, {
     result: 'fail',
     actual: 'without /etc/sudoers.d',
   },
+  'both are watched, by rules for all calls': {
+    params: sudoers,
+    tree: {
+      ...FILES,
+      [RULES]:
+        '-a always,exit -S all -F path=/etc/sudoers -F perm=wa\n-a always,exit -F dir=/etc/sudoers.d -F perm=wa -S all\n',
+    },
+    result: 'pass',
+  },
+  'a call by a rule for all calls': {
+    params: modules,
+    tree: { [RULES]: '-a always,exit -F arch=b64 -S all -k x\n-a always,exit -F arch=b32 -S all -k x\n' },
+    result: 'pass',
+  },
+  'a call by a rule for all calls that change something': {
+    params: modules,
+    tree: { [RULES]: '-a always,exit -S all -F perm=wa\n' },
+    result: 'fail',
+  },
   'what only one user does, and only without success': {
     params: sudoers,
     tree: {
