@@ -38,6 +38,8 @@ export class Units {
   readonly #files = new Map<string, string>();
   readonly #masked = new Set<string>();
   readonly #wanted = new Map<string, string>();
+  /** `multi-user.target.wants/ssh.service`: those of lower folders with the same name do not count. */
+  readonly #dependencies = new Set<string>();
   readonly #scripts = new Map<string, string>();
   readonly #startedScripts = new Map<string, string>();
   readonly #inetd = new Map<string, string>();
@@ -77,14 +79,19 @@ export class Units {
       await this.#access.pace();
       const path = posix.join(folder, name);
       if (/\.(?:wants|requires|upholds)$/.test(name)) {
-        for (const unit of this.#names(path))
-          if (!this.#wanted.has(unit)) this.#wanted.set(unit, posix.join(path, unit));
+        for (const unit of this.#names(path)) this.#addDependency(posix.join(name, unit), posix.join(path, unit));
         continue;
       }
       if (this.#files.has(name) || this.#masked.has(name) || !/\.[a-z]+$/.test(name)) continue;
       if (this.#isMask(path)) this.#masked.add(name);
       else this.#files.set(name, path);
     }
+  }
+
+  #addDependency(name: string, path: string): void {
+    const unit = posix.basename(name);
+    if (!this.#dependencies.has(name) && !this.#wanted.has(unit) && !this.#isMask(path)) this.#wanted.set(unit, path);
+    this.#dependencies.add(name);
   }
 
   /** A link to /dev/null, or an empty file. */

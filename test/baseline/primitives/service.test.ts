@@ -287,6 +287,26 @@ describePrimitive(service, {
     },
     result: 'pass',
   },
+  'a link that starts it, and that is masked in a folder above': {
+    params: off,
+    tree: {
+      ...SYSTEMD,
+      [`${UNIT}/telnetd.service`]: '[Unit]',
+      [`${UNIT}/multi-user.target.wants/telnetd.service`]: { link: '../telnetd.service' },
+      [`${WANTS}/telnetd.service`]: { link: '/dev/null' },
+    },
+    result: 'pass',
+  },
+  'a link that starts it, beside a masked one of another target': {
+    params: off,
+    tree: {
+      ...SYSTEMD,
+      [`${UNIT}/telnetd.service`]: '[Unit]',
+      [`${UNIT}/graphical.target.wants/telnetd.service`]: { link: '../telnetd.service' },
+      [`${WANTS}/telnetd.service`]: { link: '/dev/null' },
+    },
+    result: 'fail',
+  },
   'a unit that a generator has made of a script': {
     params: off,
     tree: {
