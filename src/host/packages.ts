@@ -18,6 +18,9 @@ export interface InstalledPackage {
 /** The dpkg states in which at least some of a package's files are present. */
 const HAS_FILES = /^Status:.* (?:installed|unpacked|half-installed|half-configured|triggers-\w+)\s*$/m;
 
+/** The longest paragraphs, of metapackages and of packages with many settings, have some 20 KB. */
+const MAX_PARAGRAPH = 64 * 1024;
+
 /**
  * Parses the status file of dpkg and opkg. Packages whose files are present count, even if they are not configured yet;
  * see dpkg(1). Yields `undefined` for other paragraphs, so that a caller can yield to the event loop after each.
@@ -30,10 +33,10 @@ export function* statusPackages(content: string): Generator<InstalledPackage | u
   for (let begin = 0; begin < content.length; ) {
     const blank = content.indexOf('\n\n', begin);
     const end = blank === -1 ? content.length : blank;
-    const paragraph = content.slice(begin, Math.min(end, begin + 2_048));
+    const paragraph = content.slice(begin, Math.min(end, begin + MAX_PARAGRAPH));
     const name = /^Package:[ \t]*(\S+)/m.exec(paragraph)?.[1];
     if (name === undefined || !HAS_FILES.test(paragraph)) yield undefined;
-    else yield { name, version: /^Version:[ \t]*(\S+)/m.exec(content.slice(begin, end))?.[1] ?? '' };
+    else yield { name, version: /^Version:[ \t]*(\S+)/m.exec(paragraph)?.[1] ?? '' };
     begin = end + 2;
   }
 }

@@ -34,6 +34,14 @@ describePrimitive(packages, {
     result: 'pass',
     where: '/sbin/syslogd',
   },
+  'one whose state is behind a long list, as opkg writes it': {
+    params: telnet,
+    tree: {
+      'var/lib/opkg/status': `Package: telnetd\nVersion: 1.2\nProvides: ${'x'.repeat(3_000)}\nStatus: install ok installed\n\n`,
+    },
+    result: 'fail',
+    actual: 'telnetd 1.2',
+  },
   apk: {
     params: telnet,
     tree: { 'lib/apk/db/installed': 'C:Q1\nP:busybox\nV:1.36\n\nP:inetutils-telnetd\nV:2.4\n' },
