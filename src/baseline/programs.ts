@@ -1,7 +1,16 @@
 import type { HostFiles, Unreadable } from '../host/host-files.ts';
 
-/** Folders of programs, with and without /bin being a link to /usr/bin. */
-const FOLDERS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/sbin', '/usr/local/bin'];
+/** Folders of programs, with and without /bin being a link to /usr/bin; the last two have those of systemd's services. */
+const FOLDERS = [
+  '/usr/sbin',
+  '/usr/bin',
+  '/sbin',
+  '/bin',
+  '/usr/local/sbin',
+  '/usr/local/bin',
+  '/usr/lib/systemd',
+  '/lib/systemd',
+];
 
 /** @returns the path of a program; `undefined` if it is in none of the usual folders */
 export const findProgram = (files: HostFiles, name: string): string | undefined =>

@@ -2,7 +2,8 @@ import * as v from 'valibot';
 import type { Unreadable } from '../../host/host-files.ts';
 import { isProven } from '../facts/processes.ts';
 import type { UnitState } from '../facts/units.ts';
-import { listOf, text } from '../fields.ts';
+import { hasFeature } from '../features.ts';
+import { listOf, paths, text } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
@@ -36,6 +37,8 @@ const params = v.strictObject({
   processes: v.optional(listOf(v.pipe(text, v.maxLength(15)))),
   /** Names in inetd.conf. */
   inetd: v.optional(listOf(text)),
+  /** Scripts of cron that do the work of a unit that must be enabled. One is enough. */
+  cronJobs: v.optional(paths),
 });
 type Params = v.InferOutput<typeof params>;
 
@@ -48,7 +51,8 @@ export const service = primitive({
   name: 'service',
   summary: 'Services enabled at boot (unit links, runlevels, inetd), and running programs.',
   params,
-  expected: ({ units, want }) => `${units.join(', ')}: ${IN_WORDS[want]}`,
+  expected: ({ units, want, cronJobs }) =>
+    `${units.join(', ')}: ${IN_WORDS[want]}${cronJobs === undefined ? '' : `, or cron has ${cronJobs.join(' or ')}`}`,
 
   remedy({ units, want }) {
     const [first = ''] = units;
@@ -77,8 +81,7 @@ export const service = primitive({
       case 'anyEnabled':
       case 'enabledAndActive': {
         const [first] = enabled;
-        if (first === undefined)
-          return fail(states.some(({ known }) => known) ? 'not started at boot' : 'not installed');
+        if (first === undefined) return judgeCronJobs(of, states, system);
         if (of.want === 'enabledAndActive' && system.runs) {
           const { proven, why } = await whatRuns(of, system);
           if (proven.length === 0) return why.err ?? fail(`started at boot, but not running${why.words}`, first.where);
@@ -133,6 +136,21 @@ async function judgeOff(
   if (running.length > 0) return fail(`running: ${listed(running)}`);
   if (processes.length > 0 && unreadable !== undefined) return cannotRead(unreadable, '/proc');
   return active.unreadable === undefined ? pass('off') : cannotRead(active.unreadable, '/sys/fs/cgroup');
+}
+
+/** Where systemd has the unit, the packages' scripts for cron leave the work to it. */
+async function judgeCronJobs(
+  { cronJobs = [] }: Params,
+  states: readonly UnitState[],
+  system: System,
+): Promise<Verdict> {
+  const isKnown = states.some(({ known }) => known);
+  const counted = isKnown && (await hasFeature(system, 'systemd')) ? [] : cronJobs;
+  const looks = counted.map((path) => ({ path, look: system.files.stat(path) }));
+  for (const { path, look } of looks)
+    if ('found' in look && (look.found.mode & 0o100) !== 0) return pass('a job of cron', path);
+  for (const { path, look } of looks) if ('unreadable' in look) return cannotRead(look, path);
+  return fail(isKnown ? 'not started at boot' : 'not installed');
 }
 
 interface Running {

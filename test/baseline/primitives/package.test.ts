@@ -1,5 +1,5 @@
 import { packages } from '../../../src/baseline/primitives/package.ts';
-import { describePrimitive } from './cases.ts';
+import { describePrimitive, paramsOf } from './cases.ts';
 
 const telnet = { names: ['telnetd', '*-telnetd'], want: 'absent', commands: ['in.telnetd'] };
 const syslog = { names: ['rsyslog', 'syslog-ng'], want: 'anyPresent', commands: ['rsyslogd', 'syslogd'] };
@@ -41,6 +41,17 @@ describePrimitive(packages, {
     },
     result: 'fail',
     actual: 'telnetd 1.2',
+  },
+  'a service of systemd that no package is named for': {
+    params: paramsOf('pkg.syslog'),
+    tree: { [DPKG]: paragraph('systemd'), 'usr/lib/systemd/systemd-journald': '' },
+    result: 'pass',
+    where: '/usr/lib/systemd/systemd-journald',
+  },
+  'a clock that systemd sets': {
+    params: paramsOf('pkg.timesync'),
+    tree: { 'usr/bin/sh': '', 'lib/systemd/systemd-timesyncd': '' },
+    result: 'pass',
   },
   apk: {
     params: telnet,

@@ -11,6 +11,7 @@ const off = {
   inetd: ['telnet'],
 };
 const cron = { units: ['cron.service', 'crond.service'], want: 'enabledAndActive', processes: ['cron', 'crond'] };
+const rotation = paramsOf('svc.logrotate-enabled');
 const WANTS = 'etc/systemd/system/multi-user.target.wants';
 const UNIT = 'usr/lib/systemd/system';
 const GENERATED = 'run/systemd/generator/getty.target.wants';
@@ -89,6 +90,45 @@ describePrimitive(service, {
     params: cron,
     tree: { ...RUNNING, 'etc/rc3.d/S01cron': '', ...process(8, 'cron'), ...program('cron') },
     asRoot: true,
+    result: 'pass',
+  },
+  'no timer, but a job of cron': {
+    params: rotation,
+    tree: { ...SYSTEMD, 'etc/cron.daily/logrotate': { mode: 0o755 } },
+    result: 'pass',
+    where: '/etc/cron.daily/logrotate',
+  },
+  'a timer that nothing reads, and a job of cron': {
+    params: rotation,
+    tree: { ...RUNNING, [`${UNIT}/logrotate.timer`]: '[Timer]', 'etc/cron.daily/logrotate': { mode: 0o755 } },
+    result: 'pass',
+  },
+  'a timer of systemd that is off, and a job of cron that leaves the work to it': {
+    params: rotation,
+    tree: {
+      ...SYSTEMD,
+      'usr/lib/systemd/systemd': '',
+      [`${UNIT}/logrotate.timer`]: '[Timer]',
+      'etc/cron.daily/logrotate': { mode: 0o755 },
+    },
+    result: 'fail',
+    actual: 'not started at boot',
+  },
+  'no timer, and a job that cron does not run': {
+    params: rotation,
+    tree: { ...SYSTEMD, 'etc/cron.daily/logrotate': { mode: 0o644 } },
+    result: 'fail',
+    actual: 'not installed',
+  },
+  'a packet filter that OpenWrt starts': {
+    params: paramsOf('svc.firewall-enabled'),
+    tree: { ...RUNNING, 'etc/rc.d/S19firewall': { link: '../init.d/firewall' } },
+    result: 'pass',
+    where: '/etc/rc.d/S19firewall',
+  },
+  'a packet filter that OpenRC starts': {
+    params: paramsOf('svc.firewall-enabled'),
+    tree: { ...RUNNING, 'etc/runlevels/default/ip6tables': { link: '/etc/init.d/ip6tables' } },
     result: 'pass',
   },
   'started, but not running': {
