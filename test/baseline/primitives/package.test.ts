@@ -53,6 +53,16 @@ describePrimitive(packages, {
     tree: { 'usr/bin/sh': '', 'lib/systemd/systemd-timesyncd': '' },
     result: 'pass',
   },
+  'SELinux, by its programs': {
+    params: paramsOf('pkg.apparmor'),
+    tree: { 'var/lib/rpm/rpmdb.sqlite': '', 'usr/sbin/load_policy': '' },
+    result: 'pass',
+  },
+  'SELinux, by its policy': {
+    params: paramsOf('pkg.apparmor'),
+    tree: { 'var/lib/opkg/status': paragraph('refpolicy-targeted') },
+    result: 'pass',
+  },
   apk: {
     params: telnet,
     tree: { 'lib/apk/db/installed': 'C:Q1\nP:busybox\nV:1.36\n\nP:inetutils-telnetd\nV:2.4\n' },
