@@ -1,9 +1,10 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { FIRST_ORDINARY_UID } from '../host/account-files.ts';
+import type { HostFiles, Unreadable } from '../host/host-files.ts';
 import { isRemote } from '../host/mounts.ts';
 import { Access, type AccessParts } from './access.ts';
-import { type Accounts, firstOrdinaryUid, hasShell, Names, readAccounts } from './facts/accounts.ts';
+import { type Accounts, firstOrdinaryUid, hasOwnHome, hasShell, Names, readAccounts } from './facts/accounts.ts';
 import { readAuditRules } from './facts/audit-rules.ts';
 import { type FirewallReader, readFirewall } from './facts/firewall-rules.ts';
 import { type Homes, readHomes } from './facts/homes.ts';
@@ -20,6 +21,8 @@ import { readPersisted } from './facts/sysctl-files.ts';
 import { Units } from './facts/units.ts';
 import { walk } from './facts/walk.ts';
 import { hasProgram } from './programs.ts';
+
+const ROOT_HOME = /^\/root(?=\/|$)/;
 
 /** The means of reading a system. */
 export interface SystemParts extends AccessParts {
@@ -86,11 +89,25 @@ export class System extends Access {
     const first = typeof firstUid === 'number' ? firstUid : FIRST_ORDINARY_UID;
     const own = await this.select(
       'found' in users ? users.found : [],
-      (user) =>
-        hasShell(user) && (user.uid === 0 || user.uid >= first) && user.home.startsWith('/') && user.home !== '/',
+      (user) => hasShell(user) && (user.uid === 0 || user.uid >= first) && hasOwnHome(user),
     );
     const homes = { homes: await readHomes(own, this), total: own.length };
     return typeof firstUid === 'number' ? homes : { ...homes, unreadable: firstUid };
+  }
+
+  /** The paths that match one of a rule, see `HostFiles.expand`. `/root` stands for the home that passwd gives uid 0. */
+  async expand(pattern: string): Promise<ReturnType<HostFiles['expand']>> {
+    if (!ROOT_HOME.test(pattern)) return this.files.expand(pattern);
+    const home = await this.#rootHome();
+    if (typeof home !== 'string') return { paths: [], unreadable: home };
+    return this.files.expand(pattern.replace(ROOT_HOME, () => home));
+  }
+
+  async #rootHome(): Promise<string | Unreadable> {
+    const { users } = await this.accounts();
+    if ('unreadable' in users) return users;
+    const root = 'found' in users ? users.found.find(({ uid }) => uid === 0) : undefined;
+    return root !== undefined && hasOwnHome(root) ? root.home : '/root';
   }
 
   hasProgram = (name: string): boolean => hasProgram(this.files, name);

@@ -147,6 +147,9 @@ export class Names {
 /** Whether the account can log in. */
 export const hasShell = ({ shell }: User): boolean => isLoginShell(shell);
 
+/** Whether the account's home is a folder of its own. */
+export const hasOwnHome = ({ home }: User): boolean => home.startsWith('/') && home !== '/';
+
 /** The lowest user id of ordinary users, or why it cannot be determined. */
 export function firstOrdinaryUid(access: Pick<Access, 'files'>): number | Unreadable {
   const look = access.files.text('/etc/login.defs');

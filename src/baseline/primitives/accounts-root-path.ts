@@ -18,7 +18,10 @@ export async function judgeRootPath(modeForbid: string, system: System): Promise
   const set = 'found' in defs ? spaceSetting(defs.found, 'ENV_SUPATH') : undefined;
   if (set !== undefined)
     settings.push({ value: set.value.replace(/^PATH=/, ''), where: `/etc/login.defs:${set.line}` });
-  for (const path of SHELL_FILES) {
+  for (const file of SHELL_FILES) {
+    const { paths, unreadable } = await system.expand(file);
+    if (unreadable !== undefined) return cannotRead(unreadable, file);
+    const [path = file] = paths;
     const look = system.files.text(path);
     if ('unreadable' in look) return cannotRead(look, path);
     for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {

@@ -75,7 +75,7 @@ export const file = primitive({
     const all: string[] = [];
     let unseen: Verdict | undefined;
     for (const pattern of of.paths) {
-      const { paths: found, unreadable } = system.files.expand(pattern);
+      const { paths: found, unreadable } = await system.expand(pattern);
       all.push(...found);
       if (unreadable !== undefined) unseen ??= cannotRead(unreadable, pattern);
     }

@@ -37,7 +37,7 @@ export const lines = primitive({
     let firstHit: string | undefined;
     let read = 0;
     for (const glob of of.files) {
-      const { paths, unreadable } = system.files.expand(glob);
+      const { paths, unreadable } = await system.expand(glob);
       if (unreadable !== undefined) unseen ??= cannotRead(unreadable, glob);
       for (const path of paths) {
         const look = system.files.isFolder(path) ? undefined : system.files.text(path);

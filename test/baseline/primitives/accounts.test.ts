@@ -260,6 +260,12 @@ describePrimitive(accounts, {
     where: '/root/.profile:1',
     asRoot: true,
   },
+  'rootPath, in the home that passwd gives root': {
+    params: { check: 'rootPath', modeForbid: '0022' },
+    tree: { 'etc/passwd': 'root:x:0:0::/home/root:/bin/sh\n', 'home/root/.profile': 'PATH=.\n' },
+    result: 'fail',
+    where: '/home/root/.profile:1',
+  },
   'rootPath, with a folder that anyone may write': {
     params: { check: 'rootPath', modeForbid: '0022' },
     tree: { 'root/.profile': 'PATH=/opt/bin\n', 'opt/bin': { folder: true, mode: 0o777 } },

@@ -1,8 +1,9 @@
 import { file } from '../../../src/baseline/primitives/file.ts';
-import { describePrimitive } from './cases.ts';
+import { describePrimitive, paramsOf } from './cases.ts';
 
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n';
 const NAMES = { 'etc/passwd': PASSWD, 'etc/group': 'root:x:0:\nshadow:x:42:\nann:x:1000:\n' };
+const YOCTO = 'root:x:0:0:root:/home/root:/bin/sh\n';
 const shadow = {
   must: 'be',
   paths: ['/etc/shadow'],
@@ -114,6 +115,29 @@ describePrimitive(file, {
     tree: { ...NAMES, 'etc/key': { mode: 0o640, gid: 42 } },
     asRoot: true,
     result: 'pass',
+  },
+  'the home of root, wherever passwd says it is': {
+    params: { must: 'be', paths: ['/root'], modeMax: '0700', ifMissing: 'pass' },
+    tree: { 'etc/passwd': YOCTO, 'home/root': { folder: true, mode: 0o777 } },
+    result: 'fail',
+    where: '/home/root',
+  },
+  'a file in the home of root, wherever passwd says that is': {
+    params: paramsOf('file.root-authorized-keys'),
+    tree: { 'etc/passwd': YOCTO, 'home/root/.ssh/authorized_keys': 'ssh-ed25519 x' },
+    result: 'fail',
+    where: '/home/root/.ssh/authorized_keys',
+  },
+  'a file in the home of root, which is the whole tree': {
+    params: paramsOf('file.root-authorized-keys'),
+    tree: { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'root/.ssh/authorized_keys': 'ssh-ed25519 x' },
+    result: 'fail',
+    where: '/root/.ssh/authorized_keys',
+  },
+  'a file in the home of root, where nobody can say which that is': {
+    params: paramsOf('file.root-authorized-keys'),
+    tree: { 'etc/passwd': { link: 'passwd' } },
+    result: 'err',
   },
   'set-id where it must not be': {
     params: { must: 'be', paths: ['/bin/busybox'], modeForbid: '6000', ifMissing: 'pass' },

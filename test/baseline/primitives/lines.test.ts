@@ -40,6 +40,12 @@ describePrimitive(lines, {
     tree: { 'etc/sudoers': 'ann ALL=(ALL) nopasswd: ALL\n' },
     result: 'pass',
   },
+  'a line of a file in the home of root, wherever passwd says that is': {
+    params: paramsOf('cfg.root-umask'),
+    tree: { 'etc/passwd': 'root:x:0:0::/home/root:/bin/sh\n', 'home/root/.profile': 'umask 000\n' },
+    result: 'fail',
+    where: '/home/root/.profile:1',
+  },
   'no such line': { params: noPassword, tree: { 'etc/sudoers': 'x\n' }, result: 'pass' },
   'none of the files': { params: pty, tree: {}, result: 'skip' },
   'a line of each file': {
