@@ -100,7 +100,7 @@ function readTrusted(path: string): Buffer {
     const buffer = Buffer.alloc(MAX_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < buffer.length; length += read)
-      read = readSync(file, buffer, length, buffer.length - length, null);
+      read = attempt(() => readSync(file, buffer, length, buffer.length - length, null));
     if (length > MAX_BYTES) throw new Refusal(`is longer than ${MAX_BYTES} bytes`);
     return buffer.subarray(0, length);
   } finally {
@@ -112,13 +112,14 @@ function attempt<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
-    throw new Refusal(`can't be opened: ${errnoOf(error) ?? ''}`);
+    throw new Refusal(`can't be read: ${errnoOf(error) ?? ''}`);
   }
 }
 
 function refuseUntrusted(stats: Stats): void {
   if (stats.isSymbolicLink()) throw new Refusal('is a symbolic link');
   if (!stats.isFile()) throw new Refusal('is not a regular file');
+  if (stats.size === 0) throw new Refusal('is empty'); // as are the files of /proc, some of which change when they are read
   if (stats.uid !== 0) throw new Refusal('does not belong to root');
   if ((stats.mode & 0o022) !== 0) throw new Refusal('is writable by group or others');
 }

@@ -128,7 +128,7 @@ describe('custom checks', () => {
     });
 
   it('are refused when they are a link, a FIFO or a folder, or not there', () => {
-    assert.match(read('').refused ?? '', /can't be opened: ENOENT/);
+    assert.match(read('').refused ?? '', /can't be read: ENOENT/);
     symlinkSync('/etc/passwd', path);
     assert.match(read('').refused ?? '', /is a symbolic link/);
     rmSync(path);
@@ -172,4 +172,11 @@ describe('the file of custom checks', () => {
       server.close();
     }
   });
+
+  for (const [path, why] of [
+    ['/proc/version', 'is empty'], // in size: to read some of the kernel's files has effects
+    ['/sys/class/net/lo/speed', "can't be read: EINVAL"],
+  ] as const)
+    it(`is refused when it is a file of the kernel, as ${path}`, () =>
+      assert.equal(readCustomChecks({ path, sha256: '' }, defaultRules()).refused, `${path}: ${why}`));
 });

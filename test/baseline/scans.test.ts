@@ -197,7 +197,7 @@ describe('BaselineScans', () => {
     it('says the reason in the log on the device, and the same for each to everybody else', async () => {
       const reasons = [
         'does not belong to root',
-        "can't be opened: ENOENT",
+        "can't be read: ENOENT",
         'is no regular file',
         'is not JSON in UTF-8',
       ];
