@@ -138,7 +138,8 @@ function unknownEvent(setting: string, name: string, events: readonly string[]):
   return [`${setting} names ${name}, which is no event${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`];
 }
 
-const MAX_CACHE = 64 * 1024 * 1024;
+/** In bytes; however much space is free. */
+export const LARGEST_DEFAULT_CACHE = 64 * 1024 * 1024;
 
 /**
  * The default of `largestCacheInBytes`: a tenth of the free space, 64 MiB at most. Space that the queues use already counts
@@ -156,9 +157,9 @@ export function largestCache(
     const { bavail, bsize } = free(directory);
     const held = bytesBelow(queues);
     const tenth = Math.floor((bavail * bsize + held) / 10);
-    return Math.max(SMALLEST_CACHE, Math.min(MAX_CACHE, Math.max(tenth, held)));
+    return Math.max(SMALLEST_CACHE, Math.min(LARGEST_DEFAULT_CACHE, Math.max(tenth, held)));
   } catch {
-    return MAX_CACHE;
+    return LARGEST_DEFAULT_CACHE;
   }
 }
 

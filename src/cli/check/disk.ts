@@ -1,11 +1,12 @@
 import { lstatSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readPlainFile } from '../../base/plain-file.ts';
+import { LARGEST_DEFAULT_CACHE } from '../../config/limits.ts';
+import type { LocalSettings } from '../../config/local.ts';
 import { publishedName } from '../../config/published-object.ts';
 import { readDefaults, readTwin } from '../../config/twin.ts';
 import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
-import { limitsOf } from './limits.ts';
 import { namesBelow } from './process.ts';
 import type { Check } from './situation.ts';
 import { existingPart } from './state-directory.ts';
@@ -23,13 +24,13 @@ const OVERLAY = 0x794c7630;
 /** Whether the disk has space for the queues at their configured size, and keeps them over a reboot. */
 export const disk: Check = {
   name: NAME,
-  needs: ['limits', 'state directory'],
+  needs: ['state directory'],
   run({ local }) {
     const directory = local.stateDirectory;
     const place = existingPart(directory);
     const { bavail, bsize, type, files, ffree } = statfsSync(place);
     const free = bavail * bsize;
-    const needed = spaceNeeded(Math.min(cacheSizeOf(directory), limitsOf(local).largestCacheInBytes));
+    const needed = spaceNeeded(cacheSizeOf(local));
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
       const what = `${megabytes(free)} MB are free at ${place}, but the queues and windows may grow by ${megabytes(needed - used)} MB`;
@@ -55,11 +56,15 @@ function volatileFinding(type: number, place: string): Finding | undefined {
   return note(NAME, what, `Mount a volume there.`);
 }
 
-/** As the last good configuration states it, or else the default. */
-function cacheSizeOf(directory: string): number {
+/**
+ * As the last good configuration states it, or else the default, as far as the local file allows it. A disk that has little
+ * space left lowers the default of that limit further, which is the fault to be found.
+ */
+function cacheSizeOf({ stateDirectory, limits }: LocalSettings): number {
   const dialect = twinDialect();
-  const reading = readTwin(lastGood(directory), dialect);
-  return (reading.ok ? reading : readDefaults(dialect)).settings.maxLocalCacheSizeInBytes;
+  const reading = readTwin(lastGood(stateDirectory), dialect);
+  const { maxLocalCacheSizeInBytes } = (reading.ok ? reading : readDefaults(dialect)).settings;
+  return Math.min(maxLocalCacheSizeInBytes, limits.largestCacheInBytes ?? LARGEST_DEFAULT_CACHE);
 }
 
 function lastGood(directory: string): unknown {

@@ -17,7 +17,7 @@ export const limits: Check = {
 };
 
 /** @throws {AgentError} CONFIG_INVALID for a name that is not an event's */
-export function limitsOf({ limits: local, stateDirectory }: LocalSettings): Limits {
+function limitsOf({ limits: local, stateDirectory }: LocalSettings): Limits {
   const ceiling = () => largestCache(existingPart(stateDirectory), join(stateDirectory, 'queues'));
   return limitsInForce(local, collectors, ceiling);
 }
