@@ -13,7 +13,7 @@ import { createIdentity } from '../../identity/kinds.ts';
 import { askServiceUnit } from '../../linux/self/service-unit.ts';
 import { Network } from '../../network/network.ts';
 import type { LocalStatus } from '../../status/schema.ts';
-import { copiesUsedBy } from './copies.ts';
+import { CREDENTIALS, copiesUsedBy } from './copies.ts';
 import type { Presented, RunningAgent, Situation, Way } from './situation.ts';
 import { findWay } from './way.ts';
 
@@ -21,6 +21,7 @@ export async function gatherSituation(
   configFile: string,
   local: LocalSettings,
   signal: AbortSignal,
+  credentials = CREDENTIALS,
 ): Promise<Situation> {
   const network = networkOf(local);
   const agent = await findAgent(configFile, local, signal);
@@ -29,7 +30,7 @@ export async function gatherSituation(
   const identity = 'id' in network ? network : await present({ local, network, mayRun, signal });
   const transports = transportsOf(local);
   const transport = agent.statusByThisFile?.credential?.transport ?? transports.next();
-  const situation = { configFile, local, agent, mayRun, identity, network, transports, transport, signal };
+  const situation = { configFile, local, agent, credentials, mayRun, identity, network, transports, transport, signal };
   let found: Promise<Way | undefined> | undefined;
   return {
     ...situation,

@@ -30,6 +30,8 @@ export interface Situation {
   readonly configFile: string;
   readonly local: LocalSettings;
   readonly agent: RunningAgent;
+  /** The folder in which systemd's copies of secrets are. */
+  readonly credentials: string;
   /** Whether an agent is running, or may be. */
   readonly mayRun: boolean;
   /** How the agent proves who it is, or why it can't. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -20,6 +20,7 @@ export class CheckBench {
   readonly #closers: (() => unknown)[] = [];
 
   constructor() {
+    mkdirSync(this.path('credentials'));
     this.write('module.key', this.key);
   }
 
@@ -68,7 +69,8 @@ export class CheckBench {
     const local = readLocalSettings(file, {});
     const chosen = names.flatMap((name) => checks.filter((check) => check.name === name));
     assert.ok(chosen.length >= names.length, 'a check of that name is missing');
-    const findings = await runChecks(await gatherSituation(file, local, new AbortController().signal), chosen);
+    const { signal } = new AbortController();
+    const findings = await runChecks(await gatherSituation(file, local, signal, this.path('credentials')), chosen);
     for (const { state, finding, remedy } of findings) {
       assert.ok(state !== 'wrong' || (remedy ?? '') !== '', `no remedy: ${finding}`);
       assert.ok(!`${finding}${remedy}`.includes(this.key), 'the key is shown');

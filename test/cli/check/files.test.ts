@@ -70,7 +70,7 @@ describe('vakt check: files', () => {
       bench.run({ state: 'running', hub: { state: 'connected', copies }, collectors: {}, ...more });
     /** Copies the key as systemd does, at the start of the service. */
     const copied = () => {
-      const copy = bench.write('copy', bench.key);
+      const copy = bench.write('credentials/module.key', bench.key);
       utimesSync(copy, new Date(), new Date(Date.now() - 1_000));
       return copy;
     };
@@ -107,11 +107,22 @@ describe('vakt check: files', () => {
 
     it('are unknown where they can not be read, or are none of the configuration', async () => {
       bench.write('other.key', 'changed');
-      symlinkSync(bench.write('copy', bench.key), bench.path('link'));
-      await run({ [bench.path('module.key')]: bench.path('link'), [bench.path('other.key')]: bench.path('copy') });
+      symlinkSync(copied(), bench.path('credentials/link'));
+      await run({
+        [bench.path('module.key')]: bench.path('credentials/link'),
+        [bench.path('other.key')]: bench.path('credentials/module.key'),
+      });
       bench.write('module.key', randomBytes(32).toString('base64'));
       assert.deepEqual(await bench.look('copies of secrets'), []);
     });
+
+    for (const elsewhere of ['other.key', 'credentials/../other.key']) {
+      it(`are not opened where systemd makes none, such as ${elsewhere}`, async () => {
+        utimesSync(bench.write('other.key', 'another key'), new Date(0), new Date(0));
+        await run({ [bench.path('module.key')]: `${bench.folder}/${elsewhere}` });
+        assert.deepEqual(await bench.look('copies of secrets'), []);
+      });
+    }
 
     it('make the remedies of the other checks ask for a restart', async () => {
       const { certificatePem, keyPem } = await selfSigned({
