@@ -283,12 +283,12 @@ function readConfigFile(path: string, mayBeMissing: boolean): string {
   }
 }
 
-/** SHA-256 of a configuration file, in hex; `undefined` if it cannot be read. */
-export function hashOfLocalFile(path: string): string | undefined {
+/** SHA-256 of a configuration file, in hex; empty if there is none that can be read. */
+export function hashOfLocalFile(path: string): string {
   try {
     return createHash('sha256').update(readNamedFile(path, LARGEST_FILE)).digest('hex');
   } catch {
-    return undefined;
+    return '';
   }
 }
 

@@ -35,8 +35,8 @@ export interface Observed {
   readonly agentId: string;
   readonly startedAt: () => Date;
   readonly bootId?: string;
-  /** Absent: there is no local file. */
-  readonly localFileHash?: string | undefined;
+  /** Empty: there is no local file. */
+  readonly localFileHash: string;
   readonly stopping: () => boolean;
   readonly collectors: readonly Collector[];
   readonly settings: () => Settings;
@@ -105,7 +105,7 @@ export function localStatus(observed: Observed): LocalStatus {
     version: observed.version,
     agentId: observed.agentId,
     pid: process.pid,
-    ...(observed.localFileHash === undefined ? {} : { localFileHash: observed.localFileHash }),
+    localFileHash: observed.localFileHash,
     state: observed.stopping() ? 'stopping' : pause !== undefined ? 'paused' : isDegraded ? 'degraded' : 'running',
     startedAt: observed.startedAt().toISOString(),
     ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),

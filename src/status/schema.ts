@@ -301,8 +301,8 @@ const EventAccountSchema = v.strictObject({ ...totals, queued: count('Elements i
 export const LocalStatusSchema = v.strictObject({
   ...StatusSchema.entries,
   pid: count("The agent's process id in its own PID namespace."),
-  localFileHash: v.exactOptional(
-    text('SHA-256 of the local file at the start of the agent, as `sha256sum` prints it; absent without such a file.'),
+  localFileHash: text(
+    'SHA-256 of the local file at the start of the agent, as `sha256sum` prints it; empty without such a file.',
   ),
   hub: about('The connection to the hub.', {
     state: v.picklist(['connecting', 'connected', 'refused', 'stopped']),

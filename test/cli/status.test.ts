@@ -13,6 +13,7 @@ import { temporaryFolder } from '../support/folders.ts';
 const STATUS: LocalStatus = {
   version: '0.1.0',
   agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+  localFileHash: '',
   pid: 812,
   state: 'running',
   startedAt: '2024-05-01T12:00:00.000Z',

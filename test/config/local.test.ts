@@ -8,6 +8,7 @@ import { settingPaths } from '../../src/config/environment.ts';
 import {
   DEFAULT_CONFIG_FILE,
   filesOf,
+  hashOfLocalFile,
   LocalSettings,
   readLocalSettings,
   refuseExampleHub,
@@ -676,4 +677,15 @@ describe('readLocalSettings without a file', () => {
       message: /\/etc\/vakt\/agent\.json/,
     });
   });
+});
+
+describe('hashOfLocalFile', () => {
+  it('is what sha256sum prints', () => {
+    const file = join(temporaryFolder(), 'agent.json');
+    writeFileSync(file, '{}');
+    assert.equal(hashOfLocalFile(file), '44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a');
+  });
+
+  it('is empty without a file, which differs from an agent that does not say it', () =>
+    assert.equal(hashOfLocalFile('/nonexistent/agent.json'), ''));
 });

@@ -24,6 +24,7 @@ const BOOKS = { ...NOTHING, queued: 0 };
 const STATUS: LocalStatus = {
   version: '0.1.0',
   agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+  localFileHash: '',
   state: 'running',
   startedAt: '2026-05-01T11:00:00.000Z',
   configuration: { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} },

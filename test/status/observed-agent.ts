@@ -80,6 +80,7 @@ export class ObservedAgent {
     this.observed = {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+      localFileHash: '',
       startedAt: () => TIME,
       memory: {
         use: () => ({ residentBytes: 70e6, budgetBytes: 100e6, isOver: this.isOver }),

@@ -43,7 +43,8 @@ const SCANNED: BaselinePosture = {
 };
 
 /** Without what only `vakt status` shows. */
-const reportedOf = ({ pid, hub, events, queues, messages, memory, logLevel, ...status }: LocalStatus) => status;
+const reportedOf = ({ pid, localFileHash, hub, events, queues, messages, memory, logLevel, ...status }: LocalStatus) =>
+  status;
 
 /** The part that does not come from recommendations. */
 const ofScans = ({ baseline, listeningPorts }: Posture) => ({

@@ -104,7 +104,7 @@ async function findAgent(
 ): Promise<RunningAgent> {
   try {
     const status = (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
-    const { localFileHash } = status; // none: the agent has no file, or is older than this member
+    const { localFileHash } = status; // none: the agent is older than this member
     const isByAnother = localFileHash !== undefined && localFileHash !== hashOfLocalFile(configFile);
     return isByAnother ? { status } : { status, statusByThisFile: status };
   } catch (error) {

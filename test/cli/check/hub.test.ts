@@ -126,6 +126,12 @@ describe('vakt check: the hub', () => {
     assertFinding(await last(), 'wrong', /not connected: it is not let in$/);
   });
 
+  it('is not at fault when the running agent, which has no file, is connected nowhere', async () => {
+    const hub = { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' };
+    await bench.run({ state: 'degraded', localFileHash: '', hub, configuration: { errors: {} } });
+    assertFinding(await last(), 'note', /not connected: it is not let in \(by the configuration/);
+  });
+
   it('is told of when nobody may read what it is sent', async () => {
     bench.configure({ messageRouting: 'security' });
     const found = await bench.lookAt('message routing');
