@@ -152,7 +152,7 @@ describe('scripts/install and scripts/uninstall', () => {
         if (isThere) assert.deepEqual(tree(), before);
         // A purge of the package would delete the configuration, which dpkg still takes for the package's.
         const file = inRoot('etc/vakt/agent.json');
-        const purge = `\n  cp -p ${file} ${file}.kept; dpkg --root=${root} --purge ${name}; mv ${file}.kept ${file}\n`;
+        const purge = `\n  cp -p ${file} ${file}.kept && { dpkg --root=${root} --purge ${name}; mv ${file}.kept ${file}; }\n`;
         assert.equal(installed.stdout.includes(purge), !isThere, installed.stdout);
       });
     }
