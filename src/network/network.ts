@@ -10,7 +10,7 @@ import { dial } from './dial.ts';
 import { exchange, type HttpAnswer, type HttpRequest } from './http.ts';
 import { limited } from './limited.ts';
 import { type LookUp, Names } from './names.ts';
-import { ProxyChoice } from './proxy.ts';
+import { type ChosenProxy, ProxyChoice } from './proxy.ts';
 import { type Security, secure } from './secure.ts';
 import { AGENT_SETTINGS, type SettingNames } from './setting-names.ts';
 import { readTrustedCa } from './trusted-ca.ts';
@@ -183,7 +183,7 @@ export class Network {
 
   /** Connects to a target's host and port through a proxy. */
   async #tunnel(
-    proxy: ProxyUrl,
+    proxy: ChosenProxy,
     { host, port }: Address,
     signal: AbortSignal,
     onWaypoint: OnWaypoint,

@@ -1,4 +1,4 @@
-import { onceChanged } from '../base/credential-copies.ts';
+import { thenUsed } from '../base/credential-copies.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { ProxyError } from './tunnel.ts';
@@ -19,7 +19,7 @@ export interface Behind {
  * Says what a proxy's answer means. A refusal counts as one of credentials: only a change by an operator helps.
  */
 export function proxyFailure(thrown: ProxyError, { name, target, unreachable, otherwise = '' }: Behind): HubFailure {
-  const { proxy, status, message, user } = thrown;
+  const { proxy, status, message, user, passwordFile } = thrown;
   const refused = (message: string, remedy: string) =>
     new HubFailure(new AgentError('PROXY_REFUSED', message, remedy, { cause: thrown }), 'credentials');
   if (status === 407 && user === undefined) {
@@ -27,8 +27,9 @@ export function proxyFailure(thrown: ProxyError, { name, target, unreachable, ot
     return refused(`the proxy ${proxy} asks for a user and a password (407)`, remedy);
   }
   if (status === 407) {
+    const used = thenUsed(passwordFile === undefined ? [] : [passwordFile], ', which is used within 25 s');
     const remedy =
-      `Correct the user in hub.proxy and the password in hub.proxyPasswordFile${onceChanged(', which is used within 25 s')}; ` +
+      `Correct the user in hub.proxy and the password in hub.proxyPasswordFile${used}; ` +
       'or both in HTTPS_PROXY, if that is what is used, and restart the agent.';
     return refused(`the proxy ${proxy} refused the user ${user} or its password (407)`, remedy);
   }

@@ -14,35 +14,39 @@ export interface ProxyOptions {
   readonly names: SettingNames;
 }
 
+/** A proxy, and the file with the password of its user, if there is one. */
+export interface ChosenProxy extends ProxyUrl {
+  readonly passwordFile?: string | undefined;
+}
+
 /** Decides which hosts are reached through which proxy, and with which password. */
 export class ProxyChoice {
-  readonly #url: ProxyUrl | undefined;
-  readonly #passwordFile: string | undefined;
+  readonly #proxy: ChosenProxy | undefined;
   readonly #noProxy: string;
 
   /** @throws AgentError CONFIG_INVALID, SECRET_FILE_* */
   constructor({ proxy, proxyPasswordFile, environment, names }: ProxyOptions) {
-    this.#url =
+    const url =
       proxy === undefined ? fromEnvironment(environment, names) : fromSetting(proxy, proxyPasswordFile, names);
-    this.#passwordFile = this.#url?.user === undefined ? undefined : proxyPasswordFile;
+    this.#proxy = url?.user === undefined ? url : { ...url, passwordFile: proxyPasswordFile };
     this.#noProxy = proxy === undefined ? (variable(environment, 'NO_PROXY')?.value ?? '') : '';
     this.authorization(); // reports a bad file at the start, not at the first connection
   }
 
   get passwordFile(): string | undefined {
-    return this.#passwordFile;
+    return this.#proxy?.passwordFile;
   }
 
   /** The proxy for a host, or `undefined` if it is reached directly. */
-  of(target: Address): ProxyUrl | undefined {
-    return isExempt(target, this.#noProxy) ? undefined : this.#url;
+  of(target: Address): ChosenProxy | undefined {
+    return isExempt(target, this.#noProxy) ? undefined : this.#proxy;
   }
 
   /** The same, with the password of the file. @throws AgentError SECRET_FILE_* */
   withPassword(target: Address): ProxyUrl | undefined {
-    const url = this.of(target);
-    const file = this.#passwordFile;
-    return url === undefined || file === undefined ? url : { ...url, password: readPassword(file) };
+    const proxy = this.of(target);
+    if (proxy?.passwordFile === undefined) return proxy;
+    return { ...proxy, password: readPassword(proxy.passwordFile) };
   }
 
   /**
@@ -51,10 +55,9 @@ export class ProxyChoice {
    * @throws AgentError SECRET_FILE_*
    */
   authorization(): string | undefined {
-    const { user, password } = this.#url ?? {};
+    const { user, password, passwordFile } = this.#proxy ?? {};
     if (user === undefined) return undefined;
-    const file = this.#passwordFile;
-    const secret = file === undefined ? password : readPassword(file);
+    const secret = passwordFile === undefined ? password : readPassword(passwordFile);
     return `Basic ${Buffer.from(`${user}:${secret ?? ''}`).toString('base64')}`;
   }
 }

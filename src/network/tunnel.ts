@@ -3,6 +3,11 @@ import { messageOf } from '../base/errors.ts';
 import { type Address, hostAndPort } from './address.ts';
 import { untilAborted } from './limited.ts';
 
+interface AskedProxy extends Address {
+  readonly user?: string | undefined;
+  readonly passwordFile?: string | undefined;
+}
+
 /** The proxy can't be reached, or opens no connection to the host. */
 export class ProxyError extends Error {
   override readonly name = 'ProxyError';
@@ -12,21 +17,20 @@ export class ProxyError extends Error {
   readonly status?: number;
   /** The user whose password was sent, if one was. */
   readonly user?: string;
+  /** The file that the password was read from, if it was. */
+  readonly passwordFile?: string;
 
-  constructor(
-    proxy: Address & { readonly user?: string | undefined },
-    message: string,
-    { status, cause }: { status?: number; cause?: unknown } = {},
-  ) {
+  constructor(proxy: AskedProxy, message: string, { status, cause }: { status?: number; cause?: unknown } = {}) {
     super(message, { cause });
     this.proxy = hostAndPort(proxy);
     if (status !== undefined) this.status = status;
     if (proxy.user !== undefined) this.user = proxy.user;
+    if (proxy.passwordFile !== undefined) this.passwordFile = proxy.passwordFile;
   }
 }
 
 export interface TunnelOptions {
-  readonly proxy: Address & { readonly user?: string | undefined };
+  readonly proxy: AskedProxy;
   readonly target: Address;
   /** Value of Proxy-Authorization. */
   readonly authorization?: string | undefined;

@@ -4,7 +4,7 @@ import { ProxyError } from '../../src/network/tunnel.ts';
 import { withCopies } from '../support/copies.ts';
 
 describe("a proxy's answer", () => {
-  const PROXY = { host: 'proxy', port: 3128 };
+  const PROXY = { host: 'proxy', port: 3128, passwordFile: '/s/p' };
   const BEHIND = { name: 'the registry', target: 'hub:443', unreachable: 'PROVISIONING_UNREACHABLE' } as const;
   const meaning = (status?: number, user?: string) =>
     proxyFailure(new ProxyError({ ...PROXY, user }, 'it closed', status === undefined ? {} : { status }), BEHIND);
@@ -42,7 +42,9 @@ describe("a proxy's answer", () => {
 
   it('says how a changed password comes into use', async () => {
     assert.match(meaning(407, 'agent').error.remedy, /hub\.proxyPasswordFile, which is used within 25 s; or both/);
-    const { remedy } = await withCopies({ '/s/p': '/c/p' }, () => meaning(407, 'agent').error);
-    assert.match(remedy, /hub\.proxyPasswordFile; after a change of \/s\/p, run: systemctl restart vakt; or both/);
+    const remedyWith = (copies: Readonly<Record<string, string>>) =>
+      withCopies(copies, () => meaning(407, 'agent').error.remedy);
+    assert.match(await remedyWith({ '/s/p': '/c/p' }), /File; then run: systemctl restart vakt; or both/);
+    assert.match(await remedyWith({ '/s/key': '/c/key' }), /File, which is used within 25 s; or both/);
   });
 });

@@ -75,7 +75,8 @@ describe('Network, through a proxy', () => {
     proxy.setUser(USER);
     const file = passwordFile('S3cret of before');
     const network = networkOf({ proxy: url('us%40er@'), proxyPasswordFile: file });
-    assert.equal((await failure(network)).status, 407);
+    const { status, passwordFile: named } = await failure(network);
+    assert.deepEqual([status, named], [407, file]);
     writeFileSync(file, USER.password);
     await connect(network);
     assert.deepEqual(
