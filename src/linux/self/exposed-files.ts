@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import { sourceOf } from '../../base/credential-copies.ts';
 import { hours } from '../../base/duration.ts';
 import { Lane } from '../../base/lane.ts';
 import type { Logger } from '../../base/log.ts';
@@ -115,29 +116,38 @@ export async function exposed({ configuration, secrets, state }: GuardedFiles): 
   const findings = {
     configuration: await first([configuration, dirname(configuration)], OTHERS_WRITE),
     secrets:
-      (await first(secrets, OTHERS_READ_OR_WRITE)) ??
+      (await first(secrets, OTHERS_READ_OR_WRITE, isCopied)) ??
       (await first(
         secrets.map((path) => dirname(path)),
         OTHERS_WRITE,
+        (folder) => secrets.some((path) => dirname(path) === folder && isCopied(path)),
       )),
     state: await first([state, ...(await filesIn(state))], OTHERS_WRITE),
   };
   return Object.fromEntries(Object.entries(findings).filter(([, finding]) => finding !== undefined));
 }
 
+/** Whether systemd has copied a secret for this process, so that the file itself is for root only. */
+const isCopied = (secret: string): boolean => sourceOf(secret) !== secret;
+
 /** Checks one path at a time, to use one thread only. */
-async function first(paths: readonly string[], forbidden: number): Promise<string | undefined> {
+async function first(
+  paths: readonly string[],
+  forbidden: number,
+  isRoots: (path: string) => boolean = () => false,
+): Promise<string | undefined> {
   for (const path of paths) {
     const stats = await look(path);
-    const finding = stats === undefined ? undefined : describe(path, stats, forbidden);
+    const finding = stats === undefined ? undefined : describe(path, stats, forbidden, isRoots(path));
     if (finding !== undefined) return finding;
   }
   return undefined;
 }
 
-function describe(path: string, { uid, mode }: Stats, forbidden: number): string | undefined {
+function describe(path: string, { uid, mode }: Stats, forbidden: number, isRoots: boolean): string | undefined {
   const own = process.geteuid?.() ?? 0;
-  if (uid !== 0 && uid !== own) return `${path} belongs to user ${uid}. Run: chown ${own} ${shellWord(path)}`;
+  if (uid !== 0 && uid !== own)
+    return `${path} belongs to user ${uid}. Run: chown ${isRoots ? 'root' : own} ${shellWord(path)}`;
   if ((mode & forbidden) === 0) return undefined;
   const can = (mode & forbidden & 0o022) === 0 ? 'read' : 'write';
   const octal = (mode & 0o777).toString(8).padStart(4, '0');

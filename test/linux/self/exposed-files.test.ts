@@ -7,6 +7,7 @@ import { hours } from '../../../src/base/duration.ts';
 import { Lane } from '../../../src/base/lane.ts';
 import { createLog, type LogLine } from '../../../src/base/log.ts';
 import { ExposedFiles, exposed, type GuardedFiles } from '../../../src/linux/self/exposed-files.ts';
+import { withCopies } from '../../support/copies.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { require } from '../../support/require.ts';
 
@@ -63,6 +64,17 @@ describe('exposed files', () => {
     chownSync(path('etc/agent.json'), 4711, 4711);
     assert.match((await exposed(files)).configuration ?? '', /belongs to user 4711\. Run: chown 0 '/);
   });
+
+  for (const name of ['etc/secrets/module.key', 'etc/secrets']) {
+    it(`are given back to root when systemd copies them, as ${name}`, async function () {
+      require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+      chownSync(path(name), 4711, 4711);
+      const found = () => exposed({ ...files, configuration: path('none') });
+      assert.match((await found()).secrets ?? '', /belongs to user 4711\. Run: chown 0 '/);
+      const { secrets } = await withCopies({ [path('etc/secrets/module.key')]: '/c/module.key' }, found);
+      assert.match(secrets ?? '', /belongs to user 4711\. Run: chown root '/);
+    });
+  }
 
   it('are looked for where a link leads, but not through links in the state directory', async () => {
     symlinkSync(path('etc/agent.json'), path('etc/link.json'));
