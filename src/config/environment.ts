@@ -19,11 +19,17 @@ const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'V
 
 /**
  * Variables with the address of a service or of another container, as Kubernetes and Docker's links make them: for a service
- * `vakt-x` VAKT_X_SERVICE_HOST, VAKT_X_SERVICE_PORT_HTTP, VAKT_X_PORT and VAKT_X_PORT_80_TCP_ADDR, for a link `vakt` also
- * VAKT_NAME and VAKT_ENV_…. Where the name alone could be that of a misspelt setting, the value decides.
+ * `vakt-x` VAKT_X_SERVICE_HOST, VAKT_X_SERVICE_PORT_HTTP, VAKT_X_PORT and VAKT_X_PORT_80_TCP_ADDR. Where the name alone could
+ * be that of a misspelt setting, the value decides.
  */
 const OF_SERVICE =
-  /^VAKT_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)=|PORT=\w+:\/\/|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?=|NAME=\/|ENV_)/;
+  /^VAKT_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)=|PORT=\w+:\/\/|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?=)/;
+
+/**
+ * What Docker adds for a link `vakt-x` of a container `web`: VAKT_X_NAME, which is `/web/vakt-x`, and VAKT_X_ENV_…. A name with
+ * `__` is that of a setting in a group.
+ */
+const OF_LINK = /^VAKT_(?:[^\W_]+_)*(?:NAME=\/[^/]+\/vakt[^/]*$|ENV_)/;
 
 /** The settings that environment variables override, and a message for each `VAKT_…` variable that is not a setting. */
 export function fromEnvironment(
@@ -39,7 +45,7 @@ export function fromEnvironment(
   const known = settings.map(({ variable }) => variable);
   const unknown = Object.entries(environment)
     .filter(([name]) => name.startsWith('VAKT_') && !known.includes(name) && !FOR_TESTS.includes(name))
-    .filter(([name, value]) => !OF_SERVICE.test(`${name}=${value}`))
+    .filter(([name, value]) => ![OF_SERVICE, OF_LINK].some((form) => form.test(`${name}=${value}`)))
     .map(([name]) => `the variable ${name} ${notASetting(name, known)}`);
   return { overrides, unknown };
 }

@@ -334,7 +334,9 @@ describe('readLocalSettings', () => {
     it('that Kubernetes and Docker make of a service called vakt… set nothing', () => {
       const environment: NodeJS.ProcessEnv = {
         VAKT_NAME: '/web/vakt',
-        VAKT_ENV_npm_config_cache: '/tmp',
+        VAKT_ENV_npm__config_cache: '/tmp',
+        VAKT_HUB_2_NAME: '/web/vakt-hub-2',
+        VAKT_HUB_2_ENV_HOME: '/root',
         VAKT_PORT_80_TCP_PORT_START: '80',
       };
       for (const service of ['VAKT', 'VAKT_HUB_2', 'VAKT__HUB'])
@@ -357,6 +359,11 @@ describe('readLocalSettings', () => {
         ['VAKT_HUB_HOST_NAME', 'contoso.azure-devices.net'],
         ['VAKT_HUB__PORT', '8883'],
         ['VAKT_SERVICE', '10.96.0.7'],
+        ['VAKT_IDENTITY__KEY_FILE_NAME', '/etc/vakt/secrets/module.key'],
+        ['VAKT_IDENTITY__FILE_NAME', '/secrets/vakt'],
+        ['VAKT_IDENTITY_KEY_FILE_NAME', '/secrets/module.key'],
+        ['VAKT_STATE_DIRECTORY_NAME', '/var/lib/vakt'],
+        ['VAKT_HUB__ENV_PROXY', 'http://proxy:3128'],
       ] as const)
         assert.match(refused(`{ ${IDENTITY} }`, { [name]: value }).message, new RegExp(`${name} is not a setting`));
     });
