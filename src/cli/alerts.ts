@@ -48,7 +48,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   const { path, error } = controlSocketOf(config, world.environment);
   const { stdout, stderr, signal } = world;
   const show: Show = (alert, kind) => {
-    for (const line of json ? [printableJson(JSON.stringify(alert))] : describe(alert)) stdout(line, kind);
+    stdout(json ? printableJson(JSON.stringify(alert)) : describe(alert).join('\n'), kind);
   };
   const list = async (): Promise<readonly unknown[]> => {
     const alerts = await askControlSocket(path, '/alerts', { signal });

@@ -6,10 +6,11 @@ import { didYouMean } from './did-you-mean.ts';
 /** The environment of a command; tests pass their own. */
 export interface World {
   /**
-   * Prints a result: one line, without a newline. A `live` one, of something that goes on by itself, such as events, is left
-   * out while too much waits for a reader that has stopped; standard error then says how many were.
+   * Prints a result: one line, or lines that belong together, without the last newline. Those of something that goes on by
+   * itself, such as events, are `live`: they are left out together while too much waits for a reader that has stopped;
+   * standard error then says how many lines were.
    */
-  readonly stdout: (line: string, kind?: 'live') => void;
+  readonly stdout: (lines: string, kind?: 'live') => void;
   /** Prints everything else. */
   readonly stderr: (line: string) => void;
   readonly environment: NodeJS.ProcessEnv;

@@ -42,7 +42,7 @@ export class Output {
 
   readonly line = (text: string, kind?: 'live'): void => {
     if (this.#status !== undefined) return;
-    if (kind === 'live' && this.#isBehind()) return;
+    if (kind === 'live' && this.#isBehind(text)) return;
     try {
       this.#opened().write(`${visible(text)}
 `);
@@ -71,8 +71,8 @@ export class Output {
     return this.#status;
   }
 
-  /** Whether the reader has too much to read; counts a line that is left out for that. */
-  #isBehind(): boolean {
+  /** Whether the reader has too much to read; counts the lines that are left out for that. */
+  #isBehind(text: string): boolean {
     if (this.#leftOut === 0) {
       if ((this.#stream?.writableLength ?? 0) <= MAX_BACKLOG) return false;
       void this.flush().then(() => {
@@ -80,7 +80,7 @@ export class Output {
         this.#leftOut = 0;
       });
     }
-    this.#leftOut += 1;
+    this.#leftOut += text.split('\n').length;
     return true;
   }
 

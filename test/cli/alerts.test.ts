@@ -77,7 +77,7 @@ describe('vakt alerts', () => {
     history.add(AGAIN);
     history.add(REMOTE);
     assert.equal(await alerts(), 0);
-    assert.deepEqual(out, [
+    assert.deepEqual(out.join('\n').split('\n'), [
       '2026-05-01T12:30:00.000Z High IoT_CryptoMiner: Coin miner started, 3 times since 2026-05-01T12:00:00.000Z',
       '  /tmp/xmrig -o \u00b7[2Jpool',
       `  by root, executable /tmp/xmrig, process 7, started by /bin/sh, container ${'c'.repeat(12)}, MatchedCommandLine xmrig`,
@@ -124,6 +124,16 @@ describe('vakt alerts', () => {
       history.add(ALERT);
       return out.length === 3;
     });
+  });
+
+  it('prints all lines of an alert at once, so that none is left out in part', async () => {
+    const done = alerts('--follow');
+    await until('it follows', () => err.length === 1);
+    history.add(ALERT);
+    await until('it is shown', () => out.length > 0);
+    stop.abort();
+    await done;
+    assert.match(out.join('|'), /^2026-.*\n {2}\/tmp\/xmrig .*\n {2}by root, .*\n {2}End it\.\n$/);
   });
 
   it('misses no alert while it begins to follow, and shows none twice', async () => {
