@@ -2,8 +2,10 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
 import { seconds as durationOf } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import type { Service } from '../base/service.ts';
@@ -133,17 +135,24 @@ const triggeredOff = (): [SettingId, string][] =>
 
 const seconds = (duration: string) => duration.slice('PT'.length, -1);
 
-/** Accepts and prints every message. Its twin has the given desired properties; reported properties are discarded. */
+/** How long a message waits for the one before it to be read. */
+const READ_WITHIN = durationOf(30);
+
+/** Accepts and prints every message, while somebody reads them. Its twin has the given desired properties; reported properties are discarded. */
 export class DryHub implements HubClient, Service {
   readonly name = 'hub';
   readonly #desired: object;
   readonly #world: World;
+  readonly #clock: Pick<Clock, 'within'>;
   readonly #listeners: (() => void)[] = [];
   #state: HubStatus['state'] = 'connecting';
+  /** Resolves when what was printed is read, or at the end of the run. */
+  #read: Promise<unknown> = Promise.resolve();
 
-  constructor(desired: object, world: World) {
+  constructor(desired: object, world: World, clock: Pick<Clock, 'within'> = systemClock) {
     this.#desired = desired;
     this.#world = world;
+    this.#clock = clock;
   }
 
   async start(): Promise<void> {
@@ -156,14 +165,22 @@ export class DryHub implements HubClient, Service {
   }
 
   async send(message: Message): Promise<Answer<void>> {
+    try {
+      await this.#clock.within(READ_WITHIN, 'reading the message before', this.#read);
+    } catch (cause) {
+      this.#state = 'connecting';
+      void this.#read.then(() => this.start());
+      const remedy = 'Read on, or end the dry run.';
+      const error = new AgentError('HUB_SILENT', 'nobody reads standard output', remedy, { cause });
+      return { status: 'retry', because: 'local', error }; // more waits in the queue, which is limited
+    }
     const { stdout, terminal } = this.#world;
     if (terminal) for (const line of readable(message)) stdout(line);
     else stdout(printableJson(asJson(message)));
-    await this.#untilRead();
+    this.#read = this.#untilRead();
     return { status: 'accepted', value: undefined };
   }
 
-  /** Resolves when what was printed is read, or at the end of the run: more waits in the queue, which is limited. */
   async #untilRead(): Promise<void> {
     const { written, signal } = this.#world;
     if (signal.aborted) return;

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Clock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
@@ -142,38 +143,57 @@ describe('vakt run --dry-run', function () {
     return { id: AGENT_ID, body, bodyBytes: Buffer.byteLength(body), priority: 'High', marking: 'security' };
   };
 
-  it('takes the next message when the last one is read, or the run is to end', async () => {
-    const stop = new AbortController();
-    let read = () => {};
-    const hub = new DryHub(
-      {},
-      {
-        stdout: () => {},
-        stderr: assert.fail,
-        environment: {},
-        signal: stop.signal,
-        terminal: false,
-        written: () =>
-          new Promise<void>((resolve) => {
-            read = resolve;
-          }),
-      },
-    );
-    let sent = 0;
-    const send = () => hub.send(messageWith({})).then(() => sent++);
+  describe('whose output is read slowly', () => {
+    let stop: AbortController;
+    let read: () => void;
+    let sent: string[];
+    let connections: number;
+    let hub: DryHub;
     const turn = () => new Promise((resolve) => setImmediate(resolve));
-    const first = send();
-    await turn();
-    assert.equal(sent, 0);
-    read();
-    await first;
-    const second = send();
-    await turn();
-    assert.equal(sent, 1);
-    stop.abort();
-    await second;
-    await send();
-    assert.equal(sent, 3);
+    const send = () => hub.send(messageWith({})).then(({ status }) => sent.push(status));
+    const withClock = (clock?: Pick<Clock, 'within'>) => {
+      [stop, read, sent, connections] = [new AbortController(), () => {}, [], 0];
+      const written = () =>
+        new Promise<void>((resolve) => {
+          read = resolve;
+        });
+      const { signal } = stop;
+      const world = { stdout: () => {}, stderr: assert.fail, environment: {}, signal, terminal: false, written };
+      hub = new DryHub({}, world, clock);
+      hub.on('connected', () => {
+        connections += 1;
+      });
+    };
+
+    it('takes the next message when the last one is read, or the run is to end', async () => {
+      withClock();
+      await send();
+      void send();
+      await turn();
+      assert.deepEqual(sent, ['accepted']);
+      read();
+      await turn();
+      void send();
+      await turn();
+      assert.deepEqual(sent, ['accepted', 'accepted']);
+      stop.abort();
+      await turn();
+      await send();
+      assert.deepEqual(sent, Array(4).fill('accepted'));
+    });
+
+    it('is like a hub that is away when nobody reads for long, so that the agent does not seem to hang', async () => {
+      withClock({ within: (_limit, what, work) => Promise.race([work, Promise.reject(new Error(what))]) });
+      await hub.start();
+      await send();
+      await send();
+      assert.deepEqual([sent, hub.status().state, connections], [['accepted', 'retry'], 'connecting', 1]);
+      read();
+      await turn();
+      assert.deepEqual([hub.status().state, connections], ['connected', 2]);
+      await send();
+      assert.deepEqual(sent, ['accepted', 'retry', 'accepted']);
+    });
   });
 
   it('is readable on a terminal, whatever a payload says', async () => {
