@@ -14,7 +14,8 @@ import {
 } from '../syntax/settings.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, IF_MISSING, missing, pass, passIf, type Verdict } from '../verdict.ts';
-import { judgeSshd } from './config-sshd.ts';
+import { judgeMosquitto, MOSQUITTO_CONF } from './config-mosquitto.ts';
+import { judgeSshd, SSHD_CONFIG } from './config-sshd.ts';
 
 const inFiles = {
   /**
@@ -48,9 +49,11 @@ const params = v.variant('syntax', [
     /** The first version of OpenSSH that has this default. */
     defaultSince: v.optional(v.pipe(v.string(), v.regex(/^\d{1,2}\.\d{1,2}$/))),
   }),
+  /** All values of all of its names are judged. */
+  v.strictObject({ syntax: v.literal('mosquitto'), keys: texts, want: comparison }),
 ]);
 type Params = v.InferOutput<typeof params>;
-type InFiles = Exclude<Params, { syntax: 'sshd' }>;
+type InFiles = Exclude<Params, { syntax: 'sshd' | 'mosquitto' }>;
 
 /** A setting as the program reads it: its default, overridden by its main file, overridden by drop-ins. */
 export const config = primitive({
@@ -59,14 +62,19 @@ export const config = primitive({
   params,
   expected: (of) => `${keyOf(of)}: ${inWords(of.want)}`,
   remedy(of) {
-    const place = of.syntax === 'sshd' ? '/etc/ssh/sshd_config' : (of.files[0] ?? '');
+    const place = 'files' in of ? (of.files[0] ?? '') : MAIN_FILES[of.syntax];
     const section = of.syntax === 'ini' && of.section !== undefined ? ` in [${of.section}]` : '';
     return `In ${place}, ${instruction(of.want, keyOf(of))}${section}.`;
   },
-  judge: (of, system) => (of.syntax === 'sshd' ? judgeSshd(of, system) : judgeFiles(of, system)),
+  judge(of, system) {
+    if (of.syntax === 'sshd') return judgeSshd(of, system);
+    return of.syntax === 'mosquitto' ? judgeMosquitto(of, system) : judgeFiles(of, system);
+  },
 });
 
-const keyOf = (of: Params) => (of.syntax === 'sshd' ? of.keys.join(' or ') : of.key.replaceAll('|', ' or '));
+const MAIN_FILES = { sshd: SSHD_CONFIG, mosquitto: MOSQUITTO_CONF };
+
+const keyOf = (of: Params) => ('keys' in of ? of.keys.join(' or ') : of.key.replaceAll('|', ' or '));
 
 async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
   const { all, unseen } = filesOf(of, system);

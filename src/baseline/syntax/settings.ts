@@ -56,16 +56,19 @@ export function equalsSetting(text: string, key: string): Setting | undefined {
   return found;
 }
 
-/** `KEY value`, comments with `#`: login.defs(5), mosquitto.conf(5), chrony.conf(5). The last one counts. */
-export function spaceSetting(text: string, key: string): Setting | undefined {
-  let found: Setting | undefined;
+/** `KEY value`, comments with `#`: login.defs(5), mosquitto.conf(5), chrony.conf(5). */
+export function spaceSettings(text: string, key: string): Setting[] {
+  const found: Setting[] = [];
   for (const [index, line] of linesOf(text).entries()) {
     const match = /^\s*([^\s#!%;]\S*)(.*)$/s.exec(line);
     if (match?.[1] !== undefined && equalsIgnoringCase(match[1], key))
-      found = { value: unquoted(match[2]?.trim() ?? ''), line: index + 1 };
+      found.push({ value: unquoted(match[2]?.trim() ?? ''), line: index + 1 });
   }
   return found;
 }
+
+/** The last one counts. */
+export const spaceSetting = (text: string, key: string): Setting | undefined => spaceSettings(text, key).at(-1);
 
 /** `key = value`, `key value` or the key alone; a `#` begins a comment wherever it is: the files of PAM's modules. */
 export function pamSettings(text: string, key: string): Setting[] {

@@ -11,6 +11,8 @@ const macs = sshd(
   { default: 'hmac-sha2-256,hmac-sha1', defaultSince: '6.7' },
 );
 const SSHD = 'etc/ssh/sshd_config';
+const refusing = paramsOf('cfg.mosquitto-anonymous');
+const BROKER = 'etc/mosquitto/mosquitto.conf';
 
 const storage = {
   syntax: 'ini',
@@ -43,15 +45,50 @@ const icc = {
 };
 
 describePrimitive(config, {
-  'a broker that has a default of its version': {
-    params: paramsOf('cfg.mosquitto-anonymous'),
-    tree: { 'etc/mosquitto/mosquitto.conf': 'listener 1883\n' },
+  'mosquitto: a default of its version': {
+    params: refusing,
+    tree: { [BROKER]: 'listener 1883\n' },
     result: 'fail',
     actual: 'not set',
   },
-  'a broker that refuses anonymous clients whatever its version': {
-    params: paramsOf('cfg.mosquitto-anonymous'),
-    tree: { 'etc/mosquitto/mosquitto.conf': '', 'etc/mosquitto/conf.d/x.conf': 'allow_anonymous false\n' },
+  'mosquitto: refuses anonymous clients whatever its version': {
+    params: refusing,
+    tree: { [BROKER]: 'include_dir /etc/mosquitto/conf.d\n', 'etc/mosquitto/conf.d/x.conf': 'allow_anonymous false\n' },
+    result: 'pass',
+    where: '/etc/mosquitto/conf.d/x.conf:1',
+  },
+  'mosquitto: one of two listeners lets everyone in': {
+    params: refusing,
+    tree: {
+      [BROKER]:
+        'per_listener_settings true\nlistener 1883\nallow_anonymous true\nlistener 8883\nallow_anonymous false\n',
+    },
+    result: 'fail',
+    actual: 'true',
+    where: '/etc/mosquitto/mosquitto.conf:3',
+  },
+  'mosquitto: a listener’s own setting, since version 2.1': {
+    params: refusing,
+    tree: { [BROKER]: 'allow_anonymous false\nlistener 1883\nlistener_allow_anonymous 1\n' },
+    result: 'fail',
+    actual: '1',
+  },
+  'mosquitto: a folder that is included from elsewhere': {
+    params: refusing,
+    tree: {
+      [BROKER]: 'allow_anonymous false\ninclude_dir /data/broker\n',
+      'data/broker/own.conf': 'allow_anonymous true\n',
+    },
+    result: 'fail',
+    where: '/data/broker/own.conf:1',
+  },
+  'mosquitto: what is not included, or is no *.conf': {
+    params: refusing,
+    tree: {
+      [BROKER]: 'allow_anonymous 0\ninclude_dir /data\n',
+      'data/old.conf~': 'allow_anonymous true\n',
+      'etc/mosquitto/conf.d/x.conf': 'allow_anonymous true\n',
+    },
     result: 'pass',
   },
   'a default that a comment shows': {
@@ -79,6 +116,18 @@ describePrimitive(config, {
     result: 'fail',
     actual: 'yes',
   },
+  'mosquitto: a folder below one that nobody knows': {
+    params: refusing,
+    tree: { [BROKER]: 'allow_anonymous false\ninclude_dir conf.d\n' },
+    result: 'err',
+    where: '/etc/mosquitto/mosquitto.conf:2',
+  },
+  'mosquitto: an included file that can not be read': {
+    params: refusing,
+    tree: { [BROKER]: 'allow_anonymous false\ninclude_dir /data\n', 'data/x.conf': TOO_LONG },
+    result: 'err',
+  },
+  'mosquitto: no file': { params: refusing, tree: {}, result: 'skip' },
   'sshd: of two values the first': {
     params: noRoot,
     tree: { [SSHD]: 'PermitRootLogin no\nPermitRootLogin yes\n' },
