@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { matchesGlob } from '../../base/glob.ts';
+import { kernelWords } from '../../host/kernel-command-line.ts';
 import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
 import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
 import { count, listOf, text, texts } from '../fields.ts';
@@ -10,6 +12,7 @@ const option = v.pipe(text, v.regex(/^CONFIG_[A-Z0-9_]+$/, 'is not an option of 
 
 const params = v.variant('check', [
   v.strictObject({ check: v.literal('cpuFlag'), flag: text, arches: texts }),
+  /** In words, `*` is any text and `?` any character. */
   v.strictObject({ check: v.literal('cmdlineForbid'), words: listOf(text) }),
   v.strictObject({ check: v.literal('cmdlineRequire'), words: listOf(text) }),
   v.strictObject({ check: v.literal('cmdlineAtLeast'), word: text, least: count }),
@@ -122,20 +125,25 @@ const judgeFlag = ({ flag, arches }: Of<'cpuFlag'>, system: System): Verdict =>
       })
     : pass(`does not concern ${process.arch}`);
 
+/** The kernel and systemd take `-` and `_` in a name for the same. */
+const sameName = (word: string) => word.replace(/^[^=]*/, (name) => name.replaceAll('-', '_'));
+const bootWords = (commandLine: string) => kernelWords(commandLine).map((word) => sameName(word.replaceAll('"', '')));
+
 function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeast'>, system: System): Verdict {
   const where = '/proc/cmdline';
   return withText(system, where, (content) => {
-    const words = content.trim().split(/\s+/);
+    const words = bootWords(content);
+    const has = (wanted: string) => words.some((word) => matchesGlob(sameName(wanted), word));
     if (of.check === 'cmdlineForbid') {
-      // Values of other words may be secrets; only words listed by the rule are reported.
-      const wrong = of.words.filter((word) => words.includes(word));
+      // Values of other words may be secrets; words are reported as the rule lists them.
+      const wrong = of.words.filter(has);
       return wrong.length === 0 ? pass('none') : fail(wrong.join(' '), where);
     }
     if (of.check === 'cmdlineRequire') {
-      const missing = of.words.filter((word) => !words.includes(word));
+      const missing = of.words.filter((word) => !has(word));
       return missing.length === 0 ? pass(of.words.join(' '), where) : fail(`without ${missing.join(' ')}`, where);
     }
-    const set = words.findLast((word) => word.startsWith(`${of.word}=`))?.slice(of.word.length + 1);
+    const set = words.findLast((word) => word.startsWith(`${sameName(of.word)}=`))?.slice(of.word.length + 1);
     return passIf(set !== undefined && Number(set) >= of.least, set ?? 'not set', where);
   });
 }
@@ -215,7 +223,7 @@ function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
   const missing = Object.keys(of.options).filter((key) => !set.some(([name]) => name === key));
   if (missing.length === 0) return pass(pairs(of.options), config.where);
   const cmdline = system.files.text('/proc/cmdline');
-  if (of.orCmdline !== undefined && 'found' in cmdline && cmdline.found.trim().split(/\s+/).includes(of.orCmdline))
+  if (of.orCmdline !== undefined && 'found' in cmdline && bootWords(cmdline.found).includes(sameName(of.orCmdline)))
     return pass(of.orCmdline, '/proc/cmdline');
   return fail(missing.map((key) => `${key}=${config.values.get(key) ?? 'n'}`).join(', '), config.where);
 }

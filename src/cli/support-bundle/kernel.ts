@@ -1,6 +1,7 @@
 import { release, version } from 'node:os';
 import { errnoOf } from '../../base/errors.ts';
 import { readBounded } from '../../host/bounded-file.ts';
+import { kernelWords } from '../../host/kernel-command-line.ts';
 
 /* What the kernel says of itself and of the process that the agent runs in. */
 
@@ -56,14 +57,12 @@ function attempt(text: () => string): string {
   }
 }
 
-/** As the kernel splits its command line: blanks between double quotes do not. See next_arg() in lib/cmdline.c. */
-const WORDS = /(?:"[^"]*(?:"|$)|[^\s"])+/g;
 /** The name of a parameter, from its beginning to `=` or its end. It may be in the quotes, too. */
 const NAMED = /^"?([\w.-]+)=/;
 
 /** Replaces all but the parameters that are known to be harmless, and the names of others. */
 export const shownParameters = (commandLine: string): string =>
-  (commandLine.match(WORDS) ?? [])
+  kernelWords(commandLine)
     .map((word) => {
       const name = NAMED.exec(word)?.[1];
       if (PARAMETERS.test(name ?? word)) return word;

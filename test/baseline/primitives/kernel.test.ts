@@ -1,6 +1,6 @@
 import { kernel } from '../../../src/baseline/primitives/kernel.ts';
 import { RUNNING } from '../tree.ts';
-import { describePrimitive, TOO_LONG } from './cases.ts';
+import { describePrimitive, paramsOf, TOO_LONG } from './cases.ts';
 
 const weak = { check: 'cmdlineForbid', words: ['mitigations=off', 'init=/bin/sh'] };
 const seccomp = { check: 'config', options: { CONFIG_SECCOMP_FILTER: 'y' } };
@@ -21,10 +21,32 @@ describePrimitive(kernel, {
     result: 'fail',
     actual: 'mitigations=off',
   },
+  'shells at boot, in other spellings': {
+    params: paramsOf('kernel.cmdline-no-weakening'),
+    tree: {
+      ...RUNNING,
+      [CMDLINE]: 'systemd.debug-shell=ttyS1 rd.systemd.debug_shell "enforcing=0" rdinit=/bin/sh init=/usr/bin/dash\n',
+    },
+    result: 'fail',
+    actual: 'enforcing=0 init=*/??sh rdinit=*/sh systemd.debug_shell=* rd.systemd.debug_shell',
+  },
+  'a script that init is started by, and words that belong to another': {
+    params: paramsOf('kernel.cmdline-no-weakening'),
+    tree: {
+      ...RUNNING,
+      [CMDLINE]: 'init=/usr/lib/raspi-config/init_resize.sh dyndbg="file x nokaslr +p" init2=/bin/sh\n',
+    },
+    result: 'pass',
+  },
   'a word that must be there': {
     params: { check: 'cmdlineRequire', words: ['audit=1'] },
     tree: { ...RUNNING, [CMDLINE]: 'quiet\n' },
     result: 'fail',
+  },
+  'a word that must be there, with the other dash': {
+    params: { check: 'cmdlineRequire', words: ['page_poison=1'] },
+    tree: { ...RUNNING, [CMDLINE]: 'page-poison=1\n' },
+    result: 'pass',
   },
   'a number that is high enough': {
     params: { check: 'cmdlineAtLeast', word: 'audit_backlog_limit', least: 8192 },
