@@ -56,7 +56,8 @@ const REMEDY: { readonly [C in Params['check']]: (of: Of<C>) => string } = {
     `Add ${words.join(' ')} to the command line in the boot loader's configuration, and reboot.`,
   cmdlineAtLeast: ({ word, least }) =>
     `Add ${word}=${least} to the command line in the boot loader's configuration, and reboot.`,
-  lsm: () => 'Install apparmor, and include it in lsm= or security= on the kernel command line if one of them is set.',
+  lsm: () =>
+    'Install apparmor, and include it in lsm= or security= on the command line if one is set, or let SELinux enforce.',
   apparmorEnforced: () => 'Run aa-enforce for each of these profiles.',
   cpuVulnerabilities: () => 'Install a newer kernel and microcode, and remove mitigations=off from the command line.',
   secureBoot: () => 'Enable Secure Boot in the firmware’s settings, with a signed boot loader and kernel.',
@@ -149,29 +150,28 @@ function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeas
 }
 
 function judgeLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
-  const where = '/sys/kernel/security/lsm';
-  const look = files.text(where);
-  if ('unreadable' in look) return cannotRead(look, where);
-  if ('found' in look) {
-    const active = look.found.trim().split(',');
-    return passIf(
-      active.some((name) => anyOf.includes(name)),
-      active.join(','),
-      where,
-    );
-  }
+  const list = '/sys/kernel/security/lsm';
+  const enforce = '/sys/fs/selinux/enforce';
+  const look = files.text(list);
+  if ('unreadable' in look) return cannotRead(look, list);
   // Without securityfs, which has the list, modules are detected by their own files.
   const apparmor = files.text('/sys/module/apparmor/parameters/enabled');
-  const seen = [
-    ...('found' in apparmor && apparmor.found.startsWith('Y') ? ['apparmor'] : []),
-    ...(files.exists('/sys/fs/selinux/enforce') ? ['selinux'] : []),
-    ...(files.exists('/sys/fs/smackfs/load2') ? ['smack'] : []),
-  ];
-  return passIf(
-    seen.some((name) => anyOf.includes(name)),
-    seen.join(',') || 'none found',
-    '/sys',
-  );
+  const active =
+    'found' in look
+      ? look.found.trim().split(',')
+      : [
+          ...('found' in apparmor && apparmor.found.startsWith('Y') ? ['apparmor'] : []),
+          ...(files.exists(enforce) ? ['selinux'] : []),
+          ...(files.exists('/sys/fs/smackfs/load2') ? ['smack'] : []),
+        ];
+  const wanted = active.filter((name) => anyOf.includes(name));
+  if (wanted.join() !== 'selinux')
+    return passIf(wanted.length > 0, active.join(',') || 'none found', 'found' in look ? list : '/sys');
+  const mode = files.text(enforce);
+  if ('unreadable' in mode) return cannotRead(mode, enforce);
+  if (!('found' in mode)) return fail('selinux without a policy', enforce);
+  const enforces = mode.found.trim() === '1';
+  return passIf(enforces, `selinux, ${enforces ? 'enforcing' : 'permissive'}`, enforce);
 }
 
 const judgeProfiles = (system: System): Verdict =>

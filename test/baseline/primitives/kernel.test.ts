@@ -7,6 +7,8 @@ const seccomp = { check: 'config', options: { CONFIG_SECCOMP_FILTER: 'y' } };
 const CMDLINE = 'proc/cmdline';
 const KERNEL = { ...RUNNING, 'proc/sys/kernel/osrelease': '6.12.1\n' };
 const LSM = 'sys/kernel/security/lsm';
+const mac = paramsOf('kernel.lsm-active');
+const ENFORCE = 'sys/fs/selinux/enforce';
 const FLAW = 'sys/devices/system/cpu/vulnerabilities';
 
 describePrimitive(kernel, {
@@ -96,6 +98,36 @@ describePrimitive(kernel, {
     params: { check: 'lsm', anyOf: ['apparmor'] },
     tree: { ...RUNNING, 'sys/module/apparmor/parameters/enabled': 'Y\n' },
     result: 'pass',
+  },
+  'SELinux that enforces': {
+    params: mac,
+    tree: { ...RUNNING, [LSM]: 'capability,selinux', [ENFORCE]: '1' },
+    result: 'pass',
+    actual: 'selinux, enforcing',
+  },
+  'SELinux that is permissive': {
+    params: mac,
+    tree: { ...RUNNING, [LSM]: 'capability,selinux', [ENFORCE]: '0' },
+    result: 'fail',
+    actual: 'selinux, permissive',
+    where: '/sys/fs/selinux/enforce',
+  },
+  'SELinux that is permissive, without securityfs': {
+    params: mac,
+    tree: { ...RUNNING, [ENFORCE]: '0' },
+    result: 'fail',
+  },
+  'SELinux without a policy': { params: mac, tree: { ...RUNNING, [LSM]: 'capability,selinux' }, result: 'fail' },
+  'SELinux whose mode can not be read': {
+    params: mac,
+    tree: { ...RUNNING, [LSM]: 'capability,selinux', [ENFORCE]: TOO_LONG },
+    result: 'err',
+  },
+  'SELinux that is permissive, beside another module': {
+    params: mac,
+    tree: { ...RUNNING, [LSM]: 'apparmor,selinux', [ENFORCE]: '0' },
+    result: 'pass',
+    where: `/${LSM}`,
   },
   'a profile that only complains': {
     params: { check: 'apparmorEnforced' },
