@@ -5,7 +5,10 @@ import type { SourceStatus } from '../../src/contract/sources.ts';
 import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
-/** A rule as its tool takes it, what it does, the contract's fields, and what is in ExtraDetails beside its place. */
+/**
+ * A rule as its tool takes it, empty for one more element of the rule before; what it does, the contract's fields, and what
+ * is in ExtraDetails beside its place.
+ */
 type Row = [rule: string, action: 'Allow' | 'Deny' | 'Other', fields: Payload, details: Record<string, string>];
 
 interface ChainOf {
@@ -125,10 +128,12 @@ const NFTABLES: readonly ChainOf[] = [
       ],
       [
         'tcp dport vmap { 22 : accept, 80 : jump lan, 23 : drop }',
-        'Other',
-        { DestinationPort: '22,23,80', Protocol: 'tcp' },
-        { Target: 'vmap 22 : accept,23 : drop,80 : jump lan' },
+        'Allow',
+        { DestinationPort: '22', Protocol: 'tcp' },
+        ACCEPT,
       ],
+      ['', 'Deny', { DestinationPort: '23', Protocol: 'tcp' }, DROP],
+      ['', 'Other', { DestinationPort: '80', Protocol: 'tcp' }, { Target: 'jump lan' }],
       ['sctp dport 5000 accept', 'Allow', { DestinationPort: '5000', Protocol: 'sctp' }, ACCEPT],
       [
         'ip saddr 10.0.0.0/8 ip saddr != 10.9.0.0/16 accept',
@@ -477,7 +482,8 @@ describe('the firewall of a network namespace', function () {
       ].join('\n'),
     );
     for (const { family, table, chain, rules } of NFTABLES) {
-      for (const [rule] of rules) namespace.run('nft', [`add rule ${family} ${table} ${chain} ${rule}`]);
+      for (const [rule] of rules.filter(([text]) => text !== ''))
+        namespace.run('nft', [`add rule ${family} ${table} ${chain} ${rule}`]);
     }
   };
   const loadIptables = (kind: 'legacy' | 'nft', chains: readonly ChainOf[]) => {

@@ -1,4 +1,4 @@
-import { get, listOf, nameOf, onlyProperty } from './nft-expression.ts';
+import { ExpressionWriter, get, listOf, nameOf, onlyProperty } from './nft-expression.ts';
 import { type Context, leafOf, subjectOf, written } from './nft-match.ts';
 import { joined, RuleDraft } from './rule-draft.ts';
 import type { Action, Rule } from './ruleset.ts';
@@ -14,12 +14,45 @@ export interface Sets {
   summary(name: string): string | undefined;
 }
 
-/** A rule as nft lists it: `{ "expr": [ STATEMENTS ], "comment": … }`. */
-export function ruleOf(value: unknown, sets: Sets): Rule {
+/**
+ * A rule as nft lists it: `{ "expr": [ STATEMENTS ], "comment": … }`. One that ends with a verdict map is as many rules as the
+ * map has verdicts.
+ */
+export const rulesOf = (value: unknown, sets: Sets): Rule[] =>
+  withoutVerdictMap(listOf(get(value, 'expr') ?? [])).map((statements) =>
+    ruleOf(statements, get(value, 'comment'), sets),
+  );
+
+/** `tcp dport vmap { 22 : accept, 80 : accept, * : drop }`: `tcp dport { 22, 80 } accept`, `tcp dport != { 22, 80 } drop`. */
+function withoutVerdictMap(statements: readonly unknown[]): (readonly unknown[])[] {
+  const at = statements.findIndex((statement) => get(get(get(statement, 'vmap'), 'data'), 'set') !== undefined);
+  const map = get(statements[at], 'vmap');
+  const pairs = listOf(get(get(map, 'data'), 'set') ?? []).map(listOf);
+  const others = pairs.filter(([key]) => key === '*');
+  const named = pairs.filter(([key]) => key !== '*');
+  if (named.length === 0) return [statements];
+  const byVerdict = new Map<string, (readonly unknown[])[]>();
+  const writer = new ExpressionWriter();
+  for (const pair of named) {
+    const verdict = writer.write(pair[1]);
+    const same = byVerdict.get(verdict);
+    if (same === undefined) byVerdict.set(verdict, [pair]);
+    else same.push(pair);
+  }
+  const match = (op: string, of: readonly (readonly unknown[])[]) => ({
+    match: { op, left: get(map, 'key'), right: { set: of.map(([key]) => key) } },
+  });
+  return [
+    ...[...byVerdict.values()].map((same) => [match('==', same), same[0]?.[1]]),
+    ...others.map(([, verdict]) => [match('!=', named), verdict]),
+  ].map((instead) => statements.toSpliced(at, 1, ...instead));
+}
+
+function ruleOf(statements: readonly unknown[], comment: unknown, sets: Sets): Rule {
   const draft = new RuleDraft();
   const mentioned = new Set<string>();
   const context = { draft, sets, mentioned };
-  for (const statement of listOf(get(value, 'expr') ?? [])) {
+  for (const statement of statements) {
     const { name, value: details } = onlyProperty(statement) ?? { name: 'statement', value: statement };
     const read = STATEMENTS.get(name);
     if (read === undefined) draft.effect(name, written(context, details));
@@ -29,7 +62,6 @@ export function ruleOf(value: unknown, sets: Sets): Rule {
     const summary = sets.summary(name);
     if (summary !== undefined) draft.match('sets', `@${name} ${summary}`.trim());
   }
-  const comment = get(value, 'comment');
   if (typeof comment === 'string') draft.match('comment', comment);
   return draft.finish();
 }
@@ -117,28 +149,18 @@ const dynamicSet: Statement = (details, context) => {
   context.draft.effect(text('op') || 'add', `${set} { ${[text('elem'), ...data, ...each].join(' ')} }`);
 };
 
-/** The keys and verdicts of a verdict map: `tcp dport vmap { 22 : accept, 80 : jump web }`. */
+/** A verdict map with a name, whose content can change: `iifname vmap @ways`. Of one without, see `withoutVerdictMap`. */
 const verdictMap: Statement = (details, context) => {
   const { draft, sets } = context;
-  const key = get(details, 'key');
-  const data = get(details, 'data');
-  const named = typeof data === 'string' ? data.replace(/^@/, '') : undefined;
-  const pairs = named === undefined ? listOf(get(data, 'set') ?? []) : sets.elements(named);
-
-  const keys = (pairs ?? []).map((pair) => listOf(pair)[0]);
-  // A key `*` matches everything, so the map is not a condition.
-  if (named !== undefined) subjectOf(key, context).match('==', `@${named}`);
-  else if (!keys.includes('*')) subjectOf(key, context).match('==', { set: keys });
-  else subjectOf(key, context);
-
-  const verdicts = (pairs ?? []).map((pair) => onlyProperty(listOf(pair)[1]));
-  for (const found of verdicts) {
-    if (found?.name === 'jump' || found?.name === 'goto') draft.reach(nameOf(get(found.value, 'target')));
-  }
+  const map = written(context, get(details, 'data'));
+  subjectOf(get(details, 'key'), context).match('==', map);
+  const pairs = sets.elements(map.replace(/^@/, ''));
   if (pairs === undefined) draft.reach();
-  const actions = new Set(verdicts.map((found) => VERDICTS.get(found?.name ?? '') ?? 'Other'));
-  const [action = 'Other'] = named === undefined && actions.size === 1 ? actions : [];
-  draft.end(action, `vmap ${named === undefined ? written(context, data) : `@${named}`}`);
+  for (const pair of pairs ?? []) {
+    const { name, value } = onlyProperty(listOf(pair)[1]) ?? {};
+    if (name === 'jump' || name === 'goto') draft.reach(nameOf(get(value, 'target')));
+  }
+  draft.end('Other', `vmap ${map}`);
 };
 
 /** An extension of iptables, of which nft's JSON has only the name. */
@@ -150,11 +172,6 @@ const extension: Statement = (details, { draft }) => {
   else if (type === 'watcher') draft.effect('xt watcher', name);
   else draft.match('xt match', name);
 };
-
-const VERDICTS: ReadonlyMap<string, Action> = new Map([
-  ['accept', 'Allow'],
-  ['drop', 'Deny'],
-]);
 
 const ignored: Statement = () => {};
 

@@ -1,5 +1,5 @@
 import { ExpressionWriter, get, listOf, nameOf, onlyProperty, setSummary } from './nft-expression.ts';
-import { ruleOf, type Sets } from './nft-rule.ts';
+import { rulesOf, type Sets } from './nft-rule.ts';
 import { cut } from './rule-draft.ts';
 import type { ChainDraft, Table } from './ruleset.ts';
 
@@ -95,7 +95,8 @@ class NftTable implements Sets {
   }
 
   rule(value: unknown): void {
-    this.#chain(get(value, 'chain')).rules.push(ruleOf(value, this));
+    const { rules } = this.#chain(get(value, 'chain'));
+    for (const rule of rulesOf(value, this)) rules.push(rule);
   }
 
   elements(name: string): readonly unknown[] | undefined {

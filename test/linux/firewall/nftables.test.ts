@@ -54,9 +54,11 @@ const map = (name: string, elem?: unknown) => ({
   },
 });
 
+const rulesFrom = (expr: unknown[], ...others: object[]): readonly Rule[] =>
+  parseNftables(listing([expr], ...others))[0]?.chains[0]?.rules ?? [];
+
 const ruleFrom = (expr: unknown[], ...others: object[]): Rule => {
-  const [table] = parseNftables(listing([expr], ...others));
-  const rule = table?.chains[0]?.rules[0];
+  const [rule] = rulesFrom(expr, ...others);
   assert.ok(rule);
   return rule;
 };
@@ -326,24 +328,38 @@ describe('what nft does with a packet', () => {
 describe('a verdict map of nft', () => {
   const lookUp = (...pairs: [unknown, unknown][]) => ({ vmap: { key: port, data: { set: pairs } } });
 
-  it('is one rule, with its keys as condition', () => {
-    const { action, target, destinationPort, jumps } = ruleFrom([
-      lookUp([22, accept], [{ range: [80, 90] }, jump('web')]),
-    ]);
-    assert.deepEqual([action, target], ['Other', 'vmap 22 : accept,80-90 : jump web']);
-    assert.deepEqual([destinationPort, jumps], ['22,80-90', ['web']]);
+  it('is a rule for each verdict, with its keys as condition', () => {
+    const rules = rulesFrom([lookUp([22, accept], [{ range: [80, 90] }, jump('web')], [23, drop], [443, accept])]);
+    assert.deepEqual(
+      rules.map(({ action, target, destinationPort, jumps }) => [action, target, destinationPort, jumps]),
+      [
+        ['Allow', 'accept', '22,443', []],
+        ['Other', 'jump web', '80-90', ['web']],
+        ['Deny', 'drop', '23', []],
+      ],
+    );
   });
 
-  it('allows or denies when all of its verdicts do', () => {
-    assert.equal(ruleFrom([lookUp([22, accept], [80, accept])]).action, 'Allow');
-    assert.equal(ruleFrom([lookUp([22, drop])]).action, 'Deny');
-    assert.equal(ruleFrom([lookUp([22, drop], [80, accept])]).action, 'Other');
-    assert.equal(ruleFrom([lookUp()]).action, 'Other');
+  it('is in each of its rules beside what else the rule says', () => {
+    const rules = rulesFrom([match(meta('iifname'), 'eth0'), { log: null }, lookUp([22, accept], [80, drop])]);
+    for (const { matches, protocol } of rules)
+      assert.deepEqual([matches, protocol], [{ 'in-interface': 'eth0', log: 'yes' }, 'tcp']);
+    assert.equal(rules.length, 2);
   });
 
-  it('with a key for all others is no condition', () => {
-    const { destinationPort, protocol } = ruleFrom([lookUp([22, accept], ['*', drop])]);
-    assert.deepEqual([destinationPort, protocol], [undefined, 'tcp']);
+  it('without keys is a rule without a verdict', () => {
+    for (const map of [lookUp(), lookUp(['*', drop])]) assert.equal(ruleFrom([map]).action, 'Other');
+  });
+
+  it('with a key for all others has a rule for them', () => {
+    const rules = rulesFrom([lookUp([22, accept], [23, accept], ['*', drop])]);
+    assert.deepEqual(
+      rules.map(({ action, destinationPort, protocol }) => [action, destinationPort, protocol]),
+      [
+        ['Allow', '22,23', 'tcp'],
+        ['Deny', '!22,23', 'tcp'],
+      ],
+    );
   });
 
   it('with a name can change, so that its verdicts are only told', () => {
@@ -500,25 +516,32 @@ describe('what nft listed on a real kernel', () => {
   const listed = nftables.flatMap(({ rule }) => rule ?? []);
   const tables = parseNftables(text);
 
+  /** What is said of one rule of the listing. */
+  const saidOf = (rule: object): readonly Rule[] => {
+    const others = nftables.filter((each) => each.rule === undefined);
+    return parseNftables(JSON.stringify({ nftables: [...others, { rule }] }))
+      .flatMap(({ chains }) => chains)
+      .flatMap(({ rules }) => rules);
+  };
+
   it('is read whole', async () => {
-    assert.equal(tables.flatMap(({ chains }) => chains).flatMap(({ rules }) => rules).length, listed.length);
+    assert.deepEqual(
+      tables.flatMap(({ chains }) => chains).flatMap(({ rules }) => rules).length,
+      listed.flatMap(saidOf).length,
+    );
+    assert.ok(listed.every((rule) => saidOf(rule).length > 0));
     await assertWellFormed(tables, text);
   });
 
-  it('loses no name and no number', () => {
-    for (const { name, chains } of tables) {
-      for (const chain of chains) {
-        const expressions = listed.filter((rule) => rule.table === name && rule.chain === chain.name);
-        for (const [index, { expr }] of expressions.entries()) {
-          const said = JSON.stringify(chain.rules[index]);
-          for (const leaf of leaves(expr)) {
-            const spellings = [leaf, `0x${Number(leaf).toString(16)}`, String(Number(leaf) + 1)];
-            assert.ok(
-              spellings.some((spelling) => said.includes(spelling)),
-              `${leaf} of ${JSON.stringify(expr)}: ${said}`,
-            );
-          }
-        }
+  it('loses no name and no number, of which `*` is said as all but the others', () => {
+    for (const rule of listed) {
+      const said = JSON.stringify(saidOf(rule));
+      for (const leaf of leaves(rule.expr)) {
+        const spellings = [leaf, leaf.replace('*', '"!'), `0x${Number(leaf).toString(16)}`, String(Number(leaf) + 1)];
+        assert.ok(
+          spellings.some((spelling) => said.includes(spelling)),
+          `${leaf} of ${JSON.stringify(rule.expr)}: ${said}`,
+        );
       }
     }
   });
