@@ -47,6 +47,18 @@ describe('the posture of the packet filter', () => {
       'everything is accepted before all is dropped': [['INPUT -j ACCEPT', 'INPUT -j DROP'], 'allow'],
       'everything returns before all is dropped': [['INPUT -j RETURN', 'INPUT -j DROP'], 'allow'],
       'a chain hands everything back before it drops': [['INPUT -j A', 'A -j RETURN', 'A -j DROP'], 'allow', ['A']],
+      'all that is for this host is dropped': [['INPUT -m addrtype --dst-type LOCAL -j DROP'], 'deny'],
+      'what is for this host returns from a chain that drops all, as ufw’s does': [
+        ['INPUT -j A', 'A -m addrtype --dst-type LOCAL -j RETURN', 'A -j DROP'],
+        'allow',
+        ['A'],
+      ],
+      'what a chain has not decided on is dropped in the one before': [
+        ['INPUT -j A', 'INPUT -j DROP', 'A -m addrtype --dst-type LOCAL -j RETURN', 'A -j ACCEPT'],
+        'deny',
+        ['A'],
+      ],
+      'only multicasts are dropped': [['INPUT -m addrtype --dst-type MULTICAST -j DROP'], 'allow'],
       'another chain drops all': [['FORWARD -j DROP', 'UNUSED -j DROP'], 'allow', ['UNUSED']],
       'a program decides': [['INPUT -j NFQUEUE --queue-num 0'], 'unknown'],
       'chains jump in a circle': [['INPUT -j A', 'A -j B', 'B -j A'], 'allow', ['A', 'B']],
@@ -96,6 +108,17 @@ describe('the posture of the packet filter', () => {
     const rule = (of: string, expr: object[], family = 'inet') => ({ rule: { family, table: 'own', chain: of, expr } });
     const meta = (key: string, right: unknown, op = '==') => ({ match: { op, left: { meta: { key } }, right } });
     const rows = (...objects: object[]) => nftRows(JSON.stringify({ nftables: objects }));
+
+    const state = { ct: { key: 'state' } };
+    const iifname = { meta: { key: 'iifname' } };
+    const map = (key: object, ...pairs: [unknown, object][]) => ({ vmap: { key, data: { set: pairs } } });
+    const inbound = (policy: string, ...rules: [of: string, ...expr: object[]][]) =>
+      table('inet', chain('in', 'input', policy), chain('open'), ...rules.map(([of, ...expr]) => rule(of, expr)));
+    const accept = { accept: null };
+    const drop = { drop: null };
+    const toSet = (op: string, ...stmt: object[]) => ({
+      set: { op, set: '@seen', elem: { payload: { protocol: 'ip', field: 'saddr' } }, stmt },
+    });
 
     const CASES: Readonly<Record<string, [objects: object[], is: Partial<FirewallPosture>]>> = {
       'an inet chain is for both families': [
@@ -175,6 +198,74 @@ describe('the posture of the packet filter', () => {
         table('inet', chain('in', 'input', 'drop'), rule('in', [meta('iifname', 'eth0'), { accept: null }])),
         { inbound: 'deny', permissiveRules: 1 },
       ],
+      'a verdict map accepts new packets': [
+        inbound('drop', ['in', map(state, ['established', accept], ['new', accept], ['invalid', drop])]),
+        { inbound: 'allow', permissiveRules: 1 },
+      ],
+      'a verdict map accepts answers': [
+        inbound('drop', ['in', map(state, ['established', accept], ['invalid', drop])]),
+        { inbound: 'deny', permissiveRules: 0 },
+      ],
+      'a verdict map hands what comes from the network to a chain that accepts': [
+        inbound('drop', ['in', map(iifname, ['lo', accept], ['eth0', { jump: { target: 'open' } }])], ['open', accept]),
+        { inbound: 'deny', permissiveRules: 1 },
+      ],
+      'a verdict map drops all but loopback': [
+        inbound('accept', ['in', map(iifname, ['lo', accept], ['*', drop])]),
+        { inbound: 'deny', permissiveRules: 0 },
+      ],
+      'what comes from the network returns before all is dropped': [
+        inbound('accept', ['in', meta('iifname', 'eth0'), { return: null }], ['in', drop]),
+        { inbound: 'deny', permissiveRules: 1 },
+      ],
+      'what comes from the network is handed to a chain without rules before all is dropped': [
+        inbound('accept', ['in', meta('iifname', 'eth0'), { goto: { target: 'open' } }], ['in', drop]),
+        { inbound: 'deny', permissiveRules: 1 },
+      ],
+      'what comes from the network returns, and the policy is to drop': [
+        inbound('drop', ['in', meta('iifname', 'eth0'), { return: null }], ['in', drop]),
+        { inbound: 'deny', permissiveRules: 0 },
+      ],
+      'what comes from the network returns to a chain that drops all': [
+        inbound(
+          'accept',
+          ['in', { jump: { target: 'open' } }],
+          ['in', drop],
+          ['open', meta('iifname', 'eth0'), { return: null }],
+          ['open', drop],
+        ),
+        { inbound: 'deny', permissiveRules: 0 },
+      ],
+      'what comes from the network returns to a chain that accepts the rest': [
+        inbound(
+          'accept',
+          ['in', { jump: { target: 'open' } }],
+          ['open', meta('iifname', 'eth0'), { return: null }],
+          ['open', drop],
+        ),
+        { inbound: 'deny', permissiveRules: 1 },
+      ],
+      'what returns would be accepted anyway': [
+        inbound('accept', ['in', meta('iifname', 'eth0'), { return: null }]),
+        { inbound: 'allow', permissiveRules: 0 },
+      ],
+      'all that is for this host is dropped': [
+        inbound('accept', [
+          'in',
+          { match: { op: '==', left: { fib: { result: 'type', flags: ['daddr'] } }, right: 'local' } },
+          drop,
+        ]),
+        { inbound: 'deny' },
+      ],
+      'all is marked, and dropped': [
+        inbound('accept', ['in', { mangle: { key: { meta: { key: 'mark' } }, value: 1 } }, drop]),
+        { inbound: 'deny' },
+      ],
+      'all is put into a set, and dropped': [inbound('accept', ['in', toSet('add'), drop]), { inbound: 'deny' }],
+      'what comes too often is dropped': [
+        inbound('accept', ['in', toSet('update', { limit: { rate: 10, per: 'second', inv: true } }), drop]),
+        { inbound: 'allow' },
+      ],
     };
     for (const [what, [objects, is]] of Object.entries(CASES))
       it(what, async () => {
@@ -252,6 +343,7 @@ describe('the posture of the packet filter', () => {
       'with another condition': ['INPUT -m mac --mac-source 00:11:22:33:44:55 -j ACCEPT'],
       'that denies': ['INPUT -p tcp -j DROP', 'INPUT -j REJECT'],
       'behind a rule that drops all': ['INPUT -j DROP', 'INPUT -j ACCEPT'],
+      'behind a rule by which all return': ['INPUT -j A', 'A -j RETURN', 'A -j ACCEPT'],
       'in a chain that only some packets go to': ['INPUT -p tcp -m tcp --dport 80 -j A', 'A -j ACCEPT'],
       'in a chain that no packet goes to': ['A -j ACCEPT'],
       'forwarded from a network': ['FORWARD -i eth1 -j ACCEPT'],

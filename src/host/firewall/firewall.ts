@@ -7,8 +7,9 @@ import {
   isOfFamily,
   isOpen,
   isPolicy,
+  isQueue,
+  isReturn,
   jumpOf,
-  targetOf,
 } from './row.ts';
 
 /**
@@ -32,6 +33,15 @@ const OTHER_TABLES = ['nat', 'mangle', 'raw', 'security'];
 const MAX_DEPTH = 64;
 
 type Verdict = Exclude<Direction, 'none'>;
+/** What a chain does with packets. `back`: it hands them to the chain that they came from. */
+type Outcome = Verdict | 'back';
+
+/** What is judged, and the outcomes of chains as far as they are known. */
+interface Judged {
+  readonly hook: Hook;
+  readonly family: Family;
+  readonly known: Map<string, Outcome>;
+}
 
 /** @param hasIpv6 whether IPv6 is in use; without it, that nothing filters it is no risk */
 export function firewallPostureOf(rows: readonly Payload[], { hasIpv6 }: { hasIpv6: boolean }): FirewallPosture {
@@ -72,31 +82,48 @@ export class PacketFilter {
 
   /** A packet must pass every chain of a hook: one that denies is enough. */
   direction(hook: Hook, family: Family): Direction {
-    const verdicts = this.bases(hook, family).map((chain) => this.#verdict(chain, { hook, family }, new Map(), 0));
+    const of: Judged = { hook, family, known: new Map() };
+    const verdicts = this.bases(hook, family).map((chain) => this.#outcome(chain, of, 0));
     if (verdicts.length === 0) return 'none';
     if (verdicts.includes('deny')) return 'deny';
     return verdicts.includes('unknown') ? 'unknown' : 'allow';
   }
 
   permissive(hook: Hook, family: Family): Set<FirewallRow> {
+    const of: Judged = { hook, family, known: new Map() };
     const found = new Set<FirewallRow>();
     const seen = new Set<string>();
-    const waiting = this.bases(hook, family).map(([first]) =>
-      first === undefined ? '' : keyOf(first, first.ChainName),
-    );
-    for (let key = waiting.pop(); key !== undefined; key = waiting.pop()) {
-      if (seen.has(key)) continue;
+    const waiting = this.bases(hook, family).map((chain) => ({ chain, afterwards: endOf(chain) }));
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const { chain, afterwards } = next;
+      const [first] = chain;
+      const key = first === undefined ? '' : `${keyOf(first, first.ChainName)}\n${afterwards}`;
+      if (first === undefined || seen.has(key)) continue;
       seen.add(key);
-      for (const row of this.#rows.get(key) ?? []) {
-        if (isPolicy(row) || !isOfFamily(row, family)) continue;
-        if (row.Action === 'Deny' && isForAll(row, hook)) break; // what follows is never reached
-        if (!isOpen(row, hook)) continue;
-        const jump = jumpOf(row);
-        if (row.Action === 'Allow') found.add(row);
-        else if (jump !== undefined) waiting.push(keyOf(row, jump.chain));
+      let rest: Outcome = 'back';
+      for (const row of this.#reached(chain, of).toReversed()) {
+        const outcome = this.#outcomeOf(row, of, 0);
+        if (isOpen(row, hook)) {
+          const jump = jumpOf(row);
+          if (row.Action === 'Allow' || (outcome === 'back' && rest === 'deny' && afterwards === 'allow'))
+            found.add(row);
+          if (jump !== undefined)
+            waiting.push({
+              chain: this.#rows.get(keyOf(row, jump.chain)) ?? [],
+              afterwards: rest === 'back' || jump.isGoto ? afterwards : rest,
+            });
+        }
+        if (outcome !== undefined && isForAll(row, hook)) rest = outcome;
       }
     }
     return found;
+  }
+
+  /** The rules of a chain, up to one behind which no packet comes because all are denied or handed back. */
+  #reached(chain: readonly FirewallRow[], { hook, family }: Judged): readonly FirewallRow[] {
+    const rules = chain.filter((row) => !isPolicy(row) && isOfFamily(row, family));
+    const last = rules.findIndex((row) => (row.Action === 'Deny' || isReturn(row)) && isForAll(row, hook));
+    return last === -1 ? rules : rules.slice(0, last + 1);
   }
 
   /** The chains that the packets of a family enter at a hook, and that can deny them. */
@@ -115,41 +142,43 @@ export class PacketFilter {
     });
   }
 
-  /**
-   * What the first rule that applies to every packet says, else the policy. A rule that hands every packet to another
-   * chain counts as the rules of that chain.
-   *
-   * @returns `undefined` if a chain without a policy hands packets back
-   */
-  #verdict(
-    chain: readonly FirewallRow[],
-    of: { hook: Hook; family: Family },
-    known: Map<string, Verdict | undefined>,
-    depth: number,
-  ): Verdict | undefined {
-    const policy = chain.at(-1);
-    const otherwise =
-      policy !== undefined && isPolicy(policy) ? (policy.Action === 'Deny' ? 'deny' : 'allow') : undefined;
+  /** What the first rule that applies to every packet says, else the policy. */
+  #outcome(chain: readonly FirewallRow[], of: Judged, depth: number): Outcome {
     for (const row of chain) {
       if (isPolicy(row) || !isOfFamily(row, of.family) || !isForAll(row, of.hook)) continue;
-      if (row.Action === 'Deny') return 'deny';
-      if (row.Action === 'Allow') return 'allow';
-      const target = targetOf(row);
-      if (/^(?:queue|nfqueue)\b/i.test(target)) return 'unknown'; // a program decides
-      if (/^return$/i.test(target)) return otherwise;
-      const jump = jumpOf(row);
-      if (jump === undefined || depth >= MAX_DEPTH) continue;
-      const key = keyOf(row, jump.chain);
-      if (!known.has(key)) {
-        known.set(key, undefined);
-        known.set(key, this.#verdict(this.#rows.get(key) ?? [], of, known, depth + 1));
-      }
-      const verdict = known.get(key);
-      if (verdict !== undefined) return verdict;
-      if (jump.isGoto) return otherwise;
+      const outcome = this.#outcomeOf(row, of, depth);
+      if (outcome !== undefined) return outcome === 'back' ? endOf(chain) : outcome;
     }
-    return otherwise;
+    return endOf(chain);
   }
+
+  /**
+   * What becomes of the packets that a rule applies to; `undefined`: the next rule decides. A rule that hands them to another
+   * chain counts as the rules of that chain.
+   */
+  #outcomeOf(row: FirewallRow, of: Judged, depth: number): Outcome | undefined {
+    if (row.Action === 'Deny') return 'deny';
+    if (row.Action === 'Allow') return 'allow';
+    if (isQueue(row)) return 'unknown';
+    if (isReturn(row)) return 'back';
+    const jump = jumpOf(row);
+    if (jump === undefined || depth >= MAX_DEPTH) return undefined;
+    const key = keyOf(row, jump.chain);
+    let outcome = of.known.get(key);
+    if (outcome === undefined) {
+      of.known.set(key, 'back');
+      outcome = this.#outcome(this.#rows.get(key) ?? [], of, depth + 1);
+      of.known.set(key, outcome);
+    }
+    return outcome === 'back' && !jump.isGoto ? undefined : outcome;
+  }
+}
+
+/** What becomes of packets that no rule of a chain decides on: what its policy says, if it has one. */
+function endOf(chain: readonly FirewallRow[]): Outcome {
+  const last = chain.at(-1);
+  if (last === undefined || !isPolicy(last)) return 'back';
+  return last.Action === 'Deny' ? 'deny' : 'allow';
 }
 
 /** The names are those of tables and chains, in which no tool allows a line break. */

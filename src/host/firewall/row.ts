@@ -36,13 +36,19 @@ const TRANSPORTS = ['all', 'tcp', 'udp', 'sctp', 'dccp', 'udplite'];
 const BROAD = 1_024;
 /** Networks this large are "anywhere": `2000::/3` is all of the internet in IPv6. */
 const ANYWHERE_PREFIX = 3;
+/** The destination is this host, as that of each packet of the hook input but multicasts: by iptables, and by nft. */
+const LOCAL = /^(?:dst-type (?:\w+,)*LOCAL(?:,\w+)*|(?:\w+,)*local(?:,\w+)*)$/;
 /** Interfaces to containers, virtual machines and tunnels, which have no packets from outside but by another rule. */
 const VIRTUAL = /^(?:lo$|docker|br-|veth|virbr|vnet|lxc|incus|cni|cali|flannel|podman|tun|tap|wg|tailscale|zt)/;
 
 const detail = ({ ExtraDetails }: FirewallRow, name: string): string | undefined => ExtraDetails?.[name];
 
-export const targetOf = (row: FirewallRow): string => detail(row, 'Target') ?? '';
+const targetOf = (row: FirewallRow): string => detail(row, 'Target') ?? '';
 export const isPolicy = (row: FirewallRow): boolean => targetOf(row).startsWith('policy ');
+
+/** A program decides. */
+export const isQueue = (row: FirewallRow): boolean => /^(?:queue|nfqueue)\b/i.test(targetOf(row));
+export const isReturn = (row: FirewallRow): boolean => /^return$/i.test(targetOf(row));
 
 /** The chain that a rule hands packets to. */
 export function jumpOf(row: FirewallRow): { chain: string; isGoto: boolean } | undefined {
@@ -96,6 +102,16 @@ function isAlwaysMet(name: string, value: string, hook: Hook): boolean {
       return hook === 'input' && value === '!lo';
     case 'OutInterface':
       return hook === 'output' && value === '!lo';
+    case 'Addrtype':
+    case 'FibDaddrType':
+    case 'FibDaddrIifType':
+      return hook === 'input' && LOCAL.test(value);
+    case 'Set':
+      return !/(?:^|; )!?@/.test(value); // sets a mark, and is not what iptables calls a match with a set
+    case 'Add':
+    case 'Update':
+    case 'Delete':
+      return !/ (?:limit|quota|ct count) /.test(value); // the set counts packets, and is not a limit for each element
     default:
       return false;
   }
