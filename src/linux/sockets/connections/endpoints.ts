@@ -61,7 +61,7 @@ interface Listed {
   /** By inode. */
   readonly sockets: Map<number, ProcSocket>;
   readonly closed: ClosedSockets;
-  /** The protocol of sockets that have the peer of a connection in doubt, by that peer. */
+  /** The protocol of sockets by their peer; of all that have the peer of a connection in doubt, and of some others. */
   readonly peers: Map<string, 'TCP' | 'UDP'>;
   /** Whether the lists of this network namespace could be read. */
   isComplete: boolean;
@@ -203,11 +203,11 @@ function peersInDoubt(leads: readonly Lead[]): Peers {
   return peers;
 }
 
-/** Adds a listed socket: one of those with these inodes, or one that has the peer of a connection in doubt. */
+/** Adds a listed socket: one of those with these inodes, one that has the peer of a connection in doubt, or both. */
 function keep(socket: ProcSocket, inodes: ReadonlySet<number>, { sockets, peers }: Listed): void {
   const { inode, protocol, remote } = socket;
   if (inodes.has(inode)) sockets.set(inode, socket);
-  else if (remote !== undefined) peers.set(textOf(remote), protocol);
+  if (remote !== undefined) peers.set(textOf(remote), protocol);
 }
 
 function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: Listed): Ends | undefined {

@@ -455,6 +455,27 @@ describe('Connections', () => {
       assert.equal(told.unresolved, 0);
     });
 
+    it('are told when the first socket has got it back, but another one with the peer was looked for as well', () => {
+      host.open(7, 3, 42, 'other');
+      for (const [name, protocol, type] of [
+        ['tcp', 'TCP', 1],
+        ['udp', 'UDP', 2],
+      ] as const) {
+        host.open(7, 4, 43, protocol);
+        host.connected(name, 43, 443);
+        const earlier = [socket(4, type), connect(4, { address: '192.0.2.99', port: 9 })];
+        const seen = tell(start(), ...earlier, other(3), connect(3)).splice(0);
+        assert.deepEqual(
+          seen.map((connection) => [connection.protocol, connection.remote]),
+          [
+            [protocol, { address: '192.0.2.99', port: 9 }],
+            [protocol, PEER],
+          ],
+        );
+        host.kernel[name].length = 0;
+      }
+    });
+
     it('are told when the first socket has got it back, but several others had the peer, by two addresses', () => {
       host.open(7, 3, 42, 'other');
       host.closed(100, 443, 50_042);
