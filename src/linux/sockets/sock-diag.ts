@@ -107,8 +107,10 @@ export interface ConnectedSocket {
   readonly remote: SocketAddress;
   /** Its inode in sockfs; 0 when no process holds it any more. */
   readonly inode: number;
-  /** Only for a closed connection: for how many milliseconds the kernel will still keep it. */
+  /** Only for what is left of a connection without a process: for how many milliseconds the kernel will still keep it. */
   readonly keptFor?: number;
+  /** Whether both sides have closed it. In FIN-WAIT-2, only this side has, and the kernel keeps it for another length of time. */
+  readonly isClosed: boolean;
 }
 
 /** Ports by which the kernel filters sockets: those with one of the remote ports or one of the local ports. */
@@ -126,11 +128,12 @@ const TCPDIAG_GETSOCK = 18;
 const TCP_REQUEST_BYTES = 60;
 
 const ESTABLISHED = 1;
+const TIME_WAIT = 6;
 const CLOSED = 7;
 const LISTEN = 10;
 /** All states of net/tcp_states.h that have a peer, from ESTABLISHED (1) to NEW_SYN_RECV (12). */
 const CONNECTED = 0x1ffe & ~(1 << CLOSED) & ~(1 << LISTEN);
-/** idiag_timer of a closed connection that waits for late segments (TIME-WAIT); see inet_diag(7). */
+/** idiag_timer of what is left of a connection, in TIME-WAIT or FIN-WAIT-2: struct inet_timewait_sock. */
 const TIME_WAIT_TIMER = 3;
 
 /** INET_DIAG_REQ_BYTECODE: the attribute with the program by which the kernel filters sockets. */
@@ -214,14 +217,14 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
     remote: end(answer.subarray(24, 24 + bytes), answer.readUInt16BE(6)),
     inode: readU32(answer, 68),
     ...(answer[2] === TIME_WAIT_TIMER ? { keptFor: readU32(answer, 52) } : {}),
+    isClosed: answer[1] === TIME_WAIT,
   };
 }
 
 /**
  * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
- * with one of `inodes`, those with one of `peers`, also while the last data of one that no process holds is still to be sent,
- * and the closed ones that the kernel keeps for at least another `keptForAtLeast` milliseconds (none when absent). Needs no
- * privilege.
+ * with one of `inodes`, those with one of `peers` that are not closed, though no process may hold them any more, and what is left
+ * of others that the kernel keeps for at least another `keptForAtLeast` milliseconds (nothing when absent). Needs no privilege.
  *
  * @throws Error as `dump` does
  */
@@ -243,10 +246,9 @@ export function findConnected(
   const found: ConnectedSocket[] = [];
   const take = (answer: Buffer) => {
     if (answer.length < ANSWER_BYTES) return;
-    const isClosed = answer[2] === TIME_WAIT_TIMER;
-    const isLeft = isClosed && readU32(answer, 52) >= keptForAtLeast;
+    const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
-    const addresses = isClosed ? undefined : peers?.get(answer.readUInt16BE(6));
+    const addresses = answer[1] === TIME_WAIT ? undefined : peers?.get(answer.readUInt16BE(6));
     // The request may have been for all ports.
     if ((!isWanted && addresses === undefined) || (ports !== undefined && !isAmong(ports, answer))) return;
     const socket = decodeConnected(answer);

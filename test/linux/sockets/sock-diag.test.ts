@@ -136,6 +136,7 @@ describe('decodeConnected', () => {
       local: { address: '192.0.2.2', port: 50_112 },
       remote: { address: '192.0.2.7', port: 443 },
       inode: 1234,
+      isClosed: false,
     });
   });
 
@@ -153,7 +154,9 @@ describe('decodeConnected', () => {
 
   it('reads for how long what is left of a closed one remains', () => {
     const left = decodeConnected(inetDiag({ ...connected, state: 6, timer: 3, expires: 59_000, inode: 0 }));
-    assert.deepEqual([left?.inode, left?.keptFor], [0, 59_000]);
+    assert.deepEqual([left?.inode, left?.keptFor, left?.isClosed], [0, 59_000, true]);
+    const half = decodeConnected(inetDiag({ ...connected, state: 5, timer: 3, expires: 29_000, inode: 0 }));
+    assert.deepEqual([half?.keptFor, half?.isClosed], [29_000, false]);
     assert.equal(decodeConnected(inetDiag({ ...connected, timer: 1, expires: 200 }))?.keptFor, undefined);
   });
 

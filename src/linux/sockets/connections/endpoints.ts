@@ -181,8 +181,8 @@ export class Endpoints {
     };
     const read = this.#lists.bySockDiag(protocol, (netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
-        if (socket.keptFor === undefined) keep({ protocol, ...socket }, inodes, listed);
-        else listed.closed.add(socket);
+        if (socket.keptFor !== undefined) listed.closed.add(socket);
+        if (!socket.isClosed) keep({ protocol, ...socket }, inodes, listed);
       }
       return true;
     });

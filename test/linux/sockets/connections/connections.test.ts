@@ -234,6 +234,12 @@ describe('Connections', () => {
       assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
     });
 
+    it('have the local end of what is left of them while the peer has not closed them', () => {
+      host.halfClosed(59_900, 443, 50_042);
+      host.elapsed = 200;
+      assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
+    });
+
     it('have the address alone when there is more than one', () => {
       host.closed(100, 443, 50_042);
       host.closed(50, 443, 50_043);
@@ -452,6 +458,9 @@ describe('Connections', () => {
       host.kernel.tcp.length = 0;
       host.connected('tcp', 0, 443); // closed, and its last data is still to be sent
       assert.equal(tell(start(), other(3), connect(3))[3]?.protocol, 'TCP');
+      host.kernel.tcp.length = 0;
+      host.halfClosed(1_000, 443, 50_042);
+      assert.equal(tell(start(), other(3), connect(3))[4]?.protocol, 'TCP');
       assert.equal(told.unresolved, 0);
     });
 

@@ -66,8 +66,16 @@ export class FakeHost {
 
   /** What is left of such a connection, that was closed so many milliseconds ago. */
   closed(agoMs: number, remotePort: number, localPort: number, local: string = ENDS.local): void {
-    const expires = 60_000 - agoMs;
-    this.kernel.tcp.push(inetDiag({ ...ENDS, local, state: 6, timer: 3, expires, inode: 0, remotePort, localPort }));
+    this.#left({ local, state: 6, expires: 60_000 - agoMs, remotePort, localPort });
+  }
+
+  /** What is left of such a connection in FIN-WAIT-2, which the kernel keeps for so long: the peer has not closed it. */
+  halfClosed(expires: number, remotePort: number, localPort: number): void {
+    this.#left({ state: 5, expires, remotePort, localPort });
+  }
+
+  #left(answer: Parameters<typeof inetDiag>[0]): void {
+    this.kernel.tcp.push(inetDiag({ ...ENDS, timer: 3, inode: 0, ...answer }));
   }
 
   close(): void {
