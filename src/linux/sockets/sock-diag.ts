@@ -109,7 +109,7 @@ export interface ConnectedSocket {
   readonly inode: number;
   /** Only for what is left of a connection without a process: for how many milliseconds the kernel will still keep it. */
   readonly keptFor?: number;
-  /** Whether both sides have closed it. In FIN-WAIT-2, only this side has, and the kernel keeps it for another length of time. */
+  /** Whether both sides have closed it. In FIN-WAIT-2, only this side has, and the kernel keeps it for a time of its own. */
   readonly isClosed: boolean;
 }
 
@@ -223,8 +223,9 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
 
 /**
  * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
- * with one of `inodes`, those with one of `peers` that are not closed, though no process may hold them any more, and what is left
- * of others that the kernel keeps for at least another `keptForAtLeast` milliseconds (nothing when absent). Needs no privilege.
+ * with one of `inodes`, those with one of `peers` that are not closed, though no process may hold them any more, and what is
+ * left of others that the kernel keeps for at least another `keptForAtLeast` milliseconds (nothing when absent). That is asked
+ * for each, as time passes while they are listed. Needs no privilege.
  *
  * @throws Error as `dump` does
  */
@@ -235,18 +236,18 @@ export function findConnected(
     ports,
     inodes,
     peers,
-    keptForAtLeast = Number.POSITIVE_INFINITY,
+    keptForAtLeast = () => Number.POSITIVE_INFINITY,
   }: {
     readonly ports?: Ports | undefined;
     readonly inodes: ReadonlySet<number>;
     readonly peers?: Peers | undefined;
-    readonly keptForAtLeast?: number | undefined;
+    readonly keptForAtLeast?: (() => number) | undefined;
   },
 ): ConnectedSocket[] {
   const found: ConnectedSocket[] = [];
   const take = (answer: Buffer) => {
     if (answer.length < ANSWER_BYTES) return;
-    const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
+    const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast();
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
     const addresses = answer[1] === TIME_WAIT ? undefined : peers?.get(answer.readUInt16BE(6));
     // The request may have been for all ports.

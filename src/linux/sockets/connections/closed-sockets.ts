@@ -9,14 +9,20 @@ const TOLERANCE = milliseconds(20);
 /** Sockets kept per peer. With more, the port of a closed connection is not determined. */
 const MAX_PER_PEER = 64;
 
+interface Closed {
+  readonly local: SocketAddress;
+  /** By the monotonic clock. */
+  readonly at: Duration;
+}
+
 interface OfPeer {
   /** The first MAX_PER_PEER of them. */
-  readonly sockets: ConnectedSocket[];
+  readonly sockets: Closed[];
   count: number;
   /** Whether all of them have the same local address. */
   isOneAddress: boolean;
-  /** Of the one that was closed last. */
-  keptFor: number;
+  /** When the last of them was closed. */
+  last: Duration;
 }
 
 /** The minimum time for which the kernel still keeps a socket that was closed within the last `age`. */
@@ -26,35 +32,36 @@ export const leastKeptFor = (age: Duration): Duration => milliseconds(TIME_WAIT 
 export class ClosedSockets {
   readonly #byPeer = new Map<string, OfPeer>();
 
-  add(socket: ConnectedSocket): void {
-    const key = textOf(socket.remote);
+  /** @param now when it was listed, or later, by the monotonic clock */
+  add({ local, remote, keptFor = 0 }: ConnectedSocket, now: Duration): void {
+    const key = textOf(remote);
     const known = this.#byPeer.get(key);
-    const { keptFor = 0 } = socket;
+    const at = milliseconds(now - (TIME_WAIT - keptFor));
     if (known === undefined) {
-      this.#byPeer.set(key, { sockets: [socket], count: 1, isOneAddress: true, keptFor });
+      this.#byPeer.set(key, { sockets: [{ local, at }], count: 1, isOneAddress: true, last: at });
       return;
     }
     known.count += 1;
-    known.keptFor = Math.max(known.keptFor, keptFor);
-    if (known.sockets[0]?.local.address !== socket.local.address) known.isOneAddress = false;
-    if (known.sockets.length < MAX_PER_PEER) known.sockets.push(socket);
+    known.last = milliseconds(Math.max(known.last, at));
+    if (known.sockets[0]?.local.address !== local.address) known.isOneAddress = false;
+    if (known.sockets.length < MAX_PER_PEER) known.sockets.push({ local, at });
   }
 
-  /** Whether a connection with this peer was closed within the last `age`. */
-  has(peer: SocketAddress, age: Duration): boolean {
-    const { keptFor } = this.#byPeer.get(textOf(peer)) ?? NONE;
-    return keptFor >= leastKeptFor(age);
+  /** Whether a connection with this peer was closed after `since`, by the monotonic clock. */
+  has(peer: SocketAddress, since: Duration): boolean {
+    const { last } = this.#byPeer.get(textOf(peer)) ?? NONE;
+    return last >= since - TOLERANCE;
   }
 
   /**
    * The local end of a closed connection with this peer. Sockets that closed before the connection was made are ruled out;
    * of the rest, the address and port that they have in common are returned.
    *
-   * @param age time since the connection was made
+   * @param madeAt when the connection was made, by the monotonic clock
    */
-  endOf(peer: SocketAddress, age: Duration): Partial<SocketAddress> {
+  endOf(peer: SocketAddress, madeAt: Duration): Partial<SocketAddress> {
     const { sockets, count, isOneAddress } = this.#byPeer.get(textOf(peer)) ?? NONE;
-    const left = sockets.filter(({ keptFor = 0 }) => keptFor >= leastKeptFor(age));
+    const left = sockets.filter(({ at }) => at >= madeAt - TOLERANCE);
     const [first] = left;
     if (first === undefined || !isOneAddress) return {};
     const { port, ...withoutPort } = first.local;
@@ -62,7 +69,7 @@ export class ClosedSockets {
   }
 }
 
-const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true, keptFor: Number.NEGATIVE_INFINITY };
+const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true, last: milliseconds(Number.NEGATIVE_INFINITY) };
 
 /** An address and port as a key for comparison. */
 export const textOf = ({ address, port }: SocketAddress): string => `${address} ${port}`;

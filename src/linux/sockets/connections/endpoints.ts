@@ -1,4 +1,4 @@
-import type { Clock } from '../../../base/clock.ts';
+import { type Clock, type Moment, momentOf } from '../../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
 import type { ConnectionSeen, SocketAddress } from '../../../contract/streams.ts';
 import { findConnected, type Peers, type Ports } from '../sock-diag.ts';
@@ -43,8 +43,8 @@ const LONGEST_AGE = minutes(1);
 /** Where to look for a connection's socket. */
 interface Lead {
   readonly made: Made;
-  /** Time since the connection was made. */
-  readonly age: Duration;
+  /** When the connection was made, by the monotonic clock. */
+  readonly madeAt: Duration;
   readonly found: Found | undefined;
   /** `undefined` when the descriptor is closed or belongs to another socket by now. */
   readonly inode: number | undefined;
@@ -101,7 +101,7 @@ export class Endpoints {
    *   is not known which of the two it is
    */
   find(all: readonly Made[]): (Ends | undefined)[] {
-    const now = this.#clock.now().getTime();
+    const now = momentOf(this.#clock);
     const taken = all.filter(({ listener }) => listener !== undefined);
     const listening = this.#listeners.lookUp(taken.map(({ pid, listener }) => ({ pid, fd: listener?.fd ?? -1 })));
     const listeners = new Map(taken.map((made, index) => [made, listening[index]]));
@@ -129,14 +129,15 @@ export class Endpoints {
     return corrected.map((lead) => endsOf(lead, listed));
   }
 
-  #leads(now: number): (made: Made, found: Found | undefined) => Lead {
+  #leads({ wall, monotonic }: Moment): (made: Made, found: Found | undefined) => Lead {
     const lives = once((pid: number) => isAlive(this.#proc, pid));
     const isInOwnNetwork = once((pid: number) => (lives(pid) ? this.#lists.isInOwnNetwork(pid) : undefined));
     return (made, found) => {
       const { time, pid, parentPid, fd, socket, remote } = made;
-      const age = milliseconds(Math.abs(now - time.getTime())); // negative if the clock was set back since then
+      const age = milliseconds(Math.abs(wall - time.getTime())); // negative if the clock was set back since then
       const hint = made.protocol === 'other' ? undefined : made.protocol;
-      const gone: Lead = { made, age, found, inode: undefined, spoken: undefined, protocol: hint, mayBeKept: false };
+      const madeAt = milliseconds(monotonic - age);
+      const gone: Lead = { made, madeAt, found, inode: undefined, spoken: undefined, protocol: hint, mayBeKept: false };
       if (age > LONGEST_AGE) return gone;
       const isThere = lives(pid) && this.#table.isCurrent(pid, fd, socket);
       const current = isThere ? inodeAt(this.#proc, pid, fd) : undefined;
@@ -171,17 +172,20 @@ export class Endpoints {
         (lead.inode !== undefined || isInDoubt(lead) || (lead.mayBeKept && protocol === 'TCP')),
     );
     if (concerned.length === 0) return;
-    const ages = concerned.filter(({ mayBeKept }) => mayBeKept).map(({ age }) => age);
+    const times = concerned.filter(({ mayBeKept }) => mayBeKept).map(({ madeAt }) => madeAt);
+    const oldest = Math.min(...times);
     const inodes = inodesOf(concerned);
     const query = {
       ports: portsOf(concerned),
       inodes,
       peers: peersInDoubt(concerned),
-      keptForAtLeast: ages.length === 0 ? undefined : leastKeptFor(milliseconds(Math.max(...ages))),
+      keptForAtLeast: () => leastKeptFor(milliseconds(this.#clock.monotonic() - oldest)),
     };
     const read = this.#lists.bySockDiag(protocol, (netlink) => {
-      for (const socket of findConnected(netlink, protocol, query)) {
-        if (socket.keptFor !== undefined) listed.closed.add(socket);
+      const found = findConnected(netlink, protocol, query);
+      const now = this.#clock.monotonic();
+      for (const socket of found) {
+        if (socket.keptFor !== undefined) listed.closed.add(socket, now);
         if (!socket.isClosed) keep({ protocol, ...socket }, inodes, listed);
       }
       return true;
@@ -211,7 +215,7 @@ function keep(socket: ProcSocket, inodes: ReadonlySet<number>, { sockets, peers 
 }
 
 function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: Listed): Ends | undefined {
-  const { made, age, found, inode, spoken, protocol, mayBeKept } = lead;
+  const { made, madeAt, found, inode, spoken, protocol, mayBeKept } = lead;
   const { remote, socket } = made;
   const seen = inode === undefined ? undefined : sockets.get(inode);
   if (seen?.remote !== undefined && (remote === undefined || textOf(remote) === textOf(seen.remote))) {
@@ -225,14 +229,14 @@ function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: List
     return isEndpoint(listener) || made.listener?.mayBeTcp === true ? { protocol: 'TCP' } : undefined;
   }
   if (isInDoubt(lead) && !isEndpoint(listener)) {
-    const met = peers.get(textOf(remote)) ?? (mayBeKept && closed.has(remote, age) ? 'TCP' : undefined);
+    const met = peers.get(textOf(remote)) ?? (mayBeKept && closed.has(remote, madeAt) ? 'TCP' : undefined);
     if (met !== undefined) return { protocol: met, remote };
     const isOther = spoken === 'other' || (isOpen && listener === 'other');
     // The lists of other networks are read for open sockets only.
     const isLookedFor = isComplete && (mayBeKept || (inode !== undefined && !unread.has(made.pid)));
     return isOther && isLookedFor ? undefined : { protocol: 'TCP' };
   }
-  const left = mayBeKept ? closed.endOf(remote, age) : {};
+  const left = mayBeKept ? closed.endOf(remote, madeAt) : {};
   // Closed, and its socket(2) call was not seen, so it was long-lived and probably TCP: most UDP sockets are used once.
   return { protocol: protocol ?? 'TCP', remote, ...localOf(listener, left) };
 }

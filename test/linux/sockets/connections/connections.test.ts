@@ -240,6 +240,13 @@ describe('Connections', () => {
       assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
     });
 
+    it('have the local end of what is left of them when it takes a while until that is listed', () => {
+      host.closed(200, 443, 50_042);
+      host.elapsed = 150;
+      host.takes(100);
+      assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
+    });
+
     it('have the address alone when there is more than one', () => {
       host.closed(100, 443, 50_042);
       host.closed(50, 443, 50_043);
@@ -483,6 +490,14 @@ describe('Connections', () => {
         );
         host.kernel[name].length = 0;
       }
+    });
+
+    it('are told when the first socket has got it back, but another one had the peer, and it takes a while to list it', () => {
+      host.open(7, 3, 42, 'other');
+      host.closed(200, 443, 50_042);
+      host.elapsed = 150;
+      host.takes(100);
+      assert.equal(one(start(), other(3), connect(3))?.protocol, 'TCP');
     });
 
     it('are told when the first socket has got it back, but several others had the peer, by two addresses', () => {
@@ -808,11 +823,7 @@ describe('Connections', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('tcp', 42, 443);
-      const ask = host.kernel.send;
-      host.kernel.send = (...request) => {
-        host.elapsed += 500; // of the 200 that are saved up
-        return ask(...request);
-      };
+      host.takes(500); // of the 200 that are saved up
       const connections = start();
       assert.deepEqual(one(connections, socket(3), connect(3))?.local, LOCAL);
       assert.equal(tell(connections, connect(3))[1]?.local, undefined);

@@ -78,6 +78,15 @@ export class FakeHost {
     this.kernel.tcp.push(inetDiag({ ...ENDS, timer: 3, inode: 0, ...answer }));
   }
 
+  /** Each list takes so many milliseconds from now on. */
+  takes(time: number): void {
+    const ask = this.kernel.send;
+    this.kernel.send = (...request) => {
+      this.elapsed += time;
+      return ask(...request);
+    };
+  }
+
   close(): void {
     rmSync(this.proc, { recursive: true });
   }
