@@ -232,8 +232,9 @@ export class Connections {
     const socket = this.#table.at(caller.pid, fd);
     const before = socket.underWay;
     socket.underWay = underWay ? remote : undefined;
-    // A second connect(2) that only fetches the result of one that was in progress.
-    const isRepeated = !underWay && before?.port === remote.port && before.address === remote.address;
+    // A second connect(2) that only fetches the result of one that was in progress, and that was reported if it was TCP.
+    const isSame = before?.port === remote.port && before.address === remote.address;
+    const isRepeated = !underWay && isSame && socket.protocol !== 'other';
     if (isRepeated || !this.#isOfInterest(remote)) return;
     // UDP does not wait, so a UDP connect is never in progress. SCTP's can be.
     const protocol = underWay && socket.protocol !== 'other' ? 'TCP' : socket.protocol;

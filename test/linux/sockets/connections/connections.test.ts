@@ -522,6 +522,18 @@ describe('Connections', () => {
       );
     });
 
+    it('are told when a connect of the first socket to the same peer was in progress', () => {
+      const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
+      host.open(7, 3, 42, 'other');
+      const connections = start();
+      assert.deepEqual(tell(connections, sctp, underWay(3), connect(3)), []);
+      assert.equal(told.unresolved, 0);
+      tell(connections, underWay(3));
+      host.open(7, 3, 43, 'TCP');
+      host.connected('tcp', 43, 443);
+      assert.deepEqual(one(connections, connect(3))?.protocol, 'TCP');
+    });
+
     it('are told with the protocol of the socket, not of the one before it', () => {
       host.open(7, 3, 42, 'UDP');
       host.connected('udp', 42, 443);
