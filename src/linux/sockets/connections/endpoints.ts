@@ -63,10 +63,10 @@ interface Listed {
   readonly closed: ClosedSockets;
   /** The protocol of sockets by their peer; of all that have the peer of a connection in doubt, and of some others. */
   readonly peers: Map<string, 'TCP' | 'UDP'>;
-  /** Whether the lists of this network namespace could be read. */
+  /** Whether sock_diag listed the sockets of this network namespace. */
   isComplete: boolean;
-  /** The processes in other namespaces whose lists could not be read. */
-  unread: ReadonlySet<number>;
+  /** The processes whose lists in /proc/PID/net were read whole, for open sockets and their peers. */
+  whole: ReadonlySet<number>;
 }
 
 /**
@@ -112,13 +112,13 @@ export class Endpoints {
       closed: new ClosedSockets(),
       peers: new Map(),
       isComplete: true,
-      unread: new Set(),
+      whole: new Set(),
     };
     for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, listed);
     const isMissing = ({ inode }: Lead) => inode !== undefined && !listed.sockets.has(inode);
     const missing = leads.filter(isMissing);
     const inodes = inodesOf(missing);
-    listed.unread = this.#lists.byProcNet(
+    listed.whole = this.#lists.byProcNet(
       missing.map(({ made }) => made.pid),
       { inodes, peers: peersInDoubt(missing) },
       (socket) => keep(socket, inodes, listed),
@@ -214,7 +214,7 @@ function keep(socket: ProcSocket, inodes: ReadonlySet<number>, { sockets, peers 
   if (remote !== undefined) peers.set(textOf(remote), protocol);
 }
 
-function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: Listed): Ends | undefined {
+function endsOf(lead: Lead, { sockets, closed, peers, isComplete, whole }: Listed): Ends | undefined {
   const { made, madeAt, found, inode, spoken, protocol, mayBeKept } = lead;
   const { remote, socket } = made;
   const seen = inode === undefined ? undefined : sockets.get(inode);
@@ -232,8 +232,7 @@ function endsOf(lead: Lead, { sockets, closed, peers, isComplete, unread }: List
     const met = peers.get(textOf(remote)) ?? (mayBeKept && closed.has(remote, madeAt) ? 'TCP' : undefined);
     if (met !== undefined) return { protocol: met, remote };
     const isOther = spoken === 'other' || (isOpen && listener === 'other');
-    // The lists of other networks are read for open sockets only.
-    const isLookedFor = isComplete && (mayBeKept || (inode !== undefined && !unread.has(made.pid)));
+    const isLookedFor = (isComplete && mayBeKept) || (inode !== undefined && whole.has(made.pid));
     return isOther && isLookedFor ? undefined : { protocol: 'TCP' };
   }
   const left = mayBeKept ? closed.endOf(remote, madeAt) : {};

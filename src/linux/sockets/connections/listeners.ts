@@ -73,14 +73,14 @@ export class Listeners {
       ]),
     );
     const missing = inDoubt.map(([, open]) => open).filter(({ inode }) => !ends.has(inode));
-    const unread = this.#lists.byProcNet(
+    const whole = this.#lists.byProcNet(
       missing.map(({ pid }) => pid),
       { inodes: new Set(missing.map(({ inode }) => inode)) },
       ({ inode, local, remote }) => remote === undefined && ends.set(inode, local),
     );
     for (const [key, { pid, inode }, isTcp] of inDoubt) {
-      const isInNone = here !== undefined && !unread.has(pid) && !ends.has(inode);
-      const listener = ends.get(inode) ?? (isInNone && !isTcp ? 'other' : undefined);
+      const isLookedFor = whole.has(pid) || (here !== undefined && this.#lists.isInOwnNetwork(pid) === true);
+      const listener = ends.get(inode) ?? (isLookedFor && !isTcp ? 'other' : undefined);
       if (listener !== undefined) this.#known.set(key, { inode, listener });
     }
   }

@@ -72,22 +72,22 @@ export class SocketLists {
   /**
    * Shows the sockets that are wanted in the namespaces of these processes that `bySockDiag` cannot list.
    *
-   * @returns the processes whose namespace could not be read whole, which is also when the time budget is used up
+   * @returns the processes whose namespace was read whole; none when the time budget is used up
    */
   byProcNet(pids: Iterable<number>, wanted: Wanted, show: (socket: ProcSocket) => void): ReadonlySet<number> {
-    const unread = new Set<number>();
+    const whole = new Set<number>();
     const isOwnListed = this.#netlink !== undefined && this.#refusedUntil.size === 0;
     const read = new Map<string, boolean>();
     for (const pid of pids) {
       const network = networkOf(this.#proc, pid);
-      if (isOwnListed && this.isInOwnNetwork(pid) === true) continue;
-      if (network !== undefined && !read.has(network)) {
+      if (network === undefined || (isOwnListed && this.isInOwnNetwork(pid) === true)) continue;
+      if (!read.has(network)) {
         const isComplete = this.#afford(this.#budget, () => socketsAround(this.#proc, pid, wanted, show));
         read.set(network, isComplete ?? false);
       }
-      if (network === undefined || read.get(network) === false) unread.add(pid);
+      if (read.get(network) === true) whole.add(pid);
     }
-    return unread;
+    return whole;
   }
 
   /** See proc-sockets.ts. Takes some 20 µs. @returns `undefined` also when the time budget is used up */

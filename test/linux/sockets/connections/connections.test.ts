@@ -792,6 +792,41 @@ describe('Connections', () => {
       assert.deepEqual([tcp?.protocol, tcp?.local?.port], ['TCP', 50_043]);
     });
 
+    it('are none of another protocol when no socket in /proc/net has the peer, and counted when that cannot be read', () => {
+      const ping = (pid: number) => [
+        event('socket', { a0: '2', a1: '2', a2: '1', exit: '6', pid: String(pid) }),
+        connect(6, PEER, { pid: String(pid) }),
+      ];
+      for (const [pid, network] of [
+        [7, host.here],
+        [8, 'net:[1]'],
+      ] as const) {
+        host.process(pid, { network });
+        host.net(pid, 'tcp', []);
+        host.open(pid, 6, 40 + pid, 'other');
+        for (const state of [{ isWithoutUdp: true }, { errno: 2 }]) {
+          Object.assign(host.kernel, { isWithoutUdp: false, errno: undefined }, state);
+          assert.deepEqual(tell(start(), ...ping(pid)), []);
+        }
+      }
+      assert.equal(told.unresolved, 0);
+      rmSync(join(host.proc, '7/net/tcp'));
+      assert.deepEqual(tell(start(), ...ping(7)), []);
+      assert.equal(told.unresolved, 1);
+    });
+
+    it('are none of a listener that is not in /proc/net, and counted when that cannot be read', () => {
+      host.kernel.errno = 2;
+      host.process(7);
+      host.net(7, 'tcp', []);
+      host.open(7, 3, 30);
+      assert.deepEqual(tell(start(), accept(3, 5)), []);
+      assert.equal(told.unresolved, 0);
+      rmSync(join(host.proc, '7/net/tcp'));
+      assert.deepEqual(tell(start(), accept(3, 5)), []);
+      assert.equal(told.unresolved, 1);
+    });
+
     it('are told without the local end when there is no /proc either', () => {
       const open = () => {
         throw new Error('koffi does not load');
