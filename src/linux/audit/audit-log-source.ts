@@ -64,13 +64,16 @@ interface Parts {
  */
 export class AuditLogSource {
   readonly #parts: Parts;
+  readonly #openSocket: typeof openNetlink;
   #stopping: AbortController | undefined;
   #reading: Promise<void> = Promise.resolve();
   #willResume = false;
   #rules: { readonly control: AuditControl; readonly kernel: KernelRules } | undefined;
 
-  constructor(parts: Parts) {
+  /** @param kernel replaced in tests */
+  constructor(parts: Parts, { openSocket = openNetlink } = {}) {
     this.#parts = parts;
+    this.#openSocket = openSocket;
   }
 
   /** @throws AgentError AUDIT_UNAVAILABLE when there is no log, or it does not record program starts */
@@ -106,7 +109,7 @@ export class AuditLogSource {
   }
 
   async refreshRules(): Promise<void> {
-    await this.#rules?.kernel.sync({ rules: this.#parts.rules(), exclude: false });
+    await this.#sync(this.#parts.rules());
   }
 
   /**
@@ -130,7 +133,7 @@ export class AuditLogSource {
   async #setRules(): Promise<void> {
     let control: AuditControl | undefined;
     try {
-      control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
+      control = new AuditControl(this.#openSocket(NETLINK_AUDIT), this.#parts.clock);
       const kernel = new KernelRules(control);
       if (this.#parts.isTrial === true && (await kernel.ours()).length > 0) return control.close();
       this.#rules = { control, kernel };
@@ -143,15 +146,20 @@ export class AuditLogSource {
   }
 
   async #removeRules(): Promise<void> {
-    const rules = this.#rules;
-    if (rules === undefined) return;
-    this.#rules = undefined;
     try {
-      await rules.kernel.sync({ rules: [], exclude: false });
+      await this.#sync([]);
     } catch (err) {
       this.#parts.log.warn({ err }, "Could not remove the agent's audit rules.");
     }
-    rules.control.close();
+    this.#rules?.control.close();
+    this.#rules = undefined;
+  }
+
+  /** Sets these rules; a trial leaves them as they are when another agent has set its own. */
+  async #sync(rules: readonly AuditRule[]): Promise<void> {
+    const kernel = this.#rules?.kernel;
+    if (kernel === undefined || (this.#parts.isTrial === true && (await kernel.areOfAnother()))) return;
+    await kernel.sync({ rules, exclude: false });
   }
 
   /** @throws AgentError AUDIT_UNAVAILABLE when a program that was started does not appear */

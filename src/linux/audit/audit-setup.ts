@@ -90,7 +90,7 @@ export class AuditSetup {
     return this.#isGuest;
   }
 
-  /** Leaves rules and settings to an agent that requests the slot: it takes them over as those of a killed predecessor. */
+  /** Leaves rules and settings to an agent that has started: it takes them over as those of a killed predecessor. */
   becomeGuest(): void {
     this.#isGuest = true;
     this.#settingsAreOurs = false;
@@ -144,9 +144,10 @@ export class AuditSetup {
    * @throws AgentError AUDIT_UNAVAILABLE when there can't be rules of the agent, or those of others hide everything
    */
   async syncRules(isDaemon: boolean): Promise<number> {
-    const { clock, changed, stream } = this.#parts;
+    const { isTrial, clock, changed, stream } = this.#parts;
     this.#rulesCheckedAt = clock.monotonic();
     const before = this.missing;
+    if (isTrial === true && !isDaemon) await this.#adaptToAgent();
     const added = await (this.#isGuest
       ? this.#readRules()
       : this.isLocked
@@ -171,11 +172,20 @@ export class AuditSetup {
     this.#rulesCheckedAt = NEVER;
   }
 
-  /** Removes the agent's rules. @returns those that store the original settings; they stay until the settings are restored */
+  /**
+   * Removes the agent's rules; of a trial, only those that it set itself.
+   *
+   * @returns those that store the original settings; they stay until the settings are restored
+   */
   async removeRules(): Promise<readonly KernelRule[]> {
     const ours = this.isLocked || this.#isGuest ? [] : await this.#rules.ours();
-    for (const rule of ours) if (memoIn(rule) === undefined) await this.#parts.control.deleteRule(rule.data);
-    return ours.filter((rule) => memoIn(rule) !== undefined);
+    const { control, isTrial } = this.#parts;
+    const memos = ours.filter((rule) => memoIn(rule) !== undefined);
+    for (const rule of ours) {
+      const isOwn = isTrial !== true || this.#rules.hasSet(rule);
+      if (isOwn && !memos.includes(rule)) await control.deleteRule(rule.data);
+    }
+    return memos;
   }
 
   /**
@@ -209,6 +219,11 @@ export class AuditSetup {
   async #setRules(isDaemon: boolean): Promise<number> {
     const memo = this.#settingsAreOurs ? { memo: this.#memo() } : {};
     return this.#rules.sync({ rules: this.#parts.rules(), exclude: isDaemon, ...memo });
+  }
+
+  /** Becomes a guest when an agent has set its rules. One that wants the slot requests it. */
+  async #adaptToAgent(): Promise<void> {
+    if (!this.#isGuest && (await this.#rules.areOfAnother())) this.becomeGuest();
   }
 
   async #readRules(): Promise<0> {

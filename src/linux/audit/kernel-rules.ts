@@ -1,7 +1,7 @@
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
 import type { AuditRule, KernelRule } from './rules.ts';
-import { covers, excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
+import { covers, excludeRule, isRingRule, memoIn, ringRules, syscallRules } from './rules.ts';
 import { type Abi, abisOf } from './syscalls.ts';
 
 /** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
@@ -19,6 +19,8 @@ interface Wanted {
 export class KernelRules {
   /** All rules of the kernel, those of others among them, when they were last listed. */
   listed: readonly KernelRule[] = [];
+  /** What the last `sync` has left in the kernel. */
+  #set: readonly Buffer[] | undefined;
   readonly #control: AuditControl;
   readonly #abis: readonly Abi[];
   /** Whether the kernel supports rules about the family of a socket address: since Linux 5.3. */
@@ -40,7 +42,7 @@ export class KernelRules {
   async sync(wanted: Wanted): Promise<number> {
     const rules = this.#encode(wanted);
     const present = await this.ours();
-    const missing = rules.filter((rule) => !present.some(({ data }) => data.equals(rule)));
+    const missing = rules.filter((rule) => !isIn(present, rule));
     for (const rule of missing) {
       try {
         await this.#control.addRule(rule);
@@ -52,7 +54,23 @@ export class KernelRules {
     for (const { data } of present) {
       if (!rules.some((rule) => rule.equals(data))) await this.#control.deleteRule(data);
     }
+    this.#set = rules;
     return missing.length;
+  }
+
+  /** Whether the last `sync` has left this rule in the kernel; all of them are taken for its own before the first one. */
+  hasSet({ data }: KernelRule): boolean {
+    return this.#set?.some((rule) => rule.equals(data)) ?? true;
+  }
+
+  /**
+   * Whether another agent has set its rules since the last `sync`: some are new, or some have gone, but not all. An agent with
+   * the same rules changes nothing, and is not seen.
+   */
+  async areOfAnother(): Promise<boolean> {
+    const present = (await this.ours()).filter((rule) => memoIn(rule) === undefined);
+    const gone = this.#set?.filter((rule) => !isIn(this.listed, rule)) ?? [];
+    return present.length > 0 && (gone.length > 0 || present.some((rule) => !this.hasSet(rule)));
   }
 
   /** Reduces the rules, since the kernel does not support this one. @returns whether that can help */
@@ -91,6 +109,8 @@ export class KernelRules {
     return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls, ...rings];
   }
 }
+
+const isIn = (rules: readonly KernelRule[], rule: Buffer): boolean => rules.some(({ data }) => data.equals(rule));
 
 function ofAnyFamily(rule: AuditRule): AuditRule {
   const { saddr_fam: _, ...where } = rule.where ?? {};

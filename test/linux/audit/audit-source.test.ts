@@ -31,10 +31,17 @@ describe('AuditSource', () => {
     source = create();
   });
 
-  const create = ({ isTrial = false, syscalls = ['execve'] } = {}) =>
+  const create = ({
+    isTrial = false,
+    syscalls = ['execve'] as readonly string[],
+    failing = [] as readonly string[],
+  } = {}) =>
     new AuditSource(
       {
-        rules: () => [{ syscalls, where: { success: 1 } }],
+        rules: () => [
+          { syscalls, where: { success: 1 } },
+          { syscalls: failing, where: { success: 0 } },
+        ],
         isTrial,
         sink: { accept: () => {}, lost: (count) => (lost += count) },
         clock: systemClock,
@@ -187,6 +194,57 @@ describe('AuditSource', () => {
     await time.tickAsync(60_000);
     await during(trial.close());
     assert.deepEqual([kernel.rules, kernel.pid, kernel.changes], [before, process.ppid, changes]);
+  });
+
+  describe('of a trial beside another daemon', () => {
+    const AGENT = { syscalls: ['execve', 'connect'] };
+    let trial: AuditSource;
+
+    const startTrial = async (wanted: Parameters<typeof create>[0] = {}) => {
+      kernel.pid = process.ppid;
+      trial = create({ isTrial: true, ...wanted });
+      await during(trial.open());
+    };
+    const rules = () => kernel.rules.map((rule) => rule.toString('hex'));
+
+    it('has rules of its own, and leaves nothing', async () => {
+      await startTrial();
+      assert.notEqual(kernel.rules.length, 0);
+      kernel.change([]); // by an administrator
+      await time.tickAsync(2_000);
+      assert.notEqual(kernel.rules.length, 0);
+      await during(trial.close());
+      assert.deepEqual(kernel.rules, []);
+    });
+
+    for (const [what, own] of [
+      ['more', { syscalls: ['execve'] }],
+      ['something else', { syscalls: ['accept'] }],
+      ['less', { ...AGENT, failing: ['accept'] }],
+    ] as const) {
+      it(`leaves its rules to an agent that starts meanwhile and asks for ${what}`, async () => {
+        await startTrial(own);
+        const agent = create(AGENT);
+        await during(agent.open());
+        const before = [rules(), kernel.changes];
+        await time.tickAsync(120_000);
+        await during(trial.close());
+        await time.tickAsync(60_000);
+        assert.deepEqual([rules(), kernel.changes], before);
+        await during(agent.close());
+        assert.deepEqual(kernel.rules, []);
+      });
+    }
+
+    it('leaves its rules to an agent that starts when it ends', async () => {
+      await startTrial();
+      const agent = create(AGENT);
+      await during(agent.open());
+      const before = rules();
+      await during(trial.close());
+      assert.deepEqual(rules(), before);
+      await during(agent.close());
+    });
   });
 
   it('of a trial alone takes the slot, and leaves nothing', async () => {

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pino } from 'pino';
+import { systemClock } from '../../../src/base/clock.ts';
+import { AUDIT_LOG, AuditLogSource } from '../../../src/linux/audit/audit-log-source.ts';
+import type { AuditRule } from '../../../src/linux/audit/rules.ts';
+import { FakeKernel } from './fake-kernel.ts';
+
+describe('AuditLogSource', () => {
+  const hostRoot = mkdtempSync(join(tmpdir(), 'vakt-audit-'));
+  let kernel: FakeKernel;
+
+  before(() => {
+    mkdirSync(join(hostRoot, dirname(AUDIT_LOG)), { recursive: true });
+    writeFileSync(join(hostRoot, AUDIT_LOG), '');
+  });
+  after(() => rmSync(hostRoot, { recursive: true }));
+  beforeEach(() => {
+    kernel = new FakeKernel();
+  });
+
+  /** Opened without rules, since it would look for the start of a program, and then with these. */
+  async function started(syscalls: readonly string[], isTrial: boolean): Promise<AuditLogSource> {
+    let rules: AuditRule[] = [];
+    const source = new AuditLogSource(
+      {
+        rules: () => rules,
+        isTrial,
+        sink: { accept: () => {}, lost: () => {} },
+        clock: systemClock,
+        log: pino({ level: 'silent' }),
+        hostRoot,
+      },
+      { openSocket: kernel.open },
+    );
+    await source.open();
+    rules = [{ syscalls, where: { success: 1 } }];
+    await source.refreshRules();
+    return source;
+  }
+
+  for (const isTrial of [false, true]) {
+    it(`sets rules and removes them${isTrial ? ', also in a trial' : ''}`, async () => {
+      const source = await started(['execve'], isTrial);
+      assert.notEqual(kernel.rules.length, 0);
+      await source.close();
+      assert.deepEqual(kernel.rules, []);
+    });
+  }
+
+  it('leaves the rules to an agent that starts during a trial', async () => {
+    const trial = await started(['execve'], true);
+    const agent = await started(['execve', 'connect'], false);
+    const before = [...kernel.rules];
+    await trial.refreshRules();
+    assert.deepEqual(kernel.rules, before);
+    await trial.close();
+    assert.deepEqual(kernel.rules, before);
+    await agent.close();
+    assert.deepEqual(kernel.rules, []);
+  });
+});
