@@ -13,6 +13,8 @@ import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } fro
 
 /** The kernel reports changes of its rules; this check is for a lost report. Each listing starts a kernel thread. */
 const CHECK_RULES_EVERY = seconds(30);
+/** How long an agent may be without rules until it has stopped for good. A restart takes some seconds. */
+const RESTARTED_WITHIN = seconds(30);
 const WARN_AGAIN = minutes(1);
 /** How long the status reports it. */
 const OFF_REPORT_INTERVAL = minutes(10);
@@ -52,8 +54,10 @@ export class AuditSetup {
   readonly #parts: Parts;
   readonly #rules: KernelRules;
   /** Audit's settings before any agent changed them. */
-  readonly #found: Settings;
+  #found: Settings;
   #settingsAreOurs: boolean;
+  /** Since when the agent beside which this is a guest has had no rules. */
+  #agentGoneSince: Duration | undefined;
   /** When the rules were last set as required. */
   #rulesCheckedAt: Duration = NEVER;
   /** Why a part is missing, while rules of others hide it. */
@@ -221,9 +225,24 @@ export class AuditSetup {
     return this.#rules.sync({ rules: this.#parts.rules(), exclude: isDaemon, ...memo });
   }
 
-  /** Becomes a guest when an agent has set its rules. One that wants the slot requests it. */
+  /**
+   * Becomes a guest when an agent has set its rules, and is none any more when they have been gone for a while. An agent that
+   * wants the slot requests it.
+   */
   async #adaptToAgent(): Promise<void> {
-    if (!this.#isGuest && (await this.#rules.areOfAnother())) this.becomeGuest();
+    const { clock, control } = this.#parts;
+    if (!this.#isGuest) {
+      if (await this.#rules.areOfAnother()) this.becomeGuest();
+      return;
+    }
+    const now = clock.monotonic();
+    const isThere = (await this.#rules.ours()).length > 0;
+    this.#agentGoneSince = isThere ? undefined : (this.#agentGoneSince ?? now);
+    if (this.#agentGoneSince === undefined || now - this.#agentGoneSince < RESTARTED_WITHIN) return;
+    this.#found = await control.status();
+    this.#isGuest = false;
+    this.#agentGoneSince = undefined;
+    this.#leftOut = undefined;
   }
 
   async #readRules(): Promise<0> {

@@ -174,6 +174,37 @@ describe('AuditSource', () => {
       await during(trial.close());
     });
 
+    it('sets its own rules and takes the slot once the agent has stopped', async () => {
+      const trial = create({ isTrial: true });
+      await during(trial.open());
+      kernel.pid = 0;
+      kernel.change([]);
+      await time.tickAsync(20_000);
+      assert.deepEqual([trial.status().state, kernel.rules], ['degraded', []]);
+      await time.tickAsync(70_000);
+      assert.deepEqual([trial.status().state, kernel.pid], ['on', process.pid]);
+      await during(trial.close());
+      assert.deepEqual([kernel.rules, kernel.pid], [[], 0]);
+    });
+
+    it('leaves all of it to the agent when that is restarted', async () => {
+      const trial = create({ isTrial: true });
+      await during(trial.open());
+      const rules = kernel.rules;
+      kernel.pid = 0;
+      kernel.change([]);
+      await time.tickAsync(20_000);
+      kernel.pid = process.ppid;
+      kernel.change(rules);
+      const changes = kernel.changes;
+      await time.tickAsync(60_000);
+      assert.equal(trial.status().state, 'on');
+      kernel.change([]);
+      await time.tickAsync(20_000);
+      await during(trial.close());
+      assert.deepEqual([kernel.rules, kernel.changes], [[], changes]);
+    });
+
     it('is not what an agent does that starts there', async () => {
       const agent = create();
       await during(agent.open());
@@ -235,6 +266,21 @@ describe('AuditSource', () => {
         assert.deepEqual(kernel.rules, []);
       });
     }
+
+    it('sets its rules again once an agent has stopped that started meanwhile', async () => {
+      await startTrial({ syscalls: ['accept'] });
+      const agent = create(AGENT);
+      const own = rules();
+      await during(agent.open());
+      await time.tickAsync(60_000);
+      assert.match(trial.status().reason ?? '', /leave out some of these events/);
+      await during(agent.close());
+      await time.tickAsync(70_000);
+      assert.equal(trial.status().state, 'on');
+      assert.deepEqual(rules(), own);
+      await during(trial.close());
+      assert.deepEqual(rules(), []);
+    });
 
     it('leaves its rules to an agent that starts when it ends', async () => {
       await startTrial();
