@@ -1,3 +1,4 @@
+import { copied } from '../../base/copied.ts';
 import type { Payload } from '../../contract/event.ts';
 import type { Hit, Rule } from '../subject.ts';
 import type { KeptAlert } from './kept-alert.ts';
@@ -84,11 +85,11 @@ function flattened({ ExtraDetails, ...fields }: Payload): [string, Value][] {
   return Object.entries({ ...((ExtraDetails ?? {}) as object), ...fields }).filter(isValue);
 }
 
-/** At most so many bytes of UTF-8, and whole characters. */
+/** A copy of at most so many bytes of UTF-8, and of whole characters. */
 function cut(text: string, bytes: number): string {
-  if (text.length * 3 <= bytes) return text;
+  if (text.length * 3 <= bytes) return copied(text);
   const encoded = Buffer.from(text);
-  if (encoded.length <= bytes) return text;
+  if (encoded.length <= bytes) return copied(text);
   let end = bytes;
   // Not within a character: bytes after the first one begin with the bits 10.
   while (end > 0 && ((encoded[end] ?? 0) & 0xc0) === 0x80) end -= 1;

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { copied } from '../../base/copied.ts';
 import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { AlertRaised } from '../../contract/streams.ts';
 
@@ -74,7 +75,7 @@ const LONGEST_TRIMMED = 512;
 
 /** A copy with shorter command lines: hundreds of alerts are kept. */
 export function trimmed(alert: KeptAlert): KeptAlert {
-  const short = (text: string) => (text.length > LONGEST_TRIMMED ? `${text.slice(0, LONGEST_TRIMMED)}…` : text);
+  const short = (text: string) => (text.length > LONGEST_TRIMMED ? copied(`${text.slice(0, LONGEST_TRIMMED)}…`) : text);
   const shorter = <T>(values: Readonly<Record<string, T>>) =>
     Object.fromEntries(
       Object.entries(values).map(([name, value]) => [name, typeof value === 'string' ? short(value) : value]),

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { evidenceOf } from '../../../src/detections/alerts/evidence.ts';
+import { trimmed } from '../../../src/detections/alerts/kept-alert.ts';
+import { heap, MEGABYTE } from '../flood.ts';
 import { hit } from './samples.ts';
 
 const evidence = (of: Parameters<typeof hit>[0], redact = true) => evidenceOf(hit(of), 'T', { redact });
@@ -45,5 +47,23 @@ describe('evidenceOf', () => {
   it('says what to do also for a rule that does not', () => {
     const { remediation: _, ...rule } = hit().rule;
     assert.match(evidenceOf({ ...hit(), rule }, 'T', { redact: true }).remediation, /./);
+  });
+
+  it('keeps no text that one of its own was cut out of, and of a trimmed command line no more than that', () => {
+    const partOf = (length: number, part: number) => 'x'.repeat(length).slice(0, part);
+    const kept: unknown[] = [];
+    const before = heap();
+    for (let number = 0; number < 50; number += 1)
+      for (const part of [100, 1_500])
+        kept.push(
+          evidence({ payload: { CommandLine: partOf(400_000, part) }, fields: { ParentImage: partOf(400_000, 300) } }),
+        );
+    assert.ok(heap() - before < 2 * MEGABYTE);
+    const trimmedBefore = heap();
+    const ids = { alertId: '', count: 1, first: 0, last: 0 };
+    for (let number = 0; number < 2_000; number += 1)
+      kept.push(trimmed({ ...ids, ...evidence({ payload: { CommandLine: partOf(400_000, 2_000) } }) }).subject);
+    assert.ok(heap() - trimmedBefore < 3 * MEGABYTE, `${heap() - trimmedBefore}`);
+    assert.equal(kept.length, 2_100);
   });
 });
