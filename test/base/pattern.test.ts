@@ -2,9 +2,14 @@ import assert from 'node:assert/strict';
 import { createContext, Script } from 'node:vm';
 import fc from 'fast-check';
 import { errnoOf } from '../../src/base/errors.ts';
-import { automataBuilt, automataBytes, MAX_AUTOMATA_BYTES } from '../../src/base/pattern/kept-automaton.ts';
 import { fold, foldCode } from '../../src/base/pattern/ranges.ts';
-import { compilePattern, LONGEST_LINE, type PatternOptions } from '../../src/base/pattern.ts';
+import {
+  compilePattern,
+  LONGEST_LINE,
+  ownAutomata,
+  type PatternOptions,
+  shippedAutomata,
+} from '../../src/base/pattern.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
 
@@ -69,13 +74,14 @@ const LAST_LINE_END = '(?=\\n?(?![^]))';
 
 const lines = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '1', ' ', '-', '#', '\t', 'ä'), maxLength: 8 });
 
-/** Takes half a megabyte once it has met `manySets`. */
-const large = (end: number) => {
-  const compiled = compilePattern(`a(?:b?.){200}(?:c?.){200}x${end}`);
-  assert.ok('matches' in compiled);
-  return compiled;
-};
 const manySets = `${Array.from({ length: 400 }, (_, at) => 'aab'[(at * at) % 3]).join('')}${'aab aba '.repeat(40)}`;
+/** Half a megabyte. */
+const large = (end: number, options?: PatternOptions) => {
+  const text = `${Array.from({ length: 480 }, (_, at) => String.fromCharCode(0x4e00 + 2 * at)).join('')}x${end}`;
+  const compiled = compilePattern(`${text}|a(?:b?.){200}(?:c?.){200}x${end}`, options);
+  assert.ok('matches' in compiled);
+  return { ...compiled, text };
+};
 
 describe('patterns of rules', () => {
   it('match what JavaScript’s own match', () => {
@@ -228,26 +234,25 @@ describe('patterns of rules', () => {
   });
 
   it('take no more memory than they may together, and match the same after they were dropped', () => {
-    const all = Array.from({ length: 16 }, (_, end) => large(end));
+    const all = Array.from({ length: 20 }, (_, end) => large(end));
     for (let round = 0; round < 2; round += 1) {
       for (const [end, pattern] of all.entries()) {
         assert.equal(pattern.matches(manySets), false);
-        assert.ok(automataBytes() <= MAX_AUTOMATA_BYTES);
+        assert.ok(ownAutomata.bytes <= ownAutomata.most);
         assert.equal(pattern.matches(`${manySets}x${end}`), true);
       }
     }
+    assert.ok(ownAutomata.remade > 0);
   });
 
-  it('are built once if they are used often, whatever others need', () => {
-    const often = compilePattern('often+');
-    assert.ok('matches' in often);
-    often.matches('');
-    const before = automataBuilt();
-    for (let end = 0; end < 24; end += 1) {
-      large(end).matches(manySets);
-      assert.ok(often.matches('oftennn'));
-    }
-    assert.equal(automataBuilt() - before, 24);
+  it('are built again of their own kind only', () => {
+    const own = large(0);
+    own.matches('');
+    const { remade } = ownAutomata;
+    for (let end = 0; end < 20; end += 1) large(end, { known: 'later' }).matches('');
+    assert.ok(shippedAutomata.bytes > shippedAutomata.most / 2);
+    own.matches('');
+    assert.equal(ownAutomata.remade, remade);
   });
 
   it('have literals that every line has which matches', () => {
@@ -386,7 +391,7 @@ describe('patterns of rules', () => {
   it('know what the worst text costs', () => {
     const cost = (pattern: string) => {
       const compiled = compilePattern(pattern);
-      return 'cost' in compiled ? compiled.cost() : Number.NaN;
+      return 'cost' in compiled ? compiled.cost().operations : Number.NaN;
     };
     assert.ok(cost('abc') < 10);
     assert.ok(cost('a.{0,200}b') < 100);

@@ -1,4 +1,5 @@
 import { BitParallel, LAST_LINE_FEED, LINE_FEED, NO_CHARACTER } from './bit-parallel.ts';
+import { type Droppable, Kept, Room } from './kept.ts';
 import { type Assertion, Malformed, type Node } from './parse.ts';
 import { has, type Ranges, WORDS } from './ranges.ts';
 
@@ -25,6 +26,8 @@ const all = { sets: 0, caching: new Set<Automaton>() };
 const MAX_NEW_SETS = 96;
 /** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */
 const BYTES_BESIDES = 4_096;
+/** Of the tables for searches with all states at once. */
+const tables = new Room(3 * 2 ** 20);
 
 /**
  * Kinds of the character before or after a position: none, a word character, a line end, or another; and behind it, a line
@@ -202,7 +205,7 @@ function nextMark(): number {
   return mark;
 }
 
-export class Automaton {
+export class Automaton implements Droppable {
   readonly #does: Uint8Array;
   /** Of a state: where its followers begin in `#next`. */
   readonly #begins: Uint16Array;
@@ -219,8 +222,9 @@ export class Automaton {
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
   #byKey = new Map<string, number>();
-  #bits: BitParallel | undefined;
-  readonly #bytes: number;
+  readonly #bits = new Kept(tables, () => this.#all());
+  /** Without its sets, and its tables for searches with all states at once. */
+  readonly bytes: number;
 
   /** @param node that has passed `checkSize` */
   constructor(node: Node) {
@@ -245,7 +249,7 @@ export class Automaton {
     this.#details = Uint16Array.from(states, ({ ranges, assertion }) =>
       ranges !== undefined ? (numbers.get(String(ranges)) as number) : ASSERTIONS.indexOf(assertion ?? 'begin'),
     );
-    this.#bytes =
+    this.bytes =
       BYTES_BESIDES +
       [this.#does, this.#begins, this.#next, this.#details, this.#takes].reduce(
         (sum, { byteLength }) => sum + byteLength,
@@ -294,12 +298,13 @@ export class Automaton {
     return this.#reach(current, statesIn(key), key.charCodeAt(0), behind) === DONE;
   }
 
-  /** How much memory it takes, about, without its sets of states. */
-  get bytes(): number {
-    return this.#bytes + (this.#bits?.bytes ?? 0);
+  /** Empties what otherwise keeps the automaton in memory. */
+  drop(): void {
+    this.forget();
+    this.#bits.drop();
   }
 
-  /** Empties the cache of sets, which otherwise keeps the automaton in memory. */
+  /** Empties the cache of sets. */
   forget(): void {
     all.sets -= this.#sets.length;
     all.caching.delete(this);
@@ -309,20 +314,21 @@ export class Automaton {
   }
 
   /** Operations for the worst character, in a search with all states at once. */
-  cost(): number {
+  operations(): number {
     const kinds = this.#hasAssertions ? [WORD, LINE_END, OTHER] : [OTHER];
-    const all = this.#bits ?? this.#all(); // not kept: most patterns never need it
+    const all = this.#all(); // not kept: most patterns never need it
     return Math.max(...kinds.flatMap((before) => kinds.map((behind) => all.cost(before, behind))));
   }
 
   #matchesByBits(line: string, length: number): boolean {
     const { ascii } = this.#classes;
-    this.#bits ??= this.#all();
-    return this.#bits.matches(
-      line,
-      length,
-      (code) => (code < 128 ? (ascii[code] as number) : this.#classes.of(code)),
-      (index) => this.#kindOfClass(index),
+    return this.#bits.use((all) =>
+      all.matches(
+        line,
+        length,
+        (code) => (code < 128 ? (ascii[code] as number) : this.#classes.of(code)),
+        (index) => this.#kindOfClass(index),
+      ),
     );
   }
 

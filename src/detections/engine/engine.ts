@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { automataBuilt } from '../../base/pattern/kept-automaton.ts';
+import { ownAutomata } from '../../base/pattern.ts';
 import { isOfView, readField, wordFields, wordsOf } from '../read-field.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
@@ -26,6 +26,8 @@ const WINDOW_MS = 60_000;
  */
 const MAX_CHARGED_MS = 0.05;
 const MAX_CHARGED_OF_CHARACTER_MS = 0.0006;
+/** Besides, for each byte of automata that were built again: rules of the operator need more than there is room for. */
+const MAX_CHARGED_OF_BYTE_MS = 0.0001;
 
 /** In characters of a view's own fields together: a text that takes long is longer. */
 const SHORT_TEXT_CHARACTERS = 1_024;
@@ -103,6 +105,7 @@ export class Engine {
   }) {
     this.#clock = clock;
     this.#correlated = correlated;
+    ownAutomata.empty(); // those of rules that were loaded before would push out others
     const bySource = new Map<LogSource, DetectionRule[]>();
     for (const rule of rules) {
       for (const source of rule.facts.sources) bySource.set(source, [...(bySource.get(source) ?? []), rule]);
@@ -185,7 +188,7 @@ export class Engine {
         began = this.#clock.monotonic();
       }
       row.cut = false;
-      const built = automataBuilt();
+      const { remade } = ownAutomata;
       const matched = matcher(row);
       const now = this.#clock.monotonic();
       if (matched) {
@@ -195,15 +198,13 @@ export class Engine {
         if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first view is enough
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
-      const isOwn = rule.facts.origin !== 'builtin';
-      // Whoever has many automata built, so that those of others are dropped, must not switch off rules.
-      const charged = isOwn && automataBuilt() > built ? 0 : Math.min(now - began, most);
+      const charged = Math.min(now - began, most + (ownAutomata.remade - remade) * MAX_CHARGED_OF_BYTE_MS);
       const total = (spent[index] as number) + charged;
       began = now;
       spent[index] = total;
       if (total <= BUDGET_MS + this.#judged * BUDGET_OF_EVENT_MS) continue;
       hurried[index] = 1;
-      if (!isOwn) continue;
+      if (rule.facts.origin === 'builtin') continue;
       off[index] = 1;
       this.#switchedOff.add(rule.facts.id);
       this.#cache.clear();

@@ -169,7 +169,7 @@ const MAX_COST = 1_000;
 function checkCosts(expression: Expression, { literals }: Document): void {
   if (literals !== undefined) return;
   visit(expression, (field, test) => {
-    if (test?.is !== 'pattern' || test.pattern.cost() <= MAX_COST) return;
+    if (test?.is !== 'pattern' || test.pattern.cost().operations <= MAX_COST) return;
     throw new Refused('the expression has too many repetitions in one another, or too many alternatives', [field]);
   });
 }

@@ -1,0 +1,103 @@
+/* What patterns are compiled to is made when it is needed: most patterns of most rules never run. Which ones do, and how far
+ * they grow, is decided by whoever writes the texts; so all of one kind together have a limit. Above it, some are dropped, and
+ * made again when they are needed. They are chosen at random: of those that are needed by turns, most are still there even if
+ * not all of them fit. If those went that were not used for longest, none would be.
+ */
+
+export interface Droppable {
+  /** How much memory it takes, about. */
+  readonly bytes: number;
+  /** Gives back what it refers to elsewhere. */
+  drop?(): void;
+}
+
+/** The memory for what is kept of one kind. */
+export class Room {
+  readonly most: number;
+  readonly #kept: Kept<Droppable>[] = [];
+  #bytes = 0;
+  /** What had to go for others, since all was last dropped. */
+  #pushedOut = new WeakSet<Kept<Droppable>>();
+  #remade = 0;
+
+  /** @param most in bytes; one that is larger is kept until another is used */
+  constructor(most: number) {
+    this.most = most;
+  }
+
+  /** How much memory is taken, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Bytes of what was made again, since it had to go for others; since the process began. */
+  get remade(): number {
+    return this.#remade;
+  }
+
+  add(kept: Kept<Droppable>, bytes: number): void {
+    this.#kept.push(kept);
+    if (this.#pushedOut.has(kept)) this.#remade += bytes;
+  }
+
+  /** Notes that one takes more memory, and drops others until there is room for it. */
+  grow(kept: Kept<Droppable>, bytes: number): void {
+    this.#bytes += bytes;
+    while (this.#bytes > this.most && this.#kept.length > 1) {
+      const one = this.#kept[Math.floor(Math.random() * this.#kept.length)] as Kept<Droppable>;
+      if (one === kept) continue;
+      this.#pushedOut.add(one);
+      one.drop();
+    }
+  }
+
+  /** Drops all, as if nothing had been made. */
+  empty(): void {
+    while (this.#kept.length > 0) this.#kept.at(-1)?.drop();
+    this.#pushedOut = new WeakSet();
+  }
+
+  remove(kept: Kept<Droppable>, bytes: number): void {
+    const last = this.#kept.pop() as Kept<Droppable>;
+    if (last !== kept) this.#kept[this.#kept.indexOf(kept)] = last;
+    this.#bytes -= bytes;
+  }
+}
+
+/** Something that is made when it is needed, and kept as long as there is room. */
+export class Kept<T extends Droppable> {
+  readonly #room: Room;
+  readonly #make: () => T;
+  #value: T | undefined;
+  #bytes = 0;
+
+  constructor(room: Room, make: () => T) {
+    this.#room = room;
+    this.#make = make;
+  }
+
+  /** Does something with it, by which it may grow. */
+  use<Result>(work: (value: T) => Result): Result {
+    const value = this.#value ?? this.#made();
+    const result = work(value);
+    const more = value.bytes - this.#bytes;
+    this.#bytes += more;
+    if (more > 0) this.#room.grow(this, more);
+    return result;
+  }
+
+  #made(): T {
+    const value = this.#make();
+    this.#value = value;
+    this.#room.add(this, value.bytes);
+    return value;
+  }
+
+  drop(): void {
+    if (this.#value === undefined) return;
+    this.#value.drop?.();
+    this.#value = undefined;
+    this.#room.remove(this, this.#bytes);
+    this.#bytes = 0;
+  }
+}
