@@ -135,9 +135,10 @@ function checkedDetection(
   from: ReadSource | undefined,
   options: { readonly reading: Reading; readonly besides?: readonly string[] },
 ): Expression {
+  let bytes = 0;
   const check = (member: Expression) => {
     if (from !== undefined) checkFields(member, from);
-    checkCosts(member, document);
+    bytes = checkCosts(member, document, bytes);
   };
   const all = readDetection(value, { ...options, check });
   if (from !== undefined) checkRecords(all, from);
@@ -165,13 +166,32 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
 /** Keeps the worst text of 8 KB below 5 ms, mostly; see test/detections/engine/hostile-lines.test.ts. */
 const MAX_COST = 1_000;
 
-/** Takes too long for each start of the agent: what was compiled before has been checked then. @throws {Refused} */
-function checkCosts(expression: Expression, { literals }: Document): void {
-  if (literals !== undefined) return;
+/** Of a rule: all rules of the operator together have room for eight times as much, and slow one another down above it. */
+const MAX_AUTOMATA_BYTES = 2 ** 20;
+
+/**
+ * Takes too long for each start of the agent: what was compiled before has been checked then.
+ *
+ * @param before bytes that the rule's expressions take before these
+ * @returns with these
+ * @throws {Refused}
+ */
+function checkCosts(expression: Expression, { literals }: Document, before: number): number {
+  let sum = before;
+  if (literals !== undefined) return sum;
   visit(expression, (field, test) => {
-    if (test?.is !== 'pattern' || test.pattern.cost().operations <= MAX_COST) return;
-    throw new Refused('the expression has too many repetitions in one another, or too many alternatives', [field]);
+    if (test?.is !== 'pattern') return;
+    const { operations, bytes } = test.pattern.cost();
+    if (operations > MAX_COST)
+      throw new Refused('the expression has too many repetitions in one another, or too many alternatives', [field]);
+    sum += bytes;
+    if (sum > MAX_AUTOMATA_BYTES)
+      throw new Refused(
+        'the expressions of the rule would take more than 1 MB of memory: divide them among several rules, or shorten them',
+        [field],
+      );
   });
+  return sum;
 }
 
 function refuseDoubles(all: readonly Any[], faults: Fault[]): void {

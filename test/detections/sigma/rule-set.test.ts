@@ -208,6 +208,18 @@ filter:
     assert.ok(process.memoryUsage().heapUsed - before < 100_000_000);
   });
 
+  it('refuse expressions that would take more than 1 MB of memory, of all selections together', () => {
+    const expressions = (count: number) => `[${Array.from({ length: count }, (_, at) => `'a${at}[b-d]e'`).join(', ')}]`;
+    const rule = (...selections: string[]) =>
+      ruleWith(`${selections.map((each, at) => `s${at}: { A|re: ${each} }`).join('\n')}\ncondition: 1 of s*`);
+    assert.equal(rulesOf(rule(expressions(120), expressions(120))).length, 1);
+    const reason =
+      /^5: the expressions of the rule would take more than 1 MB of memory: divide them among several rules/;
+    assert.match(faultOf(rule(expressions(120), expressions(140))), reason);
+    const letters = Array.from({ length: 1_000 }, (_, at) => String.fromCharCode(0x4e00 + 2 * at));
+    assert.match(faultOf(rule(`'${letters.join('')}'`)), /more than 1 MB/);
+  });
+
   it('take records of the kernel’s audit for EXECVE only', () => {
     const audit = (selection: string) => `title: A
 logsource: { product: linux, service: auditd }
