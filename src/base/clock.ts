@@ -55,9 +55,9 @@ export interface Stall {
  * A wall clock before this date, which is older than every release of this agent, counts as not set.
  *
  * A device without a battery-backed clock boots in 1970, or at a date that the image or systemd-timesyncd provides.
- * Such a date is not recognized if it is later than this one. There is no better test: Node has no access to
- * adjtimex(2), whose STA_UNSYNC shows whether the clock is synchronized, and /run/systemd/timesync/synchronized is
- * written by only one of several time services, and not if the clock was right from the start.
+ * Such a date is not recognized if it is later than this one. There is no better test: native code, by which adjtimex(2)
+ * could be asked for STA_UNSYNC, is optional, and /run/systemd/timesync/synchronized is written by only one of several time
+ * services, and not if the clock was right from the start.
  */
 export const EARLIEST = new Date('2025-01-01T00:00:00.000Z');
 

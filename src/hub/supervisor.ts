@@ -26,7 +26,10 @@ export interface SupervisorOptions<P, C> {
   readonly open: (prepared: P, signal: AbortSignal) => Promise<C>;
   /** Called when `open` failed. @returns what the next attempt has another of, if that makes it worth to be made at once */
   readonly nextHasOther: (prepared: P, failure: HubFailure) => 'credential' | 'transport' | undefined;
-  /** Age at which a connection is replaced, before its token expires; `undefined`: it doesn't expire. */
+  /**
+   * Age at which a connection is replaced at the latest: before its token expires, or to try the other transport. `undefined`:
+   * it may last.
+   */
   readonly renewAfter: (connection: C) => Duration | undefined;
   readonly clock: Clock;
   readonly random: () => number;
@@ -54,8 +57,8 @@ const RENEW_AGAIN = minutes(1);
 
 /**
  * Maintains one connection: connects, waits for its loss, backs off, reconnects. A connection is replaced before its token
- * expires, or when the credential changed or the clock was set: the new one is opened first, and the old one stands if that fails. Requests made
- * meanwhile wait for the new connection.
+ * expires, when the credential changed or the clock was set, or to try the other transport: the new one is opened first, and
+ * the old one stands if that fails. Requests made meanwhile wait for the new connection.
  */
 export class Supervisor<P, C extends Connection> {
   readonly #options: SupervisorOptions<P, C>;

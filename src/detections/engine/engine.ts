@@ -67,6 +67,7 @@ interface Prepared {
   /** What the cache's key is made of, besides all fields in which keywords are looked for. */
   readonly keyFields: readonly string[];
   readonly hasKeywords: boolean;
+  /** By rule: 0 none, 1 to be tried, 2 matched by an earlier view, which is enough. */
   readonly candidates: Uint8Array;
   readonly spent: Float64Array;
   /** Rules that pass over long texts until the minute ends. */

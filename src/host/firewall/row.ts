@@ -17,7 +17,7 @@ export const HOOKS = ['input', 'forward', 'output'] as const;
 export type Hook = (typeof HOOKS)[number];
 export type Family = 'ip' | 'ip6';
 
-/** Members of ExtraDetails that limit a rule to no packets: where it is, and what it does besides. */
+/** Members of ExtraDetails that are no conditions: where the rule is, and what it does besides. */
 const NO_CONDITIONS = new Set([
   'Origin',
   'Family',

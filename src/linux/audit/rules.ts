@@ -1,7 +1,7 @@
 import { readU32, writeU32 } from '../native/byte-order.ts';
 import type { Abi } from './syscalls.ts';
 
-/** A request for audit events: these system calls, of every program, for both ABIs of the machine. */
+/** A request for audit events: these system calls, of every program, for all ABIs of the machine. */
 export interface AuditRule {
   /** Names as in auditctl(8). A call that an ABI does not have is left out there. */
   readonly syscalls: readonly string[];

@@ -68,8 +68,9 @@ interface Parts {
  * `settle` reports the connections at the end of each drain of the audit socket.
  *
  * Counted as `unresolved`: an accept(2) without a peer address whose connection is already closed; a connection that may be of
- * TCP or UDP or of neither, since its descriptor was made for another protocol and may have been replaced by dup2(2); and, of
- * several io_uring connects in one system call, all but the last, since the kernel records the peer of the last one only.
+ * TCP or UDP or of neither, since its descriptor was made for another protocol and may have been replaced by dup2(2); of
+ * several io_uring connects in one system call, all but the last, since the kernel records the peer of the last one only; and
+ * a call whose record lacks the process, its parent or the user.
  */
 export class Connections {
   readonly #parts: Parts;

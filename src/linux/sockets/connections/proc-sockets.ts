@@ -11,7 +11,7 @@ import type { Peers } from '../sock-diag.ts';
 import { socketInode } from '../socket-owners.ts';
 import type { Protocol } from './socket-calls.ts';
 
-/* What /proc reports of a process's sockets; always `undefined` once the process has ended. */
+/* What /proc reports of a process's sockets: nothing (`undefined`, `false`) once the process has ended. */
 
 /** Checked first to avoid exceptions, which would be most of the cost for short-lived processes. */
 export const isAlive = (proc: string, pid: number): boolean =>
