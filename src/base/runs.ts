@@ -136,13 +136,8 @@ export class Runs implements Service {
 
   /** Logs failures at debug level only: the queues report a disk that can't be written. */
   #write(kept: Kept): void {
-    this.#files.replace(
-      this.#file,
-      `${JSON.stringify(kept)}
-`,
-      (err) => {
-        if (err !== undefined) this.#log.debug({ err }, 'Could not record this run.');
-      },
-    );
+    this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (err) => {
+      if (err !== undefined) this.#log.debug({ err }, 'Could not record this run.');
+    });
   }
 }

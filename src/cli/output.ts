@@ -44,8 +44,7 @@ export class Output {
     if (this.#status !== undefined) return;
     if (kind === 'live' && this.#isBehind(text)) return;
     try {
-      this.#opened().write(`${visible(text)}
-`);
+      this.#opened().write(`${visible(text)}\n`);
     } catch (error) {
       this.#end(error); // older releases of Node 20 throw for files
     }

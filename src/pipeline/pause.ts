@@ -172,16 +172,11 @@ export class Pause implements Service {
 
   #keep(kept: Kept): Promise<boolean> {
     return new Promise((resolve) => {
-      this.#files.replace(
-        this.#file,
-        `${JSON.stringify(kept)}
-`,
-        (error) => {
-          if (error !== undefined)
-            this.#log.warn({ err: error }, 'Could not save the pause; it ends when the agent exits.');
-          resolve(error === undefined);
-        },
-      );
+      this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (error) => {
+        if (error !== undefined)
+          this.#log.warn({ err: error }, 'Could not save the pause; it ends when the agent exits.');
+        resolve(error === undefined);
+      });
     });
   }
 
