@@ -2,9 +2,9 @@
 const MIN_PART = 0.25;
 
 /**
- * The part of its usual length that a period takes after a start, or after an outage: 0.25 (included) to 1 (excluded), at random.
- * Devices that start together, as after a power cut, or that come back together, as after an outage of their hub, would otherwise
- * send and report together in each period.
+ * The part of its usual length that a period takes after a start, or after an outage: 0.25 (included) to 1 (excluded), at
+ * random. Devices that start together, as after a power cut, or that come back together, as after an outage of their hub, would
+ * otherwise send and report together in each period.
  *
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */

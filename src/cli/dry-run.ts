@@ -138,7 +138,10 @@ const seconds = (duration: string) => duration.slice('PT'.length, -1);
 /** How long a message waits for the one before it to be read. */
 const READ_WITHIN = durationOf(30);
 
-/** Accepts and prints every message, while somebody reads them. Its twin has the given desired properties; reported properties are discarded. */
+/**
+ * Accepts and prints every message, while somebody reads them. Its twin has the given desired properties; reported properties
+ * are discarded.
+ */
 export class DryHub implements HubClient, Service {
   readonly name = 'hub';
   readonly #desired: object;

@@ -4,8 +4,8 @@ import { errnoOf, messageOf } from '../base/errors.ts';
 import { UsageError } from './command.ts';
 
 /**
- * The lines of a file, or of standard input for `-`, with their numbers from 1. As bytes: text would hide what is not UTF-8. Not
- * by readline, which also splits at U+2028.
+ * The lines of a file, or of standard input for `-`, with their numbers from 1. As bytes: text would hide what is not UTF-8.
+ * Not by readline, which also splits at U+2028.
  *
  * @throws {UsageError} if the file cannot be read; the reason of the signal, also while standard input has no line
  */

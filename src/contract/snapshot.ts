@@ -16,7 +16,9 @@ export interface Snapshot {
 
 /** Receives snapshots besides the pipeline. */
 export interface SnapshotConsumer {
-  /** Whether it wants snapshots of this event; it then gets them also while the event's priority is Off or collecting is paused. */
+  /**
+   * Whether it wants snapshots of this event; it then gets them also while the event's priority is Off or collecting is paused.
+   */
   wants(event: string): boolean;
   /** Receives a snapshot before it is queued. Must not throw, keep references to rows for long, or change them. */
   accept(snapshot: Snapshot): void;

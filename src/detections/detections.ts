@@ -347,7 +347,9 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     if (!signal.aborted) this.#judge(this.#silentCollectors());
   }
 
-  /** A collector whose events are not asked for cannot be silent, nor when they are asked for again: it gave none until then. */
+  /**
+   * A collector whose events are not asked for cannot be silent, nor when they are asked for again: it gave none until then.
+   */
   #silentCollectors(): readonly Subject[] {
     const { collectors, isPaused } = this.#parts;
     return collectors().flatMap((each) => this.#watch.check([each], isPaused() || !this.wants(each.name)));

@@ -186,9 +186,9 @@ export class Detector {
   }
 
   /**
-   * When it happened on the monotonic clock, which steps of the wall clock don't change. How late it is can be due to such a step,
-   * so it counts as at most 5 s late. What follows another event by the kernel's clock follows it here as well: the wall clock has
-   * whole milliseconds only, and what is read from a log can be later than 5 s, followed by what is not.
+   * When it happened on the monotonic clock, which steps of the wall clock don't change. How late it is can be due to such a
+   * step, so it counts as at most 5 s late. What follows another event by the kernel's clock follows it here as well: the wall
+   * clock has whole milliseconds only, and what is read from a log can be later than 5 s, followed by what is not.
    */
   #monotonic(time: number): number {
     const late = Math.min(Math.max(this.#clock.now().getTime() - time, 0), LATEST_MS);

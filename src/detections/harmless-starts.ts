@@ -37,8 +37,8 @@ interface Known {
 }
 
 /**
- * Recognises starts that raised no alert before, by the payload's own texts: in a burst, to make fields of each start, or only a
- * key of its texts, and to collect that again, would cost more than the rules. So texts are compared where they are.
+ * Recognises starts that raised no alert before, by the payload's own texts: in a burst, to make fields of each start, or only
+ * a key of its texts, and to collect that again, would cost more than the rules. So texts are compared where they are.
  *
  * Belongs to one detector: other rules may find the same start harmful. Bounded: the least recently used are dropped, in two
  * generations, of which a full one replaces the older.

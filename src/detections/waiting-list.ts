@@ -17,8 +17,8 @@ interface Entry<T> {
 /**
  * What waits to be judged, in the order in which it came. Bounded in characters: arguments can have 128 KiB each.
  *
- * The events of one user may take as much as is still free, so at most half of the list: whoever starts programs faster than they
- * are judged must not keep those of others from being judged.
+ * The events of one user may take as much as is still free, so at most half of the list: whoever starts programs faster than
+ * they are judged must not keep those of others from being judged.
  */
 export class WaitingList<T extends { readonly subject: Subject }> {
   #entries: (Entry<T> | undefined)[] = [];

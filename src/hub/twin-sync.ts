@@ -33,8 +33,8 @@ const STATUS = 'securityAgent';
 /** Signals within this time cause one reading and one report, since the hub charges for each. */
 const COALESCE = seconds(1);
 /**
- * After an outage a report waits for a random time of up to a tenth of the outage, at most LONGEST_SPREAD: all agents of a fleet
- * come back within two minutes, and a hub takes few reports a second, those of other modules among them.
+ * After an outage a report waits for a random time of up to a tenth of the outage, at most LONGEST_SPREAD: all agents of a
+ * fleet come back within two minutes, and a hub takes few reports a second, those of other modules among them.
  */
 const SPREAD = 1 / 10;
 const LONGEST_SPREAD = minutes(6);

@@ -16,8 +16,8 @@ export interface Security {
 }
 
 /**
- * Secures a connection by TLS 1.2 or newer, and verifies the server's certificate and name, unless `acceptsAny`. Destroys it when that fails,
- * or when `signal` aborts.
+ * Secures a connection by TLS 1.2 or newer, and verifies the server's certificate and name, unless `acceptsAny`. Destroys it
+ * when that fails, or when `signal` aborts.
  *
  * @param socket is the secured socket's afterwards
  */

@@ -98,7 +98,8 @@ export class BackgroundFiles implements StoreFiles {
 
   /**
    * Makes later changes wait until this file is synced. If a sync of the file is already waiting, and nothing was appended
-   * since, no other is added: otherwise the queue would grow without limit on a disk that syncs more slowly than this is called.
+   * since, no other is added: otherwise the queue would grow without limit on a disk that syncs more slowly than this is
+   * called.
    */
   syncNow(path: string): void {
     if (this.#barriers.has(path)) return;

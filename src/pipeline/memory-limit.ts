@@ -230,8 +230,8 @@ let collect: (() => void) | undefined;
 /**
  * Runs two full garbage collections with a turn of the event loop between them, some 50 and 100 ms. V8 on its own keeps garbage
  * until it needs memory. What the first one finds, V8 returns to the system only when it collects again: under attack, 86 of
- * 89 MB were resident after one, and 57 after two. The second one moves objects together: otherwise a page with one object stays
- * whole, and under attack only 48 of 69 MB of pages were used.
+ * 89 MB were resident after one, and 57 after two. The second one moves objects together: otherwise a page with one object
+ * stays whole, and under attack only 48 of 69 MB of pages were used.
  */
 export async function collectGarbage(): Promise<void> {
   if (collect === undefined) {

@@ -34,8 +34,8 @@ const LAST_RETRY = hours(1);
 const SOON = minutes(10);
 
 /**
- * Limit for snapshots between the rounds, of each collector: whoever changes the settings all the time must not have a scan with
- * each change.
+ * Limit for snapshots between the rounds, of each collector: whoever changes the settings all the time must not have a scan
+ * with each change.
  */
 const BETWEEN_ROUNDS = { max: 3, perSecond: 1 / 300 };
 

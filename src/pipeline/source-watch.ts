@@ -16,8 +16,8 @@ export const LOOK_EVERY = seconds(4);
 /** How often those are listed that can't tell, and those tried again that could not be listed. */
 export const LIST_EVERY = minutes(5);
 /**
- * A source takes a fiftieth of a processor at most: one that is long, and changes all the time, is looked at less often. Measured
- * in processor time: on a machine that an attacker keeps busy, everything takes long.
+ * A source takes a fiftieth of a processor at most: one that is long, and changes all the time, is looked at less often.
+ * Measured in processor time: on a machine that an attacker keeps busy, everything takes long.
  */
 const SHARE = 50;
 /** A change is listed when nothing has changed for this time: a firewall that is reloaded is open for a moment. */

@@ -236,7 +236,9 @@ function withSilence(
   };
 }
 
-/** What keeps rules of level high or critical from making alerts. A single rule may be off for a good reason, half of them not. */
+/**
+ * What keeps rules of level high or critical from making alerts. A single rule may be off for a good reason, half of them not.
+ */
 function silence({ alerts: { silencedUntil }, silencedRules }: ObservedDetections) {
   if (silencedUntil !== undefined)
     return { setting: 'detections.silencedUntil', what: `is ${silencedUntil}`, isGrave: true } as const;

@@ -26,7 +26,10 @@ const SYSTEMD_SYSCTL = ['/usr/lib/systemd/systemd-sysctl', '/lib/systemd/systemd
 const MAX_BYTES = 64 * 1024;
 const MAX_FILES = 500;
 
-/** The values that the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
+/**
+ * The values that the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not
+ * resolved.
+ */
 export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
   const { paths: files, unreadable } = access.files.dropIns(FOLDERS.map((folder) => `${folder}/*.conf`));
   let problem = unreadable;

@@ -10,7 +10,10 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 const STICKY = 0o1000;
 
-/** Judges each folder in root's PATH, and those above it: root may start a program that another user has put into such a folder. */
+/**
+ * Judges each folder in root's PATH, and those above it: root may start a program that another user has put into such a
+ * folder.
+ */
 export async function judgeRootPath(modeForbid: string, system: System): Promise<Verdict> {
   const settings: { value: string; where: string }[] = [];
   const defs = system.files.text('/etc/login.defs');

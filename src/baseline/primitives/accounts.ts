@@ -74,7 +74,9 @@ const WORDS: Words = {
 
 const wordsOf = (of: Params) => (WORDS[of.check] as (of: Params) => readonly [string, string])(of);
 
-/** Accounts in passwd, group and shadow, and the homes of those who can log in. Reports names and line numbers, never a hash. */
+/**
+ * Accounts in passwd, group and shadow, and the homes of those who can log in. Reports names and line numbers, never a hash.
+ */
 export const accounts = primitive({
   name: 'accounts',
   summary: 'Entries of /etc/passwd, /etc/group and /etc/shadow, and home folders of users who can log in.',

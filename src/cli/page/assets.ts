@@ -14,7 +14,9 @@ const TYPES: Readonly<Record<string, string>> = {
   js: 'text/javascript; charset=utf-8',
 };
 
-/** The compiled sources; the browser loads its modules by the paths that they have here, since they import one another by them. */
+/**
+ * The compiled sources; the browser loads its modules by the paths that they have here, since they import one another by them.
+ */
 const COMPILED = new URL('../../', import.meta.url);
 
 /** Every file that the page consists of, by the path of its URL. They are read once: no request becomes a path. */

@@ -5,7 +5,9 @@ import type { Finding, TwinCheck } from './protocol.ts';
 
 type Section = Readonly<Record<string, unknown>>;
 
-/** Judges a desired section as the agent does that gets it, without the limits of its local file, which the hub does not know. */
+/**
+ * Judges a desired section as the agent does that gets it, without the limits of its local file, which the hub does not know.
+ */
 export function checkDesired(desired: Section, dialect: Dialect): TwinCheck {
   const reading = readTwin(dialect.documentIn(desired), dialect);
   const stray = Object.entries(dialect.strayNames(desired)).map(([name, message]) => ({ name, message }));

@@ -17,7 +17,9 @@ const DURATION: Field = {
   required: false,
 };
 
-/** The faults that are tried first, and what the fields of a kind are. Kinds that are not listed have no fields of their own. */
+/**
+ * The faults that are tried first, and what the fields of a kind are. Kinds that are not listed have no fields of their own.
+ */
 const KNOWN: Partial<Readonly<Record<FaultKind, { readonly title: string; readonly fields?: readonly Field[] }>>> = {
   quotaExceeded: {
     title: "The day's quota is used up",

@@ -10,7 +10,10 @@ import { Tally } from './tally.ts';
 
 /** How often news are sent: many messages cost a browser as little as a few. */
 const EVERY = milliseconds(250);
-/** Rounds after which the state is looked at, and after which a stream without news gets a comment, so that a dead one is found. */
+/**
+ * Rounds after which the state is looked at, and after which a stream without news gets a comment, so that a dead one is
+ * found.
+ */
 const ROUNDS_PER_LOOK = 4;
 const ROUNDS_PER_COMMENT = 60;
 
@@ -58,7 +61,11 @@ export class Feed {
     return this.#browsers.size >= MAX_BROWSERS;
   }
 
-  /** Sends the messages that are kept, then each new one, until the browser disconnects. @param after only messages with a later number */
+  /**
+   * Sends the messages that are kept, then each new one, until the browser disconnects.
+   *
+   * @param after only messages with a later number
+   */
   join(response: ServerResponse, after: number): void {
     this.#flush(); // to the others, so that this one gets nothing twice
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });

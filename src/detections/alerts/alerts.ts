@@ -65,8 +65,8 @@ export interface AlertsStatus extends AlertAccounts {
 }
 
 /**
- * Makes alerts of hits: the first of a key at once, later ones of the hour as one update; what is above the limits as one summary an
- * hour and type. Every hit is counted: see AlertAccounts.
+ * Makes alerts of hits: the first of a key at once, later ones of the hour as one update; what is above the limits as one
+ * summary an hour and type. Every hit is counted: see AlertAccounts.
  *
  * Time is measured by the monotonic clock, so that steps of the wall clock neither end a window nor lift a limit.
  */
@@ -271,9 +271,10 @@ export class Alerts {
   }
 
   /**
-   * The same for the same key within an hour of the events' time. So an alert that was raised just before the agent was killed, and
-   * that its state on disk doesn't have yet, gets its id again when the agent reads the event again, or the next one. A further
-   * alert of the key within that hour, of a late event for example, gets an id of its own, which is the same again as well.
+   * The same for the same key within an hour of the events' time. So an alert that was raised just before the agent was killed,
+   * and that its state on disk doesn't have yet, gets its id again when the agent reads the event again, or the next one. A
+   * further alert of the key within that hour, of a late event for example, gets an id of its own, which is the same again as
+   * well.
    */
   #idOf(key: string, time: number): string {
     const text = `${this.#origin} alert ${key} ${Math.floor(time / WINDOW)}`;

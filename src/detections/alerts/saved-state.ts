@@ -27,10 +27,11 @@ const LOOKS = 240;
 const LAST_WAIT = milliseconds(500);
 
 /**
- * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last interval: counts, but no
- * alert, since an alert is in the queue when it is made.
+ * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last interval: counts,
+ * but no alert, since an alert is in the queue when it is made.
  *
- * A state is never on disk before the events that were queued by then: it would count further hits for an alert that nobody ever gets.
+ * A state is never on disk before the events that were queued by then: it would count further hits for an alert that nobody
+ * ever gets.
  */
 export class SavedState implements Service {
   readonly name = 'detection state';

@@ -14,8 +14,8 @@ interface Decision {
 /**
  * No alerts for a limited time, for visits of a technician.
  *
- * A value is judged once, when it is first seen: one that is too far ahead stays refused, and does not begin to silence when its
- * end has come within seven days. While the agent runs, the monotonic clock ends the time, so that setting the clock cannot
+ * A value is judged once, when it is first seen: one that is too far ahead stays refused, and does not begin to silence when
+ * its end has come within seven days. While the agent runs, the monotonic clock ends the time, so that setting the clock cannot
  * make it longer.
  */
 export class Silence {
@@ -39,7 +39,9 @@ export class Silence {
     return endsAt !== undefined && this.#clock.monotonic() < endsAt;
   }
 
-  /** Whether the setting has a value that was refused, because its end is more than seven days ahead or the clock is not set. */
+  /**
+   * Whether the setting has a value that was refused, because its end is more than seven days ahead or the clock is not set.
+   */
   isRefused(until: string): boolean {
     const now = this.#clock.now();
     return !this.isInForce(until) && until !== '' && (!isPlausible(now) || Date.parse(until) > now.getTime());

@@ -15,8 +15,8 @@ export interface SilencedRules {
 }
 
 /**
- * Which rules of level high or critical make no alert, since they are disabled, below the minimum level, or excepted where nearly
- * everything matches, or where all hits of the rule do.
+ * Which rules of level high or critical make no alert, since they are disabled, below the minimum level, or excepted where
+ * nearly everything matches, or where all hits of the rule do.
  *
  * @returns `undefined` when it is none
  */

@@ -460,8 +460,8 @@ class Window {
 const bytesOf = ({ key }: Early): number => BYTES_OF_GROUP + key.length * 2;
 
 /**
- * The oldest match of a rule that is directly followed by one of the same rule: whatever series it belongs to, the one behind it
- * can stand in its place. The first one of all could be the only one before matches of other rules.
+ * The oldest match of a rule that is directly followed by one of the same rule: whatever series it belongs to, the one behind
+ * it can stand in its place. The first one of all could be the only one before matches of other rules.
  */
 const repeated = (entries: readonly Entry[], rule: number): Entry | undefined =>
   entries.find((entry, at) => entry.rule === rule && entries[at + 1]?.rule === rule);

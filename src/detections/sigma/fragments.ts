@@ -7,7 +7,8 @@ import { Refused } from './rule.ts';
 const FRAGMENTS: Readonly<Record<string, string>> = {
   /**
    * Where the name of a command can stand: at the beginning of a line or of a statement, behind `sh -c`, in a crontab, or
-   * behind a word that takes a command; with assignments and a folder before it. So `apt install tor` and `/etc/tor` are no `tor`.
+   * behind a word that takes a command; with assignments and a folder before it. So `apt install tor` and `/etc/tor` are no
+   * `tor`.
    */
   command:
     '(^|[;&|(`"{!] ?|-[a-z]*c ["\']?|\\* (root )?|\\b(do|then|else|time|sudo|exec|xargs|nohup|env|busybox|parallel) )(\\w+=\\S* )*(\\S*/)?',

@@ -1,7 +1,9 @@
 /* An attacker picks the command line: everything here has a bound that does not depend on it. */
 
 export const MAX_VIEWS = 32;
-/** Views of the start, and of what it runs. The others are for further spellings of these, so that neither displaces the other. */
+/**
+ * Views of the start, and of what it runs. The others are for further spellings of these, so that neither displaces the other.
+ */
 export const MAX_NEAR_VIEWS = 24;
 /** Scripts within scripts: `sh -c "sh -c 'eval …'"` is three. */
 export const MAX_DEPTH = 3;

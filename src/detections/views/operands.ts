@@ -247,8 +247,8 @@ const COPYING_PROGRAMS = listOf('cp mv install ln rsync');
 const MAX_SOURCES = 3;
 
 /**
- * `cp /tmp/passwd /tmp/x /etc/` as `cp /tmp/passwd /etc/passwd` and `cp /tmp/x /etc/x`: one for each of the first sources, where
- * the target is surely a folder.
+ * `cp /tmp/passwd /tmp/x /etc/` as `cp /tmp/passwd /etc/passwd` and `cp /tmp/x /etc/x`: one for each of the first sources,
+ * where the target is surely a folder.
  *
  * @param words with whole paths
  */

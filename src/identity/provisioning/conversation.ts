@@ -8,7 +8,10 @@ export interface Registrant {
   readonly token?: string;
 }
 
-/** Questions of one registration to the service. Rejects with the network's errors; what an answer means is decided by its reader. */
+/**
+ * Questions of one registration to the service. Rejects with the network's errors; what an answer means is decided by its
+ * reader.
+ */
 export interface Conversation {
   register(): Promise<ServiceAnswer>;
   /** How far an operation is that `register` began. */

@@ -78,8 +78,8 @@ export class AuditFollower {
 
   /**
    * Whether an event in the log was not yet reported when `resume` was called. When the log is read from the exact position
-   * where it was left, every event is new; serials are not compared then, since they can be out of order. What was written since
-   * it was opened is not compared by time, which may be set back.
+   * where it was left, every event is new; serials are not compared then, since they can be out of order. What was written
+   * since it was opened is not compared by time, which may be set back.
    */
   isNew(event: AuditEvent): boolean {
     const bootedAtMs = this.#readsPast ? this.#bootedAtMs : Number.NEGATIVE_INFINITY;

@@ -4,8 +4,8 @@ import { dumped, errorIn, refused } from '../native/netlink/dump.ts';
 import { align, messagesOf, NLM_F_REQUEST, NLMSG_ERROR } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
-/* Asks the kernel which tables nftables has, and whether its rules have changed, without a tool. linux/netfilter/nfnetlink.h and
- * linux/netfilter/nf_tables.h. */
+/* Asks the kernel which tables nftables has, and whether its rules have changed, without a tool. linux/netfilter/nfnetlink.h
+ * and linux/netfilter/nf_tables.h. */
 
 /** In errors. */
 const NAME = 'nf_tables';

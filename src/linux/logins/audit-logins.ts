@@ -15,7 +15,9 @@ const EXPLAINED = seconds(30);
 
 /** Sessions kept for their logout. A logout without its session is still reported, with the data of its last record. */
 const MAX_SESSIONS = 1024;
-/** Waiting records and refusals kept. sshd handles 100 unauthenticated connections at a time (MaxStartups of sshd_config(5)). */
+/**
+ * Waiting records and refusals kept. sshd handles 100 unauthenticated connections at a time (MaxStartups of sshd_config(5)).
+ */
 const MAX_ATTEMPTS = 256;
 /** Length of the waiting records of one kind as they are saved. 256 records of sshd have less. */
 const MAX_WAITING_LENGTH = 128 * 1024;

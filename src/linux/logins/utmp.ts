@@ -49,7 +49,9 @@ export function utmpLayout(
     : { bytes: 384, secondsAt: 340, timeBytes: 4, addressAt: 348, order };
 }
 
-/** The fields that are the same on all: `short ut_type; pid_t ut_pid; char ut_line[32], ut_id[4], ut_user[32], ut_host[256]`. */
+/**
+ * The fields that are the same on all: `short ut_type; pid_t ut_pid; char ut_line[32], ut_id[4], ut_user[32], ut_host[256]`.
+ */
 const PID_AT = 4;
 const LINE = [8, 40] as const;
 const USER = [44, 76] as const;

@@ -1,6 +1,7 @@
 import type { Refusal, StreamEvents, TwinCheck } from '../protocol.ts';
 
-/* Requests to the page's server, each with the token of the address. The token is in the fragment, which browsers send nowhere. */
+/* Requests to the page's server, each with the token of the address. The token is in the fragment, which browsers send
+ * nowhere. */
 
 const token = location.hash.slice(1);
 export const hasToken = token !== '';

@@ -113,8 +113,8 @@ export function secretArguments(text: string): Span[] {
 }
 
 /**
- * Notes what a word means for the words behind it. A separator without blanks may as well belong to an argument, as in a URL or in
- * a secret, so that it ends nothing.
+ * Notes what a word means for the words behind it. A separator without blanks may as well belong to an argument, as in a URL or
+ * in a secret, so that it ends nothing.
  *
  * @returns what was printed to it, if it reads a password
  */

@@ -1,8 +1,8 @@
 import { type SecretName, secretName } from './names.ts';
 import type { Span } from './spans.ts';
 
-/* Secrets that have a name before them: `password=x`, `"token": "x"`, `Authorization: Bearer x`, `&sig=x`. Every expression here
- * has one class of characters, so that none backtracks. */
+/* Secrets that have a name before them: `password=x`, `"token": "x"`, `Authorization: Bearer x`, `&sig=x`. Every expression
+ * here has one class of characters, so that none backtracks. */
 
 const NAME = /[A-Za-z0-9_.-]+/g;
 const SCHEMES = new Set([
