@@ -1,5 +1,5 @@
 import { Automaton, checkSize } from './pattern/automaton.ts';
-import { Kept, Room } from './pattern/kept.ts';
+import { Kept, MemoryLimit } from './pattern/kept.ts';
 import { neededLiterals } from './pattern/literals.ts';
 import { Malformed, Parser, type Syntax } from './pattern/parse.ts';
 
@@ -44,9 +44,9 @@ export interface PatternOptions extends Syntax {
 export const LONGEST_LINE = 4_096;
 
 /** All 1,762 automata of shipped rules take 11 MB; those on command lines alone, which any user chooses, 6.8 MB. */
-export const shippedAutomata = new Room(8 * 2 ** 20);
+export const shippedAutomata = new MemoryLimit(8 * 2 ** 20);
 /** Apart: no text for which many shipped ones are needed makes others drop out. */
-export const ownAutomata = new Room(8 * 2 ** 20);
+export const ownAutomata = new MemoryLimit(8 * 2 ** 20);
 
 /** @returns the pattern, or what is wrong with it, and where */
 export function compilePattern(text: string, options: PatternOptions = {}): Pattern | { readonly problem: string } {

@@ -1,5 +1,5 @@
 import { BitParallel, LAST_LINE_FEED, LINE_FEED, NO_CHARACTER } from './bit-parallel.ts';
-import { type Droppable, Kept, Room } from './kept.ts';
+import { type Droppable, Kept, MemoryLimit } from './kept.ts';
 import { type Assertion, Malformed, type Node } from './parse.ts';
 import { has, type Ranges, WORDS } from './ranges.ts';
 
@@ -16,18 +16,21 @@ import { has, type Ranges, WORDS } from './ranges.ts';
 
 /** `{m,n}` is expanded, so that a short pattern can become a large automaton. */
 const MAX_STATES = 3_000;
-/** Interned sets of an automaton; a search that begins when there are more empties the cache first. */
+/** Interned sets of an automaton at most: a search that could exceed them empties the cache first. */
 const MAX_SETS = 384;
-/** Interned sets of all automata together, of about 300 bytes each; when there are more, all caches are emptied. */
+/**
+ * Interned sets of all automata together at most, of about 300 bytes each: before a search that could exceed them, all caches
+ * are emptied.
+ */
 const MAX_ALL_SETS = 4_096;
 /** How many there are, and the automata that have some. */
-const all = { sets: 0, caching: new Set<Automaton>() };
+const caches = { sets: 0, automata: new Set<Automaton>() };
 /** Sets that one search may make. */
 const MAX_NEW_SETS = 96;
 /** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */
 const BYTES_BESIDES = 4_096;
 /** Of the tables for searches with all states at once. */
-const tables = new Room(3 * 2 ** 20);
+const tables = new MemoryLimit(3 * 2 ** 20);
 
 /**
  * Kinds of the character before or after a position: none, a word character, a line end, or another; and behind it, a line
@@ -108,11 +111,10 @@ function build(node: Node, next: number, states: State[]): number {
   }
 }
 
-/** Characters that no range of the pattern tells apart, by number; the last table is for characters beyond ASCII. */
+/** Classes of characters that no range of the pattern tells apart, by number: of ASCII by a table, of others by bisection. */
 class Classes {
   readonly ascii = new Uint16Array(128);
   readonly #starts: readonly number[];
-  readonly #representatives: readonly number[];
 
   constructor(all: Iterable<Ranges>, hasAssertions: boolean) {
     const starts = new Set([0]);
@@ -123,7 +125,6 @@ class Classes {
       }
     }
     this.#starts = [...starts].sort((a, b) => a - b);
-    this.#representatives = this.#starts;
     for (let code = 0; code < 128; code += 1) this.ascii[code] = this.#find(code);
   }
 
@@ -133,7 +134,7 @@ class Classes {
 
   /** A character of the class. */
   representative(index: number): number {
-    return this.#representatives[index] ?? 0;
+    return this.#starts[index] ?? 0;
   }
 
   of(code: number): number {
@@ -173,7 +174,7 @@ interface StateSet {
 /** Steps that are no set: not made yet; the text matches, whatever follows. */
 const UNKNOWN = -1;
 const DONE = -2;
-/** Sets for which there is room at first. */
+/** Sets for which a table has space at first. */
 const FEW_SETS = 4;
 
 /** Marks of states that are in a list already; one for all automata, since a search is never interrupted. */
@@ -187,7 +188,7 @@ const found = new Int16Array(MAX_STATES + 1);
 
 /** Empties the caches of all automata. */
 function forgetAll(): void {
-  for (const automaton of all.caching) automaton.forget();
+  for (const automaton of caches.automata) automaton.forget();
 }
 
 /** Fills `current` with the states of a set. @returns how many */
@@ -259,11 +260,11 @@ export class Automaton implements Droppable {
 
   /** Whether the pattern matches anywhere in the first `length` characters. */
   matches(line: string, length: number): boolean {
-    if (all.sets > MAX_ALL_SETS - MAX_NEW_SETS) forgetAll();
+    if (caches.sets > MAX_ALL_SETS - MAX_NEW_SETS) forgetAll();
     else if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) this.forget();
     const most = this.#sets.length + MAX_NEW_SETS;
     if (this.#sets.length === 0) {
-      all.caching.add(this);
+      caches.automata.add(this);
       this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
       found[0] = this.#start;
       this.#set(found, 1, NOTHING);
@@ -306,8 +307,8 @@ export class Automaton implements Droppable {
 
   /** Empties the cache of sets. */
   forget(): void {
-    all.sets -= this.#sets.length;
-    all.caching.delete(this);
+    caches.sets -= this.#sets.length;
+    caches.automata.delete(this);
     this.#sets = [];
     this.#steps = new Int16Array();
     this.#byKey = new Map();
@@ -428,7 +429,7 @@ export class Automaton implements Droppable {
     const key = String.fromCharCode(before, ...states.subarray(0, count));
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    all.sets += 1;
+    caches.sets += 1;
     const index = this.#sets.push({ key }) - 1;
     if (this.#sets.length * this.#classes.count > this.#steps.length) {
       const more = new Int16Array(this.#steps.length * 2).fill(UNKNOWN);

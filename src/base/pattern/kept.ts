@@ -11,18 +11,18 @@ export interface Droppable {
   drop?(): void;
 }
 
-/** The memory for what is kept of one kind. */
-export class Room {
-  readonly most: number;
+/** Limits the memory for what is kept of one kind. */
+export class MemoryLimit {
+  readonly maxBytes: number;
   readonly #kept: Kept<Droppable>[] = [];
   #bytes = 0;
   /** What had to go for others, since all was last dropped. */
   #pushedOut = new WeakSet<Kept<Droppable>>();
   #remade = 0;
 
-  /** @param most in bytes; one that is larger is kept until another is used */
-  constructor(most: number) {
-    this.most = most;
+  /** @param maxBytes one thing that is larger is kept until another is used */
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes;
   }
 
   /** How much memory is taken, about. */
@@ -40,10 +40,10 @@ export class Room {
     if (this.#pushedOut.has(kept)) this.#remade += bytes;
   }
 
-  /** Notes that one takes more memory, and drops others until there is room for it. */
+  /** Notes that one takes more memory, and drops others until all are within the limit. */
   grow(kept: Kept<Droppable>, bytes: number): void {
     this.#bytes += bytes;
-    while (this.#bytes > this.most && this.#kept.length > 1) {
+    while (this.#bytes > this.maxBytes && this.#kept.length > 1) {
       const one = this.#kept[Math.floor(Math.random() * this.#kept.length)] as Kept<Droppable>;
       if (one === kept) continue;
       this.#pushedOut.add(one);
@@ -64,15 +64,15 @@ export class Room {
   }
 }
 
-/** Something that is made when it is needed, and kept as long as there is room. */
+/** Something that is made when it is needed, and kept within the limit. */
 export class Kept<T extends Droppable> {
-  readonly #room: Room;
+  readonly #limit: MemoryLimit;
   readonly #make: () => T;
   #value: T | undefined;
   #bytes = 0;
 
-  constructor(room: Room, make: () => T) {
-    this.#room = room;
+  constructor(limit: MemoryLimit, make: () => T) {
+    this.#limit = limit;
     this.#make = make;
   }
 
@@ -82,14 +82,14 @@ export class Kept<T extends Droppable> {
     const result = work(value);
     const more = value.bytes - this.#bytes;
     this.#bytes += more;
-    if (more > 0) this.#room.grow(this, more);
+    if (more > 0) this.#limit.grow(this, more);
     return result;
   }
 
   #made(): T {
     const value = this.#make();
     this.#value = value;
-    this.#room.add(this, value.bytes);
+    this.#limit.add(this, value.bytes);
     return value;
   }
 
@@ -97,7 +97,7 @@ export class Kept<T extends Droppable> {
     if (this.#value === undefined) return;
     this.#value.drop?.();
     this.#value = undefined;
-    this.#room.remove(this, this.#bytes);
+    this.#limit.remove(this, this.#bytes);
     this.#bytes = 0;
   }
 }
