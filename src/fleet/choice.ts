@@ -7,7 +7,7 @@ export type Choice =
   | { readonly kind: 'where'; readonly condition: string }
   | { readonly kind: 'devices'; readonly ids: readonly string[] };
 
-/** The hub refuses queries of more than 8192 characters; room is left for the rest of a query. */
+/** The hub refuses queries of more than 8192 characters; space is left for the rest of a query. */
 const LONGEST_LIST = 6_000;
 
 /** A string constant of the query language. */

@@ -10,7 +10,7 @@ import { failureOf, type ServiceFailure } from './service-failure.ts';
 const ATTEMPTS = 5;
 const SHORTEST_WAIT = seconds(1);
 const LONGEST_WAIT = seconds(60);
-/** A hub that throttles one request for longer than this has no room for the command at all. */
+/** A hub that throttles one request for longer than this has no capacity for the command at all. */
 const PATIENCE = minutes(15);
 
 /** Which requests are repeated after a failure. */

@@ -55,12 +55,12 @@ export function diagnostics({ status, configuration, local, recentLines, secrets
 /** Leaves out the oldest lines that do not fit. All other members have limits that are far below the answer's. */
 function fitting<T extends { lastErrors: readonly LogLine[]; lastErrorsLeftOut: number }>(diagnostics: T) {
   const { lastErrors: all, ...rest } = diagnostics;
-  let room = LARGEST_DIAGNOSTICS - sizeOf({ ...rest, lastErrors: [], lastErrorsLeftOut: all.length });
+  let space = LARGEST_DIAGNOSTICS - sizeOf({ ...rest, lastErrors: [], lastErrorsLeftOut: all.length });
   const lastErrors = [...all]
     .reverse()
     .filter((line) => {
-      room -= sizeOf(line) + 1;
-      return room >= 0; // once negative, no older line fits either
+      space -= sizeOf(line) + 1;
+      return space >= 0; // once negative, no older line fits either
     })
     .reverse()
     .map((line) => ({ ...line }));

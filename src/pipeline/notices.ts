@@ -73,7 +73,7 @@ export class ChangeNotices implements Service {
   readonly #loop: Loop;
 
   constructor(options: {
-    /** Queues an event. @returns its position in the High queue; `undefined` when there was no room */
+    /** Queues an event. @returns its position in the High queue; `undefined` when there was no space */
     announce: (line: LogLine) => number | undefined;
     /** Whether the event at a position of the High queue is still there. */
     isWaiting: (position: number) => boolean;

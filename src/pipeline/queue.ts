@@ -76,7 +76,7 @@ export class EventQueues implements Service {
   readonly #failingSince: Partial<Record<FailingPart, Duration>> = {};
   #medium: Medium = 'disk';
   #isNearlyFull = false;
-  /** Queues whose events were dropped for want of room, and of which none has been delivered since. */
+  /** Queues whose events were dropped for want of space, and of which none has been delivered since. */
   readonly #overflowed = new Set<QueueName>();
   /** The first error since events are kept in memory. Later attempts to use the disk may fail at other files. */
   #reason: string | undefined;

@@ -72,7 +72,7 @@ export class Triggers implements OccurrenceConsumer {
    * Makes events that must reach the hub whatever the module twin says: with priority High even if theirs is `Off`, and
    * also while events are left out.
    *
-   * @returns the position of the last of them in the High queue; `undefined` when there was no room
+   * @returns the position of the last of them in the High queue; `undefined` when there was no space
    */
   announce(batch: OccurrenceBatch): number | undefined {
     const collector = this.#collectors.get(batch.event);

@@ -13,7 +13,7 @@ type PartOfStatus =
   | `configuration.${keyof SecurityAgentStatus['configuration']}`
   | `detections.${keyof DetectionsStatus}`;
 
-/** Parts of the status that are left out when a twin has no room for all, in this order. What the twin switches off stays. */
+/** Parts of the status that are left out when a twin has no space for all, in this order. What the twin switches off stays. */
 export const EXPENDABLE: readonly PartOfStatus[] = [
   'posture',
   'collectors',

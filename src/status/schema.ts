@@ -170,7 +170,7 @@ export const StatusSchema = v.strictObject({
     isNearlyFull: v.pipe(
       v.boolean(),
       v.description(
-        'True from 80 % of the cache size in force until below 70 %, and when events of a queue were dropped for want of room until the next are delivered.',
+        'True from 80 % of the cache size in force until below 70 %, and when events of a queue were dropped for want of space until the next are delivered.',
       ),
     ),
   }),

@@ -26,7 +26,7 @@ const WINDOW_MS = 60_000;
  */
 const MAX_CHARGED_MS = 0.05;
 const MAX_CHARGED_OF_CHARACTER_MS = 0.0006;
-/** Besides, for each byte of automata that were built again: rules of the operator need more than there is room for. */
+/** Besides, for each byte of automata that were built again: rules of the operator need more than their limit of memory. */
 const MAX_CHARGED_OF_BYTE_MS = 0.0001;
 
 /** In characters of a view's own fields together: a text that takes long is longer. */

@@ -71,7 +71,7 @@ export function searchTables(all: readonly Needed[]): SearchTables {
     followers[state] = first;
     for (let at = from[state] as number; at < (to[state] as number); ) {
       const text = texts[at] as string;
-      // Without room for more states, literals end early: they select more then, and never less.
+      // Without space for more states, literals end early: they select more then, and never less.
       if (text.length === length || count === most) {
         found.push(...(byText.get(text) as number[]));
         at += 1;

@@ -166,7 +166,7 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
 /** Keeps the worst text of 8 KB below 5 ms, mostly; see test/detections/engine/hostile-lines.test.ts. */
 const MAX_COST = 1_000;
 
-/** Of a rule: all rules of the operator together have room for eight times as much, and slow one another down above it. */
+/** Of a rule: all rules of the operator together may take eight times as much, and slow one another down above it. */
 const MAX_AUTOMATA_BYTES = 2 ** 20;
 
 /**

@@ -406,9 +406,9 @@ function chosen(commands: readonly Executed[]): readonly Executed[] {
     (programs.has(program) ? repeated : first).push(command);
     programs.add(program);
   }
-  const room = MAX_VIEWS_OF_A_SCRIPT - Math.min(first.length, MAX_VIEWS_OF_A_SCRIPT);
+  const left = MAX_VIEWS_OF_A_SCRIPT - Math.min(first.length, MAX_VIEWS_OF_A_SCRIPT);
   // Of too many programs, the first and the last: what counts often stands behind what distracts.
   const half = MAX_VIEWS_OF_A_SCRIPT / 2;
   const kept = first.length > MAX_VIEWS_OF_A_SCRIPT ? [...first.slice(0, half), ...first.slice(-half)] : first;
-  return [...kept, ...repeated.slice(0, room)];
+  return [...kept, ...repeated.slice(0, left)];
 }
