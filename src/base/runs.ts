@@ -24,7 +24,7 @@ export interface Restarts {
   readonly lastEnd?: End;
 }
 
-const LARGEST_FILE = 4_096;
+const MAX_FILE_CHARACTERS = 4_096;
 /** A disk that hangs must not prevent the agent from starting. */
 const RECORD_LIMIT = seconds(5);
 
@@ -128,7 +128,7 @@ export class Runs implements Service {
   #read(): Kept | undefined {
     try {
       const text = readFileIfThere(this.#file) ?? '';
-      return text.length > LARGEST_FILE ? undefined : v.parse(Kept, JSON.parse(text));
+      return text.length > MAX_FILE_CHARACTERS ? undefined : v.parse(Kept, JSON.parse(text));
     } catch {
       return undefined;
     }

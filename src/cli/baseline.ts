@@ -53,8 +53,8 @@ were refused; 2 wrong usage.`;
 
 /** Enough for walks on a slow disk. */
 const LONGEST_SCAN = hours(1);
-/** In bytes, so that a wrong file isn't hashed for long; the engine has a lower limit, with an error of its own. */
-const LARGEST_CUSTOM = 16 * 1024 * 1024;
+/** So that a wrong file isn't hashed for long; the engine has a lower limit, with an error of its own. */
+const MAX_CUSTOM_BYTES = 16 * 1024 * 1024;
 
 const OPTIONS = {
   root: { type: 'string' },
@@ -209,7 +209,7 @@ function customChecks(file: string): NonNullable<ScanOptions['customChecks']> {
   const path = resolve(file);
   try {
     const stats = statSync(path);
-    if (!stats.isFile() || stats.size > LARGEST_CUSTOM)
+    if (!stats.isFile() || stats.size > MAX_CUSTOM_BYTES)
       throw new UsageError(`--custom: ${path} is not a file of rules`);
     return { path, sha256: createHash('sha256').update(readFileSync(path)).digest('hex') };
   } catch (error) {

@@ -95,16 +95,16 @@ async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Pr
   }
 }
 
-/** In bytes. A whole twin has 64 KiB at most. */
-const LARGEST_CONFIGURATION = 256 * 1024;
-const LARGEST_ID = 1_024;
+/** A whole twin has 64 KiB at most. */
+const MAX_CONFIGURATION_BYTES = 256 * 1024;
+const MAX_ID_BYTES = 1_024;
 
 /**
  * An installed agent's last good configuration, if readable and valid. The file is untrusted: the agent's user owns it.
  */
 function lastKnown({ stateDirectory }: LocalSettings, dialect: Dialect): object {
   try {
-    const text = readPlainFile(join(stateDirectory, 'last-good-configuration.json'), LARGEST_CONFIGURATION);
+    const text = readPlainFile(join(stateDirectory, 'last-good-configuration.json'), MAX_CONFIGURATION_BYTES);
     const { configuration } = JSON.parse(text) as { configuration?: object };
     return readTwin(configuration, dialect).ok ? (configuration ?? {}) : {};
   } catch {
@@ -114,7 +114,7 @@ function lastKnown({ stateDirectory }: LocalSettings, dialect: Dialect): object 
 
 function keptId({ stateDirectory }: LocalSettings): string | undefined {
   try {
-    return /^[0-9a-f-]{36}$/i.exec(readPlainFile(join(stateDirectory, 'agent-id'), LARGEST_ID).trim())?.[0];
+    return /^[0-9a-f-]{36}$/i.exec(readPlainFile(join(stateDirectory, 'agent-id'), MAX_ID_BYTES).trim())?.[0];
   } catch {
     return undefined;
   }

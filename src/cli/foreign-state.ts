@@ -7,7 +7,7 @@ import { askServiceUnit, type ServiceUnit, UNIT } from '../linux/self/service-un
 
 /** The capabilities that the systemd unit grants, too. */
 const CAPABILITIES = ['audit_control', 'audit_read', 'net_admin', 'dac_read_search', 'sys_ptrace'];
-const LARGEST_PASSWD = 1024 * 1024;
+const MAX_PASSWD_BYTES = 1024 * 1024;
 
 /**
  * Refuses to run the agent as root with another user's state directory: that user could not write the files that root
@@ -52,7 +52,7 @@ function remedy(
 
 function nameOf(uid: number): string | undefined {
   try {
-    const lines = readPlainFile('/etc/passwd', LARGEST_PASSWD).split('\n');
+    const lines = readPlainFile('/etc/passwd', MAX_PASSWD_BYTES).split('\n');
     return lines.map((line) => line.split(':')).find(([, , id]) => id === String(uid))?.[0];
   } catch {
     return undefined;

@@ -11,8 +11,8 @@ import type { Document, Fault } from './sigma/rule.ts';
 
 /** Files that are read from the folder; the rest is refused. */
 export const MAX_FILES = 500;
-const LARGEST_RULE_FILE = 256 * 1024;
-const LARGEST_ADDRESS_FILE = 1024 * 1024;
+const MAX_RULE_FILE_BYTES = 256 * 1024;
+const MAX_ADDRESS_FILE_BYTES = 1024 * 1024;
 /** Each is compared with each new connection. */
 const MAX_ADDRESSES = 4_096;
 
@@ -58,7 +58,7 @@ export async function readOwnRules(
     try {
       const problem = problemOfName(name) ?? problemOf(lstatSync(path), 'file');
       if (problem !== undefined) throw new Error(problem);
-      const text = readPlainFile(path, LARGEST_RULE_FILE);
+      const text = readPlainFile(path, MAX_RULE_FILE_BYTES);
       digest.update(text);
       texts.push({ path, text });
     } catch (error) {
@@ -109,7 +109,7 @@ export function readAddresses(path: string): { readonly addresses: readonly stri
   try {
     const problem = problemOf(lstatSync(path), 'file');
     if (problem !== undefined) throw new Error(problem);
-    const entries = readPlainFile(path, LARGEST_ADDRESS_FILE)
+    const entries = readPlainFile(path, MAX_ADDRESS_FILE_BYTES)
       .split('\n')
       .map((line) => line.replace(/#.*/, '').trim())
       .filter((line) => line !== '');

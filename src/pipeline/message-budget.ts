@@ -24,7 +24,7 @@ const DAY = days(1);
 const LONGEST_AGE: Readonly<Record<'set' | 'unset', Duration>> = { set: hours(36), unset: DAY };
 /** Stands for the day while the clock has never been set. */
 const NEVER_SET = 0;
-const LARGEST_FILE = 4_096;
+const MAX_FILE_CHARACTERS = 4_096;
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const Kept = v.object({
@@ -216,7 +216,7 @@ export class MessageBudget implements Budget, Service {
     if (this.#unitsPerDay === 0) return;
     try {
       const text = readFileIfThere(this.#file);
-      if (text === undefined || text.length > LARGEST_FILE) return;
+      if (text === undefined || text.length > MAX_FILE_CHARACTERS) return;
       const { day, units, ageMs, sinceEarlyMs, savedAt } = v.parse(Kept, JSON.parse(text));
       const elapsed = elapsedOf(this.#clock);
       const away = Math.min(DAY, Math.max(0, this.#clock.now().getTime() - Date.parse(savedAt)));

@@ -13,7 +13,7 @@ const DISK_LIMIT = seconds(5);
 /** Minimum time before numbers are written again after that failed. Doubled with each failure in a row. */
 const FIRST_RETRY = minutes(1);
 const LAST_RETRY = hours(1);
-const LARGEST_FILE = 4_096;
+const MAX_FILE_CHARACTERS = 4_096;
 /** The digest before the first message. */
 const NOTHING = '0'.repeat(64);
 
@@ -132,7 +132,7 @@ export class MessageChain {
     try {
       const text = readFileIfThere(this.#file);
       if (text === undefined) return undefined;
-      if (text.length > LARGEST_FILE) throw new Error('it is too large');
+      if (text.length > MAX_FILE_CHARACTERS) throw new Error('it is too large');
       return v.parse(Last, JSON.parse(text));
     } catch {
       this.#log.warn('Could not read the number of the last message; a new chain of messages begins.');

@@ -23,7 +23,7 @@ const LOOK_EVERY = minutes(1);
  * smallest cache that a twin can ask for.
  */
 const LARGEST_TEXT = 2_048;
-const LARGEST_FILE = 256 * 1024;
+const MAX_FILE_CHARACTERS = 256 * 1024;
 
 /** A change of the configuration, see config/changes.ts. */
 interface Change {
@@ -189,7 +189,7 @@ export class ChangeNotices implements Service {
     try {
       const text = readFileIfThere(this.#file);
       if (text === undefined) return;
-      if (text.length > LARGEST_FILE) throw new RangeError(`it has ${text.length} characters`);
+      if (text.length > MAX_FILE_CHARACTERS) throw new RangeError(`it has ${text.length} characters`);
       const { waiting, pending } = v.parse(Kept, JSON.parse(text));
       const since = this.#pending; // a change of this run, which came before the start
       this.#waiting = waiting;

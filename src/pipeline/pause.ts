@@ -12,7 +12,7 @@ import type { Collector } from '../contract/collector.ts';
 export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */
 export const LONGEST_REASON = 256;
-const LARGEST_FILE = 4_096;
+const MAX_FILE_CHARACTERS = 4_096;
 /** How often the end of a pause is looked for: timers do not know of a time in which the device was suspended. */
 const LOOK_EVERY = minutes(1);
 /** How long `begin` waits for the pause to be saved. */
@@ -161,7 +161,7 @@ export class Pause implements Service {
     try {
       const text = readFileIfThere(this.#file);
       if (text === undefined) return undefined;
-      if (text.length > LARGEST_FILE) throw new RangeError(`it has ${text.length} characters`);
+      if (text.length > MAX_FILE_CHARACTERS) throw new RangeError(`it has ${text.length} characters`);
       return v.parse(Kept, JSON.parse(text));
     } catch (error) {
       this.#log.warn({ err: error }, 'Could not read the saved pause; collection continues.');

@@ -30,7 +30,7 @@ export interface Recommended {
   readonly notJudged: Readonly<Partial<Record<RecommendationId, string>>>;
 }
 
-const LARGEST_FILE = 16_384;
+const MAX_FILE_CHARACTERS = 16_384;
 /** A time further in the future than this comes from a clock that was wrong, then or now. */
 const TOLERANCE = minutes(1);
 
@@ -114,7 +114,7 @@ export class Recommendations {
     this.#isRead = true;
     try {
       const text = readFileIfThere(this.#file) ?? '{}';
-      if (text.length > LARGEST_FILE) throw new RangeError(`it has ${text.length} characters`);
+      if (text.length > MAX_FILE_CHARACTERS) throw new RangeError(`it has ${text.length} characters`);
       const kept = v.parse(Kept, JSON.parse(text));
       for (const id of RECOMMENDATION_IDS) {
         const { severity, count, since } = kept[id] ?? {};

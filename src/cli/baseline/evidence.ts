@@ -32,7 +32,7 @@ export interface Evidence {
   readonly image?: ImageDigest;
 }
 
-const LARGEST_OS_RELEASE = 64 * 1024;
+const MAX_OS_RELEASE_BYTES = 64 * 1024;
 
 export async function gatherEvidence(
   { root, withDigest, image }: { root: string; withDigest: boolean; image?: Image | undefined },
@@ -71,7 +71,7 @@ const imageRows = ({ file, sizeBytes, sha256, isMounted }: ImageDigest): readonl
 };
 
 function systemOf(root: string): string | undefined {
-  const text = OS_RELEASE_FILES.map((path) => readOptional(inRoot(root, path), LARGEST_OS_RELEASE)).find(Boolean);
+  const text = OS_RELEASE_FILES.map((path) => readOptional(inRoot(root, path), MAX_OS_RELEASE_BYTES)).find(Boolean);
   const { PRETTY_NAME, NAME, VERSION_ID, BUILD_ID, IMAGE_ID, IMAGE_VERSION } = parseOsRelease(text ?? '');
   const name = PRETTY_NAME ?? [NAME, VERSION_ID].filter(Boolean).join(' ');
   if (name === '') return undefined;

@@ -8,7 +8,7 @@ import { UsageError } from '../command.ts';
 
 /* A file of exceptions from rules: who reads a report must see why a rule was left out, and when it will be judged again. */
 
-const LARGEST_FILE = 256 * 1024;
+const MAX_FILE_BYTES = 256 * 1024;
 const MAX_EXCEPTIONS = 500;
 
 const DATE = 'must be a date such as 2027-06-30';
@@ -52,7 +52,7 @@ export function readExceptions(file: string, now: Date): readonly Exception[] {
   let text: string;
   let value: unknown;
   try {
-    text = readNamedFile(path, LARGEST_FILE);
+    text = readNamedFile(path, MAX_FILE_BYTES);
     value = JSON.parse(text);
   } catch (error) {
     if (error instanceof SyntaxError) throw wrong('is not JSON');

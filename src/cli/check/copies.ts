@@ -7,8 +7,8 @@ import { wrong } from './finding.ts';
 import type { Check } from './situation.ts';
 
 const NAME = 'copies of secrets';
-/** In bytes: as much as the agent reads of a certificate. */
-const LARGEST_FILE = 64 * 1024;
+/** As much as the agent reads of a certificate. */
+const MAX_FILE_BYTES = 64 * 1024;
 
 /** Where systemd makes the copies, in a folder for each service. Only root can write there. */
 export const CREDENTIALS = '/run/credentials';
@@ -42,7 +42,7 @@ function isNewer(file: string, copy: string, credentials: string): boolean {
     if (!resolve(copy).startsWith(`${credentials}/`)) return false;
     const stats = lstatSync(copy);
     if (!stats.isFile() || statSync(file).ctimeMs <= stats.mtimeMs) return false;
-    return readNamedFile(file, LARGEST_FILE) !== readPlainFile(copy, LARGEST_FILE);
+    return readNamedFile(file, MAX_FILE_BYTES) !== readPlainFile(copy, MAX_FILE_BYTES);
   } catch {
     return false;
   }

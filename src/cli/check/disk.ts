@@ -13,8 +13,8 @@ import { existingPart } from './state-directory.ts';
 
 const NAME = 'disk';
 const MEGABYTE = 1_000_000;
-/** In bytes. A whole twin has 64 KiB at most. */
-const LARGEST_CONFIGURATION = 256 * 1024;
+/** A whole twin has 64 KiB at most. */
+const MAX_CONFIGURATION_BYTES = 256 * 1024;
 /** Files of the agent's state other than its queues and windows. */
 const OTHER_FILES = 64 * 1024;
 /** From linux/magic.h: file systems that lose their files at a reboot, and one that loses them with its container. */
@@ -69,7 +69,7 @@ function cacheSizeOf({ stateDirectory, limits }: LocalSettings): number {
 
 function lastGood(directory: string): unknown {
   try {
-    const text = readPlainFile(join(directory, 'last-good-configuration.json'), LARGEST_CONFIGURATION);
+    const text = readPlainFile(join(directory, 'last-good-configuration.json'), MAX_CONFIGURATION_BYTES);
     return (JSON.parse(text) as { configuration?: unknown }).configuration;
   } catch {
     return undefined;

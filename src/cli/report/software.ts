@@ -5,8 +5,8 @@ import { readBounded } from '../../host/bounded-file.ts';
 import { apkPackages, PACKAGE_DATABASES, RPM_FILES, RPM_FOLDERS, statusPackages } from '../../host/packages.ts';
 import type { Found, Software } from './report.ts';
 
-/** In bytes. The status file of a desktop has 5 MB. */
-const LARGEST_DATABASE = 24 * 1024 * 1024;
+/** The status file of a desktop has 5 MB. */
+const MAX_DATABASE_BYTES = 24 * 1024 * 1024;
 
 /** The installed packages of a root, from the database of its package manager. */
 export function software(root: string): Found<Software> {
@@ -25,7 +25,7 @@ export function software(root: string): Found<Software> {
 
 function packagesIn(root: string, manager: string, where: string): Found<Software> {
   try {
-    const text = readBounded(inRoot(root, where), LARGEST_DATABASE);
+    const text = readBounded(inRoot(root, where), MAX_DATABASE_BYTES);
     const versions = new Map<string, string>();
     for (const one of manager === 'apk' ? apkPackages(text) : statusPackages(text))
       if (one !== undefined) versions.set(one.name, one.version);

@@ -17,7 +17,7 @@ import { books, lastGoodConfiguration, stateLayout } from './state.ts';
 
 /** For all checks together; each step has a limit of its own. */
 const LONGEST_CHECK = minutes(2);
-const LARGEST_OS_RELEASE = 64 * 1024;
+const MAX_OS_RELEASE_BYTES = 64 * 1024;
 
 interface Options {
   readonly config: string | undefined;
@@ -127,7 +127,7 @@ async function service(signal: AbortSignal): Promise<ServiceUnit> {
 
 function versions(hostRoot: string): Record<string, unknown> {
   const { node, v8, openssl, uv } = process.versions;
-  const text = OS_RELEASE_FILES.map((path) => readOptional(inRoot(hostRoot, path), LARGEST_OS_RELEASE)).find(Boolean);
+  const text = OS_RELEASE_FILES.map((path) => readOptional(inRoot(hostRoot, path), MAX_OS_RELEASE_BYTES)).find(Boolean);
   const {
     NAME,
     VERSION: version,

@@ -5,8 +5,8 @@ import { kernelWords } from '../../host/kernel-command-line.ts';
 
 /* What the kernel says of itself and of the process that the agent runs in. */
 
-/** In bytes, of one file of /proc or /sys. */
-const LARGEST_FILE = 64 * 1024;
+/** Of one file of /proc or /sys. */
+const MAX_FILE_BYTES = 64 * 1024;
 
 /** Files with settings and figures of the kernel that the agent depends on. None names a user or a peer. */
 const FILES = [
@@ -47,7 +47,7 @@ export function kernelFacts(process: string): string {
   return sections.map(([title, text]) => `== ${title}\n${attempt(text)}\n`).join('\n');
 }
 
-const read = (path: string): string => readBounded(path, LARGEST_FILE).trimEnd();
+const read = (path: string): string => readBounded(path, MAX_FILE_BYTES).trimEnd();
 
 function attempt(text: () => string): string {
   try {

@@ -4,8 +4,8 @@ import { readNamedFile } from '../../base/plain-file.ts';
 import { filesOf } from '../../config/local.ts';
 import { secretLinesOf } from '../../identity/certificate-file.ts';
 
-/** In bytes, of one secret file. */
-const LARGEST_FILE = 64 * 1024;
+/** Of one secret file. */
+const MAX_FILE_BYTES = 64 * 1024;
 /** Of the folder `secrets` beside the configuration. */
 const MAX_FILES = 100;
 
@@ -42,7 +42,7 @@ function inFolder(folder: string): readonly string[] {
 /** The whole text, its lines, and the values of `Name=value;Name=value`. Lines of certificates count, too: that is harmless. */
 function secretsIn(path: string): string[] {
   try {
-    const text = readNamedFile(path, LARGEST_FILE).trim();
+    const text = readNamedFile(path, MAX_FILE_BYTES).trim();
     const values = [...text.matchAll(/(?:^|;)\s*(?:SharedAccessKey|SharedAccessSignature)=([^;\s]+)/gi)];
     const isPem = text.includes('-----BEGIN');
     return [text, ...(isPem ? secretLinesOf(text) : []), ...values.map(([, value = '']) => value)];

@@ -9,8 +9,8 @@ import { printable } from '../../base/printable.ts';
 /** In entries, of the whole listing. */
 const MAX_ENTRIES = 2_000;
 const MAX_DEPTH = 4;
-/** In bytes, of one of the small files; the last good configuration has up to 64 KiB as a twin. */
-const LARGEST_FILE = 256 * 1024;
+/** Of one of the small files; the last good configuration has up to 64 KiB as a twin. */
+const MAX_FILE_BYTES = 256 * 1024;
 
 /** Small files whose content is shown: counts, and what the agent keeps over a restart. None contains events. */
 const BOOKS = ['statistics.json', 'message-units.json', 'last-run.json', 'pause.json', 'agent-id'];
@@ -72,7 +72,7 @@ type Content = { readonly value: unknown } | { readonly problem: string };
 
 function contentOf(path: string): Content {
   try {
-    const text = readPlainFile(path, LARGEST_FILE);
+    const text = readPlainFile(path, MAX_FILE_BYTES);
     return { value: path.endsWith('.json') ? (JSON.parse(text) as unknown) : text.trim() };
   } catch (error) {
     return { problem: error instanceof SyntaxError ? 'it is not JSON' : messageOf(error) };
@@ -81,4 +81,4 @@ function contentOf(path: string): Content {
 
 /** The last configuration from the module twin that was valid, as the agent keeps it. @throws if there is none */
 export const lastGoodConfiguration = (directory: string): unknown =>
-  JSON.parse(readPlainFile(join(directory, 'last-good-configuration.json'), LARGEST_FILE));
+  JSON.parse(readPlainFile(join(directory, 'last-good-configuration.json'), MAX_FILE_BYTES));

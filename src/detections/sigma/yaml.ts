@@ -17,7 +17,7 @@ import { type Document, type Fault, MAX_FAULTS } from './rule.ts';
 /* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */
 
 /** Larger files are refused; the largest of SigmaHQ's has 30 KB. */
-export const LARGEST_FILE = 262_144;
+export const MAX_FILE_CHARACTERS = 262_144;
 const MAX_NODES = 50_000;
 /** Rules have fewer than 20. */
 const MAX_NESTED = 100;
@@ -28,8 +28,8 @@ export function readYaml(
   file: string,
   origin: Document['origin'],
 ): { readonly documents: readonly Document[]; readonly faults: readonly Fault[] } {
-  if (text.length > LARGEST_FILE)
-    return { documents: [], faults: [{ file, reason: `the file is larger than ${LARGEST_FILE / 1024} KiB` }] };
+  if (text.length > MAX_FILE_CHARACTERS)
+    return { documents: [], faults: [{ file, reason: `the file is larger than ${MAX_FILE_CHARACTERS / 1024} KiB` }] };
   const lines = new LineCounter();
   const faults: Fault[] = [];
   const documents: Document[] = [];

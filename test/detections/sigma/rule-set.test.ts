@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Detector } from '../../../src/detections/detector.ts';
 import { readRuleSet } from '../../../src/detections/sigma/rule-set.ts';
-import { LARGEST_FILE, readYaml } from '../../../src/detections/sigma/yaml.ts';
+import { MAX_FILE_CHARACTERS, readYaml } from '../../../src/detections/sigma/yaml.ts';
 import { subjectOf } from '../../../src/detections/subjects.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { faultOf, read, rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
@@ -161,7 +161,7 @@ filter:
 
   it('refuse aliases, large files and files without a rule', () => {
     assert.match(faultOf(`a: &x [1]\nb: *x\n`), /2: aliases/);
-    assert.match(faultOf(`# ${'x'.repeat(LARGEST_FILE)}`), /larger than 256 KiB/);
+    assert.match(faultOf(`# ${'x'.repeat(MAX_FILE_CHARACTERS)}`), /larger than 256 KiB/);
     assert.match(faultOf('---\n---\n'), /no rule/);
     assert.equal(faultOf('a: 1\na: 2\n'), '2: "a" is given twice');
     assert.equal(faultOf('s:\n  - { 1: x, "1": y }\n'), '2: "1" is given twice', 'both would be the same member');
@@ -172,7 +172,7 @@ filter:
     ['a key very often', `{${'k,'.repeat(131_000)}}`, '1: "k" is given twice'],
     [
       'very many errors in one line',
-      ']'.repeat(LARGEST_FILE),
+      ']'.repeat(MAX_FILE_CHARACTERS),
       '1: Unexpected flow-seq-end token in YAML document: "]"',
     ],
   ] as const)
