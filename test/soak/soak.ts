@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { messageOf } from '../../src/base/errors.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
 import { MethodError } from '../../src/emulator/method-calls.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
@@ -175,6 +176,9 @@ export class Soak {
     const living = this.#live(agent, load, AbortSignal.any([signal, stop.signal]));
     try {
       await Promise.race([died, living]);
+    } catch (error) {
+      if (this.#looks.length === 0) throw error;
+      this.#violates([`ended early: ${messageOf(error)}`]); // what was measured is judged
     } finally {
       stop.abort();
       await living.catch(() => {});
