@@ -111,30 +111,42 @@ function build(node: Node, next: number, states: State[]): number {
   }
 }
 
-/** Classes of characters that no range of the pattern tells apart, by number: of ASCII by a table, of others by bisection. */
+/** Classes of characters that the pattern does not tell apart, by number: of ASCII by a table, of others by bisection. */
 class Classes {
   readonly ascii = new Uint16Array(128);
+  /** By set of characters and class: whether the set has it, 1 or 0. One table, since small ones take more for themselves. */
+  readonly taken: Uint8Array;
+  /** By class: the kind of its characters. Told apart for a pattern with assertions only. */
+  readonly kinds: Uint8Array;
+  /** Where characters of another class may begin, and which. */
   readonly #starts: readonly number[];
+  readonly #classes: readonly number[];
 
-  constructor(all: Iterable<Ranges>, hasAssertions: boolean) {
+  constructor(sets: readonly Ranges[], hasAssertions: boolean) {
     const starts = new Set([0]);
-    for (const ranges of hasAssertions ? [...all, WORDS, LINE_ENDS_OF_M] : all) {
+    for (const ranges of hasAssertions ? [...sets, WORDS, LINE_ENDS_OF_M] : sets) {
       for (const [from, to] of ranges) {
         starts.add(from);
         if (to < 0xffff) starts.add(to + 1);
       }
     }
     this.#starts = [...starts].sort((a, b) => a - b);
+    const numbers = new Map<string, number>();
+    const codes: number[] = [];
+    this.#classes = this.#starts.map((code) => {
+      const key = `${hasAssertions ? kindOf(code) : OTHER}${sets.map((ranges) => (has(ranges, code) ? 1 : 0)).join('')}`;
+      const known = numbers.get(key);
+      if (known !== undefined) return known;
+      numbers.set(key, codes.length);
+      return codes.push(code) - 1;
+    });
+    this.kinds = Uint8Array.from(codes, kindOf);
+    this.taken = Uint8Array.from(sets.flatMap((ranges) => codes.map((code) => (has(ranges, code) ? 1 : 0))));
     for (let code = 0; code < 128; code += 1) this.ascii[code] = this.#find(code);
   }
 
   get count(): number {
-    return this.#starts.length;
-  }
-
-  /** A character of the class. */
-  representative(index: number): number {
-    return this.#starts[index] ?? 0;
+    return this.kinds.length;
   }
 
   of(code: number): number {
@@ -148,7 +160,7 @@ class Classes {
       if ((this.#starts[middle] ?? 0) <= code) low = middle;
       else high = middle - 1;
     }
-    return low;
+    return this.#classes[low] ?? 0;
   }
 }
 
@@ -213,10 +225,7 @@ export class Automaton implements Droppable {
   readonly #next: Int16Array;
   /** Of a state that asserts: the number of what it asserts; of one that reads: of the set of classes that it takes. */
   readonly #details: Uint16Array;
-  /** Whether a set of classes has a class: 1 or 0, by set and class. One table, since small ones take more for themselves. */
-  readonly #takes: Uint8Array;
   readonly #classes: Classes;
-  readonly #kinds: Uint8Array;
   readonly #start: number;
   readonly #hasAssertions: boolean;
   #sets: StateSet[] = [];
@@ -236,11 +245,6 @@ export class Automaton implements Droppable {
     for (const { ranges } of states) if (ranges !== undefined) distinct.set(String(ranges), ranges);
     const sets = [...distinct.values()];
     this.#classes = new Classes(sets, this.#hasAssertions);
-    const { count } = this.#classes;
-    this.#takes = Uint8Array.from({ length: sets.length * count }, (_, index) =>
-      has(sets[Math.floor(index / count)] as Ranges, this.#classes.representative(index % count)) ? 1 : 0,
-    );
-    this.#kinds = Uint8Array.from({ length: count }, (_, index) => kindOf(this.#classes.representative(index)));
     this.#does = Uint8Array.from(states, ({ does }) => does);
     this.#next = Int16Array.from(states.flatMap(({ next }) => next));
     this.#begins = new Uint16Array(states.length + 1);
@@ -252,7 +256,7 @@ export class Automaton implements Droppable {
     );
     this.bytes =
       BYTES_BESIDES +
-      [this.#does, this.#begins, this.#next, this.#details, this.#takes].reduce(
+      [this.#does, this.#begins, this.#next, this.#details, this.#classes.taken].reduce(
         (sum, { byteLength }) => sum + byteLength,
         0,
       );
@@ -338,26 +342,29 @@ export class Automaton implements Droppable {
     const reading: number[] = [];
     for (let index = this.#does.length - 1; index >= 0; index -= 1)
       if (this.#does[index] === READS) reading.push(index);
-    const numbers = new Map(reading.map((index, number) => [index, number]));
-    const takes = Array.from({ length: this.#classes.count }, (_, kind) =>
-      reading.flatMap((index, number) => (this.#takesOne(index, kind) ? [number] : [])),
-    );
+    const numbers = new Uint16Array(this.#does.length);
+    for (const [number, index] of reading.entries()) numbers[index] = number;
     const start = Int16Array.of(0);
     const follow = (state: number, before: number, behind: number): readonly number[] | undefined => {
       start[0] = state;
       const count = this.#reach(start, 1, before, behind);
       if (count === DONE) return undefined;
-      return Array.from(reached.subarray(0, count), (index) => numbers.get(index) as number);
+      return Array.from(reached.subarray(0, count), (index) => numbers[index] as number);
     };
-    return new BitParallel(reading.length, takes, (before, behind) => ({
-      of: reading.map((index) => follow(this.#after(index), before, behind)),
-      first: follow(this.#start, before, behind),
-    }));
+    return new BitParallel({
+      sets: Uint16Array.from(reading, (index) => this.#details[index] as number),
+      takes: this.#classes.taken,
+      classes: this.#classes.count,
+      follows: (before, behind) => ({
+        of: reading.map((index) => follow(this.#after(index), before, behind)),
+        first: follow(this.#start, before, behind),
+      }),
+    });
   }
 
   /** Only patterns with assertions need to know what was before. */
   #kindOfClass(index: number): number {
-    return this.#hasAssertions ? (this.#kinds[index] as number) : OTHER;
+    return this.#hasAssertions ? (this.#classes.kinds[index] as number) : OTHER;
   }
 
   /**
@@ -387,7 +394,7 @@ export class Automaton implements Droppable {
 
   /** Whether a state that reads takes a class of characters. */
   #takesOne(index: number, kind: number): boolean {
-    return this.#takes[(this.#details[index] as number) * this.#classes.count + kind] === 1;
+    return this.#classes.taken[(this.#details[index] as number) * this.#classes.count + kind] === 1;
   }
 
   /** The only follower of a state that reads. */

@@ -33,6 +33,17 @@ interface Step {
   readonly rows: readonly Int32Array[];
 }
 
+/** An automaton that reads. Its states are those that read a character, counted from 0. */
+export interface Reading {
+  /** By state: the number of the set of characters that it reads. */
+  readonly sets: Uint16Array;
+  /** By set and class of characters: whether the set has it, 1 or 0. */
+  readonly takes: Uint8Array;
+  /** How many classes of characters there are. */
+  readonly classes: number;
+  follows(before: number, behind: number): Follows;
+}
+
 export class BitParallel {
   readonly #words: number;
   /** By class of characters: which states read it. */
@@ -44,14 +55,15 @@ export class BitParallel {
   /** How much memory all tables take, about. */
   bytes: number;
 
-  /** @param takes by class of characters: numbers of the states that read it, counted from 0 */
-  constructor(
-    count: number,
-    takes: readonly (readonly number[])[],
-    follows: (before: number, behind: number) => Follows,
-  ) {
-    this.#words = (count >> 5) + 1;
-    this.#takes = takes.map((states) => this.#bits(states));
+  constructor({ sets, takes, classes, follows }: Reading) {
+    this.#words = (sets.length >> 5) + 1;
+    const ofSet = Array.from({ length: takes.length / classes }, () => new Int32Array(this.#words));
+    for (const [state, set] of sets.entries()) add(ofSet[set] as Int32Array, state);
+    this.#takes = Array.from({ length: classes }, (_, index) => {
+      const taken = new Int32Array(this.#words);
+      for (const [set, states] of ofSet.entries()) if (takes[set * classes + index] === 1) join(taken, states);
+      return taken;
+    });
     this.#follows = follows;
     this.bytes = sizeOf(this.#takes);
     this.#now = new Int32Array(this.#words);
@@ -117,6 +129,7 @@ export class BitParallel {
         continue;
       }
       if (after.includes(state + 1)) shifts.push(state);
+      if (after.length === 1 && shifts.at(-1) === state) continue; // most of them
       const rest = after.filter((next) => next !== state + 1);
       if (rest.length === 0) continue;
       const key = rest.join(' ');
@@ -130,7 +143,7 @@ export class BitParallel {
       first: this.#bits(first ?? []),
       shifts: this.#bits(shifts),
       branches: this.#bits([...others.values()].flatMap(({ from }) => from)),
-      rows: [...others.values()].flatMap(({ from, to }) => [sparse(this.#bits(from)), sparse(this.#bits(to))]),
+      rows: [...others.values()].flatMap(({ from, to }) => [sparse(from), sparse(to)]),
     };
     this.bytes += sizeOf([step.accepts, step.first, step.shifts, step.branches, ...step.rows]);
     return step;
@@ -138,7 +151,7 @@ export class BitParallel {
 
   #bits(states: readonly number[]): Int32Array {
     const bits = new Int32Array(this.#words);
-    for (const state of states) bits[state >> 5] = (bits[state >> 5] as number) | (1 << (state & 31));
+    for (const state of states) add(bits, state);
     return bits;
   }
 }
@@ -146,8 +159,19 @@ export class BitParallel {
 const sizeOf = (tables: readonly Int32Array[]) =>
   tables.reduce((sum, { byteLength }) => sum + BYTES_OF_TABLE + byteLength, 0);
 
-function sparse(bits: Int32Array): Int32Array {
-  return Int32Array.from([...bits.entries()].flatMap(([word, of]) => (of === 0 ? [] : [word, of])));
+function add(bits: Int32Array, state: number): void {
+  bits[state >> 5] = (bits[state >> 5] as number) | (1 << (state & 31));
+}
+
+function join(bits: Int32Array, others: Int32Array): void {
+  for (let i = 0; i < bits.length; i += 1) bits[i] = (bits[i] as number) | (others[i] as number);
+}
+
+/** @returns pairs of a word and its bits, of the words that have some */
+function sparse(states: readonly number[]): Int32Array {
+  const words = new Map<number, number>();
+  for (const state of states) words.set(state >> 5, (words.get(state >> 5) ?? 0) | (1 << (state & 31)));
+  return Int32Array.from([...words].flat());
 }
 
 function follow(now: Int32Array, next: Int32Array, rows: readonly Int32Array[]): void {
