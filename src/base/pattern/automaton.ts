@@ -25,8 +25,9 @@ const MAX_SETS = 384;
 const MAX_ALL_SETS = 4_096;
 /** How many there are, and the automata that have some. */
 const caches = { sets: 0, automata: new Set<Automaton>() };
-/** Sets that one search may make. */
+/** Sets that one search may make: half as many after each search that made them in vain, twice as many after each other one. */
 const MAX_NEW_SETS = 96;
+const LEAST_NEW_SETS = 3;
 /** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */
 const BYTES_BESIDES = 4_096;
 /** Of the tables for searches with all states at once. */
@@ -229,6 +230,7 @@ export class Automaton implements Droppable {
   readonly #start: number;
   readonly #hasAssertions: boolean;
   #sets: StateSet[] = [];
+  #newSets = MAX_NEW_SETS;
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
   #byKey = new Map<string, number>();
@@ -266,7 +268,7 @@ export class Automaton implements Droppable {
   matches(line: string, length: number): boolean {
     if (caches.sets > MAX_ALL_SETS - MAX_NEW_SETS) forgetAll();
     else if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) this.forget();
-    const most = this.#sets.length + MAX_NEW_SETS;
+    const most = this.#sets.length + this.#newSets;
     if (this.#sets.length === 0) {
       caches.automata.add(this);
       this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
@@ -281,7 +283,10 @@ export class Automaton implements Droppable {
       const kind = code < 128 ? (ascii[code] as number) : this.#classes.of(code);
       let next = steps[set * width + kind] as number;
       if (next === UNKNOWN) {
-        if (this.#sets.length >= most) return this.#matchesByBits(line, length);
+        if (this.#sets.length >= most) {
+          this.#newSets = Math.max(LEAST_NEW_SETS, this.#newSets >> 1);
+          return this.#matchesByBits(line, length);
+        }
         const { key } = this.#sets[set] as StateSet;
         const count = this.#step(key, kind, found);
         next = count === DONE ? DONE : this.#set(found.subarray(0, count).sort(), count, this.#kindOfClass(kind));
@@ -292,6 +297,7 @@ export class Automaton implements Droppable {
       before = set;
       set = next;
     }
+    if (this.#newSets < MAX_NEW_SETS) this.#newSets *= 2;
     const last = this.#sets[set] as StateSet;
     last.endsWell ??= this.#accepts(last, NOTHING);
     if (last.endsWell || line.charCodeAt(length - 1) !== LINE_FEED) return last.endsWell;
