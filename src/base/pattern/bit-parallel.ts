@@ -11,6 +11,11 @@ const KINDS = 5;
 export const NO_CHARACTER = 0;
 export const LAST_LINE_FEED = 4;
 export const LINE_FEED = 10;
+/** Where each set of states is in the table of a step, in sets; and where the rows begin. */
+const FIRST = 1;
+const SHIFTS = 2;
+const BRANCHES = 3;
+const ROWS = 4;
 /** What V8 needs for each table besides its content, about. */
 const BYTES_OF_TABLE = 200;
 
@@ -23,14 +28,12 @@ export interface Follows {
 }
 
 interface Step {
-  readonly accepts: Int32Array;
+  /** One table, since small ones take more for themselves. It begins with four sets of states, of `#words` each: those that
+   *  accept, that are first, that the next one follows, and that have other followers, at all. Then come rows: which states,
+   *  and what follows them besides the next one; each as the number of words, and pairs of a word and its bits.
+   */
+  readonly table: Int32Array;
   readonly firstAccepts: boolean;
-  readonly first: Int32Array;
-  readonly shifts: Int32Array;
-  /** Which states have other followers than the next one, at all. */
-  readonly branches: Int32Array;
-  /** Which states, and what follows them besides the next one: two by two. Each is pairs of a word and its bits. */
-  readonly rows: readonly Int32Array[];
 }
 
 /** An automaton that reads. Its states are those that read a character, counted from 0. */
@@ -46,8 +49,8 @@ export interface Reading {
 
 export class BitParallel {
   readonly #words: number;
-  /** By class of characters: which states read it. */
-  readonly #takes: readonly Int32Array[];
+  /** By class of characters: which states read it, in `#words` words. */
+  readonly #takes: Int32Array;
   readonly #follows: (before: number, behind: number) => Follows;
   readonly #steps: (Step | undefined)[] = [];
   #now: Int32Array;
@@ -59,11 +62,10 @@ export class BitParallel {
     this.#words = (sets.length >> 5) + 1;
     const ofSet = Array.from({ length: takes.length / classes }, () => new Int32Array(this.#words));
     for (const [state, set] of sets.entries()) add(ofSet[set] as Int32Array, state);
-    this.#takes = Array.from({ length: classes }, (_, index) => {
-      const taken = new Int32Array(this.#words);
-      for (const [set, states] of ofSet.entries()) if (takes[set * classes + index] === 1) join(taken, states);
-      return taken;
-    });
+    this.#takes = new Int32Array(classes * this.#words);
+    for (const [set, states] of ofSet.entries())
+      for (let index = 0; index < classes; index += 1)
+        if (takes[set * classes + index] === 1) join(this.#takes, index * this.#words, states);
     this.#follows = follows;
     this.bytes = sizeOf(this.#takes);
     this.#now = new Int32Array(this.#words);
@@ -72,8 +74,7 @@ export class BitParallel {
 
   /** Operations for one character between characters of these kinds. */
   cost(before: number, behind: number): number {
-    const { rows } = this.#step(before, behind);
-    return this.#words * 4 + rows.reduce((sum, row) => sum + row.length, 0);
+    return this.#step(before, behind).table.length;
   }
 
   /** @param classOf of a character @param kindOf of a class */
@@ -84,17 +85,17 @@ export class BitParallel {
     for (let at = 0; at < length; at += 1) {
       const index = classOf(line.charCodeAt(at));
       const behind = kindOf(index);
-      const { accepts, firstAccepts, first, shifts, branches, rows } = this.#step(last, behind);
-      if (firstAccepts || meets(now, accepts)) return true;
+      const { table, firstAccepts } = this.#step(last, behind);
+      if (firstAccepts || meets(now, table, 0)) return true;
       let carry = 0;
       for (let i = 0; i < words; i += 1) {
-        const moved = (now[i] as number) & (shifts[i] as number);
-        next[i] = (moved << 1) | carry | (first[i] as number);
+        const moved = (now[i] as number) & (table[words * SHIFTS + i] as number);
+        next[i] = (moved << 1) | carry | (table[words * FIRST + i] as number);
         carry = moved >>> 31;
       }
-      if (meets(now, branches)) follow(now, next, rows);
-      const takes = this.#takes[index] as Int32Array;
-      for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) & (takes[i] as number);
+      if (meets(now, table, words * BRANCHES)) follow(now, next, table, words * ROWS);
+      const taken = index * words;
+      for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) & (this.#takes[taken + i] as number);
       [now, next] = [next, now];
       [before, last] = [last, behind];
     }
@@ -105,8 +106,8 @@ export class BitParallel {
 
   /** Whether the text that led to these states matches, between characters of these kinds. */
   #accepts(states: Int32Array, before: number, behind: number): boolean {
-    const { accepts, firstAccepts } = this.#step(before, behind);
-    return firstAccepts || meets(states, accepts);
+    const { table, firstAccepts } = this.#step(before, behind);
+    return firstAccepts || meets(states, table, 0);
   }
 
   #step(before: number, behind: number): Step {
@@ -137,16 +138,14 @@ export class BitParallel {
       others.set(key, row);
       row.from.push(state);
     }
-    const step = {
-      accepts: this.#bits(accepts),
-      firstAccepts: first === undefined,
-      first: this.#bits(first ?? []),
-      shifts: this.#bits(shifts),
-      branches: this.#bits([...others.values()].flatMap(({ from }) => from)),
-      rows: [...others.values()].flatMap(({ from, to }) => [sparse(from), sparse(to)]),
-    };
-    this.bytes += sizeOf([step.accepts, step.first, step.shifts, step.branches, ...step.rows]);
-    return step;
+    const rows = [...others.values()];
+    const branches = rows.flatMap(({ from }) => from);
+    const table = Int32Array.from([
+      ...[accepts, first ?? [], shifts, branches].flatMap((states) => [...this.#bits(states)]),
+      ...rows.flatMap(({ from, to }) => [...sparse(from), ...sparse(to)]),
+    ]);
+    this.bytes += sizeOf(table);
+    return { table, firstAccepts: first === undefined };
   }
 
   #bits(states: readonly number[]): Int32Array {
@@ -156,37 +155,41 @@ export class BitParallel {
   }
 }
 
-const sizeOf = (tables: readonly Int32Array[]) =>
-  tables.reduce((sum, { byteLength }) => sum + BYTES_OF_TABLE + byteLength, 0);
+const sizeOf = ({ byteLength }: Int32Array) => BYTES_OF_TABLE + byteLength;
 
 function add(bits: Int32Array, state: number): void {
   bits[state >> 5] = (bits[state >> 5] as number) | (1 << (state & 31));
 }
 
-function join(bits: Int32Array, others: Int32Array): void {
-  for (let i = 0; i < bits.length; i += 1) bits[i] = (bits[i] as number) | (others[i] as number);
+function join(bits: Int32Array, at: number, others: Int32Array): void {
+  for (let i = 0; i < others.length; i += 1) bits[at + i] = (bits[at + i] as number) | (others[i] as number);
 }
 
-/** @returns pairs of a word and its bits, of the words that have some */
-function sparse(states: readonly number[]): Int32Array {
+/** @returns the number of words that have some of the states, and pairs of a word and its bits */
+function sparse(states: readonly number[]): readonly number[] {
   const words = new Map<number, number>();
   for (const state of states) words.set(state >> 5, (words.get(state >> 5) ?? 0) | (1 << (state & 31)));
-  return Int32Array.from([...words].flat());
+  return [words.size, ...[...words].flat()];
 }
 
-function follow(now: Int32Array, next: Int32Array, rows: readonly Int32Array[]): void {
-  for (let row = 0; row < rows.length; row += 2) {
-    const from = rows[row] as Int32Array;
+function follow(now: Int32Array, next: Int32Array, table: Int32Array, rows: number): void {
+  let at = rows;
+  while (at < table.length) {
     let meet = 0;
-    for (let i = 0; i < from.length; i += 2) meet |= (now[from[i] as number] as number) & (from[i + 1] as number);
-    if (meet === 0) continue;
-    const to = rows[row + 1] as Int32Array;
-    for (let i = 0; i < to.length; i += 2)
-      next[to[i] as number] = (next[to[i] as number] as number) | (to[i + 1] as number);
+    for (let words = table[at++] as number; words > 0; words -= 1)
+      meet |= (now[table[at++] as number] as number) & (table[at++] as number);
+    const words = table[at++] as number;
+    if (meet !== 0)
+      for (let i = at; i < at + words * 2; i += 2) {
+        const word = table[i] as number;
+        next[word] = (next[word] as number) | (table[i + 1] as number);
+      }
+    at += words * 2;
   }
 }
 
-function meets(a: Int32Array, b: Int32Array): boolean {
-  for (let i = 0; i < a.length; i += 1) if (((a[i] as number) & (b[i] as number)) !== 0) return true;
+/** Whether states are in the set that begins there in the table. */
+function meets(states: Int32Array, table: Int32Array, at: number): boolean {
+  for (let i = 0; i < states.length; i += 1) if (((states[i] as number) & (table[at + i] as number)) !== 0) return true;
   return false;
 }
