@@ -43,10 +43,13 @@ export interface PatternOptions extends Syntax {
 /** In characters; the default of `longestLine`. */
 export const LONGEST_LINE = 4_096;
 
-/** All 1,762 automata of shipped rules take 11 MB; those on command lines alone, which any user chooses, 6.8 MB. */
+/** All automata of shipped rules take 10 MB; half of that is what a flood of hostile command lines needs. */
 export const shippedAutomata = new MemoryLimit(8 * 2 ** 20);
 /** Apart: no text for which many shipped ones are needed makes others drop out. */
 export const ownAutomata = new MemoryLimit(8 * 2 ** 20);
+/** For their tables of searches with all states at once. Those of all shipped rules take 8 MB; such a flood needs 3. */
+export const shippedTables = new MemoryLimit(4 * 2 ** 20);
+export const ownTables = new MemoryLimit(2 * 2 ** 20);
 
 /** @returns the pattern, or what is wrong with it, and where */
 export function compilePattern(text: string, options: PatternOptions = {}): Pattern | { readonly problem: string } {
@@ -56,8 +59,9 @@ export function compilePattern(text: string, options: PatternOptions = {}): Patt
     const node = known === undefined ? read() : undefined;
     if (node !== undefined) checkSize(node);
     // Made of the text, since a node takes far more memory.
-    const make = () => new Automaton(read());
-    const automaton = new Kept(known === 'later' ? shippedAutomata : ownAutomata, make);
+    const [automata, tables] = known === 'later' ? [shippedAutomata, shippedTables] : [ownAutomata, ownTables];
+    const make = () => new Automaton(read(), tables);
+    const automaton = new Kept(automata, make);
     let found = node === undefined ? known : { literals: neededLiterals(node) };
     return {
       cost: () => {

@@ -7,8 +7,10 @@ import {
   compilePattern,
   LONGEST_LINE,
   ownAutomata,
+  ownTables,
   type PatternOptions,
   shippedAutomata,
+  shippedTables,
 } from '../../src/base/pattern.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
@@ -247,12 +249,13 @@ describe('patterns of rules', () => {
 
   it('are built again of their own kind only', () => {
     const own = large(0);
-    own.matches('');
-    const { remade } = ownAutomata;
-    for (let end = 0; end < 20; end += 1) large(end, { known: 'later' }).matches('');
-    assert.ok(shippedAutomata.bytes > shippedAutomata.maxBytes / 2);
-    own.matches('');
-    assert.equal(ownAutomata.remade, remade);
+    own.matches(manySets);
+    const remade = () => ownAutomata.remade + ownTables.remade;
+    const before = remade();
+    for (let end = 0; end < 20; end += 1) large(end, { known: 'later' }).matches(manySets);
+    for (const { bytes, maxBytes } of [shippedAutomata, shippedTables]) assert.ok(bytes > maxBytes / 2, `${bytes}`);
+    own.matches(manySets);
+    assert.equal(remade(), before);
   });
 
   it('have literals that every line has which matches', () => {

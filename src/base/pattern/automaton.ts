@@ -1,5 +1,5 @@
 import { BitParallel, LAST_LINE_FEED, LINE_FEED, NO_CHARACTER } from './bit-parallel.ts';
-import { type Droppable, Kept, MemoryLimit } from './kept.ts';
+import { type Droppable, Kept, type MemoryLimit } from './kept.ts';
 import { type Assertion, Malformed, type Node } from './parse.ts';
 import { has, type Ranges, WORDS } from './ranges.ts';
 
@@ -30,8 +30,6 @@ const MAX_NEW_SETS = 96;
 const LEAST_NEW_SETS = 3;
 /** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */
 const BYTES_BESIDES = 4_096;
-/** Of the tables for searches with all states at once. */
-const tables = new MemoryLimit(3 * 2 ** 20);
 
 /**
  * Kinds of the character before or after a position: none, a word character, a line end, or another; and behind it, a line
@@ -234,12 +232,13 @@ export class Automaton implements Droppable {
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
   #byKey = new Map<string, number>();
-  readonly #bits = new Kept(tables, () => this.#all());
+  readonly #bits: Kept<BitParallel>;
   /** Without its sets, and its tables for searches with all states at once. */
   readonly bytes: number;
 
-  /** @param node that has passed `checkSize` */
-  constructor(node: Node) {
+  /** @param node that has passed `checkSize` @param tables for the tables of searches with all states at once */
+  constructor(node: Node, tables: MemoryLimit) {
+    this.#bits = new Kept(tables, () => this.#all());
     const states: State[] = [{ does: BRANCHES, next: [] }];
     this.#start = build(node, ACCEPT, states);
     this.#hasAssertions = states.some(({ does }) => does === ASSERTS);

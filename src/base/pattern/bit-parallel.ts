@@ -12,6 +12,7 @@ export const NO_CHARACTER = 0;
 export const LAST_LINE_FEED = 4;
 export const LINE_FEED = 10;
 /** Where each set of states is in the table of a step, in sets; and where the rows begin. */
+const ACCEPTS = 0;
 const FIRST = 1;
 const SHIFTS = 2;
 const BRANCHES = 3;
@@ -28,9 +29,11 @@ export interface Follows {
 }
 
 interface Step {
-  /** One table, since small ones take more for themselves. It begins with four sets of states, of `#words` each: those that
-   *  accept, that are first, that the next one follows, and that have other followers, at all. Then come rows: which states,
-   *  and what follows them besides the next one; each as the number of words, and pairs of a word and its bits.
+  /**
+   * One table, since small ones take more for themselves. It begins with four sets of states, of `#words` each: those that
+   * accept, those that are first, those that the next one follows, and those that others follow as well. Then come rows:
+   * some of the last, and what follows them besides the next one; each as the number of its words, and pairs of a word and
+   * its bits.
    */
   readonly table: Int32Array;
   readonly firstAccepts: boolean;
@@ -86,7 +89,7 @@ export class BitParallel {
       const index = classOf(line.charCodeAt(at));
       const behind = kindOf(index);
       const { table, firstAccepts } = this.#step(last, behind);
-      if (firstAccepts || meets(now, table, 0)) return true;
+      if (firstAccepts || meets(now, table, words * ACCEPTS)) return true;
       let carry = 0;
       for (let i = 0; i < words; i += 1) {
         const moved = (now[i] as number) & (table[words * SHIFTS + i] as number);
@@ -107,7 +110,7 @@ export class BitParallel {
   /** Whether the text that led to these states matches, between characters of these kinds. */
   #accepts(states: Int32Array, before: number, behind: number): boolean {
     const { table, firstAccepts } = this.#step(before, behind);
-    return firstAccepts || meets(states, table, 0);
+    return firstAccepts || meets(states, table, this.#words * ACCEPTS);
   }
 
   #step(before: number, behind: number): Step {
