@@ -1,42 +1,15 @@
 /* Commands in containers: `docker exec web sh -c id`, `docker run alpine sh -c id`. */
+import { listOf } from './options.ts';
 import { nameOf } from './paths.ts';
 
-const ENGINES: ReadonlySet<string> = new Set(['docker', 'podman', 'nerdctl', 'ctr', 'docker-compose', 'podman-remote']);
-const STARTING: ReadonlySet<string> = new Set(['exec', 'run', 'create']);
+const ENGINES = listOf('docker podman nerdctl ctr docker-compose podman-remote');
+const STARTING = listOf('exec run create');
 /** Options without a value; every other long option takes one. */
-const FLAGS: ReadonlySet<string> = new Set([
-  ...[
-    '--detach',
-    '--interactive',
-    '--tty',
-    '--rm',
-    '--privileged',
-    '--init',
-    '--read-only',
-    '--publish-all',
-    '--quiet',
-  ],
-  ...[
-    '--no-healthcheck',
-    '--oom-kill-disable',
-    '--sig-proxy',
-    '--disable-content-trust',
-    '--debug',
-    '--tls',
-    '--replace',
-  ],
-  ...[
-    '--tlsverify',
-    '--no-TTY',
-    '--latest',
-    '--remote',
-    '--no-hosts',
-    '--rootfs',
-    '--help',
-    '--no-deps',
-    '--service-ports',
-  ],
-]);
+const FLAGS = listOf(
+  '--detach --interactive --tty --rm --privileged --init --read-only --publish-all --quiet --no-healthcheck ' +
+    '--oom-kill-disable --sig-proxy --disable-content-trust --debug --tls --replace --tlsverify --no-TTY --latest ' +
+    '--remote --no-hosts --rootfs --help --no-deps --service-ports',
+);
 /** Options of one letter without a value. */
 const LETTERS = 'ditPqDT';
 

@@ -3,25 +3,16 @@ import { isNameCharacter } from './characters.ts';
 import type { Environment } from './environment.ts';
 import type { Part } from './lexer.ts';
 import type { Work } from './limits.ts';
+import { listOf } from './options.ts';
 
 /** Variables that are set in most environments; others are empty unless the script sets them. */
-const INHERITED: ReadonlySet<string> = new Set([
-  ...['HOME', 'PATH', 'USER', 'LOGNAME', 'SHELL', 'PWD', 'OLDPWD', 'HOSTNAME', 'TMPDIR', 'LANG', 'TERM', 'UID', 'EUID'],
-  ...['PPID', 'RANDOM', 'SECONDS', 'HISTFILE', 'SSH_CONNECTION', 'SUDO_USER', 'REPLY', 'LINENO', 'BASH', 'MACHTYPE'],
-  ...['?', '$', '!', '#', '-', '0'],
-]);
+const INHERITED = listOf(
+  'HOME PATH USER LOGNAME SHELL PWD OLDPWD HOSTNAME TMPDIR LANG TERM UID EUID PPID RANDOM SECONDS HISTFILE ' +
+    'SSH_CONNECTION SUDO_USER REPLY LINENO BASH MACHTYPE ? $ ! # - 0',
+);
 
 /** Of which the beginning is known, so that `${PATH:0:1}` is a slash. */
-const BEGIN_WITH_SLASH: ReadonlySet<string> = new Set([
-  'PATH',
-  'HOME',
-  'PWD',
-  'OLDPWD',
-  'SHELL',
-  'BASH',
-  'TMPDIR',
-  'MAIL',
-]);
+const BEGIN_WITH_SLASH = listOf('PATH HOME PWD OLDPWD SHELL BASH TMPDIR MAIL');
 
 const MAX_FIELDS = 128;
 /** What each item of a brace list costs at least, in characters read. */

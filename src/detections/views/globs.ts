@@ -4,59 +4,15 @@ import { matchesGlob } from '../../base/glob.ts';
 import { nameOf } from './paths.ts';
 
 /** The more telling first, since the first match is taken. */
-const PROGRAMS: readonly string[] = [
-  ...[
-    'wget',
-    'curl',
-    'cat',
-    'nc',
-    'bash',
-    'sh',
-    'ncat',
-    'socat',
-    'busybox',
-    'base64',
-    'python3',
-    'python',
-    'perl',
-    'whoami',
-  ],
-  ...[
-    'iptables',
-    'useradd',
-    'passwd',
-    'crontab',
-    'systemctl',
-    'pkill',
-    'chmod',
-    'tftp',
-    'ftpget',
-    'netcat',
-    'openssl',
-    'nmap',
-  ],
-  ...[
-    'rm',
-    'dd',
-    'id',
-    'ls',
-    'tac',
-    'head',
-    'tail',
-    'nl',
-    'xxd',
-    'insmod',
-    'modprobe',
-    'auditctl',
-    'shred',
-    'chattr',
-    'ssh',
-  ],
-];
-const FILES: readonly string[] = [
-  ...['/etc/shadow', '/etc/passwd', '/etc/sudoers', '/etc/gshadow', '/etc/crontab', '/etc/ld.so.preload', '/etc/hosts'],
-  ...['/root/.ssh/authorized_keys', '/root/.ssh/id_rsa', '/root/.bash_history', '/var/log/auth.log', '/var/log/syslog'],
-];
+const PROGRAMS = (
+  'wget curl cat nc bash sh ncat socat busybox base64 python3 python perl whoami iptables useradd passwd ' +
+  'crontab systemctl pkill chmod tftp ftpget netcat openssl nmap rm dd id ls tac head tail nl xxd insmod ' +
+  'modprobe auditctl shred chattr ssh'
+).split(' ');
+const FILES = (
+  '/etc/shadow /etc/passwd /etc/sudoers /etc/gshadow /etc/crontab /etc/ld.so.preload /etc/hosts ' +
+  '/root/.ssh/authorized_keys /root/.ssh/id_rsa /root/.bash_history /var/log/auth.log /var/log/syslog'
+).split(' ');
 const MAX_PATTERN_CHARACTERS = 64;
 
 /** The name that a pattern most likely stands for; the pattern itself if there is none. */

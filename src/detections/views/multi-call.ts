@@ -1,17 +1,17 @@
 /* Which program a process really is. The kernel names the file; for a multi-call binary that is not the program. */
+import { listOf } from './options.ts';
 import { directoryOf, nameOf } from './paths.ts';
 
 /** Binaries in which argv[0] chooses the program, or the first argument when argv[0] is the binary's own name. */
-const MULTI_CALL: ReadonlySet<string> = new Set([
-  ...['busybox', 'toybox', 'toolbox', 'coreutils', 'uutils', 'dropbearmulti', 'kmod', 'lvm', 'mtools'],
-  ...['xtables-nft-multi', 'xtables-legacy-multi', 'xtables-multi'],
-]);
+const MULTI_CALL = listOf(
+  'busybox toybox toolbox coreutils uutils dropbearmulti kmod lvm mtools xtables-nft-multi xtables-legacy-multi ' +
+    'xtables-multi',
+);
 
 /** Binaries whose first argument may name the program: `busybox wget …`. */
-const TAKES_APPLET: ReadonlySet<string> = new Set([
-  ...['busybox', 'toybox', 'toolbox', 'coreutils', 'uutils', 'dropbearmulti', 'lvm'],
-  ...['xtables-nft-multi', 'xtables-legacy-multi', 'xtables-multi'],
-]);
+const TAKES_APPLET = listOf(
+  'busybox toybox toolbox coreutils uutils dropbearmulti lvm xtables-nft-multi xtables-legacy-multi xtables-multi',
+);
 
 /**
  * A program that is installed under another file name, and the names that it is called by. Other than for multi-call
@@ -60,25 +60,10 @@ const CALLED: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Interpreters and compilers whose file names end in a version: `python3.13` for `python3`. */
-const VERSIONED: readonly string[] = [
-  ...[
-    'python',
-    'perl',
-    'ruby',
-    'php',
-    'lua',
-    'luajit',
-    'tclsh',
-    'node',
-    'nodejs',
-    'gcc',
-    'g++',
-    'clang',
-    'cpp',
-    'pypy',
-  ],
-  ...['php-fpm', 'php-cgi', 'guile', 'postgres', 'java', 'pip', 'gawk', 'mawk'],
-];
+const VERSIONED = (
+  'python perl ruby php lua luajit tclsh node nodejs gcc g++ clang cpp pypy php-fpm php-cgi guile postgres java ' +
+  'pip gawk mawk'
+).split(' ');
 
 const isVersion = (text: string): boolean => {
   for (const c of text) if (!(c >= '0' && c <= '9') && c !== '.' && c !== '-') return false;

@@ -4,28 +4,18 @@ import { isNameCharacter, isNameStart } from './characters.ts';
 import { decodeBase64, decodeHex } from './decoding.ts';
 import { decodeEscapes } from './escapes.ts';
 import { firstAndLast, type Work } from './limits.ts';
+import { listOf } from './options.ts';
 import { isDevice } from './paths.ts';
 
 /** Functions that run a command, by the last part of their name. */
-const EXECUTING: ReadonlySet<string> = new Set([
-  ...['system', 'exec', 'popen', 'spawn', 'run', 'call', 'check_call', 'check_output', 'Popen', 'getoutput'],
-  ...['getstatusoutput', 'execl', 'execle', 'execlp', 'execlpe', 'execv', 'execve', 'execvp', 'execvpe', 'spawnl'],
-  ...[
-    'spawnlp',
-    'spawnv',
-    'spawnvp',
-    'posix_spawn',
-    'posix_spawnp',
-    'shell_exec',
-    'passthru',
-    'proc_open',
-    'pcntl_exec',
-  ],
-  ...['execSync', 'execFile', 'execFileSync', 'spawnSync', 'execute', 'qx', 'capture2', 'capture3', 'popen2', 'popen3'],
-  ...['create_subprocess_shell', 'create_subprocess_exec', 'backtick', 'syscmd'],
-]);
+const EXECUTING = listOf(
+  'system exec popen spawn run call check_call check_output Popen getoutput getstatusoutput execl execle execlp ' +
+    'execlpe execv execve execvp execvpe spawnl spawnlp spawnv spawnvp posix_spawn posix_spawnp shell_exec ' +
+    'passthru proc_open pcntl_exec execSync execFile execFileSync spawnSync execute qx capture2 capture3 popen2 ' +
+    'popen3 create_subprocess_shell create_subprocess_exec backtick syscmd',
+);
 
-const PRINTING: ReadonlySet<string> = new Set(['print', 'puts', 'echo', 'write', 'log', 'say']);
+const PRINTING = listOf('print puts echo write log say');
 
 /**
  * Functions that write a file, and which of their arguments it is: the first, the last, the last if all are paths, or the one
@@ -68,27 +58,14 @@ const DECODING: Readonly<Record<string, (text: string) => string | undefined>> =
 };
 
 /** Functions whose result has the text of their arguments. */
-const TRANSPARENT: ReadonlySet<string> = new Set([
-  ...[
-    'join',
-    'decode',
-    'encode',
-    'str',
-    'bytes',
-    'bytearray',
-    'format',
-    'concat',
-    'toString',
-    'String',
-    'list',
-    'tuple',
-  ],
-  ...['split', 'strip', 'unescape', 'compile', 'eval', 'exec', 'Array', 'sprintf', 'array', 'implode', 'strrev'],
-]);
+const TRANSPARENT = listOf(
+  'join decode encode str bytes bytearray format concat toString String list tuple split strip unescape compile ' +
+    'eval exec Array sprintf array implode strrev',
+);
 
 const URL = /^(?:https?|ftp):\/\/[^\s"'`]+$/;
 
-const BEFORE_OPERAND: ReadonlySet<string> = new Set(['b', 'r', 'u', 'f', 'rb', 'br', 'B', 'R', 'U', 'F']);
+const BEFORE_OPERAND = listOf('b r u f rb br B R U F');
 const MAX_FINDINGS = 24;
 
 export type Finding =
@@ -108,8 +85,10 @@ interface Found {
 }
 
 const KNOWN: ReadonlySet<string> = new Set([
-  ...[...EXECUTING, ...PRINTING],
-  ...[...Object.keys(DECODING), ...Object.keys(WRITING)],
+  ...EXECUTING,
+  ...PRINTING,
+  ...Object.keys(DECODING),
+  ...Object.keys(WRITING),
 ]);
 
 /** What the code runs, fetches and writes. */

@@ -1,6 +1,6 @@
-const STANDARD_DIRECTORIES: ReadonlySet<string> = new Set([
-  ...['/bin', '/sbin', '/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin'],
-]);
+import { listOf } from './options.ts';
+
+const STANDARD_DIRECTORIES = listOf('/bin /sbin /usr/bin /usr/sbin /usr/local/bin /usr/local/sbin');
 
 /** `wget` of `/usr/bin/wget`. */
 export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);

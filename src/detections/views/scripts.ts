@@ -9,62 +9,30 @@ import { lexScript } from './lexer.ts';
 import { HEAD, MAX_DEPTH, type Work } from './limits.ts';
 import { findCommands } from './one-liners.ts';
 import { isRelative } from './operands.ts';
+import { listOf } from './options.ts';
 import { nameOf, normalisePath, resolvePath } from './paths.ts';
 import { interpreterOf, runOf } from './shells.ts';
 import { commandsOf, isPipe, type Redirection, type SimpleCommand } from './statements.ts';
 
 /** Commands that start nothing and say little; without a redirection they get no view. */
-const QUIET: ReadonlySet<string> = new Set([
-  ...[':', 'true', 'false', '[', '[[', 'test', 'break', 'continue', 'return', 'exit', 'shift', 'wait', 'cd', 'pushd'],
-  ...['for', 'case', 'select', 'function', 'fg', 'bg', 'popd', 'read', 'set', 'sleep', 'umask'],
-]);
-const DECLARING: ReadonlySet<string> = new Set(['export', 'local', 'readonly', 'declare', 'typeset']);
+const QUIET = listOf(
+  ': true false [ [[ test break continue return exit shift wait cd pushd for case select function fg bg popd ' +
+    'read set sleep umask',
+);
+const DECLARING = listOf('export local readonly declare typeset');
 /** Builtins whose arguments are a script. */
-const EVALUATING: ReadonlySet<string> = new Set(['eval', 'alias']);
+const EVALUATING = listOf('eval alias');
 /** Programs that read their standard input when they are given no file. */
-const READING: ReadonlySet<string> = new Set([
-  ...[
-    'cat',
-    'head',
-    'tail',
-    'sed',
-    'awk',
-    'grep',
-    'base64',
-    'xxd',
-    'strings',
-    'less',
-    'more',
-    'nl',
-    'tac',
-    'rev',
-    'sort',
-    'cut',
-  ],
-  ...[
-    'od',
-    'hexdump',
-    'tr',
-    'sh',
-    'bash',
-    'dash',
-    'ash',
-    'zsh',
-    'ksh',
-    'python',
-    'python3',
-    'perl',
-    'ruby',
-    'php',
-    'node',
-  ],
-]);
+const READING = listOf(
+  'cat head tail sed awk grep base64 xxd strings less more nl tac rev sort cut od hexdump tr sh bash dash ash ' +
+    'zsh ksh python python3 perl ruby php node',
+);
 /** What the evaluation of a `$(…)` costs at least, in characters read. */
 const EVALUATION = 32;
 const NOTHING: Output = { text: '', isDecoded: false };
 /** As files, and as the descriptor of `>&1`. */
-const STANDARD_OUTPUT: ReadonlySet<string> = new Set(['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1', '1', '-']);
-const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
+const STANDARD_OUTPUT = listOf('/dev/stdout /dev/fd/1 /proc/self/fd/1 1 -');
+const SOURCING = listOf('. source');
 
 /** How commands are joined in the line as a whole, where that differs from a blank on each side. */
 const SEPARATORS: Readonly<Record<string, string>> = { ';': '; ', '\n': '; ', ';;': ';; ', '': '' };
@@ -309,8 +277,8 @@ class Shell {
   }
 }
 
-const OPENING: ReadonlySet<string> = new Set(['(', '{', 'do', 'if']);
-const CLOSING: ReadonlySet<string> = new Set(['}', 'done', 'fi']);
+const OPENING = listOf('( { do if');
+const CLOSING = listOf('} done fi');
 
 /** What subshells, groups and loops print, as far as that is known: `(crontab -l; echo …) | crontab -`. */
 class Groups {

@@ -1,4 +1,5 @@
 /* Interpreters, and where in their arguments the script, the code or the file is that they run. */
+import { listOf } from './options.ts';
 import { nameOf } from './paths.ts';
 
 interface Interpreter {
@@ -19,29 +20,10 @@ const code = (runs: string, valued = '', long: readonly string[] = []): Interpre
   long,
 });
 
+const SHELL_NAMES = listOf('sh bash dash ash zsh ksh mksh lksh ksh93 rbash hush fish csh tcsh yash posh rc pwsh');
+
 const INTERPRETERS: Readonly<Record<string, Interpreter>> = {
-  ...{
-    sh: SHELL,
-    bash: SHELL,
-    dash: SHELL,
-    ash: SHELL,
-    zsh: SHELL,
-    ksh: SHELL,
-    mksh: SHELL,
-    lksh: SHELL,
-    ksh93: SHELL,
-  },
-  ...{
-    rbash: SHELL,
-    hush: SHELL,
-    fish: SHELL,
-    csh: SHELL,
-    tcsh: SHELL,
-    yash: SHELL,
-    posh: SHELL,
-    rc: SHELL,
-    pwsh: SHELL,
-  },
+  ...Object.fromEntries([...SHELL_NAMES].map((name) => [name, SHELL])),
   python: code('c', 'WXmQ'),
   pypy: code('c', 'WXm'),
   perl: code('eE', 'IMmFlx0CiDdV'),

@@ -1,6 +1,7 @@
 /* The commands of a script, in the order in which they are written. */
 import type { Item, Part } from './lexer.ts';
 import { MAX_COMMANDS, MAX_WORDS } from './limits.ts';
+import { listOf } from './options.ts';
 
 export type Word = readonly Part[];
 
@@ -23,9 +24,7 @@ export interface SimpleCommand {
 }
 
 /** Words that begin or separate compound commands; a command may follow. */
-const KEYWORDS: ReadonlySet<string> = new Set([
-  ...['if', 'then', 'else', 'elif', 'while', 'until', 'do', '{', '!', 'coproc', '}', 'fi', 'done', 'esac'],
-]);
+const KEYWORDS = listOf('if then else elif while until do { ! coproc } fi done esac');
 
 const plainText = (word: Word | undefined): string | undefined => {
   const part = word?.[0];

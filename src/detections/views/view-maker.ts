@@ -10,6 +10,7 @@ import { withLongOptions } from './long-options.ts';
 import { programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
 import { withTargets, withWholePaths } from './operands.ts';
+import { listOf } from './options.ts';
 import { isStandard, nameOf, normalisePath, resolvePath } from './paths.ts';
 import { type Executed, execute, type Redirections } from './scripts.ts';
 import { interpreterOf, runOf } from './shells.ts';
@@ -352,7 +353,7 @@ const QUEUEING: Readonly<Record<string, ((text: string) => string) | undefined>>
   crontab: withoutTimes,
 };
 
-const FIND_ACTIONS: ReadonlySet<string> = new Set(['-exec', '-execdir', '-ok', '-okdir']);
+const FIND_ACTIONS = listOf('-exec -execdir -ok -okdir');
 const FIND_ENDS: ReadonlySet<string> = new Set([';', '\\;', '+']);
 
 const LONGEST_REPLACEMENT = 256;

@@ -159,9 +159,9 @@ function chosen(operands: readonly string[], which: Writer['operands']): readonl
 }
 
 /** Programs of which rules know what they write by redirections. */
-const KNOWN: ReadonlySet<string> = new Set(['echo', 'printf', 'cat']);
+const KNOWN = listOf('echo printf cat');
 /** Programs that write logs into files, on systems without a daemon for that. */
-const LOGGING: ReadonlySet<string> = new Set(['logread', 'journalctl', 'dmesg']);
+const LOGGING = listOf('logread journalctl dmesg');
 const REDIRECTION = /(?:^| )([0-9]{1,4}|&)?(<>|>>?)&? ?(\/\S+)/g;
 const INPUT = /(?:^| )[0-9]{0,4}<>? ?(\/\S+)/g;
 
