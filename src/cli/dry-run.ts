@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
-import { seconds as durationOf } from '../base/duration.ts';
+import { seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -51,8 +51,8 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
   const say = (line: string) => world.stderr(printable(line));
   say(
-    `Nothing is sent. High messages are printed every ${seconds(HIGH_FREQUENCY)} s and Low messages every ` +
-      `${seconds(LOW_FREQUENCY)} s, whatever the module twin says.`,
+    `Nothing is sent. High messages are printed every ${secondsIn(HIGH_FREQUENCY)} s and Low messages every ` +
+      `${secondsIn(LOW_FREQUENCY)} s, whatever the module twin says.`,
   );
   say(`State is kept in ${folder}, and removed at the end. Ctrl-C ends the dry run.`);
   if (runs) say('An agent is running and uses the kernel\'s audit. For Triggered events, use "vakt collect EVENT".');
@@ -78,8 +78,8 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
  */
 const withoutFloors = (limits: LocalSettings['limits'], runs: boolean): LocalSettings['limits'] => ({
   ...limits,
-  shortestMessageFrequency: durationOf(1),
-  shortestSnapshotFrequency: durationOf(1),
+  shortestMessageFrequency: seconds(1),
+  shortestSnapshotFrequency: seconds(1),
   messageUnitsPerDay: 0,
   ...(runs ? { alwaysOn: [] } : {}),
 });
@@ -133,10 +133,10 @@ const triggeredOff = (): [SettingId, string][] =>
     .filter(({ category, type }) => category === 'Triggered' && type === 'Security')
     .map(({ name }) => [`priorities.${name}`, 'Off']);
 
-const seconds = (duration: string) => duration.slice('PT'.length, -1);
+const secondsIn = (duration: string) => duration.slice('PT'.length, -1);
 
 /** How long a message waits for the one before it to be read. */
-const READ_WITHIN = durationOf(30);
+const READ_WITHIN = seconds(30);
 
 /**
  * Accepts and prints every message, while somebody reads them. Its twin has the given desired properties; reported properties

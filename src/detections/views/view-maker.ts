@@ -173,7 +173,7 @@ export class ViewMaker {
     };
     add(own);
     if (usual !== own) this.#spellings.push(() => add(usual));
-    this.withWholePaths(image, usual, { directory, redirections });
+    this.addWithWholePaths(image, usual, { directory, redirections });
   }
 
   /**
@@ -182,7 +182,7 @@ export class ViewMaker {
    *
    * @param words in the usual form
    */
-  withWholePaths(image: string, words: readonly string[], { directory, redirections }: Reaching): void {
+  addWithWholePaths(image: string, words: readonly string[], { directory, redirections }: Reaching): void {
     if (!this.#work.spend(words.length)) return;
     const read = withWholePaths(words, directory);
     this.#intoFolders(image, read, directory);
@@ -191,6 +191,7 @@ export class ViewMaker {
     this.#spellings.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
   }
 
+  /** Adds copies into a folder with the file that each writes: `cp x /etc/` as `cp x /etc/x`. */
   #intoFolders(image: string, words: readonly string[], directory: string | undefined): void {
     for (const each of withTargets(words)) {
       const line = each.map(normaliseArgument).join(' ');

@@ -47,7 +47,7 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
     if (plain !== own) maker.add(program.image, plain.join(' '), currentDirectory);
     if (usual !== plain) maker.add(program.image, usual.join(' '), currentDirectory);
     if (commandLine.includes('\n')) maker.add(program.image, onOneLine(cut(commandLine)), currentDirectory);
-    maker.withWholePaths(program.image, usual, place);
+    maker.addWithWholePaths(program.image, usual, place);
     maker.follow({ words: own, isExact, ...place });
   }
   return maker.finish();
