@@ -17,6 +17,15 @@ mark('\'"\\$`{', QUOTE);
 mark(LETTERS, NAME | NAME_START);
 mark('0123456789', NAME);
 
+/* Codes of characters with a meaning of their own. */
+export const DOUBLE_QUOTE = 34;
+export const HASH = 35;
+export const SINGLE_QUOTE = 39;
+export const COMMA = 44;
+export const BACKSLASH = 92;
+export const OPENING_BRACE = 123;
+export const CLOSING_BRACE = 125;
+
 const kindOf = (code: number): number => (code < 128 ? (kinds[code] ?? 0) : 0);
 
 export const isBlank = (code: number): boolean => (kindOf(code) & BLANK) !== 0;

@@ -6,7 +6,21 @@
  *
  * Each character is read once; the items of brace lists are read again, which the budget bounds.
  */
-import { isBlank, isDigit, isNameCharacter, isNameStart, isOperator, isQuoting } from './characters.ts';
+import {
+  BACKSLASH,
+  CLOSING_BRACE,
+  COMMA,
+  DOUBLE_QUOTE,
+  HASH,
+  isBlank,
+  isDigit,
+  isNameCharacter,
+  isNameStart,
+  isOperator,
+  isQuoting,
+  OPENING_BRACE,
+  SINGLE_QUOTE,
+} from './characters.ts';
 import { decodeEscapes } from './escapes.ts';
 import type { Work } from './limits.ts';
 
@@ -70,13 +84,13 @@ class Lexer {
     if (!this.#work.spend(this.#text.length)) return items;
     while (this.#at < this.#text.length) {
       const code = this.#text.charCodeAt(this.#at);
-      if (isBlank(code) || (code === 92 && this.#text[this.#at + 1] === '\n')) {
-        this.#at += code === 92 ? 2 : 1;
-      } else if (code === 35) {
+      if (isBlank(code) || (code === BACKSLASH && this.#text[this.#at + 1] === '\n')) {
+        this.#at += code === BACKSLASH ? 2 : 1;
+      } else if (code === HASH) {
         const end = this.#text.indexOf('\n', this.#at);
         this.#at = end === -1 ? this.#text.length : end;
       } else if (isOperator(code) && !this.#isProcessSubstitution()) {
-        const redirection = this.#redirection(REDIRECTIONS);
+        const redirection = this.#redirection();
         if (redirection !== undefined) {
           const item: Item = { is: 'redirection', operator: redirection };
           items.push(item);
@@ -91,7 +105,7 @@ class Lexer {
         const from = this.#at;
         this.#at = this.#descriptorEnd();
         const fd = this.#text.slice(from, this.#at);
-        const redirection = this.#redirection(REDIRECTIONS) ?? '>';
+        const redirection = this.#redirection() ?? '>';
         items.push({ is: 'redirection', operator: fd + redirection });
       } else {
         const parts = this.word();
@@ -348,13 +362,13 @@ class Lexer {
     for (; at < this.#text.length; at++) {
       const code = this.#text.charCodeAt(at);
       if (isBlank(code) || isOperator(code)) break;
-      if (code === 92) at++;
-      else if (code === 34 || code === 39) {
-        const end = this.#endOfQuoted(code === 34 ? '"' : "'", at + 1, this.#ahead);
+      if (code === BACKSLASH) at++;
+      else if (code === DOUBLE_QUOTE || code === SINGLE_QUOTE) {
+        const end = this.#endOfQuoted(code === DOUBLE_QUOTE ? '"' : "'", at + 1, this.#ahead);
         if (end !== -1) at = end;
-      } else if (code === 123) open.push([at]);
-      else if (code === 44) open.at(-1)?.push(at);
-      else if (code === 125) {
+      } else if (code === OPENING_BRACE) open.push([at]);
+      else if (code === COMMA) open.at(-1)?.push(at);
+      else if (code === CLOSING_BRACE) {
         const edges = open.pop();
         if (edges !== undefined && edges.length > 1 && edges.length <= MAX_CHOICES) {
           edges.push(at);
@@ -370,8 +384,8 @@ class Lexer {
     return (c === '<' || c === '>') && this.#text[this.#at + 1] === '(';
   }
 
-  #redirection(known: readonly string[]): string | undefined {
-    const found = known.find((o) => this.#text.startsWith(o, this.#at));
+  #redirection(): string | undefined {
+    const found = REDIRECTIONS.find((o) => this.#text.startsWith(o, this.#at));
     if (found !== undefined) this.#at += found.length;
     return found;
   }

@@ -86,7 +86,7 @@ export function runOf(
     }
     if (word.startsWith('--')) {
       if (word === '--eval' || word === '--print' || word === '--command') isText = true;
-      else if (word.startsWith('--eval=')) return { is: 'text', at, offset: 7 };
+      else if (word.startsWith('--eval=')) return { is: 'text', at, offset: '--eval='.length };
       else if (long.includes(word)) at++;
       continue;
     }
