@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { decodeTable, listNftTables, nftGeneration } from '../../../src/linux/firewall/nft-tables.ts';
 import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
-import { encodeMessage, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { NLM_F_MULTI } from '../sockets/inet-diag.ts';
 
 const NEWTABLE = 10 << 8;
 

@@ -1,7 +1,9 @@
 import { readU32, writeU32 } from '../../../src/linux/native/byte-order.ts';
-import { encodeMessage, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 
+/** Of the messages of a dump: netlink(7). */
+export const NLM_F_MULTI = 2;
 /** Of errno.h. */
 export const ENOENT = 2;
 

@@ -10,7 +10,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import type { ListeningSocket } from '../../../src/contract/sources.ts';
 import { readU16, readU32, writeU32 } from '../../../src/linux/native/byte-order.ts';
-import { encodeMessage, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../../src/linux/native/netlink/socket.ts';
 import { ListeningSockets } from '../../../src/linux/sockets/listening-sockets.ts';
 import {
@@ -26,7 +26,7 @@ import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-own
 import { fuzzRuns } from '../../fuzz.ts';
 import { changesOfShape } from '../../shapes.ts';
 import { temporaryFolder } from '../../support/folders.ts';
-import { done, ENOENT, inetDiag, Replay } from './inet-diag.ts';
+import { done, ENOENT, inetDiag, NLM_F_MULTI, Replay } from './inet-diag.ts';
 
 /** An answer of the kernel's, cut or not, in which some bytes are others. */
 const changed = (answer: Buffer) =>

@@ -5,7 +5,6 @@ export const HEADER_BYTES = 16;
 
 /** Flags of a request. */
 export const NLM_F_REQUEST = 1;
-export const NLM_F_MULTI = 2;
 export const NLM_F_ACK = 4;
 export const NLM_F_DUMP = 0x300;
 
