@@ -18,7 +18,10 @@ const MAX_CONFIGURATION_BYTES = 256 * 1024;
 /** Files of the agent's state other than its queues and windows. */
 const OTHER_FILES = 64 * 1024;
 /** From linux/magic.h: file systems that lose their files at a reboot, and one that loses them with its container. */
-const VOLATILE: Readonly<Record<number, string>> = { 16914836: 'tmpfs', 2240043254: 'ramfs' };
+const VOLATILE: ReadonlyMap<number, string> = new Map([
+  [0x01021994, 'tmpfs'],
+  [0x858458f6, 'ramfs'],
+]);
 const OVERLAY = 0x794c7630;
 
 /** Whether the disk has space for the queues at their configured size, and keeps them over a reboot. */
@@ -46,7 +49,7 @@ export const disk: Check = {
 };
 
 function volatileFinding(type: number, place: string): Finding | undefined {
-  const memory = VOLATILE[type];
+  const memory = VOLATILE.get(type);
   if (memory !== undefined) {
     const what = `${place} is in memory (${memory}): queued events are lost when the machine reboots`;
     return note(NAME, what, 'Set stateDirectory to a folder on a disk.');

@@ -2,8 +2,9 @@ import type { SocketAddress } from '../../contract/streams.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
+/** Families of socket addresses: sys/socket.h. */
+export const AF_INET = 2;
+export const AF_INET6 = 10;
 /** struct sockaddr_in: family, be16 port, 4 bytes of address, padding; see ip(7). The padding may be left out. */
 const IPV4_BYTES = 8;
 /** struct sockaddr_in6: family, be16 port, flow, 16 bytes of address, scope; see ipv6(7). The scope may be left out. */

@@ -1,6 +1,7 @@
 import type { ListeningSocket } from '../../contract/sources.ts';
 import type { SocketAddress } from '../../contract/streams.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
+import { AF_INET, AF_INET6 } from '../audit/socket-address.ts';
 import { readU32, writeU16, writeU32 } from '../native/byte-order.ts';
 import { dumped } from '../native/netlink/dump.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
@@ -13,12 +14,12 @@ export interface WaitingSocket extends Pick<ListeningSocket, 'protocol' | 'local
   readonly interfaceIndex?: number;
 }
 
-/** The request for each protocol. Numbers from sys/socket.h, netinet/in.h and the kernel's net/tcp_states.h. */
+/** The request for each protocol. Numbers from netinet/in.h and the kernel's net/tcp_states.h. */
 export const PROTOCOLS = {
-  tcp: { family: 2, number: 6, state: 10 },
-  tcp6: { family: 10, number: 6, state: 10 },
-  udp: { family: 2, number: 17, state: 7 },
-  udp6: { family: 10, number: 17, state: 7 },
+  tcp: { family: AF_INET, number: 6, state: 10 },
+  tcp6: { family: AF_INET6, number: 6, state: 10 },
+  udp: { family: AF_INET, number: 17, state: 7 },
+  udp6: { family: AF_INET6, number: 17, state: 7 },
 } as const satisfies Record<ListeningSocket['protocol'], { family: number; number: number; state: number }>;
 
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as ListeningSocket['protocol'][];
@@ -53,7 +54,7 @@ export function decodeSocket(answer: Buffer, protocol: ListeningSocket['protocol
   const localPort = answer.readUInt16BE(4);
   const remotePort = answer.readUInt16BE(6);
   if (answer[0] !== family || answer[1] !== state || localPort === 0 || remotePort !== 0) return undefined;
-  const local = answer.subarray(8, family === 2 ? 12 : 24);
+  const local = answer.subarray(8, family === AF_INET ? 12 : 24);
   const interfaceIndex = readU32(answer, 40);
   return {
     protocol,
@@ -157,7 +158,7 @@ export function encodeTcpRequest(ports: Ports | undefined): Buffer {
 }
 
 /** The same request for one family of UDP. */
-export function encodeUdpRequest(family: 2 | 10, ports: Ports | undefined): Buffer {
+export function encodeUdpRequest(family: typeof AF_INET | typeof AF_INET6, ports: Ports | undefined): Buffer {
   const request = Buffer.alloc(REQUEST_BYTES);
   request[0] = family;
   request[1] = PROTOCOLS.udp.number;
@@ -204,8 +205,8 @@ function portFilter(ports: Ports | undefined): Buffer {
  */
 export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
   const family = answer[0];
-  if (answer.length < ANSWER_BYTES || (family !== 2 && family !== 10)) return undefined;
-  const bytes = family === 2 ? 4 : 16;
+  if (answer.length < ANSWER_BYTES || (family !== AF_INET && family !== AF_INET6)) return undefined;
+  const bytes = family === AF_INET ? 4 : 16;
   const interfaceIndex = readU32(answer, 40);
   const end = (address: Buffer, port: number): SocketAddress => ({
     address: formatAddress(address),
@@ -257,7 +258,7 @@ export function findConnected(
   };
   if (protocol === 'TCP') forEachAnswer(netlink, TCPDIAG_GETSOCK, encodeTcpRequest(ports), take);
   else
-    for (const family of [2, 10] as const)
+    for (const family of [AF_INET, AF_INET6] as const)
       forEachAnswer(netlink, SOCK_DIAG_BY_FAMILY, encodeUdpRequest(family, ports), take);
   return found;
 }

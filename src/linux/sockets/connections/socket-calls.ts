@@ -1,17 +1,26 @@
 import type { AuditEvent } from '../../audit/event.ts';
 import type { AuditRule } from '../../audit/rules.ts';
+import { AF_INET, AF_INET6 } from '../../audit/socket-address.ts';
+
+/** The call that socketcall(2) is to make, by its first argument: linux/net.h. */
+const SOCKETCALLS: ReadonlyMap<number, Name> = new Map<number, Name>([
+  [1, 'socket'],
+  [3, 'connect'],
+  [5, 'accept'],
+  [18, 'accept'],
+]);
 
 /** The audit rules that report connections. */
 export const CONNECTION_RULES: readonly AuditRule[] = [
   // Without a filter on success: io_uring records do not have it.
-  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
-  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
+  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: AF_INET } },
+  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: AF_INET6 } },
   { syscalls: ['accept', 'accept4'], where: { success: 1 } },
   // socket(2) shows whether the socket is TCP or UDP.
-  { syscalls: ['socket'], where: { a0: 2, success: 1 } },
-  { syscalls: ['socket'], where: { a0: 10, success: 1 } },
-  // socketcall(2) of older 32-bit programs: socket, connect, accept, accept4.
-  ...[1, 3, 5, 18].map((a0) => ({ syscalls: ['socketcall'], where: { a0 } })),
+  { syscalls: ['socket'], where: { a0: AF_INET, success: 1 } },
+  { syscalls: ['socket'], where: { a0: AF_INET6, success: 1 } },
+  // socketcall(2) of older 32-bit programs.
+  ...[...SOCKETCALLS.keys()].map((a0) => ({ syscalls: ['socketcall'], where: { a0 } })),
 ];
 
 /** The protocol of a socket; `other` is anything but TCP and UDP over IP. */
@@ -49,16 +58,6 @@ const NAMES: ReadonlyMap<string, Name> = new Map<string, Name>([
   ['accept4', 'accept'],
 ]);
 
-/** The call that socketcall(2) is to make, by its first argument: linux/net.h. */
-const SOCKETCALLS: ReadonlyMap<number, Name> = new Map<number, Name>([
-  [1, 'socket'],
-  [3, 'connect'],
-  [5, 'accept'],
-  [18, 'accept'],
-]);
-
-const AF_INET = 2;
-const AF_INET6 = 10;
 /** Bits of a socket's type that aren't flags: SOCK_TYPE_MASK of linux/net.h. */
 const TYPE_BITS = 0xf;
 /**
