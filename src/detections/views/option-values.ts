@@ -52,6 +52,7 @@ const VALUES: Readonly<Record<string, Valued>> = {
   chgrp: OWNING,
   chmod: { long: 'reference' },
   chown: OWNING,
+  cmp: { valued: 'in', long: 'ignore-initial bytes' },
   cp: COPYING,
   crontab: { valued: 'cu' },
   crudini: { long: 'format' },

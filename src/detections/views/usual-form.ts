@@ -9,8 +9,8 @@ import { nameOf } from './paths.ts';
 
 /** Programs that rules look for. */
 const ANY_ORDER = listOf(
-  'sed grep egrep fgrep chmod chown chgrp cp mv ln install rm shred touch truncate tee base64 rsync mount umount crontab passwd ' +
-    'auditctl gpasswd useradd adduser usermod wget wget2 curl uclient-fetch nc ncat netcat ' +
+  'sed grep egrep fgrep cmp chmod chown chgrp cp mv ln install rm shred touch truncate tee base64 rsync mount umount crontab ' +
+    'passwd auditctl gpasswd useradd adduser usermod wget wget2 curl uclient-fetch nc ncat netcat ' +
     'axel fetch http https lynx links elinks w3m',
 );
 /** The same, but an operand belongs to the option before it. */
