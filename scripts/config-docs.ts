@@ -1,7 +1,9 @@
 /* Generates the pages and files in config/ from the declarations of the settings. */
 
+import { join } from 'node:path';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
+import { PAGES } from '../src/base/pages.ts';
 import { collectors } from '../src/collectors/index.ts';
 import type { Property } from '../src/config/dialect.ts';
 import { settingPaths } from '../src/config/environment.ts';
@@ -9,6 +11,7 @@ import { EXAMPLE_HUB, LocalSettings } from '../src/config/local.ts';
 import { PUBLISHED_OBJECT as OBJECT, publishedName, publishedObject } from '../src/config/published-object.ts';
 import { settingRows } from '../src/contract/settings.ts';
 import { StatusSchema } from '../src/status/schema.ts';
+import { PROGRAM } from './debian.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const { properties, write, sectionWith } = publishedObject(settingRows(collectors));
@@ -36,6 +39,9 @@ const settings = settingPaths(LocalSettings).map(({ path, variable, schema }) =>
   ...described(schema),
 }));
 
+/** A default as JSON; empty where a setting has none. */
+const inJson = (fallback: unknown) => (fallback === undefined ? '' : `\`${JSON.stringify(fallback)}\``);
+
 const local = table(
   ['Setting', 'Variable', 'Type', 'Default', 'Meaning'],
   settings
@@ -44,32 +50,28 @@ const local = table(
       `\`${path.join('.')}\``,
       `\`${variable}\``,
       type,
-      fallback === undefined ? '' : `\`${String(fallback)}\``,
+      inJson(fallback),
       description,
     ]),
 );
 
 const twin = table(
   ['Property', 'Value', 'Default', 'Meaning'],
-  properties.map(({ name, range, fallback, purpose }) => [
-    `\`${name}\``,
-    range,
-    `\`${JSON.stringify(fallback ?? null)}\``,
-    purpose,
-  ]),
+  properties.map(({ name, range, fallback, purpose }) => [`\`${name}\``, range, inJson(fallback ?? null), purpose]),
 );
 
 /** The settings of each kind of identity: the same name may mean another file for another kind. */
 const kinds = table(
-  ['`identity.kind`', 'Setting', 'Variable', 'Required', 'Meaning'],
+  ['`identity.kind`', 'Setting', 'Variable', 'Required', 'Default', 'Meaning'],
   LocalSettings.entries.identity.options.flatMap(({ entries }) => {
     const kind = `\`${entries.kind.literal}\``;
     const members = Object.entries(entries).filter(([name]) => name !== 'kind');
-    if (members.length === 0) return [[kind, '', '', '', 'has no settings']];
+    if (members.length === 0) return [[kind, '', '', '', '', 'has no settings']];
     return members.map(([name, schema]) => {
       const variable = settings.find(({ path }) => path.join('.') === `identity.${name}`)?.variable ?? '';
       const required = schema.type === 'optional' ? 'no' : 'yes';
-      return [kind, `\`${name}\``, `\`${variable}\``, required, described(schema).description];
+      const { fallback, description } = described(schema);
+      return [kind, `\`${name}\``, `\`${variable}\``, required, inJson(fallback), description];
     });
   }),
 );
@@ -84,8 +86,8 @@ const page = () => `<!-- ${GENERATED} -->
 
 The local file is \`/etc/vakt/agent.json\`, or the one that \`--config\` names. It is JSON; comments and trailing commas are
 allowed, unknown names are refused. Relative paths start at the file's folder. Every setting can also be given as an
-environment variable, which takes precedence over the file; with variables, the file may be missing. [agent.json](agent.json)
-contains every setting at its default.
+environment variable, which takes precedence over the file; with variables, the file may be missing.
+[config/agent.json](agent.json) contains every setting at its default; of the kinds of identity, it shows \`${EXAMPLE_KIND}\`.
 
 Other variables that begin with \`VAKT_\` are refused, as they are probably misspelt, except those that Kubernetes and Docker make
 of a service or a link called \`vakt\` or \`vakt-…\`, such as \`VAKT_SERVICE_HOST\` and \`VAKT_PORT_9100_TCP_ADDR\`.
@@ -104,7 +106,7 @@ ${kinds}
 The desired properties contain one object named \`${OBJECT}\`. Each of its members
 is \`{"value": X}\`; one that is absent or \`null\` has its default. A configuration with a fault is refused as a whole, and the
 one in force stays. The reported properties mirror the configuration in force; \`securityAgent.configuration\` says what was
-wrong. [twin.json](twin.json) contains every property at its default.
+wrong. [config/twin.json](twin.json) contains every property at its default.
 
 ${twin}
 
@@ -113,9 +115,9 @@ without regard to case.
 
 ## What the agent reports
 
-Besides the mirror, \`securityAgent\` contains the agent's status: [status.schema.json](status.schema.json). Changes of state
-are reported within seconds, counters once per \`${publishedName('highPriorityMessageFrequency')}\`. [queries.md](queries.md) has queries that find
-the devices in trouble.
+Besides the mirror, \`securityAgent\` contains the agent's status: [config/status.schema.json](status.schema.json). Changes of
+state are reported within seconds, counters once per \`${publishedName('highPriorityMessageFrequency')}\`.
+[config/queries.md](queries.md) has queries that find the devices in trouble.
 `;
 
 const exampleEntries: Readonly<Record<string, unknown>> =
@@ -129,19 +131,25 @@ const shownSettings = settings.flatMap((setting) => {
   return schema === undefined ? [] : [{ ...setting, ...described(schema) }];
 });
 
+/** For the operator, who edits the copy in /etc/vakt. */
+const AGENT_FILE_HEAD = [
+  '// Settings of Vakt, each at its default if it has one. After a change: sudo systemctl restart vakt',
+  `// ${join('/', PROGRAM, PAGES.settings.shipped)} explains them, and has those of other kinds of identity.`,
+];
+
 /** Every setting at its default, or commented out when it has none. */
 function agentFile(): string {
-  const value = (fallback: unknown, path: readonly string[]) => JSON.stringify(EXAMPLES[path.join('.')] ?? fallback);
-  const lines: string[] = [`// ${GENERATED}`, '{'];
+  const lines: string[] = [...AGENT_FILE_HEAD, '{'];
   for (const [group, members] of groupByFirst()) {
     const nested = members.some(({ path }) => path.length > 1);
     const indent = nested ? '    ' : '  ';
     if (nested) lines.push(`  ${JSON.stringify(group)}: {`);
     for (const { path, description, fallback } of members) {
       const dotted = path.join('.');
-      const comment = fallback === undefined && EXAMPLES[dotted] === undefined ? '// ' : '';
+      const value = EXAMPLES[dotted] ?? fallback;
+      const member = `${JSON.stringify(path.at(-1))}: ${JSON.stringify(value ?? PLACEHOLDERS[dotted] ?? '…')},`;
       if (description !== '') lines.push(`${indent}// ${description}`);
-      lines.push(`${indent}${comment}${JSON.stringify(path.at(-1))}: ${value(fallback, path) ?? '"…"'},`);
+      lines.push(`${indent}${value === undefined ? '// ' : ''}${member}`);
     }
     if (nested) lines.push('  },');
   }
@@ -164,6 +172,11 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
   'identity.deviceId': 'device1',
   'identity.moduleId': 'azureiotsecurity',
   'identity.keyFile': 'secrets/module.key',
+};
+
+/** For settings that are commented out and take no text. */
+const PLACEHOLDERS: Readonly<Record<string, unknown>> = {
+  'limits.largestCacheInBytes': 16_777_216,
 };
 
 /** A member of the configuration object; `null` where nothing is set. */

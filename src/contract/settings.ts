@@ -108,7 +108,7 @@ export const SETTINGS = {
     customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline also judges the rules of a file of your own.'),
     customChecksFilePath: settingWithoutDefault(
       PATH,
-      'Path of that file on the device. It has the format of the default rules, belongs to root, and nobody else can write it.',
+      'Path of that file on the device: `{"rules": [ … ]}`, with rules in the format of the default ones, whose ids begin with `custom.`. It belongs to root, and nobody else can write it.',
     ),
     customChecksFileHash: settingWithoutDefault(SHA256, 'SHA-256 of that file.'),
     groupsDisabled: setting(
@@ -138,7 +138,7 @@ export const SETTINGS = {
       allowedUsers: setting(NAMES, '', 'The only users who may log in; empty: the rule is off.'),
       allowedProcesses: setting(NAMES, '', 'The only programs that may start, with wildcards; empty: the rule is off.'),
       allowedRemotes: setting(NAMES, '', 'The only addresses and networks to connect to; empty: the rule is off.'),
-      allowedPorts: setting(NAMES, '', 'The only ports that may be opened; empty: the rule is off.'),
+      allowedPorts: setting(NAMES, '', 'Ports that may be opened without an alert; empty: none.'),
       connectionsMax: setting(
         RATE,
         '',

@@ -56,6 +56,18 @@ describe('The files in config/', () => {
     assert.notDeepEqual(fits('agent.schema.json', { ...read('agent.json'), stateDirektory: '/x' }), []);
   });
 
+  it('agent.json shows a value of the right type for each setting that it comments out', () => {
+    const all = readFileSync(shipped('agent.json'), 'utf8').replace(/^( +)\/\/ (?="\w+": )/gm, '$1');
+    const parsed = parseJson(all);
+    assert.ok('value' in parsed);
+    const { limits } = parsed.value as { readonly limits: object };
+    assert.ok('largestCacheInBytes' in limits);
+    assert.deepEqual(
+      fits('agent.schema.json', parsed.value).filter(({ keyword }) => keyword === 'type'),
+      [],
+    );
+  });
+
   it('twin.json says the defaults, and fits twin.schema.json', () => {
     const { desired } = read('twin.json').properties as { desired: Record<string, object> };
     const [object] = Object.values(desired);
