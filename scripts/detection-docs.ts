@@ -72,7 +72,9 @@ ${alerts.map(section).join('\n')}
 
 - What makes no event: a program that reads a file by itself, the commands and redirections that a shell does itself, name
   queries that are encrypted.
-- What comes and goes between two snapshots.
+- What comes and goes between two looks of the agent: it looks every 4 seconds at ports, accounts in the files of \`/etc\`,
+  nftables and hardware, every 5 minutes where it must list everything to see a change, and with each snapshot at other accounts
+  and hardening rules.
 - A command that no rule knows, and what meets an exception. Whoever is root can stop the agent.
 
 [SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and

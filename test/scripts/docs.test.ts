@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { collectorsDocument, generators } from '../../scripts/docs.ts';
 import { collectors } from '../../src/collectors/index.ts';
+import { EXPENDABLE } from '../../src/status/reported.ts';
 
 describe('generated documents', () => {
   for (const { path, generate } of generators) {
@@ -9,6 +10,15 @@ describe('generated documents', () => {
       assert.equal(readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8'), await generate());
     });
   }
+
+  it('have beside them, in docs/contract.md, what a twin without enough space does not get, in that order', () => {
+    const page = readFileSync(new URL('../../../docs/contract.md', import.meta.url), 'utf8');
+    const [, parts = ''] = /until the rest fits: ([\s\S]*?), then the largest/.exec(page) ?? [];
+    assert.deepEqual(
+      [...parts.matchAll(/`([\w.]+)`/g)].map(([, part]) => part),
+      EXPENDABLE,
+    );
+  });
 
   it('has a section for every event, and a row for every field', () => {
     const document = collectorsDocument(collectors);
