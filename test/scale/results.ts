@@ -11,7 +11,7 @@ export const HEADS = [
   '99 %',
   'all',
   'status reported: all',
-  'asked a second at most, in the fullest minute: connections',
+  "requests a second in the busiest minute, and the hub's limit: connections",
   'twin reports',
   'messages',
   'registry',
