@@ -76,8 +76,10 @@ export class BackgroundWriter {
   #notesAt = milliseconds(Number.NEGATIVE_INFINITY);
   /** Ends the wait until notes may be written again. */
   #release: AbortController | undefined;
+  /** Those that are in no group yet. */
   #notes = new Map<string, Note>();
-  #heldNotes = new Map<string, Note>();
+  /** Those of groups that have begun, until they are written. */
+  #due = new Map<string, Note>();
   #willNote = false;
   /**
    * At most two: newer notes are merged into the second only, or a steady flow of notes would delay the first for ever.
@@ -176,29 +178,18 @@ export class BackgroundWriter {
   /**
    * Writes a note after all operations that are added before the event loop's next turn, so that it never claims more
    * than is on disk. Of several notes for one file only the last is written. A failed note is retried with the next
-   * one. Within `notesEvery` of the last notes it is held until then, with all others.
+   * one, and before it. Within `notesEvery` of the last notes it is held until then, with all others.
    */
   note(path: string, note: Note): void {
+    this.#notes = merged(this.#notes, new Map([[path, note]]));
     const wait = this.#notesAt + this.#notesEvery - this.#clock.monotonic();
-    if (wait > 0) {
-      this.#heldNotes.set(path, note);
-      this.#releaseAfter(milliseconds(wait));
-      return;
-    }
-    this.#heldNotes.delete(path);
-    this.#notes.set(path, note);
-    if (this.#willNote) return;
-    this.#willNote = true;
-    setImmediate(() => this.#addNotes());
+    if (wait > 0) this.#releaseAfter(milliseconds(wait));
+    else this.#addNotesSoon();
   }
 
   /** To be called when `holdsNotes` may have become false. */
   releaseNotes(): void {
-    if (this.#heldNotes.size === 0 || this.holdsNotes()) return;
-    const held = this.#heldNotes;
-    this.#heldNotes = new Map();
-    this.#notesAt = milliseconds(Number.NEGATIVE_INFINITY);
-    for (const [path, note] of held) this.note(path, note);
+    if (!this.holdsNotes()) this.#addNotesSoon();
   }
 
   /** Resolves when all operations added so far are done. @throws NotWritten when the disk refuses one */
@@ -217,8 +208,9 @@ export class BackgroundWriter {
     for (const operation of this.#queue) {
       const { path = 'others', bytes } = operation;
       const group = this.#groups.find((one) => one === operation);
-      if (group !== undefined) for (const [of, note] of group.notes) add(of, note.bytes);
-      else if (bytes > 0) add(path, bytes);
+      if (group !== undefined) {
+        for (const [of, note] of group === this.#running ? this.#due : group.notes) add(of, note.bytes);
+      } else if (bytes > 0) add(path, bytes);
     }
     return unwritten;
   }
@@ -226,7 +218,6 @@ export class BackgroundWriter {
   /** For shutdown: resolves when all is done, or after `limit`. @returns the bytes that are not on disk */
   async settle(limit: Duration): Promise<number> {
     this.#release?.abort();
-    this.releaseNotes();
     this.#addNotes();
     const late = this.#clock.monotonic() + limit;
     while (this.#queue.length > 0 && this.#clock.monotonic() < late) await this.#clock.sleep(milliseconds(10));
@@ -243,13 +234,19 @@ export class BackgroundWriter {
     });
   }
 
+  #addNotesSoon(): void {
+    if (this.#willNote) return;
+    this.#willNote = true;
+    setImmediate(() => this.#addNotes());
+  }
+
   #addNotes(): void {
     this.#willNote = false;
-    if (this.#notes.size === 0) return;
+    if (this.#notes.size === 0 && this.#due.size === 0) return;
     if (this.#notesEvery > 0) this.#notesAt = this.#clock.monotonic();
     const [, second] = this.#groups;
     if (second !== undefined) {
-      this.#notes = new Map([...second.notes, ...this.#notes]);
+      this.#notes = merged(second.notes, this.#notes);
       this.cancel((one) => one === second);
       this.#groups.pop();
     }
@@ -264,25 +261,17 @@ export class BackgroundWriter {
     this.add(group);
   }
 
+  /** Writes its notes, and before them what earlier groups could not write: a later note may depend on an earlier one. */
   async #writeNotes(group: NoteGroup): Promise<void> {
-    const inOrder = [...group.notes].sort(
+    this.#due = merged(this.#due, group.notes);
+    const inOrder = [...this.#due].sort(
       ([, a], [, b]) => Number(b.writeFirst ?? false) - Number(a.writeFirst ?? false),
     );
     for (const [path, note] of inOrder) {
-      if (this.holdsNotes()) this.#hold(path, note, group);
-      else if (!(await succeeds(note.write()))) break; // a later note may depend on this one
+      if (this.holdsNotes() || !(await succeeds(note.write()))) break;
+      this.#due.delete(path);
     }
     this.#groups = this.#groups.filter((one) => one !== group);
-  }
-
-  /** Keeps a note of a group that runs, unless a newer one for the same file waits, which it would overwrite. */
-  #hold(path: string, note: Note, group: NoteGroup): void {
-    const later = [
-      this.#heldNotes,
-      this.#notes,
-      ...this.#groups.filter((one) => one !== group).map(({ notes }) => notes),
-    ];
-    if (!later.some((notes) => notes.has(path))) this.#heldNotes.set(path, note);
   }
 
   #begin(): void {
@@ -373,6 +362,10 @@ export class BackgroundWriter {
 interface NoteGroup extends Operation {
   readonly notes: ReadonlyMap<string, Note>;
 }
+
+/** One note for each file, in the order in which they came. */
+const merged = (older: ReadonlyMap<string, Note>, newer: ReadonlyMap<string, Note>): Map<string, Note> =>
+  new Map([...[...older].filter(([path]) => !newer.has(path)), ...newer]);
 
 const succeeds = (work: Promise<void>): Promise<boolean> =>
   work.then(

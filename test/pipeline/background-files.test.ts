@@ -317,7 +317,8 @@ describe('files that are changed in the background', () => {
   });
 
   describe('and notes', () => {
-    const noted = (note: NoteFile) => JSON.stringify(new NoteFile(join(folder, 'note')).read() ?? note.read());
+    const readNote = (file: string) => new NoteFile(file).read();
+    const noted = (note: NoteFile) => JSON.stringify(readNote(join(folder, 'note')) ?? note.read());
 
     it('are never written before what they are about, though that comes up to a turn later', async () => {
       const go = hold();
@@ -351,6 +352,47 @@ describe('files that are changed in the background', () => {
       writer.releaseNotes();
       await writer.settle(minutes(1));
       assert.equal(noted(note), '{"at":2}');
+    });
+
+    it('that cannot be written are written before the next ones', async () => {
+      const missing = join(folder, 'missing');
+      const first = new NoteFile(join(missing, 'note'), writer);
+      first.write({ at: 1 });
+      await writer.settle(minutes(1));
+      const note = new NoteFile(join(folder, 'note'), writer);
+      note.write({ at: 2 });
+      await writer.settle(minutes(1));
+      assert.equal(existsSync(join(folder, 'note')), false, 'it may depend on the one before');
+      mkdirSync(missing);
+      note.write({ at: 3 });
+      await writer.settle(minutes(1));
+      assert.deepEqual([readNote(join(missing, 'note')), noted(note)], [{ at: 1 }, '{"at":3}']);
+    });
+
+    it('that waited in memory are written before the next ones, and all in the order in which they came', async () => {
+      let holds = true;
+      writer.holdsNotes = () => holds;
+      const order: string[] = [];
+      const note = (path: string, text: string) =>
+        writer.note(path, { bytes: 0, write: async () => void order.push(text) });
+      const go = hold();
+      note('checkpoint', 'checkpoint 0');
+      note('logins', 'logins 1');
+      note('checkpoint', 'checkpoint 1');
+      await turn();
+      writer.add({
+        bytes: 0,
+        run: async () => {
+          holds = false;
+        },
+      });
+      note('checkpoint', 'checkpoint 2');
+      await turn();
+      go();
+      await writer.settle(minutes(1));
+      writer.releaseNotes();
+      await writer.settle(minutes(1));
+      assert.deepEqual(order, ['logins 1', 'checkpoint 2']);
     });
 
     it('never become older, though the older waited in memory while the newer was on its way', async () => {
@@ -408,7 +450,7 @@ describe('files that are changed in the background', () => {
       writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES, notesEvery: minutes(10) });
       const other = new NoteFile(join(folder, 'other'), writer);
       const note = new NoteFile(join(folder, 'note'), writer);
-      const written = () => [join(folder, 'note'), join(folder, 'other')].map((file) => new NoteFile(file).read());
+      const written = () => [join(folder, 'note'), join(folder, 'other')].map(readNote);
       const quiet = async () => {
         await turn();
         await writer.reached();
