@@ -13,6 +13,7 @@ import { type Command, table, UsageError, type World } from './cli/command.ts';
 import { confirm } from './cli/confirm.ts';
 import { didYouMean } from './cli/did-you-mean.ts';
 import { Output } from './cli/output.ts';
+import { exitAtOnce } from './linux/native/exit-at-once.ts';
 
 /** Modules are loaded on demand: `vakt status` does not need the hub's SDK. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -120,9 +121,15 @@ for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
   process.on(signal, () => {
     const now = systemClock.monotonic();
     requestedAt ??= now;
-    if (now - requestedAt > REPEAT_WINDOW) process.exit(128 + number); // a second request: exit without waiting for a clean stop
+    if (now - requestedAt > REPEAT_WINDOW) exitUnclean(128 + number); // a second request
     stop.abort();
   });
+}
+
+/** Exits without a clean stop, and, after the listeners of `exit`, without waiting for threads, as Node would. */
+function exitUnclean(status: number): void {
+  process.on('exit', exitAtOnce);
+  process.exit(status);
 }
 
 /**

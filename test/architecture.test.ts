@@ -49,7 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
     ...['network', 'identity', 'detections', 'posture', 'status', 'agent.ts', 'fleet'],
   ],
-  'main.ts': ['base', 'hub', 'cli'],
+  'main.ts': ['base', 'linux', 'hub', 'cli'],
 };
 
 const read = (folder: string): SourceFile[] =>

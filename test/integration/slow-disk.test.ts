@@ -105,4 +105,15 @@ describe('An agent with a slow disk', function () {
     await host.assertComplete();
     host.assertNoneTwice();
   });
+
+  it('ends at once when it is asked twice while the disk is frozen', async () => {
+    await host.live(seconds(1));
+    disk.freeze();
+    await host.live(seconds(2));
+    host.agent.kill('SIGTERM');
+    await systemClock.sleep(seconds(2));
+    const { tookMs, status } = await stop();
+    assert.ok(tookMs < 5_000, `it took ${tookMs} ms`);
+    assert.equal(status, 128 + 15);
+  });
 });
