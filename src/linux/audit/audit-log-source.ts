@@ -134,7 +134,7 @@ export class AuditLogSource {
     let control: AuditControl | undefined;
     try {
       control = new AuditControl(this.#openSocket(NETLINK_AUDIT), this.#parts.clock);
-      const kernel = new KernelRules(control);
+      const kernel = new KernelRules(control, this.#parts);
       if (this.#parts.isTrial === true && (await kernel.ours()).length > 0) return control.close();
       this.#rules = { control, kernel };
       await this.refreshRules();

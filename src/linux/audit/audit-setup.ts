@@ -78,7 +78,7 @@ export class AuditSetup {
     this.#hiddenPart(listed);
     this.#isGuest = parts.isTrial === true && isOtherDaemon(status.pid) && listed.some(({ ours }) => ours);
     const previous = this.#isGuest ? undefined : previousSettings(listed);
-    this.#rules = new KernelRules(parts.control);
+    this.#rules = new KernelRules(parts.control, parts);
     this.#found = previous ?? status;
     this.#settingsAreOurs = previous !== undefined;
     this.isLocked = status.enabled === 2;

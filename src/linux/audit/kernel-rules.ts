@@ -1,7 +1,7 @@
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
 import type { AuditRule, KernelRule } from './rules.ts';
-import { covers, excludeRule, isRingRule, memoIn, ringRules, syscallRules } from './rules.ts';
+import { covers, excludeRule, isRingRule, KEYS, keyOf, memoIn, ringRules, syscallRules } from './rules.ts';
 import { type Abi, abisOf } from './syscalls.ts';
 
 /** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
@@ -22,6 +22,7 @@ export class KernelRules {
   /** What the last `sync` has left in the kernel. */
   #set: readonly Buffer[] | undefined;
   readonly #control: AuditControl;
+  readonly #key: string;
   readonly #abis: readonly Abi[];
   /** Whether the kernel supports rules about the family of a socket address: since Linux 5.3. */
   #families = true;
@@ -29,8 +30,9 @@ export class KernelRules {
   #rings = true;
 
   /** @throws AgentError AUDIT_UNAVAILABLE when this machine's system calls are unknown */
-  constructor(control: AuditControl) {
+  constructor(control: AuditControl, owner: { readonly isTrial?: boolean } = {}) {
     this.#control = control;
+    this.#key = keyOf(owner);
     this.#abis = abisOf();
   }
 
@@ -63,14 +65,9 @@ export class KernelRules {
     return this.#set?.some((rule) => rule.equals(data)) ?? true;
   }
 
-  /**
-   * Whether another agent has set its rules since the last `sync`: some are new, or some have gone, but not all. An agent with
-   * the same rules changes nothing, and is not seen.
-   */
+  /** Of a trial: whether an agent, or another trial, has set its rules since the last `sync`. */
   async areOfAnother(): Promise<boolean> {
-    const present = (await this.ours()).filter((rule) => memoIn(rule) === undefined);
-    const gone = this.#set?.filter((rule) => !isIn(this.listed, rule)) ?? [];
-    return present.length > 0 && (gone.length > 0 || present.some((rule) => !this.hasSet(rule)));
+    return (await this.ours()).some((rule) => memoIn(rule) === undefined && !this.hasSet(rule));
   }
 
   /** Reduces the rules, since the kernel does not support this one. @returns whether that can help */
@@ -83,18 +80,20 @@ export class KernelRules {
   }
 
   /**
-   * Whether the kernel's rules with the agent's key report all this, whoever set them. Not needed are those about io_uring,
-   * which an administrator may not have set, nor, where a kernel does not know it, the family of a socket address.
+   * Whether the kernel's rules with the agent's key, or a trial's, report all this, whoever set them. Not needed are those about
+   * io_uring, which an administrator may not have set, nor, where a kernel does not know it, the family of a socket address.
    */
   async has(rules: readonly AuditRule[]): Promise<boolean> {
     const present = await this.ours();
     // Calls with the same condition share a kernel rule, and without io_uring_setup it is a different one.
     const withoutSetup = rules.filter(({ syscalls }) => syscalls.some((syscall) => syscall !== 'io_uring_setup'));
     const variants = [rules, withoutSetup].flatMap((wanted) => [wanted, wanted.map(ofAnyFamily)]);
-    return variants.some((wanted) =>
-      this.#encode({ rules: wanted, exclude: false })
-        .filter((rule) => !isRingRule(rule))
-        .every((rule) => present.some(({ data }) => covers(data, rule))),
+    return KEYS.some((key) =>
+      variants.some((wanted) =>
+        this.#encode({ rules: wanted, exclude: false }, key)
+          .filter((rule) => !isRingRule(rule))
+          .every((rule) => present.some(({ data }) => covers(data, rule))),
+      ),
     );
   }
 
@@ -103,9 +102,9 @@ export class KernelRules {
     return this.listed.filter(({ ours }) => ours);
   }
 
-  #encode({ rules, exclude, memo }: Wanted): Buffer[] {
-    const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), this.#abis);
-    const rings = this.#rings ? ringRules(rules) : [];
+  #encode({ rules, exclude, memo }: Wanted, key = this.#key): Buffer[] {
+    const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), this.#abis, key);
+    const rings = this.#rings ? ringRules(rules, key) : [];
     return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls, ...rings];
   }
 }

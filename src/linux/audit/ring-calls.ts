@@ -1,6 +1,6 @@
 import type { AuditFields } from './event.ts';
 import { parseFields } from './record.ts';
-import { KEY, RING_OPERATIONS } from './rules.ts';
+import { KEYS, RING_OPERATIONS } from './rules.ts';
 
 const WANTED = new Set(['uring_op', 'exit', 'ppid', 'pid', 'euid']);
 const CONNECT = String(RING_OPERATIONS.connect);
@@ -44,7 +44,7 @@ export const connectsOf = ({ tried, done }: RingCalls): number => Math.max(tried
  * Whether the SYSCALL record of an io_uring_enter(2) is due to one of the agent's rules about io_uring: it has no rule for
  * that call. So the event is reported even if the URINGOP records were lost, or arrived too long before.
  */
-export const isOfRingRule = (call: string): boolean => call.endsWith(` key="${KEY}"`);
+export const isOfRingRule = (call: string): boolean => KEYS.some((key) => call.endsWith(` key="${key}"`));
 
 /** The meaning of such a SYSCALL record without URINGOP records: one connect, if the event has an address. */
 export const oneRingCall = (fields: AuditFields): RingCalls => ({ fields, tried: 0, done: 1 });

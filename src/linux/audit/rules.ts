@@ -60,6 +60,14 @@ const NOT_EQUAL = LESS | GREATER;
 /** The key of all rules of the agent, which distinguishes them from the administrator's. */
 export const KEY = 'vakt';
 
+/** The key of the rules of a trial, such as "vakt collect": an agent that starts beside it may need the same ones. */
+const TRIAL_KEY = 'vakt-trial';
+
+/** The keys of the agent's rules and of a trial's. */
+export const KEYS: readonly string[] = [KEY, TRIAL_KEY];
+
+export const keyOf = ({ isTrial = false }: { isTrial?: boolean | undefined }): string => (isTrial ? TRIAL_KEY : KEY);
+
 /**
  * What to do where rules are locked until the next boot, and the agent's are not among them. They must be the same, field by
  * field; only the agent knows them all.
@@ -83,7 +91,7 @@ export interface KernelRule {
   readonly data: Buffer;
   /** `undefined` when the rule has none. */
   readonly key: string | undefined;
-  /** Whether this agent, or an earlier run of it, made the rule. */
+  /** Whether this agent, an earlier run of it, or a trial made the rule. */
   readonly ours: boolean;
   /** The filter list. */
   readonly list: number;
@@ -129,7 +137,7 @@ const CONDITIONS = { success: FIELD_SUCCESS, a0: FIELD_A0, saddr_fam: FIELD_SADD
  * connections are few. But it would hide an agent that was taken over, and a rule left by a killed agent would differ from
  * its successor's.
  */
-export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[]): Buffer[] {
+export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[], ruleKey = KEY): Buffer[] {
   const groups = new Map<string, { names: Set<string>; conditions: readonly Field[] }>();
   for (const { syscalls, where = {} } of rules) {
     const conditions = conditionsOf(where);
@@ -145,7 +153,7 @@ export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[]):
       return encode(FILTER_EXIT, calls, [
         { field: FIELD_ARCH, operator: EQUAL, value: arch },
         ...conditions,
-        { field: FIELD_KEY, operator: EQUAL, value: KEY },
+        { field: FIELD_KEY, operator: EQUAL, value: ruleKey },
       ]);
     }),
   );
@@ -158,7 +166,7 @@ export const RING_OPERATIONS: Readonly<Record<RingOperation, number>> = { connec
  * The kernel rules that ask for operations of io_uring, which rules for system calls don't see. One serves all ABIs. The
  * kernel refuses them with EINVAL before 5.16.
  */
-export const ringRules = (rules: readonly AuditRule[]): Buffer[] =>
+export const ringRules = (rules: readonly AuditRule[], key = KEY): Buffer[] =>
   rules.flatMap(({ ringOperations = [], where = {} }) =>
     ringOperations.length === 0
       ? []
@@ -166,7 +174,7 @@ export const ringRules = (rules: readonly AuditRule[]): Buffer[] =>
           encode(
             FILTER_URING_EXIT,
             ringOperations.map((name) => RING_OPERATIONS[name]),
-            [...conditionsOf(where), { field: FIELD_KEY, operator: EQUAL, value: KEY }],
+            [...conditionsOf(where), { field: FIELD_KEY, operator: EQUAL, value: key }],
           ),
         ],
   );
@@ -226,7 +234,7 @@ export function decodeRule(data: Buffer): KernelRule | undefined {
   }
   const marked = conditions.some(({ field, value }) => field === FIELD_PID && value === MARK);
   // A rule made with several -k has them joined by 0x01, and is an administrator's.
-  const ours = marked || key === KEY || key?.startsWith(`${KEY} `) === true;
+  const ours = marked || (key !== undefined && (KEYS.includes(key) || key.startsWith(`${KEY} `)));
   return { data, key, ours, list: readU32(data, 0), action: readU32(data, 4), conditions };
 }
 

@@ -50,15 +50,25 @@ describe('AuditLogSource', () => {
     });
   }
 
-  it('leaves the rules to an agent that starts during a trial', async () => {
+  for (const syscalls of [['execve'], ['execve', 'connect']]) {
+    it(`leaves the rules to an agent that starts during a trial and asks for ${syscalls.join(' and ')}`, async () => {
+      const trial = await started(['execve'], true);
+      const agent = await started(syscalls, false);
+      const before = [...kernel.rules];
+      await trial.refreshRules();
+      assert.deepEqual(kernel.rules, before);
+      await trial.close();
+      assert.deepEqual(kernel.rules, before);
+      await agent.close();
+      assert.deepEqual(kernel.rules, []);
+    });
+  }
+
+  it('removes the rest of the rules of a trial when an administrator has removed some', async () => {
     const trial = await started(['execve'], true);
-    const agent = await started(['execve', 'connect'], false);
-    const before = [...kernel.rules];
-    await trial.refreshRules();
-    assert.deepEqual(kernel.rules, before);
+    kernel.rules.shift();
+    assert.notDeepEqual(kernel.rules, []);
     await trial.close();
-    assert.deepEqual(kernel.rules, before);
-    await agent.close();
     assert.deepEqual(kernel.rules, []);
   });
 });

@@ -248,7 +248,19 @@ describe('AuditSource', () => {
       assert.deepEqual(kernel.rules, []);
     });
 
+    it('sets a rule again that an administrator has removed, and leaves nothing', async () => {
+      await startTrial({ failing: ['accept'] });
+      const own = rules().sort();
+      assert.ok(own.length > 1);
+      kernel.change(kernel.rules.slice(1));
+      await time.tickAsync(2_000);
+      assert.deepEqual([rules().sort(), trial.status().state], [own, 'on']);
+      await during(trial.close());
+      assert.deepEqual(kernel.rules, []);
+    });
+
     for (const [what, own] of [
+      ['the same', AGENT],
       ['more', { syscalls: ['execve'] }],
       ['something else', { syscalls: ['accept'] }],
       ['less', { ...AGENT, failing: ['accept'] }],

@@ -125,6 +125,18 @@ describe('KernelRules', () => {
     assert.equal(await rules.has(CONNECTS), true);
   });
 
+  it('of a trial are taken over by an agent that needs the same, and are then its own', async () => {
+    const trial = new KernelRules(kernel as unknown as AuditControl, { isTrial: true });
+    await trial.sync({ rules: CONNECTS, exclude: false });
+    assert.deepEqual([await rules.has(CONNECTS), await trial.areOfAnother()], [true, false]);
+    assert.ok((await rules.sync({ rules: CONNECTS, exclude: false })) > 0);
+    assert.deepEqual([await trial.has(CONNECTS), await trial.areOfAnother()], [true, true]);
+    assert.deepEqual(
+      (await rules.ours()).map((rule) => trial.hasSet(rule)),
+      kernel.list.map(() => false),
+    );
+  });
+
   it('are there also in rules of somebody else with more system calls, and in those of an old kernel', async () => {
     const starts = { syscalls: ['execve'], where: { success: 1 } } as const;
     await rules.sync({ rules: [{ ...starts, syscalls: ['execve', 'accept'] }], exclude: false });

@@ -436,6 +436,15 @@ describe('Reassembler', () => {
       assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
     });
 
+    it('gives one out that a command has asked for, though the record of it is lost', () => {
+      feedAll([
+        [SYSCALL, 1, ENTER.replace('vakt', 'vakt-trial')],
+        [SOCKADDR, 1, ADDRESS],
+        [EOE, 1, ''],
+      ]);
+      assert.deepEqual(summary(), [[1, 443, '/bin/x']]);
+    });
+
     it('counts several of one system call', () => {
       feedAll([
         [URINGOP, 1, TRIED],
