@@ -1,6 +1,6 @@
 import { untilBeat } from './base/beat.ts';
 import type { Clock } from './base/clock.ts';
-import { milliseconds, minutes, seconds } from './base/duration.ts';
+import { LONG_AGO, milliseconds, minutes, seconds } from './base/duration.ts';
 import type { Logger } from './base/log.ts';
 import { keepGoing } from './base/loop.ts';
 import { printable } from './base/printable.ts';
@@ -43,7 +43,7 @@ export class Lifeline implements Service {
   #isReady = false;
   #lastStatus: string | undefined;
   /** When the status is looked at next, by the monotonic clock. */
-  #lookAt = Number.NEGATIVE_INFINITY;
+  #lookAt: number = LONG_AGO;
   /** The component found hung by the last check. One check is not enough: the whole process may have been stopped. */
   #suspected: string | undefined;
   #hung: string | undefined;
@@ -84,7 +84,7 @@ export class Lifeline implements Service {
 
   /** To be called when a state has changed, which the status line shows. */
   changed(): void {
-    this.#lookAt = Number.NEGATIVE_INFINITY;
+    this.#lookAt = LONG_AGO;
   }
 
   #check(): void {
@@ -100,7 +100,7 @@ export class Lifeline implements Service {
       this.#log.error({ part: hung, hungForMinutes }, 'Component hung; waiting for the watchdog restart.');
     }
     if (this.#hung !== undefined) {
-      this.#lookAt = Number.NEGATIVE_INFINITY;
+      this.#lookAt = LONG_AGO;
       this.#show(`Hung: the part "${this.#hung}" has stopped; waiting for the watchdog restart.`);
     } else if (this.#manager.isAbsent !== true && this.#clock.monotonic() >= this.#lookAt) {
       this.#lookAt = this.#clock.monotonic() + LOOK_EVERY;

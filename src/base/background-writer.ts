@@ -1,7 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { Alarm } from './alarm.ts';
 import type { Clock } from './clock.ts';
-import { type Duration, milliseconds, seconds } from './duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { Lane } from './lane.ts';
 import { callAll } from './notifier.ts';
@@ -73,7 +73,7 @@ export class BackgroundWriter {
   /** Space was freed since the disk was last full, or an operation that frees space waits. */
   #spaceFreed = false;
   readonly #notesEvery: Duration;
-  #notesAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #notesAt = LONG_AGO;
   /** Ends the wait until notes may be written again. */
   #release: AbortController | undefined;
   /** Those that are in no group yet. */

@@ -7,6 +7,11 @@ export const minutes = (n: number) => seconds(n * 60);
 export const hours = (n: number) => minutes(n * 60);
 export const days = (n: number) => hours(n * 24);
 
+/** Before any moment of the monotonic clock. */
+export const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
+/** After any moment of the monotonic clock. */
+export const NEVER = milliseconds(Number.POSITIVE_INFINITY);
+
 /** The number of a component; see parseDuration for where a fraction is allowed. */
 const N = String.raw`(\d{1,15}(?:[.,]\d{1,9})?)`;
 const ISO_8601 = new RegExp(`^P(?:${N}Y)?(?:${N}M)?(?:${N}W)?(?:${N}D)?(T(?:${N}H)?(?:${N}M)?(?:${N}S)?)?$`);

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from './clock.ts';
-import { type Duration, milliseconds, seconds } from './duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { type LateFailure, type Send, sendTo } from './output-descriptor.ts';
 
@@ -33,7 +33,7 @@ export class LogOutput {
   #lastReported = 0;
   #isRetrying = false;
   /** When a write last failed with EAGAIN. */
-  #behindAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #behindAt = LONG_AGO;
 
   /**
    * @param descriptor of the file, 1 or 2

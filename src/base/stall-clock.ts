@@ -1,5 +1,5 @@
 import type { Clock, Stall } from './clock.ts';
-import { type Duration, hours, milliseconds, minutes, seconds } from './duration.ts';
+import { type Duration, hours, LONG_AGO, milliseconds, minutes, seconds } from './duration.ts';
 
 /** Shorter stalls are ignored: they come from load, or from a disk that is slow occasionally. */
 const REPORTED_FROM = seconds(2);
@@ -106,7 +106,7 @@ export class StallClock implements Clock {
 
   #afterSleep(due: Duration): void {
     const now = this.monotonic();
-    const from = Math.max(due, this.#last?.ended ?? Number.NEGATIVE_INFINITY);
+    const from = Math.max(due, this.#last?.ended ?? LONG_AGO);
     if (now - from >= REPORTED_FROM) this.#stalled(milliseconds(now - from), now);
     if (now - this.#cpuAt >= CPU_EVERY) {
       this.#cpuAt = now;

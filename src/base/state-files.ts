@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
-import { type Duration, milliseconds, seconds } from './duration.ts';
+import { type Duration, milliseconds, NEVER, seconds } from './duration.ts';
 import { Lane } from './lane.ts';
 import { callAll } from './notifier.ts';
 
@@ -62,7 +62,7 @@ export class BackgroundStateFiles implements StateFiles {
   #wake = new AbortController();
   readonly #laterAfter: Duration;
   /** When the changes that wait are made at the latest: the first one that is to be made soon has no time to wait. */
-  #dueAt = milliseconds(Number.POSITIVE_INFINITY);
+  #dueAt = NEVER;
   /** Ends the wait for others of changes that are to be made later. */
   #due = new AbortController();
   #awaited = 0;
@@ -137,7 +137,7 @@ export class BackgroundStateFiles implements StateFiles {
     while (this.#waiting.size > 0) {
       await Promise.resolve(); // so that all synchronous calls of the caller are in one batch
       await this.#untilDue();
-      this.#dueAt = milliseconds(Number.POSITIVE_INFINITY);
+      this.#dueAt = NEVER;
       this.#current = this.#waiting;
       this.#waiting = new Map();
       await this.#inLane(() => this.#changeAll());

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Alarm } from '../base/alarm.ts';
 import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { UNIDENTIFIED } from '../base/counters.ts';
-import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
+import { type Duration, hours, LONG_AGO, milliseconds, NEVER, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -78,11 +78,11 @@ export class Aggregator implements Service {
   readonly #maxHits: number;
   readonly #saved: () => void;
   /** When counts that are held in memory to spare the disk are to be written. In the past: none are. */
-  #heldUntil = milliseconds(Number.NEGATIVE_INFINITY);
-  #tryAgainAt = milliseconds(Number.NEGATIVE_INFINITY);
-  #syncAt = milliseconds(Number.POSITIVE_INFINITY);
+  #heldUntil = LONG_AGO;
+  #tryAgainAt = LONG_AGO;
+  #syncAt = NEVER;
   #syncing: Promise<void> | undefined;
-  #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #waitedAt = LONG_AGO;
   #isFailing = false;
 
   constructor(options: {
@@ -189,7 +189,7 @@ export class Aggregator implements Service {
 
   /** Whether counts are in memory only, so that a kill would lose them, although the disk could be written. */
   get holdsCounts(): boolean {
-    return this.#heldUntil > Number.NEGATIVE_INFINITY;
+    return this.#heldUntil > LONG_AGO;
   }
 
   /** Occurrences counted but not queued yet, by event, and the number of elements they will become. */
@@ -255,10 +255,8 @@ export class Aggregator implements Service {
     if (this.#syncAt <= now) this.#syncing ??= this.#sync(); // not awaited: windows must close on a slow disk, too
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
-      this.#syncing === undefined ? this.#syncAt : Number.POSITIVE_INFINITY,
-      this.#windowLog.hasPending || this.#recovery === 'failed'
-        ? Math.max(this.#saveAt, now)
-        : Number.POSITIVE_INFINITY,
+      this.#syncing === undefined ? this.#syncAt : NEVER,
+      this.#windowLog.hasPending || this.#recovery === 'failed' ? Math.max(this.#saveAt, now) : NEVER,
       now + hours(24),
     );
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - this.#clock.monotonic())), signal);
@@ -341,7 +339,7 @@ export class Aggregator implements Service {
   /** Also when saving has failed: then it is tried again every second, as without holding. */
   #holdNoMore(): void {
     if (!this.holdsCounts) return;
-    this.#heldUntil = milliseconds(Number.NEGATIVE_INFINITY);
+    this.#heldUntil = LONG_AGO;
     this.#willSave = false;
     this.#saved();
   }
@@ -358,7 +356,7 @@ export class Aggregator implements Service {
   }
 
   async #sync(): Promise<void> {
-    this.#syncAt = milliseconds(Number.POSITIVE_INFINITY);
+    this.#syncAt = NEVER;
     try {
       await this.#windowLog.sync();
       // Only after a sync: a disk on which writes succeed and syncs fail has not recovered.

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Duration, hours, LONG_AGO, milliseconds, minutes, NEVER, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -68,12 +68,12 @@ export class MemoryLimit implements Service {
   readonly #changed: () => void;
   readonly #loop: Loop;
   #looksOver = 0;
-  #overAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #overAt = LONG_AGO;
   /** When to release unused memory next: times soon after the start, then one an hour. */
   readonly #trims: Duration[];
   /** The last release, and what it left. */
   #trimmed: { readonly at: Duration; readonly bytes: number } | undefined;
-  #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #relievedAt = LONG_AGO;
   #calmSince: Duration | undefined;
   /** While events are left out. */
   #spell: { readonly since: Duration; readonly reason: string; mostBytes: number; loggedAt: Duration } | undefined;
@@ -139,7 +139,7 @@ export class MemoryLimit implements Service {
   }
 
   #isDue(now: Duration): boolean {
-    if (now < (this.#trims[0] ?? Number.POSITIVE_INFINITY)) return false;
+    if (now < (this.#trims[0] ?? NEVER)) return false;
     this.#trims.shift();
     if (this.#trims.length === 0) this.#trims.push(milliseconds(now + TRIM_EVERY));
     return true;

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { readFileIfThere } from '../base/atomic-file.ts';
 import { type Clock, elapsedOf, isPlausible } from '../base/clock.ts';
-import { type Duration, days, hours, milliseconds } from '../base/duration.ts';
+import { type Duration, days, hours, LONG_AGO, milliseconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { StateFiles, When } from '../base/state-files.ts';
@@ -98,7 +98,7 @@ export class MessageBudget implements Budget, Service {
   #day = NEVER_SET;
   /** When the budget was renewed, and renewed early, in elapsed time; before its zero if that was in an earlier run. */
   #renewedAt: Duration;
-  #earlyAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #earlyAt = LONG_AGO;
   #cannotWrite = false;
 
   constructor(options: {

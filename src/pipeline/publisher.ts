@@ -1,7 +1,7 @@
 import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
-import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Duration, hours, LONG_AGO, milliseconds, minutes, NEVER, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
@@ -28,9 +28,6 @@ const PASSED_OVER_INTERVAL = hours(1);
 const HELD_CHECK_INTERVAL = minutes(1);
 /** Events that may use the last units of the budget. */
 const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
-const NEVER = milliseconds(Number.POSITIVE_INFINITY);
-/** Of a queue that was begun, and is due at once again. */
-const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
 
 type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'settle'>;
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { milliseconds } from '../base/duration.ts';
+import { LONG_AGO, milliseconds } from '../base/duration.ts';
 import type { QueueName } from '../contract/event.ts';
 import type { Medium } from './segment-folder.ts';
 import type { SegmentLog } from './store.ts';
@@ -37,7 +37,7 @@ export class QueueSpace {
   readonly #maxBytesInMemory: number;
   readonly #evicted: (queue: QueueName) => void;
   readonly #clock: Clock;
-  #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #waitedAt = LONG_AGO;
 
   /**
    * @param medium where new events go

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
 import { type DropReason, sum, type Totals } from '../base/counters.ts';
-import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
+import { type Duration, hours, LONG_AGO, milliseconds, NEVER, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
@@ -80,7 +80,7 @@ export class EventQueues implements Service {
   readonly #overflowed = new Set<QueueName>();
   /** The first error since events are kept in memory. Later attempts to use the disk may fail at other files. */
   #reason: string | undefined;
-  #triedDiskAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #triedDiskAt = LONG_AGO;
   #running: Promise<void> | undefined;
 
   constructor(options: {
@@ -369,7 +369,7 @@ export class EventQueues implements Service {
   #syncWithin(queue: QueueName, wait: Duration): void {
     if (!this.#logs[queue].needsSync && !this.#logs[queue].hasPending) return;
     const at = milliseconds(this.#clock.monotonic() + wait);
-    if ((this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) <= at) return;
+    if ((this.#syncAt[queue] ?? NEVER) <= at) return;
     this.#syncAt[queue] = at;
     this.#alarm.ring();
   }
@@ -380,9 +380,9 @@ export class EventQueues implements Service {
     let wait: number = this.#lookedAt + this.#lookAfterAge - now;
     if (this.#files.refuses && now - this.#triedDiskAt >= TRY_AGAIN_AFTER) this.#returnToDisk();
     for (const queue of QUEUES) {
-      const left = (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now;
+      const left = (this.#syncAt[queue] ?? NEVER) - now;
       if (left <= 0) this.#beginSync(queue);
-      wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
+      wait = Math.min(wait, (this.#syncAt[queue] ?? NEVER) - now);
     }
     for (const what of Object.keys(this.#failingSince) as FailingPart[]) {
       if (what === 'disk') this.#updateState();

@@ -1,7 +1,7 @@
 import { Alarm } from '../base/alarm.ts';
 import { type Clock, isPlausible } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
-import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Duration, hours, milliseconds, minutes, NEVER, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
@@ -207,7 +207,7 @@ export class Snapshots implements Service {
     const retry = this.#retries.get(name)?.due;
     const wait = this.#pending.has(name) ? this.#betweenRounds.get(name)?.wait() : undefined;
     if (wait === undefined) return retry;
-    return milliseconds(Math.min(this.#clock.monotonic() + wait, retry ?? Number.POSITIVE_INFINITY));
+    return milliseconds(Math.min(this.#clock.monotonic() + wait, retry ?? NEVER));
   }
 
   async #round(collectors: readonly PeriodicCollector[], signal: AbortSignal): Promise<void> {

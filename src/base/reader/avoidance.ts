@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { type Duration, hours, minutes } from '../duration.ts';
+import { type Duration, hours, LONG_AGO, minutes } from '../duration.ts';
 import type { Subject } from './question.ts';
 
 /** Subjects, and owners, that are remembered; beyond that the oldest are forgotten. */
@@ -30,9 +30,9 @@ export class Avoidance {
   readonly #subjects = new Set<string>();
   readonly #owners = new Map<string, Owner>();
   #kills: Duration[] = [];
-  #restUntil = Number.NEGATIVE_INFINITY;
+  #restUntil: number = LONG_AGO;
   #rest: number = SHORTEST_REST;
-  #lastKill = Number.NEGATIVE_INFINITY;
+  #lastKill = LONG_AGO;
 
   constructor(clock: Clock) {
     this.#clock = clock;

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../duration.ts';
+import { type Duration, LONG_AGO, milliseconds, minutes, seconds } from '../duration.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { Avoidance } from './avoidance.ts';
@@ -77,7 +77,7 @@ export class Reader {
   readonly #closing = new AbortController();
   #holders = 0;
   #backoff: Duration = SHORTEST_BACKOFF;
-  #notBefore = Number.NEGATIVE_INFINITY;
+  #notBefore: number = LONG_AGO;
   #isClosed = false;
 
   constructor(parts: Parts) {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { milliseconds } from '../../base/duration.ts';
+import { LONG_AGO, milliseconds } from '../../base/duration.ts';
 import { printable } from '../../base/printable.ts';
 import { ServiceFailure } from '../../fleet/service-failure.ts';
 import type { World } from '../command.ts';
@@ -23,7 +23,7 @@ export class Report {
   #done = 0;
   #total = 0;
   #isLive = false;
-  #shownAt = Number.NEGATIVE_INFINITY;
+  #shownAt = LONG_AGO;
 
   constructor(world: World, clock: Clock) {
     this.#world = world;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 import { nextTurn } from '../../base/turn.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
 import { DrainPause } from '../native/netlink/drain-pause.ts';
@@ -32,8 +32,6 @@ const RECORDS_PER_LOOK = 32;
 const LONGEST_DRAIN = seconds(1);
 const LONGEST_LAST_DRAIN = seconds(10);
 
-const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
-
 interface Parts {
   readonly clock: Clock;
   /** Takes every record. */
@@ -63,7 +61,7 @@ export class AuditDrain {
   /** In the order in which they are read; two of them while the role changes. */
   readonly #sockets: NetlinkSocket[] = [];
   /** Up to when everything that had arrived was read. */
-  #readUntil: Duration = NEVER;
+  #readUntil = LONG_AGO;
 
   constructor(parts: Parts) {
     this.#parts = parts;

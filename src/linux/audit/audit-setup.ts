@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
 import { lockedOut } from './audit-errors.ts';
 import type { AuditControl } from './control.ts';
@@ -18,7 +18,6 @@ const RESTARTED_WITHIN = seconds(30);
 const WARN_AGAIN = minutes(1);
 /** How long the status reports it. */
 const OFF_REPORT_INTERVAL = minutes(10);
-const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
 const LEFT_OUT =
   'An agent runs on this machine, and its rules of audit leave out some of these events. ' +
@@ -59,7 +58,7 @@ export class AuditSetup {
   /** Since when the agent beside which this is a guest has had no rules. */
   #agentGoneSince: Duration | undefined;
   /** When the rules were last set as required. */
-  #rulesCheckedAt: Duration = NEVER;
+  #rulesCheckedAt = LONG_AGO;
   /** Why a part is missing, while rules of others hide it. */
   #hidden: string | undefined;
   /** Why a part is missing, while the agent beside which this is a guest does not ask the kernel for it. */
@@ -173,7 +172,7 @@ export class AuditSetup {
 
   /** Makes a check of the rules due. */
   checkRulesSoon(): void {
-    this.#rulesCheckedAt = NEVER;
+    this.#rulesCheckedAt = LONG_AGO;
   }
 
   /**

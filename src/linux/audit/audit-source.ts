@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { nextTurn } from '../../base/turn.ts';
@@ -26,7 +26,6 @@ import { type AuditStatus, RUNNING } from './status.ts';
 const A_BUFFERFUL = 12_000;
 
 const CHECK_EVERY = seconds(5);
-const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
 /** Rounds of reading at the end, and records that each of them causes itself. */
 const MAX_ROUNDS = 20;
@@ -195,7 +194,7 @@ export class AuditSource {
       drain,
       role,
       stopping: new AbortController(),
-      emptyAt: NEVER,
+      emptyAt: LONG_AGO,
       checkNow: false,
       reading: Promise.resolve(),
     };

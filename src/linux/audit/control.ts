@@ -1,6 +1,6 @@
 import { AnswerLimit } from '../../base/answer-limit.ts';
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 import {
   errnoIn,
   messagesOf,
@@ -85,7 +85,7 @@ export class AuditControl {
 
   #noteChange(): void {
     const now = this.#clock.monotonic();
-    if (now - (this.#changes.at(-1) ?? Number.NEGATIVE_INFINITY) < COUNTS_ONCE) return;
+    if (now - (this.#changes.at(-1) ?? LONG_AGO) < COUNTS_ONCE) return;
     this.#changes.push(now);
     if (this.#changes.length > MAX_CHANGES) this.#changes.shift();
   }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, minutes } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, minutes } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { NoteFile } from '../../base/note-file.ts';
@@ -24,7 +24,6 @@ const MAX_NAMED = 8;
 const MAX_REMEMBERED = 1_024;
 /** How long a check of which of them are running is used. */
 const LOOK_EVERY: Duration = minutes(1);
-const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
 const RESTART = 'Restart these services.';
 const RESTART_OR_BOOT =
@@ -80,7 +79,7 @@ export class UnauditedProcesses {
   /** Of the list that was begun last. */
   #generation = 0;
   #notRemembered = 0;
-  #lookedAt: Duration = NEVER;
+  #lookedAt = LONG_AGO;
   #reason: string | undefined;
 
   constructor(parts: Parts) {
@@ -237,7 +236,7 @@ export class UnauditedProcesses {
     if (generation !== this.#generation) return; // a later list knows more
     this.#older = older;
     this.#notRemembered = notRemembered;
-    this.#lookedAt = NEVER;
+    this.#lookedAt = LONG_AGO;
   }
 }
 

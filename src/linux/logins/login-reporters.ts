@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
-import { milliseconds, minutes } from '../../base/duration.ts';
+import { LONG_AGO, milliseconds, minutes } from '../../base/duration.ts';
 import { exists } from '../../base/exists.ts';
 import type { LoginReporter } from '../../contract/streams.ts';
 import { mayHoldContainers } from '../processes/containers.ts';
@@ -14,7 +14,7 @@ export class LoginReporters {
   readonly #containerOf: (pid: number) => string | undefined;
   readonly #clock: Clock;
   #hasContainers = true;
-  #lookAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #lookAt = LONG_AGO;
 
   /** @param options `executableOf` returns the program that a process was last seen to start */
   constructor(options: {

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { inRoot } from '../../base/in-root.ts';
 import type { Lookups } from '../../contract/lookups.ts';
@@ -155,7 +155,7 @@ export class UserNames implements Pick<Lookups, 'userName'> {
   readonly #clock: Clock;
   #names = new Map<number, string>();
   #seen = '';
-  #checkAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+  #checkAt = LONG_AGO;
 
   constructor({ hostRoot, clock }: { hostRoot: string; clock: Clock }) {
     this.#hostRoot = hostRoot;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 import type { Lookups } from '../../contract/lookups.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 
@@ -40,7 +40,7 @@ export class Interfaces implements Pick<Lookups, 'interfaceName'> {
   readonly #clock: Clock;
   readonly #proc: string;
   #names = new Map<number, string>();
-  #checkAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+  #checkAt = LONG_AGO;
 
   constructor({ clock, proc = '/proc' }: { clock: Clock; proc?: string }) {
     this.#clock = clock;

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { type Clock, type Moment, momentOf } from '../../base/clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { errnoOf } from '../../base/errors.ts';
 import { hostProc } from '../../base/in-root.ts';
 import type { StartedProcess } from '../../contract/streams.ts';
@@ -64,7 +64,7 @@ export class Containers {
   /** In the order in which they were first looked up. */
   readonly #known = new Map<number, Known>();
   #present = true;
-  #lookAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+  #lookAt = LONG_AGO;
 
   /** @param options `isRootOwned` returns whether only root can have put a program in its place */
   constructor({

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../base/clock.ts';
-import { milliseconds, seconds } from '../../base/duration.ts';
+import { LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 
 /** Cost of a list entry, relative to a stat(2) that finds a process gone: measured. */
 const LOOKS_PER_ENTRY = 0.3;
@@ -13,7 +13,7 @@ export const LATER = milliseconds(13);
 export const SMALLEST_STEP = milliseconds(2);
 export const LONGEST_MEMORY = seconds(1);
 
-const NEVER: Moment = { wall: Number.NEGATIVE_INFINITY, monotonic: milliseconds(Number.NEGATIVE_INFINITY) };
+const NOT_LISTED: Moment = { wall: Number.NEGATIVE_INFINITY, monotonic: LONG_AGO };
 
 /**
  * Finds out which processes have ended, cheaply for many at once: listing all processes once costs less than looking up
@@ -23,7 +23,7 @@ export class LivingProcesses {
   readonly #proc: string;
   readonly #clock: Clock;
   #living = new Set<number>();
-  #listed = NEVER;
+  #listed = NOT_LISTED;
   /** In units of single lookups: the cost of the last list, what it saved, and the lookups since. */
   #cost = 50;
   #saved = 0;
@@ -67,7 +67,7 @@ export class LivingProcesses {
       this.#living = new Set(names.map(Number));
       this.#cost = Math.floor(names.length * LOOKS_PER_ENTRY);
     } catch {
-      this.#listed = NEVER; // no /proc
+      this.#listed = NOT_LISTED; // no /proc
     }
   }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { copied } from '../../base/copied.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, NEVER, seconds } from '../../base/duration.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { Turn } from '../../base/turn.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
@@ -78,9 +78,9 @@ export class ProcessTable {
   #nameLength = 0;
   readonly #names = new Map<string, string>();
   /** Starts from this time on may be missing, up to the last complete scan of /proc. */
-  #doubtFrom = Number.NEGATIVE_INFINITY;
-  #doubtTo = Number.POSITIVE_INFINITY;
-  #lossToldAt = Number.NEGATIVE_INFINITY;
+  #doubtFrom: number = LONG_AGO;
+  #doubtTo = NEVER;
+  #lossToldAt = LONG_AGO;
   #loading: Promise<void> | undefined;
   #evicted = 0;
 
@@ -241,7 +241,7 @@ export class ProcessTable {
     // Times in doubt before that are no longer asked about.
     if (this.#doubtTo < Math.min(since, now - 2 * LOSS_DELAY) - LOSS_DELAY) this.#doubtFrom = since;
     else this.#doubtFrom = Math.min(this.#doubtFrom, since);
-    this.#doubtTo = Number.POSITIVE_INFINITY;
+    this.#doubtTo = NEVER;
     this.#lossToldAt = now;
   }
 
@@ -252,7 +252,7 @@ export class ProcessTable {
 
   /** Whether a scan of /proc could find processes whose start was lost. */
   get needsLoading(): boolean {
-    return this.#doubtTo === Number.POSITIVE_INFINITY;
+    return this.#doubtTo === NEVER;
   }
 
   /**

@@ -1,7 +1,7 @@
 import { Alarm } from '../../../base/alarm.ts';
 import { untilBeat } from '../../../base/beat.ts';
 import type { Clock } from '../../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../base/duration.ts';
 import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
 
 /**
@@ -27,7 +27,7 @@ const GATHERING = milliseconds(50);
  */
 export class Arrivals {
   /** By the monotonic clock. */
-  lastAt = milliseconds(Number.NEGATIVE_INFINITY);
+  lastAt = LONG_AGO;
   /** How many signals came. */
   signals = 0;
   /** A datagram arrived without a signal: a security module may forbid it. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from 'node:fs';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../base/clock.ts';
 import { copied } from '../../../base/copied.ts';
-import { type Duration, milliseconds } from '../../../base/duration.ts';
+import { type Duration, milliseconds, NEVER } from '../../../base/duration.ts';
 import { hostProc } from '../../../base/in-root.ts';
 import type { StartedProcess } from '../../../contract/streams.ts';
 import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
@@ -23,9 +23,6 @@ const MAX_BYTES_AT_ONCE = 2 * 1024 * 1024;
 /** Files that take longer than this to read are, too. */
 const LONGEST_TURN = milliseconds(10);
 const BYTES_PER_TURN = 128 * 1024;
-
-/** For a start of unknown time. */
-const NO_BOUND = milliseconds(Number.POSITIVE_INFINITY);
 
 /** What the kernel appends to the path of a program whose file was deleted or replaced; see proc_pid_exe(5). */
 const DELETED = ' (deleted)';
@@ -78,14 +75,15 @@ export class ExecutableHashes {
   }
 
   /**
-   * @param startedBy when the program had certainly been started, by the monotonic clock: lookups made since then are reused
+   * @param startedBy when the program had certainly been started, by the monotonic clock: lookups made since then are reused;
+   *   `NEVER` when that is not known
    * @returns the digest in hexadecimal, or why it is not known, or not yet. Never throws, never waits
    */
   of(
     process: StartedProcess,
     { onHost, gone }: ProcessLocation,
     now: Moment = momentOf(this.#clock),
-    startedBy: Duration = NO_BOUND,
+    startedBy = NEVER,
   ): Digest {
     const { executable = '', startedAt, pid } = process;
     this.#asked += 1;

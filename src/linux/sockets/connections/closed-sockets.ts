@@ -1,4 +1,4 @@
-import { type Duration, milliseconds, seconds } from '../../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../base/duration.ts';
 import type { SocketAddress } from '../../../contract/streams.ts';
 import type { ConnectedSocket } from '../sock-diag.ts';
 
@@ -69,7 +69,7 @@ export class ClosedSockets {
   }
 }
 
-const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true, last: milliseconds(Number.NEGATIVE_INFINITY) };
+const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true, last: LONG_AGO };
 
 /** An address and port as a key for comparison. */
 export const textOf = ({ address, port }: SocketAddress): string => `${address} ${port}`;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../base/clock.ts';
-import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
+import { type Duration, LONG_AGO, milliseconds, minutes } from '../../../base/duration.ts';
 import { TimeBudget } from '../../../host/time-budget.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
 import { networkOf, type ProcSocket, protocolAt, socketsAround, type Wanted } from './proc-sockets.ts';
@@ -55,7 +55,7 @@ export class SocketLists {
    * @returns `undefined` when the kernel refuses, or the time budget is used up
    */
   bySockDiag<T>(protocol: 'TCP' | 'UDP', question: (netlink: NetlinkSocket) => T): T | undefined {
-    if (this.#clock.monotonic() < (this.#refusedUntil.get(protocol) ?? Number.NEGATIVE_INFINITY)) return undefined;
+    if (this.#clock.monotonic() < (this.#refusedUntil.get(protocol) ?? LONG_AGO)) return undefined;
     this.#refusedUntil.delete(protocol);
     try {
       return this.#afford(this.#budget, () => {
