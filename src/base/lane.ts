@@ -1,8 +1,8 @@
 /**
  * Runs asynchronous work one piece at a time.
  *
- * Each call on a file system that hangs blocks one of libuv's few threads, which DNS look-ups need, too. All work of
- * one lane blocks one thread at most.
+ * Work on files has one lane, since each call on a file system that hangs blocks one of libuv's few threads, which DNS look-ups
+ * need, too: all work of a lane blocks one thread at most.
  */
 export class Lane {
   #last: Promise<unknown> = Promise.resolve();

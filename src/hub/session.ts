@@ -6,6 +6,7 @@ import { MqttBase } from 'azure-iot-mqtt-base';
 import mqtt from 'mqtt';
 import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { Lane } from '../base/lane.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
 import type { Transport, TwinDocument } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
@@ -103,7 +104,8 @@ export class Session {
   #ended: HubFailure | undefined;
   #heardAt: Duration;
   #pulseAt: Duration;
-  #twinTurn: Promise<unknown> = Promise.resolve();
+  /** Of operations on the twin. */
+  readonly #twinLane = new Lane();
   #asksTwin = false;
   #twinResponse: (Incoming & { kind: 'response' }) | undefined;
 
@@ -416,9 +418,7 @@ export class Session {
 
   /** Runs one twin operation at a time, so that a response always belongs to the latest request. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#twinTurn.then(work);
-    this.#twinTurn = turn.catch(() => {});
-    return this.#track(turn);
+    return this.#track(this.#twinLane.run(work));
   }
 
   #track<T>(work: Promise<T>): Promise<T> {

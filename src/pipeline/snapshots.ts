@@ -3,6 +3,7 @@ import { type Clock, isPlausible } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
 import { type Duration, hours, milliseconds, minutes, NEVER, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
+import { Lane } from '../base/lane.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import { processorTime } from '../base/processor-time.ts';
@@ -87,8 +88,8 @@ export class Snapshots implements Service {
   /** When the last round began. */
   #began: Duration | undefined;
   #loop: Promise<void> = Promise.resolve();
-  /** Settles when nothing is being collected. */
-  #lastTaken: Promise<unknown> = Promise.resolve();
+  /** In which snapshots are taken. */
+  readonly #lane = new Lane();
 
   constructor(options: {
     collectors: readonly Collector[];
@@ -169,7 +170,7 @@ export class Snapshots implements Service {
    * @throws the error of the source, or that the agent is stopping
    */
   async showTo(consumer: Pick<SnapshotConsumer, 'accept'>, collector: PeriodicCollector): Promise<Duration> {
-    return this.#alone(async () => {
+    return this.#lane.run(async () => {
       const before = processorTime();
       consumer.accept(await this.#snapshot(collector, this.#clock.now(), this.#stop.signal));
       return milliseconds(processorTime() - before);
@@ -230,14 +231,7 @@ export class Snapshots implements Service {
   }
 
   #take(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
-    return this.#alone(() => this.#takeAlone(collector, signal));
-  }
-
-  /** One at a time. */
-  #alone<T>(take: () => Promise<T>): Promise<T> {
-    const taken = this.#lastTaken.then(take);
-    this.#lastTaken = taken.catch(() => {});
-    return taken;
+    return this.#lane.run(() => this.#takeAlone(collector, signal));
   }
 
   /** @throws the error of the source, the signal's reason when it has aborted */

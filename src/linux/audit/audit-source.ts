@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
+import { Lane } from '../../base/lane.ts';
 import type { Logger } from '../../base/log.ts';
 import { nextTurn } from '../../base/turn.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
@@ -86,8 +87,8 @@ export class AuditSource {
   readonly #mayListen: () => boolean;
   readonly #isAgent: (pid: number) => boolean;
   #open: Opened | undefined;
-  /** Serialises changes of rules. */
-  #turn: Promise<unknown> = Promise.resolve();
+  /** Changes of audit's rules and settings. */
+  readonly #changes = new Lane();
 
   /** @param kernel replaced in tests */
   constructor(
@@ -122,9 +123,11 @@ export class AuditSource {
   async refreshRules(): Promise<void> {
     const opened = this.#open;
     if (opened === undefined) return;
-    await this.#inTurn(() => opened.setup.syncRules(opened.role.isDaemon)).catch((error: unknown) => {
-      throw unavailable(error);
-    });
+    await this.#changes
+      .run(() => opened.setup.syncRules(opened.role.isDaemon))
+      .catch((error: unknown) => {
+        throw unavailable(error);
+      });
   }
 
   /** Reads the remaining records and restores audit. Safe to call twice; never rejects. */
@@ -134,9 +137,9 @@ export class AuditSource {
     this.#open = undefined;
     opened.stopping.abort();
     await opened.reading;
-    await this.#inTurn(() => this.#release(opened)).catch((err: unknown) =>
-      this.#parts.log.warn({ err }, 'Could not restore the audit settings.'),
-    );
+    await this.#changes
+      .run(() => this.#release(opened))
+      .catch((err: unknown) => this.#parts.log.warn({ err }, 'Could not restore the audit settings.'));
   }
 
   async #connect(): Promise<Opened> {
@@ -260,12 +263,12 @@ export class AuditSource {
         stream.expire(now);
         notices.settle();
         await drained?.({ until });
-        if (records >= A_BUFFERFUL) await this.#inTurn(() => this.#makeRecord(opened));
-        if (role.isContended) await this.#inTurn(() => role.yieldSlot());
+        if (records >= A_BUFFERFUL) await this.#changes.run(() => this.#makeRecord(opened));
+        if (role.isContended) await this.#changes.run(() => role.yieldSlot());
         if (now >= checkAt || opened.checkNow) {
           checkAt = now + CHECK_EVERY;
           opened.checkNow = false;
-          await this.#inTurn(() => this.#check(opened));
+          await this.#changes.run(() => this.#check(opened));
         }
         const lost = stream.takeLost(until);
         if (lost > 0) sink.lost(lost);
@@ -307,12 +310,6 @@ export class AuditSource {
     else if (status.enabled === 0) throw switchedOff(role.daemon);
     await setup.checkRules(role.isDaemon);
     log.trace({ ...stream.counts, role: role.current }, 'Checked audit.');
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => {});
-    return done;
   }
 }
 
