@@ -29,7 +29,7 @@ const HELD_CHECK_INTERVAL = minutes(1);
 /** Events that may use the last units of the budget. */
 const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
 
-type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'settle'>;
+type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'hasTaken' | 'settle'>;
 
 /** The pack being sent, and the markings with which it has not been accepted yet. */
 interface InFlight {
@@ -246,13 +246,7 @@ export class Publisher implements Service {
   /** After an internal error. Events left taken could never be sent; returning them may at worst send them twice. */
   #returnTaken(): void {
     this.#inFlight = undefined;
-    for (const queue of QUEUES) {
-      try {
-        this.#queues.settle(queue, 'kept');
-      } catch {
-        // nothing was taken from this queue
-      }
-    }
+    for (const queue of QUEUES) if (this.#queues.hasTaken(queue)) this.#queues.settle(queue, 'kept');
   }
 
   /** The queue that is due, with `once` for a single message only; or, without a queue, the wait until one is due. */

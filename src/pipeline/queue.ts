@@ -232,6 +232,11 @@ export class EventQueues implements Service {
     }
   }
 
+  /** Whether events are taken, but not settled. */
+  hasTaken(queue: QueueName): boolean {
+    return this.#logs[queue].hasTaken;
+  }
+
   /**
    * Ends `take`: `delivered` or a drop reason removes the taken events, `kept` leaves them where they are.
    *

@@ -330,6 +330,11 @@ export class SegmentLog {
     return from.flatMap(({ events }) => events);
   }
 
+  /** Whether events are taken, but not settled. */
+  get hasTaken(): boolean {
+    return this.#taken !== undefined;
+  }
+
   /** Ends `take`; see EventQueues.settle. @returns the error, if the result could not be written; it will be retried */
   settle(outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): unknown {
     if (this.#taken === undefined) throw new Error('No events are taken.');

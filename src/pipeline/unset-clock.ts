@@ -29,7 +29,7 @@ const UNKNOWN_BOOT = { ClockNotSet: 'true' } as const;
 /** Text of an event that can be corrected. It cannot be faked in collected text, where quotes are escaped. */
 const CORRECTABLE = '"ClockNotSet":"true","BootId":"';
 
-type Use = 'put' | 'drop' | 'onPut' | 'waiting' | 'positions' | 'take' | 'settle';
+type Use = 'put' | 'drop' | 'onPut' | 'waiting' | 'positions' | 'take' | 'hasTaken' | 'settle';
 
 /** A period in which the clock is unset and is not stepped. */
 interface Spell {
@@ -116,6 +116,7 @@ export class UnsetClock implements Service {
       waiting: (queue) => queues.waiting(queue),
       positions: (queue) => queues.positions(queue),
       take: (...wanted) => queues.take(...wanted).map((event) => this.#corrected(event)),
+      hasTaken: (queue) => queues.hasTaken(queue),
       settle: (...settled) => queues.settle(...settled),
     };
   }

@@ -11,7 +11,7 @@ import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
 import type { EventQueues } from '../../src/pipeline/queue.ts';
 import { isWanted, type Wanted } from '../../src/pipeline/store.ts';
 
-type Queues = Pick<EventQueues, 'put' | 'drop' | 'take' | 'settle' | 'waiting' | 'positions' | 'onPut'>;
+type Queues = Pick<EventQueues, 'put' | 'drop' | 'take' | 'hasTaken' | 'settle' | 'waiting' | 'positions' | 'onPut'>;
 
 /** Queues that forget: what EventQueues promises, without a disk and without a limit. */
 export class MemoryQueues implements Queues {
@@ -57,6 +57,10 @@ export class MemoryQueues implements Queues {
     }
     this.#taken[queue] = taken;
     return taken;
+  }
+
+  hasTaken(queue: QueueName): boolean {
+    return this.#taken[queue].length > 0;
   }
 
   settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {

@@ -726,6 +726,18 @@ describe('Publisher', () => {
       );
     });
 
+    it('says so when events cannot be returned after a defect, and returns them later', async () => {
+      await start();
+      const settle = sinon.stub(queues, 'settle').callThrough();
+      settle.onFirstCall().throws(new Error('a defect'));
+      settle.onSecondCall().throws(new Error('another defect'));
+      put('High', 2);
+      await time.tickAsync(minutes(7) + seconds(2));
+      assert.match(JSON.stringify(logged), /another defect/);
+      await time.tickAsync(minutes(14));
+      assert.deepEqual([queues.waiting('High').events, delivered()], [0, 2]);
+    });
+
     it('does not spin when a queue cannot be read', async () => {
       await start();
       queues.unreadable = true;

@@ -120,6 +120,16 @@ describe('EventQueues', () => {
       assert.throws(() => now.queues.take('Low', 1_000, true));
     });
 
+    it('says whether events are taken, until they are settled', () => {
+      now.queues.put('Low', events(2));
+      now.queues.put('High', events(1));
+      assert.equal(now.queues.hasTaken('Low'), false);
+      now.queues.take('Low', 1_000, true);
+      assert.deepEqual([now.queues.hasTaken('Low'), now.queues.hasTaken('High')], [true, false]);
+      now.queues.settle('Low', 'kept');
+      assert.equal(now.queues.hasTaken('Low'), false);
+    });
+
     it('says how much waits, what is taken included', () => {
       now.queues.put('Low', [event(100, 'Login', 3, 9), event(200)]);
       now.queues.take('Low', 150, true);

@@ -206,5 +206,6 @@ const oneEvent = {
   waiting: (queue: 'High' | 'Low') =>
     queue === 'High' ? { events: 1, elements: 1, bytes: EVENT.jsonBytes } : { events: 0, elements: 0, bytes: 0 },
   take: (queue: 'High' | 'Low') => (queue === 'High' ? [EVENT] : []),
+  hasTaken: () => false,
   settle: () => {},
 };
