@@ -12,6 +12,7 @@ import { hours, minutes, seconds } from '../src/base/duration.ts';
 import { stableId } from '../src/base/stable-id.ts';
 import { BaselineEngine } from '../src/baseline/engine.ts';
 import { collectors } from '../src/collectors/index.ts';
+import { LAST_GOOD_FILE } from '../src/config/last-good.ts';
 import { TwinConfiguration } from '../src/config/twin-configuration.ts';
 import type { BaselineReport } from '../src/contract/baseline.ts';
 import type { Collector } from '../src/contract/collector.ts';
@@ -185,7 +186,7 @@ class SampledDevice {
     });
     this.#configuration = new TwinConfiguration({
       dialect: publishedDialect(),
-      lastGoodFile: join(this.#folder, 'last-good-configuration.json'),
+      lastGoodFile: join(this.#folder, LAST_GOOD_FILE),
       onFaults: (faults) => {
         this.#faults = faults;
       },

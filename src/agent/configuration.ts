@@ -5,6 +5,7 @@ import { logBlindSpots } from '../config/blind-spot-log.ts';
 import type { ConfigurationChange } from '../config/changes.ts';
 import { namesOf } from '../config/dialect.ts';
 import { FaultReports } from '../config/fault-reports.ts';
+import { LAST_GOOD_FILE } from '../config/last-good.ts';
 import { type Limits, largestCache, limitsInForce } from '../config/limits.ts';
 import { publishedObject } from '../config/published-object.ts';
 import { TwinConfiguration } from '../config/twin-configuration.ts';
@@ -39,7 +40,7 @@ export function createConfiguration(
   const configuration = new TwinConfiguration({
     dialect,
     limits,
-    lastGoodFile: state('last-good-configuration.json'),
+    lastGoodFile: state(LAST_GOOD_FILE),
     onFaults: (faults) => faultReports.accept(faults),
     changed: changed.notify,
     clock,

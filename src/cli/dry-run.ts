@@ -11,6 +11,7 @@ import { printable, printableJson } from '../base/printable.ts';
 import type { Service } from '../base/service.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Dialect } from '../config/dialect.ts';
+import { LAST_GOOD_FILE, readLastGood } from '../config/last-good.ts';
 import { type LocalSettings, readLocalSettings } from '../config/local.ts';
 import { readTwin } from '../config/twin.ts';
 import type { Envelope } from '../contract/event.ts';
@@ -48,7 +49,7 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   const asked = new Map([...quick(dialect), ...(runs ? triggeredOff() : [])]);
   const configuration = { ...lastKnown(installed, dialect), ...dialect.write(asked) };
   // In a file, so that it is in force from the start: sources of events that are off are never opened.
-  writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
+  writeFileSync(join(folder, LAST_GOOD_FILE), JSON.stringify({ configuration }), { mode: 0o600 });
   const say = (line: string) => world.stderr(printable(line));
   say(
     `Nothing is sent. High messages are printed every ${secondsIn(HIGH_FREQUENCY)} s and Low messages every ` +
@@ -95,17 +96,12 @@ async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Pr
   }
 }
 
-/** A whole twin has 64 KiB at most. */
-const MAX_CONFIGURATION_BYTES = 256 * 1024;
 const MAX_ID_BYTES = 1_024;
 
-/**
- * An installed agent's last good configuration, if readable and valid. The file is untrusted: the agent's user owns it.
- */
+/** An installed agent's last good configuration, if readable and valid. */
 function lastKnown({ stateDirectory }: LocalSettings, dialect: Dialect): object {
   try {
-    const text = readPlainFile(join(stateDirectory, 'last-good-configuration.json'), MAX_CONFIGURATION_BYTES);
-    const { configuration } = JSON.parse(text) as { configuration?: object };
+    const { configuration } = readLastGood(stateDirectory) as { configuration?: object };
     return readTwin(configuration, dialect).ok ? (configuration ?? {}) : {};
   } catch {
     return {};

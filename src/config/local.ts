@@ -263,11 +263,11 @@ const withIdentity = (value: unknown, identity: 'required' | 'optional'): unknow
     : value;
 
 /** In bytes. A file with every setting and its explanation has 8 KB. */
-const LARGEST_FILE = 256 * 1024;
+const MAX_FILE_BYTES = 256 * 1024;
 
 function readConfigFile(path: string, mayBeMissing: boolean): string {
   try {
-    return readNamedFile(path, LARGEST_FILE);
+    return readNamedFile(path, MAX_FILE_BYTES);
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') {
       if (mayBeMissing) return '{}';
@@ -278,7 +278,7 @@ function readConfigFile(path: string, mayBeMissing: boolean): string {
     const remedy =
       errnoOf(cause) === 'EACCES'
         ? `Let the user that the agent runs as read it: chmod 644 ${shellWord(path)}. It contains no secret.`
-        : `Make ${path} a regular file of at most ${LARGEST_FILE} bytes that this user can read.`;
+        : `Make ${path} a regular file of at most ${MAX_FILE_BYTES} bytes that this user can read.`;
     throw new AgentError('CONFIG_FILE_UNREADABLE', `cannot read ${path}: ${why}`, remedy, { cause });
   }
 }
@@ -286,7 +286,7 @@ function readConfigFile(path: string, mayBeMissing: boolean): string {
 /** SHA-256 of a configuration file, in hex; empty if there is none that can be read. */
 export function hashOfLocalFile(path: string): string {
   try {
-    return createHash('sha256').update(readNamedFile(path, LARGEST_FILE)).digest('hex');
+    return createHash('sha256').update(readNamedFile(path, MAX_FILE_BYTES)).digest('hex');
   } catch {
     return '';
   }

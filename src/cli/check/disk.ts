@@ -1,6 +1,6 @@
 import { lstatSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPlainFile } from '../../base/plain-file.ts';
+import { readLastGood } from '../../config/last-good.ts';
 import { LARGEST_DEFAULT_CACHE } from '../../config/limits.ts';
 import type { LocalSettings } from '../../config/local.ts';
 import { publishedName } from '../../config/published-object.ts';
@@ -13,8 +13,6 @@ import { existingPart } from './state-directory.ts';
 
 const NAME = 'disk';
 const MEGABYTE = 1_000_000;
-/** A whole twin has 64 KiB at most. */
-const MAX_CONFIGURATION_BYTES = 256 * 1024;
 /** Files of the agent's state other than its queues and windows. */
 const OTHER_FILES = 64 * 1024;
 /** From linux/magic.h: file systems that lose their files at a reboot, and one that loses them with its container. */
@@ -72,8 +70,7 @@ function cacheSizeOf({ stateDirectory, limits }: LocalSettings): number {
 
 function lastGood(directory: string): unknown {
   try {
-    const text = readPlainFile(join(directory, 'last-good-configuration.json'), MAX_CONFIGURATION_BYTES);
-    return (JSON.parse(text) as { configuration?: unknown }).configuration;
+    return readLastGood(directory).configuration;
   } catch {
     return undefined;
   }

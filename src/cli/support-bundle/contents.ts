@@ -4,6 +4,7 @@ import { askControlSocket } from '../../base/control-socket.ts';
 import { minutes } from '../../base/duration.ts';
 import { inRoot } from '../../base/in-root.ts';
 import { VERSION } from '../../base/version.ts';
+import { readLastGood } from '../../config/last-good.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
 import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
@@ -13,7 +14,7 @@ import { askHardware } from '../hardware/ask.ts';
 import type { Item } from './item.ts';
 import { kernelFacts } from './kernel.ts';
 import { logLines } from './log-lines.ts';
-import { books, lastGoodConfiguration, stateLayout } from './state.ts';
+import { books, stateLayout } from './state.ts';
 
 /** For all checks together; each step has a limit of its own. */
 const LONGEST_CHECK = minutes(2);
@@ -77,7 +78,7 @@ function ofAgent({ situation, invalid }: Examined, signal: AbortSignal): readonl
     {
       name: 'configuration/last-good.json',
       about: 'the last valid configuration from the module twin, as kept on disk',
-      read: () => lastGoodConfiguration(local.stateDirectory),
+      read: () => readLastGood(local.stateDirectory),
     },
     { name: 'books.json', about: "the agent's counts, as kept on disk", read: () => books(local.stateDirectory) },
     {

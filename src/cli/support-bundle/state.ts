@@ -9,7 +9,7 @@ import { printable } from '../../base/printable.ts';
 /** In entries, of the whole listing. */
 const MAX_ENTRIES = 2_000;
 const MAX_DEPTH = 4;
-/** Of one of the small files; the last good configuration has up to 64 KiB as a twin. */
+/** In bytes, of one of the small files. */
 const MAX_FILE_BYTES = 256 * 1024;
 
 /** Small files whose content is shown: counts, and what the agent keeps over a restart. None contains events. */
@@ -78,7 +78,3 @@ function contentOf(path: string): Content {
     return { problem: error instanceof SyntaxError ? 'it is not JSON' : messageOf(error) };
   }
 }
-
-/** The last configuration from the module twin that was valid, as the agent keeps it. @throws if there is none */
-export const lastGoodConfiguration = (directory: string): unknown =>
-  JSON.parse(readPlainFile(join(directory, 'last-good-configuration.json'), MAX_FILE_BYTES));
