@@ -59,7 +59,7 @@ export async function run(args: readonly string[], world: World): Promise<number
     const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
     if (!isDry) refuseExampleHub(local, values.config);
     if (!isDry) await refuseForeignState(local, { configFile: values.config, signal: world.signal });
-    const files = filesOf(values.config, world.environment, { identity: isDry ? 'optional' : 'required' });
+    const files = filesOf(local, values.config);
     status = await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub, abandoned });
   } catch (error) {
     status = fail(error, destination, manager);

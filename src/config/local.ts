@@ -242,15 +242,14 @@ export function readLocalSettings(
   return settings;
 }
 
-/** Paths of a configuration and of its secret files. */
-export function filesOf(
+/** Paths of a configuration, and of the secret files that its settings name. @param file as for readLocalSettings */
+export const filesOf = (
+  settings: LocalSettings,
   file: string | undefined,
-  environment: NodeJS.ProcessEnv,
-  options?: Parameters<typeof readLocalSettings>[2],
-): { readonly configuration: string; readonly secrets: readonly string[] } {
-  const settings = readLocalSettings(file, environment, options);
-  return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets: pathsIn(settings, isSecretFile) };
-}
+): { readonly configuration: string; readonly secrets: readonly string[] } => ({
+  configuration: resolve(file ?? DEFAULT_CONFIG_FILE),
+  secrets: pathsIn(settings, isSecretFile),
+});
 
 /** Paths of secrets and certificates: of all that systemd may have copied. */
 export const credentialFilesOf = (settings: LocalSettings): readonly string[] => pathsIn(settings, isCredentialFile);

@@ -233,7 +233,7 @@ describe('readLocalSettings', () => {
       writeFileSync(file, reading({ proxy: 'http://user@proxy', proxyPasswordFile: 'proxy.password' }));
       const path = join(folder, 'proxy.password');
       assert.equal(readLocalSettings(file, {}).hub.proxyPasswordFile, path);
-      assert.deepEqual(filesOf(file, {}).secrets, [path, '/etc/vakt/module.key']);
+      assert.deepEqual(filesOf(readLocalSettings(file, {}), file).secrets, [path, '/etc/vakt/module.key']);
     });
   });
 
@@ -624,10 +624,11 @@ describe('readLocalSettings', () => {
         file,
         '{ "identity": { "kind": "moduleCertificate", "deviceId": "d", "certificateFile": "secrets/dev1.pem", "keyFile": "module.key" } }',
       );
-      const { identity } = readLocalSettings(file, environment);
+      const settings = readLocalSettings(file, environment);
+      const { identity } = settings;
       assert.ok(identity.kind === 'moduleCertificate');
       assert.equal(sourceOf(identity.certificateFile), join(folder, 'credentials/secrets_dev1.pem'));
-      assert.deepEqual(filesOf(file, environment).secrets, [join(folder, 'module.key')]); // a certificate is none
+      assert.deepEqual(filesOf(settings, file).secrets, [join(folder, 'module.key')]); // a certificate is none
     });
 
     it('reads the file itself where there is no such credential, or it lies elsewhere', () => {

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { readNamedFile } from '../../base/plain-file.ts';
-import { filesOf } from '../../config/local.ts';
+import { filesOf, readLocalSettings } from '../../config/local.ts';
 import { secretLinesOf } from '../../identity/certificate-file.ts';
 
 /** Of one secret file. */
@@ -23,7 +23,7 @@ export function knownSecrets(configFile: string, environment: NodeJS.ProcessEnv)
 
 function configured(configFile: string, environment: NodeJS.ProcessEnv): readonly string[] {
   try {
-    return filesOf(configFile, environment).secrets;
+    return filesOf(readLocalSettings(configFile, environment), configFile).secrets;
   } catch {
     return []; // the finding "configuration" of check.txt says why
   }
