@@ -16,6 +16,7 @@ const NAME = 'audit';
 /** The state of the kernel's audit: its daemon, its rules, and the records that it lost. Changes nothing. */
 export const audit: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   async run({ agent, local, signal }) {
     let control: AuditControl | undefined;
     try {

@@ -15,6 +15,7 @@ const USED: readonly (readonly [number: number, name: string, purpose: string])[
 
 export const capabilities: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run({ agent }) {
     const held = capabilitiesOf(processOf(agent));
     if (held === undefined) return [];

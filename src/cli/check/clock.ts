@@ -26,6 +26,7 @@ const SET_IT =
  */
 export const clock: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   async run(situation) {
     const { network, signal } = situation;
     const now = systemClock.now();

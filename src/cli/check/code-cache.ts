@@ -7,6 +7,7 @@ const NAME = 'code cache';
 /** Whether this command, which starts as the agent does, was started by V8's code cache. */
 export const codeCache: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run() {
     const isUsed = usesCodeCache();
     if (isUsed === undefined) return []; // a clone has none

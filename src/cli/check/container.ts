@@ -17,6 +17,7 @@ const FIRST_USERS = 'user:[4026531837]';
  */
 export const container: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run: ({ local: { hostRoot } }) =>
     describeContainer({
       kind: containerOf('/'),

@@ -12,6 +12,7 @@ const NAME = 'Triggered events';
 /** The source of each Triggered event; from the status, if an agent is running. */
 export const events: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   async run(situation) {
     const { status, statusError } = situation.agent;
     if (statusError !== undefined) return [notTried(NAME, "only one process can have the kernel's audit")];

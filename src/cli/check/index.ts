@@ -53,19 +53,7 @@ export const checks: readonly Check[] = [
 ];
 
 /** The checks that do not need a valid configuration. */
-export const systemChecks: readonly Check[] = [
-  runningAgent,
-  openFiles,
-  tasks,
-  codeCache,
-  clock,
-  container,
-  processes,
-  capabilities,
-  audit,
-  snapshots,
-  events,
-];
+export const systemChecks: readonly Check[] = checks.filter((check) => check.worksWithoutConfiguration);
 
 /** Runs all checks, one at a time. A check that throws becomes a finding. */
 export async function runChecks(situation: Situation, all: readonly Check[] = checks): Promise<Finding[]> {

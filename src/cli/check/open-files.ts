@@ -8,6 +8,7 @@ const ENOUGH = 128;
 
 export const openFiles: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run({ agent }) {
     const limit = openFilesOf(processOf(agent));
     if (limit === undefined || limit >= ENOUGH) return [ok(NAME, `${limit ?? 'any number'} allowed`)];

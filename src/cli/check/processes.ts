@@ -10,6 +10,7 @@ const NAME = 'processes';
 /** Whether the agent reads of processes where a user can make it wait. */
 export const processes: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run: ({ agent, local: { hostRoot } }) => {
     const proc = hostProc(hostRoot);
     const seen = proc === '/proc' ? join(processOf(agent), 'root/proc') : proc;

@@ -9,6 +9,7 @@ const TO_USE_THE_FILE =
 
 export const runningAgent: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run({ agent, configFile }) {
     const { status, statusByThisFile, statusError, unit } = agent;
     if (statusError?.id === 'CONFIG_INVALID') return [failed(NAME, statusError)];

@@ -17,6 +17,8 @@ export interface Check {
   readonly name: string;
   /** Names of checks that it depends on: if one of them fails or is skipped, this one is skipped, without a finding. */
   readonly needs?: readonly string[];
+  /** Whether it also runs when the configuration is invalid, with the default settings. */
+  readonly worksWithoutConfiguration?: true;
   /**
    * May return no findings. An error that it throws becomes a finding.
    *

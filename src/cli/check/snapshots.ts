@@ -12,6 +12,7 @@ import { sourceFinding } from './source-finding.ts';
 /** Takes every snapshot once, as the agent would. If an agent is running, its last snapshots are reported instead. */
 export const snapshots: Check = {
   name: 'snapshots',
+  worksWithoutConfiguration: true,
   async run({ local, agent, signal }) {
     const { status } = agent;
     if (status !== undefined) {

@@ -8,6 +8,7 @@ const ENOUGH = 16;
 
 export const tasks: Check = {
   name: NAME,
+  worksWithoutConfiguration: true,
   run: ({ agent }) => [judgeTasks(groupLimitOf(processOf(agent), 'pids'))],
 };
 
