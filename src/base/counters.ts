@@ -1,3 +1,5 @@
+import { isCount } from './is-count.ts';
+
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
  * `unresolved`: its process or socket was gone before its details were read. `killed`: held in memory when the agent
@@ -100,8 +102,7 @@ export class Account {
   }
 }
 
-const count = (value: unknown): number =>
-  Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : 0;
+const count = (value: unknown): number => (isCount(value) ? value : 0);
 
 export function sum(all: readonly Totals[]): Totals {
   const total: Totals = { collected: 0, delivered: 0, aggregatedAway: 0, dropped: {} };

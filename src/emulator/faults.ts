@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { isCount } from '../base/is-count.ts';
 
 /** The kinds of faults. Faults on acknowledgements and resets apply to telemetry only. */
 export const FAULTS = {
@@ -76,8 +77,7 @@ export class Faults {
       throw new RangeError(`"${fault.kind}" is not a kind of fault; kinds: ${Object.keys(FAULTS).join(', ')}`);
     for (const name of ['count', 'durationMs', 'ms', 'status', 'retryAfter', 'perMinute', 'perSecond'] as const) {
       const value: unknown = fault[name];
-      if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
-        throw new RangeError(`"${name}" must be a whole number, 0 or more`);
+      if (value !== undefined && !isCount(value)) throw new RangeError(`"${name}" must be a whole number, 0 or more`);
     }
     if (fault.status !== undefined && (fault.status < MIN_STATUS || fault.status > MAX_STATUS))
       throw new RangeError(`"status" must be from ${MIN_STATUS} to ${MAX_STATUS}`);

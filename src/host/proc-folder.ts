@@ -10,6 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import { errnoOf } from '../base/errors.ts';
+import { isCount } from '../base/is-count.ts';
 
 /** Bytes read of one file: `status` is longer only because of its list of groups. */
 const MAX_BYTES = 8 * 1024;
@@ -108,8 +109,6 @@ export function parseUserId(text: string): number | undefined {
   const match = /\nUid:\t\d{1,10}\t(\d{1,10})\t/.exec(text);
   return match === null ? undefined : Number(match[1]);
 }
-
-const isCount = (n: number | undefined): n is number => n !== undefined && Number.isSafeInteger(n) && n >= 0;
 
 const programAt = (folder: string): string => readlinkSync(`${folder}/exe`).replace(/ \(deleted\)$/, '');
 

@@ -2,6 +2,7 @@ import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { droppedIn, type Totals } from '../base/counters.ts';
 import { minutes } from '../base/duration.ts';
+import { isCount } from '../base/is-count.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -152,7 +153,7 @@ function read(file: string): Reported {
 }
 
 function merge(fresh: Reported, found: Partial<Reported> | null): Reported {
-  const number = (value: unknown) => (Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : 0);
+  const number = (value: unknown) => (isCount(value) ? value : 0);
   const { sent, under4KB, failed } = found?.messages ?? NOTHING_SENT;
   fresh.messages = { sent: number(sent), under4KB: number(under4KB), failed: number(failed) };
   for (const queue of QUEUES) {

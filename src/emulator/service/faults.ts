@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { isCount } from '../../base/is-count.ts';
 
 /** How requests reach a service. */
 export type ServiceTransport = 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';
@@ -59,8 +60,7 @@ export class ServiceFaults {
       throw new RangeError(`"${fault.kind}" is not a kind of fault; kinds: ${Object.keys(SERVICE_FAULTS).join(', ')}`);
     for (const name of ['count', 'durationMs', 'ms', 'status', 'retryAfterSeconds'] as const) {
       const value: unknown = fault[name];
-      if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
-        throw new RangeError(`"${name}" must be a whole number, 0 or more`);
+      if (value !== undefined && !isCount(value)) throw new RangeError(`"${name}" must be a whole number, 0 or more`);
     }
     if (fault.status !== undefined && (fault.status < 200 || fault.status > 599))
       throw new RangeError('"status" must be from 200 to 599');

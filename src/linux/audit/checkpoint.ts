@@ -1,4 +1,5 @@
 import type { BackgroundWriter } from '../../base/background-writer.ts';
+import { isCount } from '../../base/is-count.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';
 
@@ -65,5 +66,3 @@ function parsePosition(note: unknown): LogPosition | undefined {
   const { inode, offset } = (note ?? {}) as Record<string, unknown>;
   return isCount(inode) && isCount(offset) ? { inode, offset } : undefined;
 }
-
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

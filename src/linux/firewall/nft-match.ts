@@ -1,3 +1,4 @@
+import { isCount } from '../../base/is-count.ts';
 import { ExpressionWriter, get, onlyProperty } from './nft-expression.ts';
 import type { RuleDraft } from './rule-draft.ts';
 import { protocolName } from './vocabulary.ts';
@@ -81,8 +82,7 @@ export function subjectOf(left: unknown, context: Context): Subject {
 }
 
 /** Marks are written as by iptables. */
-const hex = (value: string | number) =>
-  Number.isSafeInteger(value) && Number(value) >= 0 ? `0x${value.toString(16)}` : String(value);
+const hex = (value: string | number) => (isCount(value) ? `0x${value.toString(16)}` : String(value));
 
 /** How names and numbers are written, by what they are compared with. */
 const LEAVES: ReadonlyMap<string, (value: string | number) => string> = new Map([

@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
+import { isCount } from '../../base/is-count.ts';
 import type { LoginReporter, LoginSeen } from '../../contract/streams.ts';
 import { parseRemoteAddress } from './remote.ts';
 
@@ -131,8 +132,7 @@ function parseReporter(value: unknown): LoginReporter | undefined {
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value.length <= LONGEST_TEXT ? value : undefined;
 
-const count = (value: unknown): number | undefined =>
-  Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+const count = (value: unknown): number | undefined => (isCount(value) ? value : undefined);
 
 type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 

@@ -4,6 +4,7 @@ import { type Clock, isPlausible } from '../../base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import { hostProc } from '../../base/in-root.ts';
+import { isCount } from '../../base/is-count.ts';
 import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
@@ -54,8 +55,6 @@ export function parseLoginCheckpoint(value: unknown): LoginCheckpoint | undefine
   });
   return { timeMs, places: Object.fromEntries(known) };
 }
-
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 interface Parts {
   readonly sink: StreamSink;
