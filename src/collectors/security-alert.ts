@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { defined } from '../base/defined.ts';
 import { triggered } from '../contract/collector.ts';
 import type { Payload } from '../contract/event.ts';
 import type { AlertRaised } from '../contract/streams.ts';
@@ -122,7 +123,3 @@ const textsIn = (map: unknown): Readonly<Record<string, string>> =>
   v.is(v.record(v.string(), v.string()), map) ? map : {};
 
 const joined = (texts: readonly string[]): string | undefined => (texts.length === 0 ? undefined : texts.join(';'));
-
-/** Without the members that are undefined. */
-const defined = <K extends string>(members: Readonly<Record<K, string | undefined>>): { [N in K]?: string } =>
-  Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as { [N in K]?: string };

@@ -1,3 +1,4 @@
+import { defined } from '../base/defined.ts';
 import type { FirewallRule } from './sources.ts';
 
 /** A rule of the packet filter as a payload of FirewallConfiguration. */
@@ -6,7 +7,7 @@ export const firewallRow = (rule: FirewallRule) => ({
   Action: rule.action,
   Priority: rule.priority,
   ChainName: rule.chain,
-  ...known({
+  ...defined({
     Direction: rule.direction,
     SourceAddress: rule.sourceAddress,
     SourcePort: rule.sourcePort,
@@ -46,9 +47,3 @@ const pascalCase = (name: string) =>
     .join(' ')
     .replace(/(?<=\d) (?=\d)/g, '_')
     .replaceAll(' ', '');
-
-/** A copy without undefined members. */
-const known = <T extends object>(facts: T) =>
-  Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };

@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { isPlainObject } from '../../base/plain-object.ts';
 import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { Rule } from '../subject.ts';
@@ -50,7 +51,7 @@ export function readFacts(
     references: list('references'),
     origin,
     file,
-    ...given({
+    ...defined({
       name,
       status,
       description: text('description'),
@@ -78,7 +79,7 @@ function ownFacts(value: unknown) {
   if (typeof limit === 'string') checkList(limit, ['vakt', 'limit']);
   return {
     requires,
-    ...given({
+    ...defined({
       alert: alert as string | undefined,
       remediation: remediation as string | undefined,
       limit: limit as string | undefined,
@@ -86,9 +87,3 @@ function ownFacts(value: unknown) {
     ...(value.key === undefined ? {} : { key: textsOf(value.key, 'key') }),
   };
 }
-
-/** Without members that are undefined. */
-const given = <T extends object>(all: T) =>
-  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };

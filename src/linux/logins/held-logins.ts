@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
+import { defined } from '../../base/defined.ts';
 import { isCount } from '../../base/is-count.ts';
 import type { LoginReporter, LoginSeen } from '../../contract/streams.ts';
 import { parseRemoteAddress } from './remote.ts';
@@ -114,11 +115,11 @@ function parseLogin(entry: unknown): LoginSeen | undefined {
     pid,
     operation,
     executable,
-    ...known({ serial: count(saved.serial), userId, userName, localPort: count(saved.localPort) }),
-    ...known({ zone: text(saved.zone), remoteHost: text(saved.remoteHost) }),
-    ...known({ terminal: text(saved.terminal), sessionId: text(saved.sessionId) }),
-    ...known({ reporter: parseReporter(saved.reporter) }),
-    ...(remoteAddress === undefined ? {} : { remote: { address: remoteAddress, ...known({ port: remotePort }) } }),
+    ...defined({ serial: count(saved.serial), userId, userName, localPort: count(saved.localPort) }),
+    ...defined({ zone: text(saved.zone), remoteHost: text(saved.remoteHost) }),
+    ...defined({ terminal: text(saved.terminal), sessionId: text(saved.sessionId) }),
+    ...defined({ reporter: parseReporter(saved.reporter) }),
+    ...(remoteAddress === undefined ? {} : { remote: { address: remoteAddress, ...defined({ port: remotePort }) } }),
   };
 }
 
@@ -126,16 +127,10 @@ function parseReporter(value: unknown): LoginReporter | undefined {
   const { pid, executable, containerId } = (value ?? {}) as Record<string, unknown>;
   const number = count(pid);
   if (number === undefined) return undefined;
-  return { pid: number, ...known({ executable: text(executable), containerId: text(containerId) }) };
+  return { pid: number, ...defined({ executable: text(executable), containerId: text(containerId) }) };
 }
 
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value.length <= LONGEST_TEXT ? value : undefined;
 
 const count = (value: unknown): number | undefined => (isCount(value) ? value : undefined);
-
-type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** Leaves out undefined values. */
-const known = <T extends object>(facts: T): Known<T> =>
-  Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined)) as Known<T>;

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { hostname, release as kernelRelease, machine } from 'node:os';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { defined } from '../../base/defined.ts';
 import { seconds } from '../../base/duration.ts';
 import { hostMount, inRoot } from '../../base/in-root.ts';
 import type { AnswerContext, QuestionKind } from '../../base/reader/question.ts';
@@ -109,7 +110,7 @@ export function memoryFacts(meminfo: string): Memory {
     const parts = names.map((name) => figures.get(name));
     return parts.includes(undefined) ? undefined : parts.reduce<number>((all, part) => all + (part ?? 0), 0);
   };
-  return known({
+  return defined({
     totalPhysicalMemoryInKB: total('MemTotal'),
     freePhysicalMemoryInKB: total('MemFree'),
     totalVirtualMemoryInKB: total('MemTotal', 'SwapTotal'),
@@ -130,10 +131,10 @@ export function systemFacts(place: FactsPlace, { at }: AnswerContext = { at: () 
   const firmware = firmwareFacts(sys, at);
   at(sys);
   return {
-    ...known({
-      osName: release.NAME,
-      osVersion: release.VERSION_ID ?? release.VERSION ?? release.BUILD_ID,
-      osVendor: release.VENDOR_NAME ?? release.ID,
+    ...defined({
+      osName: release.NAME || undefined,
+      osVersion: (release.VERSION_ID ?? release.VERSION ?? release.BUILD_ID) || undefined,
+      osVendor: (release.VENDOR_NAME ?? release.ID) || undefined,
       ...firmware,
       kernelVersion: kernelRelease(),
       hypervisor: hypervisor({ proc, sys }),
@@ -167,7 +168,3 @@ function hostFile(hostRoot: string, path: string): string | undefined {
     return undefined;
   }
 }
-
-/** Leaves out undefined and empty values. */
-const known = <T extends object>(facts: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined && value !== '')) as never;

@@ -3,6 +3,7 @@ import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { sourceOf } from '../../base/credential-copies.ts';
+import { defined } from '../../base/defined.ts';
 import { hours } from '../../base/duration.ts';
 import { Lane } from '../../base/lane.ts';
 import type { Logger } from '../../base/log.ts';
@@ -113,7 +114,7 @@ export class ExposedFiles implements Service {
 
 /** The exposed files. A missing file is skipped: that is reported where it is used. */
 export async function exposed({ configuration, secrets, state }: GuardedFiles): Promise<Exposed> {
-  const findings = {
+  return defined({
     configuration: await first([configuration, dirname(configuration)], OTHERS_WRITE),
     secrets:
       (await first(secrets, OTHERS_READ_OR_WRITE, isCopied)) ??
@@ -123,8 +124,7 @@ export async function exposed({ configuration, secrets, state }: GuardedFiles): 
         (folder) => secrets.some((path) => dirname(path) === folder && isCopied(path)),
       )),
     state: await first([state, ...(await filesIn(state))], OTHERS_WRITE),
-  };
-  return Object.fromEntries(Object.entries(findings).filter(([, finding]) => finding !== undefined));
+  });
 }
 
 /** Whether systemd has copied a secret for this process, so that the file itself is for root only. */

@@ -19,7 +19,10 @@ export interface Context {
   readonly wordBits: 32 | 64;
 }
 
-type Description = { [K in Exclude<keyof HardwareDevice, 'category'>]?: HardwareDevice[K] | undefined };
+type Named = Pick<HardwareDevice, 'subCategory' | 'name'>;
+type Description = Named & {
+  [K in Exclude<keyof HardwareDevice, 'category' | keyof Named>]?: HardwareDevice[K] | undefined;
+};
 
 /** A kind of hardware: where sysfs lists it, and how it is described. */
 export interface Kind {

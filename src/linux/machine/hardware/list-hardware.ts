@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import * as v from 'valibot';
+import { defined } from '../../../base/defined.ts';
 import { seconds } from '../../../base/duration.ts';
 import { hostMount, inRoot } from '../../../base/in-root.ts';
 import type { AnswerContext, QuestionKind } from '../../../base/reader/question.ts';
@@ -89,7 +90,9 @@ export function listHardware(place: HardwarePlace, { at }: AnswerContext): Hardw
       }
       if (++looked % DEVICES_A_STEP === 0) at(`${sys}${device.path}`);
       const description = describe(device, context);
-      if (description !== undefined) found.push(known({ category, ...description }));
+      if (description === undefined) continue;
+      const { subCategory, name, ...others } = description;
+      found.push({ category, subCategory, name, ...defined(others) });
     }
   }
   return { found, leftOut };
@@ -97,10 +100,6 @@ export function listHardware(place: HardwarePlace, { at }: AnswerContext): Hardw
 
 /** Architectures for which Node is a 32-bit program. */
 const WORD_BITS: Readonly<Partial<Record<NodeJS.Architecture, 32>>> = { arm: 32, ia32: 32, mips: 32, mipsel: 32 };
-
-/** Leaves out undefined and empty properties. */
-const known = (device: { [K in keyof HardwareDevice]?: HardwareDevice[K] | undefined }): HardwareDevice =>
-  Object.fromEntries(Object.entries(device).filter(([, value]) => value !== undefined && value !== '')) as never;
 
 /** Names from the host's id files, each read on first use. The files are optional and often not installed. */
 class HostNames implements Names {
