@@ -17,6 +17,8 @@ import { SharedKeyIdentity } from '../../src/identity/shared-keys.ts';
 import type { LookUp } from '../../src/network/names.ts';
 import { Network } from '../../src/network/network.ts';
 import { ProxyError } from '../../src/network/tunnel.ts';
+import { Sockets } from '../network/bench.ts';
+import { until } from '../support/until.ts';
 import { capturedLog, fastClock, message, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
 /** The device SDK over real TLS against the local hub. What takes minutes in earnest runs on a fast clock. */
@@ -29,6 +31,7 @@ describe('AzureHubClient', () => {
   let directory: ReturnType<typeof temporaryDirectory>;
   let caFile: string;
   let clients: AzureHubClient[];
+  let sockets: Sockets;
   let uncaught: unknown[];
   let heard: NodeJS.UncaughtExceptionListener[];
   const catchAll = (error: unknown) => uncaught.push(error);
@@ -39,6 +42,7 @@ describe('AzureHubClient', () => {
     directory = temporaryDirectory();
     caFile = directory.write('ca.pem', hub.caPem);
     clients = [];
+    sockets = new Sockets();
     uncaught = [];
     heard = process.listeners('uncaughtException');
     process.removeAllListeners('uncaughtException');
@@ -47,6 +51,7 @@ describe('AzureHubClient', () => {
   afterEach(async () => {
     for (const client of clients) await client.stop();
     await hub.stop();
+    sockets.close();
     directory.remove();
     process.removeAllListeners('uncaughtException');
     for (const listener of heard) process.on('uncaughtException', listener);
@@ -74,8 +79,8 @@ describe('AzureHubClient', () => {
     clients.push(client);
     return client;
   };
-  /** Resolves at the next state that fits, or at once. */
-  const until = (client: AzureHubClient, fits: (status: HubStatus) => boolean, limit = seconds(20)) =>
+  /** Resolves at the next status that fits, or at once. */
+  const statusWhen = (client: AzureHubClient, fits: (status: HubStatus) => boolean, limit = seconds(20)) =>
     systemClock.within(
       limit,
       'the hub client',
@@ -85,7 +90,7 @@ describe('AzureHubClient', () => {
         look();
       }),
     );
-  const connected = (client: AzureHubClient) => until(client, ({ state }) => state === 'connected');
+  const connected = (client: AzureHubClient) => statusWhen(client, ({ state }) => state === 'connected');
   const start = async (change: Change = {}) => {
     const client = make(change);
     await client.start();
@@ -156,7 +161,7 @@ describe('AzureHubClient', () => {
         payload: { name: '__proto__', payload: '' },
       });
       await hub.offline();
-      await until(client, ({ state }) => state !== 'connected');
+      await statusWhen(client, ({ state }) => state !== 'connected');
       await hub.online();
       await connected(client);
       assert.deepEqual(await hub.invokeMethod(deviceId, moduleId, 'ping', { a: 'ü' }), ping);
@@ -164,10 +169,15 @@ describe('AzureHubClient', () => {
 
     it('loses the answer to a direct method when the connection goes meanwhile, and nothing else', async () => {
       let answer: (answer: MethodAnswer) => void = () => {};
-      const call = () => new Promise<MethodAnswer>((resolve) => (answer = resolve));
+      let begun = () => {};
+      const hasBegun = new Promise<void>((resolve) => (begun = resolve));
+      const call = () => {
+        begun();
+        return new Promise<MethodAnswer>((resolve) => (answer = resolve));
+      };
       const client = await start({ methods: { call } });
       const called = assert.rejects(hub.invokeMethod(deviceId, moduleId, 'slow'), /The module disconnected/);
-      await systemClock.sleep(seconds(0.1)); // or it may go before the call has come: the same to its caller
+      await hasBegun;
       await hub.offline();
       await called;
       answer({ status: 200, body: {} });
@@ -415,7 +425,7 @@ describe('AzureHubClient', () => {
         assert.ok(twin.status === 'retry' && twin.because === 'quota');
         at = other;
         await hub.offline();
-        await until(client, ({ state, credential }) => state === 'connected' && credential.hub === other.hostName);
+        await statusWhen(client, ({ state, credential }) => state === 'connected' && credential.hub === other.hostName);
         other.faults.inject({ kind: 'resetOnPublish', count: 1 });
         const answer = await client.send(message());
         assert.ok(answer.status === 'retry' && answer.because === 'network');
@@ -448,10 +458,10 @@ describe('AzureHubClient', () => {
     it('comes back after the hub was away, and signals that something may have been missed', async () => {
       const client = await start(fast());
       await hub.offline();
-      await until(client, ({ state }) => state !== 'connected');
+      await statusWhen(client, ({ state }) => state !== 'connected');
       hub.patchDesired(deviceId, moduleId, { missed: true });
       const reconnected = once(client, 'connected');
-      await until(client, ({ error }) => error !== undefined);
+      await statusWhen(client, ({ error }) => error !== undefined);
       await hub.online();
       await reconnected;
       const answer = await client.readTwin();
@@ -461,11 +471,10 @@ describe('AzureHubClient', () => {
       assert.deepEqual(lines, ['Connected to the hub.', 'HUB_UNREACHABLE', 'Connected to the hub.']);
     });
 
-    it('reaches a hub of whose addresses most are dead, at its first attempt and within seconds', async () => {
-      const lookUp = async () => ['127.0.0.9', '::1', '192.0.2.1', '2001:db8::1', '127.0.0.1'];
-      const begin = systemClock.monotonic();
-      await start({ lookUp, gatewayHostName: `localhost:${hub.port}` });
-      assert.ok(systemClock.monotonic() - begin < seconds(15));
+    it('reaches a hub of whose addresses most are dead, at its first attempt', async () => {
+      await sockets.silent({ host: '127.0.0.3', port: hub.port });
+      const lookUp = async () => ['127.0.0.9', '::1', '127.0.0.3', '127.0.0.1'];
+      await start({ ...fast(), lookUp });
       assert.deepEqual(
         log.messages().map(({ msg }) => msg),
         ['Connected to the hub.'],
@@ -476,7 +485,7 @@ describe('AzureHubClient', () => {
       await hub.offline();
       const client = make(fast());
       await client.start();
-      const { state, error } = await until(client, (status) => status.error !== undefined);
+      const { state, error } = await statusWhen(client, (status) => status.error !== undefined);
       assert.equal(state, 'connecting');
       assert.equal(error?.id, 'HUB_UNREACHABLE');
       await hub.online();
@@ -491,7 +500,7 @@ describe('AzureHubClient', () => {
 
     it('reports a second agent with the same identity as a lost connection, and does not compete with it endlessly', async () => {
       const first = await start(fast());
-      const lost = until(first, ({ state }) => state !== 'connected');
+      const lost = statusWhen(first, ({ state }) => state !== 'connected');
       const second = await start();
       const { error } = await lost;
       assert.match(error?.remedy ?? '', /second agent connects as dev1\/azureiotsecurity/);
@@ -517,7 +526,7 @@ describe('AzureHubClient', () => {
       hub.addModule({ deviceId, moduleId, primaryKey: newKey() });
       const client = make(fast(1_000));
       await client.start();
-      const { error } = await until(client, ({ state }) => state === 'refused');
+      const { error } = await statusWhen(client, ({ state }) => state === 'refused');
       assert.equal(error?.id, 'CREDENTIAL_REFUSED');
       assert.match(error?.remedy ?? '', /module exists.*key.*clock is right \(now \d{4}-/);
       const answer = await client.send(message());
@@ -533,7 +542,7 @@ describe('AzureHubClient', () => {
     it('refuses a hub whose certificate it has no reason to trust', async () => {
       const untrusting = make({ trustedCaFile: undefined });
       await untrusting.start();
-      const { error, state } = await until(untrusting, (status) => status.error !== undefined);
+      const { error, state } = await statusWhen(untrusting, (status) => status.error !== undefined);
       assert.equal(state, 'connecting');
       assert.equal(error?.id, 'TLS_FAILED');
       assert.match(error?.remedy ?? '', /hub\.trustedCaFile/);
@@ -552,7 +561,7 @@ describe('AzureHubClient', () => {
     it('names the host that it could not resolve', async () => {
       const client = make({ gatewayHostName: 'no-such-host.invalid' });
       await client.start();
-      const { error } = await until(client, (status) => status.error !== undefined);
+      const { error } = await statusWhen(client, (status) => status.error !== undefined);
       assert.equal(error?.id, 'HUB_UNREACHABLE');
       assert.match(error?.message ?? '', /no-such-host\.invalid/);
     });
@@ -591,7 +600,7 @@ describe('AzureHubClient', () => {
         await client.start();
         const isEarly = () => clock.monotonic() - begin < minutes(8);
         const attemptsBy443 = () => ports.filter((port) => port === '443').length;
-        while (isEarly() && attemptsBy443() < 3) await systemClock.sleep(seconds(0.005));
+        await until('three attempts by port 443', () => attemptsBy443() >= 3);
         assert.ok(isEarly(), ports.join());
         assert.equal(client.status().state, 'connecting');
       });
@@ -606,7 +615,7 @@ describe('AzureHubClient', () => {
         const network = closed(() => new ProxyError(proxy, 'bad gateway', { status: 502 }));
         const client = make({ transport: 'auto', ...fast(), network, identity });
         await client.start();
-        while (asked.length < 3) await systemClock.sleep(seconds(0.005));
+        await until('three attempts', () => asked.length >= 3);
         assert.deepEqual([asked.slice(0, 3), ports[3]], [[1, 2, 4], '443']);
       });
 
@@ -614,7 +623,7 @@ describe('AzureHubClient', () => {
         const network = closed(() => new ProxyError(proxy, 'refused', { status: 403 }));
         const client = make({ transport: 'auto', ...fast(), network });
         await client.start();
-        await until(client, ({ state }) => state === 'refused');
+        await statusWhen(client, ({ state }) => state === 'refused');
         assert.deepEqual(ports, ['8883', '8883', '8883', '443']);
       });
     });
@@ -639,14 +648,14 @@ describe('AzureHubClient', () => {
       it('gives up on one that accepts and sends nothing', async () => {
         const client = make({ ...impatient(), gatewayHostName: await listen(() => {}) });
         await client.start();
-        const { error } = await until(client, (status) => status.error !== undefined);
+        const { error } = await statusWhen(client, (status) => status.error !== undefined);
         assert.equal(error?.id, 'HUB_SILENT');
       });
 
       it('reports one that does not speak TLS', async () => {
         const client = make({ gatewayHostName: await listen((socket) => socket.write('HTTP/1.1 400 Bad\r\n\r\n')) });
         await client.start();
-        const { error } = await until(client, (status) => status.error !== undefined);
+        const { error } = await statusWhen(client, (status) => status.error !== undefined);
         assert.equal(error?.id, 'TLS_FAILED');
       });
 
@@ -700,7 +709,7 @@ describe('AzureHubClient', () => {
       let connections = 0;
       client.on('connected', () => connections++);
       await client.start();
-      const { error } = await until(client, (status) => status.error !== undefined);
+      const { error } = await statusWhen(client, (status) => status.error !== undefined);
       assert.match(error?.message ?? '', /refused the subscription/);
       assert.equal(connections, 0);
     });
@@ -814,7 +823,7 @@ describe('AzureHubClient', () => {
     it(`shows that an identity led to ${JSON.stringify(gatewayHostName)}, which is no host`, async () => {
       const client = make({ gatewayHostName });
       await client.start();
-      const { credential, error } = await until(client, (status) => status.error !== undefined);
+      const { credential, error } = await statusWhen(client, (status) => status.error !== undefined);
       assert.equal(error?.id, 'CONFIG_INVALID');
       assert.ok(error.message.includes(JSON.stringify(gatewayHostName)), error.message);
       assert.match(error.remedy, /hub\.gatewayHostName/);

@@ -1,7 +1,9 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
-import { type Clock, TimeLimitError } from '../../src/base/clock.ts';
-import { type Duration, milliseconds } from '../../src/base/duration.ts';
+import { connect, createServer, type Socket } from 'node:net';
+import { type Clock, systemClock, TimeLimitError } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { until } from '../support/until.ts';
 
 /** A signal that never aborts. */
 export const never = new AbortController().signal;
@@ -70,6 +72,23 @@ export class Sockets {
     await once(server, 'listening');
     this.#closing.push(() => server.close());
     return (server.address() as { port?: number }).port ?? 0;
+  }
+
+  /** A port that is silent until it is woken: its process is stopped, and no further connection fits into its queue. */
+  async silent(where: { readonly host: string; readonly port: number }) {
+    const options = JSON.stringify({ ...where, backlog: 1 });
+    const program = `require('net').createServer().listen(${options}, function () { console.log(this.address().port) })`;
+    const child = spawn(process.execPath, ['-e', program]);
+    this.after(() => child.kill('SIGKILL'));
+    const port = Number(String((await once(child.stdout, 'data'))[0]));
+    child.kill('SIGSTOP');
+    const isFull = async () => {
+      const probe = this.keep(connect(port, where.host));
+      const connected = once(probe, 'connect').then(() => true);
+      return !(await Promise.race([connected, systemClock.sleep(seconds(0.3)).then(() => false)]));
+    };
+    await until('a full queue', isFull);
+    return { port, wake: () => child.kill('SIGCONT') };
   }
 
   keep<T extends { destroy(): unknown; on(event: 'error', listener: () => void): unknown }>(stream: T): T {

@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-import { systemClock } from '../../src/base/clock.ts';
+import type { Socket } from 'node:net';
 import { seconds } from '../../src/base/duration.ts';
 import { ATTEMPT_DELAY, dial } from '../../src/network/dial.ts';
 import { Names } from '../../src/network/names.ts';
@@ -30,22 +27,7 @@ describe('dial', () => {
   const start = (addresses: string[], port: number, signal = never) => dial({ addresses, port, clock, signal });
   const dialled = async (...asked: Parameters<typeof start>) => sockets.keep(await start(...asked));
 
-  /** A port of 127.0.0.3 that is silent until it is woken: its process is stopped, and no further connection fits into its queue. */
-  const silent = async () => {
-    const program =
-      "require('net').createServer().listen({ host: '127.0.0.3', port: 0, backlog: 1 }, function () { console.log(this.address().port) })";
-    const child = spawn(process.execPath, ['-e', program]);
-    sockets.after(() => child.kill('SIGKILL'));
-    const port = Number(String((await once(child.stdout, 'data'))[0]));
-    child.kill('SIGSTOP');
-    const isFull = async () => {
-      const probe = sockets.keep(connect(port, '127.0.0.3'));
-      const connected = once(probe, 'connect').then(() => true);
-      return !(await Promise.race([connected, systemClock.sleep(seconds(0.3)).then(() => false)]));
-    };
-    await until('a full queue', isFull);
-    return { port, wake: () => child.kill('SIGCONT') };
-  };
+  const silent = () => sockets.silent({ host: '127.0.0.3', port: 0 });
 
   it('connects to the only address', async () => {
     const port = await listen('127.0.0.1');
