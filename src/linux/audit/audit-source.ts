@@ -23,7 +23,10 @@ import type { AuditRule, KernelRule } from './rules.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, RUNNING } from './status.ts';
 
-/** About the capacity of the receive buffer: this many records at once mean that it was full and records may be lost. */
+/**
+ * About the capacity of the receive buffer: when one drain reads this many records, it may have been full and records may be
+ * lost.
+ */
 const A_BUFFERFUL = 12_000;
 
 const CHECK_EVERY = seconds(5);
@@ -102,7 +105,7 @@ export class AuditSource {
     this.#watch = new SlotWatch(parts.clock);
   }
 
-  /** The present role. Only valid while the source is open. */
+  /** The present role; `off` while the source is closed. */
   status(): SourceStatus {
     const opened = this.#open;
     if (opened === undefined) return { state: 'off' };
