@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import { type Duration, LONG_AGO, milliseconds, minutes, seconds } from '../duration.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { nextTurn } from '../turn.ts';
 import { Avoidance } from './avoidance.ts';
 import { ReaderChild } from './child.ts';
 import type { AnswerFrame } from './frames.ts';
@@ -268,8 +269,8 @@ export class Reader {
         continue;
       }
       // If the agent itself was blocked, the answer may have arrived without having been read.
-      await new Promise((resolve) => setImmediate(resolve));
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
+      await nextTurn();
       if (child.isOver || this.#movedAt !== movedAt) continue;
       busy += 1;
       if (busy < BUSY_LIMITS && child.isBusy()) continue;

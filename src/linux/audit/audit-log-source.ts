@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import { nextTurn } from '../../base/turn.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import { AuditControl } from './control.ts';
@@ -285,7 +286,7 @@ export class LogReader {
       this.#stream.deliver();
       this.#forgetBegun();
       if (!more) break;
-      if (reads % READS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (reads % READS_PER_TURN === 0) await nextTurn();
     }
     this.#endReported();
     this.#stream.expire(now);
