@@ -1,3 +1,4 @@
+import { errnoOf, messageOf } from '../../base/errors.ts';
 import { inRoot } from '../../base/in-root.ts';
 
 /** An entry of a login file. */
@@ -50,6 +51,16 @@ export interface LoginFile {
  * @throws the error of the file system
  */
 export const placeOf = ({ hostRoot, path }: LoginFile): string => inRoot(hostRoot, path);
+
+/** Runs `work`. @returns why it failed, as a feed tells it */
+export function attempt(work: () => void): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return errnoOf(error) ?? messageOf(error);
+  }
+}
 
 /** A login file that is read in parts as it grows. No method throws. */
 export interface LoginFeed {

@@ -10,9 +10,9 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { errnoOf, messageOf } from '../../base/errors.ts';
 import { inRoot } from '../../base/in-root.ts';
 import {
+  attempt,
   type Beginning,
   type FilePosition,
   type LoginEntry,
@@ -78,7 +78,7 @@ export class UtmpFeed implements LoginFeed {
 
   open(from: Beginning): void {
     this.#reportedUntilMs = from.reportedUntilMs;
-    this.#attempt(() => this.#begin(from));
+    this.#problem = attempt(() => this.#begin(from));
     this.#existed = this.#problem !== undefined && this.#problem !== 'ENOENT';
   }
 
@@ -99,7 +99,7 @@ export class UtmpFeed implements LoginFeed {
   #next = (): string => this.#rotated.shift() ?? placeOf(this.#file);
 
   fill(): void {
-    this.#attempt(() => {
+    this.#problem = attempt(() => {
       if (!this.#readOn() && this.#openReplacement()) this.#readOn();
     });
   }
@@ -117,15 +117,6 @@ export class UtmpFeed implements LoginFeed {
     if (this.#open !== undefined) closeSync(this.#open.fd);
     this.#open = undefined;
     this.#entries = [];
-  }
-
-  #attempt(work: () => void): void {
-    try {
-      this.#problem = undefined;
-      work();
-    } catch (error) {
-      this.#problem = errnoOf(error) ?? messageOf(error);
-    }
   }
 
   /** @returns whether there was a record */

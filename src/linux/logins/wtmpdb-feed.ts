@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
-import { errnoOf, messageOf } from '../../base/errors.ts';
 import {
+  attempt,
   type Beginning,
   type FilePosition,
   type LoginEntry,
@@ -82,7 +82,7 @@ export class WtmpdbFeed implements LoginFeed {
   }
 
   open(from: Beginning): void {
-    this.#attempt(() => this.#begin(from));
+    this.#problem = attempt(() => this.#begin(from));
   }
 
   #begin({ position, unread, reportedUntilMs }: Beginning): void {
@@ -102,7 +102,7 @@ export class WtmpdbFeed implements LoginFeed {
   }
 
   fill(): void {
-    this.#attempt(() => {
+    this.#problem = attempt(() => {
       if (this.#entries.length === 0 && stateOf(this.#file) !== this.#seen) this.#readOn();
     });
   }
@@ -120,15 +120,6 @@ export class WtmpdbFeed implements LoginFeed {
     this.#entries = [];
     this.#open.clear();
     this.#seen = '';
-  }
-
-  #attempt(work: () => void): void {
-    try {
-      this.#problem = undefined;
-      work();
-    } catch (error) {
-      this.#problem = errnoOf(error) ?? messageOf(error);
-    }
   }
 
   #settle(): void {
