@@ -6,6 +6,7 @@ import { ControlError, type ControlledHub } from './control-call.ts';
 import { help, ROUTES } from './control-routes.ts';
 import { guarded } from './guarded.ts';
 import { MethodError } from './method-calls.ts';
+import { pathParameters } from './path-parameters.ts';
 import { TwinError } from './twin-limits.ts';
 
 const LARGEST_BODY = 256 * 1024;
@@ -63,7 +64,7 @@ async function answer(request: IncomingMessage, hub: ControlledHub): Promise<unk
   const { pathname, searchParams } = new URL(url, BASE);
   if (pathname === '/' && request.method === 'GET') return help();
   const matches = ROUTES.flatMap((route) => {
-    const parameters = match(route.path, pathname);
+    const parameters = pathParameters(route.path, pathname);
     return parameters === undefined ? [] : [{ route, parameters }];
   });
   if (matches.length === 0) throw new ControlError(404, `${pathname} does not exist; GET / lists the routes.`);
@@ -79,20 +80,6 @@ async function answer(request: IncomingMessage, hub: ControlledHub): Promise<unk
     query: searchParams,
     body: route.takesBody ? await readJson(request) : undefined,
   });
-}
-
-/** @returns the decoded values of the `{name}` parts of `pattern`, or `undefined` if `path` does not match */
-function match(pattern: string, path: string): string[] | undefined {
-  const wanted = pattern.split('/');
-  const got = path.split('/');
-  if (wanted.length !== got.length) return undefined;
-  if (wanted.some((part, index) => !part.startsWith('{') && part !== got[index])) return undefined;
-  const parameters = got.filter((_, index) => wanted[index]?.startsWith('{'));
-  try {
-    return parameters.map(decodeURIComponent);
-  } catch {
-    return undefined;
-  }
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {

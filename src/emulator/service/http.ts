@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { milliseconds } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import { guarded } from '../guarded.ts';
+import { pathParameters } from '../path-parameters.ts';
 import type { ServiceFault, ServiceFaults } from './faults.ts';
 import type { RequestLog, RequestRecord } from './request-log.ts';
 
@@ -56,7 +57,7 @@ export function createHttpService(options: HttpServiceOptions): Server {
   const serve = guarded(async (request, response) => {
     const [pathname = '', search] = (request.url ?? '').split('?'); // not by URL, which throws for a path like //
     const candidates = options.routes.flatMap((route) => {
-      const parameters = match(route.path, pathname);
+      const parameters = pathParameters(route.path, pathname);
       return parameters === undefined ? [] : [{ route, parameters }];
     });
     const found = candidates.find(({ route }) => route.method === request.method);
@@ -148,19 +149,6 @@ function send(response: ServerResponse, { status, body, headers }: ServiceAnswer
     ...headers,
   });
   response.end(text);
-}
-
-/** @returns the decoded values of the `{name}` parts of `pattern`, or `undefined` if `path` does not match */
-function match(pattern: string, path: string): string[] | undefined {
-  const wanted = pattern.split('/');
-  const got = path.split('/');
-  if (wanted.length !== got.length) return undefined;
-  if (wanted.some((part, index) => !part.startsWith('{') && part !== got[index])) return undefined;
-  try {
-    return got.filter((_, index) => wanted[index]?.startsWith('{')).map(decodeURIComponent);
-  } catch {
-    return undefined;
-  }
 }
 
 /** @throws Error if the body is too large or not JSON */
