@@ -5,9 +5,8 @@ import { messageOf } from '../base/errors.ts';
 import { ControlError, type ControlledHub } from './control-call.ts';
 import { help, ROUTES } from './control-routes.ts';
 import { guarded } from './guarded.ts';
-import { MethodError } from './method-calls.ts';
+import { HubError } from './hub-error.ts';
 import { pathParameters } from './path-parameters.ts';
-import { TwinError } from './twin-limits.ts';
 
 const LARGEST_BODY = 256 * 1024;
 const BASE = 'http://localhost';
@@ -98,7 +97,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 }
 
 function statusOf(error: unknown): number {
-  if (error instanceof ControlError || error instanceof TwinError || error instanceof MethodError) return error.status;
+  if (error instanceof ControlError || error instanceof HubError) return error.status;
   return error instanceof RangeError ? 400 : 500;
 }
 

@@ -3,6 +3,7 @@ import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Connection } from './connection.ts';
+import { HubError } from './hub-error.ts';
 import { METHOD_CALLS, methodCallTopic } from './topics.ts';
 
 /** A module's answer. */
@@ -12,16 +13,8 @@ export interface MethodResult {
 }
 
 /** A call that could not be made or was not answered, with the status and error code that a hub returns to the caller. */
-export class MethodError extends Error {
+export class MethodError extends HubError {
   override readonly name = 'MethodError';
-  readonly status: number;
-  readonly errorCode: number;
-
-  constructor(status: number, errorCode: number, message: string) {
-    super(message);
-    this.status = status;
-    this.errorCode = errorCode;
-  }
 }
 
 /** For requests and answers, in bytes of JSON. */

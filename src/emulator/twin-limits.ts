@@ -1,3 +1,5 @@
+import { HubError } from './hub-error.ts';
+
 /* Limits of a module twin. Sources: "Understand and use module twins in IoT Hub" and "… device twins …"; if they differ,
  * the page on module twins is followed (no arrays). */
 
@@ -12,17 +14,8 @@ const SMALLEST_INTEGER = -4503599627370496;
 export type Properties = Readonly<Record<string, unknown>>;
 
 /** The hub refuses a twin request; with the status and error code that it answers. */
-export class TwinError extends Error {
+export class TwinError extends HubError {
   override readonly name = 'TwinError';
-
-  readonly status: number;
-  readonly errorCode: number;
-
-  constructor(status: number, errorCode: number, message: string) {
-    super(message);
-    this.status = status;
-    this.errorCode = errorCode;
-  }
 }
 
 export const isObject = (value: unknown): value is Properties =>
