@@ -151,7 +151,7 @@ function createTriggered(
     hostRoot: local.hostRoot,
     loopback: local.collectors.loopbackConnections,
     stateDirectory: local.stateDirectory,
-    isTrial: options.dryHub !== undefined,
+    yieldsToAgent: options.dryHub !== undefined,
     writer: storage.writer,
     clock: clockOf('linux'),
     log: logOf('linux'),

@@ -206,7 +206,7 @@ async function followLinux(all: readonly TriggeredCollector[], call: Call): Prom
     containerOf: (pid) => lookups.containerId(pid, 0),
     streams: () => occurrences.streams(),
     sink: occurrences,
-    isTrial: true,
+    yieldsToAgent: true,
     hostRoot,
     loopback: options.loopbackConnections,
     clock: systemClock,

@@ -38,8 +38,8 @@ interface Parts {
   readonly loopback: boolean;
   /** Folder for the positions in logs. Absent: positions are not kept, and missed events are not read from logs. */
   readonly stateDirectory?: string;
-  /** Whether the kernel's audit is left as it is when another agent has it. Absent: no. */
-  readonly isTrial?: boolean;
+  /** Whether it must leave audit to another agent that runs. Absent: no. */
+  readonly yieldsToAgent?: boolean;
   /** Writes the state in the background, after the events. Absent: it is written at once. */
   readonly writer?: BackgroundWriter | undefined;
   /** The container of a process that runs or has just exited. Absent: containers are unknown. */
@@ -98,7 +98,7 @@ export class LinuxEvents implements Service, Moving {
     };
     this.#feeds = new Feeds({
       ...shared,
-      isTrial: parts.isTrial === true,
+      yieldsToAgent: parts.yieldsToAgent === true,
       proc,
       wanted: () => this.#needs(),
       audited: declared.filter(({ auditRules }) => auditRules.length > 0).flatMap(({ streams }) => streams),

@@ -32,7 +32,7 @@ async function openAndClose({ local: { hostRoot, collectors: options }, signal }
   const source = new LinuxEvents({
     streams: () => new Set(followed.map(({ stream }) => stream)),
     sink: { accept: () => {}, drop: () => {} },
-    isTrial: true,
+    yieldsToAgent: true,
     hostRoot,
     loopback: options.loopbackConnections,
     clock: systemClock,

@@ -43,8 +43,8 @@ export interface Beginning {
 
 interface Parts {
   readonly rules: () => readonly AuditRule[];
-  /** Whether rules of another agent that runs must stay. */
-  readonly isTrial?: boolean;
+  /** Whether it must leave audit to another agent that runs. */
+  readonly yieldsToAgent?: boolean;
   readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -136,7 +136,7 @@ export class AuditLogSource {
     try {
       control = new AuditControl(this.#openSocket(NETLINK_AUDIT), this.#parts.clock);
       const kernel = new KernelRules(control, this.#parts);
-      if (this.#parts.isTrial === true && (await kernel.ours()).length > 0) return control.close();
+      if (this.#parts.yieldsToAgent === true && (await kernel.ours()).length > 0) return control.close();
       this.#rules = { control, kernel };
       await this.refreshRules();
     } catch (err) {
@@ -156,10 +156,10 @@ export class AuditLogSource {
     this.#rules = undefined;
   }
 
-  /** Sets these rules; a trial leaves them as they are when another agent has set its own. */
+  /** Sets these rules; if it must leave audit to another agent that has set its own, they stay as they are. */
   async #sync(rules: readonly AuditRule[]): Promise<void> {
     const kernel = this.#rules?.kernel;
-    if (kernel === undefined || (this.#parts.isTrial === true && (await kernel.areOfAnother()))) return;
+    if (kernel === undefined || (this.#parts.yieldsToAgent === true && (await kernel.areOfAnother()))) return;
     await kernel.sync({ rules, exclude: false });
   }
 

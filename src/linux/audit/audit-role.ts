@@ -33,8 +33,8 @@ interface Parts {
   readonly openSocket: typeof openNetlink;
   /** Whether the kernel sends records to the multicast group of this network namespace. */
   readonly mayListen: () => boolean;
-  /** Whether it must leave audit to an agent that runs: only then it asks who requests the slot. */
-  readonly isTrial?: boolean;
+  /** Whether it must leave audit to another agent that runs: only then it asks who requests the slot. */
+  readonly yieldsToAgent?: boolean;
   /** Whether a process is another agent. */
   readonly isAgent: (pid: number) => boolean;
   readonly clock: Clock;
@@ -109,10 +109,10 @@ export class AuditRole {
 
   /** Leaves the slot to the process that requests it. @throws AgentError AUDIT_UNAVAILABLE, or errno errors */
   async yieldSlot(): Promise<void> {
-    const { control, setup, drain, watch, isTrial, isAgent, log, changed } = this.#parts;
+    const { control, setup, drain, watch, yieldsToAgent, isAgent, log, changed } = this.#parts;
     const pid = this.#contender;
     watch.seenOther();
-    if (isTrial === true && isAgent(pid)) setup.becomeGuest();
+    if (yieldsToAgent === true && isAgent(pid)) setup.becomeGuest();
     try {
       await this.#joinAsListener();
     } finally {

@@ -28,7 +28,7 @@ interface Parts {
   /** The rules to set in the kernel; evaluated at every sync. */
   readonly rules: () => readonly AuditRule[];
   /** Whether it must leave audit to another agent that runs. */
-  readonly isTrial?: boolean;
+  readonly yieldsToAgent?: boolean;
   /** Is told what rules of others exclude. */
   readonly stream: Pick<RecordStream, 'setExcluded'>;
   readonly clock: Clock;
@@ -75,7 +75,7 @@ export class AuditSetup {
   constructor(parts: Parts, status: AuditStatus, listed: readonly KernelRule[]) {
     this.#parts = parts;
     this.#hiddenPart(listed);
-    this.#isGuest = parts.isTrial === true && isOtherDaemon(status.pid) && listed.some(({ ours }) => ours);
+    this.#isGuest = parts.yieldsToAgent === true && isOtherDaemon(status.pid) && listed.some(({ ours }) => ours);
     const previous = this.#isGuest ? undefined : previousSettings(listed);
     this.#rules = new KernelRules(parts.control, parts);
     this.#found = previous ?? status;
@@ -147,10 +147,10 @@ export class AuditSetup {
    * @throws AgentError AUDIT_UNAVAILABLE when there can't be rules of the agent, or those of others hide everything
    */
   async syncRules(isDaemon: boolean): Promise<number> {
-    const { isTrial, clock, changed, stream } = this.#parts;
+    const { yieldsToAgent, clock, changed, stream } = this.#parts;
     this.#rulesCheckedAt = clock.monotonic();
     const before = this.missing;
-    if (isTrial === true && !isDaemon) await this.#adaptToAgent();
+    if (yieldsToAgent === true && !isDaemon) await this.#adaptToAgent();
     const added = await (this.#isGuest
       ? this.#readRules()
       : this.isLocked
@@ -176,16 +176,16 @@ export class AuditSetup {
   }
 
   /**
-   * Removes the agent's rules; of a trial, only those that it set itself.
+   * Removes the agent's rules; if it must leave audit to another agent, only those that it set itself.
    *
    * @returns those that store the original settings; they stay until the settings are restored
    */
   async removeRules(): Promise<readonly KernelRule[]> {
     const ours = this.isLocked || this.#isGuest ? [] : await this.#rules.ours();
-    const { control, isTrial } = this.#parts;
+    const { control, yieldsToAgent } = this.#parts;
     const memos = ours.filter((rule) => memoIn(rule) !== undefined);
     for (const rule of ours) {
-      const isOwn = isTrial !== true || this.#rules.hasSet(rule);
+      const isOwn = yieldsToAgent !== true || this.#rules.hasSet(rule);
       if (isOwn && !memos.includes(rule)) await control.deleteRule(rule.data);
     }
     return memos;

@@ -48,8 +48,8 @@ interface Parts {
   readonly hostRoot?: string;
   /** The rules to set in the kernel; evaluated at every refreshRules. */
   readonly rules: () => readonly AuditRule[];
-  /** Whether it must leave audit to another agent that runs, as a command for an operator does. */
-  readonly isTrial?: boolean;
+  /** Whether it must leave audit to another agent that runs, as a command of an operator must. */
+  readonly yieldsToAgent?: boolean;
   readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;

@@ -30,7 +30,7 @@ export class KernelRules {
   #rings = true;
 
   /** @throws AgentError AUDIT_UNAVAILABLE when this machine's system calls are unknown */
-  constructor(control: AuditControl, owner: { readonly isTrial?: boolean } = {}) {
+  constructor(control: AuditControl, owner: { readonly yieldsToAgent?: boolean } = {}) {
     this.#control = control;
     this.#key = keyOf(owner);
     this.#abis = abisOf();

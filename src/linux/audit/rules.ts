@@ -66,7 +66,7 @@ const TRIAL_KEY = 'vakt-trial';
 /** The keys of the agent's rules and of a trial's. */
 export const KEYS: readonly string[] = [KEY, TRIAL_KEY];
 
-export const keyOf = ({ isTrial = false }: { isTrial?: boolean | undefined }): string => (isTrial ? TRIAL_KEY : KEY);
+export const keyOf = ({ yieldsToAgent = false }: { yieldsToAgent?: boolean | undefined }): string => (yieldsToAgent ? TRIAL_KEY : KEY);
 
 /**
  * What to do where rules are locked until the next boot, and the agent's are not among them. They must be the same, field by

@@ -40,8 +40,8 @@ export interface FeedSubscriber {
 }
 
 interface Parts {
-  /** Whether audit is left to another agent that runs. */
-  readonly isTrial?: boolean;
+  /** Whether it must leave audit to another agent that runs. */
+  readonly yieldsToAgent?: boolean;
   /** The feeds and audit rules that the wanted sources need. */
   readonly wanted: () => { readonly rules: readonly AuditRule[]; readonly feeds: ReadonlySet<Feed> };
   /** Receives starts that do not come from audit, and the losses of both feeds. */
@@ -122,7 +122,7 @@ export class Feeds {
         },
         audit: { accept: (events) => this.#accept(events), lost },
         auditLog: { accept: (events) => this.#acceptLogged(events), lost },
-        isTrial: parts.isTrial === true,
+        yieldsToAgent: parts.yieldsToAgent === true,
         sink: { accept: (...batch) => sink.accept(...batch), drop: (...loss) => this.#drop(...loss) },
         clock,
         log,

@@ -30,8 +30,8 @@ interface Wanted {
 
 interface Parts {
   readonly wanted: () => Wanted;
-  /** Whether audit is left to another agent that runs. */
-  readonly isTrial?: boolean;
+  /** Whether it must leave audit to another agent that runs. */
+  readonly yieldsToAgent?: boolean;
   /** Receives audit events from the kernel. */
   readonly audit: AuditSink;
   /** Receives audit events from auditd's log. */

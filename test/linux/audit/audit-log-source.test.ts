@@ -22,12 +22,12 @@ describe('AuditLogSource', () => {
   });
 
   /** Opened without rules, since it would look for the start of a program, and then with these. */
-  async function started(syscalls: readonly string[], isTrial: boolean): Promise<AuditLogSource> {
+  async function started(syscalls: readonly string[], yieldsToAgent: boolean): Promise<AuditLogSource> {
     let rules: AuditRule[] = [];
     const source = new AuditLogSource(
       {
         rules: () => rules,
-        isTrial,
+        yieldsToAgent,
         sink: { accept: () => {}, lost: () => {} },
         clock: systemClock,
         log: pino({ level: 'silent' }),
@@ -41,9 +41,9 @@ describe('AuditLogSource', () => {
     return source;
   }
 
-  for (const isTrial of [false, true]) {
-    it(`sets rules and removes them${isTrial ? ', also in a trial' : ''}`, async () => {
-      const source = await started(['execve'], isTrial);
+  for (const yieldsToAgent of [false, true]) {
+    it(`sets rules and removes them${yieldsToAgent ? ', also in a command' : ''}`, async () => {
+      const source = await started(['execve'], yieldsToAgent);
       assert.notEqual(kernel.rules.length, 0);
       await source.close();
       assert.deepEqual(kernel.rules, []);

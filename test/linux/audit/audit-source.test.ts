@@ -32,7 +32,7 @@ describe('AuditSource', () => {
   });
 
   const create = ({
-    isTrial = false,
+    yieldsToAgent = false,
     syscalls = ['execve'] as readonly string[],
     failing = [] as readonly string[],
   } = {}) =>
@@ -42,7 +42,7 @@ describe('AuditSource', () => {
           { syscalls, where: { success: 1 } },
           { syscalls: failing, where: { success: 0 } },
         ],
-        isTrial,
+        yieldsToAgent,
         sink: { accept: () => {}, lost: (count) => (lost += count) },
         clock: systemClock,
         log: pino({ level: 'silent' }),
@@ -133,7 +133,7 @@ describe('AuditSource', () => {
     });
   });
 
-  describe('of a trial beside another agent', () => {
+  describe('of a command beside another agent', () => {
     beforeEach(async () => startOther(source));
 
     /** As another agent has them while it runs. */
@@ -149,47 +149,47 @@ describe('AuditSource', () => {
     it('listens with its rules, and leaves them, the settings and the slot as they are', async () => {
       const before = [...kernel.rules];
       const changes = kernel.changes;
-      const trial = create({ isTrial: true });
-      await during(trial.open());
-      assert.equal(trial.status().source, 'auditMulticast');
+      const command = create({ yieldsToAgent: true });
+      await during(command.open());
+      assert.equal(command.status().source, 'auditMulticast');
       await time.tickAsync(60_000);
-      await during(trial.close());
+      await during(command.close());
       assert.deepEqual([kernel.rules, kernel.pid], [before, process.ppid]);
       assert.equal(kernel.changes, changes);
     });
 
     it('says when the rules of the agent leave out what it is to follow', async () => {
-      const trial = create({ isTrial: true, syscalls: ['execve', 'accept'] });
-      await during(trial.open());
-      assert.match(trial.status().reason ?? '', /leave out some of these events/);
-      assert.equal(trial.status().state, 'degraded');
-      await during(trial.close());
+      const command = create({ yieldsToAgent: true, syscalls: ['execve', 'accept'] });
+      await during(command.open());
+      assert.match(command.status().reason ?? '', /leave out some of these events/);
+      assert.equal(command.status().state, 'degraded');
+      await during(command.close());
     });
 
     it('is content with an agent that follows more', async () => {
       await startOther(create({ syscalls: ['execve', 'accept'] }));
-      const trial = create({ isTrial: true });
-      await during(trial.open());
-      assert.equal(trial.status().state, 'on');
-      await during(trial.close());
+      const command = create({ yieldsToAgent: true });
+      await during(command.open());
+      assert.equal(command.status().state, 'on');
+      await during(command.close());
     });
 
     it('sets its own rules and takes the slot once the agent has stopped', async () => {
-      const trial = create({ isTrial: true });
-      await during(trial.open());
+      const command = create({ yieldsToAgent: true });
+      await during(command.open());
       kernel.pid = 0;
       kernel.change([]);
       await time.tickAsync(20_000);
-      assert.deepEqual([trial.status().state, kernel.rules], ['degraded', []]);
+      assert.deepEqual([command.status().state, kernel.rules], ['degraded', []]);
       await time.tickAsync(70_000);
-      assert.deepEqual([trial.status().state, kernel.pid], ['on', process.pid]);
-      await during(trial.close());
+      assert.deepEqual([command.status().state, kernel.pid], ['on', process.pid]);
+      await during(command.close());
       assert.deepEqual([kernel.rules, kernel.pid], [[], 0]);
     });
 
     it('leaves all of it to the agent when that is restarted', async () => {
-      const trial = create({ isTrial: true });
-      await during(trial.open());
+      const command = create({ yieldsToAgent: true });
+      await during(command.open());
       const rules = kernel.rules;
       kernel.pid = 0;
       kernel.change([]);
@@ -198,10 +198,10 @@ describe('AuditSource', () => {
       kernel.change(rules);
       const changes = kernel.changes;
       await time.tickAsync(60_000);
-      assert.equal(trial.status().state, 'on');
+      assert.equal(command.status().state, 'on');
       kernel.change([]);
       await time.tickAsync(20_000);
-      await during(trial.close());
+      await during(command.close());
       assert.deepEqual([kernel.rules, kernel.changes], [[], changes]);
     });
 
@@ -213,9 +213,9 @@ describe('AuditSource', () => {
     });
   });
 
-  it('of a trial is left to an agent that starts meanwhile, with its rules and settings', async () => {
-    const trial = create({ isTrial: true });
-    await during(trial.open());
+  it('of a command is left to an agent that starts meanwhile, with its rules and settings', async () => {
+    const command = create({ yieldsToAgent: true });
+    await during(command.open());
     const before = [...kernel.rules];
     kernel.request(process.ppid);
     await time.tickAsync(2_000);
@@ -223,18 +223,18 @@ describe('AuditSource', () => {
     kernel.pid = process.ppid;
     const changes = kernel.changes;
     await time.tickAsync(60_000);
-    await during(trial.close());
+    await during(command.close());
     assert.deepEqual([kernel.rules, kernel.pid, kernel.changes], [before, process.ppid, changes]);
   });
 
-  describe('of a trial beside another daemon', () => {
+  describe('of a command beside another daemon', () => {
     const AGENT = { syscalls: ['execve', 'connect'] };
-    let trial: AuditSource;
+    let command: AuditSource;
 
     const startTrial = async (wanted: Parameters<typeof create>[0] = {}) => {
       kernel.pid = process.ppid;
-      trial = create({ isTrial: true, ...wanted });
-      await during(trial.open());
+      command = create({ yieldsToAgent: true, ...wanted });
+      await during(command.open());
     };
     const rules = () => kernel.rules.map((rule) => rule.toString('hex'));
 
@@ -244,7 +244,7 @@ describe('AuditSource', () => {
       kernel.change([]); // by an administrator
       await time.tickAsync(2_000);
       assert.notEqual(kernel.rules.length, 0);
-      await during(trial.close());
+      await during(command.close());
       assert.deepEqual(kernel.rules, []);
     });
 
@@ -271,7 +271,7 @@ describe('AuditSource', () => {
         await during(agent.open());
         const before = [rules(), kernel.changes];
         await time.tickAsync(120_000);
-        await during(trial.close());
+        await during(command.close());
         await time.tickAsync(60_000);
         assert.deepEqual([rules(), kernel.changes], before);
         await during(agent.close());
@@ -285,12 +285,12 @@ describe('AuditSource', () => {
       const own = rules();
       await during(agent.open());
       await time.tickAsync(60_000);
-      assert.match(trial.status().reason ?? '', /leave out some of these events/);
+      assert.match(command.status().reason ?? '', /leave out some of these events/);
       await during(agent.close());
       await time.tickAsync(70_000);
-      assert.equal(trial.status().state, 'on');
+      assert.equal(command.status().state, 'on');
       assert.deepEqual(rules(), own);
-      await during(trial.close());
+      await during(command.close());
       assert.deepEqual(rules(), []);
     });
 
@@ -299,17 +299,17 @@ describe('AuditSource', () => {
       const agent = create(AGENT);
       await during(agent.open());
       const before = rules();
-      await during(trial.close());
+      await during(command.close());
       assert.deepEqual(rules(), before);
       await during(agent.close());
     });
   });
 
-  it('of a trial alone takes the slot, and leaves nothing', async () => {
-    const trial = create({ isTrial: true });
-    await during(trial.open());
-    assert.equal(trial.status().source, 'auditUnicast');
-    await during(trial.close());
+  it('of a command alone takes the slot, and leaves nothing', async () => {
+    const command = create({ yieldsToAgent: true });
+    await during(command.open());
+    assert.equal(command.status().source, 'auditUnicast');
+    await during(command.close());
     assert.deepEqual([kernel.rules, kernel.pid], [[], 0]);
   });
 

@@ -126,7 +126,7 @@ describe('KernelRules', () => {
   });
 
   it('of a trial are taken over by an agent that needs the same, and are then its own', async () => {
-    const trial = new KernelRules(kernel as unknown as AuditControl, { isTrial: true });
+    const trial = new KernelRules(kernel as unknown as AuditControl, { yieldsToAgent: true });
     await trial.sync({ rules: CONNECTS, exclude: false });
     assert.deepEqual([await rules.has(CONNECTS), await trial.areOfAnother()], [true, false]);
     assert.ok((await rules.sync({ rules: CONNECTS, exclude: false })) > 0);
