@@ -46,27 +46,39 @@ export function verifyChains(
   );
 }
 
-const isFirst = ({ sequence, abandonedFrom }: NumberedMessage): boolean => (abandonedFrom ?? sequence) === 1;
+const isFirst = (message: NumberedMessage): boolean => gapStart(message) === 1;
 
-function verifyChain(
-  chain: string,
-  all: readonly NumberedMessage[],
-  {
-    isPartial,
-    owners,
-    other,
-    continued,
-  }: {
-    isPartial: boolean;
-    /** By digest of their bodies. */
-    owners: ReadonlyMap<string, NumberedMessage>;
-    /** The first message of another chain. */
-    other: NumberedMessage | undefined;
-    continued: ReadonlySet<string>;
-  },
-): ChainReport {
+/** The first number before a message that it says was given up; its own number if it names none. */
+const gapStart = ({ sequence, abandonedFrom }: NumberedMessage): number => abandonedFrom ?? sequence;
+
+/** What is known beside the messages of one chain. */
+interface Surroundings {
+  readonly isPartial: boolean;
+  /** By digest of their bodies. */
+  readonly owners: ReadonlyMap<string, NumberedMessage>;
+  /** The first message of another chain. */
+  readonly other: NumberedMessage | undefined;
+  readonly continued: ReadonlySet<string>;
+}
+
+function verifyChain(chain: string, all: readonly NumberedMessage[], around: Surroundings): ChainReport {
+  const { messages, wrong } = inOrder(all);
+  const gaps = gapsIn(messages, around);
+  return {
+    chain,
+    first: messages[0]?.sequence ?? 0,
+    last: messages.at(-1)?.sequence ?? 0,
+    messages: messages.length,
+    repeats: all.length - messages.length,
+    abandoned: gaps.abandoned,
+    wrong: [...wrong, ...gaps.wrong],
+    unproved: [...gaps.unproved, ...unconfirmed(messages, gaps.confirmed, around)],
+  };
+}
+
+/** The messages by ascending number, each number once. */
+function inOrder(all: readonly NumberedMessage[]): { messages: readonly NumberedMessage[]; wrong: readonly string[] } {
   const wrong: string[] = [];
-  const unproved: string[] = [];
   const byNumber = new Map<number, NumberedMessage>();
   let newest: NumberedMessage | undefined;
   for (const message of all) {
@@ -80,93 +92,105 @@ function verifyChain(
     byNumber.set(message.sequence, message);
     if (newest === undefined || message.sequence > newest.sequence) newest = message;
   }
-  const numbers = [...byNumber.keys()].sort((a, b) => a - b);
-  const [first = 0, last = 0] = [numbers[0], numbers.at(-1)];
-
-  let abandoned = 0;
-  /** Numbers that a later message refers to as the one before it. */
-  const confirmed = new Set<number>();
-  let expected = isPartial ? first : 1;
-  for (const number of numbers) {
-    const message = byNumber.get(number) as NumberedMessage;
-    // Absent numbers from here on were given up; those below are missing.
-    const from = message.abandonedFrom ?? number;
-    const before = from - 1;
-    if (expected < from) wrong.push(missing(expected, before));
-    const absent = Math.max(expected, from);
-    abandoned += number - absent;
-    if (absent < number) unproved.push(onlyClaimed(absent, number - 1, message));
-    expected = number + 1;
-    const previous = byNumber.get(before);
-    if (before === 0) checkFirst(message);
-    else if (previous === undefined) {
-      const giver = givesUp(before, number);
-      if (giver !== undefined) wrong.push(contradicting(before, message, giver));
-      else if (isPartial && before < first) unproved.push(`what came before ${named(message)}`);
-      // Otherwise it has been reported as missing.
-    } else if (previous.digests.includes(message.previousDigest)) confirmed.add(before);
-    else
-      wrong.push(
-        `${named(previous)} is not what ${named(message)} says was sent before it: one of them was altered, or is in another's place`,
-      );
-  }
-
-  function checkFirst(message: NumberedMessage): void {
-    const { previousDigest } = message;
-    const owner = owners.get(previousDigest);
-    if (owner !== undefined && owner.chain !== chain) return;
-    const text = `what the agent sent before ${named(message)}, in another chain`;
-    if (previousDigest === NOTHING) {
-      if (other !== undefined && other.line < message.line) unproved.push(text);
-    } else if (isPartial) unproved.push(text);
-    else wrong.push(`the message before ${named(message)}, in another chain, is missing or altered`);
-  }
-
-  const givenUp = numbersGivenUp();
-  for (const number of numbers) {
-    const message = byNumber.get(number) as NumberedMessage;
-    if (confirmed.has(number) || message.digests.some((digest) => continued.has(digest))) continue;
-    if (number === last) unproved.push(`${named(message)}, the last one, and whether others followed`);
-    else if (givenUp.has(number))
-      unproved.push(`${named(message)}: the agent gave it up, so that no other confirms it`);
-  }
-
-  /** The message below `end` that says of an absent number that it was given up. */
-  function givesUp(absent: number, end: number): NumberedMessage | undefined {
-    const later = numbers[indexAfter(numbers, absent)];
-    const message = later === undefined || later >= end ? undefined : byNumber.get(later);
-    return message !== undefined && (message.abandonedFrom ?? message.sequence) <= absent ? message : undefined;
-  }
-
-  /** Those numbers that a later message says were given up. */
-  function numbersGivenUp(): ReadonlySet<number> {
-    const all = new Set<number>();
-    let from = Number.POSITIVE_INFINITY;
-    for (const number of numbers.toReversed()) {
-      if (number >= from) all.add(number);
-      from = Math.min(from, byNumber.get(number)?.abandonedFrom ?? number);
-    }
-    return all;
-  }
-
-  return {
-    chain,
-    first,
-    last,
-    messages: numbers.length,
-    repeats: all.length - numbers.length,
-    abandoned,
-    wrong,
-    unproved,
-  };
+  return { messages: [...byNumber.values()].sort((a, b) => a.sequence - b.sequence), wrong };
 }
 
-/** The index of the first number above `limit`, which may be behind the last. Chains are long, and each message may ask. */
-function indexAfter(sorted: readonly number[], limit: number): number {
-  let [from, to] = [0, sorted.length];
+interface Gaps {
+  readonly abandoned: number;
+  /** Numbers that a later message refers to as the one before it. */
+  readonly confirmed: ReadonlySet<number>;
+  readonly wrong: readonly string[];
+  readonly unproved: readonly string[];
+}
+
+/** What each message says about those before it. */
+function gapsIn(messages: readonly NumberedMessage[], around: Surroundings): Gaps {
+  const wrong: string[] = [];
+  const unproved: string[] = [];
+  const confirmed = new Set<number>();
+  let abandoned = 0;
+  let expected = around.isPartial ? (messages[0]?.sequence ?? 1) : 1;
+  for (const message of messages) {
+    const { sequence } = message;
+    // Absent numbers from here on were given up; those below are missing.
+    const from = gapStart(message);
+    if (expected < from) wrong.push(missing(expected, from - 1));
+    const absent = Math.max(expected, from);
+    abandoned += sequence - absent;
+    if (absent < sequence) unproved.push(onlyClaimed(absent, sequence - 1, message));
+    expected = sequence + 1;
+    const link = isFirst(message) ? linkToChain(message, around) : linkWithin(messages, message, around);
+    if (link === 'confirmed') confirmed.add(from - 1);
+    else if (link !== undefined) (link.isWrong ? wrong : unproved).push(link.what);
+  }
+  return { abandoned, confirmed, wrong, unproved };
+}
+
+/** What the digest of the message before shows; `undefined`: nothing, or what is reported elsewhere. */
+type Link = 'confirmed' | { readonly isWrong: boolean; readonly what: string } | undefined;
+
+/** Of the first message of a chain. */
+function linkToChain(message: NumberedMessage, { isPartial, owners, other }: Surroundings): Link {
+  const { previousDigest } = message;
+  const owner = owners.get(previousDigest);
+  if (owner !== undefined && owner.chain !== message.chain) return undefined;
+  const unproved = { isWrong: false, what: `what the agent sent before ${named(message)}, in another chain` };
+  if (previousDigest === NOTHING) return other !== undefined && other.line < message.line ? unproved : undefined;
+  if (isPartial) return unproved;
+  return { isWrong: true, what: `the message before ${named(message)}, in another chain, is missing or altered` };
+}
+
+/** Of the other messages. */
+function linkWithin(messages: readonly NumberedMessage[], message: NumberedMessage, { isPartial }: Surroundings): Link {
+  const before = gapStart(message) - 1;
+  const later = indexAfter(messages, before);
+  const previous = messages[later - 1];
+  if (previous?.sequence === before) {
+    if (previous.digests.includes(message.previousDigest)) return 'confirmed';
+    const what = `${named(previous)} is not what ${named(message)} says was sent before it: one of them was altered, or is in another's place`;
+    return { isWrong: true, what };
+  }
+  const giver = messages[later];
+  if (giver !== undefined && giver.sequence < message.sequence && gapStart(giver) <= before)
+    return { isWrong: true, what: contradicting(before, message, giver) };
+  if (isPartial && previous === undefined) return { isWrong: false, what: `what came before ${named(message)}` };
+  return undefined; // it has been reported as missing
+}
+
+/** The messages that no other confirms. */
+function unconfirmed(
+  messages: readonly NumberedMessage[],
+  confirmed: ReadonlySet<number>,
+  { continued }: Surroundings,
+): readonly string[] {
+  const givenUp = numbersGivenUp(messages);
+  const last = messages.at(-1);
+  return messages.flatMap((message) => {
+    if (confirmed.has(message.sequence) || message.digests.some((digest) => continued.has(digest))) return [];
+    if (message === last) return [`${named(message)}, the last one, and whether others followed`];
+    return givenUp.has(message.sequence)
+      ? [`${named(message)}: the agent gave it up, so that no other confirms it`]
+      : [];
+  });
+}
+
+/** Those numbers that a later message says were given up. */
+function numbersGivenUp(messages: readonly NumberedMessage[]): ReadonlySet<number> {
+  const all = new Set<number>();
+  let from = Number.POSITIVE_INFINITY;
+  for (const message of messages.toReversed()) {
+    if (message.sequence >= from) all.add(message.sequence);
+    from = Math.min(from, gapStart(message));
+  }
+  return all;
+}
+
+/** The index of the first message above a number, which may be behind the last. Chains are long, and each message may ask. */
+function indexAfter(messages: readonly NumberedMessage[], number: number): number {
+  let [from, to] = [0, messages.length];
   while (from < to) {
     const middle = (from + to) >> 1;
-    if ((sorted[middle] as number) > limit) to = middle;
+    if ((messages[middle] as NumberedMessage).sequence > number) to = middle;
     else from = middle + 1;
   }
   return from;
