@@ -53,6 +53,14 @@ export interface Affordable {
   readonly exceeded: () => void;
 }
 
+/** The limits of a message, in bytes. */
+interface Limits {
+  readonly maxMessageSizeInBytes: number;
+  /** Only one event that is alone may make the message larger. Default: `maxMessageSizeInBytes`. */
+  readonly usualBytes?: number;
+  readonly affordable?: Affordable;
+}
+
 /** Which events may be packed, if not all. */
 export interface Selection {
   /** Events that stay in their queue: by position, with the bytes of their JSON. */
@@ -82,73 +90,89 @@ export function pack(
   first: QueueName,
   sender: Sender,
   {
-    maxMessageSizeInBytes,
-    usualBytes = maxMessageSizeInBytes,
     hubResourceId,
-    affordable,
     extensions = NO_NAMES,
-  }: {
-    maxMessageSizeInBytes: number;
-    /** Only one event that is alone may make the message larger. Default: `maxMessageSizeInBytes`. */
-    usualBytes?: number;
-    hubResourceId: string;
-    affordable?: Affordable;
+    ...limits
+  }: Limits & {
+    readonly hubResourceId: string;
     /** Names of the events that are not in the published contract. Absent: none is sent. */
-    extensions?: ReadonlySet<string>;
+    readonly extensions?: ReadonlySet<string>;
   },
   selection: Selection = ALL,
 ): PackResult {
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
-  const emptyBytes = Buffer.byteLength(`${head}]}`);
-  const whole = {
+  const bare = bareSize(head, sender, hubResourceId);
+  const space = spaceFor(limits, bare);
+  const taken = choose(queues, first, space.usual, selection);
+  const [oldest] = taken;
+  if (oldest === undefined) return 'empty';
+  let texts: readonly Text[] = taken;
+  if (taken.length === 1 && oldest.jsonBytes > space.affordable) {
+    if (space.affordable < space.full) {
+      queues.settle(first, 'kept');
+      limits.affordable?.exceeded();
+      return 'empty';
+    }
+    const shorter = shorten(oldest.json, space.full);
+    if (shorter === undefined) return { tooLarge: share(first, taken) };
+    texts = [{ name: oldest.name, json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
+  }
+  const size = sizeInBody(texts);
+  const left = space.usual - size;
+  const other: QueueName = first === 'High' ? 'Low' : 'High';
+  const { atMost, alone, only } = selection;
+  const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
+  const added = fillsUp ? fill(queues, other, { from: bare + size, space: left }, selection) : [];
+  const shares = [share(first, taken), ...(added.length > 0 ? [share(other, added)] : [])];
+  return packOf(shares, [...texts, ...added], { head, hubResourceId, extensions });
+}
+
+/** The size of a message without events. The two markings differ by a few bytes; the longer one is counted. */
+function bareSize(head: string, { id }: Sender, hubResourceId: string): number {
+  const draft = {
+    id,
     body: '',
-    bodyBytes: emptyBytes,
+    bodyBytes: emptyBytes(head),
     priority: 'High',
     hubResourceId,
     evidence: LONGEST_EVIDENCE,
   } as const;
-  const draft = { id: sender.id, ...whole };
-  // The two markings differ by a few bytes; the longer one is counted.
-  const bare = Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
-  const fullSpace = Math.min(maxMessageSizeInBytes, PACKED_MESSAGE_BYTES) - bare;
-  const space = Math.min(fullSpace, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
+  return Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
+}
 
-  const usualSpace = Math.min(space, usualBytes - bare);
+const emptyBytes = (head: string): number => Buffer.byteLength(`${head}]}`);
 
-  const taken = choose(queues, first, usualSpace, selection);
-  const [oldest] = taken;
-  if (oldest === undefined) return 'empty';
-  let texts: readonly Text[] = taken;
-  if (taken.length === 1 && oldest.jsonBytes > space) {
-    if (space < fullSpace) {
-      queues.settle(first, 'kept');
-      affordable?.exceeded();
-      return 'empty';
-    }
-    const shorter = shorten(oldest.json, space);
-    if (shorter === undefined) return { tooLarge: share(first, taken) };
-    texts = [{ name: oldest.name, json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
-  }
-  const left = usualSpace - sizeInBody(texts);
-  const other: QueueName = first === 'High' ? 'Low' : 'High';
-  const { atMost, alone, only } = selection;
-  const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
-  const added = fillsUp ? fill(queues, other, { from: bare + usualSpace - left, space: left }, selection) : [];
-  const all = [...texts, ...added];
-  const eventsFor = (marking: Marking) =>
-    all.filter(({ name }) => mayContain(marking, { extension: extensions.has(name) }));
-  const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
+/** The bytes that the events of a message may have: at all, within the budget, and when they are several. */
+function spaceFor({ maxMessageSizeInBytes, usualBytes = maxMessageSizeInBytes, affordable }: Limits, bare: number) {
+  const full = Math.min(maxMessageSizeInBytes, PACKED_MESSAGE_BYTES) - bare;
+  const within = Math.min(full, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
+  return { full, affordable: within, usual: Math.min(within, usualBytes - bare) };
+}
+
+/** @param texts of the events of all shares; one may be shortened */
+function packOf(
+  shares: readonly Share[],
+  texts: readonly Text[],
+  {
+    head,
+    hubResourceId,
+    extensions,
+  }: { readonly head: string; readonly hubResourceId: string; readonly extensions: ReadonlySet<string> },
+): Pack {
+  const textsFor = (marking: Marking) =>
+    texts.filter(({ name }) => mayContain(marking, { extension: extensions.has(name) }));
+  const priority = shares.some(({ queue }) => queue === 'High') ? 'High' : 'Low';
   return {
     priority,
-    shares: added.length > 0 ? [share(first, taken), share(other, added)] : [share(first, taken)],
-    eventCount: taken.length + added.length,
-    hasEventsFor: (marking) => eventsFor(marking).length > 0,
+    shares,
+    eventCount: texts.length,
+    hasEventsFor: (marking) => textsFor(marking).length > 0,
     message(marking) {
-      const contained = eventsFor(marking);
+      const contained = textsFor(marking);
       return {
-        id: messageId(marking, first, taken, other, added),
+        id: messageId(marking, shares),
         body: `${head}${contained.map(({ json }) => json).join(',')}]}`,
-        bodyBytes: emptyBytes + sizeInBody(contained) - 1, // no comma after the last event
+        bodyBytes: emptyBytes(head) + sizeInBody(contained) - 1, // no comma after the last event
         priority,
         marking,
         ...(hubResourceId === '' ? {} : { hubResourceId }),
@@ -217,18 +241,9 @@ function upToUnitEnd(events: readonly QueuedEvent[], size: number): readonly Que
  * A UUID derived from the message's contents, so that the same events have the same message id when they are packed
  * again, also after a restart.
  */
-function messageId(
-  marking: Marking,
-  first: QueueName,
-  taken: readonly QueuedEvent[],
-  other: QueueName,
-  added: readonly QueuedEvent[],
-): string {
+function messageId(marking: Marking, shares: readonly Share[]): string {
   const hash = createHash('sha256').update(marking);
-  for (const [queue, events] of [
-    [first, taken],
-    [other, added],
-  ] as const) {
+  for (const { queue, events } of shares) {
     for (const { position, json } of events) hash.update(`${queue} ${position} `).update(json.slice(0, 64));
   }
   return uuidOf(hash.digest('hex'));
