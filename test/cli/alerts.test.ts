@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { alertHandlers } from '../../src/agent/alert-handlers.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { run } from '../../src/cli/alerts.ts';
-import type { World } from '../../src/cli/command.ts';
 import { AlertHistory } from '../../src/detections/alerts/history.ts';
 import type { KeptAlert } from '../../src/detections/alerts/kept-alert.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { until } from '../support/until.ts';
+import { worldOf } from './world.ts';
 
 const ALERT: KeptAlert = {
   alertId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
@@ -63,13 +63,7 @@ describe('vakt alerts', () => {
     await close?.();
   });
 
-  const world = (): World => ({
-    stdout: (line) => out.push(line),
-    stderr: (line) => err.push(line),
-    environment: {},
-    signal: stop.signal,
-    terminal: false,
-  });
+  const world = () => worldOf((line) => out.push(line), { stderr: (line) => err.push(line), signal: stop.signal });
   const alerts = (...args: string[]) => run(['--config', join(folder, 'agent.json'), ...args], world());
 
   it('shows what happened, by whom, and what to do, without control characters', async () => {

@@ -9,10 +9,10 @@ import { serveControlSocket } from '../../src/base/control-socket.ts';
 import type { Finding } from '../../src/cli/check/finding.ts';
 import { snapshot } from '../../src/cli/check/snapshots.ts';
 import { run } from '../../src/cli/check.ts';
-import type { World } from '../../src/cli/command.ts';
 import { periodic } from '../../src/contract/collector.ts';
 import type { SourceStatus, Sources } from '../../src/contract/sources.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { worldOf } from './world.ts';
 
 describe('vakt check', () => {
   let folder: string;
@@ -29,13 +29,7 @@ describe('vakt check', () => {
     for (const close of closers.splice(0)) await close();
   });
 
-  const world = (): World => ({
-    stdout: (line) => out.push(line),
-    stderr: (line) => assert.fail(line),
-    environment: {},
-    signal: stop.signal,
-    terminal: false,
-  });
+  const world = () => worldOf((line) => out.push(line), { signal: stop.signal });
   /** A hub's port with nobody behind it, unless `gatewayHostName` is given. */
   const check = async (changes: object = {}, ...args: string[]) => {
     const file = join(folder, 'agent.json');

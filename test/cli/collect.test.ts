@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../../src/cli/collect.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { worldOf } from './world.ts';
 
 describe('vakt collect', () => {
   it('says that a snapshot is incomplete, and how many elements are left out', async () => {
@@ -13,13 +14,10 @@ describe('vakt collect', () => {
     const config = join(root, 'agent.json');
     writeFileSync(config, JSON.stringify({ identity: { kind: 'connectionString', file: 'secret' }, hostRoot: root }));
     const errors: string[] = [];
-    const status = await run(['LocalUsers', '--config', config], {
-      stdout: () => {},
-      stderr: (line) => errors.push(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    });
+    const status = await run(
+      ['LocalUsers', '--config', config],
+      worldOf(() => {}, { stderr: (line) => errors.push(line) }),
+    );
     assert.equal(status, 0);
     assert.deepEqual(errors.slice(0, 2), [
       'only 5000 of 5003 accounts',

@@ -3,18 +3,12 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import type { World } from '../../src/cli/command.ts';
 import { run, usage } from '../../src/cli/emulator.ts';
 import { suiteFolder, temporaryFolder } from '../support/folders.ts';
+import { worldOf } from './world.ts';
 
 describe('vakt emulator', () => {
-  const world: World = {
-    stdout: () => {},
-    stderr: () => {},
-    environment: {},
-    signal: AbortSignal.abort(),
-    terminal: false,
-  };
+  const world = worldOf(() => {}, { stderr: () => {}, signal: AbortSignal.abort() });
 
   for (const [args, message] of [
     [['--port', '70000'], '--port takes a port number, not "70000"'],

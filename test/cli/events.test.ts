@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/events.ts';
 import { collectors } from '../../src/collectors/index.ts';
+import { worldOf } from './world.ts';
 
 describe('vakt events', () => {
   let out: string[];
@@ -9,13 +10,7 @@ describe('vakt events', () => {
 
   beforeEach(() => {
     out = [];
-    world = {
-      stdout: (line) => out.push(line),
-      stderr: (line) => assert.fail(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    };
+    world = worldOf((line) => out.push(line));
   });
 
   it('lists every event with what it says', async () => {

@@ -7,6 +7,7 @@ import { run } from '../../src/cli/posture.ts';
 import { RECOMMENDATION_IDS, RECOMMENDATIONS } from '../../src/posture/recommendation.ts';
 import type { Posture } from '../../src/status/schema.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { worldOf } from './world.ts';
 
 const SINCE = '2026-05-01T12:00:00.000Z';
 const POSTURE: Posture = {
@@ -32,13 +33,7 @@ describe('vakt posture', () => {
     const identity = { kind: 'connectionString', file: 'secret' };
     writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity, controlSocket: 'control.sock' }));
     out = [];
-    world = {
-      stdout: (line) => out.push(line),
-      stderr: (line) => assert.fail(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    };
+    world = worldOf((line) => out.push(line));
   });
   afterEach(async () => {
     await close?.();

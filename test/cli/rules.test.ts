@@ -8,6 +8,7 @@ import { builtInDocuments, builtInFolder } from '../../src/detections/built-in.t
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
 import { asNobody } from '../support/nobody.ts';
 import { require } from '../support/require.ts';
+import { worldOf } from './world.ts';
 
 const RULE = `title: Strange program
 id: strange
@@ -36,13 +37,7 @@ describe('vakt rules', () => {
     folder = mkdtempSync(join(tmpdir(), 'vakt-rules-'));
     out = [];
     errors = [];
-    world = {
-      stdout: (line) => out.push(line),
-      stderr: (line) => errors.push(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    };
+    world = worldOf((line) => out.push(line), { stderr: (line) => errors.push(line) });
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 

@@ -9,6 +9,7 @@ import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/status.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { worldOf } from './world.ts';
 
 const STATUS: LocalStatus = {
   version: '0.1.0',
@@ -63,13 +64,7 @@ describe('vakt status', () => {
     folder = temporaryFolder();
     writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity: IDENTITY, controlSocket: 'control.sock' }));
     out = [];
-    world = {
-      stdout: (line) => out.push(line),
-      stderr: (line) => assert.fail(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    };
+    world = worldOf((line) => out.push(line));
   });
   afterEach(async () => {
     await close?.();

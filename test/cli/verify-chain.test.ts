@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { systemClock } from '../../src/base/clock.ts';
 import { immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
-import type { World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/verify-chain.ts';
 import { type Message, propertiesOf } from '../../src/contract/message.ts';
 import { MessageChain } from '../../src/pipeline/message-chain.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { worldOf } from './world.ts';
 
 /** A message as the owner of a hub has it. */
 interface Kept {
@@ -25,13 +25,7 @@ describe('vakt verify-chain', () => {
   let folder: string;
   let out: string[];
   let err: string[];
-  const world: World = {
-    stdout: (line) => out.push(line),
-    stderr: (line) => err.push(line),
-    environment: {},
-    signal: new AbortController().signal,
-    terminal: false,
-  };
+  const world = worldOf((line) => out.push(line), { stderr: (line) => err.push(line) });
 
   beforeEach(() => {
     folder = temporaryFolder();

@@ -17,6 +17,7 @@ import { UsageError, type World } from '../../../src/cli/command.ts';
 import type { CheckOutcome } from '../../../src/contract/baseline.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { skip } from '../../support/require.ts';
+import { worldOf } from '../world.ts';
 
 const CUSTOM = {
   rules: [
@@ -48,13 +49,7 @@ describe('vakt baseline', () => {
     file('etc/group', 'root:x:0:\n', 0o644);
     out = [];
     errors = [];
-    world = {
-      stdout: (line) => out.push(line),
-      stderr: (line) => errors.push(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    };
+    world = worldOf((line) => out.push(line), { stderr: (line) => errors.push(line) });
   });
 
   const file = (path: string, text: string, mode: number) => {

@@ -7,10 +7,11 @@ import { AgentError } from '../../../src/base/errors.ts';
 import { evidenceRows, gatherEvidence } from '../../../src/cli/baseline/evidence.ts';
 import { imageDigest, imageOption } from '../../../src/cli/baseline/image.ts';
 import { run } from '../../../src/cli/baseline.ts';
-import { UsageError, type World } from '../../../src/cli/command.ts';
+import { UsageError } from '../../../src/cli/command.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { asNobody } from '../../support/nobody.ts';
 import { require } from '../../support/require.ts';
+import { worldOf } from '../world.ts';
 
 const { signal } = new AbortController();
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
@@ -43,13 +44,7 @@ describe('vakt baseline --image', () => {
     this.timeout(120_000);
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
     const out: string[] = [];
-    const world: World = {
-      stdout: (line) => out.push(line),
-      stderr: (line) => assert.fail(line),
-      environment: {},
-      signal,
-      terminal: false,
-    };
+    const world = worldOf((line) => out.push(line), { signal });
     const [html, junit, sarif] = ['a.html', 'a.xml', 'a.sarif'].map((name) => join(folder, name));
     const files = ['--html', html, '--junit', junit, '--sarif', sarif].map(String);
     const args = ['--root', root, '--image', file, '--digest', '--fail-on', 'never', 'file.etc-passwd'];

@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { World } from '../../../src/cli/command.ts';
 import { prepareDryRun } from '../../../src/cli/dry-run.ts';
 import { readLocalSettings } from '../../../src/config/local.ts';
+import { worldOf } from '../world.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
 /** What the agent's user could put where root's commands look. */
@@ -19,13 +19,7 @@ const EXCHANGES: Readonly<Record<string, (path: string) => void>> = {
   },
 };
 
-const world = (): World => ({
-  stdout: () => {},
-  stderr: () => {},
-  environment: {},
-  signal: new AbortController().signal,
-  terminal: false,
-});
+const world = () => worldOf(() => {}, { stderr: () => {} });
 
 describe('A dry run', () => {
   it('shows nothing of the path of its folder as it is', async () => {
@@ -37,10 +31,8 @@ describe('A dry run', () => {
     const said: string[] = [];
     try {
       process.env.TMPDIR = folder;
-      const { remove } = await prepareDryRun(bench.path('agent.json'), {
-        ...world(),
-        stderr: (line) => said.push(line),
-      });
+      const saying = worldOf(() => {}, { stderr: (line) => said.push(line) });
+      const { remove } = await prepareDryRun(bench.path('agent.json'), saying);
       remove();
     } finally {
       if (TMPDIR === undefined) delete process.env.TMPDIR;

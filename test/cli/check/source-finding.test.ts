@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, rmSync } from 'node:fs';
 import type { Finding } from '../../../src/cli/check/finding.ts';
 import { run } from '../../../src/cli/check.ts';
+import { worldOf } from '../world.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
 describe('vakt check does not contradict itself', () => {
@@ -38,13 +39,10 @@ describe('vakt check does not contradict itself', () => {
 describe('vakt check without a configuration', () => {
   it('says what is missing, and looks at the system all the same', async () => {
     const lines: string[] = [];
-    const status = await run(['--json', '--config', '/nonexistent/agent.json'], {
-      stdout: (line) => lines.push(line),
-      stderr: (line) => assert.fail(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-    });
+    const status = await run(
+      ['--json', '--config', '/nonexistent/agent.json'],
+      worldOf((line) => lines.push(line)),
+    );
     assert.equal(status, 1);
     const findings = lines.map((line) => JSON.parse(line) as Finding);
     assertFinding(findings[0], 'wrong', /CONFIG_FILE_MISSING/, /Create it/);

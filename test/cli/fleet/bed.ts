@@ -4,6 +4,7 @@ import type { World } from '../../../src/cli/command.ts';
 import { run } from '../../../src/cli/fleet.ts';
 import { type EmulatorOptions, HubEmulator } from '../../../src/emulator/hub.ts';
 import { temporaryFolder } from '../../support/folders.ts';
+import { worldOf } from '../world.ts';
 
 export const MODULE = 'azureiotsecurity';
 export const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
@@ -65,14 +66,10 @@ export class FleetBed {
   async runBare(world: Partial<World>, ...args: string[]): Promise<Ran> {
     const out: string[] = [];
     const err: string[] = [];
-    const status = await run([...args, '--trusted-ca-file', join(this.folder, 'ca.pem')], {
-      stdout: (line) => out.push(line),
-      stderr: (line) => err.push(line),
-      environment: {},
-      signal: new AbortController().signal,
-      terminal: false,
-      ...world,
-    });
+    const status = await run(
+      [...args, '--trusted-ca-file', join(this.folder, 'ca.pem')],
+      worldOf((line) => out.push(line), { stderr: (line) => err.push(line), ...world }),
+    );
     return { status, out, err };
   }
 }
