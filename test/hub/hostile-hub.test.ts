@@ -5,10 +5,11 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import type { HubStatus } from '../../src/contract/hub.ts';
+import type { AgentError } from '../../src/base/errors.ts';
 import type { MethodAnswer, MethodCalls } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
 import { AzureHubClient } from '../../src/hub/azure-client.ts';
+import { until } from '../support/until.ts';
 import { capturedLog, fastClock, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
 const MIB = 1024 * 1024;
@@ -81,16 +82,16 @@ describe('A hostile hub or gateway', () => {
     await client.start();
     return client;
   };
-  const until = (what: string, isSo: (status: HubStatus) => boolean) =>
-    systemClock.within(
-      seconds(20),
-      what,
-      (async () => {
-        while (client === undefined || !isSo(client.status())) await systemClock.sleep(seconds(0.02));
-        return client.status();
-      })(),
-    );
-  const hasMisbehaved = (status: HubStatus) => status.error?.id === 'HUB_MISBEHAVES';
+  /** The client's error once there is one, or one that fits. */
+  const failure = async (fits = (_: AgentError) => true) => {
+    let error: AgentError | undefined;
+    await until('an error', () => {
+      error = client?.status().error;
+      return error !== undefined && fits(error);
+    });
+    return error;
+  };
+  const misbehaviour = () => failure(({ id }) => id === 'HUB_MISBEHAVES');
   const publish = (topic: string, payload = '') =>
     mqttPacket.generate({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false } as Packet);
   /** Writes as fast as the other end reads, until it closes. */
@@ -116,7 +117,7 @@ describe('A hostile hub or gateway', () => {
       return systemClock.within(limits.length % 2 === 1 ? given : milliseconds(given / 50), what, work);
     };
     await start(undefined, { ...clock, within });
-    const { error } = await until('an error', (status) => status.error !== undefined);
+    const error = await failure();
     assert.equal(error?.id, 'HUB_SILENT');
     assert.match(error?.message ?? '', /^connecting took longer than .*, without an answer from localhost/);
     assert.equal(limits[1], seconds(20)); // three attempts with their delays must end within 95 s
@@ -136,7 +137,7 @@ describe('A hostile hub or gateway', () => {
     };
     try {
       await start(undefined, fastClock(20));
-      const { error } = await until('an error', hasMisbehaved);
+      const error = await misbehaviour();
       assert.match(error?.message ?? '', /announced a packet of at least \d+ bytes; the limit is 1048576/);
       assert.match(error?.remedy ?? '', /is an IoT Hub or a gateway to one/);
       await until('another attempt', () => connections >= 2);
@@ -197,13 +198,13 @@ describe('A hostile hub or gateway', () => {
   it('that acknowledges without end is left', async () => {
     attack = (socket) => pour(socket, Buffer.concat(Array(1_000).fill(Buffer.from([0xd0, 0x00]))));
     await start();
-    const { error } = await until('an error', hasMisbehaved);
+    const error = await misbehaviour();
     assert.match(error?.message ?? '', /more than 1000 packets a second/);
   });
 
   it('that sends what would have to be kept until it is released is left', async () => {
     attack = (socket) => socket.write(Buffer.from([0x34, 0x06, 0x00, 0x01, 0x61, 0x00, 0x01, 0x62]));
     await start();
-    assert.match((await until('an error', hasMisbehaved)).error?.message ?? '', /QoS 2/);
+    assert.match((await misbehaviour())?.message ?? '', /QoS 2/);
   });
 });

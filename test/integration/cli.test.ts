@@ -21,7 +21,7 @@ import { pathToFileURL } from 'node:url';
 import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
-import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require, skip } from '../support/require.ts';
@@ -52,12 +52,11 @@ class CommandProcess {
   }
 
   /** Resolves once `condition` is true of it. */
-  async until(condition: (command: CommandProcess) => unknown): Promise<void> {
-    const deadline = systemClock.monotonic() + minutes(1);
-    while (!condition(this)) {
-      assert.ok(systemClock.monotonic() < deadline, `waited in vain; so far:\n${this.stdout}\n${this.stderr}`);
-      await systemClock.sleep(milliseconds(20));
-    }
+  async until(condition: (command: CommandProcess) => boolean): Promise<void> {
+    await until(
+      () => `what it should print; so far:\n${this.stdout}\n${this.stderr}`,
+      () => condition(this),
+    );
   }
 }
 
