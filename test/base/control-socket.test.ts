@@ -11,6 +11,7 @@ import {
   isNoAgentListening,
   serveControlSocket,
 } from '../../src/base/control-socket.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
 describe('control socket', () => {
@@ -113,7 +114,7 @@ describe('control socket', () => {
     const following = askControlSocket(path, '/follow', { onLine: (line) => lines.push(line) }).catch(
       ({ id, message }) => ({ id, message }),
     );
-    while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    while (lines.length === 0) await nextTurn();
     await close();
     assert.deepEqual(await following, { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} exited` });
     assert.equal(streaming?.destroyed, true);
@@ -172,7 +173,7 @@ describe('control socket', () => {
     );
     const exiting = async () => {
       stream?.destroy();
-      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      for (let i = 0; i < 50; i++) await nextTurn();
     };
     await assert.rejects(follow(exiting), { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} exited` });
   });
@@ -248,7 +249,7 @@ describe('control socket', () => {
     const silent = { '/silent': () => undefined };
     /** Lets the answer come so far as it will. */
     const exchange = async () => {
-      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      for (let i = 0; i < 50; i++) await nextTurn();
     };
 
     it('gives up an agent that does not answer within 5 s', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { Defects } from '../../src/base/defects.ts';
 import { createLog } from '../../src/base/log.ts';
 import { runServices, type Service } from '../../src/base/service.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 
 describe('Defects', () => {
   let written: string[];
@@ -50,7 +51,7 @@ describe('Defects', () => {
       end = resolve;
     });
     const running = runServices(defects.guard([service('only')]), until, log);
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     defects.take(planted);
     assert.deepEqual(stopped, []);
     end();

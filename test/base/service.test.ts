@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createLog, type LogLine } from '../../src/base/log.ts';
 import { runServices, type Service } from '../../src/base/service.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 
 describe('runServices', () => {
   let happened: string[];
@@ -24,7 +25,7 @@ describe('runServices', () => {
 
   it('starts in order, waits, and stops in reverse', async () => {
     const until = async () => {
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       happened.push('until');
     };
     await runServices([service('a'), service('b'), service('c')], until(), log());
@@ -34,7 +35,7 @@ describe('runServices', () => {
   it('starts one only when the one before works', async () => {
     const slow = service('slow', {
       async start() {
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         happened.push('slow works');
       },
     });

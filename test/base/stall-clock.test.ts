@@ -4,6 +4,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { clockOf, describeStall, StallClock } from '../../src/base/stall-clock.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { WatchedClock } from '../../src/base/watched-clock.ts';
 import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { afterStall, silence } from '../../src/hub/classify-error.ts';
@@ -30,7 +31,7 @@ class FakeClock implements Clock {
     for (const sleeper of due) {
       this.sleepers.splice(this.sleepers.indexOf(sleeper), 1);
       sleeper.wake();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
   }
 }

@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { Lane } from '../../src/base/lane.ts';
 import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { HandClock } from '../pipeline/queue-fixture.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
@@ -79,7 +80,7 @@ describe('state files', () => {
       let release = () => {};
       void lane.run(() => new Promise<void>((resolve) => (release = resolve)));
       const first = replaced(files, 'first');
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       let batches = 0;
       const run = lane.run.bind(lane);
       lane.run = (work) => {
@@ -195,7 +196,7 @@ describe('state files', () => {
       it('are not lost, however long a sync takes that has begun', async () => {
         const files = new BackgroundStateFiles({ clock: systemClock });
         const before = replaced(files, 'before');
-        while (sync?.callCount === 0) await new Promise((resolve) => setImmediate(resolve));
+        while (sync?.callCount === 0) await nextTurn();
         assert.deepEqual([...files.unwritten()], [[path, 6]]);
         files.replace(join(folder, 'b.json'), 'é', () => {});
         assert.deepEqual([...files.unwritten().values()], [6, 2]);

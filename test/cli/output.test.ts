@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { PassThrough, Writable } from 'node:stream';
+import { nextTurn } from '../../src/base/turn.ts';
 import { Output } from '../../src/cli/output.ts';
 
 const failing = (code: string) =>
@@ -53,10 +54,10 @@ describe('Output', () => {
     const flushing = output.flush().then(() => {
       flushed = true;
     });
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     assert.equal(flushed, false);
     release();
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     release();
     await flushing;
   });
@@ -74,7 +75,7 @@ describe('Output', () => {
       output.line('a');
       output.line('b');
       assert.equal(await output.flush(), status);
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       output.line('c');
       assert.equal(await output.flush(), status);
       assert.deepEqual(told, [why]);
@@ -120,7 +121,7 @@ describe('Output', () => {
     const long = 'x'.repeat(16 * 1024 * 1024);
     for (let n = 0; n < 3; n += 1) output.line(long, 'live');
     assert.equal(await output.flush(), 141);
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   });
 
   it('ends when writing throws, as it does for files in older releases of Node', async () => {

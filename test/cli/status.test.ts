@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/status.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
@@ -347,7 +348,7 @@ describe('vakt status', () => {
       const end = new AbortController();
       const written = async () => {
         end.abort();
-        for (let n = 0; n < 10; n += 1) await new Promise((resolve) => setImmediate(resolve));
+        for (let n = 0; n < 10; n += 1) await nextTurn();
         isRead = true;
       };
       await run(['--config', join(folder, 'agent.json'), '--watch'], { ...world, written, signal: end.signal });

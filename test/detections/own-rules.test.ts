@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { immediateStateFiles } from '../../src/base/state-files.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { builtInRules } from '../../src/detections/built-in.ts';
 import { CompiledFiles } from '../../src/detections/compiled-files.ts';
 import type { RuleSet } from '../../src/detections/detections.ts';
@@ -163,7 +164,7 @@ describe("the operator's own rules", () => {
         .map(({ facts }) => facts.title);
     const aMinute = async (look: number) => {
       await time.tickAsync(minutes(1));
-      while (loaded.length < look) await new Promise((resolve) => setImmediate(resolve));
+      while (loaded.length < look) await nextTurn();
     };
     try {
       write('a.yml', rule('first'));
@@ -230,8 +231,7 @@ describe("the operator's own rules", () => {
     const own = () => loaded.at(-1)?.rules.filter(({ facts }) => facts.origin === 'local').length;
     const look = async (loads: number) => {
       loader.refresh();
-      for (let turn = 0; turn < 20 || loaded.length < loads; turn += 1)
-        await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 20 || loaded.length < loads; turn += 1) await nextTurn();
     };
     let isLocked = false;
     write('a.yml', rule('first'));
@@ -272,7 +272,7 @@ describe("the operator's own rules", () => {
     write('c.yml', rule('third'));
     const lines = logged.length;
     loader.refresh();
-    while (listings < 5) await new Promise((resolve) => setImmediate(resolve));
+    while (listings < 5) await nextTurn();
     await loader.stop();
     assert.deepEqual([abandoned, loaded.length, logged.length], [1, 5, lines]);
   });
@@ -295,8 +295,7 @@ describe("the operator's own rules", () => {
     const own = () => loaded.at(-1)?.rules.filter(({ facts }) => facts.origin === 'local').length;
     const look = async (loads: number) => {
       loader.refresh();
-      for (let turn = 0; turn < 20 || loaded.length < loads; turn += 1)
-        await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 20 || loaded.length < loads; turn += 1) await nextTurn();
     };
     write('a.yml', rule('first'));
     await loader.start();
@@ -361,7 +360,7 @@ describe("the operator's own rules", () => {
     await loader.start();
     wanted = 'ab'.repeat(32);
     loader.refresh();
-    while (loaded.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    while (loaded.length < 2) await nextTurn();
     await loader.stop();
     assert.equal(loaded[0]?.rules, shipped.rules);
     assert.notEqual(loaded[1]?.rules, shipped.rules);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Clock } from '../../src/base/clock.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { Pace } from '../../src/fleet/pace.ts';
 import { ServiceFailure } from '../../src/fleet/service-failure.ts';
 
@@ -60,7 +61,7 @@ describe('The pace of requests to the hub', () => {
       }),
     );
     for (let ended = 0; ended < 12; ) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       const [next] = release.splice(0, 1);
       if (next === undefined) continue;
       next();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { nextTurn } from '../../src/base/turn.ts';
 import { parseQuery } from '../../src/emulator/query/parse.ts';
 import { among, conditionsOf, listsOf, literal, source } from '../../src/fleet/choice.ts';
 import { each } from '../../src/fleet/each.ts';
@@ -49,7 +50,7 @@ describe('Working on each of many', () => {
     const work = async (n: number) => {
       begun.push(n);
       if (n === 2) throw new Error('two');
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       ended += 1;
     };
     await assert.rejects(each([1, 2, 3, 4, 5, 6], 2, work), /two/);

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import type { Clock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import type { Message } from '../../src/contract/message.ts';
@@ -149,7 +150,6 @@ describe('vakt run --dry-run', function () {
     let sent: string[];
     let connections: number;
     let hub: DryHub;
-    const turn = () => new Promise((resolve) => setImmediate(resolve));
     const send = () => hub.send(messageWith({})).then(({ status }) => sent.push(status));
     const withClock = (clock?: Pick<Clock, 'within'>) => {
       [stop, read, sent, connections] = [new AbortController(), () => {}, [], 0];
@@ -169,15 +169,15 @@ describe('vakt run --dry-run', function () {
       withClock();
       await send();
       void send();
-      await turn();
+      await nextTurn();
       assert.deepEqual(sent, ['accepted']);
       read();
-      await turn();
+      await nextTurn();
       void send();
-      await turn();
+      await nextTurn();
       assert.deepEqual(sent, ['accepted', 'accepted']);
       stop.abort();
-      await turn();
+      await nextTurn();
       await send();
       assert.deepEqual(sent, Array(4).fill('accepted'));
     });
@@ -189,7 +189,7 @@ describe('vakt run --dry-run', function () {
       await send();
       assert.deepEqual([sent, hub.status().state, connections], [['accepted', 'retry'], 'connecting', 1]);
       read();
-      await turn();
+      await nextTurn();
       assert.deepEqual([hub.status().state, connections], ['connected', 2]);
       await send();
       assert.deepEqual(sent, ['accepted', 'retry', 'accepted']);

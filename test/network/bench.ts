@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { type Clock, systemClock, TimeLimitError } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { until } from '../support/until.ts';
 
 /** A signal that never aborts. */
@@ -47,7 +48,7 @@ export class HandClock implements Clock {
       this.#timers.delete(timer);
       timer.fire();
     }
-    await new Promise((resolve) => setImmediate(resolve)); // whoever was woken does what it can
+    await nextTurn(); // whoever was woken does what it can
   }
 
   #start(wait: Duration, fire: () => void): () => void {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { CertificateAuthority } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { ProxyEmulator } from '../../src/emulator/proxy.ts';
@@ -248,7 +249,7 @@ describe('Network.request', () => {
         ({ status }) => status,
         (error) => error.name,
       );
-      for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < turns; turn += 1) await nextTurn();
       stop.abort();
       assert.ok(['AbortError', 401, 400].includes(await asking), String(await asking));
     }

@@ -6,6 +6,7 @@ import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/bac
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/base/note-file.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
 import { systemFiles } from '../../src/pipeline/store-files.ts';
@@ -55,7 +56,6 @@ describe('files that are changed in the background', () => {
     return go;
   };
   const errno = (code: string) => Object.assign(new Error(code), { code });
-  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
   it('are read as if they were changed at once, and are when they are settled', async () => {
     const go = hold();
@@ -147,7 +147,7 @@ describe('files that are changed in the background', () => {
     assert.deepEqual(told, [], 'told while the caller is in the middle of a change');
     assert.throws(() => file.append(Buffer.alloc(1)), { code: 'EAGAIN' });
     assert.throws(() => files.create(`${path}2`), { code: 'EAGAIN' });
-    await turn();
+    await nextTurn();
     assert.deepEqual(told, ['EAGAIN']);
     go();
     await files.settled();
@@ -186,7 +186,7 @@ describe('files that are changed in the background', () => {
     file.append(Buffer.from('new'));
     go(errno('EDQUOT'));
     await assert.rejects(file.sync(), NotWritten);
-    await turn();
+    await nextTurn();
     assert.throws(() => file.append(Buffer.from('er')), { code: 'EDQUOT' });
     files.remove(path);
     file.append(Buffer.from('er'));
@@ -245,7 +245,7 @@ describe('files that are changed in the background', () => {
 
   for (const code of ['EIO', 'EPERM']) {
     it(`give up what fails with ${code} for half a minute, and no other is held up`, async () => {
-      const clock: Clock = { ...systemClock, sleep: () => turn() };
+      const clock: Clock = { ...systemClock, sleep: () => nextTurn() };
       writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES });
       files = new BackgroundFiles(writer);
       let tries = 0;
@@ -301,7 +301,7 @@ describe('files that are changed in the background', () => {
       file.append(Buffer.from('x'));
       await files.settled();
     }
-    await turn();
+    await nextTurn();
     collectGarbage();
     const kept = operations.filter((operation) => operation.deref() !== undefined).length;
     assert.equal(operations.length, 100);
@@ -325,13 +325,13 @@ describe('files that are changed in the background', () => {
       const note = new NoteFile(join(folder, 'note'), writer);
       note.write({ at: 1 });
       void Promise.resolve().then(() => files.create(path).append(Buffer.from('a')));
-      await turn();
+      await nextTurn();
       let order: boolean[] = [];
       files.onFailure(() => {});
       go();
       while (!existsSync(join(folder, 'note'))) {
         order = [existsSync(path)];
-        await turn();
+        await nextTurn();
       }
       assert.deepEqual([order, existsSync(path)], [[true], true]);
       await writer.settle(minutes(1));
@@ -401,8 +401,8 @@ describe('files that are changed in the background', () => {
       const note = new NoteFile(join(folder, 'note'), writer);
       const first = hold();
       note.write({ at: 1 });
-      await turn();
-      await turn();
+      await nextTurn();
+      await nextTurn();
       let second: () => void = () => {};
       const reached = new Promise<void>((resolve) =>
         writer.add({
@@ -414,8 +414,8 @@ describe('files that are changed in the background', () => {
         }),
       );
       note.write({ at: 2 });
-      await turn();
-      await turn();
+      await nextTurn();
+      await nextTurn();
       first();
       await reached;
       holds = false;
@@ -434,13 +434,13 @@ describe('files that are changed in the background', () => {
       const note = new NoteFile(join(folder, 'note'), writer);
       const go = hold();
       note.write({ at: 1 });
-      await turn();
+      await nextTurn();
       note.write({ at: 2 });
       go();
       await writer.reached();
       holds = false;
       await clock.advance(minutes(10));
-      await turn();
+      await nextTurn();
       await writer.reached();
       assert.equal(noted(note), '{"at":2}');
     });
@@ -452,7 +452,7 @@ describe('files that are changed in the background', () => {
       const note = new NoteFile(join(folder, 'note'), writer);
       const written = () => [join(folder, 'note'), join(folder, 'other')].map(readNote);
       const quiet = async () => {
-        await turn();
+        await nextTurn();
         await writer.reached();
       };
       note.write({ at: 1 });
@@ -481,8 +481,8 @@ describe('files that are changed in the background', () => {
       const seen: string[] = [];
       for (let at = 1; at <= 5; at += 1) {
         note.write({ at });
-        await turn();
-        await turn();
+        await nextTurn();
+        await nextTurn();
         const file = files.create(`${path}${at}`);
         file.append(Buffer.from('x'));
       }

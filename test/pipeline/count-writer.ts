@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
@@ -40,7 +41,7 @@ async function write(directory: string): Promise<never> {
       const payload = { Executable: '/bin/ls', CommandLine: `ls ${n % 70}`, UserId: '0' };
       aggregator.add(processCreate, 'High', payload, systemClock.now());
     }
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     await tell(n);
   }
 }

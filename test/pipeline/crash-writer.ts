@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/base/clock.ts';
 import { createLog } from '../../src/base/log.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { testSettings } from './queue-fixture.ts';
 import { tell } from './tell.ts';
@@ -29,7 +30,7 @@ async function write(directory: string): Promise<never> {
     const taken = queues.take('High', 3_000, true);
     if (n % 3 === 0 && taken.length > 0) queues.settle('High', 'delivered');
     else if (taken.length > 0) queues.settle('High', 'kept');
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   }
 }
 

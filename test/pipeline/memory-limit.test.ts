@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type LeavesOut, MalformedRecordError, periodic, triggered } from '../../src/contract/collector.ts';
@@ -330,7 +331,7 @@ describe('MemoryLimit', () => {
 describe('collectGarbage', () => {
   it('collects what only a weak reference holds', async () => {
     const weak = new WeakRef({});
-    await new Promise((resolve) => setImmediate(resolve)); // within a turn it can't be collected
+    await nextTurn(); // within a turn it can't be collected
     await collectGarbage();
     assert.equal(weak.deref(), undefined);
   });

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/base/clock.ts';
 import { droppedIn } from '../../src/base/counters.ts';
 import { type Duration, days, milliseconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { QUEUES, type QueueName } from '../../src/contract/event.ts';
 import type { Settings, SettingsReader } from '../../src/contract/settings.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
@@ -34,15 +35,12 @@ export class HandClock implements Clock {
   }
 
   async advance(by: number): Promise<void> {
-    await settled(); // whoever was woken takes its new place
+    await nextTurn(); // whoever was woken takes its new place
     this.#now += by;
     for (const sleeper of this.#sleepers) if (sleeper.at <= this.#now) sleeper.wake();
-    await settled();
+    await nextTurn();
   }
 }
-
-/** Lets everything run that can. */
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 export interface TestSettings extends SettingsReader {
   limit: number;

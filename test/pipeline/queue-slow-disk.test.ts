@@ -5,6 +5,7 @@ import { BackgroundWriter } from '../../src/base/background-writer.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { WatchedClock } from '../../src/base/watched-clock.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
@@ -47,7 +48,6 @@ describe('EventQueues on a disk that hangs', () => {
   });
 
   const hang = () => writer.add({ bytes: 0, run: () => new Promise((resolve) => (goOn = resolve)) });
-  const turn = () => new Promise((resolve) => setImmediate(resolve));
 
   it('give no position twice, though the log line about it becomes an event', async () => {
     await queues.start();
@@ -60,7 +60,7 @@ describe('EventQueues on a disk that hangs', () => {
     };
     for (let count = 0; count < 100; count += 1) {
       queues.put('Low', events(1, 1_000));
-      if (count % 10 === 0) await turn();
+      if (count % 10 === 0) await nextTurn();
     }
     assert.equal(lines, 1);
     const positions = queues.take('Low', CACHE, true).map(({ position }) => position);
@@ -76,7 +76,7 @@ describe('EventQueues on a disk that hangs', () => {
     hang();
     for (let count = 0; count < 400; count += 1) {
       queues.put('Low', [event(1_000)]);
-      if (count % 10 === 0) await turn();
+      if (count % 10 === 0) await nextTurn();
     }
     const { totals } = queues.account('Low');
     assertClosed(queues);

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
 import { errnoOf } from '../../src/base/errors.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 
 /** Says a number on standard output before anything else is done, however slow whoever listens may be. */
 export async function tell(n: number): Promise<void> {
@@ -11,7 +12,7 @@ export async function tell(n: number): Promise<void> {
     } catch (error) {
       if (errnoOf(error) !== 'EAGAIN') throw error; // a pipe of Node's does not block
     }
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { droppedIn } from '../../src/base/counters.ts';
 import { hours, milliseconds } from '../../src/base/duration.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import { triggered } from '../../src/contract/collector.ts';
 import { QUEUES } from '../../src/contract/event.ts';
@@ -60,7 +61,7 @@ class World {
 
   /** A new process on what the old one has left. */
   async restart(): Promise<void> {
-    await settled();
+    await nextTurn();
     this.files.restart();
     this.clock = new HandClock(); // nobody wakes the old one's loops
     this.settings = liveSettings(this.settings.current());
@@ -148,8 +149,6 @@ const otherEvent = (): OutgoingEvent => {
   return { name: 'Login', elements: 1, occurrences: 1, json: JSON.stringify(envelope) };
 };
 
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
-
 describe('counts on disk', () => {
   for (const [kind, length, limit] of [
     ['few and short', 1, 5_000_000],
@@ -176,7 +175,7 @@ describe('counts on disk', () => {
             } catch (error) {
               if (!world.files.dead) throw error;
             }
-            await settled();
+            await nextTurn();
             if (world.random() < 0.3) await world.clock.advance(world.random() < 0.1 ? hours(1) : 1_000);
             for (const key of batch) count(world.files.dead ? maybe : sure, key, 1);
           }
@@ -211,12 +210,12 @@ describe('counts on disk', () => {
           const key = world.add();
           count(synced, key, 1);
           count(all, key, 1);
-          if (i % 20 === 0) await settled();
+          if (i % 20 === 0) await nextTurn();
         }
         for (let i = 0; i < 3; i += 1) await world.clock.advance(1_000);
         for (let i = world.random() * 40; i > 0; i -= 1) {
           count(all, world.add(), 1);
-          if (world.random() < 0.1) await settled();
+          if (world.random() < 0.1) await nextTurn();
         }
         if (world.random() < 0.7) world.flush();
         if (world.random() < 0.5) await world.clock.advance(world.random() * 1_200);
@@ -243,7 +242,7 @@ describe('counts on disk', () => {
       const all = new Map<string, number>();
       const some = async (n: number) => {
         for (let i = 0; i < n; i += 1) count(all, world.add(), 1);
-        await settled();
+        await nextTurn();
       };
       const error = ['ENOSPC', 'EROFS', 'EIO'][seed % 3] ?? '';
       await some(50);
@@ -292,7 +291,7 @@ describe('counts on disk', () => {
           } catch (error) {
             if (!world.files.dead) throw error;
           }
-          await settled();
+          await nextTurn();
           for (const key of batch) count(world.files.dead ? maybe : sure, key, 1);
           if (world.random() < 0.5) await world.clock.advance(world.random() * 1_500);
         }
@@ -325,7 +324,7 @@ describe('counts on disk', () => {
           }
           if (world.random() < 0.3) world.flush();
           if (world.random() < 0.2) world.deliver();
-          await settled();
+          await nextTurn();
           if (world.random() < 0.5) await world.clock.advance(world.random() * 1_500);
         }
       };

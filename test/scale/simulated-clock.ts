@@ -1,5 +1,6 @@
 import { type Clock, TimeLimitError } from '../../src/base/clock.ts';
 import { type Duration, milliseconds } from '../../src/base/duration.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 
 /** What is due within the same step is due at its end. */
 const STEP_MS = 50;
@@ -55,14 +56,14 @@ export class SimulatedClock implements Clock {
   /** Lets time pass. */
   async pass(duration: Duration): Promise<void> {
     const end = this.#nowMs + duration;
-    await settled();
+    await nextTurn();
     for (let next = this.#times[0]; next !== undefined && next <= end; next = this.#times[0]) {
       this.#nowMs = next;
       this.#removeFirst();
       const sleepers = this.#due.get(next) ?? [];
       this.#due.delete(next);
       for (const sleeper of sleepers) sleeper.wake();
-      await settled();
+      await nextTurn();
     }
     this.#nowMs = end;
   }
@@ -102,6 +103,3 @@ export class SimulatedClock implements Clock {
     this.#times[at] = last;
   }
 }
-
-/** Resolves when everything that follows from what has happened has happened, too. */
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve));

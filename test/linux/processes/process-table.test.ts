@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
 import { rememberOwn } from '../../../src/base/own-processes.ts';
+import { nextTurn } from '../../../src/base/turn.ts';
 import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import { ProcessTable } from '../../../src/linux/processes/process-table.ts';
@@ -272,7 +273,7 @@ describe('ProcessTable', () => {
       proc.add(10, { executable: '', argv: [], state: 'Z' });
       table = new ProcessTable({ proc: new ProcFolder(proc.path), clock, commandLines: readHere(proc.path) });
       await table.load();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       assert.deepEqual(table.get(7), { executable: '/usr/sbin/sshd', commandLine: 'sshd -D' });
       assert.deepEqual(table.get(8), { commandLine: 'hidden' });
       assert.equal(table.size, 2);

@@ -6,6 +6,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { hours } from '../../../src/base/duration.ts';
 import { Lane } from '../../../src/base/lane.ts';
 import { createLog, type LogLine } from '../../../src/base/log.ts';
+import { nextTurn } from '../../../src/base/turn.ts';
 import { ExposedFiles, exposed, type GuardedFiles } from '../../../src/linux/self/exposed-files.ts';
 import { withCopies } from '../../support/copies.ts';
 import { temporaryFolder } from '../../support/folders.ts';
@@ -149,7 +150,7 @@ describe('exposed files', () => {
       chmodSync(path('state'), 0o777);
       const [first, second] = [watch.look(), watch.look()];
       assert.equal(first, second);
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       assert.deepEqual(watch.status(), {});
       goOn();
       await first;
