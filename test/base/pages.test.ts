@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { PAGES, pageOf } from '../../src/base/pages.ts';
-
-const TOP = new URL('../../../', import.meta.url).pathname;
+import { TOP } from '../support/top.ts';
 
 /** The fleet commands run from a clone of the project only, where all pages are; no installation has them. */
 const FROM_A_CLONE = /^(?:cli\/)?fleet(?:\/|\.ts$)/;

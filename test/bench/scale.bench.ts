@@ -9,16 +9,14 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
 import type { HubLimits } from '../scale/limits.ts';
 import { s1, s2, s3 } from '../scale/limits.ts';
 import { HEADS, pictureOf, rowOf } from '../scale/results.ts';
 import { SCENARIOS, simulate } from '../scale/scenarios.ts';
+import { TOP } from '../support/top.ts';
 import { report } from './figures.ts';
-
-const TOP = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** Enough for the messages of 10,000 gateways, see docs/cost.md; one unit of the larger tiers is enough, too. */
 const HUBS: Readonly<Record<string, HubLimits>> = { s1: s1(11), s2: s2(1), s3: s3(1) };

@@ -4,12 +4,12 @@ import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from '../integration/test-bed.ts';
+import { TOP } from '../support/top.ts';
 import { until } from '../support/until.ts';
 import type { Architecture } from './architectures.ts';
 import type { Board } from './board.ts';
 import { HUB_NAME } from './image.ts';
 
-const TOP = new URL('../../../', import.meta.url).pathname;
 /** How long what an agent does is waited for: its processor is emulated, and the machine that does that may be busy. */
 const WAIT = minutes(6);
 

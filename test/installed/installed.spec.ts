@@ -4,9 +4,9 @@ import { shippedNode } from '../../scripts/shipped-node.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { TOP } from '../support/top.ts';
 import { BootedSystem } from './booted-system.ts';
 
-const TOP = new URL('../../../', import.meta.url).pathname;
 const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
 const CONTROL = 'http://127.0.0.1:8899';
 

@@ -5,12 +5,12 @@ import type { LocalStatus } from '../../src/status/schema.ts';
 import { PROGRAM } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
+import { TOP } from '../support/top.ts';
 import { agentFiles, PREPARE } from '../system/agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from '../system/emulated-machine.ts';
 import { buildNative } from '../system/under-filter.ts';
 import { debianKernel } from './debian-kernel.ts';
 
-const TOP = new URL('../../../', import.meta.url).pathname;
 const CONTAINER = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
 const MEGABYTE = 1024 * 1024;
 

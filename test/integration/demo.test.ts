@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { skip } from '../support/require.ts';
+import { TOP } from '../support/top.ts';
 
-const TOP = new URL('../../..', import.meta.url).pathname;
 const NOBODY = '65534';
 
 /** Runs a program to its end. @param wanted once it has written all of this, it is asked to end, as by Ctrl-C */

@@ -6,10 +6,10 @@ import { PROGRAM } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { TOP } from '../support/top.ts';
 import { agentFiles, PREPARE } from './agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from './emulated-machine.ts';
 
-const TOP = new URL('../../../', import.meta.url).pathname;
 const SOURCE = join(TOP, 'test/system/native/connect-on-signal.c');
 
 /** Two daemons, one older and one younger than the agent, connect; then the older one is started anew. */

@@ -8,9 +8,9 @@ import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/
 import { NODE_FLAGS } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { TOP } from '../support/top.ts';
 import { buildNative, UnderFilter } from './under-filter.ts';
 
-const TOP = new URL('../../../', import.meta.url).pathname;
 /** No error of the kernel: it shows that a filter refused the call, and nothing else. */
 const FILTERED = 999;
 const [EACCES, SIGSYS] = [13, 31];
