@@ -7,16 +7,10 @@ import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../src/
 import type { LoginSeen, ProcessStarted } from '../../src/contract/streams.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { liveSettings, MemoryQueues, quietLog } from '../pipeline/memory-queues.ts';
+import { DECLARED } from '../support/declared.ts';
 import { look, records } from './samples.ts';
 
-const declared = {
-  type: 'Security',
-  priority: 'Low',
-  version: '1.0',
-  summary: '',
-  source: '',
-  payload: v.object({ Text: v.string() }),
-} as const;
+const declared = { ...DECLARED, payload: v.object({ Text: v.string() }) };
 
 /** How often each event was translated. */
 let translated: Record<string, number>;

@@ -14,11 +14,11 @@ import { collectGarbage, MemoryLimit } from '../../src/pipeline/memory-limit.ts'
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look } from '../collectors/samples.ts';
+import { DECLARED } from '../support/declared.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const MB = 1024 * 1024;
-const declared = { type: 'Security', priority: 'Low', version: '1.0', summary: '', source: '' } as const;
-const payload = v.record(v.string(), v.unknown());
+const declared = { ...DECLARED, payload: v.record(v.string(), v.unknown()) };
 
 describe('MemoryLimit', () => {
   let time: sinon.SinonFakeTimers;
@@ -231,7 +231,6 @@ describe('MemoryLimit', () => {
     it('be counted by its name, without looking anything up', async () => {
       const starts = triggered({
         ...declared,
-        payload,
         name: 'Starts',
         stream: 'logins',
         translate: ({ operation, userName }, look) => {
@@ -241,7 +240,6 @@ describe('MemoryLimit', () => {
       });
       const logins = triggered({
         ...declared,
-        payload,
         name: 'Logins',
         stream: 'logins',
         translate: () => ({ Text: 'login' }),
@@ -282,10 +280,9 @@ describe('MemoryLimit', () => {
 
     it('be taken later, when it is a snapshot', async () => {
       const collect = sinon.stub().resolves([{ Port: 22 }]);
-      const ports = periodic({ ...declared, payload, name: 'Ports', collect });
+      const ports = periodic({ ...declared, name: 'Ports', collect });
       const statistics = periodic({
         ...declared,
-        payload,
         type: 'Operational',
         name: 'Statistics',
         collect: async () => [{ Dropped: 1 }],

@@ -12,17 +12,11 @@ import type { Settings } from '../../src/contract/settings.ts';
 import type { Snapshot } from '../../src/contract/snapshot.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { DECLARED } from '../support/declared.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const schema = v.record(v.string(), v.unknown());
-const declared = {
-  type: 'Security',
-  priority: 'Low',
-  version: '1.0',
-  summary: '',
-  source: '',
-  payload: schema,
-} as const;
+const declared = { ...DECLARED, payload: schema };
 
 describe('Snapshots', () => {
   let time: sinon.SinonFakeTimers;

@@ -10,16 +10,10 @@ import type { Snapshot } from '../../src/contract/snapshot.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { LIST_EVERY, LOOK_EVERY, SourceWatch } from '../../src/pipeline/source-watch.ts';
+import { DECLARED } from '../support/declared.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
-const declared = {
-  type: 'Security',
-  priority: 'Low',
-  version: '1.0',
-  summary: '',
-  source: '',
-  payload: v.record(v.string(), v.unknown()),
-} as const;
+const declared = { ...DECLARED, payload: v.record(v.string(), v.unknown()) };
 
 /** A change is shown within this time: a look, and the moment that it waits. */
 const SOON = milliseconds(LOOK_EVERY + 2_000);

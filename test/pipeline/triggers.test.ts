@@ -9,18 +9,12 @@ import type { Payload } from '../../src/contract/event.ts';
 import type { ProcessStarted } from '../../src/contract/streams.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look } from '../collectors/samples.ts';
+import { DECLARED } from '../support/declared.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const TIME = new Date('2024-05-01T12:00:00.123Z');
 const schema = v.object({ Text: v.string() });
-const declared = {
-  type: 'Security',
-  priority: 'Low',
-  version: '1.0',
-  summary: '',
-  source: '',
-  payload: schema,
-} as const;
+const declared = { ...DECLARED, payload: schema };
 
 /** Says what the command line says; `broken` is malformed, `defect` meets a defect of ours, `other` is none of its business. */
 const commands = triggered({
