@@ -379,7 +379,7 @@ describe('files that are changed in the background', () => {
       note('checkpoint', 'checkpoint 0');
       note('logins', 'logins 1');
       note('checkpoint', 'checkpoint 1');
-      await turn();
+      await nextTurn();
       writer.add({
         bytes: 0,
         run: async () => {
@@ -387,7 +387,7 @@ describe('files that are changed in the background', () => {
         },
       });
       note('checkpoint', 'checkpoint 2');
-      await turn();
+      await nextTurn();
       go();
       await writer.settle(minutes(1));
       writer.releaseNotes();

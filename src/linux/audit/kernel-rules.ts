@@ -65,7 +65,7 @@ export class KernelRules {
     return this.#set?.some((rule) => rule.equals(data)) ?? true;
   }
 
-  /** Of a trial: whether an agent, or another trial, has set its rules since the last `sync`. */
+  /** Of a command: whether an agent, or another command, has set its rules since the last `sync`. */
   async areOfAnother(): Promise<boolean> {
     return (await this.ours()).some((rule) => memoIn(rule) === undefined && !this.hasSet(rule));
   }
@@ -80,8 +80,9 @@ export class KernelRules {
   }
 
   /**
-   * Whether the kernel's rules with the agent's key, or a trial's, report all this, whoever set them. Not needed are those about
-   * io_uring, which an administrator may not have set, nor, where a kernel does not know it, the family of a socket address.
+   * Whether the kernel's rules with the agent's key, or a command's, report all this, whoever set them. Not needed are those
+   * about io_uring, which an administrator may not have set, nor, where a kernel does not know it, the family of a socket
+   * address.
    */
   async has(rules: readonly AuditRule[]): Promise<boolean> {
     const present = await this.ours();

@@ -60,13 +60,14 @@ const NOT_EQUAL = LESS | GREATER;
 /** The key of all rules of the agent, which distinguishes them from the administrator's. */
 export const KEY = 'vakt';
 
-/** The key of the rules of a trial, such as "vakt collect": an agent that starts beside it may need the same ones. */
-const TRIAL_KEY = 'vakt-trial';
+/** The key of the rules of a command, such as "vakt collect": an agent that starts beside it may need the same ones. */
+const COMMAND_KEY = 'vakt-command';
 
-/** The keys of the agent's rules and of a trial's. */
-export const KEYS: readonly string[] = [KEY, TRIAL_KEY];
+/** The keys of the agent's rules and of a command's. */
+export const KEYS: readonly string[] = [KEY, COMMAND_KEY];
 
-export const keyOf = ({ yieldsToAgent = false }: { yieldsToAgent?: boolean | undefined }): string => (yieldsToAgent ? TRIAL_KEY : KEY);
+export const keyOf = ({ yieldsToAgent = false }: { yieldsToAgent?: boolean | undefined }): string =>
+  yieldsToAgent ? COMMAND_KEY : KEY;
 
 /**
  * What to do where rules are locked until the next boot, and the agent's are not among them. They must be the same, field by
@@ -91,7 +92,7 @@ export interface KernelRule {
   readonly data: Buffer;
   /** `undefined` when the rule has none. */
   readonly key: string | undefined;
-  /** Whether this agent, an earlier run of it, or a trial made the rule. */
+  /** Whether this agent, an earlier run of it, or a command made the rule. */
   readonly ours: boolean;
   /** The filter list. */
   readonly list: number;

@@ -51,24 +51,24 @@ describe('AuditLogSource', () => {
   }
 
   for (const syscalls of [['execve'], ['execve', 'connect']]) {
-    it(`leaves the rules to an agent that starts during a trial and asks for ${syscalls.join(' and ')}`, async () => {
-      const trial = await started(['execve'], true);
+    it(`leaves the rules to an agent that starts during a command and asks for ${syscalls.join(' and ')}`, async () => {
+      const command = await started(['execve'], true);
       const agent = await started(syscalls, false);
       const before = [...kernel.rules];
-      await trial.refreshRules();
+      await command.refreshRules();
       assert.deepEqual(kernel.rules, before);
-      await trial.close();
+      await command.close();
       assert.deepEqual(kernel.rules, before);
       await agent.close();
       assert.deepEqual(kernel.rules, []);
     });
   }
 
-  it('removes the rest of the rules of a trial when an administrator has removed some', async () => {
-    const trial = await started(['execve'], true);
+  it('removes the rest of the rules of a command when an administrator has removed some', async () => {
+    const command = await started(['execve'], true);
     kernel.rules.shift();
     assert.notDeepEqual(kernel.rules, []);
-    await trial.close();
+    await command.close();
     assert.deepEqual(kernel.rules, []);
   });
 });

@@ -231,7 +231,7 @@ describe('AuditSource', () => {
     const AGENT = { syscalls: ['execve', 'connect'] };
     let command: AuditSource;
 
-    const startTrial = async (wanted: Parameters<typeof create>[0] = {}) => {
+    const startCommand = async (wanted: Parameters<typeof create>[0] = {}) => {
       kernel.pid = process.ppid;
       command = create({ yieldsToAgent: true, ...wanted });
       await during(command.open());
@@ -239,7 +239,7 @@ describe('AuditSource', () => {
     const rules = () => kernel.rules.map((rule) => rule.toString('hex'));
 
     it('has rules of its own, and leaves nothing', async () => {
-      await startTrial();
+      await startCommand();
       assert.notEqual(kernel.rules.length, 0);
       kernel.change([]); // by an administrator
       await time.tickAsync(2_000);
@@ -249,13 +249,13 @@ describe('AuditSource', () => {
     });
 
     it('sets a rule again that an administrator has removed, and leaves nothing', async () => {
-      await startTrial({ failing: ['accept'] });
+      await startCommand({ failing: ['accept'] });
       const own = rules().sort();
       assert.ok(own.length > 1);
       kernel.change(kernel.rules.slice(1));
       await time.tickAsync(2_000);
-      assert.deepEqual([rules().sort(), trial.status().state], [own, 'on']);
-      await during(trial.close());
+      assert.deepEqual([rules().sort(), command.status().state], [own, 'on']);
+      await during(command.close());
       assert.deepEqual(kernel.rules, []);
     });
 
@@ -266,7 +266,7 @@ describe('AuditSource', () => {
       ['less', { ...AGENT, failing: ['accept'] }],
     ] as const) {
       it(`leaves its rules to an agent that starts meanwhile and asks for ${what}`, async () => {
-        await startTrial(own);
+        await startCommand(own);
         const agent = create(AGENT);
         await during(agent.open());
         const before = [rules(), kernel.changes];
@@ -280,7 +280,7 @@ describe('AuditSource', () => {
     }
 
     it('sets its rules again once an agent has stopped that started meanwhile', async () => {
-      await startTrial({ syscalls: ['accept'] });
+      await startCommand({ syscalls: ['accept'] });
       const agent = create(AGENT);
       const own = rules();
       await during(agent.open());
@@ -295,7 +295,7 @@ describe('AuditSource', () => {
     });
 
     it('leaves its rules to an agent that starts when it ends', async () => {
-      await startTrial();
+      await startCommand();
       const agent = create(AGENT);
       await during(agent.open());
       const before = rules();

@@ -125,14 +125,14 @@ describe('KernelRules', () => {
     assert.equal(await rules.has(CONNECTS), true);
   });
 
-  it('of a trial are taken over by an agent that needs the same, and are then its own', async () => {
-    const trial = new KernelRules(kernel as unknown as AuditControl, { yieldsToAgent: true });
-    await trial.sync({ rules: CONNECTS, exclude: false });
-    assert.deepEqual([await rules.has(CONNECTS), await trial.areOfAnother()], [true, false]);
+  it('of a command are taken over by an agent that needs the same, and are then its own', async () => {
+    const command = new KernelRules(kernel as unknown as AuditControl, { yieldsToAgent: true });
+    await command.sync({ rules: CONNECTS, exclude: false });
+    assert.deepEqual([await rules.has(CONNECTS), await command.areOfAnother()], [true, false]);
     assert.ok((await rules.sync({ rules: CONNECTS, exclude: false })) > 0);
-    assert.deepEqual([await trial.has(CONNECTS), await trial.areOfAnother()], [true, true]);
+    assert.deepEqual([await command.has(CONNECTS), await command.areOfAnother()], [true, true]);
     assert.deepEqual(
-      (await rules.ours()).map((rule) => trial.hasSet(rule)),
+      (await rules.ours()).map((rule) => command.hasSet(rule)),
       kernel.list.map(() => false),
     );
   });

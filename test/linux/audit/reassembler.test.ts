@@ -438,7 +438,7 @@ describe('Reassembler', () => {
 
     it('gives one out that a command has asked for, though the record of it is lost', () => {
       feedAll([
-        [SYSCALL, 1, ENTER.replace('vakt', 'vakt-trial')],
+        [SYSCALL, 1, ENTER.replace('vakt', 'vakt-command')],
         [SOCKADDR, 1, ADDRESS],
         [EOE, 1, ''],
       ]);
