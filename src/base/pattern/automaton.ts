@@ -25,7 +25,10 @@ const MAX_SETS = 384;
 const MAX_ALL_SETS = 4_096;
 /** How many there are, and the automata that have some. */
 const caches = { sets: 0, automata: new Set<Automaton>() };
-/** Sets that one search may make: half as many after each search that made them in vain, twice as many after each other one. */
+/**
+ * Sets that one search may make: half as many after each search that made them in vain, twice as many after each other one
+ * that read the whole text.
+ */
 const MAX_NEW_SETS = 96;
 const LEAST_NEW_SETS = 3;
 /** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */

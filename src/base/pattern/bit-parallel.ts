@@ -37,6 +37,8 @@ interface Step {
    */
   readonly table: Int32Array;
   readonly firstAccepts: boolean;
+  /** How many words are read at most. */
+  readonly operations: number;
 }
 
 /** An automaton that reads. Its states are those that read a character, counted from 0. */
@@ -77,7 +79,7 @@ export class BitParallel {
 
   /** Operations for one character between characters of these kinds. */
   cost(before: number, behind: number): number {
-    return this.#step(before, behind).table.length;
+    return this.#step(before, behind).operations;
   }
 
   /** @param classOf of a character @param kindOf of a class */
@@ -148,7 +150,7 @@ export class BitParallel {
       ...rows.flatMap(({ from, to }) => [...sparse(from), ...sparse(to)]),
     ]);
     this.bytes += sizeOf(table);
-    return { table, firstAccepts: first === undefined };
+    return { table, firstAccepts: first === undefined, operations: table.length - 2 * rows.length };
   }
 
   #bits(states: readonly number[]): Int32Array {
