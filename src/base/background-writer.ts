@@ -29,6 +29,13 @@ export interface Operation {
   shouldGiveUp?(error: unknown, tries: number): boolean;
 }
 
+/** Attempts of a change whose error may concern its own file only, see {@link mayConcernOneFile}: half a minute. */
+export const MAX_TRIES = 30;
+
+/** Whether others can perhaps be changed in spite of an error. */
+export const mayConcernOneFile = (error: unknown): boolean =>
+  !['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(errnoOf(error) ?? '');
+
 /** A small file that records progress, such as how far a log has been read. */
 export interface Note {
   readonly bytes: number;
@@ -80,6 +87,8 @@ export class BackgroundWriter {
   #notes = new Map<string, Note>();
   /** Those of groups that have begun, until they are written. */
   #due = new Map<string, Note>();
+  /** By file: how often its notes have failed in a row. */
+  readonly #failures = new Map<string, number>();
   #willNote = false;
   /**
    * At most two: newer notes are merged into the second only, or a steady flow of notes would delay the first for ever.
@@ -208,10 +217,11 @@ export class BackgroundWriter {
     for (const operation of this.#queue) {
       const { path = 'others', bytes } = operation;
       const group = this.#groups.find((one) => one === operation);
-      if (group !== undefined) {
-        for (const [of, note] of group === this.#running ? this.#due : group.notes) add(of, note.bytes);
-      } else if (bytes > 0) add(path, bytes);
+      if (group === undefined) {
+        if (bytes > 0) add(path, bytes);
+      } else if (group !== this.#running) for (const [of, note] of group.notes) add(of, note.bytes);
     }
+    for (const [of, note] of this.#due) add(of, note.bytes);
     return unwritten;
   }
 
@@ -261,15 +271,26 @@ export class BackgroundWriter {
     this.add(group);
   }
 
-  /** Writes its notes, and before them what earlier groups could not write: a later note may depend on an earlier one. */
+  /**
+   * Writes its notes, and before them what earlier groups could not write: a later note may depend on an earlier one. One
+   * whose file cannot be written for long no longer holds up the others.
+   */
   async #writeNotes(group: NoteGroup): Promise<void> {
     this.#due = merged(this.#due, group.notes);
     const inOrder = [...this.#due].sort(
       ([, a], [, b]) => Number(b.writeFirst ?? false) - Number(a.writeFirst ?? false),
     );
     for (const [path, note] of inOrder) {
-      if (this.holdsNotes() || !(await succeeds(note.write()))) break;
-      this.#due.delete(path);
+      if (this.holdsNotes()) break;
+      const error = await note.write().catch((thrown: unknown) => thrown);
+      if (error === undefined) {
+        this.#due.delete(path);
+        this.#failures.delete(path);
+        continue;
+      }
+      const failures = (this.#failures.get(path) ?? 0) + 1;
+      this.#failures.set(path, failures);
+      if (!mayConcernOneFile(error) || failures < MAX_TRIES) break;
     }
     this.#groups = this.#groups.filter((one) => one !== group);
   }
@@ -366,12 +387,6 @@ interface NoteGroup extends Operation {
 /** One note for each file, in the order in which they came. */
 const merged = (older: ReadonlyMap<string, Note>, newer: ReadonlyMap<string, Note>): Map<string, Note> =>
   new Map([...[...older].filter(([path]) => !newer.has(path)), ...newer]);
-
-const succeeds = (work: Promise<void>): Promise<boolean> =>
-  work.then(
-    () => true,
-    () => false,
-  );
 
 function freeSpace(folder: string): number {
   try {

@@ -19,13 +19,16 @@ const HOW = constants.O_WRONLY | constants.O_CREAT;
 export class NoteFile {
   readonly #path: string;
   readonly #writer: BackgroundWriter | undefined;
+  readonly #writeFirst: boolean;
   #latest: object | undefined;
   #fd: number | undefined;
   #isClosed = false;
 
-  constructor(path: string, writer?: BackgroundWriter) {
+  /** @param writeFirst whether it is written before others of the same batch, which may depend on it */
+  constructor(path: string, writer?: BackgroundWriter, { writeFirst = false }: { writeFirst?: boolean } = {}) {
     this.#path = path;
     this.#writer = writer;
+    this.#writeFirst = writeFirst;
   }
 
   /** @returns `undefined` when the file can't be read or isn't JSON */
@@ -51,7 +54,11 @@ export class NoteFile {
       return;
     }
     this.#latest = note;
-    this.#writer.note(this.#path, { bytes: NOTE_BYTES, write: () => this.#writeInPlace(Buffer.from(text)) });
+    this.#writer.note(this.#path, {
+      bytes: NOTE_BYTES,
+      writeFirst: this.#writeFirst,
+      write: () => this.#writeInPlace(Buffer.from(text)),
+    });
   }
 
   /** Safe to call twice. With a BackgroundWriter, the file is closed after the next write. */

@@ -203,7 +203,8 @@ export class LinuxEvents implements Service, Moving {
   #heldCount(stream: StreamName, max: number, file: string): HeldCount | undefined {
     const { stateDirectory, writer, sink, log } = this.#parts;
     if (stateDirectory === undefined) return undefined;
-    const note = new NoteFile(join(stateDirectory, file), writer);
+    // The checkpoint counts held records as reported, so it must not precede them.
+    const note = new NoteFile(join(stateDirectory, file), writer, { writeFirst: true });
     const held = new HeldCount({ stream, max, sink, note, log });
     this.#held.push(held);
     return held;

@@ -1,7 +1,7 @@
 import { close, constants, fdatasync, mkdir, open, rm, writev } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import type { BackgroundWriter, Operation } from '../base/background-writer.ts';
+import { type BackgroundWriter, MAX_TRIES, mayConcernOneFile, type Operation } from '../base/background-writer.ts';
 import { errnoOf } from '../base/errors.ts';
 import { type AppendFile, type StoreFiles, systemFiles } from './store-files.ts';
 
@@ -13,13 +13,6 @@ const promised = {
   mkdir: promisify(mkdir),
   remove: promisify(rm),
 };
-
-/** Whether an error may concern one file only, so that others can be changed. */
-const isLocal = (error: unknown): boolean =>
-  !['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(errnoOf(error) ?? '');
-
-/** Attempts of a change whose error may concern only its own file: half a minute. */
-const MAX_TRIES = 30;
 
 /**
  * Files that are changed in the background, see BackgroundWriter. Reads include changes that are not written yet, from
@@ -87,7 +80,7 @@ export class BackgroundFiles implements StoreFiles {
       frees: true,
       run: () => promised.remove(path, { force: true }),
       // The file stays on the disk. It is not used: the next start of the agent detects that, and removes it.
-      shouldGiveUp: (error, tries) => isLocal(error) && (tries >= MAX_TRIES || errnoOf(error) !== 'EIO'),
+      shouldGiveUp: (error, tries) => mayConcernOneFile(error) && (tries >= MAX_TRIES || errnoOf(error) !== 'EIO'),
     });
   }
 
@@ -279,7 +272,7 @@ class BackgroundFile implements AppendFile {
     const errno = errnoOf(error) ?? '';
     const isFolders = !this.#isCreated && ['ENOENT', 'EACCES', 'EPERM'].includes(errno);
     const isCertain = ['ENOENT', 'ESTALE', 'EEXIST', 'EISDIR'].includes(errno);
-    if (isFolders || !isLocal(error) || (!isCertain && tries < MAX_TRIES)) return false;
+    if (isFolders || !mayConcernOneFile(error) || (!isCertain && tries < MAX_TRIES)) return false;
     this.#failure = error;
     this.#parts = [];
     queueMicrotask(() => this.#writer.cancel((operation) => operation.owner === this));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
+import { BackgroundWriter, MAX_TRIES, NotWritten, type Operation } from '../../src/base/background-writer.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/base/note-file.ts';
@@ -367,6 +367,34 @@ describe('files that are changed in the background', () => {
       note.write({ at: 3 });
       await writer.settle(minutes(1));
       assert.deepEqual([readNote(join(missing, 'note')), noted(note)], [{ at: 1 }, '{"at":3}']);
+    });
+
+    it('of a file that cannot be written for long do not hold up others, and still count as unwritten', async () => {
+      const lost = new NoteFile(join(folder, 'missing', 'note'), writer);
+      lost.write({ at: 1 });
+      const note = new NoteFile(join(folder, 'note'), writer);
+      for (let at = 1; at <= MAX_TRIES; at += 1) {
+        note.write({ at });
+        await writer.settle(minutes(1));
+        if (at === 1) assert.equal(existsSync(join(folder, 'note')), false, 'it may depend on the one before');
+      }
+      assert.equal(noted(note), `{"at":${MAX_TRIES}}`);
+      assert.deepEqual([...writer.unwritten().keys()], [join(folder, 'missing', 'note')]);
+    });
+
+    it('that must be written first are, also if they are newer', async () => {
+      const order: string[] = [];
+      const go = hold();
+      for (const [path, writeFirst] of [
+        ['held', true],
+        ['checkpoint', false],
+        ['held', true],
+      ] as const)
+        writer.note(path, { bytes: 0, writeFirst, write: async () => void order.push(path) });
+      await nextTurn();
+      go();
+      await writer.settle(minutes(1));
+      assert.deepEqual(order, ['held', 'checkpoint']);
     });
 
     it('that waited in memory are written before the next ones, and all in the order in which they came', async () => {
