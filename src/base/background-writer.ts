@@ -217,11 +217,11 @@ export class BackgroundWriter {
     for (const operation of this.#queue) {
       const { path = 'others', bytes } = operation;
       const group = this.#groups.find((one) => one === operation);
-      if (group === undefined) {
-        if (bytes > 0) add(path, bytes);
-      } else if (group !== this.#running) for (const [of, note] of group.notes) add(of, note.bytes);
+      if (group !== undefined) {
+        for (const [of, note] of group === this.#running ? this.#due : group.notes) add(of, note.bytes);
+      } else if (bytes > 0) add(path, bytes);
     }
-    for (const [of, note] of this.#due) add(of, note.bytes);
+    if (!this.#groups.some((one) => one === this.#running)) for (const [of, note] of this.#due) add(of, note.bytes);
     return unwritten;
   }
 

@@ -79,7 +79,7 @@ const lines = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '1', ' ', '-', '#
 const manySets = `${Array.from({ length: 400 }, (_, at) => 'aab'[(at * at) % 3]).join('')}${'aab aba '.repeat(40)}`;
 /** Half a megabyte. */
 const large = (end: number, options?: PatternOptions) => {
-  const text = `${Array.from({ length: 480 }, (_, at) => String.fromCharCode(0x4e00 + 2 * at)).join('')}x${end}`;
+  const text = `${Array.from({ length: 690 }, (_, at) => String.fromCharCode(0x4e00 + 2 * at)).join('')}x${end}`;
   const compiled = compilePattern(`${text}|a(?:b?.){200}(?:c?.){200}x${end}`, options);
   assert.ok('matches' in compiled);
   return { ...compiled, text };
@@ -253,7 +253,7 @@ describe('patterns of rules', () => {
     const remade = () => ownAutomata.remade + ownTables.remade;
     const before = remade();
     for (let end = 0; end < 20; end += 1) large(end, { known: 'later' }).matches(manySets);
-    for (const { bytes, maxBytes } of [shippedAutomata, shippedTables]) assert.ok(bytes > maxBytes / 2, `${bytes}`);
+    for (const { bytes, maxBytes } of [shippedAutomata, shippedTables]) assert.ok(bytes > maxBytes / 4, `${bytes}`);
     own.matches(manySets);
     assert.equal(remade(), before);
   });

@@ -231,6 +231,7 @@ export class Automaton implements Droppable {
   readonly #start: number;
   readonly #hasAssertions: boolean;
   #sets: StateSet[] = [];
+  /** Sets that the next search may make. */
   #newSets = MAX_NEW_SETS;
   /** The set that follows, by set and by the class of the next character. */
   #steps = new Int16Array();
