@@ -1,5 +1,6 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
+import { median } from '../bench/figures.ts';
 import { DEVICE, MODULE } from '../integration/test-bed.ts';
 import type { Board } from './board.ts';
 import type { InstalledAgent } from './installed-agent.ts';
@@ -55,9 +56,6 @@ export async function figures(board: Board, agent: InstalledAgent): Promise<stri
     row(`start to READY / node -e 0, medians of ${ROUNDS}`, [median(ready), median(node)], 's'),
   ];
 }
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 /** User and system time of each process, by proc_pid_stat(5). */
 async function processorSeconds(board: Board, pids: readonly string[]): Promise<number[]> {

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 /** What an agent uses at one moment: its process, and its children that run Node as well. */
 export interface Usage {
@@ -41,6 +43,16 @@ export function cpuOf(pid: number): number {
       0,
     );
   return processesOf(pid).reduce((all, process) => all + ofProcess(process), 0);
+}
+
+/**
+ * CPU of Node that starts and ends at once, in ms: the same work each time, by which to tell an agent that has become slower
+ * from a machine that has, since others use it too.
+ */
+export async function cpuOfNode(): Promise<number> {
+  const { stdout } = await promisify(execFile)(process.execPath, ['-p', 'JSON.stringify(process.cpuUsage())']);
+  const { user, system } = JSON.parse(stdout) as NodeJS.CpuUsage;
+  return (user + system) / 1_000;
 }
 
 /** Without the tools that it runs at times. */

@@ -6,6 +6,7 @@ import { messageOf } from '../../src/base/errors.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
 import { MethodError } from '../../src/emulator/method-calls.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { median } from '../bench/figures.ts';
 import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
 import { NumberedLog } from '../crash/numbered-log.ts';
 import { Random } from '../crash/random.ts';
@@ -17,7 +18,7 @@ import { until } from '../support/until.ts';
 import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
 import type { LiveMemory } from './live-memory.ts';
-import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
+import { childrenOf, cpuOf, cpuOfNode, type Usage, usageOf } from './measure.ts';
 import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
 import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
@@ -45,6 +46,8 @@ const RESTS_WITHIN = minutes(2);
 /** Programs whose starts are a unit of work, and how long the agent has for them. */
 const UNIT_STARTS = 100;
 const UNIT_TAKES = seconds(5);
+/** How often Node is started before and after a unit of work, as its peer. */
+const NODES = 3;
 
 export interface Options {
   /** How long the run lasts; the last hour is completed. */
@@ -70,12 +73,13 @@ export interface Look extends Sample {
   /** What is alive in V8's heap and outside of it, after a collection, without compiled code; and that code; in MiB. */
   readonly live: number;
   readonly code: number;
-  /** CPU that a unit of work took, in ms. */
+  /** CPU that a unit of work took, in ms; and how many starts of Node would have taken it at that moment. */
   readonly unit: number;
+  readonly unitInNodes: number;
 }
 
 /** Measured at rest only. */
-const AT_REST = ['live', 'code', 'unit'] as const;
+const AT_REST = ['live', 'code', 'unit', 'unitInNodes'] as const;
 
 export const isAtRest = (figure: keyof Look): figure is (typeof AT_REST)[number] =>
   (AT_REST as readonly string[]).includes(figure);
@@ -266,13 +270,13 @@ export class Soak {
     });
     const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
     const settledAfter = (this.#elapsed - rested) / 1_000;
-    const unit = await this.#measureUnit(agent, load);
-    this.#looks.push({ x: this.#day, ...usage, live, code, unit });
+    const { unit, node } = await this.#measureUnit(agent, load);
+    this.#looks.push({ x: this.#day, ...usage, live, code, unit, unitInNodes: unit / node });
     this.#bed.hub.clearMessages(); // what was received is in the books
     say(
       `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
         `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
-        `${usage.state.toFixed(0)} KiB of state, ${unit.toFixed(0)} ms for ${UNIT_STARTS} starts`,
+        `${usage.state.toFixed(0)} KiB of state, ${unit.toFixed(0)} ms for ${UNIT_STARTS} starts, ${node.toFixed(0)} ms for one of Node`,
     );
   }
 
@@ -330,13 +334,15 @@ export class Soak {
     return { data: data / 2 ** 20, code: code / 2 ** 20 };
   }
 
-  async #measureUnit(agent: AgentProcess, load: GatewayLoad): Promise<number> {
+  /** @returns CPU of a unit of work, and of a start of Node before and after it, in ms */
+  async #measureUnit(agent: AgentProcess, load: GatewayLoad): Promise<{ unit: number; node: number }> {
+    const nodes = await runNodes();
     const before = cpuOf(agent.pid);
     load.burst(UNIT_STARTS);
     await systemClock.sleep(UNIT_TAKES);
-    const took = cpuOf(agent.pid) - before;
+    const unit = cpuOf(agent.pid) - before;
     await load.settle();
-    return took;
+    return { unit, node: median([...nodes, ...(await runNodes())]) };
   }
 
   async #sample(agent: AgentProcess, signal: AbortSignal): Promise<void> {
@@ -481,6 +487,13 @@ class AuditLog implements StartsLog {
     const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
     this.#log.ran(pid, argv);
   }
+}
+
+/** One after the other. @returns the CPU of each, in ms */
+async function runNodes(): Promise<number[]> {
+  const costs: number[] = [];
+  while (costs.length < NODES) costs.push(await cpuOfNode());
+  return costs;
 }
 
 const speedOf = ({ day }: Options): number => (24 * 3_600_000) / day;
