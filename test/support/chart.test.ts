@@ -47,6 +47,14 @@ describe('draw', () => {
     );
   });
 
+  it('leaves out names of bands that would cover each other, which the pointer still tells', () => {
+    const bands = [0, 0.01, 0.02, 1].map((from) => ({ from, to: from + 0.01, name: `outage at ${from}` }));
+    const svg = draw(chart({ bands }));
+    const below = [...svg.matchAll(/rotate\(-60\)[^>]*>([^<]*)</g)].map(([, name]) => name);
+    assert.deepEqual(below, ['outage at 0', 'outage at 1']);
+    for (const { name } of bands) assert.ok(svg.includes(`<title>${name}</title>`), name);
+  });
+
   it('needs neither points nor differences', () => {
     for (const points of [[], [{ x: 0, y: 0 }], [1, 2].map((x) => ({ x, y: 7 }))]) {
       const svg = draw(chart({ bands: [], panels: [{ title: 'flat', series: [{ name: 'one', points }] }] }));

@@ -28,7 +28,7 @@ export interface Panel {
   readonly fromZero?: boolean;
 }
 
-/** A stretch of the horizontal scale with a name, in all panels. */
+/** A stretch of the horizontal scale, in all panels. Its name is below it if there is room, and where the pointer is on it. */
 export interface Band {
   readonly from: number;
   readonly to: number;
@@ -42,6 +42,7 @@ export interface Chart {
   /** What the horizontal scale is, with its unit. */
   readonly xName: string;
   readonly panels: readonly Panel[];
+  /** In the order of `from`. */
   readonly bands?: readonly Band[];
 }
 
@@ -52,6 +53,8 @@ const TOP = 40;
 const PANEL = 150;
 const BETWEEN = 44;
 const BAND_NAMES = 120;
+/** Names that are nearer to each other would cover each other. */
+const BETWEEN_NAMES = 12;
 const COLOURS = 5;
 const TICKS = 4;
 
@@ -81,8 +84,12 @@ export function draw({ title, comment, xName, panels, bands = [] }: Chart): stri
     const top = TOP + 24 + index * (PANEL + BETWEEN);
     return drawPanel(panel, { top, x, across, bands, isLast: index === panels.length - 1 });
   });
-  const names = bands.map(({ from, to, name }) => {
-    const at = `${number((across(from) + across(to)) / 2 + 4)} ${bottom + 28}`;
+  let lastNameAt = Number.NEGATIVE_INFINITY;
+  const names = bands.flatMap(({ from, to, name }) => {
+    const middle = (across(from) + across(to)) / 2;
+    if (middle - lastNameAt < BETWEEN_NAMES) return [];
+    lastNameAt = middle;
+    const at = `${number(middle + 4)} ${bottom + 28}`;
     return `<text transform="translate(${at}) rotate(-60)" class="dim" text-anchor="end">${escaped(name)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="title">
@@ -113,9 +120,10 @@ function drawPanel(panel: Panel, { top, x, across, bands, isLast }: Place): stri
   const y = scaleOf(all, fromZero);
   const down = (value: number) => top + PANEL - ((value - y.min) / (y.max - y.min)) * PANEL;
   const right = WIDTH - RIGHT;
-  const grey = bands.map(({ from, to }) => {
+  const grey = bands.map(({ from, to, name }) => {
     const [left, width] = [across(from), Math.max(1, across(to) - across(from))];
-    return `<rect x="${number(left)}" y="${top}" width="${number(width)}" height="${PANEL}" fill="var(--band)"/>`;
+    const at = `x="${number(left)}" y="${top}" width="${number(width)}" height="${PANEL}"`;
+    return `<rect ${at} fill="var(--band)"><title>${escaped(name)}</title></rect>`;
   });
   const rows = y.ticks.map((tick) => {
     const at = number(down(tick));
