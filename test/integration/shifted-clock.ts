@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, watch, writeFileSync } from 'node:fs';
 
 /**
  * Preloaded into an agent (`node --import`), sets its wall clock: by as many milliseconds as the file named by
@@ -18,8 +18,8 @@ const look = () => {
   shift = Number(text);
   writeFileSync(`${file}.seen`, text);
 };
+watch(file, look).unref(); // not a timer, whose cost would be taken for the agent's
 look();
-setInterval(look, 20).unref();
 
 class ShiftedDate extends RealDate {
   constructor(...given: unknown[]) {
