@@ -59,8 +59,9 @@ const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   code: { name: 'code that V8 has compiled', unit: 'MiB' },
   descriptors: { name: 'descriptors', unit: '', perDay: 1 },
   state: { name: 'state directory', unit: 'KiB', perDay: 256 },
-  unit: { name: 'CPU for 100 starts', unit: 'ms' },
-  unitInNodes: { name: 'CPU for 100 starts, as that of starts of Node at the same time', unit: '', perDay: 0.2 },
+  rest: { name: 'CPU for a second at rest', unit: 'ms' },
+  unit: { name: 'CPU for 1,000 starts', unit: 'ms' },
+  unitByPeer: { name: "CPU for 1,000 starts, as the peer's", unit: '', perDay: 0.05 },
 };
 
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);

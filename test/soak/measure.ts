@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
 /** What an agent uses at one moment: its process, and its children that run Node as well. */
 export interface Usage {
@@ -34,8 +32,13 @@ export function usageOf(pid: number, stateDirectory: string): Usage {
   };
 }
 
-/** CPU of the agent and its children so far, in ms; of threads that live, to the nanosecond. See proc_pid_schedstat(5). */
+/**
+ * CPU of the agent and its children so far, in ms; of threads that live, to the nanosecond. See proc_pid_schedstat(5).
+ *
+ * @throws Error for an agent that has ended
+ */
 export function cpuOf(pid: number): number {
+  if (tasksOf(pid).length === 0) throw new Error(`process ${pid} has ended`);
   const ofProcess = (process: number) =>
     tasksOf(process).reduce(
       (all, task) =>
@@ -43,16 +46,6 @@ export function cpuOf(pid: number): number {
       0,
     );
   return processesOf(pid).reduce((all, process) => all + ofProcess(process), 0);
-}
-
-/**
- * CPU of Node that starts and ends at once, in ms: the same work each time, by which to tell an agent that has become slower
- * from a machine that has, since others use it too.
- */
-export async function cpuOfNode(): Promise<number> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['-p', 'JSON.stringify(process.cpuUsage())']);
-  const { user, system } = JSON.parse(stdout) as NodeJS.CpuUsage;
-  return (user + system) / 1_000;
 }
 
 /** Without the tools that it runs at times. */

@@ -6,19 +6,20 @@ import { messageOf } from '../../src/base/errors.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
 import { MethodError } from '../../src/emulator/method-calls.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
-import { median } from '../bench/figures.ts';
 import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
 import { NumberedLog } from '../crash/numbered-log.ts';
 import { Random } from '../crash/random.ts';
 import { type AgentProcess, DEVICE, MODULE, TestBed } from '../integration/test-bed.ts';
 import { faultsIn } from '../message-schema.ts';
 import type { Band } from '../support/chart.ts';
+import { MemoryLoad } from '../support/memory-load.ts';
 import { SmallDisk } from '../support/small-disk.ts';
 import { until } from '../support/until.ts';
+import { CpuPeer } from './cpu-peer.ts';
 import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
 import { HostileLoad } from './hostile-load.ts';
 import type { LiveMemory } from './live-memory.ts';
-import { childrenOf, cpuOf, cpuOfNode, type Usage, usageOf } from './measure.ts';
+import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
 import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
 import { COUNTED, Tally } from './tally.ts';
 import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
@@ -43,11 +44,15 @@ const SETTLES_WITHIN = minutes(6);
 const FLUSH_AGAIN = seconds(11);
 /** The longest that a snapshot takes: it must not be what is measured at rest. */
 const RESTS_WITHIN = minutes(2);
-/** Programs whose starts are a unit of work, and how long the agent has for them. */
-const UNIT_STARTS = 100;
-const UNIT_TAKES = seconds(5);
-/** How often Node is started before and after a unit of work, as its peer. */
-const NODES = 3;
+/** How long CPU at rest is measured. */
+const REST_LASTS = seconds(5);
+/** Programs whose starts are a unit of work, how many start at once, and how often; and what the agent has for the last ones. */
+const UNIT_STARTS = 1_000;
+const UNIT_AT_ONCE = 50;
+const UNIT_EVERY = milliseconds(150);
+const UNIT_ENDS_AFTER = seconds(2);
+/** The records that the agent's peer reads meanwhile, whenever some programs start: about as much CPU as the agent's. */
+const PEER_RECORDS = 768;
 
 export interface Options {
   /** How long the run lasts; the last hour is completed. */
@@ -73,13 +78,15 @@ export interface Look extends Sample {
   /** What is alive in V8's heap and outside of it, after a collection, without compiled code; and that code; in MiB. */
   readonly live: number;
   readonly code: number;
-  /** CPU that a unit of work took, in ms; and how many starts of Node would have taken it at that moment. */
+  /** CPU of a second in which nothing happens, and of a unit of work, in ms. */
+  readonly rest: number;
   readonly unit: number;
-  readonly unitInNodes: number;
+  /** CPU of a unit of work, as that of a peer which is woken up at the same time. */
+  readonly unitByPeer: number;
 }
 
 /** Measured at rest only. */
-const AT_REST = ['live', 'code', 'unit', 'unitInNodes'] as const;
+const AT_REST = ['live', 'code', 'rest', 'unit', 'unitByPeer'] as const;
 
 export const isAtRest = (figure: keyof Look): figure is (typeof AT_REST)[number] =>
   (AT_REST as readonly string[]).includes(figure);
@@ -110,6 +117,7 @@ export class Soak {
   #agent: AgentProcess | undefined;
   #disk: SmallDisk | undefined;
   #hostile: HostileLoad | undefined;
+  #peer: CpuPeer | undefined;
   #clockShift = 0;
   /** When the first hour began, and until then when the run did. */
   #began: number = systemClock.monotonic();
@@ -261,6 +269,7 @@ export class Soak {
     const rested = this.#elapsed;
     await load.settle();
     const status = await this.#settle(agent);
+    await this.#slowDown(agent);
     await this.#becomeIdle(agent);
     const usage = usageOf(agent.pid, this.#stateDirectory);
     const { data: live, code } = await this.#measureLive(agent);
@@ -270,13 +279,14 @@ export class Soak {
     });
     const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
     const settledAfter = (this.#elapsed - rested) / 1_000;
-    const { unit, node } = await this.#measureUnit(agent, load);
-    this.#looks.push({ x: this.#day, ...usage, live, code, unit, unitInNodes: unit / node });
+    const cpu = await this.#measureCpu(agent, load);
+    this.#looks.push({ x: this.#day, ...usage, live, code, ...cpu });
+    this.#restoreTwin();
     this.#bed.hub.clearMessages(); // what was received is in the books
     say(
       `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
         `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
-        `${usage.state.toFixed(0)} KiB of state, ${unit.toFixed(0)} ms for ${UNIT_STARTS} starts, ${node.toFixed(0)} ms for one of Node`,
+        `${usage.state.toFixed(0)} KiB of state, ${cpu.rest.toFixed(1)} ms for a second at rest, ${cpu.unit.toFixed(0)} ms for ${UNIT_STARTS} starts (${cpu.unitByPeer.toFixed(2)} of the peer's)`,
     );
   }
 
@@ -309,6 +319,13 @@ export class Soak {
     }
   }
 
+  /** Gives the agent the settings of a real day: no message and no snapshot falls into what is measured. */
+  async #slowDown(agent: AgentProcess): Promise<void> {
+    this.#desire(usualAt(1));
+    const { $version } = this.#bed.hub.twin(DEVICE, MODULE).desired;
+    await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === $version, SETTLES_WITHIN);
+  }
+
   /** Waits until what it has started to read files, or to take a snapshot, has ended; one that is stuck is measured too. */
   async #becomeIdle(agent: AgentProcess): Promise<void> {
     const deadline = systemClock.monotonic() + RESTS_WITHIN;
@@ -334,15 +351,30 @@ export class Soak {
     return { data: data / 2 ** 20, code: code / 2 ** 20 };
   }
 
-  /** @returns CPU of a unit of work, and of a start of Node before and after it, in ms */
-  async #measureUnit(agent: AgentProcess, load: GatewayLoad): Promise<{ unit: number; node: number }> {
-    const nodes = await runNodes();
-    const before = cpuOf(agent.pid);
-    load.burst(UNIT_STARTS);
-    await systemClock.sleep(UNIT_TAKES);
-    const unit = cpuOf(agent.pid) - before;
-    await load.settle();
-    return { unit, node: median([...nodes, ...(await runNodes())]) };
+  async #measureCpu(agent: AgentProcess, load: GatewayLoad): Promise<Pick<Look, 'rest' | 'unit' | 'unitByPeer'>> {
+    this.#peer ??= await CpuPeer.start();
+    const peer = this.#peer;
+    const memoryLoad = new MemoryLoad();
+    try {
+      const before = cpuOf(agent.pid);
+      await systemClock.sleep(REST_LASTS);
+      const rested = { agent: cpuOf(agent.pid), peer: peer.cpu };
+      for (let started = 0; started < UNIT_STARTS; started += UNIT_AT_ONCE) {
+        load.burst(UNIT_AT_ONCE);
+        peer.wake(PEER_RECORDS);
+        await systemClock.sleep(UNIT_EVERY);
+      }
+      await load.settle();
+      await systemClock.sleep(UNIT_ENDS_AFTER);
+      const unit = cpuOf(agent.pid) - rested.agent;
+      return {
+        rest: (rested.agent - before) / (REST_LASTS / 1_000),
+        unit,
+        unitByPeer: unit / (peer.cpu - rested.peer),
+      };
+    } finally {
+      await memoryLoad.end();
+    }
   }
 
   async #sample(agent: AgentProcess, signal: AbortSignal): Promise<void> {
@@ -424,6 +456,7 @@ export class Soak {
 
   async #end(keep: boolean): Promise<void> {
     this.#hostile?.end();
+    this.#peer?.end();
     if (keep) {
       const disk =
         this.#disk === undefined ? '' : `; ${this.#stateDirectory} is a file system of its own, still mounted`;
@@ -487,13 +520,6 @@ class AuditLog implements StartsLog {
     const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
     this.#log.ran(pid, argv);
   }
-}
-
-/** One after the other. @returns the CPU of each, in ms */
-async function runNodes(): Promise<number[]> {
-  const costs: number[] = [];
-  while (costs.length < NODES) costs.push(await cpuOfNode());
-  return costs;
 }
 
 const speedOf = ({ day }: Options): number => (24 * 3_600_000) / day;

@@ -1,0 +1,38 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { cpuOf } from './measure.ts';
+
+const PROGRAM = fileURLToPath(new URL('./cpu-peer-process.js', import.meta.url));
+
+/**
+ * A process of Node that lives as long as the agent, is woken up when the agent is, and always does the same: what makes both
+ * dearer is the machine, whose memory and caches other guests of its host use, too.
+ */
+export class CpuPeer {
+  readonly #process: ChildProcess;
+
+  private constructor(process: ChildProcess) {
+    this.#process = process;
+  }
+
+  static async start(): Promise<CpuPeer> {
+    const process = fork(PROGRAM);
+    await once(process, 'message');
+    return new CpuPeer(process);
+  }
+
+  /** Has it read so many records. */
+  wake(records: number): void {
+    this.#process.send(records);
+  }
+
+  /** CPU so far, in ms. */
+  get cpu(): number {
+    return cpuOf(this.#process.pid ?? 0);
+  }
+
+  end(): void {
+    if (this.#process.connected) this.#process.disconnect();
+  }
+}
