@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { isAlive } from '../../src/linux/audit/slot-watch.ts';
@@ -10,12 +11,22 @@ export async function missingForAudit(): Promise<string | undefined> {
   try {
     control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     const { pid, enabled } = await control.status();
-    if (pid !== 0 && isAlive(pid)) return `process ${pid} is the audit daemon`;
+    if (pid !== 0 && isAlive(pid)) return `process ${pid} is the audit daemon: ${nameOf(pid)}`;
     if (enabled === 2) return 'audit is locked until the next boot';
     return undefined;
   } catch (error) {
     return `the kernel's audit is not available: ${(error as Error).message}`;
   } finally {
     control?.close();
+  }
+}
+
+/** How it was called; its name where that can't be read, as of one that has ended and that its parent has not waited for. */
+function nameOf(pid: number): string {
+  try {
+    const called = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+    return called === '' ? readFileSync(`/proc/${pid}/comm`, 'utf8').trim() : called;
+  } catch {
+    return 'it has just ended';
   }
 }
