@@ -75,6 +75,9 @@ function among(filters) {
 
 /** Runs the tests of some files in this process, and exits. */
 async function run(has, slowest) {
+  const { endLeftProcesses, markTestRun } = await import('../dist/test/support/test-run.js');
+  await endLeftProcesses();
+  markTestRun();
   const { default: fc } = await import('fast-check');
   // Otherwise arrays and texts have at most 10 elements, whatever their maxLength.
   fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
