@@ -1,5 +1,6 @@
 import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, hours, seconds } from '../base/duration.ts';
+import { withEither } from '../base/either-signal.ts';
 import { AgentError, messageOf, toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Reader } from '../base/reader/reader.ts';
@@ -53,16 +54,17 @@ export class IsolatedScanner implements BaselineScanner {
     signal.throwIfAborted();
     const { clock, longest = LONGEST_SCAN } = this.#parts;
     const stop = new AbortController();
-    const either = AbortSignal.any([signal, stop.signal]);
-    try {
-      return await clock.within(longest, 'the scan', this.#scan(options, either));
-    } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof TimeLimitError) throw noScan(error.message, error);
-      throw error instanceof AgentError ? error : noScan(messageOf(error), error);
-    } finally {
-      stop.abort(); // ends the child if the time limit was reached
-    }
+    return withEither([signal, stop.signal], async (either) => {
+      try {
+        return await clock.within(longest, 'the scan', this.#scan(options, either));
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error instanceof TimeLimitError) throw noScan(error.message, error);
+        throw error instanceof AgentError ? error : noScan(messageOf(error), error);
+      } finally {
+        stop.abort(); // ends the child if the time limit was reached
+      }
+    });
   }
 
   async #scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
