@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** USER_HZ is 100 on all platforms of Node. */
+const MILLISECONDS_PER_TICK = 10;
+
 /** What an agent uses at one moment: its process, and its children that run Node as well. */
 export interface Usage {
   /** In MiB. A page that several processes share counts in each. */
@@ -33,7 +36,8 @@ export function usageOf(pid: number, stateDirectory: string): Usage {
 }
 
 /**
- * CPU of the agent and its children so far, in ms; of threads that live, to the nanosecond. See proc_pid_schedstat(5).
+ * CPU of the agent and its children so far, in ms: of those that live, to the nanosecond; of those that have ended, to ten
+ * milliseconds. See proc_pid_schedstat(5), and cutime and cstime in proc_pid_stat(5).
  *
  * @throws Error for an agent that has ended
  */
@@ -45,7 +49,14 @@ export function cpuOf(pid: number): number {
         all + (attempt(() => Number(readFileSync(`${task}/schedstat`, 'latin1').split(' ')[0]) / 1e6) ?? 0),
       0,
     );
-  return processesOf(pid).reduce((all, process) => all + ofProcess(process), 0);
+  return processesOf(pid).reduce((all, process) => all + ofProcess(process), ofEnded(pid));
+}
+
+/** CPU of the children that a process has waited for, in ms. */
+function ofEnded(pid: number): number {
+  const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1')) ?? '';
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // from the third on
+  return (Number(fields[13] ?? 0) + Number(fields[14] ?? 0)) * MILLISECONDS_PER_TICK;
 }
 
 /** Without the tools that it runs at times. */
