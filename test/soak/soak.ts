@@ -81,12 +81,12 @@ export interface Look extends Sample {
   /** CPU of a second in which nothing happens, and of a unit of work, in ms. */
   readonly rest: number;
   readonly unit: number;
-  /** CPU of a unit of work, as that of a peer which is woken up at the same time. */
-  readonly unitByPeer: number;
+  /** CPU of a peer that is woken up for each part of a unit of work, in ms. */
+  readonly peer: number;
 }
 
 /** Measured at rest only. */
-const AT_REST = ['live', 'code', 'rest', 'unit', 'unitByPeer'] as const;
+const AT_REST = ['live', 'code', 'rest', 'unit', 'peer'] as const;
 
 export const isAtRest = (figure: keyof Look): figure is (typeof AT_REST)[number] =>
   (AT_REST as readonly string[]).includes(figure);
@@ -286,7 +286,7 @@ export class Soak {
     say(
       `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
         `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
-        `${usage.state.toFixed(0)} KiB of state, ${cpu.rest.toFixed(1)} ms for a second at rest, ${cpu.unit.toFixed(0)} ms for ${UNIT_STARTS} starts (${cpu.unitByPeer.toFixed(2)} of the peer's)`,
+        `${usage.state.toFixed(0)} KiB of state, ${cpu.rest.toFixed(1)} ms for a second at rest, ${cpu.unit.toFixed(0)} ms for ${UNIT_STARTS} starts (the peer ${cpu.peer.toFixed(0)} ms)`,
     );
   }
 
@@ -351,7 +351,7 @@ export class Soak {
     return { data: data / 2 ** 20, code: code / 2 ** 20 };
   }
 
-  async #measureCpu(agent: AgentProcess, load: GatewayLoad): Promise<Pick<Look, 'rest' | 'unit' | 'unitByPeer'>> {
+  async #measureCpu(agent: AgentProcess, load: GatewayLoad): Promise<Pick<Look, 'rest' | 'unit' | 'peer'>> {
     this.#peer ??= await CpuPeer.start();
     const peer = this.#peer;
     const memoryLoad = new MemoryLoad();
@@ -366,11 +366,10 @@ export class Soak {
       }
       await load.settle();
       await systemClock.sleep(UNIT_ENDS_AFTER);
-      const unit = cpuOf(agent.pid) - rested.agent;
       return {
         rest: (rested.agent - before) / (REST_LASTS / 1_000),
-        unit,
-        unitByPeer: unit / (peer.cpu - rested.peer),
+        unit: cpuOf(agent.pid) - rested.agent,
+        peer: peer.cpu - rested.peer,
       };
     } finally {
       await memoryLoad.end();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Random } from '../crash/random.ts';
-import { judge, lowest } from './verdict.ts';
+import { judge, judgeBeside, lowest } from './verdict.ts';
 
 const LIMIT = { name: 'memory', unit: 'MiB', perDay: 1 };
 
@@ -73,6 +73,38 @@ describe('judge', () => {
       'unknown',
     );
     assert.equal(judge(LIMIT, day(() => 40).slice(0, 3)).judgement, 'unknown');
+  });
+});
+
+describe('judgeBeside', () => {
+  let random: Random;
+  beforeEach(() => {
+    random = new Random(1);
+  });
+  /** A machine that becomes dearer, and now and then much dearer; the agent's work follows it more than the peer's does. */
+  const beside = (growth: number, noise: (hour: number) => number = () => random.next() - 0.5) =>
+    day(() => 0).map(({ x }, hour) => {
+      const peer = 300 + 50 * x + (hour % 5) * 60;
+      return { x, beside: peer, y: 1.6 * peer + growth * x + noise(hour) };
+    });
+
+  it('does not take for growth what the machine has done to the peer, too', () => {
+    assert.equal(judgeBeside(LIMIT, beside(0)).judgement, 'steady');
+  });
+
+  it('finds growth beside it', () => {
+    assert.equal(judgeBeside(LIMIT, beside(5)).judgement, 'grows');
+  });
+
+  it('says when it can tell nothing', () => {
+    assert.equal(
+      judgeBeside(
+        LIMIT,
+        beside(0, (hour) => (hour % 2 === 0 ? -5 : 5)),
+      ).judgement,
+      'unknown',
+    );
+    assert.equal(judgeBeside(LIMIT, beside(0).slice(0, 6)).judgement, 'unknown');
   });
 });
 

@@ -1,4 +1,4 @@
-import { type Point, type Slope, slopeOf } from '../support/slope.ts';
+import { type Point, type PointBeside, type Slope, slopeBeside, slopeOf } from '../support/slope.ts';
 
 /** What must not grow: by how much it may in a day of the gateway's at most, which is work as much as time. */
 export interface Limit {
@@ -18,7 +18,7 @@ export interface Verdict extends Limit {
   /** `y` for each day; absent for too few points. */
   readonly slope?: Slope;
   readonly judgement: Judgement;
-  /** The points that were judged. */
+  /** The points that were judged; of `judgeBeside`, as they would be if what was measured beside had been at its mean. */
   readonly points: readonly Point[];
 }
 
@@ -27,11 +27,27 @@ const WARM_UP = 0.25;
 
 /** @param points measured at rest, `x` in days since the start */
 export function judge(limit: Limit, points: readonly Point[]): Verdict {
-  const end = points.at(-1)?.x ?? 0;
-  const judged = points.filter(({ x }) => x >= end * WARM_UP);
-  const slope = slopeOf(judged);
-  return { ...limit, points: judged, ...(slope === undefined ? {} : { slope }), judgement: judgementOf(limit, slope) };
+  const judged = withoutWarmUp(points);
+  return verdictOf(limit, judged, slopeOf(judged));
 }
+
+/** The same of what depends on the machine, by what it has done to a peer. @param points with the peer's measurement */
+export function judgeBeside(limit: Limit, points: readonly PointBeside[]): Verdict {
+  const { points: judged, slope } = slopeBeside(withoutWarmUp(points)) ?? { points: withoutWarmUp(points) };
+  return verdictOf(limit, judged, slope);
+}
+
+function withoutWarmUp<P extends Point>(points: readonly P[]): readonly P[] {
+  const end = points.at(-1)?.x ?? 0;
+  return points.filter(({ x }) => x >= end * WARM_UP);
+}
+
+const verdictOf = (limit: Limit, points: readonly Point[], slope: Slope | undefined): Verdict => ({
+  ...limit,
+  points,
+  ...(slope === undefined ? {} : { slope }),
+  judgement: judgementOf(limit, slope),
+});
 
 function judgementOf({ perDay }: Limit, slope: Slope | undefined): Judgement {
   if (perDay === undefined) return 'not judged';

@@ -17,18 +17,55 @@ export interface Slope {
 /** Fewer points tell nothing: the margin would be a guess. */
 export const FEWEST_POINTS = 5;
 
-/** Least squares. @returns `undefined` for fewer than FEWEST_POINTS points, or when all are at one `x` */
-export function slopeOf(points: readonly Point[]): Slope | undefined {
+/** A point, and what else was measured at its `x`. */
+export interface PointBeside extends Point {
+  readonly beside: number;
+}
+
+/** Where `beside` follows `x` so closely that it leaves less than this part of it, nothing tells the two apart. */
+const LEAST_REST = 1e-9;
+
+/**
+ * The straight line by least squares of `y` by both `x` and `beside`, where `beside` is at its mean: what `y` shares with
+ * `beside` is no slope, and where `beside` has a slope of its own, the margin is wider. Source: the theorem of Frisch and Waugh.
+ *
+ * @returns the line, and the points, each as it would be with `beside` at its mean; `undefined` for as few points as FEWEST_POINTS,
+ * or when `x` or `beside` says nothing of its own
+ */
+export function slopeBeside(points: readonly PointBeside[]): { slope: Slope; points: Point[] } | undefined {
+  if (points.length <= FEWEST_POINTS) return undefined;
+  const ofX = slopeOf(points.map(({ x, beside }) => ({ x: beside, y: x })));
+  const ofY = slopeOf(points.map(({ y, beside }) => ({ x: beside, y })));
+  if (ofX === undefined || ofY === undefined) return undefined;
+  const rest = ({ at0, perX }: Slope, value: number, beside: number) => value - at0 - perX * beside;
+  const rests = points.map(({ x, y, beside }) => ({ x: rest(ofX, x, beside), y: rest(ofY, y, beside) }));
+  if (spreadOf(rests.map(({ x }) => x)) <= LEAST_REST * spreadOf(points.map(({ x }) => x))) return undefined;
+  const slope = slopeOf(rests, points.length - 3);
+  if (slope === undefined) return undefined;
+  const { perX, margin } = slope;
+  const perBeside = ofY.perX - perX * ofX.perX;
+  const meanBeside = mean(points.map(({ beside }) => beside));
+  const adjusted = points.map(({ x, y, beside }) => ({ x, y: y - perBeside * (beside - meanBeside) }));
+  const at0 = mean(adjusted.map(({ y }) => y)) - perX * mean(adjusted.map(({ x }) => x));
+  return { slope: { perX, margin, at0 }, points: adjusted };
+}
+
+/**
+ * Least squares.
+ *
+ * @param freedom the degrees of freedom
+ * @returns `undefined` for fewer than FEWEST_POINTS points, or when all are at one `x`
+ */
+export function slopeOf(points: readonly Point[], freedom: number = points.length - 2): Slope | undefined {
   const count = points.length;
   if (count < FEWEST_POINTS) return undefined;
   const meanX = mean(points.map(({ x }) => x));
   const meanY = mean(points.map(({ y }) => y));
-  const spread = sum(points.map(({ x }) => (x - meanX) ** 2));
+  const spread = spreadOf(points.map(({ x }) => x));
   if (spread === 0) return undefined;
   const perX = sum(points.map(({ x, y }) => (x - meanX) * (y - meanY))) / spread;
   const at0 = meanY - perX * meanX;
   const deviations = sum(points.map(({ x, y }) => (y - at0 - perX * x) ** 2));
-  const freedom = count - 2;
   const error = Math.sqrt(deviations / freedom / spread);
   return { perX, at0, margin: error * quantile(freedom) };
 }
@@ -50,3 +87,7 @@ function quantile(freedom: number): number {
 
 const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
 const mean = (values: readonly number[]): number => sum(values) / values.length;
+const spreadOf = (values: readonly number[]): number => {
+  const middle = mean(values);
+  return sum(values.map((value) => (value - middle) ** 2));
+};
