@@ -20,6 +20,7 @@ import type { LocalStatus } from '../../src/status/schema.ts';
 import { faultsIn } from '../message-schema.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { validateStatus } from '../status/schema.ts';
+import { markTestRun } from '../support/test-run.ts';
 
 /** How long what an agent does is waited for, unless a test says otherwise: a busy machine may take long to start it. */
 const WAIT = minutes(1);
@@ -251,6 +252,7 @@ export class AgentProcess {
     const run = [...nodeFlagsOf(build), ...options, build, 'run', '--config', join(directory, 'agent.json')];
     const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
     const ears = heard === undefined ? [] : (['pipe'] as const);
+    markTestRun(); // a soak and a benchmark may be killed, too
     const env = { ...process.env, ...environment };
     this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env });
     const ear = this.#child.stdio[3] as Readable | null | undefined;

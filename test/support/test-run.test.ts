@@ -1,20 +1,23 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { skip } from './require.ts';
 import { endLeftProcesses } from './test-run.ts';
 import { until } from './until.ts';
 
 const MODULE = new URL('./test-run.js', import.meta.url).href;
-/** A test run that starts a program, says its pid, and waits. */
+/** A test run that starts a program, says so, and waits. */
 const RUN = `
   import { spawn } from 'node:child_process';
   import { markTestRun } from '${MODULE}';
   markTestRun();
-  const child = spawn('/bin/sleep', ['600'], { stdio: 'ignore' });
-  process.stdout.write(String(child.pid));
+  spawn('/bin/sleep', ['600'], { stdio: 'ignore' });
+  process.stdout.write('started');
   setInterval(() => {}, 60_000);
 `;
+/** Runs a program as the first of a pid namespace, as a container's. */
+const CONTAINER = ['unshare', '--user', '--map-root-user', '--fork', '--pid', '--mount-proc', '--kill-child'];
 
 describe('endLeftProcesses', () => {
   const runs: { readonly end: () => void; readonly program: number }[] = [];
@@ -26,12 +29,14 @@ describe('endLeftProcesses', () => {
   });
 
   const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
-  const start = async () => {
-    const run = spawn(process.execPath, ['--input-type=module', '--eval', RUN], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const [program] = await once(run.stdout, 'data');
-    const started = { end: () => void run.kill('SIGKILL'), exited: once(run, 'exit'), program: Number(program) };
+  const childOf = (pid: number | undefined) =>
+    Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ')[0]);
+  const start = async (...through: string[]) => {
+    const [command = '', ...args] = [...through, process.execPath, '--input-type=module', '--eval', RUN];
+    const run = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(run.stdout, 'data');
+    const program = childOf(through.length === 0 ? run.pid : childOf(run.pid));
+    const started = { end: () => void run.kill('SIGKILL'), exited: once(run, 'exit'), program };
     runs.push(started);
     return started;
   };
@@ -44,5 +49,14 @@ describe('endLeftProcesses', () => {
     await endLeftProcesses();
     await until('the program to be gone', () => !isAlive(killed.program)); // its new parent waits for it
     assert.ok(isAlive(lives.program));
+  });
+
+  it('leaves what belongs to the test run of a container', async function () {
+    if (spawnSync(CONTAINER[0] ?? '', [...CONTAINER.slice(1), 'true']).status !== 0)
+      skip(this, `${CONTAINER.join(' ')} is not allowed here`);
+    const container = await start(...CONTAINER);
+    await endLeftProcesses();
+    assert.ok(isAlive(container.program));
+    assert.match(readFileSync(`/proc/${container.program}/cmdline`, 'latin1'), /sleep/);
   });
 });
