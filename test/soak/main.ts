@@ -61,7 +61,7 @@ const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   state: { name: 'state directory', unit: 'KiB', perDay: 256 },
   rest: { name: 'CPU for a second at rest', unit: 'ms' },
   peer: { name: 'CPU of the peer that is woken up for 1,000 starts', unit: 'ms' },
-  unit: { name: "CPU for 1,000 starts, with the peer's at its mean", unit: 'ms', perDay: 20 },
+  unit: { name: "CPU for 1,000 starts beside the peer's", unit: 'ms', perDay: 20 },
 };
 
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);

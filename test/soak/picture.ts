@@ -23,7 +23,7 @@ export function picture({ samples, looks, disturbances, verdicts, source, isHost
       series: [
         ...(atWork.length === 0 ? [] : [{ name: 'at work', points: atWork, colour: 0 }]),
         { name: 'at rest', points: looks.map((look) => ({ x: look.x, y: look[figure] })), as: 'dots', colour: 1 },
-        ...(figure === 'unit' ? [{ name: 'with the peer at its mean', points, as: 'dots' as const, colour: 3 }] : []),
+        ...(figure === 'unit' ? [{ name: 'peer at its mean', points, as: 'dots' as const, colour: 3 }] : []),
         ...(slope === undefined
           ? []
           : [{ name: 'judged', points: [line(first), line(last)], as: 'dashes' as const, colour: 2 }]),
