@@ -201,8 +201,8 @@ function describe(status: LocalStatus): string[] {
 /** Said of refusals, since the agent seems to do nothing for minutes. The remedy says how a changed copy comes into use. */
 const slow = ({ copies }: LocalStatus['hub']): string =>
   copies === undefined
-    ? 'The agent tries again every 10 minutes, and within 25 s when a file of its credential or proxy changes.'
-    : 'The agent tries again every 10 minutes.';
+    ? 'The agent retries after 1, 2, 5 and then every 10 minutes, and within 25 s when a file of its credential or proxy changes.'
+    : 'The agent retries after 1, 2, 5 and then every 10 minutes.';
 
 /** How the hub is reached, who the agent is to it, and what is wrong with either. */
 function hubRows({ hub, credential }: LocalStatus): string[][] {

@@ -4,6 +4,10 @@ import type { RetryCause } from '../contract/hub.ts';
 
 /** A hub counts failed logins, and alerts on a device that continues with them. */
 const REFUSALS_BEFORE_LONG_WAIT = 3;
+/** Delays from the third refusal in a row on; the last one repeats. A hub that was wrong for seconds costs a minute. */
+const AFTER_REFUSALS = [minutes(1), minutes(2), minutes(5), minutes(10)] as const;
+/** Part of such a delay that is added at random at most. */
+const JITTER = 0.1;
 const MAX_PER_MINUTE = 6;
 /** One attempt is left for a changed credential, which must be used within 25 s (contract §1). */
 const ORDINARY_PER_MINUTE = MAX_PER_MINUTE - 1;
@@ -17,7 +21,7 @@ const ABSENCES_BEFORE_LONG_WAIT = 26;
 
 /**
  * Delays between connection attempts (contract §6): exponential with full jitter, at most six attempts per minute for any
- * reason, and about ten minutes from the third refusal of the credentials in a row.
+ * reason; 1, 2, 5 and then every 10 minutes from the third refusal of the credentials in a row.
  */
 export class ReconnectBackoff {
   readonly #random: () => number;
@@ -66,7 +70,8 @@ export class ReconnectBackoff {
       return milliseconds(Math.round(delay + this.#random() * seconds(5)));
     }
     if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
-      return milliseconds(Math.round(minutes(10) + this.#random() * minutes(1)));
+      const delay = AFTER_REFUSALS[this.#refusals - REFUSALS_BEFORE_LONG_WAIT] ?? AFTER_REFUSALS[3];
+      return milliseconds(Math.round(delay * (1 + JITTER * this.#random())));
     }
     return milliseconds(Math.max(this.#backoff.next(), this.#delayLeft(now, ORDINARY_PER_MINUTE)));
   }

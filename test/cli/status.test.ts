@@ -181,12 +181,12 @@ describe('vakt status', () => {
     await close?.();
     await status({ credential });
     assert.ok(out.includes(`               last tried: ${way}`), out.join('\n'));
-    assert.match(out.join('\n'), /^ +The agent tries again every 10 minutes/m);
+    assert.match(out.join('\n'), /^ +The agent retries after 1, 2, 5 and then every 10 minutes/m);
   });
 
   it('does not promise to see a changed file of which the agent has a copy', async () => {
     await status({ hub: { ...STATUS.hub, copies: { '/etc/vakt/secrets/module.key': '/run/copy' } } });
-    assert.match(out.join('\n'), /^ +The agent tries again every 10 minutes\.$/m);
+    assert.match(out.join('\n'), /^ +The agent retries after 1, 2, 5 and then every 10 minutes\.$/m);
     out.length = 0;
     await close?.();
     await status({});

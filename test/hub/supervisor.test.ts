@@ -142,29 +142,45 @@ describe('Supervisor', () => {
     assert.ok(attempts.length <= 61, `${attempts.length} attempts in ten minutes`);
   });
 
-  it('tries refused credentials three times, and then once in ten minutes', async () => {
-    outcome = () => 'credentials';
-    const supervisor = start(() => 0);
+  for (const random of [0, 0.999]) {
+    it(`retries refused credentials after 1, 2, 5 and then every 10 minutes (random ${random})`, async () => {
+      outcome = () => 'credentials';
+      const supervisor = start(() => random);
+      await time.tickAsync(seconds(30));
+      assert.equal(attempts.length, 3);
+      assert.equal(supervisor.state, 'refused');
+      await time.tickAsync(minutes(45));
+      const delays = attempts.slice(2, 8).map((at, index) => (attempts[index + 3] ?? Number.NaN) - at);
+      for (const [index, delay] of [1, 2, 5, 10, 10].entries()) {
+        const least = delay * 60 * (1 + 0.1 * random) - 1;
+        assert.ok((delays[index] ?? 0) >= least && (delays[index] ?? 0) <= least + 3, `delays of ${delays} s`);
+      }
+    });
+  }
+
+  it('connects within 66 s of a third refusal when the hub accepts the same credential again', async () => {
+    outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
+    const supervisor = start(() => 0.999);
     await time.tickAsync(seconds(30));
-    assert.equal(attempts.length, 3);
     assert.equal(supervisor.state, 'refused');
-    await time.tickAsync(hours(1));
-    assert.equal(attempts.length, 9);
+    await time.tickAsync(seconds(66));
+    assert.equal(supervisor.state, 'connected');
   });
 
   it('keeps its long waits when the network fails between two refusals', async () => {
     outcome = (attempt) => (attempt === 4 ? 'network' : 'credentials');
     start(() => 0);
-    await time.tickAsync(minutes(11)); // 3 refusals, 10 minutes, the network, a refusal
+    await time.tickAsync(minutes(1.5)); // 3 refusals, a minute, the network, a refusal
     const before = attempts.length;
-    await time.tickAsync(minutes(8));
+    assert.equal(before, 5);
+    await time.tickAsync(minutes(1.4));
     assert.equal(attempts.length, before);
   });
 
   it('retries refused credentials as soon as the clock is set', async () => {
     outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
     const supervisor = start(() => 0);
-    await time.tickAsync(minutes(1));
+    await time.tickAsync(minutes(0.9));
     assert.equal(attempts.length, 3);
     time.setSystemTime(new Date('2026-06-01T00:00:00Z'));
     await time.tickAsync(seconds(5));
@@ -310,13 +326,13 @@ describe('Supervisor', () => {
       assert.equal(stands.length, 2);
     });
 
-    it('asks a hub that refuses the replacement three times, and then once in ten minutes', async () => {
+    it('retries a refused replacement after 1, 2, 5 and then every 10 minutes', async () => {
       outcome = (attempt) => (attempt > 1 ? 'credentials' : undefined);
       const supervisor = start(() => 0);
-      await time.tickAsync(minutes(50));
-      assert.equal(attempts.length, 4, `at ${attempts}`);
-      await time.tickAsync(minutes(30));
-      assert.deepEqual([attempts.length, supervisor.state], [7, 'connected']);
+      await time.tickAsync(minutes(75));
+      const delays = attempts.slice(4).map((at, index) => at - (attempts[index + 3] ?? 0));
+      assert.deepEqual(delays.slice(0, 4), [60, 120, 300, 600], `at ${attempts}`);
+      assert.equal(supervisor.state, 'connected');
     });
 
     it('tries another credential at once, but not for ever', async () => {
@@ -428,7 +444,7 @@ describe('Supervisor', () => {
     it('ends a long wait after refusals', async () => {
       outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
       const supervisor = start(() => 0);
-      await time.tickAsync(minutes(1));
+      await time.tickAsync(minutes(0.9));
       assert.equal(attempts.length, 3);
       supervisor.credentialChanged();
       await time.tickAsync(0);
@@ -460,7 +476,7 @@ describe('Supervisor', () => {
     start(() => 0.5);
     await time.tickAsync(0);
     assert.equal(attempts.length, 2);
-    await time.tickAsync(minutes(9));
+    await time.tickAsync(minutes(1));
     assert.equal(attempts.length, 3);
   });
 
@@ -470,7 +486,7 @@ describe('Supervisor', () => {
       return 'credentials';
     };
     start(() => 0);
-    await time.tickAsync(minutes(9));
+    await time.tickAsync(seconds(59));
     assert.equal(attempts.length, 4);
   });
 
