@@ -1,4 +1,4 @@
-import { ownerOf } from './owner.ts';
+import { ownerOf } from '../contract/owner.ts';
 import type { Subject } from './subject.ts';
 
 /** In characters, of all that wait. */

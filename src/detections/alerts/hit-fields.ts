@@ -1,4 +1,4 @@
-import { ownerOf } from '../owner.ts';
+import { ownerOf } from '../../contract/owner.ts';
 import { readField } from '../read-field.ts';
 import type { Hit, LogSource } from '../subject.ts';
 

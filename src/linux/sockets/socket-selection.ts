@@ -1,3 +1,4 @@
+import { ownerOfId } from '../../contract/owner.ts';
 import { isLoopback } from '../../host/ip-address.ts';
 import type { WaitingSocket } from './sock-diag.ts';
 
@@ -9,8 +10,6 @@ const MAX_ENTRIES = 50_000;
 const FEW = 64;
 /** Sockets of root that are kept before all others. */
 const ROOT_SHARE = 1_024;
-/** Subordinate ids are given to users in blocks of this size; see subuid(5). Ids of the host's own users are below. */
-const BLOCK = 65_536;
 
 /**
  * Keeps listening sockets as the kernel lists them, within limits. Sockets beyond the limits are counted.
@@ -29,7 +28,7 @@ export class SocketSelection {
   add(socket: WaitingSocket): void {
     const isInside = isLoopback(socket.localAddress);
     const piles = isInside ? this.#loopback : this.#outside;
-    const owner = ownerOf(socket.userId);
+    const owner = ownerOfId(socket.userId);
     const isFull = this.#outside.count + this.#loopback.count >= MAX_ENTRIES;
     const isTooMany = piles.sizeOf(owner) >= MAX_PER_OWNER;
     if (isFull || isTooMany) {
@@ -78,9 +77,6 @@ export class SocketSelection {
 }
 
 const ROOT = 0;
-
-/** Blocks are negative, so that they differ from users. */
-const ownerOf = (userId: number): number => (userId < BLOCK ? userId : -Math.floor(userId / BLOCK));
 
 /** Sockets by owner. Adds one, and gives up one of the owner who has the most, in constant time. */
 class Piles {
