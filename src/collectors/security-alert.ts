@@ -57,13 +57,19 @@ export const securityAlert = triggered({
     EventName: text('Name of the event that the alert is about.'),
     EventIds: v.optional(text('Ids of such events, joined by ";"; one that was aggregated or left out is not sent.')),
     ...subjectFields,
-    ParentExecutable: v.optional(text('Full path of the executable of the parent process.')),
+    ParentExecutable: v.optional(
+      text('Full path of the executable that the parent process ran when it started this one.'),
+    ),
     ParentCommandLine: v.optional(text('Its arguments, joined by spaces.')),
     ContainerId: v.optional(text('The container of the process.')),
     Sha256: v.optional(text('SHA-256 of the executable, in hexadecimal.')),
+    During: v.optional(
+      text('The trusted actor that caused it, such as dpkg; then Severity is one level below that of the rule.'),
+    ),
     Remediation: text('What to do about it.'),
     ExtraDetails: extraDetails(
-      "Other fields of the event and of its ExtraDetails, by name, and facts about the rule's match.",
+      "Other fields of the event and of its ExtraDetails, by name, and facts about the rule's match. Ancestors: the " +
+        'executables of up to three ancestors of the process, the parent first, joined by ";".',
     ),
   }),
 
@@ -96,6 +102,7 @@ function translate({ rule, subject, ...alert }: AlertRaised) {
       ParentCommandLine: alert.parentCommandLine,
       ContainerId,
       Sha256,
+      During: alert.during,
     }),
     Remediation: alert.remediation,
     ...details({ ...unknown(subject), ...others, ...alert.details }),

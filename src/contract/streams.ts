@@ -165,6 +165,8 @@ export interface AlertRaised {
   readonly subject: Payload;
   readonly parentExecutable?: string;
   readonly parentCommandLine?: string;
+  /** The trusted actor on whose behalf it happened, such as `dpkg`. */
+  readonly during?: string;
   /** What to do about it. */
   readonly remediation: string;
   /** Further facts, for ExtraDetails. */

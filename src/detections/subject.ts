@@ -1,4 +1,4 @@
-import type { AlertLevel, Payload } from '../contract/event.ts';
+import { ALERT_LEVELS, type AlertLevel, type Payload } from '../contract/event.ts';
 
 /** Sources of `service: vakt`: what Sigma's taxonomy has no name for. */
 export const OWN_LOG_SOURCES = [
@@ -98,6 +98,15 @@ export interface Hit {
   readonly ids?: readonly string[];
   /** Whether an expression was matched on a part of a text only. */
   readonly cut?: true;
+  /** The trusted actor on whose behalf it happened, such as `dpkg`: the level is one lower than the rule's. */
+  readonly during?: string;
+  /** Of a start: the programs of the parent, of its parent, and so on, as they were at that time. */
+  readonly ancestors?: readonly string[];
   /** Of a correlation: to be called when the hit may make no alert, so that the next event which completes it hits again. */
   readonly rearm?: () => void;
+}
+
+/** The level of a hit: the rule's, or one below if a trusted actor caused it. Never below the lowest. */
+export function levelOf({ rule: { level }, during }: Pick<Hit, 'rule' | 'during'>): AlertLevel {
+  return during === undefined ? level : (ALERT_LEVELS[ALERT_LEVELS.indexOf(level) - 1] ?? level);
 }

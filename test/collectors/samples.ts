@@ -252,6 +252,7 @@ export const records: { [K in keyof Streams]: Streams[K] } = {
     },
     parentExecutable: '/usr/sbin/nginx',
     parentCommandLine: 'nginx: worker process',
+    during: 'dpkg',
     remediation: 'Find out who started it, and from where.',
     details: { Matched: 'bash -i' },
   },

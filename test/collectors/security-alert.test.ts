@@ -33,6 +33,7 @@ describe('SecurityAlert', () => {
       ParentCommandLine: 'nginx: worker process',
       ContainerId: CONTAINER,
       Sha256: SHA256,
+      During: 'dpkg',
       Remediation: 'Find out who started it, and from where.',
       ExtraDetails: { Terminal: 'pts0', Matched: 'bash -i' },
     });

@@ -4,7 +4,7 @@ import { printable, printableJson } from '../../base/printable.ts';
 import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';
 import type { ParsedRule } from '../../detections/sigma/rule.ts';
-import type { Hit } from '../../detections/subject.ts';
+import { type Hit, levelOf } from '../../detections/subject.ts';
 import { UsageError, type World } from '../command.ts';
 import { linesOf } from '../lines.ts';
 import { bodyIn } from '../verify-chain/record.ts';
@@ -33,12 +33,19 @@ interface Alert {
   readonly alert: string;
   readonly level: string;
   readonly rule: string;
+  /** The trusted actor that lowered the level. */
+  readonly during?: string;
 }
 
 /** Each rule that fired, once. */
 function alertsOf(hits: readonly Hit[]): readonly Alert[] {
-  const rules = new Map(hits.map(({ rule }) => [rule.id, rule]));
-  return [...rules.values()].map((rule) => ({ alert: alertTypeOf(rule), level: rule.level, rule: rule.id }));
+  const byRule = new Map(hits.map((hit) => [hit.rule.id, hit]));
+  return [...byRule.values()].map((hit) => ({
+    alert: alertTypeOf(hit.rule),
+    level: levelOf(hit),
+    rule: hit.rule.id,
+    ...(hit.during === undefined ? {} : { during: hit.during }),
+  }));
 }
 
 interface Cases {

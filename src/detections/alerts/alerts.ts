@@ -6,14 +6,14 @@ import type { Logger } from '../../base/log.ts';
 import { stableId } from '../../base/stable-id.ts';
 import { ALERT_LEVELS, type AlertLevel } from '../../contract/event.ts';
 import type { AlertRaised } from '../../contract/streams.ts';
-import type { Hit } from '../subject.ts';
+import { type Hit, levelOf } from '../subject.ts';
 import { evidenceOf } from './evidence.ts';
 import { Exceptions } from './exceptions.ts';
 import { FirstAlerts } from './first-alerts.ts';
 import { AlertHistory } from './history.ts';
 import { keyOf, userOf } from './hit-fields.ts';
 import { KeptAlert, recordOf, trimmed } from './kept-alert.ts';
-import { type AlertPolicy, alertTypeOf, offReason, type SuppressedBy } from './policy.ts';
+import { type AlertPolicy, alertTypeOf, isBelow, offReason, type SuppressedBy } from './policy.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Silence } from './silence.ts';
 
@@ -155,7 +155,7 @@ export class Alerts {
     const limit = this.#limitOf(rule.id.slice(0, LONGEST_ID));
     const isAboveRuleLimit = !limit.allows(now);
     if (isAboveRuleLimit || !this.#deviceLimit.allows(now)) {
-      if (isUrgent(rule.level) && this.#firsts.admits(rule.id, userOf(hit), now)) this.#openAlert(key, hit, now);
+      if (isUrgent(levelOf(hit)) && this.#firsts.admits(rule.id, userOf(hit), now)) this.#openAlert(key, hit, now);
       else this.#limit(isAboveRuleLimit ? 'ruleLimit' : 'deviceLimit', hit, now);
       return;
     }
@@ -240,7 +240,7 @@ export class Alerts {
 
   #suppression(hit: Hit): SuppressedBy | undefined {
     const policy = this.#policy();
-    const off = offReason(hit.rule, policy);
+    const off = offReason({ ...hit.rule, level: levelOf(hit) }, policy);
     if (off !== undefined) return off;
     if (this.#exceptions.match(hit, policy.exceptions, this.#clock.now()) !== undefined) return 'exception';
     return this.#silence.isInForce(policy.silencedUntil) ? 'silenced' : undefined;
@@ -302,8 +302,8 @@ export class Alerts {
       return;
     }
     const { alert } = limited;
-    const severity =
-      ALERT_LEVELS.indexOf(hit.rule.level) > ALERT_LEVELS.indexOf(alert.severity) ? hit.rule.level : alert.severity;
+    const level = levelOf(hit);
+    const severity = isBelow(alert.severity, level) ? level : alert.severity;
     const [first, last] = [Math.min(alert.first, time), Math.max(alert.last, time)];
     limited.alert = { ...alert, severity, count: alert.count + 1, first, last };
   }

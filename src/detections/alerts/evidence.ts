@@ -1,6 +1,6 @@
 import { copied } from '../../base/copied.ts';
 import type { Payload } from '../../contract/event.ts';
-import type { Hit, Rule } from '../subject.ts';
+import { type Hit, levelOf, type Rule } from '../subject.ts';
 import type { KeptAlert } from './kept-alert.ts';
 import { redactCommandLine } from './secrets/redact.ts';
 
@@ -11,6 +11,7 @@ const LONGEST_REDACTED = 16_384;
 const LONGEST_VALUE = 512;
 const MAX_VALUES = 40;
 const MAX_IDS = 16;
+const MAX_ANCESTORS = 3;
 
 /** What an alert says of a hit: everything but its id, count and times. */
 export type Evidence = Omit<KeptAlert, 'alertId' | 'count' | 'first' | 'last'>;
@@ -36,19 +37,22 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
   const { ParentImage, ParentCommandLine } = subject.fields;
   const parentCommandLine =
     ParentCommandLine === undefined ? {} : { parentCommandLine: commandLine('ParentCommandLine', ParentCommandLine) };
+  const ancestors = (hit.ancestors ?? []).slice(0, MAX_ANCESTORS);
   const isOtherView = view !== undefined && view.CommandLine !== subject.fields.CommandLine;
   const matched = isOtherView ? { MatchedCommandLine: commandLine('MatchedCommandLine', view.CommandLine) } : {};
   return {
     alertType,
-    severity: rule.level,
+    severity: levelOf(hit),
     ...ruleFacts(rule),
     event: subject.event.name,
     eventIds: (hit.ids ?? subject.event.ids).slice(-MAX_IDS),
     subject: payload,
     ...(ParentImage === undefined ? {} : { parentExecutable: cut(ParentImage, LONGEST_VALUE) }),
     ...parentCommandLine,
+    ...(hit.during === undefined ? {} : { during: hit.during }),
     details: {
       ...matched,
+      ...(ancestors.length === 0 ? {} : { Ancestors: cut(ancestors.join(';'), LONGEST_VALUE) }),
       ...(hit.count === undefined ? {} : { CorrelatedEvents: String(hit.count) }),
       ...(hit.cut === true ? { JudgedInPart: 'true' } : {}),
       ...(shortened.size === 0

@@ -30,6 +30,7 @@ export const KeptAlert = v.object({
   subject: v.record(v.string(), v.union([text, v.number(), v.boolean()])),
   parentExecutable: v.optional(text),
   parentCommandLine: v.optional(text),
+  during: v.optional(text),
   remediation: text,
   details: v.record(v.string(), text),
 });
@@ -57,6 +58,7 @@ export const recordOf = (alert: KeptAlert, time: Date): AlertRaised => ({
   subject: subjectOf(alert),
   ...(alert.parentExecutable === undefined ? {} : { parentExecutable: alert.parentExecutable }),
   ...(alert.parentCommandLine === undefined ? {} : { parentCommandLine: alert.parentCommandLine }),
+  ...(alert.during === undefined ? {} : { during: alert.during }),
   remediation: alert.remediation,
   ...(Object.keys(alert.details).length === 0 ? {} : { details: alert.details }),
 });

@@ -343,6 +343,18 @@ describe('Alerts', () => {
       assert.equal(raised.length, 1);
     });
 
+    it('applies the minimum level to the level that a trusted actor lowers', () => {
+      policy = { ...POLICY, minimumLevel: 'high' };
+      assert.equal(take({ during: 'dpkg' }), false);
+      policy = { ...POLICY, minimumLevel: 'medium' };
+      assert.equal(take({ during: 'dpkg' }), true);
+      assert.deepEqual(
+        raised.map(({ severity, during }) => [severity, during]),
+        [['medium', 'dpkg']],
+      );
+      assert.deepEqual(alerts.accounts().suppressed, { minimumLevel: 1 });
+    });
+
     it('is told to the caller, who is not to take a hit above a limit for a suppressed one', () => {
       const isTold = Array.from({ length: 27 }, (_, n) => take({ fields: { Image: `/tmp/${Math.max(1, n)}` } }));
       assert.ok(isTold.every((told) => told));

@@ -44,6 +44,14 @@ describe('evidenceOf', () => {
     assert.deepEqual(details, { CorrelatedEvents: '64', JudgedInPart: 'true' });
   });
 
+  it('names the trusted actor and up to three ancestors, and lowers the severity by one level', () => {
+    const ancestors = ['/usr/bin/dash', '/usr/bin/dpkg', '/usr/bin/apt-get', '/usr/bin/bash'];
+    const { severity, during, details } = evidence({ during: 'dpkg', ancestors });
+    assert.deepEqual([severity, during], ['medium', 'dpkg']);
+    assert.deepEqual(details, { Ancestors: '/usr/bin/dash;/usr/bin/dpkg;/usr/bin/apt-get' });
+    assert.equal(evidence({ rule: { level: 'informational' }, during: 'dpkg' }).severity, 'informational');
+  });
+
   it('says what to do also for a rule that does not', () => {
     const { remediation: _, ...rule } = hit().rule;
     assert.match(evidenceOf({ ...hit(), rule }, 'T', { redact: true }).remediation, /./);
