@@ -13,12 +13,16 @@ const SYS_OPENAT2 = 437;
 export interface SystemCalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
+  connect(fd: number, address: Buffer, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
   /** See getsockopt(2). @returns the length of the value */
   getsockopt(fd: number, level: number, option: number, into: Buffer): number;
   sendto(fd: number, data: Buffer, bytes: number, flags: number, address: Buffer, length: number): number;
-  /** See recv(2). @returns the length of the datagram, of which `bytes` at most are in `into` */
-  recv(fd: number, into: Buffer, bytes: number, flags: number): number;
+  /**
+   * See recvfrom(2). @param from receives the sender's address @param fromLength its size, four bytes, which the kernel replaces
+   * @returns the length of the datagram, of which `bytes` at most are in `into`
+   */
+  recvfrom(fd: number, into: Buffer, bytes: number, flags: number, from: Buffer, fromLength: Buffer): number;
   /** Attaches a classic BPF program to a socket; see SO_ATTACH_FILTER in socket(7). */
   attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
@@ -65,6 +69,7 @@ export function systemCalls(): SystemCalls {
     loaded = {
       socket: libc.func('int socket(int, int, int)'),
       bind: libc.func('int bind(int, const void *, uint32_t)'),
+      connect: libc.func('int connect(int, const void *, uint32_t)'),
       setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
       getsockopt(fd, level, option, into) {
         const length = Buffer.alloc(4);
@@ -72,7 +77,7 @@ export function systemCalls(): SystemCalls {
         return getsockopt(fd, level, option, into, length) === 0 ? readU32(length, 0) : -1;
       },
       sendto: libc.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
-      recv: libc.func('intptr_t recv(int, void *, size_t, int)'),
+      recvfrom: libc.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
       attachFilter(fd, instructions) {
         const value = { length: lengthOf(instructions), instructions };
         return attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, programBytes);

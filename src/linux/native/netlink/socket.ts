@@ -2,7 +2,7 @@ import { closeSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { AgentError, errnoOf } from '../../../base/errors.ts';
-import { writeU16, writeU32 } from '../byte-order.ts';
+import { readU32, writeU16, writeU32 } from '../byte-order.ts';
 import { optionalSystemCalls, type SystemCalls, systemCalls } from '../system-calls.ts';
 import { takeInherited } from './inherited.ts';
 import { encodeMessage } from './message.ts';
@@ -20,6 +20,11 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
+/** struct sockaddr_nl: u16 family, u16 padding, u32 port (0: the kernel), u32 groups. */
+const ADDRESS_BYTES = 12;
+const PORT_AT = 4;
 /** Commands of fcntl(2), from asm-generic/fcntl.h; the same on all platforms of Node. */
 const F_SETFL = 4;
 const F_SETOWN = 8;
@@ -33,6 +38,8 @@ const O_ASYNC = 0o20000;
 export const ARRIVAL_SIGNAL = 'SIGURG';
 const { SIGURG } = constants.signals;
 const { EAGAIN, EINTR, ENOBUFS } = constants.errno;
+
+const KERNEL_PORT = 0;
 
 /** More than the kernel puts into one datagram: 8,970 bytes of an audit record, 32 KiB of a dump. */
 const DATAGRAM_BYTES = 64 * 1024;
@@ -49,7 +56,10 @@ interface Options {
 }
 
 /**
- * A non-blocking netlink socket.
+ * A non-blocking netlink socket that receives from the kernel only. Any process with CAP_NET_ADMIN in this network namespace may
+ * send to a socket's port or to a multicast group, and could forge records. The socket is connected to the kernel, so that
+ * the kernel refuses what others send to its port (ECONNREFUSED); for multicast, connect(2) changes nothing, so the sender of
+ * each datagram is checked as well. Without native code neither is possible.
  *
  * Node cannot create one, so system-calls.ts makes the system calls. Everything after that is reading and writing a file
  * descriptor. It is drained at intervals: waking up for each event would cost two to five times as much.
@@ -59,6 +69,8 @@ export class NetlinkSocket {
   /** How often the kernel reported that it dropped datagrams because the receive buffer was full (ENOBUFS). */
   overruns = 0;
   readonly #own = Buffer.allocUnsafeSlow(DATAGRAM_BYTES);
+  readonly #sender = Buffer.alloc(ADDRESS_BYTES);
+  readonly #senderBytes = Buffer.alloc(4);
   #sequence = 0;
   #open = true;
   /** Absent on a platform without koffi. */
@@ -70,6 +82,7 @@ export class NetlinkSocket {
   constructor(fd: number, release?: () => void) {
     this.fd = fd;
     this.#native = optionalSystemCalls();
+    writeU32(this.#senderBytes, 0, ADDRESS_BYTES);
     this.#isInherited = release !== undefined;
     this.#release = release ?? (() => closeSync(fd));
   }
@@ -102,8 +115,11 @@ export class NetlinkSocket {
     const native = this.#native;
     for (;;) {
       if (native === undefined) return this.#readSync(into);
-      const length = native.recv(this.fd, into, into.length, 0);
-      if (length >= 0) return length;
+      const length = native.recvfrom(this.fd, into, into.length, 0, this.#sender, this.#senderBytes);
+      if (length >= 0) {
+        if (readU32(this.#sender, PORT_AT) === KERNEL_PORT) return length;
+        continue;
+      }
       const errno = native.errno();
       if (errno === EAGAIN) return undefined;
       if (errno === ENOBUFS) this.overruns += 1;
@@ -174,6 +190,12 @@ export function openNetlink(protocol: number, options: Options = {}): NetlinkSoc
   const loan = own ? undefined : takeInherited(protocol, groups);
   if (loan !== undefined) {
     const socket = new NetlinkSocket(loan.fd, loan.release);
+    const native = optionalSystemCalls();
+    if (native !== undefined && !isConnected(native, loan.fd)) {
+      const errno = native.errno();
+      socket.close();
+      throw refused(`connect() of netlink family ${protocol}`, errno);
+    }
     if (filter !== undefined) socket.filter(filter);
     // Datagrams that arrived before the agent started are the reason why the service manager keeps it open.
     if (loan.isStale) while (socket.receive() !== undefined);
@@ -183,14 +205,11 @@ export function openNetlink(protocol: number, options: Options = {}): NetlinkSoc
   const fd = system.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   if (fd < 0) throw refused(`socket() of netlink family ${protocol}`, system.errno());
   if (filter !== undefined) system.attachFilter(fd, filter); // optional: without it, more datagrams are read and skipped
-  // struct sockaddr_nl: u16 family, u16 padding, u32 port (0: the kernel picks one), u32 groups.
-  const address = Buffer.alloc(12);
-  writeU16(address, 0, AF_NETLINK);
-  writeU32(address, 8, groups);
-  if (system.bind(fd, address, address.length) < 0) {
+  const call = !isConnected(system, fd) ? 'connect' : !hasJoined(system, fd, groups) ? 'setsockopt' : undefined;
+  if (call !== undefined) {
     const errno = system.errno();
     closeSync(fd);
-    throw refused(`bind() of netlink family ${protocol}`, errno);
+    throw refused(`${call}() of netlink family ${protocol}`, errno);
   }
   if (receiveBufferBytes !== undefined) {
     const size = Buffer.alloc(4);
@@ -200,6 +219,24 @@ export function openNetlink(protocol: number, options: Options = {}): NetlinkSoc
     }
   }
   return new NetlinkSocket(fd);
+}
+
+/** Connects a socket to the kernel, which also assigns its port. Groups are joined afterwards: until then it receives nothing. */
+function isConnected(system: SystemCalls, fd: number): boolean {
+  const kernel = Buffer.alloc(ADDRESS_BYTES);
+  writeU16(kernel, 0, AF_NETLINK);
+  return system.connect(fd, kernel, kernel.length) === 0;
+}
+
+/** @param groups as a bit mask: bit 0 is group 1 */
+function hasJoined(system: SystemCalls, fd: number, groups: number): boolean {
+  const group = Buffer.alloc(4);
+  for (let index = 0; index < 32; index += 1) {
+    if ((groups & (1 << index)) === 0) continue;
+    writeU32(group, 0, index + 1);
+    if (system.setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, group.length) !== 0) return false;
+  }
+  return true;
 }
 
 const refused = (call: string, errno: number) => {
