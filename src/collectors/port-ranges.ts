@@ -1,3 +1,4 @@
+import { ownerOfId } from '../contract/owner.ts';
 import type { ListeningSocket } from '../contract/sources.ts';
 
 /** Sockets of one process at one address with adjacent ports. */
@@ -63,7 +64,7 @@ export function inOrderOfImportance(ranges: readonly PortRange[]): readonly Port
   sort();
   alternate(ranked, ({ userId, pid }) => `${userId} ${pid}`);
   sort();
-  alternate(ranked, ({ userId }) => String(userId));
+  alternate(ranked, ({ userId }) => String(ownerOfId(userId)));
   sort();
   return ranked.map(({ range }) => range);
 }

@@ -10,6 +10,8 @@ export interface Snapshot {
   readonly rows: readonly Payload[];
   /** Number of rows that are missing, because the source's list has a limit. If it isn't 0, a missing row proves nothing. */
   readonly leftOut: number;
+  /** See `ListingStatus`. */
+  readonly leftOutBy?: Readonly<Record<string, number>>;
   /** The status of the source, for example `degraded`; absent if it either works or fails. */
   readonly source?: SourceStatus;
 }

@@ -20,6 +20,8 @@ export interface ListingStatus extends SourceStatus {
    * `degraded`, and its reason contains the number.
    */
   readonly leftOut?: number;
+  /** How many of each class of rows; absent if that is unknown. For ports, see port-class.ts. */
+  readonly leftOutBy?: Readonly<Record<string, number>>;
 }
 
 /** A listening TCP socket, or a bound and unconnected UDP socket. */

@@ -240,9 +240,20 @@ export class Snapshots implements Service {
     signal.throwIfAborted();
     const rows = await this.#clock.within(LIMIT, `the snapshot ${event}`, collector.collect(this.#sources, signal));
     signal.throwIfAborted();
-    const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
+    const {
+      leftOut = 0,
+      leftOutBy,
+      ...source
+    } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
     const { state } = source;
-    return { event, at, rows, leftOut, ...(state === undefined ? {} : { source: { ...source, state } }) };
+    return {
+      event,
+      at,
+      rows,
+      leftOut,
+      ...(leftOutBy === undefined ? {} : { leftOutBy }),
+      ...(state === undefined ? {} : { source: { ...source, state } }),
+    };
   }
 
   async #takeAlone(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {

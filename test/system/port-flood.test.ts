@@ -9,6 +9,7 @@ import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
 const SOURCE = new URL('../../../test/system/native/hold-sockets.c', import.meta.url).pathname;
+const NEW_PORTS = new URL('./new-ports.js', import.meta.url).pathname;
 const SNAPSHOT = new URL('./ports-snapshot.js', import.meta.url).pathname;
 
 interface Answer {
@@ -66,5 +67,33 @@ describe('A user who floods the list of what listens', function () {
     assert.equal(run.elements, 40_001);
     assert.equal(Number(detailsOf(rows.at(-1)).OmittedElements) + rows.length, 40_001);
     assert.ok(longest < 300, `${longest} ms`);
+  });
+
+  it('hides no new port of another user from the rules', async () => {
+    const command = ['netns', 'exec', namespace.name, process.execPath, NEW_PORTS];
+    const watch = spawn('ip', command, { stdio: ['pipe', 'pipe', 'inherit'] });
+    holders.push(watch);
+    const newPorts = async () => {
+      watch.stdin.write('\n');
+      let answer = '';
+      while (!answer.endsWith('\n')) answer += String((await once(watch.stdout, 'data'))[0]);
+      return JSON.parse(answer) as string[];
+    };
+    for (const address of ['192.0.2.1', '192.0.2.2']) {
+      namespace.run('ip', ['address', 'add', `${address}/32`, 'dev', 'lo']);
+    }
+    await newPorts();
+    await hold(2001, '127.0.9.1', 1_025, 12_000, 2);
+    await hold(2002, '192.0.2.1', 1_026, 12_000, 2);
+    const during = await newPorts();
+    assert.deepEqual(
+      during.filter((hit) => !hit.startsWith('VAKT_NewListeningPort 2002 ')),
+      [],
+    );
+    await hold(2003, '192.0.2.2', 2_049, 1, 1);
+    await hold(0, '192.0.2.2', 2_051, 1, 1);
+    const found = await newPorts();
+    assert.deepEqual(found.sort(), ['VAKT_NewListeningPort 0 2051', 'VAKT_NewListeningPort 2003 2049']);
+    watch.kill();
   });
 });

@@ -70,7 +70,7 @@ async function take(
   const event = collector.name;
   try {
     const rows = await collector.collect(sources, signal);
-    const { leftOut = 0, ...source } = collector.sourceStatus?.(sources) ?? { state: 'on' };
+    const { leftOut = 0, leftOutBy: _, ...source } = collector.sourceStatus?.(sources) ?? { state: 'on' };
     snapshots.accept({ event, at, rows, leftOut, source });
   } catch (error) {
     signal.throwIfAborted();

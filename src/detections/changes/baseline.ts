@@ -15,10 +15,10 @@ export const baselineChanges: ChangeKind = {
   // RuleId can be left out of a message, CceId cannot; several rules can have one CceId.
   keyOf: ({ CceId = '', Description = '' }) => `${CceId} ${Description}`,
 
-  differences(compared, isComplete) {
+  differences(compared) {
     return [
       ...compared.added.map(added),
-      ...(isComplete ? compared.removed.map(removed) : []),
+      ...compared.removed.map(removed),
       ...compared.modified.flatMap(({ before, after }) =>
         before === undefined || before.Result === after.Result ? [] : [modified(before, after)],
       ),

@@ -1,6 +1,6 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
-import type { Base, Rows } from './kept-rows.ts';
+import { type Base, includes, type Rows } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { detailsOf, omit, ownFields } from './row-fields.ts';
 
@@ -38,20 +38,18 @@ export const firewallChanges: ChangeKind = {
     return JSON.stringify(Kind === 'policy' ? place : [...place, Object.entries(content).sort()]);
   },
 
-  differences(compared, isComplete, base, rows) {
+  differences(compared, base, rows) {
     const modifiedRows = compared.modified.map(({ before = {}, after }) =>
       modified(before, after, beforeOf(before, after)),
     );
     const told = new Set(
       compared.modified.filter(({ after }) => after.Kind === 'policy').map(({ after }) => after.Direction),
     );
-    const opened = isComplete
-      ? openings(base, rows, compared.removed).filter(({ Direction }) => !told.has(Direction))
-      : [];
+    const opened = openings(base, rows, compared.removed).filter(({ Direction }) => !told.has(Direction));
     return [
       // What may have been there before is not told; to make tens of thousands of changes in vain takes long.
-      ...(base.isPartial ? [] : compared.added.filter((row) => !isPlaceholder(row)).map(added)),
-      ...(isComplete ? compared.removed.filter((row) => !isPlaceholder(row)).map(removed) : []),
+      ...(includes(base.partial, '') ? [] : compared.added.filter((row) => !isPlaceholder(row)).map(added)),
+      ...compared.removed.filter((row) => !isPlaceholder(row)).map(removed),
       ...modifiedRows,
       ...opened,
     ];

@@ -19,13 +19,15 @@ export const hardwareChanges: ChangeKind = {
     return { ...ownFields(row), ...details, ...busOf(ownFields(row), Bus) };
   },
 
+  classOf: ({ HardwareCategory = '' }) => HardwareCategory,
+
   keyOf: ({ HardwareCategory, HardwareSubCategory, HardwareName, VendorId, ProductId, Serial }) =>
     JSON.stringify([HardwareCategory, HardwareSubCategory, HardwareName, VendorId, ProductId, Serial]),
 
-  differences(compared, isComplete) {
+  differences(compared) {
     return [
       ...compared.added.map(added),
-      ...(isComplete ? compared.removed.map(removed) : []),
+      ...compared.removed.map(removed),
       ...compared.modified.flatMap(({ before, after }) =>
         before?.Driver === undefined || after.Driver === undefined || before.Driver === after.Driver
           ? []

@@ -1,6 +1,6 @@
 import type { Payload } from '../../contract/event.ts';
 import type { Fields, LogSource } from '../subject.ts';
-import type { Base, Compared, Rows } from './kept-rows.ts';
+import type { Base, ClassOf, Compared, Rows } from './kept-rows.ts';
 
 /** How snapshots of one event are compared. */
 export interface ChangeKind {
@@ -15,6 +15,8 @@ export interface ChangeKind {
   read(row: Payload, lacksDetails: boolean): Fields | undefined;
   /** What makes a row the same thing in both snapshots. */
   keyOf(row: Fields): string;
-  /** The fields of each difference. Rows that are only in `base` are differences only if the snapshot is complete. */
-  differences(compared: Compared, isComplete: boolean, base: Base, rows: Rows): Fields[];
+  /** Rows of one class can be complete while those of another are not. Default: one class for all rows. */
+  readonly classOf?: ClassOf;
+  /** The fields of each difference. `compared` lists rows as removed only if no row of their class is missing. */
+  differences(compared: Compared, base: Base, rows: Rows): Fields[];
 }

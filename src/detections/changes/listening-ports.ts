@@ -1,3 +1,4 @@
+import { portClass } from '../../contract/port-class.ts';
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
@@ -25,15 +26,17 @@ export const listeningPortChanges: ChangeKind = {
     return Executable === undefined ? fields : { ...fields, Executable: Executable.replace(/ \(deleted\)$/, '') };
   },
 
+  classOf: (row) => portClass(isLoopback(row), Number(row.UserId)),
+
   keyOf: (row) => `${placeOf(row)} ${row.LocalPort} ${row.UserId ?? ''} ${row.Executable ?? ''}`,
 
-  differences({ added: after, removed: before }, isComplete, base, rows) {
+  differences({ added: after, removed: before }, base, rows) {
     // Rows that are equal, which are almost all, need no look at their ports.
     if (after.length === 0 && before.length === 0) return [];
     const beforeByPlace = byPlace(base.rows.values());
     const afterByPlace = byPlace(rows.values());
     const open = byPlace(after);
-    const closed = isComplete ? byPlace(before) : new Map<string, Ports[]>();
+    const closed = byPlace(before);
     const opened = [...open].flatMap(([place, ports]) => uncovered(ports, beforeByPlace.get(place) ?? []));
     const gone = [...closed].flatMap(([place, ports]) => uncovered(ports, afterByPlace.get(place) ?? []));
     const taken = [...open].flatMap(([place, ports]) => takenOver(ports, beforeByPlace.get(place) ?? []));

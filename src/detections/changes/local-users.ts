@@ -14,10 +14,10 @@ export const localUserChanges: ChangeKind = {
 
   keyOf: ({ UserName = '' }) => UserName,
 
-  differences(compared, isComplete) {
+  differences(compared) {
     return [
       ...compared.added.map(added),
-      ...(isComplete ? compared.removed.map(removed) : []),
+      ...compared.removed.map(removed),
       ...compared.modified.flatMap(({ before, after }) =>
         before === undefined ? [modified({}, after)] : ofAccount(before, after),
       ),

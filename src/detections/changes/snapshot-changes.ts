@@ -5,7 +5,19 @@ import { baselineChanges } from './baseline.ts';
 import { change, type Seen } from './change.ts';
 import { firewallChanges } from './firewall.ts';
 import { hardwareChanges } from './hardware.ts';
-import { type Base, byKey, compare, fromJson, keep, keepBoth, type Rows, toJson } from './kept-rows.ts';
+import {
+  type Base,
+  byKey,
+  type Classes,
+  compare,
+  fromJson,
+  includes,
+  keep,
+  keepBoth,
+  NO_CLASSES,
+  type Rows,
+  toJson,
+} from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { listeningPortChanges } from './listening-ports.ts';
 import { localUserChanges } from './local-users.ts';
@@ -24,6 +36,8 @@ export interface ComparedSnapshot extends Seen {
   readonly rows: readonly Payload[];
   /** Number of rows that are missing. */
   readonly leftOut: number;
+  /** How many of them each class lacks, where the source knows that. */
+  readonly leftOutBy?: Readonly<Record<string, number>> | undefined;
   /** Whether rows without ExtraDetails may have lost them. */
   readonly lackDetails?: boolean;
 }
@@ -31,8 +45,9 @@ export interface ComparedSnapshot extends Seen {
 /**
  * Compares each snapshot with the one before.
  *
- * The first one is the base, and shows no change. What a snapshot with missing rows doesn't list is not taken for removed: it
- * stays in the base until a complete snapshot lacks it. While no complete one has been seen, no row is taken for new.
+ * The first one is the base, and shows no change. Rows that a snapshot with missing rows doesn't list are not reported as
+ * removed: they stay in the base until a complete snapshot lacks them. Until the first complete one, no row is reported as new.
+ * Completeness is tracked per class of rows.
  */
 export class SnapshotChanges {
   readonly #bases = new Map<string, Base>();
@@ -51,7 +66,8 @@ export class SnapshotChanges {
 
   /** Whether the next snapshot can be compared with all rows. */
   hasWhole(event: string): boolean {
-    return this.#bases.get(event)?.isPartial === false;
+    const partial = this.#bases.get(event)?.partial;
+    return partial !== undefined && partial !== 'all' && partial.size === 0;
   }
 
   accept(snapshot: ComparedSnapshot): Subject[] {
@@ -65,7 +81,7 @@ export class SnapshotChanges {
     const { event } = snapshot;
     const { rows, unreadable } = yield* read(kind, snapshot);
     const leftOut = snapshot.leftOut + unreadable;
-    const compared = yield* this.#compare(kind, rows, leftOut);
+    const compared = yield* this.#compare(kind, rows, missingClasses(snapshot, unreadable));
     const changes = compared.map((fields) => change(kind.source, fields, snapshot));
     const wasWhole = !this.#missing.has(event);
     const missing = leftOut + (this.#bases.get(event)?.unkept ?? 0);
@@ -95,19 +111,28 @@ export class SnapshotChanges {
     }
   }
 
-  *#compare(kind: ChangeKind, rows: Rows, leftOut: number): Sliced<Fields[]> {
-    const base = this.#bases.get(kind.event);
-    const isComplete = leftOut === 0;
+  *#compare(kind: ChangeKind, rows: Rows, missing: Classes): Sliced<Fields[]> {
+    const { event, classOf = ONE_CLASS } = kind;
+    const base = this.#bases.get(event);
     if (base === undefined) {
-      this.#bases.set(kind.event, yield* keep(rows, { isPartial: !isComplete }));
+      this.#bases.set(event, yield* keep(rows, classOf, missing));
       return [];
     }
     const compared = yield* compare(base, rows);
-    const next = yield* isComplete ? keep(rows, { isPartial: false }) : keepBoth(base, rows);
-    this.#bases.set(kind.event, next);
-    const differences = kind.differences(compared, isComplete, base, rows);
-    return base.isPartial ? differences.filter(({ Change }) => Change !== 'added') : differences;
+    this.#bases.set(event, yield* keepBoth(base, rows, classOf, missing));
+    const removed = compared.removed.filter((row) => !includes(missing, classOf(row)));
+    const differences = kind.differences({ ...compared, removed }, base, rows);
+    return differences.filter((row) => row.Change !== 'added' || !includes(base.partial, classOf(row)));
   }
+}
+
+const ONE_CLASS = () => '';
+
+/** Classes of which rows are missing in a snapshot. */
+function missingClasses({ leftOut, leftOutBy = {} }: ComparedSnapshot, unreadable: number): Classes {
+  if (leftOut + unreadable === 0) return NO_CLASSES;
+  const known = Object.values(leftOutBy).reduce((all, count) => all + count, 0);
+  return known === leftOut && unreadable === 0 ? new Set(Object.keys(leftOutBy)) : 'all';
 }
 
 function* read(

@@ -81,7 +81,7 @@ export class ListeningSockets {
         if (sockets.length % 200 === 0) await pace();
       }
     }
-    this.#status = statusOf(status, kept.leftOut, notSearched);
+    this.#status = statusOf(status, kept, notSearched);
     return sockets;
   }
 
@@ -148,7 +148,11 @@ const withoutInetDiag = (cause: unknown) =>
 
 const inodeOf = ({ inode }: WaitingSocket): number => inode;
 
-function statusOf(status: SourceStatus, leftOut: number, notSearched: number): ListingStatus {
+function statusOf(
+  status: SourceStatus,
+  { leftOut, leftOutBy }: Pick<SocketSelection, 'leftOut' | 'leftOutBy'>,
+  notSearched: number,
+): ListingStatus {
   const reasons = [
     ...(status.reason === undefined ? [] : [status.reason]),
     ...(leftOut === 0 ? [] : [`${leftOut} sockets are not listed: the limit of sockets kept in memory is reached.`]),
@@ -157,5 +161,11 @@ function statusOf(status: SourceStatus, leftOut: number, notSearched: number): L
       : [`${notSearched} sockets are listed without a process: the limit of descriptors searched is reached.`]),
   ];
   if (leftOut === 0 && notSearched === 0) return status;
-  return { ...status, state: 'degraded', reason: reasons.join(' '), ...(leftOut === 0 ? {} : { leftOut }) };
+  return {
+    ...status,
+    state: 'degraded',
+    reason: reasons.join(' '),
+    ...(leftOut === 0 ? {} : { leftOut }),
+    ...(leftOut === 0 || leftOutBy === undefined ? {} : { leftOutBy }),
+  };
 }

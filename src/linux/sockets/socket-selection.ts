@@ -1,4 +1,5 @@
 import { ownerOfId } from '../../contract/owner.ts';
+import { portClass } from '../../contract/port-class.ts';
 import { isLoopback } from '../../host/ip-address.ts';
 import type { WaitingSocket } from './sock-diag.ts';
 
@@ -10,6 +11,8 @@ const MAX_ENTRIES = 50_000;
 const FEW = 64;
 /** Sockets of root that are kept before all others. */
 const ROOT_SHARE = 1_024;
+/** Beyond this number of classes, sockets that are left out are counted in all only. */
+const MAX_CLASSES = 256;
 
 /**
  * Keeps listening sockets as the kernel lists them, within limits. Sockets beyond the limits are counted.
@@ -24,6 +27,7 @@ export class SocketSelection {
   /** Each distinct address once, to save memory: usually there are few. */
   readonly #addresses = new Map<string, string>();
   #leftOut = 0;
+  readonly #leftOutBy = new Map<string, number>();
 
   add(socket: WaitingSocket): void {
     const isInside = isLoopback(socket.localAddress);
@@ -32,10 +36,12 @@ export class SocketSelection {
     const isFull = this.#outside.count + this.#loopback.count >= MAX_ENTRIES;
     const isTooMany = piles.sizeOf(owner) >= MAX_PER_OWNER;
     if (isFull || isTooMany) {
-      this.#leftOut += 1; // this one or another
       const replaced = isTooMany ? undefined : this.#replacedBy(owner, isInside);
-      if (replaced === undefined) return;
-      replaced.pop();
+      const given = replaced?.pop();
+      this.#leaveOut(
+        given === undefined ? portClass(isInside, socket.userId) : portClass(replaced === this.#loopback, given.userId),
+      );
+      if (given === undefined) return;
     }
     piles.push(owner, { ...socket, localAddress: this.#shared(socket.localAddress) });
   }
@@ -43,6 +49,16 @@ export class SocketSelection {
   /** Number of sockets beyond the limits. */
   get leftOut(): number {
     return this.#leftOut;
+  }
+
+  /** How many of each class; `undefined` if there are too many classes. */
+  get leftOutBy(): Readonly<Record<string, number>> | undefined {
+    return this.#leftOutBy.size > MAX_CLASSES ? undefined : Object.fromEntries(this.#leftOutBy);
+  }
+
+  #leaveOut(name: string): void {
+    this.#leftOut += 1;
+    if (this.#leftOutBy.size <= MAX_CLASSES) this.#leftOutBy.set(name, (this.#leftOutBy.get(name) ?? 0) + 1);
   }
 
   /** Sockets reachable from outside. */
@@ -111,11 +127,12 @@ class Piles {
   }
 
   /** Removes the last socket of an owner with the largest load. */
-  pop(): void {
+  pop(): WaitingSocket | undefined {
     const owner = this.#byLoad.get(this.#largest)?.at(-1);
-    if (owner === undefined) return;
-    this.#piles.get(owner)?.pop();
+    if (owner === undefined) return undefined;
+    const socket = this.#piles.get(owner)?.pop();
     this.#moved(owner, -1);
+    return socket;
   }
 
   all(): readonly WaitingSocket[] {

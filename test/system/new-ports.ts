@@ -1,0 +1,52 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import { listeningPorts } from '../../src/collectors/listening-ports.ts';
+import { builtInRules } from '../../src/detections/built-in.ts';
+import { Detections } from '../../src/detections/detections.ts';
+import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
+import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { sources } from '../collectors/samples.ts';
+import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+
+/* For each line of its standard input, shows the shipped rules a snapshot of ListeningPorts as the agent takes it, and prints
+ * which of them matched, and on which port of which user. */
+
+let hits: string[] = [];
+const detections = new Detections({
+  isOn: () => true,
+  rules: builtInRules(),
+  lists: () => ({}),
+  alerts: {
+    take({ rule, subject: { fields } }) {
+      hits.push(`${rule.alert} ${fields.UserId} ${fields.LocalPort}`);
+      return true;
+    },
+  },
+  programOf: () => undefined,
+  userNameOf: () => undefined,
+  idOf: () => undefined,
+  collectors: () => [],
+  isPaused: () => false,
+  snapshotPeriod: () => hours(13),
+  clock: systemClock,
+  log: quietLog(),
+  changed: () => {},
+  stateChanged: () => {},
+});
+const snapshots = new Snapshots({
+  collectors: [listeningPorts],
+  sources: { ...sources, sockets: new ListeningSockets() },
+  settings: liveSettings({}),
+  queues: { put: (_queue, events) => events.length, drop: () => {} },
+  clock: systemClock,
+  log: quietLog(),
+  changed: () => {},
+});
+snapshots.offerTo(detections);
+
+for await (const _ of process.stdin) {
+  hits = [];
+  await snapshots.takeNow(['ListeningPorts']);
+  await detections.stop();
+  process.stdout.write(`${JSON.stringify(hits)}\n`);
+}
