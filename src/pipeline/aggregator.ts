@@ -26,6 +26,9 @@ const MAX_HITS = 2 ** 31;
 /** Limit of all windows together, in bytes of JSON, and as a share of the queues' size limit. */
 const MAX_BYTES_HELD = 1024 * 1024;
 const PART_OF_CACHE = 1 / 2;
+/** Disk space of the counts: so many times what the windows hold, and as many bytes in any case: an element may be that large. */
+const DISK_TIMES = 4;
+const MIN_BYTES_ON_DISK = 2 * 1024 * 1024;
 /** Share that is kept when a limit is reached: elements leave early many at a time. */
 const KEPT_WHEN_FULL = 3 / 4;
 
@@ -113,6 +116,7 @@ export class Aggregator implements Service {
       windows: () => this.#windows,
       positions: (queue) => options.queues.positions(queue),
       clock: options.clock,
+      maxBytes: () => Math.max(MIN_BYTES_ON_DISK, DISK_TIMES * this.#maxBytesHeld),
     });
     this.#settings.onChange((before) => {
       if (this.#stop.signal.aborted) return; // the counts on disk are for the next run
@@ -229,9 +233,13 @@ export class Aggregator implements Service {
     this.#keepWithin();
   }
 
+  get #maxBytesHeld(): number {
+    return Math.min(MAX_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
+  }
+
   /** To be called when the limit has changed, or the windows have grown. */
   #keepWithin(): void {
-    const maxBytes = Math.min(MAX_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
+    const maxBytes = this.#maxBytesHeld;
     const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
     if (held() <= maxBytes) return;
     for (let excess = held() - maxBytes * KEPT_WHEN_FULL; excess > 0; excess = held() - maxBytes * KEPT_WHEN_FULL) {

@@ -27,8 +27,8 @@ const SMALLEST_SPACE = 6 * 1024;
  * Enforces the size limit that the two queues share, by evicting whole segments: the oldest of Low first, and for new
  * High events then the oldest of High. Low never evicts from High.
  *
- * While the disk cannot be written, the same rule applies to the segments in memory, with their own limit. Moving them
- * back may briefly exceed the limit on disk, until older events have been evicted.
+ * While the disk cannot be written, new events are kept in memory, within a second limit. The first limit still applies to
+ * the events in both media together, so moving the segments to the disk later cannot exceed it.
  */
 export class QueueSpace {
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
@@ -79,18 +79,27 @@ export class QueueSpace {
   /** How many of the `wanted` bytes could be stored if everything were evicted that may be. */
   available(queue: QueueName, wanted: number): number {
     const medium = this.#medium();
-    if (this.#used(medium) + wanted + AMPLE_SPACE <= this.#limit(medium)) return wanted;
+    if (this.#fits(medium, wanted + AMPLE_SPACE)) return wanted;
     const { High, Low } = this.#logs;
-    const ofHigh = queue === 'High' ? High.pinnedIn(medium) : High.bytesIn(medium);
-    return this.#limit(medium) - this.#reserve - Low.pinnedIn(medium) - ofHigh;
+    const left = (limit: number, media: readonly Medium[], highIn: (one: Medium) => number) =>
+      media.reduce(
+        (space, one) => space - Low.pinnedIn(one) - (queue === 'High' ? High.pinnedIn(one) : highIn(one)),
+        limit - this.#reserve,
+      );
+    const ofMedium = left(this.#limit(medium), [medium], (one) => High.bytesIn(one));
+    if (medium === 'disk') return ofMedium;
+    return Math.min(
+      ofMedium,
+      left(this.#limit('disk'), ['disk', 'memory'], (one) => High.neededIn(one)),
+    );
   }
 
   /** Evicts until `bytes` more can be stored. @returns whether they can */
   makeSpace(queue: QueueName, bytes: number): boolean {
     const medium = this.#medium();
-    if (this.#used(medium) + bytes + AMPLE_SPACE <= this.#limit(medium)) return true;
+    if (this.#fits(medium, bytes + AMPLE_SPACE)) return true;
     const needed = bytes + this.#reserve;
-    const fits = () => this.#used(medium) + needed <= this.#limit(medium);
+    const fits = () => this.#fits(medium, needed);
     if (fits()) return true;
     const { High, Low } = this.#logs;
     const now = this.#clock.monotonic();
@@ -100,7 +109,8 @@ export class QueueSpace {
       for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
     };
     reclaim();
-    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && this.#evict(log, medium, mayWait));
+    for (const log of queue === 'High' ? [Low, High] : [Low])
+      while (!fits() && this.#evict(log, medium, needed, mayWait));
     reclaim(); // each eviction has written a checkpoint
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
     return fits() || (medium !== this.#medium() && this.makeSpace(queue, bytes)); // the disk failed in between
@@ -109,17 +119,23 @@ export class QueueSpace {
   /** Evicts until the queues are within the limit. @returns whether they were above it */
   enforceLimit(): boolean {
     const { High, Low } = this.#logs;
-    const tooFull = (['disk', 'memory'] as const).filter((medium) => this.#used(medium) > this.#limit(medium));
+    const tooFull = (['disk', 'memory'] as const).filter((medium) => !this.#fits(medium, 0));
     for (const medium of tooFull) {
-      const fits = () => this.#used(medium) <= this.#limit(medium);
       for (const log of medium === 'disk' ? [Low, High] : []) log.reclaim(true);
-      for (const log of [Low, High]) while (!fits() && this.#evict(log, medium, true));
+      for (const log of [Low, High]) while (!this.#fits(medium, 0) && this.#evict(log, medium, 0, true));
     }
     return tooFull.length > 0;
   }
 
-  #evict(log: SegmentLog, medium: Medium, mayWait: boolean): boolean {
-    const isEvicted = log.evict(medium, mayWait);
+  /** Whether that many bytes more are within the limits. */
+  #fits(medium: Medium, bytes: number): boolean {
+    if (this.#used(medium) + bytes > this.#limit(medium)) return false;
+    return medium === 'disk' || this.#needed + bytes <= this.#limit('disk');
+  }
+
+  #evict(log: SegmentLog, medium: Medium, needed: number, mayWait: boolean): boolean {
+    const isFull = this.#used(medium) + needed > this.#limit(medium);
+    const isEvicted = (!isFull && log.evict('disk', mayWait)) || log.evict(medium, mayWait);
     if (isEvicted) this.#evicted(log === this.#logs.High ? 'High' : 'Low');
     return isEvicted;
   }
@@ -127,7 +143,8 @@ export class QueueSpace {
   /** Used share of the limit, in the medium where new events are stored. */
   get fill(): number {
     const medium = this.#medium();
-    return this.#used(medium) / this.#limit(medium);
+    const share = this.#used(medium) / this.#limit(medium);
+    return medium === 'disk' ? share : Math.max(share, this.#needed / this.#limit('disk'));
   }
 
   #limit(medium: Medium): number {
@@ -142,6 +159,12 @@ export class QueueSpace {
 
   #used(medium: Medium): number {
     return this.#logs.High.bytesIn(medium) + this.#logs.Low.bytesIn(medium);
+  }
+
+  /** Bytes of both queues in both media, without dead segments. */
+  get #needed(): number {
+    const { High, Low } = this.#logs;
+    return High.neededIn('disk') + Low.neededIn('disk') + High.neededIn('memory') + Low.neededIn('memory');
   }
 
   /** Bytes kept free for a checkpoint of each queue and the head of a new segment. */

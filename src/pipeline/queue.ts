@@ -448,6 +448,7 @@ export class EventQueues implements Service {
     if (!this.#files.refuses) return;
     this.#triedDiskAt = this.#clock.monotonic();
     const { High, Low } = this.#logs;
+    for (const log of [High, Low]) log.free(true);
     const freesSpace = () => High.free(true) || Low.free(true) || Low.evict('disk', true);
     for (const log of [High, Low]) {
       let error = log.moveToDisk();

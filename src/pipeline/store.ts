@@ -194,9 +194,17 @@ export class SegmentLog {
     return this.#folder.bytesIn(medium);
   }
 
-  /** The part of `bytesIn` that cannot be evicted, because its events are taken. */
+  /** The part of `bytesIn` without dead segments, which are deleted as soon as the disk allows it. */
+  neededIn(medium: Medium): number {
+    return sizeIn(medium, this.#folder.segments);
+  }
+
+  /** The part of `bytesIn` that cannot be evicted: segments whose events are taken, and the state on a disk that refuses. */
   pinnedIn(medium: Medium): number {
-    return sizeIn(medium, this.#taken?.map(({ segment }) => segment) ?? []);
+    const taken = new Set(this.#taken?.map(({ segment }) => segment));
+    const isState = (segment: Segment) => this.#files.refuses && this.#folder.holdsState(segment);
+    const pinned = this.#folder.segments.filter((segment) => taken.has(segment) || isState(segment));
+    return sizeIn(medium, pinned);
   }
 
   /** The size of a segment without events, which is the minimum size of a log. */
@@ -417,7 +425,9 @@ export class SegmentLog {
       }
       if (this.#refuses(error) || !isFull(error)) return false;
     }
-    if (!this.#folder.delete(victim, mayWait)) return false;
+    // A segment that a refusing disk keeps is still given up, and deleted once the disk recovers.
+    const isGivenUp = this.#files.refuses && !this.#folder.holdsState(victim);
+    if (!this.#folder.delete(victim, mayWait) && !isGivenUp) return false;
     this.#giveUp(victim, reason);
     this.#checkpointPending = true;
     return true;

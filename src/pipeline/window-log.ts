@@ -28,9 +28,10 @@
  *      the events after one that was dropped (and counted by the queue), or after an event from elsewhere that was put
  *      in between, and that of an event whose expected position was burnt, see store.ts.
  *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second. A file
- *      with a `leave` is kept until the queue has synced the events, unless the file has grown to 16 MiB by then. So
- *      events that a queue has only in memory, because its disk cannot be written, are recovered from the log after a
- *      kill.
+ *      with a `leave` is kept until the queue has synced the events, unless its space is needed. So events that a queue
+ *      has only in memory, because its disk cannot be written, are recovered from the log after a kill.
+ *   5. All files together never exceed the log's share of the disk. A write that would exceed it is preceded by a
+ *      rewrite, and the older files are deleted once the new one is synced.
  *
  * What a crash at each point leaves. A *kill* ends the process; a *power cut* also loses what was not synced.
  *
@@ -59,13 +60,15 @@ import { isFull } from './store.ts';
 import type { AppendFile, StoreFiles } from './store-files.ts';
 import type { Window } from './window.ts';
 import { type Leaving, LOG_HEAD, LogWriter } from './window-records.ts';
-import { type Found, readLog } from './window-recovery.ts';
+import { type LogFile, type RecoveredCounts, readLog } from './window-recovery.ts';
 
 /** A file is rewritten when it is longer than TIMES its current content plus SLACK bytes. */
 const TIMES = 3;
 const SLACK = 16 * 1024;
-/** A longer file, in bytes, is rewritten even if a queue has not synced the elements that have left. */
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
+/** The part of the log's share that is kept free for a rewrite: more than all elements take. */
+const FREE_FOR_REWRITE = 1 / 2;
+/** Largest record of an event that did not get its expected position, see `ended`. */
+const ENDED_BYTES = FRAME + 17;
 /** Approximate bytes of an element without its payload, and of a window. */
 const ELEMENT_OVERHEAD = FRAME + 24;
 const WINDOW_OVERHEAD = 256;
@@ -84,18 +87,19 @@ export class WindowLog {
   readonly #windows: () => Iterable<Window>;
   readonly #positions: PositionsOf;
   readonly #clock: Clock;
+  readonly #maxBytes: () => number;
   readonly #writer = new LogWriter();
   #open = false;
   /** The queues' next positions at the end of the previous run. */
   readonly #nextAtStart: Partial<Record<QueueName, number>> = {};
   #nextFile = 0;
-  #current: { readonly path: string; readonly file: AppendFile; size: number } | undefined;
+  #current: (LogFile & { readonly file: AppendFile; size: number }) | undefined;
   /** After a rewrite failed: the file size, in bytes, from which it is retried. */
   #longFrom = 0;
   #nextWindow = 0;
   #nextElement = 0;
   /** Files that the current one has replaced. */
-  #old: string[] = [];
+  #old: readonly LogFile[] = [];
   /** Elements have left, but the files still contain them. */
   #stale = false;
   /** The positions up to which the queues must be synced before the current file may be deleted. */
@@ -109,12 +113,15 @@ export class WindowLog {
     windows: () => Iterable<Window>;
     positions: PositionsOf;
     clock: Clock;
+    /** Limit of all files together, in bytes: at least four times what the windows may hold in memory. */
+    maxBytes: () => number;
   }) {
     this.#files = options.files;
     this.#folder = options.folder;
     this.#windows = options.windows;
     this.#positions = options.positions;
     this.#clock = options.clock;
+    this.#maxBytes = options.maxBytes;
   }
 
   /**
@@ -122,16 +129,16 @@ export class WindowLog {
    *
    * @returns an error if the disk cannot be used; then nothing is written until another call succeeds
    */
-  open(): { found: Found; error?: unknown } {
+  open(): { found: RecoveredCounts; error?: unknown } {
     for (const queue of QUEUES) this.#nextAtStart[queue] ??= this.#positions(queue).next;
     try {
       this.#files.makeFolder(this.#folder);
-      const { paths, nextFile, ...found } = readLog(
+      const { files, nextFile, ...found } = readLog(
         this.#files,
         this.#folder,
         (queue) => this.#nextAtStart[queue] ?? 0,
       );
-      this.#old = paths;
+      this.#old = files;
       this.#nextFile = nextFile;
       this.#open = true;
       return { found };
@@ -177,7 +184,7 @@ export class WindowLog {
     const { next } = this.#positions(queue);
     const error =
       (this.#current === undefined || this.#stale ? this.#rewrite() : undefined) ??
-      this.#append((writer) => writer.leave(queue, next, events)) ??
+      this.#append((writer) => writer.leave(queue, next, events), ENDED_BYTES * events.length) ??
       (lasting ? this.#syncNow() : undefined);
     if (error !== undefined) this.#stale = true;
     this.#awaited[queue] = Math.max(this.#awaited[queue] ?? 0, next + events.length);
@@ -190,7 +197,8 @@ export class WindowLog {
     const awaited = this.#awaited[queue] ?? 0;
     this.#awaited[queue] = Math.max(awaited, next);
     if (!this.#open || this.#stale) return;
-    if (this.#append((writer) => writer.ended(index, next)) !== undefined) this.#stale = true;
+    const error = this.#write(this.#compose((writer) => writer.ended(index, next)));
+    if (error !== undefined) this.#stale = true;
   }
 
   /** Syncs what was written before the call, then deletes the replaced files. */
@@ -230,19 +238,32 @@ export class WindowLog {
     for (const { bytes, elements } of this.#windows())
       content += TIMES * (bytes + elements.size * ELEMENT_OVERHEAD + WINDOW_OVERHEAD);
     if (size <= Math.max(content, this.#longFrom)) return false;
-    return (
-      size > MAX_FILE_BYTES || QUEUES.every((queue) => (this.#awaited[queue] ?? 0) <= this.#positions(queue).lasting)
-    );
+    return QUEUES.every((queue) => (this.#awaited[queue] ?? 0) <= this.#positions(queue).lasting);
   }
 
-  /** Appends what has changed, and what `more` adds. */
-  #append(more: (writer: LogWriter) => void): unknown {
+  /**
+   * Appends what has changed, and what `more` adds; rewrites the log first if that would exceed its share of the disk.
+   *
+   * @param later bytes that `ended` may need afterwards
+   */
+  #append(more: (writer: LogWriter) => void, later = 0): unknown {
+    const added = this.#compose(more);
+    const used = this.#old.reduce((all, { size }) => all + size, this.#current?.size ?? 0);
+    if (used + this.#writer.bytes.length + later <= this.#maxBytes() * (1 - FREE_FOR_REWRITE))
+      return this.#write(added);
+    for (const one of added) one.number = -1;
+    this.#removeAllOld();
+    const error = this.#rewrite();
+    if (error !== undefined) return error;
+    this.#removeAllOld();
+    return this.#write(this.#compose(more));
+  }
+
+  /** Appends what is composed. @param added the windows and elements that it contains for the first time */
+  #write(added: readonly (Window | Element)[]): unknown {
     const current = this.#current;
     if (current === undefined) return new Error('The window log has no open file.');
     const writer = this.#writer;
-    writer.clear();
-    const added = this.#composeChanges();
-    more(writer);
     try {
       current.file.append(writer.bytes);
     } catch (error) {
@@ -258,9 +279,10 @@ export class WindowLog {
     return undefined;
   }
 
-  /** @returns the windows and elements that got a number */
-  #composeChanges(): (Window | Element)[] {
+  /** Composes what has changed, and what `more` adds. @returns the windows and elements that got a number */
+  #compose(more: (writer: LogWriter) => void): (Window | Element)[] {
     const writer = this.#writer;
+    writer.clear();
     const added: (Window | Element)[] = [];
     let nextWindow = this.#nextWindow;
     let nextElement = this.#nextElement;
@@ -283,6 +305,7 @@ export class WindowLog {
       }
       writer.counts(known);
     }
+    more(writer);
     return added;
   }
 
@@ -355,10 +378,14 @@ export class WindowLog {
     return undefined;
   }
 
-  /** Without syncs old files would fill the disk. Such a disk does not guarantee that they outlast a power cut either. */
+  /**
+   * Deletes the replaced files now. Without syncs old files would fill the disk. Such a disk does not guarantee that they
+   * survive a power cut either.
+   */
   #removeAllOld(): void {
+    if (this.#old.length === 0 || this.#current === undefined) return;
     try {
-      if (this.#current !== undefined) this.#files.syncNow(this.#current.path);
+      this.#files.syncNow(this.#current.path);
       this.#files.syncNow(this.#folder);
     } catch {
       // The next `sync` fails, too, and reports it.
@@ -386,7 +413,7 @@ export class WindowLog {
   #giveUp(): void {
     if (this.#current === undefined) return;
     this.#current.file.close();
-    this.#old = [...this.#old, this.#current.path];
+    this.#old = [...this.#old, this.#current];
     this.#current = undefined;
   }
 
@@ -398,9 +425,9 @@ export class WindowLog {
     }
   }
 
-  #removeOld(paths: readonly string[]): void {
-    const removed = new Set(paths.filter((path) => this.#remove(path)));
-    this.#old = this.#old.filter((path) => !removed.has(path));
+  #removeOld(files: readonly LogFile[]): void {
+    const removed = new Set(files.filter(({ path }) => this.#remove(path)));
+    this.#old = this.#old.filter((file) => !removed.has(file));
   }
 
   #remove(path: string): boolean {

@@ -28,7 +28,7 @@ export interface FoundWindow {
   readonly leaving: { readonly id: string; readonly elements: readonly Element[] }[];
 }
 
-export interface Found {
+export interface RecoveredCounts {
   readonly windows: readonly FoundWindow[];
   /** Occurrences whose element was damaged. */
   readonly lost: number;
@@ -36,9 +36,15 @@ export interface Found {
   readonly keptAside: readonly string[];
 }
 
-interface ReadLog extends Found {
-  /** The paths of the log's own files, newest first. */
-  readonly paths: string[];
+/** One file of the log. */
+export interface LogFile {
+  readonly path: string;
+  readonly size: number;
+}
+
+interface ReadLog extends RecoveredCounts {
+  /** The log's own files, newest first. */
+  readonly files: readonly LogFile[];
   /** The number of the next file. */
   readonly nextFile: number;
 }
@@ -56,7 +62,6 @@ export function readLog(files: StoreFiles, folder: string, next: (queue: QueueNa
     else keptAside.push(name);
   }
   ours.sort((a, b) => b.number - a.number);
-  const paths = ours.map(({ path }) => path);
   let best: Reading | undefined;
   for (const { path, size } of ours) {
     const reading = new Reading(files, path, size, next);
@@ -64,7 +69,7 @@ export function readLog(files: StoreFiles, folder: string, next: (queue: QueueNa
     if (reading.isComplete) break;
   }
   const { windows, lost } = best?.result() ?? { windows: [], lost: 0 };
-  return { windows, lost, keptAside: keptAside.sort(), paths, nextFile };
+  return { windows, lost, keptAside: keptAside.sort(), files: ours, nextFile };
 }
 
 interface Leave {
@@ -136,7 +141,7 @@ class Reading {
     for (const number of this.#windows.keys()) if (!inUse.has(number)) this.#windows.delete(number);
   }
 
-  result(): Pick<Found, 'windows' | 'lost'> {
+  result(): Pick<RecoveredCounts, 'windows' | 'lost'> {
     this.#decide();
     let lost = 0;
     for (let number = 0; number < this.#nextElement; number += 1) {

@@ -25,7 +25,8 @@ describe('WindowLog', () => {
   const clock = new HandClock();
 
   const reopen = () => {
-    log = new WindowLog({ files, folder: '/log', windows: () => windows, positions: () => positions, clock });
+    const maxBytes = () => 16 * 1024 * 1024;
+    log = new WindowLog({ files, folder: '/log', windows: () => windows, positions: () => positions, clock, maxBytes });
     windows = [];
     return log.open();
   };
