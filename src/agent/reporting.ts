@@ -5,6 +5,7 @@ import { collectors } from '../collectors/index.ts';
 import { hashOfLocalFile } from '../config/local.ts';
 import { StrictStart } from '../config/strict-start.ts';
 import type { HubClient } from '../contract/hub.ts';
+import { latestAlerts } from '../detections/alerts/latest.ts';
 import { silencedRules } from '../detections/alerts/silenced-rules.ts';
 import { CredentialWatch } from '../hub/credential-watch.ts';
 import { DirectMethods } from '../hub/methods.ts';
@@ -199,6 +200,7 @@ const observedParts = (
     alerts: alerts.status(),
     warnings: names.warnings(),
     silencedRules: silencedRules(detections.rules, settings.current().detections),
+    latest: budget.areAlertsHeld ? latestAlerts(alerts.history.list()) : undefined,
   }),
   snapshotFacts: (isOn) => snapshotPosture.facts(isOn),
   recommendations,

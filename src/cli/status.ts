@@ -236,14 +236,22 @@ function wayTo({ hub, transport, proxy }: LocalStatus['credential']): string {
   return `${hub}${transport === undefined ? '' : by}${proxy === undefined ? '' : `, through the proxy ${proxy}`}`;
 }
 
-function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held }: LocalStatus['delivery']): string[][] {
+function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held, ...shares }: LocalStatus['delivery']): string[][] {
   if (unitsToday === undefined) return [];
-  const used = `${counted(unitsToday, 'unit')} of 4 KB today${unitsPerDay === 0 ? '' : `, of ${unitsPerDay}`}`;
+  const { mostUsedBy, mostUnits = 0, overShare } = shares;
+  const used = unitsPerDay === 0 ? inWords(unitsToday) : `${inWords(unitsToday)} of ${inWords(unitsPerDay)}`;
+  const by = mostUsedBy === undefined ? '' : `: ${mostUsedBy} (${inWords(mostUnits)})`;
   return [
-    ['', used],
+    ['', `${used} units today${by}`],
+    ...(overShare === undefined
+      ? []
+      : [['waiting', `Low events of ${overShare}: the share of the message units is used up`]]),
     ...(held === undefined ? [] : [['held', `${held.queues}, ${heldEvents} events. ${held.reason}`]]),
   ];
 }
+
+/** `1,570`. */
+const inWords = (count: number): string => count.toLocaleString('en-US');
 
 /** Alerts, and everything that keeps matches from becoming one. */
 function detectionRows(detections: LocalStatus['detections']): string[][] {

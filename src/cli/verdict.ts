@@ -28,13 +28,13 @@ export function verdict(status: LocalStatus, now: Date): string {
   ].join('; ');
 }
 
-function isSending({ state, hub, pause, delivery, store }: LocalStatus): string {
+function isSending({ state, hub, pause, delivery, store, memory }: LocalStatus): string {
   if (state === 'stopping') return 'STOPPING: sends queued events, then exits';
   if (hub.state !== 'connected') {
     const why = hub.error ?? (hub.state === 'connecting' ? 'connecting to the hub' : hub.state);
     return `NOT SENDING: ${inOneLine(why)}`;
   }
-  const { held } = delivery;
+  const { held, overShare } = delivery;
   const isAllHeld = held !== undefined && QUEUES.every((queue) => isHeld(queue, delivery));
   const states = [
     ...(pause === undefined ? [] : [`PAUSED until ${pause.until}: Security events are not collected`]),
@@ -43,6 +43,10 @@ function isSending({ state, hub, pause, delivery, store }: LocalStatus): string 
       ? [`NOT ACCEPTED: ${inOneLine(delivery.lastError ?? 'the hub does not answer')}`]
       : []),
     ...(held === undefined ? [] : [`HELD (${held.queues}): ${inOneLine(held.reason)}`]),
+    ...(memory.isOver ? ['DROPPING LOW EVENTS: the agent uses more memory than memoryBudgetInMegabytes'] : []),
+    ...(overShare === undefined
+      ? []
+      : [`HELD (Low events of ${overShare}): the share of the message units is used up`]),
   ];
   return `${states.join('; ') || 'SENDING'}${store.isNearlyFull ? ', but the queues are nearly full' : ''}`;
 }

@@ -8,6 +8,7 @@ import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { TriggeredCollector } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
+import { ownerOfPayload } from '../contract/owner.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 import { blanked, type Element } from './element-table.ts';
@@ -449,8 +450,19 @@ export class Aggregator implements Service {
 const leastFrequent = ({ elements }: Window): Element[] =>
   [...elements].sort((a, b) => a.hits - b.hits || a.last - b.last);
 
-/** Divides elements into events. */
+/** Divides elements into events. All elements of an event belong to one owner, since message units are shared by owner. */
 function inEvents(elements: readonly Element[]): Element[][] {
+  const byOwner = new Map<string | undefined, Element[]>();
+  for (const element of elements) {
+    const owner = ownerOfPayload(element.payload);
+    const known = byOwner.get(owner);
+    if (known === undefined) byOwner.set(owner, [element]);
+    else known.push(element);
+  }
+  return [...byOwner.values()].flatMap(inEventsOfOwner);
+}
+
+function inEventsOfOwner(elements: readonly Element[]): Element[][] {
   const events: Element[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
   for (const element of elements) {

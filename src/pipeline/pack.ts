@@ -13,6 +13,7 @@ import type { QueuedEvent } from '../contract/store.ts';
 import { UNIT_BYTES, unitsOf } from './message-budget.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
+import type { Accepts } from './store.ts';
 
 /** The largest message that is packed: 4 KB are reserved for what the hub adds. */
 export const PACKED_MESSAGE_BYTES = HUB_MESSAGE_BYTES - 4 * 1024;
@@ -49,8 +50,8 @@ export type PackResult = Pack | 'empty' | { readonly tooLarge: Share };
 /** The limit that the daily budget sets, below the limit of a message. */
 export interface Affordable {
   readonly bytes: number;
-  /** Called when the first event fits into a message, but not into this limit; nothing is packed then. */
-  readonly exceeded: () => void;
+  /** Called when the first event fits into a message, but not into this limit; nothing is packed then. @param bytes of that message */
+  readonly exceeded: (bytes: number) => void;
 }
 
 /** The limits of a message, in bytes. */
@@ -71,6 +72,10 @@ export interface Selection {
   readonly alone?: number;
   /** Only events of the first queue with these names; no events of the other queue. */
   readonly only?: ReadonlySet<string>;
+  /** Decides about each event, keyed by queue. */
+  readonly accepts?: Readonly<Partial<Record<QueueName, Accepts>>>;
+  /** Only events of the first queue from this position on. */
+  readonly from?: number;
 }
 
 const NO_NAMES: ReadonlySet<string> = new Set();
@@ -110,7 +115,7 @@ export function pack(
   if (taken.length === 1 && oldest.jsonBytes > space.affordable) {
     if (space.affordable < space.full) {
       queues.settle(first, 'kept');
-      limits.affordable?.exceeded();
+      limits.affordable?.exceeded(bare + oldest.jsonBytes);
       return 'empty';
     }
     const shorter = shorten(oldest.json, space.full);
@@ -197,9 +202,10 @@ function choose(
   queues: PackedQueues,
   queue: QueueName,
   space: number,
-  { leftOut, atMost, alone, only }: Selection,
+  { leftOut, atMost, alone, only, accepts = {}, from = 0 }: Selection,
 ): readonly QueuedEvent[] {
-  const wanted = alone === undefined ? { names: only, except: leftOut[queue] } : { position: alone };
+  const usual = { names: only, except: leftOut[queue], accepts: accepts[queue], from };
+  const wanted = alone === undefined ? usual : { position: alone };
   return fitting(queues.take(queue, space, true, wanted), space, true).slice(0, atMost);
 }
 
@@ -207,9 +213,9 @@ function fill(
   queues: PackedQueues,
   queue: QueueName,
   { from, space }: { from: number; space: number },
-  { leftOut }: Selection,
+  { leftOut, accepts = {} }: Selection,
 ): readonly QueuedEvent[] {
-  const taken = queues.take(queue, space, false, { except: leftOut[queue] });
+  const taken = queues.take(queue, space, false, { except: leftOut[queue], accepts: accepts[queue] });
   const fits = fitting(taken, space, false);
   const chosen = queue === 'High' ? fits : upToUnitEnd(fits, from);
   if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');

@@ -11,6 +11,8 @@ import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubClient, Retry } from '../contract/hub.ts';
 import { LONGEST_EVIDENCE, type Marking, markingsOf, mayContain, type Routing, sizeOf } from '../contract/message.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
+import { type Use, usesOf } from './event-owner.ts';
+import { FairSelection, TURNS } from './fair-selection.ts';
 import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
 import type { MessageChain } from './message-chain.ts';
 import { type Pack, type PackResult, pack, type Sender, type Share } from './pack.ts';
@@ -24,9 +26,16 @@ const SPACING = milliseconds(500);
 const SHUTDOWN_LIMIT = seconds(10);
 /** Minimum time between attempts to send a passed-over event while its queue is otherwise empty. */
 const PASSED_OVER_INTERVAL = hours(1);
-/** How often a held queue checks whether the next day's budget has begun. */
+/** How often a held queue checks whether it may be sent again. */
 const HELD_CHECK_INTERVAL = minutes(1);
-/** Events that may use the last units of the budget. */
+/**
+ * Minimum time between messages that are sent because Low could fill one, while most of what fills it may belong to an owner
+ * that has used its share.
+ */
+const FULL_REST = minutes(15);
+/** An event that takes more than this part of what its queue may use in a day is shortened, so that it need not wait for hours. */
+const LARGEST_PART = 1 / 4;
+/** Events that may use the reserve of the budget. */
 const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
 
 type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'hasTaken' | 'settle'>;
@@ -37,8 +46,9 @@ interface InFlight {
   readonly markingsLeft: readonly Marking[];
   /** False if it was packed to find an event that ends the connection. */
   readonly isUsual: boolean;
-  /** It holds nothing but events that may use the last units of the budget. */
+  /** It holds nothing but events that may use the reserve of the budget. */
   readonly isUrgent: boolean;
+  readonly uses: readonly Use[];
 }
 
 /** Gives the messages of each marking their numbers. */
@@ -88,6 +98,7 @@ export class Publisher implements Service {
   readonly #random: () => number;
   readonly #noted: () => void;
   readonly #budget: Budget;
+  readonly #fair: FairSelection;
   readonly #lastSend: Record<QueueName, Duration>;
   /** The part of its frequency that each queue's current period takes. */
   readonly #part: Record<QueueName, number>;
@@ -95,8 +106,12 @@ export class Publisher implements Service {
   readonly #overdue = new Set<QueueName>();
   /** Deadline for sending the High queue, if earlier than its frequency. Monotonic clock. */
   #highDueBy = NEVER;
-  /** The High queue holds an event that may use the last units of the budget. */
+  /** The High queue holds an event that may use the reserve of the budget. */
   #isUrgent = false;
+  /** Until then the reserve can't pay for these events. Monotonic clock. */
+  #urgentRestsUntil = LONG_AGO;
+  /** Until then Low is sent at its frequency only. Monotonic clock. */
+  #fullRestsUntil = LONG_AGO;
   #inFlight: InFlight | undefined;
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
@@ -138,6 +153,7 @@ export class Publisher implements Service {
     this.#backoff = new SendBackoff(this.#clock, this.#random);
     this.#noted = options.noted ?? (() => {});
     this.#budget = options.budget ?? NO_BUDGET;
+    this.#fair = new FairSelection(this.#budget, this.#markings.length);
     const now = this.#clock.monotonic();
     this.#lastSend = { High: now, Low: now };
     this.#part = { High: options.firstPeriod ?? 1, Low: options.firstPeriod ?? 1 };
@@ -188,10 +204,11 @@ export class Publisher implements Service {
 
   /**
    * Sends the High queue within `limit`, even if its frequency is longer. Alerts and Diagnostic events are sent even
-   * when the rest of the queue is held, as long as any units are left.
+   * when the rest of the queue is held, as long as the reserve has units for them.
    */
   sendHighWithin(limit: Duration): void {
     this.#isUrgent = true;
+    this.#urgentRestsUntil = LONG_AGO;
     this.#highDueBy = milliseconds(Math.min(this.#highDueBy, this.#clock.monotonic() + limit));
     this.#alarm.ring();
   }
@@ -271,8 +288,10 @@ export class Publisher implements Service {
         wait = Math.min(wait, HELD_CHECK_INTERVAL);
         continue;
       }
+      if (queue === 'Low' && events === 0) this.#budget.noteOverShare(NOBODY);
       const enough = fullAt(settings);
-      if (events > 0 && bytes >= enough) {
+      const mayBeFull = queue === 'High' || now >= this.#fullRestsUntil;
+      if (events > 0 && bytes >= enough && mayBeFull) {
         // Of a small cache only what fills messages: they are many, and each costs whole units.
         return { queue, wait: milliseconds(0), once: enough < settings.maxMessageSizeInBytes };
       }
@@ -380,20 +399,20 @@ export class Publisher implements Service {
       const unroutable = this.#unroutable(packed);
       if (unroutable !== undefined) return this.#settle(unroutable, 'notRouted');
       const markingsLeft = this.#markings.filter((marking) => packed.hasEventsFor(marking));
-      this.#inFlight = { pack: packed, markingsLeft, isUsual, isUrgent };
+      this.#inFlight = { pack: packed, markingsLeft, isUsual, isUrgent, uses: usesOf(packed.shares) };
     }
-    const { pack: inFlight, markingsLeft, isUrgent } = this.#inFlight;
+    const { pack: inFlight, markingsLeft, isUrgent, uses } = this.#inFlight;
     const [marking, ...others] = markingsLeft;
     if (marking === undefined) return this.#settle(inFlight, 'delivered');
     const message = await this.#chains[marking].numbered(inFlight.message(marking));
     const units = unitsOf(sizeOf(message));
     if (units > this.#budget.left(queue, isUrgent)) {
       this.#settle(inFlight, 'kept'); // earlier attempts have used up the units
-      return this.#hold(queue);
+      return this.#hold(queue, units * markingsLeft.length);
     }
-    this.#budget.spend(units);
+    this.#budget.spend(units, uses, isUrgent);
     const answer = await this.#hub.send(message);
-    if (answer.status === 'retry' && answer.unanswered === undefined) this.#budget.refund(units);
+    if (answer.status === 'retry' && answer.unanswered === undefined) this.#budget.refund(units, uses, isUrgent);
     if (answer.status === 'accepted') {
       this.#log.debug({ queue, events: inFlight.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
       this.#chains[marking].accepted();
@@ -442,47 +461,82 @@ export class Publisher implements Service {
       (this.#waiting(queue).events === 0 ? this.#suspicion.nextPassedOver(queue) : undefined);
     const first = inQuestion?.queue ?? queue;
     const isUrgent = inQuestion === undefined && this.#isHeld(first) && this.#hasUrgent(first);
-    const usual = { leftOut: this.#suspicion.leftOut, ...(isUrgent ? { only: URGENT } : {}) };
     const settings = this.#settings.current();
     let isAffordable = true;
-    const exceeded = () => {
+    const exceeded = (bytes: number) => {
       isAffordable = false;
-      this.#hold(first);
+      this.#hold(first, unitsOf(bytes) * this.#markings.length);
     };
     const limits = {
       hubResourceId: settings.hubResourceId,
       extensions: this.#extensions,
-      // What a whole day's units do not pay for is shortened. If they pay for no message at all, everything waits.
-      maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, Math.max(UNIT_BYTES, this.bytesPerDay(first))),
+      // If the units pay for no message at all, everything waits.
+      maxMessageSizeInBytes: Math.min(
+        settings.maxMessageSizeInBytes,
+        Math.max(UNIT_BYTES, this.bytesPerDay(first) * LARGEST_PART),
+      ),
       usualBytes: usualBytes(settings),
       affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded },
     };
+    if (isUrgent) return { packed: this.#packUrgent(limits), isUsual: true, isUrgent };
+    const { accepts, from } = this.#fair.ofLow();
+    const usual = {
+      leftOut: this.#suspicion.leftOut,
+      ...(accepts === undefined ? {} : { accepts: { Low: accepts } }),
+      ...(first === 'Low' ? { from } : {}),
+    };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
+    if (first === 'Low' && inQuestion === undefined && this.#fair.packedLow(packed === 'empty' && isAffordable))
+      this.#fullRestsUntil = milliseconds(this.#clock.monotonic() + FULL_REST);
     if (packed === 'empty' && inQuestion !== undefined && isAffordable) {
       this.#suspicion.selectionGone(inQuestion);
       return this.#pack(queue); // what waited behind it is due
     }
-    if (packed === 'empty' && isUrgent) this.#isUrgent = false;
     return { packed, isUsual: inQuestion === undefined, isUrgent };
   }
 
-  /** Whether messages of a queue wait for the next day's budget. */
+  /** Packs urgent events of the High queue for which the reserve has units. */
+  #packUrgent(limits: Parameters<typeof pack>[3]): PackResult {
+    const { leftOut } = this.#suspicion;
+    for (const turn of TURNS) {
+      const selection = { leftOut, only: URGENT, accepts: { High: this.#fair.inTurn(turn) } };
+      const packed = pack(this.#queues, 'High', this.#sender, limits, selection);
+      if (packed !== 'empty') return packed;
+      if (this.#urgentRestsUntil > this.#clock.monotonic()) return 'empty'; // the first one is larger than what is left
+    }
+    if (this.#fair.sawUrgent) this.#restUrgent();
+    else {
+      this.#isUrgent = false;
+      this.#budget.holdAlerts(false);
+    }
+    return 'empty';
+  }
+
+  /** Pauses attempts to send urgent events, since the reserve can't pay for those that wait. */
+  #restUrgent(): void {
+    this.#urgentRestsUntil = milliseconds(this.#clock.monotonic() + HELD_CHECK_INTERVAL);
+    this.#highDueBy = this.#urgentRestsUntil;
+    this.#budget.holdAlerts(true);
+  }
+
+  /** Whether messages of a queue wait for units. */
   #isHeld(queue: QueueName): boolean {
     return this.#budget.isHeld(queue);
   }
 
-  /** Whether a queue holds an event that may use the last units of the budget, and units are left. */
+  /** Whether a queue holds an event that may use the reserve of the budget now. */
   #hasUrgent(queue: QueueName): boolean {
-    return queue === 'High' && this.#isUrgent && this.#budget.left(queue, true) > 0;
+    return queue === 'High' && this.#isUrgent && this.#clock.monotonic() >= this.#urgentRestsUntil;
   }
 
-  #hold(queue: QueueName): false {
-    const wasHeld = this.#isHeld(queue);
-    this.#budget.hold(queue);
-    if (queue === 'Low' || !this.#isUrgent) return false;
-    if (wasHeld)
-      this.#isUrgent = false; // the urgent events don't fit either
-    else this.#highDueBy = this.#clock.monotonic();
+  /** @param needed units of the message that exceeds what is left */
+  #hold(queue: QueueName, needed: number): false {
+    if (queue === 'High' && this.#isHeld(queue)) {
+      this.#restUrgent(); // the urgent events exceed the reserve, too
+      return false;
+    }
+    this.#budget.hold(queue, needed);
+    this.#lastSend[queue] = LONG_AGO; // still due
     return false;
   }
 
@@ -536,6 +590,8 @@ export class Publisher implements Service {
     if (verdict === 'repack') for (const { queue } of inFlight.shares) this.#lastSend[queue] = LONG_AGO; // still due
   }
 }
+
+const NOBODY: ReadonlySet<string> = new Set();
 
 function unsendable({ shares: [share] }: Pack): AgentError {
   const [event] = share?.events ?? [];

@@ -1,6 +1,7 @@
 import type { PeriodicCollector } from '../contract/collector.ts';
 import type { Settings } from '../contract/settings.ts';
 import type { RowLimits } from './fit-rows.ts';
+import { UNIT_BYTES } from './message-budget.ts';
 import { PACKED_MESSAGE_BYTES } from './pack.ts';
 
 /** The largest message that a snapshot, or a part of one, is made for: 2 KB are reserved for what surrounds its event. */
@@ -33,13 +34,10 @@ export function rowLimits(
   { bytesPerDay, isClockSet }: { bytesPerDay: number; isClockSet: boolean },
 ): RowLimits {
   const around = AROUND_ROWS + Buffer.byteLength(hubResourceId);
-  const messageBytes = Math.min(maxMessageSizeInBytes, MAX_SNAPSHOT_MESSAGE_BYTES, bytesPerDay);
+  const inDay = Math.max(UNIT_BYTES, bytesPerDay * SHARE_OF_DAY_FOR_PARTS);
+  const messageBytes = Math.min(maxMessageSizeInBytes, MAX_SNAPSHOT_MESSAGE_BYTES, inDay);
   const partBytes = Math.min(messageBytes, maxLocalCacheSizeInBytes * SHARE_OF_QUEUES) - around;
-  const snapshotBytes = Math.min(
-    LARGEST_SNAPSHOT,
-    maxLocalCacheSizeInBytes * SHARE_OF_QUEUES_FOR_PARTS,
-    bytesPerDay * SHARE_OF_DAY_FOR_PARTS,
-  );
+  const snapshotBytes = Math.min(LARGEST_SNAPSHOT, maxLocalCacheSizeInBytes * SHARE_OF_QUEUES_FOR_PARTS, inDay);
   const parts = Math.min(MAX_PARTS, Math.floor(snapshotBytes / (partBytes + around)));
   return { partBytes, maxParts: inParts ? Math.max(1, parts) : 1, extraBytes: isClockSet ? 0 : MARKS_BYTES };
 }

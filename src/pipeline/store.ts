@@ -94,7 +94,14 @@ export interface Wanted {
   readonly position?: number;
   /** Not the events at these positions. */
   readonly except?: { has(position: number): boolean };
+  /** Only events from this position on. */
+  readonly from?: number;
+  /** Asked last, for each event in order, until `take` has enough. */
+  readonly accepts?: Accepts | undefined;
 }
+
+/** @param event its JSON must be read before the function returns */
+export type Accepts = (event: { readonly position: number; readonly bytes: number; json(): string }) => boolean;
 
 /** The part of a segment that was read to take events from it. */
 interface Span {
@@ -116,7 +123,10 @@ interface Evicted {
 /** Minimum number of segments per age limit, so that a queue that fills slowly does not expire all at once. */
 export const SEGMENTS_AN_AGE = 16;
 
-/** Bytes of unwanted events after which `take` looks for no more wanted ones, if it has found any: it blocks the agent. */
+/**
+ * Bytes of unwanted events after which `take` looks for no more wanted ones: it blocks the agent. It continues if it has found
+ * none, unless the caller decides about each event: then any number may be unwanted.
+ */
 const MAX_BYTES_PASSED_BY = 4 * 1024 * 1024;
 
 /** One queue on disk; see above. Only one process may write it. */
@@ -316,7 +326,7 @@ export class SegmentLog {
       const span: Span = { segment, events: [], positions: [], end: segment.readFrom };
       for (const record of this.#readWaiting(segment)) {
         const { position, name, elements, occurrences, bytes } = record;
-        const isTaken = isWanted(record, wanted);
+        const isTaken = isWanted(record, wanted) && (wanted.accepts?.(record) ?? true);
         full = isTaken && bytes + 1 > space && !(atLeastOne && from.length === 0 && span.events.length === 0);
         if (full) break;
         span.positions.push(position);
@@ -329,7 +339,7 @@ export class SegmentLog {
         space -= bytes + 1;
       }
       if (span.events.length > 0) from.push(span);
-      if (full || (from.length > 0 && passedBy >= MAX_BYTES_PASSED_BY)) break;
+      if (full || (mayStop(from, wanted) && passedBy >= MAX_BYTES_PASSED_BY)) break;
       span.end = segment.size;
       if (span.positions.length === 0 && from.length > 0) break;
       if (span.positions.length === 0) this.#giveUp(segment, 'corrupt');
@@ -651,15 +661,22 @@ export class SegmentLog {
 }
 
 /** Whether a segment may hold a wanted event that is queued, by what is known without reading it. */
-const mayHold = ({ events, elements, from, to }: Segment, { names, position }: Wanted): boolean =>
+const mayHold = ({ events, elements, from, to }: Segment, { names, position, from: first = 0 }: Wanted): boolean =>
   events > 0 &&
+  to > first &&
   (position === undefined || (position >= from && position < to)) &&
   (names === undefined || [...elements].some(([name, count]) => count > 0 && names.has(name)));
 
-export const isWanted = (event: Pick<QueuedEvent, 'name' | 'position'>, { names, position, except }: Wanted): boolean =>
+export const isWanted = (
+  event: Pick<QueuedEvent, 'name' | 'position'>,
+  { names, position, except, from = 0 }: Wanted,
+): boolean =>
+  event.position >= from &&
   (position === undefined || event.position === position) &&
   (names?.has(event.name) ?? true) &&
   !except?.has(event.position);
+
+const mayStop = (found: readonly Span[], { accepts }: Wanted): boolean => found.length > 0 || accepts !== undefined;
 
 /** The disk, or this user's quota, is full. */
 export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

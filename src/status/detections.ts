@@ -1,6 +1,7 @@
 import { counted } from '../base/counted.ts';
 import type { SettingId } from '../contract/settings.ts';
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
+import type { LatestAlert } from '../detections/alerts/latest.ts';
 import type { SilencedRules } from '../detections/alerts/silenced-rules.ts';
 import type { JudgingStatus } from '../detections/detections.ts';
 import type { DetectionsStatus } from './schema.ts';
@@ -12,11 +13,13 @@ export interface ObservedDetections extends JudgingStatus {
   readonly warnings: Readonly<Partial<Record<SettingId, string>>>;
   /** Absent: every rule of level high or critical makes alerts. */
   readonly silencedRules?: SilencedRules | undefined;
+  /** Keyed by position; absent unless alerts are held. */
+  readonly latest?: Readonly<Record<string, LatestAlert>> | undefined;
 }
 
 /** `securityAgent.detections`. */
 export function detectionsStatus(observed: ObservedDetections): DetectionsStatus {
-  const { problem, rules, alerts, incomplete, isEnabled } = observed;
+  const { problem, rules, alerts, incomplete, isEnabled, latest } = observed;
   const reasons = [
     ...(problem === undefined ? [] : [problem]),
     ...(rules.refused === 0
@@ -38,6 +41,7 @@ export function detectionsStatus(observed: ObservedDetections): DetectionsStatus
     counted: alerts.counted,
     suppressed: alerts.suppressed,
     ...(alerts.last === undefined ? {} : { last: alerts.last }),
+    ...(latest === undefined ? {} : { latest }),
     ...(alerts.silencedUntil === undefined ? {} : { silencedUntil: alerts.silencedUntil }),
     ...(Object.keys(exceptions).length === 0 ? {} : { exceptions }),
     ...(unusedExceptions === undefined ? {} : { unusedExceptions }),

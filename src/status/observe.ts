@@ -91,6 +91,7 @@ export function localStatus(observed: Observed): LocalStatus {
     Object.keys(configuration.errors).length > 0 ||
     Object.keys(blind.degrading).length > 0 ||
     delivery.held !== undefined ||
+    delivery.overShare !== undefined ||
     store.place === 'memory' ||
     store.isNearlyFull ||
     memory.isOver ||

@@ -82,7 +82,7 @@ export class ReportedStatus implements Service {
     const { delivery, pause } = status;
     this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
     const { pause: reportedPause, delivery: figuresOfDelivery } = this.#figures;
-    const { held: _then, ...reportedDelivery } = figuresOfDelivery;
+    const { held: _then, overShare: _of, ...reportedDelivery } = figuresOfDelivery;
     const skipped = reportedPause?.until === pause?.until ? reportedPause?.skipped : 0;
     if (this.#posture === undefined || findings(this.#posture) !== findings(status.posture)) {
       this.#posture = status.posture;
@@ -103,7 +103,11 @@ export class ReportedStatus implements Service {
     });
     return {
       ...status,
-      delivery: { ...reportedDelivery, ...(delivery.held === undefined ? {} : { held: delivery.held }) },
+      delivery: {
+        ...reportedDelivery,
+        ...(delivery.held === undefined ? {} : { held: delivery.held }),
+        ...(delivery.overShare === undefined ? {} : { overShare: delivery.overShare }),
+      },
       ...(pause === undefined ? {} : { pause: { ...pause, skipped: skipped ?? 0 } }),
       ...(this.#detections === undefined ? {} : { detections: this.#detections }),
       posture: this.#posture,

@@ -53,6 +53,21 @@ const Detections = about('Detection rules and their alerts.', {
       at: time('When it was raised or last updated.'),
     }),
   ),
+  latest: v.exactOptional(
+    v.pipe(
+      v.record(
+        v.string(),
+        v.strictObject({
+          rule: text('Title of the rule.'),
+          user: text('User id, and name if known; "none" if the alert is about no user.'),
+          time: time('When the rule last matched.'),
+        }),
+      ),
+      v.description(
+        'The latest ten alerts of level high or critical, by position from the newest; present while alerts are held for lack of message units.',
+      ),
+    ),
+  ),
   silencedUntil: v.exactOptional(text('Present while no alerts are made; RFC 3339, as the module twin has it.')),
   exceptions: v.exactOptional(
     v.pipe(v.record(v.string(), count('')), v.description('By id: how often each exception has matched.')),
@@ -103,7 +118,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector or the detections are degraded, or a collector is unavailable; the desired configuration was refused, or switches off or delays what the local file does not allow; messages are held because the daily units are used up; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
+      'degraded: a collector or the detections are degraded, or a collector is unavailable; the desired configuration was refused, or switches off or delays what the local file does not allow; messages are held because the message units are used up, or events wait because their user has used its share of them; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -152,11 +167,18 @@ export const StatusSchema = v.strictObject({
       count('Units of 4 KB used by messages in this UTC day, as the hub bills them, including repeated messages.'),
     ),
     unitsPerDay: v.exactOptional(count('Limit for unitsToday, limits.messageUnitsPerDay; 0: no limit.')),
+    mostUsedBy: v.exactOptional(text('The user that used most of unitsToday, "user 2001", or "containers".')),
+    mostUnits: v.exactOptional(count('Units used by this user today.')),
+    overShare: v.exactOptional(
+      text('Present while Low events of a user wait because the user has used its share of the units: "user 2001".'),
+    ),
     heldEvents: v.exactOptional(count('Elements in the queues that are held.')),
     held: v.exactOptional(
-      about('Present while messages are held because the daily units are used up.', {
-        queues: text('Names of the held queues: "Low" or "High, Low".'),
-        until: time('Start of the next UTC day, when units are available again.'),
+      about('Present while messages are held because the units that are available so far are used up.', {
+        queues: text(
+          'What is held: "Low", "High, Low", or "High, Low, alerts" if the reserve for alerts is used up, too.',
+        ),
+        until: time('When units will be available again.'),
         reason: text('Why messages are held, and how to fix it.'),
       }),
     ),

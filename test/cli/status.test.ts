@@ -131,6 +131,20 @@ describe('vakt status', () => {
       assert.match(out.join('\n'), /^vakt_up 0$/m);
     });
 
+  it('names the user that used most message units, and whose Low events wait', async () => {
+    const delivery = {
+      ...STATUS.delivery,
+      unitsToday: 1_570,
+      unitsPerDay: 2_000,
+      mostUsedBy: 'user 2001',
+      mostUnits: 1_204,
+      overShare: 'user 2001',
+    };
+    assert.equal(await status({ delivery }), 0);
+    assert.match(out.join('\n'), /^ +1,570 of 2,000 units today: user 2001 \(1,204\)$/m);
+    assert.match(out.join('\n'), /^waiting +Low events of user 2001: the share of the message units is used up$/m);
+  });
+
   it('says that it does not understand an answer that is not JSON', async () => {
     const server = createServer((_, response) => response.end('hello')).listen(join(folder, 'control.sock'));
     close = () => promisify(server.close.bind(server))();

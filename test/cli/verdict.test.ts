@@ -15,6 +15,7 @@ const say = (change: object = {}) =>
         lastSentAt: '2024-05-01T11:58:00.000Z',
       },
       store: { place: 'disk', isNearlyFull: false },
+      memory: { residentBytes: 1, budgetBytes: 2, isOver: false },
       next: { highAt: '2024-05-01T12:05:00.123Z', lowAt: '2024-05-01T15:00:00.000Z' },
       routing: 'telemetry',
       ...change,
@@ -90,6 +91,24 @@ describe('The verdict of vakt status', () => {
     );
     const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'x', skipped: 3 };
     assert.match(say({ pause, delivery: delivery({ lastError: '403' }) }), /^PAUSED until .*; NOT ACCEPTED: 403; /);
+  });
+
+  it('does not report SENDING while Low events are dropped for lack of memory', () => {
+    const memory = { residentBytes: 3, budgetBytes: 2, isOver: true };
+    assert.match(
+      say({ memory }),
+      /^DROPPING LOW EVENTS: the agent uses more memory than memoryBudgetInMegabytes; next/,
+    );
+    const low = delivery({ held: held('Low') });
+    assert.match(say({ memory, delivery: low }), /^HELD \(Low\): .*; DROPPING LOW EVENTS: /);
+  });
+
+  it('names the user whose Low events wait for a share of the message units', () => {
+    const waiting = delivery({ overShare: 'user 2001' });
+    assert.match(
+      say({ delivery: waiting }),
+      /^HELD \(Low events of user 2001\): the share of the message units is used up;/,
+    );
   });
 
   it('says where messages go', () => {

@@ -168,6 +168,22 @@ describe('Aggregator', () => {
     assert.deepEqual(hits(), [1, 1]);
   });
 
+  it('puts elements of different users into different events', async () => {
+    for (const UserId of ['0', '2001', '0', '2002']) {
+      for (let n = 0; n < 3; n += 1)
+        aggregator.add(processCreate, 'Low', process({ UserId, CommandLine: `ls ${n}` }), at(n));
+    }
+    aggregator.flush();
+    const users = put.map(({ event }) =>
+      (JSON.parse(event.json) as { Payload: Payload[] }).Payload.map(({ UserId }) => UserId),
+    );
+    assert.deepEqual(users, [Array(3).fill('0'), Array(3).fill('2001'), Array(3).fill('2002')]);
+    assert.deepEqual(
+      put.map(({ event }) => event.occurrences),
+      [6, 3, 3],
+    );
+  });
+
   it('closes a window an interval after its first occurrence, and opens a new one with the next', async () => {
     await time.tickAsync(minutes(20));
     aggregator.add(processCreate, 'Low', process(), at(0));

@@ -50,6 +50,8 @@ export class MemoryQueues implements Queues {
     let bytes = 0;
     for (const event of this.unreadable ? [] : this.#waiting[queue]) {
       if (!isWanted(event, wanted)) continue;
+      const { position, jsonBytes, json } = event;
+      if (wanted.accepts?.({ position, bytes: jsonBytes, json: () => json }) === false) continue;
       bytes += event.jsonBytes + 1;
       if (bytes > roomBytes && !(atLeastOne && taken.length === 0)) break;
       taken.push(event);

@@ -27,13 +27,13 @@ describe('rowLimits', () => {
     assert.deepEqual([most(8_192), most(300_000), most(2_560_000), most(64 * 1024 * 1024)], [1, 1, 4, 5]);
   });
 
-  it('limits a part to what a day allows for messages, and all parts to a quarter of it', () => {
+  it('limits a part, and all parts together, to a quarter of what a day allows for messages', () => {
     assert.deepEqual(limits({ maxMessageSizeInBytes: 8_192 }, 8 * 8_192), {
       partBytes: 8_192 - 2_048,
       maxParts: 2,
       extraBytes: 0,
     });
-    assert.deepEqual(limits({ maxMessageSizeInBytes: 204_800 }, 8_192), {
+    assert.deepEqual(limits({ maxMessageSizeInBytes: 204_800 }, 4 * 8_192), {
       partBytes: 8_192 - 2_048,
       maxParts: 1,
       extraBytes: 0,

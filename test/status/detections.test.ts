@@ -52,6 +52,16 @@ describe('The status of the detections', () => {
     assert.equal(state, 'running');
   });
 
+  it('has the latest alerts while they are held', () => {
+    const latest = { 1: { rule: 'Reverse shell', user: '0 (root)', time: '2026-05-01T12:00:00.000Z' } };
+    const status = statusWith({ latest });
+    assert.deepEqual(status.detections?.latest, latest);
+    const { pid, localFileHash, hub, events, queues, messages, memory, logLevel, next, routing, heldUp, ...reported } =
+      status;
+    assert.deepEqual(validateStatus(reported), []);
+    assert.equal(statusWith().detections?.latest, undefined);
+  });
+
   it('says how many alerts there were, and everything that keeps matches from becoming one', () => {
     const { detections, state } = statusWith();
     assert.deepEqual(detections, {

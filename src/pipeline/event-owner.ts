@@ -1,0 +1,77 @@
+import type { Envelope, QueueName } from '../contract/event.ts';
+import { ownerOfPayload } from '../contract/owner.ts';
+import type { QueuedEvent } from '../contract/store.ts';
+
+/** The owner of events that belong to no user, such as exits of processes. */
+const NO_USER = 'system';
+/** The owner of snapshots and of the agent's own events. */
+const AGENT = 'agent';
+const CONTAINERS = 'containers';
+
+/** Whom an event counts for when message units are shared. */
+export interface Origin {
+  readonly owner: string;
+  /** The rule of an alert; the name of any other event. */
+  readonly rule: string;
+  /** False for snapshots and the agent's own events, which have limits of their own. */
+  readonly isShared: boolean;
+}
+
+/**
+ * Reads an event's origin from its JSON. All elements of an event belong to one owner: the aggregator puts elements of
+ * different owners into different events.
+ */
+export function originOf(json: string): Origin {
+  try {
+    const { Category, EventType, Name, Payload } = JSON.parse(json) as Envelope;
+    if (Category !== 'Triggered' || EventType !== 'Security') return { owner: AGENT, rule: Name, isShared: false };
+    const [first = {}] = Payload;
+    return {
+      owner: sharingOwner(ownerOfPayload(first) ?? NO_USER),
+      rule: typeof first.RuleId === 'string' ? first.RuleId : Name,
+      isShared: true,
+    };
+  } catch {
+    return { owner: NO_USER, rule: '', isShared: true }; // damaged on disk
+  }
+}
+
+/**
+ * A login's processes and the user's services count for the same user. All containers are one owner: a user who may create
+ * control groups can pretend to be any number of them.
+ */
+function sharingOwner(owner: string): string {
+  if (owner.startsWith('ContainerId')) return CONTAINERS;
+  return owner.replace(/^LoginUserId/, 'UserId');
+}
+
+/** Bytes of a message's events that belong to one owner, rule and queue. */
+export interface Use {
+  readonly owner: string;
+  readonly rule: string;
+  readonly queue: QueueName;
+  readonly bytes: number;
+}
+
+export const usesOf = (
+  shares: readonly { readonly queue: QueueName; readonly events: readonly QueuedEvent[] }[],
+): Use[] =>
+  shares.flatMap(({ queue, events }) =>
+    events.map(({ json, jsonBytes }) => {
+      const { owner, rule } = originOf(json);
+      return { owner, rule, queue, bytes: jsonBytes };
+    }),
+  );
+
+const BLOCK = 65_536;
+
+/** Whether an owner is a user, or all containers. */
+export const isUser = (owner: string): boolean => owner !== NO_USER && owner !== AGENT;
+
+/** An owner as the status shows it: `user 2001`. */
+export function ownerInWords(owner: string): string {
+  if (!isUser(owner)) return 'the system';
+  if (owner === CONTAINERS) return owner;
+  const userId = Number(owner.split(' ', 2)[1]);
+  return userId < 0 ? `users ${-userId * BLOCK} to ${(1 - userId) * BLOCK - 1}` : `user ${userId}`;
+}
