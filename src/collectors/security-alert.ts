@@ -66,6 +66,7 @@ export const securityAlert = triggered({
     During: v.optional(
       text('The trusted actor that caused it, such as dpkg; then Severity is one level below that of the rule.'),
     ),
+    Selection: v.optional(text('Names of the rule\'s selections that matched, joined by ";".')),
     Remediation: text('What to do about it.'),
     ExtraDetails: extraDetails(
       "Other fields of the event and of its ExtraDetails, by name, and facts about the rule's match. Ancestors: the " +
@@ -104,6 +105,7 @@ function translate({ rule, subject, ...alert }: AlertRaised) {
       Sha256,
       During: alert.during,
     }),
+    ...defined({ Selection: alert.selection }),
     Remediation: alert.remediation,
     ...details({ ...unknown(subject), ...others, ...alert.details }),
   };

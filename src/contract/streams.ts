@@ -167,6 +167,8 @@ export interface AlertRaised {
   readonly parentCommandLine?: string;
   /** The trusted actor on whose behalf it happened, such as `dpkg`. */
   readonly during?: string;
+  /** Names of the rule's selections that matched, joined by `;`. */
+  readonly selection?: string;
   /** What to do about it. */
   readonly remediation: string;
   /** Further facts, for ExtraDetails. */

@@ -144,11 +144,12 @@ export class Detector {
   /** What the matches of a subject lead to. To be called once for each subject, in the order in which they happened. */
   hitsOf(subject: Subject, matches: readonly Match[]): Hit[] {
     const hits: Hit[] = [];
-    for (const { rule, views, cut } of matches) {
+    for (const { rule, views, cut, selections } of matches) {
       const { facts } = rule;
-      if (facts.alerts) hits.push({ rule: facts, subject, ...viewOf(views), ...(cut ? { cut: true } : {}) });
+      if (facts.alerts)
+        hits.push({ rule: facts, subject, selections, ...viewOf(views), ...(cut ? { cut: true } : {}) });
       if (!this.#correlated.has(facts.id)) continue;
-      const signal = { rule: facts, subject, views };
+      const signal = { rule: facts, subject, views, selections };
       for (const { views: of, ...hit } of this.#correlations.take(signal, this.#monotonic(subject.time)))
         if (hit.rule.alerts) hits.push({ ...hit, ...viewOf(of) });
     }

@@ -77,6 +77,8 @@ export interface Rule {
   readonly remediation?: string;
   /** Fields by which alerts are the same. */
   readonly key?: readonly string[];
+  /** Tags of single selections, which take the place of the rule's own: by the name of the selection. */
+  readonly selectionTags?: Readonly<Record<string, readonly string[]>>;
   /** Lists that must be set for the rule to be on. */
   readonly requires: readonly string[];
   /** What it is judged on; for a correlation, that of the rules that it refers to. */
@@ -94,8 +96,14 @@ export interface Hit {
   readonly view?: View;
   /** Of a correlation: how many events, or different values. */
   readonly count?: number;
+  /** The values that all events of a correlation share, by field. */
+  readonly group?: readonly { readonly name: string; readonly value: string }[];
+  /** Time of the first event of a correlation, in milliseconds since the epoch. */
+  readonly since?: number;
   /** Of a correlation: the ids of its events, the last ones. */
   readonly ids?: readonly string[];
+  /** Names of the rule's selections that matched; of a correlation, those of the rule that the last event matched. */
+  readonly selections?: readonly string[];
   /** Whether an expression was matched on a part of a text only. */
   readonly cut?: true;
   /** The trusted actor on whose behalf it happened, such as `dpkg`: the level is one lower than the rule's. */

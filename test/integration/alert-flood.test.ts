@@ -66,11 +66,17 @@ describe('A flood of alerts', function () {
         High.queued + Low.queued === 0 && detections?.suppressed.ruleLimit === RULES * (STARTS - 20),
       seconds(90),
     );
-    const alerts = bed.elements('SecurityAlert').filter(({ AlertType }) => String(AlertType).startsWith('VAKT_Flood'));
+    const ofFlood = bed.elements('SecurityAlert').filter(({ AlertType }) => String(AlertType).startsWith('VAKT_Flood'));
+    const heldBack = ({ ExtraDetails }: Record<string, unknown>) =>
+      (ExtraDetails as Record<string, string> | undefined)?.HeldBack;
+    const alerts = ofFlood.filter((alert) => heldBack(alert) === undefined);
+    const summaries = ofFlood.filter((alert) => heldBack(alert) !== undefined);
+    assert.equal(new Set(summaries.map(({ AlertId }) => AlertId)).size, 1);
+    assert.match(String(heldBack(summaries[0] ?? {})), /^\d+ held back, /);
     assert.equal(alerts.length, RULES * 20);
     assert.equal(new Set(alerts.map(({ AlertId }) => AlertId)).size, RULES * 20);
     assert.equal(status.detections?.suppressed.ruleLimit, RULES * (STARTS - 20));
-    assert.deepEqual([status.detections?.alerts.critical, status.detections?.counted], [RULES * 20, 0]);
+    assert.deepEqual([status.detections?.alerts.critical, status.detections?.counted], [RULES * 20 + 1, 0]);
     assert.equal(status.detections?.reason, undefined);
     assert.equal(status.memory.isOver, false);
     assertClosed(status);

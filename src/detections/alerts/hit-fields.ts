@@ -13,7 +13,8 @@ export function valuesOf({ subject, view }: Hit, field: string): readonly string
   return all.flatMap((value) => (typeof value === 'string' || typeof value === 'number' ? [String(value)] : []));
 }
 
-/** Fields by which hits of one rule are the same unless the rule says otherwise: who, by what, from or to where. */
+const WHO = ['User', 'UserName', 'UserId'];
+/** Fields by which hits of one rule are the same unless the rule names others: who, and the target. */
 const KEYS: Readonly<Partial<Record<LogSource, readonly string[]>>> = {
   login: ['User', 'UserName', 'SourceIp', 'RemoteAddress'],
   listening_port_change: ['Change', 'Protocol', 'LocalAddress', 'LocalPort'],
@@ -23,16 +24,40 @@ const KEYS: Readonly<Partial<Record<LogSource, readonly string[]>>> = {
   baseline_change: ['Change', 'CceId'],
   agent: ['Event', 'Collector', 'ConfigurationName'],
 };
-const DEFAULT_KEY = ['User', 'UserName', 'UserId', 'Image', 'DestinationIp', 'RemoteAddress', 'TargetFilename'];
+const DEFAULT_KEY = [...WHO, 'Image', 'DestinationIp', 'RemoteAddress', 'TargetFilename', 'Path', 'Kind', 'Subject'];
 
 /** In UTF-16 units. */
 const LONGEST_PART = 512;
+const LONGEST_LINE = 16_384;
 
-/** What makes hits of one rule the same alert. */
+/**
+ * Hits of one rule with the same key are one alert. The key has the fields that the rule names, else the group of a correlation,
+ * else the selection that matched and the target. The target of a start is the command line of the view that matched.
+ */
 export function keyOf(hit: Hit): string {
-  const names = hit.rule.key ?? KEYS[hit.subject.source] ?? DEFAULT_KEY;
-  return JSON.stringify(names.map((name) => valuesOf(hit, name)[0]?.slice(0, LONGEST_PART) ?? ''));
+  const { rule, subject, selections = [], group = [] } = hit;
+  const values = (names: readonly string[]) =>
+    names.map((name) => valuesOf(hit, name)[0]?.slice(0, LONGEST_PART) ?? '');
+  if (rule.key !== undefined) return JSON.stringify(values(rule.key));
+  const shared = group.filter(({ name }) => !name.endsWith('ProcessId')).map(({ value }) => value);
+  if (shared.length > 0) return JSON.stringify(shared);
+  const own = KEYS[subject.source];
+  if (own !== undefined) return JSON.stringify([...selections, ...values(own)]);
+  if (subject.source !== 'process_creation' || group.length > 0)
+    return JSON.stringify([...selections, ...values(DEFAULT_KEY)]);
+  const line = valuesOf(hit, 'CommandLine')[0] ?? '';
+  const target = line.slice(0, LONGEST_LINE).replace(/\s+/g, ' ');
+  return JSON.stringify([...selections, ...values(WHO), target === '' ? values(['Image']) : target]);
 }
 
-/** Whose doing it is; empty if that is unknown. */
-export const userOf = (hit: Hit): string => ownerOf((name) => valuesOf(hit, name)[0], ['UserName', 'User']) ?? '';
+/** The user whose limits a hit counts against. Events without a user have limits per source. */
+export const userOf = (hit: Hit): string => ownerOf((name) => valuesOf(hit, name)[0]) ?? `Source ${hit.subject.source}`;
+
+/** The same for people: `user 1000`. */
+export function userText(user: string): string {
+  const [kind = '', ...rest] = user.split(' ');
+  const name = rest.join(' ');
+  if (kind === 'ContainerId') return `container ${name}`;
+  if (!kind.endsWith('UserId')) return `no user (${name})`;
+  return name.startsWith('-') ? `user block ${name.slice(1)}` : `user ${name}`;
+}

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { copied } from '../../base/copied.ts';
-import { ALERT_LEVELS } from '../../contract/event.ts';
+import { ALERT_LEVELS, type AlertLevel } from '../../contract/event.ts';
 import type { AlertRaised } from '../../contract/streams.ts';
 
 const text = v.pipe(v.string(), v.maxLength(8192));
@@ -31,10 +31,15 @@ export const KeptAlert = v.object({
   parentExecutable: v.optional(text),
   parentCommandLine: v.optional(text),
   during: v.optional(text),
+  /** Names of the rule's selections, joined by `;`. */
+  selection: v.optional(text),
   remediation: text,
   details: v.record(v.string(), text),
 });
 export type KeptAlert = v.InferOutput<typeof KeptAlert>;
+
+/** All of an alert but its id, count and times. */
+export type Evidence = Omit<KeptAlert, 'alertId' | 'count' | 'first' | 'last'>;
 
 /** The record of which the SecurityAlert event is made. */
 export const recordOf = (alert: KeptAlert, time: Date): AlertRaised => ({
@@ -59,6 +64,7 @@ export const recordOf = (alert: KeptAlert, time: Date): AlertRaised => ({
   ...(alert.parentExecutable === undefined ? {} : { parentExecutable: alert.parentExecutable }),
   ...(alert.parentCommandLine === undefined ? {} : { parentCommandLine: alert.parentCommandLine }),
   ...(alert.during === undefined ? {} : { during: alert.during }),
+  ...(alert.selection === undefined ? {} : { selection: alert.selection }),
   remediation: alert.remediation,
   ...(Object.keys(alert.details).length === 0 ? {} : { details: alert.details }),
 });
@@ -71,6 +77,9 @@ function subjectOf({ subject: { ContainerId, Sha256, ...fields } }: KeptAlert): 
   };
   return Object.keys(details).length === 0 ? fields : { ...fields, ExtraDetails: details };
 }
+
+export const worse = (one: AlertLevel, other: AlertLevel): AlertLevel =>
+  ALERT_LEVELS.indexOf(one) > ALERT_LEVELS.indexOf(other) ? one : other;
 
 /** In UTF-16 units. */
 const LONGEST_TRIMMED = 512;

@@ -36,7 +36,7 @@ export const SUPPRESSED_BY = [
   'exception',
   'silenced',
   'ruleLimit',
-  'deviceLimit',
+  'userLimit',
 ] as const;
 export type SuppressedBy = (typeof SUPPRESSED_BY)[number];
 

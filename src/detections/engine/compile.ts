@@ -40,7 +40,7 @@ export function compile(expression: Expression, context: Context): Matcher {
   }
 }
 
-function all(of: readonly Matcher[]): Matcher {
+export function all(of: readonly Matcher[]): Matcher {
   const [one = () => true, two] = of;
   if (of.length === 1) return one;
   if (of.length === 2 && two !== undefined) return (row) => one(row) && two(row);
@@ -65,7 +65,7 @@ function any(of: readonly Expression[], context: Context): Matcher {
   return anyOf([...others, ...[...patterns].map(([field, tests]) => anyPattern(field, tests, context))]);
 }
 
-function anyOf(of: readonly Matcher[]): Matcher {
+export function anyOf(of: readonly Matcher[]): Matcher {
   const [one = () => false, two] = of;
   if (of.length === 1) return one;
   if (of.length === 2 && two !== undefined) return (row) => one(row) || two(row);
@@ -89,7 +89,7 @@ function anyPattern(field: string, tests: readonly PatternTest[], context: Conte
 
 const FILTER = 1_000;
 
-const byCost = (of: readonly Expression[]) => [...of].sort((a, b) => cost(a) - cost(b));
+export const byCost = (of: readonly Expression[]) => [...of].sort((a, b) => cost(a) - cost(b));
 
 function cost(expression: Expression): number {
   switch (expression.is) {

@@ -60,6 +60,8 @@ export interface Signal {
   readonly subject: Subject;
   /** The views that matched; each group is fed once. */
   readonly views: readonly View[];
+  /** Names of the selections that matched. */
+  readonly selections: readonly string[];
 }
 
 export interface CorrelationHit extends Signal {
@@ -140,7 +142,8 @@ export class Correlations {
       };
       for (const result of results) {
         const views = result.view === undefined ? [] : [result.view];
-        const hit = { rule: window.facts, subject: signal.subject, views, ...result.found, rearm };
+        const { subject, selections } = signal;
+        const hit = { rule: window.facts, subject, views, selections, ...result.found, rearm };
         if (result.isNew && !isReported) hits.push(hit);
         isReported ||= result.isNew;
         // An outer correlation sees every time that the inner one holds: it may still hold long after its hit.

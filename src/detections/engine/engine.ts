@@ -4,7 +4,8 @@ import { isOfView, readField, wordFields, wordsOf } from '../read-field.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
-import { compile, type List, type Matcher } from './compile.ts';
+import type { List } from './compile.ts';
+import { type Condition, compileCondition } from './compile-condition.ts';
 import { copyOfJudgement, type Judgement, type Match, sizeOfJudgement } from './judgement.ts';
 import type { Literals } from './literals.ts';
 import { MatchCache } from './match-cache.ts';
@@ -32,6 +33,9 @@ const MAX_CHARGED_OF_BYTE_MS = 0.0001;
 /** In characters of a view's own fields together: a text that takes long is longer. */
 const SHORT_TEXT_CHARACTERS = 1_024;
 
+/** That a match names. */
+const MAX_SELECTIONS = 4;
+
 const NOTHING: Judgement = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
 
@@ -53,8 +57,8 @@ interface Searched {
 interface Prepared {
   readonly rules: readonly DetectionRule[];
   /** Made when a rule is first a candidate: most never are. */
-  readonly matchers: (Matcher | undefined)[];
-  readonly makeMatcher: (rule: number) => Matcher;
+  readonly conditions: (Condition | undefined)[];
+  readonly compileRule: (rule: number) => Condition;
   /** The fields that are read, by slot. */
   readonly fields: readonly string[];
   /** Slots of fields that differ between views. */
@@ -168,7 +172,7 @@ export class Engine {
 
   /** Tries the candidates on the row. A literal found in one view leaves its rule a candidate in later ones, too. */
   #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
-    const { rules, matchers, makeMatcher, ofView, candidates, spent, hurried, off } = prepared;
+    const { rules, conditions, compileRule, ofView, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
     // Of the view alone: whoever starts programs gives all of them the same long command line of a parent.
     const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT_TEXT_CHARACTERS;
@@ -182,20 +186,23 @@ export class Engine {
         continue;
       }
       const rule = rules[index] as DetectionRule;
-      let matcher = matchers[index];
-      if (matcher === undefined) {
-        matcher = makeMatcher(index);
-        matchers[index] = matcher;
+      let condition = conditions[index];
+      if (condition === undefined) {
+        condition = compileRule(index);
+        conditions[index] = condition;
         began = this.#clock.monotonic();
       }
       row.cut = false;
       const { remade } = ownAutomata;
-      const matched = matcher(row);
+      const matched = condition.matches(row);
       const now = this.#clock.monotonic();
       if (matched) {
         const known = matches.find((match) => match.rule === rule);
-        if (known === undefined) matches.push({ rule, cut: row.cut, views: view === undefined ? [] : [view] });
-        else if (view !== undefined) known.views.push(view);
+        if (known === undefined) {
+          const { cut } = row; // before the selections are tried again
+          const selections = condition.selections(row).slice(0, MAX_SELECTIONS);
+          matches.push({ rule, cut, views: view === undefined ? [] : [view], selections });
+        } else if (view !== undefined) known.views.push(view);
         if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first view is enough
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
@@ -237,13 +244,13 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
   const candidates = new Uint8Array(rules.length);
   const always: number[] = [];
   const searched: Searched[] = [];
-  const makers: (() => Matcher)[] = [];
+  const makers: (() => Condition)[] = [];
   for (const { selection, places } of groups) {
     const selected = new Selected(selection);
     for (const [number, rule] of places.entries()) {
       if (rule === -1) continue;
       makers[rule] = () =>
-        compile((rules[rule] as DetectionRule).expression, { slotOf, list, gates: selected.gatesOf(number) });
+        compileCondition((rules[rule] as DetectionRule).expression, { slotOf, list, gates: selected.gatesOf(number) });
     }
     const mark = (number: number): void => {
       const rule = places[number] as number;
@@ -259,8 +266,8 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     for (const field of ['Executable', 'CommandLine', 'CurrentDirectory', 'Image']) own.add(field);
   return {
     rules,
-    matchers: new Array(rules.length).fill(undefined),
-    makeMatcher: (rule) => (makers[rule] as () => Matcher)(),
+    conditions: new Array(rules.length).fill(undefined),
+    compileRule: (rule) => (makers[rule] as () => Condition)(),
     fields,
     ofView: [...fields.keys()].filter((slot) => isOfView(fields[slot] as string)),
     searchedOnce: searched.filter((each) => !isAgain(each)),

@@ -7,6 +7,8 @@ export interface Match {
   /** The views that matched: the first one, and all others for rules that a correlation refers to; none of events without. */
   readonly views: readonly View[];
   readonly cut: boolean;
+  /** Names of the rule's selections that made the first view match. */
+  readonly selections: readonly string[];
 }
 
 /** Which rules match an event. */
@@ -29,7 +31,10 @@ export function copyOfJudgement({ matches, isWhole }: Judgement): Judgement {
     copies.set(view, copy);
     return copy;
   };
-  return { matches: matches.map(({ rule, views, cut }) => ({ rule, views: views.map(copyOf), cut })), isWhole };
+  return {
+    matches: matches.map(({ rule, views, cut, selections }) => ({ rule, views: views.map(copyOf), cut, selections })),
+    isWhole,
+  };
 }
 
 const copyOfView = ({ Image, CommandLine, CurrentDirectory, argv, download }: View): View => ({

@@ -1,6 +1,7 @@
 import { fieldsOf, hasKeyword } from '../sigma/log-source.ts';
 import type { Expression } from '../sigma/rule.ts';
-import { type Context, compile, type List, neededBy, textsNeededBy } from './compile.ts';
+import { type Context, type List, neededBy, textsNeededBy } from './compile.ts';
+import { compileCondition } from './compile-condition.ts';
 import { LiteralCollector, Literals } from './literals.ts';
 import type { Selection } from './selection.ts';
 
@@ -22,7 +23,7 @@ export function select(expressions: readonly Expression[], list: List): Selectio
   for (const [rule, expression] of expressions.entries()) {
     for (const field of fieldsOf(expression)) slotOf(field);
     firstGates.push(literals.gateCount);
-    compile(expression, { slotOf, list, gates }); // asks for all of its gates
+    compileCondition(expression, { slotOf, list, gates }); // asks for all of its gates
     const needed = neededBy(expression, list);
     if (needed === undefined) always.push(rule);
     else for (const { field, text } of needed) literals.select(slotOf(field), text, rule);

@@ -119,7 +119,7 @@ class Reader {
     const selection = this.#selections.get(name);
     if (selection === undefined) return this.#refuse(`no selection is called "${name}"`);
     this.#used.add(name);
-    return selection;
+    return { ...selection, selection: name };
   }
 }
 

@@ -8,7 +8,7 @@ import { type Document, Refused } from './rule.ts';
 
 type Facts = Omit<Rule, 'sources' | 'alerts'>;
 
-const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit'];
+const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit', 'selections'];
 const STATES = ['stable', 'test', 'experimental', 'deprecated', 'unsupported'];
 /** Of a text or a list of a rule; alerts carry them. */
 const MAX_VALUE_CHARACTERS = 20_000;
@@ -58,11 +58,11 @@ export function readFacts(
       author: text('author'),
       license: text('license'),
     }),
-    ...ownFacts(value.vakt),
+    ...ownFacts(value.vakt, value.detection),
   };
 }
 
-function ownFacts(value: unknown) {
+function ownFacts(value: unknown, detection: unknown) {
   if (value === undefined) return { requires: [] };
   if (!isPlainObject(value)) throw new Refused('"vakt" is not a map', ['vakt']);
   for (const key of Object.keys(value)) {
@@ -85,5 +85,23 @@ function ownFacts(value: unknown) {
       limit: limit as string | undefined,
     }),
     ...(value.key === undefined ? {} : { key: textsOf(value.key, 'key') }),
+    ...(value.selections === undefined ? {} : { selectionTags: selectionTags(value.selections, detection) }),
   };
+}
+
+const ATTACK_TAG = /^attack\.[a-z0-9.-]{1,64}$/;
+
+/** Tags of MITRE ATT&CK by the name of a selection. */
+function selectionTags(value: unknown, detection: unknown): Readonly<Record<string, readonly string[]>> {
+  const path = ['vakt', 'selections'];
+  if (!isPlainObject(value)) throw new Refused('"selections" is not a map', path);
+  const tags = Object.entries(value).map(([name, given]) => {
+    if (!isPlainObject(detection) || name === 'condition' || !Object.hasOwn(detection, name))
+      throw new Refused(`the rule has no selection "${name}"`, [...path, name]);
+    const all = textsOf(given, name);
+    const other = all.find((tag) => !ATTACK_TAG.test(tag));
+    if (other !== undefined) throw new Refused(`"${other}" is not a tag of MITRE ATT&CK`, [...path, name]);
+    return [name, all] as const;
+  });
+  return Object.fromEntries(tags);
 }

@@ -4,7 +4,12 @@ import type { Selection } from '../engine/selection.ts';
 import type { Rule } from '../subject.ts';
 
 /** What a document says, read: an expression over fields. */
-export type Expression =
+export type Expression = Form & {
+  /** The name of the selection that this is, in the condition of a detection. */
+  readonly selection?: string;
+};
+
+type Form =
   | { readonly is: 'and' | 'or'; readonly of: readonly Expression[] }
   | { readonly is: 'not'; readonly of: Expression }
   | { readonly is: 'field'; readonly field: string; readonly test: Test }

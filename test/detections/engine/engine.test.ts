@@ -324,6 +324,46 @@ detection:
     assert.ok(matches('a0: chmod', chmod, { condition: 'any and s' })));
 });
 
+describe('a hit', () => {
+  const selections = (detection: string, fields: Record<string, string>) => {
+    const detector = new Detector({ rules: rulesOf(ruleWith(detection)), clock: new SetClock() });
+    return detector.judge(subject(fields)).map((hit) => hit.selections);
+  };
+  const condition =
+    'one: { A|re: x+ }\ntwo: { A: y }\nthree: { B|re: [z+, w] }\nnone: { C: c }\n_own: { A: q }\ncondition:';
+
+  it('names the first alternative that matches, in the order of the condition', () => {
+    const any = `${condition} one or (two and three) or three and not none or _own`;
+    assert.deepEqual(selections(any, { A: 'x', B: 'zz' }), [['one']]);
+    assert.deepEqual(selections(any, { A: 'y', B: 'w' }), [['two', 'three']]);
+    assert.deepEqual(selections(any, { A: 'k', B: 'w' }), [['three']]);
+    assert.deepEqual(selections(any, { A: 'q' }), [['_own']]);
+    assert.deepEqual(selections(any, { A: 'k', B: 'w', C: 'c' }), []);
+  });
+
+  it('names selections that a pattern of names refers to', () => {
+    assert.deepEqual(selections(`${condition} (1 of t* or one) and not (none or _own)`, { A: 'k', B: 'w' }), [
+      ['three'],
+    ]);
+    assert.deepEqual(selections('s: { A: x }\ncondition: s', { A: 'x' }), [['s']]);
+    assert.deepEqual(selections('s: { A: x }\ncondition: not s', { A: 'y' }), [[]]);
+  });
+
+  it('names the selection again when the cache knows the event', () => {
+    const detector = new Detector({ rules: rulesOf(ruleWith('s: { A: x }\ncondition: s')), clock: new SetClock() });
+    for (let n = 0; n < 2; n += 1) assert.deepEqual(detector.judge(subject({ A: 'x' }))[0]?.selections, ['s']);
+  });
+
+  it('names the selection that the last event of a correlation matched', () => {
+    const base = ruleWith('one: { A: x }\ntwo: { A: y }\ncondition: 1 of them', 'id: base\n');
+    const correlation =
+      'title: C\nid: c\ncorrelation: { type: event_count, rules: [base], group-by: [B], timespan: 1m, condition: { gte: 2 } }\n';
+    const detector = new Detector({ rules: rulesOf(base, correlation), clock: new SetClock() });
+    detector.judge(subject({ A: 'x', B: 'b' }));
+    assert.deepEqual(detector.judge(subject({ A: 'y', B: 'b' }))[0]?.selections, ['two']);
+  });
+});
+
 describe('the time of rules', () => {
   /** Advances whenever it is read. */
   class Slow extends SetClock {

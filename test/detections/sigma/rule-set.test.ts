@@ -69,6 +69,11 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
     ]);
   });
 
+  it('map selections to tags of MITRE ATT&CK', () => {
+    const [rule] = rulesOf(`${START}vakt: { selections: { s: [attack.t1053.003, attack.persistence] } }\n`);
+    assert.deepEqual(rule?.facts.selectionTags, { s: ['attack.t1053.003', 'attack.persistence'] });
+  });
+
   it('show all faults of several files', () =>
     assert.equal(read('title: a', 'x: [', START.replace('title', 'tilte')).faults.length >= 3, true));
 
@@ -152,6 +157,10 @@ filter:
     'vakt: { alert: "a b" }': /letters, digits/,
     'vakt: { requires: [allowedUser] }': /there is no list "allowedUser"/,
     'vakt: { limit: many }': /there is no list "many"/,
+    'vakt: { selections: [s] }': /"selections" is not a map/,
+    'vakt: { selections: { other: [attack.t1053] } }': /the rule has no selection "other"/,
+    'vakt: { selections: { condition: [attack.t1053] } }': /the rule has no selection "condition"/,
+    'vakt: { selections: { s: [t1053] } }': /"t1053" is not a tag of MITRE/,
     'tags: { a: b }': /"tags" is no text or list/,
     'author: 7': /"author" is no text/,
     'action: global': /Sigma 1/,
