@@ -87,6 +87,15 @@ export interface Rule {
   readonly alerts: boolean;
 }
 
+/** An event of a correlation, for the evidence. */
+export interface HitEvent {
+  readonly source: LogSource;
+  /** Its command line or address; empty if it is not known any more. */
+  readonly summary: string;
+  /** How many equal events it stands for. */
+  readonly count: number;
+}
+
 /** A rule that matched. */
 export interface Hit {
   readonly rule: Rule;
@@ -98,6 +107,8 @@ export interface Hit {
   readonly count?: number;
   /** The values that all events of a correlation share, by field. */
   readonly group?: readonly { readonly name: string; readonly value: string }[];
+  /** The events of a correlation, oldest first; a long series is counted in groups. */
+  readonly events?: readonly HitEvent[];
   /** Time of the first event of a correlation, in milliseconds since the epoch. */
   readonly since?: number;
   /** Of a correlation: the ids of its events, the last ones. */

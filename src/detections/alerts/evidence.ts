@@ -5,6 +5,7 @@ import { cutEncoded, encodedBytes, fitted } from './fit.ts';
 import type { Evidence } from './kept-alert.ts';
 import { plainLine } from './plain-line.ts';
 import { redactCommandLine } from './secrets/redact.ts';
+import { sequenceDetails } from './sequence.ts';
 
 /** In bytes of JSON, like the other lengths of strings below. */
 const LONGEST_COMMAND_LINE = 2_048;
@@ -59,7 +60,7 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
     details: {
       ...matched,
       ...(ancestors.length === 0 ? {} : { Ancestors: cut(ancestors.join(';'), LONGEST_VALUE) }),
-      ...(hit.count === undefined ? {} : { CorrelatedEvents: String(hit.count) }),
+      ...sequenceDetails(hit, (line) => (redact ? redactCommandLine(line) : line)),
       ...(hit.cut === true ? { JudgedInPart: 'true' } : {}),
       ...(shortened.size === 0
         ? {}

@@ -1,9 +1,10 @@
 import { randomInt } from 'node:crypto';
+import { copied } from '../../base/copied.ts';
 import { days, minutes, parseDuration, seconds } from '../../base/duration.ts';
 import { isPlainObject } from '../../base/plain-object.ts';
 import { readField } from '../read-field.ts';
 import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
-import type { Rule, Subject, View } from '../subject.ts';
+import type { HitEvent, LogSource, Rule, Subject, View } from '../subject.ts';
 import { COMPARE } from './compile.ts';
 
 /* Correlations: for each rule and group, the last matches of the rules it refers to.
@@ -27,6 +28,8 @@ const UNSAVED_WINDOW = minutes(1);
 export const LATEST_MS = 5_000;
 /** Ids of events that a hit names. */
 const MAX_IDS = 16;
+/** In UTF-16 units: the command line or address of an event, for the evidence. It is not saved over restarts. */
+const LONGEST_SUMMARY = 384;
 
 interface Entry {
   /** Milliseconds on the monotonic clock. */
@@ -40,6 +43,9 @@ interface Entry {
   readonly id: string;
   /** Of the last event that it stands for: its matches of several rules have the same. 0 of those from before a restart. */
   event: number;
+  readonly source: LogSource;
+  /** The command line or address of the event; empty after a restart. */
+  readonly summary: string;
 }
 
 interface Group {
@@ -67,6 +73,10 @@ export interface Signal {
 export interface CorrelationHit extends Signal {
   readonly count: number;
   readonly ids: readonly string[];
+  /** Time of the first event, in milliseconds since the epoch. */
+  readonly since: number;
+  readonly group: readonly { readonly name: string; readonly value: string }[];
+  readonly events: readonly HitEvent[];
   /** Lets the groups hit again for which this is the hit. */
   readonly rearm: () => void;
 }
@@ -75,7 +85,7 @@ interface Result {
   readonly group: Group;
   /** Whether it did not hold since the window last had nothing in it that a hit could begin with. */
   readonly isNew: boolean;
-  readonly found: { readonly count: number; readonly ids: readonly string[] };
+  readonly found: Pick<CorrelationHit, 'count' | 'ids' | 'since' | 'group' | 'events'>;
   readonly view: View | undefined;
 }
 
@@ -283,8 +293,15 @@ class Window {
       if (key === undefined || value === undefined || fed.has(key)) continue;
       fed.add(key);
       const hash = type === 'value_count' ? hashOf(value, seed) : 0;
-      const result = this.#feed(key, { at, rule, hash, count: 1, id: signal.subject.event.ids[0] ?? '', event });
-      if (result !== undefined) results.push({ ...result, view });
+      const { event: happened, source, time } = signal.subject;
+      const summary = summaryOf(signal.subject, view);
+      const entry = { at, rule, hash, count: 1, id: happened.ids[0] ?? '', event, source, summary };
+      const result = this.#feed(key, entry);
+      if (result === undefined) continue;
+      const { count, entries, ...others } = result;
+      const ids = [...new Set(entries.map(({ id }) => id).filter((id) => id !== ''))].slice(-MAX_IDS);
+      const since = time - Math.max(0, at - (entries[0]?.at ?? at));
+      results.push({ ...others, found: { count, ids, since, group: this.#groupOf(key), events: entries }, view });
     }
     return results;
   }
@@ -303,20 +320,26 @@ class Window {
     } else this.#groups.delete(key);
     this.#groups.set(key, group);
     if (rule === 0) this.#begun = Math.max(this.#begun, at);
-    const before = group.entries.length;
+    const before = bytesOfEntries(group.entries);
     const newest = Math.max(at, group.entries.at(-1)?.at ?? at);
     group.entries = group.entries.filter((entry) => newest - entry.at <= timespanMs);
     if (!group.entries.some((entry) => !this.#beginsWithFirst || entry.rule === 0)) group.fired = false;
     if (newest - at <= timespanMs) this.#add(group.entries, added);
     if (rule === 0) for (const entry of this.#takeEarly(key, added)) this.#add(group.entries, entry);
-    this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);
+    this.#grow(bytesOfEntries(group.entries) - before);
     if (this.#groups.size > MAX_GROUPS) this.dropOldest(at);
     const count = this.#count(group.entries);
     if (count === undefined) return undefined;
     const isNew = !group.fired;
     group.fired = true;
-    const ids = group.entries.map(({ id }) => id).filter((id) => id !== '');
-    return { group, isNew, found: { count, ids: [...new Set(ids)].slice(-MAX_IDS) } };
+    return { group, isNew, count, entries: group.entries.slice() };
+  }
+
+  /** The values that the key is made of, by field; empty ones are left out. */
+  #groupOf(key: string): readonly { readonly name: string; readonly value: string }[] {
+    const values = key.split('\0');
+    const all = this.correlation.groupBy.map(({ name }, index) => ({ name, value: values[index] ?? '' }));
+    return all.filter(({ name, value }) => name !== 'Device' && value !== '');
   }
 
   #keepEarly(early: Early): void {
@@ -428,7 +451,7 @@ class Window {
     }
     const [key, { entries }] = first;
     this.#groups.delete(key);
-    this.#grow(-(BYTES_OF_GROUP + key.length * 2 + entries.length * BYTES_OF_ENTRY));
+    this.#grow(-(BYTES_OF_GROUP + key.length * 2 + bytesOfEntries(entries)));
     const last = entries.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
     if (at - last <= this.correlation.timespanMs) this.#budget.dropped += 1;
     return true;
@@ -450,9 +473,10 @@ class Window {
 
   restore(groups: readonly unknown[], now: number, elapsedMs: number): void {
     for (const { key, fired, entries } of groups.slice(-MAX_GROUPS).filter(isGroup)) {
-      const restored = entries
-        .slice(-this.#most)
-        .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id, event: 0 }));
+      const restored = entries.slice(-this.#most).map(([age, rule, hash, count, id]) => {
+        const unknown = { event: 0, source: this.facts.sources[0] ?? 'agent', summary: '' } as const;
+        return { at: now - elapsedMs - age, rule, hash, count, id, ...unknown };
+      });
       this.#groups.set(key, { entries: restored, fired });
       for (const { at, rule } of restored) if (rule === 0) this.#begun = Math.max(this.#begun, at);
       this.#grow(BYTES_OF_GROUP + key.length * 2 + restored.length * BYTES_OF_ENTRY);
@@ -460,7 +484,21 @@ class Window {
   }
 }
 
-const bytesOf = ({ key }: Early): number => BYTES_OF_GROUP + key.length * 2;
+const bytesOf = ({ key, entry }: Early): number => BYTES_OF_GROUP + key.length * 2 + entry.summary.length;
+
+const bytesOfEntries = (entries: readonly Entry[]): number =>
+  entries.reduce((sum, { summary }) => sum + BYTES_OF_ENTRY + summary.length, 0);
+
+/** What the evidence shows of an event. */
+function summaryOf(subject: Subject, view: View | undefined): string {
+  const { source, fields } = subject;
+  const { RemoteAddress, RemotePort, LocalPort, Direction, UserName = '' } = fields;
+  if (source === 'process_creation')
+    return copied((view?.CommandLine ?? fields.CommandLine ?? '').slice(0, LONGEST_SUMMARY));
+  if (source === 'login') return (RemoteAddress ?? UserName).slice(0, LONGEST_SUMMARY);
+  if (source !== 'network_connection') return '';
+  return `${RemoteAddress ?? '?'} ${(Direction === 'Out' ? RemotePort : LocalPort) ?? ''}`.slice(0, LONGEST_SUMMARY);
+}
 
 /**
  * The oldest match of a rule that is directly followed by one of the same rule: whatever series it belongs to, the one behind
