@@ -199,9 +199,11 @@ function alertsOf(rules: readonly ParsedRule[]): readonly Alert[] {
     }));
 }
 
-const attackTags = ({ tags }: Rule) =>
-  tags.filter((tag) => tag.startsWith('attack.')).map((tag) => tag.slice('attack.'.length));
-const tacticsOf = (rule: Rule) => attackTags(rule).filter((tag) => !/^[a-z]\d/.test(tag));
+const attackTags = ({ tags, selectionTags = {} }: Rule) =>
+  [...tags, ...Object.values(selectionTags).flat()]
+    .filter((tag) => tag.startsWith('attack.'))
+    .map((tag) => tag.slice('attack.'.length));
+const tacticsOf = (rule: Rule) => distinct(attackTags(rule).filter((tag) => !/^[a-z]\d/.test(tag)));
 const techniquesOf = (rule: Rule) =>
   distinct(
     attackTags(rule)
