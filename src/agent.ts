@@ -63,6 +63,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     condition.runs, // how they ended
     delivery.queues, // what an earlier run could not send
     delivery.aggregator.recovery, // and what it was counting
+    delivery.accountCopy, // and what is missing of both
     collection.pause, // before anything is collected
     logEvents(options.tap, occurrences),
     condition.runs.report,

@@ -5,6 +5,7 @@ import { collectors } from '../collectors/index.ts';
 import type { HubClient } from '../contract/hub.ts';
 import type { Marking } from '../contract/message.ts';
 import type { SettingsReader } from '../contract/settings.ts';
+import { AccountCopy } from '../pipeline/account-copy.ts';
 import { Aggregator } from '../pipeline/aggregator.ts';
 import { MessageBudget } from '../pipeline/message-budget.ts';
 import { MessageChain } from '../pipeline/message-chain.ts';
@@ -27,6 +28,7 @@ export interface DeliveryParts {
   readonly publisher: Publisher;
   readonly statistics: Statistics;
   readonly aggregator: Aggregator;
+  readonly accountCopy: AccountCopy;
 }
 
 export function createDelivery(
@@ -51,6 +53,7 @@ export function createDelivery(
       writer.releaseNotes();
       stateChanged.notify();
     },
+    counted: () => accountCopy.changed(),
   });
   const unsetClock = new UnsetClock({ clock, log: logOf('clock'), bootId: bootId ?? randomUUID() });
   const timed = unsetClock.around(queues);
@@ -95,8 +98,17 @@ export function createDelivery(
     log: logOf('aggregator'),
     files: storeFiles,
     saveEvery: syncEvery,
-    saved: () => writer.releaseNotes(),
+    saved: () => {
+      writer.releaseNotes();
+      accountCopy.changed();
+    },
+  });
+  const accountCopy = new AccountCopy({
+    note: AccountCopy.noteIn(state('accounts.json'), writer),
+    queues,
+    aggregator,
+    log: logOf('queues'),
   });
   writer.holdsNotes = () => queues.isInMemory || aggregator.holdsCounts;
-  return { queues, unsetClock, timed, budget, chains, publisher, statistics, aggregator };
+  return { queues, unsetClock, timed, budget, chains, publisher, statistics, aggregator, accountCopy };
 }

@@ -2,7 +2,7 @@ import { close, closeSync, constants, open, openSync, readFileSync, write, write
 import { promisify } from 'node:util';
 import type { BackgroundWriter } from './background-writer.ts';
 
-/** Every note is padded to this size, so that a write never leaves the end of an older note. */
+/** Every note is padded to this size by default, so that a write never leaves the end of an older note. */
 const NOTE_BYTES = 512;
 
 const HOW = constants.O_WRONLY | constants.O_CREAT;
@@ -20,15 +20,24 @@ export class NoteFile {
   readonly #path: string;
   readonly #writer: BackgroundWriter | undefined;
   readonly #writeFirst: boolean;
+  readonly #bytes: number;
   #latest: object | undefined;
   #fd: number | undefined;
   #isClosed = false;
 
-  /** @param writeFirst whether it is written before others of the same batch, which may depend on it */
-  constructor(path: string, writer?: BackgroundWriter, { writeFirst = false }: { writeFirst?: boolean } = {}) {
+  /**
+   * @param writeFirst whether it is written before others of the same batch, which may depend on it
+   * @param bytes the size of the file, 512 by default
+   */
+  constructor(
+    path: string,
+    writer?: BackgroundWriter,
+    { writeFirst = false, bytes = NOTE_BYTES }: { writeFirst?: boolean; bytes?: number } = {},
+  ) {
     this.#path = path;
     this.#writer = writer;
     this.#writeFirst = writeFirst;
+    this.#bytes = bytes;
   }
 
   /** @returns `undefined` when the file can't be read or isn't JSON */
@@ -42,12 +51,12 @@ export class NoteFile {
   }
 
   /**
-   * @throws RangeError when it is longer than 511 bytes of JSON; without a BackgroundWriter also the file system's
+   * @throws RangeError when its JSON does not fit into the file; without a BackgroundWriter also the file system's
    *   errors
    */
   write(note: object): void {
-    const text = `${JSON.stringify(note).padEnd(NOTE_BYTES - 1)}\n`;
-    if (Buffer.byteLength(text) > NOTE_BYTES) throw new RangeError(`a note of ${text.length} characters`);
+    const text = `${JSON.stringify(note).padEnd(this.#bytes - 1)}\n`;
+    if (Buffer.byteLength(text) > this.#bytes) throw new RangeError(`a note of ${text.length} characters`);
     if (this.#writer === undefined) {
       this.#fd ??= openSync(this.#path, HOW, 0o600);
       writeSync(this.#fd, text, 0);
@@ -55,7 +64,7 @@ export class NoteFile {
     }
     this.#latest = note;
     this.#writer.note(this.#path, {
-      bytes: NOTE_BYTES,
+      bytes: this.#bytes,
       writeFirst: this.#writeFirst,
       write: () => this.#writeInPlace(Buffer.from(text)),
     });

@@ -88,6 +88,7 @@ export class Aggregator implements Service {
   #syncing: Promise<void> | undefined;
   #waitedAt = LONG_AGO;
   #isFailing = false;
+  #damaged: readonly string[] = [];
 
   constructor(options: {
     settings: SettingsReader;
@@ -99,7 +100,7 @@ export class Aggregator implements Service {
     files?: StoreFiles;
     /** How long counts may be held in memory to spare the disk. Absent, or up to a second: not at all. */
     saveEvery?: Duration;
-    /** Called when `holdsCounts` has become false. */
+    /** Called when counts have been saved, and when `holdsCounts` has become false. */
     saved?: () => void;
     /** For tests: so many occurrences close a window. */
     maxHits?: number;
@@ -195,6 +196,16 @@ export class Aggregator implements Service {
   /** Whether counts are in memory only, so that a kill would lose them, although the disk could be written. */
   get holdsCounts(): boolean {
     return this.#heldUntil > LONG_AGO;
+  }
+
+  /** Whether counts are in memory only, or those of an earlier run have not been read. */
+  get hasUnsaved(): boolean {
+    return this.#recovery !== 'done' || this.#isFailing || this.#windowLog.hasPending;
+  }
+
+  /** Names of the files that could not be read completely at the start. */
+  get damaged(): readonly string[] {
+    return this.#damaged;
   }
 
   /** Occurrences counted but not queued yet, by event, and the number of elements they will become. */
@@ -339,8 +350,10 @@ export class Aggregator implements Service {
     if (this.#recovery === 'failed') this.#recover();
     if (this.#recovery === 'done' && this.#windowLog.hasPending) {
       const error = this.#windowLog.save();
-      if (error === undefined) this.#syncSoon();
-      else this.#setError(error);
+      if (error === undefined) {
+        this.#syncSoon();
+        this.#saved();
+      } else this.#setError(error);
     }
     this.#holdNoMore();
   }
@@ -409,9 +422,13 @@ export class Aggregator implements Service {
     }
     if (found.keptAside.length > 0)
       this.#log.warn({ files: found.keptAside }, 'Ignored files in an unknown format; they are not changed.');
+    this.#damaged = [...found.damaged, ...found.keptAside];
     if (found.lost > 0) {
       this.#queues.drop('Low', UNIDENTIFIED, 'corrupt', found.lost);
-      this.#log.error({ lost: found.lost }, 'Found damaged counts of aggregated events; the intact ones are kept.');
+      this.#log.error(
+        { lost: found.lost, files: found.damaged },
+        'Found damaged counts of aggregated events; the intact ones are kept.',
+      );
     }
     const recovered = found.windows.map((one) => ({ ...one, window: this.#windowOf(one) }));
     this.#save();

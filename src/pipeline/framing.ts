@@ -109,8 +109,8 @@ export function* readFrames(
 }
 
 /**
- * Whether a file begins with this head. True also for a torn head, and for one whose end is the zeros that a power cut
- * can leave.
+ * Whether a file begins with this head. True also for a torn head, for one whose end is the zeros that a power cut can
+ * leave, and for one with a single flipped bit outside of the format version, its last byte.
  *
  * @throws the file system's error, unless it means damage (EIO)
  */
@@ -123,5 +123,12 @@ export function isHeadedBy(expected: Buffer, files: StoreFiles, path: string): b
     return false;
   }
   const written = head.subarray(0, head.findLastIndex((byte) => byte !== 0) + 1);
-  return written.equals(expected.subarray(0, written.length));
+  return written.equals(expected.subarray(0, written.length)) || isFlipped(head, expected);
+}
+
+function isFlipped(head: Buffer, expected: Buffer): boolean {
+  let bits = 0;
+  for (const [index, byte] of head.entries())
+    for (let rest = byte ^ (expected[index] ?? 0); rest > 0; rest &= rest - 1) bits += 1;
+  return bits === 1 && head.at(-1) === expected.at(-1);
 }

@@ -67,6 +67,8 @@ export class EventQueues implements Service {
   /** Segments from memory are being written to the disk. */
   #isReturning = false;
   readonly #changed: () => void;
+  readonly #counted: () => void;
+  readonly #damaged: string[] = [];
   readonly #listeners: (() => void)[] = [];
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
@@ -97,12 +99,15 @@ export class EventQueues implements Service {
     syncEvery?: Duration;
     /** Called when the result of `store()` has changed. */
     changed?: () => void;
+    /** Called when events have been queued or dropped. */
+    counted?: () => void;
   }) {
     this.#directory = options.directory;
     this.#settings = options.settings;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#changed = options.changed ?? (() => {});
+    this.#counted = options.counted ?? (() => {});
     this.#syncEvery = options.syncEvery ?? SYNC_WITHIN;
     const files = options.files ?? systemFiles;
     this.#files = new FallbackFiles(files);
@@ -201,6 +206,7 @@ export class EventQueues implements Service {
     this.#syncEvents(queue);
     if (events.length > 0) this.#setError(queue, error); // last: a log line may become an event and call `put`
     this.#updateState();
+    this.#counted();
     if (stored > 0) for (const listener of this.#listeners) listener();
     return stored;
   }
@@ -208,6 +214,7 @@ export class EventQueues implements Service {
   /** Counts events that were dropped before they reached the queue: as collected and as dropped. Saved within `syncEvery`. */
   drop(queue: QueueName, name: string, reason: DropReason, count: number): void {
     this.#logs[queue].lose({ name, reason, elements: count, occurrences: count });
+    this.#counted();
     this.#syncWithin(queue, this.#syncEvery);
   }
 
@@ -273,6 +280,11 @@ export class EventQueues implements Service {
     return this.#logs[queue].positions;
   }
 
+  /** Files that could not be read completely when the queues were opened, by their paths in the directory. */
+  get damaged(): readonly string[] {
+    return this.#damaged;
+  }
+
   /** Whether the event at a position has neither been delivered nor dropped. */
   isWaiting(queue: QueueName, position: number): boolean {
     return this.#logs[queue].isWaiting(position);
@@ -320,8 +332,13 @@ export class EventQueues implements Service {
     this.#log.debug({ queue, events }, 'Opened a queue.');
     if (found.keptAside.length > 0)
       this.#log.warn({ queue, files: found.keptAside }, 'Ignored files in an unknown format; they are not changed.');
+    const files = found.damaged.map((name) => join(queue.toLowerCase(), name));
+    this.#damaged.push(...files, ...found.keptAside.map((name) => join(queue.toLowerCase(), name)));
     if (found.corrupt > 0)
-      this.#log.error({ queue, events, lost: found.corrupt }, 'Found a damaged queue; its intact events are kept.');
+      this.#log.error(
+        { queue, events, lost: found.corrupt, files },
+        'Found a damaged queue; its intact events are kept.',
+      );
     this.#syncEvents(queue);
     if (error !== undefined) this.#setError(queue, error);
     this.#updateState();

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Account, droppedIn, UNIDENTIFIED } from '../base/counters.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { EventTally } from '../contract/store.ts';
@@ -46,6 +46,8 @@ export interface Recovered extends Checkpoint {
   readonly nextNumber: number;
   /** Files of unknown kind or format version. They are never touched. */
   readonly keptAside: readonly string[];
+  /** Names of the log's files with bytes that cannot be read as records. A torn last write leaves some, too. */
+  readonly damaged: readonly string[];
   /** Elements that were missing, and were counted as lost: `corrupt`. */
   readonly corrupt: number;
 }
@@ -97,6 +99,7 @@ export function recover(files: StoreFiles, folder: string): Recovered {
   let next = base?.checkpoint.next ?? 0;
   let floor = 0;
   let corrupt = 0;
+  const damaged: string[] = [];
   const ran = base?.checkpoint.ran ?? 0;
   /** The segment whose last event came in before the next checkpoint that will be met. */
   let undated: Segment | undefined;
@@ -106,10 +109,12 @@ export function recover(files: StoreFiles, folder: string): Recovered {
   };
 
   for (const segment of all) {
+    let read = SEGMENT_HEAD.length;
     const behind = (start: number) =>
       base === undefined || segment.number > base.segment.number || (segment === base.segment && start >= base.end);
     for (const record of intactRecords(files, segment)) {
       const replayed = behind(record.start);
+      read += record.end - record.start;
       if (replayed && record.type === 'loss') {
         account.collect(record.name, record.occurrences);
         account.aggregateAway(record.name, record.occurrences - record.elements);
@@ -137,6 +142,7 @@ export function recover(files: StoreFiles, folder: string): Recovered {
       tally(segment, record, record.bytes, 1);
       undated = segment;
     }
+    if (read !== segment.size) damaged.push(basename(segment.path));
   }
   date(ran);
   for (const [name, elements] of missing) {
@@ -145,7 +151,7 @@ export function recover(files: StoreFiles, folder: string): Recovered {
     corrupt += Math.max(0, elements);
   }
   const stateFrom = base?.segment.number ?? 0;
-  return { segments: all, stateFrom, next, ran, done, account, nextNumber, keptAside, corrupt };
+  return { segments: all, stateFrom, next, ran, done, account, nextNumber, keptAside, damaged, corrupt };
 }
 
 function findSegments(files: StoreFiles, folder: string) {

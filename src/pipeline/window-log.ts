@@ -143,7 +143,7 @@ export class WindowLog {
       this.#open = true;
       return { found };
     } catch (error) {
-      return { found: { windows: [], lost: 0, keptAside: [] }, error };
+      return { found: { windows: [], lost: 0, damaged: [], keptAside: [] }, error };
     }
   }
 

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { days } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { type Payload, QUEUES, type QueueName } from '../contract/event.ts';
@@ -32,6 +33,8 @@ export interface RecoveredCounts {
   readonly windows: readonly FoundWindow[];
   /** Occurrences whose element was damaged. */
   readonly lost: number;
+  /** Names of the log's files with bytes that cannot be read as records. A torn last write leaves some, too. */
+  readonly damaged: readonly string[];
   /** Files of unknown kind or format version. They are never touched. */
   readonly keptAside: readonly string[];
 }
@@ -63,13 +66,15 @@ export function readLog(files: StoreFiles, folder: string, next: (queue: QueueNa
   }
   ours.sort((a, b) => b.number - a.number);
   let best: Reading | undefined;
+  const damaged: string[] = [];
   for (const { path, size } of ours) {
     const reading = new Reading(files, path, size, next);
+    if (reading.bytesRead !== size) damaged.push(basename(path));
     if (reading.isComplete || best === undefined) best = reading;
     if (reading.isComplete) break;
   }
   const { windows, lost } = best?.result() ?? { windows: [], lost: 0 };
-  return { windows, lost, keptAside: keptAside.sort(), files: ours, nextFile };
+  return { windows, lost, damaged, keptAside: keptAside.sort(), files: ours, nextFile };
 }
 
 interface Leave {
@@ -83,6 +88,7 @@ interface Leave {
 /** The state that the records of one file result in. */
 class Reading {
   isComplete = false;
+  bytesRead = LOG_HEAD.length;
   readonly #windows = new Map<number, FoundWindow>();
   readonly #elements = new Map<number, { element: Element; window: number }>();
   /** The counts of elements whose payload is missing or damaged. */
@@ -99,7 +105,8 @@ class Reading {
   constructor(files: StoreFiles, path: string, size: number, next: (queue: QueueName) => number) {
     this.#next = next;
     try {
-      for (const { body } of readFrames(files, path, LOG_HEAD.length, size)) {
+      for (const { start, end, body } of readFrames(files, path, LOG_HEAD.length, size)) {
+        this.bytesRead += end - start;
         try {
           this.#take(body[0], new LogReader(body));
         } catch {
