@@ -105,6 +105,19 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       (path) => inFile('src/base/clock.ts')(path) || inFolder('cli/page/browser')(path),
     ),
 
+  'the agent reads whole files of unknown kind and size only with limits': (file) =>
+    found(
+      file,
+      /\b(?:readFile(?:Sync|IfThere)?|createReadStream)\((?!\s*['"`]\/proc\/)/g,
+      // Commands, files that are installed with the program, descriptors that were checked, and files of the kernel's.
+      (path) =>
+        ['cli', 'emulator', 'fleet'].some((folder) => inFolder(folder)(path)) ||
+        inFile(
+          ...['src/shipped-main.ts', 'src/base/atomic-file.ts', 'src/base/version.ts', 'src/base/code-cache.ts'],
+          ...['src/baseline/rule-set.ts', 'src/detections/built-in.ts', 'src/host/proc-folder.ts'],
+        )(path),
+    ),
+
   'only hub/ names the Azure SDK and MQTT': (file) =>
     importsOf(file, /^(?:azure-(?!iothub)|mqtt$|mqtt\/)/, inFolder('hub')),
 
@@ -408,6 +421,19 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/cli/fleet/run.ts': "import { HubService } from '../../fleet/service.ts'; import { a } from './a.ts';",
       'src/main.ts': "const x = () => import('./cli/fleet.ts');",
       'src/fleet/a.ts': "import { b } from './b.ts';",
+    },
+  },
+  'the agent reads whole files of unknown kind and size only with limits': {
+    breaks: {
+      'src/pipeline/a.ts': 'const text = readFileIfThere(this.#file);',
+      'src/hub/a.ts': "JSON.parse(readFileSync(join(folder, 'x.json'), 'utf8'));",
+      'src/agent/a.ts': 'await readFile(path);',
+      'src/linux/a.ts': 'createReadStream(path)',
+    },
+    keeps: {
+      'src/linux/a.ts': "readFileSync('/proc/self/status', 'latin1'); readFileSync(`/proc/1/stat`);",
+      'src/cli/a.ts': 'readFileSync(path)',
+      'src/base/read-state.ts': 'readOwnFile(path, 1_024)',
     },
   },
   'only hub/ and identity/provisioning/ read and write packets of MQTT': {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Notifier } from '../base/notifier.ts';
 import { randomPart } from '../base/random-part.ts';
+import type { StateFile } from '../base/state-names.ts';
 import { collectors } from '../collectors/index.ts';
 import type { HubClient } from '../contract/hub.ts';
 import type { Marking } from '../contract/message.ts';
@@ -65,7 +66,7 @@ export function createDelivery(
     files: stateFiles,
     changed: stateChanged.notify,
   });
-  const chainIn = (file: string) =>
+  const chainIn = (file: StateFile) =>
     new MessageChain({ file: state(file), clock, log: logOf('messages'), files: stateFiles });
   const chains = { telemetry: chainIn('message-chain.json'), security: chainIn('marked-message-chain.json') };
   const publisher = new Publisher({

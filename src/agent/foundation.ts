@@ -7,6 +7,7 @@ import { Notifier } from '../base/notifier.ts';
 import type { RecentLines } from '../base/recent-lines.ts';
 import type { Service } from '../base/service.ts';
 import { clockOf } from '../base/stall-clock.ts';
+import type { StateFile, StateFolderName } from '../base/state-names.ts';
 import { VERSION } from '../base/version.ts';
 import { type Moving, WatchedClock } from '../base/watched-clock.ts';
 import type { LocalSettings } from '../config/local.ts';
@@ -40,7 +41,7 @@ export interface Foundation {
   readonly sender: Sender;
   readonly bootId: string | undefined;
   /** The path of a file in the state directory. */
-  readonly state: (file: string) => string;
+  readonly state: (file: StateFile | StateFolderName) => string;
   readonly clock: Clock;
   /** The same clock for one part, so that a stall of the event loop can be attributed to that part. */
   readonly clockOf: (part: string) => Clock;
@@ -58,18 +59,18 @@ export interface Foundation {
 /**
  * Takes the state directory into use.
  *
- * @throws {AgentError} STATE_DIRECTORY_UNUSABLE, STORE_UNUSABLE if its disk is full, or another agent uses it
+ * @throws {AgentError} STATE_DIRECTORY_UNUSABLE, or AGENT_RUNNING if another agent uses it
  */
 export function layFoundation(local: LocalSettings, options: AgentOptions): Foundation {
   const { clock, log } = options;
   useStateDirectory(local.stateDirectory, log);
-  const state = (file: string) => join(local.stateDirectory, file);
+  const state = (file: StateFile | StateFolderName) => join(local.stateDirectory, file);
   const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
   const moving: Record<string, Moving> = {};
   return {
     local,
     options,
-    sender: { version: VERSION, id: local.agentId ?? keptAgentId(state('agent-id')) },
+    sender: { version: VERSION, id: local.agentId ?? keptAgentId(state('agent-id'), log) },
     bootId,
     state,
     clock,

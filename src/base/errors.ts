@@ -31,7 +31,7 @@ export const FAILURES = {
   CONFIG_FILE_NOT_JSON: ['Local Configuration', 'File Format'],
   CONFIG_INVALID: ['Local Configuration', 'Cant Parse Configuration'],
   CONFIG_INCOMPLETE: ['Local Configuration', 'Missing Configuration'],
-  STATE_DIRECTORY_UNUSABLE: ['Local Configuration', 'File Permissions'],
+  STATE_DIRECTORY_UNUSABLE: ['Other', 'File Permissions'],
   SECRET_FILE_MISSING: ['Authentication', 'File Not Exist'],
   SECRET_FILE_UNREADABLE: ['Authentication', 'File Permissions'],
   SECRET_FILE_EXPOSED: ['Authentication', 'File Permissions'],

@@ -1,11 +1,13 @@
-import { close, closeSync, constants, open, openSync, readFileSync, write, writeSync } from 'node:fs';
+import { close, closeSync, constants, open, openSync, write, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { BackgroundWriter } from './background-writer.ts';
+import { readStateJson } from './read-state.ts';
 
 /** Every note is padded to this size by default, so that a write never leaves the end of an older note. */
 const NOTE_BYTES = 512;
 
-const HOW = constants.O_WRONLY | constants.O_CREAT;
+/** A link or a named pipe that has replaced the file is not written to. */
+const HOW = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
  * A small JSON object on disk, such as how far a log has been read.
@@ -44,7 +46,7 @@ export class NoteFile {
   read(): unknown {
     if (this.#latest !== undefined) return this.#latest;
     try {
-      return JSON.parse(readFileSync(this.#path, 'utf8'));
+      return readStateJson(this.#path, (value) => value);
     } catch {
       return undefined;
     }

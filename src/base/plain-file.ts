@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf } from './errors.ts';
 
@@ -8,8 +8,8 @@ import { errnoOf } from './errors.ts';
 /** The path is not a plain file. */
 export class NotPlainError extends Error {
   override readonly name = 'NotPlainError';
-  /** ELOOP: a symbolic link. EINVAL: not a regular file, or one with several names. EFBIG: too large. */
-  readonly code: 'ELOOP' | 'EINVAL' | 'EFBIG';
+  /** ELOOP: a symbolic link. EINVAL: not a regular file, or one with several names. EFBIG: too large. EACCES: another's. */
+  readonly code: 'ELOOP' | 'EINVAL' | 'EFBIG' | 'EACCES';
 
   constructor(code: NotPlainError['code'], message: string) {
     super(message);
@@ -24,6 +24,14 @@ export class NotPlainError extends Error {
  */
 export function readPlainFile(path: string, maxBytes: number): string {
   return readOpened(path, openPlain(path), maxBytes, { hasOneName: true });
+}
+
+/**
+ * Like `readPlainFile`, for a file that this program wrote: its owner must be root, this process's user or the owner of
+ * the folder, and no other user may be able to write to it.
+ */
+export function readOwnFile(path: string, maxBytes: number): string {
+  return readOpened(path, openPlain(path), maxBytes, { hasOneName: true, isOwn: true });
 }
 
 /**
@@ -75,11 +83,17 @@ function isReadOnly(folder: string): boolean {
   }
 }
 
-function readOpened(path: string, fd: number, maxBytes: number, { hasOneName }: { hasOneName: boolean }): string {
+function readOpened(
+  path: string,
+  fd: number,
+  maxBytes: number,
+  { hasOneName, isOwn = false }: { hasOneName: boolean; isOwn?: boolean },
+): string {
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) throw new NotPlainError('EINVAL', `${path} is not a regular file`);
     if (hasOneName && stats.nlink > 1) throw new NotPlainError('EINVAL', `${path} has more than one hard link`);
+    if (isOwn && !isOwnFile(path, stats)) throw new NotPlainError('EACCES', `${path} is another user's to write`);
     if (stats.size > maxBytes) throw tooLarge(path, maxBytes);
     const buffer = Buffer.alloc(Math.min(stats.size + 1, maxBytes + 1));
     let length = 0;
@@ -93,6 +107,11 @@ function readOpened(path: string, fd: number, maxBytes: number, { hasOneName }: 
   } finally {
     closeSync(fd);
   }
+}
+
+/** Whether no user but the owner of its folder, this process's user and root could have written a file. */
+export function isOwnFile(path: string, { uid, mode }: Pick<Stats, 'uid' | 'mode'>): boolean {
+  return (mode & 0o022) === 0 && [0, process.geteuid?.(), lstatSync(dirname(path)).uid].includes(uid);
 }
 
 const tooLarge = (path: string, maxBytes: number) =>

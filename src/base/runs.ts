@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { readFileIfThere } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
 import { seconds } from './duration.ts';
 import type { Logger } from './log.ts';
+import { readStateJson } from './read-state.ts';
 import type { Service } from './service.ts';
 import { immediateStateFiles, type StateFiles } from './state-files.ts';
 
@@ -24,7 +24,6 @@ export interface Restarts {
   readonly lastEnd?: End;
 }
 
-const MAX_FILE_CHARACTERS = 4_096;
 /** A disk that hangs must not prevent the agent from starting. */
 const RECORD_LIMIT = seconds(5);
 
@@ -127,8 +126,7 @@ export class Runs implements Service {
   /** @returns `undefined` when there is no record, or it is invalid */
   #read(): Kept | undefined {
     try {
-      const text = readFileIfThere(this.#file) ?? '';
-      return text.length > MAX_FILE_CHARACTERS ? undefined : v.parse(Kept, JSON.parse(text));
+      return readStateJson(this.#file, (value) => v.parse(Kept, value));
     } catch {
       return undefined;
     }

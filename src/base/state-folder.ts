@@ -1,10 +1,7 @@
 import { join } from 'node:path';
-import { errnoOf, messageOf } from './errors.ts';
-import { readPlainFile } from './plain-file.ts';
+import { messageOf } from './errors.ts';
+import { readStateJson } from './read-state.ts';
 import type { StateFiles } from './state-files.ts';
-
-/** What is kept here has a few hundred. */
-const MAX_BYTES = 64 * 1024;
 
 /** Small files in the state directory that save work after a restart, and that the agent can do without. */
 export class StateFolder {
@@ -22,10 +19,9 @@ export class StateFolder {
    */
   read(name: string, onUnusable: (reason: string) => void = () => {}): unknown {
     try {
-      return JSON.parse(readPlainFile(join(this.#folder, name), MAX_BYTES));
+      return readStateJson(join(this.#folder, name), (value) => value);
     } catch (error) {
-      // The parser's message quotes the file.
-      if (errnoOf(error) !== 'ENOENT') onUnusable(error instanceof SyntaxError ? 'it is not JSON' : messageOf(error));
+      onUnusable(messageOf(error));
       return undefined;
     }
   }

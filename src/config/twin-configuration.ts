@@ -1,7 +1,7 @@
-import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { readStateJson } from '../base/read-state.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { TwinSection } from '../contract/hub.ts';
 import type { ConfigurationFault } from '../contract/streams.ts';
@@ -176,10 +176,10 @@ export class TwinConfiguration {
 
   #readLastGood(): Applied | undefined {
     try {
-      const text = readFileIfThere(this.#lastGoodFile);
-      if (text === undefined) return undefined;
-      const { configuration } = JSON.parse(text) as { configuration?: unknown };
-      const reading = readTwin(configuration, this.#dialect, this.#limits);
+      const reading = readStateJson(this.#lastGoodFile, (value) =>
+        readTwin((value as { configuration?: unknown }).configuration, this.#dialect, this.#limits),
+      );
+      if (reading === undefined) return undefined;
       if (reading.ok) return reading;
       const faults = byName(reading.faults);
       this.#log.warn({ faults }, 'The last good configuration is not valid any more; starting with the defaults.');

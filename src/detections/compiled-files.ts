@@ -5,13 +5,14 @@ import type { Logger } from '../base/log.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { isPlainObject } from '../base/plain-object.ts';
 import type { StateFiles } from '../base/state-files.ts';
+import { STATE_FILES } from '../base/state-names.ts';
 import { VERSION } from '../base/version.ts';
 import { visit } from './sigma/log-source.ts';
 import type { KnownLiterals } from './sigma/modifiers.ts';
 import type { Document, ParsedRule } from './sigma/rule.ts';
 
 /** Of all compiled files together, in bytes; larger sets are compiled at each start. */
-const MAX_FILE_BYTES = 8 * 1024 * 1024;
+const MAX_FILE_BYTES = STATE_FILES['detection-rules.json'];
 /** To be changed when the form, or what YAML becomes, changes within a version. */
 const FORM = `vakt ${VERSION} 2`;
 

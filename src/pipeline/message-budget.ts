@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { days, hours } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
+import { readStateJson } from '../base/read-state.ts';
 import type { Service } from '../base/service.ts';
 import type { StateFiles, When } from '../base/state-files.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
@@ -25,8 +25,6 @@ const PARTS: Readonly<Record<QueueName, number>> = { Low: 0.8, High: 1 - RESERVE
 const OWN_PART = 1 / 2;
 /** A held queue is sent again when the units of this time have been added: several small messages cost more units. */
 const RESUME_AFTER = hours(0.5) / days(1);
-/** A file of the previous release has no more than 200. */
-const MAX_FILE_CHARACTERS = 32_768;
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const BudgetState = v.object({
@@ -319,9 +317,9 @@ export class MessageBudget implements Budget, Service {
   #read(): void {
     if (this.#unitsPerDay === 0) return;
     try {
-      const text = readFileIfThere(this.#file);
-      if (text === undefined || text.length > MAX_FILE_CHARACTERS) return;
-      const { units, reserve, owners, ...day } = v.parse(BudgetState, JSON.parse(text));
+      const kept = readStateJson(this.#file, (value) => v.parse(BudgetState, value));
+      if (kept === undefined) return;
+      const { units, reserve, owners, ...day } = kept;
       this.#day.restore(day);
       this.#units = units;
       this.#reserveUsed = Math.min(units, reserve);

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
-import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
+import { readStateJson } from '../base/read-state.ts';
 import { uuidOf } from '../base/stable-id.ts';
 import type { StateFiles, When } from '../base/state-files.ts';
 import type { Evidence, Message } from '../contract/message.ts';
@@ -13,7 +13,6 @@ const DISK_LIMIT = seconds(5);
 /** Minimum time before numbers are written again after that failed. Doubled with each failure in a row. */
 const FIRST_RETRY = minutes(1);
 const LAST_RETRY = hours(1);
-const MAX_FILE_CHARACTERS = 4_096;
 /** The digest before the first message. */
 const NOTHING = '0'.repeat(64);
 
@@ -130,12 +129,9 @@ export class MessageChain {
 
   #read(): Last | undefined {
     try {
-      const text = readFileIfThere(this.#file);
-      if (text === undefined) return undefined;
-      if (text.length > MAX_FILE_CHARACTERS) throw new Error('it is too large');
-      return v.parse(Last, JSON.parse(text));
-    } catch {
-      this.#log.warn('Could not read the number of the last message; a new chain of messages begins.');
+      return readStateJson(this.#file, (value) => v.parse(Last, value));
+    } catch (err) {
+      this.#log.warn({ err }, 'Could not read the number of the last message; a new chain of messages begins.');
       return undefined;
     }
   }

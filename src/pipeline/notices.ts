@@ -1,10 +1,10 @@
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
-import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, days, milliseconds, minutes } from '../base/duration.ts';
 import type { Logger, LogLine } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
+import { readStateJson } from '../base/read-state.ts';
 import type { Service } from '../base/service.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 
@@ -23,7 +23,6 @@ const LOOK_EVERY = minutes(1);
  * smallest cache that a twin can ask for.
  */
 const LARGEST_TEXT = 2_048;
-const MAX_FILE_CHARACTERS = 256 * 1024;
 
 /** A change of the configuration, see config/changes.ts. */
 interface Change {
@@ -187,10 +186,9 @@ export class ChangeNotices implements Service {
   /** The file is untrusted input, like everything on disk. */
   #read(): void {
     try {
-      const text = readFileIfThere(this.#file);
-      if (text === undefined) return;
-      if (text.length > MAX_FILE_CHARACTERS) throw new RangeError(`it has ${text.length} characters`);
-      const { waiting, pending } = v.parse(Kept, JSON.parse(text));
+      const kept = readStateJson(this.#file, (value) => v.parse(Kept, value));
+      if (kept === undefined) return;
+      const { waiting, pending } = kept;
       const since = this.#pending; // a change of this run, which came before the start
       this.#waiting = waiting;
       this.#pending = pending;

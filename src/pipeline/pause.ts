@@ -1,10 +1,10 @@
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
-import { readFileIfThere } from '../base/atomic-file.ts';
 import { type Clock, elapsedOf, isPlausible } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
+import { readStateJson } from '../base/read-state.ts';
 import type { Service } from '../base/service.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { Collector } from '../contract/collector.ts';
@@ -12,7 +12,6 @@ import type { Collector } from '../contract/collector.ts';
 export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */
 export const LONGEST_REASON = 256;
-const MAX_FILE_CHARACTERS = 4_096;
 /** How often the end of a pause is looked for: timers do not know of a time in which the device was suspended. */
 const LOOK_EVERY = minutes(1);
 /** How long `begin` waits for the pause to be saved. */
@@ -159,10 +158,7 @@ export class Pause implements Service {
   /** The file is untrusted input, like everything on disk: if it is invalid, there is no pause. */
   #read(): Kept | undefined {
     try {
-      const text = readFileIfThere(this.#file);
-      if (text === undefined) return undefined;
-      if (text.length > MAX_FILE_CHARACTERS) throw new RangeError(`it has ${text.length} characters`);
-      return v.parse(Kept, JSON.parse(text));
+      return readStateJson(this.#file, (value) => v.parse(Kept, value));
     } catch (error) {
       this.#log.warn({ err: error }, 'Could not read the saved pause; collection continues.');
       this.#forget();

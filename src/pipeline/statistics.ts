@@ -1,10 +1,10 @@
-import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { droppedIn, type Totals } from '../base/counters.ts';
 import { minutes } from '../base/duration.ts';
 import { isCount } from '../base/is-count.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
+import { readStateJson } from '../base/read-state.ts';
 import type { Service } from '../base/service.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
@@ -145,8 +145,7 @@ function read(file: string): Reported {
   const none = () => ({ collected: 0, droppedBy: {} });
   const fresh: Reported = { queues: { High: none(), Low: none() }, messages: NOTHING_SENT };
   try {
-    const text = readFileIfThere(file);
-    return text === undefined ? fresh : merge(fresh, JSON.parse(text));
+    return readStateJson(file, (value) => merge(fresh, value as Partial<Reported> | null)) ?? fresh;
   } catch {
     return fresh; // damaged: the next report has all counts of the queues' accounts
   }

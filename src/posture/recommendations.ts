@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { readFileIfThere } from '../base/atomic-file.ts';
 import { type Clock, isPlausible, type Moment, momentOf } from '../base/clock.ts';
 import { minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
+import { readStateJson } from '../base/read-state.ts';
 import type { StateFiles } from '../base/state-files.ts';
 import {
   type Judgement,
@@ -30,7 +30,6 @@ export interface Recommended {
   readonly notJudged: Readonly<Partial<Record<RecommendationId, string>>>;
 }
 
-const MAX_FILE_CHARACTERS = 16_384;
 /** A time further in the future than this comes from a clock that was wrong, then or now. */
 const TOLERANCE = minutes(1);
 
@@ -113,9 +112,7 @@ export class Recommendations {
     if (this.#isRead) return;
     this.#isRead = true;
     try {
-      const text = readFileIfThere(this.#file) ?? '{}';
-      if (text.length > MAX_FILE_CHARACTERS) throw new RangeError(`it has ${text.length} characters`);
-      const kept = v.parse(Kept, JSON.parse(text));
+      const kept = readStateJson(this.#file, (value) => v.parse(Kept, value)) ?? {};
       for (const id of RECOMMENDATION_IDS) {
         const { severity, count, since } = kept[id] ?? {};
         if (severity === undefined || count === undefined || since === undefined) continue;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { keptAgentId, useStateDirectory } from '../../src/agent/state-directory.ts';
@@ -34,7 +34,8 @@ describe('The state directory', () => {
   });
 
   it('is refused below a file', () => {
-    assert.equal(refusal(() => useStateDirectory('/dev/null/x', log)).id, 'STATE_DIRECTORY_UNUSABLE');
+    const { id, exitStatus } = refusal(() => useStateDirectory('/dev/null/x', log));
+    assert.deepEqual([id, exitStatus], ['STATE_DIRECTORY_UNUSABLE', 70]);
   });
 
   describe('on a full disk', () => {
@@ -50,17 +51,17 @@ describe('The state directory', () => {
       if (disk !== undefined) execFileSync('umount', ['--lazy', disk]);
     });
 
-    it('is an error that the service manager tries again, with the remedy to free space', () => {
-      for (const call of [
-        () => useStateDirectory(join(disk, 'state'), log),
-        () => useStateDirectory(disk, log),
-        () => keptAgentId(join(disk, 'agent-id')),
-      ]) {
-        const { id, exitStatus, message, remedy } = refusal(call);
-        assert.deepEqual([id, exitStatus], ['STORE_UNUSABLE', 70], message);
-        assert.match(message, /ENOSPC/);
-        assert.match(remedy, /^Free disk space or inodes at /);
-      }
+    it('lets the agent start, with an id for this run', () => {
+      useStateDirectory(join(disk, 'state'), log);
+      useStateDirectory(disk, log);
+      assert.match(keptAgentId(join(disk, 'agent-id'), log), /^[0-9a-f-]{36}$/);
+    });
+
+    it('is locked as a folder while its lock file cannot be created', () => {
+      execFileSync('mount', ['-o', 'remount,ro', disk]);
+      useStateDirectory(disk, log);
+      const { status } = spawnSync('flock', ['--nonblock', disk, 'true']);
+      assert.equal(status, 1);
     });
   });
 });

@@ -266,17 +266,17 @@ describe('What only an operator can mend ends the agent with its own exit status
         mkdirSync(join(bed.directory, 'state'));
         chmodSync(join(bed.directory, 'state'), 0o777);
       },
-      status: 78,
+      status: 70,
       id: 'STATE_DIRECTORY_UNUSABLE',
-      code: 'Local Configuration',
+      code: 'Other',
       reason: 'File Permissions',
       remedy: /chmod go-w .*state/,
     },
     'a state directory that is a file': {
       prepare: () => bed.write('state', ''),
-      status: 78,
+      status: 70,
       id: 'STATE_DIRECTORY_UNUSABLE',
-      code: 'Local Configuration',
+      code: 'Other',
       reason: 'File Permissions',
       remedy: /./,
     },

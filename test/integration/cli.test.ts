@@ -136,7 +136,7 @@ describe('Commands, as processes', function () {
     mkdirSync(join(folder, 'state'), { mode: 0o700 });
     chownSync(join(folder, 'state'), 65_534, 65_534);
     const { status, stdout } = await run(['run', '--config', file]);
-    assert.equal(status, 78);
+    assert.equal(status, 70);
     assert.match(stdout, /"id":"STATE_DIRECTORY_UNUSABLE"/);
     assert.match(stdout, /setpriv --reuid=65534 /);
     assert.deepEqual(readdirSync(join(folder, 'state')), []);

@@ -1,10 +1,10 @@
 import { Alarm } from '../../base/alarm.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes } from '../../base/duration.ts';
-import { errnoOf, messageOf } from '../../base/errors.ts';
+import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { Loop } from '../../base/loop.ts';
-import { readPlainFile } from '../../base/plain-file.ts';
+import { readStateJson } from '../../base/read-state.ts';
 import type { Service } from '../../base/service.ts';
 import type { StateFiles } from '../../base/state-files.ts';
 
@@ -18,8 +18,6 @@ export interface Continued {
 /** At most one write in this time, besides the one at the stop, or in `store.syncEvery` if that is longer. */
 const INTERVAL = minutes(1);
 const LONGEST_SLEEP = hours(1);
-/** In bytes. 1,024 keys with their evidence, 200 alerts and 1 MB of windows have less. */
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
 /** How often it is looked whether events have been synced, in an interval. */
 const LOOKS = 240;
@@ -134,13 +132,13 @@ export class SavedState implements Service {
 
   #read(): Readonly<Record<string, unknown>> {
     try {
-      const value: unknown = JSON.parse(readPlainFile(this.#file, MAX_FILE_BYTES));
+      const value = readStateJson(this.#file, (found) => found);
       return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return {};
-      // The parser's message quotes the file.
-      const why = error instanceof SyntaxError ? 'it is not JSON' : messageOf(error);
-      this.#log.warn({ why }, 'Could not read the saved state of the detections; starting without it.');
+      this.#log.warn(
+        { why: messageOf(error) },
+        'Could not read the saved state of the detections; starting without it.',
+      );
       return {};
     }
   }

@@ -1,14 +1,14 @@
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
 import { defined } from '../../base/defined.ts';
 import { isCount } from '../../base/is-count.ts';
+import { readStateJson } from '../../base/read-state.ts';
 import type { LoginReporter, LoginSeen } from '../../contract/streams.ts';
 import { parseRemoteAddress } from './remote.ts';
 
-/* More than AuditLogins holds. It holds 256 KiB of characters of up to three bytes each. */
+/** More than AuditLogins holds. */
 const MAX_ENTRIES = 1_024;
-const MAX_BYTES = 1024 * 1024;
 const LONGEST_TEXT = 4_096;
 
 /** What an earlier run left. */
@@ -56,9 +56,8 @@ export class HeldLogins {
   read(): Left {
     if (this.#written !== undefined) return { logins: this.#written, unusable: 0 };
     try {
-      const size = statSync(this.#path, { throwIfNoEntry: false })?.size;
-      if (size === undefined) return NOTHING;
-      const entries: unknown = size > MAX_BYTES ? undefined : JSON.parse(readFileSync(this.#path, 'utf8'));
+      const entries = readStateJson(this.#path, (value: unknown) => value);
+      if (entries === undefined) return NOTHING;
       if (!Array.isArray(entries)) return DAMAGED;
       const logins = entries.slice(0, MAX_ENTRIES).flatMap((entry) => parseLogin(entry) ?? []);
       return { logins, unusable: entries.length - logins.length };
@@ -80,7 +79,8 @@ export class HeldLogins {
       });
     else if (text === undefined) rmSync(this.#path, { force: true });
     else {
-      writeFileSync(`${this.#path}.new`, text, { mode: 0o600 });
+      rmSync(`${this.#path}.new`, { force: true }); // a link or a pipe there is not written through
+      writeFileSync(`${this.#path}.new`, text, { mode: 0o600, flag: 'wx' });
       renameSync(`${this.#path}.new`, this.#path);
     }
     this.#written = held;
@@ -89,7 +89,8 @@ export class HeldLogins {
 
 async function replace(path: string, text: string | undefined): Promise<void> {
   if (text === undefined) return rm(path, { force: true });
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
+  await rm(`${path}.new`, { force: true });
+  await writeFile(`${path}.new`, text, { mode: 0o600, flag: 'wx' });
   await rename(`${path}.new`, path);
 }
 

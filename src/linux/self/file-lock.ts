@@ -17,15 +17,20 @@ const LOCK_NB = 4;
  * @throws AgentError AGENT_RUNNING when another process holds it, SOCKET_UNAVAILABLE when koffi has no binary for this
  *   platform; the error of the file system
  */
-export const lockFile = (path: string): (() => void) => lock(path, files.O_RDONLY);
+export const lockFile = (path: string): (() => void) =>
+  lock(path, files.O_RDONLY | files.O_CREAT | files.O_NOFOLLOW | files.O_NONBLOCK);
+
+/** Locks a folder in the same way. */
+export const lockFolder = (path: string): (() => void) => lock(path, files.O_RDONLY | files.O_DIRECTORY);
 
 function lock(path: string, mode: number): () => void {
   const system = systemCalls();
-  const fd = openSync(path, mode | files.O_CREAT, 0o600);
+  const fd = openSync(path, mode, 0o600);
   if (system.flock(fd, LOCK_EX | LOCK_NB) === 0) return () => closeSync(fd);
   const errno = system.errno();
   closeSync(fd);
-  if (errno === constants.errno.EBADF && mode === files.O_RDONLY) return lock(path, files.O_RDWR);
+  const isForReading = (mode & (files.O_RDWR | files.O_WRONLY | files.O_DIRECTORY)) === 0;
+  if (errno === constants.errno.EBADF && isForReading) return lock(path, mode | files.O_RDWR);
   if (errno === constants.errno.EAGAIN) {
     const remedy = 'Stop the other agent first, or give this one a stateDirectory and a controlSocket of its own.';
     throw new AgentError('AGENT_RUNNING', `another agent holds ${path}`, remedy);
