@@ -1,4 +1,4 @@
-import { close, constants, fdatasync, mkdir, open, rm, writev } from 'node:fs';
+import { close, constants, fdatasync, mkdir, open, rename, rm, writev } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { type BackgroundWriter, MAX_TRIES, mayConcernOneFile, type Operation } from '../base/background-writer.ts';
@@ -11,6 +11,7 @@ const promised = {
   writev: promisify(writev),
   fdatasync: promisify(fdatasync),
   mkdir: promisify(mkdir),
+  rename: promisify(rename),
   remove: promisify(rm),
 };
 
@@ -106,6 +107,9 @@ export class BackgroundFiles implements StoreFiles {
     });
   }
 }
+
+/** An entry that has replaced the file is neither followed nor waited for. */
+const FOR_WRITING = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** Consecutive writes to a file are merged into one. */
 interface Append extends Operation {
@@ -222,8 +226,12 @@ class BackgroundFile implements AppendFile {
     try {
       this.#file = await make();
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      await promised.mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      if (errnoOf(error) === 'EEXIST') {
+        // The file was made by a failed attempt, or another program has put something here: nothing of this run is in it.
+        await promised.rename(this.#path, `${this.#path}.set-aside`);
+      } else if (errnoOf(error) === 'ENOENT') {
+        await promised.mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      } else throw error;
       this.#file = await make();
     }
     this.#isCreated = true;
@@ -233,7 +241,7 @@ class BackgroundFile implements AppendFile {
   /** Writes at the file's offset, so that a retry overwrites what a failed attempt left. */
   async #write(end: number): Promise<void> {
     // Without O_CREAT: a file deleted meanwhile must not be created again without its head.
-    this.#file ??= await promised.open(this.#path, constants.O_WRONLY);
+    this.#file ??= await promised.open(this.#path, FOR_WRITING);
     const file = this.#file;
     await this.#using(async () => {
       while (this.#written < end && this.#failure === undefined) {

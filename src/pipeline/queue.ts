@@ -143,7 +143,7 @@ export class EventQueues implements Service {
    *
    * The agent starts even if the disk is full, failing or read-only: queued events can still be sent, and new ones are
    * kept in memory, or dropped if the disk is full. A hung disk delays the start by five seconds at most.
-   * @throws AgentError when the directory cannot be used at all
+   * @throws AgentError when the agent's user lacks the permission to use the directory
    */
   async start(): Promise<void> {
     for (const queue of QUEUES) {
@@ -151,11 +151,11 @@ export class EventQueues implements Service {
         this.#open(queue);
       } catch (cause) {
         for (const log of Object.values(this.#logs)) log.close();
-        throw this.#unusable(cause);
+        throw this.#forbidden(cause);
       }
     }
     await this.#inTime(WAITS_FOR_DISK.start, this.#settled?.());
-    if (isForbidden(this.#files.refusal)) throw this.#unusable(this.#files.refusal);
+    if (isForbidden(this.#files.refusal)) throw this.#forbidden(this.#files.refusal);
     this.#keepWithin();
     this.#lookedAt = this.#clock.monotonic();
     const { signal } = this.#stop;
@@ -344,23 +344,10 @@ export class EventQueues implements Service {
     this.#updateState();
   }
 
-  #unusable(cause: unknown): AgentError {
+  #forbidden(cause: unknown): AgentError {
     const what = `cannot use ${this.#directory}: ${messageOf(cause)}`;
-    return ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'EEXIST'].includes(errnoOf(cause) ?? '')
-      ? new AgentError(
-          'STATE_DIRECTORY_UNUSABLE',
-          what,
-          'Set stateDirectory to a directory that the agent may write to.',
-          { cause },
-        )
-      : new AgentError(
-          'STORE_UNUSABLE',
-          what,
-          isFull(cause)
-            ? `Free disk space or inodes at ${this.#directory}.`
-            : `Check the disk; if the queues cannot be saved, move ${this.#directory} away.`,
-          { cause },
-        );
+    const remedy = 'Set stateDirectory to a directory that the agent may write to.';
+    return new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy, { cause });
   }
 
   /** If the disk is full, High evicts from Low even though both are within the size limit. */

@@ -2,7 +2,7 @@ import { basename, join } from 'node:path';
 import { Account, droppedIn, UNIDENTIFIED } from '../base/counters.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { EventTally } from '../contract/store.ts';
-import { isHeadedBy } from './framing.ts';
+import { fileName, fileNumber, freeNumber, isHeadedBy } from './framing.ts';
 import { Positions } from './positions.ts';
 import { type Checkpoint, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
 import type { AppendFile, StoreFiles } from './store-files.ts';
@@ -42,8 +42,10 @@ export interface Recovered extends Checkpoint {
   readonly segments: readonly Segment[];
   /** The number of the first segment that the state was read from. */
   readonly stateFrom: number;
-  /** Greater than the number of any existing file. */
+  /** Unused, and greater than the number of any file of the log; see freeNumber. */
   readonly nextNumber: number;
+  /** Events before this position may exist, but could not be read. */
+  readonly unreadUntil: number;
   /** Files of unknown kind or format version. They are never touched. */
   readonly keptAside: readonly string[];
   /** Names of the log's files with bytes that cannot be read as records. A torn last write leaves some, too. */
@@ -52,12 +54,12 @@ export interface Recovered extends Checkpoint {
   readonly corrupt: number;
 }
 
-const NAME = /^([0-9a-f]{16})\.log$/;
-const nameOf = (number: number) => `${number.toString(16).padStart(16, '0')}.log`;
+/** A segment is 1 MiB, and one batch or event more. In bytes; what is larger isn't read. */
+const MAX_SEGMENT_BYTES = 16 * 1024 * 1024;
 
 export const emptySegment = (folder: string, number: number, position: number): Segment => ({
   number,
-  path: join(folder, nameOf(number)),
+  path: join(folder, fileName(number)),
   inMemory: false,
   size: 0,
   from: position,
@@ -88,7 +90,7 @@ export function tally(segment: Segment, { name, elements }: EventTally, bytes: n
  * in the positions are known, not the names: those are counted as collected and lost as Unidentified. So the accounts
  * balance whatever was damaged.
  *
- * @throws the file system's error when a file cannot be opened at all; a damaged disk (EIO) does not throw
+ * @throws the file system's error when the folder cannot be read; a file that can't be read does not throw
  */
 export function recover(files: StoreFiles, folder: string): Recovered {
   const { segments: all, keptAside, nextNumber } = findSegments(files, folder);
@@ -151,20 +153,39 @@ export function recover(files: StoreFiles, folder: string): Recovered {
     corrupt += Math.max(0, elements);
   }
   const stateFrom = base?.segment.number ?? 0;
-  return { segments: all, stateFrom, next, ran, done, account, nextNumber, keptAside, damaged, corrupt };
+  const state = { stateFrom, next, ran, done, account, nextNumber, unreadUntil: 0 };
+  return { segments: all, ...state, keptAside, damaged, corrupt };
 }
+
+/** The state of a log that cannot be read. It begins at `start`, past everything that the log can contain. */
+export const unreadLog = (start: number): Recovered => ({
+  segments: [],
+  stateFrom: start,
+  next: start,
+  ran: 0,
+  done: new Positions(),
+  account: new Account(),
+  nextNumber: start,
+  unreadUntil: start,
+  keptAside: [],
+  damaged: [],
+  corrupt: 0,
+});
 
 function findSegments(files: StoreFiles, folder: string) {
   const segments: Segment[] = [];
   const keptAside: string[] = [];
-  let nextNumber = 0;
-  for (const { name, size } of files.list(folder)) {
-    const number = Number.parseInt(NAME.exec(name)?.[1] ?? '', 16);
-    if (Number.isSafeInteger(number)) nextNumber = Math.max(nextNumber, number + 1);
-    if (Number.isSafeInteger(number) && isHeadedBy(SEGMENT_HEAD, files, join(folder, name)))
+  const entries = files.list(folder);
+  for (const { name, size = Number.POSITIVE_INFINITY } of entries) {
+    const number = fileNumber(name);
+    const isRead = Number.isSafeInteger(number) && size <= MAX_SEGMENT_BYTES;
+    if (isRead && isHeadedBy(SEGMENT_HEAD, files, join(folder, name)))
       segments.push({ ...emptySegment(folder, number, 0), size, unsynced: true });
     else keptAside.push(name);
   }
+  const own = segments.map(({ number }) => number);
+  const names = entries.map(({ name }) => name);
+  const nextNumber = freeNumber(own, names);
   return { segments: segments.sort((a, b) => a.number - b.number), keptAside: keptAside.sort(), nextNumber };
 }
 
@@ -182,7 +203,7 @@ function* intactRecords(files: StoreFiles, segment: Segment): Generator<StoredRe
   try {
     yield* readRecords(files, segment.path, SEGMENT_HEAD.length, segment.size);
   } catch (error) {
-    if (errnoOf(error) !== 'EIO') throw error;
+    if (errnoOf(error) === undefined) throw error;
   }
 }
 

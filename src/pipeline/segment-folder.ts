@@ -1,6 +1,7 @@
 import { NotWritten } from '../base/background-writer.ts';
+import { errnoOf } from '../base/errors.ts';
 import type { FallbackFiles } from './fallback-files.ts';
-import { emptySegment, type Recovered, recover, type Segment } from './recovery.ts';
+import { emptySegment, type Recovered, recover, type Segment, unreadLog } from './recovery.ts';
 
 /** Where a segment is kept. */
 export type Medium = 'disk' | 'memory';
@@ -29,14 +30,33 @@ export class SegmentFolder {
     this.#path = path;
   }
 
-  /** Makes the folder, or reads the log in it. @throws the file system's error when it cannot be made or read */
-  open(): Recovered {
-    this.#files.makeFolder(this.#path);
-    const found = recover(this.#files, this.#path);
+  /**
+   * Makes the folder, or reads the log in it. If the disk allows neither, new files are made in memory.
+   *
+   * @param start the number and the position at which a log begins that cannot be read: higher than any that it can contain,
+   *   so that the next run finds both the old events and the new ones
+   */
+  open(start: number): Recovered {
+    const found = this.#read(start);
     this.#segments = found.segments;
     this.#stateIn = new Set(found.segments.filter(({ number }) => number >= found.stateFrom));
     this.#nextNumber = found.nextNumber;
     return found;
+  }
+
+  #read(start: number): Recovered {
+    try {
+      this.#files.makeFolder(this.#path);
+    } catch (error) {
+      this.#files.refuse(error);
+    }
+    try {
+      return recover(this.#files, this.#path);
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.#files.refuse(error);
+      return unreadLog(errnoOf(error) === 'ENOENT' ? 0 : start);
+    }
   }
 
   /** Segments with queued events or the state, oldest first. */

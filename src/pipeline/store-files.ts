@@ -6,13 +6,13 @@ import {
   fsync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   open,
   openSync,
   readdirSync,
   readSync,
   rmSync,
-  statSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -25,8 +25,8 @@ import { join } from 'node:path';
 export interface StoreFiles {
   /** Makes a private folder, and those above it, if they do not exist. */
   makeFolder(folder: string): void;
-  /** The plain files of a folder, in no particular order. */
-  list(folder: string): { readonly name: string; readonly size: number }[];
+  /** The entries of a folder, in no particular order. `size` is `undefined` for anything else than a readable plain file. */
+  list(folder: string): { readonly name: string; readonly size: number | undefined }[];
   /** Fills `into` from `offset` on. @returns the bytes read: fewer than requested at the end of the file */
   read(path: string, offset: number, into: Buffer): number;
   /** Makes a private file. Throws if a file of that name exists. */
@@ -59,17 +59,26 @@ export interface AppendFile {
   close(): void;
 }
 
+/** An entry that was replaced since it was listed is neither followed nor waited for. */
+const FOR_READING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+function plainSize(path: string): number | undefined {
+  try {
+    const stats = lstatSync(path);
+    return stats.isFile() ? stats.size : undefined;
+  } catch {
+    return undefined; // removed meanwhile, or a damaged disk
+  }
+}
+
 /** The file system of the operating system. */
 export const systemFiles: StoreFiles = {
   makeFolder: (folder) => void mkdirSync(folder, { recursive: true, mode: 0o700 }),
 
-  list: (folder) =>
-    readdirSync(folder, { withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map(({ name }) => ({ name, size: statSync(join(folder, name)).size })),
+  list: (folder) => readdirSync(folder).map((name) => ({ name, size: plainSize(join(folder, name)) })),
 
   read(path, offset, into) {
-    const file = openSync(path, 'r');
+    const file = openSync(path, FOR_READING);
     try {
       let got = 0;
       while (got < into.length) {
@@ -88,7 +97,7 @@ export const systemFiles: StoreFiles = {
   remove: (path) => rmSync(path, { force: true }),
 
   syncNow(path) {
-    const file = openSync(path, 'r');
+    const file = openSync(path, FOR_READING);
     try {
       fsyncSync(file);
     } finally {
@@ -98,7 +107,7 @@ export const systemFiles: StoreFiles = {
 
   sync: (path) =>
     new Promise((resolve, reject) => {
-      open(path, 'r', (cannotOpen, file) => {
+      open(path, FOR_READING, (cannotOpen, file) => {
         if (cannotOpen) return reject(cannotOpen);
         fsync(file, (cannotSync) => close(file, () => (cannotSync ? reject(cannotSync) : resolve())));
       });
@@ -155,7 +164,10 @@ class SystemAppendFile implements AppendFile {
 
   /** Without O_CREAT: a file deleted meanwhile must not be created again without its head. */
   #opened(): number {
-    this.#file ??= openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
+    this.#file ??= openSync(
+      this.#path,
+      constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
     return this.#file;
   }
 

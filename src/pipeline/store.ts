@@ -135,13 +135,14 @@ export class SegmentLog {
   readonly #folder: SegmentFolder;
   readonly #segmentBytes: () => number;
   readonly #ageLimit: Duration;
-  readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #clock: Pick<Clock, 'monotonic' | 'now'>;
   readonly #writer = new RecordWriter();
   readonly #readAhead = newReadAhead();
   #account = new Account();
   #done = new Positions();
   #next = 0;
   #lasting = 0;
+  #unreadUntil = 0;
   #ranBefore = 0;
   #openedAt = 0;
   /** `#ran` as saved in the last checkpoint. */
@@ -161,7 +162,7 @@ export class SegmentLog {
       segmentBytes: () => number;
       /** Maximum time of an event in the queue while the agent runs; see `expire`. */
       ageLimit: Duration;
-      clock: Pick<Clock, 'monotonic'>;
+      clock: Pick<Clock, 'monotonic' | 'now'>;
     },
   ) {
     this.#files = files;
@@ -172,14 +173,14 @@ export class SegmentLog {
   }
 
   /**
-   * @returns what was found, and the error if the log can be read but not written now; writing is retried
-   * @throws when it cannot be read
+   * @returns what was found, and the error if the log cannot be written now; writing is retried
    */
   open(): { found: Recovered; error?: unknown } {
-    const found = this.#folder.open();
+    const found = this.#folder.open(this.#clock.now().getTime());
     this.#account = found.account;
     this.#done = found.done.copy();
     this.#next = found.next;
+    this.#unreadUntil = found.unreadUntil;
     this.#ranBefore = found.ran;
     this.#openedAt = this.#clock.monotonic();
     this.#removeDead();
@@ -652,11 +653,11 @@ export class SegmentLog {
     this.#removeDead();
   }
 
-  /** Finds dead segments, and marks all positions before the first queued event as settled. */
+  /** Finds dead segments, and marks all positions before the first queued event as settled, except for unread ones. */
   #removeDead(): void {
     const dead = this.#folder.removeDead();
     if (dead.some((segment) => segment === this.#current)) this.#current = undefined;
-    this.#done.add(0, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);
+    this.#done.add(this.#unreadUntil, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);
   }
 }
 

@@ -55,7 +55,7 @@ import { NotWritten } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { Element } from './element-table.ts';
-import { FRAME } from './framing.ts';
+import { FRAME, fileName } from './framing.ts';
 import { isFull } from './store.ts';
 import type { AppendFile, StoreFiles } from './store-files.ts';
 import type { Window } from './window.ts';
@@ -331,7 +331,7 @@ export class WindowLog {
 
   #tryToRewrite(): unknown {
     const windows = [...this.#windows()].filter(({ elements }) => elements.size > 0);
-    const path = `${this.#folder}/${(this.#nextFile++).toString(16).padStart(16, '0')}.log`;
+    const path = `${this.#folder}/${fileName(this.#nextFile++)}`;
     let file: AppendFile | undefined;
     let size = 0;
     const writer = this.#writer;

@@ -3,7 +3,7 @@ import { days } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { type Payload, QUEUES, type QueueName } from '../contract/event.ts';
 import type { Element } from './element-table.ts';
-import { isHeadedBy, readFrames } from './framing.ts';
+import { fileNumber, freeNumber, isHeadedBy, readFrames } from './framing.ts';
 import type { StoreFiles } from './store-files.ts';
 import type { Kind } from './window.ts';
 import { COMPLETE, COUNTS, ELEMENT, ENDED, LATEST, LEAVE, LOG_HEAD, LogReader, OPEN } from './window-records.ts';
@@ -15,7 +15,8 @@ const MAX_BYTES_READ = 4 * 1024 * 1024;
 const MAX_WINDOWS_READ = 100;
 const MAX_ELEMENTS_READ = 2 ** 24;
 
-const NAME = /^([0-9a-f]{16})\.log$/;
+/** In bytes; what is larger isn't a log of windows, and is not read. */
+const MAX_LOG_BYTES = 64 * 1024 * 1024;
 
 /** A window recovered from disk. */
 export interface FoundWindow {
@@ -52,18 +53,21 @@ interface ReadLog extends RecoveredCounts {
   readonly nextFile: number;
 }
 
-/** @throws the file system's error when the folder or a file cannot be read at all; damage (EIO) is skipped */
+/** @throws the file system's error when the folder cannot be read; a file that can't be read is skipped */
 export function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => number): ReadLog {
   const ours: { number: number; path: string; size: number }[] = [];
   const keptAside: string[] = [];
-  let nextFile = 0;
-  for (const { name, size } of files.list(folder)) {
-    const number = Number.parseInt(NAME.exec(name)?.[1] ?? '', 16);
-    if (Number.isSafeInteger(number)) nextFile = Math.max(nextFile, number + 1);
+  const entries = files.list(folder);
+  for (const { name, size = Number.POSITIVE_INFINITY } of entries) {
+    const number = fileNumber(name);
     const path = `${folder}/${name}`;
-    if (Number.isSafeInteger(number) && isHeadedBy(LOG_HEAD, files, path)) ours.push({ number, path, size });
+    const isLog = Number.isSafeInteger(number) && size <= MAX_LOG_BYTES && isHeadedBy(LOG_HEAD, files, path);
+    if (isLog) ours.push({ number, path, size });
     else keptAside.push(name);
   }
+  const own = ours.map(({ number }) => number);
+  const names = entries.map(({ name }) => name);
+  const nextFile = freeNumber(own, names);
   ours.sort((a, b) => b.number - a.number);
   let best: Reading | undefined;
   const damaged: string[] = [];
@@ -114,7 +118,7 @@ class Reading {
         }
       }
     } catch (error) {
-      if (errnoOf(error) !== 'EIO') throw error;
+      if (errnoOf(error) === undefined) throw error;
     }
   }
 

@@ -3,7 +3,6 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DropReason } from '../../src/base/counters.ts';
 import { type Duration, days, hours, minutes } from '../../src/base/duration.ts';
-import { AgentError } from '../../src/base/errors.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { QUEUES, type QueueName } from '../../src/contract/event.ts';
 import { temporaryFolder } from '../support/folders.ts';
@@ -694,7 +693,7 @@ describe('EventQueues', () => {
     assert.ok(files.files.has('/q/low/readme'));
   });
 
-  describe('a directory it cannot use', () => {
+  describe('a directory that cannot be used', () => {
     let folder: string;
     beforeEach(() => {
       folder = temporaryFolder();
@@ -703,20 +702,54 @@ describe('EventQueues', () => {
       chmodSync(folder, 0o700);
     });
 
-    it('refuses to start, with a remedy', async () => {
+    it('keeps events in memory when a file has the name of a queue', async () => {
       writeFileSync(join(folder, 'high'), 'a file in the way');
-      await assert.rejects(fixture(undefined, folder).queues.start(), (error) => {
-        assert.ok(error instanceof AgentError);
-        assert.equal(error.id, 'STATE_DIRECTORY_UNUSABLE');
-        return error.remedy.length > 0;
-      });
+      const { queues } = fixture(undefined, folder);
+      await queues.start();
+      assert.equal(queues.put('High', [event(1)]), 1);
+      assert.equal(queues.store().place, 'memory');
+      await queues.stop();
     });
 
-    it('refuses to start on a store that it cannot read', async () => {
-      files.create('/q/high/00000000000000ff.log');
+    it('keeps events in memory while the folder cannot be listed, and loses neither those nor the older ones', async () => {
+      await open();
+      const before = now.queues;
+      before.put('High', [event(1), event(2)]);
+      await before.stop();
       files.fault = (operation) => (operation === 'list' ? 'EIO' : undefined);
-      await assert.rejects(fixture(files).queues.start(), { id: 'STORE_UNUSABLE' });
+      const { queues, clock } = fixture(files);
+      await clock.advance(days(1)); // the number at which the log begins
+      await queues.start();
+      assert.equal(queues.put('High', [event(3)]), 1);
+      assert.deepEqual(contents(queues, 'High').length, 1);
       files.fault = () => undefined;
+      await clock.advance(minutes(1));
+      assert.equal(queues.store().place, 'disk');
+      await queues.stop();
+      await open();
+      assert.equal(contents(now.queues, 'High').length, 3);
     });
+
+    for (const errno of ['EIO', 'EROFS', 'EACCES']) {
+      it(`sets an unreadable segment aside, counts its events as lost and continues (${errno})`, async () => {
+        await open();
+        const before = now.queues;
+        before.put('High', [event(1)]);
+        await before.stop();
+        const [first] = [...files.files.keys()].filter((path) => path.startsWith('/q/high/'));
+        await open();
+        const between = now.queues;
+        between.put('High', [event(2)]);
+        await between.stop();
+        files.fault = (operation, path) => (operation === 'read' && path === first ? errno : undefined);
+        await open();
+        const { queues } = now;
+        assert.equal(contents(queues, 'High').length, 1);
+        assert.equal(queues.account('High').totals.dropped.corrupt, 1);
+        assert.equal(queues.put('High', [event(3)]), 1);
+        assert.equal(queues.store().place, 'disk');
+        files.fault = () => undefined;
+      });
+    }
   });
 });

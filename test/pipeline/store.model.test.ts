@@ -240,7 +240,7 @@ class Run {
     if (!this.#world.faults && !pinned && canBeFreed) {
       const onDisk = this.#world.real
         ? QUEUES.flatMap((queue) => systemFiles.list(join(this.#folder, queue.toLowerCase())))
-            .map(({ size }) => size)
+            .map(({ size = 0 }) => size)
             .reduce((all, size) => all + size, 0)
         : [...this.#files.files.values()].reduce((all, { data }) => all + data.length, 0);
       assert.ok(onDisk <= settings.limit, `${onDisk} bytes on disk, limit ${settings.limit}`);

@@ -27,7 +27,7 @@ describe('SegmentLog', () => {
     log = new SegmentLog(new FallbackFiles(files), '/log', {
       segmentBytes: () => 4_096,
       ageLimit: hours(16),
-      clock: { monotonic: () => now },
+      clock: { monotonic: () => now, now: () => new Date(now) },
     });
     return log.open();
   };
