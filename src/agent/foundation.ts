@@ -26,6 +26,8 @@ export interface AgentOptions {
   readonly recent: RecentLines;
   readonly files: Omit<GuardedFiles, 'state'>;
   readonly manager: ServiceManager;
+  /** About names in the local file that are not settings. */
+  readonly settingWarnings?: readonly string[];
   /** The run is to end: ends what the start may wait for. */
   readonly signal: AbortSignal;
   /** Takes the place of the hub; then no identity is needed either. */

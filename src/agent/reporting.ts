@@ -177,6 +177,7 @@ const observedParts = (
   startedAt: () => unsetClock.startedAt,
   ...(bootId === undefined ? {} : { bootId }),
   localFileHash: hashOfLocalFile(options.files.configuration),
+  settingWarnings: options.settingWarnings ?? [],
   stopping,
   collectors,
   settings: () => settings.current(),

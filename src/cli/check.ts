@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { printableJson } from '../base/printable.ts';
-import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
-import { type Finding, failed } from './check/finding.ts';
+import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalConfiguration } from '../config/local.ts';
+import { type Finding, failed, note } from './check/finding.ts';
 import { gatherSituation } from './check/gather.ts';
 import { runChecks, systemChecks } from './check/index.ts';
 import type { Situation } from './check/situation.ts';
@@ -53,15 +53,17 @@ export async function examine(
   signal: AbortSignal,
 ): Promise<Examined> {
   let local: LocalSettings;
+  let warnings: readonly string[];
   try {
-    local = readLocalSettings(file, environment);
+    ({ settings: local, warnings } = readLocalConfiguration(file, environment));
   } catch (invalid) {
     const situation = await gatherSituation(file ?? DEFAULT_CONFIG_FILE, DEFAULTS(), signal);
     const findings = [failed('configuration', invalid), ...(await runChecks(situation, systemChecks))];
     return { findings, situation, invalid };
   }
   const situation = await gatherSituation(file ?? DEFAULT_CONFIG_FILE, local, signal);
-  return { findings: await runChecks(situation), situation };
+  const ignored = warnings.map((warning) => note('configuration', warning, 'Correct the name, or remove it.'));
+  return { findings: [...ignored, ...(await runChecks(situation))], situation };
 }
 
 /** @param isVerbose whether the addresses and certificates that were seen are shown, too */

@@ -12,7 +12,7 @@ import type { Service } from '../base/service.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Dialect } from '../config/dialect.ts';
 import { LAST_GOOD_FILE, readLastGood } from '../config/last-good.ts';
-import { type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { type LocalSettings, readLocalConfiguration } from '../config/local.ts';
 import { readTwin } from '../config/twin.ts';
 import type { Envelope } from '../contract/event.ts';
 import type { Answer, HubClient, HubSignal, HubStatus, TwinDocument } from '../contract/hub.ts';
@@ -29,7 +29,9 @@ const INTERVAL = 'PT5S';
 
 /** A run of the agent without a hub. */
 export interface DryRun {
-  readonly local: LocalSettings;
+  readonly settings: LocalSettings;
+  /** About names in the local file that are not settings. */
+  readonly warnings: readonly string[];
   readonly hub: DryHub;
   /** Removes the state directory of the run. */
   remove(): void;
@@ -39,10 +41,10 @@ export interface DryRun {
  * Prepares a run that sends nothing and does not affect an installed agent: with state directory and control socket in
  * a temporary folder, and with the installed agent's last good configuration.
  *
- * @throws {AgentError} as readLocalSettings does, except for a missing identity
+ * @throws {AgentError} as readLocalConfiguration does, except for a missing identity
  */
 export async function prepareDryRun(file: string | undefined, world: World): Promise<DryRun> {
-  const installed = readLocalSettings(file, world.environment, { identity: 'optional' });
+  const { settings: installed, warnings } = readLocalConfiguration(file, world.environment, { identity: 'optional' });
   const runs = await mayRun(installed, world.signal);
   const folder = mkdtempSync(join(tmpdir(), 'vakt-dry-run-'));
   const dialect = twinDialect(installed.twinObjectName);
@@ -59,7 +61,8 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   if (runs) say('An agent is running and uses the kernel\'s audit. For Triggered events, use "vakt collect EVENT".');
   const agentId = installed.agentId ?? keptId(installed);
   return {
-    local: {
+    warnings,
+    settings: {
       ...installed,
       ...(agentId === undefined ? {} : { agentId }),
       stateDirectory: folder,

@@ -17,7 +17,7 @@ import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
 import { describeStall, StallClock } from '../base/stall-clock.ts';
 import { VERSION } from '../base/version.ts';
-import { filesOf, type LocalSettings, readLocalSettings, refuseExampleHub } from '../config/local.ts';
+import { filesOf, type LocalSettings, readLocalConfiguration, refuseExampleHub } from '../config/local.ts';
 import { exitAtOnce } from '../linux/native/exit-at-once.ts';
 import { sinceBoot } from '../linux/native/since-boot.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/self/service-manager.ts';
@@ -56,11 +56,12 @@ export async function run(args: readonly string[], world: World): Promise<number
   let status: number;
   try {
     dryRun = isDry ? await prepareDryRun(values.config, world) : undefined;
-    const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
+    const { settings: local, warnings } = dryRun ?? readLocalConfiguration(values.config, world.environment);
     if (!isDry) refuseExampleHub(local, values.config);
     if (!isDry) await refuseForeignState(local, { configFile: values.config, signal: world.signal });
     const files = filesOf(local, values.config);
-    status = await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub, abandoned });
+    const parts = { files, destination, manager, world, dryHub: dryRun?.hub, abandoned };
+    status = await runAgent(local, { ...parts, settingWarnings: warnings });
   } catch (error) {
     status = fail(error, destination, manager);
   } finally {
@@ -80,6 +81,7 @@ async function runAgent(
     world: { signal, onHangUp, environment },
     dryHub,
     abandoned,
+    settingWarnings,
   }: {
     files: ReturnType<typeof filesOf>;
     destination: LogDestination;
@@ -87,6 +89,7 @@ async function runAgent(
     world: World;
     dryHub: DryHub | undefined;
     abandoned: () => void;
+    settingWarnings: readonly string[];
   },
 ): Promise<number> {
   const tap = new LogTap(local.logging.diagnosticEventLevel);
@@ -104,9 +107,11 @@ async function runAgent(
       'The event loop was blocked; running again.',
     );
   });
-  const parts = { clock, files, log, tap, level, recent, manager, signal, abandoned };
+  const parts = { clock, files, log, tap, level, recent, manager, signal, abandoned, settingWarnings };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
   log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
+  for (const warning of settingWarnings)
+    log.warn({ file: files.configuration }, `Ignored an unknown setting: ${warning}`);
   const how = environment.INVOCATION_ID === undefined ? '' : ': systemctl restart vakt';
   const remedy = `To use changed settings, restart the agent${how}`;
   onHangUp?.(() => log.warn({ remedy }, 'Ignored SIGHUP: local settings are read only at the start.'));

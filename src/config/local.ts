@@ -213,17 +213,19 @@ export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_
  * `hub.hostName`). Relative paths start at the file's folder. Of secrets and certificates that systemd has copied
  * (credentials.ts), this process reads the copies from then on; the settings name the files.
  *
+ * Names that are not settings are ignored, with a warning: an older version must start with the file of a newer one.
+ *
  * @param file `undefined`: the default file, which may be missing when at least one variable is set
  * @param identity `optional`: the identity and the default file may be missing; the result then has an identity that
  *   cannot connect
  * @throws {AgentError} CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE, CONFIG_FILE_NOT_JSON, CONFIG_INCOMPLETE,
  *   CONFIG_INVALID (all faults at once)
  */
-export function readLocalSettings(
+export function readLocalConfiguration(
   file: string | undefined,
   environment: NodeJS.ProcessEnv,
   { identity = 'required' }: { identity?: 'required' | 'optional' } = {},
-): LocalSettings {
+): LocalConfiguration {
   const origin = file ?? DEFAULT_CONFIG_FILE;
   const { overrides, unknown } = fromEnvironment(LocalSettings, environment);
   const fileText = readConfigFile(origin, file === undefined && (overrides.length > 0 || identity === 'optional'));
@@ -233,14 +235,33 @@ export function readLocalSettings(
     throw new AgentError('CONFIG_FILE_NOT_JSON', `${origin} is not JSON: ${parsed.problem}`, remedy);
   }
   const value = withIdentity(overlay(parsed.value, overrides), identity);
-  const result = v.safeParse(LocalSettings, value);
-  const faults = [...unknown, ...parsed.repeated, ...lists(value), ...unknownSettings(value)];
-  if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], faults);
+  const strangers: string[] = [...unknown];
+  const result = v.safeParse(LocalSettings, onlySettings(value, strangers));
+  const faults = [...parsed.repeated, ...lists(value)];
+  if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], [...strangers, ...faults]);
   const folders = { configuration: dirname(resolve(origin)), credentials: environment.CREDENTIALS_DIRECTORY };
   const settings = withAbsolutePaths(LocalSettings, result.output, folders.configuration) as LocalSettings;
   useCopies(copiesOf(credentialFilesOf(settings), folders));
-  return settings;
+  return { settings, warnings: bounded(strangers) };
 }
+
+/** The same, without the warnings. */
+export const readLocalSettings = (...parameters: Parameters<typeof readLocalConfiguration>): LocalSettings =>
+  readLocalConfiguration(...parameters).settings;
+
+/** A valid configuration, and a message for each name in it that is not a setting. */
+export interface LocalConfiguration {
+  readonly settings: LocalSettings;
+  readonly warnings: readonly string[];
+}
+
+const MAX_WARNINGS = 20;
+const MAX_WARNING_CHARACTERS = 200;
+
+const bounded = (warnings: readonly string[]): string[] => [
+  ...warnings.slice(0, MAX_WARNINGS).map((warning) => warning.slice(0, MAX_WARNING_CHARACTERS)),
+  ...(warnings.length > MAX_WARNINGS ? [`${warnings.length - MAX_WARNINGS} more names are not settings`] : []),
+];
 
 /** Paths of a configuration, and of the secret files that its settings name. @param file as for readLocalSettings */
 export const filesOf = (
@@ -315,19 +336,28 @@ function lists(value: unknown, above: readonly string[] = []): string[] {
   return Object.entries(value).flatMap(([name, member]) => lists(member, [...above, name]));
 }
 
-/** A message for each name that is not a setting, with the name that was probably meant. */
-function unknownSettings(value: unknown, schema: unknown = LocalSettings, above: readonly string[] = []): string[] {
-  if (typeof value !== 'object' || value === null) return [];
+/** The value without names that are not settings. Adds a message for each to `unknown`, with the name probably meant. */
+function onlySettings(
+  value: unknown,
+  unknown: string[],
+  schema: unknown = LocalSettings,
+  above: readonly string[] = [],
+): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const known = entriesOf(schema);
   const allowed = entriesOf(optionFor(schema, value));
-  return Object.entries(value).flatMap(([name, member]) => {
+  const members = Object.entries(value).flatMap(([name, member]) => {
     const path = [...above, name];
     if (Object.hasOwn(allowed, name)) {
-      return Object.keys(entriesOf(allowed[name])).length > 0 ? unknownSettings(member, allowed[name], path) : [];
+      const isGroup = Object.keys(entriesOf(allowed[name])).length > 0;
+      return [[name, isGroup ? onlySettings(member, unknown, allowed[name], path) : member]];
     }
-    if (Object.hasOwn(known, name)) return [`${path.join('.')} is not a setting of this kind`];
-    return [`${path.join('.')} ${notASetting(name, Object.keys(allowed))}`];
+    const isOfOtherKind = Object.hasOwn(known, name);
+    const why = isOfOtherKind ? 'is not a setting of this kind' : notASetting(name, Object.keys(allowed));
+    unknown.push(`${path.join('.')} ${why}`);
+    return [];
   });
+  return Object.fromEntries(members);
 }
 
 function withAbsolutePaths(schema: unknown, value: unknown, folder: string): unknown {

@@ -38,6 +38,8 @@ export interface Observed {
   /** Empty: there is no local file. */
   readonly localFileHash: string;
   readonly stopping: () => boolean;
+  /** About names in the local file that are not settings. */
+  readonly settingWarnings?: readonly string[];
   readonly collectors: readonly Collector[];
   readonly settings: () => Settings;
   readonly nameOf: NameOfSetting;
@@ -252,7 +254,7 @@ function silence({ alerts: { silencedUntil }, silencedRules }: ObservedDetection
 
 /** The state of the configuration, with warnings of the last scan and of what the configuration hides. */
 function configurationState(
-  { configuration, baseline, nameOf }: Observed,
+  { configuration, baseline, nameOf, settingWarnings = [] }: Observed,
   posture: Posture,
   { switchedOff, degrading, late }: BlindSpots,
   judging: ObservedDetections | undefined,
@@ -264,7 +266,7 @@ function configurationState(
   );
   return {
     ...state,
-    warnings: joined([state.warnings, found, late, degrading]),
+    warnings: joined([state.warnings, found, late, degrading, ...settingWarnings.map((localFile) => ({ localFile }))]),
     ...(Object.keys(switchedOff).length === 0 ? {} : { switchedOff }),
   };
 }

@@ -133,7 +133,7 @@ export const StatusSchema = v.strictObject({
     warnings: v.pipe(
       v.record(v.string(), v.string()),
       v.description(
-        'Warnings by property: the value is probably not what was meant, the property is unknown to this agent, a local limit overrides the value, or the value makes the agent degraded.',
+        'Warnings by property: the value is probably not what was meant, the property is unknown to this agent (of the local file: `localFile`), a local limit overrides the value, or the value makes the agent degraded.',
       ),
     ),
     switchedOff: v.exactOptional(

@@ -10,6 +10,7 @@ import {
   filesOf,
   hashOfLocalFile,
   LocalSettings,
+  readLocalConfiguration,
   readLocalSettings,
   refuseExampleHub,
 } from '../../src/config/local.ts';
@@ -30,6 +31,10 @@ describe('readLocalSettings', () => {
   const read = (text: string, environment: NodeJS.ProcessEnv = {}) => {
     writeFileSync(file, text);
     return readLocalSettings(file, environment);
+  };
+  const warningsOf = (text: string, environment: NodeJS.ProcessEnv = {}) => {
+    writeFileSync(file, text);
+    return readLocalConfiguration(file, environment).warnings;
   };
   const refusal = (run: () => unknown): AgentError => {
     try {
@@ -255,7 +260,6 @@ describe('readLocalSettings', () => {
       /limits\.largestCacheInBytes must be an integer of at least 8192/,
     );
     assert.match(limits({ messageUnitsPerDay: -1 }), /limits\.messageUnitsPerDay must be an integer of at least 0/);
-    assert.match(limits({ messageUnitPerDay: 1 }), /did you mean "messageUnitsPerDay"/);
     assert.match(
       limits({ shortestMessageFrequency: 'PT2M', longestMessageFrequency: 'PT1M' }),
       /limits has a shortestMessageFrequency that is longer/,
@@ -325,10 +329,11 @@ describe('readLocalSettings', () => {
       assert.equal(settings.stateDirectory, join(folder, 'state'));
     });
 
-    it('that are no settings are refused, with the nearest that is', () => {
-      const { id, message } = refused(`{ ${IDENTITY} }`, { VAKT_HUB__HOSTNAME: 'x', VAKT_REQUIRE_ALL: '1', OTHER: '' });
-      assert.equal(id, 'CONFIG_INVALID');
-      assert.match(message, /VAKT_HUB__HOSTNAME is not a setting; did you mean "VAKT_HUB__HOST_NAME"\?$/);
+    it('that are not settings are warned about, with the nearest name', () => {
+      const environment = { VAKT_HUB__HOSTNAME: 'x', VAKT_REQUIRE_ALL: '1', OTHER: '' };
+      assert.deepEqual(warningsOf(`{ ${IDENTITY} }`, environment), [
+        'the variable VAKT_HUB__HOSTNAME is not a setting; did you mean "VAKT_HUB__HOST_NAME"?',
+      ]);
     });
 
     it('that Kubernetes and Docker make of a service called vakt… set nothing', () => {
@@ -354,7 +359,7 @@ describe('readLocalSettings', () => {
       assert.deepEqual(read(`{ ${IDENTITY} }`, environment), read(`{ ${IDENTITY} }`));
     });
 
-    it('that only resemble those of a service are refused', () => {
+    it('that only resemble those of a service are warned about', () => {
       for (const [name, value] of [
         ['VAKT_HUB_HOST_NAME', 'contoso.azure-devices.net'],
         ['VAKT_HUB__PORT', '8883'],
@@ -365,7 +370,7 @@ describe('readLocalSettings', () => {
         ['VAKT_STATE_DIRECTORY_NAME', '/var/lib/vakt'],
         ['VAKT_HUB__ENV_PROXY', 'http://proxy:3128'],
       ] as const)
-        assert.match(refused(`{ ${IDENTITY} }`, { [name]: value }).message, new RegExp(`${name} is not a setting`));
+        assert.match(warningsOf(`{ ${IDENTITY} }`, { [name]: value }).join(), new RegExp(`${name} is not a setting`));
     });
 
     it('are checked like the file', () => {
@@ -455,45 +460,49 @@ describe('readLocalSettings', () => {
     });
   });
 
-  describe('refuses', () => {
-    it('a setting it does not know, and names the nearest it knows', () => {
-      const error = refused(`{ ${IDENTITY}, "hubb": {}, "logging": { "levle": "info" }, "entirelyOther": 1 }`);
-      assert.equal(error.id, 'CONFIG_INVALID');
-      assert.match(error.message, /hubb is not a setting; did you mean "hub"\?/);
-      assert.match(error.message, /logging\.levle is not a setting; did you mean "level"\?/);
-      assert.match(error.message, /entirelyOther is not a setting(?!;? did)/);
+  describe('warns about', () => {
+    it('unknown settings with the nearest name, and starts as an older version with the file of a newer one', () => {
+      const text = `{ ${IDENTITY}, "hubb": {}, "logging": { "levle": "info", "level": "warn" }, "entirelyOther": 1 }`;
+      assert.deepEqual(warningsOf(text), [
+        'hubb is not a setting; did you mean "hub"?',
+        'logging.levle is not a setting; did you mean "level"?',
+        'entirelyOther is not a setting',
+      ]);
+      assert.equal(read(text).logging.level, 'warn');
     });
 
-    it('a setting of the identity that is misspelt', () => {
-      const error = refused(
-        '{ "identity": { "kind": "moduleKey", "deviceID": "d", "deviceId": "d", "keyFile": "/k" } }',
-      );
-      assert.match(error.message, /identity\.deviceID is not a setting; did you mean "deviceId"\?/);
+    it('settings of the identity that are misspelt or of another kind', () => {
+      const identity = '"kind": "moduleKey", "deviceID": "e", "deviceId": "d", "keyFile": "/k", "file": "/secret"';
+      const text = `{ "identity": { ${identity} } }`;
+      assert.deepEqual(warningsOf(text), [
+        'identity.deviceID is not a setting; did you mean "deviceId"?',
+        'identity.file is not a setting of this kind',
+      ]);
+      assert.ok(!('file' in read(text).identity));
     });
 
-    it('a setting of another kind of identity', () => {
-      const error = refused(
-        '{ "identity": { "kind": "moduleKey", "deviceId": "d", "keyFile": "/k", "file": "/secret" } }',
-      );
-      assert.match(error.message, /identity\.file is not a setting of this kind/);
-    });
-
-    it('__proto__, which would be a setting of every object', () => {
-      for (const [text, fault] of [
-        [`{ ${IDENTITY}, "__proto__": { "strictStart": true } }`, '__proto__ is not a setting'],
-        [`{ ${IDENTITY}, "\\u005f_proto__": { "junk": true } }`, '__proto__ is not a setting'],
-        [`{ ${IDENTITY}, "__proto__": null }`, '__proto__ is not a setting'],
-        [
-          `{ ${IDENTITY}, "limits": { "__proto__": { "messageUnitsPerDay": 0 } } }`,
-          'limits.__proto__ is not a setting',
-        ],
-      ] as const) {
-        const error = refused(text);
-        assert.equal(error.id, 'CONFIG_INVALID');
-        assert.ok(error.message.endsWith(`is not valid: ${fault}`), error.message);
+    it('__proto__, which sets nothing', () => {
+      for (const text of [
+        `{ ${IDENTITY}, "__proto__": { "strictStart": true } }`,
+        `{ ${IDENTITY}, "\\u005f_proto__": { "strictStart": true } }`,
+        `{ ${IDENTITY}, "__proto__": null }`,
+        `{ ${IDENTITY}, "limits": { "__proto__": { "messageUnitsPerDay": 0 } } }`,
+      ]) {
+        assert.match(warningsOf(text).join(), /__proto__ is not a setting$/);
+        assert.deepEqual(read(text), read(`{ ${IDENTITY} }`));
       }
     });
 
+    it('thousands of names with a bounded number of short messages', () => {
+      const members = Array.from({ length: 2_000 }, (_, n) => `"x${'y'.repeat(90)}${n}": 1`).join();
+      const warnings = warningsOf(`{ ${IDENTITY}, ${members} }`);
+      assert.equal(warnings.length, 21);
+      assert.ok(warnings.every(({ length }) => length <= 200));
+      assert.equal(warnings.at(-1), '1980 more names are not settings');
+    });
+  });
+
+  describe('refuses', () => {
     it('a setting that is there twice, since readers differ in which one they take', () => {
       const error = refused(
         `{\n ${IDENTITY},\n "limits": { "messageUnitsPerDay": 5, "messageUnitsPerDay": 0 },\n "limits": {} }`,
