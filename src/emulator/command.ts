@@ -97,6 +97,7 @@ async function run(options: RunOptions, out: (line: string) => void, signal: Abo
   try {
     if (options.record !== undefined) recordMessages(hub, options.record);
     const caFile = files.open('ca.pem', hub.caPem);
+    const tokenFile = files.secret('control.token', `${hub.controlToken}\n`);
     addSimulatedDevices(hub, options.simulated ?? 0);
     const gateway = `GatewayHostName=localhost:${hub.restPort}`;
     const serviceFile = files.secret('service.connection-string', `${hub.serviceConnectionString()};${gateway}\n`);
@@ -114,7 +115,7 @@ async function run(options: RunOptions, out: (line: string) => void, signal: Abo
     if (proxy !== undefined)
       out(`HTTP proxy: http://127.0.0.1:${proxy.port}, for ${hub.hostName}:8883 and ${hub.hostName}:443.`);
     if (service !== undefined) out(service.about);
-    out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes).`);
+    out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes), with the token in ${tokenFile}.`);
     page = await options.openPage?.(hub);
     if (page !== undefined) out(`Open ${page.address} to see what the agent does.`);
     if (printConfig) for (const line of config.split('\n')) out(line);

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../base/errors.ts';
+import { hasToken } from './access-token.ts';
 import { ControlError, type ControlledHub } from './control-call.ts';
 import { help, ROUTES } from './control-routes.ts';
 import { guarded } from './guarded.ts';
@@ -14,7 +15,7 @@ const BASE = 'http://localhost';
 /**
  * The emulator's control API: HTTP and JSON, on the loopback interface only.
  *
- * Requests with a foreign Host or Origin are refused. Otherwise a web page in a browser on this machine could use the API,
+ * Requests without the token are refused: every user of the machine can reach a loopback port. Requests with a foreign Host or Origin are refused. Otherwise a web page in a browser on this machine could use the API,
  * by a host name of its own that resolves to 127.0.0.1 (DNS rebinding) or by a cross-site request.
  */
 export class ControlApi {
@@ -25,9 +26,9 @@ export class ControlApi {
   }
 
   /** @param port 0 selects a free one */
-  static async open(port: number, hub: ControlledHub): Promise<ControlApi> {
+  static async open(port: number, hub: ControlledHub, token: string): Promise<ControlApi> {
     const serve = guarded(async (request, response) => {
-      const [status, body] = await answer(request, hub).then(
+      const [status, body] = await answer(request, hub, token).then(
         (value): [number, unknown] => [200, value ?? {}],
         (error: unknown): [number, unknown] => [statusOf(error), { error: messageOf(error) }],
       );
@@ -53,11 +54,13 @@ export class ControlApi {
   }
 }
 
-async function answer(request: IncomingMessage, hub: ControlledHub): Promise<unknown> {
-  const { host = '', origin } = request.headers;
+async function answer(request: IncomingMessage, hub: ControlledHub, token: string): Promise<unknown> {
+  const { host = '', origin, authorization } = request.headers;
   if (!isLoopback(`http://${host}`)) throw new ControlError(403, 'The Host header must be localhost or 127.0.0.1.');
   if (origin !== undefined && !isLoopback(origin))
     throw new ControlError(403, 'Requests from other sites are refused.');
+  if (!hasToken(authorization, token))
+    throw new ControlError(401, 'Send the header "Authorization: Bearer TOKEN" with the token in control.token.');
   const { url = '/' } = request;
   if (!URL.canParse(url, BASE)) throw new ControlError(400, `${url} is not a path.`); // such as //
   const { pathname, searchParams } = new URL(url, BASE);

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { type Clock, systemClock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { TwinDocument, TwinSection } from '../contract/hub.ts';
+import { randomToken } from './access-token.ts';
 import { CertificateAuthority } from './certificates.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionRecord } from './connection-log.ts';
@@ -87,6 +88,8 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   #servers: HubServers | undefined;
   #mqttServer: MqttServer | undefined;
   #control: ControlApi | undefined;
+  /** Authorizes requests to the control API and to the page. */
+  readonly controlToken = randomToken();
 
   private constructor(certificateAuthority: CertificateAuthority, options: EmulatorOptions) {
     super();
@@ -117,7 +120,8 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
       hub.#mqttServer = await MqttServer.open(hub.#handler, hub.#clock);
       const parts = { mqttServer: hub.#mqttServer, restHub: hub.#restHub(options), faults: hub.faults };
       hub.#servers = await HubServers.open(options, certificate, parts);
-      if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
+      if (options.controlPort !== undefined)
+        hub.#control = await ControlApi.open(options.controlPort, hub, hub.controlToken);
       return hub;
     } catch (error) {
       await hub.stop(); // a port is in use

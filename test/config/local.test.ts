@@ -329,7 +329,7 @@ describe('readLocalSettings', () => {
       assert.equal(settings.stateDirectory, join(folder, 'state'));
     });
 
-    it('that are not settings are warned about, with the nearest name', () => {
+    it('raise a warning with the nearest name when they are not settings', () => {
       const environment = { VAKT_HUB__HOSTNAME: 'x', VAKT_REQUIRE_ALL: '1', OTHER: '' };
       assert.deepEqual(warningsOf(`{ ${IDENTITY} }`, environment), [
         'the variable VAKT_HUB__HOSTNAME is not a setting; did you mean "VAKT_HUB__HOST_NAME"?',
@@ -359,7 +359,7 @@ describe('readLocalSettings', () => {
       assert.deepEqual(read(`{ ${IDENTITY} }`, environment), read(`{ ${IDENTITY} }`));
     });
 
-    it('that only resemble those of a service are warned about', () => {
+    it('raise a warning when they only resemble those of a service', () => {
       for (const [name, value] of [
         ['VAKT_HUB_HOST_NAME', 'contoso.azure-devices.net'],
         ['VAKT_HUB__PORT', '8883'],

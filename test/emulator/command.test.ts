@@ -239,7 +239,7 @@ describe('vakt emulator', () => {
         const { identity, ...others } = expected as { identity: object };
         assert.deepEqual(generic(read('agent.json')), { ...others, identity: { kind, ...identity }, ...rest });
         assert.ok(lines.join('\n').includes(read('agent.json').trim()));
-        const ofService = { 'iothubowner.key': 0o600, 'service.connection-string': 0o600 };
+        const ofService = { 'control.token': 0o600, 'iothubowner.key': 0o600, 'service.connection-string': 0o600 };
         const modes = { ...files, ...ofService, 'agent.json': 0o600, 'ca.pem': 0o644 };
         const found = readdirSync(directory).filter((name) => statSync(join(directory, name)).isFile());
         assert.deepEqual(Object.fromEntries(found.map((name) => [name, mode(name)])), modes);

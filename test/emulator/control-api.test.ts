@@ -9,8 +9,9 @@ import { bareClient, DEVICE, MODULE, module, OTHER_KEY } from './clients.ts';
 describe('the control API of the hub emulator', () => {
   let hub: HubEmulator;
 
-  const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
+  const call = async (method: string, path: string, body?: unknown, others: Record<string, string> = {}) => {
     const text = typeof body === 'string' ? body : JSON.stringify(body ?? '');
+    const headers = { authorization: `Bearer ${hub.controlToken}`, ...others };
     const outgoing = request({ host: '127.0.0.1', port: hub.controlPort, method, path, headers, agent: false });
     outgoing.on('error', () => {}); // when the answer comes before the whole body is sent
     const answered = once(outgoing, 'response');
@@ -28,12 +29,30 @@ describe('the control API of the hub emulator', () => {
     await received;
     client.end(true);
   };
+  const stopped = async (other: HubEmulator) => {
+    await other.stop();
+    return other;
+  };
   const twin = `/twins/${DEVICE}/${MODULE}`;
 
   beforeEach(async () => {
     hub = await HubEmulator.start({ modules: [module], controlPort: 0 });
   });
   afterEach(() => hub.stop());
+
+  it('refuses every request without the right token', async () => {
+    for (const authorization of ['', 'Bearer ', 'Bearer x', hub.controlToken, `Basic ${hub.controlToken}`]) {
+      for (const [method, path] of [
+        ['GET', '/'],
+        ['GET', '/messages'],
+        ['POST', '/offline'],
+        ['PATCH', `${twin}/desired`],
+        ['GET', '/nothing'],
+      ] as const)
+        assert.equal((await call(method, path, undefined, { authorization })).status, 401, `${method} ${path}`);
+    }
+    assert.notEqual((await HubEmulator.start({ modules: [] }).then(stopped)).controlToken, hub.controlToken);
+  });
 
   it('lists its routes and the kinds of faults', async () => {
     const { body } = await call('GET', '/');

@@ -68,6 +68,7 @@ describe('direct methods of the hub emulator', () => {
     const call = (body: object) =>
       fetch(`http://127.0.0.1:${hub.controlPort}/twins/${DEVICE}/modules/${MODULE}/methods`, {
         method: 'POST',
+        headers: { authorization: `Bearer ${hub.controlToken}` },
         body: JSON.stringify(body),
       });
     const answer = await call({ methodName: 'ping', payload: { a: 1 }, responseTimeoutInSeconds: 10 });

@@ -143,7 +143,9 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         .sort();
     const accounts = () => system.must('cat', '/etc/passwd', '/etc/group');
     const ask = (method: string, path: string, body?: object): unknown => {
-      const init = JSON.stringify({ method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+      const authorization = `Bearer ${system.must('cat', '/run/emulator/control.token').trim()}`;
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+      const init = JSON.stringify({ method, headers: { authorization }, ...sent });
       const text = `fetch('${CONTROL}${path}', ${init}).then((answer) => answer.text()).then(console.log)`;
       return JSON.parse(system.must(node, '-e', text) || 'null');
     };

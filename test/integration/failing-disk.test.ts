@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { minutes } from '../../src/base/duration.ts';
 import { STATE_FILES } from '../../src/base/state-names.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
@@ -10,7 +11,7 @@ const SOURCE = new URL('../../../test/integration/native/failing-disk.c', import
 const { EIO, EROFS } = constants.errno;
 
 describe('The agent on a disk that fails at the start', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let bed: TestBed;
   let state: string;
 
@@ -31,7 +32,7 @@ describe('The agent on a disk that fails at the start', function () {
   };
   const deliversAndStops = async (agent: ReturnType<typeof startFailing>) => {
     const before = bed.events('SystemInformation').length;
-    await bed.waitForEvents(() => bed.events('SystemInformation').length > before);
+    await bed.waitForEvents(() => bed.events('SystemInformation').length > before, minutes(3));
     const status = await agent.status();
     agent.kill('SIGTERM');
     assert.deepEqual(await agent.exited, { status: 0, signal: null });

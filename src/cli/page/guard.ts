@@ -1,5 +1,5 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
+import { hasToken } from '../../emulator/access-token.ts';
 
 /* Who may use the page. Any web page in a browser on this machine can send requests to a loopback port, also by a name of
  * its own that resolves to 127.0.0.1 (DNS rebinding), and so can every user of the machine. */
@@ -15,9 +15,6 @@ export class RequestError extends Error {
   }
 }
 
-/** 256 random bits, in characters that a URL's fragment may have as they are. */
-export const randomToken = (): string => randomBytes(32).toString('base64url');
-
 /** The server's own names; only under these does the page answer. */
 const hostsOf = (port: number) => [`127.0.0.1:${port}`, `localhost:${port}`];
 
@@ -31,13 +28,10 @@ export function checkSite(headers: IncomingHttpHeaders, port: number): void {
 }
 
 /** @throws RequestError 401 unless the request has the token */
-export function checkToken({ authorization = '' }: IncomingHttpHeaders, token: string): void {
-  // Digests have one length, and say nothing about how much of a token is right.
-  if (!timingSafeEqual(digest(authorization), digest(`Bearer ${token}`)))
+export function checkToken({ authorization }: IncomingHttpHeaders, token: string): void {
+  if (!hasToken(authorization, token))
     throw new RequestError(401, 'Open the address with its token, as it was printed: the part after "#".');
 }
-
-const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
  * Sent with every answer. Scripts and styles come from the page's own files only, no text can become HTML (Trusted Types),

@@ -9,7 +9,7 @@ import { readAssets } from './assets.ts';
 import { faultForms } from './faults.ts';
 import { Feed } from './feed.ts';
 import { methodForms, settingForm } from './forms.ts';
-import { checkSite, checkToken, RequestError, randomToken, SECURITY_HEADERS } from './guard.ts';
+import { checkSite, checkToken, RequestError, SECURITY_HEADERS } from './guard.ts';
 import { readJson, refuse, sendAsset, sendJson, urlOf } from './http.ts';
 import { ROUTES } from './routes.ts';
 
@@ -45,7 +45,7 @@ export class Page {
       methods: methodForms(),
       faults: faultForms(),
     };
-    const token = randomToken();
+    const token = hub.controlToken;
     const server = createServer(SERVER_LIMITS);
     server.maxConnections = MAX_CONNECTIONS;
     server.listen(port, '127.0.0.1');
