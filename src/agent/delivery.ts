@@ -98,11 +98,8 @@ export function createDelivery(
     clock: watched('aggregator'),
     log: logOf('aggregator'),
     files: storeFiles,
-    saveEvery: syncEvery,
-    saved: () => {
-      writer.releaseNotes();
-      accountCopy.changed();
-    },
+    syncEvery,
+    saved: () => accountCopy.changed(),
   });
   const accountCopy = new AccountCopy({
     note: AccountCopy.noteIn(state('accounts.json'), writer),
@@ -110,6 +107,6 @@ export function createDelivery(
     aggregator,
     log: logOf('queues'),
   });
-  writer.holdsNotes = () => queues.isInMemory || aggregator.holdsCounts;
+  writer.holdsNotes = () => queues.isInMemory;
   return { queues, unsetClock, timed, budget, chains, publisher, statistics, aggregator, accountCopy };
 }

@@ -1,8 +1,10 @@
 import { BackgroundWriter } from '../base/background-writer.ts';
-import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { endOfWriting } from '../base/end-of-writing.ts';
+import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import { BackgroundStateFiles } from '../base/state-files.ts';
+import { WriteAhead } from '../base/write-ahead.ts';
 import { BackgroundFiles } from '../pipeline/background-files.ts';
 import type { Foundation } from './foundation.ts';
 
@@ -12,16 +14,15 @@ import type { Foundation } from './foundation.ts';
  */
 const PARTS_OF_MEMORY = 12;
 
-/** Up to this `store.syncEvery`, all that can survive a kill is written at once. */
+/** With a longer `store.syncEvery`, files of which a loss costs little are written with the next message. */
 const LASTS_SOON = seconds(1);
-/** Otherwise what is worth little waits for the next message, and no longer than this. */
+/** Maximum time that they wait. */
 const WITH_THE_NEXT_MESSAGE = hours(6);
+/** Maximum time for which notes are held, if they survive a kill. */
+const NOTES_EVERY = minutes(5);
 
-/** How long notes, and changes of state that can be made later, may wait in memory. */
-export const spared = (syncEvery: Duration) =>
-  syncEvery > LASTS_SOON
-    ? { notesEvery: syncEvery, laterAfter: WITH_THE_NEXT_MESSAGE }
-    : { notesEvery: milliseconds(0), laterAfter: milliseconds(0) };
+/** How long changes of state that can be made later may wait in memory. */
+export const laterAfter = (syncEvery: Duration) => (syncEvery > LASTS_SOON ? WITH_THE_NEXT_MESSAGE : milliseconds(0));
 
 /** How the agent writes to its state directory: in the background, so that a hung disk blocks nothing else. */
 export interface Storage {
@@ -39,12 +40,27 @@ export interface Storage {
 }
 
 export function createStorage({ local, clock, options: { log, abandoned } }: Foundation): Storage {
+  const ahead = openAhead(local.stateDirectory, log);
   const memoryBytes = (local.memoryBudgetInMegabytes * 1024 * 1024) / PARTS_OF_MEMORY;
   const { syncEvery } = local.store;
-  const { notesEvery, laterAfter } = spared(syncEvery);
-  const writer = new BackgroundWriter({ clock, maxBytes: memoryBytes, notesEvery });
-  const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs, laterAfter });
+  const notesEvery = milliseconds(ahead === undefined ? 0 : Math.max(NOTES_EVERY, syncEvery));
+  const writer = new BackgroundWriter({ clock, maxBytes: memoryBytes, ahead, notesEvery });
+  const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs, laterAfter: laterAfter(syncEvery) });
   const storeFiles = new BackgroundFiles(writer);
   const end = endOfWriting({ writer, stateFiles, clock, log, ...(abandoned === undefined ? {} : { abandoned }) });
   return { writer, stateFiles, storeFiles, memoryBytes, syncEvery, end };
+}
+
+/** Under systemd, changes survive a kill in the runtime directory, which is in memory, until they are written and synced. */
+function openAhead(stateDirectory: string, log: Logger): WriteAhead | undefined {
+  const [folder] = (process.env.RUNTIME_DIRECTORY ?? '').split(':');
+  const ahead = folder === undefined || folder === '' ? undefined : WriteAhead.open(folder, stateDirectory);
+  const { changes, error } = ahead?.apply() ?? { changes: 0 };
+  if (error !== undefined)
+    log.error(
+      { changes, err: error },
+      'Could not write all changes of the previous run; the missing events are counted.',
+    );
+  else if (changes > 0) log.info({ changes }, 'Wrote the changes that the previous run had not written.');
+  return ahead;
 }

@@ -5,6 +5,7 @@ import { type Duration, LONG_AGO, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { Lane } from './lane.ts';
 import { callAll } from './notifier.ts';
+import type { Change, WriteAhead } from './write-ahead.ts';
 
 /** Delay before a failed operation is retried. */
 const TRY_AGAIN = seconds(1);
@@ -41,6 +42,8 @@ export interface Note {
   readonly bytes: number;
   /** Written before others of the same batch. */
   readonly writeFirst?: boolean;
+  /** What it changes, so that it can survive a kill while it waits. Without it, waiting notes are written at once. */
+  readonly change?: Change;
   write(): Promise<void>;
 }
 
@@ -80,6 +83,9 @@ export class BackgroundWriter {
   /** Space was freed since the disk was last full, or an operation that frees space waits. */
   #spaceFreed = false;
   readonly #notesEvery: Duration;
+  readonly #ahead: WriteAhead | undefined;
+  /** Changes are made now, rather than held until they must be. */
+  #isUrgent = false;
   #notesAt = LONG_AGO;
   /** Ends the wait until notes may be written again. */
   #release: AbortController | undefined;
@@ -97,19 +103,23 @@ export class BackgroundWriter {
 
   /**
    * @param maxBytes that may wait in memory
-   * @param notesEvery how long notes may wait in memory, to spare the disk. Absent: not at all
+   * @param ahead keeps changes until they are made; then they are held until something waits for them, to spare the disk
+   * @param notesEvery how long notes may be held, to spare the disk. Without `ahead`, a kill loses held notes
    */
   constructor({
     clock,
     maxBytes,
+    ahead,
     notesEvery = milliseconds(0),
   }: {
     clock: Clock;
     maxBytes: number;
+    ahead?: WriteAhead | undefined;
     notesEvery?: Duration;
   }) {
     this.#clock = clock;
     this.#maxBytes = maxBytes;
+    this.#ahead = ahead;
     this.#notesEvery = notesEvery;
   }
 
@@ -157,6 +167,11 @@ export class BackgroundWriter {
     this.#begin();
   }
 
+  /** Must be called with each change before its operation is added, in order, so that it survives a kill until then. */
+  record(change: Change): void {
+    if (this.#ahead?.add(change) === false) this.#hurry();
+  }
+
   /** The operation added last, unless it has begun: its content may be extended, see `addBytes`. */
   get last(): Operation | undefined {
     return this.#queue.at(-1) === this.#running ? undefined : this.#queue.at(-1);
@@ -191,9 +206,7 @@ export class BackgroundWriter {
    */
   note(path: string, note: Note): void {
     this.#notes = merged(this.#notes, new Map([[path, note]]));
-    const wait = this.#notesAt + this.#notesEvery - this.#clock.monotonic();
-    if (wait > 0) this.#releaseAfter(milliseconds(wait));
-    else this.#addNotesSoon();
+    this.#addNotesSoon();
   }
 
   /** To be called when `holdsNotes` may have become false. */
@@ -204,6 +217,7 @@ export class BackgroundWriter {
   /** Resolves when all operations added so far are done. @throws NotWritten when the disk refuses one */
   async reached(): Promise<void> {
     if (this.#lastError !== undefined) throw new NotWritten('The disk refuses to be written.');
+    this.#hurry();
     const until = this.#asked;
     if (this.#isReached(until)) return;
     const error = await new Promise<unknown>((done) => this.#waiters.push({ until, done }));
@@ -229,6 +243,7 @@ export class BackgroundWriter {
   async settle(limit: Duration): Promise<number> {
     this.#release?.abort();
     this.#addNotes();
+    this.#hurry();
     const late = this.#clock.monotonic() + limit;
     while (this.#queue.length > 0 && this.#clock.monotonic() < late) await this.#clock.sleep(milliseconds(10));
     return this.#bytes;
@@ -247,11 +262,25 @@ export class BackgroundWriter {
   #addNotesSoon(): void {
     if (this.#willNote) return;
     this.#willNote = true;
-    setImmediate(() => this.#addNotes());
+    setImmediate(() => {
+      this.#willNote = false;
+      const wait = this.#notesAt + this.#notesEvery - this.#clock.monotonic();
+      if (wait > 0 && this.#recordNotes()) this.#releaseAfter(milliseconds(wait));
+      else this.#addNotes();
+    });
+  }
+
+  /** @returns whether all notes that wait survive a kill */
+  #recordNotes(): boolean {
+    return this.holdsNotes() || this.#recordAll(this.#notes);
+  }
+
+  #recordAll(notes: ReadonlyMap<string, Note>): boolean {
+    const ahead = this.#ahead;
+    return ahead === undefined || [...notes.values()].every(({ change }) => change !== undefined && ahead.add(change));
   }
 
   #addNotes(): void {
-    this.#willNote = false;
     if (this.#notes.size === 0 && this.#due.size === 0) return;
     if (this.#notesEvery > 0) this.#notesAt = this.#clock.monotonic();
     const [, second] = this.#groups;
@@ -268,7 +297,9 @@ export class BackgroundWriter {
       run: () => this.#writeNotes(group),
     };
     this.#groups.push(group);
+    const isRecorded = this.#recordAll(notes);
     this.add(group);
+    if (!isRecorded) this.#hurry();
   }
 
   /**
@@ -295,8 +326,14 @@ export class BackgroundWriter {
     this.#groups = this.#groups.filter((one) => one !== group);
   }
 
+  /** Makes all changes that are held. */
+  #hurry(): void {
+    this.#isUrgent = this.#queue.length > 0;
+    this.#begin();
+  }
+
   #begin(): void {
-    if (this.#isWorking) return;
+    if (this.#isWorking || (this.#ahead !== undefined && !this.#isUrgent)) return;
     this.#isWorking = true;
     void this.#work();
   }
@@ -325,6 +362,9 @@ export class BackgroundWriter {
     }
     this.#lastError = undefined; // the operation that failed was cancelled
     this.#isWorking = false;
+    this.#isUrgent = false;
+    this.#ahead?.clear();
+    this.#recordNotes();
   }
 
   async #try(operation: Operation): Promise<unknown> {

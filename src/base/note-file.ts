@@ -68,6 +68,7 @@ export class NoteFile {
     this.#writer.note(this.#path, {
       bytes: this.#bytes,
       writeFirst: this.#writeFirst,
+      change: { kind: 'put', path: this.#path, bytes: Buffer.from(text) },
       write: () => this.#writeInPlace(Buffer.from(text)),
     });
   }

@@ -47,8 +47,8 @@ const AGE_LIMIT = durationSchema(
 const SYNC_EVERY = durationSchema(
   'PT1S',
   'PT6H',
-  'PT1S',
-  'Interval at which Low events and counts are synced to disk, from PT1S to PT6H; a longer one writes less to flash. A power cut loses those of the last interval; above PT1S, kill -9 also loses the counts of the last interval.',
+  'PT30S',
+  'Interval at which Low events and counts are synced to disk, from PT1S to PT6H; a longer one writes less to flash. A power cut can lose those of the last interval.',
 );
 
 /** `pause` and `resume` share a permission. */
@@ -104,7 +104,7 @@ export const LocalSettings = v.strictObject({
   ),
   stateDirectory: v.optional(path('Folder of the queues and of other state.'), '/var/lib/vakt'),
   queueAgeLimit: v.optional(AGE_LIMIT, 'P30D'),
-  store: v.optional(v.strictObject({ syncEvery: v.optional(SYNC_EVERY, 'PT1S') }), {}),
+  store: v.optional(v.strictObject({ syncEvery: v.optional(SYNC_EVERY, 'PT30S') }), {}),
   messageRouting: v.optional(
     oneOf(
       ['security', 'telemetry', 'both'],

@@ -58,9 +58,9 @@ const WAITS_FOR_DISK = seconds(4);
  * When a window has too many elements, or all windows together hold too many bytes, the least frequent elements leave
  * early (of equally frequent ones the least recent), a quarter at a time; the others stay counted.
  *
- * Counts are written to disk at the end of the current turn of the event loop, or every `saveEvery` to spare the disk; then a
- * kill loses what was counted since. The next run continues the windows: they close at their original time, but at most one
- * interval after the start. While the disk cannot be written, counts are kept in memory.
+ * Counts are written at the end of the current turn of the event loop, and synced every `syncEvery`. The next run
+ * continues the windows: they close at their original time, but at most one interval after the start. While the disk
+ * cannot be written, counts are kept in memory.
  */
 export class Aggregator implements Service {
   readonly name = 'aggregator';
@@ -78,11 +78,9 @@ export class Aggregator implements Service {
   /** Reading the counts of an earlier run: not tried yet, failed (and will be retried), done. */
   #recovery: 'due' | 'failed' | 'done' = 'due';
   #willSave = false;
-  readonly #saveEvery: Duration;
+  readonly #syncEvery: Duration;
   readonly #maxHits: number;
   readonly #saved: () => void;
-  /** When counts that are held in memory to spare the disk are to be written. In the past: none are. */
-  #heldUntil = LONG_AGO;
   #tryAgainAt = LONG_AGO;
   #syncAt = NEVER;
   #syncing: Promise<void> | undefined;
@@ -98,15 +96,15 @@ export class Aggregator implements Service {
     /** Where the counts are kept; created if missing. */
     directory: string;
     files?: StoreFiles;
-    /** How long counts may be held in memory to spare the disk. Absent, or up to a second: not at all. */
-    saveEvery?: Duration;
-    /** Called when counts have been saved, and when `holdsCounts` has become false. */
+    /** Maximum time from a write to its sync: a second by default. */
+    syncEvery?: Duration;
+    /** Called when counts have been saved. */
     saved?: () => void;
     /** For tests: so many occurrences close a window. */
     maxHits?: number;
   }) {
     this.#maxHits = options.maxHits ?? MAX_HITS;
-    this.#saveEvery = options.saveEvery ?? SYNC_WITHIN;
+    this.#syncEvery = options.syncEvery ?? SYNC_WITHIN;
     this.#saved = options.saved ?? (() => {});
     this.#settings = options.settings;
     this.#clock = options.clock;
@@ -160,7 +158,6 @@ export class Aggregator implements Service {
     }
     if (error !== undefined) for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
     this.#windowLog.close();
-    this.#holdNoMore();
   }
 
   /** Closes all windows now and queues their events; after `stop`, the counts belong to the next run. */
@@ -191,11 +188,6 @@ export class Aggregator implements Service {
     }
     if (window !== undefined && window.hits >= this.#maxHits) this.#release(window, [...window.elements]);
     if (!this.#willSave) this.#saveSoon();
-  }
-
-  /** Whether counts are in memory only, so that a kill would lose them, although the disk could be written. */
-  get holdsCounts(): boolean {
-    return this.#heldUntil > LONG_AGO;
   }
 
   /** Whether counts are in memory only, or those of an earlier run have not been read. */
@@ -271,12 +263,12 @@ export class Aggregator implements Service {
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
     for (const window of [...this.#windows]) if (window.closesAt <= now) this.#release(window, [...window.elements]);
-    if (this.#saveAt <= now) this.#save();
+    if (this.#tryAgainAt <= now) this.#save();
     if (this.#syncAt <= now) this.#syncing ??= this.#sync(); // not awaited: windows must close on a slow disk, too
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
       this.#syncing === undefined ? this.#syncAt : NEVER,
-      this.#windowLog.hasPending || this.#recovery === 'failed' ? Math.max(this.#saveAt, now) : NEVER,
+      this.#windowLog.hasPending || this.#recovery === 'failed' ? Math.max(this.#tryAgainAt, now) : NEVER,
       now + hours(24),
     );
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - this.#clock.monotonic())), signal);
@@ -322,24 +314,15 @@ export class Aggregator implements Service {
       next = then;
     }
     if (error === undefined)
-      this.#syncWithin(this.#saveEvery); // what must precede the events has been synced
+      this.#syncWithin(this.#syncEvery); // what must precede the events has been synced
     else this.#save();
   }
 
   // ── saving and recovery ──
 
-  get #saveAt(): Duration {
-    return milliseconds(Math.max(this.#tryAgainAt, this.#heldUntil));
-  }
-
-  /** Schedules one write for everything counted in this turn of the event loop, or until the counts are to be saved. */
+  /** Schedules one write for everything counted in this turn of the event loop. */
   #saveSoon(): void {
     this.#willSave = true;
-    if (this.#saveEvery > SYNC_WITHIN && !this.#isFailing) {
-      this.#heldUntil = milliseconds(this.#clock.monotonic() + this.#saveEvery);
-      this.#alarm.ring();
-      return;
-    }
     void Promise.resolve().then(() => {
       this.#willSave = false;
       if (this.#clock.monotonic() >= this.#tryAgainAt) this.#save();
@@ -351,23 +334,10 @@ export class Aggregator implements Service {
     if (this.#recovery === 'done' && this.#windowLog.hasPending) {
       const error = this.#windowLog.save();
       if (error === undefined) {
-        this.#syncSoon();
+        this.#syncWithin(this.#syncEvery);
         this.#saved();
       } else this.#setError(error);
     }
-    this.#holdNoMore();
-  }
-
-  /** Also when saving has failed: then it is tried again every second, as without holding. */
-  #holdNoMore(): void {
-    if (!this.holdsCounts) return;
-    this.#heldUntil = LONG_AGO;
-    this.#willSave = false;
-    this.#saved();
-  }
-
-  #syncSoon(): void {
-    this.#syncWithin(SYNC_WITHIN);
   }
 
   #syncWithin(wait: Duration): void {
@@ -387,7 +357,7 @@ export class Aggregator implements Service {
       this.#setError(error);
     }
     this.#syncing = undefined;
-    this.#syncSoon(); // for writes made during this sync
+    this.#syncWithin(this.#syncEvery); // for writes made during this sync
     this.#alarm.ring();
   }
 

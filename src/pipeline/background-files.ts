@@ -76,6 +76,7 @@ export class BackgroundFiles implements StoreFiles {
   remove(path: string): void {
     this.#files.get(path)?.forget();
     this.#files.delete(path);
+    this.#writer.record({ kind: 'remove', path });
     this.#writer.add({
       bytes: 0,
       frees: true,
@@ -144,6 +145,7 @@ class BackgroundFile implements AppendFile {
     this.#writer = writer;
     this.#appended = appended;
     this.#forgotten = forgotten;
+    this.#writer.record({ kind: 'create', path });
     this.#writer.add({
       owner: this,
       bytes: 0,
@@ -157,6 +159,7 @@ class BackgroundFile implements AppendFile {
     this.#writer.check(dirname(this.#path));
     const copy = Buffer.allocUnsafeSlow(bytes.length);
     bytes.copy(copy);
+    this.#writer.record({ kind: 'append', path: this.#path, offset: this.#size, bytes: copy });
     this.#parts.push(copy);
     this.#size += copy.length;
     const last = this.#append;

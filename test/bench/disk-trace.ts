@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { spared } from '../../src/agent/storage.ts';
+import { laterAfter } from '../../src/agent/storage.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds } from '../../src/base/duration.ts';
 import type { Done, StateFiles, When } from '../../src/base/state-files.ts';
@@ -32,9 +32,14 @@ export class DiskTrace {
   }
 }
 
-/** Keeps files in memory, and notes what is done to them. */
+/** Keeps files in memory, and notes what is done to them: as BackgroundWriter holds changes until something is synced. */
 export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
   const files = new SimulatedFiles(seeded(7));
+  const held = new Map<string, number>();
+  const makeHeld = () => {
+    for (const [path, bytes] of held) trace.add('append', path, bytes);
+    held.clear();
+  };
   return {
     makeFolder: () => files.makeFolder(),
     list: (folder) => files.list(folder),
@@ -43,11 +48,12 @@ export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
       const file = files.create(path);
       return {
         append(bytes) {
-          trace.add('append', path, bytes.length);
+          held.set(path, (held.get(path) ?? 0) + bytes.length);
           file.append(bytes);
         },
         truncate: (size) => file.truncate(size),
         async sync() {
+          makeHeld();
           trace.add('sync', path);
           await file.sync();
         },
@@ -55,15 +61,18 @@ export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
       };
     },
     remove(path) {
+      held.delete(path);
       trace.add('remove', path);
       files.remove(path);
     },
     async sync(path) {
+      makeHeld();
       trace.add('sync', path);
       await files.sync(path);
     },
     /** One for all of an instant, as BackgroundFiles does it. */
     syncNow(path) {
+      makeHeld();
       const last = trace.changes.findLast((change) => change.kind === 'sync' && change.path === path);
       if (last?.at !== systemClock.monotonic()) trace.add('sync', path);
       files.syncNow(path);
@@ -80,7 +89,7 @@ export class TracedStateFiles implements StateFiles {
 
   constructor(trace: DiskTrace, syncEvery: Duration) {
     this.#trace = trace;
-    this.#laterAfter = spared(syncEvery).laterAfter;
+    this.#laterAfter = laterAfter(syncEvery);
   }
 
   replace(path: string, contents: string, done: Done, when: When = 'soon'): void {

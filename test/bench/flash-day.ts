@@ -1,14 +1,15 @@
 import sinon from 'sinon';
-import { type Duration, days, minutes, seconds } from '../../src/base/duration.ts';
+import { type Duration, days, minutes } from '../../src/base/duration.ts';
 import { Gateway, type Life } from '../pipeline/gateway.ts';
 import type { Desired } from '../pipeline/simulated-agent.ts';
 import { type Change, DiskTrace, TracedStateFiles, tracedStoreFiles } from './disk-trace.ts';
 
 /** Days that pass before the one that is measured: by then every file has its usual size. */
 const DAYS_BEFORE = 2;
-/** What the note takes in which the agent keeps how far it has read audit, see NoteFile. */
-const NOTE_BYTES = 512;
-const NOTE = '/state/audit-checkpoint.json';
+/** What the notes take in which the agent keeps how far it has read audit, and the copy of its account; see NoteFile. */
+const NOTES = { '/state/audit-checkpoint.json': 512, '/state/accounts.json': 4096 };
+/** How long notes are held; see src/agent/storage.ts. */
+const NOTES_EVERY = minutes(5);
 
 /** What the agent writes in a day, on simulated time, with these settings of the module twin and of `store.syncEvery`. */
 export async function writtenInADay(life: Life, desired: Desired, syncEvery: Duration): Promise<Change[]> {
@@ -18,7 +19,12 @@ export async function writtenInADay(life: Life, desired: Desired, syncEvery: Dur
   });
   try {
     const trace = new DiskTrace();
-    const note = () => trace.add('overwrite', NOTE, NOTE_BYTES);
+    let notedAt = Number.NEGATIVE_INFINITY;
+    const note = () => {
+      if (performance.now() < notedAt + Math.max(NOTES_EVERY, syncEvery)) return;
+      notedAt = performance.now();
+      for (const [path, bytes] of Object.entries(NOTES)) trace.add('overwrite', path, bytes);
+    };
     const gateway = new Gateway({
       desired,
       storage: {
@@ -29,14 +35,13 @@ export async function writtenInADay(life: Life, desired: Desired, syncEvery: Dur
       },
     });
     await gateway.start();
-    const happened = syncEvery > seconds(1) ? () => {} : note; // longer, the note waits for the counts
     let morning = 0;
     for (let day = 0; day <= DAYS_BEFORE; day += 1) {
       morning = performance.now();
       for (const { at, happens } of happenings(gateway, life)) {
         await time.tickAsync(Math.max(0, morning + at - performance.now()));
         happens();
-        happened();
+        note();
       }
       await time.tickAsync(morning + days(1) - performance.now());
     }

@@ -58,7 +58,7 @@ describe('readLocalSettings', () => {
       },
       stateDirectory: '/var/lib/vakt',
       queueAgeLimit: days(30),
-      store: { syncEvery: seconds(1) },
+      store: { syncEvery: seconds(30) },
       messageRouting: 'telemetry',
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
       strictStart: false,

@@ -48,7 +48,7 @@ export interface SimulatedStorage {
   readonly store: StoreFiles;
   readonly state: StateFiles;
   readonly syncEvery: Duration;
-  /** Called when counts that were held in memory have been saved. */
+  /** Called when counts have been saved. */
   readonly saved: () => void;
 }
 
@@ -141,7 +141,7 @@ export class SimulatedAgent {
       queues,
       directory: '/aggregates',
       files: storage?.store ?? new SimulatedFiles(seeded(7)), // simulated time doesn't wait for a disk
-      ...(storage === undefined ? {} : { saveEvery: storage.syncEvery, saved: storage.saved }),
+      ...(storage === undefined ? {} : { syncEvery: storage.syncEvery, saved: storage.saved }),
     });
     const snapshots = new Snapshots({
       ...parts,

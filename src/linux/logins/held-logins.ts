@@ -74,6 +74,10 @@ export class HeldLogins {
     if (this.#writer !== undefined)
       this.#writer.note(this.#path, {
         bytes: text?.length ?? 0,
+        change:
+          text === undefined
+            ? { kind: 'remove', path: this.#path }
+            : { kind: 'put', path: this.#path, bytes: Buffer.from(text) },
         writeFirst: true, // the checkpoint counts held logins as reported, so it must not precede them
         write: () => replace(this.#path, text),
       });
