@@ -74,7 +74,7 @@ export function createReporting(
   const methodParts: MethodParts = {
     now: () => clock.now(),
     status: () => localStatus(observed),
-    takeNow: (events) => collection.snapshots.takeNow(events),
+    takeNow: (events) => collection.snapshots.takeOnRequest(events),
     flush: (limit) => {
       aggregator.flush();
       return publisher.flush(limit);

@@ -27,8 +27,10 @@ interface Declaration<Q extends Schema, A extends Schema, Parts> {
   readonly request: Q;
   /** The body of an answer with status 200. */
   readonly answer: A;
-  /** Minimum time between two calls; absent: none. */
+  /** Minimum time between the end of a call and the next call. Default: none. */
   readonly rest?: Duration;
+  /** A minimum that the local file sets, if it is longer than `rest`. */
+  readonly localRest?: (parts: Parts) => Duration;
   /**
    * Executes a call.
    *

@@ -87,9 +87,10 @@ export class DirectMethods<Parts> implements MethodCalls {
     return this.#run(method, request.value);
   }
 
-  #restOf({ name, rest }: Method<Parts>): number {
+  #restOf({ name, rest, localRest }: Method<Parts>): number {
     const endedAt = this.#endedAt.get(name);
-    return rest === undefined || endedAt === undefined ? 0 : endedAt + rest - this.#clock.monotonic();
+    if (rest === undefined || endedAt === undefined) return 0;
+    return endedAt + Math.max(rest, localRest?.(this.#parts) ?? 0) - this.#clock.monotonic();
   }
 
   async #run(method: Method<Parts>, request: object): Promise<MethodAnswer> {

@@ -8,7 +8,8 @@ const periodic = collectors.filter(({ category }) => category === 'Periodic').ma
 
 export const collectNow = method({
   name: 'collectNow',
-  summary: 'Takes snapshots now and queues them. The schedule of regular snapshots does not change.',
+  summary:
+    'Takes snapshots now and queues them: of each event three times in a row, then once in 5 minutes. The schedule of regular snapshots does not change.',
   permission: 'collectNow',
   request: v.strictObject({
     events: v.optional(

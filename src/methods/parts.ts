@@ -11,7 +11,7 @@ import type { LocalStatus } from '../status/schema.ts';
 export interface MethodParts {
   readonly now: () => Date;
   readonly status: () => LocalStatus;
-  readonly takeNow: Snapshots['takeNow'];
+  readonly takeNow: Snapshots['takeOnRequest'];
   /** Closes the aggregation windows and sends queued events until the queues are empty or `limit` is over. */
   readonly flush: (limit: Duration) => Promise<Flushed>;
   readonly pause: Pick<Pause, 'begin' | 'end' | 'status'>;

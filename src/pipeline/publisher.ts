@@ -28,6 +28,8 @@ const SHUTDOWN_LIMIT = seconds(10);
 const PASSED_OVER_INTERVAL = hours(1);
 /** How often a held queue checks whether it may be sent again. */
 const HELD_CHECK_INTERVAL = minutes(1);
+/** The same for urgent events that exceed the reserve: those of another user may come meanwhile. */
+const URGENT_CHECK_INTERVAL = seconds(10);
 /**
  * Minimum time between messages that are sent because Low could fill one, while most of what fills it may belong to an owner
  * that has used its share.
@@ -514,7 +516,7 @@ export class Publisher implements Service {
 
   /** Pauses attempts to send urgent events, since the reserve can't pay for those that wait. */
   #restUrgent(): void {
-    this.#urgentRestsUntil = milliseconds(this.#clock.monotonic() + HELD_CHECK_INTERVAL);
+    this.#urgentRestsUntil = milliseconds(this.#clock.monotonic() + URGENT_CHECK_INTERVAL);
     this.#highDueBy = this.#urgentRestsUntil;
     this.#budget.holdAlerts(true);
   }

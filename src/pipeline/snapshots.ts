@@ -35,8 +35,8 @@ const LAST_RETRY = hours(1);
 const SOON = minutes(10);
 
 /**
- * Limit for snapshots between the rounds, of each collector: whoever changes the settings all the time must not have a scan
- * with each change.
+ * Limit for snapshots between the rounds, of each collector: frequent changes of the settings or calls of a method must not
+ * cause a scan and a message each.
  */
 const BETWEEN_ROUNDS = { max: 3, perSecond: 1 / 300 };
 
@@ -161,6 +161,18 @@ export class Snapshots implements Service {
     }
     this.#changed();
     return taken;
+  }
+
+  /** Like `takeNow`, for callers that may call it in a loop: a collector beyond its limit between the rounds is left out. */
+  async takeOnRequest(events: readonly string[]): Promise<Readonly<Record<string, Taken>>> {
+    const refused: Record<string, Taken> = {};
+    for (const name of events) {
+      const limit = this.#betweenRounds.get(name);
+      if (limit === undefined || limit.take()) continue;
+      const left = Math.ceil(limit.wait() / seconds(1));
+      refused[name] = { problem: `it was taken ${BETWEEN_ROUNDS.max} times in a row; call again in ${left} s` };
+    }
+    return { ...(await this.takeNow(events.filter((name) => refused[name] === undefined))), ...refused };
   }
 
   /**

@@ -28,6 +28,8 @@ interface LogOptions {
   readonly longestFiller?: number;
   /** The argument of each start, if it is neither. */
   readonly argument?: () => string;
+  /** User of each numbered start. Default: root. */
+  readonly userId?: () => number;
 }
 
 /**
@@ -42,6 +44,7 @@ export class NumberedLog implements NumberedEvents {
   readonly #distinct: boolean;
   readonly #longestFiller: number;
   readonly #argument: (() => string) | undefined;
+  readonly #userId: () => number;
   readonly #path: string;
   #serial: number;
   #appended = 0;
@@ -60,7 +63,8 @@ export class NumberedLog implements NumberedEvents {
   #mostReadAgain = 0;
 
   constructor(root: string, random: Random, options: LogOptions = {}) {
-    const { distinct = true, longestFiller = LONGEST_FILLER, argument } = options;
+    const { distinct = true, longestFiller = LONGEST_FILLER, argument, userId = () => 0 } = options;
+    this.#userId = userId;
     this.#argument = argument;
     this.hostRoot = root;
     this.#random = random;
@@ -169,7 +173,7 @@ export class NumberedLog implements NumberedEvents {
     const argument = this.#argument?.() ?? `${MARK}${this.#distinct ? number : this.#random.between(0, COMMANDS - 1)}`;
     const filler = 'x'.repeat(this.#random.between(0, this.#longestFiller));
     const argv = ['/usr/bin/true', argument, ...(this.#distinct ? [filler] : [])];
-    return lines(this.#header(), FIRST_PID + number, argv).map((line) => ({ ...line, number }));
+    return lines(this.#header(), FIRST_PID + number, argv, this.#userId()).map((line) => ({ ...line, number }));
   }
 
   /** The records of all, each event's in their order, but up to three events at a time between one another. */
@@ -209,10 +213,10 @@ export class NumberedLog implements NumberedEvents {
 }
 
 /** As auditd writes them, without what the agent takes no notice of. See test/golden/debian13-6.18/audit-exec.txt. */
-function lines(header: string, pid: number, argv: readonly string[]): Line[] {
+function lines(header: string, pid: number, argv: readonly string[], userId = 0): Line[] {
   const arguments_ = argv.map((argument, index) => `a${index}="${argument}"`).join(' ');
   return [
-    `type=SYSCALL ${header} arch=c000003e syscall=59 success=yes exit=0 a0=71e3420 a1=71ac4a0 a2=71d2c40 a3=8 items=2 ppid=1 pid=${pid} auid=4294967295 uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=(none) ses=4294967295 comm="true" exe="/usr/bin/true" key="vakt"`,
+    `type=SYSCALL ${header} arch=c000003e syscall=59 success=yes exit=0 a0=71e3420 a1=71ac4a0 a2=71d2c40 a3=8 items=2 ppid=1 pid=${pid} auid=4294967295 uid=${userId} gid=0 euid=${userId} suid=${userId} fsuid=${userId} egid=0 sgid=0 fsgid=0 tty=(none) ses=4294967295 comm="true" exe="/usr/bin/true" key="vakt"`,
     `type=EXECVE ${header} argc=${argv.length} ${arguments_}`,
     `type=CWD ${header} cwd="/tmp"`,
     `type=PROCTITLE ${header} proctitle=${Buffer.from(argv.join('\0')).toString('hex').toUpperCase()}`,

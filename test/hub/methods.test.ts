@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { MethodRefusal, method, PERMISSIONS, type Permission } from '../../src/contract/method.ts';
 import { CallLimit } from '../../src/hub/call-limit.ts';
 import { ANSWER_WITHIN, DirectMethods } from '../../src/hub/methods.ts';
@@ -46,9 +46,13 @@ describe('DirectMethods', () => {
   });
   afterEach(() => time.restore());
 
-  const make = (work: Parts['work'] = () => 1, permissions: Partial<typeof permitted> = {}) => {
+  const make = (
+    work: Parts['work'] = () => 1,
+    permissions: Partial<typeof permitted> = {},
+    change: Partial<typeof collect> = {},
+  ) => {
     const methods = new DirectMethods<Parts>({
-      methods: [ping, collect],
+      methods: [ping, { ...collect, ...change }],
       permissions: { ...permitted, ...permissions },
       parts: { work },
       clock: systemClock,
@@ -177,6 +181,16 @@ describe('DirectMethods', () => {
       body: { error: 'collectNow was called again too soon.', retryAfterSeconds: 6 },
     });
     await time.tickAsync(seconds(6));
+    assert.equal((await call('collectNow')).status, 200);
+  });
+
+  it('lets a method rest for as long as the local file requires', async () => {
+    const call = make(() => 1, {}, { localRest: () => minutes(2) });
+    assert.equal((await call('collectNow')).status, 200);
+    await time.tickAsync(seconds(30));
+    const { status, body } = await call('collectNow');
+    assert.deepEqual([status, (body as { retryAfterSeconds?: number }).retryAfterSeconds], [429, 90]);
+    await time.tickAsync(seconds(90));
     assert.equal((await call('collectNow')).status, 200);
   });
 

@@ -4,7 +4,7 @@ import { Ajv } from 'ajv';
 import formats from 'ajv-formats';
 import sinon from 'sinon';
 import * as v from 'valibot';
-import { hours, minutes, seconds } from '../../src/base/duration.ts';
+import { type Duration, hours, minutes, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import type { LocalSettings } from '../../src/config/local.ts';
@@ -52,6 +52,14 @@ const STATUS: LocalStatus = {
 };
 
 describe('the direct method', () => {
+  it('flush costs no more messages in a loop than the shortest message frequency', () => {
+    const rest = (shortestMessageFrequency: Duration) =>
+      methods
+        .find(({ name }) => name === 'flush')
+        ?.localRest?.({ ...parts, local: { limits: { shortestMessageFrequency } } as LocalSettings });
+    assert.deepEqual([rest(seconds(10)), rest(hours(1))], [seconds(20), hours(2)]);
+  });
+
   let lines: LogLine[];
   let parts: { -readonly [K in keyof MethodParts]: MethodParts[K] };
 

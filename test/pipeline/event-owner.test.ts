@@ -38,7 +38,7 @@ describe('The owner of an event', () => {
     });
   });
 
-  it('is no user for snapshots, which list users, and for events about the agent', () => {
+  it('is the agent for snapshots, which list users, and for events about the agent', () => {
     for (const change of [{ Category: 'Periodic' }, { EventType: 'Diagnostic' }, { EventType: 'Operational' }])
       assert.deepEqual(originOf(event({ UserId: '2001' }, change)), {
         owner: 'agent',

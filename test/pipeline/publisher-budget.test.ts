@@ -244,7 +244,7 @@ describe('Publisher with a daily budget', () => {
       assert.deepEqual(rulesOf(0), ['shell', 'rootkit']);
     });
 
-    it('sends it within an hour after many users have used up the reserve', async () => {
+    it('sends the alert of another user within an hour after many users have used up the reserve', async () => {
       for (let user = 2001; user < 2021; user += 1) for (let n = 0; n < 20; n += 1) alertOf(user, `decoy ${n}`, 3_500);
       await time.tickAsync(minutes(10));
       alertOf(0, 'shell', 3_500);

@@ -146,6 +146,20 @@ describe('Snapshots', () => {
       assert.deepEqual(calls(), [4, 3, 1]);
     });
 
+    it('takes each three times in a row in a loop, then once in five minutes, and reports the others', async () => {
+      await start();
+      const [before] = calls();
+      const taken = [];
+      for (let call = 0; call < 50; call += 1) {
+        taken.push(await snapshots.takeOnRequest(['A']));
+        await time.tickAsync(seconds(10));
+      }
+      const [after] = calls();
+      assert.equal((after ?? 0) - (before ?? 0), 4);
+      assert.deepEqual(taken[3], { A: { problem: 'it was taken 3 times in a row; call again in 270 s' } });
+      assert.deepEqual(Object.keys((await snapshots.takeOnRequest(['B'])).B ?? {}), ['elements']);
+    });
+
     it('waits for the one that is being taken', async () => {
       let inside = 0;
       let most = 0;

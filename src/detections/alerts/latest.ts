@@ -30,8 +30,8 @@ export function latestAlerts(alerts: readonly KeptAlert[]): Readonly<Record<stri
     return before < MAX_OF_OWNER;
   };
   const first = new Set(urgent.filter(isWithinShare).slice(0, MAX_ALERTS));
-  const others = urgent.filter((alert) => !first.has(alert)).slice(0, MAX_ALERTS - first.size);
-  const chosen = urgent.filter((alert) => first.has(alert) || others.includes(alert));
+  const rest = urgent.filter((alert) => !first.has(alert)).slice(0, MAX_ALERTS - first.size);
+  const chosen = urgent.filter((alert) => first.has(alert) || rest.includes(alert));
   return Object.fromEntries(chosen.map((alert, index) => [String(index + 1), entryOf(alert)]));
 }
 
