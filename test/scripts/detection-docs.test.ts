@@ -11,7 +11,12 @@ interface Shipped {
   readonly title: string;
   readonly level: string;
   readonly tags: readonly string[];
-  readonly vakt: { readonly alert: string; readonly remediation: string; readonly requires?: readonly string[] };
+  readonly vakt: {
+    readonly alert: string;
+    readonly remediation: string;
+    readonly requires?: readonly string[];
+    readonly selections?: Readonly<Record<string, readonly string[]>>;
+  };
 }
 
 /** As they are shipped, not as the engine reads them. Documents without `vakt` are for correlations only. */
@@ -168,11 +173,10 @@ describe('the ATT&CK layer', () => {
   });
 
   it('has the techniques of all shipped rules, with their number and their alerts', () => {
-    const tagged = shipped.flatMap(({ tags, vakt }) =>
-      tags
-        .filter((tag) => /^attack\.t\d/.test(tag))
-        .map((tag) => ({ id: tag.slice(7).toUpperCase(), alert: vakt.alert })),
-    );
+    const tagged = shipped.flatMap(({ tags, vakt: { alert, selections = {} } }) => {
+      const all = [...tags, ...Object.values(selections).flat()].filter((tag) => /^attack\.t\d/.test(tag));
+      return [...new Set(all)].map((tag) => ({ id: tag.slice(7).toUpperCase(), alert }));
+    });
     assert.deepEqual(
       techniques.map(({ techniqueID }) => techniqueID),
       [...new Set(tagged.map(({ id }) => id))].sort(),
