@@ -5,7 +5,7 @@ import { builtInRules, type CompiledRules } from '../src/detections/built-in.ts'
 import { select } from '../src/detections/engine/select.ts';
 import { toJson } from '../src/detections/engine/selection.ts';
 import { visit } from '../src/detections/sigma/log-source.ts';
-import type { DetectionRule, ParsedRule } from '../src/detections/sigma/rule.ts';
+import type { DetectionRule, Expression, ParsedRule } from '../src/detections/sigma/rule.ts';
 import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
 import { readYaml } from '../src/detections/sigma/yaml.ts';
 import { keptFigures } from '../test/detections/recall.ts';
@@ -47,6 +47,12 @@ export function compileRules(folder: string): string {
     throw new Error(
       faults.map(({ file, line, reason }) => `config/detections/${file}:${line ?? 1}: ${reason}`).join('\n'),
     );
+  const exempting = rules.flatMap((rule) =>
+    rule.is === 'detection' && exemptsByParent(rule.expression)
+      ? [`${rule.facts.file}: "${rule.facts.title}" exempts by the parent; name trusted actors under "vakt: lowered:"`]
+      : [],
+  );
+  if (exempting.length > 0) throw new Error(exempting.join('\n'));
   const rows = files.map(
     ({ file, documents: all }) =>
       `${JSON.stringify(file)}: [\n${all.map(({ value }) => JSON.stringify(value)).join(',\n')}\n]`,
@@ -71,6 +77,21 @@ function selectionsOf(rules: readonly ParsedRule[]): CompiledRules['selections']
       ),
     ),
   }));
+}
+
+/** Whether a field of the parent can keep a rule from matching: any user chooses a parent, its arguments and its path. */
+export function exemptsByParent(expression: Expression, isNegated = false): boolean {
+  switch (expression.is) {
+    case 'and':
+    case 'or':
+      return expression.of.some((each) => exemptsByParent(each, isNegated));
+    case 'not':
+      return exemptsByParent(expression.of, !isNegated);
+    case 'field':
+      return isNegated && expression.field.startsWith('Parent');
+    default:
+      return false;
+  }
 }
 
 function readsList({ expression }: DetectionRule): boolean {

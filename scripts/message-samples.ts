@@ -162,7 +162,15 @@ class SampledDevice {
       rules: builtInRules(),
       lists: () => ({ ...settings.current().detections.lists, badAddresses: [] }),
       alerts,
-      programOf: () => ({ executable: '/usr/sbin/nginx', commandLine: 'nginx: worker process' }),
+      ancestry: {
+        processAt: (pid) => ({
+          pid,
+          parentPid: 0,
+          executable: '/usr/sbin/nginx',
+          commandLine: 'nginx: worker process',
+        }),
+      },
+      files: { isRootOwned: () => false, runsHostFile: () => undefined },
       userNameOf: () => undefined,
       idOf: (occurrence) => triggers.idOf(occurrence),
       collectors: () => [],

@@ -11,6 +11,7 @@ import { builtInRules } from '../detections/built-in.ts';
 import { CompiledFiles } from '../detections/compiled-files.ts';
 import { Detections, type RuleSet } from '../detections/detections.ts';
 import { RuleLoader } from '../detections/rule-loader.ts';
+import { hostFacts } from '../linux/processes/host-facts.ts';
 import { SourceWatch } from '../pipeline/source-watch.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import type { CollectionParts } from './collection.ts';
@@ -93,7 +94,8 @@ export function createDetection(
     rules: shipped ?? NO_RULES,
     lists: () => ({ ...policy().lists, badAddresses: loader.badAddresses }),
     alerts,
-    programOf: (pid) => linuxEvents.program(pid),
+    ancestry: linuxEvents,
+    files: hostFacts({ hostRoot: local.hostRoot, clock }),
     userNameOf: (userId) => lookups.userName(userId),
     idOf: (occurrence) => triggers.idOf(occurrence),
     collectors: () => watched(status().collectors),

@@ -5,9 +5,12 @@ import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { nextTurn, Turn } from '../base/turn.ts';
+import type { Ancestry, FileFacts, ProcessThen, StartMoment } from '../contract/ancestry.ts';
 import type { Payload } from '../contract/event.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
+import { ActorRecognition } from './actors/actor-recognition.ts';
+import { ancestorsOf } from './actors/ancestors.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import type { Continued } from './alerts/saved-state.ts';
 import { agentChanges } from './changes/agent-events.ts';
@@ -16,8 +19,8 @@ import { SnapshotChanges } from './changes/snapshot-changes.ts';
 import { Detector, type Lists } from './detector.ts';
 import { HarmlessStarts, type SeenStart } from './harmless-starts.ts';
 import type { Fault, ParsedRule } from './sigma/rule.ts';
-import type { LogSource, Subject } from './subject.ts';
-import { type Program, SOURCES, subjectOf } from './subjects.ts';
+import type { Hit, LogSource, Subject } from './subject.ts';
+import { SOURCES, subjectOf } from './subjects.ts';
 import { WaitingList } from './waiting-list.ts';
 
 /**
@@ -62,7 +65,12 @@ export interface RuleSet {
 interface Waiting {
   readonly subject: Subject;
   /** Of a start, by which it is recognised when it comes again. */
-  readonly start?: SeenStart;
+  readonly start?: KnownStart;
+}
+
+interface KnownStart extends SeenStart {
+  readonly parent: ProcessThen | undefined;
+  readonly moment: StartMoment;
 }
 
 interface Parts {
@@ -73,8 +81,10 @@ interface Parts {
   /** The entries of the twin's lists by name. */
   readonly lists: () => Lists;
   readonly alerts: Pick<Alerts, 'take'>;
-  /** The program that a process runs, to name the parent of a process. */
-  readonly programOf: (pid: number) => Partial<Program> | undefined;
+  /** What processes were at the time of an event, to name the ancestors of a process. */
+  readonly ancestry: Ancestry;
+  /** Facts about files, to recognise trusted actors. */
+  readonly files: FileFacts;
   /** The name of a user of this host. */
   readonly userNameOf: (userId: number) => string | undefined;
   /** The id of the event that is made of an occurrence, if that is known. */
@@ -105,6 +115,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   readonly #watch: CollectorWatch;
   readonly #loop: Loop;
   readonly #waiting = new WaitingList<Waiting>();
+  readonly #actors: ActorRecognition;
   #isDraining = false;
   /** The latest snapshot of each event that is still to be compared. A newer one takes the place of one that waits. */
   readonly #snapshots = new Map<string, Snapshot>();
@@ -126,6 +137,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const { clock, log, snapshotPeriod } = parts;
     this.#watch = new CollectorWatch({ clock, snapshotPeriod });
     this.#loop = new Loop((signal) => this.#turn(signal), { clock, log });
+    this.#actors = new ActorRecognition(parts.files);
     const lists = parts.lists();
     this.#lists = JSON.stringify(lists);
     this.#rules = parts.rules;
@@ -255,25 +267,39 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   #acceptStart(occurrence: Occurrence): void {
-    const { payload, time, argv } = occurrence;
-    const start: SeenStart = { payload, parent: this.#parentOf(payload), argv };
+    const { payload, time, serial, argv } = occurrence;
+    const moment = { time: time.getTime(), serial };
+    if (payload.UserId === '0') this.#noteActor(payload, moment, argv);
+    const start: KnownStart = { payload, parent: this.#parentOf(payload, moment), argv, moment };
     // What waits could make this start harmful.
     if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
     this.#judgeOccurrence(occurrence, start);
   }
 
-  /** The program of the parent of a started process. */
-  #parentOf({ ParentProcessId }: Payload): Program | undefined {
+  /** The parent of a started process, as it was then. */
+  #parentOf({ ParentProcessId }: Payload, moment: StartMoment): ProcessThen | undefined {
     if (typeof ParentProcessId !== 'number' || ParentProcessId === 0) return undefined;
-    const program = this.#parts.programOf(ParentProcessId);
-    return program?.executable === undefined ? undefined : (program as Program);
+    return this.#parts.ancestry.processAt(ParentProcessId, moment);
+  }
+
+  /** A trusted actor may have exited when a hit of its child is examined. */
+  #noteActor(payload: Payload, since: StartMoment, argv: readonly string[] | undefined): void {
+    const { ProcessId, ParentProcessId, Executable } = payload;
+    this.#actors.started({
+      pid: Number(ProcessId),
+      parentPid: Number(ParentProcessId),
+      executable: String(Executable),
+      argv,
+      userId: 0,
+      since,
+    });
   }
 
   #configurationError({ event, payload, time }: Occurrence): readonly Subject[] {
     return agentChanges([payload], { event, at: time });
   }
 
-  #judgeOccurrence(occurrence: Occurrence, start?: SeenStart): void {
+  #judgeOccurrence(occurrence: Occurrence, start?: KnownStart): void {
     const { event: name, payload, time, argv } = occurrence;
     const id = this.#parts.idOf(occurrence);
     const ids = id === undefined ? [] : [id];
@@ -313,7 +339,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     try {
       const judgement = this.#detector.match(subject);
       if (start !== undefined) this.#harmless.learn(start, judgement);
-      for (const hit of this.#detector.hitsOf(subject, judgement.matches)) {
+      for (const found of this.#detector.hitsOf(subject, judgement.matches)) {
+        const hit = start === undefined ? found : this.#withAncestors(found, start);
         // Else the one hit of an attack that a silence or an exception meets would hide all of the attack that comes after it.
         if (!this.#parts.alerts.take(hit)) hit.rearm?.();
       }
@@ -321,6 +348,13 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  #withAncestors(hit: Hit, { payload, parent, moment }: KnownStart): Hit {
+    const ancestors = ancestorsOf(parent, moment, this.#parts.ancestry);
+    const during = this.#actors.causeOf(payload, ancestors, hit.rule.lowered);
+    const executables = ancestors.map(({ executable }) => executable);
+    return { ...hit, ancestors: executables, ...(during === undefined ? {} : { during }) };
   }
 
   /** The status is written anew when there is another kind of gap, not for each event. */

@@ -1,4 +1,5 @@
 import { ALERT_LEVELS, type AlertLevel, type Payload } from '../contract/event.ts';
+import type { ActorKind } from './actors/trusted-actors.ts';
 
 /** Sources of `service: vakt`: what Sigma's taxonomy has no name for. */
 export const OWN_LOG_SOURCES = [
@@ -79,6 +80,8 @@ export interface Rule {
   readonly key?: readonly string[];
   /** Tags of single selections, which take the place of the rule's own: by the name of the selection. */
   readonly selectionTags?: Readonly<Record<string, readonly string[]>>;
+  /** Kinds of trusted actors with a good reason for what it looks for: their matches count one level lower. */
+  readonly lowered?: readonly ActorKind[];
   /** Lists that must be set for the rule to be on. */
   readonly requires: readonly string[];
   /** What it is judged on; for a correlation, that of the rules that it refers to. */

@@ -171,7 +171,7 @@ function startFields(own: Record<string, string>, { parent, payload }: Happening
       : parent;
   if (program === undefined) return own;
   own.ParentExecutable = program.executable;
-  own.ParentImage = imageOf(program);
+  own.ParentImage = program.executable; // not by its arguments, which its starter chooses
   if (program.commandLine !== undefined) own.ParentCommandLine = program.commandLine;
   return own;
 }

@@ -8,12 +8,13 @@ import { NoteFile } from '../base/note-file.ts';
 import { Reader } from '../base/reader/reader.ts';
 import type { Service } from '../base/service.ts';
 import type { Moving } from '../base/watched-clock.ts';
+import type { Ancestry, ProcessThen, StartMoment } from '../contract/ancestry.ts';
 import type { SourceStatus } from '../contract/sources.ts';
 import type { StreamName, StreamSink } from '../contract/streams.ts';
 import { ProcFolder } from '../host/proc-folder.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
-import { type KnownProcess, ProcessTable } from './processes/process-table.ts';
+import { ProcessTable } from './processes/process-table.ts';
 import { HeldCount } from './source-state/held-count.ts';
 import type { EventSource, SourceDeclaration } from './streams/event-source.ts';
 import { Feeds } from './streams/feeds.ts';
@@ -65,7 +66,7 @@ const isWanted = (source: SourceDeclaration, streams: ReadonlySet<StreamName>): 
  *             └→ process table ──┐
  *     process connector ─────────┴────────→ exits
  */
-export class LinuxEvents implements Service, Moving {
+export class LinuxEvents implements Service, Moving, Ancestry {
   readonly name = 'events of Linux';
   readonly #parts: Parts;
   readonly #sources: readonly { readonly declared: SourceDeclaration; readonly source: EventSource }[];
@@ -152,9 +153,9 @@ export class LinuxEvents implements Service, Moving {
     return found === undefined ? { state: 'on' } : found.source.status();
   }
 
-  /** The program that a process runs, or ran last. Best effort, for processes that have just started another. */
-  program(pid: number): KnownProcess | undefined {
-    return this.#table.find(pid);
+  /** What a process was at a moment. Best effort, for processes that have just started another. */
+  processAt(pid: number, moment: StartMoment): ProcessThen | undefined {
+    return this.#table.processAt(pid, moment);
   }
 
   /** To be called when `streams()` has changed. Never rejects. */

@@ -38,7 +38,7 @@ const LINES: readonly (readonly [string, string])[] = [
   ['/usr/bin/cp', 'cp -a /var/lib/gateway/state.json /var/lib/gateway/state.json.'],
   ['/usr/sbin/xtables-nft-multi', 'iptables -w -L INPUT -n --line-numbers -m '],
 ];
-const PARENT = { executable: '/usr/bin/bash', commandLine: '-bash' };
+const PARENT = { pid: 10, parentPid: 1, executable: '/usr/bin/bash', commandLine: '-bash' };
 
 const cpuMs = async (work: () => Promise<void> | void): Promise<number> => {
   const before = process.cpuUsage();
@@ -64,7 +64,8 @@ const detectionsWith = (rules: RuleSet): Detections =>
     rules,
     lists: () => ({}),
     alerts: { take: () => true },
-    programOf: () => PARENT,
+    ancestry: { processAt: () => PARENT },
+    files: { isRootOwned: () => false, runsHostFile: () => undefined },
     userNameOf: () => undefined,
     idOf: () => undefined,
     collectors: () => [],

@@ -9,7 +9,12 @@ export interface Answer {
   readonly case?: string;
   /** The number of a benign event. */
   readonly benign?: number;
-  readonly alerts: readonly { readonly alert: string; readonly level: string; readonly rule: string }[];
+  readonly alerts: readonly {
+    readonly alert: string;
+    readonly level: string;
+    readonly rule: string;
+    readonly during?: string;
+  }[];
 }
 
 /** What `vakt rules test` answers for the cases, with the shipped rules unless files are named. */

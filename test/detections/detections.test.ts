@@ -4,12 +4,13 @@ import { systemClock } from '../../src/base/clock.ts';
 import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { nextTurn } from '../../src/base/turn.ts';
+import type { ProcessThen } from '../../src/contract/ancestry.ts';
 import type { Occurrence, OccurrenceBatch } from '../../src/contract/occurrence.ts';
 import type { WatchedCollector } from '../../src/detections/changes/collector-watch.ts';
 import { Detections } from '../../src/detections/detections.ts';
 import type { Lists } from '../../src/detections/detector.ts';
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
-import type { Hit } from '../../src/detections/subject.ts';
+import { type Hit, levelOf } from '../../src/detections/subject.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 
 const OF_SIGMA = ['process_creation', 'network_connection'];
@@ -54,6 +55,20 @@ const { rules, faults } = readRuleSet([
 ]);
 
 const AT = new Date('2026-05-01T12:00:00Z');
+/** A script of a package, its package manager, and how that was started. */
+const ANCESTORS: readonly ProcessThen[] = [
+  {
+    pid: 31,
+    parentPid: 32,
+    executable: '/usr/bin/dash',
+    argv: ['/bin/sh', '/var/lib/dpkg/info/a.postinst', 'configure'],
+    userId: 0,
+  },
+  { pid: 32, parentPid: 33, executable: '/usr/bin/dpkg', argv: ['dpkg', '--configure', 'a'], userId: 0 },
+  { pid: 33, parentPid: 34, executable: '/usr/bin/apt-get', userId: 0 },
+  { pid: 34, parentPid: 1, executable: '/usr/bin/bash', userId: 0 },
+];
+
 const start = (executable: string, more: object = {}): Occurrence => ({
   event: 'ProcessCreate',
   payload: {
@@ -113,7 +128,13 @@ describe('Detections', () => {
       rules: { rules, faults, sha256: 'ab' },
       lists: () => lists,
       alerts: { take: (hit) => take(hit) },
-      programOf: (pid) => (pid === 10 ? { executable: '/usr/sbin/cron', commandLine: 'cron -f' } : undefined),
+      ancestry: {
+        processAt: (pid) =>
+          pid === 10
+            ? { pid, parentPid: 1, executable: '/usr/sbin/cron', commandLine: 'cron -f', userId: 0 }
+            : ANCESTORS.find((each) => each.pid === pid),
+      },
+      files: { isRootOwned: () => true, runsHostFile: () => true },
       userNameOf: (userId) => (userId === 33 ? 'www-data' : undefined),
       idOf: ({ serial }) => `id ${serial}`,
       collectors: () => [
@@ -144,6 +165,27 @@ describe('Detections', () => {
     return milliseconds(slowNow);
   };
   const titles = () => hits.map(({ rule: { title } }) => title);
+
+  it('lower the level of what a trusted actor starts, and name the ancestors as they were', () => {
+    const stop = { 'Image|endswith': '/systemctl' };
+    const set = readRuleSet([
+      rule('Lowered', 'process_creation', stop, { lowered: ['packages'] }),
+      rule('Kept', 'process_creation', stop, { lowered: ['init'] }),
+    ]);
+    detections.load({ ...set, sha256: 'x' });
+    const systemctl = (more: object) => start('/usr/bin/systemctl', { ParentProcessId: 31, ...more });
+    detections.accept(batch(systemctl({}), systemctl({ UserId: '1000' })));
+    assert.deepEqual(
+      hits.map((hit) => [hit.rule.title, hit.during, levelOf(hit)]),
+      [
+        ['Lowered', 'dpkg', 'medium'],
+        ['Kept', undefined, 'high'],
+        ['Lowered', undefined, 'high'],
+        ['Kept', undefined, 'high'],
+      ],
+    );
+    assert.deepEqual(hits[0]?.ancestors, ['/usr/bin/dash', '/usr/bin/dpkg', '/usr/bin/apt-get', '/usr/bin/bash']);
+  });
 
   it('judge what starts, with the program of its parent and the id of its event', () => {
     detections.accept(batch(start('/usr/bin/nc'), start('/usr/bin/ls'), start('/usr/bin/nc', { ParentProcessId: 11 })));

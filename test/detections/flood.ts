@@ -45,7 +45,10 @@ export function forward() {
     rules: builtInRules(),
     lists: () => ({}),
     alerts,
-    programOf: () => ({ executable: '/usr/sbin/cron', commandLine: 'cron -f' }),
+    ancestry: {
+      processAt: (pid) => ({ pid, parentPid: 0, executable: '/usr/sbin/cron', commandLine: 'cron -f' }),
+    },
+    files: { isRootOwned: () => false, runsHostFile: () => undefined },
     userNameOf: () => undefined,
     idOf: () => undefined,
     collectors: () => [],

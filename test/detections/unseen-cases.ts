@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { recordedAncestors } from './recorded-facts.ts';
 
 /** Fields of a payload as a case writes them; a list gives the values of successive repetitions, over and over. */
 type Written = Readonly<Record<string, unknown>>;
@@ -89,10 +90,16 @@ export function casesFile(cases: readonly UnseenCase[], benign: readonly Written
       case: idOf(one),
       alert: one.alert,
       expect: one.expect,
-      events: eventsOf(one.events),
+      events: eventsOf(one.expect ? one.events : one.events.map(withAncestors)),
     })),
-    benign: benign.flatMap((start) => eventsOf([{ event: 'ProcessCreate', ...start }])),
+    benign: benign.flatMap((start) => eventsOf([withAncestors({ event: 'ProcessCreate', ...start })])),
   };
+}
+
+/** Attacks have none: they only look like a trusted actor's work. */
+function withAncestors(start: Written): Written {
+  const Ancestors = recordedAncestors(start);
+  return start.event !== 'ProcessCreate' || Ancestors.length === 0 ? start : { ...start, Ancestors };
 }
 
 function eventsOf(written: readonly Written[]): CaseEvent[] {
@@ -112,7 +119,7 @@ const repetition = (fields: Written, index: number): Written =>
   Object.fromEntries(
     Object.entries(fields).map(([key, value]) => [
       key,
-      Array.isArray(value) && key !== 'Payload' ? value[index % value.length] : value,
+      Array.isArray(value) && key !== 'Payload' && key !== 'Ancestors' ? value[index % value.length] : value,
     ]),
   );
 

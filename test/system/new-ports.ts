@@ -22,7 +22,8 @@ const detections = new Detections({
       return true;
     },
   },
-  programOf: () => undefined,
+  ancestry: { processAt: () => undefined },
+  files: { isRootOwned: () => false, runsHostFile: () => undefined },
   userNameOf: () => undefined,
   idOf: () => undefined,
   collectors: () => [],

@@ -8,6 +8,7 @@ import type { ParsedRule } from '../../detections/sigma/rule.ts';
 import type { Hit, Subject } from '../../detections/subject.ts';
 import { type Program, subjectOf } from '../../detections/subjects.ts';
 import type { GivenEvent } from './events.ts';
+import { withRecordedAncestors } from './recorded-ancestors.ts';
 
 /** Shows the time of the events that are replayed. */
 class EventClock implements TellsTime {
@@ -50,7 +51,9 @@ export class Replay {
 
   judge(event: GivenEvent): Hit[] {
     if (event.time !== undefined) this.#clock.at = event.time;
-    return this.#subjectsOf(event).flatMap((subject) => this.#detector.judge(subject));
+    return this.#subjectsOf(event)
+      .flatMap((subject) => this.#detector.judge(subject))
+      .map(withRecordedAncestors);
   }
 
   #subjectsOf(event: GivenEvent): readonly Subject[] {

@@ -1,6 +1,7 @@
 import { defined } from '../../base/defined.ts';
 import { isPlainObject } from '../../base/plain-object.ts';
 import { ALERT_LEVELS } from '../../contract/event.ts';
+import { ACTOR_KINDS, type ActorKind } from '../actors/trusted-actors.ts';
 import type { Rule } from '../subject.ts';
 import { textsOf } from './correlation.ts';
 import { checkList } from './lists.ts';
@@ -8,7 +9,7 @@ import { type Document, Refused } from './rule.ts';
 
 type Facts = Omit<Rule, 'sources' | 'alerts'>;
 
-const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit', 'selections'];
+const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit', 'selections', 'lowered'];
 const STATES = ['stable', 'test', 'experimental', 'deprecated', 'unsupported'];
 /** Of a text or a list of a rule; alerts carry them. */
 const MAX_VALUE_CHARACTERS = 20_000;
@@ -85,6 +86,7 @@ function ownFacts(value: unknown, detection: unknown) {
       limit: limit as string | undefined,
     }),
     ...(value.key === undefined ? {} : { key: textsOf(value.key, 'key') }),
+    ...(value.lowered === undefined ? {} : { lowered: kindsOf(value.lowered) }),
     ...(value.selections === undefined ? {} : { selectionTags: selectionTags(value.selections, detection) }),
   };
 }
@@ -104,4 +106,12 @@ function selectionTags(value: unknown, detection: unknown): Readonly<Record<stri
     return [name, all] as const;
   });
   return Object.fromEntries(tags);
+}
+
+function kindsOf(value: unknown): readonly ActorKind[] {
+  return textsOf(value, 'lowered').map((name) => {
+    const kind = ACTOR_KINDS.find((each) => each === name);
+    if (kind !== undefined) return kind;
+    throw new Refused(`"${name}" in "lowered" is none of ${ACTOR_KINDS.join(', ')}`, ['vakt', 'lowered']);
+  });
 }

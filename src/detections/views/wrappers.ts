@@ -159,9 +159,9 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   ip: { after: 'exec', operands: 1 },
 };
 
-/** Loaders run the program that they are given: `/lib64/ld-linux-x86-64.so.2 /bin/nc`. */
+/** Loaders run the program that they are given: `/lib64/ld-linux-x86-64.so.2 /bin/nc`. With `--verify` or `--list`, they only read it. */
 const LOADER: Wrapper = {
-  long: 'library-path preload audit argv0 glibc-hwcaps-prepend glibc-hwcaps-mask inhibit-rpath',
+  long: 'library-path preload audit argv0 glibc-hwcaps-prepend glibc-hwcaps-mask inhibit-rpath verify list',
 };
 const isLoader = (name: string): boolean =>
   (name.startsWith('ld-') || name.startsWith('ld.so') || name.startsWith('ld64')) && name.includes('.so');

@@ -113,7 +113,7 @@ export function parseUserFields(text: string): AuditFields {
 
 /** What is kept of a SYSCALL record: who did it, from where, and what came of it. */
 export const CALL_FIELDS: ReadonlySet<string> = new Set(
-  'arch syscall success exit a0 a1 a2 a3 ppid pid auid euid tty exe'.split(' '),
+  'arch syscall success exit a0 a1 a2 a3 ppid pid auid uid euid tty exe'.split(' '),
 );
 
 /** The kept ones among the fields in their usual order, up to the last of them. */
@@ -157,9 +157,10 @@ export function parseCall(text: string): AuditFields {
     ppid: kept[8],
     pid: kept[9],
     auid: kept[10],
-    euid: kept[11],
-    tty: kept[12],
-    exe: kept[13],
+    uid: kept[11],
+    euid: kept[12],
+    tty: kept[13],
+    exe: kept[14],
   };
 }
 

@@ -152,7 +152,15 @@ export class ConnectorProcesses {
       if (process === undefined) unresolved += 1;
       else if (isOwnProcess(process.pid, process.parentPid)) continue;
       else seen.push(process);
-      if (isFirst) table?.started({ pid: start.pid, executable: process?.executable, since: since(start) });
+      if (!isFirst) continue;
+      table?.started({
+        pid: start.pid,
+        executable: process?.executable,
+        since: since(start),
+        at: clock.fromKernel(start.nanoseconds).getTime(),
+        parentPid: process?.parentPid,
+        userId: process?.userId,
+      });
     }
     if (unresolved > 0) sink.drop('starts', 'unresolved', unresolved);
     if (seen.length > 0) this.#emit(seen);

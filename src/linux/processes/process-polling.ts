@@ -98,7 +98,7 @@ export class ProcessPolling {
     const { table, drained } = this.#parts;
     this.#hold(seen.length);
     this.#emissions.run(() => {
-      for (const { pid, executable } of seen) table?.started({ pid, executable });
+      for (const { pid, executable, parentPid, userId } of seen) table?.started({ pid, executable, parentPid, userId });
     });
     for (let from = 0; from < seen.length; from += BATCH_SIZE) {
       const batch = seen.slice(from, from + BATCH_SIZE);

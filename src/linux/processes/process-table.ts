@@ -3,10 +3,12 @@ import { copied } from '../../base/copied.ts';
 import { type Duration, LONG_AGO, milliseconds, NEVER, seconds } from '../../base/duration.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { Turn } from '../../base/turn.ts';
+import type { ProcessThen, StartMoment } from '../../contract/ancestry.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { LONGEST_QUIET_PAUSE } from '../native/netlink/drain-pause.ts';
 import type { Asked, CommandLineSource } from './memory/command-lines.ts';
+import { type Began, hadBegun, ProcessHistory } from './process-history.ts';
 
 const MAX_PROCESSES = 16_384;
 /** Length of a command line, in characters; longer ones are not kept. */
@@ -25,6 +27,8 @@ const ASKED_AT_ONCE = 64;
 const MAX_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
 /** How many generations of copies, such as subshells, are followed to the process that started their program. */
 const MAX_GENERATIONS = 8;
+/** Arguments of a root process whose bounds are kept. */
+const MAX_BOUNDS = 4;
 
 /** How many of the oldest entries are checked for an ended process when the table is full. */
 const MAX_LOOKS = 8;
@@ -44,14 +48,25 @@ export interface KnownProcess {
   readonly commandLine?: string;
 }
 
-interface Entry {
+interface Entry extends Began {
   /** Absent when it was not visible. */
   readonly executable: string | undefined;
   /** When it started, or the entry was made; whole seconds of the monotonic clock. */
   readonly since: number;
   /** Whether it executed this program itself, and is not a copy of a process that did. */
   readonly started: boolean;
+  /** 0 when unknown. */
+  readonly parentPid: number;
+  /** If the real and the effective user are the same; -1 when unknown. */
+  readonly userId: number;
+  /** Lengths of its first arguments, which are joined in the command line; only for root. */
+  readonly lengths: readonly number[] | undefined;
 }
+
+/** Facts about the start of a program, besides its path. */
+type Details = Pick<Entry, 'at' | 'serial' | 'parentPid' | 'userId' | 'lengths'>;
+
+const UNKNOWN: Details = { at: -Infinity, serial: undefined, parentPid: 0, userId: -1, lengths: undefined };
 
 /** A process that has ended, or whose pid was reused. */
 export interface Gone {
@@ -72,6 +87,9 @@ export class ProcessTable {
   /** In the order of their last start, like the command lines. */
   readonly #processes = new Map<number, Entry>();
   readonly #commandLines = new Map<number, string>();
+  readonly #history = new ProcessHistory<Entry>();
+  /** The answer to the last question: one process often starts many others. */
+  #last: { readonly entry: Entry; readonly process: ProcessThen } | undefined;
   readonly #oldest = new Oldest(this.#processes);
   readonly #oldestCommandLine = new Oldest(this.#commandLines);
   #commandLineLength = 0;
@@ -98,27 +116,49 @@ export class ProcessTable {
   /**
    * Records that a process runs this program.
    *
-   * @param start `since`: by the monotonic clock; now when absent
+   * @param start `since`: by the monotonic clock; now when absent. `at`: by the wall clock, in milliseconds; absent when the
+   *   process was found running
    */
   started({
     pid,
     executable,
     argv,
     since = this.#clock.monotonic(),
+    at = -Infinity,
+    parentPid = 0,
+    userId = -1,
   }: {
     pid: number;
     executable?: string | undefined;
     argv?: readonly string[];
     since?: Duration;
+    at?: number;
+    parentPid?: number | undefined;
+    userId?: number | undefined;
   }): void {
-    this.#started(pid, executable, argv?.join(' '), since);
+    const details = { at, serial: undefined, parentPid, userId, lengths: lengthsOf(argv, userId) };
+    this.#started(pid, executable, argv?.join(' '), since, details);
   }
 
-  #started(pid: number, executable: string | undefined, commandLine: string | undefined, now: Duration): void {
+  #started(
+    pid: number,
+    executable: string | undefined,
+    commandLine: string | undefined,
+    now: Duration,
+    details: Details,
+  ): void {
     if (!isPid(pid)) return;
+    this.#archive(pid, details.at === -Infinity ? this.#clock.now().getTime() : details.at);
     this.#forget(pid);
-    this.#put(pid, executable, true, now);
+    this.#put(pid, executable, true, now, details);
     if (commandLine !== undefined) this.#keep(pid, commandLine);
+  }
+
+  /** Keeps what a process was until now. */
+  #archive(pid: number, until: number): void {
+    const entry = this.#processes.get(pid);
+    if (entry === undefined) return;
+    this.#history.add(pid, { entry, commandLine: this.#commandLines.get(pid), until });
   }
 
   #keep(pid: number, commandLine: string): void {
@@ -139,7 +179,7 @@ export class ProcessTable {
     if (known?.executable !== undefined || !isPid(pid)) return;
     if (known === undefined) {
       const now = this.#clock.monotonic();
-      this.#put(pid, executable, this.isInDoubt(now), now);
+      this.#put(pid, executable, this.isInDoubt(now), now, UNKNOWN);
     } else {
       this.#processes.set(pid, { ...known, executable: this.#shared(executable) });
       this.#nameLength += executable.length;
@@ -152,12 +192,15 @@ export class ProcessTable {
    * @param timeOf when a record was made, by the monotonic clock; see WallTimes
    */
   acceptAudit(events: readonly AuditEvent[], timeOf: (time: Date) => Duration = () => this.#clock.monotonic()): void {
-    for (const { record, time, syscall, success, fields, commandLine } of events) {
+    for (const { record, time, serial, syscall, success, fields, argv, commandLine } of events) {
       if (record !== undefined) continue;
       const pid = Number(fields.pid);
       const executable = fields.exe === '' ? undefined : fields.exe;
       if (success && (syscall === 'execve' || syscall === 'execveat')) {
-        this.#started(pid, executable, commandLine, timeOf(time));
+        const userId = fields.uid === fields.euid && fields.uid !== undefined ? Number(fields.uid) : -1;
+        const parentPid = Number(fields.ppid ?? 0);
+        const details = { at: time.getTime(), serial, parentPid, userId, lengths: lengthsOf(argv, userId) };
+        this.#started(pid, executable, commandLine, timeOf(time), details);
       } else if (executable !== undefined) this.seen(pid, executable);
     }
   }
@@ -166,6 +209,7 @@ export class ProcessTable {
   learn(pid: number, executable: string | undefined, argv: readonly string[]): void {
     const known = this.#processes.get(pid);
     if (known === undefined || known.executable !== executable || this.#commandLines.has(pid)) return;
+    if (known.userId === 0) this.#processes.set(pid, { ...known, lengths: lengthsOf(argv, 0) });
     this.#keep(pid, argv.join(' '));
   }
 
@@ -183,6 +227,47 @@ export class ProcessTable {
   }
 
   /**
+   * What a process was at a moment: it may have executed another program since. A process that executed its first one later
+   * was a copy of its parent. If nothing is known, it is looked up in /proc.
+   */
+  processAt(pid: number, moment: StartMoment): ProcessThen | undefined {
+    for (let [from, left] = [pid, MAX_GENERATIONS]; left > 0; left -= 1) {
+      const entry = this.#processes.get(from);
+      if (entry !== undefined && hadBegun(entry, moment)) return this.#then(pid, entry, this.#commandLines.get(from));
+      const past = this.#history.find(from, moment);
+      if (past !== undefined) return this.#then(pid, past.entry, past.commandLine);
+      const later = this.#history.firstAfter(from, moment) ?? entry;
+      if (later === undefined) {
+        if (this.find(from)?.executable === undefined) return undefined;
+        const found = this.#processes.get(from);
+        return found === undefined ? undefined : this.#then(pid, found, this.#commandLines.get(from));
+      }
+      if (later.parentPid <= 1) return undefined; // its parent exited before it executed a program
+      from = later.parentPid;
+    }
+    return undefined;
+  }
+
+  #then(pid: number, entry: Entry, commandLine: string | undefined): ProcessThen | undefined {
+    const { executable, at, serial, parentPid, userId, lengths } = entry;
+    if (executable === undefined) return undefined;
+    const last = this.#last;
+    if (last?.entry === entry && last.process.pid === pid && last.process.commandLine === commandLine)
+      return last.process;
+    const process: ProcessThen = {
+      pid,
+      executable,
+      commandLine,
+      argv: lengths === undefined || commandLine === undefined ? undefined : argumentsIn(commandLine, lengths),
+      userId: userId === -1 ? undefined : userId,
+      parentPid,
+      since: at === -Infinity ? undefined : { time: at, serial },
+    };
+    this.#last = { entry, process };
+    return process;
+  }
+
+  /**
    * Like `get`, but also finds a running process that isn't known. A copy of a known process, such as a subshell, has its
    * arguments; of others only the program is found. What was found is kept, so that it is read from /proc only once.
    */
@@ -190,21 +275,27 @@ export class ProcessTable {
     const known = this.get(pid);
     if (known?.executable !== undefined || !isPid(pid)) return known;
     let original: KnownProcess | undefined;
-    let ancestor = this.#proc.stat(pid)?.parentPid;
+    const parentPid = this.#proc.stat(pid)?.parentPid ?? 0;
+    let ancestor: number | undefined = parentPid;
+    let originalPid = 0;
     for (let left = MAX_GENERATIONS; left > 0 && ancestor !== undefined && ancestor > 1; left -= 1) {
       original = this.get(ancestor);
+      originalPid = ancestor;
       if (original?.executable !== undefined) break;
       ancestor = this.#proc.stat(ancestor)?.parentPid;
     }
-    const executable = this.#proc.executable(pid);
+    const { executable, userId = -1 } = this.#proc.details(pid) ?? {};
     if (executable === undefined) return known;
     // A process that runs another program is no copy: its start was not seen, and its arguments are unknown.
     if (original?.executable !== executable) {
       this.seen(pid, executable);
+      const seen = this.#processes.get(pid);
+      if (seen !== undefined) this.#processes.set(pid, { ...seen, parentPid, userId });
       return this.get(pid);
     }
+    const lengths = this.#processes.get(originalPid)?.lengths;
     this.#forget(pid);
-    this.#put(pid, executable, false, this.#clock.monotonic());
+    this.#put(pid, executable, false, this.#clock.monotonic(), { ...UNKNOWN, parentPid, userId, lengths });
     if (original.commandLine !== undefined) this.#keep(pid, original.commandLine);
     return original;
   }
@@ -222,6 +313,7 @@ export class ProcessTable {
   /** Removes a process that ended. @returns its program, if known */
   ended(pid: number): string | undefined {
     const executable = this.#processes.get(pid)?.executable;
+    this.#archive(pid, this.#clock.now().getTime());
     this.#forget(pid);
     return executable;
   }
@@ -319,7 +411,7 @@ export class ProcessTable {
       if (stat === undefined || stat.isKernelThread || stat.isDead || isOwnProcess(pid, stat.parentPid)) continue;
       const details = this.#proc.details(pid);
       if (details === undefined) continue; // it ended meanwhile
-      this.started({ pid, executable: details.executable });
+      this.started({ pid, executable: details.executable, parentPid: stat.parentPid, userId: details.userId });
       added.push({ pid, startTicks: stat.startTicks, maxBytes: MAX_ASKED_BYTES, ...details });
     }
     void this.#learnAll(added, signal);
@@ -352,14 +444,16 @@ export class ProcessTable {
     return age + ROUNDING >= this.#clock.monotonic() - since * 1_000;
   }
 
-  #put(pid: number, executable: string | undefined, started: boolean, now: Duration): void {
+  #put(pid: number, executable: string | undefined, started: boolean, now: Duration, details: Details): void {
     const length = executable?.length ?? 0;
     const isFull = () => this.#processes.size >= MAX_PROCESSES || this.#nameLength + length > MAX_NAME_LENGTH;
     if (!isFull()) this.#oldest.rest();
     while (this.#processes.size > 0 && isFull()) this.#makeSpace();
     this.#nameLength += length;
     const since = Math.floor(now / 1_000);
-    this.#processes.set(pid, { executable: this.#shared(executable), since, started });
+    const { at, serial, parentPid, userId, lengths } = details;
+    const shared = this.#shared(executable);
+    this.#processes.set(pid, { executable: shared, since, started, at, serial, parentPid, userId, lengths });
   }
 
   /** Removes the oldest entry, preferably of an ended process: long-lived processes are the interesting ones. */
@@ -395,6 +489,19 @@ export class ProcessTable {
     this.#names.set(own, own);
     return own;
   }
+}
+
+const lengthsOf = (argv: readonly string[] | undefined, userId: number): readonly number[] | undefined =>
+  userId === 0 ? argv?.slice(0, MAX_BOUNDS).map(({ length }) => length) : undefined;
+
+/** The first arguments of a command line, by their lengths. */
+function argumentsIn(commandLine: string, lengths: readonly number[]): readonly string[] {
+  let from = 0;
+  return lengths.map((length) => {
+    const argument = commandLine.slice(from, from + length);
+    from += length + 1;
+    return argument;
+  });
 }
 
 const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGEST_PID;

@@ -44,6 +44,76 @@ describe('ProcessTable', () => {
   };
   const isKnown = (pid: number) => table.hasStarted(pid, milliseconds(now));
 
+  describe('what a process was at a moment', () => {
+    const execve = (serial: number, pid: number, ppid: number, exe: string, argv: readonly string[], uid = '0') =>
+      event({
+        serial,
+        time: new Date(1_000),
+        fields: { pid: `${pid}`, ppid: `${ppid}`, exe, uid, euid: uid },
+        argv,
+        commandLine: argv.join(' '),
+      });
+    const at = (serial: number) => ({ time: 1_000, serial });
+    const nginx = execve(1, 100, 1, '/usr/sbin/nginx', ['nginx', '-g', 'daemon off;']);
+
+    it('is the program before the one that it executed since', () => {
+      table.acceptAudit([
+        execve(1, 10, 9, '/usr/bin/dash', ['sh', 'x y']),
+        execve(2, 11, 10, '/tmp/miner', ['/tmp/miner']),
+        execve(3, 10, 9, '/usr/bin/rm', ['rm', 'x']),
+      ]);
+      const parent = table.processAt(10, at(2));
+      assert.deepEqual([parent?.executable, parent?.argv, parent?.parentPid], ['/usr/bin/dash', ['sh', 'x y'], 9]);
+      assert.equal(table.processAt(10, at(3))?.executable, '/usr/bin/rm');
+    });
+
+    it('is a copy of its parent until it executes its first program', () => {
+      table.acceptAudit([
+        nginx,
+        execve(2, 102, 101, '/usr/bin/dash', ['sh', '-c', 'id']),
+        execve(3, 101, 100, '/usr/bin/sleep', ['sleep', '9']),
+      ]);
+      assert.equal(table.processAt(101, at(2))?.executable, '/usr/sbin/nginx');
+      assert.equal(table.processAt(101, at(3))?.executable, '/usr/bin/sleep');
+    });
+
+    it('is the program that it ran when it ended', () => {
+      table.acceptAudit([nginx]);
+      table.ended(100);
+      assert.equal(table.processAt(100, at(2))?.executable, '/usr/sbin/nginx');
+      assert.equal(table.processAt(100, { time: Date.now() + 60_000, serial: 9 }), undefined);
+    });
+
+    it('follows serials where they wrap, and times where there are none', () => {
+      const last = 2 ** 32 - 1;
+      table.acceptAudit([execve(last, 10, 9, '/usr/bin/dash', ['sh']), execve(1, 10, 9, '/usr/bin/rm', ['rm'])]);
+      assert.equal(table.processAt(10, at(0))?.executable, '/usr/bin/dash');
+      assert.equal(table.processAt(10, at(1))?.executable, '/usr/bin/rm');
+      table.started({ pid: 20, executable: '/usr/bin/a', at: 5_000 });
+      table.started({ pid: 20, executable: '/usr/bin/b', at: 6_000 });
+      assert.equal(table.processAt(20, { time: 5_500 })?.executable, '/usr/bin/a');
+      assert.equal(table.processAt(20, { time: 6_500 })?.executable, '/usr/bin/b');
+    });
+
+    it('has a user and the bounds of arguments only where the kernel shows them', () => {
+      table.acceptAudit([
+        execve(1, 10, 9, '/usr/bin/dash', ['sh', 'a b', 'c', 'd', 'e'], '1000'),
+        event({ serial: 2, fields: { pid: '11', ppid: '9', exe: '/usr/bin/dash', uid: '1000', euid: '0' } }),
+      ]);
+      const [user, mixed] = [10, 11].map((pid) => table.processAt(pid, { time: 1_000, serial: 2 }));
+      assert.deepEqual([user?.userId, user?.argv, user?.commandLine], [1000, undefined, 'sh a b c d e']);
+      assert.deepEqual([mixed?.executable, mixed?.userId], ['/usr/bin/dash', undefined]);
+    });
+
+    it('stays bounded for a process that executes programs all the time, and for many that end', () => {
+      for (let serial = 1; serial <= 20_000; serial += 1)
+        table.acceptAudit([execve(serial, serial % 2 === 0 ? 10 : serial, 9, '/usr/bin/dash', ['sh', `${serial}`])]);
+      for (let pid = 1; pid < 20_000; pid += 2) table.ended(pid);
+      assert.equal(table.processAt(10, at(20_000))?.commandLine, 'sh 20000');
+      assert.equal(table.processAt(10, at(4)), undefined);
+    });
+  });
+
   describe('what a parent runs', () => {
     const shell = event({ fields: { pid: '10', exe: '/usr/bin/dash' }, commandLine: 'sh ./run.sh' });
     const program = { executable: '/usr/bin/dash', commandLine: 'sh ./run.sh' };
