@@ -4,7 +4,7 @@ import { isCount } from './is-count.ts';
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
  * `unresolved`: its process or socket was gone before its details were read. `killed`: held in memory when the agent
  * was killed. `cacheFull`: evicted or rejected because the queues were full; of Diagnostic, also a line of the agent's log
- * above the limits for such lines (log-tap.ts). `unwritable`: the disk was full. `expired`: it waited longer than
+ * above the limits for such lines (log-tap.ts). `userShare`: its user already held their share of a queue. `unwritable`: the disk was full. `expired`: it waited longer than
  * `queueAgeLimit`. `tooLarge`: it does not fit into a message. `refused`: the hub will never accept it. `corrupt`: its
  * record on disk was damaged or missing. `memory`: not collected while the agent exceeded its memory budget. `paused`: not
  * collected while the hub's owner had paused collecting. `notRouted`: queued before `messageRouting` was changed to
@@ -16,6 +16,7 @@ export const DROP_REASONS = [
   'unresolved',
   'killed',
   'cacheFull',
+  'userShare',
   'unwritable',
   'expired',
   'tooLarge',

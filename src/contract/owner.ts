@@ -1,6 +1,6 @@
 import type { Payload } from './event.ts';
 
-/** Fields that name the user an event counts for; the first one present wins. A login outlasts a change of user by sudo or set-uid. */
+/** Fields that name the user an event counts for; the first one present wins. A login stays the same after sudo or set-uid. */
 const OWNERS = ['LoginUserId', 'ContainerId', 'UserId'] as const;
 
 /** Subordinate ids are assigned to users in blocks of this size, see subuid(5); the host's own users have lower ids. */
@@ -14,13 +14,13 @@ const PRIVILEGED: ReadonlySet<string | undefined> = new Set([undefined, 'UserId 
  * stay apart. All users of a container are one owner, since its root can act as any of them. All ids of a block of subordinate
  * ids are one owner, since one user can act as 65,536 of them.
  *
- * @param others fields for events without any of the above; `undefined` if these are absent, too
+ * @param fallbacks fields for events without any of the above; `undefined` if these are absent, too
  */
 export function ownerOf(
   valueIn: (field: string) => string | undefined,
-  others: readonly string[] = [],
+  fallbacks: readonly string[] = [],
 ): string | undefined {
-  for (const field of [...OWNERS, ...others]) {
+  for (const field of [...OWNERS, ...fallbacks]) {
     const value = valueIn(field);
     if (value !== undefined) return `${field} ${field.endsWith('UserId') ? ownerOfId(Number(value)) : value}`;
   }

@@ -12,6 +12,8 @@ export interface EventTally {
 export interface OutgoingEvent extends EventTally {
   /** The envelope as JSON text, exactly as it is sent. */
   readonly json: string;
+  /** See ownerOf; absent if no user's share limits it. It is not stored. */
+  readonly owner?: string | undefined;
 }
 
 /** An event that waits in a queue. */

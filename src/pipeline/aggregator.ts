@@ -11,6 +11,7 @@ import type { Payload, QueueName } from '../contract/event.ts';
 import { ownerOfPayload } from '../contract/owner.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
+import { beyondShares, inLists } from './element-shares.ts';
 import { blanked, type Element } from './element-table.ts';
 import { envelope, localTime } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
@@ -55,8 +56,9 @@ const WAITS_FOR_DISK = seconds(4);
  * change of a setting that concerns it. It then becomes one event, or as many as its size needs, with one element for
  * each distinct payload.
  *
- * When a window has too many elements, or all windows together hold too many bytes, the least frequent elements leave
- * early (of equally frequent ones the least recent), a quarter at a time; the others stay counted.
+ * When a window has too many elements, or all windows together hold too many bytes, a quarter of the elements leaves early:
+ * the users who have the most are reduced to a common level, and lose the least frequent first (of equally frequent ones the least
+ * recent). So a user who causes many distinct elements displaces no other user's.
  *
  * Counts are written at the end of the current turn of the event loop, and synced every `syncEvery`. The next run
  * continues the windows: they close at their original time, but at most one interval after the start. While the disk
@@ -183,7 +185,8 @@ export class Aggregator implements Service {
     if (window !== undefined && known !== undefined) window.count(known, at);
     else if (element !== undefined) {
       const grown = window ?? this.#begin(collector, queue);
-      grown.add({ ...element, hits: 1, first: at, last: at, number: -1, changed: false });
+      const owner = ownerOfPayload(payload);
+      grown.add({ ...element, owner, hits: 1, first: at, last: at, number: -1, changed: false });
       this.#keepSmall(grown);
     }
     if (window !== undefined && window.hits >= this.#maxHits) this.#release(window, [...window.elements]);
@@ -230,10 +233,11 @@ export class Aggregator implements Service {
   // ── limits ──
 
   #keepSmall(grown: Window): void {
-    if (grown.elements.size > MAX_ELEMENTS) {
-      const excess = grown.elements.size - MAX_ELEMENTS * KEPT_WHEN_FULL;
-      this.#release(grown, leastFrequent(grown).slice(0, excess));
-    }
+    if (grown.elements.size > MAX_ELEMENTS)
+      this.#release(
+        grown,
+        beyondShares([...grown.elements], MAX_ELEMENTS * KEPT_WHEN_FULL, () => 1),
+      );
     this.#keepWithin();
   }
 
@@ -244,18 +248,15 @@ export class Aggregator implements Service {
   /** To be called when the limit has changed, or the windows have grown. */
   #keepWithin(): void {
     const maxBytes = this.#maxBytesHeld;
-    const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
-    if (held() <= maxBytes) return;
-    for (let excess = held() - maxBytes * KEPT_WHEN_FULL; excess > 0; excess = held() - maxBytes * KEPT_WHEN_FULL) {
-      const largest = [...this.#windows].reduce((largest, window) => (window.bytes > largest.bytes ? window : largest));
-      let bytes = 0;
-      const leaving = leastFrequent(largest).filter((element) => {
-        const leaves = bytes < excess;
-        if (leaves) bytes += element.bytes;
-        return leaves;
-      });
-      this.#release(largest, leaving);
-    }
+    const windows = [...this.#windows];
+    if (windows.reduce((all, { bytes }) => all + bytes, 0) <= maxBytes) return;
+    const all = windows.flatMap(({ elements }) => [...elements]);
+    const leaving = new Set(beyondShares(all, maxBytes * KEPT_WHEN_FULL, ({ bytes }) => bytes));
+    for (const window of windows)
+      this.#release(
+        window,
+        [...window.elements].filter((element) => leaving.has(element)),
+      );
   }
 
   // ── closing windows ──
@@ -288,7 +289,11 @@ export class Aggregator implements Service {
 
   /** Queues elements of a window, as events that are small enough for every message. */
   #release(window: Window, elements: readonly Element[]): void {
-    const events = inEvents(elements).map((ofEvent) => ({ id: randomUUID() as string, window, elements: ofEvent }));
+    const events = inLists(elements, MAX_BYTES, sizeOf).map((ofEvent) => ({
+      id: randomUUID() as string,
+      window,
+      elements: ofEvent,
+    }));
     this.#put(window, events);
     if (window.elements.size > 0) return;
     this.#windows.delete(window);
@@ -434,41 +439,15 @@ export class Aggregator implements Service {
   }
 }
 
-const leastFrequent = ({ elements }: Window): Element[] =>
-  [...elements].sort((a, b) => a.hits - b.hits || a.last - b.last);
-
-/** Divides elements into events. All elements of an event belong to one owner, since message units are shared by owner. */
-function inEvents(elements: readonly Element[]): Element[][] {
-  const byOwner = new Map<string | undefined, Element[]>();
-  for (const element of elements) {
-    const owner = ownerOfPayload(element.payload);
-    const known = byOwner.get(owner);
-    if (known === undefined) byOwner.set(owner, [element]);
-    else known.push(element);
-  }
-  return [...byOwner.values()].flatMap(inEventsOfOwner);
-}
-
-function inEventsOfOwner(elements: readonly Element[]): Element[][] {
-  const events: Element[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const element of elements) {
-    const size = Buffer.byteLength(JSON.stringify(counted(element))) + 1;
-    if (bytes + size > MAX_BYTES) {
-      events.push([]);
-      bytes = 0;
-    }
-    events.at(-1)?.push(element);
-    bytes += size;
-  }
-  return events;
-}
+/** Bytes of an element in an event, with the comma after it. */
+const sizeOf = (element: Element) => Buffer.byteLength(JSON.stringify(counted(element))) + 1;
 
 const eventOf = (kind: Window['kind'], elements: readonly Element[], time: Date, id: string): OutgoingEvent => ({
   name: kind.name,
   elements: elements.length,
   occurrences: elements.reduce((all, { hits }) => all + hits, 0),
   json: JSON.stringify(envelope(kind, elements.map(counted), time, id)),
+  owner: elements[0]?.owner,
 });
 
 function counted({ payload, hits, first, last }: Element): Payload {

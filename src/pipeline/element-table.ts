@@ -11,6 +11,8 @@ export interface Element {
   readonly payload: Payload;
   /** Bytes of the payload's JSON. */
   readonly bytes: number;
+  /** The owner of its first occurrence, or of its payload if an earlier run counted that; see ownerOf. */
+  readonly owner?: string | undefined;
   hits: number;
   /** Milliseconds since the Unix epoch. */
   first: number;

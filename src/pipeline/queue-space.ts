@@ -1,8 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { LONG_AGO, milliseconds } from '../base/duration.ts';
 import type { QueueName } from '../contract/event.ts';
+import { hasLimitedShare } from '../contract/owner.ts';
 import type { Medium } from './segment-folder.ts';
-import type { SegmentLog } from './store.ts';
+import type { SegmentLog, SizedEvent } from './store.ts';
 
 /** Eviction frees whole segments, so a segment is a small part of a queue's limit. */
 const SEGMENTS = 16;
@@ -13,6 +14,9 @@ const LARGEST_SEGMENT = 1024 * 1024;
 const AMPLE_SPACE = 64 * 1024;
 /** Minimum time between blocking syncs. In between, events that could only be stored after such a sync are dropped. */
 const SYNC_INTERVAL = milliseconds(100);
+
+/** Share of a queue that a user may always hold, even while the queue is full. */
+const MIN_USER_SHARE = 1 / 8;
 
 /** Bytes that a checkpoint may grow by until its size is calculated next. */
 const GROWTH = 128;
@@ -74,6 +78,32 @@ export class QueueSpace {
     const medium = this.#medium();
     const space = this.#limit(medium) - (queue === 'Low' ? this.#logs.High.bytesIn(medium) : 0);
     return Math.min(Math.max(space / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT);
+  }
+
+  /**
+   * The events that would exceed their user's share. A user may hold as many bytes of a queue as are still free, and always an
+   * eighth of it: one user fills half of it at most, two fill a third each. So a user who floods the queue displaces no events.
+   */
+  beyondShare(queue: QueueName, events: readonly SizedEvent[]): ReadonlySet<SizedEvent> {
+    const medium = this.#medium();
+    const space = this.#limit(medium) - this.#reserve - (queue === 'Low' ? this.#logs.High.bytesIn(medium) : 0);
+    const refused = new Set<SizedEvent>();
+    const added = new Map<string, number>();
+    let all = 0;
+    for (const sized of events) {
+      const { recordBytes, event } = sized;
+      if (hasLimitedShare(event.owner)) {
+        const held = this.#logs[queue].heldIn(medium, event.owner);
+        const ofUser = (added.get(event.owner) ?? 0) + recordBytes;
+        if (held.byOwner + ofUser > Math.max(space * MIN_USER_SHARE, space - held.all - all)) {
+          refused.add(sized);
+          continue;
+        }
+        added.set(event.owner, ofUser);
+      }
+      all += recordBytes;
+    }
+    return refused;
   }
 
   /** How many of the `wanted` bytes could be stored if everything were evicted that may be. */

@@ -33,6 +33,9 @@ const WAITS_FOR_DISK = { start: seconds(5), end: seconds(4) };
 /** How often writing to a failed disk is retried. */
 const TRY_AGAIN_AFTER = seconds(1);
 
+/** Minimum time between two log lines about users who exceed their share of a queue. */
+const REMIND_EVERY = hours(1);
+
 /** What an error concerns: the disk as a whole, or one queue. */
 type FailingPart = 'disk' | QueueName;
 
@@ -44,7 +47,8 @@ type Queued = Totals & {
 /**
  * The events that wait to be sent: two queues on disk, within one limit.
  *
- * When the limit is reached, old events are evicted, see queue-space.ts; never those that were taken to be sent.
+ * When the limit is reached, old events are evicted, see queue-space.ts; never those that were taken to be sent. A user's
+ * events beyond their share are not stored, so that they evict no others.
  *
  * `put`, `drop`, `take` and `settle` never throw a disk error: lost events are counted, and the problem is logged once.
  * While the disk cannot be written, new events are kept in memory; when it is full, they are dropped.
@@ -75,6 +79,8 @@ export class EventQueues implements Service {
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
   /** At most one sync per queue. The loop doesn't await it: a hung disk must not make the watchdog kill the agent. */
   readonly #syncing: Partial<Record<QueueName, Promise<void>>> = {};
+  /** When a user who exceeded their share was logged last. */
+  readonly #refusedAt: Partial<Record<QueueName, Duration>> = {};
   readonly #failingSince: Partial<Record<FailingPart, Duration>> = {};
   #medium: Medium = 'disk';
   #isNearlyFull = false;
@@ -186,8 +192,9 @@ export class EventQueues implements Service {
       const jsonBytes = Buffer.byteLength(event.json);
       return { event, jsonBytes, recordBytes: recordSize(event.name, jsonBytes) };
     });
-    const space = this.#space.available(queue, size(sized));
-    const { newest, others } = newestWithin(space, sized);
+    const admitted = this.#withinShares(queue, sized);
+    const space = this.#space.available(queue, size(admitted));
+    const { newest, others } = newestWithin(space, admitted);
     this.#lose(queue, others, 'cacheFull');
     let error: unknown;
     let stored = 0;
@@ -356,6 +363,26 @@ export class EventQueues implements Service {
     const evicts = queue === 'High' && isFull(error) && this.#logs.Low.evict('disk', true);
     if (evicts) this.#overflowed.add('Low');
     return evicts ? this.#logs.High.append(batch) : error;
+  }
+
+  /** The events that their users' shares allow; the rest is counted. */
+  #withinShares(queue: QueueName, events: readonly SizedEvent[]): readonly SizedEvent[] {
+    const refused = this.#space.beyondShare(queue, events);
+    const [first] = refused;
+    if (first === undefined) return events;
+    this.#lose(queue, [...refused], 'userShare');
+    this.#logRefused(queue, first.event.owner);
+    return events.filter((event) => !refused.has(event));
+  }
+
+  #logRefused(queue: QueueName, user: string | undefined): void {
+    const now = this.#clock.monotonic();
+    if (now - (this.#refusedAt[queue] ?? LONG_AGO) < REMIND_EVERY) return;
+    this.#refusedAt[queue] = now;
+    this.#log.warn(
+      { queue, user },
+      'A user exceeds their share of a queue; their further events are dropped and counted.',
+    );
   }
 
   #lose(queue: QueueName, events: readonly SizedEvent[], reason: DropReason): void {

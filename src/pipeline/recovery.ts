@@ -24,6 +24,8 @@ export interface Segment {
   events: number;
   bytes: number;
   readonly elements: Map<string, number>;
+  /** Bytes of its records by owner, of owners with a limited share, until all its events are settled. Empty for earlier runs. */
+  readonly owners: Map<string, number>;
   /** When its first event came in that waits, and its last one; at the latest; see Checkpoint.ran. */
   firstAt: number;
   lastAt: number;
@@ -68,6 +70,7 @@ export const emptySegment = (folder: string, number: number, position: number): 
   events: 0,
   bytes: 0,
   elements: new Map(),
+  owners: new Map(),
   firstAt: 0,
   lastAt: 0,
   unsynced: false,

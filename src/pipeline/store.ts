@@ -71,6 +71,7 @@ import type { Clock } from '../base/clock.ts';
 import { Account, type DropReason } from '../base/counters.ts';
 import type { Duration } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
+import { hasLimitedShare } from '../contract/owner.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { newReadAhead } from './framing.ts';
@@ -203,6 +204,13 @@ export class SegmentLog {
   /** Bytes used, including framing and segments not deleted yet. */
   bytesIn(medium: Medium): number {
     return this.#folder.bytesIn(medium);
+  }
+
+  /** Bytes of segments with queued events, and those of their records that belong to an owner with a limited share. */
+  heldIn(medium: Medium, owner: string): { readonly all: number; readonly byOwner: number } {
+    const held = this.#folder.segments.filter(({ events }) => events > 0);
+    const byOwner = held.reduce((sum, one) => (mediumOf(one) === medium ? sum + (one.owners.get(owner) ?? 0) : sum), 0);
+    return { all: sizeIn(medium, held), byOwner };
   }
 
   /** The part of `bytesIn` without dead segments, which are deleted as soon as the disk allows it. */
@@ -593,7 +601,9 @@ export class SegmentLog {
     this.#losses.clear();
     if (segment.events === 0) segment.firstAt = this.#ran;
     if (events.length > 0) segment.lastAt = this.#ran;
-    for (const { event, jsonBytes } of events) {
+    for (const { event, jsonBytes, recordBytes } of events) {
+      const { owner } = event;
+      if (hasLimitedShare(owner)) segment.owners.set(owner, (segment.owners.get(owner) ?? 0) + recordBytes);
       this.#account.collect(event.name, event.occurrences);
       this.#account.aggregateAway(event.name, event.occurrences - event.elements);
       tally(segment, event, jsonBytes, 1);
@@ -655,6 +665,7 @@ export class SegmentLog {
 
   /** Finds dead segments, and marks all positions before the first queued event as settled, except for unread ones. */
   #removeDead(): void {
+    for (const { events, owners } of this.#folder.segments) if (events === 0) owners.clear();
     const dead = this.#folder.removeDead();
     if (dead.some((segment) => segment === this.#current)) this.#current = undefined;
     this.#done.add(this.#unreadUntil, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);

@@ -9,12 +9,15 @@ import {
 } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
+import { ownerOfPayload } from '../contract/owner.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 import type { LossReason, StreamName } from '../contract/streams.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
+
+const ALERT = 'SecurityAlert';
 
 /**
  * The first stage of the pipeline for Triggered events: makes an event of each occurrence, or adds it to the aggregator.
@@ -120,7 +123,11 @@ export class Triggers implements OccurrenceConsumer {
       try {
         this.#show(collector, payload);
         if (isAggregated) this.#aggregator.add(collector, queue, payload, time);
-        else events.push(occurrenceEvent(collector, payload, time, this.idOf(occurrence)));
+        else {
+          const event = occurrenceEvent(collector, payload, time, this.idOf(occurrence));
+          // Alerts have limits of their own; the flood that raises one must not keep it out of the queue.
+          events.push(collector.name === ALERT ? event : { ...event, owner: ownerOfPayload(payload) });
+        }
       } catch (error) {
         this.#skip(collector, queue, error); // the others stay
       }

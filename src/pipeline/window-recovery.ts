@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { days } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { type Payload, QUEUES, type QueueName } from '../contract/event.ts';
+import { ownerOfPayload } from '../contract/owner.ts';
 import type { Element } from './element-table.ts';
 import { fileNumber, freeNumber, isHeadedBy, readFrames } from './framing.ts';
 import type { StoreFiles } from './store-files.ts';
@@ -200,7 +201,8 @@ class Reading {
     if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return;
     const { ExtraDetails: details } = payload as Payload;
     if (details !== undefined && (typeof details !== 'object' || details === null)) return;
-    const element = { payload: payload as Payload, bytes, ...counts };
+    const owner = ownerOfPayload(payload as Payload);
+    const element = { payload: payload as Payload, bytes, owner, ...counts };
     this.#bytes += bytes - (this.#elements.get(number)?.element.bytes ?? 0);
     this.#unknown.delete(number);
     this.#elements.set(number, { window, element: { ...element, number: -1, changed: false } });

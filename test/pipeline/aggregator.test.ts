@@ -327,6 +327,39 @@ describe('Aggregator', () => {
     assert.ok((aggregator.pending('Low').ProcessCreate?.elements ?? 0) <= 8);
   });
 
+  describe('shares its memory among users', () => {
+    const start = (user: string, command: string) =>
+      process({ UserId: user, UserName: `u${user}`, CommandLine: command });
+    const flood = (count: number, bytes: number) => {
+      for (let n = 0; n < count; n += 1)
+        aggregator.add(processCreate, 'Low', start('2001', `/bin/true ${n} ${'x'.repeat(bytes)}`), at(n));
+    };
+    const leftEarly = (user: string) => elements().filter(({ UserId }) => UserId === user).length;
+
+    for (const [what, count, bytes] of [
+      ['long commands', 500, 110_000],
+      ['many commands', 30_000, 10],
+    ] as const)
+      it(`keeps the elements of others while one user adds ${what}`, () => {
+        for (let n = 0; n < 500; n += 1) aggregator.add(processCreate, 'Low', start('0', `/usr/bin/id ${n}`), at(n));
+        for (let n = 0; n < 500; n += 1) aggregator.add(processCreate, 'Low', start('33', `/usr/bin/php ${n}`), at(n));
+        flood(count, bytes);
+        assert.deepEqual([leftEarly('0'), leftEarly('33')], [0, 0]);
+        assert.ok(leftEarly('2001') > 0);
+      });
+
+    it('marks the events of a user who floods it with their owner, and mixes them with no others', () => {
+      for (let n = 0; n < 50; n += 1) aggregator.add(processCreate, 'Low', start('0', `/usr/bin/id ${n}`), at(n));
+      flood(100, 1_000);
+      flush();
+      for (const { event } of put) {
+        const users = new Set((JSON.parse(event.json).Payload as Payload[]).map(({ UserId }) => UserId));
+        assert.equal(users.size, 1);
+        assert.equal(event.owner, `UserId ${[...users][0]}`);
+      }
+    });
+  });
+
   it('takes room from the window that holds most', () => {
     const other = triggered({ ...processCreate, name: 'ProcessTerminate' } as unknown as Parameters<
       typeof triggered

@@ -147,7 +147,7 @@ describe('the status', () => {
     for (let n = 0; n < 200; n += 1) starts(`ls ${n}`);
     const full = accounts();
     assert.equal(full.collected, 213);
-    assert.ok((full.dropped.cacheFull ?? 0) > 100 && full.waiting > 0, JSON.stringify(full));
+    assert.ok((full.dropped.userShare ?? 0) > 100 && full.waiting > 0, JSON.stringify(full));
   });
 
   describe('of a configuration that blinds the agent', () => {
