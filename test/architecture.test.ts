@@ -188,10 +188,10 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
         `(?<!/proc|\\$\\{proc\\}|etc/kernel)/${MEMORY_FILES}(?=['"\`])|['"\`](?:cmdline|environ|maps|smaps|mem)['"\`](?!\\s*:)`,
         'g',
       ),
-      // A scan of the baseline runs in a reader; unused-memory.ts reads the agent's own.
+      // A scan of the baseline runs in a reader; the two files in self/ read the agent's own mappings.
       (path) =>
         inFolder('linux/processes/memory')(path) ||
-        inFile('src/baseline/access.ts', 'src/linux/self/unused-memory.ts')(path),
+        inFile('src/baseline/access.ts', 'src/linux/self/own-memory.ts', 'src/linux/self/unused-memory.ts')(path),
     ),
 
   'nothing runs a shell': (file) =>

@@ -90,7 +90,7 @@ export function createCollection(foundation: Foundation, options: Options): Coll
   const leavesOut: LeavesOut = (collector, priority) => {
     // Whoever pauses for an update is told of an attack nevertheless.
     if (collector.name !== securityAlert.name && pause.skips(collector)) return 'paused';
-    return condition.memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
+    return condition.memory.leavesOutAll(collector, priority) ? 'memory' : undefined;
   };
   const routed = collectors.filter((collector) => isRouted(local.messageRouting, collector));
   const triggered = createTriggered(foundation, options, { routed, leavesOut });
@@ -100,7 +100,7 @@ export function createCollection(foundation: Foundation, options: Options): Coll
 
 function createTriggered(
   { local, options, sender, bootId, state, clock, clockOf, moving, logOf, stateChanged }: Foundation,
-  { linux, occurrences, storage, configuration: { settings, changed }, delivery }: Options,
+  { linux, occurrences, storage, configuration: { settings, changed }, delivery, condition }: Options,
   { routed, leavesOut }: Collected,
 ): TriggeredParts {
   const { queues, unsetClock, timed, aggregator, publisher } = delivery;
@@ -111,6 +111,8 @@ function createTriggered(
     queues: timed,
     origin: `${sender.id} ${bootId ?? ''}`,
     leavesOut,
+    leavesOutOwner: (...event) => condition.memory.leavesOutOwner(...event),
+    load: condition.load,
     log: logOf('triggers'),
   });
   const announce = (line: LogLine) => {

@@ -4,6 +4,7 @@ import { ExposedFiles } from '../linux/self/exposed-files.ts';
 import { ownMemory } from '../linux/self/own-memory.ts';
 import { UnusedMemory } from '../linux/self/unused-memory.ts';
 import { collectGarbage, MemoryLimit } from '../pipeline/memory-limit.ts';
+import { UserLoad } from '../pipeline/user-load.ts';
 import type { DeliveryParts } from './delivery.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';
@@ -11,6 +12,8 @@ import type { Storage } from './storage.ts';
 /** What the agent watches of itself. */
 export interface ConditionParts {
   readonly memory: MemoryLimit;
+  /** What each user's events have taken lately. */
+  readonly load: UserLoad;
   readonly exposedFiles: ExposedFiles;
   /** How earlier runs ended. */
   readonly runs: Runs;
@@ -26,7 +29,9 @@ export function createCondition(
 ): ConditionParts {
   const { files, signal, level } = options;
   const unused = new UnusedMemory();
+  const load = new UserLoad(clock);
   const memory = new MemoryLimit({
+    load,
     budgetInMegabytes: local.memoryBudgetInMegabytes,
     resident: ownMemory,
     trim: async () => {
@@ -57,5 +62,5 @@ export function createCondition(
     files: stateFiles,
   });
   const logLevel = new TemporaryLogLevel({ level, clock, log: logOf('log') });
-  return { memory, exposedFiles, runs, logLevel };
+  return { memory, load, exposedFiles, runs, logLevel };
 }

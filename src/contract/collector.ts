@@ -102,7 +102,10 @@ export const triggered = <S extends Schema, const K extends StreamName>(
 ): TriggeredCollector<K> => ({ category: 'Triggered', ...declared }) as unknown as TriggeredCollector<K>;
 
 /** The reason for which a collector's events are being dropped now; `undefined` if they aren't. */
-export type LeavesOut = (collector: Pick<Collector, 'name' | 'type'>, priority: Priority) => DropReason | undefined;
+export type LeavesOut = (
+  collector: Pick<Collector, 'name' | 'type' | 'category'>,
+  priority: Priority,
+) => DropReason | undefined;
 
 /** A record lacks a required field. It is dropped and counted as `malformed`. */
 export class MalformedRecordError extends Error {

@@ -9,6 +9,7 @@ import type { Service } from '../base/service.ts';
 import { nextTurn } from '../base/turn.ts';
 import type { Collector } from '../contract/collector.ts';
 import type { Priority } from '../contract/event.ts';
+import type { UserLoad } from './user-load.ts';
 
 const MEGABYTE = 1024 * 1024;
 const LOOK_EVERY = seconds(2);
@@ -32,11 +33,14 @@ const TRIM_AGAIN = minutes(5);
 /** Minimum time between attempts to release memory: a full garbage collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
 /**
- * Low events are collected again after memory has stayed below this share of the budget for CALM_FOR. Released memory
- * that is still needed has been allocated again by then.
+ * Low events are collected again after memory has stayed within the budget for this time. Released memory that is still needed has
+ * been allocated again by then. With RELIEVE_EVERY, a shortage ends less than a minute after its cause.
  */
+const CALM_FOR = seconds(20);
+/** Above this share of the budget, unused memory is still released during a shortage. */
 const CALM_SHARE = 0.9;
-const CALM_FOR = minutes(1);
+/** After this time without a measurement above the budget, LOOKS are counted from zero. */
+const LOOKS_COUNT_FOR = minutes(1);
 const REMIND_EVERY = minutes(60);
 
 /** The agent's memory use and budget. */
@@ -50,12 +54,13 @@ export interface MemoryUse {
 /**
  * Keeps the agent's resident memory low and, if possible, within its budget. Unused memory is released soon after the
  * start, every hour, when memory use has grown by half, and when the budget is exceeded. If that is not enough, Low events are
- * left out and counted as dropped.
+ * left out and counted as dropped: first those of the user who caused most lately, every 30 s those of the next user, and only
+ * when no user causes much, those of root and of everyone.
  *
- * High events are never left out: the memory for them has its own limits (windows, queues, caches). Nor are Operational
- * events, which are few and report the losses. Low events are left out until memory use falls: with a budget below what
- * the idle agent needs, that is permanent. A configured limit is not relaxed; the status and an hourly log line report
- * it.
+ * Snapshots are few and bounded, and are never left out, like High events, whose memory has limits of its own (windows, queues,
+ * caches), and Operational events, which are few and report the losses. Low events are left out until memory use falls: with a
+ * budget below what the idle agent needs, that is permanent. A configured limit is not relaxed; the status and an hourly log line
+ * report it.
  */
 export class MemoryLimit implements Service {
   readonly name = 'memory limit';
@@ -75,8 +80,11 @@ export class MemoryLimit implements Service {
   #trimmed: { readonly at: Duration; readonly bytes: number } | undefined;
   #relievedAt = LONG_AGO;
   #calmSince: Duration | undefined;
+  readonly #load: Pick<UserLoad, 'heaviest'>;
+  /** Users whose Low events are left out. */
+  readonly #users = new Set<string>();
   /** While events are left out. */
-  #spell: { readonly since: Duration; readonly reason: string; mostBytes: number; loggedAt: Duration } | undefined;
+  #spell: Spell | undefined;
 
   constructor(options: {
     budgetInMegabytes: number;
@@ -89,6 +97,8 @@ export class MemoryLimit implements Service {
     trim: () => Promise<void>;
     /** Writes out what is held in memory, so that `trim` can release more. */
     flush: () => void;
+    /** What each user's events have taken lately. */
+    load: Pick<UserLoad, 'heaviest'>;
     clock: Clock;
     log: Logger;
     /** Called when Low events begin or cease to be left out. */
@@ -98,6 +108,7 @@ export class MemoryLimit implements Service {
     this.#resident = options.resident;
     this.#trim = options.trim;
     this.#flush = options.flush;
+    this.#load = options.load;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop(async (signal) => {
@@ -124,9 +135,19 @@ export class MemoryLimit implements Service {
     };
   }
 
-  /** Why a collector's events are left out now; `undefined` if they are not. */
-  leavesOut({ type }: Pick<Collector, 'type'>, priority: Priority): string | undefined {
-    return priority === 'Low' && type !== 'Operational' ? this.#spell?.reason : undefined;
+  /** Why a collector's events are left out now, those of all users or of some; `undefined` if they are not. */
+  leavesOut(collector: Concerned, priority: Priority): string | undefined {
+    return isConcerned(collector, priority) ? this.#spell?.reason : undefined;
+  }
+
+  /** Whether all events of a collector are left out now. */
+  leavesOutAll(collector: Concerned, priority: Priority): boolean {
+    return this.#spell?.ofAll === true && isConcerned(collector, priority);
+  }
+
+  /** Whether a collector's events of an owner are left out now; see ownerOf. */
+  leavesOutOwner(owner: string | undefined, collector: Concerned, priority: Priority): boolean {
+    return owner !== undefined && this.#users.has(owner) && isConcerned(collector, priority);
   }
 
   async #look(): Promise<void> {
@@ -170,6 +191,7 @@ export class MemoryLimit implements Service {
     else await this.#relieveAgain(now);
     if (this.#spell === undefined) return;
     this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);
+    this.#widen(this.#spell, bytes, now);
     if (now - this.#spell.loggedAt < REMIND_EVERY) return;
     this.#spell.loggedAt = now;
     this.#logState('warn', bytes, 'Memory use still exceeds the budget; Low events are dropped and counted.');
@@ -186,32 +208,47 @@ export class MemoryLimit implements Service {
   }
 
   async #isWithin(bytes: number, now: Duration): Promise<void> {
-    if (now - this.#overAt >= CALM_FOR) this.#looksOver = 0;
+    if (now - this.#overAt >= LOOKS_COUNT_FOR) this.#looksOver = 0;
     if (this.#spell === undefined) return;
-    const isCalm = bytes < CALM_SHARE * this.#budgetBytes;
-    this.#calmSince = isCalm ? (this.#calmSince ?? now) : undefined;
-    // What isn't needed must not keep memory between the two, and Low events left out, until the next hour. Windows of
-    // aggregation stay open: the budget is kept.
-    if (!isCalm && now - this.#relievedAt >= RELIEVE_EVERY) {
+    this.#calmSince ??= now;
+    // Otherwise the shortage would begin again soon after its end. Windows of aggregation stay open: the budget is kept.
+    if (bytes >= CALM_SHARE * this.#budgetBytes && now - this.#relievedAt >= RELIEVE_EVERY) {
       this.#relievedAt = now;
       await this.#release(now);
     }
-    if (this.#calmSince !== undefined && now - this.#calmSince >= CALM_FOR) this.#end(bytes, now);
+    if (now - this.#calmSince >= CALM_FOR) this.#end(bytes, now);
   }
 
   #begin(bytes: number, now: Duration): void {
     // Logged before `#spell` is set: the line may become a Low event itself.
     this.#logState('warn', bytes, 'Memory use exceeds the budget; Low events are dropped and counted.');
-    const reason =
-      `Left out: the agent uses ${inMegabytes(bytes)} MB of memory, more than its budget of ` +
-      `${inMegabytes(this.#budgetBytes)} MB. Raise memoryBudgetInMegabytes, or turn events off in the module twin.`;
-    this.#spell = { since: now, reason, mostBytes: bytes, loggedAt: now };
+    this.#spell = { since: now, reason: '', ofAll: false, widenedAt: LONG_AGO, mostBytes: bytes, loggedAt: now };
+    this.#widen(this.#spell, bytes, now);
+  }
+
+  /** Leaves out the events of one user more, or of all if no other user causes much. */
+  #widen(spell: Spell, bytes: number, now: Duration): void {
+    if (spell.ofAll || now - spell.widenedAt < RELIEVE_EVERY) return;
+    spell.widenedAt = now;
+    const user = this.#load.heaviest(this.#users);
+    spell.ofAll = user === undefined;
+    if (user !== undefined) {
+      this.#logState('warn', bytes, 'Memory is short; the Low events of the user who causes most are dropped.', {
+        user,
+      });
+      this.#users.add(user);
+    }
+    spell.reason =
+      `Left out${spell.ofAll ? '' : ` for ${[...this.#users].join(', ')}`}: the agent uses ${inMegabytes(bytes)} MB of memory, ` +
+      `more than its budget of ${inMegabytes(this.#budgetBytes)} MB. ` +
+      'Raise memoryBudgetInMegabytes, or turn events off in the module twin.';
     this.#changed();
   }
 
   #end(bytes: number, now: Duration): void {
     const { since = now, mostBytes = bytes } = this.#spell ?? {};
     this.#spell = undefined;
+    this.#users.clear();
     this.#calmSince = undefined;
     const figures = { lastedMs: now - since, mostBytes };
     this.#logState('info', bytes, 'Memory use is within the budget again; Low events are collected again.', figures);
@@ -222,6 +259,23 @@ export class MemoryLimit implements Service {
     this.#log[level]({ residentBytes, budgetBytes: this.#budgetBytes, ...figures }, what);
   }
 }
+
+/** A time in which events are left out. */
+interface Spell {
+  readonly since: Duration;
+  /** For the status. It changes only with what is left out, since each change costs a report. */
+  reason: string;
+  /** Whether Low events of all users are left out, not only those of some. */
+  ofAll: boolean;
+  widenedAt: Duration;
+  mostBytes: number;
+  loggedAt: Duration;
+}
+
+type Concerned = Pick<Collector, 'type' | 'category'>;
+
+const isConcerned = ({ type, category }: Concerned, priority: Priority): boolean =>
+  priority === 'Low' && type !== 'Operational' && category !== 'Periodic';
 
 const inMegabytes = (bytes: number) => Math.round(bytes / MEGABYTE);
 

@@ -15,9 +15,12 @@ import type { OutgoingEvent } from '../contract/store.ts';
 import type { LossReason, StreamName } from '../contract/streams.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
+import type { MemoryLimit } from './memory-limit.ts';
 import type { EventQueues } from './queue.ts';
+import type { UserLoad } from './user-load.ts';
 
 const ALERT = 'SecurityAlert';
+const MIN_EVENT_CHARACTERS = 500;
 
 /**
  * The first stage of the pipeline for Triggered events: makes an event of each occurrence, or adds it to the aggregator.
@@ -30,6 +33,8 @@ export class Triggers implements OccurrenceConsumer {
   readonly #queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
   readonly #origin: string;
   readonly #leavesOut: LeavesOut;
+  readonly #leavesOutOwner: MemoryLimit['leavesOutOwner'];
+  readonly #load: Pick<UserLoad, 'count'> | undefined;
   readonly #log: Logger;
   readonly #followers = new Set<(name: string, payload: Payload) => void>();
   /** Errors already logged: event name and kind of error. */
@@ -44,6 +49,10 @@ export class Triggers implements OccurrenceConsumer {
     origin: string;
     /** Absent: no event is left out. */
     leavesOut?: LeavesOut;
+    /** Whether the events of an owner are left out for lack of memory; by default, none are. */
+    leavesOutOwner?: MemoryLimit['leavesOutOwner'];
+    /** Counts what each user's events take. */
+    load?: Pick<UserLoad, 'count'>;
     log: Logger;
   }) {
     const triggered = options.collectors.filter((collector) => collector.category === 'Triggered');
@@ -53,6 +62,8 @@ export class Triggers implements OccurrenceConsumer {
     this.#queues = options.queues;
     this.#origin = options.origin;
     this.#leavesOut = options.leavesOut ?? (() => undefined);
+    this.#leavesOutOwner = options.leavesOutOwner ?? (() => false);
+    this.#load = options.load;
     this.#log = options.log;
   }
 
@@ -122,11 +133,14 @@ export class Triggers implements OccurrenceConsumer {
       const { payload, time } = occurrence;
       try {
         this.#show(collector, payload);
-        if (isAggregated) this.#aggregator.add(collector, queue, payload, time);
+        const owner = ownerOfPayload(payload);
+        this.#load?.count(owner, sizeOf(payload));
+        if (this.#leavesOutOwner(owner, collector, queue)) this.#queues.drop(queue, collector.name, 'memory', 1);
+        else if (isAggregated) this.#aggregator.add(collector, queue, payload, time);
         else {
           const event = occurrenceEvent(collector, payload, time, this.idOf(occurrence));
           // Alerts have limits of their own; the flood that raises one must not keep it out of the queue.
-          events.push(collector.name === ALERT ? event : { ...event, owner: ownerOfPayload(payload) });
+          events.push(collector.name === ALERT ? event : { ...event, owner });
         }
       } catch (error) {
         this.#skip(collector, queue, error); // the others stay
@@ -158,4 +172,14 @@ export class Triggers implements OccurrenceConsumer {
       this.#log.debug({ event: name, err: error }, 'Skipped a broken record; the next ones are only counted.');
     else this.#log.error({ event: name, err: error }, 'Could not translate a record; the next ones are only counted.');
   }
+}
+
+/** About how much memory an event takes, in characters. */
+function sizeOf(payload: Payload): number {
+  let size = MIN_EVENT_CHARACTERS;
+  for (const field in payload) {
+    const value = payload[field];
+    if (typeof value === 'string') size += value.length;
+  }
+  return size;
 }

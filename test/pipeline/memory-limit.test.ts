@@ -13,6 +13,7 @@ import type { Sources } from '../../src/contract/sources.ts';
 import { collectGarbage, MemoryLimit } from '../../src/pipeline/memory-limit.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
+import { UserLoad } from '../../src/pipeline/user-load.ts';
 import { look } from '../collectors/samples.ts';
 import { DECLARED } from '../support/declared.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
@@ -28,9 +29,12 @@ describe('MemoryLimit', () => {
   let flush: sinon.SinonStub<[], void>;
   let changed: sinon.SinonStub<[], void>;
   let logged: LogLine[];
+  /** Users who cause much, the heaviest first. */
+  let users: string[];
 
   beforeEach(async () => {
     time = sinon.useFakeTimers();
+    users = [];
     megabytes = 70;
     trim = sinon.stub();
     flush = sinon.stub();
@@ -41,6 +45,7 @@ describe('MemoryLimit', () => {
       resident: () => megabytes * MB,
       trim: async () => trim(),
       flush,
+      load: { heaviest: (except) => users.find((user) => !except.has(user)) },
       clock: systemClock,
       log: quietLog(logged),
       changed,
@@ -52,8 +57,9 @@ describe('MemoryLimit', () => {
     time.restore();
   });
 
-  const security = { type: 'Security' } as const;
-  const isShedding = () => limit.leavesOut(security, 'Low') !== undefined;
+  const security = { type: 'Security', category: 'Triggered' } as const;
+  const isShedding = () => limit.leavesOutAll(security, 'Low');
+  const isSheddingOf = (owner: string) => isShedding() || limit.leavesOutOwner(owner, security, 'Low');
 
   it('has nothing to say below the budget', async () => {
     megabytes = 96;
@@ -130,8 +136,8 @@ describe('MemoryLimit', () => {
       /uses 101 MB of memory, more than its budget of 96 MB\. Raise/,
     );
     assert.equal(limit.leavesOut(security, 'High'), undefined);
-    assert.equal(limit.leavesOut({ type: 'Diagnostic' }, 'Low'), limit.leavesOut(security, 'Low'));
-    assert.equal(limit.leavesOut({ type: 'Operational' }, 'Low'), undefined);
+    assert.equal(limit.leavesOut({ ...security, type: 'Diagnostic' }, 'Low'), limit.leavesOut(security, 'Low'));
+    assert.equal(limit.leavesOut({ ...security, type: 'Operational' }, 'Low'), undefined);
     assert.equal(limit.use().isOver, true);
     megabytes = 150;
     await time.tickAsync(minutes(30));
@@ -161,43 +167,69 @@ describe('MemoryLimit', () => {
     assert.ok(flush.callCount >= 19 && flush.callCount <= 21, `${flush.callCount} times`);
   });
 
-  it('also gives back while it takes between nine tenths and all of it, so that it ends; windows stay open', async () => {
+  it('ends between nine tenths and all of the budget, too, and keeps windows open', async () => {
     megabytes = 101;
     await time.tickAsync(seconds(10));
     flush.resetHistory();
     megabytes = 90;
-    trim.callsFake(() => {
-      megabytes = 60;
-    });
     await time.tickAsync(seconds(31));
-    assert.equal(isShedding(), true);
-    await time.tickAsync(minutes(1));
     assert.deepEqual([isShedding(), flush.callCount], [false, 0]);
   });
 
-  it('ends when it has taken less than nine tenths for a minute, and says for how long it was', async () => {
+  it('collects everything again within a minute after the cause ends, and logs how long it lasted', async () => {
     megabytes = 101;
+    await time.tickAsync(minutes(24));
+    assert.equal(isShedding(), true);
+    trim.callsFake(() => {
+      megabytes = 90; // needed for now, or garbage that comes back
+    });
     await time.tickAsync(minutes(1));
-    megabytes = 90; // between the two: stays as it is
-    await time.tickAsync(minutes(10));
-    assert.equal(isShedding(), true);
-    megabytes = 80;
-    await time.tickAsync(seconds(50));
-    megabytes = 90;
-    await time.tickAsync(seconds(5));
-    megabytes = 80;
-    await time.tickAsync(seconds(60));
-    assert.equal(isShedding(), true);
-    await time.tickAsync(seconds(2));
     assert.equal(isShedding(), false);
     assert.equal(changed.callCount, 2);
     assert.deepEqual(
       logged.map(({ level }) => level),
       ['warn', 'info'],
     );
+    trim.reset();
     megabytes = 101;
     await time.tickAsync(seconds(10));
     assert.equal(isShedding(), true, 'and begins again');
+  });
+
+  it('does not end while memory use returns above the budget', async () => {
+    megabytes = 101;
+    await time.tickAsync(minutes(1));
+    for (let n = 0; n < 20; n += 1) {
+      megabytes = n % 2 === 0 ? 80 : 101;
+      await time.tickAsync(seconds(15));
+      assert.equal(isShedding(), true);
+    }
+  });
+
+  it('leaves out the events of the heaviest users first, one more every 30 s, and of everyone last', async () => {
+    users = ['UserId 2001', 'UserId 2002'];
+    const now = () => ['UserId 0', 'UserId 33', ...users].filter(isSheddingOf);
+    megabytes = 101;
+    await time.tickAsync(seconds(10));
+    assert.deepEqual(now(), ['UserId 2001']);
+    assert.match(limit.leavesOut(security, 'Low') ?? '', /Left out for UserId 2001: the agent uses 101 MB/);
+    assert.equal(limit.leavesOutOwner('UserId 2001', security, 'High'), false);
+    assert.equal(limit.use().isOver, true);
+    await time.tickAsync(seconds(30));
+    assert.deepEqual(now(), ['UserId 2001', 'UserId 2002']);
+    await time.tickAsync(seconds(30));
+    assert.equal(isShedding(), true);
+    megabytes = 70;
+    await time.tickAsync(seconds(30));
+    assert.deepEqual(now(), []);
+    assert.equal(limit.leavesOut(security, 'Low'), undefined);
+  });
+
+  it('never leaves out a snapshot', async () => {
+    megabytes = 101;
+    await time.tickAsync(minutes(1));
+    assert.equal(limit.leavesOut({ ...security, category: 'Periodic' }, 'Low'), undefined);
+    assert.equal(limit.leavesOutAll({ ...security, category: 'Periodic' }, 'Low'), false);
   });
 
   it('never gives up a budget that is too small, and says so again every hour', async () => {
@@ -218,7 +250,7 @@ describe('MemoryLimit', () => {
   describe('lets what is collected', () => {
     let queues: MemoryQueues;
     let settings: LiveSettings;
-    const leavesOut: LeavesOut = (...what) => (limit.leavesOut(...what) === undefined ? undefined : 'memory');
+    const leavesOut: LeavesOut = (...what) => (limit.leavesOutAll(...what) ? 'memory' : undefined);
 
     beforeEach(() => {
       queues = new MemoryQueues();
@@ -278,19 +310,13 @@ describe('MemoryLimit', () => {
       assert.equal(queues.put_.Low.length, 2);
     });
 
-    it('be taken later, when it is a snapshot', async () => {
+    it('be taken at once when it is a snapshot', async () => {
       const collect = sinon.stub().resolves([{ Port: 22 }]);
       const ports = periodic({ ...declared, name: 'Ports', collect });
-      const statistics = periodic({
-        ...declared,
-        type: 'Operational',
-        name: 'Statistics',
-        collect: async () => [{ Dropped: 1 }],
-      });
       megabytes = 101;
       await time.tickAsync(seconds(10));
       const snapshots = new Snapshots({
-        collectors: [ports, statistics],
+        collectors: [ports],
         sources: {} as Sources,
         settings,
         queues,
@@ -299,28 +325,54 @@ describe('MemoryLimit', () => {
         log: quietLog(),
         changed: () => {},
       });
-      changed.callsFake(() => snapshots.catchUp());
       await snapshots.start();
-      await time.tickAsync(minutes(1));
-      assert.equal(collect.callCount, 0);
-      assert.deepEqual(queues.dropped, [['Low', 'Ports', 'memory', 1]]);
-      assert.deepEqual(
-        queues.put_.Low.map(({ name }) => name),
-        ['Statistics'],
-      );
-      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 9_000 }); // wakes it up
-      await time.tickAsync(minutes(1));
-      assert.equal(queues.dropped.length, 1);
-      megabytes = 70;
-      await time.tickAsync(seconds(65));
+      await time.tickAsync(seconds(2));
       assert.equal(collect.callCount, 1);
+      assert.deepEqual(queues.dropped, []);
       assert.deepEqual(
         queues.put_.Low.map(({ name }) => name),
-        ['Statistics', 'Ports'],
+        ['Ports'],
       );
       const stopped = snapshots.stop();
       await time.tickAsync(seconds(3));
       await stopped;
+    });
+
+    it('be counted for the heaviest user alone, while the events of root are collected', async () => {
+      users = ['UserId 2001'];
+      const starts = triggered({
+        ...declared,
+        name: 'Starts',
+        stream: 'logins',
+        translate: ({ userName }) => ({ UserId: String(userName), CommandLine: 'x'.repeat(1_000) }),
+      });
+      const load = new UserLoad(systemClock);
+      const triggers = new Triggers({
+        origin: 'test',
+        collectors: [starts],
+        settings,
+        aggregator: { add: () => assert.fail('nothing is aggregated') },
+        queues,
+        leavesOut,
+        leavesOutOwner: (...event) => limit.leavesOutOwner(...event),
+        load,
+        log: quietLog(),
+      });
+      const occurrences = new Occurrences({ collectors: [starts], lookups: look });
+      occurrences.offerTo(triggers);
+      megabytes = 101;
+      await time.tickAsync(seconds(10));
+      const record = { time: new Date(), success: true, pid: 7, executable: '/bin/x', operation: 'Login' };
+      occurrences.accept(
+        'logins',
+        ['2001', '0', '2001', '33'].map((userName) => ({ ...record, userName })),
+      );
+      assert.equal(queues.put_.Low.length, 2);
+      assert.deepEqual(queues.dropped, [
+        ['Low', 'Starts', 'memory', 1],
+        ['Low', 'Starts', 'memory', 1],
+      ]);
+      assert.equal(load.heaviest(new Set()), 'UserId 2001');
     });
   });
 });
