@@ -1,5 +1,6 @@
 import { randomPart } from '../base/random-part.ts';
 import type { Service } from '../base/service.ts';
+import type { UnsavedFiles } from '../base/unsaved-files.ts';
 import { VERSION } from '../base/version.ts';
 import { collectors } from '../collectors/index.ts';
 import { hashOfLocalFile } from '../config/local.ts';
@@ -56,7 +57,7 @@ export function createReporting(
   foundation: Foundation,
   {
     secrets,
-    storage: { stateFiles },
+    storage: { stateFiles, unsaved },
     ...parts
   }: Reported & {
     storage: Storage;
@@ -70,7 +71,7 @@ export function createReporting(
   const { configuration, settings } = parts.configuration;
   const { aggregator, publisher } = parts.delivery;
   let stopping = false;
-  const observed = observedParts(foundation, { ...parts, stopping: () => stopping });
+  const observed = observedParts(foundation, { ...parts, unsaved, stopping: () => stopping });
   const methodParts: MethodParts = {
     now: () => clock.now(),
     status: () => localStatus(observed),
@@ -170,7 +171,8 @@ const observedParts = (
     detection: { detections, alerts, names },
     collection: { pause, baseline, snapshots, snapshotPosture, recommendations, linuxEvents },
     stopping,
-  }: Reported & { stopping: () => boolean },
+    unsaved,
+  }: Reported & { stopping: () => boolean; unsaved: UnsavedFiles },
 ): Observed => ({
   version: VERSION,
   agentId: sender.id,
@@ -187,6 +189,7 @@ const observedParts = (
   lastRun: (event) => snapshots.lastRun(event),
   stream: (name) => linuxEvents.status(name),
   queues,
+  unsaved,
   aggregator,
   sent: () => publisher.sent(),
   budget: () => budget.use(),

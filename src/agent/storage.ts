@@ -4,6 +4,7 @@ import { endOfWriting } from '../base/end-of-writing.ts';
 import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import { BackgroundStateFiles } from '../base/state-files.ts';
+import { UnsavedFiles } from '../base/unsaved-files.ts';
 import { WriteAhead } from '../base/write-ahead.ts';
 import { BackgroundFiles } from '../pipeline/background-files.ts';
 import type { Foundation } from './foundation.ts';
@@ -31,6 +32,7 @@ export interface Storage {
   readonly stateFiles: BackgroundStateFiles;
   /** The files of queues and aggregates. */
   readonly storeFiles: BackgroundFiles;
+  readonly unsaved: UnsavedFiles;
   /** What may be kept in memory while the disk refuses, in bytes. */
   readonly memoryBytes: number;
   /** How long what is written must be made to last at the latest, High events apart. */
@@ -39,16 +41,22 @@ export interface Storage {
   readonly end: Service;
 }
 
-export function createStorage({ local, clock, options: { log, abandoned } }: Foundation): Storage {
+export function createStorage({ local, clock, stateChanged, options: { log, abandoned } }: Foundation): Storage {
   const ahead = openAhead(local.stateDirectory, log);
   const memoryBytes = (local.memoryBudgetInMegabytes * 1024 * 1024) / PARTS_OF_MEMORY;
   const { syncEvery } = local.store;
   const notesEvery = milliseconds(ahead === undefined ? 0 : Math.max(NOTES_EVERY, syncEvery));
-  const writer = new BackgroundWriter({ clock, maxBytes: memoryBytes, ahead, notesEvery });
-  const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs, laterAfter: laterAfter(syncEvery) });
+  const unsaved = new UnsavedFiles(stateChanged.notify);
+  const writer = new BackgroundWriter({ clock, maxBytes: memoryBytes, ahead, notesEvery, unsaved });
+  const stateFiles = new BackgroundStateFiles({
+    clock,
+    lane: writer.syncs,
+    laterAfter: laterAfter(syncEvery),
+    unsaved,
+  });
   const storeFiles = new BackgroundFiles(writer);
   const end = endOfWriting({ writer, stateFiles, clock, log, ...(abandoned === undefined ? {} : { abandoned }) });
-  return { writer, stateFiles, storeFiles, memoryBytes, syncEvery, end };
+  return { writer, stateFiles, storeFiles, unsaved, memoryBytes, syncEvery, end };
 }
 
 /** Under systemd, changes survive a kill in the runtime directory, which is in memory, until they are written and synced. */

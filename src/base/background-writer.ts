@@ -5,6 +5,7 @@ import { type Duration, LONG_AGO, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { Lane } from './lane.ts';
 import { callAll } from './notifier.ts';
+import { UnsavedFiles } from './unsaved-files.ts';
 import type { Change, WriteAhead } from './write-ahead.ts';
 
 /** Delay before a failed operation is retried. */
@@ -95,6 +96,7 @@ export class BackgroundWriter {
   #due = new Map<string, Note>();
   /** By file: how often its notes have failed in a row. */
   readonly #failures = new Map<string, number>();
+  readonly #unsaved: UnsavedFiles;
   #willNote = false;
   /**
    * At most two: newer notes are merged into the second only, or a steady flow of notes would delay the first for ever.
@@ -105,22 +107,26 @@ export class BackgroundWriter {
    * @param maxBytes that may wait in memory
    * @param ahead keeps changes until they are made; then they are held until something waits for them, to spare the disk
    * @param notesEvery how long notes may be held, to spare the disk. Without `ahead`, a kill loses held notes
+   * @param unsaved receives the files whose note could not be written
    */
   constructor({
     clock,
     maxBytes,
     ahead,
     notesEvery = milliseconds(0),
+    unsaved = new UnsavedFiles(),
   }: {
     clock: Clock;
     maxBytes: number;
     ahead?: WriteAhead | undefined;
     notesEvery?: Duration;
+    unsaved?: UnsavedFiles;
   }) {
     this.#clock = clock;
     this.#maxBytes = maxBytes;
     this.#ahead = ahead;
     this.#notesEvery = notesEvery;
+    this.#unsaved = unsaved;
   }
 
   /** Called when a change fails, and when more bytes wait than `maxBytes`. */
@@ -313,7 +319,8 @@ export class BackgroundWriter {
     );
     for (const [path, note] of inOrder) {
       if (this.holdsNotes()) break;
-      const error = await note.write().catch((thrown: unknown) => thrown);
+      const error = await note.write().catch((thrown: unknown) => thrown ?? new Error('unknown'));
+      this.#unsaved.report(path, error);
       if (error === undefined) {
         this.#due.delete(path);
         this.#failures.delete(path);

@@ -3,9 +3,10 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
-import { type Duration, milliseconds, NEVER, seconds } from './duration.ts';
+import { type Duration, LONG_AGO, milliseconds, minutes, NEVER, seconds } from './duration.ts';
 import { Lane } from './lane.ts';
 import { callAll } from './notifier.ts';
+import { UnsavedFiles } from './unsaved-files.ts';
 
 /** Called once for each change: with `undefined` when it is on disk, else with the error. */
 export type Done = (error: unknown) => void;
@@ -43,13 +44,16 @@ interface Change {
   readonly done: readonly Done[];
 }
 
+/** Interval at which a change that failed is repeated, together with others. */
+const REPEAT_EVERY = minutes(1);
+
 /** How long each sync is waited for after `hurry`. */
 const URGENT_SYNC_LIMIT = seconds(2);
 
 /**
  * Changes files on a libuv thread: a sync can take seconds on a worn SD card, and any change blocks while a file system
  * is frozen. Changes that are requested meanwhile, or within a second, are made as one batch; of one file only the
- * last.
+ * last. A change that failed is repeated with a later batch, so that the file is saved once the disk accepts it.
  */
 export class BackgroundStateFiles implements StateFiles {
   readonly #clock: Clock;
@@ -57,6 +61,10 @@ export class BackgroundStateFiles implements StateFiles {
   #waiting = new Map<string, Change>();
   /** Changes of the current batch that are not done. */
   #current = new Map<string, Change>();
+  /** Contents of files whose last change failed. */
+  readonly #failed = new Map<string, string | undefined>();
+  #repeatedAt = LONG_AGO;
+  readonly #unsaved: UnsavedFiles;
   #working: Promise<void> | undefined;
   /** Ends the pause between two batches. */
   #wake = new AbortController();
@@ -75,19 +83,23 @@ export class BackgroundStateFiles implements StateFiles {
   /**
    * @param lane shared by all that sync files
    * @param laterAfter when changes are made that can be made later. Absent: at once
+   * @param unsaved receives the files whose change failed
    */
   constructor({
     clock,
     lane = new Lane(),
     laterAfter = milliseconds(0),
+    unsaved = new UnsavedFiles(),
   }: {
     clock: Clock;
     lane?: Lane;
     laterAfter?: Duration;
+    unsaved?: UnsavedFiles;
   }) {
     this.#clock = clock;
     this.#lane = lane;
     this.#laterAfter = laterAfter;
+    this.#unsaved = unsaved;
   }
 
   replace(path: string, contents: string, done: Done, when: When = 'soon'): void {
@@ -138,6 +150,7 @@ export class BackgroundStateFiles implements StateFiles {
       await Promise.resolve(); // so that all synchronous calls of the caller are in one batch
       await this.#untilDue();
       this.#dueAt = NEVER;
+      this.#repeatFailed();
       this.#current = this.#waiting;
       this.#waiting = new Map();
       await this.#inLane(() => this.#changeAll());
@@ -146,6 +159,15 @@ export class BackgroundStateFiles implements StateFiles {
       if (this.#awaited === 0 && !this.#isUrgent) await this.#clock.sleep(SPACING, signal);
     }
     this.#working = undefined;
+  }
+
+  /** Adds the changes that failed, unless a newer one replaces them. */
+  #repeatFailed(): void {
+    const now = this.#clock.monotonic();
+    if (!this.#isUrgent && now - this.#repeatedAt < REPEAT_EVERY) return;
+    this.#repeatedAt = now;
+    for (const [path, contents] of this.#failed)
+      if (!this.#waiting.has(path)) this.#waiting.set(path, { contents, done: [] });
   }
 
   async #untilDue(): Promise<void> {
@@ -173,22 +195,28 @@ export class BackgroundStateFiles implements StateFiles {
 
   /** Never rejects: errors are passed to each change's `done`. */
   async #changeAll(): Promise<void> {
-    const made: Done[] = [];
-    const folders = new Set<string>();
+    const made = new Map<string, Change>();
+    const folders = new Map<string, unknown>();
     for (const [path, { contents, done }] of [...this.#current]) {
       try {
         if (contents === undefined) await rm(path, { force: true });
         else await this.#replace(path, contents);
-        folders.add(dirname(path));
-        made.push(...done);
+        folders.set(dirname(path), undefined);
+        made.set(path, { contents, done });
       } catch (error) {
-        callAll(done, error);
+        this.#finished(path, { contents, done }, error ?? new Error('unknown'));
       }
       this.#current.delete(path);
     }
-    let error: unknown;
-    for (const folder of folders) error = (await this.#syncFolder(folder)) ?? error;
-    callAll(made, error);
+    for (const folder of folders.keys()) folders.set(folder, await this.#syncFolder(folder));
+    for (const [path, change] of made) this.#finished(path, change, folders.get(dirname(path)));
+  }
+
+  #finished(path: string, { contents, done }: Change, error: unknown): void {
+    this.#unsaved.report(path, error);
+    if (error === undefined) this.#failed.delete(path);
+    else this.#failed.set(path, contents);
+    callAll(done, error);
   }
 
   /** Like writeFileAtomic, without the sync of the folder. */

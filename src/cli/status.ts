@@ -174,6 +174,12 @@ function describe(status: LocalStatus): string[] {
             ['store', `in memory: ${store.reason}`],
             ['', 'Make the disk writable; events in memory are lost if the agent exits before.'],
           ]),
+      ...(store.unsaved === undefined
+        ? []
+        : [
+            ['not saved', store.unsaved],
+            ['', 'Make these files in the state directory writable; a restart uses their last saved contents.'],
+          ]),
       ...(store.isNearlyFull
         ? [
             ['store', 'nearly full'],

@@ -4,6 +4,7 @@ import { usedCopies } from '../base/credential-copies.ts';
 import type { Restarts } from '../base/runs.ts';
 import { describeStall } from '../base/stall-clock.ts';
 import type { ChangedLogLevel } from '../base/temporary-log-level.ts';
+import type { UnsavedFiles } from '../base/unsaved-files.ts';
 import type { BaselineScans } from '../baseline/scans.ts';
 import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from '../config/limits.ts';
 import type { ConfigurationState } from '../config/twin-configuration.ts';
@@ -50,6 +51,8 @@ export interface Observed {
   /** Status of the source of a stream. */
   readonly stream: (name: StreamName) => SourceStatus;
   readonly queues: Pick<EventQueues, 'account' | 'waiting' | 'store'>;
+  /** Files of state that could not be saved, and why. */
+  readonly unsaved?: Pick<UnsavedFiles, 'describe'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
   /** Absent: messages are not limited. */
@@ -83,7 +86,8 @@ export function localStatus(observed: Observed): LocalStatus {
   const delivery = deliveryOf(observed);
   const hub = observed.hub();
   const posture = { ...snapshots, ...recommended(observed, { configuration, collectors, hub }) };
-  const store = observed.queues.store();
+  const unsaved = observed.unsaved?.describe();
+  const store = { ...observed.queues.store(), ...(unsaved === undefined ? {} : { unsaved }) };
   const memory = observed.memory.use();
   const exposed = observed.exposed();
   const detections = judging === undefined ? undefined : detectionsStatus(judging);
@@ -96,6 +100,7 @@ export function localStatus(observed: Observed): LocalStatus {
     delivery.overShare !== undefined ||
     store.place === 'memory' ||
     store.isNearlyFull ||
+    unsaved !== undefined ||
     memory.isOver ||
     detections?.state === 'degraded' ||
     isExposed ||

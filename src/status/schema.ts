@@ -118,7 +118,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector or the detections are degraded, or a collector is unavailable; the desired configuration was refused, or switches off or delays what the local file does not allow; messages are held because the message units are used up, or events wait because their user has used its share of them; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
+      'degraded: a collector or the detections are degraded, or a collector is unavailable; the desired configuration was refused, or switches off or delays what the local file does not allow; messages are held because the message units are used up, or events wait because their user has used its share of them; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; events are queued in memory only or will soon be dropped; or files of state cannot be saved.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -189,6 +189,11 @@ export const StatusSchema = v.strictObject({
       v.description('Where new events are stored. Events in memory are lost if the agent ends.'),
     ),
     reason: v.exactOptional(text('Why new events are not stored on disk.')),
+    unsaved: v.exactOptional(
+      text(
+        'Files of state that could not be saved, with the reason, joined by ";"; present until they are saved. A restart uses their last saved contents.',
+      ),
+    ),
     isNearlyFull: v.pipe(
       v.boolean(),
       v.description(

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import sinon from 'sinon';
@@ -8,6 +8,7 @@ import { minutes, seconds } from '../../src/base/duration.ts';
 import { Lane } from '../../src/base/lane.ts';
 import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
 import { nextTurn } from '../../src/base/turn.ts';
+import { UnsavedFiles } from '../../src/base/unsaved-files.ts';
 import { HandClock } from '../pipeline/queue-fixture.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
@@ -112,6 +113,45 @@ describe('state files', () => {
       } finally {
         for (const listener of others) process.on('uncaughtException', listener);
       }
+    });
+
+    it('reports a file that could not be saved, and repeats the change until it is saved', async () => {
+      const clock = new HandClock();
+      let changes = 0;
+      const unsaved = new UnsavedFiles(() => {
+        changes += 1;
+      });
+      const files = new BackgroundStateFiles({ clock, unsaved });
+      const other = join(folder, 'b.json');
+      mkdirSync(path);
+      assert.ok((await replaced(files, 'x')) instanceof Error);
+      assert.match(unsaved.describe() ?? '', /^a\.json \(E[A-Z]+: [a-z ]+\)$/);
+      await files.settled();
+      rmdirSync(path);
+      assert.equal(await replaced(files, 'y', other), undefined); // too early for a repetition
+      await files.settled();
+      assert.equal(existsSync(path), false);
+      await clock.advance(minutes(1));
+      assert.equal(await replaced(files, 'z', other), undefined);
+      await files.settled();
+      assert.equal(readFileSync(path, 'utf8'), 'x');
+      assert.deepEqual([unsaved.describe(), changes], [undefined, 2]);
+    });
+
+    it('does not repeat a change after a newer one of the same file', async () => {
+      const clock = new HandClock();
+      const unsaved = new UnsavedFiles();
+      const files = new BackgroundStateFiles({ clock, unsaved });
+      mkdirSync(path);
+      await replaced(files, 'old');
+      await files.settled();
+      rmdirSync(path);
+      await clock.advance(minutes(2));
+      assert.equal(await removed(files), undefined);
+      await clock.advance(minutes(2));
+      await replaced(files, 'z', join(folder, 'b.json'));
+      await files.settled();
+      assert.deepEqual([existsSync(path), unsaved.describe()], [false, undefined]);
     });
 
     describe('to be made later', () => {

@@ -284,6 +284,15 @@ describe('vakt status', () => {
     assert.doesNotMatch(out.join('\n'), /^store/m);
   });
 
+  it('names files of state that could not be saved', async () => {
+    const unsaved = 'pause.json (EISDIR: illegal operation on a directory)';
+    await status({ store: { place: 'disk', isNearlyFull: false, unsaved } });
+    assert.match(
+      out.join('\n'),
+      /^not saved +pause\.json \(EISDIR: illegal operation on a directory\)\n +Make these files/m,
+    );
+  });
+
   it('says when it is nearly full', async () => {
     await status({ store: { place: 'disk', isNearlyFull: true } });
     assert.match(out.join('\n'), /^store +nearly full\n +Restore the connection to the hub/m);

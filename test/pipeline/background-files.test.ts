@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/base/note-file.ts';
 import { nextTurn } from '../../src/base/turn.ts';
+import { UnsavedFiles } from '../../src/base/unsaved-files.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
 import { systemFiles } from '../../src/pipeline/store-files.ts';
@@ -367,6 +368,19 @@ describe('files that are changed in the background', () => {
       note.write({ at: 3 });
       await writer.settle(minutes(1));
       assert.deepEqual([readNote(join(missing, 'note')), noted(note)], [{ at: 1 }, '{"at":3}']);
+    });
+
+    it('reports a note that could not be written until it is written', async () => {
+      const unsaved = new UnsavedFiles();
+      writer = new BackgroundWriter({ clock: systemClock, maxBytes: MAX_BYTES, unsaved });
+      const missing = join(folder, 'missing');
+      new NoteFile(join(missing, 'note'), writer).write({ at: 1 });
+      await writer.settle(minutes(1));
+      assert.equal(unsaved.describe(), 'note (ENOENT: no such file or directory)');
+      mkdirSync(missing);
+      new NoteFile(join(folder, 'other'), writer).write({ at: 2 }); // a failed note is written before the next one
+      await writer.settle(minutes(1));
+      assert.equal(unsaved.describe(), undefined);
     });
 
     it('of a file that cannot be written for long do not hold up others, and still count as unwritten', async () => {

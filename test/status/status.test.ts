@@ -4,6 +4,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { droppedIn, type Totals } from '../../src/base/counters.ts';
 import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
+import { UnsavedFiles } from '../../src/base/unsaved-files.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { limitsInForce } from '../../src/config/limits.ts';
 import type { BaselinePosture } from '../../src/contract/baseline.ts';
@@ -237,6 +238,22 @@ describe('the status', () => {
     const store = { place: 'memory', reason: 'EROFS: read-only file system', isNearlyFull: false } as const;
     agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => store } };
     assert.deepEqual([localStatus(agent.observed).store, localStatus(agent.observed).state], [store, 'degraded']);
+  });
+
+  it('names files of state that could not be saved, and is degraded until they are', () => {
+    const unsaved = new UnsavedFiles();
+    agent.observed = { ...agent.observed, unsaved };
+    for (let round = 0; round < 2; round += 1) {
+      const { store, state } = localStatus(agent.observed);
+      assert.deepEqual([store, state], [{ place: 'disk', isNearlyFull: false }, 'running']);
+      unsaved.report('/var/lib/vakt/pause.json', new Error("EISDIR: illegal operation on a directory, rename '/a'"));
+      const failed = localStatus(agent.observed);
+      assert.deepEqual(
+        [failed.store.unsaved, failed.state],
+        ['pause.json (EISDIR: illegal operation on a directory)', 'degraded'],
+      );
+      unsaved.report('/var/lib/vakt/pause.json', undefined);
+    }
   });
 
   it('is degraded while a file is open to others, and says which', () => {
@@ -685,6 +702,16 @@ describe('the status', () => {
           },
           seen: ({ state, credential: { error } }) => [state, error?.id],
           shows: ['degraded', 'SECRET_FILE_MISSING'],
+        },
+        'files of state cannot be saved': {
+          begin: () => {
+            agent.observed = { ...agent.observed, unsaved: { describe: () => 'pause.json (EISDIR)' } };
+          },
+          end: () => {
+            agent.observed = { ...agent.observed, unsaved: { describe: () => undefined } };
+          },
+          seen: ({ state, store }) => [state, store.unsaved],
+          shows: ['degraded', 'pause.json (EISDIR)'],
         },
         'the queues are nearly full': {
           begin: () => {
