@@ -49,11 +49,13 @@ the techniques in the [ATT&CK Navigator](https://mitre-attack.github.io/attack-n
 the number of rules. A technique with a rule is not covered as a whole.
 
 Attacks and look-alikes are the cases that the rules were written with; all of these attacks are found, and no look-alike
-raises the alert above low. Of attacks that the rules were not tuned on, *unseen found* says how many raise the alert. *Benign* is
+raises the alert above low. Of attacks that the rules were not tuned on, *unseen found* says how many raise the alert
+at any level, *at the default level* how many do with the default minimum level (${lowest?.fallback}). Of all unseen attacks, ${percent(trials, 'found')} are
+found, and ${percent(trials, 'visible')} are reported by default. *Benign* is
 how many of ${trials.benign} recorded starts of daily work raise it at medium or above, for alerts on starts that need no list.
 
 ${table(
-  ['Alert', 'Severity', 'Tactics', 'Techniques', 'Attacks', 'Look-alikes', 'Unseen found', 'Benign', 'Title'],
+  ['Alert', 'Severity', 'Tactics', 'Techniques', 'Attacks', 'Look-alikes', 'Unseen found', 'At the default level', 'Benign', 'Title'],
   alerts.map(({ type, rules: all }) => [
     `[${type}](#${type.toLowerCase()})`,
     distinct(all.map(({ facts }) => facts.level)).join(', '),
@@ -87,6 +89,12 @@ ${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
 `;
 }
 
+function percent({ alerts }: Trials, key: 'found' | 'visible'): string {
+  const all = Object.values(alerts);
+  const sum = (of: 'found' | 'visible' | 'attacks') => all.reduce((total, each) => total + each[of], 0);
+  return `${((100 * sum(key)) / sum('attacks')).toFixed(1)} %`;
+}
+
 function trialCells(type: string, rules: readonly ParsedRule[], { cases, alerts }: Trials): readonly string[] {
   const { attacks = 0, lookAlikes = 0 } = cases[type] ?? {};
   const unseen = alerts[type];
@@ -96,6 +104,7 @@ function trialCells(type: string, rules: readonly ParsedRule[], { cases, alerts 
     String(attacks),
     String(lookAlikes),
     unseen === undefined ? 'no cases' : `${unseen.found} of ${unseen.attacks}`,
+    unseen === undefined ? '' : String(unseen.visible),
     onStarts && !needsList ? String(unseen?.benignHits ?? 0) : '',
   ];
 }

@@ -14,7 +14,15 @@ export interface Raised {
 
 /** What the built-in rules say about the unseen cases and the recorded starts. */
 export interface Recall {
-  readonly alerts: readonly { alert: string; found: number; attacks: number; lookAlikes: number; wrong: number }[];
+  readonly alerts: readonly {
+    alert: string;
+    found: number;
+    /** Of the attacks found, those with the right alert at the default minimum level. */
+    visible: number;
+    attacks: number;
+    lookAlikes: number;
+    wrong: number;
+  }[];
   /** Attacks without the right alert. */
   readonly missed: readonly { one: UnseenCase; raised: readonly Raised[] }[];
   /** Look-alikes with an alert of level high or above. */
@@ -32,7 +40,10 @@ export interface Figures {
   /** Recorded benign starts. */
   readonly benign: number;
   readonly alerts: Readonly<
-    Record<string, { readonly found: number; readonly attacks: number; readonly benignHits: number }>
+    Record<
+      string,
+      { readonly found: number; readonly visible: number; readonly attacks: number; readonly benignHits: number }
+    >
   >;
 }
 
@@ -44,10 +55,13 @@ export function figuresOf({ alerts, benign, benignHits }: Recall): Figures {
   return {
     benign,
     alerts: Object.fromEntries(
-      alerts.map(({ alert, found, attacks }) => [alert, { found, attacks, benignHits: hits(alert) }]),
+      alerts.map(({ alert, found, visible, attacks }) => [alert, { found, visible, attacks, benignHits: hits(alert) }]),
     ),
   };
 }
+
+/** The default of `detections.minimumLevel`. */
+const DEFAULT_LEVEL = 'medium';
 
 const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'];
 
@@ -61,7 +75,9 @@ export function recall(cases = unseenCases(), starts = benignStarts()): Recall {
   const answers = run(cases, starts);
   const of = (one: UnseenCase): readonly Raised[] =>
     (answers.get(idOf(one)) ?? []).filter(({ alert }) => alert === one.alert || !LIST_BOUND.includes(alert));
-  const isFound = (one: UnseenCase) => of(one).some(({ alert }) => [one.alert, ...(one.or ?? [])].includes(alert));
+  const rightAlerts = (one: UnseenCase) => of(one).filter(({ alert }) => [one.alert, ...(one.or ?? [])].includes(alert));
+  const isFound = (one: UnseenCase) => rightAlerts(one).length > 0;
+  const isVisible = (one: UnseenCase) => rightAlerts(one).some(atLeast(DEFAULT_LEVEL));
   // A login or a change that looks like one alert may rightly raise another; a process start of daily work may not.
   const isWrong = (one: UnseenCase) =>
     of(one).some((raised) => atLeast('high')(raised) && (isStart(one) || raised.alert === one.alert));
@@ -73,6 +89,7 @@ export function recall(cases = unseenCases(), starts = benignStarts()): Recall {
       return {
         alert,
         found: its(attacks).filter(isFound).length,
+        visible: its(attacks).filter(isVisible).length,
         attacks: its(attacks).length,
         lookAlikes: its(lookAlikes).length,
         wrong: its(lookAlikes).filter(isWrong).length,
@@ -115,13 +132,14 @@ function run(cases: readonly UnseenCase[], starts: readonly BenignStart[]): Map<
 
 /** The table of a recall, as text for a person. */
 export function recallTable({ alerts, benign, benignHits }: Recall): string {
-  const sum = (key: 'found' | 'attacks' | 'lookAlikes' | 'wrong') => alerts.reduce((all, one) => all + one[key], 0);
+  const sum = (key: 'found' | 'visible' | 'attacks' | 'lookAlikes' | 'wrong') => alerts.reduce((all, one) => all + one[key], 0);
   const rows = [
-    ['alert', 'attacks found', 'look-alikes at high or above'],
-    ...alerts.map((one) => [one.alert, `${one.found} of ${one.attacks}`, `${one.wrong} of ${one.lookAlikes}`]),
+    ['alert', 'attacks found', 'at the default level', 'look-alikes at high or above'],
+    ...alerts.map((one) => [one.alert, `${one.found} of ${one.attacks}`, String(one.visible), `${one.wrong} of ${one.lookAlikes}`]),
     [
       'all',
       `${sum('found')} of ${sum('attacks')} (${((100 * sum('found')) / sum('attacks')).toFixed(1)} %)`,
+      `${sum('visible')} (${((100 * sum('visible')) / sum('attacks')).toFixed(1)} %)`,
       `${sum('wrong')} of ${sum('lookAlikes')}`,
     ],
   ];

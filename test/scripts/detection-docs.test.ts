@@ -51,7 +51,7 @@ function rulesWith(...all: readonly Readonly<Record<string, unknown>>[]): readon
 
 const TRIALS: Trials = {
   benign: 1000,
-  alerts: { VAKT_New: { found: 4, attacks: 5, benignHits: 2 } },
+  alerts: { VAKT_New: { found: 4, visible: 3, attacks: 5, benignHits: 2 } },
   cases: { VAKT_New: { attacks: 7, lookAlikes: 8 } },
 };
 
@@ -100,7 +100,7 @@ describe('the page of alerts', () => {
 
   it('says how the rules of an alert were tried', () => {
     const page = alertsDocument(rulesWith({}), TRIALS);
-    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| 4 of 5 +\| 2 +\| Newcomer +\|$/);
+    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| 4 of 5 +\| 3 +\| 2 +\| Newcomer +\|$/);
     assert.match(page, /1000 recorded starts/);
   });
 

@@ -368,13 +368,11 @@ describe('Alerts of attacks that really happen', function () {
   });
 
   it('are one for passwords that are guessed at a real sshd, and one for the login that follows', async () => {
-    bed.desire({ ...DESIRED, detectionsMinimumLevel: { value: 'low' } });
-    await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === 3);
     const guess = () =>
       Promise.all(Array.from({ length: 5 }, () => sshd.visit({ passwords: ['wrong', 'also wrong', 'no better'] })));
     const isGuessing = ({ AlertType }: Payload) => AlertType === 'VAKT_FailedBruteForce';
     const failed = await raises('Passwords guessed, after the last one', guess, isGuessing, { since: 'end' });
-    assert.deepEqual([failed.alert.Severity, failed.alert.RemoteAddress], ['Low', '127.0.0.1']);
+    assert.deepEqual([failed.alert.Severity, failed.alert.RemoteAddress], ['Medium', '127.0.0.1']);
     const isLogin = ({ AlertType }: Payload) => AlertType === 'VAKT_SuccessfulBruteForce';
     const { alert } = await raises('Logged in after that', () => sshd.visit({ command: ['true'] }), isLogin);
     const told = JSON.stringify(alert);
