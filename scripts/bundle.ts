@@ -122,7 +122,9 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     recursive: true,
     filter: (path) => !path.endsWith('.md'),
   });
-  cpSync(join(TOP, 'config/detections/rules.json'), join(folder, 'config/detections/rules.json'));
+  for (const file of ['attacks.json', 'rules.json']) {
+    cpSync(join(TOP, 'config/detections', file), join(folder, 'config/detections', file));
+  }
   mkdirSync(join(folder, 'doc'));
   for (const { shipped, source } of Object.values(PAGES)) {
     writeFileSync(join(folder, shipped), shippedPage(source));

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { AttackEvent } from '../src/detections/alerts/exception-effect.ts';
+import { alertTypeOf, isBelow } from '../src/detections/alerts/policy.ts';
 import { builtInRules, type CompiledRules } from '../src/detections/built-in.ts';
 import { select } from '../src/detections/engine/select.ts';
 import { toJson } from '../src/detections/engine/selection.ts';
@@ -9,7 +11,7 @@ import type { DetectionRule, Expression, ParsedRule } from '../src/detections/si
 import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
 import { readYaml } from '../src/detections/sigma/yaml.ts';
 import { keptFigures } from '../test/detections/recall.ts';
-import { ruleCases } from '../test/detections/unseen-cases.ts';
+import { ruleCases, type UnseenCase } from '../test/detections/unseen-cases.ts';
 import { alertsDocument, attackLayer, type Trials } from './detection-docs.ts';
 import type { DocumentGenerator } from './documents.ts';
 
@@ -21,6 +23,7 @@ const FOLDER = fileURLToPath(new URL('../../config/detections', import.meta.url)
  */
 export const detectionDocuments: readonly DocumentGenerator[] = [
   { path: 'config/detections/rules.json', generate: () => compileRules(FOLDER) },
+  { path: 'config/detections/attacks.json', generate: () => sampleAttacks(builtInRules().rules, ruleCases()) },
   { path: 'config/detections/README.md', generate: () => alertsDocument(builtInRules().rules, trials()) },
   { path: 'config/detections/attack-layer.json', generate: () => attackLayer(builtInRules().rules) },
 ];
@@ -32,6 +35,38 @@ function trials(): Trials {
     cases[alert][expect ? 'attacks' : 'lookAlikes'] += 1;
   }
   return { ...keptFigures(), cases };
+}
+
+/** Attacks kept of each alert type, spread over its cases. */
+const MAX_ATTACKS = 24;
+/** Longer command lines say little more. */
+const LONGEST_LINE = 300;
+
+/** The attacks that exceptions are applied to, see ExceptionEffect: of each type with a rule of level high or critical. */
+export function sampleAttacks(rules: readonly ParsedRule[], cases: readonly UnseenCase[]): string {
+  const types = new Set(
+    rules.filter(({ facts }) => !isBelow(facts.level, 'high')).map(({ facts }) => alertTypeOf(facts)),
+  );
+  const lines = [...types].sort().flatMap((type) => {
+    const events = cases
+      .filter(({ alert, expect }) => alert === type && expect)
+      .flatMap(({ events: all }) => all.slice(-1).map(attackEvent))
+      .filter(
+        ([, payload]) => payload.Payload === undefined && String(payload.CommandLine ?? '').length <= LONGEST_LINE,
+      );
+    const step = Math.max(1, events.length / MAX_ATTACKS);
+    const kept = events.filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step));
+    return kept.length === 0
+      ? []
+      : [`${JSON.stringify(type)}: [\n${kept.map((one) => JSON.stringify(one)).join(',\n')}\n]`];
+  });
+  return `{\n${lines.join(',\n')}\n}\n`;
+}
+
+/** The last event of a case; of a field with several values, the first. */
+function attackEvent({ event, after: _, times: __, ...fields }: UnseenCase['events'][number]): AttackEvent {
+  const payload = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, [value].flat()[0]]));
+  return [String(event), event === 'ProcessCreate' ? { UserId: '0', ...payload } : payload];
 }
 
 /** @throws if a file is at fault: what is shipped must load */

@@ -5,6 +5,7 @@ import type { Occurrences } from '../collectors/occurrences.ts';
 import type { Lookups } from '../contract/lookups.ts';
 import { AlertTimes } from '../detections/alerts/alert-times.ts';
 import { Alerts } from '../detections/alerts/alerts.ts';
+import { ExceptionEffect } from '../detections/alerts/exception-effect.ts';
 import { RuleNames } from '../detections/alerts/rule-names.ts';
 import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
@@ -25,6 +26,7 @@ export interface DetectionParts {
   readonly detections: Detections;
   readonly alerts: Alerts;
   readonly names: RuleNames;
+  readonly exceptionEffect: ExceptionEffect;
   /** In the order of their start: what was known before the last stop comes first. */
   readonly services: readonly Service[];
   /** Shows the detections what changes between the rounds of snapshots. */
@@ -74,6 +76,12 @@ export function createDetection(
   const times = new AlertTimes({ alerts, clock, log });
   const shipped = local.detections.enabled ? builtInRules() : undefined;
   const names = new RuleNames({ rules: () => detections.rules, policy, nameOf, log });
+  const exceptionEffect = new ExceptionEffect({
+    rules: () => detections.rules,
+    clock,
+    log,
+    changed: stateChanged.notify,
+  });
   const loader = new RuleLoader({
     folder: local.detections.rulesDirectory,
     addressFile: local.detections.badAddressesFile,
@@ -132,7 +140,7 @@ export function createDetection(
   });
   const always = [saved, times, detections];
   const services = local.detections.enabled ? [loader, names, ...always] : always;
-  return { detections, alerts, names, services, sourceWatch };
+  return { detections, alerts, names, exceptionEffect, services, sourceWatch };
 }
 
 /** Where the local file switches detections off, rules would take memory for nothing. */

@@ -2,6 +2,8 @@ import { isIP } from 'node:net';
 
 /** Addresses of one network. */
 export interface IpNetwork {
+  /** Length of the prefix within the address family: 8 for 10.0.0.0/8 and for ::ffff:10.0.0.0/104. */
+  readonly prefix: number;
   /**
    * Whether an address is in it, whatever its zone. An IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
    * address, and `::/0` has none of these: a list that allows all of IPv6 says nothing about IPv4. Other texts are in none.
@@ -20,6 +22,7 @@ export function parseNetwork(cidr: string): IpNetwork | undefined {
   const mask = ALL ^ ((1n << BigInt(bits - length)) - 1n);
   const first = address & mask;
   return {
+    prefix: (isV4(first) ? 32 : 128) - (bits - length),
     has(text) {
       const one = parseAddress(text);
       return one !== undefined && (one & mask) === first && isV4(one) === isV4(first);

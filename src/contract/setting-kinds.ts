@@ -170,6 +170,8 @@ export const TIME = kind(
 /** How many exceptions there may be: each is matched against each hit, and reported as it was desired. */
 const MAX_EXCEPTIONS = 64;
 const exceptionText = v.pipe(v.string('must be a string'), v.maxLength(512, 'must be at most 512 characters'));
+/** A network with a shorter prefix is too large a part of the Internet for an exception. */
+const FEWEST_BITS = 8;
 const MATCHES = ['equals', 'startsWith', 'endsWith', 'cidr'] as const;
 const AlertException = v.pipe(
   v.strictObject({
@@ -182,6 +184,10 @@ const AlertException = v.pipe(
       v.pipe(
         exceptionText,
         v.check((text) => parseNetwork(text) !== undefined, 'must be an address or a network such as "10.0.0.0/8"'),
+        v.check(
+          (text) => (parseNetwork(text)?.prefix ?? 0) >= FEWEST_BITS,
+          `must be at most a network of /${FEWEST_BITS}`,
+        ),
       ),
     ),
     until: v.optional(v.pipe(exceptionText, v.check(isTime, 'must be an RFC 3339 time'))),
@@ -191,13 +197,20 @@ const AlertException = v.pipe(
     (exception) => MATCHES.filter((match) => exception[match] !== undefined).length === 1,
     `must have one of ${MATCHES.join(', ')}`,
   ),
+  v.check(
+    ({ field, startsWith, endsWith }) =>
+      [startsWith, endsWith].every((text) => text === undefined || !isPath(field, text) || componentsOf(text) >= 2),
+    'must have at least two components in startsWith and endsWith of paths, such as "/opt/backup"',
+  ),
 );
+
+const isPath = (field: string, text: string) =>
+  text === '' || text.startsWith('/') || /(Image|Executable|Directory|Filename|Target)$/.test(field);
+
+const componentsOf = (path: string) => path.split('/').filter((component) => component !== '').length;
 
 /** Hits of a detection rule that make no alert. */
 export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
-
-/** A network whose prefix has fewer bits is too large a part of the Internet for an exception. */
-const FEWEST_BITS = 8;
 
 /** Fields with few values, of which all hits of a rule share one, or nearly all. */
 const SHARED_FIELDS: readonly string[] = [
@@ -206,17 +219,7 @@ const SHARED_FIELDS: readonly string[] = [
 ];
 
 /** Whether nearly everything matches: such an exception silences its rule. */
-export function isBroad({
-  field,
-  startsWith,
-  endsWith,
-  cidr,
-}: Pick<AlertException, 'field' | 'startsWith' | 'endsWith' | 'cidr'>): boolean {
-  if (SHARED_FIELDS.includes(field)) return true;
-  if ([startsWith, endsWith].some((text) => text === '' || text === '/')) return true;
-  const bits = /\/(\d+)$/.exec(cidr ?? '')?.[1];
-  return bits !== undefined && Number(bits) < FEWEST_BITS;
-}
+export const isBroad = ({ field }: Pick<AlertException, 'field'>): boolean => SHARED_FIELDS.includes(field);
 
 const NOT_EXCEPTIONS = 'must be an object of exceptions by their ids';
 const exceptionId = v.pipe(

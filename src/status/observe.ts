@@ -245,16 +245,17 @@ function withSilence(
 }
 
 /**
- * What keeps rules of level high or critical from making alerts. A single rule may be off for a good reason, half of them not.
+ * Why rules of level high or critical raise no alerts. A single rule may be off for a good reason, half of them not. A rule that
+ * exceptions silence looks as if it were on.
  */
 function silence({ alerts: { silencedUntil }, silencedRules }: ObservedDetections) {
   if (silencedUntil !== undefined)
     return { setting: 'detections.silencedUntil', what: `is ${silencedUntil}`, isGrave: true } as const;
   if (silencedRules === undefined) return undefined;
-  const { setting, silenced, all } = silencedRules;
+  const { setting, silenced, all, byExceptions } = silencedRules;
   const left = silenced === all ? 'no rule' : `${all - silenced} of ${all} rules`;
   const what = `leaves ${left} of level high or critical`;
-  return { setting, what, isGrave: silenced * 2 >= all };
+  return { setting, what, isGrave: byExceptions > 0 || silenced * 2 >= all };
 }
 
 /** The state of the configuration, with warnings of the last scan and of what the configuration hides. */

@@ -10,7 +10,11 @@ const exceptions = fc.dictionary(
   fc.constantFrom('backup', 'ci-1', 'x_2'),
   fc.oneof(
     fc.record(
-      { rule: fc.string({ maxLength: 64 }), field: fc.constant('Image'), endsWith: fc.string({ maxLength: 64 }) },
+      {
+        rule: fc.string({ maxLength: 64 }),
+        field: fc.constant('Image'),
+        endsWith: fc.string({ maxLength: 64 }).map((name) => `usr/bin/${name}`),
+      },
       { noNullPrototype: true },
     ),
     fc.constant({

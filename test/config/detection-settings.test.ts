@@ -76,6 +76,26 @@ describe('Settings of the detections', () => {
 
   const { equals: _, ...WITHOUT_COMPARISON } = EXCEPTION;
 
+  it('are refused with an exception for a short path or a large network', () => {
+    const faults = (more: object) => {
+      const reading = read({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, field: 'Image', ...more } } });
+      return reading.ok ? '' : reading.faults.map(({ message }) => message).join();
+    };
+    for (const text of ['', '/', '/u', '/usr', '/usr/', '//usr//', 'bash'])
+      for (const place of ['startsWith', 'endsWith'])
+        assert.match(faults({ [place]: text }), /at least two components/, `${place} ${text}`);
+    assert.match(faults({ field: 'CommandLine', startsWith: '/u' }), /at least two components/);
+    for (const cidr of ['0.0.0.0/1', '::/0', '::ffff:0.0.0.0/96', '10.0.0.0/7'])
+      assert.match(faults({ field: 'RemoteAddress', cidr }), /at most a network of \/8/, cidr);
+    for (const more of [
+      { startsWith: '/opt/backup/' },
+      { endsWith: 'bin/restic' },
+      { field: 'CommandLine', startsWith: 'restic ' },
+      { field: 'RemoteAddress', cidr: '10.0.0.0/8' },
+    ])
+      assert.equal(faults(more), '', JSON.stringify(more));
+  });
+
   it('are applied with a warning, where they contradict each other', () => {
     const warnings = (members: Record<string, unknown>) =>
       applied(members).warnings.map(({ name, type }) => `${name} ${type}`);
@@ -84,10 +104,6 @@ describe('Settings of the detections', () => {
       'detectionsSilencedUntil Conflict',
     ]);
     assert.deepEqual(warnings({ detectionsMinimumLevel: 'critical' }), ['detectionsMinimumLevel NotOptimal']);
-    for (const broad of [{ startsWith: '/' }, { startsWith: '' }, { endsWith: '' }, { cidr: '0.0.0.0/1' }])
-      assert.deepEqual(warnings({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, ...broad } } }), [
-        'detectionsExceptions NotOptimal',
-      ]);
     for (const field of [
       'Result',
       'Kind',

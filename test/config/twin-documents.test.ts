@@ -109,7 +109,7 @@ const CHECKS = {
   baselineCustomChecksFileHash: 'Ab'.repeat(32),
 };
 const BACKUP = {
-  backup: { rule: 'IoT_EgressData', field: 'Image', endsWith: '/restic', until: '2027-01-01T00:00:00Z' },
+  backup: { rule: 'IoT_EgressData', field: 'Image', endsWith: 'bin/restic', until: '2027-01-01T00:00:00Z' },
 };
 const many = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, n) => [`x${n}`, { rule: 'r', field: 'f', equals: 'a' }]));

@@ -44,6 +44,7 @@ describe('The package', function () {
         'etc/vakt/agent.json',
         'usr/lib/systemd/system/vakt.service',
         'usr/lib/systemd/system/vakt.socket',
+        'usr/lib/vakt/config/detections/attacks.json',
         'usr/lib/vakt/config/detections/rules.json',
         'usr/lib/vakt/doc/README.md',
         'usr/lib/vakt/doc/TROUBLESHOOTING.md',

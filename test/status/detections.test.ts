@@ -88,11 +88,15 @@ describe('The status of the detections', () => {
       return [state, configuration.switchedOff?.detections, Object.keys(configuration.warnings)];
     };
     const silencing = (silenced: number, all: number) =>
-      ({ silencedRules: { setting: 'detections.disabledRules', silenced, all } }) as const;
+      ({ silencedRules: { setting: 'detections.disabledRules', silenced, all, byExceptions: 0 } }) as const;
+    const excepting = {
+      silencedRules: { setting: 'detections.exceptions', silenced: 1, all: 16, byExceptions: 1 },
+    } as const;
     for (const [change, name, what] of [
       [{ alerts: ALERTS }, 'detectionsSilencedUntil', 'is 2026-05-02T12:00:00Z'],
       [silencing(14, 15), 'detectionsDisabledRules', 'leaves 1 of 15 rules of level high or critical'],
       [silencing(1, 1), 'detectionsDisabledRules', 'leaves no rule of level high or critical'],
+      [excepting, 'detectionsExceptions', 'leaves 15 of 16 rules of level high or critical'],
       [silencing(8, 16), 'detectionsDisabledRules', 'leaves 8 of 16 rules of level high or critical'],
     ] as const) {
       assert.deepEqual(told(change, ['SecurityAlert']), ['running', `${name} ${what}`, []]);

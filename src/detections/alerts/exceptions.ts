@@ -28,7 +28,7 @@ export class Exceptions {
   readonly #uses = new Map<string, Use>();
   /** The exceptions that were asked for last. */
   #read: { readonly of: object; readonly entries: readonly Entry[] } | undefined;
-  readonly #networks = new Map<string, IpNetwork | undefined>();
+  readonly #networks = new Networks();
   readonly #changed: () => void;
 
   /** @param changed called when there is something to be saved, such as since when there is an exception */
@@ -39,7 +39,8 @@ export class Exceptions {
   /** @returns the id of the first exception that matches, after counting it */
   match(hit: Hit, exceptions: Readonly<Record<string, AlertException>>, now: Date): string | undefined {
     for (const { id, exception, use } of this.#entriesOf(exceptions, now)) {
-      if (!isNamed(hit.rule, exception.rule) || !isInForce(exception, now) || !this.#covers(exception, hit)) continue;
+      if (!isNamed(hit.rule, exception.rule) || !isInForce(exception, now) || !covers(exception, hit, this.#networks))
+        continue;
       use.count += 1;
       use.last = now.getTime();
       this.#changed();
@@ -98,17 +99,13 @@ export class Exceptions {
     }
     return use;
   }
+}
 
-  #covers({ field, equals, startsWith, endsWith, cidr }: AlertException, hit: Hit): boolean {
-    return valuesOf(hit, field).some((value) => {
-      if (equals !== undefined) return value === equals;
-      if (startsWith !== undefined) return value.startsWith(startsWith);
-      if (endsWith !== undefined) return value.endsWith(endsWith);
-      return cidr !== undefined && this.#isIn(value, cidr);
-    });
-  }
+/** Parsed networks by their CIDR notation. */
+export class Networks {
+  readonly #networks = new Map<string, IpNetwork | undefined>();
 
-  #isIn(address: string, cidr: string): boolean {
+  has(cidr: string, address: string): boolean {
     if (!this.#networks.has(cidr)) {
       if (this.#networks.size >= MAX_USES) this.#networks.clear();
       this.#networks.set(cidr, parseNetwork(cidr));
@@ -117,11 +114,25 @@ export class Exceptions {
   }
 }
 
+/** Whether an exception applies to a hit of its rule. */
+export function covers(
+  { field, equals, startsWith, endsWith, cidr }: AlertException,
+  hit: Hit,
+  networks: Networks,
+): boolean {
+  return valuesOf(hit, field).some((value) => {
+    if (equals !== undefined) return value === equals;
+    if (startsWith !== undefined) return value.startsWith(startsWith);
+    if (endsWith !== undefined) return value.endsWith(endsWith);
+    return cidr !== undefined && networks.has(cidr, value);
+  });
+}
+
 /** The module twin may have 64; old ones of an earlier configuration are kept as well. */
 const MAX_USES = 256;
 
 /** Without a set clock, an exception with an end counts as expired: an alert too many is better than one too few. */
-const isInForce = ({ until }: AlertException, now: Date): boolean =>
+export const isInForce = ({ until }: AlertException, now: Date): boolean =>
   until === undefined || (isPlausible(now) && now.getTime() < Date.parse(until));
 
 const isUse = (value: unknown): value is Use => {

@@ -12,26 +12,38 @@ export interface SilencedRules {
   readonly silenced: number;
   /** With those that aren't silenced. */
   readonly all: number;
+  /** How many of them exceptions silence; the setting doesn't show that. */
+  readonly byExceptions: number;
 }
 
 /**
  * Which rules of level high or critical make no alert, since they are disabled, below the minimum level, or excepted where
  * nearly everything matches, or where all hits of the rule do.
  *
+ * @param excepted ids of rules whose attacks the exceptions silence together, see ExceptionEffect
  * @returns `undefined` when it is none
  */
-export function silencedRules(rules: readonly ParsedRule[], policy: AlertPolicy): SilencedRules | undefined {
+export function silencedRules(
+  rules: readonly ParsedRule[],
+  policy: AlertPolicy,
+  excepted: ReadonlySet<string>,
+): SilencedRules | undefined {
   const important = rules.filter(({ facts }) => facts.alerts && !isBelow(facts.level, 'high'));
-  const settings = important.map((rule) => silencing(rule, policy)).filter((setting) => setting !== undefined);
+  const settings = important
+    .map((rule) => silencing(rule, policy, excepted))
+    .filter((setting) => setting !== undefined);
   const times = (setting: SettingId) => settings.filter((each) => each === setting).length;
   const [setting] = [...new Set(settings)].sort((a, b) => times(b) - times(a));
-  return setting === undefined ? undefined : { setting, silenced: settings.length, all: important.length };
+  if (setting === undefined) return undefined;
+  const byExceptions = times('detections.exceptions');
+  return { setting, silenced: settings.length, all: important.length, byExceptions };
 }
 
-function silencing(rule: ParsedRule, policy: AlertPolicy): SettingId | undefined {
+function silencing(rule: ParsedRule, policy: AlertPolicy, excepted: ReadonlySet<string>): SettingId | undefined {
   const { facts } = rule;
   const reason = offReason(facts, policy);
   if (reason === 'disabledRule' || reason === 'minimumLevel') return SETTING_OF[reason];
+  if (excepted.has(facts.id)) return 'detections.exceptions';
   const isExcepted = Object.values(policy.exceptions).some(
     (each) => isNamed(facts, each.rule) && (isBroad(each) || isRequired(rule, each)),
   );

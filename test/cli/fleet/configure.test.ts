@@ -38,7 +38,7 @@ describe('vakt fleet configure', () => {
 
   describe('with a value that is an object', () => {
     const EXCEPTION = { rule: 'IoT_X', field: 'Image', equals: '/x' };
-    const OTHER = { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/tmp' };
+    const OTHER = { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/tmp/work' };
     const write = (exceptions: unknown, ...args: string[]) => {
       const file = bed.configuration({ detectionsExceptions: { value: exceptions } });
       return bed.run('configure', file, '--device', simulatedDevice(1), ...args);
@@ -75,7 +75,7 @@ describe('vakt fleet configure', () => {
     it('replaces one by one that compares otherwise, which agents do not refuse', async () => {
       has({ a: EXCEPTION, old: OTHER });
       const { equals: _, ...rest } = EXCEPTION;
-      const changed = { a: { ...rest, startsWith: '/y' }, old: OTHER };
+      const changed = { a: { ...rest, startsWith: '/x/y' }, old: OTHER };
       assert.equal((await write(changed)).status, 0);
       isNow(changed);
     });
