@@ -55,7 +55,18 @@ found, and ${percent(trials, 'visible')} are reported by default. *Benign* is
 how many of ${trials.benign} recorded starts of daily work raise it at medium or above, for alerts on starts that need no list.
 
 ${table(
-  ['Alert', 'Severity', 'Tactics', 'Techniques', 'Attacks', 'Look-alikes', 'Unseen found', 'At the default level', 'Benign', 'Title'],
+  [
+    'Alert',
+    'Severity',
+    'Tactics',
+    'Techniques',
+    'Attacks',
+    'Look-alikes',
+    'Unseen found',
+    'At the default level',
+    'Benign',
+    'Title',
+  ],
   alerts.map(({ type, rules: all }) => [
     `[${type}](#${type.toLowerCase()})`,
     distinct(all.map(({ facts }) => facts.level)).join(', '),

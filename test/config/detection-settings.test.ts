@@ -76,7 +76,7 @@ describe('Settings of the detections', () => {
 
   const { equals: _, ...WITHOUT_COMPARISON } = EXCEPTION;
 
-  it('are refused with an exception for a short path or a large network', () => {
+  it('rejects an exception for a short path or a large network', () => {
     const faults = (more: object) => {
       const reading = read({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, field: 'Image', ...more } } });
       return reading.ok ? '' : reading.faults.map(({ message }) => message).join();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { figuresOf, keptFigures, type Recall, recall, recallTable } from './recall.ts';
 import { idOf } from './unseen-cases.ts';
 
@@ -24,6 +25,18 @@ describe('the built-in rules, on cases that they were not tuned on', function ()
 
   it('are as good as the page of alerts says', () => {
     assert.deepEqual(keptFigures(), figuresOf(result), 'run: node dist/scripts/rules-recall.js --write; npm run docs');
+  });
+
+  it('have the recall that README.md states at the default and at the lowest level', () => {
+    const sum = (key: 'attacks' | 'visible' | 'found') => result.alerts.reduce((all, one) => all + one[key], 0);
+    const percent = (key: 'visible' | 'found') => `${((100 * sum(key)) / sum('attacks')).toFixed(1)} %`;
+    const text = readFileSync('README.md', 'utf8').replace(/\s+/g, ' ');
+    assert.ok(
+      text.includes(
+        `Of ${sum('attacks')} attacks that the rules were not tuned on, ${sum('visible')} (${percent('visible')})`,
+      ),
+    );
+    assert.ok(text.includes(`${sum('found')} (${percent('found')}) do.`));
   });
 
   it('raise at most one alert of level medium or above in 2,000 recorded benign starts', () => {

@@ -75,7 +75,8 @@ export function recall(cases = unseenCases(), starts = benignStarts()): Recall {
   const answers = run(cases, starts);
   const of = (one: UnseenCase): readonly Raised[] =>
     (answers.get(idOf(one)) ?? []).filter(({ alert }) => alert === one.alert || !LIST_BOUND.includes(alert));
-  const rightAlerts = (one: UnseenCase) => of(one).filter(({ alert }) => [one.alert, ...(one.or ?? [])].includes(alert));
+  const rightAlerts = (one: UnseenCase) =>
+    of(one).filter(({ alert }) => [one.alert, ...(one.or ?? [])].includes(alert));
   const isFound = (one: UnseenCase) => rightAlerts(one).length > 0;
   const isVisible = (one: UnseenCase) => rightAlerts(one).some(atLeast(DEFAULT_LEVEL));
   // A login or a change that looks like one alert may rightly raise another; a process start of daily work may not.
@@ -132,10 +133,16 @@ function run(cases: readonly UnseenCase[], starts: readonly BenignStart[]): Map<
 
 /** The table of a recall, as text for a person. */
 export function recallTable({ alerts, benign, benignHits }: Recall): string {
-  const sum = (key: 'found' | 'visible' | 'attacks' | 'lookAlikes' | 'wrong') => alerts.reduce((all, one) => all + one[key], 0);
+  const sum = (key: 'found' | 'visible' | 'attacks' | 'lookAlikes' | 'wrong') =>
+    alerts.reduce((all, one) => all + one[key], 0);
   const rows = [
     ['alert', 'attacks found', 'at the default level', 'look-alikes at high or above'],
-    ...alerts.map((one) => [one.alert, `${one.found} of ${one.attacks}`, String(one.visible), `${one.wrong} of ${one.lookAlikes}`]),
+    ...alerts.map((one) => [
+      one.alert,
+      `${one.found} of ${one.attacks}`,
+      String(one.visible),
+      `${one.wrong} of ${one.lookAlikes}`,
+    ]),
     [
       'all',
       `${sum('found')} of ${sum('attacks')} (${((100 * sum('found')) / sum('attacks')).toFixed(1)} %)`,

@@ -108,7 +108,7 @@ describe('the page of alerts', () => {
     const logsource = { product: 'linux', category: 'network_connection' };
     const detection = { s: { RemotePort: '99' }, condition: 's' };
     const page = alertsDocument(rulesWith({ logsource, detection }), { ...TRIALS, alerts: {} });
-    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| no cases +\| +\| Newcomer +\|$/);
+    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| no cases +\| +\| +\| Newcomer +\|$/);
   });
 
   it('refuses a list that no setting fills', () => {

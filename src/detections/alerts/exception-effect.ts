@@ -13,7 +13,7 @@ import { type AlertException, alertTypeOf, isBelow, isNamed } from './policy.ts'
 /** An event of an attack: its name, and its fields. */
 export type AttackEvent = readonly [name: string, payload: Payload];
 
-/** By alert type: a sample of the attacks that the shipped rules were written with. */
+/** A sample of the attacks that the shipped rules were written with, keyed by alert type. */
 export type Attacks = Readonly<Record<string, readonly AttackEvent[]>>;
 
 /** Share of its attacks that makes a rule count as silenced. */
