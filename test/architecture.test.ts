@@ -115,6 +115,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
         inFile(
           ...['src/shipped-main.ts', 'src/base/atomic-file.ts', 'src/base/version.ts', 'src/base/code-cache.ts'],
           ...['src/baseline/rule-set.ts', 'src/detections/built-in.ts', 'src/host/proc-folder.ts'],
+          'src/detections/alerts/exception-effect.ts',
         )(path),
     ),
 

@@ -13,8 +13,10 @@ import { ActorRecognition } from './actors/actor-recognition.ts';
 import { ancestorsOf } from './actors/ancestors.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import type { Continued } from './alerts/saved-state.ts';
+import { AccountActors } from './changes/account-actors.ts';
 import { agentChanges } from './changes/agent-events.ts';
 import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
+import { withHolders } from './changes/port-holders.ts';
 import { SnapshotChanges } from './changes/snapshot-changes.ts';
 import { Detector, type Lists } from './detector.ts';
 import { HarmlessStarts, type SeenStart } from './harmless-starts.ts';
@@ -112,6 +114,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   readonly name = 'detections';
   readonly #parts: Parts;
   readonly #changes = new SnapshotChanges();
+  readonly #accountActors = new AccountActors();
   readonly #watch: CollectorWatch;
   readonly #loop: Loop;
   readonly #waiting = new WaitingList<Waiting>();
@@ -249,7 +252,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
         for (; !step.done; step = work.next()) if (turn.isOver()) await turn.next();
         const isWhole = wasWhole && this.#changes.hasWhole(event);
         if (!isWhole || step.value.length > 0) this.#parts.stateChanged();
-        this.#judge(step.value);
+        const changes = withHolders(step.value, snapshot, this.#parts.ancestry);
+        this.#judge(this.#accountActors.named(changes));
       } catch (error) {
         this.#failed(error);
       }
@@ -270,6 +274,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const { payload, time, serial, argv } = occurrence;
     const moment = { time: time.getTime(), serial };
     if (payload.UserId === '0') this.#noteActor(payload, moment, argv);
+    this.#accountActors.started(payload, moment.time);
     const start: KnownStart = { payload, parent: this.#parentOf(payload, moment), argv, moment };
     // What waits could make this start harmful.
     if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
