@@ -37,7 +37,7 @@ function row(collector: Collector): string[] {
   return [
     extension ? `${name} (extension)` : name,
     `${category}, ${type}, ${priority}`,
-    fields.join(', '),
+    extension ? '[as declared](../src/collectors/README.md)' : fields.join(', '),
     equal.join(', '),
   ];
 }

@@ -122,7 +122,7 @@ export interface Hit {
   readonly cut?: true;
   /** The trusted actor on whose behalf it happened, such as `dpkg`: the level is one lower than the rule's. */
   readonly during?: string;
-  /** Of a start: the programs of the parent, of its parent, and so on, as they were at that time. */
+  /** Programs of a start's parent, grandparent and so on, as they were at that time. */
   readonly ancestors?: readonly string[];
   /** Of a correlation: to be called when the hit may make no alert, so that the next event which completes it hits again. */
   readonly rearm?: () => void;

@@ -28,7 +28,7 @@ const SHUTDOWN_LIMIT = seconds(10);
 const PASSED_OVER_INTERVAL = hours(1);
 /** How often a held queue checks whether it may be sent again. */
 const HELD_CHECK_INTERVAL = minutes(1);
-/** The same for urgent events that exceed the reserve: those of another user may come meanwhile. */
+/** How often urgent events that exceed the reserve are tried again: another user's may have arrived, which have precedence. */
 const URGENT_CHECK_INTERVAL = seconds(10);
 /**
  * Minimum time between messages that are sent because Low could fill one, while most of what fills it may belong to an owner

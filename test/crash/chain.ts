@@ -235,7 +235,7 @@ export class Chain {
     return this.#bed.startAgent({
       through: this.#settings.source === 'auditLog' ? WITHOUT_CAPABILITIES : [],
       options: ['--import', TELL_STARTS],
-      heard: (line) => {
+      onLine: (line) => {
         const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
         this.#events.ran?.(pid, argv);
       },

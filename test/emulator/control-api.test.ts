@@ -9,9 +9,9 @@ import { bareClient, DEVICE, MODULE, module, OTHER_KEY } from './clients.ts';
 describe('the control API of the hub emulator', () => {
   let hub: HubEmulator;
 
-  const call = async (method: string, path: string, body?: unknown, others: Record<string, string> = {}) => {
+  const call = async (method: string, path: string, body?: unknown, extraHeaders: Record<string, string> = {}) => {
     const text = typeof body === 'string' ? body : JSON.stringify(body ?? '');
-    const headers = { authorization: `Bearer ${hub.controlToken}`, ...others };
+    const headers = { authorization: `Bearer ${hub.controlToken}`, ...extraHeaders };
     const outgoing = request({ host: '127.0.0.1', port: hub.controlPort, method, path, headers, agent: false });
     outgoing.on('error', () => {}); // when the answer comes before the whole body is sent
     const answered = once(outgoing, 'response');

@@ -47,7 +47,7 @@ describe('A flood of alerts', function () {
     const agent = bed.startAgent({
       through: WITHOUT_CAPABILITIES,
       options: ['--import', TELL_STARTS],
-      heard: (line) => {
+      onLine: (line) => {
         const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
         log.ran(pid, argv);
       },

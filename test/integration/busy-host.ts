@@ -72,7 +72,7 @@ export class BusyHost {
       through: WITHOUT_CAPABILITIES,
       environment,
       options: ['--import', TELL_STARTS],
-      heard: (line) => {
+      onLine: (line) => {
         const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
         this.#log.ran(pid, argv);
       },

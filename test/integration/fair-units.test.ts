@@ -63,7 +63,7 @@ describe('A user that uses up the message units', function () {
     const agent = bed.startAgent({
       through: WITHOUT_CAPABILITIES,
       options: ['--import', TELL_STARTS],
-      heard: (line) => {
+      onLine: (line) => {
         const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
         log.ran(pid, argv);
       },

@@ -48,7 +48,7 @@ class Suspect {
       ...more,
       environment: { ...site.launch.environment, ...more.environment },
       options: ['--import', TELL_SIGNATURES, ...(more.options ?? [])],
-      heard: (signature) => {
+      onLine: (signature) => {
         this.#signatures += 1;
         this.search.add('a signature or derived key', signature);
       },

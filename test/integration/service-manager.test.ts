@@ -65,7 +65,7 @@ describe('The agent, as a service', function () {
     const agent = bed.startAgent({
       environment: environment(),
       options: ['--require', bed.write('look.cjs', script)],
-      heard: (line) => heard.push(line),
+      onLine: (line) => heard.push(line),
     });
     await wait(() => told.includes('WATCHDOG=1'));
     agent.kill('SIGUSR2');

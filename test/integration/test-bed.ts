@@ -233,7 +233,7 @@ export interface Launch {
   /** Variables of its environment, besides this process's own. */
   readonly environment?: NodeJS.ProcessEnv;
   /** Takes each line that the agent's process writes to its file descriptor 3. */
-  readonly heard?: (line: string) => void;
+  readonly onLine?: (line: string) => void;
 }
 
 /** The agent as a process of its own. */
@@ -247,16 +247,16 @@ export class AgentProcess {
   readonly #controlSocket: string;
 
   constructor(directory: string, how: Launch = {}) {
-    const { build = PROGRAM, through = [], options = [], environment = {}, heard } = how;
+    const { build = PROGRAM, through = [], options = [], environment = {}, onLine } = how;
     this.#controlSocket = join(directory, 'control.sock');
     const run = [...nodeFlagsOf(build), ...options, build, 'run', '--config', join(directory, 'agent.json')];
     const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
-    const ears = heard === undefined ? [] : (['pipe'] as const);
+    const ears = onLine === undefined ? [] : (['pipe'] as const);
     markTestRun(); // a soak and a benchmark may be killed, too
     const env = { ...process.env, ...environment };
     this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env });
     const ear = this.#child.stdio[3] as Readable | null | undefined;
-    if (heard !== undefined && ear != null) createInterface({ input: ear }).on('line', heard);
+    if (onLine !== undefined && ear != null) createInterface({ input: ear }).on('line', onLine);
     this.exited = new Promise((resolve) => {
       this.#child.on('close', (status, signal) => resolve({ status, signal }));
     });

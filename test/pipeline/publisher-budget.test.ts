@@ -8,6 +8,7 @@ import { AgentError } from '../../src/base/errors.ts';
 import { immediateStateFiles } from '../../src/base/state-files.ts';
 import type { Envelope, QueueName } from '../../src/contract/event.ts';
 import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
@@ -16,6 +17,7 @@ import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.t
 import { memoryChains } from './message-chains.ts';
 
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
+const UNANSWERED = { ...new HubFailure(ERROR, 'network').answer, unanswered: true } as Answer<void>;
 const MORNING = Date.parse('2026-05-01T08:00:00Z');
 
 class Hub implements HubClient {
@@ -346,9 +348,8 @@ describe('Publisher with a daily budget', () => {
   });
 
   describe('while an alert waits', () => {
-    const LOST: Answer<void> = { status: 'retry', because: 'network', error: ERROR, unanswered: true };
     beforeEach(async () => {
-      hub.answerTo = ({ body }) => (body.includes('SecurityAlert') ? hub.answer : LOST);
+      hub.answerTo = ({ body }) => (body.includes('SecurityAlert') ? hub.answer : UNANSWERED);
       await start(200);
     });
 

@@ -78,7 +78,7 @@ export class CountedAgent {
       ...launch,
       through: WITHOUT_CAPABILITIES,
       options: ['--import', TELL_STARTS, '--import', TELL_CONNECTIONS],
-      heard: (line) => this.#heard(line),
+      onLine: (line) => this.#heard(line),
     });
     this.#processes.push(process);
     return process;

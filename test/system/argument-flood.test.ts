@@ -79,7 +79,7 @@ describe('A flood of long arguments by an ordinary user', function () {
     process.stderr.write(
       `    ${arrived()} of ${ROOT_STARTS} arrived; at most ${Math.round(most / 2 ** 20)} MB; dropped: ${JSON.stringify(dropped)}\n`,
     );
-    this.retries(dropped.kernel === undefined ? 0 : 2); // the kernel loses records of an agent without processor time
+    this.retries(dropped.kernel === undefined ? 0 : 2); // the kernel loses records of an agent without CPU time
     assert.ok((dropped.userShare ?? 0) > 0, 'the flood did not fill its share');
     assert.ok(arrived() >= 0.99 * ROOT_STARTS);
     assertClosed(status);

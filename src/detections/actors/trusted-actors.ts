@@ -133,7 +133,7 @@ export const TRUSTED_ACTORS: readonly TrustedActor[] = [
   { name: 'rauc', kind: 'updates', programs: ['rauc'], paths: /^\/usr\/lib\/rauc\/([^/]+\/)*[^/]+$/ },
   { name: 'swupdate', kind: 'updates', programs: ['swupdate'], paths: /^\/usr\/lib\/swupdate\/([^/]+\/)*[^/]+$/ },
   {
-    name: 'mender',
+    name: 'Mender update',
     kind: 'updates',
     programs: ['mender', 'mender-update', 'mender-auth'],
     paths: /^\/usr\/share\/mender\/([^/]+\/)*[^/]+$/,

@@ -141,17 +141,17 @@ export class OpenAlerts {
   /** For the state on disk. */
   toJson(now: Duration): unknown {
     return [...this.#open].map(([key, { alert, user, openedAt, sent, sentAt, earlyUpdates, hasNewEvidence }]) => ({
-      ...{ key, alert, user, told: sent, ageMs: now - openedAt, sentAgeMs: now - sentAt, earlyUpdates, hasNewEvidence },
+      ...{ key, alert, user, sent, ageMs: now - openedAt, sentAgeMs: now - sentAt, earlyUpdates, hasNewEvidence },
     }));
   }
 
   /** Continues with what `toJson` returned. @param passed since then, in milliseconds */
   restore(saved: readonly SavedOpenAlert[], now: Duration, passed: number): void {
     const at = (age: number) => milliseconds(now - age - passed);
-    for (const { key, alert, told, ageMs, ...others } of saved) {
-      const { user = '', sentAgeMs = ageMs, earlyUpdates = 0, hasNewEvidence = false } = others;
+    for (const { key, alert, ageMs, sent = 1, ...optional } of saved) {
+      const { user = '', sentAgeMs = ageMs, earlyUpdates = 0, hasNewEvidence = false } = optional;
       const times = { openedAt: at(ageMs), sentAt: at(sentAgeMs) };
-      this.#open.set(key, { ...NOT_REPEATED, alert, user, sent: told, earlyUpdates, hasNewEvidence, ...times });
+      this.#open.set(key, { ...NOT_REPEATED, alert, user, sent, earlyUpdates, hasNewEvidence, ...times });
     }
   }
 }
@@ -167,7 +167,7 @@ const count = v.pipe(v.number(), v.safeInteger());
 const SavedOpenAlert = v.object({
   key: text,
   alert: KeptAlert,
-  told: count,
+  sent: v.optional(count),
   ageMs: age,
   user: v.optional(text),
   sentAgeMs: v.optional(age),

@@ -10,8 +10,8 @@ let reading = { shared: 0, ofPrograms: 0 };
 /**
  * Memory in bytes that this process takes from the machine: what is resident, except for unchanged pages of files, which belong to
  * Node's program and to libraries. The kernel drops them when memory is short, and all processes of a program share them. On a
- * tmpfs they stay in memory, but not because of this process. Without the kernel's figures (before Linux 4.5), all of what is
- * resident. Never throws.
+ * tmpfs they stay in memory, but not because of this process. Without the kernel's figures (before Linux 4.5), all resident
+ * memory. Never throws.
  *
  * @param enough all resident memory is returned if it is at most this, which takes a quarter of the time
  */

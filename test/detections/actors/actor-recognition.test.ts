@@ -17,7 +17,7 @@ const SCRIPTS: Readonly<Record<string, string>> = {
   'netfilter-persistent': '/usr/share/netfilter-persistent/plugins.d/15-ip4tables',
   rauc: '/usr/lib/rauc/hook.sh',
   swupdate: '/usr/lib/swupdate/post.sh',
-  mender: '/usr/share/mender/modules/v3/rootfs-image',
+  'Mender update': '/usr/share/mender/modules/v3/rootfs-image',
 };
 
 type Chain = readonly ProcessThen[];

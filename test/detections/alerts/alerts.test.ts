@@ -63,7 +63,7 @@ describe('Alerts', () => {
     pid += 1;
     return take({ ...more, payload: { ProcessId: pid, ...payload } });
   };
-  const told = () => raised.map(({ alertId, count }) => [alertId, count] as const);
+  const sentAlerts = () => raised.map(({ alertId, count }) => [alertId, count] as const);
 
   beforeEach(() => {
     time = sinon.useFakeTimers({ now: START });
@@ -146,7 +146,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 1);
       pass(1);
       const [first, update] = raised;
-      assert.deepEqual(told(), [
+      assert.deepEqual(sentAlerts(), [
         [first?.alertId, 1],
         [first?.alertId, 3],
       ]);
@@ -238,7 +238,7 @@ describe('Alerts', () => {
       take({ fields: { Image: '/tmp/other', ParentImage: '/bin/sh' } });
       alerts.tick();
       const [first, update] = raised;
-      assert.deepEqual(told(), [
+      assert.deepEqual(sentAlerts(), [
         [first?.alertId, 1],
         [first?.alertId, 3],
       ]);
@@ -517,8 +517,10 @@ describe('Alerts', () => {
     });
 
     it('is told to the caller, who is not to take a hit above a limit for a suppressed one', () => {
-      const isTold = Array.from({ length: 27 }, (_, n) => take({ fields: { CommandLine: `/tmp/${Math.max(1, n)}` } }));
-      assert.ok(isTold.every((told) => told));
+      const isReported = Array.from({ length: 27 }, (_, n) =>
+        take({ fields: { CommandLine: `/tmp/${Math.max(1, n)}` } }),
+      );
+      assert.ok(isReported.every(Boolean));
       assert.ok((alerts.accounts().suppressed.ruleLimit ?? 0) > 0);
       for (const change of [
         { enabled: false },
@@ -572,7 +574,7 @@ describe('Alerts', () => {
       take();
       assert.equal(raised.length, 1);
       pass(minutes(30));
-      assert.deepEqual(told(), [
+      assert.deepEqual(sentAlerts(), [
         [raised[0]?.alertId, 1],
         [raised[0]?.alertId, 3],
       ]);
@@ -625,7 +627,7 @@ describe('Alerts', () => {
       take();
       const { alertId } = raised[0] ?? {};
       const { open, held: _, limits: __, ...saved } = JSON.parse(JSON.stringify(alerts.toJson()));
-      const before = open.map(({ key, alert, told, ageMs }: Record<string, unknown>) => ({ key, alert, told, ageMs }));
+      const before = open.map(({ key, alert, ageMs }: Record<string, unknown>) => ({ key, alert, ageMs }));
       const [limits, firsts] = [
         { ruleLimits: [{ rule: 'x', agesMs: [5] }], deviceLimit: [5] },
         { raised: [['x', 5]], extra: [] },
@@ -640,7 +642,7 @@ describe('Alerts', () => {
       });
       take();
       pass(hours(1));
-      assert.deepEqual(told().at(-1), [alertId, 3]);
+      assert.deepEqual(sentAlerts().at(-1), [alertId, 3]);
     });
 
     it('gives an alert the same id again when it was killed before it saved its state', () => {
