@@ -17,7 +17,7 @@ export interface Recall {
   readonly alerts: readonly {
     alert: string;
     found: number;
-    /** Of the attacks found, those with the right alert at the default minimum level. */
+    /** Number of attacks that raise the right alert at the default minimum level. */
     visible: number;
     attacks: number;
     lookAlikes: number;

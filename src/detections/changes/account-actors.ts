@@ -32,7 +32,7 @@ export class AccountActors {
   /** By login user, the one with the latest start last. */
   readonly #starts = new Map<string, Start[]>();
 
-  /** To be called for every start. */
+  /** Call this for every start. */
   started(payload: Payload, at: number): void {
     const { Executable, CommandLine, UserId, ExtraDetails } = payload;
     if (UserId !== '0') return;

@@ -48,7 +48,7 @@ describe('Evidence of changes', () => {
       assert.deepEqual(evidence([port('4440-4444', '7')], [port('4440-4442', '7')]), [['4443-4444', ...found]]);
     });
 
-    it('names no process if it is unknown, or its pid belongs to another program', () => {
+    it('omits the process if it is unknown or its pid belongs to another program', () => {
       const none = [undefined, undefined, undefined, undefined, undefined];
       assert.deepEqual(evidence([port('4444', '8')]), [['4444', ...none]]);
       assert.deepEqual(evidence([port('4444', '7', '/usr/sbin/sshd')]), [['4444', ...none]]);
@@ -98,7 +98,7 @@ describe('Evidence of changes', () => {
       assert.equal(actorOf(writer)?.ActorCommandLine, writer.CommandLine);
     });
 
-    it('names no start of another user, no other program and none that was long before', () => {
+    it('ignores starts of other users and other programs, and old starts', () => {
       assert.equal(actorOf(start('/usr/sbin/useradd', 'useradd eve', '1000'))?.ActorInferred, undefined);
       assert.equal(actorOf(start('/usr/bin/ls', 'ls'))?.ActorInferred, undefined);
       const late = Array.from({ length: 30 }, () => start('/usr/bin/ls', 'ls'));
