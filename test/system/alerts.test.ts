@@ -27,7 +27,9 @@ const NOBODY = 65_534;
  * Users that nothing else runs as. The agent sees the shells of other tests, too, and what the same user does with the same
  * program is one alert.
  */
-const [STRANGER, ANOTHER, WRAPPED, FLOODING, QUIET_USER] = [61_234, 61_235, 61_236, 61_237, 61_238] as const;
+const [STRANGER, ANOTHER, WRAPPED, FLOODING, QUIET_USER, FORGER] = [
+  61_234, 61_235, 61_236, 61_237, 61_238, 61_239,
+] as const;
 
 const DESIRED = {
   ...QUICK,
@@ -37,6 +39,10 @@ const DESIRED = {
   // The rules see new ports nevertheless.
   eventPriorityListeningPorts: { value: 'Off' },
 };
+
+/** The control file of a Debian package. */
+const control = (name: string): string =>
+  `Package: ${name}\nVersion: 1\nArchitecture: all\nMaintainer: Vakt <vakt@example.com>\nDescription: for a test\n`;
 
 type Start = readonly [program: string, ...args: string[]];
 
@@ -69,7 +75,7 @@ describe('Alerts of attacks that really happen', function () {
   before(async function () {
     require(this, await missingForAudit());
     require(this, missingForSshd());
-    for (const tool of ['/usr/sbin/nft', '/usr/bin/curl', '/usr/bin/perl', '/usr/bin/openssl']) {
+    for (const tool of ['/usr/sbin/nft', '/usr/bin/curl', '/usr/bin/perl', '/usr/bin/openssl', '/usr/bin/dpkg-deb']) {
       require(this, existsSync(tool) ? undefined : `there is no ${tool}`);
     }
     folder = suiteFolder();
@@ -317,6 +323,54 @@ describe('Alerts of attacks that really happen', function () {
     }
   });
 
+  it('reports an attack at its full level when a user forges the arguments of a maintainer script', async () => {
+    const script = scratch('attack.sh', `${stub('systemctl')} stop auditd; sleep 1\n`);
+    const forged = '/bin/sh /var/lib/dpkg/info/a.postinst configure';
+    const isIt = ({ AlertType, UserId }: Payload) =>
+      AlertType === 'IoT_DisableAuditdLogging' && UserId === String(FORGER);
+    const forge: Start = ['/bin/bash', '-c', `exec -a '${forged}' /bin/bash ${script}`];
+    const { alert } = await raises('Audit stopped with forged arguments', () => run(forge, FORGER), isIt);
+    assert.deepEqual([alert.Severity, alert.During], ['High', undefined], JSON.stringify(alert));
+    assert.equal(alert.ParentCommandLine, `${forged} ${script}`);
+  });
+
+  it('reports it one level lower, with the package manager, when a script of a package does the same', async () => {
+    const name = `vakt-actors-${process.pid}`;
+    const written = scratch('package/DEBIAN/control', control(name));
+    const line = `${stub('systemctl')} stop auditd ${marker}-package`;
+    chmodSync(scratch('package/DEBIAN/postinst', `#!/bin/sh\n${line}\nsleep 1\n`), 0o755);
+    const archive = join(folder, `${name}.deb`);
+    const pack = ['--build', '--root-owner-group', dirname(dirname(written)), archive];
+    execFileSync('/usr/bin/dpkg-deb', pack, { stdio: 'ignore' });
+    const isIt = ({ CommandLine }: Payload) => CommandLine === line;
+    try {
+      const install: Start = ['/usr/bin/dpkg', '--install', archive];
+      const { alert } = await raises('Audit stopped by a script of a package', () => run(install), isIt);
+      const shown = JSON.stringify(alert);
+      assert.deepEqual(
+        [alert.AlertType, alert.Severity, alert.During],
+        ['IoT_DisableAuditdLogging', 'Medium', 'dpkg'],
+        shown,
+      );
+      const { Ancestors } = alert.ExtraDetails as Readonly<Record<string, string>>;
+      assert.match(String(Ancestors), /^[^;]*sh;\/usr\/bin\/dpkg(;|$)/);
+    } finally {
+      execFileSync('/usr/bin/dpkg', ['--purge', name], { stdio: 'ignore' });
+    }
+  });
+
+  it('names the program that started an attack when its process has executed another one since', async () => {
+    const line = `${stub('xmrig')} -o stratum+tcp://127.0.0.1:1 -u ${marker}-later`;
+    const start: Start = ['/bin/bash', '-c', `${line}; exec /usr/bin/sleep 1`];
+    const isIt = ({ CommandLine }: Payload) => CommandLine === line;
+    const { alert } = await raises('A miner whose parent becomes sleep', () => run(start, FORGER), isIt);
+    assert.deepEqual(
+      [alert.ParentExecutable, alert.ParentCommandLine],
+      [realpathSync('/bin/bash'), start.join(' ')],
+      JSON.stringify(alert),
+    );
+  });
+
   it('are one for a port that is opened', async () => {
     const server = createServer();
     try {
@@ -326,6 +380,7 @@ describe('Alerts of attacks that really happen', function () {
       assert.deepEqual([alert.AlertType, alert.Severity, alert.Count], ['VAKT_NewListeningPort', 'Medium', 1], told);
       assert.deepEqual([alert.Protocol, alert.LocalAddress, alert.UserId], ['tcp', '0.0.0.0', '0'], told);
       assert.equal(alert.Executable, realpathSync(process.execPath), told);
+      assert.deepEqual([alert.ProcessId, alert.ParentProcessId], [process.pid, process.ppid], told);
       await systemClock.sleep(QUIET);
       assert.equal(alerts().filter(isIt).length, 1);
       assert.deepEqual(bed.events('ListeningPorts'), []);
@@ -346,6 +401,8 @@ describe('Alerts of attacks that really happen', function () {
       ['VAKT_UserAdded', 'Medium', 1],
       JSON.stringify(alert),
     );
+    const { ActorInferred, ActorExecutable } = alert.ExtraDetails as Payload;
+    assert.deepEqual([ActorInferred, ActorExecutable], ['true', '/usr/sbin/useradd'], JSON.stringify(alert));
     await systemClock.sleep(QUIET);
     assert.equal(alerts().filter(isIt).length, 1);
     assert.equal(bed.events('LocalUsers').length, 1);
