@@ -1,8 +1,9 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { type Duration, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { rememberOwn } from '../base/own-processes.ts';
+import { nextTurn } from '../base/turn.ts';
 
 /** Where tools are searched, in this order. PATH is ignored, since whoever starts the agent could set it. */
 const FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
@@ -84,6 +85,61 @@ export async function runTool(path: string, args: readonly string[], options: Op
     child.stdin?.on('error', () => {}); // the tool may close its input at once
     child.stdin?.end();
   });
+}
+
+/** Characters of the standard error that are kept for the error. */
+const MAX_ERROR_TEXT = 4_096;
+
+/**
+ * Like `runTool`, for output that is too long to be kept: passes it on while it arrives. Other work runs between the chunks.
+ *
+ * @param accept receives chunks of at most 64 KiB; the tool is killed when it throws
+ * @throws like `runTool`, and what `accept` throws
+ */
+export async function streamTool(
+  path: string,
+  args: readonly string[],
+  { signal, maxBytes, limit = LIMIT, environment = {} }: Omit<Options, 'alsoFine'>,
+  accept: (chunk: Buffer) => void,
+): Promise<void> {
+  signal.throwIfAborted();
+  const child = spawn(path, [...args], {
+    env: { ...environment, LC_ALL: 'C', PATH: FOLDERS.join(':') },
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: limit,
+    killSignal: 'SIGKILL',
+    signal,
+    windowsHide: true,
+  });
+  if (child.pid !== undefined) rememberOwn(child.pid);
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (stderr.length < MAX_ERROR_TEXT) stderr += text;
+  });
+  let failure: Error | undefined;
+  child.on('error', (error) => {
+    failure = error;
+  });
+  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+  try {
+    let bytes = 0;
+    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw new ToolError(`${path} produced too much output`, { code: 'ENOBUFS' });
+      accept(chunk);
+      await nextTurn();
+    }
+  } catch (error) {
+    child.kill('SIGKILL');
+    signal.throwIfAborted();
+    throw error;
+  }
+  const status = await closed;
+  signal.throwIfAborted();
+  if (status === 0) return;
+  const error = Object.assign(failure ?? new Error('it was killed'), { killed: child.killed });
+  throw toolError(path, error, status === null || failure !== undefined ? undefined : status, stderr);
 }
 
 function toolError(

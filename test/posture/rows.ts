@@ -2,9 +2,9 @@ import { collectors } from '../../src/collectors/index.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import type { Account, FirewallRule, ListeningSocket, Sources } from '../../src/contract/sources.ts';
 import { parseIptablesSave } from '../../src/linux/firewall/iptables-save.ts';
-import { parseNftables } from '../../src/linux/firewall/nftables.ts';
 import { rulesOf } from '../../src/linux/firewall/ruleset.ts';
 import { accountsFrom, passwordsIn } from '../../src/linux/machine/local-accounts.ts';
+import { parseNftables } from '../linux/firewall/parse-nftables.ts';
 
 /* Rows as the collectors make them, from what the sources read. */
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import type { Payload } from '../../src/contract/event.ts';
-import type { SourceStatus } from '../../src/contract/sources.ts';
+import type { ListingStatus, SourceStatus } from '../../src/contract/sources.ts';
 import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
@@ -438,6 +438,7 @@ interface Snapshot {
   readonly error?: { readonly id: string; readonly message: string; readonly remedy: string };
   readonly status: SourceStatus;
   readonly milliseconds: number;
+  readonly residentMb: number;
 }
 
 const SNAPSHOT = fileURLToPath(new URL('firewall-snapshot.js', import.meta.url));
@@ -627,6 +628,34 @@ describe('the firewall of a network namespace', function () {
     });
     process.stdout.write(`      1000 rules in ${Math.round(milliseconds)} ms\n`);
     assert.ok(milliseconds < 30_000, `${milliseconds} ms`);
+  });
+
+  it('reads most of twenty thousand rules, and counts those that it leaves out', () => {
+    const rules = Array.from(
+      { length: 20_000 },
+      (_, index) =>
+        `ip saddr 10.${index >> 16}.${(index >> 8) & 255}.${index & 255} tcp dport 22 ct state new counter drop`,
+    );
+    namespace.run(
+      'nft',
+      ['-f', '-'],
+      `table inet many { chain block {\n${rules.join('\n')}\n}
+      chain input { type filter hook input priority 0; policy drop; \njump block\n}\n}\n`,
+    );
+    const { payload = [], status, milliseconds, residentMb } = snapshot();
+    const { state, leftOut = 0, reason = '' } = status as ListingStatus;
+    process.stdout.write(
+      `      20000 rules in ${Math.round(milliseconds)} ms, ${leftOut} left out, ${Math.round(residentMb)} MB\n`,
+    );
+    assert.equal(payload.length + leftOut, 20_002);
+    assert.ok(payload.length > 5_000, `${payload.length}`);
+    assert.equal(state, 'degraded');
+    assert.match(reason, /rules are left out .*of inet many block/);
+    assert.ok(
+      payload.some(
+        ({ ChainName, ExtraDetails }) => ChainName === 'input' && (ExtraDetails as Payload).Target === 'policy drop',
+      ),
+    );
   });
 
   it('does without what is in a set of a hundred thousand addresses', () => {

@@ -1,6 +1,7 @@
 import { AgentError } from '../../base/errors.ts';
-import type { FirewallRule, SourceStatus } from '../../contract/sources.ts';
-import { findTool, runTool } from '../../host/run-tool.ts';
+import { nextTurn } from '../../base/turn.ts';
+import type { FirewallRule, ListingStatus } from '../../contract/sources.ts';
+import { findTool, runTool, streamTool } from '../../host/run-tool.ts';
 import { type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { isWithoutFamily, NETLINK_NETFILTER, nftGeneration } from './nft-tables.ts';
 import { legacyTables, readLegacy } from './read-legacy.ts';
@@ -16,21 +17,22 @@ export class Firewall {
   readonly #proc: string;
   readonly #tools: Tools;
   readonly #open: () => NetlinkSocket;
-  #status: SourceStatus = { state: 'off' };
+  #status: ListingStatus = { state: 'off' };
 
   constructor({
     proc = '/proc',
     find = findTool,
     run = runTool,
+    stream = streamTool,
     open = () => openNetlink(NETLINK_NETFILTER),
   }: Partial<Tools> & { proc?: string; open?: () => NetlinkSocket } = {}) {
     this.#proc = proc;
-    this.#tools = { find, run };
+    this.#tools = { find, run, stream };
     this.#open = open;
   }
 
   /** How the last reading went. */
-  status(): SourceStatus {
+  status(): ListingStatus {
     return this.#status;
   }
 
@@ -58,7 +60,12 @@ export class Firewall {
   async rules(signal: AbortSignal): Promise<readonly FirewallRule[]> {
     const readings = [await readNftables(this.#tools, this.#open, signal)];
     for (const family of FAMILY_NAMES) readings.push(await readLegacy(family, this.#tools, this.#proc, signal));
-    const rules = readings.flatMap(({ tables }) => tables.flatMap(rulesOf));
+    const rules: FirewallRule[] = [];
+    for (const table of readings.flatMap(({ tables }) => tables)) {
+      for (const rule of rulesOf(table)) rules.push(rule);
+      await nextTurn();
+    }
+    const leftOut = readings.reduce((all, reading) => all + (reading.leftOut ?? 0), 0);
     const source = [...new Set(readings.flatMap(({ sources }) => sources))].join('+');
     const problems = readings.flatMap((reading) => reading.problems);
     if (problems.length === 0) {
@@ -69,7 +76,7 @@ export class Firewall {
     const what = problems.map((problem) => problem.what).join('; ');
     const remedy = [...new Set(problems.map((problem) => problem.remedy))].join(' ');
     if (rules.length > 0) {
-      this.#status = { state: 'degraded', source, reason: `${what}. ${remedy}` };
+      this.#status = { state: 'degraded', source, reason: `${what}. ${remedy}`, ...(leftOut > 0 ? { leftOut } : {}) };
       return rules;
     }
     this.#status = { state: 'unavailable', reason: `${what}. ${remedy}` };

@@ -1,34 +1,79 @@
+import { KeptRules } from './kept-rules.ts';
+import { NftElements, tooLarge } from './nft-elements.ts';
 import { ExpressionWriter, get, listOf, nameOf, onlyProperty, setSummary } from './nft-expression.ts';
 import { rulesOf, type Sets } from './nft-rule.ts';
 import { cut } from './rule-draft.ts';
-import type { ChainDraft, Table } from './ruleset.ts';
+import type { ChainDraft, LeftOut, Table } from './ruleset.ts';
 
 /* Reads the output of `nft -j list ruleset`: libnftables-json(5). */
 
+/** Size of the JSON of all rules, about 10,000, and of everything else. */
+const MAX_BYTES = 4 * 1024 * 1024;
+/** JSON of rules that is read without a pause: about 150 rules. */
+const SLICE_BYTES = 64 * 1024;
+
 /**
- * The tables of nftables, in the order in which nft lists them.
+ * The tables of nftables, read while nft writes them, in the order in which nft lists them.
  *
  * Objects other than tables, chains, sets, maps and rules are skipped; within a rule nothing is skipped (see RuleDraft).
  *
- * @param json the output of nft
- * @param terse whether the content of named sets was left out (`-t`)
- * @throws SyntaxError when it is not JSON, or not nft's
+ * Above the limit of size the largest chains lose their last rules, which are counted.
+ *
+ * @throws SyntaxError when it is not JSON, or not nft's; ENOBUFS when tables, chains and sets alone exceed the limit
  */
-export function parseNftables(json: string, { terse = false } = {}): Table[] {
-  const objects = get(JSON.parse(json), 'nftables');
-  if (!Array.isArray(objects)) throw new SyntaxError('nft wrote JSON without a member "nftables"');
-  const tables = new Tables(terse);
-  const rules: unknown[] = [];
-  // A rule may mention a set that is listed after it.
-  for (const object of objects) {
-    const { name, value } = onlyProperty(object) ?? {};
-    if (name === 'table') tables.of(get(value, 'family'), get(value, 'name')).flags(get(value, 'flags'));
-    else if (name === 'chain') tables.of(get(value, 'family'), get(value, 'table')).chain(value);
-    else if (name === 'set' || name === 'map') tables.of(get(value, 'family'), get(value, 'table')).set(value);
-    else if (name === 'rule') rules.push(value);
+export class NftListing {
+  readonly #elements = new NftElements((text) => this.#add(text));
+  readonly #tables: Tables;
+  readonly #rules: KeptRules;
+  readonly #maxBytes: number;
+  /** Size of everything but rules. */
+  #bytes = 0;
+
+  /** @param terse whether the content of named sets was left out (`-t`) */
+  constructor({ terse = false, maxBytes = MAX_BYTES } = {}) {
+    this.#tables = new Tables(terse);
+    this.#rules = new KeptRules(maxBytes);
+    this.#maxBytes = maxBytes;
   }
-  for (const rule of rules) tables.of(get(rule, 'family'), get(rule, 'table')).rule(rule);
-  return tables.all();
+
+  /** Accepts a part of nft's output. */
+  add(chunk: Buffer): void {
+    this.#elements.add(chunk);
+  }
+
+  /** Reads the rules when all is listed: a rule may mention a set that is listed after it. Yields between slices of the work. */
+  *finish(): Generator<void, Table[]> {
+    this.#elements.end();
+    let read = 0;
+    for (const { texts, leftOut, jumps, key } of this.#rules.chains()) {
+      const [family, table, chain] = JSON.parse(key) as [string, string, string];
+      const into = this.#tables.of(family, table);
+      for (const text of texts) {
+        into.rule(get(JSON.parse(text), 'rule'));
+        read += text.length;
+        if (read >= SLICE_BYTES) {
+          yield;
+          read = 0;
+        }
+      }
+      if (leftOut > 0) into.leaveOut(chain, { rules: leftOut, jumps: jumps === 'any' ? jumps : [...jumps] });
+    }
+    return this.#tables.all();
+  }
+
+  #add(text: string): void {
+    const { name, value } = onlyProperty(JSON.parse(text)) ?? {};
+    if (name === 'rule') {
+      const key = ['family', 'table', 'chain'].map((property) => nameOf(get(value, property)));
+      this.#rules.add(JSON.stringify(key), text, value);
+      return;
+    }
+    this.#bytes += text.length;
+    if (this.#bytes > this.#maxBytes) throw tooLarge('The list of tables, chains and sets');
+    if (name === 'table') this.#tables.of(get(value, 'family'), get(value, 'name')).flags(get(value, 'flags'));
+    else if (name === 'chain') this.#tables.of(get(value, 'family'), get(value, 'table')).chain(value);
+    else if (name === 'set' || name === 'map') this.#tables.of(get(value, 'family'), get(value, 'table')).set(value);
+  }
 }
 
 class Tables {
@@ -97,6 +142,10 @@ class NftTable implements Sets {
   rule(value: unknown): void {
     const { rules } = this.#chain(get(value, 'chain'));
     for (const rule of rulesOf(value, this)) rules.push(rule);
+  }
+
+  leaveOut(chain: string, leftOut: LeftOut): void {
+    this.#chain(chain).leftOut = leftOut;
   }
 
   elements(name: string): readonly unknown[] | undefined {

@@ -1,14 +1,17 @@
 import { errnoOf } from '../../base/errors.ts';
+import { nextTurn } from '../../base/turn.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 import { parseIptablesSave } from './iptables-save.ts';
 import { isWithoutFamily, listNftTables } from './nft-tables.ts';
-import { parseNftables } from './nftables.ts';
+import { NftListing } from './nftables.ts';
 import {
   ask,
   FAMILIES,
   FAMILY_NAMES,
   type Family,
+  FEWER_RULES,
   INSTALL_NFT,
+  listen,
   type Problem,
   type Reading,
   type Tools,
@@ -45,20 +48,51 @@ export async function readNftables(tools: Tools, open: () => NetlinkSocket, sign
 async function list(tools: Tools, signal: AbortSignal): Promise<Reading | Problem> {
   const nft = tools.find('nft');
   if (nft === undefined) return { what: 'nftables is not readable without nft', remedy: INSTALL_NFT };
-  const reading = { sources: ['nft'], problems: [] };
   try {
-    return { ...reading, tables: parseNftables(await ask(tools, nft, ['-j', 'list', 'ruleset'], signal)) };
+    return readingOf(await listed(tools, nft, { terse: false }, signal));
   } catch (error) {
     signal.throwIfAborted();
     if (errnoOf(error) !== 'ENOBUFS') return unreadable('nftables is', error, 'nft -j list ruleset');
   }
   try {
-    const tables = parseNftables(await ask(tools, nft, ['-j', '-t', 'list', 'ruleset'], signal), { terse: true });
-    return { ...reading, tables, note: 'the contents of named sets are left out: the listing would be too large' };
+    const tables = await listed(tools, nft, { terse: true }, signal);
+    return { ...readingOf(tables), note: 'the contents of named sets are left out: the listing would be too large' };
   } catch (error) {
     signal.throwIfAborted();
     return unreadable('nftables is', error, 'nft -j -t list ruleset');
   }
+}
+
+/** Reads the output of nft while it arrives, in slices between which other work runs. */
+async function listed(tools: Tools, nft: string, { terse }: { terse: boolean }, signal: AbortSignal): Promise<Table[]> {
+  const listing = new NftListing({ terse });
+  const args = ['-j', ...(terse ? ['-t'] : []), 'list', 'ruleset'];
+  await listen(tools, nft, args, { signal, accept: (chunk) => listing.add(chunk) });
+  const work = listing.finish();
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+    await nextTurn();
+    signal.throwIfAborted();
+  }
+}
+
+/** Chains named in the problem. */
+const MAX_NAMED = 5;
+
+function readingOf(tables: readonly Table[]): Reading {
+  const cut = tables.flatMap(({ family, name, chains }) =>
+    chains.flatMap((chain) =>
+      chain.leftOut === undefined ? [] : { name: `${family} ${name} ${chain.name}`, ...chain.leftOut },
+    ),
+  );
+  const leftOut = cut.reduce((all, { rules }) => all + rules, 0);
+  const reading = { tables, sources: ['nft'] };
+  if (leftOut === 0) return { ...reading, problems: [] };
+  const named = cut.slice(0, MAX_NAMED).map(({ name, rules }) => `${rules} of ${name}`);
+  const more = cut.length > named.length ? ['…'] : [];
+  const what = `${leftOut} rules are left out because the listing is too large (${[...named, ...more].join(', ')})`;
+  return { ...reading, leftOut, problems: [{ what, remedy: FEWER_RULES }] };
 }
 
 /** The same tables, with iptables' text of the rules that nft does not show in full. */
@@ -76,7 +110,7 @@ async function withExtensions(listed: Reading, tools: Tools, signal: AbortSignal
     remedy:
       'Install iptables, and change its tables with iptables only: iptables-nft-save shows the arguments, in ip and ip6.',
   };
-  return { ...listed, tables, sources, problems: left.length === 0 ? [] : [problem] };
+  return { ...listed, tables, sources, problems: [...listed.problems, ...(left.length === 0 ? [] : [problem])] };
 }
 
 const isPartial = (table: Table) => table.chains.some(({ rules }) => rules.some(({ partial }) => partial));
@@ -90,8 +124,9 @@ function completed(table: Table, saved: readonly Table[]): Table {
     ...table,
     chains: table.chains.map((chain) => {
       const rules = chains.get(chain.name)?.rules;
-      const isSame = rules?.length === chain.rules.length && chain.rules.some(({ partial }) => partial);
-      return isSame ? { ...chain, rules } : chain;
+      const length = chain.rules.length + (chain.leftOut?.rules ?? 0);
+      const isSame = rules?.length === length && chain.rules.some(({ partial }) => partial);
+      return isSame ? { ...chain, rules: rules.slice(0, chain.rules.length) } : chain;
     }),
   };
 }

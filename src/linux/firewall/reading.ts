@@ -1,12 +1,14 @@
 import { type Duration, seconds } from '../../base/duration.ts';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import type { findTool, runTool } from '../../host/run-tool.ts';
+import type { findTool, runTool, streamTool } from '../../host/run-tool.ts';
 import type { Table } from './ruleset.ts';
 
 /* Types and functions shared by the readers of the firewall. */
 
-/** Size of a tool's output: some 10,000 rules of nftables, 40,000 of iptables. */
+/** Size of the output of iptables: about 40,000 rules. */
 const MAX_BYTES = 4 * 1024 * 1024;
+/** Size of the output of nft, which is not kept as a whole: about 200,000 rules. */
+const MAX_STREAMED_BYTES = 64 * 1024 * 1024;
 /** nft took seven seconds for 7,000 rules with a set each, on a machine with two cores. */
 const LIMIT: Duration = seconds(30);
 
@@ -35,6 +37,8 @@ export interface Reading {
   /** The tools that were read. */
   readonly sources: readonly string[];
   readonly problems: readonly Problem[];
+  /** Number of rules that are missing in `tables`. */
+  readonly leftOut?: number;
   /** A limitation that is not a problem. */
   readonly note?: string;
 }
@@ -43,6 +47,7 @@ export interface Reading {
 export interface Tools {
   readonly find: typeof findTool;
   readonly run: typeof runTool;
+  readonly stream: typeof streamTool;
 }
 
 /** The output of a tool. @throws the signal's reason when it aborts, else the tool's error */
@@ -55,10 +60,27 @@ export async function ask(tools: Tools, path: string, args: readonly string[], s
   }
 }
 
+/** Runs a tool whose output is accepted while it arrives. @throws like `ask`, and what `accept` throws */
+export async function listen(
+  tools: Tools,
+  path: string,
+  args: readonly string[],
+  { signal, accept }: { signal: AbortSignal; accept: (chunk: Buffer) => void },
+): Promise<void> {
+  try {
+    await tools.stream(path, args, { signal, maxBytes: MAX_STREAMED_BYTES, limit: LIMIT }, accept);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
 const GRANT =
   'Grant the agent CAP_NET_ADMIN, for legacy iptables also CAP_NET_RAW and CAP_DAC_READ_SEARCH, so that the ' +
   'tools it starts inherit them (systemd: AmbientCapabilities=).';
 export const INSTALL_NFT = 'Install nftables with JSON support; for a container, add it to the image.';
+
+export const FEWER_RULES = 'Use fewer rules, for example sets instead of one rule per address.';
 
 /** @param command the command with which an operator sees the same error */
 export function unreadable(what: string, error: unknown, command: string): Problem {
@@ -70,7 +92,6 @@ function remedyFor(message: string, code: string | undefined, command: string): 
   // The tools word a missing capability in several ways; most add "you must be root".
   if (/permitted|permission|must be root/i.test(message)) return GRANT;
   if (/JSON support/i.test(message)) return INSTALL_NFT;
-  if (code === 'ETIMEDOUT' || code === 'ENOBUFS')
-    return 'Use fewer rules, for example sets instead of one rule per address.';
+  if (code === 'ETIMEDOUT' || code === 'ENOBUFS') return FEWER_RULES;
   return `Run "${command}" as root and fix the error that it prints.`;
 }

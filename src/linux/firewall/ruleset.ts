@@ -25,11 +25,19 @@ export interface Base {
   readonly facts: Readonly<Record<string, string>>;
 }
 
+/** The last rules of a chain, which are not in the listing. */
+export interface LeftOut {
+  readonly rules: number;
+  /** Chains that they jump to; `any` when they are not known. */
+  readonly jumps: Rule['jumps'];
+}
+
 export interface Chain {
   readonly name: string;
   /** Absent for a chain that is reached by jumps only. */
   readonly base?: Base;
   readonly rules: readonly Rule[];
+  readonly leftOut?: LeftOut;
 }
 
 /** A chain while the listing is read. */
@@ -37,6 +45,7 @@ export interface ChainDraft {
   readonly name: string;
   base?: Base;
   readonly rules: Rule[];
+  leftOut?: LeftOut;
 }
 
 export interface Table {
@@ -78,7 +87,9 @@ export function rulesOf(table: Table): FirewallRule[] {
       matches: content.matches,
     });
     const rules = chain.rules.map(ruleAt);
-    return chain.base === undefined ? rules : [...rules, ruleAt(policyOf(chain.base), rules.length)];
+    return chain.base === undefined
+      ? rules
+      : [...rules, ruleAt(policyOf(chain.base), rules.length + (chain.leftOut?.rules ?? 0))];
   });
 }
 
@@ -98,7 +109,7 @@ function waysInto(chains: readonly Chain[]): Map<string, Set<Way>> {
     waiting.forEach(come);
     let allQueued = false;
     for (let chain = waiting.pop(); chain !== undefined; chain = waiting.pop()) {
-      for (const { jumps } of chain.rules) {
+      for (const { jumps } of chain.leftOut === undefined ? chain.rules : [...chain.rules, chain.leftOut]) {
         if (jumps === 'any' && allQueued) continue;
         allQueued ||= jumps === 'any';
         const next =

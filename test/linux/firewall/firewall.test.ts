@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AgentError } from '../../../src/base/errors.ts';
-import { type runTool, ToolError } from '../../../src/host/run-tool.ts';
+import { nextTurn } from '../../../src/base/turn.ts';
+import { type runTool, type streamTool, ToolError } from '../../../src/host/run-tool.ts';
 import { Firewall } from '../../../src/linux/firewall/firewall.ts';
 import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
 import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
@@ -54,6 +56,9 @@ const filter = (...expr: object[]) =>
 const saved = (...rules: string[]) =>
   `*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n${rules.map((rule) => `-A INPUT ${rule}\n`).join('')}COMMIT\n`;
 
+/** Smaller than most elements, so that they arrive in parts. */
+const CHUNK_BYTES = 61;
+
 const notRoot = new ToolError('/usr/sbin/nft exited with status 1: Operation not permitted (you must be root)', {
   exitStatus: 1,
 });
@@ -84,8 +89,12 @@ describe('Firewall', () => {
       if (answer instanceof Error) throw answer;
       return answer;
     };
+    const stream: typeof streamTool = async (path, args, options, accept) => {
+      const output = Buffer.from(await run(path, args, options));
+      for (let at = 0; at < output.length; at += CHUNK_BYTES) accept(output.subarray(at, at + CHUNK_BYTES));
+    };
     const find = (name: string) => (name in tools ? `/sbin/${name}` : undefined);
-    return new Firewall({ proc, find, run, open: () => kernel });
+    return new Firewall({ proc, find, run, stream, open: () => kernel });
   };
 
   const targets = async (of: Firewall) =>
@@ -284,6 +293,96 @@ describe('Firewall', () => {
     });
   });
 
+  it('has the first rules of each chain when there are too many, and all policies', async () => {
+    const family = 'inet';
+    const rules = (chain: string, count: number, verdict: object) =>
+      Array.from({ length: count }, (_, index) => ({
+        rule: {
+          family,
+          table: 't',
+          chain,
+          expr: [{ match: { op: '==', left: { meta: { key: 'mark' } }, right: index } }, verdict],
+        },
+      }));
+    const hook = { type: 'filter', prio: 0 };
+    const nft = JSON.stringify({
+      nftables: [
+        { chain: { family, table: 't', name: 'block', ...hook, hook: 'input', policy: 'accept' } },
+        { chain: { family, table: 't', name: 'lan' } },
+        ...rules('block', 60_000, { drop: null }),
+        ...rules('block', 1, { jump: { target: 'lan' } }),
+        ...rules('lan', 100, { accept: null }),
+        { chain: { family, table: 'u', name: 'in', ...hook, hook: 'input', policy: 'drop' } },
+      ],
+    });
+    const read = firewall({ nft });
+    const found = await read.rules(signal);
+    const { state, reason = '', leftOut = 0 } = read.status();
+    assert.equal(found.length + leftOut, 60_101 + 2);
+    assert.ok(leftOut > 10_000 && leftOut < 50_000, `${leftOut}`);
+    assert.equal(state, 'degraded');
+    assert.match(
+      reason,
+      new RegExp(`^${leftOut} rules are left out because .* \\(${leftOut} of inet t block\\)\\. Use fewer`),
+    );
+    const [first] = found;
+    assert.deepEqual([first?.chain, first?.matches], ['block', { mark: '0x0' }]);
+    assert.deepEqual(
+      found.filter(({ target }) => target.startsWith('policy')).map(({ chain, priority }) => [chain, priority]),
+      [
+        ['block', 60_001],
+        ['in', 0],
+      ],
+    );
+    const lan = found.filter(({ chain }) => chain === 'lan');
+    assert.deepEqual([lan.length, lan.every(({ enabled, direction }) => enabled && direction === 'In')], [100, true]);
+    assert.deepEqual(ran, ['nft']);
+  });
+
+  it('lets other work run while it reads 20,000 rules', async () => {
+    const rule = (index: number) => ({
+      rule: {
+        family: 'inet',
+        table: 't',
+        chain: 'block',
+        handle: index,
+        expr: [
+          {
+            match: {
+              op: '==',
+              left: { payload: { protocol: 'ip', field: 'saddr' } },
+              right: `10.0.${index >> 8}.${index & 255}`,
+            },
+          },
+          { match: { op: '==', left: { payload: { protocol: 'tcp', field: 'dport' } }, right: index & 1023 } },
+          { counter: { packets: 0, bytes: 0 } },
+          { drop: null },
+        ],
+      },
+    });
+    const output = Buffer.from(JSON.stringify({ nftables: Array.from({ length: 20_000 }, (_, index) => rule(index)) }));
+    const stream: typeof streamTool = async (_path, _args, _options, accept) => {
+      for (let at = 0; at < output.length; at += 65_536) {
+        accept(output.subarray(at, at + 65_536));
+        await nextTurn();
+      }
+    };
+    const read = new Firewall({
+      proc,
+      find: (name) => (name === 'nft' ? name : undefined),
+      stream,
+      open: () => new Kernel(done()),
+    });
+    const turns = monitorEventLoopDelay({ resolution: 1 });
+    turns.enable();
+    const found = await read.rules(signal);
+    turns.disable();
+    assert.equal(found.length + (read.status().leftOut ?? 0), 20_000);
+    // The longest turn is some 20 ms on an idle machine; without slices it is some 500 ms.
+    assert.ok(turns.max / 1e6 < 250, `${Math.round(turns.max / 1e6)} ms`);
+    process.stdout.write(`      longest turn: ${Math.round(turns.max / 1e6)} ms, ${found.length} rules\n`);
+  });
+
   it('says so when it is too much even then', async () => {
     const kernel = new Kernel(Buffer.concat([named(1, 'mine'), done()]));
     await assert.rejects(firewall({ nft: tooMuch, 'nft -t': tooMuch }, kernel).rules(signal), {
@@ -340,7 +439,7 @@ describe('Firewall', () => {
     };
     const find = () => '/sbin/nft';
     await assert.rejects(
-      new Firewall({ proc, find, run, open: () => new Kernel(done()) }).rules(stop.signal),
+      new Firewall({ proc, find, run, stream: run as never, open: () => new Kernel(done()) }).rules(stop.signal),
       /stopping/,
     );
   });

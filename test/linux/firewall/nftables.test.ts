@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { parseNftables } from '../../../src/linux/firewall/nftables.ts';
 import type { Rule } from '../../../src/linux/firewall/ruleset.ts';
 import { rulesOf } from '../../../src/linux/firewall/ruleset.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { parseNftables } from './parse-nftables.ts';
 import { assertWellFormed, golden } from './well-formed.ts';
 
 /* How nft writes what: from test/golden/debian13-6.18/firewall-nft.json, and from libnftables-json(5) for what this
