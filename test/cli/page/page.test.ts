@@ -49,14 +49,16 @@ describe('the page of the emulator, its server', () => {
       });
     }
 
-    it('makes a token of 256 bits at each start, for the fragment of its address', async () => {
-      const other = await Page.open(hub, { port: 0 });
+    it('has a token of 256 bits in the fragment of its address, which each emulator makes anew', async () => {
+      const otherHub = await HubEmulator.start({ modules: [module] });
+      const other = await Page.open(otherHub, { port: 0 });
       try {
         assert.match(page.address, /^http:\/\/127\.0\.0\.1:\d+\/#[\w-]{43}$/);
         assert.notEqual(tokenOf(other), tokenOf(page));
         assert.equal((await ask(other, '/api/twin', { token: tokenOf(page) })).status, 401);
       } finally {
         await other.close();
+        await otherHub.stop();
       }
     });
 
