@@ -2,6 +2,8 @@ import { isIP } from 'node:net';
 
 /** Addresses of one network. */
 export interface IpNetwork {
+  /** As it was written: `192.0.2.0/24`. */
+  readonly text: string;
   /** Length of the prefix within the address family: 8 for 10.0.0.0/8 and for ::ffff:10.0.0.0/104. */
   readonly prefix: number;
   /**
@@ -22,6 +24,7 @@ export function parseNetwork(cidr: string): IpNetwork | undefined {
   const mask = ALL ^ ((1n << BigInt(bits - length)) - 1n);
   const first = address & mask;
   return {
+    text: cidr,
     prefix: (isV4(first) ? 32 : 128) - (bits - length),
     has(text) {
       const one = parseAddress(text);

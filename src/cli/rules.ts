@@ -19,7 +19,7 @@ export const usage = `vakt rules list [--rules FOLDER] [--json]
   list      the shipped rules and own ones
   check     all faults of rule files, each with its line; a folder stands for its .yml files
   test      which rules fire on which events: the shipped ones, or those of the files
-  explain   what a rule looks for, what else raises it, and what to do then
+  explain   what each selection of a rule looks for, what lowers its level, what else raises it, and what to do then
 
   --events FILE  JSON lines: messages of this agent, also with their properties as "vakt verify-chain" reads them, events, or
                  payloads; - reads standard input

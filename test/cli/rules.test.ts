@@ -345,6 +345,61 @@ detection:
     assert.match(errors[0] ?? '', /bad.yml:1: the document needs one of/);
   });
 
+  it('explains what each selection of a rule looks for, and its techniques', async function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'own rules must belong to root');
+    file(
+      'own.yml',
+      `title: Own
+id: own
+level: low
+logsource: { category: process_creation }
+falsepositives: [Tests]
+detection:
+  tool: { Image|endswith: [/a, /b], CommandLine|re|expand: '%command%nc -l' }
+  folder: { CurrentDirectory|startswith: /dev/shm }
+  allowed: { Image|expand: '%allowedProcesses%' }
+  condition: (tool or folder) and not allowed
+vakt: { alert: VAKT_Own, lowered: [packages], remediation: Look., selections: { tool: [attack.t1059.004] } }
+`,
+    );
+    assert.equal(await run(['explain', 'own', '--rules', folder], world), 0);
+    const shown = out.map((line) => line.replace(/^( *\w[\w ]*:) +/, '$1 '));
+    const at = (line: string) => shown.indexOf(line);
+    assert.ok(
+      at('  level: low: counted only; raises alerts if detectionsMinimumLevel is low, not medium as by default') > 0,
+    );
+    assert.ok(at('  lowered by: a trusted actor that started it, to informational:') > 0);
+    assert.match(shown.find((line) => line.includes(' packages: ')) ?? '', / packages: .*\bdpkg, .*\bapt\b/);
+    const from = at('  looks for: (tool or folder) and not allowed');
+    assert.deepEqual(shown.slice(from + 1, from + 12), [
+      '    tool (attack.t1059.004):',
+      '      all of:',
+      '        any of:',
+      '          Image ends with /a',
+      '          Image ends with /b',
+      '        CommandLine has a command that matches nc -l',
+      '    folder:',
+      '      CurrentDirectory begins with /dev/shm',
+      '    allowed:',
+      '      Image is in the list allowedProcesses',
+      '  also raised by: Tests',
+    ]);
+    out = [];
+    await run(['explain', 'VAKT_NewListeningPort', '--rules', folder], world);
+    assert.ok(out.includes('        LocalAddress is an address in 127.0.0.0/8'));
+  });
+
+  it('explains every shipped rule', async () => {
+    for (const { facts } of readRuleSet(builtInDocuments()).rules) {
+      out = [];
+      assert.equal(await run(['explain', facts.id, '--rules', folder], world), 0);
+      assert.ok(
+        out.some((line) => /^ {2}looks for: +\S/.test(line)),
+        facts.title,
+      );
+    }
+  });
+
   it('explains a rule by its id and by its alert', async () => {
     const [first] = readRuleSet(builtInDocuments()).rules.filter(({ facts }) => facts.alert !== undefined);
     assert.ok(first);

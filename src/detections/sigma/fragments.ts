@@ -49,3 +49,12 @@ export const withFragments = (expression: string): string =>
     if (Object.hasOwn(FRAGMENTS, name)) return FRAGMENTS[name] ?? '';
     throw new Refused(`"%${name}%" is no part of expressions; known: ${Object.keys(FRAGMENTS).join(', ')}`);
   });
+
+/** Fragments that are long enough to be recognised, longest first. */
+const RECOGNISED = Object.entries(FRAGMENTS)
+  .filter(([, text]) => text.length >= 20)
+  .sort(([, a], [, b]) => b.length - a.length);
+
+/** The inverse of `withFragments`, for people who read the expression. */
+export const fragmentsIn = (expression: string): string =>
+  RECOGNISED.reduce((text, [name, fragment]) => text.replaceAll(fragment, () => `%${name}%`), expression);
