@@ -1,11 +1,13 @@
 import { sum } from '../base/counters.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 import type { LogLine } from '../base/log.ts';
+import { Notifier } from '../base/notifier.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
 import { securityAlert } from '../collectors/security-alert.ts';
+import type { AuditFlood } from '../contract/audit-flood.ts';
 import type { Collector, LeavesOut } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
 import { isRouted } from '../contract/message.ts';
@@ -31,6 +33,8 @@ import type { Storage } from './storage.ts';
 interface TriggeredParts {
   readonly triggers: Triggers;
   readonly changeNotices: ChangeNotices;
+  /** Users who flood audit. */
+  readonly auditFloods: Notifier<AuditFlood>;
   /** Triggered collectors. */
   readonly linuxEvents: LinuxEvents;
 }
@@ -146,7 +150,10 @@ function createTriggered(
   publisher.onDelivered((queue, positions) => {
     if (queue === 'High') changeNotices.delivered(positions);
   });
+  const auditFloods = new Notifier<AuditFlood>();
   const linuxEvents = new LinuxEvents({
+    backlogWait: local.audit.backlogWait,
+    flooded: auditFloods.notify,
     containerOf: (pid) => linux.lookups.containerId(pid, 0),
     streams: () => occurrences.streams(),
     sink: occurrences,
@@ -160,7 +167,7 @@ function createTriggered(
     changed: stateChanged.notify,
   });
   moving.events = linuxEvents;
-  return { triggers, changeNotices, linuxEvents };
+  return { triggers, changeNotices, auditFloods, linuxEvents };
 }
 
 function createPeriodic(

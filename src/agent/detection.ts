@@ -42,7 +42,7 @@ export function createDetection(
     storage,
     configuration: { settings, nameOf },
     delivery: { publisher, queues },
-    collection: { triggers, snapshots, sources, linuxEvents, pause },
+    collection: { triggers, snapshots, sources, linuxEvents, auditFloods, pause },
     status,
   }: {
     occurrences: Occurrences;
@@ -125,6 +125,7 @@ export function createDetection(
   });
   occurrences.offerTo(detections);
   snapshots.offerTo(detections);
+  auditFloods.on((flood) => detections.auditFlooded(flood));
   const sourceWatch = new SourceWatch({
     collectors,
     sources,

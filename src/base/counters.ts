@@ -8,7 +8,7 @@ import { isCount } from './is-count.ts';
  * `queueAgeLimit`. `tooLarge`: it does not fit into a message. `refused`: the hub will never accept it. `corrupt`: its
  * record on disk was damaged or missing. `memory`: not collected while the agent exceeded its memory budget. `paused`: not
  * collected while the hub's owner had paused collecting. `notRouted`: queued before `messageRouting` was changed to
- * `security`, whose messages may not contain it.
+ * `security`, whose messages may not contain it. `excluded`: a start that audit did not report, since its user flooded audit.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -25,6 +25,7 @@ export const DROP_REASONS = [
   'memory',
   'paused',
   'notRouted',
+  'excluded',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

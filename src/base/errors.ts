@@ -63,6 +63,7 @@ export const FAILURES = {
   TWIN_UNREADABLE: ['Remote Configuration', 'Timeout'],
   AUDIT_UNAVAILABLE: ['Other', 'Other'],
   AUDIT_TAMPERED: ['Other', 'Other'],
+  AUDIT_FLOODED: ['Other', 'Other'],
   IO_URING_USED: ['Other', 'Other'],
   SOCKET_UNAVAILABLE: ['Other', 'Other'],
   SOURCE_UNREADABLE: ['Other', 'File Permissions'],

@@ -141,6 +141,20 @@ export const LocalSettings = v.strictObject({
     }),
     {},
   ),
+  audit: v.optional(
+    v.strictObject({
+      backlogWait: v.optional(
+        v.pipe(
+          v.boolean('must be true or false'),
+          v.description(
+            'Whether programs wait, up to half a second for each record, while the queue of the kernel audit is full, so that fewer events are lost. A user who starts programs in a loop then slows down every program on the device.',
+          ),
+        ),
+        false,
+      ),
+    }),
+    {},
+  ),
   detections: v.optional(
     v.strictObject({
       enabled: v.optional(

@@ -37,5 +37,9 @@ export const ownerOfPayload = ({ ExtraDetails, ...fields }: Payload): string | u
 /** Whether a user's share limits this owner: any but root, and events that belong to no user. */
 export const hasLimitedShare = (owner: string | undefined): owner is string => !PRIVILEGED.has(owner);
 
+/** The user ids of an owner: one, or a block of subordinate ids. */
+export const userIdsOf = (owner: number): { readonly first: number; readonly last: number } =>
+  owner >= 0 ? { first: owner, last: owner } : { first: -owner * BLOCK, last: (1 - owner) * BLOCK - 1 };
+
 /** The owner of a user id; negative for blocks of subordinate ids. */
 export const ownerOfId = (userId: number): number => (userId < BLOCK ? userId : -Math.floor(userId / BLOCK));

@@ -208,8 +208,9 @@ export type StreamName = keyof Streams;
  * Why something that happened can't become a record. `kernel`: lost before it could be read. `unresolved`: its process
  * or socket was gone before its details were read. `killed`: held in memory when an earlier run was killed.
  * `malformed`: its record was broken. `cacheFull`: it was a line of the agent's log above the limits for such lines.
+ * `excluded`: a start by a user who floods audit.
  */
-export type LossReason = 'kernel' | 'unresolved' | 'killed' | 'malformed' | 'cacheFull';
+export type LossReason = 'kernel' | 'unresolved' | 'killed' | 'malformed' | 'cacheFull' | 'excluded';
 
 /** Receives the records of a source. Synchronous: when `accept` returns, the batch has been counted and queued. */
 export interface StreamSink {

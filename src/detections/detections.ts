@@ -6,6 +6,7 @@ import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { nextTurn, Turn } from '../base/turn.ts';
 import type { Ancestry, FileFacts, ProcessThen, StartMoment } from '../contract/ancestry.ts';
+import type { AuditFlood } from '../contract/audit-flood.ts';
 import type { Payload } from '../contract/event.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
@@ -14,14 +15,14 @@ import { ancestorsOf } from './actors/ancestors.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import type { Continued } from './alerts/saved-state.ts';
 import { AccountActors } from './changes/account-actors.ts';
-import { agentChanges } from './changes/agent-events.ts';
+import { agentChange, agentChanges } from './changes/agent-events.ts';
 import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
 import { withHolders } from './changes/port-holders.ts';
 import { SnapshotChanges } from './changes/snapshot-changes.ts';
 import { Detector, type Lists } from './detector.ts';
 import { HarmlessStarts, type SeenStart } from './harmless-starts.ts';
 import type { Fault, ParsedRule } from './sigma/rule.ts';
-import type { Hit, LogSource, Subject } from './subject.ts';
+import type { Fields, Hit, LogSource, Subject } from './subject.ts';
 import { SOURCES, subjectOf } from './subjects.ts';
 import { WaitingList } from './waiting-list.ts';
 
@@ -217,6 +218,14 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** Applies the rules to a flood of audit events by a user. */
+  auditFlooded({ time, userId, lost, share, excludedUntil }: AuditFlood): void {
+    if (!this.#parts.isOn()) return;
+    const excluded: Fields = excludedUntil === undefined ? {} : { ExcludedUntil: excludedUntil.toISOString() };
+    const fields = { UserId: String(userId), LostEvents: String(lost), Percent: String(share), ...excluded };
+    this.#judge([agentChange(fields, { event: 'AuditFlooded', at: time })]);
   }
 
   failed(): void {

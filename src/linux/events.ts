@@ -9,6 +9,7 @@ import { Reader } from '../base/reader/reader.ts';
 import type { Service } from '../base/service.ts';
 import type { Moving } from '../base/watched-clock.ts';
 import type { Ancestry, ProcessThen, StartMoment } from '../contract/ancestry.ts';
+import type { AuditFlood } from '../contract/audit-flood.ts';
 import type { SourceStatus } from '../contract/sources.ts';
 import type { StreamName, StreamSink } from '../contract/streams.ts';
 import { ProcFolder } from '../host/proc-folder.ts';
@@ -41,6 +42,10 @@ interface Parts {
   readonly stateDirectory?: string;
   /** Whether it must leave audit to another agent that runs. Absent: no. */
   readonly yieldsToAgent?: boolean;
+  /** Whether programs wait for space in audit's backlog (`audit.backlogWait`). Default: no. */
+  readonly backlogWait?: boolean;
+  /** Called when a user floods audit. */
+  readonly flooded?: (flood: AuditFlood) => void;
   /** Writes the state in the background, after the events. Absent: it is written at once. */
   readonly writer?: BackgroundWriter | undefined;
   /** The container of a process that runs or has just exited. Absent: containers are unknown. */
@@ -100,6 +105,8 @@ export class LinuxEvents implements Service, Moving, Ancestry {
     this.#feeds = new Feeds({
       ...shared,
       yieldsToAgent: parts.yieldsToAgent === true,
+      backlogWait: parts.backlogWait === true,
+      flooded: parts.flooded,
       proc,
       wanted: () => this.#needs(),
       audited: declared.filter(({ auditRules }) => auditRules.length > 0).flatMap(({ streams }) => streams),

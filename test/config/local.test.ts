@@ -64,6 +64,7 @@ describe('readLocalSettings', () => {
       strictStart: false,
       logging: { level: 'info', diagnosticEventLevel: 'warn' },
       collectors: { loopbackConnections: false },
+      audit: { backlogWait: false },
       detections: { enabled: true, rulesDirectory: '/etc/vakt/rules.d', redact: true },
       directMethods: {
         ping: true,
@@ -108,6 +109,7 @@ describe('readLocalSettings', () => {
       strictStart: true,
       logging: { level: 'silent', diagnosticEventLevel: 'trace' },
       collectors: { loopbackConnections: true },
+      audit: { backlogWait: true },
       detections: { enabled: false, rulesDirectory: '/rules', badAddressesFile: '/bad.txt', redact: false },
       directMethods: {
         ping: false,
@@ -435,6 +437,7 @@ describe('readLocalSettings', () => {
         'VAKT_LOGGING__LEVEL',
         'VAKT_LOGGING__DIAGNOSTIC_EVENT_LEVEL',
         'VAKT_COLLECTORS__LOOPBACK_CONNECTIONS',
+        'VAKT_AUDIT__BACKLOG_WAIT',
         'VAKT_DETECTIONS__ENABLED',
         'VAKT_DETECTIONS__RULES_DIRECTORY',
         'VAKT_DETECTIONS__BAD_ADDRESSES_FILE',

@@ -3,8 +3,8 @@ import type { Fields, Subject } from '../subject.ts';
 import { change, type Seen } from './change.ts';
 import { allFields } from './row-fields.ts';
 
-/** Events of the agent about itself that rules see; `CollectorStatus` is sent to nobody. */
-const AGENT_EVENTS = ['ConfigurationError', 'CollectorStatus'];
+/** Events of the agent about itself that rules see; `CollectorStatus` and `AuditFlooded` are not sent. */
+const AGENT_EVENTS = ['ConfigurationError', 'CollectorStatus', 'AuditFlooded'];
 
 /** What rules of the source `agent` see of an event: its fields, and its name as `Event`. */
 export function agentChanges(payload: readonly Payload[], seen: Seen): Subject[] {

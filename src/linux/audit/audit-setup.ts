@@ -9,7 +9,7 @@ import { previousSettings } from './leftover-rules.ts';
 import type { RecordStream } from './record-stream.ts';
 import { type AuditRule, type KernelRule, memoIn, memoRule } from './rules.ts';
 import { isOtherDaemon } from './slot-watch.ts';
-import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
+import { type AuditStatus, formatSettings, RUNNING, restore, type Settings, WAITING } from './status.ts';
 
 /** The kernel reports changes of its rules; this check is for a lost report. Each listing starts a kernel thread. */
 const CHECK_RULES_EVERY = seconds(30);
@@ -31,6 +31,10 @@ interface Parts {
   readonly yieldsToAgent?: boolean;
   /** Is told what rules of others exclude. */
   readonly stream: Pick<RecordStream, 'setExcluded'>;
+  /** The owners whose starts are left out while the agent is the only reader; evaluated at every sync. */
+  readonly excludedOwners?: () => readonly number[];
+  /** Whether programs wait for space in the kernel's backlog. */
+  readonly backlogWait?: boolean | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Called when audit was switched off for a while: events are missing, in unknown number. */
@@ -110,7 +114,7 @@ export class AuditSetup {
     const { control } = this.#parts;
     this.#settingsAreOurs = true;
     await control.addRule(this.#memo());
-    await this.#assertSettings(await control.status(), RUNNING);
+    await this.#assertSettings(await control.status(), this.#running);
   }
 
   /** Another daemon's settings hold from now on. */
@@ -126,7 +130,7 @@ export class AuditSetup {
    * @param askedAt a moment before the kernel was asked for this status
    */
   async checkSettings(status: AuditStatus, askedAt: Duration): Promise<void> {
-    const { enabled, backlogWaitTime } = RUNNING;
+    const { enabled, backlogWaitTime } = this.#running;
     const change = await this.#assertSettings(status, { enabled, backlogWaitTime });
     if (Object.keys(change).length > 0) {
       this.#warn('settings', change, 'Another process changed audit settings; restored them.');
@@ -205,6 +209,10 @@ export class AuditSetup {
     for (const { data } of stored) await control.deleteRule(data);
   }
 
+  get #running(): Settings {
+    return this.#parts.backlogWait === true ? WAITING : RUNNING;
+  }
+
   #memo(): Buffer {
     return memoRule(formatSettings(this.#found));
   }
@@ -221,7 +229,9 @@ export class AuditSetup {
 
   async #setRules(isDaemon: boolean): Promise<number> {
     const memo = this.#settingsAreOurs ? { memo: this.#memo() } : {};
-    return this.#rules.sync({ rules: this.#parts.rules(), exclude: isDaemon, ...memo });
+    const { rules, excludedOwners } = this.#parts;
+    const excluded = isDaemon ? (excludedOwners?.() ?? []) : [];
+    return this.#rules.sync({ rules: rules(), exclude: isDaemon, excludedOwners: excluded, ...memo });
   }
 
   /**

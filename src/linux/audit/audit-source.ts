@@ -4,6 +4,7 @@ import { AgentError } from '../../base/errors.ts';
 import { Lane } from '../../base/lane.ts';
 import type { Logger } from '../../base/log.ts';
 import { nextTurn } from '../../base/turn.ts';
+import type { AuditFlood } from '../../contract/audit-flood.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import { SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
@@ -14,8 +15,9 @@ import { AuditPrograms } from './audit-programs.ts';
 import { AuditRole } from './audit-role.ts';
 import { AuditSetup } from './audit-setup.ts';
 import { AuditControl } from './control.ts';
-import type { AuditSink } from './event.ts';
+import type { AuditEvent, AuditSink } from './event.ts';
 import { isInFirstNetwork } from './first-network.ts';
+import { FloodWatch, type StartCounter } from './flood-watch.ts';
 import type { ResumePoint } from './log-tail.ts';
 import { NoticeBoard } from './notice-board.ts';
 import { RecordStream } from './record-stream.ts';
@@ -61,6 +63,13 @@ interface Parts {
   readonly interrupted?: () => void;
   /** Called when the kernel's rules were read: whether others keep audit from processes that start now, or some of them. */
   readonly foundTaskRule?: (isThere: boolean) => void;
+  /** See FloodWatch. */
+  readonly flooded?: ((flood: AuditFlood) => void) | undefined;
+  readonly excluded?: (count: number) => void;
+  /** See FloodWatch. Without it, nothing is excluded. */
+  readonly countStarts?: ((clock: Clock) => StartCounter) | undefined;
+  /** Whether programs wait for space in the kernel's backlog (`audit.backlogWait`). */
+  readonly backlogWait?: boolean | undefined;
   /** Called when the result of `status()` changes. */
   readonly changed?: () => void;
   /** Called once when the source cannot continue: reading failed, or the kernel refuses. It must still be closed. */
@@ -109,7 +118,8 @@ export class AuditSource {
   status(): SourceStatus {
     const opened = this.#open;
     if (opened === undefined) return { state: 'off' };
-    return opened.role.status(opened.setup.missing);
+    const { role, setup, floods } = opened;
+    return role.status(setup.missing ?? floods.problem);
   }
 
   /** @throws AgentError AUDIT_UNAVAILABLE or SOCKET_UNAVAILABLE; audit is then unchanged */
@@ -164,14 +174,20 @@ export class AuditSource {
 
   #opened(control: AuditControl, status: AuditStatus, rules: readonly KernelRule[]): Opened {
     const { hostRoot = '/', sink, clock, log } = this.#parts;
-    const stream = new RecordStream((events) => sink.accept(events), { beganLive: true });
+    const floods = new FloodWatch(this.#parts);
+    const deliver = (events: readonly AuditEvent[]) => {
+      floods.see(events);
+      sink.accept(events);
+    };
+    const stream = new RecordStream(deliver, { beganLive: true });
     const notices = new NoticeBoard({
       clock,
       log,
       hasChanged: (from, until) => control.hasChanged(from, until),
       programs: new AuditPrograms({ hostRoot, clock }),
     });
-    const setup = new AuditSetup({ ...this.#parts, control, stream }, status, rules);
+    const excludedOwners = () => floods.excludedOwners;
+    const setup = new AuditSetup({ ...this.#parts, control, stream, excludedOwners }, status, rules);
     const drain = new AuditDrain({
       clock,
       stream,
@@ -196,6 +212,7 @@ export class AuditSource {
       control,
       stream,
       notices,
+      floods,
       setup,
       drain,
       role,
@@ -209,11 +226,12 @@ export class AuditSource {
 
   /** Undoes what `open` did so far; removes the stored settings last. */
   async #release(opened: Opened): Promise<void> {
-    const { control, role, drain } = opened;
+    const { control, role, drain, floods } = opened;
     try {
       // Without a role nothing was changed, and rules with the agent's key belong to another running agent.
       if (role.current !== undefined) await this.#restore(opened);
     } finally {
+      floods.close();
       drain.close();
       control.close();
     }
@@ -256,7 +274,7 @@ export class AuditSource {
 
   async #read(opened: Opened): Promise<void> {
     const { clock, sink, onLost, drained } = this.#parts;
-    const { stream, notices, drain, role } = opened;
+    const { stream, notices, floods, drain, role } = opened;
     const { signal } = opened.stopping;
     let checkAt = clock.monotonic() + CHECK_EVERY;
     try {
@@ -272,9 +290,12 @@ export class AuditSource {
           checkAt = now + CHECK_EVERY;
           opened.checkNow = false;
           await this.#changes.run(() => this.#check(opened));
-        }
+        } else if (floods.isDue(records)) await this.#changes.run(() => this.#lookForFloods(opened));
         const lost = stream.takeLost(until);
-        if (lost > 0) sink.lost(lost);
+        if (lost > 0) {
+          floods.lose(lost);
+          sink.lost(lost);
+        }
         this.#reportSettled(opened);
         if (!isEmpty) {
           await nextTurn();
@@ -291,12 +312,14 @@ export class AuditSource {
    * The kernel delivers records in the order in which they were made. So when one has arrived, all earlier ones have arrived
    * or are lost; and all have arrived by the time that the kernel's backlog was empty.
    */
-  #reportSettled({ stream, emptyAt }: Opened): void {
+  #reportSettled({ stream, floods, emptyAt }: Opened): void {
     const { clock, settled } = this.#parts;
     const { settledAt, newestTime } = stream;
     if (settledAt === undefined) return;
     const newest = clock.monotonic() - Math.max(0, clock.now().getTime() - newestTime);
-    settled?.(milliseconds(Math.min(settledAt, Math.max(newest, emptyAt))));
+    const until = milliseconds(Math.min(settledAt, Math.max(newest, emptyAt)));
+    settled?.(until);
+    floods.settle(new Date(clock.now().getTime() - clock.monotonic() + until));
   }
 
   /** Checks whether audit is still as the agent needs it; restores what other processes changed, or adapts to it. */
@@ -312,7 +335,16 @@ export class AuditSource {
     if (setup.settingsAreOurs) await setup.checkSettings(status, askedAt);
     else if (status.enabled === 0) throw switchedOff(role.daemon);
     await setup.checkRules(role.isDaemon);
+    await this.#lookForFloods(opened, status);
     log.trace({ ...stream.counts, role: role.current }, 'Checked audit.');
+  }
+
+  /** Excludes the starts of users who flood audit, or ends that. Beside another daemon, rules of the agent must not hide them. */
+  async #lookForFloods({ control, stream, floods, setup, role }: Opened, known?: AuditStatus): Promise<void> {
+    const status = known ?? (await control.status());
+    stream.setKernelLost(status.lost);
+    const mayExclude = role.isDaemon && !setup.isLocked && !setup.isGuest;
+    if (floods.look(status, mayExclude)) await setup.syncRules(role.isDaemon);
   }
 }
 
@@ -321,6 +353,7 @@ interface Opened {
   readonly control: AuditControl;
   readonly stream: RecordStream;
   readonly notices: NoticeBoard;
+  readonly floods: FloodWatch;
   readonly setup: AuditSetup;
   readonly drain: AuditDrain;
   readonly role: AuditRole;

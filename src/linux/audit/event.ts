@@ -56,6 +56,10 @@ export interface AuditEvent {
   readonly imaHash?: string;
 }
 
+/** Whether a program was started. Its arguments may be missing. */
+export const isStart = ({ syscall, success }: AuditEvent): boolean =>
+  success && (syscall === 'execve' || syscall === 'execveat');
+
 /** Receives what a source of audit events has read. Synchronous: the batch is passed on when it returns. */
 export interface AuditSink {
   accept(events: readonly AuditEvent[]): void;

@@ -1,7 +1,20 @@
+import { userIdsOf } from '../../contract/owner.ts';
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
 import type { AuditRule, KernelRule } from './rules.ts';
-import { covers, excludeRule, isRingRule, KEYS, keyOf, memoIn, ringRules, syscallRules } from './rules.ts';
+import {
+  covers,
+  excludeRule,
+  exclusionRules,
+  isExclusion,
+  isRingRule,
+  KEYS,
+  keyOf,
+  memoIn,
+  prepended,
+  ringRules,
+  syscallRules,
+} from './rules.ts';
 import { type Abi, abisOf } from './syscalls.ts';
 
 /** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
@@ -11,6 +24,8 @@ interface Wanted {
   readonly rules: readonly AuditRule[];
   /** Excludes records that the agent does not read. This affects all readers: only while the agent is the only one. */
   readonly exclude: boolean;
+  /** Owners whose starts are left out; see ownerOfId. Default: none. */
+  readonly excludedOwners?: readonly number[];
   /** Another rule to keep; see memoRule. */
   readonly memo?: Buffer;
 }
@@ -47,7 +62,7 @@ export class KernelRules {
     const missing = rules.filter((rule) => !isIn(present, rule));
     for (const rule of missing) {
       try {
-        await this.#control.addRule(rule);
+        await this.#control.addRule(isExclusion(rule) ? prepended(rule) : rule);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EINVAL' || !this.#canDoWithout(rule)) throw error;
         return this.sync(wanted);
@@ -103,10 +118,16 @@ export class KernelRules {
     return this.listed.filter(({ ours }) => ours);
   }
 
-  #encode({ rules, exclude, memo }: Wanted, key = this.#key): Buffer[] {
+  #encode({ rules, exclude, excludedOwners = [], memo }: Wanted, key = this.#key): Buffer[] {
     const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), this.#abis, key);
     const rings = this.#rings ? ringRules(rules, key) : [];
-    return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls, ...rings];
+    return [
+      ...(memo === undefined ? [] : [memo]),
+      ...(exclude ? EXCLUDED.map(excludeRule) : []),
+      ...excludedOwners.flatMap((owner) => exclusionRules(userIdsOf(owner), this.#abis, key)),
+      ...calls,
+      ...rings,
+    ];
   }
 }
 

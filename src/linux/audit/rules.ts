@@ -36,15 +36,22 @@ const FILTER_USER = 0;
 const FILTER_TASK = 1;
 const FILTER_EXIT = 4;
 const FILTER_EXCLUDE = 5;
+/** AUDIT_FILTER_PREPEND: the rule comes before those of its list; the kernel takes the first one that applies. */
+const FILTER_PREPEND = 0x10;
 /** AUDIT_FILTER_URING_EXIT: the mask's bits are operations of io_uring. */
 const FILTER_URING_EXIT = 7;
 const NEVER = 0;
 const ALWAYS = 2;
 
 const FIELD_PID = 0;
+const FIELD_UID = 1;
 const FIELD_ARCH = 11;
 const FIELD_MSGTYPE = 12;
 const FIELD_SUCCESS = 104;
+/** A comparison of two ids of the process; which ones is the value. */
+const FIELD_COMPARE = 111;
+const COMPARE_UID_TO_EUID = 11;
+const COMPARE_GID_TO_EGID = 20;
 const FIELD_SADDR_FAM = 113;
 const FIELD_A0 = 200;
 const FIELD_KEY = 210;
@@ -107,11 +114,11 @@ interface Field<Value = number | string> {
   readonly value: Value;
 }
 
-function encode(list: number, calls: readonly number[], fields: readonly Field[]): Buffer {
+function encode(list: number, calls: readonly number[], fields: readonly Field[], action = ALWAYS): Buffer {
   const strings = Buffer.from(fields.map(({ value }) => (typeof value === 'string' ? value : '')).join(''));
   const rule = Buffer.alloc(STRINGS_AT + strings.length);
   writeU32(rule, 0, list);
-  writeU32(rule, 4, ALWAYS);
+  writeU32(rule, 4, action);
   writeU32(rule, 8, fields.length);
   for (const call of calls) {
     const word = MASK_AT + (call >> 5) * 4;
@@ -187,6 +194,40 @@ const conditionsOf = (where: NonNullable<AuditRule['where']>): readonly Field[] 
     const value = where[name];
     return value === undefined ? [] : [{ field: CONDITIONS[name], operator: EQUAL, value }];
   });
+
+/**
+ * The rules that keep the kernel from reporting starts by this user, except those of set-user-id and set-group-id programs,
+ * and nothing else that the user does. To be sent with `prepended`.
+ */
+export const exclusionRules = (
+  { first, last }: { readonly first: number; readonly last: number },
+  abis: readonly Abi[],
+  key = KEY,
+): Buffer[] =>
+  abis.map(({ arch, syscalls }) =>
+    encode(
+      FILTER_EXIT,
+      ['execve', 'execveat'].map((name) => syscalls[name]).filter((call) => call !== undefined),
+      [
+        { field: FIELD_ARCH, operator: EQUAL, value: arch },
+        { field: FIELD_UID, operator: GREATER | EQUAL, value: first },
+        { field: FIELD_UID, operator: LESS | EQUAL, value: last },
+        { field: FIELD_COMPARE, operator: EQUAL, value: COMPARE_UID_TO_EUID },
+        { field: FIELD_COMPARE, operator: EQUAL, value: COMPARE_GID_TO_EGID },
+        { field: FIELD_KEY, operator: EQUAL, value: key },
+      ],
+      NEVER,
+    ),
+  );
+
+/** The request that adds an exclusion rule before all others, where it takes effect; the kernel lists it without this mark. */
+export function prepended(rule: Buffer): Buffer {
+  const request = Buffer.from(rule);
+  writeU32(request, 0, readU32(rule, 0) | FILTER_PREPEND);
+  return request;
+}
+
+export const isExclusion = (rule: Buffer): boolean => readU32(rule, 4) === NEVER;
 
 /** A rule that keeps the kernel from making records of one type, for all readers. */
 export const excludeRule = (recordType: number): Buffer =>

@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { readU32, writeU32 } from '../native/byte-order.ts';
 
 /* The state of audit as a whole: struct audit_status of linux/audit.h, all u32:
@@ -66,17 +67,43 @@ export function encodeStatus(change: Partial<Omit<AuditStatus, 'lost' | 'backlog
   return status;
 }
 
+/** The kernel's memory for a record that waits, and the part of all memory that the backlog may take. */
+const RECORD_BYTES = 2_400;
+const BACKLOG_SHARE = 0.01;
+const MIN_BACKLOG = 8_192;
+const MAX_BACKLOG = 32_768;
+
+const backlogLimit = Math.round(
+  Math.min(MAX_BACKLOG, Math.max(MIN_BACKLOG, (totalmem() * BACKLOG_SHARE) / RECORD_BYTES)),
+);
+
 /**
  * The settings while the agent reads audit. The host comes before completeness: with the kernel's default backlogWaitTime of
  * a minute, a stalled reader froze the machine.
  */
-export const RUNNING: Settings = { enabled: 1, failure: 1, backlogLimit: 8192, backlogWaitTime: 0 };
+export const RUNNING: Settings = { enabled: 1, failure: 1, backlogLimit, backlogWaitTime: 0 };
+
+/**
+ * The same for an owner who prefers slower programs to lost events (`audit.backlogWait`): a program waits up to 50 jiffies, a
+ * twentieth to half a second, for each record while the backlog is full.
+ */
+export const WAITING: Settings = { ...RUNNING, backlogWaitTime: 50 };
+
+/** The values that the agent sets, or an earlier version did. */
+const OWN_VALUES: Readonly<Record<keyof Settings, readonly number[]>> = {
+  enabled: [RUNNING.enabled],
+  failure: [RUNNING.failure],
+  backlogLimit: [RUNNING.backlogLimit, MIN_BACKLOG],
+  backlogWaitTime: [RUNNING.backlogWaitTime, WAITING.backlogWaitTime],
+};
 
 /** The changes that restore `found`, except where another process has changed a setting since. */
 export function restore(found: Settings, now: Settings): Partial<Settings> {
-  const names = Object.keys(RUNNING) as (keyof Settings)[];
+  const names = Object.keys(OWN_VALUES) as (keyof Settings)[];
   return Object.fromEntries(
-    names.filter((name) => now[name] === RUNNING[name] && found[name] !== now[name]).map((name) => [name, found[name]]),
+    names
+      .filter((name) => OWN_VALUES[name].includes(now[name]) && found[name] !== now[name])
+      .map((name) => [name, found[name]]),
   );
 }
 

@@ -6,6 +6,7 @@ import type { Logger } from '../../base/log.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { WallTimes } from '../../base/wall-times.ts';
+import type { AuditFlood } from '../../contract/audit-flood.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import type { LossReason, StreamName, StreamSink } from '../../contract/streams.ts';
 import { readOptional } from '../../host/bounded-file.ts';
@@ -48,6 +49,9 @@ interface Parts {
   readonly sink: StreamSink;
   /** The streams that a lost audit event may have belonged to. */
   readonly audited: readonly StreamName[];
+  /** See AuditSource. */
+  readonly flooded?: ((flood: AuditFlood) => void) | undefined;
+  readonly backlogWait?: boolean | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
@@ -123,6 +127,9 @@ export class Feeds {
         audit: { accept: (events) => this.#accept(events), lost },
         auditLog: { accept: (events) => this.#acceptLogged(events), lost },
         yieldsToAgent: parts.yieldsToAgent === true,
+        flooded: parts.flooded,
+        backlogWait: parts.backlogWait,
+        excluded: (count) => this.#drop('starts', 'excluded', count),
         sink: { accept: (...batch) => sink.accept(...batch), drop: (...loss) => this.#drop(...loss) },
         clock,
         log,

@@ -3,6 +3,7 @@ import { type Duration, minutes } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
+import type { AuditFlood } from '../../contract/audit-flood.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
 import type { StreamSink } from '../../contract/streams.ts';
 import { AuditLogSource, type Beginning } from '../audit/audit-log-source.ts';
@@ -14,6 +15,7 @@ import { ConnectorProcesses } from '../processes/process-connector.ts';
 import { ProcessPolling } from '../processes/process-polling.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
+import { ExcludedStarts } from './excluded-starts.ts';
 
 /** Interval of attempts to open a better source. */
 const TRY_AGAIN = minutes(1);
@@ -48,6 +50,10 @@ interface Parts {
   readonly heldStarts?: HeldCount | undefined;
   /** The known processes; see ConnectorProcesses. */
   readonly table?: ProcessTable;
+  /** See AuditSource. */
+  readonly flooded?: ((flood: AuditFlood) => void) | undefined;
+  readonly excluded?: (count: number) => void;
+  readonly backlogWait?: boolean | undefined;
   /** The position in auditd's log where the last run ended. */
   readonly resume?: () => Beginning;
   /** Called when everything that the source had was delivered. */
@@ -93,7 +99,12 @@ export interface Rung {
 /** The best first. src/linux/README.md compares their coverage and cost. */
 const LADDER: readonly Rung[] = [
   // As the kernel's audit daemon, or alongside another one: audit-role.ts switches between the two.
-  { name: 'audit', feeds: 'audit', make: ({ audit, ...parts }) => new AuditSource({ ...parts, sink: audit }) },
+  {
+    name: 'audit',
+    feeds: 'audit',
+    make: ({ audit, ...parts }) =>
+      new AuditSource({ ...parts, sink: audit, countStarts: (clock) => new ExcludedStarts(clock) }),
+  },
   {
     name: 'auditLog',
     feeds: 'audit',

@@ -1,6 +1,6 @@
 import { MalformedRecordError } from '../../contract/collector.ts';
 import type { ProcessStarted } from '../../contract/streams.ts';
-import type { AuditEvent, AuditFields } from '../audit/event.ts';
+import { type AuditEvent, type AuditFields, isStart } from '../audit/event.ts';
 import type { AuditRule } from '../audit/rules.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
 
@@ -71,8 +71,8 @@ class Starts implements EventSource {
  * @throws MalformedRecordError when a field that every start has is missing
  */
 export function startOf(event: AuditEvent): ProcessStarted | undefined {
-  const { time, serial, syscall, success, fields, argv, commandLine, argvBytesCut, cwd, imaHash } = event;
-  if (!success || (syscall !== 'execve' && syscall !== 'execveat')) return undefined;
+  const { time, serial, fields, argv, commandLine, argvBytesCut, cwd, imaHash } = event;
+  if (!isStart(event)) return undefined;
   if (commandLine === undefined) throw new MalformedRecordError('its arguments are missing');
   const { exe, auid, tty } = fields;
   if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);

@@ -5,9 +5,10 @@
  *
  * Each start has the arguments `MARKER command-N`, N going round below DISTINCT. PER_SECOND 0 is as fast as it goes.
  * The marker comes by the environment, so that it isn't in this program's own arguments. Workers are forked, which is no
- * start of a program. Prints how many starts the kernel carried out, and the milliseconds they took.
+ * start of a program. Prints how many starts the kernel carried out, and the milliseconds they took; SIGTERM ends it early.
  */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,13 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+static volatile sig_atomic_t is_ending;
+
+static void end(int number) {
+  (void)number;
+  is_ending = 1;
+}
 
 static double now(void) {
   struct timespec time;
@@ -30,9 +38,10 @@ int main(int argc, char **argv) {
   char *none[] = {NULL};
   long *started = mmap(NULL, sizeof *started, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (started == MAP_FAILED) return 1;
+  signal(SIGTERM, end);
   for (long worker = 0; worker < workers; worker += 1) {
     if (fork() != 0) continue;
-    for (long index = worker; index < count; index += workers) {
+    for (long index = worker; index < count && !is_ending; index += workers) {
       double ahead = pace > 0 ? began + index / pace - now() : 0;
       if (ahead > 0) usleep((useconds_t)(ahead * 1e6));
       char command[32];

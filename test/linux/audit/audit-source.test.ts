@@ -3,11 +3,16 @@ import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
+import type { AuditFlood } from '../../../src/contract/audit-flood.ts';
 import { AuditSource } from '../../../src/linux/audit/audit-source.ts';
 import { CWD, EOE, EXECVE, SYSCALL } from '../../../src/linux/audit/reassembler.ts';
-import { decodeRule } from '../../../src/linux/audit/rules.ts';
+import { decodeRule, isNever } from '../../../src/linux/audit/rules.ts';
+import type { ProcessConnector } from '../../../src/linux/processes/connector/connector.ts';
+import { ExcludedStarts } from '../../../src/linux/streams/excluded-starts.ts';
 import { FakeKernel } from './fake-kernel.ts';
 import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from './foreign-rule.ts';
+
+const NO_STARTS = { read: () => false, takeDropped: () => 0, close: () => {} } as unknown as ProcessConnector;
 
 describe('AuditSource', () => {
   let time: sinon.SinonFakeTimers;
@@ -18,6 +23,7 @@ describe('AuditSource', () => {
   let failure: AgentError | undefined;
   let changed: sinon.SinonSpy;
   let foundTaskRule: boolean[];
+  let floods: AuditFlood[];
   let source: AuditSource;
 
   beforeEach(() => {
@@ -28,6 +34,7 @@ describe('AuditSource', () => {
     failure = undefined;
     changed = sinon.spy();
     foundTaskRule = [];
+    floods = [];
     source = create();
   });
 
@@ -35,6 +42,7 @@ describe('AuditSource', () => {
     yieldsToAgent = false,
     syscalls = ['execve'] as readonly string[],
     failing = [] as readonly string[],
+    backlogWait = false,
   } = {}) =>
     new AuditSource(
       {
@@ -43,6 +51,9 @@ describe('AuditSource', () => {
           { syscalls: failing, where: { success: 0 } },
         ],
         yieldsToAgent,
+        backlogWait,
+        flooded: (flood) => floods.push(flood),
+        countStarts: () => new ExcludedStarts(systemClock, () => NO_STARTS),
         sink: { accept: () => {}, lost: (count) => (lost += count) },
         clock: systemClock,
         log: pino({ level: 'silent' }),
@@ -73,6 +84,44 @@ describe('AuditSource', () => {
     assert.equal(kernel.pid, process.pid);
     await during(source.close());
     assert.equal(kernel.pid, 0);
+    assert.deepEqual(kernel.rules, []);
+  });
+
+  it('lets programs wait for the backlog only if asked to, and restores that', async () => {
+    kernel.backlogWaitTime = 15_000;
+    await during(source.open());
+    assert.equal(kernel.backlogWaitTime, 0);
+    await during(source.close());
+    assert.equal(kernel.backlogWaitTime, 15_000);
+    source = create({ backlogWait: true });
+    await during(source.open());
+    assert.equal(kernel.backlogWaitTime, 50);
+    await during(source.close());
+    assert.equal(kernel.backlogWaitTime, 15_000);
+  });
+
+  it('excludes the starts of a user who floods audit by rules before all others, and removes them at close', async () => {
+    const exclusions = () => kernel.rules.map((rule) => decodeRule(rule)).map((rule) => rule?.ours && isNever(rule));
+    await during(source.open());
+    for (let start = 0; start < 1_000; start += 1)
+      kernel.record(
+        [
+          SYSCALL,
+          'arch=c000003e syscall=59 success=yes exit=0 ppid=1 pid=7 auid=2001 uid=2001 euid=2001 exe="/bin/true"',
+        ],
+        [EXECVE, 'argc=1 a0="/bin/true"'],
+        [CWD, 'cwd="/"'],
+      );
+    kernel.backlog = 7_000;
+    await time.tickAsync(3_000);
+    assert.deepEqual([...new Set(exclusions())], [true, false]);
+    assert.deepEqual(exclusions().slice(0, 1), [true]);
+    assert.equal(source.status().state, 'degraded');
+    assert.deepEqual(
+      floods.map(({ userId }) => userId),
+      [2_001],
+    );
+    await during(source.close());
     assert.deepEqual(kernel.rules, []);
   });
 

@@ -11,9 +11,14 @@ const DEL_RULE = 1012;
 const LIST_RULES = 1013;
 const CONFIG_CHANGE = 1305;
 const REPLACE = 1329;
+/** AUDIT_FILTER_PREPEND. */
+const PREPEND = 0x10;
 /** AUDIT_STATUS_PID: the bit of the process id in the mask of a request. */
 const MASK_PID = 4;
+/** AUDIT_STATUS_BACKLOG_WAIT_TIME. */
+const MASK_BACKLOG_WAIT_TIME = 0x20;
 const LOST_AT = 24;
+const BACKLOG_AT = 28;
 
 const { EEXIST, EPERM } = constants.errno;
 
@@ -25,6 +30,9 @@ export class FakeKernel {
   /** The audit daemon. */
   pid = 0;
   lost = 0;
+  /** Records that wait to be sent. */
+  backlog = 0;
+  backlogWaitTime = 0;
   /** How many requests there were to change something. */
   changes = 0;
   readonly #sockets = new Map<FakeSocket, 'control' | 'daemon' | 'listener'>();
@@ -75,8 +83,9 @@ export class FakeKernel {
         failure: 1,
         pid: this.pid,
         backlogLimit: 8_192,
-        backlogWaitTime: 0,
+        backlogWaitTime: this.backlogWaitTime,
       });
+      status.writeUInt32LE(this.backlog, BACKLOG_AT);
       status.writeUInt32LE(this.lost, LOST_AT);
       socket.push(encodeMessage(GET, 0, sequence, status));
     } else if (type === LIST_RULES) {
@@ -85,10 +94,20 @@ export class FakeKernel {
     }
   }
 
+  /** The kernel lists a prepended rule without its mark. */
+  #add(rule: Buffer): void {
+    const list = rule.readUInt32LE(0);
+    rule.writeUInt32LE(list & ~PREPEND);
+    if ((list & PREPEND) === 0) this.rules.push(rule);
+    else this.rules.unshift(rule);
+  }
+
   /** @returns an errno, or 0 */
   #carryOut(type: number, payload: Buffer): number {
     if (this.enabled === 2 && (type === ADD_RULE || type === DEL_RULE)) return EPERM;
-    if (type === ADD_RULE) this.rules.push(Buffer.from(payload));
+    if (type === ADD_RULE) this.#add(Buffer.from(payload));
+    if (type === SET && (payload.readUInt32LE(0) & MASK_BACKLOG_WAIT_TIME) !== 0)
+      this.backlogWaitTime = decodeStatus(payload)?.backlogWaitTime ?? 0;
     if (type === DEL_RULE) this.rules = this.rules.filter((rule) => !rule.equals(payload));
     if (type !== SET || (payload.readUInt32LE(0) & MASK_PID) === 0) return 0;
     const pid = decodeStatus(payload)?.pid ?? 0;

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, chownSync, copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { isNever } from '../../src/linux/audit/rules.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { Native } from '../bench/starts.ts';
+import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { suiteFolder } from '../support/folders.ts';
+import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
+import { missingForAudit } from './missing-for-audit.ts';
+
+/** An ordinary user, who needs no account, and another one. */
+const FLOODER = 2001;
+const OTHER = 2002;
+const ROOT_STARTS = 400;
+/** A start has some fifteen records with arguments of this length: the kernel's queue fills within a second or two. */
+const LONG_ARGUMENT = 'x'.repeat(100_000);
+const AGGREGATED = {
+  ...QUICK,
+  aggregationEnabledProcessCreate: { value: true },
+  aggregationIntervalProcessCreate: { value: 'PT1H' },
+  aggregationEnabledProcessTerminate: { value: true },
+  aggregationIntervalProcessTerminate: { value: 'PT1H' },
+};
+const FLUSH = { aggregationIntervalProcessCreate: { value: 'PT2H' } };
+
+describe('A user who floods audit', function () {
+  this.timeout(300_000);
+  let bed: TestBed;
+  let agent: AgentProcess;
+  let control: AuditControl;
+  let flood: ChildProcess | undefined;
+  const folder = suiteFolder();
+  let native: Native;
+  let starts: string;
+  let tiny: string;
+
+  before(async function () {
+    require(this, await missingForAudit());
+    native = new Native();
+    require(this, native.compiler === undefined ? 'there is no C compiler to build the load with' : undefined);
+    chmodSync(folder, 0o755);
+    [starts, tiny] = [join(folder, 'starts'), join(folder, 'tiny')];
+    copyFileSync(native.build('starts') ?? '', starts);
+    copyFileSync(native.program, tiny);
+  });
+  after(() => native?.remove());
+  beforeEach(async () => {
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    bed = await TestBed.open({ desired: AGGREGATED });
+    bed.writeConfiguration({ memoryBudgetInMegabytes: 512, detections: { enabled: true } });
+    agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ collectors, hub, configuration }) =>
+        collectors.ProcessCreate?.source === 'auditUnicast' &&
+        hub.state === 'connected' &&
+        configuration.source === 'desired',
+    );
+  });
+  afterEach(async () => {
+    if (flood?.pid !== undefined && flood.exitCode === null) process.kill(-flood.pid, 'SIGKILL');
+    flood = undefined;
+    await bed?.close();
+    control.close();
+  });
+
+  /** Two processes start programs as fast as they can, until `endFlood`. */
+  const startFlood = () => {
+    flood = spawn(starts, [String(1e9), '0', '2', '50', tiny], {
+      detached: true,
+      uid: FLOODER,
+      gid: FLOODER,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: { MARKER: `flood ${LONG_ARGUMENT}` },
+    });
+  };
+  /** Until the user is excluded, and audit has been read up to that: the queue is no longer full. */
+  const untilExcluded = async () => {
+    await until('the user to be excluded', isExcluded, { limit: seconds(90) });
+    await agent.waitForStatus(({ delivery }) => (delivery.dropped.excluded ?? 0) > 0);
+  };
+  /** @returns how many programs it started */
+  const endFlood = async () => {
+    assert.ok(flood?.pid !== undefined && flood.stdout);
+    let output = '';
+    flood.stdout.on('data', (data) => {
+      output += data;
+    });
+    process.kill(-flood.pid, 'SIGTERM');
+    await once(flood, 'close');
+    return Number.parseInt(output, 10);
+  };
+  /** Rules that leave out what they are about. */
+  const exclusions = async () => (await control.rules()).filter((rule) => rule.ours && isNever(rule)).length;
+  const isExcluded = async () => (await exclusions()) > 0;
+  const isLifted = async () => (await exclusions()) === 0;
+  const hits = (text: string) => bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(text));
+
+  it("hides fewer than 1 % of root's starts once excluded; an alert and the status name it, and all its starts are counted", async () => {
+    const began = systemClock.monotonic();
+    startFlood();
+    await untilExcluded();
+    const after = (systemClock.monotonic() - began) / 1_000;
+    const { marker, count } = await native.start(ROOT_STARTS, 20);
+    assert.equal(count, ROOT_STARTS);
+    const during = await agent.status();
+    const flooded = await endFlood();
+    await until('the exclusion to end', isLifted, { limit: seconds(90) });
+    await systemClock.sleep(seconds(5));
+    bed.desire(FLUSH);
+    await until(
+      () => `${hits(marker)} of ${ROOT_STARTS}`,
+      () => hits(marker) >= ROOT_STARTS * 0.99,
+      { limit: seconds(90) },
+    );
+    const { delivery } = await agent.status();
+    const { excluded = 0, kernel = 0 } = delivery.dropped;
+    process.stderr.write(
+      `    in force after ${after.toFixed(1)} s: ${hits(marker)} of root's ${ROOT_STARTS} starts; ` +
+        `${flooded} of the flood: ${excluded} excluded, ${kernel} lost\n`,
+    );
+    assert.equal(during.collectors.ProcessCreate?.state, 'degraded');
+    assert.match(during.collectors.ProcessCreate?.reason ?? '', new RegExp(`user ${FLOODER}`));
+    const floods = bed.elements('SecurityAlert').filter(({ AlertType }) => AlertType === 'VAKT_AuditFlooded');
+    assert.deepEqual([...new Set(floods.map(({ UserId }) => UserId))], [String(FLOODER)]);
+    // In the second in which the exclusion begins, and in that in which it ends, a few starts can't be assigned.
+    assert.ok(excluded + kernel + hits('flood') >= flooded * 0.98, 'starts are neither reported nor counted');
+    assert.ok(excluded <= flooded * 1.1, 'more was counted excluded than was started');
+    assertClosed(await agent.status());
+  });
+
+  it('leaves the starts of others, and of set-user-id programs, audited while it is excluded', async () => {
+    const marker = randomUUID();
+    const setUserId = join(folder, 'set-user-id');
+    copyFileSync('/bin/true', setUserId);
+    chownSync(setUserId, 0, 0);
+    chmodSync(setUserId, 0o4755);
+    startFlood();
+    await untilExcluded();
+    const as = (uid: number, program: string, kind: string) =>
+      spawnSync(program, [`${marker}-${kind}`], { uid, gid: uid });
+    as(FLOODER, '/bin/true', 'excluded');
+    as(FLOODER, setUserId, 'raised');
+    as(OTHER, '/bin/true', 'other');
+    as(0, '/bin/true', 'root');
+    assert.ok(await isExcluded());
+    await endFlood();
+    await until('the exclusion to end', isLifted, { limit: seconds(90) });
+    as(FLOODER, '/bin/true', 'later');
+    await systemClock.sleep(seconds(5));
+    bed.desire(FLUSH);
+    for (const kind of ['raised', 'other', 'root', 'later'])
+      await until(`the start ${kind}`, () => hits(`${marker}-${kind}`) === 1, { limit: seconds(60) });
+    assert.equal(hits(`${marker}-excluded`), 0);
+  });
+});
