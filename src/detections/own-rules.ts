@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { parseNetwork } from '../base/ip-network.ts';
 import { readPlainFile } from '../base/plain-file.ts';
+import { finishInTurns } from '../base/slices.ts';
 import { nextTurn } from '../base/turn.ts';
 import type { Compiled, RuleFile } from './compiled-files.ts';
 import { type Listing, listingOf, problemOfName, ruleFilesOf } from './rule-folder.ts';
@@ -84,8 +85,8 @@ export async function readOwnRules(
 
 /** The parser is loaded when there is something to parse only. */
 async function parsed({ path, text }: RuleFile) {
-  const { readYaml } = await import('./sigma/yaml.ts');
-  return readYaml(text, path, 'local');
+  const { readYamlInSlices } = await import('./sigma/yaml.ts');
+  return finishInTurns(readYamlInSlices(text, path, 'local'));
 }
 
 const refused = (folder: string, reason: string): OwnRules => ({ documents: [], faults: [{ file: folder, reason }] });

@@ -7,13 +7,14 @@ import { minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
+import { finishInTurns } from '../base/slices.ts';
 import { builtInDocuments, builtInRules } from './built-in.ts';
 import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
 import type { RuleSet } from './detections.ts';
 import { MAX_FILES, readAddresses, readOwnRules } from './own-rules.ts';
 import { type Listing, RuleFolder, traceOf } from './rule-folder.ts';
 import type { Fault } from './sigma/rule.ts';
-import { readRuleSet } from './sigma/rule-set.ts';
+import { readRuleSetInSlices } from './sigma/rule-set.ts';
 
 /** How often the operator's files are compared with what was read. */
 const LOOK_EVERY = minutes(1);
@@ -167,7 +168,10 @@ export class RuleLoader implements Service {
     this.#shipped = undefined;
     const read = async (known?: Compiled) => {
       const own = await readOwnRules(this.#folder.path, wanted, known, listing);
-      const all = own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);
+      const all =
+        own.documents.length === 0
+          ? shipped
+          : await finishInTurns(readRuleSetInSlices([...builtInDocuments(), ...own.documents]));
       const faulty = new Set(all.faults.map(({ file }) => file));
       return { own, ...all, isFaulty: ({ path }: RuleFile) => faulty.has(path) };
     };

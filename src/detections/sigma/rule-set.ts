@@ -1,4 +1,5 @@
 import { isPlainObject } from '../../base/plain-object.ts';
+import { finishNow } from '../../base/slices.ts';
 import type { LogSource, Rule } from '../subject.ts';
 import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';
 import { readDetection } from './detection.ts';
@@ -46,11 +47,15 @@ interface Filter {
 }
 type Any = Detection | Correlated | Filter;
 
+/** Like `readRuleSetInSlices`, at once. */
+export const readRuleSet = (documents: readonly Document[]): RuleSet => finishNow(readRuleSetInSlices(documents));
+
 /**
  * The rules of all documents, with filters applied and references resolved. A file with any fault is refused whole, and
  * so are correlations and filters that refer to its rules; all other files load.
+ * Yields between slices of the work.
  */
-export function readRuleSet(documents: readonly Document[]): RuleSet {
+export function* readRuleSetInSlices(documents: readonly Document[]): Generator<void, RuleSet> {
   const faults: Fault[] = [];
   let files = new Map<string, Any[]>();
   const readings = new Map<string, Reading>();
@@ -60,6 +65,7 @@ export function readRuleSet(documents: readonly Document[]): RuleSet {
     const reading = readings.get(document.file) ?? new Reading(document.literals);
     readings.set(document.file, reading);
     attempt(document, faults, () => all.push(readDocument(document, reading)));
+    if (document.literals === undefined) yield; // compiled ones take microseconds
   }
   refuseDoubles([...files.values()].flat(), faults);
   // Without the files at fault, references may fail that did not before.
@@ -69,6 +75,7 @@ export function readRuleSet(documents: readonly Document[]): RuleSet {
     files = new Map([...files].filter(([file]) => !refused.has(file)));
     const all = [...files.values()].flat();
     const names = new Names(all);
+    yield;
     for (const each of all) {
       attempt(each.document, faults, () => {
         if (each.is === 'correlation') resolve(each, names);

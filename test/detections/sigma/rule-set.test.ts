@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Detector } from '../../../src/detections/detector.ts';
-import { readRuleSet } from '../../../src/detections/sigma/rule-set.ts';
-import { MAX_FILE_CHARACTERS, readYaml } from '../../../src/detections/sigma/yaml.ts';
+import { readRuleSet, readRuleSetInSlices } from '../../../src/detections/sigma/rule-set.ts';
+import { MAX_FILE_CHARACTERS, readYaml, readYamlInSlices } from '../../../src/detections/sigma/yaml.ts';
 import { subjectOf } from '../../../src/detections/subjects.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { faultOf, read, rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
@@ -14,6 +14,18 @@ detection:
   s: { Image|endswith: /x }
   condition: s
 `;
+
+const rulesInOneFile = (count: number): string =>
+  Array.from(
+    { length: count },
+    (_, index) =>
+      `---\ntitle: T${index}\nid: 11111111-1111-4111-8111-${String(index).padStart(12, '0')}\nlogsource: { category: process_creation }\n` +
+      'level: high\ndetection: { s: { CommandLine: x }, condition: s }\n',
+  ).join('');
+
+const manySelections = (count: number): string =>
+  `title: T\nlogsource: { category: process_creation }\nlevel: high\ndetection:\n` +
+  `${Array.from({ length: count }, (_, index) => `  s${index}: { CommandLine|contains: x${index} }\n`).join('')}  condition: 1 of s*\n`;
 
 describe('rule files', () => {
   it('say what a rule says of itself', () => {
@@ -178,18 +190,53 @@ filter:
   });
 
   for (const [what, text, reason] of [
-    ['a key very often', `{${'k,'.repeat(131_000)}}`, '1: "k" is given twice'],
     [
       'very many errors in one line',
       ']'.repeat(MAX_FILE_CHARACTERS),
       '1: Unexpected flow-seq-end token in YAML document: "]"',
     ],
+    ['many empty values in a list', `[${','.repeat(20_000)}`, '1: Unexpected , in flow sequence'],
+    ['many unknown tags', '- !x y\n'.repeat(4_000), '1: Unresolved tag: !x'],
+    ['many unknown directives', '%X y\n'.repeat(5_000), '1: Unknown directive %X'],
   ] as const)
     it(`refuse ${what}, by its first 50 faults, in seconds`, () => {
       const before = process.cpuUsage();
       assert.equal(faultOf(text), reason);
       assert.ok(process.cpuUsage(before).user < 15_000_000, 'in microseconds');
       assert.equal(read(text).faults.length, 50);
+    });
+
+  for (const [what, text, reason] of [
+    ['a list of many values', `a:\n${"  - 'value'\n".repeat(20_000)}`, /^\d+: the document has more than 30000 values/],
+    ['a key very often', `{${'k,'.repeat(131_000)}}`, /^1: the document has more than 30000 values/],
+    ['many comments', '#\n'.repeat(130_000), /^\d+: the document has more than 30000 values/],
+    ['many empty lines', '\n'.repeat(MAX_FILE_CHARACTERS), /^\d+: the document has more than 30000 values/],
+    ['many small maps', `[${'{},'.repeat(80_000)}]`, /^1: the document has more than 30000 values/],
+    ['a folded text', `a: >\n${' a\n'.repeat(80_000)}`, /a value or comment has more than 32768 characters/],
+    ['an expression', `a: '${'(a|b)'.repeat(50_000)}'`, /a value or comment has more than 32768 characters/],
+    ['documents that are no rules', '---\na\n'.repeat(40_000), undefined],
+    ['rules in one file', rulesInOneFile(1_200), undefined],
+    ['selections', manySelections(3_000), undefined],
+    ['a rule just below the limit', `${START}more:\n${'  - x\n'.repeat(5_900)}`, undefined],
+  ] as const)
+    it(`interrupt the reading of ${what} within 250 ms`, () => {
+      let longest = 0;
+      const finish = <T>(work: Generator<void, T>): T => {
+        for (;;) {
+          const before = process.cpuUsage();
+          const { done, value } = work.next();
+          const { user, system } = process.cpuUsage(before);
+          longest = Math.max(longest, user + system);
+          if (done === true) return value;
+        }
+      };
+      const { documents: all, faults } = finish(readYamlInSlices(text, 'f.yml', 'local'));
+      const set = finish(readRuleSetInSlices(all));
+      const [fault = set.faults[0]] = faults;
+      if (reason !== undefined) assert.match(`${fault?.line}: ${fault?.reason}`, reason);
+      if (fault !== undefined) assert.equal(fault.file, 'f.yml');
+      // The longest slice takes about 30 ms on an idle machine. Without slices, some of these files take more than a second.
+      assert.ok(longest < 250_000, `${longest} µs`);
     });
 
   it('refuse what is nested so deeply that parsing it could end the process', () => {
@@ -199,7 +246,7 @@ filter:
   });
 
   it('are read in time that is in proportion to the keys of a map', () => {
-    const keys = Array.from({ length: 24_900 }, (_, key) => `  k${key}:\n`).join('');
+    const keys = Array.from({ length: 5_900 }, (_, key) => `  k${key}:\n`).join('');
     const before = process.cpuUsage();
     assert.equal(faultOf(`${START}more:\n${keys}`), 'no fault');
     assert.ok(process.cpuUsage(before).user < 2_000_000, 'in microseconds');
