@@ -49,7 +49,7 @@ describe('the page of the emulator, its server', () => {
       });
     }
 
-    it('has a token of 256 bits in the fragment of its address, which each emulator makes anew', async () => {
+    it('has a token of 256 bits in the fragment of its address, different for each emulator', async () => {
       const otherHub = await HubEmulator.start({ modules: [module] });
       const other = await Page.open(otherHub, { port: 0 });
       try {
