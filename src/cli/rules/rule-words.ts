@@ -105,7 +105,7 @@ export function correlationWords(correlation: Correlation, rules: readonly Parse
     (id) => `"${rules.find(({ facts }) => [facts.id, facts.name].includes(id))?.facts.title ?? id}"`,
   );
   const how = wanted.map(({ compare, than }) => `${COMPARED[compare]} ${than}`).join(' and ') || 'all';
-  const what = {
+  const condition = {
     event_count: `${how} matches of ${titles.join(' or ')}`,
     value_count: `${how} different values of ${field} in matches of ${titles.join(' or ')}`,
     temporal: `${how} of the rules ${titles.join(', ')}`,
@@ -113,7 +113,7 @@ export function correlationWords(correlation: Correlation, rules: readonly Parse
   }[type];
   const same = groupBy.length === 0 ? '' : `, with the same ${groupBy.map(({ name }) => name).join(' and ')}`;
   const setting = limit === undefined ? '' : `; ${limit} replaces the number`;
-  return `${what}, within ${formatDuration(milliseconds(timespanMs))}${same}${setting}`;
+  return `${condition}, within ${formatDuration(milliseconds(timespanMs))}${same}${setting}`;
 }
 
 const shown = (text: string): string => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);

@@ -73,13 +73,13 @@ export class Firewall {
       this.#status = { state: 'on', source, ...(reason === '' ? {} : { reason }) };
       return rules;
     }
-    const what = problems.map((problem) => problem.what).join('; ');
+    const faults = problems.map((problem) => problem.fault).join('; ');
     const remedy = [...new Set(problems.map((problem) => problem.remedy))].join(' ');
     if (rules.length > 0) {
-      this.#status = { state: 'degraded', source, reason: `${what}. ${remedy}`, ...(leftOut > 0 ? { leftOut } : {}) };
+      this.#status = { state: 'degraded', source, reason: `${faults}. ${remedy}`, ...(leftOut > 0 ? { leftOut } : {}) };
       return rules;
     }
-    this.#status = { state: 'unavailable', reason: `${what}. ${remedy}` };
-    throw new AgentError('SOURCE_UNREADABLE', `Firewall rules can't be read: ${what}.`, remedy);
+    this.#status = { state: 'unavailable', reason: `${faults}. ${remedy}` };
+    throw new AgentError('SOURCE_UNREADABLE', `Firewall rules can't be read: ${faults}.`, remedy);
   }
 }

@@ -26,7 +26,7 @@ export async function readLegacy(family: Family, tools: Tools, proc: string, sig
   const tool = tools.find(legacy) ?? (tools.find(nft) === undefined ? tools.find(old) : undefined);
   if (tool === undefined) {
     const remedy = 'Install iptables with its legacy tools, or recreate these rules with nft.';
-    return { ...NOTHING, problems: [{ what: `${these} not readable without ${legacy}`, remedy }] };
+    return { ...NOTHING, problems: [{ fault: `${these} not readable without ${legacy}`, remedy }] };
   }
   try {
     const saved = parseIptablesSave(await ask(tools, tool, [], signal), { origin: 'iptables', family });

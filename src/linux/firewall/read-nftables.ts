@@ -36,7 +36,7 @@ export async function readNftables(tools: Tools, open: () => NetlinkSocket, sign
   for (const family of FAMILY_NAMES) tables.push(...(await saved(family, tools, signal)));
   const shown = new Set(tables.map(({ family, name }) => `${family} ${name}`));
   const missed = names?.filter((name) => !shown.has(name));
-  const problem = missed === undefined ? listed : { ...listed, what: `${listed.what} (${missed.join(', ')})` };
+  const problem = missed === undefined ? listed : { ...listed, fault: `${listed.fault} (${missed.join(', ')})` };
   return {
     tables,
     sources: tables.length === 0 ? [] : ['iptables'],
@@ -47,7 +47,7 @@ export async function readNftables(tools: Tools, open: () => NetlinkSocket, sign
 /** The listing of nft; without the contents of sets when the full listing is too large. */
 async function list(tools: Tools, signal: AbortSignal): Promise<Reading | Problem> {
   const nft = tools.find('nft');
-  if (nft === undefined) return { what: 'nftables is not readable without nft', remedy: INSTALL_NFT };
+  if (nft === undefined) return { fault: 'nftables is not readable without nft', remedy: INSTALL_NFT };
   try {
     return readingOf(await listed(tools, nft, { terse: false }, signal));
   } catch (error) {
@@ -91,8 +91,8 @@ function readingOf(tables: readonly Table[]): Reading {
   if (leftOut === 0) return { ...reading, problems: [] };
   const named = cut.slice(0, MAX_NAMED).map(({ name, rules }) => `${rules} of ${name}`);
   const more = cut.length > named.length ? ['…'] : [];
-  const what = `${leftOut} rules are left out because the listing is too large (${[...named, ...more].join(', ')})`;
-  return { ...reading, leftOut, problems: [{ what, remedy: FEWER_RULES }] };
+  const fault = `${leftOut} rules are left out because the listing is too large (${[...named, ...more].join(', ')})`;
+  return { ...reading, leftOut, problems: [{ fault, remedy: FEWER_RULES }] };
 }
 
 /** The same tables, with iptables' text of the rules that nft does not show in full. */
@@ -106,7 +106,7 @@ async function withExtensions(listed: Reading, tools: Tools, signal: AbortSignal
   }
   const left = tables.filter(isPartial).map(({ family, name }) => `${family} ${name}`);
   const problem = {
-    what: `nft shows only the names of some iptables extensions, not their arguments (${left.join(', ')})`,
+    fault: `nft shows only the names of some iptables extensions, not their arguments (${left.join(', ')})`,
     remedy:
       'Install iptables, and change its tables with iptables only: iptables-nft-save shows the arguments, in ip and ip6.',
   };

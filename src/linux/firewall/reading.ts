@@ -27,7 +27,7 @@ export const FAMILY_NAMES = Object.keys(FAMILIES) as Family[];
 
 /** Why something is missing from the result, and how to fix it. */
 export interface Problem {
-  readonly what: string;
+  readonly fault: string;
   /** One sentence. */
   readonly remedy: string;
 }
@@ -85,7 +85,7 @@ export const FEWER_RULES = 'Use fewer rules, for example sets instead of one rul
 /** @param command the command with which an operator sees the same error */
 export function unreadable(what: string, error: unknown, command: string): Problem {
   const message = messageOf(error);
-  return { what: `${what} not readable: ${message}`, remedy: remedyFor(message, errnoOf(error), command) };
+  return { fault: `${what} not readable: ${message}`, remedy: remedyFor(message, errnoOf(error), command) };
 }
 
 function remedyFor(message: string, code: string | undefined, command: string): string {

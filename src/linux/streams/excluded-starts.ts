@@ -4,7 +4,7 @@ import type { StartCounter } from '../audit/flood-watch.ts';
 import { type FilterFor, ProcessConnector } from '../processes/connector/connector.ts';
 import { EXEC, execsOnly, type ProcessEvent } from '../processes/connector/messages.ts';
 
-/** Datagrams read at a time, some 10 ms; more than a machine makes between two reads. */
+/** Datagrams read at a time, about 10 ms; more than a machine makes between two reads. */
 const MAX_PER_READ = 8_192;
 /** Seconds that wait until audit has been read up to them; more than a slow agent lags behind. */
 const MAX_SECONDS = 600;

@@ -378,7 +378,7 @@ describe('Firewall', () => {
     const found = await read.rules(signal);
     turns.disable();
     assert.equal(found.length + (read.status().leftOut ?? 0), 20_000);
-    // The longest turn is some 20 ms on an idle machine; without slices it is some 500 ms.
+    // The longest turn is about 20 ms on an idle machine, and about 500 ms without slices.
     assert.ok(turns.max / 1e6 < 250, `${Math.round(turns.max / 1e6)} ms`);
     process.stdout.write(`      longest turn: ${Math.round(turns.max / 1e6)} ms, ${found.length} rules\n`);
   });

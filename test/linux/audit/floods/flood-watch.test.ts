@@ -7,9 +7,12 @@ import type { AuditEvent } from '../../../../src/linux/audit/event.ts';
 import { FloodWatch } from '../../../../src/linux/audit/flood-watch.ts';
 import { RUNNING } from '../../../../src/linux/audit/status.ts';
 import type { ProcessConnector } from '../../../../src/linux/processes/connector/connector.ts';
-import { EXEC } from '../../../../src/linux/processes/connector/messages.ts';
+import { decodeEvent } from '../../../../src/linux/processes/connector/messages.ts';
 import { ExcludedStarts } from '../../../../src/linux/streams/excluded-starts.ts';
+import { execOf } from '../../processes/connector/datagrams.ts';
 
+const EXECUTED = execOf(1);
+const SEEN = decodeEvent(new DataView(EXECUTED.buffer, EXECUTED.byteOffset, EXECUTED.length), EXECUTED.length);
 const SECOND = 1_000;
 
 describe('FloodWatch', () => {
@@ -47,10 +50,10 @@ describe('FloodWatch', () => {
   });
 
   const connector = {
-    read(take: (event: { what: typeof EXEC; nanoseconds: number }) => void) {
+    read(take: (event: typeof SEEN) => void) {
       if (executed === 0) return false;
       executed -= 1;
-      take({ what: EXEC, nanoseconds: 0 });
+      take(SEEN);
       return true;
     },
     takeDropped: () => 0,
