@@ -31,11 +31,11 @@ export const processCreate = triggered({
         'Sha256 is absent: size (the file is larger than 256 MiB), budget (the time for hashing is used up, or the file is ' +
         'still being read; a later start has the hash), mount (the file system is served from outside the kernel, such as ' +
         'FUSE or NFS), unreadable (the file was deleted, was changed, or may not be read). Hash: the digest measured by IMA, ' +
-        'if its policy measures the file, as sha256:…. CurrentDirectory: the working directory. Terminal: the terminal. LoginUserId: the ' +
-        'user who logged in, even after a change of user. CommandLineBytesCut: number of bytes missing from a command line ' +
+        'if its policy measures the file, as sha256:…. CurrentDirectory: the working directory. Terminal: the terminal. RealUserId: the ' +
+        'user who started a set-user-id program. LoginUserId: the user who logged in, even after a change of user. CommandLineBytesCut: number of bytes missing from a command line ' +
         'of more than 128 KiB. CommandLineUnread, without audit: the reason if CommandLine is empty: ended (before it was ' +
         'read), hung (reading it blocks), avoided (reading it, or several processes of its user, blocked before), ' +
-        'unavailable (the agent could not read it). An aggregated element has only ContainerId, Sha256, HashOmitted and Hash.',
+        'unavailable (the agent could not read it). An aggregated element has only ContainerId, RealUserId, Sha256, HashOmitted and Hash.',
     ),
   }),
 
@@ -44,13 +44,14 @@ export const processCreate = triggered({
 
   aggregate: {
     by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
-    details: ['ContainerId', 'Sha256', 'HashOmitted', 'Hash'], // another executable or container is not the same start
+    // Another executable, container or starter of a set-user-id program is not the same start.
+    details: ['ContainerId', 'RealUserId', 'Sha256', 'HashOmitted', 'Hash'],
     blank: { ProcessId: 0, ParentProcessId: 0 },
   },
 });
 
 function translate(start: ProcessStarted, look: Lookups) {
-  const { userId, loginUserId } = start;
+  const { userId, realUserId, loginUserId } = start;
   const { containerId, sha256, hashOmitted } = look.started(start);
   const userName = look.userName(userId);
   return {
@@ -67,6 +68,7 @@ function translate(start: ProcessStarted, look: Lookups) {
       Hash: start.imaHash,
       CurrentDirectory: start.cwd,
       Terminal: start.terminal,
+      RealUserId: realUserId === undefined ? undefined : String(realUserId),
       LoginUserId: loginUserId === undefined ? undefined : String(loginUserId),
       CommandLineBytesCut: start.commandLineBytesCut?.toString(),
       CommandLineUnread: start.commandLineUnread,

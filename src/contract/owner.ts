@@ -1,18 +1,23 @@
 import type { Payload } from './event.ts';
 
-/** Fields that name the user an event counts for; the first one present wins. A login stays the same after sudo or set-uid. */
-const OWNERS = ['LoginUserId', 'ContainerId', 'UserId'] as const;
-
 /** Subordinate ids are assigned to users in blocks of this size, see subuid(5); the host's own users have lower ids. */
 const BLOCK = 65_536;
 
+const ROOT = 0;
+/** Not the id of a container, which has no spaces. */
+const CONTAINER_USERS = 'ContainerId of any container';
+
 /** Owners whose events are not limited by a user's share. */
-const PRIVILEGED: ReadonlySet<string | undefined> = new Set([undefined, 'UserId 0', 'LoginUserId 0']);
+const PRIVILEGED: ReadonlySet<string | undefined> = new Set([undefined, 'UserId 0']);
 
 /**
- * The owner that limits per user count an event for. The field's name is part of it, so that equal values of different fields
- * stay apart. All users of a container are one owner, since its root can act as any of them. All ids of a block of subordinate
- * ids are one owner, since one user can act as 65,536 of them.
+ * The owner that limits per user count an event for: `UserId 1000` or `ContainerId …`. It rests on what a user can't choose:
+ * - A process without a login may set any login id (`audit_set_loginuid_perm` in the kernel), so the login decides for root
+ *   only, where it stays the same after sudo.
+ * - A user may create control groups with the names of containers, and a container's root may act as any user. So root of each
+ *   container is an owner, and all other users of containers together are one.
+ * - A set-user-id program counts for the user who started it.
+ * - All ids of a block of subordinate ids are one owner, since one user can act as 65,536 of them.
  *
  * @param fallbacks fields for events without any of the above; `undefined` if these are absent, too
  */
@@ -20,12 +25,20 @@ export function ownerOf(
   valueIn: (field: string) => string | undefined,
   fallbacks: readonly string[] = [],
 ): string | undefined {
-  for (const field of [...OWNERS, ...fallbacks]) {
+  const userId = valueIn('RealUserId') ?? valueIn('UserId');
+  const isRoot = userId === undefined || Number(userId) === ROOT;
+  const container = valueIn('ContainerId');
+  if (container !== undefined) return isRoot ? `ContainerId ${container}` : CONTAINER_USERS;
+  const user = isRoot ? (valueIn('LoginUserId') ?? userId) : userId;
+  if (user !== undefined) return ownerOfUser(user);
+  for (const field of fallbacks) {
     const value = valueIn(field);
-    if (value !== undefined) return `${field} ${field.endsWith('UserId') ? ownerOfId(Number(value)) : value}`;
+    if (value !== undefined) return `${field} ${value}`;
   }
   return undefined;
 }
+
+const ownerOfUser = (userId: string): string => `UserId ${ownerOfId(Number(userId))}`;
 
 /** The owner of an event with this payload; `undefined` for events about the device or the agent itself. */
 export const ownerOfPayload = ({ ExtraDetails, ...fields }: Payload): string | undefined =>

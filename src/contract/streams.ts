@@ -20,6 +20,8 @@ export interface StartedProcess {
   readonly parentPid: number;
   /** Effective user id. */
   readonly userId: number;
+  /** The user who started a set-user-id program; absent if it is the effective one, or the source doesn't provide it. */
+  readonly realUserId?: number | undefined;
   /** The user of the login session that it belongs to; absent for services, and if the source doesn't provide it. */
   readonly loginUserId?: number | undefined;
   /**
@@ -90,6 +92,8 @@ export interface ConnectionSeen {
   readonly parentPid: number;
   /** Effective user id. */
   readonly userId: number;
+  /** The user who started a set-user-id program; absent if it is the effective one, or the source doesn't provide it. */
+  readonly realUserId?: number | undefined;
   readonly executable: string;
   /** Absent if the start of the process was not seen and it has ended. */
   readonly commandLine?: string;

@@ -5,7 +5,7 @@ const FIELDS: Partial<Record<LogSource, readonly string[]>> = {
   process_creation: [
     ...['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User', 'UserId', 'ProcessId', 'ParentProcessId'],
     ...['CurrentDirectory', 'LogonId', 'Terminal', 'ContainerId', 'Hashes', 'DownloadTarget', 'RunTarget'],
-    ...['Executable', 'ParentExecutable', 'UserName', 'LoginUserId', 'Sha256', 'HashOmitted', 'Hash'],
+    ...['Executable', 'ParentExecutable', 'UserName', 'RealUserId', 'LoginUserId', 'Sha256', 'HashOmitted', 'Hash'],
     ...['CommandLineBytesCut', 'CommandLineUnread'],
   ],
   network_connection: [

@@ -36,14 +36,8 @@ export function originOf(json: string): Origin {
   }
 }
 
-/**
- * A login's processes and the user's services count for the same user. All containers are one owner: a user who may create
- * control groups can pretend to be any number of them.
- */
-function sharingOwner(owner: string): string {
-  if (owner.startsWith('ContainerId')) return CONTAINERS;
-  return owner.replace(/^LoginUserId/, 'UserId');
-}
+/** All containers are one owner: otherwise more containers would have more units. */
+const sharingOwner = (owner: string): string => (owner.startsWith('ContainerId') ? CONTAINERS : owner);
 
 /** Bytes of a message's events that belong to one owner, rule and queue. */
 export interface Use {

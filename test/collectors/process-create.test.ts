@@ -72,6 +72,13 @@ describe('ProcessCreate', () => {
     assert.deepEqual(seen?.ExtraDetails, { HashOmitted: 'mount' });
   });
 
+  it('keeps the starter of a set-user-id program when starts are aggregated', () => {
+    const payload = payloadOf({ userId: 0, realUserId: 2001 }) ?? {};
+    const { aggregate = assert.fail() } = processCreate;
+    const { RealUserId } = blanked(aggregate, payload).payload.ExtraDetails as Record<string, string>;
+    assert.deepEqual([payload.UserId, RealUserId], ['0', '2001']);
+  });
+
   it('leaves out a name that no local account has, and details that are not known', () => {
     assert.deepEqual(processCreate.translate({ ...bare, userId: 4711 }, ignorant), {
       Executable: '/usr/bin/ls',

@@ -1,24 +1,42 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { hasLimitedShare, ownerOfPayload } from '../../src/contract/owner.ts';
 
-describe('owners', () => {
-  it('counts an event for the user who logged in, whatever user it runs as', () => {
-    assert.equal(ownerOfPayload({ UserId: '0', ExtraDetails: { LoginUserId: '2001' } }), 'LoginUserId 2001');
-    assert.equal(ownerOfPayload({ UserId: '2001' }), 'UserId 2001');
+const ownerOf = (UserId: string, ExtraDetails = {}) => ownerOfPayload({ UserId, ExtraDetails });
+
+describe('ownerOfPayload', () => {
+  it("counts root's events for the user who logged in", () => {
+    assert.equal(ownerOf('0', { LoginUserId: '2001' }), ownerOf('2001'));
+    assert.equal(ownerOf('0'), 'UserId 0');
   });
 
-  it('counts all users of a container, and all ids of a subordinate block, as one owner each', () => {
-    const inContainer = (UserId: string) => ownerOfPayload({ UserId, ExtraDetails: { ContainerId: 'c1' } });
-    assert.equal(inContainer('0'), inContainer('33'));
-    assert.equal(ownerOfPayload({ UserId: '100000' }), ownerOfPayload({ UserId: '131071' }));
-    assert.notEqual(ownerOfPayload({ UserId: '100000' }), ownerOfPayload({ UserId: '131072' }));
+  it('ignores the login id of an ordinary user, which a process without a login can set', () => {
+    for (const LoginUserId of ['0', '1000', '100000']) assert.equal(ownerOf('33', { LoginUserId }), ownerOf('33'));
   });
 
-  it('exempts root, and events that belong to no user, from a share', () => {
-    assert.ok(!hasLimitedShare(ownerOfPayload({ UserId: '0' })));
+  it('counts a set-user-id program for the user who started it', () => {
+    assert.equal(ownerOf('0', { RealUserId: '2001' }), ownerOf('2001'));
+    assert.equal(ownerOf('0', { RealUserId: '33', LoginUserId: '0' }), ownerOf('33'));
+  });
+
+  it('counts all ordinary users of containers as one owner, whatever names their control groups have', () => {
+    const ofUsers = ['1', '33', '70000'].flatMap((id) =>
+      ['c1', 'c2'].map((ContainerId) => ownerOf(id, { ContainerId })),
+    );
+    assert.equal(new Set(ofUsers).size, 1);
+    assert.notEqual(ofUsers[0], ownerOf('33'));
+    const ofRoots = ['c1', 'c2'].map((ContainerId) => ownerOf('0', { ContainerId, LoginUserId: '0' }));
+    assert.equal(new Set([...ofUsers, ...ofRoots]).size, 3);
+  });
+
+  it('counts all ids of a block of subordinate ids as one owner', () => {
+    assert.equal(ownerOf('100000'), ownerOf('131071'));
+    assert.notEqual(ownerOf('100000'), ownerOf('131072'));
+  });
+
+  it('limits every owner except root of the host and events of no user', () => {
+    assert.ok(!hasLimitedShare(ownerOf('0')));
     assert.ok(!hasLimitedShare(ownerOfPayload({ Message: 'm' })));
-    assert.ok(hasLimitedShare(ownerOfPayload({ UserId: '0', ExtraDetails: { ContainerId: 'c1' } })));
-    assert.ok(hasLimitedShare(ownerOfPayload({ UserId: '33' })));
+    assert.ok(hasLimitedShare(ownerOf('0', { ContainerId: 'c1' })));
+    assert.ok(hasLimitedShare(ownerOf('33')));
   });
 });

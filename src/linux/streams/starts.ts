@@ -77,6 +77,7 @@ export function startOf(event: AuditEvent): ProcessStarted | undefined {
   const { exe, auid, tty } = fields;
   if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);
   const userId = idIn(fields, 'euid');
+  const isSetUserId = fields.uid !== undefined && fields.uid !== fields.euid;
   // Undefined members are set, too, so that V8 has one shape for all starts.
   return {
     time,
@@ -84,6 +85,7 @@ export function startOf(event: AuditEvent): ProcessStarted | undefined {
     pid: idIn(fields, 'pid'),
     parentPid: idIn(fields, 'ppid'),
     userId,
+    realUserId: isSetUserId ? idIn(fields, 'uid') : undefined,
     loginUserId: auid === undefined || auid === UNSET ? undefined : Number(auid),
     executable: exe,
     startedAt: time,

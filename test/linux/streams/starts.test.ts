@@ -63,6 +63,12 @@ describe('A start of a program in audit', () => {
     assert.equal(withFields({ uid: '1000', euid: '0' })?.userId, 0);
   });
 
+  it('has the user who started a set-user-id program', () => {
+    assert.equal(withFields({ uid: '1000', euid: '0' })?.realUserId, 1000);
+    assert.equal(withFields({ uid: '1000', euid: '1000' })?.realUserId, undefined);
+    assert.throws(() => withFields({ uid: 'x', euid: '0' }), MalformedRecordError);
+  });
+
   it('has no login user and no terminal when it is a service', () => {
     const start = withFields({ auid: '4294967295', tty: '(none)' });
     assert.deepEqual([start?.loginUserId, start?.terminal], [undefined, undefined]);
