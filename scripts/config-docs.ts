@@ -85,11 +85,11 @@ const page = () => `<!-- ${GENERATED} -->
 ## On the device
 
 The local file is \`/etc/vakt/agent.json\`, or the one that \`--config\` names. It is JSON; comments and trailing commas are
-allowed, unknown names are refused. Relative paths start at the file's folder. Every setting can also be given as an
+allowed. An unknown name is ignored, with a warning that has the nearest known name. Relative paths start at the file's folder. Every setting can also be given as an
 environment variable, which takes precedence over the file; with variables, the file may be missing.
 [config/agent.json](agent.json) contains every setting at its default; of the kinds of identity, it shows \`${EXAMPLE_KIND}\`.
 
-Other variables that begin with \`VAKT_\` are refused, as they are probably misspelt, except those that Kubernetes and Docker make
+Other variables that begin with \`VAKT_\` are ignored, with a warning, since they are probably misspelt. There is no warning about those that Kubernetes and Docker make
 of a service or a link called \`vakt\` or \`vakt-…\`, such as \`VAKT_SERVICE_HOST\` and \`VAKT_PORT_9100_TCP_ADDR\`.
 
 ${local}

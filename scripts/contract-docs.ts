@@ -37,7 +37,9 @@ function row(collector: Collector): string[] {
   return [
     extension ? `${name} (extension)` : name,
     `${category}, ${type}, ${priority}`,
-    extension ? '[as declared](../src/collectors/README.md)' : fields.join(', '),
+    extension
+      ? `${[...required].map((field) => `**${field}**`).join(', ')}, [others](../src/collectors/README.md)`
+      : fields.join(', '),
     equal.join(', '),
   ];
 }

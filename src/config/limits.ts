@@ -67,7 +67,8 @@ export const LocalLimits = v.pipe(
     messageUnitsPerDay: v.optional(
       count(
         0,
-        'Billed units of 4 KB that messages may take in a UTC day; Low messages may use 80 %, High messages 95 %. 0: no limit.',
+        'Billed units of 4 KB that messages may take in a UTC day; a quarter is available when the day begins, the rest is added ' +
+          'evenly. Low messages may use 80 %, High messages 90 %; a tenth is reserved for alerts. 0: no limit.',
       ),
       2000,
     ),

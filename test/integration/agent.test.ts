@@ -245,8 +245,8 @@ describe('What only an operator can mend ends the agent with its own exit status
       reason: 'File Format',
       remedy: /./,
     },
-    'a setting that does not exist': {
-      prepare: () => bed.writeConfiguration({ stateDirektory: '/x' }),
+    'a setting with a wrong value': {
+      prepare: () => bed.writeConfiguration({ stateDirectory: 7 }),
       status: 78,
       id: 'CONFIG_INVALID',
       code: 'Local Configuration',

@@ -261,7 +261,8 @@ export class FloodWatch {
     const percent = Math.round(share * 100);
     const end = this.#exclusions.endOf(owner);
     const until = end === undefined ? undefined : new Date(clock.now().getTime() + end - now);
-    flooded?.({ time: clock.now(), userId: userIdsOf(owner).first, lost, share: percent, excludedUntil: until });
+    const { first } = userIdsOf(owner);
+    flooded?.({ time: clock.now(), userId: first, lost, share: percent, excludedUntil: until });
     const excluded =
       until === undefined
         ? ''
@@ -269,7 +270,7 @@ export class FloodWatch {
     const err = new AgentError(
       'AUDIT_FLOODED',
       `${nameOf(owner)} causes ${percent} % of the audit records; ${lost} events were lost.${excluded}`,
-      'Find out what this user runs, and limit it: ps -fu USER; systemctl set-property user-UID.slice TasksMax=100.',
+      `Find out what this user runs: ps -fu ${first}. Limit its sessions: sudo systemctl set-property user-${first}.slice CPUQuota=20%`,
     );
     log.warn({ err }, "A user floods the kernel's audit.");
   }
