@@ -61,7 +61,11 @@ export class ActorRecognition {
     kinds: readonly ActorKind[] = [],
   ): string | undefined {
     if (kinds.length === 0 || UserId !== '0') return undefined;
-    if ((ExtraDetails as { ContainerId?: unknown } | undefined)?.ContainerId !== undefined) return undefined;
+    const { ContainerId, RealUserId, LoginUserId, Terminal } = (ExtraDetails ?? {}) as Payload;
+    if (ContainerId !== undefined || RealUserId !== undefined) return undefined;
+    // Orphans become children of the first process, which never started them. Its own services have no login and no terminal.
+    const isOrphan = ancestors[0]?.pid === 1 && (LoginUserId !== undefined || Terminal !== undefined);
+    if (isOrphan) return undefined;
     const actor = this.#recognise(ancestors, 0);
     return actor !== undefined && kinds.includes(actor.kind) ? actor.name : undefined;
   }

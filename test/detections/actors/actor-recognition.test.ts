@@ -61,7 +61,7 @@ function chainsOf(actor: TrustedActor): { form: string; chain: Chain }[] {
 
 interface Scene {
   readonly chain: Chain;
-  readonly payload?: { readonly UserId: string; readonly ExtraDetails?: { readonly ContainerId: string } };
+  readonly payload?: { readonly UserId: string; readonly ExtraDetails?: Readonly<Record<string, string>> };
   readonly files?: Partial<FileFacts>;
 }
 const RIGHT: FileFacts = { isRootOwned: () => true, runsHostFile: () => true };
@@ -173,6 +173,16 @@ describe('ActorRecognition', () => {
     const user = program('/bin/busybox', 77, ['init']);
     assert.equal(causeOf({ chain: [user] }), undefined);
     assert.equal(causeOf({ chain: [{ ...user, pid: 1 }] }), 'init');
+  });
+
+  it('does not take the first process for the starter of an orphan of a login', () => {
+    for (const ExtraDetails of [{ LoginUserId: '1000' }, { Terminal: 'pts0' }])
+      assert.equal(causeOf({ chain: [INIT], payload: { UserId: '0', ExtraDetails } }), undefined);
+  });
+
+  it('trusts no set-user-id program', () => {
+    for (const chain of [[INIT], [DPKG]])
+      assert.equal(causeOf({ chain, payload: { UserId: '0', ExtraDetails: { RealUserId: '2001' } } }), undefined);
   });
 
   it('reads the script of BusyBox only where its applet is a shell', () => {
