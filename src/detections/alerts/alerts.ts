@@ -134,7 +134,9 @@ export class Alerts {
     const now = this.#clock.monotonic();
     const { rule, subject } = hit;
     const { time } = subject;
-    const key = stableId(`${rule.id} ${keyOf(hit)}`);
+    // A harmless hit of a trusted actor must not open the alert in which an attack is then only counted.
+    const during = hit.during === undefined ? '' : ` during ${hit.during}`;
+    const key = stableId(`${rule.id} ${keyOf(hit)}${during}`);
     const type = alertTypeOf(rule);
     const evidence = () => evidenceOf(hit, type, { redact: this.#redact });
     if (this.#open.has(key, now)) {
@@ -226,7 +228,8 @@ export class Alerts {
 
   #suppression(hit: Hit): SuppressedBy | undefined {
     const policy = this.#policy();
-    const off = offReason({ ...hit.rule, level: levelOf(hit) }, policy);
+    // By the rule's own level: an alert that a trusted actor lowers stays visible.
+    const off = offReason(hit.rule, policy);
     if (off !== undefined) return off;
     if (this.#exceptions.match(hit, policy.exceptions, this.#clock.now()) !== undefined) return 'exception';
     return this.#silence.isInForce(policy.silencedUntil) ? 'silenced' : undefined;

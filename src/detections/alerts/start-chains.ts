@@ -66,7 +66,8 @@ export class StartChains {
 /** Correlations are about several events. */
 const isStart = ({ subject, count }: Hit): boolean => subject.source === 'process_creation' && count === undefined;
 
-const selectionsOf = ({ selections = [] }: Hit): string => selections.join(';');
+/** A trusted actor's hit is not the cause of another one's. */
+const selectionsOf = ({ selections = [], during = '' }: Hit): string => [...selections, during].join(';');
 
 const lineOf = ({ subject }: Hit): string => subject.fields.CommandLine ?? '';
 

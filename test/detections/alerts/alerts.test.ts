@@ -369,11 +369,11 @@ describe('Alerts', () => {
       }
     });
 
-    it('count a login, its programs with other privileges, and its containers for one user', () => {
+    it('count a login, its commands as root and its set-user-id programs for one user', () => {
       const by = (payload: Record<string, string>, n: number) =>
         takeApart({ payload, rule: { level: 'low' }, fields: { CommandLine: `${n}` } });
-      for (let n = 0; n < 20; n += 1) by({ LoginUserId: '1000', UserId: String(n % 2) }, n);
-      by({ LoginUserId: '1000', ContainerId: 'c', UserId: '0' }, 200);
+      for (let n = 0; n < 20; n += 1) by({ LoginUserId: '1000', UserId: n % 2 === 0 ? '1000' : '0' }, n);
+      by({ RealUserId: '1000', UserId: '0' }, 200);
       assert.deepEqual([raised.length, heldBack()[0]?.details?.HeldBack], [21, '1 held back, user 1000']);
       by({ UserId: '0' }, 300);
       assert.equal(heldBack().length, 1);
@@ -504,16 +504,27 @@ describe('Alerts', () => {
       assert.equal(raised.length, 1);
     });
 
-    it('applies the minimum level to the level that a trusted actor lowers', () => {
+    it("applies the minimum level to the rule's level, not to the one that a trusted actor lowers", () => {
       policy = { ...POLICY, minimumLevel: 'high' };
-      assert.equal(take({ during: 'dpkg' }), false);
-      policy = { ...POLICY, minimumLevel: 'medium' };
       assert.equal(take({ during: 'dpkg' }), true);
       assert.deepEqual(
         raised.map(({ severity, during }) => [severity, during]),
         [['medium', 'dpkg']],
       );
-      assert.deepEqual(alerts.accounts().suppressed, { minimumLevel: 1 });
+      policy = { ...POLICY, minimumLevel: 'critical' };
+      assert.equal(take({ during: 'dpkg' }), false);
+    });
+
+    it('raises an alert of its own for an attack after the same hit by a trusted actor', () => {
+      take({ during: 'dpkg' });
+      take();
+      assert.deepEqual(
+        raised.map(({ severity, during }) => [severity, during]),
+        [
+          ['medium', 'dpkg'],
+          ['high', undefined],
+        ],
+      );
     });
 
     it('is told to the caller, who is not to take a hit above a limit for a suppressed one', () => {
