@@ -1,8 +1,8 @@
 import { ownerOfId } from '../../contract/owner.ts';
 import { type AuditEvent, isStart } from './event.ts';
 
-/** Users counted by their id; further users are not counted. */
-const MAX_USERS = 1_024;
+/** Owners that are counted; only root can act as more users. */
+const MAX_OWNERS = 1_024;
 /** Bytes of arguments in one record: MAX_EXECVE_AUDIT_LEN of kernel/auditsc.c. */
 const ARGUMENT_BYTES = 7_500;
 
@@ -24,19 +24,20 @@ export interface OwnerLoad extends Readonly<Load> {
  * not events, since the kernel's queue is full of records, and a start with long arguments has many.
  */
 export class UserLoad {
-  #recent = new Map<string, Load>();
-  #earlier: ReadonlyMap<string, Load> = new Map();
+  #recent = new Map<number, Load>();
+  #earlier: ReadonlyMap<number, Load> = new Map();
 
   add(events: readonly AuditEvent[]): void {
     for (const event of events) {
       const { fields } = event;
       const id = fields.uid ?? fields.auid;
       if (id === undefined) continue;
-      let load = this.#recent.get(id);
+      const owner = ownerOfId(Number(id));
+      let load = this.#recent.get(owner);
       if (load === undefined) {
-        if (this.#recent.size >= MAX_USERS) continue;
+        if (this.#recent.size >= MAX_OWNERS) continue;
         load = { records: 0, ofStarts: 0 };
-        this.#recent.set(id, load);
+        this.#recent.set(owner, load);
       }
       const records = countRecords(event);
       load.records += records;
@@ -47,8 +48,7 @@ export class UserLoad {
   /** The owners, the one with most records first. */
   owners(): readonly OwnerLoad[] {
     const owners = new Map<number, Load>();
-    for (const [id, { records, ofStarts }] of [...this.#recent, ...this.#earlier]) {
-      const owner = ownerOfId(Number(id));
+    for (const [owner, { records, ofStarts }] of [...this.#recent, ...this.#earlier]) {
       const load = owners.get(owner) ?? { records: 0, ofStarts: 0 };
       load.records += records;
       load.ofStarts += ofStarts;

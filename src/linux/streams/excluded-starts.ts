@@ -47,7 +47,9 @@ export class ExcludedStarts implements StartCounter {
     for (const event of events) {
       if (!isStart(event)) continue;
       const starts = this.#at(event.time);
-      if (starts !== undefined) starts.audited += 1;
+      if (starts === undefined) continue;
+      starts.audited += 1;
+      this.#sinceLook -= 1;
     }
   }
 
@@ -65,11 +67,11 @@ export class ExcludedStarts implements StartCounter {
     this.#executed += dropped;
   }
 
-  /** Number of starts that the connector reported since the last call. */
-  takeExecuted(): number {
-    const executed = this.#sinceLook;
+  /** About how many starts the connector reported since the last call beyond those of audit. */
+  takeUnreported(): number {
+    const unreported = Math.max(0, this.#sinceLook);
     this.#sinceLook = 0;
-    return executed;
+    return unreported;
   }
 
   /** Newly known excluded starts. @param until everything that audit reports up to it has arrived */
