@@ -1,11 +1,16 @@
 import type { Payload } from './event.ts';
 
-/** Subordinate ids are assigned to users in blocks of this size, see subuid(5); the host's own users have lower ids. */
+/** Subordinate ids are assigned in blocks from here on: SUB_UID_MIN and SUB_UID_COUNT in login.defs(5). */
+const FIRST_SUBORDINATE = 100_000;
 const BLOCK = 65_536;
+/** The highest user id; (uid_t)-1 means no user. */
+const LAST_ID = 2 ** 32 - 2;
 
 const ROOT = 0;
 /** Not the id of a container, which has no spaces. */
 const CONTAINER_USERS = 'ContainerId of any container';
+/** One owner for the refused logins of all users, since the caller chooses the account that they name. */
+const REFUSED_LOGINS = 'refused logins';
 
 /** Owners whose events are not limited by a user's share. */
 const PRIVILEGED: ReadonlySet<string | undefined> = new Set([undefined, 'UserId 0']);
@@ -41,18 +46,25 @@ export function ownerOf(
 const ownerOfUser = (userId: string): string => `UserId ${ownerOfId(Number(userId))}`;
 
 /** The owner of an event with this payload; `undefined` for events about the device or the agent itself. */
-export const ownerOfPayload = ({ ExtraDetails, ...fields }: Payload): string | undefined =>
-  ownerOf((field) => {
+export function ownerOfPayload({ ExtraDetails, ...fields }: Payload): string | undefined {
+  if (fields.Result === 'Fail' && fields.Operation !== undefined) return REFUSED_LOGINS;
+  return ownerOf((field) => {
     const value = fields[field] ?? (ExtraDetails as Payload | undefined)?.[field];
     return typeof value === 'string' ? value : undefined;
   });
+}
 
 /** Whether a user's share limits this owner: any but root, and events that belong to no user. */
 export const hasLimitedShare = (owner: string | undefined): owner is string => !PRIVILEGED.has(owner);
 
 /** The user ids of an owner: one, or a block of subordinate ids. */
 export const userIdsOf = (owner: number): { readonly first: number; readonly last: number } =>
-  owner >= 0 ? { first: owner, last: owner } : { first: -owner * BLOCK, last: (1 - owner) * BLOCK - 1 };
+  owner >= 0
+    ? { first: owner, last: owner }
+    : { first: firstOf(owner), last: Math.min(firstOf(owner) + BLOCK - 1, LAST_ID) };
+
+const firstOf = (owner: number): number => FIRST_SUBORDINATE + (-owner - 1) * BLOCK;
 
 /** The owner of a user id; negative for blocks of subordinate ids. */
-export const ownerOfId = (userId: number): number => (userId < BLOCK ? userId : -Math.floor(userId / BLOCK));
+export const ownerOfId = (userId: number): number =>
+  userId < FIRST_SUBORDINATE ? userId : -1 - Math.floor((userId - FIRST_SUBORDINATE) / BLOCK);

@@ -92,8 +92,6 @@ export interface ConnectionSeen {
   readonly parentPid: number;
   /** Effective user id. */
   readonly userId: number;
-  /** The user who started a set-user-id program; absent if it is the effective one, or the source doesn't provide it. */
-  readonly realUserId?: number | undefined;
   readonly executable: string;
   /** Absent if the start of the process was not seen and it has ended. */
   readonly commandLine?: string;

@@ -1,5 +1,5 @@
 import type { Envelope, QueueName } from '../contract/event.ts';
-import { ownerOfPayload } from '../contract/owner.ts';
+import { ownerOfPayload, userIdsOf } from '../contract/owner.ts';
 import type { QueuedEvent } from '../contract/store.ts';
 
 /** The owner of events that belong to no user, such as exits of processes. */
@@ -57,15 +57,13 @@ export const usesOf = (
     }),
   );
 
-const BLOCK = 65_536;
-
 /** Whether an owner is a user, or all containers. */
 export const isUser = (owner: string): boolean => owner !== NO_USER && owner !== AGENT;
 
 /** An owner as the status shows it: `user 2001`. */
 export function ownerInWords(owner: string): string {
   if (!isUser(owner)) return 'the system';
-  if (owner === CONTAINERS) return owner;
-  const userId = Number(owner.split(' ', 2)[1]);
-  return userId < 0 ? `users ${-userId * BLOCK} to ${(1 - userId) * BLOCK - 1}` : `user ${userId}`;
+  if (!owner.startsWith('UserId ')) return owner;
+  const { first, last } = userIdsOf(Number(owner.split(' ', 2)[1]));
+  return first === last ? `user ${first}` : `users ${first} to ${last}`;
 }

@@ -163,8 +163,8 @@ describe('ProcessCreate aggregated', () => {
     assert.deepEqual(blanked(aggregate, { ...payloadOf(), ExtraDetails }).payload.ExtraDetails, undefined);
   });
 
-  it('tells them apart by command line, program, user, image and container', () => {
+  it('distinguishes starts by command line, program, users, image and container', () => {
     assert.deepEqual(aggregate.by, ['CommandLine', 'Executable', 'UserId', 'UserName']);
-    assert.deepEqual(aggregate.details, ['ContainerId', 'Sha256', 'HashOmitted', 'Hash']);
+    assert.deepEqual(aggregate.details, ['ContainerId', 'RealUserId', 'Sha256', 'HashOmitted', 'Hash']);
   });
 });

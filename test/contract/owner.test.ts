@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { hasLimitedShare, ownerOfPayload } from '../../src/contract/owner.ts';
+import { hasLimitedShare, ownerOfId, ownerOfPayload, userIdsOf } from '../../src/contract/owner.ts';
 
 const ownerOf = (UserId: string, ExtraDetails = {}) => ownerOfPayload({ UserId, ExtraDetails });
 
@@ -29,8 +29,21 @@ describe('ownerOfPayload', () => {
   });
 
   it('counts all ids of a block of subordinate ids as one owner', () => {
-    assert.equal(ownerOf('100000'), ownerOf('131071'));
-    assert.notEqual(ownerOf('100000'), ownerOf('131072'));
+    assert.equal(ownerOf('100000'), ownerOf('165535'));
+    assert.equal(ownerOf('165536'), ownerOf('231071'));
+    assert.notEqual(ownerOf('165535'), ownerOf('165536'));
+    for (const id of [0, 1_000, 99_999, 100_000, 165_535, 165_536, 2 ** 32 - 2]) {
+      const { first, last } = userIdsOf(ownerOfId(id));
+      assert.ok(first <= id && id <= last && last < 2 ** 32 - 1);
+      assert.deepEqual([ownerOfId(first), ownerOfId(last)], [ownerOfId(id), ownerOfId(id)]);
+    }
+  });
+
+  it('counts refused logins as one owner, whatever account they name', () => {
+    const refused = (fields: object) => ownerOfPayload({ Operation: 'Login', Result: 'Fail', ...fields });
+    const owners = [{ UserName: 'root' }, { UserId: '0' }, { UserId: '1000', UserName: 'alice' }].map(refused);
+    assert.equal(new Set(owners).size, 1);
+    assert.ok(hasLimitedShare(owners[0]));
   });
 
   it('limits every owner except root of the host and events of no user', () => {

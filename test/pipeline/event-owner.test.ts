@@ -25,9 +25,9 @@ describe('The owner of an event', () => {
   });
 
   it('is the same for all ids of a block of subordinate ids', () => {
-    const owners = [131_072, 150_000, 196_607].map((id) => originOf(event({ UserId: String(id) })).owner);
+    const owners = [165_536, 200_000, 231_071].map((id) => originOf(event({ UserId: String(id) })).owner);
     assert.deepEqual(new Set(owners), new Set(['UserId -2']));
-    assert.equal(ownerInWords('UserId -2'), 'users 131072 to 196607');
+    assert.equal(ownerInWords('UserId -2'), 'users 165536 to 231071');
   });
 
   it('is the system for events without a user', () => {

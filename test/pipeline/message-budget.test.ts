@@ -213,7 +213,7 @@ describe('MessageBudget', () => {
       budget.spend(90, [{ owner: 'system', rule: 'ProcessTerminate', queue: 'Low', bytes: 10 }]);
       assert.equal(budget.use().mostUsedBy, undefined);
       budget.spend(10, [{ owner: 'UserId -2', rule: 'ProcessCreate', queue: 'Low', bytes: 10 }]);
-      assert.equal(budget.use().mostUsedBy, 'users 131072 to 196607');
+      assert.equal(budget.use().mostUsedBy, 'users 165536 to 231071');
       budget.spend(20, [{ owner: 'containers', rule: 'ProcessCreate', queue: 'Low', bytes: 10 }]);
       assert.equal(budget.use().mostUsedBy, 'containers');
     });

@@ -63,7 +63,7 @@ describe('SocketSelection', () => {
 
     it('keeps the ports of others, whatever subordinate ids the user has', () => {
       const flood = (kept: SocketSelection) => {
-        for (const userId of [1_000, 100_001, 100_002, 150_003])
+        for (const userId of [1_000, 100_001, 100_002, 170_003])
           for (let port = 0; port < 16_700; port += 1) kept.add(socket('0.0.0.0', userId, port));
       };
       assert.deepEqual(others(flood), all(4 * 16_700 + 8 - 50_000));
@@ -73,7 +73,7 @@ describe('SocketSelection', () => {
       for (const each of [1, 4]) {
         const flood = (kept: SocketSelection) => {
           for (let port = 0; port < 16_000; port += 1) kept.add(socket('::', 1_000, port));
-          for (let userId = 100_000; userId < 165_536; userId += 1)
+          for (let userId = 132_768; userId < 198_304; userId += 1)
             for (let port = 0; port < each; port += 1) kept.add(socket('::', userId, port));
         };
         assert.deepEqual(others(flood), all(each * 65_536 + 16_008 - 50_000));
