@@ -366,7 +366,7 @@ vakt: { alert: VAKT_Own, lowered: [packages], remediation: Look., selections: { 
     const shown = out.map((line) => line.replace(/^( *\w[\w ]*:) +/, '$1 '));
     const at = (line: string) => shown.indexOf(line);
     assert.ok(
-      at('  level: low: counted only; raises alerts if detectionsMinimumLevel is low, not medium as by default') > 0,
+      at('  level: low: counted only; raises alerts if the minimum level is low, not medium as by default') > 0,
     );
     assert.ok(at('  lowered by: a trusted actor that started it, to informational:') > 0);
     assert.match(shown.find((line) => line.includes(' packages: ')) ?? '', / packages: .*\bdpkg, .*\bapt\b/);

@@ -62,7 +62,7 @@ function visibilityOf({ alerts, level }: Rule): string {
   const isVisible = levels.indexOf(level) >= levels.indexOf(DEFAULT_MINIMUM_LEVEL);
   return isVisible
     ? `raises alerts at the default minimum level, ${DEFAULT_MINIMUM_LEVEL}`
-    : `counted only; raises alerts if detectionsMinimumLevel is ${level}, not ${DEFAULT_MINIMUM_LEVEL} as by default`;
+    : `counted only; raises alerts if the minimum level is ${level}, not ${DEFAULT_MINIMUM_LEVEL} as by default`;
 }
 
 /** One text for each kind of trusted actor. */

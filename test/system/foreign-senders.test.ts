@@ -2,19 +2,20 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, fstatSync, readFileSync } from 'node:fs';
-import { systemClock } from '../../../../src/base/clock.ts';
-import { milliseconds } from '../../../../src/base/duration.ts';
-import { writeU16, writeU32 } from '../../../../src/linux/native/byte-order.ts';
-import { encodeMessage } from '../../../../src/linux/native/netlink/message.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { writeU16, writeU32 } from '../../src/linux/native/byte-order.ts';
+import { encodeMessage } from '../../src/linux/native/netlink/message.ts';
 import {
   NETLINK_AUDIT,
   NETLINK_CONNECTOR,
   NETLINK_SOCK_DIAG,
   openNetlink,
-} from '../../../../src/linux/native/netlink/socket.ts';
-import { systemCalls } from '../../../../src/linux/native/system-calls.ts';
-import { require } from '../../../support/require.ts';
-import { until } from '../../../support/until.ts';
+} from '../../src/linux/native/netlink/socket.ts';
+import { systemCalls } from '../../src/linux/native/system-calls.ts';
+import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 const AF_NETLINK = 16;
 const SOCK_RAW_NONBLOCK = 0o4003;
@@ -50,8 +51,8 @@ function forge(protocol: number, { port = 0, groups = 0 }: { port?: number; grou
 describe('A netlink socket, when another process with CAP_NET_ADMIN sends to it', () => {
   let child: ChildProcess | undefined;
 
-  before(function () {
-    require(this, process.getuid?.() === 0 ? undefined : 'only root may send to these sockets');
+  before(async function () {
+    require(this, await missingForAudit());
   });
   afterEach(async () => {
     if (child === undefined) return;
