@@ -76,12 +76,12 @@ describe('The agent, as a service', function () {
   });
 
   it('says why it cannot start, and what to do', async () => {
-    bed.writeConfiguration({ stateDirektory: '/x' });
+    bed.writeConfiguration({ stateDirectory: 7 });
     const { exited } = bed.startAgent({ environment: environment() });
     assert.deepEqual(await exited, { status: 78, signal: null });
     listen();
     assert.equal(told.length, 1);
-    assert.match(told[0] ?? '', /^STATUS=Local Configuration, .*stateDirektory.*"vakt check"\. \(CONFIG_INVALID\)$/);
+    assert.match(told[0] ?? '', /^STATUS=Local Configuration, .*stateDirectory.*"vakt check"\. \(CONFIG_INVALID\)$/);
   });
 
   describe('with what systemd hands over, where the file of the key is out of reach', () => {

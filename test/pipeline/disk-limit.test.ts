@@ -14,7 +14,7 @@ import { liveSettings } from './memory-queues.ts';
 import { HandClock } from './queue-fixture.ts';
 import { systemError } from './simulated-files.ts';
 
-/** The limit in docs/contract.md §6 for queues and counts together. */
+/** The limit for queues and counts together (contract §6). */
 const limitOn = (cache: number) => cache + Math.max(2 * 1024 * 1024, 4 * Math.min(1024 * 1024, cache / 2));
 
 /** Sums the sizes of all files after each change of one of them. */

@@ -363,13 +363,9 @@ describe("the kernel's audit", function () {
   describe('is left as it was found', () => {
     it('after close', async () => {
       await open();
-      assert.deepEqual(await settings(), {
-        enabled: 1,
-        failure: 1,
-        backlogLimit: 8192,
-        backlogWaitTime: 0,
-        pid: process.pid,
-      });
+      const { backlogLimit, ...others } = await settings();
+      assert.deepEqual(others, { enabled: 1, failure: 1, backlogWaitTime: 0, pid: process.pid });
+      assert.ok(backlogLimit >= 8_192 && backlogLimit <= 32_768, String(backlogLimit));
       await close();
       assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
       assert.deepEqual(await ourRules(), []);

@@ -36,6 +36,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
   beforeEach(async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root, which alone may mount');
     bed = await TestBed.open({ desired: DESIRED });
+    bed.writeConfiguration({ store: { syncEvery: 'PT1S' } }); // until a sync, files are open, and a remount is refused
     disk = new SmallDisk(join(bed.directory, 'state'), SIZE);
     writeFileSync(join(disk.folder, 'last-good-configuration.json'), JSON.stringify({ configuration: DESIRED }));
     agent = bed.startAgent();
