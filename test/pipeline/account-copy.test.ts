@@ -55,7 +55,7 @@ describe('AccountCopy', () => {
   const filesIn = () =>
     readdirSync(folder, { withFileTypes: true, recursive: true })
       .filter((entry) => entry.isFile())
-      .map(({ path, name }) => join(path, name));
+      .map(({ parentPath, name }) => join(parentPath, name));
 
   /** Runs an agent that collects, and that is killed. @returns the number of collected events */
   async function collect(): Promise<number> {

@@ -60,7 +60,9 @@ class MeasuredFiles implements StoreFiles {
 
   #measure(): void {
     const entries = readdirSync(this.#folder, { withFileTypes: true, recursive: true });
-    const sizes = entries.filter((entry) => entry.isFile()).map(({ path, name }) => statSync(join(path, name)).size);
+    const sizes = entries
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => statSync(join(parentPath, name)).size);
     this.largest = Math.max(
       this.largest,
       sizes.reduce((all, size) => all + size, 0),
