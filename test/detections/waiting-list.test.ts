@@ -63,11 +63,10 @@ describe('WaitingList', () => {
     assert.ok(list.add(by('0')));
   });
 
-  it('counts all users of a container as one, and as none of the host', () => {
-    const ofContainer = { ContainerId: '0' };
-    assert.equal(fill(list, by('0', 0, ofContainer)), 4_096);
-    assert.equal(list.add(by('70000', 0, ofContainer)), false);
-    assert.equal(fill(list, by('0')), 2_048);
+  it('counts the users of containers as one, and separately from those of the host', () => {
+    assert.equal(fill(list, by('33', 0, { ContainerId: '0' })), 4_096);
+    assert.equal(list.add(by('70000', 0, { ContainerId: '1' })), false);
+    assert.equal(fill(list, by('33')), 2_048);
   });
 
   it('has space again for what was taken', () => {
