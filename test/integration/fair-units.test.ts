@@ -25,7 +25,7 @@ vakt: { alert: VAKT_Rule${n}, key: [CommandLine] }
 const MARKERS = ['vakt-decoy-', 'vakt-decoy-', 'vakt-decoy-', 'vakt-shell-'];
 
 describe('A user that uses up the message units', function () {
-  this.timeout(300_000);
+  this.timeout(480_000);
   let bed: TestBed;
   let argument = '';
   let userId = 0;
@@ -81,13 +81,13 @@ describe('A user that uses up the message units', function () {
     assert.equal(state, 'degraded');
     assert.ok(of('ProcessCreate', ATTACKER) <= 28, String(of('ProcessCreate', ATTACKER)));
     await burst(3, { userId: OTHER, argument: 'vakt-work-' });
-    await bed.waitForEvents(() => of('ProcessCreate', OTHER) === 3, seconds(60));
+    await bed.waitForEvents(() => of('ProcessCreate', OTHER) === 3, seconds(150));
 
     await burst(120, { userId: ATTACKER, argument: 'vakt-decoy-' });
     await agent.waitForStatus(({ delivery: { held } }) => held?.queues === 'High, Low, alerts', seconds(90));
     await burst(1, { userId: 0, argument: 'vakt-shell-' });
     const isShell = ({ RuleTitle, UserId }: Record<string, unknown>) => RuleTitle === 'Rule 3' && UserId === '0';
-    await bed.waitForEvents(() => bed.elements('SecurityAlert').some(isShell), seconds(75));
+    await bed.waitForEvents(() => bed.elements('SecurityAlert').some(isShell), seconds(150));
 
     const reported = await bed.hub.waitForReported(({ securityAgent }) => {
       const { detections } = securityAgent as { detections?: { latest?: object } };
