@@ -8,7 +8,7 @@ const LONGEST = minutes(8);
 const FORGOTTEN_AFTER = minutes(10);
 /** At least that long, so that rules do not change every second. */
 const SHORTEST = seconds(10);
-/** Excluded starts per second below which a flood has ended. With long arguments, a few hundred starts are a flood. */
+/** Excluded starts a second below which a flood is over. */
 const FEW_STARTS = 50;
 
 /** Only users whose starts have this share of the records that were read, and at least this many, are excluded. */

@@ -36,8 +36,8 @@ export interface StartCounter {
   see(events: readonly AuditEvent[]): void;
   /** @throws when starts can no longer be counted */
   read(): void;
-  /** About how many starts audit did not report since the last call. */
-  takeUnreported(): number;
+  /** Number of all starts since the last call. */
+  takeExecuted(): number;
   /** Newly known excluded starts. @param until everything that audit reports up to it has arrived */
   take(until: Date): number;
   close(): void;
@@ -168,11 +168,11 @@ export class FloodWatch {
     return part >= NEARLY_FULL || lasts;
   }
 
-  /** Excluded starts per second, as far as the process connector and audit were read. */
+  /** Starts a second, as far as the process connector was read. */
   #excludedRate(now: Duration): number {
     const took = now - this.#rateAt;
     if (took >= RATE_EVERY) {
-      this.#rate = ((this.#starts?.takeUnreported() ?? 0) * seconds(1)) / took;
+      this.#rate = ((this.#starts?.takeExecuted() ?? 0) * seconds(1)) / took;
       this.#rateAt = now;
     }
     return this.#rate;

@@ -47,9 +47,7 @@ export class ExcludedStarts implements StartCounter {
     for (const event of events) {
       if (!isStart(event)) continue;
       const starts = this.#at(event.time);
-      if (starts === undefined) continue;
-      starts.audited += 1;
-      this.#sinceLook -= 1;
+      if (starts !== undefined) starts.audited += 1;
     }
   }
 
@@ -67,11 +65,11 @@ export class ExcludedStarts implements StartCounter {
     this.#executed += dropped;
   }
 
-  /** About how many starts the connector reported since the last call beyond those of audit. */
-  takeUnreported(): number {
-    const unreported = Math.max(0, this.#sinceLook);
+  /** Number of starts that the connector reported since the last call. */
+  takeExecuted(): number {
+    const executed = this.#sinceLook;
     this.#sinceLook = 0;
-    return unreported;
+    return executed;
   }
 
   /** Newly known excluded starts. @param until everything that audit reports up to it has arrived */

@@ -266,7 +266,7 @@ export class Feeds {
 
   #drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {
     const { table, sink } = this.#parts;
-    if (reason === 'kernel' || reason === 'excluded') table.startsLost(this.#startsSettled);
+    if (reason === 'kernel') table.startsLost(this.#startsSettled);
     sink.drop(stream, reason, count);
   }
 
