@@ -9,6 +9,7 @@ import { nextTurn } from '../../src/base/turn.ts';
 import { WriteAhead } from '../../src/base/write-ahead.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { require } from '../support/require.ts';
 
 const MEMORY = '/dev/shm';
 
@@ -23,7 +24,7 @@ describe('WriteAhead', () => {
   const log = () => join(state, 'queues', '1.log');
 
   before(function () {
-    if (!existsSync(MEMORY)) this.skip();
+    require(this, existsSync(MEMORY) ? undefined : `${MEMORY} does not exist`);
   });
   beforeEach(() => {
     state = temporaryFolder();
