@@ -34,8 +34,10 @@ describe('A user that uses up the message units', function () {
     require(this, missingForCrash() ?? missingForOwnRules());
   });
   beforeEach(async () => {
-    const off = Object.fromEntries(OFF.map((name) => [`eventPriority${name}`, { value: 'Off' }]));
-    bed = await TestBed.open({ desired: { ...QUICK, ...off, detectionsMinimumLevel: { value: 'critical' } } });
+    const off = Object.fromEntries([...OFF, 'OSBaseline'].map((name) => [`eventPriority${name}`, { value: 'Off' }]));
+    const desired = { ...QUICK, ...off, detectionsMinimumLevel: { value: 'critical' } };
+    bed = await TestBed.open({ desired });
+    bed.startWith(desired); // the first OSBaseline alone would use up the units for Low
   });
   afterEach(() => bed?.close());
 
