@@ -10,6 +10,7 @@ import { WriteAhead } from '../../src/base/write-ahead.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 
 const MEMORY = '/dev/shm';
 
@@ -88,8 +89,10 @@ describe('WriteAhead', () => {
   it('writes to the disk at once when a megabyte is held', async () => {
     const file = files.create(log());
     for (let n = 0; n < 12; n += 1) file.append(Buffer.alloc(100_000, 'x'));
-    for (let wait = 0; wait < 1_000 && heldBytes() > 0; wait += 1) await nextTurn();
-    assert.equal(statSync(log()).size, 1_200_000);
+    await until(
+      'all to be on disk',
+      () => existsSync(log()) && statSync(log()).size === 1_200_000 && heldBytes() === 0,
+    );
   });
 
   it('changes nothing outside of its directory and skips a torn change', () => {
