@@ -1,5 +1,5 @@
-import { close, closeSync, constants, open, openSync, write, writeSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import type { BackgroundWriter } from './background-writer.ts';
 import { readStateJson } from './read-state.ts';
 
@@ -24,8 +24,6 @@ export class NoteFile {
   readonly #writeFirst: boolean;
   readonly #bytes: number;
   #latest: object | undefined;
-  #fd: number | undefined;
-  #isClosed = false;
 
   /**
    * @param writeFirst whether it is written before others of the same batch, which may depend on it
@@ -60,8 +58,12 @@ export class NoteFile {
     const text = `${JSON.stringify(note).padEnd(this.#bytes - 1)}\n`;
     if (Buffer.byteLength(text) > this.#bytes) throw new RangeError(`a note of ${text.length} characters`);
     if (this.#writer === undefined) {
-      this.#fd ??= openSync(this.#path, HOW, 0o600);
-      writeSync(this.#fd, text, 0);
+      const fd = openSync(this.#path, HOW, 0o600);
+      try {
+        writeSync(fd, text, 0);
+      } finally {
+        closeSync(fd);
+      }
       return;
     }
     this.#latest = note;
@@ -73,31 +75,13 @@ export class NoteFile {
     });
   }
 
-  /** Safe to call twice. With a BackgroundWriter, the file is closed after the next write. */
-  close(): void {
-    this.#isClosed = true;
-    if (this.#writer === undefined) this.#release();
-  }
-
-  /** Keeps the file open between writes: opening it would take another turn of the event loop. */
+  /** The file is open only meanwhile, or the file system could not be remounted read-only. */
   async #writeInPlace(bytes: Buffer): Promise<void> {
+    const file = await open(this.#path, HOW, 0o600);
     try {
-      this.#fd ??= await promised.open(this.#path, HOW, 0o600);
-      await promised.write(this.#fd, bytes, 0, bytes.length, 0);
-    } catch (error) {
-      this.#release();
-      throw error;
+      await file.write(bytes, 0, bytes.length, 0);
+    } finally {
+      await file.close();
     }
-    if (this.#isClosed) this.#release();
-  }
-
-  #release(): void {
-    const fd = this.#fd;
-    this.#fd = undefined;
-    if (fd === undefined) return;
-    if (this.#writer === undefined) closeSync(fd);
-    else close(fd, () => {});
   }
 }
-
-const promised = { open: promisify(open), write: promisify(write) };

@@ -141,7 +141,6 @@ export class LinuxEvents implements Service, Moving, Ancestry {
     await this.#feeds.close();
     await this.#inTurn(async () => {
       for (const { source } of this.#sources) await source.close?.();
-      for (const held of this.#held) held.close();
     });
     done.abort();
     await closing;

@@ -57,7 +57,6 @@ export class AccountCopy implements Service {
   async stop(): Promise<void> {
     this.#write();
     this.#isStarted = false;
-    this.#note.close();
   }
 
   /** Call this when events have been queued, dropped or counted. */

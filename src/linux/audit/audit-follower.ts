@@ -169,6 +169,5 @@ export class AuditFollower {
     this.#stopping.abort();
     await this.#catchingUp;
     this.#write();
-    this.#checkpoint.close();
   }
 }

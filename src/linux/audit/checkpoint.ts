@@ -46,11 +46,6 @@ export class Checkpoint {
   write(position: Omit<AuditPosition, 'bootId'>): void {
     this.#note.write({ bootId: this.#bootId, ...position });
   }
-
-  /** Safe to call twice. */
-  close(): void {
-    this.#note.close();
-  }
 }
 
 function parseAuditPosition(note: unknown): AuditPosition | undefined {

@@ -191,8 +191,6 @@ export class UnauditedProcesses {
       note.write(known);
     } catch (error) {
       log.warn({ reason: messageOf(error) }, 'Could not save which processes audit does not report.');
-    } finally {
-      note.close(); // in the background, once it is written
     }
   }
 

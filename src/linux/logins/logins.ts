@@ -110,7 +110,6 @@ export class Logins {
     this.#stopping = new AbortController();
     this.#flush();
     await this.#files.close();
-    this.#note?.close();
   }
 
   #flush(): void {

@@ -46,9 +46,4 @@ export class HeldCount {
       this.#parts.log.debug({ err, stream: this.#parts.stream }, 'Could not note how many records wait in memory.');
     }
   }
-
-  /** Closes the file. `set` may still be called and opens it again. */
-  close(): void {
-    this.#parts.note.close();
-  }
 }

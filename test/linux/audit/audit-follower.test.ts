@@ -26,7 +26,6 @@ describe('AuditFollower', () => {
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
     const left = new Checkpoint(join(hostRoot, 'audit-checkpoint.json'), bootId);
     left.write({ timeMs: now - 1_000, serial: 100 });
-    left.close();
     recordedAt = now - 500;
     const record = (serial: number) =>
       `type=USER_LOGIN msg=audit(${(recordedAt / 1_000).toFixed(3)}:${serial}): pid=1 msg='op=login res=failed'\n`;
@@ -75,7 +74,6 @@ describe('AuditFollower', () => {
     const leave = (bootId: string, timeMs: number) => {
       const left = new Checkpoint(join(hostRoot, 'audit-checkpoint.json'), bootId);
       left.write({ timeMs, serial: 100 });
-      left.close();
     };
     const resume = async () => {
       const follower = follow(true);

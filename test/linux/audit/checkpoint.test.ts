@@ -14,9 +14,6 @@ describe('Checkpoint', () => {
     path = join(folder, 'checkpoint');
     checkpoint = new Checkpoint(path, 'this-boot');
   });
-  afterEach(() => {
-    checkpoint.close();
-  });
 
   it('is not there at first', () => assert.equal(checkpoint.read(), undefined));
 

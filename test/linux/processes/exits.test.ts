@@ -71,7 +71,6 @@ describe('ExitSource', () => {
   });
   afterEach(async () => {
     await close();
-    held.close();
     time.restore();
     proc.close();
   });

@@ -66,7 +66,6 @@ describe('The number of records that wait in memory', () => {
     const held = run();
     held.countKilled();
     held.set(1);
-    held.close();
     assert.deepEqual(dropped, []);
   });
 });

@@ -15,7 +15,6 @@ describe("Feeds, where auditd's log is the source", () => {
     const stateDirectory = temporaryFolder();
     const left = new Checkpoint(`${stateDirectory}/audit-checkpoint.json`, 'an earlier boot');
     left.write({ timeMs: Date.now() - 60_000, serial: 7 });
-    left.close();
     const [known, told]: [number[], number[]] = [[], []];
     let sink: AuditSink | undefined;
     let beginning: Beginning = {};
