@@ -58,7 +58,8 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
   const later = new Later({ clock: foundation.clockOf('later'), log: foundation.logOf('later') });
 
   return [
-    reporting.controlSocket,
+    reporting.controlSocket, // refuses to start a second agent, which must not change audit
+    collection.linuxEvents.connection, // the kernel keeps its records until they are read
     storage.end,
     condition.runs, // how they ended
     delivery.queues, // what an earlier run could not send

@@ -127,8 +127,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   #comparing: Promise<void> = Promise.resolve();
   #draining: Promise<void> = Promise.resolve();
   #rules: RuleSet;
-  #detector: Detector;
-  #harmless: HarmlessStarts;
+  /** Made when first used: it takes time that the start has better uses for. */
+  #made: { readonly detector: Detector; readonly harmless: HarmlessStarts } | undefined;
   #lists: string;
   #sources: ReadonlySet<LogSource>;
   #unjudged = 0;
@@ -142,11 +142,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#watch = new CollectorWatch({ clock, snapshotPeriod });
     this.#loop = new Loop((signal) => this.#turn(signal), { clock, log });
     this.#actors = new ActorRecognition(parts.files);
-    const lists = parts.lists();
-    this.#lists = JSON.stringify(lists);
+    this.#lists = JSON.stringify(parts.lists());
     this.#rules = parts.rules;
-    this.#detector = this.#detectorWith(lists);
-    this.#harmless = new HarmlessStarts(this.#detector);
     this.#sources = sourcesOf(parts.rules);
   }
 
@@ -174,15 +171,26 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   #renew(): void {
-    const state = this.#detector.save();
-    this.#detector = this.#detectorWith(this.#parts.lists());
-    this.#detector.restore(state);
-    this.#harmless = new HarmlessStarts(this.#detector);
+    const state = this.#made?.detector.save();
+    this.#made = undefined;
+    if (state !== undefined) this.#detector.restore(state);
   }
 
-  #detectorWith(lists: Lists): Detector {
-    const { clock, stateChanged } = this.#parts;
-    return new Detector({ rules: this.#rules.rules, lists, clock, changed: stateChanged });
+  get #detector(): Detector {
+    return this.#engine.detector;
+  }
+
+  get #harmless(): HarmlessStarts {
+    return this.#engine.harmless;
+  }
+
+  get #engine() {
+    if (this.#made === undefined) {
+      const { clock, lists, stateChanged } = this.#parts;
+      const detector = new Detector({ rules: this.#rules.rules, lists: lists(), clock, changed: stateChanged });
+      this.#made = { detector, harmless: new HarmlessStarts(detector) };
+    }
+    return this.#made;
   }
 
   async start(): Promise<void> {

@@ -124,6 +124,16 @@ export class LinuxEvents implements Service, Moving, Ancestry {
     this.#feeds.subscribe(this.#sources.map(({ source }) => source));
   }
 
+  /**
+   * Connects the kernel's audit before the parts start that take its events: from now on, its records wait in the kernel,
+   * until this service has started. Where that fails, it is tried again then.
+   */
+  readonly connection: Service = {
+    name: "connection to the kernel's audit",
+    start: () => this.#feeds.connect(),
+    stop: () => this.#feeds.disconnect(),
+  };
+
   async start(): Promise<void> {
     if (this.#stopping !== undefined) return;
     this.#stopping = new AbortController();
@@ -193,7 +203,6 @@ export class LinuxEvents implements Service, Moving, Ancestry {
   /** Opens and closes sources, by the wanted streams and the open feed. */
   async #follow(): Promise<void> {
     const streams = this.#parts.streams();
-    this.#feeds.catchUp();
     for (const { declared, source } of this.#sources) {
       await source.follow?.(!this.#isStopping && isWanted(declared, streams), this.#feeds.current);
     }

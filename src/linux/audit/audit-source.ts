@@ -122,13 +122,30 @@ export class AuditSource {
     return role.status(setup.missing ?? floods.problem);
   }
 
-  /** @throws AgentError AUDIT_UNAVAILABLE or SOCKET_UNAVAILABLE; audit is then unchanged */
+  /** Connects, and begins to read. @throws as `connect` */
   async open(): Promise<void> {
-    if (this.#open !== undefined) return;
-    const opened = await this.#connect().catch((error: unknown) => {
+    await this.connect();
+    this.begin();
+  }
+
+  /**
+   * Makes the kernel send its records, which wait in the socket's receive buffer until `begin`. If it is open, sets the
+   * present rules.
+   *
+   * @throws AgentError AUDIT_UNAVAILABLE or SOCKET_UNAVAILABLE; audit is then unchanged
+   */
+  async connect(): Promise<void> {
+    if (this.#open !== undefined) return this.refreshRules();
+    this.#open = await this.#connect().catch((error: unknown) => {
       throw unavailable(error);
     });
-    this.#open = opened;
+  }
+
+  /** Begins to read and to deliver, from the first record since `connect`. Does nothing if it reads already. */
+  begin(): void {
+    const opened = this.#open;
+    if (opened === undefined || opened.reading !== undefined) return;
+    opened.stream.release();
     opened.reading = this.#read(opened);
   }
 
@@ -143,7 +160,7 @@ export class AuditSource {
       });
   }
 
-  /** Reads the remaining records and restores audit. Safe to call twice; never rejects. */
+  /** Reads the remaining records, if it has begun to read, and restores audit. Safe to call twice; never rejects. */
   async close(): Promise<void> {
     const opened = this.#open;
     if (opened === undefined) return;
@@ -180,6 +197,7 @@ export class AuditSource {
       sink.accept(events);
     };
     const stream = new RecordStream(deliver, { beganLive: true });
+    stream.hold();
     const notices = new NoticeBoard({
       clock,
       log,
@@ -219,7 +237,7 @@ export class AuditSource {
       stopping: new AbortController(),
       emptyAt: LONG_AGO,
       checkNow: false,
-      reading: Promise.resolve(),
+      reading: undefined,
     };
     return opened;
   }
@@ -241,7 +259,8 @@ export class AuditSource {
     const { log } = this.#parts;
     const { control, setup } = opened;
     const stored = await setup.removeRules();
-    await this.#finish(opened).catch((err: unknown) => log.warn({ err }, 'Could not read the last events.'));
+    if (opened.reading !== undefined)
+      await this.#finish(opened).catch((err: unknown) => log.warn({ err }, 'Could not read the last events.'));
     const status = await control.status();
     await setup.restoreSettings(status, stored);
     if (status.pid === process.pid) await control.set({ pid: 0 });
@@ -362,5 +381,6 @@ interface Opened {
   emptyAt: Duration;
   /** Rules or settings were changed: check at once. */
   checkNow: boolean;
-  reading: Promise<void>;
+  /** Absent until `begin`: nothing was delivered. */
+  reading: Promise<void> | undefined;
 }

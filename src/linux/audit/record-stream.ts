@@ -13,6 +13,7 @@ export class RecordStream {
   readonly #deliver: (events: readonly AuditEvent[]) => void;
   readonly #loss: LossMeter;
   #batch: AuditEvent[] = [];
+  #isHeld = false;
   #malformed = 0;
   #newestTime = 0;
   /** Unusable events and records without a header that were already reported as lost. */
@@ -76,9 +77,18 @@ export class RecordStream {
     if (this.#batch.length >= EVENTS_PER_BATCH) this.deliver();
   }
 
+  /** Keeps complete events until `release`. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+  }
+
   /** Delivers complete events. */
   deliver(): void {
-    if (this.#batch.length === 0) return;
+    if (this.#batch.length === 0 || this.#isHeld) return;
     const events = this.#batch;
     this.#batch = [];
     this.#deliver(events);

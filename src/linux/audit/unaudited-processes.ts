@@ -90,15 +90,26 @@ export class UnauditedProcesses {
   /**
    * Finds out since when audit reports the processes that start. Await it before the agent may enable audit; does nothing
    * once that is known. Never rejects: if audit is not available, there are no records to miss.
+   *
+   * @returns whether it is known
    */
-  async look(ask: () => Promise<AuditStatus>): Promise<void> {
-    if (this.#hasLooked) return;
+  async ask(status: () => Promise<AuditStatus>): Promise<boolean> {
     try {
       this.#readNote();
-      if (this.#known.ticks === undefined && !this.#isEnabledAtBoot) {
-        const status = await ask();
-        this.#keep({ ...this.#known, ticks: this.#enabledAt(status), isKnown: status.enabled === 0 });
-      }
+      if (this.#known.ticks !== undefined || this.#isEnabledAtBoot) return true;
+      const found = await status();
+      this.#keep({ ...this.#known, ticks: this.#enabledAt(found), isKnown: found.enabled === 0 });
+      return true;
+    } catch (error) {
+      this.#parts.log.debug({ reason: messageOf(error) }, UNKNOWN);
+      return false;
+    }
+  }
+
+  /** Also finds the processes that it does not report; once. Never rejects. */
+  async look(status: () => Promise<AuditStatus>): Promise<void> {
+    if (this.#hasLooked || !(await this.ask(status))) return;
+    try {
       await this.#list();
       this.#hasLooked = true;
     } catch (error) {

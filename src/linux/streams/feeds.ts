@@ -89,6 +89,8 @@ export class Feeds {
   #endsSince: Duration;
   /** When audit was last read, even if nothing was found. */
   #lastRead: Duration;
+  /** Until everything was read that had arrived when reading began. */
+  #isFirstRead = true;
   /** Until the first attempt to open a feed is done. */
   #isOpening = true;
   #subscribers: readonly FeedSubscriber[] = [];
@@ -141,6 +143,7 @@ export class Feeds {
         drained: (progress) => this.#drained(progress),
         settled: (until) => this.#settled(until),
         foundTaskRule: (isThere) => void this.#unaudited?.foundTaskRule(isThere),
+        opened: () => this.#catchUp(),
         interrupted: () => table.startsLost(this.#startsSettled),
         changed: () => parts.changed(),
       },
@@ -194,17 +197,26 @@ export class Feeds {
     this.#endsSince = since;
   }
 
+  /**
+   * Connects the kernel's audit if it is wanted and available: from now on, its records wait in the kernel until `refresh`
+   * reads them. Never rejects.
+   */
+  async connect(): Promise<void> {
+    if (this.#wantsAudit) await this.#unaudited?.ask(() => this.#auditStatus());
+    await this.#ladder.connect();
+  }
+
+  /** Closes what `connect` has opened, unless `refresh` has taken it over. Never rejects. */
+  async disconnect(): Promise<void> {
+    await this.#ladder.disconnect();
+  }
+
   /** Opens and closes feeds as `wanted()` demands. Never rejects. */
   async refresh(): Promise<void> {
-    if (this.#parts.wanted().feeds.has('audit')) await this.#unaudited?.look(() => this.#auditStatus());
+    if (this.#wantsAudit) await this.#unaudited?.look(() => this.#auditStatus());
     await this.#ladder.start();
     await this.#ladder.refresh();
     this.#isOpening = false;
-  }
-
-  /** Reads what audit reported while the agent was not running; once, when audit is open. */
-  catchUp(): void {
-    if (this.current === 'audit') this.#follower?.began(this.status('audit').source === 'auditLog');
   }
 
   /** Delivers what is left, and closes the open feed. */
@@ -221,6 +233,10 @@ export class Feeds {
     return this.current !== undefined || this.#isOpening;
   }
 
+  get #wantsAudit(): boolean {
+    return this.#parts.wanted().feeds.has('audit');
+  }
+
   async #auditStatus(): Promise<AuditStatus> {
     const control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
     try {
@@ -232,7 +248,9 @@ export class Feeds {
 
   /** Receives audit events from the kernel. The agent's own activity is not reported. */
   #accept(all: readonly AuditEvent[]): void {
-    this.#pass(all.filter((event) => !isOfOwnProcess(event)));
+    const events = all.filter((event) => !isOfOwnProcess(event));
+    this.#pass(events);
+    if (this.#isFirstRead) this.#forgetExited(events);
     this.#follower?.seen(all);
   }
 
@@ -264,6 +282,21 @@ export class Feeds {
     return events.filter(({ time }) => timeOf(time) >= this.#endsSince);
   }
 
+  /** Reads what audit reported while the agent was not running; once, before the first live event is read. */
+  #catchUp(): void {
+    if (this.current === 'audit') this.#follower?.began(this.status('audit').source === 'auditLog');
+  }
+
+  /** A process that started before exits were received, while audit's records waited, may have exited unnoticed. */
+  #forgetExited(events: readonly AuditEvent[]): void {
+    const { proc, table } = this.#parts;
+    const timeOf = this.#wallTimes.reader();
+    for (const { time, fields } of events) {
+      const pid = Number(fields.pid);
+      if (timeOf(time) < this.#endsSince && proc.inode(pid) === undefined) table.ended(pid);
+    }
+  }
+
   #drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {
     const { table, sink } = this.#parts;
     if (reason === 'kernel') table.startsLost(this.#startsSettled);
@@ -271,6 +304,7 @@ export class Feeds {
   }
 
   #drained({ until, position }: Progress): void {
+    this.#isFirstRead = false;
     for (const subscriber of this.#subscribers) subscriber.drained?.();
     this.#wallTimes.look();
     this.#startsRead = until;

@@ -62,6 +62,8 @@ interface Parts {
   readonly settled?: (until: Duration) => void;
   /** Called when a source failed and the next one is open: nothing was read in between. */
   readonly interrupted?: () => void;
+  /** Called when a source was opened, before its records are read if they can wait in the kernel. */
+  readonly opened?: () => void;
   /** Called when the kernel's rules were read: whether others keep audit from processes that start now, or some of them. */
   readonly foundTaskRule?: (isThere: boolean) => void;
   /** Called when `status()` has changed. */
@@ -72,6 +74,12 @@ interface Parts {
 interface Source {
   /** Rejects when the source isn't available now. */
   open(): Promise<void> | void;
+  /**
+   * The two halves of `open`, if records can wait in the kernel. `connect` rejects like `open`; a second call sets the present
+   * rules. `begin` begins to read.
+   */
+  connect?(): Promise<void>;
+  begin?(): void;
   /** To be called when the rules have changed. */
   refreshRules?(): Promise<void>;
   /**
@@ -129,6 +137,8 @@ export class SourceLadder implements Service {
   readonly #parts: Parts;
   readonly #ladder: readonly Rung[];
   #current: OpenSource | undefined;
+  /** The best source, connected before the start. */
+  #early: Source | undefined;
   /** Why the best source isn't in use. */
   #bestSourceError: AgentError | undefined;
   /** The status that was logged last, as JSON. */
@@ -142,6 +152,28 @@ export class SourceLadder implements Service {
   constructor(parts: Parts, ladder: readonly Rung[] = LADDER) {
     this.#parts = parts;
     this.#ladder = ladder;
+  }
+
+  /**
+   * Connects the best source if it is wanted and its records can wait: from now on, the kernel keeps them until `start`. Where
+   * that fails, `start` opens the best available source. Never rejects.
+   */
+  async connect(): Promise<void> {
+    const [best] = this.#ladder;
+    if (best === undefined || !this.#parts.wanted().feeds.has(best.feeds)) return;
+    const source = this.#make(best);
+    try {
+      await source.connect?.();
+      if (source.connect !== undefined) this.#early = source;
+    } catch (err) {
+      this.#parts.log.debug({ source: best.name, err }, 'Could not connect a source of events before the start.');
+    }
+  }
+
+  /** Closes what `connect` has opened, unless `start` has taken it over. Safe to call twice; never rejects. */
+  async disconnect(): Promise<void> {
+    await this.#early?.close();
+    this.#early = undefined;
   }
 
   async start(): Promise<void> {
@@ -210,27 +242,38 @@ export class SourceLadder implements Service {
     const limit = this.#current?.rung ?? this.#ladder.length;
     const { feeds: wanted } = this.#parts.wanted();
     let best = true;
-    for (const [rung, { name, feeds, make }] of this.#ladder.slice(0, limit).entries()) {
+    for (const [rung, made] of this.#ladder.slice(0, limit).entries()) {
+      const { name, feeds } = made;
       if (!wanted.has(feeds)) continue;
-      const source: Source = make({
-        ...this.#parts,
-        rules: () => this.#parts.wanted().rules,
-        onLost: (reason) => this.#lost(source, reason),
-        changed: () => this.#announceStatus(),
-      });
+      const source = rung === 0 && this.#early !== undefined ? this.#early : this.#make(made);
       try {
-        await source.open();
+        await (source.connect?.() ?? source.open());
       } catch (error) {
+        if (source === this.#early) await this.disconnect();
         if (best) this.#bestSourceError = toAgentError(error);
         best = false;
         this.#parts.log.debug({ source: name, err: error }, 'Could not open a source of events.');
         continue;
       }
+      if (source === this.#early) this.#early = undefined;
+      await this.disconnect();
       await this.#current?.source.close({ keepsRules: feeds === 'audit' });
       this.#current = { rung, source };
       if (best) this.#bestSourceError = undefined;
+      this.#parts.opened?.();
+      source.begin?.();
       return;
     }
+  }
+
+  #make({ make }: Rung): Source {
+    const source: Source = make({
+      ...this.#parts,
+      rules: () => this.#parts.wanted().rules,
+      onLost: (reason) => this.#lost(source, reason),
+      changed: () => this.#announceStatus(),
+    });
+    return source;
   }
 
   /** The source failed. It may be closing at this moment, so the change is made later, not within its call. */
@@ -250,6 +293,7 @@ export class SourceLadder implements Service {
   }
 
   async #release(options = { willResume: false }): Promise<void> {
+    await this.disconnect();
     await this.#current?.source.close(options);
     this.#current = undefined;
     this.#bestSourceError = undefined;

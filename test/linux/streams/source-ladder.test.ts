@@ -71,6 +71,60 @@ describe('SourceLadder', () => {
     assert.deepEqual(events.status('starts'), SECOND);
   });
 
+  describe('with a source that was connected before the start', () => {
+    let connect: sinon.SinonStub;
+    let begin: sinon.SinonStub;
+
+    beforeEach(() => {
+      connect = sinon.stub().resolves();
+      begin = sinon.stub();
+      Object.assign(audit, { connect, begin });
+    });
+
+    it('reads it from the start on', async () => {
+      await events.connect();
+      assert.deepEqual([connect.callCount, begin.callCount, events.feed], [1, 0, undefined]);
+      await events.start();
+      assert.deepEqual([connect.callCount, begin.callCount, events.feed], [2, 1, 'audit']);
+      await events.disconnect();
+      assert.equal(audit.close.callCount, 0);
+    });
+
+    it('closes it and opens the next one when the start cannot set its rules', async () => {
+      await events.connect();
+      connect.rejects(taken);
+      await events.start();
+      assert.deepEqual(events.status('starts'), SECOND);
+      assert.deepEqual([begin.callCount, audit.close.callCount], [0, 1]);
+    });
+
+    it('connects it at the start when that failed before', async () => {
+      connect.onFirstCall().rejects(taken);
+      await events.connect();
+      await events.start();
+      assert.deepEqual(events.status('starts'), BEST);
+      assert.deepEqual([connect.callCount, begin.callCount], [2, 1]);
+    });
+
+    it('connects nothing that is not wanted, and closes what the start does not want', async () => {
+      feeds.delete('audit');
+      await events.connect();
+      assert.equal(connect.callCount, 0);
+      feeds.add('audit');
+      await events.connect();
+      feeds.delete('audit');
+      await events.start();
+      assert.deepEqual([begin.callCount, audit.close.callCount, events.feed], [0, 1, 'starts']);
+    });
+
+    it('closes it when the start does not happen', async () => {
+      await events.connect();
+      await events.disconnect();
+      await events.disconnect();
+      assert.equal(audit.close.callCount, 1);
+    });
+  });
+
   it('goes up again within a minute', async () => {
     audit.open.rejects(taken);
     await events.start();
