@@ -47,7 +47,7 @@ async function begun(folder: string): Promise<Size> {
   const deadline = systemClock.monotonic() + seconds(20);
   while (systemClock.monotonic() < deadline) {
     const size = sizeOf(folder);
-    if (size !== undefined) return size;
+    if (size !== undefined && size.entries > 0) return size; // before its first entry it may be without its large tables
     await systemClock.sleep(milliseconds(50));
   }
   throw new Error('journald has begun no journal within 20 s');
