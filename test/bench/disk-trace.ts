@@ -21,6 +21,23 @@ export interface Change {
 /** Every change of a disk, in order; to be carried out on a real one later. */
 export class DiskTrace {
   readonly changes: Change[] = [];
+  /** The agent's held changes of each file: under systemd, BackgroundWriter holds them until something is synced. */
+  readonly #held = new Map<string, Pick<Change, 'kind' | 'bytes'>>();
+
+  /** Bytes appended to a file are added up; a file that is overwritten twice is written once. */
+  hold(kind: 'append' | 'overwrite', path: string, bytes: number): void {
+    const earlier = kind === 'append' ? (this.#held.get(path)?.bytes ?? 0) : 0;
+    this.#held.set(path, { kind, bytes: earlier + bytes });
+  }
+
+  forget(path: string): void {
+    this.#held.delete(path);
+  }
+
+  makeHeld(): void {
+    for (const [path, { kind, bytes }] of this.#held) this.add(kind, path, bytes);
+    this.#held.clear();
+  }
 
   add(kind: Change['kind'], path: string, bytes = 0): void {
     this.changes.push({ at: systemClock.monotonic(), kind, path, bytes });
@@ -32,14 +49,9 @@ export class DiskTrace {
   }
 }
 
-/** Keeps files in memory, and notes what is done to them: as BackgroundWriter holds changes until something is synced. */
+/** Keeps files in memory, and notes what is done to them. */
 export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
   const files = new SimulatedFiles(seeded(7));
-  const held = new Map<string, number>();
-  const makeHeld = () => {
-    for (const [path, bytes] of held) trace.add('append', path, bytes);
-    held.clear();
-  };
   return {
     makeFolder: () => files.makeFolder(),
     list: (folder) => files.list(folder),
@@ -48,12 +60,12 @@ export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
       const file = files.create(path);
       return {
         append(bytes) {
-          held.set(path, (held.get(path) ?? 0) + bytes.length);
+          trace.hold('append', path, bytes.length);
           file.append(bytes);
         },
         truncate: (size) => file.truncate(size),
         async sync() {
-          makeHeld();
+          trace.makeHeld();
           trace.add('sync', path);
           await file.sync();
         },
@@ -61,18 +73,18 @@ export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
       };
     },
     remove(path) {
-      held.delete(path);
+      trace.forget(path);
       trace.add('remove', path);
       files.remove(path);
     },
     async sync(path) {
-      makeHeld();
+      trace.makeHeld();
       trace.add('sync', path);
       await files.sync(path);
     },
     /** One for all of an instant, as BackgroundFiles does it. */
     syncNow(path) {
-      makeHeld();
+      trace.makeHeld();
       const last = trace.changes.findLast((change) => change.kind === 'sync' && change.path === path);
       if (last?.at !== systemClock.monotonic()) trace.add('sync', path);
       files.syncNow(path);

@@ -23,7 +23,7 @@ export async function writtenInADay(life: Life, desired: Desired, syncEvery: Dur
     const note = () => {
       if (performance.now() < notedAt + Math.max(NOTES_EVERY, syncEvery)) return;
       notedAt = performance.now();
-      for (const [path, bytes] of Object.entries(NOTES)) trace.add('overwrite', path, bytes);
+      for (const [path, bytes] of Object.entries(NOTES)) trace.hold('overwrite', path, bytes);
     };
     const gateway = new Gateway({
       desired,
