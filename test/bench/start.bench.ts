@@ -117,7 +117,10 @@ try {
         ...firstRows('quiet', quiet),
         ...firstRows(load, loaded, `≤ ${LOADED_BUDGET_MS}`),
       ],
-      [`${ROUNDS} rounds; a program was started every 20 ms. On disk is what survives kill -9.`],
+      [
+        `${ROUNDS} rounds without earlier state; a program started every 20 ms; files were read every 50 ms.`,
+        "On disk: survives kill -9. All processes have the same priority, unlike under the service's CPUWeight.",
+      ],
     );
   } finally {
     native.remove();

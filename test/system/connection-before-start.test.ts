@@ -50,7 +50,7 @@ describe('The connection to audit before the start of its consumers', function (
   const ownRules = async () => (await control.rules()).filter(({ ours }) => ours);
   const withArgument = (argument: string) => reported.filter(({ commandLine }) => commandLine.includes(argument));
 
-  it('keeps the programs that start meanwhile in the kernel, and reports them after the start', async () => {
+  it('reports the programs that started before it was read', async () => {
     await events.connection.start();
     const marker = `early-${process.pid}`;
     for (let run = 0; run < 40; run += 1) execFileSync('/bin/true', [`${marker}-${run}.`]);
