@@ -2,8 +2,8 @@ import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } fro
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
-import { programDigest } from '../src/base/code-cache.ts';
-import { PAGES } from '../src/base/pages.ts';
+import { programDigest } from '../src/core/base/code-cache.ts';
+import { PAGES } from '../src/core/base/pages.ts';
 import { licencesOf } from './licences.ts';
 
 /** The root of the repository. */
@@ -20,7 +20,7 @@ const UNUSED: readonly { readonly path: RegExp; readonly by: string }[] = [
   { path: /\/azure-iot-http-base\/index\.js$/, by: 'exports.RestApiClient = class {};' },
   // The name of the distribution for the SDK's User-Agent, which is then "unknown". The agent sets its own productInfo.
   { path: /\/getos\/index\.js$/, by: "module.exports = (done) => done(new Error('not asked'));" },
-  // MQTT over WebSocket, WeChat and Alipay: the agent has its own WebSocket (src/network/websocket.ts), and not the others.
+  // MQTT over WebSocket, WeChat and Alipay: the agent has its own WebSocket (src/core/network/websocket.ts), and not the others.
   { path: /\/mqtt\/lib\/connect\/(?:ws|wx|ali)\.js$/, by: 'module.exports = undefined;' },
   // pino's outputs to files and worker threads: the agent logs to LogOutput.
   { path: /\/(?:sonic-boom|thread-stream)\/index\.js$/, by: 'module.exports = class {};' },
@@ -101,7 +101,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   const firstLine = wrap(join(folder, 'program.js'));
   const main = await build({
     ...COMMON,
-    entryPoints: { main: 'src/shipped-main.ts' },
+    entryPoints: { main: 'src/agent/shipped-main.ts' },
     outdir: folder,
     banner: { js: `${firstLine}\n${IN_FILE}` },
     define: { ...COMMON.define, PROGRAM_DIGEST: `"${programDigest(readFileSync(join(folder, 'program.js')))}"` },
@@ -111,7 +111,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   chmodSync(join(folder, 'main.js'), 0o755);
   const children = await build({
     ...COMMON,
-    entryPoints: ['src/reader-main.ts', 'src/hardware-main.ts'],
+    entryPoints: ['src/agent/reader-main.ts', 'src/agent/hardware-main.ts'],
     outdir: folder,
     banner: { js: IN_FILE },
   });

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { systemClock } from '../src/base/clock.ts';
-import { milliseconds } from '../src/base/duration.ts';
-import { AuditControl, register } from '../src/linux/audit/control.ts';
-import { syscallRules } from '../src/linux/audit/rules.ts';
-import { abisOf } from '../src/linux/audit/syscalls.ts';
-import { readU16 } from '../src/linux/native/byte-order.ts';
-import { HEADER_BYTES } from '../src/linux/native/netlink/message.ts';
-import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
+import { AuditControl, register } from '../src/agent/linux/audit/control.ts';
+import { syscallRules } from '../src/agent/linux/audit/rules.ts';
+import { abisOf } from '../src/agent/linux/audit/syscalls.ts';
+import { readU16 } from '../src/agent/linux/native/byte-order.ts';
+import { HEADER_BYTES } from '../src/agent/linux/native/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../src/core/base/clock.ts';
+import { milliseconds } from '../src/core/base/duration.ts';
 
 /* Captures audit records of unusual program starts, for test/golden. Run it as root, without an audit daemon:
  *

@@ -1,14 +1,14 @@
 import { lstatSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
-import { readBytes } from '../src/host/bounded-file.ts';
-import { KINDS } from '../src/linux/machine/hardware/kinds.ts';
+import { KINDS } from '../src/agent/linux/machine/hardware/kinds.ts';
+import { readBytes } from '../src/core/base/bounded-file.ts';
 
 /* Writes a listing of the parts of this machine's sysfs about hardware and firmware, for test/golden:
  *
  *     node dist/scripts/capture-hardware.js test/golden/debian13-6.18/hardware.txt
  *
  * One entry a line: `path -> target` of a link, `path = "bytes"` of a file (JSON, one character a byte), `path/` of an
- * empty folder. test/linux/machine/hardware/tree.ts makes a tree of it again. A second argument is a root other than
+ * empty folder. test/agent/linux/machine/hardware/tree.ts makes a tree of it again. A second argument is a root other than
  * `/`.
  *
  * Read it before you commit it: it contains serial numbers.

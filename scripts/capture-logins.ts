@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../src/base/clock.ts';
-import { milliseconds, seconds } from '../src/base/duration.ts';
-import { AuditControl, register } from '../src/linux/audit/control.ts';
-import { readU16 } from '../src/linux/native/byte-order.ts';
-import { HEADER_BYTES } from '../src/linux/native/netlink/message.ts';
-import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
+import { AuditControl, register } from '../src/agent/linux/audit/control.ts';
+import { readU16 } from '../src/agent/linux/native/byte-order.ts';
+import { HEADER_BYTES } from '../src/agent/linux/native/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../src/core/base/clock.ts';
+import { milliseconds, seconds } from '../src/core/base/duration.ts';
 import { SshServer } from '../test/system/sshd.ts';
 import { atTerminal } from '../test/system/terminal.ts';
 

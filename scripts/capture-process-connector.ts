@@ -1,10 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { systemClock } from '../src/base/clock.ts';
-import { milliseconds } from '../src/base/duration.ts';
-import { readU32 } from '../src/linux/native/byte-order.ts';
-import { HEADER_BYTES } from '../src/linux/native/netlink/message.ts';
-import { NETLINK_CONNECTOR, openNetlink } from '../src/linux/native/netlink/socket.ts';
+import { readU32 } from '../src/agent/linux/native/byte-order.ts';
+import { HEADER_BYTES } from '../src/agent/linux/native/netlink/message.ts';
+import { NETLINK_CONNECTOR, openNetlink } from '../src/agent/linux/native/netlink/socket.ts';
 import {
   encodeRequest,
   GROUPS,
@@ -12,7 +10,9 @@ import {
   LISTEN,
   MESSAGE_TYPE,
   NONE,
-} from '../src/linux/processes/connector/messages.ts';
+} from '../src/agent/linux/processes/connector/messages.ts';
+import { systemClock } from '../src/core/base/clock.ts';
+import { milliseconds } from '../src/core/base/duration.ts';
 
 /* Captures messages of the kernel's process connector, for test/golden. Run it as root:
  *

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import type { Command } from '../src/cli/command.ts';
+import type { Command } from '../src/core/command-line/command.ts';
 
 /** A command as the command line names it. */
 export interface NamedCommand extends Command {

@@ -1,6 +1,6 @@
 /* Generates the completions for bash and zsh from the commands' help texts. */
 
-import { collectors } from '../src/collectors/index.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
 import { allCommands, type NamedCommand } from './commands.ts';
 import { type DocumentGenerator, GENERATED } from './documents.ts';
 

@@ -3,14 +3,14 @@
 import { join } from 'node:path';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
-import { PAGES } from '../src/base/pages.ts';
-import { collectors } from '../src/collectors/index.ts';
-import type { Property } from '../src/config/dialect.ts';
-import { settingPaths } from '../src/config/environment.ts';
-import { EXAMPLE_HUB, LocalSettings } from '../src/config/local.ts';
-import { PUBLISHED_OBJECT as OBJECT, publishedName, publishedObject } from '../src/config/published-object.ts';
-import { settingRows } from '../src/contract/settings.ts';
-import { StatusSchema } from '../src/status/schema.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
+import { settingPaths } from '../src/agent/config/environment.ts';
+import { EXAMPLE_HUB, LocalSettings } from '../src/agent/config/local.ts';
+import { StatusSchema } from '../src/agent/status/schema.ts';
+import { PAGES } from '../src/core/base/pages.ts';
+import { settingRows } from '../src/core/contract/settings.ts';
+import type { Property } from '../src/core/twin/dialect.ts';
+import { PUBLISHED_OBJECT as OBJECT, publishedName, publishedObject } from '../src/core/twin/published-object.ts';
 import { PROGRAM } from './debian.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 

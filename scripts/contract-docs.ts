@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { collectors } from '../src/collectors/index.ts';
-import type { Collector } from '../src/contract/collector.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
+import type { Collector } from '../src/core/contract/collector.ts';
 import type { DocumentGenerator } from './documents.ts';
 
 const PAGE = new URL('../../docs/contract.md', import.meta.url);

@@ -137,7 +137,7 @@ ${placed.join('\n')}
 `;
 }
 
-/** A line of src/cli/demo.ts: time, sender, text. */
+/** A line of src/emulator/commands/demo.ts: time, sender, text. */
 const LINE = /^ *[\d.]+ s {2}(.{9}) (.*)$/;
 
 /** Omits the time: an emulated machine is about ten times slower than a real one. */

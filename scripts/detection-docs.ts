@@ -1,11 +1,11 @@
-import { collectors } from '../src/collectors/index.ts';
-import { publishedName } from '../src/config/published-object.ts';
-import { ALERT_LEVELS } from '../src/contract/event.ts';
-import { settingRows } from '../src/contract/settings.ts';
-import { visit } from '../src/detections/sigma/log-source.ts';
-import type { ParsedRule } from '../src/detections/sigma/rule.ts';
-import type { Rule } from '../src/detections/subject.ts';
-import type { Figures } from '../test/detections/recall.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
+import { visit } from '../src/agent/detections/sigma/log-source.ts';
+import type { ParsedRule } from '../src/agent/detections/sigma/rule.ts';
+import type { Rule } from '../src/agent/detections/subject.ts';
+import { ALERT_LEVELS } from '../src/core/contract/event.ts';
+import { settingRows } from '../src/core/contract/settings.ts';
+import { publishedName } from '../src/core/twin/published-object.ts';
+import type { Figures } from '../test/agent/detections/recall.ts';
 import { GENERATED, table } from './documents.ts';
 
 /** The rules that raise alerts of one type, the most severe first. */
@@ -19,7 +19,7 @@ const lowest = rows.find(({ key }) => key === 'detections.minimumLevel');
 
 /** How the rules of an alert were tried. */
 export interface Trials extends Figures {
-  /** The cases in `test/detections/cases`, by alert. */
+  /** The cases in `test/agent/detections/cases`, by alert. */
   readonly cases: Readonly<Record<string, { readonly attacks: number; readonly lookAlikes: number }>>;
 }
 
@@ -40,7 +40,7 @@ raised.
 
 A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
-[src/detections/README.md](../../src/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
+[src/agent/detections/README.md](../../src/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
 \`vakt rules test FILE --events EVENTS\` tries it on recorded events. A rule is judged on several views of a start: a filter on
 \`CommandLine\` names the line as it is (\`/usr/bin/wget https://vendor.example/\`) and normalised (\`wget https://vendor.example/\`).
 
@@ -91,7 +91,7 @@ ${alerts.map(section).join('\n')}
 - A command that no rule knows, and what meets an exception. Whoever is root can stop the agent.
 
 [SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and
-[src/detections/views/README.md](../../src/detections/views/README.md#what-it-cant-see) those of the views of a command line.
+[src/agent/detections/views/README.md](../../src/detections/views/README.md#what-it-cant-see) those of the views of a command line.
 
 ${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
   .sort()

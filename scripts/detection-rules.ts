@@ -1,17 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { AttackEvent } from '../src/detections/alerts/exception-effect.ts';
-import { alertTypeOf, isBelow } from '../src/detections/alerts/policy.ts';
-import { builtInRules, type CompiledRules } from '../src/detections/built-in.ts';
-import { select } from '../src/detections/engine/select.ts';
-import { toJson } from '../src/detections/engine/selection.ts';
-import { visit } from '../src/detections/sigma/log-source.ts';
-import type { DetectionRule, Expression, ParsedRule } from '../src/detections/sigma/rule.ts';
-import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
-import { readYaml } from '../src/detections/sigma/yaml.ts';
-import { keptFigures } from '../test/detections/recall.ts';
-import { ruleCases, type UnseenCase } from '../test/detections/unseen-cases.ts';
+import type { AttackEvent } from '../src/agent/detections/alerts/exception-effect.ts';
+import { alertTypeOf, isBelow } from '../src/agent/detections/alerts/policy.ts';
+import { builtInRules, type CompiledRules } from '../src/agent/detections/built-in.ts';
+import { select } from '../src/agent/detections/engine/select.ts';
+import { toJson } from '../src/agent/detections/engine/selection.ts';
+import { visit } from '../src/agent/detections/sigma/log-source.ts';
+import type { DetectionRule, Expression, ParsedRule } from '../src/agent/detections/sigma/rule.ts';
+import { readRuleSet } from '../src/agent/detections/sigma/rule-set.ts';
+import { readYaml } from '../src/agent/detections/sigma/yaml.ts';
+import { keptFigures } from '../test/agent/detections/recall.ts';
+import { ruleCases, type UnseenCase } from '../test/agent/detections/unseen-cases.ts';
 import { alertsDocument, attackLayer, type Trials } from './detection-docs.ts';
 import type { DocumentGenerator } from './documents.ts';
 

@@ -8,12 +8,12 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { readFileIfThere } from '../src/base/atomic-file.ts';
-import { collectors } from '../src/collectors/index.ts';
-import { publishedName } from '../src/config/published-object.ts';
-import type { Collector } from '../src/contract/collector.ts';
-import { auditRulesOf } from '../src/linux/events.ts';
-import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/pipeline/row-limits.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
+import { auditRulesOf } from '../src/agent/linux/events.ts';
+import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/agent/pipeline/row-limits.ts';
+import { readFileIfThere } from '../src/core/base/atomic-file.ts';
+import type { Collector } from '../src/core/contract/collector.ts';
+import { publishedName } from '../src/core/twin/published-object.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { completions } from './completions.ts';
 import { configDocuments } from './config-docs.ts';
@@ -31,7 +31,7 @@ import { metricsPage } from './metrics-docs.ts';
 
 /** Every generated document. Add yours here. */
 export const generators: readonly DocumentGenerator[] = [
-  { path: 'src/collectors/README.md', generate: () => collectorsDocument(collectors) },
+  { path: 'src/agent/collectors/README.md', generate: () => collectorsDocument(collectors) },
   ...configDocuments,
   ...methodDocuments,
   ...baselineDocuments,
@@ -53,7 +53,7 @@ export function collectorsDocument(all: readonly Collector[]): string {
 # Events
 
 The events that the agent can send. Each is one file in this folder that declares everything about it; this page, the module
-twin's keys, \`vakt events\` and the tests in \`test/collectors/conformance.test.ts\` are made from the declarations.
+twin's keys, \`vakt events\` and the tests in \`test/agent/collectors/conformance.test.ts\` are made from the declarations.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-an-event) explains how to add one.
 
 ${table(

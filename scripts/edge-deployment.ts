@@ -1,7 +1,7 @@
 /* Generates the deployments of the agent as a module of IoT Edge: JSON for `az iot edge`, without comments. */
 
 import { readFileSync } from 'node:fs';
-import { VERSION } from '../src/base/version.ts';
+import { VERSION } from '../src/core/base/version.ts';
 import type { DocumentGenerator } from './documents.ts';
 
 const MODULE = 'azureiotsecurity';

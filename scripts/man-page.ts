@@ -1,6 +1,6 @@
 /* Generates the man page from the commands' help texts. */
 
-import type { Command } from '../src/cli/command.ts';
+import type { Command } from '../src/core/command-line/command.ts';
 import { allCommands } from './commands.ts';
 import { type DocumentGenerator, GENERATED } from './documents.ts';
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { defaultRules, type RuleSet } from '../src/baseline/rule-set.ts';
+import { defaultRules, type RuleSet } from '../src/agent/baseline/rule-set.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 /** Requirements by the id of their standard. */

@@ -2,8 +2,8 @@
  * that are not in it. */
 
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { collectors } from '../src/collectors/index.ts';
-import type { Collector } from '../src/contract/collector.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
+import type { Collector } from '../src/core/contract/collector.ts';
 import type { DocumentGenerator } from './documents.ts';
 
 const uuid = { type: 'string', format: 'uuid' };

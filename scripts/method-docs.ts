@@ -2,8 +2,8 @@
 
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
-import { methods } from '../src/methods/index.ts';
-import { StatusSchema } from '../src/status/schema.ts';
+import { methods } from '../src/agent/methods/index.ts';
+import { StatusSchema } from '../src/agent/status/schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const schemaOf = (schema: v.GenericSchema) => {
@@ -119,6 +119,6 @@ const schemas = () =>
   )}\n`;
 
 export const methodDocuments: readonly DocumentGenerator[] = [
-  { path: 'src/methods/README.md', generate: page },
+  { path: 'src/agent/methods/README.md', generate: page },
   { path: 'config/methods.schema.json', generate: schemas },
 ];

@@ -1,4 +1,4 @@
-import { METRICS, UP } from '../src/status/openmetrics.ts';
+import { METRICS, UP } from '../src/agent/status/openmetrics.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const page = () => `<!-- ${GENERATED} -->

@@ -9,12 +9,12 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import mqtt from 'mqtt';
-import { type Clock, systemClock } from '../src/base/clock.ts';
-import { hours, minutes } from '../src/base/duration.ts';
-import { Page } from '../src/cli/page/page.ts';
+import { type Clock, systemClock } from '../src/core/base/clock.ts';
+import { hours, minutes } from '../src/core/base/duration.ts';
 import { HubEmulator } from '../src/emulator/hub.ts';
+import { Page } from '../src/emulator/page/page.ts';
 import { signSasToken } from '../src/emulator/sas.ts';
-import { openTab, startChromium } from '../test/cli/page/chromium.ts';
+import { openTab, startChromium } from '../test/emulator/page/chromium.ts';
 import { TOP } from './bundle.ts';
 
 const HALF_AN_HOUR = 29;

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { setUp } from './set-up.mjs';
 
 setUp();
-const { status } = spawnSync(process.execPath, ['dist/test/restarts/main.js', ...process.argv.slice(2)], {
+const { status } = spawnSync(process.execPath, ['dist/test/harness/restarts/main.js', ...process.argv.slice(2)], {
   stdio: 'inherit',
 });
 process.exit(status ?? 1);

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { FIGURES, figuresOf, recall, recallTable } from '../test/detections/recall.ts';
-import { idOf } from '../test/detections/unseen-cases.ts';
+import { FIGURES, figuresOf, recall, recallTable } from '../test/agent/detections/recall.ts';
+import { idOf } from '../test/agent/detections/unseen-cases.ts';
 
 /* Prints how well the built-in rules do on the unseen cases and on the recorded benign starts:
  *

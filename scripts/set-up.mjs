@@ -46,7 +46,7 @@ export function setUp() {
   process.chdir(TOP);
   const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
   if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) mustRun('npm', ['ci', '--no-audit']);
-  for (const project of ['.', 'src/cli/page/browser']) {
+  for (const project of ['.', 'src/emulator/page/browser']) {
     mustRun(process.execPath, ['node_modules/typescript/bin/tsc', '--project', project]);
   }
   copyStatic();
@@ -55,8 +55,8 @@ export function setUp() {
 
 /** Copies what the page of emulator and demo has beside its code: dist/ is complete without src/. */
 function copyStatic() {
-  rmSync('dist/src/cli/page/static', { recursive: true, force: true });
-  cpSync('src/cli/page/static', 'dist/src/cli/page/static', { recursive: true });
+  rmSync('dist/src/emulator/page/static', { recursive: true, force: true });
+  cpSync('src/emulator/page/static', 'dist/src/emulator/page/static', { recursive: true });
 }
 
 /** Removes output of deleted sources, so that deleted tests don't run. */

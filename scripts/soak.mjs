@@ -7,7 +7,7 @@ import { setUp } from './set-up.mjs';
 import { withShippedProgram } from './shipped-program.mjs';
 
 setUp();
-const { status } = spawnSync(process.execPath, ['dist/test/soak/main.js', ...process.argv.slice(2)], {
+const { status } = spawnSync(process.execPath, ['dist/test/harness/soak/main.js', ...process.argv.slice(2)], {
   stdio: 'inherit',
   env: await withShippedProgram(),
 });

@@ -28,7 +28,7 @@ mustHave({
 });
 setUp();
 const { HubEmulator } = await import('../dist/src/emulator/hub.js');
-const { seconds } = await import('../dist/src/base/duration.js');
+const { seconds } = await import('../dist/src/core/base/duration.js');
 
 const [EPERM, ENOSYS] = [1, 38];
 const IMAGE = 'localhost/vakt:test';

@@ -75,7 +75,7 @@ function among(filters) {
 
 /** Runs the tests of some files in this process, and exits. */
 async function run(has, slowest) {
-  const { endLeftProcesses, markTestRun } = await import('../dist/test/support/test-run.js');
+  const { endLeftProcesses, markTestRun } = await import('../dist/test/harness/test-run.js');
   await endLeftProcesses();
   markTestRun();
   const { default: fc } = await import('fast-check');

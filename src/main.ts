@@ -1,39 +1,39 @@
 #!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --heap-growing-percent=50 --disable-warning=DEP0169 --inspect-port=192.0.2.1:1024
-import './base/no-inspector.ts'; // must be first, see there
-import './hub/memory.ts'; // must precede modules that load the SDK, see there
+import './core/base/no-inspector.ts'; // must be first, see there
+import './agent/hub/memory.ts'; // must precede modules that load the SDK, see there
 import { isatty } from 'node:tty';
-import { systemClock } from './base/clock.ts';
-import { counted } from './base/counted.ts';
-import { type Duration, seconds } from './base/duration.ts';
-import { AgentError, messageOf, toAgentError } from './base/errors.ts';
-import { isJournal, journalError } from './base/journal.ts';
-import { printable } from './base/printable.ts';
-import { VERSION } from './base/version.ts';
-import { type Command, table, UsageError, type World } from './cli/command.ts';
-import { confirm } from './cli/confirm.ts';
-import { didYouMean } from './cli/did-you-mean.ts';
-import { Output } from './cli/output.ts';
-import { exitAtOnce } from './linux/native/exit-at-once.ts';
+import { exitAtOnce } from './agent/linux/native/exit-at-once.ts';
+import { systemClock } from './core/base/clock.ts';
+import { counted } from './core/base/counted.ts';
+import { type Duration, seconds } from './core/base/duration.ts';
+import { AgentError, messageOf, toAgentError } from './core/base/errors.ts';
+import { isJournal, journalError } from './core/base/journal.ts';
+import { printable } from './core/base/printable.ts';
+import { VERSION } from './core/base/version.ts';
+import { type Command, table, UsageError, type World } from './core/command-line/command.ts';
+import { confirm } from './core/command-line/confirm.ts';
+import { didYouMean } from './core/command-line/did-you-mean.ts';
+import { Output } from './core/command-line/output.ts';
 
 /** Modules are loaded on demand: `vakt status` does not need the hub's SDK. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  run: () => import('./cli/run.ts'),
-  demo: () => import('./cli/demo.ts'),
-  emulator: () => import('./cli/emulator.ts'),
-  fleet: () => import('./cli/fleet.ts'),
-  check: () => import('./cli/check.ts'),
-  collect: () => import('./cli/collect.ts'),
-  events: () => import('./cli/events.ts'),
-  status: () => import('./cli/status.ts'),
-  'support-bundle': () => import('./cli/support-bundle.ts'),
-  baseline: () => import('./cli/baseline.ts'),
-  alerts: () => import('./cli/alerts.ts'),
-  rules: () => import('./cli/rules.ts'),
-  posture: () => import('./cli/posture.ts'),
-  report: () => import('./cli/report.ts'),
-  'verify-chain': () => import('./cli/verify-chain.ts'),
-  'remove-rules': () => import('./cli/remove-rules.ts'),
-  'make-code-cache': () => import('./cli/make-code-cache.ts'),
+  run: () => import('./agent/commands/run.ts'),
+  demo: () => import('./emulator/commands/demo.ts'),
+  emulator: () => import('./emulator/commands/emulator.ts'),
+  fleet: () => import('./fleet/commands/fleet.ts'),
+  check: () => import('./agent/commands/check.ts'),
+  collect: () => import('./agent/commands/collect.ts'),
+  events: () => import('./agent/commands/events.ts'),
+  status: () => import('./agent/commands/status.ts'),
+  'support-bundle': () => import('./agent/commands/support-bundle.ts'),
+  baseline: () => import('./agent/commands/baseline.ts'),
+  alerts: () => import('./agent/commands/alerts.ts'),
+  rules: () => import('./agent/commands/rules.ts'),
+  posture: () => import('./agent/commands/posture.ts'),
+  report: () => import('./agent/commands/report.ts'),
+  'verify-chain': () => import('./agent/commands/verify-chain.ts'),
+  'remove-rules': () => import('./agent/commands/remove-rules.ts'),
+  'make-code-cache': () => import('./agent/commands/make-code-cache.ts'),
 };
 
 async function main([name = '--help', ...args]: readonly string[], world: World): Promise<number> {

@@ -102,7 +102,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       file,
       /(?<!\bmqttBase\.)\bset(?:Timeout|Interval)\b|\bDate\.now\b|\bperformance\.now\b|\bAbortSignal\.timeout\b|['"](?:node:)?timers(?:\/promises)?['"]|\bnew Date\(\s*\)|\bhrtime\b/g,
       // A browser has no such clock, and its page is tested in one.
-      (path) => inFile('src/base/clock.ts')(path) || inFolder('cli/page/browser')(path),
+      (path) => inFile('src/core/base/clock.ts')(path) || inFolder('cli/page/browser')(path),
     ),
 
   'the agent reads whole files of unknown kind and size only with limits': (file) =>
@@ -113,9 +113,14 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       (path) =>
         ['cli', 'emulator', 'fleet'].some((folder) => inFolder(folder)(path)) ||
         inFile(
-          ...['src/shipped-main.ts', 'src/base/atomic-file.ts', 'src/base/version.ts', 'src/base/code-cache.ts'],
-          ...['src/baseline/rule-set.ts', 'src/detections/built-in.ts', 'src/host/proc-folder.ts'],
-          'src/detections/alerts/exception-effect.ts',
+          ...[
+            'src/agent/shipped-main.ts',
+            'src/core/base/atomic-file.ts',
+            'src/core/base/version.ts',
+            'src/core/base/code-cache.ts',
+          ],
+          ...['src/agent/baseline/rule-set.ts', 'src/agent/detections/built-in.ts', 'src/agent/host/proc-folder.ts'],
+          'src/agent/detections/alerts/exception-effect.ts',
         )(path),
     ),
 
@@ -128,7 +133,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     imports(file)
       .filter(({ target }) => /^src\/(?:cli\/)?fleet\//.test(target))
       .filter(() => !inFolder('fleet')(file.path) && !inFolder('cli/fleet')(file.path))
-      .filter(({ kind }) => kind !== 'dynamic' || !inFile('src/cli/fleet.ts')(file.path))
+      .filter(({ kind }) => kind !== 'dynamic' || !inFile('src/fleet/commands/fleet.ts')(file.path))
       .map(({ target }) => target),
 
   // The provisioning service is asked before there is a hub, and needs packets but none of MQTT.js's sessions.
@@ -142,9 +147,12 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     imports(file)
       .filter(({ target }) => {
         const isOfEmulator = target.startsWith('src/emulator/') && !inFolder('emulator')(file.path);
-        return (isOfEmulator || target.startsWith('src/cli/page/')) && !inFolder('cli/page')(file.path);
+        return (isOfEmulator || target.startsWith('src/emulator/page/')) && !inFolder('cli/page')(file.path);
       })
-      .filter(({ kind }) => kind === 'static' || !inFile('src/cli/demo.ts', 'src/cli/emulator.ts')(file.path))
+      .filter(
+        ({ kind }) =>
+          kind === 'static' || !inFile('src/emulator/commands/demo.ts', 'src/emulator/commands/emulator.ts')(file.path),
+      )
       .map(({ target }) => target),
 
   'what runs in the browser imports only from there, and from files that need nothing of Node': (file) =>
@@ -152,7 +160,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       ? imports(file)
           .map(({ target }) => target)
           .filter((target) => !inFolder('cli/page/browser')(target))
-          .filter((target) => !inFile('src/cli/page/protocol.ts', 'src/base/printable.ts')(target))
+          .filter((target) => !inFile('src/emulator/page/protocol.ts', 'src/core/base/printable.ts')(target))
       : [],
 
   'signals are combined by base/either-signal.ts, since AbortSignal.any leaks on Node 20': (file) =>
@@ -160,7 +168,8 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       file,
       /\bAbortSignal\.any\b/g,
       // Called once, or once for each scan.
-      (path) => inFolder('cli')(path) || inFile('src/base/later.ts', 'src/baseline/isolated-scanner.ts')(path),
+      (path) =>
+        inFolder('cli')(path) || inFile('src/core/base/later.ts', 'src/agent/baseline/isolated-scanner.ts')(path),
     ),
 
   'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
@@ -170,16 +179,16 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       file,
       /^(?:node:)?child_process$/,
       inFile(
-        'src/cli/demo.ts',
-        'src/cli/make-code-cache.ts',
-        'src/cli/hardware/ask.ts',
-        'src/base/reader/child.ts',
-        'src/host/run-tool.ts',
+        'src/emulator/commands/demo.ts',
+        'src/agent/commands/make-code-cache.ts',
+        'src/agent/commands/hardware/ask.ts',
+        'src/core/base/reader/child.ts',
+        'src/agent/host/run-tool.ts',
       ),
     ),
 
   'only the child process of --hardware names systeminformation, which runs shells': (file) =>
-    importsOf(file, /^systeminformation/, inFile('src/hardware-main.ts')),
+    importsOf(file, /^systeminformation/, inFile('src/agent/hardware-main.ts')),
 
   "only the reader's kinds read what another process's memory lock blocks": (file) =>
     found(
@@ -192,7 +201,11 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       // A scan of the baseline runs in a reader; the two files in self/ read the agent's own mappings.
       (path) =>
         inFolder('linux/processes/memory')(path) ||
-        inFile('src/baseline/access.ts', 'src/linux/self/own-memory.ts', 'src/linux/self/unused-memory.ts')(path),
+        inFile(
+          'src/agent/baseline/access.ts',
+          'src/agent/linux/self/own-memory.ts',
+          'src/agent/linux/self/unused-memory.ts',
+        )(path),
     ),
 
   'nothing runs a shell': (file) =>
@@ -200,7 +213,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       file,
       /\bexecSync\b|\bshell\s*:\s*(?:true|['"`])|\{[^}]*\bexec\b[^}]*\}\s*from\s*['"](?:node:)?child_process['"]/g,
       // Names functions that it looks for in the command lines of others.
-      inFile('src/detections/views/one-liners.ts'),
+      inFile('src/agent/detections/views/one-liners.ts'),
     ),
 
   'nothing is exported as default': (file) => found(file, /\bexport\s+default\b|\bas\s+default\b/g, () => false),
@@ -233,7 +246,7 @@ function folderCircles(files: readonly SourceFile[], folderOf: (path: string) =>
   return circlesIn(graph);
 }
 
-/** A folder with all that is below it, directly in src/linux: `src/linux/audit`. */
+/** A folder with all that is below it, directly in src/agent/linux: `src/agent/linux/audit`. */
 const folderOfLinux = (path: string) => path.split('/').slice(0, 3).join('/');
 
 function circlesIn(graph: ReadonlyMap<string, readonly string[]>): string[][] {
@@ -299,7 +312,7 @@ const PLANTED_FOLDER_CIRCLES: Readonly<
       'src/linux/native/netlink/c.ts': "import { d } from '../d.ts';",
       'src/linux/native/d.ts': '',
     },
-    each: [['src/linux/native', 'src/linux/native/netlink']],
+    each: [['src/agent/linux/native', 'src/agent/linux/native/netlink']],
     whole: [],
   },
   'two folders, by way of one that is within another': {
@@ -310,11 +323,11 @@ const PLANTED_FOLDER_CIRCLES: Readonly<
       'src/linux/logins/d.ts': "import { a } from './a.ts';",
     },
     each: [],
-    whole: [['src/linux/logins', 'src/linux/sockets']],
+    whole: [['src/agent/linux/logins', 'src/agent/linux/sockets']],
   },
   'no circle': {
     files: {
-      'src/linux/events.ts': "import { a } from './streams/a.ts'; import { b } from './logins/b.ts';",
+      'src/agent/linux/events.ts': "import { a } from './streams/a.ts'; import { b } from './logins/b.ts';",
       'src/linux/streams/a.ts': "import { b } from '../logins/b.ts'; import { c } from './c.ts';",
       'src/linux/logins/b.ts': "import { clock } from '../../base/clock.ts';",
       'src/linux/streams/c.ts': '',
@@ -348,11 +361,11 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/utils/a.ts': '',
       'src/status/a.ts': "import { ping } from '../methods/ping.ts';",
       'src/methods/a.ts': "import { AzureHubClient } from '../hub/azure-client.ts';",
-      'src/lifeline.ts': "import type { Publisher } from './pipeline/publisher.ts';",
-      'src/agent.ts': "import { run } from './cli/run.ts';",
+      'src/agent/lifeline.ts': "import type { Publisher } from './pipeline/publisher.ts';",
+      'src/agent/agent.ts': "import { run } from './cli/run.ts';",
       'src/agent/a.ts': "import { agent } from '../agent.ts';",
       'src/cli/a.ts': "import { ping } from '../methods/ping.ts';",
-      'src/reader-main.ts': "import { agent } from './agent.ts';",
+      'src/agent/reader-main.ts': "import { agent } from './agent.ts';",
       'src/main.ts': "import { agent } from './agent.ts';",
     },
     keeps: {
@@ -365,14 +378,14 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/hub/a.ts': "import { Network } from '../network/network.ts';",
       'src/config/a.ts': "// import { x } from '../hub/session.ts';",
       'src/cli/a.ts': "import { x } from '../hub/session.ts';",
-      'src/agent.ts': "import { createHub } from './agent/hub.ts';",
+      'src/agent/agent.ts': "import { createHub } from './agent/hub.ts';",
       'src/agent/a.ts': "import { methods } from '../methods/index.ts';",
       'src/methods/a.ts': "import type { LocalStatus } from '../status/schema.ts';",
     },
   },
   'time is read and waited for only in base/clock.ts': {
     breaks: {
-      'src/base/alarm.ts': 'setTimeout(ring, 1);',
+      'src/core/base/alarm.ts': 'setTimeout(ring, 1);',
       'src/hub/a.ts': 'globalThis.setInterval(ring, 1);',
       'src/hub/b.ts': 'const now = Date.now();',
       'src/hub/c.ts': 'const now = performance.now();',
@@ -380,10 +393,10 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/hub/e.ts': "import { setTimeout as sleep } from 'node:timers/promises';",
       'src/hub/f.ts': 'const now = new Date();',
       'src/hub/g.ts': 'process.hrtime.bigint();',
-      'src/cli/page/feed.ts': 'setInterval(send, 1_000);',
+      'src/emulator/page/feed.ts': 'setInterval(send, 1_000);',
     },
     keeps: {
-      'src/base/clock.ts': 'setTimeout(ring, Date.now());',
+      'src/core/base/clock.ts': 'setTimeout(ring, Date.now());',
       'src/hub/a.ts': '/* setTimeout is for the clock */ const then = new Date(5);',
       'src/cli/page/browser/a.ts': 'setInterval(draw, 1_000);',
       'src/hub/b.ts': 'mqttBase.setTimeout(60);', // a limit of the SDK's, and no timer
@@ -391,7 +404,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
   },
   'only hub/ names the Azure SDK and MQTT': {
     breaks: {
-      'src/agent.ts': "import device from 'azure-iot-device';",
+      'src/agent/agent.ts': "import device from 'azure-iot-device';",
       'src/cli/a.ts': "const { Mqtt } = await import('azure-iot-device-mqtt');",
       'src/emulator/a.ts': "import mqtt from 'mqtt';",
       'src/identity/provisioning/a.ts': "import mqtt from 'mqtt';",
@@ -413,13 +426,13 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
   },
   'only vakt fleet loads fleet/, and only when it is called': {
     breaks: {
-      'src/cli/fleet.ts': "import { runFleet } from './fleet/run.ts';",
-      'src/cli/status.ts': "const { x } = await import('../fleet/service.ts');",
-      'src/agent.ts': "import type { HubService } from './fleet/service.ts';",
+      'src/fleet/commands/fleet.ts': "import { runFleet } from './fleet/run.ts';",
+      'src/agent/commands/status.ts': "const { x } = await import('../fleet/service.ts');",
+      'src/agent/agent.ts': "import type { HubService } from './fleet/service.ts';",
     },
     keeps: {
-      'src/cli/fleet.ts': "await import('./fleet/run.ts');",
-      'src/cli/fleet/run.ts': "import { HubService } from '../../fleet/service.ts'; import { a } from './a.ts';",
+      'src/fleet/commands/fleet.ts': "await import('./fleet/run.ts');",
+      'src/fleet/commands/run.ts': "import { HubService } from '../../fleet/service.ts'; import { a } from './a.ts';",
       'src/main.ts': "const x = () => import('./cli/fleet.ts');",
       'src/fleet/a.ts': "import { b } from './b.ts';",
     },
@@ -434,7 +447,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: {
       'src/linux/a.ts': "readFileSync('/proc/self/status', 'latin1'); readFileSync(`/proc/1/stat`);",
       'src/cli/a.ts': 'readFileSync(path)',
-      'src/base/read-state.ts': 'readOwnFile(path, 1_024)',
+      'src/core/base/read-state.ts': 'readOwnFile(path, 1_024)',
     },
   },
   'only hub/ and identity/provisioning/ read and write packets of MQTT': {
@@ -467,18 +480,19 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
   },
   'only two commands load the emulator and its page, and only when they are called': {
     breaks: {
-      'src/cli/demo.ts': "import { HubEmulator } from '../emulator/hub.ts';",
-      'src/cli/emulator.ts': "import '../emulator/hub.ts';",
-      'src/cli/check.ts': "const { x } = await import('../emulator/hub.ts');",
-      'src/agent.ts': "import type { HubEmulator } from './emulator/hub.ts';",
-      'src/cli/status.ts': "await import('./page/page.ts');",
+      'src/emulator/commands/demo.ts': "import { HubEmulator } from '../emulator/hub.ts';",
+      'src/emulator/commands/emulator.ts': "import '../emulator/hub.ts';",
+      'src/agent/commands/check.ts': "const { x } = await import('../emulator/hub.ts');",
+      'src/agent/agent.ts': "import type { HubEmulator } from './emulator/hub.ts';",
+      'src/agent/commands/status.ts': "await import('./page/page.ts');",
       'src/main.ts': "import type { Page } from './cli/page/page.ts';",
     },
     keeps: {
-      'src/cli/page/page.ts':
+      'src/emulator/page/page.ts':
         "import { TwinError } from '../../emulator/twin-limits.ts'; import { Feed } from './feed.ts';",
-      'src/cli/emulator.ts': "const open = () => import('./page/page.ts');",
-      'src/cli/demo.ts': "import type { HubEmulator } from '../emulator/hub.ts';\nawait import('../emulator/hub.ts');",
+      'src/emulator/commands/emulator.ts': "const open = () => import('./page/page.ts');",
+      'src/emulator/commands/demo.ts':
+        "import type { HubEmulator } from '../emulator/hub.ts';\nawait import('../emulator/hub.ts');",
       'src/main.ts': "const x = () => import('./cli/emulator.ts');",
       'src/emulator/a.ts': "import { HubEmulator } from './hub.ts';",
     },
@@ -488,25 +502,25 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: { 'src/hub/a.ts': '// not AbortSignal.any', 'src/cli/a.ts': 'AbortSignal.any([one, other]);' },
   },
   'only main.ts ends the process': {
-    breaks: { 'src/cli/run.ts': 'process.exit(1);', 'src/agent.ts': 'process.abort();' },
-    keeps: { 'src/main.ts': 'process.exit(1);', 'src/cli/run.ts': 'process.exitCode = 1;' },
+    breaks: { 'src/agent/commands/run.ts': 'process.exit(1);', 'src/agent/agent.ts': 'process.abort();' },
+    keeps: { 'src/main.ts': 'process.exit(1);', 'src/agent/commands/run.ts': 'process.exitCode = 1;' },
   },
   'only the demo, make-code-cache, the reader, cli/hardware/ and host/run-tool.ts start other programs': {
     breaks: {
       'src/linux/a.ts': "import { execFile } from 'node:child_process';",
-      'src/cli/run.ts': "import { spawn } from 'child_process';",
+      'src/agent/commands/run.ts': "import { spawn } from 'child_process';",
     },
     keeps: {
-      'src/cli/demo.ts': "import { spawn } from 'node:child_process';",
-      'src/host/run-tool.ts': "import { execFile } from 'node:child_process';",
+      'src/emulator/commands/demo.ts': "import { spawn } from 'node:child_process';",
+      'src/agent/host/run-tool.ts': "import { execFile } from 'node:child_process';",
     },
   },
   'only the child process of --hardware names systeminformation, which runs shells': {
     breaks: {
       'src/linux/a.ts': "const { battery } = await import('systeminformation');",
-      'src/cli/hardware/ask.ts': "import si from 'systeminformation';",
+      'src/agent/commands/hardware/ask.ts': "import si from 'systeminformation';",
     },
-    keeps: { 'src/hardware-main.ts': "await import('systeminformation');" },
+    keeps: { 'src/agent/hardware-main.ts': "await import('systeminformation');" },
   },
   "only the reader's kinds read what another process's memory lock blocks": {
     breaks: {
@@ -520,19 +534,19 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: {
       'src/linux/processes/memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
       'src/cli/check/a.ts': `exists('etc/kernel/cmdline')`,
-      'src/linux/machine/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
+      'src/agent/linux/machine/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
       'src/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
     },
   },
   'nothing runs a shell': {
     breaks: {
-      'src/cli/demo.ts': "import { type ChildProcess, exec } from 'node:child_process';",
+      'src/emulator/commands/demo.ts': "import { type ChildProcess, exec } from 'node:child_process';",
       'src/cli/a.ts': "execSync('ls');",
       'src/cli/b.ts': "spawn('ls', [], { shell: true });",
     },
     keeps: {
-      'src/cli/demo.ts': "import { execFile, spawn } from 'node:child_process'; /x/.exec('x');",
-      'src/detections/views/one-liners.ts': "const EXECUTING = ['execSync'];",
+      'src/emulator/commands/demo.ts': "import { execFile, spawn } from 'node:child_process'; /x/.exec('x');",
+      'src/agent/detections/views/one-liners.ts': "const EXECUTING = ['execSync'];",
     },
   },
   'nothing is exported as default': {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Ajv } from 'ajv';
 import formats from 'ajv-formats';
-import { collectors } from '../src/collectors/index.ts';
+import { collectors } from '../src/agent/collectors/index.ts';
 import { publishedSchemas, validateMessage } from './published-schemas.ts';
 
 /** As it is published in config/. */

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { type Duration, milliseconds } from '../base/duration.ts';
+import { type Duration, milliseconds } from '../core/base/duration.ts';
 import { thumbprintOf, whyRefused } from './client-certificates.ts';
 import { type Credential, type ModuleId, nameOf } from './identity.ts';
 import type { Registry } from './registry.ts';

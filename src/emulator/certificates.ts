@@ -1,8 +1,8 @@
 import 'reflect-metadata'; // must be loaded before @peculiar/x509
 import { randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
-import { systemClock } from '../base/clock.ts';
-import { days } from '../base/duration.ts';
+import { systemClock } from '../core/base/clock.ts';
+import { days } from '../core/base/duration.ts';
 
 /** A TLS server's certificate with its chain, its key, and the root that its clients must trust. All PEM. */
 export interface ServerCertificate {

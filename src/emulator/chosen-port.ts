@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { errnoOf } from '../base/errors.ts';
+import { errnoOf } from '../core/base/errors.ts';
 
 /**
  * Ports that a free one is chosen from: below those that the kernel gives to others by itself (ip_local_port_range, 32768 to

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { messageOf } from '../base/errors.ts';
+import { messageOf } from '../core/base/errors.ts';
 import { type Credential, type IdentityId, nameOf } from './identity.ts';
 
 /** Node gives the chain only to the first call of getPeerX509Certificate for a connection. */

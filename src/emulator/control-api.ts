@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { messageOf } from '../base/errors.ts';
+import { messageOf } from '../core/base/errors.ts';
 import { hasToken } from './access-token.ts';
 import { ControlError, type ControlledHub } from './control-call.ts';
 import { help, ROUTES } from './control-routes.ts';

@@ -1,4 +1,4 @@
-import type { Duration } from '../base/duration.ts';
+import type { Duration } from '../core/base/duration.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import type { Faults } from './faults.ts';
 import type { EmulatedDevice, EmulatedModule, IdentityId, ModuleId, Status } from './identity.ts';

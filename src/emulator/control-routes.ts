@@ -1,4 +1,4 @@
-import { seconds } from '../base/duration.ts';
+import { seconds } from '../core/base/duration.ts';
 import { ControlError, type ControlledHub, type ControlRoute, known, object } from './control-call.ts';
 import { REGISTRY_ROUTES } from './control-registry.ts';
 import { FAULTS, type Fault } from './faults.ts';

@@ -1,5 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { messageOf } from '../base/errors.ts';
+import { messageOf } from '../core/base/errors.ts';
 
 /**
  * A listener that answers each request by `serve`. When that fails, the request is answered 500, or its connection is closed

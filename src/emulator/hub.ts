@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { type Clock, systemClock, TimeLimitError } from '../base/clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
-import type { TwinDocument, TwinSection } from '../contract/hub.ts';
+import { type Clock, systemClock, TimeLimitError } from '../core/base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../core/base/duration.ts';
+import type { TwinDocument, TwinSection } from '../core/contract/hub.ts';
 import { randomToken } from './access-token.ts';
 import { CertificateAuthority } from './certificates.ts';
 import type { Connection } from './connection.ts';

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
-import { messageOf } from '../base/errors.ts';
-import { makeFolder } from '../base/make-folder.ts';
+import { readFileIfThere, writeFileAtomic } from '../core/base/atomic-file.ts';
+import { messageOf } from '../core/base/errors.ts';
+import { makeFolder } from '../core/base/make-folder.ts';
 import { checkKey } from './identity.ts';
 import { StartError } from './start-error.ts';
 

@@ -1,4 +1,4 @@
-import { HUB_MESSAGE_BYTES } from '../contract/message.ts';
+import { HUB_MESSAGE_BYTES } from '../core/contract/message.ts';
 import { type ModuleId, nameOf } from './identity.ts';
 import { parsePropertyBag, sizeInBytes } from './property-bag.ts';
 

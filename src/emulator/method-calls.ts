@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { type Clock, TimeLimitError } from '../base/clock.ts';
-import { type Duration, seconds } from '../base/duration.ts';
-import { messageOf } from '../base/errors.ts';
+import { type Clock, TimeLimitError } from '../core/base/clock.ts';
+import { type Duration, seconds } from '../core/base/duration.ts';
+import { messageOf } from '../core/base/errors.ts';
 import type { Connection } from './connection.ts';
 import { HubError } from './hub-error.ts';
 import { METHOD_CALLS, methodCallTopic } from './topics.ts';

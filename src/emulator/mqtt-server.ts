@@ -1,9 +1,9 @@
 import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { Aedes, type Client, type PublishPacket, type SubscribePacket, type Subscription } from 'aedes';
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds } from '../base/duration.ts';
-import { messageOf } from '../base/errors.ts';
+import type { Clock } from '../core/base/clock.ts';
+import { type Duration, milliseconds } from '../core/base/duration.ts';
+import { messageOf } from '../core/base/errors.ts';
 import type { Admission, Credentials, Verdict } from './authenticate.ts';
 import { certificatesOf } from './client-certificates.ts';
 import { Connection } from './connection.ts';

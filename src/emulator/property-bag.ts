@@ -1,4 +1,4 @@
-import type { MessageProperties } from '../contract/message.ts';
+import type { MessageProperties } from '../core/contract/message.ts';
 
 /**
  * System properties: their names in MQTT topics, and in the hub's routing queries.

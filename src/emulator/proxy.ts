@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { type Clock, systemClock } from '../base/clock.ts';
-import { minutes } from '../base/duration.ts';
+import { type Clock, systemClock } from '../core/base/clock.ts';
+import { minutes } from '../core/base/duration.ts';
 import { type Endpoint, Listener } from './listener.ts';
 import { waitFor } from './waiting.ts';
 

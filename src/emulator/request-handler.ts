@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds, minutes } from '../base/duration.ts';
+import type { Clock } from '../core/base/clock.ts';
+import { type Duration, milliseconds, minutes } from '../core/base/duration.ts';
 import { type Admission, authenticate, CONNACK, type Credentials, type Verdict } from './authenticate.ts';
 import type { Connection } from './connection.ts';
 import { ConnectionLog, type ConnectionRecord } from './connection-log.ts';

@@ -1,9 +1,9 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds } from '../base/duration.ts';
-import { messageOf } from '../base/errors.ts';
+import type { Clock } from '../core/base/clock.ts';
+import { type Duration, milliseconds } from '../core/base/duration.ts';
+import { messageOf } from '../core/base/errors.ts';
 import { certificatesOf } from './client-certificates.ts';
 import type { Faults } from './faults.ts';
 import type { Registry } from './registry.ts';

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import type { Duration } from '../base/duration.ts';
+import type { Duration } from '../core/base/duration.ts';
 import { thumbprintOf, whyRefused } from './client-certificates.ts';
 import type { Registry } from './registry.ts';
 import { RestError } from './rest-errors.ts';

@@ -1,4 +1,4 @@
-import type { TwinSection } from '../contract/hub.ts';
+import type { TwinSection } from '../core/contract/hub.ts';
 import type { ModuleId } from './identity.ts';
 import type { MethodResult } from './method-calls.ts';
 import type { Registry } from './registry.ts';

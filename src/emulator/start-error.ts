@@ -1,4 +1,4 @@
-import { errnoOf, messageOf } from '../base/errors.ts';
+import { errnoOf, messageOf } from '../core/base/errors.ts';
 
 /** The emulator can't start, for a reason that its user can change; the message says which, and how. */
 export class StartError extends Error {

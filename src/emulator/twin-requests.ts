@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import type { Clock } from '../core/base/clock.ts';
 import type { Connection } from './connection.ts';
 import type { Faults } from './faults.ts';
 import type { ModuleId } from './identity.ts';

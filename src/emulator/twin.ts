@@ -1,4 +1,4 @@
-import type { TwinDocument, TwinSection } from '../contract/hub.ts';
+import type { TwinDocument, TwinSection } from '../core/contract/hub.ts';
 import { checkProperties, checkSize, isObject, type Properties, TAGS_LIMIT, TwinError } from './twin-limits.ts';
 
 /** What the service may change of a twin, in one request. */

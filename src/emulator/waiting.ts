@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
-import type { Clock } from '../base/clock.ts';
-import type { Duration } from '../base/duration.ts';
+import type { Clock } from '../core/base/clock.ts';
+import type { Duration } from '../core/base/duration.ts';
 
 /**
  * Waits for the first value that matches `predicate`: an existing one, or one that `source` emits as `event`.

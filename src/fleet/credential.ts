@@ -1,7 +1,7 @@
-import { AgentError } from '../base/errors.ts';
-import { hostNameProblem } from '../base/host-name.ts';
-import { readSecretFile } from '../base/secret-file.ts';
-import { addressOf } from '../network/address.ts';
+import { AgentError } from '../core/base/errors.ts';
+import { hostNameProblem } from '../core/base/host-name.ts';
+import { readSecretFile } from '../core/base/secret-file.ts';
+import { addressOf } from '../core/network/address.ts';
 
 /** How a command proves to the hub what it may do. */
 export type ServiceCredential = {

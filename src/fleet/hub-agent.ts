@@ -2,10 +2,10 @@ import { setMaxListeners } from 'node:events';
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../base/duration.ts';
-import { addressOf } from '../network/address.ts';
-import type { Network } from '../network/network.ts';
+import type { Clock } from '../core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../core/base/duration.ts';
+import { addressOf } from '../core/network/address.ts';
+import type { Network } from '../core/network/network.ts';
 
 /** How many requests are made at once, and so how many connections: more are only throttled by the hub. */
 export const AT_ONCE = 5;

@@ -1,10 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { writeFileAtomic } from '../base/atomic-file.ts';
-import { AgentError, messageOf } from '../base/errors.ts';
-import { isHubId } from '../base/hub-id.ts';
-import { makeFolder } from '../base/make-folder.ts';
-import { shellWord } from '../base/shell-word.ts';
+import { writeFileAtomic } from '../core/base/atomic-file.ts';
+import { AgentError, messageOf } from '../core/base/errors.ts';
+import { isHubId } from '../core/base/hub-id.ts';
+import { makeFolder } from '../core/base/make-folder.ts';
+import { shellWord } from '../core/base/shell-word.ts';
 
 /** A directory of modules' keys, `DEVICE.key` each (0600), as `identity.keyFile` of the agent reads them. */
 export class KeyDirectory {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { AgentError } from '../base/errors.ts';
+import { AgentError } from '../core/base/errors.ts';
 
 /** Queries of config/queries.md that `vakt fleet status` knows by name: there, `--NAME` is in the line above the query. */
 export const QUERY_NAMES = ['degraded', 'paused', 'silent', 'alerts', 'outdated'] as const;

@@ -1,8 +1,8 @@
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
-import { AgentError } from '../base/errors.ts';
-import { untilAborted } from '../network/limited.ts';
-import { ProxyError } from '../network/tunnel.ts';
+import type { Clock } from '../core/base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../core/base/duration.ts';
+import { AgentError } from '../core/base/errors.ts';
+import { untilAborted } from '../core/network/limited.ts';
+import { ProxyError } from '../core/network/tunnel.ts';
 import { AT_ONCE } from './hub-agent.ts';
 import { failureOf, type ServiceFailure } from './service-failure.ts';
 

@@ -1,6 +1,6 @@
-import { type Duration, seconds } from '../base/duration.ts';
-import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
-import { ProxyError } from '../network/tunnel.ts';
+import { type Duration, seconds } from '../core/base/duration.ts';
+import { AgentError, errnoOf, messageOf } from '../core/base/errors.ts';
+import { ProxyError } from '../core/network/tunnel.ts';
 
 /** What is wrong with one request. */
 export class ServiceFailure extends Error {

@@ -1,10 +1,10 @@
 import { writeSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { register } from '../../src/linux/audit/control.ts';
-import { readU16 } from '../../src/linux/native/byte-order.ts';
-import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../../src/linux/native/netlink/message.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { register } from '../../src/agent/linux/audit/control.ts';
+import { readU16 } from '../../src/agent/linux/native/byte-order.ts';
+import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../../src/agent/linux/native/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
 
 /* A process of its own: the least that Node must do to get the kernel's audit records. Becomes the audit daemon, and reads
  * on the agent's timer, nothing of a record but its type. Says the same as native/reader.c. */

@@ -1,10 +1,10 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { BPRM_FCAPS, PATH, PROCTITLE } from '../../src/linux/audit/reassembler.ts';
-import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
-import { formatSettings, RUNNING, restore } from '../../src/linux/audit/status.ts';
-import { abisOf } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import { BPRM_FCAPS, PATH, PROCTITLE } from '../../src/agent/linux/audit/reassembler.ts';
+import { excludeRule, memoRule, syscallRules } from '../../src/agent/linux/audit/rules.ts';
+import { formatSettings, RUNNING, restore } from '../../src/agent/linux/audit/status.ts';
+import { abisOf } from '../../src/agent/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
 
 /**
  * Sets audit as the agent does, for a reader that is the daemon already, so that it gets the records the agent gets. Marks

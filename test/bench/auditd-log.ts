@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import type { Auditd } from '../system/auditd.ts';
 import { hasAuditd, STARTS, withAuditd } from './auditd-peer.ts';
 import { hasJournald, withJournald } from './journald-peer.ts';

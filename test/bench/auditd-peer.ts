@@ -1,12 +1,12 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { syscallRules } from '../../src/linux/audit/rules.ts';
-import { RUNNING } from '../../src/linux/audit/status.ts';
-import { abisOf } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import { syscallRules } from '../../src/agent/linux/audit/rules.ts';
+import { RUNNING } from '../../src/agent/linux/audit/status.ts';
+import { abisOf } from '../../src/agent/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
 import { Auditd } from '../system/auditd.ts';
 
 export const hasAuditd = (): boolean => existsSync('/usr/sbin/auditd');

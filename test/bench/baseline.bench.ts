@@ -10,12 +10,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { BaselineEngine } from '../../src/baseline/engine.ts';
-import type { ScanOptions } from '../../src/contract/baseline.ts';
-import { Firewall } from '../../src/linux/firewall/firewall.ts';
-import { fileCapabilities } from '../../src/linux/native/file-capabilities.ts';
+import { BaselineEngine } from '../../src/agent/baseline/engine.ts';
+import { Firewall } from '../../src/agent/linux/firewall/firewall.ts';
+import { fileCapabilities } from '../../src/agent/linux/native/file-capabilities.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import type { ScanOptions } from '../../src/core/contract/baseline.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
 

@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import type { SocketAddress, StreamSink, Streams } from '../../src/contract/streams.ts';
-import type { AuditEvent } from '../../src/linux/audit/event.ts';
-import { NETLINK_SOCK_DIAG, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { Connections } from '../../src/linux/sockets/connections/connections.ts';
-import { inodeAt } from '../../src/linux/sockets/connections/proc-sockets.ts';
-import { findConnected } from '../../src/linux/sockets/sock-diag.ts';
+import type { AuditEvent } from '../../src/agent/linux/audit/event.ts';
+import { NETLINK_SOCK_DIAG, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { Connections } from '../../src/agent/linux/sockets/connections/connections.ts';
+import { inodeAt } from '../../src/agent/linux/sockets/connections/proc-sockets.ts';
+import { findConnected } from '../../src/agent/linux/sockets/sock-diag.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import type { SocketAddress, StreamSink, Streams } from '../../src/core/contract/streams.ts';
 import { median, Peer, range, report, scriptOf } from './figures.ts';
 
 /*

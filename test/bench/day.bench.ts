@@ -1,4 +1,4 @@
-import { CHOICES, HEADS, LIVES, measureDay, rowOf } from '../pipeline/day-costs.ts';
+import { CHOICES, HEADS, LIVES, measureDay, rowOf } from '../agent/pipeline/day-costs.ts';
 import { report } from './figures.ts';
 
 /* Simulated, so that the machine doesn't matter: the tables of docs/cost.md. */

@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { forward, heap, MEGABYTE } from '../detections/flood.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { forward, heap, MEGABYTE } from '../agent/detections/flood.ts';
 
 /*
  * Whether memory grows with what detections are shown: a million starts whose command lines are all different, and 100,000

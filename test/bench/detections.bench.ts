@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
-import { createLog } from '../../src/base/log.ts';
-import { nextTurn } from '../../src/base/turn.ts';
-import type { Occurrence } from '../../src/contract/occurrence.ts';
-import { builtInRules } from '../../src/detections/built-in.ts';
-import { Detections, type RuleSet } from '../../src/detections/detections.ts';
-import { Detector } from '../../src/detections/detector.ts';
-import type { ParsedRule } from '../../src/detections/sigma/rule.ts';
+import { builtInRules } from '../../src/agent/detections/built-in.ts';
+import { Detections, type RuleSet } from '../../src/agent/detections/detections.ts';
+import { Detector } from '../../src/agent/detections/detector.ts';
+import type { ParsedRule } from '../../src/agent/detections/sigma/rule.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
+import { createLog } from '../../src/core/base/log.ts';
+import { nextTurn } from '../../src/core/base/turn.ts';
+import type { Occurrence } from '../../src/core/contract/occurrence.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { median, memory, range, report } from './figures.ts';
 

@@ -1,10 +1,10 @@
 import { dirname } from 'node:path';
-import { laterAfter } from '../../src/agent/storage.ts';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds } from '../../src/base/duration.ts';
-import type { Done, StateFiles, When } from '../../src/base/state-files.ts';
-import type { AppendFile, StoreFiles } from '../../src/pipeline/store-files.ts';
-import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
+import { laterAfter } from '../../src/agent/composition/storage.ts';
+import type { AppendFile, StoreFiles } from '../../src/agent/pipeline/store-files.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds } from '../../src/core/base/duration.ts';
+import type { Done, StateFiles, When } from '../../src/core/base/state-files.ts';
+import { SimulatedFiles, seeded } from '../agent/pipeline/simulated-files.ts';
 
 /**
  * One change that is asked of a disk. `overwrite`: in place from the beginning, without a sync. `replace`: a new file is written

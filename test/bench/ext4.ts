@@ -19,7 +19,7 @@ import {
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import type { Change } from './disk-trace.ts';
 
 /** From 512 MB on, mkfs makes blocks of 4 KB, which no flash writes less than. */

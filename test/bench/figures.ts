@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
-import { table } from '../../src/cli/command.ts';
+import { table } from '../../src/core/command-line/command.ts';
 
 /** Prints a benchmark's result: what was measured, and a row of figures for each contestant. */
 export function report(title: string, rows: readonly (readonly string[])[], notes: readonly string[] = []): void {

@@ -1,14 +1,14 @@
 import sinon from 'sinon';
-import { type Duration, days, minutes } from '../../src/base/duration.ts';
-import { Gateway, type Life } from '../pipeline/gateway.ts';
-import type { Desired } from '../pipeline/simulated-agent.ts';
+import { type Duration, days, minutes } from '../../src/core/base/duration.ts';
+import { Gateway, type Life } from '../agent/pipeline/gateway.ts';
+import type { Desired } from '../agent/pipeline/simulated-agent.ts';
 import { type Change, DiskTrace, TracedStateFiles, tracedStoreFiles } from './disk-trace.ts';
 
 /** Days that pass before the one that is measured: by then every file has its usual size. */
 const DAYS_BEFORE = 2;
 /** What the notes take in which the agent keeps how far it has read audit, and the copy of its account; see NoteFile. */
 const NOTES = { '/state/audit-checkpoint.json': 512, '/state/accounts.json': 4096 };
-/** How long notes are held; see src/agent/storage.ts. */
+/** How long notes are held; see src/agent/composition/storage.ts. */
 const NOTES_EVERY = minutes(5);
 
 /** What the agent writes in a day, on simulated time, with these settings of the module twin and of `store.syncEvery`. */

@@ -1,6 +1,6 @@
-import { type Duration, days, formatDuration, minutes, seconds } from '../../src/base/duration.ts';
-import { CHOICES, LIVES } from '../pipeline/day-costs.ts';
-import type { Life } from '../pipeline/gateway.ts';
+import { type Duration, days, formatDuration, minutes, seconds } from '../../src/core/base/duration.ts';
+import { CHOICES, LIVES } from '../agent/pipeline/day-costs.ts';
+import type { Life } from '../agent/pipeline/gateway.ts';
 import { type LogOfAStart, logsOfAStart } from './auditd-log.ts';
 import type { Change } from './disk-trace.ts';
 import { Ext4, ext4IsMissing } from './ext4.ts';

@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { type AgentProcess, PROGRAM, TestBed } from '../integration/test-bed.ts';
 import { hasAuditd, withAuditd } from './auditd-peer.ts';
 import { fineCpuMs, memory, Peer, report, wakeUps } from './figures.ts';

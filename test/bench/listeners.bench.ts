@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { listeningPorts } from '../../src/collectors/listening-ports.ts';
-import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
-import { sources } from '../collectors/samples.ts';
+import { listeningPorts } from '../../src/agent/collectors/listening-ports.ts';
+import { ListeningSockets } from '../../src/agent/linux/sockets/listening-sockets.ts';
+import { sources } from '../agent/collectors/samples.ts';
 import { median, Peer, range, report, scriptOf } from './figures.ts';
 
 /*

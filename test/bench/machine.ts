@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
-import { systemClock } from '../../src/base/clock.ts';
-import { table } from '../../src/cli/command.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { table } from '../../src/core/command-line/command.ts';
 
 /* Prints what figures depend on. */
 

@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { DEVICE, MODULE, TestBed } from '../integration/test-bed.ts';
 import { type Memory, memory, Peer, report, scriptOf } from './figures.ts';
 import { auditIsMissing, sourceNote } from './slot.ts';

@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { setAuditRules } from './audit-rules.ts';

@@ -10,12 +10,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { systemClock } from '../../src/base/clock.ts';
-import type { HubLimits } from '../scale/limits.ts';
-import { s1, s2, s3 } from '../scale/limits.ts';
-import { HEADS, pictureOf, rowOf } from '../scale/results.ts';
-import { SCENARIOS, simulate } from '../scale/scenarios.ts';
-import { TOP } from '../support/top.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import type { HubLimits } from '../harness/scale/limits.ts';
+import { s1, s2, s3 } from '../harness/scale/limits.ts';
+import { HEADS, pictureOf, rowOf } from '../harness/scale/results.ts';
+import { SCENARIOS, simulate } from '../harness/scale/scenarios.ts';
+import { TOP } from '../harness/top.ts';
 import { report } from './figures.ts';
 
 /** Enough for the messages of 10,000 gateways, see docs/cost.md; one unit of the larger tiers is enough, too. */

@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import { missingForAudit } from '../system/missing-for-audit.ts';
 
 const TRIES = 10;

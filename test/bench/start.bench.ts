@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { TestBed } from '../integration/test-bed.ts';
 import { median, range, report } from './figures.ts';
 import { besideLoad, type FirstEvent, firstEvent, LOAD, raisePriority } from './first-event.ts';

@@ -10,15 +10,15 @@ import { fdatasync, mkdtempSync, openSync, rmSync, truncateSync, writeSync } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { createLog } from '../../src/base/log.ts';
-import { nextTurn } from '../../src/base/turn.ts';
-import type { OutgoingEvent } from '../../src/contract/store.ts';
-import { EventQueues } from '../../src/pipeline/queue.ts';
-import { type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
+import { EventQueues } from '../../src/agent/pipeline/queue.ts';
+import { type StoreFiles, systemFiles } from '../../src/agent/pipeline/store-files.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import { createLog } from '../../src/core/base/log.ts';
+import { nextTurn } from '../../src/core/base/turn.ts';
+import type { OutgoingEvent } from '../../src/core/contract/store.ts';
+import { testSettings } from '../agent/pipeline/queue-fixture.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
-import { testSettings } from '../pipeline/queue-fixture.ts';
 import { report } from './figures.ts';
 
 /** Memory is measured as the agent runs. */

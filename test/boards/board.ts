@@ -12,10 +12,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, minutes, seconds } from '../../src/core/base/duration.ts';
+import { freePort } from '../harness/free-port.ts';
 import type { Outcome } from '../installed/booted-system.ts';
-import { freePort } from '../support/free-port.ts';
 import type { Architecture } from './architectures.ts';
 import { type Image, makeImage } from './image.ts';
 

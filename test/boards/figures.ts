@@ -1,5 +1,5 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import { median } from '../bench/figures.ts';
 import { DEVICE, MODULE } from '../integration/test-bed.ts';
 import type { Board } from './board.ts';

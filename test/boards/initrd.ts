@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeInitrd } from '../support/initrd.ts';
+import { makeInitrd } from '../harness/initrd.ts';
 
 /** What the kernel needs to find its root; `crc32c_generic` is gone from kernels in which ext4 calls the library. */
 const WANTED = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'crc32c_generic?', 'ext4'];

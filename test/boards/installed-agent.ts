@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
-import type { Envelope, Payload } from '../../src/contract/event.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { type Duration, minutes, seconds } from '../../src/core/base/duration.ts';
+import type { Envelope, Payload } from '../../src/core/contract/event.ts';
+import { TOP } from '../harness/top.ts';
+import { until } from '../harness/until.ts';
 import { DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from '../integration/test-bed.ts';
-import { TOP } from '../support/top.ts';
-import { until } from '../support/until.ts';
 import type { Architecture } from './architectures.ts';
 import type { Board } from './board.ts';
 import { HUB_NAME } from './image.ts';

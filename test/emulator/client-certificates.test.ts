@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type mqtt from 'mqtt';
-import { systemClock } from '../../src/base/clock.ts';
-import { days } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { days } from '../../src/core/base/duration.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import type { Credential } from '../../src/emulator/identity.ts';

@@ -5,8 +5,8 @@ import type { Duplex } from 'node:stream';
 import device from 'azure-iot-device';
 import transport from 'azure-iot-device-mqtt';
 import mqtt from 'mqtt';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
 import type { HubEmulator } from '../../src/emulator/hub.ts';
 import { signSasToken } from '../../src/emulator/sas.ts';
 

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import type { Context } from 'mocha';
-import { require } from '../support/require.ts';
+import { require } from '../harness/require.ts';
 
 const MARK = '\n--status--';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { Clock } from '../../src/base/clock.ts';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
+import type { Clock } from '../../src/core/base/clock.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
 import { type Fault, Faults } from '../../src/emulator/faults.ts';
 
 describe('faults', () => {

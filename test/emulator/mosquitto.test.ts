@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 import { DEVICE, MODULE, module, OTHER_KEY, token } from './clients.ts';
 
 const NAME = `${DEVICE}/${MODULE}`;

@@ -8,7 +8,7 @@ import { HttpsProxyAgent } from 'https-proxy-agent';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { ProxyEmulator } from '../../src/emulator/proxy.ts';
-import { temporaryFolder } from '../support/folders.ts';
+import { temporaryFolder } from '../harness/folders.ts';
 import { DEVICE, KEY, MODULE, module } from './clients.ts';
 
 const USER = { name: 'vakt', password: 'secret' };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readCredential, VARIABLE } from '../../src/fleet/credential.ts';
-import { temporaryFolder } from '../support/folders.ts';
+import { temporaryFolder } from '../harness/folders.ts';
 
 const HUB = 'hub1.azure-devices.net';
 const TEXT = `HostName=${HUB};SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0=`;

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { nextTurn } from '../../src/base/turn.ts';
+import { nextTurn } from '../../src/core/base/turn.ts';
 import { parseQuery } from '../../src/emulator/query/parse.ts';
 import { among, conditionsOf, listsOf, literal, source } from '../../src/fleet/choice.ts';
 import { each } from '../../src/fleet/each.ts';
 import { KeyDirectory } from '../../src/fleet/key-directory.ts';
-import { temporaryFolder } from '../support/folders.ts';
+import { temporaryFolder } from '../harness/folders.ts';
 
 describe('Choosing devices', () => {
   it('quotes every id so that a query has it as it is', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { AgentError } from '../../src/base/errors.ts';
+import { AgentError } from '../../src/core/base/errors.ts';
 import { failureOf, ServiceFailure } from '../../src/fleet/service-failure.ts';
 
 describe('What an answer of the service API means', () => {

@@ -4,8 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import { Network } from '../../src/core/network/network.ts';
 import { CertificateAuthority } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { ProxyEmulator } from '../../src/emulator/proxy.ts';
@@ -13,9 +14,8 @@ import { addSimulatedDevices } from '../../src/emulator/simulated-devices.ts';
 import type { ServiceCredential } from '../../src/fleet/credential.ts';
 import { HubAgent } from '../../src/fleet/hub-agent.ts';
 import { HubService } from '../../src/fleet/service.ts';
-import { Network } from '../../src/network/network.ts';
 import { networkTo } from '../emulator/service/client.ts';
-import { temporaryFolder } from '../support/folders.ts';
+import { temporaryFolder } from '../harness/folders.ts';
 
 const MODULE = 'azureiotsecurity';
 

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
 
 const PACKAGES = 'systemd,systemd-sysv,dbus,nftables,iproute2,procps,ca-certificates';
 

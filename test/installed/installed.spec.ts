@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { shippedNode } from '../../scripts/shipped-node.ts';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
-import { TOP } from '../support/top.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, seconds } from '../../src/core/base/duration.ts';
+import { TOP } from '../harness/top.ts';
 import { BootedSystem } from './booted-system.ts';
 
 const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import type { Finding } from '../../src/cli/check/finding.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import type { Finding } from '../../src/agent/commands/check/finding.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { TOP } from '../harness/top.ts';
 import { PROGRAM } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { TOP } from '../support/top.ts';
 import { agentFiles, PREPARE } from '../system/agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from '../system/emulated-machine.ts';
 import { buildNative } from '../system/under-filter.ts';

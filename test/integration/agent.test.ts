@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { askControlSocket } from '../../src/base/control-socket.ts';
-import { minutes, seconds } from '../../src/base/duration.ts';
-import { type Details, detailsOf } from '../../src/pipeline/row-details.ts';
+import { type Details, detailsOf } from '../../src/agent/pipeline/row-details.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { askControlSocket } from '../../src/core/base/control-socket.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
+import { skip } from '../harness/require.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas, validateMessage } from '../published-schemas.ts';
-import { skip } from '../support/require.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, OBJECT, QUICK, TestBed } from './test-bed.ts';
 
 const reportedConfiguration = (reported: Readonly<Record<string, unknown>>) =>

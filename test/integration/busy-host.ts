@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { median } from '../bench/figures.ts';
-import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
-import { MARK } from '../crash/numbered-events.ts';
-import { NumberedLog } from '../crash/numbered-log.ts';
-import { Random } from '../crash/random.ts';
+import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../harness/crash/chain.ts';
+import { MARK } from '../harness/crash/numbered-events.ts';
+import { NumberedLog } from '../harness/crash/numbered-log.ts';
+import { Random } from '../harness/crash/random.ts';
 import { type AgentProcess, assertClosed, QUICK, type TestBed } from './test-bed.ts';
 
 /** What a busy host's agent is asked for: program starts and logins from auditd's log, and little else. */

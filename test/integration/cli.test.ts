@@ -19,13 +19,13 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import * as v from 'valibot';
-import { systemClock } from '../../src/base/clock.ts';
-import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require, skip } from '../support/require.ts';
-import { until } from '../support/until.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { askControlSocket, serveControlSocket } from '../../src/core/base/control-socket.ts';
+import { milliseconds, seconds } from '../../src/core/base/duration.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require, skip } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { CLONE_PROGRAM, DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
@@ -217,7 +217,7 @@ describe('Commands, as processes', function () {
     it('nor those in the message of a defect', async () => {
       const main = copyProgram();
       writeFileSync(
-        join(folder, 'dist/src/cli/events.js'),
+        join(folder, 'dist/src/agent/commands/events.js'),
         "export async function run() { throw new TypeError('\\u001b[2J'); }",
       );
       const { status, stderr } = await run(['events'], { main });
@@ -229,7 +229,7 @@ describe('Commands, as processes', function () {
     it('nor those in the log of an agent that a demo shows', async () => {
       const main = copyProgram();
       writeFileSync(
-        join(folder, 'dist/src/cli/run.js'),
+        join(folder, 'dist/src/agent/commands/run.js'),
         "export const run = async (_args, { stdout }) => { stdout('\\u001b[2J'); return 0; };",
       );
       const { stdout } = await run(['demo', '--duration', 'PT20S'], { main });
@@ -240,7 +240,7 @@ describe('Commands, as processes', function () {
     it('nor those of a record that cannot be translated', async () => {
       const main = copyProgram();
       appendFileSync(
-        join(folder, 'dist/src/collectors/process-create.js'),
+        join(folder, 'dist/src/agent/collectors/process-create.js'),
         "\nprocessCreate.translate = () => { throw new TypeError('\\u001b[2J'); };",
       );
       const command = start(['collect', 'ProcessCreate', '--config', configure()], { main });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { days, minutes, seconds } from '../../src/base/duration.ts';
-import type { Envelope } from '../../src/contract/event.ts';
-import { until } from '../support/until.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { days, minutes, seconds } from '../../src/core/base/duration.ts';
+import type { Envelope } from '../../src/core/contract/event.ts';
+import { until } from '../harness/until.ts';
 import { assertClosed, TestBed } from './test-bed.ts';
 
 const MODULE = new URL('./shifted-clock.js', import.meta.url).href;

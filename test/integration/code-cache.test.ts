@@ -4,11 +4,11 @@ import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, statS
 import { join, resolve } from 'node:path';
 import { Script } from 'node:vm';
 import { bundle } from '../../scripts/bundle.ts';
-import { programDigest, sealCodeCache } from '../../src/base/code-cache.ts';
-import { minutes } from '../../src/base/duration.ts';
+import { programDigest, sealCodeCache } from '../../src/core/base/code-cache.ts';
+import { minutes } from '../../src/core/base/duration.ts';
+import { suiteFolder, temporaryFolder } from '../harness/folders.ts';
+import { skip } from '../harness/require.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { suiteFolder, temporaryFolder } from '../support/folders.ts';
-import { skip } from '../support/require.ts';
 import { TestBed } from './test-bed.ts';
 
 describe('vakt make-code-cache', function () {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { minutes } from '../../src/base/duration.ts';
-import { CHOICES, HEADS, LIVES, measureDay, rowOf } from '../pipeline/day-costs.ts';
+import { minutes } from '../../src/core/base/duration.ts';
+import { CHOICES, HEADS, LIVES, measureDay, rowOf } from '../agent/pipeline/day-costs.ts';
 
 const page = readFileSync('docs/cost.md', 'utf8');
 const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;

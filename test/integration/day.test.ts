@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
-import { hours, minutes } from '../../src/base/duration.ts';
-import { UNIT_BYTES } from '../../src/pipeline/message-budget.ts';
-import { Gateway, type Life } from '../pipeline/gateway.ts';
-import type { Figures } from '../pipeline/simulated-agent.ts';
+import { UNIT_BYTES } from '../../src/agent/pipeline/message-budget.ts';
+import { hours, minutes } from '../../src/core/base/duration.ts';
+import { Gateway, type Life } from '../agent/pipeline/gateway.ts';
+import type { Figures } from '../agent/pipeline/simulated-agent.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 

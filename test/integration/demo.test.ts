@@ -3,9 +3,9 @@ import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { skip } from '../harness/require.ts';
+import { TOP } from '../harness/top.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { skip } from '../support/require.ts';
-import { TOP } from '../support/top.ts';
 
 const NOBODY = '65534';
 

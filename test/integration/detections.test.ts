@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /** Closed: nothing listens there, and the kernel refuses the connection. */

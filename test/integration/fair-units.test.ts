@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { seconds } from '../../src/base/duration.ts';
-import { missingForCrash, missingForOwnRules, OFF, TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
-import { NumberedLog } from '../crash/numbered-log.ts';
-import { Random } from '../crash/random.ts';
-import { require } from '../support/require.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import { missingForCrash, missingForOwnRules, OFF, TELL_STARTS, WITHOUT_CAPABILITIES } from '../harness/crash/chain.ts';
+import { NumberedLog } from '../harness/crash/numbered-log.ts';
+import { Random } from '../harness/crash/random.ts';
+import { require } from '../harness/require.ts';
 import { assertClosed, DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from './test-bed.ts';
 
 /** At the start of the agent: 40 units for Low, of which a user may use 20; 45 for High; 5 in reserve for alerts. */

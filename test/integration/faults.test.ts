@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, minutes, seconds } from '../../src/core/base/duration.ts';
 import type { FaultKind } from '../../src/emulator/faults.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 const CALM = { snapshotFrequency: { value: 'P30D' } };

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { minutes } from '../../src/base/duration.ts';
+import { minutes } from '../../src/core/base/duration.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { addSimulatedDevices, simulatedDevice } from '../../src/emulator/simulated-devices.ts';
 import { documentedQueries } from '../../src/fleet/named-queries.ts';
 import { ServiceClient } from '../emulator/service/client.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { until } from '../harness/until.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { until } from '../support/until.ts';
 import { AgentProcess, CLONE_PROGRAM, MODULE, NO_LIMITS, OBJECT, STEADY } from './test-bed.ts';
 
 /** `vakt fleet` needs what is not in the bundle. */

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { milliseconds } from '../../src/base/duration.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { skip } from '../support/require.ts';
-import { until } from '../support/until.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { skip } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, CLONE_PROGRAM, PROGRAM, TestBed } from './test-bed.ts';
 
 /** Without capabilities the kernel's audit is left alone: it belongs to other tests. */

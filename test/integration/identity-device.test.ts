@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
+import { secretLinesOf } from '../../src/agent/identity/certificate-file.ts';
+import { type Duration, minutes, seconds } from '../../src/core/base/duration.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
-import { secretLinesOf } from '../../src/identity/certificate-file.ts';
-import { newKey } from '../hub/support.ts';
-import { until } from '../support/until.ts';
+import { newKey } from '../agent/hub/support.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /**

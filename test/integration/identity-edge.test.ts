@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { minutes, seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
 import { AGENT_KINDS } from '../../src/emulator/agent-kinds.ts';
 import { EdgeEmulator } from '../../src/emulator/edge/workload.ts';
 import { KeptFiles } from '../../src/emulator/kept-files.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { minutes, seconds } from '../../src/base/duration.ts';
+import { secretLinesOf } from '../../src/agent/identity/certificate-file.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../src/emulator/certificates.ts';
 import type { ConnectionRecord } from '../../src/emulator/connection-log.ts';
-import { secretLinesOf } from '../../src/identity/certificate-file.ts';
-import { until } from '../support/until.ts';
+import { until } from '../harness/until.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 const COMMON_NAME = `${DEVICE}/${MODULE}`;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { renameSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, seconds } from '../../src/core/base/duration.ts';
 import type { ConnectionRecord } from '../../src/emulator/connection-log.ts';
-import { until } from '../support/until.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /* A module's keys, replaced in their files and at the hub while the agent is running. */

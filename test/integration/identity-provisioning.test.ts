@@ -12,15 +12,15 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, minutes, seconds } from '../../src/base/duration.ts';
-import type { Envelope } from '../../src/contract/event.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, minutes, seconds } from '../../src/core/base/duration.ts';
+import type { Envelope } from '../../src/core/contract/event.ts';
 import { selfSigned } from '../../src/emulator/certificates.ts';
 import type { HubEmulator } from '../../src/emulator/hub.ts';
 import { deriveDeviceKey } from '../../src/emulator/provisioning/enrollments.ts';
-import { newKey } from '../hub/support.ts';
-import { ProvisioningBed } from '../identity/provisioning-bed.ts';
-import { until } from '../support/until.ts';
+import { newKey } from '../agent/hub/support.ts';
+import { ProvisioningBed } from '../agent/identity/provisioning-bed.ts';
+import { until } from '../harness/until.ts';
 import { AgentProcess, assertClosed, MODULE, NO_LIMITS, OBJECT, STEADY } from './test-bed.ts';
 
 const ID = 'gateway7';

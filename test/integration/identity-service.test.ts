@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { minutes } from '../../src/base/duration.ts';
+import { minutes } from '../../src/core/base/duration.ts';
 import { AGENT_KINDS } from '../../src/emulator/agent-kinds.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { IdentityServiceEmulator, type IdentityServiceOptions } from '../../src/emulator/identity-service/service.ts';
 import { KeptFiles } from '../../src/emulator/kept-files.ts';
-import { until } from '../support/until.ts';
+import { until } from '../harness/until.ts';
 import { assertRight, check, connectionsOf, connectsAfter } from './local-identity.ts';
 import { assertClosed, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
 

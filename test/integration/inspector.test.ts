@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { UNREACHABLE_INSPECTOR } from '../../src/base/no-inspector.ts';
+import { UNREACHABLE_INSPECTOR } from '../../src/core/base/no-inspector.ts';
+import { temporaryFolder } from '../harness/folders.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
-import { temporaryFolder } from '../support/folders.ts';
 
 const PROGRAMS = new URL('../../src/', import.meta.url).pathname;
 /** On a port that is free: an inspector that is open elsewhere must not hide that this one would open. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { collectors } from '../../src/collectors/index.ts';
-import type { Envelope } from '../../src/contract/event.ts';
-import { properties } from '../config/published.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import type { Envelope } from '../../src/core/contract/event.ts';
+import { properties } from '../agent/config/published.ts';
 import { DEVICE, MODULE, NO_LIMITS, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 const every = (prefix: RegExp, value: unknown) =>

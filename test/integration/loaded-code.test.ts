@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { bundle, TOP } from '../../scripts/bundle.ts';
-import { minutes } from '../../src/base/duration.ts';
-import { suiteFolder } from '../support/folders.ts';
+import { minutes } from '../../src/core/base/duration.ts';
+import { suiteFolder } from '../harness/folders.ts';
 import { DEVICE, MODULE, TestBed } from './test-bed.ts';
 
 /* What the shipped program runs of what it has: a device pays in memory and time only for what it uses. */
@@ -66,7 +66,7 @@ describe('the bundle, as an agent', function () {
   it('loads nothing of WebSocket and of other identities with a module key on port 8883', async () => {
     const sources = await loadedBy({});
     assert.ok(
-      sources.some((source) => source.endsWith('src/hub/session.ts')),
+      sources.some((source) => source.endsWith('src/agent/hub/session.ts')),
       'the sources were not found',
     );
     assert.deepEqual(ofWs(sources), []);

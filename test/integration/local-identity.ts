@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { type Duration, seconds } from '../../src/base/duration.ts';
+import { type Duration, seconds } from '../../src/core/base/duration.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { type AgentProcess, DEVICE, MODULE, PROGRAM, type TestBed } from './test-bed.ts';
 

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { temporaryFolder } from '../support/folders.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, seconds } from '../../src/core/base/duration.ts';
+import { temporaryFolder } from '../harness/folders.ts';
 
-const LOG_OUTPUT = new URL('../../src/base/log-output.js', import.meta.url).href;
+const LOG_OUTPUT = new URL('../../src/core/base/log-output.js', import.meta.url).href;
 
 /** Logs 4,000 lines of 100 bytes and then one every 100 ms, and tells its parent of each. */
 const LOGS = `

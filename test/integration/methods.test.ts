@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import * as v from 'valibot';
-import { minutes, seconds } from '../../src/base/duration.ts';
-import { PERMISSIONS, type Permission } from '../../src/contract/method.ts';
+import { LARGEST_DIAGNOSTICS } from '../../src/agent/methods/get-diagnostics.ts';
+import { LocalStatusSchema } from '../../src/agent/status/schema.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
+import { PERMISSIONS, type Permission } from '../../src/core/contract/method.ts';
 import type { MethodResult } from '../../src/emulator/method-calls.ts';
-import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
-import { LocalStatusSchema } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, QUICK, TestBed } from './test-bed.ts';
 
 /** Nothing that needs root or the kernel's audit, and nothing by itself: messages and snapshots are far away. */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, days, hours, minutes, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, days, hours, minutes, seconds } from '../../src/core/base/duration.ts';
 import { CertificateAuthority } from '../../src/emulator/certificates.ts';
 import type { EmulatorOptions } from '../../src/emulator/hub.ts';
 import { ProxyEmulator, type ProxyOptions } from '../../src/emulator/proxy.ts';
-import { until } from '../support/until.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, DEVICE, type Launch, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /* The built agent, its hub, and what may stand between them. */

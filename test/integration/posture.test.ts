@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { minutes } from '../../src/base/duration.ts';
-import type { ShownPosture } from '../../src/cli/posture/own.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import type { Posture, SecurityAgentStatus } from '../../src/status/schema.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import type { ShownPosture } from '../../src/agent/commands/posture/own.ts';
+import type { Posture, SecurityAgentStatus } from '../../src/agent/status/schema.ts';
+import { minutes } from '../../src/core/base/duration.ts';
+import { until } from '../harness/until.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { until } from '../support/until.ts';
 import { type AgentProcess, DEVICE, MODULE, PROGRAM, STEADY, TestBed } from './test-bed.ts';
 
 /** Nothing but what a test switches on. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { missingForCrash } from '../crash/chain.ts';
-import { fullest } from '../restarts/pace.ts';
-import { Restarts } from '../restarts/restarts.ts';
-import { require } from '../support/require.ts';
+import { missingForCrash } from '../harness/crash/chain.ts';
+import { require } from '../harness/require.ts';
+import { fullest } from '../harness/restarts/pace.ts';
+import { Restarts } from '../harness/restarts/restarts.ts';
 
 /** Of the choice of restarts. The agent's own jitter differs each time. */
 const SEED = 5;

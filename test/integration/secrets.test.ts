@@ -13,17 +13,17 @@ import {
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
-import { seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import { MethodError } from '../../src/emulator/method-calls.ts';
+import { built } from '../harness/restarts/built.ts';
+import type { Site } from '../harness/restarts/site.ts';
+import { SITES } from '../harness/restarts/sites.ts';
+import { SecretSearch } from '../harness/secret-search.ts';
+import { until } from '../harness/until.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { built } from '../restarts/built.ts';
-import type { Site } from '../restarts/site.ts';
-import { SITES } from '../restarts/sites.ts';
-import { SecretSearch } from '../support/secret-search.ts';
-import { until } from '../support/until.ts';
 import { type AgentProcess, DEVICE, type Launch, MODULE, PROGRAM, STEADY } from './test-bed.ts';
 
-const TELL_SIGNATURES = new URL('../support/tell-signatures.js', import.meta.url).pathname;
+const TELL_SIGNATURES = new URL('../harness/tell-signatures.js', import.meta.url).pathname;
 /** What no text may contain, whatever its key: a part of a token. */
 const TOKEN = /SharedAccessSignature|[?&;]sig=|%26sig%3[dD]/;
 /** What the agent was given. */

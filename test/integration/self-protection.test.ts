@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SecurityAgentStatus } from '../../src/status/schema.ts';
+import type { SecurityAgentStatus } from '../../src/agent/status/schema.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 describe('The agent, guarding itself', function () {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { newKey } from '../hub/support.ts';
-import { NotifyReceiver } from '../linux/self/notify-receiver.ts';
-import { until } from '../support/until.ts';
+import { newKey } from '../agent/hub/support.ts';
+import { NotifyReceiver } from '../agent/linux/self/notify-receiver.ts';
+import { until } from '../harness/until.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 describe('The agent, as a service', function () {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { BUSY, BusyHost } from './busy-host.ts';
 import { compiler, SlowDisk } from './slow-disk.ts';
 import { TestBed } from './test-bed.ts';

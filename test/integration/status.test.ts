@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { minutes, seconds } from '../../src/base/duration.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import type { LocalStatus, SecurityAgentStatus } from '../../src/status/schema.ts';
-import { until } from '../support/until.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import type { LocalStatus, SecurityAgentStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /** Nothing but what a test switches on. */
@@ -32,7 +32,7 @@ const CUSTOM_CHECKS = JSON.stringify({
   ],
 });
 /**
- * A change of state is reported within five seconds after the agent knows of it (contract §2), which test/status tests. A busy
+ * A change of state is reported within five seconds after the agent knows of it (contract §2), which test/agent/status tests. A busy
  * machine takes longer, but not until the counters are reported.
  */
 const SOON = seconds(40);

@@ -3,9 +3,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { findTool } from '../../src/host/run-tool.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { skip } from '../support/require.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { skip } from '../harness/require.ts';
 import { PROGRAM } from './test-bed.ts';
 
 /* A support bundle where something is broken: the disk, the agent, the permissions. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, minutes } from '../../src/base/duration.ts';
+import type { SecurityAgentStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, minutes } from '../../src/core/base/duration.ts';
 import type { Fault } from '../../src/emulator/faults.ts';
-import type { SecurityAgentStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 type Mirror = Readonly<Record<string, { readonly value: unknown } | undefined>>;

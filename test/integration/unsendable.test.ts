@@ -1,18 +1,18 @@
-import '../../src/hub/memory.ts';
+import '../../src/agent/hub/memory.ts';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, minutes } from '../../src/base/duration.ts';
-import type { LogLine } from '../../src/base/log.ts';
-import type { OutgoingEvent } from '../../src/contract/store.ts';
+import { AzureHubClient } from '../../src/agent/hub/azure-client.ts';
+import { Publisher } from '../../src/agent/pipeline/publisher.ts';
+import { EventQueues } from '../../src/agent/pipeline/queue.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, minutes } from '../../src/core/base/duration.ts';
+import type { LogLine } from '../../src/core/base/log.ts';
+import type { OutgoingEvent } from '../../src/core/contract/store.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { eventsIn } from '../../src/emulator/message-log.ts';
-import { AzureHubClient } from '../../src/hub/azure-client.ts';
-import { Publisher } from '../../src/pipeline/publisher.ts';
-import { EventQueues } from '../../src/pipeline/queue.ts';
-import { fastClock, moduleAccess, newKey, temporaryDirectory } from '../hub/support.ts';
-import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
-import { memoryChains } from '../pipeline/message-chains.ts';
+import { fastClock, moduleAccess, newKey, temporaryDirectory } from '../agent/hub/support.ts';
+import { eventOf, liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
+import { memoryChains } from '../agent/pipeline/message-chains.ts';
 
 /** The parts that send, over real TLS, to a hub that hangs up on one event. What takes minutes runs on a fast clock. */
 describe('An event that the hub hangs up on', function () {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { minutes } from '../../src/base/duration.ts';
-import type { Envelope } from '../../src/contract/event.ts';
+import { minutes } from '../../src/core/base/duration.ts';
+import type { Envelope } from '../../src/core/contract/event.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from '../integration/test-bed.ts';
 import { FleetDatabase } from './fleet.ts';
 import { readPack } from './kusto.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
-import { sum } from '../../src/base/counters.ts';
-import { hours, minutes } from '../../src/base/duration.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import { type Envelope, QUEUES } from '../../src/contract/event.ts';
-import { Gateway } from '../pipeline/gateway.ts';
-import type { Link, SimulatedAgent } from '../pipeline/simulated-agent.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import { sum } from '../../src/core/base/counters.ts';
+import { hours, minutes } from '../../src/core/base/duration.ts';
+import { type Envelope, QUEUES } from '../../src/core/contract/event.ts';
+import { Gateway } from '../agent/pipeline/gateway.ts';
+import type { Link, SimulatedAgent } from '../agent/pipeline/simulated-agent.ts';
 import { FleetDatabase } from './fleet.ts';
 import { readPack } from './kusto.ts';
 import { ingest, mappingNamed, type Row } from './mapping.ts';

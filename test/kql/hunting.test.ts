@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import sinon from 'sinon';
-import { hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
-import { look, records, sources } from '../collectors/samples.ts';
-import { SimulatedAgent } from '../pipeline/simulated-agent.ts';
+import { hours, milliseconds, minutes, seconds } from '../../src/core/base/duration.ts';
+import { look, records, sources } from '../agent/collectors/samples.ts';
+import { SimulatedAgent } from '../agent/pipeline/simulated-agent.ts';
 import { FleetDatabase } from './fleet.ts';
 import { readPack } from './kusto.ts';
 import { ingest, mappingNamed } from './mapping.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { collectors } from '../../src/collectors/index.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
 import { columnReferredTo, databaseOf, faultsOf, nodesOf, type Pack, parse, readPack } from './kusto.ts';
 import { columnsOf, ingest, mappingNamed } from './mapping.ts';
 import { hubRecord, type Received, storageRecord } from './records.ts';

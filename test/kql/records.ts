@@ -1,6 +1,6 @@
-import { propertiesOf } from '../../src/contract/message.ts';
+import { propertiesOf } from '../../src/core/contract/message.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
-import type { SimulatedAgent } from '../pipeline/simulated-agent.ts';
+import type { SimulatedAgent } from '../agent/pipeline/simulated-agent.ts';
 
 /* Messages as their owner's database receives them, by both ways that config/kql/ has mappings for. */
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { allCommands } from '../../scripts/commands.ts';
 import { completed } from '../../scripts/completions.ts';
-import { findTool } from '../../src/host/run-tool.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 
 const SCRIPT = 'packaging/completions/vakt.bash';
 

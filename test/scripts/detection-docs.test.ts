@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { alertsDocument, attackLayer, type Trials } from '../../scripts/detection-docs.ts';
-import type { ParsedRule } from '../../src/detections/sigma/rule.ts';
-import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
+import type { ParsedRule } from '../../src/agent/detections/sigma/rule.ts';
+import { readRuleSet } from '../../src/agent/detections/sigma/rule-set.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { collectorsDocument, generators } from '../../scripts/docs.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import { EXPENDABLE } from '../../src/status/reported.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import { EXPENDABLE } from '../../src/agent/status/reported.ts';
 
 describe('generated documents', () => {
   for (const { path, generate } of generators) {

@@ -15,10 +15,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Context } from 'mocha';
-import { readLocalSettings } from '../../src/config/local.ts';
-import { findTool } from '../../src/host/run-tool.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import { readLocalSettings } from '../../src/agent/config/local.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 
 const SCRIPTS = new URL('../../../scripts/', import.meta.url).pathname;
 const CONFIG = new URL('../../../config/', import.meta.url).pathname;

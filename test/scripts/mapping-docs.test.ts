@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mappingPage, readMapping, requirementsOf } from '../../scripts/mapping-docs.ts';
-import { defaultRules } from '../../src/baseline/rule-set.ts';
+import { defaultRules } from '../../src/agent/baseline/rule-set.ts';
 
 describe('The mapping of rules to published requirements', () => {
   const mapping = readMapping();

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { readLine } from '../../src/cli/verify-chain/record.ts';
-import { verifyChains } from '../../src/cli/verify-chain/verify.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import type { Envelope } from '../../src/contract/event.ts';
+import { collectors } from '../../src/agent/collectors/index.ts';
+import { readLine } from '../../src/agent/commands/verify-chain/record.ts';
+import { verifyChains } from '../../src/agent/commands/verify-chain/verify.ts';
+import type { Envelope } from '../../src/core/contract/event.ts';
 import { faultsIn } from '../message-schema.ts';
 
 interface Sample {

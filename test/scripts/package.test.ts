@@ -4,9 +4,9 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { bundle, TOP } from '../../scripts/bundle.ts';
 import { type Architecture, debianPackage } from '../../scripts/debian.ts';
-import { PAGES } from '../../src/base/pages.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { skip } from '../support/require.ts';
+import { PAGES } from '../../src/core/base/pages.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { skip } from '../harness/require.ts';
 
 const SECONDS = 1_700_000_000;
 const OURS: Partial<Record<NodeJS.Architecture, Architecture>> = { x64: 'amd64', arm64: 'arm64', arm: 'armhf' };

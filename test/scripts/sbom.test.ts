@@ -7,7 +7,7 @@ import ajvFormats from 'ajv-formats';
 import { bundle } from '../../scripts/bundle.ts';
 import { nativePackage } from '../../scripts/native-parts.ts';
 import { sbom } from '../../scripts/sbom.ts';
-import { suiteFolder } from '../support/folders.ts';
+import { suiteFolder } from '../harness/folders.ts';
 
 const require = createRequire(import.meta.url);
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { EXIT_STATUS, FAILURES } from '../../src/base/errors.ts';
+import { EXIT_STATUS, FAILURES } from '../../src/core/base/errors.ts';
 
 const PAGE = readFileSync('TROUBLESHOOTING.md', 'utf8');
 

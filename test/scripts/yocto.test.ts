@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { bundle, TOP } from '../../scripts/bundle.ts';
 import { debianPackage } from '../../scripts/debian.ts';
 import { tarball } from '../../scripts/tarball.ts';
-import { suiteFolder } from '../support/folders.ts';
+import { suiteFolder } from '../harness/folders.ts';
 
 /** The lines that a recipe may have: BitBake User Manual, "Syntax and Operators". */
 const SYNTAX = {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { findTool } from '../../src/host/run-tool.ts';
-import { require } from '../support/require.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import { require } from '../harness/require.ts';
 
 /** In a mount namespace of its own: an account that the name service has from systemd, and the passwd file doesn't. */
 const SCRIPT = `

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
-import type { Payload } from '../../src/contract/event.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, minutes, seconds } from '../../src/core/base/duration.ts';
+import type { Payload } from '../../src/core/contract/event.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 /** How long programs may take to be started. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
-import { systemClock } from '../../src/base/clock.ts';
-import { minutes, seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
+import { require } from '../harness/require.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
-import { require } from '../support/require.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 const run = promisify(execFile);

@@ -1,11 +1,11 @@
 import { writeSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { messageOf } from '../../src/base/errors.ts';
-import { createLog } from '../../src/base/log.ts';
-import { Reader } from '../../src/base/reader/reader.ts';
-import { Hardware } from '../../src/linux/machine/hardware/hardware.ts';
-import { MachineQuestion } from '../../src/linux/machine/machine-question.ts';
-import { parseFacts, SYSTEM_FACTS } from '../../src/linux/machine/system-facts.ts';
+import { Hardware } from '../../src/agent/linux/machine/hardware/hardware.ts';
+import { MachineQuestion } from '../../src/agent/linux/machine/machine-question.ts';
+import { parseFacts, SYSTEM_FACTS } from '../../src/agent/linux/machine/system-facts.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { messageOf } from '../../src/core/base/errors.ts';
+import { createLog } from '../../src/core/base/log.ts';
+import { Reader } from '../../src/core/base/reader/reader.ts';
 
 /* Asks for the hardware, or for facts, and writes how that went wrong, as JSON. Arguments: which, and what looks like a sysfs. */
 

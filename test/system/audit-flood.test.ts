@@ -4,16 +4,16 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { isNever } from '../../src/linux/audit/rules.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import { isNever } from '../../src/agent/linux/audit/rules.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import { Native } from '../bench/starts.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 /** An ordinary user, who needs no account, and another one. */

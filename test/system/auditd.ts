@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { milliseconds } from '../../src/base/duration.ts';
-import type { AuditControl } from '../../src/linux/audit/control.ts';
-import type { AuditStatus } from '../../src/linux/audit/status.ts';
-import { until } from '../support/until.ts';
+import type { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/agent/linux/audit/status.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import { until } from '../harness/until.ts';
 
 const AUDITD = '/usr/sbin/auditd';
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { suiteFolder } from '../support/folders.ts';
+import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/connections.c', import.meta.url).pathname;
 

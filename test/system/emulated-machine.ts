@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { temporaryFolder } from '../support/folders.ts';
-import { makeInitrd } from '../support/initrd.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { makeInitrd } from '../harness/initrd.ts';
 
 const QEMU = '/usr/bin/qemu-system-x86_64';
 const BUSYBOX = '/usr/bin/busybox';

@@ -1,13 +1,13 @@
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { toAgentError } from '../../src/base/errors.ts';
-import type { StreamSink } from '../../src/contract/streams.ts';
-import { ProcFolder } from '../../src/host/proc-folder.ts';
-import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { ProcessConnector } from '../../src/linux/processes/connector/connector.ts';
-import { ExitSource } from '../../src/linux/processes/exits.ts';
-import { ProcessTable } from '../../src/linux/processes/process-table.ts';
+import { ProcFolder } from '../../src/agent/host/proc-folder.ts';
+import { openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { ProcessConnector } from '../../src/agent/linux/processes/connector/connector.ts';
+import { ExitSource } from '../../src/agent/linux/processes/exits.ts';
+import { ProcessTable } from '../../src/agent/linux/processes/process-table.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { toAgentError } from '../../src/core/base/errors.ts';
+import type { StreamSink } from '../../src/core/contract/streams.ts';
 
 /* A process of its own, that reads the ends of processes and says what it reads, a JSON line each; until SIGTERM.
  *

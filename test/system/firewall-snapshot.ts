@@ -1,8 +1,8 @@
-import { AgentError } from '../../src/base/errors.ts';
-import { firewallConfiguration } from '../../src/collectors/firewall-configuration.ts';
-import { findTool } from '../../src/host/run-tool.ts';
-import { Firewall } from '../../src/linux/firewall/firewall.ts';
-import { sources } from '../collectors/samples.ts';
+import { firewallConfiguration } from '../../src/agent/collectors/firewall-configuration.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import { Firewall } from '../../src/agent/linux/firewall/firewall.ts';
+import { AgentError } from '../../src/core/base/errors.ts';
+import { sources } from '../agent/collectors/samples.ts';
 
 /* Prints one snapshot of this network namespace's firewall, how its source stands, and how long it took, as JSON. For
  * firewall.test.ts, which runs it where the rules are: `ip netns exec NAME node firewall-snapshot.js`. Its arguments are

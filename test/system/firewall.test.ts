@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
-import type { Payload } from '../../src/contract/event.ts';
-import type { ListingStatus, SourceStatus } from '../../src/contract/sources.ts';
-import { require } from '../support/require.ts';
+import type { Payload } from '../../src/core/contract/event.ts';
+import type { ListingStatus, SourceStatus } from '../../src/core/contract/sources.ts';
+import { require } from '../harness/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
 /**

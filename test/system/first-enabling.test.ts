@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
+import { TOP } from '../harness/top.ts';
 import { PROGRAM } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
-import { TOP } from '../support/top.ts';
 import { agentFiles, PREPARE } from './agent-in-machine.ts';
 import { missingForEmulation, runInMachine } from './emulated-machine.ts';
 

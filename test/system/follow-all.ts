@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
-import { LinuxEvents } from '../../src/linux/events.ts';
+import { LinuxEvents } from '../../src/agent/linux/events.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
 
 /* A process of its own that follows starts and ends of programs, until it is killed. Each is a line of JSON on standard
  * output, as are losses; warnings go to standard error. */

@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
-import { LinuxEvents } from '../../src/linux/events.ts';
+import { LinuxEvents } from '../../src/agent/linux/events.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
 
 /* A process of its own that follows what happens, until it is killed: `following`, then a line for the last argument of
  * every program that is started with the mark among its arguments. */

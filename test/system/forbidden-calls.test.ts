@@ -3,12 +3,12 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { findTool } from '../../src/host/run-tool.ts';
-import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/system-call-filter.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../agent/config/system-call-filter.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
+import { TOP } from '../harness/top.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
-import { TOP } from '../support/top.ts';
 import { buildNative, UnderFilter } from './under-filter.ts';
 
 /** No error of the kernel: it shows that a filter refused the call, and nothing else. */
@@ -152,7 +152,7 @@ describe('What a taken-over agent can do', () => {
     });
 
     it(`${where}: the agent notices its filter, and where there is none`, () => {
-      const module = new URL('../../src/linux/self/system-call-filter.js', import.meta.url).pathname;
+      const module = new URL('../../src/agent/linux/self/system-call-filter.js', import.meta.url).pathname;
       const script = `import { isMemoryAccessFiltered } from '${module}'; process.stdout.write(String(isMemoryAccessFiltered()));`;
       const node = [process.execPath, '--input-type=module', '-e', script];
       const under = (rules_: readonly Rule[]) => {

@@ -2,19 +2,19 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, fstatSync, readFileSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { writeU16, writeU32 } from '../../src/linux/native/byte-order.ts';
-import { encodeMessage } from '../../src/linux/native/netlink/message.ts';
+import { writeU16, writeU32 } from '../../src/agent/linux/native/byte-order.ts';
+import { encodeMessage } from '../../src/agent/linux/native/netlink/message.ts';
 import {
   NETLINK_AUDIT,
   NETLINK_CONNECTOR,
   NETLINK_SOCK_DIAG,
   openNetlink,
-} from '../../src/linux/native/netlink/socket.ts';
-import { systemCalls } from '../../src/linux/native/system-calls.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
+} from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemCalls } from '../../src/agent/linux/native/system-calls.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 const AF_NETLINK = 16;

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { minutes, seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { minutes, seconds } from '../../src/core/base/duration.ts';
+import { require } from '../harness/require.ts';
 import { BUSY, BusyHost } from '../integration/busy-host.ts';
 import { assertClosed, TestBed } from '../integration/test-bed.ts';
-import { require } from '../support/require.ts';
 
 const TOOLS = ['mkfs.ext4', 'fsfreeze', 'mount'];
 const MEGABYTES = 32;

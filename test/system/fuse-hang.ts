@@ -2,9 +2,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { suiteFolder } from '../support/folders.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, seconds } from '../../src/core/base/duration.ts';
+import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
 /** Nobody's account. */

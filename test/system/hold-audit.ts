@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
-import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import { AuditSource } from '../../src/agent/linux/audit/audit-source.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
 
 /* A process of its own that holds the audit slot until it is killed. Says `open` once it does. */
 

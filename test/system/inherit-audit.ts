@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
-import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import { AuditSource } from '../../src/agent/linux/audit/audit-source.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
 
 /* A process of its own that reads audit from sockets it was given, until it is killed. A line for its status first, then
  * one for the last argument of every program that is started with the first of its own arguments. */

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { systemClock } from '../../src/base/clock.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import type { AuditStatus } from '../../src/linux/audit/status.ts';
-import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
-import { withoutKoffi } from '../support/without-koffi.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/agent/linux/audit/status.ts';
+import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
+import { withoutKoffi } from '../harness/without-koffi.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 /** As a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes them on. */

@@ -3,25 +3,25 @@ import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'nod
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { systemClock } from '../../src/base/clock.ts';
-import { minutes } from '../../src/base/duration.ts';
-import type { Finding } from '../../src/cli/check/finding.ts';
-import type { Payload } from '../../src/contract/event.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { readU32 } from '../../src/linux/native/byte-order.ts';
+import type { Finding } from '../../src/agent/commands/check/finding.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import { readU32 } from '../../src/agent/linux/native/byte-order.ts';
 import {
   NETLINK_AUDIT,
   NETLINK_CONNECTOR,
   NETLINK_SOCK_DIAG,
   openNetlink,
-} from '../../src/linux/native/netlink/socket.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+} from '../../src/agent/linux/native/netlink/socket.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { minutes } from '../../src/core/base/duration.ts';
+import type { Payload } from '../../src/core/contract/event.ts';
+import { suiteFolder, temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
+import { withoutKoffi } from '../harness/without-koffi.ts';
 import { PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { suiteFolder, temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
-import { withoutKoffi } from '../support/without-koffi.ts';
 import { Auditd } from './auditd.ts';
 import { Connector } from './connector.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -84,7 +84,7 @@ const NO_AUDIT = /denies this process access to audit records.*EPROTONOSUPPORT.*
 const NO_CONNECTOR = /process connector is not available.*EPROTONOSUPPORT.*CONFIG_CONNECTOR=y and CONFIG_PROC_EVENTS=y/;
 const NO_NATIVE_CODE = /koffi cannot be loaded.*Install the package @koromix\/koffi-linux-\*/;
 const NO_LISTENING = /denies this process access to audit records.*EPERM.*Grant CAP_AUDIT_CONTROL and CAP_AUDIT_READ/;
-/** Most machines have such processes; see src/linux/README.md. */
+/** Most machines have such processes; see src/agent/linux/README.md. */
 const OLDER_PROCESSES = /^\d+ processes? .*running when audit was first enabled/;
 
 /** From the kernel's audit, with nothing missing. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
 import { median } from '../bench/figures.ts';
 import { Native } from '../bench/starts.ts';
+import { watchHeldUp } from '../harness/held-up.ts';
+import { require } from '../harness/require.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
-import { watchHeldUp } from '../support/held-up.ts';
-import { require } from '../support/require.ts';
 import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 

@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, readFileSync, realpathSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
-import { LOCKED } from '../../src/detections/rule-folder.ts';
-import { openCached } from '../../src/linux/native/cached-names.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import { LOCKED } from '../../src/agent/detections/rule-folder.ts';
+import { openCached } from '../../src/agent/linux/native/cached-names.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 import { ATTACKER, FuseHang } from './fuse-hang.ts';
 
 const LOOK_UP = new URL('look-up-locked.js', import.meta.url).pathname;

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
-import type { LoginSeen, StreamSink, Streams } from '../../src/contract/streams.ts';
-import { LoginFiles } from '../../src/linux/logins/login-files.ts';
-import { utmpLayout } from '../../src/linux/logins/utmp.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
+import { LoginFiles } from '../../src/agent/linux/logins/login-files.ts';
+import { utmpLayout } from '../../src/agent/linux/logins/utmp.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import type { LoginSeen, StreamSink, Streams } from '../../src/core/contract/streams.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 
 const TABLE =
   'CREATE TABLE IF NOT EXISTS wtmp(ID INTEGER PRIMARY KEY, Type INTEGER, User TEXT NOT NULL, Login INTEGER, ' +

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { hostLookups } from '../../src/linux/lookups.ts';
+import { hostLookups } from '../../src/agent/linux/lookups.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
 
 /*
  * What the agent finds out about a start on its main thread, as JSON: of the process that runs, and as if it had ended.

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { isAlive } from '../../src/linux/audit/slot-watch.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import { isAlive } from '../../src/agent/linux/audit/slot-watch.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
 
 /** What keeps this process from being the kernel's audit daemon. */
 export async function missingForAudit(): Promise<string | undefined> {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { isAlive } from '../../src/linux/audit/slot-watch.ts';
+import { isAlive } from '../../src/agent/linux/audit/slot-watch.ts';
 
 /** Names of namespaces end in the pid of the process they belong to. */
 const PREFIX = 'vakt-test-';

@@ -1,12 +1,12 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { hours } from '../../src/base/duration.ts';
-import { listeningPorts } from '../../src/collectors/listening-ports.ts';
-import { builtInRules } from '../../src/detections/built-in.ts';
-import { Detections } from '../../src/detections/detections.ts';
-import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
-import { Snapshots } from '../../src/pipeline/snapshots.ts';
-import { sources } from '../collectors/samples.ts';
-import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+import { listeningPorts } from '../../src/agent/collectors/listening-ports.ts';
+import { builtInRules } from '../../src/agent/detections/built-in.ts';
+import { Detections } from '../../src/agent/detections/detections.ts';
+import { ListeningSockets } from '../../src/agent/linux/sockets/listening-sockets.ts';
+import { Snapshots } from '../../src/agent/pipeline/snapshots.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { hours } from '../../src/core/base/duration.ts';
+import { sources } from '../agent/collectors/samples.ts';
+import { liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
 
 /* For each line of its standard input, shows the shipped rules a snapshot of ListeningPorts as the agent takes it, and prints
  * which of them matched, and on which port of which user. */

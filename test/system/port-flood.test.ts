@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { Envelope, Payload } from '../../src/contract/event.ts';
-import type { LastRun } from '../../src/pipeline/snapshots.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import type { LastRun } from '../../src/agent/pipeline/snapshots.ts';
+import type { Envelope, Payload } from '../../src/core/contract/event.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
 const SOURCE = new URL('../../../test/system/native/hold-sockets.c', import.meta.url).pathname;

@@ -1,11 +1,11 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { listeningPorts } from '../../src/collectors/listening-ports.ts';
-import type { OutgoingEvent } from '../../src/contract/store.ts';
-import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
-import { Snapshots } from '../../src/pipeline/snapshots.ts';
-import { sources } from '../collectors/samples.ts';
-import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';
-import { processorTime } from '../support/processor-time.ts';
+import { listeningPorts } from '../../src/agent/collectors/listening-ports.ts';
+import { ListeningSockets } from '../../src/agent/linux/sockets/listening-sockets.ts';
+import { Snapshots } from '../../src/agent/pipeline/snapshots.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import type { OutgoingEvent } from '../../src/core/contract/store.ts';
+import { sources } from '../agent/collectors/samples.ts';
+import { liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
+import { processorTime } from '../harness/processor-time.ts';
 
 /* Takes the snapshot ListeningPorts twice, as the agent does, and prints what was queued, how the collector stands, and
  * for how long the event loop stood still at a time. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ShownPosture } from '../../src/cli/posture/own.ts';
+import type { ShownPosture } from '../../src/agent/commands/posture/own.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 import { PROGRAM } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
 /** As firewalld writes its zone "public", shortened: the policy is to accept, and the last rules reject. */

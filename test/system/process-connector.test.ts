@@ -5,13 +5,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
-import { type Clock, systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/contract/streams.ts';
-import { ProcFolder } from '../../src/host/proc-folder.ts';
-import { NETLINK_CONNECTOR, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { assemble, keep } from '../../src/linux/native/socket-filter.ts';
-import { type FilterFor, ProcessConnector } from '../../src/linux/processes/connector/connector.ts';
+import { ProcFolder } from '../../src/agent/host/proc-folder.ts';
+import { NETLINK_CONNECTOR, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { assemble, keep } from '../../src/agent/linux/native/socket-filter.ts';
+import { type FilterFor, ProcessConnector } from '../../src/agent/linux/processes/connector/connector.ts';
 import {
   encodeRequest,
   execsOnly,
@@ -21,15 +18,18 @@ import {
   LISTEN,
   MESSAGE_TYPE,
   NONE,
-} from '../../src/linux/processes/connector/messages.ts';
-import { ExitSource } from '../../src/linux/processes/exits.ts';
-import { ConnectorProcesses } from '../../src/linux/processes/process-connector.ts';
-import { ProcessScanner } from '../../src/linux/processes/process-polling.ts';
-import { ProcessTable } from '../../src/linux/processes/process-table.ts';
-import { readHere } from '../linux/processes/memory/read-here.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
+} from '../../src/agent/linux/processes/connector/messages.ts';
+import { ExitSource } from '../../src/agent/linux/processes/exits.ts';
+import { ConnectorProcesses } from '../../src/agent/linux/processes/process-connector.ts';
+import { ProcessScanner } from '../../src/agent/linux/processes/process-polling.ts';
+import { ProcessTable } from '../../src/agent/linux/processes/process-table.ts';
+import { type Clock, systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/core/base/duration.ts';
+import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/core/contract/streams.ts';
+import { readHere } from '../agent/linux/processes/memory/read-here.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { forks } from './forks.ts';
 
 const SOURCE = new URL('../../../test/system/native/processes.c', import.meta.url).pathname;

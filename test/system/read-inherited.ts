@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
 
 /* Prints the text of every datagram that arrives at a socket which it may inherit; first `ready`. Arguments: family, groups. */
 

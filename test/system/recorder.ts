@@ -1,4 +1,4 @@
-import type { AuditEvent, AuditSink } from '../../src/linux/audit/event.ts';
+import type { AuditEvent, AuditSink } from '../../src/agent/linux/audit/event.ts';
 
 /** What a source of audit events has delivered. */
 export class Recorder implements AuditSink {

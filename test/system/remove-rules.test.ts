@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { serveControlSocket } from '../../src/base/control-socket.ts';
-import { AuditSource } from '../../src/linux/audit/audit-source.ts';
-import { AuditControl } from '../../src/linux/audit/control.ts';
-import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
-import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
-import { abisOf } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { quietLog } from '../pipeline/memory-queues.ts';
-import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import { AuditSource } from '../../src/agent/linux/audit/audit-source.ts';
+import { AuditControl } from '../../src/agent/linux/audit/control.ts';
+import { memoRule, syscallRules } from '../../src/agent/linux/audit/rules.ts';
+import { type AuditStatus, formatSettings, RUNNING } from '../../src/agent/linux/audit/status.ts';
+import { abisOf } from '../../src/agent/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { serveControlSocket } from '../../src/core/base/control-socket.ts';
+import { quietLog } from '../agent/pipeline/memory-queues.ts';
+import { temporaryFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
 

@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { createLog } from '../../src/base/log.ts';
-import { RuleLoader } from '../../src/detections/rule-loader.ts';
-import { exitAtOnce } from '../../src/linux/native/exit-at-once.ts';
+import { RuleLoader } from '../../src/agent/detections/rule-loader.ts';
+import { exitAtOnce } from '../../src/agent/linux/native/exit-at-once.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { createLog } from '../../src/core/base/log.ts';
 
 /* Loads the rules of a folder, writes what became of that, as JSON, and ends as the agent does. Argument: the folder. */
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import { require } from '../harness/require.ts';
+import { until } from '../harness/until.ts';
 import { type AgentProcess, QUICK, TestBed } from '../integration/test-bed.ts';
-import { require } from '../support/require.ts';
-import { until } from '../support/until.ts';
 import { SilentMounts } from './silent-mount.ts';
 
 describe('A file system whose server is silent', function () {

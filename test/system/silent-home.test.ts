@@ -3,14 +3,14 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
-import { Reader } from '../../src/base/reader/reader.ts';
-import { IsolatedScanner } from '../../src/baseline/isolated-scanner.ts';
-import { RUNNING, Tree } from '../baseline/tree.ts';
-import { quietLog } from '../pipeline/memory-queues.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { require } from '../support/require.ts';
+import { IsolatedScanner } from '../../src/agent/baseline/isolated-scanner.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import { Reader } from '../../src/core/base/reader/reader.ts';
+import { RUNNING, Tree } from '../agent/baseline/tree.ts';
+import { quietLog } from '../agent/pipeline/memory-queues.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { require } from '../harness/require.ts';
 
 const SOURCE = new URL('../../../test/system/native/silent-mount.c', import.meta.url).pathname;
 

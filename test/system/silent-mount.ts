@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { suiteFolder } from '../support/folders.ts';
+import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
 /** The numbers of /dev/fuse, see Documentation/admin-guide/devices.txt. */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Duration, seconds } from '../../src/base/duration.ts';
-import type { Envelope } from '../../src/contract/event.ts';
-import type { LocalStatus } from '../../src/status/schema.ts';
+import type { LocalStatus } from '../../src/agent/status/schema.ts';
+import { type Duration, seconds } from '../../src/core/base/duration.ts';
+import type { Envelope } from '../../src/core/contract/event.ts';
+import { require } from '../harness/require.ts';
+import { SmallDisk } from '../harness/small-disk.ts';
 import { type AgentProcess, assertClosed, TestBed } from '../integration/test-bed.ts';
-import { require } from '../support/require.ts';
-import { SmallDisk } from '../support/small-disk.ts';
 
 const every = (frequency: string) => ({ value: frequency });
 const off = { value: 'Off' };

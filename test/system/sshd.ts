@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { ProcFolder } from '../../src/host/proc-folder.ts';
-import { suiteFolder } from '../support/folders.ts';
-import { freePort } from '../support/free-port.ts';
-import { until } from '../support/until.ts';
+import { ProcFolder } from '../../src/agent/host/proc-folder.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
+import { suiteFolder } from '../harness/folders.ts';
+import { freePort } from '../harness/free-port.ts';
+import { until } from '../harness/until.ts';
 
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];

@@ -5,10 +5,11 @@
  *   take-audit slot      asks for its slot for four seconds: it is refused as long as the agent has it, which gives the slot
  *                        up when it is asked
  */
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
-import { register } from '../../src/linux/audit/control.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+
+import { register } from '../../src/agent/linux/audit/control.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds } from '../../src/core/base/duration.ts';
 
 if (process.argv[2] === 'listen') openNetlink(NETLINK_AUDIT, { groups: 1 }).close();
 else {

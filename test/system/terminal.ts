@@ -1,9 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, minutes } from '../../src/base/duration.ts';
-import { until } from '../support/until.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { milliseconds, minutes } from '../../src/core/base/duration.ts';
+import { until } from '../harness/until.ts';
 
 /** How often the terminal is looked at, and how long a program may take to begin to read after it has asked. */
 const EVERY = milliseconds(200);

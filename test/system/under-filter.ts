@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findTool } from '../../src/host/run-tool.ts';
-import type { Rule } from '../config/system-call-filter.ts';
-import { suiteFolder } from '../support/folders.ts';
+import { findTool } from '../../src/agent/host/run-tool.ts';
+import type { Rule } from '../agent/config/system-call-filter.ts';
+import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCES = new URL('../../../test/system/native/', import.meta.url).pathname;
 

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { type Clock, systemClock } from '../../base/clock.ts';
+import { type Clock, systemClock } from '../../core/base/clock.ts';
 import type { ModuleId } from '../identity.ts';
 import type { RegisteredModule } from '../registry.ts';
 import { type Address, Endpoint } from '../service/endpoint.ts';

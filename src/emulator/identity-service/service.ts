@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Clock, systemClock } from '../../base/clock.ts';
+import { type Clock, systemClock } from '../../core/base/clock.ts';
 import { selfSigned } from '../certificates.ts';
 import type { Credential, EmulatedModule, ModuleId } from '../identity.ts';
 import type { RegisteredModule } from '../registry.ts';

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
-import type { Clock } from '../../base/clock.ts';
-import { milliseconds } from '../../base/duration.ts';
-import { messageOf } from '../../base/errors.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { milliseconds } from '../../core/base/duration.ts';
+import { messageOf } from '../../core/base/errors.ts';
 import { certificatesOf } from '../client-certificates.ts';
 import { grantAtMostQos1, refuseVersion } from '../mqtt-server.ts';
 import type { ServiceFault, ServiceFaults } from '../service/faults.ts';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '../../base/clock.ts';
+import type { Clock } from '../../core/base/clock.ts';
 import { type Attested, attest, type Proof } from './attest.ts';
 import { type Enrollment, isRegistrationId, registrationKey } from './enrollments.ts';
 import { badRequest, errorDetails, ProvisioningError, unauthorized, unknownOperation } from './errors.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Server as HttpServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import { type Clock, systemClock } from '../../base/clock.ts';
+import { type Clock, systemClock } from '../../core/base/clock.ts';
 import { CertificateAuthority } from '../certificates.ts';
 import { readAuthority } from '../client-certificates.ts';
 import { checkIdentity } from '../identity.ts';

@@ -1,5 +1,5 @@
-import type { Clock } from '../../base/clock.ts';
-import { isCount } from '../../base/is-count.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { isCount } from '../../core/base/is-count.ts';
 
 /** How requests reach a service. */
 export type ServiceTransport = 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';

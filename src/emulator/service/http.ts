@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Clock } from '../../base/clock.ts';
-import { milliseconds } from '../../base/duration.ts';
-import { messageOf } from '../../base/errors.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { milliseconds } from '../../core/base/duration.ts';
+import { messageOf } from '../../core/base/errors.ts';
 import { guarded } from '../guarded.ts';
 import { pathParameters } from '../path-parameters.ts';
 import type { ServiceFault, ServiceFaults } from './faults.ts';

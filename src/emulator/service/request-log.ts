@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
-import type { Clock } from '../../base/clock.ts';
-import { type Duration, minutes } from '../../base/duration.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { type Duration, minutes } from '../../core/base/duration.ts';
 import { waitFor } from '../waiting.ts';
 import type { ServiceFaultKind, ServiceTransport } from './faults.ts';
 

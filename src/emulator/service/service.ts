@@ -1,5 +1,5 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Duration } from '../../base/duration.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import type { Duration } from '../../core/base/duration.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ServiceFaults } from './faults.ts';
 import { RequestLog, type RequestRecord } from './request-log.ts';

@@ -7,7 +7,7 @@ import device from 'azure-iot-device';
 import transport from 'azure-iot-device-mqtt';
 import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
-import { temporaryFolder } from '../../support/folders.ts';
+import { temporaryFolder } from '../../harness/folders.ts';
 import { KEY, MODULE, module, OTHER_KEY } from '../clients.ts';
 import { curl, requireCurl } from '../curl.ts';
 

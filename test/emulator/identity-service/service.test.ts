@@ -16,7 +16,7 @@ import {
   type IdentityServiceOptions,
   type IdentityState,
 } from '../../../src/emulator/identity-service/service.ts';
-import { temporaryFolder } from '../../support/folders.ts';
+import { temporaryFolder } from '../../harness/folders.ts';
 import { bareClient, DEVICE, KEY, MODULE, module } from '../clients.ts';
 import { curl, requireCurl } from '../curl.ts';
 

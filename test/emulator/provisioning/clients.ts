@@ -8,8 +8,8 @@ import mqttTransport from 'azure-iot-provisioning-device-mqtt';
 import symmetricKey from 'azure-iot-security-symmetric-key';
 import x509 from 'azure-iot-security-x509';
 import mqtt from 'mqtt';
-import { systemClock } from '../../../src/base/clock.ts';
-import { hours } from '../../../src/base/duration.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { hours } from '../../../src/core/base/duration.ts';
 import { signSasToken } from '../../../src/emulator/sas.ts';
 
 /** A service as its clients see it. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../../src/base/clock.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { deriveDeviceKey } from '../../../src/emulator/provisioning/enrollments.ts';
 import { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';

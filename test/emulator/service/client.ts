@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import azureIotHub from 'azure-iothub';
 import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js';
 import { DeviceMethod } from 'azure-iothub/dist/device_method.js';
-import { systemClock } from '../../../src/base/clock.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { Network } from '../../../src/core/network/network.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
 import { HubAgent } from '../../../src/fleet/hub-agent.ts';
-import { Network } from '../../../src/network/network.ts';
-import { suiteFolder } from '../../support/folders.ts';
+import { suiteFolder } from '../../harness/folders.ts';
 
 /** The official service client, with the rights of a policy, as applications use it. */
 export class ServiceClient {

@@ -1,0 +1,57 @@
+import { matchesGlob } from '../../../core/base/glob.ts';
+import { type Comparison, compare } from '../comparison.ts';
+import { isAtLeast, versionOf } from '../facts/packages.ts';
+import type { System } from '../system.ts';
+import { cannotJudge, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
+
+/** A setting of sshd, see the primitive config. */
+interface Wanted {
+  readonly keys: readonly string[];
+  readonly want: Comparison;
+  readonly default?: string | undefined;
+  readonly defaultSince?: string | undefined;
+}
+
+export const SSHD_CONFIG = '/etc/ssh/sshd_config';
+
+/** The general value must pass, and so must the values of all `Match` blocks. */
+export async function judgeSshd(of: Wanted, system: System): Promise<Verdict> {
+  const config = await system.sshd();
+  if (config.unreadable !== undefined) return cannotRead(config.unreadable, SSHD_CONFIG);
+  if (!config.exists && of.default === undefined) return missing('fail', SSHD_CONFIG);
+  const keys = of.keys.map((key) => key.toLowerCase());
+  const all = config.settings.filter(({ key }) => keys.includes(key));
+  const general = all.find(({ match }) => match === undefined);
+  const value = general === undefined ? of.default : withDefault(general.value, of);
+  if (value === undefined)
+    return compare(of.want, undefined) === true ? pass('not set', SSHD_CONFIG) : fail('not set', SSHD_CONFIG);
+  if (general === undefined || value !== general.value) {
+    const unknown = await whyUnknown(of, system);
+    if (unknown !== undefined) return unknown;
+  }
+  const actual = general?.value ?? `not set, so ${of.default}`;
+  if (compare(of.want, value) !== true) return fail(actual, general?.where ?? SSHD_CONFIG);
+  const worse = all.find((each) => each.match !== undefined && compare(of.want, withDefault(each.value, of)) !== true);
+  if (worse !== undefined) return fail(`${worse.value} (Match ${worse.match})`, worse.where);
+  return passIf(true, actual, general?.where ?? SSHD_CONFIG);
+}
+
+/** Resolves changes to a default list of algorithms: `+` and `^` add to it, `-` removes; see sshd_config(5). */
+function withDefault(value: string, { want, default: byDefault = '' }: Wanted): string {
+  if (want.op !== 'noneOf' || !/^[+^-]/.test(value)) return value;
+  const named = value.slice(1).split(',');
+  if (!value.startsWith('-')) return [byDefault, ...named].join(',');
+  return byDefault
+    .split(',')
+    .filter((name) => !named.some((pattern) => matchesGlob(pattern, name)))
+    .join(',');
+}
+
+/** Not judged if the default applies, but is only known for a later version than the installed one. */
+async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Verdict | undefined> {
+  if (defaultSince === undefined) return undefined;
+  const version = versionOf(['openssh-server', 'openssh'], await system.packages());
+  return isAtLeast(version, defaultSince) === false
+    ? cannotJudge(`not set, and the default of OpenSSH ${version} is not known`, SSHD_CONFIG)
+    : undefined;
+}

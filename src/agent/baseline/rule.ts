@@ -1,0 +1,92 @@
+import * as v from 'valibot';
+import { SEVERITIES } from '../../core/contract/baseline.ts';
+import { FEATURES } from './features.ts';
+import { listOf, text } from './fields.ts';
+import type { Primitive } from './primitive.ts';
+import { primitives } from './primitives/index.ts';
+import type { System } from './system.ts';
+import type { Verdict } from './verdict.ts';
+
+const FEATURE_NAMES = Object.keys(FEATURES);
+
+/** A feature of the system, or several of which one is enough: `sysvinit|busybox-init`. */
+const need = v.pipe(
+  v.string(),
+  v.check(
+    (names) => names.split('|').every((name) => FEATURE_NAMES.includes(name)),
+    ({ input }) => `is not a feature: ${String(input).slice(0, 60)}`,
+  ),
+);
+
+const name = v.pipe(v.string(), v.maxLength(40), v.regex(/^[a-z][a-z0-9-]*$/, 'is not a name in lower case'));
+
+const appliesTo = v.strictObject({
+  /** Features that the system must have; otherwise the rule is skipped. */
+  needs: v.optional(listOf(need)),
+  /** Roles to which the rule does not apply. */
+  notRole: v.optional(listOf(name)),
+  /** Whether it can be judged from within a container without access to the host. */
+  container: v.boolean(),
+});
+
+/** Other benchmarks with the same check, for comparison. Contains no text of a benchmark. */
+const source = v.strictObject({
+  /** The rule file of the archived agents. */
+  oms: v.optional(text),
+  /** azure-osconfig. */
+  asb: v.optional(text),
+  /** ComplianceAsCode. */
+  ssg: v.optional(listOf(text)),
+  /** The number of a section of the CIS benchmark for Debian 13. */
+  cisDeb13: v.optional(text),
+  other: v.optional(text),
+});
+
+/** The fields common to all rules. */
+const common = {
+  id: v.pipe(
+    v.string(),
+    v.maxLength(80),
+    v.regex(/^[a-z][a-z0-9]*(?:[._-][A-Za-z0-9_-]+)+$/, 'is not a dotted name such as sysctl.net.ipv4.ip_forward'),
+  ),
+  /** An id of NIST's Common Configuration Enumeration; several rules may share one. */
+  cce: v.optional(v.pipe(v.string(), v.regex(/^CCE-\d{1,7}-\d$/, 'is not a CCE id'))),
+  category: name,
+  severity: v.picklist(SEVERITIES),
+  level: v.picklist([1, 2]),
+  title: text,
+  appliesTo,
+  source: v.optional(source),
+};
+
+const ruleOf = <const N extends string, S extends v.GenericSchema>({ name, params }: { name: N; params: S }) =>
+  v.strictObject({ ...common, primitive: v.literal(name), params });
+
+/** One rule as in its file: data only. */
+export const ruleSchema = v.variant('primitive', [
+  ...primitives.map((each) => ruleOf(each as { name: string; params: v.GenericSchema })),
+] as [ReturnType<typeof ruleOf>, ...ReturnType<typeof ruleOf>[]]);
+export type Rule = v.InferOutput<typeof ruleSchema>;
+
+/** A rule that can be judged. */
+export interface Check {
+  readonly rule: Rule;
+  /** What its primitive checks. */
+  readonly looksAt: string;
+  readonly expected: string;
+  readonly remedy: string;
+  judge(system: System): Verdict | Promise<Verdict>;
+}
+
+/** Binds a rule's parameters to its primitive. */
+export function checkOf(rule: Rule): Check {
+  const primitive = primitives.find(({ name }) => name === rule.primitive) as Primitive<unknown> | undefined;
+  if (primitive === undefined) throw new TypeError(`${rule.id} has no primitive`); // excluded by its schema
+  return {
+    rule,
+    looksAt: primitive.summary,
+    expected: primitive.expected(rule.params),
+    remedy: primitive.remedy(rule.params),
+    judge: (system) => primitive.judge(rule.params, system),
+  };
+}

@@ -1,0 +1,62 @@
+import * as v from 'valibot';
+import { seconds } from '../../core/base/duration.ts';
+import type { QuestionKind } from '../../core/base/reader/question.ts';
+import { type BaselineReport, type ScanOptions, SEVERITIES } from '../../core/contract/baseline.ts';
+import type { FirewallRule } from '../../core/contract/sources.ts';
+
+/* A whole scan as a question to the reader: a scan reads users' file systems, which may block for ever. */
+
+/** The packet filter's rules. The agent starts the tools that read them, so that it recognises its own processes. */
+export type FirewallFacts =
+  | { readonly rules: readonly FirewallRule[] }
+  | { readonly problem: string; readonly remedy: string };
+
+export interface ScanQuestion {
+  readonly hostRoot: string;
+  readonly options: ScanOptions;
+  /** Absent: rules about the packet filter are skipped. */
+  readonly firewall?: FirewallFacts;
+  /** By stage (see stage.ts), the path at which an earlier scan hung. */
+  readonly hung: Readonly<Record<string, string>>;
+}
+
+const text = v.pipe(v.string(), v.maxLength(16_384));
+const count = v.pipe(v.number(), v.minValue(0));
+const outcome = v.strictObject({
+  rule: text,
+  cce: v.exactOptional(text),
+  category: text,
+  severity: v.picklist(SEVERITIES),
+  title: text,
+  result: v.picklist(['pass', 'fail', 'skip', 'err']),
+  actual: v.exactOptional(text),
+  expected: v.exactOptional(text),
+  where: v.exactOptional(text),
+  reason: v.exactOptional(text),
+  remediation: text,
+  source: v.exactOptional(text),
+});
+/** The child reads hostile files, so its answer is validated as untrusted input. */
+const report = v.strictObject({
+  ruleSet: v.strictObject({ version: text, sha256: text }),
+  scannedAt: v.pipe(
+    text,
+    v.transform((time) => new Date(time)),
+    v.date(),
+  ),
+  durationMs: count,
+  outcomes: v.pipe(v.array(outcome), v.maxLength(5_000)),
+  unknown: v.pipe(v.array(text), v.maxLength(10_000)),
+  customChecksRefused: v.exactOptional(text),
+  limits: v.pipe(v.array(text), v.maxLength(100)),
+});
+
+/** @throws if the answer is not a report */
+export const parseReport = (answer: unknown): BaselineReport => v.parse(report, answer);
+
+export const BASELINE_SCAN: QuestionKind<ScanQuestion, unknown> = {
+  name: 'baselineScan',
+  // Time limit of one step: a rule, a home or a folder of a walk.
+  limit: seconds(10),
+  maxBytes: 4 * 1024 * 1024,
+};

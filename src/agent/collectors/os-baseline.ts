@@ -1,0 +1,67 @@
+import * as v from 'valibot';
+import { type CheckOutcome, SEVERITIES } from '../../core/contract/baseline.ts';
+import { periodic } from '../../core/contract/collector.ts';
+import { details, extraDetails, oneOf, text } from './fields.ts';
+
+/** Hardening rules that the system does not meet. */
+export const osBaseline = periodic({
+  name: 'OSBaseline',
+  type: 'Security',
+  priority: 'Low',
+  version: '1.0',
+  summary: 'Every hardening rule that fails or could not be judged; the most severe first.',
+  source: 'files, kernel parameters and the sources of FirewallConfiguration, by the rules in config/baseline',
+
+  payload: v.strictObject({
+    Description: text('What the rule requires.'),
+    CceId: text("Id of the rule in the Common Configuration Enumeration, else the rule's own id."),
+    Result: oneOf(
+      ['Pass', 'Fail', 'Err'],
+      'Err: the rule could not be judged. Rules that pass or do not apply are not sent.',
+    ),
+    Error: text('What was found instead, or why the rule could not be judged.'),
+    Severity: oneOf(SEVERITIES, 'Severity of the rule.'),
+    ExtraDetails: extraDetails(
+      "RuleId: the rule's stable id. Category: the rule's category. Actual: the value found. Expected: the value required. Where: the file or " +
+        'parameter. Remediation: how to fix it. Source: benchmarks and guides that require the same.',
+    ),
+  }),
+
+  inParts: true,
+
+  sourceStatus: ({ baseline }) => baseline.status(),
+
+  isOutdated: (before, now) => JSON.stringify(before.baseline) !== JSON.stringify(now.baseline),
+
+  async collect({ baseline }, signal) {
+    const { outcomes } = await baseline.scan(signal);
+    return outcomes
+      .filter(({ result }) => result === 'fail' || result === 'err')
+      .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+      .map(row);
+  },
+});
+
+const row = (outcome: CheckOutcome) => ({
+  Description: outcome.title,
+  CceId: outcome.cce ?? outcome.rule,
+  Result: outcome.result === 'err' ? ('Err' as const) : ('Fail' as const),
+  Error: errorOf(outcome),
+  Severity: outcome.severity,
+  ...details({
+    RuleId: outcome.rule,
+    Category: outcome.category,
+    Actual: outcome.actual,
+    Expected: outcome.expected,
+    Where: outcome.where,
+    Remediation: outcome.remediation,
+    Source: outcome.source,
+  }),
+});
+
+/** Never empty. Complete without ExtraDetails, which other senders of this event don't have. */
+function errorOf({ result, actual, where, reason }: CheckOutcome): string {
+  const place = where === undefined ? '' : ` (${where})`;
+  if (result === 'err') return `Could not be judged: ${reason ?? 'no reason is known'}${place}`;
+  return `Found: ${actual ?? reason ?? 'not as it should be'}${place}`;
+}

@@ -1,0 +1,60 @@
+import { type Stats, statSync } from 'node:fs';
+import { AgentError } from '../../core/base/errors.ts';
+import { readPlainFile } from '../../core/base/plain-file.ts';
+import { shellWord } from '../../core/base/shell-word.ts';
+import type { LocalSettings } from '../config/local.ts';
+import { askServiceUnit, type ServiceUnit, UNIT } from '../linux/self/service-unit.ts';
+
+/** The capabilities that the systemd unit grants, too. */
+const CAPABILITIES = ['audit_control', 'audit_read', 'net_admin', 'dac_read_search', 'sys_ptrace'];
+const MAX_PASSWD_BYTES = 1024 * 1024;
+
+/**
+ * Refuses to run the agent as root with another user's state directory: that user could not write the files that root
+ * creates there, and the service would fail.
+ *
+ * @throws AgentError STATE_DIRECTORY_UNUSABLE with the command to use instead
+ */
+export async function refuseForeignState(
+  { stateDirectory }: Pick<LocalSettings, 'stateDirectory'>,
+  { configFile, signal }: { configFile: string | undefined; signal: AbortSignal },
+  { uid = process.geteuid?.(), unit = askServiceUnit }: { uid?: number; unit?: typeof askServiceUnit } = {},
+): Promise<void> {
+  const owner = uid === 0 ? ownerOf(stateDirectory) : undefined;
+  if (owner === undefined || owner.uid === 0) return;
+  const name = nameOf(owner.uid);
+  const whose = name === undefined ? `user ${owner.uid}` : `the user ${name}`;
+  const what = `${stateDirectory} belongs to ${whose}, who could not write the files that root would create there`;
+  throw new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy(owner, name, configFile, await unit(signal)));
+}
+
+/** `undefined` if it cannot be read, such as below a file: `useStateDirectory` reports that. */
+function ownerOf(directory: string): Stats | undefined {
+  try {
+    return statSync(directory, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
+function remedy(
+  { uid, gid }: { uid: number; gid: number },
+  name: string | undefined,
+  configFile: string | undefined,
+  unit: ServiceUnit | undefined,
+): string {
+  const isServices = unit !== undefined && unit.User !== '' && [name, String(uid)].includes(unit.User);
+  if (isServices && configFile === undefined) return `Run the service instead: systemctl start ${UNIT}`;
+  const capabilities = CAPABILITIES.map((capability) => `+${capability}`).join(',');
+  const become = `setpriv --reuid=${uid} --regid=${gid} --clear-groups --inh-caps=${capabilities} --ambient-caps=${capabilities}`;
+  return `Run it as that user: ${become} vakt run${configFile === undefined ? '' : ` --config ${shellWord(configFile)}`}`;
+}
+
+function nameOf(uid: number): string | undefined {
+  try {
+    const lines = readPlainFile('/etc/passwd', MAX_PASSWD_BYTES).split('\n');
+    return lines.map((line) => line.split(':')).find(([, , id]) => id === String(uid))?.[0];
+  } catch {
+    return undefined;
+  }
+}

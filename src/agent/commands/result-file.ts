@@ -1,0 +1,68 @@
+import { randomBytes } from 'node:crypto';
+import { lstatSync, type Stats } from 'node:fs';
+import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { tryFileAtomic, writeFileAtomic } from '../../core/base/atomic-file.ts';
+import { errnoOf } from '../../core/base/errors.ts';
+import { UsageError } from '../../core/command-line/command.ts';
+
+/**
+ * The absolute path of a file that a command is to write as a whole. To be called before the work begins.
+ *
+ * @throws {UsageError} if something else than a regular file is there: to rename a file onto a device such as /dev/null
+ *   would replace the device
+ */
+export function resultFile(given: string): string {
+  const file = resolve(given);
+  const stats = statsOfLink(file);
+  if (stats !== undefined && !stats.isFile()) throw new UsageError(`${file} is not a regular file`);
+  return file;
+}
+
+/**
+ * Whether a path is a device of /dev that can be written to: a character device such as /dev/full, or an output that the caller
+ * has opened, such as /dev/stdout, which is a link to it. Elsewhere another user may have made what is there.
+ */
+export const isDevice = (path: string): boolean =>
+  /^\/dev\/(?:stdout|stderr|fd\/\d+)$/.test(path) ||
+  (/^\/dev\/[^/]+$/.test(path) && statsOfLink(path)?.isCharacterDevice() === true);
+
+/** `undefined` also if it cannot be seen: then it cannot be written either, and `whyNotWritable` says why. */
+function statsOfLink(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes a result as `writeFileAtomic` does; no file that lies beside it is touched. */
+export const writeResult = (file: string, contents: string | Uint8Array, mode?: number): void =>
+  writeFileAtomic(file, contents, mode, unusedName(file));
+
+/** FILE.new may be a file of the user. */
+const unusedName = (file: string): string => `${file}.${randomBytes(6).toString('hex')}`;
+
+/**
+ * Why a file cannot be written: `ENOENT` if its folder does not exist. To be called before work that takes long. Leaves
+ * nothing behind; a disk may still be too full for the whole file.
+ *
+ * @returns `undefined` if it can be written
+ */
+export function whyNotWritable(file: string): string | undefined {
+  try {
+    tryFileAtomic(unusedName(file));
+    return undefined;
+  } catch (error) {
+    return errnoOf(error) ?? 'unknown';
+  }
+}
+
+/** Who calls the command, for what it writes. A user without an entry in the user database has only a number. */
+export function callersName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.()}`;
+  }
+}

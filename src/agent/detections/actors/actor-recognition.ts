@@ -1,0 +1,113 @@
+import type { FileFacts, ProcessThen, StartMoment } from '../../../core/contract/ancestry.ts';
+import type { Payload } from '../../../core/contract/event.ts';
+import { runFile } from './run-file.ts';
+import { type ActorKind, TRUSTED_ACTORS, type TrustedActor } from './trusted-actors.ts';
+
+/** Actors whose files were checked when they started, since they may have exited when a hit of a child is examined. */
+const MAX_CHECKED = 256;
+/** The system's folders of programs. */
+const PLACE = /^(?:\/usr(?:\/local)?)?\/s?bin\/([^/]+)$|^\/usr\/lib(?:exec)?\/(?:[^/]+\/)?([^/]+)$/;
+
+const BY_PROGRAM = new Map(
+  TRUSTED_ACTORS.flatMap((actor) => (actor.programs ?? []).map((program) => [program, actor] as const)),
+);
+const BY_PATH = TRUSTED_ACTORS.filter(({ paths }) => paths !== undefined);
+
+/** The actor whose file this is, by the path alone. */
+export function actorAt(path: string): TrustedActor | undefined {
+  const [, inBin, inLib] = PLACE.exec(path) ?? [];
+  return BY_PROGRAM.get(inBin ?? inLib ?? '') ?? BY_PATH.find(({ paths }) => paths?.test(path) === true);
+}
+
+interface Checked {
+  readonly since: StartMoment;
+  readonly isRight: boolean;
+}
+
+/**
+ * Recognises trusted actors among the ancestors of a process, from what no user can forge: the user ids, the file that the
+ * kernel executed, who can have put it and the script there, the bounds of the arguments, and the parent of a script. Names
+ * of processes and argv[0] count for nothing.
+ */
+export class ActorRecognition {
+  readonly #files: FileFacts;
+  /** By pid, oldest first. */
+  readonly #checked = new Map<number, Checked>();
+
+  constructor(files: FileFacts) {
+    this.#files = files;
+  }
+
+  /** Call this for each start of root, so that an actor is still known after it exited. */
+  started(process: ProcessThen): void {
+    const { pid, since, userId } = process;
+    if (userId !== 0 || since === undefined || actorOf(process) === undefined) return;
+    this.#checked.delete(pid);
+    this.#checked.set(pid, { since, isRight: this.#isRight(process) === true });
+    const [oldest] = this.#checked.keys();
+    if (this.#checked.size > MAX_CHECKED && oldest !== undefined) this.#checked.delete(oldest);
+  }
+
+  /**
+   * The trusted actor that started a process: only root's processes on the host have one.
+   *
+   * @param payload of the start
+   * @param ancestors of the process, its parent first
+   * @param kinds those that count
+   */
+  causeOf(
+    { UserId, ExtraDetails }: Payload,
+    ancestors: readonly ProcessThen[],
+    kinds: readonly ActorKind[] = [],
+  ): string | undefined {
+    if (kinds.length === 0 || UserId !== '0') return undefined;
+    const { ContainerId, RealUserId, LoginUserId, Terminal } = (ExtraDetails ?? {}) as Payload;
+    if (ContainerId !== undefined || RealUserId !== undefined) return undefined;
+    // Orphans become children of the first process, which never started them. Its own services have no login and no terminal.
+    const isOrphan = ancestors[0]?.pid === 1 && (LoginUserId !== undefined || Terminal !== undefined);
+    if (isOrphan) return undefined;
+    const actor = this.#recognise(ancestors, 0);
+    return actor !== undefined && kinds.includes(actor.kind) ? actor.name : undefined;
+  }
+
+  #recognise(ancestors: readonly ProcessThen[], at: number): { name: string; kind: ActorKind } | undefined {
+    const process = ancestors[at];
+    if (process?.userId !== 0) return undefined;
+    const actor = actorOf(process);
+    if (actor === undefined || (actor.isFirstProcess === true && process.pid !== 1)) return undefined;
+    let { name } = actor;
+    if (actor.under !== undefined) {
+      const above = this.#recognise(ancestors, at + 1);
+      if (above === undefined || !actor.under.includes(above.kind)) return undefined;
+      name = above.name;
+    }
+    return this.#isChecked(process) ? { name, kind: actor.kind } : undefined;
+  }
+
+  #isChecked(process: ProcessThen): boolean {
+    const { pid, since } = process;
+    const known = this.#checked.get(pid);
+    const isSame = known !== undefined && known.since.time === since?.time && known.since.serial === since.serial;
+    return isSame ? known.isRight : this.#isRight(process) === true;
+  }
+
+  /** @returns `undefined` when the process has exited: nothing shows then whether it ran the host's file */
+  #isRight(process: ProcessThen): boolean | undefined {
+    const { pid, executable } = process;
+    const file = runFile(process);
+    if (file === undefined) return false;
+    const isScript = file !== executable;
+    if (!this.#isRootOwned(executable) || (isScript && !this.#isRootOwned(file))) return false;
+    return this.#files.runsHostFile(pid, executable, isScript);
+  }
+
+  /** A path that a process was given may lead through the links of a system whose /bin is /usr/bin. */
+  #isRootOwned(path: string): boolean {
+    return this.#files.isRootOwned(path) || (/^\/(s?bin|lib)\//.test(path) && this.#files.isRootOwned(`/usr${path}`));
+  }
+}
+
+function actorOf(process: ProcessThen): TrustedActor | undefined {
+  const file = runFile(process);
+  return file === undefined ? undefined : actorAt(file);
+}

@@ -1,0 +1,116 @@
+import { copied } from '../../../core/base/copied.ts';
+import type { Payload } from '../../../core/contract/event.ts';
+import { type Hit, levelOf } from '../subject.ts';
+import { cutEncoded, encodedBytes, fitted } from './fit.ts';
+import type { Evidence } from './kept-alert.ts';
+import { plainLine } from './plain-line.ts';
+import { redactCommandLine } from './secrets/redact.ts';
+import { sequenceDetails } from './sequence.ts';
+
+/** In bytes of JSON, like the other lengths of strings below. */
+const LONGEST_COMMAND_LINE = 2_048;
+/** In UTF-16 units. What is behind is looked at by rules only: redacting 128 KiB could take 40 ms. */
+const LONGEST_REDACTED = 16_384;
+const LONGEST_VALUE = 512;
+const LONGEST_NAME = 256;
+/** In UTF-16 units, of a command line that is shown whole: what matched need not be repeated. */
+const SHORT_LINE = 1_024;
+const LONGEST_TAG = 32;
+const MAX_VALUES = 40;
+const MAX_IDS = 16;
+const MAX_ANCESTORS = 3;
+
+/** @param redact whether what looks like a secret is replaced in command lines */
+export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: boolean }): Evidence {
+  const { subject, view } = hit;
+  const shortened = new Map<string, number>();
+  const commandLine = (name: string, text: string): string => {
+    // Redacted before it is cut: the name of a secret can be in the part that is left out.
+    const head = text.slice(0, LONGEST_REDACTED);
+    const shown = redact ? redactCommandLine(head) : head;
+    if (text.length > head.length || encodedBytes(shown) > LONGEST_COMMAND_LINE)
+      shortened.set(name, Buffer.byteLength(text));
+    return cut(shown, LONGEST_COMMAND_LINE);
+  };
+  const of = (name: string, value: string): string => {
+    if (name.endsWith('CommandLine')) return commandLine(name, value);
+    return cut(value, name === 'UserName' ? LONGEST_NAME : LONGEST_VALUE);
+  };
+
+  const values = flattened(subject.event.payload).slice(0, MAX_VALUES);
+  const payload = Object.fromEntries(
+    values.map(([name, value]) => [name, typeof value === 'string' ? of(name, value) : value] as const),
+  );
+  const { ParentImage, ParentCommandLine, CommandLine = '' } = subject.fields;
+  const parentCommandLine =
+    ParentCommandLine === undefined ? {} : { parentCommandLine: commandLine('ParentCommandLine', ParentCommandLine) };
+  const ancestors = (hit.ancestors ?? []).slice(0, MAX_ANCESTORS);
+  const isOtherView = view !== undefined && !isShownBy(CommandLine, view.CommandLine);
+  const matched = isOtherView ? { MatchedCommandLine: commandLine('MatchedCommandLine', view.CommandLine) } : {};
+  return fitted({
+    alertType,
+    severity: levelOf(hit),
+    ...ruleFacts(hit),
+    event: subject.event.name,
+    eventIds: (hit.ids ?? subject.event.ids).slice(-MAX_IDS),
+    subject: payload,
+    ...(ParentImage === undefined ? {} : { parentExecutable: cut(ParentImage, LONGEST_VALUE) }),
+    ...parentCommandLine,
+    ...(hit.during === undefined ? {} : { during: hit.during }),
+    details: {
+      ...matched,
+      ...(ancestors.length === 0 ? {} : { Ancestors: cut(ancestors.join(';'), LONGEST_VALUE) }),
+      ...sequenceDetails(hit, (line) => (redact ? redactCommandLine(line) : line)),
+      ...(hit.cut === true ? { JudgedInPart: 'true' } : {}),
+      ...(shortened.size === 0
+        ? {}
+        : { ShortenedField: [...shortened.keys()].join(';'), OriginalBytes: [...shortened.values()].join(';') }),
+    },
+  });
+}
+
+/** Whether a command line shows all of another one. */
+const isShownBy = (line: string, other: string): boolean =>
+  line === other || (line.length <= SHORT_LINE && plainLine(line).includes(plainLine(other)));
+
+function ruleFacts(hit: Hit) {
+  const { rule, selections = [] } = hit;
+  const ofRule = attackOf(rule.tags);
+  const ofSelections = attackOf(selections.flatMap((name) => rule.selectionTags?.[name] ?? []));
+  const either = (tags: string[], fallback: string[]) => (tags.length > 0 ? tags : fallback);
+  return {
+    ruleId: cut(rule.id, LONGEST_NAME),
+    ruleTitle: cut(rule.title, LONGEST_VALUE),
+    ruleSource: rule.origin,
+    ...(rule.author === undefined ? {} : { ruleAuthor: cut(rule.author, LONGEST_VALUE) }),
+    tactics: either(ofSelections.tactics, ofRule.tactics),
+    techniques: either(ofSelections.techniques, ofRule.techniques),
+    ...(selections.length === 0 ? {} : { selection: cut(selections.join(';'), LONGEST_NAME) }),
+    remediation: cut(rule.remediation ?? 'Find out who did this, and whether it was meant.', LONGEST_VALUE * 2),
+  };
+}
+
+/** Software and groups (s0001, g0001) are neither. */
+function attackOf(tags: readonly string[]) {
+  const attack = new Set(tags.filter((tag) => tag.startsWith('attack.')).map((tag) => tag.slice('attack.'.length)));
+  const all = [...attack].filter((tag) => tag.length <= LONGEST_TAG);
+  return {
+    tactics: all.filter((tag) => !/^[a-z]\d/.test(tag)).slice(0, MAX_IDS),
+    techniques: all
+      .filter((tag) => /^t\d{4}(\.\d{3})?$/.test(tag))
+      .map((tag) => tag.toUpperCase())
+      .slice(0, MAX_IDS),
+  };
+}
+
+type Value = string | number | boolean;
+
+/** Fields of the payload first, then those of its ExtraDetails, whose values the alert shows under the same names. */
+function flattened({ ExtraDetails, ...fields }: Payload): [string, Value][] {
+  const isValue = (entry: [string, unknown]): entry is [string, Value] =>
+    ['string', 'number', 'boolean'].includes(typeof entry[1]);
+  return Object.entries({ ...fields, ...((ExtraDetails ?? {}) as object), ...fields }).filter(isValue);
+}
+
+/** A copy of as many whole characters as fit into this number of bytes of JSON. */
+const cut = (text: string, bytes: number): string => copied(cutEncoded(text, bytes));

@@ -1,0 +1,169 @@
+import { randomUUID } from 'node:crypto';
+import * as v from 'valibot';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
+import { fitted } from './fit.ts';
+import { userText } from './hit-fields.ts';
+import { type Evidence, KeptAlert, trimmed, worse } from './kept-alert.ts';
+import { printOf } from './open-alerts.ts';
+
+/** A summary is updated this often at first, and whenever it has another kind of hit; then hourly, until no hit is held back. */
+const FIRST_INTERVAL = minutes(1);
+const FREQUENT_UPDATES = 10;
+const LATER_INTERVAL = hours(1);
+/** In a flood, the evidence of hits of a kind that is known is made this often. */
+const EVIDENCE_INTERVAL = seconds(1);
+/** Kinds of hits by rule and selection, and types of alerts, of which a summary keeps account. */
+const MAX_KINDS = 64;
+const MAX_TYPES = 8;
+/** One per user. */
+const MAX_SUMMARIES = 256;
+
+/** Alerts of one user that were above a limit. */
+interface Held {
+  /** The alert as last sent, or as it is sent next. */
+  alert: KeptAlert;
+  sent: number;
+  sentAt: Duration;
+  updates: number;
+  evidenceAt: Duration;
+  /** Whether the evidence is of a kind that was not sent yet. */
+  isNewKind: boolean;
+  readonly kinds: Set<string>;
+  /** How many hits of each type were held back. */
+  readonly types: Map<string, number>;
+}
+
+/** A hit above a limit. */
+interface HeldHit {
+  readonly user: string;
+  readonly alertType: string;
+  /** Its rule and selection. */
+  readonly kind: string;
+  readonly severity: KeptAlert['severity'];
+  /** In milliseconds since the epoch. */
+  readonly time: number;
+  readonly evidence: () => Evidence;
+}
+
+/** Makes one alert of all hits of a user that are above a limit: at once, with the latest evidence, and updated. */
+export class HeldAlerts {
+  readonly #held = new Map<string, Held>();
+  readonly #send: (alert: KeptAlert, isNew: boolean) => void;
+
+  constructor(send: (alert: KeptAlert, isNew: boolean) => void) {
+    this.#send = send;
+  }
+
+  /** @returns whether there is an update to be sent earlier than before */
+  add(hit: HeldHit, now: Duration): boolean {
+    const held = this.#held.get(hit.user);
+    if (held === undefined) this.#begin(hit, now);
+    else return this.#count(held, hit, now);
+    return true;
+  }
+
+  #begin({ user, alertType, kind, time, evidence }: HeldHit, now: Duration): void {
+    const alert: KeptAlert = { ...evidence(), alertId: randomUUID(), count: 1, first: time, last: time };
+    const held: Held = {
+      ...{ alert, sent: 0, sentAt: now, updates: 0, evidenceAt: now, isNewKind: false },
+      ...{ kinds: new Set([kind]), types: new Map([[alertType, 1]]) },
+    };
+    this.#held.set(user, held);
+    for (const [oldest, other] of this.#held) {
+      if (this.#held.size <= MAX_SUMMARIES) break;
+      this.#held.delete(oldest);
+      if (other.alert.count > other.sent) this.#report(oldest, other, now);
+    }
+    this.#report(user, held, now);
+  }
+
+  #count(held: Held, { alertType, kind, severity, time, evidence }: HeldHit, now: Duration): boolean {
+    const before = dueAt(held);
+    const { alert, types, kinds } = held;
+    const typed = types.get(alertType);
+    if (typed !== undefined || types.size < MAX_TYPES) types.set(alertType, (typed ?? 0) + 1);
+    const counts = {
+      ...{ count: alert.count + 1, first: Math.min(alert.first, time), last: Math.max(alert.last, time) },
+      severity: worse(severity, alert.severity),
+    };
+    held.alert = { ...alert, ...counts };
+    const isNewKind = !kinds.has(kind) && kinds.size < MAX_KINDS;
+    if (isNewKind) kinds.add(kind);
+    // Evidence of another kind must not give way to the flood that is to hide it.
+    if (!isNewKind && (held.isNewKind || now - held.evidenceAt < EVIDENCE_INTERVAL)) return false;
+    const latest = trimmed({ ...evidence(), alertId: alert.alertId, ...counts });
+    held.evidenceAt = now;
+    if (printOf(latest) !== printOf(alert)) held.alert = latest;
+    held.isNewKind ||= isNewKind;
+    return dueAt(held) < before;
+  }
+
+  /** Sends what is due. @returns when to call it again, by the monotonic clock */
+  tick(now: Duration): Duration | undefined {
+    let next: number | undefined;
+    for (const [user, held] of this.#held) {
+      if (now >= dueAt(held)) {
+        if (held.alert.count > held.sent) this.#report(user, held, now);
+        else {
+          this.#held.delete(user);
+          continue;
+        }
+      }
+      next = Math.min(next ?? Number.POSITIVE_INFINITY, dueAt(held));
+    }
+    return next === undefined ? undefined : milliseconds(next);
+  }
+
+  #report(user: string, held: Held, now: Duration): void {
+    const { alert, types, sent } = held;
+    const isNew = sent === 0;
+    held.sent = alert.count;
+    held.sentAt = now;
+    held.updates += 1;
+    held.isNewKind = false;
+    const details = {
+      ...alert.details,
+      HeldBack: `${alert.count} held back, ${userText(user)}`,
+      HeldBackTypes: [...types].map(([type, count]) => `${type} ${count}`).join(';'),
+    };
+    this.#send({ ...alert, ...fitted({ ...alert, details }) }, isNew);
+  }
+
+  /** For the state on disk. */
+  toJson(now: Duration): unknown {
+    return [...this.#held].map(([user, { alert, sent, sentAt, updates, isNewKind, kinds, types }]) => ({
+      ...{ user, alert: trimmed(alert), sent, ageMs: now - sentAt, updates, isNewKind, kinds: [...kinds] },
+      types: [...types],
+    }));
+  }
+
+  /** Continues with what `toJson` returned. @param passed since then, in milliseconds */
+  restore(saved: readonly SavedHeldAlert[], now: Duration, passed: number): void {
+    for (const { user, ageMs, kinds, types, ...held } of saved) {
+      const at = milliseconds(now - ageMs - passed);
+      const times = { sentAt: at, evidenceAt: at };
+      this.#held.set(user, { ...held, ...times, kinds: new Set(kinds), types: new Map(types) });
+    }
+  }
+}
+
+function dueAt({ alert, sent, sentAt, updates, isNewKind }: Held): number {
+  const isSoon = isNewKind || (updates <= FREQUENT_UPDATES && alert.count > sent);
+  return sentAt + (isSoon ? FIRST_INTERVAL : LATER_INTERVAL);
+}
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const text = v.pipe(v.string(), v.maxLength(1_024));
+
+const SavedHeldAlert = v.object({
+  user: text,
+  alert: KeptAlert,
+  sent: count,
+  ageMs: v.pipe(v.number(), v.minValue(0), v.maxValue(LATER_INTERVAL * 2)),
+  updates: count,
+  isNewKind: v.boolean(),
+  kinds: v.pipe(v.array(text), v.maxLength(MAX_KINDS)),
+  types: v.pipe(v.array(v.tuple([text, count])), v.maxLength(MAX_TYPES)),
+});
+export type SavedHeldAlert = v.InferOutput<typeof SavedHeldAlert>;
+export const SavedHeldAlerts = v.pipe(v.array(SavedHeldAlert), v.maxLength(MAX_SUMMARIES));

@@ -1,0 +1,105 @@
+import type { Logger } from '../../../core/base/log.ts';
+import { nearestName } from '../../../core/base/nearest-name.ts';
+import type { Service } from '../../../core/base/service.ts';
+import type { NameOfSetting, SettingId } from '../../../core/contract/settings.ts';
+import type { ParsedRule } from '../sigma/rule.ts';
+import { type AlertPolicy, alertTypeOf } from './policy.ts';
+
+/** Names of a setting in a warning; the rest is counted. */
+const MAX_NAMED = 5;
+/** Of a name in a warning, in UTF-16 units. */
+const MAX_NAME_CHARACTERS = 64;
+
+type Named = Pick<AlertPolicy, 'disabledRules' | 'exceptions'>;
+type Warnings = Readonly<Partial<Record<SettingId, string>>>;
+
+/**
+ * Warns of rules that the module twin names and that do not exist: a misspelt one would look as if it were obeyed. The settings
+ * stay in force: the rule may come with the next file of rules.
+ */
+export class RuleNames implements Service {
+  readonly name = 'names of detection rules';
+  readonly #rules: () => readonly ParsedRule[];
+  readonly #policy: () => Named;
+  readonly #nameOf: NameOfSetting;
+  readonly #log: Logger;
+  #isStarted = false;
+  #checked: (Named & { readonly rules: readonly ParsedRule[]; readonly warnings: Warnings }) | undefined;
+  #logged = '{}';
+
+  constructor(options: {
+    /** All rules, the same array as long as they are the same. */
+    rules: () => readonly ParsedRule[];
+    policy: () => Named;
+    /** The module twin's name of a setting, for the log. */
+    nameOf: NameOfSetting;
+    log: Logger;
+  }) {
+    this.#rules = options.rules;
+    this.#policy = options.policy;
+    this.#nameOf = options.nameOf;
+    this.#log = options.log;
+  }
+
+  /** To be called when the operator's own rules have been read: until then nothing is told. */
+  async start(): Promise<void> {
+    this.#isStarted = true;
+    this.refresh();
+  }
+
+  async stop(): Promise<void> {}
+
+  /** To be called when settings or rules may have changed. Logs each change of what is wrong. */
+  refresh(): void {
+    const warnings = this.warnings();
+    const text = JSON.stringify(warnings);
+    if (text === this.#logged) return;
+    this.#logged = text;
+    if (text === '{}') return;
+    const settings = Object.entries(warnings).map(([setting, what]) => [this.#nameOf(setting as SettingId), what]);
+    const line = 'The module twin names detection rules that do not exist.';
+    this.#log.warn({ settings: Object.fromEntries(settings) }, line);
+  }
+
+  /** By setting: what is wrong with the names in it. */
+  warnings(): Warnings {
+    if (!this.#isStarted) return {};
+    const rules = this.#rules();
+    const { disabledRules, exceptions } = this.#policy();
+    const known = this.#checked;
+    if (known?.rules !== rules || known.disabledRules !== disabledRules || known.exceptions !== exceptions) {
+      const warnings = warningsOf({ disabledRules, exceptions }, rules);
+      this.#checked = { rules, disabledRules, exceptions, warnings };
+      return warnings;
+    }
+    return known.warnings;
+  }
+}
+
+function warningsOf({ disabledRules, exceptions }: Named, rules: readonly ParsedRule[]): Warnings {
+  const names = new Set(rules.flatMap(({ facts }) => [facts.id, alertTypeOf(facts)]));
+  const known = [...names];
+  const disabled = disabledRules.filter((name) => !names.has(name)).map((rule) => ({ rule, told: quoted(rule) }));
+  const excepted = Object.entries(exceptions)
+    .filter(([, { rule }]) => !names.has(rule))
+    .map(([id, { rule }]) => ({ rule, told: `${quoted(rule)} in ${quoted(id)}` }));
+  return {
+    ...(disabled.length === 0 ? {} : { 'detections.disabledRules': listed(disabled, known) }),
+    ...(excepted.length === 0 ? {} : { 'detections.exceptions': listed(excepted, known) }),
+  };
+}
+
+function listed(
+  unknown: readonly { readonly rule: string; readonly told: string }[],
+  known: readonly string[],
+): string {
+  const told = unknown.slice(0, MAX_NAMED).map(({ rule, told }) => {
+    const meant = nearestName(rule.slice(0, MAX_NAME_CHARACTERS), known);
+    return meant === undefined ? told : `${told} (did you mean "${meant}"?)`;
+  });
+  const more = unknown.length > MAX_NAMED ? ` and ${unknown.length - MAX_NAMED} more` : '';
+  return `names an unknown rule: ${told.join(', ')}${more}`;
+}
+
+const quoted = (name: string) =>
+  JSON.stringify(name.length > MAX_NAME_CHARACTERS ? `${name.slice(0, MAX_NAME_CHARACTERS)}…` : name);

@@ -1,0 +1,47 @@
+import type { Payload } from '../../../core/contract/event.ts';
+import type { Fields, LogSource, Subject } from '../subject.ts';
+
+/** When and by which event a change was seen. */
+export interface Seen {
+  readonly event: string;
+  readonly at: Date;
+  /** Ids of the events that show it, if it is known. */
+  readonly ids?: readonly string[];
+}
+
+/** One difference between two snapshots, or something that happened to the agent itself. */
+export const change = (source: LogSource, fields: Fields, { event, at, ids = [] }: Seen): Subject => ({
+  source,
+  time: at.getTime(),
+  fields,
+  views: [],
+  event: { name: event, ids, payload: payloadOf(fields) },
+});
+
+/** The kinds of difference, field `Change`. */
+export type Difference = 'added' | 'removed' | 'modified' | 'group_added' | 'group_removed';
+
+/** Names of `fields` with a prefix: `Before.UserId`. */
+const prefixed = (prefix: string, fields: Fields): Fields =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [`${prefix}.${name}`, value]));
+
+export const added = (after: Fields): Fields => ({ Change: 'added', ...after, ...prefixed('After', after) });
+
+export const removed = (before: Fields): Fields => ({ Change: 'removed', ...before, ...prefixed('Before', before) });
+
+/** @param more fields of this kind of change, which win over the row's own */
+export const modified = (before: Fields, after: Fields, more: Fields = {}): Fields => ({
+  Change: 'modified' satisfies Difference,
+  ...after,
+  Changed: changedNames(before, after).join(';'),
+  ...prefixed('Before', before),
+  ...prefixed('After', after),
+  ...more,
+});
+
+const changedNames = (before: Fields, after: Fields): string[] =>
+  [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((name) => before[name] !== after[name]);
+
+/** The payload for an alert about a change: its fields, without `After.*`, which repeat them. */
+const payloadOf = (fields: Fields): Payload =>
+  Object.fromEntries(Object.entries(fields).filter(([name]) => !name.startsWith('After.')));

@@ -1,0 +1,44 @@
+import type { Payload } from '../../../core/contract/event.ts';
+
+/** The rows of a snapshot that came as messages. */
+export interface Assembled {
+  readonly rows: readonly Payload[];
+  /** Rows that did not fit into the messages. */
+  readonly leftOut: number;
+  /** Rows without ExtraDetails may have lost them. */
+  readonly lackDetails: boolean;
+}
+
+interface Pending {
+  readonly id: string;
+  readonly parts: Map<number, readonly Payload[]>;
+}
+
+/** Puts snapshots together that are sent in parts. For events as messages have them; the agent's own snapshots are whole. */
+export class SnapshotParts {
+  /** By event, the last snapshot that is not complete: parts of one are sent together and in order. */
+  readonly #pending = new Map<string, Pending>();
+
+  /** @returns the whole snapshot; `undefined` while parts are missing */
+  accept(event: string, payload: readonly Payload[]): Assembled | undefined {
+    const { Part, Parts, SnapshotId } = rawDetails(payload[0]);
+    const [part, parts] = [Number(Part), Number(Parts)];
+    if (SnapshotId === undefined || !(part >= 1 && part <= parts && parts <= MAX_PARTS)) return assembled(payload);
+    const known = this.#pending.get(event);
+    const pending: Pending = known?.id === SnapshotId ? known : { id: SnapshotId, parts: new Map() };
+    pending.parts.set(part, payload);
+    this.#pending.set(event, pending);
+    if (pending.parts.size < parts) return undefined;
+    this.#pending.delete(event);
+    return assembled([...pending.parts].sort(([a], [b]) => a - b).flatMap(([, rows]) => rows));
+  }
+}
+
+const MAX_PARTS = 1_000;
+
+function assembled(rows: readonly Payload[]): Assembled {
+  const { OmittedElements = '0', OmittedDetails = '0' } = rawDetails(rows.at(-1));
+  return { rows, leftOut: Number(OmittedElements) || 0, lackDetails: Number(OmittedDetails) > 0 };
+}
+
+const rawDetails = (row: Payload | undefined) => (row?.ExtraDetails ?? {}) as Record<string, string | undefined>;

@@ -1,0 +1,149 @@
+import type { Payload } from '../../../core/contract/event.ts';
+import type { Fields, LogSource, Subject } from '../subject.ts';
+import { agentChange } from './agent-events.ts';
+import { baselineChanges } from './baseline.ts';
+import { change, type Seen } from './change.ts';
+import { firewallChanges } from './firewall.ts';
+import { hardwareChanges } from './hardware.ts';
+import {
+  type Base,
+  byKey,
+  type Classes,
+  compare,
+  fromJson,
+  includes,
+  keep,
+  keepBoth,
+  NO_CLASSES,
+  type Rows,
+  toJson,
+} from './kept-rows.ts';
+import type { ChangeKind } from './kind.ts';
+import { listeningPortChanges } from './listening-ports.ts';
+import { localUserChanges } from './local-users.ts';
+import { atOnce, isSlice, type Sliced } from './slices.ts';
+
+const KINDS: readonly ChangeKind[] = [
+  listeningPortChanges,
+  localUserChanges,
+  firewallChanges,
+  hardwareChanges,
+  baselineChanges,
+];
+
+/** A whole snapshot, or as much of it as there is. */
+export interface ComparedSnapshot extends Seen {
+  readonly rows: readonly Payload[];
+  /** Number of rows that are missing. */
+  readonly leftOut: number;
+  /** How many of them each class lacks, where the source knows that. */
+  readonly leftOutBy?: Readonly<Record<string, number>> | undefined;
+  /** Whether rows without ExtraDetails may have lost them. */
+  readonly lackDetails?: boolean;
+}
+
+/**
+ * Compares each snapshot with the one before.
+ *
+ * The first one is the base, and shows no change. Rows that a snapshot with missing rows doesn't list are not reported as
+ * removed: they stay in the base until a complete snapshot lacks them. Until the first complete one, no row is reported as new.
+ * Completeness is tracked per class of rows.
+ */
+export class SnapshotChanges {
+  readonly #bases = new Map<string, Base>();
+  /** By event: how many rows could not be compared. */
+  readonly #missing = new Map<string, number>();
+
+  /** Whether snapshots of this event are compared. */
+  static compares(event: string): boolean {
+    return KINDS.some((kind) => kind.event === event);
+  }
+
+  /** What rules are judged on that are about differences of this event's snapshots. */
+  static sourceOf(event: string): LogSource | undefined {
+    return KINDS.find((kind) => kind.event === event)?.source;
+  }
+
+  /** Whether the next snapshot can be compared with all rows. */
+  hasWhole(event: string): boolean {
+    const partial = this.#bases.get(event)?.partial;
+    return partial !== undefined && partial !== 'all' && partial.size === 0;
+  }
+
+  accept(snapshot: ComparedSnapshot): Subject[] {
+    return atOnce(this.inSlices(snapshot));
+  }
+
+  /** The same in slices. One snapshot at a time: the work must be done before the next one begins. */
+  *inSlices(snapshot: ComparedSnapshot): Sliced<Subject[]> {
+    const kind = KINDS.find(({ event }) => event === snapshot.event);
+    if (kind === undefined) return [];
+    const { event } = snapshot;
+    const { rows, unreadable } = yield* read(kind, snapshot);
+    const leftOut = snapshot.leftOut + unreadable;
+    const compared = yield* this.#compare(kind, rows, missingClasses(snapshot, unreadable));
+    const changes = compared.map((fields) => change(kind.source, fields, snapshot));
+    const wasWhole = !this.#missing.has(event);
+    const missing = leftOut + (this.#bases.get(event)?.unkept ?? 0);
+    if (missing === 0) this.#missing.delete(event);
+    else this.#missing.set(event, missing);
+    if (missing === 0 || !wasWhole) return changes;
+    const fields = { Collector: event, OmittedElements: String(missing) };
+    return [...changes, agentChange(fields, { ...snapshot, event: 'SnapshotIncomplete' })];
+  }
+
+  /** By event: how many rows of the last snapshot are missing or too many to be compared, for the status. */
+  incomplete(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#missing);
+  }
+
+  /** For the state on disk. */
+  toJson(): unknown {
+    return Object.fromEntries([...this.#bases].map(([event, base]) => [event, toJson(base)]));
+  }
+
+  /** Continues with what `toJson` returned. What is damaged is left out: the next snapshot is the base then. */
+  restore(value: unknown): void {
+    if (typeof value !== 'object' || value === null) return;
+    for (const { event, keyOf } of KINDS) {
+      const base = fromJson((value as Record<string, unknown>)[event], keyOf);
+      if (base !== undefined) this.#bases.set(event, base);
+    }
+  }
+
+  *#compare(kind: ChangeKind, rows: Rows, missing: Classes): Sliced<Fields[]> {
+    const { event, classOf = ONE_CLASS } = kind;
+    const base = this.#bases.get(event);
+    if (base === undefined) {
+      this.#bases.set(event, yield* keep(rows, classOf, missing));
+      return [];
+    }
+    const compared = yield* compare(base, rows);
+    this.#bases.set(event, yield* keepBoth(base, rows, classOf, missing));
+    const removed = compared.removed.filter((row) => !includes(missing, classOf(row)));
+    const differences = kind.differences({ ...compared, removed }, base, rows);
+    return differences.filter((row) => row.Change !== 'added' || !includes(base.partial, classOf(row)));
+  }
+}
+
+const ONE_CLASS = () => '';
+
+/** Classes of which rows are missing in a snapshot. */
+function missingClasses({ leftOut, leftOutBy = {} }: ComparedSnapshot, unreadable: number): Classes {
+  if (leftOut + unreadable === 0) return NO_CLASSES;
+  const known = Object.values(leftOutBy).reduce((all, count) => all + count, 0);
+  return known === leftOut && unreadable === 0 ? new Set(Object.keys(leftOutBy)) : 'all';
+}
+
+function* read(
+  kind: ChangeKind,
+  { rows, lackDetails = false }: ComparedSnapshot,
+): Sliced<{ rows: Rows; unreadable: number }> {
+  const read: Fields[] = [];
+  for (const [number, row] of rows.entries()) {
+    if (isSlice(number)) yield;
+    const fields = kind.read(row, lackDetails);
+    if (fields !== undefined) read.push(fields);
+  }
+  return { rows: yield* byKey(read, kind.keyOf), unreadable: rows.length - read.length };
+}

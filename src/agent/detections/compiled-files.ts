@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { lstatSync } from 'node:fs';
+import { errnoOf, messageOf } from '../../core/base/errors.ts';
+import type { Logger } from '../../core/base/log.ts';
+import { readPlainFile } from '../../core/base/plain-file.ts';
+import { isPlainObject } from '../../core/base/plain-object.ts';
+import type { StateFiles } from '../../core/base/state-files.ts';
+import { STATE_FILES } from '../../core/base/state-names.ts';
+import { VERSION } from '../../core/base/version.ts';
+import { visit } from './sigma/log-source.ts';
+import type { KnownLiterals } from './sigma/modifiers.ts';
+import type { Document, ParsedRule } from './sigma/rule.ts';
+
+/** Of all compiled files together, in bytes; larger sets are compiled at each start. */
+const MAX_FILE_BYTES = STATE_FILES['detection-rules.json'];
+/** To be changed when the form, or what YAML becomes, changes within a version. */
+const FORM = `vakt ${VERSION} 2`;
+
+/** What the state directory has: its first line is the SHA-256 of the rest. */
+interface Kept {
+  readonly form: string;
+  /** Documents by the SHA-256 of their file. */
+  readonly files: Readonly<Record<string, readonly unknown[]>>;
+  /** Of all expressions; null: none is known. */
+  readonly literals: Readonly<Record<string, readonly string[] | null>>;
+}
+
+export interface RuleFile {
+  readonly path: string;
+  readonly text: string;
+  /** What the file was read as; absent if it has a fault. */
+  readonly documents?: readonly Document[];
+  /** Whether the documents come from what was compiled before. */
+  readonly wasCompiled?: boolean;
+}
+
+/** What was compiled before. */
+export interface Compiled {
+  readonly digests: ReadonlySet<string>;
+  /** The documents of a file, if it is known; where their members are is not. */
+  find(file: RuleFile): readonly Document[] | undefined;
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+const NOTHING: Compiled = { digests: new Set(), find: () => undefined };
+
+/**
+ * The operator's rule files as they were compiled before, by their SHA-256, so that a start parses no YAML and checks no costs.
+ * Kept in the state directory, which is as trustworthy as the events in it; what is damaged, of another version or not this
+ * user's is not used, and made anew.
+ */
+export class CompiledFiles {
+  readonly #path: string;
+  readonly #files: StateFiles;
+  readonly #log: Logger;
+
+  constructor({ path, files, log }: { path: string; files: StateFiles; log: Logger }) {
+    this.#path = path;
+    this.#files = files;
+    this.#log = log;
+  }
+
+  read(): Compiled {
+    try {
+      const text = readPlainFile(this.#path, MAX_FILE_BYTES);
+      const { uid, mode } = lstatSync(this.#path);
+      if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) throw new Error('others can write to it');
+      const end = text.indexOf('\n');
+      if (end === -1 || sha256(text.slice(end + 1)) !== text.slice(0, end)) throw new Error('it is damaged');
+      const kept: unknown = JSON.parse(text.slice(end + 1));
+      if (!isKept(kept)) throw new Error('it has another form');
+      return kept.form === FORM ? compiled(kept) : NOTHING;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return NOTHING;
+      this.#log.warn(
+        { file: this.#path, reason: messageOf(error) },
+        'Could not use the saved detection rules; compiling the rule files again.',
+      );
+      this.forget();
+      return NOTHING;
+    }
+  }
+
+  /**
+   * Keeps these files, which are without any fault, and no others.
+   *
+   * @param rules all that were made of them
+   * @param before what is kept now
+   */
+  keep(files: readonly RuleFile[], rules: readonly ParsedRule[], before: Compiled): void {
+    const byDigest = new Map(files.map(({ text, documents = [] }) => [sha256(text), documents]));
+    if (byDigest.size === before.digests.size && [...byDigest.keys()].every((each) => before.digests.has(each))) return;
+    const kept: Kept = {
+      form: FORM,
+      files: Object.fromEntries([...byDigest].map(([digest, all]) => [digest, all.map(({ value }) => value)])),
+      literals: literalsOf(rules),
+    };
+    const text = JSON.stringify(kept);
+    const whole = `${sha256(text)}\n${text}`;
+    if (byDigest.size === 0 || Buffer.byteLength(whole) > MAX_FILE_BYTES) this.forget();
+    else this.#files.replace(this.#path, whole, (error) => this.#done(error));
+  }
+
+  /** To be called when there are no own rules any more. */
+  forget(): void {
+    this.#files.remove(this.#path, (error) => this.#done(error));
+  }
+
+  #done(error: unknown): void {
+    if (error === undefined) return;
+    const reason = messageOf(error);
+    this.#log.warn({ file: this.#path, reason }, 'Could not save the compiled detection rules.');
+  }
+}
+
+function compiled(kept: Kept): Compiled {
+  const literals: KnownLiterals = new Map(Object.entries(kept.literals).map(([key, all]) => [key, all ?? undefined]));
+  const files = new Map(Object.entries(kept.files));
+  return {
+    digests: new Set(files.keys()),
+    find: ({ path, text }) =>
+      files
+        .get(sha256(text))
+        ?.map((value) => ({ file: path, origin: 'local', value, literals, lineOf: () => undefined })),
+  };
+}
+
+function literalsOf(rules: readonly ParsedRule[]): Kept['literals'] {
+  const literals: [string, readonly string[] | null][] = [];
+  for (const rule of rules) {
+    if (rule.is === 'correlation' || rule.facts.origin !== 'local') continue;
+    visit(rule.expression, (_, test) => {
+      if (test?.is === 'pattern') literals.push([test.key, test.pattern.literals ?? null]);
+    });
+  }
+  return Object.fromEntries(literals);
+}
+const isTexts = (value: unknown): boolean =>
+  value === null || (Array.isArray(value) && value.every((each) => typeof each === 'string'));
+
+const isKept = (value: unknown): value is Kept =>
+  isPlainObject(value) &&
+  typeof value.form === 'string' &&
+  isPlainObject(value.files) &&
+  Object.values(value.files).every(Array.isArray) &&
+  isPlainObject(value.literals) &&
+  Object.values(value.literals).every(isTexts);

@@ -1,0 +1,454 @@
+import type { Clock } from '../../core/base/clock.ts';
+import { type Duration, milliseconds, minutes } from '../../core/base/duration.ts';
+import { toAgentError } from '../../core/base/errors.ts';
+import type { Logger } from '../../core/base/log.ts';
+import { Loop } from '../../core/base/loop.ts';
+import type { Service } from '../../core/base/service.ts';
+import { nextTurn, Turn } from '../../core/base/turn.ts';
+import type { Ancestry, FileFacts, ProcessThen, StartMoment } from '../../core/contract/ancestry.ts';
+import type { AuditFlood } from '../../core/contract/audit-flood.ts';
+import type { Payload } from '../../core/contract/event.ts';
+import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/occurrence.ts';
+import type { Snapshot, SnapshotConsumer } from '../../core/contract/snapshot.ts';
+import { ActorRecognition } from './actors/actor-recognition.ts';
+import { ancestorsOf } from './actors/ancestors.ts';
+import type { Alerts } from './alerts/alerts.ts';
+import type { Continued } from './alerts/saved-state.ts';
+import { AccountActors } from './changes/account-actors.ts';
+import { agentChange, agentChanges } from './changes/agent-events.ts';
+import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
+import { withHolders } from './changes/port-holders.ts';
+import { SnapshotChanges } from './changes/snapshot-changes.ts';
+import { Detector, type Lists } from './detector.ts';
+import { HarmlessStarts, type SeenStart } from './harmless-starts.ts';
+import type { Fault, ParsedRule } from './sigma/rule.ts';
+import type { Fields, Hit, LogSource, Subject } from './subject.ts';
+import { SOURCES, subjectOf } from './subjects.ts';
+import { WaitingList } from './waiting-list.ts';
+
+/**
+ * How long judging may hold up the event loop. Not shorter: what waits for a later turn survives collections of young objects,
+ * and a burst would fill the memory with it.
+ */
+const LONGEST_TURN = milliseconds(50);
+/** How often collectors are checked for silence. */
+const CHECK_EVERY = minutes(5);
+
+/** For the status. */
+export interface JudgingStatus {
+  /** Why not everything is judged. */
+  readonly problem?: string;
+  readonly rules: {
+    readonly loaded: number;
+    /** Files of own rules that were refused. */
+    readonly refused: number;
+    /** By reason: how many of the loaded rules are off. */
+    readonly off: Readonly<Record<string, number>>;
+    /** SHA-256 of the rules, in hexadecimal; that of own rules, if there are any. */
+    readonly hash: string;
+    readonly ownHash?: string;
+  };
+  /** By event: rows of the last snapshot that could not be compared. */
+  readonly incomplete: Readonly<Record<string, number>>;
+  readonly isEnabled: boolean;
+}
+
+/** Rules that are judged together. */
+export interface RuleSet {
+  readonly rules: readonly ParsedRule[];
+  /** What is wrong with rules and files that are refused. */
+  readonly faults: readonly Fault[];
+  /** SHA-256 of all rules, in hexadecimal. */
+  readonly sha256: string;
+  /** That of the operator's own rules; absent without any. */
+  readonly ownSha256?: string;
+}
+
+/** Something that waits to be judged. */
+interface Waiting {
+  readonly subject: Subject;
+  /** Of a start, by which it is recognised when it comes again. */
+  readonly start?: KnownStart;
+}
+
+interface KnownStart extends SeenStart {
+  readonly parent: ProcessThen | undefined;
+  readonly moment: StartMoment;
+}
+
+interface Parts {
+  /** Whether detections are switched on. */
+  readonly isOn: () => boolean;
+  /** The rules to begin with. */
+  readonly rules: RuleSet;
+  /** The entries of the twin's lists by name. */
+  readonly lists: () => Lists;
+  readonly alerts: Pick<Alerts, 'take'>;
+  /** What processes were at the time of an event, to name the ancestors of a process. */
+  readonly ancestry: Ancestry;
+  /** Facts about files, to recognise trusted actors. */
+  readonly files: FileFacts;
+  /** The name of a user of this host. */
+  readonly userNameOf: (userId: number) => string | undefined;
+  /** The id of the event that is made of an occurrence, if that is known. */
+  readonly idOf: (occurrence: Occurrence) => string | undefined;
+  /** All collectors of events, as they stand now. */
+  readonly collectors: () => readonly WatchedCollector[];
+  readonly isPaused: () => boolean;
+  readonly snapshotPeriod: () => Duration;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called when the status has changed. */
+  readonly changed: () => void;
+  /** Called when there is something to be saved. */
+  readonly stateChanged: () => void;
+}
+
+/**
+ * Judges by rules what happens on this device, and raises alerts.
+ *
+ * It sees occurrences before they are aggregated, whatever their priority and also during a pause, and every snapshot. It
+ * never changes or delays an event: what takes long is judged in later turns of the event loop, and a defect makes it
+ * `degraded`.
+ */
+export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service, Continued {
+  readonly name = 'detections';
+  readonly #parts: Parts;
+  readonly #changes = new SnapshotChanges();
+  readonly #accountActors = new AccountActors();
+  readonly #watch: CollectorWatch;
+  readonly #loop: Loop;
+  readonly #waiting = new WaitingList<Waiting>();
+  readonly #actors: ActorRecognition;
+  #isDraining = false;
+  /** The latest snapshot of each event that is still to be compared. A newer one takes the place of one that waits. */
+  readonly #snapshots = new Map<string, Snapshot>();
+  #isComparing = false;
+  #comparing: Promise<void> = Promise.resolve();
+  #draining: Promise<void> = Promise.resolve();
+  #rules: RuleSet;
+  /** Made when first used: it takes time that the start has better uses for. */
+  #made: { readonly detector: Detector; readonly harmless: HarmlessStarts } | undefined;
+  #lists: string;
+  #sources: ReadonlySet<LogSource>;
+  #unjudged = 0;
+  /** Which of the gaps the status has that whoever makes events can cause. */
+  #gaps = '';
+  #defect: string | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { clock, log, snapshotPeriod } = parts;
+    this.#watch = new CollectorWatch({ clock, snapshotPeriod });
+    this.#loop = new Loop((signal) => this.#turn(signal), { clock, log });
+    this.#actors = new ActorRecognition(parts.files);
+    this.#lists = JSON.stringify(parts.lists());
+    this.#rules = parts.rules;
+    this.#sources = sourcesOf(parts.rules);
+  }
+
+  /** All rules that were read. */
+  get rules(): readonly ParsedRule[] {
+    return this.#rules.rules;
+  }
+
+  /** Replaces all rules. Correlations that both sets have go on. */
+  load(rules: RuleSet): void {
+    const areOthers = rules.rules !== this.#rules.rules;
+    this.#rules = rules;
+    this.#sources = sourcesOf(rules);
+    if (areOthers) this.#renew();
+    this.#parts.changed();
+  }
+
+  /** To be called when the lists may have changed. Correlations go on. */
+  refresh(): void {
+    const lists = this.#parts.lists();
+    const text = JSON.stringify(lists);
+    if (text === this.#lists) return;
+    this.#lists = text;
+    this.#renew();
+  }
+
+  #renew(): void {
+    const state = this.#made?.detector.save();
+    this.#made = undefined;
+    if (state !== undefined) this.#detector.restore(state);
+  }
+
+  get #detector(): Detector {
+    return this.#engine.detector;
+  }
+
+  get #harmless(): HarmlessStarts {
+    return this.#engine.harmless;
+  }
+
+  get #engine() {
+    if (this.#made === undefined) {
+      const { clock, lists, stateChanged } = this.#parts;
+      const detector = new Detector({ rules: this.#rules.rules, lists: lists(), clock, changed: stateChanged });
+      this.#made = { detector, harmless: new HarmlessStarts(detector) };
+    }
+    return this.#made;
+  }
+
+  async start(): Promise<void> {
+    this.#loop.start();
+  }
+
+  /** What waits is still judged. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await this.#comparing;
+    await this.#draining;
+  }
+
+  /** Events are judged also while their priority is Off or collecting is paused, so that neither blinds the device. */
+  wants(event: string): boolean {
+    if (!this.#parts.isOn()) return false;
+    if (SnapshotChanges.compares(event)) return true;
+    if (event === 'ConfigurationError') return this.#sources.has('agent');
+    const source = SOURCES[event];
+    return source !== undefined && this.#sources.has(source);
+  }
+
+  /** Whether changes between snapshots of this event are to be found soon, since there are rules on them. */
+  follows(event: string): boolean {
+    const source = SnapshotChanges.sourceOf(event);
+    return this.#parts.isOn() && source !== undefined && this.#sources.has(source);
+  }
+
+  accept(taken: OccurrenceBatch | Snapshot): void {
+    try {
+      if ('rows' in taken) this.#acceptSnapshot(taken);
+      else this.#acceptOccurrences(taken);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** Applies the rules to a flood of audit events by a user. */
+  auditFlooded({ time, userId, lost, share, excludedUntil }: AuditFlood): void {
+    if (!this.#parts.isOn()) return;
+    const excluded: Fields = excludedUntil === undefined ? {} : { ExcludedUntil: excludedUntil.toISOString() };
+    const fields = { UserId: String(userId), LostEvents: String(lost), Percent: String(share), ...excluded };
+    this.#judge([agentChange(fields, { event: 'AuditFlooded', at: time })]);
+  }
+
+  failed(): void {
+    // The collector's status says so; CollectorWatch notices if it lasts.
+  }
+
+  /** While events wait for a later turn, an alert may still come of them. */
+  isBehind(): boolean {
+    return this.#isDraining;
+  }
+
+  lost(): void {
+    // Counted by the pipeline; the loss of a source is noticed by CollectorWatch.
+  }
+
+  #acceptSnapshot(snapshot: Snapshot): void {
+    this.#watch.saw(snapshot.event);
+    this.#snapshots.set(snapshot.event, snapshot);
+    if (!this.#isComparing) this.#comparing = this.#compare();
+  }
+
+  /** Compares at once what fits into this turn, one snapshot after another; the rest in later turns. */
+  async #compare(): Promise<void> {
+    this.#isComparing = true;
+    const turn = new Turn(this.#parts.clock);
+    for (const [event, snapshot] of this.#snapshots) {
+      this.#snapshots.delete(event);
+      try {
+        // What has been added to a base that is not whole shows no change, and must be known after a restart.
+        const wasWhole = this.#changes.hasWhole(event);
+        const work = this.#changes.inSlices(snapshot);
+        let step = work.next();
+        for (; !step.done; step = work.next()) if (turn.isOver()) await turn.next();
+        const isWhole = wasWhole && this.#changes.hasWhole(event);
+        if (!isWhole || step.value.length > 0) this.#parts.stateChanged();
+        const changes = withHolders(step.value, snapshot, this.#parts.ancestry);
+        this.#judge(this.#accountActors.named(changes));
+      } catch (error) {
+        this.#failed(error);
+      }
+    }
+    this.#isComparing = false;
+  }
+
+  #acceptOccurrences(batch: OccurrenceBatch): void {
+    this.#watch.saw(batch.event);
+    for (const occurrence of batch.occurrences()) {
+      if (batch.event === 'ConfigurationError') this.#judge(this.#configurationError(occurrence));
+      else if (batch.event === 'ProcessCreate') this.#acceptStart(occurrence);
+      else this.#judgeOccurrence(occurrence);
+    }
+  }
+
+  #acceptStart(occurrence: Occurrence): void {
+    const { payload, time, serial, argv } = occurrence;
+    const moment = { time: time.getTime(), serial };
+    if (payload.UserId === '0') this.#noteActor(payload, moment, argv);
+    this.#accountActors.started(payload, moment.time);
+    const start: KnownStart = { payload, parent: this.#parentOf(payload, moment), argv, moment };
+    // What waits could make this start harmful.
+    if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
+    this.#judgeOccurrence(occurrence, start);
+  }
+
+  /** The parent of a started process, as it was then. */
+  #parentOf({ ParentProcessId }: Payload, moment: StartMoment): ProcessThen | undefined {
+    if (typeof ParentProcessId !== 'number' || ParentProcessId === 0) return undefined;
+    return this.#parts.ancestry.processAt(ParentProcessId, moment);
+  }
+
+  /** A trusted actor may have exited when a hit of its child is examined. */
+  #noteActor(payload: Payload, since: StartMoment, argv: readonly string[] | undefined): void {
+    const { ProcessId, ParentProcessId, Executable } = payload;
+    this.#actors.started({
+      pid: Number(ProcessId),
+      parentPid: Number(ParentProcessId),
+      executable: String(Executable),
+      argv,
+      userId: 0,
+      since,
+    });
+  }
+
+  #configurationError({ event, payload, time }: Occurrence): readonly Subject[] {
+    return agentChanges([payload], { event, at: time });
+  }
+
+  #judgeOccurrence(occurrence: Occurrence, start?: KnownStart): void {
+    const { event: name, payload, time, argv } = occurrence;
+    const id = this.#parts.idOf(occurrence);
+    const ids = id === undefined ? [] : [id];
+    const { userNameOf } = this.#parts;
+    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent: start?.parent, argv, userNameOf });
+    if (subject !== undefined) this.#queue([start === undefined ? { subject } : { subject, start }]);
+  }
+
+  #judge(subjects: readonly Subject[]): void {
+    this.#queue(subjects.map((subject) => ({ subject })));
+  }
+
+  /** Judges at once what fits into this turn; the rest in later ones. */
+  #queue(added: readonly Waiting[]): void {
+    for (const each of added) {
+      if (this.#waiting.add(each)) continue;
+      if (this.#unjudged === 0) this.#parts.changed();
+      this.#unjudged += 1;
+    }
+    if (!this.#isDraining) this.#draining = this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    this.#isDraining = true;
+    const { clock } = this.#parts;
+    let began = clock.monotonic();
+    for (let waiting = this.#waiting.take(); waiting !== undefined; waiting = this.#waiting.take()) {
+      this.#take(waiting);
+      if (clock.monotonic() - began < LONGEST_TURN) continue;
+      await nextTurn();
+      began = clock.monotonic();
+    }
+    this.#isDraining = false;
+  }
+
+  #take({ subject, start }: Waiting): void {
+    try {
+      const judgement = this.#detector.match(subject);
+      if (start !== undefined) this.#harmless.learn(start, judgement);
+      for (const found of this.#detector.hitsOf(subject, judgement.matches)) {
+        const hit = start === undefined ? found : this.#withAncestors(found, start);
+        // Else the one hit of an attack that a silence or an exception meets would hide all of the attack that comes after it.
+        if (!this.#parts.alerts.take(hit)) hit.rearm?.();
+      }
+      this.#tellGaps();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #withAncestors(hit: Hit, { payload, parent, moment }: KnownStart): Hit {
+    const ancestors = ancestorsOf(parent, moment, this.#parts.ancestry);
+    const during = this.#actors.causeOf(payload, ancestors, hit.rule.lowered);
+    const executables = ancestors.map(({ executable }) => executable);
+    return { ...hit, ancestors: executables, ...(during === undefined ? {} : { during }) };
+  }
+
+  /** The status is written anew when there is another kind of gap, not for each event. */
+  #tellGaps(): void {
+    const { passedOver, droppedGroups } = this.#detector;
+    if (passedOver === 0 && droppedGroups === 0) return;
+    const gaps = `${passedOver > 0} ${droppedGroups > 0}`;
+    if (gaps === this.#gaps) return;
+    this.#gaps = gaps;
+    this.#parts.changed();
+  }
+
+  /** A defect of the agent. Only the first is logged: whoever can cause one can cause any number. */
+  #failed(error: unknown): void {
+    const known = this.#defect;
+    this.#defect = toAgentError(error).message;
+    if (known !== undefined) return;
+    this.#parts.log.error({ err: error }, 'Could not judge an event; the next failures are not logged.');
+    this.#parts.changed();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    await this.#parts.clock.sleep(CHECK_EVERY, signal);
+    if (!signal.aborted) this.#judge(this.#silentCollectors());
+  }
+
+  /**
+   * A collector whose events are not asked for cannot be silent, nor when they are asked for again: it gave none until then.
+   */
+  #silentCollectors(): readonly Subject[] {
+    const { collectors, isPaused } = this.#parts;
+    return collectors().flatMap((each) => this.#watch.check([each], isPaused() || !this.wants(each.name)));
+  }
+
+  status(): JudgingStatus {
+    const rules = this.#detector.rules;
+    const off: Record<string, number> = {};
+    for (const { off: reason } of rules) if (reason !== undefined) off[reason] = (off[reason] ?? 0) + 1;
+    const { passedOver, droppedGroups } = this.#detector;
+    const problems = [
+      ...(this.#defect === undefined ? [] : [`An event could not be judged: ${this.#defect}.`]),
+      ...(this.#unjudged === 0 ? [] : [`${this.#unjudged} events came too fast to be judged.`]),
+      ...(passedOver === 0 ? [] : [`${passedOver} long texts were passed over by rules that had taken too much time.`]),
+      ...(droppedGroups === 0
+        ? []
+        : [`${droppedGroups} series of events were forgotten before their time, because there were too many at once.`]),
+      ...(off.time === undefined ? [] : [`${off.time} rules are off, because they took too much time.`]),
+    ];
+    return {
+      ...(problems.length === 0 ? {} : { problem: problems.join(' ') }),
+      rules: {
+        loaded: rules.length,
+        refused: new Set(this.#rules.faults.map(({ file }) => file)).size,
+        off,
+        hash: this.#rules.sha256,
+        ...(this.#rules.ownSha256 === undefined ? {} : { ownHash: this.#rules.ownSha256 }),
+      },
+      incomplete: this.#changes.incomplete(),
+      isEnabled: this.#parts.isOn(),
+    };
+  }
+
+  toJson(): unknown {
+    return { changes: this.#changes.toJson(), watch: this.#watch.toJson(), correlations: this.#detector.save() };
+  }
+
+  restore(value: unknown): void {
+    const { changes, watch, correlations } = (value ?? {}) as Record<string, unknown>;
+    this.#changes.restore(changes);
+    this.#watch.restore(watch);
+    this.#detector.restore(correlations);
+  }
+}
+
+const sourcesOf = ({ rules }: RuleSet): ReadonlySet<LogSource> => new Set(rules.flatMap(({ facts }) => facts.sources));

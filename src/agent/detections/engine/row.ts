@@ -1,0 +1,91 @@
+import { fold } from '../../../core/base/pattern/ranges.ts';
+import { JUDGED } from '../sigma/modifiers.ts';
+
+const NONE: readonly string[] = [];
+
+/** The fields of one event, or of one view of it, by slot; each is read when it is first asked for. */
+export class Row {
+  readonly #values: (string | undefined)[] = [];
+  readonly #folded: (string | undefined)[] = [];
+  readonly #isRead: boolean[] = [];
+  #read: (slot: number) => string | undefined = () => undefined;
+  #readAll: () => readonly string[] = () => [];
+  #all: readonly string[] | undefined;
+  #allFolded: readonly string[] | undefined;
+  /** Whether an expression got a part of a text only, since it was last reset. */
+  cut = false;
+
+  /** For another event, with so many slots. @param readAll all values of the event, those without a slot included */
+  clear(slots: number, read: (slot: number) => string | undefined, readAll: () => readonly string[]): void {
+    this.#values.length = slots;
+    this.#folded.length = slots;
+    this.#isRead.length = slots;
+    this.#isRead.fill(false);
+    this.#read = read;
+    this.#readAll = readAll;
+    this.#all = undefined;
+    this.#allFolded = undefined;
+  }
+
+  /** For another view of the same event, in which these slots may differ. */
+  forget(slots: readonly number[]): void {
+    for (const slot of slots) this.#isRead[slot] = false;
+    this.#all = undefined;
+    this.#allFolded = undefined;
+  }
+
+  /** Of all values that were read; those that keywords are looked for in count by themselves. */
+  get length(): number {
+    let length = 0;
+    for (const value of this.#all ?? NONE) length += value.length;
+    for (let slot = 0; slot < this.#values.length; slot += 1) length += this.#lengthOf(slot);
+    return length;
+  }
+
+  /** Of the values of these slots that were read. */
+  lengthOf(slots: readonly number[]): number {
+    let length = 0;
+    for (const slot of slots) length += this.#lengthOf(slot);
+    return length;
+  }
+
+  #lengthOf(slot: number): number {
+    return this.#isRead[slot] === true ? (this.#values[slot]?.length ?? 0) : 0;
+  }
+
+  text(slot: number): string | undefined {
+    if (this.#isRead[slot] !== true) {
+      this.#values[slot] = this.#read(slot);
+      this.#folded[slot] = undefined;
+      this.#isRead[slot] = true;
+    }
+    return this.#values[slot];
+  }
+
+  folded(slot: number): string | undefined {
+    const value = this.text(slot);
+    if (value === undefined) return undefined;
+    let folded = this.#folded[slot];
+    if (folded === undefined) {
+      folded = fold(value);
+      this.#folded[slot] = folded;
+    }
+    return folded;
+  }
+
+  /** What expressions are matched on: the head and the tail of a long text, with a line end between. */
+  judged(slot: number): string | undefined {
+    const value = this.text(slot);
+    if (value === undefined || value.length <= JUDGED.head + JUDGED.tail) return value;
+    this.cut = true;
+    return `${value.slice(0, JUDGED.head)}\n${value.slice(-JUDGED.tail)}`;
+  }
+
+  /** All values of the event in this view, for keywords. */
+  all(cased: boolean): readonly string[] {
+    this.#all ??= this.#readAll();
+    if (cased) return this.#all;
+    this.#allFolded ??= this.#all.map(fold);
+    return this.#allFolded;
+  }
+}

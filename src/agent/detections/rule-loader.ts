@@ -1,0 +1,201 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Alarm } from '../../core/base/alarm.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { minutes } from '../../core/base/duration.ts';
+import type { Logger } from '../../core/base/log.ts';
+import { Loop } from '../../core/base/loop.ts';
+import type { Service } from '../../core/base/service.ts';
+import { finishInTurns } from '../../core/base/slices.ts';
+import { builtInDocuments, builtInRules } from './built-in.ts';
+import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
+import type { RuleSet } from './detections.ts';
+import { MAX_FILES, readAddresses, readOwnRules } from './own-rules.ts';
+import { type Listing, RuleFolder, traceOf } from './rule-folder.ts';
+import type { Fault } from './sigma/rule.ts';
+import { readRuleSetInSlices } from './sigma/rule-set.ts';
+
+/** How often the operator's files are compared with what was read. */
+const LOOK_EVERY = minutes(1);
+/** Faults that are logged at a time; the status has their number. */
+const MAX_LOGGED = 20;
+
+/**
+ * Reads the operator's own rules and addresses at the start, and again when they change or the module twin names another
+ * SHA-256.
+ */
+export class RuleLoader implements Service {
+  readonly name = 'detection rules';
+  readonly #folder: RuleFolder;
+  readonly #addressFile: string | undefined;
+  readonly #wantedHash: () => string;
+  readonly #load: (rules: RuleSet) => void;
+  readonly #addressesChanged: () => void;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #compiled: CompiledFiles | undefined;
+  readonly #abandoned: (() => void) | undefined;
+  /** For the first time that rules are read. */
+  #shipped: ReturnType<typeof builtInRules> | undefined;
+  readonly #alarm = new Alarm();
+  readonly #loop: Loop;
+  /** What was read: the files' trace, and the SHA-256 that the twin named. */
+  #read: string | undefined;
+  /** What was compiled last, with what is wrong with its files. */
+  #rules: RuleSet | undefined;
+  /** Why the folder can't be listed, while these rules stay in force. */
+  #problem: Fault | undefined;
+  #addressTrace: string | undefined;
+  #addresses: readonly string[] = [];
+  #addressFault: Fault | undefined;
+  #logged = '';
+
+  constructor(options: {
+    folder: string;
+    /** Absent: there is no list of bad addresses. */
+    addressFile?: string | undefined;
+    /** SHA-256 that the folder must have; empty: any. */
+    wantedHash: () => string;
+    load: (rules: RuleSet) => void;
+    addressesChanged: () => void;
+    /** Absent: files are parsed at each start. */
+    compiled?: CompiledFiles;
+    /** The shipped rules, if they have just been read: they are then not read again at the start. */
+    shipped?: ReturnType<typeof builtInRules>;
+    clock: Clock;
+    log: Logger;
+    /** Called at the end when a thread of this process still waits for the folder. */
+    abandoned?: (() => void) | undefined;
+    /** Lists the folder, for tests. */
+    list?: (folder: string) => Promise<readonly string[]>;
+  }) {
+    this.#folder = new RuleFolder(options.folder, options.clock, options.list);
+    this.#addressFile = options.addressFile;
+    this.#wantedHash = options.wantedHash;
+    this.#load = options.load;
+    this.#addressesChanged = options.addressesChanged;
+    this.#compiled = options.compiled;
+    this.#shipped = options.shipped;
+    this.#abandoned = options.abandoned;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#loop = new Loop(async (signal) => {
+      await this.#alarm.sleep(this.#clock, LOOK_EVERY, signal);
+      if (!signal.aborted) await this.#look();
+    }, options);
+  }
+
+  /** Own rules are in force before anything is collected. */
+  async start(): Promise<void> {
+    if (!existsSync(this.#folder.path)) this.#compiled?.forget();
+    await this.#look();
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#folder.close();
+    await this.#loop.stop();
+    if (this.#folder.isWaiting) this.#abandoned?.();
+  }
+
+  /** To be called when the module twin may name another SHA-256. */
+  refresh(): void {
+    this.#alarm.ring();
+  }
+
+  /** Addresses and networks that the operator calls bad. */
+  get badAddresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  async #look(): Promise<void> {
+    const [rules, addresses] = [await this.#readRules(), this.#readAddresses()];
+    if (this.#rules === undefined || (!rules && !addresses)) return;
+    const more = [this.#problem, this.#addressFault].filter((fault) => fault !== undefined);
+    const faults = [...this.#rules.faults, ...more];
+    this.#load({ ...this.#rules, faults });
+    if (addresses) this.#addressesChanged();
+    this.#tell(faults);
+  }
+
+  /** @returns whether the rules, or what is wrong with them, have changed */
+  async #readRules(): Promise<boolean> {
+    const listing = await this.#folder.look();
+    if (listing === undefined) return false;
+    const wanted = this.#wantedHash();
+    const trace = `${wanted}\n${'problem' in listing ? listing.problem : this.#trace(listing.names)}`;
+    if (trace === this.#read) return false;
+    if ('problem' in listing && this.#mayStay(wanted)) {
+      this.#problem = { file: this.#folder.path, reason: listing.problem };
+    } else {
+      this.#rules = await this.#compile(wanted, listing);
+      this.#problem = undefined;
+    }
+    this.#read = trace; // at last: what can't be compiled now is read again
+    return true;
+  }
+
+  /**
+   * Whether the rules in force stay while the folder can't be listed: who keeps it locked must not switch them off. They must
+   * still be those that the module twin names.
+   */
+  #mayStay(wanted: string): boolean {
+    const own = this.#rules?.ownSha256;
+    return this.#rules !== undefined && (own === undefined || wanted === '' || wanted === own);
+  }
+
+  /** @returns whether the addresses, or what is wrong with them, have changed */
+  #readAddresses(): boolean {
+    if (this.#addressFile === undefined) return false;
+    const trace = traceOf(this.#addressFile);
+    if (trace === this.#addressTrace) return false;
+    this.#addressTrace = trace;
+    const { addresses, fault } = readAddresses(this.#addressFile);
+    this.#addresses = addresses;
+    this.#addressFault = fault;
+    return true;
+  }
+
+  /** What is compared to notice a change. */
+  #trace(names: readonly string[]): string {
+    const files = names.slice(0, MAX_FILES + 1).map((name) => join(this.#folder.path, name));
+    return [this.#folder.path, ...files].map((path) => `${path} ${traceOf(path)}`).join('\n');
+  }
+
+  async #compile(wanted: string, listing: Listing): Promise<RuleSet> {
+    const { sha256, ...shipped } = this.#shipped ?? builtInRules();
+    this.#shipped = undefined;
+    const read = async (known?: Compiled) => {
+      const own = await readOwnRules(this.#folder.path, wanted, known, listing);
+      const all =
+        own.documents.length === 0
+          ? shipped
+          : await finishInTurns(readRuleSetInSlices([...builtInDocuments(), ...own.documents]));
+      const faulty = new Set(all.faults.map(({ file }) => file));
+      return { own, ...all, isFaulty: ({ path }: RuleFile) => faulty.has(path) };
+    };
+    const before = this.#compiled?.read();
+    let all = await read(before);
+    // The line of a fault is known of what was just parsed only.
+    if (all.own.files?.some((file) => file.wasCompiled === true && all.isFaulty(file)) === true) all = await read();
+    const good = all.own.files?.filter((file) => file.documents !== undefined && !all.isFaulty(file));
+    if (good !== undefined && before !== undefined) this.#compiled?.keep(good, all.rules, before);
+    const { own, rules } = all;
+    return {
+      rules,
+      faults: [...own.faults, ...all.faults],
+      sha256: own.sha256 === undefined ? sha256 : createHash('sha256').update(sha256).update(own.sha256).digest('hex'),
+      ...(own.sha256 === undefined ? {} : { ownSha256: own.sha256 }),
+    };
+  }
+
+  #tell(faults: readonly Fault[]): void {
+    const text = JSON.stringify(faults);
+    if (text === this.#logged) return;
+    this.#logged = text;
+    for (const { file, line, reason } of faults.slice(0, MAX_LOGGED)) {
+      this.#log.warn({ file, ...(line === undefined ? {} : { line }), reason }, 'Refused a file of detection rules.');
+    }
+  }
+}

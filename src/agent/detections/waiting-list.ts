@@ -1,0 +1,72 @@
+import { ownerOf } from '../../core/contract/owner.ts';
+import type { Subject } from './subject.ts';
+
+/** In characters, of all that wait. */
+const MAX_WAITING_CHARACTERS = 8 * 1_024 * 1_024;
+/** What an event counts at least: 8,192 of them may wait. */
+const MIN_EVENT_CHARACTERS = 1_024;
+/** Taken ones are removed from the list when there are this many. */
+const MAX_TAKEN = 1_024;
+
+interface Entry<T> {
+  readonly what: T;
+  readonly user: string;
+  readonly size: number;
+}
+
+/**
+ * What waits to be judged, in the order in which it came. Bounded in characters: arguments can have 128 KiB each.
+ *
+ * The events of one user may take as much as is still free, so at most half of the list: whoever starts programs faster than
+ * they are judged must not keep those of others from being judged.
+ */
+export class WaitingList<T extends { readonly subject: Subject }> {
+  #entries: (Entry<T> | undefined)[] = [];
+  #taken = 0;
+  #size = 0;
+  /** By user. */
+  readonly #sizes = new Map<string, number>();
+
+  get isEmpty(): boolean {
+    return this.#taken === this.#entries.length;
+  }
+
+  /** @returns whether there was space for it */
+  add(what: T): boolean {
+    const { fields } = what.subject;
+    const user = ownerOf((field) => fields[field]) ?? '';
+    const size = sizeOf(what.subject);
+    const ofUser = this.#sizes.get(user) ?? 0;
+    if (ofUser + size > MAX_WAITING_CHARACTERS - this.#size) return false;
+    this.#entries.push({ what, user, size });
+    this.#count(user, size);
+    return true;
+  }
+
+  /** The next one; `undefined` if none waits. */
+  take(): T | undefined {
+    const entry = this.#entries[this.#taken];
+    if (entry === undefined) return undefined;
+    this.#entries[this.#taken] = undefined; // not kept until the list is cut
+    this.#taken += 1;
+    this.#count(entry.user, -entry.size);
+    if (this.#taken >= MAX_TAKEN || this.isEmpty) {
+      this.#entries = this.#entries.slice(this.#taken);
+      this.#taken = 0;
+    }
+    return entry.what;
+  }
+
+  #count(user: string, size: number): void {
+    this.#size += size;
+    const ofUser = (this.#sizes.get(user) ?? 0) + size;
+    if (ofUser === 0) this.#sizes.delete(user);
+    else this.#sizes.set(user, ofUser);
+  }
+}
+
+function sizeOf({ fields }: Subject): number {
+  let size = 0;
+  for (const name in fields) size += fields[name]?.length ?? 0;
+  return Math.max(size, MIN_EVENT_CHARACTERS);
+}

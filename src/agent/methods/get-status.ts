@@ -1,0 +1,13 @@
+import { method } from '../../core/contract/method.ts';
+import { LocalStatusSchema } from '../status/schema.ts';
+import { nothing } from './fields.ts';
+import type { MethodParts } from './parts.ts';
+
+export const getStatus = method({
+  name: 'getStatus',
+  summary: "Returns the agent's status, as `vakt status --json` prints it on the device.",
+  permission: 'getStatus',
+  request: nothing,
+  answer: LocalStatusSchema,
+  run: (_request, { status }: MethodParts) => status(),
+});

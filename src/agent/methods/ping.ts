@@ -1,0 +1,20 @@
+import * as v from 'valibot';
+import { method } from '../../core/contract/method.ts';
+import { nothing, text, time } from './fields.ts';
+import type { MethodParts } from './parts.ts';
+
+export const ping = method({
+  name: 'ping',
+  summary: 'Answers if the agent is running and connected.',
+  permission: 'ping',
+  request: nothing,
+  answer: v.strictObject({
+    version: text("The agent's version."),
+    agentId: text("The agent's id, as in its messages."),
+    time: time("Current time of the device's clock."),
+  }),
+  run(_request, { now, status }: MethodParts) {
+    const { version, agentId } = status();
+    return { version, agentId, time: now().toISOString() };
+  },
+});

@@ -1,0 +1,229 @@
+import * as v from 'valibot';
+import { Alarm } from '../../core/base/alarm.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { type Duration, days, milliseconds, minutes } from '../../core/base/duration.ts';
+import type { Logger, LogLine } from '../../core/base/log.ts';
+import { Loop } from '../../core/base/loop.ts';
+import { readStateJson } from '../../core/base/read-state.ts';
+import type { Service } from '../../core/base/service.ts';
+import { immediateStateFiles, type StateFiles } from '../../core/base/state-files.ts';
+
+/**
+ * Rate limit: this many changes are reported one by one; after that one notice per period, which merges the changes.
+ */
+const BURST = 20;
+const PERIOD = minutes(5);
+const LONG = days(1);
+/** How many notices wait for the hub at a time. Later changes are merged until then. */
+const MAX_WAITING = 20;
+/** How often it is checked whether notices that wait have left their queue undelivered. */
+const LOOK_EVERY = minutes(1);
+/**
+ * Limit for the text of all changes together, in bytes of JSON: with the names of all properties, a notice still fits into the
+ * smallest cache that a twin can ask for.
+ */
+const LARGEST_TEXT = 2_048;
+
+/** A change of the configuration, see config/changes.ts. */
+interface Change {
+  readonly time: Date;
+  readonly desiredVersion: number;
+  /** By property name. */
+  readonly changes: Readonly<Record<string, string>>;
+}
+
+const Notice = v.object({
+  time: v.pipe(v.string(), v.isoTimestamp()),
+  desiredVersion: v.number(),
+  /** Empty where there was no space for the text. */
+  changes: v.record(v.string(), v.string()),
+  /** How many changes it merges. */
+  count: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+});
+const Kept = v.object({
+  /** With its position in the High queue. */
+  // One more at the end of a run.
+  waiting: v.pipe(v.array(v.object({ ...Notice.entries, position: v.number() })), v.maxLength(MAX_WAITING + 1)),
+  pending: v.optional(Notice),
+});
+type Notice = v.InferOutput<typeof Notice>;
+
+/**
+ * Announces each change of the configuration, until the hub has it. A twin that is changed all the time causes 20 events, and
+ * then one every 5 minutes with the number of changes and the latest one of each property.
+ *
+ * Whoever writes the twin also sets the size of the cache, and could push the notice of one change out by others. So what the
+ * hub has not acknowledged is kept in a file, and what has left the queue undelivered is announced again, merged.
+ */
+export class ChangeNotices implements Service {
+  readonly name = 'change notices';
+  readonly #announce: (line: LogLine) => number | undefined;
+  readonly #isWaiting: (position: number) => boolean;
+  readonly #file: string;
+  readonly #files: StateFiles;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #alarm = new Alarm();
+  #tokens = BURST;
+  #refilledAt: Duration;
+  /** In the queue, and not acknowledged. */
+  #waiting: v.InferOutput<typeof Kept>['waiting'] = [];
+  #pending: Notice | undefined;
+  readonly #loop: Loop;
+
+  constructor(options: {
+    /** Queues an event. @returns its position in the High queue; `undefined` when there was no space */
+    announce: (line: LogLine) => number | undefined;
+    /** Whether the event at a position of the High queue is still there. */
+    isWaiting: (position: number) => boolean;
+    /** Where notices are kept until the hub has them. */
+    file: string;
+    files?: StateFiles;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#announce = options.announce;
+    this.#isWaiting = options.isWaiting;
+    this.#file = options.file;
+    this.#files = options.files ?? immediateStateFiles;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
+    this.#refilledAt = options.clock.monotonic();
+  }
+
+  /** Must be started after the queues, which it asks for the notices of earlier runs. */
+  async start(): Promise<void> {
+    this.#read();
+    this.#loop.start();
+  }
+
+  /** Announces pending changes. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    // More than one above the limit would not be read again; what is pending is saved, too.
+    if (this.#pending !== undefined && this.#waiting.length <= MAX_WAITING) this.#announcePending();
+  }
+
+  accept({ time, desiredVersion, changes }: Change): void {
+    this.#merge({ time: time.toISOString(), desiredVersion, changes, count: 1 });
+    this.#refill();
+    if (this.#mayTell()) this.#spend();
+    else this.#save();
+    this.#alarm.ring();
+  }
+
+  /** The hub has acknowledged the events at these positions of the High queue. */
+  delivered(positions: ReadonlySet<number>): void {
+    const left = this.#waiting.filter(({ position }) => !positions.has(position));
+    if (left.length === this.#waiting.length) return;
+    this.#waiting = left;
+    this.#save();
+    this.#alarm.ring();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    this.#takeBackLost();
+    this.#refill();
+    if (this.#pending !== undefined && this.#mayTell()) this.#spend();
+    const untilToken = this.#refilledAt + PERIOD - this.#clock.monotonic();
+    const wait = this.#pending === undefined ? LONG : this.#tokens > 0 ? LOOK_EVERY : Math.max(0, untilToken);
+    const left = this.#waiting.length === 0 ? wait : Math.min(wait, LOOK_EVERY);
+    await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
+  }
+
+  /** Not while one still waits: it could be pushed out by what the lost ones come to. */
+  #takeBackLost(): void {
+    if (this.#waiting.length === 0 || this.#waiting.some(({ position }) => this.#isWaiting(position))) return;
+    const lost = this.#waiting.splice(0);
+    const later = this.#pending;
+    this.#pending = undefined;
+    for (const { position: _position, ...notice } of lost) this.#merge(notice);
+    if (later !== undefined) this.#merge(later);
+  }
+
+  #merge(notice: Notice): void {
+    const { changes, count } = this.#pending ?? { changes: {}, count: 0 };
+    this.#pending = { ...notice, changes: bounded({ ...changes, ...notice.changes }), count: count + notice.count };
+  }
+
+  #refill(): void {
+    const periods = Math.floor((this.#clock.monotonic() - this.#refilledAt) / PERIOD);
+    this.#refilledAt = milliseconds(this.#refilledAt + periods * PERIOD);
+    this.#tokens = Math.min(BURST, this.#tokens + periods);
+  }
+
+  #mayTell(): boolean {
+    return this.#tokens > 0 && this.#waiting.length < MAX_WAITING;
+  }
+
+  #spend(): void {
+    this.#tokens -= 1;
+    this.#announcePending();
+  }
+
+  #announcePending(): void {
+    if (this.#pending === undefined) return;
+    const notice = this.#pending;
+    const { time, desiredVersion, changes, count } = notice;
+    const told = Object.entries(changes).filter(([, text]) => text !== '');
+    const isWhole = told.length === Object.keys(changes).length;
+    const details = {
+      Names: Object.keys(changes).join(';'),
+      Changes: told.map(([name, text]) => `${name}: ${text}`).join('; ') + (isWhole ? '' : '; …'),
+      DesiredVersion: String(desiredVersion),
+      ...(count > 1 ? { Count: String(count) } : {}),
+    };
+    const line: LogLine = { time: new Date(time), level: 'info', message: 'Configuration changed', details };
+    const position = this.#announce(line);
+    if (position !== undefined) {
+      this.#waiting.push({ ...notice, position });
+      this.#pending = undefined;
+    }
+    this.#save();
+  }
+
+  /** The file is untrusted input, like everything on disk. */
+  #read(): void {
+    try {
+      const kept = readStateJson(this.#file, (value) => v.parse(Kept, value));
+      if (kept === undefined) return;
+      const { waiting, pending } = kept;
+      const since = this.#pending; // a change of this run, which came before the start
+      this.#waiting = waiting;
+      this.#pending = pending;
+      if (since !== undefined) this.#merge(since);
+    } catch (err) {
+      this.#log.warn({ err }, 'Could not read the saved configuration changes; the hub may not be told of them.');
+    }
+  }
+
+  #save(): void {
+    const failed = (err: unknown) => {
+      if (err !== undefined)
+        this.#log.warn(
+          { err },
+          'Could not save a configuration change; after kill -9 the hub would not be told of it.',
+        );
+    };
+    if (this.#waiting.length === 0 && this.#pending === undefined) {
+      this.#files.remove(this.#file, failed);
+      return;
+    }
+    const kept: v.InferOutput<typeof Kept> = {
+      waiting: this.#waiting,
+      ...(this.#pending && { pending: this.#pending }),
+    };
+    this.#files.replace(this.#file, JSON.stringify(kept), failed);
+  }
+}
+
+/** All names, and the first texts, as far as there is space. */
+function bounded(changes: Readonly<Record<string, string>>): Record<string, string> {
+  let left = LARGEST_TEXT;
+  const texts = Object.entries(changes).map(([name, text]) => {
+    left -= Buffer.byteLength(JSON.stringify(`${name}: ${text}; `));
+    return [name, left < 0 ? '' : text] as const;
+  });
+  return Object.fromEntries(texts);
+}

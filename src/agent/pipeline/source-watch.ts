@@ -1,0 +1,148 @@
+import { untilBeat } from '../../core/base/beat.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
+import { messageOf } from '../../core/base/errors.ts';
+import type { Logger } from '../../core/base/log.ts';
+import { Loop } from '../../core/base/loop.ts';
+import { processorTime } from '../../core/base/processor-time.ts';
+import type { Service } from '../../core/base/service.ts';
+import type { Collector, PeriodicCollector } from '../../core/contract/collector.ts';
+import type { SnapshotConsumer } from '../../core/contract/snapshot.ts';
+import type { Sources } from '../../core/contract/sources.ts';
+import type { Snapshots } from './snapshots.ts';
+
+/** How often sources are asked whether they may have changed. */
+export const LOOK_EVERY = seconds(4);
+/** How often those are listed that can't tell, and those tried again that could not be listed. */
+export const LIST_EVERY = minutes(5);
+/**
+ * A source takes a fiftieth of a processor at most: one that is long, and changes all the time, is looked at less often.
+ * Measured in processor time: on a machine that an attacker keeps busy, everything takes long.
+ */
+const SHARE = 50;
+/** A change is listed when nothing has changed for this time: a firewall that is reloaded is open for a moment. */
+const SETTLED_AFTER = milliseconds(500);
+const MAX_WAITS = 3;
+
+interface Watched {
+  readonly collector: PeriodicCollector;
+  readonly trace: NonNullable<PeriodicCollector['trace']>;
+  /** Of the source, just before it was listed. */
+  last: string | undefined;
+  /** Absent: never, or in vain. */
+  listedAt: Duration | undefined;
+  /** When it is looked at next. */
+  due: Duration;
+  /** Why it could not be listed. */
+  problem: string | undefined;
+}
+
+/**
+ * Shows one consumer a snapshot between the rounds as soon as its source has changed: what opens a port must not have half a
+ * day until the next round. Nothing of that is sent or counted, and neither a pause nor a priority of Off ends it.
+ */
+export class SourceWatch implements Service {
+  readonly name = 'source watch';
+  readonly #watched: readonly Watched[];
+  readonly #sources: Sources;
+  readonly #snapshots: Pick<Snapshots, 'showTo' | 'lastRun'>;
+  readonly #consumer: Pick<SnapshotConsumer, 'wants' | 'accept'>;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #loop: Loop;
+
+  constructor(options: {
+    /** Those that declare a trace are watched. */
+    collectors: readonly Collector[];
+    sources: Sources;
+    snapshots: Pick<Snapshots, 'showTo' | 'lastRun'>;
+    /** `wants` is asked before each look. */
+    consumer: Pick<SnapshotConsumer, 'wants' | 'accept'>;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#watched = options.collectors.flatMap(watched);
+    this.#sources = options.sources;
+    this.#snapshots = options.snapshots;
+    this.#consumer = options.consumer;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
+  }
+
+  async start(): Promise<void> {
+    this.#loop.start();
+  }
+
+  /** Waits at most 2 s for the listing that is under way. */
+  async stop(): Promise<void> {
+    await this.#clock.within(seconds(2), 'the last listing', this.#loop.stop()).catch(() => {});
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
+    if (signal.aborted) return;
+    const due = this.#watched.filter((watched) => watched.due <= this.#clock.monotonic());
+    await Promise.all(due.map((watched) => this.#look(watched, signal)));
+  }
+
+  async #look(watched: Watched, signal: AbortSignal): Promise<void> {
+    if (!this.#consumer.wants(watched.collector.name)) {
+      watched.listedAt = undefined;
+      return;
+    }
+    const began = this.#clock.monotonic();
+    const before = processorTime();
+    const now = await watched.trace(this.#sources, signal);
+    const looked = processorTime() - before;
+    if (signal.aborted) return;
+    let listed: Duration | undefined = milliseconds(0);
+    if (isToBeListed(watched, now, began)) {
+      // Traced before it is listed: the next look finds what changes meanwhile.
+      watched.last = await this.#settled(watched, now, signal);
+      if (signal.aborted) return;
+      listed = await this.#list(watched, signal);
+      watched.listedAt = listed === undefined ? undefined : began;
+    }
+    const wait = listed === undefined ? LIST_EVERY : Math.min((looked + listed) * SHARE, LIST_EVERY);
+    watched.due = milliseconds(this.#clock.monotonic() + wait);
+  }
+
+  /** The trace when it has stayed the same for a moment, or has changed for too long. */
+  async #settled({ trace }: Watched, now: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+    let last = now;
+    for (let waits = 0; last !== undefined && waits < MAX_WAITS; waits += 1) {
+      await this.#clock.sleep(SETTLED_AFTER, signal);
+      const again = await trace(this.#sources, signal);
+      if (again === last) break;
+      last = again;
+    }
+    return last;
+  }
+
+  /** @returns the processor time that it took; `undefined` when it failed */
+  async #list(watched: Watched, signal: AbortSignal): Promise<Duration | undefined> {
+    const { name } = watched.collector;
+    try {
+      const used = await this.#snapshots.showTo(this.#consumer, watched.collector);
+      watched.problem = undefined;
+      return used;
+    } catch (error) {
+      const problem = messageOf(error);
+      const isKnown = problem === watched.problem || problem === this.#snapshots.lastRun(name)?.problem;
+      watched.problem = problem;
+      if (!isKnown && !signal.aborted) this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
+      return undefined;
+    }
+  }
+}
+
+const watched = (collector: Collector): Watched[] =>
+  collector.category === 'Triggered' || collector.trace === undefined
+    ? []
+    : [{ collector, trace: collector.trace, last: undefined, listedAt: undefined, due: NOW, problem: undefined }];
+
+const NOW = milliseconds(0);
+
+const isToBeListed = ({ last, listedAt }: Watched, now: string | undefined, at: Duration): boolean =>
+  listedAt === undefined || (now === undefined ? at - listedAt >= LIST_EVERY : now !== last);

@@ -1,0 +1,9 @@
+import { existsSync, readFileSync } from 'node:fs';
+
+/** Beside the program if it is bundled, else at the top of the repository. */
+const PLACES = ['./package.json', '../../../../package.json'].map((place) => new URL(place, import.meta.url));
+
+const place = PLACES.find((url) => existsSync(url)) ?? import.meta.url;
+
+/** The agent's version, from package.json. */
+export const VERSION: string = (JSON.parse(readFileSync(new URL(place), 'utf8')) as { version: string }).version;

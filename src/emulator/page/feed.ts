@@ -1,0 +1,182 @@
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../../core/base/clock.ts';
+import { milliseconds } from '../../core/base/duration.ts';
+import type { HubEmulator } from '../hub.ts';
+import { type ModuleId, nameOf } from '../identity.ts';
+import type { ReceivedMessage } from '../message-log.ts';
+import type { Hello, HubState, Rows, StreamEvents } from './protocol.ts';
+import { rowOf } from './rows.ts';
+import { Tally } from './tally.ts';
+
+/** How often news are sent: many messages cost a browser as little as a few. */
+const EVERY = milliseconds(250);
+/**
+ * Rounds after which the state is looked at, and after which a stream without news gets a comment, so that a dead one is
+ * found.
+ */
+const ROUNDS_PER_LOOK = 4;
+const ROUNDS_PER_COMMENT = 60;
+
+/** Messages, and bytes of their bodies, that a browser gets at once. More than that is skipped: the oldest. */
+const MAX_MESSAGES = 300;
+const MAX_BYTES = 1024 * 1024;
+/** Changed twins that are named at once. */
+const MAX_TWINS = 100;
+/** Modules that are listed. */
+const MAX_MODULES = 200;
+
+const MAX_BROWSERS = 8;
+/** Bytes that wait for a browser. One that reads too slowly is cut off; it comes back by itself, and begins anew. */
+const MAX_BACKLOG = 8 * 1024 * 1024;
+
+/**
+ * Sends browsers what happens at the hub, as Server-Sent Events. The hub never waits for a browser, and what waits for
+ * browsers is limited.
+ */
+export class Feed {
+  readonly #hub: HubEmulator;
+  readonly #clock: Clock;
+  readonly #forms: Pick<Hello, 'object' | 'settings' | 'methods' | 'faults'>;
+  readonly #tally = new Tally();
+  readonly #browsers = new Set<ServerResponse>();
+  readonly #closed = new AbortController();
+  readonly #twins = new Set<string>();
+  #pending: ReceivedMessage[] = [];
+  #skipped = 0;
+  #isRunning = false;
+  #state = '';
+
+  constructor(hub: HubEmulator, clock: Clock, forms: Pick<Hello, 'object' | 'settings' | 'methods' | 'faults'>) {
+    this.#hub = hub;
+    this.#clock = clock;
+    this.#forms = forms;
+    for (const message of hub.messages) this.#tally.add(message);
+    hub.on('message', this.#take);
+    hub.on('reported', this.#noteTwin);
+    hub.on('desired', this.#noteTwin);
+  }
+
+  /** Whether no further browser is served. */
+  get isFull(): boolean {
+    return this.#browsers.size >= MAX_BROWSERS;
+  }
+
+  /**
+   * Sends the messages that are kept, then each new one, until the browser disconnects.
+   *
+   * @param after only messages with a later number
+   */
+  join(response: ServerResponse, after: number): void {
+    this.#flush(); // to the others, so that this one gets nothing twice
+    response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+    response.on('error', () => {}); // the browser is gone, which 'close' says, too
+    response.once('close', () => this.#browsers.delete(response));
+    this.#browsers.add(response);
+    const { alerts, minutes, totals } = this.#tally;
+    const rows = rowsOf(this.#hub.messages.filter(({ sequence }) => sequence > after));
+    this.#send([response], 'hello', { ...this.#forms, state: this.state(), alerts, minutes, totals, rows });
+    if (!this.#isRunning) void this.#run();
+  }
+
+  state(): HubState {
+    const { hostName, port, isOnline: online, modules, faults } = this.#hub;
+    const connected = modules.filter((module) => module.connected);
+    const others = modules.filter((module) => !module.connected);
+    const listed = (modules.length <= MAX_MODULES ? modules : [...connected, ...others]).slice(0, MAX_MODULES);
+    return {
+      hostName,
+      port,
+      online,
+      modules: listed,
+      modulesLeft: modules.length - listed.length,
+      connected: connected.length,
+      faults: faults.active().map(({ kind, hits }) => ({ kind, hits })),
+    };
+  }
+
+  close(): void {
+    this.#hub.off('message', this.#take);
+    this.#hub.off('reported', this.#noteTwin);
+    this.#hub.off('desired', this.#noteTwin);
+    this.#closed.abort();
+    for (const browser of this.#browsers) browser.destroy();
+  }
+
+  readonly #take = (message: ReceivedMessage): void => {
+    this.#tally.add(message);
+    if (this.#browsers.size === 0) return;
+    this.#pending.push(message);
+    if (this.#pending.length <= MAX_MESSAGES) return;
+    this.#pending.shift();
+    this.#skipped += 1;
+  };
+
+  readonly #noteTwin = ({ deviceId, moduleId }: ModuleId): void => {
+    if (this.#browsers.size > 0 && this.#twins.size <= MAX_TWINS) this.#twins.add(nameOf({ deviceId, moduleId }));
+  };
+
+  /** As long as there are browsers. */
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    const { signal } = this.#closed;
+    for (let round = 1; ; round++) {
+      await this.#clock.sleep(EVERY, signal);
+      if (signal.aborted || this.#browsers.size === 0) break;
+      this.#flush();
+      if (round % ROUNDS_PER_LOOK === 0) this.look();
+      if (round % ROUNDS_PER_COMMENT === 0) this.#write(this.#browsers, ':\n\n');
+    }
+    this.#isRunning = false;
+    this.#pending = [];
+    this.#skipped = 0;
+    this.#twins.clear();
+  }
+
+  /** Sends what has come since the last time. */
+  #flush(): void {
+    const { minutes, alerts } = this.#tally.takeChanged();
+    if (minutes.length > 0) {
+      const { messages, skipped } = rowsOf(this.#pending);
+      const news = { messages, skipped: skipped + this.#skipped, minutes, alerts, totals: this.#tally.totals };
+      this.#pending = [];
+      this.#skipped = 0;
+      this.#send(this.#browsers, 'news', news);
+    }
+    if (this.#twins.size > 0) {
+      const any = this.#twins.size > MAX_TWINS;
+      this.#send(this.#browsers, 'twin', { modules: any ? [] : [...this.#twins], any });
+      this.#twins.clear();
+    }
+  }
+
+  /** Tells browsers the state of the hub, if it has changed: there is no event for all that is in it. */
+  look(): void {
+    const state = this.state();
+    const text = JSON.stringify(state);
+    if (text !== this.#state) this.#send(this.#browsers, 'state', state);
+    this.#state = text;
+  }
+
+  #send<E extends keyof StreamEvents>(browsers: Iterable<ServerResponse>, event: E, data: StreamEvents[E]): void {
+    this.#write(browsers, `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  #write(browsers: Iterable<ServerResponse>, text: string): void {
+    for (const browser of browsers) {
+      browser.write(text);
+      if (browser.writableLength > MAX_BACKLOG) browser.destroy();
+    }
+  }
+}
+
+/** The latest messages, within the limits. */
+function rowsOf(messages: readonly ReceivedMessage[]): Rows {
+  const latest: ReceivedMessage[] = [];
+  let bytes = 0;
+  for (const message of messages.slice(-MAX_MESSAGES).reverse()) {
+    bytes += message.sizeBytes;
+    if (bytes > MAX_BYTES && latest.length > 0) break;
+    latest.push(message);
+  }
+  return { messages: latest.reverse().map(rowOf), skipped: messages.length - latest.length };
+}

@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { ALERT_LEVELS, PRIORITIES } from '../../core/contract/event.ts';
+import type { Property } from '../../core/twin/dialect.ts';
+import type { Field, MethodForm, SettingForm } from './protocol.ts';
+
+/* Forms for what the agent declares: its settings, and the payloads of its direct methods. */
+
+/** By the type of a JSON Schema, and by JavaScript's type of a default. Anything else is edited as JSON. */
+const KINDS: Readonly<Record<string, Field['kind']>> = {
+  string: 'text',
+  integer: 'number',
+  number: 'number',
+  boolean: 'flag',
+};
+
+/** A setting of the module twin as a field. */
+export function settingForm({ name, key, range, purpose, fallback }: Property): SettingForm {
+  const choices = key === 'priorities.*' ? PRIORITIES : key === 'detections.minimumLevel' ? ALERT_LEVELS : undefined;
+  const kind =
+    choices !== undefined ? 'choice' : (KINDS[fallback === undefined ? 'string' : typeof fallback] ?? 'json');
+  return {
+    name,
+    kind,
+    about: purpose,
+    required: false,
+    range,
+    ...(choices === undefined ? {} : { choices }),
+    ...(fallback === undefined ? {} : { fallback }),
+  };
+}
+
+/** The schemas that `npm run docs` makes of the methods' declarations. */
+const SCHEMAS = new URL('../../../../config/methods.schema.json', import.meta.url);
+
+interface Schema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly enum?: readonly string[];
+  readonly items?: Schema;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+}
+
+/** A form for each direct method, in the order of the documentation. */
+export function methodForms(): readonly MethodForm[] {
+  const { properties = {} } = JSON.parse(readFileSync(SCHEMAS, 'utf8')) as Schema;
+  return Object.entries(properties).map(([name, { description = '', properties: parts = {} }]) => {
+    const { properties: members = {}, required = [] } = parts.request ?? {};
+    const fields = Object.entries(members).map(([member, schema]) => field(member, schema, required.includes(member)));
+    return { name, about: description, fields };
+  });
+}
+
+function field(name: string, schema: Schema, required: boolean): Field {
+  const { type, description: about = '', enum: choices, items } = schema;
+  if (choices !== undefined) return { name, kind: 'choice', about, required, choices };
+  if (type === 'array' && items?.enum !== undefined) {
+    return { name, kind: 'names', about, required, choices: items.enum };
+  }
+  return { name, kind: KINDS[type ?? ''] ?? 'json', about, required };
+}

@@ -1,0 +1,115 @@
+import { printable, printableJson } from '../../core/base/printable.ts';
+import { UsageError } from '../../core/command-line/command.ts';
+import { among, type Choice, chosenModules, countChosen, isModule, listsOf, source } from '../choice.ts';
+import { conditionNamed, QUERY_NAMES } from '../named-queries.ts';
+import type { HubService, Row } from '../service.ts';
+import { COLUMNS, STATUS_COLUMNS, stateOf } from './columns.ts';
+import { csvLine } from './csv.ts';
+import { devices, type Task } from './task.ts';
+
+/** `status` shows all devices unless some are chosen. */
+export const ALL: Choice = { kind: 'all' };
+
+/** Prints a row for each chosen module, as the pages of the query's result come. */
+export async function status(task: Task): Promise<number> {
+  const { hub, choice, moduleId, values, world } = task;
+  if (values.json === true && values.csv === true) throw new UsageError('--json and --csv exclude each other');
+  const names = QUERY_NAMES.filter((name) => values[name] === true);
+  const only = names.map((name) => `(${conditionNamed(name)})`).join(' OR ');
+  const print = values.json === true ? asJson : values.csv === true ? asCsv() : asTable();
+  const states = new Map<string, number>();
+  const shown = new Set<string>();
+  let count = 0;
+  const query = { choice, moduleId, columns: STATUS_COLUMNS, only: only === '' ? undefined : only };
+  for await (const rows of chosenModules(hub, query)) {
+    for (const line of print(rows)) world.stdout(line);
+    for (const row of rows) states.set(stateOf(row), (states.get(stateOf(row)) ?? 0) + 1);
+    if (choice.kind === 'devices') for (const { deviceId } of rows) shown.add(String(deviceId));
+    count += rows.length;
+    await world.written?.(); // a slow reader would have all pages wait in memory
+    world.signal.throwIfAborted();
+  }
+  if (count === 0 && values.csv === true) for (const line of print([])) world.stdout(line); // the heads
+  const unseen = choice.kind === 'devices' ? choice.ids.filter((id) => !shown.has(id)) : [];
+  const isComplete = await nameMissing(task, unseen, names.length > 0);
+  if (values.json === true || values.csv === true) return isComplete ? 0 : 1;
+  const sum = [...states].map(([state, number]) => `${number} ${printable(state)}`).join('; ');
+  if (count > 0) world.stdout('');
+  world.stdout(`${devices(count)}${sum === '' ? '' : `: ${sum}`}.`);
+  if (choice.kind === 'all' && names.length === 0) await tellOfMissing(task, count);
+  return isComplete ? 0 : 1;
+}
+
+/**
+ * Names the devices of a list that do not exist, or that do not have the module.
+ *
+ * @param unseen those of the list without a row
+ * @param isFiltered whether rows were left out because of their state
+ * @returns whether there are none
+ */
+async function nameMissing(
+  { hub, moduleId, world }: Task,
+  unseen: readonly string[],
+  isFiltered: boolean,
+): Promise<boolean> {
+  const exist = await deviceIdsAmong(hub, 'devices', unseen, undefined);
+  const haveModule = isFiltered ? await deviceIdsAmong(hub, 'devices.modules', unseen, isModule(moduleId)) : new Set();
+  const missing = unseen.filter((id) => !haveModule.has(id));
+  for (const id of missing) {
+    const what = exist.has(id) ? `device "${id}" has no module ${moduleId}` : `there is no device "${id}"`;
+    world.stderr(printable(what));
+  }
+  return missing.length === 0;
+}
+
+async function deviceIdsAmong(
+  hub: HubService,
+  from: Parameters<typeof source>[0],
+  ids: readonly string[],
+  condition: string | undefined,
+): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const list of listsOf(ids))
+    for await (const rows of hub.query(`SELECT deviceId FROM ${source(from, [condition, among(list)])}`))
+      for (const { deviceId } of rows) found.add(String(deviceId));
+  return found;
+}
+
+/** Devices without the module are in none of its rows. */
+async function tellOfMissing({ hub, moduleId, world }: Task, withModule: number): Promise<void> {
+  const missing = (await countChosen(hub, ALL)) - withModule;
+  if (missing > 0)
+    world.stdout(`${devices(missing)} without the module ${moduleId}: "vakt fleet create --all" makes it.`);
+}
+
+type Printer = (rows: readonly Row[]) => string[];
+
+const asJson: Printer = (rows) => rows.map((row) => printableJson(JSON.stringify(row)));
+
+const cellsOf = (row: Row) => COLUMNS.map(({ show }) => show(row));
+
+function asCsv(): Printer {
+  let heads: readonly string[][] = [COLUMNS.map(({ name }) => name)];
+  return (rows) => {
+    const lines = [...heads, ...rows.map(cellsOf)].map((cells) => printable(csvLine(cells)));
+    heads = [];
+    return lines;
+  };
+}
+
+/** Columns are as wide as the first page needs, so that nothing has to be kept. */
+function asTable(): Printer {
+  let widths: readonly number[] | undefined;
+  return (rows) => {
+    const cells = rows.map((row) => cellsOf(row).map(printable));
+    const heads = COLUMNS.map(({ name }) => name);
+    const lines = widths === undefined ? [heads, ...cells] : cells;
+    widths ??= heads.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+    return lines.map((line) =>
+      line
+        .map((cell, column) => (column === line.length - 1 ? cell : cell.padEnd(widths?.[column] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    );
+  };
+}

@@ -1,0 +1,141 @@
+import { systemClock } from '../../core/base/clock.ts';
+import { type Duration, formatDuration, milliseconds, seconds } from '../../core/base/duration.ts';
+import { isPlainObject } from '../../core/base/plain-object.ts';
+import { printable } from '../../core/base/printable.ts';
+import { type Choice, chosenModules } from '../choice.ts';
+import type { Row } from '../service.ts';
+import type { DesiredFile } from './desired-file.ts';
+import { isSo } from './merge.ts';
+import type { Task } from './task.ts';
+
+/** Named at the end; others are only counted. */
+const MAX_NAMED = 100;
+/** Time from one look to the next, for each page that a look takes: hubs of one unit answer 20 queries a minute. */
+const BETWEEN = seconds(3);
+
+/**
+ * What an agent makes of the configuration. `limited`: it is applied, but limits of the device's local file hold instead
+ * of some values. `silent`: its status is about an earlier configuration, or there is none, or the hub's
+ * queries don't show it yet.
+ */
+type Verdict = 'applied' | 'limited' | 'refused' | 'silent';
+
+/** By the id of the device. */
+type Versions = ReadonlyMap<string, number>;
+
+interface Look {
+  readonly counts: Record<Verdict, number>;
+  /** `DEVICE: why`, of those that refuse. */
+  readonly refusals: string[];
+  readonly silent: string[];
+  readonly pages: number;
+}
+
+/**
+ * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time is over. Each look asks
+ * for all.
+ *
+ * @param versions `$version` of desired with the configuration, by the id of the device. All but those of `--all` are looked
+ *   for in any case.
+ * @returns whether all have applied it
+ */
+export async function waitForAgents(
+  task: Task,
+  { wanted, versions, limit }: { wanted: DesiredFile; versions: Versions; limit: Duration },
+): Promise<boolean> {
+  const { report, world } = task;
+  const until = systemClock.monotonic() + limit;
+  for (let before = ''; ; ) {
+    const look = await lookAt(task, wanted, versions);
+    const now = describe(look);
+    if (world.terminal) report.show(now);
+    else if (now !== before) report.line(now);
+    before = now;
+    const left = until - systemClock.monotonic();
+    if (look.counts.silent === 0 || left <= 0 || world.signal.aborted) return conclude(task, look, limit);
+    const pause = Math.min(left, BETWEEN * Math.max(1, look.pages));
+    await systemClock.sleep(milliseconds(pause), world.signal);
+  }
+}
+
+async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile, versions: Versions): Promise<Look> {
+  const object = `[[${wanted.objectName}]]`;
+  const agent = 'properties.reported.securityAgent.configuration';
+  const columns = [
+    `deviceId, properties.desired.$version AS version, properties.desired.${object} AS desired`,
+    `properties.reported.${object} AS mirror, ${agent} AS configuration`,
+  ].join(', ');
+  const counts = { applied: 0, limited: 0, refused: 0, silent: 0 };
+  const refusals: string[] = [];
+  const silent: string[] = [];
+  let pages = 0;
+  const unseen = new Set(choice.kind === 'all' ? [] : versions.keys());
+  const isSilent = (deviceId: string) => {
+    counts.silent += 1;
+    if (silent.length < MAX_NAMED) silent.push(deviceId);
+  };
+  const ask = async (asked: Choice) => {
+    for await (const rows of chosenModules(hub, { choice: asked, moduleId, columns })) {
+      pages += 1;
+      for (const row of rows) {
+        const deviceId = String(row.deviceId);
+        unseen.delete(deviceId);
+        const verdict = verdictOn(row, wanted, versions.get(deviceId));
+        if (verdict === 'silent') isSilent(deviceId);
+        else counts[verdict] += 1;
+        if (verdict === 'refused' && refusals.length < MAX_NAMED)
+          refusals.push(`${deviceId}: ${reasonsIn(row.configuration)}`);
+      }
+    }
+  };
+  await ask(choice);
+  // A condition may no longer hold for a device because of what was written to it.
+  if (choice.kind === 'where' && unseen.size > 0) await ask({ kind: 'devices', ids: [...unseen] });
+  for (const deviceId of unseen) isSilent(deviceId);
+  return { counts, refusals, silent, pages };
+}
+
+/**
+ * Only a row that has the configuration counts, in the version that was read or written: the hub's queries lag behind its
+ * twins, and the row may be of the time before another configuration.
+ *
+ * @param least the version; `undefined` if this run has not seen the twin
+ */
+function verdictOn(
+  { version, desired, mirror, configuration }: Row,
+  { document }: DesiredFile,
+  least: number = 0,
+): Verdict {
+  if (Number(version) < least) return 'silent';
+  if (!isPlainObject(configuration) || !isSo(document, desired)) return 'silent';
+  const { desiredVersion, errors, source } = configuration;
+  if (typeof desiredVersion !== 'number' || desiredVersion < Number(version)) return 'silent';
+  if (isPlainObject(errors) && Object.keys(errors).length > 0) return 'refused';
+  if (source !== 'desired') return 'silent';
+  const stated = Object.fromEntries(Object.entries(document).filter(([, value]) => value !== null));
+  return isSo(stated, mirror) ? 'applied' : 'limited';
+}
+
+function reasonsIn(configuration: unknown): string {
+  const errors = isPlainObject(configuration) && isPlainObject(configuration.errors) ? configuration.errors : {};
+  return Object.entries(errors)
+    .map(([name, message]) => `${name} ${message}`)
+    .join('; ');
+}
+
+const describe = ({ counts: { applied, limited, refused, silent } }: Look) =>
+  `${applied + limited} applied${limited === 0 ? '' : ` (${limited} within local limits)`}, ${refused} refused, ${silent} silent`;
+
+function conclude({ report, world }: Task, look: Look, limit: Duration): boolean {
+  const { counts, refusals, silent } = look;
+  report.line(`Agents: ${describe(look)}.`);
+  const name = (what: string, all: readonly string[], count: number) => {
+    if (count === 0) return;
+    world.stderr(what);
+    for (const line of all) world.stderr(printable(`  ${line}`));
+    if (count > all.length) world.stderr(`  and ${count - all.length} others`);
+  };
+  name('These refuse it, with the reason that each gives:', refusals, counts.refused);
+  name(`These have been silent for ${formatDuration(limit)}:`, silent, counts.silent);
+  return counts.refused === 0 && counts.silent === 0;
+}

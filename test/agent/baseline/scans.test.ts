@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict';
+import { CUSTOM_CHECKS_REFUSED } from '../../../src/agent/baseline/custom-checks.ts';
+import { BaselineScans } from '../../../src/agent/baseline/scans.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { createLog, type LogLine } from '../../../src/core/base/log.ts';
+import type { BaselineReport, CheckOutcome, ScanOptions } from '../../../src/core/contract/baseline.ts';
+import type { BaselineSettings } from '../../../src/core/contract/settings.ts';
+import type { SettingFault } from '../../../src/core/contract/streams.ts';
+import { quietLog, someSettings } from '../pipeline/memory-queues.ts';
+
+const { signal } = new AbortController();
+const DIGEST = 'ab'.repeat(32);
+const FILE = { customChecksEnabled: true, customChecksFilePath: '/etc/x.json', customChecksFileHash: DIGEST };
+const REFUSED = '/etc/x.json: does not belong to root';
+/** The same, whatever the reason. */
+const SAID = CUSTOM_CHECKS_REFUSED;
+
+const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
+  rule: 'file.a',
+  category: 'cron',
+  severity: 'Warning',
+  title: 'A holds',
+  result: 'pass',
+  remediation: 'Mend it.',
+  ...change,
+});
+
+describe('BaselineScans', () => {
+  let told: SettingFault[];
+  let lines: LogLine[];
+  /** As root reads it on the device. */
+  let written: string[];
+  let asked: ScanOptions[];
+  let report: BaselineReport;
+  let wanted: Partial<BaselineSettings>;
+  let scans: BaselineScans;
+
+  beforeEach(() => {
+    told = [];
+    lines = [];
+    written = [];
+    asked = [];
+    wanted = {};
+    report = {
+      ruleSet: { version: '1.2.3', sha256: DIGEST },
+      scannedAt: new Date('2026-05-01T12:00:00.000Z'),
+      durationMs: 412,
+      outcomes: [],
+      unknown: [],
+      limits: [],
+    };
+    scans = new BaselineScans({
+      scanner: {
+        scan: async (options) => {
+          asked.push(options);
+          return report;
+        },
+      },
+      settings: {
+        current: () => {
+          const settings = someSettings();
+          return { ...settings, baseline: { ...settings.baseline, ...wanted } };
+        },
+      },
+      onFaults: (faults) => told.push(...faults),
+      clock: systemClock,
+      log: createLog({
+        level: 'info',
+        destination: { write: (line) => written.push(line) },
+        tap: { level: 'debug', accept: (line) => lines.push(line) },
+      }),
+    });
+  });
+
+  it('asks for what is on by default, without the exceptions of the twin', async () => {
+    wanted = { groupsDisabled: ['cron'], checksDisabled: ['ssh.x'], roles: ['router'] };
+    assert.equal(await scans.scan(signal), report);
+    assert.deepEqual(asked, [
+      { level: 1, walk: false, groupsDisabled: ['cron'], checksDisabled: ['ssh.x'], roles: ['router'] },
+    ]);
+  });
+
+  for (const [what, change, customChecks] of [
+    ['it has path and digest', FILE, { path: '/etc/x.json', sha256: DIGEST }],
+    ['it is enabled', { ...FILE, customChecksEnabled: false }, undefined],
+    ['it has a path', { customChecksEnabled: true, customChecksFileHash: DIGEST }, undefined],
+    ['it has a digest', { customChecksEnabled: true, customChecksFilePath: '/etc/x.json' }, undefined],
+  ] as const) {
+    it(`has a file of custom checks judged only when ${what}: ${customChecks === undefined ? 'not' : 'so'} here`, async () => {
+      wanted = change;
+      await scans.scan(signal);
+      assert.deepEqual(asked[0]?.customChecks, customChecks);
+    });
+  }
+
+  it('knows nothing before the first scan', () => {
+    assert.deepEqual([scans.posture(), scans.warnings(), scans.status()], [undefined, {}, { state: 'on' }]);
+  });
+
+  it('has the figures of the last scan, and nothing of exceptions that there are not', async () => {
+    report = {
+      ...report,
+      outcomes: [
+        outcome({}),
+        outcome({}),
+        outcome({ result: 'fail' }),
+        outcome({ result: 'fail', severity: 'Critical' }),
+        outcome({ result: 'fail', severity: 'Critical' }),
+        outcome({ result: 'err', severity: 'Important' }),
+        outcome({ result: 'skip' }),
+      ],
+    };
+    await scans.scan(signal);
+    assert.deepEqual(scans.posture(), {
+      passed: 2,
+      failed: 3,
+      failedBySeverity: { critical: 2, important: 0, warning: 1, informational: 0 },
+      errors: 1,
+      skipped: 1,
+      ruleSet: '1.2.3',
+      ruleSetHash: DIGEST,
+      durationMs: 412,
+      scannedAt: '2026-05-01T12:00:00.000Z',
+      customChecks: 'off',
+    });
+  });
+
+  it('shows every exception of the last scan, also when others are wanted by now', async () => {
+    wanted = { ...FILE, groupsDisabled: ['cron', 'ssh'], checksDisabled: ['file.a'], roles: ['router'] };
+    await scans.scan(signal);
+    wanted = {};
+    const { groupsDisabled, checksDisabled, roles, customChecks, customChecksHash } = scans.posture() ?? {};
+    assert.deepEqual([groupsDisabled, checksDisabled, roles], ['cron,ssh', 'file.a', 'router']);
+    assert.deepEqual([customChecks, customChecksHash], ['on', DIGEST]);
+    await scans.scan(signal);
+    assert.equal(scans.posture()?.groupsDisabled, undefined);
+  });
+
+  it('warns of names that there are not, by their property', async () => {
+    const many = Array.from({ length: 12 }, (_, n) => `role${n}`);
+    wanted = { groupsDisabled: ['cron', 'crown'], checksDisabled: ['file.a', 'file.b'], roles: many };
+    report = { ...report, unknown: ['crown', 'file.b', ...many] };
+    await scans.scan(signal);
+    assert.deepEqual(scans.warnings(), {
+      'baseline.groupsDisabled': 'names an unknown category: crown',
+      'baseline.checksDisabled': 'names an unknown rule: file.b',
+      'baseline.roles': `names an unknown role: ${many.slice(0, 8).join(', ')} and 4 more`,
+    });
+    assert.deepEqual([told, scans.status()], [[], { state: 'on' }]);
+  });
+
+  it('is degraded by what it could not see, with what would grant it', async () => {
+    report = { ...report, limits: ['Runs in a container.', '3 rules could not be judged. Run as root.'] };
+    await scans.scan(signal);
+    const reason = 'Runs in a container. 3 rules could not be judged. Run as root.';
+    assert.deepEqual(scans.status(), { state: 'degraded', reason });
+    assert.equal(scans.posture()?.limits, reason);
+  });
+
+  describe('given custom checks that are refused', () => {
+    beforeEach(async () => {
+      wanted = FILE;
+      report = { ...report, customChecksRefused: REFUSED };
+      await scans.scan(signal);
+    });
+
+    it('says so in the status, and of the default rules what they found', () => {
+      const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
+      assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', SAID, DIGEST]);
+      assert.equal(passed, 0);
+      assert.deepEqual(scans.warnings(), { 'baseline.customChecksFilePath': `is not judged: ${SAID}` });
+      const reason = `The custom checks are not judged: ${SAID}.`;
+      assert.deepEqual(scans.status(), { state: 'degraded', reason });
+    });
+
+    it('tells of it once, and of another file again, but not of another reason', async () => {
+      await scans.scan(signal);
+      const [{ time, ...fault } = {} as SettingFault] = told;
+      assert.ok(time instanceof Date);
+      assert.deepEqual(fault, {
+        setting: 'baseline.customChecksFilePath',
+        type: 'TypeMismatch',
+        used: '"/etc/x.json"',
+        message: `is not judged: ${SAID}`,
+      });
+      assert.equal(told.length, 1);
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
+      report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
+      await scans.scan(signal);
+      assert.equal(told.length, 1);
+      wanted = { ...FILE, customChecksFileHash: 'cd'.repeat(32) };
+      await scans.scan(signal);
+      await scans.scan(signal);
+      assert.equal(told.length, 2);
+    });
+
+    it('says the reason in the log on the device, and the same for each to everybody else', async () => {
+      const reasons = [
+        'does not belong to root',
+        "can't be read: ENOENT",
+        'is no regular file',
+        'is not JSON in UTF-8',
+      ];
+      const answers = new Set<string>();
+      for (const [n, reason] of reasons.entries()) {
+        wanted = { ...FILE, customChecksFilePath: `/secret/${n}` };
+        report = { ...report, customChecksRefused: `/secret/${n}: ${reason}` };
+        await scans.scan(signal);
+        const answer = { said: told.at(-1)?.message, posture: scans.posture(), warnings: scans.warnings() };
+        answers.add(JSON.stringify([answer, scans.status()]));
+        assert.ok(written.at(-1)?.includes(reason));
+      }
+      assert.equal(answers.size, 1);
+      for (const { message } of lines) for (const reason of reasons) assert.ok(!message.includes(reason), message);
+    });
+
+    it('says another reason for the same file in the log only', async () => {
+      const { length } = lines.filter(({ level }) => level === 'warn');
+      report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
+      await scans.scan(signal);
+      assert.ok(written.at(-1)?.includes('is not JSON'));
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, length);
+    });
+
+    it('is well again when they are right, and tells of them anew when they are not', async () => {
+      const { customChecksRefused: _, ...fine } = report;
+      report = fine;
+      await scans.scan(signal);
+      assert.deepEqual([scans.posture()?.customChecks, scans.warnings(), scans.status()], ['on', {}, { state: 'on' }]);
+      report = { ...fine, customChecksRefused: REFUSED };
+      await scans.scan(signal);
+      assert.equal(told.length, 2);
+    });
+  });
+
+  it('keeps what it knew when a scan is aborted', async () => {
+    await scans.scan(signal);
+    const before = scans.posture();
+    const stopped = new BaselineScans({
+      scanner: { scan: (_, given) => Promise.reject(given.reason) },
+      settings: { current: () => someSettings() },
+      onFaults: () => {},
+      clock: systemClock,
+      log: quietLog(lines),
+    });
+    await assert.rejects(stopped.scan(AbortSignal.abort(new Error('stop'))), /stop/);
+    assert.equal(stopped.posture(), undefined);
+    assert.deepEqual(scans.posture(), before);
+  });
+});

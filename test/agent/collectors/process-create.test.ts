@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { processCreate } from '../../../src/agent/collectors/process-create.ts';
+import { blanked } from '../../../src/agent/pipeline/element-table.ts';
+import type { Lookups } from '../../../src/core/contract/lookups.ts';
+import type { ProcessStarted, StartedProcess } from '../../../src/core/contract/streams.ts';
+import { CONTAINER, look, records, SHA256 } from './samples.ts';
+
+const payloadOf = (change: Partial<ProcessStarted> = {}, lookups = look) =>
+  processCreate.translate({ ...records.starts, ...change }, lookups);
+
+/** What it is looked up by; nothing is known of it. */
+const asked: StartedProcess[] = [];
+const ignorant: Lookups = {
+  ...look,
+  started(process) {
+    asked.push(process);
+    return { containerId: undefined, sha256: undefined };
+  },
+};
+
+/** A start as sources other than audit report it. */
+const bare: ProcessStarted = {
+  time: records.starts.time,
+  pid: 1445,
+  parentPid: 1444,
+  userId: 1000,
+  executable: '/usr/bin/ls',
+  commandLine: 'ls -l',
+  argv: ['ls', '-l'],
+};
+const { executable: _, ...hidden } = bare;
+
+describe('ProcessCreate', () => {
+  it('reports the program, its arguments and who started it', () => {
+    assert.deepEqual(payloadOf(), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l /tmp',
+      ProcessId: 1445,
+      ParentProcessId: 1444,
+      UserId: '1000',
+      UserName: 'alice',
+      ExtraDetails: {
+        ContainerId: CONTAINER,
+        Sha256: SHA256,
+        CurrentDirectory: '/home/alice',
+        Terminal: 'pts0',
+        LoginUserId: '1000',
+      },
+    });
+  });
+
+  it('reports what is known without audit', () => {
+    assert.deepEqual(processCreate.translate(bare, look), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l',
+      ProcessId: 1445,
+      ParentProcessId: 1444,
+      UserId: '1000',
+      UserName: 'alice',
+      ExtraDetails: { ContainerId: CONTAINER, Sha256: SHA256 },
+    });
+  });
+
+  it('says why a digest is left out, in what is aggregated, too', () => {
+    const started = () => ({ containerId: undefined, sha256: undefined, hashOmitted: 'mount' as const });
+    const payload = payloadOf({}, { ...look, started });
+    const { HashOmitted, Sha256 } = (payload?.ExtraDetails ?? {}) as Record<string, string>;
+    assert.deepEqual([HashOmitted, Sha256], ['mount', undefined]);
+    const { aggregate = assert.fail() } = processCreate;
+    assert.deepEqual(blanked(aggregate, payload ?? {}).payload.ExtraDetails, { HashOmitted: 'mount' });
+    const seen = processCreate.translate(bare, { ...look, started });
+    assert.deepEqual(seen?.ExtraDetails, { HashOmitted: 'mount' });
+  });
+
+  it('keeps the starter of a set-user-id program when starts are aggregated', () => {
+    const payload = payloadOf({ userId: 0, realUserId: 2001 }) ?? {};
+    const { aggregate = assert.fail() } = processCreate;
+    const { RealUserId } = blanked(aggregate, payload).payload.ExtraDetails as Record<string, string>;
+    assert.deepEqual([payload.UserId, RealUserId], ['0', '2001']);
+  });
+
+  it('leaves out a name that no local account has, and details that are not known', () => {
+    assert.deepEqual(processCreate.translate({ ...bare, userId: 4711 }, ignorant), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l',
+      ProcessId: 1445,
+      ParentProcessId: 1444,
+      UserId: '4711',
+    });
+  });
+
+  it('is looked up by its process, its image and the time of its start', () => {
+    asked.length = 0;
+    payloadOf({}, ignorant);
+    const [{ pid, parentPid, userId, loginUserId, executable, startedAt } = assert.fail()] = asked;
+    assert.deepEqual(
+      [pid, parentPid, userId, loginUserId, executable, startedAt],
+      [1445, 1444, 1000, 1000, '/usr/bin/ls', records.starts.time],
+    );
+  });
+
+  it('reports what IMA has measured', () => {
+    const details = payloadOf({ imaHash: `sha256:${SHA256}` })?.ExtraDetails as Record<string, string>;
+    assert.equal(details.Hash, `sha256:${SHA256}`);
+  });
+
+  it('takes a program without arguments', () => assert.equal(payloadOf({ commandLine: '' })?.CommandLine, ''));
+
+  it('does not alter arguments', () => {
+    assert.equal(payloadOf({ commandLine: 'sh -c  a  "b"\n\u0000é' })?.CommandLine, 'sh -c  a  "b"\n\u0000é');
+  });
+
+  it('says when arguments are missing at the end', () => {
+    const details = payloadOf({ commandLineBytesCut: 70_000 })?.ExtraDetails as Record<string, string>;
+    assert.equal(details.CommandLineBytesCut, '70000');
+  });
+
+  it('says why there are none', () => {
+    const { commandLine: __, argv: ___, ...unread } = bare;
+    const payload = processCreate.translate({ ...unread, commandLine: '', commandLineUnread: 'hung' }, ignorant);
+    assert.deepEqual([payload?.CommandLine, payload?.ExtraDetails], ['', { CommandLineUnread: 'hung' }]);
+  });
+
+  it('looks up a hidden image by nothing that could be forged', () => {
+    asked.length = 0;
+    const payload = processCreate.translate({ ...hidden, argv: ['/usr/bin/ls'] }, ignorant);
+    assert.deepEqual(
+      asked.map(({ executable }) => executable),
+      [undefined],
+    );
+    assert.equal(payload?.ExtraDetails, undefined);
+  });
+
+  for (const [argv, executable] of [
+    [['/usr/bin/ls', '-l'], '/usr/bin/ls'],
+    [['ls', '-l'], 'unknown'],
+    [[], 'unknown'],
+    [undefined, 'unknown'],
+  ] as const) {
+    it(`says ${executable} for a hidden image called by [${argv ?? 'nobody knows'}]`, () => {
+      assert.equal(processCreate.translate({ ...hidden, argv }, look)?.Executable, executable);
+    });
+  }
+});
+
+describe('ProcessCreate aggregated', () => {
+  const { aggregate = assert.fail() } = processCreate;
+
+  it('forgets what tells occurrences apart', () => {
+    assert.deepEqual(blanked(aggregate, payloadOf({ imaHash: 'sha1:0' }) ?? {}).payload, {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l /tmp',
+      ProcessId: 0,
+      ParentProcessId: 0,
+      UserId: '1000',
+      UserName: 'alice',
+      ExtraDetails: { ContainerId: CONTAINER, Sha256: SHA256, Hash: 'sha1:0' },
+    });
+  });
+
+  it('forgets details of any other name, however it is called', () => {
+    const ExtraDetails = JSON.parse('{ "__proto__": "a", "toString": "b" }');
+    assert.deepEqual(blanked(aggregate, { ...payloadOf(), ExtraDetails }).payload.ExtraDetails, undefined);
+  });
+
+  it('distinguishes starts by command line, program, users, image and container', () => {
+    assert.deepEqual(aggregate.by, ['CommandLine', 'Executable', 'UserId', 'UserName']);
+    assert.deepEqual(aggregate.details, ['ContainerId', 'RealUserId', 'Sha256', 'HashOmitted', 'Hash']);
+  });
+});

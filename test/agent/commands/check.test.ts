@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import * as v from 'valibot';
+import type { Finding } from '../../../src/agent/commands/check/finding.ts';
+import { snapshot } from '../../../src/agent/commands/check/snapshots.ts';
+import { run } from '../../../src/agent/commands/check.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { serveControlSocket } from '../../../src/core/base/control-socket.ts';
+import { periodic } from '../../../src/core/contract/collector.ts';
+import type { SourceStatus, Sources } from '../../../src/core/contract/sources.ts';
+import { temporaryFolder } from '../../harness/folders.ts';
+import { worldOf } from './world.ts';
+
+describe('vakt check', () => {
+  let folder: string;
+  let out: string[];
+  let stop: AbortController;
+  const closers: (() => unknown)[] = [];
+
+  beforeEach(() => {
+    folder = temporaryFolder();
+    out = [];
+    stop = new AbortController();
+  });
+  afterEach(async () => {
+    for (const close of closers.splice(0)) await close();
+  });
+
+  const world = () => worldOf((line) => out.push(line), { signal: stop.signal });
+  /** A hub's port with nobody behind it, unless `gatewayHostName` is given. */
+  const check = async (changes: object = {}, ...args: string[]) => {
+    const file = join(folder, 'agent.json');
+    writeFileSync(join(folder, 'module.key'), Buffer.alloc(32).toString('base64'), { mode: 0o600 });
+    const identity = { kind: 'moduleKey', deviceId: 'device1', keyFile: 'module.key' };
+    const hub = { hostName: 'localhost', gatewayHostName: 'localhost:1' };
+    const settings = { hub, identity, stateDirectory: 'state', controlSocket: 'control.sock', ...changes };
+    writeFileSync(file, JSON.stringify(settings));
+    return run(['--config', file, ...args], world());
+  };
+  const findings = async (changes: object = {}) => {
+    await check(changes, '--json');
+    return out.map((line) => JSON.parse(line) as Finding);
+  };
+  const named = (all: readonly Finding[], check: string) => all.find((finding) => finding.check === check);
+  const serve = async (status: object) => {
+    closers.push(await serveControlSocket(join(folder, 'control.sock'), { '/status': () => status }));
+  };
+
+  it('does not disturb an agent that may run but cannot be asked', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    const all = await findings({ controlSocket: 'file/control.sock' });
+    assert.deepEqual(
+      ['running agent', 'hub', 'Triggered events'].map((check) => named(all, check)?.state),
+      ['note', 'note', 'note'],
+    );
+    assert.match(named(all, 'running agent')?.finding ?? '', /ENOTDIR/);
+    assert.match(named(all, 'hub')?.finding ?? '', /not tried/);
+    assert.match(named(all, 'Triggered events')?.finding ?? '', /not tried/);
+    assert.equal(named(all, 'SystemInformation')?.state, 'ok');
+  });
+
+  it('refuses a path that no socket can have', async () => {
+    const all = await findings({ controlSocket: 'x'.repeat(110) });
+    assert.equal(named(all, 'running agent')?.state, 'wrong');
+  });
+
+  it('asks a running agent, and keeps control characters from the terminal', async () => {
+    const evil = '\u001b[2J\u009b';
+    await serve({
+      state: 'running',
+      hub: { state: 'refused', error: evil, remedy: evil },
+      collectors: {
+        ProcessCreate: { state: 'degraded', source: 'procPolling', reason: evil },
+        LocalUsers: { state: 'on' },
+      },
+    });
+    assert.equal(await check(), 1);
+    for (const line of out) assert.doesNotMatch(line, /\p{Cc}/u);
+    assert.ok(out.some((line) => line.includes('the running agent is not connected: ·[2J·')));
+    out = [];
+    const all = await findings();
+    assert.deepEqual(named(all, 'ProcessCreate'), {
+      check: 'ProcessCreate',
+      state: 'note',
+      finding: 'degraded, from procPolling (1 % of a core; misses short programs)',
+      remedy: evil,
+    });
+    assert.equal(named(all, 'Triggered events'), undefined);
+  });
+
+  it('shows what it saw with --verbose and --json only', async () => {
+    const server = createServer((socket) => socket.on('error', () => {}).destroy());
+    await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+    closers.push(() => server.close());
+    const { port } = server.address() as { port: number };
+    const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
+    const seen = /^ +connected to (?:127\.0\.0\.1|::1)$/;
+    await check({ hub });
+    assert.ok(!out.some((line) => seen.test(line)));
+    out = [];
+    await check({ hub }, '--verbose');
+    assert.ok(
+      out.some((line) => seen.test(line)),
+      out.join('\n'),
+    );
+    out = [];
+    assert.match(named(await findings({ hub }), 'TCP')?.details?.join('\n') ?? '', /^connected to /);
+  });
+
+  describe('the state directory', () => {
+    beforeEach(() => serve({ state: 'running', hub: { state: 'connected' }, collectors: {} }));
+    const state = async () => named(await findings(), 'state directory');
+
+    it('may be missing', async () => {
+      const found = await state();
+      assert.deepEqual([found?.state, found?.finding], ['ok', `${join(folder, 'state')} will be created`]);
+    });
+
+    it('may be there', async () => {
+      mkdirSync(join(folder, 'state'), { mode: 0o700 });
+      const found = await state();
+      assert.equal(found?.state, 'ok');
+      assert.match(found?.finding ?? '', /is writable, and private to the agent$/);
+    });
+
+    it('may not be a file, nor within one', async () => {
+      writeFileSync(join(folder, 'state'), '');
+      const found = await state();
+      assert.deepEqual([found?.state, found?.finding], ['wrong', `${join(folder, 'state')} is not a directory`]);
+      out = [];
+      const within = named(await findings({ stateDirectory: 'state/deep/er' }), 'state directory');
+      assert.deepEqual([within?.state, within?.finding], ['wrong', `${join(folder, 'state')} is not a directory`]);
+    });
+
+    it('may not be open to others', async () => {
+      mkdirSync(join(folder, 'state'));
+      chmodSync(join(folder, 'state'), 0o777);
+      const found = await state();
+      assert.equal(found?.state, 'wrong');
+      assert.match(found?.remedy ?? '', /chmod go-w/);
+    });
+  });
+
+  describe('Ctrl-C', () => {
+    /** Closes the first connections, then takes one and says nothing, so that TLS never comes about. */
+    const silentHub = (abortAt: number) =>
+      new Promise<Server>((resolve) => {
+        const server = createServer((socket) => {
+          socket.on('error', () => {});
+          const connection = connections++;
+          if (connection < abortAt) socket.destroy();
+          if (connection === abortAt) setImmediate(() => stop.abort());
+          closers.push(() => socket.destroy());
+        });
+        let connections = 0;
+        server.listen(0, () => resolve(server));
+        closers.push(() => server.close());
+      });
+
+    for (const [abortAt, step] of [
+      [0, 'the clock'],
+      [1, 'the way to the hub'],
+    ] as const) {
+      it(`ends it in the middle of a step: ${step}`, async () => {
+        const server = await silentHub(abortAt);
+        const { port } = server.address() as { port: number };
+        const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
+        // Without its time limit a step that goes on would never end.
+        const within = sinon.stub(systemClock, 'within').callsFake((_limit, _what, work) => work);
+        try {
+          await assert.rejects(check({ hub }), (error) => error === stop.signal.reason);
+        } finally {
+          within.restore();
+        }
+        assert.deepEqual(out, []);
+      });
+    }
+  });
+
+  describe('a snapshot', () => {
+    const collector = (status?: SourceStatus) =>
+      periodic({
+        name: 'Example',
+        type: 'Security',
+        priority: 'Low',
+        version: '1.0',
+        summary: 'An example.',
+        source: 'nowhere',
+        payload: v.strictObject({}),
+        collect: async () => [{}, {}],
+        ...(status === undefined ? {} : { sourceStatus: () => status }),
+      });
+    const take = (status?: SourceStatus) => snapshot(collector(status), {} as Sources, stop.signal);
+
+    it('is in order when there is only one source, or the best', async () => {
+      for (const status of [undefined, { state: 'on', source: 'sockDiag' }] as const) {
+        const { state, finding } = await take(status);
+        assert.equal(state, 'ok');
+        assert.match(finding, /^2 elements in \d+ ms/);
+      }
+    });
+
+    it('is worth a note, with its reason, when it came from a lesser source', async () => {
+      const { state, finding, remedy } = await take({
+        state: 'degraded',
+        source: 'procNet',
+        reason: 'Load the module.',
+      });
+      assert.deepEqual([state, remedy], ['note', 'Load the module.']);
+      assert.match(finding, /^2 elements in \d+ ms, \d+ ms CPU time, degraded, from procNet$/);
+    });
+  });
+});

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { judgeAudit } from '../../../../src/agent/commands/check/audit.ts';
+import { judgeBudget } from '../../../../src/agent/commands/check/memory.ts';
+import { groupLimitOf } from '../../../../src/agent/commands/check/process.ts';
+import { judgeTasks } from '../../../../src/agent/commands/check/tasks.ts';
+import { CWD } from '../../../../src/agent/linux/audit/reassembler.ts';
+import { decodeRule, memoRule } from '../../../../src/agent/linux/audit/rules.ts';
+import { skip } from '../../../harness/require.ts';
+import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from '../../linux/audit/foreign-rule.ts';
+import { assertFinding, CheckBench } from './bench.ts';
+
+describe('vakt check: limits', () => {
+  let bench: CheckBench;
+  beforeEach(() => {
+    bench = new CheckBench();
+    bench.configure();
+  });
+  afterEach(() => bench.close());
+
+  describe('open files', () => {
+    it('are enough', async () => assertFinding(await bench.lookAt('open files'), 'ok', /allowed$/));
+
+    it('are too few for the agent that runs', async () => {
+      await bench.standIn('prlimit', '--nofile=64:64');
+      assertFinding(await bench.lookAt('open files'), 'wrong', /^only 64 files may be open/, /LimitNOFILE=/);
+    });
+  });
+
+  describe('capabilities', () => {
+    it('are named when the agent that runs has not all of them', async function () {
+      if (process.getuid?.() !== 0) skip(this, 'taking capabilities away takes root');
+      await bench.standIn('setpriv', '--bounding-set=-sys_ptrace,-audit_control');
+      const found = await bench.lookAt('capabilities');
+      assertFinding(
+        found,
+        'note',
+        /^the running agent lacks CAP_AUDIT_CONTROL \(program starts.*CAP_SYS_PTRACE/,
+        /unit/,
+      );
+      assert.doesNotMatch(found.finding, /CAP_NET_ADMIN/);
+    });
+  });
+
+  describe('control groups', () => {
+    const group = (name: string, file: string, value: string) => {
+      mkdirSync(bench.path(name), { recursive: true });
+      bench.write(`${name}/${file}`, `${value}\n`);
+    };
+
+    it('limit by the least of the group and those above, in version 2', () => {
+      bench.write('cgroup', '0::/system.slice/vakt.service\n');
+      group('groups/system.slice/vakt.service', 'memory.max', '67108864');
+      group('groups/system.slice', 'memory.max', 'max');
+      assert.equal(groupLimitOf(bench.folder, 'memory', bench.path('groups')), 67_108_864);
+      group('groups/system.slice', 'memory.max', '50000000');
+      assert.equal(groupLimitOf(bench.folder, 'memory', bench.path('groups')), 50_000_000);
+      assert.equal(groupLimitOf(bench.folder, 'pids', bench.path('groups')), undefined);
+    });
+
+    it('and in version 1, each by its own hierarchy', () => {
+      bench.write('cgroup', '4:memory:/docker/1\n3:cpu,cpuacct:/\n2:pids:/docker/1\n');
+      group('groups/memory/docker/1', 'memory.limit_in_bytes', '1000');
+      group('groups/memory', 'memory.limit_in_bytes', '9223372036854771712');
+      group('groups/pids/docker/1', 'pids.max', '5');
+      assert.equal(groupLimitOf(bench.folder, 'memory', bench.path('groups')), 1_000);
+      assert.equal(groupLimitOf(bench.folder, 'pids', bench.path('groups')), 5);
+    });
+  });
+
+  it('find a memory budget that the kernel would not allow', () => {
+    const budget = (group: number | undefined, machine = 2 ** 32) => judgeBudget(96, { group, machine });
+    assertFinding(
+      budget(64 * 2 ** 20),
+      'wrong',
+      /96 MB, but the limit of its control group is 64 MB/,
+      /MemoryMax=.*memoryBudget/,
+    );
+    assertFinding(budget(undefined, 2 ** 26), 'wrong', /the machine has 64 MB/, /Lower/);
+    assertFinding(budget(128 * 2 ** 20), 'ok', /96 MB, of 128 MB$/);
+    assertFinding(budget(undefined), 'ok', /96 MB$/);
+  });
+
+  it('find too few tasks', () => {
+    assertFinding(judgeTasks(8), 'wrong', /limited to 8 threads/, /TasksMax=/);
+    assertFinding(judgeTasks(64), 'ok', /^64 allowed$/);
+  });
+
+  describe('audit', () => {
+    const status = { enabled: 1, failure: 1, pid: 7, backlogLimit: 8192, backlogWaitTime: 0, lost: 3 };
+    const rule = (data: Buffer) => [decodeRule(data)].filter((decoded) => decoded !== undefined);
+    const foreign = rule(exclusionOf(CWD));
+    const ours = [...rule(memoRule('x')), ...foreign];
+
+    it('is in order', () => {
+      assertFinding(
+        judgeAudit(status, ours, 7)[0],
+        'ok',
+        /^on, the agent is its daemon, 2 rules \(1 of them the agent's\), backlog 8192, 3 records lost since boot$/,
+      );
+      assertFinding(judgeAudit(status, ours)[0], 'ok', /its daemon is process 7/);
+    });
+
+    it('is locked without the agent’s rules', () =>
+      assertFinding(judgeAudit({ ...status, enabled: 2 }, [])[0], 'wrong', /can't be added/, /auditctl -l/));
+
+    it('has rules of an agent that was killed', () => {
+      const [found] = judgeAudit({ ...status, pid: 0 }, ours, undefined, false);
+      assertFinding(found, 'wrong', /left by an agent that was killed/, /: vakt remove-rules$/);
+      assertFinding(judgeAudit({ ...status, pid: 0 }, foreign, undefined, false)[0], 'ok', /0 of them/);
+    });
+
+    it('is locked with them', () => assertFinding(judgeAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
+
+    it('is blind by rules of others', () => {
+      const [all] = judgeAudit(status, [...ours, ...rule(TASK_NEVER)], 7);
+      assertFinding(
+        all,
+        'wrong',
+        /^on, .* since boot\. Audit rules of another program hide all processes/,
+        /augenrules/,
+      );
+      const [some] = judgeAudit(status, [...ours, ...rule(TASK_NEVER_OF_ONE)], 7);
+      assertFinding(some, 'note', /hide some processes/, /augenrules/);
+    });
+
+    it('panics', () =>
+      assertFinding(judgeAudit({ ...status, failure: 2 }, ours)[0], 'note', /panics/, /auditctl -f 1/));
+  });
+});

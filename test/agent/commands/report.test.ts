@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { reportPage } from '../../../src/agent/commands/report/page.ts';
+import type { Report } from '../../../src/agent/commands/report/report.ts';
+import { software } from '../../../src/agent/commands/report/software.ts';
+import { run } from '../../../src/agent/commands/report.ts';
+import { serveControlSocket } from '../../../src/core/base/control-socket.ts';
+import { UsageError, type World } from '../../../src/core/command-line/command.ts';
+import type { BaselineReport } from '../../../src/core/contract/baseline.ts';
+import { temporaryFolder } from '../../harness/folders.ts';
+
+const OPTIONS = { level: 1, walk: false, roles: [], groupsDisabled: [], checksDisabled: [] } as const;
+const HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">\u202e';
+
+/** A report in which everything that others can choose is hostile. */
+const report = (change: Partial<Report> = {}): Report => ({
+  subject: HOSTILE,
+  of: 'system',
+  at: '2026-05-01T12:00:00.000Z',
+  by: HOSTILE,
+  version: '0.1.0',
+  system: { OSName: HOSTILE, ExtraDetails: { Kernel: HOSTILE } },
+  baseline: {
+    ruleSet: { version: '1', sha256: 'ab' },
+    scannedAt: new Date('2026-05-01T12:00:00.000Z'),
+    durationMs: 1,
+    outcomes: [
+      {
+        rule: 'a.b',
+        category: HOSTILE,
+        severity: 'Critical',
+        title: HOSTILE,
+        result: 'fail',
+        actual: HOSTILE,
+        remediation: HOSTILE,
+      },
+    ],
+    unknown: [],
+    limits: [HOSTILE],
+  },
+  ports: {
+    rows: [{ Protocol: 'tcp', LocalAddress: HOSTILE, LocalPort: '22', ExtraDetails: { Executable: HOSTILE } }],
+    leftOut: 2,
+  },
+  firewall: { rows: [{ ChainName: HOSTILE, Enabled: true, Action: 'Allow' }], leftOut: 0, reason: HOSTILE },
+  accounts: { rows: [{ UserName: HOSTILE, UserId: '0', GroupNames: HOSTILE }], leftOut: 0 },
+  software: { manager: 'dpkg', where: '/var/lib/dpkg/status', packages: [{ name: HOSTILE, version: HOSTILE }] },
+  alerts: [
+    HOSTILE,
+    {
+      AlertType: HOSTILE,
+      Severity: 'High',
+      RuleTitle: HOSTILE,
+      Count: 1,
+      FirstSeenUtc: '',
+      LastSeenUtc: HOSTILE,
+      Remediation: HOSTILE,
+      CommandLine: HOSTILE,
+    },
+  ],
+  agent: { problem: HOSTILE },
+  hardware: { answers: { battery: { model: HOSTILE } }, problems: { [HOSTILE]: HOSTILE } },
+  ...change,
+});
+const page = (change?: Partial<Report>) => reportPage(report(change), { options: OPTIONS, categories: {} });
+const textOf = (html: string) => html.replace(/<style>.*?<\/style>|<[^>]*>/gs, ' ');
+
+describe('The page of a report', () => {
+  it('shows hostile texts, and runs none', () => {
+    const html = page();
+    assert.ok(!/<script|<img|\u202e/i.test(html));
+    assert.ok((html.match(/&lt;script&gt;alert\(1\)/g) ?? []).length >= 20);
+    assert.ok(!/<[^>]*\sonerror/i.test(html.replace(/"[^"]*"/g, '""')));
+  });
+
+  it('has no script, and a policy that allows nothing but its own style', () => {
+    const html = page();
+    const [, policy = ''] = /Content-Security-Policy" content="([^"]*)"/.exec(html) ?? [];
+    const [, style = ''] = /<style>(.*?)<\/style>/s.exec(html) ?? [];
+    const digest = createHash('sha256').update(style).digest('base64');
+    assert.equal(policy, `default-src 'none'; style-src 'sha256-${digest}'; base-uri 'none'; form-action 'none'`);
+    assert.ok(!/\b(?:src|href)="(?!#)/.test(html));
+  });
+
+  it('names all that it does not show, first', () => {
+    const text = textOf(page({ software: { problem: 'no database' }, agent: { problem: 'no agent answers' } }));
+    const [, unseen = ''] =
+      /What this report does not show(?!.*What this report does not show)(.*?)OSName/s.exec(text) ?? [];
+    for (const what of ['no database', 'no agent answers', 'Hardening']) assert.ok(unseen.includes(what), what);
+    assert.match(text, /2 rows are missing, because the list has a limit/);
+  });
+
+  it('names lists that were cut, rules that could not be judged, and questions without an answer', () => {
+    const baseline = report().baseline as BaselineReport;
+    const outcomes = baseline.outcomes.map((one) => ({ ...one, result: 'err' as const }));
+    const [, unseen = ''] =
+      /What this report does not show(?!.*What this report does not show)(.*?)OSName/s.exec(
+        textOf(
+          page({ baseline: { ...baseline, outcomes }, hardware: { answers: {}, problems: { disks: 'too slow' } } }),
+        ),
+      ) ?? [];
+    for (const what of ['2 rows are missing', '1 rule could not be judged', 'Hardware: disks', 'too slow'])
+      assert.ok(unseen.includes(what), what);
+  });
+
+  it('takes no empty list for a good one if it may be incomplete', () => {
+    const cut = textOf(page({ ports: { rows: [], leftOut: 0, reason: 'ss is missing' } }));
+    assert.ok(!cut.includes('No port is open.'));
+    assert.ok(textOf(page({ ports: { rows: [], leftOut: 0 } })).includes('No port is open.'));
+  });
+
+  it('says that packets pass if no rule of the firewall is in force', () => {
+    const of = (Enabled: boolean) =>
+      textOf(page({ firewall: { rows: [{ ChainName: 'INPUT', Enabled, Action: 'Allow' }], leftOut: 0 } }));
+    assert.match(of(false), /No rule is in force: every packet passes\./);
+    assert.ok(!of(true).includes('every packet passes'));
+  });
+
+  it('survives an answer of an agent that is none', () => {
+    const text = textOf(page({ agent: {} as never }));
+    assert.match(text, /The status of the agent is not one of this version\./);
+  });
+});
+
+describe('The software of a root', () => {
+  it('is read from the database of its package manager, sorted', () => {
+    const root = temporaryFolder();
+    mkdirSync(join(root, 'var/lib/dpkg'), { recursive: true });
+    const paragraph = (name: string, state: string) =>
+      `Package: ${name}\nStatus: install ok ${state}\nVersion: 1.${name.length}\n`;
+    const text = ['zlib', 'bash'].map((name) => paragraph(name, 'installed')).join('\n');
+    writeFileSync(join(root, 'var/lib/dpkg/status'), `${text}\n${paragraph('gone', 'config-files')}`);
+    assert.deepEqual(software(root), {
+      manager: 'dpkg',
+      where: '/var/lib/dpkg/status',
+      packages: [
+        { name: 'bash', version: '1.4' },
+        { name: 'zlib', version: '1.4' },
+      ],
+    });
+  });
+
+  it('takes no database without a package for an empty one', () => {
+    const root = temporaryFolder();
+    mkdirSync(join(root, 'var/lib/dpkg'), { recursive: true });
+    writeFileSync(join(root, 'var/lib/dpkg/status'), 'garbage\n');
+    assert.match((software(root) as { problem: string }).problem, /no installed package: it is empty or damaged/);
+  });
+
+  it('says that it is not reported, and why', () => {
+    const root = temporaryFolder();
+    assert.match((software(root) as { problem: string }).problem, /^No database of dpkg, opkg, apk or rpm was found/);
+    mkdirSync(join(root, 'var/lib/rpm'), { recursive: true });
+    writeFileSync(join(root, 'var/lib/rpm/rpmdb.sqlite'), '');
+    assert.match((software(root) as { problem: string }).problem, /rpm -qa/);
+  });
+});
+
+describe('vakt report', function () {
+  this.timeout(180_000);
+  let folder: string;
+  let out: string[];
+  let world: World;
+  let close: (() => Promise<void>) | undefined;
+
+  beforeEach(() => {
+    folder = temporaryFolder();
+    const identity = { kind: 'connectionString', file: 'secret' };
+    writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity, controlSocket: 'control.sock' }));
+    out = [];
+    const { signal } = new AbortController();
+    world = { stdout: (line) => out.push(line), stderr: () => {}, environment: {}, signal, terminal: false };
+  });
+  afterEach(async () => {
+    await close?.();
+    close = undefined;
+  });
+  const call = (...args: string[]) => run([...args, '--config', join(folder, 'agent.json')], world);
+
+  it('reports this system, and the running agent with its alerts', async () => {
+    const alert = { AlertType: 'IoT_Planted', RuleTitle: 'planted' };
+    close = await serveControlSocket(join(folder, 'control.sock'), {
+      '/status': () => ({ version: '0.1.0', state: 'running' }),
+      '/alerts': () => [alert],
+    });
+    const file = join(folder, 'report.html');
+    assert.equal(await call('--html', file, '--json'), 0);
+    const found = JSON.parse(out.join('\n'));
+    assert.equal(out.length, 1);
+    assert.deepEqual(found.alerts, [alert]);
+    assert.equal(found.agent.state, 'running');
+    assert.ok(found.accounts.rows.some(({ UserName }: { UserName: string }) => UserName === 'root'));
+    assert.ok(found.baseline.outcomes.length > 100);
+    assert.equal(typeof found.system.OsArchitecture, 'string');
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    assert.match(readFileSync(file, 'utf8'), /^<!doctype html>/);
+  });
+
+  it('reports of a root tree its files only, and says so', async () => {
+    const root = join(folder, 'root');
+    mkdirSync(join(root, 'etc'), { recursive: true });
+    writeFileSync(join(root, 'etc/passwd'), 'device:x:1000:1000::/home/device:/bin/sh\n');
+    writeFileSync(join(root, 'etc/os-release'), 'ID=yocto\n');
+    assert.equal(await call('--json', '--root', root), 0);
+    const found = JSON.parse(out.join('\n'));
+    assert.deepEqual([found.of, found.subject], ['tree', root]);
+    assert.deepEqual(
+      found.accounts.rows.map(({ UserName }: { UserName: string }) => UserName),
+      ['device'],
+    );
+    for (const part of ['ports', 'firewall', 'alerts', 'agent', 'system'])
+      assert.match(found[part].problem, /does not run/);
+  });
+
+  it('names the agent that does not answer', async () => {
+    assert.equal(await call('--json'), 0);
+    assert.match(JSON.parse(out.join('\n')).agent.problem, /^no agent answers at .*control\.sock/);
+  });
+
+  it('refuses what makes no sense before it begins', async () => {
+    for (const args of [
+      [],
+      ['--html', '/dev/null'],
+      ['--json', '--root', '/nonexistent'],
+      ['--json', '--root', folder, '--hardware'],
+    ])
+      await assert.rejects(call(...args), UsageError);
+  });
+
+  it('fails without a half file when the page cannot be written', async () => {
+    assert.equal(await call('--html', join(folder, 'missing/report.html')), 1);
+  });
+});

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { FaultReports } from '../../../src/agent/config/fault-reports.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { minutes } from '../../../src/core/base/duration.ts';
+import type { ConfigurationFault } from '../../../src/core/contract/streams.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+
+describe('FaultReports', () => {
+  let time: sinon.SinonFakeTimers;
+  let told: string[];
+  let reports: FaultReports;
+
+  const faults = (document: number, count: number) =>
+    Array.from({ length: count }, (_, index) => ({ name: `${document}.${index}` }) as unknown as ConfigurationFault);
+  const documents = () => told.map((name) => Number.parseInt(name, 10));
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers();
+    told = [];
+    reports = new FaultReports({
+      announce: (all) => told.push(...all.map(({ name }) => name)),
+      clock: systemClock,
+      log: quietLog(),
+    });
+    await reports.start();
+  });
+  afterEach(async () => {
+    await reports.stop();
+    time.restore();
+  });
+
+  it('tell the faults of each configuration at once', () => {
+    for (let document = 0; document < 20; document += 1) reports.accept(faults(document, 10));
+    assert.equal(told.length, 200);
+  });
+
+  it('tell of a twin that is changed all the time seldom, and of the latest configuration', async () => {
+    for (let document = 0; document < 3_600; document += 1) {
+      reports.accept(faults(document, 45));
+      await time.tickAsync(1_000);
+    }
+    assert.ok(told.length >= 360 && told.length <= 200 + 12 * 20, `${told.length} in an hour`);
+    await time.tickAsync(minutes(15));
+    assert.equal(documents().at(-1), 3_599);
+    const after = told.length;
+    await time.tickAsync(minutes(60));
+    assert.equal(told.length, after);
+  });
+
+  it('tell all of a configuration that has more faults than may be told at once', async () => {
+    reports.accept(faults(1, 500));
+    assert.equal(told.length, 500);
+  });
+
+  it('tell no faults of a configuration that has been corrected meanwhile', async () => {
+    for (let document = 0; document < 21; document += 1) reports.accept(faults(document, 10));
+    reports.accept([]);
+    await time.tickAsync(minutes(60));
+    assert.equal(told.length, 200);
+  });
+
+  it('tell what waits at the end', async () => {
+    for (let document = 0; document < 21; document += 1) reports.accept(faults(document, 10));
+    assert.equal(told.length, 200);
+    await reports.stop();
+    assert.equal(documents().at(-1), 20);
+  });
+});

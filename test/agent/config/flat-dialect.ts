@@ -1,0 +1,37 @@
+import { isPlainObject } from '../../../src/core/base/plain-object.ts';
+import type { SettingId, SettingRow } from '../../../src/core/contract/settings.ts';
+import type { Dialect, Property } from '../../../src/core/twin/dialect.ts';
+import { unknownNames } from '../../../src/core/twin/stray-names.ts';
+
+const PREFIX = 'vakt_';
+
+/** A second dialect, for tests: `vakt_baseline_roles: "router"`, directly in the section. `"default"` unsets. */
+export function flatDialect(rows: readonly SettingRow[]): Dialect {
+  const properties: readonly Property[] = rows.map((row) => ({ ...row, name: PREFIX + row.path.join('_') }));
+  const names = properties.map(({ name }) => name);
+  const unknownIn = (object: object) => Object.keys(object).filter((name) => !names.includes(name));
+  const documentIn = (desired: object) =>
+    Object.fromEntries(Object.entries(desired).filter(([name]) => name.startsWith(PREFIX)));
+  return {
+    properties,
+    documentIn,
+    sectionWith: (document) => ({ ...document }),
+    read(document) {
+      if (!isPlainObject(document ?? {})) return { name: 'vakt', fault: 'must be an object' };
+      const stated = new Map<SettingId, { value: unknown }>();
+      for (const { id, name } of properties) {
+        const value = Object.getOwnPropertyDescriptor(document ?? {}, name)?.value;
+        if (value !== undefined && value !== null && value !== 'default') stated.set(id, { value });
+      }
+      return { stated, unknown: unknownIn(document ?? {}) };
+    },
+    write(spellings) {
+      const members = properties.flatMap(({ id, name }) => {
+        const value = spellings.get(id);
+        return value === undefined ? [] : [[name, value] as const];
+      });
+      return Object.fromEntries(members);
+    },
+    strayNames: (desired) => unknownNames(unknownIn(documentIn(desired)), names),
+  };
+}

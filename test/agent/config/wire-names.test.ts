@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SettingKey } from '../../../src/core/contract/settings.ts';
+import { PUBLISHED_OBJECT, publishedName } from '../../../src/core/twin/published-object.ts';
+import { properties } from './published.ts';
+
+/* The module twin's names for settings occur in one file only, so that another dialect can replace them. */
+
+const DIALECT = 'src/core/twin/published-object.ts';
+
+const keys = [...new Set(properties.map(({ key }) => key))];
+/** Of a name that is about an event: what stands before the event. */
+const nameOf = (key: SettingKey) => publishedName(key);
+/** These are nothing but names of the wire. */
+const FOREIGN = keys.filter((key) => nameOf(key) !== key).map(nameOf);
+/** These are names of settings, too: as such they are known everywhere, but texts must not have them. */
+const SHARED = keys.filter((key) => nameOf(key) === key);
+
+const LITERAL = /'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g;
+const COMMENT = /\/\*[\s\S]*?\*\/|(?<![:'"`])\/\/[^\n]*/g;
+
+/** Names of the wire in a file: foreign ones anywhere, comments included; shared ones in texts. */
+function wireNames(text: string): string[] {
+  const foreign = new RegExp(`\\b(?:${FOREIGN.join('|')})|${PUBLISHED_OBJECT}`, 'g');
+  const shared = new RegExp(`\\b(?:${SHARED.join('|')})\\b`);
+  const texts = [...text.replace(COMMENT, '').matchAll(LITERAL)]
+    .map(([literal]) => literal.slice(1, -1).replace(/\$\{[^}]*\}/g, ''))
+    .filter((literal) => shared.test(literal) && !SHARED.some((key) => key === literal));
+  return [...[...text.matchAll(foreign)].map(([name]) => name), ...texts];
+}
+
+const read = (path: string) => readFileSync(path, 'utf8');
+
+describe('Names of the module twin', () => {
+  const files = readdirSync('src', { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => join('src', file));
+
+  it('occur in the dialect only', () => {
+    assert.ok(files.includes(DIALECT) && files.length > 100);
+    const found = files
+      .filter((path) => path !== DIALECT)
+      .flatMap((path) => wireNames(read(path)).map((name) => `${path}: ${name}`));
+    assert.deepEqual(found, []);
+  });
+
+  it('are found where they are', () => {
+    const found = wireNames(read(DIALECT));
+    for (const name of [...FOREIGN, PUBLISHED_OBJECT]) assert.ok(found.includes(name), name);
+    assert.ok(FOREIGN.includes('eventPriority') && SHARED.includes('snapshotFrequency'));
+  });
+
+  for (const text of [
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
+    'const property = `eventPriority${name}`;',
+    'warnings.baselineRoles = text;',
+    '/** Until `eventPriorityLogin` says otherwise. */',
+    "say('Raise maxLocalCacheSizeInBytes.');",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
+    'say(`Raise ${what} or maxLocalCacheSizeInBytes.`);',
+    `const OBJECT = '${PUBLISHED_OBJECT}';`,
+  ]) {
+    it(`are found in ${text}`, () => assert.notDeepEqual(wireNames(text), []));
+  }
+
+  for (const text of [
+    "nameOf('maxLocalCacheSizeInBytes');",
+    'const { snapshotFrequency } = settings.current();',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
+    'say(`${settings.snapshotFrequency} ms`);',
+    '/** Every `snapshotFrequency`. */',
+    "nameOf('baseline.roles'); settings.priorities.Login;",
+  ]) {
+    it(`are not found in ${text}`, () => assert.deepEqual(wireNames(text), []));
+  }
+});

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LocalFiles } from '../../../src/agent/host/local-files.ts';
+import { isRootOwned } from '../../../src/agent/host/root-owned.ts';
+import { openCached } from '../../../src/agent/linux/native/cached-names.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { temporaryFolder } from '../../harness/folders.ts';
+import { require } from '../../harness/require.ts';
+
+describe('isRootOwned', () => {
+  let root: string;
+  let files: LocalFiles;
+
+  beforeEach(function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    root = temporaryFolder();
+    mkdirSync(join(root, 'usr/bin'), { recursive: true });
+    mkdirSync(join(root, 'home/alice'), { recursive: true });
+    mkdirSync(join(root, 'tmp'));
+    for (const path of ['usr/bin/runc', 'tmp/runc', 'home/alice/runc'])
+      writeFileSync(join(root, path), '', { mode: 0o755 });
+    chmodSync(join(root, 'tmp'), 0o1777);
+    chownSync(join(root, 'home/alice'), 1_000, 1_000);
+    files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock, openCached: openCached() });
+  });
+
+  it('holds for what only root can have put in its place', () => {
+    assert.equal(isRootOwned(files, '/usr/bin/runc'), true);
+  });
+
+  it('does not hold below a folder that somebody else can write, also for a file of root’s', () => {
+    assert.equal(isRootOwned(files, '/tmp/runc'), false);
+    assert.equal(isRootOwned(files, '/home/alice/runc'), false);
+  });
+
+  it('does not hold for a file that somebody else can write', () => {
+    chmodSync(join(root, 'usr/bin/runc'), 0o775);
+    assert.equal(isRootOwned(files, '/usr/bin/runc'), false);
+  });
+
+  it('does not hold for what is not there, is no file, or is behind a link', () => {
+    symlinkSync('usr', join(root, 'link'));
+    for (const path of [
+      '/usr/bin/crun',
+      '/usr/bin',
+      '/link/bin/runc',
+      '/usr/bin/runc (deleted)',
+      '',
+      'usr',
+      '/',
+      '/memfd:runc',
+    ])
+      assert.equal(isRootOwned(files, path), false, path);
+  });
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { findTool, runTool, ToolError } from '../../../src/agent/host/run-tool.ts';
+import { milliseconds } from '../../../src/core/base/duration.ts';
+import { isOwnProcess } from '../../../src/core/base/own-processes.ts';
+
+const signal = new AbortController().signal;
+const node = process.execPath;
+const run = (script: string, options: object = {}) =>
+  runTool(node, ['-e', script], { signal, maxBytes: 1_000, ...options });
+
+const fails = async (work: Promise<unknown>, expected: Partial<ToolError>) => {
+  const error = await work.then(
+    () => assert.fail('it worked'),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof ToolError, String(error));
+  for (const [name, value] of Object.entries(expected)) assert.equal(error[name as keyof ToolError], value);
+  return error;
+};
+
+describe('runTool', () => {
+  it('returns what the tool writes', async () => assert.equal(await run("process.stdout.write('ä\\n')"), 'ä\n'));
+
+  it('gives it no input, and an environment of its own', async () => {
+    const environment = await run(
+      'console.log(Object.keys(process.env).sort().join(), require("fs").readFileSync(0).length)',
+    );
+    assert.equal(environment, 'LC_ALL,PATH 0\n');
+  });
+
+  it('passes arguments as they are', async () => {
+    const argument = '$(id); "x" \n';
+    const said = await runTool(node, ['-p', 'JSON.stringify(process.argv[1])', argument], { signal, maxBytes: 1_000 });
+    assert.equal(JSON.parse(said), argument);
+  });
+
+  it('fails with the first line of what it complains about', async () => {
+    const error = await fails(run("console.error('no\\nmore'); process.exitCode = 3"), { exitStatus: 3 });
+    assert.match(error.message, /exited with status 3: no$/);
+  });
+
+  it('takes another exit status for an answer when told', async () => {
+    assert.equal(await run("console.log('x'); process.exitCode = 2", { alsoFine: [2] }), 'x\n');
+  });
+
+  it('gives up after a time', () =>
+    fails(run('setTimeout(() => {}, 1e6)', { limit: milliseconds(50) }), { code: 'ETIMEDOUT' }));
+
+  it('refuses an answer that is too long', () => fails(run("console.log('x'.repeat(2000))"), { code: 'ENOBUFS' }));
+
+  it('says what keeps it from starting', () =>
+    fails(runTool('/nonexistent', [], { signal, maxBytes: 1 }), { code: 'ENOENT' }));
+
+  it('ends when told to', async () => {
+    const stop = new AbortController();
+    const work = run('setTimeout(() => {}, 1e6)', { signal: stop.signal });
+    stop.abort(new Error('stopping'));
+    await assert.rejects(work, /stopping/);
+    await assert.rejects(run('', { signal: stop.signal }), /stopping/);
+  });
+
+  it('remembers which processes are its own', async () => {
+    const pid = Number(await run('console.log(process.pid)'));
+    assert.equal(isOwnProcess(pid, process.pid), true);
+    assert.equal(isOwnProcess(process.pid, process.ppid), false);
+    assert.equal(isOwnProcess(pid, process.ppid), false, 'the pid of a tool that has ended is given to others');
+  });
+});
+
+describe('findTool', () => {
+  it('finds what every system has', () => assert.match(findTool('true') ?? '', /^\/usr\/s?bin\/true$/));
+  it('finds nothing where nothing is', () => assert.equal(findTool('no-such-tool'), undefined));
+});

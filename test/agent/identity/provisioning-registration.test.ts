@@ -1,0 +1,338 @@
+import assert from 'node:assert/strict';
+import { deriveDeviceKey } from '../../../src/agent/identity/provisioning/attestation.ts';
+import { GLOBAL_SERVICE, type Registering, register } from '../../../src/agent/identity/provisioning/register.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { minutes, seconds } from '../../../src/core/base/duration.ts';
+import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { Network } from '../../../src/core/network/network.ts';
+import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
+import { HubEmulator } from '../../../src/emulator/hub.ts';
+import { deriveDeviceKey as derivedByService } from '../../../src/emulator/provisioning/enrollments.ts';
+import { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';
+import { ProxyEmulator } from '../../../src/emulator/proxy.ts';
+import { token } from '../../emulator/provisioning/clients.ts';
+import { until } from '../../harness/until.ts';
+import { fastClock, newKey, temporaryDirectory } from '../hub/support.ts';
+
+const never = new AbortController().signal;
+const ID = 'gateway7';
+
+/** Where each transport is the only way to the service: a proxy lets through one port. */
+const PORTS = { HTTPS: 443, MQTT: 8883 } as const;
+type Way = keyof typeof PORTS;
+
+describe('Registration with the provisioning service', () => {
+  let authority: CertificateAuthority;
+  let hub: HubEmulator;
+  let service: ProvisioningEmulator;
+  let proxy: ProxyEmulator;
+  let groupAuthority: CertificateAuthority;
+  let own: IssuedCertificate;
+  const key = newKey();
+  const groupKey = newKey();
+  const directory = temporaryDirectory();
+  const clock = fastClock(500);
+
+  before(async () => {
+    authority = await CertificateAuthority.create();
+    groupAuthority = await CertificateAuthority.create({ commonName: 'fleet' });
+    own = await selfSigned({ commonName: ID });
+    hub = await HubEmulator.start({ certificateAuthority: authority });
+    directory.write('ca.pem', hub.caPem);
+  });
+  after(async () => {
+    await hub.stop();
+    directory.remove();
+  });
+  beforeEach(async () => {
+    service = await ProvisioningEmulator.start({
+      hubs: [hub],
+      certificateAuthority: authority,
+      individuals: [
+        { registrationId: ID, deviceId: 'device7', primaryKey: key },
+        { registrationId: 'by-certificate', thumbprint: own.thumbprint },
+      ],
+      groups: [
+        { name: 'keys', primaryKey: groupKey },
+        { name: 'certificates', caPem: groupAuthority.certificatePem },
+      ],
+    });
+    const routes = Object.fromEntries(Object.values(PORTS).map((port) => [`${GLOBAL_SERVICE}:${port}`, service.port]));
+    proxy = await ProxyEmulator.start({ routes });
+  });
+  afterEach(async () => {
+    await proxy.stop();
+    await service.stop();
+  });
+
+  /** By one way only, which all tests can see; `undefined`: both ways are open. */
+  const options = (way: Way | undefined, changes: Partial<Registering> = {}): Registering => {
+    for (const [other, port] of Object.entries(PORTS)) {
+      proxy.behave(way === undefined || other === way ? 'connect' : 'unavailable', `*:${port}`);
+    }
+    const registrant = { idScope: service.idScope, registrationId: ID, token: token(ID, key) };
+    return {
+      endpoint: GLOBAL_SERVICE,
+      registrant,
+      subject: { service: GLOBAL_SERVICE, ...registrant, proof: 'the key in /key', now: systemClock.now() },
+      network: new Network({
+        trustedCaFile: `${directory.path}/ca.pem`,
+        proxy: `http://localhost:${proxy.port}`,
+        environment: {},
+        clock,
+      }),
+      clock,
+      signal: never,
+      ...changes,
+    };
+  };
+
+  const as = (registrationId: string, proof: { token: string } | IssuedCertificate): Partial<Registering> =>
+    'token' in proof
+      ? { registrant: { idScope: service.idScope, registrationId, token: proof.token } }
+      : {
+          registrant: { idScope: service.idScope, registrationId },
+          certificate: { certificate: proof.chainPem, key: proof.keyPem },
+        };
+
+  const failureOf = async (registering: Registering): Promise<HubFailure> => {
+    const failure = await register(registering).then(
+      (registered) => assert.fail(`registered: ${JSON.stringify(registered)}`),
+      (error: unknown) => error,
+    );
+    assert.ok(failure instanceof HubFailure, String(failure));
+    return failure;
+  };
+
+  const operations = () => service.requests.map(({ transport, operation }) => `${transport} ${operation}`);
+
+  it('derives the key of a device in a group as the documentation does', () => {
+    const documented = '8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==';
+    const derived = deriveDeviceKey(documented, 'sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6');
+    assert.equal(derived, 'Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=');
+  });
+
+  for (const way of ['HTTPS', 'MQTT'] as const) {
+    describe(`by ${way}`, () => {
+      it('with a key registers, waits while the device is assigned, and tells hub and device', async () => {
+        service.settings.polls = 3;
+        const registered = await register(options(way));
+        assert.deepEqual(registered, {
+          assignment: { hub: hub.hostName, deviceId: 'device7' },
+          isNew: true,
+          by: `${GLOBAL_SERVICE}:${PORTS[way]} (${way})`,
+        });
+        const asked = way === 'HTTPS' ? [] : ['mqtt connect'];
+        const polls = Array.from({ length: 3 }, () => `${way.toLowerCase()} operation`);
+        assert.deepEqual(operations(), [...asked, `${way.toLowerCase()} register`, ...polls]);
+      });
+
+      it('leaves no connection behind', async () => {
+        await register(options(way));
+        await until('the end of the tunnel', () => proxy.tunnels === 0);
+        service.setStatus(ID, 'disabled');
+        await failureOf(options(way));
+        await until('the end of the tunnel', () => proxy.tunnels === 0);
+      });
+
+      it('with the key of its group registers', async () => {
+        const id = 'sn-1';
+        const derived = deriveDeviceKey(groupKey, id);
+        assert.equal(derived, derivedByService(groupKey, id));
+        const { assignment } = await register(options(way, as(id, { token: token(id, derived) })));
+        assert.equal(assignment.deviceId, id);
+      });
+
+      it('with a self-signed certificate registers', async () => {
+        const leaf = await selfSigned({ commonName: 'by-certificate' });
+        service.enroll({ registrationId: 'by-certificate', thumbprint: leaf.thumbprint });
+        const { assignment } = await register(options(way, as('by-certificate', leaf)));
+        assert.equal(assignment.deviceId, 'by-certificate');
+      });
+
+      it('with a certificate of its group, by an intermediate authority, registers', async () => {
+        const leaf = await (await groupAuthority.intermediate({ commonName: 'site 1' })).issue({ commonName: 'sn-2' });
+        const { assignment } = await register(options(way, as('sn-2', leaf)));
+        assert.equal(assignment.deviceId, 'sn-2');
+      });
+
+      for (const [what, changes] of [
+        ['a wrong key', () => as(ID, { token: token(ID, newKey()) })],
+        ['a device that is not enrolled', () => as('nobody', own)],
+        [
+          'an unknown ID scope',
+          () => ({ registrant: { idScope: '0ne99999999', registrationId: ID, token: token(ID, key) } }),
+        ],
+        ['an expired token', () => as(ID, { token: token(ID, key, { expiresAt: new Date(0) }) })],
+      ] as const) {
+        it(`with ${what} is refused`, async () => {
+          const { error, because } = await failureOf(options(way, changes()));
+          assert.deepEqual([error.id, because], ['PROVISIONING_REFUSED', 'credentials']);
+          assert.match(error.remedy, /idScope .*0ne00000001.*gateway7 is enrolled/);
+        });
+      }
+
+      it('that fails has the code and the text of the service', async () => {
+        service.setFailure(ID, { errorCode: 400207, errorMessage: 'Custom allocation failed with status code: 500' });
+        const { error, because } = await failureOf(options(way));
+        assert.deepEqual([error.id, because], ['PROVISIONING_FAILED', 'credentials']);
+        assert.match(error.message, /\(400207\): Custom allocation failed with status code: 500$/);
+      });
+
+      it('with a disabled enrolment is disabled', async () => {
+        service.setStatus(ID, 'disabled');
+        const { error, because } = await failureOf(options(way));
+        assert.deepEqual([error.id, because], ['PROVISIONING_DISABLED', 'credentials']);
+      });
+
+      it('goes on when the service is busy during the assignment', async () => {
+        service.faults.inject({ kind: 'status', status: 503, operation: 'operation', count: 2, retryAfterSeconds: 5 });
+        service.faults.inject({ kind: 'status', status: 429, operation: 'operation', count: 1 });
+        const { assignment } = await register(options(way));
+        assert.equal(assignment.hub, hub.hostName);
+      });
+
+      for (const [status, because] of [
+        [429, 'throttled'],
+        [503, 'network'],
+      ] as const) {
+        it(`that is not begun because of ${status} names when to try again`, async () => {
+          service.faults.inject({ kind: 'status', status, operation: 'register', retryAfterSeconds: 40 });
+          const failure = await failureOf(options(way));
+          const { error, after } = failure;
+          assert.deepEqual([error.id, failure.because, after], ['PROVISIONING_UNREACHABLE', because, seconds(40)]);
+        });
+      }
+
+      it('that never ends is given up after 5 minutes', async () => {
+        service.settings.polls = Number.MAX_SAFE_INTEGER;
+        service.settings.retryAfterSeconds = 20;
+        const from = clock.monotonic();
+        const { error, because } = await failureOf(options(way));
+        assert.deepEqual([error.id, because], ['PROVISIONING_UNREACHABLE', 'network']);
+        assert.match(error.message, /within 5 minutes/);
+        const spent = clock.monotonic() - from;
+        assert.ok(spent > minutes(4) && spent < minutes(6), String(spent));
+      });
+
+      it('asks once more when its time is up, however long the service asks it to wait', async () => {
+        service.settings.polls = 1;
+        service.settings.retryAfterSeconds = 300;
+        const from = clock.monotonic();
+        const { assignment } = await register(options(way));
+        assert.equal(assignment.deviceId, 'device7');
+        assert.ok(clock.monotonic() - from >= minutes(5));
+        assert.equal(operations().filter((name) => name.endsWith(' register')).length, 1);
+      });
+
+      it('that is given up names when to try again', async () => {
+        service.settings.polls = Number.MAX_SAFE_INTEGER;
+        service.settings.retryAfterSeconds = 300;
+        const { error, after } = await failureOf(options(way));
+        assert.match(error.message, /within 5 minutes/);
+        assert.equal(after, minutes(5));
+      });
+
+      it('is not fooled by a portal that answers for the service', async () => {
+        service.faults.inject({ kind: 'garbage', operation: 'register' });
+        const { error, because } = await failureOf(options(way));
+        assert.deepEqual([error.id, because], ['PROVISIONING_UNREACHABLE', 'network']);
+        assert.match(error.remedy, /portal or proxy/);
+      });
+
+      it('ends at once when it is cancelled', async () => {
+        service.settings.polls = Number.MAX_SAFE_INTEGER;
+        service.settings.retryAfterSeconds = undefined;
+        const stop = new AbortController();
+        const registering = register(options(way, { signal: stop.signal, clock: systemClock }));
+        await service.waitForRequest(({ operation }) => operation === 'register');
+        const reason = new Error('stopped');
+        stop.abort(reason);
+        await assert.rejects(registering, (error) => error === reason);
+      });
+
+      it('shows nothing of the token, even if the service repeats it', async () => {
+        const secret = token(ID, key);
+        service.faults.inject({ kind: 'status', status: 401, message: `wrong: ${secret}`, operation: 'register' });
+        const { error } = await failureOf(options(way, as(ID, { token: secret })));
+        const [, signature = secret] = /sig=([^&]+)/.exec(secret) ?? [];
+        for (const text of [error.message, error.remedy]) {
+          assert.ok(!text.includes(signature) && !text.includes(decodeURIComponent(signature)), text);
+        }
+      });
+    });
+  }
+
+  it('takes HTTPS where both ways are open', async () => {
+    const { by } = await register(options(undefined));
+    assert.equal(by, `${GLOBAL_SERVICE}:443 (HTTPS)`);
+    assert.ok(!proxy.requests.some(({ target }) => target.endsWith(':8883')));
+  });
+
+  it('takes MQTT when HTTPS is closed on the way', async () => {
+    const registering = options(undefined);
+    proxy.behave('close', '*:443');
+    assert.match((await register(registering)).by, /:8883 \(MQTT\)$/);
+  });
+
+  it('tries both ways at one endpoint, and names it once', async () => {
+    await service.offline();
+    const network = new Network({ trustedCaFile: `${directory.path}/ca.pem`, environment: {}, clock });
+    const endpoint = service.endpoint;
+    const failure = await failureOf({
+      ...options(undefined),
+      network,
+      endpoint,
+      subject: { ...options(undefined).subject, service: endpoint },
+    });
+    assert.deepEqual([failure.error.id, failure.because], ['PROVISIONING_UNREACHABLE', 'network']);
+    assert.equal(failure.error.message.split('ECONNREFUSED').length, 2, failure.error.message);
+    assert.match(failure.error.remedy, new RegExp(`must reach ${endpoint} by TCP`));
+  });
+
+  it('takes no name that can not be resolved for a refused certificate, whatever words it has', async () => {
+    const endpoint = 'alert-certificate.example';
+    const lookUp = () =>
+      Promise.reject(Object.assign(new Error(`getaddrinfo ENOTFOUND ${endpoint}`), { code: 'ENOTFOUND' }));
+    const network = new Network({ environment: {}, clock, lookUp });
+    const failure = await failureOf({ ...options(undefined, as('by-certificate', own)), network, endpoint });
+    assert.deepEqual([failure.error.id, failure.because], ['PROVISIONING_UNREACHABLE', 'network']);
+    assert.match(failure.error.message, /can't be resolved/);
+  });
+
+  it('names both ports when no way leads to the service', async () => {
+    const registering = options(undefined);
+    proxy.behave('unavailable');
+    for (const port of Object.values(PORTS)) proxy.behave('unavailable', `*:${port}`);
+    const { error } = await failureOf(registering);
+    assert.match(error.message, /:443 with 502.*:8883 with 502/);
+  });
+
+  it('does not register with a server that it does not trust', async () => {
+    const stranger = await CertificateAuthority.create();
+    directory.write('other.pem', stranger.rootPem);
+    const network = new Network({
+      trustedCaFile: `${directory.path}/other.pem`,
+      proxy: `http://localhost:${proxy.port}`,
+      environment: {},
+      clock,
+    });
+    const { error } = await failureOf({ ...options(undefined), network });
+    assert.equal(error.id, 'TLS_FAILED');
+    assert.match(error.remedy, /hub\.trustedCaFile/);
+    assert.deepEqual(service.requests, []);
+  });
+
+  it('looks up an assignment without registering again', async () => {
+    await register(options('HTTPS'));
+    service.reassign(ID, hub, 'nextRegistration');
+    const { assignment, isNew } = await register(options('HTTPS', { lookUp: true }));
+    assert.deepEqual([assignment.deviceId, isNew], ['device7', false]);
+    assert.equal(operations().filter((name) => name === 'https register').length, 1);
+  });
+
+  it('registers after a look-up of a device that has never registered', async () => {
+    const { isNew } = await register(options('HTTPS', { lookUp: true }));
+    assert.equal(isNew, true);
+  });
+});

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { pino } from 'pino';
+import sinon from 'sinon';
+import type { AuditEvent } from '../../../../../src/agent/linux/audit/event.ts';
+import { FloodWatch } from '../../../../../src/agent/linux/audit/flood-watch.ts';
+import { RUNNING } from '../../../../../src/agent/linux/audit/status.ts';
+import type { ProcessConnector } from '../../../../../src/agent/linux/processes/connector/connector.ts';
+import { decodeEvent } from '../../../../../src/agent/linux/processes/connector/messages.ts';
+import { ExcludedStarts } from '../../../../../src/agent/linux/streams/excluded-starts.ts';
+import { systemClock } from '../../../../../src/core/base/clock.ts';
+import type { AuditFlood } from '../../../../../src/core/contract/audit-flood.ts';
+import { execOf } from '../../processes/connector/datagrams.ts';
+
+const EXECUTED = execOf(1);
+const SEEN = decodeEvent(new DataView(EXECUTED.buffer, EXECUTED.byteOffset, EXECUTED.length), EXECUTED.length);
+const SECOND = 1_000;
+
+describe('FloodWatch', () => {
+  let time: sinon.SinonFakeTimers;
+  let floods: AuditFlood[];
+  let excluded: number;
+  /** Starts that the process connector has to report. */
+  let executed: number;
+  let canCount: boolean;
+  let changed: sinon.SinonSpy;
+  let watch: FloodWatch;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers({ now: new Date('2026-01-01') });
+    floods = [];
+    excluded = 0;
+    executed = 0;
+    canCount = true;
+    changed = sinon.spy();
+    watch = new FloodWatch({
+      clock: systemClock,
+      log: pino({ level: 'silent' }),
+      changed,
+      flooded: (flood) => floods.push(flood),
+      excluded: (count) => (excluded += count),
+      countStarts: (clock) => {
+        if (!canCount) throw new Error('no connector');
+        return new ExcludedStarts({ now: clock.now, fromKernel: () => new Date() }, () => connector);
+      },
+    });
+  });
+  afterEach(() => {
+    watch.close();
+    time.restore();
+  });
+
+  const connector = {
+    read(take: (event: typeof SEEN) => void) {
+      if (executed === 0) return false;
+      executed -= 1;
+      take(SEEN);
+      return true;
+    },
+    takeDropped: () => 0,
+    close() {},
+  } as unknown as ProcessConnector;
+
+  const starts = (uid: number, count: number, { euid = uid, commandLine = 'x' } = {}): void =>
+    watch.see(
+      Array.from({ length: count }, () => ({
+        time: new Date(),
+        serial: 1,
+        syscall: 'execve',
+        success: true,
+        argv: [commandLine],
+        commandLine,
+        fields: { uid: String(uid), euid: String(euid) },
+      })) as AuditEvent[],
+    );
+  const look = ({ backlog = 0, mayExclude = true } = {}) => {
+    time.tick(SECOND);
+    return watch.look({ ...RUNNING, pid: 1, lost: 0, backlog }, mayExclude);
+  };
+
+  it('names the user who caused most while more than 1 % is lost, for five minutes', () => {
+    starts(2_001, 900);
+    starts(0, 50);
+    watch.lose(30);
+    look({ mayExclude: false });
+    assert.match(watch.problem ?? '', /lost 30 audit events within five minutes \(3 %\)\. user 2001 caused most/);
+    assert.equal(changed.callCount, 1);
+    time.tick(301 * SECOND);
+    look({ mayExclude: false });
+    assert.equal(watch.problem, undefined);
+  });
+
+  it('reports no problem for a smaller loss', () => {
+    starts(2_001, 9_000);
+    watch.lose(30);
+    look({ mayExclude: false });
+    assert.equal(watch.problem, undefined);
+  });
+
+  it('announces a flood at once, and again a minute later', () => {
+    for (const expected of [1, 1]) {
+      starts(2_001, 900);
+      watch.lose(300);
+      look();
+      assert.equal(floods.length, expected);
+    }
+    assert.deepEqual([floods[0]?.userId, floods[0]?.lost], [2_001, 300]);
+    assert.ok(floods[0]?.excludedUntil !== undefined);
+    time.tick(60 * SECOND);
+    starts(2_001, 900);
+    watch.lose(300);
+    look();
+    assert.equal(floods.length, 2);
+  });
+
+  it('excludes the user before events are lost, when the backlog grows', () => {
+    starts(2_001, 900);
+    assert.equal(look({ backlog: RUNNING.backlogLimit / 2 }), true);
+    assert.deepEqual(watch.excludedOwners, [2_001]);
+    assert.match(watch.problem ?? '', /Starts of user 2001 are only counted/);
+  });
+
+  it('excludes the user before events are lost, when the backlog stays above a sixteenth', () => {
+    starts(2_001, 900);
+    assert.equal(look({ backlog: RUNNING.backlogLimit / 10 }), false);
+    assert.equal(look(), false);
+    assert.equal(look({ backlog: RUNNING.backlogLimit / 10 }), false);
+    assert.equal(look({ backlog: RUNNING.backlogLimit / 10 }), true);
+    assert.deepEqual(watch.excludedOwners, [2_001]);
+  });
+
+  it('counts records, so that a user with few starts with long arguments is excluded, and not one with more short ones', () => {
+    starts(2_001, 20, { commandLine: 'x'.repeat(100_000) });
+    starts(33, 25);
+    watch.lose(300);
+    look();
+    assert.deepEqual(watch.excludedOwners, [2_001]);
+    assert.equal(floods[0]?.share, 81);
+  });
+
+  it('attributes losses that become known late to the flood that was excluded', () => {
+    starts(2_001, 900);
+    look({ backlog: RUNNING.backlogLimit / 2 });
+    for (let wait = 0; wait < 15; wait += 1) {
+      starts(0, 100);
+      watch.lose(50);
+      look();
+    }
+    assert.match(watch.problem ?? '', /user 2001 caused most/);
+    assert.deepEqual([...new Set(floods.map(({ userId }) => userId))], [2_001]);
+  });
+
+  it('excludes no user beside another audit daemon, nor where excluded starts cannot be counted', () => {
+    for (const mayExclude of [false, true]) {
+      canCount = false;
+      starts(2_001, 900);
+      watch.lose(300);
+      assert.equal(look({ mayExclude }), false);
+      assert.deepEqual(watch.excludedOwners, []);
+    }
+  });
+
+  it('counts the excluded starts: those that audit did not report', () => {
+    starts(2_001, 900);
+    watch.lose(300);
+    look();
+    time.tick(SECOND);
+    executed = 2_000;
+    starts(0, 5);
+    watch.settle(new Date(0));
+    assert.equal(excluded, 0);
+    time.tick(5 * SECOND);
+    watch.settle(new Date());
+    assert.equal(excluded, 1_995);
+  });
+
+  it('regards the ids of a block of subordinate ids as one user', () => {
+    for (let id = 165_536; id < 165_636; id += 1) starts(id, 10);
+    watch.lose(300);
+    look();
+    assert.deepEqual(watch.excludedOwners, [-2]);
+    assert.match(watch.problem ?? '', /users 165536 to 231071/);
+  });
+
+  it('excludes no user for starts of set-user-id programs, which an exclusion does not cover', () => {
+    starts(2_001, 900, { euid: 0 });
+    watch.lose(300);
+    look();
+    assert.deepEqual(watch.excludedOwners, []);
+  });
+});

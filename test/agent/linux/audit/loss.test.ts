@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { LossMeter } from '../../../../src/agent/linux/audit/loss.ts';
+import { milliseconds, seconds } from '../../../../src/core/base/duration.ts';
+
+describe('LossMeter', () => {
+  let meter: LossMeter;
+  let now: number;
+
+  beforeEach(() => {
+    meter = new LossMeter();
+    now = 0;
+    meter.setKernelLost(5, 0); // what was lost before is none of ours
+  });
+
+  const see = (...serials: number[]) => {
+    for (const serial of serials) meter.see(serial);
+  };
+  const take = () => meter.take(milliseconds(now));
+  const settle = () => {
+    const before = take();
+    now += seconds(2);
+    return before + take();
+  };
+  const end = () => meter.take(milliseconds(now), true);
+
+  it('finds nothing where nothing is missing', () => {
+    see(10, 11, 12, 13);
+    assert.equal(settle(), 0);
+    assert.equal(end(), 0);
+  });
+
+  it('counts missing serials once they have had time to come', () => {
+    see(10, 13);
+    assert.equal(take(), 0);
+    now = seconds(1.9);
+    assert.equal(take(), 0);
+    now = seconds(2);
+    assert.equal(take(), 2);
+    now = seconds(9);
+    assert.equal(take(), 0);
+  });
+
+  it('does not count what comes out of order', () => {
+    see(10, 13, 11, 12, 15);
+    take();
+    see(14);
+    assert.equal(settle(), 0);
+  });
+
+  it('takes back what comes after it was counted', () => {
+    see(10, 13);
+    assert.equal(settle(), 2);
+    see(11);
+    see(15);
+    assert.equal(settle(), 0); // 14 is missing, 11 was not
+  });
+
+  it('does not mind what is older than the beginning', () => {
+    see(10, 9, 8, 11);
+    assert.equal(settle(), 0);
+  });
+
+  it('counts across the wrap', () => {
+    see(4_294_967_294, 1);
+    assert.equal(settle(), 2); // 4294967295 and 0
+    see(0, 2);
+    assert.equal(settle(), 0);
+  });
+
+  it('counts what is missing in more serials than it remembers', () => {
+    see(1, 1_000_000);
+    assert.equal(end(), 999_998);
+    see(1_000_001, 1_000_003);
+    assert.equal(end(), 1);
+  });
+
+  it('counts right however many serials pass between two settlements', () => {
+    for (let serial = 0; serial <= 300_000; serial += 3) meter.see(serial);
+    assert.equal(end(), 200_000);
+  });
+
+  it('adds what the kernel never gave a serial', () => {
+    meter.setKernelLost(12, 0);
+    assert.equal(take(), 7);
+    meter.setKernelLost(12, 0);
+    assert.equal(take(), 0);
+  });
+
+  it('does not count a lost record whose event came all the same', () => {
+    meter.setKernelLost(8, 2);
+    assert.equal(take(), 1);
+    meter.setKernelLost(9, 2);
+    assert.equal(take(), 1);
+  });
+
+  it('does not mind when somebody sets the counter of the kernel back', () => {
+    meter.setKernelLost(0, 0);
+    meter.setKernelLost(2, 0);
+    assert.equal(take(), 2);
+  });
+
+  it('is right for any loss and any order', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 40 })), { minLength: 2, maxLength: 300 }),
+        fc.integer({ min: 0, max: 0xffff_ffff }),
+        (plan, first) => {
+          meter = new LossMeter();
+          const serials = plan.map(([lost, delay], index) => ({
+            serial: (first + index) >>> 0,
+            lost,
+            at: index + delay,
+          }));
+          const [head, ...rest] = serials;
+          const came = rest.filter(({ lost }) => !lost).sort((a, b) => a.at - b.at);
+          const highest = came.reduce((most, { serial }) => Math.max(most, (serial - first) >>> 0), 0);
+          meter.see(head?.serial ?? 0);
+          for (const { serial } of came) meter.see(serial);
+          assert.equal(meter.take(milliseconds(0), true), highest - came.length);
+        },
+      ),
+      { numRuns: 10_000 },
+    );
+  });
+
+  it('counts none of those that have come before it began, however they are ordered', () => {
+    const meter = new LossMeter({ before: 4_294_967_295 });
+    for (const serial of [4_294_967_290, 4_294_967_293, 1, 3]) meter.see(serial);
+    assert.equal(meter.take(seconds(10), true), 2);
+  });
+});

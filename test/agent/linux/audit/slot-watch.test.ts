@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import sinon from 'sinon';
+import { isAlive, SlotWatch } from '../../../../src/agent/linux/audit/slot-watch.ts';
+import { systemClock } from '../../../../src/core/base/clock.ts';
+
+describe('SlotWatch', () => {
+  let clock: sinon.SinonFakeTimers;
+  beforeEach(() => {
+    clock = sinon.useFakeTimers();
+  });
+  afterEach(() => clock.restore());
+
+  it('lets the slot be taken when nobody else was seen', () =>
+    assert.equal(new SlotWatch(systemClock).mayTake(), true));
+
+  it('waits until another daemon has been gone for half a minute', () => {
+    const watch = new SlotWatch(systemClock);
+    watch.seenOther();
+    assert.equal(watch.mayTake(), false);
+    clock.tick(29_000);
+    assert.equal(watch.mayTake(), false);
+    watch.seenOther();
+    clock.tick(29_000);
+    assert.equal(watch.mayTake(), false);
+    clock.tick(1_000);
+    assert.equal(watch.mayTake(), true);
+  });
+});
+
+describe('isAlive', () => {
+  it('knows a process that lives', () => assert.equal(isAlive(process.pid), true));
+  it('knows one of another user', () => assert.equal(isAlive(1), true));
+  it('knows one that has ended', () => assert.equal(isAlive(spawnSync('/bin/true').pid), false));
+});

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LoginReporters } from '../../../../src/agent/linux/logins/login-reporters.ts';
+import { systemClock } from '../../../../src/core/base/clock.ts';
+import { temporaryFolder } from '../../../harness/folders.ts';
+
+describe('LoginReporters', () => {
+  let proc: string;
+  const reporters = (more: object = {}) => new LoginReporters({ proc, clock: systemClock, ...more });
+  const addContainer = () => {
+    mkdirSync(join(proc, '90'));
+    writeFileSync(join(proc, '90/cgroup'), `0::/system.slice/docker-${'c0ffee'.padEnd(64, '0')}.scope\n`);
+  };
+
+  beforeEach(() => {
+    proc = temporaryFolder();
+    for (const [pid, image] of Object.entries({ 70: '/usr/sbin/sshd (deleted)', 71: '/usr/bin/login' })) {
+      mkdirSync(join(proc, pid), { recursive: true });
+      symlinkSync(image, join(proc, pid, 'exe'));
+    }
+  });
+
+  it('are found by the start of their program, else by the image that they run', () => {
+    const found = reporters({
+      executableOf: (pid: number) => (pid === 71 ? '/usr/bin/seen' : undefined),
+      containerOf: (pid: number) => (pid === 71 ? 'web' : undefined),
+    });
+    assert.deepEqual(found.of(70), { pid: 70, executable: '/usr/sbin/sshd' });
+    assert.deepEqual(found.of(71), { pid: 71, executable: '/usr/bin/seen', containerId: 'web' });
+  });
+
+  it('are only a number when they have ended and nobody has seen them', () => {
+    assert.deepEqual(reporters().of(72), { pid: 72 });
+  });
+
+  describe('on a host with containers', () => {
+    beforeEach(addContainer);
+
+    it('may have been in any when they have ended, also if the start of their program was seen', () => {
+      assert.deepEqual(reporters().of(72), { pid: 72, isUnlocated: true });
+      const executable = '/usr/sbin/sshd';
+      assert.deepEqual(reporters({ executableOf: () => executable }).of(72), {
+        pid: 72,
+        executable,
+        isUnlocated: true,
+      });
+    });
+
+    it('are in the one in which they were last seen', () => {
+      assert.deepEqual(reporters({ containerOf: () => 'web' }).of(72), { pid: 72, containerId: 'web' });
+    });
+
+    it('are on the host when they live and are in none', () => {
+      assert.deepEqual(reporters().of(70), { pid: 70, executable: '/usr/sbin/sshd' });
+    });
+  });
+});

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { pino } from 'pino';
+import sinon from 'sinon';
+import { SourceLadder } from '../../../../src/agent/linux/streams/source-ladder.ts';
+import { systemClock } from '../../../../src/core/base/clock.ts';
+import { AgentError } from '../../../../src/core/base/errors.ts';
+import type { SourceStatus } from '../../../../src/core/contract/sources.ts';
+
+const taken = new AgentError('AUDIT_UNAVAILABLE', 'Process 7 has it.', 'Stop it.');
+
+const BEST: SourceStatus = { state: 'on', source: 'auditUnicast' };
+
+describe('SourceLadder', () => {
+  let clock: sinon.SinonFakeTimers;
+  let feeds: Set<'audit' | 'starts'>;
+  let audit: { open: sinon.SinonStub; refresh: sinon.SinonStub; close: sinon.SinonStub };
+  let polling: { open: sinon.SinonStub; close: sinon.SinonStub };
+  let lose: (reason: AgentError) => void;
+  let told: SourceStatus[];
+  let events: SourceLadder;
+
+  beforeEach(() => {
+    clock = sinon.useFakeTimers();
+    feeds = new Set(['audit', 'starts']);
+    audit = { open: sinon.stub().resolves(), refresh: sinon.stub().resolves(), close: sinon.stub().resolves() };
+    polling = { open: sinon.stub(), close: sinon.stub().resolves() };
+    told = [];
+    events = new SourceLadder(
+      {
+        wanted: () => ({ rules: [{ syscalls: ['execve'] }], feeds }),
+        audit: { accept: () => {}, lost: () => {} },
+        auditLog: { accept: () => {}, lost: () => {} },
+        sink: { accept: () => {}, drop: () => {} },
+        clock: systemClock,
+        log: pino({ level: 'silent' }),
+        hostRoot: '/',
+        commandLines: { read: async () => [] },
+        changed: () => told.push(events.status('starts')),
+      },
+      [
+        {
+          name: 'audit',
+          feeds: 'audit',
+          make: ({ onLost }) => {
+            lose = onLost;
+            return { ...audit, refreshRules: audit.refresh, status: () => BEST };
+          },
+        },
+        { name: 'procPolling', feeds: 'starts', make: () => polling },
+      ],
+    );
+  });
+
+  afterEach(async () => {
+    await events.stop();
+    clock.restore();
+  });
+
+  const SECOND = { state: 'degraded', source: 'procPolling', reason: 'Process 7 has it. Stop it.' };
+
+  it('takes the best source', async () => {
+    await events.start();
+    assert.deepEqual(events.status('starts'), BEST);
+    assert.equal(polling.open.callCount, 0);
+    assert.deepEqual(told, [BEST]);
+  });
+
+  it('takes the next when the best cannot be had, and says why', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    assert.deepEqual(events.status('starts'), SECOND);
+  });
+
+  describe('with a source that was connected before the start', () => {
+    let connect: sinon.SinonStub;
+    let begin: sinon.SinonStub;
+
+    beforeEach(() => {
+      connect = sinon.stub().resolves();
+      begin = sinon.stub();
+      Object.assign(audit, { connect, begin });
+    });
+
+    it('reads it from the start on', async () => {
+      await events.connect();
+      assert.deepEqual([connect.callCount, begin.callCount, events.feed], [1, 0, undefined]);
+      await events.start();
+      assert.deepEqual([connect.callCount, begin.callCount, events.feed], [2, 1, 'audit']);
+      await events.disconnect();
+      assert.equal(audit.close.callCount, 0);
+    });
+
+    it('closes it and opens the next one when the start cannot set its rules', async () => {
+      await events.connect();
+      connect.rejects(taken);
+      await events.start();
+      assert.deepEqual(events.status('starts'), SECOND);
+      assert.deepEqual([begin.callCount, audit.close.callCount], [0, 1]);
+    });
+
+    it('connects it at the start when that failed before', async () => {
+      connect.onFirstCall().rejects(taken);
+      await events.connect();
+      await events.start();
+      assert.deepEqual(events.status('starts'), BEST);
+      assert.deepEqual([connect.callCount, begin.callCount], [2, 1]);
+    });
+
+    it('connects nothing that is not wanted, and closes what the start does not want', async () => {
+      feeds.delete('audit');
+      await events.connect();
+      assert.equal(connect.callCount, 0);
+      feeds.add('audit');
+      await events.connect();
+      feeds.delete('audit');
+      await events.start();
+      assert.deepEqual([begin.callCount, audit.close.callCount, events.feed], [0, 1, 'starts']);
+    });
+
+    it('closes it when the start does not happen', async () => {
+      await events.connect();
+      await events.disconnect();
+      await events.disconnect();
+      assert.equal(audit.close.callCount, 1);
+    });
+  });
+
+  it('goes up again within a minute', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    audit.open.resolves();
+    await clock.tickAsync(59_000);
+    assert.deepEqual(events.status('starts'), SECOND);
+    await clock.tickAsync(1_000);
+    assert.deepEqual(events.status('starts'), BEST);
+    assert.equal(polling.close.callCount, 1);
+    assert.deepEqual(told, [SECOND, BEST]);
+  });
+
+  it('leaves audit rules to the next source that has set them', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    audit.open.resolves();
+    await clock.tickAsync(60_000);
+    assert.deepEqual(polling.close.args, [[{ keepsRules: true }]]);
+    await events.stop();
+    assert.deepEqual(audit.close.args, [[{ willResume: true }]]);
+  });
+
+  it('goes down when the source is lost, and closes it', async () => {
+    await events.start();
+    audit.open.rejects(taken);
+    lose(new AgentError('AUDIT_UNAVAILABLE', 'Gone.', 'Find out.'));
+    await clock.tickAsync(0);
+    assert.deepEqual(events.status('starts'), SECOND);
+    assert.equal(audit.close.callCount, 1);
+  });
+
+  it('ignores a loss that is told after the source was closed', async () => {
+    await events.start();
+    const late = lose;
+    feeds.clear();
+    await events.refresh();
+    late(taken);
+    await clock.tickAsync(0);
+    assert.deepEqual(events.status('starts'), { state: 'off' });
+  });
+
+  it('is off when nothing is wanted, and on again with something', async () => {
+    feeds.clear();
+    await events.start();
+    assert.deepEqual(events.status('starts'), { state: 'off' });
+    await clock.tickAsync(120_000);
+    assert.equal(audit.open.callCount, 0);
+    feeds.add('audit');
+    await events.refresh();
+    assert.deepEqual(events.status('audit'), BEST);
+    feeds.clear();
+    await events.refresh();
+    assert.equal(audit.close.callCount, 1);
+  });
+
+  it('passes a change of the rules on', async () => {
+    await events.start();
+    await events.refresh();
+    assert.equal(audit.refresh.callCount, 1);
+    audit.refresh.rejects(taken);
+    audit.open.rejects(taken);
+    await events.refresh();
+    assert.deepEqual(events.status('starts'), SECOND);
+  });
+
+  it('opens no lesser source for who needs audit itself', async () => {
+    feeds.delete('starts');
+    audit.open.rejects(taken);
+    await events.start();
+    assert.equal(polling.open.callCount, 0);
+    assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+  });
+
+  it('tells who needs audit itself that a lesser source is no help', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+    feeds.delete('starts');
+    await events.refresh();
+    assert.equal(polling.close.callCount, 1);
+  });
+
+  it('says so when there is nothing at all', async () => {
+    audit.open.rejects(taken);
+    polling.open.throws(new Error('no /proc'));
+    await events.start();
+    assert.deepEqual(events.status('starts'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+  });
+
+  it('closes what is open, however often it is stopped', async () => {
+    await events.stop();
+    await events.start();
+    await events.stop();
+    await events.stop();
+    assert.equal(audit.close.callCount, 1);
+    assert.deepEqual(events.status('starts'), { state: 'off' });
+  });
+});

@@ -1,0 +1,50 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { processCreate } from '../../../src/agent/collectors/process-create.ts';
+import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
+import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { seconds } from '../../../src/core/base/duration.ts';
+import { createLog } from '../../../src/core/base/log.ts';
+import { nextTurn } from '../../../src/core/base/turn.ts';
+import { liveSettings } from './memory-queues.ts';
+import { tell } from './tell.ts';
+
+/*
+ * Counts on the disk of the directory given, with windows that close all the time, says after each batch how many it has
+ * counted in this run, and goes on until it is killed. Run by window-log.test.ts.
+ */
+export function countingParts(directory: string) {
+  const settings = liveSettings({
+    maxLocalCacheSizeInBytes: 50_000_000,
+    priorities: { ProcessCreate: 'High' },
+    aggregation: { ProcessCreate: { enabled: true, interval: seconds(0.02) } },
+  });
+  const log = createLog({ level: 'silent' });
+  const queues = new EventQueues({ directory: join(directory, 'queues'), settings, clock: systemClock, log });
+  const aggregator = new Aggregator({
+    directory: join(directory, 'aggregates'),
+    settings,
+    queues,
+    clock: systemClock,
+    log,
+  });
+  return { queues, aggregator };
+}
+
+async function write(directory: string): Promise<never> {
+  const { queues, aggregator } = countingParts(directory);
+  await queues.start();
+  await aggregator.start();
+  for (let n = 0; ; ) {
+    for (let i = 0; i < 20; i += 1, n += 1) {
+      const payload = { Executable: '/bin/ls', CommandLine: `ls ${n % 70}`, UserId: '0' };
+      aggregator.add(processCreate, 'High', payload, systemClock.now());
+    }
+    await nextTurn();
+    await tell(n);
+  }
+}
+
+// Only as a process of its own: nobody who happens to load this file is to write for ever.
+if (process.argv[1] === fileURLToPath(import.meta.url)) await write(process.argv[2] ?? '');

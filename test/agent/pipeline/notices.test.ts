@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { ChangeNotices } from '../../../src/agent/pipeline/notices.ts';
+import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { days, minutes, seconds } from '../../../src/core/base/duration.ts';
+import type { LogLine } from '../../../src/core/base/log.ts';
+import type { StateFiles } from '../../../src/core/base/state-files.ts';
+import type { Settings } from '../../../src/core/contract/settings.ts';
+import { temporaryFolder } from '../../harness/folders.ts';
+import { properties } from '../config/published.ts';
+import { quietLog } from './memory-queues.ts';
+
+describe('ChangeNotices', () => {
+  let time: sinon.SinonFakeTimers;
+  let told: LogLine[];
+  let notices: ChangeNotices;
+  /** Positions of what is in the queue. */
+  let queued: Set<number>;
+  let isFull: boolean;
+  let file: string;
+  let lives = 0;
+
+  /** An agent's, which reads what an earlier one left. */
+  const start = async (files?: StateFiles) => {
+    lives += 1;
+    const life = lives;
+    notices = new ChangeNotices({
+      announce: (line) => {
+        if (isFull || life < lives) return undefined; // the earlier ones were killed
+        queued.add(told.push(line) - 1);
+        return told.length - 1;
+      },
+      isWaiting: (position) => queued.has(position),
+      file,
+      ...(files === undefined ? {} : { files }),
+      clock: systemClock,
+      log: quietLog(),
+    });
+    await notices.start();
+  };
+  const deliver = (...positions: number[]) => {
+    for (const position of positions) queued.delete(position);
+    notices.delivered(new Set(positions));
+  };
+  const names = () => told.map(({ details }) => details?.Names);
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers();
+    told = [];
+    queued = new Set();
+    isFull = false;
+    file = join(temporaryFolder(), 'change-notices.json');
+    await start();
+  });
+  afterEach(async () => {
+    await notices.stop();
+    time.restore();
+  });
+
+  let version = 0;
+  const change = (changes: Record<string, string>) => {
+    version += 1;
+    notices.accept({ time: new Date(), desiredVersion: version, changes });
+  };
+
+  it('tell each change by itself, with the names and what became of them', () => {
+    version = 6;
+    change({ eventPriorityLogin: 'High to Off', snapshotFrequency: 'PT13H to P365D' });
+    assert.deepEqual(told, [
+      {
+        time: new Date(),
+        level: 'info',
+        message: 'Configuration changed',
+        details: {
+          Names: 'eventPriorityLogin;snapshotFrequency',
+          Changes: 'eventPriorityLogin: High to Off; snapshotFrequency: PT13H to P365D',
+          DesiredVersion: '7',
+        },
+      },
+    ]);
+  });
+
+  it('are bounded when a twin flips back and forth, and count all of it', async () => {
+    await start({ replace: () => {}, remove: () => {}, settled: async () => {} }); // a day of syncs would take minutes
+    for (let second = 0; second < 86_400; second += 1) {
+      change({ eventPriorityLogin: second % 2 === 0 ? 'High to Off' : 'Off to High' });
+      await time.tickAsync(seconds(1));
+      deliver(...queued);
+    }
+    await time.tickAsync(minutes(5));
+    assert.ok(told.length >= 20 + 280 && told.length <= 20 + 290, String(told.length));
+    const counted = told.reduce((all, { details }) => all + Number(details?.Count ?? 1), 0);
+    assert.equal(counted, 86_400);
+  });
+
+  it('tell at once again after a rest', async () => {
+    for (let n = 0; n < 30; n += 1) change({ [`name${n}`]: 'a to b' });
+    assert.equal(told.length, 20);
+    deliver(...queued);
+    await time.tickAsync(minutes(5));
+    assert.equal(told.length, 21);
+    assert.equal(told[20]?.details?.Names?.split(';').length, 10);
+    await time.tickAsync(days(1));
+    change({ x: 'a to b' });
+    assert.equal(told.length, 22);
+  });
+
+  it('tell the rest at the end', async () => {
+    for (let n = 0; n < 25; n += 1) change({ x: 'a to b' });
+    await notices.stop();
+    assert.equal(told.length, 21);
+    assert.equal(told[20]?.details?.Count, '5');
+  });
+
+  it('do not grow with what they tell', () => {
+    change(Object.fromEntries(properties.map(({ name }) => [name, `${'"'.repeat(64)} to ${'"'.repeat(64)}`])));
+    const [{ details } = {}] = told;
+    assert.equal(details?.Names, properties.map(({ name }) => name).join(';'));
+    assert.match(details?.Changes ?? '', /^highPriorityMessageFrequency: "+ to "+; .*; …$/);
+    // What the smallest cache that a twin can ask for has room for.
+    assert.ok(JSON.stringify(told).length < 6_000, String(JSON.stringify(told).length));
+  });
+
+  describe('that the hub has not acknowledged', () => {
+    it('are told again when they have left the queue, together, and not while another one waits', async () => {
+      change({ a: '1 to 2' });
+      change({ b: '1 to 2' });
+      change({ c: '1 to 2' });
+      queued.delete(0);
+      queued.delete(1); // pushed out
+      await time.tickAsync(minutes(10));
+      assert.equal(told.length, 3);
+      deliver(2);
+      await time.tickAsync(0);
+      assert.deepEqual(names(), ['a', 'b', 'c', 'a;b']);
+      assert.equal(told[3]?.details?.Count, '2');
+      queued.clear(); // again
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(names().slice(4), ['a;b']);
+      deliver(4);
+      await time.tickAsync(days(1));
+      assert.equal(told.length, 5);
+      assert.ok(!existsSync(file));
+    });
+
+    it('are told when there is room again', async () => {
+      isFull = true;
+      change({ a: '1 to 2' });
+      change({ b: '1 to 2' });
+      await time.tickAsync(minutes(3));
+      isFull = false;
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(names(), ['a;b']);
+    });
+
+    it('outlive kill -9: what waits is not told twice, what was lost and what was not told yet is', async () => {
+      for (let n = 0; n < 22; n += 1) change({ [`name${n}`]: '1 to 2' });
+      assert.equal(told.length, 20);
+      await start();
+      await time.tickAsync(minutes(2));
+      assert.deepEqual(names().slice(20), [], 'as many wait as may');
+      deliver(...queued);
+      await time.tickAsync(0);
+      assert.deepEqual(names().slice(20), ['name20;name21']);
+      await start();
+      queued.clear();
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(names().slice(21), ['name20;name21']);
+    });
+
+    it('are kept over many stops, also when more of them wait than may', async () => {
+      for (let n = 0; n < 21; n += 1) change({ [`name${n}`]: '1 to 2' });
+      for (let n = 21; n < 25; n += 1) {
+        await notices.stop();
+        await start();
+        change({ [`name${n}`]: '1 to 2' });
+      }
+      await notices.stop();
+      await start();
+      deliver(...queued);
+      await time.tickAsync(minutes(1));
+      const all = names().flatMap((text) => text?.split(';') ?? []);
+      assert.deepEqual(
+        all,
+        Array.from({ length: 25 }, (_, n) => `name${n}`),
+      );
+    });
+
+    it('come through the smallest cache that a twin can ask for, one after the other', async () => {
+      const settings = { current: () => ({ maxLocalCacheSizeInBytes: 8_192 }) as Settings, onChange: () => {} };
+      const queues = new EventQueues({ directory: temporaryFolder(), settings, clock: systemClock, log: quietLog() });
+      await queues.start();
+      const come: string[] = [];
+      notices = new ChangeNotices({
+        announce: ({ details }) => {
+          const { next } = queues.positions('High');
+          const json = JSON.stringify({ details, filling: 'f'.repeat(500) });
+          return queues.put('High', [{ name: 'Diagnostic', elements: 1, occurrences: 1, json }]) > 0 ? next : undefined;
+        },
+        isWaiting: (position) => queues.isWaiting('High', position),
+        file,
+        clock: systemClock,
+        log: quietLog(),
+      });
+      await notices.start();
+      const all = (value: string) =>
+        Object.fromEntries(properties.map(({ name }) => [name, `${value.repeat(64)} to x`]));
+      change({ ...all('"'), first: 'Low to Off' });
+      change({ ...all('\\'), second: '1 to 2' });
+      change({ ...all('"'), third: '1 to 2' });
+      assert.ok((queues.account('High').totals.dropped.cacheFull ?? 0) > 0, 'nothing was pushed out');
+      for (let round = 0; round < 5; round += 1) {
+        const taken = queues.take('High', 100_000, true);
+        come.push(...taken.map(({ json }) => json));
+        const positions = new Set(taken.map(({ position }) => position));
+        if (taken.length > 0) queues.settle('High', 'delivered', positions);
+        notices.delivered(positions);
+        await time.tickAsync(minutes(1));
+      }
+      await queues.stop();
+      for (const name of ['first', 'second', 'third']) assert.match(come.join('\n'), new RegExp(`;${name}[";]`), name);
+      assert.equal(queues.waiting('High').events, 0);
+    });
+
+    it('are as many as fit a file, whatever is in it', async () => {
+      for (const text of ['', '{', '[]', '{"waiting":[{}]}', `{"waiting":[${' '.repeat(300_000)}]}`]) {
+        writeFileSync(file, text);
+        await start();
+        await time.tickAsync(minutes(1));
+      }
+      assert.equal(told.length, 0);
+      change({ a: '1 to 2' });
+      assert.deepEqual(names(), ['a']);
+    });
+  });
+});

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { fullJitter } from '../../../src/core/base/backoff.ts';
+import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
+
+const LARGEST = 1 - Number.EPSILON;
+
+describe('fullJitter', () => {
+  it('draws from nothing to a bound that doubles up to the most', () => {
+    const highest = fullJitter({ first: seconds(1), max: seconds(5) }, () => LARGEST);
+    assert.deepEqual(
+      [1, 2, 3, 4, 5].map(() => highest.next()),
+      [1_000, 2_000, 4_000, 5_000, 5_000],
+    );
+    const lowest = fullJitter({ first: seconds(1), max: seconds(5) }, () => 0);
+    assert.deepEqual([lowest.next(), lowest.next()], [0, 0]);
+  });
+
+  it('starts small again after a success', () => {
+    const backoff = fullJitter({ first: seconds(1), max: minutes(5) }, () => LARGEST);
+    backoff.next();
+    backoff.next();
+    backoff.reset();
+    assert.equal(backoff.next(), 1_000);
+  });
+
+  it('spreads the waits evenly', () => {
+    const draws = [0, 0.25, 0.5, 0.75];
+    const waits = draws.map((draw) => fullJitter({ first: seconds(8), max: seconds(8) }, () => draw).next());
+    assert.deepEqual(waits, [0, 2_000, 4_000, 6_000]);
+  });
+
+  it('never leaves its bounds', () => {
+    const numbers = fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 1 });
+    const spans = fc.tuple(fc.nat(60_000), fc.nat(60_000), fc.nat(600_000));
+    fc.assert(
+      fc.property(numbers, spans, (draws, [least, more, most]) => {
+        const atLeast = milliseconds(least);
+        const first = milliseconds(least + more);
+        const backoff = fullJitter({ atLeast, first, max: milliseconds(first + most) }, () => draws.shift() ?? 0);
+        for (let i = draws.length; i > 0; i -= 1) {
+          const wait = backoff.next();
+          assert.ok(Number.isInteger(wait) && wait >= least && wait <= first + most);
+        }
+      }),
+    );
+  });
+
+  it('takes its chance from the system when not told otherwise', () => {
+    const waits = Array.from({ length: 20 }, () => fullJitter({ first: minutes(60), max: minutes(60) }).next());
+    assert.ok(new Set(waits).size > 1);
+  });
+});

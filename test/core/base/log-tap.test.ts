@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import type { LogLine } from '../../../src/core/base/log.ts';
+import { LogTap } from '../../../src/core/base/log-tap.ts';
+
+const line = (n: number, minute = 0): LogLine => ({
+  time: new Date(Date.UTC(2024, 4, 1, 12, minute)),
+  level: 'warn',
+  message: String(n),
+});
+
+describe('LogTap', () => {
+  let heard: string[];
+  const listener = ({ message }: LogLine) => void heard.push(message);
+
+  beforeEach(() => {
+    heard = [];
+  });
+
+  it('keeps lines until someone listens, and passes them on once, in order', () => {
+    const tap = new LogTap('warn');
+    tap.accept(line(1));
+    tap.accept(line(2));
+    tap.listen(listener);
+    assert.deepEqual(heard, ['1', '2']);
+    tap.accept(line(3));
+    assert.deepEqual(heard, ['1', '2', '3']);
+  });
+
+  it('keeps the first hundred', () => {
+    const tap = new LogTap('warn');
+    for (let n = 0; n < 150; n += 1) tap.accept(line(n, Math.floor(n / 50)));
+    tap.listen(listener);
+    assert.equal(heard.length, 100);
+    assert.equal(heard.at(-1), '99');
+  });
+
+  it('passes sixty lines a minute on, and no more', () => {
+    const tap = new LogTap('warn');
+    tap.listen(listener);
+    for (let n = 0; n < 1_000; n += 1) tap.accept(line(n));
+    assert.equal(heard.length, 60);
+    assert.equal(heard.at(-1), '59');
+    for (let n = 0; n < 1_000; n += 1) tap.accept(line(n, 1));
+    assert.equal(heard.length, 60 + 1 + 60); // one says how many were dropped
+  });
+
+  describe('above the limits', () => {
+    let lost: number[];
+    let tap: LogTap;
+    beforeEach(() => {
+      lost = [];
+      tap = new LogTap('warn');
+    });
+    const listen = () => tap.listen(listener, (count) => void lost.push(count));
+    const many = (count: number, of: (n: number) => LogLine = line) => {
+      for (let n = 0; n < count; n += 1) tap.accept(of(n));
+    };
+    const isSaid = (count: number) => heard.filter((text) => text.startsWith(`Dropped ${count} `)).length === 1;
+
+    it('counts each line at once, and says how many there were with the first one of another minute', () => {
+      listen();
+      many(100);
+      assert.equal(lost.length, 40);
+      assert.equal(heard.length, 60);
+      tap.accept(line(100, 1));
+      assert.ok(isSaid(40), heard.join());
+      assert.equal(heard.at(-1), '100');
+      tap.accept(line(101, 2));
+      assert.equal(heard.length, 63);
+    });
+
+    it('says how many there were when it ends', () => {
+      const end = listen();
+      many(100);
+      end();
+      assert.ok(isSaid(40), heard.join());
+    });
+
+    it('counts the lines that nobody could listen to yet', () => {
+      for (let n = 0; n < 150; n += 1) tap.accept(line(n, Math.floor(n / 50)));
+      listen();
+      assert.deepEqual(lost, [50]);
+      tap.accept(line(150, 3));
+      assert.ok(isSaid(50), heard.join());
+    });
+
+    it('passes on what is of another level, or has an id, and is not moved by alerts', () => {
+      listen();
+      many(100, (n) => ({ ...line(n), isAlert: true }));
+      assert.deepEqual([heard, lost], [[], []]);
+      many(100);
+      many(100, (n) => ({ ...line(n), id: 'IO_URING_USED' }));
+      many(100, (n) => ({ ...line(n), id: `SOMETHING_${n}` })); // no ids of the agent: no shares of their own
+      assert.equal(heard.length, 70);
+      tap.accept({ ...line(0), id: 'AUDIT_TAMPERED', message: 'tampered' });
+      tap.accept({ ...line(0), level: 'error', message: 'error' });
+      assert.deepEqual(heard.slice(70), ['tampered', 'error']);
+    });
+  });
+
+  it('is not caught by a listener that logs', () => {
+    const tap = new LogTap('warn');
+    tap.listen((heardLine) => {
+      listener(heardLine);
+      tap.accept(line(7));
+    });
+    tap.accept(line(7));
+    assert.equal(heard.length, 60);
+  });
+});

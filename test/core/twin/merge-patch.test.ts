@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { applyPatch, type Members, patchTo } from '../../../src/core/twin/merge-patch.ts';
+
+describe('merge patches', () => {
+  for (const [target, patch, result] of [
+    [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
+    [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
+    [{ a: ['b'] }, { a: 'c' }, { a: 'c' }],
+    [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
+    [{ a: [1, 2, 3] }, { a: [9] }, { a: [9] }],
+    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+  ] as const) {
+    it(`merges ${JSON.stringify(patch)} into ${JSON.stringify(target)} as RFC 7396 says`, () => {
+      assert.deepEqual(applyPatch(target, patch), result);
+    });
+  }
+
+  for (const [wanted, current, patch] of [
+    [{ a: 1 }, { a: 1, b: 2 }, {}],
+    [{ a: { x: 1, y: 2 } }, { a: { x: 1, y: 3, z: 4 } }, { a: { y: 2, z: null } }],
+    [{ a: { x: { deep: true } } }, { a: { x: 1 } }, { a: { x: { deep: true } } }],
+    [{ a: { x: null } }, { a: { x: 1 } }, { a: { x: null } }],
+    [{ a: undefined }, { a: { x: 1 } }, { a: null }],
+    [{ a: { x: null } }, {}, { a: {} }],
+    [{ a: {} }, { a: {} }, {}],
+  ] as const) {
+    it(`needs ${JSON.stringify(patch)} to make ${JSON.stringify(current)} hold ${JSON.stringify(wanted)}`, () => {
+      assert.deepEqual(patchTo(wanted, current), patch);
+    });
+  }
+
+  const leaf = fc.oneof(fc.string(), fc.integer(), fc.boolean());
+  const name = fc.oneof(fc.constantFrom('a', 'b', 'c', '__proto__', 'constructor', 'toString'), fc.string());
+  const { members } = fc.letrec<{ members: Members; value: unknown }>((tie) => ({
+    members: fc.array(fc.tuple(name, tie('value')), { maxLength: 5 }).map((entries) => Object.fromEntries(entries)),
+    value: fc.oneof({ maxDepth: 4 }, leaf, tie('members')),
+  }));
+
+  it('always lead to what is wanted, and leave other names alone', () => {
+    fc.assert(
+      fc.property(members, members, (wanted, current) => {
+        const after = applyPatch(current, patchTo(wanted, current));
+        for (const key of Object.keys(wanted)) assert.deepEqual(after[key], wanted[key]);
+        for (const key of Object.keys(current)) {
+          if (!Object.hasOwn(wanted, key)) assert.deepEqual(after[key], current[key]);
+        }
+      }),
+    );
+  });
+
+  it('are empty once applied, and never touch the prototype', () => {
+    fc.assert(
+      fc.property(members, members, (wanted, current) => {
+        assert.deepEqual(patchTo(wanted, applyPatch(current, patchTo(wanted, current))), {});
+        assert.equal(Object.getPrototypeOf({}), Object.prototype);
+      }),
+    );
+  });
+});

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { missingForAudit } from '../../system/missing-for-audit.ts';
+import { require } from '../require.ts';
+import { missingForCrash, missingForOwnRules } from './chain.ts';
+import { crash } from './crash.ts';
+
+/** Of a run by hand as well; it is always the same, and what happens between is left to chance. */
+const SEED = 4;
+const RUNS = 40;
+const COUNTED_RUNS = 10;
+const KERNEL_RUNS = 8;
+const ALERT_RUNS = 5;
+
+describe('an agent that is killed with -9, again and again', function () {
+  this.timeout(600_000); // two minutes on a machine that has nothing else to do
+
+  it(`delivers every event of auditd's log, ${RUNS} kills long, and repeats none under another id`, async function () {
+    require(this, missingForCrash());
+    const said: string[] = [];
+    const { total, violations } = await crash({ runs: RUNS, seed: SEED, say: (line) => said.push(line) });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.equal(total.runs, RUNS);
+    assert.ok(total.events > RUNS, said.join('\n'));
+    assert.equal(total.delivered + total.missing, total.events);
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+
+  it('delivers every count of what it aggregates, and none twice', async function () {
+    require(this, missingForCrash());
+    const said: string[] = [];
+    const { total, violations } = await crash({
+      runs: COUNTED_RUNS,
+      seed: SEED,
+      aggregated: true,
+      say: (line) => said.push(line),
+    });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.ok(total.delivered > COUNTED_RUNS, said.join('\n'));
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+
+  it('delivers every alert that was made, and none under another id; windows go on', async function () {
+    require(this, missingForCrash() ?? missingForOwnRules());
+    const said: string[] = [];
+    const { total, violations } = await crash({
+      runs: ALERT_RUNS,
+      seed: SEED,
+      alerts: true,
+      say: (line) => said.push(line),
+    });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.ok((total.also['alerts made'] ?? 0) > ALERT_RUNS, said.join('\n'));
+    assert.ok((total.also['continued after a kill'] ?? 0) > 0, said.join('\n'));
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+
+  it("delivers every event of the kernel's audit that happened while it listened", async function () {
+    require(this, await missingForAudit());
+    const said: string[] = [];
+    const { total, violations } = await crash({
+      runs: KERNEL_RUNS,
+      seed: SEED,
+      source: 'auditUnicast',
+      say: (line) => said.push(line),
+    });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.ok(total.delivered > KERNEL_RUNS, said.join('\n'));
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+});

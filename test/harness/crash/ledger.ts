@@ -1,0 +1,145 @@
+import type { Envelope } from '../../../src/core/contract/event.ts';
+import { MARK, type NumberedEvents } from './numbered-events.ts';
+
+/** The events that are counted, and the field that has their number. */
+export const COUNTED: Readonly<Record<string, string>> = { ProcessCreate: 'CommandLine', Login: 'UserName' };
+const NUMBERED = new RegExp(`${MARK}(\\d+)`);
+
+interface Reception {
+  readonly id: string;
+  /** Of the message, counted up by the hub. */
+  readonly message: number;
+}
+
+/** What the agent says of the events that are counted. */
+export interface Books {
+  readonly collected: number;
+  readonly delivered: number;
+  readonly aggregatedAway: number;
+  readonly queued: number;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+export interface Findings {
+  readonly delivered: number;
+  /** Of events that came before, with the same id. */
+  readonly repeated: number;
+  readonly missing: number;
+  /** They happened when nobody listened, and nothing has them on record. */
+  readonly unheard: number;
+  /** Further counts, for the report. */
+  readonly also?: Readonly<Record<string, number>>;
+  /** What must not be. */
+  readonly violations: readonly string[];
+}
+
+/** Holds what the hub received against what happened. */
+export interface Judge {
+  /** @param message counted up by the hub */
+  received(message: number, body: string): void;
+  /** A client has connected. */
+  connected(): void;
+  /** Nobody listened between these times of the monotonic clock. */
+  absent(from: number, to: number): void;
+  judge(events: NumberedEvents, books: Books): Findings;
+}
+
+/** Of events that have a number each. */
+export class Ledger implements Judge {
+  readonly #receptions: Reception[][] = [];
+  /** The last message before each new connection: it may have been in flight when the one before ended. */
+  readonly #lastOfConnection = new Set<number>();
+  /** Times of the monotonic clock between which nobody listened. */
+  readonly #absences: { readonly from: number; readonly to: number }[] = [];
+  #lastMessage = 0;
+  #elements = 0;
+
+  received(message: number, body: string): void {
+    this.#lastMessage = message;
+    for (const event of (JSON.parse(body) as { Events: Envelope[] }).Events) {
+      const field = COUNTED[event.Name];
+      if (field === undefined) continue;
+      this.#elements += event.Payload.length;
+      for (const { [field]: text } of event.Payload) {
+        const number = Number(NUMBERED.exec(String(text))?.[1] ?? Number.NaN);
+        if (Number.isNaN(number)) continue;
+        this.#receptions[number] ??= [];
+        this.#receptions[number].push({ id: event.Id, message });
+      }
+    }
+  }
+
+  connected(): void {
+    this.#lastOfConnection.add(this.#lastMessage);
+  }
+
+  absent(from: number, to: number): void {
+    this.#absences.push({ from, to });
+  }
+
+  judge(events: NumberedEvents, books: Books): Findings {
+    const { appended } = events;
+    const violations: string[] = [];
+    const missing: number[] = [];
+    let unheard = 0;
+    let unanswered = 0;
+    let delivered = 0;
+    let repeated = 0;
+    for (let number = 0; number < appended; number += 1) {
+      const [first, ...again] = this.#receptions[number] ?? [];
+      if (first === undefined) {
+        if (this.#absences.some(({ from, to }) => events.happenedWithin(number, from, to))) unheard += 1;
+        else missing.push(number);
+        continue;
+      }
+      delivered += 1;
+      repeated += again.length;
+      const last = again.at(-1) ?? first;
+      if (this.#lastOfConnection.has(last.message)) unanswered += 1;
+      let before = first;
+      for (const next of again) {
+        if (next.id !== first.id) violations.push(`${number} came twice, with ids ${first.id} and ${next.id}`);
+        const wasInFlight = this.#lastOfConnection.has(before.message) && next.message !== before.message;
+        if (!wasInFlight && !events.wasReadAgain(number))
+          violations.push(`${number} came in messages ${before.message} and ${next.message}, and needn't have`);
+        before = next;
+      }
+    }
+    const { kernel = 0, malformed = 0 } = books.dropped;
+    if (events.isComplete && kernel + malformed > 0)
+      violations.push(`${kernel} count as lost, and ${malformed} as broken, and none were`);
+    violations.push(...this.#judgeBooks({ appended: appended - unheard, missing, unanswered }, books));
+    return { delivered, repeated, missing: missing.length, unheard, violations };
+  }
+
+  /**
+   * More may have been collected than is numbered, and dropped: other events of these names, and what was read again.
+   *
+   * @param numbers `unanswered`: the hub has them, and the agent may not know, so that it may have dropped them
+   */
+  #judgeBooks(
+    { appended, missing, unanswered }: { appended: number; missing: readonly number[]; unanswered: number },
+    books: Books,
+  ): string[] {
+    const { collected, delivered } = books;
+    const dropped = droppedIn(books);
+    const explained = missing.length + (collected - appended) + unanswered;
+    return [
+      ...booksThatDoNotClose(books),
+      ...(collected < appended ? [`${appended} happened, and ${collected} were collected`] : []),
+      ...(delivered > this.#elements ? [`${delivered} count as delivered, and the hub has ${this.#elements}`] : []),
+      ...(missing.length > dropped
+        ? [`${dropped} count as dropped, and ${missing.length} are missing: ${missing}`]
+        : []),
+      ...(dropped > explained ? [`${dropped} count as dropped, and ${missing.length} are missing`] : []),
+    ];
+  }
+}
+
+export const droppedIn = ({ dropped }: Books): number => Object.values(dropped).reduce((all, count) => all + count, 0);
+
+export function booksThatDoNotClose(books: Books): string[] {
+  const { collected, delivered, aggregatedAway, queued } = books;
+  const closes = collected === delivered + aggregatedAway + queued + droppedIn(books);
+  return closes ? [] : [`the books don't close: ${JSON.stringify(books)}`];
+}

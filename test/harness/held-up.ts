@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { type Duration, milliseconds } from '../../src/core/base/duration.ts';
+
+const EVERY = milliseconds(100);
+/** A timer that is later than this was held up. */
+const LATE = milliseconds(200);
+
+/**
+ * Begins to measure how long others on this machine hold a process up: its main thread waits for a processor, or all
+ * processes stand still, which shows by the timers of this one.
+ *
+ * @returns a function that ends it and returns how long; of a process that has ended, only how long all stood still
+ */
+export function watchHeldUp(pid: number): () => Duration {
+  const began = waitedForProcessor(pid) ?? 0;
+  let stood = 0;
+  let due = systemClock.monotonic() + EVERY;
+  const look = () => {
+    const late = systemClock.monotonic() - due;
+    if (late > LATE) stood += late;
+    due = milliseconds(systemClock.monotonic() + EVERY);
+  };
+  const watch = setInterval(look, EVERY);
+  return () => {
+    clearInterval(watch);
+    look();
+    return milliseconds(stood + (waitedForProcessor(pid) ?? began) - began);
+  };
+}
+
+/** In milliseconds, since it was started; see proc_pid_schedstat(5). `undefined` when it has ended. */
+function waitedForProcessor(pid: number): number | undefined {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[1]) / 1e6;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,14 @@
+import { IdentitySettings } from '../../../src/agent/identity/kinds.ts';
+import { SITES, type SiteName } from './sites.ts';
+
+/** The sites whose kind of identity this agent has. */
+export function built(): SiteName[] {
+  const kinds: readonly unknown[] = IdentitySettings.options.flatMap(kindsOf);
+  return (Object.keys(SITES) as SiteName[]).filter((name) => kinds.includes(SITES[name].kind));
+}
+
+/** Of an object's schema, also of one in a pipe. */
+function kindsOf(schema: object): unknown[] {
+  const { entries } = schema as { entries?: { kind?: { literal?: unknown } } };
+  return entries?.kind?.literal === undefined ? [] : [entries.kind.literal];
+}

@@ -1,0 +1,289 @@
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../../src/core/base/duration.ts';
+import type { ConnectionRecord } from '../../../src/emulator/connection-log.ts';
+import { Random } from '../crash/random.ts';
+import { until } from '../until.ts';
+import { CountedAgent, EACH_EVENT, type Settled } from './counted-agent.ts';
+import { type Plan, planOf, type Situation } from './plans.ts';
+import { ATTEMPTS_WHEN_REFUSED } from './restarts.ts';
+import type { Site } from './site.ts';
+import { SITES, type SiteName } from './sites.ts';
+
+/** What became of an agent in one situation. */
+export interface Result {
+  readonly site: SiteName;
+  readonly situation: Situation;
+  /** Ids with messages of errors, and the lines that tell how it went on. */
+  readonly said: readonly string[];
+  readonly did: readonly string[];
+  readonly seconds: number;
+  readonly limit: number;
+  readonly violations: readonly string[];
+}
+
+/** There is no such situation for this kind. */
+export interface Senseless {
+  readonly site: SiteName;
+  readonly situation: Situation;
+  readonly because: string;
+}
+
+/** How long the agent is waited for, so that the table can say how late it was. */
+const PATIENCE = seconds(200);
+const SAYS_WITHIN = seconds(100);
+const CONNECTS_WITHIN = seconds(60);
+/** Nobody is asked for so long: the agent has become slow. */
+const SLOW = seconds(8);
+const LASTS_AT_LEAST = seconds(3);
+/** A connection that a hub admitted. Times are of the monotonic clock: tests of others may set this machine's clock. */
+interface Admitted {
+  readonly record: ConnectionRecord;
+  readonly at: number;
+  closedAt: number | undefined;
+}
+/** Whoever can refuse a credential, as the table names them. */
+type Party = 'hub' | 'registry' | 'service';
+
+const TOLD = [
+  'Connected to the hub.',
+  'Created the module at the hub, which did not have it.',
+  'The provisioning service assigned the device to a hub.',
+];
+
+/** An agent in one situation: what it says and does, and how soon it is connected again. */
+export class Cell {
+  readonly #site: Site;
+  readonly #plan: Plan;
+  readonly #agent: CountedAgent;
+  /** Length of the log when the trouble began. */
+  #heardBefore = 0;
+  readonly #admitted: Admitted[] = [];
+  /** When a hub may admit the agent again, at the earliest. */
+  #from: number = systemClock.monotonic();
+  #refused: Readonly<Record<Party, number>> = { hub: 0, registry: 0, service: 0 };
+
+  private constructor(site: Site, plan: Plan) {
+    this.#site = site;
+    this.#plan = plan;
+    this.#agent = new CountedAgent(site, new Random(1));
+    for (const hub of site.hubs) {
+      hub.on('connection', (record: ConnectionRecord) => {
+        if (record.admitted) this.#admitted.push({ record, at: systemClock.monotonic(), closedAt: undefined });
+      });
+      hub.on('disconnection', (record: ConnectionRecord) => {
+        const closed = this.#admitted.find((one) => one.record === record);
+        if (closed !== undefined) closed.closedAt = systemClock.monotonic();
+      });
+    }
+  }
+
+  static async run(name: SiteName, situation: Situation, say: (line: string) => void): Promise<Result | Senseless> {
+    const site = await SITES[name].open(EACH_EVENT);
+    let keep = false;
+    try {
+      const plan = planOf(name, situation, site);
+      if (typeof plan === 'string') return { site: name, situation, because: plan };
+      const cell = new Cell(site, plan);
+      keep = true;
+      const result = { site: name, situation, ...(await cell.#run()) };
+      keep = result.violations.length > 0;
+      return result;
+    } catch (error) {
+      const violations = [(error as Error).message];
+      return { site: name, situation, said: [], did: [], seconds: Number.NaN, limit: Number.NaN, violations };
+    } finally {
+      if (keep) say(`${name}, ${situation}: the files are in ${site.bed.directory}`);
+      await site.stop(keep);
+    }
+  }
+
+  async #run(): Promise<Omit<Result, 'site' | 'situation'>> {
+    const { trouble, when, byItself = false, limit } = this.#plan;
+    this.#site.bed.startWith(EACH_EVENT); // it counts each event also without a hub
+    if (when !== 'start') await this.#beConnected();
+    if (when === 'restart') await this.#agent.end();
+    const refusedBefore = this.#refusals();
+    this.#heardBefore = this.#agent.log.length;
+    this.#from = systemClock.monotonic();
+    await trouble.begin();
+    if (when !== 'running') await this.#start();
+    const stop = new AbortController();
+    const happening = this.#agent.happen(stop.signal);
+    let connected: Admitted;
+    try {
+      if (!byItself) {
+        await this.#suffer();
+        this.#countRefusals(refusedBefore);
+        this.#from = systemClock.monotonic();
+        await trouble.end();
+      }
+      await this.#relaunch();
+      connected = await this.#recover();
+      if (byItself) this.#countRefusals(refusedBefore);
+    } finally {
+      stop.abort();
+      await happening;
+    }
+    const gap = this.#gapBefore(connected);
+    if (byItself) await trouble.end();
+    const settled = await this.#agent.settle();
+    const took = (connected.at - this.#from) / 1_000;
+    return {
+      said: this.#said(),
+      did: this.#did(settled, gap),
+      seconds: took,
+      limit: limit / 1_000,
+      violations: [...this.#judge(took), ...settled.violations, ...this.#site.attempts.violations()],
+    };
+  }
+
+  #countRefusals(before: Readonly<Record<Party, number>>): void {
+    const now = this.#refusals();
+    this.#refused = {
+      hub: now.hub - before.hub,
+      registry: now.registry - before.registry,
+      service: now.service - before.service,
+    };
+  }
+
+  async #start(): Promise<void> {
+    this.#agent.launch(this.#plan.changes);
+    await this.#agent.arrive();
+  }
+
+  async #beConnected(): Promise<void> {
+    await this.#start();
+    await this.#agent.process.waitForStatus(
+      ({ hub, configuration }) => hub.state === 'connected' && configuration.source === 'desired',
+      CONNECTS_WITHIN,
+    );
+  }
+
+  /** Until the agent has said what it must, collects nevertheless, and has become slow after refusals. */
+  async #suffer(): Promise<void> {
+    const { must, reason } = this.#plan;
+    const missing = () => must.filter((id) => !this.#ids().includes(id));
+    const isExplained = () =>
+      reason === undefined || this.#lines().some(({ id, msg }) => id !== undefined && reason.test(msg));
+    const what = () => `the agent to say ${must.join(', ')}, ${reason}; it wrote:\n${this.#lastLines()}`;
+    await until(what, () => missing().length === 0 && isExplained(), { limit: SAYS_WITHIN });
+    await this.#agent.collects(seconds(30));
+    await this.#untilNobodyRefuses();
+  }
+
+  async #untilNobodyRefuses(): Promise<void> {
+    let last = this.#count();
+    const began = systemClock.monotonic();
+    let since = began;
+    const needed = (): Duration => (last === 0 ? LASTS_AT_LEAST : SLOW);
+    await until(
+      'the agent to become slow',
+      () => {
+        const now = this.#count();
+        if (now !== last) since = systemClock.monotonic();
+        last = now;
+        return systemClock.monotonic() - since >= needed();
+      },
+      { limit: seconds(90), every: milliseconds(100) },
+    );
+  }
+
+  async #relaunch(): Promise<void> {
+    const { relaunch, changes } = this.#plan;
+    if (relaunch === undefined) return;
+    await this.#agent.end();
+    this.#from = systemClock.monotonic();
+    this.#agent.launch(changes, relaunch());
+    await this.#agent.arrive();
+  }
+
+  /** @returns the connection that was admitted */
+  async #recover(): Promise<Admitted> {
+    let connected: Admitted | undefined;
+    await until(
+      () => `the agent to connect; it wrote:\n${this.#lastLines()}`,
+      () => {
+        connected = this.#admitted.find(({ at }) => at >= this.#from);
+        return connected !== undefined;
+      },
+      { limit: PATIENCE },
+    );
+    const first = this.#agent.events.appended;
+    await until('an event that happened later', () => this.#agent.hasDelivered(first), { limit: PATIENCE });
+    return connected as Admitted;
+  }
+
+  #judge(took: number): string[] {
+    const { limit, must, may = [], says } = this.#plan;
+    const ids = this.#ids();
+    const unexpected = ids.filter((id) => ![...must, ...may].some((one) => one === id));
+    const often = Object.entries(this.#refused).filter(([, count]) => count > ATTEMPTS_WHEN_REFUSED);
+    return [
+      ...(took * 1_000 <= limit ? [] : [`it took ${took.toFixed(1)} s`]),
+      ...must.filter((id) => !ids.includes(id)).map((id) => `it did not say ${id}`),
+      ...unexpected.map((id) => `it said ${id}`),
+      ...often.map(([party, count]) => `${count} refusals by the ${party} in one trouble`),
+      ...(says === undefined || this.#agent.log.some(({ msg }) => msg === says) ? [] : [`it did not say "${says}"`]),
+    ];
+  }
+
+  /** Ids of the errors that were logged since the trouble began. */
+  #ids(): string[] {
+    return [...new Set(this.#lines().flatMap(({ id }) => (typeof id === 'string' ? [id] : [])))];
+  }
+
+  #lines() {
+    return this.#agent.log.slice(this.#heardBefore);
+  }
+
+  #lastLines(): string {
+    return this.#agent.log
+      .slice(-15)
+      .map((line) => JSON.stringify(line))
+      .join('\n');
+  }
+
+  #said(): string[] {
+    return this.#lines().flatMap(({ id, msg, hub, hostName, transport }) => {
+      if (typeof id === 'string') return [`${id}: ${msg.replace(/^.*extra details: /s, '')}`];
+      if (!TOLD.includes(msg)) return [];
+      const where = [hub ?? hostName, transport].filter((one) => one !== undefined).join(', ');
+      return [`${msg.replace(/\.$/, '')}: ${where}`];
+    });
+  }
+
+  #did({ events, repeated }: Settled, gap: number): string[] {
+    const refused = Object.entries(this.#refused).filter(([, count]) => count > 0);
+    const most = Math.max(0, ...Object.values(this.#site.attempts.mostPerMinute()));
+    return [
+      ...(refused.length === 0 ? [] : [`refused ${refused.map(([party, n]) => `${n}× by the ${party}`).join(', ')}`]),
+      ...(this.#plan.when === 'running' && this.#plan.relaunch === undefined
+        ? [gap <= 0 ? 'the connection stood until the new one' : `${gap.toFixed(1)} s without a connection`]
+        : []),
+      `${events} events, all delivered${repeated === 0 ? '' : `, ${repeated} of them repeated`}`,
+      `at most ${most} attempts a minute`,
+    ];
+  }
+
+  /** Seconds between the end of the connection before and this one; 0 if the old one was still there. */
+  #gapBefore(connected: Admitted): number {
+    const before = this.#admitted[this.#admitted.indexOf(connected) - 1];
+    return Math.max(0, connected.at - (before?.closedAt ?? Number.POSITIVE_INFINITY)) / 1_000;
+  }
+
+  #count(): number {
+    return Object.values(this.#refusals()).reduce((all, count) => all + count, 0);
+  }
+
+  /** Refusals of a credential so far. */
+  #refusals(): Record<Party, number> {
+    const count = (statuses: readonly number[], of: readonly { status?: number }[]) =>
+      of.filter(({ status }) => status !== undefined && statuses.includes(status)).length;
+    const codes = this.#site.hubs.flatMap(({ connections }) =>
+      connections.map(({ returnCode }) => (returnCode === undefined ? {} : { status: returnCode })),
+    );
+    const registry = this.#site.hubs.flatMap(({ restRequests }) => restRequests);
+    const service = this.#site.registrations();
+    return { hub: count([4, 5], codes), registry: count([401, 403], registry), service: count([401, 403], service) };
+  }
+}

@@ -1,0 +1,94 @@
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { readOptions, wrongUsage } from '../options.ts';
+import { built } from './built.ts';
+import { SITUATIONS, type Situation } from './plans.ts';
+import { type Outcome, type Recovery, Restarts } from './restarts.ts';
+import { SITES, type SiteName } from './sites.ts';
+import { isSituation, runTable } from './table.ts';
+
+/*
+ * npm run test:restarts: an agent sends numbered events while what it depends on is restarted, silent, slow, wrong or
+ * refusing, N times; then says what became of the events, and how soon the agent recovered. Several agents run at a time.
+ *
+ * With --table: an agent of each kind in each situation that can be for it, and tables of what it said and did, and after
+ * how many seconds it was connected.
+ */
+const USAGE =
+  'usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\n' +
+  '       npm run test:restarts -- --table [--kind KIND …] [--situation SITUATION …] [--parallel N]\n' +
+  `KIND: ${Object.keys(SITES).join(', ')}\nSITUATION: ${SITUATIONS.join(', ')}\n`;
+const values = readOptions(
+  {
+    runs: { type: 'string', default: '200' },
+    seed: { type: 'string' },
+    kind: { type: 'string', multiple: true },
+    parallel: { type: 'string', default: '4' },
+    table: { type: 'boolean', default: false },
+    situation: { type: 'string', multiple: true },
+    verbose: { type: 'boolean', default: false },
+  },
+  USAGE,
+);
+const runs = Number(values.runs);
+const parallel = Number(values.parallel);
+const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
+const names = (values.kind ?? built()) as SiteName[];
+const situations = values.situation ?? SITUATIONS;
+const isCount = (value: number) => Number.isSafeInteger(value) && value >= 1;
+const areNumbers = isCount(runs) && isCount(parallel) && Number.isSafeInteger(seed);
+if (!areNumbers || names.some((name) => !(name in SITES)) || !situations.every(isSituation)) wrongUsage(USAGE);
+
+const say = (line: string): boolean => process.stdout.write(`${line}\n`);
+if (values.table) {
+  const went = await runTable({ sites: names, situations: situations as readonly Situation[], parallel, say });
+  process.exit(went ? 0 : 1);
+}
+const sayMore = values.verbose ? say : () => {};
+let failed = false;
+for (const site of names) {
+  const began = systemClock.monotonic();
+  const chains = Math.min(parallel, runs);
+  const outcomes = await Promise.all(
+    Array.from({ length: chains }, async (_, index): Promise<Outcome | Error> => {
+      const restarts = Math.floor(runs / chains) + (index < runs % chains ? 1 : 0);
+      try {
+        return await Restarts.run({ site, restarts, seed: seed + index, say: sayMore });
+      } catch (error) {
+        return error as Error;
+      }
+    }),
+  );
+  say(
+    `${site}, ${runs} restarts, seed ${seed}, ${chains} at a time, ${Math.round((systemClock.monotonic() - began) / 1_000)} s:`,
+  );
+  for (const outcome of outcomes) report(outcome);
+  const done = outcomes.filter((outcome): outcome is Outcome => !(outcome instanceof Error));
+  sayRecoveries(done.flatMap(({ recoveries }) => recoveries));
+}
+process.exit(failed ? 1 : 0);
+
+function report(outcome: Outcome | Error): void {
+  if (outcome instanceof Error) {
+    failed = true;
+    say(`  FAILED: ${outcome.stack}`);
+    return;
+  }
+  const { events, delivered, repeated, missing, mostPerMinute, mostRefused, violations } = outcome;
+  const pace = Object.entries(mostPerMinute).map(([name, most]) => `${name} ${most}`);
+  say(
+    `  ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing; attempts per minute: ${pace.join(', ')}; refused in a row: ${mostRefused}`,
+  );
+  for (const violation of violations.slice(0, 10)) say(`  VIOLATION: ${violation}`);
+  if (violations.length > 0) failed = true;
+}
+
+function sayRecoveries(recoveries: readonly Recovery[]): void {
+  const names = [...new Set(recoveries.map(({ trouble }) => trouble))].sort();
+  for (const name of ['all', ...names]) {
+    const of = recoveries.filter(({ trouble }) => name === 'all' || trouble === name).map(({ seconds }) => seconds);
+    const sorted = of.sort((one, other) => one - other);
+    const at = (part: number) =>
+      (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN).toFixed(1);
+    say(`  recovered from ${name}, ${sorted.length} times: median ${at(0.5)} s, 90 % ${at(0.9)} s, longest ${at(1)} s`);
+  }
+}

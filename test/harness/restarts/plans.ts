@@ -1,0 +1,215 @@
+import { type Duration, seconds } from '../../../src/core/base/duration.ts';
+import type { FailureId } from '../../../src/core/base/errors.ts';
+import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
+import type { Changes } from './counted-agent.ts';
+import type { Site, Trouble } from './site.ts';
+import type { SiteName } from './sites.ts';
+
+/** The columns of the table, in their order. */
+export const SITUATIONS = [
+  'first connect',
+  'renewal without restart',
+  'wrong secret',
+  'missing module',
+  'missing module that the agent may not create',
+  'service away at start',
+  'service away while running',
+  'service away at a restart',
+  'move to another hub',
+  'port 8883 silent',
+] as const;
+export type Situation = (typeof SITUATIONS)[number];
+
+/** What is done to an agent in one situation, and what is expected of it. */
+export interface Plan {
+  /** `start`: before the agent is started for the first time; `restart`: between two runs. */
+  readonly when: 'start' | 'restart' | 'running';
+  readonly trouble: Trouble;
+  /** Ids of errors that the agent must have logged before the trouble ends. */
+  readonly must: readonly FailureId[];
+  /** What it must say of at least one of these errors. */
+  readonly reason?: RegExp;
+  /** Ids of errors that it may log beside them. */
+  readonly may?: readonly FailureId[];
+  /** A line that the agent must log in the end. */
+  readonly says?: string;
+  /** From the end of the trouble until a hub has admitted the agent; from its beginning if there is no end. */
+  readonly limit: Duration;
+  /** The agent gets over it without the trouble's end, or any operator. */
+  readonly byItself?: boolean;
+  /** How the agent is started anew when the trouble has ended. Absent: it runs on. */
+  readonly relaunch?: () => Launch;
+  readonly changes?: Changes;
+}
+
+/** The limits of contract §1; the first one is for starts. */
+const LIMITS = {
+  /** The start of a process, and a registration, on a busy machine. */
+  start: seconds(25),
+  changedFile: seconds(25),
+  regeneratedKey: seconds(45),
+  localSocket: seconds(15),
+  missingModule: seconds(30),
+  silentPort: seconds(95),
+  /** At most six attempts a minute, and connecting. */
+  network: seconds(65),
+};
+
+type Group = 'moduleKey' | 'moduleCertificate' | 'device' | 'provisioning' | 'edge' | 'identityService';
+
+const GROUPS: Readonly<Record<SiteName, Group>> = {
+  moduleKey: 'moduleKey',
+  moduleKeyWebSocket: 'moduleKey',
+  connectionString: 'moduleKey',
+  moduleCertificate: 'moduleCertificate',
+  deviceKey: 'device',
+  deviceCertificate: 'device',
+  provisioning: 'provisioning',
+  provisioningGroup: 'provisioning',
+  provisioningCertificate: 'provisioning',
+  edge: 'edge',
+  identityService: 'identityService',
+};
+
+/** What the agent says while the service that gives the credential, or else the hub, is away. */
+const AWAY: Readonly<Record<Group, FailureId>> = {
+  moduleKey: 'HUB_UNREACHABLE',
+  moduleCertificate: 'HUB_UNREACHABLE',
+  device: 'HUB_UNREACHABLE',
+  provisioning: 'PROVISIONING_UNREACHABLE',
+  edge: 'EDGE_UNREACHABLE',
+  identityService: 'IDENTITY_SERVICE_UNREACHABLE',
+};
+
+/** The hub closes the connection whose key it no longer knows, and the agent says so. */
+const CLOSED: readonly FailureId[] = ['HUB_UNREACHABLE'];
+const CREATED = 'Created the module at the hub, which did not have it.';
+const ASSIGNED = 'The provisioning service assigned the device to a hub.';
+
+const NOTHING: Trouble = { name: 'nothing', begin: () => {}, end: () => {} };
+
+const once = (name: string, run: () => Promise<void> | void): Trouble => ({ name, begin: run, end: () => {} });
+
+/** @returns why there is no such situation, if there is none */
+export function planOf(name: SiteName, situation: Situation, site: Site): Plan | string {
+  const group = GROUPS[name];
+  const asksRegistry = group === 'device' || group === 'provisioning';
+  const isLocal = group === 'edge' || group === 'identityService';
+  const { deeds } = site;
+  const away = {
+    trouble: deeds.away,
+    must: [AWAY[group]],
+    reason: /can't be reached|can't be used|does not exist/, // not only that the connection was lost
+    limit: isLocal ? LIMITS.localSocket : LIMITS.network,
+  };
+  switch (situation) {
+    case 'first connect':
+      return {
+        ...{ when: 'start', trouble: NOTHING, byItself: true, must: [], limit: LIMITS.start },
+        ...(asksRegistry ? { says: group === 'device' ? CREATED : ASSIGNED } : {}),
+      };
+    case 'renewal without restart': {
+      if (deeds.renew === undefined) return 'the agent renews it by itself';
+      const closes = group === 'moduleKey' || isLocal;
+      const limit = isLocal ? LIMITS.regeneratedKey : LIMITS.changedFile;
+      const trouble = once('renewed', deeds.renew);
+      return { when: 'running', trouble, byItself: true, must: [], may: closes ? CLOSED : [], limit };
+    }
+    case 'wrong secret':
+      return wrongSecret(group, site);
+    case 'missing module':
+      return missingModule(group, site);
+    case 'missing module that the agent may not create':
+      if (!asksRegistry) return 'it never creates one';
+      return {
+        when: 'start',
+        changes: { identity: { createModule: false } },
+        trouble: { name: 'no module', begin: () => {}, end: () => void site.hubs[0]?.addModule(MODULE_ID) },
+        must: ['MODULE_UNKNOWN'],
+        limit: LIMITS.missingModule,
+      };
+    case 'service away at start':
+      return { when: 'start', ...away };
+    case 'service away while running':
+      // The hub has closed the connection, and refuses keys or a device that it no longer knows.
+      return { when: 'running', ...away, may: [...CLOSED, ...(asksRegistry ? (['CREDENTIAL_REFUSED'] as const) : [])] };
+    case 'service away at a restart':
+      if (group !== 'provisioning') return 'nothing of what the service said is kept over restarts';
+      return { when: 'restart', trouble: deeds.absent ?? NOTHING, byItself: true, must: [], limit: LIMITS.start };
+    case 'move to another hub':
+      if (deeds.move === undefined) return "the hub is in the agent's configuration, or in its container's variables";
+      return {
+        when: 'running',
+        trouble: once('moved', deeds.move),
+        byItself: true,
+        must: [],
+        may: [...CLOSED, 'CREDENTIAL_REFUSED'],
+        limit: name === 'connectionString' ? LIMITS.changedFile : LIMITS.regeneratedKey,
+        ...(group === 'provisioning' ? { says: ASSIGNED } : {}),
+      };
+    case 'port 8883 silent':
+      if (site.proxy === undefined) return 'its ports have other numbers here, and the agent tries 443 after 8883 only';
+      return {
+        when: 'start',
+        changes: { hub: { transport: 'auto' } },
+        trouble: {
+          name: 'silent',
+          begin: () => site.hubs.forEach((hub) => void hub.faults.inject({ kind: 'mqttSilence' })),
+          end: () => site.hubs.forEach((hub) => void hub.faults.clear()),
+        },
+        must: ['HUB_SILENT'],
+        byItself: true,
+        limit: LIMITS.silentPort,
+      };
+  }
+}
+
+const MODULE_ID = { deviceId: DEVICE, moduleId: MODULE };
+
+function wrongSecret(group: Group, { deeds, hubs }: Site): Plan {
+  if (deeds.spoil === undefined) {
+    const trouble: Trouble = {
+      name: 'two tokens refused',
+      begin() {
+        for (const hub of hubs) hub.faults.inject({ kind: 'refuseConnections', count: 2 });
+        for (const hub of hubs) hub.disconnect(DEVICE, MODULE);
+      },
+      end: () => {},
+    };
+    const must: FailureId[] = ['CREDENTIAL_REFUSED'];
+    return { when: 'running', trouble, byItself: true, must, may: CLOSED, limit: LIMITS.localSocket };
+  }
+  const must: FailureId[] = [group === 'provisioning' ? 'PROVISIONING_REFUSED' : 'CREDENTIAL_REFUSED'];
+  return {
+    when: 'running',
+    trouble: deeds.spoil,
+    must,
+    may: [...CLOSED, 'CREDENTIAL_REFUSED'],
+    limit: LIMITS.changedFile,
+  };
+}
+
+function missingModule(group: Group, { deeds }: Site): Plan | string {
+  if (deeds.remake !== undefined) {
+    const { launch } = deeds.remake;
+    return {
+      when: 'running',
+      trouble: deeds.remake,
+      must: ['EDGE_REFUSED'],
+      may: CLOSED,
+      limit: LIMITS.start,
+      relaunch: () => launch(),
+    };
+  }
+  if (deeds.lose === undefined) return 'nothing can lose it';
+  if (group === 'identityService') {
+    const must: FailureId[] = ['IDENTITY_SERVICE_REFUSED'];
+    return { when: 'running', trouble: deeds.lose, must, may: CLOSED, limit: LIMITS.localSocket };
+  }
+  const may: FailureId[] = [...CLOSED, 'CREDENTIAL_REFUSED'];
+  if (group === 'device' || group === 'provisioning') {
+    const { regeneratedKey: limit } = LIMITS;
+    return { when: 'running', trouble: deeds.lose, byItself: true, must: [], may, says: CREATED, limit };
+  }
+  return { when: 'running', trouble: deeds.lose, must: ['CREDENTIAL_REFUSED'], may, limit: LIMITS.changedFile };
+}

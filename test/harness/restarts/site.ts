@@ -1,0 +1,294 @@
+import { join } from 'node:path';
+import { writeFileAtomic } from '../../../src/core/base/atomic-file.ts';
+import type { ConnectionRecord } from '../../../src/emulator/connection-log.ts';
+import { HubEmulator } from '../../../src/emulator/hub.ts';
+import { ProxyEmulator, type ProxyRequest } from '../../../src/emulator/proxy.ts';
+import { DEVICE, type Launch, MODULE, OBJECT, TestBed } from '../../integration/test-bed.ts';
+import { type Attempt, Attempts } from './attempts.ts';
+
+export const TELL_CONNECTIONS = new URL('./tell-connections.js', import.meta.url).pathname;
+
+/** Something that happens to what the agent depends on. */
+export interface Trouble {
+  readonly name: string;
+  /** Seconds that it may last. Default: half a second to 8 s. */
+  readonly lasts?: readonly [least: number, most: number];
+  /** Its end writes a file: when the agent sees that, within seconds, it tries once more with what is in it. */
+  readonly writes?: true;
+  begin(): Promise<void> | void;
+  /** Everything is as it should be again. */
+  end(): Promise<void> | void;
+}
+
+/** What an operator does at the cloud and on the device, and what can go wrong there, for one kind of identity. */
+export interface Deeds {
+  /** Renews the credential, at the cloud and on the device; `undefined` if the agent does that itself. */
+  renew?(): Promise<void> | void;
+  /** Makes the credential wrong, and has the agent need it. */
+  spoil?: Trouble;
+  /** Takes the module away; `end` gives it back, if the agent doesn't. */
+  lose?: Trouble;
+  /** The service that gives the credential, or else the hub, can't be reached. The agent is made to need it. */
+  away: Trouble;
+  /** The service can't be reached, and nothing else has changed. Absent where that is `away`. */
+  absent?: Trouble;
+  /** Moves the device to the other hub. */
+  move?(): Promise<void> | void;
+  /**
+   * Takes the module away, and makes it again in a way that a running agent can't follow: then it must be started anew.
+   * Absent where it can.
+   */
+  remake?: Trouble & { launch(): Launch };
+}
+
+/** The part of an agent's configuration that its site decides. */
+export interface Settings {
+  readonly hub?: object;
+  readonly identity: object;
+  readonly hostRoot?: string;
+}
+
+/** An agent's surroundings: hubs, services, and files on the device. */
+export interface Site {
+  readonly bed: TestBed;
+  /** The hubs that the device may be at. */
+  readonly hubs: readonly HubEmulator[];
+  /** Whatever can happen here. */
+  readonly troubles: readonly Trouble[];
+  readonly deeds: Deeds;
+  /** Attempts at each hub and service so far. */
+  readonly attempts: Attempts;
+  readonly configuration: Settings;
+  /** Absent: the agent connects without one. */
+  readonly proxy: ProxyEmulator | undefined;
+  /** Registrations at the provisioning service, oldest first. */
+  readonly registrations: () => readonly { readonly at: Date; readonly status?: number }[];
+  /** How the agent is started. */
+  readonly launch: Launch;
+  /** What an operator does after refusals: writes the credential again. Absent if there is no file. */
+  touch?(): void;
+  /** To be told of each connection that the agent attempts. */
+  heard(attempt: Attempt): void;
+  /** @param keep leave the files of agent and site */
+  stop(keep: boolean): Promise<void>;
+}
+
+/** Parts that all sites share. */
+export class Surroundings {
+  readonly bed: TestBed;
+  readonly attempts = new Attempts();
+  readonly hubs: HubEmulator[];
+  readonly #desired: object;
+  #proxy: ProxyEmulator | undefined;
+  readonly #toStop: { stop(): Promise<void> }[] = [];
+  readonly #named = new Map<number, string>();
+  readonly #countedBehindProxy = new Set<string>();
+  readonly #modes = new Map<string, number>();
+
+  private constructor(bed: TestBed, desired: object) {
+    this.bed = bed;
+    this.#desired = desired;
+    this.hubs = [bed.hub];
+    this.#watch(bed.hub);
+  }
+
+  static async open(desired: object): Promise<Surroundings> {
+    return new Surroundings(await TestBed.open({ desired }), desired);
+  }
+
+  get hub(): HubEmulator {
+    return this.bed.hub;
+  }
+
+  get proxy(): ProxyEmulator {
+    if (this.#proxy === undefined) throw new Error('this site has no proxy');
+    return this.#proxy;
+  }
+
+  get hasProxy(): boolean {
+    return this.#proxy !== undefined;
+  }
+
+  /** A hub that the same certificate authority vouches for. */
+  async addHub(hostName: string): Promise<HubEmulator> {
+    const hub = await HubEmulator.start({ hostName, certificateAuthority: this.hub.certificateAuthority });
+    this.hubs.push(hub);
+    this.bed.otherHubs.push(hub);
+    this.#toStop.push(hub);
+    this.#watch(hub);
+    return hub;
+  }
+
+  async addProxy(user?: { name: string; password: string }): Promise<ProxyEmulator> {
+    const proxy = await ProxyEmulator.start(user === undefined ? {} : { user });
+    for (const hub of this.hubs) proxy.routeTo(hub);
+    proxy.on('request', ({ at, target, status }: ProxyRequest) => {
+      if (status !== 200 || !this.#countedBehindProxy.has(target)) this.attempts.add(target, at.getTime());
+    });
+    this.#proxy = proxy;
+    this.#toStop.push(proxy);
+    this.name(proxy.port, 'the proxy');
+    return proxy;
+  }
+
+  /** A service whose requests are counted, because one attempt makes several: tunnels to it count only when they fail. */
+  countRequests(target: string, countAll: (add: (at: Date) => void) => void): void {
+    this.#countedBehindProxy.add(target);
+    this.#named.delete(this.proxy.port); // the limit is each service's, and all are reached through the proxy
+    countAll((at) => this.attempts.add(target, at.getTime()));
+  }
+
+  /** Counts attempts at this port of the loopback interface under a name. */
+  name(port: number, name: string): void {
+    this.#named.set(port, name);
+  }
+
+  stopLater(service: { stop(): Promise<void> }): void {
+    this.#toStop.push(service);
+  }
+
+  heard(attempt: Attempt): void {
+    const name = this.#named.get(attempt.port);
+    // "localhost" has two addresses, and nothing listens on the other one: that is the same attempt.
+    if (name !== undefined && attempt.address !== '::1') this.attempts.add(name, attempt.at);
+  }
+
+  /** Replaces a secret file, as a careful operator does. Its mode changes each time, so that the agent sees a change. */
+  secret(name: string, contents: string): void {
+    const mode = this.#modes.get(name) === 0o600 ? 0o400 : 0o600;
+    this.#modes.set(name, mode);
+    writeFileAtomic(join(this.bed.directory, name), contents, mode);
+  }
+
+  /** Ends the agent's connection, so that it must connect anew. */
+  disconnect(): void {
+    for (const hub of this.hubs) hub.disconnect(DEVICE, MODULE);
+  }
+
+  async stop(keep: boolean): Promise<void> {
+    // The bed looks into the module's twin, and the device may have moved.
+    if (!this.hub.hasModule(DEVICE, MODULE)) this.hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
+    try {
+      await this.bed.close({ keep });
+    } finally {
+      for (const service of this.#toStop.reverse()) await service.stop();
+    }
+  }
+
+  /** A module that was made anew has an empty twin. */
+  #watch(hub: HubEmulator): void {
+    hub.on('connection', ({ admitted }: ConnectionRecord) => {
+      if (!admitted || hub.getModule(DEVICE, MODULE) === undefined) return;
+      if (OBJECT in hub.twin(DEVICE, MODULE).desired) return;
+      hub.patchDesired(DEVICE, MODULE, { [OBJECT]: this.#desired });
+    });
+  }
+}
+
+/** What can happen to the hubs. */
+export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() => void) | undefined }): Trouble[] {
+  const { hubs } = surroundings;
+  const all = (run: (hub: HubEmulator) => unknown) => async () => {
+    for (const hub of hubs) await run(hub);
+  };
+  const clear = all((hub) => hub.faults.clear());
+  const disconnect = () => surroundings.disconnect();
+  type Fault = Parameters<HubEmulator['faults']['inject']>[0];
+  const fault = (name: string, faults: readonly Fault[], more: Partial<Trouble> = {}): Trouble => ({
+    name,
+    async begin() {
+      for (const one of faults) await all((hub) => hub.faults.inject(one))();
+      disconnect();
+    },
+    end: clear,
+    ...more,
+  });
+  return [
+    { name: 'hub restarted', begin: all((hub) => hub.offline()), end: all((hub) => hub.online()) },
+    { name: 'connection closed', lasts: [0, 0], begin: disconnect, end: () => {} },
+    fault('hub silent', [{ kind: 'mqttSilence' }, { kind: 'webSocketSilence' }], { lasts: [2, 20] }),
+    fault('hub busy', [{ kind: 'serverUnavailable' }]),
+    fault('hub resets connections', [{ kind: 'resetOnConnect' }]),
+    { ...fault('hub resets at messages', [{ kind: 'resetOnPublish', count: 2 }]), lasts: [2, 6] },
+    fault('hub slow', [{ kind: 'delayAcknowledgements', ms: 1_500 }]),
+    fault('twin is garbage', [{ kind: 'twinGarbage' }]),
+    fault('twin throttled', [{ kind: 'twinStatus', status: 429 }]),
+    touch === undefined
+      ? fault('hub refuses twice', [{ kind: 'refuseConnections', count: 2 }])
+      : fault('hub refuses', [{ kind: 'refuseConnections' }], {
+          lasts: [2, 40],
+          async end() {
+            await clear();
+            touch();
+          },
+        }),
+  ];
+}
+
+/** What can happen to the proxy. */
+export function proxyTroubles({ proxy }: Surroundings, touch: () => void): Trouble[] {
+  const behaves = (behaviour: 'refuse' | 'unavailable' | 'silent' | 'close' | 'garbage'): Trouble => ({
+    name: `proxy: ${behaviour}`,
+    begin() {
+      proxy.behave(behaviour);
+      proxy.closeTunnels();
+    },
+    end() {
+      proxy.behave('connect');
+      touch(); // after three refusals the agent waits for ten minutes, or for a change of a file
+    },
+  });
+  return [
+    { name: 'proxy restarted', begin: () => proxy.offline(), end: () => proxy.online() },
+    { name: 'tunnels closed', lasts: [0, 0], begin: () => proxy.closeTunnels(), end: () => {} },
+    behaves('refuse'),
+    behaves('unavailable'),
+    behaves('silent'),
+    behaves('close'),
+    behaves('garbage'),
+  ];
+}
+
+interface FaultyService {
+  readonly faults: {
+    inject(fault: {
+      kind: 'silence' | 'status' | 'garbage' | 'slow' | 'reset';
+      status?: number;
+      ms?: number;
+      retryAfterSeconds?: number;
+    }): void;
+    clear(): void;
+  };
+  offline(): Promise<void>;
+  online(): Promise<void>;
+}
+
+/** What can happen to a service beside the hub. @param need makes the agent ask the service */
+export function serviceTroubles(name: string, service: FaultyService, need: () => Promise<void> | void): Trouble[] {
+  const { faults } = service;
+  type Fault = Parameters<typeof faults.inject>[0];
+  const fault = (what: string, fault: Fault): Trouble => ({
+    name: `${name} ${what}`,
+    async begin() {
+      faults.inject(fault);
+      await need();
+    },
+    end: () => faults.clear(),
+  });
+  return [
+    {
+      name: `${name} restarted`,
+      async begin() {
+        await service.offline();
+        await need();
+      },
+      end: () => service.online(),
+    },
+    fault('silent', { kind: 'silence' }),
+    fault('busy', { kind: 'status', status: 503, retryAfterSeconds: 3 }),
+    fault('throttles', { kind: 'status', status: 429, retryAfterSeconds: 5 }),
+    fault('answers garbage', { kind: 'garbage' }),
+    fault('slow', { kind: 'slow', ms: 2_000 }),
+    fault('resets', { kind: 'reset' }),
+  ];
+}

@@ -1,0 +1,638 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
+import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
+import type { HubEmulator } from '../../../src/emulator/hub.ts';
+import { IdentityServiceEmulator } from '../../../src/emulator/identity-service/service.ts';
+import { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';
+import type { RestRequest } from '../../../src/emulator/rest-api.ts';
+import { DEVICE, type Launch, MODULE } from '../../integration/test-bed.ts';
+import {
+  type Deeds,
+  hubTroubles,
+  proxyTroubles,
+  type Site,
+  Surroundings,
+  serviceTroubles,
+  type Trouble,
+} from './site.ts';
+
+const PROVISIONING = 'global.azure-devices-provisioning.net:443';
+const ID_SCOPE = '0ne00000001';
+const OTHER_HUB = 'other.azure-devices.net';
+const PASSWORD_FILE = 'proxy.password';
+
+const newKey = (): string => randomBytes(32).toString('base64');
+const module = { deviceId: DEVICE, moduleId: MODULE };
+
+interface Parts {
+  readonly surroundings: Surroundings;
+  readonly deeds: Deeds;
+  readonly identity: object;
+  readonly hub?: object;
+  readonly troubles?: readonly Trouble[];
+  readonly launch?: Launch;
+  readonly touch?: () => void;
+  readonly registrations?: Site['registrations'];
+}
+
+/** Everything through a proxy with a password, under the real names. */
+async function behindProxy(desired: object): Promise<Surroundings> {
+  const surroundings = await Surroundings.open(desired);
+  const password = newKey();
+  await surroundings.addProxy({ name: 'vakt', password });
+  surroundings.secret(PASSWORD_FILE, `${password}\n`);
+  return surroundings;
+}
+
+const hubByProxy = ({ proxy, hub }: Surroundings) => ({
+  hostName: hub.hostName,
+  trustedCaFile: 'ca.pem',
+  proxy: `http://vakt@localhost:${proxy.port}`,
+  proxyPasswordFile: PASSWORD_FILE,
+  transport: 'mqtt',
+});
+
+/** Among them: the proxy wants another password, which the device gets later. */
+function troublesOfProxy(surroundings: Surroundings): Trouble[] {
+  let password = readFileSync(join(surroundings.bed.directory, PASSWORD_FILE), 'utf8').trim();
+  const write = () => surroundings.secret(PASSWORD_FILE, `${password}\n`);
+  const changed: Trouble = {
+    name: 'proxy password changed',
+    lasts: [0.5, 20],
+    begin() {
+      password = newKey();
+      surroundings.proxy.setUser({ name: 'vakt', password });
+      surroundings.proxy.closeTunnels();
+    },
+    end: write,
+    writes: true,
+  };
+  return [...proxyTroubles(surroundings, write), changed];
+}
+
+function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}, touch, registrations }: Parts): Site {
+  const { bed, hubs, attempts } = surroundings;
+  const configuration = { ...(hub === undefined ? {} : { hub }), identity };
+  bed.writeConfiguration(configuration);
+  const { renew, move, spoil, lose } = deeds;
+  const own: Trouble[] = [
+    ...(spoil === undefined ? [] : [spoil]),
+    ...(lose === undefined ? [] : [lose]),
+    ...(renew === undefined ? [] : [once('credential renewed', renew)]),
+    ...(move === undefined ? [] : [once('moved to another hub', move)]),
+  ];
+  return {
+    bed,
+    hubs,
+    attempts,
+    deeds,
+    launch,
+    configuration,
+    proxy: surroundings.hasProxy ? surroundings.proxy : undefined,
+    registrations: registrations ?? (() => []),
+    troubles: [...hubTroubles(surroundings, { touch }), ...own, ...troubles],
+    heard: (attempt) => surroundings.heard(attempt),
+    stop: (keep) => surroundings.stop(keep),
+    ...(touch === undefined ? {} : { touch }),
+  };
+}
+
+/** An agent that asks the registry reads the module, and may make it: reading counts. */
+function countRegistry(surroundings: Surroundings): void {
+  for (const hub of surroundings.hubs) {
+    surroundings.countRequests(`${hub.hostName}:443`, (add) => {
+      hub.on('restRequest', ({ at, method }: RestRequest) => {
+        if (method === 'GET') add(at);
+      });
+    });
+  }
+}
+
+const once = (name: string, run: () => Promise<void> | void): Trouble => ({
+  name,
+  lasts: [0, 0],
+  begin: run,
+  end: () => {},
+});
+
+const hubAway = (surroundings: Surroundings): Trouble => ({
+  name: 'hub away',
+  async begin() {
+    for (const hub of surroundings.hubs) await hub.offline();
+  },
+  async end() {
+    for (const hub of surroundings.hubs) await hub.online();
+  },
+});
+
+/** The hub's REST interface is away, and the keys that were read there no longer count. */
+const registryAway = (surroundings: Surroundings): Trouble => ({
+  name: 'registry restarted',
+  async begin() {
+    // The proxy leads port 443 of the hub's name to this server, which has the REST API, too.
+    for (const hub of surroundings.hubs) await hub.offline('mqttWebSocket');
+    if (surroundings.hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') surroundings.hub.regenerateKeys(module);
+  },
+  async end() {
+    for (const hub of surroundings.hubs) await hub.online();
+  },
+});
+
+/** Faults of the hub's REST interface while the module's keys are made anew, which the agent must then read. */
+function registryTroubles({ hub }: Surroundings): Trouble[] {
+  type Fault = Parameters<HubEmulator['faults']['inject']>[0];
+  const fault = (what: string, fault: Fault): Trouble => ({
+    name: `registry ${what}`,
+    begin() {
+      hub.faults.inject(fault);
+      if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
+    },
+    end: () => hub.faults.clear(),
+  });
+  return [
+    once('module keys regenerated', () => {
+      if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
+    }),
+    fault('silent', { kind: 'restSilence' }),
+    fault('busy', { kind: 'restStatus', status: 503, retryAfter: 3 }),
+    fault('throttles', { kind: 'restStatus', status: 429, retryAfter: 5 }),
+    fault('answers garbage', { kind: 'restGarbage' }),
+    fault('slow', { kind: 'restDelay', ms: 2_000 }),
+  ];
+}
+
+/** What a module's own key needs, however it gets to the hub. */
+function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: object; touch: () => void } {
+  const { hub, bed } = surroundings;
+  let primaryKey = bed.key;
+  let secondaryKey = newKey();
+  const write = () => {
+    surroundings.secret('module.key', `${primaryKey}\n`);
+    surroundings.secret('secondary.key', `${secondaryKey}\n`);
+  };
+  const register = () => hub.addModule({ ...module, primaryKey, secondaryKey });
+  register();
+  write();
+  return {
+    identity: { kind: 'moduleKey', ...module, keyFile: 'module.key', secondaryKeyFile: 'secondary.key' },
+    touch: write,
+    deeds: {
+      away: hubAway(surroundings),
+      renew() {
+        ({ primaryKey } = hub.regenerateKeys(module, 'primary')); // the secondary key is used until the file is there
+        write();
+      },
+      spoil: {
+        name: 'both keys regenerated',
+        lasts: [2, 40],
+        begin() {
+          ({ primaryKey, secondaryKey } = hub.regenerateKeys(module));
+        },
+        end: write,
+        writes: true,
+      },
+      lose: {
+        name: 'module removed and made again',
+        lasts: [0.5, 5],
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end() {
+          register();
+          write();
+        },
+      },
+    },
+  };
+}
+
+async function moduleKey(desired: object): Promise<Site> {
+  const surroundings = await behindProxy(desired);
+  const troubles = [...troublesOfProxy(surroundings)];
+  const hub = { ...hubByProxy(surroundings), transport: 'auto' };
+  return finish({ surroundings, hub, troubles, ...moduleKeyDeeds(surroundings) });
+}
+
+async function moduleKeyWebSocket(desired: object): Promise<Site> {
+  const surroundings = await Surroundings.open(desired);
+  const { hub } = surroundings;
+  surroundings.name(hub.webSocketPort, 'the hub');
+  const gatewayHostName = `localhost:${hub.webSocketPort}`;
+  return finish({
+    surroundings,
+    hub: { hostName: hub.hostName, gatewayHostName, trustedCaFile: 'ca.pem', transport: 'mqttWebSocket' },
+    ...moduleKeyDeeds(surroundings),
+  });
+}
+
+async function connectionString(desired: object): Promise<Site> {
+  const surroundings = await Surroundings.open(desired);
+  const other = await surroundings.addHub(OTHER_HUB);
+  let hub = surroundings.hub;
+  surroundings.name(hub.port, 'the hub');
+  surroundings.name(other.port, 'the other hub');
+  const touch = () => surroundings.secret('module.connection-string', hub.connectionString(DEVICE, MODULE));
+  hub.addModule(module);
+  touch();
+  return finish({
+    surroundings,
+    hub: { trustedCaFile: 'ca.pem', transport: 'mqtt' },
+    identity: { kind: 'connectionString', file: 'module.connection-string' },
+    touch,
+    deeds: {
+      away: hubAway(surroundings),
+      renew() {
+        hub.regenerateKeys(module);
+        touch();
+      },
+      spoil: {
+        name: 'keys regenerated',
+        lasts: [2, 40],
+        begin: () => void hub.regenerateKeys(module),
+        end: touch,
+      },
+      lose: {
+        name: 'module removed and made again',
+        lasts: [0.5, 5],
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end() {
+          hub.addModule(module);
+          touch();
+        },
+      },
+      move() {
+        hub.removeModule(DEVICE, MODULE);
+        hub = hub === other ? surroundings.hub : other;
+        hub.addModule(module);
+        touch();
+      },
+    },
+  });
+}
+
+async function deviceKey(desired: object): Promise<Site> {
+  const surroundings = await behindProxy(desired);
+  const { hub } = surroundings;
+  countRegistry(surroundings);
+  hub.removeModule(DEVICE, MODULE);
+  let key = newKey();
+  const write = () => surroundings.secret('device.key', `${key}\n`);
+  const register = () =>
+    hub.addDevice({ deviceId: DEVICE, credential: { type: 'sas', primaryKey: key, secondaryKey: key } });
+  register();
+  write();
+  /** The keys that the agent has read no longer count: it must ask as the device. */
+  const regenerateModule = () => {
+    if (hub.hasModule(DEVICE, MODULE)) hub.regenerateKeys(module);
+  };
+  return finish({
+    surroundings,
+    hub: hubByProxy(surroundings),
+    identity: { kind: 'deviceKey', ...module, keyFile: 'device.key' },
+    touch: write,
+    troubles: [...registryTroubles(surroundings), registryAway(surroundings), ...troublesOfProxy(surroundings)],
+    deeds: {
+      away: registryAway(surroundings),
+      renew() {
+        key = newKey();
+        register();
+        write();
+      },
+      spoil: {
+        name: 'device key regenerated',
+        lasts: [2, 40],
+        begin() {
+          key = newKey();
+          register();
+          regenerateModule();
+        },
+        end: write,
+        writes: true,
+      },
+      lose: {
+        name: 'module removed',
+        lasts: [0, 0],
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end: () => {},
+      },
+    },
+  });
+}
+
+/** A certificate of the device's or the module's, as the files that the agent reads. */
+class CertificateFiles {
+  readonly #surroundings: Surroundings;
+  readonly #commonName: string;
+  readonly #register: (thumbprint: string) => void;
+  #current: IssuedCertificate | undefined;
+
+  constructor(surroundings: Surroundings, commonName: string, register: (thumbprint: string) => void) {
+    this.#surroundings = surroundings;
+    this.#commonName = commonName;
+    this.#register = register;
+  }
+
+  readonly identity = { certificateFile: 'client.pem', keyFile: 'client.key' };
+
+  /** At the cloud alone. */
+  async issue(): Promise<void> {
+    this.#current = await selfSigned({ commonName: this.#commonName });
+    this.#register(this.#current.thumbprint);
+  }
+
+  readonly write = (): void => {
+    if (this.#current === undefined) return;
+    this.#surroundings.secret('client.key', this.#current.keyPem);
+    this.#surroundings.secret('client.pem', this.#current.chainPem);
+  };
+
+  async renew(): Promise<void> {
+    await this.issue();
+    this.write();
+  }
+
+  get registered(): string {
+    return this.#current?.thumbprint ?? '';
+  }
+}
+
+async function moduleCertificate(desired: object): Promise<Site> {
+  const surroundings = await behindProxy(desired);
+  const { hub } = surroundings;
+  const register = (primaryThumbprint: string) =>
+    void hub.addModule({ ...module, credential: { type: 'selfSigned', primaryThumbprint } });
+  const files = new CertificateFiles(surroundings, `${DEVICE}/${MODULE}`, register);
+  await files.renew();
+  return finish({
+    surroundings,
+    hub: hubByProxy(surroundings),
+    identity: { kind: 'moduleCertificate', ...module, ...files.identity },
+    touch: files.write,
+    troubles: [...troublesOfProxy(surroundings)],
+    deeds: {
+      away: hubAway(surroundings),
+      renew: () => files.renew(),
+      spoil: {
+        name: 'certificate replaced at the hub',
+        lasts: [2, 40],
+        async begin() {
+          await files.issue();
+          surroundings.disconnect();
+        },
+        end: files.write,
+      },
+      lose: {
+        name: 'module removed and made again',
+        lasts: [0.5, 5],
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end() {
+          register(files.registered);
+          files.write();
+        },
+      },
+    },
+  });
+}
+
+async function deviceCertificate(desired: object): Promise<Site> {
+  const surroundings = await behindProxy(desired);
+  const { hub } = surroundings;
+  countRegistry(surroundings);
+  hub.removeModule(DEVICE, MODULE);
+  const register = (primaryThumbprint: string) =>
+    void hub.addDevice({ deviceId: DEVICE, credential: { type: 'selfSigned', primaryThumbprint } });
+  const files = new CertificateFiles(surroundings, DEVICE, register);
+  await files.renew();
+  return finish({
+    surroundings,
+    hub: hubByProxy(surroundings),
+    identity: { kind: 'deviceCertificate', ...module, ...files.identity },
+    touch: files.write,
+    troubles: [...registryTroubles(surroundings), registryAway(surroundings), ...troublesOfProxy(surroundings)],
+    deeds: {
+      away: registryAway(surroundings),
+      renew: () => files.renew(),
+      spoil: {
+        name: 'certificate replaced at the hub',
+        lasts: [2, 40],
+        async begin() {
+          await files.issue();
+          if (hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') hub.regenerateKeys(module);
+        },
+        end: files.write,
+      },
+      lose: {
+        name: 'module removed',
+        lasts: [0, 0],
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end: () => {},
+      },
+    },
+  });
+}
+
+type Attested = 'key' | 'groupKey' | 'certificate';
+
+const provisioned =
+  (attested: Attested) =>
+  async (desired: object): Promise<Site> => {
+    const surroundings = await Surroundings.open(desired);
+    const { hub } = surroundings;
+    hub.removeDevice(DEVICE);
+    const other = await surroundings.addHub(OTHER_HUB);
+    const password = newKey();
+    const proxy = await surroundings.addProxy({ name: 'vakt', password });
+    surroundings.secret(PASSWORD_FILE, `${password}\n`);
+    const service = await ProvisioningEmulator.start({
+      hubs: [hub, other],
+      idScope: ID_SCOPE,
+      certificateAuthority: hub.certificateAuthority,
+    });
+    surroundings.stopLater(service);
+    proxy.route(PROVISIONING, service.port);
+    countRegistry(surroundings);
+    surroundings.countRequests(PROVISIONING, (add) => {
+      service.onRequest(({ at, operation }) => {
+        if (operation === 'register') add(at);
+      });
+    });
+    let at: HubEmulator = hub;
+    let key = newKey();
+    const files = new CertificateFiles(surroundings, DEVICE, (thumbprint) =>
+      service.enroll({ registrationId: DEVICE, thumbprint, hub: at }),
+    );
+    const enroll = () => {
+      if (attested === 'key') service.enroll({ registrationId: DEVICE, primaryKey: key, hub: at });
+      else if (attested === 'groupKey') service.enrollGroup({ name: 'fleet', primaryKey: key, hub: at });
+    };
+    const write = () =>
+      attested === 'certificate' ? files.write() : surroundings.secret('registration.key', `${key}\n`);
+    const makeAnew = async () => {
+      if (attested === 'certificate') return files.issue();
+      key = newKey();
+      enroll();
+    };
+    await makeAnew();
+    write();
+    /** The device is at no hub until the service is asked. */
+    const unassign = () => {
+      for (const one of surroundings.hubs) one.removeDevice(DEVICE);
+    };
+    const move = () => {
+      at = at === hub ? other : hub;
+      service.reassign(DEVICE, at);
+    };
+    const { hostName: _assigned, ...hubSettings } = hubByProxy(surroundings);
+    const ways = {
+      key: { keyFile: 'registration.key' },
+      groupKey: { groupKeyFile: 'registration.key' },
+      certificate: files.identity,
+    };
+    return finish({
+      surroundings,
+      hub: hubSettings,
+      identity: { kind: 'provisioning', idScope: ID_SCOPE, registrationId: DEVICE, ...ways[attested] },
+      touch: write,
+      registrations: () => service.requests.filter(({ operation }) => operation === 'register'),
+      troubles: [...serviceTroubles('DPS', service, move), ...troublesOfProxy(surroundings)],
+      deeds: {
+        away: {
+          name: 'DPS away',
+          async begin() {
+            await service.offline();
+            unassign();
+          },
+          end: () => service.online(),
+        },
+        absent: { name: 'DPS away', begin: () => service.offline(), end: () => service.online() },
+        async renew() {
+          await makeAnew();
+          write();
+        },
+        spoil: {
+          name: 'enrolment has another credential',
+          lasts: [2, 40],
+          async begin() {
+            await makeAnew();
+            unassign();
+          },
+          end: write,
+          writes: true,
+        },
+        lose: {
+          name: 'module removed',
+          lasts: [0, 0],
+          begin: () => void at.removeModule(DEVICE, MODULE),
+          end: () => {},
+        },
+        move,
+      },
+    });
+  };
+
+async function edge(desired: object): Promise<Site> {
+  const surroundings = await Surroundings.open(desired);
+  const { hub, bed } = surroundings;
+  surroundings.name(hub.port, 'the hub');
+  const socketPath = join(bed.directory, 'workload.sock');
+  const service = await EdgeEmulator.start({ hub, deviceId: DEVICE, address: { socketPath } });
+  surroundings.stopLater(service);
+  const regenerate = () => void hub.regenerateKeys(module);
+  return finish({
+    surroundings,
+    hub: { transport: 'mqtt' },
+    identity: { kind: 'edge' },
+    launch: { environment: service.environmentOf(MODULE) },
+    troubles: [
+      once('module keys regenerated', regenerate),
+      ...serviceTroubles('workload API', service, () => surroundings.disconnect()),
+    ],
+    deeds: {
+      away: {
+        name: 'workload API away',
+        async begin() {
+          await service.offline();
+          surroundings.disconnect();
+        },
+        end: () => service.online(),
+      },
+      renew: regenerate,
+      remake: {
+        name: 'module removed and made again',
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end: () => void hub.addModule(module),
+        launch: () => ({ environment: service.environmentOf(MODULE) }),
+      },
+    },
+  });
+}
+
+async function identityService(desired: object): Promise<Site> {
+  const surroundings = await Surroundings.open(desired);
+  const { hub, bed } = surroundings;
+  const other = await surroundings.addHub(OTHER_HUB);
+  surroundings.name(hub.port, hub.hostName);
+  surroundings.name(other.port, other.hostName);
+  const directory = join(bed.directory, 'aziot');
+  mkdirSync(directory, { mode: 0o700 });
+  const service = await IdentityServiceEmulator.start({ directory, hub, ...module });
+  surroundings.stopLater(service);
+  let at: HubEmulator = hub;
+  const daemonRestarted = (daemon: 'identityd' | 'keyd'): Trouble => ({
+    name: `${daemon} restarted`,
+    async begin() {
+      await service.offline(daemon);
+      surroundings.disconnect();
+    },
+    end: () => service.online(daemon),
+  });
+  return finish({
+    surroundings,
+    hub: { trustedCaFile: 'ca.pem', transport: 'mqtt' },
+    identity: { kind: 'identityService', socketDirectory: directory },
+    troubles: [
+      daemonRestarted('identityd'),
+      daemonRestarted('keyd'),
+      ...serviceTroubles('identity service', service, () => surroundings.disconnect()),
+    ],
+    deeds: {
+      away: {
+        name: 'identity service away',
+        async begin() {
+          await service.offline();
+          surroundings.disconnect();
+        },
+        end: () => service.online(),
+      },
+      renew: () => service.renewKey(),
+      lose: {
+        name: 'module removed and made again',
+        lasts: [0.5, 5],
+        begin: () => void at.removeModule(DEVICE, MODULE),
+        end: () => void at.addModule(module),
+      },
+      async move() {
+        at.removeModule(DEVICE, MODULE);
+        at = at === hub ? other : hub;
+        await service.moveTo(at);
+      },
+    },
+  });
+}
+
+/** Every way in which an agent gets to a hub here, and the kind of identity that it needs. */
+export const SITES = {
+  moduleKey: { kind: 'moduleKey', open: moduleKey },
+  moduleKeyWebSocket: { kind: 'moduleKey', open: moduleKeyWebSocket },
+  connectionString: { kind: 'connectionString', open: connectionString },
+  moduleCertificate: { kind: 'moduleCertificate', open: moduleCertificate },
+  deviceKey: { kind: 'deviceKey', open: deviceKey },
+  deviceCertificate: { kind: 'deviceCertificate', open: deviceCertificate },
+  provisioning: { kind: 'provisioning', open: provisioned('key') },
+  provisioningGroup: { kind: 'provisioning', open: provisioned('groupKey') },
+  provisioningCertificate: { kind: 'provisioning', open: provisioned('certificate') },
+  edge: { kind: 'edge', open: edge },
+  identityService: { kind: 'identityService', open: identityService },
+} as const satisfies Record<string, { kind: string; open: (desired: object) => Promise<Site> }>;
+
+export type SiteName = keyof typeof SITES;

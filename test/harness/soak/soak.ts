@@ -1,0 +1,547 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LocalStatus } from '../../../src/agent/status/schema.ts';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
+import { messageOf } from '../../../src/core/base/errors.ts';
+import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
+import { MethodError } from '../../../src/emulator/method-calls.ts';
+import { type AgentProcess, DEVICE, MODULE, TestBed } from '../../integration/test-bed.ts';
+import { faultsIn } from '../../message-schema.ts';
+import type { Band } from '../chart.ts';
+import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
+import { NumberedLog } from '../crash/numbered-log.ts';
+import { Random } from '../crash/random.ts';
+import { MemoryLoad } from '../memory-load.ts';
+import { SmallDisk } from '../small-disk.ts';
+import { until } from '../until.ts';
+import { CpuPeer } from './cpu-peer.ts';
+import { GatewayLoad, RUN_FOR_CONNECTOR, RUN_FOR_POLLING, type StartsLog } from './gateway-load.ts';
+import { HostileLoad } from './hostile-load.ts';
+import type { LiveMemory } from './live-memory.ts';
+import { childrenOf, cpuOf, type Usage, usageOf } from './measure.ts';
+import { byAudit, inLoginFile, type RecordSession } from './sessions.ts';
+import { COUNTED, Tally } from './tally.ts';
+import { type Disturbance, type Properties, TIMETABLE } from './timetable.ts';
+
+const SHIFTED_CLOCK = new URL('../../integration/shifted-clock.js', import.meta.url).href;
+const LIVE_MEMORY = new URL('./live-memory.js', import.meta.url).href;
+const IS_ROOT = process.getuid?.() === 0;
+const DISK_BYTES = 24 * 2 ** 20;
+/** As with the default settings of the module twin, in seconds. */
+const DEFAULT_SECONDS = { high: 420, low: 18_000, snapshot: 46_800, aggregation: 3_600 };
+
+/** Parts of an hour: when its disturbance begins and ends, and when the gateway comes to rest. */
+const BEGINS = 0.2;
+const ENDS = 0.55;
+const RESTS = 0.75;
+const SAMPLES_PER_HOUR = 12;
+const SHORTEST_SAMPLE = seconds(2);
+
+const STARTS_WITHIN = seconds(120);
+/** The longest delays of the back-offs, and what it takes to deliver everything then. */
+const SETTLES_WITHIN = minutes(6);
+const FLUSH_AGAIN = seconds(11);
+/** The longest that a snapshot takes: it must not be what is measured at rest. */
+const RESTS_WITHIN = minutes(2);
+/** How long CPU at rest is measured. */
+const REST_LASTS = seconds(5);
+/** Programs whose starts are a unit of work, how many start at once, and how often; and what the agent has for the last ones. */
+const UNIT_STARTS = 1_000;
+const UNIT_AT_ONCE = 50;
+const UNIT_EVERY = milliseconds(150);
+const UNIT_ENDS_AFTER = seconds(2);
+/** The records that the agent's peer reads meanwhile, whenever some programs start: about as much CPU as the agent's. */
+const PEER_RECORDS = 768;
+
+export interface Options {
+  /** How long the run lasts; the last hour is completed. */
+  readonly duration: Duration;
+  /** How long a day of the gateway is. */
+  readonly day: Duration;
+  /** The hour of the day with which the run begins. */
+  readonly from: number;
+  readonly seed: number;
+  readonly hostile: boolean;
+  /** Whether starts are those of a log of auditd's that the soak writes, and nothing else on this machine counts. */
+  readonly isApart: boolean;
+  /** Ends the run early. */
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+/** Measured while the gateway works. `x` in days of the gateway. */
+export type Sample = Usage & { readonly x: number };
+
+/** Measured when the gateway is at rest, at the end of each of its hours. */
+export interface Look extends Sample {
+  /** What is alive in V8's heap and outside of it, after a collection, without compiled code; and that code; in MiB. */
+  readonly live: number;
+  readonly code: number;
+  /** CPU of a second in which nothing happens, and of a unit of work, in ms. */
+  readonly rest: number;
+  readonly unit: number;
+  /** CPU of a peer that is woken up for each part of a unit of work, in ms. */
+  readonly peer: number;
+}
+
+/** Measured at rest only. */
+const AT_REST = ['live', 'code', 'rest', 'unit', 'peer'] as const;
+
+export const isAtRest = (figure: keyof Look): figure is (typeof AT_REST)[number] =>
+  (AT_REST as readonly string[]).includes(figure);
+
+export interface Outcome {
+  /** Where starts of programs came from. */
+  readonly source: string;
+  readonly samples: readonly Sample[];
+  readonly looks: readonly Look[];
+  readonly disturbances: readonly Band[];
+  readonly violations: readonly string[];
+}
+
+/** A gateway's days, sped up, with one agent that is never restarted. */
+export class Soak {
+  readonly #options: Options;
+  readonly #bed: TestBed;
+  readonly #tally = new Tally();
+  readonly #random: Random;
+  readonly #usual: Properties;
+  readonly #samples: Sample[] = [];
+  readonly #looks: Look[] = [];
+  readonly #disturbances: Band[] = [];
+  readonly #violations: string[] = [];
+  readonly #told = new Set<string>();
+  /** Names of properties that the twin has had. */
+  readonly #desired = new Set<string>();
+  #agent: AgentProcess | undefined;
+  #disk: SmallDisk | undefined;
+  #hostile: HostileLoad | undefined;
+  #peer: CpuPeer | undefined;
+  #clockShift = 0;
+  /** When the first hour began, and until then when the run did. */
+  #began: number = systemClock.monotonic();
+
+  private constructor(bed: TestBed, options: Options, usual: Properties) {
+    this.#bed = bed;
+    this.#options = options;
+    this.#usual = usual;
+    this.#random = new Random(options.seed);
+    bed.hub.on('message', ({ body }: ReceivedMessage) => {
+      this.#tally.received(body);
+      this.#violates(faultsIn(JSON.parse(body), { isMarked: false }));
+    });
+  }
+
+  /** Files of a run that went wrong are left where they are. */
+  static async run(options: Options): Promise<Outcome> {
+    const usual = usualAt(speedOf(options));
+    const bed = await TestBed.open({ desired: usual });
+    const soak = new Soak(bed, options, usual);
+    let outcome: Outcome | undefined;
+    try {
+      outcome = await soak.#run();
+      return outcome;
+    } finally {
+      await soak.#end(outcome === undefined || outcome.violations.length > 0);
+    }
+  }
+
+  async #run(): Promise<Outcome> {
+    const { day, duration, hostile, isApart, signal, say } = this.#options;
+    if (IS_ROOT) this.#disk = new SmallDisk(this.#stateDirectory, DISK_BYTES);
+    else say('left out: a disk of its own for the state directory, which only root can mount');
+    const log = isApart ? new AuditLog(join(this.#bed.directory, 'host'), this.#random) : undefined;
+    const loginFile = log === undefined ? this.#makeLoginFile() : undefined;
+    this.#setClock(0);
+    this.#bed.writeConfiguration({
+      collectors: { loopbackConnections: true },
+      detections: {},
+      ...(log === undefined ? {} : { hostRoot: log.hostRoot }),
+    });
+    const agent = this.#bed.startAgent({
+      ...(log === undefined
+        ? { through: loginFile === undefined ? [] : withLogFolder(join(loginFile, '..')) }
+        : { through: WITHOUT_CAPABILITIES, heard: (line: string) => log.heard(line) }),
+      options: [
+        ...['--import', SHIFTED_CLOCK, '--expose-gc', '--import', LIVE_MEMORY],
+        ...(log === undefined ? [] : ['--import', TELL_STARTS]),
+      ],
+      environment: { SHIFTED_CLOCK: join(this.#bed.directory, 'clock'), LIVE_MEMORY: this.#liveMemory },
+    });
+    this.#agent = agent;
+    const { collectors } = await agent.waitForStatus(
+      (status) => isReady(status) && (!isApart || status.collectors.ProcessCreate?.source === 'auditLog'),
+      STARTS_WITHIN,
+    );
+    const source = collectors.ProcessCreate?.source ?? 'none';
+    const load = this.#makeLoad(source, collectors.Login?.source, { loginFile, log });
+    if (hostile) {
+      this.#hostile = new HostileLoad();
+      await this.#hostile.start();
+    }
+    const stop = new AbortController();
+    const died = agent.exited.then(({ status, signal }) => {
+      if (!stop.signal.aborted)
+        throw new Error(`the agent ended with ${status ?? signal}:\n${agent.output.slice(-4_000)}`);
+    });
+    const living = this.#live(agent, load, AbortSignal.any([signal, stop.signal]));
+    try {
+      await Promise.race([died, living]);
+    } catch (error) {
+      if (this.#looks.length === 0) throw error;
+      this.#violates([`ended early: ${messageOf(error)}`]); // what was measured is judged
+    } finally {
+      stop.abort();
+      await living.catch(() => {});
+      await load.end();
+    }
+    if (signal.aborted) say('ended early');
+    say(
+      `${(duration / 3_600_000).toFixed(2)} h, a day in ${day / 60_000} min, ${this.#looks.length} hours; starts from ${source}`,
+    );
+    return {
+      source,
+      samples: this.#samples,
+      looks: this.#looks,
+      disturbances: this.#disturbances,
+      violations: this.#violations,
+    };
+  }
+
+  async #live(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    await this.#fillMemories(agent, load, signal);
+    this.#began = systemClock.monotonic();
+    const done = new AbortController();
+    const sampling = this.#sample(agent, AbortSignal.any([signal, done.signal]));
+    try {
+      for (let hour = this.#options.from; this.#elapsed < this.#options.duration && !signal.aborted; hour += 1) {
+        const disturbance = TIMETABLE[hour % TIMETABLE.length];
+        if (disturbance !== undefined) await this.#liveHour(disturbance, load, signal);
+        if (!signal.aborted) await this.#look(agent, load, hour, disturbance?.name ?? '');
+      }
+    } finally {
+      done.abort();
+      await sampling;
+    }
+  }
+
+  /** Fills the agent's bounded caches first: their growth would look like a leak for days. */
+  async #fillMemories(agent: AgentProcess, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    await load.fillMemories(signal);
+    await this.#settle(agent);
+    this.#bed.hub.clearMessages();
+    this.#options.say(`filled what the agent remembers, in ${(this.#elapsed / 1_000).toFixed(0)} s`);
+  }
+
+  async #liveHour(disturbance: Disturbance, load: GatewayLoad, signal: AbortSignal): Promise<void> {
+    const from = this.#elapsed;
+    const rest = new AbortController();
+    const ends = AbortSignal.any([signal, rest.signal]);
+    const working = load.live(ends);
+    const raiding = this.#hostile?.raid(ends);
+    const reach = (part: number) =>
+      systemClock.sleep(milliseconds(Math.max(0, from + part * this.#hour - this.#elapsed)), signal);
+    await reach(BEGINS);
+    const isLeftOut = disturbance.needsDisk === true && this.#disk === undefined;
+    if (!isLeftOut && !signal.aborted) {
+      const began = this.#elapsed;
+      const end = await disturbance.begin({
+        hub: this.#bed.hub,
+        load,
+        setClock: (shift) => this.#setClock(shift),
+        desire: (properties) => this.#desire(properties),
+        restoreTwin: () => this.#restoreTwin(),
+        fillDisk: this.#disk === undefined ? undefined : () => this.#disk?.fill() ?? (async () => {}),
+      });
+      await reach(ENDS);
+      await end();
+      if (disturbance.name !== undefined) this.#disturbances.push(this.#band(began, disturbance.name));
+    }
+    await reach(RESTS);
+    rest.abort();
+    await Promise.all([working, raiding]);
+  }
+
+  /** Lets the agent deliver everything, holds what came out against what happened, and measures at rest. */
+  async #look(agent: AgentProcess, load: GatewayLoad, hour: number, name: string): Promise<void> {
+    const { say } = this.#options;
+    const rested = this.#elapsed;
+    await load.settle();
+    const status = await this.#settle(agent);
+    await this.#slowDown(agent);
+    await this.#becomeIdle(agent);
+    const usage = usageOf(agent.pid, this.#stateDirectory);
+    const { data: live, code } = await this.#measureLive(agent);
+    const counts = COUNTED.map((event) => {
+      const made = this.#tally.count(event);
+      return `${made - this.#tally.missing(event)} of ${made} ${event}`;
+    });
+    const dropped = Object.entries(status.delivery.dropped).map(([reason, count]) => `${count} ${reason}`);
+    const settledAfter = (this.#elapsed - rested) / 1_000;
+    const cpu = await this.#measureCpu(agent, load);
+    this.#looks.push({ x: this.#day, ...usage, live, code, ...cpu });
+    this.#restoreTwin();
+    this.#bed.hub.clearMessages(); // what was received is in the books
+    say(
+      `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
+        `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
+        `${usage.state.toFixed(0)} KiB of state, ${cpu.rest.toFixed(1)} ms for a second at rest, ${cpu.unit.toFixed(0)} ms for ${UNIT_STARTS} starts (the peer ${cpu.peer.toFixed(0)} ms)`,
+    );
+  }
+
+  /** @returns the status when the agent has delivered what it can, or when the run is to end early */
+  async #settle(agent: AgentProcess): Promise<LocalStatus> {
+    await systemClock.sleep(seconds(3)); // a source is read some times a second
+    const deadline = systemClock.monotonic() + SETTLES_WITHIN;
+    let flushAt: number = systemClock.monotonic();
+    for (;;) {
+      if (systemClock.monotonic() >= flushAt) {
+        flushAt = systemClock.monotonic() + FLUSH_AGAIN;
+        await this.#flush();
+      }
+      const status = await agent.status();
+      const wrong = this.#tally.disagreements(status);
+      const waiting = COUNTED.reduce((all, event) => all + (status.events[event]?.queued ?? 0), 0);
+      if ((wrong.length === 0 && waiting === 0) || this.#options.signal.aborted) {
+        this.#violates(this.#tally.toldTooOften());
+        return status;
+      }
+      if (systemClock.monotonic() > deadline) {
+        this.#violates([
+          ...wrong,
+          ...(waiting > 0 ? [`${waiting} events still wait`] : []),
+          ...this.#tally.toldTooOften(),
+        ]);
+        return status;
+      }
+      await systemClock.sleep(seconds(1));
+    }
+  }
+
+  /** Gives the agent the settings of a real day: no message and no snapshot falls into what is measured. */
+  async #slowDown(agent: AgentProcess): Promise<void> {
+    this.#desire(usualAt(1));
+    const { $version } = this.#bed.hub.twin(DEVICE, MODULE).desired;
+    await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === $version, SETTLES_WITHIN);
+  }
+
+  /** Waits until what it has started to read files, or to take a snapshot, has ended; one that is stuck is measured too. */
+  async #becomeIdle(agent: AgentProcess): Promise<void> {
+    const deadline = systemClock.monotonic() + RESTS_WITHIN;
+    while (childrenOf(agent.pid).length > 0 && systemClock.monotonic() < deadline && !this.#options.signal.aborted)
+      await systemClock.sleep(milliseconds(100));
+  }
+
+  /** As an operator does. It is refused or fails while the agent is not connected, or was asked just before. */
+  async #flush(): Promise<void> {
+    try {
+      await this.#bed.hub.invokeMethod(DEVICE, MODULE, 'flush');
+    } catch (error) {
+      if (!(error instanceof MethodError)) throw error;
+    }
+  }
+
+  /** Collects the agent's garbage. @returns what is alive then, in MiB */
+  async #measureLive(agent: AgentProcess): Promise<LiveMemory> {
+    rmSync(this.#liveMemory, { force: true });
+    process.kill(agent.pid, 'SIGUSR2');
+    await until('the memory that is alive', () => existsSync(this.#liveMemory));
+    const { data, code } = JSON.parse(readFileSync(this.#liveMemory, 'utf8')) as LiveMemory;
+    return { data: data / 2 ** 20, code: code / 2 ** 20 };
+  }
+
+  async #measureCpu(agent: AgentProcess, load: GatewayLoad): Promise<Pick<Look, 'rest' | 'unit' | 'peer'>> {
+    this.#peer ??= await CpuPeer.start();
+    const peer = this.#peer;
+    const memoryLoad = new MemoryLoad();
+    try {
+      const before = cpuOf(agent.pid);
+      await systemClock.sleep(REST_LASTS);
+      const rested = { agent: cpuOf(agent.pid), peer: peer.cpu };
+      for (let started = 0; started < UNIT_STARTS; started += UNIT_AT_ONCE) {
+        load.burst(UNIT_AT_ONCE);
+        peer.wake(PEER_RECORDS);
+        await systemClock.sleep(UNIT_EVERY);
+      }
+      await load.settle();
+      await systemClock.sleep(UNIT_ENDS_AFTER);
+      return {
+        rest: (rested.agent - before) / (REST_LASTS / 1_000),
+        unit: cpuOf(agent.pid) - rested.agent,
+        peer: peer.cpu - rested.peer,
+      };
+    } finally {
+      await memoryLoad.end();
+    }
+  }
+
+  async #sample(agent: AgentProcess, signal: AbortSignal): Promise<void> {
+    const every = milliseconds(Math.max(SHORTEST_SAMPLE, this.#hour / SAMPLES_PER_HOUR));
+    while (!signal.aborted) {
+      this.#samples.push({ x: this.#day, ...usageOf(agent.pid, this.#stateDirectory) });
+      await systemClock.sleep(every, signal);
+    }
+  }
+
+  #makeLoad(
+    source: string,
+    loginSource: string | undefined,
+    { loginFile, log }: { loginFile: string | undefined; log: AuditLog | undefined },
+  ): GatewayLoad {
+    const { say, day } = this.#options;
+    const isAudit = source.startsWith('audit');
+    const runs = { procConnector: RUN_FOR_CONNECTOR, procPolling: RUN_FOR_POLLING }[source];
+    if (!isAudit && runs === undefined) throw new Error(`there is no source of starts: ${source}`);
+    say(
+      `starts from ${source}${isAudit ? '' : ', with programs that run for some seconds'}; a day in ${day / 60_000} min`,
+    );
+    if (!isAudit || log !== undefined) say("left out: connections, which only the kernel's audit tells");
+    const recordSession = this.#sessionsFor(loginSource, loginFile);
+    if (recordSession === undefined)
+      say(`left out: logins from ${loginSource ?? 'nowhere'}${IS_ROOT ? '' : ', which only root can make'}`);
+    return new GatewayLoad({
+      tally: this.#tally,
+      random: this.#random,
+      speed: speedOf(this.#options),
+      programsRun: runs ?? milliseconds(0),
+      connections: isAudit && log === undefined,
+      startsLog: log,
+      recordSession,
+    });
+  }
+
+  /** @returns how logins are recorded for this source; `undefined` where they can't be */
+  #sessionsFor(source: string | undefined, loginFile: string | undefined): RecordSession | undefined {
+    if (!IS_ROOT || source === undefined || source === 'auditLog') return undefined;
+    if (source.startsWith('audit')) return byAudit();
+    return loginFile === undefined ? undefined : inLoginFile(loginFile, () => this.#clockShift);
+  }
+
+  /** @returns its path; `undefined` when the agent can't be given one */
+  #makeLoginFile(): string | undefined {
+    if (!IS_ROOT) return undefined;
+    const folder = join(this.#bed.directory, 'log');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'wtmp'), '');
+    return join(folder, 'wtmp');
+  }
+
+  /** @param shift in minutes */
+  #setClock(shift: number): void {
+    this.#clockShift = shift * 60_000;
+    this.#bed.write('clock', String(this.#clockShift));
+  }
+
+  #desire(properties: Properties): void {
+    for (const name of Object.keys(properties)) this.#desired.add(name);
+    this.#bed.desire(properties);
+  }
+
+  #restoreTwin(): void {
+    this.#bed.desire({ ...Object.fromEntries([...this.#desired].map((name) => [name, null])), ...this.#usual });
+  }
+
+  /** Each only once: one that lasts would be all that is seen. */
+  #violates(violations: readonly string[]): void {
+    for (const violation of violations) {
+      const kind = violation.replaceAll(/\d+/g, '0');
+      if (this.#told.has(kind)) continue;
+      this.#told.add(kind);
+      this.#violations.push(`day ${this.#day.toFixed(2)}: ${violation}`);
+      this.#options.say(`VIOLATION: ${violation}`);
+    }
+  }
+
+  async #end(keep: boolean): Promise<void> {
+    this.#hostile?.end();
+    this.#peer?.end();
+    if (keep) {
+      const disk =
+        this.#disk === undefined ? '' : `; ${this.#stateDirectory} is a file system of its own, still mounted`;
+      this.#options.say(`the files are in ${this.#bed.directory}${disk}`);
+    }
+    await this.#agent?.end();
+    if (!keep) this.#disk?.unmount(); // else its folder could not be removed
+    await this.#bed.close({ keep });
+  }
+
+  get #stateDirectory(): string {
+    return join(this.#bed.directory, 'state');
+  }
+
+  get #liveMemory(): string {
+    return join(this.#bed.directory, 'live-memory');
+  }
+
+  get #elapsed(): number {
+    return systemClock.monotonic() - this.#began;
+  }
+
+  get #day(): number {
+    return this.#elapsed / this.#options.day;
+  }
+
+  get #hour(): number {
+    return this.#options.day / 24;
+  }
+
+  #band(began: number, name: string): Band {
+    return { from: began / this.#options.day, to: this.#day, name };
+  }
+}
+
+/** A log of auditd's that only the soak writes, for an agent that can't see the kernel's audit. */
+class AuditLog implements StartsLog {
+  readonly #log: NumberedLog;
+  #next = '';
+
+  constructor(root: string, random: Random) {
+    this.#log = new NumberedLog(root, random, { distinct: false, argument: () => this.#next });
+  }
+
+  get hostRoot(): string {
+    return this.#log.hostRoot;
+  }
+
+  started(what: string): void {
+    this.#next = what;
+    this.#log.burst(1);
+    void this.#log.complete(); // if the soak is held up, half a record must not look like a broken one
+  }
+
+  complete(): Promise<void> {
+    return this.#log.complete();
+  }
+
+  /** @param line of the agent's process, about a program that it has started: it looks for one of them in the log */
+  heard(line: string): void {
+    const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
+    this.#log.ran(pid, argv);
+  }
+}
+
+const speedOf = ({ day }: Options): number => (24 * 3_600_000) / day;
+
+/** The default settings, sped up as the day is, but not more often than the contract allows. */
+function usualAt(speed: number): Properties {
+  const { high, low, snapshot, aggregation } = DEFAULT_SECONDS;
+  const every = (ofDay: number) => ({ value: `PT${Math.max(1, Math.round(ofDay / speed))}S` });
+  const kinds = ['ProcessCreate', 'ConnectionCreate', 'ProcessTerminate'];
+  return {
+    highPriorityMessageFrequency: every(high),
+    lowPriorityMessageFrequency: every(low),
+    snapshotFrequency: every(snapshot),
+    ...Object.fromEntries(kinds.map((name) => [`aggregationInterval${name}`, every(aggregation)])),
+  };
+}
+
+const isReady = ({ hub, configuration, collectors }: LocalStatus): boolean =>
+  hub.state === 'connected' && configuration.source === 'desired' && collectors.ProcessCreate?.state !== 'off';
+
+/** The agent in a mount namespace of its own, where the folder of logs is another one. */
+const withLogFolder = (folder: string): string[] => [
+  ...['unshare', '--mount', 'sh', '-c'],
+  'mount --bind "$0" /var/log && exec "$@"',
+  folder,
+];

@@ -1,0 +1,128 @@
+import type { LocalStatus } from '../../../src/agent/status/schema.ts';
+import { UNIDENTIFIED } from '../../../src/core/base/counters.ts';
+import type { Envelope, Payload } from '../../../src/core/contract/event.ts';
+
+/** Marks what this process has made: a command line, a user's name. What follows says which. */
+export const MARK = `vakt-soak-${process.pid}-`;
+const MARKED = new RegExp(`${MARK}[\\w-]+`);
+
+/** Events that the soak makes and counts. */
+export const COUNTED = ['ProcessCreate', 'ConnectionCreate', 'Login'] as const;
+export type Counted = (typeof COUNTED)[number];
+
+type Account = LocalStatus['events'][string];
+
+/** Holds what the hub received, and what the agent says of it, against what was made. */
+export class Tally {
+  /** By what it was: how often it was made, and how often the hub was told, aggregated or not. */
+  readonly #made = new Map<string, number>();
+  readonly #told = new Map<string, number>();
+  /** Of all events that the hub has, to recognise repeats. */
+  readonly #ids = new Set<string>();
+  /** By event: what the hub has, as the agent's accounts count it. */
+  readonly #received = new Map<string, number>();
+  /** By event: of how many occurrences the hub was told, whoever made them. */
+  readonly #occurrences = new Map<string, number>();
+  #repeats = 0;
+
+  /** Events that came again with the id that they had, as after an acknowledgement that was lost. */
+  get repeats(): number {
+    return this.#repeats;
+  }
+
+  /** Something has happened. @param what with the mark */
+  made(event: Counted, what: string): void {
+    add(this.#made, `${event} ${what}`, 1);
+  }
+
+  /** The hub has received a message. */
+  received(body: string): void {
+    for (const event of (JSON.parse(body) as { Events: Envelope[] }).Events) {
+      if (this.#ids.has(event.Id)) {
+        this.#repeats += 1;
+        continue;
+      }
+      this.#ids.add(event.Id);
+      add(this.#received, event.Name, event.Category === 'Periodic' ? 1 : event.Payload.length);
+      for (const element of event.Payload) this.#tell(event.Name, element);
+    }
+  }
+
+  /** How many of each event were made. */
+  count(event: Counted): number {
+    return sum(of(this.#made, event).map(([, made]) => made));
+  }
+
+  /** How many of each event were made and not told of. */
+  missing(event: Counted): number {
+    return sum(of(this.#made, event).map(([what, made]) => Math.max(0, made - (this.#told.get(what) ?? 0))));
+  }
+
+  /** What was told of more often than it happened. */
+  toldTooOften(): string[] {
+    return [...this.#told]
+      .filter(([what, told]) => told > (this.#made.get(what) ?? 0))
+      .map(([what, told]) => `${what} happened ${this.#made.get(what) ?? 0} times, and was told ${told} times`);
+  }
+
+  /**
+   * What is wrong with the agent's accounts. When everything that can be delivered has been, nothing may be.
+   *
+   * @param status as it is when the agent has nothing more to do
+   */
+  disagreements({ events }: Pick<LocalStatus, 'events'>): string[] {
+    const wrong: string[] = [];
+    for (const [name, account] of Object.entries(events)) {
+      const { collected, delivered, aggregatedAway, queued } = account;
+      const dropped = droppedIn(account);
+      if (collected !== delivered + aggregatedAway + queued + dropped)
+        wrong.push(`${name}: the books don't close: ${JSON.stringify(account)}`);
+      const received = this.#received.get(name) ?? 0;
+      if (delivered > received) wrong.push(`${name}: ${delivered} count as delivered, and the hub has ${received}`);
+      if (received > delivered + dropped)
+        wrong.push(`${name}: the hub has ${received}, ${delivered} count as delivered and ${dropped} as dropped`);
+    }
+    // What the agent could not identify can be any of these. An element that counts several occurrences and is lost counts as
+    // one that was dropped, and its others as aggregated away: so the hub was told of fewer than were collected and not dropped.
+    const unidentified = events[UNIDENTIFIED] === undefined ? 0 : droppedIn(events[UNIDENTIFIED]);
+    for (const event of COUNTED) {
+      const account = events[event];
+      const [made, missing] = [this.count(event), this.missing(event)];
+      const [collected, dropped] = account === undefined ? [0, 0] : [account.collected, droppedIn(account)];
+      const told = this.#occurrences.get(event) ?? 0;
+      if (dropped === 0 ? told !== collected : told > collected - dropped)
+        wrong.push(`${event}: ${collected} were collected, ${dropped} dropped, and the hub was told of ${told}`);
+      if (missing > unidentified + collected - told)
+        wrong.push(`${event}: ${missing} of ${made} are missing, and ${unidentified + collected - told} count as lost`);
+      if (made > collected + unidentified) wrong.push(`${event}: ${made} happened, and ${collected} were collected`);
+    }
+    return wrong;
+  }
+
+  #tell(event: string, element: Payload): void {
+    const { HitCount = '1' } = (element.ExtraDetails ?? {}) as { HitCount?: string };
+    add(this.#occurrences, event, Number(HitCount));
+    const what = subjectOf(event, element);
+    if (what !== undefined) add(this.#told, `${event} ${what}`, Number(HitCount));
+  }
+}
+
+/** What an element is about, if the soak has made it. */
+function subjectOf(event: string, element: Payload): string | undefined {
+  if (event === 'ProcessCreate') return MARKED.exec(String(element.CommandLine))?.[0];
+  if (event === 'ConnectionCreate')
+    return element.Direction === 'Out' ? MARKED.exec(String(element.CommandLine))?.[0] : undefined;
+  if (event !== 'Login') return undefined;
+  const user = MARKED.exec(String(element.UserName))?.[0];
+  return user === undefined ? undefined : `${user} ${element.Operation}`;
+}
+
+export const droppedIn = ({ dropped }: Pick<Account, 'dropped'>): number => sum(Object.values(dropped));
+
+const of = (counts: ReadonlyMap<string, number>, event: Counted) =>
+  [...counts].filter(([what]) => what.startsWith(`${event} `));
+const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
+
+function add(counts: Map<string, number>, what: string, count: number): void {
+  counts.set(what, (counts.get(what) ?? 0) + count);
+}

@@ -1,8 +1,0 @@
-import { writeSync } from 'node:fs';
-import { systemClock } from '../../src/base/clock.ts';
-import { cachedHostFiles } from '../../src/linux/native/cached-names.ts';
-
-/* What LocalFiles says of the program of a process, its only argument: `number` for a descriptor, or why there is none. */
-
-const file = cachedHostFiles({ hostRoot: '/', clock: systemClock }).image(Number(process.argv[2]));
-writeSync(1, `${typeof file === 'number' ? 'number' : file}\n`);
