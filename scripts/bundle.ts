@@ -34,13 +34,7 @@ const LENGTH_CACHE = {
 
 const withoutUnused: Plugin = {
   name: 'without what is unused, or kept for good',
-  setup({ onLoad, onEnd, onResolve }) {
-    // The emulator needs development dependencies, which are not shipped: its commands then fail with EMULATOR_MISSING. Its
-    // page is of no use without it.
-    const developmentOnly = /^\.\.\/emulator\/|^\.\/page\/page\.ts$/;
-    onResolve({ filter: developmentOnly }, () => ({ path: './emulator.js', external: true }));
-    // So does what manages a fleet, which fails with FLEET_MISSING.
-    onResolve({ filter: /^\.\/fleet\/run\.ts$/ }, () => ({ path: './fleet.js', external: true }));
+  setup({ onLoad, onEnd }) {
     const met = new Set<RegExp>();
     for (const { path, by } of UNUSED) {
       onLoad({ filter: path }, () => {
@@ -94,7 +88,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   mkdirSync(folder, { recursive: true });
   const program = await build({
     ...COMMON,
-    entryPoints: { program: 'src/main.ts' },
+    entryPoints: { program: 'src/agent/main.ts' },
     outdir: folder,
     plugins: [withoutUnused],
   });

@@ -1,5 +1,7 @@
-import { readdirSync } from 'node:fs';
+import { commands as ofTheAgent } from '../src/agent/commands/index.ts';
 import type { Command } from '../src/core/command-line/command.ts';
+import { commands as ofTheEmulator } from '../src/emulator/commands/index.ts';
+import { commands as ofTheFleet } from '../src/fleet/commands/index.ts';
 
 /** A command as the command line names it. */
 export interface NamedCommand extends Command {
@@ -7,12 +9,9 @@ export interface NamedCommand extends Command {
   readonly name: string;
 }
 
-/** Every module of cli/ that declares a command, sorted by name. */
+/** Every command of a clone, sorted by name. */
 export async function allCommands(): Promise<NamedCommand[]> {
-  const folder = new URL('../src/cli/', import.meta.url);
-  const files = readdirSync(folder).filter((file) => file.endsWith('.js'));
-  const modules = await Promise.all(
-    files.sort().map(async (file) => ({ ...(await import(new URL(file, folder).href)), name: file.slice(0, -3) })),
-  );
-  return modules.filter((module): module is NamedCommand => 'usage' in module && 'summary' in module);
+  const loaders = Object.entries({ ...ofTheAgent, ...ofTheEmulator, ...ofTheFleet });
+  const commands = await Promise.all(loaders.map(async ([name, load]) => ({ ...(await load()), name })));
+  return commands.sort((one, other) => (one.name < other.name ? -1 : 1));
 }

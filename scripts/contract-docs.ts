@@ -38,7 +38,7 @@ function row(collector: Collector): string[] {
     extension ? `${name} (extension)` : name,
     `${category}, ${type}, ${priority}`,
     extension
-      ? `${[...required].map((field) => `**${field}**`).join(', ')}, [others](../src/collectors/README.md)`
+      ? `${[...required].map((field) => `**${field}**`).join(', ')}, [others](../src/agent/collectors/README.md)`
       : fields.join(', '),
     equal.join(', '),
   ];

@@ -40,7 +40,7 @@ raised.
 
 A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
-[src/agent/detections/README.md](../../src/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
+[src/agent/detections/README.md](../../src/agent/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
 \`vakt rules test FILE --events EVENTS\` tries it on recorded events. A rule is judged on several views of a start: a filter on
 \`CommandLine\` names the line as it is (\`/usr/bin/wget https://vendor.example/\`) and normalised (\`wget https://vendor.example/\`).
 
@@ -91,7 +91,7 @@ ${alerts.map(section).join('\n')}
 - A command that no rule knows, and what meets an exception. Whoever is root can stop the agent.
 
 [SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and
-[src/agent/detections/views/README.md](../../src/detections/views/README.md#what-it-cant-see) those of the views of a command line.
+[src/agent/detections/views/README.md](../../src/agent/detections/views/README.md#what-it-cant-see) those of the views of a command line.
 
 ${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
   .sort()

@@ -54,7 +54,7 @@ export function collectorsDocument(all: readonly Collector[]): string {
 
 The events that the agent can send. Each is one file in this folder that declares everything about it; this page, the module
 twin's keys, \`vakt events\` and the tests in \`test/agent/collectors/conformance.test.ts\` are made from the declarations.
-[CONTRIBUTING.md](../../CONTRIBUTING.md#add-an-event) explains how to add one.
+[CONTRIBUTING.md](../../../CONTRIBUTING.md#add-an-event) explains how to add one.
 
 ${table(
   ['Event', 'Category', 'Type', 'Priority', 'Content'],
@@ -103,7 +103,7 @@ ${table(['Field', 'Type', 'Required', 'Meaning'], fields)}
 
 const EXTENSION =
   '- Not in the published contract: sent in messages without the mark for the security service only ' +
-  '([contract §3](../../docs/contract.md#3-messages))';
+  '([contract §3](../../../docs/contract.md#3-messages))';
 
 const periodicLines = ({ inParts }: Extract<Collector, { category: 'Periodic' }>): string =>
   inParts ? '- Sent in parts when it is larger than a message\n' : '';

@@ -34,7 +34,7 @@ const page = () => `<!-- ${GENERATED} -->
 # Direct methods
 
 A direct method makes the agent do something and returns the result to the caller. Each one is a file in this folder that
-declares everything about it; this page and [the JSON Schemas](../../config/methods.schema.json) are generated from the
+declares everything about it; this page and [the JSON Schemas](../../../config/methods.schema.json) are generated from the
 declarations.
 
 \`\`\`

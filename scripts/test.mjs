@@ -14,13 +14,16 @@ import { setUp, TOP } from './set-up.mjs';
 
 const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit_read'];
 const PARTS = {
-  system: { has: (file) => /^(?:crash|system)\//.test(file), usesAudit: true },
+  system: { has: (file) => /^(?:harness\/crash|system)\//.test(file), usesAudit: true },
   /** Wait for minutes, for hubs and disks that do not answer, and do little. */
   outages: { has: (file) => /^integration\/(?:twin|faults|evidence|slow-disk)\.test\.js$/.test(file) },
   /** Waits, too: for files that are looked at every ten seconds, and for ports that do not answer. */
-  identities: { has: (file) => /^(?:restarts\/|integration\/(?:identity-|networks|secrets|loaded-code))/.test(file) },
+  identities: {
+    has: (file) => /^(?:harness\/restarts\/|integration\/(?:identity-|networks|secrets|loaded-code))/.test(file),
+  },
   integration: {
-    has: (file) => !isIn(['outages', 'identities'], file) && /^(?:cli|integration|scripts)\//.test(file),
+    has: (file) =>
+      !isIn(['outages', 'identities'], file) && /^(?:agent\/commands|emulator\/page|integration|scripts)\//.test(file),
   },
   units: { has: (file) => !isIn(['system', 'outages', 'identities', 'integration'], file) },
 };

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 const SOURCES = new URL('../../src/', import.meta.url);
 /** Not in the agent. */
-const COMMANDS = /^(?:cli|emulator|fleet)\//;
+const COMMANDS = /^(?:agent\/commands|core\/command-line|emulator|fleet)\//;
 
 describe('The table of timers', () => {
   it('names every file of the agent that sleeps, and no other', () => {
@@ -14,7 +14,7 @@ describe('The table of timers', () => {
     const page = readFileSync(new URL('README.md', SOURCES), 'utf8');
     const section = /^## Timers$(.*?)(?=^## |$(?![\s\S]))/ms.exec(page)?.[1] ?? '';
     const named = [...section.matchAll(/`([\w/-]+\.ts)`/g)].map(([, path = '']) => path);
-    const others = ['base/beat.ts', 'test/architecture-timers.test.ts', 'drain-pause.ts']; // what the text refers to
+    const others = ['core/base/beat.ts', 'test/architecture-timers.test.ts', 'drain-pause.ts']; // what the text refers to
     const listed = [...new Set(named.filter((path) => !others.includes(path)))].sort();
     assert.ok(sleeping.length > 20, 'the sources were not found');
     assert.deepEqual(listed, sleeping);
@@ -24,6 +24,6 @@ describe('The table of timers', () => {
     const using = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
       .filter((path) => path.endsWith('.ts') && !COMMANDS.test(path))
       .filter((path) => /(?<![.\w])set(?:Timeout|Interval)\(/.test(readFileSync(new URL(path, SOURCES), 'utf8')));
-    assert.deepEqual(using, ['base/clock.ts']);
+    assert.deepEqual(using, ['core/base/clock.ts']);
   });
 });

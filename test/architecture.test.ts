@@ -13,43 +13,57 @@ interface Import {
   readonly kind: 'static' | 'dynamic' | 'type';
 }
 
-const BUILDING_BLOCKS = ['base', 'contract'];
+const BUILDING_BLOCKS = ['core/base', 'core/contract'];
+const CORE = [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'core/command-line'];
 
-/** Folder of src → the folders it may import from besides itself. The picture is in src/README.md. */
+/** Room of src → the rooms it may import from besides itself. The picture is in src/README.md. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  base: [],
-  contract: ['base'],
-  host: BUILDING_BLOCKS,
-  linux: [...BUILDING_BLOCKS, 'host'],
-  collectors: BUILDING_BLOCKS,
-  baseline: [...BUILDING_BLOCKS, 'host'],
-  detections: BUILDING_BLOCKS,
-  pipeline: BUILDING_BLOCKS,
-  posture: [...BUILDING_BLOCKS, 'host'],
-  network: BUILDING_BLOCKS,
-  identity: [...BUILDING_BLOCKS, 'network'],
-  config: [...BUILDING_BLOCKS, 'identity'],
-  hub: [...BUILDING_BLOCKS, 'network', 'identity'],
-  emulator: BUILDING_BLOCKS,
-  fleet: [...BUILDING_BLOCKS, 'network'],
+  'core/base': [],
+  'core/contract': ['core/base'],
+  'core/network': BUILDING_BLOCKS,
+  'core/twin': BUILDING_BLOCKS,
+  'core/command-line': BUILDING_BLOCKS,
+  emulator: CORE,
+  fleet: CORE,
+  'agent/host': BUILDING_BLOCKS,
+  'agent/linux': [...BUILDING_BLOCKS, 'agent/host'],
+  'agent/collectors': BUILDING_BLOCKS,
+  'agent/baseline': [...BUILDING_BLOCKS, 'agent/host'],
+  'agent/detections': BUILDING_BLOCKS,
+  'agent/pipeline': BUILDING_BLOCKS,
+  'agent/posture': [...BUILDING_BLOCKS, 'agent/host'],
+  'agent/identity': [...BUILDING_BLOCKS, 'core/network'],
+  'agent/config': [...BUILDING_BLOCKS, 'core/twin', 'agent/identity'],
+  'agent/hub': [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'agent/identity'],
   // The top floor, from the bottom up: what knows several peers.
-  status: [...BUILDING_BLOCKS, 'detections', 'linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config'],
-  methods: [...BUILDING_BLOCKS, 'collectors', 'pipeline', 'config', 'status'],
-  'lifeline.ts': ['base', 'linux', 'status'],
-  'reader-main.ts': ['base', 'linux', 'baseline'],
-  'hardware-main.ts': ['base', 'cli'],
-  'shipped-main.ts': ['base'],
-  agent: [
-    ...BUILDING_BLOCKS,
-    ...['linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config', 'hub', 'status', 'methods', 'lifeline.ts'],
-    ...['network', 'identity', 'detections'],
+  'agent/status': [
+    ...[...BUILDING_BLOCKS, 'core/twin', 'agent/detections', 'agent/linux', 'agent/collectors', 'agent/baseline'],
+    ...['agent/pipeline', 'agent/posture', 'agent/config'],
   ],
-  'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
-  cli: [
-    ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
-    ...['network', 'identity', 'detections', 'posture', 'status', 'agent.ts', 'fleet'],
+  'agent/methods': [...BUILDING_BLOCKS, 'agent/collectors', 'agent/pipeline', 'agent/config', 'agent/status'],
+  'agent/lifeline.ts': ['core/base', 'agent/linux', 'agent/status'],
+  'agent/reader-main.ts': ['core/base', 'agent/linux', 'agent/baseline'],
+  'agent/hardware-main.ts': ['core/base', 'agent/commands'],
+  'agent/shipped-main.ts': ['core/base'],
+  'agent/composition': [
+    ...[
+      ...CORE,
+      'agent/linux',
+      'agent/collectors',
+      'agent/baseline',
+      'agent/pipeline',
+      'agent/posture',
+      'agent/config',
+    ],
+    ...['agent/hub', 'agent/status', 'agent/methods', 'agent/lifeline.ts', 'agent/identity', 'agent/detections'],
   ],
-  'main.ts': ['base', 'linux', 'hub', 'cli'],
+  'agent/agent.ts': ['core/base', 'agent/linux', 'agent/collectors', 'agent/config', 'agent/composition'],
+  'agent/commands': [
+    ...[...CORE, 'agent/host', 'agent/linux', 'agent/collectors', 'agent/baseline', 'agent/pipeline', 'agent/config'],
+    ...['agent/hub', 'agent/identity', 'agent/detections', 'agent/posture', 'agent/status', 'agent/agent.ts'],
+  ],
+  'agent/main.ts': ['core/base', 'core/command-line', 'agent/hub', 'agent/commands', 'agent/linux'],
+  'main.ts': ['core/base', 'core/command-line', 'agent/hub', 'agent/commands', 'agent/linux', 'emulator', 'fleet'],
 };
 
 const read = (folder: string): SourceFile[] =>
@@ -73,7 +87,11 @@ function imports({ path, text }: SourceFile): Import[] {
   });
 }
 
-const ownerOf = (path: string) => path.split('/')[1] ?? '';
+/** The room of a file: `core/base`, `agent/hub`, `agent/main.ts`, `emulator`. */
+function ownerOf(path: string): string {
+  const [, product = '', room] = path.split('/');
+  return room !== undefined && ['core', 'agent'].includes(product) ? `${product}/${room}` : product;
+}
 /** Files of /proc/PID for which the kernel takes the process's mmap_lock, or waits for its execve(2); see proc(5). */
 const MEMORY_FILES =
   '(?:auxv|clear_refs|cmdline|environ|io|map_files|maps|mem|numa_maps|pagemap|smaps|smaps_rollup|stack|syscall)';
@@ -87,6 +105,15 @@ const inFile =
 
 /** Each rule says what is wrong with a file; planted texts below show that each can. */
 const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
+  'agent, emulator and fleet import only core and themselves, and core imports none of them': (file) => {
+    const [, product = ''] = file.path.split('/');
+    if (product === 'main.ts') return []; // chooses one of them
+    return imports(file)
+      .filter(inSource)
+      .map(({ target }) => target)
+      .filter((target) => !inFolder(product)(target) && !inFolder('core')(target));
+  },
+
   'every folder imports only from the floors below it': (file) => {
     const owner = ownerOf(file.path);
     const allowed = MAY_IMPORT[owner];
@@ -102,7 +129,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       file,
       /(?<!\bmqttBase\.)\bset(?:Timeout|Interval)\b|\bDate\.now\b|\bperformance\.now\b|\bAbortSignal\.timeout\b|['"](?:node:)?timers(?:\/promises)?['"]|\bnew Date\(\s*\)|\bhrtime\b/g,
       // A browser has no such clock, and its page is tested in one.
-      (path) => inFile('src/core/base/clock.ts')(path) || inFolder('cli/page/browser')(path),
+      (path) => inFile('src/core/base/clock.ts')(path) || inFolder('emulator/page/browser')(path),
     ),
 
   'the agent reads whole files of unknown kind and size only with limits': (file) =>
@@ -111,7 +138,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       /\b(?:readFile(?:Sync|IfThere)?|createReadStream)\((?!\s*['"`]\/proc\/)/g,
       // Commands, files that are installed with the program, descriptors that were checked, and files of the kernel's.
       (path) =>
-        ['cli', 'emulator', 'fleet'].some((folder) => inFolder(folder)(path)) ||
+        ['agent/commands', 'core/command-line', 'emulator', 'fleet'].some((folder) => inFolder(folder)(path)) ||
         inFile(
           ...[
             'src/agent/shipped-main.ts',
@@ -125,41 +152,26 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     ),
 
   'only hub/ names the Azure SDK and MQTT': (file) =>
-    importsOf(file, /^(?:azure-(?!iothub)|mqtt$|mqtt\/)/, inFolder('hub')),
+    importsOf(file, /^(?:azure-(?!iothub)|mqtt$|mqtt\/)/, inFolder('agent/hub')),
 
   'only fleet/ names the service SDK': (file) => importsOf(file, /^(?:azure-iothub|@azure\/)/, inFolder('fleet')),
 
-  'only vakt fleet loads fleet/, and only when it is called': (file) =>
-    imports(file)
-      .filter(({ target }) => /^src\/(?:cli\/)?fleet\//.test(target))
-      .filter(() => !inFolder('fleet')(file.path) && !inFolder('cli/fleet')(file.path))
-      .filter(({ kind }) => kind !== 'dynamic' || !inFile('src/fleet/commands/fleet.ts')(file.path))
-      .map(({ target }) => target),
-
   // The provisioning service is asked before there is a hub, and needs packets but none of MQTT.js's sessions.
   'only hub/ and identity/provisioning/ read and write packets of MQTT': (file) =>
-    importsOf(file, /^mqtt-packet/, (path) => inFolder('hub')(path) || inFolder('identity/provisioning')(path)),
+    importsOf(
+      file,
+      /^mqtt-packet/,
+      (path) => inFolder('agent/hub')(path) || inFolder('agent/identity/provisioning')(path),
+    ),
 
   'only the emulator names its broker and its certificate maker': (file) =>
     importsOf(file, /^(?:aedes|@peculiar\/|reflect-metadata)/, inFolder('emulator')),
 
-  'only two commands load the emulator and its page, and only when they are called': (file) =>
-    imports(file)
-      .filter(({ target }) => {
-        const isOfEmulator = target.startsWith('src/emulator/') && !inFolder('emulator')(file.path);
-        return (isOfEmulator || target.startsWith('src/emulator/page/')) && !inFolder('cli/page')(file.path);
-      })
-      .filter(
-        ({ kind }) =>
-          kind === 'static' || !inFile('src/emulator/commands/demo.ts', 'src/emulator/commands/emulator.ts')(file.path),
-      )
-      .map(({ target }) => target),
-
   'what runs in the browser imports only from there, and from files that need nothing of Node': (file) =>
-    inFolder('cli/page/browser')(file.path)
+    inFolder('emulator/page/browser')(file.path)
       ? imports(file)
           .map(({ target }) => target)
-          .filter((target) => !inFolder('cli/page/browser')(target))
+          .filter((target) => !inFolder('emulator/page/browser')(target))
           .filter((target) => !inFile('src/emulator/page/protocol.ts', 'src/core/base/printable.ts')(target))
       : [],
 
@@ -169,12 +181,18 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       /\bAbortSignal\.any\b/g,
       // Called once, or once for each scan.
       (path) =>
-        inFolder('cli')(path) || inFile('src/core/base/later.ts', 'src/agent/baseline/isolated-scanner.ts')(path),
+        inFolder('agent/commands')(path) ||
+        inFile(
+          'src/core/base/later.ts',
+          'src/agent/baseline/isolated-scanner.ts',
+          'src/emulator/commands/demo.ts',
+        )(path),
     ),
 
-  'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
+  'only core/command-line/program.ts ends the process': (file) =>
+    found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/core/command-line/program.ts')),
 
-  'only the demo, make-code-cache, the reader, cli/hardware/ and host/run-tool.ts start other programs': (file) =>
+  'only the demo, make-code-cache, the reader, commands/hardware/ and host/run-tool.ts start other programs': (file) =>
     importsOf(
       file,
       /^(?:node:)?child_process$/,
@@ -200,7 +218,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       ),
       // A scan of the baseline runs in a reader; the two files in self/ read the agent's own mappings.
       (path) =>
-        inFolder('linux/processes/memory')(path) ||
+        inFolder('agent/linux/processes/memory')(path) ||
         inFile(
           'src/agent/baseline/access.ts',
           'src/agent/linux/self/own-memory.ts',
@@ -247,7 +265,7 @@ function folderCircles(files: readonly SourceFile[], folderOf: (path: string) =>
 }
 
 /** A folder with all that is below it, directly in src/agent/linux: `src/agent/linux/audit`. */
-const folderOfLinux = (path: string) => path.split('/').slice(0, 3).join('/');
+const folderOfLinux = (path: string) => path.split('/').slice(0, 4).join('/');
 
 function circlesIn(graph: ReadonlyMap<string, readonly string[]>): string[][] {
   const found: string[][] = [];
@@ -275,28 +293,31 @@ function circlesIn(graph: ReadonlyMap<string, readonly string[]>): string[][] {
 
 const PLANTED_CIRCLES: Readonly<Record<string, { files: Record<string, string>; circles: string[][] }>> = {
   'two files': {
-    files: { 'src/hub/a.ts': "import { b } from './b.ts';", 'src/hub/b.ts': "import { a } from './a.ts';" },
-    circles: [['src/hub/a.ts', 'src/hub/b.ts']],
+    files: { 'src/agent/hub/a.ts': "import { b } from './b.ts';", 'src/agent/hub/b.ts': "import { a } from './a.ts';" },
+    circles: [['src/agent/hub/a.ts', 'src/agent/hub/b.ts']],
   },
   'types of two files': {
-    files: { 'src/hub/a.ts': "import type { B } from './b.ts';", 'src/hub/b.ts': "export * from './a.ts';" },
-    circles: [['src/hub/a.ts', 'src/hub/b.ts']],
+    files: {
+      'src/agent/hub/a.ts': "import type { B } from './b.ts';",
+      'src/agent/hub/b.ts': "export * from './a.ts';",
+    },
+    circles: [['src/agent/hub/a.ts', 'src/agent/hub/b.ts']],
   },
   'three files beside others': {
     files: {
-      'src/cli/main.ts': "import { a } from '../hub/a.ts'; import { c } from '../hub/c.ts';",
-      'src/hub/a.ts': "import { b } from './b.ts'; import { d } from './d.ts';",
-      'src/hub/b.ts': "const c = await import('./deep/c.ts');",
-      'src/hub/deep/c.ts': "import { a } from '../a.ts';",
-      'src/hub/d.ts': '',
+      'src/agent/commands/main.ts': "import { a } from '../hub/a.ts'; import { c } from '../hub/c.ts';",
+      'src/agent/hub/a.ts': "import { b } from './b.ts'; import { d } from './d.ts';",
+      'src/agent/hub/b.ts': "const c = await import('./deep/c.ts');",
+      'src/agent/hub/deep/c.ts': "import { a } from '../a.ts';",
+      'src/agent/hub/d.ts': '',
     },
-    circles: [['src/hub/a.ts', 'src/hub/b.ts', 'src/hub/deep/c.ts']],
+    circles: [['src/agent/hub/a.ts', 'src/agent/hub/b.ts', 'src/agent/hub/deep/c.ts']],
   },
   'no circle, though one file is reached by two ways': {
     files: {
-      'src/hub/a.ts': "import { b } from './b.ts'; import { c } from './c.ts';",
-      'src/hub/b.ts': "import { c } from './c.ts';",
-      'src/hub/c.ts': "// import { a } from './a.ts';",
+      'src/agent/hub/a.ts': "import { b } from './b.ts'; import { c } from './c.ts';",
+      'src/agent/hub/b.ts': "import { c } from './c.ts';",
+      'src/agent/hub/c.ts': "// import { a } from './a.ts';",
     },
     circles: [],
   },
@@ -307,20 +328,20 @@ const PLANTED_FOLDER_CIRCLES: Readonly<
 > = {
   'a folder and the one within it': {
     files: {
-      'src/linux/native/a.ts': "import { b } from './netlink/b.ts';",
-      'src/linux/native/netlink/b.ts': '',
-      'src/linux/native/netlink/c.ts': "import { d } from '../d.ts';",
-      'src/linux/native/d.ts': '',
+      'src/agent/linux/native/a.ts': "import { b } from './netlink/b.ts';",
+      'src/agent/linux/native/netlink/b.ts': '',
+      'src/agent/linux/native/netlink/c.ts': "import { d } from '../d.ts';",
+      'src/agent/linux/native/d.ts': '',
     },
     each: [['src/agent/linux/native', 'src/agent/linux/native/netlink']],
     whole: [],
   },
   'two folders, by way of one that is within another': {
     files: {
-      'src/linux/logins/a.ts': "import type { B } from '../sockets/connections/b.ts';",
-      'src/linux/sockets/connections/b.ts': '',
-      'src/linux/sockets/c.ts': "import { d } from '../logins/d.ts';",
-      'src/linux/logins/d.ts': "import { a } from './a.ts';",
+      'src/agent/linux/logins/a.ts': "import type { B } from '../sockets/connections/b.ts';",
+      'src/agent/linux/sockets/connections/b.ts': '',
+      'src/agent/linux/sockets/c.ts': "import { d } from '../logins/d.ts';",
+      'src/agent/linux/logins/d.ts': "import { a } from './a.ts';",
     },
     each: [],
     whole: [['src/agent/linux/logins', 'src/agent/linux/sockets']],
@@ -328,9 +349,9 @@ const PLANTED_FOLDER_CIRCLES: Readonly<
   'no circle': {
     files: {
       'src/agent/linux/events.ts': "import { a } from './streams/a.ts'; import { b } from './logins/b.ts';",
-      'src/linux/streams/a.ts': "import { b } from '../logins/b.ts'; import { c } from './c.ts';",
-      'src/linux/logins/b.ts': "import { clock } from '../../base/clock.ts';",
-      'src/linux/streams/c.ts': '',
+      'src/agent/linux/streams/a.ts': "import { b } from '../logins/b.ts'; import { c } from './c.ts';",
+      'src/agent/linux/logins/b.ts': "import { clock } from '../../../core/base/clock.ts';",
+      'src/agent/linux/streams/c.ts': '',
     },
     each: [],
     whole: [],
@@ -339,175 +360,164 @@ const PLANTED_FOLDER_CIRCLES: Readonly<
 
 /** Texts that break a rule, and texts that look as if they did. */
 const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: Record<string, string> }>> = {
-  'every folder imports only from the floors below it': {
+  'agent, emulator and fleet import only core and themselves, and core imports none of them': {
     breaks: {
-      'src/base/a.ts': "import { x } from '../contract/event.ts';",
-      'src/contract/a.ts': "import type { x } from '../hub/session.ts';",
-      'src/linux/audit/b.ts': "import { x } from '../../collectors/index.ts';",
-      'src/linux/deep/er/c.ts': "const x = await import('../../../hub/session.ts');",
-      'src/host/a.ts': "import { x } from '../linux/sources.ts';",
-      'src/network/a.ts': "import { x } from '../hub/session.ts';",
-      'src/host/b.ts': "import type { System } from '../baseline/system.ts';",
-      'src/collectors/a.ts': "import '../linux/sources.ts';",
-      'src/collectors/b.ts': "import { parseMounts } from '../host/mounts.ts';",
-      'src/baseline/a.ts': "import { Firewall } from '../linux/firewall/firewall.ts';",
-      'src/pipeline/a.ts': "import {\n  a,\n  b,\n} from '../config/twin.ts';",
-      'src/posture/a.ts': "import { listeningPorts } from '../collectors/listening-ports.ts';",
-      'src/pipeline/b.ts': "import { c } from '../status/observe.ts';",
-      'src/config/a.ts': "export { x } from '../pipeline/pack.ts';",
-      'src/hub/a.ts': "export * from '../emulator/sas.ts';",
-      'src/emulator/a.ts': "import { sign } from '../hub/sas-token.ts';",
-      'src/fleet/a.ts': "import { readTwin } from '../config/twin.ts';",
-      'src/utils/a.ts': '',
-      'src/status/a.ts': "import { ping } from '../methods/ping.ts';",
-      'src/methods/a.ts': "import { AzureHubClient } from '../hub/azure-client.ts';",
-      'src/agent/lifeline.ts': "import type { Publisher } from './pipeline/publisher.ts';",
-      'src/agent/agent.ts': "import { run } from './cli/run.ts';",
-      'src/agent/a.ts': "import { agent } from '../agent.ts';",
-      'src/cli/a.ts': "import { ping } from '../methods/ping.ts';",
-      'src/agent/reader-main.ts': "import { agent } from './agent.ts';",
-      'src/main.ts': "import { agent } from './agent.ts';",
+      'src/core/twin/a.ts': "import type { Collector } from '../../agent/collectors/index.ts';",
+      'src/agent/commands/a.ts': "await import('../../emulator/hub.ts');",
+      'src/emulator/commands/a.ts': "import { agent } from '../../agent/agent.ts';",
+      'src/emulator/a.ts': "import { rows } from '../fleet/rows.ts';",
+      'src/fleet/commands/a.ts': "export * from '../../agent/config/local.ts';",
     },
     keeps: {
-      'src/base/a.ts': "import { x } from './clock.ts';",
-      'src/linux/audit/a.ts': "import { x } from '../netlink/socket.ts';",
-      'src/linux/audit/b.ts': "import { parseStat } from '../../host/proc-folder.ts';",
-      'src/baseline/a.ts': "import { parseMounts } from '../host/mounts.ts';",
-      'src/posture/firewall/a.ts': "import { isLoopback } from '../../host/ip-address.ts';",
-      'src/hub/identity/a.ts': "import { x } from '../../contract/hub.ts';",
-      'src/hub/a.ts': "import { Network } from '../network/network.ts';",
-      'src/config/a.ts': "// import { x } from '../hub/session.ts';",
-      'src/cli/a.ts': "import { x } from '../hub/session.ts';",
-      'src/agent/agent.ts': "import { createHub } from './agent/hub.ts';",
-      'src/agent/a.ts': "import { methods } from '../methods/index.ts';",
-      'src/methods/a.ts': "import type { LocalStatus } from '../status/schema.ts';",
+      'src/main.ts': "import { commands } from './fleet/commands/index.ts';",
+      'src/emulator/page/a.ts':
+        "import { systemClock } from '../../core/base/clock.ts'; import { x } from '../hub.ts';",
+      'src/agent/hub/a.ts': "import { x } from '../identity/kinds.ts'; import mqtt from 'mqtt';",
+    },
+  },
+  'every folder imports only from the floors below it': {
+    breaks: {
+      'src/core/base/a.ts': "import { x } from '../contract/event.ts';",
+      'src/core/contract/a.ts': "import type { x } from '../../agent/hub/session.ts';",
+      'src/agent/linux/audit/b.ts': "import { x } from '../../collectors/index.ts';",
+      'src/agent/linux/deep/er/c.ts': "const x = await import('../../../hub/session.ts');",
+      'src/agent/host/a.ts': "import { x } from '../linux/sources.ts';",
+      'src/core/network/a.ts': "import { x } from '../../agent/hub/session.ts';",
+      'src/agent/host/b.ts': "import type { System } from '../baseline/system.ts';",
+      'src/agent/collectors/a.ts': "import '../linux/sources.ts';",
+      'src/agent/collectors/b.ts': "import { parseMounts } from '../host/mounts.ts';",
+      'src/agent/baseline/a.ts': "import { Firewall } from '../linux/firewall/firewall.ts';",
+      'src/agent/pipeline/a.ts': "import {\n  a,\n  b,\n} from '../../core/twin/twin.ts';",
+      'src/agent/posture/a.ts': "import { listeningPorts } from '../collectors/listening-ports.ts';",
+      'src/agent/pipeline/b.ts': "import { c } from '../status/observe.ts';",
+      'src/agent/config/a.ts': "export { x } from '../pipeline/pack.ts';",
+      'src/agent/hub/a.ts': "export * from '../../emulator/sas.ts';",
+      'src/emulator/a.ts': "import { sign } from '../agent/hub/sas-token.ts';",
+      'src/fleet/a.ts': "import { agent } from '../agent/agent.ts';",
+      'src/utils/a.ts': '',
+      'src/agent/status/a.ts': "import { ping } from '../methods/ping.ts';",
+      'src/agent/methods/a.ts': "import { AzureHubClient } from '../hub/azure-client.ts';",
+      'src/agent/lifeline.ts': "import type { Publisher } from './pipeline/publisher.ts';",
+      'src/agent/agent.ts': "import { run } from './cli/run.ts';",
+      'src/agent/a.ts': "import { agent } from './agent.ts';",
+      'src/agent/commands/a.ts': "import { ping } from '../methods/ping.ts';",
+      'src/agent/reader-main.ts': "import { agent } from './agent.ts';",
+      'src/main.ts': "import { agent } from './agent/agent.ts';",
+    },
+    keeps: {
+      'src/core/base/a.ts': "import { x } from './clock.ts';",
+      'src/agent/linux/audit/a.ts': "import { x } from '../netlink/socket.ts';",
+      'src/agent/linux/audit/b.ts': "import { parseStat } from '../../host/proc-folder.ts';",
+      'src/agent/baseline/a.ts': "import { parseMounts } from '../host/mounts.ts';",
+      'src/agent/posture/firewall/a.ts': "import { isLoopback } from '../../host/ip-address.ts';",
+      'src/agent/hub/identity/a.ts': "import { x } from '../../../core/contract/hub.ts';",
+      'src/agent/hub/a.ts': "import { Network } from '../../core/network/network.ts';",
+      'src/agent/config/a.ts': "// import { x } from '../hub/session.ts';",
+      'src/agent/commands/a.ts': "import { x } from '../hub/session.ts';",
+      'src/agent/agent.ts': "import { createHub } from './composition/hub.ts';",
+      'src/agent/composition/a.ts': "import { methods } from '../methods/index.ts';",
+      'src/agent/methods/a.ts': "import type { LocalStatus } from '../status/schema.ts';",
     },
   },
   'time is read and waited for only in base/clock.ts': {
     breaks: {
       'src/core/base/alarm.ts': 'setTimeout(ring, 1);',
-      'src/hub/a.ts': 'globalThis.setInterval(ring, 1);',
-      'src/hub/b.ts': 'const now = Date.now();',
-      'src/hub/c.ts': 'const now = performance.now();',
-      'src/hub/d.ts': 'await fetch(x, { signal: AbortSignal.timeout(5) });',
-      'src/hub/e.ts': "import { setTimeout as sleep } from 'node:timers/promises';",
-      'src/hub/f.ts': 'const now = new Date();',
-      'src/hub/g.ts': 'process.hrtime.bigint();',
+      'src/agent/hub/a.ts': 'globalThis.setInterval(ring, 1);',
+      'src/agent/hub/b.ts': 'const now = Date.now();',
+      'src/agent/hub/c.ts': 'const now = performance.now();',
+      'src/agent/hub/d.ts': 'await fetch(x, { signal: AbortSignal.timeout(5) });',
+      'src/agent/hub/e.ts': "import { setTimeout as sleep } from 'node:timers/promises';",
+      'src/agent/hub/f.ts': 'const now = new Date();',
+      'src/agent/hub/g.ts': 'process.hrtime.bigint();',
       'src/emulator/page/feed.ts': 'setInterval(send, 1_000);',
     },
     keeps: {
       'src/core/base/clock.ts': 'setTimeout(ring, Date.now());',
-      'src/hub/a.ts': '/* setTimeout is for the clock */ const then = new Date(5);',
-      'src/cli/page/browser/a.ts': 'setInterval(draw, 1_000);',
-      'src/hub/b.ts': 'mqttBase.setTimeout(60);', // a limit of the SDK's, and no timer
+      'src/agent/hub/a.ts': '/* setTimeout is for the clock */ const then = new Date(5);',
+      'src/emulator/page/browser/a.ts': 'setInterval(draw, 1_000);',
+      'src/agent/hub/b.ts': 'mqttBase.setTimeout(60);', // a limit of the SDK's, and no timer
     },
   },
   'only hub/ names the Azure SDK and MQTT': {
     breaks: {
       'src/agent/agent.ts': "import device from 'azure-iot-device';",
-      'src/cli/a.ts': "const { Mqtt } = await import('azure-iot-device-mqtt');",
+      'src/agent/commands/a.ts': "const { Mqtt } = await import('azure-iot-device-mqtt');",
       'src/emulator/a.ts': "import mqtt from 'mqtt';",
-      'src/identity/provisioning/a.ts': "import mqtt from 'mqtt';",
-      'src/pipeline/a.ts': "const Message = require('azure-iot-common');",
+      'src/agent/identity/provisioning/a.ts': "import mqtt from 'mqtt';",
+      'src/agent/pipeline/a.ts': "const Message = require('azure-iot-common');",
     },
     keeps: {
-      'src/hub/identity/a.ts': "import device from 'azure-iot-device';",
+      'src/agent/hub/identity/a.ts': "import device from 'azure-iot-device';",
       'src/emulator/a.ts':
         "import { MqttServer } from './mqtt-server.ts'; // https://learn.microsoft.com/azure-iot 'azure-iot'",
     },
   },
   'only fleet/ names the service SDK': {
     breaks: {
-      'src/cli/fleet/a.ts': "import azureIotHub from 'azure-iothub';",
-      'src/hub/a.ts': "import { DeviceMethod } from 'azure-iothub/dist/device_method.js';",
-      'src/identity/a.ts': "await import('@azure/identity');",
+      'src/agent/commands/a.ts': "import azureIotHub from 'azure-iothub';",
+      'src/agent/hub/a.ts': "import { DeviceMethod } from 'azure-iothub/dist/device_method.js';",
+      'src/agent/identity/a.ts': "await import('@azure/identity');",
     },
     keeps: { 'src/fleet/a.ts': "import azureIotHub from 'azure-iothub'; await import('@azure/identity');" },
   },
-  'only vakt fleet loads fleet/, and only when it is called': {
-    breaks: {
-      'src/fleet/commands/fleet.ts': "import { runFleet } from './fleet/run.ts';",
-      'src/agent/commands/status.ts': "const { x } = await import('../fleet/service.ts');",
-      'src/agent/agent.ts': "import type { HubService } from './fleet/service.ts';",
-    },
-    keeps: {
-      'src/fleet/commands/fleet.ts': "await import('./fleet/run.ts');",
-      'src/fleet/commands/run.ts': "import { HubService } from '../../fleet/service.ts'; import { a } from './a.ts';",
-      'src/main.ts': "const x = () => import('./cli/fleet.ts');",
-      'src/fleet/a.ts': "import { b } from './b.ts';",
-    },
-  },
   'the agent reads whole files of unknown kind and size only with limits': {
     breaks: {
-      'src/pipeline/a.ts': 'const text = readFileIfThere(this.#file);',
-      'src/hub/a.ts': "JSON.parse(readFileSync(join(folder, 'x.json'), 'utf8'));",
+      'src/agent/pipeline/a.ts': 'const text = readFileIfThere(this.#file);',
+      'src/agent/hub/a.ts': "JSON.parse(readFileSync(join(folder, 'x.json'), 'utf8'));",
       'src/agent/a.ts': 'await readFile(path);',
-      'src/linux/a.ts': 'createReadStream(path)',
+      'src/agent/linux/a.ts': 'createReadStream(path)',
     },
     keeps: {
-      'src/linux/a.ts': "readFileSync('/proc/self/status', 'latin1'); readFileSync(`/proc/1/stat`);",
-      'src/cli/a.ts': 'readFileSync(path)',
+      'src/agent/linux/a.ts': "readFileSync('/proc/self/status', 'latin1'); readFileSync(`/proc/1/stat`);",
+      'src/agent/commands/a.ts': 'readFileSync(path)',
       'src/core/base/read-state.ts': 'readOwnFile(path, 1_024)',
     },
   },
   'only hub/ and identity/provisioning/ read and write packets of MQTT': {
     breaks: {
       'src/main.ts': "import 'mqtt-packet';",
-      'src/identity/a.ts': "const packets = await import('mqtt-packet');",
-      'src/network/a.ts': "import mqttPacket from 'mqtt-packet';",
+      'src/agent/identity/a.ts': "const packets = await import('mqtt-packet');",
+      'src/core/network/a.ts': "import mqttPacket from 'mqtt-packet';",
     },
     keeps: {
-      'src/hub/a.ts': "import mqttPacket from 'mqtt-packet';",
-      'src/identity/provisioning/a.ts': "import mqttPacket, { type Packet } from 'mqtt-packet';",
+      'src/agent/hub/a.ts': "import mqttPacket from 'mqtt-packet';",
+      'src/agent/identity/provisioning/a.ts': "import mqttPacket, { type Packet } from 'mqtt-packet';",
     },
   },
   'only the emulator names its broker and its certificate maker': {
     breaks: {
-      'src/hub/a.ts': "import { Aedes } from 'aedes';",
-      'src/cli/a.ts': "await import('@peculiar/x509');",
+      'src/agent/hub/a.ts': "import { Aedes } from 'aedes';",
+      'src/agent/commands/a.ts': "await import('@peculiar/x509');",
     },
     keeps: { 'src/emulator/a.ts': "import { Aedes } from 'aedes';" },
   },
   'what runs in the browser imports only from there, and from files that need nothing of Node': {
     breaks: {
-      'src/cli/page/browser/a.ts': "import { rowOf } from '../rows.ts';",
-      'src/cli/page/browser/b.ts': "import { join } from 'node:path';",
+      'src/emulator/page/browser/a.ts': "import { rowOf } from '../rows.ts';",
+      'src/emulator/page/browser/b.ts': "import { join } from 'node:path';",
     },
     keeps: {
-      'src/cli/page/browser/a.ts': "import { b } from './b.ts'; import type { Hello } from '../protocol.ts';",
-      'src/cli/page/b.ts': "import { join } from 'node:path';",
-    },
-  },
-  'only two commands load the emulator and its page, and only when they are called': {
-    breaks: {
-      'src/emulator/commands/demo.ts': "import { HubEmulator } from '../emulator/hub.ts';",
-      'src/emulator/commands/emulator.ts': "import '../emulator/hub.ts';",
-      'src/agent/commands/check.ts': "const { x } = await import('../emulator/hub.ts');",
-      'src/agent/agent.ts': "import type { HubEmulator } from './emulator/hub.ts';",
-      'src/agent/commands/status.ts': "await import('./page/page.ts');",
-      'src/main.ts': "import type { Page } from './cli/page/page.ts';",
-    },
-    keeps: {
-      'src/emulator/page/page.ts':
-        "import { TwinError } from '../../emulator/twin-limits.ts'; import { Feed } from './feed.ts';",
-      'src/emulator/commands/emulator.ts': "const open = () => import('./page/page.ts');",
-      'src/emulator/commands/demo.ts':
-        "import type { HubEmulator } from '../emulator/hub.ts';\nawait import('../emulator/hub.ts');",
-      'src/main.ts': "const x = () => import('./cli/emulator.ts');",
-      'src/emulator/a.ts': "import { HubEmulator } from './hub.ts';",
+      'src/emulator/page/browser/a.ts': "import { b } from './b.ts'; import type { Hello } from '../protocol.ts';",
+      'src/emulator/page/b.ts': "import { join } from 'node:path';",
     },
   },
   'signals are combined by base/either-signal.ts, since AbortSignal.any leaks on Node 20': {
-    breaks: { 'src/hub/a.ts': 'const end = AbortSignal.any([one, other]);' },
-    keeps: { 'src/hub/a.ts': '// not AbortSignal.any', 'src/cli/a.ts': 'AbortSignal.any([one, other]);' },
+    breaks: { 'src/agent/hub/a.ts': 'const end = AbortSignal.any([one, other]);' },
+    keeps: {
+      'src/agent/hub/a.ts': '// not AbortSignal.any',
+      'src/agent/commands/a.ts': 'AbortSignal.any([one, other]);',
+    },
   },
-  'only main.ts ends the process': {
+  'only core/command-line/program.ts ends the process': {
     breaks: { 'src/agent/commands/run.ts': 'process.exit(1);', 'src/agent/agent.ts': 'process.abort();' },
-    keeps: { 'src/main.ts': 'process.exit(1);', 'src/agent/commands/run.ts': 'process.exitCode = 1;' },
+    keeps: {
+      'src/core/command-line/program.ts': 'process.exit(1);',
+      'src/agent/commands/run.ts': 'process.exitCode = 1;',
+    },
   },
-  'only the demo, make-code-cache, the reader, cli/hardware/ and host/run-tool.ts start other programs': {
+  'only the demo, make-code-cache, the reader, commands/hardware/ and host/run-tool.ts start other programs': {
     breaks: {
-      'src/linux/a.ts': "import { execFile } from 'node:child_process';",
+      'src/agent/linux/a.ts': "import { execFile } from 'node:child_process';",
       'src/agent/commands/run.ts': "import { spawn } from 'child_process';",
     },
     keeps: {
@@ -517,32 +527,32 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
   },
   'only the child process of --hardware names systeminformation, which runs shells': {
     breaks: {
-      'src/linux/a.ts': "const { battery } = await import('systeminformation');",
+      'src/agent/linux/a.ts': "const { battery } = await import('systeminformation');",
       'src/agent/commands/hardware/ask.ts': "import si from 'systeminformation';",
     },
     keeps: { 'src/agent/hardware-main.ts': "await import('systeminformation');" },
   },
   "only the reader's kinds read what another process's memory lock blocks": {
     breaks: {
-      'src/linux/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
-      'src/linux/b.ts': "read(join(proc, String(pid), 'environ'));",
-      'src/linux/c.ts': `this.#readIfThere(\`\${pid}/cmdline\`);`,
-      'src/cli/d.ts': "open('/proc/1/environ')",
-      'src/baseline/e.ts': "files.text('/proc/1/maps')",
-      'src/collectors/f.ts': 'readFileSync("/proc/" + pid + "/smaps_rollup")',
+      'src/agent/linux/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
+      'src/agent/linux/b.ts': "read(join(proc, String(pid), 'environ'));",
+      'src/agent/linux/c.ts': `this.#readIfThere(\`\${pid}/cmdline\`);`,
+      'src/agent/commands/d.ts': "open('/proc/1/environ')",
+      'src/agent/baseline/e.ts': "files.text('/proc/1/maps')",
+      'src/agent/collectors/f.ts': 'readFileSync("/proc/" + pid + "/smaps_rollup")',
     },
     keeps: {
-      'src/linux/processes/memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
-      'src/cli/check/a.ts': `exists('etc/kernel/cmdline')`,
+      'src/agent/linux/processes/memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
+      'src/agent/commands/check/a.ts': `exists('etc/kernel/cmdline')`,
       'src/agent/linux/machine/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
-      'src/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
+      'src/agent/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
     },
   },
   'nothing runs a shell': {
     breaks: {
       'src/emulator/commands/demo.ts': "import { type ChildProcess, exec } from 'node:child_process';",
-      'src/cli/a.ts': "execSync('ls');",
-      'src/cli/b.ts': "spawn('ls', [], { shell: true });",
+      'src/agent/commands/a.ts': "execSync('ls');",
+      'src/agent/commands/b.ts': "spawn('ls', [], { shell: true });",
     },
     keeps: {
       'src/emulator/commands/demo.ts': "import { execFile, spawn } from 'node:child_process'; /x/.exec('x');",
@@ -550,8 +560,8 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     },
   },
   'nothing is exported as default': {
-    breaks: { 'src/hub/a.ts': 'export default class {}', 'src/hub/b.ts': 'export { x as default };' },
-    keeps: { 'src/hub/a.ts': "import x from 'x'; // export default" },
+    breaks: { 'src/agent/hub/a.ts': 'export default class {}', 'src/agent/hub/b.ts': 'export { x as default };' },
+    keeps: { 'src/agent/hub/a.ts': "import x from 'x'; // export default" },
   },
 };
 
@@ -583,7 +593,7 @@ describe('architecture', () => {
   });
 
   describe('no folders of linux/ import one another in a circle', () => {
-    const linux = sources.filter(({ path }) => inFolder('linux')(path));
+    const linux = sources.filter(({ path }) => inFolder('agent/linux')(path));
 
     it('holds for each folder', () => assert.deepEqual(folderCircles(linux, dirname), []));
     it('holds for folders with those in them', () => assert.deepEqual(folderCircles(linux, folderOfLinux), []));

@@ -3,7 +3,7 @@ import { messageOf } from '../core/base/errors.ts';
 import { HARDWARE_QUESTIONS } from './commands/hardware/questions.ts';
 
 /*
- * Main module of the child process that asks the package systeminformation one question (cli/hardware/ask.ts) and prints the
+ * Main module of the child process that asks the package systeminformation one question (commands/hardware/ask.ts) and prints the
  * answer as JSON. Only commands that an operator starts run it: the package starts shells, and costs memory that a device
  * should not pay for all the time.
  */

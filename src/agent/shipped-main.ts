@@ -7,7 +7,7 @@ import { CODE_CACHE_FILE, MAKES_CODE_CACHE, readCodeCache, sealCodeCache, tellUs
 
 /*
  * Main module of the shipped program, `main.js` there: runs `program.js`, which scripts/bundle.ts makes of main.ts, by V8's
- * code cache (cli/make-code-cache.ts) if one is there that fits. Without it, a quarter of a start is compiling.
+ * code cache (commands/make-code-cache.ts) if one is there that fits. Without it, a quarter of a start is compiling.
  */
 
 /** `programDigest` of `program.js`, from scripts/bundle.ts. */

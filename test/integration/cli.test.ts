@@ -367,7 +367,7 @@ describe('Commands, as processes', function () {
     ] as const) {
       it(`is named, with what to do: vakt ${name}`, async () => {
         const main = copyProgram();
-        rmSync(join(folder, `dist/src/cli/${name}.js`));
+        rmSync(join(folder, `dist/src/agent/commands/${name}.js`));
         for (const args of [[name], [name, '--help']]) {
           const result = await run(args, { main });
           assert.deepEqual([result.status, result.stdout], [status, '']);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
-import { UNIT_BYTES } from '../../src/agent/pipeline/message-budget.ts';
 import { hours, minutes } from '../../src/core/base/duration.ts';
+import { UNIT_BYTES } from '../../src/core/contract/message.ts';
 import { Gateway, type Life } from '../agent/pipeline/gateway.ts';
 import type { Figures } from '../agent/pipeline/simulated-agent.ts';
 

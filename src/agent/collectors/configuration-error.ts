@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { triggered } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { oneOf, text } from './fields.ts';
 
 /** A desired property is invalid, has no effect, or conflicts with another one. */
 export const configurationError = triggered({
-  name: 'ConfigurationError',
-  type: 'Operational',
-  priority: 'Low',
+  ...EVENTS.ConfigurationError,
   version: '1.0',
   summary: 'A desired property that is invalid, in conflict with another one, or probably not what was meant.',
   source: "the module twin's desired properties",

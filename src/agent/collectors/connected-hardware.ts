@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, text } from './fields.ts';
 
 /** Built-in and plugged-in hardware. A new keyboard, disk or network adapter can be the start of an attack. */
 export const connectedHardware = periodic({
-  name: 'ConnectedHardware',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.ConnectedHardware,
   version: '1.0',
   summary: 'Every device that the kernel lists, by bus and by function.',
   source: 'sysfs(5); /proc/asound/cards; names from pci.ids and usb.ids if installed',

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { triggered } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import type { Lookups } from '../../core/contract/lookups.ts';
 import type { ConnectionSeen } from '../../core/contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
@@ -13,9 +14,7 @@ const BY_RING = { Source: 'io_uring', Result: 'unknown' };
 
 /** An outbound or inbound connection. */
 export const connectionCreate = triggered({
-  name: 'ConnectionCreate',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.ConnectionCreate,
   version: '1.0',
   summary: 'A program connected to another host, or accepted a connection from one.',
   source:

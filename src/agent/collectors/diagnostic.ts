@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { triggered } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
 const SEVERITY = {
@@ -13,9 +14,7 @@ const SEVERITY = {
 
 /** A line of the agent's own log. */
 export const diagnostic = triggered({
-  name: 'Diagnostic',
-  type: 'Diagnostic',
-  priority: 'Low',
+  ...EVENTS.Diagnostic,
   version: '1.0',
   summary:
     "A line of the agent's log at or above the local setting logging.diagnosticEventLevel; and each change of the configuration, at any level and priority.",

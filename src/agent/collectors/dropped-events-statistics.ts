@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, integer, oneOf } from './fields.ts';
 
 /** Numbers of collected and dropped events. */
 export const droppedEventsStatistics = periodic({
-  name: 'DroppedEventsStatistics',
-  type: 'Operational',
-  priority: 'Low',
+  ...EVENTS.DroppedEventsStatistics,
   version: '1.0',
   summary: 'Numbers of events collected and dropped by each queue since the last report.',
   source: "the agent's own counters",

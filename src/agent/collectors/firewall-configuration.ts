@@ -1,13 +1,12 @@
 import * as v from 'valibot';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { firewallRow } from '../../core/contract/firewall-row.ts';
 import { extraDetails, integer, oneOf, text } from './fields.ts';
 
 /** The rules for inbound, outbound and forwarded packets. */
 export const firewallConfiguration = periodic({
-  name: 'FirewallConfiguration',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.FirewallConfiguration,
   version: '1.0',
   summary:
     'Every rule of nftables and of legacy iptables, IPv4 and IPv6, and the policy of each chain that has a hook.',

@@ -1,14 +1,13 @@
 import * as v from 'valibot';
 import { nextTurn } from '../../core/base/turn.ts';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, oneOf, text } from './fields.ts';
 import { inOrderOfImportance, merged, type PortRange } from './port-ranges.ts';
 
 /** Open ports, the attack surface of the device. */
 export const listeningPorts = periodic({
-  name: 'ListeningPorts',
-  type: 'Security',
-  priority: 'High',
+  ...EVENTS.ListeningPorts,
   version: '1.0',
   summary:
     'Every listening TCP socket, and every bound UDP socket that is not connected; those that are reachable from outside first.',

@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, text } from './fields.ts';
 
 /** Accounts and their groups. */
 export const localUsers = periodic({
-  name: 'LocalUsers',
-  type: 'Security',
-  priority: 'High',
+  ...EVENTS.LocalUsers,
   version: '1.0',
   summary: 'Every account that the system lists, with its groups.',
   source: 'getent(1) if installed, else /etc/passwd and /etc/group; /etc/shadow, see shadow(5)',

@@ -1,14 +1,13 @@
 import * as v from 'valibot';
 import { MalformedRecordError, triggered } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import type { Lookups } from '../../core/contract/lookups.ts';
 import type { LoginSeen } from '../../core/contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
 /** A login, a logout, or a failed attempt. */
 export const login = triggered({
-  name: 'Login',
-  type: 'Security',
-  priority: 'High',
+  ...EVENTS.Login,
   version: '1.0',
   summary: 'A user logged in or out, or failed to log in.',
   source:

@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { integer } from './fields.ts';
 
 /** Numbers of messages sent and failed. */
 export const messageStatistics = periodic({
-  name: 'MessageStatistics',
-  type: 'Operational',
-  priority: 'Low',
+  ...EVENTS.MessageStatistics,
   version: '1.0',
   summary: 'Numbers of messages that the hub accepted and did not accept since the last report.',
   source: "the agent's own counters",

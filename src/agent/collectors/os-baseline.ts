@@ -1,13 +1,12 @@
 import * as v from 'valibot';
 import { type CheckOutcome, SEVERITIES } from '../../core/contract/baseline.ts';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, oneOf, text } from './fields.ts';
 
 /** Hardening rules that the system does not meet. */
 export const osBaseline = periodic({
-  name: 'OSBaseline',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.OSBaseline,
   version: '1.0',
   summary: 'Every hardening rule that fails or could not be judged; the most severe first.',
   source: 'files, kernel parameters and the sources of FirewallConfiguration, by the rules in config/baseline',

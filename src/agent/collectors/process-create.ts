@@ -1,14 +1,13 @@
 import * as v from 'valibot';
 import { triggered } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import type { Lookups } from '../../core/contract/lookups.ts';
 import type { ProcessStarted } from '../../core/contract/streams.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
 /** A program was started. */
 export const processCreate = triggered({
-  name: 'ProcessCreate',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.ProcessCreate,
   version: '1.0',
   summary: 'A program was started, with its user and its arguments.',
   source:

@@ -1,13 +1,12 @@
 import * as v from 'valibot';
 import { triggered } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import type { ProcessEnded } from '../../core/contract/streams.ts';
 import { extraDetails, integer, text } from './fields.ts';
 
 /** A process has ended. Threads that end before their process are not reported. */
 export const processTerminate = triggered({
-  name: 'ProcessTerminate',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.ProcessTerminate,
   version: '1.0',
   summary: 'A process that had executed a program ended, with its exit status.',
   source: "the kernel's process connector, see linux/cn_proc.h; the program from the start of the process",

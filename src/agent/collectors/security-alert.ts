@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { defined } from '../../core/base/defined.ts';
 import { triggered } from '../../core/contract/collector.ts';
 import type { Payload } from '../../core/contract/event.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import type { AlertRaised } from '../../core/contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
@@ -33,9 +34,7 @@ const subjectFields = {
 
 /** The detections judge something that happened to be suspicious. */
 export const securityAlert = triggered({
-  name: 'SecurityAlert',
-  type: 'Security',
-  priority: 'High',
+  ...EVENTS.SecurityAlert,
   version: '1.0',
   extension: true,
   summary: 'A detection rule matched: what looks like an attack, with the evidence and what to do about it.',

@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import { periodic } from '../../core/contract/collector.ts';
+import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
 /** Operating system, firmware, machine and memory. */
 export const systemInformation = periodic({
-  name: 'SystemInformation',
-  type: 'Security',
-  priority: 'Low',
+  ...EVENTS.SystemInformation,
   version: '1.0',
   summary: 'The operating system, the firmware, the machine and its memory; facts that are not available are left out.',
   source: 'os-release(5), uname(2), DMI or device tree and efivarfs in /sys, /proc/{cmdline,mounts,meminfo,cpuinfo}',

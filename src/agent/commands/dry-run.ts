@@ -17,10 +17,10 @@ import { type Message, propertiesOf, sizeOf } from '../../core/contract/message.
 import type { SettingId } from '../../core/contract/settings.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import { readTwin } from '../../core/twin/twin.ts';
+import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import { collectors } from '../collectors/index.ts';
 import { LAST_GOOD_FILE, readLastGood } from '../config/last-good.ts';
 import { type LocalSettings, readLocalConfiguration } from '../config/local.ts';
-import { twinDialect } from '../config/twin-dialect.ts';
 
 /** Short, so that messages appear soon: the defaults send every 7 minutes and 5 hours, and count for an hour. */
 const HIGH_FREQUENCY = 'PT3S';

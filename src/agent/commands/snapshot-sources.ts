@@ -5,9 +5,9 @@ import { Reader } from '../../core/base/reader/reader.ts';
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
 import type { Sources } from '../../core/contract/sources.ts';
 import { readDefaults } from '../../core/twin/twin.ts';
+import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
-import { twinDialect } from '../config/twin-dialect.ts';
 import { linuxSources } from '../linux/sources.ts';
 
 /** Also tells the state of the last scan. */

@@ -1,5 +1,6 @@
+import { UNIT_BYTES } from '../../core/contract/message.ts';
 import { originOf } from './event-owner.ts';
-import { type Budget, type ReserveShare, UNIT_BYTES } from './message-budget.ts';
+import type { Budget, ReserveShare } from './message-budget.ts';
 import type { Accepts } from './store.ts';
 
 /** In which order the reserve serves alerts: owners that have had none of it, rules that have had none, all others. */

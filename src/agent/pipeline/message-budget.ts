@@ -10,11 +10,6 @@ import { BudgetDay, KeptDay } from './budget-day.ts';
 import { ownerInWords, type Use } from './event-owner.ts';
 import { KeptShares, UnitShares } from './unit-shares.ts';
 
-/** The hub bills messages in units of this size, rounded up. Source: "Azure IoT Hub pricing information". */
-export const UNIT_BYTES = 4096;
-
-export const unitsOf = (bytes: number): number => Math.ceil(bytes / UNIT_BYTES);
-
 /** The part of the day's units that is available when the day begins; the rest is added evenly over the day. */
 const AT_START = 1 / 4;
 /** The part of the day's units that is reserved for alerts and notices. */

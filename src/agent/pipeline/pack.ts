@@ -8,9 +8,10 @@ import {
   type Message,
   mayContain,
   sizeOf,
+  UNIT_BYTES,
+  unitsOf,
 } from '../../core/contract/message.ts';
 import type { QueuedEvent } from '../../core/contract/store.ts';
-import { UNIT_BYTES, unitsOf } from './message-budget.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
 import type { Accepts } from './store.ts';

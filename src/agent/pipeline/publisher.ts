@@ -16,11 +16,13 @@ import {
   mayContain,
   type Routing,
   sizeOf,
+  UNIT_BYTES,
+  unitsOf,
 } from '../../core/contract/message.ts';
 import type { Settings, SettingsReader } from '../../core/contract/settings.ts';
 import { type Use, usesOf } from './event-owner.ts';
 import { FairSelection, TURNS } from './fair-selection.ts';
-import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
+import { type Budget, NO_BUDGET } from './message-budget.ts';
 import type { MessageChain } from './message-chain.ts';
 import { type Pack, type PackResult, pack, type Sender, type Share } from './pack.ts';
 import type { EventQueues } from './queue.ts';

@@ -1,7 +1,7 @@
 import type { PeriodicCollector } from '../../core/contract/collector.ts';
+import { UNIT_BYTES } from '../../core/contract/message.ts';
 import type { Settings } from '../../core/contract/settings.ts';
 import type { RowLimits } from './fit-rows.ts';
-import { UNIT_BYTES } from './message-budget.ts';
 import { PACKED_MESSAGE_BYTES } from './pack.ts';
 
 /** The largest message that a snapshot, or a part of one, is made for: 2 KB are reserved for what surrounds its event. */

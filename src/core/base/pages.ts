@@ -19,7 +19,7 @@ export const PAGES = {
 export function pageOf(page: keyof typeof PAGES): string {
   const { shipped, source } = PAGES[page];
   // In the bundle, all code is beside main.js; compiled, it is in dist/src/core/base.
-  const candidates = [`./${shipped}`, `../../../${source}`].map((path) =>
+  const candidates = [`./${shipped}`, `../../../../${source}`].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );
   return candidates.find((path) => existsSync(path)) ?? source;

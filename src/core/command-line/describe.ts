@@ -1,4 +1,3 @@
-import type { Delivery } from '../../agent/status/schema.ts';
 import { printable } from '../base/printable.ts';
 import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
 
@@ -103,8 +102,18 @@ function partOf([first]: readonly Payload[]): string | undefined {
   return SnapshotId === undefined ? undefined : printable(`part ${Part} of ${Parts}, snapshot ${cut(SnapshotId, 36)}`);
 }
 
+/** What the agent's status says of its events. */
+export interface DeliveryCounts {
+  readonly collected: number;
+  readonly delivered: number;
+  readonly aggregatedAway: number;
+  readonly queued: { readonly highEvents: number; readonly lowEvents: number };
+  /** By reason. */
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
 /** The accounts as an equation, which holds at any moment. */
-export function describeDelivery({ collected, delivered, aggregatedAway, queued, dropped }: Delivery): string {
+export function describeDelivery({ collected, delivered, aggregatedAway, queued, dropped }: DeliveryCounts): string {
   const drops = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
   const sum = Object.values(dropped).reduce((all, count) => all + count, 0);
   return [

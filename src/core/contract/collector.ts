@@ -1,18 +1,14 @@
 import type * as v from 'valibot';
 import type { DropReason } from '../base/counters.ts';
-import type { EventType, Payload, Priority } from './event.ts';
+import type { Payload, Priority } from './event.ts';
+import type { EventRow } from './events.ts';
 import type { Lookups } from './lookups.ts';
 import type { Settings } from './settings.ts';
 import type { ListingStatus, Sources } from './sources.ts';
 import type { StreamName, Streams } from './streams.ts';
 
 /** What every collector declares. The docs, the twin's keys and `vakt events` are generated from it. */
-interface Declaration<S> {
-  /** The event's name on the wire, for example `ListeningPorts`. */
-  readonly name: string;
-  readonly type: EventType;
-  /** In force until the module twin sets another one. */
-  readonly priority: Exclude<Priority, 'Off'>;
+interface Declaration<S> extends EventRow {
   /** Version of the payload's schema in the published contract. */
   readonly version: string;
   /** One sentence for the catalogue: what the event reports. */
@@ -77,7 +73,7 @@ type Triggered<S extends Schema, K extends StreamName> = Declaration<S> & {
    * affected.
    */
   translate(record: Streams[K], look: Lookups): v.InferOutput<S> | undefined;
-  /** Absent: never aggregated. */
+  /** Present if `isAggregated` is. */
   readonly aggregate?: Aggregation<v.InferOutput<S>>;
 };
 

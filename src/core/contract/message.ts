@@ -22,6 +22,11 @@ export const isRouted = (routing: Routing, event: Extensible): boolean =>
 /** The hub's limit for a message, in bytes as `sizeOf` counts. Source: IoT Hub quotas and throttling: 256 KB. */
 export const HUB_MESSAGE_BYTES = 256 * 1024;
 
+/** The hub bills messages in units of this size, rounded up. Source: "Azure IoT Hub pricing information". */
+export const UNIT_BYTES = 4096;
+
+export const unitsOf = (bytes: number): number => Math.ceil(bytes / UNIT_BYTES);
+
 /** One device-to-cloud message, complete. */
 export interface Message {
   /** UUID; the same at every attempt, so that consumers can drop repeats. */

@@ -1,5 +1,6 @@
 import type * as v from 'valibot';
-import { ALERT_LEVELS, type Priority } from './event.ts';
+import { ALERT_LEVELS } from './event.ts';
+import type { EventRow } from './events.ts';
 import {
   bytes,
   choice,
@@ -63,13 +64,8 @@ const settingWithoutDefault = <S extends AnySchema>(kind: Kind<S>, purpose: stri
   limits: {},
 });
 
-/** The properties of a collector that the settings of its event depend on. */
-export interface ConfigurableEvent {
-  readonly name: string;
-  readonly priority: Exclude<Priority, 'Off'>;
-  /** Absent: the event is never aggregated. */
-  readonly aggregate?: unknown;
-}
+/** What the settings of an event depend on. */
+export type ConfigurableEvent = Pick<EventRow, 'name' | 'priority' | 'isAggregated'>;
 
 /**
  * Every setting, in the order of the docs. A function returns the settings of one event: one, several by name, or
@@ -94,8 +90,8 @@ export const SETTINGS = {
   priorities: ({ name, priority }: ConfigurableEvent) =>
     setting(PRIORITY, priority, `Priority of ${name}; Off switches it off.`, { neverOff: 'alwaysOn' }),
   /** By event name, for those that can be aggregated. */
-  aggregation: ({ name, aggregate }: ConfigurableEvent) =>
-    aggregate === undefined
+  aggregation: ({ name, isAggregated }: ConfigurableEvent) =>
+    isAggregated === undefined
       ? undefined
       : {
           enabled: setting(FLAG, true, `Whether identical occurrences of ${name} are counted instead of listed.`),

@@ -3,22 +3,22 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { twinDialect } from '../../agent/config/twin-dialect.ts';
-import type { LocalStatus } from '../../agent/status/schema.ts';
+import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../core/base/clock.ts';
 import { askControlSocket } from '../../core/base/control-socket.ts';
 import { type Duration, days, milliseconds, seconds } from '../../core/base/duration.ts';
 import { readable } from '../../core/base/log.ts';
 import { printable } from '../../core/base/printable.ts';
 import { durationOption, readArguments, type World } from '../../core/command-line/command.ts';
-import { describeDelivery, describeEvent, differences } from '../../core/command-line/describe.ts';
+import { type DeliveryCounts, describeDelivery, describeEvent, differences } from '../../core/command-line/describe.ts';
 import type { Envelope } from '../../core/contract/event.ts';
 import type { Spelling } from '../../core/contract/setting-kinds.ts';
 import type { SettingId } from '../../core/contract/settings.ts';
 import { PUBLISHED_OBJECT as OBJECT } from '../../core/twin/published-object.ts';
+import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import type { RunningPage } from '../command.ts';
 import type { HubEmulator } from '../hub.ts';
-import { loadEmulator, PAGE_OPTIONS, pageOpener } from './emulator.ts';
+import { PAGE_OPTIONS, pageOpener } from './emulator.ts';
 
 export const summary = 'Run the agent against a local hub, and show live what the hub receives.';
 export const usage = `vakt demo [--duration DURATION] [--page-port N | --no-page]
@@ -42,6 +42,8 @@ const FIRST_DESIRED = desired([
 /** A desired property that the demo changes while it runs. */
 const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
 
+const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
+
 /** After SIGTERM, the agent is killed after this time. */
 const TIME_LIMIT = seconds(20);
 
@@ -52,7 +54,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   const { values } = readArguments(args, { duration: { type: 'string' }, ...PAGE_OPTIONS });
   const duration = values.duration === undefined ? days(365) : durationOption('duration', values.duration);
   const openPage = pageOpener(values);
-  const { HubEmulator } = await loadEmulator(() => import('../hub.ts'));
+  const { HubEmulator } = await import('../hub.ts');
   const directory = mkdtempSync(join(tmpdir(), 'vakt-demo-'));
   const key = randomBytes(32).toString('base64');
   const hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: key }] });
@@ -163,7 +165,7 @@ async function untilTheEnd(
  */
 async function showDelivery(directory: string, say: Say): Promise<void> {
   const status = await askControlSocket(join(directory, 'control.sock'), '/status').catch(() => undefined);
-  if (status !== undefined) say('status', describeDelivery((status as LocalStatus).delivery));
+  if (status !== undefined) say('status', describeDelivery((status as { delivery: DeliveryCounts }).delivery));
 }
 
 type Say = (who: string, line: string) => void;
@@ -216,8 +218,7 @@ interface Agent {
 
 /** Starts the agent as a child process, and shows its log. */
 function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv): Agent {
-  const [, main = ''] = process.argv;
-  const child = spawn(process.execPath, [...process.execArgv, main, 'run', '--config', configFile], {
+  const child = spawn(process.execPath, [...process.execArgv, AGENT, 'run', '--config', configFile], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: withoutSettings(environment),
   });

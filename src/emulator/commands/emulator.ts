@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { AgentError, isModuleMissing, messageOf } from '../../core/base/errors.ts';
+import { messageOf } from '../../core/base/errors.ts';
 import { HUB_ID_PROBLEM, isHubId } from '../../core/base/hub-id.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
@@ -65,7 +65,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
   checkId('--device', values.device);
   checkId('--module', values.module);
   checkSocketPaths(values.directory);
-  const { runEmulator, StartError } = await loadEmulator(() => import('../command.ts'));
+  const { runEmulator, StartError } = await import('../command.ts');
   const options = {
     ...ports,
     ...proxy,
@@ -100,7 +100,7 @@ function checkSocketPaths(directory: string): void {
     throw new UsageError(`--directory is too long: ${LONGEST_SOCKET} in it ${problem}; give a shorter one`);
 }
 
-/** The kinds of identity (contract §1). They are repeated here since the emulator's own list is not shipped. */
+/** The kinds of identity (contract §1). Repeated here, so that the help does not load the emulator. */
 const KINDS = [
   'moduleKey',
   'connectionString',
@@ -147,7 +147,7 @@ export function pageOpener(values: {
   const number = port('--page-port', text ?? '0');
   if (isOff) return undefined;
   return async (hub) => {
-    const { Page } = await loadEmulator(() => import('../page/page.ts'));
+    const { Page } = await import('../page/page.ts');
     return Page.open(hub, { port: number }).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).syscall !== 'listen') throw error;
       const what = `--page-port: port ${number} can't be used: ${messageOf(error)}`;
@@ -170,15 +170,4 @@ function port(option: string, text: string): number {
   const number = Number(text);
   if (!/^\d+$/.test(text) || number > 65_535) throw new UsageError(`${option} takes a port number, not "${text}"`);
   return number;
-}
-
-/** The emulator needs development dependencies, which are not shipped. @throws {AgentError} EMULATOR_MISSING */
-export async function loadEmulator<T>(load: () => Promise<T>): Promise<T> {
-  try {
-    return await load();
-  } catch (cause) {
-    if (!isModuleMissing(cause)) throw cause;
-    const remedy = 'Run it from a clone of the project, after "npm ci".';
-    throw new AgentError('EMULATOR_MISSING', 'the local hub is not part of an installed agent', remedy, { cause });
-  }
 }

@@ -22,12 +22,12 @@ const COMPILED = new URL('../../', import.meta.url);
 /** Every file that the page consists of, by the path of its URL. They are read once: no request becomes a path. */
 export function readAssets(): ReadonlyMap<string, Asset> {
   const files = [
-    ['/', 'cli/page/static/index.html'],
-    ...['style.css', 'icon.svg'].map((name) => [`/${name}`, `cli/page/static/${name}`]),
-    ...readdirSync(new URL('cli/page/browser/', COMPILED))
+    ['/', 'emulator/page/static/index.html'],
+    ...['style.css', 'icon.svg'].map((name) => [`/${name}`, `emulator/page/static/${name}`]),
+    ...readdirSync(new URL('emulator/page/browser/', COMPILED))
       .filter((name) => name.endsWith('.js'))
-      .map((name) => `cli/page/browser/${name}`)
-      .concat('cli/page/protocol.js', 'base/printable.js')
+      .map((name) => `emulator/page/browser/${name}`)
+      .concat('emulator/page/protocol.js', 'core/base/printable.js')
       .map((path) => [`/${path}`, path]),
   ];
   return new Map(

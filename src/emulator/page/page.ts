@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { twinDialect } from '../../agent/config/twin-dialect.ts';
 import { type Clock, systemClock } from '../../core/base/clock.ts';
 import { PUBLISHED_OBJECT } from '../../core/twin/published-object.ts';
+import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import type { HubEmulator } from '../hub.ts';
 import { readAssets } from './assets.ts';
 import { faultForms } from './faults.ts';

@@ -1,8 +1,8 @@
-import { unitsOf } from '../../agent/pipeline/message-budget.ts';
 import { isPlainObject } from '../../core/base/plain-object.ts';
 import { printable } from '../../core/base/printable.ts';
 import { type Sentences, sentencesOf } from '../../core/command-line/describe.ts';
 import type { Envelope } from '../../core/contract/event.ts';
+import { unitsOf } from '../../core/contract/message.ts';
 import { nameOf } from '../identity.ts';
 import type { ReceivedMessage } from '../message-log.ts';
 import { ALERT_SEVERITIES, type AlertRow, type AlertSeverity, type EventRow, type MessageRow } from './protocol.ts';

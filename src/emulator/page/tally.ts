@@ -1,5 +1,5 @@
-import { unitsOf } from '../../agent/pipeline/message-budget.ts';
 import { minutes } from '../../core/base/duration.ts';
+import { unitsOf } from '../../core/contract/message.ts';
 import type { ReceivedMessage } from '../message-log.ts';
 import type { AlertRow, Minute, Totals } from './protocol.ts';
 import { alertsOf, eventNamesOf } from './rows.ts';

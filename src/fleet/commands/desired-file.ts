@@ -1,4 +1,3 @@
-import { twinDialect } from '../../agent/config/twin-dialect.ts';
 import { readBounded } from '../../core/base/bounded-file.ts';
 import { AgentError, errnoOf, messageOf } from '../../core/base/errors.ts';
 import { repeatedNames, tooDeepAt } from '../../core/base/json-names.ts';
@@ -7,6 +6,7 @@ import { printable } from '../../core/base/printable.ts';
 import type { World } from '../../core/command-line/command.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import { readTwin } from '../../core/twin/twin.ts';
+import { twinDialect } from '../../core/twin/twin-dialect.ts';
 
 /** A configuration to write. */
 export interface DesiredFile {

@@ -1,4 +1,3 @@
-import { AgentError, isModuleMissing } from '../../core/base/errors.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { OPTIONS } from './options.ts';
 
@@ -66,17 +65,6 @@ export async function run(args: readonly string[], world: World): Promise<number
   const { values, positionals } = readArguments(args, OPTIONS, 2);
   const [name = '', argument] = positionals;
   if (name === '') throw new UsageError('name a command: create, configure, status or call');
-  const { runFleet } = await load(() => import('./run.ts'));
+  const { runFleet } = await import('./run.ts');
   return runFleet({ name, argument, values }, world);
-}
-
-/** The command needs development dependencies, which are not shipped. @throws {AgentError} FLEET_MISSING */
-async function load<T>(part: () => Promise<T>): Promise<T> {
-  try {
-    return await part();
-  } catch (cause) {
-    if (!isModuleMissing(cause)) throw cause;
-    const remedy = 'Run it on a workstation, from a clone of the project, after "npm ci" and "npm run build".';
-    throw new AgentError('FLEET_MISSING', '"vakt fleet" is not part of an installed agent', remedy, { cause });
-  }
 }

@@ -164,7 +164,7 @@ describe('A configuration in another dialect', () => {
 
 describe('The table of settings', () => {
   it('has rows for each event that come from its declaration', () => {
-    const event = { name: 'FileChange', priority: 'High', aggregate: { by: ['Path'], blank: {} } } as const;
+    const event = { name: 'FileChange', priority: 'High', isAggregated: true } as const;
     const added = settingRows([...collectors, event]).filter((row) => row.event === event.name);
     assert.deepEqual(
       added.map(({ id, key, fallback }) => [id, key, fallback]),

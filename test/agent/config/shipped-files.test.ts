@@ -8,7 +8,7 @@ import { readLocalSettings } from '../../../src/agent/config/local.ts';
 import { readTwin } from '../../../src/core/twin/twin.ts';
 import { publishedDialect } from './published.ts';
 
-const shipped = (name: string) => new URL(`../../../config/${name}`, import.meta.url).pathname;
+const shipped = (name: string) => new URL(`../../../../config/${name}`, import.meta.url).pathname;
 const read = (name: string) => {
   const parsed = parseJson(readFileSync(shipped(name), 'utf8'));
   assert.ok('value' in parsed);

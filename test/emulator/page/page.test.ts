@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { connect as connectTo } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { twinDialect } from '../../../src/agent/config/twin-dialect.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/core/base/duration.ts';
 import { PUBLISHED_OBJECT as OBJECT } from '../../../src/core/twin/published-object.ts';
+import { twinDialect } from '../../../src/core/twin/twin-dialect.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { Page } from '../../../src/emulator/page/page.ts';
 import { ROUTES } from '../../../src/emulator/page/routes.ts';
@@ -123,11 +123,11 @@ describe('the page of the emulator, its server', () => {
 
     it('gives no other file', async () => {
       for (const path of [
-        '/cli/page/page.js',
-        '/cli/page/browser/../page.js',
+        '/emulator/page/page.js',
+        '/emulator/page/browser/../page.js',
         '/../package.json',
         '/%2e%2e/package.json',
-        '/cli/page/browser/',
+        '/emulator/page/browser/',
         '//etc/passwd',
       ])
         assert.equal((await ask(page, path)).status, 404, path);
@@ -138,7 +138,7 @@ describe('the page of the emulator, its server', () => {
     });
 
     it('forbids with every answer that anything else is loaded, or that text becomes HTML', async () => {
-      for (const path of ['/', '/cli/page/browser/main.js', '/api/twin', '/api/unknown']) {
+      for (const path of ['/', '/emulator/page/browser/main.js', '/api/twin', '/api/unknown']) {
         const { headers } = await ask(page, path);
         const policy = new Map(
           String(headers['content-security-policy'])

@@ -7,7 +7,7 @@ import type { Transport } from '../../../core/contract/hub.ts';
 import { HubFailure } from '../../../core/contract/hub-failure.ts';
 import type { Network } from '../../../core/network/network.ts';
 import { readTwin } from '../../../core/twin/twin.ts';
-import { twinDialect } from '../../config/twin-dialect.ts';
+import { twinDialect } from '../../../core/twin/twin-dialect.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
 import { type Finding, failed, note, notTried, ok, seen, wrong } from './finding.ts';
 import { type Check, type Presented, type Situation, step, type Walk } from './situation.ts';

@@ -54,6 +54,6 @@ export class Environment {
   }
 
   #key(file: string): string {
-    return resolvePath(file.startsWith('.//') ? file.slice(2) : file, this.directory);
+    return resolvePath(file.startsWith('./') ? file.slice(2) : file, this.directory);
   }
 }

@@ -176,7 +176,7 @@ const onFiles = (name: string): OnFiles | undefined => {
 };
 
 /** Whether a word can only be a path that begins in the current folder or above it. */
-const isDotted = (word: string): boolean => word.startsWith('.//') || word.startsWith('../');
+const isDotted = (word: string): boolean => word.startsWith('./') || word.startsWith('../');
 const dotted =
   (whole: (word: string) => string) =>
   (word: string): string =>

@@ -21,7 +21,7 @@ const isProcRoot = (parts: readonly string[]): boolean =>
 const needsNormalising = (path: string): boolean =>
   path.includes('//') || path.includes('/.') || path.startsWith('/proc/');
 
-/** `/usr/../bin//nc` → `/bin/nc`. Relative paths keep their leading `.//` or `../`. */
+/** `/usr/../bin//nc` → `/bin/nc`. Relative paths keep their leading `./` or `../`. */
 export function normalisePath(path: string): string {
   if (!needsNormalising(path)) return path;
   const isAbsolute = path.startsWith('/');
@@ -41,7 +41,7 @@ export function normalisePath(path: string): string {
 /** A path as seen from a directory; as it is if the directory is not known. */
 export function resolvePath(path: string, directory: string | undefined): string {
   if (path.startsWith('/') || directory === undefined || !directory.startsWith('/')) return normalisePath(path);
-  return normalisePath(`${directory}/${path.startsWith('.//') ? path.slice(2) : path}`);
+  return normalisePath(`${directory}/${path.startsWith('./') ? path.slice(2) : path}`);
 }
 
 const DEVICE = /^\/dev\/(?!shm\/|mqueue\/)/;
