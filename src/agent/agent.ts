@@ -1,4 +1,3 @@
-import { Later } from '../core/base/later.ts';
 import type { Service } from '../core/base/service.ts';
 import { collectors } from './collectors/index.ts';
 import { Occurrences } from './collectors/occurrences.ts';
@@ -9,6 +8,7 @@ import { createDelivery } from './composition/delivery.ts';
 import { createDetection } from './composition/detection.ts';
 import { type AgentOptions, layFoundation } from './composition/foundation.ts';
 import { createHub, hubAccess, secretsOf } from './composition/hub.ts';
+import { Later } from './composition/later.ts';
 import { createReporting } from './composition/reporting.ts';
 import { logEvents } from './composition/services.ts';
 import { createStorage } from './composition/storage.ts';

@@ -1,6 +1,6 @@
 import '../core/base/no-inspector.ts'; // must be first, see there
-import { type Load, serve } from '../core/base/reader/serve.ts';
 import { COMMAND_LINE, readCommandLine } from './linux/processes/memory/command-line.ts';
+import { type Load, serve } from './reader/serve.ts';
 
 /*
  * Main module of the reader, the agent's child process for reads that could block (base/reader/reader.ts). Only the agent

@@ -1,9 +1,9 @@
 import { dirname } from 'node:path';
 import { laterAfter } from '../../src/agent/composition/storage.ts';
 import type { AppendFile, StoreFiles } from '../../src/agent/pipeline/store-files.ts';
+import type { Done, StateFiles, When } from '../../src/agent/state/state-files.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { type Duration, milliseconds } from '../../src/core/base/duration.ts';
-import type { Done, StateFiles, When } from '../../src/core/base/state-files.ts';
 import { SimulatedFiles, seeded } from '../agent/pipeline/simulated-files.ts';
 
 /**

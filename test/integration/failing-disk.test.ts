@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { STATE_FILES } from '../../src/agent/state/state-names.ts';
 import { minutes } from '../../src/core/base/duration.ts';
-import { STATE_FILES } from '../../src/core/base/state-names.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 const SOURCE = new URL('../../../test/integration/native/failing-disk.c', import.meta.url).pathname;

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STATE_FILES } from '../../src/agent/state/state-names.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { seconds } from '../../src/core/base/duration.ts';
-import { STATE_FILES } from '../../src/core/base/state-names.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 /** Its beginning is what JSON.parse would quote. */

@@ -2,10 +2,10 @@ import { writeSync } from 'node:fs';
 import { Hardware } from '../../src/agent/linux/machine/hardware/hardware.ts';
 import { MachineQuestion } from '../../src/agent/linux/machine/machine-question.ts';
 import { parseFacts, SYSTEM_FACTS } from '../../src/agent/linux/machine/system-facts.ts';
+import { Reader } from '../../src/agent/reader/reader.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { messageOf } from '../../src/core/base/errors.ts';
 import { createLog } from '../../src/core/base/log.ts';
-import { Reader } from '../../src/core/base/reader/reader.ts';
 
 /* Asks for the hardware, or for facts, and writes how that went wrong, as JSON. Arguments: which, and what looks like a sysfs. */
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/base/clock.ts';
-import { FIRST_ROOT, hasOwnMounts } from '../../core/base/first-root.ts';
 import { Turn } from '../../core/base/turn.ts';
 import { containerKind } from '../host/container.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../host/first-root.ts';
 import { HostFiles } from '../host/host-files.ts';
 
 /** How much a scan can see of the judged system. */

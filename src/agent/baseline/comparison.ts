@@ -1,7 +1,7 @@
 /* How an actual value is compared with the expected one. */
 
 import * as v from 'valibot';
-import { compilePattern } from '../../core/base/pattern.ts';
+import { compilePattern } from '../pattern/pattern.ts';
 import { bits, integer, mode, pattern, text, texts } from './fields.ts';
 
 const range = v.pipe(

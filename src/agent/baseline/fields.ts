@@ -1,7 +1,7 @@
 /* The types of rules' parameters. */
 
 import * as v from 'valibot';
-import { compilePattern } from '../../core/base/pattern.ts';
+import { compilePattern } from '../pattern/pattern.ts';
 import { IF_MISSING } from './verdict.ts';
 
 const LONGEST_TEXT = 500;

@@ -3,9 +3,9 @@ import { type Duration, hours, seconds } from '../../core/base/duration.ts';
 import { withEither } from '../../core/base/either-signal.ts';
 import { AgentError, messageOf, toAgentError } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
-import type { Reader } from '../../core/base/reader/reader.ts';
 import type { BaselineReport, BaselineScanner, ScanOptions } from '../../core/contract/baseline.ts';
 import type { FirewallRule } from '../../core/contract/sources.ts';
+import type { Reader } from '../reader/reader.ts';
 import { BASELINE_SCAN, type FirewallFacts, parseReport, type ScanQuestion } from './scan-question.ts';
 import { CUSTOM, parseStage, START } from './stage.ts';
 

@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/base/clock.ts';
 import { AgentError } from '../../core/base/errors.ts';
-import type { Answerer } from '../../core/base/reader/question.ts';
 import type { FirewallRule } from '../../core/contract/sources.ts';
+import type { Answerer } from '../reader/question.ts';
 import { BaselineEngine, type EngineParts } from './engine.ts';
 import type { FirewallFacts, ScanQuestion } from './scan-question.ts';
 

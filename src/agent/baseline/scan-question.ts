@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { seconds } from '../../core/base/duration.ts';
-import type { QuestionKind } from '../../core/base/reader/question.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES } from '../../core/contract/baseline.ts';
 import type { FirewallRule } from '../../core/contract/sources.ts';
+import type { QuestionKind } from '../reader/question.ts';
 
 /* A whole scan as a question to the reader: a scan reads users' file systems, which may block for ever. */
 

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../core/base/clock.ts';
-import { Defects } from '../../core/base/defects.ts';
 import { toAgentError } from '../../core/base/errors.ts';
 import {
   AdjustableLevel,
@@ -22,6 +21,7 @@ import { filesOf, type LocalSettings, readLocalConfiguration, refuseExampleHub }
 import { exitAtOnce } from '../linux/native/exit-at-once.ts';
 import { sinceBoot } from '../linux/native/since-boot.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/self/service-manager.ts';
+import { Defects } from './defects.ts';
 import { type DryHub, type DryRun, prepareDryRun } from './dry-run.ts';
 import { refuseForeignState } from './foreign-state.ts';
 

@@ -1,7 +1,6 @@
 import { systemClock } from '../../core/base/clock.ts';
 import type { Duration } from '../../core/base/duration.ts';
 import { createLog } from '../../core/base/log.ts';
-import { Reader } from '../../core/base/reader/reader.ts';
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
 import type { Sources } from '../../core/contract/sources.ts';
 import { readDefaults } from '../../core/twin/twin.ts';
@@ -9,6 +8,7 @@ import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { linuxSources } from '../linux/sources.ts';
+import { Reader } from '../reader/reader.ts';
 
 /** Also tells the state of the last scan. */
 type SnapshotSources = Sources & { readonly scanned: () => BaselinePosture | undefined };

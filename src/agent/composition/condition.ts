@@ -1,10 +1,10 @@
-import { Runs } from '../../core/base/runs.ts';
 import { TemporaryLogLevel } from '../../core/base/temporary-log-level.ts';
 import { ExposedFiles } from '../linux/self/exposed-files.ts';
 import { ownMemory } from '../linux/self/own-memory.ts';
 import { UnusedMemory } from '../linux/self/unused-memory.ts';
 import { collectGarbage, MemoryLimit } from '../pipeline/memory-limit.ts';
 import { UserLoad } from '../pipeline/user-load.ts';
+import { Runs } from '../state/runs.ts';
 import type { DeliveryParts } from './delivery.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';

@@ -7,7 +7,6 @@ import { Notifier } from '../../core/base/notifier.ts';
 import type { RecentLines } from '../../core/base/recent-lines.ts';
 import type { Service } from '../../core/base/service.ts';
 import { clockOf } from '../../core/base/stall-clock.ts';
-import type { StateFile, StateFolderName } from '../../core/base/state-names.ts';
 import { VERSION } from '../../core/base/version.ts';
 import { type Moving, WatchedClock } from '../../core/base/watched-clock.ts';
 import type { HubClient } from '../../core/contract/hub.ts';
@@ -15,6 +14,7 @@ import type { LocalSettings } from '../config/local.ts';
 import type { GuardedFiles } from '../linux/self/exposed-files.ts';
 import type { ServiceManager } from '../linux/self/service-manager.ts';
 import type { Sender } from '../pipeline/pack.ts';
+import type { StateFile, StateFolderName } from '../state/state-names.ts';
 import { keptAgentId, useStateDirectory } from './state-directory.ts';
 
 /** What the process gives to the agent that it runs. */

@@ -1,5 +1,4 @@
 import type { Service } from '../../core/base/service.ts';
-import { StateFolder } from '../../core/base/state-folder.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { HubClient } from '../../core/contract/hub.ts';
 import type { MethodCalls } from '../../core/contract/method.ts';
@@ -7,6 +6,7 @@ import { Network } from '../../core/network/network.ts';
 import { AzureHubClient } from '../hub/azure-client.ts';
 import type { Identity } from '../identity/identity.ts';
 import { createIdentity } from '../identity/kinds.ts';
+import { StateFolder } from '../state/state-folder.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';
 

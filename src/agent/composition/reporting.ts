@@ -1,6 +1,5 @@
 import { randomPart } from '../../core/base/random-part.ts';
 import type { Service } from '../../core/base/service.ts';
-import type { UnsavedFiles } from '../../core/base/unsaved-files.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { HubClient } from '../../core/contract/hub.ts';
 import { collectors } from '../collectors/index.ts';
@@ -15,6 +14,7 @@ import { Lifeline } from '../lifeline.ts';
 import { diagnostics } from '../methods/get-diagnostics.ts';
 import { methods } from '../methods/index.ts';
 import type { MethodParts } from '../methods/parts.ts';
+import type { UnsavedFiles } from '../state/unsaved-files.ts';
 import { localStatus, type Observed } from '../status/observe.ts';
 import { EXPENDABLE, ReportedStatus } from '../status/reported.ts';
 import type { LocalStatus } from '../status/schema.ts';

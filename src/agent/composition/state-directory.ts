@@ -6,10 +6,10 @@ import { danglingLink, linkFault } from '../../core/base/dangling-link.ts';
 import { AgentError, errnoOf, messageOf } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import { makeFolder } from '../../core/base/make-folder.ts';
-import { readStateText } from '../../core/base/read-state.ts';
-import { setAsideUnusable } from '../../core/base/set-aside.ts';
 import { shellWord } from '../../core/base/shell-word.ts';
 import { lockFile, lockFolder } from '../linux/self/file-lock.ts';
+import { readStateText } from '../state/read-state.ts';
+import { setAsideUnusable } from '../state/set-aside.ts';
 
 /** Errors that an operator must correct. All others come from the disk, and the agent starts without it. */
 const OPERATORS = ['EACCES', 'EPERM', 'ENOENT', 'ENOTDIR', 'EEXIST', 'ELOOP', 'ENAMETOOLONG', 'EINVAL'];

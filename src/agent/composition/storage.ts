@@ -1,12 +1,12 @@
-import { BackgroundWriter } from '../../core/base/background-writer.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
-import { endOfWriting } from '../../core/base/end-of-writing.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
-import { BackgroundStateFiles } from '../../core/base/state-files.ts';
-import { UnsavedFiles } from '../../core/base/unsaved-files.ts';
-import { WriteAhead } from '../../core/base/write-ahead.ts';
 import { BackgroundFiles } from '../pipeline/background-files.ts';
+import { BackgroundWriter } from '../state/background-writer.ts';
+import { endOfWriting } from '../state/end-of-writing.ts';
+import { BackgroundStateFiles } from '../state/state-files.ts';
+import { UnsavedFiles } from '../state/unsaved-files.ts';
+import { WriteAhead } from '../state/write-ahead.ts';
 import type { Foundation } from './foundation.ts';
 
 /**

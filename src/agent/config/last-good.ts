@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readStateJson } from '../../core/base/read-state.ts';
+import { readStateJson } from '../state/read-state.ts';
 
 /** The file in the state directory that keeps the last configuration from the module twin that was valid. */
 export const LAST_GOOD_FILE = 'last-good-configuration.json';

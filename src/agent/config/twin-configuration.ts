@@ -1,13 +1,13 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { AgentError } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { readStateJson } from '../../core/base/read-state.ts';
-import { immediateStateFiles, type StateFiles } from '../../core/base/state-files.ts';
 import type { TwinSection } from '../../core/contract/hub.ts';
 import type { ConfigurationFault } from '../../core/contract/streams.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import { type Limits, NO_LIMITS } from '../../core/twin/limits.ts';
 import { type Fault, readDefaults, readTwin, type TwinReading } from '../../core/twin/twin.ts';
+import { readStateJson } from '../state/read-state.ts';
+import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
 import { type ConfigurationChange, changesBetween } from './changes.ts';
 import { LiveSettings } from './settings.ts';
 

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { messageOf } from '../../core/base/errors.ts';
 import { parseNetwork } from '../../core/base/ip-network.ts';
 import { readPlainFile } from '../../core/base/plain-file.ts';
-import { finishInTurns } from '../../core/base/slices.ts';
 import { nextTurn } from '../../core/base/turn.ts';
 import type { Compiled, RuleFile } from './compiled-files.ts';
 import { type Listing, listingOf, problemOfName, ruleFilesOf } from './rule-folder.ts';
 import type { Document, Fault } from './sigma/rule.ts';
+import { finishInTurns } from './slices.ts';
 
 /** Files that are read from the folder; the rest is refused. */
 export const MAX_FILES = 500;

@@ -7,7 +7,6 @@ import { minutes } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
-import { finishInTurns } from '../../core/base/slices.ts';
 import { builtInDocuments, builtInRules } from './built-in.ts';
 import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
 import type { RuleSet } from './detections.ts';
@@ -15,6 +14,7 @@ import { MAX_FILES, readAddresses, readOwnRules } from './own-rules.ts';
 import { type Listing, RuleFolder, traceOf } from './rule-folder.ts';
 import type { Fault } from './sigma/rule.ts';
 import { readRuleSetInSlices } from './sigma/rule-set.ts';
+import { finishInTurns } from './slices.ts';
 
 /** How often the operator's files are compared with what was read. */
 const LOOK_EVERY = minutes(1);

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { inRoot } from '../../core/base/in-root.ts';
+import { inRoot } from './in-root.ts';
 
 /** Where a program names its loader: after the program headers, at the beginning. */
 const BEGINNING_BYTES = 4_096;

@@ -12,10 +12,10 @@ import {
   statSync,
 } from 'node:fs';
 import { posix } from 'node:path';
-import { matchesGlob } from '../../core/base/glob.ts';
-import { inRoot } from '../../core/base/in-root.ts';
-import { compilePattern } from '../../core/base/pattern.ts';
+import { matchesGlob } from '../pattern/glob.ts';
+import { compilePattern } from '../pattern/pattern.ts';
 import { isLossy } from './entry-names.ts';
+import { inRoot } from './in-root.ts';
 
 /** The path, or a folder on it, does not exist. */
 export interface Missing {

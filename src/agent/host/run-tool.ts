@@ -2,8 +2,8 @@ import { execFile, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { type Duration, seconds } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
-import { rememberOwn } from '../../core/base/own-processes.ts';
 import { nextTurn } from '../../core/base/turn.ts';
+import { rememberOwn } from './own-processes.ts';
 
 /** Where tools are searched, in this order. PATH is ignored, since whoever starts the agent could set it. */
 const FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];

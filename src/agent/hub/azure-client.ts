@@ -3,7 +3,6 @@ import { type Duration, milliseconds, seconds } from '../../core/base/duration.t
 import { AgentError, messageOf, toAgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
-import type { StateFolder } from '../../core/base/state-folder.ts';
 import type { Answer, HubClient, HubSignal, HubStatus, Transport, TwinDocument } from '../../core/contract/hub.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { HUB_MESSAGE_BYTES, type Message, sizeOf } from '../../core/contract/message.ts';
@@ -11,6 +10,7 @@ import type { MethodCalls } from '../../core/contract/method.ts';
 import type { Address } from '../../core/network/address.ts';
 import type { Network } from '../../core/network/network.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
+import type { StateFolder } from '../state/state-folder.ts';
 import { HOST_SETTINGS } from './classify-error.ts';
 import { type Credential, endOf } from './credential.ts';
 import { FileWatch } from './file-watch.ts';

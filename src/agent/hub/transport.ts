@@ -1,10 +1,10 @@
 import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import { type Duration, days, milliseconds } from '../../core/base/duration.ts';
-import type { StateFolder } from '../../core/base/state-folder.ts';
 import type { Transport } from '../../core/contract/hub.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { type Address, addressOf } from '../../core/network/address.ts';
 import { ProxyError } from '../../core/network/tunnel.ts';
+import type { StateFolder } from '../state/state-folder.ts';
 
 /** `hub.transport` of the local file. */
 export type TransportSetting = 'auto' | Transport;

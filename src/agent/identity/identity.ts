@@ -1,9 +1,9 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { minutes } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
-import type { StateFolder } from '../../core/base/state-folder.ts';
 import type { HubFailure } from '../../core/contract/hub-failure.ts';
 import type { Network } from '../../core/network/network.ts';
+import type { StateFolder } from '../state/state-folder.ts';
 
 /** A module at a hub, and how to reach it. */
 export interface ModuleAddress {

@@ -1,18 +1,19 @@
 import { join } from 'node:path';
-import type { BackgroundWriter } from '../../core/base/background-writer.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../core/base/duration.ts';
-import { hostProc } from '../../core/base/in-root.ts';
+import { Lane } from '../../core/base/lane.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { NoteFile } from '../../core/base/note-file.ts';
-import { Reader } from '../../core/base/reader/reader.ts';
 import type { Service } from '../../core/base/service.ts';
 import type { Moving } from '../../core/base/watched-clock.ts';
 import type { Ancestry, ProcessThen, StartMoment } from '../../core/contract/ancestry.ts';
 import type { AuditFlood } from '../../core/contract/audit-flood.ts';
 import type { SourceStatus } from '../../core/contract/sources.ts';
 import type { StreamName, StreamSink } from '../../core/contract/streams.ts';
+import { hostProc } from '../host/in-root.ts';
 import { ProcFolder } from '../host/proc-folder.ts';
+import { Reader } from '../reader/reader.ts';
+import type { BackgroundWriter } from '../state/background-writer.ts';
+import { NoteFile } from '../state/note-file.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcessTable } from './processes/process-table.ts';
@@ -82,7 +83,7 @@ export class LinuxEvents implements Service, Moving, Ancestry {
   #stopping: AbortController | undefined;
   #trying: Promise<void> = Promise.resolve();
   /** Serializes the opening and closing of sources. */
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new Lane();
 
   /** @param declared replaced in tests */
   constructor(parts: Parts, declared: readonly SourceDeclaration[] = SOURCES) {
@@ -228,7 +229,6 @@ export class LinuxEvents implements Service, Moving, Ancestry {
 
   #inTurn(work: () => Promise<void>): Promise<void> {
     const { log } = this.#parts;
-    this.#turn = this.#turn.then(work).catch((err: unknown) => log.error({ err }, 'Could not change the sources.'));
-    return this.#turn;
+    return this.#turns.run(work).catch((err: unknown) => log.error({ err }, 'Could not change the sources.'));
   }
 }

@@ -1,9 +1,9 @@
 import type { Clock } from '../../core/base/clock.ts';
-import { hostMount, unsharedProc } from '../../core/base/in-root.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { Reader } from '../../core/base/reader/reader.ts';
 import type { Lookups } from '../../core/contract/lookups.ts';
 import type { Sources } from '../../core/contract/sources.ts';
+import { hostMount, unsharedProc } from '../host/in-root.ts';
+import { Reader } from '../reader/reader.ts';
 import { Firewall } from './firewall/firewall.ts';
 import { hostLookups } from './lookups.ts';
 import { Accounts } from './machine/accounts.ts';

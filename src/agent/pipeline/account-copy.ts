@@ -2,9 +2,9 @@ import { crc32 } from 'node:zlib'; // Node 20.15, 22.2 or later
 import { UNIDENTIFIED } from '../../core/base/counters.ts';
 import { isCount } from '../../core/base/is-count.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { NoteFile } from '../../core/base/note-file.ts';
 import type { Service } from '../../core/base/service.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
+import { NoteFile } from '../state/note-file.ts';
 import type { Aggregator } from './aggregator.ts';
 import type { EventQueues } from './queue.ts';
 

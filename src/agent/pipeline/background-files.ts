@@ -1,13 +1,8 @@
 import { close, constants, fdatasync, mkdir, open, rename, rm, writev } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import {
-  type BackgroundWriter,
-  MAX_TRIES,
-  mayConcernOneFile,
-  type Operation,
-} from '../../core/base/background-writer.ts';
 import { errnoOf } from '../../core/base/errors.ts';
+import { type BackgroundWriter, MAX_TRIES, mayConcernOneFile, type Operation } from '../state/background-writer.ts';
 import { type AppendFile, type StoreFiles, systemFiles } from './store-files.ts';
 
 const promised = {

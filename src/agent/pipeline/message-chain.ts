@@ -3,10 +3,10 @@ import * as v from 'valibot';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { readStateJson } from '../../core/base/read-state.ts';
 import { uuidOf } from '../../core/base/stable-id.ts';
-import type { StateFiles, When } from '../../core/base/state-files.ts';
 import type { Evidence, Message } from '../../core/contract/message.ts';
+import { readStateJson } from '../state/read-state.ts';
+import type { StateFiles, When } from '../state/state-files.ts';
 
 /** How long a message waits for its number to be on disk. */
 const DISK_LIMIT = seconds(5);

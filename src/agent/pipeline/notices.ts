@@ -4,9 +4,9 @@ import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, days, milliseconds, minutes } from '../../core/base/duration.ts';
 import type { Logger, LogLine } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
-import { readStateJson } from '../../core/base/read-state.ts';
 import type { Service } from '../../core/base/service.ts';
-import { immediateStateFiles, type StateFiles } from '../../core/base/state-files.ts';
+import { readStateJson } from '../state/read-state.ts';
+import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
 
 /**
  * Rate limit: this many changes are reported one by one; after that one notice per period, which merges the changes.

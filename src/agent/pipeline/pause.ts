@@ -4,10 +4,10 @@ import { type Clock, elapsedOf, isPlausible } from '../../core/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
-import { readStateJson } from '../../core/base/read-state.ts';
 import type { Service } from '../../core/base/service.ts';
-import { immediateStateFiles, type StateFiles } from '../../core/base/state-files.ts';
 import type { Collector } from '../../core/contract/collector.ts';
+import { readStateJson } from '../state/read-state.ts';
+import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
 
 export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */

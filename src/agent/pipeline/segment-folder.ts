@@ -1,5 +1,5 @@
-import { NotWritten } from '../../core/base/background-writer.ts';
 import { errnoOf } from '../../core/base/errors.ts';
+import { NotWritten } from '../state/background-writer.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { emptySegment, type Recovered, recover, type Segment, unreadLog } from './recovery.ts';
 

@@ -6,7 +6,6 @@ import { messageOf } from '../../core/base/errors.ts';
 import { Lane } from '../../core/base/lane.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
-import { processorTime } from '../../core/base/processor-time.ts';
 import type { Service } from '../../core/base/service.ts';
 import { TokenBucket } from '../../core/base/token-bucket.ts';
 import { Turn } from '../../core/base/turn.ts';
@@ -18,6 +17,7 @@ import type { ListingStatus, SourceStatus, Sources } from '../../core/contract/s
 import type { OutgoingEvent } from '../../core/contract/store.ts';
 import { snapshotEvent } from './envelope.ts';
 import { type FittedRows, fitRows, labelled, type RowLimits } from './fit-rows.ts';
+import { processorTime } from './processor-time.ts';
 import type { EventQueues } from './queue.ts';
 import { MAX_SNAPSHOT_MESSAGE_BYTES, rowLimits } from './row-limits.ts';
 import { shorten } from './shorten.ts';

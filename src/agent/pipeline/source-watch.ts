@@ -4,11 +4,11 @@ import { type Duration, milliseconds, minutes, seconds } from '../../core/base/d
 import { messageOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
-import { processorTime } from '../../core/base/processor-time.ts';
 import type { Service } from '../../core/base/service.ts';
 import type { Collector, PeriodicCollector } from '../../core/contract/collector.ts';
 import type { SnapshotConsumer } from '../../core/contract/snapshot.ts';
 import type { Sources } from '../../core/contract/sources.ts';
+import { processorTime } from './processor-time.ts';
 import type { Snapshots } from './snapshots.ts';
 
 /** How often sources are asked whether they may have changed. */

@@ -4,11 +4,11 @@ import { minutes } from '../../core/base/duration.ts';
 import { isCount } from '../../core/base/is-count.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
-import { readStateJson } from '../../core/base/read-state.ts';
 import type { Service } from '../../core/base/service.ts';
-import { immediateStateFiles, type StateFiles } from '../../core/base/state-files.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import type { MessageStatistics, QueueStatistics, Sources } from '../../core/contract/sources.ts';
+import { readStateJson } from '../state/read-state.ts';
+import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
 
 interface Reported {
   queues: Record<QueueName, { collected: number; droppedBy: Record<string, number> }>;

@@ -66,13 +66,14 @@
  * too, the segment is closed to writing and the positions of the batch are burnt: marked as settled, so that any part
  * of it that reached the disk is not read as events later.
  */
-import { NotWritten } from '../../core/base/background-writer.ts';
+
 import type { Clock } from '../../core/base/clock.ts';
 import { Account, type DropReason } from '../../core/base/counters.ts';
 import type { Duration } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import { hasLimitedShare } from '../../core/contract/owner.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../core/contract/store.ts';
+import { NotWritten } from '../state/background-writer.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { newReadAhead } from './framing.ts';
 import { Positions } from './positions.ts';

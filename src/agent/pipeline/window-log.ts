@@ -51,9 +51,10 @@
  * soon as possible; if the disk is full, the old file is deleted first. After a kill before the rewrite, they are
  * repeated.
  */
-import { NotWritten } from '../../core/base/background-writer.ts';
+
 import type { Clock } from '../../core/base/clock.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
+import { NotWritten } from '../state/background-writer.ts';
 import type { Element } from './element-table.ts';
 import { FRAME, fileName } from './framing.ts';
 import { isFull } from './store.ts';

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { type Clock, isPlausible, type Moment, momentOf } from '../../core/base/clock.ts';
 import { minutes } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { readStateJson } from '../../core/base/read-state.ts';
-import type { StateFiles } from '../../core/base/state-files.ts';
+import { readStateJson } from '../state/read-state.ts';
+import type { StateFiles } from '../state/state-files.ts';
 import {
   type Judgement,
   type Judgements,

@@ -1,3 +1,6 @@
+import { toAgentError } from './errors.ts';
+import type { Logger } from './log.ts';
+
 /**
  * Runs asynchronous work one piece at a time.
  *
@@ -14,8 +17,27 @@ export class Lane {
     return done;
   }
 
+  /** Like `run`, for work whose end nobody waits for. An error is logged as an internal one, and later work is done. */
+  post(work: () => Promise<void> | void, log: Logger): void {
+    void this.run(async () => {
+      try {
+        await work();
+      } catch (error) {
+        reportDefect(error, log);
+      }
+    });
+  }
+
   /** Resolves when all work so far has settled. */
   async idle(): Promise<void> {
     await this.#last;
+  }
+}
+
+function reportDefect(error: unknown, log: Logger): void {
+  try {
+    log.error({ err: toAgentError(error) }, 'Internal error; continuing.');
+  } catch {
+    // The log itself is broken: there is nowhere left to report it.
   }
 }

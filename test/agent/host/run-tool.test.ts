@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { isOwnProcess } from '../../../src/agent/host/own-processes.ts';
 import { findTool, runTool, ToolError } from '../../../src/agent/host/run-tool.ts';
 import { milliseconds } from '../../../src/core/base/duration.ts';
-import { isOwnProcess } from '../../../src/core/base/own-processes.ts';
 
 const signal = new AbortController().signal;
 const node = process.execPath;

@@ -3,8 +3,8 @@ import { linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { AssignmentCache } from '../../../src/agent/identity/provisioning/assignment.ts';
-import { immediateStateFiles } from '../../../src/core/base/state-files.ts';
-import { StateFolder } from '../../../src/core/base/state-folder.ts';
+import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
+import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { capturedLog, temporaryDirectory } from '../hub/support.ts';
 

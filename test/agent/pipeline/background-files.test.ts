@@ -5,12 +5,12 @@ import sinon from 'sinon';
 import { BackgroundFiles } from '../../../src/agent/pipeline/background-files.ts';
 import { collectGarbage } from '../../../src/agent/pipeline/memory-limit.ts';
 import { systemFiles } from '../../../src/agent/pipeline/store-files.ts';
-import { BackgroundWriter, MAX_TRIES, NotWritten, type Operation } from '../../../src/core/base/background-writer.ts';
+import { BackgroundWriter, MAX_TRIES, NotWritten, type Operation } from '../../../src/agent/state/background-writer.ts';
+import { NoteFile } from '../../../src/agent/state/note-file.ts';
+import { UnsavedFiles } from '../../../src/agent/state/unsaved-files.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
-import { NoteFile } from '../../../src/core/base/note-file.ts';
 import { nextTurn } from '../../../src/core/base/turn.ts';
-import { UnsavedFiles } from '../../../src/core/base/unsaved-files.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { HandClock } from './queue-fixture.ts';
 

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from '
 import { join } from 'node:path';
 import { BackgroundFiles } from '../../../src/agent/pipeline/background-files.ts';
 import { fileName, freeNumber } from '../../../src/agent/pipeline/framing.ts';
-import { BackgroundWriter } from '../../../src/core/base/background-writer.ts';
+import { BackgroundWriter } from '../../../src/agent/state/background-writer.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes } from '../../../src/core/base/duration.ts';
 import { temporaryFolder } from '../../harness/folders.ts';

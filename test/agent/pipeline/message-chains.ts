@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { MessageChain } from '../../../src/agent/pipeline/message-chain.ts';
+import { immediateStateFiles, type StateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
-import { immediateStateFiles, type StateFiles } from '../../../src/core/base/state-files.ts';
 import type { Marking } from '../../../src/core/contract/message.ts';
 import { quietLog } from './memory-queues.ts';
 

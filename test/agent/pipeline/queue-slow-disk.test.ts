@@ -4,7 +4,7 @@ import sinon from 'sinon';
 import { BackgroundFiles } from '../../../src/agent/pipeline/background-files.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { type StoreFiles, systemFiles } from '../../../src/agent/pipeline/store-files.ts';
-import { BackgroundWriter } from '../../../src/core/base/background-writer.ts';
+import { BackgroundWriter } from '../../../src/agent/state/background-writer.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';

@@ -8,10 +8,10 @@ import {
   type RecommendationId,
 } from '../../../src/agent/posture/recommendation.ts';
 import { Recommendations } from '../../../src/agent/posture/recommendations.ts';
+import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import type { Clock } from '../../../src/core/base/clock.ts';
 import { type Duration, days, hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
-import { immediateStateFiles } from '../../../src/core/base/state-files.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 

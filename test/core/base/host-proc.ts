@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { hostProc } from '../../../src/core/base/in-root.ts';
+import { hostProc } from '../../../src/agent/host/in-root.ts';
 
 /* Where the agent reads of the processes of a host whose root is mounted on the folder that is the only argument. */
 

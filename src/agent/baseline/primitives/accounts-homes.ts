@@ -1,4 +1,4 @@
-import { matchesGlob } from '../../../core/base/glob.ts';
+import { matchesGlob } from '../../pattern/glob.ts';
 import { type Home, type HomeEntry, MAX_HOMES } from '../facts/homes.ts';
 import { bits, octal } from '../fields.ts';
 import type { System } from '../system.ts';

@@ -1,4 +1,4 @@
-import { matchesGlob } from '../../../core/base/glob.ts';
+import { matchesGlob } from '../../pattern/glob.ts';
 import { type Comparison, compare } from '../comparison.ts';
 import { isAtLeast, versionOf } from '../facts/packages.ts';
 import type { System } from '../system.ts';

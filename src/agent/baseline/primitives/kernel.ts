@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { matchesGlob } from '../../../core/base/glob.ts';
 import { kernelWords } from '../../host/kernel-command-line.ts';
 import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
 import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
+import { matchesGlob } from '../../pattern/glob.ts';
 import { count, listOf, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';

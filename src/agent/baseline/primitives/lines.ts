@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { compilePattern } from '../../../core/base/pattern.ts';
+import { compilePattern } from '../../pattern/pattern.ts';
 import { ifMissing, paths, pattern } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import { cannotJudge, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';

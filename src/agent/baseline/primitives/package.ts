@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { matchesGlob } from '../../../core/base/glob.ts';
+import { matchesGlob } from '../../pattern/glob.ts';
 import { listOf, text } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import { findProgram, whyUnseen } from '../programs.ts';

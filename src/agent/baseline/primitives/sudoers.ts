@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { compilePattern } from '../../../core/base/pattern.ts';
+import { compilePattern } from '../../pattern/pattern.ts';
 import { isAtLeast, versionOf } from '../facts/packages.ts';
 import { MAIN } from '../facts/sudoers.ts';
 import { ifMissing, pattern } from '../fields.ts';

@@ -3,8 +3,6 @@ import { askControlSocket, isNoAgentListening } from '../../../core/base/control
 import { agentUsesCopies } from '../../../core/base/credential-copies.ts';
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
 import { createLog } from '../../../core/base/log.ts';
-import type { StateFiles } from '../../../core/base/state-files.ts';
-import { StateFolder } from '../../../core/base/state-folder.ts';
 import { HubFailure } from '../../../core/contract/hub-failure.ts';
 import { Network } from '../../../core/network/network.ts';
 import { DEFAULT_CONFIG_FILE, hashOfLocalFile, type LocalSettings } from '../../config/local.ts';
@@ -12,6 +10,8 @@ import { TransportChoice } from '../../hub/transport.ts';
 import type { Identity, Step } from '../../identity/identity.ts';
 import { createIdentity } from '../../identity/kinds.ts';
 import { askServiceUnit } from '../../linux/self/service-unit.ts';
+import type { StateFiles } from '../../state/state-files.ts';
+import { StateFolder } from '../../state/state-folder.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import { CREDENTIALS, copiesUsedBy } from './copies.ts';
 import type { Presented, RunningAgent, Situation, Way } from './situation.ts';

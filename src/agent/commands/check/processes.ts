@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { hostProc } from '../../../core/base/in-root.ts';
+import { hostProc } from '../../host/in-root.ts';
 import { type Finding, note, ok } from './finding.ts';
 import { processOf } from './process.ts';
 import type { Check } from './situation.ts';

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { readBounded } from '../../../core/base/bounded-file.ts';
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
-import { inRoot } from '../../../core/base/in-root.ts';
+import { inRoot } from '../../host/in-root.ts';
 import { apkPackages, PACKAGE_DATABASES, RPM_FILES, RPM_FOLDERS, statusPackages } from '../../host/packages.ts';
 import type { Found, Software } from './report.ts';
 

@@ -4,9 +4,9 @@ import { type Duration, hours, milliseconds, minutes } from '../../../core/base/
 import { messageOf } from '../../../core/base/errors.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import { Loop } from '../../../core/base/loop.ts';
-import { readStateJson } from '../../../core/base/read-state.ts';
 import type { Service } from '../../../core/base/service.ts';
-import type { StateFiles } from '../../../core/base/state-files.ts';
+import { readStateJson } from '../../state/read-state.ts';
+import type { StateFiles } from '../../state/state-files.ts';
 
 /** A part of the detections that continues after a restart. */
 export interface Continued {

@@ -1,5 +1,5 @@
-import { better } from '../../../core/base/pattern/literals.ts';
-import { fold } from '../../../core/base/pattern/ranges.ts';
+import { better } from '../../pattern/literals.ts';
+import { fold } from '../../pattern/ranges.ts';
 import type { Expression, Place, Test, TextTest, Wildcards } from '../sigma/rule.ts';
 import { usable } from './literal-search.ts';
 import type { Gates } from './literals.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/base/clock.ts';
-import { ownAutomata } from '../../../core/base/pattern.ts';
+import { ownAutomata } from '../../pattern/pattern.ts';
 import { isOfView, readField, wordFields, wordsOf } from '../read-field.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';

@@ -1,4 +1,4 @@
-import { fold } from '../../../core/base/pattern/ranges.ts';
+import { fold } from '../../pattern/ranges.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 
 const NONE: readonly string[] = [];

@@ -1,5 +1,5 @@
 import { parseNetwork } from '../../../core/base/ip-network.ts';
-import { compilePattern } from '../../../core/base/pattern.ts';
+import { compilePattern } from '../../pattern/pattern.ts';
 import { withFragments } from './fragments.ts';
 import { checkList } from './lists.ts';
 import {

@@ -1,5 +1,5 @@
 import { isPlainObject } from '../../../core/base/plain-object.ts';
-import { finishNow } from '../../../core/base/slices.ts';
+import { finishNow } from '../slices.ts';
 import type { LogSource, Rule } from '../subject.ts';
 import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';
 import { readDetection } from './detection.ts';

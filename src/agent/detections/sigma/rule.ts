@@ -1,5 +1,5 @@
 import type { IpNetwork } from '../../../core/base/ip-network.ts';
-import type { Pattern } from '../../../core/base/pattern.ts';
+import type { Pattern } from '../../pattern/pattern.ts';
 import type { Selection } from '../engine/selection.ts';
 import type { Rule } from '../subject.ts';
 

@@ -12,7 +12,7 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
-import { finishNow } from '../../../core/base/slices.ts';
+import { finishNow } from '../slices.ts';
 import { type Document, type Fault, MAX_FAULTS } from './rule.ts';
 
 /* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */

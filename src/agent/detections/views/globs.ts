@@ -1,6 +1,6 @@
 /* Wildcards that stand for one well-known name: `/???/c?t /e??/sh?dow`. Which files there are is not known; so only names
  * that attackers hide are guessed, and only where enough of the name is written. */
-import { matchesGlob } from '../../../core/base/glob.ts';
+import { matchesGlob } from '../../pattern/glob.ts';
 import { nameOf } from './paths.ts';
 
 /** The more telling first, since the first match is taken. */

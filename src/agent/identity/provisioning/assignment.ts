@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { hostNameProblem } from '../../../core/base/host-name.ts';
 import { isHubId } from '../../../core/base/hub-id.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import type { StateFolder } from '../../../core/base/state-folder.ts';
+import type { StateFolder } from '../../state/state-folder.ts';
 
 /** In characters; the longest name that DNS allows has 253, and a port can follow. */
 const LONGEST_HOST = 260;

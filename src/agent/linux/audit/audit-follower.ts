@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BackgroundWriter } from '../../../core/base/background-writer.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import type { Duration } from '../../../core/base/duration.ts';
 import { messageOf } from '../../../core/base/errors.ts';
-import { hostProc } from '../../../core/base/in-root.ts';
 import type { Logger } from '../../../core/base/log.ts';
+import { hostProc } from '../../host/in-root.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
+import type { BackgroundWriter } from '../../state/background-writer.ts';
 import { AUDIT_LOG, type Beginning } from './audit-log-source.ts';
 import { CatchUp } from './catch-up.ts';
 import { type AuditPosition, Checkpoint } from './checkpoint.ts';

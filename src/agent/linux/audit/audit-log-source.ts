@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { AnswerLimit } from '../../../core/base/answer-limit.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../../core/base/errors.ts';
@@ -7,6 +6,7 @@ import type { Logger } from '../../../core/base/log.ts';
 import { nextTurn } from '../../../core/base/turn.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
+import { AnswerLimit } from './answer-limit.ts';
 import { AuditControl } from './control.ts';
 import type { AuditEvent, AuditSink } from './event.ts';
 import { KernelRules } from './kernel-rules.ts';

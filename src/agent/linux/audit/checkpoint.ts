@@ -1,6 +1,6 @@
-import type { BackgroundWriter } from '../../../core/base/background-writer.ts';
 import { isCount } from '../../../core/base/is-count.ts';
-import { NoteFile } from '../../../core/base/note-file.ts';
+import type { BackgroundWriter } from '../../state/background-writer.ts';
+import { NoteFile } from '../../state/note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';
 
 /** How far audit was read. */

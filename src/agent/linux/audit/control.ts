@@ -1,4 +1,3 @@
-import { AnswerLimit } from '../../../core/base/answer-limit.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../core/base/duration.ts';
 import {
@@ -11,6 +10,7 @@ import {
   NLMSG_ERROR,
 } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
+import { AnswerLimit } from './answer-limit.ts';
 import { systemError } from './errno.ts';
 import { decodeRule, type KernelRule } from './rules.ts';
 import { type AuditStatus, decodeStatus, encodeStatus } from './status.ts';

@@ -1,7 +1,7 @@
 import type { Duration } from '../../../core/base/duration.ts';
 import { milliseconds, seconds } from '../../../core/base/duration.ts';
-import type { Writable } from '../../../core/base/writable.ts';
 import type { SocketAddress } from '../../../core/contract/streams.ts';
+import type { Writable } from '../native/writable.ts';
 import { type AuditEvent, type AuditFields, USER_RECORDS, type UserRecord } from './event.ts';
 import type { AuditHeader } from './header.ts';
 import { LONGEST_KNOWN, RecentCommands } from './recent-commands.ts';

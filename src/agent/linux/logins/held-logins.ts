@@ -1,10 +1,10 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
-import type { BackgroundWriter } from '../../../core/base/background-writer.ts';
 import { defined } from '../../../core/base/defined.ts';
 import { isCount } from '../../../core/base/is-count.ts';
-import { readStateJson } from '../../../core/base/read-state.ts';
 import type { LoginReporter, LoginSeen } from '../../../core/contract/streams.ts';
+import type { BackgroundWriter } from '../../state/background-writer.ts';
+import { readStateJson } from '../../state/read-state.ts';
 import { parseRemoteAddress } from './remote.ts';
 
 /** More than AuditLogins holds. */

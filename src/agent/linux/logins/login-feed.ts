@@ -1,5 +1,5 @@
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
-import { inRoot } from '../../../core/base/in-root.ts';
+import { inRoot } from '../../host/in-root.ts';
 
 /** An entry of a login file. */
 export interface LoginEntry {

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
-import type { BackgroundWriter } from '../../../core/base/background-writer.ts';
 import { type Clock, isPlausible } from '../../../core/base/clock.ts';
 import { seconds } from '../../../core/base/duration.ts';
 import { exists } from '../../../core/base/exists.ts';
-import { hostProc } from '../../../core/base/in-root.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { NoteFile } from '../../../core/base/note-file.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { LoginSeen, StreamSink } from '../../../core/contract/streams.ts';
+import { hostProc } from '../../host/in-root.ts';
+import type { BackgroundWriter } from '../../state/background-writer.ts';
+import { NoteFile } from '../../state/note-file.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { OptionalSource } from '../source-state/optional-source.ts';
 import { AuditLogins } from './audit-logins.ts';

@@ -10,7 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { inRoot } from '../../../core/base/in-root.ts';
+import { inRoot } from '../../host/in-root.ts';
 import {
   attempt,
   type Beginning,

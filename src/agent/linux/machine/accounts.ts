@@ -3,10 +3,10 @@ import { readBytes } from '../../../core/base/bounded-file.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import { LONG_AGO, milliseconds, seconds } from '../../../core/base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../../../core/base/errors.ts';
-import { inRoot } from '../../../core/base/in-root.ts';
 import type { Lookups } from '../../../core/contract/lookups.ts';
 import type { Account, ListingStatus } from '../../../core/contract/sources.ts';
 import { type CLibrary, cLibraryOf } from '../../host/c-library.ts';
+import { inRoot } from '../../host/in-root.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { accountsFrom, type Password, passwdEntries, passwordsIn } from './local-accounts.ts';
 

@@ -1,8 +1,8 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, hours } from '../../../core/base/duration.ts';
 import { AgentError, messageOf } from '../../../core/base/errors.ts';
-import type { QuestionKind } from '../../../core/base/reader/question.ts';
-import type { Reader } from '../../../core/base/reader/reader.ts';
+import type { QuestionKind } from '../../reader/question.ts';
+import type { Reader } from '../../reader/reader.ts';
 
 /** How long nothing is asked after a question hung: each attempt may leave a child process that cannot be killed. */
 const REST = hours(1);

@@ -5,14 +5,14 @@ import * as v from 'valibot';
 import { readOptional } from '../../../core/base/bounded-file.ts';
 import { defined } from '../../../core/base/defined.ts';
 import { seconds } from '../../../core/base/duration.ts';
-import { hostMount, inRoot } from '../../../core/base/in-root.ts';
-import type { AnswerContext, QuestionKind } from '../../../core/base/reader/question.ts';
 import type { SystemFacts } from '../../../core/contract/sources.ts';
 import { deviceNumber } from '../../host/device-number.ts';
+import { hostMount, inRoot } from '../../host/in-root.ts';
 import { mountedOn } from '../../host/mounts.ts';
 import { OS_RELEASE_FILES, type OsRelease, parseOsRelease } from '../../host/os-release.ts';
 import { readable } from '../../host/readable.ts';
 import { parseUevent } from '../../host/sysfs.ts';
+import type { AnswerContext, QuestionKind } from '../../reader/question.ts';
 import { firmwareFacts } from './firmware.ts';
 import { container, hypervisor } from './virtualization.ts';
 

@@ -2,9 +2,9 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } fr
 import { type Clock, type Moment, momentOf } from '../../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { errnoOf } from '../../../core/base/errors.ts';
-import { hostProc } from '../../../core/base/in-root.ts';
 import type { StartedProcess } from '../../../core/contract/streams.ts';
 import { containerIn } from '../../host/cgroups.ts';
+import { hostProc } from '../../host/in-root.ts';
 import { LivingProcesses } from './living-processes.ts';
 
 /** Where a process runs, as far as known. */

@@ -1,13 +1,13 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { AgentError, toAgentError } from '../../../core/base/errors.ts';
-import { hostProc } from '../../../core/base/in-root.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import { nextTurn, Turn } from '../../../core/base/turn.ts';
-import type { Writable } from '../../../core/base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../../core/contract/streams.ts';
+import { hostProc } from '../../host/in-root.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import { DrainPause, SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';
+import type { Writable } from '../native/writable.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type FilterFor, ProcessConnector } from './connector/connector.ts';
 import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';

@@ -1,12 +1,12 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds } from '../../../core/base/duration.ts';
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
-import { hostProc } from '../../../core/base/in-root.ts';
+import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { isOwnProcess } from '../../../core/base/own-processes.ts';
-import { TaskChain } from '../../../core/base/task-chain.ts';
 import { Turn } from '../../../core/base/turn.ts';
 import type { ProcessStarted, StreamSink } from '../../../core/contract/streams.ts';
+import { hostProc } from '../../host/in-root.ts';
+import { isOwnProcess } from '../../host/own-processes.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type FilterFor, ProcessConnector } from './connector/connector.ts';
@@ -70,12 +70,11 @@ export class ConnectorProcesses {
   #open: Opened | undefined;
   #reading: Promise<void> = Promise.resolve();
   /** Starts are reported in order, when their arguments are known. */
-  readonly #emissions: TaskChain;
+  readonly #emissions = new Lane();
   #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#emissions = new TaskChain(parts.log);
     this.#proc = new ProcFolder(hostProc(parts.hostRoot));
   }
 
@@ -105,7 +104,7 @@ export class ConnectorProcesses {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
     }
     opened.connector.close();
-    await this.#emissions.settled();
+    await this.#emissions.idle();
     opened.release?.();
   }
 
@@ -185,7 +184,7 @@ export class ConnectorProcesses {
       const unresolved = newestFirst.length - started.length;
       if (unresolved > 0) sink.drop('starts', 'unresolved', unresolved);
     };
-    this.#emissions.run(() => emit().finally(() => this.#hold(-newestFirst.length)));
+    this.#emissions.post(() => emit().finally(() => this.#hold(-newestFirst.length)), this.#parts.log);
   }
 
   #hold(change: number): void {

@@ -1,10 +1,10 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
-import { hostProc } from '../../../core/base/in-root.ts';
+import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { isOwnProcess } from '../../../core/base/own-processes.ts';
-import { TaskChain } from '../../../core/base/task-chain.ts';
 import type { StreamSink } from '../../../core/contract/streams.ts';
+import { hostProc } from '../../host/in-root.ts';
+import { isOwnProcess } from '../../host/own-processes.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import type { CommandLineSource } from './memory/command-lines.ts';
@@ -46,12 +46,11 @@ export class ProcessPolling {
   #stopping: AbortController | undefined;
   #looking: Promise<void> = Promise.resolve();
   /** The next scan does not wait for the arguments of the last one. */
-  readonly #emissions: TaskChain;
+  readonly #emissions = new Lane();
   #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#emissions = new TaskChain(parts.log);
   }
 
   /** Makes the first scan. @throws the error of the file system when /proc is missing */
@@ -68,7 +67,7 @@ export class ProcessPolling {
     this.#stopping?.abort();
     this.#stopping = undefined;
     await this.#looking;
-    await this.#emissions.settled();
+    await this.#emissions.idle();
   }
 
   async #look(scanner: ProcessScanner, first: Duration, signal: AbortSignal): Promise<void> {
@@ -88,23 +87,23 @@ export class ProcessPolling {
       cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
       if (others.length === 0) continue;
-      if (this.#pending > MAX_PENDING) await this.#emissions.settled();
+      if (this.#pending > MAX_PENDING) await this.#emissions.idle();
       this.#emit(others, began);
     }
   }
 
   /** Continues after the source is closed: what was seen is reported, without arguments if the reader is closed too. */
   #emit(seen: readonly NewProcess[], lookedAt: Duration): void {
-    const { table, drained } = this.#parts;
+    const { table, drained, log } = this.#parts;
     this.#hold(seen.length);
-    this.#emissions.run(() => {
+    this.#emissions.post(() => {
       for (const { pid, executable, parentPid, userId } of seen) table?.started({ pid, executable, parentPid, userId });
-    });
+    }, log);
     for (let from = 0; from < seen.length; from += BATCH_SIZE) {
       const batch = seen.slice(from, from + BATCH_SIZE);
-      this.#emissions.run(() => this.#emitBatch(batch).finally(() => this.#hold(-batch.length)));
+      this.#emissions.post(() => this.#emitBatch(batch).finally(() => this.#hold(-batch.length)), log);
     }
-    this.#emissions.run(() => drained?.({ until: lookedAt }));
+    this.#emissions.post(() => drained?.({ until: lookedAt }), log);
   }
 
   async #emitBatch(batch: readonly NewProcess[]): Promise<void> {

@@ -1,9 +1,9 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { copied } from '../../../core/base/copied.ts';
 import { type Duration, LONG_AGO, milliseconds, NEVER, seconds } from '../../../core/base/duration.ts';
-import { isOwnProcess } from '../../../core/base/own-processes.ts';
 import { Turn } from '../../../core/base/turn.ts';
 import type { ProcessThen, StartMoment } from '../../../core/contract/ancestry.ts';
+import { isOwnProcess } from '../../host/own-processes.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { LONGEST_QUIET_PAUSE } from '../native/netlink/drain-pause.ts';

@@ -1,6 +1,6 @@
 import type { Logger } from '../../../core/base/log.ts';
-import type { NoteFile } from '../../../core/base/note-file.ts';
 import type { StreamSink, Streams } from '../../../core/contract/streams.ts';
+import type { NoteFile } from '../../state/note-file.ts';
 
 interface Parts {
   readonly stream: keyof Streams;

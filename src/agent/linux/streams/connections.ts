@@ -1,4 +1,4 @@
-import { hostProc } from '../../../core/base/in-root.ts';
+import { hostProc } from '../../host/in-root.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { Connections, MAX_LATE } from '../sockets/connections/connections.ts';
 import { CONNECTION_RULES } from '../sockets/connections/socket-calls.ts';

@@ -1,8 +1,8 @@
-import type { BackgroundWriter } from '../../../core/base/background-writer.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { StreamName, StreamSink } from '../../../core/contract/streams.ts';
+import type { BackgroundWriter } from '../../state/background-writer.ts';
 import type { AuditRule } from '../audit/rules.ts';
 import type { CommandLines } from '../processes/memory/command-lines.ts';
 import type { ProcessTable } from '../processes/process-table.ts';

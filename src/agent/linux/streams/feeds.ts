@@ -1,16 +1,15 @@
 import { join } from 'node:path';
-import type { BackgroundWriter } from '../../../core/base/background-writer.ts';
 import { readOptional } from '../../../core/base/bounded-file.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds } from '../../../core/base/duration.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { NoteFile } from '../../../core/base/note-file.ts';
-import { isOwnProcess } from '../../../core/base/own-processes.ts';
-import { WallTimes } from '../../../core/base/wall-times.ts';
 import type { AuditFlood } from '../../../core/contract/audit-flood.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { LossReason, StreamName, StreamSink } from '../../../core/contract/streams.ts';
+import { isOwnProcess } from '../../host/own-processes.ts';
 import type { ProcFolder } from '../../host/proc-folder.ts';
+import type { BackgroundWriter } from '../../state/background-writer.ts';
+import { NoteFile } from '../../state/note-file.ts';
 import { AuditFollower } from '../audit/audit-follower.ts';
 import type { Progress } from '../audit/audit-source.ts';
 import { AuditControl } from '../audit/control.ts';
@@ -24,6 +23,7 @@ import type { CommandLineSource } from '../processes/memory/command-lines.ts';
 import { LOSS_KNOWN_AFTER, type ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type Feed, type Rung, SourceLadder } from './source-ladder.ts';
+import { WallTimes } from './wall-times.ts';
 
 /** Size limit for files in /proc about the whole system. */
 const MAX_BYTES = 16 * 1024;

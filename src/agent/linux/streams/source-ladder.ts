@@ -1,6 +1,7 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, minutes } from '../../../core/base/duration.ts';
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
+import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import type { Service } from '../../../core/base/service.ts';
 import type { AuditFlood } from '../../../core/contract/audit-flood.ts';
@@ -146,7 +147,7 @@ export class SourceLadder implements Service {
   #stopping: AbortController | undefined;
   #watching: Promise<void> = Promise.resolve();
   /** Serializes changes of the source. */
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new Lane();
 
   /** @param ladder replaced in tests */
   constructor(parts: Parts, ladder: readonly Rung[] = LADDER) {
@@ -300,9 +301,12 @@ export class SourceLadder implements Service {
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(work).then(() => this.#announceStatus());
-    this.#turn = done.catch((err: unknown) => this.#parts.log.error({ err }, 'Could not change the source of events.'));
-    return this.#turn;
+    return this.#turns
+      .run(async () => {
+        await work();
+        this.#announceStatus();
+      })
+      .catch((err: unknown) => this.#parts.log.error({ err }, 'Could not change the source of events.'));
   }
 
   #announceStatus(): void {

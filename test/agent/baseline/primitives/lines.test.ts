@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { lines } from '../../../../src/agent/baseline/primitives/lines.ts';
-import { compilePattern } from '../../../../src/core/base/pattern.ts';
+import { compilePattern } from '../../../../src/agent/pattern/pattern.ts';
 import { describePrimitive, paramsOf, TOO_LONG } from './cases.ts';
 
 const pty = {

@@ -5,10 +5,10 @@ import { pino } from 'pino';
 import { ProcFolder } from '../../../../src/agent/host/proc-folder.ts';
 import { RUNNING } from '../../../../src/agent/linux/audit/status.ts';
 import { enablesAudit, UnauditedProcesses } from '../../../../src/agent/linux/audit/unaudited-processes.ts';
-import type { BackgroundWriter } from '../../../../src/core/base/background-writer.ts';
+import type { BackgroundWriter } from '../../../../src/agent/state/background-writer.ts';
+import { NoteFile } from '../../../../src/agent/state/note-file.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../../src/core/base/duration.ts';
-import { NoteFile } from '../../../../src/core/base/note-file.ts';
 import { FakeProc } from '../processes/fake-proc.ts';
 
 // Process ids are above the kernel's limit of 2^22, since this process, whatever its id is, is not told of.

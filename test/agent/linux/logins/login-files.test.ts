@@ -18,6 +18,7 @@ import { pino } from 'pino';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { login as collector } from '../../../../src/agent/collectors/login.ts';
+import { inRoot } from '../../../../src/agent/host/in-root.ts';
 import {
   type LoginCheckpoint,
   LoginFiles,
@@ -25,7 +26,6 @@ import {
 } from '../../../../src/agent/linux/logins/login-files.ts';
 import { utmpLayout } from '../../../../src/agent/linux/logins/utmp.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
-import { inRoot } from '../../../../src/core/base/in-root.ts';
 import type { LoginSeen, Streams } from '../../../../src/core/contract/streams.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HeldCount } from '../../../../src/agent/linux/source-state/held-count.ts';
-import { NoteFile } from '../../../../src/core/base/note-file.ts';
+import { NoteFile } from '../../../../src/agent/state/note-file.ts';
 import type { StreamSink } from '../../../../src/core/contract/streams.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
-import { hostMount } from '../../../../core/base/in-root.ts';
 import type { HardwareDevice, ListingStatus } from '../../../../core/contract/sources.ts';
+import { hostMount } from '../../../host/in-root.ts';
 import { MAX_PER_KIND } from '../../../host/sysfs.ts';
 import { type Asking, MachineQuestion } from '../machine-question.ts';
 import { HARDWARE, type HardwareListing, type HardwarePlace, MAX_DEVICES, parseListing } from './list-hardware.ts';

@@ -3,10 +3,10 @@ import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from '
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../../core/base/clock.ts';
 import { copied } from '../../../../core/base/copied.ts';
 import { type Duration, milliseconds, NEVER } from '../../../../core/base/duration.ts';
-import { hostProc } from '../../../../core/base/in-root.ts';
 import type { StartedProcess } from '../../../../core/contract/streams.ts';
 import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
 import { type Allowance, HashingTime, type Payer, ROOT } from '../../../host/hashing-time.ts';
+import { hostProc } from '../../../host/in-root.ts';
 import type { LocalFile, LocalFiles } from '../../../host/local-files.ts';
 import { cachedHostFiles } from '../../native/cached-names.ts';
 import type { ProcessLocation } from '../containers.ts';

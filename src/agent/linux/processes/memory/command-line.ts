@@ -1,7 +1,7 @@
 import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { seconds } from '../../../../core/base/duration.ts';
-import type { QuestionKind } from '../../../../core/base/reader/question.ts';
 import { livingThread, parseStat } from '../../../host/proc-folder.ts';
+import type { QuestionKind } from '../../../reader/question.ts';
 
 /* Runs in the reader. Reading /proc/PID/cmdline takes the process's memory lock, which the process itself can hold for as
  * long as it likes; the reading process then hangs until SIGKILL. */

@@ -1,9 +1,9 @@
 import type { Logger } from '../../../../core/base/log.ts';
-import type { Answer } from '../../../../core/base/reader/question.ts';
-import type { Reader } from '../../../../core/base/reader/reader.ts';
 import type { SourceStatus } from '../../../../core/contract/sources.ts';
 import type { UnreadReason } from '../../../../core/contract/streams.ts';
 import { parseCommandLine } from '../../../host/proc-folder.ts';
+import type { Answer } from '../../../reader/question.ts';
+import type { Reader } from '../../../reader/reader.ts';
 import { type AskedProcess, COMMAND_LINE } from './command-line.ts';
 
 export type Asked = Omit<AskedProcess, 'proc'> & {

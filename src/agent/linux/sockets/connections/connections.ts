@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/base/clock.ts';
+import { Lane } from '../../../../core/base/lane.ts';
 import type { Logger } from '../../../../core/base/log.ts';
-import { TaskChain } from '../../../../core/base/task-chain.ts';
 import type { ConnectionSeen, SocketAddress, StreamSink } from '../../../../core/contract/streams.ts';
 import { isLoopback } from '../../../host/ip-address.ts';
 import { ProcFolder } from '../../../host/proc-folder.ts';
@@ -80,7 +80,7 @@ export class Connections {
   readonly #endpoints: Endpoints;
   #pending: Pending[] = [];
   /** Keeps connections in order while some of them wait for arguments. */
-  readonly #emissions: TaskChain;
+  readonly #emissions = new Lane();
   #late = 0;
   /** Connections that could not be resolved and are still to be counted. */
   #unresolved = 0;
@@ -88,7 +88,6 @@ export class Connections {
   constructor(parts: Parts) {
     const { clock, proc = '/proc', open = () => openNetlink(NETLINK_SOCK_DIAG) } = parts;
     this.#parts = parts;
-    this.#emissions = new TaskChain(parts.log);
     this.#proc = new ProcFolder(proc);
     this.#lists = new SocketLists({ clock, proc, open, protocolAt: parts.protocolAt });
     this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
@@ -142,7 +141,7 @@ export class Connections {
   /** Closes open sockets once everything is reported. The object can be used again afterwards. Never rejects. */
   async close(): Promise<void> {
     this.#lists.close();
-    await this.#emissions.settled();
+    await this.#emissions.idle();
   }
 
   #emit(connections: readonly ConnectionSeen[]): void {
@@ -189,7 +188,7 @@ export class Connections {
       );
     };
     // Counted as reported only when the sink has them: the count on disk is written after the events.
-    this.#emissions.run(() => emit().finally(() => this.#hold(-connections.length)));
+    this.#emissions.post(() => emit().finally(() => this.#hold(-connections.length)), this.#parts.log);
   }
 
   #hold(change: number): void {

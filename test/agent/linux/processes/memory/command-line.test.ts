@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { parseStat } from '../../../../../src/agent/host/proc-folder.ts';
 import { readCommandLine } from '../../../../../src/agent/linux/processes/memory/command-line.ts';
 import { CommandLines } from '../../../../../src/agent/linux/processes/memory/command-lines.ts';
+import type { Answer } from '../../../../../src/agent/reader/question.ts';
+import { Reader } from '../../../../../src/agent/reader/reader.ts';
 import { systemClock } from '../../../../../src/core/base/clock.ts';
 import { createLog, type LogLine } from '../../../../../src/core/base/log.ts';
-import type { Answer } from '../../../../../src/core/base/reader/question.ts';
-import { Reader } from '../../../../../src/core/base/reader/reader.ts';
 import { FakeProc } from '../fake-proc.ts';
 
 describe('a command line', () => {
