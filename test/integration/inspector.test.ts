@@ -4,10 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { UNREACHABLE_INSPECTOR } from '../../src/core/base/no-inspector.ts';
-import { temporaryFolder } from '../harness/folders.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 
-const PROGRAMS = new URL('../../src/', import.meta.url).pathname;
+const PROGRAMS = new URL('../../src/agent/', import.meta.url).pathname;
 /** On a port that is free: an inspector that is open elsewhere must not hide that this one would open. */
 const ANYWHERE = '--inspect-port=127.0.0.1:0';
 /** How many reports after the signal are looked at, one each 50 ms; a plain Node opens its inspector in the first few. */
@@ -15,11 +14,7 @@ const REPORTS = 20;
 
 /** Node opens its inspector for whoever may send SIGUSR1: any process of the same uid. */
 describe('On SIGUSR1', () => {
-  let folder: string;
   let running: ChildProcess | undefined;
-  beforeEach(() => {
-    folder = temporaryFolder();
-  });
   afterEach(() => {
     running?.kill('SIGKILL');
   });
@@ -56,7 +51,7 @@ describe('On SIGUSR1', () => {
   });
 
   const arguments_: Readonly<Record<string, () => string[]>> = {
-    'main.js': () => ['emulator', '--directory', folder, '--port', '0', '--control-port', '0'],
+    'main.js': () => ['collect', 'ProcessCreate'],
     'reader-main.js': () => [],
     'hardware-main.js': () => ['bios'],
   };
@@ -71,11 +66,11 @@ describe('On SIGUSR1', () => {
   it('those are all programs that are shipped, and each takes the signal before it does anything else', () => {
     const source = (file: string) => readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8');
     const shipped = [...source('scripts/bundle.ts').matchAll(/entryPoints: .*/g)].join('\n');
-    const programs = [...shipped.matchAll(/'src\/([\w-]+)\.ts'/g)].map(([, name]) => `${name}.js`);
+    const programs = [...shipped.matchAll(/'src\/agent\/([\w-]+)\.ts'/g)].map(([, name]) => `${name}.js`);
     assert.deepEqual(programs.sort(), [...Object.keys(arguments_), FRAME].sort());
     for (const program of programs) {
-      const [first] = /^import .*$/m.exec(source(`src/${program.replace('.js', '.ts')}`)) ?? [];
-      assert.match(first ?? '', /^import '\.\/base\/no-inspector\.ts';/, program);
+      const [first] = /^import .*$/m.exec(source(`src/agent/${program.replace('.js', '.ts')}`)) ?? [];
+      assert.match(first ?? '', /^import '\.\.\/core\/base\/no-inspector\.ts';/, program);
     }
   });
 

@@ -225,13 +225,12 @@ describe('The package', function () {
       }
     });
 
-    it('says that a fleet is managed from a workstation, and how its options are called all the same', () => {
-      const { status, stderr } = vakt('fleet', 'status');
-      assert.equal(status, 1);
-      assert.match(stderr, /Run it on a workstation, from a clone of the project.*FLEET_MISSING/);
-      const help = vakt('fleet', '--help');
-      assert.deepEqual([help.status, help.stderr], [0, '']);
-      assert.match(help.stdout, /--connection-string-file/);
+    it('says that a fleet is managed from a workstation', () => {
+      for (const args of [['status'], ['--help']]) {
+        const { status, stderr } = vakt('fleet', ...args);
+        assert.equal(status, 1);
+        assert.match(stderr, /Run it on a workstation, from a clone of the project.*FLEET_MISSING/);
+      }
     });
   });
 });

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { systemClock } from '../../src/core/base/clock.ts';
-import { seconds } from '../../src/core/base/duration.ts';
-import type { ProcessStarted, StreamName } from '../../src/core/contract/streams.ts';
 import { AuditControl } from '../../src/agent/linux/audit/control.ts';
 import { LinuxEvents } from '../../src/agent/linux/events.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
-import { QUICK, TestBed } from '../integration/test-bed.ts';
+import { systemClock } from '../../src/core/base/clock.ts';
+import { seconds } from '../../src/core/base/duration.ts';
+import type { ProcessStarted, StreamName } from '../../src/core/contract/streams.ts';
 import { quietLog } from '../agent/pipeline/memory-queues.ts';
 import { require } from '../harness/require.ts';
 import { until } from '../harness/until.ts';
+import { QUICK, TestBed } from '../integration/test-bed.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 describe('The connection to audit before the start of its consumers', function () {

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { STATE_FILES } from '../../../src/agent/state/state-names.ts';
 
 /** Folders whose files name state files; the others name files of the system, or of other programs. */
-const FOLDERS = ['agent', 'config', 'hub', 'identity', 'linux/audit', 'linux/logins', 'linux/streams', 'pipeline'];
+const FOLDERS = [
+  ...['composition', 'config', 'hub', 'identity', 'linux/audit', 'linux/logins', 'linux/streams', 'pipeline', 'state'],
+];
 
 describe('The list of state files', () => {
   it('contains every file name of JSON that the agent uses in its state directory', () => {
-    const sources = [...FOLDERS.flatMap((folder) => filesIn(`src/${folder}`)), 'src/agent/linux/events.ts'];
+    const sources = [...FOLDERS.flatMap((folder) => filesIn(`src/agent/${folder}`)), 'src/agent/linux/events.ts'];
     const named = sources.flatMap((path) =>
       [...readFileSync(path, 'utf8').matchAll(/'([a-z-]+\.json)'/g)].map(([, name = '']) => name),
     );
