@@ -18,7 +18,7 @@ ${all.length} rules, version ${rules.version}. ${onByDefault} of them have level
 is data: a primitive, which reads one kind of fact, and its parameters. No rule runs a program or changes anything. Licence:
 ${rules.licence}. ${rules.origin}
 
-The rules are in the files beside this page, one file for each category; \`src/agent/baseline/\` judges them.
+The rules are in the files beside this page, one file for each category; \`src/agent/baseline/\` checks them.
 [Published requirements](../mapping/README.md) to which they contribute: IEC 62443-4-2, ETSI EN 303 645, Cyber Resilience Act.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-hardening-rule) explains how to add one. An operator's own rules have the same
 format, in one file \`{ "rules": [ … ] }\`, with ids that begin with \`custom.\`.

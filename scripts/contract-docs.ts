@@ -37,9 +37,7 @@ function row(collector: Collector): string[] {
   return [
     extension ? `${name} (extension)` : name,
     `${category}, ${type}, ${priority}`,
-    extension
-      ? `${[...required].map((field) => `**${field}**`).join(', ')}, [others](../src/agent/collectors/README.md)`
-      : fields.join(', '),
+    extension ? `${[...required].map((field) => `**${field}**`).join(', ')}, and others` : fields.join(', '),
     equal.join(', '),
   ];
 }

@@ -16,7 +16,7 @@ interface Import {
 const BUILDING_BLOCKS = ['core/base', 'core/contract'];
 const CORE = [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'core/command-line'];
 
-/** Room of src → the rooms it may import from besides itself. The picture is in src/README.md. */
+/** Folder of src → the folders it may import from besides itself. The picture is in src/README.md. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/base': [],
   'core/contract': ['core/base'],
@@ -94,10 +94,10 @@ function imports({ path, text }: SourceFile): Import[] {
   });
 }
 
-/** The room of a file: `core/base`, `agent/hub`, `agent/main.ts`, `emulator`. */
+/** The folder of a file: `core/base`, `agent/hub`, `agent/main.ts`, `emulator`. */
 function ownerOf(path: string): string {
-  const [, product = '', room] = path.split('/');
-  return room !== undefined && ['core', 'agent'].includes(product) ? `${product}/${room}` : product;
+  const [, product = '', folder] = path.split('/');
+  return folder !== undefined && ['core', 'agent'].includes(product) ? `${product}/${folder}` : product;
 }
 /** Files of /proc/PID for which the kernel takes the process's mmap_lock, or waits for its execve(2); see proc(5). */
 const MEMORY_FILES =
@@ -190,7 +190,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       (path) =>
         inFolder('agent/commands')(path) ||
         inFile(
-          'src/agent/composition/later.ts',
+          'src/agent/composition/deferred-services.ts',
           'src/agent/baseline/isolated-scanner.ts',
           'src/emulator/commands/demo.ts',
         )(path),

@@ -8,8 +8,8 @@ import { exitAtOnce } from './linux/native/exit-at-once.ts';
 
 /* The program that is installed on a device. */
 
-const elsewhere = (id: FailureId, what: string, remedy: string) => () =>
-  new AgentError(id, `${what} is not part of an installed agent`, remedy);
+const elsewhere = (id: FailureId, subject: string, remedy: string) => () =>
+  new AgentError(id, `${subject} is not part of an installed agent`, remedy);
 const theEmulator = elsewhere(
   'EMULATOR_MISSING',
   'the local hub',
@@ -21,7 +21,7 @@ const theFleet = elsewhere(
   'Run it on a workstation, from a clone of the project, after "npm ci" and "npm run build".',
 );
 
-// Not awaited: the bundle is no ES module.
+// Not awaited: the bundle is not an ES module.
 void runProgram({
   commands,
   elsewhere: { demo: theEmulator, emulator: theEmulator, fleet: theFleet },

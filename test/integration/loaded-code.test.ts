@@ -54,12 +54,12 @@ describe('the bundle, as an agent', function () {
   const ofWs = (sources: readonly string[]) => ofPackage('ws', sources);
 
   /** What kinds of identity import when they are used. */
-  const identities = join(TOP, 'src/identity');
+  const identities = join(TOP, 'src/agent/identity');
   const onDemand = readdirSync(identities, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
     .flatMap((name) =>
       [...readFileSync(join(identities, name), 'utf8').matchAll(/\bimport\('(\.[^']+)'\)/g)].map(([, path = '']) =>
-        join('src/identity', dirname(name), path),
+        join('src/agent/identity', dirname(name), path),
       ),
     );
 

@@ -225,7 +225,7 @@ describe('The package', function () {
       }
     });
 
-    it('says that a fleet is managed from a workstation', () => {
+    it('refuses vakt fleet with the error that names a workstation', () => {
       for (const args of [['status'], ['--help']]) {
         const { status, stderr } = vakt('fleet', ...args);
         assert.equal(status, 1);

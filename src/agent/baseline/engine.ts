@@ -17,7 +17,7 @@ export interface EngineParts {
   /** `/`, a host's root in a container, or a tree that does not run. */
   readonly hostRoot: string;
   readonly clock: Clock;
-  /** Reads the packet filter, as src/agent/linux/firewall does; absent: rules about it are skipped. */
+  /** Reads the packet filter, as src/agent/linux/firewall does. If absent, rules about it are skipped. */
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
   /**
    * Tells which files carry capabilities, as linux/native/file-capabilities.ts does; without it the rule about them is

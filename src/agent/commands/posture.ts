@@ -12,7 +12,7 @@ import { understood } from './understood.ts';
 export const summary = 'Show how exposed this system is, and what to do about it.';
 export const usage = `vakt posture [--config FILE] [--json] [--fail-on SEVERITY]
 
-Shows the recommendations of the running agent. Without one, takes its own snapshots and judges these; run it as root, so
+Shows the recommendations of the running agent. Without one, takes its own snapshots and assesses these; run it as root, so
 that it can read all. Changes nothing, and sends nothing.
 
   --config FILE       the running agent's configuration
@@ -20,7 +20,7 @@ that it can read all. Changes nothing, and sends nothing.
   --fail-on SEVERITY  ${SEVERITIES.join(', ')} or never; default High
 
 Exit status: 0 success; 1 a recommendation of severity --fail-on or above is in force, or one that can be as severe could
-not be judged from the snapshots; 2 wrong usage.`;
+not be assessed from the snapshots; 2 wrong usage.`;
 
 /** The highest severity that a recommendation from snapshots can have. The others depend on a running agent. */
 const HIGHEST: Readonly<Partial<Record<RecommendationId, Severity>>> = {

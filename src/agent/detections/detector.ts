@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { type CorrelationState, Correlations, LATEST_MS } from './engine/correlations.ts';
 import { Engine } from './engine/engine.ts';
-import type { Judgement, Match } from './engine/judgement.ts';
+import type { Evaluation, Match } from './engine/evaluation.ts';
 import type { DetectionRule, Expression, ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
 import { UNSEEN, UNSEEN_FIELDS } from './subjects.ts';
@@ -137,8 +137,8 @@ export class Detector {
   }
 
   /** The detections that match, correlations aside. */
-  match(subject: Subject): Judgement {
-    return this.#engine.judge(subject);
+  match(subject: Subject): Evaluation {
+    return this.#engine.evaluate(subject);
   }
 
   /** What the matches of a subject lead to. To be called once for each subject, in the order in which they happened. */

@@ -1,7 +1,7 @@
 import { copied } from '../../core/base/copied.ts';
 import type { Payload } from '../../core/contract/event.ts';
 import type { Detector } from './detector.ts';
-import type { Judgement } from './engine/judgement.ts';
+import type { Evaluation } from './engine/evaluation.ts';
 import type { Program } from './subjects.ts';
 
 /** Members of a start's payload that differ from start to start of the same program. */
@@ -71,7 +71,7 @@ export class HarmlessStarts {
   }
 
   /** Remembers which rules a start matched. */
-  learn(start: SeenStart, { matches, isWhole }: Judgement): void {
+  learn(start: SeenStart, { matches, isWhole }: Evaluation): void {
     const line = lineOf(start);
     if (!isWhole || line.length > MAX_START_CHARACTERS || this.#detector.alerts(matches)) return;
     if (this.#find(this.#young, line, start) !== undefined) return;

@@ -14,7 +14,7 @@ import { FallbackFiles } from './fallback-files.ts';
 import { QueueSpace } from './queue-space.ts';
 import { recordSize } from './segment.ts';
 import type { Medium } from './segment-folder.ts';
-import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent, type Wanted } from './store.ts';
+import { type EventFilter, isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
 /** Maximum time from a High event's write to its sync (contract §6). */
@@ -233,7 +233,7 @@ export class EventQueues implements Service {
    * @param wanted leaves events out; if the wanted ones are far apart, fewer are taken than fit
    * @throws Error when events of this queue are taken already
    */
-  take(queue: QueueName, maxBytes: number, atLeastOne: boolean, wanted?: Wanted): readonly QueuedEvent[] {
+  take(queue: QueueName, maxBytes: number, atLeastOne: boolean, wanted?: EventFilter): readonly QueuedEvent[] {
     const log = this.#logs[queue];
     try {
       const taken = log.take(maxBytes, atLeastOne, wanted);

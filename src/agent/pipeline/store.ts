@@ -89,7 +89,7 @@ export interface SizedEvent {
 }
 
 /** Which events are to be taken, if not all. */
-export interface Wanted {
+export interface EventFilter {
   /** Only events with these names. */
   readonly names?: ReadonlySet<string> | undefined;
   /** Only the event at this position. */
@@ -326,7 +326,7 @@ export class SegmentLog {
    * readable event is dropped as `corrupt`.
    * @throws the file system's error, except for EIO and ENOENT
    */
-  take(maxBytes: number, atLeastOne: boolean, wanted: Wanted = {}): readonly QueuedEvent[] {
+  take(maxBytes: number, atLeastOne: boolean, wanted: EventFilter = {}): readonly QueuedEvent[] {
     if (this.#taken !== undefined) throw new Error('Events are taken already.');
     const from: Span[] = [];
     let space = maxBytes;
@@ -674,7 +674,7 @@ export class SegmentLog {
 }
 
 /** Whether a segment may hold a wanted event that is queued, by what is known without reading it. */
-const mayHold = ({ events, elements, from, to }: Segment, { names, position, from: first = 0 }: Wanted): boolean =>
+const mayHold = ({ events, elements, from, to }: Segment, { names, position, from: first = 0 }: EventFilter): boolean =>
   events > 0 &&
   to > first &&
   (position === undefined || (position >= from && position < to)) &&
@@ -682,14 +682,15 @@ const mayHold = ({ events, elements, from, to }: Segment, { names, position, fro
 
 export const isWanted = (
   event: Pick<QueuedEvent, 'name' | 'position'>,
-  { names, position, except, from = 0 }: Wanted,
+  { names, position, except, from = 0 }: EventFilter,
 ): boolean =>
   event.position >= from &&
   (position === undefined || event.position === position) &&
   (names?.has(event.name) ?? true) &&
   !except?.has(event.position);
 
-const mayStop = (found: readonly Span[], { accepts }: Wanted): boolean => found.length > 0 || accepts !== undefined;
+const mayStop = (found: readonly Span[], { accepts }: EventFilter): boolean =>
+  found.length > 0 || accepts !== undefined;
 
 /** The disk, or this user's quota, is full. */
 export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

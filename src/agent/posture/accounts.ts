@@ -11,7 +11,7 @@ export interface AccountsPosture {
   readonly humans: number;
 }
 
-/** A row of LocalUsers, as far as it is judged. */
+/** A row of LocalUsers, as far as it is assessed. */
 interface UserRow {
   readonly UserId: string;
   readonly ExtraDetails?: { readonly Shell?: string; readonly Password?: string };

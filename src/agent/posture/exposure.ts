@@ -9,7 +9,7 @@ export interface Exposure {
   readonly ports: string;
 }
 
-/** A row of ListeningPorts, as far as it is judged. */
+/** A row of ListeningPorts, as far as it is assessed. */
 interface ListeningRow {
   readonly Protocol: string;
   readonly LocalAddress?: string;

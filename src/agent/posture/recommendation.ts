@@ -80,10 +80,10 @@ export const RECOMMENDATIONS = {
 export type RecommendationId = keyof typeof RECOMMENDATIONS;
 export const RECOMMENDATION_IDS = Object.keys(RECOMMENDATIONS) as RecommendationId[];
 
-/** Whether there is reason for a recommendation now. `unknown`: can't be judged. */
-export type Judgement =
+/** Whether there is reason for a recommendation now. `unknown`: can't be assessed. */
+export type Assessment =
   | { readonly state: 'holds'; readonly severity: Severity; readonly count: number }
   | { readonly state: 'clear' }
   | { readonly state: 'unknown'; readonly reason: string };
 
-export type Judgements = Readonly<Record<RecommendationId, Judgement>>;
+export type Assessments = Readonly<Record<RecommendationId, Assessment>>;

@@ -5,8 +5,8 @@ import type { Logger } from '../../core/base/log.ts';
 import { readStateJson } from '../state/read-state.ts';
 import type { StateFiles } from '../state/state-files.ts';
 import {
-  type Judgement,
-  type Judgements,
+  type Assessment,
+  type Assessments,
   RECOMMENDATION_IDS,
   type RecommendationId,
   SEVERITIES,
@@ -19,14 +19,14 @@ export interface Recommendation {
   readonly count: number;
   /** When the agent first found reason for it. RFC 3339, UTC. */
   readonly since: string;
-  /** Why it can't be judged now. It is kept, with the last severity and count. */
+  /** Why it can't be assessed now. It is kept, with the last severity and count. */
   readonly reason?: string;
 }
 
 /** The status has no arrays: objects by id. */
 export interface Recommended {
   readonly recommendations: Readonly<Partial<Record<RecommendationId, Recommendation>>>;
-  /** Why others can't be judged. */
+  /** Why others can't be assessed. */
   readonly notJudged: Readonly<Partial<Record<RecommendationId, string>>>;
 }
 
@@ -68,18 +68,18 @@ export class Recommendations {
     this.#log = options.log;
   }
 
-  /** Updates what is in force, and returns it. The same judgements can be passed repeatedly. */
-  update(judgements: Judgements): Recommended {
+  /** Updates what is in force, and returns it. The same assessments can be passed repeatedly. */
+  update(assessments: Assessments): Recommended {
     const now = momentOf(this.#clock);
     this.#read(now);
     const notJudged: Partial<Record<RecommendationId, string>> = {};
     const reasons = new Map<RecommendationId, string>();
     for (const id of RECOMMENDATION_IDS) {
-      const judgement = judgements[id];
-      this.#judge(id, judgement, now);
-      if (judgement.state !== 'unknown') continue;
-      if (this.#inForce.has(id)) reasons.set(id, judgement.reason);
-      else notJudged[id] = judgement.reason;
+      const assessment = assessments[id];
+      this.#assess(id, assessment, now);
+      if (assessment.state !== 'unknown') continue;
+      if (this.#inForce.has(id)) reasons.set(id, assessment.reason);
+      else notJudged[id] = assessment.reason;
     }
     this.#write();
     const recommendations: Partial<Record<RecommendationId, Recommendation>> = {};
@@ -91,19 +91,19 @@ export class Recommendations {
     return { recommendations, notJudged };
   }
 
-  #judge(id: RecommendationId, judgement: Judgement, now: Moment): void {
-    if (judgement.state === 'clear') {
+  #assess(id: RecommendationId, assessment: Assessment, now: Moment): void {
+    if (assessment.state === 'clear') {
       this.#inForce.delete(id);
       this.#knownAt.delete(id);
       return;
     }
     const before = this.#inForce.get(id);
-    if (judgement.state === 'unknown' && before === undefined) return;
+    if (assessment.state === 'unknown' && before === undefined) return;
     const knownAt = this.#knownAt.get(id) ?? now.monotonic;
     this.#knownAt.set(id, knownAt);
     const since = corrected(before?.since, knownAt, now);
-    if (judgement.state === 'holds')
-      this.#inForce.set(id, { severity: judgement.severity, count: judgement.count, since });
+    if (assessment.state === 'holds')
+      this.#inForce.set(id, { severity: assessment.severity, count: assessment.count, since });
     else if (before !== undefined) this.#inForce.set(id, { ...before, since });
   }
 

@@ -3,12 +3,12 @@ import type { BaselinePosture } from '../../core/contract/baseline.ts';
 import type { Snapshot, SnapshotConsumer } from '../../core/contract/snapshot.ts';
 import { type Direction, type FirewallPosture, firewallPostureOf } from '../host/firewall/firewall.ts';
 import { accountsPostureOf } from './accounts.ts';
+import type { SnapshotFacts } from './evaluate.ts';
 import { exposureOf } from './exposure.ts';
 import { type Fact, factOf, reasonOf } from './fact.ts';
-import type { SnapshotFacts } from './judge.ts';
 
-/** Event → the fact that its snapshots are judged for. */
-export const JUDGED_EVENTS = {
+/** Event → the fact that its snapshots are assessed for. */
+export const ASSESSED_EVENTS = {
   ListeningPorts: 'exposure',
   FirewallConfiguration: 'firewall',
   LocalUsers: 'accounts',
@@ -16,13 +16,13 @@ export const JUDGED_EVENTS = {
   MessageStatistics: 'messages',
 } as const satisfies Readonly<Record<string, keyof SnapshotFacts>>;
 
-type JudgedEvent = keyof typeof JUDGED_EVENTS;
-const EVENTS = Object.keys(JUDGED_EVENTS) as JudgedEvent[];
+type AssessedEvent = keyof typeof ASSESSED_EVENTS;
+const EVENTS = Object.keys(ASSESSED_EVENTS) as AssessedEvent[];
 
 const NOT_YET = { unknown: 'no snapshot since the start of the agent' };
-const NOT_JUDGED = { unknown: 'the snapshot could not be judged' };
+const NOT_JUDGED = { unknown: 'the snapshot could not be assessed' };
 
-/** Judges the snapshots that are taken anyway, and keeps the results but no rows. */
+/** Assesses the snapshots that are taken anyway, and keeps the results but no rows. */
 export class SnapshotPosture implements SnapshotConsumer {
   readonly #baseline: () => BaselinePosture | undefined;
   readonly #hasIpv6: () => boolean;
@@ -51,36 +51,36 @@ export class SnapshotPosture implements SnapshotConsumer {
   }
 
   wants(event: string): boolean {
-    return Object.hasOwn(JUDGED_EVENTS, event) && this.#isCollected(event);
+    return Object.hasOwn(ASSESSED_EVENTS, event) && this.#isCollected(event);
   }
 
   accept(snapshot: Snapshot): void {
-    if (!Object.hasOwn(JUDGED_EVENTS, snapshot.event)) return;
-    const event = snapshot.event as JudgedEvent;
+    if (!Object.hasOwn(ASSESSED_EVENTS, snapshot.event)) return;
+    const event = snapshot.event as AssessedEvent;
     try {
       this.#set(event, this.#factOf(event, snapshot));
     } catch (error) {
-      this.#log.error({ event, err: error }, 'Could not judge a snapshot; continuing.');
+      this.#log.error({ event, err: error }, 'Could not assess a snapshot; continuing.');
       this.#set(event, NOT_JUDGED); // not the result of the one before
     }
   }
 
   failed(event: string, problem: string): void {
-    if (Object.hasOwn(JUDGED_EVENTS, event)) this.#set(event as JudgedEvent, { unknown: reasonOf(problem) });
+    if (Object.hasOwn(ASSESSED_EVENTS, event)) this.#set(event as AssessedEvent, { unknown: reasonOf(problem) });
   }
 
   /** @param isOn whether an event is collected; the last snapshot of one that is off is outdated */
   facts(isOn: (event: string) => boolean): SnapshotFacts {
     const off = EVENTS.filter((event) => !isOn(event));
-    const outdated = off.map((event) => [JUDGED_EVENTS[event], { unknown: `${event} is off` }] as const);
+    const outdated = off.map((event) => [ASSESSED_EVENTS[event], { unknown: `${event} is off` }] as const);
     return { ...this.#facts, ...Object.fromEntries(outdated) };
   }
 
-  #set(event: JudgedEvent, fact: SnapshotFacts[keyof SnapshotFacts]): void {
-    this.#facts = { ...this.#facts, [JUDGED_EVENTS[event]]: fact };
+  #set(event: AssessedEvent, fact: SnapshotFacts[keyof SnapshotFacts]): void {
+    this.#facts = { ...this.#facts, [ASSESSED_EVENTS[event]]: fact };
   }
 
-  #factOf(event: JudgedEvent, snapshot: Snapshot): SnapshotFacts[keyof SnapshotFacts] {
+  #factOf(event: AssessedEvent, snapshot: Snapshot): SnapshotFacts[keyof SnapshotFacts] {
     const { rows, leftOut } = snapshot;
     switch (event) {
       case 'ListeningPorts':

@@ -1,7 +1,7 @@
 import type { Collector } from '../../core/contract/collector.ts';
 import type { HubStatus } from '../../core/contract/hub.ts';
 import type { StreamName } from '../../core/contract/streams.ts';
-import type { AgentFacts } from '../posture/judge.ts';
+import type { AgentFacts } from '../posture/evaluate.ts';
 import type { LocalStatus } from './schema.ts';
 
 /** Streams that the kernel's audit reports best. Ends of programs come from elsewhere anyway. */

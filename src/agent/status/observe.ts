@@ -21,7 +21,7 @@ import type { PauseStatus } from '../pipeline/pause.ts';
 import type { Sent } from '../pipeline/publisher.ts';
 import type { EventQueues } from '../pipeline/queue.ts';
 import type { LastRun } from '../pipeline/snapshots.ts';
-import { judgementsOf, type SnapshotFacts } from '../posture/judge.ts';
+import { assessmentsOf, type SnapshotFacts } from '../posture/evaluate.ts';
 import type { Recommendations } from '../posture/recommendations.ts';
 import type { Restarts } from '../state/runs.ts';
 import type { UnsavedFiles } from '../state/unsaved-files.ts';
@@ -80,9 +80,9 @@ export interface Observed {
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
   const snapshots = postureIn(observed);
-  const judging = observed.detections?.();
-  const blind = withSilence(blindness(observed, snapshots), judging, observed);
-  const configuration = configurationState(observed, snapshots, blind, judging);
+  const assessing = observed.detections?.();
+  const blind = withSilence(blindness(observed, snapshots), assessing, observed);
+  const configuration = configurationState(observed, snapshots, blind, assessing);
   const delivery = deliveryOf(observed);
   const hub = observed.hub();
   const posture = { ...snapshots, ...recommended(observed, { configuration, collectors, hub }) };
@@ -90,7 +90,7 @@ export function localStatus(observed: Observed): LocalStatus {
   const store = { ...observed.queues.store(), ...(unsaved === undefined ? {} : { unsaved }) };
   const memory = observed.memory.use();
   const exposed = observed.exposed();
-  const detections = judging === undefined ? undefined : detectionsStatus(judging);
+  const detections = assessing === undefined ? undefined : detectionsStatus(assessing);
   const isExposed = Object.keys(exposed).length > 0;
   const isDegraded =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
@@ -191,8 +191,8 @@ function recommended(
   own: Pick<LocalStatus, 'configuration' | 'collectors'> & { hub: HubStatus },
 ): Posture {
   const snapshots = observed.snapshotFacts(isOnIn(observed));
-  const judgements = judgementsOf({ ...snapshots, ...agentFacts(own, observed.collectors) });
-  return { ...postureSections(snapshots), ...observed.recommendations.update(judgements) };
+  const assessments = assessmentsOf({ ...snapshots, ...agentFacts(own, observed.collectors) });
+  return { ...postureSections(snapshots), ...observed.recommendations.update(assessments) };
 }
 
 /** Results of the last snapshots. Those of a collector that is `Off` are outdated and left out. */
@@ -209,13 +209,13 @@ function postureIn(observed: Observed): Posture {
 /** What the configuration disables or delays. Whether any rule of OSBaseline is left is known from the last scan. */
 function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observed, { baseline }: Posture): BlindSpots {
   const spots = blindSpots(settings(), limits, collectors, nameOf);
-  const isJudged = baseline === undefined || baseline.passed + baseline.failed + baseline.errors > 0;
+  const isAssessed = baseline === undefined || baseline.passed + baseline.failed + baseline.errors > 0;
   const disabling = (['groupsDisabled', 'checksDisabled'] as const).find((list) => baseline?.[list] !== undefined);
-  if (isJudged || disabling === undefined) return spots;
+  if (isAssessed || disabling === undefined) return spots;
   const property = nameOf(`baseline.${disabling}`);
-  const warning = { [property]: 'leaves no rule of OSBaseline to be judged' };
+  const warning = { [property]: 'leaves no rule of OSBaseline to be assessed' };
   return {
-    switchedOff: { ...spots.switchedOff, OSBaseline: `${property} leaves no rule to be judged` },
+    switchedOff: { ...spots.switchedOff, OSBaseline: `${property} leaves no rule to be assessed` },
     ...(limits.mayBeOff.has('OSBaseline')
       ? { degrading: spots.degrading, late: { ...spots.late, ...warning } }
       : { degrading: { ...spots.degrading, ...warning }, late: spots.late }),
@@ -225,11 +225,11 @@ function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observe
 /** Adds whether alerts are silenced, for a time or by rules: an attack would go on unseen. */
 function withSilence(
   spots: BlindSpots,
-  judging: ObservedDetections | undefined,
+  assessing: ObservedDetections | undefined,
   { limits = NO_LIMITS, nameOf }: Observed,
 ): BlindSpots {
-  if (judging === undefined || !judging.isEnabled) return spots;
-  const found = silence(judging);
+  if (assessing === undefined || !assessing.isEnabled) return spots;
+  const found = silence(assessing);
   if (found === undefined) return spots;
   const { setting, what, isGrave } = found;
   const property = nameOf(setting);
@@ -263,10 +263,10 @@ function configurationState(
   { configuration, baseline, nameOf, settingWarnings = [] }: Observed,
   posture: Posture,
   { switchedOff, degrading, late }: BlindSpots,
-  judging: ObservedDetections | undefined,
+  assessing: ObservedDetections | undefined,
 ): SecurityAgentStatus['configuration'] {
   const state = configuration();
-  const warnings = { ...(posture.baseline === undefined ? {} : baseline.warnings()), ...judging?.warnings };
+  const warnings = { ...(posture.baseline === undefined ? {} : baseline.warnings()), ...assessing?.warnings };
   const found = Object.fromEntries(
     (Object.entries(warnings) as [SettingId, string][]).map(([setting, warning]) => [nameOf(setting), warning]),
   );

@@ -1,4 +1,4 @@
-import type { SnapshotFacts } from '../posture/judge.ts';
+import type { SnapshotFacts } from '../posture/evaluate.ts';
 import type { Posture } from './schema.ts';
 
 const UNKNOWN = { inbound: 'unknown', forward: 'unknown', outbound: 'unknown' } as const;

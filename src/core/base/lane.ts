@@ -17,7 +17,7 @@ export class Lane {
     return done;
   }
 
-  /** Like `run`, for work whose end nobody waits for. An error is logged as an internal one, and later work is done. */
+  /** Like `run`, for work that is not waited for. An error is logged as an internal one, and later work is done. */
   post(work: () => Promise<void> | void, log: Logger): void {
     void this.run(async () => {
       try {

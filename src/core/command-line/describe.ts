@@ -102,13 +102,13 @@ function partOf([first]: readonly Payload[]): string | undefined {
   return SnapshotId === undefined ? undefined : printable(`part ${Part} of ${Parts}, snapshot ${cut(SnapshotId, 36)}`);
 }
 
-/** What the agent's status says of its events. */
+/** Counts of events in the agent's status. */
 export interface DeliveryCounts {
   readonly collected: number;
   readonly delivered: number;
   readonly aggregatedAway: number;
   readonly queued: { readonly highEvents: number; readonly lowEvents: number };
-  /** By reason. */
+  /** Keyed by reason. */
   readonly dropped: Readonly<Record<string, number>>;
 }
 

@@ -39,7 +39,7 @@ export async function runProgram(program: Program): Promise<never> {
       signals.stop.abort();
     },
     (lines) =>
-      errors.line(`vakt: ${counted(lines, 'line was', 'lines were')} left out because nobody read standard output.`),
+      errors.line(`vakt: ${counted(lines, 'line was', 'lines were')} left out because standard output was not read.`),
   );
   const { signal } = signals.stop;
   const status = await new CommandLine(program, signals).run(process.argv.slice(2), {

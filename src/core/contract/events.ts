@@ -1,6 +1,6 @@
 import type { EventType, Priority } from './event.ts';
 
-/** What is known of an event without its collector. */
+/** The part of an event's declaration that does not depend on its collector. */
 export interface EventRow {
   /** Its name on the wire. */
   readonly name: string;

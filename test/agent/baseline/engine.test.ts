@@ -220,9 +220,9 @@ describe('BaselineEngine, where little is to be seen', () => {
 
   it('looks at what the first process sees, from a unit that has mounts of its own', function () {
     if (!isRoot) skip(this, 'needs root, to make a mount namespace');
-    const judge = `${process.execPath} ${scriptOf('judge-one')} file.etc-passwd mount.root.readonly`;
+    const command = `${process.execPath} ${scriptOf('evaluate-one')} file.etc-passwd mount.root.readonly`;
     // PID 1 is the outer shell; the inner one, as a protected unit, sees an empty /etc.
-    const inner = `unshare -m sh -c 'mount -t tmpfs none /etc && exec ${judge}'; true`;
+    const inner = `unshare -m sh -c 'mount -t tmpfs none /etc && exec ${command}'; true`;
     const args = ['--pid', '--fork', '--mount', '--mount-proc', 'sh', '-c', inner];
     const { stdout, stderr } = spawnSync('unshare', args, { encoding: 'utf8', env: { PATH: process.env.PATH } });
     assert.equal(stderr, '');

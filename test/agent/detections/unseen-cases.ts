@@ -5,7 +5,7 @@ import { recordedAncestors } from './recorded-facts.ts';
 /** Fields of a payload as a case writes them; a list gives the values of successive repetitions, over and over. */
 type Written = Readonly<Record<string, unknown>>;
 
-/** A case of `test/agent/detections/unseen/*.jsonl`, one a line. */
+/** A case of `test/agent/detections/unseen/*.jsonl`, one per line. */
 export interface UnseenCase {
   /** The alert that must be raised, or that the events look like without being it. */
   readonly alert: string;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { LiveSettings } from '../../../src/agent/config/settings.ts';
 import type { EventQueues } from '../../../src/agent/pipeline/queue.ts';
-import { isWanted, type Wanted } from '../../../src/agent/pipeline/store.ts';
+import { type EventFilter, isWanted } from '../../../src/agent/pipeline/store.ts';
 import type { DropReason } from '../../../src/core/base/counters.ts';
 import { days } from '../../../src/core/base/duration.ts';
 import { createLog, type Logger, type LogLine } from '../../../src/core/base/log.ts';
@@ -44,7 +44,7 @@ export class MemoryQueues implements Queues {
     this.dropped.push([queue, name, reason, count]);
   }
 
-  take(queue: QueueName, roomBytes: number, atLeastOne: boolean, wanted: Wanted = {}): readonly QueuedEvent[] {
+  take(queue: QueueName, roomBytes: number, atLeastOne: boolean, wanted: EventFilter = {}): readonly QueuedEvent[] {
     if (this.#taken[queue].length > 0) throw new Error('taken already');
     const taken: QueuedEvent[] = [];
     let bytes = 0;

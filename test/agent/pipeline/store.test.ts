@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import { FallbackFiles } from '../../../src/agent/pipeline/fallback-files.ts';
 import { Positions } from '../../../src/agent/pipeline/positions.ts';
 import { readRecords, recordSize, SEGMENT_HEAD } from '../../../src/agent/pipeline/segment.ts';
-import { isFull, SegmentLog, type SizedEvent, type Wanted } from '../../../src/agent/pipeline/store.ts';
+import { type EventFilter, isFull, SegmentLog, type SizedEvent } from '../../../src/agent/pipeline/store.ts';
 import { UNIDENTIFIED } from '../../../src/core/base/counters.ts';
 import { type Duration, hours, milliseconds, minutes } from '../../../src/core/base/duration.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
@@ -227,7 +227,7 @@ describe('SegmentLog', () => {
       for (const one of all) log.append(sized([one]));
       return all;
     };
-    const taken = (wanted: Wanted) => {
+    const taken = (wanted: EventFilter) => {
       const found = log.take(Number.POSITIVE_INFINITY, true, wanted);
       if (found.length > 0) log.settle('kept');
       return jsonOf(found);

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  type Judgement,
-  type Judgements,
+  type Assessment,
+  type Assessments,
   RECOMMENDATION_IDS,
   type RecommendationId,
 } from '../../../src/agent/posture/recommendation.ts';
@@ -36,11 +36,11 @@ class Clocks implements Pick<Clock, 'now' | 'monotonic'> {
 }
 
 const KNOWN = { severity: 'Medium', count: 1, since: at(TIME - days(1)) };
-const open = (count: number): Judgement => ({ state: 'holds', severity: 'Medium', count });
-const blind: Judgement = { state: 'unknown', reason: 'no /proc' };
-const clear: Judgement = { state: 'clear' };
-const judged = (some: Partial<Judgements>): Judgements => ({
-  ...(Object.fromEntries(RECOMMENDATION_IDS.map((id) => [id, clear])) as Record<RecommendationId, Judgement>),
+const open = (count: number): Assessment => ({ state: 'holds', severity: 'Medium', count });
+const blind: Assessment = { state: 'unknown', reason: 'no /proc' };
+const clear: Assessment = { state: 'clear' };
+const assessed = (some: Partial<Assessments>): Assessments => ({
+  ...(Object.fromEntries(RECOMMENDATION_IDS.map((id) => [id, clear])) as Record<RecommendationId, Assessment>),
   ...some,
 });
 
@@ -53,8 +53,8 @@ describe('Recommendations', () => {
     clock = new Clocks(wall);
     return new Recommendations({ file, files: immediateStateFiles, clock, log: quietLog(logged) });
   };
-  const ports = (of: Recommendations, judgement: Judgement) => {
-    const { recommendations, notJudged } = of.update(judged({ openPorts: judgement }));
+  const ports = (of: Recommendations, assessment: Assessment) => {
+    const { recommendations, notJudged } = of.update(assessed({ openPorts: assessment }));
     return {
       ...recommendations.openPorts,
       ...(notJudged.openPorts === undefined ? {} : { notJudged: notJudged.openPorts }),
@@ -68,15 +68,15 @@ describe('Recommendations', () => {
 
   it('begin with the first reason for them, and end without one', () => {
     const recommendations = start();
-    assert.deepEqual(recommendations.update(judged({})), { recommendations: {}, notJudged: {} });
+    assert.deepEqual(recommendations.update(assessed({})), { recommendations: {}, notJudged: {} });
     assert.deepEqual(ports(recommendations, open(2)), { severity: 'Medium', count: 2, since: at(TIME) });
     clock.pass(hours(1));
     assert.deepEqual(ports(recommendations, open(3)), { severity: 'Medium', count: 3, since: at(TIME) });
-    assert.deepEqual(recommendations.update(judged({})), { recommendations: {}, notJudged: {} });
+    assert.deepEqual(recommendations.update(assessed({})), { recommendations: {}, notJudged: {} });
     assert.equal(ports(recommendations, open(1)).since, at(TIME + hours(1)));
   });
 
-  it('are kept with the reason while they cannot be judged', () => {
+  it('keep the recommendation with the reason while it cannot be assessed', () => {
     const recommendations = start();
     assert.deepEqual(ports(recommendations, blind), { notJudged: 'no /proc' });
     ports(recommendations, open(2));
@@ -92,7 +92,7 @@ describe('Recommendations', () => {
     assert.deepEqual(ports(recommendations, blind), { notJudged: 'no /proc' });
   });
 
-  it('survive a restart, even before they can be judged again', () => {
+  it('survive a restart, even before they can be assessed again', () => {
     ports(start(), open(2));
     const later = start(TIME + days(3));
     assert.deepEqual(ports(later, blind), { severity: 'Medium', count: 2, since: at(TIME), reason: 'no /proc' });
@@ -112,7 +112,7 @@ describe('Recommendations', () => {
     };
     clock = new Clocks(TIME);
     const recommendations = new Recommendations({ file, files, clock, log: quietLog() });
-    for (const judgement of [open(2), open(2), blind, open(2), blind]) ports(recommendations, judgement);
+    for (const assessment of [open(2), open(2), blind, open(2), blind]) ports(recommendations, assessment);
     assert.equal(writes, 1);
     ports(recommendations, open(3));
     assert.equal(writes, 2);
@@ -204,7 +204,7 @@ describe('Recommendations', () => {
     const known = { severity: 'Low', count: 1, since };
     writeFileSync(file, JSON.stringify({ openPorts: known, makeCoffee: known, constructor: known }));
     const recommendations = start();
-    assert.deepEqual(recommendations.update(judged({ openPorts: blind })).recommendations, {
+    assert.deepEqual(recommendations.update(assessed({ openPorts: blind })).recommendations, {
       openPorts: { ...known, reason: 'no /proc' },
     });
     ports(recommendations, open(2));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { JUDGED_EVENTS, SnapshotPosture } from '../../../src/agent/posture/snapshot-posture.ts';
+import { ASSESSED_EVENTS, SnapshotPosture } from '../../../src/agent/posture/snapshot-posture.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import type { BaselinePosture } from '../../../src/core/contract/baseline.ts';
 import type { Payload } from '../../../src/core/contract/event.ts';
@@ -39,9 +39,9 @@ describe('SnapshotPosture', () => {
     for (const fact of Object.values(facts())) assert.deepEqual(fact, NOT_YET);
   });
 
-  it('wants the snapshots that it judges, and that are taken anyway', () => {
+  it('wants the snapshots that it assesses, and that are taken anyway', () => {
     assert.deepEqual(
-      [...Object.keys(JUDGED_EVENTS), 'SystemInformation', 'constructor'].filter((event) => posture.wants(event)),
+      [...Object.keys(ASSESSED_EVENTS), 'SystemInformation', 'constructor'].filter((event) => posture.wants(event)),
       ['ListeningPorts', 'FirewallConfiguration', 'LocalUsers', 'MessageStatistics'],
     );
   });
@@ -59,8 +59,8 @@ describe('SnapshotPosture', () => {
   });
 
   it('knows nothing of events that are off', () => {
-    for (const event of Object.keys(JUDGED_EVENTS)) took(event, [{ MessagesSent: 10, MessagesUnder4KB: 0, ...PORT }]);
-    for (const [event, fact] of Object.entries(JUDGED_EVENTS)) {
+    for (const event of Object.keys(ASSESSED_EVENTS)) took(event, [{ MessagesSent: 10, MessagesUnder4KB: 0, ...PORT }]);
+    for (const [event, fact] of Object.entries(ASSESSED_EVENTS)) {
       assert.ok('found' in facts()[fact], event);
       assert.deepEqual(facts([event])[fact], { unknown: `${event} is off` });
     }
@@ -104,7 +104,7 @@ describe('SnapshotPosture', () => {
     assert.deepEqual(facts().baseline, { unknown: 'the scan hung' });
     scanned = undefined;
     took('OSBaseline', []);
-    assert.deepEqual(facts().baseline, { unknown: 'the snapshot could not be judged' });
+    assert.deepEqual(facts().baseline, { unknown: 'the snapshot could not be assessed' });
   });
 
   it('knows the messages since the last snapshot', () => {
@@ -112,14 +112,14 @@ describe('SnapshotPosture', () => {
     assert.deepEqual(facts().messages, { found: { sent: 40, under4KB: 30 } });
   });
 
-  it('forgets what it knew if rows cannot be judged', () => {
+  it('forgets what it knew if rows cannot be assessed', () => {
     took('ListeningPorts', [PORT]);
     took('ListeningPorts', [null as unknown as Payload]);
     assert.deepEqual(
       logged.map(({ level, message }) => [level, message.replace(/ \(.*/, '')]),
-      [['error', 'Could not judge a snapshot; continuing.']],
+      [['error', 'Could not assess a snapshot; continuing.']],
     );
-    assert.deepEqual(facts().exposure, { unknown: 'the snapshot could not be judged' });
+    assert.deepEqual(facts().exposure, { unknown: 'the snapshot could not be assessed' });
   });
 
   it('bounds a reason, and makes it printable', () => {

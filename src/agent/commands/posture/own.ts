@@ -5,7 +5,7 @@ import type { PeriodicCollector } from '../../../core/contract/collector.ts';
 import type { Sources } from '../../../core/contract/sources.ts';
 import { collectors } from '../../collectors/index.ts';
 import { hasIpv6 } from '../../linux/machine/interfaces.ts';
-import { judgementsOf } from '../../posture/judge.ts';
+import { assessmentsOf } from '../../posture/evaluate.ts';
 import { RECOMMENDATION_IDS, type RecommendationId, type Severity } from '../../posture/recommendation.ts';
 import { SnapshotPosture } from '../../posture/snapshot-posture.ts';
 import { postureSections } from '../../status/posture.ts';
@@ -32,7 +32,7 @@ export interface ShownRecommendation {
 const EVENTS = ['ListeningPorts', 'LocalUsers', 'FirewallConfiguration', 'OSBaseline'];
 const NO_AGENT = { unknown: 'no agent is running' };
 
-/** Takes the snapshots that are judged, one after the other, and changes nothing. */
+/** Takes the snapshots that are assessed, one after the other, and changes nothing. */
 export async function ownPosture(hostRoot: string, signal: AbortSignal): Promise<ShownPosture> {
   const sources = snapshotSources(hostRoot, NO_STATISTICS);
   const snapshots = new SnapshotPosture({
@@ -47,13 +47,13 @@ export async function ownPosture(hostRoot: string, signal: AbortSignal): Promise
     await take(collector, { sources, snapshots, at, signal });
   }
   const facts = { ...snapshots.facts(() => true), messages: NO_AGENT };
-  const judgements = judgementsOf({ ...facts, configuration: NO_AGENT, credential: NO_AGENT, audit: NO_AGENT });
+  const assessments = assessmentsOf({ ...facts, configuration: NO_AGENT, credential: NO_AGENT, audit: NO_AGENT });
   const recommendations: Partial<Record<RecommendationId, ShownRecommendation>> = {};
   const notJudged: Partial<Record<RecommendationId, string>> = {};
   for (const id of RECOMMENDATION_IDS) {
-    const judgement = judgements[id];
-    if (judgement.state === 'holds') recommendations[id] = { severity: judgement.severity, count: judgement.count };
-    else if (judgement.state === 'unknown') notJudged[id] = judgement.reason;
+    const assessment = assessments[id];
+    if (assessment.state === 'holds') recommendations[id] = { severity: assessment.severity, count: assessment.count };
+    else if (assessment.state === 'unknown') notJudged[id] = assessment.reason;
   }
   const baseline = sources.scanned();
   return {

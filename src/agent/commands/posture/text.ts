@@ -11,7 +11,7 @@ import type { ShownPosture, ShownRecommendation } from './own.ts';
 
 const LABEL = 12;
 
-/** Recommendations with what to do, the most severe first; then those that could not be judged; then the facts. */
+/** Recommendations with what to do, the most severe first; then those that could not be assessed; then the facts. */
 export function describePosture({ source, at, posture }: ShownPosture, columns?: number): string[] {
   const width = widthOf(columns);
   const { recommendations = {}, notJudged = {} } = posture;
@@ -25,7 +25,7 @@ export function describePosture({ source, at, posture }: ShownPosture, columns?:
     ...inForce.flatMap(({ id, recommendation }) => [...block(id, recommendation, width, line), '']),
     ...(open.length === 0
       ? []
-      : ['Not judged:', ...open.flatMap((id) => hanging(`  ${id}  `, notJudged[id] ?? '', width, 4)), '']),
+      : ['Not assessed:', ...open.flatMap((id) => hanging(`  ${id}  `, notJudged[id] ?? '', width, 4)), '']),
     ...facts(posture).flatMap(([label, text]) => hanging(label.padEnd(LABEL), text, width, LABEL)),
     ...hanging('', `${inForce.length} recommendations; ${SOURCES[source]}, ${at}.`, width, 2),
   ];
@@ -47,7 +47,7 @@ function block(
     ...hanging(`${severity.toUpperCase()}  `, `${what(count)}.`, width, 4),
     ...line('do', remedy),
     ...(since === undefined ? [] : line('since', since)),
-    ...(reason === undefined ? [] : line('but now', `not judged: ${reason}`)),
+    ...(reason === undefined ? [] : line('but now', `not assessed: ${reason}`)),
     ...line('id', id),
   ];
 }
@@ -73,7 +73,7 @@ function facts({ exposure, firewall, accounts, baseline }: ShownPosture['posture
       'baseline',
       baseline === undefined
         ? 'unknown'
-        : `${baseline.passed} passed, ${baseline.failed} failed, ${baseline.errors} not judged, ${baseline.skipped} skipped`,
+        : `${baseline.passed} passed, ${baseline.failed} failed, ${baseline.errors} not assessed, ${baseline.skipped} skipped`,
     ],
   ];
 }

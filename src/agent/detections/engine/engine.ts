@@ -6,7 +6,7 @@ import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
 import type { List } from './compile.ts';
 import { type Condition, compileCondition } from './compile-condition.ts';
-import { copyOfJudgement, type Judgement, type Match, sizeOfJudgement } from './judgement.ts';
+import { copyOfEvaluation, type Evaluation, type Match, sizeOfEvaluation } from './evaluation.ts';
 import type { Literals } from './literals.ts';
 import { MatchCache } from './match-cache.ts';
 import { Row } from './row.ts';
@@ -36,7 +36,7 @@ const SHORT_TEXT_CHARACTERS = 1_024;
 /** That a match names. */
 const MAX_SELECTIONS = 4;
 
-const NOTHING: Judgement = { matches: [], isWhole: true };
+const NOTHING: Evaluation = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
 
 /** A match while views are judged. */
@@ -83,7 +83,7 @@ interface Prepared {
 export class Engine {
   readonly #sources = new Map<LogSource, Prepared>();
   readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #cache = new MatchCache<Judgement>({ sizeOf: sizeOfJudgement, copy: copyOfJudgement });
+  readonly #cache = new MatchCache<Evaluation>({ sizeOf: sizeOfEvaluation, copy: copyOfEvaluation });
   readonly #row = new Row();
   readonly #switchedOff = new Set<string>();
   readonly #correlated: ReadonlySet<string>;
@@ -133,7 +133,7 @@ export class Engine {
     return this.#sources.get(source)?.keyFields.includes(field) ?? false;
   }
 
-  judge(subject: Subject): Judgement {
+  evaluate(subject: Subject): Evaluation {
     const prepared = this.#sources.get(subject.source);
     if (prepared === undefined) return NOTHING;
     const key = keyOf(subject, prepared);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { FirewallPosture } from '../../../src/agent/host/firewall/firewall.ts';
-import { type AgentFacts, judgementsOf, NO_SHADOW, type SnapshotFacts } from '../../../src/agent/posture/judge.ts';
+import { type AgentFacts, assessmentsOf, NO_SHADOW, type SnapshotFacts } from '../../../src/agent/posture/evaluate.ts';
 import {
-  type Judgement,
+  type Assessment,
   RECOMMENDATION_IDS,
   type RecommendationId,
 } from '../../../src/agent/posture/recommendation.ts';
@@ -47,19 +47,21 @@ const holds = (severity: string, count: number) => ({ state: 'holds', severity, 
 const unknown = (reason: string) => ({ state: 'unknown', reason });
 const clear = { state: 'clear' };
 
-describe('judgements', () => {
+describe('assessments', () => {
   it('are clear if nothing is wrong', () => {
-    assert.deepEqual(judgementsOf(FINE), Object.fromEntries(RECOMMENDATION_IDS.map((id) => [id, clear])));
+    assert.deepEqual(assessmentsOf(FINE), Object.fromEntries(RECOMMENDATION_IDS.map((id) => [id, clear])));
   });
 
   it('are unknown if no fact is known, each with its reason', () => {
     const names = Object.keys(FINE);
-    const judged = judgementsOf(
+    const assessed = assessmentsOf(
       Object.fromEntries(names.map((name) => [name, { unknown: `no ${name}` }])) as unknown as Facts,
     );
-    const reasons = Object.values(judged).map((judgement: Judgement) => 'reason' in judgement && judgement.reason);
+    const reasons = Object.values(assessed).map(
+      (assessment: Assessment) => 'reason' in assessment && assessment.reason,
+    );
     assert.deepEqual(new Set(reasons), new Set(names.map((name) => `no ${name}`)));
-    for (const id of RECOMMENDATION_IDS) assert.equal(judged[id].state, 'unknown');
+    for (const id of RECOMMENDATION_IDS) assert.equal(assessed[id].state, 'unknown');
   });
 
   const CASES: Readonly<Record<string, [facts: Partial<Facts>, id: RecommendationId, is: object]>> = {
@@ -125,20 +127,20 @@ describe('judgements', () => {
     'an important rule fails': [{ baseline: scan({ important: 1 }) }, 'baselineFailed', holds('High', 1)],
     'a rule of a warning fails': [{ baseline: scan({ warning: 1 }) }, 'baselineFailed', holds('Medium', 1)],
     'an informational rule fails': [{ baseline: scan({ informational: 1 }) }, 'baselineFailed', holds('Low', 1)],
-    'a rule fails, and others were not judged': [
+    'a rule fails, and others were not assessed': [
       { baseline: scan({ warning: 1 }, { errors: 9 }) },
       'baselineFailed',
       holds('Medium', 1),
     ],
-    'rules were not judged': [
+    'rules were not assessed': [
       { baseline: scan({}, { errors: 9 }) },
       'baselineFailed',
-      unknown('9 hardening rules could not be judged'),
+      unknown('9 hardening rules could not be assessed'),
     ],
     'every rule is disabled': [
       { baseline: scan({}, { passed: 0 }) },
       'baselineFailed',
-      unknown('no hardening rule is judged'),
+      unknown('no hardening rule is assessed'),
     ],
     'many messages are small': [
       { messages: { found: { sent: 100, under4KB: 11 } } },
@@ -169,5 +171,6 @@ describe('judgements', () => {
     'events come from elsewhere': [{ audit: { found: { eventsWithout: 2 } } }, 'noKernelAudit', holds('Medium', 2)],
   };
   for (const [what, [facts, id, is]] of Object.entries(CASES))
-    it(`of ${id} if ${what}`, () => assert.deepEqual(judgementsOf({ ...FINE, ...facts })[id], is));
+    it(`recommendations include or clear ${id} if ${what}`, () =>
+      assert.deepEqual(assessmentsOf({ ...FINE, ...facts })[id], is));
 });

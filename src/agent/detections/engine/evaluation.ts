@@ -12,7 +12,7 @@ export interface Match {
 }
 
 /** Which rules match an event. */
-export interface Judgement {
+export interface Evaluation {
   readonly matches: readonly Match[];
   /** Whether all rules that are on were judged; what was passed over for now may match when it comes again. */
   readonly isWhole: boolean;
@@ -24,7 +24,7 @@ const CHARACTERS_OF_VIEW = 128;
 const CHARACTERS_OF_ARGUMENT = 24;
 
 /** The same, with texts of its own. */
-export function copyOfJudgement({ matches, isWhole }: Judgement): Judgement {
+export function copyOfEvaluation({ matches, isWhole }: Evaluation): Evaluation {
   const copies = new Map<View, View>();
   const copyOf = (view: View): View => {
     const copy = copies.get(view) ?? copyOfView(view);
@@ -46,7 +46,7 @@ const copyOfView = ({ Image, CommandLine, CurrentDirectory, argv, download }: Vi
 });
 
 /** What a judgement takes, in characters. */
-export function sizeOfJudgement({ matches }: Judgement): number {
+export function sizeOfEvaluation({ matches }: Evaluation): number {
   const views = new Set(matches.flatMap((match) => match.views));
   let size = matches.length * CHARACTERS_OF_MATCH;
   for (const { Image, CommandLine, CurrentDirectory = '', argv = [] } of views) {

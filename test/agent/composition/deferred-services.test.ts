@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
-import { Later } from '../../../src/agent/composition/later.ts';
+import { Later } from '../../../src/agent/composition/deferred-services.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import type { Service } from '../../../src/core/base/service.ts';

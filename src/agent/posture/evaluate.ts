@@ -3,7 +3,7 @@ import type { FirewallPosture } from '../host/firewall/firewall.ts';
 import type { AccountsPosture } from './accounts.ts';
 import type { Exposure } from './exposure.ts';
 import type { Fact } from './fact.ts';
-import type { Judgement, Judgements, Severity } from './recommendation.ts';
+import type { Assessment, Assessments, Severity } from './recommendation.ts';
 
 /** Messages in the time between two snapshots. */
 export interface MessageFigures {
@@ -34,28 +34,28 @@ const FEWEST_MESSAGES = 10;
 /** The published recommendation begins at the same share. */
 const TOLERATED_SHARE = 0.1;
 
-const clear: Judgement = { state: 'clear' };
-const holds = (severity: Severity, count: number): Judgement =>
+const clear: Assessment = { state: 'clear' };
+const holds = (severity: Severity, count: number): Assessment =>
   count > 0 ? { state: 'holds', severity, count } : clear;
-const unknown = (reason: string): Judgement => ({ state: 'unknown', reason });
+const unknown = (reason: string): Assessment => ({ state: 'unknown', reason });
 
-/** Judges a fact. If nothing is found, but the fact is incomplete, there may be something nevertheless. */
-function of<T>(fact: Fact<T>, judge: (found: T) => Judgement): Judgement {
+/** Assesses a fact. If nothing is found, but the fact is incomplete, the result is unknown. */
+function of<T>(fact: Fact<T>, assess: (found: T) => Assessment): Assessment {
   if ('unknown' in fact) return unknown(fact.unknown);
-  const judgement = judge(fact.found);
-  return judgement.state !== 'holds' && fact.incomplete !== undefined ? unknown(fact.incomplete) : judgement;
+  const assessment = assess(fact.found);
+  return assessment.state !== 'holds' && fact.incomplete !== undefined ? unknown(fact.incomplete) : assessment;
 }
 
 /** Whether there is reason for each recommendation. Pure. */
-export function judgementsOf(facts: SnapshotFacts & AgentFacts): Judgements {
+export function assessmentsOf(facts: SnapshotFacts & AgentFacts): Assessments {
   return {
     accountWithoutPassword: of(facts.accounts, ({ withoutPassword }) =>
       withoutPassword === undefined ? unknown(NO_SHADOW) : holds('Critical', withoutPassword),
     ),
     secondRootAccount: of(facts.accounts, ({ uidZero }) => holds('High', uidZero - 1)),
     credentialExpires: of(facts.credential, ({ expiresSoon }) => holds('High', expiresSoon ? 1 : 0)),
-    baselineFailed: of(facts.baseline, judgeBaseline),
-    permissiveFirewallPolicy: of(facts.firewall, judgePolicy),
+    baselineFailed: of(facts.baseline, assessBaseline),
+    permissiveFirewallPolicy: of(facts.firewall, assessPolicy),
     permissiveFirewallRule: of(facts.firewall, ({ permissiveRules }) => holds('Medium', permissiveRules)),
     openPorts: of(facts.exposure, ({ openPorts }) => holds('Medium', openPorts)),
     noKernelAudit: of(facts.audit, ({ eventsWithout }) => holds('Medium', eventsWithout)),
@@ -72,15 +72,15 @@ export function judgementsOf(facts: SnapshotFacts & AgentFacts): Judgements {
 
 export const NO_SHADOW = 'the shadow file cannot be read, so it is not known which accounts have a password';
 
-function judgeBaseline({ passed, failed, errors, failedBySeverity }: BaselinePosture): Judgement {
-  if (passed + failed + errors === 0) return unknown('no hardening rule is judged');
-  if (failed === 0 && errors > 0) return unknown(`${errors} hardening rules could not be judged`);
+function assessBaseline({ passed, failed, errors, failedBySeverity }: BaselinePosture): Assessment {
+  if (passed + failed + errors === 0) return unknown('no hardening rule is assessed');
+  if (failed === 0 && errors > 0) return unknown(`${errors} hardening rules could not be assessed`);
   const { critical, important, warning } = failedBySeverity;
   return holds(critical > 0 ? 'Critical' : important > 0 ? 'High' : warning > 0 ? 'Medium' : 'Low', failed);
 }
 
 /** Packets from this device are usually allowed, so that alone is of low severity. */
-function judgePolicy({ inbound, forward, outbound }: FirewallPosture): Judgement {
+function assessPolicy({ inbound, forward, outbound }: FirewallPosture): Assessment {
   const isPermissive = (direction: FirewallPosture['inbound']) => direction === 'allow' || direction === 'none';
   const directions = [inbound, forward, outbound];
   const count = directions.filter(isPermissive).length;
