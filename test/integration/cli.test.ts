@@ -143,41 +143,26 @@ describe('Commands, as processes', function () {
   });
 
   describe('help and wrong usage', () => {
+    const ofAgent = ['run', 'check', 'collect', 'events', 'status', 'remove-rules', 'make-code-cache'];
+    const ofClone = ['demo', 'emulator', 'fleet'];
+
     it('lists the commands', async () => {
       for (const args of [['--help'], ['help'], ['-h'], []]) {
-        const { status, stdout } = await run(args);
-        assert.equal(status, 0);
-        for (const name of [
-          'run',
-          'demo',
-          'emulator',
-          'check',
-          'collect',
-          'events',
-          'status',
-          'remove-rules',
-          'make-code-cache',
-          'version',
-        ]) {
-          assert.match(stdout, new RegExp(`^ +vakt ${name} `, 'm'));
+        for (const [main, names] of [
+          [PROGRAM, ofAgent],
+          [CLONE_PROGRAM, [...ofAgent, ...ofClone]],
+        ] as const) {
+          const { status, stdout } = await run(args, { main });
+          assert.equal(status, 0);
+          for (const name of [...names, 'version']) assert.match(stdout, new RegExp(`^ +vakt ${name} `, 'm'));
         }
       }
     });
 
     it('explains each command, with what it exits with', async () => {
-      for (const name of [
-        'run',
-        'demo',
-        'emulator',
-        'check',
-        'collect',
-        'events',
-        'status',
-        'posture',
-        'remove-rules',
-        'make-code-cache',
-      ]) {
-        const { status, stdout, stderr } = await run([name, '--help']);
+      for (const name of [...ofAgent, ...ofClone, 'posture']) {
+        const main = ofClone.includes(name) ? CLONE_PROGRAM : PROGRAM;
+        const { status, stdout, stderr } = await run([name, '--help'], { main });
         assert.deepEqual([status, stderr], [0, '']);
         assert.match(stdout, new RegExp(`^usage: vakt ${name}`, 'm'));
       }
@@ -200,7 +185,8 @@ describe('Commands, as processes', function () {
       ['vakt run with an unknown option', ['run', '--verbose'], /^vakt run: .*--verbose.*\nusage: vakt run/],
     ] as const) {
       it(`exits with 2 and says how to use it: ${what}`, async () => {
-        const { status, stdout, stderr } = await run(args);
+        const main = ofClone.includes(args[0]) ? CLONE_PROGRAM : PROGRAM;
+        const { status, stdout, stderr } = await run(args, { main });
         assert.deepEqual([status, stdout], [2, '']);
         assert.match(stderr, message);
       });

@@ -188,7 +188,7 @@ export class TestBed {
       this.#assertStatusAsDeclared();
     } finally {
       await this.hub.stop();
-      if (!keep) rmSync(this.directory, { recursive: true, force: true });
+      if (!keep) rmSync(this.directory, { recursive: true, force: true, maxRetries: 10 });
     }
   }
 
