@@ -45,15 +45,15 @@ describe('vakt posture', () => {
     return run(['--config', join(folder, 'agent.json'), ...args], world);
   };
 
-  it('lists what to do by severity, then what is not judged, then the facts', async () => {
+  it('lists what to do by severity, then unassessed ones, then the facts', async () => {
     await show(POSTURE);
     const text = out.join('\n');
     for (const said of [
       /^HIGH {2}1 account besides root has user id 0\.\n {4}do {8}If it is not yours, remove it:/,
-      /^ {4}since {5}2026-05-01T12:00:00\.000Z\n {4}but now {3}not judged: no ·\[31mfile\n {4}id {8}secondRootAccount$/m,
+      /^ {4}since {5}2026-05-01T12:00:00\.000Z\n {4}but now {3}not assessed: no ·\[31mfile\n {4}id {8}secondRootAccount$/m,
       /^MEDIUM {2}2 ports can be reached from outside\.$/m,
       /^LOW {2}7 messages since the last snapshot/m,
-      /^Not judged:\n {2}accountWithoutPassword {2}no shadow<U\+202E> file$/m,
+      /^Not assessed:\n {2}accountWithoutPassword {2}no shadow<U\+202E> file$/m,
       /^open ports {2}22\/tcp \(sshd\), 53\/udp$/m,
       /^firewall {4}in allow, forward deny, out unknown; permissive rules: unknown$/m,
       /^accounts {4}2 of people, 1 with user id 0, passwords unknown$/m,
