@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 
 /*
- * The archives of a Debian package (deb(5)) beside tar, which is in src/core/base/tar.ts: ar(5), and compression by xz.
+ * The archives of a Debian package (deb(5)) beside tar, which is in src/agent/commands/tar.ts: ar(5), and compression by xz.
  *
  * Written here so that builds are reproducible: an archive contains no owner or time of the build machine, only the given
  * time.

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { type Entry, gzip, tar } from '../src/agent/commands/tar.ts';
 import { PAGES } from '../src/core/base/pages.ts';
-import { type Entry, gzip, tar } from '../src/core/base/tar.ts';
 import { ar, xz } from './archives.ts';
 import { runBy, TOP } from './bundle.ts';
 import { nativePackage, nativeParts } from './native-parts.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Entry, gzip, tar } from '../src/core/base/tar.ts';
+import { type Entry, gzip, tar } from '../src/agent/commands/tar.ts';
 import { TOP } from './bundle.ts';
 import { type Contents, PROGRAM, programFiles, withFolders } from './debian.ts';
 

@@ -38,7 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'agent/baseline': [...BUILDING_BLOCKS, 'agent/host', 'agent/pattern', 'agent/reader'],
   'agent/pipeline': [...BUILDING_BLOCKS, 'agent/state'],
   'agent/posture': [...BUILDING_BLOCKS, 'agent/host', 'agent/state'],
-  'agent/config': [...BUILDING_BLOCKS, 'core/twin', 'agent/state', 'agent/identity'],
+  'agent/config': [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'agent/state', 'agent/identity'],
   'agent/hub': [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'agent/state', 'agent/identity'],
   // The top floor, from the bottom up: what knows several peers.
   'agent/status': [
@@ -179,10 +179,10 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       ? imports(file)
           .map(({ target }) => target)
           .filter((target) => !inFolder('emulator/page/browser')(target))
-          .filter((target) => !inFile('src/emulator/page/protocol.ts', 'src/core/base/printable.ts')(target))
+          .filter((target) => !inFile('src/emulator/page/protocol.ts', 'src/core/base/text.ts')(target))
       : [],
 
-  'signals are combined by base/either-signal.ts, since AbortSignal.any leaks on Node 20': (file) =>
+  'signals are combined by base/waiting.ts, since AbortSignal.any leaks on Node 20': (file) =>
     found(
       file,
       /\bAbortSignal\.any\b/g,
@@ -428,7 +428,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
   },
   'time is read and waited for only in base/clock.ts': {
     breaks: {
-      'src/core/base/alarm.ts': 'setTimeout(ring, 1);',
+      'src/core/base/waiting.ts': 'setTimeout(ring, 1);',
       'src/agent/hub/a.ts': 'globalThis.setInterval(ring, 1);',
       'src/agent/hub/b.ts': 'const now = Date.now();',
       'src/agent/hub/c.ts': 'const now = performance.now();',
@@ -508,7 +508,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/emulator/page/b.ts': "import { join } from 'node:path';",
     },
   },
-  'signals are combined by base/either-signal.ts, since AbortSignal.any leaks on Node 20': {
+  'signals are combined by base/waiting.ts, since AbortSignal.any leaks on Node 20': {
     breaks: { 'src/agent/hub/a.ts': 'const end = AbortSignal.any([one, other]);' },
     keeps: {
       'src/agent/hub/a.ts': '// not AbortSignal.any',

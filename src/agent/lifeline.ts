@@ -1,10 +1,10 @@
-import { untilBeat } from '../core/base/beat.ts';
 import type { Clock } from '../core/base/clock.ts';
 import { LONG_AGO, milliseconds, minutes, seconds } from '../core/base/duration.ts';
 import type { Logger } from '../core/base/log.ts';
 import { keepGoing } from '../core/base/loop.ts';
-import { printable } from '../core/base/printable.ts';
 import type { Service } from '../core/base/service.ts';
+import { printable } from '../core/base/text.ts';
+import { untilBeat } from '../core/base/waiting.ts';
 import type { Moving } from '../core/base/watched-clock.ts';
 import type { ServiceManager } from './linux/self/service-manager.ts';
 import type { LocalStatus } from './status/schema.ts';

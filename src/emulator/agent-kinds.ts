@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { makeFolder } from '../core/base/make-folder.ts';
+import { makeFolder } from '../core/base/paths.ts';
 import { selfSigned } from './certificates.ts';
 import { EdgeEmulator } from './edge/workload.ts';
 import type { HubEmulator } from './hub.ts';

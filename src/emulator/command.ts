@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { shellWord } from '../core/base/shell-word.ts';
+import { shellWord } from '../core/base/text.ts';
 import { AGENT_KINDS, type AgentKind, type Prepare, type PreparedKind, type RunningService } from './agent-kinds.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { HubEmulator, type ReportedChange } from './hub.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/base/clock.ts';
-import { isCount } from '../core/base/is-count.ts';
+import { isCount } from '../core/base/values.ts';
 
 /** The kinds of faults. Faults on acknowledgements and resets apply to telemetry only. */
 export const FAULTS = {

@@ -1,4 +1,4 @@
-import { HUB_ID_PROBLEM, isHubId } from '../core/base/hub-id.ts';
+import { HUB_ID_PROBLEM, isHubId } from '../core/contract/hub-names.ts';
 
 /** Identifies a module. Ids are case-sensitive. */
 export interface ModuleId {

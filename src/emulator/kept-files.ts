@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from '../core/base/atomic-file.ts';
 import { messageOf } from '../core/base/errors.ts';
-import { makeFolder } from '../core/base/make-folder.ts';
+import { makeFolder } from '../core/base/paths.ts';
 import { checkKey } from './identity.ts';
 import { StartError } from './start-error.ts';
 

@@ -1,6 +1,6 @@
 import { AgentError } from '../core/base/errors.ts';
-import { hostNameProblem } from '../core/base/host-name.ts';
 import { readSecretFile } from '../core/base/secret-file.ts';
+import { hostNameProblem } from '../core/contract/hub-names.ts';
 import { addressOf } from '../core/network/address.ts';
 
 /** How a command proves to the hub what it may do. */

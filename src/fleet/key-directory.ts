@@ -2,9 +2,9 @@ import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeFileAtomic } from '../core/base/atomic-file.ts';
 import { AgentError, messageOf } from '../core/base/errors.ts';
-import { isHubId } from '../core/base/hub-id.ts';
-import { makeFolder } from '../core/base/make-folder.ts';
-import { shellWord } from '../core/base/shell-word.ts';
+import { makeFolder } from '../core/base/paths.ts';
+import { shellWord } from '../core/base/text.ts';
+import { isHubId } from '../core/contract/hub-names.ts';
 
 /** A directory of modules' keys, `DEVICE.key` each (0600), as `identity.keyFile` of the agent reads them. */
 export class KeyDirectory {

@@ -15,7 +15,7 @@ import { type StoreFiles, systemFiles } from '../../src/agent/pipeline/store-fil
 import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 import { createLog } from '../../src/core/base/log.ts';
-import { nextTurn } from '../../src/core/base/turn.ts';
+import { nextTurn } from '../../src/core/base/waiting.ts';
 import type { OutgoingEvent } from '../../src/core/contract/store.ts';
 import { testSettings } from '../agent/pipeline/queue-fixture.ts';
 import { NODE_FLAGS } from '../node-flags.ts';

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import type { Clock } from '../../src/core/base/clock.ts';
-import { systemClock } from '../../src/core/base/clock.ts';
+import { type Clock, systemClock } from '../../src/core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../src/core/base/duration.ts';
-import { nextTurn } from '../../src/core/base/turn.ts';
+import { nextTurn } from '../../src/core/base/waiting.ts';
 import { Pace } from '../../src/fleet/pace.ts';
 import { ServiceFailure } from '../../src/fleet/service-failure.ts';
 

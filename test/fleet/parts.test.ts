@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { nextTurn } from '../../src/core/base/turn.ts';
+import { nextTurn } from '../../src/core/base/waiting.ts';
 import { parseQuery } from '../../src/emulator/query/parse.ts';
 import { among, conditionsOf, listsOf, literal, source } from '../../src/fleet/choice.ts';
 import { each } from '../../src/fleet/each.ts';

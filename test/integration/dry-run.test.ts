@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DryHub } from '../../src/agent/commands/dry-run.ts';
 import type { Clock } from '../../src/core/base/clock.ts';
 import { serveControlSocket } from '../../src/core/base/control-socket.ts';
-import { nextTurn } from '../../src/core/base/turn.ts';
+import { nextTurn } from '../../src/core/base/waiting.ts';
 import type { Envelope } from '../../src/core/contract/event.ts';
 import type { Message } from '../../src/core/contract/message.ts';
 import { temporaryFolder } from '../harness/folders.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/base/clock.ts';
-import { Turn } from '../../core/base/turn.ts';
+import { Turn } from '../../core/base/waiting.ts';
 import { containerKind } from '../host/container.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../host/first-root.ts';
 import { HostFiles } from '../host/host-files.ts';

@@ -1,8 +1,8 @@
 import { type Clock, TimeLimitError } from '../../core/base/clock.ts';
 import { type Duration, hours, seconds } from '../../core/base/duration.ts';
-import { withEither } from '../../core/base/either-signal.ts';
 import { AgentError, messageOf, toAgentError } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
+import { withEither } from '../../core/base/waiting.ts';
 import type { BaselineReport, BaselineScanner, ScanOptions } from '../../core/contract/baseline.ts';
 import type { FirewallRule } from '../../core/contract/sources.ts';
 import type { Reader } from '../reader/reader.ts';

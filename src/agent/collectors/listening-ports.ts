@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { nextTurn } from '../../core/base/turn.ts';
+import { nextTurn } from '../../core/base/waiting.ts';
 import { periodic } from '../../core/contract/collector.ts';
 import { EVENTS } from '../../core/contract/events.ts';
 import { details, extraDetails, oneOf, text } from './fields.ts';

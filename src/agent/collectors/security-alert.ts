@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { defined } from '../../core/base/defined.ts';
+import { defined } from '../../core/base/values.ts';
 import { triggered } from '../../core/contract/collector.ts';
 import type { Payload } from '../../core/contract/event.ts';
 import { EVENTS } from '../../core/contract/events.ts';

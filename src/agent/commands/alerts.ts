@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { askControlSocket, notUnderstood } from '../../core/base/control-socket.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, type World } from '../../core/command-line/command.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { controlSocketOf, explain } from './status.ts';

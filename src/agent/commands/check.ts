@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { printableJson } from '../../core/base/printable.ts';
+import { printableJson } from '../../core/base/text.ts';
 import { readArguments, table, type World } from '../../core/command-line/command.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalConfiguration } from '../config/local.ts';
 import { type Finding, failed, note } from './check/finding.ts';

@@ -1,10 +1,9 @@
-import { Alarm } from '../../core/base/alarm.ts';
 import { systemClock } from '../../core/base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../../core/base/control-socket.ts';
-import { counted } from '../../core/base/counted.ts';
 import { hours } from '../../core/base/duration.ts';
 import { createLog } from '../../core/base/log.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { counted, printable, printableJson } from '../../core/base/text.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../../core/contract/collector.ts';

@@ -7,8 +7,8 @@ import { askControlSocket, isNoAgentListening } from '../../core/base/control-so
 import { seconds } from '../../core/base/duration.ts';
 import { AgentError } from '../../core/base/errors.ts';
 import { readPlainFile } from '../../core/base/plain-file.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
 import type { Service } from '../../core/base/service.ts';
+import { printable, printableJson } from '../../core/base/text.ts';
 import type { World } from '../../core/command-line/command.ts';
 import { describeEvent } from '../../core/command-line/describe.ts';
 import type { Envelope } from '../../core/contract/event.ts';

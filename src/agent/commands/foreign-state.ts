@@ -1,7 +1,7 @@
 import { type Stats, statSync } from 'node:fs';
 import { AgentError } from '../../core/base/errors.ts';
 import { readPlainFile } from '../../core/base/plain-file.ts';
-import { shellWord } from '../../core/base/shell-word.ts';
+import { shellWord } from '../../core/base/text.ts';
 import type { LocalSettings } from '../config/local.ts';
 import { askServiceUnit, type ServiceUnit, UNIT } from '../linux/self/service-unit.ts';
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { visible } from '../../core/base/printable.ts';
+import { visible } from '../../core/base/text.ts';
 
 /* Pages in one file. Every value is escaped, and a Content-Security-Policy forbids all network access. */
 

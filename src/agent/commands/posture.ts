@@ -1,6 +1,6 @@
 import { systemClock } from '../../core/base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../../core/base/control-socket.ts';
-import { printableJson } from '../../core/base/printable.ts';
+import { printableJson } from '../../core/base/text.ts';
 import { readArguments, severityOption, type World } from '../../core/command-line/command.ts';
 import { RECOMMENDATION_IDS, type RecommendationId, SEVERITIES, type Severity } from '../posture/recommendation.ts';
 import type { LocalStatus } from '../status/schema.ts';

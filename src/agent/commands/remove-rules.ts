@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../../core/base/control-socket.ts';
-import { counted } from '../../core/base/counted.ts';
 import { AgentError, errnoOf } from '../../core/base/errors.ts';
+import { counted } from '../../core/base/text.ts';
 import { readArguments, type World } from '../../core/command-line/command.ts';
 import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';

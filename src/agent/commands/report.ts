@@ -1,6 +1,5 @@
-import { counted } from '../../core/base/counted.ts';
 import { errnoOf } from '../../core/base/errors.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import type { ScanOptions } from '../../core/contract/baseline.ts';
 import { defaultRules } from '../baseline/rule-set.ts';

@@ -1,5 +1,4 @@
-import { counted } from '../../core/base/counted.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, table, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
 import { unseenOf } from '../detections/detector.ts';

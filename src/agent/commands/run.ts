@@ -9,11 +9,10 @@ import {
   standardError,
   standardOutput,
 } from '../../core/base/log.ts';
-import { LogTap } from '../../core/base/log-tap.ts';
-import { printable } from '../../core/base/printable.ts';
-import { RecentLines } from '../../core/base/recent-lines.ts';
+import { LogTap, RecentLines } from '../../core/base/log-tap.ts';
 import { runServices } from '../../core/base/service.ts';
 import { describeStall, StallClock } from '../../core/base/stall-clock.ts';
+import { printable } from '../../core/base/text.ts';
 import { VERSION } from '../../core/base/version.ts';
 import { readArguments, type World } from '../../core/command-line/command.ts';
 import { agent } from '../agent.ts';

@@ -1,10 +1,9 @@
 import * as v from 'valibot';
 import { systemClock } from '../../core/base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../../core/base/control-socket.ts';
-import { counted } from '../../core/base/counted.ts';
 import { seconds } from '../../core/base/duration.ts';
 import { AgentError } from '../../core/base/errors.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, table, UsageError, type World } from '../../core/command-line/command.ts';
 import { describeDelivery } from '../../core/command-line/describe.ts';
 import { publishedName } from '../../core/twin/published-object.ts';

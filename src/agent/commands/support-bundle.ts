@@ -1,8 +1,7 @@
 import { hostname } from 'node:os';
 import { systemClock } from '../../core/base/clock.ts';
 import { errnoOf } from '../../core/base/errors.ts';
-import { printable } from '../../core/base/printable.ts';
-import { gzip, tar } from '../../core/base/tar.ts';
+import { printable } from '../../core/base/text.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { callersName, resultFile, whyNotWritable, writeResult } from './result-file.ts';
@@ -10,6 +9,7 @@ import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
 import { type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { manifest } from './support-bundle/manifest.ts';
 import { knownSecrets } from './support-bundle/secrets.ts';
+import { gzip, tar } from './tar.ts';
 
 export const summary = 'Write one file with all that is needed to find the cause of a problem, without secrets.';
 export const usage = `vakt support-bundle FILE [--config FILE] [--hardware]

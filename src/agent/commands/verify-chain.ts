@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { counted } from '../../core/base/counted.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { linesOf } from './lines.ts';
 import { type NumberedMessage, readLine } from './verify-chain/record.ts';

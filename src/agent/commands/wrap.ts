@@ -1,4 +1,4 @@
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
 
 /* Text for a terminal of any width. */
 

@@ -1,7 +1,6 @@
 import { sum } from '../../core/base/counters.ts';
 import { type Duration, milliseconds } from '../../core/base/duration.ts';
 import type { LogLine } from '../../core/base/log.ts';
-import { Notifier } from '../../core/base/notifier.ts';
 import type { AuditFlood } from '../../core/contract/audit-flood.ts';
 import type { Collector, LeavesOut } from '../../core/contract/collector.ts';
 import { QUEUES } from '../../core/contract/event.ts';
@@ -22,6 +21,7 @@ import { Snapshots } from '../pipeline/snapshots.ts';
 import { Triggers } from '../pipeline/triggers.ts';
 import { Recommendations } from '../posture/recommendations.ts';
 import { SnapshotPosture } from '../posture/snapshot-posture.ts';
+import { Notifier } from '../state/notifier.ts';
 import type { ConditionParts } from './condition.ts';
 import type { Configuration } from './configuration.ts';
 import type { DeliveryParts } from './delivery.ts';

@@ -1,4 +1,3 @@
-import { Notifier } from '../../core/base/notifier.ts';
 import { type NameOfSetting, type SettingsReader, settingRows } from '../../core/contract/settings.ts';
 import { namesOf } from '../../core/twin/dialect.ts';
 import { type Limits, largestCache, limitsInForce } from '../../core/twin/limits.ts';
@@ -10,6 +9,7 @@ import type { ConfigurationChange } from '../config/changes.ts';
 import { FaultReports } from '../config/fault-reports.ts';
 import { LAST_GOOD_FILE } from '../config/last-good.ts';
 import { TwinConfiguration } from '../config/twin-configuration.ts';
+import { Notifier } from '../state/notifier.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';
 

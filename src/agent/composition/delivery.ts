@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Notifier } from '../../core/base/notifier.ts';
-import { randomPart } from '../../core/base/random-part.ts';
+import { randomPart } from '../../core/base/backoff.ts';
 import type { HubClient } from '../../core/contract/hub.ts';
 import type { Marking } from '../../core/contract/message.ts';
 import type { SettingsReader } from '../../core/contract/settings.ts';
@@ -13,6 +12,7 @@ import { Publisher } from '../pipeline/publisher.ts';
 import { EventQueues } from '../pipeline/queue.ts';
 import { Statistics } from '../pipeline/statistics.ts';
 import { UnsetClock } from '../pipeline/unset-clock.ts';
+import { Notifier } from '../state/notifier.ts';
 import type { StateFile } from '../state/state-names.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';

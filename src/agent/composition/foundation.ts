@@ -2,9 +2,7 @@ import { join } from 'node:path';
 import { readFileIfThere } from '../../core/base/atomic-file.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import type { AdjustableLevel, Logger } from '../../core/base/log.ts';
-import type { LogTap } from '../../core/base/log-tap.ts';
-import { Notifier } from '../../core/base/notifier.ts';
-import type { RecentLines } from '../../core/base/recent-lines.ts';
+import type { LogTap, RecentLines } from '../../core/base/log-tap.ts';
 import type { Service } from '../../core/base/service.ts';
 import { clockOf } from '../../core/base/stall-clock.ts';
 import { VERSION } from '../../core/base/version.ts';
@@ -14,6 +12,7 @@ import type { LocalSettings } from '../config/local.ts';
 import type { GuardedFiles } from '../linux/self/exposed-files.ts';
 import type { ServiceManager } from '../linux/self/service-manager.ts';
 import type { Sender } from '../pipeline/pack.ts';
+import { Notifier } from '../state/notifier.ts';
 import type { StateFile, StateFolderName } from '../state/state-names.ts';
 import { keptAgentId, useStateDirectory } from './state-directory.ts';
 

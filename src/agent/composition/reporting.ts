@@ -1,4 +1,4 @@
-import { randomPart } from '../../core/base/random-part.ts';
+import { randomPart } from '../../core/base/backoff.ts';
 import type { Service } from '../../core/base/service.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { HubClient } from '../../core/contract/hub.ts';

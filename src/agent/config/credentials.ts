@@ -1,5 +1,5 @@
 import { join, relative } from 'node:path';
-import { exists } from '../../core/base/exists.ts';
+import { exists } from '../../core/base/paths.ts';
 
 /**
  * systemd's copies of secret files, by file; a file without one is left out. The files themselves can belong to root, and be

@@ -1,10 +1,10 @@
-import { Alarm } from '../../core/base/alarm.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { days, minutes, seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { TokenBucket } from '../../core/base/token-bucket.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import type { ConfigurationFault } from '../../core/contract/streams.ts';
 
 /** Faults that are reported without delay. */

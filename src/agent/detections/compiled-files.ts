@@ -3,7 +3,7 @@ import { lstatSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { readPlainFile } from '../../core/base/plain-file.ts';
-import { isPlainObject } from '../../core/base/plain-object.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { StateFiles } from '../state/state-files.ts';
 import { STATE_FILES } from '../state/state-names.ts';

@@ -4,7 +4,7 @@ import { toAgentError } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
-import { nextTurn, Turn } from '../../core/base/turn.ts';
+import { nextTurn, Turn } from '../../core/base/waiting.ts';
 import type { Ancestry, FileFacts, ProcessThen, StartMoment } from '../../core/contract/ancestry.ts';
 import type { AuditFlood } from '../../core/contract/audit-flood.ts';
 import type { Payload } from '../../core/contract/event.ts';

@@ -1,4 +1,4 @@
-import { nextTurn } from '../../core/base/turn.ts';
+import { nextTurn } from '../../core/base/waiting.ts';
 
 /* Long work as a generator that yields between slices of a few milliseconds each. */
 

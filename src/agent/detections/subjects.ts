@@ -1,4 +1,4 @@
-import { copied } from '../../core/base/copied.ts';
+import { copied } from '../../core/base/values.ts';
 import type { Payload } from '../../core/contract/event.ts';
 
 import { MatchCache } from './engine/match-cache.ts';

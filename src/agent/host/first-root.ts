@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import { exists } from '../../core/base/exists.ts';
+import { exists } from '../../core/base/paths.ts';
 
 /** The root directory of process 1; reading it requires CAP_SYS_PTRACE. */
 export const FIRST_ROOT = '/proc/1/root';

@@ -10,7 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import { errnoOf } from '../../core/base/errors.ts';
-import { isCount } from '../../core/base/is-count.ts';
+import { isCount } from '../../core/base/values.ts';
 
 /** Bytes read of one file: `status` is longer only because of its list of groups. */
 const MAX_BYTES = 8 * 1024;

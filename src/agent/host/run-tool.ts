@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { type Duration, seconds } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
-import { nextTurn } from '../../core/base/turn.ts';
+import { nextTurn } from '../../core/base/waiting.ts';
 import { rememberOwn } from './own-processes.ts';
 
 /** Where tools are searched, in this order. PATH is ignored, since whoever starts the agent could set it. */

@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../core/base/duration.ts';
 import { messageOf } from '../../core/base/errors.ts';
-import { Turn } from '../../core/base/turn.ts';
+import { Turn } from '../../core/base/waiting.ts';
 import { isLossy, openEntries, placeIn, textOf } from './entry-names.ts';
 import type { HostFiles, Look } from './host-files.ts';
 import { isRemote, type Mount } from './mounts.ts';

@@ -2,8 +2,8 @@ import { isPlausible, type Stall, TimeLimitError } from '../../core/base/clock.t
 import { onceChanged } from '../../core/base/credential-copies.ts';
 import { type Duration, minutes } from '../../core/base/duration.ts';
 import { AgentError, type FailureId } from '../../core/base/errors.ts';
-import { shellWord } from '../../core/base/shell-word.ts';
 import { describeStall } from '../../core/base/stall-clock.ts';
+import { shellWord } from '../../core/base/text.ts';
 import type { RetryCause } from '../../core/contract/hub.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { connectFailure, type Destination, setTheClock } from '../../core/network/connect-failure.ts';

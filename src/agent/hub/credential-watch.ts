@@ -1,9 +1,9 @@
-import { untilBeat } from '../../core/base/beat.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { untilBeat } from '../../core/base/waiting.ts';
 import type { HubStatus } from '../../core/contract/hub.ts';
 
 /** Polled, because the wall clock can be set at any time; one long sleep until the expiry would miss that. */

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { constants, open, stat } from 'node:fs/promises';
-import { untilBeat } from '../../core/base/beat.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { sourceOf } from '../../core/base/credential-copies.ts';
 import { seconds } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
+import { untilBeat } from '../../core/base/waiting.ts';
 
 /** A changed file must be used within 25 s (contract §1). */
 const CHECK_EVERY = seconds(10);

@@ -1,7 +1,7 @@
 import { type Clock, isPlausible, momentOf, wallOffset } from '../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
-import { withEither } from '../../core/base/either-signal.ts';
 import { AgentError, toAgentError } from '../../core/base/errors.ts';
+import { withEither } from '../../core/base/waiting.ts';
 import type { HubStatus } from '../../core/contract/hub.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { ReconnectBackoff } from './reconnect-backoff.ts';

@@ -1,10 +1,10 @@
-import { Alarm } from '../../core/base/alarm.ts';
 import { fullJitter } from '../../core/base/backoff.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, days, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import { toAgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import type { Answer, HubClient, TwinDocument, TwinSection } from '../../core/contract/hub.ts';
 import { LARGEST_SECTION, sizeInTwin } from '../../core/contract/twin-size.ts';
 import { applyPatch, type Members, patchTo } from '../../core/twin/merge-patch.ts';

@@ -3,7 +3,7 @@ import { sourceOf } from '../../core/base/credential-copies.ts';
 import { AgentError, messageOf } from '../../core/base/errors.ts';
 import { readNamedFile } from '../../core/base/plain-file.ts';
 import { readSecretFile } from '../../core/base/secret-file.ts';
-import { shellWord } from '../../core/base/shell-word.ts';
+import { shellWord } from '../../core/base/text.ts';
 
 /** Where a client certificate is. */
 export interface CertificateFiles {

@@ -1,9 +1,8 @@
 import * as v from 'valibot';
 import { AgentError } from '../../core/base/errors.ts';
-import { hostNameProblem } from '../../core/base/host-name.ts';
-import { HUB_ID_PROBLEM, isHubId } from '../../core/base/hub-id.ts';
 import { pageOf } from '../../core/base/pages.ts';
 import { readSecretFile } from '../../core/base/secret-file.ts';
+import { HUB_ID_PROBLEM, hostNameProblem, isHubId } from '../../core/contract/hub-names.ts';
 import { secretFile } from '../../core/contract/local-schemas.ts';
 import type { IdentityContext } from './identity.ts';
 import { identityKind } from './kind.ts';

@@ -1,9 +1,8 @@
 import * as v from 'valibot';
 import type { Clock } from '../../core/base/clock.ts';
 import { AgentError } from '../../core/base/errors.ts';
-import { hostNameProblem } from '../../core/base/host-name.ts';
-import { isHubId } from '../../core/base/hub-id.ts';
 import { pageOf } from '../../core/base/pages.ts';
+import { hostNameProblem, isHubId } from '../../core/contract/hub-names.ts';
 import { socketPathProblem } from '../../core/network/socket-path.ts';
 import type { Identity, IdentityContext, Presentation, PresentOptions } from './identity.ts';
 import { identityKind } from './kind.ts';

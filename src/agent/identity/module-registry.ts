@@ -3,7 +3,7 @@ import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import { onceChanged } from '../../core/base/credential-copies.ts';
 import type { Duration } from '../../core/base/duration.ts';
 import { AgentError, type FailureId } from '../../core/base/errors.ts';
-import { shellWord } from '../../core/base/shell-word.ts';
+import { shellWord } from '../../core/base/text.ts';
 import type { RetryCause } from '../../core/contract/hub.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { type Address, addressOf, hostAndPort } from '../../core/network/address.ts';

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { AgentError } from '../../core/base/errors.ts';
-import { HUB_ID, HUB_ID_PROBLEM } from '../../core/base/hub-id.ts';
+import { HUB_ID, HUB_ID_PROBLEM } from '../../core/contract/hub-names.ts';
 import { credentialFile, secretFile, text } from '../../core/contract/local-schemas.ts';
 import type { IdentityContext, ModuleAddress } from './identity.ts';
 

@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/base/errors.ts';
-import { shellWord } from '../../core/base/shell-word.ts';
+import { shellWord } from '../../core/base/text.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { hostAndPort } from '../../core/network/address.ts';
 import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from './identity.ts';

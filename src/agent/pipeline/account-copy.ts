@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'; // Node 20.15, 22.2 or later
 import { UNIDENTIFIED } from '../../core/base/counters.ts';
-import { isCount } from '../../core/base/is-count.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
+import { isCount } from '../../core/base/values.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import { NoteFile } from '../state/note-file.ts';
 import type { Aggregator } from './aggregator.ts';

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { Alarm } from '../../core/base/alarm.ts';
 import { type Clock, TimeLimitError } from '../../core/base/clock.ts';
 import { UNIDENTIFIED } from '../../core/base/counters.ts';
 import { type Duration, hours, LONG_AGO, milliseconds, NEVER, seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import type { TriggeredCollector } from '../../core/contract/collector.ts';
 import type { Payload, QueueName } from '../../core/contract/event.ts';
 import { ownerOfPayload } from '../../core/contract/owner.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/base/clock.ts';
-import { Turn } from '../../core/base/turn.ts';
+import { Turn } from '../../core/base/waiting.ts';
 import type { PartDetails, Payload } from '../../core/contract/event.ts';
 import { withDetails, withoutDetails } from './row-details.ts';
 

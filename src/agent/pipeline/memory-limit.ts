@@ -1,12 +1,11 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { untilBeat } from '../../core/base/beat.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, hours, LONG_AGO, milliseconds, minutes, NEVER, seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
-import { nextTurn } from '../../core/base/turn.ts';
+import { nextTurn, untilBeat } from '../../core/base/waiting.ts';
 import type { Collector } from '../../core/contract/collector.ts';
 import type { Priority } from '../../core/contract/event.ts';
 import type { UserLoad } from './user-load.ts';

@@ -1,10 +1,10 @@
 import * as v from 'valibot';
-import { Alarm } from '../../core/base/alarm.ts';
 import { type Clock, elapsedOf, isPlausible } from '../../core/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import type { Collector } from '../../core/contract/collector.ts';
 import { readStateJson } from '../state/read-state.ts';
 import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';

@@ -1,12 +1,12 @@
-import { Alarm } from '../../core/base/alarm.ts';
+import { randomPart } from '../../core/base/backoff.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import type { DropReason } from '../../core/base/counters.ts';
 import { type Duration, hours, LONG_AGO, milliseconds, minutes, NEVER, seconds } from '../../core/base/duration.ts';
 import { AgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
-import { randomPart } from '../../core/base/random-part.ts';
 import type { Service } from '../../core/base/service.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import type { HubClient, Retry } from '../../core/contract/hub.ts';
 import {

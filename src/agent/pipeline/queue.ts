@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { Alarm } from '../../core/base/alarm.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type DropReason, sum, type Totals } from '../../core/base/counters.ts';
 import { type Duration, hours, LONG_AGO, milliseconds, NEVER, seconds } from '../../core/base/duration.ts';
@@ -7,6 +6,7 @@ import { AgentError, errnoOf, messageOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import type { SettingsReader } from '../../core/contract/settings.ts';
 import type { EventTally, OutgoingEvent, QueuedEvent } from '../../core/contract/store.ts';

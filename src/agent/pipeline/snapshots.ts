@@ -1,4 +1,3 @@
-import { Alarm } from '../../core/base/alarm.ts';
 import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import type { DropReason } from '../../core/base/counters.ts';
 import { type Duration, hours, milliseconds, minutes, NEVER, seconds } from '../../core/base/duration.ts';
@@ -8,7 +7,7 @@ import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { TokenBucket } from '../../core/base/token-bucket.ts';
-import { Turn } from '../../core/base/turn.ts';
+import { Alarm, Turn } from '../../core/base/waiting.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../../core/contract/collector.ts';
 import type { Payload, QueueName } from '../../core/contract/event.ts';
 import type { SettingsReader } from '../../core/contract/settings.ts';

@@ -1,10 +1,10 @@
-import { untilBeat } from '../../core/base/beat.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import { messageOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { untilBeat } from '../../core/base/waiting.ts';
 import type { Collector, PeriodicCollector } from '../../core/contract/collector.ts';
 import type { SnapshotConsumer } from '../../core/contract/snapshot.ts';
 import type { Sources } from '../../core/contract/sources.ts';

@@ -1,10 +1,10 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { droppedIn, type Totals } from '../../core/base/counters.ts';
 import { minutes } from '../../core/base/duration.ts';
-import { isCount } from '../../core/base/is-count.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { keepGoing } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { isCount } from '../../core/base/values.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import type { MessageStatistics, QueueStatistics, Sources } from '../../core/contract/sources.ts';
 import { readStateJson } from '../state/read-state.ts';

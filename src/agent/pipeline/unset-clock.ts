@@ -1,9 +1,9 @@
-import { untilBeat } from '../../core/base/beat.ts';
 import { type Clock, EARLIEST, isPlausible } from '../../core/base/clock.ts';
 import { seconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { untilBeat } from '../../core/base/waiting.ts';
 import type { Envelope } from '../../core/contract/event.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../core/contract/store.ts';
 import type { Aggregator } from './aggregator.ts';

@@ -1,4 +1,4 @@
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
 import type { Snapshot } from '../../core/contract/snapshot.ts';
 
 /** What is known about one aspect of the system, or why nothing is. */

@@ -1,6 +1,6 @@
 /* What the agent recommends: by id, how it is worded, and what to do. */
 
-import { counted } from '../../core/base/counted.ts';
+import { counted } from '../../core/base/text.ts';
 
 export const SEVERITIES = ['Critical', 'High', 'Medium', 'Low', 'Informational'] as const;
 export type Severity = (typeof SEVERITIES)[number];

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { Alarm } from '../../core/base/alarm.ts';
 import { messageOf } from '../../core/base/errors.ts';
 import { UNREACHABLE_INSPECTOR } from '../../core/base/no-inspector.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import { rememberOwn } from '../host/own-processes.ts';
 import { type AnswerFrame, encodeFrame, FrameReader, type QuestionFrame } from './frames.ts';
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import { messageOf } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
-import { nextTurn } from '../../core/base/turn.ts';
+import { nextTurn } from '../../core/base/waiting.ts';
 import { Avoidance } from './avoidance.ts';
 import { ReaderChild } from './child.ts';
 import type { AnswerFrame } from './frames.ts';

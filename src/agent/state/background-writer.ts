@@ -1,10 +1,10 @@
 import { statfsSync } from 'node:fs';
-import { Alarm } from '../../core/base/alarm.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, seconds } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import { Lane } from '../../core/base/lane.ts';
-import { callAll } from '../../core/base/notifier.ts';
+import { Alarm } from '../../core/base/waiting.ts';
+import { callAll } from './notifier.ts';
 import { UnsavedFiles } from './unsaved-files.ts';
 import type { Change, WriteAhead } from './write-ahead.ts';
 

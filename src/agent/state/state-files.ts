@@ -5,7 +5,7 @@ import { writeFileAtomic } from '../../core/base/atomic-file.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, minutes, NEVER, seconds } from '../../core/base/duration.ts';
 import { Lane } from '../../core/base/lane.ts';
-import { callAll } from '../../core/base/notifier.ts';
+import { callAll } from './notifier.ts';
 import { UnsavedFiles } from './unsaved-files.ts';
 
 /** Called once for each change: with `undefined` when it is on disk, else with the error. */

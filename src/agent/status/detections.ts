@@ -1,4 +1,4 @@
-import { counted } from '../../core/base/counted.ts';
+import { counted } from '../../core/base/text.ts';
 import type { SettingId } from '../../core/contract/settings.ts';
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
 import type { LatestAlert } from '../detections/alerts/latest.ts';

@@ -1,9 +1,9 @@
-import { Alarm } from '../../core/base/alarm.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { type Duration, milliseconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
+import { Alarm } from '../../core/base/waiting.ts';
 import type { SettingsReader } from '../../core/contract/settings.ts';
 import { localStatus, type Observed } from './observe.ts';
 import type { DetectionsStatus, Posture, SecurityAgentStatus } from './schema.ts';

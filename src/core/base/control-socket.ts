@@ -12,7 +12,7 @@ import { dirname } from 'node:path';
 import { systemClock, TimeLimitError } from './clock.ts';
 import { seconds } from './duration.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
-import { makeFolder } from './make-folder.ts';
+import { makeFolder } from './paths.ts';
 
 /* The agent's local interface: HTTP over a Unix socket that only its owner and root may open, see unix(7). `curl
  * --unix-socket PATH http://vakt/status` works too. */

@@ -1,4 +1,4 @@
-import { isCount } from './is-count.ts';
+import { isCount } from './values.ts';
 
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.

@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { printable, printableJson } from './printable.ts';
+import { printable, printableJson } from './text.ts';
 
 /* Output that systemd's journal reads: see systemd.exec(5), "JOURNAL_STREAM", and sd-daemon(3). */
 

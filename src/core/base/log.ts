@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import type { AgentError } from './errors.ts';
 import { isJournal, journalLine } from './journal.ts';
 import { LogOutput } from './log-output.ts';
-import { printable, printableJson } from './printable.ts';
+import { printable, printableJson } from './text.ts';
 
 export type Logger = pino.Logger;
 

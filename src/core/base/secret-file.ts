@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { dirname } from 'node:path';
 import { sourceOf } from './credential-copies.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
-import { shellWord } from './shell-word.ts';
+import { shellWord } from './text.ts';
 
 /** In bytes; much longer than a key or a connection string. */
 const MAX_FILE_BYTES = 8_192;

@@ -1,9 +1,9 @@
-import { Alarm } from './alarm.ts';
 import { type Clock, elapsedOf } from './clock.ts';
 import { type Duration, hours, milliseconds, minutes } from './duration.ts';
 import type { AdjustableLevel, Logger, LogLevel } from './log.ts';
 import { Loop } from './loop.ts';
 import type { Service } from './service.ts';
+import { Alarm } from './waiting.ts';
 
 /** How often the end is looked for: timers do not know of a time in which the device was suspended. */
 const LOOK_EVERY = minutes(1);

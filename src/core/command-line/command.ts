@@ -1,6 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { parseDuration } from '../base/duration.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import { didYouMean } from './did-you-mean.ts';
 
 /** The environment of a command; tests pass their own. */

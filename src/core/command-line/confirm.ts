@@ -1,4 +1,4 @@
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 
 /** Asks on standard error, and reads the answer from standard input; anything but yes is no, as is a signal. */
 export async function confirm(question: string, signal: AbortSignal): Promise<boolean> {

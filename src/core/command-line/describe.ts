@@ -1,4 +1,4 @@
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
 
 /* Formats events for people: for the demo, its page, and dry runs. */

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import { errnoOf, messageOf } from '../base/errors.ts';
-import { visible } from '../base/printable.ts';
+import { visible } from '../base/text.ts';
 
 /** 128 + SIGPIPE, as shells report it. Success would hide that the command was not finished. */
 const ENDED_BY_SIGPIPE = 141;

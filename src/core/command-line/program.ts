@@ -1,10 +1,9 @@
 import { isatty } from 'node:tty';
 import { systemClock } from '../base/clock.ts';
-import { counted } from '../base/counted.ts';
 import { type Duration, seconds } from '../base/duration.ts';
 import { AgentError, messageOf, toAgentError } from '../base/errors.ts';
 import { isJournal, journalError } from '../base/journal.ts';
-import { printable } from '../base/printable.ts';
+import { counted, printable } from '../base/text.ts';
 import { VERSION } from '../base/version.ts';
 import { type Command, table, UsageError, type World } from './command.ts';
 import { confirm } from './confirm.ts';

@@ -1,4 +1,4 @@
-import { defined } from '../base/defined.ts';
+import { defined } from '../base/values.ts';
 import type { FirewallRule } from './sources.ts';
 
 /** A rule of the packet filter as a payload of FirewallConfiguration. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { hostNameProblem } from '../base/host-name.ts';
+import { hostNameProblem } from './hub-names.ts';
 
 /* Schemas for settings of the local file. Their descriptions become the documentation. */
 

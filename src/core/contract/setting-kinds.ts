@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { type Duration, days, formatDuration, milliseconds, parseDuration } from '../base/duration.ts';
-import { parseNetwork } from '../base/ip-network.ts';
 import type { Priority } from './event.ts';
+import { parseNetwork } from './ip-network.ts';
 
 /* The kinds of values that settings have. Desired properties are hostile input, so every kind is bounded. Messages of
  * checks continue a sentence that begins with the setting's name: "… must be true or false". */

@@ -10,7 +10,7 @@ export interface Address {
 /**
  * Reads `host` or `host:port`; an IPv6 address is in brackets if a port follows, and may be in brackets else.
  *
- * @throws RangeError if the text is neither; callers check settings by base/host-name.ts before
+ * @throws RangeError if the text is neither; callers check settings with contract/hub-names.ts first
  */
 export function addressOf(text: string, defaultPort: number): Address {
   const [, bracketed, bare, port] = /^(?:\[([0-9a-f:.]+)\]|([^[\]:/?#@\s]+))(?::(\d{1,5}))?$/i.exec(text) ?? [];

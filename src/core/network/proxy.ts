@@ -1,8 +1,8 @@
 import { AgentError } from '../base/errors.ts';
-import { type ProxyUrl, proxyUrlProblem, readProxyUrl } from '../base/proxy-url.ts';
 import { readSecretFile } from '../base/secret-file.ts';
 import { type Address, hostAndPort } from './address.ts';
 import { isExempt } from './no-proxy.ts';
+import { type ProxyUrl, proxyUrlProblem, readProxyUrl } from './proxy-url.ts';
 import type { SettingNames } from './setting-names.ts';
 
 export interface ProxyOptions {

@@ -1,5 +1,5 @@
 import leven from 'leven';
-import { isPlainObject } from '../base/plain-object.ts';
+import { isPlainObject } from '../base/values.ts';
 import type { SettingId, SettingKey, SettingRow } from '../contract/settings.ts';
 import type { Dialect, Property, Stated } from './dialect.ts';
 import { didYouMean, LONGEST_COMPARED, MAX_STRAY_NAMES, shortened, unknownNames } from './stray-names.ts';

@@ -8,7 +8,7 @@ import { systemClock } from '../../core/base/clock.ts';
 import { askControlSocket } from '../../core/base/control-socket.ts';
 import { type Duration, days, milliseconds, seconds } from '../../core/base/duration.ts';
 import { readable } from '../../core/base/log.ts';
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
 import { durationOption, readArguments, type World } from '../../core/command-line/command.ts';
 import { type DeliveryCounts, describeDelivery, describeEvent, differences } from '../../core/command-line/describe.ts';
 import type { Envelope } from '../../core/contract/event.ts';

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { messageOf } from '../../core/base/errors.ts';
-import { HUB_ID_PROBLEM, isHubId } from '../../core/base/hub-id.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
+import { HUB_ID_PROBLEM, isHubId } from '../../core/contract/hub-names.ts';
 import { socketPathProblem } from '../../core/network/socket-path.ts';
 import type { RunningPage } from '../command.ts';
 import type { HubEmulator } from '../hub.ts';

@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../core/base/plain-object.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import { readTwin } from '../../core/twin/twin.ts';
 import type { Finding, TwinCheck } from './protocol.ts';

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { messageOf } from '../../core/base/errors.ts';
-import { isPlainObject } from '../../core/base/plain-object.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import { MethodError } from '../method-calls.ts';
 import { TwinError } from '../twin-limits.ts';
 import type { Asset } from './assets.ts';

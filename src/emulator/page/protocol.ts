@@ -1,5 +1,5 @@
 /* What the server and the page's code in the browser tell each other: JSON, over HTTP and Server-Sent Events. Every text in
- * a `MessageRow` and an `AlertRow` is made safe to display by base/printable.ts. */
+ * a `MessageRow` and an `AlertRow` is made safe to display by base/text.ts. */
 
 /** A message that the hub has received. */
 export interface MessageRow {

@@ -1,6 +1,6 @@
 import { seconds } from '../../core/base/duration.ts';
-import { isPlainObject } from '../../core/base/plain-object.ts';
-import { printableJson } from '../../core/base/printable.ts';
+import { printableJson } from '../../core/base/text.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import type { Fault, FaultKind } from '../faults.ts';
 import type { HubEmulator } from '../hub.ts';

@@ -1,5 +1,5 @@
-import { isPlainObject } from '../../core/base/plain-object.ts';
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import { type Sentences, sentencesOf } from '../../core/command-line/describe.ts';
 import type { Envelope } from '../../core/contract/event.ts';
 import { unitsOf } from '../../core/contract/message.ts';

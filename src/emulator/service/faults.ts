@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/base/clock.ts';
-import { isCount } from '../../core/base/is-count.ts';
+import { isCount } from '../../core/base/values.ts';
 
 /** How requests reach a service. */
 export type ServiceTransport = 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';

@@ -1,5 +1,5 @@
 import { minutes, seconds } from '../../core/base/duration.ts';
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { printable, printableJson } from '../../core/base/text.ts';
 import { durationOption, UsageError } from '../../core/command-line/command.ts';
 import { chosenModules, countChosen } from '../choice.ts';
 import { each } from '../each.ts';

@@ -1,5 +1,5 @@
-import { counted } from '../../core/base/counted.ts';
-import { isPlainObject } from '../../core/base/plain-object.ts';
+import { counted } from '../../core/base/text.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import { ALERT_LEVELS } from '../../core/contract/event.ts';
 import type { Row } from '../service.ts';
 

@@ -1,8 +1,8 @@
 import { readBounded } from '../../core/base/bounded-file.ts';
 import { AgentError, errnoOf, messageOf } from '../../core/base/errors.ts';
 import { repeatedNames, tooDeepAt } from '../../core/base/json-names.ts';
-import { isPlainObject } from '../../core/base/plain-object.ts';
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import type { World } from '../../core/command-line/command.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import { readTwin } from '../../core/twin/twin.ts';

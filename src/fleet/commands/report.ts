@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { LONG_AGO, milliseconds } from '../../core/base/duration.ts';
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
 import type { World } from '../../core/command-line/command.ts';
 import { ServiceFailure } from '../service-failure.ts';
 

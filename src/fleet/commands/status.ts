@@ -1,4 +1,4 @@
-import { printable, printableJson } from '../../core/base/printable.ts';
+import { printable, printableJson } from '../../core/base/text.ts';
 import { UsageError } from '../../core/command-line/command.ts';
 import { among, type Choice, chosenModules, countChosen, isModule, listsOf, source } from '../choice.ts';
 import { conditionNamed, QUERY_NAMES } from '../named-queries.ts';

@@ -1,4 +1,4 @@
-import { counted } from '../../core/base/counted.ts';
+import { counted } from '../../core/base/text.ts';
 import { UsageError, type World } from '../../core/command-line/command.ts';
 import type { Choice } from '../choice.ts';
 import type { HubService } from '../service.ts';

@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/base/clock.ts';
 import { type Duration, formatDuration, milliseconds, seconds } from '../../core/base/duration.ts';
-import { isPlainObject } from '../../core/base/plain-object.ts';
-import { printable } from '../../core/base/printable.ts';
+import { printable } from '../../core/base/text.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import { type Choice, chosenModules } from '../choice.ts';
 import type { Row } from '../service.ts';
 import type { DesiredFile } from './desired-file.ts';

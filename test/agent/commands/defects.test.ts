@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Defects } from '../../../src/agent/commands/defects.ts';
 import { createLog } from '../../../src/core/base/log.ts';
 import { runServices, type Service } from '../../../src/core/base/service.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 
 describe('Defects', () => {
   let written: string[];

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { run } from '../../../src/agent/commands/status.ts';
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
 import { serveControlSocket } from '../../../src/core/base/control-socket.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { UsageError, type World } from '../../../src/core/command-line/command.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { worldOf } from './world.ts';

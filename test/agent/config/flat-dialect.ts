@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../../src/core/base/plain-object.ts';
+import { isPlainObject } from '../../../src/core/base/values.ts';
 import type { SettingId, SettingRow } from '../../../src/core/contract/settings.ts';
 import type { Dialect, Property } from '../../../src/core/twin/dialect.ts';
 import { unknownNames } from '../../../src/core/twin/stray-names.ts';

@@ -8,7 +8,7 @@ import { type Hit, levelOf } from '../../../src/agent/detections/subject.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, milliseconds, minutes } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import type { ProcessThen } from '../../../src/core/contract/ancestry.ts';
 import type { Occurrence, OccurrenceBatch } from '../../../src/core/contract/occurrence.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';

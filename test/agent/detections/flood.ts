@@ -6,7 +6,7 @@ import { Detections } from '../../../src/agent/detections/detections.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import type { Occurrence } from '../../../src/core/contract/occurrence.ts';
 import { POLICY } from './alerts/samples.ts';
 

@@ -10,7 +10,7 @@ import { NoteFile } from '../../../src/agent/state/note-file.ts';
 import { UnsavedFiles } from '../../../src/agent/state/unsaved-files.ts';
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { HandClock } from './queue-fixture.ts';
 

@@ -6,7 +6,7 @@ import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { liveSettings } from './memory-queues.ts';
 import { tell } from './tell.ts';
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { testSettings } from './queue-fixture.ts';
 import { tell } from './tell.ts';
 

@@ -7,7 +7,7 @@ import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { type AppendFile, type StoreFiles, systemFiles } from '../../../src/agent/pipeline/store-files.ts';
 import { hours } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { QUEUES } from '../../../src/core/contract/event.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { liveSettings } from './memory-queues.ts';

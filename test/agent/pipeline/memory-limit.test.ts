@@ -11,7 +11,7 @@ import { UserLoad } from '../../../src/agent/pipeline/user-load.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, minutes, seconds } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { type LeavesOut, MalformedRecordError, periodic, triggered } from '../../../src/core/contract/collector.ts';
 import type { Sources } from '../../../src/core/contract/sources.ts';
 import { DECLARED } from '../../harness/declared.ts';

@@ -5,7 +5,7 @@ import type { Clock } from '../../../src/core/base/clock.ts';
 import { droppedIn } from '../../../src/core/base/counters.ts';
 import { type Duration, days, milliseconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { QUEUES, type QueueName } from '../../../src/core/contract/event.ts';
 import type { Settings, SettingsReader } from '../../../src/core/contract/settings.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../../src/core/contract/store.ts';

@@ -8,7 +8,7 @@ import { BackgroundWriter } from '../../../src/agent/state/background-writer.ts'
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { WatchedClock } from '../../../src/core/base/watched-clock.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from './memory-queues.ts';

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
 import { errnoOf } from '../../../src/core/base/errors.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 
 /** Says a number on standard output before anything else is done, however slow whoever listens may be. */
 export async function tell(n: number): Promise<void> {

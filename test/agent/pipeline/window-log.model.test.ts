@@ -5,7 +5,7 @@ import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { droppedIn } from '../../../src/core/base/counters.ts';
 import { hours, milliseconds } from '../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { triggered } from '../../../src/core/contract/collector.ts';
 import { QUEUES } from '../../../src/core/contract/event.ts';
 import type { Settings } from '../../../src/core/contract/settings.ts';

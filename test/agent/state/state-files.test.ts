@@ -8,7 +8,7 @@ import { UnsavedFiles } from '../../../src/agent/state/unsaved-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
 import { Lane } from '../../../src/core/base/lane.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { HandClock } from '../pipeline/queue-fixture.ts';
 

@@ -7,7 +7,7 @@ import { NoteFile } from '../../../src/agent/state/note-file.ts';
 import { WriteAhead } from '../../../src/agent/state/write-ahead.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes } from '../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { require } from '../../harness/require.ts';
 import { until } from '../../harness/until.ts';

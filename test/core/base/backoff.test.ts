@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { fullJitter } from '../../../src/core/base/backoff.ts';
+import { fullJitter, randomPart } from '../../../src/core/base/backoff.ts';
 import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 
 const LARGEST = 1 - Number.EPSILON;
@@ -49,5 +49,20 @@ describe('fullJitter', () => {
   it('takes its chance from the system when not told otherwise', () => {
     const waits = Array.from({ length: 20 }, () => fullJitter({ first: minutes(60), max: minutes(60) }).next());
     assert.ok(new Set(waits).size > 1);
+  });
+});
+
+describe('randomPart', () => {
+  it('is a quarter at least, and never the whole', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (random) => {
+        const part = randomPart(() => random);
+        assert.ok(part >= 0.25 && part <= 1, String(part));
+      }),
+    );
+  });
+
+  it('is another for each device', () => {
+    assert.equal(new Set(Array.from({ length: 1_000 }, () => randomPart())).size, 1_000);
   });
 });

@@ -11,7 +11,7 @@ import {
   isNoAgentListening,
   serveControlSocket,
 } from '../../../src/core/base/control-socket.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 
 describe('control socket', () => {

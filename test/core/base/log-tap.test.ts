@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import type { LogLine } from '../../../src/core/base/log.ts';
-import { LogTap } from '../../../src/core/base/log-tap.ts';
+import { createLog, type LogLine } from '../../../src/core/base/log.ts';
+import { LogTap, RecentLines } from '../../../src/core/base/log-tap.ts';
 
 const line = (n: number, minute = 0): LogLine => ({
   time: new Date(Date.UTC(2024, 4, 1, 12, minute)),
@@ -106,5 +106,34 @@ describe('LogTap', () => {
     });
     tap.accept(line(7));
     assert.equal(heard.length, 60);
+  });
+});
+
+describe('RecentLines', () => {
+  const recent = () => {
+    const lines = new RecentLines();
+    return { lines, log: createLog({ level: 'silent', tap: lines }) };
+  };
+
+  it('keeps warnings and errors with what is wrong and what to do', () => {
+    const { lines, log } = recent();
+    log.info('Connected.');
+    log.warn({ err: new Error('ENOENT') }, 'Could not look.');
+    log.error({ id: 'TWIN_INVALID', remedy: 'Correct it.' }, 'Refused.');
+    assert.deepEqual(
+      lines.all().map(({ level, message, id, remedy }) => [level, message, id, remedy]),
+      [
+        ['warn', 'Could not look. (ENOENT)', undefined, undefined],
+        ['error', 'Refused.', 'TWIN_INVALID', 'Correct it.'],
+      ],
+    );
+  });
+
+  it('keeps the last fifty, each cut', () => {
+    const { lines, log } = recent();
+    for (let number = 1; number <= 60; number += 1)
+      log.warn({ remedy: 'y'.repeat(600) }, `${number} ${'x'.repeat(600)}`);
+    assert.deepEqual([lines.all().length, lines.all()[0]?.message.slice(0, 3)], [50, '11 ']);
+    for (const { message, remedy } of lines.all()) assert.deepEqual([message.length, remedy?.length], [500, 500]);
   });
 });

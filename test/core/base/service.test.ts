@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import { runServices, type Service } from '../../../src/core/base/service.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 
 describe('runServices', () => {
   let happened: string[];

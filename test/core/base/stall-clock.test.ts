@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { afterStall, silence } from '../../../src/agent/hub/classify-error.ts';
-import type { Clock, Stall } from '../../../src/core/base/clock.ts';
-import { systemClock } from '../../../src/core/base/clock.ts';
+import { type Clock, type Stall, systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
 import { clockOf, describeStall, StallClock } from '../../../src/core/base/stall-clock.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { WatchedClock } from '../../../src/core/base/watched-clock.ts';
 import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { collectors } from '../../../src/agent/collectors/index.ts';
 import { envelope } from '../../../src/agent/pipeline/envelope.ts';
-import { printable } from '../../../src/core/base/printable.ts';
+import { printable } from '../../../src/core/base/text.ts';
 import { describeEvent, differences } from '../../../src/core/command-line/describe.ts';
 import type { Collector } from '../../../src/core/contract/collector.ts';
 import type { Payload } from '../../../src/core/contract/event.ts';

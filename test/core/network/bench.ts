@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { type Clock, systemClock, TimeLimitError } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { until } from '../../harness/until.ts';
 
 /** A signal that never aborts. */

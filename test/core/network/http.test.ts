@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { seconds } from '../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 import type { HttpRequest } from '../../../src/core/network/http.ts';
 import { Network } from '../../../src/core/network/network.ts';
 import { requestUnix } from '../../../src/core/network/unix-socket.ts';

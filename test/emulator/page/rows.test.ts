@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { printable } from '../../../src/core/base/printable.ts';
+import { printable } from '../../../src/core/base/text.ts';
 import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
 import { patchBetween } from '../../../src/emulator/page/desired.ts';
 import { alertsOf, eventNamesOf, rowOf } from '../../../src/emulator/page/rows.ts';

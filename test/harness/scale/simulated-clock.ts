@@ -1,6 +1,6 @@
 import { type Clock, TimeLimitError } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds } from '../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../src/core/base/waiting.ts';
 
 /** What is due within the same step is due at its end. */
 const STEP_MS = 50;

@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { readOptional } from '../../../core/base/bounded-file.ts';
 import { AgentError, errnoOf } from '../../../core/base/errors.ts';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { shellWord } from '../../../core/base/text.ts';
 import { UsageError } from '../../../core/command-line/command.ts';
 import { deviceNumber } from '../../host/device-number.ts';
 import { statsOf } from '../given-path.ts';

@@ -1,4 +1,4 @@
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import type { CheckOutcome } from '../../../core/contract/baseline.ts';
 import { evidenceRows } from './evidence.ts';
 import { countOf, type Scanned } from './scanned.ts';

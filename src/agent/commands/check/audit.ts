@@ -1,6 +1,6 @@
 import { systemClock } from '../../../core/base/clock.ts';
-import { counted } from '../../../core/base/counted.ts';
 import { AgentError, errnoOf, messageOf } from '../../../core/base/errors.ts';
+import { counted } from '../../../core/base/text.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
 import { hiddenBy } from '../../linux/audit/hiding-rules.ts';
 import { type KernelRule, LOCKED_REMEDY } from '../../linux/audit/rules.ts';

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { shellWord } from '../../../core/base/text.ts';
 import { refuseExampleHub } from '../../config/local.ts';
 import { exposedFolder } from './exposed-folder.ts';
 import { note, ok, wrong } from './finding.ts';

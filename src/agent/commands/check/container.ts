@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { exists } from '../../../core/base/exists.ts';
+import { exists } from '../../../core/base/paths.ts';
 import { container as containerOf } from '../../linux/machine/virtualization.ts';
 import { isMemoryAccessFiltered } from '../../linux/self/system-call-filter.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';

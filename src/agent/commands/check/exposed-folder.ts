@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { shellWord } from '../../../core/base/text.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import { processOf, userOf } from './process.ts';
 import type { RunningAgent } from './situation.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { readOptional } from '../../../core/base/bounded-file.ts';
-import { exists } from '../../../core/base/exists.ts';
+import { exists } from '../../../core/base/paths.ts';
 import { enablesAudit } from '../../linux/audit/unaudited-processes.ts';
 import { type Finding, note } from './finding.ts';
 

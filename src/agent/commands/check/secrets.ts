@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { AgentError } from '../../../core/base/errors.ts';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { shellWord } from '../../../core/base/text.ts';
 import { credentialFilesOf } from '../../config/local.ts';
 import { exposedFolder } from './exposed-folder.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';

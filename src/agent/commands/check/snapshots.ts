@@ -1,6 +1,6 @@
 import { systemClock } from '../../../core/base/clock.ts';
-import { counted } from '../../../core/base/counted.ts';
 import { AgentError } from '../../../core/base/errors.ts';
+import { counted } from '../../../core/base/text.ts';
 import type { PeriodicCollector } from '../../../core/contract/collector.ts';
 import type { Sources } from '../../../core/contract/sources.ts';
 import { collectors } from '../../collectors/index.ts';

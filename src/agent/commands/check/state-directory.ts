@@ -1,9 +1,8 @@
 import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { counted } from '../../../core/base/counted.ts';
-import { danglingLink, linkFault } from '../../../core/base/dangling-link.ts';
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { danglingLink, linkFault } from '../../../core/base/paths.ts';
+import { counted, shellWord } from '../../../core/base/text.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import { namesBelow, processOf, userOf } from './process.ts';

@@ -1,4 +1,4 @@
-import { counted } from '../../../core/base/counted.ts';
+import { counted } from '../../../core/base/text.ts';
 import type { ScanOptions } from '../../../core/contract/baseline.ts';
 import type { Payload } from '../../../core/contract/event.ts';
 import type { LocalStatus } from '../../status/schema.ts';

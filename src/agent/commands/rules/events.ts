@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 import type { Envelope, Payload } from '../../../core/contract/event.ts';
 
 /** One event of a file, as the agent sends it; recorded payloads have neither an id nor a time. */

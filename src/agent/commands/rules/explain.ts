@@ -1,4 +1,4 @@
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import { UsageError, type World } from '../../../core/command-line/command.ts';
 import { didYouMean } from '../../../core/command-line/did-you-mean.ts';
 import { ALERT_LEVELS } from '../../../core/contract/event.ts';

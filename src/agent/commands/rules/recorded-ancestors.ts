@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 import type { ProcessThen } from '../../../core/contract/ancestry.ts';
 import type { Payload } from '../../../core/contract/event.ts';
 import { ActorRecognition } from '../../detections/actors/actor-recognition.ts';

@@ -1,6 +1,6 @@
 import { repeatedNames } from '../../../core/base/json-names.ts';
-import { isPlainObject } from '../../../core/base/plain-object.ts';
-import { printable, printableJson } from '../../../core/base/printable.ts';
+import { printable, printableJson } from '../../../core/base/text.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 import { UsageError, type World } from '../../../core/command-line/command.ts';
 import { alertTypeOf } from '../../detections/alerts/policy.ts';
 import type { Lists } from '../../detections/detector.ts';

@@ -1,6 +1,6 @@
 import { messageOf, toAgentError } from '../../../core/base/errors.ts';
-import { printable } from '../../../core/base/printable.ts';
 import { redact, redactText } from '../../../core/base/redact.ts';
+import { printable } from '../../../core/base/text.ts';
 
 /** One file of the archive, before it is read. */
 export interface Item {

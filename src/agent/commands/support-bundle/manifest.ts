@@ -1,4 +1,4 @@
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import { VERSION } from '../../../core/base/version.ts';
 import { table } from '../../../core/command-line/command.ts';
 import type { Outcome } from './item.ts';

@@ -2,7 +2,7 @@ import { lstatSync, opendirSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
 import { readPlainFile } from '../../../core/base/plain-file.ts';
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 
 /* The agent's state directory. Its user can replace every file there, so links are not followed and sizes are bounded. */
 

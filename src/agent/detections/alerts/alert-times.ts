@@ -1,9 +1,9 @@
-import { Alarm } from '../../../core/base/alarm.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import { hours, milliseconds } from '../../../core/base/duration.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import { Loop } from '../../../core/base/loop.ts';
 import type { Service } from '../../../core/base/service.ts';
+import { Alarm } from '../../../core/base/waiting.ts';
 import type { Alerts } from './alerts.ts';
 
 /** Nothing that begins during this sleep is due within it, except an early message, which rings. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../../core/base/clock.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { Turn } from '../../../core/base/turn.ts';
+import { Turn } from '../../../core/base/waiting.ts';
 import type { Payload } from '../../../core/contract/event.ts';
 import type { ParsedRule } from '../sigma/rule.ts';
 import type { Hit, Subject } from '../subject.ts';

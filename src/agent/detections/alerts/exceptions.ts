@@ -1,6 +1,6 @@
 import { isPlausible } from '../../../core/base/clock.ts';
 import { days } from '../../../core/base/duration.ts';
-import { type IpNetwork, parseNetwork } from '../../../core/base/ip-network.ts';
+import { type IpNetwork, parseNetwork } from '../../../core/contract/ip-network.ts';
 import type { Hit } from '../subject.ts';
 import { valuesOf } from './hit-fields.ts';
 import { type AlertException, isNamed } from './policy.ts';

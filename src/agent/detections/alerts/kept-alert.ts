@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { copied } from '../../../core/base/copied.ts';
+import { copied } from '../../../core/base/values.ts';
 import { ALERT_LEVELS, type AlertLevel } from '../../../core/contract/event.ts';
 import type { AlertRaised } from '../../../core/contract/streams.ts';
 

@@ -1,5 +1,5 @@
-import { copied } from '../../../core/base/copied.ts';
 import { type Duration, seconds } from '../../../core/base/duration.ts';
+import { copied } from '../../../core/base/values.ts';
 import type { Payload } from '../../../core/contract/event.ts';
 import type { Subject } from '../subject.ts';
 

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { copied } from '../../../core/base/copied.ts';
 import { days, minutes, parseDuration, seconds } from '../../../core/base/duration.ts';
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { copied, isPlainObject } from '../../../core/base/values.ts';
 import { readField } from '../read-field.ts';
 import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
 import type { HitEvent, LogSource, Rule, Subject, View } from '../subject.ts';

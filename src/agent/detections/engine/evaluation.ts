@@ -1,4 +1,4 @@
-import { copied } from '../../../core/base/copied.ts';
+import { copied } from '../../../core/base/values.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { View } from '../subject.ts';
 

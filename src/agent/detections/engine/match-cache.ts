@@ -1,4 +1,4 @@
-import { copied } from '../../../core/base/copied.ts';
+import { copied } from '../../../core/base/values.ts';
 
 /** Of both generations together. */
 const MAX_ENTRIES = 2_048;

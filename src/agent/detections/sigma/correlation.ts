@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 import { type Correlation, Refused } from './rule.ts';
 
 /** A correlation before its references are resolved. */

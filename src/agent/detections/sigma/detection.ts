@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 import { readCondition } from './condition.ts';
 import { both, either, Reading, readMember } from './modifiers.ts';
 import { type Expression, Refusals, Refused, together, within } from './rule.ts';

@@ -1,5 +1,4 @@
-import { defined } from '../../../core/base/defined.ts';
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { defined, isPlainObject } from '../../../core/base/values.ts';
 import { ALERT_LEVELS } from '../../../core/contract/event.ts';
 import { ACTOR_KINDS, type ActorKind } from '../actors/trusted-actors.ts';
 import type { Rule } from '../subject.ts';

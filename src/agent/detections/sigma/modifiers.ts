@@ -1,4 +1,4 @@
-import { parseNetwork } from '../../../core/base/ip-network.ts';
+import { parseNetwork } from '../../../core/contract/ip-network.ts';
 import { compilePattern } from '../../pattern/pattern.ts';
 import { withFragments } from './fragments.ts';
 import { checkList } from './lists.ts';

@@ -1,4 +1,4 @@
-import { isPlainObject } from '../../../core/base/plain-object.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 import { finishNow } from '../slices.ts';
 import type { LogSource, Rule } from '../subject.ts';
 import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';

@@ -1,4 +1,4 @@
-import type { IpNetwork } from '../../../core/base/ip-network.ts';
+import type { IpNetwork } from '../../../core/contract/ip-network.ts';
 import type { Pattern } from '../../pattern/pattern.ts';
 import type { Selection } from '../engine/selection.ts';
 import type { Rule } from '../subject.ts';

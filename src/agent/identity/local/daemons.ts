@@ -2,14 +2,18 @@ import { userInfo } from 'node:os';
 import * as v from 'valibot';
 import { seconds } from '../../../core/base/duration.ts';
 import { AgentError } from '../../../core/base/errors.ts';
-import { hostNameProblem } from '../../../core/base/host-name.ts';
-import { isHubId } from '../../../core/base/hub-id.ts';
 import { pageOf } from '../../../core/base/pages.ts';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { shellWord } from '../../../core/base/text.ts';
 import type { RetryCause } from '../../../core/contract/hub.ts';
 import { HubFailure } from '../../../core/contract/hub-failure.ts';
-import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from '../identity.ts';
-import { TOKEN_LIFE } from '../identity.ts';
+import { hostNameProblem, isHubId } from '../../../core/contract/hub-names.ts';
+import {
+  type IdentityContext,
+  type ModuleAddress,
+  type Presentation,
+  type PresentOptions,
+  TOKEN_LIFE,
+} from '../identity.ts';
 import { addressAt, hubNameOf } from '../module-settings.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
 import { HMAC_SHA256 } from './hmac-sha256.ts';

@@ -1,8 +1,7 @@
-import type { Clock } from '../../../core/base/clock.ts';
-import { TimeLimitError } from '../../../core/base/clock.ts';
+import { type Clock, TimeLimitError } from '../../../core/base/clock.ts';
 import { type Duration, seconds } from '../../../core/base/duration.ts';
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import { type Address, hostAndPort } from '../../../core/network/address.ts';
 import { dial } from '../../../core/network/dial.ts';
 import { exchange, type HttpAnswer, type HttpRequest } from '../../../core/network/http.ts';

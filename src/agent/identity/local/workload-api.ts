@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import * as v from 'valibot';
 import type { Clock } from '../../../core/base/clock.ts';
 import { AgentError } from '../../../core/base/errors.ts';
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import { HubFailure } from '../../../core/contract/hub-failure.ts';
 import { type Presentation, type PresentOptions, type Proof, TOKEN_LIFE } from '../identity.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';

@@ -1,7 +1,6 @@
 import * as v from 'valibot';
-import { hostNameProblem } from '../../../core/base/host-name.ts';
-import { isHubId } from '../../../core/base/hub-id.ts';
 import type { Logger } from '../../../core/base/log.ts';
+import { hostNameProblem, isHubId } from '../../../core/contract/hub-names.ts';
 import type { StateFolder } from '../../state/state-folder.ts';
 
 /** In characters; the longest name that DNS allows has 253, and a port can follow. */

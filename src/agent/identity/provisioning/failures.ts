@@ -2,7 +2,7 @@ import { isPlausible } from '../../../core/base/clock.ts';
 import { onceChanged } from '../../../core/base/credential-copies.ts';
 import type { Duration } from '../../../core/base/duration.ts';
 import { AgentError, type FailureId } from '../../../core/base/errors.ts';
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import type { RetryCause } from '../../../core/contract/hub.ts';
 import { HubFailure } from '../../../core/contract/hub-failure.ts';
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../core/base/duration.ts';
-import { nextTurn } from '../../../core/base/turn.ts';
+import { nextTurn } from '../../../core/base/waiting.ts';
 import { readU16, readU32 } from '../native/byte-order.ts';
 import { DrainPause } from '../native/netlink/drain-pause.ts';
 import { HEADER_BYTES } from '../native/netlink/message.ts';

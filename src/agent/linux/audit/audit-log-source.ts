@@ -3,7 +3,7 @@ import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../../core/base/errors.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { nextTurn } from '../../../core/base/turn.ts';
+import { nextTurn } from '../../../core/base/waiting.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import { AnswerLimit } from './answer-limit.ts';

@@ -3,7 +3,7 @@ import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../core/ba
 import { AgentError } from '../../../core/base/errors.ts';
 import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { nextTurn } from '../../../core/base/turn.ts';
+import { nextTurn } from '../../../core/base/waiting.ts';
 import type { AuditFlood } from '../../../core/contract/audit-flood.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import { SHORTEST_PAUSE } from '../native/netlink/drain-pause.ts';

@@ -1,4 +1,4 @@
-import { isCount } from '../../../core/base/is-count.ts';
+import { isCount } from '../../../core/base/values.ts';
 import type { BackgroundWriter } from '../../state/background-writer.ts';
 import { NoteFile } from '../../state/note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';

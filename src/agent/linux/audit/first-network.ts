@@ -1,4 +1,4 @@
-import { exists } from '../../../core/base/exists.ts';
+import { exists } from '../../../core/base/paths.ts';
 
 /**
  * Whether this process is in the kernel's first network namespace. The kernel shows each process the settings of its own

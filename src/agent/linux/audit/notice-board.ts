@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { AgentError } from '../../../core/base/errors.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { printable } from '../../../core/base/printable.ts';
+import { printable } from '../../../core/base/text.ts';
 import { isOwnProcess } from '../../host/own-processes.ts';
 import type { AuditPrograms } from './audit-programs.ts';
 import type { AuditHeader } from './header.ts';

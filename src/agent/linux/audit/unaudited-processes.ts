@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, LONG_AGO, minutes } from '../../../core/base/duration.ts';
 import { messageOf } from '../../../core/base/errors.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { Turn } from '../../../core/base/turn.ts';
+import { Turn } from '../../../core/base/waiting.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { NoteFile } from '../../state/note-file.ts';
 import type { AuditStatus } from './status.ts';

@@ -1,5 +1,5 @@
 import { AgentError } from '../../../core/base/errors.ts';
-import { nextTurn } from '../../../core/base/turn.ts';
+import { nextTurn } from '../../../core/base/waiting.ts';
 import type { FirewallRule, ListingStatus } from '../../../core/contract/sources.ts';
 import { findTool, runTool, streamTool } from '../../host/run-tool.ts';
 import { type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';

@@ -1,4 +1,4 @@
-import { isCount } from '../../../core/base/is-count.ts';
+import { isCount } from '../../../core/base/values.ts';
 import { ExpressionWriter, get, onlyProperty } from './nft-expression.ts';
 import type { RuleDraft } from './rule-draft.ts';
 import { protocolName } from './vocabulary.ts';

@@ -1,5 +1,5 @@
 import { errnoOf } from '../../../core/base/errors.ts';
-import { nextTurn } from '../../../core/base/turn.ts';
+import { nextTurn } from '../../../core/base/waiting.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 import { parseIptablesSave } from './iptables-save.ts';
 import { isWithoutFamily, listNftTables } from './nft-tables.ts';

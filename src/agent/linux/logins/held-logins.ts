@@ -1,7 +1,6 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
-import { defined } from '../../../core/base/defined.ts';
-import { isCount } from '../../../core/base/is-count.ts';
+import { defined, isCount } from '../../../core/base/values.ts';
 import type { LoginReporter, LoginSeen } from '../../../core/contract/streams.ts';
 import type { BackgroundWriter } from '../../state/background-writer.ts';
 import { readStateJson } from '../../state/read-state.ts';

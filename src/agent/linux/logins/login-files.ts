@@ -1,11 +1,11 @@
 import { endianness } from 'node:os';
-import { untilBeat } from '../../../core/base/beat.ts';
 import { type Clock, isPlausible } from '../../../core/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { AgentError } from '../../../core/base/errors.ts';
-import { isCount } from '../../../core/base/is-count.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import { keepGoing } from '../../../core/base/loop.ts';
+import { isCount } from '../../../core/base/values.ts';
+import { untilBeat } from '../../../core/base/waiting.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { LoginSeen, StreamSink } from '../../../core/contract/streams.ts';
 import { cLibraryOf } from '../../host/c-library.ts';

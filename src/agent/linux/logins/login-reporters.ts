@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import type { Clock } from '../../../core/base/clock.ts';
 import { LONG_AGO, milliseconds, minutes } from '../../../core/base/duration.ts';
-import { exists } from '../../../core/base/exists.ts';
+import { exists } from '../../../core/base/paths.ts';
 import type { LoginReporter } from '../../../core/contract/streams.ts';
 import { mayHoldContainers } from '../processes/containers.ts';
 

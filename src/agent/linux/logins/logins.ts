@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { type Clock, isPlausible } from '../../../core/base/clock.ts';
 import { seconds } from '../../../core/base/duration.ts';
-import { exists } from '../../../core/base/exists.ts';
 import type { Logger } from '../../../core/base/log.ts';
+import { exists } from '../../../core/base/paths.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { LoginSeen, StreamSink } from '../../../core/contract/streams.ts';
 import { hostProc } from '../../host/in-root.ts';

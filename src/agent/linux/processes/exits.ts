@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { AgentError, toAgentError } from '../../../core/base/errors.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { nextTurn, Turn } from '../../../core/base/turn.ts';
+import { nextTurn, Turn } from '../../../core/base/waiting.ts';
 import type { ProcessEnded, StreamSink } from '../../../core/contract/streams.ts';
 import { hostProc } from '../../host/in-root.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';

@@ -3,7 +3,7 @@ import { type Duration, milliseconds } from '../../../core/base/duration.ts';
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
 import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import { Turn } from '../../../core/base/turn.ts';
+import { Turn } from '../../../core/base/waiting.ts';
 import type { ProcessStarted, StreamSink } from '../../../core/contract/streams.ts';
 import { hostProc } from '../../host/in-root.ts';
 import { isOwnProcess } from '../../host/own-processes.ts';

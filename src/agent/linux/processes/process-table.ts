@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/base/clock.ts';
-import { copied } from '../../../core/base/copied.ts';
 import { type Duration, LONG_AGO, milliseconds, NEVER, seconds } from '../../../core/base/duration.ts';
-import { Turn } from '../../../core/base/turn.ts';
+import { copied } from '../../../core/base/values.ts';
+import { Turn } from '../../../core/base/waiting.ts';
 import type { ProcessThen, StartMoment } from '../../../core/contract/ancestry.ts';
 import { isOwnProcess } from '../../host/own-processes.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';

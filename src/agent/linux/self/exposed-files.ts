@@ -3,13 +3,13 @@ import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../../core/base/clock.ts';
 import { sourceOf } from '../../../core/base/credential-copies.ts';
-import { defined } from '../../../core/base/defined.ts';
 import { hours } from '../../../core/base/duration.ts';
 import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import { keepGoing } from '../../../core/base/loop.ts';
 import type { Service } from '../../../core/base/service.ts';
-import { shellWord } from '../../../core/base/shell-word.ts';
+import { shellWord } from '../../../core/base/text.ts';
+import { defined } from '../../../core/base/values.ts';
 
 /** Interval of the checks; a request for the status also starts one. */
 const LOOK_EVERY = hours(1);

@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../../../core/base/clock.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../../core/base/errors.ts';
-import { Turn } from '../../../core/base/turn.ts';
+import { Turn } from '../../../core/base/waiting.ts';
 import type { ListeningSocket, ListingStatus, SourceStatus } from '../../../core/contract/sources.ts';
 import { interfaceNames } from '../machine/interfaces.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';

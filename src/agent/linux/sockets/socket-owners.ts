@@ -1,6 +1,6 @@
 import { type Dir, lstatSync, opendirSync, readdirSync, readlinkSync } from 'node:fs';
 import { type Clock, systemClock } from '../../../core/base/clock.ts';
-import { Turn } from '../../../core/base/turn.ts';
+import { Turn } from '../../../core/base/waiting.ts';
 
 /** The process that holds a socket. */
 export interface SocketOwner {

@@ -1,4 +1,4 @@
-import { printable, printableJson } from '../../../core/base/printable.ts';
+import { printable, printableJson } from '../../../core/base/text.ts';
 import type { Finding, ModuleState, SettingForm, TwinCheck, TwinView } from '../protocol.ts';
 import { ApiError, call } from './api.ts';
 import { button, byId, element, setBadge } from './dom.ts';

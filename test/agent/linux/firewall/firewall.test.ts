@@ -8,7 +8,7 @@ import { writeU16, writeU32 } from '../../../../src/agent/linux/native/byte-orde
 import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../../src/agent/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../../src/agent/linux/native/netlink/socket.ts';
 import { AgentError } from '../../../../src/core/base/errors.ts';
-import { nextTurn } from '../../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../../src/core/base/waiting.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { golden } from './well-formed.ts';
 

@@ -8,10 +8,10 @@ import { ExitSource, MAX_HELD_EXITS } from '../../../../src/agent/linux/processe
 import { ProcessTable } from '../../../../src/agent/linux/processes/process-table.ts';
 import { HeldCount } from '../../../../src/agent/linux/source-state/held-count.ts';
 import { NoteFile } from '../../../../src/agent/state/note-file.ts';
-import { untilBeat } from '../../../../src/core/base/beat.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { milliseconds, minutes } from '../../../../src/core/base/duration.ts';
 import type { AgentError } from '../../../../src/core/base/errors.ts';
+import { untilBeat } from '../../../../src/core/base/waiting.ts';
 import type { ProcessEnded, StreamSink } from '../../../../src/core/contract/streams.ts';
 import { answerTo, execOf, exitOf } from './connector/datagrams.ts';
 import { FakeSocket, fakeConnector } from './connector/fake-connector.ts';

@@ -10,7 +10,7 @@ import type { AuditEvent } from '../../../../src/agent/linux/audit/event.ts';
 import { ProcessTable } from '../../../../src/agent/linux/processes/process-table.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { milliseconds, seconds } from '../../../../src/core/base/duration.ts';
-import { nextTurn } from '../../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../../src/core/base/waiting.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { FakeProc } from './fake-proc.ts';
 import { readHere } from './memory/read-here.ts';

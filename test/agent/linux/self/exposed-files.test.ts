@@ -7,7 +7,7 @@ import { systemClock } from '../../../../src/core/base/clock.ts';
 import { hours } from '../../../../src/core/base/duration.ts';
 import { Lane } from '../../../../src/core/base/lane.ts';
 import { createLog, type LogLine } from '../../../../src/core/base/log.ts';
-import { nextTurn } from '../../../../src/core/base/turn.ts';
+import { nextTurn } from '../../../../src/core/base/waiting.ts';
 import { withCopies } from '../../../harness/copies.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { require } from '../../../harness/require.ts';

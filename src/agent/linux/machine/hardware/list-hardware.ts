@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import * as v from 'valibot';
 import { readBytes, readOptional } from '../../../../core/base/bounded-file.ts';
-import { defined } from '../../../../core/base/defined.ts';
 import { seconds } from '../../../../core/base/duration.ts';
+import { defined } from '../../../../core/base/values.ts';
 import type { HardwareDevice } from '../../../../core/contract/sources.ts';
 import { hostMount, inRoot } from '../../../host/in-root.ts';
 import { readable } from '../../../host/readable.ts';

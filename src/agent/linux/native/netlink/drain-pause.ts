@@ -1,7 +1,6 @@
-import { Alarm } from '../../../../core/base/alarm.ts';
-import { untilBeat } from '../../../../core/base/beat.ts';
 import type { Clock } from '../../../../core/base/clock.ts';
 import { type Duration, LONG_AGO, milliseconds, seconds } from '../../../../core/base/duration.ts';
+import { Alarm, untilBeat } from '../../../../core/base/waiting.ts';
 import { ARRIVAL_SIGNAL, type NetlinkSocket } from './socket.ts';
 
 /**

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from 'node:fs';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../../core/base/clock.ts';
-import { copied } from '../../../../core/base/copied.ts';
 import { type Duration, milliseconds, NEVER } from '../../../../core/base/duration.ts';
+import { copied } from '../../../../core/base/values.ts';
 import type { StartedProcess } from '../../../../core/contract/streams.ts';
 import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
 import { type Allowance, HashingTime, type Payer, ROOT } from '../../../host/hashing-time.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseNetwork } from '../../../src/core/base/ip-network.ts';
+import { parseNetwork } from '../../../src/core/contract/ip-network.ts';
 
 describe('parseNetwork', () => {
   it('knows its addresses', () => {

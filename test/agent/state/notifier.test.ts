@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Notifier } from '../../../src/core/base/notifier.ts';
+import { Notifier } from '../../../src/agent/state/notifier.ts';
 
 describe('Notifier', () => {
   it('calls all listeners in their order, and nobody while there are none', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { hostNameProblem } from '../../../src/core/base/host-name.ts';
+import { hostNameProblem } from '../../../src/core/contract/hub-names.ts';
 import { addressOf } from '../../../src/core/network/address.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 

@@ -1,3 +1,7 @@
+/** `1 file`, `2 files`; `several` for other plurals. */
+export const counted = (count: number, one: string, several = `${one}s`): string =>
+  `${count} ${count === 1 ? one : several}`;
+
 /**
  * Invisible characters, some of which change how the text around them is displayed: formatting (bidirectional controls,
  * zero width, soft hyphen, tags), line and paragraph separators, private use, unassigned, lone surrogates; and those
@@ -26,3 +30,25 @@ const escaped = (char: string): string =>
   Array.from({ length: char.length }, (_, index) => `\\u${char.charCodeAt(index).toString(16).padStart(4, '0')}`).join(
     '',
   );
+
+/** Characters that a terminal hides or interprets; texts with any are written as bytes. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+/**
+ * Quotes a path, or any other argument, for a command that a person pastes into a shell: it stays one word with the
+ * same text, and a path that begins with `-` is not taken for an option.
+ *
+ * Text with control characters becomes `$'…'`, which POSIX has since 2024 and dash doesn't support yet.
+ */
+export function shellWord(text: string): string {
+  const safe = text.startsWith('-') ? `./${text}` : text;
+  return UNPRINTABLE.test(safe) ? asBytes(safe) : `'${safe.replaceAll("'", `'\\''`)}'`;
+}
+
+function asBytes(text: string): string {
+  const escaped = [...new TextEncoder().encode(text)].map((byte) => {
+    const isPlain = byte >= 0x20 && byte < 0x7f && byte !== 0x27 && byte !== 0x5c;
+    return isPlain ? String.fromCharCode(byte) : `\\${byte.toString(8).padStart(3, '0')}`;
+  });
+  return `$'${escaped.join('')}'`;
+}

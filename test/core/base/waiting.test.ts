@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
+import sinon from 'sinon';
+import { systemClock } from '../../../src/core/base/clock.ts';
+import { type Duration, hours, milliseconds, seconds } from '../../../src/core/base/duration.ts';
+import { Alarm, untilBeat, withEither } from '../../../src/core/base/waiting.ts';
+
+describe('Alarm', () => {
+  let time: sinon.SinonFakeTimers;
+  let stop: AbortController;
+  let alarm: Alarm;
+  let woken: number;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    stop = new AbortController();
+    alarm = new Alarm();
+    woken = 0;
+  });
+  afterEach(() => time.restore());
+
+  const sleep = (wait = hours(1)) => {
+    void alarm.sleep(systemClock, wait, stop.signal).then(() => {
+      woken += 1;
+    });
+    return time.tickAsync(0);
+  };
+
+  it('wakes when the time has come', async () => {
+    await sleep(seconds(5));
+    await time.tickAsync(4_999);
+    assert.equal(woken, 0);
+    await time.tickAsync(1);
+    assert.equal(woken, 1);
+  });
+
+  it('wakes at a ring', async () => {
+    await sleep();
+    assert.equal(woken, 0);
+    alarm.ring();
+    await time.tickAsync(0);
+    assert.equal(woken, 1);
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('remembers a ring that came while nobody slept', async () => {
+    alarm.ring();
+    await sleep();
+    assert.equal(woken, 1);
+  });
+
+  it('counts several such rings as one', async () => {
+    alarm.ring();
+    alarm.ring();
+    await sleep();
+    await sleep();
+    assert.equal(woken, 1);
+  });
+
+  it('does not keep the ring that woke it', async () => {
+    await sleep();
+    alarm.ring();
+    await time.tickAsync(0);
+    await sleep();
+    assert.equal(woken, 1);
+  });
+
+  it('wakes at an abort', async () => {
+    await sleep();
+    stop.abort();
+    await time.tickAsync(0);
+    assert.equal(woken, 1);
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('wakes again and again, at rings and at the abort of the signal of that sleep only', async () => {
+    for (let round = 1; round <= 3; round += 1) {
+      await sleep();
+      alarm.ring();
+      await time.tickAsync(0);
+      assert.equal(woken, round);
+    }
+    const before = stop;
+    stop = new AbortController();
+    await sleep();
+    before.abort();
+    await time.tickAsync(0);
+    assert.equal(woken, 3);
+    stop.abort();
+    await time.tickAsync(0);
+    assert.equal(woken, 4);
+  });
+
+  it('listens to the signal of the last sleep only, so that it is not kept by others', async () => {
+    const signals = [0, 1, 2].map(() => new AbortController().signal);
+    const counts = signals.map((signal) => [
+      sinon.spy(signal, 'addEventListener'),
+      sinon.spy(signal, 'removeEventListener'),
+    ]);
+    for (const signal of [...signals, ...signals.slice(2)]) {
+      void alarm.sleep(systemClock, seconds(1), signal);
+      await time.tickAsync(1_000);
+    }
+    assert.deepEqual(
+      counts.map((spies) => spies.map(({ callCount }) => callCount)),
+      [
+        [1, 1],
+        [1, 1],
+        [1, 0],
+      ],
+    );
+  });
+
+  it('does not sleep after an abort', async () => {
+    stop.abort();
+    await sleep();
+    assert.equal(woken, 1);
+  });
+});
+
+const at = (now: number) => ({ monotonic: () => now as Duration });
+
+describe('untilBeat', () => {
+  it('ends at a multiple of the pause, after half of it at least', () => {
+    const pauses = fc.integer({ min: 1, max: 60_000 });
+    fc.assert(
+      fc.property(pauses, fc.integer({ min: 0, max: 1e12 }), (pause, now) => {
+        const left = untilBeat(at(now), milliseconds(pause));
+        assert.equal((now + left) % pause, 0);
+        assert.ok(left >= pause / 2 && left <= pause * 1.5, `${left} of ${pause}`);
+      }),
+    );
+  });
+
+  it('does not keep one beat twice when a timer ends a little early', () => {
+    assert.equal(untilBeat(at(249.4), milliseconds(250)), 250.6);
+  });
+
+  it('has loops of different paces, begun at different times, wake together', async () => {
+    const time = sinon.useFakeTimers();
+    try {
+      const stop = new AbortController();
+      const woken: number[] = [];
+      const loop = async (begin: number, pause: Duration) => {
+        await systemClock.sleep(milliseconds(begin), stop.signal);
+        while (!stop.signal.aborted) {
+          woken.push(systemClock.monotonic());
+          await systemClock.sleep(untilBeat(systemClock, pause), stop.signal);
+        }
+      };
+      void loop(18, milliseconds(250));
+      void loop(60, milliseconds(250));
+      void loop(130, seconds(1));
+      await time.tickAsync(5_000);
+      stop.abort();
+      const later = woken.filter((moment) => moment > 1_000);
+      assert.equal(later.length, 2 * 16 + 4);
+      assert.equal(new Set(later).size, 16);
+    } finally {
+      time.restore();
+    }
+  });
+});
+
+describe('withEither', () => {
+  let controllers: [AbortController, AbortController];
+  beforeEach(() => {
+    controllers = [new AbortController(), new AbortController()];
+  });
+  const signals = () => controllers.map(({ signal }) => signal) as [AbortSignal, AbortSignal];
+  const listeners = () => signals().map((signal) => getEventListeners(signal, 'abort').length);
+
+  for (const index of [0, 1] as const) {
+    it(`aborts when signal ${index + 1} does, with its reason`, async () => {
+      await withEither(signals(), async (either) => {
+        assert.equal(either.aborted, false);
+        controllers[index].abort('why');
+        assert.deepEqual([either.aborted, either.reason], [true, 'why']);
+      });
+    });
+
+    it(`is aborted at once if signal ${index + 1} is`, async () => {
+      controllers[index].abort('why');
+      await withEither(signals(), async (either) => assert.deepEqual([either.aborted, either.reason], [true, 'why']));
+      assert.deepEqual(listeners(), [0, 0]);
+    });
+  }
+
+  it('keeps the reason of the first one', async () => {
+    for (const controller of controllers) controller.abort(controller);
+    await withEither(signals(), async (either) => assert.equal(either.reason, controllers[0]));
+  });
+
+  it('leaves no listener, whether the work succeeds or fails', async () => {
+    const work = async () => {
+      assert.deepEqual(listeners(), [1, 1]);
+      return 'done';
+    };
+    assert.equal(await withEither(signals(), work), 'done');
+    assert.deepEqual(listeners(), [0, 0]);
+    await assert.rejects(
+      withEither(signals(), () => Promise.reject(new Error('failed'))),
+      /failed/,
+    );
+    assert.deepEqual(listeners(), [0, 0]);
+  });
+
+  it('ignores what aborts later', async () => {
+    const either = await withEither(signals(), async (signal) => signal);
+    controllers[0].abort();
+    assert.equal(either.aborted, false);
+  });
+});
