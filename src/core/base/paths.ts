@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { errnoOf } from './errors.ts';
 
 /**
- * Whether a path exists and this process may see it. Unlike existsSync, which uses access(2): that ignores the
- * capabilities of a process that doesn't run as root.
+ * Whether a path exists and is visible to this process. existsSync uses access(2), which ignores the capabilities of a
+ * process that does not run as root.
  */
 export function exists(path: string): boolean {
   try {
@@ -15,10 +15,10 @@ export function exists(path: string): boolean {
 }
 
 /**
- * The symbolic link because of which `path` does not exist: the path itself, or a parent folder. Mostly, the file system
- * that it points to is not mounted.
+ * The dangling symbolic link that keeps `path` from existing: the path itself or a parent folder. Its target is usually
+ * on a file system that is not mounted.
  *
- * @returns `undefined` if there is no such link, or if it may not be seen
+ * @returns `undefined` if there is no such link or it cannot be read
  */
 export function danglingLink(path: string): string | undefined {
   for (let at = path; ; at = dirname(at)) {
@@ -33,17 +33,17 @@ export function danglingLink(path: string): string | undefined {
 
 const pointsNowhere = (at: string): boolean => statSync(at, { throwIfNoEntry: false }) === undefined;
 
-/** What is wrong with such a link on the way to the state directory, and the remedy. */
+/** The fault of a dangling link in the path of the state directory, and its remedy. */
 export const linkFault = (link: string): [string, string] => [
   `${link} is a symbolic link to a path that does not exist`,
   'Mount the file system it points to, or set stateDirectory to another path.',
 ];
 
 /**
- * Makes a folder, and those above it, with the same mode; one that exists stays as it is. Not `mkdirSync` with `recursive`,
- * which does not return for a folder in /proc (Node 20).
+ * Creates a folder and its missing parents with the same mode; an existing folder is left unchanged. `mkdirSync` with
+ * `recursive` never returns for a folder in /proc (Node 20).
  *
- * @throws the file system's error, also if the path is something else than a folder
+ * @throws the file system's error, including EEXIST if the path is not a folder
  */
 export function makeFolder(path: string, mode: number): void {
   if (tryMake(path, mode)) return;

@@ -31,14 +31,14 @@ const escaped = (char: string): string =>
     '',
   );
 
-/** Characters that a terminal hides or interprets; texts with any are written as bytes. */
+/** Characters that a terminal hides or interprets; a string with any of them is quoted byte by byte. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 /**
- * Quotes a path, or any other argument, for a command that a person pastes into a shell: it stays one word with the
- * same text, and a path that begins with `-` is not taken for an option.
+ * Quotes a path or another argument for a command that a person pastes into a shell. It stays one word with the same
+ * characters, and a path that begins with `-` is not parsed as an option.
  *
- * Text with control characters becomes `$'…'`, which POSIX has since 2024 and dash doesn't support yet.
+ * Text with control characters becomes `$'…'`, which POSIX has had since 2024 and dash does not support yet.
  */
 export function shellWord(text: string): string {
   const safe = text.startsWith('-') ? `./${text}` : text;

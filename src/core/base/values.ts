@@ -1,8 +1,8 @@
-/** Whether a value, of JSON for example, is a whole number from 0. */
+/** Whether a value, such as one parsed from JSON, is a non-negative safe integer. */
 export const isCount = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 
-/** Whether a value of JSON or YAML is an object: neither a list nor null. */
+/** Whether a value parsed from JSON or YAML is an object, not an array or null. */
 export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -13,7 +13,7 @@ export const defined = <T extends object>(members: T): Defined<T> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
 
 /**
- * A text of its own: one that was cut out of another, such as an audit record, or joined of several, keeps all of these in
- * memory. V8 gives the copy one byte for each character where that is enough.
+ * A copy that shares no memory. V8 represents a substring or a concatenation as references to its parents, so a short
+ * excerpt would keep a whole audit record alive. The copy takes one byte per character where that is enough.
  */
 export const copied = (text: string): string => Buffer.from(text, 'utf16le').toString('utf16le');

@@ -2,16 +2,16 @@ import type { Clock } from './clock.ts';
 import { type Duration, milliseconds } from './duration.ts';
 
 /**
- * Lets a loop sleep for a time, and lets others wake it early.
+ * Puts a loop to sleep; a ring wakes it early.
  *
  * A ring between two sleeps is remembered and ends the next sleep immediately; several such rings count as one.
  */
 export class Alarm {
   #rung = false;
   #isSleeping = false;
-  /** Aborted by a ring, then replaced; kept from one sleep to the next, since making one costs as much as a sleep. */
+  /** Aborted by a ring, then replaced. Reused by later sleeps, since creating one costs as much as a sleep. */
   #sleeper = new AbortController();
-  /** Also ends sleeps. Listened to until another one is given. */
+  /** The caller's signal, which also ends sleeps. Its listener stays until a different signal is passed. */
   #signal: AbortSignal | undefined;
   readonly #end = () => this.#sleeper.abort();
 
@@ -21,7 +21,7 @@ export class Alarm {
     if (this.#isSleeping) this.#end();
   }
 
-  /** Resolves after `wait`, at a ring, or when `signal` aborts. One sleeper at a time; never rejects. */
+  /** Resolves after `wait`, on a ring, or when `signal` aborts. One sleeper at a time; never rejects. */
   async sleep(clock: Clock, wait: Duration, signal?: AbortSignal): Promise<void> {
     if (!this.#rung && signal?.aborted !== true) {
       if (this.#sleeper.signal.aborted) this.#sleeper = new AbortController();
@@ -44,8 +44,8 @@ export class Alarm {
 /**
  * The time until the next beat: an instant at which the monotonic clock shows a multiple of `pause`.
  *
- * For loops that poll. Most of their intervals are multiples of one another, so that they wake together: waking an idle
- * processor costs far more than what each loop does.
+ * For polling loops. Most intervals are multiples of one another, so the loops wake up together: waking an idle
+ * processor costs far more than the work of each loop.
  *
  * @returns from 0.5 to 1.5 times `pause`: Node's timers may fire a little early, and a beat must not be used twice
  */
@@ -54,7 +54,7 @@ export function untilBeat(clock: Pick<Clock, 'monotonic'>, pause: Duration): Dur
   return milliseconds(left < pause / 2 ? left + pause : left);
 }
 
-/** How long the event loop may be blocked without a pause. */
+/** The longest time that a turn may block the event loop. */
 const LONGEST_TURN = milliseconds(5);
 
 /** Splits long work into turns, between which the event loop runs other work. */
@@ -83,10 +83,10 @@ export class Turn {
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /**
- * Runs `work` with a signal that aborts when one of two does, with its reason. Afterwards no listener stays at the two.
+ * Runs `work` with a signal that aborts, with the same reason, when either of two signals does. Leaves no listener on them.
  *
- * Instead of AbortSignal.any: on Node 20, a signal that lives as long as the process keeps about 65 bytes for ever for each
- * signal that is made of it.
+ * Used instead of AbortSignal.any: on Node 20, a signal that lives as long as the process leaks about 65 bytes for each
+ * signal derived from it.
  */
 export async function withEither<T>(
   signals: readonly [AbortSignal, AbortSignal],

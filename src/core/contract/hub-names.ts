@@ -6,10 +6,10 @@ const HOST = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9_])?\.?|\[([0-9a-f:.]+)\])(?::(\
 const LARGEST_PORT = 65_535;
 
 /**
- * Checks text that should name a host, as `host` or `host:port`. The usual mistake is a URL. What passes can be connected
- * to: `addressOf` of network/address.ts takes it.
+ * Checks a string that should name a host, as `host` or `host:port`. The usual mistake is a URL. `addressOf` of
+ * network/address.ts accepts every string that passes.
  *
- * @returns what is wrong with it, or `undefined`
+ * @returns the problem, or `undefined`
  */
 export function hostNameProblem(text: string): string | undefined {
   const problem = problemOf(text);
@@ -41,7 +41,7 @@ function problemOf(text: string): string | undefined {
  */
 export const HUB_ID = /^[A-Za-z0-9.%_*?!(),:=@$'-]{1,128}$/;
 
-/** What is wrong with a text that is not such an id. */
+/** Completes an error message about a string that is not such an id. */
 export const HUB_ID_PROBLEM = "must have 1 to 128 letters, digits and - . % _ * ? ! ( ) , : = @ $ '";
 
 export const isHubId = (text: string): boolean => HUB_ID.test(text);

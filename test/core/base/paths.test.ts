@@ -57,7 +57,7 @@ describe('makeFolder', () => {
     assert.throws(() => makeFolder(join(file, 'below'), 0o700), { code: 'ENOTDIR' });
   });
 
-  it('throws where nothing can be made, instead of trying for ever', () => {
+  it('makeFolder throws in /proc, where no folder can be created', () => {
     assert.throws(() => makeFolder('/proc/vakt', 0o700), { code: 'ENOENT' });
     assert.throws(() => makeFolder('/proc/vakt/below', 0o700), { code: 'ENOENT' });
   });

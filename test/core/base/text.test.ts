@@ -6,12 +6,12 @@ import fc from 'fast-check';
 import { printable, printableJson, shellWord, visible } from '../../../src/core/base/text.ts';
 
 describe('printable', () => {
-  it('takes the control characters, of both sets, and leaves everything else', () => {
+  it('printable replaces C0 and C1 control characters and leaves everything else', () => {
     assert.equal(printable('a\u001b[31m\r\n\u0007\u007f\u009b2J é 日 ✓'), 'a·[31m·····2J é 日 ✓');
   });
 });
 
-/** By what they do: reverse text, take no width, end a line, hide in a tag, look like nothing. */
+/** One string per effect: reversed text, zero width, line ends, tags, variation selectors, blank glyphs. */
 const HIDDEN = [
   '\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c',
   '\u200b\u200c\u200d\u2060\u2061\ufeff\u00ad\u034f\u180e',

@@ -35,7 +35,7 @@ describe('Alarm', () => {
     assert.equal(woken, 1);
   });
 
-  it('wakes at a ring', async () => {
+  it('an Alarm wakes its sleeper on a ring', async () => {
     await sleep();
     assert.equal(woken, 0);
     alarm.ring();
@@ -44,13 +44,13 @@ describe('Alarm', () => {
     assert.equal(time.countTimers(), 0);
   });
 
-  it('remembers a ring that came while nobody slept', async () => {
+  it('an Alarm remembers a ring between two sleeps', async () => {
     alarm.ring();
     await sleep();
     assert.equal(woken, 1);
   });
 
-  it('counts several such rings as one', async () => {
+  it('an Alarm counts several rings between two sleeps as one', async () => {
     alarm.ring();
     alarm.ring();
     await sleep();
