@@ -30,7 +30,7 @@ describe('exists', () => {
   ] as const) {
     it(`says ${expected} of what is in a folder of another user, where ${who}`, function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
-      const module = new URL('../../../src/core/base/exists.js', import.meta.url).href;
+      const module = new URL('../../../src/core/base/paths.js', import.meta.url).href;
       const script = `const { exists } = await import(process.argv[1]); process.stdout.write(String(exists(process.argv[2])));`;
       const file = join(folder, 'closed/file');
       const caps = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`];

@@ -11,7 +11,7 @@ describe('printable', () => {
   });
 });
 
-/** One string per effect: reversed text, zero width, line ends, tags, variation selectors, blank glyphs. */
+/** One string per effect: reversed text, zero width, line ends, tags, variation selectors, invisible glyphs. */
 const HIDDEN = [
   '\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c',
   '\u200b\u200c\u200d\u2060\u2061\ufeff\u00ad\u034f\u180e',
