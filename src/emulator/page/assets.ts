@@ -27,7 +27,7 @@ export function readAssets(): ReadonlyMap<string, Asset> {
     ...readdirSync(new URL('emulator/page/browser/', COMPILED))
       .filter((name) => name.endsWith('.js'))
       .map((name) => `emulator/page/browser/${name}`)
-      .concat('emulator/page/protocol.js', 'core/base/printable.js')
+      .concat('emulator/page/protocol.js', 'core/base/text.js')
       .map((path) => [`/${path}`, path]),
   ];
   return new Map(
