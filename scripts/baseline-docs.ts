@@ -1,9 +1,11 @@
 import { primitives } from '../src/agent/baseline/primitives/index.ts';
 import { defaultRules, type RuleExplanation, type RuleSet } from '../src/agent/baseline/rule-set.ts';
+import { BASELINE_FOLDER, compileBaseline } from './baseline-rules.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
-/** The list of all hardening rules. */
+/** The compiled rules, and the list of them. The rules come first, since the other documents are made from them. */
 export const baselineDocuments: readonly DocumentGenerator[] = [
+  { path: 'config/baseline/rules.json', generate: () => compileBaseline(BASELINE_FOLDER) },
   { path: 'config/baseline/README.md', generate: () => baselineDocument(defaultRules()) },
 ];
 
@@ -14,14 +16,15 @@ export function baselineDocument(rules: RuleSet): string {
 
 # Hardening rules
 
-${all.length} rules, version ${rules.version}. ${onByDefault} of them have level 1 and are judged by default; the others are opt-in. A rule
+${all.length} rules, version ${rules.version}. ${onByDefault} of them have level 1 and are evaluated by default; the others are opt-in. A rule
 is data: a primitive, which reads one kind of fact, and its parameters. No rule runs a program or changes anything. Licence:
 ${rules.licence}. ${rules.origin}
 
-The rules are in the files beside this page, one file for each category; \`src/agent/baseline/\` checks them.
+Each category has a YAML file in this folder, with one rule per document. \`npm run docs\` compiles them into \`rules.json\`, which
+is shipped; \`src/agent/baseline/\` evaluates the rules.
 [Published requirements](../mapping/README.md) to which they contribute: IEC 62443-4-2, ETSI EN 303 645, Cyber Resilience Act.
-[CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-hardening-rule) explains how to add one. An operator's own rules have the same
-format, in one file \`{ "rules": [ … ] }\`, with ids that begin with \`custom.\`.
+[CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-hardening-rule) explains how to add one. An operator's own rules have the
+format of \`rules.json\`: one file \`{ "rules": [ … ] }\`, with ids that begin with \`custom.\`.
 
 ## Primitives
 

@@ -112,12 +112,8 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   writeFileSync(join(folder, 'package.json'), packageFile());
   const packages = packagesIn([program, main, children].map(({ metafile }) => metafile));
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(packages));
-  cpSync(join(TOP, 'config/baseline'), join(folder, 'config/baseline'), {
-    recursive: true,
-    filter: (path) => !path.endsWith('.md'),
-  });
-  for (const file of ['attacks.json', 'rules.json']) {
-    cpSync(join(TOP, 'config/detections', file), join(folder, 'config/detections', file));
+  for (const file of ['baseline/rules.json', 'detections/attacks.json', 'detections/rules.json']) {
+    cpSync(join(TOP, 'config', file), join(folder, 'config', file));
   }
   mkdirSync(join(folder, 'doc'));
   for (const { shipped, source } of Object.values(PAGES)) {

@@ -7,7 +7,7 @@
 // without a kernel. Rules that walk the file systems are left out, since they take minutes each.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -66,11 +66,8 @@ const { values, positionals: trees } = parseArgs({
 const content = readFileSync(values.content, 'utf8').replace(/<xccdf-1\.2:platform idref="[^"]*"\/>/g, '');
 const known = new Set([...content.matchAll(/<xccdf-1\.2:Rule [^>]*id="([^"]+)"/g)].map(([, id]) => id));
 
-const folder = join(TOP, 'config/baseline');
-const rules = readdirSync(folder)
-  .filter((file) => file.endsWith('.json') && file !== 'rule-set.json')
-  .flatMap((file) => JSON.parse(readFileSync(join(folder, file), 'utf8')).rules)
-  .filter(({ primitive }) => primitive !== 'fswalk');
+const { rules: allRules } = JSON.parse(readFileSync(join(TOP, 'config/baseline/rules.json'), 'utf8'));
+const rules = allRules.filter(({ primitive }) => primitive !== 'fswalk');
 const mapped = new Map(
   rules.map(({ id, source }) => [id, (source?.ssg ?? []).filter((name) => known.has(PREFIX + name))]),
 );

@@ -1,5 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { AttackEvent } from '../src/agent/detections/alerts/exception-effect.ts';
 import { alertTypeOf, isBelow } from '../src/agent/detections/alerts/policy.ts';
@@ -9,9 +7,9 @@ import { toJson } from '../src/agent/detections/engine/selection.ts';
 import { visit } from '../src/agent/detections/sigma/log-source.ts';
 import type { DetectionRule, Expression, ParsedRule } from '../src/agent/detections/sigma/rule.ts';
 import { readRuleSet } from '../src/agent/detections/sigma/rule-set.ts';
-import { readYaml } from '../src/agent/detections/sigma/yaml.ts';
 import { keptFigures } from '../test/agent/detections/recall.ts';
 import { ruleCases, type UnseenCase } from '../test/agent/detections/unseen-cases.ts';
+import { jsonLines, readRuleFiles, throwIfFaulty } from './compiled-rules.ts';
 import { alertsDocument, attackLayer, type Trials } from './detection-docs.ts';
 import type { DocumentGenerator } from './documents.ts';
 
@@ -69,19 +67,11 @@ function attackEvent({ event, after: _, times: __, ...fields }: UnseenCase['even
   return [String(event), event === 'ProcessCreate' ? { UserId: '0', ...payload } : payload];
 }
 
-/** @throws if a file is at fault: what is shipped must load */
+/** @throws Error with file, line and reason of each fault: a shipped rule must load */
 export function compileRules(folder: string): string {
-  const files = readdirSync(folder)
-    .filter((file) => file.endsWith('.yml'))
-    .sort()
-    .map((file) => ({ file, ...readYaml(readFileSync(join(folder, file), 'utf8'), file, 'local') })); // checked as strictly
-  const documents = files.flatMap((file) => file.documents);
-  const { rules, faults: refused } = readRuleSet(documents);
-  const faults = [...files.flatMap((file) => file.faults), ...refused];
-  if (faults.length > 0)
-    throw new Error(
-      faults.map(({ file, line, reason }) => `config/detections/${file}:${line ?? 1}: ${reason}`).join('\n'),
-    );
+  const files = readRuleFiles(folder);
+  const { rules, faults } = readRuleSet(files.flatMap(({ documents }) => documents));
+  throwIfFaulty(folder, faults);
   const exempting = rules.flatMap((rule) =>
     rule.is === 'detection' && exemptsByParent(rule.expression)
       ? [`${rule.facts.file}: "${rule.facts.title}" exempts by the parent; name trusted actors under "vakt: lowered:"`]
@@ -89,11 +79,9 @@ export function compileRules(folder: string): string {
   );
   if (exempting.length > 0) throw new Error(exempting.join('\n'));
   const rows = files.map(
-    ({ file, documents: all }) =>
-      `${JSON.stringify(file)}: [\n${all.map(({ value }) => JSON.stringify(value)).join(',\n')}\n]`,
+    ({ file, documents }) => `${JSON.stringify(file)}: [\n${jsonLines(documents.map(({ value }) => value))}\n]`,
   );
-  const selections = selectionsOf(rules).map((each) => JSON.stringify(each));
-  return `{"documents": {\n${rows.join(',\n')}\n},\n"selections": [\n${selections.join(',\n')}\n]}\n`;
+  return `{"documents": {\n${rows.join(',\n')}\n},\n"selections": [\n${jsonLines(selectionsOf(rules))}\n]}\n`;
 }
 
 /** What selects the rules of each source. What depends on lists of the twin is left to the device. */

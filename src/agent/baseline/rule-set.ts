@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import type { Severity } from '../../core/contract/baseline.ts';
 import { firstProblem } from './problem.ts';
-import { type Check, checkOf, ruleSchema } from './rule.ts';
+import { type Check, checkOf, type Rule, ruleSchema } from './rule.ts';
 import { sourcesOf } from './rule-sources.ts';
 
 /** A description of one rule, for the operator. */
@@ -31,85 +31,87 @@ export interface RuleExplanation {
 /** Rules that have been read and validated. */
 export interface RuleSet {
   readonly version: string;
-  /** The digest of the files' bytes. */
+  /** The SHA-256 of the compiled file, in hexadecimal. */
   readonly sha256: string;
   readonly licence: string;
   readonly origin: string;
-  /** Descriptions of the roles, by name. */
+  /** Descriptions of the categories, by name. */
   readonly categories: Readonly<Record<string, string>>;
+  /** Descriptions of the roles, by name. */
   readonly roles: Readonly<Record<string, string>>;
   readonly checks: readonly Check[];
   /** @returns `undefined` if the rule does not exist */
   explain(id: string): RuleExplanation | undefined;
 }
 
-const words = v.record(v.pipe(v.string(), v.regex(/^[a-z][a-z0-9-]*$/)), v.pipe(v.string(), v.nonEmpty()));
+const descriptions = v.record(v.pipe(v.string(), v.regex(/^[a-z][a-z0-9-]*$/)), v.pipe(v.string(), v.nonEmpty()));
 
-const indexSchema = v.strictObject({
+const indexFields = {
   version: v.pipe(v.string(), v.regex(/^\d+\.\d+\.\d+$/)),
   licence: v.literal('MIT'),
   origin: v.string(),
-  categories: words,
-  roles: words,
-});
+  categories: descriptions,
+  roles: descriptions,
+};
 
-const fileSchema = v.strictObject({ licence: v.literal('MIT'), rules: v.array(ruleSchema) });
+/** `config/baseline/rule-set.yml`: what the rules have in common. */
+export const indexSchema = v.strictObject(indexFields);
 
-/** `rule-set.json` lists the categories; each has a file of its name in the same folder. */
-const INDEX = 'rule-set.json';
+const fileSchema = v.strictObject({ ...indexFields, rules: v.array(ruleSchema) });
 
-/** Beside the program if it is one bundled file, otherwise the folder in the repository. */
-const PLACES = ['./config/baseline/', '../../../../config/baseline/'].map((place) => new URL(place, import.meta.url));
+/** Compiled from the YAML files by `npm run docs`. In the bundle, `config/` is next to the program. */
+const FILES = ['./config/baseline/rules.json', '../../../../config/baseline/rules.json'].map(
+  (path) => new URL(path, import.meta.url),
+);
 
 let loaded: RuleSet | undefined;
 
 /** The rules shipped with the agent; read and validated at the first call. */
 export function defaultRules(): RuleSet {
-  loaded ??= loadRules(PLACES.find((place) => existsSync(new URL(INDEX, place))) ?? PLACES[0] ?? new URL('file:///'));
+  const file = FILES.find((each) => existsSync(each));
+  if (file === undefined) throw new Error('config/baseline/rules.json is missing');
+  loaded ??= loadRules(file);
   return loaded;
 }
 
 /**
- * Reads a folder of rules.
+ * Reads compiled rules.
  *
- * @throws Error with the file and the path in it if a file is invalid: a defect of the shipped files
+ * @throws Error with the path of the value if the file is invalid: a defect of the shipped file
  */
-export function loadRules(folder: URL): RuleSet {
-  const hash = createHash('sha256');
-  const read = <S extends v.GenericSchema>(name: string, schema: S): v.InferOutput<S> => {
-    const bytes = readFileSync(new URL(name, folder));
-    hash.update(bytes);
-    const result = v.safeParse(schema, JSON.parse(bytes.toString('utf8')), { abortEarly: true });
-    if (result.success) return result.output;
-    throw new Error(`${name}: ${firstProblem(result.issues)}`);
-  };
-  const { version, licence, origin, categories, roles } = read(INDEX, indexSchema);
-  const checks: Check[] = [];
+export function loadRules(file: URL): RuleSet {
+  const bytes = readFileSync(file);
+  const result = v.safeParse(fileSchema, JSON.parse(bytes.toString('utf8')), { abortEarly: true });
+  if (!result.success) throw new Error(`rules.json: ${firstProblem(result.issues)}`);
+  const { rules, ...set } = result.output;
   const seen = new Set<string>();
-  for (const category of Object.keys(categories)) {
-    for (const rule of read(`${category}.json`, fileSchema).rules) {
-      const invalid = (what: string) => new Error(`${category}.json: ${rule.id} ${what}`);
-      if (seen.has(rule.id)) throw invalid('occurs twice');
-      if (rule.category !== category) throw invalid(`belongs to ${rule.category}`);
-      const role = rule.appliesTo.notRole?.find((name) => !(name in roles));
-      if (role !== undefined) throw invalid(`names the unknown role ${role}`);
-      seen.add(rule.id);
-      checks.push(checkOf(rule));
-    }
+  for (const rule of rules) {
+    const problem = problemOf(rule, set, seen);
+    if (problem !== undefined) throw new Error(`rules.json: ${rule.id} ${problem}`);
+    seen.add(rule.id);
   }
+  const checks = rules.map(checkOf);
   return {
-    version,
-    sha256: hash.digest('hex'),
-    licence,
-    origin,
-    categories,
-    roles,
+    ...set,
+    sha256: createHash('sha256').update(bytes).digest('hex'),
     checks,
     explain(id) {
       const check = checks.find(({ rule }) => rule.id === id);
       return check === undefined ? undefined : explanation(check);
     },
   };
+}
+
+/** @param seen ids of the rules before it */
+export function problemOf(
+  { id, category, appliesTo }: Rule,
+  { categories, roles }: Pick<RuleSet, 'categories' | 'roles'>,
+  seen: ReadonlySet<string>,
+): string | undefined {
+  if (seen.has(id)) return 'occurs twice';
+  if (!Object.hasOwn(categories, category)) return `has the unknown category ${category}`;
+  const role = appliesTo.notRole?.find((name) => !Object.hasOwn(roles, name));
+  return role === undefined ? undefined : `names the unknown role ${role}`;
 }
 
 function explanation({ rule, looksAt, expected, remedy }: Check): RuleExplanation {
