@@ -63,7 +63,7 @@ const STORY: readonly Shown[] = [
   { line: /ran curl/ },
   { line: /curl connected/ },
   { line: /ran \/bin\/sh \/tmp/ },
-  { line: /File downloaded and then run/ },
+  { line: /File downloaded and then executed/ },
   { line: /ran cat/ },
   { line: /Changing a desired property/, without: /; from now.*/ },
   { line: /aggregationEnabledProcessCreate\.value = false/, without: /ms_iotn:urn_azureiot_Security_(?=Security)/ },

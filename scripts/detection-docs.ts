@@ -30,29 +30,30 @@ export function alertsDocument(rules: readonly ParsedRule[], trials: Trials): st
 
 # Alerts
 
-The agent judges what happens on the device by the rules in this folder, and sends the event SecurityAlert when one matches,
-with the evidence and what to do. An alert is a sign, not proof.
+The agent evaluates the rules in this folder for every event on the device. If a rule matches, it sends the event SecurityAlert
+with evidence and a remediation. An alert is an indication, not proof.
 
 ${rules.filter(({ facts }) => facts.alerts).length} rules raise the ${alerts.length} types of alerts below. Rules below \`${publishedName('detections.minimumLevel')}\` (default:
-${lowest?.fallback}) raise none; [config/README.md](../README.md) has this setting and those for exceptions, switched-off rules and silence.
-\`sudo vakt rules list\` and \`sudo vakt rules explain ALERT\` tell what a device has loaded, \`sudo vakt alerts\` what was
-raised.
+${lowest?.fallback}) raise none; [config/README.md](../README.md) describes this setting and those for exceptions, disabled rules and silence.
+\`sudo vakt rules list\` and \`sudo vakt rules explain ALERT\` show the loaded rules of a device, \`sudo vakt alerts\` shows the
+raised alerts.
 
-A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
-[CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
-[src/agent/detections/README.md](../../src/agent/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
-\`vakt rules test FILE --events EVENTS\` tries it on recorded events. A rule is judged on several views of a start: a filter on
-\`CommandLine\` names the line as it is (\`/usr/bin/wget https://vendor.example/\`) and normalised (\`wget https://vendor.example/\`).
+Your own rules are files in the format of [Sigma](https://sigmahq.io/sigma-specification/), like those in this folder.
+[CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) explains how to write one, and
+[src/agent/detections/README.md](../../src/agent/detections/README.md) lists the supported features. \`vakt rules check FILE\` reports
+errors, and \`vakt rules test FILE --events EVENTS\` evaluates rules for recorded events. A rule is evaluated for several views of a
+start, so a filter on \`CommandLine\` must match the original line (\`/usr/bin/wget https://vendor.example/\`) and the normalised one
+(\`wget https://vendor.example/\`).
 
 Tactics and techniques are those of [MITRE ATT&CK](https://attack.mitre.org), version ${ATTACK}. [attack-layer.json](attack-layer.json) shows
 the techniques in the [ATT&CK Navigator](https://mitre-attack.github.io/attack-navigator/) (Open Existing Layer); the score is
 the number of rules. A technique with a rule is not covered as a whole.
 
-Attacks and look-alikes are the cases that the rules were written with; all of these attacks are found, and no look-alike
-raises the alert above low. Of attacks that the rules were not tuned on, *unseen found* says how many raise the alert
-at any level, *at the default level* how many do with the default minimum level (${lowest?.fallback}). Of all unseen attacks, ${percent(trials, 'found')} are
-found, and ${percent(trials, 'visible')} are reported by default. *Benign* is
-how many of ${trials.benign} recorded starts of daily work raise it at medium or above, for alerts on starts that need no list.
+*Attacks* and *Look-alikes* count the cases that the rules were written with. All of these attacks are found, and no look-alike
+raises the alert above low. *Unseen found* counts the attacks that raise the alert at any level, of those that the rules were not
+tuned on. *At the default level* counts those that raise it with the default minimum level (${lowest?.fallback}). Of all unseen attacks,
+${percent(trials, 'found')} are found, and ${percent(trials, 'visible')} are reported by default. *Benign* counts the recorded program starts from daily work
+(${trials.benign} in total) that raise the alert at medium or above. It is empty for alerts that need other events or a list.
 
 ${table(
   [
@@ -83,12 +84,12 @@ ${table(
 ${alerts.map(section).join('\n')}
 ## What detections can't see
 
-- What makes no event: a program that reads a file by itself, the commands and redirections that a shell does itself, name
-  queries that are encrypted.
-- What comes and goes between two looks of the agent: it looks every 4 seconds at ports, accounts in the files of \`/etc\`,
-  nftables and hardware, every 5 minutes where it must list everything to see a change, and with each snapshot at other accounts
-  and hardening rules.
-- A command that no rule knows, and what meets an exception. Whoever is root can stop the agent.
+- Actions that cause no event: a program that reads a file, the built-in commands and redirections of a shell, encrypted DNS
+  queries.
+- Changes that appear and disappear between two polls. The agent polls ports, accounts in the files of \`/etc\`, nftables and
+  hardware every 4 seconds, or every 5 minutes if it must list everything to find a change. It checks other accounts and hardening
+  rules with each snapshot.
+- Commands that no rule matches, and events that an exception excludes. A user with root privileges can stop the agent.
 
 [SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and
 [src/agent/detections/views/README.md](../../src/agent/detections/views/README.md#what-it-cant-see) those of the views of a command line.
@@ -146,12 +147,12 @@ const ruleLines = ({ facts: { level, title, description = '', id, file } }: Pars
   `- **${level}**: ${sentence(title)} ${sentence(description)}
   Rule \`${id}\` in [${file}](${file})`;
 
-/** What must be set for the rules, and which lists they leave out. */
+/** Settings that the rules require, and the lists whose entries they exclude. */
 function needs(rules: readonly ParsedRule[]): string {
   const required = distinct(rules.flatMap(({ facts }) => facts.requires));
   const used = distinct(rules.flatMap(listsOf)).filter((list) => !required.includes(list));
   const needed = required.length === 0 ? '' : `Needs: ${required.map(settingOf).join(', ')}; off until it is set.\n\n`;
-  return needed + (used.length === 0 ? '' : `Leaves out what is in: ${used.map(settingOf).join(', ')}.\n\n`);
+  return needed + (used.length === 0 ? '' : `Excludes entries of: ${used.map(settingOf).join(', ')}.\n\n`);
 }
 
 function listsOf(rule: ParsedRule): readonly string[] {

@@ -15,7 +15,7 @@ const ALERT: KeptAlert = {
   alertType: 'IoT_CryptoMiner',
   severity: 'high',
   ruleId: 'r',
-  ruleTitle: 'Coin miner started',
+  ruleTitle: 'Crypto miner started',
   ruleSource: 'builtin',
   tactics: ['impact'],
   techniques: ['T1496'],
@@ -72,12 +72,12 @@ describe('vakt alerts', () => {
     history.add(REMOTE);
     assert.equal(await alerts(), 0);
     assert.deepEqual(out.join('\n').split('\n'), [
-      '2026-05-01T12:30:00.000Z High IoT_CryptoMiner: Coin miner started, 3 times since 2026-05-01T12:00:00.000Z',
+      '2026-05-01T12:30:00.000Z High IoT_CryptoMiner: Crypto miner started, 3 times since 2026-05-01T12:00:00.000Z',
       '  /tmp/xmrig -o \u00b7[2Jpool',
       `  by root, executable /tmp/xmrig, process 7, started by /bin/sh, container ${'c'.repeat(12)}, MatchedCommandLine xmrig`,
       '  End it.',
       '',
-      '2026-05-01T12:00:00.000Z High IoT_CryptoMiner: Coin miner started',
+      '2026-05-01T12:00:00.000Z High IoT_CryptoMiner: Crypto miner started',
       '  by 1000, started by /bin/sh, remote 192.0.2.1 port 22',
       '  End it.',
       '',

@@ -45,9 +45,9 @@ const ATTACKS: Readonly<Record<string, readonly [alert: string, selection: RegEx
 const TWO_AT_ONCE: Readonly<Record<string, readonly [selections: readonly string[], techniques: RegExp]>> = {
   // An interpreter reads its commands from a connection.
   'Reverse shell': [[], /^T1059(\.\d{3})?;T1095$/],
-  'Way back in laid down': [['listen', 'fifoListen', 'bindScript'], /^T1059(\.004)?;T1095$/],
+  'Backdoor installed': [['listen', 'fifoListen', 'bindScript'], /^T1059(\.004)?;T1095$/],
   // The line fetches code and has an interpreter run it.
-  'Download piped to a shell or run in the same line': [[], /^T1105;T1059(\.\d{3})?$/],
+  'Download piped to a shell or executed in the same command line': [[], /^T1105;T1059(\.\d{3})?$/],
 };
 
 describe('The selections of shipped rules', () => {

@@ -82,7 +82,7 @@ describe('Alerts', () => {
       alertId: record?.alertId,
       alertType: 'IoT_CryptoMiner',
       severity: 'high',
-      rule: { id: hit().rule.id, title: 'Coin miner started', source: 'builtin', author: 'Vakt project' },
+      rule: { id: hit().rule.id, title: 'Crypto miner started', source: 'builtin', author: 'Vakt project' },
       tactics: ['impact', 'command-and-control'],
       techniques: ['T1496', 'T1071.001'],
       count: 1,

@@ -63,7 +63,7 @@ describe('evidenceOf', () => {
     assert.ok(encoded <= 4_096 + 400, `${encoded} with names`);
     assert.deepEqual(
       [subject.Executable, subject.UserName, subject.CurrentDirectory, others.parentExecutable, others.ruleTitle],
-      ['/usr/bin/true', 'eve', '/home/eve', '/bin/sh', 'Coin miner started'],
+      ['/usr/bin/true', 'eve', '/home/eve', '/bin/sh', 'Crypto miner started'],
     );
     assert.equal(details.ShortenedField, 'CommandLine;ParentCommandLine;MatchedCommandLine');
     assert.equal(details.OriginalBytes, '2000;2003;2002');

@@ -4,7 +4,7 @@ import type { Payload } from '../../../../src/core/contract/event.ts';
 
 export const rule = (more: Partial<Rule> = {}): Rule => ({
   id: '9a0d3c4e-0000-4000-8000-000000000001',
-  title: 'Coin miner started',
+  title: 'Crypto miner started',
   author: 'Vakt project',
   level: 'high',
   tags: ['attack.impact', 'attack.t1496', 'attack.command-and-control', 'attack.t1071.001', 'attack.s0002', 'cve.2021'],
