@@ -19,7 +19,7 @@ async function listening(server: Server, address: string): Promise<void> {
   await once(server, 'listening');
 }
 
-describe('The agent, as a process, against a hub', function () {
+describe('The agent as a process, connected to a hub', function () {
   this.timeout(120_000);
   let bed: TestBed;
 
@@ -28,7 +28,7 @@ describe('The agent, as a process, against a hub', function () {
   });
   afterEach(() => bed.close());
 
-  it('sends its snapshots, and mirrors the configuration and its own status in reported', async () => {
+  it('sends its snapshots, and reports the configuration and its own status', async () => {
     const agent = bed.startAgent();
     const wanted = [
       'ListeningPorts',
@@ -49,14 +49,14 @@ describe('The agent, as a process, against a hub', function () {
     assert.deepEqual(await agent.exited, { status: 0, signal: null });
   });
 
-  it('sends only what validates against the published schema', async function () {
+  it('sends only messages that are valid by the published schema', async function () {
     if (publishedSchemas === undefined) return skip(this, NO_PUBLISHED_SCHEMAS);
     bed.startAgent();
     await bed.waitForEvents(() => bed.events().length >= 5);
     for (const { body } of bed.hub.messages) assert.deepEqual(validateMessage(JSON.parse(body)), []);
   });
 
-  it('sends a snapshot in parts when it is larger than a message', async () => {
+  it('sends a snapshot in parts if it is larger than a message', async () => {
     const servers = Array.from({ length: 120 }, () => createServer());
     try {
       for (const [n, server] of servers.entries()) await listening(server, `127.0.1.${n + 1}`);
@@ -83,7 +83,7 @@ describe('The agent, as a process, against a hub', function () {
     }
   });
 
-  it('obeys a change of one desired property and keeps the others', async () => {
+  it('applies a change to one desired property and keeps the others', async () => {
     bed.startAgent();
     await bed.hub.waitForReported((section) => section.securityAgent !== undefined);
     bed.desire({ eventPriorityLocalUsers: { value: 'low' } });
@@ -93,7 +93,7 @@ describe('The agent, as a process, against a hub', function () {
     assert.equal(reportedConfiguration(reported)?.highPriorityMessageFrequency?.value, 'PT1S');
   });
 
-  it('refuses a desired configuration with faults as a whole, says so, and goes on as before', async () => {
+  it('rejects an invalid desired configuration as a whole, reports it, and keeps the current one', async () => {
     bed.startAgent();
     await bed.hub.waitForReported((section) => section.securityAgent !== undefined);
     bed.desire({ snapshotFrequency: { value: '13h' }, maxMessageSizeInBytes: { value: 1 }, eventPriorityLogin: null });
@@ -107,7 +107,7 @@ describe('The agent, as a process, against a hub', function () {
     assert.equal(reportedConfiguration(reported)?.maxMessageSizeInBytes?.value, 204_800);
   });
 
-  it('learns of a change that was made while it was cut off', async () => {
+  it('applies a change that was made while it was disconnected', async () => {
     bed.startAgent();
     await bed.hub.waitForReported((section) => section.securityAgent !== undefined);
     await bed.hub.offline();
@@ -119,7 +119,7 @@ describe('The agent, as a process, against a hub', function () {
     );
   });
 
-  it('starts without a network, collects, and sends everything once the hub is there', async () => {
+  it('starts without a network, collects, and sends all events once the hub is reachable', async () => {
     await bed.hub.offline();
     const agent = bed.startAgent();
     const complaint = await agent.waitForLog(({ id }) => id === 'HUB_UNREACHABLE');
@@ -131,7 +131,7 @@ describe('The agent, as a process, against a hub', function () {
     await bed.waitForEvents(() => bed.events('LocalUsers').length > 0, seconds(40));
   });
 
-  it('keeps what is queued over a restart, and sends it with the same ids', async () => {
+  it('keeps queued events across a restart, and sends them with the same ids', async () => {
     await bed.hub.offline();
     const first = bed.startAgent();
     await first.waitForStatus(({ events }) => (events.MessageStatistics?.queued ?? 0) > 0);
@@ -145,7 +145,7 @@ describe('The agent, as a process, against a hub', function () {
     assertClosed(await second.status());
   });
 
-  it('says in reported that it stops', async () => {
+  it('reports that it stops', async () => {
     const agent = bed.startAgent();
     await bed.hub.waitForReported((section) => section.securityAgent !== undefined);
     agent.kill('SIGTERM');
@@ -153,7 +153,7 @@ describe('The agent, as a process, against a hub', function () {
     assert.equal((bed.hub.twin(DEVICE, MODULE).reported.securityAgent as { state: string }).state, 'stopping');
   });
 
-  it('leaves no trouble in the log of a clean stop, however much of the log becomes events', async () => {
+  it('logs no warning at a clean stop, even if log lines become events', async () => {
     bed.writeConfiguration({ logging: { level: 'info', diagnosticEventLevel: 'info' } });
     const agent = bed.startAgent();
     await bed.waitForEvents(() => bed.events('Diagnostic').length > 0);
@@ -165,7 +165,7 @@ describe('The agent, as a process, against a hub', function () {
     );
   });
 
-  it('does not share its state directory with another agent, whatever that one is told of control sockets', async () => {
+  it('does not share its state directory with another agent that has a different control socket', async () => {
     const first = bed.startAgent();
     await first.waitForLog(({ msg }) => msg === 'Connected to the hub.');
     bed.writeConfiguration({ controlSocket: 'other.sock' });
@@ -174,7 +174,7 @@ describe('The agent, as a process, against a hub', function () {
     assert.equal(second.log.at(-1)?.id, 'AGENT_RUNNING');
   });
 
-  it('does not let a second agent run beside it', async () => {
+  it('does not start while another agent runs', async () => {
     const first = bed.startAgent();
     await first.waitForLog(({ msg }) => msg === 'Connected to the hub.');
     const second = bed.startAgent();
@@ -195,14 +195,14 @@ describe('The agent, as a process, against a hub', function () {
         seen.abort();
       },
     });
-    await agent.status(); // answered after the follower was taken in
+    await agent.status(); // answered after the follower was registered
     bed.desire({ maxMessageSizeInBytes: { value: 9000 } });
     await systemClock.within(minutes(1), 'the followed event', following);
     assert.equal((JSON.parse(lines[0] ?? '{}') as { ErrorType: string }).ErrorType, 'NotOptimal');
   });
 });
 
-describe('What only an operator can mend ends the agent with its own exit status:', () => {
+describe('The agent exits with a documented status for a fault that only an operator can correct:', () => {
   let bed: TestBed;
 
   beforeEach(async () => {
@@ -213,7 +213,7 @@ describe('What only an operator can mend ends the agent with its own exit status
   const cases: Readonly<
     Record<string, { prepare(): void; status: number; id: string; code: string; reason: string; remedy: RegExp }>
   > = {
-    'a key file that is missing': {
+    'a missing key file': {
       prepare: () => bed.writeConfiguration({ identity: { kind: 'moduleKey', deviceId: DEVICE, keyFile: 'no.key' } }),
       status: 77,
       id: 'SECRET_FILE_MISSING',
@@ -221,7 +221,7 @@ describe('What only an operator can mend ends the agent with its own exit status
       reason: 'File Not Exist',
       remedy: /no\.key/,
     },
-    'a key file that everyone can read': {
+    'a world-readable key file': {
       prepare: () => chmodSync(join(bed.directory, 'module.key'), 0o644),
       status: 77,
       id: 'SECRET_FILE_EXPOSED',
@@ -237,7 +237,7 @@ describe('What only an operator can mend ends the agent with its own exit status
       reason: 'File Format',
       remedy: /./,
     },
-    'a configuration that is no JSON': {
+    'a configuration that is not JSON': {
       prepare: () => bed.write('agent.json', '{ "hub": }'),
       status: 78,
       id: 'CONFIG_FILE_NOT_JSON',
@@ -261,7 +261,7 @@ describe('What only an operator can mend ends the agent with its own exit status
       reason: 'File Format',
       remedy: /./,
     },
-    'a state directory that others can write to': {
+    'a state directory that other users can write to': {
       prepare: () => {
         mkdirSync(join(bed.directory, 'state'));
         chmodSync(join(bed.directory, 'state'), 0o777);
@@ -281,8 +281,8 @@ describe('What only an operator can mend ends the agent with its own exit status
       remedy: /./,
     },
   };
-  for (const [what, { prepare, status, id, code, reason, remedy }] of Object.entries(cases)) {
-    it(what, async () => {
+  for (const [fault, { prepare, status, id, code, reason, remedy }] of Object.entries(cases)) {
+    it(fault, async () => {
       prepare();
       const agent = bed.startAgent();
       assert.deepEqual(await agent.exited, { status, signal: null });
@@ -298,7 +298,7 @@ describe('What only an operator can mend ends the agent with its own exit status
   }
 });
 
-describe('A hub that refuses the agent is no reason to stop:', function () {
+describe('The agent keeps running while the hub refuses it:', function () {
   this.timeout(120_000);
   let bed: TestBed;
   let shiftMs = 0;
@@ -311,30 +311,30 @@ describe('A hub that refuses the agent is no reason to stop:', function () {
   afterEach(() => bed.close());
 
   const module = (primaryKey: string) => ({ deviceId: DEVICE, moduleId: MODULE, primaryKey });
-  const cases: Readonly<Record<string, { breakIt(): void; mendIt(): void }>> = {
+  const cases: Readonly<Record<string, { injectFault(): void; removeFault(): void }>> = {
     'a wrong key': {
-      breakIt: () => bed.hub.addModule(module(Buffer.alloc(32, 1).toString('base64'))),
-      mendIt: () => bed.hub.addModule(module(bed.key)),
+      injectFault: () => bed.hub.addModule(module(Buffer.alloc(32, 1).toString('base64'))),
+      removeFault: () => bed.hub.addModule(module(bed.key)),
     },
-    'a module that the hub does not know': {
-      breakIt: () => bed.hub.removeModule(DEVICE, MODULE),
-      mendIt: () => {
+    'a module that the hub does not have': {
+      injectFault: () => bed.hub.removeModule(DEVICE, MODULE),
+      removeFault: () => {
         bed.hub.addModule(module(bed.key));
         bed.desire(QUICK); // a new module has a new twin
       },
     },
     "a token that has expired by the hub's clock": {
-      breakIt: () => {
+      injectFault: () => {
         shiftMs = 24 * 3_600_000;
       },
-      mendIt: () => {
+      removeFault: () => {
         shiftMs = 0;
       },
     },
   };
-  for (const [what, { breakIt, mendIt }] of Object.entries(cases)) {
-    it(what, async () => {
-      breakIt();
+  for (const [fault, { injectFault, removeFault }] of Object.entries(cases)) {
+    it(fault, async () => {
+      injectFault();
       const agent = bed.startAgent();
       const complaint = await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');
       assert.equal(complaint.code, 'Authentication');
@@ -345,15 +345,15 @@ describe('A hub that refuses the agent is no reason to stop:', function () {
       );
       assert.equal(status.state, 'degraded');
       assertClosed(status);
-      mendIt();
+      removeFault();
       await agent.waitForLog(({ msg }) => msg === 'Connected to the hub.');
       await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
-      assert.equal(agent.log.filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1, 'said more than once');
+      assert.equal(agent.log.filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1, 'logged more than once');
       assert.equal((await agent.status()).hub.state, 'connected');
     });
   }
 
-  it('says the same of an agent that connects again and again only once, and tries less and less', async () => {
+  it('logs a repeated failure only once and retries at growing intervals', async () => {
     bed.hub.addModule(module(Buffer.alloc(32, 1).toString('base64')));
     const agent: AgentProcess = bed.startAgent();
     await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');

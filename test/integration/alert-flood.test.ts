@@ -9,7 +9,7 @@ import { require } from '../harness/require.ts';
 import { assertClosed, QUICK, TestBed } from './test-bed.ts';
 
 const STARTS = 3_000;
-/** Together they make as many lines of the log as become Diagnostic events in a minute. */
+/** Together, they write as many log lines as may become Diagnostic events in a minute. */
 const RULES = 3;
 const rule = (n: number) => `title: Flood
 id: 00000000-0000-4000-8000-00000000003${n}
@@ -33,7 +33,7 @@ describe('A flood of alerts', function () {
   });
   afterEach(() => bed?.close());
 
-  it('meets its limits, every hit is counted, and no other event suffers', async () => {
+  it('is limited, has every hit counted, and does not affect other events', async () => {
     let started = 0;
     const argument = () => {
       started += 1;
@@ -60,7 +60,7 @@ describe('A flood of alerts', function () {
     const isFlood = ({ CommandLine }: Record<string, unknown>) => String(CommandLine).includes('vakt-flood-');
     const arrived = () => bed.elements('ProcessCreate').filter(isFlood).length;
     await bed.waitForEvents(() => arrived() === STARTS, seconds(90));
-    // Starts are sent without waiting for what rules say of them.
+    // Starts are sent without waiting for the evaluation of rules.
     const status = await agent.waitForStatus(
       ({ queues: { High, Low }, detections }) =>
         High.queued + Low.queued === 0 && detections?.suppressed.ruleLimit === RULES * (STARTS - 20),
@@ -82,8 +82,8 @@ describe('A flood of alerts', function () {
     assertClosed(status);
 
     bed.desire({ snapshotFrequency: { value: 'soon' } });
-    const isTold = ({ ExtraDetails }: Record<string, unknown>) =>
+    const isSummary = ({ ExtraDetails }: Record<string, unknown>) =>
       (ExtraDetails as Record<string, string> | undefined)?.ErrorId === 'TWIN_INVALID';
-    await bed.waitForEvents(() => bed.elements('Diagnostic').some(isTold), seconds(60));
+    await bed.waitForEvents(() => bed.elements('Diagnostic').some(isSummary), seconds(60));
   });
 });

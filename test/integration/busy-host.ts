@@ -10,7 +10,7 @@ import { NumberedLog } from '../harness/crash/numbered-log.ts';
 import { Random } from '../harness/crash/random.ts';
 import { type AgentProcess, assertClosed, QUICK, type TestBed } from './test-bed.ts';
 
-/** What a busy host's agent is asked for: program starts and logins from auditd's log, and little else. */
+/** Desired configuration for a loaded host: program starts and logins from auditd's log, and little else. */
 export const BUSY = {
   ...QUICK,
   snapshotFrequency: { value: 'PT2S' },
@@ -28,7 +28,7 @@ const PER_SECOND = 200;
 const BURSTS_PER_SECOND = 10;
 const MIN_ANSWERS = 10;
 
-/** A host where many programs start in each second, each with a number, and its agent. */
+/** A host on which many numbered programs start per second, and its agent. */
 export class BusyHost {
   readonly #bed: TestBed;
   readonly #log: NumberedLog;
@@ -36,7 +36,7 @@ export class BusyHost {
   #agent: AgentProcess | undefined;
 
   /**
-   * @param perSecond how many programs start
+   * @param perSecond number of program starts
    * @param longestFiller of a start's arguments, in characters
    * @param settings of the agent's local configuration
    */
@@ -56,7 +56,7 @@ export class BusyHost {
     bed.writeConfiguration({ ...settings, hostRoot: this.#log.hostRoot });
   }
 
-  /** How many events there have been. */
+  /** Number of events so far. */
   get happened(): number {
     return this.#log.appended;
   }
@@ -66,7 +66,7 @@ export class BusyHost {
     return this.#agent;
   }
 
-  /** Starts an agent, which has no capabilities and so reads auditd's log. */
+  /** Starts an agent without capabilities, which reads auditd's log. */
   async start(environment: NodeJS.ProcessEnv = {}): Promise<LocalStatus> {
     this.#agent = this.#bed.startAgent({
       through: WITHOUT_CAPABILITIES,
@@ -86,10 +86,10 @@ export class BusyHost {
   }
 
   /**
-   * Lives until the time is over, or as long as `until` isn't true of the status.
+   * Runs for the given time, or until the status fulfils `until`.
    *
-   * @returns how long the agent takes to answer: the median of ten answers at least, since others on the machine may hold a
-   *   few of them up for seconds
+   * @returns response time of the agent: the median of at least ten requests, since other load may delay a few of them for
+   *   seconds
    */
   async live(duration: Duration, until: (status: LocalStatus) => boolean = () => false): Promise<number> {
     const end = systemClock.monotonic() + duration;
@@ -107,18 +107,18 @@ export class BusyHost {
     return median(took);
   }
 
-  /** Has auditd write to the end of its log. */
+  /** Appends records to auditd's log. */
   async complete(): Promise<void> {
     await this.#log.complete();
   }
 
-  /** Those of the events that the hub has. */
+  /** Events that the hub has received. */
   arrived(): Set<string | undefined> {
     const elements = [...this.#bed.elements('ProcessCreate'), ...this.#bed.elements('Login')];
     return new Set(elements.map((element) => numberIn(element)));
   }
 
-  /** All that happened is at the hub, and nothing was dropped. */
+  /** Checks that the hub has received all events, and that none was dropped. */
   async assertComplete(): Promise<void> {
     await this.complete();
     await this.#bed.waitForEvents(() => this.arrived().size >= this.happened, seconds(60));
@@ -127,7 +127,7 @@ export class BusyHost {
     assertClosed(status);
   }
 
-  /** Each start has come once, or again under the same id. */
+  /** Checks that each start arrived once, or again under the same id. */
   assertNoneTwice(): void {
     const ids = new Map<string, string>();
     for (const { Id, Payload } of this.#bed.events('ProcessCreate')) {

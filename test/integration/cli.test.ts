@@ -30,7 +30,7 @@ import { CLONE_PROGRAM, DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
 
-/** A command as a process of its own. */
+/** A command that runs as a separate process. */
 class CommandProcess {
   stdout = '';
   stderr = '';
@@ -38,8 +38,11 @@ class CommandProcess {
   readonly ended: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
 
   constructor(args: readonly string[], options: SpawnOptions & { main?: string; node?: readonly string[] } = {}) {
-    const { main = PROGRAM, node = [], ...others } = options;
-    this.child = spawn(process.execPath, [...node, main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], ...others });
+    const { main = PROGRAM, node = [], ...spawnOptions } = options;
+    this.child = spawn(process.execPath, [...node, main, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...spawnOptions,
+    });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
     });
@@ -51,16 +54,16 @@ class CommandProcess {
     });
   }
 
-  /** Resolves once `condition` is true of it. */
+  /** Resolves once the command fulfils the condition. */
   async until(condition: (command: CommandProcess) => boolean): Promise<void> {
     await until(
-      () => `what it should print; so far:\n${this.stdout}\n${this.stderr}`,
+      () => `the expected output; so far:\n${this.stdout}\n${this.stderr}`,
       () => condition(this),
     );
   }
 }
 
-describe('Commands, as processes', function () {
+describe('Commands that run as processes', function () {
   this.timeout(120_000);
   let folder: string;
   let commands: CommandProcess[];
@@ -88,7 +91,7 @@ describe('Commands, as processes', function () {
     const { status } = await command.ended;
     return { status, stdout: command.stdout, stderr: command.stderr };
   };
-  /** A configuration whose agent isn't running, nor needs to. */
+  /** Writes a configuration of an agent that isn't running. */
   const configure = (changes: object = {}) => {
     const file = join(folder, 'agent.json');
     const identity = { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' };
@@ -109,7 +112,7 @@ describe('Commands, as processes', function () {
     closers.push(await serveControlSocket(join(folder, 'control.sock'), handlers));
   };
 
-  /** A copy of the program, to be changed. @returns what to start it by */
+  /** Copies the program, so that a test can change it. @returns path of its main file */
   const copyProgram = () => {
     mkdirSync(join(folder, 'dist'));
     cpSync(join(DIST, 'src'), join(folder, 'dist/src'), { recursive: true });
@@ -118,7 +121,7 @@ describe('Commands, as processes', function () {
     return join(folder, 'dist/src/main.js');
   };
 
-  it('run refuses the example configuration, and a URL in the place of a host', async () => {
+  it('run rejects the example configuration and a URL instead of a host name', async () => {
     for (const [hostName, id, says] of [
       ['contoso.azure-devices.net', 'CONFIG_INCOMPLETE', /still the example's/],
       ['https://hub.azure-devices.net/', 'CONFIG_INVALID', /write \\"hub\.azure-devices\.net\\"/],
@@ -130,7 +133,7 @@ describe('Commands, as processes', function () {
     }
   });
 
-  it('run refuses root the state directory of another user, and writes nothing there', async function () {
+  it('run by root rejects a state directory of another user, and writes nothing there', async function () {
     if (process.getuid?.() !== 0) skip(this, 'needs root, to give a directory to another user');
     const file = configure();
     mkdirSync(join(folder, 'state'), { mode: 0o700 });
@@ -159,7 +162,7 @@ describe('Commands, as processes', function () {
       }
     });
 
-    it('explains each command, with what it exits with', async () => {
+    it('explains each command with its exit statuses', async () => {
       for (const name of [...ofAgent, ...ofClone, 'posture']) {
         const main = ofClone.includes(name) ? CLONE_PROGRAM : PROGRAM;
         const { status, stdout, stderr } = await run([name, '--help'], { main });
@@ -169,7 +172,7 @@ describe('Commands, as processes', function () {
       assert.match((await run(['status', '--help'])).stdout, /Exit status: 0 running; 1 not running, degraded/);
     });
 
-    for (const [what, args, message] of [
+    for (const [fault, args, message] of [
       ['an unknown command', ['frobnicate'], /"frobnicate" is not a command; "vakt --help"/],
       ['a misspelt command', ['chek'], /"chek" is not a command; did you mean "check"\? "vakt --help"/],
       [
@@ -177,14 +180,14 @@ describe('Commands, as processes', function () {
         ['status', '--jsn'],
         /^vakt status: .*--jsn.*\nusage: vakt status .*\n"vakt status --help" .*\n$/,
       ],
-      ['an option without its value', ['check', '--config'], /^vakt check: .*--config.*\nusage: vakt check/],
-      ['an argument too many', ['events', 'x'], /^vakt events: unexpected argument "x"\nusage: vakt events/],
+      ['an option without a value', ['check', '--config'], /^vakt check: .*--config.*\nusage: vakt check/],
+      ['an extra argument', ['events', 'x'], /^vakt events: unexpected argument "x"\nusage: vakt events/],
       ['vakt collect without an event', ['collect'], /^vakt collect: EVENT must be one of .*\nusage: vakt collect/],
-      ['vakt collect of what is no event', ['collect', 'Nonsense'], /EVENT must be one of .*ProcessCreate/],
-      ['a duration that is none', ['demo', '--duration', '5'], /--duration takes .*\nusage: vakt demo/],
+      ['vakt collect with an unknown event', ['collect', 'Nonsense'], /EVENT must be one of .*ProcessCreate/],
+      ['an invalid duration', ['demo', '--duration', '5'], /--duration takes .*\nusage: vakt demo/],
       ['vakt run with an unknown option', ['run', '--verbose'], /^vakt run: .*--verbose.*\nusage: vakt run/],
     ] as const) {
-      it(`exits with 2 and says how to use it: ${what}`, async () => {
+      it(`exits with 2 and prints the usage: ${fault}`, async () => {
         const main = ofClone.includes(args[0]) ? CLONE_PROGRAM : PROGRAM;
         const { status, stdout, stderr } = await run(args, { main });
         assert.deepEqual([status, stdout], [2, '']);
@@ -192,7 +195,7 @@ describe('Commands, as processes', function () {
       });
     }
 
-    it('does not repeat control characters to the terminal', async () => {
+    it('does not print control characters of an argument to the terminal', async () => {
       for (const args of [['\u001b[2J'], ['events', '\u001b[2J'], ['status', '--config', '/\u001b[2J']]) {
         const { stderr } = await run(args);
         assert.match(stderr, /·\[2J/);
@@ -200,7 +203,7 @@ describe('Commands, as processes', function () {
       }
     });
 
-    it('nor those in the message of a defect', async () => {
+    it("does not print control characters of an internal error's message to the terminal", async () => {
       const main = copyProgram();
       writeFileSync(
         join(folder, 'dist/src/agent/commands/events.js'),
@@ -212,7 +215,7 @@ describe('Commands, as processes', function () {
       assert.ok(!stderr.includes('\u001b'));
     });
 
-    it('nor those in the log of an agent that a demo shows', async () => {
+    it("does not print control characters of an agent's log in a demo to the terminal", async () => {
       const main = copyProgram();
       writeFileSync(
         join(folder, 'dist/src/agent/commands/run.js'),
@@ -223,7 +226,7 @@ describe('Commands, as processes', function () {
       assert.ok(!stdout.includes('\u001b'));
     });
 
-    it('nor those of a record that cannot be translated', async () => {
+    it('does not print control characters of an untranslatable record to the terminal', async () => {
       const main = copyProgram();
       appendFileSync(
         join(folder, 'dist/src/agent/collectors/process-create.js'),
@@ -239,8 +242,8 @@ describe('Commands, as processes', function () {
     });
   });
 
-  describe('output that nobody takes', () => {
-    it('exits with 1 when the disk is full, and says so', async () => {
+  describe('output that no process reads', () => {
+    it('makes a command exit with 1 and an error message if the disk is full', async () => {
       for (const args of [
         ['events', '--json'],
         ['check', '--config', configure()],
@@ -253,13 +256,13 @@ describe('Commands, as processes', function () {
       }
     });
 
-    it('exits with 141 when the reader has gone, as by SIGPIPE', async () => {
+    it('makes a command exit with 141, as by SIGPIPE, if the reader has closed the pipe', async () => {
       const command = start(['events', '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
       command.child.stdout?.destroy();
       assert.deepEqual(await command.ended, { status: 141, signal: null });
     });
 
-    it('writes everything before it exits, however slowly it is read', async () => {
+    it('is written completely before a command exits, even if it is read slowly', async () => {
       const large = 'x'.repeat(1_000_000);
       await serve({ '/status': () => ({ state: 'running', large }) });
       const command = start(['status', '--json', '--config', configure()]);
@@ -270,7 +273,7 @@ describe('Commands, as processes', function () {
       assert.equal(JSON.parse(command.stdout).large, large);
     });
 
-    it('lets a command that follows something end in order', async () => {
+    it('makes a command that follows events exit cleanly', async () => {
       let left: Promise<unknown> | undefined;
       await serve({
         '/follow': (_query, response) => {
@@ -286,7 +289,7 @@ describe('Commands, as processes', function () {
       await left;
     });
 
-    it('leaves nothing of a demo behind', async () => {
+    it('makes a demo stop all its processes and remove its files', async () => {
       const command = start(['demo'], { main: CLONE_PROGRAM, env: { ...process.env, TMPDIR: folder } });
       await once(command.child.stdout as NodeJS.EventEmitter, 'data');
       await command.until(() => processesIn(folder).length > 0);
@@ -298,7 +301,7 @@ describe('Commands, as processes', function () {
   });
 
   describe('signals', () => {
-    /** Somebody who takes connections, and says nothing. */
+    /** A server that accepts connections and never answers. */
     const silence = async () => {
       const server = createServer((socket) => {
         closers.unshift(() => socket.destroy());
@@ -308,7 +311,7 @@ describe('Commands, as processes', function () {
       return { asked: once(server, 'connection') };
     };
 
-    it('end a question that is not answered', async () => {
+    it('abort a request that is not answered', async () => {
       for (const args of [['status'], ['check'], ['collect', 'MessageStatistics'], ['collect', 'Diagnostic']]) {
         rmSync(join(folder, 'control.sock'), { force: true });
         const { asked } = await silence();
@@ -316,7 +319,7 @@ describe('Commands, as processes', function () {
         await asked;
         command.child.kill('SIGINT');
         const { status } = await command.ended;
-        assert.doesNotMatch(command.stdout, /does not answer/, args.join(' ')); // as it would say after 5 s
+        assert.doesNotMatch(command.stdout, /does not answer/, args.join(' ')); // its output after the 5-s time limit
         assert.deepEqual([status, command.stderr], [args[1] === 'Diagnostic' ? 0 : 1, ''], args.join(' '));
       }
     });
@@ -325,18 +328,18 @@ describe('Commands, as processes', function () {
       ['SIGINT', 130],
       ['SIGTERM', 143],
     ] as const) {
-      it(`end at once, with ${status}, what does not end at the first ${signal}`, async () => {
+      it(`kill a command with status ${status} at the second ${signal} if it ignores the first`, async () => {
         await serve({ '/status': () => ({ state: 'running', large: 'x'.repeat(1_000_000) }) });
         const command = start(['status', '--json', '--config', configure()]);
         command.child.stdout?.pause(); // so that it hangs in its last write
         await command.until(({ child }) => (child.stdout?.readableLength ?? 0) > 0);
         command.child.kill(signal);
         await systemClock.sleep(milliseconds(20));
-        command.child.kill(signal); // as npm passes it on
+        command.child.kill(signal); // npm also passes it on
         await systemClock.sleep(milliseconds(1_200));
         assert.equal(command.child.exitCode, null);
         await until('its end', async () => {
-          command.child.kill(signal); // again, where the first one was heard late
+          command.child.kill(signal); // again, in case the first one was handled late
           await systemClock.sleep(milliseconds(1_200));
           return command.child.exitCode !== null;
         });
@@ -346,12 +349,12 @@ describe('Commands, as processes', function () {
     }
   });
 
-  describe('a part that is missing', () => {
+  describe('a missing part of the program', () => {
     for (const [name, status] of [
       ['events', 1],
       ['run', 70],
     ] as const) {
-      it(`is named, with what to do: vakt ${name}`, async () => {
+      it(`is named with a remedy by vakt ${name}`, async () => {
         const main = copyProgram();
         rmSync(join(folder, `dist/src/agent/commands/${name}.js`));
         for (const args of [[name], [name, '--help']]) {
@@ -368,7 +371,7 @@ describe('Commands, as processes', function () {
   });
 
   describe('vakt collect', () => {
-    it('asks the running agent for what only one process can have, and ends when it does', async () => {
+    it('follows events of the running agent, and exits when the agent does', async () => {
       let stop = () => {};
       await serve({
         '/follow': (query, response) => {
@@ -385,7 +388,7 @@ describe('Commands, as processes', function () {
       assert.match(command.stderr, /the agent at .* exited\n.* \(AGENT_NOT_RUNNING\)\n$/);
     });
 
-    it('follows several events of the running agent, in envelopes, and only what passes the filter', async () => {
+    it('follows several events of the running agent in envelopes, and applies the filter', async () => {
       await serve({
         '/follow': (query, response) => {
           const event = query.get('event');
@@ -417,7 +420,7 @@ describe('Commands, as processes', function () {
       assert.deepEqual(await command.ended, { status: 0, signal: null });
     });
 
-    it('collects several snapshots, a line each', async () => {
+    it('collects several snapshots and prints one per line', async () => {
       const args = ['SystemInformation', 'LocalUsers', '--filter', 'UserId=0'];
       const { status, stdout, stderr } = await run(['collect', ...args, '--config', configure()]);
       assert.equal(status, 0);
@@ -431,13 +434,13 @@ describe('Commands, as processes', function () {
       for (const { UserId } of users.Payload) assert.equal(UserId, '0');
     });
 
-    it('refuses a filter that is none', async () => {
+    it('rejects an invalid filter', async () => {
       const { status, stderr } = await run(['collect', 'LocalUsers', '--filter', 'UserId', '--config', configure()]);
       assert.equal(status, 2);
       assert.match(stderr, /--filter takes FIELD=TEXT or FIELD~TEXT, not "UserId"/);
     });
 
-    it('goes to the kernel itself when no agent runs', async () => {
+    it('reads from the kernel itself if no agent runs', async () => {
       const command = start(['collect', 'ProcessCreate', '--config', configure()]);
       await command.until(({ stderr }) => /^Following ProcessCreate from \w+;/m.test(stderr));
       const sleeping = spawn('/bin/sleep', ['41.9871'], { stdio: 'ignore' });
@@ -446,7 +449,7 @@ describe('Commands, as processes', function () {
       assert.deepEqual(await command.ended, { status: 0, signal: null });
     });
 
-    it('does not go to the kernel when an agent may run that cannot be asked', async () => {
+    it('does not read from the kernel if an agent may run but does not answer', async () => {
       writeFileSync(join(folder, 'file'), '');
       const config = configure({ controlSocket: 'file/control.sock' });
       const { status, stderr } = await run(['collect', 'ProcessCreate', '--config', config]);
@@ -455,7 +458,7 @@ describe('Commands, as processes', function () {
       assert.doesNotMatch(stderr, /Following/);
     });
 
-    it('says when only a running agent could tell, and none runs', async () => {
+    it('fails if an event needs a running agent and no agent runs', async () => {
       for (const { name } of collectors.filter(({ type }) => type !== 'Security')) {
         const { status, stderr } = await run(['collect', name, '--config', configure()]);
         assert.equal(status, 1);
@@ -470,12 +473,12 @@ describe('Commands, as processes', function () {
         require(this, isRefused ? 'only root may read the packet filter' : undefined);
         const { status, stdout, stderr } = await run(['collect', collector.name, '--config', configure()]);
         assert.equal(status, 0);
-        assert.doesNotMatch(stderr, /defect/); // what a machine does not show, or shows a lot of, is said there
+        assert.doesNotMatch(stderr, /defect/); // stderr may contain warnings about this machine
         v.parse(v.array(collector.payload), JSON.parse(stdout));
       });
     }
 
-    it('prints all of a snapshot that the agent would send in parts, and says so', async () => {
+    it('prints a whole snapshot that the agent would send in parts, with a note', async () => {
       mkdirSync(join(folder, 'root/etc'), { recursive: true });
       const accounts = Array.from({ length: 3_000 }, (_, n) => `user${n}:x:${n}:${n}::/home/user${n}:/bin/bash\n`);
       writeFileSync(join(folder, 'root/etc/passwd'), accounts.join(''));
@@ -517,7 +520,7 @@ describe('Commands, as processes', function () {
       while ((await answers()) === undefined) await systemClock.sleep(milliseconds(50));
     };
 
-    it('goes on, and ends as ever, when its log can be written nowhere', async () => {
+    it('continues and exits normally if no log can be written', async () => {
       const full = openSync('/dev/full', 'w');
       const command = agent({ stdio: ['ignore', full, 'pipe'] });
       await untilItAnswers();
@@ -527,7 +530,7 @@ describe('Commands, as processes', function () {
       assert.equal(command.stderr, '');
     });
 
-    it('goes on when the reader of its log goes', async () => {
+    it('continues when the reader of its log closes the pipe', async () => {
       const command = agent();
       command.child.stdout?.destroy();
       await untilItAnswers();
@@ -536,7 +539,7 @@ describe('Commands, as processes', function () {
       assert.deepEqual(await command.ended, { status: 0, signal: null });
     });
 
-    it('logs to a terminal in lines for a person', async function () {
+    it('logs human-readable lines to a terminal', async function () {
       if (spawnSync('script', ['--version']).error !== undefined)
         skip(this, 'there is no script(1) to make a terminal');
       const command = [process.execPath, PROGRAM, 'run', '--config', join(folder, 'no.json')].join(' ');
@@ -551,7 +554,7 @@ describe('Commands, as processes', function () {
       );
     });
 
-    it('exits as the contract says also when its log can be written nowhere', async () => {
+    it('exits with the documented status even if no log can be written', async () => {
       const full = openSync('/dev/full', 'w');
       const config = join(folder, 'no.json');
       const { status } = await run(['run', '--config', config], { stdio: ['ignore', full, 'pipe'] });
@@ -559,7 +562,7 @@ describe('Commands, as processes', function () {
     });
 
     for (const level of ['silent', 'fatal']) {
-      it(`says why it cannot start, also with logging.level ${level}`, async () => {
+      it(`logs why it cannot start, even with logging.level ${level}`, async () => {
         bed.writeConfiguration({ logging: { level }, identity: { kind: 'connectionString', file: 'missing' } });
         const command = agent();
         assert.equal((await command.ended).status, 77);
@@ -569,7 +572,7 @@ describe('Commands, as processes', function () {
       });
     }
 
-    it('refuses a control socket whose path is too long, with 78', async () => {
+    it('exits with 78 if the path of the control socket is too long', async () => {
       bed.writeConfiguration({ controlSocket: `${'x'.repeat(110)}.sock` });
       const command = agent();
       assert.equal((await command.ended).status, 78);
@@ -582,7 +585,7 @@ describe('Commands, as processes', function () {
       return { node: ['--import', pathToFileURL(file).href] };
     };
 
-    it('ends with 70 when something is not caught before it has started', async () => {
+    it('exits with 70 at an uncaught exception before it has started', async () => {
       const hang =
         "import { Server } from 'node:net'; Server.prototype.listen = () => process.nextTick(() => { throw new Error('planted'); });";
       const command = agent(planted(hang));
@@ -590,7 +593,7 @@ describe('Commands, as processes', function () {
       assert.match(command.stdout, /Error in: Other, reason: Other, extra details: planted/);
     });
 
-    it('goes on when something is not caught after that', async () => {
+    it('continues after an uncaught exception once it has started', async () => {
       const command = agent(planted("process.on('SIGUSR2', () => { throw new Error('planted'); });"));
       await command.until(({ stdout }) => stdout.includes('Connected to the hub.'));
       await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
@@ -601,7 +604,7 @@ describe('Commands, as processes', function () {
       assert.deepEqual(await command.ended, { status: 0, signal: null });
     });
 
-    it('is shown by vakt status and vakt check, which do not disturb it', async () => {
+    it('is shown by vakt status and vakt check, which do not affect it', async () => {
       const command = agent();
       await command.until(({ stdout }) => stdout.includes('Connected to the hub.'));
       const config = join(bed.directory, 'agent.json');
@@ -617,20 +620,20 @@ describe('Commands, as processes', function () {
   });
 
   describe('vakt status', () => {
-    it('exits with 1 when no agent runs, and says how to start it', async () => {
+    it('exits with 1 if no agent runs, and shows how to start it', async () => {
       const { status, stdout, stderr } = await run(['status', '--config', configure()]);
       assert.deepEqual([status, stdout], [1, '']);
       assert.match(stderr, /no agent answers at .*ENOENT\nStart it with "vakt run"/);
     });
 
-    it('asks systemd when the agent of the service does not answer', async function () {
+    it("reports the service's state from systemd if its agent does not answer", async function () {
       if (process.getuid?.() !== 0) skip(this, 'needs root, to put another systemctl in place of the real one');
       const systemctl = ['/usr/bin/systemctl', '/bin/systemctl'].find((path) => existsSync(path));
       if (systemctl === undefined) skip(this, 'systemctl is not here');
       const fake = join(folder, 'systemctl');
       const says = ['LoadState=loaded', 'ActiveState=inactive', 'SubState=dead', 'UnitFileState=enabled'];
       writeFileSync(fake, `#!/bin/sh\nprintf '%s\\n' ${says.join(' ')}\n`, { mode: 0o755 });
-      // In a mount namespace of its own, so that nobody else sees them.
+      // In a new mount namespace, so that no other process sees them.
       const place = 'mount -t tmpfs none /run && mkdir -p /run/systemd/system && mount --bind "$1" "$2" && shift 2';
       const command = spawnSync(
         'unshare',
@@ -654,7 +657,7 @@ describe('Commands, as processes', function () {
   });
 
   describe('vakt demo', () => {
-    it('obeys its own file, not the variables of an agent', async () => {
+    it("uses its own configuration file and ignores an agent's environment variables", async () => {
       const environment = {
         ...process.env,
         TMPDIR: folder,
@@ -673,7 +676,7 @@ describe('Commands, as processes', function () {
       assert.deepEqual(readdirSync(folder), []);
     });
 
-    it('ends at once for a signal that comes before anything else', async () => {
+    it('exits immediately at a signal during its start', async () => {
       const command = start(['demo'], { main: CLONE_PROGRAM, env: { ...process.env, TMPDIR: folder } });
       await command.until(() => readdirSync(folder).length > 0);
       command.child.kill('SIGTERM');
@@ -684,7 +687,7 @@ describe('Commands, as processes', function () {
   });
 });
 
-/** Ids of the processes, zombies excepted, whose arguments name something in `folder`. */
+/** Returns ids of the processes, except zombies, that have a path in `folder` among their arguments. */
 const processesIn = (folder: string): number[] =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

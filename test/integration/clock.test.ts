@@ -10,7 +10,7 @@ import { assertClosed, TestBed } from './test-bed.ts';
 const MODULE = new URL('./shifted-clock.js', import.meta.url).href;
 const TEN_YEARS = days(3_652);
 
-describe('The agent, when its clock is wrong', function () {
+describe('The agent with a wrong clock', function () {
   this.timeout(180_000);
   let bed: TestBed;
 
@@ -26,7 +26,7 @@ describe('The agent, when its clock is wrong', function () {
     bed.startAgent({ options: ['--import', MODULE], environment: { SHIFTED_CLOCK: setClock(shift) } });
   const details = ({ Payload: [element] }: Envelope) => (element?.ExtraDetails ?? {}) as Record<string, string>;
 
-  it('and says 1970 at boot: collects, asks for the clock, and sends everything with right times once it is set', async () => {
+  it('collects from 1970 on, and sends all events with correct times once the clock is set', async () => {
     const startedAt = now();
     const agent = startAgent(minutes(1) - startedAt);
     const { hub } = await agent.waitForStatus((status) => status.hub.state === 'refused', seconds(60));
@@ -40,8 +40,8 @@ describe('The agent, when its clock is wrong', function () {
     await bed.waitForEvents(() => wanted.every((name) => bed.events(name).length > 0), seconds(60));
     for (const event of bed.events()) {
       const time = Date.parse(event.TimestampUTC);
-      // An empty snapshot has no element that could be marked, so that its time can't be put right. Logins have the times
-      // that this machine's own files say, which others may replace meanwhile.
+      // An empty snapshot has no element that could be marked, so its time cannot be corrected. Logins have the times in this
+      // machine's own files, which other programs may replace during the test.
       if (event.IsEmpty || event.Name === 'Login') continue;
       assert.ok(time >= startedAt - 1_000 && time <= now(), `${event.Name} of ${event.TimestampUTC}`);
     }
@@ -58,12 +58,12 @@ describe('The agent, when its clock is wrong', function () {
     assertClosed(status);
   });
 
-  it('and is set back and on by ten years: stays connected, and goes on sending', async () => {
+  it('stays connected and sends events while the clock is set back and forward by ten years', async () => {
     const agent = startAgent(0);
-    // Not only connected: the agent reads the twin about a second later. If it found the faulty property in its first reading,
-    // it would refuse the whole configuration, keep the default frequencies, and send the error hours later.
+    // A connection is not enough: the agent reads the twin about a second later. If its first read contained the faulty property,
+    // it would reject the whole configuration, keep the default frequencies, and send the error hours later.
     await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
-    /** The time of an event that is made while the clock is wrong by so much. */
+    /** Returns the time of an event that is collected while the clock is wrong by `shift`. */
     const eventAt = async (shift: number) => {
       const before = bed.events('ConfigurationError').length;
       setClock(shift);
@@ -80,10 +80,10 @@ describe('The agent, when its clock is wrong', function () {
     const on = await eventAt(TEN_YEARS);
     assert.equal(on.wrongBy, TEN_YEARS / 60_000);
     assert.deepEqual((await eventAt(0)).details, {});
-    // The token is renewed within 90 s after the clock was set: mostly later than this.
+    // The token is renewed within 90 s after the clock was set, mostly after this line.
     const ends = bed.hub.connections.map(({ closedBecause }) => closedBecause);
-    const others = ends.filter((end) => end !== undefined && end !== 'a newer connection of the same module');
-    assert.deepEqual(others, []);
+    const unexpected = ends.filter((end) => end !== undefined && end !== 'a newer connection of the same module');
+    assert.deepEqual(unexpected, []);
     assertClosed(await agent.status());
   });
 });

@@ -18,7 +18,7 @@ describe('vakt make-code-cache', function () {
   const cache = join(program, 'program.cache');
   const main = join(program, 'main.js');
 
-  /** Runs a command of the program in a folder, with the flags in its first line. */
+  /** Runs a command of the program in a folder with the flags of its first line. */
   const vakt = (
     args: readonly string[],
     { at = main, flags = nodeFlagsOf(at), umask = 0o022, env = process.env } = {},
@@ -30,8 +30,8 @@ describe('vakt make-code-cache', function () {
       process.umask(before);
     }
   };
-  /** What `vakt check` says of the code cache. */
-  const said = (options: Parameters<typeof vakt>[1] = {}): string => {
+  /** Returns the state that `vakt check` shows for the code cache. */
+  const stateOfCache = (options: Parameters<typeof vakt>[1] = {}): string => {
     const { stdout } = vakt(['check', '--json', '--config', join(folder, 'agent.json')], options);
     const findings = stdout
       .trim()
@@ -42,17 +42,17 @@ describe('vakt make-code-cache', function () {
 
   before(async () => {
     await bundle(program);
-    chmodSync(folder, 0o755); // as the installed program is: everybody can read it
+    chmodSync(folder, 0o755); // world-readable, like the installed program
     cpSync('node_modules/koffi', join(program, 'node_modules/koffi'), { recursive: true });
     cpSync('node_modules/@koromix', join(program, 'node_modules/@koromix'), { recursive: true });
-    assert.equal(said(), 'note');
-    // A careful root keeps new files to itself, but the agent must be able to read this one.
+    assert.equal(stateOfCache(), 'note');
+    // Root may have a strict umask, but the agent must be able to read this file.
     const { status, stdout, stderr } = vakt(['make-code-cache'], { umask: 0o077 });
     assert.deepEqual([status, stderr], [0, '']);
     assert.match(stdout, new RegExp(`^${cache}, \\d+ bytes\\n$`));
   });
 
-  it('is a command of the one file that can be started', () => {
+  it('is a command of the only executable file', () => {
     const executable = readdirSync(program).filter((name) => (statSync(join(program, name)).mode & 0o111) !== 0);
     assert.deepEqual(
       executable.filter((name) => name.includes('.')),
@@ -60,16 +60,16 @@ describe('vakt make-code-cache', function () {
     );
   });
 
-  it('makes a file for everybody to read, by which the program then starts', () => {
+  it('creates a world-readable file from which the program then starts', () => {
     assert.equal(statSync(cache).mode & 0o777, 0o644);
-    assert.equal(said(), 'ok');
+    assert.equal(stateOfCache(), 'ok');
   });
 
-  it('makes it for the flags of Node in the first line: V8 refuses it with others', () => {
-    assert.equal(said({ flags: [] }), 'note');
+  it("creates it for the first line's Node flags, since V8 rejects it with other flags", () => {
+    assert.equal(stateOfCache({ flags: [] }), 'note');
   });
 
-  describe('once it was called', () => {
+  describe('once the cache exists', () => {
     let sealed: Buffer;
     beforeEach(() => {
       sealed = readFileSync(cache);
@@ -79,7 +79,7 @@ describe('vakt make-code-cache', function () {
       chmodSync(cache, 0o644);
     });
 
-    it('lets the agent do what it does without', async () => {
+    it('does not change the behaviour of the agent', async () => {
       const bed = await TestBed.open();
       try {
         bed.writeConfiguration({});
@@ -92,35 +92,35 @@ describe('vakt make-code-cache', function () {
       }
     });
 
-    it('is ignored by a program that finds it damaged, wherever: V8 would take it, and crash', () => {
+    it('ignores a cache that is damaged at any position, with which V8 would crash', () => {
       for (const part of [0, 0.01, 0.3, 0.6, 0.99]) {
         const damaged = Buffer.from(sealed);
         const at = Math.floor(part * sealed.length);
         damaged[at] = (damaged[at] ?? 0) ^ 0x10;
         writeFileSync(cache, damaged);
-        assert.equal(said(), 'note', `at ${at}`);
+        assert.equal(stateOfCache(), 'note', `at ${at}`);
       }
       writeFileSync(cache, sealed.subarray(0, sealed.length / 2));
-      assert.equal(said(), 'note');
+      assert.equal(stateOfCache(), 'note');
     });
 
-    it('is ignored by a program that finds that others could have written it', () => {
+    it('ignores a cache that other users could have written', () => {
       chmodSync(cache, 0o666);
-      assert.equal(said(), 'note');
+      assert.equal(stateOfCache(), 'note');
     });
 
-    it('is ignored by another program', () => {
+    it('ignores the cache of another program', () => {
       const another = join(folder, 'another');
       cpSync(program, another, { recursive: true });
       const text = readFileSync(join(another, 'main.js'), 'utf8');
       const [digest = ''] = /\b[0-9a-f]{64}\b/.exec(text) ?? [];
       writeFileSync(join(another, 'main.js'), text.replace(digest, '0'.repeat(64)));
-      assert.equal(said({ at: join(another, 'main.js') }), 'note');
+      assert.equal(stateOfCache({ at: join(another, 'main.js') }), 'note');
       rmSync(another, { recursive: true });
     });
   });
 
-  describe('with another program in the place of the agent', () => {
+  describe('with another program instead of the agent', () => {
     const other = join(folder, 'other');
     const made = (source: string) => {
       cpSync(program, other, { recursive: true });
@@ -138,14 +138,14 @@ describe('vakt make-code-cache', function () {
     };
     afterEach(() => rmSync(other, { recursive: true, force: true }));
 
-    it('refuses what does not fit', () => {
+    it('rejects a cache that does not match', () => {
       const source = `process.on('SIGTERM', () => { require('node:fs').writeSync(3, 'x'.repeat(100)); process.exit(0); });
         console.log('message');
         setInterval(() => {}, 1000);`;
       assert.match(refused(source), /gave none that fits/);
     });
 
-    it('refuses what is sealed as it should be, but V8 does not take', () => {
+    it('rejects a correctly sealed cache that V8 rejects', () => {
       const source = readFileSync(join(program, 'program.js'));
       const script = new Script(source.toString('latin1'), { filename: 'program.js' }); // by the flags of this process
       const sealed = join(folder, 'sealed');
@@ -158,7 +158,7 @@ describe('vakt make-code-cache', function () {
       assert.equal(made(handOver(cache)).status, 0);
     });
 
-    it('asks it to end once, however much it prints: a slow one goes on for seconds', () => {
+    it('sends one signal to stop the program, regardless of its output', () => {
       const source = `let asked = 0;
         process.on('SIGTERM', () => {
           if (++asked > 1) process.exit(9);
@@ -168,16 +168,16 @@ describe('vakt make-code-cache', function () {
       assert.match(refused(source), /gave none that fits/);
     });
 
-    it('refuses more than any cache has', () => {
+    it('rejects a cache above the size limit', () => {
       const source = `for (;;) require('node:fs').writeSync(3, Buffer.alloc(1e6));`;
       assert.match(refused(source), /gave more than 67108864 bytes/);
     });
 
-    it('says why the run failed', () => {
+    it('reports why the run failed', () => {
       assert.match(refused("throw new Error('no, not today')"), /ended with 1: [\s\S]*no, not today/);
     });
 
-    it('runs it as a user that nobody else is, without rights, when root calls it', function () {
+    it('runs it as an unprivileged user of no other process if root calls it', function () {
       if (process.geteuid?.() !== 0) skip(this, 'this is not root');
       const source = `throw new Error(require('node:fs').readFileSync('/proc/self/status', 'utf8'));`;
       const status = refused(source).replaceAll('·', '\n');
@@ -188,25 +188,25 @@ describe('vakt make-code-cache', function () {
     });
   });
 
-  it('makes one for root whose TMPDIR is private', function () {
+  it('creates a cache for root with a private TMPDIR', function () {
     if (process.geteuid?.() !== 0) skip(this, 'this is not root');
     rmSync(cache);
     const { status, stderr } = vakt(['make-code-cache'], { env: { ...process.env, TMPDIR: temporaryFolder() } });
     assert.deepEqual([status, stderr], [0, '']);
-    assert.equal(said(), 'ok');
+    assert.equal(stateOfCache(), 'ok');
   });
 
-  it('makes one in a user namespace, too, which has no such user', function () {
+  it('creates a cache in a user namespace without such a user', function () {
     const env = { ...process.env, TMPDIR: join(folder, 'missing') }; // what root's TMPDIR is does not matter
     const inNamespace = (...command: string[]) => spawnSync('unshare', ['-Ur', ...command], { encoding: 'utf8', env });
     if (inNamespace('true').status !== 0) skip(this, 'unshare -Ur is not allowed here');
     rmSync(cache);
     const { status, stderr } = inNamespace(process.execPath, ...nodeFlagsOf(main), main, 'make-code-cache');
     assert.deepEqual([status, stderr], [0, '']);
-    assert.equal(said(), 'ok');
+    assert.equal(stateOfCache(), 'ok');
   });
 
-  it('says that a program of a clone has none', () => {
+  it('reports that the program of a clone has no cache', () => {
     const { status, stderr } = vakt(['make-code-cache'], { at: resolve('dist/src/main.js') });
     assert.equal(status, 1);
     assert.match(stderr, /program\.js can't be read.*\n.*\(CODE_CACHE_FAILED\)/);

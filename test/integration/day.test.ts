@@ -7,7 +7,7 @@ import type { Figures } from '../agent/pipeline/simulated-agent.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-describe('A day of a device, simulated, with the default settings', function () {
+describe('A simulated day with the default settings', function () {
   this.timeout(120_000);
   let time: sinon.SinonFakeTimers;
   let device: Gateway;
@@ -26,18 +26,18 @@ describe('A day of a device, simulated, with the default settings', function () 
     time.restore();
   });
 
-  for (const [what, mostSmall, life] of [
-    ['a gateway at work', 10, { processesPerHour: 1_000, connectionsPerHour: 300, sessionsPerDay: 2 }],
-    // In the hour after Low's own message a login finds nothing that its message could be filled up with.
+  for (const [deviceKind, mostSmall, life] of [
+    ['a busy gateway', 10, { processesPerHour: 1_000, connectionsPerHour: 300, sessionsPerDay: 2 }],
+    // In the hour after a message of Low events, no Low events wait that could fill up a login's message.
     [
-      'one that is logged in to every two hours',
+      'a gateway with a login every two hours',
       15,
       { processesPerHour: 1_000, connectionsPerHour: 300, sessionsPerDay: 12 },
     ],
-    ['a device that does little', 10, { processesPerHour: 60, connectionsPerHour: 12, sessionsPerDay: 1 }],
-    ['a device that does nothing', 10, { processesPerHour: 0, connectionsPerHour: 0, sessionsPerDay: 0 }],
+    ['a nearly idle device', 10, { processesPerHour: 60, connectionsPerHour: 12, sessionsPerDay: 1 }],
+    ['an idle device', 10, { processesPerHour: 0, connectionsPerHour: 0, sessionsPerDay: 0 }],
   ] satisfies [string, number, Life][]) {
-    it(`${what}: of the messages, less than ${mostSmall} % are below 4 KB`, async () => {
+    it(`makes ${deviceKind} send less than ${mostSmall} % of its messages with under 4 KB`, async () => {
       const print = (day: string, { messages, units, bytes, under4KB }: Figures) =>
         say(
           `      ${day}: ${messages} messages, ${units} units of 4 KB, ${Math.round(bytes / 1024)} KB, ` +
@@ -62,8 +62,8 @@ describe('A day of a device, simulated, with the default settings', function () 
     [10, 10],
     [50, 11],
   ] as const) {
-    it(`a thousand starts and ends of fifty commands of ${programs} programs take ${most} units at most`, async () => {
-      await time.tickAsync(hours(6)); // the first snapshots have gone
+    it(`needs at most ${most} units for 1,000 starts and exits of 50 commands of ${programs} programs`, async () => {
+      await time.tickAsync(hours(6)); // the first snapshots have been sent
       const before = Date.now();
       for (let n = 0; n < 1_000; n += 1) {
         device.startProcess(n % 50, n % programs);

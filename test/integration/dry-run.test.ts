@@ -40,7 +40,7 @@ describe('vakt run --dry-run', function () {
     for (const close of closers.splice(0)) await close();
   });
 
-  /** Without capabilities, so that the kernel's audit is left alone: it belongs to other tests. */
+  /** Runs without capabilities, so that kernel audit, which other tests use, is not affected. */
   const start = (...args: string[]) => {
     const through = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
     const [program = '', ...rest] = [...through, process.execPath, PROGRAM, 'run', '--dry-run', ...args];
@@ -75,7 +75,7 @@ describe('vakt run --dry-run', function () {
     return file;
   };
 
-  it('prints what would be sent, without an identity or even a configuration, and logs beside it', async () => {
+  it('prints the events without an identity or a configuration, and logs to standard error', async () => {
     start();
     await printed(() => events().includes('LocalUsers') && events().includes('SystemInformation'));
     await end();
@@ -93,7 +93,7 @@ describe('vakt run --dry-run', function () {
     assert.match(output.stderr, /"msg":"Vakt has stopped\."/);
   });
 
-  it('obeys what the twin last asked an installed agent for, and leaves that one’s state as it is', async () => {
+  it('applies the last desired configuration of an installed agent without changing its state', async () => {
     const state = join(folder, 'state');
     mkdirSync(state, { mode: 0o700 });
     const configuration = { eventPriorityLocalUsers: { value: 'Off' }, hubResourceId: { value: '/hubs/1' } };
@@ -120,7 +120,7 @@ describe('vakt run --dry-run', function () {
     assert.deepEqual(look(), before);
   });
 
-  it('leaves the kernel to an agent that runs', async () => {
+  it('does not read from the kernel while an agent runs', async () => {
     const status = () => ({ state: 'running' });
     closers.push(await serveControlSocket(join(folder, 'control.sock'), { '/status': status }));
     start('--config', configure({}));
@@ -144,7 +144,7 @@ describe('vakt run --dry-run', function () {
     return { id: AGENT_ID, body, bodyBytes: Buffer.byteLength(body), priority: 'High', marking: 'security' };
   };
 
-  describe('whose output is read slowly', () => {
+  describe('with a slow reader of its output', () => {
     let stop: AbortController;
     let read: () => void;
     let sent: string[];
@@ -165,7 +165,7 @@ describe('vakt run --dry-run', function () {
       });
     };
 
-    it('takes the next message when the last one is read, or the run is to end', async () => {
+    it('prints the next message once the last one has been read, or the run stops', async () => {
       withClock();
       await send();
       void send();
@@ -182,8 +182,8 @@ describe('vakt run --dry-run', function () {
       assert.deepEqual(sent, Array(4).fill('accepted'));
     });
 
-    it('is like a hub that is away when nobody reads for long, so that the agent does not seem to hang', async () => {
-      withClock({ within: (_limit, what, work) => Promise.race([work, Promise.reject(new Error(what))]) });
+    it('treats a reader that stops as an unreachable hub, so that the agent does not seem to hang', async () => {
+      withClock({ within: (_limit, operation, work) => Promise.race([work, Promise.reject(new Error(operation))]) });
       await hub.start();
       await send();
       await send();
@@ -196,7 +196,7 @@ describe('vakt run --dry-run', function () {
     });
   });
 
-  it('is readable on a terminal, whatever a payload says', async () => {
+  it('escapes control characters of payloads on a terminal', async () => {
     const lines: string[] = [];
     const world = { stdout: (line: string) => lines.push(line), terminal: true };
     const hub = new DryHub(

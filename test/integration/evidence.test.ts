@@ -10,7 +10,7 @@ import { type AgentProcess, PROGRAM, STEADY, TestBed } from './test-bed.ts';
 
 const numberOf = ({ applicationProperties }: ReceivedMessage) => Number(applicationProperties.Sequence);
 
-/** Messages with faults and kills between them, and what their owner can prove of them. */
+/** The chain of messages across faults and kills, and what their owner can prove with it. */
 describe('The evidence in messages', function () {
   this.timeout(minutes(10));
   let bed: TestBed;
@@ -22,7 +22,7 @@ describe('The evidence in messages', function () {
   });
   afterEach(() => bed.close());
 
-  /** Resolves when the hub has accepted and acknowledged another message. After three resets the agent may wait for 80 s. */
+  /** Resolves once the hub has accepted and acknowledged another message. After three resets, the agent may wait for 80 s. */
   const another = async (count = 1) => {
     const { messages } = bed.hub;
     const before = new Set(messages.map(({ sequence }) => sequence));
@@ -34,7 +34,7 @@ describe('The evidence in messages', function () {
     await agent.exited;
     agent = bed.startAgent();
   };
-  /** The exit status of the command, and what it printed. */
+  /** Returns the exit status and output of the command. */
   const verify = (messages: readonly ReceivedMessage[]) => {
     const file = bed.write('messages.jsonl', messages.map((message) => `${recordOf(message)}\n`).join(''));
     const { status, stdout, stderr } = spawnSync(
@@ -47,7 +47,7 @@ describe('The evidence in messages', function () {
     return { status, text: `${stdout}${stderr}` };
   };
 
-  it('proves that none is missing, over outages, kills and splits, and shows each manipulation', async () => {
+  it('proves that no message is missing across outages, kills and splits, and reveals each manipulation', async () => {
     const { hub } = bed;
     agent = bed.startAgent();
     await another(2);
@@ -65,7 +65,7 @@ describe('The evidence in messages', function () {
     await another(2);
 
     for (let kill = 0; kill < 3; kill += 1) {
-      hub.faults.inject({ kind: 'delayAcknowledgements', ms: 3_000, count: 1 }); // killed while a message is under way
+      hub.faults.inject({ kind: 'delayAcknowledgements', ms: 3_000, count: 1 }); // killed while a message is in flight
       await another();
       await systemClock.sleep(milliseconds(kill * 700));
       await killed();
@@ -112,7 +112,7 @@ describe('The evidence in messages', function () {
     }
   });
 
-  it('begins another chain when the state was lost, whose id the status has', async () => {
+  it('starts another chain after a loss of the state, with its id in the status', async () => {
     agent = bed.startAgent();
     await another(2);
     const { delivery } = await agent.status();
@@ -130,7 +130,7 @@ describe('The evidence in messages', function () {
     assert.deepEqual(chains(), [delivery.chain, after.chain]);
   });
 
-  it('has a chain for marked messages and one for the others', async () => {
+  it('has one chain for marked messages and one for all others', async () => {
     bed.writeConfiguration({ messageRouting: 'both' });
     agent = bed.startAgent();
     await another(6);
@@ -150,7 +150,7 @@ describe('The evidence in messages', function () {
   });
 });
 
-/** The numbers in `Abandoned`. */
+/** Returns the numbers in `Abandoned`. */
 function rangeOf(text = ''): number[] {
   const [first = 0, last = first] = text.split(/[,-]/).map(Number);
   return text === '' ? [] : Array.from({ length: last - first + 1 }, (_, at) => first + at);

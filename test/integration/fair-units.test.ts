@@ -12,7 +12,7 @@ import { assertClosed, DEVICE, MODULE, NO_LIMITS, QUICK, TestBed } from './test-
 const UNITS_PER_DAY = 200;
 const ATTACKER = 2001;
 const OTHER = 2002;
-/** The key includes the arguments, so that each decoy is an alert of its own. */
+/** The key includes the arguments, so that each decoy raises an alert. */
 const rule = (n: number, marker: string) => `title: Rule ${n}
 id: 00000000-0000-4000-8000-00000000004${n}
 level: critical

@@ -7,24 +7,24 @@ import { type AgentProcess, assertClosed, OBJECT, STEADY, TestBed } from './test
 
 const CALM = { snapshotFrequency: { value: 'P30D' } };
 
-/** What came of one scenario. */
+/** The result of one scenario. */
 interface Outcome {
   readonly status: LocalStatus;
   readonly bed: TestBed;
-  /** Elements that the hub has got, each once. */
+  /** Distinct elements that the hub received. */
   readonly received: number;
-  /** Messages that the hub has got more than once. */
+  /** Messages that the hub received more than once. */
   readonly repeats: number;
-  /** Attempts to connect within any minute, the first included. */
+  /** Most attempts to connect within any minute, including the first. */
   readonly mostPerMinute: number;
   readonly seconds: number;
 }
 
 interface Scenario {
-  breakIt(bed: TestBed, agent: AgentProcess): Promise<void> | void;
-  /** Resolves when it may be mended. */
+  injectFault(bed: TestBed, agent: AgentProcess): Promise<void> | void;
+  /** Resolves once the fault may be removed. */
   broken(bed: TestBed, agent: AgentProcess): Promise<unknown>;
-  mendIt?(bed: TestBed): Promise<void> | void;
+  removeFault?(bed: TestBed): Promise<void> | void;
 }
 
 const struck = (kind: FaultKind, times: number) => async (bed: TestBed) => {
@@ -35,44 +35,44 @@ const struck = (kind: FaultKind, times: number) => async (bed: TestBed) => {
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'an acknowledgement is dropped': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'dropAcknowledgements', count: 1 }),
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'dropAcknowledgements', count: 1 }),
     broken: (bed) => bed.hub.waitForMessage(({ duplicate }) => duplicate, minutes(2)),
   },
-  'an acknowledgement comes too late': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'delayAcknowledgements', count: 1, ms: 50_000 }),
+  'an acknowledgement arrives too late': {
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'delayAcknowledgements', count: 1, ms: 50_000 }),
     broken: (bed) => bed.hub.waitForMessage(({ duplicate }) => duplicate, minutes(2)),
   },
-  'a message is neither taken nor acknowledged': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'ignoreMessages', count: 1 }),
+  'a message is neither accepted nor acknowledged': {
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'ignoreMessages', count: 1 }),
     broken: (_bed, agent) => agent.waitForStatus(({ delivery }) => delivery.messagesFailed > 0, minutes(2)),
   },
   'the connection is reset at three messages': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'resetOnPublish', count: 3 }),
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'resetOnPublish', count: 3 }),
     broken: (_bed, agent) => agent.waitForStatus(({ delivery }) => delivery.messagesFailed >= 3, minutes(2)),
   },
-  'the hub is away for a while': {
-    breakIt: (bed) => bed.hub.offline(),
+  'the hub is unreachable for a while': {
+    injectFault: (bed) => bed.hub.offline(),
     broken: () => systemClock.sleep(seconds(20)),
-    mendIt: (bed) => bed.hub.online(),
+    removeFault: (bed) => bed.hub.online(),
   },
-  'the hub takes only ten messages a minute': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'throttleMessages', perMinute: 10, durationMs: 30_000 }),
+  'the hub accepts only ten messages per minute': {
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'throttleMessages', perMinute: 10, durationMs: 30_000 }),
     broken: () => systemClock.sleep(seconds(30)),
   },
   'the quota is used up': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'quotaExceeded' }),
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'quotaExceeded' }),
     broken: struck('quotaExceeded', 3),
-    mendIt: (bed) => bed.hub.faults.clear(),
+    removeFault: (bed) => bed.hub.faults.clear(),
   },
-  'the credentials are refused, then taken again': {
-    breakIt(bed) {
+  'the credentials are refused, then accepted again': {
+    injectFault(bed) {
       bed.hub.faults.inject({ kind: 'refuseConnections', count: 2 }); // after a third, ten minutes would pass
       bed.hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
     },
     broken: (_bed, agent) => agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED', minutes(2)),
   },
   'the twin is throttled': {
-    breakIt: (bed) => bed.hub.faults.inject({ kind: 'twinStatus', status: 429, durationMs: 20_000 }),
+    injectFault: (bed) => bed.hub.faults.inject({ kind: 'twinStatus', status: 429, durationMs: 20_000 }),
     broken: (bed) => {
       bed.desire({ lowPriorityMessageFrequency: { value: 'PT2S' } });
       return systemClock.sleep(seconds(20));
@@ -80,27 +80,27 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 };
 
-/** Elements that the hub has got, each once, whatever was repeated. */
+/** Number of distinct elements that the hub received, without repetitions. */
 function elementsIn(bed: TestBed): number {
   const once = new Map(bed.events().map((event) => [event.Id, event]));
   return [...once.values()].reduce((all, e) => all + (e.Category === 'Periodic' ? 1 : e.Payload.length), 0);
 }
 
-/** The greatest number of attempts within any sixty seconds. */
+/** Largest number of attempts within any 60 seconds. */
 function mostPerMinute(times: readonly number[]): number {
   return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + minutes(1)).length));
 }
 
-async function play({ breakIt, broken, mendIt }: Scenario): Promise<Outcome> {
+async function play({ injectFault, broken, removeFault }: Scenario): Promise<Outcome> {
   const began = systemClock.monotonic();
   const bed = await TestBed.open({ desired: STEADY });
   bed.startWith(STEADY);
   const agent = bed.startAgent();
   try {
     await bed.waitForEvents(() => bed.hub.messages.length >= 2);
-    await breakIt(bed, agent);
+    await injectFault(bed, agent);
     await broken(bed, agent);
-    await mendIt?.(bed);
+    await removeFault?.(bed);
     const before = bed.hub.messages.length;
     await bed.waitForEvents(() => bed.hub.messages.length >= before + 2, minutes(3));
     bed.desire(CALM);
@@ -128,31 +128,31 @@ async function play({ breakIt, broken, mendIt }: Scenario): Promise<Outcome> {
   }
 }
 
-describe('Whatever goes wrong between the agent and its hub,', function () {
+describe('The agent with faults of its hub or connection', function () {
   this.timeout(minutes(6));
   const played = new Map<string, Promise<Outcome>>();
 
-  // All at once: most of each is waiting for a time limit.
+  // In parallel: each scenario mostly waits for a time limit.
   before(async () => {
-    for (const [what, scenario] of Object.entries(SCENARIOS)) played.set(what, play(scenario));
+    for (const [name, scenario] of Object.entries(SCENARIOS)) played.set(name, play(scenario));
     await Promise.allSettled(played.values());
   });
   after(async () => {
-    for (const [what, outcome] of played) {
+    for (const [name, outcome] of played) {
       const { status, bed, repeats, mostPerMinute: most, seconds: took } = await outcome;
       const { delivery } = status;
       process.stdout.write(
-        `      ${what}: ${delivery.collected} collected, ${delivery.delivered} delivered, ${repeats} repeats, ` +
+        `      ${name}: ${delivery.collected} collected, ${delivery.delivered} delivered, ${repeats} repeats, ` +
           `${delivery.messagesSent} messages sent, ${delivery.messagesFailed} failed, ` +
-          `${bed.hub.connections.length} connections (${most} a minute at most), ${took} s\n`,
+          `${bed.hub.connections.length} connections (at most ${most} per minute), ${took} s\n`,
       );
       await bed.close();
     }
   });
 
-  for (const what of Object.keys(SCENARIOS)) {
-    it(`nothing is lost, and little tried, when ${what}`, async () => {
-      const outcome = await played.get(what);
+  for (const name of Object.keys(SCENARIOS)) {
+    it(`loses no event and retries rarely when ${name}`, async () => {
+      const outcome = await played.get(name);
       assert.ok(outcome);
       const { status, received, mostPerMinute: most } = outcome;
       assertClosed(status);
@@ -162,7 +162,7 @@ describe('Whatever goes wrong between the agent and its hub,', function () {
     });
   }
 
-  it('and the figures of its messages are told by the next run, also when kill -9 ended the last one', async () => {
+  it('reports its message statistics after a restart, even after kill -9', async () => {
     const bed = await TestBed.open({ desired: STEADY });
     try {
       bed.startWith(STEADY);
@@ -170,25 +170,25 @@ describe('Whatever goes wrong between the agent and its hub,', function () {
       await bed.waitForEvents(() => bed.hub.messages.length >= 6);
       first.kill('SIGKILL');
       await first.exited;
-      const told = () => bed.elements('MessageStatistics').reduce((all, one) => all + Number(one.MessagesSent), 0);
-      const before = { messages: bed.hub.messages.length, told: told() };
+      const reported = () => bed.elements('MessageStatistics').reduce((all, one) => all + Number(one.MessagesSent), 0);
+      const before = { messages: bed.hub.messages.length, reported: reported() };
       const statistics = bed.events('MessageStatistics').length;
       bed.startAgent();
       await bed.waitForEvents(() => bed.events('MessageStatistics').length > statistics);
-      await bed.waitForEvents(() => told() >= before.messages - 1, minutes(1));
+      await bed.waitForEvents(() => reported() >= before.messages - 1, minutes(1));
     } finally {
       await bed.close();
     }
   });
 
-  it('what came twice came with the same ids, and whole', async () => {
-    for (const what of ['an acknowledgement is dropped', 'an acknowledgement comes too late']) {
-      const { bed, repeats } = (await played.get(what)) as Outcome;
-      assert.ok(repeats > 0, what);
+  it('repeats a message with the same ids and content', async () => {
+    for (const name of ['an acknowledgement is dropped', 'an acknowledgement arrives too late']) {
+      const { bed, repeats } = (await played.get(name)) as Outcome;
+      assert.ok(repeats > 0, name);
       const bodies = new Map<string, string>();
       for (const { systemProperties, body, duplicate } of bed.hub.messages) {
         const id = systemProperties.messageId ?? '';
-        if (duplicate) assert.equal(body, bodies.get(id), what);
+        if (duplicate) assert.equal(body, bodies.get(id), name);
         bodies.set(id, body);
       }
     }

@@ -12,7 +12,7 @@ import { until } from '../harness/until.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { AgentProcess, CLONE_PROGRAM, MODULE, NO_LIMITS, OBJECT, STEADY } from './test-bed.ts';
 
-/** `vakt fleet` needs what is not in the bundle. */
+/** The bundle does not contain `vakt fleet`. */
 
 describe('A fleet', function () {
   this.timeout(360_000);
@@ -31,7 +31,7 @@ describe('A fleet', function () {
     await hub.stop();
   });
 
-  /** `vakt fleet …` as a process of its own. */
+  /** Runs `vakt fleet …` as a process. */
   function start(...args: string[]) {
     const access = ['--connection-string-file', join(folder, 'hub.txt'), '--trusted-ca-file', join(folder, 'ca.pem')];
     const child = spawn(process.execPath, [...nodeFlagsOf(CLONE_PROGRAM), CLONE_PROGRAM, 'fleet', ...args, ...access]);
@@ -71,7 +71,7 @@ describe('A fleet', function () {
     agents.push(new AgentProcess(directory));
   }
 
-  it('is made, configured, seen and called, from nothing', async () => {
+  it('is created, configured, listed and called', async () => {
     const devices = ['applies', 'refuses', 'silent'];
     for (const deviceId of devices) hub.addDevice({ deviceId });
     const steady = join(folder, 'steady.json');
@@ -93,7 +93,7 @@ describe('A fleet', function () {
     for (const deviceId of ['applies', 'refuses']) await hub.waitForSubscription(deviceId, MODULE);
     const hasReported = (deviceId: string) => 'securityAgent' in hub.twin(deviceId, MODULE).reported;
     await until('a report of both agents', () => hasReported('applies') && hasReported('refuses'));
-    // Somebody else has written what agents refuse; they refuse all of it, whatever is merged.
+    // An invalid property from another writer: the agents reject the whole configuration after every merge.
     hub.patchDesired('refuses', MODULE, { [OBJECT]: { maxMessageSizeInBytes: { value: 'large' } } });
 
     const changed = join(folder, 'changed.json');
@@ -149,7 +149,7 @@ describe('A fleet', function () {
     }
   });
 
-  it('is made by runs that are killed, throttled and fail in part, as by one', async () => {
+  it('is created completely by runs that are killed, throttled or partly fail', async () => {
     const count = 1_500;
     addSimulatedDevices(hub, count);
     const args = ['create', '--all', '--yes', '--tag', 'site=1'];
@@ -158,7 +158,7 @@ describe('A fleet', function () {
     first.child.kill('SIGKILL');
     await first.ended;
     const begun = hub.modules.length;
-    assert.ok(begun < count, 'the run was over before it was killed');
+    assert.ok(begun < count, 'the run ended before it was killed');
 
     hub.faults.inject({ kind: 'throttleRest', perSecond: 200, retryAfter: 1 });
     hub.faults.inject({ kind: 'restStatus', status: 400, text: `${simulatedDevice(count)}/modules` });

@@ -8,7 +8,7 @@ import { skip } from '../harness/require.ts';
 import { until } from '../harness/until.ts';
 import { type AgentProcess, CLONE_PROGRAM, PROGRAM, TestBed } from './test-bed.ts';
 
-/** Without capabilities the kernel's audit is left alone: it belongs to other tests. */
+/** Without capabilities, kernel audit, which other tests use, is not affected. */
 const THROUGH = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
 const hasScript = existsSync('/usr/bin/script');
 
@@ -27,7 +27,7 @@ describe('SIGHUP', function () {
     child?.kill('SIGKILL');
   });
 
-  /** In a session of its own, so without a terminal. */
+  /** Starts a command in a new session, without a terminal. */
   const start = (...command: readonly string[]) => {
     const [program = '', ...args] = command;
     const env = { PATH: process.env.PATH, TMPDIR: join(folder, 'tmp') };
@@ -42,7 +42,7 @@ describe('SIGHUP', function () {
       started.on('close', (status, signal) => resolve([status, signal]));
     });
   };
-  const soon = (what: string, condition: () => boolean) => until(() => `${what}; so far:\n${output}`, condition);
+  const soon = (awaited: string, condition: () => boolean) => until(() => `${awaited}; so far:\n${output}`, condition);
   const temporary = () => readdirSync(join(folder, 'tmp'));
 
   for (const [program, args, underWay] of [
@@ -51,7 +51,7 @@ describe('SIGHUP', function () {
     [CLONE_PROGRAM, ['emulator'], /vakt run/],
     [PROGRAM, ['collect', 'ProcessCreate'], /^Following ProcessCreate from /m],
   ] as const) {
-    it(`ends "vakt ${args.join(' ')}" as SIGTERM does, with nothing left behind`, async () => {
+    it(`stops "vakt ${args.join(' ')}" like SIGTERM and leaves no files or processes`, async () => {
       const ended = start(...THROUGH, process.execPath, program, ...args);
       await soon('under way', () => underWay.test(output));
       child?.kill('SIGHUP');
@@ -60,14 +60,14 @@ describe('SIGHUP', function () {
     });
   }
 
-  it('ends a dry run whose reader has gone, with nothing left behind', async () => {
+  it('stops a dry run whose reader has closed the pipe, and leaves no files or processes', async () => {
     const command = [...THROUGH, process.execPath, PROGRAM, 'run', '--dry-run'].join(' ');
     await start('sh', '-c', `${command} | head -n 1`);
     assert.match(output, /"msg":"Vakt has stopped\."/);
     assert.deepEqual(temporary(), []);
   });
 
-  it('ends an agent whose terminal is closed', async function () {
+  it('stops an agent when its terminal is closed', async function () {
     if (!hasScript) return skip(this, 'script(1) is not installed');
     const configuration = { identity: { kind: 'connectionString', file: 'secret' }, stateDirectory: 'state' };
     writeFileSync(join(folder, 'agent.json'), JSON.stringify({ ...configuration, controlSocket: 'control.sock' }));
@@ -82,7 +82,7 @@ describe('SIGHUP', function () {
     const ended = start('script', '-qec', `${agent} | cat >${join(folder, 'log')}`, '/dev/null');
     const socket = join(folder, 'control.sock');
     await soon('listening', () => existsSync(socket));
-    child?.kill('SIGKILL'); // and so closes the terminal
+    child?.kill('SIGKILL'); // closes the terminal
     await ended;
     await soon('gone', () => !existsSync(socket));
   });
@@ -96,11 +96,11 @@ describe('SIGHUP', function () {
 
     const startAgent = () => bed.startAgent({ through: ['setsid', ...THROUGH], environment: { INVOCATION_ID: '1' } });
     const saysSo = (agent: AgentProcess) => agent.waitForLog(({ msg }) => msg.startsWith('Ignored SIGHUP'));
-    /** By SigCgt of proc_pid_status(5): bit 0 is SIGHUP. */
+    /** Whether the process handles SIGHUP: bit 0 of SigCgt in proc_pid_status(5). */
     const handlesIt = ({ pid }: AgentProcess) =>
       /^SigCgt:.*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 
-    it('is ignored while it starts, and told when there is a log', async () => {
+    it('is ignored during its start, and logged once the log is open', async () => {
       const agent = startAgent();
       await until('SIGHUP to be handled', () => handlesIt(agent), { every: milliseconds(1) });
       agent.kill('SIGHUP');
@@ -108,7 +108,7 @@ describe('SIGHUP', function () {
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
     });
 
-    it('is ignored, with a line that says what to do instead', async () => {
+    it('is ignored with a log line that names a remedy', async () => {
       const agent = startAgent();
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
       agent.kill('SIGHUP');

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { seconds } from '../../src/core/base/duration.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
-/** Its beginning is what JSON.parse would quote. */
+/** An error of JSON.parse would quote its first characters. */
 const SECRET = 'root:$6$saltsalt$Zk1Zk1Zk1Zk1:19000:0:99999:7:::\n';
 const MEGABYTE = 1024;
 const SPARSE_BYTES = 2_200_000_000;
@@ -39,8 +39,8 @@ describe('The agent with hostile entries in its state directory', function () {
     await bed.close();
   });
 
-  for (const [what, put] of Object.entries(IN_PLACE)) {
-    it(`starts, delivers events and stops when ${what} replaces every state file`, async () => {
+  for (const [entry, put] of Object.entries(IN_PLACE)) {
+    it(`starts, delivers events and stops when ${entry} replaces every state file`, async () => {
       bed.write('shadow', SECRET);
       const state = join(bed.directory, 'state');
       const folders = [
@@ -67,12 +67,12 @@ describe('The agent with hostile entries in its state directory', function () {
       assert.equal(readFileSync(join(bed.directory, 'shadow'), 'utf8'), SECRET);
       for (const { level, msg } of agent.log) assert.notEqual(level, 'fatal', msg);
       const isMentioned = (name: string) => agent.output.includes(join(state, name));
-      if (!what.includes('content')) for (const name of Object.keys(STATE_FILES)) assert.ok(isMentioned(name), name);
+      if (!entry.includes('content')) for (const name of Object.keys(STATE_FILES)) assert.ok(isMentioned(name), name);
     });
   }
 });
 
-/** Peak of the resident memory of a process, in megabytes. */
+/** Returns the peak of a process's resident memory in megabytes. */
 function peakOf(pid: number): number {
   const [, kilobytes = ''] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kilobytes) / MEGABYTE;

@@ -7,8 +7,8 @@ import { until } from '../harness/until.ts';
 import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /**
- * How soon a missing module must be asked for (contract §1), with what a busy machine adds. The other limits of that clause
- * are measured by `npm run test:restarts`.
+ * Time limit for the first request for a missing module (contract §1), with a margin for a loaded machine. `npm run
+ * test:restarts` measures the other limits of that clause.
  */
 const ASKED_WITHIN = seconds(45);
 
@@ -16,7 +16,7 @@ let bed: TestBed;
 let key: string;
 beforeEach(async () => {
   bed = await TestBed.open();
-  bed.startWith(STEADY); // what other programs on this machine do is not this test's
+  bed.startWith(STEADY); // events of other programs on this machine do not matter here
   bed.hub.removeModule(DEVICE, MODULE);
   key = newKey();
 });
@@ -26,7 +26,7 @@ afterEach(async () => {
   await bed.close();
 });
 
-/** The keys that the hub made must not be anywhere. */
+/** Adds the keys that the hub created to the secrets that must not appear anywhere. */
 const keepHidden = () => {
   const { credential } = bed.hub.getModule(DEVICE, MODULE) ?? {};
   if (credential?.type !== 'sas') return;
@@ -49,19 +49,19 @@ const connected = (count = 1, limit: Duration = minutes(1)) =>
     () => bed.hub.connections.filter(({ admitted }) => admitted).length >= count,
     { limit },
   );
-/** Resolves when the agent knows that it is connected, and the hub has its settings. */
+/** Resolves once the agent is connected and has applied the hub's settings. */
 const settled = async (agent: AgentProcess) => {
   await connected();
   bed.desire(STEADY);
   await agent.waitForStatus(({ hub }) => hub.state === 'connected');
   keepHidden();
 };
-/** Resolves when the agent has sent an event. */
+/** Resolves once the agent has sent an event. */
 const sent = () => bed.waitForEvents(() => bed.events().length > 0, seconds(60));
 const refusals = () => bed.hub.connections.filter(({ admitted }) => !admitted).length;
 const requests = () => bed.hub.restRequests.map(({ method, status }) => `${method} ${status}`);
 
-describe('an agent with a device key', function () {
+describe('An agent with a device key', function () {
   this.timeout('150s');
 
   const put = (text = key) => {
@@ -81,7 +81,7 @@ describe('an agent with a device key', function () {
     register();
   });
 
-  it('creates its module, says so once, connects and sends', async () => {
+  it('creates its module with one log line, connects and sends', async () => {
     const agent = start();
     await settled(agent);
     await sent();
@@ -99,14 +99,14 @@ describe('an agent with a device key', function () {
     assert.deepEqual(requests(), ['GET 404', 'PUT 201', 'GET 200']);
   });
 
-  it('creates its module again, after it was removed', async () => {
+  it('creates its module again after it was removed', async () => {
     await settled(start());
     bed.hub.removeModule(DEVICE, MODULE);
     await connected(2);
     assert.deepEqual(requests(), ['GET 404', 'PUT 201', 'GET 404', 'PUT 201']);
   });
 
-  it('waits for a module that it may not create, and asks for it again, at most six times a minute', async () => {
+  it('polls for a module that it may not create at most six times per minute', async () => {
     const agent = start({ createModule: false });
     const line = await agent.waitForLog(({ id }) => id === 'MODULE_UNKNOWN');
     assert.match(String(line.remedy), /az iot hub module-identity create/);
@@ -119,7 +119,7 @@ describe('an agent with a device key', function () {
     assert.ok(requests().every((request) => request.startsWith('GET')));
   });
 
-  it('is refused with a wrong key, asks three times, and uses a right one', async () => {
+  it('tries a wrong key three times, and uses a right one', async () => {
     const wrong = newKey();
     put(wrong);
     const agent = start();
@@ -133,7 +133,7 @@ describe('an agent with a device key', function () {
     assert.equal(refusals(), 0); // the hub's MQTT was not asked with a refused device
   });
 
-  it('keeps its connection with a broken new key, and uses the next one', async () => {
+  it('keeps its connection if the new key is invalid, and uses the next one', async () => {
     const agent = start();
     await settled(agent);
     put('no key, but something else');
@@ -148,7 +148,7 @@ describe('an agent with a device key', function () {
     await agent.waitForStatus(({ credential }) => credential.error === undefined);
   });
 
-  it('waits for a registry that is away at the start', async () => {
+  it('waits for a registry that is unreachable at the start', async () => {
     await bed.hub.offline('rest');
     const agent = start();
     await agent.waitForLog(({ id }) => id === 'HUB_UNREACHABLE');
@@ -164,7 +164,7 @@ describe('an agent with a device key', function () {
     await connected(2);
   });
 
-  it('obeys Retry-After of a registry that throttles', async () => {
+  it('respects Retry-After of a registry that throttles', async () => {
     bed.hub.faults.inject({ kind: 'restStatus', status: 429, retryAfter: 8, count: 1 });
     const agent = start();
     await agent.waitForLog(({ id }) => id === 'HUB_THROTTLED');
@@ -173,21 +173,21 @@ describe('an agent with a device key', function () {
     assert.ok((second?.at.getTime() ?? 0) - (first?.at.getTime() ?? 0) >= seconds(8));
   });
 
-  it('is refused as a disabled device, and names the command that enables it', async () => {
+  it('names the command that enables a disabled device', async () => {
     register('disabled');
     const agent = start();
     const line = await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');
     assert.match(String(line.remedy), /az iot hub device-identity update .*--set status=enabled/);
   });
 
-  it('does not start without its key', async () => {
+  it('does not start without its key file', async () => {
     const agent = start({ keyFile: 'missing.key' });
     assert.equal((await agent.exited).status, 77);
     assert.match(agent.output, /"id":"SECRET_FILE_MISSING"/);
   });
 });
 
-describe('an agent with a device certificate', function () {
+describe('An agent with a device certificate', function () {
   this.timeout('150s');
   let own: IssuedCertificate;
 
@@ -222,7 +222,7 @@ describe('an agent with a device certificate', function () {
     assert.deepEqual(bed.hub.restRequests[0]?.caller, { deviceId: DEVICE, thumbprint: own.thumbprint });
   });
 
-  it('is the device by a certificate that an authority signed, with its chain', async () => {
+  it('connects by a certificate that an authority signed, with its chain', async () => {
     const root = await CertificateAuthority.create();
     const middle = await root.intermediate({ commonName: 'middle' });
     const leaf = await middle.issue({ commonName: DEVICE });
@@ -233,7 +233,7 @@ describe('an agent with a device certificate', function () {
     await connected();
   });
 
-  it('uses a renewed one within 25 s', async () => {
+  it('uses a renewed certificate within 25 s', async () => {
     await settled(start());
     const next = await selfSigned({ commonName: DEVICE });
     register(own, next);
@@ -242,7 +242,7 @@ describe('an agent with a device certificate', function () {
     assert.deepEqual(bed.hub.restRequests.at(-1)?.caller, { deviceId: DEVICE, thumbprint: next.thumbprint });
   });
 
-  it('asks nobody with the certificate of another device, and uses a right one', async () => {
+  it('does not connect with the certificate of another device, and uses a right one', async () => {
     put(await selfSigned({ commonName: 'device2' }));
     const agent = start();
     const line = await agent.waitForLog(({ id }) => id === 'CERTIFICATE_WRONG_NAME');
@@ -252,7 +252,7 @@ describe('an agent with a device certificate', function () {
     assert.deepEqual(requests(), ['GET 404', 'PUT 201']);
   });
 
-  it('is refused with one that the hub does not know, and uses a right one', async () => {
+  it('is refused with a certificate that the hub does not know, and uses a right one', async () => {
     put(await selfSigned({ commonName: DEVICE }));
     const agent = start();
     await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');

@@ -8,7 +8,7 @@ import { KeptFiles } from '../../src/emulator/kept-files.ts';
 import { assertRight, check, connectionsOf, connectsAfter } from './local-identity.ts';
 import { assertClosed, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
-describe('an agent that is a module of IoT Edge', () => {
+describe('An agent that is a module of IoT Edge', () => {
   let bed: TestBed;
   let edge: EdgeEmulator;
 
@@ -33,7 +33,7 @@ describe('an agent that is a module of IoT Edge', () => {
     await bed.waitForEvents(() => bed.events().length > before);
   };
 
-  it('connects to the gateway, and sends', async () => {
+  it('connects to the gateway and sends', async () => {
     const agent = start();
     await bed.waitForEvents(() => bed.events('ListeningPorts').length > 0);
     const status = await agent.waitForStatus(({ hub }) => hub.state === 'connected');
@@ -41,14 +41,14 @@ describe('an agent that is a module of IoT Edge', () => {
     assertClosed(await agent.status());
   });
 
-  it('is configured by variables alone', async () => {
+  it('is configured by environment variables alone', async () => {
     bed.write('agent.json', JSON.stringify({ stateDirectory: 'state', controlSocket: 'control.sock' }));
     const environment = { ...edge.environmentOf(MODULE), VAKT_IDENTITY__KIND: 'edge' };
     const agent = bed.startAgent({ environment });
     await agent.waitForStatus(({ hub }) => hub.state === 'connected');
   });
 
-  it('connects with what the emulator prepares for it', async () => {
+  it('connects with the configuration that the emulator prints', async () => {
     const directory = join(bed.directory, 'prepared');
     mkdirSync(directory, { mode: 0o700 });
     const { config, environment, service } = await AGENT_KINDS.edge({
@@ -68,7 +68,7 @@ describe('an agent that is a module of IoT Edge', () => {
     }
   });
 
-  it('collects while the socket is missing, and connects within 15 s of its coming', async () => {
+  it('collects while the socket is missing, and connects within 15 s once it exists', async () => {
     await edge.offline();
     const agent = start();
     const { hub, delivery } = await agent.waitForStatus(
@@ -84,14 +84,14 @@ describe('an agent that is a module of IoT Edge', () => {
     assertClosed(await agent.status());
   });
 
-  it('does the same when the socket is silent', async () => {
+  it('collects while the socket does not answer, and connects within 15 s once it does', async () => {
     edge.faults.inject({ kind: 'silence' });
     const agent = start();
     await agent.waitForStatus(({ hub }) => /did not answer within 5 s/.test(hub.error ?? ''));
     await connectsAfter(bed, agent, async () => edge.faults.clear());
   });
 
-  it('keeps its connection while the socket is away, and waits for it when it has lost that', async () => {
+  it('keeps its connection while the socket is missing, and waits for the socket after a disconnection', async () => {
     const agent = start();
     await agent.waitForStatus(({ hub }) => hub.state === 'connected');
     await edge.offline();
@@ -104,7 +104,7 @@ describe('an agent that is a module of IoT Edge', () => {
     await moreEvents();
   });
 
-  it('reads a key that was made anew at the hub', async () => {
+  it('reads a key that was regenerated at the hub', async () => {
     const agent = start();
     await agent.waitForStatus(({ hub }) => hub.state === 'connected');
     await connectsAfter(
@@ -116,7 +116,7 @@ describe('an agent that is a module of IoT Edge', () => {
     await moreEvents();
   });
 
-  it('says how to get its new variables when the module was made again, and asks the hub nothing', async () => {
+  it('logs how to get new variables for a recreated module, without connecting to the hub', async () => {
     const environment = edge.environmentOf(MODULE);
     bed.hub.removeModule(DEVICE, MODULE);
     bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key });
@@ -131,11 +131,11 @@ describe('an agent that is a module of IoT Edge', () => {
     assert.equal(bed.hub.connections.length, 0);
     assert.equal(agent.log.filter(({ id }) => id === 'EDGE_REFUSED').length, 1);
     await agent.end();
-    const again = start(); // as IoT Edge does, in a new container
+    const again = start(); // like IoT Edge in a new container
     await again.waitForStatus(({ hub }) => hub.state === 'connected');
   });
 
-  it('ends with status 78 without the variables, and names them', async () => {
+  it('exits with status 78 without the variables, and names them', async () => {
     const agent = bed.startAgent();
     assert.equal((await agent.exited).status, 78);
     const [record] = agent.log.filter(({ id }) => id === 'CONFIG_INCOMPLETE');
@@ -143,15 +143,15 @@ describe('an agent that is a module of IoT Edge', () => {
     assert.match(agent.output, /missing: IOTEDGE_WORKLOADURI, IOTEDGE_DEVICEID/);
   });
 
-  describe('to vakt check', () => {
-    it('is right, and shows the way', async () => {
+  describe('in vakt check', () => {
+    it('is correct, and shows the network path', async () => {
       const { status, output } = await check(bed, edge.environmentOf(MODULE));
       assert.match(output, /OK +workload API +.*workload\.sock signs for device1\/azureiotsecurity at emulator/);
       assert.match(output, /OK +hub +the identity is accepted/);
       assertRight(status, output);
     });
 
-    it('is wrong without the socket, the variables, or its generation', async () => {
+    it('is wrong without the socket, the variables or the right generation', async () => {
       const right = edge.environmentOf(MODULE);
       const ids = async (environment: NodeJS.ProcessEnv) => {
         const { status, output } = await check(bed, environment);

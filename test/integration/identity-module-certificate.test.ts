@@ -7,10 +7,10 @@ import { until } from '../harness/until.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 const COMMON_NAME = `${DEVICE}/${MODULE}`;
-/** Waits for the use of a changed file, on a busy machine. `npm run test:restarts` measures the 25 s of contract §1. */
+/** Time limit for the use of a changed file on a loaded machine. `npm run test:restarts` measures the 25 s of contract §1. */
 const USED_WITHIN = minutes(1);
 
-describe('an agent with a module certificate', function () {
+describe('An agent with a module certificate', function () {
   this.timeout('120s');
   let bed: TestBed;
   let first: IssuedCertificate;
@@ -48,7 +48,7 @@ describe('an agent with a module certificate', function () {
   const connectedBy = ({ thumbprint }: IssuedCertificate, limit = USED_WITHIN): Promise<ConnectionRecord> =>
     bed.hub.waitForConnection((record) => record.admitted && record.thumbprint === thumbprint, limit);
 
-  it('connects with a self-signed one, sends, and says when it expires', async () => {
+  it('connects with a self-signed certificate, sends, and reports its expiry', async () => {
     put(first);
     register(first);
     const agent = bed.startAgent();
@@ -60,7 +60,7 @@ describe('an agent with a module certificate', function () {
     assert.equal(Date.parse(credential.expiresAt ?? ''), Math.floor(first.notAfter.getTime() / 1_000) * 1_000);
   });
 
-  it('connects with one that an authority signed, by its chain', async () => {
+  it('connects with a certificate that an authority signed, with its chain', async () => {
     const root = await CertificateAuthority.create();
     const middle = await root.intermediate({ commonName: 'middle' });
     const leaf = await middle.issue({ commonName: COMMON_NAME, keyType: 'rsa' });
@@ -81,7 +81,7 @@ describe('an agent with a module certificate', function () {
     assert.equal(state, 'degraded');
   });
 
-  it('uses a renewed one within 25 s, without leaving the hub before', async () => {
+  it('uses a renewed certificate within 25 s without disconnecting first', async () => {
     put(first);
     const next = await selfSigned({ commonName: COMMON_NAME });
     register(first, next);
@@ -95,7 +95,7 @@ describe('an agent with a module certificate', function () {
     assert.ok((before.closedAt?.getTime() ?? 0) >= (admitted[1]?.connectedAt.getTime() ?? 0), 'it left the hub first');
   });
 
-  it('keeps the connection with a broken new file, and uses the next one', async () => {
+  it('keeps the connection if the new file is invalid, and uses the next one', async () => {
     put(first);
     const next = await selfSigned({ commonName: COMMON_NAME });
     register(first, next);
@@ -112,7 +112,7 @@ describe('an agent with a module certificate', function () {
     await agent.waitForStatus(({ credential }) => credential.error === undefined);
   });
 
-  it('is refused, asks at most three times, and uses another one as soon as it is there', async () => {
+  it('tries a refused certificate at most three times, and uses another one as soon as it exists', async () => {
     put(first);
     const other = await selfSigned({ commonName: COMMON_NAME });
     register(other);
@@ -127,20 +127,20 @@ describe('an agent with a module certificate', function () {
     await agent.waitForStatus(({ hub }) => hub.state === 'connected');
   });
 
-  for (const [what, id, make] of [
-    ['another CN', 'CERTIFICATE_WRONG_NAME', () => selfSigned({ commonName: DEVICE })],
+  for (const [certificate, id, make] of [
+    ['a certificate with another CN', 'CERTIFICATE_WRONG_NAME', () => selfSigned({ commonName: DEVICE })],
     [
-      'an expired one',
+      'an expired certificate',
       'CERTIFICATE_EXPIRED',
       () => selfSigned({ commonName: COMMON_NAME, notAfter: new Date(Date.now() - 1_000) }),
     ],
     [
-      'one that begins tomorrow',
+      'a certificate that is valid from tomorrow',
       'CERTIFICATE_NOT_YET_VALID',
       () => selfSigned({ commonName: COMMON_NAME, notBefore: new Date(Date.now() + 86_400_000) }),
     ],
   ] as const) {
-    it(`does not ask the hub with ${what}, keeps collecting, and uses a right one within 25 s`, async () => {
+    it(`does not connect with ${certificate}, keeps collecting, and uses a right one within 25 s`, async () => {
       const wrong = await make();
       put(wrong);
       register(first);
@@ -157,12 +157,12 @@ describe('an agent with a module certificate', function () {
     });
   }
 
-  for (const [what, spoil, id] of [
+  for (const [fault, spoil, id] of [
     ['no certificate', () => bed.write('module.pem', 'no certificate'), 'CERTIFICATE_FILE_UNUSABLE'],
     ['a key that others can read', () => bed.write('module.pem.key', first.keyPem, 0o644), 'SECRET_FILE_EXPOSED'],
     ['no key', () => bed.write('module.pem.key', ''), 'SECRET_FILE_MALFORMED'],
   ] as const) {
-    it(`does not start with ${what}`, async () => {
+    it(`does not start with ${fault}`, async () => {
       put(first);
       spoil();
       const agent = bed.startAgent();

@@ -11,7 +11,7 @@ import { type AgentProcess, assertClosed, DEVICE, MODULE, STEADY, TestBed } from
 
 const ID = { deviceId: DEVICE, moduleId: MODULE };
 
-describe('an agent with keys in files', function () {
+describe('An agent with keys in files', function () {
   this.timeout(seconds(180));
   let bed: TestBed;
 
@@ -33,7 +33,7 @@ describe('an agent with keys in files', function () {
       identity: { kind: 'moduleKey', ...ID, keyFile: 'module.key', secondaryKeyFile: 'secondary.key' },
     });
   };
-  /** As a tool does that replaces a file by renaming, so that nobody reads half of it. */
+  /** Replaces a file by renaming, so that a reader never sees an incomplete file. */
   const replace = (text: string, name = 'module.key') => {
     bed.write(`${name}.new`, text);
     renameSync(join(bed.directory, `${name}.new`), join(bed.directory, name));
@@ -49,7 +49,7 @@ describe('an agent with keys in files', function () {
   const attempts = (from = 0) => bed.hub.connections.slice(from);
   const refusals = (from = 0) => attempts(from).filter(({ returnCode }: ConnectionRecord) => returnCode !== 0).length;
 
-  /** Nothing was lost, and every event that was collected once and delivered came once, or is still queued. */
+  /** Checks that no event was lost, and that each collected event arrived once or is still queued. */
   const assertNothingLost = async (agent: AgentProcess) => {
     const status = await agent.status();
     assertClosed(status);
@@ -73,17 +73,17 @@ describe('an agent with keys in files', function () {
     );
   });
 
-  it('does not connect anew when the file is touched, or written again with the same key', async () => {
+  it('does not reconnect when the file is touched or rewritten with the same key', async () => {
     const agent = bed.startAgent();
     await hasSent(agent);
     const file = join(bed.directory, 'module.key');
     utimesSync(file, new Date(), new Date());
     replace(`${bed.key}\n`);
-    await systemClock.sleep(seconds(16)); // longer than the time between two looks
+    await systemClock.sleep(seconds(16)); // longer than the poll interval
     assert.equal(attempts().length, 1);
   });
 
-  it('is refused three times at most when the hub has other keys, and connects with the new one from the file', async () => {
+  it('is refused at most three times if the hub has other keys, and connects with the new key from the file', async () => {
     const agent = bed.startAgent();
     await hasSent(agent);
     const { primaryKey } = bed.hub.regenerateKeys(ID, 'both');
@@ -93,7 +93,7 @@ describe('an agent with keys in files', function () {
     await systemClock.sleep(seconds(25));
     assert.equal(refusals(), 3, 'the hub was asked again');
     const { delivery } = await agent.status();
-    assert.ok(delivery.queued.highEvents + delivery.queued.lowEvents > 0, 'it goes on collecting');
+    assert.ok(delivery.queued.highEvents + delivery.queued.lowEvents > 0, 'nothing was collected');
     replace(primaryKey);
     await connected(agent);
     await sendsOn();
@@ -102,7 +102,7 @@ describe('an agent with keys in files', function () {
     assert.equal(agent.log.filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1);
   });
 
-  it('connects when the key is regenerated, and the file has it some seconds later', async () => {
+  it('connects after the key is regenerated and the file contains it some seconds later', async () => {
     const agent = bed.startAgent();
     await hasSent(agent);
     const { primaryKey } = bed.hub.regenerateKeys(ID, 'primary');
@@ -113,13 +113,13 @@ describe('an agent with keys in files', function () {
     await assertNothingLost(agent);
   });
 
-  for (const [what, write, id] of [
+  for (const [content, write, id] of [
     ['no key', () => bed.write('module.key', 'half a k'), 'SECRET_FILE_MALFORMED'],
     ['a key that everybody may read', () => bed.write('module.key', bed.key, 0o644), 'SECRET_FILE_EXPOSED'],
     ['been removed', () => rmSync(join(bed.directory, 'module.key')), 'SECRET_FILE_MISSING'],
     ["another module's key", () => replace(wrongKey()), 'CREDENTIAL_REFUSED'],
   ] as const) {
-    it(`keeps its connection when the file has ${what}, says so, and forgets it when mended`, async () => {
+    it(`keeps its connection while the file has ${content}, and shows the error until it is corrected`, async () => {
       const agent = bed.startAgent();
       await hasSent(agent);
       write();
@@ -136,7 +136,7 @@ describe('an agent with keys in files', function () {
     });
   }
 
-  it('tries the secondary key at once, keeps it, and returns to a new primary one', async () => {
+  it('tries the secondary key immediately, keeps it, and returns to a new primary key', async () => {
     configureBoth(bed.key, keys().secondaryKey);
     const agent = bed.startAgent();
     const first = await connected(agent);
@@ -150,8 +150,8 @@ describe('an agent with keys in files', function () {
     const [, refused, accepted] = attempts();
     assert.ok(refused !== undefined && accepted !== undefined);
     assert.deepEqual([refused.admitted, accepted.admitted], [false, true]);
-    // The tests of HubSupervisor hold that it is at once; a busy machine may take longer.
-    assert.ok(accepted.connectedAt.getTime() - refused.connectedAt.getTime() < seconds(15), 'not at once');
+    // The tests of HubSupervisor check that it is immediate; a loaded machine may take longer.
+    assert.ok(accepted.connectedAt.getTime() - refused.connectedAt.getTime() < seconds(15), 'too late');
     bed.hub.disconnect(DEVICE, MODULE);
     await until('another connection', () => attempts().length === 4);
     assert.equal(refusals(), 1, 'the refused key was used again');
@@ -161,7 +161,7 @@ describe('an agent with keys in files', function () {
     await assertNothingLost(agent);
   });
 
-  it('is refused three times at most with two wrong keys', async () => {
+  it('is refused at most three times with two wrong keys', async () => {
     configureBoth(bed.key, keys().secondaryKey);
     bed.hub.regenerateKeys(ID, 'both');
     const agent = bed.startAgent();
@@ -171,13 +171,13 @@ describe('an agent with keys in files', function () {
     assert.equal((await agent.status()).hub.state, 'refused');
   });
 
-  it('starts with the keys that it has, and waits for a hub that refuses all until the device is enabled', async () => {
+  it('starts with its keys, and retries slowly while the hub refuses both until the device is enabled', async () => {
     bed.hub.setStatus('disabled', DEVICE);
     const agent = bed.startAgent();
     await until('three refusals', () => refusals() === 3);
     await agent.waitForStatus(({ delivery }) => delivery.queued.highEvents + delivery.queued.lowEvents > 0);
     bed.hub.setStatus('enabled', DEVICE);
-    replace(keys().secondaryKey); // what an operator can do to have it ask at once
+    replace(keys().secondaryKey); // an operator's way to trigger an immediate attempt
     await connected(agent);
     await sendsOn();
     await assertNothingLost(agent);

@@ -27,7 +27,7 @@ const ID = 'gateway7';
 const DEVICE = 'device7';
 const CALM = { ...STEADY, snapshotFrequency: { value: 'P30D' } };
 
-/** The services in Azure's place, and the files of one device. */
+/** The services that replace Azure, and the files of one device. */
 class Fleet {
   readonly key = newKey();
   readonly groupKey = newKey();
@@ -45,10 +45,10 @@ class Fleet {
     fleet.write('device.key', `${fleet.key}\n`);
     fleet.write('group.key', `${fleet.groupKey}\n`);
     mkdirSync(join(fleet.directory, 'state'), { mode: 0o700 });
-    // Before the twin is read: modules that the agent creates have an empty one.
+    // Applied before the twin is read: a module that the agent creates has an empty twin.
     fleet.write('state/last-good-configuration.json', JSON.stringify({ configuration: STEADY }));
     for (const hub of fleet.bed.hubs) {
-      // Whoever owns the hub configures modules as soon as they are created.
+      // Like the owner of the hub, this configures modules as soon as they are created.
       hub.on('restRequest', ({ method, status, path }) => {
         if (method !== 'PUT' || status >= 300) return;
         const [, deviceId = ''] = /^\/devices\/([^/]+)\/modules\//.exec(path) ?? [];
@@ -85,7 +85,7 @@ class Fleet {
     return agent;
   }
 
-  /** Each event once, from both hubs. */
+  /** Distinct events at both hubs. */
   events(): Envelope[] {
     const all = this.bed.hubs
       .flatMap(({ messages }) => messages)
@@ -93,7 +93,7 @@ class Fleet {
     return [...new Map(all.map((event) => [event.Id, event])).values()];
   }
 
-  /** As `delivered` counts them. */
+  /** Number of events as `delivered` counts them. */
   get received(): number {
     return this.events().reduce(
       (all, { Category, Payload }) => all + (Category === 'Periodic' ? 1 : Payload.length),
@@ -101,7 +101,7 @@ class Fleet {
     );
   }
 
-  /** Ends everything, then looks for secrets where none may be. @param derived keys that no file holds */
+  /** Stops everything, then searches for secrets. @param derived keys that no file contains */
   async close(...derived: string[]): Promise<void> {
     try {
       for (const agent of this.#agents) await agent.end();
@@ -121,7 +121,7 @@ class Fleet {
           assert.ok(!text.includes(secret), `a secret is in an output, a state file, a twin or a message`);
         }
       }
-      assert.ok(keys.length > 0 || derived.length === 0, 'there is no module whose keys could be found');
+      assert.ok(keys.length > 0 || derived.length === 0, 'no module exists whose keys could be found');
     } finally {
       await this.bed.close();
       rmSync(this.directory, { recursive: true, force: true });
@@ -158,7 +158,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     return until('the kept assignment', () => existsSync(file) && readFileSync(file, 'utf8').includes(hub.hostName));
   };
 
-  it('registers at its first start, creates its module and sends; a restart needs no service', async () => {
+  it('registers at its first start, creates its module and sends, and restarts without the service', async () => {
     const [hub] = fleet.bed.hubs;
     const first = fleet.start();
     await messagesAt(hub, 2);
@@ -181,14 +181,14 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     );
   });
 
-  it('has a key that is derived from the key of its group', async () => {
+  it('connects with a key that is derived from its group key', async () => {
     const registrationId = 'sn-1';
     derived.push(deriveDeviceKey(fleet.groupKey, registrationId));
     fleet.start({ registrationId, groupKeyFile: 'group.key' });
     await messagesAt(fleet.bed.hubs[0], 2);
   });
 
-  it('has a certificate', async () => {
+  it('connects with a certificate', async () => {
     const leaf = await selfSigned({ commonName: 'by-certificate' });
     fleet.bed.service.enroll({ registrationId: 'by-certificate', thumbprint: leaf.thumbprint });
     fleet.write('leaf.pem', leaf.chainPem, 0o644);
@@ -197,7 +197,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     await messagesAt(fleet.bed.hubs[0], 2);
   });
 
-  it('registers by MQTT where port 443 of the service is closed', async () => {
+  it('registers by MQTT if port 443 of the service is closed', async () => {
     fleet.bed.proxy.behave('refuse', 'global.azure-devices-provisioning.net:443');
     fleet.start();
     await messagesAt(fleet.bed.hubs[0], 1);
@@ -205,7 +205,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     assert.equal(transport, 'mqtt');
   });
 
-  it('follows its device to another hub while it runs, and loses no event', async () => {
+  it('follows its device to another hub while it runs, without losing an event', async () => {
     const [first, second] = fleet.bed.hubs;
     const agent = fleet.start();
     await messagesAt(first, 3);
@@ -227,7 +227,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     await keptHub(second);
   });
 
-  it('waits for the service when its device has moved while that is offline', async () => {
+  it('waits for the service if its device has moved while the service is unreachable', async () => {
     const [first, second] = fleet.bed.hubs;
     const agent = fleet.start();
     await messagesAt(first, 2);
@@ -239,7 +239,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     assertClosed(await agent.status());
   });
 
-  it('with a wrong key is refused slowly, goes on collecting, and connects when the file is mended', async () => {
+  it('retries slowly and keeps collecting with a wrong key, and connects once the file is corrected', async () => {
     fleet.write('device.key', newKey());
     const agent = fleet.start();
     const complaint = await agent.waitForLog(({ id }) => id === 'PROVISIONING_REFUSED');
@@ -249,11 +249,11 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     await fleet.bed.service.waitForRequest(() => fleet.bed.registrations === 3, minutes(1));
     fleet.write('device.key', fleet.key);
     await messagesAt(fleet.bed.hubs[0], 2, seconds(40));
-    assert.equal(agent.log.filter(({ id }) => id === 'PROVISIONING_REFUSED').length, 1, 'said more than once');
+    assert.equal(agent.log.filter(({ id }) => id === 'PROVISIONING_REFUSED').length, 1, 'logged more than once');
     assert.equal(fleet.bed.registrations, 4);
   });
 
-  it('says that its enrolment is disabled, and connects when it is enabled', async () => {
+  it('reports that its enrollment is disabled, and connects once it is enabled', async () => {
     fleet.bed.service.setStatus(ID, 'disabled');
     const agent = fleet.start();
     await agent.waitForLog(({ id }) => id === 'PROVISIONING_DISABLED');
@@ -261,7 +261,7 @@ describe('An agent that the provisioning service assigns to a hub', function () 
     await messagesAt(fleet.bed.hubs[0], 1);
   });
 
-  it("says why it can't be assigned, and connects when it can", async () => {
+  it("reports why it can't be assigned, and connects once it can", async () => {
     fleet.bed.service.setFailure(ID, { errorCode: 400207, errorMessage: 'Custom allocation failed' });
     const agent = fleet.start();
     const { msg } = await agent.waitForLog(({ id }) => id === 'PROVISIONING_FAILED');

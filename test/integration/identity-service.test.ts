@@ -10,7 +10,7 @@ import { until } from '../harness/until.ts';
 import { assertRight, check, connectionsOf, connectsAfter } from './local-identity.ts';
 import { assertClosed, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
-describe('an agent with an identity of the IoT Identity Service', () => {
+describe('An agent with an identity of the IoT Identity Service', () => {
   let bed: TestBed;
   let service: IdentityServiceEmulator;
   let directory: string;
@@ -57,7 +57,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
     assert.doesNotMatch(agent.output, /SharedAccess|sig=|keyHandle/);
   });
 
-  it('connects with what the emulator prepares for it', async () => {
+  it('connects with the configuration that the emulator prints', async () => {
     const prepared = join(bed.directory, 'prepared');
     mkdirSync(prepared, { mode: 0o700 });
     const files = new KeptFiles(prepared);
@@ -73,7 +73,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
   });
 
   for (const daemon of ['identityd', 'keyd'] as const) {
-    it(`collects while the socket of ${daemon} is missing, and connects within 15 s of its coming`, async () => {
+    it(`collects while the socket of ${daemon} is missing, and connects within 15 s once it exists`, async () => {
       await service.offline(daemon);
       const agent = bed.startAgent();
       const { hub } = await agent.waitForStatus(
@@ -86,7 +86,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
       assertClosed(await agent.status());
     });
 
-    it(`does the same when ${daemon} is silent`, async () => {
+    it(`collects while ${daemon} does not answer, and connects within 15 s once it does`, async () => {
       service.faults.inject({ kind: 'silence', operation: daemon === 'keyd' ? 'sign' : 'identity' });
       const agent = bed.startAgent();
       await agent.waitForStatus(({ hub }) => /did not answer within \d s/.test(hub.error ?? ''));
@@ -94,7 +94,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
     });
   }
 
-  it('keeps its connection while the sockets are away, and waits for them when it has lost that', async () => {
+  it('keeps its connection while the sockets are missing, and waits for them after a disconnection', async () => {
     const agent = await connected();
     await service.offline();
     await moreEvents();
@@ -106,7 +106,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
     await moreEvents();
   });
 
-  it('follows the device to another hub, with its queue', async () => {
+  it('follows the device to another hub and sends its queue there', async () => {
     const other = await HubEmulator.start({
       hostName: 'other.azure-devices.net',
       certificateAuthority: bed.hub.certificateAuthority,
@@ -133,7 +133,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
     }
   });
 
-  it('asks for the new handle of a key that was replaced', async () => {
+  it('requests the new handle of a replaced key', async () => {
     const agent = await connected();
     const before = service.keyHandle;
     await connectsAfter(bed, agent, () => service.renewKey(), minutes(1));
@@ -141,7 +141,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
     await moreEvents();
   });
 
-  it('says once how to get a principal, asks the hub nothing, and connects within 15 s of it', async () => {
+  it('logs once how to get a principal, without connecting to the hub, and connects within 15 s once it has one', async () => {
     service.state = 'unknownPrincipal';
     const agent = bed.startAgent();
     const { remedy } = await agent.waitForLog(({ id }) => id === 'IDENTITY_SERVICE_REFUSED');
@@ -157,14 +157,14 @@ describe('an agent with an identity of the IoT Identity Service', () => {
     await agent.waitForStatus(({ credential }) => credential.error === undefined);
   });
 
-  describe('to vakt check', () => {
+  describe('in vakt check', () => {
     const first = async () => {
       const { status, output } = await check(bed);
       assert.equal(status, 1, output);
       return /^WRONG .*\W([A-Z_]+)\W$/m.exec(output)?.[1] ?? output;
     };
 
-    it('is right, and shows the way', async () => {
+    it('is correct, and shows the network path', async () => {
       const { status, output } = await check(bed);
       assert.match(output, /OK +identity service +device1\/azureiotsecurity at emulator\.azure-devices\.net/);
       assert.match(output, /OK +key service +.*keyd\.sock signs with the module's key/);
@@ -172,7 +172,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
       assertRight(status, output);
     });
 
-    it('is wrong without a socket, a principal, or a key that it can use', async () => {
+    it('is wrong without a socket, a principal or a usable key', async () => {
       await service.offline('keyd');
       assert.equal(await first(), 'IDENTITY_SERVICE_UNREACHABLE');
       await service.online('keyd');

@@ -7,19 +7,19 @@ import { UNREACHABLE_INSPECTOR } from '../../src/core/base/no-inspector.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 
 const PROGRAMS = new URL('../../src/agent/', import.meta.url).pathname;
-/** On a port that is free: an inspector that is open elsewhere must not hide that this one would open. */
+/** Uses a free port: another process's open inspector must not hide that this one would open. */
 const ANYWHERE = '--inspect-port=127.0.0.1:0';
-/** How many reports after the signal are looked at, one each 50 ms; a plain Node opens its inspector in the first few. */
+/** Number of reports checked after the signal, one per 50 ms; a plain Node opens its inspector in the first few. */
 const REPORTS = 20;
 
-/** Node opens its inspector for whoever may send SIGUSR1: any process of the same uid. */
-describe('On SIGUSR1', () => {
+/** Node opens its inspector for any process that may send SIGUSR1: all processes of the same uid. */
+describe('SIGUSR1', () => {
   let running: ChildProcess | undefined;
   afterEach(() => {
     running?.kill('SIGKILL');
   });
 
-  /** Runs a program, or none, and sends it signals once it has a listener of its own, or none. @returns where the inspector is open */
+  /** Runs a program and sends it signals before or after it has its own signal handler. @returns addresses of open inspectors */
   async function signalled(flags: readonly string[], program: string | undefined, args: readonly string[]) {
     const script = `
       import inspector from 'node:inspector';
@@ -41,11 +41,11 @@ describe('On SIGUSR1', () => {
     throw new Error(`it has ended with ${child.signalCode ?? child.exitCode}`);
   }
 
-  it('a plain Node opens its inspector', async () => {
+  it('makes a plain Node open its inspector', async () => {
     assert.match((await signalled([ANYWHERE], undefined, [])) ?? '', /^ws:/);
   });
 
-  it('a Node with our flags has nowhere to open it, from its first moment on', async () => {
+  it('does not open the inspector of a Node with the shipped flags, even at its start', async () => {
     assert.ok(NODE_FLAGS.includes(UNREACHABLE_INSPECTOR));
     assert.equal(await signalled(NODE_FLAGS, undefined, []), undefined);
   });
@@ -55,15 +55,15 @@ describe('On SIGUSR1', () => {
     'reader-main.js': () => [],
     'hardware-main.js': () => ['bios'],
   };
-  /** Runs main.js, where that is shipped. */
+  /** Runs main.js if it is shipped. */
   const FRAME = 'shipped-main.js';
   for (const [program, args] of Object.entries(arguments_)) {
-    it(`${program} opens none, also when it was started without our flags`, async () => {
+    it(`does not open the inspector of ${program}, even without the shipped flags`, async () => {
       assert.equal(await signalled([ANYWHERE], program, args()), undefined);
     });
   }
 
-  it('those are all programs that are shipped, and each takes the signal before it does anything else', () => {
+  it('is handled first by each shipped program, all of which are tested here', () => {
     const source = (file: string) => readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8');
     const shipped = [...source('scripts/bundle.ts').matchAll(/entryPoints: .*/g)].join('\n');
     const programs = [...shipped.matchAll(/'src\/agent\/([\w-]+)\.ts'/g)].map(([, name]) => `${name}.js`);
@@ -74,7 +74,7 @@ describe('On SIGUSR1', () => {
     }
   });
 
-  it('every Node that the agent starts has the flag', () => {
+  it('cannot open the inspector of a Node that the agent starts, since each has the flag', () => {
     const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
     const starters = sources.filter((file) => {
       const text = readFileSync(join('src', file), 'utf8');

@@ -6,14 +6,14 @@ import { DEVICE, MODULE, NO_LIMITS, OBJECT, STEADY, TestBed } from './test-bed.t
 
 const every = (prefix: RegExp, value: unknown) =>
   Object.fromEntries(properties.filter(({ name }) => prefix.test(name)).map(({ name }) => [name, { value }]));
-/** Everything off, and what is left a year late. */
+/** Disables all events and sends the remaining ones a year late. */
 const BLIND = { ...every(/^eventPriority/, 'Off'), ...every(/Frequency$|^aggregationInterval/, 'P365D') };
 
-/** Nothing of the kernel's audit, and everything else as an attacker finds it. */
+/** Does not use kernel audit; all else is at its defaults. */
 const CALM = { ...STEADY, snapshotFrequency: { value: 'PT13H' } };
 const { mayBeOff: _off, longestMessageFrequency: _longest, ...FAST } = NO_LIMITS;
 
-describe('Whoever writes the twin', () => {
+describe('An attacker who writes the twin', () => {
   let bed: TestBed;
   const open = async (limits: object, desired: object = CALM) => {
     bed = await TestBed.open({ desired });
@@ -31,7 +31,7 @@ describe('Whoever writes the twin', () => {
     bed.events('Diagnostic').filter(({ Payload }) => Payload[0]?.Message === 'Configuration changed');
   const reported = () => bed.hub.twin(DEVICE, MODULE).reported as Record<string, Record<string, unknown>>;
 
-  it('cannot blind the agent without its saying so', async () => {
+  it('cannot blind the agent without a report of the agent', async () => {
     const agent = await open(FAST);
     assert.deepEqual(changes(), [], 'a start without a change is no change');
     bed.desire(BLIND);
@@ -56,7 +56,7 @@ describe('Whoever writes the twin', () => {
     assert.ok((because as Record<string, string>).eventPriorityProcessCreate, JSON.stringify(because));
   });
 
-  it('cannot keep that from the hub by what it makes the agent report', async () => {
+  it('cannot suppress this report by other reported properties', async () => {
     await open(FAST);
     const names = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`${n}${'x'.repeat(800)}`, { value: 0 }]));
     bed.desire({ ...BLIND, ...names });
@@ -67,7 +67,7 @@ describe('Whoever writes the twin', () => {
     assert.deepEqual(reported()[OBJECT]?.eventPriorityLogin, { value: 'Off' });
   });
 
-  it('cannot switch off what is always on, nor send more often than allowed', async () => {
+  it('can neither disable protected events nor exceed the message frequency', async () => {
     const agent = await open({ ...FAST, alwaysOn: 'SystemInformation', shortestMessageFrequency: 'PT2S' });
     bed.desire({ ...BLIND, highPriorityMessageFrequency: { value: 'PT1S' } });
     const { configuration, collectors: all } = await agent.waitForStatus(
@@ -82,7 +82,7 @@ describe('Whoever writes the twin', () => {
     assert.deepEqual(reported()[OBJECT]?.eventPrioritySystemInformation, { value: 'Low' });
   });
 
-  it('cannot run up the bill', async function () {
+  it('cannot exceed the message units', async function () {
     this.timeout(180_000);
     const steady = { ...STEADY, snapshotFrequency: { value: 'PT1S' } };
     const agent = await open({ ...NO_LIMITS, messageUnitsPerDay: 10 }, steady);
@@ -93,8 +93,8 @@ describe('Whoever writes the twin', () => {
     );
     assert.match(delivery.held?.reason ?? '', /daily budget of 10 message units/);
     await bed.hub.waitForReported(({ securityAgent }) => {
-      const { state, delivery: told } = securityAgent as { state: string; delivery: { held?: object } };
-      return state === 'degraded' && told.held !== undefined;
+      const { state, delivery } = securityAgent as { state: string; delivery: { held?: object } };
+      return state === 'degraded' && delivery.held !== undefined;
     });
     await agent.end();
     const again = bed.startAgent();
@@ -104,7 +104,7 @@ describe('Whoever writes the twin', () => {
     assert.deepEqual(later.dropped, {});
   });
 
-  it('is refused names that are no events, in the local file', async () => {
+  it('is limited by a local file in which unknown event names are rejected', async () => {
     bed = await TestBed.open();
     bed.writeConfiguration({ limits: { alwaysOn: 'ProcesCreate' } });
     const agent = bed.startAgent();

@@ -7,9 +7,9 @@ import { minutes } from '../../src/core/base/duration.ts';
 import { suiteFolder } from '../harness/folders.ts';
 import { DEVICE, MODULE, TestBed } from './test-bed.ts';
 
-/* What the shipped program runs of what it has: a device pays in memory and time only for what it uses. */
+/* The shipped program loads only the code it uses, so that unused features cost a device no memory or time. */
 
-/** Of the files that NODE_V8_COVERAGE makes, see the type ScriptCoverage of V8's protocol for profilers. */
+/** Content of a file that NODE_V8_COVERAGE writes; see the type ScriptCoverage in V8's profiler protocol. */
 interface Script {
   readonly url: string;
   readonly functions: readonly {
@@ -18,7 +18,7 @@ interface Script {
   }[];
 }
 
-describe('the bundle, as an agent', function () {
+describe('The bundle that runs as an agent', function () {
   this.timeout(minutes(3));
   const folder = suiteFolder();
   const program = join(folder, 'bundle');
@@ -30,7 +30,7 @@ describe('the bundle, as an agent', function () {
   });
   afterEach(() => bed.close());
 
-  /** The source files that an agent with this configuration has run when it has sent its first message. */
+  /** Source files that an agent with this configuration has run by its first message. */
   const loadedBy = async (configuration: object): Promise<string[]> => {
     bed.writeConfiguration(configuration);
     const coverage = join(bed.directory, 'coverage');
@@ -39,7 +39,7 @@ describe('the bundle, as an agent', function () {
     await agent.end();
     return sourcesIn(coverage);
   };
-  /** Those of processes with NODE_V8_COVERAGE: in a bundle, a module that is imported on demand is a function of its name. */
+  /** Source files run by processes with NODE_V8_COVERAGE. In a bundle, a module that is imported on demand is a function named after it. */
   const sourcesIn = (coverage: string): string[] => {
     const scripts = readdirSync(coverage).flatMap((file) => {
       const { result } = JSON.parse(readFileSync(join(coverage, file), 'utf8')) as { result: Script[] };
@@ -48,12 +48,12 @@ describe('the bundle, as an agent', function () {
     const called = scripts.flatMap(({ functions }) => functions.filter(({ ranges }) => (ranges[0]?.count ?? 0) > 0));
     return [...new Set(called.map(({ functionName }) => functionName).filter((name) => /\.[cm]?[jt]s$/.test(name)))];
   };
-  const way = (port: number) => ({ gatewayHostName: `localhost:${port}`, trustedCaFile: 'ca.pem' });
+  const hubAt = (port: number) => ({ gatewayHostName: `localhost:${port}`, trustedCaFile: 'ca.pem' });
   const ofPackage = (name: string, sources: readonly string[]) =>
     sources.filter((source) => new RegExp(`(?:^|/)node_modules/${name}/`).test(source));
   const ofWs = (sources: readonly string[]) => ofPackage('ws', sources);
 
-  /** What kinds of identity import when they are used. */
+  /** Modules that kinds of identity import on demand. */
   const identities = join(TOP, 'src/agent/identity');
   const onDemand = readdirSync(identities, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
@@ -63,7 +63,7 @@ describe('the bundle, as an agent', function () {
       ),
     );
 
-  it('loads nothing of WebSocket and of other identities with a module key on port 8883', async () => {
+  it('loads neither WebSocket nor other kinds of identity with a module key on port 8883', async () => {
     const sources = await loadedBy({});
     assert.ok(
       sources.some((source) => source.endsWith('src/agent/hub/session.ts')),
@@ -75,13 +75,13 @@ describe('the bundle, as an agent', function () {
     for (const file of onDemand) assert.ok(!sources.some((source) => source.endsWith(file)), `${file} was loaded`);
   });
 
-  it('loads WebSocket when the hub is reached by it', async () => {
-    const hub = { hostName: bed.hub.hostName, transport: 'mqttWebSocket', ...way(bed.hub.webSocketPort) };
+  it('loads WebSocket if it connects by WebSocket', async () => {
+    const hub = { hostName: bed.hub.hostName, transport: 'mqttWebSocket', ...hubAt(bed.hub.webSocketPort) };
     const identity = { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' };
     assert.ok(ofWs(await loadedBy({ hub, identity })).length > 5);
   });
 
-  it('has systeminformation in the program of --hardware only', () => {
+  it('contains systeminformation only in the program of --hardware', () => {
     const coverage = join(bed.directory, 'coverage');
     const { status, stdout, stderr } = spawnSync(process.execPath, [join(program, 'hardware-main.js'), 'bios'], {
       encoding: 'utf8',

@@ -6,8 +6,8 @@ import { nodeFlagsOf } from '../node-flags.ts';
 import { type AgentProcess, DEVICE, MODULE, PROGRAM, type TestBed } from './test-bed.ts';
 
 /**
- * Within which the agent must be connected after a service of the device has come: 15 s (contract §1), which the tests of
- * HubSupervisor hold, and what others on the machine take of its time.
+ * Time limit for the connection once a service of the device is available: 15 s (contract §1), which the tests of HubSupervisor
+ * check, with a margin for a loaded machine.
  */
 const AFTER_ITS_COMING = seconds(35);
 
@@ -17,7 +17,7 @@ export const isModule = ({ clientId, admitted }: { clientId: string; admitted: b
 /** Connections of the module that the hub has accepted so far. */
 export const connectionsOf = ({ hub }: Pick<TestBed, 'hub'>): number => hub.connections.filter(isModule).length;
 
-/** Does something, after which the agent must connect within a limit. */
+/** Runs an action, after which the agent must connect within the time limit. */
 export async function connectsAfter(
   bed: Pick<TestBed, 'hub'>,
   agent: AgentProcess,
@@ -43,9 +43,9 @@ export async function check(
   return { status, output };
 }
 
-/** Whether `vakt check` found nothing wrong, but for the packet filter, which only root may read. */
+/** Whether `vakt check` found nothing wrong, except for the packet filter, which only root may read. */
 export function assertRight(status: number | null, output: string): void {
-  const wrong = [...output.matchAll(/^WRONG +(\S+)/gm)].map(([, what]) => what);
+  const wrong = [...output.matchAll(/^WRONG +(\S+)/gm)].map(([, check]) => check);
   const isRoot = process.getuid?.() === 0;
   assert.deepEqual(isRoot ? wrong : wrong.filter((what) => what !== 'FirewallConfiguration'), [], output);
   assert.equal(status, wrong.length === 0 ? 0 : 1, output);

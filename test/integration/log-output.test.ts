@@ -10,7 +10,7 @@ import { temporaryFolder } from '../harness/folders.ts';
 
 const LOG_OUTPUT = new URL('../../src/core/base/log-output.js', import.meta.url).href;
 
-/** Logs 4,000 lines of 100 bytes and then one every 100 ms, and tells its parent of each. */
+/** Logs 4,000 lines of 100 bytes and then one every 100 ms, and sends each to its parent. */
 const LOGS = `
 import { LogOutput } from ${JSON.stringify(LOG_OUTPUT)};
 const output = new LogOutput({ descriptor: 1 });
@@ -25,7 +25,7 @@ process.on('message', async () => {
 });
 `;
 
-describe('the log of an agent whose output nobody reads', function () {
+describe('The log of an agent whose output is not read', function () {
   this.timeout(120_000);
   let folder: string;
   let child: ChildProcess | undefined;
@@ -44,7 +44,7 @@ describe('the log of an agent whose output nobody reads', function () {
     });
     return child;
   };
-  const said = async (one: ChildProcess, key: string): Promise<number> => {
+  const messageOf = async (one: ChildProcess, key: string): Promise<number> => {
     for (;;) {
       const [message] = (await systemClock.within(seconds(20), 'The process that logs', once(one, 'message'))) as [
         Record<string, number>,
@@ -52,7 +52,7 @@ describe('the log of an agent whose output nobody reads', function () {
       if (message[key] !== undefined) return message[key];
     }
   };
-  /** Says how many lines it has dropped, and every other one is there once, in order. */
+  /** Checks that the number of dropped lines is logged, and that all other lines occur once, in order. */
   const assertAccounted = (text: string) => {
     const records = text
       .split('\n')
@@ -68,10 +68,10 @@ describe('the log of an agent whose output nobody reads', function () {
     assert.equal(numbers.length + lost, (numbers.at(-1) ?? 0) + 1);
   };
 
-  /** Nobody reads for a second or more, then somebody does. */
+  /** Waits until the agent has logged for a second without a reader. */
   const outlive = async (one: ChildProcess, read: () => string): Promise<void> => {
-    await said(one, 'logged');
-    for (let asked = 0; asked < 10; asked += 1) await said(one, 'logged'); // never, if it waited for a reader
+    await messageOf(one, 'logged');
+    for (let count = 0; count < 10; count += 1) await messageOf(one, 'logged'); // never, if it waited for a reader
     let text = '';
     const until = systemClock.monotonic() + seconds(10);
     while (!/dropped[^\n]*\n[^\n]*\n/.test(text) && systemClock.monotonic() < until) {
@@ -81,7 +81,7 @@ describe('the log of an agent whose output nobody reads', function () {
     assertAccounted(text.slice(0, text.lastIndexOf('\n') + 1));
   };
 
-  it('goes on beside a pipe, which others still find as they left it', async () => {
+  it('does not block the agent if it is a pipe, and keeps the pipe blocking for other processes', async () => {
     const fifo = join(folder, 'fifo');
     execFileSync('mkfifo', [fifo]);
     const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -92,7 +92,7 @@ describe('the log of an agent whose output nobody reads', function () {
         try {
           return part.toString('utf8', 0, readSync(reader, part));
         } catch {
-          return ''; // nothing is there
+          return ''; // the pipe is empty
         }
       });
       const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${writer}`, 'latin1'))?.[1] ?? '';
@@ -103,7 +103,7 @@ describe('the log of an agent whose output nobody reads', function () {
     }
   });
 
-  it('goes on beside a socket, as to a journal that is stopped, and ends although nobody reads', async () => {
+  it('does not block the agent or its exit if it is a socket, like that of a stopped journal', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(join(folder, 'socket'));
     try {
       await once(server, 'listening');
@@ -112,10 +112,10 @@ describe('the log of an agent whose output nobody reads', function () {
       const [reader] = (await accepted) as [Socket];
       const one = start(client);
       client.unref();
-      await said(one, 'logged');
+      await messageOf(one, 'logged');
       let text = '';
       one.send('end');
-      await said(one, 'flushed'); // never, if it waited for a reader
+      await messageOf(one, 'flushed'); // never, if it waited for a reader
       await once(one, 'exit');
       client.destroy();
       for await (const chunk of reader) text += chunk;
@@ -125,13 +125,13 @@ describe('the log of an agent whose output nobody reads', function () {
     }
   });
 
-  it('goes on beside a file', async () => {
+  it('does not block the agent if it is a file', async () => {
     const file = openSync(join(folder, 'log'), 'a');
     const one = start(file);
     closeSync(file);
-    await said(one, 'logged');
+    await messageOf(one, 'logged');
     one.send('end');
-    await said(one, 'flushed');
+    await messageOf(one, 'flushed');
     await once(one, 'exit');
     const text = readFileSync(join(folder, 'log'), 'utf8');
     assert.ok(text.split('\n').length > 100);

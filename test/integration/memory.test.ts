@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { assertClosed, PROGRAM, TestBed } from './test-bed.ts';
 
-/** Memory that the agent can't give back, so that it stays over the least budget there is. */
+/** Memory that the agent can't release, so that it stays above the smallest possible budget. */
 const BALLAST = 'data:text/javascript,globalThis.ballast = Buffer.alloc(48 * 2 ** 20, 1);';
 
-describe('The agent, with less memory than it needs', function () {
+describe('The agent with a memory budget below its needs', function () {
   this.timeout(120_000);
   let bed: TestBed;
 
@@ -22,7 +22,7 @@ describe('The agent, with less memory than it needs', function () {
       );
     });
 
-  it('leaves out Low events, counts them, says so, and goes on with the rest', async () => {
+  it('omits, counts and reports Low events, and still handles all other events', async () => {
     bed.writeConfiguration({ memoryBudgetInMegabytes: 48 });
     const agent = bed.startAgent({ options: ['--import', BALLAST] });
     const { residentBytes } = (await agent.waitForLog(({ msg }) =>
@@ -31,7 +31,7 @@ describe('The agent, with less memory than it needs', function () {
     assert.ok(residentBytes > 48 * 1024 * 1024, `${residentBytes} bytes`);
     await agent.waitForStatus(({ memory }) => memory.isOver);
 
-    // Makes a ConfigurationError (Low, but Operational) and, by a warning in the log, a Diagnostic event (Low).
+    // Causes a ConfigurationError (Low, but Operational) and, by a warning in the log, a Diagnostic event (Low).
     bed.desire({ snapshotFrequency: { value: 'often' } });
     await bed.waitForEvents(() => bed.events('ConfigurationError').length > 0);
     const status = await agent.waitForStatus(({ events }) => (events.Diagnostic?.dropped.memory ?? 0) > 0);

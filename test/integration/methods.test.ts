@@ -8,7 +8,7 @@ import { PERMISSIONS, type Permission } from '../../src/core/contract/method.ts'
 import type { MethodResult } from '../../src/emulator/method-calls.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, QUICK, TestBed } from './test-bed.ts';
 
-/** Nothing that needs root or the kernel's audit, and nothing by itself: messages and snapshots are far away. */
+/** Does not use root or kernel audit, and causes no messages or snapshots during the test. */
 const QUIET = {
   ...QUICK,
   highPriorityMessageFrequency: { value: 'P30D' },
@@ -27,7 +27,7 @@ interface Body {
 }
 
 /** The built agent and the real SDK, called through the emulator as through a hub. */
-describe('direct methods', () => {
+describe('Direct methods', () => {
   let bed: TestBed;
   let agent: AgentProcess;
 
@@ -58,14 +58,14 @@ describe('direct methods', () => {
     return body;
   };
 
-  it('ping: says that the agent is there', async () => {
+  it('ping: returns the agent’s id and version', async () => {
     await open();
     const { version, agentId } = await agent.status();
     const body = await ok('ping');
     assert.deepEqual([body.version, body.agentId], [version, agentId]);
   });
 
-  it('collectNow: takes what is asked for, refuses it twice at once, and rests', async () => {
+  it('collectNow: takes the requested snapshots, and rejects simultaneous and too frequent calls', async () => {
     await open();
     await agent.waitForStatus(({ collectors }) => collectors.LocalUsers?.lastRunAt !== undefined);
     const before = (await agent.status()).events.ListeningPorts?.collected ?? 0;
@@ -84,7 +84,7 @@ describe('direct methods', () => {
     assert.equal((await call('collectNow')).status, 429);
   });
 
-  it('flush: sends what waits and says how much, refuses it twice at once', async () => {
+  it('flush: sends the queued events, returns their number, and rejects simultaneous calls', async () => {
     await open();
     const { delivery } = await agent.waitForStatus(({ delivery: { queued } }) => queued.highEvents > 0);
     assert.equal(bed.hub.messages.length, 0);
@@ -98,15 +98,15 @@ describe('direct methods', () => {
     assertClosed(await agent.status());
   });
 
-  it('pause and resume: count what they skip, say so, outlast a restart, and end', async () => {
+  it('pause and resume: count skipped events, report the pause, survive a restart, and end', async () => {
     await open();
     assert.equal((await call('resume')).status, 409);
     const paused = await ok('pause', { duration: 'PT2H', reason: 'Update of the firmware' });
     assert.equal(paused.outlastsRestart, true);
-    const told = await bed.hub.waitForReported(
+    const reported = await bed.hub.waitForReported(
       ({ securityAgent }) => (securityAgent as { state?: string } | undefined)?.state === 'paused',
     );
-    const { pause } = told.securityAgent as { pause: Body };
+    const { pause } = reported.securityAgent as { pause: Body };
     assert.deepEqual([pause.until, pause.reason], [paused.until, 'Update of the firmware']);
 
     const body = await ok('collectNow', { events: ['ListeningPorts', 'DroppedEventsStatistics'] });
@@ -137,7 +137,7 @@ describe('direct methods', () => {
     await agent.waitForStatus(({ pause }) => pause === undefined);
   });
 
-  it('setLogLevel: changes the level for a while', async () => {
+  it('setLogLevel: changes the level for the given time', async () => {
     await open();
     await ok('ping');
     await agent.waitForLog(({ method }) => method === 'ping');
@@ -154,7 +154,7 @@ describe('direct methods', () => {
     await agent.waitForLog(({ level, msg }) => level === 'debug' && msg === 'Sent a message.');
   });
 
-  it('getStatus: says the same as on the device', async () => {
+  it('getStatus: returns the status that the device shows', async () => {
     await open();
     const body = await ok('getStatus');
     const status = await agent.status();
@@ -163,7 +163,7 @@ describe('direct methods', () => {
     assert.deepEqual([body.agentId, body.startedAt, body.state], [status.agentId, status.startedAt, status.state]);
   });
 
-  it('getDiagnostics: says what is needed, and not too much', async () => {
+  it('getDiagnostics: returns log lines, configuration and faults within its size limit', async () => {
     await open();
     bed.desire({ snapshotFrequency: { value: 'never' } });
     await agent.waitForLog(({ id }) => id === 'TWIN_INVALID');
@@ -179,7 +179,7 @@ describe('direct methods', () => {
     assert.equal(identity.keyFile, `${bed.directory}/module.key`);
   });
 
-  it('answer bad input with 400, and name each fault', async () => {
+  it('answer invalid input with 400 and name each fault', async () => {
     await open();
     const nothing = { more: 1 };
     const unknown = { more: 'is not known' };
@@ -211,7 +211,7 @@ describe('direct methods', () => {
     assert.equal((await call('reboot')).status, 404);
   });
 
-  it('are refused with 403 where the local file says so', async () => {
+  it('answer 403 if the local file forbids them', async () => {
     await open(Object.fromEntries(PERMISSIONS.map((name) => [name, false])));
     for (const name of [...PERMISSIONS, 'resume']) {
       const { status, payload: body } = await call(name, { duration: 'PT1H', reason: 'x', level: 'debug' });
@@ -221,7 +221,7 @@ describe('direct methods', () => {
     assert.equal((await agent.status()).pause, undefined);
   });
 
-  it('go on after the connection was lost', async () => {
+  it('work again after a reconnection', async () => {
     await open();
     await bed.hub.offline();
     await agent.waitForStatus(({ hub }) => hub.state !== 'connected');

@@ -9,11 +9,11 @@ import { ProxyEmulator, type ProxyOptions } from '../../src/emulator/proxy.ts';
 import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, DEVICE, type Launch, MODULE, STEADY, TestBed } from './test-bed.ts';
 
-/* The built agent, its hub, and what may stand between them. */
+/* The built agent, its hub, and proxies between them. */
 
 const PASSWORD = 'sw0rdf1sh-7';
 
-describe("the agent's ways to its hub", function () {
+describe('The connection to the hub', function () {
   this.timeout(seconds(180));
   let bed: TestBed;
   let proxies: ProxyEmulator[];
@@ -30,14 +30,14 @@ describe("the agent's ways to its hub", function () {
     for (const proxy of proxies) await proxy.stop();
   });
 
-  /** The hub's real name and ports are known to the proxy only. */
+  /** Only the proxy knows the hub's real name and ports. */
   const behindProxy = async (options: ProxyOptions = {}, to = bed) => {
     const proxy = await ProxyEmulator.start(options);
     proxies.push(proxy);
     proxy.routeTo(to.hub);
     return proxy;
   };
-  /** Without a gateway: by the hub's name and the ports of the protocols. */
+  /** Writes a configuration without a gateway: the hub's name and the protocols' ports are used. */
   const configure = (hub: object = {}, to = bed) =>
     to.writeConfiguration({ hub: { hostName: to.hub.hostName, trustedCaFile: 'ca.pem', ...hub } });
   const start = (how: Launch = {}, from = bed) => {
@@ -47,7 +47,7 @@ describe("the agent's ways to its hub", function () {
   const connected = (agent: AgentProcess, limit: Duration = minutes(1)) =>
     agent.waitForStatus(({ hub }) => hub.state === 'connected', limit);
   const hasSent = (agent: AgentProcess) => agent.waitForStatus(({ delivery }) => delivery.messagesSent > 0);
-  /** What the hub knows of the connection that stands. */
+  /** The open connection, as the hub sees it. */
   const latest = (to = bed) => to.hub.connections.at(-1);
   const errors = (agent: AgentProcess, id: string) => agent.log.filter((record) => record.id === id);
   const remembered = () => JSON.parse(readFileSync(join(bed.directory, 'state/transport.json'), 'utf8')) as object;
@@ -56,7 +56,7 @@ describe("the agent's ways to its hub", function () {
     const direct = (port: number, host = 'localhost', hub: object = {}) =>
       configure({ gatewayHostName: `${host}:${port}`, ...hub });
 
-    it('speaks MQTT over WebSocket, and comes back after the hub was away', async () => {
+    it('uses MQTT over WebSocket, and reconnects after an outage of the hub', async () => {
       await open();
       direct(bed.hub.webSocketPort, 'localhost', { transport: 'mqttWebSocket' });
       const agent = start();
@@ -70,12 +70,12 @@ describe("the agent's ways to its hub", function () {
       await bed.hub.online();
       await bed.hub.waitForMessage(({ sequence }) => sequence > before + 1, seconds(60));
       bed.desire({ ...STEADY, snapshotFrequency: { value: 'PT3S' } });
-      const obeyed = () => JSON.stringify(bed.hub.twin(DEVICE, MODULE).reported).includes('"PT3S"');
-      await until('the new frequency in the reported properties', obeyed);
+      const applied = () => JSON.stringify(bed.hub.twin(DEVICE, MODULE).reported).includes('"PT3S"');
+      await until('the new frequency in the reported properties', applied);
       assertClosed(await agent.status());
     });
 
-    it('uses TLS 1.3 where it is offered, and 1.2 where it is not', async () => {
+    it('uses TLS 1.3 if the hub offers it, otherwise 1.2', async () => {
       await open();
       direct(bed.hub.port);
       await connected(start());
@@ -96,7 +96,7 @@ describe("the agent's ways to its hub", function () {
       });
     }
 
-    it('keeps its connection when another authority is to be trusted, says so, and forgets it when mended', async () => {
+    it('stays open when the CA file changes to another authority, with a log line for the error and its correction', async () => {
       await open();
       direct(bed.hub.port);
       const agent = start();
@@ -120,7 +120,7 @@ describe("the agent's ways to its hub", function () {
     for (const transport of ['mqtt', 'mqttWebSocket'] as const) {
       const target = `:${transport === 'mqtt' ? 8883 : 443}`;
 
-      it(`speaks ${transport} without a password`, async () => {
+      it(`uses ${transport} without a password`, async () => {
         const proxy = await behindProxy();
         configure({ transport, proxy: `http://127.0.0.1:${proxy.port}` });
         const agent = start();
@@ -132,7 +132,7 @@ describe("the agent's ways to its hub", function () {
         assert.equal(latest()?.transport, transport);
       });
 
-      it(`speaks ${transport} with the password from its file`, async () => {
+      it(`uses ${transport} with the password from its file`, async () => {
         const proxy = await behindProxy({ user: { name: 'agent', password: PASSWORD } });
         bed.write('proxy.password', `${PASSWORD}\n`);
         const proxied = { proxy: `http://agent@127.0.0.1:${proxy.port}`, proxyPasswordFile: 'proxy.password' };
@@ -146,7 +146,7 @@ describe("the agent's ways to its hub", function () {
         assert.ok(!`${agent.output}${JSON.stringify(await agent.status())}`.includes(PASSWORD));
       });
 
-      it(`speaks ${transport} by HTTPS_PROXY`, async () => {
+      it(`uses ${transport} by HTTPS_PROXY`, async () => {
         const proxy = await behindProxy({ user: { name: 'agent', password: PASSWORD } });
         configure({ transport });
         const HTTPS_PROXY = `http://agent:${PASSWORD}@127.0.0.1:${proxy.port}`;
@@ -157,7 +157,7 @@ describe("the agent's ways to its hub", function () {
       });
     }
 
-    it('goes past the proxy to a host in NO_PROXY', async () => {
+    it('bypasses the proxy for a host in NO_PROXY', async () => {
       const proxy = await behindProxy();
       configure({ gatewayHostName: `localhost:${bed.hub.port}` });
       const environment = { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`, NO_PROXY: '127.0.0.1, localhost' };
@@ -166,7 +166,7 @@ describe("the agent's ways to its hub", function () {
       assert.deepEqual([credential.proxy, proxy.requests], [undefined, []]);
     });
 
-    it('lets hub.proxy win over HTTPS_PROXY and NO_PROXY', async () => {
+    it('prefers hub.proxy to HTTPS_PROXY and NO_PROXY', async () => {
       const proxy = await behindProxy();
       configure({ proxy: `http://127.0.0.1:${proxy.port}` });
       const agent = start({ environment: { HTTPS_PROXY: 'http://127.0.0.1:9', NO_PROXY: '*' } });
@@ -174,7 +174,7 @@ describe("the agent's ways to its hub", function () {
       assert.equal(proxy.requests.length, 1);
     });
 
-    it('asks three times with a wrong password, says so once, and uses the right one when the file has it', async () => {
+    it('tries a wrong password three times with one log line, and uses the right one once the file contains it', async () => {
       const proxy = await behindProxy({ user: { name: 'agent', password: PASSWORD } });
       bed.write('proxy.password', 'wrong');
       configure({ proxy: `http://agent@127.0.0.1:${proxy.port}`, proxyPasswordFile: 'proxy.password' });
@@ -186,7 +186,7 @@ describe("the agent's ways to its hub", function () {
       );
       assert.match(`${status.hub.error}`, new RegExp(`127\\.0\\.0\\.1:${proxy.port} refused the user agent`));
       await until('three requests', () => proxy.requests.length >= 3);
-      await systemClock.sleep(seconds(13)); // until the file has been looked at, and found to be the same
+      await systemClock.sleep(seconds(13)); // until the file has been read again, unchanged
       assert.equal(proxy.requests.length, 3, 'the proxy was asked again with the same password');
       bed.write('proxy.password', PASSWORD);
       await connected(agent);
@@ -201,7 +201,7 @@ describe("the agent's ways to its hub", function () {
       assertClosed(await agent.status());
     });
 
-    it('keeps its connection when the password file is broken, says so, and forgets it when mended', async () => {
+    it('stays open when the password file is invalid, with a log line for the error and its correction', async () => {
       const proxy = await behindProxy({ user: { name: 'agent', password: PASSWORD } });
       bed.write('proxy.password', PASSWORD);
       configure({ proxy: `http://agent@127.0.0.1:${proxy.port}`, proxyPasswordFile: 'proxy.password' });
@@ -215,7 +215,7 @@ describe("the agent's ways to its hub", function () {
       await agent.waitForStatus(({ credential }) => credential.error === undefined);
     });
 
-    it('loses nothing while the proxy is away', async () => {
+    it('loses no event while the proxy is unreachable', async () => {
       const proxy = await behindProxy();
       configure({ transport: 'mqtt', proxy: `http://127.0.0.1:${proxy.port}` });
       const agent = start();
@@ -236,12 +236,12 @@ describe("the agent's ways to its hub", function () {
   describe('with transport "auto"', () => {
     beforeEach(() => open());
 
-    for (const [what, behaviour] of [
-      ['answers nobody', 'unavailable'],
+    for (const [failure, behaviour] of [
+      ['does not answer', 'unavailable'],
       ['is refused by the proxy', 'refuse'],
-      ['is closed at once', 'close'],
+      ['is closed immediately', 'close'],
     ] as const) {
-      it(`moves to port 443 when 8883 ${what}, and remembers it over a restart`, async () => {
+      it(`switches to port 443 if 8883 ${failure}, and remembers it after a restart`, async () => {
         const proxy = await behindProxy();
         proxy.behave(behaviour, '*:8883');
         configure({ proxy: `http://127.0.0.1:${proxy.port}` });
@@ -258,7 +258,7 @@ describe("the agent's ways to its hub", function () {
       });
     }
 
-    it('leaves a silent port 8883 within 95 s: behind a proxy, and one that accepts and never answers', async () => {
+    it('abandons port 8883 within 95 s if it never answers, with and without a proxy', async () => {
       const other = await TestBed.open({ desired: STEADY });
       try {
         other.startWith(STEADY);
@@ -284,7 +284,7 @@ describe("the agent's ways to its hub", function () {
       since: new Date(systemClock.now().getTime() - ago).toISOString(),
     });
 
-    it('goes back to 8883 a day later', async () => {
+    it('tries 8883 again a day later', async () => {
       const proxy = await behindProxy();
       configure({ proxy: `http://127.0.0.1:${proxy.port}` });
       bed.write('state/transport.json', JSON.stringify(moved(days(1))));
@@ -295,7 +295,7 @@ describe("the agent's ways to its hub", function () {
       assert.equal((remembered() as { transport?: string }).transport, 'mqtt');
     });
 
-    it('tries 8883 while the connection by 443 stands, and stays with that without an error', async () => {
+    it('tries 8883 while the connection by 443 is open, and keeps that one without an error', async () => {
       const proxy = await behindProxy();
       proxy.behave('refuse', '*:8883');
       configure({ proxy: `http://127.0.0.1:${proxy.port}` });
@@ -307,7 +307,7 @@ describe("the agent's ways to its hub", function () {
       await until('three requests', () => proxy.requests.length >= 3);
       const { credential, hub } = await connected(agent);
       assert.deepEqual([credential.transport, credential.error, hub.error], ['mqttWebSocket', undefined, undefined]);
-      // On a busy machine, the trial may come after a second connection by 443, instead of before it.
+      // On a loaded machine, the trial may come after a second connection by 443 instead of before it.
       const ports = proxy.requests.map(({ target }) => target.replace(/.*:/, ''));
       assert.deepEqual(ports.sort(), ['443', '443', '8883']);
       assert.deepEqual(errors(agent, 'PROXY_REFUSED'), []);

@@ -18,7 +18,7 @@ import { temporaryFolder } from '../harness/folders.ts';
 const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
 const REFUSED = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'no', 'Check the key.'), 'credentials');
 
-/** A connection that the hub in the test's hand can end. */
+/** A connection that the simulated hub can close. */
 class Line implements Connection {
   end: (failure: HubFailure) => void = () => {};
   readonly lost = new Promise<HubFailure>((resolve) => {
@@ -30,10 +30,10 @@ class Line implements Connection {
   close = async () => {};
 }
 
-/** A hub that can be away, or shut its door, seen through the agent's own supervisor. */
+/** A simulated hub that can be unreachable or refuse connections, used through the agent's supervisor. */
 class DistantHub implements HubClient {
   state: 'here' | 'away' | 'refusing' = 'here';
-  /** Of every attempt to connect, and of every message, in milliseconds. */
+  /** Times of all attempts to connect and of all messages, in milliseconds. */
   readonly attempts: number[] = [];
   readonly messages: { at: number; message: Message }[] = [];
   readonly #stop = new AbortController();
@@ -72,7 +72,7 @@ class DistantHub implements HubClient {
     this.#stop.abort();
     await this.#running;
   }
-  become(state: DistantHub['state']) {
+  setState(state: DistantHub['state']) {
     this.state = state;
     if (state !== 'here') this.#line?.end(state === 'away' ? UNREACHABLE : REFUSED);
   }
@@ -91,11 +91,11 @@ class DistantHub implements HubClient {
   report = () => assert.fail('nobody asks');
 }
 
-/** The greatest number of `times` within any stretch of `length`. */
+/** Returns the largest number of `times` within any period of `length`. */
 const densest = (times: readonly number[], length: Duration) =>
   Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + length).length));
 
-describe('A hub that is out of reach for long', () => {
+describe('A hub that is unreachable', () => {
   let time: sinon.SinonFakeTimers;
   let directory: string;
   let queues: EventQueues;
@@ -127,7 +127,7 @@ describe('A hub that is out of reach for long', () => {
     time.restore();
   });
 
-  /** Lets a device collect for so long. */
+  /** Simulates collection for this time. */
   const collect = async (time_: Duration) => {
     for (let at = 0; at < time_; at += seconds(10)) {
       for (const queue of ['High', 'Low'] as const) {
@@ -138,9 +138,9 @@ describe('A hub that is out of reach for long', () => {
       await time.tickAsync(seconds(10));
     }
   };
-  const say = (what: string) =>
+  const print = (label: string) =>
     process.stdout.write(
-      `      ${what}: ${hub.attempts.length} attempts to connect (${densest(hub.attempts, minutes(1))} a minute at most), ` +
+      `      ${label}: ${hub.attempts.length} attempts to connect (${densest(hub.attempts, minutes(1))} a minute at most), ` +
         `${hub.messages.length} messages (${densest(
           hub.messages.map(({ at }) => at),
           seconds(1),
@@ -161,7 +161,7 @@ describe('A hub that is out of reach for long', () => {
       assert.deepEqual([collected, delivered, dropped], [put[queue].length, put[queue].length, {}]);
     }
   };
-  /** What waited is sent in one go, no faster than the contract allows. */
+  /** Checks that the backlog was sent without a pause, no faster than the contract allows. */
   const assertGentle = () => {
     assert.ok(densest(hub.attempts, minutes(1)) <= 6);
     const times = hub.messages.map(({ at }) => at);
@@ -169,51 +169,51 @@ describe('A hub that is out of reach for long', () => {
     assert.ok(Math.min(...gaps) >= seconds(0.5), String(Math.min(...gaps)));
   };
 
-  it('for ten minutes: everything arrives, once, in order, gently', async () => {
+  it('gets all events once and in order, at a limited rate, after ten minutes', async () => {
     await collect(minutes(3));
-    hub.become('away');
+    hub.setState('away');
     await collect(minutes(10));
     const attempts = hub.attempts.length;
-    hub.become('here');
+    hub.setState('here');
     await collect(minutes(2));
     await time.tickAsync(hours(6));
-    say(`ten minutes away, ${attempts - 1} attempts in them`);
+    print(`ten minutes away, ${attempts - 1} attempts in them`);
     assertAllDeliveredInOrder();
     assertGentle();
   });
 
-  it('for a day: the backlog goes out at two messages a second at most, oldest first', async () => {
-    hub.become('away');
+  it('gets the backlog of a day at no more than two messages per second, oldest first', async () => {
+    hub.setState('away');
     await collect(hours(1));
     await time.tickAsync(hours(23));
-    hub.become('here');
+    hub.setState('here');
     await time.tickAsync(hours(6));
-    say('a day away');
+    print('a day away');
     assertAllDeliveredInOrder();
     assertGentle();
     assert.ok(hub.messages.length > 80, String(hub.messages.length));
   });
 
-  it('again and again: everything arrives, once', async () => {
+  it('gets all events once after repeated outages', async () => {
     for (let round = 0; round < 60; round += 1) {
-      hub.become(round % 2 === 0 ? 'away' : 'here');
+      hub.setState(round % 2 === 0 ? 'away' : 'here');
       await collect(seconds(30));
     }
     await time.tickAsync(hours(6));
-    say('comes and goes twice a minute, for half an hour');
+    print('comes and goes twice a minute, for half an hour');
     assertAllDeliveredInOrder();
     assert.ok(densest(hub.attempts, minutes(1)) <= 6);
   });
 
-  it('since it refuses the credentials for a day: attempts after 1, 2, 5 and then every 10 minutes', async () => {
-    hub.become('refusing');
+  it('gets attempts after 1, 2, 5 and then every 10 minutes while it refuses the credentials for a day', async () => {
+    hub.setState('refusing');
     const before = hub.attempts.length;
     await collect(minutes(30));
     await time.tickAsync(hours(23));
     const refused = hub.attempts.slice(before);
-    hub.become('here');
+    hub.setState('here');
     await time.tickAsync(hours(6));
-    say(`credentials refused for a day, ${refused.length} attempts in it`);
+    print(`credentials refused for a day, ${refused.length} attempts in it`);
     assertAllDeliveredInOrder();
     assertGentle();
     const gaps = refused.slice(1).map((at, i) => at - (refused[i] ?? 0));

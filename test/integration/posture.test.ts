@@ -12,11 +12,11 @@ import { until } from '../harness/until.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { type AgentProcess, DEVICE, MODULE, PROGRAM, STEADY, TestBed } from './test-bed.ts';
 
-/** Nothing but what a test switches on. */
+/** All events are off, except those that a test enables. */
 const QUIET = {
   ...STEADY,
   snapshotFrequency: { value: 'PT1S' },
-  // Figures are not reported while a test runs: what it waits for is told at once.
+  // Counters are not reported during a test: all changes it waits for are reported immediately.
   highPriorityMessageFrequency: { value: 'PT1H' },
   ...Object.fromEntries(collectors.map(({ name }) => [`eventPriority${name}`, { value: 'Off' }])),
 };
@@ -40,9 +40,9 @@ describe('The posture in reported', function () {
 
   const posture = () =>
     (bed.hub.twin(DEVICE, MODULE).reported.securityAgent as SecurityAgentStatus | undefined)?.posture ?? {};
-  const reported = (what: string, predicate: (posture: Posture) => unknown) =>
+  const reported = (change: string, predicate: (posture: Posture) => unknown) =>
     until(
-      () => `${what}: ${JSON.stringify(posture())}`,
+      () => `${change}: ${JSON.stringify(posture())}`,
       () => Boolean(predicate(posture())),
       { limit: minutes(1) },
     );
@@ -60,7 +60,7 @@ describe('The posture in reported', function () {
     return { port: address.port, server };
   }
 
-  /** A root with accounts only. */
+  /** Creates a host root that contains only account files. */
   const accounts = (passwd: readonly string[], shadow: readonly string[] = []) => {
     for (const folder of ['etc', 'proc']) mkdirSync(join(bed.directory, 'host', folder), { recursive: true });
     for (const file of ['stat', 'uptime']) bed.write(`host/proc/${file}`, readFileSync(`/proc/${file}`, 'utf8'));
@@ -69,7 +69,7 @@ describe('The posture in reported', function () {
     bed.write('host/etc/passwd', `${['root:x:0:0:root:/root:/bin/sh', ...passwd].join('\n')}\n`);
   };
 
-  it('has a port from its opening until it is closed, unless it is for this device alone', async () => {
+  it('contains a port while it is open, unless only this device can reach it', async () => {
     await open({ eventPriorityListeningPorts: { value: 'High' } });
     await reported('a first snapshot', ({ exposure }) => exposure !== undefined);
     const outside = await listen('0.0.0.0');
@@ -87,7 +87,7 @@ describe('The posture in reported', function () {
     await reported('closed', (of) => of.exposure !== undefined && !has(outside.port)(of));
   });
 
-  it('has a recommendation while there is reason for it, over restarts, and keeps it while that is unknown', async () => {
+  it('contains a recommendation across restarts while its reason exists or is unknown', async () => {
     const on = { eventPriorityLocalUsers: { value: 'High' } };
     bed = await TestBed.open({ desired: { ...QUIET, ...on } });
     bed.startWith({ ...QUIET, ...on });
@@ -120,14 +120,14 @@ describe('The posture in reported', function () {
     accounts(['guest:x:1000:1000::/:/bin/sh'], ['guest::1::::::']);
     bed.desire({ eventPriorityLocalUsers: { value: 'High' } });
     await reported(
-      'mended',
+      'corrected',
       ({ recommendations }) => recommendations && recommendations.secondRootAccount === undefined,
     );
     const { accountWithoutPassword } = posture().recommendations ?? {};
     assert.deepEqual(accountWithoutPassword, first.accountWithoutPassword, 'the other one still holds, since then');
   });
 
-  it('is known to "vakt posture" without an agent, too', async () => {
+  it('is shown by "vakt posture" even without an agent', async () => {
     bed = await TestBed.open({ desired: QUIET });
     const { port } = await listen('0.0.0.0');
     const { stdout, status, stderr } = vakt('--json', '--fail-on', 'never', '--config', configuration());

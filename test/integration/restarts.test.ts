@@ -4,18 +4,18 @@ import { require } from '../harness/require.ts';
 import { fullest } from '../harness/restarts/pace.ts';
 import { Restarts } from '../harness/restarts/restarts.ts';
 
-/** Of the choice of restarts. The agent's own jitter differs each time. */
+/** Seed of the random restarts. The agent's own jitter differs each time. */
 const SEED = 5;
 const RESTARTS = 10;
 
-describe('an agent whose hub and proxy are restarted, again and again', function () {
-  this.timeout(420_000); // less than a minute, mostly; but its back-off can be unlucky, and the machine busy
+describe('An agent whose hub and proxy restart repeatedly', function () {
+  this.timeout(420_000); // mostly less than a minute, but long back-offs and a loaded machine take longer
 
-  it('delivers every event once, and keeps its pace', async function () {
+  it('delivers every event once, and never exceeds the rate of attempts', async function () {
     require(this, missingForCrash());
-    const said: string[] = [];
-    const say = (line: string) => said.push(line);
-    // Without time to recover between the restarts, they fall into few back-offs.
+    const lines: string[] = [];
+    const say = (line: string) => lines.push(line);
+    // Restarts without time to recover between them cause few back-offs.
     const outcome = await Restarts.run({
       site: 'moduleKey',
       restarts: RESTARTS,
@@ -24,13 +24,13 @@ describe('an agent whose hub and proxy are restarted, again and again', function
       longest: 2,
       say,
     });
-    assert.deepEqual(outcome.violations, [], said.join('\n'));
+    assert.deepEqual(outcome.violations, [], lines.join('\n'));
     assert.equal(outcome.delivered, outcome.events);
-    assert.ok(outcome.events > RESTARTS, said.join('\n'));
+    assert.ok(outcome.events > RESTARTS, lines.join('\n'));
     assert.ok(outcome.recoveries.length > 0);
     assert.ok(
       Object.values(outcome.mostPerMinute).some((most) => most > 1),
-      'attempts are not seen',
+      'no attempts were counted',
     );
   });
 });

@@ -24,12 +24,12 @@ import { nodeFlagsOf } from '../node-flags.ts';
 import { type AgentProcess, DEVICE, type Launch, MODULE, PROGRAM, STEADY } from './test-bed.ts';
 
 const TELL_SIGNATURES = new URL('../harness/tell-signatures.js', import.meta.url).pathname;
-/** What no text may contain, whatever its key: a part of a token. */
+/** A part of every token, which must not occur in any output. */
 const TOKEN = /SharedAccessSignature|[?&;]sig=|%26sig%3[dD]/;
-/** What the agent was given. */
+/** The agent's configuration and credentials. */
 const SECRET_FILES = /\.(key|password|connection-string|pem)$/;
 
-/** An agent, its secrets, and every text that it or its commands have produced. */
+/** An agent, its secrets, and all output of the agent and its commands. */
 class Suspect {
   readonly search = new SecretSearch();
   readonly texts = new Map<string, string>();
@@ -59,7 +59,7 @@ class Suspect {
     return this.#signatures;
   }
 
-  /** All that are in files or at the hubs now. */
+  /** All secrets that are in files or at the hubs now. */
   collectSecrets(): void {
     const { directory } = this.site.bed;
     for (const name of readdirSync(directory)) {
@@ -82,7 +82,7 @@ class Suspect {
     this.collectSecrets();
   }
 
-  /** Of the agent and its child processes. */
+  /** Reads command lines and environments of the agent and its child processes. */
   collectProcesses(): void {
     const { pid } = this.agent;
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
@@ -95,7 +95,7 @@ class Suspect {
     }
   }
 
-  /** Asks again if the agent connects anew meanwhile, as it does with a new credential. */
+  /** Retries if the agent reconnects at the same time, as it does with a new credential. */
   async collectDiagnostics(): Promise<void> {
     await until('an answer to getDiagnostics', async () => {
       const hub = this.site.hubs.find(({ modules }) => modules.some(({ connected }) => connected));
@@ -121,7 +121,7 @@ class Suspect {
     }
   }
 
-  /** All texts of a support bundle, by file. */
+  /** Contents of a support bundle's files, keyed by file name. */
   async collectBundle(): Promise<void> {
     const { directory } = this.site.bed;
     const file = join(directory, 'bundle.tar.gz');
@@ -146,7 +146,7 @@ class Suspect {
     rmSync(file);
   }
 
-  /** Once more at the end: what the agent has written everywhere. */
+  /** Collects all files that the agent has written by the end. */
   collectRest(): void {
     const { bed, hubs } = this.site;
     this.texts.set('the log', this.agent.output);
@@ -164,22 +164,22 @@ class Suspect {
     }
   }
 
-  /** Where which secret was found. */
+  /** Lists each secret that was found, with its place. */
   leaks(): string[] {
     return [...this.texts].flatMap(([place, text]) => [
-      ...this.search.find(text).map((what) => `${place}: ${what}`),
+      ...this.search.find(text).map((secret) => `${place}: ${secret}`),
       ...(TOKEN.test(text) ? [`${place}: a token`] : []),
     ]);
   }
 }
 
-describe('secrets of an agent', function () {
+describe('The secrets of an agent', function () {
   this.timeout(240_000);
   let site: Site;
   afterEach(() => site?.stop(false));
 
   for (const name of built()) {
-    it(`are in nothing that it writes, shows or leaves behind: ${name}`, async () => {
+    it(`never appear in its output, files, messages or process data: ${name}`, async () => {
       site = await SITES[name].open(STEADY);
       const suspect = new Suspect(site);
       const { agent } = suspect;
@@ -206,11 +206,11 @@ describe('secrets of an agent', function () {
 
       process.kill(agent.pid, 'SIGUSR2');
       await agent.waitForLog(({ err, msg }) => JSON.stringify([err, msg]).includes('thrown by a test'));
-      const isGone = () => !existsSync(`/proc/${agent.pid}`);
+      const hasExited = () => !existsSync(`/proc/${agent.pid}`);
       agent.kill('SIGABRT');
       const { signal } = await agent.exited;
       assert.equal(signal, 'SIGABRT');
-      assert.ok(isGone());
+      assert.ok(hasExited());
       suspect.collectSecrets();
       suspect.collectRest();
       assert.ok(suspect.texts.size > 10, [...suspect.texts.keys()].join(', '));
@@ -219,7 +219,7 @@ describe('secrets of an agent', function () {
     });
   }
 
-  it('would be found in each place', async () => {
+  it('would be found by the search in each place', async () => {
     site = await SITES.moduleKey.open(STEADY);
     const { bed } = site;
     const key = readFileSync(join(bed.directory, 'module.key'), 'utf8').trim();
@@ -236,8 +236,8 @@ describe('secrets of an agent', function () {
       ],
     });
     await suspect.connected();
-    const told = () => site.hubs.some(({ messages }) => JSON.stringify(messages).includes('SystemInformation'));
-    await until('a message with the planted key', told);
+    const hasSent = () => site.hubs.some(({ messages }) => JSON.stringify(messages).includes('SystemInformation'));
+    await until('a message with the planted key', hasSent);
     bed.write('state/planted', Buffer.from(key).toString('base64'));
     suspect.collectProcesses();
     suspect.collectRest();
@@ -257,7 +257,7 @@ describe('secrets of an agent', function () {
       );
     const [{ messages } = { messages: [] }] = site.hubs;
     assert.ok(messages.length > 0);
-    for (const hub of site.hubs) hub.clearMessages(); // the bed would find it, too
+    for (const hub of site.hubs) hub.clearMessages(); // the test bed would also find it
     await suspect.agent.end();
     for (const hub of site.hubs) hub.clearMessages();
     suspect.agent.output = '';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { SecurityAgentStatus } from '../../src/agent/status/schema.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
-describe('The agent, guarding itself', function () {
+describe('Self-protection of the agent', function () {
   this.timeout(180_000);
   let bed: TestBed;
 
@@ -23,10 +23,10 @@ describe('The agent, guarding itself', function () {
     });
   const diagnostics = () => bed.elements('Diagnostic').map(({ Message }) => String(Message));
 
-  it('tells, once it has recovered, how often it was killed', async () => {
+  it('reports after a restart how often the agent was killed', async () => {
     for (let kills = 0; kills < 3; kills += 1) {
       const agent = bed.startAgent();
-      // The control socket answers before anything else; what connects starts after the run has been noted on disk.
+      // The control socket answers before all other parts; the connection starts after the run has been recorded on disk.
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
       agent.kill('SIGKILL');
       await agent.exited;
@@ -48,7 +48,7 @@ describe('The agent, guarding itself', function () {
   ] as const) {
     it(`reports when the ${kind} become accessible to other users, and when that is fixed`, async () => {
       const agent = bed.startAgent();
-      // Otherwise it may be about to read the secret for the first time, and an exposed one is not used.
+      // Otherwise the agent may be about to read the secret for the first time, and it rejects an exposed secret.
       await agent.waitForStatus(({ state, hub, exposed }) => {
         return state === 'running' && hub.state === 'connected' && exposed === undefined;
       });
@@ -56,7 +56,7 @@ describe('The agent, guarding itself', function () {
       await reported(({ state, exposed }) => state === 'degraded' && exposed?.[kind] !== undefined);
       await bed.waitForEvents(() => diagnostics().some((message) => message.includes('is accessible to other users')));
       chmodSync(join(bed.directory, name), safe);
-      // A secret is looked at again after ten seconds, and used with a new connection.
+      // The agent reads a secret again after ten seconds, and uses it with a new connection.
       await reported(({ state, exposed }) => state === 'running' && exposed === undefined);
     });
   }

@@ -6,17 +6,17 @@ import { NotifyReceiver } from '../agent/linux/self/notify-receiver.ts';
 import { until } from '../harness/until.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
-describe('The agent, as a service', function () {
+describe('The agent as a service', function () {
   this.timeout(120_000);
   let bed: TestBed;
   let manager: NotifyReceiver;
-  let told: string[];
+  let notifications: string[];
 
   beforeEach(async () => {
     bed = await TestBed.open({ desired: STEADY });
     bed.startWith(STEADY);
     manager = new NotifyReceiver(join(bed.directory, 'notify'));
-    told = [];
+    notifications = [];
   });
   afterEach(async () => {
     await bed.close();
@@ -24,67 +24,72 @@ describe('The agent, as a service', function () {
   });
 
   const environment = (more: NodeJS.ProcessEnv = {}) => ({ NOTIFY_SOCKET: join(bed.directory, 'notify'), ...more });
-  const listen = () => told.push(...manager.messages().flatMap((message) => message.split('\n')));
+  const listen = () => notifications.push(...manager.messages().flatMap((message) => message.split('\n')));
   const wait = (predicate: () => boolean) =>
     until(
-      () => `another message, heard only: ${told.join(' | ')}`,
+      () => `another notification; received: ${notifications.join(' | ')}`,
       () => {
         listen();
         return predicate();
       },
     );
 
-  it('says that it has started, what it does, that it lives, and that it stops', async () => {
+  it('notifies the manager of its start, status, watchdog and stop', async () => {
     const agent = bed.startAgent({ environment: environment({ WATCHDOG_USEC: '2000000' }) });
     await wait(() =>
-      told.some((line) => /^STATUS=Running, connected to the hub; \d+ events queued, 0 dropped\.$/.test(line)),
+      notifications.some((line) => /^STATUS=Running, connected to the hub; \d+ events queued, 0 dropped\.$/.test(line)),
     );
-    assert.equal(told[0], 'READY=1');
-    const pings = () => told.filter((line) => line === 'WATCHDOG=1').length;
+    assert.equal(notifications[0], 'READY=1');
+    const pings = () => notifications.filter((line) => line === 'WATCHDOG=1').length;
     const before = pings();
     await wait(() => pings() >= before + 2);
     agent.kill('SIGTERM');
     await agent.exited;
     listen();
-    assert.deepEqual(told.slice(-2), ['STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.']);
+    assert.deepEqual(notifications.slice(-2), ['STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.']);
   });
 
-  it('has started though the hub is out of reach, and says so', async () => {
+  it('notifies the manager of its start even if the hub is unreachable', async () => {
     bed.writeConfiguration({
       hub: { hostName: bed.hub.hostName, gatewayHostName: 'localhost:1', trustedCaFile: 'ca.pem' },
     });
     bed.startAgent({ environment: environment() });
     await wait(
-      () => told.includes('READY=1') && told.some((line) => /^STATUS=\w+, not connected to the hub/.test(line)),
+      () =>
+        notifications.includes('READY=1') &&
+        notifications.some((line) => /^STATUS=\w+, not connected to the hub/.test(line)),
     );
   });
 
-  it('leaves nothing in its environment by which a child could speak for it', async () => {
+  it('removes the variables by which a child process could notify the manager', async () => {
     const script = `process.on('SIGUSR2', () => require('node:fs').writeSync(3, process.env.NOTIFY_SOCKET + '\\n'));`;
-    const heard: string[] = [];
+    const output: string[] = [];
     const agent = bed.startAgent({
       environment: environment(),
       options: ['--require', bed.write('look.cjs', script)],
-      onLine: (line) => heard.push(line),
+      onLine: (line) => output.push(line),
     });
-    await wait(() => told.includes('WATCHDOG=1'));
+    await wait(() => notifications.includes('WATCHDOG=1'));
     agent.kill('SIGUSR2');
-    await wait(() => heard.length > 0);
-    assert.deepEqual(heard, ['undefined']);
+    await wait(() => output.length > 0);
+    assert.deepEqual(output, ['undefined']);
     agent.kill('SIGTERM');
     assert.deepEqual(await agent.exited, { status: 0, signal: null });
   });
 
-  it('says why it cannot start, and what to do', async () => {
+  it('notifies the manager of an error at the start, with its remedy', async () => {
     bed.writeConfiguration({ stateDirectory: 7 });
     const { exited } = bed.startAgent({ environment: environment() });
     assert.deepEqual(await exited, { status: 78, signal: null });
     listen();
-    assert.equal(told.length, 1);
-    assert.match(told[0] ?? '', /^STATUS=Local Configuration, .*stateDirectory.*"vakt check"\. \(CONFIG_INVALID\)$/);
+    assert.equal(notifications.length, 1);
+    assert.match(
+      notifications[0] ?? '',
+      /^STATUS=Local Configuration, .*stateDirectory.*"vakt check"\. \(CONFIG_INVALID\)$/,
+    );
   });
 
-  describe('with what systemd hands over, where the file of the key is out of reach', () => {
+  describe('with a credential passed by systemd, whose original file is unreadable', () => {
     let credentials: string;
     let copy: string;
     beforeEach(() => {
@@ -97,12 +102,12 @@ describe('The agent, as a service', function () {
     });
     const start = () => bed.startAgent({ environment: environment({ CREDENTIALS_DIRECTORY: credentials }) });
 
-    it('connects', async () => {
+    it('connects with the key', async () => {
       start();
-      await wait(() => told.some((line) => line.includes('connected to the hub;')));
+      await wait(() => notifications.some((line) => line.includes('connected to the hub;')));
     });
 
-    it('says of a key that is refused which file is to be changed, and that this takes a restart', async () => {
+    it('names the original file of a refused key, and that changing it takes a restart', async () => {
       writeFileSync(copy, newKey(), { mode: 0o600 });
       const agent = start();
       const { remedy } = await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');

@@ -1,10 +1,10 @@
 import { readFileSync, watch, writeFileSync } from 'node:fs';
 
 /**
- * Preloaded into an agent (`node --import`), sets its wall clock: by as many milliseconds as the file named by
- * SHIFTED_CLOCK says, which may change at any time. Monotonic time and timers stay as they are; so does what OpenSSL
- * takes for the time when it looks at certificates. Whenever it has set the clock, it writes what it has read into a second
- * file, with `.seen` after the name, so that a test can wait for it.
+ * Preloaded into an agent (`node --import`), it shifts the wall clock by the milliseconds in the file SHIFTED_CLOCK, which may
+ * change at any time. Monotonic time and timers do not change, and neither does the time by which OpenSSL validates
+ * certificates. After each shift, it writes the file's content to a second file, with `.seen` after the name, so that a test
+ * can wait for it.
  */
 const file = process.env.SHIFTED_CLOCK ?? '';
 const RealDate = Date;
@@ -18,7 +18,7 @@ const look = () => {
   shift = Number(text);
   writeFileSync(`${file}.seen`, text);
 };
-watch(file, look).unref(); // not a timer, whose cost would be taken for the agent's
+watch(file, look).unref(); // not a timer, whose cost would count as the agent's
 look();
 
 class ShiftedDate extends RealDate {

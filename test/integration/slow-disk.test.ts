@@ -9,7 +9,7 @@ import { BUSY, BusyHost } from './busy-host.ts';
 import { compiler, SlowDisk } from './slow-disk.ts';
 import { TestBed } from './test-bed.ts';
 
-/** What waits for the disk takes most of a sync, of which one follows the other. */
+/** An operation that waits for the disk takes most of the duration of a sync, since syncs follow one another. */
 const LONGEST_ANSWER = seconds(2.5);
 
 describe('An agent with a slow disk', function () {
@@ -32,12 +32,12 @@ describe('An agent with a slow disk', function () {
     await until('what the start has to write to be written', isAtRest, { every: seconds(1) });
   });
   afterEach(async () => {
-    disk?.mend();
+    disk?.restore();
     await bed?.close();
     disk?.remove();
   });
 
-  /** Asks the agent to end. @returns after how many milliseconds it had, and its exit status */
+  /** Stops the agent. @returns the milliseconds until its exit, and its exit status */
   const stop = async () => {
     const asked = systemClock.monotonic();
     host.agent.kill('SIGTERM');
@@ -45,27 +45,27 @@ describe('An agent with a slow disk', function () {
     return { tookMs: systemClock.monotonic() - asked, status };
   };
 
-  it('answers without waiting for the disk, loses nothing, and writes nothing on its main thread', async () => {
+  it('answers without waiting for the disk, loses no event, and never writes on its main thread', async () => {
     disk.slow(3_000, 200);
     const took = await host.live(seconds(8));
     const calls = disk.callsOfMainThread();
     assert.ok(took < LONGEST_ANSWER, `an answer takes ${took} ms`);
     assert.deepEqual(calls, []);
     await bed.waitForEvents(() => host.arrived().size > 0);
-    disk.mend();
+    disk.restore();
     await host.assertComplete();
   });
 
-  it('goes on while the disk is frozen, and loses nothing', async () => {
+  it('continues while the disk is frozen, without losing an event', async () => {
     disk.freeze();
     const took = await host.live(seconds(6));
     assert.ok(took < LONGEST_ANSWER, `an answer takes ${took} ms`);
-    disk.mend();
+    disk.restore();
     await host.assertComplete();
     assert.deepEqual(disk.callsOfMainThread(), []);
   });
 
-  it('ends within 20 s, and the next run goes on where it stopped', async () => {
+  it('exits within 20 s, and its next run continues with the stored events', async () => {
     disk.slow(3_000, 200);
     await host.live(seconds(4));
     const { tookMs, status } = await stop();
@@ -76,15 +76,15 @@ describe('An agent with a slow disk', function () {
       [],
     );
     const sent = bed.hub.messages.length;
-    disk.mend();
+    disk.restore();
     const { restarts } = await host.start(disk.environment);
     assert.equal(restarts?.lastEnd, 'stopped');
     await host.assertComplete();
-    await bed.waitForEvents(() => bed.hub.messages.length > sent); // it may have nothing left to send at first
+    await bed.waitForEvents(() => bed.hub.messages.length > sent); // at first, it may have no events to send
     host.assertNoneTwice();
   });
 
-  it('ends within 30 s when the disk is frozen, says what was not written, and the next run reads it again', async () => {
+  it('exits within 30 s while the disk is frozen, and logs the unwritten files, which its next run reads', async () => {
     await host.live(seconds(1));
     disk.freeze();
     await host.live(seconds(2));
@@ -100,13 +100,13 @@ describe('An agent with a slow disk', function () {
         `${name} is not among ${files.join(', ')}`,
       );
     }
-    disk.mend();
+    disk.restore();
     await host.start(disk.environment);
     await host.assertComplete();
     host.assertNoneTwice();
   });
 
-  it('ends at once when it is asked twice while the disk is frozen', async () => {
+  it('exits immediately at the second signal while the disk is frozen', async () => {
     await host.live(seconds(1));
     disk.freeze();
     await host.live(seconds(2));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 const SOURCE = new URL('../../../test/integration/native/slow-disk.c', import.meta.url).pathname;
 
-/** Makes the disk under a directory slow, or freezes it, for a process that is started with `environment`. */
+/** Slows or freezes the disk under a directory for a process that is started with `environment`. */
 export class SlowDisk {
   readonly environment: NodeJS.ProcessEnv;
   readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-slow-disk-'));
@@ -24,25 +24,25 @@ export class SlowDisk {
       SLOW_DISK_CONTROL: this.#control,
       SLOW_DISK_REPORT: this.#report,
     };
-    this.mend();
+    this.restore();
   }
 
-  /** From now on each sync takes `sync` milliseconds, and each other call that changes something `write`. */
+  /** From now on, each sync takes `sync` milliseconds, and each other modifying call `write` milliseconds. */
   slow(sync: number, write: number): void {
     writeFileSync(`${this.#control}.new`, `${sync} ${write}`);
     renameSync(`${this.#control}.new`, this.#control);
   }
 
-  /** Nothing that changes something returns any more. */
+  /** From now on, modifying calls do not return. */
   freeze(): void {
     this.slow(0, -1);
   }
 
-  mend(): void {
+  restore(): void {
     this.slow(0, 0);
   }
 
-  /** Calls that the main thread has made since the last time this was asked. */
+  /** Returns the calls of the main thread since the last call of this method. */
   callsOfMainThread(): string[] {
     if (!existsSync(this.#report)) return [];
     const calls = readFileSync(this.#report, 'utf8').split('\n').slice(0, -1);

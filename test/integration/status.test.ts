@@ -9,14 +9,14 @@ import { minutes, seconds } from '../../src/core/base/duration.ts';
 import { until } from '../harness/until.ts';
 import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
-/** Nothing but what a test switches on. */
+/** All events are off, except those that a test enables. */
 const QUIET = {
   ...STEADY,
   snapshotFrequency: { value: 'PT1S' },
   ...Object.fromEntries(collectors.map(({ name }) => [`eventPriority${name}`, { value: 'Off' }])),
-  eventPrioritySecurityAlert: { value: 'High' }, // Off is a conflict while alerts are made
+  eventPrioritySecurityAlert: { value: 'High' }, // Off would be a conflict while detections are enabled
 };
-/** A rule that holds nowhere. */
+/** A hardening rule that fails on every system. */
 const CUSTOM_CHECKS = JSON.stringify({
   rules: [
     {
@@ -32,8 +32,8 @@ const CUSTOM_CHECKS = JSON.stringify({
   ],
 });
 /**
- * A change of state is reported within five seconds after the agent knows of it (contract §2), which test/agent/status tests. A busy
- * machine takes longer, but not until the counters are reported.
+ * Time limit for the report of a changed state. The contract (§2) requires five seconds, which test/agent/status tests. A loaded
+ * machine may take longer, but less than the interval of the counters.
  */
 const SOON = seconds(40);
 
@@ -52,18 +52,18 @@ describe('The status in reported', function () {
   };
   afterEach(() => bed.close());
 
-  /** Once the agent itself shows what `predicate` asks for, reported must, too, within five seconds. */
-  async function follows(what: string, predicate: (status: SecurityAgentStatus) => boolean): Promise<void> {
+  /** Waits until the agent's own status fulfils `predicate`, then requires the same of reported within the time limit. */
+  async function follows(change: string, predicate: (status: SecurityAgentStatus) => boolean): Promise<void> {
     await agent.waitForStatus((status: LocalStatus) => predicate(status), minutes(1));
     const reported = () => bed.hub.twin(DEVICE, MODULE).reported.securityAgent as SecurityAgentStatus | undefined;
-    const isTold = () => {
+    const isReported = () => {
       const status = reported();
       return status !== undefined && predicate(status);
     };
-    await until(() => `${what}: ${JSON.stringify(reported())}`, isTold, { limit: SOON });
+    await until(() => `${change}: ${JSON.stringify(reported())}`, isReported, { limit: SOON });
   }
 
-  it('says that the desired configuration was refused, until it is right', async () => {
+  it('shows a rejected desired configuration until it is corrected', async () => {
     await open({});
     start();
     await follows('all is well', ({ state }) => state === 'running');
@@ -74,24 +74,24 @@ describe('The status in reported', function () {
     );
     bed.desire({ maxMessageSizeInBytes: null });
     await follows(
-      'obeyed',
+      'applied',
       ({ state, configuration }) => state === 'running' && Object.keys(configuration.errors).length === 0,
     );
   });
 
-  it('says that the agent stood still, when it goes on', async () => {
-    await open({ eventPriorityProcessCreate: { value: 'Low' } }); // a timer that is due each second, or more often
+  it('shows a stall of the agent once it continues', async () => {
+    await open({ eventPriorityProcessCreate: { value: 'Low' } }); // a timer that is due at least once per second
     start();
     await agent.waitForStatus(({ collectors }) => collectors.ProcessCreate?.source !== undefined, minutes(1));
     agent.kill('SIGSTOP');
-    // Noticed when a timer is more than 2 s late, and long beside what a busy machine holds the agent up, or it computes.
+    // A stall is detected when a timer is more than 2 s late, and longer than the delays of a loaded machine.
     await systemClock.sleep(seconds(12));
     agent.kill('SIGCONT');
     const { heldUp } = await agent.waitForStatus((status) => (status.heldUp?.seconds ?? 0) >= 6);
     assert.match(heldUp?.why ?? '', /waiting for the system, or stopped/);
   });
 
-  it('has the digest of the local file on the device only', async () => {
+  it('omits the digest of the local file, which only the device shows', async () => {
     await open({});
     start();
     const { localFileHash } = await agent.waitForStatus(({ hub }) => hub.state === 'connected', minutes(1));
@@ -105,7 +105,7 @@ describe('The status in reported', function () {
     assert.ok(!('localFileHash' in (bed.hub.twin(DEVICE, MODULE).reported.securityAgent as object)));
   });
 
-  it('says that a snapshot cannot be taken, and why, until it can', async () => {
+  it('shows why a snapshot cannot be taken until it can', async () => {
     await open({ eventPriorityLocalUsers: { value: 'High' } }, { hostRoot: 'host' });
     for (const folder of ['etc', 'proc']) mkdirSync(join(bed.directory, 'host', folder), { recursive: true });
     for (const file of ['stat', 'uptime']) bed.write(`host/proc/${file}`, readFileSync(`/proc/${file}`, 'utf8'));
@@ -122,15 +122,15 @@ describe('The status in reported', function () {
     );
     passwd();
     await follows(
-      'taken again',
+      'available again',
       ({ state, collectors: { LocalUsers } }) =>
         state === 'running' && LocalUsers?.state === 'on' && LocalUsers.reason === undefined,
     );
   });
 
-  it('says what the hardening checks found, and every exception as soon as the twin makes it', async () => {
+  it('shows the results of the hardening checks, and each exception as soon as the twin sets it', async () => {
     await open({
-      snapshotFrequency: { value: 'P1D' }, // only what makes a scan outdated has it made anew
+      snapshotFrequency: { value: 'P1D' }, // only changes that make a scan outdated start a new one
       eventPriorityOSBaseline: { value: 'High' },
       eventPriorityConfigurationError: { value: 'High' },
     });
@@ -149,7 +149,7 @@ describe('The status in reported', function () {
     await bed.waitForEvents(() => bed.events('OSBaseline').length >= 2);
     const [before = [], after = []] = bed.events('OSBaseline').map(({ Payload }) => Payload);
     assert.ok(before.length > 0);
-    // What fails is not compared: other tests change the machine meanwhile.
+    // The failed checks are not compared: other tests change the machine at the same time.
     assert.ok((await skipped()) > atFirst);
     const categories = after.map(({ ExtraDetails }) => (ExtraDetails as Record<string, string>).Category);
     assert.ok(!categories.includes('ssh'));
@@ -179,10 +179,10 @@ describe('The status in reported', function () {
     const fault = found();
     assert.equal(fault?.ErrorType, 'TypeMismatch');
     assert.match(String(fault?.Message), /has another digest/);
-    if (process.getuid?.() !== 0) return; // the file isn't root's
+    if (process.getuid?.() !== 0) return; // the file does not belong to root
     bed.desire({ baselineCustomChecksFileHash: { value: hash.toUpperCase() } });
     await follows(
-      'judged',
+      'evaluated',
       ({ posture: { baseline }, configuration: { warnings } }) =>
         baseline?.customChecks === 'on' && Object.keys(warnings).length === 0,
     );
@@ -190,7 +190,7 @@ describe('The status in reported', function () {
     assert.equal(bed.elements('ConfigurationError').length, 1);
   });
 
-  it('says that a collector was switched off, and on', async () => {
+  it('shows that a collector was disabled and enabled', async () => {
     await open({ eventPriorityMessageStatistics: { value: 'Low' } });
     start();
     await follows('on', ({ collectors: { MessageStatistics } }) => MessageStatistics?.state === 'on');
@@ -200,7 +200,7 @@ describe('The status in reported', function () {
     await follows('on again', ({ collectors: { MessageStatistics } }) => MessageStatistics?.state === 'on');
   });
 
-  it('says that the queues are nearly full, until they have been sent', async () => {
+  it('shows that the queues are nearly full until they have been sent', async () => {
     await open({
       eventPriorityMessageStatistics: { value: 'Low' },
       eventPriorityDroppedEventsStatistics: { value: 'Low' },
@@ -214,7 +214,7 @@ describe('The status in reported', function () {
     await follows('sent', ({ state, store }) => state === 'running' && !store.isNearlyFull);
   });
 
-  it('says what the hub could not be told while it refused the agent', async () => {
+  it('reports the pending changes once the hub accepts the agent again', async () => {
     await open({});
     bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: Buffer.alloc(32, 1).toString('base64') });
     start();
@@ -228,14 +228,14 @@ describe('The status in reported', function () {
     );
   });
 
-  it('has an end of the credential that is always to come', async () => {
+  it('shows an expiry of the credential that is always in the future', async () => {
     await open({});
     start();
     await follows('connected', ({ credential }) => Date.parse(credential.expiresAt ?? '') > Date.now());
     const first = (await agent.status()).credential.expiresAt ?? '';
     const second = () => Math.floor(Date.now() / 1_000);
     const before = second();
-    await until('the next second: the end of a credential has no fractions', () => second() > before);
+    await until('the next second: the expiry of a credential has no fractions', () => second() > before);
     await bed.hub.offline();
     await bed.hub.online();
     await follows('connected again', ({ credential }) => (credential.expiresAt ?? '') > first);

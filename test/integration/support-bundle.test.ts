@@ -8,11 +8,11 @@ import { temporaryFolder } from '../harness/folders.ts';
 import { skip } from '../harness/require.ts';
 import { PROGRAM } from './test-bed.ts';
 
-/* A support bundle where something is broken: the disk, the agent, the permissions. */
+/* Support bundles with a full disk, a hanging agent or missing permissions. */
 
 const NOBODY = 65_534;
 
-describe('vakt support-bundle, as a process', function () {
+describe('vakt support-bundle', function () {
   this.timeout(120_000);
   let folder: string;
 
@@ -28,7 +28,7 @@ describe('vakt support-bundle, as a process', function () {
 
   const call = (file: string) => [PROGRAM, 'support-bundle', file, '--config', join(folder, 'agent.json')];
 
-  it('on a full disk fails with a remedy, and leaves nothing behind', function () {
+  it('fails with a remedy on a full disk, and leaves no files', function () {
     if (process.getuid?.() !== 0) skip(this, 'mounting needs root');
     const full = join(folder, 'full');
     mkdirSync(full);
@@ -43,7 +43,7 @@ describe('vakt support-bundle, as a process', function () {
     assert.match(stdout, /^Support bundle of Vakt /);
   });
 
-  it('as a user who can read little says what is missing and why', function () {
+  it('names the parts that an ordinary user cannot read, with the reason', function () {
     if (process.getuid?.() !== 0) skip(this, 'another user needs root');
     if (findTool('setpriv') === undefined) skip(this, 'setpriv is not here');
     const mine = join(folder, 'mine');
@@ -70,7 +70,7 @@ describe('vakt support-bundle, as a process', function () {
     assert.match(stdout, /^kernel\.txt +\d+ bytes/m);
   });
 
-  it('beside an agent that accepts and never answers is made all the same', async () => {
+  it('creates a bundle even if the agent accepts connections but never answers', async () => {
     const server = createServer(() => {});
     await new Promise<void>((resolve) => server.listen(join(folder, 'control.sock'), resolve));
     try {

@@ -22,18 +22,18 @@ import { markTestRun } from '../harness/test-run.ts';
 import { faultsIn } from '../message-schema.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 
-/** How long what an agent does is waited for, unless a test says otherwise: a busy machine may take long to start it. */
+/** Default time limit of the waits for an agent: a loaded machine may take long to start it. */
 const WAIT = minutes(1);
 
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';
 export const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
-/** The program of a clone. It has what isn't shipped: demo, emulator, and what manages a fleet. */
+/** The program of a clone, with all commands; the shipped program lacks those of the demo, the emulator and a fleet. */
 export const CLONE_PROGRAM = new URL('../../src/main.js', import.meta.url).pathname;
-/** The program that is tested: as it is shipped, or that of this clone. */
+/** The tested program: the shipped one, or that of this clone. */
 export const PROGRAM = process.env.VAKT_PROGRAM ?? CLONE_PROGRAM;
 
-/** Quick, for tests: messages every second, no aggregation unless asked for. */
+/** Quick, for tests: messages every second, no aggregation. */
 export const QUICK = {
   highPriorityMessageFrequency: { value: 'PT1S' },
   lowPriorityMessageFrequency: { value: 'PT1S' },
@@ -42,7 +42,7 @@ export const QUICK = {
   aggregationEnabledConnectionCreate: { value: false },
 };
 
-/** Snapshots without end, and nothing that needs root or the kernel's audit. */
+/** Frequent snapshots, and no events that need root or kernel audit. */
 export const STEADY = {
   ...QUICK,
   snapshotFrequency: { value: 'PT2S' },
@@ -60,7 +60,7 @@ export const STEADY = {
   ),
 };
 
-/** The twin may ask for what a test needs: messages by the second, and any event off. */
+/** Allows the twin all settings of the tests: messages every second, and any event off. */
 export const NO_LIMITS = {
   shortestMessageFrequency: 'PT1S',
   shortestSnapshotFrequency: 'PT1S',
@@ -73,13 +73,13 @@ export const NO_LIMITS = {
 /** One line of an agent's log. */
 export type LogRecord = Readonly<Record<string, unknown>> & { readonly level: string; readonly msg: string };
 
-/** A hub, and everything an agent needs to run against it. Holds every message the hub received against the contract. */
+/** A hub, and the files that an agent needs to connect to it. Validates all messages at the hub against the contract. */
 export class TestBed {
   readonly key = randomBytes(32).toString('base64');
-  /** What must be in no output, message or state file; to be extended by tests with other secrets. */
+  /** Secrets that must not occur in any output, message or state file. Tests add their own. */
   readonly secrets = new Set([this.key]);
   readonly directory = mkdtempSync(join(tmpdir(), 'vakt-test-'));
-  /** Other hubs that the agent sent messages to, beside `hub` or before; to be added by tests. */
+  /** Other hubs that the agent sent messages to. Tests add them. */
   readonly otherHubs: HubEmulator[] = [];
   readonly #agents: AgentProcess[] = [];
   #hub: HubEmulator | undefined;
@@ -125,46 +125,46 @@ export class TestBed {
       stateDirectory: 'state',
       controlSocket: 'control.sock',
       limits: NO_LIMITS,
-      // They see what is off, too: each of a dozen agents of one test would read every program start of the machine.
+      // Detections also evaluate events that are off: each of a dozen agents of one test would read every start of a program.
       detections: { enabled: false },
       ...changes,
     };
     return this.write('agent.json', JSON.stringify(configuration));
   }
 
-  /** Has a configuration in force before the twin has been read, so that what is off in it is never begun. */
+  /** Applies a configuration before the twin has been read, so that disabled collectors are never started. */
   startWith(configuration: object): void {
     mkdirSync(join(this.directory, 'state'), { mode: 0o700 });
     this.write('state/last-good-configuration.json', JSON.stringify({ configuration }));
   }
 
-  /** Starts the built agent as the program it is. */
+  /** Starts the built agent. */
   startAgent(how?: Launch): AgentProcess {
     const agent = new AgentProcess(this.directory, how);
     this.#agents.push(agent);
     return agent;
   }
 
-  /** Events of all messages so far, each with the message it came in. */
+  /** Events of all messages so far, each with its message. */
   events(name?: string): Envelope[] {
     const all = this.hub.messages.flatMap(({ body }) => (JSON.parse(body) as { Events: Envelope[] }).Events);
     return name === undefined ? all : all.filter((event) => event.Name === name);
   }
 
-  /** Payload elements of all messages so far. An event that came again, with the same id, counts once. */
+  /** Payload elements of all messages so far. A repeated event, with the same id, counts once. */
   elements(name: string): Payload[] {
     const byId = new Map(this.events(name).map((event) => [event.Id, event]));
     return [...byId.values()].flatMap(({ Payload }) => Payload);
   }
 
-  /** How often what these aggregated elements stand for has happened. */
+  /** Sum of the hit counts of these aggregated elements. */
   hits(name: string, belongs: (element: Payload) => boolean): number {
     return this.elements(name)
       .filter(belongs)
       .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
   }
 
-  /** Resolves once the hub has received what `predicate` asks for. It is asked again at every message. */
+  /** Resolves once `predicate` is true. It is evaluated at every message to the hub. */
   async waitForEvents(predicate: () => boolean, limit: Duration = WAIT): Promise<void> {
     if (predicate()) return;
     const before = this.hub.messages.length;
@@ -172,9 +172,9 @@ export class TestBed {
   }
 
   /**
-   * Ends everything, then holds what the hub received against the contract, and looks for secrets where none may be.
+   * Stops all parts, validates all messages at the hub against the contract, and searches for secrets.
    *
-   * @param keep leave the files for who wants to look into them
+   * @param keep keeps the files for inspection
    */
   async close({ keep = false } = {}): Promise<void> {
     for (const agent of this.#agents) await agent.end();
@@ -192,7 +192,7 @@ export class TestBed {
     }
   }
 
-  /** The first ones may have been cleared. */
+  /** Whether the first messages may have been cleared. */
   #assertNoneMissing(): void {
     const received = [this.hub, ...this.otherHubs].flatMap(({ messages }) => messages);
     received.sort((a, b) => a.enqueuedAt.getTime() - b.enqueuedAt.getTime());
@@ -222,23 +222,23 @@ export class TestBed {
   }
 }
 
-/** How to start the agent, when not as the program it is. */
+/** Options for starting the agent. */
 export interface Launch {
   /** Another build of the program than PROGRAM. */
   readonly build?: string;
-  /** A program with its arguments that becomes the agent. */
+  /** A program with its arguments that executes the agent. */
   readonly through?: readonly string[];
-  /** Options of Node's. */
+  /** Options of Node. */
   readonly options?: readonly string[];
-  /** Variables of its environment, besides this process's own. */
+  /** Environment variables, in addition to those of this process. */
   readonly environment?: NodeJS.ProcessEnv;
-  /** Takes each line that the agent's process writes to its file descriptor 3. */
+  /** Called with each line that the agent writes to file descriptor 3. */
   readonly onLine?: (line: string) => void;
 }
 
-/** The agent as a process of its own. */
+/** The agent as a process. */
 export class AgentProcess {
-  /** Everything it wrote, to both outputs. */
+  /** Standard output and standard error. */
   output = '';
   readonly log: LogRecord[] = [];
   readonly exited: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
@@ -285,7 +285,7 @@ export class AgentProcess {
     this.#child.kill(signal);
   }
 
-  /** Resolves with the first log line, past or to come, that `predicate` is true of. */
+  /** Resolves with the first past or future log line that fulfils `predicate`. */
   async waitForLog(predicate: (record: LogRecord) => boolean, limit: Duration = WAIT): Promise<LogRecord> {
     const there = this.log.find(predicate);
     if (there !== undefined) return there;
@@ -303,7 +303,7 @@ export class AgentProcess {
     );
   }
 
-  /** Asks again if no answer comes in time, which a busy machine may hold up; an agent that is blocked never answers. */
+  /** Retries if no answer arrives in time, as on a loaded machine; a blocked agent never answers. */
   async status(): Promise<LocalStatus> {
     const deadline = systemClock.monotonic() + WAIT;
     for (;;) {
@@ -320,7 +320,7 @@ export class AgentProcess {
     return (await askControlSocket(this.#controlSocket, '/status')) as LocalStatus;
   }
 
-  /** Asks for the status again and again, until it is as wanted. */
+  /** Polls the status until it fulfils `predicate`. */
   async waitForStatus(predicate: (status: LocalStatus) => boolean, limit: Duration = WAIT): Promise<LocalStatus> {
     const deadline = systemClock.monotonic() + limit;
     let last: unknown;
@@ -339,7 +339,7 @@ export class AgentProcess {
     );
   }
 
-  /** Ends it, whatever state it is in. */
+  /** Kills the agent in any state. */
   async end(): Promise<void> {
     this.#child.kill('SIGTERM');
     const ended = await systemClock.within(WAIT, 'The end of the agent', this.exited).catch(() => undefined);
@@ -354,11 +354,11 @@ function files(directory: string): string[] {
       .map((name) => join(directory, name))
       .filter((path) => statSync(path).isFile());
   } catch {
-    return []; // an agent that never came so far as to make it
+    return []; // the agent never created it
   }
 }
 
-/** The books must close: collected = delivered + aggregated away + queued + dropped. */
+/** Checks that the accounts balance: collected = delivered + aggregated away + queued + dropped. */
 export function assertClosed({ delivery }: LocalStatus): void {
   const { collected, delivered, aggregatedAway, queued, dropped } = delivery;
   const lost = Object.values(dropped).reduce((all, count) => all + count, 0);

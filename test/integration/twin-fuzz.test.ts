@@ -39,7 +39,7 @@ const DOCUMENTS = fuzzRuns(100_000);
 const OBJECT = 'configuration';
 const DEFAULTED = properties.filter(({ fallback }) => fallback !== undefined).map(({ name }) => name);
 
-/** Takes messages, and says when they came. */
+/** Accepts messages and records their times. */
 class ListeningHub extends FakeHub {
   messages = 0;
   mostInASecond = 0;
@@ -67,11 +67,11 @@ const spansOf = (settings: Settings) => [
   ...Object.values(settings.aggregation).map(({ interval }) => interval),
 ];
 
-/** All that the twin reaches, running: only the kernel, the disk of the queues and the hub are played. */
+/** All parts that depend on the twin; only the kernel, the queues' disk and the hub are simulated. */
 class Pipeline {
   readonly hub = new ListeningHub();
   readonly lines: LogLine[] = [];
-  readonly files = new SimulatedFiles(seeded(1)); // simulated time doesn't wait for a disk
+  readonly files = new SimulatedFiles(seeded(1)); // simulated time doesn't wait for a real disk
   readonly lastGoodFile: string;
   readonly configuration: TwinConfiguration;
   readonly queues: EventQueues;
@@ -149,7 +149,7 @@ class Pipeline {
     }
   }
 
-  /** Something happens on the device. */
+  /** Simulates events on the device. */
   live(n: number): void {
     const now = new Date();
     this.occurrences.accept('starts', [{ ...records.starts, time: now, serial: n, commandLine: `ls ${n % 50}` }]);
@@ -157,13 +157,13 @@ class Pipeline {
     this.occurrences.accept('logins', [{ ...records.logins, time: now, serial: n }]);
   }
 
-  /** The configuration object that the next run would start with. */
+  /** The configuration object with which the next run would start. */
   lastGood(): unknown {
     return (JSON.parse(readFileSync(this.lastGoodFile, 'utf8')) as { configuration: unknown }).configuration;
   }
 }
 
-describe(`A running pipeline that is given ${DOCUMENTS} random desired configurations`, function () {
+describe(`A running pipeline with ${DOCUMENTS} random desired configurations`, function () {
   this.timeout(milliseconds(Math.max(120_000, DOCUMENTS * 60)));
   let time: sinon.SinonFakeTimers;
   let folder: string;
@@ -179,7 +179,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
     time.restore();
   });
 
-  it('neither fails nor grows, obeys or keeps what it had, and never does anything more than its measure', async () => {
+  it('never fails or grows, applies or rejects each configuration, and never exceeds its limits', async () => {
     const seed = (Math.random() * 2 ** 31) | 0;
     const names = properties.map(({ name }) => name);
     const next = fc.sample(anyDocument(names), { numRuns: Math.min(DOCUMENTS, 5_000), seed });
@@ -191,10 +191,10 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
     let lastGood: unknown = null;
     let mostTimers = 0;
     let heap = 0;
-    let obeyed = 0;
+    let applied = 0;
 
     for (let n = 0; n < DOCUMENTS; n += 1) {
-      // Every document comes again with another one mixed into it, so that 5,000 make any number.
+      // Every document is repeated with another one merged into it, so that 5,000 documents yield any number.
       const drawn = next[n % next.length];
       const other = next[(n * 7 + Math.floor(n / next.length)) % next.length];
       const document = n < next.length ? drawn : mixed(drawn, other);
@@ -209,7 +209,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
       if (Object.keys(errors).length > 0) assert.equal(settings, before, says(n));
       else {
         lastGood = JSON.parse(JSON.stringify(document ?? null));
-        obeyed += 1;
+        applied += 1;
         assert.equal(source, 'desired', says(n));
       }
       for (const span of spansOf(settings)) assert.ok(span >= seconds(1) && span <= days(365), says(n));
@@ -220,7 +220,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
       mostTimers = Math.max(mostTimers, time.countTimers());
       hub.patches.length = 0;
       if (n % 500 === 0) {
-        if (obeyed > 0) assert.deepEqual(pipeline.lastGood(), lastGood, says(n));
+        if (applied > 0) assert.deepEqual(pipeline.lastGood(), lastGood, says(n));
         assert.deepEqual(
           pipeline.lines.filter(({ level, id }) => level === 'fatal' || id === 'INTERNAL'),
           [],
@@ -240,13 +240,13 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
     const growth = (heapAfterCollection() - heap) / 1e6;
     const totals = sum(QUEUES.map((queue) => pipeline.queues.account(queue).totals));
     process.stdout.write(
-      `      seed ${seed}: ${obeyed} of ${DOCUMENTS} obeyed in ${passed} s of its time, ${hub.messages} messages ` +
+      `      seed ${seed}: ${applied} of ${DOCUMENTS} applied in ${passed} s of its time, ${hub.messages} messages ` +
         `(${hub.mostInASecond} in a second at most), ${pipeline.snapshotsTaken} snapshots of accounts, ` +
-        `${totals.collected} events, ${droppedIn(totals)} dropped, ${mostTimers} timers at most, heap +${growth.toFixed(1)} MB\n`,
+        `${totals.collected} events, ${droppedIn(totals)} dropped, at most ${mostTimers} timers, heap +${growth.toFixed(1)} MB\n`,
     );
     const waiting = QUEUES.reduce((all, queue) => all + pipeline.queues.waiting(queue).elements, 0);
     assert.equal(totals.collected, totals.delivered + totals.aggregatedAway + waiting + droppedIn(totals));
-    assert.ok(obeyed > DOCUMENTS / 5 && obeyed < (DOCUMENTS * 4) / 5);
+    assert.ok(applied > DOCUMENTS / 5 && applied < (DOCUMENTS * 4) / 5);
     assert.ok(hub.mostInASecond <= 3, `${hub.mostInASecond} messages in a second`);
     assert.ok(pipeline.snapshotsTaken <= passed * 2, `${pipeline.snapshotsTaken} snapshots`);
     assert.ok(mostTimers < 30, `${mostTimers} timers`);
@@ -255,7 +255,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
   });
 });
 
-/** The members of two documents, and those of the second that say something else. */
+/** Merges two documents; members of the second one win. */
 function mixed(one: unknown, other: unknown): unknown {
   const isObject = (value: unknown): value is Members => typeof value === 'object' && value !== null;
   return isObject(one) && isObject(other) && !Array.isArray(one) ? { ...one, ...other } : other;

@@ -11,7 +11,7 @@ type Reported = Readonly<Record<string, unknown>>;
 const mirrorOf = (reported: Reported): Mirror => (reported[OBJECT] ?? {}) as Mirror;
 const statusOf = (reported: Reported) => reported.securityAgent as SecurityAgentStatus | undefined;
 
-/** Five properties, besides those that keep the agent quiet. */
+/** Five properties, in addition to those that disable events. */
 const FIVE = {
   ...STEADY,
   snapshotFrequency: { value: 'PT6H' },
@@ -21,7 +21,7 @@ const FIVE = {
   hubResourceId: { value: '/subscriptions/1' },
 };
 
-describe('The twin, through the SDK,', function () {
+describe('The twin changed through the SDK', function () {
   this.timeout(minutes(3));
   let bed: TestBed;
   let agent: AgentProcess;
@@ -35,9 +35,9 @@ describe('The twin, through the SDK,', function () {
   const reported = () => bed.hub.twin(DEVICE, MODULE).reported as Reported;
   const version = () => bed.hub.twin(DEVICE, MODULE).desired.$version;
   const readings = () => bed.hub.twinOperations.filter(({ kind }) => kind === 'getTwin');
-  const obeyed = (name: string, value: unknown, limit: Duration = minutes(1)) =>
+  const applied = (name: string, value: unknown, limit: Duration = minutes(1)) =>
     bed.hub.waitForReported((section) => mirrorOf(section)[name]?.value === value, limit);
-  /** Resolves once the agent has read all that there is, and has said so. */
+  /** Resolves once the agent has read and reported the newest desired properties. */
   const settled = () =>
     bed.hub.waitForReported((section) => statusOf(section)?.configuration.desiredVersion === version(), minutes(1));
   const start = async () => {
@@ -48,44 +48,44 @@ describe('The twin, through the SDK,', function () {
   it('keeps four of five properties when the fifth is patched', async () => {
     await start();
     bed.desire({ snapshotFrequency: { value: 'PT7H' } });
-    const { snapshotFrequency, ...others } = mirrorOf(await obeyed('snapshotFrequency', 'PT7H'));
+    const { snapshotFrequency, ...unchanged } = mirrorOf(await applied('snapshotFrequency', 'PT7H'));
     assert.deepEqual(snapshotFrequency, { value: 'PT7H' });
     const { snapshotFrequency: _, ...four } = FIVE;
-    for (const [name, member] of Object.entries(four)) assert.deepEqual(others[name], member, name);
+    for (const [name, member] of Object.entries(four)) assert.deepEqual(unchanged[name], member, name);
   });
 
-  it('is obeyed after a reconnection in what was missed', async () => {
+  it('applies the missed changes after a reconnection', async () => {
     await start();
     await bed.hub.offline();
     bed.desire({ snapshotFrequency: { value: 'PT8H' } });
     bed.desire({ maxMessageSizeInBytes: null });
     await bed.hub.online();
-    const mirror = mirrorOf(await obeyed('snapshotFrequency', 'PT8H', minutes(1)));
+    const mirror = mirrorOf(await applied('snapshotFrequency', 'PT8H', minutes(1)));
     assert.deepEqual(mirror.maxMessageSizeInBytes, { value: 204_800 });
     assert.deepEqual(mirror.hubResourceId, FIVE.hubResourceId);
   });
 
-  it('is obeyed when nothing told of the change, at the next reading', async () => {
+  it('applies a change without a notification at the next read', async () => {
     await start();
     bed.hub.faults.inject({ kind: 'desiredSilence', count: 1 });
     bed.desire({ snapshotFrequency: { value: 'PT8H' } });
     bed.desire({ hubResourceId: { value: '/subscriptions/2' } });
-    const mirror = mirrorOf(await obeyed('hubResourceId', '/subscriptions/2'));
+    const mirror = mirrorOf(await applied('hubResourceId', '/subscriptions/2'));
     assert.deepEqual(mirror.snapshotFrequency, { value: 'PT8H' });
   });
 
-  it('is read once for two patches that come together', async () => {
+  it('is read once for two simultaneous patches', async () => {
     await start();
     const before = readings().length;
     bed.desire({ snapshotFrequency: { value: 'PT9H' } });
     bed.desire({ maxMessageSizeInBytes: { value: 8192 } });
-    const mirror = mirrorOf(await obeyed('maxMessageSizeInBytes', 8192));
+    const mirror = mirrorOf(await applied('maxMessageSizeInBytes', 8192));
     assert.deepEqual(mirror.snapshotFrequency, { value: 'PT9H' });
     await settled();
     assert.equal(readings().length, before + 1);
   });
 
-  it('is not what a notification says, least of all one with an old version', async () => {
+  it('is not updated from the content of a notification, which may have an old version', async () => {
     await start();
     const before = readings().length;
     const late = { $version: 1, [OBJECT]: { snapshotFrequency: { value: 'PT1S' } } };
@@ -93,32 +93,32 @@ describe('The twin, through the SDK,', function () {
     bed.hub.sendDesiredChange(DEVICE, MODULE, { ...late, $version: 99 });
     await agent.waitForStatus(() => readings().length > before);
     bed.desire({ hubResourceId: { value: '/subscriptions/3' } });
-    const section = await obeyed('hubResourceId', '/subscriptions/3');
+    const section = await applied('hubResourceId', '/subscriptions/3');
     assert.deepEqual(mirrorOf(section).snapshotFrequency, FIVE.snapshotFrequency);
     assert.equal(agent.log.filter(({ msg }) => msg.includes('in force')).length, 2);
   });
 
-  it('of a module that was made anew is obeyed, although its versions begin again', async () => {
+  it('is applied for a recreated module, although its versions restart', async () => {
     await start();
     for (let n = 0; n < 5; n += 1) bed.desire({ hubResourceId: { value: `/subscriptions/${n}` } });
     await settled();
     bed.hub.removeModule(DEVICE, MODULE);
     bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key });
     bed.desire({ ...FIVE, snapshotFrequency: { value: 'PT10H' } });
-    const section = await obeyed('snapshotFrequency', 'PT10H', minutes(2));
+    const section = await applied('snapshotFrequency', 'PT10H', minutes(2));
     assert.equal(version(), 2);
     await settled();
     assert.deepEqual(mirrorOf(section).hubResourceId, FIVE.hubResourceId);
   });
 
-  const TROUBLES: Readonly<Record<string, Fault>> = {
+  const FAULTS: Readonly<Record<string, Fault>> = {
     'is answered with 500': { kind: 'twinStatus', status: 500 },
     'is answered with 429': { kind: 'twinStatus', status: 429 },
-    'is answered with 429 and nothing else': { kind: 'twinStatus', status: 429, emptyBody: true },
-    'is answered with what is no JSON': { kind: 'twinGarbage' },
+    'is answered with 429 and no body': { kind: 'twinStatus', status: 429, emptyBody: true },
+    'is answered with invalid JSON': { kind: 'twinGarbage' },
   };
-  for (const [what, fault] of Object.entries(TROUBLES)) {
-    it(`when every request ${what} at the start, leaves the last good one in force, is asked for less and less, and then obeyed`, async () => {
+  for (const [failure, fault] of Object.entries(FAULTS)) {
+    it(`keeps the last good configuration, and is read with a growing interval, while each request ${failure}`, async () => {
       bed.desire({ snapshotFrequency: { value: 'PT11H' } });
       bed.hub.faults.inject(fault);
       agent = bed.startAgent();
@@ -129,29 +129,29 @@ describe('The twin, through the SDK,', function () {
       const [first, second] = readings().map(({ at }) => at.getTime());
       assert.ok((second ?? 0) - (first ?? 0) >= 1_000);
       bed.hub.faults.clear();
-      const section = await obeyed('snapshotFrequency', 'PT11H', minutes(1));
+      const section = await applied('snapshotFrequency', 'PT11H', minutes(1));
       assert.equal(statusOf(section)?.configuration.source, 'desired');
       assert.ok(readings().length < 10, `${readings().length} readings`);
     });
   }
 
-  it('when no request is answered, leaves the last good one in force, and is obeyed over a new connection', async () => {
+  it('keeps the last good configuration while no request is answered, and is applied over a new connection', async () => {
     bed.desire({ snapshotFrequency: { value: 'PT12H' } });
     bed.hub.faults.inject({ kind: 'twinSilence', count: 1 });
     agent = bed.startAgent();
     await agent.waitForStatus(() => readings().length >= 1);
     assert.equal((await agent.status()).configuration.source, 'lastKnownGood');
-    await obeyed('snapshotFrequency', 'PT12H', minutes(2));
+    await applied('snapshotFrequency', 'PT12H', minutes(2));
     assert.equal(bed.hub.connections.length, 2);
   });
 
-  it('when reports are throttled, is reported later, as it is by then', async () => {
+  it('is reported later with its newest state if reports are throttled', async () => {
     await start();
     bed.hub.faults.inject({ kind: 'twinStatus', status: 429, count: 2 });
     bed.desire({ snapshotFrequency: { value: 'PT13H' } });
     await agent.waitForStatus(() => bed.hub.twinOperations.some(({ status }) => status === 429));
     bed.desire({ snapshotFrequency: { value: 'PT14H' } });
-    await obeyed('snapshotFrequency', 'PT14H', minutes(2));
+    await applied('snapshotFrequency', 'PT14H', minutes(2));
     await settled();
     const failed = bed.hub.twinOperations.filter(({ status }) => status === 429);
     assert.equal(failed.length, 2);
@@ -166,16 +166,16 @@ describe('The twin, through the SDK,', function () {
       return { status, line: agent.log.find(({ code }) => code === 'Remote Configuration') };
     };
 
-    it('is in force before anything is collected', async () => {
+    it('is applied before any event is collected', async () => {
       bed.desire({ eventPriorityListeningPorts: { value: 'Off' } });
       await start();
       await bed.waitForEvents(() => bed.events('SystemInformation').length > 0);
-      assert.equal(bed.events('ListeningPorts').length, 0); // which is on in the last good one
+      assert.equal(bed.events('ListeningPorts').length, 0); // enabled in the last good configuration
       agent.kill('SIGTERM');
       assert.equal((await agent.exited).status, 0);
     });
 
-    it('ends the start with 76 when it is invalid, which is reported', async () => {
+    it('makes the agent exit with 76 if it is invalid, which is reported', async () => {
       bed.desire({ snapshotFrequency: { value: '13h' } });
       const { status, line } = await ended();
       assert.equal(status, 76);
@@ -190,14 +190,14 @@ describe('The twin, through the SDK,', function () {
       assert.equal(bed.hub.messages.length, 0);
     });
 
-    it('ends the start with 76 when the hub cannot be reached', async () => {
+    it('makes the agent exit with 76 if the hub is unreachable', async () => {
       await bed.hub.offline();
       const { status, line } = await ended();
       assert.deepEqual([status, line?.id, line?.reason], [76, 'TWIN_UNREADABLE', 'Timeout']);
       assert.match(String(line?.msg), /ECONNREFUSED/);
     });
 
-    it('does not hold up SIGTERM while it waits', async () => {
+    it('does not delay SIGTERM while the agent waits for it', async () => {
       await bed.hub.offline();
       agent = bed.startAgent();
       await agent.waitForLog(({ id }) => id === 'HUB_UNREACHABLE');

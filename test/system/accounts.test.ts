@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { findTool } from '../../src/agent/host/run-tool.ts';
 import { require } from '../harness/require.ts';
 
-/** In a mount namespace of its own: an account that the name service has from systemd, and the passwd file doesn't. */
+/** Creates, in a new mount namespace, an account that the name service gets from systemd and that the passwd file lacks. */
 const SCRIPT = `
 set -e
 mount -t tmpfs none /run
@@ -30,7 +30,7 @@ describe('LocalUsers on a system with a name service', () => {
     require(this, missing());
   });
 
-  it('has the accounts that are in no file', () => {
+  it('contains accounts that no file contains', () => {
     const output = execFileSync('unshare', ['--mount', 'sh', '-c', SCRIPT, process.execPath], { encoding: 'utf8' });
     const users = JSON.parse(output) as { UserName: string; UserId: string; ExtraDetails?: Record<string, string> }[];
     const { UserId, ExtraDetails } = users.find(({ UserName }) => UserName === 'dirbob') ?? {};

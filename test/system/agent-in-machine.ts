@@ -1,4 +1,4 @@
-/* What tests in an emulated machine have in common: an agent that is asked by its control socket. */
+/* Shared by tests in an emulated machine: an agent whose status is read from its control socket. */
 
 const CONFIGURATION = {
   hub: { hostName: 'nowhere.invalid' },
@@ -9,10 +9,10 @@ const CONFIGURATION = {
 };
 
 /**
- * The files that `PREPARE` expects.
+ * Returns the files that `PREPARE` expects.
  *
- * @param events names of the events that `ask.mjs` writes to `/run/NAME`, one a line
- * @param more settings of the local file
+ * @param events names of the events that `ask.mjs` writes to `/run/NAME`, one per line
+ * @param more additional settings of the local file
  */
 export const agentFiles = (events: readonly string[], more: object = {}): Readonly<Record<string, string>> => ({
   'agent.json': JSON.stringify({ ...CONFIGURATION, ...more }),
@@ -20,8 +20,8 @@ export const agentFiles = (events: readonly string[], more: object = {}): Readon
 });
 
 /**
- * The beginning of a script of sh(1): everything that the agent needs is in `/run`. `until_in PATTERN FILE` waits until a file
- * has a line that matches, and ends the script when it takes too long.
+ * The first lines of a script for sh(1): they put all files that the agent needs into `/run`. `until_in PATTERN FILE` waits until
+ * a line of the file matches, and aborts the script after a time limit.
  */
 export const PREPARE = `
 set -eu
@@ -33,8 +33,8 @@ mkdir -m 0700 /run/vakt-state
 `;
 
 /**
- * Follows events, and writes the status to `/run/status` at each SIGUSR1. Node takes seconds to start in such a machine, so one
- * process does it all.
+ * Follows events and writes the status to `/run/status` at each SIGUSR1. One process does both, since Node takes seconds to start
+ * in such a machine.
  */
 const ask = (events: readonly string[]) => `
 import { request } from 'node:http';

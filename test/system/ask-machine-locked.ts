@@ -7,7 +7,7 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { messageOf } from '../../src/core/base/errors.ts';
 import { createLog } from '../../src/core/base/log.ts';
 
-/* Asks for the hardware, or for facts, and writes how that went wrong, as JSON. Arguments: which, and what looks like a sysfs. */
+/* Reads the hardware or the facts, and prints the errors as JSON. Arguments: `hardware` or `facts`, and the root of a fake sysfs. */
 
 const [, , which = '', sys = ''] = process.argv;
 const reader = new Reader({ clock: systemClock, log: createLog({ level: 'silent' }) });
@@ -23,4 +23,4 @@ const questions = {
 };
 const wrong = await questions[which as keyof typeof questions]().then(() => 'nothing', messageOf);
 writeSync(1, JSON.stringify({ wrong }));
-process.exit(); // the child can't be waited for
+process.exit(); // the child process never exits by itself

@@ -16,7 +16,7 @@ import { until } from '../harness/until.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
-/** An ordinary user, who needs no account, and another one. */
+/** Ids of two ordinary users without an account. */
 const FLOODER = 2001;
 const OTHER = 2002;
 const ROOT_STARTS = 400;
@@ -71,7 +71,7 @@ describe('A user who floods audit', function () {
     control.close();
   });
 
-  /** Two processes start programs as fast as they can, until `endFlood`. */
+  /** Starts two processes that start programs as fast as they can until `endFlood`. */
   const startFlood = () => {
     flood = spawn(starts, [String(1e9), '0', '2', '50', tiny], {
       detached: true,
@@ -81,7 +81,7 @@ describe('A user who floods audit', function () {
       env: { MARKER: `flood ${LONG_ARGUMENT}` },
     });
   };
-  /** Until the user is excluded, and audit has been read up to that: the queue is no longer full. */
+  /** Waits until the user is excluded and audit has been read up to then: the queue is no longer full. */
   const untilExcluded = async () => {
     await until('the user to be excluded', isExcluded, { limit: seconds(90) });
     await agent.waitForStatus(({ delivery }) => (delivery.dropped.excluded ?? 0) > 0);
@@ -97,13 +97,13 @@ describe('A user who floods audit', function () {
     await once(flood, 'close');
     return Number.parseInt(output, 10);
   };
-  /** Rules that leave out what they are about. */
+  /** Number of the agent's rules that exclude events. */
   const exclusions = async () => (await control.rules()).filter((rule) => rule.ours && isNever(rule)).length;
   const isExcluded = async () => (await exclusions()) > 0;
   const isLifted = async () => (await exclusions()) === 0;
   const hits = (text: string) => bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(text));
 
-  it("hides fewer than 1 % of root's starts once excluded; an alert and the status name it, and all its starts are counted", async () => {
+  it("hides at most 1 % of root's starts once excluded, is named in an alert, and has all its starts counted", async () => {
     const began = systemClock.monotonic();
     startFlood();
     await untilExcluded();
@@ -123,20 +123,20 @@ describe('A user who floods audit', function () {
     const { delivery } = await agent.status();
     const { excluded = 0, kernel = 0 } = delivery.dropped;
     process.stderr.write(
-      `    in force after ${after.toFixed(1)} s: ${hits(marker)} of root's ${ROOT_STARTS} starts; ` +
+      `    excluded after ${after.toFixed(1)} s: ${hits(marker)} of root's ${ROOT_STARTS} starts; ` +
         `${flooded} of the flood: ${excluded} excluded, ${kernel} lost\n`,
     );
     assert.equal(during.collectors.ProcessCreate?.state, 'degraded');
     assert.match(during.collectors.ProcessCreate?.reason ?? '', new RegExp(`user ${FLOODER}`));
     const floods = bed.elements('SecurityAlert').filter(({ AlertType }) => AlertType === 'VAKT_AuditFlooded');
     assert.deepEqual([...new Set(floods.map(({ UserId }) => UserId))], [String(FLOODER)]);
-    // In the second in which the exclusion begins, and in that in which it ends, a few starts can't be assigned.
+    // A few starts cannot be assigned in the seconds in which the exclusion begins and ends.
     assert.ok(excluded + kernel + hits('flood') >= flooded * 0.98, 'starts are neither reported nor counted');
-    assert.ok(excluded <= flooded * 1.1, 'more was counted excluded than was started');
+    assert.ok(excluded <= flooded * 1.1, 'more starts were counted as excluded than happened');
     assertClosed(await agent.status());
   });
 
-  it('leaves the starts of others, and of set-user-id programs, audited while it is excluded', async () => {
+  it('does not affect starts by other users and of set-user-id programs while it is excluded', async () => {
     const setUserId = join(folder, 'set-user-id');
     copyFileSync('/bin/true', setUserId);
     chownSync(setUserId, 0, 0);
@@ -145,7 +145,7 @@ describe('A user who floods audit', function () {
     const as = (uid: number, program: string, kind: string) =>
       spawnSync(program, [`${marker}-${kind}`], { uid, gid: uid });
     startFlood();
-    // On a busy machine, an exclusion may end before all of them have started; another one follows.
+    // On a loaded machine, an exclusion may end before all of them have started; another one follows.
     for (let isWhole = false; !isWhole; isWhole = await isExcluded()) {
       await untilExcluded();
       marker = randomUUID();

@@ -19,12 +19,12 @@ import { Recorder } from './recorder.ts';
 
 const AUDITCTL = '/usr/sbin/auditctl';
 const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
-/** Of a configuration that is read, and not used. */
+/** Path of a configuration that is read but not used. */
 const IDENTITY = { VAKT_IDENTITY__KIND: 'connectionString', VAKT_IDENTITY__FILE: '/nonexistent' };
 const MARK = `vakt-test-${process.pid}`;
 const TAKE_AUDIT = new URL('./take-audit.js', import.meta.url).pathname;
 
-describe("Who tampers with the kernel's audit", () => {
+describe('Tampering with kernel audit', () => {
   let control: AuditControl;
   let atFirst: AuditStatus;
   let source: AuditSource;
@@ -49,7 +49,7 @@ describe("Who tampers with the kernel's audit", () => {
     assert.deepEqual(
       logged.filter(({ level }) => level === 'warn'),
       [],
-      'the agent takes what it did itself for that of another',
+      'the agent attributed its own changes to another process',
     );
   });
   afterEach(async () => {
@@ -62,47 +62,47 @@ describe("Who tampers with the kernel's audit", () => {
 
   const warning = () => `a warning; ${JSON.stringify(logged)}`;
   const auditctl = (...args: string[]) => assert.equal(spawnSync(AUDITCTL, args).status, 0);
-  const told = (pattern: RegExp) =>
+  const hasWarned = (pattern: RegExp) =>
     logged.some(({ level, id, message }) => level === 'warn' && id === 'AUDIT_TAMPERED' && pattern.test(message));
   const BY = '/usr/sbin/auditctl \\(process \\d+, user 0.*\\)';
 
-  it('is told when it switches audit off, which is switched on again, and that events are missing', async () => {
+  it('is reported with the missing events when a process disables audit, which the agent enables again', async () => {
     auditctl('-e', '0');
     await until('audit to be on', async () => (await control.status()).enabled === 1);
-    await until(warning, () => told(new RegExp(`${BY} changed audit's settings: audit_enabled=0, was 1`)));
+    await until(warning, () => hasWarned(new RegExp(`${BY} changed audit's settings: audit_enabled=0, was 1`)));
     const { state, reason } = source.status();
     assert.equal(state, 'degraded');
     assert.match(reason ?? '', /switched audit off/);
   });
 
-  it('is told when it removes rules of the agent, which are put back', async () => {
+  it("is reported when a process removes the agent's rules, which the agent restores", async () => {
     const count = async () => (await control.rules()).filter(({ ours }) => ours).length;
     const before = await count();
     auditctl('-D', '-k', 'vakt');
     await until('the rules to be back', async () => (await count()) === before);
-    await until(warning, () => told(new RegExp(`${BY} changed audit rules: op=remove_rule key=vakt`)));
+    await until(warning, () => hasWarned(new RegExp(`${BY} changed audit rules: op=remove_rule key=vakt`)));
   });
 
-  it('is told when it changes what happens at a loss, or listens', async () => {
+  it('is reported when a process changes the backlog limit or joins the multicast group', async () => {
     auditctl('-b', '9001');
-    await until(warning, () => told(new RegExp(`${BY} changed audit's settings: audit_backlog_limit=9001`)));
+    await until(warning, () => hasWarned(new RegExp(`${BY} changed audit's settings: audit_backlog_limit=9001`)));
     assert.equal(spawnSync(process.execPath, [TAKE_AUDIT, 'listen']).status, 0);
-    await until(warning, () => told(/node \(process \d+, user 0.*\) listens to audit/));
+    await until(warning, () => hasWarned(/node \(process \d+, user 0.*\) listens to audit/));
   });
 
-  it('is told when a program other than auditd takes the slot', async () => {
+  it('is reported when a program other than auditd registers as the audit daemon', async () => {
     const taker = spawn(process.execPath, [TAKE_AUDIT, 'slot'], { stdio: 'ignore' });
     try {
-      await until(warning, () => told(/node \(process \d+, user 0.*\) changed the audit daemon: audit_pid=/));
+      await until(warning, () => hasWarned(/node \(process \d+, user 0.*\) changed the audit daemon: audit_pid=/));
     } finally {
       taker.kill('SIGKILL');
     }
   });
 
-  it('is not a command that reads events beside an agent which it does not know', async () => {
-    const ours = async () =>
+  it('is not reported for a command that reads events next to an agent of another configuration', async () => {
+    const agentRules = async () =>
       (await control.rules()).filter((rule) => rule.ours).map(({ data }) => data.toString('hex'));
-    const before = await ours();
+    const before = await agentRules();
     const command = spawn(process.execPath, [MAIN, 'collect', 'ProcessCreate', '--filter', `CommandLine~${MARK}`], {
       env: { ...process.env, VAKT_CONTROL_SOCKET: '/nonexistent/vakt.sock', ...IDENTITY },
     });
@@ -126,21 +126,21 @@ describe("Who tampers with the kernel's audit", () => {
       command.kill('SIGINT');
       await ended;
     }
-    await systemClock.sleep(milliseconds(600)); // what changes audit has been read by then
-    assert.deepEqual(await ours(), before);
+    await systemClock.sleep(milliseconds(600)); // long enough to read all records about changes of audit
+    assert.deepEqual(await agentRules(), before);
     assert.equal((await control.status()).pid, process.pid);
-    assert.ok(!told(/changed/), JSON.stringify(logged));
+    assert.ok(!hasWarned(/changed/), JSON.stringify(logged));
     assert.equal(source.status().source, 'auditUnicast');
   });
 
-  it('is not told when auditd takes the slot, is restarted, and gives it up', async () => {
+  it('is not reported for auditd when it starts, restarts and stops', async () => {
     const auditd = new Auditd(control, temporaryFolder());
     try {
       await auditd.start();
       await auditd.stop();
       await auditd.start();
-      await systemClock.sleep(seconds(1)); // what audit says of it has been read by then
-      assert.ok(!told(/audit daemon|listens/), JSON.stringify(logged));
+      await systemClock.sleep(seconds(1)); // long enough to read all records about auditd
+      assert.ok(!hasWarned(/audit daemon|listens/), JSON.stringify(logged));
     } finally {
       await auditd.remove();
     }

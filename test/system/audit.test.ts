@@ -35,7 +35,7 @@ class SlowRecorder extends Recorder {
   }
 }
 
-describe("the kernel's audit", function () {
+describe('AuditSource', function () {
   this.timeout(180_000);
   let control: AuditControl;
   let atFirst: AuditStatus;
@@ -105,19 +105,19 @@ describe("the kernel's audit", function () {
     return { enabled, failure, backlogLimit, backlogWaitTime, pid };
   };
 
-  describe('arguments', () => {
+  describe('AuditEvent.argv', () => {
     const cases: Record<string, string[]> = {
-      'blanks, quotes and line ends': ['a b', '"', "'", 'line\nend', '\t'],
-      'none at all, and empty ones': ['', '', ''],
-      'what looks like an encoding': ['(null)', '2F62696E', 'a1="x"', 'a1[0]=', 'é'],
+      'spaces, quotes and newlines': ['a b', '"', "'", 'line\nend', '\t'],
+      'empty strings': ['', '', ''],
+      'strings that look encoded': ['(null)', '2F62696E', 'a1="x"', 'a1[0]=', 'é'],
       'UTF-8': ['ångström', '日本語', '😀'],
-      '120,000 bytes in one': ['x'.repeat(120_000), 'end'],
-      '120,000 bytes with odd ones at the end': [`${'x'.repeat(60_000)} ${'å'.repeat(25_000)}`, 'end'],
-      '7,400 bytes in one': ['y'.repeat(7_400)],
-      'two thousand': Array.from({ length: 2_000 }, (_, index) => `argument ${index}`),
+      'one of 120,000 bytes': ['x'.repeat(120_000), 'end'],
+      'one of 110,001 bytes, partly not ASCII': [`${'x'.repeat(60_000)} ${'å'.repeat(25_000)}`, 'end'],
+      'one of 7,400 bytes': ['y'.repeat(7_400)],
+      '2,000 arguments': Array.from({ length: 2_000 }, (_, index) => `argument ${index}`),
     };
-    for (const [what, args] of Object.entries(cases)) {
-      it(`come whole: ${what}`, async () => {
+    for (const [description, args] of Object.entries(cases)) {
+      it(`contains all arguments unchanged: ${description}`, async () => {
         await open();
         const mark = `mark-${process.hrtime.bigint()}`;
         const { pid } = spawnSync('/bin/true', [mark, ...args], { cwd: '/tmp' });
@@ -136,7 +136,7 @@ describe("the kernel's audit", function () {
       });
     }
 
-    it('are cut after 128 KiB, and say by how much', async () => {
+    it('is truncated after 128 KiB, and argvBytesCut has the number of missing bytes', async () => {
       await open();
       const args = Array.from({ length: 3 }, () => 'x'.repeat(100_000));
       spawnSync('/bin/true', ['cut-here', ...args]);
@@ -150,7 +150,7 @@ describe("the kernel's audit", function () {
       );
     });
 
-    it('become U+FFFD where they are no UTF-8', async () => {
+    it('has U+FFFD in place of invalid UTF-8', async () => {
       await open();
       spawnSync('/bin/sh', ['-c', 'exec /bin/true broken "$(printf "x\\377\\376y")"']);
       await close();
@@ -158,7 +158,7 @@ describe("the kernel's audit", function () {
     });
   });
 
-  it('reports a program that could not be started as such', async () => {
+  it('reports a failed execve with its errno', async () => {
     await open();
     writeFileSync(join(folder, 'not a program'), 'x', { mode: 0o755 });
     spawnSync(join(folder, 'not a program'), ['x']);
@@ -185,7 +185,7 @@ describe("the kernel's audit", function () {
     assert.equal(event?.fields.exe, '/usr/bin/true');
   });
 
-  it('reports what a 32-bit program starts', async function () {
+  it('reports a program that a 32-bit program starts', async function () {
     require(this, process.arch === 'x64' ? undefined : 'this is not x86_64');
     const program = join(folder, 'elf32');
     writeFileSync(program, elf32(), { mode: 0o755 });
@@ -200,7 +200,7 @@ describe("the kernel's audit", function () {
     assert.equal(event?.syscall, 'execve');
   });
 
-  it('loses none of 2,000 programs that end at once, and reports none twice', async () => {
+  it('reports each of 2,000 short programs once', async () => {
     await open();
     const mark = `run-${process.pid}`;
     const loop = `i=0; while [ $i -lt 1000 ]; do /bin/true ${mark} $0 $i; i=$((i+1)); done`;
@@ -214,39 +214,39 @@ describe("the kernel's audit", function () {
     assert.equal(recorder.lostEvents, 0);
   });
 
-  it('counts what it loses while it cannot read', async () => {
+  it('counts the events that are lost while it cannot read', async () => {
     await open();
     const loop = (name: string) => `(i=0; while [ $i -lt 5000 ]; do /bin/true stalled ${name} $i; i=$((i+1)); done) &`;
     const before = forks();
-    spawnSync('/bin/sh', ['-c', `${loop('a')} ${loop('b')} wait`]); // nothing is read meanwhile
+    spawnSync('/bin/sh', ['-c', `${loop('a')} ${loop('b')} wait`]); // blocks this thread, which would read
     await close();
-    const others = Math.max(0, forks() - before - 10_000);
+    const foreignForks = Math.max(0, forks() - before - 10_000);
     const seen = recorder.events.filter(({ argv }) => argv?.[1] === 'stalled').length;
-    // What came without its arguments isn't lost: a collector counts it as malformed.
+    // An event that arrived without arguments isn't lost: a collector counts it as malformed.
     const broken = recorder.events.filter(({ syscall, argv }) => syscall === 'execve' && argv === undefined).length;
     const missing = 10_000 - seen - broken;
     assert.ok(recorder.lostEvents >= missing, `${missing} are missing, ${recorder.lostEvents} were counted`);
-    // Others start programs too, and lose them.
+    // Starts of other programs are lost, too.
     assert.ok(
-      recorder.lostEvents <= missing * 1.1 + 100 + others,
-      `${missing} are missing, ${recorder.lostEvents} were counted; others made ${others} processes and threads`,
+      recorder.lostEvents <= missing * 1.1 + 100 + foreignForks,
+      `${missing} are missing, ${recorder.lostEvents} were counted; ${foreignForks} other processes and threads started`,
     );
     process.stderr.write(`    ${missing} of 10,000 are missing, ${recorder.lostEvents} were counted\n`);
   });
 
-  it('counts what is lost, and ends, while somebody makes records faster than they can be read', async () => {
+  it('counts lost events and closes while records arrive faster than it reads them', async () => {
     rules = [{ syscalls: ['connect'] }];
     recorder = new SlowRecorder();
     await open();
     child = spawn('bash', ['-c', 'while :; do exec 3<>/dev/udp/127.0.0.1/9; done'], { stdio: 'ignore' });
     await until('a loss to be counted', () => recorder.lostEvents > 0, { limit: seconds(90) });
     await close();
-    assert.equal(child.exitCode, null, 'nobody made records any more');
+    assert.equal(child.exitCode, null, 'the source of records exited');
     assert.deepEqual(await ourRules(), []);
   });
 
-  describe('rules', () => {
-    it('come back from the kernel as they were written', async () => {
+  describe('its rules', () => {
+    it('lists each rule as it was written', async () => {
       const written = [
         ...syscallRules([{ syscalls: ['execve', 'connect', 'accept4'] }], abisOf()),
         excludeRule(1302),
@@ -257,7 +257,7 @@ describe("the kernel's audit", function () {
       assert.deepEqual(listed.sort(), written.map((rule) => rule.toString('hex')).sort());
     });
 
-    it('follow what is asked for, and leave those of others alone', async () => {
+    it('replaces its own rules on request and keeps foreign rules', async () => {
       const foreign = syscallRules([{ syscalls: ['accept'] }], abisOf()).map((rule) => {
         rule.write('else', rule.length - 4); // another key of the same length
         return rule;
@@ -284,12 +284,12 @@ describe("the kernel's audit", function () {
       }
     });
 
-    describe('of others', () => {
+    describe('with foreign rules', () => {
       const NOBODY = 65_534;
       const NEVER_NOBODY = aboutCalls(foreignRule(EXIT, NEVER, [UID, EQUAL, NOBODY]));
       const runAsNobody = (argument: string) => spawnSync('/bin/true', [argument], { uid: NOBODY });
 
-      const beside = async (rule: Buffer, work: () => Promise<void>) => {
+      const withRule = async (rule: Buffer, work: () => Promise<void>) => {
         await control.addRule(rule);
         try {
           await work();
@@ -298,15 +298,15 @@ describe("the kernel's audit", function () {
         }
       };
 
-      for (const [what, rule] of [
+      for (const [name, rule] of [
         ['-a never,exit', aboutCalls(foreignRule(EXIT, NEVER))],
         ['-a never,task', TASK_NEVER],
       ] as const)
-        it(`refuse the agent where they hide everything: ${what}`, () =>
-          beside(rule, () => assert.rejects(open(), { id: 'AUDIT_UNAVAILABLE', message: new RegExp(what) })));
+        it(`rejects opening when a foreign rule hides everything: ${name}`, () =>
+          withRule(rule, () => assert.rejects(open(), { id: 'AUDIT_UNAVAILABLE', message: new RegExp(name) })));
 
-      it('hide what they are about when they come before the agent’s, which says so', () =>
-        beside(NEVER_NOBODY, async () => {
+      it('reports degraded when an earlier foreign rule hides a user’s processes', () =>
+        withRule(NEVER_NOBODY, async () => {
           const { state, reason } = (await open()).status();
           assert.equal(state, 'degraded');
           assert.match(reason ?? '', /hide some processes or files/);
@@ -317,10 +317,10 @@ describe("the kernel's audit", function () {
           assert.deepEqual(recorder.withArgument('hidden'), []);
         }));
 
-      it('hide for good what starts while there is -a never,task, but not its children', async () => {
+      it('never reports a process that started under -a never,task, but reports its children', async () => {
         let shell: ChildProcess | undefined;
         try {
-          await beside(TASK_NEVER, async () => {
+          await withRule(TASK_NEVER, async () => {
             shell = spawn('/bin/sh', { stdio: ['pipe', 'pipe', 'ignore'] });
             shell.stdin?.write('echo ready\n');
             await once(shell.stdout ?? assert.fail(), 'data');
@@ -337,9 +337,9 @@ describe("the kernel's audit", function () {
         }
       });
 
-      it('hide nothing when they come after the agent’s', async () => {
+      it('reports a user’s processes despite a foreign rule after its own rules', async () => {
         const opened = await open();
-        await beside(NEVER_NOBODY, async () => {
+        await withRule(NEVER_NOBODY, async () => {
           await opened.refreshRules();
           assert.equal(opened.status().state, 'on');
           runAsNobody('not hidden');
@@ -349,7 +349,7 @@ describe("the kernel's audit", function () {
       });
     });
 
-    it('are put back when somebody removes them, as are the settings', async () => {
+    it('restores rules and settings that another process removed', async () => {
       await open();
       for (const { data } of await ourRules()) await control.deleteRule(data);
       await control.set({ enabled: 0, backlogWaitTime: 15_000 });
@@ -360,25 +360,25 @@ describe("the kernel's audit", function () {
     });
   });
 
-  describe('is left as it was found', () => {
-    it('after close', async () => {
+  describe('restoring audit', () => {
+    it('restores settings and rules on close', async () => {
       await open();
-      const { backlogLimit, ...others } = await settings();
-      assert.deepEqual(others, { enabled: 1, failure: 1, backlogWaitTime: 0, pid: process.pid });
+      const { backlogLimit, ...settingsWhileOpen } = await settings();
+      assert.deepEqual(settingsWhileOpen, { enabled: 1, failure: 1, backlogWaitTime: 0, pid: process.pid });
       assert.ok(backlogLimit >= 8_192 && backlogLimit <= 32_768, String(backlogLimit));
       await close();
       assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
       assert.deepEqual(await ourRules(), []);
     });
 
-    it('with what somebody else has set since', async () => {
+    it('keeps a setting that another process changed while it was open', async () => {
       await open();
       await control.set({ backlogLimit: 4_000 });
       await close();
       assert.deepEqual(await settings(), { ...ORIGINAL, backlogLimit: 4_000, pid: 0 });
     });
 
-    it('when opening fails half-way', async () => {
+    it('restores settings and rules when opening fails half-way', async () => {
       source = new AuditSource({
         rules: () => {
           throw new Error('no rules today');
@@ -392,8 +392,8 @@ describe("the kernel's audit", function () {
       assert.deepEqual(await ourRules(), []);
     });
 
-    for (const [how, end] of Object.entries({
-      'an exception that ended the agent': async () => {
+    for (const [cause, end] of Object.entries({
+      'an uncaught exception': async () => {
         await hold('throw');
         await once(child as ChildProcess, 'exit');
       },
@@ -403,7 +403,7 @@ describe("the kernel's audit", function () {
         await once(child as ChildProcess, 'exit');
       },
     })) {
-      it(`by the next agent, after ${how}`, async () => {
+      it(`restores audit by the next agent, after ${cause}`, async () => {
         await end();
         assert.notEqual((await ourRules()).length, 0);
         rules = [{ syscalls: ['connect'] }];
@@ -421,7 +421,7 @@ describe("the kernel's audit", function () {
     }
   });
 
-  it('comes from the ladder as long as somebody wants it, and is left as it was found', async () => {
+  it('is opened by the SourceLadder while a consumer requests it, and restored afterwards', async () => {
     const feeds = new Set<'audit' | 'starts'>(['audit', 'starts']);
     const wanted = () => ({ rules: EXECS, feeds });
     const commandLines = { read: async () => [] };
@@ -444,7 +444,7 @@ describe("the kernel's audit", function () {
     assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
   });
 
-  it('is taken again when somebody takes it away by force', async () => {
+  it('registers again when another process removes its registration as the audit daemon', async () => {
     const opened = await open();
     await control.set({ pid: 0 });
     await until('the slot', async () => (await settings()).pid === process.pid);

@@ -23,21 +23,21 @@ import { Recorder } from './recorder.ts';
 
 const RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 
-/** Their records, seven each, fit into the buffer of a listener that gets no processor meanwhile. */
+/** Their records, seven each, fit into the receive buffer of a listener that gets no CPU in that time. */
 const STARTS = 800;
 
-/** A rule of an administrator's. */
-const THEIRS = ['/etc/shadow', '-p', 'wa', '-k', 'vakt-test-theirs'];
+/** A rule of an administrator. */
+const FOREIGN_RULE = ['/etc/shadow', '-p', 'wa', '-k', 'vakt-test-foreign'];
 const linkOf = (path: string) => {
   try {
     return readlinkSync(path);
   } catch {
-    return undefined; // closed meanwhile
+    return undefined; // closed since it was listed
   }
 };
 const auditctl = (...args: string[]) => spawnSync('/usr/sbin/auditctl', args);
 
-describe('beside a real auditd', function () {
+describe('An agent alongside a real auditd', function () {
   this.timeout(180_000);
   let control: AuditControl;
   let atFirst: AuditStatus;
@@ -46,7 +46,7 @@ describe('beside a real auditd', function () {
   let source: AuditSource | AuditLogSource | undefined;
   let running: Load | undefined;
   let skew: number;
-  /** Can be made to run fast, so that nobody waits for half a minute. */
+  /** Can be set ahead, so that tests need not wait for half a minute. */
   const clock: Clock = { ...systemClock, monotonic: () => (systemClock.monotonic() + skew) as Duration };
   const logged: LogLine[] = [];
   const log = quietLog(logged);
@@ -55,7 +55,7 @@ describe('beside a real auditd', function () {
     require(this, await missingForAudit());
     require(this, existsSync('/usr/sbin/auditd') ? undefined : 'auditd is not installed');
     control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
-    auditctl('-W', ...THEIRS); // there, if an earlier run was killed
+    auditctl('-W', ...FOREIGN_RULE); // left over if an earlier run was killed
     atFirst = await control.status();
   });
 
@@ -67,7 +67,7 @@ describe('beside a real auditd', function () {
   });
 
   afterEach(async () => {
-    await running?.end(); // also when its test has failed
+    await running?.end(); // if its test has failed
     running = undefined;
     await source?.close();
     source = undefined;
@@ -89,7 +89,7 @@ describe('beside a real auditd', function () {
     await source?.close();
     source = undefined;
   };
-  /** Until programs have been reported that were started since, so that what follows happens while many are. */
+  /** Waits until further starts have been reported, so that the next step happens during the load. */
   const moreOf = async ({ mark }: Load) => {
     const seen = () => recorder.withArgument(mark).length;
     const before = seen();
@@ -97,7 +97,7 @@ describe('beside a real auditd', function () {
   };
   const ruleList = async () => (await control.rules()).map(({ data }) => data.toString('hex')).sort();
 
-  /** Starts a program many times; a run of its own each, so that what is missing or twice can be told. */
+  /** Starts a program many times with numbered arguments, so that missing and duplicate starts can be found. */
   class Load {
     readonly mark = `load-${process.pid}-${Math.round(systemClock.monotonic())}`;
     readonly #stop = new AbortController();
@@ -135,9 +135,9 @@ describe('beside a real auditd', function () {
     assert.equal(recorder.lostEvents, 0);
   };
 
-  it('reads every record, and leaves its slot, rules and settings alone', async () => {
+  it("reads every record and changes neither auditd's registration nor its rules and settings", async () => {
     await auditd.start();
-    const rule = auditctl('-w', ...THEIRS);
+    const rule = auditctl('-w', ...FOREIGN_RULE);
     assert.equal(rule.status, 0, String(rule.stderr));
     try {
       const [status, rules] = [await control.status(), await ruleList()];
@@ -161,31 +161,31 @@ describe('beside a real auditd', function () {
       assert.deepEqual(await ruleList(), rules);
       assert.equal((await control.status()).pid, auditd.pid);
     } finally {
-      auditctl('-W', ...THEIRS);
+      auditctl('-W', ...FOREIGN_RULE);
     }
   });
 
-  it('gives it the slot when it starts later, takes the slot again when it has gone, and misses nothing', async () => {
+  it('hands the role of the audit daemon over to auditd and takes it back without losing a start', async () => {
     const opened = await listen();
     assert.deepEqual(opened.status(), { state: 'on', source: 'auditUnicast' });
     const load = startLoad();
     await moreOf(load);
 
     const attempts = await auditd.start();
-    assert.ok(attempts > 1, 'it was not refused at first');
-    assert.ok(attempts <= 15, `it was refused ${attempts - 1} times`); // mostly once or twice; its unit tries five times
-    await until('beside it', () => opened.status().reason?.includes(`process ${auditd.pid}`) === true);
+    assert.ok(attempts > 1, 'the first attempt of auditd succeeded');
+    assert.ok(attempts <= 15, `auditd failed ${attempts - 1} times`); // mostly once or twice; its unit tries five times
+    await until('auditd in the status', () => opened.status().reason?.includes(`process ${auditd.pid}`) === true);
     await moreOf(load);
 
     await auditd.stop();
-    assert.equal(await auditd.tryToStart(), undefined, 'it was refused after a restart');
+    assert.equal(await auditd.tryToStart(), undefined, 'auditd failed after a restart');
     await moreOf(load);
 
     await control.set({ backlogWaitTime: 60 });
     await auditd.stop();
-    await until('that it has gone', () => opened.status().reason?.includes('just become free') === true);
-    await until('the slot', () => {
-      skew += milliseconds(200); // not all at once: a request that is under way would seem to go unanswered
+    await until('the end of auditd in the status', () => opened.status().reason?.includes('just become free') === true);
+    await until('the registration', () => {
+      skew += milliseconds(200); // in small steps: a larger one would make requests in flight time out
       return opened.status().source === 'auditUnicast';
     });
     await moreOf(load);
@@ -195,7 +195,7 @@ describe('beside a real auditd', function () {
     assert.deepEqual(
       logged.filter(({ level }) => level === 'warn'),
       [],
-      'it takes for others what it has done itself',
+      'it attributed its own changes to another process',
     );
     assertEachOnce(load.mark, started);
     assert.equal((await control.status()).pid, 0);
@@ -205,17 +205,17 @@ describe('beside a real auditd', function () {
     );
   });
 
-  it('has its rules back at once when somebody flushes all of them', async () => {
+  it('restores its rules immediately after another process deletes all rules', async () => {
     await auditd.start();
     await listen();
     const present = (await ruleList()).length;
     auditctl('-D');
     assert.ok((await ruleList()).length < present);
-    // Without the kernel's notice it would take until the next look at the rules, which is up to 30 s later.
+    // Without the kernel's notice, it would find the change up to 30 s later.
     await until('the rules are back', async () => (await ruleList()).length === present, { limit: seconds(25) });
   });
 
-  describe('its log', () => {
+  describe("with auditd's log as its source", () => {
     const follow = async (from?: () => { since?: number }) => {
       const opened = new AuditLogSource({
         rules: () => RULES,
@@ -229,7 +229,7 @@ describe('beside a real auditd', function () {
       await opened.open();
     };
 
-    it('tells of every start, over a rotation', async () => {
+    it('reports every start across a rotation', async () => {
       await auditd.start();
       await follow();
       const load = startLoad();
@@ -243,20 +243,20 @@ describe('beside a real auditd', function () {
       assert.deepEqual(await ruleList(), []);
     });
 
-    it('is refused when nobody writes it', async () => {
+    it('rejects a log that auditd does not write', async () => {
       await auditd.start();
       await auditd.stop();
       await assert.rejects(follow(), { id: 'AUDIT_UNAVAILABLE' });
       assert.deepEqual(await ruleList(), []);
     });
 
-    it('is refused when it is not there', () => assert.rejects(follow(), /ENOENT/));
+    it('rejects a missing log', () => assert.rejects(follow(), /ENOENT/));
   });
 
-  describe('an agent that was away', () => {
+  describe('after a restart', () => {
     const mark = `away-${process.pid}`;
     const run = (word: string) => spawnSync('/bin/true', [mark, word]);
-    const said: string[] = [];
+    const output: string[] = [];
     let follower: ChildProcess | undefined;
 
     const follow = async () => {
@@ -265,9 +265,9 @@ describe('beside a real auditd', function () {
       follower = spawn(process.execPath, ['dist/test/system/follow-events.js', mark, auditd.root, state], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      said.length = 0;
-      follower.stdout?.setEncoding('utf8').on('data', (text: string) => said.push(...text.trim().split('\n')));
-      await until('following', () => said.includes('following auditMulticast'));
+      output.length = 0;
+      follower.stdout?.setEncoding('utf8').on('data', (text: string) => output.push(...text.trim().split('\n')));
+      await until('following', () => output.includes('following auditMulticast'));
     };
     const end = async (signal: NodeJS.Signals) => {
       if (follower === undefined || follower.exitCode !== null || follower.signalCode !== null) return;
@@ -283,7 +283,7 @@ describe('beside a real auditd', function () {
       const folder = `/proc/${follower?.pid}/fd`;
       return readdirSync(folder).some((fd) => linkOf(join(folder, fd)) === auditd.log);
     };
-    const words = () => said.filter((word) => word !== 'uno' && !word.startsWith('following'));
+    const words = () => output.filter((word) => word !== 'uno' && !word.startsWith('following'));
 
     beforeEach(async () => {
       await auditd.start();
@@ -291,32 +291,32 @@ describe('beside a real auditd', function () {
     });
     afterEach(() => end('SIGKILL'));
 
-    it('reads in the log what it has missed, once', async () => {
+    it('reads the missed events once from the log', async () => {
       run('before the first time');
       await follow();
       run('one');
-      await until('one', () => said.includes('one'));
-      // The mark is set when all of a drain has been handed over.
+      await until('one', () => output.includes('one'));
+      // The checkpoint is saved once all events of a drain have been delivered.
       const seen = systemClock.now().getTime();
-      await until('the mark', () => {
+      await until('the checkpoint', () => {
         run('uno'); // the kernel's time of an event is that of its last tick, which may be before `seen`
         return marked() >= seen;
       });
-      await end('SIGKILL'); // its rules stay, and auditd goes on
+      await end('SIGKILL'); // its rules stay, and auditd still runs
       run('two');
       await auditd.rotate();
       run('three');
       await follow();
       run('four');
-      await until('all', () => ['four', 'three', 'two'].every((word) => said.includes(word)));
+      await until('all', () => ['four', 'three', 'two'].every((word) => output.includes(word)));
       await end('SIGTERM');
       assert.deepEqual(words().sort(), ['four', 'three', 'two']);
 
       await follow();
       run('five');
-      await until('a look into the log', readsLog);
-      await until('the end of it', () => !readsLog());
-      await until('five', () => said.includes('five'));
+      await until('a read of the log', readsLog);
+      await until('the end of the read', () => !readsLog());
+      await until('five', () => output.includes('five'));
       await end('SIGTERM');
       assert.deepEqual(words(), ['five']);
     });

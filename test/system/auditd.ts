@@ -9,14 +9,14 @@ import { until } from '../harness/until.ts';
 
 const AUDITD = '/usr/sbin/auditd';
 
-/** A real auditd with a configuration and a log of its own. */
+/** A real auditd with its own configuration and log. */
 export class Auditd {
-  /** Looks like the root of a host: the log is where it always is. */
+  /** A fake host root: the log is at its usual path in it. */
   readonly root: string;
   readonly log: string;
   readonly #control: AuditControl;
   #process: ChildProcess | undefined;
-  /** How audit was before the first start: auditd switches it on, and leaves it so. */
+  /** Audit's settings before the first start: auditd enables audit and never disables it. */
   #found: AuditStatus | undefined;
 
   /** @param root an empty folder, which the caller removes */
@@ -46,7 +46,7 @@ export class Auditd {
     return this.#process?.pid ?? 0;
   }
 
-  /** Once. @returns its exit status when it refuses, or `undefined` when it has the slot */
+  /** Tries to start once. @returns its exit status if it fails, or `undefined` once it is registered as the audit daemon */
   async tryToStart(): Promise<number | undefined> {
     this.#found ??= await this.#control.status();
     const child = spawn(AUDITD, ['-c', join(this.root, 'etc'), '-n'], { stdio: 'ignore' });
@@ -60,10 +60,10 @@ export class Auditd {
   }
 
   /**
-   * As its unit does it: Restart=on-failure, RestartSec=100ms. The unit tries five times; on a machine that others keep
-   * busy that may be too few, so here it is tried for a minute.
+   * Retries like its unit: Restart=on-failure, RestartSec=100ms. The unit tries five times; on a loaded machine that may be too
+   * few, so this retries for a minute.
    *
-   * @returns how often it was tried
+   * @returns the number of attempts
    */
   async start(): Promise<number> {
     let attempts = 0;
@@ -79,7 +79,7 @@ export class Auditd {
   async rotate(): Promise<void> {
     const { ino } = statSync(this.log);
     this.#process?.kill('SIGUSR1');
-    // For a moment there is none by that name.
+    // For a moment, no file has that name.
     const isNew = () => (statSync(this.log, { throwIfNoEntry: false })?.ino ?? ino) !== ino;
     await until('auditd to rotate its logs', isNew);
   }
@@ -88,7 +88,7 @@ export class Auditd {
     return readFileSync(this.log, 'latin1');
   }
 
-  /** The log, and those that were rotated. */
+  /** The log and the rotated logs. */
   get texts(): string[] {
     const folder = dirname(this.log);
     return readdirSync(folder).map((name) => readFileSync(join(folder, name), 'latin1'));
@@ -102,7 +102,7 @@ export class Auditd {
     await ended;
   }
 
-  /** Ends it, and puts audit's settings back as they were found. */
+  /** Stops auditd and restores audit's settings. */
   async remove(): Promise<void> {
     await this.stop();
     if (this.#found !== undefined) {

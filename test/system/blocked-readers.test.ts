@@ -19,7 +19,7 @@ import { missingForAudit } from './missing-for-audit.ts';
 
 const WITHOUT_AUDIT = ['setpriv', '--bounding-set=-audit_control,-audit_read'];
 
-describe('Beside a process that blocks whoever reads its memory', function () {
+describe('A process that blocks every reader of its memory', function () {
   this.timeout(120_000);
   let hang: FuseHang | undefined;
   let bed: TestBed | undefined;
@@ -37,7 +37,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
     bed = undefined;
   });
 
-  it('a plain read of its command line waits for ever, and dies of SIGKILL', async () => {
+  it('blocks a plain read of its command line until SIGKILL', async () => {
     const cat = spawn('cat', [`/proc/${hang?.pids[0]}/cmdline`], { stdio: 'ignore' });
     await until('the reader to sleep', () => stateOf(cat.pid ?? 0) === 'D');
     await systemClock.sleep(milliseconds(500));
@@ -51,7 +51,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
     ['auditUnicast', []],
     ['procConnector', WITHOUT_AUDIT],
   ] as const) {
-    it(`the agent goes on with ${source}, reports it, and ends when told to`, async function () {
+    it(`does not block an agent that uses ${source} and reports the process`, async function () {
       if (source === 'auditUnicast') require(this, await missingForAudit());
       bed = await TestBed.open({ desired: { ...QUICK, snapshotFrequency: { value: 'PT2S' } } });
       const agent = bed.startAgent({ through });
@@ -60,7 +60,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
           collectors.ProcessCreate?.source === source && configuration.source === 'desired',
       );
       const watch = watchAnswers(agent);
-      const more = await FuseHang.start(1); // is seen as it starts; the others were there before
+      const more = await FuseHang.start(1); // seen at its start, unlike the others, which started earlier
       try {
         const marker = `vakt-blocked-${process.pid}-${Math.round(systemClock.monotonic())}`;
         const child = spawn('/bin/sleep', ['60'], { argv0: marker });
@@ -76,12 +76,12 @@ describe('Beside a process that blocks whoever reads its memory', function () {
           ['warn', ATTACKER, hang?.program],
           JSON.stringify(report),
         );
-        const told = () => (bed?.elements('Diagnostic') ?? []).map(({ Message }) => String(Message));
-        await bed.waitForEvents(() => told().some((message) => message.includes(`process ${pids[0]}, `)));
+        const messages = () => (bed?.elements('Diagnostic') ?? []).map(({ Message }) => String(Message));
+        await bed.waitForEvents(() => messages().some((message) => message.includes(`process ${pids[0]}, `)));
         const seen = reports().map(({ pid }) => pid);
         assert.equal(new Set(seen).size, seen.length, 'a process is reported twice');
         assert.ok(hang?.isHanging && more.isHanging);
-        await watch.end(); // rejects when the agent did not answer
+        await watch.end(); // rejects if the agent did not answer
         const children = childrenOf(agent.pid);
         agent.kill('SIGTERM');
         await systemClock.within(seconds(30), 'The end of the agent', agent.exited);
@@ -92,7 +92,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
     });
   }
 
-  it('looking at /proc goes on, and tells of others', async () => {
+  it('does not block the /proc scanner, which still reports other processes', async () => {
     const seen: ProcessStarted[] = [];
     const sink = {
       accept: (_: unknown, records: readonly unknown[]) => void seen.push(...(records as ProcessStarted[])),
@@ -106,7 +106,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
     const child = spawn('/bin/sleep', ['60'], { stdio: 'ignore' });
     try {
       const of = (pid: number | undefined) => seen.find((process) => process.pid === pid);
-      await until('both to be told', () => of(child.pid) !== undefined && of(more.pids[0]) !== undefined);
+      await until('both reports', () => of(child.pid) !== undefined && of(more.pids[0]) !== undefined);
       assert.deepEqual(of(child.pid)?.argv, ['/bin/sleep', '60']);
       assert.deepEqual([of(more.pids[0])?.argv, of(more.pids[0])?.commandLineUnread], [undefined, 'hung']);
     } finally {
@@ -117,7 +117,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
     }
   });
 
-  it('commands come to their end', async () => {
+  it('does not block any command', async () => {
     const running = await TestBed.open();
     bed = running;
     const configuration = ['--config', join(running.directory, 'agent.json')];
@@ -132,14 +132,14 @@ describe('Beside a process that blocks whoever reads its memory', function () {
       const run = [process.execPath, ...nodeFlagsOf(program), program, ...args];
       const { status, signal, stdout } = await ended([...WITHOUT_AUDIT, ...run]);
       assert.equal(signal, null, `${args[0]} ${args[1]} hangs`);
-      if (args[0] !== 'check') assert.equal(status, 0, stdout); // check fails where anything is amiss
+      if (args[0] !== 'check') assert.equal(status, 0, stdout); // check may find faults of this machine
       assert.notEqual(stdout, '', args[0]);
     });
     await Promise.all(ends);
   });
 });
 
-/** Asks the agent's control socket again and again. An agent that is blocked never answers, and `end` rejects. */
+/** Polls the agent's control socket. A blocked agent never answers, and `end` rejects. */
 function watchAnswers(agent: AgentProcess): { end(): Promise<void> } {
   const stop = new AbortController();
   const watching = (async () => {
@@ -165,7 +165,7 @@ const childrenOf = (pid: number): number[] =>
       .map(Number),
   );
 
-/** Whether it is a process of Node's that lives. */
+/** Whether this is a running Node process. */
 function isReader(pid: number): boolean {
   try {
     return readlinkSync(`/proc/${pid}/exe`) === process.execPath;
@@ -174,11 +174,11 @@ function isReader(pid: number): boolean {
   }
 }
 
-/** Runs a command to its end: the demo as soon as something has arrived, and what hangs after a minute. */
+/** Runs a command until it exits. Stops the demo at its first event, and a command that hangs after a minute. */
 async function ended([program = '', ...args]: readonly string[]) {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
-  let isAsked = false; // a second signal would end it at once
+  let isAsked = false; // a second signal would kill it immediately
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
     if (isAsked || !stdout.includes('received a High message')) return;

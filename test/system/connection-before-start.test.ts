@@ -64,7 +64,7 @@ describe('The connection to audit before the start of its consumers', function (
     assert.equal(events.status('starts').source, 'auditUnicast');
   });
 
-  it('forgets a process that exited before exits were received, after its children were reported', async () => {
+  it('drops a process that exited before exits were received, after its children were reported', async () => {
     await events.connection.start();
     const marker = `parent-${process.pid}`;
     const parent = spawnSync('/bin/sh', ['-c', '/bin/true "$0"; :', marker]).pid;
@@ -77,7 +77,7 @@ describe('The connection to audit before the start of its consumers', function (
     assert.equal(events.processAt(parent, { time: Date.now() + 1_000, serial: undefined }), undefined);
   });
 
-  it('opens nothing if nothing is wanted', async () => {
+  it('opens nothing if no consumer requests events', async () => {
     const before = await control.status();
     wanted.clear();
     await events.connection.start();
@@ -85,7 +85,7 @@ describe('The connection to audit before the start of its consumers', function (
     assert.equal((await control.status()).pid, before.pid);
   });
 
-  it('is given up at a start that no longer wants it', async () => {
+  it('is closed at a start if no consumer requests it any more', async () => {
     const before = await control.status();
     await events.connection.start();
     wanted.clear();
@@ -95,7 +95,7 @@ describe('The connection to audit before the start of its consumers', function (
     assert.deepEqual(reported, []);
   });
 
-  it('sets the rules that are wanted at the start', async () => {
+  it('sets the rules that consumers request at the start', async () => {
     await events.connection.start();
     const before = (await ownRules()).length;
     wanted.add('connections');

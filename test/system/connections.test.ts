@@ -22,14 +22,14 @@ import { Connector, type MadeEnd } from './connector.ts';
 import { type Call32, elf32 } from './elf32.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
-/** What became of the kernel's events. */
+/** Records the connections, and counts the losses. */
 class Recorder implements StreamSink {
   readonly seen: ConnectionSeen[] = [];
   readonly lost = { kernel: 0, unresolved: 0 };
   connections: Connections | undefined;
   readonly #programs: readonly string[];
 
-  /** @param programs where those programs lie whose connections are of interest: others make some, too */
+  /** @param programs paths of the programs whose connections are recorded: other programs open some, too */
   constructor(programs: readonly string[]) {
     this.#programs = programs;
   }
@@ -44,8 +44,8 @@ class Recorder implements StreamSink {
 
   readonly audit: AuditSink = {
     accept: (events) => {
-      const isOurs = ({ fields }: AuditEvent) => this.#programs.some((path) => fields.exe?.startsWith(path));
-      this.connections?.accept(events.filter(isOurs));
+      const isOfProgram = ({ fields }: AuditEvent) => this.#programs.some((path) => fields.exe?.startsWith(path));
+      this.connections?.accept(events.filter(isOfProgram));
     },
     lost: (count) => {
       this.lost.kernel += count;
@@ -57,7 +57,7 @@ class Recorder implements StreamSink {
   }
 }
 
-/** What a connection must say whatever else is known of it. */
+/** The fields that every connection must have. */
 const summary = (end: MadeEnd | ConnectionSeen) =>
   'kind' in end
     ? `${end.direction} ${end.protocol} ${end.address} ${end.remotePort}`
@@ -72,7 +72,7 @@ const tally = (ends: readonly (MadeEnd | ConnectionSeen)[]) => {
 const ipv6 = networkInterfaces().lo?.some(({ address }) => address === '::1') === true;
 const withIpv6 = (kinds: readonly string[]) => kinds.filter((kind) => ipv6 || kind.includes('v4'));
 
-describe('connections', function () {
+describe('Connections', function () {
   this.timeout(180_000);
   let connector: Connector;
   let folder: string;
@@ -115,14 +115,14 @@ describe('connections', function () {
     source = undefined;
   };
 
-  /** Two drains at the slowest, and what others take of the machine meanwhile. */
+  /** Waits for two drains at the slowest pace, with a margin for a loaded machine. */
   const drained = () => systemClock.sleep(seconds(1));
 
-  /** Until all ends have been told that a program holds, unless the kernel lost some. */
-  const told = async ({ pid, ends }: { pid: number; ends: readonly unknown[] }) => {
+  /** Waits until all ends of a program's connections have been reported or were lost by the kernel. */
+  const untilReported = async ({ pid, ends }: { pid: number; ends: readonly unknown[] }) => {
     const count = () => recorder.of(pid).length + recorder.lost.kernel;
     await until(
-      () => `${ends.length} ends; ${count()} were told`,
+      () => `${ends.length} ends; ${count()} were reported`,
       () => count() >= ends.length,
     );
   };
@@ -142,12 +142,12 @@ describe('connections', function () {
     connector?.remove();
   });
 
-  describe('made by a program', () => {
+  describe('of a 64-bit program', () => {
     before(function () {
       require(this, connector.path === undefined ? 'there is no C compiler' : undefined);
     });
 
-    it('come each once, with direction, protocol and peer, out and in, 2,000 closed at once and some held', async () => {
+    it('reports each end once with direction, protocol and peer, whether it is closed immediately or held', async () => {
       await open();
       const brief = await connector.make(
         125,
@@ -165,33 +165,33 @@ describe('connections', function () {
           'refused.v4',
         ]),
       );
-      const others = await connector.make(125, ['unix']);
+      const unix = await connector.make(125, ['unix']);
       const held = await connector.make(
         40,
         withIpv6(['tcp.v4', 'tcp.v6', 'tcp.v4.noaddress', 'tcp.v6.noaddress', 'tcp.mapped.noaddress', 'udp.v6']),
         { hold: true },
       );
-      await told(held);
+      await untilReported(held);
       await held.release();
       await brief.release();
-      await others.release();
+      await unix.release();
       await close();
       assert.equal(recorder.lost.unresolved, 0);
       assert.ok(brief.ends.length >= 500);
-      for (const { pid, ends } of [brief, held, others]) {
+      for (const { pid, ends } of [brief, held, unix]) {
         const [made, seen] = [tally(ends), tally(recorder.of(pid))];
         if (recorder.lost.kernel === 0) assert.deepEqual(seen, made);
-        for (const [what, count] of Object.entries(seen)) assert.ok(count <= (made[what] ?? 0), what);
+        for (const [end, count] of Object.entries(seen)) assert.ok(count <= (made[end] ?? 0), end);
         assert.ok(ends.length - recorder.of(pid).length <= recorder.lost.kernel);
       }
       const all = [...recorder.of(brief.pid), ...recorder.of(held.pid)];
       assert.ok(all.every(({ executable, userId }) => executable === connector.path && userId === process.getuid?.()));
       process.stderr.write(
-        `    ${brief.ends.length + held.ends.length} ends were made, ${all.length} told, ${recorder.lost.kernel} lost\n`,
+        `    ${brief.ends.length + held.ends.length} ends were made, ${all.length} reported, ${recorder.lost.kernel} lost\n`,
       );
     });
 
-    it('have the right local end when they are held, and never a wrong one', async () => {
+    it('reports the local end of a held connection, and never a wrong one', async () => {
       await open();
       const kinds = withIpv6(['tcp.v4', 'tcp.v4.noaddress', 'tcp.v6.nonblock', 'tcp.mapped', 'udp.v4', 'udp.v6']);
       const held = await connector.make(20, kinds, { hold: true });
@@ -199,7 +199,7 @@ describe('connections', function () {
         20,
         kinds.filter((kind) => !kind.includes('noaddress')),
       );
-      await told(held);
+      await untilReported(held);
       await held.release();
       await close();
       const exact = (end: ConnectionSeen) => `${summary(end)} ${end.local?.address} ${end.local?.port}`;
@@ -216,7 +216,7 @@ describe('connections', function () {
       assert.ok(recorder.of(held.pid).every((end) => end.commandLine === commandLine));
     });
 
-    it('are counted when the peer was not asked for and is gone', async () => {
+    it('counts a closed connection as lost if the program did not request the peer address', async () => {
       await open();
       const { pid, ends } = await connector.make(500, ['tcp.v4.noaddress']);
       await drained();
@@ -225,11 +225,11 @@ describe('connections', function () {
       assert.ok(seen.length + recorder.lost.unresolved <= ends.length);
       assert.ok(seen.length + recorder.lost.unresolved + recorder.lost.kernel >= ends.length);
       const made = tally(ends);
-      for (const [what, count] of Object.entries(tally(seen))) assert.ok(count <= (made[what] ?? 0), what);
+      for (const [end, count] of Object.entries(tally(seen))) assert.ok(count <= (made[end] ?? 0), end);
       process.stderr.write(`    ${recorder.lost.unresolved} of 500 could not be resolved\n`);
     });
 
-    it('are left out when this machine talks to itself', async () => {
+    it('omits loopback connections by default', async () => {
       await open({ loopback: false });
       const held = await connector.make(
         20,
@@ -242,16 +242,16 @@ describe('connections', function () {
       assert.deepEqual(recorder.of(held.pid), []);
     });
 
-    it('are told of another network namespace, with both ends', async function () {
+    it('reports both ends of a connection in another network namespace', async function () {
       const name = `vakt-test-${process.pid}`;
       const ip = (...args: string[]) => spawnSync('ip', args).status === 0;
       const made = ip('netns', 'add', name) && ip('-n', name, 'link', 'set', 'lo', 'up');
-      require(this, made ? undefined : 'no network namespace can be made');
+      require(this, made ? undefined : 'no network namespace can be created');
       cleanUp.push(() => ip('netns', 'del', name));
       await open();
       const kinds = ['tcp.v4', 'tcp.v4.noaddress', 'udp.v4'];
       const held = await connector.make(10, kinds, { hold: true, within: ['ip', 'netns', 'exec', name] });
-      await told(held);
+      await untilReported(held);
       await held.release();
       await close();
       const seen = recorder.of(held.pid);
@@ -261,7 +261,7 @@ describe('connections', function () {
     });
   });
 
-  describe('made by a 32-bit program', () => {
+  describe('of a 32-bit program', () => {
     const SOCKETCALL = 102;
     const [SOCKET, LISTEN, ACCEPT, CONNECT, ACCEPT4] = [1, 4, 5, 3, 18];
     const PAUSE: Call32 = [29];
@@ -280,7 +280,7 @@ describe('connections', function () {
       return { program, pid: child.pid ?? 0 };
     };
 
-    it('come by socketcall and by calls of their own', async () => {
+    it('reports connections by socketcall and by connect', async () => {
       const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
       cleanUp.push(() => server.close());
       await once(server, 'listening');
@@ -293,7 +293,7 @@ describe('connections', function () {
       const { pid, program } = start([
         [SOCKETCALL, SOCKET, [2, 1, 0]],
         [SOCKETCALL, CONNECT, [3, peer, 16]],
-        [359, 2, 0o4001, 0], // socket, without waiting
+        [359, 2, 0o4001, 0], // socket, non-blocking
         [362, 4, peer, 16], // connect
         [SOCKETCALL, SOCKET, [2, 2, 0]],
         [SOCKETCALL, CONNECT, [5, peer, 16]],
@@ -315,11 +315,11 @@ describe('connections', function () {
       }
     });
 
-    it('are taken by socketcall', async () => {
+    it('reports connections accepted by socketcall', async () => {
       await open();
       const { pid } = start([
         [SOCKETCALL, SOCKET, [2, 1, 0]],
-        [SOCKETCALL, LISTEN, [3, 8]], // at a port of the kernel's choice
+        [SOCKETCALL, LISTEN, [3, 8]], // the kernel chooses the port
         [SOCKETCALL, ACCEPT, [3, Buffer.alloc(16), [16]]],
         [SOCKETCALL, ACCEPT4, [3, 0, 0, 0]],
         PAUSE,

@@ -5,7 +5,7 @@ import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/connections.c', import.meta.url).pathname;
 
-/** One end of a connection, as the program that made it says. */
+/** One end of a connection, as reported by the program that opened it. */
 export interface MadeEnd {
   readonly direction: 'In' | 'Out';
   readonly protocol: 'TCP' | 'UDP';
@@ -15,7 +15,7 @@ export interface MadeEnd {
   readonly kind: string;
 }
 
-/** A program that makes connections with itself: native/connections.c, built for the time of a test. */
+/** A program that opens connections to itself: native/connections.c, compiled for a test. */
 export class Connector {
   readonly path: string | undefined;
   readonly #folder = suiteFolder();
@@ -29,10 +29,10 @@ export class Connector {
   }
 
   /**
-   * Makes `count` connections of each kind.
+   * Opens `count` connections of each kind.
    *
-   * @param within what it is started by: `ip netns exec NAME`
-   * @returns once all are made; those that are to be held stay open until `release`
+   * @param within the command that starts it, such as `ip netns exec NAME`
+   * @returns once all are open; held connections stay open until `release`
    */
   async make(
     count: number,

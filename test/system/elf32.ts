@@ -1,13 +1,13 @@
-/** Processors that it can be for; 64-bit kernels run the programs of both. */
+/** Target processors; 64-bit kernels run the programs of both. */
 export type Machine32 = 'i386' | 'arm';
 
 /**
- * A system call, by its number in arch/x86/entry/syscalls/syscall_32.tbl or arch/arm/tools/syscall.tbl. An argument in memory
- * is given by its bytes.
+ * A system call, with its number in arch/x86/entry/syscalls/syscall_32.tbl or arch/arm/tools/syscall.tbl. An argument that is
+ * a pointer is given as the bytes in memory.
  */
 export type Call32 = readonly [number: number, ...args: (number | Memory)[]];
 
-/** Bytes, or words of which some are pointers to others. */
+/** Bytes, or words, some of which may be pointers. */
 type Memory = Buffer | readonly (number | Memory)[];
 
 const EXIT = 1;
@@ -28,9 +28,9 @@ interface Processor {
   /** `e_machine` and `e_flags` of elf(5). */
   readonly machine: number;
   readonly flags: number;
-  /** Puts a value into the register of the number, 0, or of an argument, from 1 on. */
+  /** Loads a value into a register: position 0 is the system call's number, 1 and up are its arguments. */
   load(position: number, value: number): Buffer;
-  /** Enters the kernel. */
+  /** The instruction that enters the kernel. */
   readonly call: Buffer;
 }
 

@@ -6,15 +6,15 @@ import { makeInitrd } from '../harness/initrd.ts';
 
 const QEMU = '/usr/bin/qemu-system-x86_64';
 const BUSYBOX = '/usr/bin/busybox';
-/** What the first programs need to see this machine's root. */
+/** Kernel modules that the first programs need to mount this machine's root. */
 const WANTED = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
 const FOLDERS = ['lower', 'upper', 'new', 'proc', 'sys', 'dev'];
-/** All that can be emulated but for page tables of five levels, with which older kernels don't start. */
+/** All emulated features except five-level page tables, with which older kernels do not boot. */
 const PROCESSOR = 'max,la57=off';
-/** A busy machine that emulates is slow. */
+/** Emulation is slow on a loaded machine. */
 const SECONDS = 400;
 
-/** @returns what keeps a machine of this kernel, or of the installed one, from being emulated here, or `undefined` */
+/** Returns why a machine with this kernel, or the installed one, cannot be emulated here; `undefined` if it can. */
 export function missingForEmulation(kernel: Kernel | undefined = installedKernel()): string | undefined {
   if (process.arch !== 'x64') return `the emulated machine is an x64 one, and this is ${process.arch}`;
   if (process.getuid?.() !== 0) return 'this is not root, whose files the emulated machine shares';
@@ -23,13 +23,13 @@ export function missingForEmulation(kernel: Kernel | undefined = installedKernel
   return kernel === undefined ? 'no Debian kernel is installed (linux-image-amd64)' : undefined;
 }
 
-/** A kernel to boot: its image, and the folder of its modules, with modules.dep. */
+/** A kernel to boot: its image and the folder of its modules, with modules.dep. */
 export interface Kernel {
   readonly image: string;
   readonly modules: string;
 }
 
-/** The newest of Debian's kernels that are installed here, whether or not this machine runs by it. */
+/** The newest Debian kernel that is installed here; this machine may run another one. */
 function installedKernel(): Kernel | undefined {
   const names = existsSync('/boot') ? readdirSync('/boot') : [];
   const newest = names
@@ -42,18 +42,19 @@ function installedKernel(): Kernel | undefined {
 }
 
 /**
- * Boots a machine of its own kernel, in QEMU, with this machine's files: its root directory is this one's, read-only, with
- * whatever is written kept in memory. So it has an audit of its own, which nobody has ever switched on.
+ * Boots a kernel in QEMU. Its root directory is that of this machine, read-only; writes are kept in memory. It has its own kernel
+ * audit, which has never been enabled.
  *
- * Emulated, which is some ten times slower: KVM is missing or half-working wherever tests run in virtual machines. Uses no
- * network and no port.
+ * It is emulated without KVM, about ten times slower: KVM is often missing or unreliable in the virtual machines that run tests.
+ * Uses no network and no port.
  *
- * @param script for sh(1), run as the first process's only child; what it writes to its standard output is returned. The
- *   folder `/results` is writable, and has `files` and `programs` in it
- * @param kernelArguments more words for the kernel's command line
- * @param kernel another one than the one that is installed; its modules cannot be loaded later
- * @param seconds how long it may take
- * @throws {Error} with the console's text when the script did not end with status 0
+ * @param script for sh(1), run as the only child of the init process. The folder `/results` is writable, and contains `files` and
+ *   `programs`
+ * @param kernelArguments additional words of the kernel command line
+ * @param kernel default: the installed kernel. Modules of another kernel cannot be loaded later
+ * @param seconds time limit
+ * @returns the script's standard output
+ * @throws {Error} with the console's output if the script does not exit with status 0
  */
 export function runInMachine(options: {
   readonly script: string;

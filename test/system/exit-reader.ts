@@ -9,11 +9,11 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { toAgentError } from '../../src/core/base/errors.ts';
 import type { StreamSink } from '../../src/core/contract/streams.ts';
 
-/* A process of its own, that reads the ends of processes and says what it reads, a JSON line each; until SIGTERM.
+/* A process that reads exits of processes and prints each as a line of JSON, until SIGTERM.
  *
  *     node exit-reader.js [BYTES]
  *
- * BYTES: of the receive buffer, so that little is enough to overrun it. It knows the processes there are when it starts. */
+ * BYTES is the size of the receive buffer, so that few exits overrun it. It reads the running processes when it starts. */
 
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
 const [, , bytes] = process.argv;

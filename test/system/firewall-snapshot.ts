@@ -4,9 +4,9 @@ import { Firewall } from '../../src/agent/linux/firewall/firewall.ts';
 import { AgentError } from '../../src/core/base/errors.ts';
 import { sources } from '../agent/collectors/samples.ts';
 
-/* Prints one snapshot of this network namespace's firewall, how its source stands, and how long it took, as JSON. For
- * firewall.test.ts, which runs it where the rules are: `ip netns exec NAME node firewall-snapshot.js`. Its arguments are
- * the names of tools that it shall not have. */
+/* Prints one snapshot of this network namespace's firewall with its source's status and its duration, as JSON. For
+ * firewall.test.ts, which runs it in the namespace of the rules: `ip netns exec NAME node firewall-snapshot.js`. Its arguments
+ * are the names of tools that it must not find. */
 
 const hidden = process.argv.slice(2);
 const firewall = new Firewall({ find: (name) => (hidden.includes(name) ? undefined : findTool(name)) });

@@ -6,8 +6,8 @@ import { require } from '../harness/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
 /**
- * A rule as its tool takes it, empty for one more element of the rule before; what it does, the contract's fields, and what
- * is in ExtraDetails beside its place.
+ * A rule in its tool's syntax (empty for one more payload element of the rule before), and the expected fields of its payload
+ * element. `details` is ExtraDetails without the names of table and chain.
  */
 type Row = [rule: string, action: 'Allow' | 'Deny' | 'Other', fields: Payload, details: Record<string, string>];
 
@@ -15,13 +15,13 @@ interface ChainOf {
   readonly family: string;
   readonly table: string;
   readonly chain: string;
-  /** What nft is told of it in `{ }`; nothing for a chain without a hook, and for those that iptables has. */
+  /** The chain's definition in nft's `{ }`; omitted for chains without a hook and for those of iptables. */
   readonly hook?: string;
   readonly direction?: 'In' | 'Out';
-  /** Absent when it is on. */
+  /** Whether the chain is disabled. */
   readonly off?: true;
   readonly rules: readonly Row[];
-  /** The element behind them: its action, and ExtraDetails beside its place. */
+  /** The element after the rules: its action and `details`. */
   readonly policy?: ['Allow' | 'Deny', Record<string, string>];
 }
 
@@ -242,7 +242,7 @@ const NFTABLES: readonly ChainOf[] = [
 const ACCEPT_IP = { Target: 'ACCEPT' };
 const DROP_IP = { Target: 'DROP' };
 
-/** Of legacy iptables; the table's other chains are empty, and have their policies. */
+/** Chains of legacy iptables; the table's other chains are empty, but have policies. */
 const LEGACY: readonly ChainOf[] = [
   {
     family: 'ip',
@@ -389,7 +389,7 @@ const LEGACY: readonly ChainOf[] = [
   },
 ];
 
-/** Rules that iptables-nft puts into nftables: nft has only names for some of what they say. */
+/** Rules that iptables-nft stores in nftables: nft shows only the names of some of their matches. */
 const THROUGH_NFTABLES: readonly ChainOf[] = [
   {
     family: 'ip',
@@ -414,7 +414,7 @@ const THROUGH_NFTABLES: readonly ChainOf[] = [
   },
 ];
 
-/** What the agent is to say of a chain: its rules, and its policy. */
+/** The payload elements that the agent must report for a chain: its rules and its policy. */
 function expected(
   origin: 'nftables' | 'iptables',
   { family, table, chain, direction, off, rules, policy }: ChainOf,
@@ -443,7 +443,7 @@ interface Snapshot {
 
 const SNAPSHOT = fileURLToPath(new URL('firewall-snapshot.js', import.meta.url));
 
-describe('the firewall of a network namespace', function () {
+describe('The firewall of a network namespace', function () {
   this.timeout(120_000);
   let namespace: NetworkNamespace;
 
@@ -455,12 +455,12 @@ describe('the firewall of a network namespace', function () {
   });
   afterEach(() => namespace?.remove());
 
-  /** As root, or as `setpriv` is told; without the tools that are named. */
+  /** Takes a snapshot as root or with these options of setpriv(1). @param without names of tools that it does not find */
   const snapshot = (without: readonly string[] = [], ...setpriv: string[]): Snapshot => {
     const [program, ...args] = [...(setpriv.length === 0 ? [] : ['setpriv', ...setpriv]), process.execPath, SNAPSHOT];
     return JSON.parse(namespace.run(program ?? '', [...args, ...without]));
   };
-  /** Of one chain. */
+  /** Returns the payload elements of one chain. */
   const elementsOf = (payload: readonly Payload[] = [], origin: string, { family, table, chain }: ChainOf) =>
     payload.filter(({ ChainName, ExtraDetails }) => {
       const { Origin, Family, Table } = ExtraDetails as Record<string, string>;
@@ -511,7 +511,7 @@ describe('the firewall of a network namespace', function () {
     }
   };
 
-  it('is reported rule by rule: nftables, legacy iptables, and what iptables-nft has put into nftables', () => {
+  it('is reported rule by rule for nftables, legacy iptables and iptables-nft', () => {
     loadNftables();
     loadIptables('legacy', LEGACY);
     loadIptables('nft', THROUGH_NFTABLES);
@@ -537,7 +537,7 @@ describe('the firewall of a network namespace', function () {
     assert.ok(count(NFTABLES) >= 30 && count(LEGACY) >= 20);
   });
 
-  it('is nothing when nothing is configured, also where there is no nft', () => {
+  it('has no rules when none are configured, even if nft is not installed', () => {
     const nothing = [
       { ChainName: 'INPUT', Enabled: false, Action: 'Allow', Direction: 'In' },
       { ChainName: 'OUTPUT', Enabled: false, Action: 'Allow', Direction: 'Out' },
@@ -547,12 +547,12 @@ describe('the firewall of a network namespace', function () {
     assert.deepEqual([payload, status], [nothing, { state: 'on', source: 'nft' }]);
     const without = snapshot(['nft']);
     assert.deepEqual([without.payload, without.status], [nothing, { state: 'on', source: 'netlink' }]);
-    // Asking has made nothing.
+    // The snapshot created no tables.
     assert.equal(namespace.run('cat', ['/proc/net/ip_tables_names', '/proc/net/ip6_tables_names']), '');
     assert.doesNotMatch(namespace.run('nft', ['list', 'ruleset']), /table/);
   });
 
-  it('is what iptables shows where there is no nft, and says what else there is', () => {
+  it('is read from iptables if nft is not installed, and the status names the unread tables', () => {
     loadIptables('nft', THROUGH_NFTABLES);
     assert.deepEqual(snapshot(['nft']).status, { state: 'on', source: 'iptables' });
     namespace.run('nft', ['add table inet mine']);
@@ -562,29 +562,29 @@ describe('the firewall of a network namespace', function () {
     assert.match(status.reason ?? '', /without nft \(inet mine\)/);
   });
 
-  it('names the extensions that nothing here can show', () => {
+  it('names the extensions that no installed tool can show', () => {
     loadIptables('nft', THROUGH_NFTABLES);
     const { payload = [], status } = snapshot(['iptables-nft-save']);
     assert.match(JSON.stringify(payload[1]), /"XtMatch":"recent"/);
     assert.equal(status.state, 'degraded');
   });
 
-  describe('for another user', () => {
-    const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+  describe('for an ordinary user', () => {
+    const asUser = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
     const withCapabilities = (...names: string[]) => {
       const list = names.map((name) => `+${name}`).join();
-      return [...nobody, '--inh-caps', list, '--ambient-caps', list];
+      return [...asUser, '--inh-caps', list, '--ambient-caps', list];
     };
 
-    it('is not readable, and says what to grant', () => {
-      const { error, status } = snapshot([], ...nobody);
+    it('is unreadable, and the remedy names the missing capability', () => {
+      const { error, status } = snapshot([], ...asUser);
       assert.equal(error?.id, 'SOURCE_UNREADABLE');
       assert.match(error?.message ?? '', /Operation not permitted/);
       assert.match(error?.remedy ?? '', /CAP_NET_ADMIN.*CAP_NET_RAW.*CAP_DAC_READ_SEARCH/);
       assert.equal(status.state, 'unavailable');
     });
 
-    it('is nftables with CAP_NET_ADMIN, and no false "nothing"', () => {
+    it('contains nftables with CAP_NET_ADMIN, and does not claim that legacy iptables is empty', () => {
       assert.equal(snapshot([], ...withCapabilities('net_admin')).error?.id, 'SOURCE_UNREADABLE');
       namespace.run('nft', ['add table inet mine; add chain inet mine input { type filter hook input priority 0; }']);
       const { payload, status } = snapshot([], ...withCapabilities('net_admin'));
@@ -592,7 +592,7 @@ describe('the firewall of a network namespace', function () {
       assert.deepEqual([status.state, status.source], ['degraded', 'nft']);
     });
 
-    it('is all with what the remedy asks for', () => {
+    it('is complete with the capabilities that the remedy names', () => {
       loadIptables('legacy', LEGACY);
       const { payload, status } = snapshot([], ...withCapabilities('net_admin', 'net_raw', 'dac_read_search'));
       assert.deepEqual(
@@ -603,7 +603,7 @@ describe('the firewall of a network namespace', function () {
     });
   });
 
-  it('is read in a moment when it has a thousand rules', () => {
+  it('is read within the time limit when it has 1,000 rules', () => {
     const rules = Array.from(
       { length: 1_000 },
       (_, index) => `ip saddr 10.0.${index >> 8}.${index & 255} tcp dport ${1_000 + index} ct state new counter accept`,
@@ -630,7 +630,7 @@ describe('the firewall of a network namespace', function () {
     assert.ok(milliseconds < 30_000, `${milliseconds} ms`);
   });
 
-  it('reads most of twenty thousand rules, and counts those that it leaves out', () => {
+  it('contains most of 20,000 rules and the number of omitted ones', () => {
     const rules = Array.from(
       { length: 20_000 },
       (_, index) =>
@@ -658,7 +658,7 @@ describe('the firewall of a network namespace', function () {
     );
   });
 
-  it('does without what is in a set of a hundred thousand addresses', () => {
+  it('omits the elements of a set of 100,000 addresses', () => {
     const hex = (value: number) => value.toString(16);
     const addresses = Array.from(
       { length: 130_000 },

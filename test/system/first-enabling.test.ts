@@ -12,7 +12,7 @@ import { missingForEmulation, runInMachine } from './emulated-machine.ts';
 
 const SOURCE = join(TOP, 'test/system/native/connect-on-signal.c');
 
-/** Two daemons, one older and one younger than the agent, connect; then the older one is started anew. */
+/** Two daemons connect, one older and one newer than the agent; then the older one is restarted. */
 const SCRIPT = `${PREPARE}
 for name in older younger anew; do cp /results/connect-on-signal /run/$name; done
 
@@ -37,7 +37,7 @@ wait $older || true
 until_in ready /run/anew.out
 kill -USR1 $anew
 until_in '"/run/anew"' /run/ConnectionCreate
-# What waits for something still, such as a process's arguments, is told at the end.
+# Events that still wait, for example for a process's arguments, are reported when the agent stops.
 kill $agent
 wait $agent || true
 wait $follow || true
@@ -46,13 +46,13 @@ echo ',"executables":['; grep -o '"Executable":"[^"]*"' /run/ConnectionCreate | 
 echo ']}'
 `;
 
-interface Seen {
+interface Result {
   readonly status: LocalStatus;
-  /** Who connected, by what the agent told. */
+  /** Programs whose connections the agent reported. */
   readonly executables: readonly string[];
 }
 
-/** A kernel that has never had audit on: this machine's may have, so that nothing can be shown on it. */
+/** Needs a kernel on which audit was never enabled, unlike that of this machine. */
 describe('A daemon that is older than the first enabling of audit', function () {
   this.timeout(420_000);
   const folder = suiteFolder();
@@ -62,7 +62,7 @@ describe('A daemon that is older than the first enabling of audit', function () 
     execFileSync('gcc', ['-O1', '-static', '-o', join(folder, 'connect-on-signal'), SOURCE]);
   });
 
-  const boot = (...kernelArguments: string[]): Seen =>
+  const boot = (...kernelArguments: string[]): Result =>
     JSON.parse(
       runInMachine({
         script: SCRIPT,
@@ -70,9 +70,9 @@ describe('A daemon that is older than the first enabling of audit', function () 
         programs: [join(folder, 'connect-on-signal')],
         kernelArguments,
       }),
-    ) as Seen;
+    ) as Result;
 
-  it('is not reported by the kernel, which the agent says; started anew, it is', () => {
+  it('is not reported until it is restarted, and is named in the reason of the status', () => {
     const { status, executables } = boot();
     assert.deepEqual(executables, ['/run/anew', '/run/younger']);
     const { state, reason = '' } = status.collectors.ConnectionCreate ?? assert.fail();
@@ -81,7 +81,7 @@ describe('A daemon that is older than the first enabling of audit', function () 
     assert.doesNotMatch(reason, /younger|perhaps/);
   });
 
-  it('is reported where the kernel enables audit before the first process', () => {
+  it('is reported if the kernel enables audit before the first process', () => {
     const { status, executables } = boot('audit=1');
     assert.deepEqual(executables, ['/run/anew', '/run/older', '/run/younger']);
     assert.equal(status.collectors.ConnectionCreate?.reason, undefined);

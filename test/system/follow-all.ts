@@ -4,8 +4,8 @@ import { LinuxEvents } from '../../src/agent/linux/events.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { hours } from '../../src/core/base/duration.ts';
 
-/* A process of its own that follows starts and ends of programs, until it is killed. Each is a line of JSON on standard
- * output, as are losses; warnings go to standard error. */
+/* A process that follows starts and exits of programs until it is killed. It prints each, and each loss, as a line of JSON to
+ * standard output, and warnings to standard error. */
 
 const [, , hostRoot = '/', stateDirectory = '/nonexistent'] = process.argv;
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);

@@ -4,8 +4,8 @@ import { LinuxEvents } from '../../src/agent/linux/events.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { hours } from '../../src/core/base/duration.ts';
 
-/* A process of its own that follows what happens, until it is killed: `following`, then a line for the last argument of
- * every program that is started with the mark among its arguments. */
+/* A process that follows starts of programs until it is killed. It prints `following`, then the last argument of each program
+ * that has the mark among its arguments, one per line. */
 
 const [, , mark = '', hostRoot = '/', stateDirectory = '/nonexistent'] = process.argv;
 const events = new LinuxEvents({

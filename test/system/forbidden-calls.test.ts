@@ -11,39 +11,39 @@ import { TOP } from '../harness/top.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { buildNative, UnderFilter } from './under-filter.ts';
 
-/** No error of the kernel: it shows that a filter refused the call, and nothing else. */
+/** An errno that the kernel never returns: it proves that the filter rejected the call. */
 const FILTERED = 999;
 const [EACCES, SIGSYS] = [13, 31];
 
-/** What the agent's five capabilities open to whoever takes it over. */
+/** Calls that a compromised agent could make with its five capabilities. */
 const OPENED = ['process_vm_readv', 'process_vm_writev', 'ptrace', 'pidfd_getfd', 'open_by_handle_at'];
-/** The same, on kernels that have them. */
+/** Such calls that older kernels lack. */
 const MOSTLY_OPENED = [
   ...['kcmp', 'get_robust_list', 'userfaultfd', 'perf_event_open', 'move_pages', 'migrate_pages', 'io_uring_setup'],
   ...['memfd_create', 'shmget', 'add_key', 'keyctl', 'unshare', 'clone_newuser', 'personality', 'fanotify_init'],
 ];
-/** What needs other capabilities too, and is refused before the kernel looks at these. */
+/** Calls that need further capabilities, and that the filter rejects before the kernel checks these. */
 const CLOSED_ANYWAY = [
   ...['process_madvise', 'process_mrelease', 'setns', 'bpf', 'mount', 'umount', 'open_tree', 'fsopen', 'move_mount'],
   ...['pivot_root', 'chroot', 'quotactl', 'kexec_load', 'finit_module', 'reboot', 'swapon', 'sethostname'],
   ...['clock_settime', 'syslog', 'acct', 'af_packet', 'af_vsock', 'af_alg'],
 ];
-/** Calls of another table: no filter of numbers holds them, so the process ends. */
+/** Calls of another system-call table: a filter by numbers cannot match them, so the process is killed. */
 const FOREIGN = ['x32', 'i386'];
-/** What no filter of calls sees, and file permissions refuse. */
+/** Actions that a system-call filter cannot see, and that file permissions prevent. */
 const BY_PERMISSIONS = ['open_mem_to_write', 'open_hosts_file_to_write', 'open_core_pattern'];
-/** What SECURITY.md says of an agent that was taken over: this stays open. */
+/** Calls that SECURITY.md lists as still open to a compromised agent. */
 const STAYS_OPEN = ['open_mem_to_read', 'open_memfd_to_write', 'readlink_exe', 'open_shadow'];
 const NEEDED = ['netlink_audit', 'inet', 'unix', 'fork'];
 
-/** Those of audit may be withheld from the tests, and matter to none of these calls. */
-const isOurs = (capability: string) => !capability.startsWith('cap_audit_') || AUDIT_CAPABILITIES;
+/** The tests may lack the audit capabilities, which none of these calls need. */
+const isAvailable = (capability: string) => !capability.startsWith('cap_audit_') || AUDIT_CAPABILITIES;
 /** CAP_AUDIT_CONTROL, 30, and CAP_AUDIT_READ, 37. */
 const BOTH = (1n << 30n) | (1n << 37n);
 const AUDIT_CAPABILITIES =
   (BigInt(`0x${/^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`) & BOTH) === BOTH;
 
-/** Root's process, and what its memory says. */
+/** A process of root, and the content of its memory. */
 class Victim {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -75,8 +75,8 @@ class Victim {
   }
 }
 
-/** With the uid and the capabilities of the agent, as the service and the container have them. */
-describe('What a taken-over agent can do', () => {
+/** Runs with the agent's user id and capabilities in the service and the container. */
+describe('A compromised agent', () => {
   let folder: string;
   let underFilter: UnderFilter;
   let victim: Victim;
@@ -102,7 +102,7 @@ describe('What a taken-over agent can do', () => {
 
   const asAgent = (command: readonly string[]) => {
     const granted = /^AmbientCapabilities=(.*)$/m.exec(unit)?.[1]?.toLowerCase().split(' ') ?? [];
-    const capabilities = ['-all', ...granted.filter(isOurs).map((name) => name.replace('cap_', '+'))].join(',');
+    const capabilities = ['-all', ...granted.filter(isAvailable).map((name) => name.replace('cap_', '+'))].join(',');
     const identity = ['--reuid=10001', '--regid=10001', '--clear-groups', '--no-new-privs'];
     const sets = ['bounding-set', 'inh-caps', 'ambient-caps'].map((name) => `--${name}=${capabilities}`);
     const { status, stdout, stderr } = spawnSync('setpriv', [...identity, ...sets, ...command], { encoding: 'utf8' });
@@ -122,7 +122,7 @@ describe('What a taken-over agent can do', () => {
   const all = (names: readonly string[], outcome: string | number) =>
     Object.fromEntries(names.map((name) => [name, String(outcome)]));
 
-  it('without a filter: overwrite the memory of a process of root, and more', async () => {
+  it('can overwrite the memory of a root process without a filter', async () => {
     const outcomes = tryAll();
     assert.equal(await victim.text(), 'overwritten');
     assert.deepEqual(outcomes(OPENED), all(OPENED, 'done'));
@@ -139,7 +139,7 @@ describe('What a taken-over agent can do', () => {
     'in a container': () => rulesOfProfile(profile, FILTERED),
   };
   for (const [where, rules] of Object.entries(filters)) {
-    it(`${where}: none of it`, async () => {
+    it(`can make none of these calls ${where}`, async () => {
       const outcomes = tryAll(rules());
       assert.equal(await victim.text(), 'as it was');
       const refused = [...OPENED, ...MOSTLY_OPENED, ...CLOSED_ANYWAY];
@@ -151,7 +151,7 @@ describe('What a taken-over agent can do', () => {
       assert.deepEqual(outcomes(open), all(open, 'done'));
     });
 
-    it(`${where}: the agent notices its filter, and where there is none`, () => {
+    it(`detects whether it runs under a filter ${where}`, () => {
       const module = new URL('../../src/agent/linux/self/system-call-filter.js', import.meta.url).pathname;
       const script = `import { isMemoryAccessFiltered } from '${module}'; process.stdout.write(String(isMemoryAccessFiltered()));`;
       const node = [process.execPath, '--input-type=module', '-e', script];
@@ -163,7 +163,7 @@ describe('What a taken-over agent can do', () => {
       assert.equal(under([...rules(), 'allow process_vm_readv']), 'false');
     });
 
-    it(`${where}: what the agent does`, () => {
+    it(`can make the calls that the agent needs ${where}`, () => {
       copyFileSync(process.execPath, join(folder, 'node'));
       const script = `
         const { spawn } = require('node:child_process');

@@ -20,10 +20,10 @@ import { missingForAudit } from './missing-for-audit.ts';
 const AF_NETLINK = 16;
 const SOCK_RAW_NONBLOCK = 0o4003;
 const READER = new URL('./read-inherited.js', import.meta.url).pathname;
-/** USER_LOGIN of linux/audit.h: a record that a program could gain something by. */
+/** USER_LOGIN of linux/audit.h: a record worth forging. */
 const FORGED = encodeMessage(1112, 0, 0, Buffer.from('audit(1795536426.345:6): forged'));
 
-/** The port of a socket: the column Pid of /proc/net/netlink. */
+/** Returns a socket's port: the column Pid of /proc/net/netlink. */
 const portOf = (fd: number): number => {
   const inode = String(fstatSync(fd).ino);
   const line = readFileSync('/proc/net/netlink', 'latin1')
@@ -32,7 +32,7 @@ const portOf = (fd: number): number => {
   return Number(line?.trim().split(/\s+/)[2]);
 };
 
-/** Sends as another privileged process would. @returns whether the kernel delivered it */
+/** Sends like another privileged process. @returns whether the kernel delivered it */
 function forge(protocol: number, { port = 0, groups = 0 }: { port?: number; groups?: number }): boolean {
   const system = systemCalls();
   const fd = system.socket(AF_NETLINK, SOCK_RAW_NONBLOCK, protocol);
@@ -127,7 +127,7 @@ describe('A netlink socket, when another process with CAP_NET_ADMIN sends to it'
   }
 });
 
-/** How many of the datagrams that it has are forged ones; the kernel's own may be among them. */
+/** Counts the forged datagrams in a socket's buffer, which may also contain datagrams of the kernel. */
 function forged(socket: ReturnType<typeof openNetlink>): number {
   let found = 0;
   for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive())

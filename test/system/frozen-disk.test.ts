@@ -10,10 +10,10 @@ import { assertClosed, TestBed } from '../integration/test-bed.ts';
 
 const TOOLS = ['mkfs.ext4', 'fsfreeze', 'mount'];
 const MEGABYTES = 32;
-/** What waits for the disk waits until it is thawed, or until the agent does without it after 5 s. */
+/** Writes wait until the disk is thawed, or until the agent continues without it after 5 s. */
 const LONGEST_ANSWER = seconds(2.5);
 
-/** Why no file system can be mounted and frozen here. */
+/** Returns why no file system can be mounted and frozen here. */
 function missing(): string | undefined {
   if (process.getuid?.() !== 0) return 'this is not root, which alone may mount';
   const tool = TOOLS.find((name) => spawnSync(name, ['-V']).error !== undefined);
@@ -53,7 +53,7 @@ describe('An agent whose state directory is on a frozen file system', function (
   const freeze = () => execFileSync('fsfreeze', ['--freeze', state]);
   const thaw = () => execFileSync('fsfreeze', ['--unfreeze', state]);
 
-  it('answers, collects and sends for 20 s, and loses nothing', async () => {
+  it('answers, collects and sends for 20 s without losses', async () => {
     host = new BusyHost(bed);
     await host.start();
     await host.live(seconds(1));
@@ -66,7 +66,7 @@ describe('An agent whose state directory is on a frozen file system', function (
     const hasSent = ({ delivery }: LocalStatus) => delivery.messagesSent >= messagesSent + 10;
     await host.live(minutes(1), hasSent);
     const frozen = await host.agent.status();
-    assert.ok(hasSent(frozen), 'too little was sent meanwhile');
+    assert.ok(hasSent(frozen), 'too little was sent while the disk was frozen');
     assert.equal(frozen.store.place, 'memory');
     assert.match(frozen.store.reason ?? '', /^the disk has not answered for \d+ s$/);
     thaw();
@@ -75,8 +75,8 @@ describe('An agent whose state directory is on a frozen file system', function (
     host.assertNoneTwice();
   });
 
-  it('counts what memory does not hold, and goes on answering', async () => {
-    // High, since the least memory budget there is leaves Low events out for a reason of its own.
+  it('counts the events that do not fit into memory, and still answers', async () => {
+    // High events, since the memory budget itself makes the agent omit Low events.
     bed.desire({ eventPriorityProcessCreate: { value: 'High' }, eventPriorityLogin: { value: 'High' } });
     host = new BusyHost(bed, { perSecond: 600, longestFiller: 7_000, settings: { memoryBudgetInMegabytes: 48 } });
     await host.start();
@@ -90,8 +90,8 @@ describe('An agent whose state directory is on a frozen file system', function (
     const isRead = ({ store, delivery }: LocalStatus) => store.place === 'disk' && delivery.collected >= happened;
     const thawed = await host.agent.waitForStatus(isRead);
     assertClosed(thawed);
-    const { cacheFull = 0, memory: _, ...others } = thawed.delivery.dropped;
-    assert.deepEqual([before, others], [{}, {}]);
+    const { cacheFull = 0, memory: _, ...unexpected } = thawed.delivery.dropped;
+    assert.deepEqual([before, unexpected], [{}, {}]);
     assert.ok(cacheFull > 100 && cacheFull < happened, `${cacheFull} of ${happened} were dropped`);
   });
 });

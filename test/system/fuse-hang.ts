@@ -7,12 +7,12 @@ import { milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
-/** Nobody's account. */
+/** A user id without an account. */
 export const ATTACKER = 12_345;
-/** Where udev runs, everybody may open /dev/fuse. The test makes such a device of its own: c 10 229, see fuse(4). */
+/** With udev, every user may open /dev/fuse. The test creates its own such device: c 10 229, see fuse(4). */
 const FUSE_DEVICE = ['c', '10', '229'];
 
-/** Processes of an ordinary user that block whoever reads their command lines: native/fuse.c. */
+/** Processes of an ordinary user that block every process that reads their command lines: native/fuse.c. */
 export class FuseHang {
   static #binary: Buffer | undefined;
   readonly pids: readonly number[];
@@ -25,7 +25,7 @@ export class FuseHang {
     this.#server = server;
   }
 
-  /** What is missing for it on this machine, or `undefined`. */
+  /** Why this machine can't run it; `undefined` if it can. */
   static missing(): string | undefined {
     if (process.getuid?.() !== 0) return 'this is not root';
     if (!/^nodev\tfuse$/m.test(readFileSync('/proc/filesystems', 'latin1'))) return 'the kernel has no FUSE';
@@ -53,8 +53,8 @@ export class FuseHang {
     FuseHang.#binary ??= compile(program);
     writeFileSync(program, FuseHang.#binary, { mode: 0o755 });
     run('mknod', ['-m', '666', device, ...FUSE_DEVICE]);
-    const become = [`--reuid=${ATTACKER}`, `--regid=${ATTACKER}`, '--clear-groups'];
-    const args = [...become, program, 'hang', device, mount, String(count)];
+    const asAttacker = [`--reuid=${ATTACKER}`, `--regid=${ATTACKER}`, '--clear-groups'];
+    const args = [...asAttacker, program, 'hang', device, mount, String(count)];
     const server = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let complaint = '';
     server.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -66,7 +66,7 @@ export class FuseHang {
     return new FuseHang(pids, program, server);
   }
 
-  /** Whether they still hang. Their `stat` can be read. */
+  /** Whether all processes still hang. Their `stat` is readable. */
   get isHanging(): boolean {
     return this.pids.every((pid) => stateOf(pid) === 'D');
   }
@@ -92,7 +92,7 @@ function run(program: string, args: readonly string[]): void {
   if (status !== 0) throw new Error(`${program} ended with ${status}: ${stderr}`);
 }
 
-/** The letter of proc_pid_stat(5), or `undefined` when it has ended. */
+/** The process state of proc_pid_stat(5); `undefined` if the process has exited. */
 export function stateOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');

@@ -4,7 +4,7 @@ import { AuditSource } from '../../src/agent/linux/audit/audit-source.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { hours } from '../../src/core/base/duration.ts';
 
-/* A process of its own that holds the audit slot until it is killed. Says `open` once it does. */
+/* A process that is registered as the audit daemon until it is killed. Writes `open` once it is. */
 
 const source = new AuditSource({
   rules: () => [{ syscalls: ['execve', 'execveat'] }],

@@ -4,8 +4,8 @@ import { AuditSource } from '../../src/agent/linux/audit/audit-source.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { hours } from '../../src/core/base/duration.ts';
 
-/* A process of its own that reads audit from sockets it was given, until it is killed. A line for its status first, then
- * one for the last argument of every program that is started with the first of its own arguments. */
+/* A process that reads audit from inherited sockets until it is killed. It prints its status, then the last argument of each
+ * program that has this process's first argument among its own, one per line. */
 
 const [, , mark = ''] = process.argv;
 const source = new AuditSource({

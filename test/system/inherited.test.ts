@@ -11,10 +11,10 @@ import { until } from '../harness/until.ts';
 import { withoutKoffi } from '../harness/without-koffi.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
-/** As a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes them on. */
+/** The sockets that a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes on. */
 const GROUPS = [0, 1];
 
-describe('sockets that a service manager passes on', () => {
+describe('Sockets that a service manager passes on', () => {
   let control: AuditControl;
   let atFirst: AuditStatus;
   let sockets: NetlinkSocket[];
@@ -76,21 +76,21 @@ describe('sockets that a service manager passes on', () => {
   };
   const run = (word: string) => spawnSync('/bin/true', [mark, word]);
 
-  it('do for an agent without native code, and hold what comes while it is away', async () => {
+  it('suffice for an agent without native code, and buffer events while it is stopped', async () => {
     const first = await start(false);
     assert.equal(first.status.source, 'auditMulticast');
     assert.match(first.status.reason ?? '', /koffi/);
     run('one');
     assert.equal(await first.next(), 'one');
     await kill();
-    run('two'); // nobody listens, and the rules are still there
+    run('two'); // no process reads, and the rules still exist
     const second = await start(false);
     assert.equal(await second.next(), 'two');
     run('three');
     assert.equal(await second.next(), 'three');
   });
 
-  it('are never the daemon’s, which would keep the slot for a dead agent', async () => {
+  it('never register as the audit daemon, since the registration would survive the agent', async () => {
     const { status, next } = await start(true);
     assert.equal(status.source, 'auditUnicast');
     run('one');

@@ -37,8 +37,8 @@ describe('A program that uses io_uring', () => {
     const isBuilt = (path: string, name: string) => spawnSync('gcc', ['-o', path, source(name)]).status === 0;
     const areBuilt = isBuilt(program, 'ring') && isBuilt(connector, 'ring-connect');
     require(this, areBuilt ? undefined : 'there is no C compiler');
-    const isThere = Number(spawnSync(program, { encoding: 'utf8' }).stdout) >= 0;
-    require(this, isThere ? undefined : 'this kernel has no io_uring, or it is switched off');
+    const isAvailable = Number(spawnSync(program, { encoding: 'utf8' }).stdout) >= 0;
+    require(this, isAvailable ? undefined : 'this kernel has no io_uring, or it is switched off');
     server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
     await once(server, 'listening');
   });
@@ -52,7 +52,7 @@ describe('A program that uses io_uring', () => {
         accept: (stream, records) => {
           if (stream === 'connections') seen.push(...(records as readonly ConnectionSeen[]));
         },
-        drop: () => {}, // also of what others do meanwhile
+        drop: () => {}, // events of other processes may be lost
       },
       clock: systemClock,
       log: quietLog(logged),
@@ -73,31 +73,31 @@ describe('A program that uses io_uring', () => {
   });
   after(() => server?.close());
 
-  /** What is told twice is told within this time. */
-  const twice = () => systemClock.sleep(milliseconds(600));
+  /** Waits as long as a duplicate would take to arrive. */
+  const untilDuplicate = () => systemClock.sleep(milliseconds(600));
 
-  it('is told of once', async () => {
-    const told = () => logged.filter(({ id }) => id === 'IO_URING_USED').map(({ message }) => message);
+  it('is reported by one warning', async () => {
+    const warnings = () => logged.filter(({ id }) => id === 'IO_URING_USED').map(({ message }) => message);
     for (let run = 0; run < 3; run += 1) spawnSync(program);
-    await until('a warning', () => told().length > 0);
-    await twice();
-    assert.equal(told().length, 1);
-    assert.ok(told()[0]?.includes(`${program} (process `));
+    await until('a warning', () => warnings().length > 0);
+    await untilDuplicate();
+    assert.equal(warnings().length, 1);
+    assert.ok(warnings()[0]?.includes(`${program} (process `));
   });
 
   for (const how of [[], ['nonblock'], ['sqpoll'], ['sqpoll', 'nonblock']]) {
-    it(`has its connections told once each: ${how.join(', ') || 'as it is'}`, async () => {
+    it(`has each of its connections reported once, with options: ${how.join(', ') || 'none'}`, async () => {
       const { port } = server.address() as AddressInfo;
       child = spawn(connector, [...how, '127.0.0.1', String(port), '3'], { stdio: ['pipe', 'pipe', 'inherit'] });
       const { pid } = child;
-      let said = '';
+      let output = '';
       child.stdout?.on('data', (text: Buffer) => {
-        said += text.toString();
+        output += text.toString();
       });
       const made = () => seen.filter((connection) => connection.pid === pid);
       await until('three connections', () => made().length >= 3);
-      await twice();
-      assert.equal(said, `ready ${pid}\n0\n0\n0\n`);
+      await untilDuplicate();
+      assert.equal(output, `ready ${pid}\n0\n0\n0\n`);
       assert.deepEqual(
         made().map(({ direction, remote, executable, byRing }) => [direction, remote.port, executable, byRing]),
         Array.from({ length: 3 }, () => ['Out', port, connector, true]),
@@ -105,7 +105,7 @@ describe('A program that uses io_uring', () => {
     });
   }
 
-  it('costs no rule once the agent has stopped', async () => {
+  it('needs two audit rules, which the agent removes when it stops', async () => {
     const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     try {
       const rings = async () =>

@@ -30,14 +30,14 @@ import { buildNative, UnderFilter } from './under-filter.ts';
 const NETLINK_NETFILTER = 12;
 const [ENOSYS, EPROTONOSUPPORT] = [38, 93];
 
-/** A kernel without these netlink families answers so to who asks for a socket: socket(2)'s third argument. */
+/** Filter rules that fail socket(2) for these netlink families (its third argument), like a kernel without them. */
 const withoutFamilies = (...families: readonly number[]) => [
   'default allow',
   ...families.map((family) => `errno socket ${EPROTONOSUPPORT} 2 eq ${family}`),
 ];
 
-/** Calls that are younger than Linux 4.18, the oldest that Node 20 supports; and statx, which older container engines refuse. */
-const YOUNG_CALLS = [
+/** Calls newer than Linux 4.18, the oldest kernel that Node 20 supports; and statx, which older container engines refuse. */
+const NEW_CALLS = [
   ...['statx', 'rseq', 'io_pgetevents', 'pidfd_send_signal', 'io_uring_setup', 'io_uring_enter', 'io_uring_register'],
   ...['open_tree', 'move_mount', 'fsopen', 'fsconfig', 'fsmount', 'fspick', 'pidfd_open', 'clone3', 'close_range'],
   ...[
@@ -54,30 +54,29 @@ const YOUNG_CALLS = [
   ...['listmount', 'mseal'],
 ];
 
-/** What a source must be: its state, its name, and what the reason says, the remedy included. */
+/** A source's expected state, name, and reason with its remedy. */
 type Expected = readonly [state: string, source: string | undefined, reason?: RegExp];
 
-/** How the agent, and the commands, are run so that something is missing for them. */
-interface Lack {
+/** How the agent and the commands are started, so that something is missing for them. */
+interface Limitation {
   readonly through?: readonly string[];
   readonly options?: readonly string[];
   readonly environment?: NodeJS.ProcessEnv;
 }
 
 interface Situation {
-  /** Makes it. */
-  readonly lack: () => Lack;
-  /** Whether the kernel's audit is used, which the tests of other parts must not. */
+  readonly limit: () => Limitation;
+  /** Whether kernel audit is used. */
   readonly usesAudit?: true;
   readonly besideAuditd?: true;
-  /** No agent could reach the hub so: `vakt check` opens the sources itself. */
+  /** An agent could not reach the hub in this situation: `vakt check` opens the sources itself. */
   readonly checkOnly?: true;
-  /** The sources of these collectors; the others are not asked for. */
+  /** The sources of these collectors. */
   readonly expected: Readonly<Record<string, Expected>>;
-  /** What `vakt check` says of audit itself: finding and remedy. */
+  /** The result of `vakt check` for audit itself: finding and remedy. */
   readonly audit?: RegExp;
-  /** More that must be so while the agent runs. */
-  readonly more?: () => Promise<void>;
+  /** Additional assertions while the agent runs. */
+  readonly assertMore?: () => Promise<void>;
 }
 
 const NO_AUDIT = /denies this process access to audit records.*EPROTONOSUPPORT.*CONFIG_AUDIT=y.*without audit=0/;
@@ -85,7 +84,7 @@ const NO_CONNECTOR = /process connector is not available.*EPROTONOSUPPORT.*CONFI
 const NO_NATIVE_CODE = /koffi cannot be loaded.*Install the package @koromix\/koffi-linux-\*/;
 const NO_LISTENING = /denies this process access to audit records.*EPERM.*Grant CAP_AUDIT_CONTROL and CAP_AUDIT_READ/;
 /** Most machines have such processes; see src/agent/linux/README.md. */
-const OLDER_PROCESSES = /^\d+ processes? .*running when audit was first enabled/;
+const OLDER_PROCESSES = /^\d+ processes? .*(?:running when audit was first enabled|may be older than audit in this boot)/;
 
 /** From the kernel's audit, with nothing missing. */
 const ALL_FROM_AUDIT = {
@@ -96,7 +95,7 @@ const ALL_FROM_AUDIT = {
   ListeningPorts: ['on', 'sockDiag'],
 } as const satisfies Record<string, Expected>;
 
-describe('An agent on a system that lacks something', function () {
+describe('An agent without some kernel feature or privilege', function () {
   this.timeout(120_000);
   let underFilter: UnderFilter;
   let olderAudit: string;
@@ -107,7 +106,7 @@ describe('An agent on a system that lacks something', function () {
   const children: ChildProcess[] = [];
 
   before(function () {
-    require(this, process.getuid?.() === 0 ? undefined : 'this is not root, who may withhold something from the agent');
+    require(this, process.getuid?.() === 0 ? undefined : 'only root can restrict the agent');
     require(this, UnderFilter.missing());
     underFilter = new UnderFilter();
     olderAudit = buildNative('older-audit', suiteFolder(), '-shared', '-fPIC');
@@ -124,14 +123,16 @@ describe('An agent on a system that lacks something', function () {
   });
   after(() => connector?.remove());
 
-  const without = (...families: readonly number[]): Lack => ({ through: underFilter.by(withoutFamilies(...families)) });
+  const without = (...families: readonly number[]): Limitation => ({
+    through: underFilter.by(withoutFamilies(...families)),
+  });
   const withoutListening = ['setpriv', '--bounding-set=-audit_read'];
-  /** In mounts of its own, which a shell command makes. */
+  /** Runs a shell command in a new mount namespace first. */
   const withMounts = (command: string) => ['unshare', '--mount', 'sh', '-ec', `${command}\nexec "$@"`, 'sh'];
 
   const situations: Readonly<Record<string, Situation>> = {
     'no audit': {
-      lack: () => without(NETLINK_AUDIT),
+      limit: () => without(NETLINK_AUDIT),
       expected: {
         ProcessCreate: ['degraded', 'procConnector', NO_AUDIT],
         ProcessTerminate: ['on', 'procConnector'],
@@ -140,7 +141,7 @@ describe('An agent on a system that lacks something', function () {
       audit: /can't be read: EPROTONOSUPPORT.*CONFIG_AUDIT/,
     },
     'neither audit nor the process connector': {
-      lack: () => without(NETLINK_AUDIT, NETLINK_CONNECTOR),
+      limit: () => without(NETLINK_AUDIT, NETLINK_CONNECTOR),
       expected: {
         ProcessCreate: ['degraded', 'procPolling', NO_AUDIT],
         ProcessTerminate: ['unavailable', undefined, NO_CONNECTOR],
@@ -148,18 +149,18 @@ describe('An agent on a system that lacks something', function () {
       },
     },
     'no process connector': {
-      lack: () => without(NETLINK_CONNECTOR),
+      limit: () => without(NETLINK_CONNECTOR),
       usesAudit: true,
       expected: { ...ALL_FROM_AUDIT, ProcessTerminate: ['unavailable', undefined, NO_CONNECTOR] },
       audit: /^on, the agent is its daemon/,
     },
     'no multicast of audit, and no other audit daemon': {
-      lack: () => ({ through: withoutListening }),
+      limit: () => ({ through: withoutListening }),
       usesAudit: true,
       expected: ALL_FROM_AUDIT,
     },
     'no multicast of audit, beside auditd': {
-      lack: () => ({
+      limit: () => ({
         through: [...withMounts(`mount --bind '${auditd?.root}/var/log/audit' /var/log/audit`), ...withoutListening],
       }),
       usesAudit: true,
@@ -172,8 +173,8 @@ describe('An agent on a system that lacks something', function () {
       },
       audit: /^on, its daemon is process \d+/,
     },
-    "no multicast of audit, and auditd's log not to be seen": {
-      lack: () => ({ through: [...withMounts('mount -t tmpfs tmpfs /var/log/audit'), ...withoutListening] }),
+    "no multicast of audit, and no access to auditd's log": {
+      limit: () => ({ through: [...withMounts('mount -t tmpfs tmpfs /var/log/audit'), ...withoutListening] }),
       usesAudit: true,
       besideAuditd: true,
       expected: {
@@ -181,33 +182,33 @@ describe('An agent on a system that lacks something', function () {
         ConnectionCreate: ['unavailable', undefined, NO_LISTENING],
       },
     },
-    'an audit that knows neither families of addresses nor io_uring': {
-      lack: () => ({ environment: { LD_PRELOAD: olderAudit } }),
+    'an audit without rules for address families and io_uring': {
+      limit: () => ({ environment: { LD_PRELOAD: olderAudit } }),
       usesAudit: true,
       expected: ALL_FROM_AUDIT,
-      async more() {
+      async assertMore() {
         control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
-        const ours = (await control.rules()).filter((rule) => rule.ours).map(({ data }) => data);
-        assert.ok(ours.length > 3);
-        // struct audit_rule_data: the list, 64 words of calls behind two numbers, the fields.
-        const fields = ours.flatMap((data) =>
+        const agentRules = (await control.rules()).filter((rule) => rule.ours).map(({ data }) => data);
+        assert.ok(agentRules.length > 3);
+        // struct audit_rule_data: the list, two numbers, 64 words of calls, the fields.
+        const fields = agentRules.flatMap((data) =>
           [...Array(readU32(data, 8)).keys()].map((at) => readU32(data, 268 + 4 * at)),
         );
         const [saddrFamily, uringExit] = [113, 7];
         assert.ok(!fields.includes(saddrFamily));
-        assert.ok(ours.every((data) => readU32(data, 0) !== uringExit));
+        assert.ok(agentRules.every((data) => readU32(data, 0) !== uringExit));
       },
     },
     'no sock_diag': {
-      lack: () => without(NETLINK_SOCK_DIAG),
+      limit: () => without(NETLINK_SOCK_DIAG),
       usesAudit: true,
       expected: {
         ...ALL_FROM_AUDIT,
         ListeningPorts: ['degraded', 'procNet', /EPROTONOSUPPORT\. Check that the kernel has/],
       },
     },
-    'no nf_tables, and nothing of legacy iptables': {
-      lack: () => ({
+    'neither nf_tables nor legacy iptables': {
+      limit: () => ({
         through: ['unshare', '--net', ...underFilter.by(withoutFamilies(NETLINK_NETFILTER, NETLINK_AUDIT))],
       }),
       checkOnly: true,
@@ -221,7 +222,7 @@ describe('An agent on a system that lacks something', function () {
       },
     },
     'legacy iptables only': {
-      lack: () => ({
+      limit: () => ({
         through: [
           ...['unshare', '--net', 'sh', '-ec', 'iptables-legacy -A INPUT -p tcp --dport 23 -j DROP\nexec "$@"', 'sh'],
           ...underFilter.by(withoutFamilies(NETLINK_NETFILTER, NETLINK_AUDIT)),
@@ -231,7 +232,7 @@ describe('An agent on a system that lacks something', function () {
       expected: { FirewallConfiguration: ['on', 'netlink+iptables'] },
     },
     "a pid namespace that isn't the host's": {
-      lack: () => ({ through: ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'] }),
+      limit: () => ({ through: ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'] }),
       checkOnly: true,
       expected: {
         ProcessCreate: [
@@ -244,7 +245,7 @@ describe('An agent on a system that lacks something', function () {
       audit: /can't be read: EPERM.*--pid=host/,
     },
     'no native code': {
-      lack: () => ({ options: ['--require', withoutKoffi()] }),
+      limit: () => ({ options: ['--require', withoutKoffi()] }),
       expected: {
         ProcessCreate: ['degraded', 'procPolling', NO_NATIVE_CODE],
         ProcessTerminate: ['unavailable', undefined, NO_NATIVE_CODE],
@@ -254,7 +255,7 @@ describe('An agent on a system that lacks something', function () {
       audit: NO_NATIVE_CODE,
     },
     'no login files and no audit': {
-      lack: () => ({
+      limit: () => ({
         through: [
           ...withMounts(
             'mount -t tmpfs tmpfs /var/log; if [ -d /var/lib/wtmpdb ]; then mount -t tmpfs tmpfs /var/lib/wtmpdb; fi',
@@ -266,8 +267,8 @@ describe('An agent on a system that lacks something', function () {
         Login: ['unavailable', undefined, /Logins can't be read.*\/var\/log\/wtmp: .*grant it CAP_AUDIT_CONTROL/],
       },
     },
-    'no login files but wtmp, and no audit': {
-      lack: () => ({
+    'wtmp as its only login file, and no audit': {
+      limit: () => ({
         through: [
           ...withMounts(
             'mount -t tmpfs tmpfs /var/log; touch /var/log/wtmp; if [ -d /var/lib/wtmpdb ]; then mount -t tmpfs tmpfs /var/lib/wtmpdb; fi',
@@ -279,59 +280,58 @@ describe('An agent on a system that lacks something', function () {
         Login: ['degraded', 'wtmp', /^Read from \/var\/log\/wtmp: .*refused logins are not seen \(\/var\/log\/btmp: /],
       },
     },
-    'no system call of the last years': {
-      lack: () => ({
-        through: underFilter.by(['default allow', ...YOUNG_CALLS.map((call) => `errno ${call} ${ENOSYS}`)]),
+    'no system call newer than Linux 4.18': {
+      limit: () => ({
+        through: underFilter.by(['default allow', ...NEW_CALLS.map((call) => `errno ${call} ${ENOSYS}`)]),
       }),
       usesAudit: true,
       expected: ALL_FROM_AUDIT,
     },
   };
 
-  for (const [what, { lack, usesAudit, besideAuditd, checkOnly, expected, audit, more }] of Object.entries(
-    situations,
-  )) {
-    it(`that has ${what}`, async function () {
+  for (const [name, situation] of Object.entries(situations)) {
+    const { limit, usesAudit, besideAuditd, checkOnly, expected, audit, assertMore } = situation;
+    it(`uses the best available sources with ${name}`, async function () {
       if (usesAudit) require(this, await missingForAudit());
       if (besideAuditd) await startAuditd(this);
       const at = await open();
-      const how = lack();
-      const status = checkOnly ? undefined : await running(at, how, expected);
-      for (const [name, of] of Object.entries(expected)) {
-        if (status !== undefined) assertSays(status.collectors[name]?.reason, of, name);
+      const limitation = limit();
+      const status = checkOnly ? undefined : await running(at, limitation, expected);
+      for (const [collector, source] of Object.entries(expected)) {
+        if (status !== undefined) assertReason(status.collectors[collector]?.reason, source, collector);
       }
-      const findings = await check(at, how);
-      for (const [name, of] of Object.entries(expected)) {
-        const { finding = '', remedy } = findings.find((each) => each.check === name) ?? assert.fail(name);
-        const [state, source] = of;
-        const told = finding.replace(/^\d+ elements? in \d+ ms, \d+ ms CPU time, /, '').replace(/ \(.*\)$/, '');
-        assert.equal(told, source === undefined ? state : `${state}, from ${source}`, name);
-        assertSays(remedy, of, name);
+      const findings = await check(at, limitation);
+      for (const [collector, expectedSource] of Object.entries(expected)) {
+        const { finding = '', remedy } = findings.find((each) => each.check === collector) ?? assert.fail(collector);
+        const [state, source] = expectedSource;
+        const found = finding.replace(/^\d+ elements? in \d+ ms, \d+ ms CPU time, /, '').replace(/ \(.*\)$/, '');
+        assert.equal(found, source === undefined ? state : `${state}, from ${source}`, collector);
+        assertReason(remedy, expectedSource, collector);
       }
-      const ofAudit = findings.filter((each) => each.check === 'audit');
+      const auditFindings = findings.filter((each) => each.check === 'audit');
       if (audit !== undefined)
-        assert.match(ofAudit.map(({ finding, remedy }) => `${finding} ${remedy}`)[0] ?? '', audit);
-      await more?.();
-      if (status !== undefined) await assertEventsCome(at, status);
-      if (process.env.VAKT_PRINT_TABLE === '1') print(what, expected, findings);
+        assert.match(auditFindings.map(({ finding, remedy }) => `${finding} ${remedy}`)[0] ?? '', audit);
+      await assertMore?.();
+      if (status !== undefined) await assertEventsArrive(at, status);
+      if (process.env.VAKT_PRINT_TABLE === '1') print(name, expected, findings);
     });
   }
 
-  it('that has control groups of version 1 only, of which it tells the container of a process', async function () {
+  it('reports the container of a process with control groups of version 1 only', async function () {
     const id = '5d6d1f0c2b9a48e7a1c35fbb40d7e9f13c9f1e5ba7d24c8890aa6c0d3f7be241';
     const groups = new LegacyGroups();
     require(this, groups.missing);
     const group = groups.make(`docker/${id}`);
     const enter = (seconds: number) => ['-c', `echo $$ >'${group}/cgroup.procs'; exec sleep ${seconds}`];
     const inside: ChildProcess[] = [];
-    // Of a container without an engine, the agent sees the first process only at its look for containers, once a minute.
+    // Without a container engine, the agent finds the first process of a container only in its scan once per minute.
     const earlier = spawn('/bin/sh', enter(600), { stdio: 'ignore' });
     try {
       await until('a process in the group', () => readFileSync(join(group, 'cgroup.procs'), 'utf8') !== '');
       const at = await open();
       const mounts = `mount -t tmpfs tmpfs /sys/fs/cgroup; mkdir /sys/fs/cgroup/systemd; ${groups.mountAt('/sys/fs/cgroup/systemd')}`;
-      const how = { through: [...withMounts(mounts), ...underFilter.by(withoutFamilies(NETLINK_AUDIT))] };
-      await running(at, how, { ProcessCreate: ['degraded', 'procConnector'] });
+      const limitation = { through: [...withMounts(mounts), ...underFilter.by(withoutFamilies(NETLINK_AUDIT))] };
+      await running(at, limitation, { ProcessCreate: ['degraded', 'procConnector'] });
       inside.push(spawn('/bin/sh', enter(60), { stdio: 'ignore' }));
       children.push(spawn('/bin/sleep', ['61'], { stdio: 'ignore' }));
       const sleepOf = ([child]: readonly ChildProcess[]) =>
@@ -352,8 +352,8 @@ describe('An agent on a system that lacks something', function () {
     }
   });
 
-  it("whose host's root only its capabilities open, as /proc/1/root in a container: vakt check finds a system there", async () => {
-    const hostRoot = temporaryFolder(); // which others than root can't enter
+  it('finds a system under a hostRoot that only its capabilities can open, such as /proc/1/root in a container', async () => {
+    const hostRoot = temporaryFolder(); // only root can enter it
     for (const folder of ['etc', 'proc/self']) mkdirSync(join(hostRoot, folder), { recursive: true });
     writeFileSync(join(hostRoot, 'etc/passwd'), '');
     const at = await open();
@@ -367,9 +367,9 @@ describe('An agent on a system that lacks something', function () {
       `--ambient-caps=${granted}`,
     ];
     const findings = await check(at, { through: ['setpriv', ...asUser] });
-    const told = findings.filter((each) => each.check === 'container').map(({ finding }) => finding);
-    assert.ok(told.length > 0);
-    assert.doesNotMatch(told.join(' '), /no system is mounted|without its submounts/);
+    const container = findings.filter((each) => each.check === 'container').map(({ finding }) => finding);
+    assert.ok(container.length > 0);
+    assert.doesNotMatch(container.join(' '), /no system is mounted|without its submounts/);
   });
 
   const open = async (): Promise<TestBed> => {
@@ -378,10 +378,14 @@ describe('An agent on a system that lacks something', function () {
     return bed;
   };
 
-  /** The status of an agent whose sources are as expected. */
-  const running = (at: TestBed, how: Lack, expected: Readonly<Record<string, Expected>>): Promise<LocalStatus> =>
+  /** Starts an agent and returns its status once its sources are as expected. */
+  const running = (
+    at: TestBed,
+    limitation: Limitation,
+    expected: Readonly<Record<string, Expected>>,
+  ): Promise<LocalStatus> =>
     at
-      .startAgent(how)
+      .startAgent(limitation)
       .waitForStatus(
         ({ collectors, configuration }) =>
           configuration.source === 'desired' &&
@@ -390,7 +394,7 @@ describe('An agent on a system that lacks something', function () {
           ),
       );
 
-  /** A new one as long as the test; the agent's slot is taken then. */
+  /** Starts an auditd for the running test, which registers as the audit daemon. */
   const startAuditd = async (context: Mocha.Context) => {
     require(context, existsSync('/usr/sbin/auditd') ? undefined : 'auditd is not installed');
     control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
@@ -398,8 +402,9 @@ describe('An agent on a system that lacks something', function () {
     await auditd.start();
   };
 
-  /** What `vakt check` finds under the same circumstances. */
-  const check = async (at: TestBed, { through = [], options = [], environment = {} }: Lack): Promise<Finding[]> => {
+  /** Runs `vakt check` under the same limitation. */
+  const check = async (at: TestBed, limitation: Limitation): Promise<Finding[]> => {
+    const { through = [], options = [], environment = {} } = limitation;
     const node = [process.execPath, ...nodeFlagsOf(PROGRAM), ...options, PROGRAM];
     const [program = '', ...args] = [
       ...through,
@@ -410,7 +415,7 @@ describe('An agent on a system that lacks something', function () {
       join(at.directory, 'agent.json'),
     ];
     const env = { ...process.env, ...environment };
-    // Its exit status tells whether something must be fixed, which is not asked here.
+    // Its exit status reports whether something must be fixed, which does not matter here.
     const { stdout } = await promisify(execFile)(program, args, { env, timeout: minutes(1) }).catch((error) => error);
     return String(stdout)
       .trim()
@@ -418,7 +423,7 @@ describe('An agent on a system that lacks something', function () {
       .map((line) => JSON.parse(line) as Finding);
   };
 
-  const assertEventsCome = async (at: TestBed, { collectors }: LocalStatus) => {
+  const assertEventsArrive = async (at: TestBed, { collectors }: LocalStatus) => {
     const marker = `vakt-lesser-${process.pid}-${Math.round(systemClock.monotonic())}`;
     const child = spawn('/bin/sleep', ['60'], { argv0: marker, stdio: 'ignore' });
     children.push(child);
@@ -432,9 +437,9 @@ describe('An agent on a system that lacks something', function () {
       await made.release();
     }
     if (collectors.ListeningPorts?.source !== undefined) {
-      const ours = () => at.elements('ListeningPorts').find(({ LocalPort }) => LocalPort === String(at.hub.port));
-      await at.waitForEvents(() => ours() !== undefined);
-      assert.equal(detailsOf(ours()).Pid, String(process.pid));
+      const hubPort = () => at.elements('ListeningPorts').find(({ LocalPort }) => LocalPort === String(at.hub.port));
+      await at.waitForEvents(() => hubPort() !== undefined);
+      assert.equal(detailsOf(hubPort()).Pid, String(process.pid));
     }
     child.kill('SIGKILL');
     if (collectors.ProcessTerminate?.source !== undefined) {
@@ -443,7 +448,7 @@ describe('An agent on a system that lacks something', function () {
   };
 });
 
-/** A hierarchy of version 1 without a controller, such as systemd's was, which every process of the machine is in. */
+/** A cgroup hierarchy of version 1 without a controller, like systemd's, which contains every process of the machine. */
 class LegacyGroups {
   readonly #name = `vakt-${process.pid}`;
   readonly #folder = temporaryFolder();
@@ -455,7 +460,7 @@ class LegacyGroups {
     this.missing = status === 0 ? undefined : `control groups of version 1 can't be mounted: ${stderr}`;
   }
 
-  /** The shell command that mounts it. */
+  /** Returns the shell command that mounts the hierarchy. */
   mountAt(folder: string): string {
     return `mount -t cgroup -o none,name=${this.#name} cgroup '${folder}'`;
   }
@@ -470,7 +475,7 @@ class LegacyGroups {
     return join(this.#folder, path);
   }
 
-  /** To be called when its processes have ended: the kernel forgets a hierarchy that has no groups and is not mounted. */
+  /** Call this once its processes have exited: the kernel removes a hierarchy that has no groups and is not mounted. */
   async remove(): Promise<void> {
     for (const folder of this.#made.reverse()) {
       await until(`${folder} to be empty`, () => {
@@ -489,14 +494,16 @@ class LegacyGroups {
 
 const detailsOf = (element: Payload | undefined) => (element?.ExtraDetails ?? {}) as Readonly<Record<string, string>>;
 
-function assertSays(reason: string | undefined, [state, , says]: Expected, name: string): void {
-  if (says !== undefined) assert.match(reason ?? '', says, name);
-  else if (state === 'on' && reason !== undefined) assert.match(reason, OLDER_PROCESSES, name);
+function assertReason(reason: string | undefined, [state, , pattern]: Expected, name: string): void {
+  if (pattern !== undefined) assert.match(reason ?? '', pattern, `${name}: ${reason}`);
+  else if (state === 'on' && reason !== undefined) assert.match(reason, OLDER_PROCESSES, `${name}: ${reason}`);
 }
 
-/** For whoever wants to read them: VAKT_PRINT_TABLE=1. */
-function print(what: string, expected: Readonly<Record<string, Expected>>, findings: readonly Finding[]): void {
+/** Prints the findings, if VAKT_PRINT_TABLE=1. */
+function print(situation: string, expected: Readonly<Record<string, Expected>>, findings: readonly Finding[]): void {
   for (const { check, finding, remedy = '' } of findings) {
-    if (check in expected || check === 'audit') process.stdout.write(`${what} | ${check} | ${finding} | ${remedy}\n`);
+    if (check in expected || check === 'audit') {
+      process.stdout.write(`${situation} | ${check} | ${finding} | ${remedy}\n`);
+    }
   }
 }

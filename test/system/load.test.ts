@@ -10,7 +10,7 @@ import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 const WINDOW = { value: 'PT1H' };
-/** Everything in one window each, that a change of its length closes. */
+/** All events of a kind are in one window, which a change of its length closes. */
 const AGGREGATED = {
   ...QUICK,
   aggregationEnabledProcessCreate: { value: true },
@@ -38,7 +38,7 @@ describe('A machine under load', function () {
 
   beforeEach(async () => {
     bed = await TestBed.open({ desired: AGGREGATED });
-    bed.writeConfiguration({ memoryBudgetInMegabytes: 512 }); // what is left out for want of memory is tested elsewhere
+    bed.writeConfiguration({ memoryBudgetInMegabytes: 512 }); // enough memory for all events
     agent = bed.startAgent();
     await agent.waitForStatus(
       ({ collectors, hub, configuration }) =>
@@ -51,11 +51,11 @@ describe('A machine under load', function () {
 
   const lost = async () => (await agent.status()).delivery.dropped.kernel ?? 0;
 
-  /** Has everything sent that was collected, and says how many of these starts and ends are at the hub. */
+  /** Flushes all windows and returns how many of these starts and ends the hub has. */
   const delivered = async (marker: string, program: string) => {
     bed.desire(FLUSH);
     await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === 3);
-    // Others go on starting programs, so something always waits: it is over when no more of ours come.
+    // Other programs still start, so the queues are never empty: done when no more of this load's events arrive.
     for (let before = 0, quiet = 0; ; ) {
       const starts = bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
       const ends = bed.hits('ProcessTerminate', ({ Executable }) => Executable === program);
@@ -66,9 +66,9 @@ describe('A machine under load', function () {
     }
   };
 
-  /** Until what a load made has been read. Others go on starting programs, some a second. */
+  /** Waits until a load's events have been read. Other programs still start, a few per second. */
   const settled = async () => {
-    // Three quiet looks: an agent that gets no processor for seconds reads nothing meanwhile.
+    // Three polls without new events: an agent that gets no CPU for seconds reads nothing in that time.
     for (let before = Number.NEGATIVE_INFINITY, quiet = 0; quiet < 3; ) {
       const { events } = await agent.status();
       const now = (events.ProcessCreate?.collected ?? 0) + (events.ProcessTerminate?.collected ?? 0);
@@ -78,35 +78,35 @@ describe('A machine under load', function () {
     }
   };
 
-  it('of 20,000 starts as fast as two cores give: what is delivered and what is counted lost is what was started', async () => {
+  it('delivers or counts as lost each of 20,000 starts at the highest rate', async () => {
     const before = forks();
     const { count, marker, seconds: took } = await native.start(20_000, 0);
     await settled();
     const { starts, ends } = await delivered(marker, native.program);
     const counted = await lost();
-    const others = forks() - before - count;
+    const foreignForks = forks() - before - count;
     process.stderr.write(
       `    ${Math.round(count / took)}/s: ${starts} starts, ${ends} ends at the hub, ${counted} lost\n`,
     );
     assert.ok(starts <= count && ends <= count);
     assert.ok(starts + ends + counted >= 2 * count, `${2 * count - starts - ends - counted} are missing`);
-    // Others start programs too, and lose their starts and ends.
-    assert.ok(starts + ends + counted <= 2 * (count + others) + 200, 'more was counted lost than can have been');
+    // Starts and ends of other programs are lost, too.
+    assert.ok(starts + ends + counted <= 2 * (count + foreignForks) + 200, 'more losses were counted than possible');
     assertClosed(await agent.status());
   });
 
-  it('of 2,000 starts a second: nothing is lost', async function () {
+  it('delivers all events at 2,000 starts per second', async function () {
     const heldUp = watchHeldUp(agent.pid);
     const { count, marker } = await native.start(20_000, 2_000);
     await settled();
-    // The kernel's buffers last for a second or two: an agent that others kept from the processor for longer has two more tries.
+    // The kernel's buffers suffice for a second or two; on a loaded machine, the agent may get no CPU for longer.
     this.retries(heldUp() > seconds(1) ? 2 : 0);
     assert.deepEqual(await delivered(marker, native.program), { starts: count, ends: count });
     assert.equal(await lost(), 0);
     assertClosed(await agent.status());
   });
 
-  it('does not notice an agent that stands still for 30 s, and what was lost meanwhile is counted', async () => {
+  it('starts programs as fast while the agent is stopped for 30 s, and the agent counts its losses', async () => {
     const BURST = 10_000;
     const running = [await native.start(BURST, 0), await native.start(BURST, 0)];
     await settled();
@@ -119,7 +119,7 @@ describe('A machine under load', function () {
     agent.kill('SIGCONT');
     await settled();
 
-    // What the kernel would wait for slows every burst down; what others do on the machine, one or the other.
+    // If the kernel waited for the agent, every burst would be slower; other load slows down only some bursts.
     const rates = (loads: typeof stopped) => loads.map(({ count, seconds: took }) => count / took);
     const [with_, without] = [Math.min(...rates(running)), median(rates(stopped))];
     const started = stopped.reduce((all, { count }) => all + count, 0);
@@ -127,10 +127,10 @@ describe('A machine under load', function () {
     const collected = (after.events.ProcessCreate?.collected ?? 0) - (before.events.ProcessCreate?.collected ?? 0);
     const counted = (after.delivery.dropped.kernel ?? 0) - (before.delivery.dropped.kernel ?? 0);
     process.stderr.write(
-      `    ${Math.round(with_)} starts/s while it runs, ${Math.round(without)} while it stands still; ` +
+      `    ${Math.round(with_)} starts/s while it runs, ${Math.round(without)} while it is stopped; ` +
         `of ${started} starts ${collected} were read; ${counted} lost, ends among them\n`,
     );
-    // A sender that waits for the agent would get by with a few dozen; other work on the machine halves the number at worst.
+    // If senders waited for the agent, they would start a few dozen; other load at worst halves the rate.
     assert.ok(without > with_ * 0.25, `${Math.round(without)} starts/s instead of ${Math.round(with_)}`);
     assert.ok(collected + counted >= started, `${started - collected - counted} starts are missing`);
     assert.ok(counted > 0);

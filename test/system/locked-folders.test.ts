@@ -15,7 +15,7 @@ const LOOK_UP = new URL('look-up-locked.js', import.meta.url).pathname;
 const LOAD_RULES = new URL('rules-locked.js', import.meta.url).pathname;
 const ASK_MACHINE = new URL('ask-machine-locked.js', import.meta.url).pathname;
 
-/** What follows defines. `lock FOLDER`: an ordinary user keeps a folder locked, until all of this ends. */
+/** Defines the shell function `lock FOLDER`: an ordinary user keeps a folder locked until the script ends. */
 const START = `
 mount -t tmpfs tmpfs "$1" && cd "$1" && mkdir mount && chmod 755 . && chmod 777 mount || exit 1
 mknod -m 666 fuse c 10 229 && cp "$2" locker && chmod 755 locker
@@ -26,7 +26,7 @@ lock() {
 }
 `;
 
-/** Arguments: Node, the script, whose the locked folder is, and what becomes of the program before the folder is locked. */
+/** Arguments: Node, the script, the owner of the locked folder, and a command that changes the program before the lock. */
 const LOCK_PROGRAM = `
 mkdir locked && cp "$(readlink -f /bin/sleep)" locked/program && chmod 755 locked locked/program && chown -R "$5" locked
 attack "$PWD/locked/program" 60 & program=$!
@@ -36,7 +36,7 @@ lock "$PWD/locked"
 "$3" "$4" "$program" "$PWD/locked/program"
 `;
 
-/** Arguments: Node, the script, what it is to read, and the folder that is locked. */
+/** Arguments: Node, the script, the kind of data to read, and the folder to lock. */
 const LOCK_SYSFS = `
 mkdir -p sys/devices sys/class/net sys/class/dmi/id && chmod -R 755 sys
 lock "$PWD/$6"
@@ -79,7 +79,7 @@ describe('A folder that an ordinary user keeps locked', function () {
     }
   }
 
-  it('does not stop the agent: one of own rules, which is not listed then, and that is said', async () => {
+  it('does not stop the agent if it contains own rules, which are skipped with a log line', async () => {
     const { isShipped, faults } = JSON.parse(await locked(LOCK_RULES, LOAD_RULES));
     assert.equal(isShipped, true);
     assert.deepEqual(
@@ -96,16 +96,17 @@ describe('A folder that an ordinary user keeps locked', function () {
     ],
     ['facts', 'sys/class/dmi/id', /^Facts: reading \/.*\/sys\/class\/dmi\/id hung, and its process was killed/],
   ] as const)
-    it(`does not stop the agent: ${folder}, which a child process reads for ${question}`, async () => {
+    it(`does not stop the agent if it is ${folder}, which a child process reads for ${question}`, async () => {
       const { wrong } = JSON.parse(await locked(LOCK_SYSFS, ASK_MACHINE, question, folder));
       assert.match(wrong, where);
     });
 });
 
 /**
- * Runs in mounts and processes of its own, which end with it: whoever waits for a locked folder can't be killed before.
+ * Runs a script in new mount and pid namespaces, whose processes are killed with it: a process that waits for a locked folder
+ * cannot be killed otherwise.
  *
- * @returns what the script wrote. Rejects when it hangs, and ends it then
+ * @returns the script's output. Kills the script and rejects if it hangs
  */
 async function locked(commands: string, script: string, ...more: readonly string[]): Promise<string> {
   const folder = suiteFolder();
@@ -122,7 +123,7 @@ async function locked(commands: string, script: string, ...more: readonly string
     await systemClock.within(seconds(60), 'The end of the script', exit);
     return text;
   } finally {
-    child.kill('SIGKILL'); // and with it the server
+    child.kill('SIGKILL'); // also kills the server
     await exit;
   }
 }

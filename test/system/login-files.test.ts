@@ -20,11 +20,11 @@ const TABLE =
 const brief = ({ operation, success, userName, terminal, pid }: LoginSeen) =>
   `${operation} ${success ? 'Success' : 'Fail'} ${userName} ${terminal} ${pid}`;
 
-/** Without `tool`, or when it refuses: what is missing. */
+/** Returns a message if `tool` is missing or fails. */
 const missing = (tool: string, ...args: string[]): string | undefined =>
   spawnSync(tool, args).error === undefined ? undefined : `there is no ${tool}`;
 
-describe('login files that real programs write', () => {
+describe('LoginFiles with files of real programs', () => {
   let root: string;
   let seen: LoginSeen[];
   let files: LoginFiles;
@@ -56,17 +56,17 @@ describe('login files that real programs write', () => {
   const insert = (user: string, line: string) =>
     `INSERT INTO wtmp(Type, User, Login, TTY) VALUES(3, '${user}', ${Date.now()}000, '${line}');`;
 
-  /** Until there are as many, and none more comes. */
-  const told = async (count: number): Promise<string[]> => {
+  /** Waits until this many logins were reported, and checks that no more follow. */
+  const reported = async (count: number): Promise<string[]> => {
     await until(
-      () => `${count} logins; ${seen.length} were told`,
+      () => `${count} logins; ${seen.length} were reported`,
       () => seen.length >= count,
     );
     await systemClock.sleep(seconds(1.5));
     return seen.map(brief);
   };
 
-  it("the C library's have the layout of this architecture", async function () {
+  it("reads the C library's records in the layout of this architecture", async function () {
     const compiler = ['cc', 'gcc', 'clang'].find((name) => missing(name, '--version') === undefined);
     require(this, compiler === undefined ? 'there is no C compiler' : undefined);
     const program = join(root, 'utmp');
@@ -82,7 +82,7 @@ describe('login files that real programs write', () => {
     write(btmp, 6, '4712', 'ssh:notty', 'eve', '192.0.2.7', '192.0.2.7');
     write(wtmp, 8, '4711', 'pts/1', '', '', '-');
     write(wtmp, 8, '4000', 'pts/9', '', '', '-');
-    assert.deepEqual(await told(4), [
+    assert.deepEqual(await reported(4), [
       'Login Success alice /dev/pts/1 4711',
       'Login Fail eve ssh:notty 4712',
       'Logout Success alice /dev/pts/1 4711',
@@ -94,46 +94,46 @@ describe('login files that real programs write', () => {
     assert.ok(seen.every(({ time }) => Math.abs(time.getTime() - Date.now()) < 30_000));
   });
 
-  it("wtmpdb's rows are told after a rotation, too", async function () {
+  it('reports rows of wtmpdb after a rotation', async function () {
     require(this, missing('/usr/bin/sqlite3', '--version') ?? missing('/usr/bin/wtmpdb', '--version'));
     sqlite(TABLE + insert('old', 'pts/1'));
     files.open();
     sqlite(insert('alice', 'pts/2'));
-    await told(1);
+    await reported(1);
     const { status, stderr } = spawnSync('/usr/bin/wtmpdb', ['rotate', '-d', '0', '-f', join(root, database)], {
       encoding: 'utf8',
     });
     assert.equal(status, 0, stderr);
-    await told(1);
+    await reported(1);
     sqlite(insert('bob', 'pts/3'));
-    assert.deepEqual(await told(2), ['Login Success alice /dev/pts/2 0', 'Login Success bob /dev/pts/3 0']);
+    assert.deepEqual(await reported(2), ['Login Success alice /dev/pts/2 0', 'Login Success bob /dev/pts/3 0']);
   });
 
-  it("wtmpdb's are told while they are written without a pause, each once", async function () {
+  it('reports each row of wtmpdb once while rows are written without a pause', async function () {
     require(this, missing('/usr/bin/sqlite3', '--version'));
     sqlite(TABLE);
     files.open();
     const writer = spawn('/usr/bin/sqlite3', [join(root, database)], { stdio: ['pipe', 'ignore', 'inherit'] });
     const ended = once(writer, 'close');
-    // A transaction each. A writer that syncs none of them leaves hardly a moment without a journal.
+    // One transaction per row. A writer that never syncs leaves hardly a moment without a journal.
     writer.stdin.write('PRAGMA synchronous = OFF;\n');
     const users = Array.from({ length: 2_000 }, (_, index) => `u${index}`);
     for (const user of users)
       writer.stdin.write(`${insert(user, `pts/${user}`)} UPDATE wtmp SET Logout = Login + 1 WHERE User = '${user}';\n`);
     writer.stdin.end();
     await ended;
-    await told(4_000);
+    await reported(4_000);
     const logins = seen.filter(({ operation }) => operation === 'Login').map(({ userName }) => userName);
     const logouts = seen.filter(({ operation }) => operation === 'Logout').map(({ userName }) => userName);
     assert.deepEqual(logins.sort(), [...users].sort());
     assert.deepEqual(logouts.sort(), [...users].sort());
   });
 
-  it('are told from a database in WAL mode once its writer has closed it', async function () {
+  it('reads a database in WAL mode once its writer has closed it', async function () {
     require(this, missing('/usr/bin/sqlite3', '--version'));
     sqlite(`PRAGMA journal_mode = WAL; ${TABLE}`);
     files.open();
     sqlite(insert('alice', 'pts/1'));
-    assert.deepEqual(await told(1), ['Login Success alice /dev/pts/1 0']);
+    assert.deepEqual(await reported(1), ['Login Success alice /dev/pts/1 0']);
   });
 });

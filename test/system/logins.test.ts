@@ -21,13 +21,13 @@ import { atTerminal } from './terminal.ts';
 
 const WRONG = 'wrong';
 const log = pino({ level: 'silent' });
-/** To this clock all is done in no time: a busy machine would use up the budget of time for the first logins. */
+/** A clock at which no time passes: a loaded machine would use up the time budget for the first logins. */
 const timeless: Clock = { ...systemClock, monotonic: () => milliseconds(0) };
 const connections = new LoginConnections({ clock: timeless, proc: '/proc' });
 
 const reporters = new LoginReporters({ proc: '/proc', clock: systemClock });
 
-/** Collects logins from wherever. */
+/** Collects logins from any source. */
 class Logins implements StreamSink {
   readonly seen: LoginSeen[] = [];
   readonly fromAudit = new AuditLogins({
@@ -50,7 +50,7 @@ class Logins implements StreamSink {
 const brief = ({ operation, success, userName }: LoginSeen) =>
   `${operation} ${success ? 'Success' : 'Fail'} ${userName}`;
 
-describe('logins of a real sshd', function () {
+describe('Logins at a real sshd', function () {
   this.timeout(180_000);
   let server: SshServer;
   let logins: Logins;
@@ -67,10 +67,10 @@ describe('logins of a real sshd', function () {
     logins = new Logins();
   });
 
-  /** What there is of the test's own users: others may log in, too. */
-  const ours = () => logins.seen.filter(({ userName }) => userName === user || userName === 'no body');
+  /** The logins of the test's own users: other users may log in during the test. */
+  const testLogins = () => logins.seen.filter(({ userName }) => userName === user || userName === 'no body');
 
-  describe('in the audit', () => {
+  describe('AuditLogins', () => {
     const during = async (work: () => Promise<unknown>) => {
       const { fromAudit } = logins;
       const drained = () => {
@@ -91,18 +91,18 @@ describe('logins of a real sshd', function () {
     const failed = (name: string) => `PAM:authentication Fail ${name}`;
     const cases: Record<string, [() => Promise<unknown>, () => string[]]> = {
       'a session with a terminal': [() => server.visit({ terminal: true, input: 'exit\n' }), () => session(user)],
-      'ssh host command': [() => server.visit({ command: ['true'] }), () => session(user)],
-      'a key': [() => server.visit({ key: 'right', command: ['true'] }), () => session(user)],
-      'a key that does not fit before the password': [
+      'a session of ssh host command': [() => server.visit({ command: ['true'] }), () => session(user)],
+      'a session by key': [() => server.visit({ key: 'right', command: ['true'] }), () => session(user)],
+      'a session by password after a wrong key': [
         () => server.visit({ key: 'wrong', command: ['true'] }),
         () => session(user),
       ],
-      'a password asked by PAM': [
+      'a session by a password that PAM requests': [
         () => server.visit({ method: 'keyboard-interactive', command: ['true'] }),
         () => session(user),
       ],
       'a wrong password': [() => server.visit({ passwords: [WRONG] }), () => [failed(user)]],
-      'a wrong password asked by PAM': [
+      'a wrong password that PAM requests': [
         () => server.visit({ method: 'keyboard-interactive', passwords: [WRONG] }),
         () => [failed(user)],
       ],
@@ -110,17 +110,17 @@ describe('logins of a real sshd', function () {
         () => server.visit({ passwords: [WRONG, server.password], command: ['true'] }),
         () => [failed(user), ...session(user)],
       ],
-      'a key that does not fit': [() => server.visit({ key: 'wrong', method: 'none' }), () => [`Login Fail ${user}`]],
+      'a wrong key': [() => server.visit({ key: 'wrong', method: 'none' }), () => [`Login Fail ${user}`]],
       'an unknown user': [() => server.visit({ user: 'no body', passwords: [WRONG] }), () => [failed('no body')]],
     };
-    for (const [what, [work, expected]] of Object.entries(cases)) {
-      it(`are one event each: ${what}`, async () => {
+    for (const [name, [work, expected]] of Object.entries(cases)) {
+      it(`reports each login and logout once: ${name}`, async () => {
         await during(work);
-        assert.deepEqual(ours().map(brief), expected(), server.log);
-        for (const { remote, pid, executable, time, reporter } of ours()) {
+        assert.deepEqual(testLogins().map(brief), expected(), server.log);
+        for (const { remote, pid, executable, time, reporter } of testLogins()) {
           assert.equal(remote?.address, '127.0.0.1');
           assert.equal(reporter?.pid, pid);
-          assert.equal(reporter?.executable ?? executable, executable); // some have ended by then
+          assert.equal(reporter?.executable ?? executable, executable); // unknown if it has exited by then
           assert.match(executable, /\/sshd(-session)?$/);
           assert.ok(pid > 1);
           assert.ok(Math.abs(time.getTime() - Date.now()) < 30_000);
@@ -128,8 +128,8 @@ describe('logins of a real sshd', function () {
       });
     }
 
-    it('are told with who has written them, when that is another program than the record says', async () => {
-      const name = `liar${process.pid}`;
+    it('names the process that wrote a record, if the record names another program', async () => {
+      const name = `forged${process.pid}`;
       const words = `op=login pid=1 ses=1 acct="${name}" exe="/usr/sbin/sshd" addr=192.0.2.7 terminal=ssh res=success\0`;
       await during(async () => {
         const socket = openNetlink(NETLINK_AUDIT);
@@ -142,27 +142,27 @@ describe('logins of a real sshd', function () {
       assert.deepEqual(reporter, { pid: process.pid, executable: realpathSync(process.execPath) });
     });
 
-    it('have terminal, session and user id', async () => {
+    it('reports terminal, session and user id', async () => {
       await during(() => server.visit({ terminal: true, input: 'exit\n' }));
-      for (const { terminal, sessionId, userId } of ours()) {
+      for (const { terminal, sessionId, userId } of testLogins()) {
         assert.match(terminal ?? '', /^\/dev\/pts\/\d+$/);
         assert.match(sessionId ?? '', /^\d+$/);
         assert.equal(userId, server.userId);
       }
     });
 
-    it('have the ports of their connection, while that is there', async () => {
+    it('reports the ports of the connection while it is open', async () => {
       await during(async () => {
-        await server.visit({ command: ['sleep', '8'] }); // there as long as a busy machine may need to look
+        await server.visit({ command: ['sleep', '8'] }); // long enough for a lookup on a loaded machine
         await server.visit({ passwords: [WRONG] });
         await server.visit({ method: 'keyboard-interactive', passwords: [WRONG] });
       });
       const isLogged = (port = 0) => new RegExp(`127\\.0\\.0\\.1 port ${port}\\b`).test(server.log);
-      const ports = ours().map(({ remote, localPort }) => [localPort, isLogged(remote?.port)]);
+      const ports = testLogins().map(({ remote, localPort }) => [localPort, isLogged(remote?.port)]);
       assert.deepEqual(ports, Array(4).fill([server.port, true]));
     });
 
-    it('are one each, also when many come at once', async () => {
+    it('reports each of many simultaneous logins once', async () => {
       const visits = () => [
         server.visit({ command: ['true'] }),
         server.visit({ passwords: [WRONG] }),
@@ -170,7 +170,7 @@ describe('logins of a real sshd', function () {
       ];
       await during(() => Promise.all(Array.from({ length: 5 }, visits).flat()));
       const counts: Record<string, number> = {};
-      for (const each of ours().map(brief)) counts[each] = (counts[each] ?? 0) + 1;
+      for (const login of testLogins().map(brief)) counts[login] = (counts[login] ?? 0) + 1;
       assert.deepEqual(counts, {
         [`Login Success ${user}`]: 5,
         [`Logout Success ${user}`]: 5,
@@ -179,40 +179,40 @@ describe('logins of a real sshd', function () {
       });
     });
 
-    it('are seen end that began before the agent', async () => {
+    it('reports the logout of a session that is older than the agent', async () => {
       let visit: Promise<unknown> = Promise.resolve();
       await new Promise((resolve) => {
-        visit = server.visit({ terminal: true, command: ['echo in; sleep 3'], spoke: () => resolve('') });
+        visit = server.visit({ terminal: true, command: ['echo in; sleep 3'], onOutput: () => resolve('') });
         visit.then(resolve, resolve);
       });
       await during(() => visit);
-      assert.deepEqual(ours().map(brief), [`Logout Success ${user}`]);
+      assert.deepEqual(testLogins().map(brief), [`Logout Success ${user}`]);
     });
 
-    it('are one event each at a console', async function () {
+    it('reports each console login once', async function () {
       require(this, missing('/usr/bin/script', '/usr/bin/login'));
       await during(async () => {
         await atTerminal(['login'], ['login:', user], ['assword:', server.password], ['$', 'exit']);
         await atTerminal(['login'], ['login:', user], ['assword:', WRONG]);
       });
-      assert.deepEqual(ours().map(brief), [...session(user), failed(user)]);
-      assert.equal(ours()[0]?.remote, undefined);
+      assert.deepEqual(testLogins().map(brief), [...session(user), failed(user)]);
+      assert.equal(testLogins()[0]?.remote, undefined);
     });
 
-    it('are none by sudo and su', async function () {
+    it('reports no login for sudo and su', async function () {
       require(this, missing('/usr/bin/script', '/usr/bin/sudo', '/usr/bin/su'));
       await during(async () => {
         assert.equal(spawnSync('/usr/bin/sudo', ['-n', '-u', user, 'true']).status, 0);
         await atTerminal(['su', '-l', user, '-c', 'true']);
         await atTerminal(['su', '-c', `su -c true ${user}`, user], ['assword:', WRONG]);
       });
-      const theirs = ({ executable }: LoginSeen) => /\/(?:sudo|su)$/.test(executable);
-      assert.deepEqual([...ours(), ...logins.seen.filter(theirs)], []);
+      const isSudo = ({ executable }: LoginSeen) => /\/(?:sudo|su)$/.test(executable);
+      assert.deepEqual([...testLogins(), ...logins.seen.filter(isSudo)], []);
     });
   });
 
-  describe('in the login files', () => {
-    it('are one event each, in wtmp and the database of wtmpdb', async function () {
+  describe('LoginFiles', () => {
+    it('reports each login once from wtmp and the database of wtmpdb', async function () {
       require(this, missing('/var/log/wtmp'));
       const files = new LoginFiles({ sink: logins, clock: systemClock, log, hostRoot: '/' });
       files.open();
@@ -220,14 +220,14 @@ describe('logins of a real sshd', function () {
         await server.visit({ terminal: true, command: ['sleep', '2'] });
         await server.visit({ command: ['true'] });
         await server.visit({ passwords: [WRONG] });
-        await until('a login and a logout', () => ours().length >= 2);
-        await systemClock.sleep(seconds(2)); // nothing more may come
+        await until('a login and a logout', () => testLogins().length >= 2);
+        await systemClock.sleep(seconds(2)); // no further login may be reported
       } finally {
         await files.close();
       }
-      // OpenSSH of Debian 13 enters what has a terminal, and no refusals.
-      assert.deepEqual(ours().map(brief), [`Login Success ${user}`, `Logout Success ${user}`]);
-      for (const { remote, terminal, executable, pid } of ours()) {
+      // OpenSSH of Debian 13 writes sessions with a terminal only, and no refused logins.
+      assert.deepEqual(testLogins().map(brief), [`Login Success ${user}`, `Logout Success ${user}`]);
+      for (const { remote, terminal, executable, pid } of testLogins()) {
         assert.equal(remote?.address, '127.0.0.1');
         assert.match(terminal ?? '', /^\/dev\/pts\/\d+$/);
         assert.ok(pid === 0 || /sshd/.test(executable), executable);
@@ -236,7 +236,7 @@ describe('logins of a real sshd', function () {
   });
 });
 
-/** Which of these isn't there. */
+/** Returns a message about the first of these paths that does not exist. */
 function missing(...paths: string[]): string | undefined {
   const absent = paths.find((path) => {
     try {

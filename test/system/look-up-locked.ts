@@ -4,13 +4,13 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 
 /*
- * What the agent finds out about a start on its main thread, as JSON: of the process that runs, and as if it had ended.
- * Arguments: its id, and the path it was started from.
+ * Prints the agent's lookups for a start on its main thread, as JSON: for the running process, and as if it had exited.
+ * Arguments: the process id, and the path of its program.
  */
 
 const [, , pid = '', executable = ''] = process.argv;
 const lookups = hostLookups({ hostRoot: '/', clock: systemClock });
-/** On a busy machine, any file can take so long to read that it is read in the background. */
+/** On a loaded machine, reading any file may take so long that it is read in the background. */
 async function started(id: number) {
   for (;;) {
     const start = { pid: id, parentPid: 1, userId: 12_345, executable, startedAt: systemClock.now() };

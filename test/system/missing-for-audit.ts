@@ -4,7 +4,7 @@ import { isAlive } from '../../src/agent/linux/audit/slot-watch.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 
-/** What keeps this process from being the kernel's audit daemon. */
+/** Returns why this process cannot be the kernel's audit daemon; `undefined` if it can. */
 export async function missingForAudit(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'this is not root';
   let control: AuditControl | undefined;
@@ -21,12 +21,12 @@ export async function missingForAudit(): Promise<string | undefined> {
   }
 }
 
-/** How it was called; its name where that can't be read, as of one that has ended and that its parent has not waited for. */
+/** Returns a process's command line, or its name if the command line is unreadable, as for a zombie. */
 function nameOf(pid: number): string {
   try {
     const called = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
     return called === '' ? readFileSync(`/proc/${pid}/comm`, 'utf8').trim() : called;
   } catch {
-    return 'it has just ended';
+    return 'it has just exited';
   }
 }

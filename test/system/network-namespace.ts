@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { isAlive } from '../../src/agent/linux/audit/slot-watch.ts';
 
-/** Names of namespaces end in the pid of the process they belong to. */
+/** Names of namespaces end with the pid of their process. */
 const PREFIX = 'vakt-test-';
 
 /**
- * A network namespace, fresh, with nothing but a loopback interface in it, that is down. Needs root and iproute2.
+ * A new network namespace that contains only a loopback interface, which is down. Needs root and iproute2.
  *
- * It goes when it is removed, at the latest when this process exits; what a killed one has left goes with the next.
+ * It is removed at the latest when this process exits; the next process removes the namespaces of a killed one.
  */
 export class NetworkNamespace {
   static #made = 0;
@@ -23,7 +23,7 @@ export class NetworkNamespace {
     process.once('exit', this.#atExit);
   }
 
-  /** Runs a program in it, and returns what it writes. @throws when it fails, with what it complains about */
+  /** Runs a program in the namespace and returns its output. @throws Error with its error output if it fails */
   run(program: string, args: readonly string[] = [], input = ''): string {
     return execFileSync('ip', ['netns', 'exec', this.name, program, ...args], {
       encoding: 'utf8',
@@ -34,7 +34,7 @@ export class NetworkNamespace {
     });
   }
 
-  /** Safe to call twice. */
+  /** May be called twice. */
   remove(): void {
     if (this.#removed) return;
     this.#removed = true;
@@ -50,7 +50,7 @@ function removeLeftovers(): void {
   }
 }
 
-/** Which of these tools isn't there, or why there can be no namespace; `undefined` when there can. */
+/** Returns the first missing tool, or why no namespace can be created; `undefined` if one can. */
 export function missingForNamespace(...tools: string[]): string | undefined {
   if (process.getuid?.() !== 0) return 'this is not root';
   for (const tool of ['ip', ...tools]) {

@@ -8,8 +8,8 @@ import { hours } from '../../src/core/base/duration.ts';
 import { sources } from '../agent/collectors/samples.ts';
 import { liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
 
-/* For each line of its standard input, shows the shipped rules a snapshot of ListeningPorts as the agent takes it, and prints
- * which of them matched, and on which port of which user. */
+/* For each line of its standard input, evaluates the shipped rules for a snapshot of ListeningPorts as the agent takes it, and
+ * prints the rules that matched, each with its port and user. */
 
 let hits: string[] = [];
 const detections = new Detections({

@@ -16,13 +16,13 @@ interface Answer {
   /** The parts of the last snapshot. */
   readonly events: readonly Envelope[];
   readonly run: LastRun;
-  /** In milliseconds. */
+  /** Milliseconds. */
   readonly longest: number;
   readonly tookMs: readonly number[];
   readonly rss: number;
 }
 
-describe('A user who floods the list of what listens', function () {
+describe('A user who floods the list of listening ports', function () {
   this.timeout(180_000);
   let folder: string;
   let namespace: NetworkNamespace;
@@ -46,11 +46,11 @@ describe('A user who floods the list of what listens', function () {
     const holder = spawn('ip', command, { stdio: ['pipe', 'pipe', 'inherit'] });
     holders.push(holder);
     const exited = once(holder, 'exit').then(([status]) => assert.fail(`hold-sockets ended with ${status}`));
-    const [said] = await Promise.race([once(holder.stdout, 'data'), exited]);
-    assert.equal(String(said), 'ready\n');
+    const [output] = await Promise.race([once(holder.stdout, 'data'), exited]);
+    assert.equal(String(output), 'ready\n');
   };
 
-  it('hides neither the port that can be reached from outside nor who holds it, and is told with a number', async () => {
+  it('hides neither a port that is reachable from outside nor its process, and has its omitted ports counted', async () => {
     for (let n = 1; n <= 5; n += 1) await hold(1000, `127.0.${n}.1`, 1024, 8_000, 2);
     await hold(1001, '0.0.0.0', 31_337, 1, 1);
     const { events, run, longest, tookMs } = JSON.parse(namespace.run(process.execPath, [SNAPSHOT])) as Answer;

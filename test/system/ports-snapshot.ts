@@ -7,8 +7,8 @@ import { sources } from '../agent/collectors/samples.ts';
 import { liveSettings, quietLog } from '../agent/pipeline/memory-queues.ts';
 import { processorTime } from '../harness/processor-time.ts';
 
-/* Takes the snapshot ListeningPorts twice, as the agent does, and prints what was queued, how the collector stands, and
- * for how long the event loop stood still at a time. */
+/* Takes the snapshot ListeningPorts twice, as the agent does. Prints the queued events, the collector's result, and the longest
+ * time for which the event loop was blocked. */
 
 let queued: readonly OutgoingEvent[] = [];
 const snapshots = new Snapshots({

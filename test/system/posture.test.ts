@@ -8,7 +8,7 @@ import { PROGRAM } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
-/** As firewalld writes its zone "public", shortened: the policy is to accept, and the last rules reject. */
+/** Firewalld's zone "public", shortened: the policy accepts, and the last rules reject. */
 const FIREWALLD = `
 table inet firewalld {
   chain filter_INPUT {
@@ -48,7 +48,7 @@ table inet firewalld {
   }
 }`;
 
-/** As ufw writes it, shortened: everything goes through its chains, and the policy drops. */
+/** Rules of ufw, shortened: all packets pass its chains, and the policy drops. */
 const UFW = `*filter
 :INPUT DROP [0:0]
 :FORWARD DROP [0:0]
@@ -75,7 +75,7 @@ const UFW = `*filter
 COMMIT
 `;
 
-describe('The posture of a network namespace, as "vakt posture" shows it', function () {
+describe('The firewall posture that "vakt posture" shows for a network namespace', function () {
   this.timeout(120_000);
   let namespace: NetworkNamespace;
 
@@ -87,7 +87,7 @@ describe('The posture of a network namespace, as "vakt posture" shows it', funct
   });
   afterEach(() => namespace.remove());
 
-  /** As an administrator of nothing else: no agent is asked. */
+  /** Runs "vakt posture" without a running agent. */
   const posture = (): ShownPosture['posture'] => {
     const folder = temporaryFolder();
     const identity = { kind: 'connectionString', file: 'secret' };
@@ -103,7 +103,7 @@ describe('The posture of a network namespace, as "vakt posture" shows it', funct
     namespace.run('ip', ['address', 'add', 'fd00::1/64', 'dev', 'eth0']);
   };
 
-  it('is open without any rule, and no port is', () => {
+  it('is open without any rule', () => {
     const { exposure, firewall, recommendations } = posture();
     assert.deepEqual(exposure, { openPorts: 0, ports: '' });
     assert.deepEqual(firewall, { inbound: 'none', forward: 'none', outbound: 'none', permissiveRules: 0 });
@@ -111,7 +111,7 @@ describe('The posture of a network namespace, as "vakt posture" shows it', funct
     assert.equal(recommendations?.openPorts, undefined);
   });
 
-  it('is closed by firewalld', () => {
+  it('is closed with the rules of firewalld', () => {
     useIpv6();
     nft(FIREWALLD);
     const { firewall, recommendations } = posture();
@@ -119,7 +119,7 @@ describe('The posture of a network namespace, as "vakt posture" shows it', funct
     assert.deepEqual(recommendations?.permissiveFirewallPolicy, { severity: 'Low', count: 1 });
   });
 
-  it('is closed by ufw, unless it leaves IPv6 out', () => {
+  it('is closed with the rules of ufw, unless they omit IPv6', () => {
     namespace.run('iptables-nft-restore', [], UFW);
     assert.deepEqual(posture().firewall, { inbound: 'deny', forward: 'deny', outbound: 'allow', permissiveRules: 0 });
     useIpv6();
@@ -128,7 +128,7 @@ describe('The posture of a network namespace, as "vakt posture" shows it', funct
     assert.equal(posture().firewall?.inbound, 'deny');
   });
 
-  it('is opened by one rule', () => {
+  it('is open if one rule accepts a range of ports', () => {
     nft(
       'table inet own { chain in { type filter hook input priority 0; policy drop; tcp dport 1024-65535 accept; }; }',
     );

@@ -35,20 +35,20 @@ import { forks } from './forks.ts';
 const SOURCE = new URL('../../../test/system/native/processes.c', import.meta.url).pathname;
 const READER = new URL('exit-reader.js', import.meta.url).pathname;
 
-/** What keeps this process from listening to the process connector. */
+/** Why this process cannot listen to the process connector; `undefined` if it can. */
 function missingForConnector(): string | undefined {
   try {
     ProcessConnector.open(execsOnly).close();
     return undefined;
   } catch (error) {
-    return `the process connector can't be had: ${(error as Error).message}`;
+    return `the process connector is unavailable: ${(error as Error).message}`;
   }
 }
 
 describe("the kernel's process connector", function () {
   this.timeout(180_000);
   let folder: string;
-  /** native/processes.c, built for the time of the tests. */
+  /** Path of the compiled native/processes.c; `undefined` without a C compiler. */
   let program: string | undefined;
   let table: ProcessTable;
   let exits: ExitSource;
@@ -56,7 +56,7 @@ describe("the kernel's process connector", function () {
   let ended: ProcessEnded[];
   let seen: ProcessStarted[];
   let dropped: Record<string, number>;
-  /** By how much the clock of the exits is fast, so that nobody waits for what they wait for. */
+  /** How far the clock of the exits is ahead, so that tests need not wait for its time limits. */
   let skew: Duration;
   const clock: Clock = { ...systemClock, monotonic: () => milliseconds(systemClock.monotonic() + skew) };
   const children: ChildProcess[] = [];
@@ -70,9 +70,8 @@ describe("the kernel's process connector", function () {
     if (compiler !== undefined && spawnSync(compiler, ['-O2', '-pthread', '-o', path, SOURCE]).status === 0)
       program = path;
   });
-  after(() => {});
 
-  /** @param unfiltered as where the kernel can't be told what to send */
+  /** @param unfiltered opens sockets without a filter, as on kernels that accept none */
   const open = async ({ unfiltered = false } = {}) => {
     skew = milliseconds(0);
     ended = [];
@@ -114,10 +113,10 @@ describe("the kernel's process connector", function () {
     assert.ok(child.pid);
     return { pid: child.pid, stdin: child.stdin };
   };
-  /** A program that waits for a line, once it is known: what happens after that doesn't depend on who is faster. */
+  /** Starts a program that waits for a line, and resolves once its start was reported, so that later events cannot overtake it. */
   const runKnown = async (command: string, args: readonly string[]) => {
     const { pid, stdin } = run(command, args);
-    // On a busy machine the kernel may drop the start; then it is found when /proc is read again, after half a minute.
+    // Under load, the kernel may drop the start; it is found when /proc is read again, after half a minute.
     await until('the start', () => table.get(pid)?.executable !== undefined, { limit: seconds(45) });
     return { pid, stdin };
   };
@@ -126,8 +125,8 @@ describe("the kernel's process connector", function () {
     await until(`the end of ${pid}`, () => find() !== undefined);
     return find() as ProcessEnded;
   };
-  /** Until the end of a process has been told that ended after all the others: ends are told in their order. */
-  const othersTold = async () => {
+  /** Resolves once all earlier exits were reported: exits are reported in order, so the exit of a new process is the last. */
+  const untilExitsReported = async () => {
     const { pid, stdin } = await runKnown('/bin/sh', ['-c', 'read line']);
     stdin.end('\n');
     await endOf(pid);
@@ -147,7 +146,7 @@ describe("the kernel's process connector", function () {
     ['ulimit -c 0; kill -SEGV $$', 139, 'SIGSEGV'],
     ['kill -40 $$', 168, 'SIGRTMIN+6'],
   ] as const) {
-    it(`tells the end of: ${script}`, async () => {
+    it(`reports exit status and signal of: ${script}`, async () => {
       await open();
       const { pid, stdin } = await runKnown('/bin/sh', ['-c', `read line; ${script}`]);
       const before = systemClock.now().getTime();
@@ -162,7 +161,7 @@ describe("the kernel's process connector", function () {
     });
   }
 
-  it('tells the end of what another process kills', async () => {
+  it('reports the signal when another process kills a process', async () => {
     await open();
     const { pid } = await runKnown('/bin/sleep', ['60']);
     process.kill(pid, 'SIGKILL');
@@ -170,7 +169,7 @@ describe("the kernel's process connector", function () {
     assert.deepEqual([exitStatus, signal], [137, 'SIGKILL']);
   });
 
-  it('knows a process that is older than the agent', async () => {
+  it('reports the exit of a process that is older than the agent', async () => {
     const { pid } = run('/bin/sleep', ['60']);
     await until('the start', () => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('60'));
     await open();
@@ -182,7 +181,7 @@ describe("the kernel's process connector", function () {
     assert.equal(signal, 'SIGINT');
   });
 
-  it('tells the start of a program whose first thread ends at once; so does /proc, with its arguments', async function () {
+  it('reports a program whose first thread exits immediately, and the /proc scanner finds its arguments', async function () {
     const path = compiled(this);
     await open();
     const scanner = new ProcessScanner(new ProcFolder('/proc'), systemClock);
@@ -199,50 +198,50 @@ describe("the kernel's process connector", function () {
     await until('its start', () => seen.some((process) => process.pid === pid && process.executable === path));
   });
 
-  it('finds a program in /proc whose first two threads have ended, and of which the second stays', async function () {
+  it('finds a program in /proc whose first thread has exited and whose second is a zombie', async function () {
     const path = compiled(this);
     const scanner = new ProcessScanner(new ProcFolder('/proc'), systemClock);
     scanner.scan();
-    // The shell is its tracer, and never waits for the thread: so it can be ended, and the program with it.
+    // The shell is its tracer and never waits for the thread. Killing the shell also kills the program.
     const shell = run('/bin/sh', ['-c', 'exec 3<&0; "$0" traced 5 <&3 & exec sleep 60', path]);
     shell.stdin.write('\n');
-    const itsChild = () => readFileSync(`/proc/${shell.pid}/task/${shell.pid}/children`, 'latin1').trim();
+    const childOfShell = () => readFileSync(`/proc/${shell.pid}/task/${shell.pid}/children`, 'latin1').trim();
     await until('the end of two threads', () => {
       const ended = (folder: string) => /^State:\s+Z/m.test(readFileSync(`${folder}/status`, 'latin1'));
-      const tasks = itsChild() === '' ? [] : readdirSync(`/proc/${itsChild()}/task`);
-      return tasks.length === 3 && tasks.filter((task) => ended(`/proc/${itsChild()}/task/${task}`)).length === 2;
+      const tasks = childOfShell() === '' ? [] : readdirSync(`/proc/${childOfShell()}/task`);
+      return tasks.length === 3 && tasks.filter((task) => ended(`/proc/${childOfShell()}/task/${task}`)).length === 2;
     });
-    const found = scanner.scan().find((process) => process.pid === Number(itsChild()));
+    const found = scanner.scan().find((process) => process.pid === Number(childOfShell()));
     assert.ok(found !== undefined && found.executable === path, JSON.stringify(found));
     const [text] = await readHere('/proc').read([{ ...found, executable: path }]);
     assert.deepEqual(text, { argv: [path, 'traced', '5'] });
   });
 
-  it('does not tell of copies that executed nothing', async function () {
+  it('does not report the exit of a forked process that executed no program', async function () {
     const path = compiled(this);
     await open();
     const { pid, stdin } = await runKnown(path, ['fork', '213']);
     stdin.end('\n');
     await endOf(pid);
-    skew = seconds(9); // as long as an end may wait for news of lost starts
-    await othersTold();
+    skew = seconds(9); // the time that an exit may wait for reports of lost starts
+    await untilExitsReported();
     assert.equal(ended.filter(({ exitStatus }) => exitStatus === 213).length, 0);
   });
 
   for (const unfiltered of [false, true]) {
-    describe(unfiltered ? 'where it can not be told what to send' : 'told what to send', () => {
-      it('does not tell of threads', async function () {
+    describe(unfiltered ? 'without a socket filter' : 'with a socket filter', () => {
+      it('does not report the exit of a thread', async function () {
         const path = compiled(this);
         await open({ unfiltered });
         const { pid, stdin } = await runKnown(path, ['threads', '2000']);
         stdin.end('\n');
         assert.equal((await endOf(pid)).exitStatus, 0);
-        await othersTold();
+        await untilExitsReported();
         assert.equal(ended.filter((process) => process.pid === pid).length, 1);
         assert.equal(ended.filter(({ executable }) => executable === path).length, 1);
       });
 
-      it('tells of the end of a process, not of its first thread', async function () {
+      it('reports the exit of a process when its last thread exits, not its first', async function () {
         const path = compiled(this);
         await open({ unfiltered });
         const { pid, stdin } = await runKnown(path, ['early', '5']);
@@ -250,7 +249,7 @@ describe("the kernel's process connector", function () {
         await until('the end of its first thread', () =>
           /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')),
         );
-        await othersTold();
+        await untilExitsReported();
         assert.equal(ended.filter((process) => process.pid === pid).length, 0);
         const before = systemClock.now().getTime();
         stdin.end('\n');
@@ -259,25 +258,25 @@ describe("the kernel's process connector", function () {
         assert.ok(time.getTime() >= before - 2, `${time.getTime() - before} ms`);
       });
 
-      it('tells once of a process in which a thread executes another program', async function () {
+      it('reports one exit of a process in which a thread executes another program', async function () {
         const path = compiled(this);
         await open({ unfiltered });
         const { pid, stdin } = await runKnown(path, ['exec']);
         stdin.write('\n');
         await until('cat', () => /\/(cat|coreutils|busybox)$/.test(table.get(pid)?.executable ?? ''));
-        await othersTold();
+        await untilExitsReported();
         assert.equal(ended.filter((process) => process.pid === pid).length, 0);
         stdin.end();
         const { exitStatus, executable } = await endOf(pid);
         assert.equal(exitStatus, 0);
         assert.match(executable ?? '', /\/(cat|coreutils|busybox)$/);
-        await othersTold();
+        await untilExitsReported();
         assert.equal(ended.filter((process) => process.pid === pid).length, 1);
       });
     });
   }
 
-  it('tells of each of 2,000 short processes once, with the right status', async () => {
+  it('reports each of 2,000 short processes once, with its exit status', async () => {
     await open();
     const script =
       'i=0; while [ $i -lt 2000 ]; do sh -c \'echo $$ "$1"; exit "$1"\' sh $((i % 200)); i=$((i + 1)); done';
@@ -289,15 +288,15 @@ describe("the kernel's process connector", function () {
       expected.set(pid ?? 0, status ?? -1);
     }
     assert.equal(expected.size, 2_000);
-    const ofThem = () => ended.filter(({ pid }) => expected.has(pid));
-    await until('2,000 ends', () => ofThem().length >= 2_000);
-    await othersTold();
-    const wrong = ofThem().filter(
+    const reported = () => ended.filter(({ pid }) => expected.has(pid));
+    await until('2,000 ends', () => reported().length >= 2_000);
+    await untilExitsReported();
+    const wrong = reported().filter(
       ({ pid, exitStatus, signal }) => exitStatus !== expected.get(pid) || signal !== undefined,
     );
     assert.deepEqual(wrong, []);
-    assert.equal(ofThem().length, 2_000);
-    assert.equal(new Set(ofThem().map(({ pid }) => pid)).size, 2_000);
+    assert.equal(reported().length, 2_000);
+    assert.equal(new Set(reported().map(({ pid }) => pid)).size, 2_000);
     assert.equal(dropped['exits kernel'], undefined);
     const started = seen.length + (dropped['starts unresolved'] ?? 0);
     assert.ok(started >= 2_000, `${started} starts`);
@@ -316,7 +315,7 @@ describe("the kernel's process connector", function () {
       return count;
     };
 
-    it('keeps back what nobody reads', function () {
+    it('sends no events that the socket filter rejects', function () {
       const path = compiled(this);
       const [filtered, unfiltered] = [listen(ofExits), listen(() => assemble([keep]))];
       assert.equal(spawnSync(path, ['threads', '2000'], { input: '\n' }).status, 0);
@@ -326,7 +325,7 @@ describe("the kernel's process connector", function () {
       assert.ok(few >= 1 && many - few >= 4_000, `${few} of ${many}`); // each thread begins and ends
     });
 
-    it('keeps back answers to others: any user can have as many as he likes sent to all listeners', () => {
+    it('does not receive answers to other sockets, which any user can cause in any number', () => {
       const connector = listen(ofExits);
       const another = openNetlink(NETLINK_CONNECTOR, { groups: GROUPS });
       for (let count = 0; count < 1_000; count += 1) another.send(MESSAGE_TYPE, 0, encodeRequest(LISTEN, count));
@@ -341,7 +340,7 @@ describe("the kernel's process connector", function () {
       );
     });
 
-    it('says how much it threw away', () => {
+    it('counts datagrams that did not fit into the receive buffer', () => {
       const connector = listen(ofExits, 4_096);
       spawnSync('/bin/sh', ['-c', 'i=0; while [ $i -lt 500 ]; do (exit 3); i=$((i + 1)); done']);
       const [read, dropped] = [countDatagrams(connector), connector.takeDropped()];
@@ -350,18 +349,18 @@ describe("the kernel's process connector", function () {
     });
   });
 
-  it('leaves nobody listening', async () => {
+  it('closes all sockets', async () => {
     await open();
     await starts.close();
     await exits.close();
-    const open_ = readdirSync('/proc/self/fd').length;
+    const openBefore = readdirSync('/proc/self/fd').length;
     await open();
     await starts.close();
     await exits.close();
-    assert.equal(readdirSync('/proc/self/fd').length, open_);
+    assert.equal(readdirSync('/proc/self/fd').length, openBefore);
   });
 
-  describe('in a process of its own', () => {
+  describe('in a separate process', () => {
     const readers: ChildProcess[] = [];
     afterEach(() => {
       for (const reader of readers.splice(0)) reader.kill('SIGKILL');
@@ -380,7 +379,7 @@ describe("the kernel's process connector", function () {
       return { child, lines };
     };
 
-    it('counts what it could not be told of while it stood still', async () => {
+    it('counts the exits that were lost while the process was stopped', async () => {
       const sleepers = Array.from({ length: 300 }, () => spawn('/bin/sleep', ['600'], { stdio: 'ignore' }));
       children.push(...sleepers);
       const hasStarted = ({ pid }: ChildProcess) => readFileSync(`/proc/${pid}/comm`, 'utf8') !== 'node\n';
@@ -394,20 +393,21 @@ describe("the kernel's process connector", function () {
       await all;
       child.kill('SIGCONT');
       const pids = new Set(sleepers.map(({ pid }) => pid));
-      const told = () => lines.filter(({ pid }) => pids.has(pid as number)).length;
+      const reported = () => lines.filter(({ pid }) => pids.has(pid as number)).length;
       const counted = () =>
         lines.reduce((sum, { reason, count }) => (reason === 'kernel' ? sum + (count as number) : sum), 0);
       await until('the loss to be counted', () => counted() > 0);
       assert.ok(counted() > 200, `${counted()} counted`);
-      // Of other processes some may have ended, too, and of those that were started meanwhile, each may count three times.
+      // Other processes may have exited, too. Each process started during the test may count three times.
       const most = 320 + 3 * (forks() - forksBefore);
-      assert.ok(told() + counted() >= 300 && told() + counted() <= most, `${told()} told, ${counted()} counted`);
+      const sum = reported() + counted();
+      assert.ok(sum >= 300 && sum <= most, `${reported()} reported, ${counted()} counted`);
       child.kill('SIGTERM');
       await until('its end', () => lines.at(-1)?.ended === true);
     });
 
-    it('works for an ordinary user from Linux 6.6 on, or says what it needs', async function () {
-      require(this, process.getuid?.() === 0 ? undefined : 'this is not root, so nobody else can be asked');
+    it('works for an ordinary user since Linux 6.6, or reports the missing capability', async function () {
+      require(this, process.getuid?.() === 0 ? undefined : 'only root can start a process as another user');
       const { pid } = run('/bin/sleep', ['60']);
       await until('the start', () => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('60'));
       const { lines } = await reader([], ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']);
@@ -418,18 +418,18 @@ describe("the kernel's process connector", function () {
         return;
       }
       process.kill(pid, 'SIGKILL');
-      const told = () => lines.find((line) => line.pid === pid);
-      await until('the end', () => told() !== undefined);
-      assert.equal(told()?.exitStatus, 137);
-      assert.equal(told()?.executable, undefined); // which is another user's secret
+      const exit = () => lines.find((line) => line.pid === pid);
+      await until('the end', () => exit() !== undefined);
+      assert.equal(exit()?.exitStatus, 137);
+      assert.equal(exit()?.executable, undefined); // unreadable for other users
     });
 
-    for (const [what, as, remedy] of [
+    for (const [namespace, as, remedy] of [
       ['network', ['unshare', '--net'], /--net=host/],
       ['pid', ['unshare', '--pid', '--fork'], /--pid=host/],
       ['user', ['unshare', '--user'], /--pid=host|CAP_NET_ADMIN/],
     ] as const) {
-      it(`says what keeps it from listening in a ${what} namespace`, async function () {
+      it(`reports a remedy when it cannot listen in a ${namespace} namespace`, async function () {
         require(this, spawnSync(as[0], [...as.slice(1), 'true']).status === 0
           ? undefined
           : `${as.join(' ')} fails here`);

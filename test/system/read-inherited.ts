@@ -3,7 +3,7 @@ import { openNetlink } from '../../src/agent/linux/native/netlink/socket.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 
-/* Prints the text of every datagram that arrives at a socket which it may inherit; first `ready`. Arguments: family, groups. */
+/* Prints `ready`, then the text of every datagram that an inherited socket receives. Arguments: family, groups. */
 
 const [, , protocol, groups] = process.argv;
 const socket = openNetlink(Number(protocol), { groups: Number(groups) });

@@ -1,6 +1,6 @@
 import type { AuditEvent, AuditSink } from '../../src/agent/linux/audit/event.ts';
 
-/** What a source of audit events has delivered. */
+/** Records what a source of audit events delivers. */
 export class Recorder implements AuditSink {
   readonly events: AuditEvent[] = [];
   lostEvents = 0;
@@ -13,7 +13,7 @@ export class Recorder implements AuditSink {
     this.lostEvents += count;
   }
 
-  /** The programs that were started with this among their arguments. */
+  /** Starts of programs with this argument. */
   withArgument(argument: string): AuditEvent[] {
     return this.events.filter(({ argv }) => argv?.includes(argument));
   }

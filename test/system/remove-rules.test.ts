@@ -22,11 +22,11 @@ describe('vakt remove-rules', () => {
   let atFirst: AuditStatus;
   let folder: string;
   const environment = () => ({ ...process.env, VAKT_CONTROL_SOCKET: join(folder, 'control.sock') });
-  /** Which agent's configuration it is doesn't matter: variables alone say where its socket would be. */
+  /** Any valid identity will do: the path of the socket comes from the environment. */
   const identity = { VAKT_IDENTITY__KIND: 'connectionString', VAKT_IDENTITY__FILE: '/nonexistent' };
   const run = () =>
     spawnSync(process.execPath, [MAIN, 'remove-rules'], { encoding: 'utf8', env: { ...environment(), ...identity } });
-  const ours = async () => (await control.rules()).filter((rule) => rule.ours);
+  const agentRules = async () => (await control.rules()).filter((rule) => rule.ours);
 
   before(async function () {
     require(this, await missingForAudit());
@@ -34,7 +34,7 @@ describe('vakt remove-rules', () => {
     atFirst = await control.status();
   });
 
-  /** As an agent leaves it that was killed. */
+  /** Sets audit up like an agent that was killed. */
   beforeEach(async () => {
     folder = temporaryFolder();
     const found = { ...RUNNING, enabled: 0, backlogLimit: 64, backlogWaitTime: 15 };
@@ -43,17 +43,17 @@ describe('vakt remove-rules', () => {
     await control.set(RUNNING);
   });
   afterEach(async () => {
-    for (const { data } of await ours()) await control.deleteRule(data);
+    for (const { data } of await agentRules()) await control.deleteRule(data);
     const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
     await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
   });
   after(() => control?.close());
 
-  it('leaves audit as the killed agent had found it', async () => {
+  it('restores the settings that audit had before the killed agent', async () => {
     const { status, stdout, stderr } = run();
     assert.deepEqual([status, stderr], [0, '']);
     assert.match(stdout, /^3 rules removed\.\n$/);
-    assert.deepEqual(await ours(), []);
+    assert.deepEqual(await agentRules(), []);
     const { enabled, backlogLimit, backlogWaitTime } = await control.status();
     assert.deepEqual({ enabled, backlogLimit, backlogWaitTime }, { enabled: 0, backlogLimit: 64, backlogWaitTime: 15 });
     assert.equal(run().stdout, '0 rules removed.\n');
@@ -73,10 +73,10 @@ describe('vakt remove-rules', () => {
     await close();
     assert.equal(status, 1);
     assert.match(errors, /an agent is running.*\n.*Stop the agent instead.*AGENT_RUNNING/);
-    assert.equal((await ours()).length, 3);
+    assert.equal((await agentRules()).length, 3);
   });
 
-  it('does nothing while an agent with another configuration has the slot', async () => {
+  it('does nothing while an agent with another configuration is the audit daemon', async () => {
     const source = new AuditSource({
       rules: () => [{ syscalls: ['execve'] }],
       sink: new Recorder(),
@@ -85,17 +85,17 @@ describe('vakt remove-rules', () => {
     });
     await source.open();
     try {
-      const before = (await ours()).length;
+      const before = (await agentRules()).length;
       const { status, stderr } = run();
       assert.equal(status, 1);
       assert.match(stderr, /process \d+ is an agent, .* needs its rules.*\n.*AGENT_RUNNING/);
-      assert.equal((await ours()).length, before);
+      assert.equal((await agentRules()).length, before);
     } finally {
       await source.close();
     }
   });
 
-  it('says who may do it', () => {
+  it('fails for an ordinary user and names root in the remedy', () => {
     const { status, stderr } = spawnSync(
       'setpriv',
       ['--reuid=65534', '--clear-groups', '--bounding-set=-all', process.execPath, MAIN, 'remove-rules'],

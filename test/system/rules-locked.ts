@@ -4,7 +4,7 @@ import { exitAtOnce } from '../../src/agent/linux/native/exit-at-once.ts';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { createLog } from '../../src/core/base/log.ts';
 
-/* Loads the rules of a folder, writes what became of that, as JSON, and ends as the agent does. Argument: the folder. */
+/* Loads the rules of a folder, prints the result as JSON, and exits like the agent. Argument: the folder. */
 
 const [, , folder = ''] = process.argv;
 const loader = new RuleLoader({

@@ -6,7 +6,7 @@ import { until } from '../harness/until.ts';
 import { type AgentProcess, QUICK, TestBed } from '../integration/test-bed.ts';
 import { SilentMounts } from './silent-mount.ts';
 
-describe('A file system whose server is silent', function () {
+describe('A file system whose server does not respond', function () {
   this.timeout(180_000);
   let mounts: SilentMounts | undefined;
   let bed: TestBed | undefined;
@@ -24,31 +24,31 @@ describe('A file system whose server is silent', function () {
         configuration.source === 'desired',
     );
   });
-  // The servers first: an agent that waits for one can't be ended.
+  // The servers first: an agent that waits for a server cannot be killed.
   after(async () => {
     await mounts?.remove();
     await bed?.close();
   });
 
-  for (const [what, where, args] of [
-    ['is mounted by an ordinary user in namespaces of his own', 'private', ['stay']],
-    ['is mounted where the agent does not see it', 'hidden', ['stay']],
-    ['is mounted for all', 'host', ['stay']],
-    ['is mounted for all, when the program on it has ended', 'host', []],
+  for (const [situation, where, args] of [
+    ['an ordinary user mounted it in that user’s own namespaces', 'private', ['stay']],
+    ['it is mounted in a namespace that the agent does not see', 'hidden', ['stay']],
+    ['it is mounted for all processes', 'host', ['stay']],
+    ['it is mounted for all processes and the program on it has exited', 'host', []],
   ] as const) {
-    it(`does not stop the agent where it ${what}; the digest is left out`, async function () {
+    it(`does not stop the agent, which omits the digest, if ${situation}`, async function () {
       assert.ok(mounts !== undefined && bed !== undefined);
       const { collectors } = await agent.status();
       const isFromAudit = collectors.ProcessCreate?.source?.startsWith('audit') === true;
-      require(this, args.length > 0 || isFromAudit ? undefined : 'only audit tells of processes that end at once');
+      require(this, args.length > 0 || isFromAudit ? undefined : 'only audit reports such short processes');
       const program = await mounts.start(where, args);
-      const told = () => bed?.elements('ProcessCreate').find(({ Executable }) => Executable === program);
-      const isTold = async () => {
+      const start = () => bed?.elements('ProcessCreate').find(({ Executable }) => Executable === program);
+      const hasArrived = async () => {
         await systemClock.within(seconds(20), 'An answer of the agent', agent.status()); // never, if it has stopped
-        return told() !== undefined;
+        return start() !== undefined;
       };
-      await until('the start', isTold, { limit: seconds(60) });
-      const { HashOmitted, Sha256 } = (told()?.ExtraDetails ?? {}) as Record<string, string>;
+      await until('the start', hasArrived, { limit: seconds(60) });
+      const { HashOmitted, Sha256 } = (start()?.ExtraDetails ?? {}) as Record<string, string>;
       assert.deepEqual([HashOmitted, Sha256], ['mount', undefined]);
     });
   }

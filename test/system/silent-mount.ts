@@ -6,13 +6,13 @@ import { createInterface } from 'node:readline';
 import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
-/** The numbers of /dev/fuse, see Documentation/admin-guide/devices.txt. */
+/** Major and minor number of /dev/fuse, see Documentation/admin-guide/devices.txt. */
 const [MAJOR, MINOR] = ['10', '229'];
 const NOBODY = '65534';
 
-/** FUSE file systems whose server falls silent as soon as the program on it has been started: native/fuse.c. */
+/** FUSE file systems whose server stops responding as soon as the program on it has been started: native/fuse.c. */
 export class SilentMounts {
-  /** Why there can be none; `undefined` when there can. */
+  /** Why this machine can't mount one; `undefined` if it can. */
   readonly missing: string | undefined;
   readonly #folder = suiteFolder();
   readonly #running: ChildProcess[] = [];
@@ -25,7 +25,7 @@ export class SilentMounts {
 
   #prepare(): string | undefined {
     if (process.getuid?.() !== 0) return 'this is not root';
-    // As udev makes it where there is one: any user can open it.
+    // Any user can open it, as with udev.
     if (spawnSync('mknod', ['-m', '666', this.#device, 'c', MAJOR, MINOR]).status !== 0) return 'there is no mknod';
     const compiler = ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);
     if (compiler === undefined) return 'there is no C compiler';
@@ -48,12 +48,13 @@ export class SilentMounts {
   }
 
   /**
-   * Mounts one, and starts the program on it, which lives on with the argument `stay`, and ends at once without.
+   * Mounts a file system and starts the program on it. With the argument `stay`, the program runs until it is killed; otherwise it
+   * exits immediately.
    *
-   * @param where `host`: for everybody to see. `private`: by an ordinary user, in namespaces of his own, where the kernel
-   *   refuses others unless they hold a descriptor. `hidden`: in a mount namespace of its own, as by fusermount(1) and then
-   *   only left there
-   * @returns path of the program, once it has been started
+   * @param where `host`: visible to all processes. `private`: by an ordinary user, in that user's own namespaces, where the kernel
+   *   refuses access to other processes unless they hold a descriptor. `hidden`: in a new mount namespace, as by fusermount(1)
+   *   followed by an unmount on the host
+   * @returns path of the started program
    */
   async start(where: 'host' | 'private' | 'hidden', args: readonly string[]): Promise<string> {
     const point = join(this.#folder, `mount-${this.#running.length}`);
@@ -74,7 +75,7 @@ export class SilentMounts {
     throw new Error(`the server ended with ${child.exitCode}`);
   }
 
-  /** Ends the servers, which wakes up whoever waits for them. */
+  /** Stops the servers, which wakes up all processes that wait for them. */
   async remove(): Promise<void> {
     for (const child of this.#running.splice(0)) {
       if (child.exitCode !== null || child.signalCode !== null) continue;

@@ -17,12 +17,12 @@ import { Auditd } from './auditd.ts';
 import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
-/** Beside auditd a start has seven records, of which the receive buffer holds some 7,000. */
+/** Alongside auditd, a start has seven records; the receive buffer holds about 7,000 records. */
 const STARTS = 400;
-/** How long what an agent with little processor time has to do may take. */
+/** Time limit for an agent that gets little CPU. */
 const BUSY = { limit: seconds(40) };
 
-interface Said {
+interface OutputLine {
   readonly following?: string;
   readonly start?: readonly string[];
   readonly end?: string | null;
@@ -32,14 +32,14 @@ interface Said {
   readonly count?: number;
 }
 
-/** An agent that first gets no processor, then a fiftieth of one, beside a real auditd. */
+/** Alongside a real auditd, the agent first gets no CPU, then a fiftieth of a CPU. */
 describe('A slow agent', function () {
   this.timeout(120_000);
   let control: AuditControl;
   let atFirst: AuditStatus;
   let auditd: Auditd;
   let agent: ChildProcess | undefined;
-  let said: Said[];
+  let output: OutputLine[];
   let errors: string;
   let slowing: AbortController | undefined;
   let slowed: Promise<void> | undefined;
@@ -66,29 +66,29 @@ describe('A slow agent', function () {
   after(() => control?.close());
 
   const follow = async () => {
-    said = [];
+    output = [];
     errors = '';
     agent = spawn(process.execPath, ['dist/test/system/follow-all.js', auditd.root, join(auditd.root, 'state')], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    if (agent.stdout) createInterface({ input: agent.stdout }).on('line', (line) => said.push(JSON.parse(line)));
+    if (agent.stdout) createInterface({ input: agent.stdout }).on('line', (line) => output.push(JSON.parse(line)));
     agent.stderr?.setEncoding('utf8').on('data', (text: string) => {
       errors += text;
     });
     await until(
       () => `following; ${errors}`,
-      () => said.some(({ following }) => following === 'auditMulticast'),
+      () => output.some(({ following }) => following === 'auditMulticast'),
       BUSY,
     );
   };
   const end = async (signal: NodeJS.Signals) => {
-    await goOn();
+    await endSlowDown();
     if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
     const ended = once(agent, 'exit');
     agent.kill(signal);
     await ended;
   };
-  /** Stops it, then lets it run for 2 ms in 100 ms, until goOn. */
+  /** Stops the agent for 4 s, then runs it for 2 ms in 100 ms until `endSlowDown`. */
   const slowDown = () => {
     const stop = new AbortController();
     slowing = stop;
@@ -102,7 +102,7 @@ describe('A slow agent', function () {
       agent?.kill('SIGCONT');
     })();
   };
-  const goOn = async () => {
+  const endSlowDown = async () => {
     slowing?.abort();
     await slowed;
   };
@@ -110,16 +110,16 @@ describe('A slow agent', function () {
     const loop = `i=0; while [ $i -lt ${STARTS} ]; do /bin/true ${mark} $i; i=$((i+1)); done`;
     await once(spawn('/bin/sh', ['-c', loop], { stdio: 'ignore' }), 'exit');
   };
-  const startsOf = (mark: string) => said.filter(({ start }) => start?.[1] === mark);
-  /** But for what the agent held that was killed. */
+  const startsOf = (mark: string) => output.filter(({ start }) => start?.[1] === mark);
+  /** Counts the losses, except the exits that the killed agent held. */
   const dropped = () => {
     const counts: Record<string, number> = {};
-    for (const { dropped: what = 'exits killed', count = 0 } of said)
-      if (what !== 'exits killed') counts[what] = (counts[what] ?? 0) + count;
+    for (const { dropped: stream = 'exits killed', count = 0 } of output)
+      if (stream !== 'exits killed') counts[stream] = (counts[stream] ?? 0) + count;
     return counts;
   };
 
-  it('tells each start once and each end, when it comes back while programs start', async () => {
+  it('reports each start once and each exit after a restart while programs start', async () => {
     const mark = `slow-${process.pid}`;
     await follow();
     await runMany('first');
@@ -131,7 +131,7 @@ describe('A slow agent', function () {
     const newest = Math.max(...startsOf('first').map(({ at = 0 }) => at));
     const checkpoint = new Checkpoint(join(auditd.root, 'state/audit-checkpoint.json'), '');
     await until('a checkpoint', () => (checkpoint.read()?.timeMs ?? 0) >= newest);
-    await end('SIGKILL'); // its rules stay, and auditd goes on
+    await end('SIGKILL'); // its rules stay, and auditd still runs
     const missed = `missed-${process.pid}`;
     await runMany(missed);
 
@@ -140,20 +140,23 @@ describe('A slow agent', function () {
     slowDown();
     await runMany(mark);
     const pids = () => new Set(startsOf(mark).map(({ pid }) => pid));
-    const ends = () => said.filter(({ end: program, pid }) => program !== undefined && pids().has(pid));
-    const isTold = () => startsOf(mark).length >= STARTS && startsOf(missed).length >= STARTS;
-    await until('all starts', isTold, BUSY).catch(() => {}); // what is missing is said below
+    const ends = () => output.filter(({ end: program, pid }) => program !== undefined && pids().has(pid));
+    const hasAllStarts = () => startsOf(mark).length >= STARTS && startsOf(missed).length >= STARTS;
+    await until('all starts', hasAllStarts, BUSY).catch(() => {}); // the assertions below report missing starts
     await until('all ends', () => ends().length >= STARTS).catch(() => {});
-    await systemClock.sleep(seconds(2)); // what is told twice comes now
+    await systemClock.sleep(seconds(2)); // duplicates would arrive in this time
     await end('SIGTERM');
 
-    // The receive buffer holds some 1,000 starts. Others start programs, too; only beside many of them some may be lost.
-    const others = forks() - forksBefore - STARTS;
+    // The receive buffer holds about 1,000 starts. Losses are allowed only if many other programs started.
+    const foreignForks = forks() - forksBefore - STARTS;
     const lost = Object.values(dropped()).reduce((all, count) => all + count, 0);
-    assert.ok(lost === 0 || others > 500, `${JSON.stringify(dropped())} counts as lost, beside ${others} of others`);
+    assert.ok(
+      lost === 0 || foreignForks > 500,
+      `${JSON.stringify(dropped())} lost, with ${foreignForks} foreign forks`,
+    );
     for (const word of [mark, missed]) {
       const numbers = startsOf(word).map(({ start }) => Number(start?.[2]));
-      assert.equal(new Set(numbers).size, numbers.length, 'a start is told twice');
+      assert.equal(new Set(numbers).size, numbers.length, 'a start was reported twice');
       assert.ok(numbers.length <= STARTS && numbers.length + lost >= STARTS, `${numbers.length} starts, ${lost} lost`);
     }
     assert.equal(startsOf('first').length, 0);

@@ -11,7 +11,7 @@ import { type AgentProcess, assertClosed, TestBed } from '../integration/test-be
 const every = (frequency: string) => ({ value: frequency });
 const off = { value: 'Off' };
 
-/** Two snapshots a second, and nothing that needs the kernel's audit, of which there is only one. */
+/** Two snapshots per second, and nothing that needs kernel audit, which other tests may use. */
 const DESIRED = {
   highPriorityMessageFrequency: every('PT1S'),
   lowPriorityMessageFrequency: every('PT1S'),
@@ -63,12 +63,12 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
   };
   const dropped = ({ delivery }: LocalStatus) => Object.values(delivery.dropped).reduce((all, count) => all + count, 0);
   const queued = ({ delivery }: LocalStatus) => delivery.queued.highEvents + delivery.queued.lowEvents;
-  /** Until `count` more events wait than now. */
+  /** Waits until the queues hold `count` more events than now. */
   const collectMore = async (count: number) => {
     const before = queued(await agent.status());
     return closed((status) => queued(status) >= before + count);
   };
-  /** What the hub acknowledged, and what it received: a message whose acknowledgement was cut off comes twice. */
+  /** Numbers of acknowledged and received messages: a message is sent again if the connection broke before its acknowledgement. */
   const agreesWithHub = async () => {
     const received = () => {
       const events = new Map(bed.events().map((event) => [event.Id, event]));
@@ -78,7 +78,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
   };
   const noDefects = () => assert.ok(!agent.log.some(({ id }) => id === 'INTERNAL'));
 
-  it('counts what it must drop while others fill the disk, and goes on by itself when there is room', async () => {
+  it('counts the events it drops while the disk is full, and recovers once there is space', async () => {
     await bed.hub.offline();
     await collectMore(4);
     const stop = disk.fill();
@@ -86,7 +86,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
     assert.ok((full.delivery.dropped.unwritable ?? 0) > 0, JSON.stringify(full.delivery.dropped));
     assert.equal(full.store.place, 'disk');
 
-    await bed.hub.online(); // what is there goes out, although its files are all that can be freed
+    await bed.hub.online(); // the queued events are sent, although only their own files can be freed
     const before = full.delivery.delivered;
     await closed(({ delivery }) => delivery.delivered > before);
 
@@ -104,7 +104,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
     noDefects();
   });
 
-  it('goes on in memory while the disk is remounted read-only, and loses and repeats nothing', async () => {
+  it('continues in memory while the disk is read-only, without losses or duplicates', async () => {
     await bed.hub.offline();
     await collectMore(2);
     await disk.remount('ro');
@@ -122,7 +122,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
     const back = await closed(({ store }) => store.place === 'disk');
     await restart('SIGKILL');
     const kept = await closed(({ delivery }) => delivery.collected > 0);
-    assert.ok(kept.delivery.collected >= back.delivery.collected, 'the kill cost something');
+    assert.ok(kept.delivery.collected >= back.delivery.collected, 'the kill lost events');
     assert.deepEqual(kept.delivery.dropped, {});
     await bed.hub.online();
     await closed((status) => status.delivery.delivered > back.delivery.collected);
@@ -130,7 +130,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
     noDefects();
   });
 
-  it('starts on a read-only disk, sends what is there, and returns to the disk', async () => {
+  it('starts on a read-only disk, sends the stored events, and uses the disk again once it is writable', async () => {
     await bed.hub.offline();
     await collectMore(6);
     agent.kill('SIGTERM');
@@ -149,5 +149,5 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
   });
 });
 
-/** What an event counts for in the books. */
+/** Number of events that an envelope stands for in the accounts. */
 const countOf = ({ Category, Payload }: Envelope): number => (Category === 'Periodic' ? 1 : Payload.length);

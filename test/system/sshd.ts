@@ -13,13 +13,13 @@ import { until } from '../harness/until.ts';
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];
 
-/** What of the above isn't there, or `undefined`. */
+/** Returns a message about the first missing tool, or `undefined`. */
 export const missingForSshd = (): string | undefined => {
-  const missing = TOOLS.find((tool) => !isThere(tool));
+  const missing = TOOLS.find((tool) => !isExecutable(tool));
   return missing === undefined ? undefined : `there is no ${missing}`;
 };
 
-function isThere(path: string): boolean {
+function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return true;
@@ -28,7 +28,7 @@ function isThere(path: string): boolean {
   }
 }
 
-/** Gives the first line of a file, and takes it away. */
+/** Prints the first line of a file and removes it. */
 const ASKPASS = `#!/bin/sh
 read -r answer <"$VAKT_TEST_ANSWERS"
 tail -n +2 "$VAKT_TEST_ANSWERS" >"$VAKT_TEST_ANSWERS.new"
@@ -37,23 +37,23 @@ printf '%s\\n' "$answer"
 `;
 
 interface Visit {
-  /** The test user's when absent. */
+  /** Default: the test user. */
   readonly user?: string;
-  /** What is typed, one after the other; the right one when absent. */
+  /** Passwords, typed in this order. Default: the right one. */
   readonly passwords?: readonly string[];
-  /** A key to try first; the server doesn't know the `wrong` one. */
+  /** A key to try first; the server rejects the `wrong` one. */
   readonly key?: 'right' | 'wrong';
-  /** What else to try. */
+  /** Second authentication method. */
   readonly method?: 'password' | 'keyboard-interactive' | 'none';
   readonly terminal?: boolean;
-  /** `-s sftp`, a command, or nothing for the user's shell. */
+  /** A command. Default: the user's shell. */
   readonly command?: readonly string[];
   /** Typed into the session. */
   readonly input?: string;
-  /** Further ones for ssh(1). */
+  /** Further options of ssh(1). */
   readonly options?: readonly string[];
-  /** Called whenever the session says something. */
-  readonly spoke?: () => void;
+  /** Called for each output of the session. */
+  readonly onOutput?: () => void;
 }
 
 /** A real sshd on loopback, with a configuration, host key, port and user of its own. Needs root. */
@@ -98,7 +98,7 @@ export class SshServer {
     for (const name of ['host', 'right', 'wrong']) {
       execFileSync('/usr/bin/ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', this.path(name)]);
     }
-    mkdirSync('/run/sshd', { recursive: true, mode: 0o755 }); // sshd's, made by its unit where there is systemd
+    mkdirSync('/run/sshd', { recursive: true, mode: 0o755 }); // created by sshd's unit on systems with systemd
     this.#port = await freePort();
     writeFileSync(this.path('right.pub.keys'), readFileSync(this.path('right.pub')), { mode: 0o644 });
     writeFileSync(
@@ -111,7 +111,7 @@ export class SshServer {
         'UsePAM yes',
         'PasswordAuthentication yes',
         'KbdInteractiveAuthentication yes',
-        'StrictModes no', // the key file lies in the temporary folder
+        'StrictModes no', // the key file is in the temporary folder
         `AuthorizedKeysFile ${this.path('right.pub.keys')}`,
         'PerSourcePenalties no',
         'MaxStartups 100',
@@ -132,7 +132,7 @@ export class SshServer {
     });
   }
 
-  /** Connects, and waits until the client has ended. */
+  /** Connects and waits until the client has exited. */
   async visit(visit: Visit = {}): Promise<{ status: number | null; output: string }> {
     const { user = this.user, passwords = [this.password], key, method = 'password' } = visit;
     const settings = {
@@ -169,7 +169,7 @@ export class SshServer {
     for (const stream of [client.stdout, client.stderr]) {
       stream.on('data', (part) => {
         output += part;
-        visit.spoke?.();
+        visit.onOutput?.();
       });
     }
     client.stdin.on('error', () => {});
@@ -178,14 +178,14 @@ export class SshServer {
     return { status, output };
   }
 
-  /** Resolves when all sessions have ended: the client of one may go some time before it. */
+  /** Resolves when all sessions have ended: a client may exit before its session. */
   async quiet(): Promise<void> {
     const proc = new ProcFolder('/proc');
     const isQuiet = () => !proc.pids().some((pid) => proc.stat(pid)?.parentPid === this.pid);
     await until('the end of the sessions of sshd', isQuiet);
   }
 
-  /** Ends the server, and removes its user. Safe to call twice. */
+  /** Stops the server and removes its user. May be called twice. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
@@ -199,12 +199,12 @@ export class SshServer {
         execFileSync('/usr/sbin/userdel', ['--remove', '--force', this.user], { stdio: 'ignore' });
         return;
       } catch {
-        await systemClock.sleep(milliseconds(100)); // a session of the user's may still be ending
+        await systemClock.sleep(milliseconds(100)); // a session of the user may not have ended yet
       }
     }
   }
 
-  /** In the server's folder, which is removed at the end of the run. */
+  /** Path of a file in the server's folder, which is removed at the end of the run. */
   path(name: string): string {
     return join(this.#folder, name);
   }

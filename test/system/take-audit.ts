@@ -1,9 +1,9 @@
 /*
- * What somebody may do to the kernel's audit beside the agent:
+ * Another process that uses kernel audit while the agent runs:
  *
- *   take-audit listen    joins its listeners, and ends
- *   take-audit slot      asks for its slot for four seconds: it is refused as long as the agent has it, which gives the slot
- *                        up when it is asked
+ *   take-audit listen    joins the multicast group and exits
+ *   take-audit slot      tries to register as the audit daemon for four seconds: the kernel refuses it while the agent is
+ *                        registered, which the agent ends after the first attempt
  */
 
 import { register } from '../../src/agent/linux/audit/control.ts';

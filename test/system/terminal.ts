@@ -5,20 +5,19 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds, minutes } from '../../src/core/base/duration.ts';
 import { until } from '../harness/until.ts';
 
-/** How often the terminal is looked at, and how long a program may take to begin to read after it has asked. */
-const EVERY = milliseconds(200);
+/** Poll interval, and the time that a program may need between its prompt and its read. */
+const POLL_INTERVAL = milliseconds(200);
 const LIMIT = minutes(1);
 
 /**
- * Runs a program at a terminal of its own (script(1), of Debian's bsdutils), and answers what it asks. It ends by itself,
- * or is ended once it asks for more.
+ * Runs a program at its own terminal (script(1) of Debian's bsdutils) and answers its prompts. A program that does not exit
+ * after the last answer is killed when it prompts again.
  *
- * @param answers what is waited for, and what is typed then: to who asks for a password, once the terminal does not echo, since
- *   what was typed before that is thrown away
- * @returns what was on the terminal
+ * @param answers prompts, each with its answer. Passwords are typed once the terminal does not echo: earlier input is discarded
+ * @returns the program's output
  */
 export async function atTerminal(command: readonly string[], ...answers: [string, string][]): Promise<string> {
-  // `exec`: login(1) makes itself a process group, and only the leader of the session may do so at its terminal.
+  // `exec`: login(1) sets its process group, which only the session leader may do at its terminal.
   const script = spawn('/usr/bin/script', ['-qec', `exec ${command.map(quoted).join(' ')}`, '/dev/null'], {
     cwd: '/',
     env: { PATH: '/usr/bin:/bin:/usr/sbin', TERM: 'dumb' },
@@ -36,7 +35,7 @@ export async function atTerminal(command: readonly string[], ...answers: [string
   for (let next = answers.shift(); next !== undefined && script.exitCode === null; ) {
     const at = output.indexOf(next[0], seen);
     if (systemClock.monotonic() > limit) break;
-    await systemClock.sleep(EVERY);
+    await systemClock.sleep(POLL_INTERVAL);
     if (at === -1 || (next[0].includes('assword') && echoes(script.pid))) continue;
     seen = at + next[0].length;
     script.stdin.write(`${next[1]}\n`);
@@ -50,7 +49,7 @@ export async function atTerminal(command: readonly string[], ...answers: [string
   return output;
 }
 
-/** Whether the terminal of a program that script(1) runs shows what is typed. */
+/** Whether the terminal of a program that script(1) runs echoes input. */
 function echoes(script: number | undefined): boolean {
   const [child] = readFileSync(`/proc/${script}/task/${script}/children`, 'latin1').split(' ');
   const { stdout } = spawnSync('/usr/bin/stty', ['-F', `/proc/${child}/fd/0`, '-a'], { encoding: 'latin1' });

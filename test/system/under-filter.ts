@@ -8,24 +8,24 @@ import { suiteFolder } from '../harness/folders.ts';
 
 const SOURCES = new URL('../../../test/system/native/', import.meta.url).pathname;
 
-/** Runs programs under filters of system calls, by native/under-filter.c, which is built for the time of the tests. */
+/** Runs programs under system-call filters by native/under-filter.c, which is compiled for the tests. */
 export class UnderFilter {
   readonly #folder = suiteFolder();
   #made = 0;
 
-  /** What isn't there to build it. */
+  /** The tools or headers that are missing to compile it. */
   static missing(): string | undefined {
     if (findTool('gcc') === undefined) return 'there is no gcc';
     return existsSync('/usr/include/seccomp.h') ? undefined : 'libseccomp-dev is not installed';
   }
 
-  /** @throws AssertionError with what the compiler complains about */
+  /** @throws AssertionError with the compiler's errors */
   constructor() {
     chmodSync(this.#folder, 0o755); // other users run it, too
     buildNative('under-filter', this.#folder, '-lseccomp');
   }
 
-  /** The program, and the arguments that come before the one to be run under these rules and its arguments. */
+  /** Returns the command line that runs the program after it under these rules. */
   by(rules: readonly Rule[]): string[] {
     this.#made += 1;
     const file = join(this.#folder, `rules-${this.#made}`);
@@ -34,7 +34,7 @@ export class UnderFilter {
   }
 }
 
-/** Builds a program of test/system/native. @returns its path @throws AssertionError with what the compiler complains about */
+/** Compiles a program of test/system/native. @returns its path @throws AssertionError with the compiler's errors */
 export function buildNative(name: string, folder: string, ...options: readonly string[]): string {
   const path = join(folder, name);
   const made = spawnSync('gcc', ['-O1', '-o', path, join(SOURCES, `${name}.c`), ...options], { encoding: 'utf8' });

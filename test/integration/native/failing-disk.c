@@ -1,5 +1,5 @@
 /*
- * Preloaded into the agent: makes opening and listing fail below one path, for that process alone.
+ * Preloaded into the agent: makes opening and listing fail below one path, for that process only.
  *
  * FAILING_DISK_PATH   the path that fails; if it ends with a slash, everything below it fails as well
  * FAILING_DISK_ERRNO  the number of the error

@@ -1,11 +1,11 @@
 /*
- * Preloaded into the agent: makes the disk under one directory slow, or freezes it, for that process alone.
+ * Preloaded into the agent: makes the disk under one directory slow, or freezes it, for that process only.
  *
- * SLOW_DISK_DIRECTORY  files below it are concerned, and the directory itself
- * SLOW_DISK_CONTROL    a file with "SYNC WRITE": how many milliseconds each sync, and each other call that changes
- *                      something, takes. Read again at every call, so that a test can change it. While WRITE is negative,
- *                      such calls and syncs don't return, as on a frozen file system.
- * SLOW_DISK_REPORT     gets a line "CALL PATH" for each such call that the process's main thread makes
+ * SLOW_DISK_DIRECTORY  the affected directory, with all files below it
+ * SLOW_DISK_CONTROL    a file with "SYNC WRITE": the milliseconds that each sync, and each other call that modifies files,
+ *                      takes. Read at every call, so that a test can change it. While WRITE is negative, such calls and
+ *                      syncs don't return, as on a frozen file system.
+ * SLOW_DISK_REPORT     receives a line "CALL PATH" for each such call of the process's main thread
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,7 +34,7 @@ static void sleep_for(long milliseconds) {
   }
 }
 
-/* By system calls of its own, so that it doesn't meet itself. */
+/* Makes system calls directly, so that it does not call the functions replaced here. */
 static void look(long *sync, long *write) {
   char text[64] = "";
   int file = control == NULL ? -1 : (int)syscall(SYS_openat, AT_FDCWD, control, O_RDONLY | O_CLOEXEC, 0);

@@ -1,6 +1,6 @@
 /*
- * A single-threaded server that connects to itself over the loopback interface each time it gets SIGUSR1. It says "ready",
- * and then a line for each connection. It executes nothing and starts nobody.
+ * A single-threaded server that connects to itself over the loopback interface each time it gets SIGUSR1. It prints "ready",
+ * and then a line for each connection. It starts no programs and no processes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,19 +1,19 @@
 /*
- * Makes connections with itself over the loopback interface, and says which.
+ * Opens connections to itself over the loopback interface, and prints them.
  *
  *   connections COUNT HOLD KIND...
  *
- * Every KIND makes COUNT of them, one after the other. HOLD says whether they stay open until standard input ends, or are
- * closed at once. KIND is made of words with a dot between:
+ * For each KIND, it opens COUNT connections, one after the other. With HOLD 1, they stay open until standard input ends; with 0,
+ * they are closed immediately. KIND consists of words separated by dots:
  *
  *   tcp udp           the protocol
- *   v4 v6 mapped      the addresses; mapped is IPv4 by IPv6 sockets
- *   nonblock          the connecting socket doesn't wait
- *   twice             and connect is called again when it is connected
- *   accept4 noaddress the server calls accept4, or asks for no address
- *   refused unix      what is no connection over IP
+ *   v4 v6 mapped      the addresses; mapped is IPv4 over IPv6 sockets
+ *   nonblock          the connecting socket is non-blocking
+ *   twice             connect is called again once it is connected
+ *   accept4 noaddress the server calls accept4, or does not request the peer address
+ *   refused unix      a refused connection, or one over a Unix socket
  *
- * Prints a line for each end of a connection that was made, then `end`:
+ * Prints a line for each end of an opened connection, then `end`:
  *
  *   Out TCP 127.0.0.1 REMOTE-PORT LOCAL-PORT KIND
  */
@@ -51,7 +51,7 @@ static socklen_t loopback(struct sockaddr_storage *into, const char *kind, int s
 }
 
 static int port_of(const struct sockaddr_storage *address) {
-  /* The port is at the same place in both. */
+  /* The port has the same offset in both structures. */
   return ntohs(((const struct sockaddr_in *)address)->sin_port);
 }
 

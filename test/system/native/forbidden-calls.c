@@ -1,10 +1,10 @@
 /*
- * forbidden-calls victim          prints its pid and the address of a text, and the text again for each line it reads
- * forbidden-calls try PID ADDRESS tries against that process what a taken-over agent would; one line a call:
- *                                 its name and "done", the number of an error, or "signal N"
+ * forbidden-calls victim          prints its pid and the address of a string, and the string again for each line it reads
+ * forbidden-calls try PID ADDRESS tries the calls of a compromised agent against that process; prints one line per call:
+ *                                 its name and "done", an errno, or "signal N"
  *
- * Each call is made in a child of its own, so that none changes what the next one meets. They are made with arguments
- * that let them succeed where the capabilities of the agent allow that, and that do no harm otherwise.
+ * Each call is made in its own child process, so that it does not affect the next one. The arguments make a call succeed if the
+ * agent's capabilities allow it, and are otherwise harmless.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,7 +45,7 @@ static void prepare(void) {
 
 static long pidfd(void) { return syscall(SYS_pidfd_open, victim, 0); }
 
-/* --- what the agent's capabilities make possible without a filter --- */
+/* --- calls that the agent's capabilities allow without a filter --- */
 static long try_process_vm_readv(void) { return syscall(SYS_process_vm_readv, victim, &local, 1, &remote, 1, 0); }
 static long try_process_vm_writev(void) { return syscall(SYS_process_vm_writev, victim, &local, 1, &remote, 1, 0); }
 static long try_ptrace(void) { return syscall(SYS_ptrace, PTRACE_SEIZE, victim, 0, 0); }
@@ -81,7 +81,7 @@ static long try_clone_newuser(void) {
 }
 static long try_personality(void) { return syscall(SYS_personality, 0x0400000); } /* READ_IMPLIES_EXEC */
 
-/* --- what needs more than these capabilities today, refused before the kernel is asked --- */
+/* --- calls that need more capabilities, rejected before the kernel checks them --- */
 static long try_process_madvise(void) { return syscall(SYS_process_madvise, pidfd(), &remote, 1, 20, 0); }
 static long try_process_mrelease(void) { return syscall(SYS_process_mrelease, pidfd(), 0); }
 static long try_move_pages(void) { return syscall(SYS_move_pages, victim, 0, 0, 0, 0, 0); }
@@ -112,7 +112,7 @@ static long try_acct(void) { return syscall(SYS_acct, "/nowhere"); }
 static long try_af_packet(void) { return syscall(SYS_socket, AF_PACKET, SOCK_DGRAM, 0); }
 static long try_af_vsock(void) { return syscall(SYS_socket, AF_VSOCK, SOCK_STREAM, 0); }
 static long try_af_alg(void) { return syscall(SYS_socket, AF_ALG, SOCK_SEQPACKET, 0); }
-/* A call by its number of another table, which a filter of numbers alone lets pass: getpid. */
+/* getpid by its number of another system-call table, which a filter by numbers alone allows. */
 static long try_x32(void) {
 #ifdef __x86_64__
   return syscall(0x40000000 + SYS_getpid);
@@ -133,7 +133,7 @@ static long try_i386(void) {
   return -1;
 }
 
-/* --- what no filter of calls can refuse, and file permissions must --- */
+/* --- actions that no system-call filter can reject, but file permissions must --- */
 static char path[128];
 static long open_of_victim(const char *file, int flags) {
   snprintf(path, sizeof path, "/proc/%d/%s", victim, file);
@@ -141,13 +141,13 @@ static long open_of_victim(const char *file, int flags) {
 }
 static long try_open_mem_to_write(void) { return open_of_victim("mem", O_RDWR); }
 static long try_open_hosts_file_to_write(void) { return open_of_victim("root/etc/passwd", O_WRONLY); }
-/* The third descriptor of the victim: anonymous memory, whose file anybody may write to. */
+/* The third descriptor of the victim: anonymous memory in a world-writable file. */
 static long try_open_memfd_to_write(void) { return open_of_victim("fd/3", O_RDWR); }
 static long try_open_mem_to_read(void) { return open_of_victim("mem", O_RDONLY); }
 static long try_open_core_pattern(void) { return open_of_victim("root/proc/sys/kernel/core_pattern", O_WRONLY); }
 static long try_open_sysrq_trigger(void) { return open_of_victim("root/proc/sysrq-trigger", O_WRONLY); }
 
-/* --- what the agent needs --- */
+/* --- calls that the agent needs --- */
 static long try_netlink_audit(void) { return socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT); }
 static long try_inet(void) { return socket(AF_INET, SOCK_STREAM, 0); }
 static long try_unix(void) { return socket(AF_UNIX, SOCK_STREAM, 0); }

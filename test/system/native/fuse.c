@@ -1,13 +1,13 @@
 /*
- * A FUSE file system whose server leaves others waiting.
+ * A FUSE file system whose server makes other processes wait.
  *
- *   fuse hang DEVICE FOLDER N              processes that hold their own memory's lock, see hang.
- *   fuse lock DEVICE FOLDER LOCKED         keeps the folder LOCKED locked, see lock.
- *   fuse silent DEVICE FOLDER FILE ARGS…   a program on a file system that falls silent, see silent.
- *   fuse stay                              waits until it is killed: as a FILE
- *   fuse                                   ends at once: as a FILE
+ *   fuse hang DEVICE FOLDER N              N processes that hold their own memory's lock, see hang
+ *   fuse lock DEVICE FOLDER LOCKED         keeps the folder LOCKED locked, see lock
+ *   fuse silent DEVICE FOLDER FILE ARGS…   a program on a file system that stops responding, see silent
+ *   fuse stay                              waits until it is killed; for use as FILE
+ *   fuse                                   exits immediately; for use as FILE
  *
- * DEVICE is /dev/fuse; FOLDER is what it is mounted on. All that it has started ends when it is killed.
+ * DEVICE is /dev/fuse; FOLDER is the mount point. When it is killed, all processes that it started are killed, too.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,7 +30,7 @@
 enum { ROOT = FUSE_ROOT_ID, FILE_NODE = 2, LARGEST = 1 << 20, MAX_HANGS = 2000 };
 
 static int device;
-/* Of the file: its path, its permissions, its length, and for how many seconds the kernel may remember its attributes. */
+/* The file's path, permissions and length, and the seconds for which the kernel may cache its attributes. */
 static char path[4096];
 static mode_t mode;
 static size_t length;
@@ -61,16 +61,16 @@ static struct fuse_attr attributes(uint64_t node) {
   return attr;
 }
 
-/* @returns the next request; NULL when there is none after all */
+/* @returns the next request; NULL if it was interrupted */
 static struct fuse_in_header *next_request(void) {
   ssize_t got = read(device, request, sizeof request);
   if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) return NULL;
-  if (got < 0 && errno == ENODEV) exit(0); /* it has been unmounted */
+  if (got < 0 && errno == ENODEV) exit(0); /* unmounted */
   if (got < (ssize_t)sizeof(struct fuse_in_header)) fail("request");
   return (struct fuse_in_header *)request;
 }
 
-/* Answers what needs no thought. @returns whether it did, or nobody waits for an answer */
+/* Answers requests that are the same for all modes. @returns whether the request is done */
 static int answered(const struct fuse_in_header *head) {
   switch (head->opcode) {
     case FUSE_INIT: {
@@ -96,7 +96,7 @@ static void answer_open(const struct fuse_in_header *head, uint32_t flags) {
   answer(head, 0, &out, sizeof out);
 }
 
-/* Answers what asks for attributes, and says of all else that it isn't supported. */
+/* Answers requests for attributes, and all others with ENOSYS. */
 static void answer_rest(const struct fuse_in_header *head, const char *name) {
   if (head->opcode == FUSE_GETATTR) {
     struct fuse_attr_out out = {.attr_valid = valid, .attr = attributes(head->nodeid)};
@@ -159,7 +159,7 @@ static void map_file(void) {
   fail("mmap came back");
 }
 
-/* Mounts the file system in user and mount namespaces of its own, as any user can. */
+/* Mounts the file system in new user and mount namespaces, as any user can. */
 static void mount_privately(const char *name, const char *folder) {
   int uid = geteuid(), gid = getegid();
   char map[64];
@@ -170,7 +170,7 @@ static void mount_privately(const char *name, const char *folder) {
   write_file("/proc/self/uid_map", map);
   snprintf(map, sizeof map, "0 %d 1", gid);
   write_file("/proc/self/gid_map", map);
-  device = open(name, O_RDWR); /* of the namespace that mounts it */
+  device = open(name, O_RDWR); /* must be opened in the namespace that mounts it */
   if (device < 0) fail(name);
   mode = 0644;
   length = LARGEST;
@@ -181,11 +181,11 @@ static void mount_privately(const char *name, const char *folder) {
 
 /*
  * Answers all requests but READ. A first process reads the file, which locks its page until the answer comes. The others
- * map the file by descriptors with FOPEN_DIRECT_IO: the kernel throws the file's pages away, waits for that page's lock,
- * and holds the mapping process's mmap_lock meanwhile (fuse_file_mmap() of fs/fuse/file.c). Whoever reads
- * /proc/PID/cmdline of such a process then sleeps for as long.
+ * map the file by descriptors with FOPEN_DIRECT_IO: the kernel invalidates the file's pages, waits for that page's lock,
+ * and holds the mapping process's mmap_lock while it waits (fuse_file_mmap() in fs/fuse/file.c). A process that reads
+ * /proc/PID/cmdline of such a process sleeps just as long.
  *
- * Prints the processes' ids, one a line, once they hang.
+ * Prints the processes' ids, one per line, once they hang.
  */
 static void hang(const char *name, const char *folder, int count) {
   static int pids[MAX_HANGS];
@@ -209,12 +209,12 @@ static void hang(const char *name, const char *folder, int count) {
 }
 
 /*
- * Answers all requests but READ. A first process lists LOCKED into a page of the file: it holds the folder's lock, shared,
- * until the page is there. A second one waits for the same lock, exclusively, to make a folder in it; whether it may is
- * asked only later. Whoever needs the lock from then on, to list the folder or to look up a name that isn't cached, sleeps.
- * Reading the folder is all that this takes.
+ * Answers all requests but READ. A first process lists LOCKED into a page of the file: it holds the folder's shared lock
+ * until the page is available. A second one waits for the exclusive lock to create a folder in it; the kernel checks its
+ * permission only later. From then on, every process that needs the lock, to list the folder or to look up a name that isn't
+ * cached, sleeps. Permission to read the folder is enough for this.
  *
- * Prints the processes' ids, one a line, once they hang.
+ * Prints the processes' ids, one per line, once they hang.
  */
 static void lock(const char *name, const char *folder, const char *locked) {
   mount_privately(name, folder);
@@ -240,7 +240,7 @@ static void lock(const char *name, const char *folder, const char *locked) {
   for (;;) serve_waiting();
 }
 
-/* The program needs the server already to be found, so another process has to start it. */
+/* The kernel needs the server to find the program, so another process has to start it. */
 static void start(char **args) {
   int done[2];
   args[0] = path;
@@ -253,7 +253,7 @@ static void start(char **args) {
     _exit(1);
   }
   close(done[1]);
-  /* Tells of it when the pipe has been closed by the start: by another process again, since this one has to serve. */
+  /* Reports the start, which closes the pipe. This takes another process, since this one has to serve requests. */
   if (fork() == 0) {
     char failed;
     if (read(done[0], &failed, 1) == 0) printf("started\n");
@@ -264,9 +264,9 @@ static void start(char **args) {
 }
 
 /*
- * Has FILE's content as FOLDER/program, starts that with ARGS, and writes "started". Once the program has been opened, it
- * answers only what running it takes: whoever asks for the file, or anything else, waits until this server is killed. At
- * the first one it writes "silent".
+ * Provides FILE's content as FOLDER/program, starts it with ARGS, and writes "started". Once the program has been opened,
+ * the server answers only requests that are needed to run it. All others wait until this server is killed; at the first of
+ * them, it writes "silent".
  */
 static void silent(const char *name, const char *folder, char **args) {
   int file = open(args[0], O_RDONLY), is_silent = 0;
@@ -274,7 +274,7 @@ static void silent(const char *name, const char *folder, char **args) {
   if (file < 0 || fstat(file, &there) != 0) fail(args[0]);
   length = there.st_size;
   mode = 0755;
-  valid = 0; /* everybody has to ask again */
+  valid = 0; /* attributes are not cached */
   char *content = malloc(length);
   if (read(file, content, length) != (ssize_t)length) fail(args[0]);
   device = open(name, O_RDWR | O_CLOEXEC);

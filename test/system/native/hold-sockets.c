@@ -1,8 +1,8 @@
-/* Holds UDP sockets, as a user who floods the list of what listens would.
+/* Holds UDP sockets, like a user who floods the list of listening ports.
  *
  *   hold-sockets UID ADDRESS FIRST COUNT STEP
  *
- * binds COUNT sockets to ports FIRST, FIRST + STEP, ... of ADDRESS; where the ports end, goes on with the next address.
+ * binds COUNT sockets to ports FIRST, FIRST + STEP, ... of ADDRESS; after the last port, it continues with the next address.
  * Writes "ready" when all are bound, and waits for its standard input to end. */
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,7 +1,7 @@
 /*
- * Preloaded into a process (LD_PRELOAD of ld.so(8)), it makes the kernel's audit an older one: rules about the family of a
- * socket address (Linux 5.3) and about io_uring (Linux 5.16) are refused with EINVAL, by the kernel itself. For that, what
- * the older kernel doesn't know is replaced by a number that no kernel knows, in the request to add the rule.
+ * Preloaded into a process (LD_PRELOAD of ld.so(8)), it makes kernel audit behave like an older one: rules about the family of a
+ * socket address (Linux 5.3) and about io_uring (Linux 5.16) are rejected with EINVAL by the kernel itself. For that, it replaces
+ * the numbers that an older kernel does not support by a number that no kernel supports, in the request to add the rule.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

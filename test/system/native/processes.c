@@ -1,11 +1,11 @@
 /*
- * Processes that end in odd ways. Each waits for a byte on its standard input first, so that it can be known by then.
+ * Processes that exit in unusual ways. Each first waits for a byte on its standard input, so that its start can be reported before.
  *
- *   processes threads N   starts N threads, which end at once, and ends with 0 after them
- *   processes early N     its first thread ends; another one does at the next byte, and the process with it: with N
- *   processes traced N    the same, and its second thread has ended, and stays until the parent has waited for it
+ *   processes threads N   starts N threads, which exit immediately, and exits with 0 after them
+ *   processes early N     its first thread exits; at the next byte, another thread ends the process with status N
+ *   processes traced N    the same, with a second thread that is a zombie until the parent waits for it
  *   processes exec        a thread that isn't the first executes /bin/cat
- *   processes fork N      has a copy of itself end with N, and ends with 0 after it
+ *   processes fork N      forks a process that exits with N, and exits with 0 after it
  */
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * Connects by io_uring, without liburing: ring-connect [sqpoll] [nonblock] [udp] ADDRESS PORT [COUNT]
  *
- * sqpoll: a kernel thread takes the requests, so that no system call of this program does. nonblock: the socket does not
- * wait. Prints `ready PID`, and what came of each connect (0, or a negative errno); then waits for its input to end.
+ * sqpoll: a kernel thread takes the requests, so that this program makes no system call for them. nonblock: the socket is
+ * non-blocking. Prints `ready PID` and the result of each connect (0, or a negative errno); then waits for its input to end.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

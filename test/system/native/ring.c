@@ -1,4 +1,4 @@
-/* Sets up an io_uring, and prints what came of it. */
+/* Sets up an io_uring and prints the result. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  *   silent-mount DEVICE FOLDER      with /dev/fuse as DEVICE
  *
- * Writes "mounted", and waits until its standard input ends. Whoever looks into FOLDER meanwhile waits as long. */
+ * Writes "mounted" and waits until its standard input ends. A process that accesses FOLDER waits just as long. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>

@@ -1,12 +1,12 @@
 /*
  * under-filter RULES PROGRAM ARGUMENT...
  *
- * Runs a program under a seccomp filter. RULES is a file of lines, the first of them a default:
- *   default ERRNO                                  what a call that no line names is refused with
- *   default allow                                  a call that no line names is allowed
- *   allow NAME [ARGUMENT OP VALUE [MASK]]          OP is eq or masked; a condition on one argument
+ * Runs a program under a seccomp filter. RULES is a file of lines; the first one is the default:
+ *   default ERRNO                                  rejects all other calls with this errno
+ *   default allow                                  allows all other calls
+ *   allow NAME [ARGUMENT OP VALUE [MASK]]          a condition on one argument; OP is eq or masked
  *   errno NAME ERRNO [ARGUMENT OP VALUE [MASK]]
- * A name that this machine's architecture doesn't have is skipped, as systemd and container engines do.
+ * A name that this machine's architecture lacks is skipped, as systemd and container engines do.
  */
 #include <errno.h>
 #include <seccomp.h>
@@ -20,7 +20,7 @@ static void fail(const char *what, int error) {
   exit(125);
 }
 
-/* CONDITION is the rest of a line behind the name and the errno; it may be empty. */
+/* CONDITION is the rest of a line after the name and the errno; it may be empty. */
 static int add(scmp_filter_ctx filter, uint32_t action, int call, const char *condition) {
   char op[16];
   unsigned argument;
@@ -59,7 +59,7 @@ int main(int count, char **arguments) {
       read = end - line;
     }
     int problem = add(filter, outcome, call, line + read);
-    if (problem != 0 && problem != -EACCES) fail(name, -problem); /* EACCES: that is the default already */
+    if (problem != 0 && problem != -EACCES) fail(name, -problem); /* EACCES: the same action as the default */
   }
   if (filter == NULL) fail("no rules", EINVAL);
   int problem = seccomp_load(filter);

@@ -1,8 +1,8 @@
-/* Writes one record to a file of logins the way the C library does it:
+/* Writes one record to a login file by the C library:
  *
  *     utmp FILE TYPE PID LINE USER HOST ADDRESS
  *
- * and says how many bytes a record has. ADDRESS is IP text, or "-". */
+ * and prints the size of a record in bytes. ADDRESS is an IP address, or "-". */
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -14,22 +14,22 @@ import { Connector } from './connector.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 import { missingForSshd, SshServer } from './sshd.ts';
 
-/** Beside auditd, their records, seven each, fit into the buffer of a listener that gets no processor meanwhile. */
+/** Alongside auditd, their records, seven each, fit into the receive buffer of a listener that gets no CPU in that time. */
 const STARTS = { auditUnicast: 2_000, auditMulticast: 800 };
 const DESIRED = {
   ...QUICK,
-  // Room for whatever else happens on the machine.
+  // Enough for events of other programs on the machine.
   maxLocalCacheSizeInBytes: { value: 64_000_000 },
 };
 
-/** How often each text is among them. */
+/** Counts the occurrences of each string. */
 function tally(all: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const one of all) counts[one] = (counts[one] ?? 0) + 1;
   return counts;
 }
 
-/** What happens on the machine, and what the hub is told of it: by the agent as a process, with all its parts. */
+/** Compares what happens on the machine with the events at the hub; the agent runs as a process with all its parts. */
 describe('The whole agent on the real kernel', function () {
   this.timeout(240_000);
   let control: AuditControl;
@@ -56,7 +56,7 @@ describe('The whole agent on the real kernel', function () {
 
   for (const source of ['auditUnicast', 'auditMulticast'] as const) {
     const count = STARTS[source];
-    describe(source === 'auditUnicast' ? 'alone' : 'beside auditd', () => {
+    describe(source === 'auditUnicast' ? 'without auditd' : 'alongside auditd', () => {
       let auditd: Auditd | undefined;
       let bed: TestBed;
 
@@ -70,7 +70,7 @@ describe('The whole agent on the real kernel', function () {
         await auditd?.remove();
       });
 
-      it('tells of starts, ends, connections and logins: each once, and nothing else of them', async () => {
+      it('reports each start, exit, connection and login exactly once', async () => {
         bed = await TestBed.open({ desired: DESIRED });
         bed.writeConfiguration({ collectors: { loopbackConnections: true }, detections: { enabled: true } });
         try {
@@ -87,7 +87,7 @@ describe('The whole agent on the real kernel', function () {
           const { marker } = await native.start(count, 1_000);
           const starts = () =>
             bed.elements('ProcessCreate').filter(({ CommandLine }) => String(CommandLine).includes(marker));
-          await bed.waitForEvents(() => starts().length >= count).catch(() => {}); // what follows says more
+          await bed.waitForEvents(() => starts().length >= count).catch(() => {}); // the assertions below show more
           const killed = spawnSync('/bin/sh', ['-c', 'kill -KILL $$']).pid;
           const failed = spawnSync('/bin/sh', ['-c', 'exit 7']).pid;
           const made = await connector.make(50, ['tcp.v4', 'tcp.v6', 'udp.v4', 'udp.v6'], { hold: true });
@@ -103,7 +103,7 @@ describe('The whole agent on the real kernel', function () {
             bed.elements('Login').length >= 3,
           ];
           await bed.waitForEvents(() => !wanted().includes(false), seconds(60)).catch(() => {});
-          await systemClock.sleep(seconds(3)); // nothing more may come
+          await systemClock.sleep(seconds(3)); // no further event may arrive
 
           const status = await agent.status();
           assert.equal(status.delivery.dropped.kernel ?? 0, 0, JSON.stringify(status.delivery.dropped));
