@@ -232,7 +232,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         assert.match(system.run('vakt', command).output, /the service vakt is stopped[\s\S]*systemctl start vakt/);
       }
       const { status: exit, output } = system.run('vakt', 'run');
-      assert.equal(exit, 78, output);
+      assert.equal(exit, 70, output);
       assert.match(output, /Run the service instead: systemctl start vakt/);
       assert.equal(system.must('find', '/var/lib/vakt', '-not', '-user', 'vakt'), '');
       system.must('systemctl', 'start', 'vakt');
