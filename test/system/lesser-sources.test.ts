@@ -84,7 +84,8 @@ const NO_CONNECTOR = /process connector is not available.*EPROTONOSUPPORT.*CONFI
 const NO_NATIVE_CODE = /koffi cannot be loaded.*Install the package @koromix\/koffi-linux-\*/;
 const NO_LISTENING = /denies this process access to audit records.*EPERM.*Grant CAP_AUDIT_CONTROL and CAP_AUDIT_READ/;
 /** Most machines have such processes; see src/agent/linux/README.md. */
-const OLDER_PROCESSES = /^\d+ processes? .*(?:running when audit was first enabled|may be older than audit in this boot)/;
+const OLDER_PROCESSES =
+  /^\d+ processes? .*(?:running when audit was first enabled|may be older than audit in this boot)/;
 
 /** From the kernel's audit, with nothing missing. */
 const ALL_FROM_AUDIT = {
