@@ -10,7 +10,7 @@ import { withShippedProgram } from './shipped-program.mjs';
 const FOLDER = 'dist/test/bench';
 const filters = process.argv.slice(2);
 
-setUp();
+await setUp();
 const benches = readdirSync(FOLDER)
   .filter((file) => file.endsWith('.bench.js'))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))

@@ -25,7 +25,7 @@ const TOOLS = {
 
 const args = process.argv.slice(2);
 const named = args.filter((arg) => arg !== KEEP && arg !== FIGURES);
-setUp();
+await setUp();
 const { BOARDS } = await import('../dist/test/boards/architectures.js');
 const wrong = named.find((name) => !Object.hasOwn(BOARDS, name));
 if (wrong !== undefined) {

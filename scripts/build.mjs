@@ -1,4 +1,5 @@
-// npm run build: compiles src, test and scripts into dist/.
-import { setUp } from './set-up.mjs';
+// npm run build: checks the types of src, test and scripts, and compiles them into dist/.
+import { checkTypes, setUp } from './set-up.mjs';
 
-setUp();
+await setUp();
+checkTypes();

@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { setUp } from './set-up.mjs';
 
-setUp();
+await setUp();
 const { status } = spawnSync(process.execPath, ['dist/test/harness/crash/main.js', ...process.argv.slice(2)], {
   stdio: 'inherit',
 });

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setUp, TOP } from './set-up.mjs';
 
-setUp();
+await setUp();
 const program = join(TOP, 'dist/src/main.js');
 const [first] = readFileSync(program, 'utf8').split('\n', 1);
 const flags = first.split(' ').filter((word) => word.startsWith('--'));

@@ -9,7 +9,7 @@ if (folder === undefined) {
   console.error('usage: node scripts/image.mjs FOLDER');
   process.exit(2);
 }
-setUp();
+await setUp();
 const { bundle, runBy } = await import('../dist/scripts/bundle.js');
 const { KOFFI } = await import('../dist/scripts/native-parts.js');
 

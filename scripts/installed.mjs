@@ -10,7 +10,7 @@ mustHave({
   xz: 'xz-utils',
   nsenter: 'util-linux',
 });
-setUp();
+await setUp();
 mustRun(process.execPath, ['dist/scripts/package.js', '--with-node', 'amd64']);
 mustRun(process.execPath, [
   'node_modules/mocha/bin/mocha.js',

@@ -14,7 +14,7 @@ mustHave({
   'apt-get': 'apt',
   gcc: 'gcc',
 });
-setUp();
+await setUp();
 Object.assign(process.env, await withShippedProgram());
 if (process.argv.length > 2) process.env.VAKT_SUITES = process.argv.slice(2).join(' ');
 mustRun(process.execPath, [

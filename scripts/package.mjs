@@ -3,5 +3,5 @@
 import { join } from 'node:path';
 import { mustRun, setUp, TOP } from './set-up.mjs';
 
-setUp();
+await setUp();
 mustRun(process.execPath, [join(TOP, 'dist/scripts/package.js'), ...process.argv.slice(2)]);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, cpSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, cpSync, existsSync, rmSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -41,28 +41,28 @@ function isProgram(path) {
   }
 }
 
-/** Sets up a fresh clone: installs dependencies if the lockfile is newer than the installed ones, and builds. */
-export function setUp() {
+/**
+ * Sets up a fresh clone: installs dependencies if the lockfile is newer than the installed ones, and brings dist/ up to date
+ * without checking types.
+ */
+export async function setUp() {
   process.chdir(TOP);
   const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
   if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) mustRun('npm', ['ci', '--no-audit']);
+  const { transpile } = await import('./transpile.mjs'); // needs what was just installed
+  await transpile();
+  copyStatic();
+}
+
+/** Checks the types of all sources, of those that have changed since the last check if there was one. */
+export function checkTypes() {
   for (const project of ['.', 'src/emulator/page/browser']) {
     mustRun(process.execPath, ['node_modules/typescript/bin/tsc', '--project', project]);
   }
-  copyStatic();
-  prune();
 }
 
-/** Copies what the page of emulator and demo has beside its code: dist/ is complete without src/. */
+/** Copies the static files of the page: dist/ is complete without src/. */
 function copyStatic() {
   rmSync('dist/src/emulator/page/static', { recursive: true, force: true });
   cpSync('src/emulator/page/static', 'dist/src/emulator/page/static', { recursive: true });
-}
-
-/** Removes output of deleted sources, so that deleted tests don't run. */
-function prune() {
-  for (const file of readdirSync('dist', { recursive: true, encoding: 'utf8' })) {
-    const source = file.replace(/\.js(\.map)?$/, '.ts');
-    if (source !== file && !existsSync(source)) rmSync(join('dist', file));
-  }
 }

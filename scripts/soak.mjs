@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { setUp } from './set-up.mjs';
 import { withShippedProgram } from './shipped-program.mjs';
 
-setUp();
+await setUp();
 const { status } = spawnSync(process.execPath, ['dist/test/harness/soak/main.js', ...process.argv.slice(2)], {
   stdio: 'inherit',
   env: await withShippedProgram(),

@@ -18,7 +18,7 @@ if (nodes === undefined || filters.length === 0) {
   console.error('usage: npm run test:by -- NODE[,NODE…] FILTER…');
   process.exit(2);
 }
-setUp();
+await setUp();
 await build({
   entryPoints: ['scripts/test.mjs'],
   outfile: RUNNER,

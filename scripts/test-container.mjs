@@ -26,7 +26,7 @@ mustHave({
   unshare: 'util-linux',
   ...(process.env.VAKT_CONTAINER_BASE === undefined ? { debootstrap: 'debootstrap' } : {}),
 });
-setUp();
+await setUp();
 const { HubEmulator } = await import('../dist/src/emulator/hub.js');
 const { seconds } = await import('../dist/src/core/base/duration.js');
 

@@ -1,5 +1,10 @@
-// npm test [-- FILTER…]: sets up a fresh clone and runs the tests, or those whose path contains a FILTER. They run agents as
-// they are shipped, which start in half the time, or the program that VAKT_PROGRAM names.
+// npm test [-- FILTER…]: sets up a fresh clone and runs the tests, or those whose path contains a FILTER. A FILTER is a part of
+// a path below test/, such as `agent/config/` or `test/core/base/loop.test.ts`.
+//
+//   --watch    runs the tests again whenever a source changes
+//
+// Agents are tested as they are shipped, which start in half the time, or as the program that VAKT_PROGRAM names. Types are
+// checked only by `npm run build` and by a run without a FILTER.
 //
 // Without a filter the tests run in parts, in parallel processes. The kernel has one audit slot, so only one part may
 // use audit; the others run without the capabilities for it.
@@ -8,9 +13,9 @@
 // the published schemas when VAKT_PUBLISHED_SCHEMAS names no folder.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, watch as watchFolder } from 'node:fs';
 import { join } from 'node:path';
-import { setUp, TOP } from './set-up.mjs';
+import { checkTypes, setUp, TOP } from './set-up.mjs';
 
 const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit_read'];
 const PARTS = {
@@ -56,28 +61,71 @@ class TimesOfFiles {
 /** The message of a failed assertion, with the compared values, as one line. */
 const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 600);
 
-const [option, ...filters] = process.argv.slice(2);
+/** Tests that start the program that is shipped. */
+const USE_SHIPPED_PROGRAM = /^(?:agent\/commands|emulator|harness|installed|integration|system)\//;
+
+const [option, ...rest] = process.argv.slice(2);
 if (option === '--part') {
   process.chdir(TOP); // set up already
-  await run(PARTS[filters[0]].has, `Slowest of ${filters[0]}`);
+  await run(testsOf(PARTS[rest[0]].has), `Slowest of ${rest[0]}`);
 } else if (option === '--built') {
   // Two runs at a time must not both write dist/: one would load files while the other empties them.
-  await run(among(filters));
+  process.chdir(TOP);
+  await run(testsOf(among(rest)));
+} else if (option === '--watch') {
+  watch(rest);
+} else if (option === undefined) {
+  await setUp();
+  checkTypes();
+  await useShippedProgram();
+  await runInParts();
 } else {
-  setUp();
+  await setUp();
+  const files = testsOf(among([option, ...rest]));
+  if (files.some((file) => USE_SHIPPED_PROGRAM.test(file))) await useShippedProgram();
+  await run(files);
+}
+
+async function useShippedProgram() {
   const { withShippedProgram } = await import('./shipped-program.mjs'); // test:by has no bundler
   Object.assign(process.env, await withShippedProgram());
-  if (option === undefined) await runInParts();
-  else await run(among([option, ...filters]));
 }
 
-/** The files whose path contains one of these. */
+/** Files whose path contains one of these. */
 function among(filters) {
-  return (file) => filters.some((filter) => file.includes(filter));
+  const parts = filters.map((filter) => filter.replace(/^(?:\.\/)?(?:dist\/)?test\//, '').replace(/\.ts$/, '.js'));
+  return (file) => parts.some((part) => file.includes(part));
 }
 
-/** Runs the tests of some files in this process, and exits. */
-async function run(has, slowest) {
+function testsOf(has) {
+  return readdirSync('dist/test', { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.js') && has(file))
+    .sort();
+}
+
+/** Runs the tests now, and in a new process after each change of a source. */
+function watch(filters) {
+  process.chdir(TOP);
+  let running;
+  let timer;
+  const start = () => {
+    running?.kill('SIGTERM');
+    running = spawn(process.execPath, ['scripts/test.mjs', ...filters], { stdio: 'inherit' });
+  };
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(start, 100); // editors write a file in several steps
+  };
+  for (const folder of ['src', 'test', 'config']) watchFolder(folder, { recursive: true }, later);
+  start();
+}
+
+/** Runs tests in this process, and exits. */
+async function run(files, slowest) {
+  if (files.length === 0) {
+    console.error(`No test file's path contains ${rest.concat(option.startsWith('--') ? [] : option).join(' or ')}.`);
+    process.exit(2);
+  }
   const { endLeftProcesses, markTestRun } = await import('../dist/test/harness/test-run.js');
   await endLeftProcesses();
   markTestRun();
@@ -87,10 +135,7 @@ async function run(has, slowest) {
   const { default: Mocha } = await import('mocha');
   // Some tests compute for ten seconds where five parts share two cores.
   const mocha = new Mocha({ timeout: 120_000, forbidOnly: true, reporter: 'spec' });
-  const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' });
-  for (const file of files.filter((file) => file.endsWith('.test.js') && has(file)).sort()) {
-    mocha.addFile(join('dist/test', file));
-  }
+  for (const file of files) mocha.addFile(join('dist/test', file));
   await mocha.loadFilesAsync();
 
   const requireAll = process.env.VAKT_REQUIRE_ALL === '1';
