@@ -88,12 +88,12 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   },
   firejail: {},
   fakeroot: { valued: 'lsib', long: 'lib faked' },
-  faketime: { valued: 'fm', operands: 1 },
+  faketime: { valued: 'p', long: 'date-prog', operands: 1 },
   strace: { valued: 'abeEIoOpPsSuUX', long: 'output trace attach user env' },
   ltrace: { valued: 'aAeDFlnopsuwx', long: 'output' },
   valgrind: {},
   perf: { valued: 'eoipt', operands: 1 },
-  rlwrap: { valued: 'abcCDefghlopqstwz' },
+  rlwrap: { valued: 'bCDefgHlMOPqsStwz' },
   setarch: { operands: 1 },
   linux32: {},
   linux64: {},
@@ -121,13 +121,13 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   'systemd-nspawn': { valued: 'DMiup', long: 'directory machine image user bind setenv' },
   'systemd-inhibit': { long: 'what who why mode' },
   'systemd-cat': { valued: 'tp', long: 'identifier priority stderr-priority' },
-  machinectl: { valued: 'M', after: 'shell' },
+  machinectl: { valued: 'M', after: 'shell', operands: 1 },
   'dbus-run-session': { long: 'config-file dbus-daemon' },
   'dbus-launch': {},
   tini: { valued: 'pe' },
   'docker-init': {},
   'dumb-init': {},
-  chpst: { valued: 'uUbenlmdopfcrt/P' },
+  chpst: { valued: 'uUbenlmdopfcrt/' },
   softlimit: { valued: 'amdslcfopt' },
   's6-setuidgid': { operands: 1 },
   setuidgid: { operands: 1 },
@@ -231,8 +231,8 @@ export function unwrap(wrapper: Wrapper, words: readonly string[], from: number)
     at++;
     operands--;
   }
-  if (program !== undefined) return { at: words.length, scripts, words: [program, ...words.slice(at)] };
+  const found = directory === undefined ? { scripts } : { scripts, directory };
+  if (program !== undefined) return { ...found, at: words.length, words: [program, ...words.slice(at)] };
   const isScriptOnly = isAnywhere || scripts.length > 0;
-  const result: Unwrapped = { at: isScriptOnly ? words.length : Math.min(at, words.length), scripts };
-  return directory === undefined ? result : { ...result, directory };
+  return { ...found, at: isScriptOnly ? words.length : Math.min(at, words.length) };
 }

@@ -576,6 +576,42 @@ describe('Alerts', () => {
     });
   });
 
+  describe('the state to be saved', () => {
+    /** Whether `action` reports that there is something to be saved. */
+    const changesWith = (action: () => unknown): boolean => {
+      const before = changes;
+      action();
+      return changes > before;
+    };
+
+    it('changes with each hit, and when the update of an alert is sent', () => {
+      assert.ok(changesWith(() => take()));
+      assert.ok(changesWith(() => take()));
+      assert.ok(!changesWith(() => pass(minutes(59))));
+      assert.ok(changesWith(() => pass(minutes(1))));
+      assert.ok(!changesWith(() => pass(hours(3))), 'nothing is open any more');
+    });
+
+    it('changes when the summary of held-back alerts is updated', () => {
+      policy = { ...POLICY };
+      for (let line = 0; line < 30; line += 1)
+        take({ rule: { level: 'low' }, fields: { CommandLine: `x ${line}` }, payload: { ProcessId: line } });
+      const sent = raised.length;
+      assert.ok(changesWith(() => pass(minutes(1))));
+      assert.ok(raised.length > sent);
+    });
+
+    it('changes when an exception matches or is new, and when a silence is decided', () => {
+      assert.ok(!changesWith(() => alerts.status()));
+      policy = { ...POLICY, exceptions: { x: { rule: hit().rule.id, field: 'User', equals: 'root' } } };
+      assert.ok(changesWith(() => alerts.status()));
+      assert.ok(!changesWith(() => alerts.status()));
+      policy = { ...policy, silencedUntil: new Date(now() + hours(1)).toISOString() };
+      assert.ok(changesWith(() => alerts.status()));
+      assert.ok(!changesWith(() => alerts.status()));
+    });
+  });
+
   describe('over restarts', () => {
     it('continues counting, with the same id, and tells the update when it is due', () => {
       take();

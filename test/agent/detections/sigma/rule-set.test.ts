@@ -309,9 +309,16 @@ filter:
       assert.equal(hits([rule, filter(rules)], { A: '1', Who: 'me' }), 0);
     });
 
-  it('are all applied', () => {
-    const other = filter('any').replace('Who', 'Where');
-    assert.equal(hits([rule, filter('any'), other], { A: '1', Where: 'me' }), 0);
+  it('are all applied to a rule, regardless of their order', () => {
+    const texts = [rule, filter('any'), filter('[r]').replace('Who', 'Where'), filter('[n]').replace('Who', 'How')];
+    for (const field of ['Who', 'Where', 'How']) assert.equal(hits(texts, { A: '1', [field]: 'me' }), 0, field);
+    assert.equal(hits(texts, { A: '1', Who: 'you', Where: 'you', How: 'you' }), 1);
+  });
+
+  it('apply to each rule that they name', () => {
+    const texts = [rule, rule.replace('id: r\nname: n', 'id: q\nname: m').replace('A: 1', 'B: 1'), filter('[r, m]')];
+    assert.equal(hits(texts, { A: '1', B: '1' }), 2);
+    assert.equal(hits(texts, { A: '1', B: '1', Who: 'me' }), 0);
   });
 
   it('exempt a start that is exempt in each of its views', () => {
