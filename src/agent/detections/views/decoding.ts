@@ -30,8 +30,8 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   tac: (_words, input) => decoded(input, (text) => `${text.trimEnd().split('\n').reverse().join('\n')}\n`),
   tr: translate,
   sed: substitute,
-  head: (words, input) => firstCharacters(words, input),
-  cut: (words, input) => firstCharacters(words, input),
+  head: characters,
+  cut: characters,
   ':': () => ({ text: '', isDecoded: false }),
   true: () => ({ text: '', isDecoded: false }),
   which: (words) => named(words.slice(1).find((word) => !word.startsWith('-'))),
@@ -55,14 +55,15 @@ function substitute(words: readonly string[], input: Output | undefined): Output
   return { text, isDecoded: true };
 }
 
-/** `head -c4`, `cut -c1-4` */
-function firstCharacters(words: readonly string[], input: Output | undefined): Output | undefined {
+/** `head -c4`, `cut -c2-4`, `cut -c2-`. Without `-c`, `head` is assumed to print all. */
+function characters(words: readonly string[], input: Output | undefined): Output | undefined {
   if (input === undefined) return undefined;
   const option = words.find((word) => word.startsWith('-c'));
   const range = option === '-c' ? words[words.indexOf('-c') + 1] : option?.slice(2);
   if (range === undefined) return words.length === 1 ? input : undefined;
-  const [from = '', to = from] = range.includes('-') ? range.split('-') : ['1', range];
-  const [begin, end] = [Number(from || '1'), Number(to)];
+  const first = nameOf(words[0] ?? '') === 'head' ? '1' : range;
+  const [from = '', to = from] = range.includes('-') ? range.split('-') : [first, range];
+  const [begin, end] = [Number(from || '1'), Number(to || input.text.length)];
   if (!Number.isInteger(begin) || !Number.isInteger(end)) return undefined;
   return { text: input.text.slice(Math.max(begin - 1, 0), end), isDecoded: true };
 }
