@@ -14,6 +14,8 @@ const FILES = { 'etc/passwd': PASSWD, 'etc/group': GROUP, 'etc/shadow': { text: 
 const passwd = (more: string) => ({ ...FILES, 'etc/passwd': `${PASSWD}${more}\n` });
 const group = (more: string) => ({ ...FILES, 'etc/group': `${GROUP}${more}\n` });
 const shadow = (more: string) => ({ ...FILES, 'etc/shadow': { text: `${SHADOW}${more}\n`, mode: 0o600 } });
+/** The day of UTC, as in the shadow file; it can end while the tests run. */
+const TODAY = Math.floor(Date.now() / 86_400_000);
 const HOME = { folder: true, mode: 0o750, uid: 1000, gid: 1000 } as const;
 const OWN = { text: '', uid: 1000, gid: 1000, mode: 0o600 } as const;
 const home = (more: object, of: object = HOME) => ({
@@ -143,8 +145,46 @@ describePrimitive(accounts, {
   },
   maxAge: { params: { check: 'maxAge', most: 365 }, tree: FILES, result: 'pass' },
   'maxAge, of years': { params: { check: 'maxAge', most: 90 }, tree: FILES, result: 'fail', actual: 'ann' },
+  'maxAge, one day too long': { params: { check: 'maxAge', most: 364 }, tree: FILES, result: 'fail', actual: 'ann' },
+  'maxAge, without a limit': {
+    params: { check: 'maxAge', most: 365 },
+    tree: shadow('bob:$6$a$b:19000:0::7:::\neve:$6$a$b:19000:0:-1:7:::'),
+    result: 'fail',
+    actual: 'bob, eve',
+  },
+  'maxAge, of an account without a password': {
+    params: { check: 'maxAge', most: 365 },
+    tree: shadow('bob:!:19000:0:99999:7:::'),
+    result: 'pass',
+  },
+  'minAge, of exactly the least': { params: { check: 'minAge', least: 1 }, tree: FILES, result: 'pass' },
+  'minAge, without one': {
+    params: { check: 'minAge', least: 1 },
+    tree: shadow('bob:$6$a$b:19000::365:7:::\neve:$6$a$b:19000:0:365:7:::'),
+    result: 'fail',
+    actual: 'bob, eve',
+  },
   minAge: { params: { check: 'minAge', least: 2 }, tree: FILES, result: 'fail' },
   inactive: { params: { check: 'inactive', most: 45 }, tree: FILES, result: 'pass' },
+  'inactive, of exactly the most': { params: { check: 'inactive', most: 30 }, tree: FILES, result: 'pass' },
+  'inactive, one day too long': { params: { check: 'inactive', most: 29 }, tree: FILES, result: 'fail', actual: 'ann' },
+  'inactive, without a limit': {
+    params: { check: 'inactive', most: 45 },
+    tree: shadow('bob:$6$a$b:19000:0:9:7:::\neve:$6$a$b:19000:0:9:7:-1::'),
+    result: 'fail',
+    actual: 'bob, eve',
+  },
+  'lastChangePast, of tomorrow, which has begun in other time zones': {
+    params: { check: 'lastChangePast' },
+    tree: shadow(`bob:$6$a$b:${TODAY + 1}:0:9:7:::`),
+    result: 'pass',
+  },
+  'lastChangePast, of the day after tomorrow, or the next one': {
+    params: { check: 'lastChangePast' },
+    tree: shadow(`bob:$6$a$b:${TODAY + 3}:0:9:7:::`),
+    result: 'fail',
+    actual: 'bob',
+  },
   lastChangePast: {
     params: { check: 'lastChangePast' },
     tree: shadow('bob:$6$a$b:90000:0:9:7:::'),

@@ -110,6 +110,37 @@ describePrimitive(mount, {
     },
     result: 'pass',
   },
+  'what should not be mounted, and anyone can list': {
+    params: { of: 'absent', target: '/sys/kernel/debug', modeMax: '0700' },
+    tree: {
+      ...mounted('22 21 0:7 / /sys/kernel/debug rw - debugfs debugfs rw'),
+      'sys/kernel/debug': { folder: true, mode: 0o755 },
+    },
+    result: 'fail',
+    actual: '0755',
+    where: '/sys/kernel/debug',
+  },
+  'what should not be mounted, and one more bit than allowed': {
+    params: { of: 'absent', target: '/sys/kernel/debug', modeMax: '0700' },
+    tree: {
+      ...mounted('22 21 0:7 / /sys/kernel/debug rw - debugfs debugfs rw'),
+      'sys/kernel/debug': { folder: true, mode: 0o701 },
+    },
+    result: 'fail',
+    actual: '0701',
+  },
+  'what should not be mounted, and is not, whatever the mode of its folder': {
+    params: { of: 'absent', target: '/sys/kernel/debug', modeMax: '0700' },
+    tree: { ...RUNNING, 'sys/kernel/debug': { folder: true, mode: 0o755 } },
+    result: 'pass',
+    actual: 'not mounted',
+  },
+  'what should not be mounted, and whose folder was removed': {
+    params: { of: 'absent', target: '/sys/kernel/debug', modeMax: '0700' },
+    tree: mounted('22 21 0:7 / /sys/kernel/debug rw - debugfs debugfs rw'),
+    result: 'pass',
+    actual: 'does not exist',
+  },
   'a tree that does not run, by its fstab': {
     params: tmp,
     tree: { 'etc/fstab': 'tmpfs /tmp tmpfs nosuid,nodev 0 0\n' },

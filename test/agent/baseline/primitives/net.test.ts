@@ -7,8 +7,45 @@ const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when
 const socket = (local: string, state = '0A') =>
   `${HEAD}   0: ${local} ${'0'.repeat(local.indexOf(':'))}:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 1 1\n`;
 const TCP = 'proc/1/net/tcp';
+/** A table longer than the part that is read: more than 4 MiB of lines of 150 bytes. */
+const longTable = (local: string, state: string, before = '') => {
+  const line = socket(local, state).slice(HEAD.length);
+  return HEAD + before + line.repeat(Math.ceil((4 * 1024 * 1024) / line.length) + 1);
+};
 
 describePrimitive(net, {
+  'a table of TCP that is cut among listeners': {
+    params: telnet,
+    tree: { ...RUNNING, [TCP]: longTable('00000000:0050', '0A') },
+    result: 'err',
+    reason: /longer than/,
+  },
+  'a table of TCP that is cut after the last listener, since connections follow': {
+    params: telnet,
+    tree: { ...RUNNING, [TCP]: longTable('00000000:0050', '01') },
+    result: 'pass',
+  },
+  'a table of UDP that is cut, even after connected sockets': {
+    params: { ...telnet, protocols: ['udp'] },
+    tree: { ...RUNNING, 'proc/1/net/udp': longTable('00000000:0050', '01') },
+    result: 'err',
+    reason: /longer than/,
+  },
+  'a cut table of UDP, when only TCP counts': {
+    params: telnet,
+    tree: { ...RUNNING, [TCP]: HEAD, 'proc/1/net/udp': longTable('00000000:0050', '07') },
+    result: 'pass',
+  },
+  'a listener in a table that is cut': {
+    params: telnet,
+    tree: {
+      ...RUNNING,
+      [TCP]: longTable('00000000:0050', '0A', socket('00000000:0017').slice(HEAD.length)),
+    },
+    result: 'fail',
+    actual: 'tcp 0.0.0.0:23',
+  },
+  'no table of any protocol': { params: telnet, tree: RUNNING, result: 'err', reason: /there is no .*\/tcp/ },
   'nothing listens': { params: telnet, tree: { ...RUNNING, [TCP]: HEAD }, result: 'pass' },
   'to all': {
     params: telnet,
