@@ -539,6 +539,19 @@ describe('AzureHubClient', () => {
       assert.ok(hub.connections.length <= 6);
     });
 
+    it('signals a new status for the first refusal of a credential, and none for the same refusal again', async () => {
+      hub.addModule({ deviceId, moduleId, primaryKey: newKey() });
+      const client = make(fast(1_000));
+      const seen: string[] = [];
+      client.on('status', () => {
+        const { state, credential } = client.status();
+        seen.push(`${state} ${credential?.error?.id}`);
+      });
+      await client.start();
+      await hub.waitForConnection(() => hub.connections.length === 4);
+      assert.deepEqual(seen, ['connecting CREDENTIAL_REFUSED', 'refused CREDENTIAL_REFUSED']);
+    });
+
     it('refuses a hub whose certificate it has no reason to trust', async () => {
       const untrusting = make({ trustedCaFile: undefined });
       await untrusting.start();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import mqtt from 'mqtt';
 import * as v from 'valibot';
@@ -227,6 +227,32 @@ describe('Identity by the provisioning service', () => {
     assert.ok(await connect(bed.hubs[0], presentation));
     assert.match(options.steps[0]?.text ?? '', /by an earlier registration$/);
     assert.equal(bed.registrations, 1);
+  });
+
+  it('reads the saved assignment only at the first attempt: later changes of the file do not matter', async () => {
+    const identity = started();
+    await arrive(identity, bed.hubs[0]);
+    const file = join(directory.path, 'assignment.json');
+    for (const change of [
+      () => writeFileSync(file, readFileSync(file, 'utf8').replace('hub-a', 'hub-b')),
+      () => writeFileSync(file, '{"idScope":'),
+      () => rmSync(file),
+    ]) {
+      change();
+      await arrive(identity, bed.hubs[0]);
+    }
+    assert.equal(bed.registrations, 1);
+    assert.doesNotMatch(log.text(), /Could not read the saved hub assignment/);
+  });
+
+  it('does not use an assignment that is saved in the file after the first attempt', async () => {
+    const identity = started();
+    bed.service.setStatus(ID, 'disabled');
+    await failureOf(present(identity), 'PROVISIONING_DISABLED', 'credentials');
+    const { idScope } = bed.service;
+    const saved = { idScope, registrationId: ID, hub: bed.hubs[0].hostName, deviceId: DEVICE };
+    writeFileSync(join(directory.path, 'assignment.json'), JSON.stringify(saved));
+    await failureOf(present(identity), 'PROVISIONING_DISABLED', 'credentials');
   });
 
   it('does not ask the service to renew a token', async () => {
