@@ -6,8 +6,8 @@ import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink
 import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds } from '../../src/core/base/duration.ts';
 
-/* A process of its own: the least that Node must do to get the kernel's audit records. Becomes the audit daemon, and reads
- * on the agent's timer, nothing of a record but its type. Says the same as native/reader.c. */
+/* A process that does the least that Node must do to read the kernel's audit records. It registers as the audit daemon, and reads
+ * only the type of each record, on the agent's timer. Its output is that of native/reader.c. */
 
 const EXECVE = 1309;
 

@@ -7,10 +7,10 @@ import { NETLINK_AUDIT, openNetlink } from '../../src/agent/linux/native/netlink
 import { systemClock } from '../../src/core/base/clock.ts';
 
 /**
- * Sets audit as the agent does, for a reader that is the daemon already, so that it gets the records the agent gets. Marks
- * it as the agent does, too: should the benchmark be killed, the next agent puts everything back.
+ * Sets audit up like the agent, for a reader that is already the audit daemon, so that it gets the same records. It also adds the
+ * agent's mark: if the benchmark is killed, the next agent restores audit.
  *
- * @returns how to undo it
+ * @returns a function that restores audit
  */
 export async function setAuditRules(): Promise<() => Promise<void>> {
   const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);

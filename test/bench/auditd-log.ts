@@ -5,19 +5,19 @@ import { hasAuditd, STARTS, withAuditd } from './auditd-peer.ts';
 import { hasJournald, withJournald } from './journald-peer.ts';
 import type { Native } from './starts.ts';
 
-/** How many programs are started. */
+/** Number of program starts. */
 const COUNT = 200;
 
-/** What is written of one program that starts and ends. */
+/** Log entries for one program that starts and exits. */
 export interface LogOfAStart {
-  /** In bytes. */
+  /** Size in bytes. */
   readonly bytes: number;
   readonly records: number;
 }
 
 /**
- * Has auditd, and journald beside it, log starts and ends of programs, with the rules that the agent has, and measures what they
- * write. Other programs of the machine count with journald: its part is that of as many of its entries on the average.
+ * Makes auditd and journald log starts and exits of programs with the agent's rules, and measures their logs. Journald also logs
+ * other programs of the machine: its result is the average size of as many entries.
  */
 export async function logsOfAStart(
   native: Native,
@@ -39,7 +39,7 @@ export async function logsOfAStart(
   );
 }
 
-/** The lines about these starts, and about the ends of their processes. */
+/** Lines about these starts and the exits of their processes. */
 function ofStarts(lines: readonly string[], marker: string, count: number): { log: LogOfAStart; entries: number } {
   const events = new Map<string, string[]>();
   for (const line of lines) {
@@ -52,7 +52,7 @@ function ofStarts(lines: readonly string[], marker: string, count: number): { lo
   const pids = new Set(started.map(pidOf));
   const ended = all.filter((event) => pids.has(pidOf(event)) && !started.includes(event));
   const counted = [...started, ...ended].flat();
-  // journald has an entry for each record but the one that only ends an event.
+  // Journald has an entry for each record except the one that ends an event.
   const entries = counted.filter((line) => !line.startsWith('type=EOE ')).length / count;
   const bytes = counted.reduce((sum, line) => sum + line.length + 1, 0) / count;
   return { log: { bytes, records: counted.length / count }, entries };

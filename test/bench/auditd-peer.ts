@@ -11,14 +11,14 @@ import { Auditd } from '../system/auditd.ts';
 
 export const hasAuditd = (): boolean => existsSync('/usr/sbin/auditd');
 
-/** The calls that auditd has rules for. */
+/** System calls for which auditd has rules. */
 type Calls = Parameters<typeof syscallRules>[0];
 
 export const STARTS: Calls = [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }];
 
 /**
- * auditd as it is shipped, with rules for some calls; for program starts unless others are named: it reads all seven records of
- * each, and writes them to its log.
+ * Auditd as it is shipped, with rules for some calls, by default for program starts: it reads all seven records of each start and
+ * writes them to its log.
  */
 export async function withAuditd<T>(work: (auditd: Auditd) => Promise<T>, calls = STARTS): Promise<T> {
   const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);

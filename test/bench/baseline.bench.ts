@@ -1,9 +1,8 @@
 /*
- * What it costs to judge this system by all rules that are on by default, and to walk a large tree; budget: 1 s, 5 s of
- * CPU, 15 MB of memory, no pause of the event loop above 50 ms. The peer is Lynis, Debian's package of that name, which
- * looks at much of the same.
+ * Cost of evaluating all default hardening rules on this system, and of walking a large tree. Budget: 1 s, 5 s of CPU, 15 MB of
+ * memory, no block of the event loop above 50 ms. The peer is Lynis (Debian's package), which checks much of the same.
  *
- *   node dist/test/bench/baseline.bench.js [entries of the tree that is walked, 100000]
+ *   node dist/test/bench/baseline.bench.js [ENTRIES]      ENTRIES of the walked tree, default 100000
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +18,7 @@ import type { ScanOptions } from '../../src/core/contract/baseline.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
 
-/** Memory is measured as the agent runs. */
+/** Measures memory with the agent's Node flags. */
 if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
   const args = [...NODE_FLAGS, ...process.argv.slice(1)];
   process.exit(spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1);
@@ -57,7 +56,7 @@ async function scan(name: string, hostRoot: string, options: Partial<ScanOptions
   ];
 }
 
-/** CPU of children that have ended, in seconds; see proc_pid_stat(5). */
+/** CPU time of exited children in seconds; see proc_pid_stat(5). */
 function childrensCpu(): number {
   const stat = readFileSync('/proc/self/stat', 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

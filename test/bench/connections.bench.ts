@@ -14,22 +14,22 @@ import type { SocketAddress, StreamSink, Streams } from '../../src/core/contract
 import { median, Peer, range, report, scriptOf } from './figures.ts';
 
 /*
- * What it costs to make connections of audit's events, which come ready made here: reading those is measured by
- * processes.bench.ts. And what it costs to ask the kernel for sockets, as their number grows; the peer lists all of them.
+ * Cost of turning audit events into connections; the events are generated here, and processes.bench.ts measures reading them.
+ * Also the cost of querying the kernel for sockets as their number grows; the peer lists all of them.
  */
 
 const CONNECTIONS = 20_000;
-/** By one drain of audit's socket, at 1,000 a second. */
+/** Events of one drain of audit's socket, at 1,000 per second. */
 const PER_DRAIN = 200;
 const PAUSE = milliseconds(50);
 const RUNS = 15;
 
 class Count implements StreamSink {
-  told = 0;
+  reported = 0;
   withLocal = 0;
 
   accept<K extends keyof Streams>(_stream: K, records: readonly Streams[K][]): void {
-    this.told += records.length;
+    this.reported += records.length;
     for (const record of records as readonly Streams['connections'][])
       this.withLocal += Number(record.local !== undefined);
   }
@@ -41,7 +41,7 @@ const cpuMs = (since?: NodeJS.CpuUsage) => {
   return (user + system) / 1_000;
 };
 
-/** Two events for each: it connects, and another one is made, that isn't there. */
+/** Two events per connection: one for an open connection, and one for a connection that no longer exists. */
 function eventsOf(pid: number, fds: readonly number[], address: SocketAddress): AuditEvent[] {
   const who = { pid: String(pid), ppid: String(process.ppid), euid: '0', exe: process.execPath };
   const event = (syscall: string, fields: object, rest: object = {}): AuditEvent => ({
@@ -81,7 +81,7 @@ async function stage(pid: number, fds: readonly number[], address: SocketAddress
   connections.close();
   return [
     ((cost / CONNECTIONS) * 1_000).toFixed(1),
-    String(sink.told),
+    String(sink.reported),
     `${((sink.withLocal / CONNECTIONS) * 100).toFixed(0)} %`,
   ];
 }
@@ -104,7 +104,7 @@ async function measureStage(): Promise<void> {
     [
       ['sockets', 'CPU ms', 'told', 'with a local end'],
       ['open', ...(await stage(process.pid, fds, peer))],
-      ['gone, process and all', ...(await stage(NOBODY, fds, peer))],
+      ['closed, process exited', ...(await stage(NOBODY, fds, peer))],
     ],
     [`${fds.length} at a time, ${1_000 / PAUSE} times a second.`],
   );
@@ -112,7 +112,7 @@ async function measureStage(): Promise<void> {
   server.close();
 }
 
-/** The descriptors by which this process is connected to a port. */
+/** Descriptors of this process's connections to a port. */
 function clientsOf(port: number): number[] {
   const fds = new Map(
     readdirSync('/proc/self/fd').map((fd) => [inodeAt('/proc', process.pid, Number(fd)) ?? 0, Number(fd)]),

@@ -1,7 +1,7 @@
 import { CHOICES, HEADS, LIVES, measureDay, rowOf } from '../agent/pipeline/day-costs.ts';
 import { report } from './figures.ts';
 
-/* Simulated, so that the machine doesn't matter: the tables of docs/cost.md. */
+/* Computes the tables of docs/cost.md in a simulation, independent of the machine. */
 
 for (const life of LIVES) {
   const rows = [];

@@ -2,15 +2,15 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { forward, heap, MEGABYTE } from '../agent/detections/flood.ts';
 
 /*
- * Whether memory grows with what detections are shown: a million starts whose command lines are all different, and 100,000
- * attacks that each have a key of their own. Heap in use after collecting garbage; it must not grow.
+ * Heap of the detections after garbage collection, which must not grow: for a million starts with different command lines, and
+ * for 100,000 attacks with different keys.
  */
 const STEPS = 5;
 
 const flood = forward();
 const megabytes = (bytes: number) => (bytes / MEGABYTE).toFixed(1);
 
-async function measure(what: string, count: number, run: (count: number) => Promise<void>): Promise<void> {
+async function measure(subject: string, count: number, run: (count: number) => Promise<void>): Promise<void> {
   await run(count / 100);
   const heaps = [heap()];
   const began = systemClock.monotonic();
@@ -19,8 +19,8 @@ async function measure(what: string, count: number, run: (count: number) => Prom
     heaps.push(heap());
   }
   const each = ((systemClock.monotonic() - began) * 1_000) / count;
-  const told = heaps.map(megabytes).join(', ');
-  process.stdout.write(`${count} different ${what}: heap ${told} MB; ${each.toFixed(0)} µs each\n`);
+  const sizes = heaps.map(megabytes).join(', ');
+  process.stdout.write(`${count} different ${subject}: heap ${sizes} MB; ${each.toFixed(0)} µs each\n`);
 }
 
 await measure('starts', 1_000_000, (count) => flood.starts(count));

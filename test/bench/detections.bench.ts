@@ -12,9 +12,9 @@ import { NODE_FLAGS } from '../node-flags.ts';
 import { median, memory, range, report } from './figures.ts';
 
 /*
- * What it costs to judge starts of programs by 200 rules, as the agent does: starts that raised no alert before are recognised
- * by their texts. When all are known, when one in ten is new, and when all are; and to load the shipped rules. CPU, so that
- * others on the machine don't count. The peer has no rules and goes the same way.
+ * Cost of evaluating 200 rules for starts of programs, as the agent does: it recognises starts that raised no alert before by
+ * their fields. Measured when all starts are known, when one in ten is new, and when all are new; also the cost of loading the
+ * shipped rules. CPU time, so that other load does not count. The peer has no rules and runs the same code.
  */
 
 if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
@@ -27,7 +27,7 @@ const EVENTS = 1_000;
 const WARM_UP = 20;
 const RUNS = 41;
 
-/** What an idle gateway starts; a number makes a line new. */
+/** Programs that an idle gateway starts; a number makes a line new. */
 const LINES: readonly (readonly [string, string])[] = [
   ['/usr/bin/dash', 'sh -c test -x /usr/sbin/anacron || run-parts --report /etc/cron.daily #'],
   ['/usr/bin/curl', 'curl -fsS --max-time 10 https://example.com/health?n='],
@@ -47,7 +47,7 @@ const cpuMs = async (work: () => Promise<void> | void): Promise<number> => {
   return (user + system) / 1_000;
 };
 
-/** The shipped rules, some twice under other ids, until there are enough. */
+/** The shipped rules, some of them repeated under other ids until the number is reached. */
 function enough(rules: readonly ParsedRule[]): readonly ParsedRule[] {
   const detections = rules.filter((rule) => rule.is === 'detection');
   const all: ParsedRule[] = [...rules];
@@ -91,7 +91,7 @@ const start = (index: number, number: number | string): Occurrence => {
   return { event: 'ProcessCreate', payload, time: systemClock.now(), serial: index, stream: 'starts' };
 };
 
-async function judge(detections: Detections, occurrences: readonly Occurrence[]): Promise<void> {
+async function evaluate(detections: Detections, occurrences: readonly Occurrence[]): Promise<void> {
   const { length } = occurrences;
   detections.accept({ event: 'ProcessCreate', occurrences: () => occurrences, count: () => length, broken: [] });
   while (detections.isBehind()) await nextTurn();
@@ -113,7 +113,7 @@ const load = await cpuMs(() => {
 const { set = builtInRules() } = loaded;
 const grown = memory(process.pid).rss - before;
 const all = { ...set, rules: enough(set.rules) };
-// Each row has detections of its own: new starts push known ones out of what is remembered.
+// Each row has its own detections: new starts evict known ones from the cache.
 const contenders = ROWS.flatMap(({ name, isNew }) => [
   { which: name, isNew, detections: detectionsWith(all) },
   { which: `${name}, without rules`, isNew, detections: detectionsWith({ ...set, rules: [] }) },
@@ -123,7 +123,7 @@ const costs = new Map<string, number[]>();
 for (let run = 0; run < WARM_UP + RUNS; run += 1) {
   for (const { which, isNew, detections } of contenders) {
     const starts = Array.from({ length: EVENTS }, (_, index) => start(index, isNew(index) ? ++sequence : ''));
-    const cost = await cpuMs(() => judge(detections, starts));
+    const cost = await cpuMs(() => evaluate(detections, starts));
     if (run >= WARM_UP) costs.set(which, [...(costs.get(which) ?? []), cost]);
   }
 }
@@ -138,6 +138,6 @@ report(
   ],
   [
     `To load the ${set.rules.length} shipped rules, once: ${load.toFixed(0)} ms of CPU (budget 30), ${grown.toFixed(1)} MiB RSS (budget 6).`,
-    `Switched off for their time: ${off} rules.`,
+    `Disabled for being slow: ${off} rules.`,
   ],
 );

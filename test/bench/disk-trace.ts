@@ -7,21 +7,21 @@ import { type Duration, milliseconds } from '../../src/core/base/duration.ts';
 import { SimulatedFiles, seeded } from '../agent/pipeline/simulated-files.ts';
 
 /**
- * One change that is asked of a disk. `overwrite`: in place from the beginning, without a sync. `replace`: a new file is written
- * and synced, then renamed over the old one. `sync`: of a file or a folder.
+ * One change of a disk. `overwrite`: in place from the start of the file, without a sync. `replace`: a new file is written and
+ * synced, then renamed over the old one. `sync`: of a file or a folder.
  */
 export interface Change {
-  /** In milliseconds of the monotonic clock. */
+  /** Milliseconds of the monotonic clock. */
   readonly at: number;
   readonly kind: 'append' | 'overwrite' | 'replace' | 'remove' | 'sync';
   readonly path: string;
   readonly bytes: number;
 }
 
-/** Every change of a disk, in order; to be carried out on a real one later. */
+/** All changes of a disk in order, to be repeated on a real disk later. */
 export class DiskTrace {
   readonly changes: Change[] = [];
-  /** The agent's held changes of each file: under systemd, BackgroundWriter holds them until something is synced. */
+  /** Changes of each file that BackgroundWriter holds under systemd until a file is synced. */
   readonly #held = new Map<string, Pick<Change, 'kind' | 'bytes'>>();
 
   /** Bytes appended to a file are added up; a file that is overwritten twice is written once. */
@@ -43,13 +43,13 @@ export class DiskTrace {
     this.changes.push({ at: systemClock.monotonic(), kind, path, bytes });
   }
 
-  /** What happened from then on. */
+  /** Changes since this time. */
   since(at: number): Change[] {
     return this.changes.filter((change) => change.at >= at);
   }
 }
 
-/** Keeps files in memory, and notes what is done to them. */
+/** Keeps files in memory and records their changes. */
 export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
   const files = new SimulatedFiles(seeded(7));
   return {
@@ -82,7 +82,7 @@ export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
       trace.add('sync', path);
       await files.sync(path);
     },
-    /** One for all of an instant, as BackgroundFiles does it. */
+    /** One sync for all changes of the same time, like BackgroundFiles. */
     syncNow(path) {
       trace.makeHeld();
       const last = trace.changes.findLast((change) => change.kind === 'sync' && change.path === path);
@@ -92,7 +92,7 @@ export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
   };
 }
 
-/** As BackgroundStateFiles groups changes, without a disk to wait for. */
+/** Groups changes like BackgroundStateFiles, without waiting for a disk. */
 export class TracedStateFiles implements StateFiles {
   readonly #trace: DiskTrace;
   readonly #laterAfter: Duration;

@@ -22,27 +22,27 @@ import { basename, dirname, join } from 'node:path';
 import { seconds } from '../../src/core/base/duration.ts';
 import type { Change } from './disk-trace.ts';
 
-/** From 512 MB on, mkfs makes blocks of 4 KB, which no flash writes less than. */
+/** From 512 MB on, mkfs uses blocks of 4 KB, the smallest unit that flash writes. */
 const SIZE = 1024 * 1024 * 1024;
 const SECTOR = 512;
-/** In memory, where there is: the disk of this machine needn't be worn for it. */
+/** In memory if possible, to spare the disk of this machine. */
 const IMAGES = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /**
- * When the kernel writes by itself: ext4's `commit=` for the journal; vm.dirty_expire_centisecs for data, and for blocks
- * of metadata once they are in the journal; vm.dirty_writeback_centisecs is how often it looks. All are their defaults.
+ * Default times after which the kernel writes without a sync: ext4's `commit=` for the journal; vm.dirty_expire_centisecs for
+ * data, and for blocks of metadata once they are in the journal; vm.dirty_writeback_centisecs is its poll interval.
  */
 const COMMIT = seconds(5);
 const EXPIRE = seconds(30);
 const LOOK = seconds(5);
 
-/** Why there can be no file system of its own here; `undefined` if there can. */
+/** Why no file system can be created here; `undefined` if one can. */
 export function ext4IsMissing(): string | undefined {
   if (process.geteuid?.() !== 0) return 'that needs root';
   if (!existsSync('/dev/loop-control')) return 'there is no loop device';
   return existsSync('/usr/sbin/mkfs.ext4') ? undefined : 'there is no mkfs.ext4';
 }
 
-/** A fresh ext4 with the options that mkfs and mount have by default, except `commit`, on a block device of its own, which counts. */
+/** A new ext4 with the default options of mkfs and mount, except `commit`, on its own block device, which counts the writes. */
 export class Ext4 {
   readonly folder: string;
   readonly #image: string;
@@ -57,18 +57,18 @@ export class Ext4 {
     const file = openSync(this.#image, 'wx', 0o600);
     ftruncateSync(file, SIZE);
     closeSync(file);
-    // Otherwise the kernel would go on making the file system while it is used.
+    // Otherwise the kernel would still initialise the file system while it is used.
     run('/usr/sbin/mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', this.#image);
     this.#device = run('/usr/sbin/losetup', '--find', '--show', this.#image).trim();
-    // `replay` commits when it is time by the changes' own clock.
+    // `replay` commits by the clock of the changes.
     run('/usr/bin/mount', '-o', 'commit=3600', this.#device, mounted);
-    // In one folder, as on a device: ext4 puts the inodes of those at the top far from each other.
+    // In one folder, as on a device: ext4 puts the inodes of top-level files far from each other.
     this.folder = join(mounted, 'lib');
     mkdirSync(this.folder);
     syncAll(this.folder);
   }
 
-  /** What the device was told to write so far, in bytes. See Documentation/block/stat.rst of Linux. */
+  /** Bytes written to the device so far. See Documentation/block/stat.rst of Linux. */
   get written(): number {
     const stat = readFileSync(`/sys/block/${basename(this.#device)}/stat`, 'utf8')
       .trim()
@@ -76,7 +76,7 @@ export class Ext4 {
     return Number(stat[6]) * SECTOR;
   }
 
-  /** Writes everything back: files, and what stands in the journal alone. */
+  /** Writes everything back: files, and blocks that are only in the journal. */
   unmount(): void {
     if (this.#isMounted) run('/usr/bin/umount', dirname(this.folder));
     this.#isMounted = false;
@@ -89,12 +89,12 @@ export class Ext4 {
   }
 
   /**
-   * Makes the changes without the time between them, and writes what the kernel would have written in that time. In real
-   * time on Linux 6.18, 500 bytes appended and synced every 30 s cost 5.0 blocks each; 5.1 here.
+   * Repeats the changes without the time between them, and writes what the kernel would have written in that time. In real
+   * time on Linux 6.18, 500 bytes appended and synced every 30 s cost 5.0 blocks each; here they cost 5.1.
    */
   replay(changes: readonly Change[]): void {
     const device = openSync(this.#device, 'r');
-    /** Since when there has been something to write: data and metadata, by file, and blocks that are only in the journal. */
+    /** Times since when data and metadata are dirty, keyed by file, and since when blocks are only in the journal. */
     const unwritten = new Map<string, number>();
     const uncommitted = new Map<string, number>();
     let onlyInJournal = Number.POSITIVE_INFINITY;
@@ -128,7 +128,7 @@ export class Ext4 {
     syncAll(this.folder);
   }
 
-  /** Commits the journal, but writes no data: syncs a file that has none, whose inode is beside those of the folder's others. */
+  /** Commits the journal without writing data: syncs an empty file, whose inode is near those of the folder's other files. */
   #commit(folder: string): void {
     const file = openSync(join(folder, 'empty'), 'a');
     try {
@@ -155,10 +155,10 @@ export class Ext4 {
   }
 }
 
-/** When the kernel writes what has been dirty since then. */
+/** Time at which the kernel writes data that is dirty since then. */
 const flushedAt = (since: number): number => Math.ceil((since + EXPIRE) / LOOK) * LOOK;
 
-/** As the agent does by default: fdatasync(2) for files that grow, fsync(2) for the rest. */
+/** Syncs like the agent by default: fdatasync(2) for files that grow, fsync(2) for others. */
 function syncIfThere(path: string, sync = path.endsWith('.log') ? fdatasyncSync : fsyncSync): void {
   if (!existsSync(path)) return;
   const file = openSync(path, 'r');
@@ -183,7 +183,7 @@ const run = (command: string, ...args: string[]): string => execFileSync(command
 const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
 const syncfs = koffi.load(null).func('int syncfs(int)') as (file: number) => number;
 
-/** Writes what the kernel holds of this file system: data and journal. */
+/** Writes back all dirty data and the journal of this file system. */
 export function syncAll(folder: string): void {
   const file = openSync(folder, 'r');
   try {

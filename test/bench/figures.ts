@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { table } from '../../src/core/command-line/command.ts';
 
-/** Prints a benchmark's result: what was measured, and a row of figures for each contestant. */
+/** Prints a benchmark's result: its subject, and a row of figures for each contestant. */
 export function report(title: string, rows: readonly (readonly string[])[], notes: readonly string[] = []): void {
   console.log(`\n${title} (load average ${loadavg()[0]?.toFixed(2)})`);
   for (const line of table(rows)) console.log(`  ${line}`);
@@ -18,21 +18,21 @@ export const range = (values: readonly number[], digits: number): string =>
 
 const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
-/** CPU of a process so far, with that of threads that have ended. Counted in ticks, of 10 ms mostly. */
+/** CPU time of a process so far, including exited threads. Counted in ticks, mostly of 10 ms. */
 export function cpuMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return ((Number(fields[11]) + Number(fields[12])) * 1_000) / ticksPerSecond;
 }
 
-/** CPU of the threads that live, to the nanosecond: for what takes less than a tick. See proc_pid_schedstat(5). */
+/** CPU time of the running threads in nanoseconds, for work that takes less than a tick. See proc_pid_schedstat(5). */
 export const fineCpuMs = (pid: number): number =>
   threads(pid).reduce(
     (sum, thread) => sum + Number(readFileSync(`${thread}/schedstat`, 'latin1').split(' ')[0]) / 1e6,
     0,
   );
 
-/** How often a thread of the process has gone to sleep of itself: as often, it was woken. */
+/** Number of voluntary context switches of a process's threads, which is also the number of its wake-ups. */
 export const wakeUps = (pid: number): number =>
   threads(pid).reduce((sum, thread) => sum + field(`${thread}/status`, 'voluntary_ctxt_switches'), 0);
 
@@ -43,7 +43,7 @@ export interface Memory {
   readonly anonymous: number;
 }
 
-/** In MiB. */
+/** Resident memory in MiB. */
 export const memory = (pid: number): Memory => ({
   rss: field(`/proc/${pid}/status`, 'VmRSS') / 1_024,
   anonymous: field(`/proc/${pid}/status`, 'RssAnon') / 1_024,
@@ -55,7 +55,7 @@ function field(file: string, name: string): number {
   return Number(text);
 }
 
-/** A process that is measured beside the agent. It says one line when it is ready, and may say another when it ends. */
+/** A process that is measured in comparison with the agent. It prints a line when it is ready, and may print one when it exits. */
 export class Peer {
   readonly pid: number;
   readonly #child: ReturnType<typeof spawn>;
@@ -87,7 +87,7 @@ export class Peer {
     return peer;
   }
 
-  /** @returns what it said at its end */
+  /** @returns its last line */
   async end(): Promise<string> {
     this.#child.kill('SIGTERM');
     await this.#ended;
@@ -95,5 +95,5 @@ export class Peer {
   }
 }
 
-/** Where a compiled script of this folder is. */
+/** Returns the path of a compiled script of this folder. */
 export const scriptOf = (name: string): string => new URL(`${name}.js`, import.meta.url).pathname;

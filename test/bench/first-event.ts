@@ -7,11 +7,11 @@ import { type Duration, milliseconds, minutes } from '../../src/core/base/durati
 import type { TestBed } from '../integration/test-bed.ts';
 
 const START_EVERY = milliseconds(20);
-/** Each look reads all files of the state: it must not take the processor from the agent. */
+/** Poll interval. Each poll reads all state files, which must not take the CPU from the agent. */
 const LOOK_EVERY = milliseconds(50);
 const LIMIT = minutes(2);
 const BUSY_PER_CORE = 10;
-/** The priority of the benchmark itself, so that it measures on time, and a command that starts its children with 0. */
+/** The benchmark's own nice value, so that it measures on time, and a command that starts its children with 0. */
 const RAISED = -20;
 const NORMAL = ['nice', '-n', String(-RAISED)];
 
@@ -23,10 +23,10 @@ export interface FirstEvent {
   readonly observedFrom: number;
 }
 
-/** How many busy processes `besideLoad` runs. */
+/** Number of busy processes of `besideLoad`. */
 export const LOAD = BUSY_PER_CORE * availableParallelism();
 
-/** Raises the priority of this process, if it may. @returns what starts a program with the normal priority */
+/** Raises the priority of this process, if permitted. @returns a command that starts a program with the normal priority */
 export function raisePriority(): readonly string[] {
   try {
     setPriority(RAISED);
@@ -36,7 +36,7 @@ export function raisePriority(): readonly string[] {
   }
 }
 
-/** Does `work` beside processes that only use CPU. @param normally starts a program with the normal priority */
+/** Runs `work` while other processes use the CPU. @param normally starts a program with the normal priority */
 export async function besideLoad<T>(normally: readonly string[], work: () => Promise<T>): Promise<T> {
   const [program = '/bin/sh', ...args] = [...normally, '/bin/sh', '-c', 'while :; do :; done'];
   const busy = Array.from({ length: LOAD }, () => spawn(program, args, { stdio: 'ignore' }));
@@ -50,7 +50,7 @@ export async function besideLoad<T>(normally: readonly string[], work: () => Pro
 /**
  * Starts an agent without earlier state while a program starts every 20 ms.
  *
- * @param program a program that exits at once
+ * @param program a program that exits immediately
  */
 export async function firstEvent(bed: TestBed, program: string, normally: readonly string[]): Promise<FirstEvent> {
   const state = join(bed.directory, 'state');
@@ -75,7 +75,7 @@ export async function firstEvent(bed: TestBed, program: string, normally: readon
   }
 }
 
-/** Starts a program again and again, each time with another argument. */
+/** Starts a program repeatedly, each time with another argument. */
 class Starts {
   readonly #marker: string;
   readonly #times: Duration[] = [];
@@ -95,7 +95,7 @@ class Starts {
     clearInterval(this.#timer);
   }
 
-  /** When the earliest start took place that a file in these folders names; `undefined` if none does. */
+  /** Time of the earliest start that a file in these folders contains; `undefined` if they contain none. */
   earliestIn(folders: readonly string[]): Duration | undefined {
     const pattern = new RegExp(`${this.#marker.replaceAll('.', '\\.')}(\\d+)\\.`, 'g');
     const found = folders.flatMap((folder) => textsIn(folder)).flatMap((text) => [...text.matchAll(pattern)]);
@@ -110,7 +110,7 @@ function textsIn(folder: string): string[] {
       .filter((entry) => entry.isFile())
       .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'));
   } catch {
-    return []; // not there yet, or replaced at this moment
+    return []; // does not exist yet, or is being replaced
   }
 }
 

@@ -4,14 +4,14 @@ import { Gateway, type Life } from '../agent/pipeline/gateway.ts';
 import type { Desired } from '../agent/pipeline/simulated-agent.ts';
 import { type Change, DiskTrace, TracedStateFiles, tracedStoreFiles } from './disk-trace.ts';
 
-/** Days that pass before the one that is measured: by then every file has its usual size. */
+/** Days before the measured day, after which every file has its usual size. */
 const DAYS_BEFORE = 2;
-/** What the notes take in which the agent keeps how far it has read audit, and the copy of its account; see NoteFile. */
+/** Size of the notes with the position in audit and the copy of the account; see NoteFile. */
 const NOTES = { '/state/audit-checkpoint.json': 512, '/state/accounts.json': 4096 };
-/** How long notes are held; see src/agent/composition/storage.ts. */
+/** Time for which notes are held; see src/agent/composition/storage.ts. */
 const NOTES_EVERY = minutes(5);
 
-/** What the agent writes in a day, on simulated time, with these settings of the module twin and of `store.syncEvery`. */
+/** Simulates the agent's writes in a day, with these settings of the module twin and of `store.syncEvery`. */
 export async function writtenInADay(life: Life, desired: Desired, syncEvery: Duration): Promise<Change[]> {
   const time = sinon.useFakeTimers({
     now: new Date('2026-03-04T05:06:07Z'),
@@ -53,7 +53,7 @@ export async function writtenInADay(life: Life, desired: Desired, syncEvery: Dur
   }
 }
 
-/** What happens in a day, in even steps, in order. */
+/** Events of a day at even intervals, in order. */
 export function happenings(gateway: Happening, { processesPerHour, connectionsPerHour, sessionsPerDay }: Life) {
   const steps = (count: number, happens: (step: number) => void) =>
     Array.from({ length: count }, (_, step) => ({ at: (step * days(1)) / count, happens: () => happens(step) }));

@@ -10,17 +10,16 @@ import { auditIsMissing } from './slot.ts';
 import { Native } from './starts.ts';
 
 /*
- * What is written to flash in a day. The agent's parts live through it on simulated time, with the shipped settings; what they
- * change on disk is then done on a real ext4, whose block device counts what it is told to write: data in whole pages, the
- * journal, and metadata. Beside it are auditd's log and journald's journal of the same starts and ends; of journald's, what it
- * changes in place, its tables, is left out.
+ * Bytes written to flash in a day. The agent's parts run on simulated time with the shipped settings; their changes are then
+ * repeated on a real ext4, whose block device counts the writes: data in whole pages, the journal, and metadata. The peers are
+ * auditd's log and journald's journal of the same starts and exits, without the tables that journald changes in place.
  */
 
 const BUDGET_MB = 5;
 const EVERY: readonly Duration[] = [seconds(1), seconds(30), minutes(15), minutes(60)];
-/** For the default settings. */
+/** Budget for the default settings. */
 const DEFAULT_BUDGET_MB = 50;
-/** Settings of the module twin, by their names in docs/cost.md. */
+/** Settings of the module twin, keyed by their names in docs/cost.md. */
 const TWINS = CHOICES.filter(({ name }) => name === 'default' || name === 'sparing');
 const IDLE: Life & { readonly name: string } = {
   name: 'an idle device',
@@ -29,15 +28,15 @@ const IDLE: Life & { readonly name: string } = {
   sessionsPerDay: 0,
 };
 const HEADS = ['module twin', '', 'written, KB', 'syncs', 'to the device, MB', 'budget'];
-/** auditd's own: `flush = INCREMENTAL_ASYNC`, `freq = 50`. */
+/** Auditd's default: `flush = INCREMENTAL_ASYNC`, `freq = 50`. */
 const AUDITD_RECORDS_A_SYNC = 50;
-/** journald's own SyncIntervalSec. */
+/** Journald's default SyncIntervalSec. */
 const JOURNALD_SYNCS_A_DAY = days(1) / minutes(5);
 
 const missing = ext4IsMissing();
 const thousands = (count: number) => Math.round(count).toLocaleString('en-US');
 
-/** @returns what a device of its own was told to write, in MB */
+/** @returns MB written to a separate device */
 function toDevice(changes: readonly Change[]): string {
   if (missing !== undefined) return '–';
   const disk = new Ext4();
@@ -57,7 +56,7 @@ function writes(changes: readonly Change[]): string[] {
   return [thousands(bytes / 1_000), thousands(syncs), toDevice(changes)];
 }
 
-/** One start after another, in even steps, and syncs. */
+/** Starts at even intervals, and syncs. */
 function logDay(perDay: number, { bytes }: LogOfAStart, syncs: number): Change[] {
   const changes: Change[] = [];
   const path = '/log/log';

@@ -1,7 +1,7 @@
 /*
- * What `vakt fleet` costs for many devices: time, requests to the hub, and the most memory that it has had. The hub is the
- * emulator, in this process, without limits of its own unless a row names one; a real hub of one S1 unit makes 100 modules
- * a minute. The peer is a plain loop with the official client, one device after the other.
+ * Cost of `vakt fleet` for many devices: time, requests to the hub, and peak memory. The hub is the emulator in this process,
+ * without limits unless a row names one; a real hub of one S1 unit creates 100 modules per minute. The peer is a plain loop with
+ * the official client, one device after the other.
  *
  *   node dist/test/bench/fleet.bench.js [devices, 10000] [devices for memory, 100000]
  */
@@ -20,14 +20,14 @@ import { report } from './figures.ts';
 const [COUNT = 10_000, MANY = 100_000] = process.argv.slice(2).map(Number);
 const MODULE = 'azureiotsecurity';
 const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
-/** It needs what is not in the bundle. */
+/** `vakt fleet` is not in the bundle. */
 const PROGRAM = new URL('../../src/main.js', import.meta.url).pathname;
 const PEER_DEVICES = 500;
 
 const folder = mkdtempSync(join(tmpdir(), 'vakt-bench-'));
-const rows: string[][] = [['what', 'seconds', 'requests', 'peak MB', 'result']];
+const rows: string[][] = [['command', 'seconds', 'requests', 'peak MB', 'result']];
 
-/** A hub with devices, and files by which `vakt fleet` reaches it. */
+/** A hub with devices, and the files with which `vakt fleet` connects to it. */
 async function openHub(count: number): Promise<HubEmulator> {
   const hub = await HubEmulator.start();
   addSimulatedDevices(hub, count);
@@ -37,8 +37,13 @@ async function openHub(count: number): Promise<HubEmulator> {
   return hub;
 }
 
-/** Runs `vakt fleet …`, and adds a row. @param killWhen asked again and again */
-async function measure(what: string, hub: HubEmulator, args: readonly string[], killWhen = () => false): Promise<void> {
+/** Runs `vakt fleet …` and adds a row. @param killWhen polled condition */
+async function measure(
+  label: string,
+  hub: HubEmulator,
+  args: readonly string[],
+  killWhen = () => false,
+): Promise<void> {
   let requests = 0;
   const count = () => {
     requests += 1;
@@ -68,10 +73,10 @@ async function measure(what: string, hub: HubEmulator, args: readonly string[], 
   hub.off('restRequest', count);
   const took = ((systemClock.monotonic() - began) / 1_000).toFixed(1);
   const line = last.trim().split('\n').at(-1) ?? '';
-  rows.push([what, took, String(requests), state.peak.toFixed(0), line.slice(0, 70) || 'killed']);
+  rows.push([label, took, String(requests), state.peak.toFixed(0), line.slice(0, 70) || 'killed']);
 }
 
-/** The most resident memory so far, in MB; 0 if the process has ended. */
+/** Peak of the resident memory so far, in MB; 0 if the process has exited. */
 function highWater(pid: number): number {
   try {
     return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1_024;
@@ -80,7 +85,7 @@ function highWater(pid: number): number {
   }
 }
 
-/** As agents report it, about 1 KB. */
+/** Reported properties like an agent's, about 1 KB. */
 const reported = (number: number) => ({
   securityAgent: {
     version: '0.1.0',

@@ -7,24 +7,24 @@ import { auditIsMissing, sourceNote } from './slot.ts';
 import { Native } from './starts.ts';
 
 /*
- * What the agent costs while nothing happens, and while some programs start, as on most devices: connected, in the
- * configuration it has by itself. To measure the program that is installed, and for longer:
+ * Cost of the connected agent in its default configuration while it is idle, and while some programs start, as on most devices.
+ * To measure the installed program for a longer time:
  * VAKT_PROGRAM=/usr/lib/vakt/main.js BENCH_SECONDS=600 npm run bench idle
  *
- * auditd can't run beside the agent without changing what the agent reads, so it runs after it, under the same loads.
+ * Auditd would change what the agent reads, so it runs after the agent, under the same loads.
  */
 
 const BUDGET_PERCENT = 0.15;
 const BUDGET_MIB = 64;
-/** The agent gives back memory a minute after its start, and has taken its first snapshots long before. */
+/** The agent releases memory a minute after its start, long after its first snapshots. */
 const BEFORE = seconds(70);
 const LENGTH = seconds(Number(process.env.BENCH_SECONDS ?? 30));
 const TICKER = "setInterval(() => {}, 250); process.stdout.write('ready\\n')";
-/** Starts a second; 0 is idle. */
+/** Starts per second; 0 is idle. */
 const RATES = [0, 1, 10, 50] as const;
-/** Starts before the first measurement: code is compiled and tables of rules are made for the first ones only. */
+/** Starts before the first measurement: only the first ones compile code and build tables of rules. */
 const FIRST_STARTS = 300;
-/** Between two loads: what the last one left is worked on. */
+/** Pause between two loads, in which the agent finishes the work of the last one. */
 const SETTLE = seconds(3);
 
 interface Cost {
@@ -44,7 +44,7 @@ try {
   await native.start(FIRST_STARTS, 50);
   await systemClock.sleep(BEFORE);
   const rows: string[][] = [];
-  let others = 0;
+  let foreignStarts = 0;
   const agents: Cost[] = [];
   for (const rate of RATES) {
     const before = await startsSeen(agent);
@@ -52,7 +52,7 @@ try {
     if (own === undefined || bare === undefined) throw new Error('nothing was measured');
     agents.push(own);
     if (rate !== 0) continue;
-    others = (await startsSeen(agent)) - before;
+    foreignStarts = (await startsSeen(agent)) - before;
     rows.push(row('agent, connected', own, agent.pid, `CPU ≤ ${BUDGET_PERCENT}, RSS ≤ ${BUDGET_MIB}`));
     rows.push(row('bare Node with a timer of 250 ms', bare, ticker.pid));
   }
@@ -63,7 +63,7 @@ try {
     'Idle: CPU in per cent of a core, wake-ups of all threads a second, resident memory at the end in MiB',
     [['', 'CPU', 'wake-ups', 'RSS', 'budgets'], ...rows],
     [
-      `${PROGRAM}, ${LENGTH / 1_000} s. Meanwhile ${others} programs were started by others, and cost the agent what they cost.`,
+      `${PROGRAM}, ${LENGTH / 1_000} s. The result includes ${foreignStarts} starts by other processes.`,
       sourceNote(source, missing),
     ],
   );
@@ -85,7 +85,7 @@ try {
 
 async function startsSeen(agent: AgentProcess): Promise<number> {
   const { events } = await agent.status();
-  await systemClock.sleep(seconds(1)); // the question costs the agent some milliseconds
+  await systemClock.sleep(seconds(1)); // the request costs the agent a few milliseconds
   return events.ProcessCreate?.collected ?? 0;
 }
 

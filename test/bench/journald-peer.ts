@@ -8,7 +8,7 @@ import { milliseconds, seconds } from '../../src/core/base/duration.ts';
 
 const JOURNALD = '/usr/lib/systemd/systemd-journald';
 
-/** Arguments: the folder for the journal. In mounts of its own, so that nothing of the machine's journal is touched. */
+/** Argument: the folder for the journal. Runs in a new mount namespace, so that the machine's journal is not changed. */
 const START = `
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journald.conf.d /run/systemd/journal || exit 1
 printf '[Journal]\\nStorage=volatile\\nRuntimeMaxUse=1G\\nAudit=yes\\nRateLimitIntervalSec=0\\nForwardToSyslog=no\\n' \\
@@ -16,16 +16,16 @@ printf '[Journal]\\nStorage=volatile\\nRuntimeMaxUse=1G\\nAudit=yes\\nRateLimitI
 mkdir -p /run/log/journal && mount --bind "$1" /run/log/journal && exec ${JOURNALD}
 `;
 
-/** What a journal contains. */
+/** Size of a journal. */
 interface Size {
-  /** In bytes, of all its objects. */
+  /** Bytes of all its objects. */
   readonly bytes: number;
   readonly entries: number;
 }
 
 export const hasJournald = (): boolean => existsSync(JOURNALD);
 
-/** Has journald record audit, as it does by default, while `work` runs. @returns what it has written of it */
+/** Makes journald record audit, as it does by default, while `work` runs. @returns the size of its journal */
 export async function withJournald<T>(work: () => Promise<T>): Promise<{ readonly result: T; readonly journal: Size }> {
   const folder = mkdtempSync(join(tmpdir(), 'vakt-journald-'));
   const args = ['--mount', '--propagation', 'private', 'sh', '-c', START, 'sh', folder];
@@ -47,13 +47,13 @@ async function begun(folder: string): Promise<Size> {
   const deadline = systemClock.monotonic() + seconds(20);
   while (systemClock.monotonic() < deadline) {
     const size = sizeOf(folder);
-    if (size !== undefined && size.entries > 0) return size; // before its first entry it may be without its large tables
+    if (size !== undefined && size.entries > 0) return size; // its large tables may not exist before its first entry
     await systemClock.sleep(milliseconds(50));
   }
   throw new Error('journald has begun no journal within 20 s');
 }
 
-/** Of all journal files; see "Journal File Format" of systemd, "Header". */
+/** Sums up all journal files; see "Journal File Format" of systemd, "Header". */
 function sizeOf(folder: string): Size | undefined {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.journal'));
   const headers = files.map((name) => readFileSync(join(folder, name)).subarray(0, 208));

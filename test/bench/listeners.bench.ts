@@ -6,9 +6,8 @@ import { sources } from '../agent/collectors/samples.ts';
 import { median, Peer, range, report, scriptOf } from './figures.ts';
 
 /*
- * What it costs to list the sockets that wait for others, with process, program and user, as ListeningPorts tells them,
- * when there are 10,000 sockets that don't wait for anybody. The peer lists the same. In a network namespace of its own,
- * where there is unshare(1) and it may, so that what else listens here doesn't count.
+ * Cost of listing the listening sockets for ListeningPorts, with process, program and user, among 10,000 other sockets. The peer
+ * lists the same. Runs in a new network namespace, if permitted, so that other listening sockets do not count.
  */
 
 const SOCKETS = 10_000;
@@ -22,7 +21,7 @@ const addVxlan = () =>
   run('ip', ...'link add vakt0 type vxlan id 1 dstport 4789 local 127.0.0.1'.split(' ')) &&
   run('ip', 'link', 'set', 'vakt0', 'up');
 
-/** What listens, and how to get there. `undefined` when it can't be had. */
+/** Layouts of listening sockets; `undefined` if this machine does not support one. */
 const LAYOUTS: Readonly<Record<string, () => 'first' | 'late' | undefined>> = {
   'a server with 10,000 connections': () => 'first',
   'it opens another listener last': () => 'late',
@@ -88,7 +87,7 @@ async function measure(): Promise<void> {
         ({ ExtraDetails }) => ExtraDetails !== undefined && 'Pid' in Object(ExtraDetails),
       ).length;
       notes.push(
-        `${layout}: ${found.length} told, ${visible} of them with a process; ${inUse()} sockets, ${processes()} processes.`,
+        `${layout}: ${found.length} listed, ${visible} of them with a process; ${inUse()} sockets, ${processes()} processes.`,
       );
     } finally {
       await holder.end();
@@ -99,8 +98,8 @@ async function measure(): Promise<void> {
     [['layout', 'first, CPU', 'first, wall', 'later, CPU', 'later, wall', 'ss -tulpn, wall'], ...rows],
     [
       ...notes,
-      'A first listing remembers nothing: the agent has two of them, since a socket that nobody seems to hold is looked',
-      'for twice; then it holds every descriptor of every process against it.',
+      'A first listing has no cache. The agent has two first listings, since it looks up a socket without a known process twice;',
+      'then it compares all descriptors of all processes.',
     ],
   );
 }

@@ -3,7 +3,7 @@ import { cpus, loadavg, release, totalmem } from 'node:os';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { table } from '../../src/core/command-line/command.ts';
 
-/* Prints what figures depend on. */
+/* Prints the properties of the machine on which figures depend. */
 
 const processors = cpus();
 const system = readFileSync('/etc/os-release', 'utf8').match(/^PRETTY_NAME="?([^"\n]+)/m)?.[1] ?? 'unknown';

@@ -5,11 +5,11 @@ import { type Memory, memory, Peer, report, scriptOf } from './figures.ts';
 import { auditIsMissing, sourceNote } from './slot.ts';
 import { Native } from './starts.ts';
 
-/* Resident memory of the agent, connected, with every collector on, and of less. */
+/* Resident memory of the connected agent with all collectors, and of smaller programs. */
 
 const BUDGET_MIB = 64;
 const STARTED = seconds(20);
-/** A minute after the start, the agent gives back what that needed. */
+/** The agent releases the memory of its start after a minute. */
 const STEADY = seconds(90);
 const STARTS = 2_000;
 const BARE = ['-e', "setInterval(() => {}, 1e6); process.stdout.write('ready\\n')"];
@@ -24,7 +24,7 @@ try {
     BENCH_CONNECTION_STRING: bed.hub.connectionString(DEVICE, MODULE),
     BENCH_CA: bed.write('sdk-ca.pem', bed.hub.caPem),
   };
-  // One after the other: they have the same identity, and a hub keeps one connection of each.
+  // One after the other: they have the same identity, and a hub accepts one connection per identity.
   const afterAWhile = async (...args: string[]) => {
     const peer = await Peer.start(process.execPath, args, environment);
     peers.push(peer);
@@ -48,8 +48,8 @@ try {
   await systemClock.sleep(seconds(2));
   const after = memory(agent.pid);
 
-  const row = (what: string, { rss, anonymous }: Memory, budget = '') => [
-    what,
+  const row = (label: string, { rss, anonymous }: Memory, budget = '') => [
+    label,
     rss.toFixed(1),
     anonymous.toFixed(1),
     budget,

@@ -9,13 +9,13 @@ import { auditIsMissing } from './slot.ts';
 import { COMMANDS, Native, type Started } from './starts.ts';
 
 /*
- * What it costs the whole agent, connected and aggregating, that programs start, and how many it misses. The peers read
- * the same records under the same load, and do nothing with them. There is one audit slot in a kernel, so they take turns.
+ * Cost of program starts for the whole agent, connected and aggregating, and the number of starts it misses. The peers read the
+ * same records under the same load without using them. They take turns, since a kernel has only one audit daemon.
  */
 
 const BUDGET_MS = 30;
 const ROUNDS = 3;
-/** Each begins with a fresh reader, and after `before` starts that aren't measured. */
+/** Each load begins with a new reader, after `before` starts that aren't measured. */
 const LOADS = {
   '200/s for 10 s': { count: 2_000, perSecond: 200, before: 0 },
   '2000/s for 10 s': { count: 20_000, perSecond: 2_000, before: 0 },
@@ -26,9 +26,9 @@ const LOADS = {
 } as const;
 type Load = keyof typeof LOADS;
 const STEADY: readonly Load[] = ['200/s for 10 s', '2000/s for 10 s', '2000/s for 10 s, after 20,000'];
-/** In the second, V8 has compiled what is needed: that takes some 200 ms of CPU, once in the life of an agent. */
+/** Number of rounds. Compiling takes V8 about 200 ms of CPU in the first one, once per run of an agent. */
 const BURSTS: readonly Load[] = ['burst of 20,000', 'burst of 20,000, after 20,000'];
-/** Long enough that it doesn't matter. */
+/** Long enough that no window ends during a load. */
 const LONG_BURST: Load = 'burst of 100,000';
 
 const DESIRED = {
@@ -39,21 +39,21 @@ const DESIRED = {
 /** Closes the window, so that it is sent. */
 const FLUSH = { aggregationIntervalProcessCreate: { value: 'PT2H' } };
 
-/** After the load: the longest pause of a reader, and time to read what waits. */
+/** Time after the load: the longest pause of a reader, and the time to read the remaining records. */
 const SETTLE = seconds(1.5);
 
 interface Run {
   readonly load: Load;
   readonly started: Started;
   readonly cpuPer1000: number;
-  /** Starts that the reader saw, whoever made them. */
+  /** All starts that the reader saw. */
   readonly seen: number;
 }
 
 interface AgentRun extends Run {
   readonly hits: number;
   readonly lost: number;
-  /** CPU to send what was aggregated. */
+  /** CPU time to send the aggregated events. */
   readonly sendingMs: number;
 }
 
@@ -127,7 +127,7 @@ async function runConnected(load: Load, agent: AgentProcess, bed: TestBed): Prom
 const hitsOf = (bed: TestBed, marker: string) =>
   bed.hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
 
-/** Resolves once `count` has stood still for so long. */
+/** Resolves once `count` has not changed for this time. */
 async function quiet(count: () => number, length: Duration): Promise<void> {
   for (let before = -1; before !== count(); ) {
     before = count();
@@ -142,7 +142,7 @@ const runReader =
     for (const load of loads) {
       const reader = await Peer.start(command, args);
       let undo = async () => {};
-      let said = '';
+      let output = '';
       let run: Run | undefined;
       try {
         undo = await setAuditRules();
@@ -150,9 +150,9 @@ const runReader =
         run = await measure(load, reader.pid, async () => 0);
       } finally {
         await undo();
-        said = await reader.end();
+        output = await reader.end();
       }
-      runs.push({ ...run, seen: Number(said.split(' ')[1]) - LOADS[load].before });
+      runs.push({ ...run, seen: Number(output.split(' ')[1]) - LOADS[load].before });
     }
     return runs;
   };
@@ -190,11 +190,11 @@ async function compare(): Promise<void> {
   const rows = Object.keys(LOADS).map((name) => {
     const load = name as Load;
     const agent = median(cost(agentRuns, load));
-    const others = peers.map(([peer]) => {
+    const peerCosts = peers.map(([peer]) => {
       const ms = median(cost(peerRuns.get(peer) ?? [], load));
       return `${ms.toFixed(1)} (agent is ${(agent / ms).toFixed(1)} times)`;
     });
-    return [name, agent.toFixed(1), `≤ ${BUDGET_MS}`, ...others];
+    return [name, agent.toFixed(1), `≤ ${BUDGET_MS}`, ...peerCosts];
   });
   report(
     'CPU ms per 1000 process starts, user and system; of the agent: per start and end',
@@ -234,8 +234,8 @@ async function compare(): Promise<void> {
       ]),
     ],
     [
-      'Unaccounted is started less hits less lost. Collected in all has other programs of the machine in it, and so may',
-      'lost: below nothing, unaccounted is those of them that were lost.',
+      'Unaccounted: started minus hits minus lost. "Collected in all" and "lost" include other programs of the machine: a negative',
+      'number of unaccounted starts is the number of their lost starts.',
     ],
   );
   report('Starts that the peers saw, other programs among them', [

@@ -1,10 +1,10 @@
 /*
- * What a fleet asks of a hub after an outage: agents with their real pacing code, on a simulated clock and network. It takes
- * some minutes and depends on nothing but the code, so it is measured by hand, and not by `npm run docs`.
+ * Load of a hub by a fleet after an outage: agents with their real pacing code on a simulated clock and network. It takes a few
+ * minutes and depends only on the code, so it is run by hand, not by `npm run docs`.
  *
  *   node dist/test/bench/scale.bench.js [--devices 10000] [--scenario NAME …] [--write]
  *
- * --write draws the pictures of S1 in docs/scale/; else they are in the folder for temporary files.
+ * --write writes the pictures of S1 to docs/scale/; otherwise they are in the folder for temporary files.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -2,7 +2,7 @@ import { readFileSync, writeSync } from 'node:fs';
 import device from 'azure-iot-device';
 import transport from 'azure-iot-device-mqtt';
 
-/* A process of its own: the device SDK as it comes, connected as a module, with its twin and a listener on it. */
+/* A process with the unmodified device SDK, connected as a module, with its twin and a listener for changes. */
 
 const { BENCH_CONNECTION_STRING: connectionString = '', BENCH_CA: ca = '' } = process.env;
 const client = device.ModuleClient.fromConnectionString(connectionString, transport.Mqtt);

@@ -4,7 +4,7 @@ import { missingForAudit } from '../system/missing-for-audit.ts';
 
 const TRIES = 10;
 
-/** Waits a while for whoever has the audit slot. @returns why this process can't be the audit daemon */
+/** Waits for another audit daemon to exit. @returns why this process can't be the audit daemon */
 export async function auditIsMissing(): Promise<string | undefined> {
   for (let tries = 1; ; tries += 1) {
     const missing = await missingForAudit();
@@ -13,6 +13,6 @@ export async function auditIsMissing(): Promise<string | undefined> {
   }
 }
 
-/** For a note: where the agent had its process starts from, and why from there. */
+/** Returns a note with the agent's source of process starts and its reason. */
 export const sourceNote = (source: string | undefined, missing: string | undefined): string =>
   `ProcessCreate comes from ${source}${source === 'auditUnicast' || missing === undefined ? '' : `: ${missing}`}.`;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 
-/* A process of its own: holds a listener, connections with it that come to COUNT sockets, and after them another listener.
+/* A process that holds a listening socket, connections to it with COUNT sockets in total, and then another listening socket.
  *
  *   node socket-holder.js COUNT */
 

@@ -10,8 +10,8 @@ import { auditIsMissing, sourceNote } from './slot.ts';
 import { Native } from './starts.ts';
 
 /*
- * From the start of the process until every collector works, and until the first event of the kernel is on disk, on a quiet
- * machine and beside a load; the hub being out of reach.
+ * Time from the start of the process until all collectors work, and until the first event of the kernel is on disk, on an idle
+ * and on a loaded machine, with an unreachable hub.
  */
 
 const BUDGET_MS = 1_000;

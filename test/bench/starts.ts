@@ -9,25 +9,25 @@ import { milliseconds } from '../../src/core/base/duration.ts';
 
 const SOURCES = new URL('../../../test/bench/native/', import.meta.url).pathname;
 
-/** Different commands that are started. */
+/** Number of distinct commands. */
 export const COMMANDS = 50;
 
-/** What a load came to. */
+/** Result of a load. */
 export interface Started {
-  /** The first argument of every start, and of nothing else. */
+  /** First argument of every start, which no other program has. */
   readonly marker: string;
   readonly count: number;
   readonly seconds: number;
 }
 
-/** Programs of this folder that are written in C, built for the time of a benchmark. Without a compiler there are none. */
+/** C programs of this folder, compiled for a benchmark if there is a compiler. */
 export class Native {
   readonly compiler = ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);
   readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-bench-'));
   readonly #starts = this.build('starts');
   readonly #tiny = this.build('tiny', '-static') ?? this.build('tiny');
 
-  /** @returns the program, or `undefined` when it can't be built here */
+  /** @returns the program's path, or `undefined` if it can't be compiled here */
   build(name: string, ...options: string[]): string | undefined {
     if (this.compiler === undefined) return undefined;
     const program = join(this.#folder, name);
@@ -35,18 +35,18 @@ export class Native {
     return spawnSync(this.compiler, args).status === 0 ? program : undefined;
   }
 
-  /** The program that is started. */
+  /** The started program. */
   get program(): string {
     return this.#tiny ?? '/bin/true';
   }
 
-  /** How the starts are made, in words. */
+  /** Description of the load. */
   get load(): string {
     const made = this.#starts === undefined ? "by Node's child_process, /bin/true" : 'by posix_spawn in C';
     return `started ${made}${this.#tiny === undefined ? '' : ', a static program that ends at once'}`;
   }
 
-  /** Starts a program `count` times; `perSecond` 0 is as fast as the cores give. */
+  /** Starts a program `count` times; with `perSecond` 0, as fast as possible. */
   async start(count: number, perSecond: number): Promise<Started> {
     const marker = `bench-${randomUUID()}`;
     if (this.#starts === undefined || this.#tiny === undefined) return startFromNode(marker, count, perSecond);

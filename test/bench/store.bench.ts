@@ -1,6 +1,6 @@
 /*
- * What it costs to store events: at the rate that the budget names, and as fast as it goes. The peer is a plain append of
- * the same bytes in the same run, with as many syncs, but without framing, books and deletion.
+ * Cost of storing events at the budget's rate and at the highest rate. The peer is a plain append of the same bytes in the same
+ * run, with as many syncs, but without framing, accounts and deletion.
  *
  *   node dist/test/bench/store.bench.js [seconds at the rate, 60]
  */
@@ -21,7 +21,7 @@ import { testSettings } from '../agent/pipeline/queue-fixture.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
 
-/** Memory is measured as the agent runs. */
+/** Measures memory with the agent's Node flags. */
 if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
   const args = [...NODE_FLAGS, ...process.argv.slice(1)];
   process.exit(spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1);
@@ -29,7 +29,7 @@ if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
 
 const RATE = 5_000;
 const BATCH = 50;
-/** About what a ProcessCreate takes, and the least that any event does. */
+/** Sizes of an average ProcessCreate and of the smallest event. */
 const SIZES = [600, 350];
 const MESSAGE = 200_000;
 const DEFAULT_LIMIT = 2_560_000;
@@ -81,7 +81,7 @@ interface Contestant {
   dropped(): number;
 }
 
-/** Runs a contestant until `events` are stored, waiting in between as `pace` says. @returns its row of figures */
+/** Runs a contestant until `events` are stored, with pauses by `pace`. @returns its row of figures */
 async function measure(
   { name, eventBytes, put, dropped }: Contestant,
   events: number,
@@ -116,7 +116,7 @@ async function measure(
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** One file, synced at most once in 100 ms as the High queue is, and emptied now and then. */
+/** One file, synced at most every 100 ms like the High queue, and truncated from time to time. */
 function peer(eventBytes: number): Contestant {
   const sample = batchOf(eventBytes).map(({ json }) => json);
   const bytes = Buffer.from(sample.join(''));
@@ -143,7 +143,7 @@ function peer(eventBytes: number): Contestant {
   };
 }
 
-/** @param drained whether a hub takes all there is, a message at a time */
+/** @param drained whether a hub accepts all events, one message at a time */
 async function store(name: string, eventBytes: number, limit: number, drained: boolean): Promise<Contestant> {
   const sample = batchOf(eventBytes);
   const queues = new EventQueues({
@@ -180,7 +180,7 @@ try {
       await store('store, drained', size, DEFAULT_LIMIT, true),
       await store('store, full', size, DEFAULT_LIMIT, false),
     ]) {
-      await measure(contestant, (RATE * seconds) / 6, RATE); // until the heap has found its size
+      await measure(contestant, (RATE * seconds) / 6, RATE); // until the heap has reached its final size
       rows.push(await measure(contestant, RATE * seconds, RATE));
     }
     report(`${RATE} events/s for ${seconds} s, default limit`, rows, ['budget: bytes/byte ≤ 1.2, RSS flat']);

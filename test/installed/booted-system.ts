@@ -6,14 +6,14 @@ import { type Duration, milliseconds, seconds } from '../../src/core/base/durati
 
 const PACKAGES = 'systemd,systemd-sysv,dbus,nftables,iproute2,procps,ca-certificates';
 
-/** What a command in the system came to. */
+/** Result of a command in the system. */
 export interface Outcome {
   readonly status: number | null;
-  /** Both outputs. */
+  /** Standard output and standard error. */
   readonly output: string;
 }
 
-/** A Debian that systemd has booted, in systemd-nspawn; what happens in it is forgotten when it ends. */
+/** A Debian system booted by systemd in systemd-nspawn; its changes are discarded when it ends. */
 export class BootedSystem {
   readonly #process: ChildProcess;
   #leader = '';
@@ -23,29 +23,29 @@ export class BootedSystem {
   }
 
   /**
-   * Makes the system's tree if it isn't there, which takes a minute and needs Debian's mirror.
+   * Creates the system's tree if it doesn't exist, which takes a minute and needs Debian's mirror.
    *
-   * @param more packages beside those that every system needs
+   * @param more additional packages
    */
   static make(tree: string, suite: string, more: readonly string[]): void {
     if (existsSync(tree)) return;
-    const beside = `${tree}.new`;
-    rmSync(beside, { recursive: true, force: true });
+    const temporaryTree = `${tree}.new`;
+    rmSync(temporaryTree, { recursive: true, force: true });
     mkdirSync(dirname(tree), { recursive: true });
     const args = [
       '--variant=minbase',
       `--include=${[PACKAGES, ...more].join(',')}`,
       suite,
-      beside,
+      temporaryTree,
       'http://deb.debian.org/debian',
     ];
     const { status } = spawnSync('debootstrap', args, { stdio: ['ignore', 'ignore', 'inherit'] });
     if (status !== 0) throw new Error(`debootstrap ended with ${status}`);
-    writeFileSync(`${beside}/etc/hosts`, '127.0.0.1 localhost\n');
-    renameSync(beside, tree);
+    writeFileSync(`${temporaryTree}/etc/hosts`, '127.0.0.1 localhost\n');
+    renameSync(temporaryTree, tree);
   }
 
-  /** @param shown folders of this machine that are seen in the system, read only */
+  /** @param shown folders of this machine that are mounted in the system, read-only; keyed by their path there */
   static async boot(tree: string, shown: Readonly<Record<string, string>>): Promise<BootedSystem> {
     mkdirSync('/run/systemd', { recursive: true }); // this machine may not run systemd itself
     const binds = Object.entries(shown).map(([there, here]) => `--bind-ro=${here}:${there}`);
@@ -73,7 +73,7 @@ export class BootedSystem {
     }
   }
 
-  /** Runs a command in the system, and waits for its end. */
+  /** Runs a command in the system and waits until it exits. */
   run(...command: readonly string[]): Outcome {
     const { status, stdout, stderr } = spawnSync('nsenter', ['-t', this.#leader, '-a', ...command], {
       encoding: 'utf8',
@@ -83,7 +83,7 @@ export class BootedSystem {
     return { status, output: `${stdout}${stderr}` };
   }
 
-  /** The same, for commands that must not fail. @returns what they wrote */
+  /** Like `run`, for commands that must not fail. @returns their output */
   must(...command: readonly string[]): string {
     const { status, output } = this.run(...command);
     if (status === 0) return output;
@@ -91,12 +91,12 @@ export class BootedSystem {
     throw new Error(`${command.join(' ')} ended with ${status}:\n${output}${more}`);
   }
 
-  /** Resolves with how long it took. @throws Error with the state of the service, after `limit` */
-  async until(what: string, limit: Duration, isSo: () => boolean): Promise<Duration> {
+  /** Waits for a condition. @returns the time it took @throws Error with the state of the service after `limit` */
+  async until(condition: string, limit: Duration, isMet: () => boolean): Promise<Duration> {
     const from = systemClock.monotonic();
-    while (!isSo()) {
+    while (!isMet()) {
       if (systemClock.monotonic() - from > limit) {
-        throw new Error(`not ${what} within ${limit / 1_000} s\n${this.#stateOfService()}`);
+        throw new Error(`not ${condition} within ${limit / 1_000} s\n${this.#stateOfService()}`);
       }
       await systemClock.sleep(milliseconds(200));
     }

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import type { Kernel } from '../system/emulated-machine.ts';
 
 /**
- * Debian's kernel of a suite, which apt fetches from Debian's mirror and which is unpacked in a folder, if it isn't there yet:
- * 300 MB, half a minute. Nothing is installed.
+ * Returns Debian's kernel of a suite. If the folder does not contain it, apt downloads it from Debian's mirror and it is unpacked
+ * there, without installing it: 300 MB, half a minute.
  *
- * @param suite such as `bookworm`; its key must be among those of this machine's debian-archive-keyring
- * @throws the error of apt-get, with what it complains about, when the mirror has no such suite
+ * @param suite such as `bookworm`; this machine's debian-archive-keyring must contain its key
+ * @throws Error with the output of apt-get if the mirror has no such suite
  */
 export function debianKernel(suite: string, folder: string): Kernel {
   const tree = join(folder, suite);
@@ -18,13 +18,13 @@ export function debianKernel(suite: string, folder: string): Kernel {
 }
 
 function fetchKernel(suite: string, tree: string): void {
-  const beside = `${tree}.new`;
-  rmSync(beside, { recursive: true, force: true });
-  const apt = join(beside, 'apt');
+  const temporaryTree = `${tree}.new`;
+  rmSync(temporaryTree, { recursive: true, force: true });
+  const apt = join(temporaryTree, 'apt');
   for (const path of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(apt, path), { recursive: true });
   writeFileSync(join(apt, 'sources.list'), `deb http://deb.debian.org/debian ${suite} main\n`);
-  writeFileSync(join(apt, 'status'), ''); // or apt would name the kernel that is installed here
-  // A world of its own: nothing of this machine's apt is used, or changed.
+  writeFileSync(join(apt, 'status'), ''); // otherwise apt would return the installed kernel
+  // Isolated from this machine's apt, which is neither used nor changed.
   const options = [
     `Dir::Etc::SourceList=${join(apt, 'sources.list')}`,
     'Dir::Etc::SourceParts=-',
@@ -42,9 +42,9 @@ function fetchKernel(suite: string, tree: string): void {
   if (name === undefined) throw new Error(`linux-image-amd64 of ${suite} depends on no kernel:\n${depends}`);
   run('apt-get', ...options, '--quiet=2', 'download', name);
   const [archive = ''] = readdirSync(apt).filter((file) => file.endsWith('.deb'));
-  run('dpkg-deb', '--extract', join(apt, archive), beside);
+  run('dpkg-deb', '--extract', join(apt, archive), temporaryTree);
   rmSync(apt, { recursive: true });
-  const [version = ''] = readdirSync(join(beside, 'lib/modules'));
-  execFileSync('depmod', ['--basedir', beside, version]);
-  renameSync(beside, tree);
+  const [version = ''] = readdirSync(join(temporaryTree, 'lib/modules'));
+  execFileSync('depmod', ['--basedir', temporaryTree, version]);
+  renameSync(temporaryTree, tree);
 }

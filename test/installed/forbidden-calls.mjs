@@ -1,6 +1,6 @@
-// Run inside the service and the container, with the agent's Node, user, capabilities and filter: prints what errno the
-// kernel gives for calls that the filter must refuse. The arguments are wrong, so that none does anything: without a
-// filter the kernel says so (EFAULT, EINVAL, ESRCH), or EPERM for what needs more. Standard output is one JSON object.
+// Runs inside the service and the container, with the agent's Node, user, capabilities and filter. Prints the errno of each call
+// that the filter must reject, as one JSON object. The arguments are invalid, so that no call has an effect: without a filter,
+// the kernel returns EFAULT, EINVAL or ESRCH, or EPERM for calls that need more capabilities.
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 

@@ -15,25 +15,25 @@ const CONFIGURATION = {
   identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: 'secrets/module.key' },
 };
 
-/** The Node that vakt-with-node brings, for the emulator, where the system has none. */
+/** Writes the Node of vakt-with-node, which runs the emulator in a system without Node. */
 function writeNode(): void {
   const shipped = shippedNode('amd64', `${TOP}build/node`);
   assert.ok(shipped !== undefined);
   writeFileSync(`${TOP}build/node/node`, shipped.binary, { mode: 0o755 });
 }
 
-interface Way {
-  /** A Debian that it is for; `VAKT_SUITE` names another. */
+interface Installation {
+  /** The Debian suite; `VAKT_SUITE` names another. */
   readonly suite: string;
-  /** Whether the system has a Node of its own that is new enough. */
+  /** Whether the system has its own Node that is new enough. */
   readonly hasNode: boolean;
   install(system: BootedSystem): void;
   upgrade(system: BootedSystem): void;
-  /** Leaves nothing. */
+  /** Removes all files and accounts of the installation. */
   purge(system: BootedSystem): void;
-  /** Packages that take one another's place. */
+  /** Packages that replace each other. */
   readonly exchange?: readonly (() => string)[];
-  /** The Debian package that it is installed from, and its name. */
+  /** The Debian package and its name. */
   readonly from?: { readonly deb: () => string; readonly name: string };
 }
 
@@ -46,11 +46,11 @@ const DEB = () => built(/^vakt_.*_amd64\.deb$/);
 const DEB_WITH_NODE = () => built(/^vakt-with-node_.*_amd64\.deb$/);
 const TARBALL = () => built(/^vakt-.*-linux-amd64\.tar\.gz$/);
 
-/** A Debian package, which an operator configures by hand. */
-const debian = (deb: () => string, name: string): Omit<Way, 'suite' | 'hasNode'> => ({
+/** An installation from a Debian package, which an operator configures by hand. */
+const debian = (deb: () => string, name: string): Omit<Installation, 'suite' | 'hasNode'> => ({
   install(system) {
     system.must('dpkg', '--install', deb());
-    assert.equal(system.run('systemctl', 'is-active', 'vakt').output.trim(), 'inactive'); // it knows no hub yet
+    assert.equal(system.run('systemctl', 'is-active', 'vakt').output.trim(), 'inactive'); // not configured yet
     system.must('sh', '-c', 'printf %s "$1" >/etc/vakt/agent.json', 'sh', JSON.stringify(CONFIGURATION));
     system.must('cp', '/run/emulator/ca.pem', '/etc/vakt/ca.pem');
     system.must('install', '-m', '0600', '/run/emulator/module.key', '/etc/vakt/secrets/module.key');
@@ -61,8 +61,8 @@ const debian = (deb: () => string, name: string): Omit<Way, 'suite' | 'hasNode'>
   from: { deb, name },
 });
 
-/** An operator's way to have it, each with the same result. */
-const WAYS: Readonly<Record<string, Way>> = {
+/** All kinds of installation, each with the same result. */
+const INSTALLATIONS: Readonly<Record<string, Installation>> = {
   'from the .deb': { suite: 'trixie', hasNode: true, exchange: [DEB_WITH_NODE, DEB], ...debian(DEB, 'vakt') },
   // Debian 12's nodejs is 18: too old, and not installed here.
   'from the .deb with its own Node': { suite: 'bookworm', hasNode: false, ...debian(DEB_WITH_NODE, 'vakt-with-node') },
@@ -91,28 +91,29 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
 };
 
-/** Messages by the second, so that nobody waits for them, and as many as there are. */
+/** Messages every second and without a limit, so that tests need not wait. */
 const QUICK_LIMITS = [
   'Environment=VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY=PT1S',
   'VAKT_LIMITS__SHORTEST_SNAPSHOT_FREQUENCY=PT1S',
   'VAKT_LIMITS__MESSAGE_UNITS_PER_DAY=0',
 ].join(' ');
 
-for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, from }] of Object.entries(WAYS)) {
-  const suite = process.env.VAKT_SUITE ?? itsSuite;
+for (const [kind, installation] of Object.entries(INSTALLATIONS)) {
+  const { hasNode, install, upgrade, purge, exchange, from } = installation;
+  const suite = process.env.VAKT_SUITE ?? installation.suite;
   const tree = `${TOP}build/installed/${suite}${hasNode ? '' : '-without-node'}`;
-  /** For the emulator and for talking to it. */
+  /** Runs the emulator and its clients. */
   const node = hasNode ? 'node' : '/clone/build/node/node';
 
-  describe(`Vakt, installed ${way} in a booted ${suite}`, function () {
-    this.timeout(600_000); // on a busy machine; each wait has its own limit
-    this.bail(true); // each step begins where the last one ended
+  describe(`Vakt, installed ${kind} in a booted ${suite}`, function () {
+    this.timeout(600_000); // on a loaded machine; each wait has its own limit
+    this.bail(true); // each step needs the state of the last one
     let system: BootedSystem;
     let filesBefore: string[];
     let accountsBefore: string;
 
     before(async function () {
-      this.timeout(900_000); // a busy machine takes long to make the tree
+      this.timeout(900_000); // a loaded machine takes long to create the tree
       if (!hasNode) writeNode();
       BootedSystem.make(tree, suite, hasNode ? ['nodejs'] : []);
       system = await BootedSystem.boot(tree, { '/clone': TOP });
@@ -122,7 +123,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       const hub = ['--directory', '/run/emulator', '--port', '8883', '--control-port', '8899'];
       system.must('systemd-run', '-q', '--unit=emulator', node, '/clone/dist/src/main.js', 'emulator', ...hub);
       await system.until(
-        'a hub there',
+        'an emulator',
         seconds(20),
         () => system.run('test', '-s', '/run/emulator/agent.json').status === 0,
       );
@@ -133,7 +134,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
     });
     after(() => system?.end());
 
-    /** Of everything that outlives a boot, but for logs and what the package manager notes for itself. */
+    /** All persistent files, except logs and the package manager's own files. */
     const files = () =>
       system
         .must('find', '/', '-xdev', '-path', '/clone', '-prune', '-o', '-print')
@@ -152,10 +153,10 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
     const shown = (property: string) => system.must('systemctl', 'show', '-P', property, 'vakt').trim();
     const status = () => JSON.parse(system.run('vakt', 'status', '--json').output) as LocalStatus;
     const isUp = () => shown('ActiveState') === 'active';
-    /** Its exit status would not tell: in here the agent is degraded, since a container has no audit. */
+    /** The exit status of vakt status does not show it: the agent is always degraded here, since a container has no audit. */
     const isAnswering = () => system.run('vakt', 'status', '--json').output.startsWith('{');
     const messages = () => (ask('GET', '/messages') as { messages: { body: string }[] }).messages;
-    const arrivesAnew = async (limit: Duration) => {
+    const untilMessage = async (limit: Duration) => {
       const before = messages().length;
       return system.until('a new message at the hub', limit, () => messages().length > before);
     };
@@ -171,7 +172,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       system.must('systemctl', 'daemon-reload');
     };
 
-    it('is a service that runs, as its own user and with five capabilities', async () => {
+    it('runs as a service with its own user and five capabilities', async () => {
       install(system);
       await system.until('up', seconds(30), isUp);
       const process = system.must('cat', `/proc/${shown('MainPID')}/status`);
@@ -179,11 +180,11 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       assert.match(process, new RegExp(`^Uid:\\s+${user}\\s+${user}\\s`, 'm'));
       assert.match(process, /^NoNewPrivs:\s+1$/m);
       assert.match(process, /^Seccomp:\s+2$/m);
-      // Bits 30, 19, 12 and 2; AUDIT_READ, the 37th, is not systemd-nspawn's to give.
+      // Bits 30, 19, 12 and 2; systemd-nspawn cannot grant AUDIT_READ, bit 37.
       assert.match(process, /^CapEff:\s+0000000040081004$/m);
     });
 
-    it('is refused what would reach other processes, which it is not without the filter', async () => {
+    it('cannot make system calls that access other processes, except without its filter', async () => {
       const outcomes = (filter: string) => {
         setting(
           `${filter}ExecStartPre=${hasNode ? '/usr/bin/node' : '/usr/lib/vakt/node'} /clone/test/installed/forbidden-calls.mjs /var/lib/vakt/calls.json`,
@@ -192,13 +193,13 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         return JSON.parse(system.must('cat', '/var/lib/vakt/calls.json')) as Record<string, number | string>;
       };
       const [EPERM, ENOSYS] = [1, 38];
-      const refused = Object.entries(outcomes(''));
-      assert.ok(refused.length > 15);
+      const rejected = Object.entries(outcomes(''));
+      assert.ok(rejected.length > 15);
       assert.deepEqual(
-        refused.filter(([, errno]) => errno !== EPERM),
+        rejected.filter(([, errno]) => errno !== EPERM),
         [],
       );
-      // The arguments are wrong: EFAULT, EINVAL or ESRCH say that the kernel looked at them.
+      // The arguments are invalid: EFAULT, EINVAL or ESRCH prove that the kernel checked them.
       const { process_vm_writev: write, ptrace, kcmp } = outcomes('SystemCallFilter=\nSystemCallFilter=~@swap\n');
       for (const errno of [write, ptrace, kcmp]) assert.ok(errno !== EPERM && errno !== ENOSYS, `${errno}`);
       system.must('rm', '/var/lib/vakt/calls.json');
@@ -207,26 +208,26 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       await system.until('up', seconds(30), isUp);
     });
 
-    it('starts by the code cache that the installation has made, and that only root can write', () => {
+    it('starts from the code cache of the installation, which only root can write', () => {
       assert.match(system.run('vakt', 'check').output, /^OK +code cache/m);
       assert.equal(system.must('stat', '-c', '%U %a', '/usr/lib/vakt/program.cache'), 'root 644\n');
     });
 
-    it('says in systemctl status what it does', async () => {
+    it('shows its connection and its counts in systemctl status', async () => {
       await system.until('connected', seconds(30), () =>
         /, connected to the hub; \d+ events queued, \d+ dropped\.$/.test(shown('StatusText')),
       );
     });
 
-    it('sends messages, of what it may only see by its capabilities, too', async () => {
-      await arrivesAnew(seconds(30));
+    it('sends events that it can collect only with its capabilities', async () => {
+      await untilMessage(seconds(30));
       const { collectors } = status();
       for (const name of ['ListeningPorts', 'LocalUsers', 'FirewallConfiguration', 'SystemInformation']) {
         assert.equal(collectors[name]?.state, 'on', JSON.stringify(collectors[name]));
       }
     });
 
-    it('is named by vakt status and vakt check when it is stopped, and root runs no other agent on its state', async () => {
+    it('is named as stopped by vakt status and vakt check, and vakt run by root rejects its state directory', async () => {
       system.must('systemctl', 'stop', 'vakt');
       for (const command of ['status', 'check']) {
         assert.match(system.run('vakt', command).output, /the service vakt is stopped[\s\S]*systemctl start vakt/);
@@ -239,16 +240,16 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       await system.until('up', seconds(30), isUp);
     });
 
-    it('says in its log that it ignores SIGHUP, with a priority and the message first', async () => {
+    it('logs SIGHUP as ignored, with a priority and the message first', async () => {
       system.must('systemctl', 'kill', '--signal=HUP', 'vakt');
       const warnings = () =>
         system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'warning', 'SYSLOG_IDENTIFIER=vakt');
-      await system.until('said', seconds(20), () => /^Ignored SIGHUP: .*\{"remedy":/m.test(warnings()));
+      await system.until('logged', seconds(20), () => /^Ignored SIGHUP: .*\{"remedy":/m.test(warnings()));
       assert.doesNotMatch(warnings(), /Vakt starts/);
       assert.equal(isUp(), true);
     });
 
-    it('keeps the key from everybody but root', () => {
+    it('has a key file that only root can read', () => {
       const { output, status: exit } = system.run(
         'setpriv',
         '--reuid=vakt',
@@ -259,7 +260,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       assert.equal(exit, 1, output);
     });
 
-    it('is started anew by the watchdog when it stands still', async () => {
+    it('is restarted by the watchdog when it hangs', async () => {
       setting('WatchdogSec=4s');
       system.must('systemctl', 'restart', 'vakt');
       await system.until('up', seconds(30), isUp);
@@ -267,39 +268,39 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       system.must('kill', '-STOP', frozen);
       const took = await system.until('another process', seconds(40), () => isUp() && shown('MainPID') !== frozen);
       assert.match(system.must('journalctl', '-u', 'vakt', '-o', 'cat'), /Watchdog timeout \(limit 4s\)!/);
-      process.stdout.write(`      ${took / 1_000} s after it was stopped, it runs again\n`);
-      await arrivesAnew(seconds(30));
+      process.stdout.write(`      runs again ${took / 1_000} s after it was stopped\n`);
+      await untilMessage(seconds(30));
       const { unclean, lastEnd } = status().restarts;
       assert.deepEqual({ unclean, lastEnd }, { unclean: 1, lastEnd: 'killed' });
     });
 
-    it('goes on while nobody reads its log, since journald stands still', async () => {
+    it('continues while journald hangs and does not read its log', async () => {
       const journald = system.must('systemctl', 'show', '-P', 'MainPID', 'systemd-journald').trim();
       const process = shown('MainPID');
       system.must('kill', '-STOP', journald);
       try {
-        // A line each, as far as signals don't meet: the socket holds 8 MiB at most (systemd's SNDBUF_SIZE).
+        // One line per signal, unless signals merge: the socket holds at most 8 MiB (systemd's SNDBUF_SIZE).
         system.must('sh', '-c', 'for i in $(seq 60000); do kill -HUP "$1"; done', 'sh', process);
-        await arrivesAnew(seconds(30));
-        await arrivesAnew(seconds(30));
+        await untilMessage(seconds(30));
+        await untilMessage(seconds(30));
         assert.equal(shown('MainPID'), process);
       } finally {
         system.must('kill', '-CONT', journald);
       }
-      await arrivesAnew(seconds(30));
+      await untilMessage(seconds(30));
       assert.equal(shown('MainPID'), process);
     });
 
-    it('keeps through an upgrade what it could not send', async () => {
+    it('keeps its unsent events during an upgrade', async () => {
       ask('POST', '/faults', { kind: 'ignoreMessages', durationMs: 600_000 });
       const waiting = () => status().delivery.queued.highEvents + status().delivery.queued.lowEvents;
-      await system.until('something in the queues', seconds(60), () => waiting() >= 20);
+      await system.until('20 events queued', seconds(60), () => waiting() >= 20);
       const { agentId, delivery } = status();
       const { cacheFull: lines = 0, ...lost } = delivery.dropped;
-      // Of the flood of log lines before, some may still be counted. A segment of a queue has more events.
+      // A few log lines of the flood before may still be counted. A lost segment of a queue would have more events.
       const onlyLinesAreLost = () => {
-        const { cacheFull = 0, ...others } = status().delivery.dropped;
-        assert.deepEqual(others, lost);
+        const { cacheFull = 0, ...otherLosses } = status().delivery.dropped;
+        assert.deepEqual(otherLosses, lost);
         assert.ok(cacheFull - lines < 10, `${cacheFull - lines} more are lost`);
       };
       const process = shown('MainPID');
@@ -312,20 +313,20 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       assert.ok(now.delivery.delivered + waiting() >= 20, JSON.stringify(now.delivery));
       onlyLinesAreLost();
       ask('DELETE', '/faults');
-      await arrivesAnew(seconds(90));
+      await untilMessage(seconds(90));
       await system.until(
-        'all sent that had waited',
+        'all queued events sent',
         seconds(60),
         () => status().delivery.delivered >= delivery.collected - delivery.aggregatedAway - lines,
       );
       onlyLinesAreLost();
     });
 
-    it('stays failed after an error in its configuration, and says code, reason and remedy', async () => {
+    it('stays failed after a configuration error, and shows code, reason and remedy', async () => {
       system.must('cp', '-p', '/etc/vakt/agent.json', '/run/agent.json');
       system.must('sh', '-c', `echo '{ "hub": { "hostNam": 1 } }' >/etc/vakt/agent.json`);
       assert.equal(system.run('systemctl', 'restart', 'vakt').status, 1);
-      await systemClock.sleep(seconds(12)); // longer than it would rest before another start
+      await systemClock.sleep(seconds(12)); // longer than the delay before a restart
       assert.deepEqual([shown('ActiveState'), shown('ExecMainStatus'), shown('NRestarts')], ['failed', '78', '0']);
       const shownToOperators = system.run('systemctl', 'status', 'vakt', '--no-pager', '--full').output;
       assert.match(
@@ -336,9 +337,9 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         system.must('journalctl', '-u', 'vakt', '-o', 'cat'),
         /"id":"CONFIG_INVALID","code":"Local Configuration","reason":"Cant Parse Configuration","remedy":"Correct/,
       );
-      const told = system.run('vakt', 'status').output;
-      assert.match(told, /the service vakt has failed \(exit status 78\): Local Configuration.*hostNam/);
-      assert.match(told, /systemctl start vakt/);
+      const vaktStatus = system.run('vakt', 'status').output;
+      assert.match(vaktStatus, /the service vakt has failed \(exit status 78\): Local Configuration.*hostNam/);
+      assert.match(vaktStatus, /systemctl start vakt/);
       const complaints = system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'err', 'SYSLOG_IDENTIFIER=vakt');
       assert.match(
         complaints,
@@ -347,10 +348,10 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       assert.doesNotMatch(complaints, /Vakt starts\./);
       system.must('cp', '-p', '/run/agent.json', '/etc/vakt/agent.json');
       system.must('systemctl', 'restart', 'vakt');
-      await arrivesAnew(seconds(30));
+      await untilMessage(seconds(30));
     });
 
-    it('brings the pages that its errors name', () => {
+    it('contains the pages that its errors name', () => {
       const { output } = system.run('vakt', 'run', '--config', '/etc/vakt/absent.json');
       const [page] = /\/\S+\.md\b/.exec(output) ?? assert.fail(output);
       assert.match(system.must('cat', page), /^# Settings|memoryBudgetInMegabytes/m);
@@ -358,7 +359,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
 
     if (from !== undefined) {
       const { deb, name } = from;
-      /** The same package under another version, as `name_VERSION.deb` in a folder; with another agent.json if asked for. */
+      /** Builds the same package with another version, as `name_VERSION.deb` in a folder; optionally with another agent.json. */
       const repacked = (version: string, { hasOtherDefaults = false } = {}): string => {
         const tree = '/var/tmp/repacked';
         const file = `/var/tmp/repository/${name}_${version}.deb`;
@@ -371,43 +372,43 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         system.must('rm', '-rf', tree);
         return file;
       };
-      /** Waits for the agent of another package. @throws AssertionError when it isn't the same agent any more */
-      const upAnew = async (process: string, agentId: string) => {
+      /** Waits for the agent of another package. @throws AssertionError if its id has changed */
+      const untilRestarted = async (process: string, agentId: string) => {
         await system.until('up anew', seconds(60), () => isUp() && shown('MainPID') !== process);
         await system.until('answering', seconds(20), isAnswering);
         assert.equal(status().agentId, agentId);
-        const { cacheFull: _, ...lost } = status().delivery.dropped; // without lines of the log, which are counted so
+        const { cacheFull: _, ...lost } = status().delivery.dropped; // lost log lines count as cacheFull
         assert.deepEqual(lost, {});
-        await arrivesAnew(seconds(60));
+        await untilMessage(seconds(60));
       };
       const installed = () => system.must('dpkg-query', '--show', `--showformat=\${Version} \${Status}`, name);
 
-      it("is exchanged for an older and a newer one by Mender's dpkg -i, and keeps its state", async () => {
+      it("keeps its state during a downgrade and an upgrade by Mender's dpkg -i", async () => {
         const { agentId } = status();
         let process = shown('MainPID');
         system.must('dpkg', '-i', repacked('0.0.1'));
-        await upAnew(process, agentId);
+        await untilRestarted(process, agentId);
         assert.equal(installed(), '0.0.1 install ok installed');
 
         process = shown('MainPID');
         const newer = repacked('9.0.0', { hasOtherDefaults: true });
         const asked = system.run('dpkg', '-i', newer);
         assert.notEqual(asked.status, 0);
-        assert.match(asked.output, /conffile/); // it asks what to do with agent.json, and nobody answers
+        assert.match(asked.output, /conffile/); // its prompt about agent.json is not answered
         assert.equal(isUp(), true);
         system.must('sh', '-c', 'echo force-confold >/etc/dpkg/dpkg.cfg.d/vakt');
         system.must('dpkg', '-i', newer);
-        await upAnew(process, agentId);
+        await untilRestarted(process, agentId);
         assert.equal(installed(), '9.0.0 install ok installed');
         assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
 
         process = shown('MainPID');
         system.must('dpkg', '-i', deb());
-        await upAnew(process, agentId);
+        await untilRestarted(process, agentId);
         system.must('sh', '-c', 'rm -f /etc/dpkg/dpkg.cfg.d/vakt /etc/vakt/agent.json.dpkg-*');
       });
 
-      it("is exchanged from a repository of one's own by the commands of Device Update, and keeps its state", async () => {
+      it('keeps its state during changes of version from a private repository by the commands of Device Update', async () => {
         const { agentId } = status();
         const [current = ''] = installed().split(' ');
         system.must('cp', deb(), `/var/tmp/repository/${name}_${current}.deb`);
@@ -416,7 +417,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
           echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"; echo; done >Packages`;
         system.must('sh', '-ec', `cd /var/tmp/repository; ${index}`);
         system.must('sh', '-c', "echo 'deb [trusted=yes] file:/var/tmp/repository ./' >/var/tmp/sources.list");
-        // Where else apt would write something that outlives the test.
+        // Redirects the files that apt would otherwise change.
         const own = [
           'Dir::State=/var/tmp/apt',
           'Dir::State::Status=/var/lib/dpkg/status',
@@ -430,7 +431,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
         for (const version of ['9.0.0', '0.0.1', current]) {
           const process = shown('MainPID');
           apt('-y', '--allow-downgrades', ...keepConfiguration, 'install', `${name}=${version}`);
-          await upAnew(process, agentId);
+          await untilRestarted(process, agentId);
           assert.equal(installed(), `${version} install ok installed`);
         }
         assert.equal(system.must('cat', '/etc/vakt/agent.json'), JSON.stringify(CONFIGURATION));
@@ -443,14 +444,14 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
     }
 
     if (exchange !== undefined) {
-      it('keeps running, and keeps its state, when the other package takes its place, and again back', async () => {
+      it('keeps running with its state when the other package replaces it, and when it replaces that one', async () => {
         const { agentId } = status();
         for (const deb of exchange) {
           const process = shown('MainPID');
           system.must('dpkg', '--install', '--force-confold', deb());
           await system.until('up with another program', seconds(60), () => isUp() && shown('MainPID') !== process);
           const [, replaced = ''] = /^rc {2}(\S+)/m.exec(system.must('dpkg', '--list', 'vakt*')) ?? [];
-          // Mostly dpkg has forgotten it by now, since all of its files have become the other's.
+          // Mostly dpkg has dropped it by now, since the other package owns all of its files.
           if (replaced !== '') system.must('dpkg', '--purge', replaced);
           await system.until('answering', seconds(20), isAnswering);
           assert.equal(status().agentId, agentId);
@@ -458,7 +459,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange, 
       });
     }
 
-    it('leaves nothing behind when it is purged', () => {
+    it('leaves no files or accounts when it is purged', () => {
       purge(system);
       assert.deepEqual(files(), filesBefore);
       assert.equal(accounts(), accountsBefore);

@@ -14,13 +14,13 @@ import { debianKernel } from './debian-kernel.ts';
 const CONTAINER = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
 const MEGABYTE = 1024 * 1024;
 
-/** Written to `/run/NAME`. */
+/** Events that are written to `/run/NAME`. */
 const EVENTS = ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate'];
 
 /**
- * Control groups of version 1, as such systems have them: the agent in one with limits, and processes in a container's. One
- * of these is there before the agent, which looks for containers that no engine started only once a minute. No module can
- * be loaded, as on a board whose kernel was built without: neither inet_diag nor netfilter.
+ * Uses control groups of version 1, as on such systems: one with limits for the agent, and one of a container. One of the
+ * container's processes is older than the agent, which scans for containers without an engine only once per minute. No kernel
+ * module can be loaded, as on a board whose kernel lacks them: neither inet_diag nor netfilter.
  */
 const SCRIPT = `${PREPARE}
 node="${[process.execPath, ...nodeFlagsOf(PROGRAM), PROGRAM].join(' ')}"
@@ -49,7 +49,7 @@ kill -KILL $outside $inside
 until_in "\\"ProcessId\\":$outside[,}]" /run/ProcessTerminate
 /results/connections 1 0 tcp.v4 >/run/made
 until_in connections /run/ConnectionCreate
-# Once the first snapshots have been taken, of ports and of the packet filter.
+# Waits for the first snapshots of ports and of the packet filter.
 for i in $(seq 60); do
   kill -USR1 $follow; sleep 2
   if grep -q '"procNet"' /run/status && grep -q '"netlink"' /run/status; then break; fi
@@ -64,11 +64,11 @@ echo '],"starts":['; lines /run/ProcessCreate; echo '],"connections":['; lines /
 echo ']}'
 `;
 
-interface Seen {
+interface Result {
   readonly release: string;
   readonly status: LocalStatus;
   readonly check: readonly Finding[];
-  /** Of an ordinary user, without an agent. */
+  /** Findings for an ordinary user without a running agent. */
   readonly asNobody: readonly Finding[];
   readonly starts: readonly {
     readonly CommandLine: string;
@@ -77,14 +77,14 @@ interface Seen {
   readonly connections: readonly { readonly Executable: string; readonly Direction: string }[];
 }
 
-/** Findings that are printed, beside those about sources. */
+/** Findings that are printed in addition to those about sources. */
 const OF_SYSTEM = ['audit', 'memory', 'tasks'];
 const SUITES = (process.env.VAKT_SUITES ?? 'bullseye bookworm').split(' ');
 
 for (const suite of SUITES) {
   describe(`The agent on the kernel of ${suite}`, function () {
     this.timeout(1_500_000);
-    let seen: Seen;
+    let result: Result;
 
     before(() => {
       const kernel = debianKernel(suite, join(TOP, 'build/kernels'));
@@ -92,22 +92,24 @@ for (const suite of SUITES) {
       if (missing !== undefined) throw new Error(missing);
       const connections = buildNative('connections', suiteFolder(), '-static');
       const files = agentFiles(EVENTS, { detections: { enabled: false } });
-      // On a busy machine the emulated clock looks broken to these kernels, which then panic.
+      // On a loaded machine, the emulated clock looks broken to these kernels, which then panic.
       const kernelArguments = ['no_timer_check'];
-      seen = JSON.parse(
+      result = JSON.parse(
         runInMachine({ kernel, kernelArguments, script: SCRIPT, files, programs: [connections], seconds: 1_200 }),
-      ) as Seen;
-      process.stdout.write(`    Linux ${seen.release}\n`);
-      const told = seen.check.filter(({ check }) => check in seen.status.collectors || OF_SYSTEM.includes(check));
-      for (const { check, finding, remedy = '' } of told)
+      ) as Result;
+      process.stdout.write(`    Linux ${result.release}\n`);
+      const findings = result.check.filter(
+        ({ check }) => check in result.status.collectors || OF_SYSTEM.includes(check),
+      );
+      for (const { check, finding, remedy = '' } of findings)
         process.stdout.write(`      ${check}: ${finding} ${remedy}\n`);
     });
 
-    const collector = (name: string) => seen.status.collectors[name] ?? assert.fail(name);
-    const finding = (name: string, among = seen.check) =>
+    const collector = (name: string) => result.status.collectors[name] ?? assert.fail(name);
+    const finding = (name: string, among = result.check) =>
       among.find(({ check }) => check === name) ?? assert.fail(name);
 
-    it('has everything from audit, of which it leaves out what this kernel does not know', () => {
+    it('reads starts, connections and logins from audit, without rules that this kernel does not support', () => {
       for (const name of ['ProcessCreate', 'ConnectionCreate', 'Login']) {
         assert.deepEqual(
           [collector(name).state, collector(name).source],
@@ -118,19 +120,19 @@ for (const suite of SUITES) {
       assert.match(finding('audit').finding, /^on, the agent is its daemon, (\d+) rules \(\1 of them the agent's\)/);
     });
 
-    it('has the ends of processes from the process connector', () => {
+    it('reads exits of processes from the process connector', () => {
       const { state, source } = collector('ProcessTerminate');
       assert.deepEqual([state, source], ['on', 'procConnector']);
     });
 
-    it('lists ports by /proc/net where the kernel has no inet_diag, and says so', () => {
+    it('lists ports from /proc/net and reports degraded if the kernel has no inet_diag', () => {
       const { state, source, reason = '' } = collector('ListeningPorts');
       assert.deepEqual([state, source], ['degraded', 'procNet']);
       assert.match(reason, /inet_diag|EPROTONOSUPPORT/);
       assert.equal(finding('ListeningPorts').remedy, reason);
     });
 
-    it('knows that there is no packet filter where the kernel has none', () => {
+    it('reports an empty packet filter if the kernel has no netfilter', () => {
       const { state, source } = collector('FirewallConfiguration');
       assert.deepEqual([state, source], ['on', 'netlink']);
     });
@@ -140,19 +142,19 @@ for (const suite of SUITES) {
       assert.equal(finding('tasks').finding, '64 allowed');
     });
 
-    it('tells the container of a process by them', () => {
+    it('reports the container of a process by control groups of version 1', () => {
       const containerOf = (command: string) =>
-        seen.starts.find(({ CommandLine }) => CommandLine === command)?.ExtraDetails?.ContainerId;
+        result.starts.find(({ CommandLine }) => CommandLine === command)?.ExtraDetails?.ContainerId;
       assert.deepEqual([containerOf('sleep 60.25'), containerOf('sleep 60.5')], [CONTAINER, undefined]);
     });
 
-    it('sees connections, out and in', () => {
-      const ours = seen.connections.filter(({ Executable }) => Executable === '/results/connections');
-      assert.deepEqual(ours.map(({ Direction }) => Direction).sort(), ['In', 'Out']);
+    it('reports outbound and inbound connections', () => {
+      const loopback = result.connections.filter(({ Executable }) => Executable === '/results/connections');
+      assert.deepEqual(loopback.map(({ Direction }) => Direction).sort(), ['In', 'Out']);
     });
 
-    it('says to an ordinary user that the process connector needs CAP_NET_ADMIN here', () => {
-      const { finding: state, remedy } = finding('ProcessTerminate', seen.asNobody);
+    it('tells an ordinary user that the process connector needs CAP_NET_ADMIN', () => {
+      const { finding: state, remedy } = finding('ProcessTerminate', result.asNobody);
       assert.equal(state, 'unavailable');
       assert.match(remedy ?? '', /Grant CAP_NET_ADMIN, which kernels before 6\.6 require\./);
     });

@@ -1,7 +1,7 @@
 /*
- * The least that a program must do to get the kernel's audit records: becomes the audit daemon, and receives. Reads
- * nothing of them but their type. Says `open` once it is the daemon; at SIGTERM, how many records it had, how many of
- * them were EXECVE (one a start), and how often its buffer overran.
+ * Does the least that a program must do to read the kernel's audit records: registers as the audit daemon and receives. Reads
+ * only the type of each record. Prints `open` once it is registered; at SIGTERM, the number of records, of EXECVE records (one
+ * per start), and of overruns of its buffer.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,11 +1,11 @@
 /*
- * Starts a program again and again, and waits for each to end.
+ * Starts a program repeatedly, and waits for each to exit.
  *
  *   MARKER=text starts COUNT PER_SECOND WORKERS DISTINCT PROGRAM
  *
- * Each start has the arguments `MARKER command-N`, N going round below DISTINCT. PER_SECOND 0 is as fast as it goes.
- * The marker comes by the environment, so that it isn't in this program's own arguments. Workers are forked, which is no
- * start of a program. Prints how many starts the kernel carried out, and the milliseconds they took; SIGTERM ends it early.
+ * Each start has the arguments `MARKER command-N`, with N modulo DISTINCT. PER_SECOND 0 is the highest rate. The marker comes
+ * from the environment, so that it isn't in this program's own arguments. Workers are forked, which is not a start of a
+ * program. Prints the number of successful starts and the milliseconds they took; SIGTERM stops it early.
  */
 #define _GNU_SOURCE
 #include <signal.h>

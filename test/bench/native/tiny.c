@@ -1,2 +1,2 @@
-/* The shortest program: what is measured is that it starts, not what it does. */
+/* The shortest program: benchmarks measure its start, not its work. */
 int main(void) { return 0; }
