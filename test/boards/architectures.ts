@@ -1,29 +1,29 @@
 import type { Architecture as DebianName } from '../../scripts/debian.ts';
 import type { Machine32 } from '../system/elf32.ts';
 
-/** What an emulated board of one architecture is made of. */
+/** An emulated board of one architecture. */
 export interface Architecture {
-  /** Debian's name for it, which our packages have, too. */
+  /** Debian's name of the architecture, which is also in the names of Vakt's packages. */
   readonly name: DebianName;
   /** The Debian package of the kernel. */
   readonly kernel: string;
-  /** The program that emulates the machine. */
+  /** The program that emulates the board. */
   readonly emulator: string;
-  /** Programs that this machine needs for it, each with its Debian package. */
+  /** Programs that this machine needs to run the board, each with its Debian package. */
   readonly tools: Readonly<Record<string, string>>;
   /** Machine and processor. */
   readonly machine: readonly string[];
-  /** How virtio devices are attached: the ending of their names. */
+  /** Bus of the virtio devices: the suffix of their names. */
   readonly bus: 'pci' | 'device';
-  /** The kernel's name of the serial line. */
+  /** The kernel's name of the serial port. */
   readonly console: string;
-  /** The name under which the kernel runs its programs by QEMU (binfmt.d(5)); absent for the architecture of this machine. */
+  /** The name under which the kernel runs its programs by QEMU (binfmt.d(5)); omitted for this machine's own architecture. */
   readonly interpreter?: string;
-  /** 32-bit programs that its 64-bit kernel runs, too. */
+  /** Architecture of 32-bit programs that its 64-bit kernel can also run. */
   readonly programs32?: Machine32;
 }
 
-/** The boards, by Debian's name. The x86 one is the quickest to try something on. */
+/** The boards, keyed by Debian's name of the architecture. The x86 board is the fastest. */
 export const BOARDS: Readonly<Record<DebianName, Architecture>> = {
   amd64: {
     name: 'amd64',

@@ -19,7 +19,7 @@ import type { Outcome } from '../installed/booted-system.ts';
 import type { Architecture } from './architectures.ts';
 import { type Image, makeImage } from './image.ts';
 
-/** It takes a minute or two; four on a machine that others keep busy. */
+/** A boot takes a minute or two, or four on a loaded machine. */
 const BOOT_LIMIT = minutes(15);
 const COMMAND_LIMIT = minutes(10);
 const MEMORY_MB = 1024;
@@ -30,24 +30,24 @@ const SSH_OPTIONS = {
   GlobalKnownHostsFile: '/dev/null',
   LogLevel: 'ERROR',
   ConnectTimeout: '60',
-  // What costs an emulated processor the least.
+  // The cheapest algorithms for an emulated CPU.
   KexAlgorithms: 'curve25519-sha256',
   HostKeyAlgorithms: 'ssh-ed25519',
 };
 
 interface CommandOptions {
-  /** For its standard input. */
+  /** Content of its standard input. */
   readonly input?: string | Buffer;
-  /** After which it is ended, with status `null`. */
+  /** Time limit, after which it is killed with status `null`. */
   readonly limit?: Duration;
 }
 
 /**
- * A machine that QEMU emulates without acceleration, with Debian's kernel of its architecture. What happens in it is forgotten
- * when it ends. It reaches this machine's loopback interface at 10.0.2.2.
+ * A machine that QEMU emulates without acceleration, with Debian's kernel of its architecture. Its changes are discarded when it
+ * ends. It reaches this machine's loopback interface at 10.0.2.2.
  */
 export class Board {
-  /** From the start of QEMU until its system had started. */
+  /** Time from the start of QEMU until the system had started. */
   bootTook: Duration = seconds(0);
   readonly #folder = mkdtempSync(join(realpathSync(tmpdir()), 'vakt-board-'));
   readonly #image: Image;
@@ -70,12 +70,12 @@ export class Board {
     this.#qemu = spawnBound(emulator, args, this.#path('qemu'));
   }
 
-  /** Makes the image of an architecture, if the folder has none: see `makeImage`. */
-  static make(architecture: Architecture, folder: string, told: (line: string) => void): Image {
-    return makeImage(architecture, folder, told);
+  /** Creates the image of an architecture, unless the folder contains it; see `makeImage`. */
+  static make(architecture: Architecture, folder: string, print: (line: string) => void): Image {
+    return makeImage(architecture, folder, print);
   }
 
-  /** Resolves when its system has started. @throws Error with the console's last lines */
+  /** Resolves once the system has started. @throws Error with the console's last lines */
   static async boot(image: Image, architecture: Architecture): Promise<Board> {
     const began = systemClock.monotonic();
     const board = new Board(image, architecture, await freePort());
@@ -90,30 +90,30 @@ export class Board {
     }
   }
 
-  /** Runs a command as root, and waits for its end. */
+  /** Runs a command as root and waits until it exits. */
   run(command: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
     const ssh = [...this.#sshOptions(), '-S', this.#path('control'), 'root@127.0.0.1', '--', ...command.map(quoted)];
     return outcomeOf(spawn('ssh', ssh, { stdio: 'pipe' }), options);
   }
 
-  /** The same, for commands that must not fail. @returns what they wrote */
+  /** Like `run`, for commands that must not fail. @returns their output */
   async must(command: readonly string[], options: CommandOptions = {}): Promise<string> {
     const { status, output } = await this.run(command, options);
     if (status !== 0) throw new Error(`${command.join(' ')} ended with ${status}:\n${output}`);
     return output;
   }
 
-  /** Runs a script of sh(1), which must not fail. @returns what it wrote */
+  /** Runs a script by sh(1), which must not fail. @returns its output */
   script(text: string, ...args: readonly string[]): Promise<string> {
     return this.must(['sh', '-c', text, 'sh', ...args]);
   }
 
-  /** Writes a file of root's, whose folders are made. */
+  /** Writes a file that belongs to root, and creates its folders. */
   async copy(contents: string | Buffer, path: string, mode = 0o644): Promise<void> {
     await this.must(['install', '-D', '-m', mode.toString(8), '/dev/stdin', path], { input: contents });
   }
 
-  /** Logs in by a password, over a connection of its own, and runs a command. */
+  /** Logs in with a password over a new connection and runs a command. */
   login(user: string, password: string, command: string): Promise<Outcome> {
     const options = ['PreferredAuthentications=password', 'PubkeyAuthentication=no', 'NumberOfPasswordPrompts=1'];
     const ssh = [...this.#sshOptions(), ...options.flatMap((option) => ['-o', option]), `${user}@127.0.0.1`, command];
@@ -122,7 +122,7 @@ export class Board {
     return outcomeOf(spawn('ssh', ssh, { stdio: 'pipe', env }), {});
   }
 
-  /** The last lines that the kernel and systemd wrote. */
+  /** The last lines of QEMU, the kernel and systemd. */
   get console(): string {
     const [console, qemu] = ['console', 'qemu'].map((name) => {
       const file = this.#path(name);
@@ -131,7 +131,7 @@ export class Board {
     return `${qemu}${console}`;
   }
 
-  /** Switches it off. */
+  /** Powers the board off. */
   async end(): Promise<void> {
     for (const child of [this.#connection, this.#qemu]) {
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) continue;
@@ -142,7 +142,7 @@ export class Board {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Opens the connection over which commands run: an emulated processor takes seconds for each. */
+  /** Opens the connection for all commands, since an emulated CPU takes seconds to open one. */
   async #connect(): Promise<void> {
     const deadline = systemClock.monotonic() + BOOT_LIMIT;
     while (systemClock.monotonic() < deadline) {
@@ -168,7 +168,7 @@ export class Board {
   }
 }
 
-/** Starts a program that the kernel kills when this process ends, however that happens; it writes to the file `log`. */
+/** Starts a program that the kernel kills when this process exits for any reason; its output goes to the file `log`. */
 function spawnBound(program: string, args: readonly string[], log: string): ChildProcess {
   const output = openSync(log, 'w');
   try {
@@ -181,7 +181,7 @@ function spawnBound(program: string, args: readonly string[], log: string): Chil
 async function outcomeOf(child: ChildProcess, { input = '', limit = COMMAND_LIMIT }: CommandOptions): Promise<Outcome> {
   const parts: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (part: Buffer) => parts.push(part));
-  child.stdin?.on('error', () => {}); // its status tells
+  child.stdin?.on('error', () => {}); // its status shows the failure
   child.stdin?.end(input);
   const timer = setTimeout(() => child.kill('SIGKILL'), limit);
   const [status] = (await once(child, 'close')) as [number | null];
@@ -189,5 +189,5 @@ async function outcomeOf(child: ChildProcess, { input = '', limit = COMMAND_LIMI
   return { status, output: Buffer.concat(parts).toString() };
 }
 
-/** For the shell that sshd starts. */
+/** Quotes a word for the shell that sshd starts. */
 const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;

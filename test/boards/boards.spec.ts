@@ -19,13 +19,13 @@ import { DESIRED, InstalledAgent } from './installed-agent.ts';
 const NAME = process.env.VAKT_BOARD ?? 'amd64';
 const architecture = Object.values(BOARDS).find(({ name }) => name === NAME) ?? assert.fail(`no board ${NAME}`);
 
-/** Found on every board, and quick to start. */
+/** A program of every board that starts quickly. */
 const BUSYBOX = '/usr/bin/busybox';
 const PERIODIC = collectors.filter(({ category }) => category === 'Periodic').map(({ name }) => name);
-/** Opened by what looks like a back door. */
+/** The port of a simulated backdoor. */
 const PORT = '4444';
 
-/** Of what auditctl(8) shows, what the agent changes and must put back. */
+/** Settings in the output of auditctl(8) that the agent changes and must restore. */
 const SETTINGS = /^(?:enabled|failure|backlog_limit|backlog_wait_time) .*$/gm;
 
 describe(`Vakt on an emulated ${NAME} board`, function () {
@@ -35,33 +35,33 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
   let agent: InstalledAgent;
   let settingsAtFirst: string[];
 
-  const told = (line: string) => process.stdout.write(`    ${line}\n`);
+  const print = (line: string) => process.stdout.write(`    ${line}\n`);
   const settings = async () => (await board.must(['auditctl', '-s'])).match(SETTINGS) ?? [];
   const since = () => `${((systemClock.monotonic() - began) / 60_000).toFixed(1)} min`;
 
   before(async function () {
     this.timeout(minutes(25));
-    const image = Board.make(architecture, process.env.VAKT_BOARD_IMAGES || suiteFolder(), told);
-    told(`${since()}: has an image`);
+    const image = Board.make(architecture, process.env.VAKT_BOARD_IMAGES || suiteFolder(), print);
+    print(`${since()}: has an image`);
     board = await Board.boot(image, architecture);
-    told(`${since()}: booted within ${board.bootTook / 1_000} s: ${(await board.must(['uname', '-srm'])).trim()}`);
+    print(`${since()}: booted within ${board.bootTook / 1_000} s: ${(await board.must(['uname', '-srm'])).trim()}`);
     settingsAtFirst = await settings();
     agent = await InstalledAgent.install(board, architecture);
-    told(`${since()}: installed; ready ${await agent.start()} s after its start`);
+    print(`${since()}: installed; ready ${await agent.start()} s after its start`);
     await agent.waitForStatus(
-      'every collector at work',
+      'a snapshot of every Periodic collector',
       (status) =>
         status.configuration.desiredVersion === 2 && PERIODIC.every((name) => status.collectors[name]?.lastRunAt),
     );
-    // The kernel reports no process that is older than audit's first enabling: the server's new one is not.
+    // The kernel does not report processes older than the first enabling of audit; the restarted server is newer.
     await board.must(['systemctl', 'restart', 'ssh']);
-    // Sockets are listed for a fiftieth of the processor's time, here every few minutes: its alert is waited for at the end.
+    // Listing sockets may use a fiftieth of the CPU time, here every few minutes: a test at the end waits for its alert.
     await board.must(['systemd-run', '-q', BUSYBOX, 'nc', '-l', '-p', PORT]);
   });
 
   after(async () => {
     try {
-      if (board !== undefined && agent !== undefined) told(`${since()}: done`);
+      if (board !== undefined && agent !== undefined) print(`${since()}: done`);
       await agent?.bed.close();
     } finally {
       await board?.end();
@@ -70,13 +70,13 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
 
   afterEach(async function () {
     if (this.currentTest?.state !== 'failed' || agent === undefined) return;
-    // At once, since a run that is ended from outside never comes to its list of failures.
+    // Printed immediately, since a killed run never prints its list of failures.
     process.stdout.write(`${this.currentTest.err?.stack}\n`);
     process.stdout.write(`${await agent.log().catch(String)}\n${board.console.slice(-1_000)}\n`);
   });
 
   let marks = 0;
-  /** A word that is in the arguments of one test's programs only. */
+  /** Returns a word that occurs only in the arguments of one test's programs. */
   const newMark = () => {
     marks += 1;
     return `mark${marks}`;
@@ -84,7 +84,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
   /** Starts of programs with this word among their arguments. */
   const startsWith = (mark: string): Payload[] =>
     agent.elements('ProcessCreate').filter(({ CommandLine }) => String(CommandLine).split(' ').includes(mark));
-  /** The numbers behind the word, of programs that `startMany` starts. */
+  /** Numbers after the word in the arguments of programs that `startMany` started. */
   const numbersOf = (mark: string): number[] =>
     startsWith(mark)
       .filter(({ CommandLine }) => String(CommandLine).startsWith(`${BUSYBOX} true `))
@@ -94,7 +94,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     board.script(`i=0; while [ $i -lt "$2" ]; do ${BUSYBOX} true "$1" $i; i=$((i+1)); done`, mark, String(count));
   const lost = async () => (await agent.status()).delivery.dropped.kernel ?? 0;
   const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
-  /** Which of so many starts did not come, as text. */
+  /** Lists the numbers of missing starts. */
   const missingOf = (mark: string, count: number): string => {
     const seen = new Set(numbersOf(mark));
     return `missing: ${upTo(count)
@@ -102,8 +102,8 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
       .join(' ')}`;
   };
 
-  it('works as it is meant to: every collector is on, programs are seen as the audit daemon', async () => {
-    // A busy machine may not have got that far: the store is slow, a snapshot is late.
+  it('has every collector on, and reads starts as the audit daemon', async () => {
+    // On a loaded machine, a snapshot may be late.
     const status = await agent.waitForStatus('every collector on', ({ collectors: states }) =>
       collectors.every(({ name }) => states[name]?.state === 'on'),
     );
@@ -111,20 +111,20 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.equal(status.collectors.ConnectionCreate?.source, 'auditUnicast');
   });
 
-  it('has nothing that must be fixed, says vakt check', async () => {
+  it('passes vakt check', async () => {
     const { status, output } = await board.run(['vakt', 'check']);
     assert.equal(status, 0, output);
     assert.match(output, /Nothing needs fixing\./);
     assert.doesNotMatch(output, /^WRONG/m);
-    assert.match(output, /^OK +code cache/m); // made by the installation
+    assert.match(output, /^OK +code cache/m); // created by the installation
   });
 
-  it('has five times the processor of another service, and does not share it with sessions', async () => {
+  it('has five times the CPU weight of other services', async () => {
     const { output } = await board.run(['cat', '/sys/fs/cgroup/system.slice/vakt.service/cpu.weight']);
     assert.equal(output.trim(), '500');
   });
 
-  it('reports each of 200 starts, and their ends', async () => {
+  it('reports each of 200 starts and exits', async () => {
     const mark = newMark();
     await startMany(mark, 200);
     await agent.until(
@@ -161,7 +161,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.equal(await lost(), before);
   });
 
-  it('reports how programs ended: by a status, by a signal', async () => {
+  it('reports exit statuses and signals', async () => {
     const mark = newMark();
     const ends = { 'exit 7': 7, 'exit 255': 255, 'kill -KILL $$': 137, 'kill -TERM $$': 143, 'kill -SEGV $$': 139 };
     for (const script of Object.keys(ends)) await board.run([BUSYBOX, 'sh', '-c', script, mark]);
@@ -174,7 +174,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.deepEqual(seen(), ends);
   });
 
-  it('reports connections by IPv4 and IPv6, out and in', async () => {
+  it('reports outbound and inbound connections by IPv4 and IPv6', async () => {
     for (const address of ['127.0.0.1', '::1']) {
       const mark = newMark();
       const before = agent.elements('ConnectionCreate').length;
@@ -206,7 +206,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
 
   const { programs32 } = architecture;
   if (programs32 !== undefined) {
-    it('reports what 32-bit programs start, and connect to', async () => {
+    it('reports starts and connections by 32-bit programs', async () => {
       const mark = newMark();
       const text = (value: string) => Buffer.from(`${value}\0`);
       const peer = Buffer.alloc(16);
@@ -216,7 +216,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
       const [socket, connect] = programs32 === 'arm' ? [281, 283] : [359, 362];
       const [exit, execve] = [1, 11];
       const calls: Call32[] = [
-        [socket, 2, 1, 0], // 3, the first descriptor that is free
+        [socket, 2, 1, 0], // returns 3, the first free descriptor
         [connect, 3, peer, 16],
         [execve, text(BUSYBOX), [text(BUSYBOX), text('true'), text(mark), 0], [0]],
         [exit, 1],
@@ -240,7 +240,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     });
   }
 
-  it('reports logins at sshd: refused, accepted, from where', async () => {
+  it('reports refused and accepted logins at sshd with their address', async () => {
     await board.script('useradd --create-home --shell /bin/bash pilot; echo pilot:correct-horse | chpasswd');
     const logins = () => agent.elements('Login').filter(({ UserName }) => UserName === 'pilot');
     const refused = await board.login('pilot', 'wrong', 'true');
@@ -260,7 +260,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.deepEqual([into()[0]?.LocalPort, into()[0]?.Executable], ['22', '/usr/sbin/sshd']);
   });
 
-  it('has sent every snapshot', async () => {
+  it('sends every snapshot', async () => {
     await agent.until(
       'all snapshots',
       () => PERIODIC.every((name) => agent.events(name).length > 0),
@@ -282,7 +282,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.ok(agent.elements('OSBaseline').length > 0);
   });
 
-  it('raises an alert of each of five attacks, which are harmless', async () => {
+  it('raises one alert for each of five simulated attacks', async () => {
     const mark = newMark();
     const shell = `: ${mark}; bash -i >& /dev/tcp/127.0.0.1/1 0>&1`;
     const attacks: Readonly<Record<string, string>> = {
@@ -293,18 +293,18 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
       VAKT_UserAdded: `useradd --no-create-home --shell /bin/bash ${mark}`,
     };
     const alerts = () => agent.elements('SecurityAlert');
-    const isMeant = (type: string) => (alert: Payload) =>
+    const isExpected = (type: string) => (alert: Payload) =>
       alert.AlertType === type && JSON.stringify(alert).includes(mark);
     for (const [type, script] of Object.entries(attacks)) {
-      await board.copy(script, '/root/attack'); // as arguments of a shell it would be an attack of that shell's, too
+      await board.copy(script, '/root/attack'); // in arguments of a shell, it would also be an attack by that shell
       await board.must(['sh', '/root/attack']);
-      await agent.until(`the alert ${type}`, () => alerts().some(isMeant(type)), alerts);
+      await agent.until(`the alert ${type}`, () => alerts().some(isExpected(type)), alerts);
     }
-    for (const type of Object.keys(attacks)) assert.equal(alerts().filter(isMeant(type)).length, 1, type);
+    for (const type of Object.keys(attacks)) assert.equal(alerts().filter(isExpected(type)).length, 1, type);
   });
 
-  it('counts what the kernel lost while it stood still, with a small backlog', async () => {
-    // Sockets that are connected fill what the agent's holds in a minute or two; starts would take many.
+  it('counts the events that the kernel lost while it was stopped with a small backlog', async () => {
+    // Connections fill the agent's receive buffer in a minute or two; starts would take many minutes.
     const [CONNECTIONS, STARTS] = [16_000, 200];
     const flood =
       'i=0; while [ $i -lt "$1" ] && [ $SECONDS -lt 180 ]; do exec 3<>/dev/udp/127.0.0.1/9; i=$((i+1)); done; echo $i';
@@ -329,10 +329,10 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
       return counted > 0 && numbersOf(mark).length + counted >= STARTS && delivery.queued.highEvents < 100;
     });
     const seen = numbersOf(mark);
-    told(`  ${seen.length} of ${STARTS} starts were sent; ${counted} events were counted as lost`);
+    print(`  ${seen.length} of ${STARTS} starts were sent; ${counted} events were counted as lost`);
     assert.equal(new Set(seen).size, seen.length, 'a start was sent twice');
     assert.ok(seen.length < STARTS, 'nothing was lost');
-    // Each process has a start and an end that can be lost, each connection the call for its socket and its own.
+    // Per process, a start and an exit can be lost; per connection, the calls of socket and connect.
     const most = 2 * (forked + connections) + 200;
     assert.ok(counted <= most, `${counted} were counted, but ${most} can have been lost at most`);
     assert.equal(await agent.pid(), pid);
@@ -359,10 +359,10 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
         () => missingOf(later, STARTS),
       );
       const { delivery } = await agent.status();
-      told(
+      print(
         `  excluded after ${excludedAfter.toFixed(1)} s: until then ${numbersOf(earlier).length} of root's ${startedEarlier} starts,`,
       );
-      told(
+      print(
         `  then ${numbersOf(later).length} of ${STARTS} within ${took.toFixed(1)} s; ${JSON.stringify(delivery.dropped)}`,
       );
     } finally {
@@ -373,7 +373,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assertClosed(await agent.status());
   });
 
-  it('raises an alert of the port that was opened at the beginning', async () => {
+  it('raises an alert for the port that was opened at the beginning', async () => {
     const alerts = () => agent.elements('SecurityAlert').filter(({ LocalPort }) => LocalPort === PORT);
     await agent.until(
       'the alert',
@@ -386,7 +386,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     );
   });
 
-  it('closes its books, and puts audit back as it was when it is stopped', async () => {
+  it('has balanced accounts, and restores audit when it is stopped', async () => {
     assertClosed(await agent.status());
     await agent.stop();
     assert.deepEqual(await settings(), settingsAtFirst);
@@ -415,7 +415,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     assert.equal((await agent.status()).credential.kind, 'moduleCertificate');
   });
 
-  it('is provisioned', async () => {
+  it('connects to the hub that the provisioning service assigns', async () => {
     const [key, registrationId, deviceId] = [newKey(), 'board7', 'device7'];
     const services = await ProvisioningBed.open({ individuals: [{ registrationId, deviceId, primaryKey: key }] });
     try {
@@ -429,7 +429,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
       await agent.start();
       const hub = () => services.hubs.find((hub) => hub.hasModule(deviceId, MODULE));
       await agent.until('its module', () => hub() !== undefined);
-      hub()?.patchDesired(deviceId, MODULE, { [OBJECT]: DESIRED }); // a new module's twin is empty: hours between messages
+      hub()?.patchDesired(deviceId, MODULE, { [OBJECT]: DESIRED }); // with the empty twin of a new module, messages are rare
       await agent.until('a message at the hub that it was assigned', () => (hub()?.messages.length ?? 0) > 0);
       assert.equal(services.registrations, 1);
       await agent.stop();
@@ -438,7 +438,7 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     }
   });
 
-  it('loses and repeats nothing when it is restarted beside auditd under load', async function () {
+  it('neither loses nor repeats a start when it is restarted alongside auditd under load', async function () {
     this.timeout(minutes(20));
     const { hub, key } = agent.bed;
     hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: key });
@@ -446,24 +446,24 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
     await board.must(['systemctl', 'start', 'auditd']);
     try {
       await agent.start();
-      const isBeside = ({ collectors }: Awaited<ReturnType<InstalledAgent['status']>>) =>
+      const usesMulticast = ({ collectors }: Awaited<ReturnType<InstalledAgent['status']>>) =>
         collectors.ProcessCreate?.source === 'auditMulticast';
-      const before = await agent.waitForStatus('at work beside auditd', isBeside);
+      const before = await agent.waitForStatus('audit by multicast', usesMulticast);
       const mark = newMark();
       const once = `echo $i >/run/next; ${BUSYBOX} true ${mark} $i; i=$((i+1)); sleep 0.2`;
       const loop = `i=0; while [ ! -e /run/enough ]; do ${once}; done; echo $i >/run/started`;
       await board.must(['systemd-run', '-q', '--unit=load', '-p', 'CPUWeight=20', 'sh', '-c', loop]);
       const next = async () => Number(await board.must(['cat', '/run/next']));
-      const more = (what: string, seen: number) =>
+      const more = (condition: string, seen: number) =>
         agent.until(
-          what,
+          condition,
           () => numbersOf(mark).length >= seen + 50,
           () => numbersOf(mark).length,
         );
       await more('the load', 0);
       let seen = numbersOf(mark).length;
-      // A service that is stopped has taken its audit rules with it, so that neither it nor auditd sees what starts until it is
-      // ready again. After kill -9 the rules are there, and auditd's log has all.
+      // A stopped service removes its audit rules, so neither it nor auditd sees starts until it is ready again. After kill -9, the
+      // rules still exist, and auditd's log has all starts.
       const stoppedFrom = await next();
       await board.must(['systemctl', 'restart', 'vakt']);
       const stoppedUntil = await next();
@@ -481,27 +481,27 @@ describe(`Vakt on an emulated ${NAME} board`, function () {
         Object.values(counts).reduce<number>((sum, count) => sum + (count ?? 0), 0);
       const namedIn = ({ delivery }: Awaited<ReturnType<InstalledAgent['status']>>) =>
         sumOf(delivery.dropped) - sumOf(before.delivery.dropped);
-      // What auditd's log has is read beside what comes live, and may come later.
+      // Events from auditd's log are read in parallel with live ones, and may arrive later.
       const after = await agent.waitForStatus(
         () => `every start; missing: ${missing().join(' ')}`,
         (status) => missing().length <= namedIn(status),
       );
       const numbers = numbersOf(mark);
-      told(
-        `  ${started} starts, ${stoppedUntil - stoppedFrom} of them while the service was stopped, over a kill, too:`,
+      print(
+        `  ${started} starts, ${stoppedUntil - stoppedFrom} of them while the service was stopped, including a kill:`,
       );
-      told(`  ${numbers.length} sent, ${missing().length} missing, ${namedIn(after)} events counted as lost`);
+      print(`  ${numbers.length} sent, ${missing().length} missing, ${namedIn(after)} events counted as lost`);
       assert.equal(new Set(numbers).size, numbers.length, 'a start was sent twice');
       assertClosed(after);
     } finally {
       await board.run(['systemctl', 'stop', 'load']);
-      await board.run(['systemctl', 'kill', 'auditd']); // its unit refuses to be stopped by hand
+      await board.run(['systemctl', 'kill', 'auditd']); // its unit rejects a manual stop
     }
   });
 
   if (process.env.VAKT_BOARD_FIGURES === '1') {
-    it('costs what this table says, beside a Node that has a timer', async () => {
-      for (const line of await figures(board, agent)) told(line);
+    it('has its start, memory and idle CPU measured', async () => {
+      for (const line of await figures(board, agent)) print(line);
     }).timeout(minutes(15));
   }
 });

@@ -6,15 +6,15 @@ import type { Board } from './board.ts';
 import type { InstalledAgent } from './installed-agent.ts';
 
 const ROUNDS = 3;
-/** The agent gives back memory a minute after its start. */
+/** The agent releases memory a minute after its start. */
 const BEFORE = seconds(90);
 const LENGTH = seconds(150);
 const TICKS_PER_SECOND = 100;
 const PEER = ['/usr/bin/node', '-e', 'setInterval(() => {}, 250)'];
 
 /**
- * Measures the installed agent in its default configuration beside a Node that has a timer: the start, memory, CPU while
- * nothing happens. Takes some six minutes.
+ * Measures start, memory and idle CPU of the installed agent in its default configuration, and of a Node with a timer. Takes about
+ * six minutes.
  *
  * @returns lines of a table
  */
@@ -36,8 +36,8 @@ export async function figures(board: Board, agent: InstalledAgent): Promise<stri
   const memory: { readonly rss: number; readonly pss: number }[] = [];
   for (const pid of pids) memory.push(await kilobytes(board, pid));
   await board.must(['systemctl', 'stop', 'peer']);
-  const row = (what: string, [ours = 0, theirs = 0]: readonly number[], unit: string) =>
-    `${what}: ${ours.toFixed(2)} / ${theirs.toFixed(2)} ${unit}, ${(ours / theirs).toFixed(2)} times`;
+  const row = (figure: string, [agentValue = 0, nodeValue = 0]: readonly number[], unit: string) =>
+    `${figure}: ${agentValue.toFixed(2)} / ${nodeValue.toFixed(2)} ${unit}, ${(agentValue / nodeValue).toFixed(2)} times`;
   const each = (pick: (of: { readonly rss: number; readonly pss: number }) => number) =>
     memory.map((one) => pick(one) / 1024);
   const cpu = after.map((spent, index) => ((spent - (before[index] ?? 0)) * 100_000) / LENGTH);
@@ -57,14 +57,14 @@ export async function figures(board: Board, agent: InstalledAgent): Promise<stri
   ];
 }
 
-/** User and system time of each process, by proc_pid_stat(5). */
+/** User and system time of each process; see proc_pid_stat(5). */
 async function processorSeconds(board: Board, pids: readonly string[]): Promise<number[]> {
   const lines = await board.must(['cat', ...pids.map((pid) => `/proc/${pid}/stat`)]);
   return lines
     .trim()
     .split('\n')
     .map((line) => {
-      const fields = line.slice(line.lastIndexOf(')')).split(' '); // from the second of the page on
+      const fields = line.slice(line.lastIndexOf(')')).split(' '); // from the second field on
       return (Number(fields[12]) + Number(fields[13])) / TICKS_PER_SECOND;
     });
 }

@@ -17,23 +17,23 @@ import type { Architecture } from './architectures.ts';
 import { makeDiskInitrd } from './initrd.ts';
 import { registerInterpreter } from './interpreter.ts';
 
-/** The board's system: a Debian with its own kernel, and Node from Debian. */
+/** The board's system: Debian with its own kernel and Node. */
 export interface Image {
   readonly kernel: string;
   readonly initrd: string;
   /** ext4, raw and without partitions. */
   readonly disk: string;
-  /** An ssh key of the board's root. */
+  /** Path of the ssh key of the board's root. */
   readonly key: string;
 }
 
-/** By this name the board reaches this machine's loopback interface. */
+/** The board's name for this machine's loopback interface. */
 export const HUB_NAME = 'emulator.azure-devices.net';
-/** This machine's loopback interface, as QEMU's network shows it to the board. */
+/** The address of this machine's loopback interface in QEMU's network. */
 export const HOST_ADDRESS = '10.0.2.2';
 
 const SUITE = 'trixie';
-/** Its main part only: the indexes of updates are not needed, and change every day. */
+/** Main archive only: the indexes of updates are not needed, and change every day. */
 const MIRROR = 'http://deb.debian.org/debian';
 const PACKAGES = [
   'systemd',
@@ -52,14 +52,14 @@ const DISK_BYTES = 2 * 1024 ** 3;
 const FILES: Readonly<Record<string, string>> = {
   'etc/hostname': 'board\n',
   'etc/hosts': `127.0.0.1 localhost board\n::1 localhost board\n${HOST_ADDRESS} ${HUB_NAME}\n`,
-  // Empty, not "uninitialized", by which systemd would enable services by their presets.
+  // Empty, since "uninitialized" would make systemd enable services by their presets.
   'etc/machine-id': '',
   'etc/systemd/network/80-board.network': '[Match]\nName=e*\n\n[Network]\nDHCP=yes\n',
-  // Wrong passwords are part of a test, and must not shut this machine out.
+  // A test uses wrong passwords, after which sshd must not block this machine.
   'etc/ssh/sshd_config.d/board.conf': 'PerSourcePenalties no\nMaxStartups 100\nUseDNS no\n',
 };
 
-/** auditd is started when its time has come; all others would disturb. */
+/** Services that are not started at boot: a test starts auditd. */
 const NOT_STARTED = ['auditd', 'audit-rules'];
 const MASKED = [
   'apt-daily.timer',
@@ -70,55 +70,55 @@ const MASKED = [
 ];
 
 /**
- * Makes an image, which takes some minutes and needs Debian's mirror, unless the folder has one of the same making.
+ * Creates an image, unless the folder contains one of the same definition. This takes minutes and needs Debian's mirror.
  *
- * @param folder gets a folder of each image; other makings of an architecture are removed from it
- * @param told takes a line about what is done
+ * @param folder contains a folder for each image; images of the same architecture with another definition are removed
+ * @param print called with a line about the progress
  */
-export function makeImage(architecture: Architecture, folder: string, told: (line: string) => void): Image {
+export function makeImage(architecture: Architecture, folder: string, print: (line: string) => void): Image {
   const { name } = architecture;
-  const making = createHash('sha256');
-  making.update(JSON.stringify([architecture, SUITE, PACKAGES, DISK_BYTES, FILES, NOT_STARTED, MASKED]));
-  const place = join(folder, `${name}-${making.digest('hex').slice(0, 12)}`);
+  const definition = createHash('sha256');
+  definition.update(JSON.stringify([architecture, SUITE, PACKAGES, DISK_BYTES, FILES, NOT_STARTED, MASKED]));
+  const imageFolder = join(folder, `${name}-${definition.digest('hex').slice(0, 12)}`);
   const image = {
-    kernel: join(place, 'kernel'),
-    initrd: join(place, 'initrd'),
-    disk: join(place, 'disk'),
-    key: join(place, 'key'),
+    kernel: join(imageFolder, 'kernel'),
+    initrd: join(imageFolder, 'initrd'),
+    disk: join(imageFolder, 'disk'),
+    key: join(imageFolder, 'key'),
   };
-  if (existsSync(place)) return image;
+  if (existsSync(imageFolder)) return image;
   mkdirSync(folder, { recursive: true });
   for (const other of readdirSync(folder).filter((entry) => entry.startsWith(`${name}-`))) {
     rmSync(join(folder, other), { recursive: true, force: true });
   }
-  const beside = `${place}.new`;
-  const tree = join(beside, 'tree');
-  mkdirSync(beside, { mode: 0o700 });
+  const newFolder = `${imageFolder}.new`;
+  const tree = join(newFolder, 'tree');
+  mkdirSync(newFolder, { mode: 0o700 });
   try {
-    told(`Installs Debian ${SUITE} for ${name} …`);
+    print(`Installs Debian ${SUITE} for ${name} …`);
     install(architecture, tree);
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'board', '-f', join(beside, 'key')]);
-    configure(tree, readFileSync(join(beside, 'key.pub'), 'utf8'));
-    copyFileSync(kernelOf(tree), join(beside, 'kernel'));
-    makeDiskInitrd(tree, join(beside, 'initrd'));
-    writeFileSync(join(beside, 'disk'), '');
-    truncateSync(join(beside, 'disk'), DISK_BYTES);
-    execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', tree, join(beside, 'disk')]);
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'board', '-f', join(newFolder, 'key')]);
+    configure(tree, readFileSync(join(newFolder, 'key.pub'), 'utf8'));
+    copyFileSync(kernelOf(tree), join(newFolder, 'kernel'));
+    makeDiskInitrd(tree, join(newFolder, 'initrd'));
+    writeFileSync(join(newFolder, 'disk'), '');
+    truncateSync(join(newFolder, 'disk'), DISK_BYTES);
+    execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', tree, join(newFolder, 'disk')]);
     rmSync(tree, { recursive: true, force: true });
-    renameSync(beside, place);
+    renameSync(newFolder, imageFolder);
   } catch (error) {
-    rmSync(beside, { recursive: true, force: true });
+    rmSync(newFolder, { recursive: true, force: true });
     throw error;
   }
   return image;
 }
 
-/** Installs the packages, whose scripts run by QEMU's user emulation. */
+/** Installs the packages, whose scripts run in QEMU's user emulation. */
 function install({ name, kernel, interpreter }: Architecture, tree: string): void {
   const unregister = interpreter === undefined ? () => {} : registerInterpreter(interpreter);
   try {
-    // In a mount namespace of its own: what it mounts in the tree is gone with it, also when it is killed, so that the removal
-    // of the tree never gets to this machine's own files.
+    // In a new mount namespace: its mounts in the tree disappear with it, even if it is killed, so that the removal of the tree
+    // never reaches this machine's own files.
     execFileSync(
       'unshare',
       [
@@ -134,7 +134,7 @@ function install({ name, kernel, interpreter }: Architecture, tree: string): voi
         ],
         ...[`--include=${[...PACKAGES, kernel].join(',')}`, SUITE, tree, MIRROR],
       ],
-      // INITRD=No: initramfs-tools makes none (its hook in /etc/kernel/postinst.d).
+      // INITRD=No: the hook of initramfs-tools in /etc/kernel/postinst.d creates no initrd.
       { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, INITRD: 'No' } },
     );
   } finally {

@@ -2,15 +2,15 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeInitrd } from '../harness/initrd.ts';
 
-/** What the kernel needs to find its root; `crc32c_generic` is gone from kernels in which ext4 calls the library. */
+/** Kernel modules needed to mount the root; kernels in which ext4 calls the library have no `crc32c_generic`. */
 const WANTED = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'crc32c_generic?', 'ext4'];
 const PATIENCE_TENTHS = 600;
 
 /**
- * Makes an initial file system that loads the modules for a virtio disk with ext4, mounts /dev/vda and starts its init.
+ * Creates an initrd that loads the modules for a virtio disk with ext4, mounts /dev/vda and starts its init.
  *
- * @param tree the system that it is for, with one kernel and busybox-static
- * @param file where to write it
+ * @param tree the system's files, with one kernel and busybox-static
+ * @param file path of the initrd
  */
 export function makeDiskInitrd(tree: string, file: string): void {
   const [version = ''] = readdirSync(join(tree, 'lib/modules'));

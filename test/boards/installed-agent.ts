@@ -10,32 +10,32 @@ import type { Architecture } from './architectures.ts';
 import type { Board } from './board.ts';
 import { HUB_NAME } from './image.ts';
 
-/** How long what an agent does is waited for: its processor is emulated, and the machine that does that may be busy. */
+/** Time limit for waits: the agent's CPU is emulated, and the machine may be loaded. */
 const WAIT = minutes(6);
 
-/** Messages by the second, nothing aggregated. */
+/** Messages every second, without aggregation. */
 export const DESIRED = {
   ...QUICK,
-  // Once, at the start: each costs the emulated processor seconds.
+  // Only one, at the start: each takes seconds on the emulated CPU.
   snapshotFrequency: { value: 'PT13H' },
   maxLocalCacheSizeInBytes: { value: 64_000_000 },
 };
 
-/** An emulated processor, on a machine that others keep busy, can take longer than the unit's own limits allow. */
+/** On a loaded machine, an emulated CPU may exceed the unit's own time limits. */
 const LONGER_LIMITS = '[Service]\nTimeoutStartSec=15min\nTimeoutStopSec=10min\nWatchdogSec=15min\n';
 
-/** The package, as it was built for an architecture. */
+/** Reads the built package of an architecture. */
 function packageOf({ name }: Architecture): Buffer {
   const file = readdirSync(`${TOP}build`).find((entry) => entry.startsWith('vakt_') && entry.endsWith(`_${name}.deb`));
   assert.ok(file !== undefined, `build/ has no package for ${name}: npm run package -- ${name}`);
   return readFileSync(`${TOP}build/${file}`);
 }
 
-/** Vakt as it is installed on a board, and the hub that it sends to, which is on this machine. */
+/** Vakt installed on a board, and its hub on this machine. */
 export class InstalledAgent {
   readonly bed: TestBed;
   readonly #board: Board;
-  /** By name and id, of the first messages; the number of these. */
+  /** Events of the first `#read` messages, keyed by name and id. */
   readonly #events = new Map<string, Map<string, Envelope>>();
   #read = 0;
 
@@ -44,7 +44,7 @@ export class InstalledAgent {
     this.bed = bed;
   }
 
-  /** Installs the package, and configures it with the module's key. The service is not started. */
+  /** Installs the package and configures it with the module's key. Does not start the service. */
   static async install(board: Board, architecture: Architecture): Promise<InstalledAgent> {
     const agent = new InstalledAgent(board, await TestBed.open({ desired: DESIRED }));
     try {
@@ -62,12 +62,12 @@ export class InstalledAgent {
     }
   }
 
-  /** Writes the local file. @param hub settings instead of those for the test bed's hub */
+  /** Writes the local configuration. @param hub settings instead of those for the test bed's hub */
   async configure(identity: object, hub?: object): Promise<void> {
     const { hostName, port } = this.bed.hub;
-    const ours = { hostName, gatewayHostName: `${HUB_NAME}:${port}`, trustedCaFile: 'ca.pem', transport: 'mqtt' };
+    const testHub = { hostName, gatewayHostName: `${HUB_NAME}:${port}`, trustedCaFile: 'ca.pem', transport: 'mqtt' };
     const configuration = {
-      hub: hub ?? ours,
+      hub: hub ?? testHub,
       identity,
       limits: NO_LIMITS,
       collectors: { loopbackConnections: true },
@@ -75,7 +75,7 @@ export class InstalledAgent {
     await this.#board.copy(JSON.stringify(configuration), '/etc/vakt/agent.json');
   }
 
-  /** Starts the service, or starts it anew, and waits until it is ready. @returns the seconds from its process's start */
+  /** Starts or restarts the service and waits until it is ready. @returns the seconds since the start of its process */
   async start(): Promise<number> {
     await this.#board.must(['systemctl', 'restart', 'vakt']);
     const [began, ready] = ['ExecMainStartTimestampMonotonic', 'ActiveEnterTimestampMonotonic'];
@@ -92,23 +92,24 @@ export class InstalledAgent {
     return (await this.#board.must(['systemctl', 'show', '-P', 'MainPID', 'vakt'])).trim();
   }
 
-  /** As the agent tells its hub. @throws MethodError while it is not connected */
+  /** Returns the status from the direct method. @throws MethodError while the agent is not connected */
   async status(): Promise<LocalStatus> {
     const { status, payload } = await this.bed.hub.invokeMethod(DEVICE, MODULE, 'getStatus', {}, seconds(60));
     assert.equal(status, 200, JSON.stringify(payload));
     return payload as LocalStatus;
   }
 
-  /** Asks for the status again and again, until it is as wanted. */
+  /** Polls the status until it fulfils `predicate`. */
   async waitForStatus(
-    what: string | (() => string),
+    condition: string | (() => string),
     predicate: (status: LocalStatus) => boolean,
     limit: Duration = WAIT,
   ): Promise<LocalStatus> {
     let last: LocalStatus | undefined;
     let failure: unknown;
     await until(
-      () => `${typeof what === 'string' ? what : what()}; last status: ${JSON.stringify(last)} ${failure ?? ''}`,
+      () =>
+        `${typeof condition === 'string' ? condition : condition()}; last status: ${JSON.stringify(last)} ${failure ?? ''}`,
       async () => {
         try {
           last = await this.status();
@@ -119,12 +120,12 @@ export class InstalledAgent {
           return false;
         }
       },
-      { limit, every: seconds(3) }, // an answer costs the emulated processor a tenth of that
+      { limit, every: seconds(3) }, // an answer takes a tenth of that on the emulated CPU
     );
     return last as LocalStatus;
   }
 
-  /** Events that the hub has got, each once: what was under way when the agent ended is sent again. */
+  /** Distinct events at the hub: events in flight when the agent exits are sent again. */
   events(name: string): Envelope[] {
     const { messages } = this.bed.hub;
     for (; this.#read < messages.length; this.#read += 1) {
@@ -136,20 +137,20 @@ export class InstalledAgent {
     return [...(this.#events.get(name)?.values() ?? [])];
   }
 
-  /** Their payload elements. */
+  /** Payload elements of the events with this name. */
   elements(name: string): Payload[] {
     return this.events(name).flatMap(({ Payload }) => Payload);
   }
 
   /**
-   * Waits until the hub has what is asked for.
+   * Waits until a condition about the hub is true.
    *
-   * @param seen what there is, for the message, which also has the agent's accounts
+   * @param seen the current state for the error message, which also contains the agent's accounts
    */
-  async until(what: string, predicate: () => boolean, seen: () => unknown = () => ''): Promise<void> {
+  async until(condition: string, predicate: () => boolean, seen: () => unknown = () => ''): Promise<void> {
     try {
-      const told = () => `${what}; there is ${JSON.stringify(seen())?.slice(0, 2_000)}`;
-      await until(told, predicate, { limit: WAIT, every: seconds(0.2) });
+      const message = () => `${condition}; current state: ${JSON.stringify(seen())?.slice(0, 2_000)}`;
+      await until(message, predicate, { limit: WAIT, every: seconds(0.2) });
     } catch (error) {
       const accounts = await this.status().then(
         ({ delivery, events }) => JSON.stringify({ delivery, events }),
@@ -159,7 +160,7 @@ export class InstalledAgent {
     }
   }
 
-  /** The last lines of the agent's log, but for those about `status()`. */
+  /** The last lines of the agent's log, except those about `status()`. */
   async log(): Promise<string> {
     const text = await this.#board.must(['journalctl', '-u', 'vakt', '-o', 'cat', '--no-pager', '-n', '400']);
     const lines = text.split('\n').filter((line) => !line.startsWith('Answered a direct method.'));

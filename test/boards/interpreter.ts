@@ -4,10 +4,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 const REGISTRY = '/proc/sys/fs/binfmt_misc';
 
 /**
- * Has this machine's kernel run programs of another architecture by QEMU, unless it does so already. Needs root.
+ * Makes this machine's kernel run programs of another architecture by QEMU, unless it already does. Needs root.
  *
- * @param name of a file in /usr/lib/binfmt.d, without its ending: `qemu-aarch64`
- * @returns what undoes it
+ * @param name name of a file in /usr/lib/binfmt.d without its extension: `qemu-aarch64`
+ * @returns a function that reverts this
  */
 export function registerInterpreter(name: string): () => void {
   const isMounted = existsSync(`${REGISTRY}/register`);

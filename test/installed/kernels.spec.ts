@@ -153,7 +153,7 @@ for (const suite of SUITES) {
       assert.deepEqual(loopback.map(({ Direction }) => Direction).sort(), ['In', 'Out']);
     });
 
-    it('tells an ordinary user that the process connector needs CAP_NET_ADMIN', () => {
+    it('names CAP_NET_ADMIN to an ordinary user as a requirement of the process connector', () => {
       const { finding: state, remedy } = finding('ProcessTerminate', result.asNobody);
       assert.equal(state, 'unavailable');
       assert.match(remedy ?? '', /Grant CAP_NET_ADMIN, which kernels before 6\.6 require\./);
