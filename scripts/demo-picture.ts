@@ -58,7 +58,7 @@ const STORY: readonly Shown[] = [
   { line: /0\.0\.0\.0 port 22 / },
   { line: /FirewallConfiguration {2}/ },
   { line: /SystemInformation {2}/ },
-  { line: /what looks like a reverse shell/, without: /: the agent raises an alert\./ },
+  { line: /a command that looks like a reverse shell/, without: /: the agent raises an alert\./ },
   { line: /SecurityAlert .*ReverseShell/ },
   { line: /ran curl/ },
   { line: /curl connected/ },

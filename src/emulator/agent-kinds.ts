@@ -10,33 +10,33 @@ import { ProvisioningEmulator } from './provisioning/service.ts';
 import type { RequestRecord } from './service/request-log.ts';
 import { StartError } from './start-error.ts';
 
-/** What a kind of identity is prepared in. */
+/** The environment in which a kind of identity is prepared. */
 export interface Surroundings {
   readonly hub: HubEmulator;
   readonly files: KeptFiles;
   readonly deviceId: string;
   readonly moduleId: string;
-  /** Of the service beside the hub, if it has one. 0 selects a free one. */
+  /** Port of the kind's additional service, if it has one. 0 selects a free one. */
   readonly servicePort: number;
 }
 
-/** A service beside the hub, as the command shows and stops it. */
+/** A service that runs next to the hub, as the command shows and stops it. */
 export interface RunningService {
   readonly name: string;
-  /** Where it listens, as a sentence. */
+  /** A sentence with the address on which it listens. */
   readonly about: string;
   onRequest(listener: (record: RequestRecord) => void): void;
   stop(): Promise<void>;
 }
 
-/** What an agent needs to connect by one kind of identity. */
+/** The configuration that an agent needs for one kind of identity. */
 export interface PreparedKind {
   /** The members `hub` and `identity` of its configuration. */
   readonly config: {
     readonly hub?: Readonly<Record<string, string>>;
     readonly identity: Readonly<Record<string, string>>;
   };
-  /** Variables of its environment. */
+  /** Its environment variables. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly service?: RunningService;
 }

@@ -13,24 +13,24 @@ export interface Credentials {
   readonly clientId: string;
   readonly userName: string | undefined;
   readonly password: string | undefined;
-  /** What the TLS client presented: its own certificate, then its chain. */
+  /** The TLS client's certificate, then its chain. */
   readonly certificates: readonly X509Certificate[];
 }
 
 export interface Admission {
   readonly admitted: true;
   readonly module: ModuleId;
-  /** The connection ends with its token; one by certificate has no limit. */
+  /** Expiry of the token, which closes the connection; `undefined` for a certificate. */
   readonly expiresAt?: Date;
-  /** SHA-256 of the client certificate, if the module was admitted by that. */
+  /** SHA-256 of the client certificate, if the module was admitted with one. */
   readonly thumbprint?: string;
   readonly userAgent?: string;
 }
 
 export type Verdict = Admission | { readonly admitted: false; readonly returnCode: number; readonly reason: string };
 
-/** What a CONNECT is judged by. */
-export interface Judge {
+/** The state of the hub that decides about a CONNECT. */
+export interface AdmissionState {
   readonly hostName: string;
   readonly registry: Registry;
   readonly now: Date;
@@ -39,7 +39,7 @@ export interface Judge {
 }
 
 /** Accepts or refuses a CONNECT as IoT Hub does. Source: "Communicate with an IoT hub using the MQTT protocol". */
-export function authenticate(credentials: Credentials, hub: Judge): Verdict {
+export function authenticate(credentials: Credentials, hub: AdmissionState): Verdict {
   const { clientId, userName, password, certificates } = credentials;
   const parsed = parseUserName(userName ?? '');
   if (parsed === undefined) return refused('the user name is not {hub}/{deviceId}/{moduleId}/?api-version=…');
@@ -62,12 +62,17 @@ export function authenticate(credentials: Credentials, hub: Judge): Verdict {
     return reason === undefined ? { ...admitted, thumbprint: thumbprintOf(own) } : refused(reason);
   }
   if (!password) return refused('the password is missing, and the client presented no certificate');
-  const judged = judgeToken(password, id, module.credential, hub);
-  return typeof judged === 'string' ? refused(judged) : { ...admitted, expiresAt: judged };
+  const verified = verifyToken(password, id, module.credential, hub);
+  return typeof verified === 'string' ? refused(verified) : { ...admitted, expiresAt: verified };
 }
 
-/** @returns when the token expires, or the reason for a refusal */
-function judgeToken(text: string, { deviceId, moduleId }: ModuleId, credential: Credential, hub: Judge): Date | string {
+/** @returns the token's expiry, or the reason for a refusal */
+function verifyToken(
+  text: string,
+  { deviceId, moduleId }: ModuleId,
+  credential: Credential,
+  hub: AdmissionState,
+): Date | string {
   if (credential.type !== 'sas') return 'the module has no keys; it must present a certificate, and no password';
   const token = parseSasToken(text);
   if (token === undefined) return 'the password is not a shared access signature';
@@ -82,8 +87,8 @@ function judgeToken(text: string, { deviceId, moduleId }: ModuleId, credential: 
 }
 
 /**
- * `{hub}/{deviceId}/{moduleId}/?api-version=…&DeviceClientType=…`, or the older form without `?`. A hub demands neither the
- * parameters nor their order.
+ * `{hub}/{deviceId}/{moduleId}/?api-version=…&DeviceClientType=…`, or the older form without `?`. A hub does not require the
+ * parameters or their order.
  */
 function parseUserName(text: string): (ModuleId & { hostName: string; userAgent: string | undefined }) | undefined {
   const match = /^([^/]+)\/([^/]+)\/(?!\??(?:api-version|DeviceClientType)=)([^/]+)(?:\/\??(.*))?$/s.exec(text);

@@ -56,7 +56,7 @@ const ALGORITHMS = {
 
 /**
  * A certificate authority: a root, or an intermediate below it. Issues certificates for servers, devices and modules,
- * also expired ones, for tests. Its key exists only in memory.
+ * including expired ones, for tests. Its key exists only in memory.
  */
 export class CertificateAuthority {
   readonly #issuer: Issuer;
@@ -70,17 +70,17 @@ export class CertificateAuthority {
     return new CertificateAuthority(await authority({ commonName: 'Vakt hub emulator CA', ...options }, undefined));
   }
 
-  /** Creates an authority that this one certifies. */
+  /** Creates an intermediate authority, certified by this one. */
   async intermediate(options: CertificateOptions): Promise<CertificateAuthority> {
     return new CertificateAuthority(await authority(options, this.#issuer));
   }
 
-  /** This authority's own certificate: what to register at a hub. */
+  /** This authority's own certificate, to be registered at a hub. */
   get certificatePem(): string {
     return pem(this.#issuer.path.slice(0, 1));
   }
 
-  /** The root's certificate: what clients of servers below it must trust. */
+  /** The root's certificate, which clients of servers below it must trust. */
   get rootPem(): string {
     return pem(this.#issuer.path.slice(-1));
   }

@@ -4,14 +4,14 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { errnoOf } from '../core/base/errors.ts';
 
 /**
- * Ports that a free one is chosen from: below those that the kernel gives to others by itself (ip_local_port_range, 32768 to
- * 60999), which could take the port of a listener that is shut for a while. Another emulator could take it, too; claim()
- * prevents that.
+ * The range from which a free port is chosen. It is below the kernel's ephemeral ports (ip_local_port_range, 32768 to
+ * 60999), so that no outgoing connection takes the port of a listener that is closed for a while. claim() excludes other
+ * emulators.
  */
 const [FIRST_PORT, LAST_PORT] = [20_000, 32_767];
 const MAX_TRIES = 50;
 
-/** A port that no other emulator of this machine chooses, also while nobody listens on it. */
+/** A port that no other emulator of this machine chooses, even while this one does not listen on it. */
 export interface ChosenPort {
   readonly port: number;
   /** Releases the claim on the port. */
@@ -19,11 +19,11 @@ export interface ChosenPort {
 }
 
 /**
- * Has a server listen on a free port.
+ * Makes a server listen on a free port.
  *
  * @param host an address of this machine
  * @param choose replaced in tests
- * @throws what `listen` throws, but that a port is in use
+ * @throws the errors of `listen`, except that a port is in use
  */
 export async function listenOnChosenPort(
   server: Server,
@@ -45,7 +45,7 @@ export async function listenOnChosenPort(
 }
 
 /**
- * Has a server listen.
+ * Makes a server listen.
  *
  * @param port 0: the kernel chooses
  * @returns the port
@@ -57,10 +57,10 @@ export async function listen(server: Server, port: number, host: string): Promis
 }
 
 /**
- * Claims a port among the emulators of this machine, by an abstract socket, see unix(7): nobody connects to it, the kernel removes
- * it with the process, and it is no listening port that an agent would tell of.
+ * Claims a port among the emulators of this machine, by an abstract socket (unix(7)). The kernel removes it with the process,
+ * and an agent does not report it as a listening port.
  *
- * @returns what holds it until it is closed; `undefined` if another has it
+ * @returns the server that holds the claim until it is closed; `undefined` if another emulator holds it
  */
 async function claim(port: number): Promise<Server | undefined> {
   const server = createServer().unref();

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { messageOf } from '../core/base/errors.ts';
 import { type Credential, type IdentityId, nameOf } from './identity.ts';
 
-/** Node gives the chain only to the first call of getPeerX509Certificate for a connection. */
+/** Cached, because Node returns the chain only to the first call of getPeerX509Certificate for a connection. */
 const read = new WeakMap<TLSSocket, readonly X509Certificate[]>();
 
 /** The certificates that a TLS client presented: its own, then its chain as sent. Not verified. */
@@ -23,7 +23,7 @@ export function certificatesOf(stream: TLSSocket): readonly X509Certificate[] {
 const LONGEST_CHAIN = 10;
 
 /**
- * Judges a client certificate as a hub does: by its thumbprint, or by its chain to a registered authority and its CN.
+ * Validates a client certificate as a hub does: by its thumbprint, or by its chain to a registered authority and its CN.
  * Source: "Authenticate identities with X.509 certificates" (IoT Hub).
  *
  * @returns the reason for a refusal, or `undefined`
@@ -47,7 +47,7 @@ export function whyRefused(
   return whyUntrusted(certificates, { authorities, now });
 }
 
-/** Why the client's own certificate, the first, does not chain to an authority, or is not valid at this time. */
+/** The reason why the first certificate, the client's own, does not chain to an authority or is not valid now. */
 export function whyUntrusted(
   certificates: readonly X509Certificate[],
   { authorities, now }: { readonly authorities: readonly X509Certificate[]; readonly now: Date },
@@ -73,7 +73,8 @@ export function commonNameOf({ subject }: X509Certificate): string | undefined {
 /** Reads an authority's certificate. @throws RangeError if it is not one */
 export function readAuthority(pem: string): X509Certificate {
   const certificate = parsed(pem);
-  if (!certificate.ca) throw new RangeError(`The certificate of "${commonNameOf(certificate)}" is not an authority's.`);
+  if (!certificate.ca)
+    throw new RangeError(`The certificate of "${commonNameOf(certificate)}" is not that of an authority.`);
   return certificate;
 }
 

@@ -18,35 +18,35 @@ import { StartError, startErrorOf } from './start-error.ts';
 export { StartError };
 
 export interface RunOptions {
-  /** Ports: 0 selects a free one, as does the absence of an optional one. */
+  /** For every port, 0 selects a free one; so does omitting an optional one. */
   readonly port: number;
   readonly restPort?: number;
   readonly webSocketPort?: number;
   readonly controlPort: number;
-  /** Absent: no proxy. */
+  /** If omitted, no proxy is started. */
   readonly proxyPort?: number | undefined;
-  /** The proxy then demands this user and the password that is written to `proxy.password`. */
+  /** If given, the proxy requires this user and the password in `proxy.password`. */
   readonly proxyUser?: string | undefined;
   readonly address?: '127.0.0.1' | '::1';
   readonly deviceId: string;
   readonly moduleId: string;
-  /** The kind of identity that the agent is to connect by. */
+  /** The agent's kind of identity. */
   readonly kind: AgentKind;
-  /** Port of the service that `kind` needs beside the hub, if any. 0 selects a free one. */
+  /** Port of the additional service that `kind` needs, if any. 0 selects a free one. */
   readonly servicePort: number;
   /** Whether to print the agent's configuration. */
   readonly printConfig: boolean;
-  /** A file to append each message to, as a line of JSON. */
+  /** A file to which each message is appended, one JSON object per line. */
   readonly record?: string | undefined;
-  /** Opens a page that shows what happens at the hub; its address is printed. Absent: no page. */
+  /** Opens a page that shows the activity at the hub; its address is printed. If omitted, no page is opened. */
   readonly openPage?: ((hub: HubEmulator) => Promise<RunningPage>) | undefined;
-  /** How many further devices, without modules, the hub has. */
+  /** Number of additional devices without modules. */
   readonly simulated?: number;
-  /** Gets `ca.pem`, an `agent.json` with which an agent connects to this emulator, and the keys and certificates for it. */
+  /** Directory for `ca.pem`, the `agent.json` for an agent of this emulator, and its keys and certificates. */
   readonly directory: string;
 }
 
-/** A page in a browser that shows a hub. */
+/** A web page that shows a hub. */
 export interface RunningPage {
   readonly address: string;
   close(): Promise<void>;
@@ -56,7 +56,7 @@ export interface RunningPage {
  * Runs an emulator, with the service that `kind` needs, until `signal` aborts. Prints a line for each request to the
  * service, the REST API and the proxy, each connection, message and report.
  *
- * Symmetric keys of an earlier run are used again; the certificates are created at each start.
+ * Symmetric keys of an earlier run are reused; certificates are created at each start.
  *
  * @throws StartError if a port, a file or the directory can't be used
  */
@@ -87,7 +87,7 @@ export async function runEmulator(
 async function run(options: RunOptions, out: (line: string) => void, signal: AbortSignal): Promise<void> {
   const { servicePort, deviceId, moduleId, kind, printConfig } = options;
   const files = new KeptFiles(options.directory);
-  // The key is kept as that of the agent is; the other policies are for tests.
+  // The key is kept as the agent's is; the other policies are for tests.
   const keyOf = (policy: string) =>
     policy === 'iothubowner' ? files.key(`${policy}.key`).key : randomBytes(32).toString('base64');
   const hub = await HubEmulator.start({ ...hubOptions(options), policies: standardPolicies(keyOf) });
@@ -117,7 +117,7 @@ async function run(options: RunOptions, out: (line: string) => void, signal: Abo
     if (service !== undefined) out(service.about);
     out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes), with the token in ${tokenFile}.`);
     page = await options.openPage?.(hub);
-    if (page !== undefined) out(`Open ${page.address} to see what the agent does.`);
+    if (page !== undefined) out(`Open ${page.address} to watch the agent.`);
     if (printConfig) for (const line of config.split('\n')) out(line);
     const command = `vakt run --config ${shellWord(configFile)}`;
     const start = variables.length === 0 ? command : `env ${variables.map(shellWord).join(' ')} ${command}`;
@@ -149,7 +149,7 @@ function recordMessages(hub: HubEmulator, file: string): void {
   hub.on('message', (message: ReceivedMessage) => appendFileSync(file, `${recordOf(message)}\n`));
 }
 
-/** Starts the proxy, if there is to be one. */
+/** Starts the proxy if one is configured. */
 async function startProxy(
   { proxyPort, proxyUser }: RunOptions,
   hub: HubEmulator,
@@ -170,12 +170,12 @@ const agentConfig = (kind: AgentKind, { config }: PreparedKind, files: KeptFiles
   controlSocket: files.path('control.sock'),
 });
 
-/** What a service was asked, and what it answered. */
+/** One line about a request to a service and its answer. */
 export function requestLine(service: string, { at, operation, subject, status, reason, fault }: RequestRecord): string {
-  const what = subject === undefined ? operation : `${operation} for ${subject}`;
+  const request = subject === undefined ? operation : `${operation} for ${subject}`;
   const answer = status === undefined ? 'not answered' : status;
   const why = reason ?? (fault === undefined ? undefined : `by the fault ${fault}`);
-  return `${timeOf(at)} ${service}: ${what}: ${answer}${why === undefined ? '' : `, ${why}`}.`;
+  return `${timeOf(at)} ${service}: ${request}: ${answer}${why === undefined ? '' : `, ${why}`}.`;
 }
 
 /** Prints a line for each event of the hub and the proxy. */
@@ -200,12 +200,12 @@ function printEvents(hub: HubEmulator, proxy: ProxyEmulator | undefined, out: (l
   });
 }
 
-/** What a message brought. */
+/** One line about a received message. */
 export function lineOf(message: ReceivedMessage): string {
   const { enqueuedAt, sequence, deviceId, moduleId, sizeBytes, duplicate } = message;
   const names = eventsIn([message]).map(nameOf);
-  const what = `message ${sequence}${duplicate ? ' (a duplicate)' : ''}, ${sizeBytes} bytes`;
-  return `${timeOf(enqueuedAt)} ${deviceId}/${moduleId} sent ${what}: ${tally(names)}`;
+  const summary = `message ${sequence}${duplicate ? ' (a duplicate)' : ''}, ${sizeBytes} bytes`;
+  return `${timeOf(enqueuedAt)} ${deviceId}/${moduleId} sent ${summary}: ${tally(names)}`;
 }
 
 const timeOf = (time: Date | undefined) => (time === undefined ? '        ' : time.toISOString().slice(11, 19));

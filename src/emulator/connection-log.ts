@@ -9,15 +9,15 @@ export interface ConnectionRecord {
   /** `TLSv1.2` or `TLSv1.3` */
   readonly tlsVersion: string;
   readonly admitted: boolean;
-  /** Return code of the CONNACK; absent if none was sent. */
+  /** Return code of the CONNACK; omitted if none was sent. */
   readonly returnCode?: number;
   /** The reason for a refusal. */
   readonly reason?: string;
   /** The client's `DeviceClientType`. */
   readonly userAgent?: string;
-  /** SHA-256 of the client certificate, if the client was admitted by that. */
+  /** SHA-256 of the client certificate, if the client was admitted with one. */
   readonly thumbprint?: string;
-  /** Expiry of the token; the connection is closed then. */
+  /** Expiry of the token, at which the connection is closed. */
   readonly expiresAt?: Date;
   readonly closedAt?: Date;
   readonly closedBecause?: string;

@@ -36,19 +36,19 @@ export class Connection {
     this.#client.publish({ cmd: 'publish', topic, payload, qos, dup: false, retain: false }, () => {});
   }
 
-  /** Sends a PUBACK (MQTT 3.1.1, 3.4). Not left to aedes, which can't delay it. */
+  /** Sends a PUBACK (MQTT 3.1.1, 3.4); aedes can't delay one. */
   acknowledge(messageId: number): void {
     if (!this.closed.signal.aborted) this.#client.conn.write(Buffer.from([0x40, 2, messageId >> 8, messageId & 0xff]));
   }
 
-  close(because: string): void {
-    this.closedBecause ??= because;
+  close(reason: string): void {
+    this.closedBecause ??= reason;
     this.#client.close();
   }
 
   /** Closes the connection with a TCP RST, as a broken network does. */
-  reset(because: string): void {
-    this.closedBecause ??= because;
+  reset(reason: string): void {
+    this.closedBecause ??= reason;
     this.#link.tcp.resetAndDestroy();
   }
 }

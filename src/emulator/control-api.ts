@@ -15,8 +15,9 @@ const BASE = 'http://localhost';
 /**
  * The emulator's control API: HTTP and JSON, on the loopback interface only.
  *
- * Requests without the token are refused: every user of the machine can reach a loopback port. Requests with a foreign Host or Origin are refused. Otherwise a web page in a browser on this machine could use the API,
- * by a host name of its own that resolves to 127.0.0.1 (DNS rebinding) or by a cross-site request.
+ * Requests without the token are rejected, because every user of the machine can reach a loopback port. Requests with a
+ * foreign Host or Origin are rejected, because a web page in a browser on this machine could use the API otherwise: through
+ * a host name that resolves to 127.0.0.1 (DNS rebinding), or by a cross-site request.
  */
 export class ControlApi {
   readonly #server: Server;

@@ -58,7 +58,7 @@ export class ControlError extends Error {
   }
 }
 
-/** A request of a route. */
+/** A request to a route. */
 export interface ControlCall {
   readonly hub: ControlledHub;
   /** The values of the path's `{…}` parts, in order. */

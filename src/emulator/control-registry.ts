@@ -44,7 +44,7 @@ export const REGISTRY_ROUTES: readonly ControlRoute[] = [
   {
     method: 'POST',
     path: '/devices/{deviceId}/keys',
-    help: 'Replaces the keys of a device by random ones.',
+    help: 'Replaces the keys of a device with random ones.',
     run: ({ hub, parameters: [deviceId = ''] }) => hub.regenerateKeys({ deviceId }),
   },
   {
@@ -71,7 +71,7 @@ export const REGISTRY_ROUTES: readonly ControlRoute[] = [
   {
     method: 'PUT',
     path: '/modules/{deviceId}/{moduleId}',
-    help: 'Adds a module, or replaces its credential: {"primaryKey": base64, "secondaryKey": base64}, {"credential": as of a device}, or {} for random keys.',
+    help: 'Adds a module, or replaces its credential: {"primaryKey": base64, "secondaryKey": base64}, {"credential": as for a device}, or {} for random keys.',
     takesBody: true,
     run: ({ hub, parameters: [deviceId = '', moduleId = ''], body }) => {
       const { credential, ...keys } = object(body);
@@ -89,7 +89,7 @@ export const REGISTRY_ROUTES: readonly ControlRoute[] = [
   {
     method: 'POST',
     path: '/modules/{deviceId}/{moduleId}/keys',
-    help: 'Replaces the keys of a module by random ones, and closes its connection.',
+    help: 'Replaces the keys of a module with random ones, and closes its connection.',
     run: ({ hub, parameters }) => {
       const [deviceId, moduleId] = known(hub, parameters);
       return hub.regenerateKeys({ deviceId, moduleId });

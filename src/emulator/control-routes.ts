@@ -71,7 +71,7 @@ export const ROUTES: readonly ControlRoute[] = [
   {
     method: 'GET',
     path: '/connections',
-    help: 'Lists connection attempts, oldest first, with the reason for each refusal and each end.',
+    help: 'Lists connection attempts, oldest first, with the reason for each refusal and each close.',
     run: ({ hub }) => ({ connections: hub.connections }),
   },
   {

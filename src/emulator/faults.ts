@@ -5,31 +5,31 @@ import { isCount } from '../core/base/values.ts';
 export const FAULTS = {
   dropAcknowledgements: 'Messages are accepted, but their PUBACK is never sent.',
   ignoreMessages: 'Messages are neither accepted nor acknowledged.',
-  delayAcknowledgements: 'Messages are accepted at once, their PUBACK is sent "ms" later.',
+  delayAcknowledgements: 'Messages are accepted immediately; their PUBACK is sent "ms" later.',
   closeOnText: 'A message that contains "text" closes the connection and is not accepted.',
   throttleMessages: 'More than "perMinute" messages per minute close the connection, as error 429002 does.',
   quotaExceeded:
     'Messages and twin requests close the connection and are not accepted; with "twinSays", twin requests are answered 403002.',
   resetOnPublish: 'The connection is reset at a message, which is not accepted.',
-  resetOnConnect: 'The connection is reset in place of a CONNACK.',
+  resetOnConnect: 'The connection is reset instead of a CONNACK.',
   refuseConnections: 'CONNACK 5, not authorized.',
   serverUnavailable: 'CONNACK 3, server unavailable.',
   twinStatus: 'Twin requests are answered with "status" and an error body, or an empty one with "emptyBody".',
   twinSilence: 'Twin requests are never answered, and change nothing.',
-  desiredSilence: 'The module is not notified of changes of desired properties.',
+  desiredSilence: 'The module is not notified of changed desired properties.',
   twinGarbage: 'Twin requests are answered with 200 and a body that is not JSON.',
   mqttSilence: 'TCP connections to the MQTT port are accepted, and nothing is answered.',
   webSocketSilence: 'TCP connections to the WebSocket port are accepted, and nothing is answered.',
   restStatus:
-    'REST requests, those whose path contains "text", are answered with "status" and, with "retryAfter", a Retry-After header.',
+    'REST requests (with "text", those whose path contains it) are answered with "status" and, with "retryAfter", a Retry-After header.',
   throttleRest:
-    'More than "perSecond" REST requests a second are answered 429, with "retryAfter" in a Retry-After header.',
+    'More than "perSecond" REST requests per second are answered 429, with "retryAfter" in a Retry-After header.',
   restSilence: 'REST requests are never answered.',
   restDelay: 'REST requests are answered "ms" later.',
   restGarbage: 'REST requests are answered with 200 and HTML.',
 } as const;
 
-/** 1xx would be no answer, and Node refuses to send what HTTP doesn't know. */
+/** 1xx is not a final answer, and Node rejects statuses that HTTP does not define. */
 const [MIN_STATUS, MAX_STATUS] = [200, 599];
 
 export type FaultKind = keyof typeof FAULTS;
@@ -37,9 +37,9 @@ export type FaultKind = keyof typeof FAULTS;
 /** A fault to inject. Without `count` and `durationMs` it is active until cleared. */
 export interface Fault {
   readonly kind: FaultKind;
-  /** Ends after it has applied this many times. */
+  /** Number of times that it applies. */
   readonly count?: number;
-  /** Ends after this time, in milliseconds. */
+  /** Duration in milliseconds. */
   readonly durationMs?: number;
   /** `delayAcknowledgements`, `restDelay`: the delay in milliseconds. Default 1000. */
   readonly ms?: number;
@@ -51,7 +51,7 @@ export interface Fault {
   readonly retryAfter?: number;
   /** `twinStatus`: answer without a body. */
   readonly emptyBody?: boolean;
-  /** `closeOnText`: the text to look for. `restStatus`: only requests with this in path or query. */
+  /** `closeOnText`: the string to search for. `restStatus`: only requests with this string in path or query. */
   readonly text?: string;
   /** `throttleMessages`: messages allowed per minute. Default 60. */
   readonly perMinute?: number;
@@ -86,7 +86,7 @@ export class Faults {
     this.#active.set(fault.kind, { fault: { ...fault }, since: this.#clock.monotonic(), hits: 0 });
   }
 
-  /** Ends one kind of fault, or all. */
+  /** Clears one kind of fault, or all. */
   clear(kind?: FaultKind): void {
     if (kind === undefined) this.#active.clear();
     else this.#active.delete(kind);

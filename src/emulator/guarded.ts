@@ -2,8 +2,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { messageOf } from '../core/base/errors.ts';
 
 /**
- * A listener that answers each request by `serve`. When that fails, the request is answered 500, or its connection is closed
- * if an answer has begun; the rejection of an async listener would end the process.
+ * A listener that answers each request by `serve`. If that fails, the request is answered 500, or its connection is closed
+ * if the answer was already started. The rejection of an async listener would terminate the process.
  */
 export const guarded =
   (serve: (request: IncomingMessage, response: ServerResponse) => Promise<unknown>): RequestListener =>

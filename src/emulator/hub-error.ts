@@ -1,4 +1,4 @@
-/** What a hub does not do, with the status and the error code that it answers. */
+/** A refusal by the hub, with its status and error code. */
 export abstract class HubError extends Error {
   readonly status: number;
   readonly errorCode: number;

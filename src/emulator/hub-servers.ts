@@ -9,7 +9,7 @@ import type { MqttServer } from './mqtt-server.ts';
 import { RestApi, type RestHub } from './rest-api.ts';
 import { createWebSocketServer } from './web-socket.ts';
 
-/** Where the hub's servers listen. Ports: 0, the default, selects a free one. */
+/** Addresses of the hub's servers. For every port, 0 (the default) selects a free one. */
 export interface ServerOptions {
   /** The address of the loopback interface to listen on. Default `127.0.0.1`. */
   readonly address?: '127.0.0.1' | '::1';
@@ -17,9 +17,9 @@ export interface ServerOptions {
   readonly maxTlsVersion?: 'TLSv1.2' | 'TLSv1.3';
   /** Port of MQTT over TLS; 8883 at a real hub. */
   readonly port?: number;
-  /** Port of the REST API alone. */
+  /** Port of the REST API only. */
   readonly restPort?: number;
-  /** Port of MQTT over WebSocket and, like port 443 of a real hub, of the REST API too. */
+  /** Port of MQTT over WebSocket and, like port 443 of a real hub, of the REST API. */
   readonly webSocketPort?: number;
 }
 
@@ -87,7 +87,7 @@ export class HubServers {
       await listener.shut();
   }
 
-  /** Closes all servers for good. */
+  /** Closes all servers permanently. */
   async close(): Promise<void> {
     for (const listener of Object.values(this.#listeners)) await listener.close();
   }

@@ -33,7 +33,7 @@ import type { TwinChange } from './twin.ts';
 import type { TwinOperation } from './twin-requests.ts';
 import { waitFor } from './waiting.ts';
 
-/** Default of how long the `waitFor…` functions wait: a busy machine may take long to start an agent. */
+/** Default time limit of the `waitFor…` functions: a loaded machine may take long to start an agent. */
 const PATIENCE = minutes(1);
 const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
 
@@ -44,16 +44,16 @@ export interface EmulatorOptions extends ServerOptions {
   readonly certificateAuthority?: CertificateAuthority;
   /** PEM. Authorities whose certificates devices and modules may present. */
   readonly clientAuthorities?: readonly string[];
-  /** Shared access policies whose tokens open the REST API. Default: those of a new hub, with random keys. */
+  /** Shared access policies whose tokens open the REST API. Default: the policies of a new hub, with random keys. */
   readonly policies?: readonly Policy[];
-  /** Tokens of Microsoft Entra that open the REST API with all rights. Default: none. */
+  /** Microsoft Entra tokens that open the REST API with all permissions. Default: none. */
   readonly bearerTokens?: readonly string[];
   /** How the REST API words its errors. Default `text`. */
   readonly errorForm?: ErrorForm;
-  /** Port of the control API; 0 selects a free one. Absent: no control API. */
+  /** Port of the control API; 0 selects a free one. If omitted, there is no control API. */
   readonly controlPort?: number | undefined;
   readonly devices?: readonly EmulatedDevice[];
-  /** Their devices are added, with random keys, unless `devices` has them. */
+  /** Their devices are added with random keys, unless `devices` lists them. */
   readonly modules?: readonly EmulatedModule[];
   readonly clock?: Clock;
   /** How long after its expiry a token is still accepted. Real hubs allow some minutes; default 0. */
@@ -226,7 +226,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     return this.#registry.removeModule({ deviceId, moduleId });
   }
 
-  /** Disabled, the device and its modules can't connect; their connections are closed. @throws RangeError */
+  /** Disabling closes the connections of the device and its modules, and prevents new ones. @throws RangeError */
   setStatus(status: Status, deviceId: string, moduleId?: string): void {
     this.#registry.setStatus({ deviceId, moduleId }, status);
     if (status === 'disabled')
@@ -234,7 +234,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   /**
-   * Replaces keys of a device or a module by random ones, and closes the connections that they might have opened.
+   * Replaces keys of a device or a module with random ones, and closes the connections that they might have opened.
    *
    * @throws RangeError if the identity does not exist or has no keys
    */
@@ -251,7 +251,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
    * Registers an authority, root or intermediate: devices and modules whose credential is `certificateAuthority` may
    * present a certificate whose chain ends there.
    *
-   * @throws RangeError if the certificate is not an authority's
+   * @throws RangeError if the certificate is not that of an authority
    */
   addClientAuthority(pem: string): void {
     this.#registry.addAuthority(pem);
@@ -261,16 +261,16 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     this.#registry.removeAuthority(pem);
   }
 
-  /** Closes the connection of a module, or of all modules of a device. The client may connect again at once. */
-  disconnect(deviceId: string, moduleId?: string, because = 'closed by the test'): void {
+  /** Closes the connection of a module, or of all modules of a device. The client may reconnect immediately. */
+  disconnect(deviceId: string, moduleId?: string, reason = 'closed by the test'): void {
     for (const connection of this.#handler.live.values()) {
       const { module } = connection;
-      if (module.deviceId === deviceId && (moduleId ?? module.moduleId) === module.moduleId) connection.close(because);
+      if (module.deviceId === deviceId && (moduleId ?? module.moduleId) === module.moduleId) connection.close(reason);
     }
   }
 
   /**
-   * For clients on this machine, which must also trust `caPem`.
+   * A connection string for clients on this machine, which must also trust `caPem`.
    *
    * @throws RangeError if the module does not exist or has no keys
    */
@@ -283,7 +283,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   /**
-   * For the service SDKs on this machine, which must also trust `caPem` and connect to the port `restPort` of localhost.
+   * A connection string for service SDKs on this machine, which must also trust `caPem` and connect to localhost:`restPort`.
    *
    * @throws RangeError if there is no such policy
    */
@@ -340,7 +340,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   /**
-   * Calls a direct method of a module, and resolves with its answer, also if its status is an error.
+   * Calls a direct method of a module, and resolves with its answer, even if its status is an error.
    *
    * @param limit response time-out, from 5 to 300 s
    * @throws MethodError if the module is not connected or doesn't answer in time; RangeError if it does not exist
@@ -435,7 +435,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
       errorForm,
       events: this,
       isConnected: (module) => this.#handler.live.has(nameOf(module)),
-      disconnect: ({ deviceId, moduleId }, because) => this.disconnect(deviceId, moduleId, because),
+      disconnect: ({ deviceId, moduleId }, reason) => this.disconnect(deviceId, moduleId, reason),
       notify: ({ deviceId, moduleId }, change) => this.#notify(deviceId, moduleId, change),
       callMethod: (module, call) => this.#callMethod(module, call),
     };

@@ -12,7 +12,7 @@ export interface IdentityId {
   readonly moduleId?: string | undefined;
 }
 
-/** How an identity proves itself. Source: "Understand the identity registry in your IoT hub", authentication.type. */
+/** How an identity authenticates. Source: "Understand the identity registry in your IoT hub", authentication.type. */
 export type Credential =
   | {
       readonly type: 'sas';
@@ -32,10 +32,10 @@ export type Credential =
 
 export type Status = 'enabled' | 'disabled';
 
-/** What the registry holds of a device or module. */
+/** The registry's data about a device or module. */
 export interface Registration {
   readonly credential: Credential;
-  /** A real hub knows a status of devices only; a module is as disabled as its device. */
+  /** A real hub has a status for devices only, which also applies to their modules. */
   readonly status: Status;
   /** Differs for an identity that was removed and added again under the same id. */
   readonly generationId: string;
@@ -61,7 +61,7 @@ export interface EmulatedModule extends ModuleId {
   readonly status?: Status;
 }
 
-/** An identity's name in maps and in texts; a module's is also its MQTT client id. */
+/** An identity's name in maps and messages; a module's is also its MQTT client id. */
 export const nameOf = ({ deviceId, moduleId }: IdentityId) =>
   moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
 
@@ -83,9 +83,9 @@ export function checkIdentity(id: IdentityId, credential: Credential): void {
   }
 }
 
-/** @param what names the key in the error @throws RangeError if a hub would refuse it */
-export function checkKey(key: string, what: string): void {
+/** @param label names the key in the error @throws RangeError if a hub would refuse it */
+export function checkKey(key: string, label: string): void {
   const { length } = Buffer.from(key, 'base64');
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(key) || length < 16 || length > 64)
-    throw new RangeError(`${what} is not base64 of 16 to 64 bytes`);
+    throw new RangeError(`${label} is not base64 of 16 to 64 bytes`);
 }

@@ -20,7 +20,7 @@ export class KeptFiles {
     return join(this.directory, name);
   }
 
-  /** The symmetric key of an earlier run, or a new one. @throws StartError if what the file has is no key */
+  /** The symmetric key of an earlier run, or a new one. @throws StartError if the file contains no valid key */
   key(name: string): { readonly path: string; readonly key: string } {
     const kept = readFileIfThere(this.path(name))?.trim();
     try {
@@ -31,7 +31,7 @@ export class KeptFiles {
     return this.password(name);
   }
 
-  /** The password of an earlier run or of the user, or a new one. */
+  /** The password of an earlier run or one set by the user, or a new one. */
   password(name: string): { readonly path: string; readonly key: string } {
     const key = readFileIfThere(this.path(name))?.trim() ?? randomBytes(32).toString('base64');
     return { path: this.secret(name, `${key}\n`), key };

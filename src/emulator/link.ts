@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 
 export type Transport = 'mqtt' | 'mqttWebSocket';
 
-/** The connection that carries a client's MQTT. */
+/** The transport of a client's MQTT connection. */
 export interface Link {
   readonly transport: Transport;
   readonly tls: TLSSocket;

@@ -14,8 +14,8 @@ export interface Endpoint {
 }
 
 /**
- * Options of the hub's TLS servers. Client certificates are requested, and judged by the hub, which says why it refuses
- * one. Sessions are not resumed: a resumed one has no certificate chain.
+ * Options of the hub's TLS servers. Client certificates are requested, and validated by the hub, which gives the reason for a
+ * refusal. Sessions are not resumed: a resumed one has no certificate chain.
  */
 export const tlsOptions = (
   { certificatePem, keyPem }: Omit<ServerCertificate, 'caPem'>,
@@ -30,7 +30,7 @@ export const tlsOptions = (
   secureOptions: constants.SSL_OP_NO_TICKET,
 });
 
-/** What a listener passes its connections to: a server of TCP, TLS, HTTP or HTTPS, which does not listen itself. */
+/** The server that gets a listener's connections: TCP, TLS, HTTP or HTTPS. It does not listen itself. */
 export type Consumer = Pick<Server, 'emit' | 'on'>;
 
 /** Listens for TCP on the loopback interface. It can be shut, and opened on the same port again. */
@@ -47,15 +47,15 @@ export class Listener {
     this.#server = createServer({ noDelay: true }, (socket) => {
       const key = addressOf(socket);
       this.#sockets.set(key, socket);
-      socket.on('error', () => {}); // the peer disconnected; without a listener it would end the process
+      socket.on('error', () => {}); // the peer disconnected; without a listener the error would terminate the process
       socket.once('close', () => this.#sockets.delete(key));
-      // Not read from either, as by a firewall that drops packets after the handshake of TCP.
+      // Data is not read either, as if a firewall dropped packets after the TCP handshake.
       if (!isSilent()) consumer.emit('connection', socket);
     });
     consumer.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
   }
 
-  /** @param isSilent asked for each connection: whether it is accepted and nothing is ever answered */
+  /** @param isSilent called for each connection: whether to accept it and never answer */
   static async open(endpoint: Endpoint, consumer: Consumer, isSilent = () => false): Promise<Listener> {
     const listener = new Listener(endpoint, consumer, isSilent);
     await listener.open();
@@ -82,7 +82,7 @@ export class Listener {
     this.#port = this.#chosen?.port ?? this.#port;
   }
 
-  /** Stops listening, and closes all connections, including those in a TLS handshake. */
+  /** Stops listening, and closes all connections, including those in a TLS handshake. May be opened again. */
   async shut(): Promise<void> {
     if (!this.isOpen) return;
     const closed = once(this.#server, 'close');
@@ -91,7 +91,7 @@ export class Listener {
     await closed;
   }
 
-  /** Shuts it for good: others may have its port. */
+  /** Closes it permanently and releases the port. */
   async close(): Promise<void> {
     await this.shut();
     this.#chosen?.release();

@@ -17,7 +17,7 @@ export interface ReceivedMessage extends ModuleId {
   readonly duplicate: boolean;
 }
 
-/** A message as a line of JSON, for `vakt emulator --record` and `vakt verify-chain`. */
+/** A message as one line of JSON, for `vakt emulator --record` and `vakt verify-chain`. */
 export function recordOf(message: ReceivedMessage): string {
   const { enqueuedAt, deviceId, moduleId, systemProperties, applicationProperties, body } = message;
   return JSON.stringify({ enqueuedAt, deviceId, moduleId, systemProperties, applicationProperties, body });

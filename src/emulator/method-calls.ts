@@ -60,8 +60,9 @@ export class MethodCalls {
     const answered = new Promise<MethodResult>((answer, fail) => {
       this.#calls.set(requestId, { connection, answer, fail });
     });
-    const gone = () => this.#calls.get(requestId)?.fail(new MethodError(404, 404104, 'The module disconnected.'));
-    connection.closed.signal.addEventListener('abort', gone, { once: true });
+    const onDisconnect = () =>
+      this.#calls.get(requestId)?.fail(new MethodError(404, 404104, 'The module disconnected.'));
+    connection.closed.signal.addEventListener('abort', onDisconnect, { once: true });
     connection.send(METHOD_CALLS, methodCallTopic(name, requestId), body);
     try {
       return await this.#clock.within(limit, `the direct method ${name}`, answered);
@@ -69,7 +70,7 @@ export class MethodCalls {
       if (error instanceof TimeLimitError) throw new MethodError(504, 504101, 'The module did not answer in time.');
       throw error;
     } finally {
-      connection.closed.signal.removeEventListener('abort', gone);
+      connection.closed.signal.removeEventListener('abort', onDisconnect);
       this.#calls.delete(requestId);
     }
   }

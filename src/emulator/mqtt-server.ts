@@ -17,9 +17,9 @@ export type Acknowledgement = { readonly after: Duration } | 'never' | 'reset';
 export interface Packet {
   readonly topic: string;
   readonly payload: Buffer;
-  /** It is the client's last will, published after the client disconnected. */
+  /** Whether it is the client's last will, published after the client disconnected. */
   readonly isWill: boolean;
-  /** The client set RETAIN. */
+  /** Whether the client set RETAIN. */
   readonly retain: boolean;
 }
 
@@ -93,7 +93,7 @@ export class MqttServer {
     return server;
   }
 
-  /** @param stream the client's bytes of MQTT */
+  /** @param stream the client's MQTT packets */
   accept(stream: Duplex, link: Link): void {
     this.#links.set(this.#broker.handle(stream), link);
   }
@@ -152,7 +152,7 @@ export class MqttServer {
   }
 }
 
-/** A hub grants QoS 1 for 2, but aedes grants what was requested. Only its parser lets us change that before it decides. */
+/** A hub grants QoS 1 for 2, but aedes grants what was requested. Only its parser can be changed before it decides. */
 export function grantAtMostQos1(client: Client): void {
   const { _parser } = client as unknown as { _parser: EventEmitter };
   _parser.prependListener('packet', (packet: SubscribePacket | { cmd: 'other' }) => {

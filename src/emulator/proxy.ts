@@ -16,11 +16,11 @@ export interface ProxyUser {
 }
 
 export interface ProxyOptions extends Partial<Endpoint> {
-  /** Who may use it. Default: everybody, without a password. */
+  /** The required user. Default: none, anyone can use it without a password. */
   readonly user?: ProxyUser;
   /**
-   * Where `host:port` leads instead: a port of this machine's loopback interface, or another `host:port`. Other targets
-   * are reached only if their host is a name or an address of that interface, so that no test leaves the machine.
+   * Replacements for targets (`host:port`): a port of the loopback interface, or another `host:port`. Other targets are
+   * reached only on the loopback interface, so that no test leaves the machine.
    */
   readonly routes?: Readonly<Record<string, number | string>>;
   readonly clock?: Clock;
@@ -29,22 +29,22 @@ export interface ProxyOptions extends Partial<Endpoint> {
 /** A request for a tunnel. Never contains a password. */
 export interface ProxyRequest {
   readonly at: Date;
-  /** The `host:port` that the client asked for. */
+  /** The requested `host:port`. */
   readonly target: string;
   readonly userAgent?: string;
   /** The user name that the client sent. */
   readonly user?: string;
-  /** 200 if the tunnel was opened; absent if the request was not answered. */
+  /** 200 if the tunnel was opened; omitted if the request was not answered. */
   readonly status?: number;
 }
 
-/** Where to connect to. */
+/** Address to connect to. */
 interface Target {
   readonly host: string;
   readonly port: number;
 }
 
-/** What a hub tells of itself, for `routeTo`. */
+/** The properties of a hub that `routeTo` needs. */
 interface Routed {
   readonly hostName: string;
   readonly port: number;
@@ -113,7 +113,7 @@ export class ProxyEmulator extends EventEmitter {
     this.#behaviours.set(target.toLowerCase(), behaviour);
   }
 
-  /** Changes who may use it; without a user everybody may. */
+  /** Changes the required user; without one, anyone can use the proxy. */
   setUser(user?: ProxyUser): void {
     this.#user = user;
   }
@@ -158,7 +158,7 @@ export class ProxyEmulator extends EventEmitter {
       this.#note({ ...record, status });
       refuse(client, status);
     };
-    const verdict = this.#judge(target, sent);
+    const verdict = this.#decide(target, sent);
     if (typeof verdict === 'number') answer(verdict);
     else if (typeof verdict === 'string') {
       this.#note(record);
@@ -175,8 +175,8 @@ export class ProxyEmulator extends EventEmitter {
     }
   }
 
-  /** @returns where to connect to, the status of a refusal, or what to do instead of an answer */
-  #judge(target: string, sent: ProxyUser | undefined): Target | number | 'silent' | 'close' | 'garbage' {
+  /** @returns the address to connect to, the status of a refusal, or the action to take instead of answering */
+  #decide(target: string, sent: ProxyUser | undefined): Target | number | 'silent' | 'close' | 'garbage' {
     const behaviour = this.#behaviourFor(target);
     if (behaviour === 'silent' || behaviour === 'close' || behaviour === 'garbage') return behaviour;
     const user = this.#user;

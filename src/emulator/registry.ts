@@ -18,10 +18,10 @@ export type RegisteredDevice = Registration & { readonly deviceId: string };
 /** A module as registered. */
 export type RegisteredModule = Registration & ModuleId;
 
-/** Which of the two keys to make anew. */
+/** Which of the two keys to regenerate. */
 export type WhichKey = 'primary' | 'secondary' | 'both';
 
-/** A device with its twin, which is made when it is first changed: most devices never have one. */
+/** A device with its twin, which is created at its first change: most devices never have one. */
 interface DeviceEntry {
   device: RegisteredDevice;
   twin?: Twin;
@@ -45,7 +45,7 @@ export class Registry {
     return this.#authorities;
   }
 
-  /** @throws RangeError if the certificate is not an authority's */
+  /** @throws RangeError if the certificate is not that of an authority */
   addAuthority(pem: string): void {
     this.#authorities = [...this.#authorities, readAuthority(pem)];
   }
@@ -59,7 +59,7 @@ export class Registry {
     return [...this.#devices.values()].map(({ device }) => device);
   }
 
-  /** How many devices there are. */
+  /** Number of devices. */
   get size(): number {
     return this.#devices.size;
   }
@@ -147,7 +147,7 @@ export class Registry {
     this.#replace(id, ({ credential }) => ({ credential, status }));
   }
 
-  /** Makes random keys. @throws RangeError if the identity does not exist or has no keys */
+  /** Replaces keys with random ones. @throws RangeError if the identity does not exist or has no keys */
   regenerateKeys(id: IdentityId, which: WhichKey): Credential & { type: 'sas' } {
     const fresh = randomKeys();
     return this.#replace(id, ({ credential: old, status }) => {
@@ -186,7 +186,7 @@ export class Registry {
   }
 }
 
-/** Of a device whose twin nobody has changed. */
+/** The twin of a device that was never changed. */
 const NEW_TWIN = new Twin();
 
 /** 32 random bytes each, as a hub makes them. */

@@ -13,7 +13,7 @@ import type { Registry } from './registry.ts';
 import { maySubscribe, parseTopic } from './topics.ts';
 import { serveTwin, type TwinOperation } from './twin-requests.ts';
 
-/** The state and settings that requests are decided by. */
+/** The state and settings that decide about requests. */
 export interface Hub {
   readonly hostName: string;
   readonly registry: Registry;
@@ -43,7 +43,7 @@ export class RequestHandler implements Decisions {
   }
 
   admit(credentials: Credentials, over: Pick<ConnectionRecord, 'transport' | 'tlsVersion'>): Verdict | 'reset' {
-    const verdict = this.#judge(credentials);
+    const verdict = this.#decide(credentials);
     const { clientId } = credentials;
     const record = this.connections.add({ connectedAt: this.#hub.clock.now(), clientId, ...over }, verdict);
     if (verdict !== 'reset' && verdict.admitted) this.#records.set(verdict, record);
@@ -51,7 +51,7 @@ export class RequestHandler implements Decisions {
     return verdict;
   }
 
-  #judge(credentials: Credentials): Verdict | 'reset' {
+  #decide(credentials: Credentials): Verdict | 'reset' {
     const { faults, hostName, registry, clock, skewTolerance } = this.#hub;
     const refuse = (returnCode: number): Verdict => ({ admitted: false, returnCode, reason: 'refused by a fault' });
     if (faults.trigger('resetOnConnect') !== undefined) return 'reset';

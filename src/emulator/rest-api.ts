@@ -16,20 +16,20 @@ import { routesOf } from './rest-routes.ts';
 export interface RestRequest {
   readonly at: Date;
   readonly method: string;
-  /** With the query. */
+  /** Path with its query. */
   readonly path: string;
   readonly userAgent?: string;
-  /** Absent if the request was not authorized. */
+  /** Omitted if the request was not authorized. */
   readonly caller?: Caller;
-  /** Absent if it was not answered, because of a fault. */
+  /** Omitted if a fault suppressed the answer. */
   readonly status?: number;
-  /** The hub's code of six digits. */
+  /** The hub's six-digit code. */
   readonly errorCode?: number;
   /** The reason for an error. */
   readonly reason?: string;
 }
 
-/** The state and settings that requests are decided by. */
+/** The state and settings that decide about requests. */
 export interface RestHub extends RestModules {
   readonly hostName: string;
   readonly registry: Registry;
@@ -43,7 +43,7 @@ export interface RestHub extends RestModules {
   readonly events: EventEmitter;
 }
 
-/** Room for a method's payload of 128 KiB, and for 100 devices. */
+/** Enough for a method's payload of 128 KiB, and for 100 devices. */
 const LARGEST_BODY = 256 * 1024;
 const REQUESTS_KEPT = 10_000;
 const BASE = 'https://localhost';
@@ -123,7 +123,7 @@ export class RestApi {
     return route.run({ hub, parameters, query: url.searchParams, header, body: () => readJson(request) });
   }
 
-  /** Counts requests by the second. */
+  /** Counts requests per second. */
   #isAbove(perSecond: number): boolean {
     const second = Math.floor(this.#hub.clock.monotonic() / 1_000);
     if (second !== this.#second.number) this.#second = { number: second, requests: 0 };
@@ -140,7 +140,7 @@ export class RestApi {
 
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' } as const;
 
-/** An answer that a fault demands. */
+/** An answer caused by a fault. */
 class InjectedError extends RestError {
   readonly retryAfter: number | undefined;
 

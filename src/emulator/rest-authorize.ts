@@ -16,7 +16,7 @@ export interface Policy {
   readonly rights: readonly Right[];
 }
 
-/** The policies of a new hub. Source: as for the rights. @param keyOf makes the key of a policy, base64 */
+/** The policies of a new hub. Source: the same page. @param keyOf creates the key of a policy, base64 */
 export const standardPolicies = (keyOf: (policy: string) => string): readonly Policy[] =>
   Object.entries({
     iothubowner: ['RegistryRead', 'RegistryWrite', 'ServiceConnect', 'DeviceConnect'],
@@ -26,21 +26,21 @@ export const standardPolicies = (keyOf: (policy: string) => string): readonly Po
     registryReadWrite: ['RegistryRead', 'RegistryWrite'],
   } as const).map(([name, rights]) => ({ name, primaryKey: keyOf(name), rights }));
 
-/** Who sent a request. */
+/** The sender of a request. */
 export type Caller = { readonly deviceId: string; readonly thumbprint?: string } | { readonly policy: string };
 
-/** What a request is judged by. */
-export interface RestJudge {
+/** The state of the hub that decides about a request. */
+export interface AuthorizationState {
   readonly hostName: string;
   readonly registry: Registry;
   readonly policies: readonly Policy[];
-  /** Tokens of Microsoft Entra that are accepted; they have every right. */
+  /** Accepted Microsoft Entra tokens; they have every permission. */
   readonly bearerTokens: readonly string[];
   readonly now: Date;
   readonly skewTolerance: Duration;
 }
 
-/** A request, as far as it is about rights. */
+/** The parts of a request that matter for authorization. */
 export interface Claim {
   readonly authorization: string | undefined;
   readonly certificates: readonly X509Certificate[];
@@ -57,24 +57,21 @@ export interface Claim {
  *
  * @throws RestError 401002, 401003, 403012 or 404001
  */
-export function authorize(claim: Claim, judge: RestJudge): Caller {
+export function authorize(claim: Claim, hub: AuthorizationState): Caller {
   const { authorization, certificates, deviceId } = claim;
-  // A hub asks Microsoft Entra what the token's owner may do; here it is one of a list.
-  if (judge.bearerTokens.some((each) => authorization === `Bearer ${each}`)) return { policy: 'entra' };
+  // A hub asks Microsoft Entra for the permissions of the token's owner; here a list of tokens has all.
+  if (hub.bearerTokens.some((each) => authorization === `Bearer ${each}`)) return { policy: 'entra' };
   const token = parseSasToken(authorization ?? '');
   if (authorization !== undefined && token === undefined)
-    throw new RestError(
-      401003,
-      'The Authorization header is not a shared access signature, nor a token that is known.',
-    );
-  if (token?.policy !== undefined) return authorizePolicy(token, token.policy, claim, judge);
+    throw new RestError(401003, 'The Authorization header is not a shared access signature, or a known token.');
+  if (token?.policy !== undefined) return authorizePolicy(token, token.policy, claim, hub);
   if (token === undefined && certificates.length === 0)
     throw new RestError(401003, 'The request has neither a token nor a client certificate.');
   if (deviceId === undefined) throw new RestError(401002, 'The request needs a token of a policy of the hub.');
-  const device = judge.registry.device(deviceId);
+  const device = hub.registry.device(deviceId);
   if (device === undefined) throw new RestError(404001, deviceId);
   if (token === undefined) {
-    const { registry, now } = judge;
+    const { registry, now } = hub;
     const reason = whyRefused(certificates, { deviceId }, device.credential, {
       authorities: registry.authorities,
       now,
@@ -82,28 +79,28 @@ export function authorize(claim: Claim, judge: RestJudge): Caller {
     if (reason !== undefined) throw new RestError(401003, reason);
   } else {
     if (device.credential.type !== 'sas') throw new RestError(401003, `${deviceId} has no keys.`);
-    checkToken(token, [device.credential.primaryKey, device.credential.secondaryKey], claim, judge);
+    checkToken(token, [device.credential.primaryKey, device.credential.secondaryKey], claim, hub);
   }
   if (device.status === 'disabled') throw new RestError(403012, `${deviceId} is disabled.`);
   const [own] = certificates;
   return { deviceId, ...(token === undefined && own !== undefined ? { thumbprint: thumbprintOf(own) } : {}) };
 }
 
-function authorizePolicy(token: SasToken, name: string, claim: Claim, judge: RestJudge): Caller {
-  const policy = judge.policies.find((known) => known.name === name);
+function authorizePolicy(token: SasToken, name: string, claim: Claim, hub: AuthorizationState): Caller {
+  const policy = hub.policies.find((known) => known.name === name);
   if (policy === undefined) throw new RestError(401003, `The hub has no policy "${name}".`);
-  checkToken(token, [policy.primaryKey], claim, judge);
+  checkToken(token, [policy.primaryKey], claim, hub);
   if (!policy.rights.includes(claim.right))
-    throw new RestError(401002, `The policy "${name}" does not have the right ${claim.right}.`);
-  if (claim.deviceId !== undefined && judge.registry.device(claim.deviceId) === undefined)
+    throw new RestError(401002, `The policy "${name}" does not have the permission ${claim.right}.`);
+  if (claim.deviceId !== undefined && hub.registry.device(claim.deviceId) === undefined)
     throw new RestError(404001, claim.deviceId);
   return { policy: name };
 }
 
-function checkToken(token: SasToken, keys: readonly string[], { path }: Claim, judge: RestJudge): void {
-  if (!covers(token.resource, judge.hostName, path)) throw new RestError(401002, `The token is for ${token.resource}.`);
+function checkToken(token: SasToken, keys: readonly string[], { path }: Claim, hub: AuthorizationState): void {
+  if (!covers(token.resource, hub.hostName, path)) throw new RestError(401002, `The token is for ${token.resource}.`);
   if (!keys.some((key) => isSignedWith(token, key)))
     throw new RestError(401003, 'The token is not signed with a key of the device or policy.');
-  if (judge.now.getTime() >= token.expiresAt.getTime() + judge.skewTolerance)
+  if (hub.now.getTime() >= token.expiresAt.getTime() + hub.skewTolerance)
     throw new RestError(401003, `The token expired at ${token.expiresAt.toISOString()}.`);
 }

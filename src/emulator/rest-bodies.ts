@@ -2,9 +2,9 @@ import type { Credential } from './identity.ts';
 import { RestError } from './rest-errors.ts';
 import { isObject, type Properties } from './twin-limits.ts';
 
-/* What requests about devices and modules have in common. */
+/* Parts common to requests about devices and modules. */
 
-/** @param etag absent: the thing does not exist @throws RestError 412001 if the header names another etag */
+/** @param etag `undefined` if the identity does not exist @throws RestError 412001 if the header names another etag */
 export function checkMatch(etag: string | undefined, ifMatch: string | undefined, name: string): void {
   const wanted = ifMatch?.replaceAll('"', ''); // the SDK quotes the asterisk, too
   if (wanted === undefined || (wanted === '*' && etag !== undefined) || wanted === etag) return;
@@ -12,7 +12,7 @@ export function checkMatch(etag: string | undefined, ifMatch: string | undefined
 }
 
 /**
- * The credential that a client wants. Without keys or thumbprints the hub makes keys, or keeps them.
+ * The credential that a client requests. Without keys or thumbprints the hub creates keys, or keeps the existing ones.
  *
  * @throws RestError 400004
  */
@@ -34,7 +34,7 @@ export function credentialIn(body: Properties): Credential | undefined {
   return { type, primaryKey, secondaryKey };
 }
 
-/** How the hub shows a credential. */
+/** A credential in the hub's format. */
 export function authenticationOf(credential: Credential) {
   const { primaryKey = null, secondaryKey = null } = credential.type === 'sas' ? credential : {};
   const { primaryThumbprint = null, secondaryThumbprint = null } = credential.type === 'selfSigned' ? credential : {};
@@ -45,7 +45,7 @@ export function authenticationOf(credential: Credential) {
   };
 }
 
-/** Runs a change of the registry. @throws RestError 400004 for what the registry refuses */
+/** Runs a change of the registry. @throws RestError 400004 if the registry refuses it */
 export function registering<T>(register: () => T): T {
   try {
     return register();

@@ -13,13 +13,13 @@ export interface RestAnswer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What the routes need of the hub. */
+/** The part of the hub that the routes need. */
 export interface RestModules {
   readonly registry: Registry;
   isConnected(module: ModuleId): boolean;
   /** Closes the connection of a module, or those of all modules of a device. */
-  disconnect(id: { readonly deviceId: string; readonly moduleId?: string }, because: string): void;
-  /** Tells the module that its desired properties have changed, if it is connected. */
+  disconnect(id: { readonly deviceId: string; readonly moduleId?: string }, reason: string): void;
+  /** Notifies the module of changed desired properties, if it is connected. */
   notify(module: ModuleId, change: TwinSection): void;
   /** Calls a direct method; waits for the module to connect, as long as the caller allows. @throws MethodError */
   callMethod(module: ModuleId, call: RestMethodCall): Promise<MethodResult>;
@@ -32,14 +32,14 @@ export interface RestMethodCall {
   readonly connectSeconds: number;
 }
 
-/** A request of a route. */
+/** A request to a route. */
 export interface RestCall {
   readonly hub: RestModules;
   /** The values of the path's `{…}` parts, in order. */
   readonly parameters: readonly string[];
   readonly query: URLSearchParams;
   header(name: string): string | undefined;
-  /** @throws RestError if it is no JSON */
+  /** @throws RestError if it is not JSON */
   readonly body: () => Promise<unknown>;
 }
 
@@ -47,7 +47,7 @@ export interface RestRoute {
   readonly method: 'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE';
   readonly path: string;
   readonly right: Right;
-  /** Whether the device in the path may call it with a token or certificate of its own. */
+  /** Whether the device in the path may call it with its own token or certificate. */
   readonly isOpenToDevice?: boolean;
   readonly run: (call: RestCall) => RestAnswer | Promise<RestAnswer>;
 }

@@ -90,7 +90,7 @@ function statusIn({ status }: Properties): Status | undefined {
   throw new RestError(400004, '"status" must be "enabled" or "disabled".');
 }
 
-/** What to do with one device of a bulk operation, by its `importMode` in lower case. */
+/** The operations on one device of a bulk request, keyed by `importMode` in lower case. */
 const MODES: Readonly<Record<string, (hub: RestModules, deviceId: string, item: Properties) => void>> = {
   create: (hub, deviceId, item) => void putDevice(hub, deviceId, item, undefined),
   update: (hub, deviceId, item) => void putDevice(hub, deviceId, item, '*'),
@@ -99,7 +99,7 @@ const MODES: Readonly<Record<string, (hub: RestModules, deviceId: string, item: 
   deleteifmatchetag: (hub, deviceId, item) => void deleteDevice(hub, deviceId, String(item.etag ?? item.eTag)),
 };
 
-/** Up to 100 devices; each that is refused is named in the answer, and the others are done. */
+/** Changes up to 100 devices; the answer names each refused one, and the rest are changed. */
 function changeInBulk(hub: RestModules, body: unknown): RestAnswer {
   if (!Array.isArray(body) || body.length === 0 || body.length > MAX_IN_BULK)
     throw new RestError(400004, `The body must be a list of 1 to ${MAX_IN_BULK} devices.`);

@@ -25,12 +25,12 @@ const NAMES: Readonly<Record<number, string>> = {
 };
 
 /**
- * How a hub words its errors: as text, `{"Message": "ErrorCode:DeviceNotFound;dev1", "ExceptionMessage": "Tracking ID:…"}`,
+ * The format of a hub's errors: as text, `{"Message": "ErrorCode:DeviceNotFound;dev1", "ExceptionMessage": "Tracking ID:…"}`,
  * or with JSON as the text, `{"Message": "{\"errorCode\":404001,…}", "ExceptionMessage": ""}`. Hubs use both.
  */
 export type ErrorForm = 'text' | 'json';
 
-/** A refused request, with the hub's code of six digits. */
+/** A refused request, with the hub's six-digit code. */
 export class RestError extends Error {
   override readonly name = 'RestError';
   readonly code: number;

@@ -56,8 +56,8 @@ function* documentsOf({ registry, isConnected }: RestModules, from: Query['from'
 }
 
 /*
- * A continuation token names a place in the order of registration, and the query that it belongs to. Nothing is kept for
- * it: removals in the meantime make the next page begin later, as results of a hub are not exact either.
+ * A continuation token has a position in the order of registration, and the query that it belongs to. No state is kept for
+ * it: removals in the meantime make the next page start later; a hub's results are not exact either.
  */
 
 const digestOf = (query: string) => createHash('sha256').update(query).digest('base64url').slice(0, 22);

@@ -20,7 +20,7 @@ export interface RouteMatch {
   readonly parameters: readonly string[];
 }
 
-/** The routes for a path, whatever their method. @param decoded segments; the SDK ends `/devices/` with an empty one */
+/** The routes for a path, for any method. @param decoded segments; the SDK ends `/devices/` with an empty one */
 export function routesOf(decoded: readonly string[]): RouteMatch[] {
   const path = decoded.at(-1) === '' ? decoded.slice(0, -1) : decoded;
   return ROUTES.flatMap((route) => {

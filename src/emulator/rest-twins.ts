@@ -33,7 +33,7 @@ function shown(hub: RestModules, parameters: readonly string[]): RestAnswer {
   return { status: 200, body: document.whole(), etag: twin.etag };
 }
 
-/** Both sections change, or neither; then the module is told. */
+/** Changes both sections or neither, then notifies the module. */
 async function change(
   { hub, parameters, header, body }: RestCall,
   apply: (twin: Twin, wanted: TwinChange) => ReturnType<Twin['patch']>,
@@ -62,10 +62,10 @@ function changeIn(body: unknown): TwinChange {
   };
 }
 
-/** A twin that was read can be sent back as it is: the hub's own members in it are ignored. */
+/** A twin can be sent back as it was read: the hub's own members are ignored. */
 const withoutOwn = ({ $metadata: _metadata, $version: _version, ...properties }: Properties): Properties => properties;
 
-function objectIn(value: unknown, what: string): Properties {
-  if (!isObject(value)) throw new RestError(400004, `The ${what} is not a JSON object.`);
+function objectIn(value: unknown, label: string): Properties {
+  if (!isObject(value)) throw new RestError(400004, `The ${label} is not a JSON object.`);
   return value;
 }

@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 
 /** A shared access signature token, parsed but not verified. */
 export interface SasToken {
-  /** As in the token, still encoded, since the signature covers the encoded form. */
+  /** As in the token: still encoded, since the signature covers the encoded form. */
   readonly encodedResource: string;
   readonly resource: string;
   readonly signature: Buffer;

@@ -1,6 +1,6 @@
 import type { HubEmulator } from './hub.ts';
 
-/** How many values the tag `site` has. */
+/** Number of values of the tag `site`. */
 const SITES = 10;
 
 /** `sim-000001`, from 1 */

@@ -1,19 +1,19 @@
 import { errnoOf, messageOf } from '../core/base/errors.ts';
 
-/** The emulator can't start, for a reason that its user can change; the message says which, and how. */
+/** The emulator can't start for a reason that its user can correct; the message explains how. */
 export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
-/** What can be in the way of a start. */
+/** The options that can prevent a start. */
 export interface StartOptions {
-  /** By the options that give them. */
+  /** Ports, keyed by their options. */
   readonly ports: Readonly<Record<string, number | undefined>>;
   readonly directory: string;
   readonly record: string | undefined;
 }
 
-/** Names the option that the system's error is about. @returns the error itself if it is about none */
+/** Names the option that caused a system error. @returns the error itself if none did */
 export function startErrorOf(error: unknown, { ports, directory, record }: StartOptions): unknown {
   const { syscall, port, path, address } = (error ?? {}) as Partial<
     Record<'syscall' | 'port' | 'path' | 'address', unknown>
@@ -35,6 +35,6 @@ export function startErrorOf(error: unknown, { ports, directory, record }: Start
     : error;
 }
 
-/** A folder that is missing is named, too, when it is one above the directory. */
+/** True for a missing folder above the directory, too. */
 const isAtOrBelow = (file: string, directory: string): boolean =>
   file === directory || file.startsWith(`${directory}/`) || directory.startsWith(`${file}/`);

@@ -30,7 +30,7 @@ export function parseTopic(topic: string, module: ModuleId): Request | undefined
   return status === undefined ? undefined : { kind: 'methodResponse', requestId, status: Number(status) };
 }
 
-/** `$rid` of a topic's query. It is not decoded, since it is returned as it came. */
+/** `$rid` of a topic's query. It is not decoded, since it is returned unchanged. */
 export const requestIdIn = (query: string): string | undefined => /(?:^|&)(?:\$|%24)rid=([^&]*)/.exec(query)?.[1];
 
 /** Whether a module may subscribe to this filter: only its own documented filters are allowed, exactly as documented. */
@@ -45,7 +45,7 @@ export const desiredChangeTopic = (version: number) => `$iothub/twin/PATCH/prope
 
 export const methodCallTopic = (name: string, requestId: string) => `$iothub/methods/POST/${name}/?$rid=${requestId}`;
 
-/** What a module's own topics begin with: its ids as they are, or percent-encoded, as the SDK for Python writes them. */
+/** Prefixes of a module's own topics: its ids unchanged, or percent-encoded as by the SDK for Python. */
 function homesOf({ deviceId, moduleId }: ModuleId): string[] {
   const home = (device: string, module: string) => `devices/${device}/modules/${module}/`;
   const plain = home(deviceId, moduleId);

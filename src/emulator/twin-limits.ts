@@ -61,5 +61,5 @@ function checkKey(key: string, at: string): void {
   if (/[.$ ]|\p{Cc}/u.test(key)) throw invalid(at, 'has a name with ".", "$", a space or a control character');
 }
 
-const invalid = (at: string, what: string) =>
-  new TwinError(400, 400004, `${JSON.stringify(at.slice(0, 200))} ${what}.`);
+const invalid = (at: string, problem: string) =>
+  new TwinError(400, 400004, `${JSON.stringify(at.slice(0, 200))} ${problem}.`);

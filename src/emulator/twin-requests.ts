@@ -12,7 +12,7 @@ export type TwinRequest = Extract<Request, { kind: 'getTwin' | 'patchReported' }
 export interface TwinOperation extends ModuleId {
   readonly at: Date;
   readonly kind: TwinRequest['kind'];
-  /** The status answered; absent if a fault suppressed the answer. */
+  /** The status answered; omitted if a fault suppressed the answer. */
   readonly status?: number;
 }
 

@@ -1,26 +1,26 @@
 import type { TwinDocument, TwinSection } from '../core/contract/hub.ts';
 import { checkProperties, checkSize, isObject, type Properties, TAGS_LIMIT, TwinError } from './twin-limits.ts';
 
-/** What the service may change of a twin, in one request. */
+/** The parts of a twin that the service can change in one request. */
 export interface TwinChange {
   readonly tags?: unknown;
   readonly desired?: unknown;
 }
 
-/** Of a twin that nobody has changed; shared, since there may be 100,000 of them. */
+/** Section of an unchanged twin; shared, since there may be 100,000 of them. */
 const EMPTY: TwinSection = Object.freeze({ $version: 1 });
 const NO_TAGS: Properties = Object.freeze({});
 
 /**
  * The twin of a module or a device, without metadata. A module sees desired and reported; the service sees the tags, too.
  *
- * Sections are replaced, never changed: what a getter returns stays as it is.
+ * Sections are replaced, never mutated: a getter's result does not change later.
  */
 export class Twin {
   #tags = NO_TAGS;
   #desired = EMPTY;
   #reported = EMPTY;
-  /** Changes of tags and desired, which the etag counts; those of reported are counted apart. */
+  /** Number of changes of tags and desired, for the etag. Changes of reported are counted separately. */
   #changes = 1;
   #reports = 0;
 
@@ -81,7 +81,7 @@ export class Twin {
   /**
    * Merges into tags and desired (RFC 7396), both or neither.
    *
-   * @returns the notification for subscribers; absent if desired is not among the changes
+   * @returns the notification for subscribers; `undefined` if desired is not among the changes
    * @throws TwinError without a change
    */
   patch({ tags, desired }: TwinChange): TwinSection | undefined {
@@ -93,7 +93,7 @@ export class Twin {
     return desired === undefined ? undefined : { ...(desired as Properties), $version: this.#desired.$version };
   }
 
-  /** Replaces tags and desired; what is absent becomes empty. @returns the notification @throws TwinError */
+  /** Replaces tags and desired; omitted ones become empty. @returns the notification @throws TwinError */
   replace({ tags = {}, desired = {} }: TwinChange): TwinSection {
     const nextTags = checkedTags(mergePatch({}, checked(tags)) as Properties);
     this.#desired = replaced(this.#desired, desired);

@@ -11,8 +11,8 @@ const SUB_PROTOCOL = 'mqtt';
 /**
  * A server of MQTT over WebSocket. It does not listen itself.
  *
- * @param serve called with requests that are no WebSockets: a hub has its REST API on the same port, 443
- * @param accept called with the bytes of MQTT and the TLS stream below
+ * @param serve called with ordinary requests: a hub has its REST API on the same port, 443
+ * @param accept called with the MQTT stream and the TLS stream below
  */
 export function createWebSocketServer(
   options: TlsOptions,
@@ -25,9 +25,9 @@ export function createWebSocketServer(
 }
 
 /**
- * Lets an HTTP server of TLS connections take MQTT over WebSocket, too.
+ * Makes an HTTPS server accept MQTT over WebSocket, too.
  *
- * @param accept called with the bytes of MQTT and the TLS stream below
+ * @param accept called with the MQTT stream and the TLS stream below
  */
 export function acceptWebSockets(server: HttpServer | Server, accept: (stream: Duplex, tls: TLSSocket) => void): void {
   const webSockets = new ws.Server({ noServer: true, perMessageDeflate: false });

@@ -1,6 +1,6 @@
 import type { HubService, Row } from './service.ts';
 
-/** The devices that a command is for. */
+/** The devices that a command applies to. */
 export type Choice =
   | { readonly kind: 'all' }
   /** A condition in the hub's query language. */
@@ -32,7 +32,7 @@ export function* listsOf(ids: readonly string[]): Generator<readonly string[]> {
 /** `deviceId IN ['a', 'b']` */
 export const among = (ids: readonly string[]): string => `deviceId IN [${ids.map(literal).join(', ')}]`;
 
-/** The conditions, each that a query is to be made with: one, but several for a long list of devices. */
+/** The conditions, one per query: a long list of devices needs several. */
 export function* conditionsOf(choice: Choice): Generator<string | undefined> {
   if (choice.kind === 'all') yield undefined;
   else if (choice.kind === 'where') yield choice.condition;
@@ -47,7 +47,7 @@ export function source(from: 'devices' | 'devices.modules', conditions: readonly
 
 export const isModule = (moduleId: string): string => `moduleId = ${literal(moduleId)}`;
 
-/** Pages of device ids: those of a list as they are given, all others as the hub knows them. */
+/** Pages of device ids: listed ids as given, all others as the hub returns them. */
 export async function* chosenDevices(hub: HubService, choice: Choice): AsyncGenerator<readonly string[]> {
   if (choice.kind === 'devices') {
     yield* listsOf(choice.ids);
@@ -58,7 +58,7 @@ export async function* chosenDevices(hub: HubService, choice: Choice): AsyncGene
       yield rows.map(({ deviceId }) => String(deviceId));
 }
 
-/** Pages of rows about the module of each chosen device that has it. @param columns what to select, `deviceId` among it */
+/** Pages of rows about the module of each chosen device that has it. @param columns columns to select, including `deviceId` */
 export async function* chosenModules(
   hub: HubService,
   { choice, moduleId, columns, only }: { choice: Choice; moduleId: string; columns: string; only?: string | undefined },
@@ -67,7 +67,7 @@ export async function* chosenModules(
     yield* hub.query(`SELECT ${columns} FROM ${source('devices.modules', [isModule(moduleId), condition, only])}`);
 }
 
-/** How many devices are chosen, as far as the hub knows. */
+/** Number of chosen devices, according to the hub. */
 export async function countChosen(hub: HubService, choice: Choice, moduleId?: string): Promise<number> {
   if (choice.kind === 'devices') return choice.ids.length;
   let count = 0;

@@ -3,24 +3,24 @@ import { readSecretFile } from '../core/base/secret-file.ts';
 import { hostNameProblem } from '../core/contract/hub-names.ts';
 import { addressOf } from '../core/network/address.ts';
 
-/** How a command proves to the hub what it may do. */
+/** The credential of a command. */
 export type ServiceCredential = {
   readonly hostName: string;
   /** `host:port` to connect to instead of the hub's name. */
   readonly gateway?: string;
 } & (
   | { readonly kind: 'sharedAccessKey'; readonly policy: string; readonly key: string }
-  /** Microsoft Entra, by what `DefaultAzureCredential` finds: `az login`, variables, a managed identity. */
+  /** Microsoft Entra, through `DefaultAzureCredential`: `az login`, variables, a managed identity. */
   | { readonly kind: 'entra' }
 );
 
-/** The variable that the tools of Azure IoT Hub read, too. */
+/** An environment variable that other Azure IoT Hub tools read, too. */
 export const VARIABLE = 'IOTHUB_CONNECTION_STRING';
 
 /**
  * @param file of a connection string
  * @param hostName of a hub, for Microsoft Entra
- * @throws AgentError CONFIG_INCOMPLETE, SECRET_FILE_*; no message contains any of the secret
+ * @throws AgentError CONFIG_INCOMPLETE, SECRET_FILE_*; no message contains a part of the secret
  */
 export function readCredential(
   { file, hostName }: { readonly file?: string | undefined; readonly hostName?: string | undefined },
@@ -60,8 +60,8 @@ function parseConnectionString(text: string, where: string): ServiceCredential {
     const value = parts.get(name);
     if (value !== undefined && value !== '') return value;
     const isOther = parts.has('DeviceId');
-    const what = isOther ? 'is for a device or module, not for the service' : `has no ${name}`;
-    throw malformed(`the connection string in ${where} ${what}`);
+    const problem = isOther ? 'is for a device or module, not for the service' : `has no ${name}`;
+    throw malformed(`the connection string in ${where} ${problem}`);
   };
   const hostName = part('HostName');
   const problem = hostNameProblem(hostName);

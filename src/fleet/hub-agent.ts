@@ -7,10 +7,10 @@ import { type Duration, milliseconds, seconds } from '../core/base/duration.ts';
 import { addressOf } from '../core/network/address.ts';
 import type { Network } from '../core/network/network.ts';
 
-/** How many requests are made at once, and so how many connections: more are only throttled by the hub. */
+/** Maximum number of parallel requests, and so of connections: the hub would only throttle more. */
 export const AT_ONCE = 5;
 
-/** How long a connection may be silent, beyond what its request allows; it is ended within twice this time. */
+/** Idle time of a connection, beyond its request's time limit, after which it is closed within twice this time. */
 const SILENCE: Duration = seconds(30);
 
 const HTTPS_PORT = 443;
@@ -18,15 +18,15 @@ const HTTPS_PORT = 443;
 export interface HubAgentOptions {
   /** Opens the connections: names, proxy, TLS, time limits. */
   readonly network: Network;
-  /** `host:port` to connect to instead; the hub's name is still what the certificate must be for. */
+  /** `host:port` to connect to instead; the certificate must still be for the hub's name. */
   readonly gateway?: string | undefined;
   readonly clock: Clock;
   readonly silence?: Duration;
 }
 
 /**
- * Connects the SDK to the hub, in the agent's way. Adds what the SDK lacks: an end for connections that the hub leaves
- * without an answer (the SDK sets time-outs but never acts on them).
+ * Connects the SDK to the hub as the agent connects. Closes connections that the hub leaves without an answer: the SDK sets
+ * timeouts but never acts on them.
  */
 export class HubAgent extends Agent {
   readonly #network: Network;
@@ -37,7 +37,7 @@ export class HubAgent extends Agent {
 
   constructor({ network, gateway, clock, silence = SILENCE }: HubAgentOptions) {
     super({ keepAlive: true });
-    setMaxListeners(0, this.#closed.signal); // one for each connection that is being opened; Node warns above 10
+    setMaxListeners(0, this.#closed.signal); // one per opening connection; Node warns above 10
     this.#network = network;
     this.#gateway = gateway;
     this.#clock = clock;
@@ -58,7 +58,7 @@ export class HubAgent extends Agent {
     return socket;
   }
 
-  /** Closes all connections, those that are being opened included. */
+  /** Closes all connections, including those being opened. */
   override destroy(): void {
     this.#closed.abort();
     super.destroy();
@@ -66,8 +66,8 @@ export class HubAgent extends Agent {
 }
 
 /**
- * Ends a connection over which nothing has passed for `silence`, beyond the time-out that the SDK has set for its request:
- * a direct method's is the hub's own, too, whose answer that the device was silent comes a moment later.
+ * Closes a connection without traffic for `silence`, beyond the timeout that the SDK has set for its request. A direct
+ * method's timeout is also the hub's, whose answer that the device did not respond arrives a moment later.
  */
 async function endWhenSilent(socket: TLSSocket, silence: Duration, clock: Clock): Promise<void> {
   const closed = new AbortController();

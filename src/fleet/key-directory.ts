@@ -10,14 +10,14 @@ import { isHubId } from '../core/contract/hub-names.ts';
 export class KeyDirectory {
   readonly #path: string;
 
-  /** Makes it (0700) if it is missing. @throws AgentError if it can't be used, or other users can access it */
+  /** Creates it (0700) if it is missing. @throws AgentError if it can't be used, or other users can access it */
   constructor(path: string) {
     this.#path = resolve(path);
     try {
       makeFolder(this.#path, 0o700);
     } catch (error) {
-      const what = `${this.#path} cannot be made: ${messageOf(error)}`;
-      throw new AgentError('CONFIG_INVALID', what, 'Name another directory by --key-directory.');
+      const problem = `${this.#path} cannot be created: ${messageOf(error)}`;
+      throw new AgentError('CONFIG_INVALID', problem, 'Name another directory by --key-directory.');
     }
     const { mode } = statSync(this.#path);
     if ((mode & 0o077) !== 0) {
@@ -43,7 +43,7 @@ export class KeyDirectory {
 
   #file(deviceId: string): string {
     if (isHubId(deviceId)) return join(this.#path, `${deviceId}.key`);
-    const remedy = 'Check which hub the command asks.';
-    throw new AgentError('HUB_MISBEHAVES', `the hub names a device that cannot exist: ${deviceId}`, remedy);
+    const remedy = 'Check which hub the command connects to.';
+    throw new AgentError('HUB_MISBEHAVES', `the hub returned an invalid device id: ${deviceId}`, remedy);
   }
 }

@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AgentError } from '../core/base/errors.ts';
 
-/** Queries of config/queries.md that `vakt fleet status` knows by name: there, `--NAME` is in the line above the query. */
+/** Names of queries in config/queries.md for `vakt fleet status`: `--NAME` is in the line above the query there. */
 export const QUERY_NAMES = ['degraded', 'paused', 'silent', 'alerts', 'outdated'] as const;
 export type QueryName = (typeof QUERY_NAMES)[number];
 
 /** The page that has the queries, from compiled code in dist/src/fleet. */
 const PAGE = fileURLToPath(new URL('../../../config/queries.md', import.meta.url));
 
-/** The module that the page's queries name; the command adds the one that it is told. */
+/** The page's condition on the module, which the command replaces with its own. */
 const MODULE = /moduleId = 'azureiotsecurity'\s+AND\s+/;
 
 /** Every query of the page, with the text above it. */
@@ -27,7 +27,7 @@ export function conditionNamed(name: QueryName): string {
     ?.replace(MODULE, '')
     .trim();
   if (condition === undefined || /\bGROUP BY\b/.test(condition)) {
-    const remedy = 'Check out config/queries.md again: the command reads its queries there.';
+    const remedy = 'Check out config/queries.md again: the command reads its queries from there.';
     throw new AgentError('INTERNAL', `config/queries.md has no query for --${name}`, remedy);
   }
   return condition;

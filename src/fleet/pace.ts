@@ -6,17 +6,17 @@ import { ProxyError } from '../core/network/tunnel.ts';
 import { AT_ONCE } from './hub-agent.ts';
 import { failureOf, type ServiceFailure } from './service-failure.ts';
 
-/** How often a request without an answer, or with an answer of 5xx, is tried. */
+/** Maximum number of attempts of a request that gets no answer or 5xx. */
 const ATTEMPTS = 5;
 const SHORTEST_WAIT = seconds(1);
 const LONGEST_WAIT = seconds(60);
-/** A hub that throttles one request for longer than this has no capacity for the command at all. */
+/** A hub that throttles one request for longer than this has no capacity for the command. */
 const PATIENCE = minutes(15);
 
 /** Which requests are repeated after a failure. */
 export type Repeats = 'all' | 'throttled';
 
-/** How many requests were made, and what became of them. */
+/** Numbers of requests and their results. */
 export interface PaceCounts {
   readonly requests: number;
   readonly throttled: number;
@@ -24,8 +24,8 @@ export interface PaceCounts {
 }
 
 /**
- * Keeps requests within the hub's limits: five at once; when the hub throttles one (429), all wait as long as it says
- * (Retry-After), or with growing delays. Requests without an answer are repeated.
+ * Keeps requests within the hub's limits: five at a time. When the hub throttles one (429), all wait for Retry-After or with
+ * growing delays. Requests without an answer are repeated.
  */
 export class Pace {
   readonly #clock: Clock;
@@ -33,7 +33,7 @@ export class Pace {
   readonly #random: () => number;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
-  /** No request is begun before this, by the monotonic clock. */
+  /** Earliest start of the next request, by the monotonic clock. */
   #heldUntil = 0;
   #counts = { requests: 0, throttled: 0, repeated: 0 };
 
@@ -49,8 +49,8 @@ export class Pace {
 
   /**
    * @param limit of one attempt
-   * @param repeats `throttled`: a request that may have been carried out is not repeated
-   * @throws ServiceFailure; AgentError when no other request would fare better; the signal's reason
+   * @param repeats `throttled`: a request that may have been executed is not repeated
+   * @throws ServiceFailure; AgentError if all other requests would fail, too; the signal's reason
    */
   async run<T>(limit: Duration, attempt: () => Promise<T>, repeats: Repeats = 'all'): Promise<T> {
     await this.#enter();
@@ -97,7 +97,7 @@ export class Pace {
     }
   }
 
-  /** Waits while the hub wants no requests. */
+  /** Waits while the hub throttles. */
   async #held(): Promise<void> {
     for (let left = 1; left > 0 && !this.#signal.aborted; ) {
       left = this.#heldUntil - this.#clock.monotonic();
@@ -110,7 +110,7 @@ export class Pace {
     this.#heldUntil = Math.max(this.#heldUntil, this.#clock.monotonic() + wait);
   }
 
-  /** Up to a quarter more, so that waiting requests don't all begin at once. */
+  /** Adds up to a quarter, so that waiting requests don't all start at the same time. */
   #jittered = (wait: Duration) => milliseconds(wait * (1 + this.#random() / 4));
 }
 
@@ -118,7 +118,7 @@ const throttledForLong = ({ message }: ServiceFailure) =>
   new AgentError(
     'HUB_THROTTLED',
     `the hub has throttled a request for 15 minutes: ${message}`,
-    'Run the command again when less is going on at the hub, or add units to it; what is done stays done.',
+    'Run the command again when the hub is less busy, or add units to it; finished devices are skipped.',
   );
 
 const unreachable = ({ message, cause }: ServiceFailure) =>
@@ -126,6 +126,6 @@ const unreachable = ({ message, cause }: ServiceFailure) =>
     'HUB_UNREACHABLE',
     `the hub does not answer: ${message}`,
     cause instanceof ProxyError
-      ? `Check the proxy ${cause.proxy}, and that it can reach the hub, then run the command again; what is done stays done.`
-      : "Check the hub's name and this machine's network, name a proxy if it needs one (--proxy URL), then run the command again; what is done stays done.",
+      ? `Check the proxy ${cause.proxy}, and that it can reach the hub, then run the command again; finished devices are skipped.`
+      : "Check the hub's name and this machine's network, set a proxy if it needs one (--proxy URL), then run the command again; finished devices are skipped.",
   );

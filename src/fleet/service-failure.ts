@@ -2,17 +2,17 @@ import { type Duration, seconds } from '../core/base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../core/base/errors.ts';
 import { ProxyError } from '../core/network/tunnel.ts';
 
-/** What is wrong with one request. */
+/** The failure of one request. */
 export class ServiceFailure extends Error {
   override readonly name = 'ServiceFailure';
   /**
-   * `throttled`: the same request will do later. `unanswered`, `broken`: perhaps; there was no answer, or it was 5xx.
-   * `refused`: it will not.
+   * `throttled`: the same request will succeed later. `unanswered`, `broken`: it may (no answer, 5xx). `refused`: it will
+   * not.
    */
   readonly kind: 'throttled' | 'unanswered' | 'broken' | 'refused';
-  /** Of the answer; 0 if there was none. */
+  /** Status of the answer; 0 if there was none. */
   readonly status: number;
-  /** How long to wait, if the hub says so. */
+  /** Time to wait, if the hub gave one. */
   readonly retryAfter: Duration | undefined;
 
   constructor(
@@ -34,10 +34,10 @@ interface SdkError {
 }
 
 /**
- * What an error of the service SDK means. Its classes and messages are not used: a 403 is called TooManyDevicesError, and
- * a module that does not exist has the message "Not found".
+ * Classifies an error of the service SDK. The SDK's classes and messages mislead: every 403 is a TooManyDevicesError, and a
+ * missing module has the message "Not found".
  *
- * @returns an AgentError when no other request would fare better
+ * @returns an AgentError if all other requests would fail, too
  */
 export function failureOf(thrown: unknown): ServiceFailure | AgentError {
   if (thrown instanceof ServiceFailure || thrown instanceof AgentError) return thrown;
@@ -51,12 +51,12 @@ export function failureOf(thrown: unknown): ServiceFailure | AgentError {
   }
   if (status === 401) {
     const remedy =
-      'Use a shared access policy with the rights registry read, registry write and service connect (iothubowner has them), or the role "IoT Hub Data Contributor" of Microsoft Entra; check the key and the clock.';
-    return new AgentError('CREDENTIAL_REFUSED', `the hub refuses the credential: ${message}`, remedy);
+      'Use a shared access policy with the permissions registry read, registry write and service connect (iothubowner has them), or the role "IoT Hub Data Contributor" of Microsoft Entra; check the key and the clock.';
+    return new AgentError('CREDENTIAL_REFUSED', `the hub rejects the credential: ${message}`, remedy);
   }
-  // The text can quote names, so it counts only without a code.
+  // The text can quote names, so it is used only without a code.
   if (status === 403 && /quota|403002/i.test(code || text)) {
-    const remedy = 'Run the command again after 00:00 UTC, when the quota starts again, or add units to the hub.';
+    const remedy = 'Run the command again after 00:00 UTC, when the quota resets, or add units to the hub.';
     return new AgentError('HUB_QUOTA_EXCEEDED', `the hub's daily quota is used up: ${message}`, remedy);
   }
   return new ServiceFailure(status >= 500 ? 'broken' : 'refused', status, message);
@@ -68,35 +68,37 @@ function withoutAnswer(thrown: unknown): ServiceFailure | AgentError {
   if (thrown instanceof ProxyError) return byProxy(thrown);
   const code = errnoOf(thrown) ?? '';
   if (CERTIFICATE.test(code)) {
-    const remedy = 'If a proxy or an emulator is in between, name its authority with --trusted-ca-file FILE.';
+    const remedy =
+      'If the connection goes through a proxy or to an emulator, trust its authority with --trusted-ca-file FILE.';
     return new AgentError('TLS_FAILED', `the hub's certificate is not trusted: ${messageOf(thrown)}`, remedy);
   }
   if (/Credential|Authentication/.test((thrown as Error | null)?.name ?? '')) {
     const remedy = 'Sign in with "az login", or use a connection string (--connection-string-file FILE).';
     const first = messageOf(thrown).split('\n', 1)[0];
-    return new AgentError('CREDENTIAL_REFUSED', `Microsoft Entra gives no token: ${first}`, remedy);
+    return new AgentError('CREDENTIAL_REFUSED', `Microsoft Entra returned no token: ${first}`, remedy);
   }
   if (thrown instanceof SyntaxError) return new ServiceFailure('broken', 0, 'the answer is not JSON');
   return new ServiceFailure('unanswered', 0, messageOf(thrown), { cause: thrown });
 }
 
-/** Another password or another rule of the proxy would help, but no other request. */
+/** A failure of the proxy: all other requests would fail, too. */
 function byProxy(thrown: ProxyError): ServiceFailure | AgentError {
   const { proxy, status, message, user } = thrown;
-  const refused = (what: string, remedy: string) =>
-    new AgentError('PROXY_REFUSED', `the proxy ${proxy} ${what}`, remedy, { cause: thrown });
+  const refused = (problem: string, remedy: string) =>
+    new AgentError('PROXY_REFUSED', `the proxy ${proxy} ${problem}`, remedy, { cause: thrown });
   if (status === 407 && user === undefined) {
     const remedy =
-      'Name the user by --proxy http://USER@HOST:PORT, and a file with the password by --proxy-password-file.';
-    return refused('asks for a user and a password (407)', remedy);
+      'Set the user with --proxy http://USER@HOST:PORT, and a file with the password with --proxy-password-file.';
+    return refused('requires a user and a password (407)', remedy);
   }
   if (status === 407) {
     const remedy =
-      'Correct the user in --proxy and the password in the file of --proxy-password-file, or both in HTTPS_PROXY, if that is what is used.';
+      'Correct the user in --proxy and the password in the file of --proxy-password-file, or both in HTTPS_PROXY, if the command uses that.';
     return refused(`refused the user ${user} or its password (407)`, remedy);
   }
   if (status !== undefined && status >= 400 && status < 500) {
-    const remedy = 'Allow CONNECT to the hub, port 443, at the proxy; or exempt a hub in your own network by NO_PROXY.';
+    const remedy =
+      'Allow CONNECT to the hub, port 443, at the proxy; or exempt a hub in your own network with NO_PROXY.';
     return refused(`refused to connect to the hub (${status})`, remedy);
   }
   return new ServiceFailure('unanswered', 0, message, { cause: thrown });
@@ -104,7 +106,7 @@ function byProxy(thrown: ProxyError): ServiceFailure | AgentError {
 
 const LONGEST_REASON = 500;
 
-/** Hubs word errors in two forms: text, or JSON within the text. */
+/** Hubs have two error formats: text, or JSON within the text. */
 function reasonIn(body: unknown): { readonly code: string; readonly text: string } {
   const outer = parsed(body);
   const message = outer === undefined ? String(body ?? '') : String(outer.Message ?? outer.message ?? '');
@@ -125,7 +127,7 @@ function parsed(text: unknown): Readonly<Record<string, unknown>> | undefined {
   }
 }
 
-/** Only the form in seconds, which hubs use. */
+/** Parses only the form in seconds, which hubs use. */
 function retryAfterIn(headers: Readonly<Record<string, string | undefined>> = {}): Duration | undefined {
   const text = headers['retry-after'] ?? '';
   return /^\d{1,5}$/.test(text) ? seconds(Number(text)) : undefined;

@@ -13,12 +13,12 @@ import type { ServiceCredential } from './credential.ts';
 import { HubAgent } from './hub-agent.ts';
 import { Pace, type PaceCounts } from './pace.ts';
 
-/** Rows of a page of a query's result; the hub's most. */
+/** Rows per page of a query's result; the hub's maximum. */
 export const PAGE = 1_000;
 
-/** What Microsoft Entra tokens for IoT Hub are for. */
+/** Scope of Microsoft Entra tokens for IoT Hub. */
 const SCOPE = 'https://iothubs.azure.net/.default';
-/** Who gives them. */
+/** Issuer of these tokens. */
 const AUTHORITY = 'login.microsoftonline.com';
 const HOUR = 3_600;
 
@@ -38,21 +38,20 @@ export interface MethodAnswer {
 
 export interface ServiceOptions {
   readonly credential: ServiceCredential;
-  /** By which the hub is reached. */
+  /** The network through which the hub is reached. */
   readonly network: Network;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Of Microsoft Entra; by default `defaultTokens()`. */
+  /** Source of Microsoft Entra tokens; default: `defaultTokens()`. */
   readonly tokens?: TokenSource;
 }
 
 type TokenSource = NonNullable<ConstructorParameters<typeof RestApiClient>[0]['tokenCredential']>;
 
 /**
- * The hub's service API by the official SDK, over HTTPS. Every request keeps the pace (`pace.ts`), so any number may be
- * asked for at once.
+ * The hub's service API through the official SDK, over HTTPS. `pace.ts` limits the requests, so callers may start any number.
  *
- * Every method throws ServiceFailure for what concerns this request only, and AgentError for what ends the command.
+ * Every method throws ServiceFailure for errors of this request only, and AgentError for errors that abort the command.
  */
 export class HubService {
   readonly hostName: string;
@@ -66,11 +65,11 @@ export class HubService {
     this.#agent = new HubAgent({ network, gateway: credential.gateway, clock: pace.clock });
     this.#client = client;
     this.#registry = new azureIotHub.Registry(config, client);
-    client.setOptions({ http: { agent: this.#agent } }); // after the registry, which sets an agent of its own
+    client.setOptions({ http: { agent: this.#agent } }); // after the registry, which sets its own agent
     this.#pace = new Pace(pace);
   }
 
-  /** Connects to nothing yet. @throws AgentError FLEET_MISSING */
+  /** Does not connect yet. @throws AgentError FLEET_MISSING */
   static async open(options: ServiceOptions): Promise<HubService> {
     const { credential } = options;
     const host = credential.hostName;
@@ -93,7 +92,7 @@ export class HubService {
   async *query(text: string): AsyncGenerator<readonly Row[]> {
     const query = this.#registry.createQuery(text, PAGE);
     while (query.hasMoreResults) {
-      // The SDK's promise form forgets where it was, and would begin again without end, unless it is told.
+      // Without the token, the SDK's promise form restarts from the first page forever.
       const { result } = await this.#pace.run(minutes(2), () => query.next(query.continuationToken));
       const rows = (result ?? []) as unknown as Row[];
       if (rows.length > 0) yield rows;
@@ -157,7 +156,7 @@ export class HubService {
 
 type RegistryConfig = ConstructorParameters<typeof azureIotHub.Registry>[0];
 
-/** The SDK renews it with every request. */
+/** A token, which the SDK renews with every request. */
 const tokenOf = ({ hostName, policy, key }: Extract<ServiceCredential, { kind: 'sharedAccessKey' }>) =>
   azureIotHub.SharedAccessSignature.create(hostName, policy, key, HOUR);
 
@@ -166,8 +165,8 @@ function keyIn(module: { authentication?: { symmetricKey?: { primaryKey?: string
 }
 
 /**
- * Tokens by what `DefaultAzureCredential` finds, through the same proxy as the hub. NO_PROXY exempts hosts from it even if
- * the proxy is not of the environment: the package reads that by itself.
+ * Tokens from `DefaultAzureCredential`, through the same proxy as the hub. The package reads NO_PROXY itself, so it exempts
+ * hosts even from a proxy that is not set in the environment.
  *
  * @throws AgentError FLEET_MISSING
  */

@@ -81,11 +81,11 @@ describe('the certificate authority of the hub emulator', () => {
       await handshake({ port: second.port, host: 'localhost', ca, servername: 'hub2.azure-devices.net' });
       const wrong = handshake({ port: second.port, host: 'localhost', ca, servername: 'hub1.azure-devices.net' });
       await assert.rejects(wrong, { code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
-      const stranger = await start({});
-      await assert.rejects(handshake({ port: stranger.port, host: 'localhost', ca }), /certificate/);
+      const otherHub = await start({});
+      await assert.rejects(handshake({ port: otherHub.port, host: 'localhost', ca }), /certificate/);
     });
 
-    it('names both loopback addresses, and the hub listens on the one that it is told', async () => {
+    it('names both loopback addresses, and the hub listens on the configured one', async () => {
       const six = await start({ address: '::1' });
       await handshake({ port: six.port, host: '::1', ca: six.caPem });
       const four = await start({});

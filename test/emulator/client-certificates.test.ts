@@ -48,9 +48,9 @@ describe('client certificates at the hub emulator', () => {
     return hub.connections.at(-1);
   };
 
-  describe('admit', () => {
+  describe('admission', () => {
     for (const [what, hash] of Object.entries({ 'SHA-256': 'thumbprint', 'SHA-1': 'sha1Thumbprint' } as const)) {
-      it(`a module by the ${what} thumbprint of its certificate`, async () => {
+      it(`accepts a module by the ${what} thumbprint of its certificate`, async () => {
         const own = await selfSigned({ commonName: NAME });
         byThumbprint(own[hash].toUpperCase());
         const record = await connect(own);
@@ -89,14 +89,14 @@ describe('client certificates at the hub emulator', () => {
       assert.deepEqual([record?.admitted, record?.thumbprint], [true, undefined]);
     });
 
-    it('the same certificate over TLS 1.2', async () => {
+    it('accepts the same certificate over TLS 1.2', async () => {
       byAuthority();
       const record = await connect(await factory.issue({ commonName: NAME }), { maxVersion: 'TLSv1.2' });
       assert.equal(record?.admitted, true, record?.reason);
     });
   });
 
-  describe('are refused', () => {
+  describe('refusals', () => {
     for (const [what, [reason, present]] of Object.entries<[RegExp, () => Promise<IssuedCertificate>]>({
       'with a thumbprint that is not registered': [
         /^the certificate's thumbprint [0-9a-f]{64} is not registered for dev1\/azureiotsecurity$/,
@@ -221,15 +221,15 @@ describe('client certificates at the hub emulator', () => {
       });
     }
 
-    it('as is a token for a module without keys', async () => {
+    it('rejects a token for a module without keys', async () => {
       byAuthority();
       const record = await connect(await root.issue({ commonName: NAME }), { password: token(hub, { key: KEY }) });
       assert.match(record?.reason ?? '', /has no keys; it must present a certificate/);
     });
   });
 
-  it('are not registered as authorities unless they are', async () => {
+  it('rejects a certificate that is not an authority when it is registered as one', async () => {
     const own = await selfSigned({ commonName: 'dev1' });
-    assert.throws(() => hub.addClientAuthority(own.certificatePem), /"dev1" is not an authority/);
+    assert.throws(() => hub.addClientAuthority(own.certificatePem), /"dev1" is not that of an authority/);
   });
 });

@@ -34,7 +34,7 @@ export const token = (hub: HubEmulator, { key = KEY, expiresAt = inAnHour(), mod
 
 const inAnHour = () => new Date(systemClock.now().getTime() + hours(1));
 
-/** A bare MQTT client, which says word for word what the test tells it to. It never reconnects. */
+/** A bare MQTT client, which sends exactly the packets of the test. It never reconnects. */
 export function bareClient(hub: HubEmulator, options: mqtt.IClientOptions = {}): mqtt.MqttClient {
   const client = mqtt.connect({
     protocol: 'mqtts',

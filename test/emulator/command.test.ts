@@ -25,17 +25,17 @@ describe('vakt emulator', () => {
     directory = temporaryFolder();
   });
 
-  /** Runs until the line that tells how to start an agent, and `meanwhile` is done. */
+  /** Runs until the line with the command that starts an agent is printed and `whileRunning` has completed. */
   const run = async (
     changes: Partial<RunOptions> = {},
-    meanwhile: (lines: string[]) => Promise<void> = async () => {},
+    whileRunning: (lines: string[]) => Promise<void> = async () => {},
   ) => {
     const stop = new AbortController();
     const lines: string[] = [];
     let done: Promise<void> | undefined;
     const out = (line: string) => {
       lines.push(line);
-      if (line.startsWith('Start an agent')) done = meanwhile(lines).finally(() => stop.abort());
+      if (line.startsWith('Start an agent')) done = whileRunning(lines).finally(() => stop.abort());
     };
     const ids = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
     const ports = { port: 0, controlPort: 0, servicePort: 0 };
@@ -89,7 +89,7 @@ describe('vakt emulator', () => {
     assert.equal(policyKey, before);
   });
 
-  it('says what a message brought: how many events of each name, and which part of a snapshot', () => {
+  it('prints the events of a message by name, and the part of a snapshot', () => {
     const rows = (ExtraDetails: object) => [{ UserName: 'eve', ExtraDetails }, { UserName: 'bob' }];
     const label = { Part: '2', Parts: '3', SnapshotId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     const events = [
@@ -118,7 +118,7 @@ describe('vakt emulator', () => {
   };
 
   for (const start of ['REST API', 'MQTT over WebSocket']) {
-    it(`says where the REST API is ("${start} …"), and what it was asked`, async () => {
+    it(`prints the address of the REST API ("${start} …") and its requests`, async () => {
       const path = '/devices/dev1/modules?api-version=2021-04-12';
       const lines = await run({ kind: 'deviceCertificate' }, async (said) => {
         const secret = { cert: read('device-certificate.pem'), key: read('device-certificate.key') };
@@ -180,7 +180,7 @@ describe('vakt emulator', () => {
     const withRest = { ...hub, restEndpoint: `localhost:${port}` };
     const ids = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
 
-    /** By kind: the configuration; the files besides those that every kind has, with their modes. */
+    /** The configuration, and the additional files with their modes, keyed by kind. */
     const kinds: Readonly<Record<AgentKind, [object, Readonly<Record<string, number>>]>> = {
       moduleKey: [{ hub, identity: { ...ids, keyFile: '<dir>/module.key' } }, { 'module.key': 0o600 }],
       connectionString: [
@@ -335,8 +335,8 @@ describe('vakt emulator', () => {
         const result = await register(service, 'https', 'dev1', { key: readFileSync(keyFile, 'utf8').trim() });
         assert.deepEqual([result.assignedHub, result.deviceId], ['emulator.azure-devices.net', 'dev1']);
       });
-      const said = lines.filter((line) => line.includes('provisioning:')).map((line) => line.slice(9));
-      assert.deepEqual(said, [
+      const provisioningLines = lines.filter((line) => line.includes('provisioning:')).map((line) => line.slice(9));
+      assert.deepEqual(provisioningLines, [
         'provisioning: register for dev1: 202.',
         'provisioning: operation for dev1: 202.',
         'provisioning: operation for dev1: 200.',
@@ -375,7 +375,7 @@ describe('vakt emulator', () => {
     });
   });
 
-  it('says what a service was asked', () => {
+  it('prints the requests to a service', () => {
     const record = { at: new Date(0), monotonic: 0, transport: 'unix', operation: 'sign', path: '/sign' } as const;
     assert.equal(
       requestLine('edge', { ...record, fault: 'silence' }),

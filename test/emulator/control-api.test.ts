@@ -129,7 +129,7 @@ describe('the control API of the hub emulator', () => {
     assert.doesNotMatch(JSON.stringify(body), /SharedAccess/);
   });
 
-  describe('refuses', () => {
+  describe('refusals', () => {
     for (const [what, [status, error, method, path, body, headers]] of Object.entries<
       [number, RegExp, string, string, unknown?, Record<string, string>?]
     >({
@@ -257,7 +257,7 @@ describe('the control API of the hub emulator', () => {
       });
     }
 
-    it('refuses what is no authority', async () => {
+    it('rejects a certificate that is not an authority', async () => {
       const { certificatePem: pem } = await selfSigned({ commonName: 'd1' });
       assert.equal((await call('POST', '/client-authorities', { pem })).status, 400);
       assert.equal((await call('POST', '/client-authorities', { pem: 'x' })).status, 400);

@@ -14,7 +14,7 @@ describe('faults', () => {
   });
 
   for (const status of [0, 99, 199, 600, 1000, 200.5, '500', null]) {
-    it(`have no status ${JSON.stringify(status)}`, () => {
+    it(`rejects the status ${JSON.stringify(status)}`, () => {
       const fault = { kind: 'restStatus', status } as unknown as Fault;
       assert.throws(() => faults.inject(fault), RangeError);
     });
@@ -53,7 +53,7 @@ describe('faults', () => {
     assert.throws(() => faults.inject({ kind: 'closeOnText' }), /"text"/);
   });
 
-  it('do not strike where none was injected', () => {
+  it('returns no fault if none was injected', () => {
     faults.inject({ kind: 'ignoreMessages' });
     assert.equal(faults.trigger('twinSilence'), undefined);
   });

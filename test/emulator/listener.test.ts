@@ -14,7 +14,7 @@ describe('Listener', () => {
     for (const listener of opened.splice(0)) await listener.close();
   });
 
-  it('chooses ports that the kernel gives to nobody while it is closed', async () => {
+  it('chooses ports that the kernel does not assign while it is closed', async () => {
     const ports: number[] = [];
     for (let count = 0; count < 20; count += 1) ports.push((await open()).port);
     assert.equal(new Set(ports).size, 20);
@@ -48,7 +48,7 @@ describe('Listener', () => {
     assert.equal(await choosing(), listener.port);
   });
 
-  it('says that a port is in use', async () => {
+  it('reports that a port is in use', async () => {
     const { port } = await open();
     await assert.rejects(open(port), { code: 'EADDRINUSE' });
   });

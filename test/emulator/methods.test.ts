@@ -20,7 +20,7 @@ describe('direct methods of the hub emulator', () => {
   const fails = (status: number, errorCode: number) => (error: unknown) =>
     error instanceof MethodError && error.status === status && error.errorCode === errorCode;
 
-  /** A module that listens, and is told of each call by topic and payload. */
+  /** A subscribed module, and a callback for the topic and payload of each call. */
   async function listener(
     answer: (topic: string, payload: string, say: (topic: string, body: string) => void) => void,
   ) {
@@ -34,7 +34,7 @@ describe('direct methods of the hub emulator', () => {
   }
   const requestId = (topic: string) => new URLSearchParams(topic.split('?')[1]).get('$rid') ?? '';
 
-  it('are answered by the SDK’s own client', async () => {
+  it('returns the answer of the SDK’s own client', async () => {
     const { client, remove } = await sdkClient(hub);
     try {
       await client.open();
@@ -93,7 +93,7 @@ describe('direct methods of the hub emulator', () => {
     await assert.rejects(hub.invokeMethod(DEVICE, MODULE, 'ping'), fails(404, 404104));
   });
 
-  it('fail when the answer is none', async () => {
+  it('rejects with an error if the answer is invalid', async () => {
     const client = await listener((topic, _payload, say) =>
       say(`$iothub/methods/res/200/?$rid=${requestId(topic)}`, 'no JSON'),
     );

@@ -15,8 +15,8 @@ describe('the hub emulator, with mosquitto_pub', () => {
   let folder: string;
 
   before(function () {
-    const isThere = spawnSync('mosquitto_pub', ['--help']).error === undefined;
-    require(this, isThere ? undefined : 'mosquitto_pub is missing (Debian package mosquitto-clients)');
+    const isInstalled = spawnSync('mosquitto_pub', ['--help']).error === undefined;
+    require(this, isInstalled ? undefined : 'mosquitto_pub is missing (Debian package mosquitto-clients)');
   });
   beforeEach(async () => {
     folder = temporaryFolder();

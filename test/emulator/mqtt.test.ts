@@ -61,7 +61,7 @@ describe('the hub emulator, over bare MQTT', () => {
     await hub.stop();
   });
 
-  describe('lets in', () => {
+  describe('admission', () => {
     for (const [what, options] of Object.entries({
       'the module with its key': () => ({}),
       'an older user name, without "?"': () => ({
@@ -79,19 +79,19 @@ describe('the hub emulator, over bare MQTT', () => {
         password: signSasToken(hub.hostName, KEY, at(hours(1))),
       }),
     })) {
-      it(what, async () => {
+      it(`accepts ${what}`, async () => {
         await connected(options());
         assert.equal(hub.connections.at(-1)?.admitted, true);
       });
     }
 
-    it('the secondary key too', async () => {
+    it('accepts the secondary key, too', async () => {
       hub.addModule({ ...module, secondaryKey: OTHER_KEY });
       await connected({ password: token(hub, { key: OTHER_KEY }) });
     });
   });
 
-  describe('refuses', () => {
+  describe('refusals', () => {
     for (const [what, [code, reason, options]] of Object.entries<[number, RegExp, () => mqtt.IClientOptions]>({
       'a key that is not the module’s': [5, /not signed/, () => ({ password: token(hub, { key: OTHER_KEY }) })],
       'an expired token': [5, /expired at/, () => ({ password: token(hub, { expiresAt: at(-1_000) }) })],
@@ -117,7 +117,7 @@ describe('the hub emulator, over bare MQTT', () => {
       'a user name of another form': [5, /user name is not/, () => ({ username: MODULE })],
       'MQTT 3.1': [1, /^$/, () => ({ protocolVersion: 3, protocolId: 'MQIsdp' })],
     })) {
-      it(what, async () => {
+      it(`rejects ${what}`, async () => {
         const refused = await refusal(options());
         assert.equal(refused.code, code);
         assert.match(refused.reason, reason);
@@ -125,8 +125,8 @@ describe('the hub emulator, over bare MQTT', () => {
     }
 
     it('a client that does not trust its authority, in the client’s own TLS', async () => {
-      const stranger = connectTls({ port: hub.port, host: 'localhost' });
-      const [error] = (await once(stranger, 'error')) as [Error];
+      const untrusting = connectTls({ port: hub.port, host: 'localhost' });
+      const [error] = (await once(untrusting, 'error')) as [Error];
       assert.match(error.message, /certificate/);
     });
 
@@ -145,8 +145,8 @@ describe('the hub emulator, over bare MQTT', () => {
     client.destroy();
   });
 
-  describe('closes the connection', () => {
-    it('when its token expires', async () => {
+  describe('closed connections', () => {
+    it('closes the connection when its token expires', async () => {
       await hub.stop();
       let wait = 0;
       let expire = () => {};
@@ -158,16 +158,16 @@ describe('the hub emulator, over bare MQTT', () => {
       hub = await HubEmulator.start({ modules: [module], clock: { ...systemClock, sleep } });
       await connected({ password: token(hub, { expiresAt: at(minutes(5)) }) });
       assert.ok(wait > minutes(4) && wait <= minutes(5));
-      const because = closing();
+      const closeReason = closing();
       expire();
-      assert.equal(await because, 'its token expired');
+      assert.equal(await closeReason, 'its token expired');
     });
 
-    it('at a message with QoS 2', async () => {
+    it('closes the connection at a message with QoS 2', async () => {
       const client = await connected();
-      const because = closing();
+      const closeReason = closing();
       client.publish(TELEMETRY, 'x', { qos: 2 });
-      assert.match(await because, /QoS 2/);
+      assert.match(await closeReason, /QoS 2/);
       assert.equal(hub.messages.length, 0);
     });
 
@@ -177,55 +177,55 @@ describe('the hub emulator, over bare MQTT', () => {
       '$iothub/twin/PATCH/properties/desired/?$rid=1',
       'hello',
     ]) {
-      it(`at a message to ${topic}`, async () => {
+      it(`closes the connection at a message to ${topic}`, async () => {
         const client = await connected();
-        const because = closing();
+        const closeReason = closing();
         client.publish(topic, 'x', { qos: 1 });
-        assert.equal(await because, `published to ${topic}`);
+        assert.equal(await closeReason, `published to ${topic}`);
         assert.equal(hub.messages.length, 0);
       });
     }
 
     for (const filter of ['#', '$iothub/#', '$iothub/twin/res/200/#', `devices/${DEVICE}/modules/other/#`]) {
-      it(`at a subscription to ${filter}`, async () => {
+      it(`closes the connection at a subscription to ${filter}`, async () => {
         const client = await connected();
-        const because = closing();
+        const closeReason = closing();
         client.subscribe(filter);
-        assert.match(await because, /not a documented filter/);
+        assert.match(await closeReason, /not a documented filter/);
       });
     }
 
-    it('at a message larger than 256 KiB, properties included', async () => {
+    it('closes the connection at a message larger than 256 KiB, properties included', async () => {
       const client = await connected();
       await publish(client, TELEMETRY, 'x'.repeat(256 * 1024));
-      const because = closing();
+      const closeReason = closing();
       client.publish(`${TELEMETRY}a=1`, 'x'.repeat(256 * 1024), { qos: 1 });
-      assert.match(await because, /262146 bytes; the limit is 262144/);
+      assert.match(await closeReason, /262146 bytes; the limit is 262144/);
       assert.deepEqual(
         hub.messages.map(({ sizeBytes }) => sizeBytes),
         [262_144],
       );
     });
 
-    it('at properties with broken encoding', async () => {
+    it('closes the connection at properties with broken encoding', async () => {
       const client = await connected();
-      const because = closing();
+      const closeReason = closing();
       client.publish(`${TELEMETRY}a=%E0%A4%A`, 'x', { qos: 1 });
-      assert.match(await because, /malformed/);
+      assert.match(await closeReason, /malformed/);
     });
 
-    it('when its module is removed', async () => {
+    it('closes the connection when its module is removed', async () => {
       await connected();
-      const because = closing();
+      const closeReason = closing();
       assert.equal(hub.removeModule(DEVICE, MODULE), true);
-      assert.equal(await because, 'the module was removed');
+      assert.equal(await closeReason, 'the module was removed');
     });
 
-    it('when the same module connects again', async () => {
+    it('closes the connection when the same module connects again', async () => {
       await connected();
-      const because = closing();
+      const closeReason = closing();
       await connected();
-      assert.equal(await because, 'a newer connection of the same module');
+      assert.equal(await closeReason, 'a newer connection of the same module');
       assert.equal(hub.modules[0]?.connected, true);
     });
   });
@@ -287,9 +287,9 @@ describe('the hub emulator, over bare MQTT', () => {
 
     it('closes the connection at another encoding', async () => {
       const client = await encoded();
-      const because = closing();
+      const closeReason = closing();
       client.publish('devices/%61a:bb/modules/m(1)%27s/messages/events/', 'three', { qos: 1 });
-      assert.match(await because, /published to/);
+      assert.match(await closeReason, /published to/);
     });
   });
 
@@ -308,20 +308,20 @@ describe('the hub emulator, over bare MQTT', () => {
     const second = open({ clean: false });
     const change = once(second, 'message') as Promise<[string, Buffer, { qos: number }]>;
     await hub.waitForSubscription(DEVICE, MODULE);
-    hub.patchDesired(DEVICE, MODULE, { heard: 1 });
+    hub.patchDesired(DEVICE, MODULE, { received: 1 });
     const [topic, payload, packet] = await change;
     assert.deepEqual([topic, packet.qos], ['$iothub/twin/PATCH/properties/desired/?$version=3', 1]);
-    assert.deepEqual(JSON.parse(payload.toString()), { heard: 1, $version: 3 });
+    assert.deepEqual(JSON.parse(payload.toString()), { received: 1, $version: 3 });
   });
 
-  describe('answers twin requests', () => {
+  describe('twin requests', () => {
     let client: mqtt.MqttClient;
     beforeEach(async () => {
       client = await connected();
       await subscribe(client, '$iothub/twin/res/#');
     });
 
-    it('with the whole twin', async () => {
+    it('answers a request with the whole twin', async () => {
       hub.replaceDesired(DEVICE, MODULE, { a: { b: 1 } });
       const { topic, body } = await ask(client, '$iothub/twin/GET/?$rid=42');
       assert.equal(topic, '$iothub/twin/res/200/?$rid=42');
@@ -332,14 +332,14 @@ describe('the hub emulator, over bare MQTT', () => {
       );
     });
 
-    it('with the request id as it was asked for, encoding included', async () => {
+    it('answers a request with its unchanged request id, including the encoding', async () => {
       const client = await connected();
       await subscribe(client, '$iothub/twin/res/#');
       const { topic } = await ask(client, '$iothub/twin/GET/?$rid=a%2Fb%20c');
       assert.match(topic, /\$rid=a%2Fb%20c$/);
     });
 
-    it('with the new version, having merged what is reported', async () => {
+    it('answers a reported patch with the new version', async () => {
       await report(client, { a: { b: 1, c: 2 }, d: 'e' });
       const { topic, body } = await report(client, { a: { b: null, f: true }, d: null });
       assert.equal(topic, '$iothub/twin/res/204/?$rid=7&$version=3');
@@ -347,14 +347,14 @@ describe('the hub emulator, over bare MQTT', () => {
       assert.deepEqual(hub.twin(DEVICE, MODULE).reported, { a: { c: 2, f: true }, $version: 3 });
     });
 
-    it('with 412 when the twin has moved on', async () => {
+    it('answers 412 if the twin has a newer version', async () => {
       const { topic, body } = await report(client, { a: 1 }, '&$version=9');
       assert.equal(topic, '$iothub/twin/res/412/?$rid=7');
       assert.equal((JSON.parse(body) as { errorCode: number }).errorCode, 412_001);
       assert.equal((await report(client, { a: 1 }, '&$version=1')).topic, '$iothub/twin/res/204/?$rid=7&$version=2');
     });
 
-    it('with 400 or 413 when the twin can’t hold it, and changes nothing', async () => {
+    it('answers 400 or 413 if the twin can’t store the patch, and changes nothing', async () => {
       assert.match((await report(client, { a: [1] })).topic, /res\/400/);
       assert.match((await report(client, 'text')).topic, /res\/400/);
       assert.match((await ask(client, '$iothub/twin/PATCH/properties/reported/?$rid=1', '{')).topic, /res\/400/);
@@ -380,7 +380,7 @@ describe('the hub emulator, over bare MQTT', () => {
       );
     });
 
-    it('takes no message, and acknowledges none', async () => {
+    it('neither accepts nor acknowledges messages', async () => {
       hub.faults.inject({ kind: 'ignoreMessages', count: 1 });
       const client = await connected();
       void publish(client, TELEMETRY, 'first');
@@ -404,10 +404,10 @@ describe('the hub emulator, over bare MQTT', () => {
     it('resets the connection at a message', async () => {
       hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
       const client = await connected();
-      const because = closing();
+      const closeReason = closing();
       const error = once(streamOf(client), 'error') as Promise<[NodeJS.ErrnoException]>;
       client.publish(TELEMETRY, 'x', { qos: 1 });
-      assert.equal(await because, 'reset by a fault');
+      assert.equal(await closeReason, 'reset by a fault');
       assert.equal((await error)[0].code, 'ECONNRESET');
       assert.equal(hub.messages.length, 0);
     });
@@ -548,9 +548,9 @@ describe('the hub emulator, over bare MQTT', () => {
       const client = await connected();
       await publish(client, TELEMETRY, 'kept');
       const { port } = hub;
-      const because = closing();
+      const closeReason = closing();
       await hub.offline();
-      assert.equal(await because, 'the hub went offline');
+      assert.equal(await closeReason, 'the hub went offline');
       const [error] = (await once(connectTcp(port, '127.0.0.1'), 'error')) as [NodeJS.ErrnoException];
       assert.equal(error.code, 'ECONNREFUSED');
       await hub.online();

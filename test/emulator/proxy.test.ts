@@ -80,7 +80,7 @@ describe('the proxy emulator', () => {
     assert.equal(await statusOf('emulator.azure-devices.net:5671'), 502);
   });
 
-  it('reaches IPv6, and answers 502 where nobody listens', async () => {
+  it('connects to IPv6 addresses, and answers 502 if no server listens', async () => {
     const six = await HubEmulator.start({ address: '::1' });
     const { port } = six;
     assert.equal(await statusOf(`[::1]:${port}`), 200);
@@ -148,7 +148,7 @@ describe('the proxy emulator', () => {
     assert.equal(silent.socket.destroyed, false);
   });
 
-  it('is no proxy for plain requests', async () => {
+  it('rejects plain requests', async () => {
     const asked = request({ host: '127.0.0.1', port: proxy.port, path: 'http://example.com/' });
     asked.end();
     const [response] = (await once(asked, 'response')) as [IncomingMessage];

@@ -44,7 +44,7 @@ describe('the identity registry of the hub emulator', () => {
     );
   });
 
-  it('keeps the generation id when the credential changes, and changes it when the identity is made anew', () => {
+  it('keeps the generation id when the credential changes, and changes it when the identity is recreated', () => {
     const first = hub.getModule(DEVICE, MODULE);
     const second = hub.addModule({ ...module, primaryKey: OTHER_KEY });
     assert.equal(second.generationId, first?.generationId);

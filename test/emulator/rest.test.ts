@@ -136,7 +136,7 @@ describe('the REST API of the hub emulator', () => {
       assert.deepEqual(hub.restRequests.at(-1)?.caller, { deviceId: DEVICE });
     });
 
-    it('takes the secondary key as well, and ids that need encoding', async () => {
+    it('accepts the secondary key, and ids that need encoding', async () => {
       const deviceId = 'a?b';
       hub.addDevice({ deviceId, credential: DEVICE_KEYS });
       hub.addModule({ deviceId, moduleId: '100%' });
@@ -240,7 +240,7 @@ describe('the REST API of the hub emulator', () => {
     });
   });
 
-  describe('refuses', () => {
+  describe('refusals', () => {
     for (const [what, [expected, reason, authorization]] of Object.entries<
       [[number, number, string], RegExp, () => string | undefined]
     >({
@@ -292,7 +292,7 @@ describe('the REST API of the hub emulator', () => {
       'a thumbprint that is missing': { authentication: { type: 'selfSigned' } },
       'an array': [],
     })) {
-      it(`a body with ${what}`, async () => {
+      it(`rejects a body with ${what}`, async () => {
         assert.deepEqual(errorOf(await put(body)), [400, 400004, 'ArgumentInvalid']);
         assert.equal(hub.hasModule(DEVICE, MODULE), false);
       });
@@ -316,7 +316,7 @@ describe('the REST API of the hub emulator', () => {
     });
   }
 
-  it('refuses a target that is no path', async () => {
+  it('rejects a target that is not a path', async () => {
     assert.deepEqual(errorOf(await ask('GET', '//')), [400, 400004, 'ArgumentInvalid']);
   });
 

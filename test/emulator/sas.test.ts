@@ -14,7 +14,7 @@ describe('shared access signatures', () => {
     assert.equal(isSignedWith(token, Buffer.from('another key here').toString('base64')), false);
   });
 
-  it('are signed over the resource as it stands, whatever the case of its escapes', () => {
+  it('verifies the signature over the unchanged resource, for any case of its escapes', () => {
     const upper = signSasToken(`${HUB}/devices/d`, KEY, expiresAt);
     const token = parseSasToken(upper.replace('%2Fdevices', '%2fdevices'));
     assert.equal(token?.resource, `${HUB}/devices/d`);
@@ -33,7 +33,7 @@ describe('shared access signatures', () => {
     'SharedAccessSignature sr=%&sig=b&se=1',
     'Bearer sr=a&sig=b&se=1',
   ]) {
-    it(`are not "${text}"`, () => assert.equal(parseSasToken(text), undefined));
+    it(`does not parse "${text}"`, () => assert.equal(parseSasToken(text), undefined));
   }
 
   const path = ['devices', 'd1', 'modules', 'm'];
@@ -50,7 +50,7 @@ describe('shared access signatures', () => {
     'hub.azure-devices.ne': false,
     '': false,
   })) {
-    it(`for "${resource}" ${opens ? 'open' : 'do not open'} ${path.join('/')}`, () => {
+    it(`${opens ? 'opens' : 'does not open'} ${path.join('/')} with a token for "${resource}"`, () => {
       assert.equal(covers(resource, HUB, path), opens);
     });
   }

@@ -46,7 +46,7 @@ describe('the hub emulator, with the device SDK', () => {
     assert.deepEqual(received.applicationProperties, { 'Måttet är': 'rågat & fullt' });
   });
 
-  it('gives the twin, keeps what is reported, and tells of desired changes', async () => {
+  it('returns the twin, stores reported properties, and notifies the client of desired changes', async () => {
     hub.patchDesired(DEVICE, MODULE, { interval: 1 });
     const client = await connect();
     const twin = await client.getTwin();
@@ -59,7 +59,7 @@ describe('the hub emulator, with the device SDK', () => {
     assert.deepEqual(await reported, { state: 'well', $version: 2 });
 
     const changes: unknown[] = [];
-    const told = new Promise<void>((resolve) => {
+    const notified = new Promise<void>((resolve) => {
       twin.on('properties.desired', (change: { $version: number }) => {
         changes.push(structuredClone(change));
         if (change.$version === 3) resolve();
@@ -67,7 +67,7 @@ describe('the hub emulator, with the device SDK', () => {
     });
     await hub.waitForSubscription(DEVICE, MODULE);
     hub.patchDesired(DEVICE, MODULE, { interval: 2, colour: null });
-    await told;
+    await notified;
     assert.deepEqual(changes.at(-1), { interval: 2, colour: null, $version: 3 });
   });
 
@@ -85,9 +85,9 @@ describe('the hub emulator, with the device SDK', () => {
 
   it('closes the older of two connections', async () => {
     const first = await connect();
-    const gone = once(first, 'disconnect');
+    const disconnected = once(first, 'disconnect');
     await connect();
-    await gone;
+    await disconnected;
     assert.equal(hub.connections[0]?.closedBecause, 'a newer connection of the same module');
     assert.deepEqual(hub.modules, [{ deviceId: DEVICE, moduleId: MODULE, connected: true }]);
   });

@@ -28,7 +28,7 @@ describe('a twin of the hub emulator', () => {
     assert.deepEqual(twin.document().desired, { a: { b: 1 }, $version: 2 });
   });
 
-  it('tells of removals in a patch, but not in a replacement', () => {
+  it('notifies of removals in a patch, but not in a replacement', () => {
     const twin = new Twin();
     twin.patchDesired({ a: 1, b: 2 });
     assert.deepEqual(twin.patchDesired({ a: null }), { a: null, $version: 3 });

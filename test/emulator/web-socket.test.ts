@@ -71,7 +71,7 @@ describe('the hub emulator, over WebSocket', () => {
     assert.equal(hub.connections.at(-1)?.thumbprint, thumbprint);
   });
 
-  it('takes the query that SDKs append', async () => {
+  it('accepts the query that SDKs append', async () => {
     await once(open({ path: `${PATH}?iothub-no-client-cert=true` }), 'connect');
   });
 

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { nextTurn } from '../../src/core/base/waiting.ts';
 import { parseQuery } from '../../src/emulator/query/parse.ts';
 import { among, conditionsOf, listsOf, literal, source } from '../../src/fleet/choice.ts';
-import { each } from '../../src/fleet/each.ts';
+import { forEachLimited } from '../../src/fleet/for-each-limited.ts';
 import { KeyDirectory } from '../../src/fleet/key-directory.ts';
 import { temporaryFolder } from '../harness/folders.ts';
 
@@ -37,10 +37,10 @@ describe('Choosing devices', () => {
   });
 });
 
-describe('Working on each of many', () => {
+describe('forEachLimited', () => {
   it('does all, some at once', async () => {
     const done: number[] = [];
-    await each([1, 2, 3, 4, 5, 6, 7], 3, async (n) => void done.push(n));
+    await forEachLimited([1, 2, 3, 4, 5, 6, 7], 3, async (n) => void done.push(n));
     assert.deepEqual(done, [1, 2, 3, 4, 5, 6, 7]);
   });
 
@@ -53,7 +53,7 @@ describe('Working on each of many', () => {
       await nextTurn();
       ended += 1;
     };
-    await assert.rejects(each([1, 2, 3, 4, 5, 6], 2, work), /two/);
+    await assert.rejects(forEachLimited([1, 2, 3, 4, 5, 6], 2, work), /two/);
     assert.deepEqual([begun, ended], [[1, 2], 1]);
   });
 });
@@ -67,7 +67,8 @@ describe('The directory of keys', () => {
       assert.ok(keys.has(id));
     }
     assert.equal(readdirSync(join(folder, 'a/keys')).length, 5);
-    for (const id of ['../x', 'a/b', '', 'x'.repeat(129)]) assert.throws(() => keys.write(id, 'a2V5'), /cannot exist/);
+    for (const id of ['../x', 'a/b', '', 'x'.repeat(129)])
+      assert.throws(() => keys.write(id, 'a2V5'), /invalid device id/);
     assert.deepEqual(readdirSync(folder), ['a']);
     assert.equal(existsSync(join(folder, 'x.key')), false);
   });

@@ -18,7 +18,7 @@ describe('What an answer of the service API means', () => {
     });
   }
 
-  it('takes no name with the word for it', () => {
+  it('does not mistake a name containing "quota" for an exceeded quota', () => {
     for (const message of [
       'ErrorCode:DeviceDisabled;The device quota-403002 is disabled.',
       '{"errorCode":403012,"message":"The device quota-403002 is disabled."}',

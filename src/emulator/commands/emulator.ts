@@ -91,7 +91,7 @@ function checkId(option: string, id: string): void {
   if (!isHubId(id)) throw new UsageError(`${option} ${HUB_ID_PROBLEM}; it is "${id}"`);
 }
 
-/** The longest path of a socket that the emulator, or an agent by its agent.json, makes in the directory. */
+/** The longest path of a socket that the emulator, or an agent with its agent.json, creates in the directory. */
 const LONGEST_SOCKET = 'aziot/identityd.sock';
 
 function checkSocketPaths(directory: string): void {
@@ -134,9 +134,9 @@ function proxyOptions(portText: string | undefined, proxyUser: string | undefine
 export const PAGE_OPTIONS = { 'page-port': { type: 'string' }, 'no-page': { type: 'boolean' } } as const;
 
 /**
- * What opens the page that is asked for; `undefined`: none is. The page is loaded only then.
+ * A function that loads and opens the page; `undefined` if the page is disabled.
  *
- * @throws {UsageError} for a port that is none, or one of a page that is not wanted
+ * @throws {UsageError} for an invalid port, or a port together with --no-page
  */
 export function pageOpener(values: {
   readonly 'page-port'?: string | undefined;
@@ -150,13 +150,13 @@ export function pageOpener(values: {
     const { Page } = await import('../page/page.ts');
     return Page.open(hub, { port: number }).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).syscall !== 'listen') throw error;
-      const what = `--page-port: port ${number} can't be used: ${messageOf(error)}`;
-      throw new UsageError(`${what}; give another one, or 0 for any free one`);
+      const problem = `--page-port: port ${number} can't be used: ${messageOf(error)}`;
+      throw new UsageError(`${problem}; give another one, or 0 for any free one`);
     });
   };
 }
 
-/** What fits into the memory of a small workstation. */
+/** As many as fit into the memory of a small workstation. */
 const MAX_SIMULATED = 1_000_000;
 
 function simulatedDevices(text: string): number {

@@ -12,7 +12,7 @@ import {
 } from '../service/http.ts';
 import { EmulatedService } from '../service/service.ts';
 
-/** The part of HubEmulator that an edge device needs: its hub, which also plays the gateway (edgeHub). */
+/** The part of HubEmulator that an edge device needs: its hub, which also acts as the gateway (edgeHub). */
 export interface EdgeHub {
   readonly hostName: string;
   readonly port: number;
@@ -32,7 +32,7 @@ export interface EdgeOptions {
 const API_VERSIONS = ['2018-06-28', '2018-12-30', '2019-01-30', '2020-07-07'];
 
 /**
- * The workload API of a local IoT Edge: signs for the modules of one device, and gives the gateway's CA. See README.md.
+ * The workload API of a local IoT Edge: signs for the modules of one device, and returns the gateway's CA. See README.md.
  * Source: edgelet/api/workloadVersion_2020_07_07.yaml of Azure/iotedge.
  */
 export class EdgeEmulator extends EmulatedService {
@@ -67,7 +67,7 @@ export class EdgeEmulator extends EmulatedService {
     return 'port' in this.#address ? `http://127.0.0.1:${this.#endpoint?.port}` : `unix://${this.#address.socketPath}`;
   }
 
-  /** The variables that the edge daemon gives to a module. @throws RangeError if the hub does not know the module */
+  /** The environment variables that the edge daemon passes to a module. @throws RangeError if the hub does not know the module */
   environmentOf(moduleId: string): Record<string, string> {
     const module = this.#hub.getModule(this.deviceId, moduleId);
     if (module === undefined) throw new RangeError(`Module ${this.deviceId}/${moduleId} does not exist.`);
@@ -83,7 +83,7 @@ export class EdgeEmulator extends EmulatedService {
     };
   }
 
-  /** From now on, modules are signed for as this hub knows them, and its CA is the trust bundle. */
+  /** From now on, signs with the module keys of this hub, and returns its CA as the trust bundle. */
   moveTo(hub: EdgeHub): void {
     this.#hub = hub;
   }

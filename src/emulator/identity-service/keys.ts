@@ -9,7 +9,7 @@ import {
   randomBytes,
 } from 'node:crypto';
 
-/** A key of the Keys Service, which leaves it never: symmetric, or an EC (P-256) or RSA private key. */
+/** A key that never leaves the Keys Service: symmetric, or an EC (P-256) or RSA private key. */
 export type ServiceKey =
   | { readonly type: 'symmetric'; readonly bytes: () => Buffer }
   | { readonly type: 'private'; readonly key: KeyObject };
@@ -29,7 +29,7 @@ export function hmac(key: ServiceKey, message: Buffer): Buffer | undefined {
   return key.type === 'symmetric' ? createHmac('sha256', key.bytes()).update(message).digest() : undefined;
 }
 
-/** Signs a digest, PKCS #1 v1.5 without its DigestInfo, which the caller adds. @returns `undefined` if it is no RSA key */
+/** Signs a digest, PKCS #1 v1.5 without its DigestInfo, which the caller adds. @returns `undefined` for any other key than RSA */
 export function rsaSign(key: ServiceKey, message: Buffer): Buffer | undefined {
   if (key.type !== 'private' || key.key.asymmetricKeyType !== 'rsa') return undefined;
   return privateEncrypt({ key: key.key, padding: constants.RSA_PKCS1_PADDING }, message);
@@ -42,7 +42,7 @@ const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
  * Signs a digest by ECDSA (FIPS 186-5, 6.4.1), in DER. Node's own functions sign messages only, which they digest
  * themselves.
  *
- * @returns `undefined` if it is no key on P-256
+ * @returns `undefined` for any other key than P-256
  */
 export function ecdsaSign(key: ServiceKey, digest: Buffer): Buffer | undefined {
   if (key.type !== 'private' || key.key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') return undefined;
@@ -73,7 +73,7 @@ export function parameterOf(key: ServiceKey, name: string): string | undefined {
 
 const numberOf = (bytes: Buffer) => BigInt(`0x${bytes.toString('hex')}`);
 
-/** By Fermat's little theorem: the order is a prime. */
+/** Computed by Fermat's little theorem, since the order is prime. */
 function inverse(number: bigint): bigint {
   let result = 1n;
   let power = number;

@@ -24,21 +24,21 @@ export interface IdentityHub {
   regenerateKeys(module: ModuleId): unknown;
 }
 
-/** The three daemons, and their sockets' names without `.sock`. */
+/** The three daemons, named as their sockets without `.sock`. */
 export type Daemon = 'identityd' | 'keyd' | 'certd';
 const DAEMONS: readonly Daemon[] = ['identityd', 'keyd', 'certd'];
 
 export interface IdentityServiceOptions {
-  /** Gets `identityd.sock`, `keyd.sock` and `certd.sock`. */
+  /** Directory of `identityd.sock`, `keyd.sock` and `certd.sock`. */
   readonly directory: string;
   readonly hub: IdentityHub;
   readonly deviceId: string;
   readonly moduleId: string;
-  /** How the module proves itself. Default `sas`. Of real ones, `x509` is documented, but not supported for modules yet. */
+  /** How the module authenticates. Default `sas`. Real services document `x509`, but don't support it for modules yet. */
   readonly authentication?: 'sas' | 'x509';
-  /** The key of `x509`. Default `ecdsa`. */
+  /** Key type of `x509`. Default `ecdsa`. */
   readonly keyType?: 'ecdsa' | 'rsa';
-  /** What the identity names as its gateway. Default `localhost:PORT` of the hub; `direct`: the hub's name. */
+  /** The gateway in the identity. Default `localhost:PORT` of the hub; `direct`: the hub's name. */
   readonly gatewayHost?: 'direct' | 'localhost';
   /** Mode and group id of each socket. Default 0o660, and the group of the process. */
   readonly sockets?: Readonly<Partial<Record<Daemon, { readonly mode?: number; readonly group?: number }>>>;
@@ -46,9 +46,9 @@ export interface IdentityServiceOptions {
 }
 
 /**
- * What the identity daemon does. `unknownPrincipal`: the caller's uid has no principal (401). `notAuthorized`: its
- * principal may not (401). `notProvisioned`: the device has no identity yet (400). `hubUnreachable`: it can't make the
- * module (404).
+ * State of the identity daemon. `unknownPrincipal`: the caller's uid has no principal (401). `notAuthorized`: the principal
+ * has no permission (401). `notProvisioned`: the device has no identity yet (400). `hubUnreachable`: the module can't be
+ * created (404).
  */
 export type IdentityState = 'provisioned' | 'unknownPrincipal' | 'notAuthorized' | 'notProvisioned' | 'hubUnreachable';
 
@@ -112,13 +112,13 @@ export class IdentityServiceEmulator extends EmulatedService {
     return this.#keyHandle;
   }
 
-  /** Hands out an identity of another hub, with a new key handle, and adds the module there. */
+  /** Switches to an identity of another hub, with a new key handle, and adds the module there. */
   async moveTo(hub: IdentityHub): Promise<void> {
     this.#hub = hub;
     await this.#provision();
   }
 
-  /** Hands out a new key under a new handle, or a new certificate with its key; the hub refuses the old one. */
+  /** Replaces the key, under a new handle, or the certificate with its key; the hub rejects the old one. */
   async renewKey(): Promise<void> {
     const { deviceId, moduleId, authentication } = this.#options;
     if (authentication !== 'x509') this.#hub.regenerateKeys({ deviceId, moduleId });
@@ -237,7 +237,7 @@ export class IdentityServiceEmulator extends EmulatedService {
       {
         method: 'POST',
         path: '/encrypt',
-        operation: 'sign', // an RSA signature is made by this
+        operation: 'sign', // makes RSA signatures, too
         run: withKey((key, { body }) => {
           const plaintext = decoded(text(body, 'plaintext'));
           if (plaintext === undefined) return refused(422, 'missing field `plaintext`');

@@ -15,11 +15,11 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * The compiled sources; the browser loads its modules by the paths that they have here, since they import one another by them.
+ * The compiled sources. The browser loads modules by the same paths, since they import one another by relative paths.
  */
 const COMPILED = new URL('../../', import.meta.url);
 
-/** Every file that the page consists of, by the path of its URL. They are read once: no request becomes a path. */
+/** Every file of the page, keyed by URL path. Files are read once, so that no request turns into a file path. */
 export function readAssets(): ReadonlyMap<string, Asset> {
   const files = [
     ['/', 'emulator/page/static/index.html'],

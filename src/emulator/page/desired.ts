@@ -6,18 +6,18 @@ import type { Finding, TwinCheck } from './protocol.ts';
 type Section = Readonly<Record<string, unknown>>;
 
 /**
- * Judges a desired section as the agent does that gets it, without the limits of its local file, which the hub does not know.
+ * Validates a desired section as the agent does, except for the limits of its local file, which the hub does not know.
  */
 export function checkDesired(desired: Section, dialect: Dialect): TwinCheck {
   const reading = readTwin(dialect.documentIn(desired), dialect);
-  const stray = Object.entries(dialect.strayNames(desired)).map(([name, message]) => ({ name, message }));
+  const unknown = Object.entries(dialect.strayNames(desired)).map(([name, message]) => ({ name, message }));
   const plain = (faults: readonly Finding[]) => faults.map(({ name, message }) => ({ name, message }));
   return reading.ok
-    ? { faults: [], warnings: [...stray, ...plain(reading.warnings)] }
-    : { faults: plain(reading.faults), warnings: stray };
+    ? { faults: [], warnings: [...unknown, ...plain(reading.warnings)] }
+    : { faults: plain(reading.faults), warnings: unknown };
 }
 
-/** The patch that makes `after` of `before` (RFC 7396): `null` removes. */
+/** The patch that turns `before` into `after` (RFC 7396): `null` removes. */
 export function patchBetween(before: Section, after: Section): Section {
   const removed = Object.keys(before).filter((name) => !Object.hasOwn(after, name));
   const changes = Object.entries(after).flatMap(([name, value]): [string, unknown][] => {

@@ -9,16 +9,16 @@ const number = (name: string, initial: number, about: string): Field => ({
   initial: String(initial),
 });
 
-/** How long a fault lasts; every kind has it. */
+/** The duration of a fault; every kind has this field. */
 const DURATION: Field = {
   name: 'durationMs',
   kind: 'number',
-  about: 'Ends after this many milliseconds; empty: until it is switched off.',
+  about: 'Duration in milliseconds; if empty, until it is switched off.',
   required: false,
 };
 
 /**
- * The faults that are tried first, and what the fields of a kind are. Kinds that are not listed have no fields of their own.
+ * The most useful faults, and the fields of each kind. Other kinds have no fields of their own.
  */
 const KNOWN: Partial<Readonly<Record<FaultKind, { readonly title: string; readonly fields?: readonly Field[] }>>> = {
   quotaExceeded: {
@@ -31,21 +31,21 @@ const KNOWN: Partial<Readonly<Record<FaultKind, { readonly title: string; readon
   },
   throttleMessages: {
     title: 'Messages are throttled',
-    fields: [number('perMinute', 10, 'Messages that are allowed in a minute.')],
+    fields: [number('perMinute', 10, 'Messages allowed per minute.')],
   },
   ignoreMessages: { title: 'Messages are ignored' },
   dropAcknowledgements: { title: 'Acknowledgements get lost' },
   resetOnPublish: { title: 'The connection breaks at each message' },
   refuseConnections: { title: 'Connections are refused' },
   serverUnavailable: { title: 'The server is unavailable' },
-  twinStatus: { title: 'Twin requests fail', fields: [number('status', 429, 'The status that is answered.')] },
+  twinStatus: { title: 'Twin requests fail', fields: [number('status', 429, 'The status of the answer.')] },
   twinSilence: { title: 'Twin requests are not answered' },
-  desiredSilence: { title: 'Desired changes are not announced' },
+  desiredSilence: { title: 'Desired changes are not notified' },
   closeOnText: {
-    title: 'A text closes the connection',
-    fields: [{ name: 'text', kind: 'text', about: 'The text in a message.', required: true }],
+    title: 'A string closes the connection',
+    fields: [{ name: 'text', kind: 'text', about: 'The string in a message.', required: true }],
   },
-  restStatus: { title: 'REST requests fail', fields: [number('status', 500, 'The status that is answered.')] },
+  restStatus: { title: 'REST requests fail', fields: [number('status', 500, 'The status of the answer.')] },
   restDelay: { title: 'REST requests are slow', fields: [number('ms', 5_000, 'Milliseconds until an answer.')] },
 };
 

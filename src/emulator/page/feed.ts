@@ -8,30 +8,29 @@ import type { Hello, HubState, Rows, StreamEvents } from './protocol.ts';
 import { rowOf } from './rows.ts';
 import { Tally } from './tally.ts';
 
-/** How often news are sent: many messages cost a browser as little as a few. */
+/** Interval between updates: many messages cost a browser as little as a few. */
 const EVERY = milliseconds(250);
 /**
- * Rounds after which the state is looked at, and after which a stream without news gets a comment, so that a dead one is
- * found.
+ * Number of rounds between reads of the state, and until an idle stream gets a comment, so that a dead one is detected.
  */
-const ROUNDS_PER_LOOK = 4;
+const ROUNDS_PER_READ = 4;
 const ROUNDS_PER_COMMENT = 60;
 
-/** Messages, and bytes of their bodies, that a browser gets at once. More than that is skipped: the oldest. */
+/** Maximum number of messages and body bytes per update; the oldest are skipped. */
 const MAX_MESSAGES = 300;
 const MAX_BYTES = 1024 * 1024;
-/** Changed twins that are named at once. */
+/** Maximum number of changed twins named in one update. */
 const MAX_TWINS = 100;
-/** Modules that are listed. */
+/** Maximum number of listed modules. */
 const MAX_MODULES = 200;
 
 const MAX_BROWSERS = 8;
-/** Bytes that wait for a browser. One that reads too slowly is cut off; it comes back by itself, and begins anew. */
+/** Maximum number of bytes queued for a browser. A slower browser is disconnected, reconnects, and starts again. */
 const MAX_BACKLOG = 8 * 1024 * 1024;
 
 /**
- * Sends browsers what happens at the hub, as Server-Sent Events. The hub never waits for a browser, and what waits for
- * browsers is limited.
+ * Sends the activity at the hub to browsers as Server-Sent Events. The hub never waits for a browser, and the data queued
+ * for browsers is limited.
  */
 export class Feed {
   readonly #hub: HubEmulator;
@@ -56,20 +55,20 @@ export class Feed {
     hub.on('desired', this.#noteTwin);
   }
 
-  /** Whether no further browser is served. */
+  /** Whether the maximum number of browsers is connected. */
   get isFull(): boolean {
     return this.#browsers.size >= MAX_BROWSERS;
   }
 
   /**
-   * Sends the messages that are kept, then each new one, until the browser disconnects.
+   * Sends the stored messages, then each new one, until the browser disconnects.
    *
    * @param after only messages with a later number
    */
   join(response: ServerResponse, after: number): void {
-    this.#flush(); // to the others, so that this one gets nothing twice
+    this.#flush(); // for the connected browsers, so that this one gets no duplicates
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
-    response.on('error', () => {}); // the browser is gone, which 'close' says, too
+    response.on('error', () => {}); // the browser has disconnected, which 'close' reports, too
     response.once('close', () => this.#browsers.delete(response));
     this.#browsers.add(response);
     const { alerts, minutes, totals } = this.#tally;
@@ -81,8 +80,8 @@ export class Feed {
   state(): HubState {
     const { hostName, port, isOnline: online, modules, faults } = this.#hub;
     const connected = modules.filter((module) => module.connected);
-    const others = modules.filter((module) => !module.connected);
-    const listed = (modules.length <= MAX_MODULES ? modules : [...connected, ...others]).slice(0, MAX_MODULES);
+    const disconnected = modules.filter((module) => !module.connected);
+    const listed = (modules.length <= MAX_MODULES ? modules : [...connected, ...disconnected]).slice(0, MAX_MODULES);
     return {
       hostName,
       port,
@@ -115,7 +114,7 @@ export class Feed {
     if (this.#browsers.size > 0 && this.#twins.size <= MAX_TWINS) this.#twins.add(nameOf({ deviceId, moduleId }));
   };
 
-  /** As long as there are browsers. */
+  /** Runs while browsers are connected. */
   async #run(): Promise<void> {
     this.#isRunning = true;
     const { signal } = this.#closed;
@@ -123,7 +122,7 @@ export class Feed {
       await this.#clock.sleep(EVERY, signal);
       if (signal.aborted || this.#browsers.size === 0) break;
       this.#flush();
-      if (round % ROUNDS_PER_LOOK === 0) this.look();
+      if (round % ROUNDS_PER_READ === 0) this.look();
       if (round % ROUNDS_PER_COMMENT === 0) this.#write(this.#browsers, ':\n\n');
     }
     this.#isRunning = false;
@@ -132,7 +131,7 @@ export class Feed {
     this.#twins.clear();
   }
 
-  /** Sends what has come since the last time. */
+  /** Sends the messages received since the last update. */
   #flush(): void {
     const { minutes, alerts } = this.#tally.takeChanged();
     if (minutes.length > 0) {
@@ -149,7 +148,7 @@ export class Feed {
     }
   }
 
-  /** Tells browsers the state of the hub, if it has changed: there is no event for all that is in it. */
+  /** Sends the hub's state to browsers if it has changed: not every part of it has an event. */
   look(): void {
     const state = this.state();
     const text = JSON.stringify(state);

@@ -3,9 +3,9 @@ import { ALERT_LEVELS, PRIORITIES } from '../../core/contract/event.ts';
 import type { Property } from '../../core/twin/dialect.ts';
 import type { Field, MethodForm, SettingForm } from './protocol.ts';
 
-/* Forms for what the agent declares: its settings, and the payloads of its direct methods. */
+/* Forms for the agent's settings and the payloads of its direct methods. */
 
-/** By the type of a JSON Schema, and by JavaScript's type of a default. Anything else is edited as JSON. */
+/** Kinds, keyed by JSON Schema type and by the JavaScript type of a default. Other types are edited as JSON. */
 const KINDS: Readonly<Record<string, Field['kind']>> = {
   string: 'text',
   integer: 'number',
@@ -29,7 +29,7 @@ export function settingForm({ name, key, range, purpose, fallback }: Property): 
   };
 }
 
-/** The schemas that `npm run docs` makes of the methods' declarations. */
+/** The schemas that `npm run docs` generates from the methods' declarations. */
 const SCHEMAS = new URL('../../../../config/methods.schema.json', import.meta.url);
 
 interface Schema {

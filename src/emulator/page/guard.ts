@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { hasToken } from '../access-token.ts';
 
-/* Who may use the page. Any web page in a browser on this machine can send requests to a loopback port, also by a name of
- * its own that resolves to 127.0.0.1 (DNS rebinding), and so can every user of the machine. */
+/* Access control of the page. Every user of this machine can reach a loopback port. So can any web page in a browser on it,
+ * even through a host name that resolves to 127.0.0.1 (DNS rebinding). */
 
-/** A request that is refused, with its HTTP status. */
+/** A rejected request, with its HTTP status. */
 export class RequestError extends Error {
   override readonly name = 'RequestError';
   readonly status: number;
@@ -15,10 +15,10 @@ export class RequestError extends Error {
   }
 }
 
-/** The server's own names; only under these does the page answer. */
+/** The server's own names; requests for others are rejected. */
 const hostsOf = (port: number) => [`127.0.0.1:${port}`, `localhost:${port}`];
 
-/** Refuses a request that another site made, or that was made under another name. @throws RequestError 403 */
+/** Rejects a request from another site or for another host name. @throws RequestError 403 */
 export function checkSite(headers: IncomingHttpHeaders, port: number): void {
   const hosts = hostsOf(port);
   const { host = '', origin } = headers;
@@ -34,8 +34,8 @@ export function checkToken({ authorization }: IncomingHttpHeaders, token: string
 }
 
 /**
- * Sent with every answer. Scripts and styles come from the page's own files only, no text can become HTML (Trusted Types),
- * and nothing is loaded from or sent to another place.
+ * Sent with every answer. Scripts and styles come from the page's own files only, no string can become HTML (Trusted Types),
+ * and nothing is loaded from or sent to another origin.
  */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy': [

@@ -16,11 +16,11 @@ const LARGEST_BODY = 256 * 1024;
 /** @throws RequestError 400 */
 export function urlOf({ url = '/' }: IncomingMessage): URL {
   const base = 'http://localhost';
-  if (!URL.canParse(url, base)) throw new RequestError(400, 'This is no address.');
+  if (!URL.canParse(url, base)) throw new RequestError(400, 'The URL is invalid.');
   return new URL(url, base);
 }
 
-/** @throws RequestError 405 unless it is read */
+/** @throws RequestError 405 for any method except GET */
 export function sendAsset({ method }: IncomingMessage, response: ServerResponse, { type, content }: Asset): void {
   if (method !== 'GET') throw new RequestError(405, 'This can only be read.');
   response.writeHead(200, { 'content-type': type });
@@ -34,7 +34,7 @@ export function sendJson(request: IncomingMessage, response: ServerResponse, sta
   response.end(JSON.stringify(body));
 }
 
-/** Answers with what is wrong, and its status; after the begin of an answer it can only be broken off. */
+/** Answers with the error and its status; an answer that has started can only be aborted. */
 export function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
   if (response.headersSent) return void response.destroy();
   const check = error instanceof FaultyDesired ? { check: error.check } : {};

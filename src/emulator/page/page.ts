@@ -15,15 +15,15 @@ import { ROUTES } from './routes.ts';
 
 const MAX_CONNECTIONS = 64;
 
-/** Limits of what a client can hold open, in milliseconds and bytes. */
+/** Limits per client, in milliseconds and bytes. */
 const SERVER_LIMITS = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 5_000, maxHeaderSize: 8_192 };
 
 /**
- * A page that shows what happens at a hub, and lets its reader change twins, call methods and inject faults. It is served on
- * 127.0.0.1 only. Everything but the page's own files needs the token that is in its address.
+ * A page that shows the activity at a hub, changes twins, calls methods and injects faults. It is served on 127.0.0.1 only.
+ * Everything except the page's own files requires the token in its address.
  */
 export class Page {
-  /** To be opened in a browser. Whoever has it can use the page. */
+  /** The address to open in a browser. Anyone who has it can use the page. */
   readonly address: string;
   readonly #server: Server;
   readonly #feed: Feed;

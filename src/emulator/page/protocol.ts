@@ -1,4 +1,4 @@
-/* What the server and the page's code in the browser tell each other: JSON, over HTTP and Server-Sent Events. Every text in
+/* Messages between the server and the page's code in the browser: JSON, over HTTP and Server-Sent Events. Every string in
  * a `MessageRow` and an `AlertRow` is made safe to display by base/text.ts. */
 
 /** A message that the hub has received. */
@@ -13,21 +13,21 @@ export interface MessageRow {
   readonly bytes: number;
   /** 4-KB units, as the hub bills them. */
   readonly units: number;
-  /** The module sent a message with this id before. */
+  /** Whether the module sent a message with this id before. */
   readonly duplicate: boolean;
   readonly events: readonly EventRow[];
-  /** Events of this message that are in no row, since there are too many. */
+  /** Number of further events of this message, which are not listed. */
   readonly left: number;
 }
 
 /** An event of a message, in sentences. */
 export interface EventRow {
   readonly name: string;
-  /** When it happened, as the device says. */
+  /** The time of the event, by the device's clock. */
   readonly time: string;
-  /** One for each element of the payload, as far as they are shown. */
+  /** One line per shown element of the payload. */
   readonly lines: readonly string[];
-  /** What is not shown. */
+  /** Notes about omitted parts. */
   readonly notes: readonly string[];
 }
 
@@ -45,15 +45,15 @@ export interface AlertRow {
   readonly count: number;
   readonly firstSeen: string;
   readonly lastSeen: string;
-  /** What it is about: a command line, a user, an address. */
+  /** The subject: a command line, a user, an address. */
   readonly subject: string;
   readonly techniques: string;
   readonly remediation: string;
-  /** The message that brought it. */
+  /** Number of the message that contained it. */
   readonly sequence: number;
 }
 
-/** What came within a minute. */
+/** The traffic of one minute. */
 export interface Minute {
   /** Start of the minute, in minutes since the Unix epoch. */
   readonly minute: number;
@@ -78,7 +78,7 @@ export interface HubState {
   readonly port: number;
   readonly online: boolean;
   readonly modules: readonly ModuleState[];
-  /** Modules that are not listed, since there are too many. */
+  /** Number of further modules, which are not listed. */
   readonly modulesLeft: number;
   readonly connected: number;
   readonly faults: readonly FaultState[];
@@ -86,7 +86,7 @@ export interface HubState {
 
 export interface FaultState {
   readonly kind: string;
-  /** How often it has applied. */
+  /** Number of times that it has applied. */
   readonly hits: number;
 }
 
@@ -119,13 +119,13 @@ export interface Field {
 export interface SettingForm extends Field {
   /** Type and range, as a phrase. */
   readonly range: string;
-  /** The default; absent: none. */
+  /** The default; omitted if there is none. */
   readonly fallback?: unknown;
 }
 
-/** The first thing that the server sends. */
+/** The first event of the stream. */
 export interface Hello {
-  /** The object of the module twin that has the settings. */
+  /** The name of the module twin's configuration object. */
   readonly object: string;
   readonly settings: readonly SettingForm[];
   readonly methods: readonly MethodForm[];
@@ -140,14 +140,14 @@ export interface Hello {
 /** Messages, oldest first. */
 export interface Rows {
   readonly messages: readonly MessageRow[];
-  /** Messages before these that are not shown, since there were too many at once. */
+  /** Number of earlier messages that were skipped, since there were too many. */
   readonly skipped: number;
 }
 
 export interface News extends Rows {
   /** The minutes that have changed. */
   readonly minutes: readonly Minute[];
-  /** The alerts that are new or have changed, also those of messages that are not shown. */
+  /** The alerts that are new or have changed, including those of skipped messages. */
   readonly alerts: readonly AlertRow[];
   readonly totals: Totals;
 }
@@ -155,7 +155,7 @@ export interface News extends Rows {
 /** Twins that have changed, by `device/module`. */
 export interface TwinChanges {
   readonly modules: readonly string[];
-  /** There were too many to name: any may have changed. */
+  /** Whether there were too many to name, so that any twin may have changed. */
   readonly any: boolean;
 }
 
@@ -175,9 +175,9 @@ export interface TwinView {
 }
 
 export interface TwinCheck {
-  /** The agent would refuse the configuration for each of them; nothing of it would be applied. */
+  /** Each of these makes the agent reject the whole configuration. */
   readonly faults: readonly Finding[];
-  /** The agent would apply it, but it is probably not what is meant. */
+  /** The agent would apply the configuration, but these values are probably mistakes. */
   readonly warnings: readonly Finding[];
 }
 
@@ -187,7 +187,7 @@ export interface Finding {
   readonly message: string;
 }
 
-/** The body of every answer that is not a success. */
+/** The body of every error response. */
 export interface Refusal {
   readonly error: string;
   /** The faults of a desired configuration. */

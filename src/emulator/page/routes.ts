@@ -8,21 +8,21 @@ import { checkDesired, patchBetween } from './desired.ts';
 import { RequestError } from './guard.ts';
 import type { TwinCheck, TwinView } from './protocol.ts';
 
-/** What a request for data can ask of the hub. */
+/** The request of a route, with the hub. */
 export interface Call {
   readonly hub: HubEmulator;
   readonly dialect: Dialect;
   readonly query: URLSearchParams;
-  /** Of a POST or PUT; else empty. */
+  /** Body of a POST or PUT; otherwise empty. */
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** A desired configuration that was not sent, since the agent would refuse it. */
+/** A desired configuration that was not sent, since the agent would reject it. */
 export class FaultyDesired extends RequestError {
   readonly check: TwinCheck;
 
   constructor(check: TwinCheck) {
-    super(422, 'Not sent: the agent would refuse this configuration.');
+    super(422, 'Not sent: the agent would reject this configuration.');
     this.check = check;
   }
 }
@@ -31,12 +31,12 @@ export class FaultyDesired extends RequestError {
 const METHOD_NAME = /^[\w.~-]{1,100}$/;
 const FAULT_FIELDS = ['count', 'durationMs', 'ms', 'status', 'perMinute', 'text', 'twinSays'] as const;
 
-/** By method and path. Each returns the body of its answer. */
+/** Keyed by method and path. Each route returns the body of its answer. */
 export const ROUTES: Readonly<Record<string, (call: Call) => unknown>> = {
   'GET /api/message': ({ hub, query }) => {
     const sequence = Number(query.get('sequence'));
     const message = hub.messages.find((each) => each.sequence === sequence);
-    if (message === undefined) throw new RequestError(404, 'The hub does not keep this message any more.');
+    if (message === undefined) throw new RequestError(404, 'The hub no longer stores this message.');
     const { enqueuedAt, deviceId, moduleId, body, sequence: _, ...rest } = message;
     const ordered = { sequence, enqueuedAt, deviceId, moduleId, body: parsed(body), ...rest };
     return { text: printableJson(JSON.stringify(ordered, null, 2)) };
@@ -63,7 +63,7 @@ export const ROUTES: Readonly<Record<string, (call: Call) => unknown>> = {
     if (body.version !== $version)
       throw new RequestError(
         412,
-        'Not sent: the desired properties have changed meanwhile. Discard your changes to see them.',
+        'Not sent: the desired properties have changed in the meantime. Discard your changes to see them.',
       );
     const check = checkDesired(desired, dialect);
     if (check.faults.length > 0 && body.force !== true) throw new FaultyDesired(check);
@@ -100,7 +100,7 @@ export const ROUTES: Readonly<Record<string, (call: Call) => unknown>> = {
   'POST /api/online': ({ hub }) => hub.online(),
 };
 
-/** A body that is JSON as its value, for readers; else as it is. */
+/** Parses a JSON body for display; any other body stays unchanged. */
 function parsed(body: string): unknown {
   try {
     return JSON.parse(body);

@@ -7,9 +7,9 @@ import { nameOf } from '../identity.ts';
 import type { ReceivedMessage } from '../message-log.ts';
 import { ALERT_SEVERITIES, type AlertRow, type AlertSeverity, type EventRow, type MessageRow } from './protocol.ts';
 
-/* Makes rows of messages. A message is hostile: whoever has a module's key decides what is in it. */
+/* Turns messages into rows. Messages are untrusted input: anyone with a module's key decides their content. */
 
-/** Events of one message that get a row; the raw message has all of them. */
+/** Maximum number of events of a message that get a row; the raw message has all of them. */
 const MAX_EVENTS = 200;
 
 export function rowOf(message: ReceivedMessage): MessageRow {
@@ -28,7 +28,7 @@ export function rowOf(message: ReceivedMessage): MessageRow {
   };
 }
 
-/** The names of the events in a message; none for a message of another format. */
+/** The names of the events in a message; empty for a message of another format. */
 export const eventNamesOf = ({ body }: ReceivedMessage): readonly string[] =>
   (eventsOf(body) ?? []).map((event) => nameOfEvent(event));
 
@@ -68,12 +68,12 @@ const nameOfEvent = ({ Name }: Event) => (typeof Name === 'string' && Name !== '
 
 function sentences(event: Event): Sentences {
   try {
-    // Whatever has no such form throws, or becomes text.
+    // Events of any other form throw, or become text.
     return sentencesOf(event as unknown as Envelope);
   } catch {
     return {
       lines: [cut(JSON.stringify(event), 160)],
-      notes: ['This event has not the form that the agent gives it.'],
+      notes: ["This event is not in the agent's format."],
     };
   }
 }
@@ -99,10 +99,10 @@ function alertOf(event: Event, message: ReceivedMessage): AlertRow | undefined {
   };
 }
 
-/** An alert of a severity that does not exist counts as the most severe: it must not sink to the end. */
+/** An unknown severity counts as the most severe, so that the alert does not sink to the end. */
 const severityOf = (value: unknown): AlertSeverity => ALERT_SEVERITIES.find((known) => known === value) ?? 'Critical';
 
-/** Safe to display, and at most `max` characters long before invisible ones are spelt out. */
+/** Safe to display, and at most `max` characters long before invisible ones are escaped. */
 function cut(value: unknown, max: number): string {
   const text = typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value);
   return printable(text.length > max ? `${text.slice(0, max - 1)}…` : text);

@@ -4,9 +4,9 @@ import type { ReceivedMessage } from '../message-log.ts';
 import type { AlertRow, Minute, Totals } from './protocol.ts';
 import { alertsOf, eventNamesOf } from './rows.ts';
 
-/** Minutes that are kept. */
+/** Number of minutes kept. */
 const KEPT_MINUTES = 60;
-/** Names of events that are counted by themselves in a minute; the agent has 16, but who has its key can make up more. */
+/** Maximum number of event names counted per minute; the agent has 16, but anyone with its key can invent more. */
 const MAX_NAMES = 32;
 const KEPT_ALERTS = 100;
 
@@ -18,10 +18,10 @@ interface Counts {
   readonly events: Map<string, number>;
 }
 
-/** Counts what comes, by the minute, and keeps the latest alerts: of a fixed size, whatever comes. */
+/** Counts messages per minute and keeps the latest alerts. Its size is bounded for any input. */
 export class Tally {
   readonly #minutes = new Map<number, Counts>();
-  /** By module and id; an update moves an alert to the end. */
+  /** Alerts, keyed by module and id; an update moves an alert to the end. */
   readonly #alerts = new Map<string, AlertRow>();
   readonly #changedAlerts = new Map<string, AlertRow>();
   #totals: Totals = { messages: 0, bytes: 0, units: 0, events: 0 };
@@ -63,7 +63,7 @@ export class Tally {
     for (const alert of alertsOf(message)) this.#remember(alert);
   }
 
-  /** What has changed since the last call. */
+  /** Returns the changes since the last call. */
   takeChanged(): { readonly minutes: readonly Minute[]; readonly alerts: readonly AlertRow[] } {
     const minutes = [...this.#minutes].filter(([, counts]) => counts.changed);
     for (const [, counts] of minutes) counts.changed = false;

@@ -5,14 +5,14 @@ import { covers, isSignedWith, parseSasToken } from '../sas.ts';
 import { type Attestation, deriveDeviceKey, type Enrollment } from './enrollments.ts';
 import { invalidCertificate, unauthorized, unknownAuthority, unknownEnrollment } from './errors.ts';
 
-/** What a client presents. */
+/** The credentials that a client presents. */
 export interface Proof {
-  /** The leaf first, then what else it sent. Empty without a client certificate. */
+  /** The leaf first, then the rest of the chain as sent. Empty without a client certificate. */
   readonly chain: readonly X509Certificate[];
   readonly token: string | undefined;
 }
 
-/** Who a client says it is, and what it is judged by. */
+/** The client's claimed identity, and the enrolments that decide about it. */
 export interface Claim {
   readonly idScope: string;
   readonly registrationId: string;
@@ -21,11 +21,11 @@ export interface Claim {
   readonly groups: readonly Enrollment[];
 }
 
-/** A device that has proved itself. */
+/** An authenticated device. */
 export interface Attested {
   readonly enrollment: Enrollment;
   readonly registrationType: 'symmetricKey' | 'x509';
-  /** What the device gets in its hub's registry. */
+  /** The device's credential in its hub's registry. */
   readonly credential: Credential;
 }
 

@@ -6,7 +6,7 @@ import type { HubRegistry } from './hub-registry.ts';
 export type Reprovisioning = 'migrate' | 'reset' | 'never';
 
 interface EnrollmentOptions {
-  /** Where devices are assigned. Default: the first hub of the service. */
+  /** The hub to which devices are assigned. Default: the service's first hub. */
   readonly hub?: HubRegistry;
   /** Registrations of a disabled enrolment end with the status `disabled`. Default `enabled`. */
   readonly status?: 'enabled' | 'disabled';
@@ -37,7 +37,7 @@ export interface EnrollmentGroup extends EnrollmentOptions {
   readonly caPem?: string;
 }
 
-/** How a device proves itself to the service. */
+/** How a device authenticates to the service. */
 export type Attestation =
   | { readonly type: 'keys'; readonly primaryKey: string; readonly secondaryKey: string }
   | { readonly type: 'groupKeys'; readonly primaryKey: string; readonly secondaryKey: string }
@@ -48,7 +48,7 @@ export type Attestation =
 export interface Enrollment {
   /** The registration id, or the name of the group. */
   readonly id: string;
-  /** Absent for a group. */
+  /** Omitted for a group. */
   readonly deviceId?: string;
   readonly attestation: Attestation;
   readonly hub: HubRegistry;

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 
-/** A refusal, as the service answers it. */
+/** A refusal in the service's format. */
 export class ProvisioningError extends Error {
   override readonly name = 'ProvisioningError';
   readonly status: number;
   readonly errorCode: number;
 
-  /** @param reason for the log; the device is told `message` only, as by the service */
+  /** @param reason for the log; the device receives only `message`, as from the service */
   constructor(errorCode: number, message: string, reason = message) {
     super(message);
     this.errorCode = errorCode;
@@ -26,7 +26,7 @@ export const errorDetails = (errorCode: number, message: string, now: Date) => (
 });
 
 /**
- * The codes as devices have seen them: azure-iot-sdk-c #2362, vscode-iot-workbench #590,
+ * The codes that devices have reported: azure-iot-sdk-c #2362, vscode-iot-workbench #590,
  * rwatjen/AzureIoTDPSCertificates #3, azure-docs #57082.
  */
 export const unauthorized = (reason: string) => new ProvisioningError(401002, 'Unauthorized', reason);

@@ -41,7 +41,7 @@ const MISSING_VERSION: ServiceAnswer = {
   reason: 'the api-version is missing',
 };
 
-/** Errors that arise before a route has run, and those of faults. */
+/** Body of errors that occur before a route runs, and of faults. */
 export const httpErrorBody =
   (now: () => Date): HttpServiceOptions['errorBody'] =>
   (status, message) =>

@@ -2,7 +2,7 @@ import type { Credential } from '../identity.ts';
 
 /** A hub to which devices can be assigned: the part of HubEmulator that provisioning changes. */
 export interface HubRegistry {
-  /** Given to devices as `assignedHub`. */
+  /** Sent to devices as `assignedHub`. */
   readonly hostName: string;
   getDevice(deviceId: string): object | undefined;
   /** Adds a device, or replaces the credential of an existing one. */

@@ -20,7 +20,7 @@ const OPERATION_STATUS = '$dps/registrations/GET/iotdps-get-operationstatus/';
 /** A CONNACK's return code (MQTT 3.1.1, 3.2.2.3). Which cause gets which code is not documented for the service. */
 const NOT_AUTHORIZED = 5;
 
-/** What a connection of a device is known by. */
+/** State of a device's connection. */
 interface Session {
   readonly caller: Caller;
   readonly transport: RequestRecord['transport'];
@@ -55,7 +55,7 @@ export class ProvisioningMqtt {
     const broker = await Aedes.createBroker();
     const server = new ProvisioningMqtt(broker, parts);
     broker.preConnect = (client, packet, done) => {
-      packet.clean = true; // the service keeps no sessions, whatever is asked for
+      packet.clean = true; // the service keeps no sessions, regardless of the request
       if (packet.protocolVersion === 4) grantAtMostQos1(client);
       else refuseVersion(client);
       done(null, packet.protocolVersion === 4);
@@ -75,7 +75,7 @@ export class ProvisioningMqtt {
     broker.authorizePublish = (client, packet, done) => done(client === null ? null : server.#publish(client, packet));
     // Only responses: the service is not a publish-subscribe broker.
     broker.authorizeForward = (_client, packet) => (packet.topic.startsWith('$dps/registrations/res/') ? packet : null);
-    broker.on('clientError', () => {}); // the client is gone, or was refused
+    broker.on('clientError', () => {}); // the client has disconnected, or was refused
     broker.on('connectionError', () => {});
     return server;
   }
@@ -92,7 +92,7 @@ export class ProvisioningMqtt {
     return new Promise((resolve) => this.#broker.close(resolve));
   }
 
-  /** @returns why the client is refused, or `undefined` */
+  /** @returns the reason for a refusal, or `undefined` */
   #connect(client: Client, userName: string, password: string | undefined): string | undefined {
     const { faults, requests } = this.#parts;
     const stream = this.#streams.get(client);
@@ -181,7 +181,7 @@ export class ProvisioningMqtt {
     });
   }
 
-  /** A defect of the emulator is answered, as over HTTPS, and does not end the process. */
+  /** An internal error of the emulator is answered, as over HTTPS, and does not terminate the process. */
   #answerOf(run: () => Answer): Answer {
     try {
       return run();
@@ -210,7 +210,7 @@ export class ProvisioningMqtt {
     payload: string,
     retryAfterSeconds: number | undefined,
   ): void {
-    if (qos === undefined || client.closed) return; // the device has not subscribed, or is gone
+    if (qos === undefined || client.closed) return; // the device has not subscribed, or has disconnected
     const retryAfter = retryAfterSeconds === undefined ? '' : `&retry-after=${retryAfterSeconds}`;
     const topic = `$dps/registrations/res/${status}/?$rid=${requestId}${retryAfter}`;
     client.publish({ cmd: 'publish', topic, payload, qos, dup: false, retain: false }, () => {});

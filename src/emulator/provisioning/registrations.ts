@@ -5,18 +5,18 @@ import { type Enrollment, isRegistrationId, registrationKey } from './enrollment
 import { badRequest, errorDetails, ProvisioningError, unauthorized, unknownOperation } from './errors.ts';
 import type { HubRegistry } from './hub-registry.ts';
 
-/** How a registration ends if it is made to fail. */
+/** The result of a registration that a test makes fail. */
 export interface Failure {
   /** Six digits, such as 400207. */
   readonly errorCode: number;
   readonly errorMessage: string;
 }
 
-/** What the service knows about a device that has registered. Source: REST reference, DeviceRegistrationResult. */
+/** The service's data about a registered device. Source: REST reference, DeviceRegistrationResult. */
 interface Registration {
   readonly registrationId: string;
   readonly deviceId: string;
-  /** Absent for an individual enrolment. */
+  /** `undefined` for an individual enrolment. */
   readonly enrollmentGroupId: string | undefined;
   readonly hub: HubRegistry;
   readonly createdAt: Date;
@@ -30,21 +30,21 @@ type Substatus = 'initialAssignment' | 'deviceDataMigrated' | 'deviceDataReset' 
 interface Operation {
   readonly registrationId: string;
   readonly attested: Attested;
-  /** How often the status is still `assigning`. */
+  /** Number of remaining answers with the status `assigning`. */
   pollsLeft: number;
-  /** How it ended. */
+  /** The final answer. */
   outcome?: Answer;
 }
 
 /** The settings of an emulator, which can be changed while it runs. */
 export interface RegistrationSettings {
-  /** How often an operation is answered with `assigning`, the answer to the registration included. */
+  /** Number of answers with `assigning` per operation, including the answer to the registration. */
   polls: number;
   /** The value of Retry-After in these answers, in seconds; `undefined`: none. */
   retryAfterSeconds: number | undefined;
 }
 
-/** Who asks, for which registration. */
+/** The caller, and the registration that the request is about. */
 export interface Caller {
   readonly idScope: string;
   readonly registrationId: string;
@@ -60,7 +60,7 @@ export interface Answer {
   readonly reason?: string;
 }
 
-/** The devices that are or could be registered, and the requests of devices, whichever transport they take. */
+/** The registered and registrable devices, and their requests over any transport. */
 export class Registrations {
   readonly #individuals = new Map<string, Enrollment>();
   readonly #groups = new Map<string, Enrollment>();
@@ -92,7 +92,7 @@ export class Registrations {
     return this.#individuals.delete(registrationKey(id)) || this.#groups.delete(id);
   }
 
-  /** @throws RangeError if there is no such enrolment */
+  /** @throws RangeError if the enrolment does not exist */
   setStatus(id: string, status: 'enabled' | 'disabled'): void {
     const individual = this.#individuals.get(registrationKey(id));
     const group = this.#groups.get(id);
@@ -106,12 +106,12 @@ export class Registrations {
     else this.#failures.set(registrationKey(registrationId), failure);
   }
 
-  /** The hub that the device is assigned to now. */
+  /** The device's current hub. */
   hubOf(registrationId: string): HubRegistry | undefined {
     return this.#registrations.get(registrationKey(registrationId))?.hub;
   }
 
-  /** Assigns the device to another hub when it registers next. @returns its device id, if it is registered */
+  /** Assigns the device to another hub at its next registration. @returns its device id, if it is registered */
   assignTo(registrationId: string, hub: HubRegistry): string | undefined {
     this.#hubs.set(registrationKey(registrationId), hub);
     return this.#registrations.get(registrationKey(registrationId))?.deviceId;

@@ -45,13 +45,13 @@ export interface ProvisioningOptions {
   readonly clock?: Clock;
 }
 
-/** When a re-assigned device moves: at once, or, as with the service, when it registers the next time. */
+/** When a reassigned device moves: immediately or, as with the service, at its next registration. */
 export type MoveAt = 'now' | 'nextRegistration';
 
 /**
  * A local Device Provisioning Service: HTTPS, MQTT and MQTT over WebSocket on one port. See README.md.
  *
- * The first byte of a connection decides about its protocol, so that one `host:port` names the service for all.
+ * The first byte of a connection selects its protocol, so that one `host:port` serves all.
  */
 export class ProvisioningEmulator extends EmulatedService {
   readonly idScope: string;
@@ -146,7 +146,7 @@ export class ProvisioningEmulator extends EmulatedService {
     this.#registrations.setStatus(id, status);
   }
 
-  /** Lets registrations of this device end with the status `failed`, or, without a failure, succeed again. */
+  /** Makes registrations of this device end with the status `failed`, or, without a failure, succeed again. */
   setFailure(registrationId: string, failure?: Failure): void {
     this.#registrations.setFailure(registrationId, failure);
   }
@@ -158,7 +158,7 @@ export class ProvisioningEmulator extends EmulatedService {
 
   /**
    * Assigns a device to another hub. With `now`, it is removed from its hub, whose connections to it are closed, so that
-   * it must ask again; the other hub gets it when it has asked. The modules of the device are not moved.
+   * it must register again; then it is added to the other hub. Its modules are not moved.
    */
   reassign(registrationId: string, hub: HubRegistry, at: MoveAt = 'now'): void {
     const from = this.#registrations.hubOf(registrationId);
@@ -187,14 +187,14 @@ export class ProvisioningEmulator extends EmulatedService {
     } as const;
   }
 
-  /** A CONNECT packet begins with 0x10 (MQTT 3.1.1, 3.1.1), a request of HTTP with a letter. */
+  /** A CONNECT packet starts with 0x10 (MQTT 3.1.1, 3.1.1), an HTTP request with a letter. */
   #accept(stream: TLSSocket, http: HttpServer): void {
-    stream.on('error', () => {}); // the client is gone
+    stream.on('error', () => {}); // the client has disconnected
     stream.once('readable', () => {
       const first: Buffer | null = stream.read(1);
       if (first === null) return; // the client has closed the connection
       stream.unshift(first);
-      // A stream notices in the next tick that this listener is gone; until then it tells no other that there is data.
+      // A stream registers the removal of this listener in the next tick; only then does it notify another one of data.
       process.nextTick(() => {
         if (first[0] === 0x10) this.#mqtt?.accept(stream, stream, 'mqtt');
         else http.emit('connection', stream as Socket);

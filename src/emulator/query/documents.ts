@@ -2,7 +2,7 @@ import type { Registration } from '../identity.ts';
 import type { RegisteredDevice, RegisteredModule } from '../registry.ts';
 import type { Twin } from '../twin.ts';
 
-/** The members of a twin as the service sees it. Queries find them whatever their case. */
+/** The members of a twin as the service sees it. Queries match them case-insensitively. */
 export const MEMBERS = [
   'deviceId',
   'moduleId',
@@ -23,13 +23,13 @@ type Member = (typeof MEMBERS)[number];
 
 const BY_LOWER_CASE: ReadonlyMap<string, Member> = new Map(MEMBERS.map((name) => [name.toLowerCase(), name]));
 
-/** Before any time at a hub. */
+/** Earlier than any time at a hub. */
 const NEVER = '0001-01-01T00:00:00Z';
 
-/** What a twin belongs to. */
+/** The identity that a twin belongs to. */
 export type Owner = (RegisteredDevice | RegisteredModule) & { readonly moduleId?: string };
 
-/** A twin as the service sees it, without metadata. Its members are made when they are asked for. */
+/** A twin as the service sees it, without metadata. Its members are created on demand. */
 export class QueryDocument {
   readonly #owner: Owner;
   readonly #twin: Twin;
@@ -41,7 +41,7 @@ export class QueryDocument {
     this.#isConnected = isConnected;
   }
 
-  /** The value of a member, whatever the case of its name; `undefined` if there is none. */
+  /** The value of a member by its case-insensitive name; `undefined` if it does not exist. */
   member(name: string): unknown {
     const member = BY_LOWER_CASE.get(name.toLowerCase());
     return member === undefined ? undefined : this.#value(member);

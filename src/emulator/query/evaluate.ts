@@ -2,7 +2,7 @@ import { isObject } from '../twin-limits.ts';
 import type { QueryDocument } from './documents.ts';
 import type { Constant, Expression, FunctionName, Operator, Path } from './parse.ts';
 
-/** What an expression comes to. `undefined`: not defined, which is neither true nor false. */
+/** Evaluates an expression; `undefined` is neither true nor false. */
 type Evaluator = (document: QueryDocument) => unknown;
 
 /** Compiles a condition: only `true` selects a document. */

@@ -1,7 +1,7 @@
 import { MEMBERS } from './documents.ts';
 import { QueryError, type Token, tokensOf } from './tokens.ts';
 
-/** Where a value is in a document. */
+/** The position of a value in a document. */
 export type Path = readonly string[];
 
 export type Constant = string | number | boolean | null | undefined;
@@ -22,7 +22,7 @@ export type Expression =
 export type Operator = 'AND' | 'OR' | '=' | '!=' | '<' | '<=' | '>' | '>=';
 export type FunctionName = 'IS_DEFINED' | 'STARTS_WITH';
 
-/** A member of the rows: its name, and the value's place, or `count`. */
+/** A member of the rows: its name, and the value's path or `count`. */
 export interface Column {
   readonly name: string;
   readonly value: Path | 'count';
@@ -37,7 +37,7 @@ export interface Query {
   readonly groupBy: readonly Path[];
 }
 
-/** Each function with its number of arguments, by the names that it may be called by. */
+/** Each function with its number of arguments, keyed by its names. */
 const FUNCTIONS: Readonly<Record<string, readonly [FunctionName, number]>> = {
   IS_DEFINED: ['IS_DEFINED', 1],
   STARTS_WITH: ['STARTS_WITH', 2],
@@ -70,7 +70,7 @@ export function parseQuery(text: string): Query {
   return query;
 }
 
-/** Beside aggregates only what the groups are made by can be selected. */
+/** Only aggregates and members of GROUP BY can be selected. */
 function checkGroups({ columns, groupBy }: Query): void {
   if (columns === 'all') {
     if (groupBy.length > 0) throw new QueryError('SELECT * cannot be used with GROUP BY.');
@@ -79,8 +79,8 @@ function checkGroups({ columns, groupBy }: Query): void {
   const counts = columns.some(({ value }) => value === 'count');
   if (!counts && groupBy.length === 0) return;
   const grouped = groupBy.map((path) => path.join('.'));
-  const stray = columns.find(({ value }) => value !== 'count' && !grouped.includes(value.join('.')));
-  if (stray !== undefined) throw new QueryError(`${stray.name} is neither an aggregate nor in GROUP BY.`);
+  const ungrouped = columns.find(({ value }) => value !== 'count' && !grouped.includes(value.join('.')));
+  if (ungrouped !== undefined) throw new QueryError(`${ungrouped.name} is neither an aggregate nor in GROUP BY.`);
 }
 
 /** The name of a column without AS. */
@@ -233,14 +233,14 @@ class Parser {
   }
 
   get #next(): Token {
-    return this.#tokens[this.#at] as Token; // the last one is `end`, which nothing takes
+    return this.#tokens[this.#at] as Token; // the last one is `end`, which is never consumed
   }
 
   #isWord(word: string): boolean {
     return this.#next.kind === 'word' && this.#next.text.toUpperCase() === word;
   }
 
-  /** Passes a keyword or a symbol, if it is next. */
+  /** Consumes a keyword or symbol if it is next. */
   #take(text: string): boolean {
     const isNext = this.#isWord(text) || (this.#next.kind === 'symbol' && this.#next.text === text);
     if (isNext) this.#at += 1;

@@ -5,15 +5,15 @@ import type { Column, Query } from './parse.ts';
 /** A part of a query's result. */
 export interface Page {
   readonly rows: readonly unknown[];
-  /** How many documents have been looked at so far; absent when there are no more. */
+  /** Number of documents examined so far; omitted after the last one. */
   readonly next?: number;
 }
 
 /**
  * Runs a query over documents.
  *
- * @param from how many documents earlier pages have looked at
- * @param limit of rows; groups are in one page, however many there are
+ * @param from number of documents that earlier pages have examined
+ * @param limit maximum number of rows; groups are always on one page
  */
 export function runQuery(
   { columns, where, groupBy }: Query,
@@ -34,7 +34,7 @@ export function runQuery(
   return { rows };
 }
 
-/** Values that are not defined are left out. */
+/** Omits undefined values. */
 function projected(columns: readonly Column[], document: QueryDocument): Record<string, unknown> {
   const members = columns.map(({ name, value }) => [name, value === 'count' ? undefined : valueAt(document, value)]);
   return Object.fromEntries(members.filter(([, value]) => value !== undefined));

@@ -30,7 +30,7 @@ export class Endpoint {
     this.#address = address;
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
-      socket.on('error', () => {}); // the peer disconnected; without a listener it would end the process
+      socket.on('error', () => {}); // the peer disconnected; without a listener the error would terminate the process
       socket.once('close', () => this.#sockets.delete(socket));
     });
   }
@@ -75,7 +75,7 @@ export class Endpoint {
     await closed;
   }
 
-  /** Shuts it for good: others may have its port. */
+  /** Closes it permanently and releases the port. */
   async close(): Promise<void> {
     await this.shut();
     this.#chosen?.release();

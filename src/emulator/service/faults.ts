@@ -4,7 +4,7 @@ import { isCount } from '../../core/base/values.ts';
 /** How requests reach a service. */
 export type ServiceTransport = 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';
 
-/** What a service can do instead of answering properly. */
+/** The faults that a service can have. */
 const SERVICE_FAULTS = {
   silence: 'The request is never answered, and changes nothing.',
   status: 'The request is answered with "status" (503) and the service\'s error body, and changes nothing.',
@@ -18,13 +18,13 @@ export type ServiceFaultKind = keyof typeof SERVICE_FAULTS;
 /** A fault to inject. Without `count` and `durationMs` it is active until cleared. */
 export interface ServiceFault {
   readonly kind: ServiceFaultKind;
-  /** Applies only to this operation, such as `register` or `sign`. Default: to all. */
+  /** Applies only to this operation, such as `register` or `sign`. Default: all. */
   readonly operation?: string;
-  /** Applies only to requests over this. Default: to all. */
+  /** Applies only to requests over this transport. Default: all. */
   readonly transport?: ServiceTransport;
-  /** Ends after it has applied this many times. */
+  /** Number of times that it applies. */
   readonly count?: number;
-  /** Ends after this time, in milliseconds. */
+  /** Duration in milliseconds. */
   readonly durationMs?: number;
   /** `slow`: the delay in milliseconds. Default 1000. */
   readonly ms?: number;
@@ -45,7 +45,7 @@ interface Entry {
   hits: number;
 }
 
-/** The active faults of a service. If several apply to a request, the oldest does. */
+/** The active faults of a service. If several apply to a request, the oldest takes effect. */
 export class ServiceFaults {
   #active: Entry[] = [];
   readonly #clock: Clock;

@@ -10,7 +10,7 @@ import type { RequestLog, RequestRecord } from './request-log.ts';
 
 const LARGEST_BODY = 64 * 1024;
 
-/** A request whose path is one of the service's. */
+/** A request to one of the service's paths. */
 export interface ServiceRequest {
   readonly method: string;
   /** The values of the path's `{…}` parts, decoded, in order. */
@@ -26,7 +26,7 @@ export interface ServiceAnswer {
   readonly status: number;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Why the request was refused, for the log. */
+  /** The reason for a refusal, for the log. */
   readonly reason?: string;
 }
 
@@ -35,27 +35,27 @@ export interface ServiceRoute {
   /** `/modules/{name}/sign`: a part in braces stands for any one segment. */
   readonly path: string;
   readonly operation: string;
-  /** Whom a request is for, from the path's parameters and the body. */
+  /** The identity that a request is for, from the path's parameters and the body. */
   readonly subject?: (parameters: readonly string[], body: unknown) => string | undefined;
   readonly run: (request: ServiceRequest) => ServiceAnswer | Promise<ServiceAnswer>;
 }
 
-/** What differs from service to service. */
+/** The properties of one service. */
 export interface HttpServiceOptions {
   readonly transport: RequestRecord['transport'];
   readonly routes: readonly ServiceRoute[];
   readonly faults: ServiceFaults;
   readonly requests: RequestLog;
   readonly clock: Clock;
-  /** The body of an error, as this service writes it. */
+  /** The body of an error in this service's format. */
   readonly errorBody: (status: number, message: string) => unknown;
 }
 
-/** An HTTP server with a service's routes. It does not listen; sockets are given to it by `emit('connection', socket)`. */
+/** An HTTP server with a service's routes. It does not listen; sockets are passed to it by `emit('connection', socket)`. */
 export function createHttpService(options: HttpServiceOptions): Server {
   const { faults, clock, errorBody } = options;
   const serve = guarded(async (request, response) => {
-    const [pathname = '', search] = (request.url ?? '').split('?'); // not by URL, which throws for a path like //
+    const [pathname = '', search] = (request.url ?? '').split('?'); // URL would throw for a path like //
     const candidates = options.routes.flatMap((route) => {
       const parameters = pathParameters(route.path, pathname);
       return parameters === undefined ? [] : [{ route, parameters }];
@@ -130,13 +130,13 @@ function sendFault(
   return undefined;
 }
 
-/** What a captive portal or a broken proxy answers. */
+/** The answer of a captive portal or a broken proxy. */
 export const GARBAGE = '<html><body>Welcome to the hotel</body></html>';
 
 /** A Unix socket can't be reset. */
 function reset(socket: Socket | null): void {
   const { _parent } = (socket ?? {}) as { _parent?: Socket | null };
-  const tcp = _parent ?? socket; // what is below a TLS stream; only that can be reset
+  const tcp = _parent ?? socket; // the socket below a TLS stream; only that can be reset
   if (tcp?.remoteAddress === undefined) tcp?.destroy();
   else tcp.resetAndDestroy();
 }

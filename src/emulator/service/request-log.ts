@@ -10,15 +10,15 @@ export interface RequestRecord {
   /** By the monotonic clock, in milliseconds; for measuring the pace of requests. */
   readonly monotonic: number;
   readonly transport: ServiceTransport;
-  /** What is asked for, such as `register` or `sign`; `connect` for a CONNECT of MQTT; `unknown` for another path. */
+  /** Operation such as `register` or `sign`; `connect` for an MQTT CONNECT; `unknown` for another path. */
   readonly operation: string;
   /** The path of an HTTP request, or the topic of an MQTT message. */
   readonly path: string;
-  /** Whom the request is for: a registration id, or a module id. */
+  /** The registration id or module id that the request is for. */
   readonly subject?: string;
-  /** Absent if the request was not answered. CONNACK's return code for `connect`. */
+  /** Omitted if the request was not answered. For `connect`, the CONNACK's return code. */
   readonly status?: number;
-  /** Why the request was refused. */
+  /** The reason for a refusal. */
   readonly reason?: string;
   /** The fault that was applied. */
   readonly fault?: ServiceFaultKind;

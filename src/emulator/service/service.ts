@@ -4,7 +4,7 @@ import type { Endpoint } from './endpoint.ts';
 import { ServiceFaults } from './faults.ts';
 import { RequestLog, type RequestRecord } from './request-log.ts';
 
-/** What the services beside the hub share: faults, the requests that they received, and listeners that can be closed. */
+/** Common part of the services next to the hub: faults, received requests, and listeners that can be closed. */
 export abstract class EmulatedService {
   readonly faults: ServiceFaults;
   protected readonly clock: Clock;
@@ -16,7 +16,7 @@ export abstract class EmulatedService {
     this.log = new RequestLog(clock);
   }
 
-  /** Where it listens. */
+  /** The endpoints on which it listens. */
   protected abstract get endpoints(): readonly Endpoint[];
 
   /** Requests received, oldest first. */

@@ -2,14 +2,14 @@ import { minutes, seconds } from '../../core/base/duration.ts';
 import { printable, printableJson } from '../../core/base/text.ts';
 import { durationOption, UsageError } from '../../core/command-line/command.ts';
 import { chosenModules, countChosen } from '../choice.ts';
-import { each } from '../each.ts';
+import { forEachLimited } from '../for-each-limited.ts';
 import { AT_ONCE } from '../hub-agent.ts';
 import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 
-/** What the hub accepts as a name. */
+/** Method names that the hub accepts. */
 const NAME = /^[\w.~-]{1,100}$/;
-/** An agent's answer that is no success. */
+/** The lowest status of an agent's error response. */
 const REFUSED = 400;
 
 /** Calls a direct method of the chosen modules, and prints the answers as they come. */
@@ -33,17 +33,17 @@ export async function call(task: Task, name: string | undefined): Promise<number
         ? printableJson(JSON.stringify({ deviceId, ...answer }))
         : `${printable(deviceId)}  ${answer.status}  ${printableJson(JSON.stringify(answer.payload ?? null))}`,
     );
-    if (answer.status >= REFUSED) report.fail(deviceId, `the agent answers ${answer.status}`);
+    if (answer.status >= REFUSED) report.fail(deviceId, `the agent answered ${answer.status}`);
     else report.note('answered');
   };
-  const what = task.isDryRun ? DRY_RUN : 'Calls';
-  return reported(report, what, world.signal, async () => {
+  const label = task.isDryRun ? DRY_RUN : 'Calls';
+  return reported(report, label, world.signal, async () => {
     for await (const page of pagesOf(task))
-      await each(page, AT_ONCE, (deviceId) => report.device(deviceId, () => callOne(deviceId)));
+      await forEachLimited(page, AT_ONCE, (deviceId) => report.device(deviceId, () => callOne(deviceId)));
   });
 }
 
-/** Devices that are named are called whatever queries, which lag, know of them. */
+/** Named devices are called without a query, since queries lag. */
 async function* pagesOf({ hub, choice, moduleId }: Task): AsyncGenerator<readonly string[]> {
   if (choice.kind === 'devices') yield choice.ids;
   else

@@ -6,13 +6,13 @@ import type { Row } from '../service.ts';
 /** A column of `vakt fleet status`. */
 interface Column {
   readonly name: string;
-  /** What it is made of: names of `FIELDS`. */
+  /** The cell, made from members of `FIELDS`. */
   readonly show: (row: Row) => string;
 }
 
 const AGENT = 'properties.reported.securityAgent';
 
-/** What is asked of the hub, by name: a few members, since a whole status has up to 32 KB. */
+/** Queried columns, keyed by name: a few members only, since a whole status has up to 32 KB. */
 const FIELDS = {
   deviceId: 'deviceId',
   connection: 'connectionState',
@@ -45,7 +45,7 @@ export const COLUMNS: readonly Column[] = [
   { name: 'FAULTS', show: (row) => faultsOf(row) },
 ];
 
-/** What the agent says of itself, and whether it can say anything now. */
+/** The state that the agent reported, and whether it is connected. */
 export function stateOf({ state, connection }: Row): string {
   if (typeof state !== 'string') return 'never reported';
   return connection === 'Disconnected' ? `${state}, disconnected` : state;

@@ -1,6 +1,6 @@
 import { durationOption, UsageError } from '../../core/command-line/command.ts';
 import { chosenModules, countChosen } from '../choice.ts';
-import { each } from '../each.ts';
+import { forEachLimited } from '../for-each-limited.ts';
 import { AT_ONCE } from '../hub-agent.ts';
 import { type DesiredFile, readDesiredFile } from './desired-file.ts';
 import { DRY_RUN, reported } from './report.ts';
@@ -18,10 +18,10 @@ export async function configure(task: Task, file: string | undefined): Promise<n
   if (!(await isAgreed(task, `configure ${moduleId} on ${devices(count)}`, count))) return 1;
   report.expect(count);
   const versions = new Map<string, number>();
-  const what = task.isDryRun ? DRY_RUN : 'Configurations';
-  const status = await reported(report, what, world.signal, async () => {
+  const label = task.isDryRun ? DRY_RUN : 'Configurations';
+  const status = await reported(report, label, world.signal, async () => {
     for await (const page of pagesOf(task))
-      await each(page, AT_ONCE, (deviceId) =>
+      await forEachLimited(page, AT_ONCE, (deviceId) =>
         report.device(deviceId, async () => {
           const version = await writeOne(task, wanted, deviceId);
           if (wait !== undefined) versions.set(deviceId, version);
@@ -32,7 +32,7 @@ export async function configure(task: Task, file: string | undefined): Promise<n
   return (await waitForAgents(task, { wanted, versions, limit: wait })) ? status : 1;
 }
 
-/** Devices that are named are not looked for by queries, which lag: one without the module is then a failure. */
+/** Named devices are not queried, since queries lag: a device without the module is then a failure. */
 async function* pagesOf({ hub, choice, moduleId }: Task): AsyncGenerator<readonly string[]> {
   if (choice.kind === 'devices') {
     yield choice.ids;
@@ -43,7 +43,7 @@ async function* pagesOf({ hub, choice, moduleId }: Task): AsyncGenerator<readonl
 }
 
 /**
- * Reads each twin: whether it has the configuration, a query can't say, since it may show what was in the twin before.
+ * Reads each twin to see whether it has the configuration: a query may return an older state of the twin.
  *
  * @returns `$version` of desired
  */

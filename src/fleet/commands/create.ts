@@ -1,6 +1,6 @@
 import { UsageError } from '../../core/command-line/command.ts';
 import { among, chosenDevices, countChosen, isModule, listsOf, source } from '../choice.ts';
-import { each } from '../each.ts';
+import { forEachLimited } from '../for-each-limited.ts';
 import { AT_ONCE } from '../hub-agent.ts';
 import { KeyDirectory } from '../key-directory.ts';
 import type { HubService } from '../service.ts';
@@ -10,37 +10,37 @@ import { DRY_RUN, reported } from './report.ts';
 import { devices, isAgreed, type Task } from './task.ts';
 import { patchIfSame, writeConfiguration } from './write.ts';
 
-/** A module's twin, as far as it matters. */
+/** The relevant parts of a module's twin. */
 interface Existing {
   readonly etag: string;
-  /** Nobody has written to it: it has neither tags nor desired properties. */
+  /** Whether it was never written to: it has neither tags nor desired properties. */
   readonly isUntouched: boolean;
 }
 
-/** What new modules get. */
-interface Wanted {
-  /** `undefined`: an empty twin. */
-  readonly twin: WantedTwin | undefined;
+/** The settings of new modules. */
+interface ModuleSettings {
+  /** `undefined` for an empty twin. */
+  readonly twin: InitialTwin | undefined;
   readonly keys: KeyDirectory | undefined;
   readonly overwrites: boolean;
 }
 
-interface WantedTwin {
+interface InitialTwin {
   readonly tags: object;
   readonly configuration: DesiredFile | undefined;
 }
 
-/** Of a twin that nobody has written to yet. */
-const patchOf = ({ tags, configuration }: WantedTwin): object => ({
+/** The patch for a twin that was never written to. */
+const patchOf = ({ tags, configuration }: InitialTwin): object => ({
   tags,
   ...(configuration === undefined ? {} : { properties: { desired: configuration.section } }),
 });
 
 /**
- * Makes the module on every chosen device that lacks it.
+ * Creates the module on every chosen device that lacks it.
  *
- * A run can be ended between making a module and writing its twin. So a module whose twin nobody has touched counts as
- * new: the next run finishes it, unless somebody writes to it first.
+ * A run can be interrupted between creating a module and writing its twin. So a module with an untouched twin counts as
+ * new: the next run finishes it, unless its twin was written to in the meantime.
  */
 export async function create(task: Task): Promise<number> {
   const { hub, choice, moduleId, values, world, report } = task;
@@ -48,19 +48,19 @@ export async function create(task: Task): Promise<number> {
   const count = await countChosen(hub, choice);
   if (!(await isAgreed(task, `make the module ${moduleId} on up to ${devices(count)}`, count))) return 1;
   const directory = values['key-directory'];
-  const wanted: Wanted = {
+  const settings: ModuleSettings = {
     twin,
     keys: directory === undefined || task.isDryRun ? undefined : new KeyDirectory(directory),
     overwrites: values.overwrite === true,
   };
   report.expect(count);
-  const what = task.isDryRun ? DRY_RUN : `Modules ${moduleId}`;
-  return reported(report, what, world.signal, async () => {
+  const label = task.isDryRun ? DRY_RUN : `Modules ${moduleId}`;
+  return reported(report, label, world.signal, async () => {
     for await (const page of chosenDevices(hub, choice)) {
       for (const list of listsOf(page)) {
         const existing = await existingAmong(hub, moduleId, list);
-        await each(list, AT_ONCE, (deviceId) =>
-          report.device(deviceId, () => createOne(task, wanted, deviceId, existing.get(deviceId))),
+        await forEachLimited(list, AT_ONCE, (deviceId) =>
+          report.device(deviceId, () => createOne(task, settings, deviceId, existing.get(deviceId))),
         );
       }
     }
@@ -68,7 +68,7 @@ export async function create(task: Task): Promise<number> {
 }
 
 /** @throws {UsageError}; AgentError TWIN_INVALID after printing all faults */
-function twinOf({ values, world }: Task): WantedTwin | undefined {
+function twinOf({ values, world }: Task): InitialTwin | undefined {
   const tags = Object.fromEntries((values.tag ?? []).map(tagIn));
   const file = values.configuration;
   const configuration = file === undefined ? undefined : readDesiredFile(file, values['twin-object-name'], world);
@@ -79,7 +79,7 @@ function twinOf({ values, world }: Task): WantedTwin | undefined {
   return { tags, configuration };
 }
 
-/** Numbers and booleans are such, so that `--where 'tags.site = 1'` finds them. */
+/** Numbers and booleans are typed, so that `--where 'tags.site = 1'` finds them. */
 function tagIn(text: string): [string, string | number | boolean] {
   const [, name = '', value = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
   if (name === '' || /[.$\s]|\p{Cc}/u.test(name)) throw new UsageError(`--tag takes NAME=VALUE, not "${text}"`);
@@ -87,7 +87,7 @@ function tagIn(text: string): [string, string | number | boolean] {
   return [name, /^-?(?:0|[1-9]\d{0,14})$/.test(value) ? Number(value) : value];
 }
 
-/** One query for some hundred devices costs the hub less than a question for each. */
+/** One query for several hundred devices costs the hub less than one request per device. */
 async function existingAmong(
   hub: HubService,
   moduleId: string,
@@ -105,9 +105,14 @@ async function existingAmong(
 
 const isEmpty = (tags: unknown) => Object.keys(tags ?? {}).length === 0;
 
-async function createOne(task: Task, wanted: Wanted, deviceId: string, known: Existing | undefined): Promise<void> {
+async function createOne(
+  task: Task,
+  settings: ModuleSettings,
+  deviceId: string,
+  known: Existing | undefined,
+): Promise<void> {
   const { hub, moduleId, report, isDryRun } = task;
-  if (known !== undefined) return complete(task, wanted, deviceId, known);
+  if (known !== undefined) return complete(task, settings, deviceId, known);
   if (isDryRun) {
     report.line(`would make ${deviceId}/${moduleId}`);
     return report.note('made');
@@ -116,28 +121,28 @@ async function createOne(task: Task, wanted: Wanted, deviceId: string, known: Ex
   try {
     key = await hub.createModule(deviceId, moduleId);
   } catch (error) {
-    // Queries lag behind the registry, and an attempt without an answer may have made it.
+    // Queries lag, and an earlier attempt without an answer may have created the module.
     if (!(error instanceof ServiceFailure) || error.status !== 409) throw error;
     const { etag, tags, desired } = await hub.moduleTwin(deviceId, moduleId);
     const isUntouched = desired.$version === 1 && isEmpty(tags);
-    return complete(task, wanted, deviceId, { etag, isUntouched });
+    return complete(task, settings, deviceId, { etag, isUntouched });
   }
-  wanted.keys?.write(deviceId, key);
-  if (wanted.twin !== undefined) await hub.patchTwin(deviceId, moduleId, patchOf(wanted.twin));
+  settings.keys?.write(deviceId, key);
+  if (settings.twin !== undefined) await hub.patchTwin(deviceId, moduleId, patchOf(settings.twin));
   report.note('made');
 }
 
-/** Of a module that exists: finishes it, overwrites it, or leaves it alone. */
-async function complete(task: Task, wanted: Wanted, deviceId: string, known: Existing): Promise<void> {
+/** Finishes, overwrites or skips an existing module. */
+async function complete(task: Task, settings: ModuleSettings, deviceId: string, known: Existing): Promise<void> {
   const { report } = task;
-  const { keys, overwrites } = wanted;
+  const { keys, overwrites } = settings;
   if (keys !== undefined && (overwrites || !keys.has(deviceId))) await writeKey(task, keys, deviceId);
   const outcome = overwrites ? 'overwritten' : 'finished';
-  if (wanted.twin === undefined || !(overwrites || known.isUntouched)) return report.note('already there');
-  const { tags, configuration } = wanted.twin;
+  if (settings.twin === undefined || !(overwrites || known.isUntouched)) return report.note('already there');
+  const { tags, configuration } = settings.twin;
   if (overwrites && configuration !== undefined) await writeConfiguration(task, deviceId, configuration, tags);
   else if (!task.isDryRun) {
-    const version = await patchIfSame(task, deviceId, patchOf(wanted.twin), overwrites ? '*' : known.etag);
+    const version = await patchIfSame(task, deviceId, patchOf(settings.twin), overwrites ? '*' : known.etag);
     if (version === undefined) return report.note('already there');
   }
   if (task.isDryRun) report.line(`would be ${outcome}: ${deviceId}/${task.moduleId}`);
@@ -146,6 +151,6 @@ async function complete(task: Task, wanted: Wanted, deviceId: string, known: Exi
 
 async function writeKey({ hub, moduleId }: Task, keys: KeyDirectory, deviceId: string): Promise<void> {
   const key = await hub.moduleKey(deviceId, moduleId);
-  if (key === '') throw new ServiceFailure('refused', 0, 'the module has no key: it proves itself by a certificate');
+  if (key === '') throw new ServiceFailure('refused', 0, 'the module has no key: it uses a certificate');
   keys.write(deviceId, key);
 }

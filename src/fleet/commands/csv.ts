@@ -1,6 +1,6 @@
 /**
- * A line of comma-separated values (RFC 4180). Cells come from devices: one that a spreadsheet would take for a formula
- * gets an apostrophe in front.
+ * A line of comma-separated values (RFC 4180). Cells come from devices: a cell that a spreadsheet would interpret as a
+ * formula is prefixed with an apostrophe.
  */
 export const csvLine = (cells: readonly string[]): string => cells.map(cell).join(',');
 

@@ -14,23 +14,23 @@ export interface DesiredFile {
   readonly section: Readonly<Record<string, unknown>>;
   /** The name of its only member. */
   readonly objectName: string;
-  /** That member: by the names of properties, `{"value": …}`, or `null` for what is to be unset. */
+  /** That member: properties as `{"value": …}`, or `null` to unset one. */
   readonly document: Readonly<Record<string, unknown>>;
-  /** Why agents would refuse a configuration object, a sentence for each reason. */
+  /** The reasons why agents would reject a configuration object, one sentence each. */
   readonly faultsOf: (document: object) => readonly string[];
 }
 
 /** A module twin's desired section is at most 32 KB. */
 const MAX_FILE_BYTES = 64 * 1024;
-/** Objects within each other; a hub takes ten. */
+/** Maximum nesting of objects; a hub accepts ten. */
 const MAX_DEPTH = 32;
 
 /**
  * Reads a file with desired properties, alone or within `properties.desired`, or with the configuration object alone, and
- * checks it by the code of the agent. Prints every fault and every warning.
+ * validates it with the agent's code. Prints every fault and every warning.
  *
- * @param objectName `twinObjectName` of the agents; absent: its default
- * @throws AgentError CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE; TWIN_INVALID if there is a fault, an unknown name included:
+ * @param objectName `twinObjectName` of the agents, or `undefined` for the default
+ * @throws AgentError CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE; TWIN_INVALID if there is a fault, including an unknown name:
  *   agents would ignore it
  */
 export function readDesiredFile(file: string, objectName: string | undefined, { stderr }: World): DesiredFile {
@@ -39,10 +39,13 @@ export function readDesiredFile(file: string, objectName: string | undefined, { 
   const { value, repeated } = parsed(file);
   const read = sectionIn(value, file);
   const section = isConfiguration(read, name) ? dialect.sectionWith(read) : read;
-  const others = Object.keys(section).filter((member) => member !== name);
-  const faults = [...repeated, ...others.map((member) => `${member} is not written by this command; ${name} is`)];
+  const foreignMembers = Object.keys(section).filter((member) => member !== name);
+  const faults = [
+    ...repeated,
+    ...foreignMembers.map((member) => `${member} is not written by this command, only ${name}`),
+  ];
   const document = dialect.documentIn(section);
-  if (!isPlainObject(document)) faults.push(`${name} is missing, or is no object`);
+  if (!isPlainObject(document)) faults.push(`${name} is missing or not an object`);
   else faults.push(...faultsOf(document, dialect, stderr));
   for (const fault of faults) stderr(printable(`fault: ${fault}`));
   if (faults.length === 0) {
@@ -57,10 +60,10 @@ export function readDesiredFile(file: string, objectName: string | undefined, { 
   throw new AgentError('TWIN_INVALID', `${file} has ${many}, and nothing was written`, remedy);
 }
 
-/** Prints the warnings about what the file sets; those about defaults are none of its matter. */
+/** Prints warnings about properties in the file, but not about defaults. */
 function faultsOf(document: Readonly<Record<string, unknown>>, dialect: Dialect, warn: World['stderr']): string[] {
-  const stray = Object.entries(dialect.strayNames(dialect.sectionWith(document)));
-  const unknown = stray.map(([name, what]) => `${name} ${what}`);
+  const unknownNames = Object.entries(dialect.strayNames(dialect.sectionWith(document)));
+  const unknown = unknownNames.map(([name, problem]) => `${name} ${problem}`);
   const reading = readTwin(document, dialect);
   if (!reading.ok) return [...unknown, ...reading.faults.map(({ name, message }) => `${name} ${message}`)];
   for (const { name, message } of reading.warnings)
@@ -75,13 +78,13 @@ function isConfiguration(read: Readonly<Record<string, unknown>>, name: string):
   return members.length > 0 && !Object.hasOwn(read, name) && members.every(isProperty);
 }
 
-/** @returns `repeated`: a message for each name that its object has already, since hubs and other readers may take either */
+/** @returns `repeated`: a message for each duplicate name, since hubs and other readers may use either */
 function parsed(file: string): { value: unknown; repeated: readonly string[] } {
   const text = textOf(file);
   try {
     const value: unknown = JSON.parse(text);
     if (tooDeepAt(text, MAX_DEPTH) !== undefined) throw new Error(`it is nested more than ${MAX_DEPTH} levels deep`);
-    return { value, repeated: repeatedNames(text).map(({ path }) => `${path.at(-1)} is there twice`) };
+    return { value, repeated: repeatedNames(text).map(({ path }) => `${path.at(-1)} is duplicated`) };
   } catch (error) {
     const remedy = `Correct ${file}; config/twin.json is an example.`;
     throw new AgentError('TWIN_INVALID', `${file} cannot be read: ${messageOf(error)}`, remedy);
@@ -113,5 +116,5 @@ function sectionIn(value: unknown, file: string): Readonly<Record<string, unknow
   const section = isPlainObject(properties) ? properties.desired : value;
   if (isPlainObject(section)) return section;
   const remedy = `Correct ${file}; config/twin.json is an example.`;
-  throw new AgentError('TWIN_INVALID', `${file} holds no desired properties`, remedy);
+  throw new AgentError('TWIN_INVALID', `${file} has no desired properties`, remedy);
 }

@@ -10,20 +10,20 @@ export const usage = `vakt fleet create CHOICE [OPTION ...]
 Runs on a workstation or in a pipeline, from a clone of the project, where docs/fleet.md explains it; it is not part of an
 installed agent.
 
-  create           make the module on the chosen devices where it is missing
-  configure FILE   check a configuration as agents do, and write it to the modules' twins
+  create           create the module on the chosen devices where it is missing
+  configure FILE   validate a configuration as agents do, and write it to the modules' twins
   status           show what the agents report
   call METHOD      call a direct method: ping, getStatus, collectNow, flush, pause ...
 
 Devices (CHOICE, one of these; "status" shows all by default):
   --device ID        this device; may be given several times
   --where CONDITION  devices for which this holds, in the hub's query language: --where 'tags.site = 1'
-                     "create" looks at the twins of the devices, all others at those of the modules
+                     "create" queries the twins of the devices, the other commands those of the modules
   --all              all
 
 Hub and credential (one of these):
   --connection-string-file FILE  connection string of a shared access policy; only its owner may be able to read the file
-  --hub HOSTNAME                 by Microsoft Entra: "az login", a managed identity, or variables for @azure/identity
+  --hub HOSTNAME                 use Microsoft Entra: "az login", a managed identity, or variables for @azure/identity
   IOTHUB_CONNECTION_STRING       this variable, if neither is given
   --trusted-ca-file FILE         authorities to trust instead of those of Node; for the emulator, or a proxy
 
@@ -42,22 +42,22 @@ configure:
   --wait DURATION        then show how many agents have applied it, refuse it or are silent, for up to this time (PT10M)
 
 status:
-  --degraded --paused --silent --alerts --outdated   only such modules; with several, those of any (config/queries.md)
-  --json             one JSON object a line
+  --degraded --paused --silent --alerts --outdated   only modules in any of these states (config/queries.md)
+  --json             one JSON object per line
   --csv              comma-separated values
 
 call:
   --payload JSON     the payload; default none
   --timeout DURATION how long an agent may take to answer, PT5S to PT5M; default PT30S
-  --json             one JSON object a line
+  --json             one JSON object per line
 
-  --dry-run          of create, configure and call: say what would be done, and do nothing
+  --dry-run          with create, configure and call: show the changes without making them
   --yes              do not ask before changing or calling more than one device
   --module ID        default azureiotsecurity
-  --twin-object-name NAME  of the configuration object, if the agents have another twinObjectName
+  --twin-object-name NAME  name of the configuration object, if the agents have another twinObjectName
 
-What has been done is skipped when the command is run again. The hub's limits are kept: five requests at once, and waiting
-when it says so (429).
+A repeated command skips finished devices. The command respects the hub's limits: five requests at a time, and pauses when
+the hub throttles it (429).
 
 Exit status: 0 success; 1 something failed, or an agent refused or was silent; 2 wrong usage.`;
 

@@ -1,12 +1,12 @@
 import { applyPatch, isMembers, type Members, patchTo } from '../../core/twin/merge-patch.ts';
 import type { DesiredFile } from './desired-file.ts';
 
-/* A hub merges a patch also within values (RFC 7396): what an object, such as exceptions by their ids, has beyond the patch
- * would stay in force. So the patch follows from what the twin has. */
+/* A hub merges patches within values, too (RFC 7396): members of an object, such as exceptions keyed by id, that are not in
+ * the patch would stay. So the patch is computed from the current twin. */
 
 /**
- * The patch after which a configuration object has what a file states; empty if it has it already. A property gets exactly
- * the value of the file, and `null` unsets it. Other properties, and members beside `value`, stay.
+ * The patch that makes a configuration object match a file; empty if it already matches. A property gets exactly the file's
+ * value, and `null` unsets it. Other properties, and siblings of `value`, stay.
  */
 function patchFor(stated: Members, document: unknown): Members {
   const now = isMembers(document) ? document : {};
@@ -21,11 +21,11 @@ function patchFor(stated: Members, document: unknown): Members {
   return Object.fromEntries(changes);
 }
 
-/** Whether a configuration object has all that a file states. */
+/** Whether a configuration object matches a file. */
 export const isSo = (stated: Members, document: unknown): boolean =>
   Object.keys(patchFor(stated, document)).length === 0;
 
-/** The patch, and what agents would say of the twin that it makes. */
+/** The patch, and the faults that agents would find in the resulting twin. */
 export function mergeInto(document: unknown, { document: stated, faultsOf }: DesiredFile) {
   const patch = patchFor(stated, document);
   return { patch, faults: faultsOf(applyPatch(isMembers(document) ? document : {}, patch)) };

@@ -34,5 +34,5 @@ export const OPTIONS = {
   timeout: text,
 } as const;
 
-/** What was given. */
+/** The values of the given options. */
 export type FleetValues = Readonly<ReturnType<typeof readArguments<typeof OPTIONS>>['values']>;

@@ -4,16 +4,16 @@ import { printable } from '../../core/base/text.ts';
 import type { World } from '../../core/command-line/command.ts';
 import { ServiceFailure } from '../service-failure.ts';
 
-/** What a dry run is summed up as. */
+/** The summary of a dry run. */
 export const DRY_RUN = 'Dry run, nothing was done. Without --dry-run';
-/** Named again at the end; further ones are only counted there. */
+/** Maximum number of failures named in the summary; further ones are only counted. */
 const MAX_NAMED = 100;
-/** How often the line of progress changes. */
+/** Minimum interval between updates of the progress line. */
 const EVERY = milliseconds(200);
 /** Moves to the line above and clears it; see console_codes(4). */
 const REPLACE = '\u001b[A\u001b[2K';
 
-/** Counts what becomes of each device, shows progress on a terminal, and names failures. */
+/** Counts the outcome of each device, shows progress on a terminal, and names failures. */
 export class Report {
   readonly #world: World;
   readonly #clock: Clock;
@@ -34,12 +34,12 @@ export class Report {
     return this.#failures > 0;
   }
 
-  /** How many devices there are to do, as far as is known. */
+  /** Sets the number of devices to process, as far as known. */
   expect(total: number): void {
     this.#total = total;
   }
 
-  /** One device is done. @param outcome counted by its name: `made`, `already there` */
+  /** Counts a finished device. @param outcome its category: `made`, `already there` */
   note(outcome: string): void {
     this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
     this.#step();
@@ -53,15 +53,15 @@ export class Report {
     this.#step();
   }
 
-  /** Tells something about a device that is done nevertheless. */
-  warn(deviceId: string, what: string): void {
+  /** Prints a warning about a device that was processed anyway. */
+  warn(deviceId: string, warning: string): void {
     this.#print(
-      printable(`warning: ${deviceId}: ${what}`),
+      printable(`warning: ${deviceId}: ${warning}`),
       this.#world.terminal ? this.#world.stdout : this.#world.stderr,
     );
   }
 
-  /** Runs the work for one device; what concerns only this one is a failure of its own. @throws everything else */
+  /** Runs the work for one device; records errors of this device only. @throws all other errors */
   async device(deviceId: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -71,12 +71,12 @@ export class Report {
     }
   }
 
-  /** Prints a line of the result, above the line of progress. @param line safe for a terminal */
+  /** Prints a line of the result, above the progress line. @param line safe for a terminal */
   line(line: string): void {
     this.#print(line, this.#world.stdout);
   }
 
-  /** Replaces the line of progress, if there is a terminal. */
+  /** Replaces the progress line, if there is a terminal. */
   show(text: string): void {
     const { terminal, stdout, columns = 80 } = this.#world;
     const now = this.#clock.monotonic();
@@ -86,17 +86,17 @@ export class Report {
     this.#isLive = true;
   }
 
-  /** Sums up, and names the failures. */
-  end(what: string, { isCut = false } = {}): void {
+  /** Prints the summary, and names the failures. */
+  end(label: string, { isCut = false } = {}): void {
     const counts = this.#counts();
-    const rest = isCut ? '; not finished, run the command again to go on' : '';
-    this.#print(`${what}: ${counts.join(', ') || 'nothing to do'}${rest}.`, this.#world.stdout);
+    const rest = isCut ? '; not finished, run the command again to continue' : '';
+    this.#print(`${label}: ${counts.join(', ') || 'nothing to do'}${rest}.`, this.#world.stdout);
     if (this.#failures === 0) return;
     this.#world.stderr('These failed:');
     for (const line of this.#named) this.#world.stderr(printable(`  ${line}`));
-    const others = this.#failures - this.#named.length;
-    if (others > 0)
-      this.#world.stderr(`  and ${others} others, named above. The command, run again, tries only what is left.`);
+    const unnamed = this.#failures - this.#named.length;
+    if (unnamed > 0)
+      this.#world.stderr(`  and ${unnamed} more, named above. Run the command again to retry only the failed devices.`);
   }
 
   #step(): void {
@@ -104,7 +104,7 @@ export class Report {
     this.show(`${this.#done}${this.#total > 0 ? ` of ${this.#total}` : ''}: ${this.#counts().join(', ')}`);
   }
 
-  /** `2 made, 5 already there, 1 failed`: first what was changed. */
+  /** `2 made, 5 already there, 1 failed`: changes first. */
   #counts(): string[] {
     const isChange = (outcome: string) => !outcome.startsWith('already');
     const sorted = [...this.#outcomes].sort(
@@ -120,20 +120,20 @@ export class Report {
   }
 }
 
-/** Runs a command's work, and sums up also when it is ended early. @throws what ended it, unless a signal did */
+/** Runs a command's work and prints the summary, even after an abort. @throws its error, unless a signal aborted it */
 export async function reported(
   report: Report,
-  what: string,
+  label: string,
   signal: AbortSignal,
   work: () => Promise<void>,
 ): Promise<number> {
   try {
     await work();
   } catch (error) {
-    report.end(what, { isCut: true });
+    report.end(label, { isCut: true });
     if (signal.aborted) return 1;
     throw error;
   }
-  report.end(what);
+  report.end(label);
   return report.hasFailed ? 1 : 0;
 }

@@ -17,7 +17,7 @@ import { choiceOf, type Task } from './task.ts';
 
 type Run = (task: Task, argument: string | undefined) => Promise<number>;
 
-/** Each command with the options that only it, or only it and some others, have. */
+/** Each command with the options that not all commands have. */
 const COMMANDS: Readonly<Record<string, { readonly run: Run; readonly options: readonly (keyof FleetValues)[] }>> = {
   create: {
     run: create,
@@ -79,20 +79,20 @@ function networkOf(values: FleetValues, { environment }: World): Network {
   return new Network({ trustedCaFile, proxy, proxyPasswordFile, environment, names: NAMES, clock: systemClock });
 }
 
-/** What concerns a single device has been named as its failure; what is left concerns a query. */
+/** Failures of single devices are reported per device; any other failure is that of a query. */
 function ofQuery({ kind, message }: ServiceFailure): AgentError {
   if (kind === 'refused') {
     const remedy =
       'Correct the condition of --where; see https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-query-language';
     return new AgentError('QUERY_REFUSED', `the hub refuses the query: ${message}`, remedy);
   }
-  const remedy = 'Run the command again later; what is done stays done.';
+  const remedy = 'Run the command again later; finished devices are skipped.';
   return new AgentError('HUB_MISBEHAVES', `the hub cannot answer a query: ${message}`, remedy);
 }
 
-/** An option of another command would be ignored, and the user believe in it. */
+/** Rejects options of other commands, since ignoring one would mislead the user. */
 function refuseOthers(name: string, own: readonly (keyof FleetValues)[], values: FleetValues): void {
-  const others = Object.values(COMMANDS).flatMap(({ options }) => options);
-  const stray = others.find((option) => values[option] !== undefined && !own.includes(option));
-  if (stray !== undefined) throw new UsageError(`"vakt fleet ${name}" has no option --${stray}`);
+  const allOptions = Object.values(COMMANDS).flatMap(({ options }) => options);
+  const foreignOption = allOptions.find((option) => values[option] !== undefined && !own.includes(option));
+  if (foreignOption !== undefined) throw new UsageError(`"vakt fleet ${name}" has no option --${foreignOption}`);
 }

@@ -26,26 +26,26 @@ export async function status(task: Task): Promise<number> {
     for (const row of rows) states.set(stateOf(row), (states.get(stateOf(row)) ?? 0) + 1);
     if (choice.kind === 'devices') for (const { deviceId } of rows) shown.add(String(deviceId));
     count += rows.length;
-    await world.written?.(); // a slow reader would have all pages wait in memory
+    await world.written?.(); // otherwise a slow reader would make all pages wait in memory
     world.signal.throwIfAborted();
   }
-  if (count === 0 && values.csv === true) for (const line of print([])) world.stdout(line); // the heads
+  if (count === 0 && values.csv === true) for (const line of print([])) world.stdout(line); // the header
   const unseen = choice.kind === 'devices' ? choice.ids.filter((id) => !shown.has(id)) : [];
   const isComplete = await nameMissing(task, unseen, names.length > 0);
   if (values.json === true || values.csv === true) return isComplete ? 0 : 1;
   const sum = [...states].map(([state, number]) => `${number} ${printable(state)}`).join('; ');
   if (count > 0) world.stdout('');
   world.stdout(`${devices(count)}${sum === '' ? '' : `: ${sum}`}.`);
-  if (choice.kind === 'all' && names.length === 0) await tellOfMissing(task, count);
+  if (choice.kind === 'all' && names.length === 0) await reportMissing(task, count);
   return isComplete ? 0 : 1;
 }
 
 /**
  * Names the devices of a list that do not exist, or that do not have the module.
  *
- * @param unseen those of the list without a row
- * @param isFiltered whether rows were left out because of their state
- * @returns whether there are none
+ * @param unseen listed devices without a row
+ * @param isFiltered whether rows were filtered by state
+ * @returns whether no device is missing
  */
 async function nameMissing(
   { hub, moduleId, world }: Task,
@@ -56,8 +56,8 @@ async function nameMissing(
   const haveModule = isFiltered ? await deviceIdsAmong(hub, 'devices.modules', unseen, isModule(moduleId)) : new Set();
   const missing = unseen.filter((id) => !haveModule.has(id));
   for (const id of missing) {
-    const what = exist.has(id) ? `device "${id}" has no module ${moduleId}` : `there is no device "${id}"`;
-    world.stderr(printable(what));
+    const problem = exist.has(id) ? `device "${id}" has no module ${moduleId}` : `there is no device "${id}"`;
+    world.stderr(printable(problem));
   }
   return missing.length === 0;
 }
@@ -75,11 +75,11 @@ async function deviceIdsAmong(
   return found;
 }
 
-/** Devices without the module are in none of its rows. */
-async function tellOfMissing({ hub, moduleId, world }: Task, withModule: number): Promise<void> {
+/** Counts devices without the module, which have no row. */
+async function reportMissing({ hub, moduleId, world }: Task, withModule: number): Promise<void> {
   const missing = (await countChosen(hub, ALL)) - withModule;
   if (missing > 0)
-    world.stdout(`${devices(missing)} without the module ${moduleId}: "vakt fleet create --all" makes it.`);
+    world.stdout(`${devices(missing)} without the module ${moduleId}: "vakt fleet create --all" creates it.`);
 }
 
 type Printer = (rows: readonly Row[]) => string[];
@@ -97,7 +97,7 @@ function asCsv(): Printer {
   };
 }
 
-/** Columns are as wide as the first page needs, so that nothing has to be kept. */
+/** Columns are as wide as the first page needs, so that no rows are stored. */
 function asTable(): Printer {
   let widths: readonly number[] | undefined;
   return (rows) => {

@@ -5,7 +5,7 @@ import type { HubService } from '../service.ts';
 import type { FleetValues } from './options.ts';
 import type { Report } from './report.ts';
 
-/** What a command of `vakt fleet` works with. */
+/** The context of a `vakt fleet` command. */
 export interface Task {
   readonly hub: HubService;
   readonly choice: Choice;
@@ -16,24 +16,29 @@ export interface Task {
   readonly report: Report;
 }
 
-/** @throws {UsageError} unless exactly one way to choose is given, or none where `otherwise` stands in */
-export function choiceOf({ device = [], where, all }: FleetValues, otherwise?: Choice): Choice {
+/** @throws {UsageError} unless exactly one of the options is given, or none and there is a default */
+export function choiceOf({ device = [], where, all }: FleetValues, fallback?: Choice): Choice {
   const given = [device.length > 0, where !== undefined, all === true].filter(Boolean).length;
-  if (given === 0 && otherwise !== undefined) return otherwise;
+  if (given === 0 && fallback !== undefined) return fallback;
   if (given !== 1) throw new UsageError('choose devices by one of --device, --where and --all');
   if (where !== undefined) return { kind: 'where', condition: where };
   return device.length > 0 ? { kind: 'devices', ids: [...new Set(device)] } : { kind: 'all' };
 }
 
 /**
- * Asks before more than one device is changed. @param what "make the module x on up to 5 devices"
+ * Asks for confirmation before more than one device is changed. @param action "make the module x on up to 5 devices"
  *
- * @throws {UsageError} if nobody can be asked
+ * @throws {UsageError} without a terminal
  */
-export async function isAgreed({ hub, isDryRun, values, world }: Task, what: string, count: number): Promise<boolean> {
+export async function isAgreed(
+  { hub, isDryRun, values, world }: Task,
+  action: string,
+  count: number,
+): Promise<boolean> {
   if (isDryRun || values.yes === true || count <= 1) return true;
-  if (world.confirm === undefined) throw new UsageError(`this would ${what} of ${hub.hostName}; confirm it with --yes`);
-  if (await world.confirm(`This will ${what} of ${hub.hostName}. Go on?`)) return true;
+  if (world.confirm === undefined)
+    throw new UsageError(`this would ${action} of ${hub.hostName}; confirm it with --yes`);
+  if (await world.confirm(`This will ${action} of ${hub.hostName}. Continue?`)) return true;
   world.stderr('Nothing was changed.');
   return false;
 }

@@ -8,35 +8,33 @@ import type { DesiredFile } from './desired-file.ts';
 import { isSo } from './merge.ts';
 import type { Task } from './task.ts';
 
-/** Named at the end; others are only counted. */
+/** Maximum number of devices named at the end; further ones are only counted. */
 const MAX_NAMED = 100;
-/** Time from one look to the next, for each page that a look takes: hubs of one unit answer 20 queries a minute. */
+/** Time between polls, per page of a poll: hubs of one unit answer 20 queries per minute. */
 const BETWEEN = seconds(3);
 
 /**
- * What an agent makes of the configuration. `limited`: it is applied, but limits of the device's local file hold instead
- * of some values. `silent`: its status is about an earlier configuration, or there is none, or the hub's
- * queries don't show it yet.
+ * An agent's result for the configuration. `limited`: applied, but limits of the device's local file replace some values.
+ * `silent`: the agent reported an earlier configuration or none, or the hub's queries don't show it yet.
  */
 type Verdict = 'applied' | 'limited' | 'refused' | 'silent';
 
-/** By the id of the device. */
+/** `$version` of desired, keyed by device id. */
 type Versions = ReadonlyMap<string, number>;
 
 interface Look {
   readonly counts: Record<Verdict, number>;
-  /** `DEVICE: why`, of those that refuse. */
+  /** `DEVICE: reason` of agents that rejected it. */
   readonly refusals: string[];
   readonly silent: string[];
   readonly pages: number;
 }
 
 /**
- * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time is over. Each look asks
- * for all.
+ * Shows how many agents have applied it, refuse it or are silent, until none is silent or the time limit is reached. Each
+ * poll queries all.
  *
- * @param versions `$version` of desired with the configuration, by the id of the device. All but those of `--all` are looked
- *   for in any case.
+ * @param versions the written versions. Their devices are queried in any case, except with `--all`.
  * @returns whether all have applied it
  */
 export async function waitForAgents(
@@ -89,17 +87,16 @@ async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile, vers
     }
   };
   await ask(choice);
-  // A condition may no longer hold for a device because of what was written to it.
+  // The write may have changed a value that the condition tests.
   if (choice.kind === 'where' && unseen.size > 0) await ask({ kind: 'devices', ids: [...unseen] });
   for (const deviceId of unseen) isSilent(deviceId);
   return { counts, refusals, silent, pages };
 }
 
 /**
- * Only a row that has the configuration counts, in the version that was read or written: the hub's queries lag behind its
- * twins, and the row may be of the time before another configuration.
+ * Only a row with the configuration counts, in the version that was read or written: queries lag, so the row may be older.
  *
- * @param least the version; `undefined` if this run has not seen the twin
+ * @param least the version; `undefined` if this run has not read the twin
  */
 function verdictOn(
   { version, desired, mirror, configuration }: Row,
@@ -129,13 +126,13 @@ const describe = ({ counts: { applied, limited, refused, silent } }: Look) =>
 function conclude({ report, world }: Task, look: Look, limit: Duration): boolean {
   const { counts, refusals, silent } = look;
   report.line(`Agents: ${describe(look)}.`);
-  const name = (what: string, all: readonly string[], count: number) => {
+  const list = (title: string, all: readonly string[], count: number) => {
     if (count === 0) return;
-    world.stderr(what);
+    world.stderr(title);
     for (const line of all) world.stderr(printable(`  ${line}`));
-    if (count > all.length) world.stderr(`  and ${count - all.length} others`);
+    if (count > all.length) world.stderr(`  and ${count - all.length} more`);
   };
-  name('These refuse it, with the reason that each gives:', refusals, counts.refused);
-  name(`These have been silent for ${formatDuration(limit)}:`, silent, counts.silent);
+  list('These agents rejected it:', refusals, counts.refused);
+  list(`These agents have been silent for ${formatDuration(limit)}:`, silent, counts.silent);
   return counts.refused === 0 && counts.silent === 0;
 }

@@ -3,19 +3,19 @@ import type { DesiredFile } from './desired-file.ts';
 import { mergeInto } from './merge.ts';
 import type { Task } from './task.ts';
 
-/** If others write to a twin at the same moment, again and again, this device fails. */
+/** Attempts before the device fails because other writers keep changing its twin. */
 const MAX_ATTEMPTS = 5;
 
 export interface Written {
-  /** Whether something was to be written. */
+  /** Whether a change was necessary. */
   readonly isChanged: boolean;
-  /** `$version` of the desired properties that have the configuration; in a dry run the one before. */
+  /** `$version` of the desired properties with the configuration; in a dry run, the current one. */
   readonly version: number;
 }
 
 /**
- * Gives a module's twin the configuration, unless it has it, in a dry run too up to the writing. The patch follows from the
- * twin itself: queries lag. Warns if agents will refuse what the twin then has.
+ * Writes the configuration to a module's twin unless it already has it; a dry run stops before the write. The patch is
+ * computed from the twin, since queries lag. Warns if agents will reject the resulting twin.
  *
  * @param tags to merge at the same time
  */
@@ -32,9 +32,9 @@ export async function writeConfiguration(
     const { patch, faults } = mergeInto(Object.hasOwn(desired, objectName) ? desired[objectName] : undefined, wanted);
     const hasPatch = Object.keys(patch).length > 0;
     if (!hasPatch && Object.keys(tags).length === 0) return { isChanged: false, version: before };
-    // Not by the file, which has been checked: the twin has something else that agents refuse.
+    // The file itself is valid, so other properties in the twin cause these faults.
     if (hasPatch && attempt === 1 && faults.length > 0)
-      report.warn(deviceId, `agents refuse all of it for what else is in the twin: ${faults.join('; ')}`);
+      report.warn(deviceId, `agents will reject it because of other properties in the twin: ${faults.join('; ')}`);
     if (isDryRun) return { isChanged: true, version: before };
     const twin = { tags, ...(hasPatch ? { properties: { desired: { [objectName]: patch } } } : {}) };
     const version = await patchIfSame({ hub, moduleId }, deviceId, twin, etag, attempt === MAX_ATTEMPTS);
@@ -43,7 +43,7 @@ export async function writeConfiguration(
 }
 
 /**
- * @param isLast whether a twin that has changed is a failure
+ * @param isLast whether a changed twin is a failure
  * @returns the new `$version` of desired; `undefined` if the twin no longer had the etag
  */
 export async function patchIfSame(

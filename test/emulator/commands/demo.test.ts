@@ -8,13 +8,13 @@ import type { HubEmulator } from '../../../src/emulator/hub.ts';
 describe('vakt demo', () => {
   it('lets nothing that is reported to the hub reach the terminal as it is', () => {
     const hub = new EventEmitter();
-    const said: string[] = [];
-    showArrivals(hub as unknown as HubEmulator, (who, line) => said.push(`${who} ${line}`));
+    const output: string[] = [];
+    showArrivals(hub as unknown as HubEmulator, (who, line) => output.push(`${who} ${line}`));
     hub.emit('reported', { reported: { securityAgent: { hub: { '\u001b[2J': '\u009b31m' } } } });
-    assert.deepEqual(said, ['reported securityAgent.hub.·[2J = "·31m"']);
+    assert.deepEqual(output, ['reported securityAgent.hub.·[2J = "·31m"']);
   });
 
-  it('says that the port of its page is in use', async () => {
+  it('reports that the port of its page is in use', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as AddressInfo;

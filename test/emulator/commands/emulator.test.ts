@@ -44,9 +44,9 @@ describe('vakt emulator', () => {
     );
 
   for (const option of ['--port', '--rest-port', '--websocket-port', '--control-port', '--page-port', '--proxy-port']) {
-    it(`says that the port of ${option} is in use`, () => isTaken(option));
+    it(`reports that the port of ${option} is in use`, () => isTaken(option));
   }
-  it('says that the port of --service-port is in use', () =>
+  it('reports that the port of --service-port is in use', () =>
     isTaken('--service-port', '--print-config', 'provisioning'));
 
   async function isTaken(option: string, ...more: string[]): Promise<void> {
@@ -65,7 +65,7 @@ describe('vakt emulator', () => {
     }
   }
 
-  it('says that the directory is a file', async () => {
+  it('reports that the directory is a file', async () => {
     const file = join(temporaryFolder(), 'file');
     writeFileSync(file, '');
     const { name, message } = await refusalOf(['--directory', file]);
@@ -91,14 +91,14 @@ describe('vakt emulator', () => {
   });
 
   describe('its page', () => {
-    /** Runs until the line that tells how to start an agent, and `meanwhile` is done. @returns the lines */
-    const runUntilStarted = async (args: readonly string[], meanwhile: (lines: string[]) => Promise<void>) => {
+    /** Runs until the line with the command that starts an agent is printed and `whileRunning` has completed. @returns the lines */
+    const runUntilStarted = async (args: readonly string[], whileRunning: (lines: string[]) => Promise<void>) => {
       const stop = new AbortController();
       const lines: string[] = [];
       let done: Promise<void> | undefined;
       const stdout = (line: string) => {
         lines.push(line);
-        if (line.startsWith('Start an agent')) done = meanwhile(lines).finally(() => stop.abort());
+        if (line.startsWith('Start an agent')) done = whileRunning(lines).finally(() => stop.abort());
       };
       assert.equal(
         await run(['--directory', temporaryFolder(), ...args], { ...world, stdout, signal: stop.signal }),
@@ -123,7 +123,7 @@ describe('vakt emulator', () => {
       assert.equal(addressIn(lines), undefined);
     });
 
-    it('says so when its port is in use', async () => {
+    it('reports that its port is in use', async () => {
       await runUntilStarted([], async (lines) => {
         const { port } = new URL(addressIn(lines) ?? '');
         await assert.rejects(

@@ -82,7 +82,7 @@ describe("the emulator of IoT Edge's workload API", () => {
     ]);
   });
 
-  it('speaks over http, too', async () => {
+  it('supports HTTP, too', async () => {
     const other = await EdgeEmulator.start({ hub, deviceId: module.deviceId, address: { port: 0 } });
     const status = await new Promise((resolve, reject) => {
       const asked = request(`${other.workloadUri}/trust-bundle?${API}`, (response) => {

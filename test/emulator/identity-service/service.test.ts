@@ -105,7 +105,7 @@ describe('the emulator of the IoT Identity Service', () => {
       return { auth, certificate: new X509Certificate(pem) };
     };
 
-    it('of an EC key signs digests, so that the certificate verifies them', async () => {
+    it('signs digests with an EC key, so that the certificate verifies them', async () => {
       await start({ authentication: 'x509' });
       const { auth, certificate } = await certificateOf();
       assert.equal(auth.type, 'x509');
@@ -129,7 +129,7 @@ describe('the emulator of the IoT Identity Service', () => {
       assert.deepEqual(await parameter('rsa-modulus'), { message: 'parameter "parameter" has an invalid value' });
     });
 
-    it('of an RSA key signs by encryption', async () => {
+    it('signs by encryption with an RSA key', async () => {
       await start({ authentication: 'x509', keyType: 'rsa' });
       const { auth, certificate } = await certificateOf();
       const { keyHandle } = auth;

@@ -19,7 +19,7 @@ import { faintTexts } from './contrast.ts';
 const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 const TABS = ['activity', 'twin', 'methods', 'faults'] as const;
 
-/** Texts that would run, or hide something, if anything took them for more than text. */
+/** Strings that would run code or hide text if they were interpreted. */
 const ATTACKS = [
   '<img src=x onerror="globalThis.attacked=1;alert(1)">',
   '</script><script>globalThis.attacked=2</script>',
@@ -108,7 +108,7 @@ describe('the page of the emulator, in a browser', function () {
       await row.getByRole('textbox').fill('PT2M');
       await row.getByText('not sent').waitFor();
       await tab.getByRole('button', { name: 'Send to the hub' }).click();
-      await tab.getByText(/The agent has version \d+ in force/).waitFor();
+      await tab.getByText(/The agent has applied version \d+/).waitFor();
       await row.locator('.reported', { hasText: 'PT2M' }).waitFor();
       assert.equal(await row.locator('.mark').count(), 0);
       const object = bed.hub.twin(THE_DEVICE, THE_MODULE).reported[OBJECT] as Record<string, unknown>;
@@ -126,26 +126,26 @@ describe('the page of the emulator, in a browser', function () {
         .getByRole('row', { name: /^maxMessageSizeInBytes/ })
         .getByRole('textbox')
         .fill('7');
-      await tab.getByText('2 faults: nothing would be applied.').first().waitFor();
+      await tab.getByText('2 faults: the agent would apply nothing.').first().waitFor();
       await tab.getByRole('button', { name: 'Send to the hub' }).click();
       await tab.getByText('Not sent: the agent would refuse').waitFor();
       assert.equal(bed.hub.twin(THE_DEVICE, THE_MODULE).desired.$version, $version);
       await tab.getByRole('button', { name: 'Send anyway' }).click();
       await tab.getByText(/The agent refuses version \d+: .*snapshotFrequency must be/).waitFor();
       await row.locator('.mark', { hasText: 'differs' }).waitFor();
-      // What is desired beside what is reported as JSON, and the way back.
+      // Desired next to reported properties as JSON, and back to the form.
       await tab.getByText('The whole twin as JSON').click();
       const text = tab.getByRole('textbox', { name: 'Desired properties as JSON' });
       await text.fill(JSON.stringify({ [OBJECT]: QUICK }));
       await tab.getByRole('button', { name: 'Send to the hub' }).click();
-      await tab.getByText(/The agent has version \d+ in force/).waitFor();
+      await tab.getByText(/The agent has applied version \d+/).waitFor();
       assert.ok(
         complaints.every((line) => line.includes('422')),
         complaints.join('\n'),
       );
     });
 
-    it('lets nobody overwrite what another has changed meanwhile', async () => {
+    it('rejects an edit if the twin was changed in the meantime', async () => {
       const { tab } = await show(page);
       await select(tab, 'Twin');
       const row = tab.getByRole('row', { name: /^aggregationIntervalConnectionCreate/ });
@@ -153,7 +153,7 @@ describe('the page of the emulator, in a browser', function () {
       bed.desire({ hubResourceId: { value: 'changed by another' } });
       await tab.getByText(/The desired properties have changed at the hub/).waitFor();
       await tab.getByRole('button', { name: 'Send to the hub' }).click();
-      const refusal = tab.getByText(/Not sent: the desired properties have changed meanwhile/);
+      const refusal = tab.getByText(/Not sent: the desired properties have changed in the meantime/);
       await refusal.waitFor();
       const { $version: before } = bed.hub.twin(THE_DEVICE, THE_MODULE).reported;
       await bed.hub.invokeMethod(THE_DEVICE, THE_MODULE, 'pause', { duration: 'PT1M', reason: 'to be reported' });
@@ -245,7 +245,7 @@ describe('the page of the emulator, in a browser', function () {
       await keyboard.type('PT3S');
       await go('Shift+Tab', '#twin button.primary');
       await keyboard.press('Enter');
-      await tab.getByText(/The agent has version \d+ in force/).waitFor();
+      await tab.getByText(/The agent has applied version \d+/).waitFor();
       await go('Shift+Tab', '[role=tab]');
       await keyboard.press('End');
       assert.ok(await focused('#tab-faults'));
@@ -357,7 +357,7 @@ describe('the page of the emulator, in a browser', function () {
       await assertHarmless(watched, page);
     });
 
-    it('keeps a fixed number of events and rows, whatever comes', async () => {
+    it('keeps a fixed number of events and rows for any input', async () => {
       const watched = await show(page);
       const { tab } = watched;
       const sendTen = async (first: number) => {
@@ -462,7 +462,7 @@ describe('the page of the emulator, in a browser', function () {
               .getByRole('row', { name: /^lowPriorityMessageFrequency/ })
               .getByRole('textbox')
               .fill('soon');
-            await tab.getByText('A fault: nothing would be applied.').first().waitFor();
+            await tab.getByText('1 fault: the agent would apply nothing.').first().waitFor();
             await tab.getByText('The whole twin as JSON').click();
           }
           assert.deepEqual(await faintTexts(tab), [], name);
@@ -477,7 +477,7 @@ describe('the page of the emulator, in a browser', function () {
       });
     }
 
-    it('tells who has a wrong token, or none, what to do, and shows nothing', async () => {
+    it('explains a wrong or missing token, and shows no data', async () => {
       await send(hub, client, { Events: [start('secret')] });
       const { origin } = new URL(page.address);
       for (const [address, said] of [
@@ -529,7 +529,7 @@ describe('the page of the emulator, in a browser', function () {
         assert.deepEqual(hub.faults.active(), []);
       });
 
-      it('is no other for having a name that leads here', async () => {
+      it('rejects requests under a host name that resolves to this machine', async () => {
         assert.deepEqual(await attack(`http://${REBOUND}:${(site.address() as AddressInfo).port}/`), [
           'nothing',
           'nothing',

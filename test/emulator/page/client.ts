@@ -98,14 +98,14 @@ export class Stream {
   }
 }
 
-/** A module that sends what a test tells it to. */
+/** A module that sends the messages of a test. */
 export async function connect(hub: HubEmulator): Promise<MqttClient> {
   const client = bareClient(hub);
   await once(client, 'connect');
   return client;
 }
 
-/** Sends a message, and waits until the hub has it. A body that is no string is sent as JSON. */
+/** Sends a message, and waits until the hub has it. A body that is not a string is sent as JSON. */
 export async function send(hub: HubEmulator, client: MqttClient, body: unknown): Promise<void> {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   const before = hub.messages.at(-1)?.sequence ?? 0;

@@ -1,7 +1,7 @@
 import type { Page as Tab } from 'playwright-core';
 
 /**
- * Texts that are shown, and whose contrast with what is behind them is below what WCAG 2.2 asks for (1.4.3, AA): 4.5:1, or 3:1
+ * Visible elements whose contrast with their background is below the requirement of WCAG 2.2 (1.4.3, AA): 4.5:1, or 3:1
  * for large ones. Controls that are disabled don't count.
  */
 export const faintTexts = (tab: Tab): Promise<string[]> => tab.evaluate(FIND) as Promise<string[]>;

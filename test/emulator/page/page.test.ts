@@ -103,8 +103,8 @@ describe('the page of the emulator, its server', () => {
     });
 
     it('listens on 127.0.0.1 only', async () => {
-      const others = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-      for (const { address } of others.filter(({ internal, family }) => !internal && family === 'IPv4')) {
+      const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+      for (const { address } of addresses.filter(({ internal, family }) => !internal && family === 'IPv4')) {
         const socket = connectTo(portOf(page), address);
         await assert.rejects(once(socket, 'connect'), /ECONNREFUSED/);
       }
@@ -112,7 +112,7 @@ describe('the page of the emulator, its server', () => {
   });
 
   describe('what it serves', () => {
-    it('gives its own files to anybody, since nothing of the hub is in them', async () => {
+    it('serves its own files without a token, since they contain no data of the hub', async () => {
       const { text, headers } = await ask(page, '/', { token: '' });
       assert.match(text, /^<!doctype html>/);
       assert.equal(headers['content-type'], 'text/html; charset=utf-8');
@@ -121,7 +121,7 @@ describe('the page of the emulator, its server', () => {
       assert.equal((await ask(page, '/', { method: 'POST', body: {} })).status, 405);
     });
 
-    it('gives no other file', async () => {
+    it('serves no other file', async () => {
       for (const path of [
         '/emulator/page/page.js',
         '/emulator/page/browser/../page.js',
@@ -133,7 +133,7 @@ describe('the page of the emulator, its server', () => {
         assert.equal((await ask(page, path)).status, 404, path);
     });
 
-    it('refuses what is no address', async () => {
+    it('rejects an invalid URL', async () => {
       assert.equal((await ask(page, 'http://[')).status, 400);
     });
 
@@ -172,7 +172,7 @@ describe('the page of the emulator, its server', () => {
   });
 
   describe('limits', () => {
-    it('refuses a body that is too large, is no JSON object, or is not said to be JSON', async () => {
+    it('rejects a body that is too large, is not a JSON object, or has another content type', async () => {
       const post = (body: unknown, headers = {}) => ask(page, '/api/fault', { method: 'POST', body, headers });
       assert.equal((await post('{')).status, 400);
       assert.equal((await post('[]')).status, 400);
@@ -185,7 +185,7 @@ describe('the page of the emulator, its server', () => {
       assert.equal((await ask(page, '/', { headers: { 'x-much': 'x'.repeat(10_000) } })).status, 431);
     });
 
-    it('serves so many browsers at a time, and another one when one has gone', async () => {
+    it('limits the number of browsers, and accepts another one when one has disconnected', async () => {
       for (let number = 0; number < 8; number++) await stream();
       assert.equal((await ask(page, '/api/stream')).status, 503);
       streams[0]?.close();
@@ -196,7 +196,7 @@ describe('the page of the emulator, its server', () => {
       });
     });
 
-    it('cuts off a browser that does not read, while others and the hub go on', async function () {
+    it('disconnects a browser that does not read, while other browsers and the hub continue', async function () {
       this.timeout(seconds(180));
       const quick: Clock = { ...systemClock, sleep: (_wait, signal) => systemClock.sleep(milliseconds(1), signal) };
       await page.close();
@@ -207,8 +207,8 @@ describe('the page of the emulator, its server', () => {
       socket.write(`GET /api/stream HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\n`);
       await once(socket, 'data');
       socket.pause();
-      const others = await Promise.all(Array.from({ length: 7 }, () => open(page, '/api/stream')));
-      for (const other of others) other.resume(); // reads, and forgets
+      const readers = await Promise.all(Array.from({ length: 7 }, () => open(page, '/api/stream')));
+      for (const other of readers) other.resume(); // reads and discards
       assert.equal((await ask(page, '/api/stream')).status, 503);
       const client = await connect(hub);
       await send(hub, client, { Events: Array.from({ length: 200 }, () => start('x'.repeat(600))) });
@@ -223,15 +223,15 @@ describe('the page of the emulator, its server', () => {
       });
       await send(hub, client, { Events: [start('still here')] });
       for await (const chunk of reader?.setEncoding('utf8') ?? []) if (chunk.includes('still here')) break;
-      for (const other of others) assert.equal(other.destroyed, false);
+      for (const other of readers) assert.equal(other.destroyed, false);
       socket.destroy();
-      for (const other of others) other.destroy();
+      for (const other of readers) other.destroy();
       client.end(true);
     });
   });
 
   describe('the stream', () => {
-    it('begins with all there is, and goes on with what comes', async () => {
+    it('sends all stored messages first, then new ones', async () => {
       const client = await connect(hub);
       await send(hub, client, { Events: [start('before'), alert()] });
       const reader = await stream();
@@ -275,7 +275,7 @@ describe('the page of the emulator, its server', () => {
       await reader.next('state', ({ modules }) => modules[0]?.connected === false);
     });
 
-    it('says which twins have changed, by whom ever', async () => {
+    it('names the changed twins, regardless of the writer', async () => {
       const reader = await stream();
       await reader.next('hello');
       hub.patchDesired(DEVICE, MODULE, { a: 1 });
@@ -311,7 +311,7 @@ describe('the page of the emulator, its server', () => {
       assert.equal(rows.messages.at(-1)?.sequence, 1_000);
     });
 
-    it('names so many modules, connected ones first, and so many changed twins', async () => {
+    it('limits the listed modules, connected ones first, and the changed twins', async () => {
       const names = Array.from({ length: 250 }, (_, number) => `device${number}`);
       for (const deviceId of names) hub.addModule({ deviceId, moduleId: MODULE });
       hub.removeModule(DEVICE, MODULE);
@@ -376,7 +376,7 @@ describe('the page of the emulator, its server', () => {
       assert.deepEqual(hub.twin(DEVICE, MODULE).desired, { ...FAULTY, $version: 2 });
     });
 
-    it('sends the difference, and nothing when another has changed the twin meanwhile', async () => {
+    it('sends the difference, and nothing if the twin was changed in the meantime', async () => {
       hub.patchDesired(DEVICE, MODULE, { keep: { a: 1, b: 2 }, remove: true });
       const { body } = await ask(page, `/api/twin?${query}`);
       assert.deepEqual(body.desired, { keep: { a: 1, b: 2 }, remove: true });
@@ -394,7 +394,7 @@ describe('the page of the emulator, its server', () => {
       assert.equal((await ask(page, '/api/twin')).status, 404);
     });
 
-    it('takes a property named __proto__ as one like others', async () => {
+    it('treats a property named __proto__ as an ordinary one', async () => {
       const body = `{"deviceId":"${DEVICE}","moduleId":"${MODULE}","version":1,"desired":{"__proto__":{"polluted":true}}}`;
       assert.equal((await ask(page, '/api/twin', { method: 'PUT', body })).status, 200);
       assert.ok(Object.hasOwn(hub.twin(DEVICE, MODULE).desired, '__proto__'));

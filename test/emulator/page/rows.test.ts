@@ -30,7 +30,7 @@ const textsIn = (value: unknown): string[] =>
       : [];
 
 describe('rows of the page', () => {
-  it('says an event in the words of the demo', () => {
+  it('describes an event in the same words as the demo', () => {
     const row = rowOf(message({ Events: [start('ls -l')] }));
     assert.deepEqual(row.events, [
       {
@@ -53,7 +53,7 @@ describe('rows of the page', () => {
     assert.deepEqual(first?.lines, ['{"Name":"ProcessCreate","Payload":[null]}']);
   });
 
-  it('has so many events of a message, and counts the rest', () => {
+  it('limits the events of a message, and counts the rest', () => {
     const row = rowOf(message({ Events: Array.from({ length: 250 }, () => start('x')) }));
     assert.equal(row.events.length, 200);
     assert.equal(row.left, 50);
@@ -130,7 +130,7 @@ describe('counts of the page', () => {
     );
   });
 
-  it('stays of one size, whatever comes', () => {
+  it('stays bounded for any input', () => {
     const tally = new Tally();
     for (let number = 0; number < 500; number++) {
       const Events = [event(`Name${number}`), event(`Other${number}`), alert({ AlertId: `alert ${number}` })];
@@ -166,7 +166,7 @@ describe('the patch that the page sends', () => {
   });
 });
 
-/** As text that says nothing of prototypes and of the order of members. */
+/** JSON text, which is independent of prototypes and the order of members. */
 const sorted = (value: unknown): unknown =>
   typeof value === 'object' && value !== null
     ? Object.entries(value)

@@ -94,17 +94,17 @@ describe('the provisioning service emulator, with certificates', () => {
           const secret = secretOf(await issue());
           const unauthorized = transport === 'https' ? { name: 'UnauthorizedError' } : { message: /Not authorized/ };
           await assert.rejects(register(service, transport, registrationId, secret), unauthorized);
-          const said = service.requests.at(-1)?.reason?.replace(/[0-9a-f]{64}|(?<=expired at ).*/, '…');
-          assert.equal(said, reason);
+          const lastReason = service.requests.at(-1)?.reason?.replace(/[0-9a-f]{64}|(?<=expired at ).*/, '…');
+          assert.equal(lastReason, reason);
           assert.deepEqual(hub.devices, []);
         });
       }
     });
   }
 
-  it('says what is wrong as the service does', async () => {
+  it('answers with the same errors as the service', async () => {
     const path = (id: string) => `/${service.idScope}/registrations/${id}/register?api-version=2021-06-01`;
-    const tell = async (id: string, certificate: IssuedCertificate) => {
+    const register = async (id: string, certificate: IssuedCertificate) => {
       const { status, body } = await ask(service, 'PUT', path(id), {
         ...secretOf(certificate),
         body: { registrationId: id },
@@ -112,13 +112,13 @@ describe('the provisioning service emulator, with certificates', () => {
       return [status, body.errorCode, body.message];
     };
     const strange = await selfSigned({ commonName: 'sn-7' });
-    assert.deepEqual(await tell('sn-7', strange), [401, 401002, 'CA certificate not found']);
+    assert.deepEqual(await register('sn-7', strange), [401, 401002, 'CA certificate not found']);
     const other = await selfSigned({ commonName: 'dev-x' });
-    assert.deepEqual(await tell('dev-x', other), [401, 401002, 'Invalid certificate']);
-    assert.deepEqual(await tell('dev-x', strange), [401, 401002, 'Unauthorized']);
+    assert.deepEqual(await register('dev-x', other), [401, 401002, 'Invalid certificate']);
+    assert.deepEqual(await register('dev-x', strange), [401, 401002, 'Unauthorized']);
   });
 
-  it('takes the second thumbprint of an enrolment, and refuses to enrol with what is none', async () => {
+  it('accepts the second thumbprint of an enrolment, and rejects an invalid one', async () => {
     const second = await selfSigned({ commonName: 'dev-x' });
     service.enroll({ registrationId: 'dev-x', thumbprint: own.thumbprint, secondaryThumbprint: second.thumbprint });
     assert.equal((await register(service, 'https', 'dev-x', secretOf(second))).status, 'assigned');

@@ -98,7 +98,7 @@ export interface HttpResult {
   readonly body: any;
 }
 
-/** A bare HTTPS client, which says word for word what the test tells it to. */
+/** A bare HTTPS client, which sends exactly the requests of the test. */
 export function ask(
   service: Server,
   method: string,

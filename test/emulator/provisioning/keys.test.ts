@@ -121,7 +121,7 @@ describe('the provisioning service emulator, with keys', () => {
         service.faults.inject({ kind: 'status', operation: 'register', status: 429, retryAfterSeconds: 1, count: 1 });
         service.faults.inject({ kind: 'status', operation: 'operation', status: 503, retryAfterSeconds: 0, count: 1 });
         if (transport === 'https') {
-          // Over HTTPS this version of the SDK takes every status from 300 on for an error.
+          // Over HTTPS this version of the SDK treats every status from 300 on as an error.
           await assert.rejects(register(service, transport, 'dev-1', { key: KEY }), { name: 'ThrottlingError' });
           return;
         }
@@ -132,7 +132,7 @@ describe('the provisioning service emulator, with keys', () => {
         assert.ok(service.requests.some(({ status, fault }) => status === 503 && fault === 'status'));
       });
 
-      it('waits between polls as it is told', async () => {
+      it('waits between polls for the time in Retry-After', async () => {
         service.settings.retryAfterSeconds = 1;
         service.settings.polls = 1;
         await register(service, transport, 'dev-1', { key: KEY });
@@ -268,14 +268,14 @@ describe('the provisioning service emulator, with keys', () => {
     assert.equal(answer.body.registrationState.deviceId, 'Device1');
   });
 
-  describe('re-assigns a device', () => {
+  describe('reassignment', () => {
     beforeEach(async () => {
       service.settings.polls = 0;
       await put();
       hub.addModule({ deviceId: 'Device1', moduleId: 'azureiotsecurity' });
     });
 
-    it('at once: the first hub loses it with its modules, the other gets it when it registers', async () => {
+    it('moves the device immediately: the first hub removes it with its modules, the other adds it at registration', async () => {
       service.reassign('dev-1', second);
       assert.deepEqual([hub.devices, hub.modules, second.devices], [[], [], []]);
       const { registrationState } = (await put()).body;
@@ -287,14 +287,14 @@ describe('the provisioning service emulator, with keys', () => {
       assert.equal(service.hubOf('dev-1'), second);
     });
 
-    it('when it registers the next time, as the service does', async () => {
+    it('moves the device at its next registration, as the service does', async () => {
       service.reassign('dev-1', second, 'nextRegistration');
       assert.ok(hub.getDevice('Device1'));
       assert.equal((await put()).body.registrationState.assignedHub, second.hostName);
       assert.equal(hub.getDevice('Device1'), undefined);
     });
 
-    it('with its data reset, or never, as the enrolment says', async () => {
+    it('moves the device with its data reset, or never, depending on the enrolment', async () => {
       const common = { registrationId: 'dev-1', deviceId: 'Device1', primaryKey: KEY, secondaryKey: SECOND_KEY };
       service.enroll({ ...common, hub: second, reprovisioning: 'never' });
       assert.equal((await put()).body.registrationState.assignedHub, hub.hostName);
@@ -303,7 +303,7 @@ describe('the provisioning service emulator, with keys', () => {
       assert.equal(service.hubOf('dev-1'), second);
     });
 
-    it('to the hub that it is in, with the same substatus as the service', async () => {
+    it('reassigns the device to its current hub with the same substatus as the service', async () => {
       assert.equal((await put()).body.registrationState.substatus, 'reprovisionedToInitialAssignment');
       assert.ok(hub.hasModule('Device1', 'azureiotsecurity'));
     });

@@ -133,7 +133,7 @@ describe("the emulator's query language", () => {
     it(`refuses ${sql.slice(0, 60) || '(nothing)'}`, () =>
       assert.throws(() => parseQuery(sql), { name: 'QueryError', message }));
 
-  it('answers or refuses whatever it is given', () => {
+  it('answers or rejects any input', () => {
     const words = [
       'SELECT',
       '*',

@@ -32,7 +32,7 @@ describe("the emulator's service API, by the official client", () => {
   });
 
   describe('devices', () => {
-    it('are made, shown, changed and removed', async () => {
+    it('creates, returns, changes and removes devices', async () => {
       const { responseBody: made } = await service.registry.create({ deviceId: 'dev2' });
       assert.equal(made.status, 'enabled');
       const key = made.authentication?.symmetricKey?.primaryKey ?? '';
@@ -52,7 +52,7 @@ describe("the emulator's service API, by the official client", () => {
       assert.deepEqual(await refusalOf(service.registry.get('dev2')), [404, 'DeviceNotFound', 'dev2']);
     });
 
-    it('are refused if they exist, do not exist, or cannot', async () => {
+    it('rejects existing, missing and invalid devices', async () => {
       assert.deepEqual(await refusalOf(service.registry.create({ deviceId: DEVICE })), [
         409,
         'DeviceAlreadyExists',
@@ -63,7 +63,7 @@ describe("the emulator's service API, by the official client", () => {
       assert.equal((await refusalOf(service.registry.create({ deviceId: 'a b' })))[1], 'ArgumentInvalid');
     });
 
-    it('are listed, 1000 at most, and counted', async () => {
+    it('lists at most 1000 devices, and counts them', async () => {
       addSimulatedDevices(hub, 1_005);
       assert.equal((await service.registry.list()).responseBody.length, 1_000);
       hub.setStatus('disabled', DEVICE);
@@ -71,7 +71,7 @@ describe("the emulator's service API, by the official client", () => {
       assert.deepEqual(responseBody, { totalDeviceCount: 1_006, enabledDeviceCount: 1_005, disabledDeviceCount: 1 });
     });
 
-    it('are made, changed and removed in bulk, and each that is refused is named', async () => {
+    it('creates, changes and removes devices in bulk, and names each refused one', async () => {
       const done = await service.registry.addDevices([{ deviceId: 'b1' }, { deviceId: DEVICE }, { deviceId: 'b2' }]);
       const { isSuccessful, errors } = done.responseBody;
       assert.deepEqual(
@@ -95,7 +95,7 @@ describe("the emulator's service API, by the official client", () => {
   });
 
   describe('modules', () => {
-    it('are made, shown, listed, changed and removed', async () => {
+    it('creates, returns, lists, changes and removes modules', async () => {
       const { responseBody: made } = await service.registry.addModule({ deviceId: DEVICE, moduleId: 'm2' });
       assert.ok(made.authentication?.symmetricKey?.primaryKey);
       assert.equal((await service.registry.getModule(DEVICE, 'm2')).responseBody.generationId, made.generationId);
@@ -123,23 +123,23 @@ describe("the emulator's service API, by the official client", () => {
   });
 
   describe('twins', () => {
-    it('are shown with tags, versions and etag', async () => {
+    it('returns a twin with tags, versions and etag', async () => {
       const { responseBody: twin } = await service.registry.getModuleTwin(DEVICE, MODULE);
       assert.equal(twin.etag, 'AAAAAAAAAAE=');
       assert.deepEqual(twin.tags, {});
       assert.deepEqual(twin.properties, { desired: { $version: 1 }, reported: { $version: 1 } });
     });
 
-    it('are merged: null removes, both sections or neither, and the module hears of it', async () => {
+    it('merges twins: null removes, both sections or neither change, and the module is notified', async () => {
       const agent = bareClient(hub);
       connected.push(agent);
       await once(agent, 'connect');
       await subscribed(agent, '$iothub/twin/PATCH/properties/desired/#');
-      const heard = once(agent, 'message');
+      const notification = once(agent, 'message');
       const patch = { tags: { site: 1, old: 'x' }, properties: { desired: { a: { b: 1, c: 2 } } } };
       const { responseBody: twin } = await service.registry.updateModuleTwin(DEVICE, MODULE, patch, '*');
       assert.deepEqual([twin.tags, twin.etag], [{ site: 1, old: 'x' }, 'AAAAAAAAAAI=']);
-      const [topic, body] = (await heard) as [string, Buffer];
+      const [topic, body] = (await notification) as [string, Buffer];
       assert.equal(topic, '$iothub/twin/PATCH/properties/desired/?$version=2');
       assert.deepEqual(JSON.parse(body.toString()), { a: { b: 1, c: 2 }, $version: 2 });
 
@@ -156,7 +156,7 @@ describe("the emulator's service API, by the official client", () => {
       assert.deepEqual(hub.tags(DEVICE, MODULE), { site: 1 });
     });
 
-    it('are changed only with the etag that they have', async () => {
+    it('changes a twin only if the etag matches', async () => {
       const { responseBody: twin } = await service.registry.getModuleTwin(DEVICE, MODULE);
       await service.registry.updateModuleTwin(DEVICE, MODULE, { tags: { a: 1 } }, twin.etag);
       const [status, code] = await refusalOf(
@@ -167,7 +167,7 @@ describe("the emulator's service API, by the official client", () => {
       await service.registry.updateModuleTwin(DEVICE, MODULE, { tags: { a: 3 } }, 'AAAAAAAAAAI=');
     });
 
-    it('of devices have tags that their modules do not see', async () => {
+    it('stores device tags that modules do not see', async () => {
       await service.registry.updateTwin(DEVICE, { tags: { site: 7 } }, '*');
       assert.deepEqual((await service.registry.getTwin(DEVICE)).responseBody.tags, { site: 7 });
       assert.deepEqual(hub.tags(DEVICE, MODULE), {});
@@ -175,7 +175,7 @@ describe("the emulator's service API, by the official client", () => {
       assert.equal((await refusalOf(service.registry.getModuleTwin(DEVICE, 'none')))[1], 'ModuleNotFound');
     });
 
-    it('have limits', async () => {
+    it('enforces the limits of twins', async () => {
       const long = { tags: Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`t${n}`, 'x'.repeat(1_000)])) };
       assert.equal((await refusalOf(service.registry.updateModuleTwin(DEVICE, MODULE, long, '*')))[0], 413);
       const name = { tags: { 'a.b': 1 } };
@@ -202,7 +202,7 @@ describe("the emulator's service API, by the official client", () => {
       assert.deepEqual((await service.query(sql)).rows, [{ deviceId: DEVICE, connectionState: 'Connected' }]);
     });
 
-    it('that are wrong are refused as the hub does', async () => {
+    it('rejects invalid requests as a hub does', async () => {
       const [status, code, text] = await refusalOf(service.query('SELECT * FROM devices WHERE tags.site ='));
       assert.deepEqual([status, code], [400, 'ArgumentInvalid']);
       assert.match(text, /Syntax error at position 40: the query ends/);
@@ -218,29 +218,32 @@ describe("the emulator's service API, by the official client", () => {
       connected.push(agent);
       agent.on('message', (topic, body) => {
         const id = /\$rid=(.+)$/.exec(topic)?.[1];
-        agent.publish(`$iothub/methods/res/200/?$rid=${id}`, JSON.stringify({ heard: JSON.parse(body.toString()) }));
+        agent.publish(
+          `$iothub/methods/res/200/?$rid=${id}`,
+          JSON.stringify({ notification: JSON.parse(body.toString()) }),
+        );
       });
       await once(agent, 'connect');
       await subscribed(agent, '$iothub/methods/POST/#');
       return agent;
     };
 
-    it('are answered by the module', async () => {
+    it('returns the module’s answer to a method call', async () => {
       await answering();
       const answer = await service.call(DEVICE, MODULE, { methodName: 'ping', payload: { a: 1 } });
-      assert.deepEqual(answer, { status: 200, payload: { heard: { a: 1 } } });
+      assert.deepEqual(answer, { status: 200, payload: { notification: { a: 1 } } });
     });
 
-    it('are 404 while the module is not connected, unless there is time to wait for it', async () => {
+    it('answers 404 if the module does not connect within the connect timeout', async () => {
       const ping = { methodName: 'ping', responseTimeoutInSeconds: 5 };
       assert.deepEqual((await refusalOf(service.call(DEVICE, MODULE, ping))).slice(0, 2), [404, 'DeviceNotOnline']);
       const waiting = service.call(DEVICE, MODULE, { ...ping, connectTimeoutInSeconds: 60 });
       await answering();
-      assert.deepEqual(await waiting, { status: 200, payload: { heard: null } });
+      assert.deepEqual(await waiting, { status: 200, payload: { notification: null } });
       assert.equal((await refusalOf(service.call('none', MODULE, ping)))[1], 'DeviceNotFound');
     });
 
-    it('are 504 if the module is silent, and 400 if the call cannot be', async () => {
+    it('answers 504 if the module is silent, and 400 for an invalid call', async () => {
       const agent = bareClient(hub);
       connected.push(agent);
       await once(agent, 'connect');

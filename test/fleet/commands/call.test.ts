@@ -52,7 +52,7 @@ describe('vakt fleet call', () => {
     ]);
     assert.equal(out.at(-1), 'Calls: 1 answered, 2 failed.');
     assert.deepEqual(err.slice(-2).sort(), [
-      '  dev2: the agent answers 403',
+      '  dev2: the agent answered 403',
       '  dev3: 404 DeviceNotOnline: The module is not connected, or has not subscribed to direct methods.',
     ]);
   });
@@ -64,7 +64,7 @@ describe('vakt fleet call', () => {
     assert.deepEqual([status, out], [0, ['{"deviceId":"dev1","status":200,"payload":null}', 'Calls: 1 answered.']]);
   });
 
-  it('never repeats a call that may have been heard', async () => {
+  it('never repeats a call that may have been received', async () => {
     bed.hub.addModule({ deviceId: 'dev1', moduleId: MODULE });
     bed.hub.faults.inject({ kind: 'restStatus', status: 500, text: '/methods' });
     assert.equal((await bed.run('call', 'flush', '--device', 'dev1')).status, 1);

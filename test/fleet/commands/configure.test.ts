@@ -92,7 +92,7 @@ describe('vakt fleet configure', () => {
       isNow({ a: { ...EXCEPTION, equals: '/z' } });
     });
 
-    it('only says so in a dry run', async () => {
+    it('prints the changes in a dry run, and writes nothing', async () => {
       has({ a: EXCEPTION, old: OTHER });
       const { out } = await write({ a: EXCEPTION }, '--dry-run');
       assert.deepEqual(out.at(-1), 'Dry run, nothing was done. Without --dry-run: 1 written.');
@@ -113,7 +113,7 @@ describe('vakt fleet configure', () => {
     for (const dry of [['--dry-run'], []]) {
       const { status, err } = await bed.run('configure', file, '--device', simulatedDevice(1), ...dry);
       assert.equal(status, 0);
-      const refused = 'agents refuse all of it for what else is in the twin';
+      const refused = 'agents will reject it because of other properties in the twin';
       const [warning = '', ...others] = err;
       assert.ok(
         warning.startsWith(`warning: ${simulatedDevice(1)}: ${refused}: maxMessageSizeInBytes must be`),
@@ -121,8 +121,8 @@ describe('vakt fleet configure', () => {
       );
       assert.deepEqual(others, []);
     }
-    const mended = bed.configuration({ snapshotFrequency: { value: 'PT1H' }, maxMessageSizeInBytes: null });
-    assert.deepEqual((await bed.run('configure', mended, '--device', simulatedDevice(1))).err, []);
+    const corrected = bed.configuration({ snapshotFrequency: { value: 'PT1H' }, maxMessageSizeInBytes: null });
+    assert.deepEqual((await bed.run('configure', corrected, '--device', simulatedDevice(1))).err, []);
     assert.deepEqual(desired(1), { snapshotFrequency: { value: 'PT1H' } });
   });
 
@@ -164,7 +164,7 @@ describe('vakt fleet configure', () => {
 
   for (const [what, text, message] of [
     ['no JSON', '{', /cannot be read: /],
-    ['a list', '[]', /holds no desired properties/],
+    ['a list', '[]', /has no desired properties/],
     ['another object', '{"x": {}}', /has 2 faults/],
     ['a misspelt setting alone', '{"snapshotFrequenzy": {"value": "PT6H"}}', /has 1 fault, /],
     ['nothing', '{}', /has 1 fault, /],
@@ -182,7 +182,7 @@ describe('vakt fleet configure', () => {
     });
   }
 
-  it('refuses a file that is not there, and an object of another name unless it is told of it', async () => {
+  it('rejects a missing file, and an object of another name without --twin-object-name', async () => {
     await assert.rejects(bed.run('configure', '/nowhere/x', '--all', '--yes'), {
       id: 'CONFIG_FILE_MISSING',
       message: /\/nowhere\/x does not exist/,
@@ -214,7 +214,7 @@ describe('vakt fleet configure', () => {
     const file = () => bed.configuration({ snapshotFrequency: { value: 'PT6H' } });
     const wait = (limit: string) => bed.run('configure', file(), '--all', '--yes', '--wait', limit);
 
-    it('says who has applied it, who refuses and why, and who is silent', async () => {
+    it('lists agents that applied it, refused it with their reasons, or are silent', async () => {
       await bed.run('configure', file(), '--all', '--yes');
       for (let n = 1; n <= 9; n += 1) report(n, {});
       report(9, {}, { snapshotFrequency: { value: 'PT13H' } }); // its local file allows no shorter one
@@ -224,9 +224,9 @@ describe('vakt fleet configure', () => {
       assert.equal(status, 1);
       assert.equal(out.at(-1), 'Agents: 9 applied (1 within local limits), 1 refused, 2 silent.');
       assert.deepEqual(err, [
-        'These refuse it, with the reason that each gives:',
+        'These agents rejected it:',
         `  ${simulatedDevice(10)}: maxMessageSizeInBytes must be an integer·[2J`,
-        'These have been silent for PT1S:',
+        'These agents have been silent for PT1S:',
         `  ${simulatedDevice(11)}`,
         `  ${simulatedDevice(12)}`,
       ]);
@@ -287,7 +287,7 @@ describe('vakt fleet configure', () => {
         });
       }
 
-      it('also where somebody else has written it in the meantime', async () => {
+      it('waits for agents whose twin another writer configured in the meantime', async () => {
         put(GOOD);
         const { status, out } = await good(['--all']);
         assert.equal(out[0], 'Configurations: 1 already up to date.');

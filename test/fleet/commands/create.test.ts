@@ -54,7 +54,7 @@ describe('vakt fleet create', () => {
     );
   });
 
-  it('finishes what an earlier run began, but leaves alone what somebody has written to', async () => {
+  it('finishes modules of an interrupted run, but skips twins with other changes', async () => {
     for (const deviceId of ['begun', 'tagged', 'configured']) bed.hub.addModule({ deviceId, moduleId: MODULE });
     bed.hub.patchTags('tagged', MODULE, { a: 1 });
     bed.hub.patchDesired('configured', MODULE, { a: 1 });
@@ -109,7 +109,7 @@ describe('vakt fleet create', () => {
   it('names a module without a key as a failure', async () => {
     bed.hub.addModule({ deviceId: 'dev1', moduleId: MODULE, credential: { type: 'certificateAuthority' } });
     const { status, err } = await bed.run('create', '--device', 'dev1', '--key-directory', join(bed.folder, 'keys'));
-    assert.deepEqual([status, err[0]], [1, 'failed: dev1: the module has no key: it proves itself by a certificate']);
+    assert.deepEqual([status, err[0]], [1, 'failed: dev1: the module has no key: it uses a certificate']);
   });
 
   it('refuses a directory for keys that other users can look into', async () => {
@@ -119,7 +119,7 @@ describe('vakt fleet create', () => {
     assert.equal(bed.hub.modules.length, 0);
   });
 
-  it('goes on after single failures, names them at the end, and does the rest when it is run again', async () => {
+  it('continues after single failures, names them at the end, and retries only them when run again', async () => {
     addSimulatedDevices(bed.hub, 12);
     bed.hub.faults.inject({ kind: 'restStatus', status: 400, text: `${simulatedDevice(5)}/modules` });
     const { status, out, err } = await bed.run('create', '--all', '--yes');
@@ -153,7 +153,7 @@ describe('vakt fleet create', () => {
     assert.deepEqual(bed.hub.tags('dev1', MODULE), { a: 'b' });
   });
 
-  it('says what it would do, and does nothing, in a dry run', async () => {
+  it('prints the changes in a dry run, and changes nothing', async () => {
     addSimulatedDevices(bed.hub, 2);
     bed.hub.addModule({ deviceId: simulatedDevice(1), moduleId: MODULE });
     const keys = join(bed.folder, 'keys');
@@ -174,34 +174,34 @@ describe('vakt fleet create', () => {
     assert.ok(bed.requests.every((request) => request === 'POST /devices/query'));
   });
 
-  describe('asks before it changes more than one device', () => {
+  describe('confirmation of changes to several devices', () => {
     beforeEach(() => addSimulatedDevices(bed.hub, 3));
 
-    it('and goes on if the answer is yes', async () => {
+    it('continues if the answer is yes', async () => {
       const asked: string[] = [];
       const confirm = async (question: string) => asked.push(question) > 0;
       await bed.runWith({ confirm }, 'create', '--all');
       assert.deepEqual(asked, [
-        `This will make the module ${MODULE} on up to 3 devices of ${bed.hub.hostName}. Go on?`,
+        `This will make the module ${MODULE} on up to 3 devices of ${bed.hub.hostName}. Continue?`,
       ]);
       assert.equal(bed.hub.modules.length, 3);
     });
 
-    it('and changes nothing if it is no', async () => {
+    it('changes nothing if the answer is no', async () => {
       const { status, err } = await bed.runWith({ confirm: async () => false }, 'create', '--all');
       assert.deepEqual([status, err, bed.hub.modules.length], [1, ['Nothing was changed.'], 0]);
     });
 
-    it('and demands --yes where nobody can be asked', async () => {
+    it('requires --yes without a terminal', async () => {
       await assert.rejects(bed.run('create', '--all'), { name: 'UsageError', message: /confirm it with --yes$/ });
     });
 
-    it('but not before one', async () => {
+    it('changes one device without asking', async () => {
       assert.equal((await bed.run('create', '--device', simulatedDevice(1))).status, 0);
     });
   });
 
-  it('ends at once when it is told to, and says that there is more to do', async () => {
+  it('stops at a signal, and reports that it is not finished', async () => {
     addSimulatedDevices(bed.hub, 200);
     const stop = new AbortController();
     let seen = 0;
@@ -213,7 +213,7 @@ describe('vakt fleet create', () => {
     assert.equal(status, 1);
     assert.match(
       out.at(-1) ?? '',
-      /^Modules azureiotsecurity: \d+ made; not finished, run the command again to go on\.$/,
+      /^Modules azureiotsecurity: \d+ made; not finished, run the command again to continue\.$/,
     );
     assert.ok(bed.hub.modules.length < 40, String(bed.hub.modules.length));
     const again = await bed.run('create', '--all', '--yes');

@@ -30,14 +30,14 @@ describe('vakt fleet through a proxy', () => {
       (thrown: unknown) => thrown,
     );
     assert.ok(error instanceof AgentError, String(error));
-    const told = [
+    const errorTexts = [
       error.message,
       error.remedy,
       error.stack,
       String(error.cause),
       (error.cause as Error | undefined)?.stack,
     ];
-    assert.ok(!told.join(' ').includes('S3cret'), 'the password is told');
+    assert.ok(!errorTexts.join(' ').includes('S3cret'), 'the password is variables');
     return error;
   };
 
@@ -68,10 +68,10 @@ describe('vakt fleet through a proxy', () => {
     assert.equal(proxy.requests.length, before);
   });
 
-  it('says what the proxy lacks: a user, another password, the permission', async () => {
+  it('explains a missing user, a wrong password and a missing permission of the proxy', async () => {
     proxy.setUser(USER);
-    const nobody = await failure({}, '--proxy', url());
-    assert.deepEqual([nobody.id, /--proxy-password-file/.test(nobody.remedy)], ['PROXY_REFUSED', true]);
+    const withoutUser = await failure({}, '--proxy', url());
+    assert.deepEqual([withoutUser.id, /--proxy-password-file/.test(withoutUser.remedy)], ['PROXY_REFUSED', true]);
     const wrong = await failure({}, ...withPassword(passwordFile('another S3cret')));
     assert.match(wrong.message, /refused the user us@er or its password \(407\)$/);
     const ofEnvironment = await failure({ https_proxy: url('us%40er:S3cret@') });
@@ -113,7 +113,7 @@ describe('vakt fleet through a proxy', () => {
     });
   });
 
-  it('takes no password from the command line', async () => {
+  it('rejects a password on the command line', async () => {
     const { id, message, remedy } = await failure({}, '--proxy', url('us%40er:S3cret@'));
     assert.equal(id, 'CONFIG_INVALID');
     assert.match(message, /^--proxy must not contain a password: .*--proxy-password-file$/);

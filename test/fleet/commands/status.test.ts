@@ -43,7 +43,7 @@ describe('vakt fleet status', () => {
   });
   afterEach(() => bed.hub.stop());
 
-  it('shows a row for each module, counts states, and tells of devices without the module', async () => {
+  it('shows a row for each module, counts states, and reports devices without the module', async () => {
     const { status, out } = await bed.run('status');
     assert.equal(status, 0);
     assert.match(out[0] ?? '', /^DEVICE +STATE +VERSION +LAST MESSAGE +STARTS BY +ALERTS +POSTURE +FAULTS$/);
@@ -59,7 +59,7 @@ describe('vakt fleet status', () => {
     assert.deepEqual(out.slice(-3), [
       '',
       '7 devices: 4 running, disconnected; 1 degraded, disconnected; 1 paused, disconnected; 1 never reported.',
-      `1 device without the module ${MODULE}: "vakt fleet create --all" makes it.`,
+      `1 device without the module ${MODULE}: "vakt fleet create --all" creates it.`,
     ]);
   });
 
@@ -123,7 +123,7 @@ describe('vakt fleet status', () => {
     ]);
   });
 
-  it('writes the heads of CSV also without a row', async () => {
+  it('writes the CSV header even without rows', async () => {
     const { out } = await bed.run('status', '--csv', '--where', "deviceId = 'nosuch'");
     assert.deepEqual(out, ['DEVICE,STATE,VERSION,LAST MESSAGE,STARTS BY,ALERTS,POSTURE,FAULTS']);
   });
@@ -134,7 +134,7 @@ describe('vakt fleet status', () => {
     assert.equal(JSON.parse(out[0] ?? '').version, '=HYPERLINK("http://x","y")\u001b[2J\u202e');
   });
 
-  it('says what the hub says of a wrong condition', async () => {
+  it('reports the hub’s error for an invalid condition', async () => {
     await assert.rejects(bed.run('status', '--where', 'tags.site ='), {
       id: 'QUERY_REFUSED',
       message: /^the hub refuses the query: 400 ArgumentInvalid: Syntax error/,

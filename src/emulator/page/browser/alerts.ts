@@ -2,7 +2,7 @@ import { ALERT_SEVERITIES, type AlertRow } from '../protocol.ts';
 import { byId, element, numberOf, setBadge, timeOf } from './dom.ts';
 import { rawMessage } from './raw-message.ts';
 
-/** Alerts that are kept: the least recent go first. */
+/** Maximum number of alerts; the least recent are dropped first. */
 const MAX_ALERTS = 100;
 
 /** The alerts, the most severe first. */
@@ -10,11 +10,7 @@ export class Alerts {
   readonly node = element('section', { class: 'card alerts', 'aria-labelledby': 'alerts-title' });
   readonly #list = element('ol', { class: 'rows' });
   readonly #counts = element('p', { class: 'counts' });
-  readonly #empty = element(
-    'p',
-    { class: 'weak' },
-    'No alerts: nothing that the agent has reported looks like an attack.',
-  );
+  readonly #empty = element('p', { class: 'weak' }, 'No alerts: no reported event looks like an attack.');
   readonly #alerts = new Map<string, { readonly alert: AlertRow; readonly item: HTMLElement }>();
 
   constructor() {
@@ -23,7 +19,7 @@ export class Alerts {
     this.#list.hidden = true;
   }
 
-  /** Adds alerts, or replaces them by their latest state. @param announce tells them to a screen reader */
+  /** Adds alerts, or replaces them with their latest state. @param announce whether screen readers announce them */
   add(alerts: readonly AlertRow[], announce: boolean): void {
     if (alerts.length === 0) return;
     for (const alert of alerts) {

@@ -1,7 +1,7 @@
 import type { Refusal, StreamEvents, TwinCheck } from '../protocol.ts';
 
-/* Requests to the page's server, each with the token of the address. The token is in the fragment, which browsers send
- * nowhere. */
+/* Requests to the page's server, each with the token of the address. The token is in the fragment, which browsers never
+ * send. */
 
 const token = location.hash.slice(1);
 export const hasToken = token !== '';
@@ -27,28 +27,28 @@ export async function call<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: s
   const response = await fetch(path, { method, ...(body === undefined ? { headers } : withBody) }).catch(
     () => undefined,
   );
-  if (response === undefined) throw new ApiError(0, { error: 'The emulator does not answer; it may have ended.' });
+  if (response === undefined) throw new ApiError(0, { error: 'The emulator does not answer; it may have exited.' });
   const answer: unknown = await response.json().catch(() => ({ error: `The answer ${response.status} is not JSON.` }));
   if (!response.ok) throw new ApiError(response.status, answer as Refusal);
   return answer as T;
 }
 
-/** Without news for longer than this, the connection counts as dead; the server sends something every 15 s. */
+/** A connection that is silent for longer than this counts as dead; the server sends something every 15 s. */
 const SILENCE_MS = 40_000;
 const PAUSE_MS = 2_000;
-/** Characters of one event of the stream that are kept at most. */
+/** Maximum number of characters of one event of the stream. */
 const LARGEST_EVENT = 16 * 1024 * 1024;
 
-/** What the stream brings. */
+/** Receives the stream. */
 export interface Listener {
   event<E extends keyof StreamEvents>(name: E, data: StreamEvents[E]): void;
-  /** Number of the last message that was received: after a break only later ones are sent. */
+  /** Number of the last received message: after a reconnect only later ones are sent. */
   last(): number;
-  /** `refused`: the token is wrong; it is not tried again. */
+  /** `refused`: the token is wrong; there is no retry. */
   state(state: 'live' | 'broken' | 'refused'): void;
 }
 
-/** Listens to the stream, without end: after each break it connects again. Not by EventSource, which can't send the token. */
+/** Reads the stream forever and reconnects after each failure. EventSource can't be used, since it can't send the token. */
 export async function listen(listener: Listener): Promise<void> {
   for (;;) {
     const status = await listenOnce(listener).catch(() => 0);

@@ -2,13 +2,13 @@ import type { Minute, Totals } from '../protocol.ts';
 import { bytesOf, element, numberOf, svg } from './dom.ts';
 import { GROUPS, type GroupId, groupOf } from './kinds.ts';
 
-/** Minutes that the chart shows, and that are kept. */
+/** Number of minutes that the chart shows. */
 const SHOWN = 30;
 const WIDTH = 600;
 const HEIGHT = 130;
 const GAP = 4;
 
-/** What the bars can stand for. */
+/** Measures that the bars can show. */
 const MEASURES = {
   events: { title: 'Events', text: numberOf, of: ({ events }: Minute) => sum(Object.values(events)) },
   bytes: { title: 'Bytes', text: bytesOf, of: ({ bytes }: Minute) => bytes },
@@ -21,7 +21,7 @@ const NO_MINUTE: Omit<Minute, 'minute'> = { messages: 0, bytes: 0, units: 0, eve
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hour12: false });
 const clockOf = (minute: number) => CLOCK.format(new Date(minute * 60_000));
 
-/** What comes in a minute: a chart, the same as a table, and the totals. */
+/** Traffic per minute: as a chart, as a table, and the totals. */
 export class Chart {
   readonly node = element('section', { class: 'card traffic', 'aria-labelledby': 'chart-title' });
   readonly #totals = element('dl', { class: 'totals' });
@@ -38,11 +38,7 @@ export class Chart {
   #measure: Measure = 'events';
 
   constructor() {
-    const choice = element(
-      'fieldset',
-      { class: 'segments' },
-      element('legend', { class: 'unseen' }, 'What the chart shows'),
-    );
+    const choice = element('fieldset', { class: 'segments' }, element('legend', { class: 'unseen' }, 'Measure'));
     for (const [id, { title }] of Object.entries(MEASURES)) {
       const box = element('input', { type: 'radio', name: 'measure', value: id, checked: id === this.#measure });
       choice.append(element('label', {}, box, element('span', {}, title)));
@@ -51,11 +47,11 @@ export class Chart {
       this.#measure = (event.target as HTMLInputElement).value as Measure;
       this.#draw();
     });
-    const title = element('h2', { id: 'chart-title' }, 'Traffic by the minute');
+    const title = element('h2', { id: 'chart-title' }, 'Traffic per minute');
     const bar = element('div', { class: 'bar' }, title, choice);
     this.node.append(bar, this.#totals, this.#picture, this.#legend, this.#details);
     this.#details.addEventListener('toggle', () => this.#draw());
-    setInterval(() => this.#draw(), 10_000); // the minutes move on without news
+    setInterval(() => this.#draw(), 10_000); // the minutes advance even without messages
   }
 
   update(minutes: readonly Minute[], { messages, events, bytes, units }: Totals): void {
@@ -95,7 +91,7 @@ export class Chart {
     const { title, text, of } = MEASURES[this.#measure];
     const most = Math.max(1, ...minutes.map(of));
     const latest = minutes.at(-1);
-    const label = `${title} by the minute, for ${SHOWN} minutes; at most ${text(most)}, in this minute ${text(latest ? of(latest) : 0)}. The same is in the table below.`;
+    const label = `${title} per minute, for ${SHOWN} minutes; at most ${text(most)}, in this minute ${text(latest ? of(latest) : 0)}. The same is in the table below.`;
     const step = WIDTH / SHOWN;
     const bars = minutes.map((minute, index) => {
       const parts: readonly (readonly [string, number])[] =
@@ -114,7 +110,7 @@ export class Chart {
     const scale = element('div', { class: 'scale', 'aria-hidden': 'true' });
     scale.append(
       element('span', {}, clockOf(minutes[0]?.minute ?? 0)),
-      element('span', {}, `at most ${text(most)} a minute`),
+      element('span', {}, `at most ${text(most)} per minute`),
       element('span', {}, 'now'),
     );
     return [chart, scale];
@@ -123,10 +119,10 @@ export class Chart {
 
 const thisMinute = () => Math.floor(Date.now() / 60_000);
 
-/** Takes the pointer over the whole height, so that low bars have a hint, too. */
+/** Reacts to the pointer over the whole height, so that low bars have a tooltip, too. */
 const hover = (x: number, width: number) => svg('rect', { class: 'hover', x, y: 0, width, height: HEIGHT });
 
-/** In the order of the groups, from the bottom up. */
+/** Counts in the order of the groups, from the bottom up. */
 function byGroup({ events }: Minute): Map<GroupId, number> {
   const counts = new Map<GroupId, number>();
   for (const { id } of GROUPS) {

@@ -1,4 +1,4 @@
-/* Makes elements. Texts become text nodes only; the Content-Security-Policy forbids everything that would make HTML of them. */
+/* Creates elements. Strings become text nodes only; the Content-Security-Policy forbids every conversion to HTML. */
 
 type Attributes = Readonly<Record<string, string | number | boolean | undefined>>;
 type Child = Node | string | undefined;
@@ -29,7 +29,7 @@ function filled<E extends Element>(target: E, attributes: Attributes, children: 
   return target;
 }
 
-/** A button that runs `act` when it is pressed. */
+/** A button that calls `act` when pressed. */
 export function button(text: string, act: () => void, attributes: Attributes = {}): HTMLButtonElement {
   const made = element('button', { type: 'button', ...attributes }, text);
   made.addEventListener('click', act);
@@ -43,7 +43,7 @@ export function byId<E extends HTMLElement = HTMLElement>(id: string): E {
   return found as E;
 }
 
-/** Shows a text in a badge, or hides it. */
+/** Shows a string in a badge, or hides the badge. */
 export function setBadge(id: string, text: string, description = ''): void {
   const badge = byId(id);
   badge.hidden = text === '';
@@ -57,7 +57,7 @@ const TIME = new Intl.DateTimeFormat(undefined, {
   hour12: false,
 });
 
-/** A time of day in the browser's zone; the whole time when it is pointed at. Text that is no time stays as it is. */
+/** A time of day in the browser's zone, with the full time as a tooltip. Other text stays unchanged. */
 export function timeOf(text: string): HTMLElement {
   const time = new Date(text);
   if (Number.isNaN(time.getTime())) return element('span', { class: 'time' }, text);

@@ -3,17 +3,17 @@ import { button, bytesOf, element, numberOf, timeOf } from './dom.ts';
 import { groupOf } from './kinds.ts';
 import { rawMessage } from './raw-message.ts';
 
-/** Events that are kept; the oldest go first. */
+/** Maximum number of events; the oldest are dropped first. */
 const MAX_EVENTS = 3_000;
-/** Rows that are shown, and that are added when more are asked for. */
+/** Number of rows shown at first, and added on request. */
 const SHOWN = 200;
-/** Names of events that can be filtered by; the agent has 16. */
+/** Maximum number of event names in the filter; the agent has 16. */
 const MAX_NAMES = 32;
 
 interface Entry {
   readonly event: EventRow;
   readonly message: MessageRow;
-  /** What is searched, in lower case. */
+  /** The searched text, in lower case. */
   readonly text: string;
   item?: HTMLElement;
 }
@@ -46,7 +46,7 @@ export class Events {
   #limit = SHOWN;
   #module = '';
   #isPaused = false;
-  /** Events that came while the list was paused. */
+  /** Number of events received while the list was paused. */
   #waiting = 0;
   #skipped = 0;
 
@@ -70,7 +70,7 @@ export class Events {
       element('div', { class: 'bar' }, element('h2', { id: 'events-title' }, 'Events'), this.#shownText),
       element(
         'div',
-        { class: 'filter', role: 'search', 'aria-label': 'Filter of the events' },
+        { class: 'filter', role: 'search', 'aria-label': 'Event filter' },
         element('label', { class: 'grow' }, element('span', {}, 'Search'), this.#search),
         element('label', {}, element('span', {}, 'Priority'), this.#priority),
         this.#pause,
@@ -90,14 +90,14 @@ export class Events {
     this.#search.select();
   }
 
-  /** Shows only events of this module, `device/module`; empty: of all. */
+  /** Shows only events of this module, `device/module`; all events if empty. */
   setModule(module: string): void {
     if (module === this.#module) return;
     this.#module = module;
     this.#show();
   }
 
-  /** @param messages oldest first @param skipped number of messages that the server left out */
+  /** @param messages oldest first @param skipped number of messages that the server omitted */
   add(messages: readonly MessageRow[], skipped: number): void {
     this.#skipped += skipped;
     const entries = messages
@@ -153,7 +153,7 @@ export class Events {
       words.every((word) => text.includes(word));
   }
 
-  /** Adds rows on top, so that those that are there, and what is open in them, stay. */
+  /** Adds rows on top, so that existing rows and their open details stay. */
   #prepend(entries: readonly Entry[]): void {
     const fitting = entries.filter(this.#filter()).slice(0, this.#limit);
     this.#list.prepend(...fitting.map(itemOf));

@@ -3,17 +3,17 @@ import { call } from './api.ts';
 import { button, byId, element, numberOf, setBadge } from './dom.ts';
 import { Fields, freshId } from './fields.ts';
 
-/** Kinds that are shown before the others are asked for. */
+/** Number of kinds that are shown without expanding the rest. */
 const FIRST = 6;
 
 /** The faults of the emulator, and its connection. */
 export class Faults {
   readonly #offline: HTMLButtonElement;
   readonly #disconnect: HTMLButtonElement;
-  readonly #said = element('p', { class: 'answer', role: 'status' });
+  readonly #status = element('p', { class: 'answer', role: 'status' });
   readonly #first = element('div', { class: 'grid' });
-  readonly #others = element('div', { class: 'grid' });
-  readonly #more = element('details', { class: 'more' }, element('summary', {}, 'More faults'), this.#others);
+  readonly #rest = element('div', { class: 'grid' });
+  readonly #more = element('details', { class: 'more' }, element('summary', {}, 'More faults'), this.#rest);
   readonly #switches = new Map<string, { readonly toggle: HTMLButtonElement; readonly hits: HTMLElement }>();
   #module: ModuleState | undefined;
   #isOnline = true;
@@ -26,16 +26,16 @@ export class Faults {
     this.#disconnect = button('Disconnect the module', () => {
       if (this.#module === undefined) return;
       const { deviceId, moduleId } = this.#module;
-      const done = `Closed the connection of ${deviceId}/${moduleId}; it may connect again at once.`;
+      const done = `Closed the connection of ${deviceId}/${moduleId}; it may reconnect immediately.`;
       this.#do(call('POST', '/api/disconnect', { deviceId, moduleId }), done);
     });
     const clear = button('Switch all faults off', () => this.#do(call('DELETE', '/api/fault'), 'All faults are off.'));
     const connection = element('section', { class: 'card', 'aria-labelledby': 'connection-title' });
     connection.append(
       element('h2', { id: 'connection-title' }, 'Connection'),
-      element('p', { class: 'weak' }, 'What the hub has received, and the twins, are kept.'),
+      element('p', { class: 'weak' }, 'Received messages and twins are kept.'),
       element('div', { class: 'buttons' }, this.#disconnect, this.#offline, clear),
-      this.#said,
+      this.#status,
     );
     panel.append(connection, this.#first, this.#more);
   }
@@ -43,7 +43,7 @@ export class Faults {
   setForms(forms: readonly FaultKindForm[]): void {
     this.#switches.clear();
     this.#first.replaceChildren(...forms.slice(0, FIRST).map((form) => this.#card(form)));
-    this.#others.replaceChildren(...forms.slice(FIRST).map((form) => this.#card(form)));
+    this.#rest.replaceChildren(...forms.slice(FIRST).map((form) => this.#card(form)));
     this.#more.hidden = forms.length <= FIRST;
   }
 
@@ -89,7 +89,7 @@ export class Faults {
 
   #do(work: Promise<unknown>, done: string): void {
     const say = (text: string) => {
-      this.#said.textContent = text;
+      this.#status.textContent = text;
       byId('announcement').textContent = text;
     };
     work.then(

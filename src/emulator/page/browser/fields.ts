@@ -7,7 +7,7 @@ let lastId = 0;
 /** An id that no other element has. */
 export const freshId = (prefix: string): string => `${prefix}-${++lastId}`;
 
-/** The control for one value of a field; not for `names`. @param none what an empty value stands for */
+/** The control for one value of a field, except `names`. @param none label of an empty value */
 export function controlFor({ kind, choices = [], initial = '' }: Field, none: string): Control {
   if (kind === 'flag' || kind === 'choice') {
     const names = kind === 'flag' ? ['true', 'false'] : choices;
@@ -27,9 +27,9 @@ export function controlFor({ kind, choices = [], initial = '' }: Field, none: st
 }
 
 /**
- * The value that a text stands for. What is no number, or no JSON, stays text: who gets it says what is wrong.
+ * Parses a field's text. Text that is not a valid number or JSON stays text: the receiver reports the error.
  *
- * @returns `undefined` for an empty one
+ * @returns `undefined` for an empty text
  */
 export function readText({ kind }: Field, text: string): unknown {
   if (text.trim() === '') return undefined;
@@ -53,7 +53,7 @@ export class Fields {
     for (const field of fields) this.#add(field);
   }
 
-  /** The members that have a value; `undefined`, with the focus where it is, when a required one has none. */
+  /** The members that have a value; `undefined` if a required one is empty, which then gets the focus. */
   read(): Record<string, unknown> | undefined {
     for (const { field, value, control } of this.#values) {
       const isMissing = field.required && value() === undefined;

@@ -9,7 +9,7 @@ import { Methods } from './methods.ts';
 import { startTabs } from './tabs.ts';
 import { Twin } from './twin.ts';
 
-/* The page: takes what the stream brings, and hands it to the views. */
+/* The page: passes the events of the stream to the views. */
 
 const ALL = '';
 const nameOf = ({ deviceId, moduleId }: ModuleState) => `${deviceId}/${moduleId}`;
@@ -37,8 +37,8 @@ function showModules({ modules: listed, modulesLeft }: HubState): void {
   const texts = (all: readonly HTMLOptionElement[]) => all.map(({ textContent }) => textContent).join('\n');
   if (texts(options) !== texts([...modules.options])) {
     modules.replaceChildren(...options);
-    const isThere = options.some(({ value }) => value === chosen);
-    modules.value = isThere ? chosen : (options[0]?.value ?? ALL);
+    const isListed = options.some(({ value }) => value === chosen);
+    modules.value = isListed ? chosen : (options[0]?.value ?? ALL);
   }
   chooseModule();
 }
@@ -60,11 +60,11 @@ function showState(news: HubState): void {
   showModules(news);
 }
 
-/** What to do with each event of the stream. */
+/** The handler of each event of the stream. */
 const TAKE: { readonly [E in keyof StreamEvents]: (data: StreamEvents[E]) => void } = {
   hello: (hello) => {
     if (state === undefined) {
-      // Not again after a break: what is being edited stays.
+      // Not repeated after a reconnect, so that edited values stay.
       twin.setForms(hello.object, hello.settings);
       methods.setForms(hello.methods);
       faults.setForms(hello.faults);
@@ -91,7 +91,7 @@ function take({ messages, skipped }: StreamEvents['hello']['rows']): void {
   events.add(messages, skipped);
 }
 
-const SAID = {
+const STATUS = {
   live: 'Live',
   broken: 'Not connected; trying again',
   refused: 'Refused',
@@ -101,12 +101,12 @@ const listener: Listener = {
   event: (name, data) => TAKE[name](data),
   last: () => last,
   state(connection) {
-    const said = byId('connection');
-    if (said.textContent === SAID[connection]) return;
-    said.textContent = SAID[connection];
-    said.className = connection;
+    const status = byId('connection');
+    if (status.textContent === STATUS[connection]) return;
+    status.textContent = STATUS[connection];
+    status.className = connection;
     if (connection === 'refused')
-      refuse('The token in the address is wrong: each start of the emulator makes a new one.');
+      refuse('The token in the address is wrong: each start of the emulator creates a new one.');
   },
 };
 
@@ -118,7 +118,7 @@ function refuse(text: string): void {
 
 startTabs(() => {});
 modules.addEventListener('change', chooseModule);
-// Another token in the address, typed by hand, changes nothing without this.
+// Without this, another token typed into the address has no effect.
 window.addEventListener('hashchange', () => location.reload());
 byId('skip').addEventListener('click', (event) => {
   event.preventDefault(); // it would replace the token in the address

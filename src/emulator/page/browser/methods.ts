@@ -10,7 +10,11 @@ interface Answer {
 
 /** The direct methods, each with a form for its payload. */
 export class Methods {
-  readonly #choose = element('p', { class: 'notice' }, 'Choose a module above: a direct method is called at one.');
+  readonly #choose = element(
+    'p',
+    { class: 'notice' },
+    'Choose a module above: direct methods are called on one module.',
+  );
   readonly #cards = element('div', { class: 'grid' });
   #module: ModuleState | undefined;
 

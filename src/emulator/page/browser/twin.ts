@@ -6,7 +6,7 @@ import { type Control, controlFor, freshId, readText } from './fields.ts';
 
 type Section = Readonly<Record<string, unknown>>;
 
-/** How long after the last change the draft is checked. */
+/** Delay between the last change and the check of the draft. */
 const CHECK_AFTER_MS = 250;
 
 const isObject = (value: unknown): value is Section =>
@@ -15,10 +15,10 @@ const own = (object: unknown, name: string): unknown =>
   isObject(object) && Object.hasOwn(object, name) ? object[name] : undefined;
 const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
 const pretty = (value: unknown) => printableJson(JSON.stringify(value, null, 2));
-/** A value of the twin for reading; `undefined` is the empty text. */
+/** A value of the twin for display; `undefined` is the empty string. */
 const textOf = (value: unknown): string =>
   value === undefined ? '' : printable(typeof value === 'string' ? value : JSON.stringify(value));
-/** The same for editing, where it must stay what it is. */
+/** The same for editing, where the value must stay unchanged. */
 const editable = (value: unknown): string =>
   value === undefined ? '' : typeof value === 'string' ? value : printableJson(JSON.stringify(value));
 
@@ -33,15 +33,15 @@ interface Row {
   readonly fault: HTMLElement;
 }
 
-/** A choice can be spelt in another way, or be none of those that there are: it is shown as it is. */
+/** Adds a value that is spelled differently or is not among the choices, so that it is shown unchanged. */
 function allow(select: HTMLSelectElement, value: string): void {
   if ([...select.options].some((option) => option.value === value)) return;
   select.append(element('option', { value }, printable(value)));
 }
 
-/** The module twin: desired properties to edit, and beside them what the agent reports. */
+/** The module twin: desired properties for editing, next to the reported ones. */
 export class Twin {
-  readonly #choose = element('p', { class: 'notice' }, 'Choose a module above: each has a twin of its own.');
+  readonly #choose = element('p', { class: 'notice' }, 'Choose a module above: each has its own twin.');
   readonly #body = element('div', { class: 'twin' });
   readonly #versions = element('p', { class: 'weak' });
   readonly #status = element('p', { class: 'answer', role: 'status' });
@@ -69,19 +69,19 @@ export class Twin {
   #twin: TwinView | undefined;
   /** The desired properties as edited. */
   #draft: Section = {};
-  /** The version of the desired properties that the draft was made of: a later one, by another, must not be overwritten. */
+  /** The version of the desired properties on which the draft is based: a later version must not be overwritten. */
   #base = 0;
-  /** The later version that was told of last: each reading would otherwise take the place of what was said since. */
-  #told = 0;
+  /** The last later version that was announced: each reading would otherwise replace newer messages. */
+  #announcedVersion = 0;
   #checkTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Numbers of the last check and the last reading of the twin: an earlier one may be answered later. */
+  /** Numbers of the last check and the last reading of the twin: an earlier one may complete later. */
   #checks = 0;
   #loads = 0;
   #sentVersion: number | undefined;
 
   constructor(panel: HTMLElement) {
     this.#send = button('Send to the hub', () => void this.#sendDraft(false), { class: 'primary' });
-    this.#force = button('Send anyway, to see it refused', () => void this.#sendDraft(true));
+    this.#force = button('Send anyway, to see it rejected', () => void this.#sendDraft(true));
     this.#revert = button('Discard the changes', () => this.#discard());
     this.#search.addEventListener('input', () => this.#filter());
     this.#only.addEventListener('change', () => this.#filter());
@@ -90,7 +90,7 @@ export class Twin {
       'div',
       { class: 'filter' },
       element('label', { class: 'grow' }, element('span', {}, 'Search'), this.#search),
-      element('label', { class: 'check' }, this.#only, 'Only what is set, changed or different'),
+      element('label', { class: 'check' }, this.#only, 'Only properties that are set, changed or different'),
     );
     const json = element(
       'details',
@@ -143,7 +143,7 @@ export class Twin {
     void this.load();
   }
 
-  /** Reads the twin; a draft with changes stays. */
+  /** Reads the twin; an edited draft stays. */
   async load(): Promise<void> {
     const module = this.#module;
     if (module === undefined) return;
@@ -155,10 +155,10 @@ export class Twin {
       const isEdited = this.#isEdited();
       this.#twin = twin;
       if (!isEdited) this.#startDraft(twin);
-      else if (twin.desiredVersion !== this.#base && twin.desiredVersion !== this.#told) {
-        this.#told = twin.desiredVersion;
-        const what = `The desired properties have changed at the hub, to version ${twin.desiredVersion}.`;
-        this.#say(`${what} Discard your changes to see them.`, 'bad');
+      else if (twin.desiredVersion !== this.#base && twin.desiredVersion !== this.#announcedVersion) {
+        this.#announcedVersion = twin.desiredVersion;
+        const change = `The desired properties have changed at the hub, to version ${twin.desiredVersion}.`;
+        this.#say(`${change} Discard your changes to see them.`, 'bad');
       }
       this.#show();
     } catch (error) {
@@ -179,7 +179,7 @@ export class Twin {
 
   #startDraft({ desired, desiredVersion }: TwinView): void {
     this.#base = desiredVersion;
-    this.#told = 0;
+    this.#announcedVersion = 0;
     this.#setDraft(desired);
   }
 
@@ -194,7 +194,7 @@ export class Twin {
     this.#desiredText.setAttribute('aria-invalid', 'false');
   }
 
-  /** The value of a setting; what has not the form `{"value": …}` is returned as it is. */
+  /** The value of a setting; anything but `{"value": …}` is returned unchanged. */
   #valueIn(section: Section, name: string): unknown {
     const member = own(own(section, this.#object), name);
     return isObject(member) && Object.hasOwn(member, 'value') ? member.value : member;
@@ -202,9 +202,9 @@ export class Twin {
 
   #takeControl({ form, control }: Row): void {
     const object = own(this.#draft, this.#object);
-    const { [form.name]: _, ...others } = isObject(object) ? object : {};
+    const { [form.name]: _, ...rest } = isObject(object) ? object : {};
     const value = readText(form, control.value);
-    const members = value === undefined ? others : { ...(isObject(object) ? object : {}), [form.name]: { value } };
+    const members = value === undefined ? rest : { ...(isObject(object) ? object : {}), [form.name]: { value } };
     this.#draft = { ...this.#draft, [this.#object]: members };
     this.#desiredText.value = pretty(this.#draft);
     this.#changed();
@@ -231,7 +231,7 @@ export class Twin {
 
   #changed(): void {
     this.#say('');
-    this.#told = 0;
+    this.#announcedVersion = 0;
     this.#show();
     clearTimeout(this.#checkTimer);
     this.#checkTimer = setTimeout(() => this.#check(), CHECK_AFTER_MS);
@@ -265,8 +265,7 @@ export class Twin {
               ...findings.map(({ name, message }) => element('li', {}, printable(`${name} ${message}`))),
             ),
           );
-    const title =
-      faults.length === 1 ? 'A fault: nothing would be applied.' : `${faults.length} faults: nothing would be applied.`;
+    const title = `${faults.length === 1 ? '1 fault' : `${faults.length} faults`}: the agent would apply nothing.`;
     const lists = [list(title, 'bad', faults), list('Probably not meant:', 'warn', warnings)];
     this.#findings.replaceChildren(...lists.filter((each) => each !== undefined));
     for (const { form, control, fault } of this.#forms.values()) {
@@ -280,7 +279,7 @@ export class Twin {
 
   async #sendDraft(force: boolean): Promise<void> {
     if (this.#module === undefined || this.#twin === undefined) return;
-    if (!this.#isEdited()) return this.#say('Nothing is changed.');
+    if (!this.#isEdited()) return this.#say('Nothing has changed.');
     const { deviceId, moduleId } = this.#module;
     const version = this.#base;
     try {
@@ -303,16 +302,16 @@ export class Twin {
     }
   }
 
-  /** Shows what the agent says of the version that was sent. */
+  /** Shows the agent's verdict on the version that was sent. */
   #showVerdict(): void {
     const configuration = own(own(this.#twin?.reported, 'securityAgent'), 'configuration');
     const version = own(configuration, 'desiredVersion');
     if (this.#sentVersion === undefined || typeof version !== 'number' || version < this.#sentVersion) return;
     const errors = own(configuration, 'errors');
     const refused = isObject(errors) ? Object.entries(errors) : [];
-    const said = refused.map(([name, message]) => printable(`${name} ${textOf(message)}`)).join('; ');
-    if (refused.length > 0) this.#say(`The agent refuses version ${version}: ${said}`, 'bad');
-    else this.#say(`The agent has version ${version} in force.`, 'good');
+    const errorList = refused.map(([name, message]) => printable(`${name} ${textOf(message)}`)).join('; ');
+    if (refused.length > 0) this.#say(`The agent rejects version ${version}: ${errorList}`, 'bad');
+    else this.#say(`The agent has applied version ${version}.`, 'good');
     this.#sentVersion = undefined;
   }
 
