@@ -5,7 +5,7 @@ import type { Lookups } from '../../core/contract/lookups.ts';
 import type { ConnectionSeen } from '../../core/contract/streams.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
-/** Fields that are left out of aggregated elements: the ephemeral port of the connecting side, and the process id. */
+/** Fields that aggregated elements omit: the ephemeral port of the connecting side, and the process id. */
 const OUTBOUND = { ProcessId: 0, LocalPort: null };
 const INBOUND = { ProcessId: 0, RemotePort: '0' };
 

@@ -37,7 +37,7 @@ export const listeningPorts = periodic({
   count: (rows) => rows.reduce((all, { ExtraDetails }) => all + Number(ExtraDetails?.Count ?? 1), 0),
 
   async collect({ sockets }, signal) {
-    // With tens of thousands of sockets each step takes some 30 ms; the event loop runs in between.
+    // With tens of thousands of sockets, each step takes about 30 ms. The event loop runs in between.
     const ranges = merged(await sockets.listening(signal));
     await nextTurn();
     const ordered = inOrderOfImportance(ranges);

@@ -31,7 +31,7 @@ export const localUsers = periodic({
 
   async collect({ accounts }, signal) {
     const all = await accounts.list(signal);
-    // Accounts with user id 0 come first: the last rows are left out if not all fit.
+    // Accounts with user id 0 come first, because a full message omits the last rows.
     const sorted = all.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
     return sorted.map(({ name, userId, groups, shell, password }) => ({
       UserName: name,

@@ -68,6 +68,6 @@ function translate(seen: LoginSeen, look: Lookups) {
   };
 }
 
-/** Not looked up for a login in a container: its user ids are not the host's. */
+/** Not looked up for a login in a container, whose user ids are not the host's. */
 const nameOf = ({ userId, reporter }: LoginSeen, look: Lookups): string | undefined =>
   userId === undefined || reporter?.containerId !== undefined ? undefined : look.userName(userId);

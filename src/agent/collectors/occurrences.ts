@@ -3,7 +3,7 @@ import type { Lookups } from '../../core/contract/lookups.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/occurrence.ts';
 import type { LossReason, StreamName, StreamSink, Streams } from '../../core/contract/streams.ts';
 
-/** For records that are only counted. */
+/** The lookups for records that are only counted. */
 const NO_LOOKUPS: Lookups = {
   newBatch: () => {},
   userName: () => undefined,
@@ -13,8 +13,8 @@ const NO_LOOKUPS: Lookups = {
 };
 
 /**
- * Translates the sources' records to occurrences of events, and offers them to consumers. Each collector of the records'
- * stream translates a batch if a consumer wants its event.
+ * Translates the sources' records to occurrences of events, and offers them to consumers. The collectors of the records' stream
+ * translate a batch only if a consumer requests their event.
  */
 export class Occurrences implements StreamSink {
   readonly #collectors: readonly TriggeredCollector[];
@@ -31,7 +31,7 @@ export class Occurrences implements StreamSink {
     this.#consumers.push(consumer);
   }
 
-  /** The streams of the events that consumers want now. */
+  /** Streams of the events that consumers currently request. */
   streams(): ReadonlySet<StreamName> {
     const wanted = this.#collectors.filter(({ name }) => this.#consumers.some((consumer) => consumer.wants(name)));
     return new Set(wanted.map(({ stream }) => stream));
@@ -97,7 +97,7 @@ class Batch implements OccurrenceBatch {
     return this.#count;
   }
 
-  /** A record that can't be translated is added to `broken`; the others are still translated. */
+  /** Adds an untranslatable record to `broken`; the others are still translated. */
   #translate(lookups: Lookups): readonly Occurrence[] {
     const { name: event, stream } = this.#collector;
     const occurrences: Occurrence[] = [];

@@ -5,11 +5,11 @@ import type { ListeningSocket } from '../../core/contract/sources.ts';
 export interface PortRange {
   /** The socket with the first port. */
   readonly socket: ListeningSocket;
-  /** Equal to the socket's port if the range has one port. */
+  /** Equal to the socket's port for a single port. */
   readonly lastPort: number;
 }
 
-/** Merges adjacent ports of one process at one address. Sockets that are equal, by SO_REUSEPORT, count once. */
+/** Merges adjacent ports of one process at one address. Equal sockets (SO_REUSEPORT) count once. */
 export function merged(sockets: readonly ListeningSocket[]): PortRange[] {
   const groups = new Map<string, ListeningSocket[]>();
   for (const socket of sockets) {
@@ -55,8 +55,8 @@ interface Ranked {
 /**
  * Orders ranges by importance: reachable from outside first, then root's, then the rest; within each, lower ports first.
  *
- * Beyond the first 32 ranges of a process or a user, the ranges of all processes and users alternate. Since the last rows
- * are left out of a full message, a process could otherwise hide another one's port by opening many.
+ * Beyond the first 32 ranges of a process or a user, the ranges of all processes and users alternate. A full message omits the
+ * last rows, so a process could otherwise hide another one's port by opening many.
  */
 export function inOrderOfImportance(ranges: readonly PortRange[]): readonly PortRange[] {
   const ranked = ranges.map((range): Ranked => ({ range, tier: tierOf(range.socket), rank: range.socket.localPort }));

@@ -43,7 +43,7 @@ export const processCreate = triggered({
 
   aggregate: {
     by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
-    // Another executable, container or starter of a set-user-id program is not the same start.
+    // A start with another executable, container or set-user-id starter is a different start.
     details: ['ContainerId', 'RealUserId', 'Sha256', 'HashOmitted', 'Hash'],
     blank: { ProcessId: 0, ParentProcessId: 0 },
   },
@@ -76,8 +76,8 @@ function translate(start: ProcessStarted, look: Lookups) {
 }
 
 /**
- * The executable's path by the first argument, for a process whose executable is hidden. Only used then, and the file isn't
- * hashed, since the starter of a process can forge its arguments.
+ * The executable's path from the first argument, used only for a process whose executable is hidden. The file isn't hashed,
+ * because the parent of a process can forge its arguments.
  */
 function imageByArgument([called = '']: readonly string[] = []): string {
   return called.startsWith('/') ? called : 'unknown';

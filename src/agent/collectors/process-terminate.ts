@@ -4,7 +4,7 @@ import { EVENTS } from '../../core/contract/events.ts';
 import type { ProcessEnded } from '../../core/contract/streams.ts';
 import { extraDetails, integer, text } from './fields.ts';
 
-/** A process has ended. Threads that end before their process are not reported. */
+/** The exit of a process. Threads that exit before their process are not reported. */
 export const processTerminate = triggered({
   ...EVENTS.ProcessTerminate,
   version: '1.0',

@@ -32,7 +32,7 @@ const subjectFields = {
   Result: v.optional(text('Of a Login: Success or Fail.')),
 };
 
-/** The detections judge something that happened to be suspicious. */
+/** An alert of the detections about a suspicious event. */
 export const securityAlert = triggered({
   ...EVENTS.SecurityAlert,
   version: '1.0',
@@ -112,13 +112,13 @@ function translate({ rule, subject, ...alert }: AlertRaised) {
 
 const isField = (name: string): name is keyof typeof subjectFields => Object.hasOwn(subjectFields, name);
 
-/** The fields of the subject that the alert has as well; others of their type go to ExtraDetails. */
+/** Fields that the subject and the alert share; other fields of the subject with the same type go to ExtraDetails. */
 const known = (subject: Payload): v.InferOutput<v.StrictObjectSchema<typeof subjectFields, undefined>> =>
   Object.fromEntries(
     Object.entries(subject).filter(([name, value]) => isField(name) && v.is(subjectFields[name], value)),
   );
 
-/** Texts and numbers of the subject that the alert has no field for. */
+/** Strings and numbers of the subject for which the alert has no field. */
 const unknown = (subject: Payload): Record<string, string> =>
   Object.fromEntries(
     Object.entries(subject).flatMap(([name, value]) => {

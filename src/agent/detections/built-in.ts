@@ -7,19 +7,19 @@ import { readRuleSet } from './sigma/rule-set.ts';
 
 /** The shipped rules, as `npm run docs` compiles them from `config/detections/*.yml`. */
 export interface CompiledRules {
-  /** By file. */
+  /** Keyed by file. */
   readonly documents: Readonly<Record<string, readonly unknown[]>>;
-  /** What selects the rules of one source each, and their ids by number. To find that would take most of the time to load. */
+  /** Selections of the rules on one source each, with rule ids by number. Computing them would take most of the loading time. */
   readonly selections: readonly (SelectionJson & { readonly rules: readonly string[] })[];
 }
 
-/** In the bundle, `config/` is beside the program; in the repository, at its root. */
+/** `config/` is next to the program in the bundle, and at the root of the repository. */
 const PLACES = ['./config/detections/rules.json', '../../../../config/detections/rules.json'];
 
 /** The documents of the shipped rules. */
 export const builtInDocuments = (): readonly Document[] => compiledDocuments(JSON.parse(builtInText()));
 
-/** The folder that the files of shipped documents are relative to; their sources are there, too. */
+/** The directory of the shipped rule files, to which the documents' file names are relative. */
 export const builtInFolder = (): string => fileURLToPath(new URL('.', builtInFile()));
 
 function builtInFile(): URL {

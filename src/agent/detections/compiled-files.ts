@@ -11,33 +11,33 @@ import { visit } from './sigma/log-source.ts';
 import type { KnownLiterals } from './sigma/modifiers.ts';
 import type { Document, ParsedRule } from './sigma/rule.ts';
 
-/** Of all compiled files together, in bytes; larger sets are compiled at each start. */
+/** Maximum size of all compiled files together, in bytes; larger sets are compiled at each start. */
 const MAX_FILE_BYTES = STATE_FILES['detection-rules.json'];
-/** To be changed when the form, or what YAML becomes, changes within a version. */
+/** Change this when the format, or the result of reading YAML, changes within a version. */
 const FORM = `vakt ${VERSION} 2`;
 
-/** What the state directory has: its first line is the SHA-256 of the rest. */
+/** Content of the file in the state directory; its first line is the SHA-256 of the rest. */
 interface Kept {
   readonly form: string;
-  /** Documents by the SHA-256 of their file. */
+  /** Documents, keyed by the SHA-256 of their file. */
   readonly files: Readonly<Record<string, readonly unknown[]>>;
-  /** Of all expressions; null: none is known. */
+  /** Literals of all expressions; null if none are known. */
   readonly literals: Readonly<Record<string, readonly string[] | null>>;
 }
 
 export interface RuleFile {
   readonly path: string;
   readonly text: string;
-  /** What the file was read as; absent if it has a fault. */
+  /** The documents of the file; omitted if it has a fault. */
   readonly documents?: readonly Document[];
-  /** Whether the documents come from what was compiled before. */
+  /** Whether the documents were compiled before. */
   readonly wasCompiled?: boolean;
 }
 
-/** What was compiled before. */
+/** Files that were compiled before. */
 export interface Compiled {
   readonly digests: ReadonlySet<string>;
-  /** The documents of a file, if it is known; where their members are is not. */
+  /** The documents of a known file, without the lines of their members. */
   find(file: RuleFile): readonly Document[] | undefined;
 }
 
@@ -46,9 +46,9 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 const NOTHING: Compiled = { digests: new Set(), find: () => undefined };
 
 /**
- * The operator's rule files as they were compiled before, by their SHA-256, so that a start parses no YAML and checks no costs.
- * Kept in the state directory, which is as trustworthy as the events in it; what is damaged, of another version or not this
- * user's is not used, and made anew.
+ * The compiled rule files of the operator, keyed by SHA-256, so that a start neither parses YAML nor checks costs. The file is in
+ * the state directory, which is as trustworthy as the events in it. It is rebuilt if it is damaged, of another version, or not
+ * owned by this user.
  */
 export class CompiledFiles {
   readonly #path: string;
@@ -83,10 +83,10 @@ export class CompiledFiles {
   }
 
   /**
-   * Keeps these files, which are without any fault, and no others.
+   * Stores these files, which have no faults, and drops all others.
    *
-   * @param rules all that were made of them
-   * @param before what is kept now
+   * @param rules all rules of these files
+   * @param before the files stored now
    */
   keep(files: readonly RuleFile[], rules: readonly ParsedRule[], before: Compiled): void {
     const byDigest = new Map(files.map(({ text, documents = [] }) => [sha256(text), documents]));
@@ -102,7 +102,7 @@ export class CompiledFiles {
     else this.#files.replace(this.#path, whole, (error) => this.#done(error));
   }
 
-  /** To be called when there are no own rules any more. */
+  /** Call this when the operator has no rules any more. */
   forget(): void {
     this.#files.remove(this.#path, (error) => this.#done(error));
   }

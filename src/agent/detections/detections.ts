@@ -27,8 +27,8 @@ import { SOURCES, subjectOf } from './subjects.ts';
 import { WaitingList } from './waiting-list.ts';
 
 /**
- * How long judging may hold up the event loop. Not shorter: what waits for a later turn survives collections of young objects,
- * and a burst would fill the memory with it.
+ * How long rule evaluation may block the event loop. Not shorter: events that wait for a later turn survive collections of young
+ * objects, and a burst would fill the memory with them.
  */
 const LONGEST_TURN = milliseconds(50);
 /** How often collectors are checked for silence. */
@@ -36,38 +36,38 @@ const CHECK_EVERY = minutes(5);
 
 /** For the status. */
 export interface JudgingStatus {
-  /** Why not everything is judged. */
+  /** Why some events are not evaluated. */
   readonly problem?: string;
   readonly rules: {
     readonly loaded: number;
-    /** Files of own rules that were refused. */
+    /** Number of the operator's rule files that were rejected. */
     readonly refused: number;
-    /** By reason: how many of the loaded rules are off. */
+    /** Number of loaded rules that are off, keyed by reason. */
     readonly off: Readonly<Record<string, number>>;
-    /** SHA-256 of the rules, in hexadecimal; that of own rules, if there are any. */
+    /** SHA-256 of all rules, and of the operator's own rules if any, in hexadecimal. */
     readonly hash: string;
     readonly ownHash?: string;
   };
-  /** By event: rows of the last snapshot that could not be compared. */
+  /** Rows of the last snapshot that could not be compared, keyed by event. */
   readonly incomplete: Readonly<Record<string, number>>;
   readonly isEnabled: boolean;
 }
 
-/** Rules that are judged together. */
+/** Rules that are evaluated together. */
 export interface RuleSet {
   readonly rules: readonly ParsedRule[];
-  /** What is wrong with rules and files that are refused. */
+  /** Errors in rejected rules and files. */
   readonly faults: readonly Fault[];
   /** SHA-256 of all rules, in hexadecimal. */
   readonly sha256: string;
-  /** That of the operator's own rules; absent without any. */
+  /** SHA-256 of the operator's own rules; omitted without any. */
   readonly ownSha256?: string;
 }
 
-/** Something that waits to be judged. */
+/** An event that waits for evaluation. */
 interface Waiting {
   readonly subject: Subject;
-  /** Of a start, by which it is recognised when it comes again. */
+  /** The start, by which equal starts are recognised. */
   readonly start?: KnownStart;
 }
 
@@ -79,20 +79,20 @@ interface KnownStart extends SeenStart {
 interface Parts {
   /** Whether detections are switched on. */
   readonly isOn: () => boolean;
-  /** The rules to begin with. */
+  /** The initial rules. */
   readonly rules: RuleSet;
-  /** The entries of the twin's lists by name. */
+  /** The entries of the twin's lists, keyed by name. */
   readonly lists: () => Lists;
   readonly alerts: Pick<Alerts, 'take'>;
-  /** What processes were at the time of an event, to name the ancestors of a process. */
+  /** Past states of processes, to find the ancestors of a process. */
   readonly ancestry: Ancestry;
   /** Facts about files, to recognise trusted actors. */
   readonly files: FileFacts;
   /** The name of a user of this host. */
   readonly userNameOf: (userId: number) => string | undefined;
-  /** The id of the event that is made of an occurrence, if that is known. */
+  /** The id of the event for an occurrence, if known. */
   readonly idOf: (occurrence: Occurrence) => string | undefined;
-  /** All collectors of events, as they stand now. */
+  /** The current state of all event collectors. */
   readonly collectors: () => readonly WatchedCollector[];
   readonly isPaused: () => boolean;
   readonly snapshotPeriod: () => Duration;
@@ -100,15 +100,15 @@ interface Parts {
   readonly log: Logger;
   /** Called when the status has changed. */
   readonly changed: () => void;
-  /** Called when there is something to be saved. */
+  /** Called when there is state to save. */
   readonly stateChanged: () => void;
 }
 
 /**
- * Judges by rules what happens on this device, and raises alerts.
+ * Evaluates the rules for the events on this device, and raises alerts.
  *
- * It sees occurrences before they are aggregated, whatever their priority and also during a pause, and every snapshot. It
- * never changes or delays an event: what takes long is judged in later turns of the event loop, and a defect makes it
+ * Receives occurrences before aggregation, with any priority and even during a pause, and every snapshot. It never changes or
+ * delays an event: slow evaluations continue in later turns of the event loop, and an internal error makes the component
  * `degraded`.
  */
 export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service, Continued {
@@ -121,18 +121,18 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   readonly #waiting = new WaitingList<Waiting>();
   readonly #actors: ActorRecognition;
   #isDraining = false;
-  /** The latest snapshot of each event that is still to be compared. A newer one takes the place of one that waits. */
+  /** The latest snapshot of each event that has not been compared yet. A newer snapshot replaces a waiting one. */
   readonly #snapshots = new Map<string, Snapshot>();
   #isComparing = false;
   #comparing: Promise<void> = Promise.resolve();
   #draining: Promise<void> = Promise.resolve();
   #rules: RuleSet;
-  /** Made when first used: it takes time that the start has better uses for. */
+  /** Created on first use, because it would delay the start. */
   #made: { readonly detector: Detector; readonly harmless: HarmlessStarts } | undefined;
   #lists: string;
   #sources: ReadonlySet<LogSource>;
   #unjudged = 0;
-  /** Which of the gaps the status has that whoever makes events can cause. */
+  /** The kinds of gaps in the status that any user can cause. */
   #gaps = '';
   #defect: string | undefined;
 
@@ -152,7 +152,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return this.#rules.rules;
   }
 
-  /** Replaces all rules. Correlations that both sets have go on. */
+  /** Replaces all rules. Correlations in both sets keep their state. */
   load(rules: RuleSet): void {
     const areOthers = rules.rules !== this.#rules.rules;
     this.#rules = rules;
@@ -161,7 +161,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#parts.changed();
   }
 
-  /** To be called when the lists may have changed. Correlations go on. */
+  /** Call this when the lists may have changed. Correlations keep their state. */
   refresh(): void {
     const lists = this.#parts.lists();
     const text = JSON.stringify(lists);
@@ -197,14 +197,14 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#loop.start();
   }
 
-  /** What waits is still judged. */
+  /** Events that wait are still evaluated. */
   async stop(): Promise<void> {
     await this.#loop.stop();
     await this.#comparing;
     await this.#draining;
   }
 
-  /** Events are judged also while their priority is Off or collecting is paused, so that neither blinds the device. */
+  /** Events are evaluated even while their priority is Off or collection is paused, so that neither disables detection. */
   wants(event: string): boolean {
     if (!this.#parts.isOn()) return false;
     if (SnapshotChanges.compares(event)) return true;
@@ -213,7 +213,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return source !== undefined && this.#sources.has(source);
   }
 
-  /** Whether changes between snapshots of this event are to be found soon, since there are rules on them. */
+  /** Whether snapshots of this event should be polled, because rules refer to their changes. */
   follows(event: string): boolean {
     const source = SnapshotChanges.sourceOf(event);
     return this.#parts.isOn() && source !== undefined && this.#sources.has(source);
@@ -237,16 +237,16 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   failed(): void {
-    // The collector's status says so; CollectorWatch notices if it lasts.
+    // The collector's status reports it; CollectorWatch detects a lasting failure.
   }
 
-  /** While events wait for a later turn, an alert may still come of them. */
+  /** While events wait for a later turn, they can still cause an alert. */
   isBehind(): boolean {
     return this.#isDraining;
   }
 
   lost(): void {
-    // Counted by the pipeline; the loss of a source is noticed by CollectorWatch.
+    // Counted by the pipeline; CollectorWatch detects the loss of a source.
   }
 
   #acceptSnapshot(snapshot: Snapshot): void {
@@ -255,14 +255,14 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     if (!this.#isComparing) this.#comparing = this.#compare();
   }
 
-  /** Compares at once what fits into this turn, one snapshot after another; the rest in later turns. */
+  /** Compares as many snapshots as fit into this turn, one after another; the rest in later turns. */
   async #compare(): Promise<void> {
     this.#isComparing = true;
     const turn = new Turn(this.#parts.clock);
     for (const [event, snapshot] of this.#snapshots) {
       this.#snapshots.delete(event);
       try {
-        // What has been added to a base that is not whole shows no change, and must be known after a restart.
+        // Rows added to an incomplete base show no change, but must be known after a restart.
         const wasWhole = this.#changes.hasWhole(event);
         const work = this.#changes.inSlices(snapshot);
         let step = work.next();
@@ -293,18 +293,18 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     if (payload.UserId === '0') this.#noteActor(payload, moment, argv);
     this.#accountActors.started(payload, moment.time);
     const start: KnownStart = { payload, parent: this.#parentOf(payload, moment), argv, moment };
-    // What waits could make this start harmful.
+    // Waiting events could make this start harmful.
     if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
     this.#judgeOccurrence(occurrence, start);
   }
 
-  /** The parent of a started process, as it was then. */
+  /** The parent of a started process, in its state at that time. */
   #parentOf({ ParentProcessId }: Payload, moment: StartMoment): ProcessThen | undefined {
     if (typeof ParentProcessId !== 'number' || ParentProcessId === 0) return undefined;
     return this.#parts.ancestry.processAt(ParentProcessId, moment);
   }
 
-  /** A trusted actor may have exited when a hit of its child is examined. */
+  /** Recorded because a trusted actor may have exited when a hit of its child is examined. */
   #noteActor(payload: Payload, since: StartMoment, argv: readonly string[] | undefined): void {
     const { ProcessId, ParentProcessId, Executable } = payload;
     this.#actors.started({
@@ -334,7 +334,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#queue(subjects.map((subject) => ({ subject })));
   }
 
-  /** Judges at once what fits into this turn; the rest in later ones. */
+  /** Evaluates as many events as fit into this turn; the rest in later turns. */
   #queue(added: readonly Waiting[]): void {
     for (const each of added) {
       if (this.#waiting.add(each)) continue;
@@ -363,7 +363,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
       if (start !== undefined) this.#harmless.learn(start, judgement);
       for (const found of this.#detector.hitsOf(subject, judgement.matches)) {
         const hit = start === undefined ? found : this.#withAncestors(found, start);
-        // Else the one hit of an attack that a silence or an exception meets would hide all of the attack that comes after it.
+        // Otherwise a single hit that a silence or an exception suppresses would hide the rest of the attack.
         if (!this.#parts.alerts.take(hit)) hit.rearm?.();
       }
       this.#tellGaps();
@@ -379,7 +379,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return { ...hit, ancestors: executables, ...(during === undefined ? {} : { during }) };
   }
 
-  /** The status is written anew when there is another kind of gap, not for each event. */
+  /** The status is updated when there is a new kind of gap, not for each event. */
   #tellGaps(): void {
     const { passedOver, droppedGroups } = this.#detector;
     if (passedOver === 0 && droppedGroups === 0) return;
@@ -389,7 +389,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#parts.changed();
   }
 
-  /** A defect of the agent. Only the first is logged: whoever can cause one can cause any number. */
+  /** An internal error. Only the first one is logged, because a user who can cause one can cause any number. */
   #failed(error: unknown): void {
     const known = this.#defect;
     this.#defect = toAgentError(error).message;
@@ -404,7 +404,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   /**
-   * A collector whose events are not asked for cannot be silent, nor when they are asked for again: it gave none until then.
+   * A collector whose events are not requested cannot be silent, not even directly after they are requested again.
    */
   #silentCollectors(): readonly Subject[] {
     const { collectors, isPaused } = this.#parts;

@@ -6,7 +6,7 @@ import type { DetectionRule, Expression, ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
 import { UNSEEN, UNSEEN_FIELDS } from './subjects.ts';
 
-/** Why a rule isn't judged: it needs a list, no event of this agent can match it, or it took too long. */
+/** Why a rule is off: a required list is empty, no event of this agent can match it, or it took too much time. */
 export type OffReason = 'requires' | 'noEvent' | 'time';
 
 export type Lists = Readonly<Record<string, readonly string[]>>;
@@ -56,7 +56,7 @@ function needs(rule: DetectionRule, fields: readonly string[] = []): boolean {
 
 const viewOf = ([view]: readonly View[]) => (view === undefined ? {} : { view });
 
-/** Judges what happens by rules: a subject in, hits out. */
+/** Evaluates rules: takes subjects, returns hits. */
 export class Detector {
   readonly #rules: readonly ParsedRule[];
   readonly #lists: Lists;
@@ -66,13 +66,13 @@ export class Detector {
   readonly #correlated: ReadonlySet<string>;
   readonly #unseen: ReadonlySet<string>;
   #correlations: Correlations;
-  /** When the last event happened, by the kernel's clock, and by the monotonic one. */
+  /** Time of the last event, by the kernel's clock and by the monotonic one. */
   #last = { time: Number.POSITIVE_INFINITY, at: 0 };
   readonly #newCorrelations: () => Correlations;
 
   /**
-   * @param lists the entries of the twin's lists by name; a list that is empty or absent is not set
-   * @param changed called when a correlation has seen something that is worth being saved
+   * @param lists the entries of the twin's lists, keyed by name; a list that is empty or missing is not set
+   * @param changed called when a correlation has new state that is worth saving
    */
   constructor({
     rules,
@@ -103,7 +103,7 @@ export class Detector {
     this.#correlations = this.#newCorrelations();
   }
 
-  /** Forgets what correlations have seen. */
+  /** Clears the state of correlations. */
   forget(): void {
     this.#correlations = this.#newCorrelations();
   }
@@ -112,7 +112,7 @@ export class Detector {
     return facts.requires.every((name) => Object.hasOwn(this.#lists, name) && (this.#lists[name]?.length ?? 0) > 0);
   }
 
-  /** All rules, and why some are off. */
+  /** All rules, with the reason if a rule is off. */
   get rules(): readonly { readonly rule: ParsedRule; readonly off?: OffReason }[] {
     const tooSlow = this.#engine.switchedOff;
     return this.#rules.map((rule) => {
@@ -122,7 +122,7 @@ export class Detector {
     });
   }
 
-  /** How many views of events were not judged by a rule, because it had taken too much time before. */
+  /** Number of views of events that a rule skipped because it had taken too much time. */
   get passedOver(): number {
     return this.#engine.passedOver;
   }
@@ -136,12 +136,12 @@ export class Detector {
     return this.hitsOf(subject, this.match(subject).matches);
   }
 
-  /** The detections that match, correlations aside. */
+  /** The detections that match, without correlations. */
   match(subject: Subject): Evaluation {
     return this.#engine.evaluate(subject);
   }
 
-  /** What the matches of a subject lead to. To be called once for each subject, in the order in which they happened. */
+  /** Hits that result from the matches of a subject. Call this once for each subject, in chronological order. */
   hitsOf(subject: Subject, matches: readonly Match[]): Hit[] {
     const hits: Hit[] = [];
     for (const { rule, views, cut, selections } of matches) {
@@ -161,16 +161,16 @@ export class Detector {
     return matches.some(({ rule: { facts } }) => facts.alerts);
   }
 
-  /** Of rules that match, the ids of those that a correlation refers to. */
+  /** Ids of matching rules that a correlation refers to. */
   correlated(matches: readonly Match[]): readonly string[] {
     return matches.map(({ rule: { facts } }) => facts.id).filter((id) => this.#correlated.has(id));
   }
 
   /**
-   * Whether matches of such rules leave all correlations as they are.
+   * Whether matches of these rules leave all correlations unchanged.
    *
    * @param rules ids of rules that a correlation refers to
-   * @param time when it happened, in milliseconds since the epoch
+   * @param time of the event, in milliseconds since the epoch
    */
   ignores(rules: readonly string[], time: number): boolean {
     let at: number | undefined;
@@ -187,9 +187,9 @@ export class Detector {
   }
 
   /**
-   * When it happened on the monotonic clock, which steps of the wall clock don't change. How late it is can be due to such a
-   * step, so it counts as at most 5 s late. What follows another event by the kernel's clock follows it here as well: the wall
-   * clock has whole milliseconds only, and what is read from a log can be later than 5 s, followed by what is not.
+   * Time of the event on the monotonic clock, which is independent of steps of the wall clock. A delay can be due to such a step,
+   * so it counts as at most 5 s. The order by the kernel's clock is kept: the wall clock has only whole milliseconds, and an event
+   * read from a log can be more than 5 s late, followed by one that is not.
    */
   #monotonic(time: number): number {
     const late = Math.min(Math.max(this.#clock.now().getTime() - time, 0), LATEST_MS);
@@ -203,7 +203,7 @@ export class Detector {
     return { at: this.#clock.now().getTime(), correlations: this.#correlations.save(this.#clock.monotonic()) };
   }
 
-  /** Continues with what `save` returned, of this or other rules; what is damaged is left out. */
+  /** Restores the state from `save`, for the same or other rules; damaged parts are skipped. */
   restore(state: unknown): void {
     if (typeof state !== 'object' || state === null) return;
     const { at, correlations } = state as Partial<DetectorState>;

@@ -1,6 +1,6 @@
 import type { LogSource } from './subject.ts';
 
-/** Fields that rules on a source may read besides those of LIST_OF_ALL; `undefined`: any. */
+/** Fields that rules on a source may read in addition to LIST_OF_ALL; `undefined` for any field. */
 const FIELDS: Partial<Record<LogSource, readonly string[]>> = {
   process_creation: [
     ...['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User', 'UserId', 'ProcessId', 'ParentProcessId'],

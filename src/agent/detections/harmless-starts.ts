@@ -4,50 +4,50 @@ import type { Detector } from './detector.ts';
 import type { Evaluation } from './engine/evaluation.ts';
 import type { Program } from './subjects.ts';
 
-/** Members of a start's payload that differ from start to start of the same program. */
+/** Members of the payload that differ between starts of the same program. */
 const OF_EACH_START: readonly string[] = ['ProcessId', 'ParentProcessId'];
 
-/** Of a generation. */
+/** Limits of a generation. */
 const MAX_STARTS = 1_024;
 const MAX_CHARACTERS = 512 * 1_024;
 /** Starts with the same command line, by different users or parents. */
 const MAX_STARTS_OF_LINE = 16;
-/** In characters, of all that rules can read of a start; longer ones rarely come again. */
+/** Length of all that rules can read of a start; longer starts rarely recur. */
 const MAX_START_CHARACTERS = 4_096;
 
 const NONE: readonly Known[] = [];
 
-/** What is known of a start before anything is made of it. */
+/** The known facts about a start before fields are built. */
 export interface SeenStart {
   readonly payload: Payload;
-  /** The program of its parent, where that is known. */
+  /** The program of its parent, if known. */
   readonly parent?: Program | undefined;
-  /** Its arguments with their bounds, where they are known. */
+  /** Its exact arguments, if known. */
   readonly argv?: readonly string[] | undefined;
 }
 
 /** A start that raised no alert. */
 interface Known {
-  /** All that rules can read of it besides the command line: names and values in turn. */
+  /** All that rules can read of it except the command line: alternating names and values. */
   readonly texts: readonly string[];
-  /** Of its arguments, which are joined in the command line: `x y` can be one, or two. */
+  /** Bounds of its arguments, which are joined in the command line: `x y` can be one argument or two. */
   readonly lengths: readonly number[] | undefined;
-  /** Ids of rules that match, and that a correlation refers to. None of them raises an alert by itself. */
+  /** Ids of matching rules that a correlation refers to. None of them raises an alert itself. */
   readonly correlated: readonly string[];
 }
 
 /**
- * Recognises starts that raised no alert before, by the payload's own texts: in a burst, to make fields of each start, or only
- * a key of its texts, and to collect that again, would cost more than the rules. So texts are compared where they are.
+ * Recognises starts that raised no alert before, by the payload's own strings. In a burst, building fields for each start, or
+ * even a key, and collecting them again, would cost more than the rules. So strings are compared in place.
  *
- * Belongs to one detector: other rules may find the same start harmful. Bounded: the least recently used are dropped, in two
- * generations, of which a full one replaces the older.
+ * Belongs to one detector, because other rules may find the same start harmful. The least recently used entries are dropped, in
+ * two generations: a full one replaces the older.
  */
 export class HarmlessStarts {
   readonly #detector: Pick<Detector, 'alerts' | 'correlated' | 'ignores'>;
-  /** Members, numbers all of them, that no rule reads. */
+  /** Members that no rule reads; all of them are numbers. */
   readonly #unread: ReadonlySet<string>;
-  /** By command line. */
+  /** Keyed by command line. */
   #young = new Map<string, readonly Known[]>();
   #old = new Map<string, readonly Known[]>();
   #starts = 0;
@@ -59,7 +59,7 @@ export class HarmlessStarts {
   }
 
   /**
-   * Whether no alert can come of a start, now.
+   * Whether a start cannot cause an alert now.
    *
    * @param time of the start, in milliseconds since the epoch
    */
@@ -70,7 +70,7 @@ export class HarmlessStarts {
     return known.correlated.length === 0 || this.#detector.ignores(known.correlated, time);
   }
 
-  /** Remembers which rules a start matched. */
+  /** Records the rules that a start matched. */
   learn(start: SeenStart, { matches, isWhole }: Evaluation): void {
     const line = lineOf(start);
     if (!isWhole || line.length > MAX_START_CHARACTERS || this.#detector.alerts(matches)) return;
@@ -91,7 +91,7 @@ export class HarmlessStarts {
     return undefined;
   }
 
-  /** One of the older generation, which is used again. */
+  /** An entry of the older generation that is used again. */
   #renewed(line: string, start: SeenStart): Known | undefined {
     const known = this.#find(this.#old, line, start);
     if (known !== undefined) this.#add(line, known);
@@ -113,7 +113,7 @@ export class HarmlessStarts {
     this.#characters += characters;
   }
 
-  /** All names and values that rules can read, but for the command line, until one is refused. @returns whether none was */
+  /** Calls `see` with all names and values that rules can read, except the command line, until it returns false. @returns whether it never did */
   #visit({ payload, parent }: SeenStart, take: (text: string) => boolean): boolean {
     for (const name in payload) {
       const value = payload[name];
@@ -122,7 +122,7 @@ export class HarmlessStarts {
         for (const detail in value) {
           if (!take(detail) || !take(String((value as Payload)[detail]))) return false;
         }
-        if (!take('')) return false; // ends it: no member has an empty name
+        if (!take('')) return false; // ends the list: no member has an empty name
       } else if (name !== 'CommandLine' && (typeof value !== 'number' || !this.#unread.has(name))) {
         if (!take(name) || !take(String(value))) return false;
       }

@@ -10,33 +10,33 @@ import { type Listing, listingOf, problemOfName, ruleFilesOf } from './rule-fold
 import type { Document, Fault } from './sigma/rule.ts';
 import { finishInTurns } from './slices.ts';
 
-/** Files that are read from the folder; the rest is refused. */
+/** Maximum number of files that are read from the directory; the rest is rejected. */
 export const MAX_FILES = 500;
 const MAX_RULE_FILE_BYTES = 256 * 1024;
 const MAX_ADDRESS_FILE_BYTES = 1024 * 1024;
-/** Each is compared with each new connection. */
+/** Each network is compared with each new connection. */
 const MAX_ADDRESSES = 4_096;
 
-/** The operator's own rules, as they are on disk. */
+/** The operator's own rules on disk. */
 export interface OwnRules {
   readonly documents: readonly Document[];
-  /** Why files are refused. */
+  /** Errors of rejected files. */
   readonly faults: readonly Fault[];
-  /** What they were read from; absent if the folder is refused. */
+  /** The files that were read; omitted if the directory is rejected. */
   readonly files?: readonly RuleFile[];
-  /** `cat *.yml | sha256sum` of the folder; absent without files. */
+  /** `cat *.yml | sha256sum` of the directory; omitted without files. */
   readonly sha256?: string;
 }
 
 const NONE: OwnRules = { documents: [], faults: [], files: [] };
 
 /**
- * Reads the `.yml` files of a folder in the order of their names; other rules in it are refused. Whoever can write a rule can
- * blind the agent, so folder and files must belong to root, and nobody else may be able to write to them.
+ * Reads the `.yml` files of a directory in the order of their names; other rules in it are rejected. A user who can write a rule
+ * can disable detection, so the directory and files must be owned by root and not writable by other users.
  *
- * @param wantedHash if it isn't empty and differs from that of the folder, no file is loaded
- * @param compiled files that it knows are not parsed again
- * @param listing what is in the folder; absent: it is listed
+ * @param wantedHash if it isn't empty and differs from the directory's hash, no file is loaded
+ * @param compiled files that were compiled before, which are not parsed again
+ * @param listing the content of the directory; listed if omitted
  */
 export async function readOwnRules(
   folder: string,
@@ -83,7 +83,7 @@ export async function readOwnRules(
   return { documents: files.flatMap(({ documents = [] }) => documents), faults, files, sha256 };
 }
 
-/** The parser is loaded when there is something to parse only. */
+/** The parser is loaded on demand. */
 async function parsed({ path, text }: RuleFile) {
   const { readYamlInSlices } = await import('./sigma/yaml.ts');
   return finishInTurns(readYamlInSlices(text, path, 'local'));
@@ -105,7 +105,7 @@ function problemOf(stats: Stats, kind: 'file' | 'directory'): string | undefined
   return (stats.mode & 0o022) === 0 ? undefined : 'others than root can write to it: chmod go-w';
 }
 
-/** Addresses and networks of a file, one a line; `#` begins a comment. */
+/** Addresses and networks from a file, one per line; `#` starts a comment. */
 export function readAddresses(path: string): { readonly addresses: readonly string[]; readonly fault?: Fault } {
   try {
     const problem = problemOf(lstatSync(path), 'file');

@@ -3,9 +3,9 @@ import { downloadTargets, runTarget } from './targets.ts';
 
 /** A field of a subject in one of its views. */
 export function readField({ source, fields }: Subject, view: View | undefined, field: string): string | undefined {
-  // The same in all views: it is read before there is one, too.
+  // Equal in all views, so it is read even before there is a view.
   if (field === 'type' && source === 'process_creation') return 'EXECVE';
-  const own = Object.hasOwn(fields, field) ? fields[field] : undefined; // `constructor` is a field that no event has
+  const own = Object.hasOwn(fields, field) ? fields[field] : undefined; // `constructor` is not a field of any event
   if (view === undefined || source !== 'process_creation') return own;
   switch (field) {
     case 'Image':
@@ -22,18 +22,18 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
   }
 }
 
-/** Where the bounds of arguments are not known, as in a view or a recorded event, each word counts as one. */
+/** If the bounds of arguments are unknown, as in a view or a recorded event, each word counts as one. */
 const argumentOf = ({ argv, CommandLine }: View, at: number): string | undefined =>
   (argv ?? CommandLine.split(' '))[at];
 
-/** Ids differ from start to start, so that nothing would be cached; `Event` is what the agent calls the event. */
+/** Ids differ between starts and would defeat the cache; `Event` is the agent's name of the event. */
 const WITHOUT_WORDS = ['ProcessId', 'ParentProcessId', 'Event'];
 
-/** The fields in which keywords are looked for: all of an event, whatever the rules name. */
+/** The fields that are searched for keywords: all fields of an event, regardless of the rules. */
 export const wordFields = ({ fields }: Subject): readonly string[] =>
   Object.keys(fields).filter((field) => !WITHOUT_WORDS.includes(field));
 
-/** Of a subject in one of its views, what keywords are looked for in. */
+/** The values of a subject, in one of its views, that are searched for keywords. */
 export const wordsOf = (subject: Subject, view: View | undefined): readonly string[] =>
   wordFields(subject).map((field) => readField(subject, view, field) ?? '');
 

@@ -4,12 +4,12 @@ import type { Clock } from '../../core/base/clock.ts';
 import { seconds } from '../../core/base/duration.ts';
 import { errnoOf, messageOf } from '../../core/base/errors.ts';
 
-/** How long a listing is waited for; it goes on after that, and counts at the first look after its end. */
+/** Time limit for a listing; it continues after that, and its result is used by the first check after it completes. */
 const LIMIT = seconds(10);
 
 /**
- * The names of the rules in a folder, in their order, and of what may be taken for rules but is not read: see `problemOfName`.
- * Those of folders end with `/`. @throws the system's error, as ENOENT
+ * The names of the rules in a directory, in order, and of entries that look like rules but are not read: see `problemOfName`.
+ * Names of directories end with `/`. @throws the system's error, such as ENOENT
  */
 export const ruleFilesOf = async (folder: string): Promise<readonly string[]> =>
   (await readdir(folder, { withFileTypes: true }))
@@ -17,13 +17,13 @@ export const ruleFilesOf = async (folder: string): Promise<readonly string[]> =>
     .filter((name) => /(?:\.ya?ml|\/)$/.test(name) && !name.startsWith('.'))
     .sort();
 
-/** Why a file or a folder among the rules is not read. */
+/** Why an entry of the rule directory is not read. */
 export function problemOfName(name: string): string | undefined {
   if (name.endsWith('/')) return 'it is a folder: only rules beside it are read';
   return name.endsWith('.yml') ? undefined : 'its name does not end in .yml';
 }
 
-/** Inode, times and size, or an error: what is written in place, replaced, added or removed has another trace. */
+/** Inode, times and size, or an error: the trace changes when a file is written in place, replaced, added or removed. */
 export function traceOf(path: string): string {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false, bigint: true });
@@ -33,36 +33,36 @@ export function traceOf(path: string): string {
   }
 }
 
-/** What a look at the folder found. */
+/** Result of a check of the directory. */
 export type Listing =
-  /** Empty also for a folder that is not there. */
+  /** Empty if the directory does not exist. */
   | { readonly names: readonly string[] }
-  /** Why it can't be listed. */
+  /** Why the directory can't be listed. */
   | { readonly problem: string };
 
-/** What the operator can do about a listing that hangs. */
+/** What the operator can do about a hanging listing. */
 export const LOCKED =
   'listing it takes too long: look for a program that keeps it locked; only root should be able to read it: chmod 700';
 
-/** What the file system says of a folder that it did not list. */
+/** The file system of a directory that it did not list. */
 export const listingOf = (error: unknown): Listing =>
   errnoOf(error) === 'ENOENT' ? { names: [] } : { problem: `it can't be read: ${messageOf(error)}` };
 
 /**
- * The operator's folder of rules. It is listed by the thread pool, one listing at a time, and only when it has changed, or
- * could not be listed: a user who may read it can keep it locked (SECURITY.md, "Locked folders"), and the main thread must not
- * wait for that.
+ * The operator's rule directory. The thread pool lists it, one listing at a time, and only if it has changed or could not be
+ * listed. A user who can read it can keep it locked (SECURITY.md, "Locked folders"), and the main thread must not wait for
+ * that.
  */
 export class RuleFolder {
   readonly path: string;
   readonly #clock: Pick<Clock, 'within'>;
   readonly #list: typeof ruleFilesOf;
   #last: Listing = { names: [] };
-  /** The folder's trace at the last look, and at the one before. */
+  /** The directory's trace at the last check, and at the one before. */
   #traces: readonly [string | undefined, string | undefined] = [undefined, undefined];
   #pending: Promise<Listing> | undefined;
   #isAwaited = false;
-  /** What a listing found that nobody waited for any more. */
+  /** The result of a listing that completed after its time limit. */
   #late: Listing | undefined;
   readonly #closing = new AbortController();
 
@@ -73,24 +73,24 @@ export class RuleFolder {
     this.#list = list;
   }
 
-  /** Whether a thread of this process still waits for the folder. */
+  /** Whether a thread of this process still waits for the directory. */
   get isWaiting(): boolean {
     return this.#pending !== undefined;
   }
 
-  /** The names in it. Waits ten seconds at most; `undefined` when it was closed meanwhile. Never rejects. */
+  /** The names in it. Waits at most ten seconds; `undefined` if it was closed while waiting. Never rejects. */
   async look(): Promise<Listing | undefined> {
     const late = this.#late;
     this.#late = undefined;
-    const trace = late === undefined ? traceOf(this.path) : undefined; // what is late may be old: the next look lists anew
-    // Once more after a change: what came within a tick of the clock after a listing doesn't show in the folder's time.
+    const trace = late === undefined ? traceOf(this.path) : undefined; // a late result may be outdated: the next check lists again
+    // List again after a change: a change within a clock tick after a listing doesn't show in the directory's time.
     const isSettled = trace !== undefined && this.#traces.every((seen) => seen === trace) && 'names' in this.#last;
     this.#traces = [trace, this.#traces[0]];
     if (!isSettled) this.#last = late ?? (await this.#listed());
     return this.#closing.signal.aborted ? undefined : this.#last;
   }
 
-  /** Ends a look that is under way. A thread may wait on. */
+  /** Aborts a check in progress. A thread may continue to wait. */
   close(): void {
     this.#closing.abort();
   }

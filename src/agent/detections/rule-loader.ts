@@ -16,13 +16,13 @@ import type { Fault } from './sigma/rule.ts';
 import { readRuleSetInSlices } from './sigma/rule-set.ts';
 import { finishInTurns } from './slices.ts';
 
-/** How often the operator's files are compared with what was read. */
+/** Interval at which the operator's files are compared with those read. */
 const LOOK_EVERY = minutes(1);
-/** Faults that are logged at a time; the status has their number. */
+/** Maximum number of errors logged at a time; the status has their number. */
 const MAX_LOGGED = 20;
 
 /**
- * Reads the operator's own rules and addresses at the start, and again when they change or the module twin names another
+ * Reads the operator's own rules and addresses at the start, and again when they change or the module twin specifies another
  * SHA-256.
  */
 export class RuleLoader implements Service {
@@ -36,15 +36,15 @@ export class RuleLoader implements Service {
   readonly #log: Logger;
   readonly #compiled: CompiledFiles | undefined;
   readonly #abandoned: (() => void) | undefined;
-  /** For the first time that rules are read. */
+  /** Whether rules are read for the first time. */
   #shipped: ReturnType<typeof builtInRules> | undefined;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
-  /** What was read: the files' trace, and the SHA-256 that the twin named. */
+  /** State of the last read: the files' trace, and the SHA-256 from the twin. */
   #read: string | undefined;
-  /** What was compiled last, with what is wrong with its files. */
+  /** The rules of the last compilation, with the errors of its files. */
   #rules: RuleSet | undefined;
-  /** Why the folder can't be listed, while these rules stay in force. */
+  /** Why the directory can't be listed, while these rules stay active. */
   #problem: Fault | undefined;
   #addressTrace: string | undefined;
   #addresses: readonly string[] = [];
@@ -53,21 +53,21 @@ export class RuleLoader implements Service {
 
   constructor(options: {
     folder: string;
-    /** Absent: there is no list of bad addresses. */
+    /** Without it, there is no list of bad addresses. */
     addressFile?: string | undefined;
-    /** SHA-256 that the folder must have; empty: any. */
+    /** SHA-256 that the directory must have; any if empty. */
     wantedHash: () => string;
     load: (rules: RuleSet) => void;
     addressesChanged: () => void;
-    /** Absent: files are parsed at each start. */
+    /** Without it, files are parsed at each start. */
     compiled?: CompiledFiles;
-    /** The shipped rules, if they have just been read: they are then not read again at the start. */
+    /** The shipped rules, if they were just read, so that the start does not read them again. */
     shipped?: ReturnType<typeof builtInRules>;
     clock: Clock;
     log: Logger;
-    /** Called at the end when a thread of this process still waits for the folder. */
+    /** Called at the end if a thread of this process still waits for the directory. */
     abandoned?: (() => void) | undefined;
-    /** Lists the folder, for tests. */
+    /** Lists the directory, for tests. */
     list?: (folder: string) => Promise<readonly string[]>;
   }) {
     this.#folder = new RuleFolder(options.folder, options.clock, options.list);
@@ -86,7 +86,7 @@ export class RuleLoader implements Service {
     }, options);
   }
 
-  /** Own rules are in force before anything is collected. */
+  /** The operator's rules are active before any event is collected. */
   async start(): Promise<void> {
     if (!existsSync(this.#folder.path)) this.#compiled?.forget();
     await this.#look();
@@ -99,12 +99,12 @@ export class RuleLoader implements Service {
     if (this.#folder.isWaiting) this.#abandoned?.();
   }
 
-  /** To be called when the module twin may name another SHA-256. */
+  /** Call this when the module twin may specify another SHA-256. */
   refresh(): void {
     this.#alarm.ring();
   }
 
-  /** Addresses and networks that the operator calls bad. */
+  /** Addresses and networks on the operator's block list. */
   get badAddresses(): readonly string[] {
     return this.#addresses;
   }
@@ -119,7 +119,7 @@ export class RuleLoader implements Service {
     this.#tell(faults);
   }
 
-  /** @returns whether the rules, or what is wrong with them, have changed */
+  /** @returns whether the rules or their errors have changed */
   async #readRules(): Promise<boolean> {
     const listing = await this.#folder.look();
     if (listing === undefined) return false;
@@ -132,20 +132,20 @@ export class RuleLoader implements Service {
       this.#rules = await this.#compile(wanted, listing);
       this.#problem = undefined;
     }
-    this.#read = trace; // at last: what can't be compiled now is read again
+    this.#read = trace; // last, so that files that cannot be compiled now are read again
     return true;
   }
 
   /**
-   * Whether the rules in force stay while the folder can't be listed: who keeps it locked must not switch them off. They must
-   * still be those that the module twin names.
+   * Whether the current rules stay active while the directory can't be listed: a user who keeps it locked must not disable them.
+   * Their hash must still be the one in the module twin.
    */
   #mayStay(wanted: string): boolean {
     const own = this.#rules?.ownSha256;
     return this.#rules !== undefined && (own === undefined || wanted === '' || wanted === own);
   }
 
-  /** @returns whether the addresses, or what is wrong with them, have changed */
+  /** @returns whether the addresses or their errors have changed */
   #readAddresses(): boolean {
     if (this.#addressFile === undefined) return false;
     const trace = traceOf(this.#addressFile);
@@ -157,7 +157,7 @@ export class RuleLoader implements Service {
     return true;
   }
 
-  /** What is compared to notice a change. */
+  /** State that is compared to detect a change. */
   #trace(names: readonly string[]): string {
     const files = names.slice(0, MAX_FILES + 1).map((name) => join(this.#folder.path, name));
     return [this.#folder.path, ...files].map((path) => `${path} ${traceOf(path)}`).join('\n');
@@ -177,7 +177,7 @@ export class RuleLoader implements Service {
     };
     const before = this.#compiled?.read();
     let all = await read(before);
-    // The line of a fault is known of what was just parsed only.
+    // The line of an error is known only for files that were just parsed.
     if (all.own.files?.some((file) => file.wasCompiled === true && all.isFaulty(file)) === true) all = await read();
     const good = all.own.files?.filter((file) => file.documents !== undefined && !all.isFaulty(file));
     if (good !== undefined && before !== undefined) this.#compiled?.keep(good, all.rules, before);

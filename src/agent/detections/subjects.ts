@@ -7,7 +7,7 @@ import { downloadTargets } from './targets.ts';
 import { MAX_VIEWS } from './views/limits.ts';
 import { viewsOf } from './views/views.ts';
 
-/** Events of which each element is judged by itself. */
+/** Events whose elements are evaluated separately. */
 export const SOURCES: Readonly<Record<string, LogSource | undefined>> = {
   ProcessCreate: 'process_creation',
   ConnectionCreate: 'network_connection',
@@ -17,28 +17,28 @@ export const SOURCES: Readonly<Record<string, LogSource | undefined>> = {
   NameResolution: 'dns_query',
 };
 
-/** Sources of which no collector makes events yet: rules on them load, and are shown as off. */
+/** Sources for which no collector makes events yet: rules on them are loaded, and shown as off. */
 export const UNSEEN: readonly LogSource[] = ['file_event', 'file_change', 'file_delete', 'file_rename', 'dns_query'];
 
-/** Fields that no collector fills yet: rules that need one load, and are shown as off. */
+/** Fields that no collector fills yet: rules that require one are loaded, and shown as off. */
 export const UNSEEN_FIELDS: Readonly<Partial<Record<LogSource, readonly string[]>>> = {
   network_connection: ['DestinationHostname'],
 };
 
 /** One element of an event. */
 export interface Happening {
-  /** Of the event. */
+  /** Name of the event. */
   readonly name: string;
   readonly payload: Payload;
   /** By the kernel's clock, in milliseconds since the epoch. */
   readonly time: number;
-  /** Of the event. */
+  /** Ids of the event. */
   readonly ids?: readonly string[];
-  /** Arguments of a started process with their bounds, where they are known. */
+  /** Exact arguments of a started process, if known. */
   readonly argv?: readonly string[] | undefined;
-  /** The program of the parent of a started process, where it is known. */
+  /** The program of a started process's parent, if known. */
   readonly parent?: Program | undefined;
-  /** The name of a local user: connections have the id only. */
+  /** The name of a local user: connections have only the id. */
   readonly userNameOf?: (userId: number) => string | undefined;
 }
 
@@ -47,7 +47,7 @@ export interface Program {
   readonly commandLine?: string | undefined;
 }
 
-/** What rules are judged on; `undefined` for events that are judged otherwise, or not at all. */
+/** The subject of an event; `undefined` for events that are evaluated differently or not at all. */
 export function subjectOf(happening: Happening): Subject | undefined {
   const { name, payload, time, ids = [] } = happening;
   const source = SOURCES[name];
@@ -61,7 +61,7 @@ export function subjectOf(happening: Happening): Subject | undefined {
   return { source, time, event, views: [], fields: withImage(own) };
 }
 
-/** Views are made when they are first asked for: for most starts it is known already what matches. */
+/** Views are made on demand: the matches of most starts are already known. */
 class Start implements Subject {
   readonly source = 'process_creation';
   readonly time: number;
@@ -96,13 +96,13 @@ class Start implements Subject {
   }
 }
 
-/** The first view is the event as it is, so that the arguments are its own. */
+/** The first view is the original event, so it has the original arguments. */
 function withArguments(views: readonly View[], argv: readonly string[] | undefined): readonly View[] {
   const [first, ...others] = views;
   return argv === undefined || first === undefined ? views : [{ ...first, argv }, ...others];
 }
 
-/** Where a view downloads several files, one for each of them: a sequence follows each by itself. */
+/** If a view downloads several files, one view for each: a sequence follows each separately. */
 function withDownloads(views: readonly View[]): readonly View[] {
   const others = views.flatMap((view) =>
     downloadTargets(view)
@@ -112,17 +112,17 @@ function withDownloads(views: readonly View[]): readonly View[] {
   return others.length === 0 ? views : [...views, ...others].slice(0, MAX_VIEWS);
 }
 
-/** With more arguments, a key is longer than any that is kept. */
+/** With more arguments, a key is longer than any that is cached. */
 const MAX_BOUNDS = 4_096;
 
-/** Where arguments end that are joined to a command line: `x y` can be one, or two. Empty if that is unknown. */
+/** Ends of the arguments within a command line: `x y` can be one argument or two. Empty if unknown. */
 export function boundsOf(argv: readonly string[] | undefined): string {
   let bounds = '';
   for (const { length } of argv?.slice(0, MAX_BOUNDS) ?? []) bounds += `${length} `;
   return bounds;
 }
 
-/** All members of a payload that have a value, and those of ExtraDetails, by their own names. */
+/** All defined members of a payload, and those of ExtraDetails, under their own names. */
 export function ownFields(payload: Payload): Record<string, string> {
   const fields: Record<string, string> = {};
   for (const name in payload) {
@@ -171,17 +171,17 @@ function startFields(own: Record<string, string>, { parent, payload }: Happening
       : parent;
   if (program === undefined) return own;
   own.ParentExecutable = program.executable;
-  own.ParentImage = program.executable; // not by its arguments, which its starter chooses
+  own.ParentImage = program.executable; // not by its arguments, which its parent chooses
   if (program.commandLine !== undefined) own.ParentCommandLine = program.commandLine;
   return own;
 }
 
-/** Of the last programs: few start most processes, and make most connections. */
+/** For the last programs: a few programs start most processes and open most connections. */
 const images = new MatchCache<string>({ sizeOf: ({ length }) => length, copy: copied });
 
-/** What a program is as the first view of its start says. */
+/** The image of a program, as in the first view of its start. */
 function imageOf({ executable, commandLine = '' }: Program): string {
-  const line = commandLine.slice(0, 1_024); // only the first words decide
+  const line = commandLine.slice(0, 1_024); // only the first words matter
   const key = `${executable}\0${line}`;
   let image = images.get(key);
   if (image === undefined) {

@@ -1,18 +1,18 @@
 import type { View } from './subject.ts';
 import { listOf, optionOf, type Valued } from './views/options.ts';
 
-/* Two fields that no taxonomy has: which file a download writes (DownloadTarget), and which file a start runs (RunTarget).
- * A correlation compares them, to find a file that was downloaded and then run.
+/* Two additional fields without a name in any taxonomy: the file that a download writes (DownloadTarget), and the file that a
+ * start runs (RunTarget). A correlation compares them to find a file that was downloaded and then executed.
  */
 
 interface Downloader extends Valued {
-  /** Options whose value is the file that is written. */
+  /** Options whose value is the output file. */
   readonly output?: string;
-  /** Options whose value is the folder that it is in. */
+  /** Options whose value is the output directory. */
   readonly folder?: string;
-  /** Whether it writes to its output unless it is told otherwise. */
+  /** Whether it writes to standard output by default. */
   readonly prints?: true;
-  /** Whether the query of a URL is a part of the file's name. */
+  /** Whether the query of a URL is part of the file's name. */
   readonly keepsQuery?: true;
 }
 const WGET: Downloader = {
@@ -21,7 +21,7 @@ const WGET: Downloader = {
   folder: '-P --directory-prefix',
   keepsQuery: true,
 };
-/** Programs that are given URLs. */
+/** Programs that take URLs as arguments. */
 const OF_URLS: Readonly<Record<string, Downloader>> = {
   wget: WGET,
   wget2: WGET,
@@ -44,17 +44,17 @@ const DOWNLOADERS: ReadonlySet<string> = new Set([
   ...[...Object.keys(OF_URLS), ...Object.keys(COPYING)],
   ...['tftp', 'atftp', 'ftpget', 'ncftpget', 'lftp', 'lwp-download'],
 ]);
-/** Of one start. */
+/** Maximum number of files of a start. */
 const MAX_TARGETS = 4;
 const INTERPRETER =
   /^(?:(?:ba|da|a|z|k|c)?sh|python[0-9.]*|perl[0-9.]*|php[0-9.]*|node|ruby[0-9.]*|lua[0-9.]*|source|\.)$/;
 const LOADER = /^ld(?:-linux|-musl|-uClibc)?[\w.-]*\.so/;
 const OUTPUT_DEVICE = /^\/dev\/(?:null|std\w+|fd\/|tty)/;
-/** Of a command line, in characters; what is behind that, or behind these words, is not looked at. */
+/** Length of a command line in characters, and number of words, beyond which the rest is ignored. */
 const MAX_LINE_CHARACTERS = 4_096;
 const MAX_WORDS = 200;
 
-/** The files that a download program writes to, the first few; none if it writes to its output. */
+/** The first few files that a download program writes; empty if it writes to standard output. */
 export function downloadTargets({ Image, CommandLine, CurrentDirectory }: View): readonly string[] {
   const tool = basename(Image);
   if (!DOWNLOADERS.has(tool)) return [];
@@ -107,7 +107,7 @@ function writtenByTftp(words: readonly string[]): readonly string[] {
   return [to ?? basename(of ?? '')];
 }
 
-/** Where the last word can be the file or its folder, it is taken for both. */
+/** If the last word can be the file or its directory, both are returned. */
 function copied(files: readonly string[]): readonly string[] {
   const remote = files.filter(isRemote);
   const to = files.at(-1) ?? '';
@@ -131,7 +131,7 @@ function gotByLftp(words: readonly string[]): readonly string[] {
   return operandsOf(rest, LFTP_GET).map((each) => (folder === undefined ? '' : `${folder}/`) + basename(each));
 }
 
-/** The file that is run: the program, or the script that an interpreter gets. */
+/** The executed file: the program, or the script passed to an interpreter. */
 export function runTarget({ Image, CommandLine, CurrentDirectory }: View): string | undefined {
   const name = basename(Image);
   if (INTERPRETER.test(name) || LOADER.test(name)) {
@@ -147,7 +147,7 @@ export function runTarget({ Image, CommandLine, CurrentDirectory }: View): strin
   return called.includes('/') ? absolute(called, CurrentDirectory) : undefined;
 }
 
-/** The file whose code other programs run: of Java, of the kernel, of a package. */
+/** The file whose code another program executes: Java, the kernel, a package manager. */
 function fileOf(program: string, words: readonly string[]): string | undefined {
   if (program === 'java') return valuesOf(words, {}, '-jar')[0];
   if (program === 'insmod') return operandsOf(words, {})[0];
@@ -178,7 +178,7 @@ function operandsOf(words: readonly string[], of: Valued): string[] {
   return operands;
 }
 
-/** The names under which the files of all URLs are written. */
+/** The names of the output files of all URLs. */
 function namesOfUrls(words: readonly string[], of: Downloader): readonly string[] {
   const operands = operandsOf(words, of);
   const whole = operands.filter((word) => /^(?:https?|ftps?):\/\//i.test(word));
@@ -203,7 +203,7 @@ function wordsOf(line: string): readonly string[] {
 
 const basename = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
-/** The path without `.`, `..` and double slashes; of a relative one, after the working directory if it is known. */
+/** The path without `.`, `..` and double slashes; a relative one follows the working directory if that is known. */
 function absolute(path: string, directory: string | undefined): string {
   const whole = path.startsWith('/') || directory === undefined ? path : `${directory}/${path}`;
   const parts: string[] = [];

@@ -1,11 +1,11 @@
 import { ownerOf } from '../../core/contract/owner.ts';
 import type { Subject } from './subject.ts';
 
-/** In characters, of all that wait. */
+/** Maximum total length of waiting events, in characters. */
 const MAX_WAITING_CHARACTERS = 8 * 1_024 * 1_024;
-/** What an event counts at least: 8,192 of them may wait. */
+/** Minimum length counted for an event: at most 8,192 may wait. */
 const MIN_EVENT_CHARACTERS = 1_024;
-/** Taken ones are removed from the list when there are this many. */
+/** Taken events are removed from the list in batches of this size. */
 const MAX_TAKEN = 1_024;
 
 interface Entry<T> {
@@ -15,16 +15,16 @@ interface Entry<T> {
 }
 
 /**
- * What waits to be judged, in the order in which it came. Bounded in characters: arguments can have 128 KiB each.
+ * Events that wait for evaluation, in order of arrival. Bounded in characters: arguments can have 128 KiB each.
  *
- * The events of one user may take as much as is still free, so at most half of the list: whoever starts programs faster than
- * they are judged must not keep those of others from being judged.
+ * The events of one user may take as much space as is free, so at most half of the list: a user who starts programs faster than
+ * they are evaluated must not prevent the evaluation of other users' events.
  */
 export class WaitingList<T extends { readonly subject: Subject }> {
   #entries: (Entry<T> | undefined)[] = [];
   #taken = 0;
   #size = 0;
-  /** By user. */
+  /** Keyed by user. */
   readonly #sizes = new Map<string, number>();
 
   get isEmpty(): boolean {
@@ -43,11 +43,11 @@ export class WaitingList<T extends { readonly subject: Subject }> {
     return true;
   }
 
-  /** The next one; `undefined` if none waits. */
+  /** The next event; `undefined` if none waits. */
   take(): T | undefined {
     const entry = this.#entries[this.#taken];
     if (entry === undefined) return undefined;
-    this.#entries[this.#taken] = undefined; // not kept until the list is cut
+    this.#entries[this.#taken] = undefined; // not kept until the list is compacted
     this.#taken += 1;
     this.#count(entry.user, -entry.size);
     if (this.#taken >= MAX_TAKEN || this.isEmpty) {

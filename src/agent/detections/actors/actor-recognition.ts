@@ -5,7 +5,7 @@ import { type ActorKind, TRUSTED_ACTORS, type TrustedActor } from './trusted-act
 
 /** Actors whose files were checked when they started, since they may have exited when a hit of a child is examined. */
 const MAX_CHECKED = 256;
-/** The system's folders of programs. */
+/** The system's program directories. */
 const PLACE = /^(?:\/usr(?:\/local)?)?\/s?bin\/([^/]+)$|^\/usr\/lib(?:exec)?\/(?:[^/]+\/)?([^/]+)$/;
 
 const BY_PROGRAM = new Map(
@@ -13,7 +13,7 @@ const BY_PROGRAM = new Map(
 );
 const BY_PATH = TRUSTED_ACTORS.filter(({ paths }) => paths !== undefined);
 
-/** The actor whose file this is, by the path alone. */
+/** The actor that owns this path. */
 export function actorAt(path: string): TrustedActor | undefined {
   const [, inBin, inLib] = PLACE.exec(path) ?? [];
   return BY_PROGRAM.get(inBin ?? inLib ?? '') ?? BY_PATH.find(({ paths }) => paths?.test(path) === true);
@@ -25,20 +25,20 @@ interface Checked {
 }
 
 /**
- * Recognises trusted actors among the ancestors of a process, from what no user can forge: the user ids, the file that the
- * kernel executed, who can have put it and the script there, the bounds of the arguments, and the parent of a script. Names
- * of processes and argv[0] count for nothing.
+ * Recognises trusted actors among the ancestors of a process by facts that users cannot forge: the user ids, the executed file,
+ * the owner of that file and of the script, the exact arguments, and the parent of a script. Process names and argv[0] are
+ * ignored.
  */
 export class ActorRecognition {
   readonly #files: FileFacts;
-  /** By pid, oldest first. */
+  /** Keyed by pid, oldest first. */
   readonly #checked = new Map<number, Checked>();
 
   constructor(files: FileFacts) {
     this.#files = files;
   }
 
-  /** Call this for each start of root, so that an actor is still known after it exited. */
+  /** Call this for each start by root, so that an actor is still known after its exit. */
   started(process: ProcessThen): void {
     const { pid, since, userId } = process;
     if (userId !== 0 || since === undefined || actorOf(process) === undefined) return;
@@ -49,11 +49,11 @@ export class ActorRecognition {
   }
 
   /**
-   * The trusted actor that started a process: only root's processes on the host have one.
+   * The trusted actor that started a process. Only root's processes on the host have one.
    *
    * @param payload of the start
    * @param ancestors of the process, its parent first
-   * @param kinds those that count
+   * @param kinds the kinds that count
    */
   causeOf(
     { UserId, ExtraDetails }: Payload,
@@ -63,7 +63,7 @@ export class ActorRecognition {
     if (kinds.length === 0 || UserId !== '0') return undefined;
     const { ContainerId, RealUserId, LoginUserId, Terminal } = (ExtraDetails ?? {}) as Payload;
     if (ContainerId !== undefined || RealUserId !== undefined) return undefined;
-    // Orphans become children of the first process, which never started them. Its own services have no login and no terminal.
+    // Orphans become children of the first process, which did not start them. Its own services have no login and no terminal.
     const isOrphan = ancestors[0]?.pid === 1 && (LoginUserId !== undefined || Terminal !== undefined);
     if (isOrphan) return undefined;
     const actor = this.#recognise(ancestors, 0);
@@ -91,7 +91,7 @@ export class ActorRecognition {
     return isSame ? known.isRight : this.#isRight(process) === true;
   }
 
-  /** @returns `undefined` when the process has exited: nothing shows then whether it ran the host's file */
+  /** @returns `undefined` if the process has exited, because it is then unknown whether it ran the host's file */
   #isRight(process: ProcessThen): boolean | undefined {
     const { pid, executable } = process;
     const file = runFile(process);
@@ -101,7 +101,7 @@ export class ActorRecognition {
     return this.#files.runsHostFile(pid, executable, isScript);
   }
 
-  /** A path that a process was given may lead through the links of a system whose /bin is /usr/bin. */
+  /** A path given to a process may contain symbolic links, on systems whose /bin is a link to /usr/bin. */
   #isRootOwned(path: string): boolean {
     return this.#files.isRootOwned(path) || (/^\/(s?bin|lib)\//.test(path) && this.#files.isRootOwned(`/usr${path}`));
   }

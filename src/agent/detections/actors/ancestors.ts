@@ -1,9 +1,9 @@
 import type { Ancestry, ProcessThen, StartMoment } from '../../../core/contract/ancestry.ts';
 
-/** As many as a script of a package needs: a helper, the script, its frontend, the package manager. */
+/** Enough for package scripts: a helper, the script, its frontend, the package manager. */
 const MAX_ANCESTORS = 6;
 
-/** The ancestors of a process, its parent first, each as it was when it started the next one. */
+/** The ancestors of a process, its parent first, each as it was when it started the next process. */
 export function ancestorsOf(
   parent: ProcessThen | undefined,
   startedAt: StartMoment,

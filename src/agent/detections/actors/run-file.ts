@@ -1,18 +1,18 @@
 import type { ProcessThen } from '../../../core/contract/ancestry.ts';
 
-/** Interpreters of the system, and their options that neither run another text nor read another file. */
+/** The system's interpreters, with their options that neither run another script nor read another file. */
 const INTERPRETERS: readonly { readonly executable: RegExp; readonly options: RegExp }[] = [
   { executable: /^\/(usr\/)?bin\/(ba|da|a|k|mk)?sh$/, options: /^-[aefhuvx]+$/ },
   { executable: /^\/(usr\/)?bin\/perl(\d[\d.]*)?$/, options: /^-[wTt]+$/ },
   { executable: /^\/(usr\/)?bin\/python(\d[\d.]*)?$/, options: /^-[sSEIBu]+$/ },
   { executable: /^\/(usr\/)?bin\/ruby(\d[\d.]*)?$/, options: /^-[wW]$/ },
 ];
-/** A multi-call binary: what it does depends on argv[0], so only a shell's name leads to the script. */
+/** A multi-call binary: argv[0] selects its function, so only a shell's name leads to the script. */
 const BUSYBOX = /^\/(usr\/)?bin\/busybox(\.\w+)?$/;
 
 /**
- * The file whose text a process runs: its program, or the script that an interpreter of the system was given. By the bounds
- * of its arguments: an argument with spaces is never split.
+ * The file whose code a process runs: its program, or the script passed to an interpreter of the system. Uses the exact
+ * arguments: an argument with spaces is never split.
  *
  * @returns `undefined` for an interpreter without a script, such as `sh -c`, or whose arguments are unknown
  */

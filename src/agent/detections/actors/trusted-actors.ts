@@ -1,4 +1,4 @@
-/** What trusted actors do. A rule names the kinds that have a good reason for what it looks for: `vakt: lowered:`. */
+/** Actions of trusted actors. A rule lists the kinds that have a legitimate reason for its subject: `vakt: lowered:`. */
 export const ACTOR_KINDS = [
   'packages',
   'accounts',
@@ -14,24 +14,24 @@ export const ACTOR_KINDS = [
 export type ActorKind = (typeof ACTOR_KINDS)[number];
 
 /**
- * A program or a script of the system that may do what looks like an attack. It counts only as root's process, started from
- * the host's own file, which only root can have put in its place.
+ * A program or script of the system with a legitimate reason for actions that look like an attack. It counts only as a process
+ * of root, started from the host's own file, which only root can replace.
  */
 export interface TrustedActor {
-  /** As the alert names it: `During: dpkg`. */
+  /** Name shown in the alert: `During: dpkg`. */
   readonly name: string;
   readonly kind: ActorKind;
-  /** Names of programs in the system's folders: binaries, and scripts that an interpreter of the system runs. */
+  /** Names of programs in the system's directories: binaries, and scripts that an interpreter of the system runs. */
   readonly programs?: readonly string[];
-  /** Whole paths of other programs and scripts. */
+  /** Full paths of other programs and scripts. */
   readonly paths?: RegExp;
-  /** Only as a child of an actor of one of these kinds. The alert names that one. */
+  /** Only as a child of an actor of one of these kinds. The alert shows the name of that actor. */
   readonly under?: readonly ActorKind[];
   /** Only as the first process of the system. */
   readonly isFirstProcess?: true;
 }
 
-/** To trust another program, add a row: whatever it starts counts one level lower, for rules that name the kind. */
+/** To trust another program, add a row. For rules that list the kind, the severity of all its actions is lowered by one level. */
 export const TRUSTED_ACTORS: readonly TrustedActor[] = [
   {
     name: 'dpkg',

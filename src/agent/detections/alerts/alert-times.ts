@@ -6,10 +6,10 @@ import type { Service } from '../../../core/base/service.ts';
 import { Alarm } from '../../../core/base/waiting.ts';
 import type { Alerts } from './alerts.ts';
 
-/** Nothing that begins during this sleep is due within it, except an early message, which rings. */
+/** Nothing that starts during this sleep is due within it, except an early message, which rings the alarm. */
 const LONGEST_SLEEP = hours(1);
 
-/** Tells updates and summaries when they are due. */
+/** Sends updates and summaries when they are due. */
 export class AlertTimes implements Service {
   readonly name = 'alert updates';
   readonly #alerts: Pick<Alerts, 'tick'>;
@@ -31,7 +31,7 @@ export class AlertTimes implements Service {
     await this.#loop.stop();
   }
 
-  /** To be called when something may be due earlier than expected; see `Alerts`, `dueEarlier`. */
+  /** Call this when something may be due earlier than expected; see `Alerts`, `dueEarlier`. */
   ring(): void {
     this.#alarm.ring();
   }

@@ -18,14 +18,14 @@ import { Silence } from './silence.ts';
 import { StartChains } from './start-chains.ts';
 import { UserLimits } from './user-limits.ts';
 
-/** At most one message is asked for early in this time. */
+/** Minimum time between two requests for an early message. */
 const EARLY = minutes(1);
 
-/** What became of the hits since the start. hits = alerts + counted + the sum of suppressed. */
+/** Counts of hits since the start, by result: hits = alerts + counted + the sum of suppressed. */
 export interface AlertAccounts {
   readonly hits: number;
   readonly alerts: number;
-  /** Counted by an alert that was already raised. */
+  /** Hits counted by an open alert. */
   readonly counted: number;
   readonly suppressed: Readonly<Partial<Record<SuppressedBy, number>>>;
 }
@@ -35,19 +35,19 @@ export interface AlertsStatus extends AlertAccounts {
   readonly bySeverity: Readonly<Record<AlertLevel, number>>;
   readonly last?: { readonly type: string; readonly severity: AlertLevel; readonly at: string };
   readonly silencedUntil?: string;
-  /** The value of the setting, if it was refused. */
+  /** Value of the setting, if it was rejected. */
   readonly silenceRefused?: string;
-  /** By id of the exception: how often it has matched. */
+  /** Number of matches, keyed by id of the exception. */
   readonly exceptions: Readonly<Record<string, number>>;
   /** Ids of exceptions that have expired or matched nothing for 90 days, joined by `;`. */
   readonly unusedExceptions?: string;
 }
 
 /**
- * Turns hits into alerts: the first hit of a key is sent at once, later ones of the hour as an update, and hits above the limits
- * of a user as one summary of this user. Every hit is counted: see AlertAccounts.
+ * Turns hits into alerts. The first hit of a key is sent immediately, later ones within the hour as an update, and hits above the
+ * limits of a user as one summary for this user. Every hit is counted, see AlertAccounts.
  *
- * Time is measured by the monotonic clock, so that steps of the wall clock neither end a window nor lift a limit.
+ * Uses the monotonic clock, so that steps of the wall clock neither close a window nor lift a limit.
  */
 export class Alerts {
   readonly #raise: (record: AlertRaised) => void;
@@ -71,7 +71,7 @@ export class Alerts {
   #alerts = 0;
   #counted = 0;
   #last: AlertsStatus['last'];
-  /** When a message was last asked for early, and whether another one is to be asked for. */
+  /** Time of the last request for an early message, and whether another one is pending. */
   #earlyAt: Duration | undefined;
   #isEarlyDue = false;
 
@@ -81,18 +81,18 @@ export class Alerts {
   constructor(options: {
     /** Receives each alert and update. */
     raise: (record: AlertRaised) => void;
-    /** Asks for a message to be sent before its time. */
+    /** Requests that a message is sent before its time. */
     sendEarly: () => void;
     policy: () => AlertPolicy;
-    /** Names this agent, so that the ids of its alerts are its own. */
+    /** Identifies this agent, so that the ids of its alerts are unique. */
     origin: string;
-    /** Whether secrets in command lines are replaced. Absent: they are. */
+    /** Whether secrets in command lines are redacted. Default: true. */
     redact?: boolean;
     clock: Pick<Clock, 'now' | 'monotonic'>;
     log: Logger;
-    /** Called when there is something to be saved. */
+    /** Called when there is state to save. */
     changed?: () => void;
-    /** Called when `tick` is due earlier than it said. */
+    /** Called when `tick` is due earlier than it last returned. */
     dueEarlier?: () => void;
   }) {
     this.#raise = options.raise;
@@ -120,7 +120,7 @@ export class Alerts {
     this.#silence = new Silence(options.clock, this.#changed);
   }
 
-  /** @returns whether the policy lets the hit be told: as an alert, by the count of an open one, or in a summary */
+  /** @returns whether the policy lets the hit be reported: as an alert, in the count of an open alert, or in a summary */
   take(hit: Hit): boolean {
     this.#hits += 1;
     this.#changed();
@@ -134,7 +134,7 @@ export class Alerts {
     const now = this.#clock.monotonic();
     const { rule, subject } = hit;
     const { time } = subject;
-    // A harmless hit of a trusted actor must not open the alert in which an attack is then only counted.
+    // A harmless hit of a trusted actor must not open an alert that then only counts the hits of an attack.
     const during = hit.during === undefined ? '' : ` during ${hit.during}`;
     const key = stableId(`${rule.id} ${keyOf(hit)}${during}`);
     const type = alertTypeOf(rule);
@@ -164,7 +164,7 @@ export class Alerts {
     if (this.#held.add({ user, alertType: type, kind, severity, time, evidence }, now)) this.#dueEarlier();
   }
 
-  /** Tells what is due: updates, summaries, an early message. @returns when to call it again, by the monotonic clock */
+  /** Sends everything that is due: updates, summaries, an early message. @returns when to call it again, by the monotonic clock */
   tick(): Duration | undefined {
     const now = this.#clock.monotonic();
     const due = [this.#open.tick(now), this.#held.tick(now)].filter((each) => each !== undefined);
@@ -210,13 +210,13 @@ export class Alerts {
     };
   }
 
-  /** Continues with what `toJson` returned. To be called before the first hit. A damaged value is ignored. */
+  /** Restores the state from `toJson`. Call this before the first hit. A damaged value is ignored. */
   restore(value: unknown): void {
     const checked = v.safeParse(Saved, value);
     if (!checked.success) return;
     const saved = checked.output;
     const now = this.#clock.monotonic();
-    // What has passed by the wall clock; a clock that was set back or far ahead at most ends all windows.
+    // Elapsed wall-clock time. If the clock was set back or far ahead, all windows are closed at most.
     const passed = Math.min(WINDOW, Math.max(0, this.#clock.now().getTime() - saved.savedAt));
     this.#open.restore(saved.open, now, passed);
     this.#held.restore(saved.held ?? [], now, passed);
@@ -228,7 +228,7 @@ export class Alerts {
 
   #suppression(hit: Hit): SuppressedBy | undefined {
     const policy = this.#policy();
-    // By the rule's own level: an alert that a trusted actor lowers stays visible.
+    // Uses the rule's own level: an alert that a trusted actor lowers stays visible.
     const off = offReason(hit.rule, policy);
     if (off !== undefined) return off;
     if (this.#exceptions.match(hit, policy.exceptions, this.#clock.now()) !== undefined) return 'exception';
@@ -255,10 +255,9 @@ export class Alerts {
   }
 
   /**
-   * The same for the same key within an hour of the events' time. So an alert that was raised just before the agent was killed,
-   * and that its state on disk doesn't have yet, gets its id again when the agent reads the event again, or the next one. A
-   * further alert of the key within that hour, of a late event for example, gets an id of its own, which is the same again as
-   * well.
+   * Equal for hits with the same key within an hour of event time. If the agent is killed after raising an alert and before
+   * saving its state, the alert gets the same id when the agent reads the event again, or the next one. Another alert of the key
+   * within that hour, for example for a late event, gets a different id, which is also reproducible.
    */
   #idOf(key: string, time: number): string {
     const text = `${this.#origin} alert ${key} ${Math.floor(time / WINDOW)}`;
@@ -272,7 +271,7 @@ export class Alerts {
     const now = this.#clock.now();
     this.history.add(trimmed(alert));
     this.#last = { type: alertType, severity, at: now.toISOString() };
-    // With the field alertId, the line doesn't become an event of its own beside the alert.
+    // Log lines with the field alertId don't become events of their own.
     const fields = { alertId, alertType, severity, rule: alert.ruleId, title: alert.ruleTitle, count };
     if (isUrgent(severity)) this.#log.error(fields, message);
     else if (severity === 'medium') this.#log.warn(fields, message);
@@ -297,7 +296,7 @@ export class Alerts {
 
 const isUrgent = (severity: AlertLevel) => severity === 'critical' || severity === 'high';
 
-/** Members that the release before did not write are optional; its limits are not continued. */
+/** Members that the previous release did not write are optional; its limits are dropped. */
 const Saved = v.object({
   savedAt: v.number(),
   open: SavedOpenAlerts,

@@ -9,23 +9,23 @@ import { sequenceDetails } from './sequence.ts';
 
 /** In bytes of JSON, like the other lengths of strings below. */
 const LONGEST_COMMAND_LINE = 2_048;
-/** In UTF-16 units. What is behind is looked at by rules only: redacting 128 KiB could take 40 ms. */
+/** In UTF-16 units. Only rules see the remainder: redacting 128 KiB could take 40 ms. */
 const LONGEST_REDACTED = 16_384;
 const LONGEST_VALUE = 512;
 const LONGEST_NAME = 256;
-/** In UTF-16 units, of a command line that is shown whole: what matched need not be repeated. */
+/** In UTF-16 units. A command line of at most this length is shown completely, so the matched part need not be repeated. */
 const SHORT_LINE = 1_024;
 const LONGEST_TAG = 32;
 const MAX_VALUES = 40;
 const MAX_IDS = 16;
 const MAX_ANCESTORS = 3;
 
-/** @param redact whether what looks like a secret is replaced in command lines */
+/** @param redact whether probable secrets in command lines are redacted */
 export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: boolean }): Evidence {
   const { subject, view } = hit;
   const shortened = new Map<string, number>();
   const commandLine = (name: string, text: string): string => {
-    // Redacted before it is cut: the name of a secret can be in the part that is left out.
+    // Redacted before truncation, because the truncated part can contain the name of a secret.
     const head = text.slice(0, LONGEST_REDACTED);
     const shown = redact ? redactCommandLine(head) : head;
     if (text.length > head.length || encodedBytes(shown) > LONGEST_COMMAND_LINE)
@@ -69,7 +69,7 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
   });
 }
 
-/** Whether a command line shows all of another one. */
+/** Whether a command line contains another one completely. */
 const isShownBy = (line: string, other: string): boolean =>
   line === other || (line.length <= SHORT_LINE && plainLine(line).includes(plainLine(other)));
 
@@ -90,7 +90,7 @@ function ruleFacts(hit: Hit) {
   };
 }
 
-/** Software and groups (s0001, g0001) are neither. */
+/** Software and groups (s0001, g0001) are neither tactics nor techniques. */
 function attackOf(tags: readonly string[]) {
   const attack = new Set(tags.filter((tag) => tag.startsWith('attack.')).map((tag) => tag.slice('attack.'.length)));
   const all = [...attack].filter((tag) => tag.length <= LONGEST_TAG);
@@ -105,12 +105,12 @@ function attackOf(tags: readonly string[]) {
 
 type Value = string | number | boolean;
 
-/** Fields of the payload first, then those of its ExtraDetails, whose values the alert shows under the same names. */
+/** Fields of the payload first, then those of its ExtraDetails, which the alert shows under the same names. */
 function flattened({ ExtraDetails, ...fields }: Payload): [string, Value][] {
   const isValue = (entry: [string, unknown]): entry is [string, Value] =>
     ['string', 'number', 'boolean'].includes(typeof entry[1]);
   return Object.entries({ ...fields, ...((ExtraDetails ?? {}) as object), ...fields }).filter(isValue);
 }
 
-/** A copy of as many whole characters as fit into this number of bytes of JSON. */
+/** A copy truncated to whole characters that fit into this number of bytes of JSON. */
 const cut = (text: string, bytes: number): string => copied(cutEncoded(text, bytes));

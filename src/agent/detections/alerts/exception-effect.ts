@@ -30,8 +30,8 @@ export async function readAttacks(): Promise<Attacks> {
 }
 
 /**
- * Finds the rules of level high or critical that the exceptions of the twin silence together: each exception may look harmless.
- * The exceptions are applied to a sample of the attacks that the rules were written with, in slices, after they have changed.
+ * Finds the rules of level high or critical that the twin's exceptions silence in combination, even if each exception looks
+ * harmless. After a change, the exceptions are applied in slices to a sample of the attacks that the rules were written with.
  */
 export class ExceptionEffect {
   readonly #rules: () => readonly ParsedRule[];
@@ -40,13 +40,13 @@ export class ExceptionEffect {
   readonly #log: Logger;
   readonly #changed: () => void;
   #silenced: ReadonlySet<string> = new Set();
-  /** The exceptions and rules that were evaluated last, or are being evaluated. */
+  /** The last exceptions and rules that were evaluated or are being evaluated. */
   #of: string | undefined;
   #rulesOf: readonly ParsedRule[] = [];
 
   constructor(options: {
     rules: () => readonly ParsedRule[];
-    /** Reads the attacks; once for each change of the exceptions, since they are needed rarely. */
+    /** Reads the attacks. Called once per change of the exceptions, because they are rarely needed. */
     read?: () => Promise<Attacks>;
     clock: Clock;
     log: Logger;
@@ -60,7 +60,7 @@ export class ExceptionEffect {
     this.#changed = options.changed;
   }
 
-  /** Ids of the rules; of the previous exceptions until those given are evaluated. */
+  /** Ids of the silenced rules. Until the given exceptions are evaluated, those of the previous ones. */
   silenced(exceptions: Readonly<Record<string, AlertException>>): ReadonlySet<string> {
     const now = this.#clock.now();
     const inForce = Object.values(exceptions).filter((exception) => isInForce(exception, now));

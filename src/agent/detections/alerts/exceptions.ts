@@ -5,9 +5,9 @@ import type { Hit } from '../subject.ts';
 import { valuesOf } from './hit-fields.ts';
 import { type AlertException, isNamed } from './policy.ts';
 
-/** How often an exception has matched. Times in milliseconds since the epoch. */
+/** Number of matches of an exception. Times in milliseconds since the epoch. */
 interface Use {
-  /** Of the exception as it is written: one that was changed is another one. */
+  /** JSON of the exception: a modified exception starts again from 0. */
   readonly text: string;
   readonly since: number;
   last: number | undefined;
@@ -20,23 +20,23 @@ interface Entry {
   readonly use: Use;
 }
 
-/** An exception without a match for 90 days is shown as unused. */
+/** An exception without a match for this time is shown as unused. */
 const UNUSED = days(90);
 
-/** The exceptions in force, with how often each has matched. */
+/** The current exceptions, with the number of matches of each. */
 export class Exceptions {
   readonly #uses = new Map<string, Use>();
-  /** The exceptions that were asked for last. */
+  /** The exceptions of the last call. */
   #read: { readonly of: object; readonly entries: readonly Entry[] } | undefined;
   readonly #networks = new Networks();
   readonly #changed: () => void;
 
-  /** @param changed called when there is something to be saved, such as since when there is an exception */
+  /** @param changed called when there is state to save, such as the time since which an exception exists */
   constructor(changed: () => void = () => {}) {
     this.#changed = changed;
   }
 
-  /** @returns the id of the first exception that matches, after counting it */
+  /** Counts a match. @returns the id of the first exception that matches */
   match(hit: Hit, exceptions: Readonly<Record<string, AlertException>>, now: Date): string | undefined {
     for (const { id, exception, use } of this.#entriesOf(exceptions, now)) {
       if (!isNamed(hit.rule, exception.rule) || !isInForce(exception, now) || !covers(exception, hit, this.#networks))
@@ -49,12 +49,12 @@ export class Exceptions {
     return undefined;
   }
 
-  /** By id: how often each has matched. */
+  /** Number of matches, keyed by id. */
   counts(exceptions: Readonly<Record<string, AlertException>>): Readonly<Record<string, number>> {
     return Object.fromEntries(Object.keys(exceptions).map((id) => [id, this.#uses.get(id)?.count ?? 0]));
   }
 
-  /** Ids of those that have expired, or matched nothing for 90 days. */
+  /** Ids of exceptions that have expired, or that matched nothing for 90 days. */
   unused(exceptions: Readonly<Record<string, AlertException>>, now: Date): readonly string[] {
     return this.#entriesOf(exceptions, now).flatMap(({ id, exception, use: { since, last = since } }) =>
       !isInForce(exception, now) || now.getTime() - last >= UNUSED ? [id] : [],
@@ -71,7 +71,7 @@ export class Exceptions {
     this.#read = undefined;
   }
 
-  /** The same object is read once only: settings are frozen, and every hit asks. */
+  /** The same object is parsed only once: settings are frozen, and every hit calls this. */
   #entriesOf(exceptions: Readonly<Record<string, AlertException>>, now: Date): readonly Entry[] {
     if (this.#read?.of !== exceptions) {
       const entries = Object.entries(exceptions).map(([id, exception]) => ({
@@ -92,7 +92,7 @@ export class Exceptions {
     this.#uses.delete(id);
     this.#uses.set(id, use);
     this.#changed();
-    // Exceptions that the module twin no longer has are forgotten, the oldest first.
+    // Drops exceptions that the module twin no longer has, oldest first.
     for (const oldest of this.#uses.keys()) {
       if (this.#uses.size <= MAX_USES) break;
       this.#uses.delete(oldest);
@@ -128,10 +128,10 @@ export function covers(
   });
 }
 
-/** The module twin may have 64; old ones of an earlier configuration are kept as well. */
+/** The module twin may have 64; older ones are kept as well. */
 const MAX_USES = 256;
 
-/** Without a set clock, an exception with an end counts as expired: an alert too many is better than one too few. */
+/** While the clock is unset, an exception with an end counts as expired: better one alert too many than one too few. */
 export const isInForce = ({ until }: AlertException, now: Date): boolean =>
   until === undefined || (isPlausible(now) && now.getTime() < Date.parse(until));
 

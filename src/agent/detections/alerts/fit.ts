@@ -2,18 +2,18 @@ import type { Evidence } from './kept-alert.ts';
 
 /** All strings of an alert, as JSON. */
 const MAX_BYTES = 4_096;
-/** For its id, times, severity and the marker of shortened strings. */
+/** For the alert's id, times, severity and the marker of truncated strings. */
 const RESERVED_BYTES = 512;
-/** Names that the marker lists. */
+/** Number of names in the marker. */
 const MAX_SHORTENED = 8;
-/** Members that identify the alert. They have limits of their own, and are not shortened here. */
+/** Members that identify the alert. They have their own limits, and are not truncated here. */
 const IDENTIFYING: readonly string[] = ['Executable', 'UserId', 'UserName', 'RemoteAddress', 'RemotePort'];
 const MARKERS: readonly string[] = ['ShortenedField', 'OriginalBytes'];
 
 /** Bytes of a string in JSON, without its quotes. */
 export const encodedBytes = (text: string): number => Buffer.byteLength(JSON.stringify(text)) - 2;
 
-/** As many whole characters from the beginning as fit into this number of bytes of JSON. */
+/** The longest prefix of whole characters that fits into this number of bytes of JSON. */
 export function cutEncoded(text: string, bytes: number): string {
   if (text.length * 6 <= bytes || (text.length <= bytes && encodedBytes(text) <= bytes)) return text;
   let end = 0;
@@ -33,8 +33,8 @@ interface Text {
 }
 
 /**
- * Shortens the strings of the evidence to 4 KB of JSON in all. The longest are shortened first, to one length; those that identify
- * the alert stay. A marker names the shortened strings and their original length.
+ * Truncates the strings of the evidence to 4 KB of JSON in total. The longest strings are truncated first, to a common length;
+ * those that identify the alert are kept. A marker lists the truncated strings and their original length.
  */
 export function fitted(evidence: Evidence): Evidence {
   const texts = shortenable(evidence);
@@ -68,7 +68,7 @@ function fixedBytes(evidence: Evidence): number {
   return [...lists, ...identifying, ...texts].reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** The length to which the longest are cut so that all together take no more than `available`. */
+/** The length to which the longest strings are truncated so that all together take at most `available`. */
 function limitOf(sizes: readonly number[], available: number): number {
   let left = Math.max(0, available);
   const ascending = [...sizes].sort((a, b) => a - b);
@@ -98,7 +98,7 @@ function withTexts(evidence: Evidence, texts: readonly Text[], shortened: Readon
   };
 }
 
-/** Adds the shortened strings to the marker, with their original bytes of UTF-8. */
+/** Adds the truncated strings to the marker, with their original length in bytes of UTF-8. */
 function withMarkers(
   details: Evidence['details'],
   texts: readonly Text[],

@@ -6,21 +6,21 @@ import { userText } from './hit-fields.ts';
 import { type Evidence, KeptAlert, trimmed, worse } from './kept-alert.ts';
 import { printOf } from './open-alerts.ts';
 
-/** A summary is updated this often at first, and whenever it has another kind of hit; then hourly, until no hit is held back. */
+/** Interval of the first updates of a summary, and of updates with a new kind of hit; then hourly, until no hit is held back. */
 const FIRST_INTERVAL = minutes(1);
 const FREQUENT_UPDATES = 10;
 const LATER_INTERVAL = hours(1);
-/** In a flood, the evidence of hits of a kind that is known is made this often. */
+/** During a flood, minimum interval between two evaluations of evidence for a known kind of hit. */
 const EVIDENCE_INTERVAL = seconds(1);
-/** Kinds of hits by rule and selection, and types of alerts, of which a summary keeps account. */
+/** Maximum number of kinds of hits (rule and selection) and of alert types that a summary distinguishes. */
 const MAX_KINDS = 64;
 const MAX_TYPES = 8;
 /** One per user. */
 const MAX_SUMMARIES = 256;
 
-/** Alerts of one user that were above a limit. */
+/** Alerts of one user that exceeded a limit. */
 interface Held {
-  /** The alert as last sent, or as it is sent next. */
+  /** The alert as last sent, or as it will be sent next. */
   alert: KeptAlert;
   sent: number;
   sentAt: Duration;
@@ -29,15 +29,15 @@ interface Held {
   /** Whether the evidence is of a kind that was not sent yet. */
   isNewKind: boolean;
   readonly kinds: Set<string>;
-  /** How many hits of each type were held back. */
+  /** Number of held-back hits, keyed by alert type. */
   readonly types: Map<string, number>;
 }
 
-/** A hit above a limit. */
+/** A hit that exceeded a limit. */
 interface HeldHit {
   readonly user: string;
   readonly alertType: string;
-  /** Its rule and selection. */
+  /** Rule and selection. */
   readonly kind: string;
   readonly severity: KeptAlert['severity'];
   /** In milliseconds since the epoch. */
@@ -45,7 +45,7 @@ interface HeldHit {
   readonly evidence: () => Evidence;
 }
 
-/** Makes one alert of all hits of a user that are above a limit: at once, with the latest evidence, and updated. */
+/** Combines all hits of a user that exceed a limit into one alert, sent immediately with the latest evidence, then updated. */
 export class HeldAlerts {
   readonly #held = new Map<string, Held>();
   readonly #send: (alert: KeptAlert, isNew: boolean) => void;
@@ -54,7 +54,7 @@ export class HeldAlerts {
     this.#send = send;
   }
 
-  /** @returns whether there is an update to be sent earlier than before */
+  /** @returns whether an update is due earlier than before */
   add(hit: HeldHit, now: Duration): boolean {
     const held = this.#held.get(hit.user);
     if (held === undefined) this.#begin(hit, now);
@@ -89,7 +89,7 @@ export class HeldAlerts {
     held.alert = { ...alert, ...counts };
     const isNewKind = !kinds.has(kind) && kinds.size < MAX_KINDS;
     if (isNewKind) kinds.add(kind);
-    // Evidence of another kind must not give way to the flood that is to hide it.
+    // Evidence of a new kind must not be replaced by that of the flood that hides it.
     if (!isNewKind && (held.isNewKind || now - held.evidenceAt < EVIDENCE_INTERVAL)) return false;
     const latest = trimmed({ ...evidence(), alertId: alert.alertId, ...counts });
     held.evidenceAt = now;
@@ -98,7 +98,7 @@ export class HeldAlerts {
     return dueAt(held) < before;
   }
 
-  /** Sends what is due. @returns when to call it again, by the monotonic clock */
+  /** Sends everything that is due. @returns when to call it again, by the monotonic clock */
   tick(now: Duration): Duration | undefined {
     let next: number | undefined;
     for (const [user, held] of this.#held) {
@@ -137,7 +137,7 @@ export class HeldAlerts {
     }));
   }
 
-  /** Continues with what `toJson` returned. @param passed since then, in milliseconds */
+  /** Restores the state from `toJson`. @param passed milliseconds since then */
   restore(saved: readonly SavedHeldAlert[], now: Duration, passed: number): void {
     for (const { user, ageMs, kinds, types, ...held } of saved) {
       const at = milliseconds(now - ageMs - passed);

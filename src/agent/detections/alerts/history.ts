@@ -2,12 +2,12 @@ import * as v from 'valibot';
 import { ownerOf } from '../../../core/contract/owner.ts';
 import { KeptAlert } from './kept-alert.ts';
 
-/** How many alerts `vakt alerts` can show. */
+/** Number of alerts that `vakt alerts` can show. */
 const MAX_KEPT_ALERTS = 200;
 
 /**
- * The last alerts, oldest first. An update replaces its alert and makes it the newest. When there are too many, the oldest of the
- * user with most alerts is dropped, so that no user's alerts displace another user's.
+ * The latest alerts, oldest first. An update replaces its alert and makes it the newest. Above the limit, the oldest alert of the
+ * user with the most alerts is dropped, so that no user's alerts displace another user's.
  */
 export class AlertHistory {
   readonly #alerts = new Map<string, KeptAlert>();
@@ -40,7 +40,7 @@ export class AlertHistory {
     return [...this.#alerts.values()];
   }
 
-  /** Calls `follower` with each alert and update, until the returned function is called. */
+  /** Calls `follower` for each alert and update, until the returned function is called. */
   follow(follower: (alert: KeptAlert) => void): () => void {
     this.#followers.add(follower);
     return () => this.#followers.delete(follower);

@@ -2,7 +2,7 @@ import { ownerOf } from '../../../core/contract/owner.ts';
 import { readField } from '../read-field.ts';
 import type { Hit, LogSource } from '../subject.ts';
 
-/** The values of a field: of the view that matched, of the event, and of its message. */
+/** Values of a field: of the matching view, of the event, and of its payload. */
 export function valuesOf({ subject, view }: Hit, field: string): readonly string[] {
   const { payload } = subject.event;
   const details = (payload.ExtraDetails ?? {}) as Record<string, unknown>;
@@ -14,7 +14,7 @@ export function valuesOf({ subject, view }: Hit, field: string): readonly string
 }
 
 const WHO = ['User', 'UserName', 'UserId'];
-/** Fields by which hits of one rule are the same unless the rule names others: who, and the target. */
+/** Fields that make hits of one rule equal unless the rule lists its own: the user and the target. */
 const KEYS: Readonly<Partial<Record<LogSource, readonly string[]>>> = {
   login: ['User', 'UserName', 'SourceIp', 'RemoteAddress'],
   listening_port_change: ['Change', 'Protocol', 'LocalAddress', 'LocalPort'],
@@ -31,8 +31,8 @@ const LONGEST_PART = 512;
 const LONGEST_LINE = 16_384;
 
 /**
- * Hits of one rule with the same key are one alert. The key has the fields that the rule names, else the group of a correlation,
- * else the selection that matched and the target. The target of a start is the command line of the view that matched.
+ * Hits of one rule with the same key are one alert. The key consists of the fields that the rule lists, otherwise of the group of
+ * a correlation, otherwise of the selection and the target. The target of a start is the command line of the matching view.
  */
 export function keyOf(hit: Hit): string {
   const { rule, subject, selections = [], group = [] } = hit;
@@ -50,10 +50,10 @@ export function keyOf(hit: Hit): string {
   return JSON.stringify([...selections, ...values(WHO), target === '' ? values(['Image']) : target]);
 }
 
-/** The user whose limits a hit counts against. Events without a user have limits per source. */
+/** The user whose limits apply to a hit. Events without a user have limits per source. */
 export const userOf = (hit: Hit): string => ownerOf((name) => valuesOf(hit, name)[0]) ?? `Source ${hit.subject.source}`;
 
-/** The same for people: `user 1000`. */
+/** The user in readable form: `user 1000`. */
 export function userText(user: string): string {
   const [kind = '', ...rest] = user.split(' ');
   const name = rest.join(' ');

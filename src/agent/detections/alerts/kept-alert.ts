@@ -9,7 +9,7 @@ const time = v.pipe(v.number(), v.minValue(-8.64e15), v.maxValue(8.64e15));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 
 /**
- * An alert, as it is kept: for its update, for `vakt alerts`, and on disk. All texts are bounded and redacted. Times are in
+ * An alert as it is stored: for its update, for `vakt alerts`, and on disk. All strings are bounded and redacted. Times are in
  * milliseconds since the epoch.
  */
 export const KeptAlert = v.object({
@@ -38,10 +38,10 @@ export const KeptAlert = v.object({
 });
 export type KeptAlert = v.InferOutput<typeof KeptAlert>;
 
-/** All of an alert but its id, count and times. */
+/** An alert without its id, count and times. */
 export type Evidence = Omit<KeptAlert, 'alertId' | 'count' | 'first' | 'last'>;
 
-/** The record of which the SecurityAlert event is made. */
+/** The record for the SecurityAlert event. */
 export const recordOf = (alert: KeptAlert, time: Date): AlertRaised => ({
   time,
   alertId: alert.alertId,
@@ -69,7 +69,7 @@ export const recordOf = (alert: KeptAlert, time: Date): AlertRaised => ({
   ...(Object.keys(alert.details).length === 0 ? {} : { details: alert.details }),
 });
 
-/** ContainerId and Sha256 are taken from ExtraDetails, where events have them. */
+/** ContainerId and Sha256 come from ExtraDetails if the event has them there. */
 function subjectOf({ subject: { ContainerId, Sha256, ...fields } }: KeptAlert): AlertRaised['subject'] {
   const details = {
     ...(ContainerId === undefined ? {} : { ContainerId }),
@@ -84,7 +84,7 @@ export const worse = (one: AlertLevel, other: AlertLevel): AlertLevel =>
 /** In UTF-16 units. */
 const LONGEST_TRIMMED = 512;
 
-/** A copy with shorter command lines: hundreds of alerts are kept. */
+/** A copy with truncated command lines, because hundreds of alerts are stored. */
 export function trimmed(alert: KeptAlert): KeptAlert {
   const short = (text: string) => (text.length > LONGEST_TRIMMED ? copied(`${text.slice(0, LONGEST_TRIMMED)}…`) : text);
   const shorter = <T>(values: Readonly<Record<string, T>>) =>

@@ -2,12 +2,12 @@ import { ownerOfPayload } from '../../../core/contract/owner.ts';
 import type { KeptAlert } from './kept-alert.ts';
 
 const MAX_ALERTS = 10;
-/** Alerts of one owner, as long as there are others: a user must not displace the alerts of others by harmless ones. */
+/** Maximum number of alerts of one owner while there are others: a user must not displace others' alerts with harmless ones. */
 const MAX_OF_OWNER = 5;
 /** In UTF-16 units. */
 const LONGEST_TEXT = 128;
 
-/** An alert of level high or critical, as the status shows it while alerts can't be sent. */
+/** An alert of level high or critical, as the status shows it while alerts cannot be sent. */
 export interface LatestAlert {
   readonly rule: string;
   readonly user: string;
@@ -16,7 +16,7 @@ export interface LatestAlert {
 }
 
 /**
- * The latest alerts of level high or critical, keyed by position from the newest, since a twin has no arrays.
+ * The latest alerts of level high or critical, keyed by position from the newest, because a twin has no arrays.
  *
  * @param alerts oldest first
  */

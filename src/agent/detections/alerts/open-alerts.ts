@@ -2,24 +2,24 @@ import * as v from 'valibot';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 import { type Evidence, KeptAlert, trimmed, worse } from './kept-alert.ts';
 
-/** How long hits with the key of an alert are counted instead of raising another one. */
+/** While an alert is this young, hits with its key are counted instead of raising another alert. */
 export const WINDOW = hours(1);
-/** An alert is updated early at most this often in the window, and no more than once in this time. */
+/** Maximum number of early updates of an alert within the window, and minimum interval between two. */
 const MAX_EARLY_UPDATES = 5;
 const UPDATE_INTERVAL = minutes(1);
 const MAX_ALERTS = 1_024;
-/** The evidence of this many repetitions is compared, then one per interval. */
+/** The evidence of this many repetitions is compared; after that, one per interval. */
 const FREE_COMPARISONS = 16;
 const COMPARISON_INTERVAL = seconds(1);
 
 /** An alert whose further hits are counted. */
 interface Open {
   alert: KeptAlert;
-  /** Whose limits it counts against. */
+  /** The user whose limits apply to the alert. */
   readonly user: string;
   /** Time of the alert on the monotonic clock. */
   readonly openedAt: Duration;
-  /** The count that was last sent, and when. */
+  /** The count last sent, and when. */
   sent: number;
   sentAt: Duration;
   earlyUpdates: number;
@@ -29,12 +29,12 @@ interface Open {
   comparedAt: Duration;
 }
 
-/** Parts of the evidence that make a repetition worth an update. Process ids and local ports differ each time. */
+/** Parts of the evidence for which a repetition is worth an update. Process ids and local ports always differ. */
 const DISTINCTIVE: readonly string[] = [
   ...['Executable', 'CommandLine', 'UserId', 'UserName', 'RemoteAddress', 'ContainerId', 'Sha256', 'Path', 'Result'],
 ];
 
-/** A text that is the same for evidence which shows nothing new. */
+/** Equal strings for evidence that shows nothing new. */
 export function printOf({ subject, selection, parentExecutable, parentCommandLine, details }: Evidence): string {
   const { CorrelatedEvents: _, ...facts } = details;
   const parts = DISTINCTIVE.map((name) => subject[name]);
@@ -45,12 +45,12 @@ export function printOf({ subject, selection, parentExecutable, parentCommandLin
 
 const NOT_REPEATED = { earlyUpdates: 0, hasNewEvidence: false, comparisons: 0, comparedAt: milliseconds(0) };
 
-/** The alerts of the last hour by key, oldest first. */
+/** The alerts of the last hour, keyed by key, oldest first. */
 export class OpenAlerts {
   readonly #open = new Map<string, Open>();
   readonly #update: (alert: KeptAlert) => void;
 
-  /** @param update sends what has changed since an alert was last sent */
+  /** @param update sends the changes since an alert was last sent */
   constructor(update: (alert: KeptAlert) => void) {
     this.#update = update;
   }
@@ -76,8 +76,8 @@ export class OpenAlerts {
    * Counts a further hit.
    *
    * @param time of the hit, in milliseconds since the epoch
-   * @param evidence makes that of the hit; absent if it shows nothing new for certain
-   * @returns whether there is an update to be sent earlier than before
+   * @param evidence returns the evidence of the hit; omitted if it certainly shows nothing new
+   * @returns whether an update is due earlier than before
    */
   count(key: string, { time, now, evidence }: { time: number; now: Duration; evidence?: () => Evidence }): boolean {
     const open = this.#open.get(key);
@@ -99,7 +99,7 @@ export class OpenAlerts {
     return true;
   }
 
-  /** Sends what is due. @returns when to call it again, by the monotonic clock */
+  /** Sends everything that is due. @returns when to call it again, by the monotonic clock */
   tick(now: Duration): Duration | undefined {
     let next: number | undefined;
     for (const [key, open] of this.#open) {
@@ -121,13 +121,13 @@ export class OpenAlerts {
     this.#update(alert);
   }
 
-  /** Ends counting for an alert, and sends the count if it has grown. */
+  /** Stops counting for an alert, and sends the count if it has grown. */
   #close(key: string, { alert, sent }: Open): void {
     this.#open.delete(key);
     if (alert.count > sent) this.#update(alert);
   }
 
-  /** Alerts of the user with the most, oldest first: no user's alerts displace another user's. */
+  /** Alerts of the user with the most, oldest first, so that no user's alerts displace another user's. */
   #ofLargestUser(): readonly [string, Open][] {
     const byUser = new Map<string, [string, Open][]>();
     for (const entry of this.#open) {
@@ -145,7 +145,7 @@ export class OpenAlerts {
     }));
   }
 
-  /** Continues with what `toJson` returned. @param passed since then, in milliseconds */
+  /** Restores the state from `toJson`. @param passed milliseconds since then */
   restore(saved: readonly SavedOpenAlert[], now: Duration, passed: number): void {
     const at = (age: number) => milliseconds(now - age - passed);
     for (const { key, alert, ageMs, sent = 1, ...optional } of saved) {
@@ -163,7 +163,7 @@ const age = v.pipe(v.number(), v.minValue(0), v.maxValue(WINDOW * 2));
 const text = v.pipe(v.string(), v.maxLength(512));
 const count = v.pipe(v.number(), v.safeInteger());
 
-/** Members that the release before did not write are optional. */
+/** Members that the previous release did not write are optional. */
 const SavedOpenAlert = v.object({
   key: text,
   alert: KeptAlert,

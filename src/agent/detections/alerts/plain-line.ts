@@ -1,2 +1,2 @@
-/** A command line without what shells use to quote and to separate, so that a line is found in a line which quotes it. */
+/** A command line without quotes and separators, so that a line is found within another line that quotes it. */
 export const plainLine = (line: string): string => line.replace(/["'\\\s]/g, '');

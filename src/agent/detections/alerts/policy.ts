@@ -1,34 +1,34 @@
 import { ALERT_LEVELS, type AlertLevel } from '../../../core/contract/event.ts';
 import type { Rule } from '../subject.ts';
 
-/** Hits that an operator knows to be harmless. One of the four texts is given. */
+/** Hits that an operator declares harmless. Exactly one of the four conditions is given. */
 export interface AlertException {
-  /** Id of a rule, or type of an alert. */
+  /** Id of a rule, or an alert type. */
   readonly rule: string;
-  /** A field of the event, by its name in rules or in messages. */
+  /** A field of the event, with its name in rules or in payloads. */
   readonly field: string;
   readonly equals?: string | undefined;
   readonly startsWith?: string | undefined;
   readonly endsWith?: string | undefined;
   readonly cidr?: string | undefined;
-  /** RFC 3339; absent: for ever. */
+  /** RFC 3339. If omitted, the exception never expires. */
   readonly until?: string | undefined;
   readonly comment?: string | undefined;
 }
 
-/** What the module twin sets (contract §2). */
+/** Settings from the module twin (contract §2). */
 export interface AlertPolicy {
   readonly enabled: boolean;
   readonly minimumLevel: AlertLevel;
-  /** Ids of rules, or types of alerts. */
+  /** Ids of rules, or alert types. */
   readonly disabledRules: readonly string[];
-  /** By the id of the exception. */
+  /** Keyed by id of the exception. */
   readonly exceptions: Readonly<Record<string, AlertException>>;
-  /** RFC 3339; empty: not silenced. */
+  /** RFC 3339. Not silenced if empty. */
   readonly silencedUntil: string;
 }
 
-/** Why a hit makes no alert of its own, besides that it is counted by an open one. */
+/** Why a hit raises no alert of its own, apart from being counted by an open one. */
 export const SUPPRESSED_BY = [
   'switchedOff',
   'disabledRule',
@@ -43,15 +43,15 @@ export type SuppressedBy = (typeof SUPPRESSED_BY)[number];
 export const isBelow = (level: AlertLevel, minimum: AlertLevel): boolean =>
   ALERT_LEVELS.indexOf(level) < ALERT_LEVELS.indexOf(minimum);
 
-/** Rules of the operator may name no type. */
+/** Rules of the operator need not name an alert type. */
 export const alertTypeOf = (rule: Pick<Rule, 'alert' | 'id'>): string =>
   (rule.alert ?? 'VAKT_CustomAlert').slice(0, 128);
 
-/** Whether a name in the module twin is this rule: its id, or the type of its alerts. */
+/** Whether a name in the module twin refers to this rule: its id, or its alert type. */
 export const isNamed = (rule: Pick<Rule, 'alert' | 'id'>, name: string): boolean =>
   name === rule.id || name === alertTypeOf(rule);
 
-/** Why the policy switches a rule off as a whole; `undefined` when it does not. */
+/** Why the policy disables a rule completely; `undefined` if it does not. */
 export function offReason(
   rule: Pick<Rule, 'alert' | 'id' | 'level'>,
   { enabled, disabledRules, minimumLevel }: Pick<AlertPolicy, 'enabled' | 'disabledRules' | 'minimumLevel'>,

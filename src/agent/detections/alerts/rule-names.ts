@@ -5,17 +5,17 @@ import type { NameOfSetting, SettingId } from '../../../core/contract/settings.t
 import type { ParsedRule } from '../sigma/rule.ts';
 import { type AlertPolicy, alertTypeOf } from './policy.ts';
 
-/** Names of a setting in a warning; the rest is counted. */
+/** Number of names of a setting that a warning lists; the rest is counted. */
 const MAX_NAMED = 5;
-/** Of a name in a warning, in UTF-16 units. */
+/** Maximum length of a name in a warning, in UTF-16 units. */
 const MAX_NAME_CHARACTERS = 64;
 
 type Named = Pick<AlertPolicy, 'disabledRules' | 'exceptions'>;
 type Warnings = Readonly<Partial<Record<SettingId, string>>>;
 
 /**
- * Warns of rules that the module twin names and that do not exist: a misspelt one would look as if it were obeyed. The settings
- * stay in force: the rule may come with the next file of rules.
+ * Warns about rule names in the module twin that no rule has: a misspelled name would look as if it had an effect. The settings
+ * stay active, because the rule may come with the next rule file.
  */
 export class RuleNames implements Service {
   readonly name = 'names of detection rules';
@@ -28,10 +28,10 @@ export class RuleNames implements Service {
   #logged = '{}';
 
   constructor(options: {
-    /** All rules, the same array as long as they are the same. */
+    /** All rules; must return the same array while they are unchanged. */
     rules: () => readonly ParsedRule[];
     policy: () => Named;
-    /** The module twin's name of a setting, for the log. */
+    /** The setting's name in the module twin, for the log. */
     nameOf: NameOfSetting;
     log: Logger;
   }) {
@@ -41,7 +41,7 @@ export class RuleNames implements Service {
     this.#log = options.log;
   }
 
-  /** To be called when the operator's own rules have been read: until then nothing is told. */
+  /** Call this when the operator's own rules have been read. There are no warnings before. */
   async start(): Promise<void> {
     this.#isStarted = true;
     this.refresh();
@@ -49,7 +49,7 @@ export class RuleNames implements Service {
 
   async stop(): Promise<void> {}
 
-  /** To be called when settings or rules may have changed. Logs each change of what is wrong. */
+  /** Call this when settings or rules may have changed. Logs each change of the warnings. */
   refresh(): void {
     const warnings = this.warnings();
     const text = JSON.stringify(warnings);
@@ -61,7 +61,7 @@ export class RuleNames implements Service {
     this.#log.warn({ settings: Object.fromEntries(settings) }, line);
   }
 
-  /** By setting: what is wrong with the names in it. */
+  /** Warnings about unknown rule names, keyed by setting. */
   warnings(): Warnings {
     if (!this.#isStarted) return {};
     const rules = this.#rules();

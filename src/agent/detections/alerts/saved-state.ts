@@ -11,25 +11,25 @@ import type { StateFiles } from '../../state/state-files.ts';
 /** A part of the detections that continues after a restart. */
 export interface Continued {
   toJson(): unknown;
-  /** Must not throw, whatever the value is: the file is untrusted input, like everything on disk. */
+  /** Must not throw for any value: the file is untrusted input, like everything on disk. */
   restore(value: unknown): void;
 }
 
-/** At most one write in this time, besides the one at the stop, or in `store.syncEvery` if that is longer. */
+/** Minimum interval between two writes, apart from the one at the stop; `store.syncEvery` if that is longer. */
 const INTERVAL = minutes(1);
 const LONGEST_SLEEP = hours(1);
 
-/** How often it is looked whether events have been synced, in an interval. */
+/** Number of checks per interval whether the events have been synced. */
 const LOOKS = 240;
-/** How long the stop waits for the events that the state is about. */
+/** Time limit at the stop for syncing the events that the state refers to. */
 const LAST_WAIT = milliseconds(500);
 
 /**
- * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last interval: counts,
- * but no alert, since an alert is in the queue when it is made.
+ * A file with the state of several parts, as JSON keyed by the part's name. `kill -9` loses the changes of the last interval:
+ * counts, but no alert, because an alert is queued when it is raised.
  *
- * A state is never on disk before the events that were queued by then: it would count further hits for an alert that nobody
- * ever gets.
+ * The state is never on disk before the events that were queued when it was taken. Otherwise it would count further hits for an
+ * alert that was lost.
  */
 export class SavedState implements Service {
   readonly name = 'detection state';
@@ -50,9 +50,9 @@ export class SavedState implements Service {
     file: string;
     files: StateFiles;
     parts: Readonly<Record<string, Continued>>;
-    /** @returns tells whether the events that are queued now survive kill -9 and a power cut by the time it is called */
+    /** @returns a function that returns whether the events queued now would survive kill -9 and a power cut */
     whenLasting: () => () => boolean;
-    /** How long changes may wait to spare the disk, if that is longer than a minute. */
+    /** How long changes may be delayed to spare the disk, if that is longer than a minute. */
     saveEvery?: Duration;
     clock: Clock;
     log: Logger;
@@ -67,7 +67,7 @@ export class SavedState implements Service {
     this.#loop = new Loop((signal) => this.#turn(signal), options);
   }
 
-  /** Restores the parts. Without a usable file they begin anew. */
+  /** Restores the parts. Without a usable file they start empty. */
   async start(): Promise<void> {
     const saved = this.#read();
     for (const [name, part] of Object.entries(this.#parts)) part.restore(saved[name]);
@@ -82,10 +82,10 @@ export class SavedState implements Service {
     void this.#clock.sleep(LAST_WAIT, done.signal).then(() => limit.abort());
     const isSaved = await this.#save(limit.signal);
     done.abort();
-    if (!isSaved) this.#write(this.#state()); // the queues still write what they have
+    if (!isSaved) this.#write(this.#state()); // the queues still write their events
   }
 
-  /** To be called when a part has changed; costs next to nothing. */
+  /** Call this when a part has changed; it is cheap. */
   changed(): void {
     if (this.#hasChanged) return;
     this.#hasChanged = true;
@@ -99,7 +99,7 @@ export class SavedState implements Service {
     else await this.#save(signal);
   }
 
-  /** @returns whether it was written; else it is still to be saved */
+  /** @returns whether the state was written; if not, it still has to be saved */
   async #save(signal: AbortSignal): Promise<boolean> {
     const state = this.#state();
     const isLasting = this.#whenLasting();
@@ -114,7 +114,7 @@ export class SavedState implements Service {
     return true;
   }
 
-  /** As it is now: what has changed until now is in it. */
+  /** The current state, including all changes until now. */
   #state(): string {
     this.#hasChanged = false;
     const parts = Object.entries(this.#parts).map(([name, part]) => [name, part.toJson()] as const);

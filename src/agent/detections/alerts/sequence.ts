@@ -1,7 +1,7 @@
 import type { Hit } from '../subject.ts';
 import { cutEncoded } from './fit.ts';
 
-/** Names of values and how many of each are listed. */
+/** Number of different names and values that are listed. */
 const MAX_LISTED = 24;
 /** In bytes of JSON. */
 const LONGEST_COMMAND = 256;
@@ -10,8 +10,8 @@ const LONGEST_GROUP = 512;
 const URL = /\b(?:https?|ftp|tftp):\/\/[^\s"'<>|;&)]{1,256}/i;
 
 /**
- * What an alert shows of a correlation's events: the commands in their order, one per line; the first URL in them; and how many
- * events each address had.
+ * The evidence of a correlation's events: the commands in order, one per line; the first URL in them; and the number of events
+ * per address.
  *
  * @param shown redacts a command line
  */

@@ -1,35 +1,34 @@
 import { type Clock, isPlausible } from '../../../core/base/clock.ts';
 import { type Duration, days, milliseconds } from '../../../core/base/duration.ts';
 
-/** How far ahead the end may be. */
+/** Maximum time until the end of a silence. */
 const LONGEST_SILENCE = days(7);
 
-/** What was decided about a value of the setting. */
+/** The decision about a value of the setting. */
 interface Decision {
   readonly until: string;
-  /** By the monotonic clock; `undefined`: refused, or over. */
+  /** On the monotonic clock; `undefined` if rejected or expired. */
   readonly endsAt: Duration | undefined;
 }
 
 /**
- * No alerts for a limited time, for visits of a technician.
+ * Suppresses alerts for a limited time, for example while a technician is on site.
  *
- * A value is judged once, when it is first seen: one that is too far ahead stays refused, and does not begin to silence when
- * its end has come within seven days. While the agent runs, the monotonic clock ends the time, so that setting the clock cannot
- * make it longer.
+ * A value is checked once, when it is first seen. If it is too far ahead it stays rejected, even when its end comes within seven
+ * days. While the agent runs, the monotonic clock limits the time, so that setting the clock cannot extend it.
  */
 export class Silence {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>;
   readonly #decided: () => void;
   #decision: Decision = { until: '', endsAt: undefined };
 
-  /** @param decided called when there is a decision to be saved: without it, a restart would judge the value once more */
+  /** @param decided called when a decision has to be saved; otherwise a restart would check the value again */
   constructor(clock: Pick<Clock, 'now' | 'monotonic'>, decided: () => void = () => {}) {
     this.#clock = clock;
     this.#decided = decided;
   }
 
-  /** @param until the value of the setting; empty: not silenced */
+  /** @param until the value of the setting; not silenced if empty */
   isInForce(until: string): boolean {
     if (until !== this.#decision.until) {
       this.#decision = { until, endsAt: this.#endOf(until) };
@@ -40,7 +39,7 @@ export class Silence {
   }
 
   /**
-   * Whether the setting has a value that was refused, because its end is more than seven days ahead or the clock is not set.
+   * Whether the value of the setting was rejected, because its end is more than seven days ahead or the clock is not set.
    */
   isRefused(until: string): boolean {
     const now = this.#clock.now();
@@ -52,7 +51,7 @@ export class Silence {
     return { until, leftMs: endsAt === undefined ? 0 : Math.max(0, endsAt - this.#clock.monotonic()) };
   }
 
-  /** The time left is the shorter one of what was left when it was saved, and of what the wall clock says. */
+  /** The remaining time is the shorter of the saved one and the one by the wall clock. */
   restore(value: unknown): void {
     if (typeof value !== 'object' || value === null) return;
     const { until, leftMs } = value as Record<string, unknown>;
@@ -67,7 +66,7 @@ export class Silence {
     return milliseconds(this.#clock.monotonic() + left);
   }
 
-  /** `undefined` when it is over, or the clock is not set. */
+  /** `undefined` if the time has passed or the clock is not set. */
   #left(until: string): number | undefined {
     const now = this.#clock.now();
     const left = Date.parse(until) - now.getTime();

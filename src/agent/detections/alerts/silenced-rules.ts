@@ -7,21 +7,21 @@ const SETTING_OF = { disabledRule: 'detections.disabledRules', minimumLevel: 'de
 
 /** Rules of level high or critical that the module twin silences. */
 export interface SilencedRules {
-  /** The setting that silences most of them. */
+  /** The setting that silences most of these rules. */
   readonly setting: SettingId;
   readonly silenced: number;
-  /** With those that aren't silenced. */
+  /** Including rules that are not silenced. */
   readonly all: number;
-  /** How many of them exceptions silence; the setting doesn't show that. */
+  /** Number of these rules that exceptions silence; the setting doesn't show that. */
   readonly byExceptions: number;
 }
 
 /**
- * Which rules of level high or critical make no alert, since they are disabled, below the minimum level, or excepted where
- * nearly everything matches, or where all hits of the rule do.
+ * The rules of level high or critical that raise no alert: disabled, below the minimum level, or with an exception that matches
+ * nearly everything or all hits of the rule.
  *
- * @param excepted ids of rules whose attacks the exceptions silence together, see ExceptionEffect
- * @returns `undefined` when it is none
+ * @param excepted ids of rules that the exceptions silence in combination, see ExceptionEffect
+ * @returns `undefined` if there are none
  */
 export function silencedRules(
   rules: readonly ParsedRule[],
@@ -50,7 +50,7 @@ function silencing(rule: ParsedRule, policy: AlertPolicy, excepted: ReadonlySet<
   return isExcepted ? 'detections.exceptions' : undefined;
 }
 
-/** Whether a rule matches only events that have the value of an exception: all its hits are excepted then. */
+/** Whether a rule matches only events with the value of an exception, so that all its hits are excepted. */
 function isRequired(rule: ParsedRule, { field, equals }: AlertException): boolean {
   const isIn = (expression: Expression): boolean => {
     switch (expression.is) {

@@ -2,11 +2,11 @@ import { type Duration, seconds } from '../../../core/base/duration.ts';
 import type { Hit } from '../subject.ts';
 import { plainLine } from './plain-line.ts';
 
-/** How long after a start its children can still belong to it. */
+/** Maximum age of a start whose children are merged with it. */
 const WINDOW = seconds(10);
 const MAX_CHAINS = 32;
 const MAX_PROCESSES = 16;
-/** In UTF-16 units. A longer line is not shown whole by the alert, so that a child could hide in it. */
+/** In UTF-16 units. The alert does not show a longer line completely, so that a child could hide in it. */
 const LONGEST_LINE = 1_024;
 
 interface Chain {
@@ -19,14 +19,14 @@ interface Chain {
 }
 
 /**
- * Starts that raised an alert, to recognise what they start in turn: of `timeout 5 nohup sh -c …`, three processes match for the
- * same reason. A start belongs to another one if it is the same process or its child, the same selection of the rule matched,
- * and the line of the first start has all of the second.
+ * Starts that raised an alert, to recognise their children: for `timeout 5 nohup sh -c …`, three processes match for the same
+ * reason. A start is merged with an earlier one if it is the same process or its child, the same selection of the rule matched,
+ * and the earlier line contains the later one completely.
  */
 export class StartChains {
   #chains: Chain[] = [];
 
-  /** @returns the key of the alert that an earlier start of the chain raised */
+  /** @returns the key of the alert that an earlier start in the chain raised */
   find(hit: Hit, now: Duration): string | undefined {
     this.#chains = this.#chains.filter(({ at }) => now - at < WINDOW);
     if (this.#chains.length === 0 || !isStart(hit)) return undefined;
@@ -45,7 +45,7 @@ export class StartChains {
     return chain?.key;
   }
 
-  /** Remembers a start that raised the alert with this key. */
+  /** Records a start that raised the alert with this key. */
   add(hit: Hit, key: string, now: Duration): void {
     const own = idOf(hit, 'ProcessId');
     const line = lineOf(hit);
@@ -66,7 +66,7 @@ export class StartChains {
 /** Correlations are about several events. */
 const isStart = ({ subject, count }: Hit): boolean => subject.source === 'process_creation' && count === undefined;
 
-/** A trusted actor's hit is not the cause of another one's. */
+/** A trusted actor's hit is not the cause of another actor's. */
 const selectionsOf = ({ selections = [], during = '' }: Hit): string => [...selections, during].join(';');
 
 const lineOf = ({ subject }: Hit): string => subject.fields.CommandLine ?? '';

@@ -1,13 +1,13 @@
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../../core/base/duration.ts';
 
-/** New alerts at once, and how long one takes to come back. */
+/** Burst of new alerts, and the time in which one is refilled. */
 const OF_RULE = { size: 20, refill: minutes(3) };
 const OF_USER = { size: 60, refill: minutes(1) };
-/** First alerts of a rule above these limits: more than there are rules at medium or above. */
+/** First alerts of a rule above these limits: more than the number of rules at medium or above. */
 const FIRSTS = { size: 120, refill: seconds(30) };
-/** A rule without an alert in this time is new again for the user. */
+/** A rule without an alert for this time counts as new for the user. */
 const FIRST_WINDOW = hours(1);
-/** Users beyond these displace the one who was seen longest ago; rules of a user likewise. */
+/** Above this number, the least recently seen user is dropped; likewise for the rules of a user. */
 const MAX_USERS = 256;
 const MAX_RULES = 128;
 /** In UTF-16 units. */
@@ -15,7 +15,7 @@ const LONGEST_NAME = 256;
 
 export type Admission = 'raised' | 'ruleLimit' | 'userLimit';
 
-/** A number that refills while time passes. */
+/** A token bucket, refilled over time. */
 class Bucket {
   readonly #size: number;
   readonly #refill: Duration;
@@ -53,16 +53,16 @@ interface RuleUse {
 interface User {
   readonly all: Bucket;
   readonly firsts: Bucket;
-  /** By rule, the one that was used longest ago first. */
+  /** Keyed by rule, least recently used first. */
   readonly rules: Map<string, RuleUse>;
 }
 
 /**
- * How many new alerts each user may cause: 20 of a rule and 60 in all at once, then 20 and 60 an hour. The first alert of a rule
- * in an hour may exceed both. No user's alerts count against another user's.
+ * Limits the new alerts that each user may cause: a burst of 20 per rule and 60 in total, then 20 and 60 per hour. The first alert
+ * of a rule within an hour may exceed both. No user's alerts count against another user's.
  */
 export class UserLimits {
-  /** The user who was seen longest ago first. */
+  /** Least recently seen user first. */
   readonly #users = new Map<string, User>();
 
   /** @param alwaysFirst whether the first alert of this rule and user may exceed the limits */
@@ -85,7 +85,7 @@ export class UserLimits {
     return 'raised';
   }
 
-  /** Drops what has refilled. */
+  /** Drops full buckets. */
   forgetIdle(now: Duration): void {
     for (const [user, { all, firsts, rules }] of this.#users) {
       for (const [rule, { bucket, raisedAt }] of rules)
@@ -114,7 +114,7 @@ export class UserLimits {
     ]);
   }
 
-  /** Continues with what `toJson` returned; what is damaged is ignored. @param passed since then, in milliseconds */
+  /** Restores the state from `toJson`; damaged parts are ignored. @param passed milliseconds since then */
   restore(value: unknown, now: Duration, passed: number): void {
     const then = milliseconds(now - passed);
     for (const [name, all, firsts, rules] of rowsOf(value, MAX_USERS)) {
@@ -134,7 +134,7 @@ const isAmount = (value: unknown): value is number => typeof value === 'number' 
 const rowsOf = (value: unknown, most: number): readonly (readonly unknown[])[] =>
   Array.isArray(value) ? value.filter((row) => Array.isArray(row)).slice(-most) : [];
 
-/** Makes an entry the newest; the oldest ones beyond `most` are dropped. */
+/** Makes an entry the newest, and drops the oldest ones beyond `most`. */
 function renew<T>(map: Map<string, T>, name: string, value: T, most: number): void {
   map.delete(name);
   map.set(name, value);

@@ -13,9 +13,9 @@ interface Start {
   readonly loginUserId: string | undefined;
 }
 
-/** A change is found within 4 s, and after the files have settled; under load later. */
+/** A change is found within 4 s, after the files have settled; later under load. */
 const WINDOW: Duration = seconds(20);
-/** Starts that are kept of each login user, and users: anyone can start set-uid tools, which must not displace root's. */
+/** Limits of starts per login user, and of users: anyone can start set-uid tools, and must not displace root's starts. */
 const MAX_STARTS = 16;
 const MAX_USERS = 32;
 const LONGEST_LINE = 512;
@@ -25,11 +25,11 @@ const TOOLS =
 const FILES = /\/etc\/(passwd|shadow|group|gshadow)\b/;
 
 /**
- * Infers which start changed an account, by its time and its effective user: only root can write the files of accounts. It is a
- * conclusion, not an observation, and marked as such.
+ * Infers which start changed an account, from its time and its effective user: only root can write the account files. The result
+ * is a conclusion, not an observation, and is marked as such.
  */
 export class AccountActors {
-  /** By login user, the one with the latest start last. */
+  /** Keyed by login user; the user with the latest start is last. */
   readonly #starts = new Map<string, Start[]>();
 
   /** Call this for every start. */
@@ -61,7 +61,7 @@ export class AccountActors {
     if (starts.length > MAX_STARTS) starts.shift();
   }
 
-  /** Changes of accounts with the start that probably caused each; others as they are. */
+  /** Adds the start that probably caused each change of an account; other changes are returned unchanged. */
   named(changes: readonly Subject[]): readonly Subject[] {
     return changes.map((subject) => {
       const actor = subject.source === 'local_user_change' ? this.#actorOf(subject) : undefined;
@@ -78,7 +78,7 @@ export class AccountActors {
     });
   }
 
-  /** Tools that name the account or its group come first, then other tools, then writers of the files; the latest of each. */
+  /** Tools that name the account or its group come first, then other tools, then writers of the files; latest first. */
   #actorOf({ time, fields: { UserName = '', Group = '' } }: Subject): Start | undefined {
     const recent = [...this.#starts.values()].flat().filter(({ at }) => at <= time + 1_000 && time - at <= WINDOW);
     const names = ({ commandLine }: Start) => {

@@ -3,10 +3,10 @@ import type { Fields, Subject } from '../subject.ts';
 import { change, type Seen } from './change.ts';
 import { allFields } from './row-fields.ts';
 
-/** Events of the agent about itself that rules see; `CollectorStatus` and `AuditFlooded` are not sent. */
+/** Events about the agent itself that rules can match; `CollectorStatus` and `AuditFlooded` are not sent. */
 const AGENT_EVENTS = ['ConfigurationError', 'CollectorStatus', 'AuditFlooded'];
 
-/** What rules of the source `agent` see of an event: its fields, and its name as `Event`. */
+/** The subject for rules of the source `agent`: the event's fields, and its name as `Event`. */
 export function agentChanges(payload: readonly Payload[], seen: Seen): Subject[] {
   return AGENT_EVENTS.includes(seen.event) ? payload.map((row) => agentChange(allFields(row), seen)) : [];
 }

@@ -2,17 +2,17 @@ import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
 import { allFields, pick } from './row-fields.ts';
 
-/** Without what was found, which can differ each time. */
+/** Without the found value, which can differ each time. */
 const NAMES = ['RuleId', 'CceId', 'Description', 'Result', 'Severity', 'Category'];
 
-/** A snapshot lists the rules that fail: `added` is one that fails now, `removed` one that no longer does. */
+/** A snapshot lists the failed rules: `added` means that a rule fails now, `removed` that it no longer does. */
 export const baselineChanges: ChangeKind = {
   event: 'OSBaseline',
   source: 'baseline_change',
 
   read: (row) => pick(allFields(row), NAMES),
 
-  // RuleId can be left out of a message, CceId cannot; several rules can have one CceId.
+  // Messages may omit RuleId but not CceId; several rules can have the same CceId.
   keyOf: ({ CceId = '', Description = '' }) => `${CceId} ${Description}`,
 
   differences(compared) {

@@ -1,15 +1,15 @@
 import type { Payload } from '../../../core/contract/event.ts';
 import type { Fields, LogSource, Subject } from '../subject.ts';
 
-/** When and by which event a change was seen. */
+/** Time and event of a change. */
 export interface Seen {
   readonly event: string;
   readonly at: Date;
-  /** Ids of the events that show it, if it is known. */
+  /** Ids of the events that show the change, if known. */
   readonly ids?: readonly string[];
 }
 
-/** One difference between two snapshots, or something that happened to the agent itself. */
+/** A difference between two snapshots, or a change of the agent itself. */
 export const change = (source: LogSource, fields: Fields, { event, at, ids = [] }: Seen): Subject => ({
   source,
   time: at.getTime(),
@@ -29,7 +29,7 @@ export const added = (after: Fields): Fields => ({ Change: 'added', ...after, ..
 
 export const removed = (before: Fields): Fields => ({ Change: 'removed', ...before, ...prefixed('Before', before) });
 
-/** @param more fields of this kind of change, which win over the row's own */
+/** @param more fields of this kind of change, which take precedence over the row's own */
 export const modified = (before: Fields, after: Fields, more: Fields = {}): Fields => ({
   Change: 'modified' satisfies Difference,
   ...after,
@@ -42,6 +42,6 @@ export const modified = (before: Fields, after: Fields, more: Fields = {}): Fiel
 const changedNames = (before: Fields, after: Fields): string[] =>
   [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((name) => before[name] !== after[name]);
 
-/** The payload for an alert about a change: its fields, without `After.*`, which repeat them. */
+/** The payload for an alert about a change: its fields except `After.*`, which are duplicates. */
 const payloadOf = (fields: Fields): Payload =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => !name.startsWith('After.')));

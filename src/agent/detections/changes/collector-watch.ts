@@ -3,7 +3,7 @@ import { type Duration, hours, milliseconds, minutes } from '../../../core/base/
 import type { Fields, Subject } from '../subject.ts';
 import { agentChange } from './agent-events.ts';
 
-/** A collector as it stands now. */
+/** Current state of a collector. */
 export interface WatchedCollector {
   readonly name: string;
   readonly category: 'Periodic' | 'Triggered';
@@ -11,25 +11,25 @@ export interface WatchedCollector {
   readonly reason?: string;
 }
 
-/** How long a source may be unavailable before it counts as lost: sources are opened again after seconds. */
+/** How long a source may be unavailable before it counts as lost: sources are normally reopened after seconds. */
 const GRACE = minutes(2);
 const SILENT = hours(24);
-/** Programs start on every system within a day; that nobody logs in is normal. */
+/** Every system starts programs within a day; a day without logins is normal. */
 const EXPECTED_DAILY = new Set(['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate']);
 
 interface Watched {
-  /** Whether it ever gave an event or a snapshot, also in earlier runs. */
+  /** Whether it ever delivered an event or a snapshot, including earlier runs. */
   gave: boolean;
-  /** By the monotonic clock. */
+  /** On the monotonic clock. */
   lastSeen: Duration;
-  /** Since when it has been unavailable. */
+  /** Start of the unavailability. */
   downSince: Duration | undefined;
   told: 'lost' | 'silent' | undefined;
 }
 
 /**
- * Notices that a collector which gave events gives none: `lost`, its source is gone; `silent`, no event in 24 h, or no snapshot
- * in twice their period. Each is told once, until the collector gives events again. Only time counts in which the agent runs.
+ * Detects collectors that stopped delivering: `lost` if the source is unavailable; `silent` after 24 h without an event, or twice
+ * the period without a snapshot. Each is reported once, until events arrive again. Only the agent's running time counts.
  */
 export class CollectorWatch {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>;
@@ -41,7 +41,7 @@ export class CollectorWatch {
     this.#snapshotPeriod = options.snapshotPeriod;
   }
 
-  /** To be called for each batch of events, and for each snapshot that was taken. */
+  /** Call this for each batch of events, and for each snapshot. */
   saw(event: string): void {
     const watched = this.#of(event);
     watched.gave = true;
@@ -50,9 +50,9 @@ export class CollectorWatch {
   }
 
   /**
-   * To be called every few minutes.
+   * Call this every few minutes.
    *
-   * @param isPaused whether collecting is paused, or events are not asked for, so that nothing can be expected
+   * @param isPaused whether collection is paused or the events are not requested, so that none can be expected
    */
   check(collectors: readonly WatchedCollector[], isPaused: boolean): Subject[] {
     return collectors.flatMap((collector) => {
@@ -66,7 +66,7 @@ export class CollectorWatch {
     });
   }
 
-  /** For the state on disk: the collectors that gave events. */
+  /** For the state on disk: the collectors that have delivered events. */
   toJson(): unknown {
     return [...this.#watched].flatMap(([name, { gave }]) => (gave ? [name] : []));
   }
@@ -107,5 +107,5 @@ export class CollectorWatch {
   }
 }
 
-/** The agent has some 20. */
+/** The agent has about 20. */
 const MAX_COLLECTORS = 64;

@@ -4,12 +4,12 @@ import { type Base, includes, type Rows } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { detailsOf, omit, ownFields } from './row-fields.ts';
 
-/** ExtraDetails that are no condition on packets. */
+/** ExtraDetails that are not conditions on packets. */
 const NO_MATCHES = ['Origin', 'Family', 'Table', 'Target', 'Policy', 'Comment', 'Sets', 'Counter'];
 
 /**
- * A policy is the same as long as it is the one of its chain. A rule has no name: it is the same as long as it says the same,
- * wherever in its chain it stands. So a rule that was edited is one that was removed and one that was added.
+ * A policy is identified by its chain. A rule has no name: it is identified by its content, at any position in its chain.
+ * An edited rule is therefore one removed rule and one added rule.
  */
 export const firewallChanges: ChangeKind = {
   event: 'FirewallConfiguration',
@@ -18,7 +18,7 @@ export const firewallChanges: ChangeKind = {
   read(row, lacksDetails) {
     const own = ownFields(row);
     const details = detailsOf(row);
-    // A rule whose conditions were left out would look as if it had none.
+    // A rule whose conditions were omitted would look unconditional.
     if (lacksDetails && Object.keys(details).length === 0) return undefined;
     const kind = isPolicy(own, details) ? 'policy' : 'rule';
     const matches = Object.entries(omit(details, NO_MATCHES)).map(([name, value]) => `${name} ${value}`);
@@ -32,7 +32,7 @@ export const firewallChanges: ChangeKind = {
 
   keyOf(row) {
     const { Kind = '', Family = '', Table = '', ChainName = '', ...others } = row;
-    // Elements of sets come and go, for example what fail2ban bans.
+    // Elements of sets change, for example addresses banned by fail2ban.
     const { Enabled: _, Sets: __, ...content } = others;
     const place = [Kind, Family, Table, ChainName];
     return JSON.stringify(Kind === 'policy' ? place : [...place, Object.entries(content).sort()]);
@@ -47,7 +47,7 @@ export const firewallChanges: ChangeKind = {
     );
     const opened = openings(base, rows, compared.removed).filter(({ Direction }) => !told.has(Direction));
     return [
-      // What may have been there before is not told; to make tens of thousands of changes in vain takes long.
+      // Rules that may have existed before are not reported; checking first avoids building tens of thousands of unneeded changes.
       ...(includes(base.partial, '') ? [] : compared.added.filter((row) => !isPlaceholder(row)).map(added)),
       ...compared.removed.filter((row) => !isPlaceholder(row)).map(removed),
       ...modifiedRows,
@@ -56,13 +56,13 @@ export const firewallChanges: ChangeKind = {
   },
 };
 
-/** The collector writes `policy drop` as target; without rules it lists chains that have no other field. */
+/** The collector writes `policy drop` as target; without rules, it lists chains with no other field. */
 function isPolicy(own: Fields, details: Fields): boolean {
   if (details.Policy !== undefined || /^policy\b/i.test(details.Target ?? '')) return true;
   return own.Enabled === 'false' && own.Priority === undefined && details.Target === undefined;
 }
 
-/** One of the three rows that stand for "nothing is configured". */
+/** One of the three rows that mean "nothing is configured". */
 const isPlaceholder = ({ Kind, Enabled, Target, Family }: Fields) =>
   Kind === 'policy' && Enabled === 'false' && Target === undefined && Family === undefined;
 
@@ -77,8 +77,8 @@ const beforeOf = (before: Fields, after: Fields): Fields => ({
 const DIRECTIONS = ['In', 'Out', undefined] as const;
 
 /**
- * What denied packets by default and is gone, with its chain or its table: `nft flush ruleset` leaves no policy behind that
- * could differ. Told as the policy that was modified, like a policy that is set to accept.
+ * Removed default-deny policies, whose chain or table no longer exists: `nft flush ruleset` leaves no policy that could differ.
+ * Reported as a modified policy, like a policy that is set to accept.
  */
 function openings(base: Base, rows: Rows, removedRows: readonly Fields[]): Fields[] {
   const before = [...base.rows.values()];
@@ -87,7 +87,7 @@ function openings(base: Base, rows: Rows, removedRows: readonly Fields[]): Field
   return DIRECTIONS.flatMap((direction) => {
     const lost = removedRows.filter((row) => row.Direction === direction);
     const gone = lost.find(deniesByDefault) ?? (isOff && direction === 'In' ? lost.find(guards) : undefined);
-    // That a firewall no longer looks at forwarded packets is normal when forwarding was given up.
+    // A firewall that stops filtering forwarded packets is normal after forwarding was disabled.
     if (gone === undefined || (direction === undefined && !isOff)) return [];
     if (after.some((row) => row.Direction === direction && deniesByDefault(row))) return [];
     const now: Fields = { ...gone, Kind: 'policy', Action: 'Allow', Enabled: String(!isOff) };
@@ -95,11 +95,11 @@ function openings(base: Base, rows: Rows, removedRows: readonly Fields[]): Field
   });
 }
 
-/** Rules, and policies that deny; not the policies that the kernel has by itself. */
+/** Rules, and policies that deny; not the kernel's default policies. */
 const guards = ({ Enabled, Kind, Action }: Fields) => Enabled === 'true' && (Kind === 'rule' || Action === 'Deny');
 
 const CONDITIONS = ['SourceAddress', 'SourcePort', 'DestinationAddress', 'DestinationPort', 'Protocol', 'OtherMatches'];
 
-/** A policy that denies, or a rule that denies whatever reaches it. */
+/** A policy that denies, or a rule that denies all packets. */
 const deniesByDefault = (row: Fields) =>
   row.Enabled === 'true' && row.Action === 'Deny' && CONDITIONS.every((name) => row[name] === undefined);

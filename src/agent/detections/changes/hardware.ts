@@ -3,11 +3,11 @@ import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';
 import { detailsOf, ownFields } from './row-fields.ts';
 
-/** Categories that are buses; the others are functions, and a device of a bus is listed under them once more. */
+/** Categories that are buses; the others are functions, which list a device of a bus a second time. */
 const BUSES = new Set(['PCI', 'USB', 'Thunderbolt', 'MMC', 'I2C', 'SPI']);
 
 /**
- * A device is the same as long as it has its name, ids and serial number: one that is plugged into another socket is not new.
+ * A device is identified by its name, ids and serial number: plugged into another socket, it is not new.
  * Equal devices are counted.
  */
 export const hardwareChanges: ChangeKind = {
@@ -38,9 +38,9 @@ export const hardwareChanges: ChangeKind = {
 };
 
 /**
- * `Bus` is the name of the bus in lower case, for devices that are listed by bus; `BusAddress` the place on it.
+ * `Bus` is the bus name in lower case, for devices listed by bus; `BusAddress` is the position on it.
  *
- * @param bus of ExtraDetails: an address such as `1-1.4`; other senders put the name there
+ * @param bus of ExtraDetails: an address such as `1-1.4`, or the bus name from other senders
  */
 function busOf({ HardwareCategory = '' }: Fields, bus: string | undefined): Fields {
   const address: Fields = bus === undefined ? {} : { BusAddress: bus };

@@ -18,7 +18,7 @@ export function* byKey(rows: readonly Fields[], keyOf: (row: Fields) => string):
   return all;
 }
 
-/** Names of classes of rows, see `ChangeKind.classOf`. */
+/** Names of row classes, see `ChangeKind.classOf`. */
 export type Classes = ReadonlySet<string> | 'all';
 export type ClassOf = (row: Fields) => string;
 
@@ -26,12 +26,12 @@ export const NO_CLASSES: Classes = new Set();
 
 export const includes = (classes: Classes, name: string): boolean => classes === 'all' || classes.has(name);
 
-/** What is kept of a kind of snapshot to compare the next one with. */
+/** The stored part of a snapshot, with which the next one is compared. */
 export interface Base {
   readonly rows: Rows;
   /** Rows beyond the budget: digest of the key → digest of the row, a space, and its class. */
   readonly digests: ReadonlyMap<string, string>;
-  /** Classes with rows missing since the first snapshot: a row of theirs that is not in the base need not be new. */
+  /** Classes with missing rows since the first snapshot: a row of such a class that is not in the base may not be new. */
   readonly partial: Classes;
   /** Number of rows beyond both budgets. */
   readonly unkept: number;
@@ -44,8 +44,8 @@ const MAX_ROWS = 8_192;
 const MAX_SAVED_CLASSES = 256;
 
 /**
- * The first rows are kept whole, since collectors put what matters most first; others as digests. Classes share the space: one
- * with many rows gets what the others leave.
+ * The first rows are stored completely, because collectors list the most important ones first; the rest as digests. Classes
+ * share the space: a class with many rows gets what the others leave.
  *
  * @param missing classes with further rows that are not in `rows`
  */
@@ -84,7 +84,7 @@ export function* keep(rows: Rows, classOf: ClassOf, missing: Classes): Sliced<Ba
   return { rows: whole, digests, partial: missing === 'all' ? 'all' : new Set([...missing, ...partial]), unkept };
 }
 
-/** The limit of rows per class: the largest with which all classes together fit. */
+/** The row limit per class: the largest with which all classes together fit. */
 function fairLimit(counts: readonly number[]): number {
   let space = MAX_ROWS;
   let classes = counts.length;
@@ -96,7 +96,7 @@ function fairLimit(counts: readonly number[]): number {
   return MAX_ROWS;
 }
 
-/** Rows of the base that are not in `rows` are kept, too, if rows of their class are missing. */
+/** Rows of the base that are not in `rows` are also kept if rows of their class are missing. */
 export function* keepBoth(base: Base, rows: Rows, classOf: ClassOf, missing: Classes): Sliced<Base> {
   const merged = new Map(rows);
   for (const [key, row] of base.rows) if (!merged.has(key) && includes(missing, classOf(row))) merged.set(key, row);
@@ -117,7 +117,7 @@ function both(one: Classes, other: Classes): Classes {
 export interface Compared {
   readonly added: readonly Fields[];
   readonly removed: readonly Fields[];
-  /** Rows of both that differ; `before` is absent when only its digest was kept. */
+  /** Rows in both that differ; `before` is omitted if only its digest was stored. */
   readonly modified: readonly { readonly before: Fields | undefined; readonly after: Fields }[];
 }
 
@@ -151,7 +151,7 @@ const lengthOf = (row: Fields): number =>
 
 const DIGEST_LENGTH = 11;
 
-/** 64 bits: enough, since an attacker cannot gain by two rows that count as one. */
+/** 64 bits are enough: an attacker gains nothing from two rows that count as one. */
 const digestOf = (text: string): string =>
   createHash('sha256').update(text).digest('base64url').slice(0, DIGEST_LENGTH);
 
@@ -166,7 +166,7 @@ export const toJson = ({ rows, digests, partial }: Base): unknown => ({
   partial: partial === 'all' || partial.size > MAX_SAVED_CLASSES ? 'all' : [...partial],
 });
 
-/** @returns `undefined` when it is not what `toJson` made: the file may be damaged */
+/** @returns `undefined` for a value that `toJson` did not produce: the file may be damaged */
 export function fromJson(value: unknown, keyOf: (row: Fields) => string): Base | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { rows, digests, partial, isPartial } = value as Record<string, unknown>;
@@ -176,7 +176,7 @@ export function fromJson(value: unknown, keyOf: (row: Fields) => string): Base |
   return {
     rows: atOnce(byKey(rows, keyOf)),
     digests: new Map(digests),
-    // The previous release had one flag, isPartial.
+    // The previous release had a single flag, isPartial.
     partial: Array.isArray(partial) && partial.every(isText) ? new Set(partial) : isWhole({ partial, isPartial }),
     unkept: 0,
   };

@@ -8,12 +8,12 @@ export interface ChangeKind {
   readonly event: string;
   readonly source: LogSource;
   /**
-   * The fields of a row that are compared and kept. `undefined`: the row says nothing that can be compared.
+   * The fields of a row that are compared and stored. `undefined` if the row has nothing to compare.
    *
-   * @param lacksDetails whether the row may have lost its ExtraDetails, for which the message had no space
+   * @param lacksDetails whether the row may have lost its ExtraDetails because the message was full
    */
   read(row: Payload, lacksDetails: boolean): Fields | undefined;
-  /** What makes a row the same thing in both snapshots. */
+  /** Identifies the same row in both snapshots. */
   keyOf(row: Fields): string;
   /** Rows of one class can be complete while those of another are not. Default: one class for all rows. */
   readonly classOf?: ClassOf;

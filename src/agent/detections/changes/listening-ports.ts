@@ -12,8 +12,8 @@ interface Ports {
 }
 
 /**
- * Compares ports, not rows: a row can be a range of ports, which grows and splits. A port that another process of the same
- * program has is no change.
+ * Compares ports, not rows: a row can be a range of ports, which grows and splits. A port that moves to another process of the
+ * same program is not a change.
  */
 export const listeningPortChanges: ChangeKind = {
   event: 'ListeningPorts',
@@ -22,7 +22,7 @@ export const listeningPortChanges: ChangeKind = {
   read(row) {
     const { Executable, ...fields } = omit(allFields(row), ['Count', 'Pid']);
     if (rangeOf(fields) === undefined) return undefined;
-    // The kernel's mark of a program whose file was replaced: the program of a service that was updated.
+    // The kernel's mark for a replaced file: the program of an updated service.
     return Executable === undefined ? fields : { ...fields, Executable: Executable.replace(/ \(deleted\)$/, '') };
   },
 
@@ -31,7 +31,7 @@ export const listeningPortChanges: ChangeKind = {
   keyOf: (row) => `${placeOf(row)} ${row.LocalPort} ${row.UserId ?? ''} ${row.Executable ?? ''}`,
 
   differences({ added: after, removed: before }, base, rows) {
-    // Rows that are equal, which are almost all, need no look at their ports.
+    // Equal rows, which are nearly all, need no comparison of their ports.
     if (after.length === 0 && before.length === 0) return [];
     const beforeByPlace = byPlace(base.rows.values());
     const afterByPlace = byPlace(rows.values());
@@ -45,7 +45,7 @@ export const listeningPortChanges: ChangeKind = {
   },
 };
 
-/** What a port is open at: protocol, address, interface of a link-local address. */
+/** Where a port is open: protocol, address, interface of a link-local address. */
 const placeOf = ({ Protocol, LocalAddress = '', Zone = '' }: Fields) => `${Protocol} ${LocalAddress} ${Zone}`;
 
 function rangeOf({ LocalPort }: Fields): { from: number; to: number } | undefined {
@@ -73,10 +73,10 @@ const withPorts = (row: Fields, from: number, to: number): Fields => ({
   LocalPort: from === to ? String(from) : `${from}-${to}`,
 });
 
-/** The ports that are not in `others`, as rows. Both are sorted. */
+/** The ports that are not in `others`, as rows. Both lists are sorted. */
 function uncovered(ports: readonly Ports[], others: readonly Ports[]): Fields[] {
   const rows: Fields[] = [];
-  // A port that two rows have, by SO_REUSEPORT, is told once.
+  // A port with two rows (SO_REUSEPORT) is reported once.
   let told = -1;
   let start = 0;
   for (const { from, to, row } of ports) {
@@ -94,7 +94,7 @@ function uncovered(ports: readonly Ports[], others: readonly Ports[]): Fields[] 
   return rows;
 }
 
-/** Ports that were open before, by another program only. Where a program is not known, nothing is said. */
+/** Ports that only another program had open before. Ports of unknown programs are skipped. */
 function takenOver(ports: readonly Ports[], before: readonly Ports[]): Fields[] {
   return ports.flatMap(({ from, to, row }) => {
     const same = before.filter((other) => other.from <= to && other.to >= from);
@@ -111,8 +111,8 @@ const isLoopback = ({ LocalAddress = '' }: Fields) => LocalAddress === '::1' || 
 const isWildcard = ({ LocalAddress = '' }: Fields) => ['', '0.0.0.0', '::'].includes(LocalAddress);
 
 /**
- * A program whose ports went from one address to another of the machine, for example after DHCP gave it a new one, has no new
- * port. It has one when the port could not be reached from outside before, or not at all addresses.
+ * A program whose ports moved to another address of the machine, for example after a new DHCP lease, has no new port. The port
+ * is new if it was not reachable from outside before, or not at all addresses.
  */
 function moved(opened: readonly Fields[], gone: readonly Fields[]) {
   const from = new Map<string, Fields>();

@@ -5,7 +5,7 @@ import { allFields, pick } from './row-fields.ts';
 
 const NAMES = ['UserName', 'UserId', 'GroupNames', 'GroupIds', 'Shell', 'Password'];
 
-/** An account is the same as long as it has its name. */
+/** An account is identified by its name. */
 export const localUserChanges: ChangeKind = {
   event: 'LocalUsers',
   source: 'local_user_change',
@@ -41,13 +41,13 @@ function ofAccount(before: Fields, after: Fields): Fields[] {
   ];
 }
 
-/** By name: the id. */
+/** Ids, keyed by name. */
 function groupsOf({ GroupNames = '', GroupIds = '' }: Fields): Map<string, string> {
   const ids = GroupIds.split(';');
   return new Map(GroupNames === '' ? [] : GroupNames.split(';').map((name, index) => [name, ids[index] ?? '']));
 }
 
-/** A field that one of the snapshots lacks is unknown there: ExtraDetails can be left out. */
+/** A field that is missing in one of the snapshots is unknown there, because ExtraDetails can be omitted. */
 function hasChanged(before: Fields, after: Fields): boolean {
   const isKnownToDiffer = (name: string) =>
     before[name] !== undefined && after[name] !== undefined && before[name] !== after[name];

@@ -1,11 +1,11 @@
 import type { Payload } from '../../../core/contract/event.ts';
 
-/** The rows of a snapshot that came as messages. */
+/** The rows of a snapshot from messages. */
 export interface Assembled {
   readonly rows: readonly Payload[];
-  /** Rows that did not fit into the messages. */
+  /** Number of rows that did not fit into the messages. */
   readonly leftOut: number;
-  /** Rows without ExtraDetails may have lost them. */
+  /** Whether rows without ExtraDetails may have lost them. */
   readonly lackDetails: boolean;
 }
 
@@ -14,12 +14,12 @@ interface Pending {
   readonly parts: Map<number, readonly Payload[]>;
 }
 
-/** Puts snapshots together that are sent in parts. For events as messages have them; the agent's own snapshots are whole. */
+/** Assembles snapshots that are sent in parts. For events from messages; the agent's own snapshots are complete. */
 export class SnapshotParts {
-  /** By event, the last snapshot that is not complete: parts of one are sent together and in order. */
+  /** The last incomplete snapshot, keyed by event: its parts are sent together and in order. */
   readonly #pending = new Map<string, Pending>();
 
-  /** @returns the whole snapshot; `undefined` while parts are missing */
+  /** @returns the complete snapshot, or `undefined` while parts are missing */
   accept(event: string, payload: readonly Payload[]): Assembled | undefined {
     const { Part, Parts, SnapshotId } = rawDetails(payload[0]);
     const [part, parts] = [Number(Part), Number(Parts)];

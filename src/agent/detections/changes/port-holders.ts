@@ -3,10 +3,10 @@ import type { Snapshot } from '../../../core/contract/snapshot.ts';
 import type { Fields, Subject } from '../subject.ts';
 import { allFields } from './row-fields.ts';
 
-/** Rows of one user at one address that are searched. Beyond that, ports are reported without their process. */
+/** Maximum number of rows of one user at one address that are searched. Further ports are reported without their process. */
 const MAX_ROWS = 256;
 
-/** Adds the process that held a new port at the time of the snapshot, and its parent, to changes of listening ports. */
+/** Adds the process that had a new port open at the time of the snapshot, and its parent, to changes of listening ports. */
 export function withHolders(
   changes: readonly Subject[],
   { rows, at }: Pick<Snapshot, 'rows' | 'at'>,
@@ -42,7 +42,7 @@ const boundsOf = ({ LocalPort = '' }: Fields): number[] => LocalPort.split('-').
 
 function withHolder(subject: Subject, pid: number, moment: StartMoment, ancestry: Ancestry): Subject {
   const holder = ancestry.processAt(pid, moment);
-  // The pid may belong to another process by now.
+  // The pid may have been reused.
   if (holder === undefined || holder.executable !== subject.fields.Executable) return subject;
   const { parentPid, commandLine, since = moment } = holder;
   const parent = parentPid === 0 ? undefined : ancestry.processAt(parentPid, since);

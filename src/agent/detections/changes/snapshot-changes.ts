@@ -31,27 +31,27 @@ const KINDS: readonly ChangeKind[] = [
   baselineChanges,
 ];
 
-/** A whole snapshot, or as much of it as there is. */
+/** A whole snapshot, or the available part of one. */
 export interface ComparedSnapshot extends Seen {
   readonly rows: readonly Payload[];
-  /** Number of rows that are missing. */
+  /** Number of missing rows. */
   readonly leftOut: number;
-  /** How many of them each class lacks, where the source knows that. */
+  /** Number of missing rows of each class, if the source knows it. */
   readonly leftOutBy?: Readonly<Record<string, number>> | undefined;
   /** Whether rows without ExtraDetails may have lost them. */
   readonly lackDetails?: boolean;
 }
 
 /**
- * Compares each snapshot with the one before.
+ * Compares each snapshot with the previous one.
  *
- * The first one is the base, and shows no change. Rows that a snapshot with missing rows doesn't list are not reported as
- * removed: they stay in the base until a complete snapshot lacks them. Until the first complete one, no row is reported as new.
+ * The first one is the base, and shows no change. If a snapshot with missing rows does not list a row, the row is not reported as
+ * removed: it stays in the base until a complete snapshot lacks it. Until the first complete one, no row is reported as new.
  * Completeness is tracked per class of rows.
  */
 export class SnapshotChanges {
   readonly #bases = new Map<string, Base>();
-  /** By event: how many rows could not be compared. */
+  /** Number of rows that could not be compared, keyed by event. */
   readonly #missing = new Map<string, number>();
 
   /** Whether snapshots of this event are compared. */
@@ -59,12 +59,12 @@ export class SnapshotChanges {
     return KINDS.some((kind) => kind.event === event);
   }
 
-  /** What rules are judged on that are about differences of this event's snapshots. */
+  /** The rule source for differences of this event's snapshots. */
   static sourceOf(event: string): LogSource | undefined {
     return KINDS.find((kind) => kind.event === event)?.source;
   }
 
-  /** Whether the next snapshot can be compared with all rows. */
+  /** Whether the next snapshot can be compared completely. */
   hasWhole(event: string): boolean {
     const partial = this.#bases.get(event)?.partial;
     return partial !== undefined && partial !== 'all' && partial.size === 0;
@@ -74,7 +74,7 @@ export class SnapshotChanges {
     return atOnce(this.inSlices(snapshot));
   }
 
-  /** The same in slices. One snapshot at a time: the work must be done before the next one begins. */
+  /** The same in slices. One snapshot at a time: finish the work before the next one starts. */
   *inSlices(snapshot: ComparedSnapshot): Sliced<Subject[]> {
     const kind = KINDS.find(({ event }) => event === snapshot.event);
     if (kind === undefined) return [];
@@ -92,7 +92,7 @@ export class SnapshotChanges {
     return [...changes, agentChange(fields, { ...snapshot, event: 'SnapshotIncomplete' })];
   }
 
-  /** By event: how many rows of the last snapshot are missing or too many to be compared, for the status. */
+  /** Rows of the last snapshot that are missing or beyond the limits, keyed by event, for the status. */
   incomplete(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#missing);
   }
@@ -102,7 +102,7 @@ export class SnapshotChanges {
     return Object.fromEntries([...this.#bases].map(([event, base]) => [event, toJson(base)]));
   }
 
-  /** Continues with what `toJson` returned. What is damaged is left out: the next snapshot is the base then. */
+  /** Restores the state from `toJson`. Damaged parts are skipped: the next snapshot is the base then. */
   restore(value: unknown): void {
     if (typeof value !== 'object' || value === null) return;
     for (const { event, keyOf } of KINDS) {
@@ -128,7 +128,7 @@ export class SnapshotChanges {
 
 const ONE_CLASS = () => '';
 
-/** Classes of which rows are missing in a snapshot. */
+/** Classes with missing rows in a snapshot. */
 function missingClasses({ leftOut, leftOutBy = {} }: ComparedSnapshot, unreadable: number): Classes {
   if (leftOut + unreadable === 0) return NO_CLASSES;
   const known = Object.values(leftOutBy).reduce((all, count) => all + count, 0);

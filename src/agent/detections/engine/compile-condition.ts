@@ -2,16 +2,16 @@ import type { Expression } from '../sigma/rule.ts';
 import { all, anyOf, byCost, type Context, compile, type Matcher } from './compile.ts';
 import type { Row } from './row.ts';
 
-/** A rule's condition, ready to be tried. */
+/** The compiled condition of a rule. */
 export interface Condition {
   readonly matches: Matcher;
-  /** Names of the selections that make a row match, in the order of the condition; of alternatives, the first that matches. */
+  /** Names of the selections that make a row match, in the order of the condition; for alternatives, the first that matches. */
   readonly selections: (row: Row) => readonly string[];
 }
 
 const NONE = (): readonly string[] => [];
 
-/** Compiles a condition with all of its selections. Cheap ones are tried first. */
+/** Compiles a condition with all its selections. Cheap ones are evaluated first. */
 export function compileCondition(expression: Expression, context: Context): Condition {
   const { selection } = expression;
   if (selection !== undefined) {

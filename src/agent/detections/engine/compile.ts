@@ -9,18 +9,18 @@ type PatternTest = Extract<Test, { is: 'pattern' }>;
 
 export type Matcher = (row: Row) => boolean;
 
-/** The entries of a list of the twin; empty if it isn't set. */
+/** The entries of a list in the twin; empty if it isn't set. */
 export type List = (name: string) => readonly string[];
 
-/** What an expression is compiled for. */
+/** Context of the compilation. */
 export interface Context {
   readonly slotOf: (field: string) => number;
   readonly list: List;
-  /** Gates of tests of a field. Whoever compiles the same expression again gets the same ones. */
+  /** Gates for the tests of a field. Compiling the same expression again returns the same gates. */
   readonly gates: (field: string, tests: readonly PatternTest[]) => Gates;
 }
 
-/** Cheap tests first: whether an expression matches often depends on the first field alone. */
+/** Cheap tests first: the first field often decides whether an expression matches. */
 export function compile(expression: Expression, context: Context): Matcher {
   switch (expression.is) {
     case 'and':
@@ -50,7 +50,7 @@ export function all(of: readonly Matcher[]): Matcher {
   };
 }
 
-/** Of patterns, few have one of their literals in the text: the others take no call each. */
+/** Few patterns have one of their literals in the text; the others are not called. */
 function any(of: readonly Expression[], context: Context): Matcher {
   const patterns = new Map<string, PatternTest[]>();
   const others: Matcher[] = [];
@@ -97,7 +97,7 @@ function cost(expression: Expression): number {
     case 'or':
       return expression.of.reduce((sum, of) => sum + cost(of), 0);
     case 'not':
-      return FILTER + cost(expression.of); // a filter is worth its time only for what the rest matches
+      return FILTER + cost(expression.of); // the filter is useful only for rows that match the rest
     case 'keyword':
       return 20;
     case 'field':
@@ -174,7 +174,7 @@ const PLACED: Readonly<Record<Place, (value: string, text: string) => boolean>> 
   ends: (value, text) => value.endsWith(text),
 };
 
-/** @returns of a text that is folded already, unless the test is cased */
+/** @returns a match of text that is already folded, unless the test is case-sensitive */
 function textHolds(test: TextTest): (value: string) => boolean {
   if (test.is === 'text') {
     const text = test.cased ? test.text : fold(test.text);
@@ -185,7 +185,7 @@ function textHolds(test: TextTest): (value: string) => boolean {
   return (value) => fits(parts, value);
 }
 
-/** Greedy from the left, which is right for wildcards; time in proportion to text times parts. */
+/** Greedy from the left, which is correct for wildcards. Time is proportional to text length times parts. */
 function fits(parts: Wildcards, value: string): boolean {
   let part = 0;
   let at = 0;
@@ -228,7 +228,7 @@ export interface NeededText {
   readonly text: string;
 }
 
-/** Folded texts of which one is in the row whenever the expression matches; `undefined` if none is known. */
+/** Folded strings of which the row contains at least one whenever the expression matches; `undefined` if unknown. */
 export function neededBy(expression: Expression, list: List): readonly NeededText[] | undefined {
   switch (expression.is) {
     case 'and':
@@ -255,7 +255,7 @@ function moreSelective(
   return better(one, other) === one ? a : b;
 }
 
-/** The same of one test. */
+/** The same for a single test. */
 export function textsNeededBy(test: Test, list: List): readonly string[] | undefined {
   const literals = (texts: readonly string[]) =>
     texts.length > 0 && texts.every((text) => usable(text) !== '') ? texts : undefined;

@@ -6,28 +6,28 @@ import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
 import type { HitEvent, LogSource, Rule, Subject, View } from '../subject.ts';
 import { COMPARE } from './compile.ts';
 
-/* Correlations: for each rule and group, the last matches of the rules it refers to.
+/* Correlations: for each rule and group, the latest matches of the rules it refers to.
  *
- * Invariants: the matches of a group are in order of time; none is older than the timespan before the newest one; there are
- * at most MAX_ENTRIES of them, or one more than the values that are asked for. What is read again after kill -9, and was seen
- * before it, counts once. All groups together take at most MAX_BYTES, counted roughly: the group that was used longest ago goes
- * first, and is counted.
+ * Invariants: the matches of a group are in chronological order; none is older than the timespan before the newest one; there
+ * are at most MAX_ENTRIES, or one more than the number of requested values. An event that is read again after kill -9 counts
+ * once. All groups together take at most MAX_BYTES, roughly counted: the least recently used group is dropped first, and is
+ * counted.
  */
 
-/** Matches, or spans of time with their number, that a group keeps; as many as it asks for if it counts values. */
+/** Matches, or periods with their count, that a group stores; as many as the condition requires if it counts values. */
 const MAX_ENTRIES = 64;
-/** Groups of a rule. */
+/** Maximum number of groups of a rule. */
 const MAX_GROUPS = 512;
 const MAX_BYTES = 1_048_576;
 const BYTES_OF_ENTRY = 80;
 const BYTES_OF_GROUP = 200;
-/** A window that isn't longer has nothing in it that kill -9 may not lose: the state is saved once a minute at most. */
+/** The state of shorter windows may be lost by kill -9: it is saved at most once a minute. */
 const UNSAVED_WINDOW = minutes(1);
-/** Events count as later than others by at most this. */
+/** Maximum delay of an event relative to others. */
 export const LATEST_MS = 5_000;
-/** Ids of events that a hit names. */
+/** Maximum number of event ids in a hit. */
 const MAX_IDS = 16;
-/** In UTF-16 units: the command line or address of an event, for the evidence. It is not saved over restarts. */
+/** In UTF-16 units: the command line or address of an event, for the evidence. It is not saved across restarts. */
 const LONGEST_SUMMARY = 384;
 
 interface Entry {
@@ -35,12 +35,12 @@ interface Entry {
   at: number;
   /** Which of the correlation's rules matched. */
   readonly rule: number;
-  /** Of the value that is counted, or 0. */
+  /** Hash of the counted value, or 0. */
   readonly hash: number;
-  /** How many matches it stands for. */
+  /** Number of matches that this entry represents. */
   count: number;
   readonly id: string;
-  /** Of the last event that it stands for: its matches of several rules have the same. 0 of those from before a restart. */
+  /** Id of the last event in this entry: its matches of several rules have the same id. 0 for events before a restart. */
   event: number;
   readonly source: LogSource;
   /** The command line or address of the event; empty after a restart. */
@@ -49,21 +49,21 @@ interface Entry {
 
 interface Group {
   entries: Entry[];
-  /** Whether it made a hit since its window last had nothing in it that a hit could begin with. */
+  /** Whether it caused a hit since the window last had no entry with which a hit could start. */
   fired: boolean;
 }
 
-/** A match that came before any of the first rule, which may be late. */
+/** A match before any match of the first rule, which may be late. */
 interface Early {
   readonly key: string;
   readonly entry: Entry;
 }
 
-/** What a correlation is fed with: a match of one of its rules. */
+/** Input of a correlation: a match of one of its rules. */
 export interface Signal {
   readonly rule: Rule;
   readonly subject: Subject;
-  /** The views that matched; each group is fed once. */
+  /** The matching views; each group is fed once. */
   readonly views: readonly View[];
   /** Names of the selections that matched. */
   readonly selections: readonly string[];
@@ -76,25 +76,25 @@ export interface CorrelationHit extends Signal {
   readonly since: number;
   readonly group: readonly { readonly name: string; readonly value: string }[];
   readonly events: readonly HitEvent[];
-  /** Lets the groups hit again for which this is the hit. */
+  /** Lets the groups of this hit cause a hit again. */
   readonly rearm: () => void;
 }
 
 interface Result {
   readonly group: Group;
-  /** Whether it did not hold since the window last had nothing in it that a hit could begin with. */
+  /** Whether the condition was false since the window last had no entry with which a hit could start. */
   readonly isNew: boolean;
   readonly found: Pick<CorrelationHit, 'count' | 'ids' | 'since' | 'group' | 'events'>;
   readonly view: View | undefined;
 }
 
-/** What is kept over restarts. */
+/** State that is saved across restarts. */
 export interface CorrelationState {
   readonly seed: number;
   readonly rules: Readonly<Record<string, SavedWindow>>;
 }
 interface SavedWindow {
-  /** What the correlation was when it was saved: what it has seen means nothing to another one under its id. */
+  /** Definition of the correlation when its state was saved: the state is meaningless for another correlation with the same id. */
   readonly of: string;
   readonly groups: readonly SavedGroup[];
 }
@@ -107,7 +107,7 @@ interface SavedGroup {
 
 export class Correlations {
   readonly #windows: readonly Window[];
-  /** By the id of a rule: which windows it feeds. */
+  /** Windows fed by a rule, keyed by rule id. */
   readonly #fed = new Map<string, { readonly window: Window; readonly rule: number }[]>();
   readonly #budget = { bytes: 0, dropped: 0 };
   #event = 0;
@@ -115,8 +115,8 @@ export class Correlations {
   #seed = randomInt(2 ** 31);
 
   /**
-   * @param list the entries of a list of the twin; those that limit a correlation are read
-   * @param changed called when a window has changed that is worth being saved by itself
+   * @param list the entries of a list in the twin; used for lists that limit a correlation
+   * @param changed called when a window has new state that is worth saving on its own
    */
   constructor(
     rules: readonly CorrelationRule[],
@@ -133,12 +133,12 @@ export class Correlations {
     }
   }
 
-  /** Groups that were dropped for space while their window had something in it. */
+  /** Number of groups that were dropped for space while their window was not empty. */
   get dropped(): number {
     return this.#budget.dropped;
   }
 
-  /** @param at when the event happened, in milliseconds on the monotonic clock @returns hits in order, inner ones first */
+  /** @param at time of the event on the monotonic clock, in milliseconds @returns hits in order, inner ones first */
   take(signal: Signal, at: number): CorrelationHit[] {
     if (signal.subject !== this.#subject) this.#event += 1;
     this.#subject = signal.subject;
@@ -155,7 +155,7 @@ export class Correlations {
         const hit = { rule: window.facts, subject, views, selections, ...result.found, rearm };
         if (result.isNew && !isReported) hits.push(hit);
         isReported ||= result.isNew;
-        // An outer correlation sees every time that the inner one holds: it may still hold long after its hit.
+        // An outer correlation is fed each time that the inner one holds, which may continue long after its hit.
         hits.push(...this.take(hit, at));
       }
     }
@@ -166,8 +166,8 @@ export class Correlations {
   /**
    * Whether a match of a rule would change nothing.
    *
-   * @param at when, in milliseconds on the monotonic clock; asked for only if a sequence has begun, since reading clocks
-   *   costs more than all the rest
+   * @param at time on the monotonic clock, in milliseconds; called only if a sequence has started, because reading clocks
+   * costs more than everything else
    */
   ignores(rule: string, at: () => number): boolean {
     return (this.#fed.get(rule) ?? []).every(({ window, rule: index }) => window.ignores(index, at));
@@ -191,9 +191,9 @@ export class Correlations {
   }
 
   /**
-   * Continues with what was saved; what is damaged, or of another correlation with the same id, is left out.
+   * Restores saved state; damaged parts, and those of another correlation with the same id, are skipped.
    *
-   * @param elapsedMs between saving and now, by the wall clock; counts as 0 if it went back
+   * @param elapsedMs wall-clock time between saving and now; counts as 0 if the clock was set back
    */
   restore(state: unknown, now: number, elapsedMs: number): void {
     if (!isPlainObject(state) || !Number.isSafeInteger(state.seed) || !isPlainObject(state.rules)) return;
@@ -222,7 +222,7 @@ const isGroup = (value: unknown): value is SavedGroup =>
       entry.every((part, at) => (at === 4 ? typeof part === 'string' : Number.isFinite(part))),
   );
 
-/** `100`, or `100/PT5M`: replaces what the rule says. */
+/** `100`, or `100/PT5M`: overrides the rule's values. */
 function limited(correlation: Correlation, list: (name: string) => readonly string[]): Correlation {
   if (correlation.limit === undefined) return correlation;
   const [count = '', duration] = (list(correlation.limit)[0] ?? '').split('/');
@@ -237,17 +237,17 @@ class Window {
   readonly correlation: Correlation;
   readonly #budget: { bytes: number; dropped: number };
   readonly #changed: () => void;
-  /** The one that was used longest ago comes first. */
+  /** Least recently used first. */
   readonly #groups = new Map<string, Group>();
-  /** Above MAX_ENTRIES events, those of this time are counted together. */
+  /** Above MAX_ENTRIES events, those within this period share an entry. */
   readonly #grainMs: number;
   readonly #most: number;
   readonly #mostOfRule: number;
   /** Whether a hit needs a match of the first rule before all others. */
   readonly #beginsWithFirst: boolean;
-  /** When its first rule matched last, in milliseconds on the monotonic clock. */
+  /** Time of the last match of the first rule, in milliseconds on the monotonic clock. */
   #begun = -Infinity;
-  /** In the order in which they came; none of them is older than LATEST_MS. */
+  /** In order of arrival; none is older than LATEST_MS. */
   #early: Early[] = [];
   bytes = 0;
 
@@ -266,22 +266,22 @@ class Window {
       correlation.type === 'temporal_ordered' && !correlation.rules.some((_, count) => count > 0 && this.#holds(count));
   }
 
-  /** What entries and the keys of groups refer to: the same text for the same. Number and timespan may change. */
+  /** Equal strings for equal definitions of entries and group keys. Number and timespan may change. */
   get identity(): string {
     const { type, rules, groupBy, field } = this.correlation;
     return JSON.stringify([type, rules, groupBy, field]);
   }
 
   /**
-   * Whether there is nothing that a match of this rule could continue; only a sequence asks for an order. Where its rules are
-   * on different events, the first one may still come; events of one kind come in order.
+   * Whether there is nothing that a match of this rule could continue. Only sequences depend on the order. If their rules refer to
+   * different events, a match of the first rule may still arrive; events of one kind arrive in order.
    */
   ignores(rule: number, at: () => number): boolean {
     if (!this.#beginsWithFirst || rule === 0 || this.facts.sources.length > 1) return false;
     return this.#begun === -Infinity || at() - this.#begun > this.correlation.timespanMs;
   }
 
-  /** @returns a result for each group in which the correlation holds now */
+  /** @returns a result for each group in which the correlation currently holds */
   take(signal: Signal, { rule, at, event, seed }: { rule: number; at: number; event: number; seed: number }): Result[] {
     const { type, field } = this.correlation;
     const results: Result[] = [];
@@ -312,7 +312,7 @@ class Window {
     if (group === undefined) {
       if (this.#beginsWithFirst && rule > 0) {
         this.#keepEarly({ key, entry: added });
-        return undefined; // nothing came before it
+        return undefined; // no earlier match
       }
       group = { entries: [], fired: false };
       this.#grow(BYTES_OF_GROUP + key.length * 2);
@@ -334,7 +334,7 @@ class Window {
     return { group, isNew, count, entries: group.entries.slice() };
   }
 
-  /** The values that the key is made of, by field; empty ones are left out. */
+  /** The values of the key, keyed by field; empty ones are omitted. */
   #groupOf(key: string): readonly { readonly name: string; readonly value: string }[] {
     const values = key.split('\0');
     const all = this.correlation.groupBy.map(({ name }, index) => ({ name, value: values[index] ?? '' }));
@@ -349,7 +349,7 @@ class Window {
     if (this.#early.length > MAX_ENTRIES) this.#dropEarly((each) => each === first);
   }
 
-  /** Matches of a group that came before one of the first rule, and happened after it, or are of the same event. */
+  /** Matches of a group that arrived before one of the first rule but happened later, or belong to the same event. */
   #takeEarly(key: string, { at, event }: Entry): readonly Entry[] {
     if (this.#early.length === 0) return [];
     const taken = this.#early.filter(({ key: of, entry }) => of === key && (entry.at > at || entry.event === event));
@@ -362,13 +362,13 @@ class Window {
     this.#early = this.#early.filter((early) => !isDropped(early));
   }
 
-  /** In order of time; one that is late is put where it belongs. An event that several rules match stands at all places. */
+  /** In chronological order; a late match is inserted. An event that matches several rules is inserted for each of them. */
   #add(entries: Entry[], entry: Entry): void {
     const { type } = this.correlation;
     if (type === 'event_count' && entries.some((other) => isOfSameEvent(other, entry))) return;
     this.#changed();
     if (type === 'value_count' || type === 'temporal') {
-      // Only the last time of each value, or of each rule, can matter.
+      // Only the latest match of each value, or of each rule, can matter.
       const same = entries.findIndex(({ hash, rule }) =>
         type === 'temporal' ? rule === entry.rule : hash === entry.hash,
       );
@@ -386,14 +386,14 @@ class Window {
       return;
     }
     entries.splice(place, 0, entry);
-    // In a sequence, many matches of one rule must not push out those of others.
+    // In a sequence, many matches of one rule must not displace those of other rules.
     const rivals = type === 'temporal_ordered' ? entries.filter(({ rule }) => rule === entry.rule) : entries;
     if (rivals.length <= this.#mostOfRule) return;
     const dropped = (type === 'temporal_ordered' ? repeated(entries, entry.rule) : undefined) ?? rivals[0];
     if (dropped !== undefined) entries.splice(entries.indexOf(dropped), 1);
   }
 
-  /** How many there are, if that is what the correlation asks for. */
+  /** Number of matches, if the correlation counts them. */
   #count(entries: readonly Entry[]): number | undefined {
     const count = this.#numberOf(entries);
     return this.#holds(count) ? count : undefined;
@@ -405,13 +405,13 @@ class Window {
     return wanted.every(({ compare, than }) => COMPARE[compare](count, than));
   }
 
-  /** Of events, of values, of different rules, or of rules that matched in their order. */
+  /** Number of events, of values, of different rules, or of rules that matched in order. */
   #numberOf(entries: readonly Entry[]): number {
     const { type, rules } = this.correlation;
     if (type === 'event_count') return entries.reduce((sum, entry) => sum + entry.count, 0);
     if (type === 'value_count') return entries.length;
     if (type === 'temporal') return new Set(entries.map(({ rule }) => rule)).size;
-    // By rule: the longest sequence that ends with it.
+    // Length of the longest sequence that ends with a rule, keyed by rule.
     const longest: number[] = new Array(rules.length).fill(0);
     for (const { rule } of entries) longest[rule] = 1 + Math.max(0, ...longest.slice(0, rule));
     return Math.max(...longest);
@@ -440,7 +440,7 @@ class Window {
     this.#budget.bytes += bytes;
   }
 
-  /** @param at now @returns whether there was one */
+  /** @param at now @returns whether a group was dropped */
   dropOldest(at: number): boolean {
     const [first] = this.#groups;
     if (first === undefined) {
@@ -488,7 +488,7 @@ const bytesOf = ({ key, entry }: Early): number => BYTES_OF_GROUP + key.length *
 const bytesOfEntries = (entries: readonly Entry[]): number =>
   entries.reduce((sum, { summary }) => sum + BYTES_OF_ENTRY + summary.length, 0);
 
-/** What the evidence shows of an event. */
+/** The evidence of an event. */
 function summaryOf(subject: Subject, view: View | undefined): string {
   const { source, fields } = subject;
   const { RemoteAddress, RemotePort, LocalPort, Direction, UserName = '' } = fields;
@@ -500,20 +500,20 @@ function summaryOf(subject: Subject, view: View | undefined): string {
 }
 
 /**
- * The oldest match of a rule that is directly followed by one of the same rule: whatever series it belongs to, the one behind
- * it can stand in its place. The first one of all could be the only one before matches of other rules.
+ * The oldest match that is directly followed by another match of the same rule: in any series, the later one can replace it. The
+ * oldest match of all could be the only one before matches of other rules.
  */
 const repeated = (entries: readonly Entry[], rule: number): Entry | undefined =>
   entries.find((entry, at) => entry.rule === rule && entries[at + 1]?.rule === rule);
 
-/** An event may be read again, and have no id. */
+/** Whether two entries are the same event, which may be read again and have no id. */
 const isOfSameEvent = (one: Entry, other: Entry): boolean =>
   one.event === other.event || (one.id !== '' && one.id === other.id);
 
 const isAfter = (one: Entry, other: Entry): boolean =>
   one.at > other.at || (one.event === other.event && one.rule > other.rule);
 
-/** FNV-1a with a seed, so that nobody can choose values which count as one. */
+/** FNV-1a with a seed, so that users cannot choose values with the same hash. */
 function hashOf(value: string, seed: number): number {
   let hash = seed ^ 0x811c9dc5;
   for (let at = 0; at < value.length; at += 1) hash = Math.imul(hash ^ value.charCodeAt(at), 0x01000193);

@@ -14,37 +14,37 @@ import { Selected, select } from './select.ts';
 import type { Selection } from './selection.ts';
 
 /**
- * Time that a rule may take in a minute, by the monotonic clock: a sum, and a little for each event, so that nobody can switch
- * off rules by starting many programs. A rule of the operator that takes longer is switched off. A shipped one passes over long
- * texts until the minute ends: whoever starts programs with slow arguments must not switch it off.
+ * Time budget of a rule per minute on the monotonic clock: a fixed part, and a small part per event, so that users cannot disable
+ * rules by starting many programs. A rule of the operator that exceeds it is disabled. A shipped rule only skips long strings
+ * until the minute ends, because a user who starts programs with slow arguments must not disable it.
  */
 const BUDGET_MS = 50;
 const BUDGET_OF_EVENT_MS = 0.01;
 const WINDOW_MS = 60_000;
 /**
- * Of one view, no more is charged than this, and this for each character. The worst text takes about as long; a process that
- * was not scheduled takes any time, and must not switch off rules.
+ * Maximum charge per view, plus a charge per character. The worst input takes about this long; a process that was not scheduled
+ * can take any time, which must not disable rules.
  */
 const MAX_CHARGED_MS = 0.05;
 const MAX_CHARGED_OF_CHARACTER_MS = 0.0006;
-/** Besides, for each byte of automata that were built again: rules of the operator need more than their limit of memory. */
+/** Additional charge per byte of rebuilt automata: the operator's rules may need more than their memory limit. */
 const MAX_CHARGED_OF_BYTE_MS = 0.0001;
 
-/** In characters of a view's own fields together: a text that takes long is longer. */
+/** Total length of a view's own fields: inputs that take much time are longer. */
 const SHORT_TEXT_CHARACTERS = 1_024;
 
-/** That a match names. */
+/** Maximum number of selections in a match. */
 const MAX_SELECTIONS = 4;
 
 const NOTHING: Evaluation = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
 
-/** A match while views are judged. */
+/** A match during the evaluation of views. */
 interface Found extends Match {
   readonly views: View[];
 }
 
-/** One text that is searched for literals: its slot in the row, and in the selection. */
+/** A field that is searched for literals: its slot in the row, and in the selection. */
 interface Searched {
   readonly slot: number;
   readonly literals: Literals;
@@ -53,33 +53,33 @@ interface Searched {
   readonly mark: (rule: number) => void;
 }
 
-/** All rules on one log source, ready to be judged. */
+/** All compiled rules for one log source. */
 interface Prepared {
   readonly rules: readonly DetectionRule[];
-  /** Made when a rule is first a candidate: most never are. */
+  /** Compiled when a rule first becomes a candidate, which most never do. */
   readonly conditions: (Condition | undefined)[];
   readonly compileRule: (rule: number) => Condition;
-  /** The fields that are read, by slot. */
+  /** The fields that the rules read, by slot. */
   readonly fields: readonly string[];
   /** Slots of fields that differ between views. */
   readonly ofView: readonly number[];
-  /** Texts with literals: of the event, and of each view. */
+  /** Fields with literals, in the event and in each view. */
   readonly searchedOnce: readonly Searched[];
   readonly searchedAgain: readonly Searched[];
-  /** Rules without a literal: always tried. */
+  /** Rules without a literal, which are always candidates. */
   readonly always: readonly number[];
-  /** What the cache's key is made of, besides all fields in which keywords are looked for. */
+  /** Fields in the cache key, in addition to all fields that are searched for keywords. */
   readonly keyFields: readonly string[];
   readonly hasKeywords: boolean;
-  /** By rule: 0 none, 1 to be tried, 2 matched by an earlier view, which is enough. */
+  /** State of each rule: 0 no candidate, 1 candidate, 2 already matched by an earlier view. */
   readonly candidates: Uint8Array;
   readonly spent: Float64Array;
-  /** Rules that pass over long texts until the minute ends. */
+  /** Rules that skip long strings until the minute ends. */
   readonly hurried: Uint8Array;
   readonly off: Uint8Array;
 }
 
-/** Judges which detections match an event. Correlations are another matter. */
+/** Finds the detections that match an event. Correlations are handled elsewhere. */
 export class Engine {
   readonly #sources = new Map<LogSource, Prepared>();
   readonly #clock: Pick<Clock, 'monotonic'>;
@@ -90,11 +90,11 @@ export class Engine {
   #isWhole = true;
   #passedOver = 0;
   #windowEnds = -Infinity;
-  /** Events of this minute that the cache did not know. */
+  /** Events of the current minute that were not in the cache. */
   #judged = 0;
 
   /**
-   * @param list the entries of a list of the twin; empty if it isn't set
+   * @param list the entries of a list in the twin; empty if it isn't set
    * @param correlated ids of rules that a correlation refers to: two views can belong to different groups
    */
   constructor({
@@ -110,7 +110,7 @@ export class Engine {
   }) {
     this.#clock = clock;
     this.#correlated = correlated;
-    ownAutomata.empty(); // those of rules that were loaded before would push out others
+    ownAutomata.empty(); // automata of replaced rules would displace others
     const bySource = new Map<LogSource, DetectionRule[]>();
     for (const rule of rules) {
       for (const source of rule.facts.sources) bySource.set(source, [...(bySource.get(source) ?? []), rule]);
@@ -123,7 +123,7 @@ export class Engine {
     return this.#switchedOff;
   }
 
-  /** How many views of events were not judged by a rule, because it had taken too much time before. */
+  /** Number of views that a rule skipped because it had taken too much time. */
   get passedOver(): number {
     return this.#passedOver;
   }
@@ -163,18 +163,18 @@ export class Engine {
     const matches: Found[] = [];
     for (view of subject.views.length === 0 ? NO_VIEWS : subject.views) {
       row.forget(ofView);
-      if (hasKeywords) row.all(true); // so that their length counts
+      if (hasKeywords) row.all(true); // includes their length
       for (const { literals, of, slot, mark } of searchedAgain) literals.read(of, row.text(slot), mark);
       this.#try(prepared, view, matches);
     }
     return matches;
   }
 
-  /** Tries the candidates on the row. A literal found in one view leaves its rule a candidate in later ones, too. */
+  /** Evaluates the candidates on the row. A literal in one view keeps its rule a candidate for later views. */
   #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
     const { rules, conditions, compileRule, ofView, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
-    // Of the view alone: whoever starts programs gives all of them the same long command line of a parent.
+    // Based on the view alone: a user could give all programs the same long command line of a parent.
     const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT_TEXT_CHARACTERS;
     const most = MAX_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MAX_CHARGED_OF_CHARACTER_MS;
     let began = this.#clock.monotonic();
@@ -199,7 +199,7 @@ export class Engine {
       if (matched) {
         const known = matches.find((match) => match.rule === rule);
         if (known === undefined) {
-          const { cut } = row; // before the selections are tried again
+          const { cut } = row; // before the selections are evaluated again
           const selections = condition.selections(row).slice(0, MAX_SELECTIONS);
           matches.push({ rule, cut, views: view === undefined ? [] : [view], selections });
         } else if (view !== undefined) known.views.push(view);
@@ -236,7 +236,7 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     slots.set(field, known);
     return known;
   };
-  // A match names the view, so the cache must know these even if no rule does.
+  // A match includes the view, so the cache key needs these fields even if no rule reads them.
   for (const field of ['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User']) slotOf(field);
   const groups = groupsOf(rules, list);
   for (const { selection } of groups) for (const field of selection.fields) slotOf(field);
@@ -254,7 +254,7 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     }
     const mark = (number: number): void => {
       const rule = places[number] as number;
-      if (candidates[rule] === 0) candidates[rule] = 1; // a rule that is not among these is no index
+      if (candidates[rule] === 0) candidates[rule] = 1; // a rule that is not among these has no index
     };
     for (const number of selection.tables.always) if (places[number] !== -1) always.push(places[number] as number);
     for (const of of selected.literals.slots)
@@ -282,14 +282,14 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
   };
 }
 
-/** Rules of one selection. */
+/** Rules with the same selection. */
 interface Group {
   readonly selection: Selection;
-  /** By number in the selection: its place among all rules; -1: it is none of them. */
+  /** Index among all rules, keyed by number in the selection; -1 if the rule is not loaded. */
   readonly places: Int32Array;
 }
 
-/** Shipped rules come with their selection; what selects the others is found here. */
+/** Shipped rules come with their selection; it is computed for all others. */
 function groupsOf(rules: readonly DetectionRule[], list: List): readonly Group[] {
   const made = new Map<Selection, Int32Array>();
   const others: number[] = [];
@@ -309,13 +309,13 @@ function groupsOf(rules: readonly DetectionRule[], list: List): readonly Group[]
 
 const noPlaces = ({ tables }: Selection) => new Int32Array(tables.firstGates.length - 1).fill(-1);
 
-/** What decides which rules match. Views follow from the fields, so that none need be made for what is known. */
+/** Everything that decides which rules match. Views follow from the fields, so none are made for known starts. */
 function keyOf(subject: Subject, { keyFields, hasKeywords }: Prepared): string {
   const { source, fields, bounds = '' } = subject;
   let key = `${source} ${bounds}`;
   for (const name of keyFields) {
     const value = fields[name];
-    key += value === undefined ? '-' : `${value.length}:${value}`; // no value can look like two, or like none
+    key += value === undefined ? '-' : `${value.length}:${value}`; // no value can look like two values, or like a missing one
   }
   if (!hasKeywords) return key;
   for (const name of wordFields(subject)) {

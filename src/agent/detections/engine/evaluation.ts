@@ -4,7 +4,7 @@ import type { View } from '../subject.ts';
 
 export interface Match {
   readonly rule: DetectionRule;
-  /** The views that matched: the first one, and all others for rules that a correlation refers to; none of events without. */
+  /** The matching views: only the first, or all for rules that a correlation refers to; empty for events without views. */
   readonly views: readonly View[];
   readonly cut: boolean;
   /** Names of the rule's selections that made the first view match. */
@@ -14,16 +14,16 @@ export interface Match {
 /** Which rules match an event. */
 export interface Evaluation {
   readonly matches: readonly Match[];
-  /** Whether all rules that are on were judged; what was passed over for now may match when it comes again. */
+  /** Whether all active rules were evaluated. If not, a skipped rule may match when the event occurs again. */
   readonly isWhole: boolean;
 }
 
-/** What a match, a view and an argument take besides their texts, roughly: whoever starts programs chooses how many match. */
+/** Approximate overhead of a match, a view and an argument, besides their strings. Users choose how many of their starts match. */
 const CHARACTERS_OF_MATCH = 128;
 const CHARACTERS_OF_VIEW = 128;
 const CHARACTERS_OF_ARGUMENT = 24;
 
-/** The same, with texts of its own. */
+/** A deep copy with its own strings. */
 export function copyOfEvaluation({ matches, isWhole }: Evaluation): Evaluation {
   const copies = new Map<View, View>();
   const copyOf = (view: View): View => {
@@ -45,7 +45,7 @@ const copyOfView = ({ Image, CommandLine, CurrentDirectory, argv, download }: Vi
   download,
 });
 
-/** What a judgement takes, in characters. */
+/** Size of an evaluation in characters. */
 export function sizeOfEvaluation({ matches }: Evaluation): number {
   const views = new Set(matches.flatMap((match) => match.views));
   let size = matches.length * CHARACTERS_OF_MATCH;

@@ -4,41 +4,41 @@ export interface Needed {
   readonly text: string;
 }
 
-/** Longer literals are cut to their end: paths differ there, and the automaton stays small. */
+/** Longer literals are truncated to their end: paths differ there, and the automaton stays small. */
 const MAX_LITERAL_CHARACTERS = 12;
 const MAX_STATES = 0xffff;
-/** A state with more followers has a row of them. */
+/** States with more followers than this have a row of them. */
 const FEW_FOLLOWERS = 3;
 
 /**
- * What a search is made of, as numbers. States are numbered in the order of the length of their text, so that the followers of
- * one stand together. Nearly all have one follower: to give each of 20,000 states a row would take megabytes.
+ * The automaton of a search, as numbers. States are numbered by the length of their string, so that the followers of a state are
+ * adjacent. Nearly all have a single follower: a row for each of 20,000 states would take megabytes.
  */
 export interface SearchTables {
-  /** By character of ASCII: its class; 0: no literal has it. */
+  /** Class of each ASCII character; 0 if no literal contains it. */
   readonly classes: Uint8Array;
-  /** By state: the class that leads to it. */
+  /** Class that leads to each state. */
   readonly kinds: Uint8Array;
-  /** By state: its first follower; they end where those of the next state begin. */
+  /** First follower of each state; the followers end where those of the next state start. */
   readonly followers: Uint16Array;
-  /** By state: the row that has its followers by class, counted from 1; 0: it has few. */
+  /** Row with each state's followers by class, counted from 1; 0 if there are few. */
   readonly rows: Uint16Array;
-  /** Rows, one after the other; 0: no follower. */
+  /** Rows, one after another; 0: no follower. */
   readonly row: Uint16Array;
-  /** By state: that of the longest end of its text which begins a literal, too. */
+  /** For each state, the state of its longest suffix that is a prefix of a literal. */
   readonly fails: Uint16Array;
-  /** By state: the end that is there, or else the next one on the way of `fails`, counted from 1; 0: there is none. */
+  /** For each state, the literal end there, or the next one along `fails`, counted from 1; 0 if there is none. */
   readonly reports: Uint16Array;
-  /** By end: the next one on the way of `fails`; 0: there is none. */
+  /** For each end, the next one along `fails`; 0 if there is none. */
   readonly next: Uint16Array;
-  /** By end: its first literal in `found`; they end where those of the next end begin. */
+  /** First literal of each end in `found`; the literals end where those of the next end start. */
   readonly ends: Uint32Array;
   readonly found: Uint32Array;
-  /** By literal: its slot. */
+  /** Slot of each literal. */
   readonly slots: Uint16Array;
 }
 
-/** Makes the tables. @param all by literal, counted from 0; none with an empty usable part, see {@link usable} */
+/** Builds the tables. @param all by literal, counted from 0; each has a usable part, see {@link usable} */
 export function searchTables(all: readonly Needed[]): SearchTables {
   const byText = new Map<string, number[]>();
   for (const [literal, { text }] of all.entries()) {
@@ -60,7 +60,7 @@ export function searchTables(all: readonly Needed[]): SearchTables {
   const ends: number[] = [0];
   const found: number[] = [];
   const automaton = { followers, kinds, rows, row, fails, width };
-  // By state: how long its text is, and the texts that begin with it.
+  // For each state, the length of its string, and the strings that start with it.
   const lengths = new Uint8Array(most);
   const from = new Uint32Array(most);
   const to = new Uint32Array(most).fill(texts.length);
@@ -71,7 +71,7 @@ export function searchTables(all: readonly Needed[]): SearchTables {
     followers[state] = first;
     for (let at = from[state] as number; at < (to[state] as number); ) {
       const text = texts[at] as string;
-      // Without space for more states, literals end early: they select more then, and never less.
+      // Without space for more states, literals are shortened: they then select more, never less.
       if (text.length === length || count === most) {
         found.push(...(byText.get(text) as number[]));
         at += 1;
@@ -110,7 +110,7 @@ export function searchTables(all: readonly Needed[]): SearchTables {
   };
 }
 
-/** Characters that literals have, told apart: class 0 are all others. */
+/** Characters in literals, by class; class 0 stands for all others. */
 function classesOf(texts: readonly string[]): { readonly classes: Uint8Array; readonly width: number } {
   const classes = new Uint8Array(128);
   let width = 1;
@@ -128,11 +128,11 @@ function classesOf(texts: readonly string[]): { readonly classes: Uint8Array; re
 
 interface Automaton extends Pick<SearchTables, 'followers' | 'kinds' | 'rows' | 'fails'> {
   readonly row: ArrayLike<number>;
-  /** Of a row. */
+  /** Size of a row. */
   readonly width: number;
 }
 
-/** The state after a character that some literal has. */
+/** The state after a character that a literal contains. */
 function stateAfter({ followers, kinds, rows, row, fails, width }: Automaton, from: number, kind: number): number {
   for (let state = from; ; state = fails[state] as number) {
     const own = rows[state] as number;
@@ -148,13 +148,13 @@ function stateAfter({ followers, kinds, rows, row, fails, width }: Automaton, fr
 }
 
 /**
- * Finds which literals are in a text, without regard to the case of ASCII, in one pass: Aho and Corasick, Efficient
+ * Finds the literals in a text, ignoring ASCII case, in one pass: Aho and Corasick, Efficient
  * String Matching, CACM 18:6, 1975.
  */
 export class LiteralSearch {
   readonly #tables: SearchTables;
   readonly #automaton: Automaton;
-  /** By end: the search that saw it last. Those that follow one on the way of `fails` were seen with it. */
+  /** The last search that reached each end. Ends that follow along `fails` were reached with it. */
   readonly #seen: Int32Array;
   #searches = 0;
 
@@ -164,7 +164,7 @@ export class LiteralSearch {
     this.#automaton = { ...tables, width: 1 + Math.max(...tables.classes) };
   }
 
-  /** Calls `found` once with each literal of this slot that is in the text. */
+  /** Calls `found` once for each literal of this slot in the text. */
   search(text: string, slot: number, found: (literal: number) => void): void {
     const { classes, reports, next, ends, found: literals, slots } = this.#tables;
     const automaton = this.#automaton;
@@ -191,7 +191,7 @@ export class LiteralSearch {
   }
 }
 
-/** How many states texts in order have: each one adds what it does not share with the one before. */
+/** Number of states for sorted strings: each adds the part that it does not share with the previous one. */
 function statesOf(texts: readonly string[]): number {
   let states = 0;
   let before = '';
@@ -206,7 +206,7 @@ function statesOf(texts: readonly string[]): number {
 
 const ASCII = /^[\0-\x7f]*$/;
 
-/** The part of a literal that is searched for: the end of its longest run of ASCII; empty if it has none. */
+/** The part of a literal that is searched for: the end of its longest run of ASCII; empty without any ASCII. */
 export function usable(text: string): string {
   if (ASCII.test(text)) return text.slice(-MAX_LITERAL_CHARACTERS);
   let longest = '';

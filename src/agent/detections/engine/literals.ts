@@ -2,25 +2,25 @@ import { LiteralSearch, type SearchTables, searchTables, usable } from './litera
 
 /** Gates of one slot, counted from 0. */
 export interface Gates {
-  /** The next one that is open, from this one on; their number if there is none. */
+  /** The next open gate, starting with this one; the number of gates if there is none. */
   next(from: number): number;
 }
 
-/** What literals are made of, as numbers. */
+/** The tables of literals, as numbers. */
 export interface LiteralTables extends SearchTables {
-  /** By literal: the first gate that it opens, in `gates`; they end where those of the next literal begin. */
+  /** First gate in `gates` that each literal opens; the gates end where those of the next literal start. */
   readonly opens: Uint32Array;
   readonly gates: Uint32Array;
   /** Gates that are always open. */
   readonly open: Uint32Array;
-  /** By literal: the first rule that it makes a candidate, in `rules`; they end where those of the next literal begin. */
+  /** First rule in `rules` that each literal makes a candidate; the rules end where those of the next literal start. */
   readonly selects: Uint32Array;
   readonly rules: Uint32Array;
 }
 
 /** Collects the literals that rules and their tests need. */
 export class LiteralCollector {
-  /** By slot and text. */
+  /** Keyed by slot and string. */
   readonly #ids: Map<string, number>[] = [];
   readonly #all: { readonly slot: number; readonly text: string }[] = [];
   readonly #gates: number[][] = [];
@@ -41,15 +41,15 @@ export class LiteralCollector {
     return id;
   }
 
-  /** How many gates there are; the next one has this number. */
+  /** The number of gates, which is the number of the next gate. */
   get gateCount(): number {
     return this.#gateCount;
   }
 
   /**
-   * A gate that is open while the text of the slot has one of these literals.
+   * A gate that is open while the text of the slot contains one of these literals.
    *
-   * @param texts each with a usable part; `undefined`: it is always open
+   * @param texts strings with a usable part; `undefined` for a gate that is always open
    */
   gate(slot: number, texts: readonly string[] | undefined): void {
     const gate = this.#gateCount++;
@@ -57,7 +57,7 @@ export class LiteralCollector {
     else for (const id of new Set(texts.map((text) => this.#id(slot, text)))) this.#gates[id]?.push(gate);
   }
 
-  /** A literal that makes a rule a candidate. @param text with a usable part */
+  /** Adds a literal that makes a rule a candidate. @param text with a usable part */
   select(slot: number, text: string, rule: number): void {
     const rules = this.#rules[this.#id(slot, text)];
     if (rules?.includes(rule) === false) rules.push(rule);
@@ -70,26 +70,26 @@ export class LiteralCollector {
   }
 }
 
-/** Lists one after the other, and where each begins. */
+/** Concatenated lists, and the start of each. */
 function flat(lists: readonly (readonly number[])[]): [Uint32Array, Uint32Array] {
   const begins = new Uint32Array(lists.length + 1);
   for (const [index, list] of lists.entries()) begins[index + 1] = (begins[index] as number) + list.length;
   return [begins, Uint32Array.from(lists.flat())];
 }
 
-/** What marks a gate that is always open. */
+/** Mark of a gate that is always open. */
 const ALWAYS = -1;
 
 /**
- * The literals that rules and their tests need, and which of them are in the texts that are judged: each text is searched
- * once, for all of them.
+ * The literals that rules and their tests need, and which of them the current fields contain: each field is searched once for all
+ * literals.
  */
 export class Literals {
   readonly #tables: LiteralTables;
   readonly #search: LiteralSearch;
-  /** By gate: what marked it last. */
+  /** The last mark of each gate. */
   readonly #gates: Int32Array;
-  /** By slot: what marks a literal of the text that is there now. */
+  /** The mark of literals in the current text of each slot. */
   readonly #stamps: number[] = [];
   #stamp = 0;
 
@@ -105,7 +105,7 @@ export class Literals {
     return [...new Set(this.#tables.slots)];
   }
 
-  /** So many gates of a slot, from this one on. */
+  /** A range of gates of a slot, starting with this one. */
   gates(slot: number, first: number, count: number): Gates {
     return {
       next: (from) => {
@@ -118,7 +118,7 @@ export class Literals {
     };
   }
 
-  /** Searches the text that a slot has now. @param found is told the rules of each literal once */
+  /** Searches the current text of a slot. @param found called once with the rules of each literal */
   read(slot: number, text: string | undefined, found: (rule: number) => void): void {
     if (this.#stamp === 0x7fffffff) this.#clear();
     const stamp = ++this.#stamp;

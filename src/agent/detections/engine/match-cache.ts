@@ -1,25 +1,25 @@
 import { copied } from '../../../core/base/values.ts';
 
-/** Of both generations together. */
+/** Limit for both generations together. */
 const MAX_ENTRIES = 2_048;
-/** Longer keys are not kept: they rarely come again, and a burst of them would push out all others. */
+/** Longer keys are not cached: they rarely recur, and a burst of them would displace all others. */
 const LONGEST_KEY = 4_096;
-/** Of a value; larger ones are not kept, either. */
+/** Limit per value; larger ones are not cached. */
 const MAX_VALUE_CHARACTERS = 16_384;
-/** Of all keys and values of a generation. */
+/** Limit for all keys and values of a generation. */
 const MAX_CHARACTERS = 1_024 * 1_024;
 
-/** What the cache must know of its values. */
+/** Functions on the cached values. */
 interface Kind<T> {
   /** In characters. */
   readonly sizeOf: (value: T) => number;
-  /** The same, with texts of its own. */
+  /** A deep copy with its own strings. */
   readonly copy: (value: T) => T;
 }
 
 /**
- * Values by text, the least recently used dropped: in two generations. A full one replaces the older, whose entries come
- * back when they are used.
+ * A cache with string keys that drops the least recently used values, in two generations. A full generation replaces the older
+ * one, whose entries return when they are used.
  */
 export class MatchCache<T> {
   readonly #kind: Kind<T>;

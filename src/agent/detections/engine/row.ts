@@ -3,7 +3,7 @@ import { JUDGED } from '../sigma/modifiers.ts';
 
 const NONE: readonly string[] = [];
 
-/** The fields of one event, or of one view of it, by slot; each is read when it is first asked for. */
+/** The fields of one event, or of one view of it, by slot; each is read on demand. */
 export class Row {
   readonly #values: (string | undefined)[] = [];
   readonly #folded: (string | undefined)[] = [];
@@ -12,10 +12,10 @@ export class Row {
   #readAll: () => readonly string[] = () => [];
   #all: readonly string[] | undefined;
   #allFolded: readonly string[] | undefined;
-  /** Whether an expression got a part of a text only, since it was last reset. */
+  /** Whether an expression saw only a part of a text since the last reset. */
   cut = false;
 
-  /** For another event, with so many slots. @param readAll all values of the event, those without a slot included */
+  /** Resets the row for another event with this many slots. @param readAll returns all values, including those without a slot */
   clear(slots: number, read: (slot: number) => string | undefined, readAll: () => readonly string[]): void {
     this.#values.length = slots;
     this.#folded.length = slots;
@@ -27,14 +27,14 @@ export class Row {
     this.#allFolded = undefined;
   }
 
-  /** For another view of the same event, in which these slots may differ. */
+  /** Resets the slots that can differ in another view of the same event. */
   forget(slots: readonly number[]): void {
     for (const slot of slots) this.#isRead[slot] = false;
     this.#all = undefined;
     this.#allFolded = undefined;
   }
 
-  /** Of all values that were read; those that keywords are looked for in count by themselves. */
+  /** Length of all values that were read, except keywords, which count separately. */
   get length(): number {
     let length = 0;
     for (const value of this.#all ?? NONE) length += value.length;
@@ -42,7 +42,7 @@ export class Row {
     return length;
   }
 
-  /** Of the values of these slots that were read. */
+  /** Length of the values of these slots that were read. */
   lengthOf(slots: readonly number[]): number {
     let length = 0;
     for (const slot of slots) length += this.#lengthOf(slot);
@@ -73,7 +73,7 @@ export class Row {
     return folded;
   }
 
-  /** What expressions are matched on: the head and the tail of a long text, with a line end between. */
+  /** The text for expressions: the head and the tail of a long text, separated by a line end. */
   judged(slot: number): string | undefined {
     const value = this.text(slot);
     if (value === undefined || value.length <= JUDGED.head + JUDGED.tail) return value;

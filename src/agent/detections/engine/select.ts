@@ -5,7 +5,7 @@ import { compileCondition } from './compile-condition.ts';
 import { LiteralCollector, Literals } from './literals.ts';
 import type { Selection } from './selection.ts';
 
-/** Collects what selects these rules, by their places in the list. */
+/** Collects the selection of these rules, by their index in the list. */
 export function select(expressions: readonly Expression[], list: List): Selection {
   const slots = new Map<string, number>();
   const slotOf = (field: string): number => {
@@ -23,7 +23,7 @@ export function select(expressions: readonly Expression[], list: List): Selectio
   for (const [rule, expression] of expressions.entries()) {
     for (const field of fieldsOf(expression)) slotOf(field);
     firstGates.push(literals.gateCount);
-    compileCondition(expression, { slotOf, list, gates }); // asks for all of its gates
+    compileCondition(expression, { slotOf, list, gates }); // collects all its gates
     const needed = neededBy(expression, list);
     if (needed === undefined) always.push(rule);
     else for (const { field, text } of needed) literals.select(slotOf(field), text, rule);
@@ -38,7 +38,7 @@ export function select(expressions: readonly Expression[], list: List): Selectio
 
 const CLOSED = { next: () => 0 };
 
-/** A selection at work: what the texts of one event select. */
+/** A selection in use: the rules that the fields of an event select. */
 export class Selected {
   readonly #fields: readonly string[];
   readonly #firstGates: Uint32Array;
@@ -50,7 +50,7 @@ export class Selected {
     this.literals = new Literals(tables, tables.firstGates.at(-1) ?? 0);
   }
 
-  /** The gates of a rule, in the order in which its expression asks for them. */
+  /** The gates of a rule, in the order of its expression. */
   gatesOf(rule: number): Context['gates'] {
     let next = this.#firstGates[rule] as number;
     return (field, { length }) => {

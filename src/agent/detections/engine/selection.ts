@@ -2,29 +2,29 @@ import { endianness } from 'node:os';
 import type { LiteralTables } from './literals.ts';
 
 /**
- * What selects candidates among rules on one source, by their numbers, and which expressions of theirs need be tried. It can be
- * made before: nothing in it depends on the device.
+ * Selects candidates among the rules on one source, by number, and the expressions that must be evaluated. It can be precomputed,
+ * because it is independent of the device.
  */
 export interface Selection {
-  /** The fields that the rules read; their numbers here are the slots of the tables. */
+  /** The fields that the rules read; their indexes are the slots of the tables. */
   readonly fields: readonly string[];
   readonly tables: SelectionTables;
-  /** Whether a rule looks at all fields. */
+  /** Whether a rule searches all fields. */
   readonly hasKeywords?: true;
 }
 
 export interface SelectionTables extends LiteralTables {
-  /** Rules without a literal: always tried. */
+  /** Rules without a literal, which are always candidates. */
   readonly always: Uint32Array;
-  /** By rule: the first gate of its expressions; the last entry is the number of all gates. */
+  /** The first gate of each rule's expressions; the last entry is the number of all gates. */
   readonly firstGates: Uint32Array;
 }
 
-/** As it is kept. */
+/** The stored form. */
 export interface SelectionJson {
   readonly fields: readonly string[];
   readonly hasKeywords?: true;
-  /** By name: how many bytes a number takes, and all of them in base64, little-endian. */
+  /** Keyed by name: the bytes per number, and all numbers in base64, little-endian. */
   readonly tables: Readonly<Record<string, readonly [bytes: number, base64: string]>>;
 }
 
@@ -52,7 +52,7 @@ const FORMS: { readonly [K in keyof SelectionTables]: Form<SelectionTables[K]> }
   firstGates: Uint32Array,
 };
 
-/** Whether this processor reads what is kept. */
+/** Whether this CPU has the byte order of the stored form. */
 export const CAN_READ = endianness() === 'LE';
 
 const WIDTHS: Readonly<Record<number, Form<Numbers>>> = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array };

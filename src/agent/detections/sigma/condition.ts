@@ -38,7 +38,7 @@ class Reader {
     const rest = this.#tokens[this.#at];
     if (rest === '|') this.#refuse('"|" is the aggregation of Sigma 1, which correlations have replaced');
     if (rest !== undefined) this.#refuse(`"${rest}" was not expected in the condition`);
-    // Sigma leaves selections that begin with `_` out of "them", so that they may stay unused.
+    // Sigma excludes selections that start with `_` from "them", so that they may be unused.
     for (const name of this.#selections.keys()) {
       if (!this.#used.has(name) && !name.startsWith('_'))
         throw new Refused(`the condition does not use "${name}"`, [name]);
@@ -123,7 +123,7 @@ class Reader {
   }
 }
 
-/** Selections that begin with `_` are among those only that a pattern with `_` calls. */
+/** Selections that start with `_` match only a pattern that starts with `_`. */
 function fits(pattern: string, name: string): boolean {
   if (name.startsWith('_') && !pattern.startsWith('_')) return false;
   if (pattern === 'them') return true;

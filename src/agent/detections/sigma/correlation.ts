@@ -11,7 +11,7 @@ export interface ReadCorrelation {
   readonly timespanMs: number;
   readonly wanted: Correlation['wanted'];
   readonly field?: string;
-  /** Whether the rules it refers to make alerts of their own, too. */
+  /** Whether the rules it refers to raise their own alerts as well. */
   readonly generate: boolean;
 }
 
@@ -19,9 +19,9 @@ const TYPES = ['event_count', 'value_count', 'temporal', 'temporal_ordered'] as 
 const COMPARISONS = ['lt', 'lte', 'gt', 'gte', 'eq', 'neq'] as const;
 const KEYS = ['type', 'rules', 'group-by', 'aliases', 'timespan', 'condition', 'generate'];
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** A device keeps no more; see engine/correlations.ts. */
+/** A device does not store more; see engine/correlations.ts. */
 const LONGEST_MS = 7 * 86_400_000;
-/** Of value_count: so many different values are kept, and one more; see engine/correlations.ts. */
+/** For value_count: this many different values are stored, and one more; see engine/correlations.ts. */
 const MAX_VALUES = 256;
 const MAX_EVENTS = 1_000_000;
 const MAX_RULES = 16;
@@ -46,12 +46,12 @@ export function readCorrelation(value: unknown): ReadCorrelation {
     timespanMs: timespanOf(value.timespan),
     generate,
   };
-  // Without a condition, these ask for all of their rules.
+  // Without a condition, these require all their rules.
   const asksForAll = type.startsWith('temporal') && value.condition === undefined;
   return { ...common, ...(asksForAll ? { wanted: [] } : conditionOf(value.condition, type, rules.length)) };
 }
 
-/** How many different rules a correlation may ask for, or events, or values. */
+/** Maximum number of different rules, events or values that a correlation may require. */
 const mostOf = (type: Correlation['type'], rules: number): number =>
   type === 'event_count' ? MAX_EVENTS : type === 'value_count' ? MAX_VALUES : rules;
 

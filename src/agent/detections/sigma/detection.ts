@@ -3,30 +3,30 @@ import { readCondition } from './condition.ts';
 import { both, either, Reading, readMember } from './modifiers.ts';
 import { type Expression, Refusals, Refused, together, within } from './rule.ts';
 
-/** Maps and lists in one another. */
+/** Maximum nesting of maps and lists. */
 const MAX_DEPTH = 8;
 
 type Path = readonly (string | number)[];
 
 interface DetectionOptions {
-  /** Members that are no selections. */
+  /** Members that are not selections. */
   readonly besides?: readonly string[];
-  /** Absent: nothing is known of the file. */
+  /** If omitted, nothing is known about the file. */
   readonly reading?: Reading;
-  /** Refuses members that are understood, but can't be taken. */
+  /** Rejects members that are valid but cannot be accepted. */
   readonly check?: (member: Expression) => void;
 }
 
-/** What is needed to read a selection. */
+/** Context for reading a selection. */
 type Context = Required<Pick<DetectionOptions, 'reading' | 'check'>>;
 
-/** Takes the place of a refused selection, so that faults of the condition are found, too. */
+/** Placeholder for a rejected selection, so that errors in the condition are also found. */
 const UNKNOWN: Expression = { is: 'or', of: [] };
 
 /**
  * Selections and their condition: the member `detection` of a rule, or `filter` of a filter.
  *
- * @throws {Refused} for all that is wrong with them
+ * @throws {Refused} with all errors
  */
 export function readDetection(
   value: unknown,
@@ -64,7 +64,7 @@ function conditionOf(
   if (first === undefined || !conditions.every((each) => typeof each === 'string'))
     throw new Refused('"condition" is missing, or no text', ['condition']);
   if (conditions.length === 1) return readCondition(first, selections);
-  // Several conditions: any of them; a selection must be used in one only.
+  // Several conditions are alternatives; a selection must be used in only one of them.
   return readCondition(conditions.map((each) => `( ${each} )`).join(' or '), selections);
 }
 

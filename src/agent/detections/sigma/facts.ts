@@ -10,10 +10,10 @@ type Facts = Omit<Rule, 'sources' | 'alerts'>;
 
 const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit', 'selections', 'lowered'];
 const STATES = ['stable', 'test', 'experimental', 'deprecated', 'unsupported'];
-/** Of a text or a list of a rule; alerts carry them. */
+/** Length limit of a string or list in a rule; alerts contain them. */
 const MAX_VALUE_CHARACTERS = 20_000;
 
-/** What a document says about the rule itself. @throws {Refused} */
+/** Metadata of the rule in a document. @throws {Refused} */
 export function readFacts(
   { file, origin }: Document,
   value: Readonly<Record<string, unknown>>,
@@ -92,7 +92,7 @@ function ownFacts(value: unknown, detection: unknown) {
 
 const ATTACK_TAG = /^attack\.[a-z0-9.-]{1,64}$/;
 
-/** Tags of MITRE ATT&CK by the name of a selection. */
+/** Tags of MITRE ATT&CK, keyed by the name of a selection. */
 function selectionTags(value: unknown, detection: unknown): Readonly<Record<string, readonly string[]>> {
   const path = ['vakt', 'selections'];
   if (!isPlainObject(value)) throw new Refused('"selections" is not a map', path);

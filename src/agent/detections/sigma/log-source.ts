@@ -4,7 +4,7 @@ import { type Expression, Refused } from './rule.ts';
 
 export interface ReadSource {
   readonly source: LogSource;
-  /** Whether fields are named as in records of the kernel's audit. */
+  /** Whether fields are named as in kernel audit records. */
   readonly audit: boolean;
 }
 
@@ -41,7 +41,7 @@ export function readLogSource(value: unknown): ReadSource {
   return { source: known, audit: false };
 }
 
-/** Refuses fields that events of the source never have, so that a rule which can never match isn't taken for one that does. */
+/** Rejects fields that events of the source never have, because the rule could never match. */
 export function checkFields(expression: Expression, { source, audit }: ReadSource): void {
   visit(expression, (field, test) => {
     if (audit) {
@@ -55,7 +55,7 @@ export function checkFields(expression: Expression, { source, audit }: ReadSourc
   });
 }
 
-/** Refuses a rule on audit that may be about other records than those of started programs. */
+/** Rejects a rule on audit that may refer to records other than program starts. */
 export function checkRecords(expression: Expression, { audit }: ReadSource): void {
   const state = { executes: !audit };
   visit(expression, (field, test) => {
@@ -67,7 +67,7 @@ export function checkRecords(expression: Expression, { audit }: ReadSource): voi
 const isExecve: (...of: Parameters<Visit>) => boolean = (field, test) =>
   field === 'type' && test?.is === 'text' && test.place === 'is' && test.text.toUpperCase() === 'EXECVE';
 
-/** Whether events of a source can have a field, in a correlation: there, rules on audit have the fields of a start, too. */
+/** Whether events of a source can have a field, in a correlation: there, rules on audit also have the fields of a start. */
 export const hasField = ({ source, audit }: ReadSource, field: string): boolean =>
   isKnownField(source, field) || (audit && (field === 'type' || ARGUMENT.test(field)));
 
@@ -75,7 +75,7 @@ const ARGUMENT = /^a\d{1,3}$/;
 
 type Visit = (field: string, test: Extract<Expression, { is: 'field' }>['test'] | undefined) => void;
 
-/** Shows all fields that an expression reads, with their tests. */
+/** Visits all fields of an expression, with their tests. */
 export function visit(expression: Expression, see: Visit): void {
   switch (expression.is) {
     case 'and':
@@ -94,14 +94,14 @@ export function visit(expression: Expression, see: Visit): void {
   }
 }
 
-/** Whether an expression looks at all fields. */
+/** Whether an expression searches all fields. */
 export function hasKeyword(expression: Expression): boolean {
   if (expression.is === 'not') return hasKeyword(expression.of);
   if (expression.is === 'and' || expression.is === 'or') return expression.of.some(hasKeyword);
   return expression.is === 'keyword';
 }
 
-/** All fields that an expression names. */
+/** All fields in an expression. */
 export function fieldsOf(expression: Expression): ReadonlySet<string> {
   const fields = new Set<string>();
   visit(expression, (field) => fields.add(field));

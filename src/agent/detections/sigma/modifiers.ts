@@ -13,15 +13,15 @@ import {
   within,
 } from './rule.ts';
 
-/** Of an expression; see engine/README: 6 KB of the head, a line end, 2 KB of the tail. */
+/** Range of a text that expressions see; see engine/README: 6 KB of the head, a line end, 2 KB of the tail. */
 export const JUDGED = { head: 6_144, tail: 2_048 };
-/** Alternatives of one value, such as those of windash. */
+/** Maximum alternatives of one value, such as those of windash. */
 const MAX_VARIANTS = 625;
 const MAX_VALUES = 2_000;
-/** Alternatives of all values of a file, besides the values themselves. */
+/** Maximum alternatives of all values of a file, in addition to the values themselves. */
 const MAX_VARIANTS_OF_FILE = 10_000;
 
-/** What is known of a file while it is read. */
+/** State while a file is read. */
 export class Reading {
   readonly literals: KnownLiterals | undefined;
   #variants = 0;
@@ -34,7 +34,7 @@ export class Reading {
     return this.#variants > MAX_VARIANTS_OF_FILE;
   }
 
-  /** @param count of alternatives that are made of one value @throws {Refused} if those of the file are too many */
+  /** @param count number of alternatives of one value @throws {Refused} if the file has too many */
   made(count: number): void {
     this.#variants += count - 1;
     if (this.isOver)
@@ -50,7 +50,7 @@ const KINDS = ['re', 'cidr', 'exists', 'fieldref', ...COMPARISONS];
 const FLAGS = ['i', 'm', 's'];
 const OTHERS = ['all', 'cased', 'base64', 'base64offset', 'windash', 'neq', 'expand'];
 
-/** Literals of expressions that were compiled before, by the `key` of their tests; `later`: found when they are needed. */
+/** Literals of expressions that were compiled before, keyed by the `key` of their tests; `later`: computed on demand. */
 export type KnownLiterals = ReadonlyMap<string, readonly string[] | undefined> | 'later';
 
 interface Modifiers {
@@ -60,7 +60,7 @@ interface Modifiers {
 }
 type Value = string | number | boolean | null;
 
-/** One member of a selection: `Field|modifiers: values`. @param field empty for keywords @throws {Refused} */
+/** Reads a member of a selection: `Field|modifiers: values`. @param field empty for keywords @throws {Refused} */
 export function readMember(field: string, modifiers: readonly string[], given: unknown, reading: Reading): Expression {
   const checkedModifiers = checked(modifiers, field === '');
   const values = Array.isArray(given) ? given : [given];
@@ -70,7 +70,7 @@ export function readMember(field: string, modifiers: readonly string[], given: u
     throw new Refused(`"${field}|all" has one value, so that "all" says nothing`);
   const of = values.map((value, index) => () => {
     const read = (): Expression => {
-      if (reading.isOver) return { is: 'or', of: [] }; // the file is refused already
+      if (reading.isOver) return { is: 'or', of: [] }; // the file is already rejected
       const tests = testsOf(value, { has: (name) => checkedModifiers.has(name), all: modifiers, reading });
       reading.made(tests.length);
       return either(tests.map((test) => expressionOf(field, test)));
@@ -122,7 +122,7 @@ function checked(modifiers: readonly string[], isKeyword: boolean): ReadonlySet<
   return set;
 }
 
-/** One list among other text, in which `\%` is a percent sign. */
+/** A list reference within other text, in which `\%` is a percent sign. */
 const PLACEHOLDER = /^((?:[^%]|(?<=\\)%)*)(?<!\\)%([A-Za-z_][\w.-]*)%((?:[^%]|(?<=\\)%)*)$/;
 const withPercents = (text: string): string => text.replaceAll('\\%', '%');
 
@@ -166,7 +166,7 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
   return plainTests(text, modifiers);
 }
 
-/** Tests of which one must hold. */
+/** Tests of which one must match. */
 function plainTests(text: string, modifiers: Modifiers): readonly Test[] {
   if (modifiers.has('re')) return [patternTest(text, modifiers)];
   if (modifiers.has('cidr')) {
@@ -214,8 +214,8 @@ const literalsKey = (source: string, { i, m, s }: { i: boolean; m: boolean; s: b
   `${i ? 'i' : ''}${m ? 'm' : ''}${s ? 's' : ''}:${source}`;
 
 /**
- * `*` and `?` are wildcards, unless a backslash is before them; two backslashes before a wildcard, or before another
- * backslash, are one; any other backslash stands for itself.
+ * `*` and `?` are wildcards unless escaped by a backslash. Two backslashes before a wildcard or another backslash stand for one;
+ * any other backslash stands for itself.
  */
 export function readWildcards(text: string): Wildcards {
   const parts: (string | null | 1)[] = [];
@@ -242,7 +242,7 @@ export function readWildcards(text: string): Wildcards {
   return parts;
 }
 
-/** A text that must have no wildcards, since it is encoded. */
+/** A string without wildcards, because it will be encoded. */
 function plainText(text: string): string {
   const parts = readWildcards(text);
   const [only = ''] = parts;
@@ -250,7 +250,7 @@ function plainText(text: string): string {
   return only;
 }
 
-/** A value with its wildcards, at its place: most are texts at a place without any. */
+/** A value with its wildcards; most are literal strings at a fixed position. */
 function textTest(read: Wildcards, place: Place, cased: boolean): TextTest {
   const before = place === 'contains' || place === 'ends' ? [null] : [];
   const after = place === 'contains' || place === 'begins' ? [null] : [];
@@ -268,10 +268,10 @@ function textTest(read: Wildcards, place: Place, cased: boolean): TextTest {
 
 const DASHES = ['-', '/', '–', '—', '―'];
 
-/** One that begins an option: before a word, or further dashes, and behind neither. */
+/** A dash that starts an option: before a word or more dashes, and not after one. */
 const DASH = /(?<![\p{L}\p{N}_\-/–—―])[-/–—―](?=[\p{L}\p{N}_-])/u;
 
-/** Each dash or slash that begins an option, by each of the dashes that Windows programs take. */
+/** The value with each option's dash or slash replaced by each of the dashes that Windows programs accept. */
 function withDashes(text: string): readonly string[] {
   const pieces = text.split(DASH);
   let texts = [pieces[0] ?? ''];
@@ -284,7 +284,7 @@ function withDashes(text: string): readonly string[] {
 
 const base64 = (text: string): readonly string[] => [Buffer.from(text).toString('base64')];
 
-/** The text within a longer one that is encoded, at each of the three offsets; without what its neighbours decide. */
+/** The base64 of a string within a longer one, at each of the three offsets, without characters that depend on its neighbours. */
 function base64Offsets(text: string): readonly string[] {
   const bytes = Buffer.from(text);
   return [0, 1, 2].map((offset) => {

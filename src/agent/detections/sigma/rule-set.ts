@@ -41,18 +41,18 @@ interface Filter {
   readonly is: 'filter';
   readonly document: Document;
   readonly from: ReadSource;
-  /** Ids, names or titles; `undefined`: all of its log source. */
+  /** Ids, names or titles; `undefined` for all rules of its log source. */
   readonly rules: readonly string[] | undefined;
   readonly expression: Expression;
 }
 type Any = Detection | Correlated | Filter;
 
-/** Like `readRuleSetInSlices`, at once. */
+/** Like `readRuleSetInSlices`, without interruption. */
 export const readRuleSet = (documents: readonly Document[]): RuleSet => finishNow(readRuleSetInSlices(documents));
 
 /**
- * The rules of all documents, with filters applied and references resolved. A file with any fault is refused whole, and
- * so are correlations and filters that refer to its rules; all other files load.
+ * The rules of all documents, with filters applied and references resolved. A file with an error is rejected completely, and
+ * so are correlations and filters that refer to its rules; all other files are loaded.
  * Yields between slices of the work.
  */
 export function* readRuleSetInSlices(documents: readonly Document[]): Generator<void, RuleSet> {
@@ -65,10 +65,10 @@ export function* readRuleSetInSlices(documents: readonly Document[]): Generator<
     const reading = readings.get(document.file) ?? new Reading(document.literals);
     readings.set(document.file, reading);
     attempt(document, faults, () => all.push(readDocument(document, reading)));
-    if (document.literals === undefined) yield; // compiled ones take microseconds
+    if (document.literals === undefined) yield; // compiled documents take microseconds
   }
   refuseDoubles([...files.values()].flat(), faults);
-  // Without the files at fault, references may fail that did not before.
+  // Without the rejected files, further references may fail.
   for (let known = -1; known !== faults.length; ) {
     known = faults.length;
     const refused = new Set(faults.map(({ file }) => file));
@@ -128,14 +128,14 @@ function readDocument(document: Document, reading: Reading): Any {
   return { is: 'detection', document, facts, from, expression: () => expression };
 }
 
-/** A field that no event has would make all hits of the rule one alert. @throws {Refused} */
+/** A key field that no event has would merge all hits of the rule into one alert. @throws {Refused} */
 function checkKey({ key = [] }: Facts, from: readonly ReadSource[]): void {
   const unknown = key.find((field) => !from.some((each) => hasField(each, field)));
   if (unknown !== undefined)
     throw new Refused(`"key": events of ${sourcesOf({ from }).join(', ')} have no field "${unknown}"`, ['vakt', 'key']);
 }
 
-/** @param from `undefined` if the log source is refused: which fields there are is not known then */
+/** @param from `undefined` if the log source is rejected: its fields are then unknown */
 function checkedDetection(
   value: unknown,
   document: Document,
@@ -170,17 +170,17 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
   return { is: 'filter', document, from, rules, expression };
 }
 
-/** Keeps the worst text of 8 KB below 5 ms, mostly; see test/agent/detections/engine/hostile-lines.test.ts. */
+/** Keeps the worst text of 8 KB below about 5 ms; see test/agent/detections/engine/hostile-lines.test.ts. */
 const MAX_COST = 1_000;
 
-/** Of a rule: all rules of the operator together may take eight times as much, and slow one another down above it. */
+/** Limit per rule. All rules of the operator together may take eight times as much; above that they slow each other down. */
 const MAX_AUTOMATA_BYTES = 2 ** 20;
 
 /**
- * Takes too long for each start of the agent: what was compiled before has been checked then.
+ * Too slow for each start of the agent: documents that were compiled before were checked then.
  *
- * @param before bytes that the rule's expressions take before these
- * @returns with these
+ * @param before bytes of the rule's previous expressions
+ * @returns the bytes including these expressions
  * @throws {Refused}
  */
 function checkCosts(expression: Expression, { literals }: Document, before: number): number {
@@ -202,7 +202,7 @@ function checkCosts(expression: Expression, { literals }: Document, before: numb
 }
 
 function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
-  // By either: correlations and filters name rules by both.
+  // Checks ids and names together, because correlations and filters refer to rules by either.
   const seen = new Map<string, Any>();
   for (const each of all) {
     if (each.is === 'filter') continue;
@@ -218,21 +218,21 @@ function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
   }
 }
 
-/** Correlations in one another. */
+/** Maximum nesting of correlations. */
 const MAX_DEPTH = 8;
-/** Ways from a correlation to detections: an event takes each of them. */
+/** Maximum number of paths from a correlation to detections: an event takes each of them. */
 const MAX_WAYS = 256;
 const RULES = ['correlation', 'rules'];
 
-/** What a rule is judged on, directly or through other correlations. */
+/** The detections that a rule depends on, directly or through other correlations. */
 interface Reach {
   readonly from: readonly ReadSource[];
-  /** Correlations in one another, this one included. */
+  /** Nesting depth of correlations, including this one. */
   readonly height: number;
   readonly ways: number;
 }
 
-/** Rules by what documents call them. */
+/** Rules, keyed by the names that documents use. */
 class Names {
   readonly #rules = new Map<string, Detection | Correlated>();
   readonly #reaches = new Map<Correlated, Reach | 'asked'>();
@@ -240,7 +240,7 @@ class Names {
 
   constructor(all: readonly Any[]) {
     const rules = all.filter((each) => each.is !== 'filter');
-    // An id wins over a name, and a name over a title.
+    // An id takes precedence over a name, and a name over a title.
     for (const { key } of [{ key: 'title' }, { key: 'name' }, { key: 'id' }] as const) {
       for (const rule of rules) {
         const name = rule.facts[key];
@@ -256,7 +256,7 @@ class Names {
     return found;
   }
 
-  /** Asked once for each correlation, however many refer to it. @throws {Refused} if it refers to itself, or to too many */
+  /** Computed once per correlation. @throws {Refused} if it refers to itself, or to too many rules */
   reach(rule: Detection | Correlated, depth = 0): Reach {
     if (rule.is === 'detection') return { from: [rule.from], height: 0, ways: 1 };
     const known = this.#reaches.get(rule);
@@ -282,7 +282,7 @@ class Names {
 
 const keyOf = ({ source, audit }: ReadSource): string => `${source} ${audit}`;
 
-/** The ids of rules, in order. @throws {Refused} */
+/** The ids of the rules, in order. @throws {Refused} */
 function resolve(each: Correlated, names: Names): Correlation {
   const { facts, correlation } = each;
   const { rules, groupBy, aliases, limit, ...rest } = { limit: facts.limit, ...correlation };
@@ -311,7 +311,7 @@ function resolve(each: Correlated, names: Names): Correlation {
       (target) => !names.reach(target).from.some((from) => hasField(from, fieldOf(target.facts.id))),
     );
     const [first] = without;
-    // A rule without the field is in a group of its own: it may be counted, but no sequence has it.
+    // A rule without the field is in its own group: it can be counted, but cannot be part of a sequence.
     if (first === undefined || (!isSequence && without.length < targets.length)) return;
     const sources = sourcesOf(names.reach(first)).join(', ');
     throw new Refused(`${what}: events of ${sources} have no field "${fieldOf(first.facts.id)}"`, [

@@ -3,9 +3,9 @@ import type { Pattern } from '../../pattern/pattern.ts';
 import type { Selection } from '../engine/selection.ts';
 import type { Rule } from '../subject.ts';
 
-/** What a document says, read: an expression over fields. */
+/** The parsed content of a document: an expression over fields. */
 export type Expression = Form & {
-  /** The name of the selection that this is, in the condition of a detection. */
+  /** The name of this selection in the condition of a detection. */
   readonly selection?: string;
 };
 
@@ -18,7 +18,7 @@ type Form =
 
 export type Place = 'is' | 'contains' | 'begins' | 'ends';
 
-/** A text with wildcards: null stands for any text, `1` for any character. */
+/** A string with wildcards: null stands for any text, `1` for any character. */
 export type Wildcards = readonly (string | null | 1)[];
 
 export type TextTest =
@@ -32,20 +32,20 @@ export type Test =
   | { readonly is: 'exists'; readonly exists: boolean }
   | { readonly is: 'number'; readonly compare: 'lt' | 'lte' | 'gt' | 'gte'; readonly than: number }
   | { readonly is: 'field'; readonly other: string; readonly place: Place; readonly cased: boolean }
-  /** Any entry of a list, each read as the value would be; the list is known when rules are made ready only. */
+  /** Any entry of a list, each read like a value of the rule; the list is known only when rules are compiled. */
   | { readonly is: 'list'; readonly list: string; readonly read: (entry: string) => Test | undefined };
 
 export interface DetectionRule {
   readonly is: 'detection';
   readonly facts: Rule;
   readonly expression: Expression;
-  /** What selects it, if that was made before. */
+  /** The precomputed selection. */
   readonly made?: MadeSelection;
 }
 
 export interface MadeSelection {
   readonly selection: Selection;
-  /** Of the rule. */
+  /** Metadata of the rule. */
   readonly number: number;
 }
 
@@ -53,14 +53,14 @@ export interface Correlation {
   readonly type: 'event_count' | 'value_count' | 'temporal' | 'temporal_ordered';
   /** Ids of rules, detections or correlations. */
   readonly rules: readonly string[];
-  /** Fields whose values tell groups apart: by rule id, if it has another name there. */
+  /** Fields whose values identify a group, keyed by rule id if they have another name there. */
   readonly groupBy: readonly { readonly name: string; readonly of: Readonly<Record<string, string>> }[];
   readonly timespanMs: number;
-  /** How many events, values or different rules are asked for; empty: all rules. */
+  /** Required number of events, values or different rules; empty for all rules. */
   readonly wanted: readonly { readonly compare: 'lt' | 'lte' | 'gt' | 'gte' | 'eq' | 'neq'; readonly than: number }[];
-  /** Of value_count: whose values are counted. */
+  /** For value_count: the field whose values are counted. */
   readonly field?: string;
-  /** A list whose first entry replaces the number and the timespan: `100`, or `100/PT5M`. */
+  /** A list whose first entry overrides the number and the timespan: `100`, or `100/PT5M`. */
   readonly limit?: string;
 }
 
@@ -72,7 +72,7 @@ export interface CorrelationRule {
 
 export type ParsedRule = DetectionRule | CorrelationRule;
 
-/** What is wrong with a document: it is refused. */
+/** An error in a document, which is then rejected. */
 export interface Fault {
   readonly file: string;
   /** Counted from 1. */
@@ -80,28 +80,28 @@ export interface Fault {
   readonly reason: string;
 }
 
-/** A document of a rule file, parsed, and where its members are. */
+/** A parsed document of a rule file, with the lines of its members. */
 export interface Document {
   readonly file: string;
   readonly origin: 'builtin' | 'local';
   readonly value: unknown;
   /**
-   * Literals of its expressions, if it was compiled before; `later`: it is known to be right, and its detection is read when
-   * that is first needed.
+   * Literals of its expressions, if it was compiled before; `later`: it is known to be valid, and its detection is read on
+   * demand.
    */
   readonly literals?: ReadonlyMap<string, readonly string[] | undefined> | 'later';
-  /** What selects its rule, if that was made before. */
+  /** The precomputed selection of its rule. */
   readonly made?: MadeSelection;
-  /** The line of a member, by the keys that lead to it; of the nearest one that is known. */
+  /** The line of a member, by the keys that lead to it; otherwise of the nearest known member. */
   readonly lineOf: (path: readonly (string | number)[]) => number | undefined;
 }
 
 type Path = readonly (string | number)[];
 
-/** What is wrong, and where in the document. */
+/** An error, and its place in the document. */
 export class Refused extends Error {
   readonly path: Path;
-  /** What is wrong besides. */
+  /** Further errors. */
   readonly others: readonly Refused[];
 
   constructor(reason: string, path: Path = [], others: readonly Refused[] = []) {
@@ -110,26 +110,26 @@ export class Refused extends Error {
     this.others = others;
   }
 
-  /** This, and all that is wrong besides. */
+  /** This error and all further ones. */
   get all(): readonly Refused[] {
     return [this, ...this.others];
   }
 
-  /** The same, of a member at this path. */
+  /** The same error for a member at this path. */
   under(path: Path): Refused {
     const others = this.others.map((other) => other.under(path));
     return new Refused(this.message, [...path, ...this.path], others);
   }
 }
 
-/** Of a document, and of a file that is no YAML; who wrote it corrects these first. */
+/** Severe errors of a document or a file, which the author corrects first. */
 export const MAX_FAULTS = 50;
 
-/** Goes on after a fault, so that all of them are told together. */
+/** Continues after an error, so that all errors are reported together. */
 export class Refusals {
   readonly #all: Refused[] = [];
 
-  /** @returns `undefined` if it was refused */
+  /** @returns `undefined` if it was rejected */
   attempt<T>(read: () => T): T | undefined {
     if (this.#all.length >= MAX_FAULTS) return undefined;
     try {
@@ -141,14 +141,14 @@ export class Refusals {
     }
   }
 
-  /** @throws {Refused} if anything was refused */
+  /** @throws {Refused} if anything was rejected */
   end(): void {
     const [first, ...others] = this.#all;
     if (first !== undefined) throw new Refused(first.message, first.path, others.slice(0, MAX_FAULTS - 1));
   }
 }
 
-/** What all of these return. @throws {Refused} for all that refuse */
+/** The results of all of these. @throws {Refused} with all errors */
 export function together<T>(of: readonly (() => T)[]): T[] {
   const refusals = new Refusals();
   const results = of.map((read) => refusals.attempt(read));

@@ -15,17 +15,17 @@ import {
 import { finishNow } from '../slices.ts';
 import { type Document, type Fault, MAX_FAULTS } from './rule.ts';
 
-/* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */
+/* Loaded on demand: the shipped rules are JSON, and most devices have no rules of their own. */
 
-/** Larger files are refused; the largest of SigmaHQ's has 30 KB. */
+/** Larger files are rejected; the largest file of SigmaHQ has 30 KB. */
 export const MAX_FILE_CHARACTERS = 262_144;
-/** Limit of a document, so that it becomes a tree within some tens of milliseconds: about 6,000 values, one per line. */
+/** Limit per document, so that it is composed within tens of milliseconds: about 6,000 values, one per line. */
 const MAX_TOKENS = 30_000;
-/** Limit of a value and of a comment: folding and escapes are resolved at once. */
+/** Limit per value and comment: folding and escapes are resolved without interruption. */
 const MAX_TOKEN_CHARACTERS = 32_768;
-/** Tokens that are read without a pause. */
+/** Tokens that are read without interruption. */
 const SLICE_TOKENS = 500;
-/** Rules have fewer than 20. */
+/** Rules have fewer than 20 levels. */
 const MAX_NESTED = 100;
 
 interface Read {
@@ -33,12 +33,12 @@ interface Read {
   readonly faults: readonly Fault[];
 }
 
-/** Like `readYamlInSlices`, at once. */
+/** Like `readYamlInSlices`, without interruption. */
 export const readYaml = (text: string, file: string, origin: Document['origin']): Read =>
   finishNow(readYamlInSlices(text, file, origin));
 
 /**
- * The documents of a file, or what is wrong with it as YAML. Aliases are refused: they can make a small file very large.
+ * The documents of a file, or its errors as YAML. Aliases are rejected, because they can make a small file very large.
  * Yields between slices of the work; the longest slice is one document of MAX_TOKENS.
  */
 export function* readYamlInSlices(text: string, file: string, origin: Document['origin']): Generator<void, Read> {
@@ -51,7 +51,7 @@ export function* readYamlInSlices(text: string, file: string, origin: Document['
   const refuse = (reason: string, at?: number) => {
     if (faults.length < MAX_FAULTS) faults.push({ file, reason, ...(at === undefined ? {} : { line: lineAt(at) }) });
   };
-  // `uniqueKeys` compares each key of a map with all others, which takes seconds for a map of many: `repeatedKeys` does not.
+  // `uniqueKeys` compares each key of a map with all others, which takes seconds for large maps; `repeatedKeys` does not.
   const composer = new Composer({ version: '1.2', uniqueKeys: false, logLevel: 'silent' });
   for (const document of documentsOf(text, { composer, lines, refuse })) {
     if (document === undefined) {
@@ -73,7 +73,7 @@ export function* readYamlInSlices(text: string, file: string, origin: Document['
     });
     if (faults.length > 0) continue;
     const { contents } = document;
-    if (contents === null || (isScalar(contents) && contents.value === null)) continue; // such as after a last `---`
+    if (contents === null || (isScalar(contents) && contents.value === null)) continue; // for example after a last `---`
     documents.push({
       file,
       origin,
@@ -95,8 +95,8 @@ interface Into {
 }
 
 /**
- * The documents of a text, and `undefined` between slices of the work. Ends at a limit, since the library would take seconds for
- * a small file: it makes an Error, with its stack, of each fault, and overflows its own stack at thousands of nested values.
+ * The documents of a text, and `undefined` between slices of the work. Stops at a limit, because the library would take seconds
+ * for a small file: it creates an Error with its stack for each fault, and overflows its own stack at thousands of nested values.
  */
 function* documentsOf(text: string, { composer, lines, refuse }: Into) {
   const parser = new Parser(lines.addNewLine);
@@ -141,7 +141,7 @@ type OnError = (
   warning?: boolean,
 ) => void;
 
-/** Interrupts the composer after MAX_FAULTS faults. */
+/** Interrupts the composer after MAX_FAULTS errors. */
 class LimitedFaults {
   readonly all: { readonly reason: string; readonly at: number }[] = [];
   /** The error that interrupts the composer. */
@@ -165,13 +165,13 @@ class LimitedFaults {
 
 const beginOf = (node: Node | undefined) => node?.range?.[0];
 
-/** A number that is written otherwise, such as 007, 1.10 or one of 20 digits, is a text: values are compared with texts. */
+/** Numbers in another notation, such as 007, 1.10 or one of 20 digits, are strings: values are compared with strings. */
 function keepText(node: Scalar): void {
   const { value, source } = node;
   if (typeof value === 'number' && source !== undefined && source !== String(value)) node.value = source;
 }
 
-/** The keys of a map that are there before, too: those that give an object the same member. */
+/** Keys that occur earlier in the same map, including those that name the same member of an object. */
 function repeatedKeys({ items }: YAMLMap): readonly Scalar[] {
   const names = new Set<string>();
   return items.flatMap(({ key }) => {
@@ -184,7 +184,7 @@ function repeatedKeys({ items }: YAMLMap): readonly Scalar[] {
   });
 }
 
-/** Where the member at the end of a path begins, or the last one on the way that is there. */
+/** Start of the member at the end of a path, or of the last existing one on the path. */
 function offsetOf(node: Node, path: readonly (string | number)[]): number | undefined {
   const [step, ...rest] = path;
   if (step === undefined) return node.range?.[0];
@@ -198,7 +198,7 @@ interface Member {
   readonly begin: number | undefined;
 }
 
-/** Members are called by their name, or by their field: `CommandLine` stands for `CommandLine|contains`. */
+/** Members are found by their name, or by their field: `CommandLine` finds `CommandLine|contains`. */
 function memberOf(node: Node, step: string | number): Member | undefined {
   if (isMap(node)) {
     const called = (is: (name: string) => boolean) =>
@@ -211,7 +211,7 @@ function memberOf(node: Node, step: string | number): Member | undefined {
   return item === undefined ? undefined : { value: item, begin: item.range?.[0] };
 }
 
-/** Some faults are found when it isn't known any more where a field was: the first member of the name, at any depth. */
+/** Some errors are found when the position of a field is no longer known: the first member with the name, at any depth. */
 function within(node: Node, step: string | number): Member | undefined {
   const children = isMap(node) ? node.items.map(({ value }) => value) : isSeq(node) ? node.items : [];
   for (const child of children) {

@@ -1,4 +1,4 @@
-/* Kinds of characters, by table: command lines are read one character at a time. */
+/* Character classes, as tables: command lines are read one character at a time. */
 
 const BLANK = 1;
 const OPERATOR = 2;
@@ -17,7 +17,7 @@ mark('\'"\\$`{', QUOTE);
 mark(LETTERS, NAME | NAME_START);
 mark('0123456789', NAME);
 
-/* Codes of characters with a meaning of their own. */
+/* Codes of special characters. */
 export const DOUBLE_QUOTE = 34;
 export const HASH = 35;
 export const SINGLE_QUOTE = 39;
@@ -29,9 +29,9 @@ export const CLOSING_BRACE = 125;
 const kindOf = (code: number): number => (code < 128 ? (kinds[code] ?? 0) : 0);
 
 export const isBlank = (code: number): boolean => (kindOf(code) & BLANK) !== 0;
-/** A character that ends a word outside of quotes. */
+/** A character that ends an unquoted word. */
 export const isOperator = (code: number): boolean => (kindOf(code) & OPERATOR) !== 0;
-/** A character that means more than itself within a word. */
+/** A character with a special meaning within a word. */
 export const isQuoting = (code: number): boolean => (kindOf(code) & QUOTE) !== 0;
 export const isNameCharacter = (code: number): boolean => (kindOf(code) & NAME) !== 0;
 export const isNameStart = (code: number): boolean => (kindOf(code) & NAME_START) !== 0;
@@ -43,7 +43,7 @@ export const isName = (text: string): boolean => {
   return true;
 };
 
-/** Where the `=` or `+=` of an assignment `NAME=value` ends its name; 0 if the word is none. */
+/** End of the name in an assignment `NAME=value` or `NAME+=value`; 0 if the word is not an assignment. */
 export function assignmentName(word: string): number {
   if (!isNameStart(word.charCodeAt(0))) return 0;
   let end = 1;
@@ -52,7 +52,7 @@ export function assignmentName(word: string): number {
   return isAssignment ? end : 0;
 }
 
-/** Whether text can be a command or a script: no control characters but blanks, and no bytes that aren't text. */
+/** Whether text can be a command or a script: no control characters except whitespace, and no bytes that aren't text. */
 export function isPrintable(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -61,7 +61,7 @@ export function isPrintable(text: string): boolean {
   return text.length > 0;
 }
 
-/** Code that was written in several lines, on one: `.` in expressions of rules matches no line feed. */
+/** Multi-line code on one line, because `.` in rule expressions does not match a line feed. */
 export function onOneLine(text: string): string {
   if (!text.includes('\n')) return text;
   return text

@@ -13,7 +13,7 @@ const FLAGS = listOf(
 /** Options of one letter without a value. */
 const LETTERS = 'ditPqDT';
 
-/** The command that a container runs; undefined if there is none. `from` is the index of the engine. */
+/** The command that a container runs; undefined if there is none. `from` is the index of the engine's word. */
 export function containerCommand(words: readonly string[], from: number): readonly string[] | undefined {
   if (!ENGINES.has(nameOf(words[from] ?? ''))) return undefined;
   let operands = 0;

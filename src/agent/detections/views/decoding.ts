@@ -1,11 +1,11 @@
-/* What programs print that only turn text into other text: `echo … | base64 -d`, `printf '\x77…'`, `rev <<< …`. */
+/* Output of programs that only transform text: `echo … | base64 -d`, `printf '\x77…'`, `rev <<< …`. */
 import { isPrintable } from './characters.ts';
 import { decodeEscapes } from './escapes.ts';
 import { nameOf } from './paths.ts';
 
 export interface Output {
   readonly text: string;
-  /** Whether it was hidden: nobody encodes a text by hand that anyone may read. */
+  /** Whether the text was encoded. Text that anyone may read is rarely encoded by hand, so this is suspicious. */
   readonly isDecoded: boolean;
 }
 
@@ -13,7 +13,7 @@ type Program = (words: readonly string[], input: Output | undefined) => Output |
 
 const LONGEST_TEXT = 16_384;
 
-/** Programs whose output is known if their arguments and their input are. */
+/** Programs whose output follows from their arguments and their input. */
 const PROGRAMS: Readonly<Record<string, Program>> = {
   echo,
   printf,
@@ -39,11 +39,11 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   type: (words) => (words[1] === '-p' || words[1] === '-P' ? named(words[2]) : undefined),
 };
 
-/** What looks up a program prints its path. */
+/** Programs that search for a program print its path. */
 const named = (name: string | undefined): Output | undefined =>
   name === undefined ? undefined : { text: name, isDecoded: false };
 
-/** `sed 's/X//g'` with plain text, which hides a word by what is put between its letters. */
+/** `sed 's/X//g'` with literal strings, which hides a word by inserting text between its letters. */
 function substitute(words: readonly string[], input: Output | undefined): Output | undefined {
   const script = words[1] === '-e' ? words[2] : words[1];
   if (input === undefined || script?.[0] !== 's') return undefined;
@@ -68,7 +68,7 @@ function characters(words: readonly string[], input: Output | undefined): Output
   return { text: input.text.slice(Math.max(begin - 1, 0), end), isDecoded: true };
 }
 
-/** What a program prints, if that can be known. */
+/** The output of a program, if it can be determined. */
 export function outputOf(words: readonly string[], input: Output | undefined): Output | undefined {
   const name = nameOf(words[0] ?? '');
   const program = Object.hasOwn(PROGRAMS, name) ? PROGRAMS[name] : undefined;
@@ -125,7 +125,7 @@ function printf(words: readonly string[]): Output | undefined {
     return text;
   };
   let text = render();
-  // The format is used again while there are arguments.
+  // The format is reused while there are arguments.
   while (pieces.length > 1 && at < words.length && text.length < LONGEST_TEXT) {
     const before = at;
     text += render();
@@ -173,7 +173,7 @@ function characterSet(text: string): string[] {
   return set;
 }
 
-/** @returns undefined if it is none, or not text */
+/** @returns undefined if it is not base64, or not text */
 export function decodeBase64(text: string): string | undefined {
   const compact = withoutBlanks(text).replaceAll('-', '+').replaceAll('_', '/');
   if (compact.length < 4 || compact.length > LONGEST_TEXT * 2) return undefined;

@@ -2,13 +2,13 @@
 import { nameOf } from './paths.ts';
 
 interface Embedding {
-  /** The word before it, if it is a word of its own. */
+  /** The preceding word, if the command is a separate word. */
   readonly after?: readonly string[];
-  /** What a word begins with that contains it. */
+  /** Prefix of a word that contains the command. */
   readonly prefix?: readonly string[];
-  /** What the text begins with, of which one must be there; then the rest is the command. */
+  /** Prefixes of the text, one of which must be present; the rest is the command. */
   readonly marks?: readonly string[];
-  /** `code`: string literals of it are commands. */
+  /** `code`: its string literals are commands. */
   readonly is?: 'script' | 'code';
 }
 
@@ -85,12 +85,12 @@ const EMBEDDINGS: Readonly<Record<string, readonly Embedding[]>> = {
 
 export interface Embedded {
   readonly is: 'script' | 'code';
-  /** The word that holds it, and where it begins in the word. */
+  /** The word that contains it, and its offset in the word. */
   readonly at: number;
   readonly offset: number;
 }
 
-/** All commands in the arguments of a program. `from` is the index of its own word. */
+/** All commands in the arguments of a program. `from` is the index of the program's word. */
 export function findEmbedded(words: readonly string[], from: number): Embedded[] {
   const name = nameOf(words[from] ?? '');
   const embeddings = Object.hasOwn(EMBEDDINGS, name) ? EMBEDDINGS[name] : undefined;

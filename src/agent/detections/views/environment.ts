@@ -1,10 +1,10 @@
-/* What a script knows while it runs: variables that it set, files that it wrote, where it is. */
+/* State of a script while it runs: variables, written files, current directory. */
 import { resolvePath } from './paths.ts';
 
 const LONGEST_VALUE = 8_192;
 const MAX_VALUES = 64;
 
-/** No variable's name begins with a blank. */
+/** No variable's name starts with a space. */
 const allOf = (name: string): string => ` ${name}`;
 
 export class Environment {
@@ -21,7 +21,7 @@ export class Environment {
     this.#variables.set(name, value);
   }
 
-  /** A variable that has one value after the other. */
+  /** A variable that takes several values in turn. */
   assignEach(name: string, values: readonly string[]): void {
     this.assign(name, values[0] ?? '');
     this.assign(allOf(name), values.join(' '));

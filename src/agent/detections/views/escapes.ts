@@ -1,4 +1,4 @@
-/* Backslash escapes, as `$'…'`, `printf` and `echo -e` have them, and as string literals of most languages do. */
+/* Backslash escapes of `$'…'`, `printf` and `echo -e`, and of string literals in most languages. */
 
 const SINGLE: Readonly<Record<string, string>> = {
   ...{ a: '\x07', b: '\b', e: '\x1b', E: '\x1b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' },
@@ -15,7 +15,7 @@ const digits = (text: string, at: number, most: number, radix: number): number =
   return end;
 };
 
-/** Decodes `\n`, `\x41`, `\101`, `\0101`, `\u0041` and `\U00000041`; what is no escape stays as it is. */
+/** Decodes `\n`, `\x41`, `\101`, `\0101`, `\u0041` and `\U00000041`; any other text is unchanged. */
 export function decodeEscapes(text: string): string {
   let at = text.indexOf('\\');
   if (at === -1) return text;

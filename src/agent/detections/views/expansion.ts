@@ -1,4 +1,4 @@
-/* What a word of a script becomes: quotes are gone, variables have their values, brace lists are spread. */
+/* Expansion of a word in a script: removes quotes, inserts the values of variables, expands brace lists. */
 import { isNameCharacter } from './characters.ts';
 import type { Environment } from './environment.ts';
 import type { Part } from './lexer.ts';
@@ -11,17 +11,17 @@ const INHERITED = listOf(
     'SSH_CONNECTION SUDO_USER REPLY LINENO BASH MACHTYPE ? $ ! # - 0',
 );
 
-/** Of which the beginning is known, so that `${PATH:0:1}` is a slash. */
+/** Variables with a known beginning, so that `${PATH:0:1}` is a slash. */
 const BEGIN_WITH_SLASH = listOf('PATH HOME PWD OLDPWD SHELL BASH TMPDIR MAIL');
 
 const MAX_FIELDS = 128;
-/** What each item of a brace list costs at least, in characters read. */
+/** Minimum cost of an item in a brace list, in characters read. */
 const ITEM = 16;
 const LONGEST_FIELD = 8_192;
 
 export interface ExpansionParts {
   readonly environment: Environment;
-  /** What `$(…)` prints, if that can be known. */
+  /** The output of `$(…)`, if it can be determined. */
   readonly outputOf: (script: string) => string | undefined;
   readonly work: Work;
 }
@@ -56,7 +56,7 @@ class Fields {
   }
 }
 
-/** The fields that a word becomes: none if it is empty, several if it has brace lists or unquoted blanks. */
+/** The fields of a word: none if it is empty, several with brace lists or unquoted spaces. */
 export function expandWord(parts: readonly Part[], isCommand: boolean, known: ExpansionParts): string[] {
   const [only] = parts;
   if (parts.length === 1 && only?.is === 'text') return [only.text];
@@ -109,7 +109,7 @@ function addParameter(part: Extract<Part, { is: 'parameter' }>, { fields, parts,
     else fields.end();
     return;
   }
-  // A word that is the variable of a loop stands for all items, part of a word for the first.
+  // A word that is the variable of a loop stands for all items; as part of a word, for the first.
   const all = rest === '' && parts.length === 1 ? known.environment.each(name) : undefined;
   const value = all ?? parameterValue(name, rest, known.environment);
   if (value === undefined) {
@@ -120,8 +120,8 @@ function addParameter(part: Extract<Part, { is: 'parameter' }>, { fields, parts,
 }
 
 /**
- * Whether an unknown variable can be taken for an empty one that only breaks a word up: `wh${x}oami`. Where it stands for
- * a word or for the end of a path, it rather is a value that the script got elsewhere: `rm -rf /srv/$old`.
+ * Whether an unknown variable can be treated as an empty one that only splits a word: `wh${x}oami`. If it is a whole word or the
+ * end of a path, it is more likely a value from elsewhere: `rm -rf /srv/$old`.
  */
 function isEmptyHere(part: Extract<Part, { is: 'parameter' }>, parts: readonly Part[], i: number, isCommand: boolean) {
   const { name, rest } = part;
@@ -129,7 +129,7 @@ function isEmptyHere(part: Extract<Part, { is: 'parameter' }>, parts: readonly P
   if (INHERITED.has(name) || rest.startsWith('[')) return false;
   const before = parts[i - 1];
   const after = parts[i + 1];
-  // $IFS$9: the second keeps the name of the first apart from what follows.
+  // $IFS$9: the second separates the name of the first from the following text.
   if (before?.is === 'parameter' && before.name === 'IFS' && name >= '1' && name <= '9' && name.length === 1)
     return true;
   const isAfterLetter = before?.is === 'text' && isNameCharacter(before.text.charCodeAt(before.text.length - 1));
@@ -139,7 +139,7 @@ function isEmptyHere(part: Extract<Part, { is: 'parameter' }>, parts: readonly P
   return isCommand && (isAfterLetter || isBeforeLetter);
 }
 
-/** The value of `${name…}`; undefined if it can't be known. */
+/** The value of `${name…}`; undefined if unknown. */
 function parameterValue(name: string, rest: string, environment: Environment): string | undefined {
   if (name.startsWith('!')) {
     const target = environment.value(name.slice(1));
@@ -175,7 +175,7 @@ function partOf(value: string, range: string): string | undefined {
   return count < 0 ? value.slice(start, count) : value.slice(start, start + count);
 }
 
-/** `${x/a/b}`, `${x//a}`, with plain text. */
+/** `${x/a/b}`, `${x//a}`, with literal strings. */
 function replaced(value: string, rest: string): string | undefined {
   const isAll = rest.startsWith('//');
   const body = rest.slice(isAll ? 2 : 1);

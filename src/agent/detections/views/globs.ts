@@ -1,9 +1,9 @@
-/* Wildcards that stand for one well-known name: `/???/c?t /e??/sh?dow`. Which files there are is not known; so only names
- * that attackers hide are guessed, and only where enough of the name is written. */
+/* Wildcards that stand for one well-known name: `/???/c?t /e??/sh?dow`. The existing files are unknown, so only names that
+ * attackers hide are guessed, and only if enough of the name is written. */
 import { matchesGlob } from '../../pattern/glob.ts';
 import { nameOf } from './paths.ts';
 
-/** The more telling first, since the first match is taken. */
+/** The more significant names first, because the first match is used. */
 const PROGRAMS = (
   'wget curl cat nc bash sh ncat socat busybox base64 python3 python perl whoami iptables useradd passwd ' +
   'crontab systemctl pkill chmod tftp ftpget netcat openssl nmap rm dd id ls tac head tail nl xxd insmod ' +
@@ -15,7 +15,7 @@ const FILES = (
 ).split(' ');
 const MAX_PATTERN_CHARACTERS = 64;
 
-/** The name that a pattern most likely stands for; the pattern itself if there is none. */
+/** The most likely name for a pattern, or the pattern itself. */
 export function guessGlob(pattern: string, isCommand: boolean): string {
   const plain = pattern.includes('[') ? withoutClasses(pattern) : pattern;
   const isGlob = plain.includes('?') || plain.includes('*');
@@ -33,7 +33,7 @@ export function guessGlob(pattern: string, isCommand: boolean): string {
 const depthOf = (path: string): number => path.split('/').length;
 const lettersOf = (text: string): number => text.length - text.split('?').length - text.split('*').length + 2;
 
-/** `[o]` matches one character only. */
+/** `[o]` matches a single character. */
 function withoutClasses(pattern: string): string {
   let plain = '';
   for (let i = 0; i < pattern.length; i++) {

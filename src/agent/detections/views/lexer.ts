@@ -1,10 +1,10 @@
-/* Reads a shell script into words and operators, as POSIX 2.3 (Token Recognition) and bash do. Nothing is expanded here:
- * what a variable holds is known only when the commands before it were read.
+/* Splits a shell script into words and operators, like POSIX 2.3 (Token Recognition) and bash. Nothing is expanded here, because
+ * the value of a variable depends on the previous commands.
  *
- * Tolerant, since texts are cut and command lines may have lost their quotes: a quote without its partner is a
- * character like any other, and a substitution without end goes to the end of the text.
+ * Tolerant, because input can be truncated and command lines can have lost their quotes: an unmatched quote is an ordinary
+ * character, and an unterminated substitution extends to the end of the text.
  *
- * Each character is read once; the items of brace lists are read again, which the budget bounds.
+ * Each character is read once; the items of brace lists are read again, within the budget.
  */
 import {
   BACKSLASH,
@@ -54,7 +54,7 @@ const MAX_CHOICES = 64;
 /** All words and operators of a script. */
 export const lexScript = (text: string, work: Work): Item[] => new Lexer(text, work, false).items();
 
-/** One argument of a program: blanks and operators are characters of it. */
+/** One argument of a program: spaces and operators are ordinary characters of it. */
 export const lexArgument = (text: string, work: Work): readonly Part[] => new Lexer(text, work, true).word();
 
 class Lexer {
@@ -62,12 +62,12 @@ class Lexer {
   readonly #work: Work;
   readonly #isArgument: boolean;
   #at = 0;
-  /** Where the next quote of a kind is, so that a search is not repeated over the same characters. */
+  /** Position of the next quote of each kind, so that a search is not repeated over the same characters. */
   readonly #next = new Map<string, number>();
   /** The same for `#findBraces`. */
   readonly #ahead = new Map<string, number>();
 
-  /** Brace lists by where they begin: the places of `{`, commas and `}`; known up to the end of a word. */
+  /** Brace lists by their start: the positions of `{`, commas and `}`; known up to the end of a word. */
   readonly #braces = new Map<number, readonly number[]>();
   #bracesEnd = 0;
 
@@ -127,7 +127,7 @@ class Lexer {
     const begin = this.#at;
     this.#at = this.#plainEnd();
     let plain = this.#text.slice(begin, this.#at);
-    if (plain !== '' && this.#isWordEnd()) return [{ is: 'text', text: plain, quoted: false }]; // as most words are
+    if (plain !== '' && this.#isWordEnd()) return [{ is: 'text', text: plain, quoted: false }]; // like most words
     const parts: Part[] = [];
     const flush = () => {
       if (plain !== '') parts.push({ is: 'text', text: plain, quoted: false });
@@ -152,7 +152,7 @@ class Lexer {
     return parts;
   }
 
-  /** Where the run of characters that stand for themselves ends. */
+  /** The end of a run of ordinary characters. */
   #plainEnd(): number {
     let at = this.#at;
     for (; at < this.#text.length; at++) {
@@ -163,13 +163,13 @@ class Lexer {
     return at;
   }
 
-  /** Whether the character that a run of plain ones ended before is none of the word. */
+  /** Whether the character after a run of ordinary characters is outside the word. */
   #isWordEnd(): boolean {
     if (this.#at >= this.#text.length) return true;
     return !isQuoting(this.#text.charCodeAt(this.#at)) && (this.#isArgument || !this.#isProcessSubstitution());
   }
 
-  /** The parts that a special character begins; undefined if it stands for itself. */
+  /** The parts that start with a special character; undefined if it is an ordinary one. */
   #special(c: string): Part[] | undefined {
     switch (c) {
       case "'":
@@ -196,7 +196,7 @@ class Lexer {
     }
   }
 
-  /** @param found where quotes were found before, by who reads on from there; who looks ahead has its own */
+  /** @param found positions of quotes from earlier searches of the same reader; a look-ahead has its own */
   #endOfQuote(quote: string, from: number, found = this.#next): number {
     const known = found.get(quote) ?? 0;
     if (known === -1 || known >= from) return known;
@@ -205,7 +205,7 @@ class Lexer {
     return end;
   }
 
-  /** The same, where a backslash can stand before a quote that does not end it: in double quotes. */
+  /** The same within double quotes, where an escaped quote does not end the text. */
   #endOfQuoted(quote: string, from: number, found = this.#next): number {
     let end = this.#endOfQuote(quote, from, found);
     if (quote === '"') while (end !== -1 && this.#isEscaped(end, from)) end = this.#endOfQuote(quote, end + 1, found);
@@ -257,7 +257,7 @@ class Lexer {
       }
     }
     flush();
-    // "" begins a word, even if nothing is in it.
+    // "" starts a word, even if it is empty.
     return parts.length > 0 ? parts : [{ is: 'text', text: '', quoted: true }];
   }
 
@@ -319,7 +319,7 @@ class Lexer {
     return [{ is: 'script', text: raw.slice(1, -1), raw, quoted }];
   }
 
-  /** `$(…)`, `<(…)`: to the parenthesis that closes it, past quotes and nested ones. */
+  /** `$(…)`, `<(…)`: up to the matching parenthesis, skipping quotes and nested ones. */
   #substitution(opening: number, quoted: boolean): Extract<Part, { is: 'script' }> {
     const from = this.#at;
     let depth = 1;
@@ -390,7 +390,7 @@ class Lexer {
     return found;
   }
 
-  /** The end of the digits before `<` or `>`; 0 if these are no descriptor's number. */
+  /** The end of the digits before `<` or `>`; 0 if they are not a descriptor's number. */
   #descriptorEnd(): number {
     let end = this.#at;
     while (end - this.#at < 4 && isDigit(this.#text.charCodeAt(end))) end++;

@@ -1,4 +1,4 @@
-/* Long options that are cut short: `curl --data-b` is `--data-binary`. To add an option, add a word. */
+/* Abbreviated long options: `curl --data-b` is `--data-binary`. To add an option, add a word. */
 import { nameOf } from './paths.ts';
 
 const COPY = ['target-directory', 'recursive', 'force'];
@@ -14,8 +14,8 @@ const PACKET_FILTER = [
 ];
 
 /**
- * Options that rules look for, and those of the program that one of these begins with. Of two that a word can mean, the first
- * is taken: the program itself takes such a word only where it has one of them.
+ * Options that rules refer to, and other options of the program with the same prefix. The first match of an abbreviation is used:
+ * the program itself accepts it only if it is unambiguous.
  */
 const LONG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   curl: [
@@ -57,7 +57,7 @@ const LONG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   ip6tables: PACKET_FILTER,
 };
 
-/** The words of a command with its long options in full; the same words if they are. */
+/** The words of a command with its long options in full; the same array if nothing changes. */
 export function withLongOptions(words: readonly string[]): readonly string[] {
   const name = nameOf(words[0] ?? '');
   const options = Object.hasOwn(LONG_OPTIONS, name) ? LONG_OPTIONS[name] : undefined;

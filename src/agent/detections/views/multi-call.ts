@@ -1,21 +1,21 @@
-/* Which program a process really is. The kernel names the file; for a multi-call binary that is not the program. */
+/* The actual program of a process. The kernel reports the file, which for a multi-call binary is not the program. */
 import { listOf } from './options.ts';
 import { directoryOf, nameOf } from './paths.ts';
 
-/** Binaries in which argv[0] chooses the program, or the first argument when argv[0] is the binary's own name. */
+/** Binaries in which argv[0] selects the program, or the first argument if argv[0] is the binary's own name. */
 const MULTI_CALL = listOf(
   'busybox toybox toolbox coreutils uutils dropbearmulti kmod lvm mtools xtables-nft-multi xtables-legacy-multi ' +
     'xtables-multi',
 );
 
-/** Binaries whose first argument may name the program: `busybox wget …`. */
+/** Binaries whose first argument may select the program: `busybox wget …`. */
 const TAKES_APPLET = listOf(
   'busybox toybox toolbox coreutils uutils dropbearmulti lvm xtables-nft-multi xtables-legacy-multi xtables-multi',
 );
 
 /**
- * A program that is installed under another file name, and the names that it is called by. Other than for multi-call
- * binaries, argv[0] does not change what it does, so that only these names are believed.
+ * Programs that are installed under another file name, with the names that they have. Unlike for multi-call binaries, argv[0]
+ * does not change their function, so only these names are accepted.
  */
 const CALLED: Readonly<Record<string, readonly string[]>> = {
   dash: ['sh', 'ash'],
@@ -74,14 +74,14 @@ const isVersion = (text: string): boolean => {
 const versionedFamily = (name: string): string | undefined =>
   VERSIONED.find((family) => name.startsWith(family) && isVersion(name.slice(family.length)));
 
-/** Names that mean the same program: `python` is written in rules where the file is `python3.13`. */
+/** Names of the same program: rules contain `python` for the file `python3.13`. */
 const isSameProgram = (file: string, called: string): boolean => {
   if (file === called || (Object.hasOwn(CALLED, file) && CALLED[file]?.includes(called) === true)) return true;
-  // Where several packages have a program of the same name: traceroute.db, ftp.netkit.
+  // Alternatives from several packages: traceroute.db, ftp.netkit.
   if (called !== '' && file.startsWith(`${called}.`)) return true;
   const family = versionedFamily(file);
   if (family !== undefined && versionedFamily(called) === family) return true;
-  // x86_64-linux-gnu-gcc-14 is called gcc, cc or c++.
+  // x86_64-linux-gnu-gcc-14 is also gcc, cc or c++.
   return isCompiler(file) && isCompiler(called);
 };
 
@@ -105,21 +105,21 @@ const isAppletName = (word: string | undefined): word is string => {
 export interface Program {
   /** The image: directory and name of the program. */
   readonly image: string;
-  /** How many words stand before the program's own argv[0]: 1 for `busybox wget …`. */
+  /** Number of words before the program's own argv[0]: 1 for `busybox wget …`. */
   readonly skip: number;
-  /** Another image that the process claims to be by its argv[0]. */
+  /** Another image that the process claims in its argv[0]. */
   readonly claimed?: string;
 }
 
 const join = (directory: string, name: string): string => (directory === '' ? name : `${directory}/${name}`);
 
-/** A login shell's argv[0] begins with `-`. */
+/** A login shell's argv[0] starts with `-`. */
 const plainName = (argv0: string): string => nameOf(argv0.startsWith('-') ? argv0.slice(1) : argv0);
 
-/** The same without ` (deleted)`, which the kernel appends when the file was removed. */
+/** The path without ` (deleted)`, which the kernel appends if the file was removed. */
 const DELETED = ' (deleted)';
 
-/** Which program a process is, of its executable and its arguments. */
+/** The program of a process, from its executable and its arguments. */
 export function programOf(executable: string, words: readonly string[]): Program {
   const deleted = executable.endsWith(DELETED) ? DELETED : '';
   const file = deleted === '' ? executable : executable.slice(0, -DELETED.length);
@@ -128,7 +128,7 @@ export function programOf(executable: string, words: readonly string[]): Program
   const argv0 = words[0] ?? '';
   const called = plainName(argv0);
   if (MULTI_CALL.has(name) || name.startsWith('busybox')) {
-    // BusyBox takes every name that begins with its own for itself: busybox.nosuid, busybox-armv7l.
+    // BusyBox treats every name that starts with its own as its own: busybox.nosuid, busybox-armv7l.
     if (called !== name && called !== '' && !called.startsWith('busybox'))
       return { image: join(directory, called), skip: 0 };
     const applet = words[1];
@@ -141,12 +141,12 @@ export function programOf(executable: string, words: readonly string[]): Program
   if (called === '' || called === name) return { image: executable, skip: 0 };
   if (isSameProgram(name, called)) return { image: join(directory, called) + deleted, skip: 0 };
   if (called.trimEnd() === name.trimEnd()) return { image: executable, skip: 0 };
-  // A blank in argv[0] is a title (`nginx: worker process`), no program.
+  // argv[0] with a space is a title (`nginx: worker process`), not a program.
   if (argv0.includes(':') || argv0.includes(' ')) return { image: executable, skip: 0 };
   return { image: executable, skip: 0, claimed: argv0.includes('/') ? argv0 : join(directory, called) };
 }
 
-/** The same for a command in a script, of which only words are known. */
+/** The same for a command in a script, of which only the words are known. */
 export function programOfWords(words: readonly string[], at: number): Program | undefined {
   const name = nameOf(words[at] ?? '');
   if (!TAKES_APPLET.has(name) && !name.startsWith('busybox')) return undefined;

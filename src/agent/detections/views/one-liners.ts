@@ -1,5 +1,5 @@
-/* Commands in the code of a scripting language: `python -c 'import os; os.system("id")'`. The code is not understood; a
- * string literal that is an argument of a function with such a name is taken for a command. */
+/* Commands in the code of a scripting language: `python -c 'import os; os.system("id")'`. The code is not parsed; a string
+ * literal that is an argument of a function with such a name is treated as a command. */
 import { isNameCharacter, isNameStart } from './characters.ts';
 import { decodeBase64, decodeHex } from './decoding.ts';
 import { decodeEscapes } from './escapes.ts';
@@ -18,8 +18,8 @@ const EXECUTING = listOf(
 const PRINTING = listOf('print puts echo write log say');
 
 /**
- * Functions that write a file, and which of their arguments it is: the first, the last, the last if all are paths, or the one
- * beside a mode.
+ * Functions that write a file, and the position of the file among their arguments: first, last, last if all are paths, or next
+ * to a mode.
  */
 const WRITING: Readonly<Record<string, 'first' | 'last' | 'paths' | 'mode'>> = {
   ...{ open: 'mode', fopen: 'mode', openSync: 'mode', sysopen: 'mode' },
@@ -31,14 +31,14 @@ const WRITING: Readonly<Record<string, 'first' | 'last' | 'paths' | 'mode'>> = {
   ...{ linkSync: 'last', cpSync: 'last', ln_s: 'last', copy_stream: 'last', replace: 'paths' },
   ...{ binwrite: 'first', writefile: 'first', SplFileObject: 'mode' },
 };
-/** Flags of open(2) by which a file is written. */
+/** Flags of open(2) for writing. */
 const WRITES = /^O_(?:WRONLY|RDWR|CREAT|APPEND|TRUNC)$/;
-/** Of Perl, new IO::File('>>FILE'). */
+/** Perl: new IO::File('>>FILE'). */
 const OPENED = /^\+?>>?\s*(\/\S+)$/;
-/** In place of a function, for what awk writes: `print "x" > "FILE"`. */
+/** Pseudo-function for the output of awk: `print "x" > "FILE"`. */
 const REDIRECTION = '>';
 
-/** Functions that decode their argument, and how. */
+/** Functions that decode their argument, with the decoder. */
 const DECODING: Readonly<Record<string, (text: string) => string | undefined>> = {
   ...{ b64decode: decodeBase64, base64_decode: decodeBase64, decode_base64: decodeBase64, decode64: decodeBase64 },
   ...{
@@ -57,7 +57,7 @@ const DECODING: Readonly<Record<string, (text: string) => string | undefined>> =
   ...{ a2b_base64: decodeBase64, str_rot13: rot13, pack: decodeHex, from: decodeBase64 },
 };
 
-/** Functions whose result has the text of their arguments. */
+/** Functions whose result contains the text of their arguments. */
 const TRANSPARENT = listOf(
   'join decode encode str bytes bytearray format concat toString String list tuple split strip unescape compile ' +
     'eval exec Array sprintf array implode strrev',
@@ -72,15 +72,15 @@ export type Finding =
   | { readonly is: 'script'; readonly text: string }
   | { readonly is: 'command'; readonly words: readonly string[] }
   | { readonly is: 'code'; readonly text: string }
-  /** What the code prints. */
+  /** Output of the code. */
   | { readonly is: 'printed'; readonly text: string };
 
 interface Found {
-  /** All commands, and all decoded text, in the order in which they are written. */
+  /** All commands and decoded strings, in order. */
   readonly findings: readonly Finding[];
-  /** Files that the code writes: the first, and the last ones. */
+  /** Files that the code writes: the first and the last ones. */
   readonly files: readonly string[];
-  /** The first address that it names. */
+  /** The first URL in the code. */
   readonly url: string | undefined;
 }
 
@@ -91,7 +91,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   ...Object.keys(WRITING),
 ]);
 
-/** What the code runs, fetches and writes. */
+/** The commands, the URL and the written files of the code. */
 export function findCommands(code: string, work: Work): Found {
   return work.spend(code.length) ? new Finder(code).find() : { findings: [], files: [], url: undefined };
 }
@@ -105,7 +105,7 @@ class Finder {
   #path: string | undefined;
   readonly #variables = new Map<string, string>();
   #at = 0;
-  /** The function whose arguments are read. */
+  /** The function of the current arguments. */
   #callee: string | undefined;
   #outer: string | undefined;
   #name = '';
@@ -115,7 +115,7 @@ class Finder {
   #joins = false;
   /** Whether the statement prints: awk's `print $1 > "FILE"`. */
   #prints = false;
-  /** Whether the arguments are decoded text; then further literals say how it is encoded. */
+  /** Whether the arguments are decoded text; further literals then specify the encoding. */
   #isDecoded = false;
 
   constructor(code: string) {
@@ -154,7 +154,7 @@ class Finder {
       this.#take(value);
       return;
     }
-    // Of open(FILE, mode="w") and open(FILE, O_WRONLY | O_CREAT), all arguments are read.
+    // In open(FILE, mode="w") and open(FILE, O_WRONLY | O_CREAT), all arguments are read.
     const isArgument = WRITING[this.#callee ?? ''] === 'mode' && Object.hasOwn(WRITING, this.#callee ?? '');
     if (isArgument && WRITES.test(word)) this.#arguments.push('w');
     if (next === '(' && (word === 'write_text' || word === 'write_bytes') && this.#path !== undefined)
@@ -162,7 +162,7 @@ class Finder {
     if (this.#arguments.length > 0 && !isArgument) this.#flush();
     if (word === 'print' || word === 'printf') this.#prints = true;
     this.#name = word;
-    // The arguments of an unknown function are not those of the one around it: exec(urlopen("http://x")).
+    // The arguments of an unknown function don't belong to the enclosing one: exec(urlopen("http://x")).
     const isKnown = KNOWN.has(word);
     if (next === '(' && !isKnown && !TRANSPARENT.has(word)) this.#callee = undefined;
     // Perl and Ruby call without parentheses: exec "/bin/sh". Within a call, `copy` is more likely a variable.
@@ -202,7 +202,7 @@ class Finder {
         if (Object.hasOwn(WRITING, this.#callee ?? '')) return;
         // awk: "id" | getline, and print | "sh".
         if (this.#arguments.length > 0 || this.#name === 'print' || this.#name === 'printf') {
-          // Of print "text" | "sh", the last is the command; of "id" | getline, the first.
+          // In print "text" | "sh", the last literal is the command; in "id" | getline, the first.
           if (this.#callee !== undefined && PRINTING.has(this.#callee)) this.#arguments = [];
           this.#callee = 'system';
         }
@@ -231,12 +231,12 @@ class Finder {
     const end = this.#code.indexOf('`', this.#at + 1);
     const text = this.#code.slice(this.#at + 1, end === -1 ? this.#code.length : end);
     this.#at = end === -1 ? this.#code.length : end + 1;
-    // In JavaScript these are strings, in Perl, Ruby and PHP commands.
+    // Strings in JavaScript, commands in Perl, Ruby and PHP.
     if (this.#callee !== undefined && !PRINTING.has(this.#callee)) this.#take(text);
     else if (text.trim() !== '') this.#found({ is: 'script', text });
   }
 
-  /** `qx{…}`, `q(…)`: the text between the delimiters; undefined if it is none. */
+  /** `qx{…}`, `q(…)`: the text between the delimiters; undefined without delimiters. */
   #quoteLike(): string | undefined {
     const open = this.#code[this.#at] ?? '';
     const at = '({[<'.indexOf(open);
@@ -293,7 +293,7 @@ class Finder {
     this.#name = '';
   }
 
-  /** The file that the function writes whose arguments were read. Only one with its whole path is surely a file. */
+  /** The file that the current function writes. Only an absolute path is certainly a file. */
   #written(): string | undefined {
     const callee = this.#callee ?? '';
     const [first = '', second = ''] = this.#arguments;
@@ -303,15 +303,15 @@ class Finder {
     else if (how === 'paths')
       file = this.#arguments.every((each) => each.startsWith('/')) ? this.#arguments[1] : undefined;
     else if (how === 'last') file = this.#arguments.length > 1 ? this.#arguments.at(-1) : undefined;
-    // Of Ruby, File.write(FILE, text).
+    // Ruby: File.write(FILE, text).
     else if (callee === 'write') file = this.#arguments.length > 1 ? first : undefined;
-    // Of Perl, open(F, '>FILE') and open(F, '+<', FILE).
+    // Perl: open(F, '>FILE') and open(F, '+<', FILE).
     else if (how === 'mode' && /^(\+?>|\+<)/.test(first)) file = first.replace(/^[+<>]+ ?/, '') || second;
     else if (how === 'mode' && /^[rwaxc]?[bt]?[waxc+][bt+]*$/.test(second)) file = first;
     return file?.startsWith('/') === true && !isDevice(file) ? file : undefined;
   }
 
-  /** execl("/bin/sh", "sh", "-c", …) names the program twice. */
+  /** execl("/bin/sh", "sh", "-c", …) has the program twice. */
   #exactWords(): readonly string[] {
     const [first = '', second = ''] = this.#arguments;
     const isTwice = first.endsWith(`/${second}`) || (first === second && this.#arguments.length > 1);

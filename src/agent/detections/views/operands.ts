@@ -1,4 +1,4 @@
-/* Which words of a command are files, so that its view can name them with their folder. To add a program, add a word or a line,
+/* The words of a command that are files, so that its view can show their full path. To add a program, add a word or a line,
  * and its options to option-values.ts. */
 import { MAX_WRAPPERS } from './limits.ts';
 import { valuedOf } from './option-values.ts';
@@ -7,31 +7,31 @@ import { nameOf, resolvePath } from './paths.ts';
 import { partsOf } from './usual-form.ts';
 import { unwrap, wrapperOf } from './wrappers.ts';
 
-/** Of a program that works on files: which of its operands are none. */
+/** For a program that works on files: the operands that are not files. */
 interface OnFiles {
-  /** How many operands stand before the files: 1 for `chmod 755 FILE`. */
+  /** Number of operands before the files: 1 for `chmod 755 FILE`. */
   readonly operands?: number;
-  /** Options that take the place of those operands: `sed -e SCRIPT FILE`. */
+  /** Options that replace those operands: `sed -e SCRIPT FILE`. */
   readonly instead?: string;
   /** `-t FOLDER FILE` means `FILE FOLDER`. */
   readonly into?: true;
-  /** Files stand behind these: `of=FILE`. */
+  /** Prefixes of files: `of=FILE`. */
   readonly assigned?: readonly string[];
-  /** Only the operands before the first option or expression are files; without one, it is the current folder. */
+  /** Only operands before the first option or expression are files; without one, it is the current directory. */
   readonly first?: true;
-  /** So many operands are files; later ones are not … */
+  /** Maximum number of operands that are files … */
   readonly most?: number;
-  /** … unless one of these options is there, whose value is a script. */
+  /** … unless one of these options, whose value is a script, is present. */
   readonly scripts?: string;
-  /** Options behind which no operand is a file: `python3 -m http.server 80`. */
+  /** Options after which no operand is a file: `python3 -m http.server 80`. */
   readonly modules?: string;
-  /** Options whose value is a file or folder. */
+  /** Options whose value is a file or directory. */
   readonly files?: string;
-  /** Words behind which a file stands: `obj FILE`. */
+  /** Words before a file: `obj FILE`. */
   readonly behind?: string;
-  /** A file may stand behind `@`: `curl -F x=@FILE`. */
+  /** A file may follow `@`: `curl -F x=@FILE`. */
   readonly at?: true;
-  /** Options that name the folder from which the operands are seen; of curl, the file of its output. */
+  /** Options with the directory of the operands; for curl, the output directory. */
   readonly within?: string;
   /** The first word may be options without a dash: `tar cf ARCHIVE FILE`. */
   readonly bundle?: true;
@@ -46,7 +46,7 @@ const SEARCHING: OnFiles = {
   files: '-f --file',
   instead: '-e -f --regexp --file',
 };
-/** None of its operands is a file, but for what else the line says. */
+/** Its operands are not files, unless another property overrides this. */
 const ALL = Number.POSITIVE_INFINITY;
 const HOME: OnFiles = { operands: ALL, files: '-d -h --home --home-dir' };
 const LINKING: OnFiles = { operands: ALL, behind: 'obj object object-file object_file' };
@@ -134,13 +134,13 @@ const ON_FILES: Readonly<Record<string, OnFiles>> = {
   find: { first: true },
 };
 
-/** How files are written whose folder may be the current one. Others are absolute, on another machine, or not known. */
+/** Names of files whose directory may be the current one. Others are absolute, remote or unknown. */
 export const isRelative = (word: string): boolean =>
   word !== '' && !'/-+~$<({'.includes(word[0] ?? '') && !word.includes(':') && !word.includes('=');
 
 /**
- * The words of a command, and of those that it starts, with its files as seen from a directory, in the usual order:
- * `cp -t FOLDER FILE` as `cp FILE FOLDER`. The same words if that changes nothing.
+ * The words of a command and its inner commands, with full paths, in the usual order:
+ * `cp -t FOLDER FILE` as `cp FILE FOLDER`. The same array if nothing changes.
  */
 export function withWholePaths(words: readonly string[], directory: string | undefined): readonly string[] {
   const whole = (word: string): string => (isRelative(word) ? resolvePath(word, directory) : word);
@@ -165,7 +165,7 @@ export function withWholePaths(words: readonly string[], directory: string | und
   return same(words, words.map(dotted(whole)));
 }
 
-/** Whose operands are texts. */
+/** Programs whose operands are text. */
 const TALKING = listOf('echo printf test [ expr logger');
 
 const EVERY: OnFiles = {};
@@ -175,7 +175,7 @@ const onFiles = (name: string): OnFiles | undefined => {
   return name.startsWith('mkfs.') ? FORMATTING : undefined;
 };
 
-/** Whether a word can only be a path that begins in the current folder or above it. */
+/** Whether a word can only be a path that starts in the current directory or above it. */
 const isDotted = (word: string): boolean => word.startsWith('./') || word.startsWith('../');
 const dotted =
   (whole: (word: string) => string) =>
@@ -199,7 +199,7 @@ function withOperands(words: readonly string[], on: OnFiles, directory: string |
   const marked = (word: string): string => (on.at === true ? withMarked(word, whole) : word);
   const isBundle = on.bundle === true && words[1]?.startsWith('-') !== true;
   let operands = isBundle ? 1 : (on.operands ?? 0);
-  /** Operands that are seen from the folder where the command runs: the archive. */
+  /** Operands that are relative to the current directory of the command: the archive. */
   let outside = isBundle && words[1]?.includes('f') === true ? 1 : 0;
   let left = on.most ?? Number.POSITIVE_INFINITY;
   let folder: string | undefined;
@@ -240,17 +240,17 @@ function withOperands(words: readonly string[], on: OnFiles, directory: string |
   return folder === undefined ? read : [...read, `${whole(folder)}${folder.endsWith('/') ? '' : '/'}`];
 }
 
-/** Folders, as they are named without a slash at the end. */
+/** Directories, without a trailing slash. */
 const FOLDER =
   /^(?:\/|\/(?:etc|root|tmp|opt|srv|boot|dev\/shm|var\/(?:log|tmp|www)|home\/[^/]+|(?:usr\/)?(?:local\/)?(?:s?bin|lib))|\/etc\/[\w.-]+\.d)$/;
 const COPYING_PROGRAMS = listOf('cp mv install ln rsync');
 const MAX_SOURCES = 3;
 
 /**
- * `cp /tmp/passwd /tmp/x /etc/` as `cp /tmp/passwd /etc/passwd` and `cp /tmp/x /etc/x`: one for each of the first sources,
- * where the target is surely a folder.
+ * `cp /tmp/passwd /tmp/x /etc/` as `cp /tmp/passwd /etc/passwd` and `cp /tmp/x /etc/x`: one for each of the first sources, if the
+ * target is certainly a directory.
  *
- * @param words with whole paths
+ * @param words with full paths
  */
 export function withTargets(words: readonly string[]): readonly (readonly string[])[] {
   if (!COPYING_PROGRAMS.has(nameOf(words[0] ?? ''))) return [];
@@ -265,10 +265,10 @@ export function withTargets(words: readonly string[]): readonly (readonly string
     .map((source) => [words[0] ?? '', ...options, source, `${folder}${nameOf(source)}`]);
 }
 
-/** Of curl, what is written into the folder of --output-dir. */
+/** The files that curl writes to the directory of --output-dir. */
 const OUTPUT = listOf('-o --output');
 
-/** The folder from which a command sees its operands, if one of its options says so. */
+/** The directory of a command's operands, if an option specifies it. */
 function folderIn(words: readonly string[], on: OnFiles): string | undefined {
   if (on.within === undefined) return undefined;
   const options = listOf(on.within);

@@ -1,5 +1,5 @@
 /*
- * Which options of a program take a value, so that the value is not taken for an operand: of the programs in the tables of
+ * Options of a program that take a value, so that the value is not mistaken for an operand: for the programs in the tables of
  * operands.ts, writers.ts and usual-form.ts. To add a program, add a line.
  */
 import type { Valued } from './options.ts';
@@ -165,6 +165,6 @@ const VALUES: Readonly<Record<string, Valued>> = {
 
 const NOTHING: Valued = {};
 
-/** Which options of a program take a value, by its name. */
+/** Options that take a value, keyed by program name. */
 export const valuedOf = (program: string): Valued =>
   Object.hasOwn(VALUES, program) ? (VALUES[program] ?? NOTHING) : program.startsWith('mkfs.') ? FORMATTING : NOTHING;

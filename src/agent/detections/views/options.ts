@@ -1,28 +1,28 @@
 /* The options of a command. */
 
-/** Which options of a program take a value. */
+/** Options of a program that take a value. */
 export interface Valued {
-  /** Options of one letter. */
+  /** One-letter options. */
   readonly valued?: string;
-  /** Long options whose value is a word of its own, separated by blanks, without their dashes. */
+  /** Long options whose value is a separate word, without their dashes, separated by spaces. */
   readonly long?: string;
-  /** Options of one letter to which a value may be glued, and is then the rest of the word: `sed -i.bak`. */
+  /** One-letter options with an optional value in the same word: `sed -i.bak`. */
   readonly optional?: string;
-  /** Options of several letters behind one dash, which take no value. */
+  /** Multi-letter options after one dash, which take no value. */
   readonly flags?: string;
 }
 
 export interface Option {
-  /** With its dashes; a whole cluster, if none of its options takes a value. */
+  /** With its dashes; a whole cluster if none of its options takes a value. */
   readonly name: string;
-  /** What the word itself contains. */
+  /** The value in the word itself. */
   readonly value: string | undefined;
   /** Whether the next word is its value. */
   readonly takesNext: boolean;
 }
 
 const lists = new Map<string, ReadonlySet<string>>();
-/** The words of a list that is written with blanks; each list is split once. */
+/** The words of a space-separated list; each list is split once. */
 export const listOf = (text: string | undefined): ReadonlySet<string> => {
   if (text === undefined) return NONE;
   let list = lists.get(text);
@@ -35,7 +35,7 @@ export const listOf = (text: string | undefined): ReadonlySet<string> => {
 export const NONE: ReadonlySet<string> = new Set();
 
 /**
- * The option that a word is.
+ * The option in a word.
  *
  * @param more further options that take a value, with their dashes
  */
@@ -48,7 +48,7 @@ export function optionOf(word: string, program: Valued, more: ReadonlySet<string
     return { name, value: undefined, takesNext: listOf(long).has(name.slice(2)) || more.has(name) };
   }
   if (flags !== undefined && listOf(flags).has(word)) return { name: word, value: undefined, takesNext: false };
-  // A cluster: the first option with a value takes the rest of the word, or the next one.
+  // A cluster: the first option with a value takes the rest of the word, or the next word.
   for (let i = 1; i < word.length; i++) {
     if (optional.includes(word[i] ?? ' ')) break;
     const name = `-${word[i]}`;

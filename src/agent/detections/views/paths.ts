@@ -2,16 +2,16 @@ import { listOf } from './options.ts';
 
 const STANDARD_DIRECTORIES = listOf('/bin /sbin /usr/bin /usr/sbin /usr/local/bin /usr/local/sbin');
 
-/** `wget` of `/usr/bin/wget`. */
+/** `wget` from `/usr/bin/wget`. */
 export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
-/** `/usr/bin` of `/usr/bin/wget`; empty if there is none. */
+/** `/usr/bin` from `/usr/bin/wget`; empty without a directory. */
 export const directoryOf = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), 0));
 
-/** Whether a program is where the search path finds it, so that its name alone means the same. */
+/** Whether a program is on the search path, so that its name alone is equivalent. */
 export const isStandard = (path: string): boolean => STANDARD_DIRECTORIES.has(directoryOf(path));
 
-/** Another name of the same root: `/proc/self/root`, `/proc/1/root`. */
+/** Another name of the root directory: `/proc/self/root`, `/proc/1/root`. */
 const isProcRoot = (parts: readonly string[]): boolean =>
   parts.length >= 3 &&
   parts[0] === 'proc' &&
@@ -38,7 +38,7 @@ export function normalisePath(path: string): string {
   return `${isAbsolute ? '/' : ''}${kept.join('/')}${end}`;
 }
 
-/** A path as seen from a directory; as it is if the directory is not known. */
+/** A path resolved against a directory; unchanged if the directory is unknown. */
 export function resolvePath(path: string, directory: string | undefined): string {
   if (path.startsWith('/') || directory === undefined || !directory.startsWith('/')) return normalisePath(path);
   return normalisePath(`${directory}/${path.startsWith('./') ? path.slice(2) : path}`);
@@ -46,5 +46,5 @@ export function resolvePath(path: string, directory: string | undefined): string
 
 const DEVICE = /^\/dev\/(?!shm\/|mqueue\/)/;
 
-/** Whether a path is that of a device, not of a file that lies beside them. */
+/** Whether a path is a device, as opposed to a file in the same directory. */
 export const isDevice = (path: string): boolean => DEVICE.test(path);

@@ -1,5 +1,5 @@
-/* Goes through a script as a shell would, without running anything: variables get their values, and what is printed by
- * commands that only print is known to those that read it. */
+/* Walks through a script like a shell, without running anything: assigns variables, and passes the output of commands that only
+ * print to the commands that read it. */
 import { assignmentName, isPrintable, onOneLine } from './characters.ts';
 import { type Output, outputOf } from './decoding.ts';
 import type { Environment } from './environment.ts';
@@ -14,7 +14,7 @@ import { nameOf, normalisePath, resolvePath } from './paths.ts';
 import { interpreterOf, runOf } from './shells.ts';
 import { commandsOf, isPipe, type Redirection, type SimpleCommand } from './statements.ts';
 
-/** Commands that start nothing and say little; without a redirection they get no view. */
+/** Commands that start no program; without a redirection they get no view. */
 const QUIET = listOf(
   ': true false [ [[ test break continue return exit shift wait cd pushd for case select function fg bg popd ' +
     'read set sleep umask',
@@ -22,25 +22,25 @@ const QUIET = listOf(
 const DECLARING = listOf('export local readonly declare typeset');
 /** Builtins whose arguments are a script. */
 const EVALUATING = listOf('eval alias');
-/** Programs that read their standard input when they are given no file. */
+/** Programs that read their standard input if no file is given. */
 const READING = listOf(
   'cat head tail sed awk grep base64 xxd strings less more nl tac rev sort cut od hexdump tr sh bash dash ash ' +
     'zsh ksh python python3 perl ruby php node',
 );
-/** What the evaluation of a `$(…)` costs at least, in characters read. */
+/** Minimum cost of evaluating a `$(…)`, in characters read. */
 const EVALUATION = 32;
 const NOTHING: Output = { text: '', isDecoded: false };
-/** As files, and as the descriptor of `>&1`. */
+/** Standard input as a file, and as the descriptor in `>&1`. */
 const STANDARD_OUTPUT = listOf('/dev/stdout /dev/fd/1 /proc/self/fd/1 1 -');
 const SOURCING = listOf('. source');
 
-/** How commands are joined in the line as a whole, where that differs from a blank on each side. */
+/** Separators of commands in the whole line, unless a space on each side. */
 const SEPARATORS: Readonly<Record<string, string>> = { ';': '; ', '\n': '; ', ';;': ';; ', '': '' };
 
-/** As text behind the words of a command. */
+/** As text after the words of a command. */
 export interface Redirections {
   readonly written: string;
-  /** With each file as seen from the directory. */
+  /** With the full path of each file. */
   readonly whole: string;
 }
 
@@ -53,10 +53,10 @@ export interface Executed {
 }
 
 export interface Execution {
-  /** All of the script, expanded, with one blank between words. */
+  /** The expanded script, with one space between words. */
   readonly line: string;
   readonly commands: readonly Executed[];
-  /** Scripts within it: `$(…)`, `eval`, decoded text. */
+  /** Nested scripts: `$(…)`, `eval`, decoded text. */
   readonly scripts: readonly { readonly text: string; readonly directory: string | undefined }[];
 }
 
@@ -72,7 +72,7 @@ class Shell {
   readonly #environment: Environment;
   readonly #depth: number;
   readonly #work: Work;
-  /** Whether the last command was a `cd`, and how it ended. */
+  /** Whether the last command was a `cd`, and its separator. */
   #before = { now: '', name: '', end: '' };
   readonly #commands: Executed[] = [];
   readonly #scripts: { text: string; directory: string | undefined }[] = [];
@@ -101,7 +101,7 @@ class Shell {
     return { line: withoutEnd(line.join('')), commands: this.#commands, scripts: this.#scripts };
   }
 
-  /** @returns what it prints, if that is known */
+  /** @returns its output, if known */
   #simple(simple: SimpleCommand, piped: Output | undefined, line: string[], isLast: boolean): Output | undefined {
     const directory = this.#environment.directory;
     const expanded: string[] = [];
@@ -130,7 +130,7 @@ class Shell {
       if (copied?.length === 2)
         this.#commands.push({ words: copied, redirections: withoutDocument, input: fed, directory });
       else this.#commands.push({ words, redirections: all, input: fed, directory });
-      // cat < /etc/shadow does the same as cat /etc/shadow.
+      // cat < /etc/shadow is equivalent to cat /etc/shadow.
       if (source !== undefined && READING.has(nameOf(name))) {
         this.#commands.push({ words: [...words, source], redirections: undefined, input: undefined, directory });
       }
@@ -147,12 +147,12 @@ class Shell {
     if (SOURCING.has(name)) this.#source(words[1] ?? '', fed);
     const output = outputOf(words, fed) ?? this.#printedByCode(words);
     if (output !== undefined && target !== undefined) this.#environment.write(target, output.text);
-    // Text that was hidden is worth a look, even if no shell is seen to read it.
+    // Decoded text is followed even if no shell is seen to read it.
     if (isLast && output?.isDecoded === true && isPrintable(output.text)) this.#script(output.text);
     return target === undefined || STANDARD_OUTPUT.has(target) ? output : NOTHING;
   }
 
-  /** `cat > /etc/x << EOF` does the same as `echo … > /etc/x`, `tee /etc/x << EOF` the same as `echo … | tee /etc/x`. */
+  /** `cat > /etc/x << EOF` is equivalent to `echo … > /etc/x`, `tee /etc/x << EOF` to `echo … | tee /etc/x`. */
   #copied(words: readonly string[], document: string): readonly string[] | undefined {
     const [name = '', ...operands] = words;
     const printing = ['echo', onOneLine(document.trimEnd())];
@@ -167,7 +167,7 @@ class Shell {
     return word.some(hasWildcard) ? fields.map((field) => guessGlob(field, isCommand)) : fields;
   }
 
-  /** What `$(…)` prints, if that can be known; else it is a script to be read. */
+  /** The output of `$(…)`, if it can be determined; otherwise it is a script to follow. */
   #substituted(script: string): string | undefined {
     if (script.trim() === '') return '';
     if (!this.#work.spend(EVALUATION)) return undefined;
@@ -176,7 +176,7 @@ class Shell {
     return output;
   }
 
-  /** What a script prints that consists of one pipeline of programs that only print. */
+  /** The output of a script that is one pipeline of programs that only print. */
   #printed(text: string): string | undefined {
     if (this.#depth >= MAX_DEPTH) return undefined;
     const start = { environment: this.#environment, directory: this.#environment.directory, depth: this.#depth + 1 };
@@ -192,7 +192,7 @@ class Shell {
     return simples.length === 0 ? undefined : printed;
   }
 
-  /** What is in a file that the script wrote, if the last word names one: `base64 -d /tmp/x`. */
+  /** The content of a file that the script wrote, if the last word names one: `base64 -d /tmp/x`. */
   #operand(words: readonly string[]): Output | undefined {
     const text = words.length < 2 ? undefined : this.#environment.read(words.at(-1) ?? '');
     return text === undefined ? undefined : { text, isDecoded: false };
@@ -218,7 +218,7 @@ class Shell {
     if (text !== undefined) this.#script(text);
   }
 
-  /** Carries out assignments and `cd`. @returns the words of the command, undefined if there is none to be seen */
+  /** Executes assignments and `cd`. @returns the words of the command, undefined if it has no view */
   #assigned(expanded: readonly string[]): readonly string[] | undefined {
     let at = 0;
     const isDeclaring = DECLARING.has(expanded[0] ?? '');
@@ -235,7 +235,7 @@ class Shell {
     const words = at === 0 ? expanded : expanded.slice(at);
     const [name, first] = words;
     if (name === 'cd' || name === 'pushd') {
-      // Of cd /tmp || cd /var/run, the first is taken to succeed.
+      // In cd /tmp || cd /var/run, the first is assumed to succeed.
       const isAlternative = this.#before.name === 'cd' && this.#before.end === '||';
       if (!isAlternative) this.#environment.changeDirectory(first ?? '~');
     }
@@ -248,13 +248,13 @@ class Shell {
     if (redirections.length === 0) return {};
     const all: Redirections[] = [];
     const others: Redirections[] = [];
-    /** Whether standard input is one: the last redirection counts. */
+    /** Whether a file is standard input: the last redirection takes precedence. */
     let isDocument = false;
     let input: Output | undefined;
     let source: string | undefined;
     let target: string | undefined;
     for (const { operator: sign, target: word, body } of redirections) {
-      const operator = sign.replace('>|', '>'); // only whether a setting of the shell applies
+      const operator = sign.replace('>|', '>'); // depends only on a setting of the shell
       const file = normalise(this.#expand(word, false).join(' '));
       const bare = operator.replace(/^[0-9]{1,4}/, '');
       if (bare === '<<<') input = { text: `${file}\n`, isDecoded: false };
@@ -280,16 +280,16 @@ class Shell {
 const OPENING = listOf('( { do if');
 const CLOSING = listOf('} done fi');
 
-/** What subshells, groups and loops print, as far as that is known: `(crontab -l; echo …) | crontab -`. */
+/** Output of subshells, groups and loops, if known: `(crontab -l; echo …) | crontab -`. */
 class Groups {
-  /** The innermost last. */
+  /** The innermost is last. */
   readonly #printed: string[] = [];
 
   begin({ keywords }: SimpleCommand): void {
     for (const keyword of keywords) if (OPENING.has(keyword)) this.#printed.push('');
   }
 
-  /** @returns what the next command reads, if it reads what this one, or the group that it closes, prints */
+  /** @returns the input of the next command, if it reads the output of this one or of the group that this one closes */
   end({ keywords, end }: SimpleCommand, own: Output | undefined): Output | undefined {
     const subshells = end.length - end.replaceAll(')', '').length;
     const closed = subshells + keywords.filter((keyword) => CLOSING.has(keyword)).length;
@@ -318,13 +318,13 @@ function separatorOf(end: string): string {
   return closing + (SEPARATORS[operator] ?? ` ${operator} `) + (operator === '' && closing !== '' ? ' ' : '');
 }
 
-/** A separator at the end says nothing, but for `&`. */
+/** A separator at the end is omitted, except `&`. */
 function withoutEnd(line: string): string {
   const trimmed = line.trimEnd();
   return trimmed.endsWith(';') ? trimmed.slice(0, -1) : trimmed;
 }
 
-/** `<`, `<<`, `<<-`, `<<<`, `<&`, `<>`, each also with a 0 before it. */
+/** `<`, `<<`, `<<-`, `<<<`, `<&`, `<>`, each optionally after a 0. */
 const STANDARD_INPUT = /^0{0,4}</;
 
 const joined = (each: readonly Redirections[]): Redirections => ({
@@ -334,11 +334,11 @@ const joined = (each: readonly Redirections[]): Redirections => ({
 
 interface Redirected {
   readonly all?: Redirections;
-  /** The same without here-documents, if there is one. */
+  /** The same without here-documents. */
   readonly withoutDocument?: Redirections;
-  /** What standard input has, if it is known. */
+  /** The text on standard input, if known. */
   readonly input?: Output | undefined;
-  /** The file that standard input is. */
+  /** The file that is standard input. */
   readonly source?: string | undefined;
   readonly target?: string | undefined;
 }

@@ -1,12 +1,12 @@
-/* Interpreters, and where in their arguments the script, the code or the file is that they run. */
+/* Interpreters, and the position of the script, the code or the file in their arguments. */
 import { listOf } from './options.ts';
 import { nameOf } from './paths.ts';
 
 interface Interpreter {
   readonly language: 'shell' | 'code';
-  /** Options whose value is run. */
+  /** Options whose value is executed. */
   readonly runs: string;
-  /** Options of one letter that take a value, besides these. */
+  /** Further one-letter options that take a value. */
   readonly valued?: string;
   /** Long options that take the next word. */
   readonly long?: readonly string[];
@@ -44,7 +44,7 @@ const INTERPRETERS: Readonly<Record<string, Interpreter>> = {
   mongo: code('', '', ['--eval']),
 };
 
-/** Without the version at its end: `python` of `python3.13`. */
+/** The name without a version suffix: `python` from `python3.13`. */
 function withoutVersion(name: string): string {
   let end = name.length;
   while (end > 0 && ((name[end - 1] ?? '') === '.' || ((name[end - 1] ?? '') >= '0' && (name[end - 1] ?? '') <= '9'))) {
@@ -61,13 +61,13 @@ export function interpreterOf(word: string): Interpreter | undefined {
 }
 
 export type Run =
-  /** The word that holds the script, and where it begins in the word. */
+  /** The word that contains the script, and the offset in the word. */
   | { readonly is: 'text'; readonly at: number; readonly offset: number }
   | { readonly is: 'file'; readonly at: number }
   /** It reads its script from standard input. */
   | { readonly is: 'input' };
 
-/** What an interpreter runs. `from` is the index of its own word. */
+/** What an interpreter executes. `from` is the index of the interpreter's word. */
 export function runOf(
   { language, runs, valued = '', long = [] }: Interpreter,
   words: readonly string[],
@@ -94,7 +94,7 @@ export function runOf(
       const letter = word[i] ?? '';
       if (word[0] === '-' && runs.includes(letter)) {
         isText = true;
-        // perl -e'…' has the code in the same word; a shell's -c stands in a cluster: -lc, -ce.
+        // perl -e'…' has the code in the same word; a shell's -c can be in a cluster: -lc, -ce.
         if (language === 'code' && i < word.length - 1) return { is: 'text', at, offset: i + 1 };
       } else if (valued.includes(letter)) {
         if (language === 'code' && letter === 'm' && word[0] === '-') return { is: 'file', at: words.length };

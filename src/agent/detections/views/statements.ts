@@ -1,4 +1,4 @@
-/* The commands of a script, in the order in which they are written. */
+/* The commands of a script, in order. */
 import type { Item, Part } from './lexer.ts';
 import { MAX_COMMANDS, MAX_WORDS } from './limits.ts';
 import { listOf } from './options.ts';
@@ -13,17 +13,17 @@ export interface Redirection {
 }
 
 export interface SimpleCommand {
-  /** Keywords before it: `if`, `do`. */
+  /** Preceding keywords: `if`, `do`. */
   readonly keywords: readonly string[];
   readonly words: readonly Word[];
   readonly redirections: readonly Redirection[];
-  /** What separates it from the next one: `;`, `)|`; empty for the last. */
+  /** Separator before the next command: `;`, `)|`; empty for the last. */
   readonly end: string;
-  /** Whether its standard input is the output of the command before it. */
+  /** Whether its standard input is the output of the previous command. */
   readonly isPiped: boolean;
 }
 
-/** Words that begin or separate compound commands; a command may follow. */
+/** Words that start or separate compound commands; a command may follow. */
 const KEYWORDS = listOf('if then else elif while until do { ! coproc } fi done esac');
 
 const plainText = (word: Word | undefined): string | undefined => {
@@ -33,7 +33,7 @@ const plainText = (word: Word | undefined): string | undefined => {
 
 const MAX_PARENTHESES = 8;
 
-/** Whether the next command reads what the one before prints. */
+/** Whether the next command reads the output of the previous one. */
 export const isPipe = (end: string): boolean => (end.endsWith('|') && !end.endsWith('||')) || end.endsWith('|&');
 
 /** Splits a script at `;`, `&`, `&&`, `||`, `|`, newlines and parentheses. */
@@ -48,7 +48,7 @@ export function commandsOf(items: readonly Item[]): SimpleCommand[] {
     if (words.length > 0 || redirections.length > 0 || keywords.length > 0) {
       commands.push({ keywords, words, redirections, end: operator, isPiped });
     } else {
-      // What stands behind a subshell: (…) | sh
+      // After a subshell: (…) | sh
       const last = commands.at(-1);
       if (last?.end.endsWith(')') === true && last.end.length < 8) last.end += operator;
     }
@@ -61,7 +61,7 @@ export function commandsOf(items: readonly Item[]): SimpleCommand[] {
     const item = items[i];
     if (item?.is === 'operator') {
       if (item.text === '(') depth++;
-      // A parenthesis that none opened ends the pattern of a case.
+      // An unmatched closing parenthesis ends the pattern of a case.
       else if (item.text === ')' && --depth < 0) {
         depth = 0;
         words = [];

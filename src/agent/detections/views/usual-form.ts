@@ -1,37 +1,37 @@
 /*
- * Commands as they are usually written: options before operands, a value behind its option, a URL with its scheme. getopt(3)
- * takes them in many other forms: `cp /tmp/shadow /etc/shadow -f`, `wget -O/tmp/x URL`, `chmod -R -- 777 /etc`. To add a
- * program, add a word, and its options to option-values.ts; an option that stands for an operand, also to long-options.ts.
+ * Commands in canonical form: options before operands, each with its value after it, URLs with their scheme. getopt(3) accepts
+ * many other forms: `cp /tmp/shadow /etc/shadow -f`, `wget -O/tmp/x URL`, `chmod -R -- 777 /etc`. To add a
+ * program, add a word, and its options to option-values.ts; an option that replaces an operand, also to long-options.ts.
  */
 import { valuedOf } from './option-values.ts';
 import { listOf, optionOf } from './options.ts';
 import { nameOf } from './paths.ts';
 
-/** Programs that rules look for. */
+/** Programs that rules refer to. */
 const ANY_ORDER = listOf(
   'sed grep egrep fgrep cmp chmod chown chgrp cp mv ln install rm shred touch truncate tee base64 rsync mount umount crontab ' +
     'passwd auditctl gpasswd useradd adduser usermod wget wget2 curl uclient-fetch nc ncat netcat ' +
     'axel fetch http https lynx links elinks w3m',
 );
-/** The same, but an operand belongs to the option before it. */
+/** The same, but an operand belongs to the preceding option. */
 const IN_ORDER = listOf('iptables ip6tables');
 
-/** Options for what else is the first or the last operand: `mount --target /var/log tmpfs`, `curl --url URL`. */
+/** Options that replace the first or the last operand: `mount --target /var/log tmpfs`, `curl --url URL`. */
 const FIRST_OPERAND: Readonly<Record<string, string>> = { mount: '--source' };
 const LAST_OPERAND: Readonly<Record<string, string>> = { mount: '--target', curl: '--url' };
 
-/** Programs whose operands are URLs: of one without a scheme, they take it for HTTP. */
+/** Programs whose operands are URLs, with HTTP as the default scheme. */
 const OF_URLS = listOf('wget wget2 curl uclient-fetch axel fetch http https lynx links elinks w3m');
-/** A name with a dot, an address, also as one number, or this machine. */
+/** A name with a dot, an IP address (even as a single number), or this machine. */
 const HOST = /^(?:[\w-]+(?:\.[\w-]+)+\.?|\d{8,10}|0x[\da-f]+|localhost|\[[^\]]+\])(?::\d+)?$/i;
-/** A name of the own network, which counts if a port and a path follow. */
+/** A local host name, which counts only with a port and a path. */
 const HOST_AND_PORT = /^[\w-]+:\d+$/;
 const IPV4 = /^\d+(?:\.\d+){3}(?::\d+)?$/;
 const SCHEME = /^(https?|ftp):\/+/i;
 
 /**
- * URLs with their schemes: `http://192.0.2.1/x` for `192.0.2.1/x`. Where quotes are lost, a word may also be a part of a
- * header, such as `Host: x.example`: beside a whole URL, only an address with a path is one more.
+ * URLs with their schemes: `http://192.0.2.1/x` for `192.0.2.1/x`. If quotes are lost, a word may also be part of a header, such
+ * as `Host: x.example`: after a complete URL, only an address with a path counts as another one.
  */
 function withSchemes(operands: readonly string[], isExact: boolean): readonly string[] {
   const isWhole = !isExact && operands.some((word) => SCHEME.test(word));
@@ -47,16 +47,16 @@ function withSchemes(operands: readonly string[], isExact: boolean): readonly st
 }
 
 interface Parts {
-  /** Options, each with its value behind it. Everything, if the order counts. */
+  /** Options, each followed by its value. All words if the order matters. */
   readonly options: readonly string[];
-  /** The other words; with `--` before them if one of them could be an option. */
+  /** The other words; after `--` if one of them could be an option. */
   readonly operands: readonly string[];
 }
 
 /**
- * The words of a command in its usual form; the same words if they are, or if the program is not known.
+ * The words of a command in canonical form; the same array if nothing changes, or if the program is unknown.
  *
- * @param isExact whether each word is one, and not a part of one between blanks
+ * @param isExact whether each word is a separate argument, not a part of one between spaces
  */
 export function inUsualForm(words: readonly string[], isExact = false): readonly string[] {
   const parts = partsOf(words, isExact);
@@ -65,7 +65,7 @@ export function inUsualForm(words: readonly string[], isExact = false): readonly
   return usual.length === words.length && usual.every((word, at) => word === words[at]) ? words : usual;
 }
 
-/** What stands behind the name of a program, if it is one of those above. */
+/** The words after the name of a program, if it is listed above. */
 export function partsOf(words: readonly string[], isExact = false): Parts | undefined {
   const name = nameOf(words[0] ?? '');
   const keepsOrder = IN_ORDER.has(name);
@@ -93,7 +93,7 @@ export function partsOf(words: readonly string[], isExact = false): Parts | unde
       placed.push(value ?? words[++at] ?? '');
       continue;
     }
-    // `wget -qO-` is as usual as it can be.
+    // `wget -qO-` is already in canonical form.
     if (value === undefined || value === '-' || word.startsWith('--')) options.push(word);
     else options.push(word.slice(0, -value.length), value);
     if (takesNext && at + 1 < words.length) options.push(words[++at] ?? '');

@@ -1,5 +1,5 @@
-/* Follows a process start into what it runs: wrappers, scripts, code, decoded text. Each finding that would be a process
- * start of its own becomes a view. */
+/* Follows a process start to the commands that it runs: wrappers, scripts, code, decoded text. Each command that would be a
+ * separate process start becomes a view. */
 import { isPrintable, onOneLine } from './characters.ts';
 import { containerCommand } from './containers.ts';
 import type { Output } from './decoding.ts';
@@ -26,36 +26,36 @@ import {
   writes,
 } from './writers.ts';
 
-/** Views of the commands of one script; the others are for what is found in them. */
+/** Maximum views for the commands of one script; the rest is for commands nested in them. */
 const MAX_VIEWS_OF_A_SCRIPT = 16;
-/** Views that are made whatever has been read: the event as it is, and the nearest ones. */
+/** Views that are always made: the original event, and the nearest ones. */
 const ALWAYS = 4;
-/** A shell whose path is not known. */
+/** Image of a shell whose path is unknown. */
 const SHELL_IMAGE = '/usr/bin/sh';
 
-/** Where something is found. */
+/** Context of a command. */
 interface Place {
   readonly environment: Environment;
   readonly directory: string | undefined;
-  /** How many scripts are around it. */
+  /** Number of enclosing scripts. */
   readonly depth: number;
 }
 
-/** A command with exact words, or, where quotes are lost, with words between blanks. */
+/** A command with exact words, or, if quotes are lost, with words between spaces. */
 export interface Command extends Place {
   readonly words: readonly string[];
   readonly isExact: boolean;
-  /** Behind the words. */
+  /** Redirections after the words. */
   readonly redirections?: Redirections | undefined;
   readonly input?: Output | undefined;
 }
 
-/** What a command reaches by names that don't begin at the root. */
+/** Context for names that are relative paths. */
 type Reaching = Pick<Command, 'directory' | 'redirections'>;
 
 export class ViewMaker {
   readonly #views: View[] = [];
-  /** What is followed, and then further spellings. */
+  /** Tasks, followed by alternative spellings. */
   readonly #tasks: (() => void)[] = [];
   readonly #spellings: (() => void)[] = [];
   #most = MAX_NEAR_VIEWS;
@@ -65,7 +65,7 @@ export class ViewMaker {
     this.#work = work;
   }
 
-  /** Follows everything that was found, the outer before the inner; then the views are complete. */
+  /** Runs all tasks, outer before inner, and completes the views. */
   finish(): readonly View[] {
     for (let i = 0; i < this.#tasks.length && this.#views.length < this.#most; i++) this.#tasks[i]?.();
     this.#most = MAX_VIEWS;
@@ -74,14 +74,14 @@ export class ViewMaker {
   }
 
   add(image: string, line: string, directory: string | undefined): void {
-    // The first is the event as it is; what is read into it has a bound.
+    // The first view is the original event; reading it is bounded elsewhere.
     const commandLine = this.#views.length === 0 ? line : cut(line);
     if (this.#views.length >= this.#most || (image === '' && commandLine === '')) return;
     const isKnown = this.#views.some(
       (view) => view.CommandLine === commandLine && view.Image === image && view.CurrentDirectory === directory,
     );
     if (isKnown || (this.#views.length >= ALWAYS && !this.#work.spend(commandLine.length))) return;
-    // Undefined members are set, too, so that all views have one shape.
+    // Undefined members are set explicitly, so that all views have one shape.
     this.#views.push({
       Image: image,
       CommandLine: commandLine,
@@ -91,13 +91,13 @@ export class ViewMaker {
     });
   }
 
-  /** A view of a command, and of what it runs. */
+  /** Adds a view of a command, and follows it. */
   command(command: Command): void {
     this.#view(command, 0);
     this.follow(command);
   }
 
-  /** What a command runs besides itself. */
+  /** Follows the commands that a command runs. */
   follow(command: Command): void {
     const { words, redirections } = command;
     if (!this.#work.spend(words.length)) return;
@@ -107,7 +107,7 @@ export class ViewMaker {
     this.#redirected(command, own[0] ?? '', redirections.whole, addressFetchedBy(own));
   }
 
-  /** @returns where the words of the innermost command begin: what is redirected is what that reads and writes */
+  /** @returns the start of the innermost command's words, to which the redirections apply */
   #followWords(command: Command): number {
     const { words } = command;
     let place: Command = command;
@@ -125,7 +125,7 @@ export class ViewMaker {
         return from;
       }
       if (inner.at >= words.length) {
-        // sudo -s, su, ssh host: a shell, which reads what it is given.
+        // sudo -s, su, ssh host: a shell that reads its input.
         const text = wrapper.startsShell === true && inner.scripts.length === 0 ? place.input?.text : undefined;
         if (text !== undefined) this.#later(place, text);
         return from;
@@ -141,7 +141,7 @@ export class ViewMaker {
         return from;
       }
       from = inner.at;
-      // A wrapper within wrappers is seen in the outer one's view.
+      // A nested wrapper is part of the outer one's view.
       if (count < 3 || wrapperOf(words[from] ?? '') === undefined) this.#view(place, from);
       from += programOfWords(words, from)?.skip ?? 0;
     }
@@ -177,10 +177,10 @@ export class ViewMaker {
   }
 
   /**
-   * `cd /var/log; rm -f auth.log > err` removes /var/log/auth.log, and writes /var/log/err. The view comes after all that is
-   * followed: none of that may be missing for it.
+   * `cd /var/log; rm -f auth.log > err` removes /var/log/auth.log, and writes /var/log/err. The view is added after all tasks, so
+   * that it displaces none of their views.
    *
-   * @param words in the usual form
+   * @param words in canonical form
    */
   addWithWholePaths(image: string, words: readonly string[], { directory, redirections }: Reaching): void {
     if (!this.#work.spend(words.length)) return;
@@ -191,7 +191,7 @@ export class ViewMaker {
     this.#spellings.push(() => this.add(image, cut(onOneLine(line), INNER), directory));
   }
 
-  /** Adds copies into a folder with the file that each writes: `cp x /etc/` as `cp x /etc/x`. */
+  /** Adds copies to a directory with the file that each writes: `cp x /etc/` as `cp x /etc/x`. */
   #intoFolders(image: string, words: readonly string[], directory: string | undefined): void {
     for (const each of withTargets(words)) {
       const line = each.map(normaliseArgument).join(' ');
@@ -199,7 +199,7 @@ export class ViewMaker {
     }
   }
 
-  /** Scripts are followed after everything that is nearer to the process itself. */
+  /** Follows a script after everything that is nearer to the process itself. */
   #later(place: Place, text: string): void {
     const { environment, directory, depth } = place;
     if (depth >= MAX_DEPTH) return;
@@ -233,7 +233,7 @@ export class ViewMaker {
     }
   }
 
-  /** @param url where what is written comes from */
+  /** @param url source of the written data */
   #written(place: Place, file: string, url?: string): void {
     this.#seenAs(place, ['tee', file]);
     if (url !== undefined) this.#seenAs(place, ['wget', '-O', file, url]);
@@ -249,7 +249,7 @@ export class ViewMaker {
       const text = textOf(command, at, offset);
       if (is === 'script') this.#later(command, text);
       else if (!isInCode) this.#laterCode(command, text);
-      isInCode ||= is === 'code' && !command.isExact; // the rest of the line is code that is read already
+      isInCode ||= is === 'code' && !command.isExact; // the rest of the line is code that was already read
     }
   }
 
@@ -268,7 +268,7 @@ export class ViewMaker {
     } else if (run.is === 'input') {
       if (input === undefined) return;
       follow(input.text);
-      // The same as behind -c, and on one line.
+      // The same with -c, and on one line.
       if (interpreter.language === 'code') {
         const option = `-${interpreter.runs.slice(0, 1) || 'c'}`;
         const code = [words[from] ?? '', option, input.text.trim()];
@@ -313,8 +313,8 @@ export class ViewMaker {
   /**
    * All commands of a script.
    *
-   * @param whole image, and what stands before the script, where a view of the script as a whole is wanted even if it
-   * has one command only
+   * @param whole image, and the text before the script, if a view of the whole script is needed even for a single
+   * command
    */
   script(text: string, place: Place, whole?: { readonly image: string; readonly before: string }): void {
     if (this.#views.length >= this.#most) return;
@@ -329,7 +329,7 @@ export class ViewMaker {
         this.add(image, redirections?.whole ?? '', directory);
         this.#redirected({ ...place, directory }, '', redirections?.whole ?? '');
       } else if (commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
-        // Quotes around all of a script, which some write down though no shell hands them on.
+        // Quotes around the whole script, which some sources record although no shell passes them on.
         this.#later({ ...place, depth: place.depth - (whole === undefined ? 0 : 1) }, words[0] ?? '');
       } else this.command({ ...executed, isExact: true, environment: place.environment, depth: place.depth });
     }
@@ -337,7 +337,7 @@ export class ViewMaker {
   }
 }
 
-/** Of the lines of a crontab, the commands: `@reboot` or five fields of time stand before each; see crontab(5). */
+/** The commands of a crontab, without `@reboot` or the five time fields; see crontab(5). */
 const withoutTimes = (crontab: string): string =>
   crontab
     .split('\n')
@@ -347,7 +347,7 @@ const withoutTimes = (crontab: string): string =>
     })
     .join('\n');
 
-/** Programs that run what they read from standard input later; and the script that it is. */
+/** Programs that execute their standard input later, with the conversion to a script. */
 const QUEUEING: Readonly<Record<string, ((text: string) => string) | undefined>> = {
   at: (text) => text,
   batch: (text) => text,
@@ -359,7 +359,7 @@ const FIND_ENDS: ReadonlySet<string> = new Set([';', '\\;', '+']);
 
 const LONGEST_REPLACEMENT = 256;
 
-/** The words that xargs adds to a command, if its input is known. */
+/** The words of a command with those that xargs adds, if its input is known. */
 function xargsWords(words: readonly string[], from: number, at: number, input: Output | undefined) {
   const read = (input?.text.split(/[ \n]/) ?? []).filter((word) => word !== '').slice(0, 64);
   if (read.length === 0) return undefined;
@@ -372,29 +372,29 @@ function xargsWords(words: readonly string[], from: number, at: number, input: O
   return command.map((word, i) => (i < 16 && word.length <= by.length ? word.split(mark).join(by) : word));
 }
 
-/** The text of a word that is a script. Without exact words, it is the rest of the line. */
+/** The text of a word that is a script. Without exact words, the rest of the line. */
 const textOf = ({ words, isExact }: Command, at: number, offset: number): string =>
   (isExact ? (words[at] ?? '') : words.slice(at).join(' ')).slice(offset);
 
-/** A program whose name has blanks is a script: a wrapper that got all of it as one word. */
+/** A program name with spaces is a script: a wrapper received it as one word. */
 const isLostScript = (
   { words, isExact }: Place & { words: readonly string[]; isExact: boolean },
   at: number,
 ): boolean => isExact && words.length - at === 1 && (words[at] ?? '').includes(' ') && isPrintable(words[at] ?? '');
 
-/** Whether the name of a program is one, not a variable or a text. */
+/** Whether a program name is literal, not a variable or other text. */
 const isKnown = (path: string): boolean => path !== '' && !['$', '`', '\n', '(', '"'].some((c) => path.includes(c));
 
-/** A file without a directory is one in the current directory, other than a command. */
+/** A file without a directory is in the current directory, unlike a command. */
 const asPath = (file: string): string => (file.includes('/') ? file : `./${file}`);
 
-/** The image of a command: its path, or where a program of its name most likely is. */
+/** The image of a command: its path, or the most likely path for its name. */
 function imageOf(path: string, directory: string | undefined): string {
   if (!path.includes('/')) return `/usr/bin/${path}`;
   return resolvePath(path, directory);
 }
 
-/** Only absolute paths are normalised: `//` is part of every URL. */
+/** Normalises only absolute paths: `//` is part of every URL. */
 export const normaliseArgument = (word: string): string => (word.startsWith('/') ? normalisePath(word) : word);
 
 /** The commands of a long script that get a view: each program once before any program twice. */
@@ -409,7 +409,7 @@ function chosen(commands: readonly Executed[]): readonly Executed[] {
     programs.add(program);
   }
   const left = MAX_VIEWS_OF_A_SCRIPT - Math.min(first.length, MAX_VIEWS_OF_A_SCRIPT);
-  // Of too many programs, the first and the last: what counts often stands behind what distracts.
+  // The first and the last of too many programs: the relevant one often comes after decoys.
   const half = MAX_VIEWS_OF_A_SCRIPT / 2;
   const kept = first.length > MAX_VIEWS_OF_A_SCRIPT ? [...first.slice(0, half), ...first.slice(-half)] : first;
   return [...kept, ...repeated.slice(0, left)];

@@ -1,4 +1,4 @@
-/* A process start as several views, so that a rule needs to know one spelling only. */
+/* Presents a process start as several views, so that a rule needs only one spelling. */
 import { onOneLine } from './characters.ts';
 import { Environment } from './environment.ts';
 import { expandWord } from './expansion.ts';
@@ -15,8 +15,8 @@ import { normaliseArgument, ViewMaker } from './view-maker.ts';
 export type { ProcessStart, View } from './view.ts';
 
 /**
- * The views of a process start, at most MAX_VIEWS, without duplicates. The first is the event as it is, but for the
- * image of a multi-call binary. The same start gives the same views; the time is bounded whatever the command line is.
+ * The views of a process start, at most MAX_VIEWS, without duplicates. The first is the original event, except for the image of
+ * a multi-call binary. Equal starts have equal views; the time is bounded for any command line.
  */
 export function viewsOf(start: ProcessStart, work = new Work()): readonly View[] {
   const { executable, commandLine, argv, currentDirectory } = start;
@@ -27,7 +27,7 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   maker.add(program.image, commandLine, currentDirectory);
   if (program.claimed !== undefined) maker.add(program.claimed, commandLine, currentDirectory);
 
-  // What the kernel runs counts, not what the process says it is.
+  // Based on the file that the kernel executed, not on the name that the process claims.
   const name = nameOf(program.image.replace(' (deleted)', '')).trimEnd();
   const own = [name, ...words.slice(program.skip + 1)];
   const environment = new Environment(currentDirectory);
@@ -53,26 +53,26 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   return maker.finish();
 }
 
-/* Whoever starts a program chooses its argv[0], and often a last argument, as long as they like. Neither may push the others
- * out of what is read.
+/* Users choose argv[0] of the programs that they start, and often the last argument, of any length. Neither may displace the
+ * other arguments.
  */
 
-/** What is read of argv[0]: a path is no longer. In characters. */
+/** Maximum part of argv[0] that is read: paths are not longer. In characters. */
 const LONGEST_NAME = 1_024;
-/** Each argument of a long command line keeps this much, as long as there are not too many. */
+/** Each argument of a long command line keeps this many characters, unless there are too many arguments. */
 const SHARE = 256;
 
-/** The words of a command line whose arguments are not known. */
+/** The words of a command line whose exact arguments are unknown. */
 function wordsOf(commandLine: string): readonly string[] {
   const end = commandLine.indexOf(' ');
   if (end === -1) return [cut(commandLine)];
   return [commandLine.slice(0, Math.min(end, LONGEST_NAME)), ...cut(commandLine.slice(end + 1)).split(' ')];
 }
 
-/** The arguments, of which long ones are cut if there is too much; then the beginning and the end of the list. */
+/** The arguments, with long ones truncated if there is too much text; then the beginning and the end of the list. */
 function cutWords(argv: readonly string[]): readonly string[] {
   const [called = ''] = argv;
-  const others = argv.slice(1); // not `...others`, which takes each of 100,000 by itself
+  const others = argv.slice(1); // not `...others`, which passes each of 100,000 separately
   const most = longestOf(others);
   const head = [called.slice(0, LONGEST_NAME)];
   let at = 0;
@@ -91,7 +91,7 @@ function added(words: string[], word: string, most: number): number {
   return kept.length + 1;
 }
 
-/** How much of each argument is kept, so that all fit: those that are shorter leave their rest to the others. */
+/** The length to which each argument is truncated so that all fit: shorter ones leave their rest to the others. */
 function longestOf(words: readonly string[]): number {
   let left = HEAD + TAIL - words.length;
   if (left <= 0) return SHARE;
@@ -104,7 +104,7 @@ function longestOf(words: readonly string[]): number {
   return HEAD + TAIL;
 }
 
-/** Quotes, backslashes and repeated blanks are gone, argv[0] is a name, and paths are direct. */
+/** Words without quotes, backslashes and repeated spaces, with argv[0] as a name, and with normalised paths. */
 function normalised(own: readonly string[], isExact: boolean, environment: Environment, work: Work) {
   const known = { environment, work, outputOf: () => undefined };
   const plain = (text: string): string =>
@@ -113,9 +113,9 @@ function normalised(own: readonly string[], isExact: boolean, environment: Envir
   return words.filter((word) => word !== '').map(normaliseArgument);
 }
 
-/** Whether normalising a line would leave it as it is. */
+/** Whether normalising a line would leave it unchanged. */
 const isNormal = (line: string): boolean =>
   isPlain(line) && !['  ', '//', '/.', ' /proc/'].some((text) => line.includes(text));
 
-/** Whether nothing in the text means more than itself. */
+/** Whether the text has no special characters. */
 const isPlain = (text: string): boolean => !/["'\\$`{]/.test(text);

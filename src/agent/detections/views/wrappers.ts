@@ -1,29 +1,29 @@
-/* Programs that start the program which their arguments name. To add one, add a line. */
+/* Programs that start the program in their arguments. To add one, add a line. */
 import { assignmentName } from './characters.ts';
 import { listOf, NONE, optionOf, type Valued } from './options.ts';
 import { nameOf } from './paths.ts';
 
 export interface Wrapper extends Valued {
-  /** How many operands stand before the command: 1 for `timeout 5 wget`. */
+  /** Number of operands before the command: 1 for `timeout 5 wget`. */
   readonly operands?: number;
-  /** `VAR=value` may stand before the command. */
+  /** `VAR=value` may precede the command. */
   readonly assigns?: true;
   /** Options whose value is a script for a shell: `su -c 'id'`. */
   readonly script?: string;
   /** Options whose value is the directory in which the command runs. */
   readonly directory?: string;
-  /** The words are joined by blanks and given to a shell: `watch id; ls`. */
+  /** The words are joined by spaces and passed to a shell: `watch id; ls`. */
   readonly joins?: true;
   /**
-   * Options may stand behind operands: `su root -c 'id'`; then there is no command, only scripts. If it is a list of
-   * options, then unless one of them is there: `runuser -u root id`.
+   * Options may follow operands: `su root -c 'id'`; there is then no command, only scripts. A list of options disables this if one
+   * of them is present: `runuser -u root id`.
    */
   readonly anywhere?: true | string;
-  /** The command stands behind this word: `kubectl exec POD -- id`. */
+  /** The command follows this word: `kubectl exec POD -- id`. */
   readonly after?: string;
-  /** Words are appended that are read from standard input. */
+  /** Words from standard input are appended. */
   readonly reads?: true;
-  /** Options whose value is the program; its arguments stand behind `--`. */
+  /** Options whose value is the program; its arguments follow `--`. */
   readonly program?: string;
   /** Without a command, it starts a shell. */
   readonly startsShell?: true;
@@ -159,7 +159,7 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   ip: { after: 'exec', operands: 1 },
 };
 
-/** Loaders run the program that they are given: `/lib64/ld-linux-x86-64.so.2 /bin/nc`. With `--verify` or `--list`, they only read it. */
+/** Dynamic loaders run their argument: `/lib64/ld-linux-x86-64.so.2 /bin/nc`. With `--verify` or `--list`, they only read it. */
 const LOADER: Wrapper = {
   long: 'library-path preload audit argv0 glibc-hwcaps-prepend glibc-hwcaps-mask inhibit-rpath verify list',
 };
@@ -173,16 +173,16 @@ export function wrapperOf(word: string): Wrapper | undefined {
 }
 
 export interface Unwrapped {
-  /** Where the inner command begins; the number of words if there is none. */
+  /** Start of the inner command; the number of words if there is none. */
   readonly at: number;
-  /** Where words of scripts are. */
+  /** Words that contain scripts. */
   readonly scripts: readonly { readonly at: number /** after `--command=` */; readonly offset: number }[];
   readonly directory?: string;
-  /** The words of the inner command, if they don't stand together. */
+  /** The words of the inner command, if they are not adjacent. */
   readonly words?: readonly string[];
 }
 
-/** Finds what a wrapper runs. `from` is the index of the wrapper's own word. */
+/** Finds the command that a wrapper runs. `from` is the index of the wrapper's word. */
 export function unwrap(wrapper: Wrapper, words: readonly string[], from: number): Unwrapped {
   const script = listOf(wrapper.script);
   const directoryOptions = listOf(wrapper.directory);
@@ -219,7 +219,7 @@ export function unwrap(wrapper: Wrapper, words: readonly string[], from: number)
     }
     if (wrapper.assigns === true && assignmentName(word) > 0) continue;
     if (isAnywhere) continue;
-    // Without argv, empty words stand for repeated blanks.
+    // Without argv, empty words stand for repeated spaces.
     if (word === '' || word === '-') continue;
     if (operands > 0) {
       operands--;

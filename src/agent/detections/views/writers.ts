@@ -1,7 +1,7 @@
 /*
- * Files that a command writes, whatever program it is: `sort -o /etc/passwd` reads as `tee /etc/passwd`, so that rules need to
- * know one way only to write a file. Those with which rules judge more than the name of the file, such as what is copied there,
- * are not among them: cp, mv, install, ln, rsync, scp, sed -i, wget, curl -o. To add a program, add a line, and its options to
+ * Files that a command writes, for any program: `sort -o /etc/passwd` reads as `tee /etc/passwd`, so that rules need only one
+ * form. Programs for which rules check more than the file name, such as the copied content, are excluded: cp, mv, install, ln,
+ * rsync, scp, sed -i, wget, curl -o. To add a program, add a line, and its options to
  * option-values.ts.
  */
 import { firstAndLast } from './limits.ts';
@@ -11,15 +11,15 @@ import { isDevice, isStandard, nameOf } from './paths.ts';
 import { wrapperOf } from './wrappers.ts';
 
 interface Writer {
-  /** Options whose value is written. */
+  /** Options whose value is the written file. */
   readonly to?: string;
   /** Operands that are written: the first, the second, the last or all. */
   readonly operands?: 'first' | 'second' | 'last' | 'all';
-  /** Only if one of these options is there. */
+  /** Only if one of these options is present. */
   readonly only?: string;
-  /** Unless one of these is there. */
+  /** Unless one of these options is present. */
   readonly unless?: string;
-  /** Written to is the part that this finds in a word: of `of=FILE`. */
+  /** The written file is the part of a word that this finds: `of=FILE`. */
   readonly behind?: RegExp;
 }
 
@@ -64,10 +64,10 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   },
 };
 
-/** Whether a program can write a file that its words name. */
+/** Whether a program can write a file in its arguments. */
 export const writes = (program: string): boolean => Object.hasOwn(WRITERS, nameOf(program));
 
-/** The files that a command writes because of its words, as they are named; of many, the first and the last ones. */
+/** The files that a command writes according to its words, unresolved; the first and the last ones of many. */
 export function filesWrittenBy(words: readonly string[]): readonly string[] {
   const name = nameOf(words[0] ?? '');
   const writer = Object.hasOwn(WRITERS, name) ? WRITERS[name] : undefined;
@@ -77,7 +77,7 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
   const only = listOf(writer.only);
   const unless = listOf(writer.unless);
   const valued = valuedOf(name);
-  // What a wrapper starts has options of its own.
+  // The inner command of a wrapper has its own options.
   const isWrapper = wrapperOf(name) !== undefined;
   const files: string[] = [];
   const operands: string[] = [];
@@ -94,7 +94,7 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
     else {
       if (unless.has(word)) return [];
       isOn ||= only.has(word);
-      // Of find and openssl, -fprint and -out are options, not several.
+      // For find and openssl, -fprint and -out are single options, not clusters.
       const option = to.has(word) ? { name: word, value: undefined, takesNext: true } : optionOf(word, valued, to);
       const value = option.value ?? (option.takesNext ? (words[at + 1] ?? '') : '');
       if (to.has(option.name)) files.push(value);
@@ -107,14 +107,14 @@ export function filesWrittenBy(words: readonly string[]): readonly string[] {
 
 const SCRIPT = listOf('-e --expression');
 const SCRIPT_FILE = listOf('-f --file');
-/** At the end of a line of a script: `w FILE`, `s/…/…/w FILE`. What stands before `w` is no part of a name or of a text. */
+/** At the end of a line of a script: `w FILE`, `s/…/…/w FILE`. The text before `w` is not part of a name or a string. */
 const BEFORE_W = '(?:^|[^\\w\\\\\'".-]|[\\d_pgIMme])[wW]';
 const LONGEST_NAME = 256;
 const WRITING = new RegExp(`${BEFORE_W}(?:[ \\t]+([\\w./-]{1,${LONGEST_NAME}})|(/[\\w./-]{1,${LONGEST_NAME}}))$`);
 const ENDS_WRITING = new RegExp(`${BEFORE_W}$`);
 const NAME = /^[\w./][\w./-]*$/;
 
-/** The files that the commands `w` of sed(1) write. Where quotes are lost, such a file is the next word. */
+/** The files written by `w` commands of sed(1). If quotes are lost, such a file is the next word. */
 function writtenBySed(words: readonly string[]): readonly string[] {
   const scripts: number[] = [];
   let first = 0;
@@ -139,7 +139,7 @@ function writtenBySed(words: readonly string[]): readonly string[] {
   });
 }
 
-/** Not standard output, another machine, a folder, or a device. */
+/** Excludes standard output, remote files, directories and devices. */
 const isFile = (name: string): boolean =>
   name !== '' && name !== '-' && !name.includes(':') && !name.endsWith('/') && !isDevice(name);
 
@@ -158,9 +158,9 @@ function chosen(operands: readonly string[], which: Writer['operands']): readonl
   }
 }
 
-/** Programs of which rules know what they write by redirections. */
+/** Programs for which rules check the redirections themselves. */
 const KNOWN = listOf('echo printf cat');
-/** Programs that write logs into files, on systems without a daemon for that. */
+/** Programs that write logs to files, on systems without a log daemon. */
 const LOGGING = listOf('logread journalctl dmesg');
 const REDIRECTION = /(?:^| )([0-9]{1,4}|&)?(<>|>>?)&? ?(\/\S+)/g;
 const INPUT = /(?:^| )[0-9]{0,4}<>? ?(\/\S+)/g;
@@ -168,14 +168,14 @@ const INPUT = /(?:^| )[0-9]{0,4}<>? ?(\/\S+)/g;
 interface Redirected {
   readonly file: string;
   readonly appends: boolean;
-  /** Whether standard output is written there, not errors. */
+  /** Whether standard output is written there, as opposed to errors. */
   readonly isOutput: boolean;
 }
 
 /**
- * The files that redirections of a command write; of many, the first and the last ones.
+ * The files that redirections of a command write; the first and the last ones of many.
  *
- * @param redirections as text, with whole paths
+ * @param redirections as text, with full paths
  */
 export function filesWrittenBehind(program: string, redirections: string): readonly Redirected[] {
   if (redirections === '') return [];
@@ -193,20 +193,20 @@ export function filesWrittenBehind(program: string, redirections: string): reado
   );
 }
 
-/** The files that redirections read; of many, the first and the last ones. */
+/** The files that redirections read; the first and the last ones of many. */
 export const filesReadBehind = (redirections: string): readonly string[] =>
   firstAndLast([...redirections.matchAll(INPUT)].map(([, file = '']) => file).filter(isFile));
 
-/** Programs that print what they fetch. */
+/** Programs that print downloaded data. */
 const FETCHERS = listOf('lynx links elinks w3m GET lwp-request lwp-download http https xh curl');
-/** Options of curl by which it prints nothing, or sends something. */
+/** Options of curl with which it prints nothing or sends data. */
 const KEEPING = /^(?:-[a-zA-Z]*[oOdFT]|--output|--remote-name|--data|--form|--upload|--json)/;
 
-/** Whether a program writes what it fetches into a file of its words. */
+/** Whether a program writes downloaded data to a file in its arguments. */
 export const isDownloader = (program: string): boolean => DOWNLOADERS.has(nameOf(program));
 const DOWNLOADERS = listOf('lwp-download http https xh');
 
-/** The address of what a command prints or writes, if it fetches something. */
+/** The URL from which a command prints or writes data, if any. */
 export function addressFetchedBy(words: readonly string[]): string | undefined {
   const name = nameOf(words[0] ?? '');
   if (!FETCHERS.has(name) || (name === 'curl' && words.some((word) => KEEPING.test(word)))) return undefined;

@@ -1,29 +1,29 @@
-/* Which names have a secret as their value. Names are compared in lower case, without `-`, `_` and `.`. */
+/* Names whose value is a secret. Names are compared in lower case, without `-`, `_` and `.`. */
 
-/** Ends of names: `MYSQL_PASSWORD`, `--access-token`, `SharedAccessKey`. */
+/** Suffixes of names: `MYSQL_PASSWORD`, `--access-token`, `SharedAccessKey`. */
 const SUFFIXES = [
   ...['password', 'passwd', 'passphrase', 'passcode', 'pwd', 'pass', 'secret', 'token', 'signature', 'psk'],
   ...['accesskey', 'accountkey', 'apikey', 'secretkey', 'privatekey', 'authkey', 'signingkey', 'encryptionkey'],
   ...['masterkey', 'sharedkey', 'storagekey', 'subscriptionkey', 'functionskey', 'licensekey', 'primarykey'],
   ...['secondarykey', 'sessionkey', 'authorization', 'cookie', 'credentials', 'webhookurl'],
 ];
-/** Whole names that are too short for an end. */
+/** Whole names that are too short for a suffix. */
 const NAMES = new Set(['sig', 'pin', 'otp', '_auth', 'sshpass', 'bearer']);
-/** Words that end like a secret and are none. */
+/** Words that have such a suffix but no secret value. */
 const NOT_SECRET = new Set(['oldpwd', 'bypass', 'compass', 'nopass', 'nopassword', 'nopasswd', 'trespass']);
-/** Their value is the name of a file more often than not, which an alert should show. */
+/** The value is usually a file name, which an alert should show. */
 const MAYBE_PATH = /(?:key|pwd|secret|token|cookie|credentials|signature)$/;
 /** Only within the query of a URL. */
 const QUERY_NAMES = new Set(['code', 'key', 'auth']);
 
-/** The ends by their last letter, so that most names need no comparison. */
+/** The suffixes, keyed by their last letter, so that most names need no comparison. */
 const BY_LAST_LETTER = new Map<string, string[]>();
 for (const suffix of SUFFIXES) {
   const last = suffix.charAt(suffix.length - 1);
   BY_LAST_LETTER.set(last, [...(BY_LAST_LETTER.get(last) ?? []), suffix]);
 }
 
-/** In UTF-16 units: longer than every suffix, with separators. */
+/** Longer than every suffix with separators, in UTF-16 units. */
 const LONGEST_END = 64;
 
 export interface SecretName {
@@ -33,7 +33,7 @@ export interface SecretName {
   readonly hasScheme: boolean;
 }
 
-/** @param name as written, without the dashes of an option; `undefined` when its value is no secret */
+/** @param name as written, without an option's dashes. @returns `undefined` if its value is not a secret */
 export function secretName(name: string, isInQuery = false): SecretName | undefined {
   const written = name.slice(-LONGEST_END).toLowerCase();
   const plain = written.replace(/[-_.]/g, '');

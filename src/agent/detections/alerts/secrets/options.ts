@@ -2,36 +2,36 @@ import { secretName } from './names.ts';
 import type { Span } from './spans.ts';
 import { isPath } from './values.ts';
 
-/* Secrets that are arguments: `--password X`, `mysql -pX`, `curl -u user:X`, `echo X | sudo -S`. */
+/* Secrets in arguments: `--password X`, `mysql -pX`, `curl -u user:X`, `echo X | sudo -S`. */
 
 interface Word extends Span {
-  /** Without quotes and brackets around it. */
+  /** The word without surrounding quotes and brackets. */
   readonly text: string;
 }
 
 /**
- * How a program takes secrets. Options of one letter are given by their letters: `-p X`, `-pX`, and `-vp X` behind letters of
- * options without a value.
+ * How a program accepts secrets. One-letter options are listed by letter: `-p X`, `-pX`, and `-vp X` after letters of options
+ * without a value.
  */
 interface Habits {
   /** Options with the secret as their value. */
   readonly secret?: string;
-  /** Options with the secret attached only: `-pX`. */
+  /** Options whose secret must be attached: `-pX`. */
   readonly attached?: string;
-  /** Options with `user:secret` as their value, and the character between the two. */
+  /** Options with `user:secret` as their value, and the separating character. */
   readonly user?: string;
   readonly between?: string;
-  /** Long ones of these. */
+  /** The corresponding long options. */
   readonly longUser?: readonly string[];
   /** Options without a value. */
   readonly flags?: string;
-  /** What is written before the secret in the same argument. */
+  /** Prefix before the secret in the same argument. */
   readonly prefix?: string;
-  /** Arguments before the secret. */
+  /** Number of arguments before the secret. */
   readonly before?: readonly string[];
   /** Only after this word: `docker login -p X`. */
   readonly after?: string;
-  /** Words after which the second one is the secret: `rabbitmqctl add_user NAME X`. */
+  /** Subcommands whose second argument is the secret: `rabbitmqctl add_user NAME X`. */
   readonly beforeName?: readonly string[];
 }
 
@@ -46,7 +46,7 @@ const SAMBA: Habits = { user: 'U', longUser: ['--user'], between: '%', flags: 'E
 const SEVEN_ZIP: Habits = { attached: 'p' };
 const NETWORK: Habits = { before: ['password', 'psk', 'wifi-sec.psk', '802-11-wireless-security.psk'] };
 
-/** By the programs' names, several of them joined by blanks. */
+/** Keyed by program names, separated by spaces. */
 const HABITS_OF: readonly (readonly [string, Habits])[] = [
   ['mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlshow mysqlsh mariadb mariadb-dump mariadb-admin', MYSQL],
   ['docker podman buildah skopeo helm az oc', LOGIN],
@@ -62,7 +62,7 @@ const HABITS_OF: readonly (readonly [string, Habits])[] = [
   ['curl', { user: 'uU', longUser: ['--user', '--proxy-user'], flags: '#0123456:BGIJLMNORSVZafgijklnpqsv' }],
   ['lftp', { user: 'u', longUser: ['--user'], between: ',', flags: 'd' }],
   ['redis-cli', { secret: 'a' }],
-  ['openssl', { before: ['-k', '-K'] }], // which attaches no values: `-key` is another option
+  ['openssl', { before: ['-k', '-K'] }], // accepts no attached values: `-key` is another option
   ['wpa_passphrase', { beforeName: ['wpa_passphrase'] }],
   ['rabbitmqctl', { beforeName: ['add_user', 'change_password'] }],
   ['vault', { before: ['login'] }],
@@ -78,16 +78,16 @@ const READS_PASSWORD = new Set(['chpasswd', 'passwd', 'su', 'kinit', 'cryptsetup
 const ELEVATES = new Set(['sudo', 'doas', 'env', 'nohup']);
 const ECHOES = new Set(['echo', 'printf']);
 
-/** What is known of the statement that is being read. */
+/** State of the current statement. */
 class Statement {
-  /** Of all programs that it names: any word can be one, also the name of a file. */
+  /** Combined for all programs in the statement: any word, even a file name, can be a program. */
   readonly habits = new Set<Habits>();
   readonly words = new Set<string>();
   previous: Word | undefined;
   beforePrevious: Word | undefined;
   /** Words that `echo` prints. */
   echoed: Word[] | undefined;
-  /** What was printed to the pipe that it reads. */
+  /** Text printed to the pipe on its standard input. */
   piped: readonly Word[];
 
   constructor(piped: readonly Word[] = []) {
@@ -103,7 +103,7 @@ export function secretArguments(text: string): Span[] {
       statement = new Statement(word.text === '|' ? statement.echoed : []);
       continue;
     }
-    for (const span of read(statement, word)) spans.push(span); // too many for arguments of a call
+    for (const span of read(statement, word)) spans.push(span); // too many for the arguments of a call
     // A command whose output is the value, as in `-p $(openssl …`, is evidence.
     if (!text.startsWith('$(', word.start - 2)) spans.push(...secretIn(word, statement));
     if (endsCommand(text, word)) statement = new Statement();
@@ -113,10 +113,10 @@ export function secretArguments(text: string): Span[] {
 }
 
 /**
- * Notes what a word means for the words behind it. A separator without blanks may as well belong to an argument, as in a URL or
- * in a secret, so that it ends nothing.
+ * Records the meaning of a word for the following words. A separator without spaces may be part of an argument, as in a URL or
+ * a secret, so it ends nothing.
  *
- * @returns what was printed to it, if it reads a password
+ * @returns the text printed to it, if it reads a password
  */
 function read(statement: Statement, word: Word): Span[] {
   const spans: Span[] = [];
@@ -176,7 +176,7 @@ function secretBy(habits: Habits, word: Word, previous: Word | undefined, before
   return takesValue(secret) || habits.before?.includes(previous.text) ? [word] : [];
 }
 
-/** Where the value of one of these options begins, in a word of options of one letter: 3 in `-su`, which is its end. */
+/** Where the value of one of these options starts in a cluster of one-letter options: 3 in `-su`, which is its end. */
 function valueIn(text: string, letters: string, flags: string): number | undefined {
   if (!text.startsWith('-')) return undefined;
   for (let at = 1; at < text.length; at += 1) {
@@ -188,19 +188,19 @@ function valueIn(text: string, letters: string, flags: string): number | undefin
 
 const afterIn = ({ start, end }: Span, length: number): Span => ({ start: start + length, end });
 
-/** What is behind the first `between`. */
+/** The text after the first `between`. */
 function secretAfter(word: Word, between: string): Span[] {
   const at = word.text.indexOf(between);
   return at === -1 ? [] : [afterIn(word, at + 1)];
 }
 
-/** A separator that is written at the end of a word. */
+/** A separator at the end of a word. */
 const endsCommand = (text: string, { end }: Span) => text[end] === ';' || text[end] === '|' || text[end] === '&';
 
 /** A part of a word between separators. */
 interface Piece extends Word {
   readonly isFirst: boolean;
-  /** Whether a pipe is before it. */
+  /** Whether a pipe precedes it. */
   readonly isPiped: boolean;
 }
 
@@ -223,7 +223,7 @@ const lastOf = (word: Word): Word => piecesOf(word).at(-1) ?? word;
 const LEADING = new Set([...'"\'`($']);
 const TRAILING = new Set([...'"\'`);|&']);
 
-/** Splits at blanks, and takes quotes and brackets off both ends. */
+/** Splits at spaces, and removes quotes and brackets at both ends. */
 function* wordsOf(text: string): Generator<Word> {
   for (const match of text.matchAll(/\S+/g)) {
     const [start, end] = [match.index, match.index + match[0].length];
@@ -232,7 +232,7 @@ function* wordsOf(text: string): Generator<Word> {
   }
 }
 
-/** `undefined` if nothing is left of it. */
+/** `undefined` if nothing remains. */
 function trimmed(text: string, from: number, to: number): Word | undefined {
   let [start, end] = [from, to];
   while (start < end && LEADING.has(text[start] ?? '')) start += 1;

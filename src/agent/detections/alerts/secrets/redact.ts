@@ -5,11 +5,11 @@ import { urlPasswords } from './urls.ts';
 import { namedValues } from './values.ts';
 
 /**
- * A command line with `[redacted]` instead of what looks like a secret. Takes time in proportion to the length, whatever the
- * text is: whoever starts a program chooses its arguments.
+ * Replaces probable secrets in a command line by `[redacted]`. The time is linear in the length for any input, because users
+ * choose the arguments of the programs that they start.
  *
- * Arguments are joined by blanks, so of a secret that contains a blank only the first word is found. Base64 and hexadecimal
- * text without a name stay: in an alert they are evidence.
+ * Arguments are joined by spaces, so only the first word of a secret with spaces is found. Base64 and hexadecimal strings
+ * without a name are kept: in an alert they are evidence.
  */
 export const redactCommandLine = (text: string): string =>
   replaced(text, [

@@ -1,4 +1,4 @@
-/** What is replaced: from `start`, up to and without `end`. */
+/** A replaced range: `start` is included, `end` excluded. */
 export interface Span {
   readonly start: number;
   readonly end: number;
@@ -6,14 +6,14 @@ export interface Span {
 
 export const REDACTED = '[redacted]';
 
-/** Replaces all spans, which may overlap. Linear in the length of the text, but for sorting the spans. */
+/** Replaces all spans, which may overlap. Linear in the length of the text, except for sorting the spans. */
 export function replaced(text: string, spans: readonly Span[]): string {
   if (spans.length === 0) return text;
   const pieces: string[] = [];
   let done = 0;
   for (const { start, end } of spans.filter((span) => span.end > span.start).sort((a, b) => a.start - b.start)) {
     if (start >= done) pieces.push(text.slice(done, start), REDACTED);
-    // Of two spans that overlap, the second one is a part of the same secret.
+    // The second of two overlapping spans is part of the same secret.
     done = Math.max(done, end);
   }
   pieces.push(text.slice(done));

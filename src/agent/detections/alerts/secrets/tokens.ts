@@ -1,8 +1,8 @@
 import type { Span } from './spans.ts';
 
-/* Secrets that can be told by their form. Base64 without a name is none of them: in an alert, it is the evidence. */
+/* Secrets that are recognised by their format. Base64 without a name is not among them: in an alert, it is evidence. */
 
-/** Beginnings of tokens, and how long such a token is at least. Sources: the issuers' documentation of their formats. */
+/** Prefixes of tokens, with the minimum length of the token. Sources: the issuers' documentation of their formats. */
 const PREFIXES: readonly (readonly [string, number])[] = [
   ['AKIA', 20],
   ['ASIA', 20],
@@ -49,7 +49,7 @@ export function knownTokens(text: string): Span[] {
     const [run] = match;
     const candidates = BY_FIRST_LETTER.get(run.charAt(0));
     const isToken = candidates?.some(([prefix, length]) => run.length >= length && run.startsWith(prefix)) === true;
-    // A signed JSON web token has three parts; other base64 that begins with `{"` is no secret.
+    // A signed JSON web token has three parts; other base64 that starts with `{"` is not a secret.
     if (!isToken || (run.startsWith('eyJ') && !run.includes('.'))) continue;
     spans.push({ start: match.index, end: match.index + run.length });
   }
@@ -60,7 +60,7 @@ const BEGIN = '-----BEGIN ';
 const PRIVATE = 'PRIVATE KEY-----';
 const END = '-----END ';
 
-/** The body of each private key in PEM; up to the end of the text if it was cut. */
+/** The body of each private key in PEM; up to the end of the text if it was truncated. */
 export function privateKeys(text: string): Span[] {
   const spans: Span[] = [];
   let begin = text.indexOf(BEGIN);

@@ -1,9 +1,9 @@
 import type { Span } from './spans.ts';
 
-/** A user without a password is a token if it is as long as one: `https://TOKEN@github.com`. */
+/** A user name without a password is a token if it is as long as one: `https://TOKEN@github.com`. */
 const SHORTEST_TOKEN = 20;
 
-/** A password that contains `/`, which should have been escaped, is looked for up to this length. */
+/** Maximum length of a password that contains an unescaped `/`. */
 const LONGEST_PASSWORD = 256;
 
 /** Passwords in URLs: `scheme://user:password@host`. */

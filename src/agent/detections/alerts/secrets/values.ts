@@ -1,8 +1,8 @@
 import { type SecretName, secretName } from './names.ts';
 import type { Span } from './spans.ts';
 
-/* Secrets that have a name before them: `password=x`, `"token": "x"`, `Authorization: Bearer x`, `&sig=x`. Every expression
- * here has one class of characters, so that none backtracks. */
+/* Secrets after a name: `password=x`, `"token": "x"`, `Authorization: Bearer x`, `&sig=x`. Every expression here has a single
+ * character class, so that none backtracks. */
 
 const NAME = /[A-Za-z0-9_.-]+/g;
 const SCHEMES = new Set([
@@ -15,12 +15,12 @@ const SCHEMES = new Set([
   'sharedaccesssignature',
   'aws4-hmac-sha256',
 ]);
-/** What a value ends before, if it isn't in quotes. */
+/** Characters that end an unquoted value. */
 const ENDS = new Set([...'&;,"\'`)}]|<> \t\r\n']);
 const isBlank = (char: string | undefined) => char === ' ' || char === '\t' || char === '\r' || char === '\n';
 const isQuote = (char: string | undefined) => char === '"' || char === "'";
 
-/** Blanks that may stand around `=` or `:`. */
+/** Optional spaces around `=` or `:`. */
 const MAX_BLANKS = 2;
 
 export function namedValues(text: string): Span[] {
@@ -28,7 +28,7 @@ export function namedValues(text: string): Span[] {
   let done = 0;
   for (const match of text.matchAll(NAME)) {
     const start = match.index;
-    // Within a value. Looking at each name of `pass=pass=pass=…` would take time in proportion to the square of its length.
+    // Within a value. Checking each name of `pass=pass=pass=…` would take quadratic time.
     if (start < done) continue;
     const end = start + match[0].length;
     const assignment = assignmentAt(text, end);
@@ -45,7 +45,7 @@ export function namedValues(text: string): Span[] {
   return spans;
 }
 
-/** Where the value begins, after `=`, `:`, `": ` and the like; `undefined` when the name at `end` has none. */
+/** Where the value starts, after `=`, `:`, `": ` and similar; `undefined` if the name at `end` has no value. */
 function assignmentAt(text: string, end: number): { at: number; isHeader: boolean } | undefined {
   let at = end;
   // `"name":` and, within a script, `\"name\":`.
@@ -54,7 +54,7 @@ function assignmentAt(text: string, end: number): { at: number; isHeader: boolea
   const sign = skipBlanks(text, at);
   const isEqual = text[sign] === '=';
   if (!isEqual && (text[sign] !== ':' || sign !== at)) return undefined;
-  // `scheme://`, `a == b`, and a name with `=` after a blank, which is a word of its own only if blanks stand on both sides.
+  // `scheme://`, `a == b`, and a name with `=` after a space, which is a separate word only if it has spaces on both sides.
   if (text.startsWith('://', sign) || text[sign + 1] === '=') return undefined;
   const after = skipBlanks(text, sign + 1);
   if (isEqual && sign !== at && after === sign + 1) return undefined;
@@ -77,7 +77,7 @@ function valueAt(
   if (name.mayBePath && isPath(text, at)) return [];
   const value = endOfValue(text, at, isOption);
   if (value.end === value.start) return [];
-  // The scheme is evidence; what follows it is the secret.
+  // The scheme is evidence; the text after it is the secret.
   const word = text.slice(value.start, Math.min(value.end, value.start + 32)).toLowerCase();
   if (!isHeader || !SCHEMES.has(word)) return [value];
   const credentials = endOfValue(text, skipBlanks(text, value.end), false);
@@ -93,7 +93,7 @@ function endOfValue(text: string, from: number, isOption: boolean): Span {
     return { start, end: close === -1 ? text.length : close };
   }
   let end = from;
-  // The value of an option is an argument of its own, up to the blank, whatever it contains.
+  // The value of an option is a separate argument, up to the space, with any content.
   while (end < text.length && (isOption ? !isBlank(text[end]) : !ENDS.has(text[end] ?? ''))) end += 1;
   return { start: from, end };
 }
