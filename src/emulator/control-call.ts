@@ -1,4 +1,5 @@
 import type { Duration } from '../core/base/duration.ts';
+import { isPlainObject } from '../core/base/values.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import type { Faults } from './faults.ts';
 import type { EmulatedDevice, EmulatedModule, IdentityId, ModuleId, Status } from './identity.ts';
@@ -6,7 +7,7 @@ import type { ReceivedMessage } from './message-log.ts';
 import type { MethodResult } from './method-calls.ts';
 import type { RegisteredDevice, RegisteredModule } from './registry.ts';
 import type { RestRequest } from './rest-api.ts';
-import { isObject, type Properties } from './twin-limits.ts';
+import type { Properties } from './twin-limits.ts';
 import type { TwinOperation } from './twin-requests.ts';
 
 /** The part of the emulator that the control API can read and change. */
@@ -83,7 +84,7 @@ export function known(hub: ControlledHub, [deviceId = '', moduleId = '']: readon
 
 /** @throws ControlError 400 */
 export function object(body: unknown): Properties {
-  if (!isObject(body)) throw new ControlError(400, 'The body must be a JSON object.');
+  if (!isPlainObject(body)) throw new ControlError(400, 'The body must be a JSON object.');
   return body;
 }
 

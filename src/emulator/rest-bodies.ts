@@ -1,6 +1,7 @@
+import { isPlainObject } from '../core/base/values.ts';
 import type { Credential } from './identity.ts';
 import { RestError } from './rest-errors.ts';
-import { isObject, type Properties } from './twin-limits.ts';
+import type { Properties } from './twin-limits.ts';
 
 /* Parts common to requests about devices and modules. */
 
@@ -18,7 +19,7 @@ export function checkMatch(etag: string | undefined, ifMatch: string | undefined
  */
 export function credentialIn(body: Properties): Credential | undefined {
   const authentication = body.authentication ?? {};
-  if (!isObject(authentication)) throw new RestError(400004, '"authentication" is not an object.');
+  if (!isPlainObject(authentication)) throw new RestError(400004, '"authentication" is not an object.');
   const { type = 'sas' } = authentication;
   if (type === 'certificateAuthority') return { type };
   if (type === 'selfSigned') {
@@ -57,7 +58,7 @@ export function registering<T>(register: () => T): T {
 
 function strings(authentication: Properties, member: string): Readonly<Record<string, string | undefined>> {
   const value = authentication[member] ?? {};
-  if (!isObject(value)) throw new RestError(400004, `"${member}" is not an object.`);
+  if (!isPlainObject(value)) throw new RestError(400004, `"${member}" is not an object.`);
   return Object.fromEntries(
     Object.entries(value).map(([name, text]) => {
       if (text !== null && typeof text !== 'string') throw new RestError(400004, `"${name}" is not a string.`);

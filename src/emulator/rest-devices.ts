@@ -1,9 +1,10 @@
+import { isPlainObject } from '../core/base/values.ts';
 import type { EmulatedDevice, Status } from './identity.ts';
 import { type RegisteredDevice, randomKeys } from './registry.ts';
 import { authenticationOf, checkMatch, credentialIn, registering } from './rest-bodies.ts';
 import type { RestAnswer, RestModules, RestRoute } from './rest-call.ts';
 import { RestError } from './rest-errors.ts';
-import { isObject, type Properties } from './twin-limits.ts';
+import type { Properties } from './twin-limits.ts';
 
 /* `/devices` and `/devices/{d}`. Source: "IoT Hub REST API", Devices and Bulk Registry. */
 
@@ -60,7 +61,7 @@ function listDevices({ registry }: RestModules, query: URLSearchParams): RestAns
 /** With If-Match it replaces a device, without it adds one. */
 function putDevice(hub: RestModules, deviceId: string, body: unknown, ifMatch: string | undefined): RestAnswer {
   const device = hub.registry.device(deviceId);
-  if (!isObject(body)) throw new RestError(400004, 'The body is not a JSON object.');
+  if (!isPlainObject(body)) throw new RestError(400004, 'The body is not a JSON object.');
   if ((body.deviceId ?? deviceId) !== deviceId)
     throw new RestError(400004, 'The ids in the body and in the path differ.');
   if (device !== undefined && ifMatch === undefined) throw new RestError(409001, deviceId);
@@ -104,9 +105,9 @@ function changeInBulk(hub: RestModules, body: unknown): RestAnswer {
   if (!Array.isArray(body) || body.length === 0 || body.length > MAX_IN_BULK)
     throw new RestError(400004, `The body must be a list of 1 to ${MAX_IN_BULK} devices.`);
   const errors = body.flatMap((item: unknown) => {
-    const deviceId = isObject(item) ? String(item.id) : '';
+    const deviceId = isPlainObject(item) ? String(item.id) : '';
     try {
-      if (!isObject(item) || deviceId === '') throw new RestError(400004, 'A device has no id.');
+      if (!isPlainObject(item) || deviceId === '') throw new RestError(400004, 'A device has no id.');
       const mode = String(item.importMode).toLowerCase();
       const change = Object.hasOwn(MODES, mode) ? MODES[mode] : undefined;
       if (change === undefined) throw new RestError(400004, `"${item.importMode}" is not a mode of import.`);

@@ -1,8 +1,8 @@
+import { isPlainObject } from '../core/base/values.ts';
 import { MethodError } from './method-calls.ts';
 import type { RestAnswer, RestCall, RestRoute } from './rest-call.ts';
 import { RestError } from './rest-errors.ts';
 import { twinAt } from './rest-twins.ts';
-import { isObject } from './twin-limits.ts';
 
 /* Direct methods. Source: "Understand and invoke direct methods from IoT Hub". */
 
@@ -20,7 +20,7 @@ const METHOD_NAME = /^[\w.~-]{1,100}$/;
 
 async function callMethod({ hub, parameters, body }: RestCall): Promise<RestAnswer> {
   const wanted = await body();
-  if (!isObject(wanted)) throw new RestError(400004, 'The body is not a JSON object.');
+  if (!isPlainObject(wanted)) throw new RestError(400004, 'The body is not a JSON object.');
   const { methodName, payload, responseTimeoutInSeconds = 30, connectTimeoutInSeconds = 0 } = wanted;
   if (typeof methodName !== 'string' || !METHOD_NAME.test(methodName))
     throw new RestError(400004, '"methodName" must be a name of letters, digits and -._~');

@@ -1,9 +1,9 @@
+import { isPlainObject } from '../core/base/values.ts';
 import type { ModuleId } from './identity.ts';
 import { type RegisteredModule, randomKeys } from './registry.ts';
 import { authenticationOf, checkMatch, credentialIn, registering } from './rest-bodies.ts';
 import type { RestAnswer, RestModules, RestRoute } from './rest-call.ts';
 import { RestError } from './rest-errors.ts';
-import { isObject } from './twin-limits.ts';
 
 /** Source: "IoT Hub quotas and throttling". */
 const MAX_MODULES = 50;
@@ -61,7 +61,7 @@ function getModule(hub: RestModules, id: ModuleId): RestAnswer {
 function putModule(hub: RestModules, id: ModuleId, body: unknown, ifMatch: string | undefined): RestAnswer {
   const { registry } = hub;
   const known = registry.module(id);
-  if (!isObject(body)) throw new RestError(400004, 'The body is not a JSON object.');
+  if (!isPlainObject(body)) throw new RestError(400004, 'The body is not a JSON object.');
   if ((body.deviceId ?? id.deviceId) !== id.deviceId || (body.moduleId ?? id.moduleId) !== id.moduleId)
     throw new RestError(400004, 'The ids in the body and in the path differ.');
   const wanted = credentialIn(body);

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
+import { isPlainObject } from '../core/base/values.ts';
 import { QueryDocument } from './query/documents.ts';
 import { parseQuery, type Query } from './query/parse.ts';
 import { runQuery } from './query/run.ts';
 import { QueryError } from './query/tokens.ts';
 import type { RestAnswer, RestCall, RestModules, RestRoute } from './rest-call.ts';
 import { RestError } from './rest-errors.ts';
-import { isObject } from './twin-limits.ts';
 
 /** Rows of a page. Source: "Devices - Query". */
 const USUAL_ROWS = 100;
@@ -18,7 +18,7 @@ export const QUERY_ROUTES: readonly RestRoute[] = [
 
 async function answerQuery({ hub, header, body }: RestCall): Promise<RestAnswer> {
   const wanted = await body();
-  const text = isObject(wanted) ? wanted.query : undefined;
+  const text = isPlainObject(wanted) ? wanted.query : undefined;
   if (typeof text !== 'string') throw new RestError(400004, 'The body has no "query".');
   const query = parsed(text);
   const limit = Number(header('x-ms-max-item-count') ?? USUAL_ROWS);

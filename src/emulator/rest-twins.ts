@@ -1,9 +1,10 @@
+import { isPlainObject } from '../core/base/values.ts';
 import { QueryDocument } from './query/documents.ts';
 import { checkMatch } from './rest-bodies.ts';
 import type { RestAnswer, RestCall, RestModules, RestRoute } from './rest-call.ts';
 import { RestError } from './rest-errors.ts';
 import type { Twin, TwinChange } from './twin.ts';
-import { isObject, type Properties, TwinError } from './twin-limits.ts';
+import { type Properties, TwinError } from './twin-limits.ts';
 
 /* `/twins/{d}` and `/twins/{d}/modules/{m}`. Source: "IoT Hub REST API", Devices and Modules: get, update and replace twin. */
 
@@ -58,7 +59,7 @@ function changeIn(body: unknown): TwinChange {
   const { desired } = objectIn(properties, 'member "properties"');
   return {
     ...(tags === undefined ? {} : { tags }),
-    ...(desired === undefined ? {} : { desired: isObject(desired) ? withoutOwn(desired) : desired }),
+    ...(desired === undefined ? {} : { desired: isPlainObject(desired) ? withoutOwn(desired) : desired }),
   };
 }
 
@@ -66,6 +67,6 @@ function changeIn(body: unknown): TwinChange {
 const withoutOwn = ({ $metadata: _metadata, $version: _version, ...properties }: Properties): Properties => properties;
 
 function objectIn(value: unknown, label: string): Properties {
-  if (!isObject(value)) throw new RestError(400004, `The ${label} is not a JSON object.`);
+  if (!isPlainObject(value)) throw new RestError(400004, `The ${label} is not a JSON object.`);
   return value;
 }

@@ -1,3 +1,4 @@
+import { isPlainObject } from '../core/base/values.ts';
 import { HubError } from './hub-error.ts';
 
 /* Limits of a module twin. Sources: "Understand and use module twins in IoT Hub" and "… device twins …"; if they differ,
@@ -18,9 +19,6 @@ export class TwinError extends HubError {
   override readonly name = 'TwinError';
 }
 
-export const isObject = (value: unknown): value is Properties =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** @throws TwinError (400) if a twin can't contain these properties */
 export function checkProperties(properties: Properties, path = '', depth = 1): void {
   if (depth > DEPTH_LIMIT) throw invalid(path, `is nested deeper than ${DEPTH_LIMIT} levels`);
@@ -32,7 +30,7 @@ export function checkProperties(properties: Properties, path = '', depth = 1): v
       throw invalid(at, `is longer than ${STRING_LIMIT} bytes`);
     if (Number.isInteger(value) && ((value as number) > LARGEST_INTEGER || (value as number) < SMALLEST_INTEGER))
       throw invalid(at, `is not from ${SMALLEST_INTEGER} to ${LARGEST_INTEGER}`);
-    if (isObject(value)) checkProperties(value, at, depth + 1);
+    if (isPlainObject(value)) checkProperties(value, at, depth + 1);
   }
 }
 
@@ -48,7 +46,7 @@ export function twinSize(value: unknown): number {
   if (typeof value === 'number') return 8;
   if (typeof value === 'boolean') return 4;
   if (Array.isArray(value)) return value.reduce((size: number, element) => size + twinSize(element), 0);
-  if (!isObject(value)) return 0;
+  if (!isPlainObject(value)) return 0;
   return Object.entries(value).reduce((size, [key, inner]) => size + twinSize(key) + twinSize(inner), 0);
 }
 

@@ -1,5 +1,7 @@
+import { isPlainObject } from '../core/base/values.ts';
 import type { TwinDocument, TwinSection } from '../core/contract/hub.ts';
-import { checkProperties, checkSize, isObject, type Properties, TAGS_LIMIT, TwinError } from './twin-limits.ts';
+import { applyPatch } from '../core/twin/merge-patch.ts';
+import { checkProperties, checkSize, type Properties, TAGS_LIMIT, TwinError } from './twin-limits.ts';
 
 /** The parts of a twin that the service can change in one request. */
 export interface TwinChange {
@@ -57,7 +59,7 @@ export class Twin {
   patchReported(patch: unknown, baseVersion?: number): number {
     if (baseVersion !== undefined && baseVersion !== this.#reported.$version)
       throw new TwinError(412, 412001, `The version is ${this.#reported.$version}, not ${baseVersion}.`);
-    this.#reported = changed(this.#reported, (now) => mergePatch(now, checked(patch)) as Properties);
+    this.#reported = changed(this.#reported, (now) => applyPatch(now, checked(patch)));
     this.#reports += 1;
     return this.#reported.$version;
   }
@@ -85,9 +87,8 @@ export class Twin {
    * @throws TwinError without a change
    */
   patch({ tags, desired }: TwinChange): TwinSection | undefined {
-    const nextTags = tags === undefined ? this.#tags : checkedTags(mergePatch(this.#tags, checked(tags)) as Properties);
-    if (desired !== undefined)
-      this.#desired = changed(this.#desired, (now) => mergePatch(now, checked(desired)) as Properties);
+    const nextTags = tags === undefined ? this.#tags : checkedTags(applyPatch(this.#tags, checked(tags)));
+    if (desired !== undefined) this.#desired = changed(this.#desired, (now) => applyPatch(now, checked(desired)));
     this.#tags = nextTags;
     this.#changes += 1;
     return desired === undefined ? undefined : { ...(desired as Properties), $version: this.#desired.$version };
@@ -95,7 +96,7 @@ export class Twin {
 
   /** Replaces tags and desired; omitted ones become empty. @returns the notification @throws TwinError */
   replace({ tags = {}, desired = {} }: TwinChange): TwinSection {
-    const nextTags = checkedTags(mergePatch({}, checked(tags)) as Properties);
+    const nextTags = checkedTags(applyPatch({}, checked(tags)));
     this.#desired = replaced(this.#desired, desired);
     this.#tags = nextTags;
     this.#changes += 1;
@@ -103,19 +104,8 @@ export class Twin {
   }
 }
 
-/** RFC 7396. Creates new objects by `Object.fromEntries`, so that a property named `__proto__` is an ordinary one. */
-export function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return patch;
-  const merged = new Map(Object.entries(isObject(target) ? target : {}));
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) merged.delete(key);
-    else merged.set(key, mergePatch(merged.get(key), value));
-  }
-  return Object.fromEntries(merged);
-}
-
 function checked(properties: unknown): Properties {
-  if (!isObject(properties)) throw new TwinError(400, 400004, 'The properties must be a JSON object.');
+  if (!isPlainObject(properties)) throw new TwinError(400, 400004, 'The properties must be a JSON object.');
   checkProperties(properties);
   return structuredClone(properties);
 }
@@ -134,5 +124,5 @@ function changed({ $version, ...now }: TwinSection, change: (now: Properties) =>
 
 function replaced(section: TwinSection, properties: unknown): TwinSection {
   const next = checked(properties);
-  return changed(section, () => mergePatch({}, next) as Properties);
+  return changed(section, () => applyPatch({}, next));
 }

@@ -3,6 +3,7 @@ import { askControlSocket, isNoAgentListening } from '../../core/base/control-so
 import { hours } from '../../core/base/duration.ts';
 import { createLog } from '../../core/base/log.ts';
 import { counted, printable, printableJson } from '../../core/base/text.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import { Alarm } from '../../core/base/waiting.ts';
 import { readArguments, UsageError, type World } from '../../core/command-line/command.ts';
 import { didYouMean } from '../../core/command-line/did-you-mean.ts';
@@ -179,7 +180,7 @@ async function followAgent(collector: TriggeredCollector, call: Call): Promise<v
 function payloadIn(line: string): Payload | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Payload) : undefined;
+    return isPlainObject(value) ? (value as Payload) : undefined;
   } catch {
     return undefined;
   }

@@ -34,9 +34,6 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
   return best;
 }
 
-/** Whether an address from formatAddress is loopback: 127.0.0.0/8 (RFC 1122, 3.2.1.3), ::1 (RFC 4291, 2.5.3). */
-export const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.');
-
 /** Whether an address is valid on one interface only: fe80::/10 and ffx2::/16 (RFC 4291, 2.5.6 and 2.7). */
 export const isLinkLocal = (bytes: Uint8Array): boolean => {
   const [first = 0, second = 0] = bytes;

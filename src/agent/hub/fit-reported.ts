@@ -1,5 +1,6 @@
+import { isPlainObject } from '../../core/base/values.ts';
 import { LARGEST_SECTION, sizeInTwin } from '../../core/contract/twin-size.ts';
-import { isMembers, type Members } from '../../core/twin/merge-patch.ts';
+import type { Members } from '../../core/twin/merge-patch.ts';
 
 /* Further limits of a twin, see contract/twin-size.ts for their source. */
 
@@ -30,7 +31,7 @@ export function fitReported(
 ): Members {
   const fitting = fitMembers(wanted, 1);
   const status = fitting[optional];
-  if (!isMembers(status)) return fitting;
+  if (!isPlainObject(status)) return fitting;
   let left = status;
   const isTooLarge = () => sizeInTwin({ ...fitting, [optional]: left }) > space;
   const bySize = Object.entries(status).sort(([, a], [, b]) => sizeInTwin(b) - sizeInTwin(a));
@@ -44,14 +45,14 @@ export function fitReported(
 function without(members: Members, [name = '', ...below]: readonly string[]): Members {
   const { [name]: part, ...others } = members;
   if (below.length === 0) return others;
-  return isMembers(part) ? { ...members, [name]: without(part, below) } : members;
+  return isPlainObject(part) ? { ...members, [name]: without(part, below) } : members;
 }
 
 function fitMembers(members: Members, depth: number): Members {
   const fitting: [string, unknown][] = [];
   for (const [name, value] of Object.entries(members)) {
     if (FORBIDDEN_IN_KEY.test(name) || Buffer.byteLength(name) > LARGEST_KEY) continue;
-    if (isMembers(value)) {
+    if (isPlainObject(value)) {
       if (depth < MAX_DEPTH) fitting.push([name, fitMembers(value, depth + 1)]);
     } else if (typeof value === 'string') {
       fitting.push([name, cut(value)]);

@@ -1,3 +1,4 @@
+import { isPlainObject } from '../../core/base/values.ts';
 import { isDeeperThan } from './json-depth.ts';
 
 /**
@@ -74,9 +75,7 @@ function faultOf(payload: Buffer): string | undefined {
   if (isDeeperThan(MAX_DEPTH, text)) return `the hub's answer is nested deeper than ${MAX_DEPTH} levels`;
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? undefined
-      : "the hub's answer is not a JSON object";
+    return isPlainObject(value) ? undefined : "the hub's answer is not a JSON object";
   } catch {
     return "the hub's answer is not JSON";
   }

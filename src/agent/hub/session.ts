@@ -8,12 +8,12 @@ import { type Clock, TimeLimitError } from '../../core/base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import { Lane } from '../../core/base/lane.ts';
 import { TokenBucket } from '../../core/base/token-bucket.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import type { Transport, TwinDocument } from '../../core/contract/hub.ts';
 import { HubFailure } from '../../core/contract/hub-failure.ts';
 import { type Message, propertiesOf } from '../../core/contract/message.ts';
 import type { MethodCalls } from '../../core/contract/method.ts';
 import { limited } from '../../core/network/limited.ts';
-import { isMembers } from '../../core/twin/merge-patch.ts';
 import type { Presentation } from '../identity/identity.ts';
 import {
   afterStall,
@@ -478,4 +478,4 @@ const proofOf = ({ proof }: Presentation): Pick<Credentials, 'sharedAccessSignat
     : { x509: { cert: proof.certificate, key: proof.key } };
 
 const isDocument = (value: unknown): value is TwinDocument =>
-  isMembers(value) && isMembers(value.desired) && isMembers(value.reported);
+  isPlainObject(value) && isPlainObject(value.desired) && isPlainObject(value.reported);

@@ -1,5 +1,5 @@
 import type { Payload } from '../../core/contract/event.ts';
-import { isLoopback } from '../host/ip-address.ts';
+import { isLoopback } from '../../core/contract/ip-network.ts';
 
 /** What can be reached from outside. */
 export interface Exposure {

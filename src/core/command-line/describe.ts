@@ -1,4 +1,5 @@
 import { printable } from '../base/text.ts';
+import { isPlainObject } from '../base/values.ts';
 import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
 
 /* Formats events for people: for the demo, its page, and dry runs. */
@@ -126,11 +127,9 @@ export function describeDelivery({ collected, delivered, aggregatedAway, queued,
 /** Every leaf that differs between `before` and `after`, as `path = value` or `path removed`. */
 export function differences(before: unknown, after: unknown, path = ''): string[] {
   if (JSON.stringify(before) === JSON.stringify(after)) return [];
-  if (!isObject(after)) return [after === undefined ? `${path} removed` : `${path} = ${JSON.stringify(after)}`];
-  const old = isObject(before) ? before : {};
+  if (!isPlainObject(after)) return [after === undefined ? `${path} removed` : `${path} = ${JSON.stringify(after)}`];
+  const old = isPlainObject(before) ? before : {};
   return [...new Set([...Object.keys(old), ...Object.keys(after)])].flatMap((name) =>
     differences(old[name], after[name], path === '' ? name : `${path}.${name}`),
   );
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;

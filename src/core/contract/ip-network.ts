@@ -57,3 +57,6 @@ function parseAddress(text: string): bigint | undefined {
 }
 
 const v4 = (text: string): bigint => text.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+
+/** Whether an address in canonical form is loopback: 127.0.0.0/8 (RFC 1122, 3.2.1.3), ::1 (RFC 4291, 2.5.3). */
+export const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.');

@@ -1,17 +1,15 @@
+import { isPlainObject } from '../base/values.ts';
 /* JSON Merge Patch (RFC 7396), the format of twin updates: members are merged, `null` removes one. */
 
 /** A JSON object. In a patch, `null` means absent. */
 export type Members = Readonly<Record<string, unknown>>;
-
-export const isMembers = (value: unknown): value is Members =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** `target` with `patch` merged into it. Neither is changed. */
 export function applyPatch(target: Members, patch: Members): Members {
   const merged = new Map(Object.entries(target));
   for (const [name, value] of Object.entries(patch)) {
     if (value === null) merged.delete(name);
-    else if (isMembers(value)) merged.set(name, applyPatch(objectOr(merged.get(name)), value));
+    else if (isPlainObject(value)) merged.set(name, applyPatch(objectOr(merged.get(name)), value));
     else merged.set(name, value);
   }
   return Object.fromEntries(merged); // unlike assignment, it creates an own member even for __proto__
@@ -27,9 +25,9 @@ export function patchTo(wanted: Members, current: Members): Members {
     const have = Object.hasOwn(current, name) ? current[name] : undefined;
     if (value === null || value === undefined) {
       if (have !== undefined) patch.push([name, null]);
-    } else if (isMembers(value)) {
-      const inner = isMembers(have) ? { ...patchTo(value, have), ...removals(value, have) } : patchTo(value, {});
-      if (!isMembers(have) || Object.keys(inner).length > 0) patch.push([name, inner]);
+    } else if (isPlainObject(value)) {
+      const inner = isPlainObject(have) ? { ...patchTo(value, have), ...removals(value, have) } : patchTo(value, {});
+      if (!isPlainObject(have) || Object.keys(inner).length > 0) patch.push([name, inner]);
     } else if (!isSame(value, have)) {
       patch.push([name, value]);
     }
@@ -44,7 +42,7 @@ const removals = (wanted: Members, have: Members): Members =>
       .map((name) => [name, null]),
   );
 
-const objectOr = (value: unknown): Members => (isMembers(value) ? value : {});
+const objectOr = (value: unknown): Members => (isPlainObject(value) ? value : {});
 
 const isSame = (a: unknown, b: unknown) =>
   a === b || (typeof a === 'object' && typeof b === 'object' && JSON.stringify(a) === JSON.stringify(b));

@@ -1,4 +1,4 @@
-import { isObject } from '../twin-limits.ts';
+import { isPlainObject } from '../../core/base/values.ts';
 import type { QueryDocument } from './documents.ts';
 import type { Constant, Expression, FunctionName, Operator, Path } from './parse.ts';
 
@@ -16,7 +16,7 @@ export function compileCondition(condition: Expression | undefined): (document: 
 export function valueAt(document: QueryDocument, [first = '', ...rest]: Path): unknown {
   let value = document.member(first);
   for (const each of rest) {
-    if (!isObject(value) || !Object.hasOwn(value, each)) return undefined;
+    if (!isPlainObject(value) || !Object.hasOwn(value, each)) return undefined;
     value = value[each];
   }
   return value;

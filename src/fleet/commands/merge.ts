@@ -1,4 +1,5 @@
-import { applyPatch, isMembers, type Members, patchTo } from '../../core/twin/merge-patch.ts';
+import { isPlainObject } from '../../core/base/values.ts';
+import { applyPatch, type Members, patchTo } from '../../core/twin/merge-patch.ts';
 import type { DesiredFile } from './desired-file.ts';
 
 /* A hub merges patches within values, too (RFC 7396): members of an object, such as exceptions keyed by id, that are not in
@@ -9,10 +10,10 @@ import type { DesiredFile } from './desired-file.ts';
  * value, and `null` unsets it. Other properties, and siblings of `value`, stay.
  */
 function patchFor(stated: Members, document: unknown): Members {
-  const now = isMembers(document) ? document : {};
+  const now = isPlainObject(document) ? document : {};
   const changes = Object.entries(stated).flatMap(([name, wanted]): [string, unknown][] => {
     const has = Object.hasOwn(now, name) ? now[name] : undefined;
-    if (!isMembers(wanted) || !isMembers(has)) {
+    if (!isPlainObject(wanted) || !isPlainObject(has)) {
       return Object.entries(patchTo(Object.fromEntries([[name, wanted]]), Object.fromEntries([[name, has]])));
     }
     const patch = patchTo(wanted, has);
@@ -28,5 +29,5 @@ export const isSo = (stated: Members, document: unknown): boolean =>
 /** The patch, and the faults that agents would find in the resulting twin. */
 export function mergeInto(document: unknown, { document: stated, faultsOf }: DesiredFile) {
   const patch = patchFor(stated, document);
-  return { patch, faults: faultsOf(applyPatch(isMembers(document) ? document : {}, patch)) };
+  return { patch, faults: faultsOf(applyPatch(isPlainObject(document) ? document : {}, patch)) };
 }

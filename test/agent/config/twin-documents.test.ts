@@ -11,7 +11,7 @@ import type { Payload } from '../../../src/core/contract/event.ts';
 import type { TwinSection } from '../../../src/core/contract/hub.ts';
 import type { Settings } from '../../../src/core/contract/settings.ts';
 import type { Members } from '../../../src/core/twin/merge-patch.ts';
-import { mergePatch } from '../../../src/emulator/twin.ts';
+import { applyPatch } from '../../../src/core/twin/merge-patch.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { look } from '../collectors/samples.ts';
@@ -43,13 +43,13 @@ type Change = (desired: Members) => Members;
 const patched =
   (members: Members | null): Change =>
   (desired) =>
-    mergePatch(desired, { [OBJECT]: members }) as Members;
+    applyPatch(desired, { [OBJECT]: members });
 const set = (plain: Members) => patched(values(plain));
 /** The service patches something else. */
 const elsewhere =
   (members: Members): Change =>
   (desired) =>
-    mergePatch(desired, members) as Members;
+    applyPatch(desired, members);
 /** The service replaces the object; also by what no hub should let in. */
 const replaced =
   (object: unknown): Change =>

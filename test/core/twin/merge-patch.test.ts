@@ -2,20 +2,33 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { applyPatch, type Members, patchTo } from '../../../src/core/twin/merge-patch.ts';
 
+/** The examples of RFC 7396, appendix A, in which target and patch are objects. */
+const RFC_7396: readonly (readonly [string, string, string])[] = [
+  ['{"a":"b"}', '{"a":"c"}', '{"a":"c"}'],
+  ['{"a":"b"}', '{"b":"c"}', '{"a":"b","b":"c"}'],
+  ['{"a":"b"}', '{"a":null}', '{}'],
+  ['{"a":"b","b":"c"}', '{"a":null}', '{"b":"c"}'],
+  ['{"a":["b"]}', '{"a":"c"}', '{"a":"c"}'],
+  ['{"a":"c"}', '{"a":["b"]}', '{"a":["b"]}'],
+  ['{"a":{"b":"c"}}', '{"a":{"b":"d","c":null}}', '{"a":{"b":"d"}}'],
+  ['{"a":[{"b":"c"}]}', '{"a":[1]}', '{"a":[1]}'],
+  ['{"e":null}', '{"a":1}', '{"e":null,"a":1}'],
+  ['{}', '{"a":{"bb":{"ccc":null}}}', '{"a":{"bb":{}}}'],
+];
+
 describe('merge patches', () => {
-  for (const [target, patch, result] of [
-    [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
-    [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
-    [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
-    [{ a: ['b'] }, { a: 'c' }, { a: 'c' }],
-    [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
-    [{ a: [1, 2, 3] }, { a: [9] }, { a: [9] }],
-    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
-  ] as const) {
-    it(`merges ${JSON.stringify(patch)} into ${JSON.stringify(target)} as RFC 7396 says`, () => {
-      assert.deepEqual(applyPatch(target, patch), result);
+  for (const [target, patch, result] of RFC_7396) {
+    it(`applyPatch makes ${result} of ${target} and ${patch}`, () => {
+      assert.deepEqual(applyPatch(JSON.parse(target), JSON.parse(patch)), JSON.parse(result));
     });
   }
+
+  it('applyPatch handles "__proto__" like any other property', () => {
+    const merged = applyPatch({}, JSON.parse('{"__proto__":{"polluted":true}}'));
+    assert.deepEqual(Object.keys(merged), ['__proto__']);
+    assert.equal(Object.getPrototypeOf(merged), Object.prototype);
+    assert.equal('polluted' in {}, false);
+  });
 
   for (const [wanted, current, patch] of [
     [{ a: 1 }, { a: 1, b: 2 }, {}],

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { printable } from '../../../src/core/base/text.ts';
+import { applyPatch } from '../../../src/core/twin/merge-patch.ts';
 import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
 import { patchBetween } from '../../../src/emulator/page/desired.ts';
 import { alertsOf, eventNamesOf, rowOf } from '../../../src/emulator/page/rows.ts';
 import { Tally } from '../../../src/emulator/page/tally.ts';
-import { mergePatch } from '../../../src/emulator/twin.ts';
 import { alert, event, start } from './client.ts';
 
 const message = (body: unknown, changes: Partial<ReceivedMessage> = {}): ReceivedMessage => ({
@@ -159,7 +159,7 @@ describe('the patch that the page sends', () => {
     }));
     fc.assert(
       fc.property(section, section, (before, after) => {
-        assert.deepEqual(sorted(mergePatch(before, patchBetween(before, after))), sorted(after));
+        assert.deepEqual(sorted(applyPatch(before, patchBetween(before, after))), sorted(after));
         assert.deepEqual(patchBetween(after, after), {});
       }),
     );

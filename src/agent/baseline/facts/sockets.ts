@@ -1,5 +1,6 @@
+import { isLoopback } from '../../../core/contract/ip-network.ts';
 import type { Unreadable } from '../../host/host-files.ts';
-import { formatAddress, isLoopback } from '../../host/ip-address.ts';
+import { formatAddress } from '../../host/ip-address.ts';
 import { addressOf, parseProcNetLine, TCP_CLOSE, TCP_LISTEN } from '../../host/proc-net.ts';
 import type { Access } from '../access.ts';
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Member, membersOf, repeatedNames, withoutBlanks } from '../../../core/base/json-names.ts';
+import { isPlainObject } from '../../../core/base/values.ts';
 
 /** What one line of the file says of the place of a message in its chain. */
 export interface NumberedMessage {
@@ -19,8 +20,6 @@ export type Unnumbered =
   | { readonly line: number; readonly problem: string }
   | { readonly line: number; readonly other: true };
 
-type Json = Readonly<Record<string, unknown>>;
-
 /** Names that the formats have for the body, and for the application properties; readers may not mind their case. */
 const BODIES = ['body'];
 const PROPERTIES = ['applicationproperties', 'properties', 'application'];
@@ -31,7 +30,7 @@ const PROPERTIES = ['applicationproperties', 'properties', 'application'];
  * A line that two readers of JSON can take for different messages proves nothing: it is a problem.
  */
 export function readLine(text: string, line: number): NumberedMessage | Unnumbered {
-  if (!isObject(parsed(text))) return { line, problem: 'is not a JSON object' };
+  if (!isPlainObject(parsed(text))) return { line, problem: 'is not a JSON object' };
   const members = membersOf(text);
   const [body, ...otherBodies] = named(members, BODIES);
   if (body === undefined) return { line, problem: 'has no body' };
@@ -43,7 +42,7 @@ export function readLine(text: string, line: number): NumberedMessage | Unnumber
   const repeatedProperty = firstRepeated(application?.text ?? '', asOthersRead);
   if (repeatedProperty !== undefined) return { line, problem: `has ${repeatedProperty} twice in its properties` };
   const all = parsed(application?.text ?? '');
-  const properties = isObject(all) ? all : {};
+  const properties = isPlainObject(all) ? all : {};
   const bodies = bodiesOf(body.text);
   const content = bodies[0]?.toString() ?? '';
   const message = parsed(content);
@@ -130,10 +129,7 @@ function count(value: unknown): number | undefined {
   return /^\d+$/.test(String(value)) && Number.isSafeInteger(number) && number > 0 ? number : undefined;
 }
 
-const isOfAgent = (body: unknown): boolean => isObject(body) && 'AgentId' in body && 'Events' in body;
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isOfAgent = (body: unknown): boolean => isPlainObject(body) && 'AgentId' in body && 'Events' in body;
 
 function parsed(text: string): unknown {
   try {

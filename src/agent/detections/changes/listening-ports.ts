@@ -1,3 +1,4 @@
+import { isLoopback } from '../../../core/contract/ip-network.ts';
 import { portClass } from '../../../core/contract/port-class.ts';
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
@@ -26,7 +27,7 @@ export const listeningPortChanges: ChangeKind = {
     return Executable === undefined ? fields : { ...fields, Executable: Executable.replace(/ \(deleted\)$/, '') };
   },
 
-  classOf: (row) => portClass(isLoopback(row), Number(row.UserId)),
+  classOf: (row) => portClass(isLoopback(row.LocalAddress ?? ''), Number(row.UserId)),
 
   keyOf: (row) => `${placeOf(row)} ${row.LocalPort} ${row.UserId ?? ''} ${row.Executable ?? ''}`,
 
@@ -107,7 +108,6 @@ function takenOver(ports: readonly Ports[], before: readonly Ports[]): Fields[] 
   });
 }
 
-const isLoopback = ({ LocalAddress = '' }: Fields) => LocalAddress === '::1' || LocalAddress.startsWith('127.');
 const isWildcard = ({ LocalAddress = '' }: Fields) => ['', '0.0.0.0', '::'].includes(LocalAddress);
 
 /**
@@ -117,7 +117,8 @@ const isWildcard = ({ LocalAddress = '' }: Fields) => ['', '0.0.0.0', '::'].incl
 function moved(opened: readonly Fields[], gone: readonly Fields[]) {
   const from = new Map<string, Fields>();
   const serviceOf = ({ Protocol, LocalPort, Executable }: Fields) => `${Protocol} ${LocalPort} ${Executable}`;
-  for (const row of gone) if (row.Executable !== undefined && !isLoopback(row)) from.set(serviceOf(row), row);
+  for (const row of gone)
+    if (row.Executable !== undefined && !isLoopback(row.LocalAddress ?? '')) from.set(serviceOf(row), row);
   const moves: Fields[] = [];
   const used = new Set<Fields>();
   const staysOpened = opened.filter((row) => {

@@ -1,8 +1,8 @@
 import type { Clock } from '../../../../core/base/clock.ts';
 import { Lane } from '../../../../core/base/lane.ts';
 import type { Logger } from '../../../../core/base/log.ts';
+import { isLoopback } from '../../../../core/contract/ip-network.ts';
 import type { ConnectionSeen, SocketAddress, StreamSink } from '../../../../core/contract/streams.ts';
-import { isLoopback } from '../../../host/ip-address.ts';
 import { ProcFolder } from '../../../host/proc-folder.ts';
 import type { AuditEvent } from '../../audit/event.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../native/netlink/socket.ts';
