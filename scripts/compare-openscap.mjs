@@ -144,7 +144,7 @@ with openscap-scanner ${versionOf('openscap-scanner')} and ssg-debian ${versionO
 of its rules that a rule of Vakt's names as its source and that do not walk file systems: ${asked.length} of OpenSCAP's, ${[...mapped.values()].filter((names) => names.length > 0).length} of
 Vakt's. Where one rule of Vakt's stands for several of OpenSCAP's, one that fails counts as a failure.
 
-${line(['tree', 'both pass', 'both fail', 'Vakt passes, OpenSCAP fails', 'Vakt fails, OpenSCAP passes', 'Vakt does not judge'])}
+${line(['tree', 'both pass', 'both fail', 'Vakt passes, OpenSCAP fails', 'Vakt fails, OpenSCAP passes', 'Vakt does not evaluate'])}
 | --- | --- | --- | --- | --- | --- |
 ${rows.map(({ tree, both, neither, softer, harder, skipped }) => line([tree, both, neither, softer, harder, skipped])).join('\n')}
 
@@ -165,7 +165,7 @@ ${disagreeing
   )
   .join('\n')}
 
-## Rules that Vakt does not judge
+## Rules that Vakt does not evaluate
 
 OpenSCAP mostly reports a failure. Counted over all three trees:
 

@@ -4,7 +4,7 @@ import { containerKind } from '../host/container.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../host/first-root.ts';
 import { HostFiles } from '../host/host-files.ts';
 
-/** How much a scan can see of the judged system. */
+/** How much a scan can see of the evaluated system. */
 export type ScanView =
   /** The system that the agent runs in. */
   | 'host'

@@ -44,7 +44,7 @@ export interface CustomChecks {
  * to root, be writable only by root, and have the SHA-256 given in the twin, calculated from the bytes that are parsed.
  * Like the default rules, it can only ask for facts.
  *
- * The path is in the agent's own file system, not in that of the judged host.
+ * The path is in the agent's own file system, not in that of the evaluated host.
  */
 export function readCustomChecks(wanted: ScanOptions['customChecks'], rules: Pick<RuleSet, 'roles'>): CustomChecks {
   if (wanted === undefined) return { checks: [] };

@@ -10,7 +10,7 @@ import { defaultRules, type RuleSet } from './rule-set.ts';
 import { sourceLine } from './rule-sources.ts';
 import { CUSTOM, formatStage, START, stageOf } from './stage.ts';
 import { System } from './system.ts';
-import { cannotJudge, skip, type Verdict } from './verdict.ts';
+import { cannotEvaluate, skip, type Verdict } from './verdict.ts';
 
 /** What the engine needs of others. */
 export interface EngineParts {
@@ -30,14 +30,14 @@ export interface EngineParts {
   readonly rules?: RuleSet;
   /** Called before each step, see `said` of stage.ts. */
   readonly at?: (what: string) => void;
-  /** By stage, the path at which an earlier scan hung. The rules of such a stage are not judged. */
+  /** By stage, the path at which an earlier scan hung. The rules of such a stage are not evaluated. */
   readonly hung?: Readonly<Record<string, string>>;
 }
 
-/** Rules not judged by then are reported as `err`. Time spent walking the file systems does not count. */
+/** Rules not evaluated by then are reported as `err`. Time spent walking the file systems does not count. */
 const LONGEST_SCAN = seconds(60);
 
-/** Judges the rules. Only reads, starts no program, and yields to the event loop every few milliseconds. */
+/** Evaluates the rules. Only reads, starts no program, and yields to the event loop every few milliseconds. */
 export class BaselineEngine implements BaselineScanner {
   readonly #parts: EngineParts;
 
@@ -73,9 +73,9 @@ export class BaselineEngine implements BaselineScanner {
       const hungWhere = hung[stage];
       const verdict =
         exceptionOf(check, options) ??
-        (hungWhere === undefined ? undefined : cannotJudge(hungAt(hungWhere))) ??
+        (hungWhere === undefined ? undefined : cannotEvaluate(hungAt(hungWhere))) ??
         (await whyNot(check, system)) ??
-        (late ? tooLate : await judge(check, system, signal));
+        (late ? tooLate : await evaluate(check, system, signal));
       verdicts.push(verdict);
       outcomes.push(outcomeOf(check, verdict));
       await system.pace();
@@ -93,7 +93,7 @@ export class BaselineEngine implements BaselineScanner {
         ...Object.entries(hung)
           // Not for custom checks: it would reveal the reason for refusing them, see CUSTOM_CHECKS_REFUSED.
           .filter(([stage]) => stage !== CUSTOM)
-          .map(([, where]) => `Some rules were not judged: ${hungAt(where)}.`),
+          .map(([, where]) => `Some rules were not evaluated: ${hungAt(where)}.`),
       ],
     };
   }
@@ -101,7 +101,7 @@ export class BaselineEngine implements BaselineScanner {
 
 const hungAt = (where: string) => `reading ${where} hung, as on a file system that does not answer`;
 
-const tooLate = cannotJudge(`the scan took longer than ${LONGEST_SCAN / 1_000} s`);
+const tooLate = cannotEvaluate(`the scan took longer than ${LONGEST_SCAN / 1_000} s`);
 
 /** The operator's exception or option that skips a rule; `undefined`: none. */
 function exceptionOf({ rule }: Check, options: ScanOptions): Verdict | undefined {
@@ -125,13 +125,13 @@ async function whyNot({ rule: { appliesTo } }: Check, system: System): Promise<V
   return undefined;
 }
 
-async function judge(check: Check, system: System, signal: AbortSignal): Promise<Verdict> {
+async function evaluate(check: Check, system: System, signal: AbortSignal): Promise<Verdict> {
   try {
-    return await check.judge(system);
+    return await check.evaluate(system);
   } catch (error) {
     signal.throwIfAborted();
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'internal error';
-    return cannotJudge(`failed: ${code}`); // without the message, which may quote file contents
+    return cannotEvaluate(`failed: ${code}`); // without the message, which may quote file contents
   }
 }
 
@@ -168,8 +168,8 @@ const OF_VIEW: Readonly<Record<ScanView, string | undefined>> = {
   host: undefined,
   'mounted-host': undefined,
   container:
-    'The agent runs in a container: rules about the host were skipped. To judge the host, mount its root read-only with its /proc, and set hostRoot.',
-  tree: 'The root is a file tree, not a running system: rules about the running kernel were skipped, or judged by configuration files.',
+    'The agent runs in a container: rules about the host were skipped. To evaluate the host, mount its root read-only with its /proc, and set hostRoot.',
+  tree: 'The root is a file tree, not a running system: rules about the running kernel were skipped, or evaluated by configuration files.',
 };
 
 const rules = (count: number) => `${count} ${count === 1 ? 'rule' : 'rules'} could`;
@@ -181,7 +181,7 @@ function limitsOf(view: ScanView, verdicts: readonly Verdict[]): string[] {
     ...(OF_VIEW[view] === undefined ? [] : [OF_VIEW[view]]),
     ...(denied === 0
       ? []
-      : [`${rules(denied)} not be judged for lack of permission. Run as root, or grant CAP_DAC_READ_SEARCH.`]),
-    ...(late === 0 ? [] : [`${rules(late)} not be judged: ${tooLate.reason}.`]),
+      : [`${rules(denied)} not be evaluated for lack of permission. Run as root, or grant CAP_DAC_READ_SEARCH.`]),
+    ...(late === 0 ? [] : [`${rules(late)} not be evaluated: ${tooLate.reason}.`]),
   ];
 }

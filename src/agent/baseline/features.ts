@@ -34,11 +34,11 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   shadow: anyOf('/etc/shadow'),
   /** A clock that has been set: without one, every password was changed in the future. */
   clock: ({ clock }) => isPlausible(clock.now()),
-  /** The kernel, and what it was started with, belong to the system that is judged. */
+  /** The kernel, and what it was started with, belong to the system that is evaluated. */
   'own-kernel': ({ view }) => view === 'host' || view === 'mounted-host',
   'netns-host': (system) =>
     system.seesHostNetwork() || (system.view === 'mounted-host' && anyOf('/proc/1/net/tcp')(system)),
-  /** Unknown for a tree, so it counts as present there, and the rules judge the configuration files. */
+  /** Unknown for a tree, so it counts as present there, and the rules evaluate the configuration files. */
   ipv6: (system) => !system.runs || anyOf('/proc/sys/net/ipv6', '/proc/net/if_inet6')(system),
   efi: anyOf('/sys/firmware/efi'),
   init: either(systemd, anyOf('/etc/inittab', '/etc/init.d', '/etc/rc.d', '/etc/runlevels')),

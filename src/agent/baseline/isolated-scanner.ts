@@ -119,7 +119,7 @@ export class IsolatedScanner implements BaselineScanner {
       const rules = await firewall.rules(signal);
       if (Buffer.byteLength(JSON.stringify(rules)) <= MAX_FIREWALL_BYTES) return { rules };
       return {
-        problem: `The packet filter has more rules than can be judged (${MAX_FIREWALL_BYTES} bytes).`,
+        problem: `The packet filter has more rules than can be evaluated (${MAX_FIREWALL_BYTES} bytes).`,
         remedy: 'Replace rules with nftables sets.',
       };
     } catch (error) {
@@ -133,7 +133,7 @@ export class IsolatedScanner implements BaselineScanner {
 const noScan = (why: string, cause?: unknown) =>
   new AgentError(
     'SOURCE_UNREADABLE',
-    `The system can't be judged: ${why}.`,
+    `The system can't be evaluated: ${why}.`,
     'Look for a file system that does not answer: a network mount whose server is gone, or a mount of type fuse in a home.',
     { cause },
   );

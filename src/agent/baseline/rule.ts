@@ -25,7 +25,7 @@ const appliesTo = v.strictObject({
   needs: v.optional(listOf(need)),
   /** Roles to which the rule does not apply. */
   notRole: v.optional(listOf(name)),
-  /** Whether it can be judged from within a container without access to the host. */
+  /** Whether it can be evaluated from within a container without access to the host. */
   container: v.boolean(),
 });
 
@@ -68,14 +68,14 @@ export const ruleSchema = v.variant('primitive', [
 ] as [ReturnType<typeof ruleOf>, ...ReturnType<typeof ruleOf>[]]);
 export type Rule = v.InferOutput<typeof ruleSchema>;
 
-/** A rule that can be judged. */
+/** A rule that can be evaluated. */
 export interface Check {
   readonly rule: Rule;
   /** What its primitive checks. */
   readonly looksAt: string;
   readonly expected: string;
   readonly remedy: string;
-  judge(system: System): Verdict | Promise<Verdict>;
+  evaluate(system: System): Verdict | Promise<Verdict>;
 }
 
 /** Binds a rule's parameters to its primitive. */
@@ -87,6 +87,6 @@ export function checkOf(rule: Rule): Check {
     looksAt: primitive.summary,
     expected: primitive.expected(rule.params),
     remedy: primitive.remedy(rule.params),
-    judge: (system) => primitive.judge(rule.params, system),
+    evaluate: (system) => primitive.evaluate(rule.params, system),
   };
 }

@@ -47,12 +47,12 @@ export class BaselineScans {
     return report;
   }
 
-  /** The state of the last scan: what it could not see, and which custom checks were not judged. */
+  /** The state of the last scan: what it could not see, and which custom checks were not evaluated. */
   status(): SourceStatus {
     const { customChecksRefused, limits = [] } = this.#last?.report ?? {};
     const reasons = [
       ...limits,
-      ...(customChecksRefused === undefined ? [] : [`The custom checks are not judged: ${CUSTOM_CHECKS_REFUSED}.`]),
+      ...(customChecksRefused === undefined ? [] : [`The custom checks are not evaluated: ${CUSTOM_CHECKS_REFUSED}.`]),
     ];
     return reasons.length === 0 ? { state: 'on' } : { state: 'degraded', reason: reasons.join(' ') };
   }
@@ -77,7 +77,7 @@ export class BaselineScans {
     }
     const { customChecksRefused } = report;
     if (customChecksRefused !== undefined)
-      warnings['baseline.customChecksFilePath'] = `is not judged: ${CUSTOM_CHECKS_REFUSED}`;
+      warnings['baseline.customChecksFilePath'] = `is not evaluated: ${CUSTOM_CHECKS_REFUSED}`;
     return warnings;
   }
 
@@ -85,7 +85,7 @@ export class BaselineScans {
     const refused = customChecksRefused === undefined ? undefined : JSON.stringify(customChecks);
     if (refused !== undefined && (refused !== this.#refused || customChecksRefused !== this.#refusedFor)) {
       // The reason is logged in a field that is not sent in Diagnostic events and to direct methods.
-      const line = 'The file of custom checks is refused; the default rules are judged.';
+      const line = 'The file of custom checks is refused; the default rules are evaluated.';
       if (refused === this.#refused) this.#log.info({ why: customChecksRefused }, line);
       else this.#log.warn({ why: customChecksRefused }, line);
     }
@@ -99,7 +99,7 @@ export class BaselineScans {
         setting: 'baseline.customChecksFilePath',
         type: 'TypeMismatch',
         used: JSON.stringify(customChecks?.path),
-        message: `is not judged: ${CUSTOM_CHECKS_REFUSED}`,
+        message: `is not evaluated: ${CUSTOM_CHECKS_REFUSED}`,
       },
     ]);
   }

@@ -30,7 +30,7 @@ export interface SystemParts extends AccessParts {
   readonly fileCapabilities?: () => ((place: Buffer) => boolean) | undefined;
 }
 
-/** The system that primitives judge: files, and facts that are read from them once per scan. */
+/** The system that primitives evaluate: files, and facts that are read from them once per scan. */
 export class System extends Access {
   readonly firewall: FirewallReader | undefined;
   /** Tells whether a file has capabilities; `undefined`: cannot be detected on this machine. */

@@ -6,7 +6,7 @@ export interface Verdict {
   readonly result: CheckResult;
   readonly actual?: string;
   readonly where?: string;
-  /** Why the rule can't be judged, or does not apply. */
+  /** Why the rule can't be evaluated, or does not apply. */
   readonly reason?: string;
   /** The agent lacks permission. The scan reports that once for all such rules. */
   readonly denied?: boolean;
@@ -24,7 +24,7 @@ export const passIf = (holds: boolean, actual?: string, where?: string): Verdict
   found(holds ? 'pass' : 'fail', actual, where);
 
 export const skip = (reason: string): Verdict => ({ result: 'skip', reason });
-export const cannotJudge = (reason: string, where?: string): Verdict => ({
+export const cannotEvaluate = (reason: string, where?: string): Verdict => ({
   result: 'err',
   reason: shortened(reason),
   ...(where === undefined ? {} : { where }),
@@ -32,7 +32,7 @@ export const cannotJudge = (reason: string, where?: string): Verdict => ({
 
 /** For a file that exists but cannot be read. */
 export const cannotRead = ({ unreadable, denied }: Unreadable, where: string): Verdict => ({
-  ...cannotJudge(unreadable, where),
+  ...cannotEvaluate(unreadable, where),
   denied,
 });
 

@@ -161,7 +161,7 @@ describe('custom checks', () => {
 });
 
 describe('the file of custom checks', () => {
-  it('is judged before it is opened: to open a device has effects', async () => {
+  it('is evaluated before it is opened: to open a device has effects', async () => {
     const path = join(temporaryFolder(), 'socket');
     const server = createServer().listen(path);
     await once(server, 'listening');

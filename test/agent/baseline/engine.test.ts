@@ -64,14 +64,14 @@ describe('BaselineEngine', () => {
     assert.deepEqual(report.unknown, []);
   });
 
-  it('judges level 2 and walks when they are asked for', async () => {
+  it('evaluates level 2 and walks when they are asked for', async () => {
     const report = await scanTree(SMALL, { level: 2, walk: true });
     assert.equal(outcome(report, 'walk.setid')?.result, 'pass');
     assert.equal(outcome(report, 'file.system-map')?.result, 'pass');
     assert.match(outcome(await scanTree(SMALL, { level: 2 }), 'walk.setid')?.reason ?? '', /not asked for/);
   });
 
-  it('judges what is named only, whatever its level', async () => {
+  it('evaluates what is named only, whatever its level', async () => {
     const report = await scanTree(SMALL, { only: ['walk.setid', 'file.etc-passwd', 'no.such-rule'] });
     assert.deepEqual(
       report.outcomes.map(({ rule, result }) => [rule, result]),
@@ -95,7 +95,7 @@ describe('BaselineEngine', () => {
     await assert.rejects(engine.scan(ALL, stop.signal), /stopped/);
   });
 
-  it('judges the operator’s own rules last', async function () {
+  it('evaluates the operator’s own rules last', async function () {
     if (!isRoot) skip(this, 'needs root, whose the file has to be');
     await withTree({ ...SMALL, 'etc/motd': 'Owner: Ann, 555-0100\n' }, async ({ root }) => {
       const text = JSON.stringify({
@@ -128,7 +128,7 @@ describe('BaselineEngine', () => {
 });
 
 describe('BaselineEngine, where little is to be seen', () => {
-  it('does not judge what hung before, says so once, and of custom checks only to root', () =>
+  it('does not evaluate what hung before, says so once, and of custom checks only to root', () =>
     withTree({ ...RUNNING, 'etc/passwd': 'ann:x:1000:1000::/home/ann:/bin/sh\n' }, async ({ root }) => {
       const said: string[] = [];
       const hung = { homes: '/home/ann', custom: '/secret/file' };
@@ -180,10 +180,10 @@ describe('BaselineEngine, where little is to be seen', () => {
     assert.equal(outcome(report, 'sysctl.kernel.randomize_va_space')?.result, 'skip');
     assert.equal(outcome(report, 'net.listen-telnet')?.result, 'skip');
     assert.deepEqual(report.limits.filter((limit) => limit.includes('container')).length, 1);
-    const judged = defaultRules()
+    const evaluated = defaultRules()
       .checks.filter(({ rule }) => !rule.appliesTo.container)
       .map(({ rule }) => rule.id);
-    for (const { rule, result } of report.outcomes) if (judged.includes(rule)) assert.equal(result, 'skip', rule);
+    for (const { rule, result } of report.outcomes) if (evaluated.includes(rule)) assert.equal(result, 'skip', rule);
   });
 
   it('sees the host from a container where its root and /proc are mounted', async () => {

@@ -1,7 +1,7 @@
 import { BaselineEngine } from '../../../src/agent/baseline/engine.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 
-/* Judges the rules that it is given as this process sees the system, and prints the outcomes as JSON. */
+/* Evaluates the rules that it is given as this process sees the system, and prints the outcomes as JSON. */
 
 const engine = new BaselineEngine({ hostRoot: '/', clock: systemClock, inContainer: false });
 const options = { level: 1, walk: false, groupsDisabled: [], checksDisabled: [], roles: [] } as const;

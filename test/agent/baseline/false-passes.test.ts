@@ -543,7 +543,7 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
       const primitive = primitives.find((each) => each.name === name) as Primitive<unknown> | undefined;
       assert.ok(primitive);
       const checked = v.parse(primitive.params, params);
-      const verdict = await withTree(tree, (made) => primitive.judge(checked, made.system()));
+      const verdict = await withTree(tree, (made) => primitive.evaluate(checked, made.system()));
       assert.equal(verdict.result, is, JSON.stringify(verdict));
     });
   }
@@ -559,7 +559,7 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
       const verdict = await withTree(entries, (tree) => {
         const system = tree.system();
         if (isHidden) rmSync(join(tree.root, 'proc/1'), { recursive: true });
-        return service.judge(v.parse(service.params, off), system);
+        return service.evaluate(v.parse(service.params, off), system);
       });
       assert.equal(verdict.result, is, JSON.stringify(verdict));
       if (isHidden) assert.match(verdict.reason ?? '', /processes of others are hidden/);
@@ -572,7 +572,7 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
     assert.ok(service);
     const verdict = await withTree({ ...RUNNING, 'proc/99999/comm': 'telnetd\n' }, (tree) => {
       for (let pid = 100; pid < 25_100; pid += 1) writeFileSync(join(tree.root, `proc/${pid}`), '');
-      return service.judge(v.parse(service.params, off), tree.system());
+      return service.evaluate(v.parse(service.params, off), tree.system());
     });
     assert.deepEqual([verdict.result, verdict.actual], ['fail', 'running: telnetd']);
   });

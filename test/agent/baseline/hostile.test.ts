@@ -185,7 +185,7 @@ describe('a hostile tree', function () {
       }
     }));
 
-  it('with links out of the root: nothing outside is judged', async () => {
+  it('with links out of the root: nothing outside is evaluated', async () => {
     // Were they followed, the host's own files would be found: they are there for sure.
     const outside = { '/etc/passwd': readFileSync('/etc/passwd', 'utf8').split('\n').length };
     assert.ok(outside['/etc/passwd'] > 2);
@@ -267,7 +267,7 @@ describe('a hostile tree', function () {
     });
   });
 
-  it('with files that are nearly right: every rule is judged', () => {
+  it('with files that are nearly right: every rule is evaluated', () => {
     const files: Record<string, string> = {
       'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n+::::::\n',
       'etc/group': 'root:x:0:\nann:x:1000:ann,root\n',

@@ -86,7 +86,7 @@ describe('BaselineScans', () => {
     ['it has a path', { customChecksEnabled: true, customChecksFileHash: DIGEST }, undefined],
     ['it has a digest', { customChecksEnabled: true, customChecksFilePath: '/etc/x.json' }, undefined],
   ] as const) {
-    it(`has a file of custom checks judged only when ${what}: ${customChecks === undefined ? 'not' : 'so'} here`, async () => {
+    it(`has a file of custom checks evaluated only when ${what}: ${customChecks === undefined ? 'not' : 'so'} here`, async () => {
       wanted = change;
       await scans.scan(signal);
       assert.deepEqual(asked[0]?.customChecks, customChecks);
@@ -150,9 +150,9 @@ describe('BaselineScans', () => {
   });
 
   it('is degraded by what it could not see, with what would grant it', async () => {
-    report = { ...report, limits: ['Runs in a container.', '3 rules could not be judged. Run as root.'] };
+    report = { ...report, limits: ['Runs in a container.', '3 rules could not be evaluated. Run as root.'] };
     await scans.scan(signal);
-    const reason = 'Runs in a container. 3 rules could not be judged. Run as root.';
+    const reason = 'Runs in a container. 3 rules could not be evaluated. Run as root.';
     assert.deepEqual(scans.status(), { state: 'degraded', reason });
     assert.equal(scans.posture()?.limits, reason);
   });
@@ -168,8 +168,8 @@ describe('BaselineScans', () => {
       const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
       assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', SAID, DIGEST]);
       assert.equal(passed, 0);
-      assert.deepEqual(scans.warnings(), { 'baseline.customChecksFilePath': `is not judged: ${SAID}` });
-      const reason = `The custom checks are not judged: ${SAID}.`;
+      assert.deepEqual(scans.warnings(), { 'baseline.customChecksFilePath': `is not evaluated: ${SAID}` });
+      const reason = `The custom checks are not evaluated: ${SAID}.`;
       assert.deepEqual(scans.status(), { state: 'degraded', reason });
     });
 
@@ -181,7 +181,7 @@ describe('BaselineScans', () => {
         setting: 'baseline.customChecksFilePath',
         type: 'TypeMismatch',
         used: '"/etc/x.json"',
-        message: `is not judged: ${SAID}`,
+        message: `is not evaluated: ${SAID}`,
       });
       assert.equal(told.length, 1);
       assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);

@@ -45,7 +45,7 @@ export interface NisLine {
   readonly name: string;
 }
 
-/** The accounts of the judged system. */
+/** The accounts of the evaluated system. */
 export interface Accounts {
   readonly users: Look<readonly User[]>;
   readonly groups: Look<readonly Group[]>;
@@ -112,7 +112,7 @@ function addFirst(names: Map<number, string>, id: number, name: string): boolean
   return true;
 }
 
-/** Names of the judged system's users and groups; the id itself if it has no name. */
+/** Names of the evaluated system's users and groups; the id itself if it has no name. */
 export class Names {
   readonly #users = new Map<number, string>();
   readonly #groups = new Map<number, string>();

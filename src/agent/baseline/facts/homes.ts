@@ -34,7 +34,7 @@ export interface Homes {
   readonly unreadable?: Unreadable;
 }
 
-/** Limit of homes that are read. If there are more, the rules report that only these were judged. */
+/** Limit of homes that are read. If there are more, the rules report that only these were evaluated. */
 export const MAX_HOMES = 1_000;
 const MAX_ENTRIES = 200;
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -76,7 +76,7 @@ const nameOf = (executable: string) =>
 const program = (executable: string) => executable.replace(/ \(deleted\)$/, '');
 
 /**
- * Whether a process is what its name says, judged by what its user cannot choose:
+ * Whether a process is what its name says, evaluated by what its user cannot choose:
  *
  * - its user: one of the system's. People's programs are in a service's control group, too: those that cron has
  * started; - and the control group of one of the system's own units of these names. Containers have groups of their

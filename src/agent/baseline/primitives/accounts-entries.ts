@@ -23,7 +23,7 @@ type Broken = { readonly file: AccountFile; readonly lines: readonly Line[]; rea
 
 const DAY_MS = 86_400_000;
 
-export async function judgeEntries(of: EntryParams, system: System): Promise<Verdict> {
+export async function evaluateEntries(of: EntryParams, system: System): Promise<Verdict> {
   const { users, groups, shadows, nis } = await system.accounts();
   const needed = filesFor(of);
   const looks: Readonly<Record<string, Look<unknown>>> = { passwd: users, group: groups, shadow: shadows };

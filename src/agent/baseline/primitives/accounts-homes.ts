@@ -2,7 +2,7 @@ import { matchesGlob } from '../../pattern/glob.ts';
 import { type Home, type HomeEntry, MAX_HOMES } from '../facts/homes.ts';
 import { bits, octal } from '../fields.ts';
 import type { System } from '../system.ts';
-import { cannotJudge, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 import type { HomeParams } from './accounts-params.ts';
 
 /** A violation of the rule in a home. */
@@ -11,7 +11,7 @@ interface Broken {
   readonly where: string;
 }
 
-export async function judgeHomes(of: HomeParams, system: System): Promise<Verdict> {
+export async function evaluateHomes(of: HomeParams, system: System): Promise<Verdict> {
   const { users } = await system.accounts();
   if ('missing' in users) return skip('there is no /etc/passwd');
   if ('unreadable' in users) return cannotRead(users, '/etc/passwd');
@@ -25,7 +25,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
     );
   for (const { stats, user } of homes) if ('unreadable' in stats) return cannotRead(stats, user.home);
   if (unreadable !== undefined) return cannotRead(unreadable, '/etc/login.defs');
-  if (total > homes.length) return cannotJudge(`only ${MAX_HOMES} of ${total} homes were read`);
+  if (total > homes.length) return cannotEvaluate(`only ${MAX_HOMES} of ${total} homes were read`);
   if (of.check !== 'homeExists' && of.check !== 'homeOwned' && of.check !== 'homeMode')
     for (const { cut, user } of homes) if (cut !== undefined) return cannotRead(cut, user.home);
   return pass(`${homes.length} homes`);
@@ -66,7 +66,7 @@ function violations(of: HomeParams, home: Home): Broken[] {
   }
 }
 
-/** Skips symbolic links: their targets are judged at their own paths. */
+/** Skips symbolic links: their targets are evaluated at their own paths. */
 const isDotFile = ({ path, stats }: HomeEntry) => !path.includes('/') && stats.isFile();
 
 const isPrivateKey = (path: string) => /(?:^|\/)id_[^/]*$/.test(path) && !path.endsWith('.pub');

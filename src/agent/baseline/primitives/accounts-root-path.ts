@@ -11,10 +11,10 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const STICKY = 0o1000;
 
 /**
- * Judges each folder in root's PATH, and those above it: root may start a program that another user has put into such a
+ * Evaluates each folder in root's PATH, and those above it: root may start a program that another user has put into such a
  * folder.
  */
-export async function judgeRootPath(modeForbid: string, system: System): Promise<Verdict> {
+export async function evaluateRootPath(modeForbid: string, system: System): Promise<Verdict> {
   const settings: { value: string; where: string }[] = [];
   const defs = system.files.text('/etc/login.defs');
   if ('unreadable' in defs) return cannotRead(defs, '/etc/login.defs');
@@ -37,7 +37,7 @@ export async function judgeRootPath(modeForbid: string, system: System): Promise
     for (const part of value.split(':')) {
       if (part.includes('$')) continue; // the previous PATH, or a variable that only the shell knows
       if (!part.startsWith('/')) return fail(part === '' ? 'an empty part' : `${part} is not absolute`, where);
-      const verdict = judgeFolder(part, { forbidden: bits(modeForbid), where }, system);
+      const verdict = evaluateFolder(part, { forbidden: bits(modeForbid), where }, system);
       if (verdict !== undefined) return verdict;
     }
     await system.pace();
@@ -51,7 +51,7 @@ export async function judgeRootPath(modeForbid: string, system: System): Promise
  *
  * @returns `undefined` if all is well
  */
-function judgeFolder(
+function evaluateFolder(
   folder: string,
   { forbidden, where }: { forbidden: number; where: string },
   { files }: System,

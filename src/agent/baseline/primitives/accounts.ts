@@ -1,8 +1,8 @@
 import { primitive } from '../primitive.ts';
-import { judgeEntries } from './accounts-entries.ts';
-import { judgeHomes } from './accounts-homes.ts';
+import { evaluateEntries } from './accounts-entries.ts';
+import { evaluateHomes } from './accounts-homes.ts';
 import { isOfHomes, type Params, params } from './accounts-params.ts';
-import { judgeRootPath } from './accounts-root-path.ts';
+import { evaluateRootPath } from './accounts-root-path.ts';
 
 type Words = {
   readonly [C in Params['check']]: (of: Extract<Params, { check: C }>) => readonly [expected: string, remedy: string];
@@ -84,8 +84,8 @@ export const accounts = primitive({
   expected: (of) => wordsOf(of)[0],
   remedy: (of) => wordsOf(of)[1],
 
-  judge(of, system) {
-    if (of.check === 'rootPath') return judgeRootPath(of.modeForbid, system);
-    return isOfHomes(of) ? judgeHomes(of, system) : judgeEntries(of, system);
+  evaluate(of, system) {
+    if (of.check === 'rootPath') return evaluateRootPath(of.modeForbid, system);
+    return isOfHomes(of) ? evaluateHomes(of, system) : evaluateEntries(of, system);
   },
 });

@@ -48,7 +48,7 @@ export const audit = primitive({
     return `Put ${what} in a file of /etc/audit/rules.d, then run augenrules --load: ${quoted}${note}`;
   },
 
-  async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
+  async evaluate({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
     const { rules, flags, off, unreadable } = await system.auditRules();
     if (unreadable !== undefined) return cannotRead(unreadable, '/etc/audit');
     const watched = watch.filter((path) => system.files.mayBeThere(path));

@@ -1,7 +1,7 @@
 import { type Comparison, compare } from '../comparison.ts';
 import { spaceSettings } from '../syntax/settings.ts';
 import type { System } from '../system.ts';
-import { cannotJudge, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
 
 /** A setting of mosquitto, see the primitive config. */
 interface Wanted {
@@ -12,7 +12,7 @@ interface Wanted {
 export const MOSQUITTO_CONF = '/etc/mosquitto/mosquitto.conf';
 
 /** Every value must pass, as each listener can have one of its own: mosquitto.conf(5). */
-export async function judgeMosquitto({ keys, want }: Wanted, system: System): Promise<Verdict> {
+export async function evaluateMosquitto({ keys, want }: Wanted, system: System): Promise<Verdict> {
   if ('missing' in system.files.text(MOSQUITTO_CONF)) return missing('skip', MOSQUITTO_CONF);
   const { paths, unseen } = filesOf(system);
   let problem = unseen;
@@ -37,7 +37,7 @@ function filesOf({ files }: System): { paths: readonly string[]; unseen?: Verdic
   const main = files.text(MOSQUITTO_CONF);
   let unseen: Verdict | undefined;
   for (const { value: folder, line } of 'found' in main ? spaceSettings(main.found, 'include_dir') : []) {
-    if (!folder.startsWith('/')) unseen ??= cannotJudge('a relative path is included', `${MOSQUITTO_CONF}:${line}`);
+    if (!folder.startsWith('/')) unseen ??= cannotEvaluate('a relative path is included', `${MOSQUITTO_CONF}:${line}`);
     const names = files.names(folder);
     if ('unreadable' in names) unseen ??= cannotRead(names, folder);
     if ('found' in names)

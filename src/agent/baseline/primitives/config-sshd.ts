@@ -2,7 +2,7 @@ import { matchesGlob } from '../../pattern/glob.ts';
 import { type Comparison, compare } from '../comparison.ts';
 import { isAtLeast, versionOf } from '../facts/packages.ts';
 import type { System } from '../system.ts';
-import { cannotJudge, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
 
 /** A setting of sshd, see the primitive config. */
 interface Wanted {
@@ -15,7 +15,7 @@ interface Wanted {
 export const SSHD_CONFIG = '/etc/ssh/sshd_config';
 
 /** The general value must pass, and so must the values of all `Match` blocks. */
-export async function judgeSshd(of: Wanted, system: System): Promise<Verdict> {
+export async function evaluateSshd(of: Wanted, system: System): Promise<Verdict> {
   const config = await system.sshd();
   if (config.unreadable !== undefined) return cannotRead(config.unreadable, SSHD_CONFIG);
   if (!config.exists && of.default === undefined) return missing('fail', SSHD_CONFIG);
@@ -47,11 +47,11 @@ function withDefault(value: string, { want, default: byDefault = '' }: Wanted): 
     .join(',');
 }
 
-/** Not judged if the default applies, but is only known for a later version than the installed one. */
+/** Not evaluated if the default applies, but is only known for a later version than the installed one. */
 async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Verdict | undefined> {
   if (defaultSince === undefined) return undefined;
   const version = versionOf(['openssh-server', 'openssh'], await system.packages());
   return isAtLeast(version, defaultSince) === false
-    ? cannotJudge(`not set, and the default of OpenSSH ${version} is not known`, SSHD_CONFIG)
+    ? cannotEvaluate(`not set, and the default of OpenSSH ${version} is not known`, SSHD_CONFIG)
     : undefined;
 }

@@ -13,9 +13,9 @@ import {
   spaceSetting,
 } from '../syntax/settings.ts';
 import type { System } from '../system.ts';
-import { cannotJudge, cannotRead, fail, IF_MISSING, missing, pass, passIf, type Verdict } from '../verdict.ts';
-import { judgeMosquitto, MOSQUITTO_CONF } from './config-mosquitto.ts';
-import { judgeSshd, SSHD_CONFIG } from './config-sshd.ts';
+import { cannotEvaluate, cannotRead, fail, IF_MISSING, missing, pass, passIf, type Verdict } from '../verdict.ts';
+import { evaluateMosquitto, MOSQUITTO_CONF } from './config-mosquitto.ts';
+import { evaluateSshd, SSHD_CONFIG } from './config-sshd.ts';
 
 const inFiles = {
   /**
@@ -27,7 +27,7 @@ const inFiles = {
   want: comparison,
   /** The program's default; absent: the rule fails if the setting is missing. */
   default: v.optional(v.union([v.string(), v.boolean(), v.array(v.string())])),
-  /** The result if none of the files exists; `default`: the program's default is judged. */
+  /** The result if none of the files exists; `default`: the program's default is evaluated. */
   ifMissing: v.picklist([...IF_MISSING, 'default']),
 };
 
@@ -49,7 +49,7 @@ const params = v.variant('syntax', [
     /** The first version of OpenSSH that has this default. */
     defaultSince: v.optional(v.pipe(v.string(), v.regex(/^\d{1,2}\.\d{1,2}$/))),
   }),
-  /** All values of all of its names are judged. */
+  /** All values of all of its names are evaluated. */
   v.strictObject({ syntax: v.literal('mosquitto'), keys: texts, want: comparison }),
 ]);
 type Params = v.InferOutput<typeof params>;
@@ -66,9 +66,9 @@ export const config = primitive({
     const section = of.syntax === 'ini' && of.section !== undefined ? ` in [${of.section}]` : '';
     return `In ${place}, ${instruction(of.want, keyOf(of))}${section}.`;
   },
-  judge(of, system) {
-    if (of.syntax === 'sshd') return judgeSshd(of, system);
-    return of.syntax === 'mosquitto' ? judgeMosquitto(of, system) : judgeFiles(of, system);
+  evaluate(of, system) {
+    if (of.syntax === 'sshd') return evaluateSshd(of, system);
+    return of.syntax === 'mosquitto' ? evaluateMosquitto(of, system) : evaluateFiles(of, system);
   },
 });
 
@@ -76,7 +76,7 @@ const MAIN_FILES = { sshd: SSHD_CONFIG, mosquitto: MOSQUITTO_CONF };
 
 const keyOf = (of: Params) => ('keys' in of ? of.keys.join(' or ') : of.key.replaceAll('|', ' or '));
 
-async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
+async function evaluateFiles(of: InFiles, system: System): Promise<Verdict> {
   const { all, unseen } = filesOf(of, system);
   let value: Value;
   let where: string | undefined;
@@ -89,7 +89,7 @@ async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
     read += 1;
     if (of.syntax === 'json') {
       const found = fromJson(look.found, of.key);
-      if (found === undefined) return cannotJudge('is not valid JSON', path);
+      if (found === undefined) return cannotEvaluate('is not valid JSON', path);
       if (found.value === undefined) continue;
       value = found.value;
       where = path;
@@ -102,29 +102,29 @@ async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
   }
   if (unseen !== undefined) return unseen;
   if (read === 0 && of.ifMissing !== 'default') return missing(of.ifMissing, of.files.join(', '));
-  if (value === undefined && of.syntax === 'ini' && of.defaultInComment) return judgeCommented(of, system);
-  if (value === undefined) return judgeDefault(of.want, of.default, of.files[0] ?? '');
+  if (value === undefined && of.syntax === 'ini' && of.defaultInComment) return evaluateCommented(of, system);
+  if (value === undefined) return evaluateDefault(of.want, of.default, of.files[0] ?? '');
   const holds = compare(of.want, value);
   const actual = shown(value);
   return holds === undefined ? fail(`${actual}, which is not a valid value`, where) : passIf(holds, actual, where);
 }
 
-/** Judges the program's default if nothing is set. */
-function judgeDefault(want: Comparison, byDefault: Value, where: string): Verdict {
+/** Evaluates the program's default if nothing is set. */
+function evaluateDefault(want: Comparison, byDefault: Value, where: string): Verdict {
   if (byDefault === undefined)
     return compare(want, undefined) === true ? pass('not set', where) : fail('not set', where);
   return passIf(compare(want, byDefault) === true, `not set, so ${shown(byDefault)}`, where);
 }
 
-/** Judges the default that a main file has in a comment: of several that of the lowest folder, which nobody edits. */
-function judgeCommented({ files, key, section, want }: Extract<InFiles, { syntax: 'ini' }>, system: System): Verdict {
+/** Evaluates the default that a main file has in a comment: of several that of the lowest folder, which nobody edits. */
+function evaluateCommented({ files, key, section, want }: Extract<InFiles, { syntax: 'ini' }>, system: System): Verdict {
   for (const path of files.filter((each) => !isGlob(each)).reverse()) {
     const look = system.files.text(path);
     if ('unreadable' in look) return cannotRead(look, path);
     const setting = 'found' in look ? commentedIniSetting(look.found, key, section) : undefined;
-    if (setting !== undefined) return judgeDefault(want, setting.value, `${path}:${setting.line}`);
+    if (setting !== undefined) return evaluateDefault(want, setting.value, `${path}:${setting.line}`);
   }
-  return cannotJudge('not set, and the default of this build is not known', files[0]);
+  return cannotEvaluate('not set, and the default of this build is not known', files[0]);
 }
 
 const shown = (value: Value) => (typeof value === 'object' ? value.join(' ') || 'nothing' : String(value));

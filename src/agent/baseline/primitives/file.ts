@@ -20,7 +20,7 @@ const params = v.variant('must', [
   }),
   v.strictObject({
     must: v.literal('be'),
-    /** All existing ones are judged. */
+    /** All existing ones are evaluated. */
     paths,
     type: v.optional(v.picklist(TYPES), 'any'),
     owner: v.optional(texts),
@@ -71,7 +71,7 @@ export const file = primitive({
     return `For ${where}: ${steps.filter((step) => step !== undefined).join(', ')}, or less.`;
   },
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     const all: string[] = [];
     let unseen: Verdict | undefined;
     for (const pattern of of.paths) {
@@ -80,7 +80,7 @@ export const file = primitive({
       if (unreadable !== undefined) unseen ??= cannotRead(unreadable, pattern);
     }
     if (of.must === 'be') {
-      const verdict = await judgeAll(of, all, system);
+      const verdict = await evaluateAll(of, all, system);
       // A violation among the readable files is a failure even if others could not be read.
       return verdict?.result === 'fail' ? verdict : (unseen ?? verdict ?? missing(of.ifMissing, of.paths.join(', ')));
     }
@@ -97,12 +97,12 @@ export const file = primitive({
 });
 
 /** @returns `undefined` if none of the files exists */
-async function judgeAll(of: Wanted, all: readonly string[], system: System): Promise<Verdict | undefined> {
+async function evaluateAll(of: Wanted, all: readonly string[], system: System): Promise<Verdict | undefined> {
   const wrong: Verdict[] = [];
   let right: Verdict | undefined;
   let unseen: Verdict | undefined;
   for (const path of all) {
-    const verdict = await judgeOne(of, path, system);
+    const verdict = await evaluateOne(of, path, system);
     if (verdict?.result === 'fail') wrong.push(verdict);
     else if (verdict?.result === 'err') unseen ??= verdict;
     else right ??= verdict;
@@ -116,7 +116,7 @@ async function judgeAll(of: Wanted, all: readonly string[], system: System): Pro
 }
 
 /** @returns `undefined` if it does not exist, or is a link to /dev/null, which means a disabled file */
-async function judgeOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
+async function evaluateOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
   if (system.files.target(path) === '/dev/null' && of.type !== 'any') return undefined;
   const link = system.files.lstat(path);
   const look = system.files.stat(path);

@@ -4,7 +4,7 @@ import { PacketFilter } from '../../host/firewall/firewall.ts';
 import { type FirewallRow, HOOKS, isPolicy } from '../../host/firewall/row.ts';
 import { hasFeature } from '../features.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, fail, pass, skip, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, fail, pass, skip, type Verdict } from '../verdict.ts';
 
 const params = v.variant('check', [
   v.strictObject({ check: v.literal('anyRules') }),
@@ -23,11 +23,11 @@ export const firewall = primitive({
       ? 'Load a packet filter at boot, for example with nftables.service.'
       : `Add rules for the traffic to allow, then set the policy of the chain of the hook ${of.hook} to drop.`,
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     if (!system.seesHostNetwork() || system.firewall === undefined)
       return skip('the host’s packet filter is not visible to the agent');
     const rules = await system.firewallRules();
-    if ('problem' in rules) return { ...cannotJudge(rules.problem), denied: rules.denied };
+    if ('problem' in rules) return { ...cannotEvaluate(rules.problem), denied: rules.denied };
     const rows = rules.found.map(firewallRow);
     if (of.check === 'anyRules') {
       const own = rows.filter((row) => row.Enabled && (!isPolicy(row) || row.Action === 'Deny'));
@@ -42,7 +42,7 @@ export const firewall = primitive({
       const place = chain?.at(-1);
       if (direction === 'none' || place === undefined) return fail(`no chain for ${family}`);
       if (direction === 'allow') return fail(`accepted for ${family}`, placeOf(place));
-      if (direction === 'unknown') unknown ??= cannotJudge(`a program decides for ${family}`, placeOf(place));
+      if (direction === 'unknown') unknown ??= cannotEvaluate(`a program decides for ${family}`, placeOf(place));
     }
     return unknown ?? pass('dropped');
   },

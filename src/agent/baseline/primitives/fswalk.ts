@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { FINDS } from '../facts/walk.ts';
 import { paths } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, cannotRead, fail, listed, pass, skip } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, listed, pass, skip } from '../verdict.ts';
 
 const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, remedy: string]>> = {
   worldWritableFiles: ['file that anyone may write', 'chmod o-w FILE.'],
@@ -34,7 +34,7 @@ export const fswalk = primitive({
   expected: ({ find }) => `no ${IN_WORDS[find][0]}`,
   remedy: ({ find }) => IN_WORDS[find][1],
 
-  async judge({ find, allow = [] }, system) {
+  async evaluate({ find, allow = [] }, system) {
     if (find === 'filesWithCapabilities' && system.fileCapabilities() === undefined)
       return skip('file capabilities can’t be read without the native module koffi');
     const { users, groups } = await system.accounts();
@@ -45,7 +45,7 @@ export const fswalk = primitive({
     const wrong = found[find].filter((path) => !allow.includes(path));
     const [first] = wrong;
     if (first !== undefined) return fail(listed(wrong), first);
-    if (incomplete !== undefined) return { ...cannotJudge(`of ${entries} files none; ${incomplete}`), denied };
+    if (incomplete !== undefined) return { ...cannotEvaluate(`of ${entries} files none; ${incomplete}`), denied };
     return pass(`none of ${entries} files`);
   },
 });

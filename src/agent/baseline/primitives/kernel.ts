@@ -6,7 +6,7 @@ import { matchesGlob } from '../../pattern/glob.ts';
 import { count, listOf, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
-import { cannotJudge, cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
 const option = v.pipe(text, v.regex(/^CONFIG_[A-Z0-9_]+$/, 'is not an option of the kernel’s configuration'));
 
@@ -80,25 +80,25 @@ export const kernel = primitive({
   params,
   expected: (of) => (EXPECTED[of.check] as (of: Params) => string)(of),
   remedy: (of) => (REMEDY[of.check] as (of: Params) => string)(of),
-  judge: (of, system) => (system.runs ? judgeRunning(of, system) : skip('no kernel runs in this tree')),
+  evaluate: (of, system) => (system.runs ? evaluateRunning(of, system) : skip('no kernel runs in this tree')),
 });
 
-function judgeRunning(of: Params, system: System): Verdict {
+function evaluateRunning(of: Params, system: System): Verdict {
   switch (of.check) {
     case 'cpuFlag':
-      return judgeFlag(of, system);
+      return evaluateFlag(of, system);
     case 'cmdlineForbid':
     case 'cmdlineRequire':
     case 'cmdlineAtLeast':
-      return judgeCmdline(of, system);
+      return evaluateCmdline(of, system);
     case 'lsm':
-      return judgeLsm(of, system);
+      return evaluateLsm(of, system);
     case 'apparmorEnforced':
-      return judgeProfiles(system);
+      return evaluateProfiles(system);
     case 'cpuVulnerabilities':
-      return judgeVulnerabilities(system);
+      return evaluateVulnerabilities(system);
     case 'secureBoot':
-      return judgeSecureBoot(system);
+      return evaluateSecureBoot(system);
     case 'lockdown':
       return withText(system, '/sys/kernel/security/lockdown', (content) => {
         const state = /\[(\w+)\]/.exec(content)?.[1] ?? 'none';
@@ -106,19 +106,19 @@ function judgeRunning(of: Params, system: System): Verdict {
       });
     case 'config':
     case 'configNot':
-      return judgeConfig(of, system);
+      return evaluateConfig(of, system);
     case 'vendorBuilt':
-      return judgeVendor(system);
+      return evaluateVendor(system);
   }
 }
 
-function withText(system: System, path: string, judge: (content: string) => Verdict): Verdict {
+function withText(system: System, path: string, evaluate: (content: string) => Verdict): Verdict {
   const look = system.files.text(path);
   if ('unreadable' in look) return cannotRead(look, path);
-  return 'found' in look ? judge(look.found) : skip(`there is no ${path}`);
+  return 'found' in look ? evaluate(look.found) : skip(`there is no ${path}`);
 }
 
-const judgeFlag = ({ flag, arches }: Of<'cpuFlag'>, system: System): Verdict =>
+const evaluateFlag = ({ flag, arches }: Of<'cpuFlag'>, system: System): Verdict =>
   arches.includes(process.arch)
     ? withText(system, '/proc/cpuinfo', (content) => {
         const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(content)?.[1]?.split(' ') ?? [];
@@ -130,7 +130,7 @@ const judgeFlag = ({ flag, arches }: Of<'cpuFlag'>, system: System): Verdict =>
 const sameName = (word: string) => word.replace(/^[^=]*/, (name) => name.replaceAll('-', '_'));
 const bootWords = (commandLine: string) => kernelWords(commandLine).map((word) => sameName(word.replaceAll('"', '')));
 
-function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeast'>, system: System): Verdict {
+function evaluateCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeast'>, system: System): Verdict {
   const where = '/proc/cmdline';
   return withText(system, where, (content) => {
     const words = bootWords(content);
@@ -149,7 +149,7 @@ function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeas
   });
 }
 
-function judgeLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
+function evaluateLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
   const list = '/sys/kernel/security/lsm';
   const enforce = '/sys/fs/selinux/enforce';
   const look = files.text(list);
@@ -174,7 +174,7 @@ function judgeLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
   return passIf(enforces, `selinux, ${enforces ? 'enforcing' : 'permissive'}`, enforce);
 }
 
-const judgeProfiles = (system: System): Verdict =>
+const evaluateProfiles = (system: System): Verdict =>
   withText(system, '/sys/kernel/security/apparmor/profiles', (content) => {
     const lax = content.split('\n').flatMap((line) => /^(.*) \((?:complain|unconfined)\)$/.exec(line)?.[1] ?? []);
     return lax.length === 0 ? pass('all enforced') : fail(listed(lax), '/sys/kernel/security/apparmor/profiles');
@@ -186,7 +186,7 @@ const judgeProfiles = (system: System): Verdict =>
  */
 const LEFT_OPEN = /(?:^|: )vulnerable|No mitigations/i;
 
-function judgeVulnerabilities({ files }: System): Verdict {
+function evaluateVulnerabilities({ files }: System): Verdict {
   const folder = '/sys/devices/system/cpu/vulnerabilities';
   const names = files.names(folder);
   if ('unreadable' in names) return cannotRead(names, folder);
@@ -198,14 +198,14 @@ function judgeVulnerabilities({ files }: System): Verdict {
     if ('unreadable' in look) unseen ??= cannotRead(look, `${folder}/${name}`);
     else if ('found' in look && LEFT_OPEN.test(look.found)) open.push(name);
     else if ('found' in look && look.found.startsWith('Unknown'))
-      unseen ??= cannotJudge(`${name}: ${look.found.trim()}`, `${folder}/${name}`);
+      unseen ??= cannotEvaluate(`${name}: ${look.found.trim()}`, `${folder}/${name}`);
   }
   if (open.length > 0) return fail(listed(open), folder);
   return unseen ?? pass('none');
 }
 
 /** efivarfs: four bytes of attributes, and the value; see the UEFI specification, 3.3. */
-function judgeSecureBoot({ files }: System): Verdict {
+function evaluateSecureBoot({ files }: System): Verdict {
   const where = `/sys/${SECURE_BOOT_VARIABLE}`;
   const look = files.bytes(where, 64);
   if ('unreadable' in look) return cannotRead(look, where);
@@ -213,7 +213,7 @@ function judgeSecureBoot({ files }: System): Verdict {
   return passIf(isOn, isOn ? 'on' : 'off', where);
 }
 
-function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
+function evaluateConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
   const config = system.kernelConfig();
   if (config === undefined) return skip('the kernel’s build configuration is not available');
   if ('unreadable' in config) return cannotRead(config, '/boot');
@@ -229,11 +229,11 @@ function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
 }
 
 /** The kernel's version contains the name of its builder: `(debian-kernel@lists.debian.org)`. */
-function judgeVendor(system: System): Verdict {
+function evaluateVendor(system: System): Verdict {
   const [where] = OS_RELEASE_FILES.filter((path) => system.files.mayBeThere(path));
   const release = system.files.text(where ?? OS_RELEASE_FILES[0]);
   const { ID: id = '' } = 'found' in release ? parseOsRelease(release.found) : {};
-  if (!/^[a-z0-9._-]+$/.test(id)) return cannotJudge(`${where ?? 'os-release'} names no distribution`, where);
+  if (!/^[a-z0-9._-]+$/.test(id)) return cannotEvaluate(`${where ?? 'os-release'} names no distribution`, where);
   return withText(system, '/proc/version', (content) =>
     passIf(content.toLowerCase().includes(id), content.trim().slice(0, 120), '/proc/version'),
   );

@@ -20,7 +20,7 @@ export const kmod = primitive({
   expected: ({ module }) => `${module} neither loaded nor loadable`,
   remedy: ({ module }) => `Put "install ${module} /bin/false" into a file of /etc/modprobe.d, and run rmmod ${module}.`,
 
-  async judge({ module, filesystem, protocol }, system) {
+  async evaluate({ module, filesystem, protocol }, system) {
     const { loaded, builtIn, available, refused, refusedUnreadable, unreadable } = await system.kernelModules();
     const wanted = moduleName(module);
     if (loaded?.has(wanted) === true) return fail('loaded', '/proc/modules');

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { compilePattern } from '../../pattern/pattern.ts';
 import { ifMissing, paths, pattern } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
 
 const WANTS = ['some', 'none', 'someInEach'] as const;
 
@@ -29,9 +29,9 @@ export const lines = primitive({
       ? `Remove the lines that match the pattern from ${files.join(', ')}.`
       : `Add a line that matches the expected pattern to ${want === 'someInEach' ? 'each of ' : ''}${files.join(', ')}.`,
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     const wanted = compilePattern(of.pattern, { i: of.ignoreCase });
-    if ('problem' in wanted) return cannotJudge(wanted.problem);
+    if ('problem' in wanted) return cannotEvaluate(wanted.problem);
     let unseen: Verdict | undefined;
     let without: string | undefined;
     let firstHit: string | undefined;

@@ -3,7 +3,7 @@ import { isRemovable, type Mount } from '../facts/mounts.ts';
 import { bits, ifMissing, mode, octal, path, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
-import { cannotJudge, cannotRead, fail, missing, pass, passIf, skip, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, missing, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
 const params = v.variant('of', [
   v.strictObject({
@@ -45,14 +45,14 @@ export const mount = primitive({
     return `Add ${of.options?.map((option) => option.split('|')[0]).join(',')} to the options of ${what} in /etc/fstab or its mount unit.`;
   },
 
-  judge(of, system) {
+  evaluate(of, system) {
     const mounts = system.runs ? system.mounts() : system.fstab();
     if ('unreadable' in mounts) return cannotRead(mounts, system.runs ? '/proc/1/mountinfo' : '/etc/fstab');
     if (system.runs && !('found' in mounts))
-      return cannotJudge('the mounts are not visible to the agent', '/proc/1/mountinfo');
+      return cannotEvaluate('the mounts are not visible to the agent', '/proc/1/mountinfo');
     const all = 'found' in mounts ? mounts.found : [];
-    if (of.of === 'target') return judgeTarget(of, all, system);
-    if (of.of === 'absent') return judgeAbsent(of, all, system);
+    if (of.of === 'target') return evaluateTarget(of, all, system);
+    if (of.of === 'absent') return evaluateAbsent(of, all, system);
     const fstab = system.fstab();
     const planned = 'found' in fstab ? fstab.found : [];
     const chosen: Mount[] = [];
@@ -74,7 +74,7 @@ export const mount = primitive({
 /** What stands for a file system until it is used, see systemd.automount(5): its options say nothing. */
 const AUTOFS = 'autofs';
 
-function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[], system: System): Verdict {
+function evaluateTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[], system: System): Verdict {
   const mounted = all.find(({ point }) => point === of.target);
   if (mounted === undefined) {
     if (!system.runs) return skip(`/etc/fstab does not name ${of.target}, and nothing is mounted in a tree`);
@@ -85,7 +85,7 @@ function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[
     const planned = system.fstab();
     if ('unreadable' in planned) return cannotRead(planned, '/etc/fstab');
     const own = 'found' in planned ? planned.found.filter(({ type }) => type !== AUTOFS) : [];
-    if (own.some(({ point }) => point === of.target)) return judgeTarget(of, own, system);
+    if (own.some(({ point }) => point === of.target)) return evaluateTarget(of, own, system);
     return skip(`${of.target} is mounted when it is used, and /etc/fstab does not name it`);
   }
   const without = missingOptions(of.options ?? [], mounted);
@@ -93,7 +93,7 @@ function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[
   return pass(`${mounted.type} ${[...mounted.options].slice(0, 8).join(',')}`, mounted.where);
 }
 
-function judgeAbsent(of: Extract<Params, { of: 'absent' }>, all: readonly Mount[], system: System): Verdict {
+function evaluateAbsent(of: Extract<Params, { of: 'absent' }>, all: readonly Mount[], system: System): Verdict {
   const mounted = all.find(({ point }) => point === of.target);
   if (mounted === undefined) return pass('not mounted');
   const look = system.files.stat(of.target);

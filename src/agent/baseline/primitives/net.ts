@@ -49,15 +49,15 @@ export const net = primitive({
       : 'Set net.ipv6.conf.all.disable_ipv6 = 0.';
   },
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     if (!system.runs) return skip('nothing runs in this tree');
-    if (of.check === 'notListening') return judgePorts(of, system);
-    if (of.check === 'ipv6Enabled') return judgeIpv6(system);
-    return judgeInterfaces(of.check, system);
+    if (of.check === 'notListening') return evaluatePorts(of, system);
+    if (of.check === 'ipv6Enabled') return evaluateIpv6(system);
+    return evaluateInterfaces(of.check, system);
   },
 });
 
-async function judgePorts(of: Extract<Params, { check: 'notListening' }>, system: System): Promise<Verdict> {
+async function evaluatePorts(of: Extract<Params, { check: 'notListening' }>, system: System): Promise<Verdict> {
   const { found, unreadable } = await system.listeners();
   const open = found.filter(
     ({ protocol, port: at, loopback }) =>
@@ -70,7 +70,7 @@ async function judgePorts(of: Extract<Params, { check: 'notListening' }>, system
   return fail(listed([...new Set(places)]), `${system.netFolder}/${first.protocol}`);
 }
 
-function judgeInterfaces(check: 'noPromisc' | 'noWireless', { files }: System): Verdict {
+function evaluateInterfaces(check: 'noPromisc' | 'noWireless', { files }: System): Verdict {
   const names = files.names('/sys/class/net');
   if ('unreadable' in names) return cannotRead(names, '/sys/class/net');
   if (!('found' in names)) return skip('there is no /sys/class/net');
@@ -88,7 +88,7 @@ function judgeInterfaces(check: 'noPromisc' | 'noWireless', { files }: System): 
   return unseen ?? pass('none');
 }
 
-function judgeIpv6({ files, netFolder }: System): Verdict {
+function evaluateIpv6({ files, netFolder }: System): Verdict {
   const look = files.text(`${netFolder}/if_inet6`);
   if ('unreadable' in look) return cannotRead(look, `${netFolder}/if_inet6`);
   return passIf('found' in look && look.found.trim() !== '', 'found' in look ? 'on' : 'off', `${netFolder}/if_inet6`);

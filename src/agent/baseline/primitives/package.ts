@@ -26,7 +26,7 @@ export const packages = primitive({
   remedy: ({ names, want }) =>
     want === 'absent' ? `Remove ${names.join(', ')}.` : `Install ${names[0]}, or one like it.`,
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     const installed = await system.packages();
     if (installed === undefined) return byPrograms(of, system, 'there is no package database');
     if ('problem' in installed) {

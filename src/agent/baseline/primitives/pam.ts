@@ -13,7 +13,7 @@ const moduleName = v.pipe(text, v.regex(/^pam_[a-z0-9_]+$/, 'is not a module nam
 const params = v.variant('of', [
   v.strictObject({
     of: v.literal('stack'),
-    /** All existing ones are judged: their names differ between Debian and Fedora. */
+    /** All existing ones are evaluated: their names differ between Debian and Fedora. */
     stacks: texts,
     type: v.optional(v.picklist(TYPES)),
     module: moduleName,
@@ -69,10 +69,10 @@ export const pam = primitive({
     return `Add a line like "${line}" to /etc/pam.d/${of.stacks[0]}; on Debian with pam-auth-update.`;
   },
 
-  judge: (of, system) => (of.of === 'stack' ? judgeStack(of, system) : judgeSetting(of, system)),
+  evaluate: (of, system) => (of.of === 'stack' ? evaluateStack(of, system) : evaluateSetting(of, system)),
 });
 
-async function judgeStack(of: InStack, system: System): Promise<Verdict> {
+async function evaluateStack(of: InStack, system: System): Promise<Verdict> {
   const pam = await system.pam();
   const stacks = of.stacks.flatMap((name): { name: string; stack: PamStack }[] => {
     const stack = pam.stack(name);
@@ -114,11 +114,11 @@ function describeLine(of: InStack, line: PamLine): string {
  * Arguments have precedence over the module's file, and the file over the module's default. Each line of the module may have
  * other arguments: all must pass.
  */
-async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
+async function evaluateSetting(of: InFiles, system: System): Promise<Verdict> {
   const pam = await system.pam();
   const lines = pam.linesOf(of.module).filter(usesSettings);
   const verdicts: Verdict[] = [];
-  for (const line of lines.length === 0 ? [undefined] : lines) verdicts.push(await judgeLine(of, line, system));
+  for (const line of lines.length === 0 ? [undefined] : lines) verdicts.push(await evaluateLine(of, line, system));
   const failed = verdicts.find(({ result }) => result === 'fail');
   if (failed !== undefined) return failed;
   if (pam.unreadable !== undefined) return cannotRead(pam.unreadable, '/etc/pam.d');
@@ -128,20 +128,20 @@ async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
 /** What only ends the count of failures, as pam_faillock's lines for accounts do, depends on no setting. */
 const usesSettings = ({ type, args }: PamLine) => type !== 'account' && !args.includes('authsucc');
 
-/** @param line absent: the module's file alone is judged */
-async function judgeLine(of: InFiles, line: PamLine | undefined, system: System): Promise<Verdict> {
+/** @param line absent: the module's file alone is evaluated */
+async function evaluateLine(of: InFiles, line: PamLine | undefined, system: System): Promise<Verdict> {
   const ownFile = line === undefined ? undefined : argumentOf(line, ['conf'])?.value;
   const files = ownFile === undefined ? of.files : [ownFile];
   const found = (line && argumentOf(line, of.keys)) ?? (await inFiles({ ...of, files }, system));
   if (found !== undefined && 'result' in found) return found;
-  if (found !== undefined) return judgeValue(of.want, found);
+  if (found !== undefined) return evaluateValue(of.want, found);
   const byDefault: Value = of.default;
   if (byDefault === undefined || of.want.op === 'flag') return passIf(wantsNothing(of.want), 'not set', files[0]);
   return passIf(compare(of.want, byDefault) === true, `not set, so ${byDefault}`, files[0]);
 }
 
 /** The modules' values are decimal numbers, and `never`, which is 0. */
-function judgeValue(want: Comparison, { key, value, where }: Found): Verdict {
+function evaluateValue(want: Comparison, { key, value, where }: Found): Verdict {
   const isWord = want.op === 'set' || want.op === 'flag';
   const number = value === 'never' ? 0 : /^[+-]?\d{1,15}$/.test(value) ? Number(value) : undefined;
   if (isWord) return pass(`${key} ${value}`.trim(), where);

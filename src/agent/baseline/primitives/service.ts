@@ -64,7 +64,7 @@ export const service = primitive({
     return `systemctl enable --now ${first}${units.length > 1 ? ', or one of the others' : ''}.`;
   },
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     const units = await system.units();
     const states = of.units.map((unit) => ({ unit, ...units.state(unit) }));
     const enabled = states.filter((state) => state.enabled);
@@ -72,7 +72,7 @@ export const service = primitive({
     if (enabled.length === 0 && units.unreadable !== undefined) return cannotRead(units.unreadable, '/etc');
     switch (of.want) {
       case 'disabled':
-        return judgeOff(of, enabled, system);
+        return evaluateOff(of, enabled, system);
       case 'masked': {
         const open = states.find(({ masked, known }) => known && !masked);
         return open === undefined ? pass('masked, or not installed') : fail('not masked', open.where ?? open.unit);
@@ -81,7 +81,7 @@ export const service = primitive({
       case 'anyEnabled':
       case 'enabledAndActive': {
         const [first] = enabled;
-        if (first === undefined) return judgeCronJobs(of, states, system);
+        if (first === undefined) return evaluateCronJobs(of, states, system);
         if (of.want === 'enabledAndActive' && system.runs) {
           const { proven, why } = await whatRuns(of, system);
           if (proven.length === 0) return why.err ?? fail(`started at boot, but not running${why.words}`, first.where);
@@ -89,7 +89,7 @@ export const service = primitive({
         return pass(`${first.unit} is started at boot`, first.where);
       }
       case 'anyActive': {
-        if (!system.runs) return judgeTree(enabled);
+        if (!system.runs) return evaluateTree(enabled);
         const { proven, why } = await whatRuns(of, system);
         if (proven.length > 0) return pass(`running: ${listed(proven)}`);
         return why.err ?? fail(`none is running${why.words}`);
@@ -108,14 +108,14 @@ export const service = primitive({
 });
 
 /** Nothing runs in a tree, so services that would be started count as running. */
-function judgeTree(enabled: readonly (UnitState & { unit: string })[]): Verdict {
+function evaluateTree(enabled: readonly (UnitState & { unit: string })[]): Verdict {
   const [first] = enabled;
   return first === undefined
     ? skip('nothing runs in this tree, and links alone do not show whether it would')
     : pass(`${first.unit} is started at boot`, first.where);
 }
 
-async function judgeOff(
+async function evaluateOff(
   of: Params,
   enabled: readonly (UnitState & { unit: string })[],
   system: System,
@@ -139,7 +139,7 @@ async function judgeOff(
 }
 
 /** Where systemd has the unit, the packages' scripts for cron leave the work to it. */
-async function judgeCronJobs(
+async function evaluateCronJobs(
   { cronJobs = [] }: Params,
   states: readonly UnitState[],
   system: System,

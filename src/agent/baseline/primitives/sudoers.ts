@@ -4,7 +4,7 @@ import { isAtLeast, versionOf } from '../facts/packages.ts';
 import { MAIN } from '../facts/sudoers.ts';
 import { ifMissing, pattern } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, cannotRead, fail, missing, pass, passIf } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, fail, missing, pass, passIf } from '../verdict.ts';
 
 /** What sudo is configured to do. Reports the place, never the text. */
 export const sudoers = primitive({
@@ -34,7 +34,7 @@ export const sudoers = primitive({
     return `With visudo, ${parts.filter((part) => part !== undefined).join(', and ')}.`;
   },
 
-  async judge({ some, notNeededSince, none, ifMissing }, system) {
+  async evaluate({ some, notNeededSince, none, ifMissing }, system) {
     const { lines, exists, unreadable } = await system.sudoers();
     const first = (pattern: string | undefined) => {
       const compiled = pattern === undefined ? undefined : compilePattern(pattern);
@@ -50,7 +50,7 @@ export const sudoers = primitive({
     if (notNeededSince === undefined) return fail('not found', MAIN);
     const version = versionOf(['sudo', 'sudo-ldap'], await system.packages());
     const isDefault = isAtLeast(version, notNeededSince);
-    if (isDefault === undefined) return cannotJudge('not found, and the version of sudo is not known', MAIN);
+    if (isDefault === undefined) return cannotEvaluate('not found, and the version of sudo is not known', MAIN);
     return passIf(isDefault, `not found, and sudo is ${version}`, MAIN);
   },
 });

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { ifMissing, integer, listOf } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, cannotRead, missing, passIf, skip, type Verdict } from '../verdict.ts';
+import { cannotEvaluate, cannotRead, missing, passIf, skip, type Verdict } from '../verdict.ts';
 
 const common = {
   key: v.pipe(v.string(), v.maxLength(100), v.regex(/^[a-z0-9_]+(?:\.[A-Za-z0-9_-]+)+$/, 'is not a kernel parameter')),
@@ -29,13 +29,13 @@ export const sysctl = primitive({
   remedy: (of) =>
     `Set ${of.key} = ${of.op === 'in' ? of.value[0] : of.value} in a file of /etc/sysctl.d, and run sysctl --system.`,
 
-  async judge(of, system) {
+  async evaluate(of, system) {
     const { settings, unreadable } = await system.persistedSysctls();
     const persisted = settings.get(of.key);
     if (!system.runs) {
       if (unreadable !== undefined) return cannotRead(unreadable, '/etc/sysctl.d');
       if (persisted === undefined) return skip(`no file sets ${of.key}, and no kernel is running`);
-      return judgeValue(of, persisted.value, persisted.where);
+      return evaluateValue(of, persisted.value, persisted.where);
     }
     const path = `/proc/sys/${of.key.replaceAll('.', '/')}`;
     if (of.key.startsWith('net.') && !system.seesHostNetwork())
@@ -43,13 +43,13 @@ export const sysctl = primitive({
     const look = system.files.text(path);
     if ('missing' in look) return missing(of.ifMissing, path);
     if ('unreadable' in look) return cannotRead(look, path);
-    const verdict = judgeValue(of, look.found.trim(), path);
+    const verdict = evaluateValue(of, look.found.trim(), path);
     return verdict.result === 'pass' || verdict.result === 'fail' ? withPersisted(verdict, persisted) : verdict;
   },
 });
 
-function judgeValue(of: Params, text: string, where: string): Verdict {
-  if (!/^-?\d{1,15}$/.test(text)) return cannotJudge(`${where} does not contain a number`, where);
+function evaluateValue(of: Params, text: string, where: string): Verdict {
+  if (!/^-?\d{1,15}$/.test(text)) return cannotEvaluate(`${where} does not contain a number`, where);
   const actual = Number(text);
   if (of.op === 'in') return passIf(of.value.includes(actual), text, where);
   return passIf(of.op === 'eq' ? actual === of.value : actual >= of.value, text, where);

@@ -369,7 +369,7 @@ it('baseline: accounts looks at dot files whatever bytes their names have', func
     writeFileSync(file, '');
     chownSync(file, 1000, 1000);
     chmodSync(file, 0o666);
-    const { result, where } = await accounts.judge({ check: 'dotFilesMode', modeForbid: '0022' }, tree.system());
+    const { result, where } = await accounts.evaluate({ check: 'dotFilesMode', modeForbid: '0022' }, tree.system());
     assert.deepEqual({ result, where }, { result: 'fail', where: '/home/ann/.\u{fffd}' });
   });
 });

@@ -7,7 +7,7 @@ import type { CheckResult } from '../../../../src/core/contract/baseline.ts';
 import { skip } from '../../../harness/require.ts';
 import { type Entries, withTree } from '../tree.ts';
 
-/** A rule's parameters, what they are judged on, and what is to be said of it. */
+/** A rule's parameters, what they are evaluated on, and what is to be said of it. */
 export interface Case {
   readonly params: unknown;
   readonly tree: Entries;
@@ -29,7 +29,7 @@ export function describePrimitive<P>(primitive: Primitive<P>, cases: Readonly<Re
       it(`${result}: ${what}`, async function () {
         if (asRoot && !isRoot) skip(this, 'needs root, to make files of others');
         const checked = v.parse(primitive.params, params);
-        const verdict = await withTree(tree, (made) => primitive.judge(checked, made.system(parts)));
+        const verdict = await withTree(tree, (made) => primitive.evaluate(checked, made.system(parts)));
         assert.equal(verdict.result, result, JSON.stringify(verdict));
         for (const key of ['actual', 'where', 'reason'] as const) {
           const wanted = said[key];

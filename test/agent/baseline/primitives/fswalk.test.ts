@@ -8,8 +8,8 @@ import { skip } from '../../../harness/require.ts';
 import { RUNNING, Tree, withTree } from '../tree.ts';
 
 const NAMES = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'etc/group': 'root:x:0:\n' };
-const judge = (find: string, tree: Tree, allow: string[] = []) =>
-  fswalk.judge({ find: find as 'setIdFiles', allow }, tree.system());
+const evaluate = (find: string, tree: Tree, allow: string[] = []) =>
+  fswalk.evaluate({ find: find as 'setIdFiles', allow }, tree.system());
 
 describe('baseline: fswalk', () => {
   before(function () {
@@ -25,7 +25,7 @@ describe('baseline: fswalk', () => {
   } as const)) {
     it(`fail: ${find}`, () =>
       withTree({ ...NAMES, 'srv/deep/in/here': entry }, async (tree) => {
-        const { result, where } = await judge(find, tree);
+        const { result, where } = await evaluate(find, tree);
         assert.deepEqual({ result, where }, { result: 'fail', where: '/srv/deep/in/here' });
       }));
   }
@@ -41,9 +41,9 @@ describe('baseline: fswalk', () => {
         'var/lib/docker/x': { text: '', mode: 0o666 },
       },
       async (tree) => {
-        assert.equal((await judge('setIdFiles', tree, ['/usr/bin/su'])).result, 'pass');
-        assert.equal((await judge('worldWritableFiles', tree)).result, 'pass');
-        assert.equal((await judge('worldWritableFoldersWithoutSticky', tree)).result, 'pass');
+        assert.equal((await evaluate('setIdFiles', tree, ['/usr/bin/su'])).result, 'pass');
+        assert.equal((await evaluate('worldWritableFiles', tree)).result, 'pass');
+        assert.equal((await evaluate('worldWritableFoldersWithoutSticky', tree)).result, 'pass');
       },
     ));
 
@@ -52,7 +52,7 @@ describe('baseline: fswalk', () => {
     const overlay = (lower: string) =>
       `23 21 0:40 / /etc rw - overlay overlay rw,lowerdir=${lower},upperdir=/data/etc,workdir=/data/work\n`;
     const ofTree = (mountinfo: string) =>
-      withTree({ ...NAMES, ...RUNNING, 'proc/1/mountinfo': mountinfo }, (tree) => judge('setIdFiles', tree));
+      withTree({ ...NAMES, ...RUNNING, 'proc/1/mountinfo': mountinfo }, (tree) => evaluate('setIdFiles', tree));
 
     it('pass: an overlay over disks, which is walked', async () =>
       assert.equal((await ofTree(ROOT + overlay('/etc'))).result, 'pass'));
@@ -79,7 +79,7 @@ describe('baseline: fswalk', () => {
       withTree({ ...NAMES, 'srv/tool': PROGRAM, 'srv/plain': PROGRAM, 'usr/bin/ping': PROGRAM }, async (tree) => {
         grant(tree, 'srv/tool');
         grant(tree, 'usr/bin/ping');
-        const { result, actual, where } = await fswalk.judge(find, tree.system({ fileCapabilities }));
+        const { result, actual, where } = await fswalk.evaluate(find, tree.system({ fileCapabilities }));
         assert.deepEqual({ result, actual, where }, { result: 'fail', actual: '/srv/tool', where: '/srv/tool' });
       }));
 
@@ -97,7 +97,7 @@ describe('baseline: fswalk', () => {
           async (tree) => {
             for (const path of ['usr/bin/ping', 'srv/text']) grant(tree, path);
             grant(outside, 'outside/tool');
-            assert.equal((await fswalk.judge(find, tree.system({ fileCapabilities }))).result, 'pass');
+            assert.equal((await fswalk.evaluate(find, tree.system({ fileCapabilities }))).result, 'pass');
           },
         ),
       ));
@@ -105,7 +105,7 @@ describe('baseline: fswalk', () => {
     it('skip: without native code, for that reason', () =>
       withTree(NAMES, async (tree) => {
         for (const parts of [{}, { fileCapabilities: () => undefined }]) {
-          const { result, reason } = await fswalk.judge(find, tree.system(parts));
+          const { result, reason } = await fswalk.evaluate(find, tree.system(parts));
           assert.equal(result, 'skip');
           assert.match(reason ?? '', /without the native module koffi/);
         }
@@ -114,7 +114,7 @@ describe('baseline: fswalk', () => {
 
   it('err: folders that are deeper than it goes', () =>
     withTree({ ...NAMES, [`${'d/'.repeat(250)}x`]: '' }, async (tree) => {
-      const { result, reason } = await judge('setIdFiles', tree);
+      const { result, reason } = await evaluate('setIdFiles', tree);
       assert.equal(result, 'err');
       assert.match(reason ?? '', /more than 200 deep/);
     }));
@@ -124,7 +124,7 @@ describe('baseline: fswalk', () => {
       const point = join(tree.root, 'srv');
       execFileSync('mount', ['-t', 'tmpfs', 'vakt-test', point]);
       try {
-        const { result, reason } = await judge('setIdFiles', tree);
+        const { result, reason } = await evaluate('setIdFiles', tree);
         assert.equal(result, 'err');
         assert.match(reason ?? '', /\/srv is on another file system/);
       } finally {
@@ -135,9 +135,9 @@ describe('baseline: fswalk', () => {
   it('walks once for all rules', () =>
     withTree({ ...NAMES, 'srv/x': '' }, async (tree) => {
       const system = tree.system();
-      await fswalk.judge({ find: 'setIdFiles', allow: [] }, system);
+      await fswalk.evaluate({ find: 'setIdFiles', allow: [] }, system);
       tree.add('srv/late', { text: '', mode: 0o4755 });
-      assert.equal((await fswalk.judge({ find: 'setIdFiles', allow: [] }, system)).result, 'pass');
+      assert.equal((await fswalk.evaluate({ find: 'setIdFiles', allow: [] }, system)).result, 'pass');
     }));
 
   it('ends when the scan is aborted', async () => {
@@ -145,7 +145,7 @@ describe('baseline: fswalk', () => {
     try {
       for (let i = 0; i < 3_000; i += 1) tree.add(`srv/f${i}`, '');
       const stop = new AbortController();
-      const walking = fswalk.judge({ find: 'setIdFiles', allow: [] }, tree.system({ signal: stop.signal }));
+      const walking = fswalk.evaluate({ find: 'setIdFiles', allow: [] }, tree.system({ signal: stop.signal }));
       stop.abort(new Error('stopped'));
       await assert.rejects(Promise.resolve(walking), /stopped/);
     } finally {
