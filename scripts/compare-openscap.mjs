@@ -32,7 +32,7 @@ const REASONS = [
   [/^audit\.sudoers$/, 'as for audit.immutable; OpenSCAP also requires a slash at the end of /etc/sudoers.d'],
   [/^acct\.gid0-only-root$/, 'different facts: OpenSCAP checks that root has group 0, Vakt that only root has it'],
   [/^acct\.root-path-clean$/, "OpenSCAP checks the scanner's own PATH, not that of a login in the tree"],
-  [/^acct\.shadowed$/, 'an empty password is no hash in /etc/passwd; Vakt reports it by acct.no-empty-passwords'],
+  [/^acct\.shadowed$/, 'an empty password is not a hash in /etc/passwd; Vakt reports it by acct.no-empty-passwords'],
   [/^acct\.dotfiles-owner$/, 'the file belongs to root, which Vakt accepts; OpenSCAP requires the user'],
   [/^cfg\.auditd-space-left$/, 'OpenSCAP requires "email"; Vakt accepts every action that alerts, also syslog'],
   [/^cfg\.encrypt-method$/, 'OpenSCAP requires SHA512; yescrypt, the default of Debian, is stronger'],

@@ -4,7 +4,7 @@ import { containerKind } from '../host/container.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../host/first-root.ts';
 import { HostFiles } from '../host/host-files.ts';
 
-/** How much a scan can see of the evaluated system. */
+/** The scope of a scan. */
 export type ScanView =
   /** The system that the agent runs in. */
   | 'host'
@@ -15,14 +15,14 @@ export type ScanView =
   /** Files of a system that is not running, for example an image that is being built. */
   | 'tree';
 
-/** The location of a system, and how it is read. */
+/** The location of a system, and how to read it. */
 export interface AccessParts {
   readonly hostRoot: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Overrides the detection of whether the agent runs in a container. */
   readonly inContainer?: boolean;
-  /** Called before each read that may block for ever, with what is read. */
+  /** Called before each read that may block forever, with the path. */
   readonly at?: (where: string) => void;
 }
 
@@ -69,7 +69,7 @@ export class Access {
   /**
    * Yields to the event loop when this turn has lasted long enough. Long work must call it about once per millisecond.
    *
-   * @throws the signal's reason when the scan was aborted meanwhile
+   * @throws the signal's reason when the scan has been aborted
    */
   async pace(): Promise<void> {
     if (!this.#turn.isOver()) return;

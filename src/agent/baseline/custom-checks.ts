@@ -44,7 +44,7 @@ export interface CustomChecks {
  * to root, be writable only by root, and have the SHA-256 given in the twin, calculated from the bytes that are parsed.
  * Like the default rules, it can only ask for facts.
  *
- * The path is in the agent's own file system, not in that of the evaluated host.
+ * The path is in the agent's own file system, not in the scanned host's.
  */
 export function readCustomChecks(wanted: ScanOptions['customChecks'], rules: Pick<RuleSet, 'roles'>): CustomChecks {
   if (wanted === undefined) return { checks: [] };
@@ -96,7 +96,7 @@ function readTrusted(path: string): Buffer {
   const { O_RDONLY, O_NONBLOCK, O_NOCTTY, O_NOFOLLOW } = constants;
   const file = attempt(() => openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW));
   try {
-    refuseUntrusted(fstatSync(file)); // it may have been replaced meanwhile
+    refuseUntrusted(fstatSync(file)); // the file may have been replaced since
     const buffer = Buffer.alloc(MAX_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < buffer.length; length += read)

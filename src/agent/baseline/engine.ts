@@ -20,8 +20,7 @@ export interface EngineParts {
   /** Reads the packet filter, as src/agent/linux/firewall does. If absent, rules about it are skipped. */
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
   /**
-   * Tells which files carry capabilities, as linux/native/file-capabilities.ts does; without it the rule about them is
-   * skipped.
+   * Detects file capabilities, as linux/native/file-capabilities.ts does. If absent, the rule about them is skipped.
    */
   readonly fileCapabilities?: () => ((place: Buffer) => boolean) | undefined;
   /** Overrides the detection of whether the agent runs in a container. */
@@ -29,15 +28,15 @@ export interface EngineParts {
   /** Replaces the rules shipped with the agent. */
   readonly rules?: RuleSet;
   /** Called before each step, see `said` of stage.ts. */
-  readonly at?: (what: string) => void;
-  /** By stage, the path at which an earlier scan hung. The rules of such a stage are not evaluated. */
+  readonly at?: (step: string) => void;
+  /** Paths at which an earlier scan hung, keyed by stage. The rules of such a stage are not evaluated. */
   readonly hung?: Readonly<Record<string, string>>;
 }
 
-/** Rules not evaluated by then are reported as `err`. Time spent walking the file systems does not count. */
+/** Rules that are not evaluated within this time are reported as `err`. Time spent walking the file systems does not count. */
 const LONGEST_SCAN = seconds(60);
 
-/** Evaluates the rules. Only reads, starts no program, and yields to the event loop every few milliseconds. */
+/** Evaluates the rules. It only reads, starts no program, and yields to the event loop every few milliseconds. */
 export class BaselineEngine implements BaselineScanner {
   readonly #parts: EngineParts;
 
@@ -91,7 +90,7 @@ export class BaselineEngine implements BaselineScanner {
       limits: [
         ...limitsOf(system.view, verdicts),
         ...Object.entries(hung)
-          // Not for custom checks: it would reveal the reason for refusing them, see CUSTOM_CHECKS_REFUSED.
+          // Omits custom checks, where it would reveal the reason for refusing them, see CUSTOM_CHECKS_REFUSED.
           .filter(([stage]) => stage !== CUSTOM)
           .map(([, where]) => `Some rules were not evaluated: ${hungAt(where)}.`),
       ],
@@ -169,7 +168,7 @@ const OF_VIEW: Readonly<Record<ScanView, string | undefined>> = {
   'mounted-host': undefined,
   container:
     'The agent runs in a container: rules about the host were skipped. To evaluate the host, mount its root read-only with its /proc, and set hostRoot.',
-  tree: 'The root is a file tree, not a running system: rules about the running kernel were skipped, or evaluated by configuration files.',
+  tree: 'The root is a file tree, not a running system: rules about the running kernel were skipped, or evaluated by their configuration files.',
 };
 
 const rules = (count: number) => `${count} ${count === 1 ? 'rule' : 'rules'} could`;

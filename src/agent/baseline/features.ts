@@ -34,7 +34,7 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   shadow: anyOf('/etc/shadow'),
   /** A clock that has been set: without one, every password was changed in the future. */
   clock: ({ clock }) => isPlausible(clock.now()),
-  /** The kernel, and what it was started with, belong to the system that is evaluated. */
+  /** The kernel and its command line belong to the scanned system. */
   'own-kernel': ({ view }) => view === 'host' || view === 'mounted-host',
   'netns-host': (system) =>
     system.seesHostNetwork() || (system.view === 'mounted-host' && anyOf('/proc/1/net/tcp')(system)),

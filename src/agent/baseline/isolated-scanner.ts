@@ -13,9 +13,9 @@ import { CUSTOM, parseStage, START } from './stage.ts';
 const LONGEST_SCAN = seconds(100);
 /** Limit of repetitions of a scan that hung, each without the stage in which it hung. */
 const MAX_HANGS = 3;
-/** How long a stage that hung is skipped. Each attempt may leave a child process behind that cannot be killed. */
+/** How long a stage that hung is skipped. Each attempt can leave a child process that cannot be killed. */
 const LEFT_OUT_FOR = hours(24);
-/** Of the question, in bytes of JSON: less than the reader takes. */
+/** Limit of the packet filter's rules in bytes of JSON: less than the reader accepts. */
 const MAX_FIREWALL_BYTES = 6 * 1024 * 1024;
 
 interface Parts {
@@ -25,7 +25,7 @@ interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
-  /** Absent: 100 s, in which a snapshot is taken. */
+  /** If absent, 100 s, the time limit of a snapshot. */
   readonly longest?: Duration;
   /** How long the child may take from one step to the next; for tests. */
   readonly stepLimit?: Duration;
@@ -39,7 +39,7 @@ interface Parts {
  */
 export class IsolatedScanner implements BaselineScanner {
   readonly #parts: Parts;
-  /** By stage. */
+  /** Stages that hung, keyed by name. */
   readonly #hung = new Map<string, { readonly where: string; readonly at: Duration }>();
 
   constructor(parts: Parts) {

@@ -16,7 +16,7 @@ const FOLDERS = [
 export const findProgram = (files: HostFiles, name: string): string | undefined =>
   FOLDERS.map((folder) => `${folder}/${name}`).find((path) => files.exists(path));
 
-/** True also if the folder cannot be read: a later check reports the reason. */
+/** Returns true if the folder cannot be read: a later check reports the reason. */
 export const hasProgram = (files: HostFiles, name: string): boolean =>
   FOLDERS.some((folder) => files.mayBeThere(`${folder}/${name}`));
 

@@ -4,7 +4,7 @@ import { type BaselineReport, type ScanOptions, SEVERITIES } from '../../core/co
 import type { FirewallRule } from '../../core/contract/sources.ts';
 import type { QuestionKind } from '../reader/question.ts';
 
-/* A whole scan as a question to the reader: a scan reads users' file systems, which may block for ever. */
+/* A whole scan as a question to the reader: a scan reads users' file systems, which can block forever. */
 
 /** The packet filter's rules. The agent starts the tools that read them, so that it recognises its own processes. */
 export type FirewallFacts =
@@ -14,9 +14,9 @@ export type FirewallFacts =
 export interface ScanQuestion {
   readonly hostRoot: string;
   readonly options: ScanOptions;
-  /** Absent: rules about the packet filter are skipped. */
+  /** If absent, rules about the packet filter are skipped. */
   readonly firewall?: FirewallFacts;
-  /** By stage (see stage.ts), the path at which an earlier scan hung. */
+  /** Paths at which an earlier scan hung, keyed by stage (see stage.ts). */
   readonly hung: Readonly<Record<string, string>>;
 }
 

@@ -47,7 +47,7 @@ export class BaselineScans {
     return report;
   }
 
-  /** The state of the last scan: what it could not see, and which custom checks were not evaluated. */
+  /** The limits of the last scan, and custom checks that were not evaluated. */
   status(): SourceStatus {
     const { customChecksRefused, limits = [] } = this.#last?.report ?? {};
     const reasons = [
@@ -62,7 +62,7 @@ export class BaselineScans {
     return this.#last?.posture;
   }
 
-  /** By setting: the part that could not be applied in the last scan. */
+  /** Parts that the last scan could not apply, keyed by setting. */
   warnings(): Readonly<Partial<Record<SettingId, string>>> {
     if (this.#last === undefined) return {};
     const { report, options } = this.#last;
@@ -85,7 +85,7 @@ export class BaselineScans {
     const refused = customChecksRefused === undefined ? undefined : JSON.stringify(customChecks);
     if (refused !== undefined && (refused !== this.#refused || customChecksRefused !== this.#refusedFor)) {
       // The reason is logged in a field that is not sent in Diagnostic events and to direct methods.
-      const line = 'The file of custom checks is refused; the default rules are evaluated.';
+      const line = 'Rejected the file of custom checks; evaluating the default rules.';
       if (refused === this.#refused) this.#log.info({ why: customChecksRefused }, line);
       else this.#log.warn({ why: customChecksRefused }, line);
     }

@@ -33,7 +33,7 @@ export interface SystemParts extends AccessParts {
 /** The system that primitives evaluate: files, and facts that are read from them once per scan. */
 export class System extends Access {
   readonly firewall: FirewallReader | undefined;
-  /** Tells whether a file has capabilities; `undefined`: cannot be detected on this machine. */
+  /** Returns a function that detects file capabilities; `undefined` if this machine cannot detect them. */
   readonly fileCapabilities: () => ((place: Buffer) => boolean) | undefined;
   #walkedForMs = 0;
 
@@ -128,8 +128,8 @@ function once<T>(make: () => T): () => T {
  */
 function seesHostNetwork({ view, files }: Pick<Access, 'view' | 'files'>): boolean {
   if (view !== 'mounted-host') return view === 'host';
-  const ours = namespaceOf('/', 'self');
-  return ours !== undefined && ours === namespaceOf(files.root, '1');
+  const own = namespaceOf('/', 'self');
+  return own !== undefined && own === namespaceOf(files.root, '1');
 }
 
 function namespaceOf(root: string, process: string): string | undefined {

@@ -1,7 +1,7 @@
 import type { CheckResult } from '../../core/contract/baseline.ts';
 import type { Unreadable } from '../host/host-files.ts';
 
-/** A primitive's result for one rule. Texts are short, and never quote a line of a file that may hold secrets. */
+/** A primitive's result for one rule. Its strings are short, and never quote a line of a file that may hold secrets. */
 export interface Verdict {
   readonly result: CheckResult;
   readonly actual?: string;

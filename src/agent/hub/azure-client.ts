@@ -28,11 +28,11 @@ export interface AzureHubClientOptions {
   readonly transport?: TransportSetting;
   /** With `auto`: what it begins with, when nothing is remembered. Default: `mqtt`. */
   readonly firstTransport?: Transport;
-  /** Where the transport that worked is remembered. Absent: nowhere. */
+  /** Stores the transport that worked. If absent, it is not stored. */
   readonly state?: StateFolder | undefined;
   /** Client name shown to the hub's owner, for example `vakt/0.1.0`. */
   readonly productInfo: string;
-  /** Answers direct methods. Absent: they are not subscribed to. */
+  /** Answers direct methods. If absent, the client does not subscribe to them. */
   readonly methods?: MethodCalls;
   readonly clock: Clock;
   readonly log: Logger;
@@ -77,7 +77,7 @@ export class AzureHubClient implements HubClient, Service {
   #unpresentable: AgentError | undefined;
   /** Why the hub refused the credential, the last time. */
   #refusal: AgentError | undefined;
-  /** Why port 8883 could not be used, when it was last tried beside port 443. That is no fault. */
+  /** Why the last attempt on port 8883, while 443 was in use, failed. That is not an error. */
   #trial: HubFailure | undefined;
   /** The failure that reported the used-up quota, its time and the hub; cleared when a request is accepted. */
   #quota: { readonly failure: HubFailure; readonly at: Date; readonly hub: string } | undefined;
@@ -102,10 +102,10 @@ export class AzureHubClient implements HubClient, Service {
     this.#supervisor = new Supervisor({
       prepare: (signal) => this.#prepare(signal),
       open: async (attempt, signal) => {
-        const { address, dial } = this.#wayTo(attempt);
+        const { address, dial } = this.#routeTo(attempt);
         const { Session } = await import('./session.ts'); // the SDK is two fifths of all code, and not needed to collect
         return Session.open({ ...session, ...attempt, address, dial }, signal).catch((thrown) => {
-          throw thrown instanceof HubFailure ? this.#transport.judge(attempt.transport, thrown) : thrown;
+          throw thrown instanceof HubFailure ? this.#transport.classify(attempt.transport, thrown) : thrown;
         });
       },
       nextHasOther: (attempt, failure) => this.#nextHasOther(attempt, failure),
@@ -266,7 +266,7 @@ export class AzureHubClient implements HubClient, Service {
     }
   }
 
-  #wayTo({ presentation, transport, address }: Attempt) {
+  #routeTo({ presentation, transport, address }: Attempt) {
     const target = targetOf(presentation, address);
     const dial = (signal: AbortSignal) =>
       transport === 'mqtt' ? this.#network.connect(target, signal) : this.#network.webSocket(target, signal);
@@ -302,8 +302,8 @@ export class AzureHubClient implements HubClient, Service {
       this.#loggedConnected = true;
       const gatewayHostName = connectTo === hostName ? undefined : connectTo;
       const { proxy } = this.#describe(this.#attempt);
-      const way = { gatewayHostName, transport, proxy, source: presentation.source };
-      this.#log.info({ hostName, ...way, deviceId, moduleId }, 'Connected to the hub.');
+      const route = { gatewayHostName, transport, proxy, source: presentation.source };
+      this.#log.info({ hostName, ...route, deviceId, moduleId }, 'Connected to the hub.');
     }
     this.#emit('connected');
   }
@@ -322,7 +322,7 @@ export class AzureHubClient implements HubClient, Service {
     if (this.#errors.log(error)) this.#loggedConnected = false;
   }
 
-  /** An exception in a listener must not end the connection. */
+  /** An exception in a listener must not close the connection. */
   #emit(event: HubSignal): void {
     for (const listener of this.#listeners[event]) {
       try {

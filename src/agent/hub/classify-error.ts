@@ -20,7 +20,7 @@ export interface Peer {
   readonly namedBy?: string | undefined;
   /** Whether the identity names the trusted authorities, as IoT Edge does; hub.trustedCaFile then has no effect. */
   readonly hasOwnCa?: boolean;
-  /** What the module proves its identity by. Absent: a token. */
+  /** The module's proof of identity. If absent, a token. */
   readonly proof?: Proof['kind'];
   /** `device/module`. */
   readonly module: string;
@@ -192,8 +192,8 @@ function quotaExceeded(peer: Peer): HubFailure {
   return failure('HUB_QUOTA_EXCEEDED', `the daily quota of ${peer.address} is used up (403002)`, remedy, 'quota');
 }
 
-const failure = (id: FailureId, message: string, remedy: string, because: RetryCause | undefined) =>
-  new HubFailure(new AgentError(id, message, remedy), because);
+const failure = (id: FailureId, message: string, remedy: string, cause: RetryCause | undefined) =>
+  new HubFailure(new AgentError(id, message, remedy), cause);
 
 const unreachable = (message: string, remedy: string) => failure('HUB_UNREACHABLE', message, remedy, 'network');
 

@@ -17,8 +17,8 @@ export interface Credential {
 const NOTICE: Readonly<Record<Credential['proof'], Duration>> = { certificate: days(30), token: minutes(10) };
 
 /**
- * The device's certificate, if there is one, is told instead of the token once it expires soon: without it there will be no
- * further token, and nobody else renews it.
+ * The device's certificate, if any, is reported instead of the token once it expires soon: without it there will be no
+ * further token, and only the operator renews it.
  *
  * @param isUsed whether the agent is connected; otherwise a token's expiry doesn't matter: each connection has a new one
  */

@@ -18,14 +18,14 @@ const MAX_COMPARED_BYTES = 1024 * 1024;
  * does not see every change (a symbolic link to another folder, as Kubernetes renews secrets), and the files are few.
  *
  * What counts is the content, and who may read it. A file that was only touched, or copied onto itself as configuration
- * management does each half hour, is no reason to connect anew, or to ask a hub again that has refused it.
+ * management does each half hour, must not cause a new connection, or another request to a hub that has refused it.
  */
 export class FileWatch {
   readonly #files: () => readonly string[];
   readonly #changed: () => void;
   readonly #clock: Clock;
   readonly #log: Logger;
-  /** By path. */
+  /** Keyed by path. */
   #before: ReadonlyMap<string, Look> | undefined;
 
   /** @param options.files paths; may change */
@@ -45,7 +45,7 @@ export class FileWatch {
     const before = this.#before;
     const looks = this.#files().map(async (path) => [path, await look(sourceOf(path), before?.get(path))] as const);
     const now = new Map(await Promise.all(looks));
-    // A path that is new in the list was read by whoever put it there.
+    // A path that is new in the list has just been read by the code that added it.
     const isOther = ([path, { content }]: readonly [string, Look]) =>
       before?.has(path) === true && before.get(path)?.content !== content;
     this.#before = now;
@@ -54,7 +54,7 @@ export class FileWatch {
   }
 }
 
-/** What was seen of a file. */
+/** The observed state of a file. */
 interface Look {
   /** Other whenever the file may have changed. */
   readonly stamp: string;
@@ -74,7 +74,7 @@ async function look(path: string, before: Look | undefined): Promise<Look> {
   }
 }
 
-/** Of the first bytes of a regular file; the secret itself is not kept. */
+/** Digest of the first bytes of a regular file; the secret itself is not kept. */
 async function digest(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a named pipe would wait for a writer
   try {

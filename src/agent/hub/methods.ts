@@ -104,7 +104,7 @@ export class DirectMethods<Parts> implements MethodCalls {
       return { status: 200, body: (await this.#clock.within(ANSWER_WITHIN, name, work)) as object };
     } catch (error) {
       if (error instanceof MethodRefusal) return refusal(409, error.message);
-      if (error instanceof TimeLimitError) return refusal(500, `${error.message}. It goes on; call again later.`);
+      if (error instanceof TimeLimitError) return refusal(500, `${error.message}. It continues; call again later.`);
       return this.#defect(error);
     }
   }

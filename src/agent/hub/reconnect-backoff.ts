@@ -37,14 +37,14 @@ export class ReconnectBackoff {
     this.#backoff = fullJitter({ first: seconds(2), max: minutes(1) }, random);
   }
 
-  /** To be called at every attempt. */
+  /** Call this at every attempt. */
   attempt(now: Duration): void {
     this.#attempts.push(now);
     if (this.#attempts.length > MAX_PER_MINUTE) this.#attempts.shift();
   }
 
   /**
-   * To be called when the latest attempt has succeeded or failed. The hub saw it at some time until then, which was late if
+   * Call this when the latest attempt has succeeded or failed. The hub saw it at some time until then, which was late if
    * this machine is busy; so the limit holds for the hub's view as well.
    */
   ended(now: Duration): void {
@@ -56,20 +56,20 @@ export class ReconnectBackoff {
     this.#attempts.pop();
   }
 
-  /** To be called after a failed attempt or an ended connection. */
-  failed(because: RetryCause | undefined): void {
-    if (because === 'credentials') this.#refusals += 1;
-    this.#absences = because === 'absent' ? this.#absences + 1 : 0;
+  /** Call this after a failed attempt or a closed connection. */
+  failed(cause: RetryCause | undefined): void {
+    if (cause === 'credentials') this.#refusals += 1;
+    this.#absences = cause === 'absent' ? this.#absences + 1 : 0;
   }
 
   /** The delay before the next attempt. */
-  next(because: RetryCause | undefined, now: Duration): Duration {
-    if (because === 'local') return LOCAL;
-    if (because === 'absent') {
+  next(cause: RetryCause | undefined, now: Duration): Duration {
+    if (cause === 'local') return LOCAL;
+    if (cause === 'absent') {
       const delay = this.#absences <= ABSENCES_BEFORE_LONG_WAIT ? seconds(20) : minutes(5);
       return milliseconds(Math.round(delay + this.#random() * seconds(5)));
     }
-    if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
+    if (cause === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
       const delay = AFTER_REFUSALS[this.#refusals - REFUSALS_BEFORE_LONG_WAIT] ?? AFTER_REFUSALS[3];
       return milliseconds(Math.round(delay * (1 + JITTER * this.#random())));
     }
@@ -79,10 +79,10 @@ export class ReconnectBackoff {
   /**
    * Whether an attempt may follow a failed one without a delay.
    *
-   * @param because why that one failed; it is not counted yet
+   * @param cause why that one failed; it is not counted yet
    */
-  mayRetryAtOnce(because: RetryCause | undefined, now: Duration): boolean {
-    const isLast = because === 'credentials' && this.#refusals + 1 >= REFUSALS_BEFORE_LONG_WAIT;
+  mayRetryAtOnce(cause: RetryCause | undefined, now: Duration): boolean {
+    const isLast = cause === 'credentials' && this.#refusals + 1 >= REFUSALS_BEFORE_LONG_WAIT;
     return !isLast && this.least(now) === 0;
   }
 
@@ -91,12 +91,12 @@ export class ReconnectBackoff {
     return this.#delayLeft(now, MAX_PER_MINUTE);
   }
 
-  /** To be called when the credentials were accepted, or changed. */
+  /** Call this when the credentials were accepted, or changed. */
   accepted(): void {
     this.#refusals = 0;
   }
 
-  /** To be called when a connection counts as stable. */
+  /** Call this when a connection counts as stable. */
   stable(): void {
     this.#backoff.reset();
   }

@@ -5,7 +5,7 @@ const SPREAD = 0.25;
 
 /**
  * The age at which a connection is replaced because its token expires: at random 0.75 (excluded) to 1 times the latest one.
- * Devices that came back together, as after an outage, would otherwise renew together for ever.
+ * Devices that came back together, as after an outage, would otherwise renew together forever.
  *
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */

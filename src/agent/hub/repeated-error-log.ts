@@ -3,22 +3,22 @@ import { type Duration, hours, minutes } from '../../core/base/duration.ts';
 import type { AgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 
-/** Two errors that alternate, as those of two ports of a hub, are no news each time. */
+/** Minimum interval of an error that alternates with another one, such as the errors of a hub's two ports. */
 const AGAIN_AFTER = minutes(10);
 const LONGEST_PAUSE = hours(1);
-/** Lines about one id within the longest pause: what a remedy names can come from outside. */
+/** Limit of lines per id within the longest pause: a remedy can quote values from outside. */
 const MAX_LINES_PER_ID = 6;
 
 /**
  * Logs an error once, again when it changes, and at most hourly while it stays the same (contract §7); each at most every
- * ten minutes. An error is another one if its id or its remedy is: a connection that was lost, and a hub that can't be
- * reached after that, have the same id.
+ * ten minutes. Errors differ if their id or remedy differs: a lost connection, and a hub that can't be reached after
+ * that, have the same id.
  */
 export class RepeatedErrorLog {
   readonly #clock: Clock;
   readonly #log: Logger;
   #lastId: string | undefined;
-  /** When each was last logged, by id and remedy. */
+  /** When each error was last logged, keyed by id and remedy. */
   readonly #logged = new Map<string, { readonly id: string; readonly at: Duration }>();
 
   constructor(clock: Clock, log: Logger) {
@@ -42,7 +42,7 @@ export class RepeatedErrorLog {
     return true;
   }
 
-  /** To be called when the error is over: the next one is logged at once. */
+  /** Call this when the error has ended: the next one is logged at once. */
   reset(): void {
     this.#lastId = undefined;
     this.#logged.clear();

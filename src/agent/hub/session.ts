@@ -63,13 +63,13 @@ export interface SessionOptions {
   readonly address: string;
   /** As of Identity. */
   readonly namedBy?: string | undefined;
-  /** Makes the secured connection that MQTT is spoken on. Rejects when the signal aborts. */
+  /** Opens the secured connection for MQTT. Rejects when the signal aborts. */
   readonly dial: (signal: AbortSignal) => Promise<Duplex>;
   readonly productInfo: string;
   readonly clock: Clock;
   /** Called when the hub notifies of changed desired properties. */
   readonly onDesired: () => void;
-  /** Answers direct methods. Absent: the session doesn't subscribe to them. */
+  /** Answers direct methods. If absent, the session doesn't subscribe to them. */
   readonly methods?: MethodCalls;
 }
 
@@ -104,7 +104,7 @@ export class Session {
   #ended: HubFailure | undefined;
   #heardAt: Duration;
   #pulseAt: Duration;
-  /** Of operations on the twin. */
+  /** Orders operations on the twin. */
   readonly #twinLane = new Lane();
   #asksTwin = false;
   #twinResponse: (Incoming & { kind: 'response' }) | undefined;
@@ -188,8 +188,8 @@ export class Session {
   }
 
   /**
-   * Drops the connection if no packet, not even an answer to a ping, was received for three times the keep-alive. To be
-   * called every 30 s. If a call is late, this process was suspended, and the silence is not the hub's.
+   * Drops the connection if no packet, not even an answer to a ping, was received for three times the keep-alive. Call
+   * this every 30 s. If a call is late, this process was suspended, and the hub is not to blame for the silence.
    */
   checkPulse(): void {
     const now = this.#options.clock.monotonic();
@@ -218,7 +218,7 @@ export class Session {
     ).then(() => {});
   }
 
-  /** The whole twin, as the hub has it now. @throws HubFailure */
+  /** Reads the whole twin from the hub. @throws HubFailure */
   readTwin(): Promise<TwinDocument> {
     return this.#inTurn(async () => {
       const document = await this.#askTwin('reading the module twin', (done) => this.#transport.getTwin(done));

@@ -24,7 +24,7 @@ export interface SupervisorOptions<P, C> {
   readonly prepare: (signal: AbortSignal) => Promise<P>;
   /** Connects and subscribes, or rejects with a HubFailure; at once when the signal aborts. */
   readonly open: (prepared: P, signal: AbortSignal) => Promise<C>;
-  /** Called when `open` failed. @returns what the next attempt has another of, if that makes it worth to be made at once */
+  /** Called when `open` failed. @returns what differs in the next attempt, if that makes an immediate retry useful */
   readonly nextHasOther: (prepared: P, failure: HubFailure) => 'credential' | 'transport' | undefined;
   /**
    * Age at which a connection is replaced at the latest: before its token expires, or to try the other transport. `undefined`:
@@ -52,13 +52,13 @@ const CHECK_CLOCK_EVERY = seconds(5);
 const CLOCK_STEP = minutes(1);
 /** A connection is replaced at random within this time after the clock was set: NTP may set those of a fleet together. */
 const STEP_SPREAD = minutes(1);
-/** Least delay after a renewal that failed while the connection stands. */
+/** Minimum delay after a failed renewal while the connection is open. */
 const RENEW_AGAIN = minutes(1);
 
 /**
  * Maintains one connection: connects, waits for its loss, backs off, reconnects. A connection is replaced before its token
  * expires, when the credential changed or the clock was set, or to try the other transport: the new one is opened first, and
- * the old one stands if that fails. Requests made meanwhile wait for the new connection.
+ * the old one is kept if that fails. Requests wait for the new connection.
  */
 export class Supervisor<P, C extends Connection> {
   readonly #options: SupervisorOptions<P, C>;
@@ -91,7 +91,7 @@ export class Supervisor<P, C extends Connection> {
     return this.#connection;
   }
 
-  /** To be called when the credential has changed: connects with it at once, whatever was refused before. */
+  /** Call this when the credential has changed: connects with it at once, regardless of earlier refusals. */
   credentialChanged(): void {
     this.#backoff.accepted();
     this.#wake.abort();
@@ -107,11 +107,11 @@ export class Supervisor<P, C extends Connection> {
         continue;
       }
       const failure = await this.#keep(made, signal);
-      // A clock that was set while the connection stood is no reason to skip the delay after its end.
+      // A clock that was set while the connection was open must not skip the delay after its end.
       if (failure !== undefined) await this.#backOff(failure, this.#offset(), signal);
     }
     this.#endReplacement();
-    this.#become('stopped', undefined);
+    this.#setState('stopped', undefined);
   }
 
   /**
@@ -158,8 +158,8 @@ export class Supervisor<P, C extends Connection> {
     if (signal.aborted) return false;
     const other = this.#options.nextHasOther(prepared, failure);
     if (other === undefined || tries >= MAX_TRIES_AT_ONCE) return false;
-    const because = other === 'credential' ? failure.because : undefined; // a hub was not asked for another transport
-    return this.#backoff.mayRetryAtOnce(because, this.#options.clock.monotonic());
+    const cause = other === 'credential' ? failure.because : undefined; // a hub was not asked for another transport
+    return this.#backoff.mayRetryAtOnce(cause, this.#options.clock.monotonic());
   }
 
   /** Waits until the limit of attempts per minute allows another one, for whatever reason it is made. */
@@ -172,7 +172,7 @@ export class Supervisor<P, C extends Connection> {
   async #backOff(failure: HubFailure, offset: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     this.#options.onFailure(failure);
-    this.#become(
+    this.#setState(
       failure.because === 'credentials' || failure.because === 'absent' ? 'refused' : 'connecting',
       failure.error,
     );
@@ -193,7 +193,7 @@ export class Supervisor<P, C extends Connection> {
       for (;;) {
         this.#connection = connection;
         this.#backoff.accepted();
-        this.#become('connected', undefined);
+        this.#setState('connected', undefined);
         this.#options.onConnected(connection);
         const end = await this.#watch(connection, signal);
         if (end instanceof HubFailure) return end;
@@ -256,10 +256,10 @@ export class Supervisor<P, C extends Connection> {
   }
 
   /**
-   * Opens a new connection while the old one stands, after its pending requests are answered. The hub closes the old one
+   * Opens a new connection while the old one is open, after its pending requests are answered. The hub closes the old one
    * when it accepts the new one.
    *
-   * @returns the new connection, or why it failed: then the old one stands, unless it has ended meanwhile
+   * @returns the new connection, or why it failed: then the old one is kept, unless it has closed in the meantime
    */
   async #replace(old: C, oldEnded: AbortSignal, signal: AbortSignal): Promise<C | HubFailure> {
     try {
@@ -320,7 +320,7 @@ export class Supervisor<P, C extends Connection> {
     });
   }
 
-  /** Of the wall clock from the monotonic one. */
+  /** Offset of the wall clock from the monotonic clock. */
   #offset(): number {
     return wallOffset(momentOf(this.#options.clock));
   }
@@ -330,7 +330,7 @@ export class Supervisor<P, C extends Connection> {
     return Math.abs(this.#offset() - offset) >= CLOCK_STEP;
   }
 
-  #become(state: HubStatus['state'], error: AgentError | undefined): void {
+  #setState(state: HubStatus['state'], error: AgentError | undefined): void {
     if (this.#state === state && this.#error?.id === error?.id && this.#error?.message === error?.message) return;
     this.#state = state;
     this.#error = error;

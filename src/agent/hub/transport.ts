@@ -32,7 +32,7 @@ export class TransportChoice {
   #failures = 0;
   /** Whether the other one has its turn. */
   #isOthersTurn = false;
-  /** When 443 worked first, or 8883 was last tried in vain; by the wall clock, since restarts are in between. */
+  /** When 443 worked first, or 8883 last failed, by the wall clock, since the agent may restart in between. */
   #since: Date;
 
   /**
@@ -62,7 +62,7 @@ export class TransportChoice {
   /**
    * Where to connect to.
    *
-   * @param text `host` or `host:port`; with `auto`, a port is that of MQTT, and the way around it is port 443
+   * @param text `host` or `host:port`; with `auto`, a port is MQTT's, and port 443 is the alternative
    */
   addressOf(text: string, transport: Transport): Address {
     const address = addressOf(text, PORTS[transport]);
@@ -109,24 +109,24 @@ export class TransportChoice {
 
   /**
    * What a failed connection means for the delay before the next attempt, and for the state. With `auto`, a proxy that does
-   * not let port 8883 pass closes it like a firewall: 443 is the way around it. As a refusal of credentials, it would delay
+   * not let port 8883 pass closes it like a firewall: 443 is the alternative. As a refusal of credentials, it would delay
    * the attempts by 443 by ten minutes each. Where 443 is refused as well, only a change by an operator helps.
    */
-  judge(transport: Transport, failure: HubFailure): HubFailure {
+  classify(transport: Transport, failure: HubFailure): HubFailure {
     const isClosedPort = failure.error.id === 'PROXY_REFUSED' && isUnreachable(failure);
     if (this.#setting !== 'auto' || transport !== 'mqtt' || !isClosedPort) return failure;
     return new HubFailure(failure.error, 'network');
   }
 
   /**
-   * How long a connection may last, so that 8883 is tried in time; `undefined`: for ever. A connection by certificate would
+   * How long a connection may last, so that 8883 is tried in time; `undefined` if unlimited. A connection by certificate would
    * never be replaced otherwise.
    */
   renewAfter(transport: Transport): Duration | undefined {
     return transport === 'mqttWebSocket' ? this.#untilTrial() : undefined;
   }
 
-  /** Until 8883 is tried again; `undefined`: it is what is used, or may not be. */
+  /** Time until 8883 is tried again; `undefined` if it is in use or not allowed. */
   #untilTrial(): Duration | undefined {
     if (this.#setting !== 'auto' || this.#preferred === 'mqtt') return undefined;
     const now = this.#clock.now();

@@ -24,7 +24,7 @@ export interface TwinSyncOptions {
   readonly expendable?: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
-  /** Numbers from 0 (included) to 1 (excluded). Absent: Math.random. */
+  /** Numbers from 0 (included) to 1 (excluded). If absent, Math.random. */
   readonly random?: () => number;
 }
 
@@ -113,7 +113,7 @@ export class TwinSync implements Service {
     await this.#synchronize(this.#stop.signal);
   }
 
-  /** To be called when `reported()` may have changed. */
+  /** Call this when `reported()` may have changed. */
   changed(): void {
     this.#alarm.ring();
   }
@@ -170,11 +170,11 @@ export class TwinSync implements Service {
     if (this.#applied !== undefined && !this.#mustApply(reading, this.#applied)) return;
     this.#applied = reading;
     this.#doubted = undefined;
-    this.#reportFrom = milliseconds(0); // whoever changed them waits for the answer
+    this.#reportFrom = milliseconds(0); // the user who changed them waits for the answer
     try {
       this.#options.apply(desired);
     } catch (error) {
-      logError(this.#options.log, toAgentError(error)); // not retried; the report is sent nevertheless
+      logError(this.#options.log, toAgentError(error)); // not retried; the report is sent anyway
     }
   }
 
@@ -213,8 +213,8 @@ export class TwinSync implements Service {
     const { hub, expendable } = this.#options;
     const connection = this.#connection;
     const known = this.#known ?? {};
-    const others = Object.entries(known).filter(([name]) => !Object.hasOwn(wanted, name));
-    const space = LARGEST_SECTION - sizeInTwin(Object.fromEntries(others));
+    const otherProperties = Object.entries(known).filter(([name]) => !Object.hasOwn(wanted, name));
+    const space = LARGEST_SECTION - sizeInTwin(Object.fromEntries(otherProperties));
     const patch = patchTo(withRemovals(wanted, fitReported(wanted, STATUS, expendable, space)), known);
     const json = JSON.stringify(patch);
     if (json === '{}' || this.#refused.has(json)) return undefined;

@@ -71,9 +71,9 @@ function parsed(pem: string, path: string): X509Certificate {
   }
 }
 
-const unusable = (path: string, what: string) => {
+const unusable = (path: string, problem: string) => {
   const remedy = `Write the certificate in PEM form to ${path}, then the certificates of its chain, and make the file readable by the agent: chmod 644 ${shellWord(path)}`;
-  return new AgentError('CERTIFICATE_FILE_UNUSABLE', `${path} ${what}`, remedy);
+  return new AgentError('CERTIFICATE_FILE_UNUSABLE', `${path} ${problem}`, remedy);
 };
 
 /** The lines of a private key, without their ends, for those who must not show it: a text may contain it with others. */
@@ -91,9 +91,9 @@ const ENCRYPTED = /-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: *\d,ENCRYPT
 function readPrivateKey(path: string): Pick<ClientCertificate, 'key' | 'privateKey'> {
   const text = readSecretFile(path);
   if (ENCRYPTED.test(text)) {
-    const what = `the key in ${path} is encrypted, and the agent has no passphrase`;
+    const message = `the key in ${path} is encrypted, and the agent has no passphrase`;
     const remedy = `Decrypt it: sh -c 'umask 077; openssl pkey -in "$1" -out "$1.new" && cat "$1.new" >"$1"; rm -f "$1.new"' sh ${shellWord(path)}`;
-    throw new AgentError('SECRET_FILE_MALFORMED', what, remedy);
+    throw new AgentError('SECRET_FILE_MALFORMED', message, remedy);
   }
   const [key] = PRIVATE_KEY.exec(text) ?? [];
   if (key === undefined) throw malformedKey(path, 'contains no PEM private key');
@@ -111,7 +111,7 @@ function parsedKey(key: string, path: string): KeyObject {
   }
 }
 
-function malformedKey(path: string, what: string): AgentError {
+function malformedKey(path: string, problem: string): AgentError {
   const remedy = `Copy the private key of the certificate again to ${path}, in PEM form, without a passphrase.`;
-  return new AgentError('SECRET_FILE_MALFORMED', `${path} ${what}`, remedy);
+  return new AgentError('SECRET_FILE_MALFORMED', `${path} ${problem}`, remedy);
 }

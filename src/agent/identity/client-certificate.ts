@@ -17,7 +17,7 @@ import type { PresentOptions, Proof, Step } from './identity.ts';
 export interface ExpectedName {
   /** The subject's CN: `device`, `device/module` or a registration id. */
   readonly commonName: string;
-  /** The settings that say so, for the remedy. */
+  /** The settings that name it, for the remedy. */
   readonly settings: string;
 }
 
@@ -27,9 +27,9 @@ export interface UsableCertificate extends ClientCertificate {
 
 /** A renewal writes two files; between the two they do not match. */
 const RENEWAL: Duration = seconds(2);
-/** A new certificate begins at its issuer's time, and this device's clock may be behind. */
+/** A new certificate begins at its issuer's time, and this device's clock may be slow. */
 const SKEW: Duration = minutes(5);
-/** As in hub/credential.ts, which judges the status. */
+/** As in hub/credential.ts, which computes the status. */
 const EXPIRES_SOON: Duration = days(30);
 
 /**
@@ -83,18 +83,18 @@ function checkKey({ files, certificates: [own, ...chain], privateKey }: ClientCe
   const isLater = chain.some((certificate) => certificate.checkPrivateKey(privateKey));
   const remedy = isLater
     ? `Put the certificate of the key first in ${certificateFile}, then the authorities that signed it, each followed by its own`
-    : `Copy the certificate and its private key again (both are written anew when a certificate is renewed with a new key)`;
-  const what = `the first certificate in ${certificateFile} does not belong to the key in ${keyFile}`;
-  throw new AgentError('CERTIFICATE_FILE_UNUSABLE', what, `${remedy}${oncePut(files)}.`);
+    : `Copy the certificate and its private key again (a renewal with a new key writes both)`;
+  const message = `the first certificate in ${certificateFile} does not belong to the key in ${keyFile}`;
+  throw new AgentError('CERTIFICATE_FILE_UNUSABLE', message, `${remedy}${oncePut(files)}.`);
 }
 
 function checkName({ files, certificates: [own] }: ClientCertificate, { commonName, settings }: ExpectedName): void {
   const actual = commonNameOf(own);
   if (actual === commonName) return;
   const has = actual === undefined ? 'no CN' : `the CN ${JSON.stringify(actual)}`;
-  const what = `the certificate in ${files.certificateFile} has ${has} instead of ${JSON.stringify(commonName)}`;
+  const message = `the certificate in ${files.certificateFile} has ${has} instead of ${JSON.stringify(commonName)}`;
   const remedy = `Use a certificate whose CN is ${JSON.stringify(commonName)}, or correct ${settings}${oncePut(files)}.`;
-  throw new AgentError('CERTIFICATE_WRONG_NAME', what, remedy);
+  throw new AgentError('CERTIFICATE_WRONG_NAME', message, remedy);
 }
 
 function checkDates({ files, certificates: [own] }: ClientCertificate, now: Date): void {
@@ -102,8 +102,8 @@ function checkDates({ files, certificates: [own] }: ClientCertificate, now: Date
   const clock = isPlausible(now)
     ? `the device's clock says ${now.toISOString()}`
     : `the device's clock is not set (${now.toISOString()})`;
-  const invalid = (id: FailureId, what: string, remedy: string) =>
-    new AgentError(id, `the certificate in ${certificateFile} ${what}; ${clock}`, remedy);
+  const invalid = (id: FailureId, problem: string, remedy: string) =>
+    new AgentError(id, `the certificate in ${certificateFile} ${problem}; ${clock}`, remedy);
   const [begins, ends] = [beginningOf(own), endOf(own)];
   if (now.getTime() + SKEW < begins.getTime()) {
     const remedy = "Set the device's clock, for example by NTP; the agent then connects at once.";

@@ -33,8 +33,8 @@ function keyRingOf(text: string, file: string, { hostName, gatewayHostName }: Id
     const value = parts.get(name);
     if (value !== undefined && value !== '') return value;
     if (name === 'SharedAccessKey' && isByCertificate(parts)) throw needsCertificate(file);
-    const what = name === 'ModuleId' ? 'is for a device, not a module: it lacks ModuleId' : `lacks ${name}`;
-    throw malformed(`the connection string in ${file} ${what}`);
+    const problem = name === 'ModuleId' ? 'is for a device, not a module: it lacks ModuleId' : `lacks ${name}`;
+    throw malformed(`the connection string in ${file} ${problem}`);
   };
   const checked = (name: string, problemOf: (value: string) => string | undefined): string => {
     const problem = problemOf(part(name));
@@ -48,8 +48,8 @@ function keyRingOf(text: string, file: string, { hostName, gatewayHostName }: Id
   const module = addressAt(hub, ids, gateway);
   const key = checkedKey(part('SharedAccessKey'), file);
   if (hostName !== undefined && hubNameOf(hostName).toLowerCase() !== module.hostName.toLowerCase()) {
-    const what = `hub.hostName is ${hostName}, but the connection string in ${file} is for ${module.hostName}`;
-    throw new AgentError('CONFIG_INVALID', what, 'Remove hub.hostName, or use the connection string of that hub.');
+    const message = `hub.hostName is ${hostName}, but the connection string in ${file} is for ${module.hostName}`;
+    throw new AgentError('CONFIG_INVALID', message, 'Remove hub.hostName, or use the connection string of that hub.');
   }
   return { module, keys: [{ source: 'primary', key }] };
 }
@@ -60,10 +60,10 @@ const hubIdProblem = (id: string) => (isHubId(id) ? undefined : HUB_ID_PROBLEM);
 const isByCertificate = (parts: ReadonlyMap<string, string>) => parts.get('x509')?.toLowerCase() === 'true';
 
 const needsCertificate = (file: string) => {
-  const what = `the connection string in ${file} has x509=true: its module has a certificate instead of a key`;
+  const message = `the connection string in ${file} has x509=true: its module has a certificate instead of a key`;
   return new AgentError(
     'SECRET_FILE_MALFORMED',
-    what,
+    message,
     `Set identity.kind to "moduleCertificate": see ${pageOf('identity')}.`,
   );
 };
@@ -71,9 +71,9 @@ const needsCertificate = (file: string) => {
 /** `Name=value;Name=value`. A value can contain equals signs, as base64 does. */
 function partsOf(text: string, file: string): Map<string, string> {
   if (/^\s*[{["]/.test(text)) {
-    const what = `${file} has a connection string in quotation marks, as in JSON`;
+    const message = `${file} has a connection string in quotation marks, as in JSON`;
     const remedy = 'Write only the text between the quotation marks, which begins with HostName=, to the file.';
-    throw new AgentError('SECRET_FILE_MALFORMED', what, remedy);
+    throw new AgentError('SECRET_FILE_MALFORMED', message, remedy);
   }
   const parts = new Map<string, string>();
   for (const [index, part] of text.split(';').entries()) {

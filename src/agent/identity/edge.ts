@@ -60,8 +60,8 @@ const DEFAULT_API_VERSION = '2018-06-28';
 function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'environment' | 'hub'>): EdgeModule {
   const missing = REQUIRED.filter((name) => !environment[name]);
   if (missing.length > 0) {
-    const what = `identity.kind "edge" needs the variables that IoT Edge gives to a module; missing: ${missing.join(', ')}`;
-    throw new AgentError('CONFIG_INCOMPLETE', what, remedy());
+    const message = `identity.kind "edge" needs the variables that IoT Edge gives to a module; missing: ${missing.join(', ')}`;
+    throw new AgentError('CONFIG_INCOMPLETE', message, remedy());
   }
   const value = (name: (typeof REQUIRED)[number]) => environment[name] ?? '';
   const hostName = host('IOTEDGE_IOTHUBHOSTNAME', value('IOTEDGE_IOTHUBHOSTNAME'));
@@ -71,15 +71,14 @@ function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'environment' 
   if (!isHubId(ids.moduleId)) throw invalid('IOTEDGE_MODULEID is not the id of a module');
   const module = addressAt(hostName, ids, hub.gatewayHostName ?? gateway);
   if (hub.hostName !== undefined && comparable(hub.hostName) !== comparable(hostName)) {
-    const what = `hub.hostName is ${hub.hostName}, but IoT Edge connects this device to ${hostName}`;
-    throw new AgentError('CONFIG_INVALID', what, 'Remove hub.hostName: IoT Edge says which hub it is.');
+    const message = `hub.hostName is ${hub.hostName}, but IoT Edge connects this device to ${hostName}`;
+    throw new AgentError('CONFIG_INVALID', message, 'Remove hub.hostName: IoT Edge names the hub.');
   }
   const scheme = environment.IOTEDGE_AUTHSCHEME ?? 'sasToken';
   if (scheme.toLowerCase() !== 'sastoken')
     throw invalid(`IOTEDGE_AUTHSCHEME is ${quoted(scheme)} instead of "sasToken"`);
   const apiVersion = environment.IOTEDGE_APIVERSION || DEFAULT_API_VERSION;
-  if (!/^[\w.-]{1,64}$/.test(apiVersion))
-    throw invalid(`IOTEDGE_APIVERSION is ${quoted(apiVersion)}, which is no version`);
+  if (!/^[\w.-]{1,64}$/.test(apiVersion)) throw invalid(`IOTEDGE_APIVERSION is ${quoted(apiVersion)}, not a version`);
   const generationId = value('IOTEDGE_MODULEGENERATIONID');
   const workloadApi = serviceAt(value('IOTEDGE_WORKLOADURI'));
   return { ...module, gateway: module.connectTo ?? gateway, generationId, workloadApi, apiVersion };
@@ -93,7 +92,7 @@ const comparable = (hub: string) => hubNameOf(hub).toLowerCase();
 /** Starts with no more of the text than a message can have. */
 const quoted = (text: string) => JSON.stringify(text.slice(0, 100));
 
-const invalid = (what: string) => new AgentError('CONFIG_INVALID', what, remedy());
+const invalid = (message: string) => new AgentError('CONFIG_INVALID', message, remedy());
 
 function host(variable: string, text: string): string {
   const problem = hostNameProblem(text);

@@ -37,8 +37,8 @@ class ServiceIdentity implements Identity {
       const socketPath = join(directory, `${name}.sock`);
       const problem = socketPathProblem(socketPath);
       if (problem === undefined) return { name, socketPath, group };
-      const what = `identity.socketDirectory is too long: ${socketPath} ${problem}`;
-      throw new AgentError('CONFIG_INVALID', what, 'Remove identity.socketDirectory: the default is /run/aziot.');
+      const message = `identity.socketDirectory is too long: ${socketPath} ${problem}`;
+      throw new AgentError('CONFIG_INVALID', message, 'Remove identity.socketDirectory: the default is /run/aziot.');
     };
     this.#daemons = { identityd: daemon('identityd', 'aziotid'), keyd: daemon('keyd', 'aziotks') };
   }

@@ -11,7 +11,7 @@ export interface ModuleAddress {
   readonly hostName: string;
   readonly deviceId: string;
   readonly moduleId: string;
-  /** `host` or `host:port` to connect to. Absent: `hostName`. */
+  /** `host` or `host:port` to connect to. If absent, `hostName`. */
   readonly connectTo?: string;
   /** PEM of the authorities that sign that host's certificate, instead of the configured ones. */
   readonly trustedCa?: string;
@@ -44,11 +44,11 @@ export interface Presentation {
   readonly deviceCertificateExpiresAt?: Date;
 }
 
-/** A step on the way to a presentation, for `vakt check`. */
+/** A step of making a presentation, for `vakt check`. */
 export interface Step {
-  /** What was looked at: `certificate`, `provisioning`, `registry`, … One or two words. */
+  /** The subject of the step in one or two words, such as `certificate` or `provisioning`. */
   readonly name: string;
-  /** What was found, one line. Never a secret. */
+  /** The result, in one line without secrets. */
   readonly text: string;
   /** Shown with --verbose only, one line each: addresses, certificates. */
   readonly details?: readonly string[];
@@ -87,7 +87,7 @@ export interface Identity {
   failed?(presentation: Presentation, failure: HubFailure): boolean;
   /** Whether `present()` reads files only. If not, `vakt check` doesn't call it beside a running agent. */
   readonly isLocal?: boolean;
-  /** What names the host to connect to, for remedies. Absent: hub.hostName or hub.gatewayHostName. */
+  /** The setting that names the host to connect to, for remedies. If absent, hub.hostName or hub.gatewayHostName. */
   readonly namedBy?: string | undefined;
   /** The files that are read. When one changes, the agent makes a new presentation and connects with it. */
   readonly files: readonly string[];
@@ -100,7 +100,7 @@ export interface IdentityContext {
   readonly hub: {
     readonly hostName?: string | undefined;
     readonly gatewayHostName?: string | undefined;
-    /** `host:port` of the hub's REST interface. Absent: the hub, port 443. */
+    /** `host:port` of the hub's REST interface. If absent, port 443 of the hub. */
     readonly restEndpoint?: string | undefined;
   };
   readonly network: Network;

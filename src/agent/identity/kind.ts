@@ -16,7 +16,8 @@ export interface IdentityKind<Schema extends IdentitySchema> {
    * Code that few devices need is imported by the identity when it is used: what a kind imports statically is loaded by
    * every agent.
    *
-   * @throws AgentError what only an operator can mend on the device, and ends the start: settings, secret files
+   * @throws AgentError for faults that only an operator can fix on the device, such as settings and secret files; the agent
+   *   then exits
    */
   create(config: v.InferOutput<Schema>, context: IdentityContext): Identity;
 }

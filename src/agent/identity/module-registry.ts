@@ -31,7 +31,7 @@ export interface RegistryEntry {
 }
 
 export interface RegistryOptions {
-  /** `host` or `host:port`. Absent: the hub, port 443. */
+  /** `host` or `host:port`. If absent, port 443 of the hub. */
   readonly endpoint: string | undefined;
   readonly network: Network;
   readonly clock: Clock;
@@ -46,8 +46,8 @@ export class RegistryRefusal extends HubFailure {
   /** The hub's name of the error, if it sent one. */
   readonly errorName: string | undefined;
 
-  constructor(because: HubFailure, { status, errorName }: { status: number; errorName: string | undefined }) {
-    super(because.error, because.because, because.after === undefined ? {} : { after: because.after });
+  constructor(failure: HubFailure, { status, errorName }: { status: number; errorName: string | undefined }) {
+    super(failure.error, failure.because, failure.after === undefined ? {} : { after: failure.after });
     this.status = status;
     this.errorName = errorName;
   }
@@ -91,7 +91,7 @@ export class ModuleRegistry {
   }
 
   /**
-   * Creates a module, with keys that the hub makes. One that was created meanwhile is read instead.
+   * Creates a module, with keys from the hub. If it was created in the meantime, reads it instead.
    *
    * @throws HubFailure
    */
@@ -149,9 +149,9 @@ export class ModuleRegistry {
               `is authenticated by a certificate (${authentication.type})`,
               "Set identity.kind to moduleCertificate, with the module's own certificate; or delete",
             ];
-      const what = `the module ${name} ${has} at ${module.hostName}, so it has no keys that the device could read`;
+      const message = `the module ${name} ${has} at ${module.hostName}, so it has no keys that the device could read`;
       const remedy = `${otherwise} the module, so that the agent creates it with keys: az iot hub module-identity delete --hub-name ${hubOf(module)} --device-id ${shellWord(module.deviceId)} --module-id ${shellWord(module.moduleId)}`;
-      throw failure('CREDENTIAL_REFUSED', what, remedy, 'credentials');
+      throw failure('CREDENTIAL_REFUSED', message, remedy, 'credentials');
     }
     const { primaryKey, secondaryKey } = authentication.symmetricKey;
     return [
@@ -168,55 +168,55 @@ export class ModuleRegistry {
   #meaningOf(answer: HttpAnswer, name: string | undefined, module: RegistryEntry): HubFailure {
     const { status } = answer;
     const { hostName, deviceId } = module;
-    const told = name === undefined ? `${status}` : `${status} ${name}`;
+    const reply = name === undefined ? `${status}` : `${status} ${name}`;
     const after = retryAfter(answer.headers['retry-after'], this.#options.clock.now());
     if (name !== undefined && /Quota/i.test(name)) {
       const remedy = 'Wait for the next UTC day, or add units to the hub.';
-      return failure('HUB_QUOTA_EXCEEDED', `the daily quota of ${hostName} is used up (${told})`, remedy, 'quota');
+      return failure('HUB_QUOTA_EXCEEDED', `the daily quota of ${hostName} is used up (${reply})`, remedy, 'quota');
     }
-    if (status === 401 || status === 403) return this.#notAuthorized(told, name, module);
+    if (status === 401 || status === 403) return this.#notAuthorized(reply, name, module);
     if (status === 404 && name === 'DeviceNotFound') {
       const remedy = `Correct identity.deviceId, or create the device: az iot hub device-identity create --hub-name ${hubOf(module)} --device-id ${shellWord(deviceId)}`;
-      return failure('MODULE_UNKNOWN', `${hostName} has no device ${deviceId} (${told})`, remedy, 'absent');
+      return failure('MODULE_UNKNOWN', `${hostName} has no device ${deviceId} (${reply})`, remedy, 'absent');
     }
     if (name === 'TooManyModulesOnDevice') {
-      const what = `${hostName} can't create the module ${nameOf(module)}, since the device has as many modules as it may have (${told})`;
+      const message = `${hostName} can't create the module ${nameOf(module)}, since the device has as many modules as it may have (${reply})`;
       const remedy = `Delete a module that is no longer used; list them: az iot hub module-identity list --hub-name ${hubOf(module)} --device-id ${shellWord(deviceId)}`;
-      return failure('MODULE_UNKNOWN', what, remedy, 'absent');
+      return failure('MODULE_UNKNOWN', message, remedy, 'absent');
     }
     if (status === 429) {
       const remedy = 'Wait; if this continues, add units to the hub.';
-      const what = `${hostName} throttles requests to its registry (${told})`;
-      return failure('HUB_THROTTLED', what, remedy, 'throttled', after);
+      const message = `${hostName} throttles requests to its registry (${reply})`;
+      return failure('HUB_THROTTLED', message, remedy, 'throttled', after);
     }
     if (status >= 500) {
-      const what = `${hostName} failed to process a request to its registry (${told})`;
-      return failure('HUB_UNREACHABLE', what, 'Wait; the agent retries by itself.', 'network', after);
+      const message = `${hostName} failed to process a request to its registry (${reply})`;
+      return failure('HUB_UNREACHABLE', message, 'Wait; the agent retries by itself.', 'network', after);
     }
-    return this.#garbage(module, `it answered ${told}`);
+    return this.#garbage(module, `it answered ${reply}`);
   }
 
-  #notAuthorized(told: string, name: string | undefined, module: RegistryEntry): HubFailure {
+  #notAuthorized(reply: string, name: string | undefined, module: RegistryEntry): HubFailure {
     const { clock, credential } = this.#options;
     const { hostName, deviceId } = module;
     const now = clock.now();
-    const what = `${hostName} refused the credential of the device ${deviceId} (${told})`;
+    const message = `${hostName} refused the credential of the device ${deviceId} (${reply})`;
     if (!isPlausible(now)) {
       const remedy = `Set the device's clock (now ${now.toISOString()}), for example by NTP; the agent then connects at once.`;
-      return failure('CREDENTIAL_REFUSED', `${what}: the device's clock is not set`, remedy, 'credentials');
+      return failure('CREDENTIAL_REFUSED', `${message}: the device's clock is not set`, remedy, 'credentials');
     }
     const show = `az iot hub device-identity show --hub-name ${hubOf(module)} --device-id ${shellWord(deviceId)}`;
     const remedy =
       name === 'DeviceDisabled'
         ? `Enable the device: az iot hub device-identity update --hub-name ${hubOf(module)} --device-id ${shellWord(deviceId)} --set status=enabled`
         : `Check that the device exists and is enabled, that ${credential} is the device's own credential, not the module's (${show}), and that the device's clock is right (now ${now.toISOString()})${onceChanged()}.`;
-    return failure('CREDENTIAL_REFUSED', what, remedy, 'credentials');
+    return failure('CREDENTIAL_REFUSED', message, remedy, 'credentials');
   }
 
-  #garbage({ hostName }: RegistryEntry, what: string): HubFailure {
+  #garbage({ hostName }: RegistryEntry, problem: string): HubFailure {
     const at = hostAndPort(this.addressFor(hostName));
-    const remedy = `Check that ${at} is the REST interface of an IoT Hub, and that no proxy on the way answers for it.`;
-    return failure('HUB_MISBEHAVES', `the registry at ${at} can't be used: ${what}`, remedy, 'network');
+    const remedy = `Check that ${at} is the REST interface of an IoT Hub, and that no proxy answers for it.`;
+    return failure('HUB_MISBEHAVES', `the registry at ${at} can't be used: ${problem}`, remedy, 'network');
   }
 }
 
@@ -276,5 +276,5 @@ const nameOf = ({ deviceId, moduleId }: RegistryEntry) => `${deviceId}/${moduleI
 /** As `az` names it: the first part of the host name. */
 const hubOf = ({ hostName }: RegistryEntry) => hostName.split('.')[0];
 
-const failure = (id: FailureId, message: string, remedy: string, because: RetryCause, after?: Duration) =>
-  new HubFailure(new AgentError(id, message, remedy), because, after === undefined ? {} : { after });
+const failure = (id: FailureId, message: string, remedy: string, cause: RetryCause, after?: Duration) =>
+  new HubFailure(new AgentError(id, message, remedy), cause, after === undefined ? {} : { after });

@@ -14,7 +14,7 @@ export const CREATE_MODULE = v.optional(
   v.pipe(
     v.boolean('must be true or false'),
     v.description(
-      'Whether the agent creates the module when the hub does not have it; if not, it waits until somebody creates it.',
+      'Whether the agent creates the module if the hub does not have it. If not, it waits until the module is created.',
     ),
   ),
   true,

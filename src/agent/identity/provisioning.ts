@@ -24,10 +24,10 @@ interface Files {
 /** @returns `undefined` unless exactly one of the three ways is given */
 function attestationOf({ keyFile, groupKeyFile, certificateFile }: Files): AttestationFiles | undefined {
   if (groupKeyFile !== undefined) {
-    return keyFile === undefined && certificateFile === undefined ? { way: 'groupKey', groupKeyFile } : undefined;
+    return keyFile === undefined && certificateFile === undefined ? { proof: 'groupKey', groupKeyFile } : undefined;
   }
   if (keyFile === undefined) return undefined;
-  return certificateFile === undefined ? { way: 'key', keyFile } : { way: 'certificate', certificateFile, keyFile };
+  return certificateFile === undefined ? { proof: 'key', keyFile } : { proof: 'certificate', certificateFile, keyFile };
 }
 
 /** A device that the Device Provisioning Service assigns to a hub. */

@@ -17,7 +17,7 @@ interface UserRow {
   readonly ExtraDetails?: { readonly Shell?: string; readonly Password?: string };
 }
 
-/** The user "nobody", which has no privileges; see user_namespaces(7), overflowuid. */
+/** The unprivileged overflow user; see user_namespaces(7), overflowuid. */
 const NOBODY = 65_534;
 
 /**

@@ -29,7 +29,7 @@ export interface AgentFacts {
   readonly audit: Fact<{ readonly eventsWithout: number }>;
 }
 
-/** Below this number of messages, their size is no pattern. */
+/** Minimum number of messages before their size counts. */
 const FEWEST_MESSAGES = 10;
 /** The published recommendation begins at the same share. */
 const TOLERATED_SHARE = 0.1;

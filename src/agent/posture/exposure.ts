@@ -26,7 +26,7 @@ const RESERVED = 20;
 const LONGEST_NAME = 32;
 /** More than fit into the text: the shortest has five characters. */
 const MAX_ENTRIES = LONGEST_TEXT / 5;
-/** This many entries of each user come first: nobody can fill the text alone. */
+/** Number of entries of each user that come first, so that one user cannot fill the string alone. */
 const FIRST_OF_USER = 8;
 
 /**

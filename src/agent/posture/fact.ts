@@ -1,7 +1,7 @@
 import { printable } from '../../core/base/text.ts';
 import type { Snapshot } from '../../core/contract/snapshot.ts';
 
-/** What is known about one aspect of the system, or why nothing is. */
+/** A fact about one aspect of the system, or why it is unknown. */
 export type Fact<T> =
   | {
       readonly found: T;

@@ -7,7 +7,7 @@ export type Severity = (typeof SEVERITIES)[number];
 
 interface Wording {
   /** One sentence without a full stop, for a number of things found. */
-  readonly what: (count: number) => string;
+  readonly title: (count: number) => string;
   /** What to do, one sentence or two. */
   readonly remedy: string;
 }
@@ -15,30 +15,30 @@ interface Wording {
 /** In the order of reports of the same severity. */
 export const RECOMMENDATIONS = {
   accountWithoutPassword: {
-    what: (count) => counted(count, 'account needs no password', 'accounts need no password'),
+    title: (count) => counted(count, 'account needs no password', 'accounts need no password'),
     remedy: 'Lock each with "passwd -l USER", or give it a password with "passwd USER".',
   },
   secondRootAccount: {
-    what: (count) => counted(count, 'account besides root has user id 0', 'accounts besides root have user id 0'),
+    title: (count) => counted(count, 'account besides root has user id 0', 'accounts besides root have user id 0'),
     remedy:
       'If it is not yours, remove it: "userdel --force USER" (without --force, userdel refuses, because processes run as user id 0). Otherwise change its user id with "vipw", and use sudo.',
   },
   credentialExpires: {
-    what: () => 'The credential of the agent expires soon and was not renewed',
+    title: () => 'The credential of the agent expires soon and was not renewed',
     remedy: 'Run "vakt check", renew the certificate or key that it names, and see that its service is running.',
   },
   baselineFailed: {
-    what: (count) => counted(count, 'hardening rule fails', 'hardening rules fail'),
+    title: (count) => counted(count, 'hardening rule fails', 'hardening rules fail'),
     remedy:
       'Run "vakt baseline" as root: it says what to do for each rule. Make an exception for those that do not fit the device.',
   },
   permissiveFirewallPolicy: {
-    what: (count) => `The packet filter accepts traffic that no rule matches, in ${count} of 3 directions`,
+    title: (count) => `The packet filter accepts traffic that no rule matches, in ${count} of 3 directions`,
     remedy:
       'Allow the traffic that the device needs, then have the base chains drop the rest, for IPv4 and IPv6: "policy drop" in nftables, "iptables -P INPUT DROP" and "ip6tables -P INPUT DROP".',
   },
   permissiveFirewallRule: {
-    what: (count) =>
+    title: (count) =>
       counted(
         count,
         'rule of the packet filter allows packets from anywhere to any port, or to a broad range',
@@ -48,17 +48,17 @@ export const RECOMMENDATIONS = {
       'Limit each rule to the ports and source addresses that are needed; "vakt collect FirewallConfiguration" lists the rules.',
   },
   openPorts: {
-    what: (count) => counted(count, 'port can be reached from outside', 'ports can be reached from outside'),
+    title: (count) => counted(count, 'port can be reached from outside', 'ports can be reached from outside'),
     remedy:
       'Stop services that are not needed ("systemctl disable --now UNIT"), bind those for this device alone to 127.0.0.1, and let the packet filter protect the others; "vakt collect ListeningPorts" lists the ports.',
   },
   noKernelAudit: {
-    what: (count) =>
+    title: (count) =>
       counted(count, 'event is not taken from the kernel’s audit', 'events are not taken from the kernel’s audit'),
     remedy: 'Run "vakt check": it says why audit is not available, and how to make it so.',
   },
   configurationNotOptimal: {
-    what: (count) =>
+    title: (count) =>
       counted(
         count,
         'property of the module twin has an error or a warning',
@@ -67,7 +67,7 @@ export const RECOMMENDATIONS = {
     remedy: 'Run "vakt status": it lists errors and warnings by property. Change these in the desired properties.',
   },
   messagesUnder4KB: {
-    what: (count) =>
+    title: (count) =>
       counted(
         count,
         'message since the last snapshot was smaller than the 4 KB that the hub bills',

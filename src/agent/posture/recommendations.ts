@@ -33,7 +33,7 @@ export interface Recommended {
 /** A time further in the future than this comes from a clock that was wrong, then or now. */
 const TOLERANCE = minutes(1);
 
-const Kept = v.record(
+const SavedRecommendations = v.record(
   v.string(),
   v.object({
     severity: v.picklist(SEVERITIES),
@@ -112,7 +112,7 @@ export class Recommendations {
     if (this.#isRead) return;
     this.#isRead = true;
     try {
-      const kept = readStateJson(this.#file, (value) => v.parse(Kept, value)) ?? {};
+      const kept = readStateJson(this.#file, (value) => v.parse(SavedRecommendations, value)) ?? {};
       for (const id of RECOMMENDATION_IDS) {
         const { severity, count, since } = kept[id] ?? {};
         if (severity === undefined || count === undefined || since === undefined) continue;

@@ -108,7 +108,10 @@ describe('IsolatedScanner', () => {
   } as Record<string, Answer<unknown>[]>)) {
     it(`rejects, with the reason, when a scan ${what}`, async () => {
       answers = given;
-      await assert.rejects(scanner.scan(OPTIONS, signal), { id: 'SOURCE_UNREADABLE', message: /can't be evaluated: ./ });
+      await assert.rejects(scanner.scan(OPTIONS, signal), {
+        id: 'SOURCE_UNREADABLE',
+        message: /can't be evaluated: ./,
+      });
     });
   }
 

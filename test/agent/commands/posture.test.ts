@@ -114,8 +114,8 @@ describe('vakt posture', () => {
 
   it('has words for every recommendation, for one thing and for several', () => {
     for (const id of RECOMMENDATION_IDS) {
-      const { what, remedy } = RECOMMENDATIONS[id];
-      for (const count of [1, 2]) assert.match(what(count), /^\S.*[^.]$/, id);
+      const { title, remedy } = RECOMMENDATIONS[id];
+      for (const count of [1, 2]) assert.match(title(count), /^\S.*[^.]$/, id);
       assert.match(remedy, /\.$/, id);
     }
   });

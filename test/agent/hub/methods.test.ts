@@ -201,7 +201,7 @@ describe('DirectMethods', () => {
     await time.tickAsync(ANSWER_WITHIN);
     assert.deepEqual(await late, {
       status: 500,
-      body: { error: 'collectNow took longer than 25 s. It goes on; call again later.' },
+      body: { error: 'collectNow took longer than 25 s. It continues; call again later.' },
     });
     assert.deepEqual(
       log.messages().filter(({ level }) => level === 'error'),

@@ -71,14 +71,14 @@ describe('TransportChoice', () => {
       ['mqttWebSocket', 'mqttWebSocket', 403, 'credentials'],
     ] as const) {
       it(`as ${because} when a proxy answers ${status} for ${transport}, with ${setting}`, () => {
-        const judged = choice(setting).judge(transport, refusal(status));
+        const judged = choice(setting).classify(transport, refusal(status));
         assert.deepEqual([judged.because, judged.error.id], [because, 'PROXY_REFUSED']);
       });
     }
 
     it('as it is, if it is no answer of a proxy', () => {
       const refused = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
-      assert.equal(choice().judge('mqtt', refused), refused);
+      assert.equal(choice().classify('mqtt', refused), refused);
     });
   });
 

@@ -135,7 +135,7 @@ export class SimulatedAgent {
     return new ProvisionedDevice({
       idScope: '0ne00000000',
       registrationId: `device-${number}`,
-      attestation: { way: 'key', keyFile },
+      attestation: { proof: 'key', keyFile },
       endpoint: 'global.azure-devices-provisioning.net',
       moduleId: 'azureiotsecurity',
       createModule: true,

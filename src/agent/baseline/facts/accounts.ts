@@ -45,7 +45,7 @@ export interface NisLine {
   readonly name: string;
 }
 
-/** The accounts of the evaluated system. */
+/** The accounts of the scanned system. */
 export interface Accounts {
   readonly users: Look<readonly User[]>;
   readonly groups: Look<readonly Group[]>;
@@ -112,7 +112,7 @@ function addFirst(names: Map<number, string>, id: number, name: string): boolean
   return true;
 }
 
-/** Names of the evaluated system's users and groups; the id itself if it has no name. */
+/** Names of the scanned system's users and groups; the id itself if it has no name. */
 export class Names {
   readonly #users = new Map<number, string>();
   readonly #groups = new Map<number, string>();
@@ -121,7 +121,7 @@ export class Names {
 
   static async of({ users, groups }: Accounts, access: Pick<Access, 'select'>): Promise<Names> {
     const names = new Names();
-    // Of several entries with the same id, the C library finds the first.
+    // If several entries have the same id, the C library finds the first.
     await access.select('found' in users ? users.found : [], ({ uid, name }) => addFirst(names.#users, uid, name));
     await access.select('found' in groups ? groups.found : [], ({ gid, name }) => addFirst(names.#groups, gid, name));
     return names;

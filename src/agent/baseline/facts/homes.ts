@@ -15,11 +15,11 @@ export interface HomeEntry {
   readonly stats: Stats;
 }
 
-/** A home as it was when it was opened. */
+/** A home at the time when it was opened. */
 export interface Home {
   readonly user: User;
   readonly stats: Look<Stats>;
-  /** Dot files, one level deep, and what is in `.ssh`; 200 at most of each. */
+  /** Dot files, one level deep, and the contents of `.ssh`; at most 200 of each. */
   readonly entries: readonly HomeEntry[];
   /** Why entries may be missing. */
   readonly cut: Unreadable | undefined;
@@ -41,8 +41,8 @@ const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
 
 /**
  * Reads the homes of users who can log in. Users may change their homes during the scan. So a folder is opened once,
- * without following links, and everything in it is accessed by /proc/self/fd, never by its name again. Of a home's
- * contents, only the folder `.ssh` is opened.
+ * without following links, and everything in it is accessed by /proc/self/fd, never by its name again. Only the folder
+ * `.ssh` in a home is opened.
  */
 export async function readHomes(users: readonly User[], access: Needs): Promise<readonly Home[]> {
   const homes: Home[] = [];

@@ -14,7 +14,7 @@ export interface Mount {
   readonly device: string;
   readonly options: ReadonlySet<string>;
   readonly where: string;
-  /** Of an overlay that is mounted: whether all of its layers are on local file systems; see mounts.ts. */
+  /** Whether all layers of a mounted overlay are on local file systems; see mounts.ts. */
   readonly isLocalOverlay?: boolean;
 }
 
@@ -32,7 +32,7 @@ export function readMounts(access: Needs): Look<readonly Mount[]> {
   return 'found' in first || access.view === 'mounted-host' ? first : mountsIn(access, '/proc/self/mountinfo');
 }
 
-/** Of several mounts on one path the last one, which hides the others. */
+/** Returns only the last one of several mounts on one path: it hides the others. */
 function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
   const look = access.files.text(path, MAX_BYTES);
   if (!('found' in look)) return look;
@@ -40,7 +40,7 @@ function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
   const mounts = parseMounts(look.found);
   for (const mount of mounts) {
     const { point, type, source, ownOptions, options } = mount;
-    // Whether its layers are local, only the first process's view tells.
+    // Only the first process's view shows whether its layers are local.
     const overlay = type === 'overlay' ? { isLocalOverlay: path === FIRST && isLocalOverlay(mount, mounts) } : {};
     byPoint.set(point, { point, type, device: source, options: inForce(ownOptions, options), where: path, ...overlay });
   }

@@ -71,9 +71,9 @@ export function isAtLeast(version: string | undefined, least: string): boolean |
     ?.split('.')
     .map(Number);
   if (numbers === undefined) return undefined;
-  const others = least.split('.').map(Number);
-  const at = others.findIndex((other, index) => other !== (numbers[index] ?? 0));
-  return at === -1 || (numbers[at] ?? 0) > (others[at] ?? 0);
+  const required = least.split('.').map(Number);
+  const at = required.findIndex((part, index) => part !== (numbers[index] ?? 0));
+  return at === -1 || (numbers[at] ?? 0) > (required[at] ?? 0);
 }
 
 async function versionsIn(

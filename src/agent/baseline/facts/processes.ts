@@ -8,7 +8,7 @@ import { firstOrdinaryUid } from './accounts.ts';
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 
-/** Limit of entries read from /proc: each takes some 20 µs. */
+/** Limit of entries read from /proc: each takes about 20 µs. */
 const MAX_ENTRIES = 200_000;
 /** Maximum length of a process name in the kernel: TASK_COMM_LEN of linux/sched.h, without the terminating zero. */
 export const NAME_BYTES = 15;
@@ -52,9 +52,9 @@ export async function readProcesses(access: Needs): Promise<Processes> {
       ...('found' in link ? [nameOf(link.found)] : []),
     ]);
     for (const name of names) {
-      const others = byName.get(name);
-      if (others === undefined) byName.set(name, [{ pid, name }]);
-      else others.push({ pid, name });
+      const sameName = byName.get(name);
+      if (sameName === undefined) byName.set(name, [{ pid, name }]);
+      else sameName.push({ pid, name });
     }
     await access.pace();
   }
@@ -76,15 +76,14 @@ const nameOf = (executable: string) =>
 const program = (executable: string) => executable.replace(/ \(deleted\)$/, '');
 
 /**
- * Whether a process is what its name says, evaluated by what its user cannot choose:
+ * Whether a process is the service that its name suggests, by facts that its user cannot choose. It must have a system
+ * user, since cron's programs of ordinary users are in its service's cgroup, too. And either
  *
- * - its user: one of the system's. People's programs are in a service's control group, too: those that cron has
- * started; - and the control group of one of the system's own units of these names. Containers have groups of their
- * own; - or a program of that name, that only root can change, in the first process's mount namespace; where systemd
- * runs, in
- *   some service of the system.
+ * - its cgroup belongs to a system unit of one of these names; containers have cgroups of their own; or
+ * - it runs a program of that name, which only root can change, in the first process's mount namespace, and, where systemd
+ *   runs, in any system service.
  *
- * @returns why it is not, in words; `Unreadable` when it cannot be determined
+ * @returns why it is not; `Unreadable` if that cannot be determined
  */
 export async function isProven(
   { pid, name }: NamedProcess,

@@ -26,7 +26,7 @@ export interface Listeners {
 }
 
 /**
- * Listening sockets, by /proc/net/{tcp,udp}{,6}. Of a file longer than the limit only the beginning is read. The kernel
+ * Listening sockets, by /proc/net/{tcp,udp}{,6}. Only the beginning of a file longer than the limit is read. The kernel
  * lists listening TCP sockets first, so the list is complete as soon as it contains a connection.
  */
 export async function readListeners(access: Needs): Promise<Listeners> {

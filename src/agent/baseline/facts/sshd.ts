@@ -10,11 +10,11 @@ export interface SshdSetting {
   readonly key: string;
   readonly value: string;
   readonly where: string;
-  /** The `Match` line that limits it; absent: it applies to all connections. */
+  /** The `Match` line that limits it. If absent, it applies to all connections. */
   readonly match?: string;
 }
 
-/** The settings in the order in which sshd reads them. Of several that apply to all, the first one counts. */
+/** The settings in the order in which sshd reads them. The first of several that apply to all connections counts. */
 export interface SshdConfig {
   readonly settings: readonly SshdSetting[];
   readonly unreadable?: Unreadable;

@@ -74,7 +74,7 @@ export async function readSudoers(access: Needs): Promise<Sudoers> {
   return { lines, exists, ...(problem === undefined ? {} : { unreadable: problem }) };
 }
 
-/** A backslash at the end continues a line, but no comment; `#1000` is a user and `#-1` is none, see sudoers(5). */
+/** A backslash at the end continues a line, but not a comment. `#1000` is a user, `#-1` is a comment, see sudoers(5). */
 function* logicalLines(content: string, path: string): Generator<SudoersLine> {
   let before = '';
   const all = content.split('\n');

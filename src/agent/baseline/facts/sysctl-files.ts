@@ -18,7 +18,7 @@ export interface PersistedSysctls {
   readonly unreadable?: Unreadable;
 }
 
-/** By precedence. Of files with the same name only that in the first folder is read, see sysctl.d(5). */
+/** Folders in order of precedence. If several have a file of the same name, only the first one is read, see sysctl.d(5). */
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
 /** Read last by sysctl --system. systemd-sysctl reads it only where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';

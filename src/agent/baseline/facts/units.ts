@@ -38,7 +38,7 @@ export class Units {
   readonly #files = new Map<string, string>();
   readonly #masked = new Set<string>();
   readonly #wanted = new Map<string, string>();
-  /** `multi-user.target.wants/ssh.service`: those of lower folders with the same name do not count. */
+  /** Such as `multi-user.target.wants/ssh.service`. An entry hides those with the same name in folders of lower precedence. */
   readonly #dependencies = new Set<string>();
   readonly #scripts = new Map<string, string>();
   readonly #startedScripts = new Map<string, string>();

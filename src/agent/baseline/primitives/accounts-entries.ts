@@ -19,7 +19,7 @@ interface Line {
 }
 
 /** A file's entries that violate the rule. */
-type Broken = { readonly file: AccountFile; readonly lines: readonly Line[]; readonly what?: string };
+type Broken = { readonly file: AccountFile; readonly lines: readonly Line[]; readonly actual?: string };
 
 const DAY_MS = 86_400_000;
 
@@ -40,7 +40,7 @@ export async function evaluateEntries(of: EntryParams, system: System): Promise<
   if (first === undefined) return pass('none');
   // It could say that their passwords are locked.
   if (of.check === 'absentUsers' && 'unreadable' in shadows) return cannotRead(shadows, '/etc/shadow');
-  return fail(broken.what ?? listed(broken.lines.map(({ name }) => name)), `/etc/${broken.file}:${first.line}`);
+  return fail(broken.actual ?? listed(broken.lines.map(({ name }) => name)), `/etc/${broken.file}:${first.line}`);
 }
 
 const listOf = <T>(look: Look<readonly T[]>): readonly T[] => ('found' in look ? look.found : []);
@@ -86,9 +86,21 @@ async function violations(
   { users, groups, shadows, nis, firstUid }: Entries,
   system: System,
 ): Promise<Broken> {
-  const passwd = (lines: readonly Line[], what?: string): Broken => ({ file: 'passwd', lines, ...(what && { what }) });
-  const group = (lines: readonly Line[], what?: string): Broken => ({ file: 'group', lines, ...(what && { what }) });
-  const shadow = (lines: readonly Line[], what?: string): Broken => ({ file: 'shadow', lines, ...(what && { what }) });
+  const passwd = (lines: readonly Line[], actual?: string): Broken => ({
+    file: 'passwd',
+    lines,
+    ...(actual && { actual }),
+  });
+  const group = (lines: readonly Line[], actual?: string): Broken => ({
+    file: 'group',
+    lines,
+    ...(actual && { actual }),
+  });
+  const shadow = (lines: readonly Line[], actual?: string): Broken => ({
+    file: 'shadow',
+    lines,
+    ...(actual && { actual }),
+  });
   const withHash = () => shadows.filter(({ password }) => password === 'hash');
   switch (of.check) {
     case 'onlyUid0':
@@ -125,13 +137,13 @@ async function violations(
     case 'hashMethods':
       return methodsOf(withHash().filter(({ method }) => !of.allow.includes(method)));
     case 'uniqueUid':
-      return passwd(await twice(users, ({ uid }) => uid, system));
+      return passwd(await duplicates(users, ({ uid }) => uid, system));
     case 'uniqueUserName':
-      return passwd(await twice(users, ({ name }) => name, system));
+      return passwd(await duplicates(users, ({ name }) => name, system));
     case 'uniqueGid':
-      return group(await twice(groups, ({ gid }) => gid, system));
+      return group(await duplicates(groups, ({ gid }) => gid, system));
     case 'uniqueGroupName':
-      return group(await twice(groups, ({ name }) => name, system));
+      return group(await duplicates(groups, ({ name }) => name, system));
     case 'primaryGroupsExist': {
       const known = new Set(groups.map(({ gid }) => gid));
       return passwd(users.filter(({ gid }) => !known.has(gid)));
@@ -166,10 +178,10 @@ async function violations(
 const methodsOf = (lines: readonly Shadow[]): Broken => ({
   file: 'shadow',
   lines,
-  what: listed([...new Set(lines.map(({ name, method }) => `${name}: ${method}`))]),
+  actual: listed([...new Set(lines.map(({ name, method }) => `${name}: ${method}`))]),
 });
 
-async function twice<T extends Line>(lines: readonly T[], key: (of: T) => unknown, system: System): Promise<T[]> {
+async function duplicates<T extends Line>(lines: readonly T[], key: (of: T) => unknown, system: System): Promise<T[]> {
   const seen = new Set<unknown>();
   const again: T[] = [];
   for (const [index, line] of lines.entries()) {

@@ -7,7 +7,7 @@ import type { HomeParams } from './accounts-params.ts';
 
 /** A violation of the rule in a home. */
 interface Broken {
-  readonly what: string;
+  readonly actual: string;
   readonly where: string;
 }
 
@@ -20,7 +20,7 @@ export async function evaluateHomes(of: HomeParams, system: System): Promise<Ver
   const [first] = broken;
   if (first !== undefined)
     return fail(
-      `${first.what}${broken.length > 1 ? ` (and ${broken.length - 1} more)` : ''}`,
+      `${first.actual}${broken.length > 1 ? ` (and ${broken.length - 1} more)` : ''}`,
       listed(broken.map(({ where }) => where)),
     );
   for (const { stats, user } of homes) if ('unreadable' in stats) return cannotRead(stats, user.home);
@@ -35,17 +35,17 @@ function violations(of: HomeParams, home: Home): Broken[] {
   const { user, stats, entries } = home;
   if ('unreadable' in stats) return [];
   if (!('found' in stats) || !stats.found.isDirectory())
-    return of.check === 'homeExists' ? [{ what: `no home of ${user.name}`, where: user.home }] : [];
+    return of.check === 'homeExists' ? [{ actual: `no home of ${user.name}`, where: user.home }] : [];
   const { uid, mode } = stats.found;
-  const at = (entry: HomeEntry, what: string): Broken => ({ what, where: `${user.home}/${entry.path}` });
+  const at = (entry: HomeEntry, actual: string): Broken => ({ actual, where: `${user.home}/${entry.path}` });
   const foreign = (owner: number) => owner !== user.uid && owner !== 0;
   switch (of.check) {
     case 'homeExists':
       return [];
     case 'homeOwned':
-      return uid === user.uid ? [] : [{ what: `belongs to user ${uid}`, where: user.home }];
+      return uid === user.uid ? [] : [{ actual: `belongs to user ${uid}`, where: user.home }];
     case 'homeMode':
-      return (mode & 0o777 & ~bits(of.modeMax)) === 0 ? [] : [{ what: octal(mode), where: user.home }];
+      return (mode & 0o777 & ~bits(of.modeMax)) === 0 ? [] : [{ actual: octal(mode), where: user.home }];
     case 'dotFilesMode':
       return entries
         .filter((entry) => isDotFile(entry) && (entry.stats.mode & bits(of.modeForbid)) !== 0)
@@ -66,7 +66,7 @@ function violations(of: HomeParams, home: Home): Broken[] {
   }
 }
 
-/** Skips symbolic links: their targets are evaluated at their own paths. */
+/** Skips symbolic links: their targets are checked at their own paths. */
 const isDotFile = ({ path, stats }: HomeEntry) => !path.includes('/') && stats.isFile();
 
 const isPrivateKey = (path: string) => /(?:^|\/)id_[^/]*$/.test(path) && !path.endsWith('.pub');

@@ -46,8 +46,8 @@ export async function evaluateRootPath(modeForbid: string, system: System): Prom
 }
 
 /**
- * Also the folders above: who may write to one can put another folder in the place of the one below, or create it if it is
- * missing. In a sticky folder only the owner may replace what exists.
+ * Includes the folders above: a user who can write to one can replace the folder below it, or create it if it is missing.
+ * In a sticky folder only the owner can replace an entry.
  *
  * @returns `undefined` if all is well
  */

@@ -20,7 +20,7 @@ const WORDS: Words = {
     'Give the other account another primary group.',
   ],
   groupExists: ({ group, gid }) => [`the group ${group} has gid ${gid}`, `groupadd -g ${gid} ${group}.`],
-  groupEmpty: ({ group }) => [`nobody is in the group ${group}`, `gpasswd -d USER ${group} for each of them.`],
+  groupEmpty: ({ group }) => [`the group ${group} has no members`, `gpasswd -d USER ${group} for each of them.`],
   noEmptyPassword: () => ['no password is empty', 'passwd -l USER, or give it a password.'],
   allShadowed: () => ['no password hash in /etc/passwd', 'pwconv.'],
   rootPasswordOrLocked: () => ['root has a password, or is locked', 'passwd root, or passwd -l root.'],

@@ -42,10 +42,10 @@ export const audit = primitive({
       ...(syscalls === undefined ? [] : ['b64', 'b32'].map((arch) => callRule({ arch, syscalls, fieldAny }))),
       ...(flag === undefined ? [] : [flag]),
     ];
-    const what = rules.length === 1 ? 'this on a line of its own' : 'each of these on a line of its own';
+    const remedy = rules.length === 1 ? 'this on a line of its own' : 'each of these on a line of its own';
     const quoted = rules.map((rule) => `"${rule}"`).join(', ');
     const note = syscalls === undefined ? '' : '. A 32-bit kernel takes the one with b32 only';
-    return `Put ${what} in a file of /etc/audit/rules.d, then run augenrules --load: ${quoted}${note}`;
+    return `Put ${remedy} in a file of /etc/audit/rules.d, then run augenrules --load: ${quoted}${note}`;
   },
 
   async evaluate({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
@@ -60,8 +60,8 @@ export const audit = primitive({
       rules.find((rule) => isFor(rule) && !rule.fields.some((field) => elsewhere.test(field)));
     const missing: string[] = [];
     let where: string | undefined;
-    const note = (what: string, rule: AuditRule | undefined) => {
-      if (rule === undefined) missing.push(what);
+    const note = (remedy: string, rule: AuditRule | undefined) => {
+      if (rule === undefined) missing.push(remedy);
       else where ??= rule.where;
     };
     for (const path of watched) {
@@ -105,10 +105,10 @@ function otherProgramsOnly({ runs, files }: System): RegExp {
 
 /** Conditions that leave out nothing that matters to a watch. */
 const HARMLESS = /^-F (?:arch|key)=|^-F success=1$/;
-/** The same for system calls: the rules ask for what users do, and the last one is the clock that is set. */
+/** The same for system calls: the rules ask for remedy users do, and the last one is the clock that is set. */
 const HARMLESS_FOR_CALLS = /^-F (?:auid>=(?:1000|\d{1,3})|auid!=(?:unset|-1|4294967295)|e[ug]id=0|a0=(?:0x)?0+)$/;
 
-/** A rule for a path that is a folder says little about what is below it, unless it is for the whole tree. */
+/** A rule for a path that is a folder says little about remedy is below it, unless it is for the whole tree. */
 function watches(rule: AuditRule, path: string, permissions: string, isFolder: boolean): boolean {
   if (rule.path === undefined || rule.syscalls.size > 0) return false;
   const isOfPath = rule.isTree

@@ -4,7 +4,7 @@ import type { System } from '../system.ts';
 import { cannotEvaluate, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
 
 /** A setting of mosquitto, see the primitive config. */
-interface Wanted {
+interface Requirement {
   readonly keys: readonly string[];
   readonly want: Comparison;
 }
@@ -12,7 +12,7 @@ interface Wanted {
 export const MOSQUITTO_CONF = '/etc/mosquitto/mosquitto.conf';
 
 /** Every value must pass, as each listener can have one of its own: mosquitto.conf(5). */
-export async function evaluateMosquitto({ keys, want }: Wanted, system: System): Promise<Verdict> {
+export async function evaluateMosquitto({ keys, want }: Requirement, system: System): Promise<Verdict> {
   if ('missing' in system.files.text(MOSQUITTO_CONF)) return missing('skip', MOSQUITTO_CONF);
   const { paths, unseen } = filesOf(system);
   let problem = unseen;

@@ -5,7 +5,7 @@ import type { System } from '../system.ts';
 import { cannotEvaluate, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
 
 /** A setting of sshd, see the primitive config. */
-interface Wanted {
+interface Requirement {
   readonly keys: readonly string[];
   readonly want: Comparison;
   readonly default?: string | undefined;
@@ -15,7 +15,7 @@ interface Wanted {
 export const SSHD_CONFIG = '/etc/ssh/sshd_config';
 
 /** The general value must pass, and so must the values of all `Match` blocks. */
-export async function evaluateSshd(of: Wanted, system: System): Promise<Verdict> {
+export async function evaluateSshd(of: Requirement, system: System): Promise<Verdict> {
   const config = await system.sshd();
   if (config.unreadable !== undefined) return cannotRead(config.unreadable, SSHD_CONFIG);
   if (!config.exists && of.default === undefined) return missing('fail', SSHD_CONFIG);
@@ -37,7 +37,7 @@ export async function evaluateSshd(of: Wanted, system: System): Promise<Verdict>
 }
 
 /** Resolves changes to a default list of algorithms: `+` and `^` add to it, `-` removes; see sshd_config(5). */
-function withDefault(value: string, { want, default: byDefault = '' }: Wanted): string {
+function withDefault(value: string, { want, default: byDefault = '' }: Requirement): string {
   if (want.op !== 'noneOf' || !/^[+^-]/.test(value)) return value;
   const named = value.slice(1).split(',');
   if (!value.startsWith('-')) return [byDefault, ...named].join(',');
@@ -47,8 +47,8 @@ function withDefault(value: string, { want, default: byDefault = '' }: Wanted): 
     .join(',');
 }
 
-/** Not evaluated if the default applies, but is only known for a later version than the installed one. */
-async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Verdict | undefined> {
+/** Returns `err` if the default applies, but is only known for a later version than the installed one. */
+async function whyUnknown({ defaultSince }: Requirement, system: System): Promise<Verdict | undefined> {
   if (defaultSince === undefined) return undefined;
   const version = versionOf(['openssh-server', 'openssh'], await system.packages());
   return isAtLeast(version, defaultSince) === false

@@ -20,12 +20,12 @@ import { evaluateSshd, SSHD_CONFIG } from './config-sshd.ts';
 const inFiles = {
   /**
    * Paths without wildcards are alternatives: the first existing file counts. The others are drop-ins, read in the order of
-   * their names. Of two with the same name only that in the folder listed first is read.
+   * their names. If several have the same name, only the one in the folder listed first is read.
    */
   files: paths,
   key: text,
   want: comparison,
-  /** The program's default; absent: the rule fails if the setting is missing. */
+  /** The program's default. If absent, the rule fails if the setting is missing. */
   default: v.optional(v.union([v.string(), v.boolean(), v.array(v.string())])),
   /** The result if none of the files exists; `default`: the program's default is evaluated. */
   ifMissing: v.picklist([...IF_MISSING, 'default']),
@@ -116,8 +116,11 @@ function evaluateDefault(want: Comparison, byDefault: Value, where: string): Ver
   return passIf(compare(want, byDefault) === true, `not set, so ${shown(byDefault)}`, where);
 }
 
-/** Evaluates the default that a main file has in a comment: of several that of the lowest folder, which nobody edits. */
-function evaluateCommented({ files, key, section, want }: Extract<InFiles, { syntax: 'ini' }>, system: System): Verdict {
+/** Evaluates the default in a comment of a main file: that in the lowest folder, which operators do not edit. */
+function evaluateCommented(
+  { files, key, section, want }: Extract<InFiles, { syntax: 'ini' }>,
+  system: System,
+): Verdict {
   for (const path of files.filter((each) => !isGlob(each)).reverse()) {
     const look = system.files.text(path);
     if ('unreadable' in look) return cannotRead(look, path);

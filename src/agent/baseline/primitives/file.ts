@@ -34,7 +34,7 @@ const params = v.variant('must', [
   }),
 ]);
 type Params = v.InferOutput<typeof params>;
-type Wanted = Extract<Params, { must: 'be' }>;
+type Requirement = Extract<Params, { must: 'be' }>;
 
 /** Owner, permissions, type and existence of named files. Contents are not read. */
 export const file = primitive({
@@ -97,7 +97,7 @@ export const file = primitive({
 });
 
 /** @returns `undefined` if none of the files exists */
-async function evaluateAll(of: Wanted, all: readonly string[], system: System): Promise<Verdict | undefined> {
+async function evaluateAll(of: Requirement, all: readonly string[], system: System): Promise<Verdict | undefined> {
   const wrong: Verdict[] = [];
   let right: Verdict | undefined;
   let unseen: Verdict | undefined;
@@ -116,7 +116,7 @@ async function evaluateAll(of: Wanted, all: readonly string[], system: System): 
 }
 
 /** @returns `undefined` if it does not exist, or is a link to /dev/null, which means a disabled file */
-async function evaluateOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
+async function evaluateOne(of: Requirement, path: string, system: System): Promise<Verdict | undefined> {
   if (system.files.target(path) === '/dev/null' && of.type !== 'any') return undefined;
   const link = system.files.lstat(path);
   const look = system.files.stat(path);

@@ -35,7 +35,7 @@ export const firewall = primitive({
     }
     const filter = new PacketFilter(rows);
     let unknown: Verdict | undefined;
-    // Each family has its own chains; those of inet see both.
+    // Each family has its own chains; the chains of inet see both.
     for (const family of (await hasFeature(system, 'ipv6')) ? (['ip', 'ip6'] as const) : (['ip'] as const)) {
       const direction = filter.direction(of.hook, family);
       const [chain] = filter.bases(of.hook, family);

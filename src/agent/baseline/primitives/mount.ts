@@ -9,7 +9,7 @@ const params = v.variant('of', [
   v.strictObject({
     of: v.literal('target'),
     target: path,
-    /** All are required; `a|b`: one of both. Absent: any mount at the target passes. */
+    /** All are required; `a|b` requires one of the two. If absent, any mount at the target passes. */
     options: v.optional(texts),
     ifNotMounted: ifMissing,
   }),
@@ -41,8 +41,8 @@ export const mount = primitive({
       return `systemctl mask the mount unit of ${of.target}, or mount it with mode=${of.modeMax}.`;
     if (of.of === 'target' && of.options === undefined)
       return `Mount a separate file system at ${of.target} in /etc/fstab.`;
-    const what = of.of === 'target' ? of.target : of.of === 'type' ? of.types.join(', ') : 'removable disks';
-    return `Add ${of.options?.map((option) => option.split('|')[0]).join(',')} to the options of ${what} in /etc/fstab or its mount unit.`;
+    const subject = of.of === 'target' ? of.target : of.of === 'type' ? of.types.join(', ') : 'removable disks';
+    return `Add ${of.options?.map((option) => option.split('|')[0]).join(',')} to the options of ${subject} in /etc/fstab or its mount unit.`;
   },
 
   evaluate(of, system) {
@@ -71,7 +71,7 @@ export const mount = primitive({
   },
 });
 
-/** What stands for a file system until it is used, see systemd.automount(5): its options say nothing. */
+/** The placeholder of a file system until its first use, see systemd.automount(5). Its options do not matter. */
 const AUTOFS = 'autofs';
 
 function evaluateTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[], system: System): Verdict {

@@ -17,7 +17,7 @@ const params = v.variant('of', [
     stacks: texts,
     type: v.optional(v.picklist(TYPES)),
     module: moduleName,
-    /** Allowed controls: `required`, `requisite`; absent: any. */
+    /** Allowed controls, such as `required`. If absent, any. */
     control: v.optional(texts),
     /** One of these arguments is required; `a` also matches `a=…`. */
     argAny: v.optional(texts),
@@ -128,7 +128,7 @@ async function evaluateSetting(of: InFiles, system: System): Promise<Verdict> {
 /** What only ends the count of failures, as pam_faillock's lines for accounts do, depends on no setting. */
 const usesSettings = ({ type, args }: PamLine) => type !== 'account' && !args.includes('authsucc');
 
-/** @param line absent: the module's file alone is evaluated */
+/** @param line if absent, only the module's file is evaluated */
 async function evaluateLine(of: InFiles, line: PamLine | undefined, system: System): Promise<Verdict> {
   const ownFile = line === undefined ? undefined : argumentOf(line, ['conf'])?.value;
   const files = ownFile === undefined ? of.files : [ownFile];
@@ -141,7 +141,7 @@ async function evaluateLine(of: InFiles, line: PamLine | undefined, system: Syst
 }
 
 /** The modules' values are decimal numbers, and `never`, which is 0. */
-function evaluateValue(want: Comparison, { key, value, where }: Found): Verdict {
+function evaluateValue(want: Comparison, { key, value, where }: FoundSetting): Verdict {
   const isWord = want.op === 'set' || want.op === 'flag';
   const number = value === 'never' ? 0 : /^[+-]?\d{1,15}$/.test(value) ? Number(value) : undefined;
   if (isWord) return pass(`${key} ${value}`.trim(), where);
@@ -151,14 +151,14 @@ function evaluateValue(want: Comparison, { key, value, where }: Found): Verdict 
 
 const wantsNothing = (want: Comparison) => compare(want, undefined) === true;
 
-interface Found {
+interface FoundSetting {
   readonly key: string;
   readonly value: string;
   readonly where: string;
 }
 
 /** The last one counts. */
-function argumentOf({ args, where }: PamLine, keys: readonly string[]): Found | undefined {
+function argumentOf({ args, where }: PamLine, keys: readonly string[]): FoundSetting | undefined {
   for (const key of keys) {
     const arg = args.findLast((each) => each === key || each.startsWith(`${key}=`));
     if (arg !== undefined) return { key, value: arg.slice(key.length + 1), where };
@@ -167,8 +167,8 @@ function argumentOf({ args, where }: PamLine, keys: readonly string[]): Found | 
 }
 
 /** The last one counts, as in pwquality.conf(5), whose drop-ins are read before the main file. */
-async function inFiles({ module, files, keys }: InFiles, system: System): Promise<Found | Verdict | undefined> {
-  let found: Found | undefined;
+async function inFiles({ module, files, keys }: InFiles, system: System): Promise<FoundSetting | Verdict | undefined> {
+  let found: FoundSetting | undefined;
   for (const glob of files.toReversed()) {
     const { paths, unreadable } = system.files.expand(glob);
     if (unreadable !== undefined) return cannotRead(unreadable, glob);

@@ -56,7 +56,7 @@ export const service = primitive({
 
   remedy({ units, want }) {
     const [first = ''] = units;
-    // A generator may start an instance at each boot, whatever is disabled.
+    // A generator can start an instance at each boot even if the unit is disabled.
     if (want === 'disabled' && units.some(isInstance)) return `systemctl mask --now ${units.join(' ')}.`;
     if (want === 'disabled') return `systemctl disable --now ${units.join(' ')}, or remove the package.`;
     if (want === 'masked') return `systemctl mask ${units.join(' ')}.`;
@@ -223,7 +223,7 @@ interface ActiveUnits {
   readonly unreadable?: Unreadable;
 }
 
-/** Services whose control groups may contain users' programs, also after the service has ended. */
+/** Services whose cgroups can contain users' programs, even after the service has stopped. */
 const RUNS_OTHERS = /^(?:cron|crond|cronie|anacron|atd|ssh|sshd|dropbear)(?:@.*)?\.service$/;
 
 /** Folders of services' control groups: the unified, hybrid and legacy layouts of systemd. */

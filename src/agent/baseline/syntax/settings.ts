@@ -1,7 +1,7 @@
 /* Reads one setting from the text of a configuration file, for each syntax. Pure functions.
  *
- * The texts may be hostile. To avoid backtracking over runs of blanks, expressions do not match blanks around values;
- * the values are trimmed instead. */
+ * The contents may be hostile. To avoid backtracking over runs of white space, expressions do not match white space
+ * around values; the values are trimmed instead. */
 
 /** A line that sets it. */
 export interface Setting {
@@ -20,7 +20,7 @@ const unquoted = (text: string) => /^(["'])(.*)\1$/.exec(text)?.[2] ?? text;
  * `[Section]`, `Key=value`, comments with `#` or `;`: systemd's files, avahi's, samba's. The last one counts; an empty
  * value resets the earlier ones, see systemd.syntax(7).
  *
- * @param key in any case; alternatives are separated by `|`, and blanks within count for samba only between words
+ * @param key in any case; alternatives are separated by `|`, and spaces in names matter only for samba, between words
  */
 export function iniSetting(text: string, key: string, section: string | undefined): Setting | undefined {
   let inside = section === undefined;
@@ -41,7 +41,7 @@ export function iniSetting(text: string, key: string, section: string | undefine
   return found;
 }
 
-/** Of lines in comments, as systemd's programs show the defaults that they were built with: `#LLMNR=no`. */
+/** Reads commented lines, in which systemd's programs show their built-in defaults: `#LLMNR=no`. */
 export const commentedIniSetting = (text: string, key: string, section: string | undefined): Setting | undefined =>
   iniSetting(text.replace(/^(?![#[]).*$/gm, '').replace(/^#/gm, ''), key, section);
 

@@ -42,9 +42,9 @@ function block(
   width: number,
   line: (label: string, text: string) => string[],
 ): string[] {
-  const { what, remedy } = RECOMMENDATIONS[id];
+  const { title, remedy } = RECOMMENDATIONS[id];
   return [
-    ...hanging(`${severity.toUpperCase()}  `, `${what(count)}.`, width, 4),
+    ...hanging(`${severity.toUpperCase()}  `, `${title(count)}.`, width, 4),
     ...line('do', remedy),
     ...(since === undefined ? [] : line('since', since)),
     ...(reason === undefined ? [] : line('but now', `not assessed: ${reason}`)),

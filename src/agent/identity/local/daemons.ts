@@ -47,7 +47,7 @@ const HOST = v.pipe(
   v.check((name) => hostNameProblem(name) === undefined),
 );
 
-/** Of a module, or of the device itself, which has no `moduleId`. */
+/** Identity of a module, or of the device itself, without `moduleId`. */
 const IdentityAnswer = v.object({
   spec: v.object({
     hubName: HOST,
@@ -112,23 +112,23 @@ function moduleOf(
   hub: IdentityContext['hub'],
 ): { module: ModuleAddress; keyHandle: string } {
   if (moduleId == null) {
-    const what = `the IoT Identity Service answered with the identity of device ${deviceId}, not of a module`;
+    const message = `the IoT Identity Service answered with the identity of device ${deviceId}, not of a module`;
     throw refused(
-      what,
+      message,
       `In the principal of user ${userId()}, set idtype = ["module"]: ${principalCommand()}`,
       'local',
     );
   }
   if (auth?.type !== 'sas' || auth.keyHandle == null) {
     const type = auth?.type === 'x509' ? 'an X.509 certificate whose key stays in keyd' : 'no symmetric key';
-    const what = `the IoT Identity Service gives module ${moduleId} ${type}, by which the agent can't connect`;
+    const message = `the IoT Identity Service gives module ${moduleId} ${type}, by which the agent can't connect`;
     const remedy = `Let the module have a symmetric key (auth type "sas"), which the TPM can hold as well; see ${pageOf('identity')}.`;
-    throw refused(what, remedy, 'credentials');
+    throw refused(message, remedy, 'credentials');
   }
   if (hub.hostName !== undefined && comparable(hub.hostName) !== comparable(hubName)) {
-    const what = `hub.hostName is ${hub.hostName}, but the IoT Identity Service connects this device to ${hubName}`;
+    const message = `hub.hostName is ${hub.hostName}, but the IoT Identity Service connects this device to ${hubName}`;
     const remedy = 'Remove hub.hostName: the IoT Identity Service says which hub it is.';
-    throw new HubFailure(new AgentError('CONFIG_INVALID', what, remedy), 'credentials');
+    throw new HubFailure(new AgentError('CONFIG_INVALID', message, remedy), 'credentials');
   }
   const isDirect = gatewayHost == null || comparable(gatewayHost) === comparable(hubName);
   const gateway = hub.gatewayHostName ?? (isDirect ? hub.hostName : gatewayHost);
@@ -137,15 +137,15 @@ function moduleOf(
 
 const comparable = (hub: string) => hubNameOf(hub).toLowerCase();
 
-const refused = (what: string, remedy: string, because: RetryCause) =>
-  new HubFailure(new AgentError('IDENTITY_SERVICE_REFUSED', what, remedy), because);
+const refused = (message: string, remedy: string, cause: RetryCause) =>
+  new HubFailure(new AgentError('IDENTITY_SERVICE_REFUSED', message, remedy), cause);
 
 function unreachable(error: LocalServiceError, { name, group }: Daemon): HubFailure {
-  const [what, remedy] =
+  const [problem, remedy] =
     error.kind === 'forbidden'
       ? [`${error.message}; its group is ${group}`, groupsRemedy()]
       : [error.message, `Run: aziotctl system status; if aziot-${name} does not run: aziotctl system restart`];
-  const message = `${name} of the IoT Identity Service can't be used: ${what}`;
+  const message = `${name} of the IoT Identity Service can't be used: ${problem}`;
   return new HubFailure(new AgentError('IDENTITY_SERVICE_UNREACHABLE', message, remedy), 'local');
 }
 
@@ -169,7 +169,7 @@ function failureOfIdentityd(error: unknown, daemon: Daemon): unknown {
 function failureOfKeyd(error: unknown, daemon: Daemon): unknown {
   if (!(error instanceof LocalRefusal)) return notAnswered(error, daemon);
   const answered = `keyd of the IoT Identity Service answered the request for a signature with ${error.message}`;
-  // Also when the key was replaced between the two requests: the next presentation asks for its new handle.
+  // The key may have been replaced between the two requests; the next presentation asks for its new handle.
   return error.isTemporary ? unable(answered, daemon) : refused(answered, LOOK, 'local');
 }
 
@@ -194,7 +194,7 @@ function userName(): string {
   }
 }
 
-/** Of all sockets that are needed, so that the next one isn't the next error. */
+/** Names all sockets that are needed, so that an operator does not find them one error at a time. */
 const groupsRemedy = () =>
   `Run: usermod --append --groups aziotid,aziotks ${shellWord(userName())}; then restart the agent, for example: systemctl restart vakt`;
 

@@ -53,7 +53,7 @@ export class LocalRefusal extends Error {
 
 const DEFAULT_LIMIT = seconds(5);
 
-/** Of all requests: while a resolver is silent, a name that is asked for every 5 s would occupy all of libuv's threads. */
+/** Shared by all requests: while a resolver does not answer, lookups every 5 s would occupy all of libuv's threads. */
 const names = new Names();
 
 /**

@@ -29,7 +29,7 @@ export interface EdgeModule {
   readonly apiVersion: string;
 }
 
-/** What is asked of the workload API: the authorities of the gateway's certificate, and a signature. */
+/** The requests to the workload API: the authorities of the gateway's certificate, and a signature. */
 type Operation = 'trust bundle' | 'signature';
 
 const TrustBundle = v.object({ certificate: v.string() });
@@ -90,7 +90,7 @@ export async function presentEdgeModule(
 /** More than a bundle has; each one costs time to parse. */
 const MAX_AUTHORITIES = 300;
 
-/** What is not a certificate is left out: one that is broken must not keep the others from being trusted. */
+/** Omits broken certificates, which must not keep the others from being trusted. */
 function certificatesIn(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   return blocks.slice(0, MAX_AUTHORITIES).flatMap((block) => {
@@ -112,7 +112,7 @@ const unreachable = (error: LocalServiceError) =>
 
 function remedyOf({ kind }: LocalServiceError): string {
   if (kind === 'forbidden') {
-    return 'IoT Edge makes the socket for all users (mode 0666): undo what has changed it, then run on the device: iotedge system restart';
+    return 'IoT Edge makes the socket for all users (mode 0666): undo the change, then run on the device: iotedge system restart';
   }
   return 'Look on the device whether IoT Edge runs: iotedge system status; if it does not, run: iotedge system restart';
 }
@@ -123,8 +123,8 @@ function failureOf(error: unknown, operation: Operation, module: EdgeModule): un
   const { status, message } = error;
   const { moduleId, generationId, apiVersion, workloadApi } = module;
   const answered = `IoT Edge's workload API at ${nameOf(workloadApi)} answered the request for a ${operation} with ${message}`;
-  const failure = (id: 'EDGE_UNREACHABLE' | 'EDGE_REFUSED', what: string, remedy: string) =>
-    new HubFailure(new AgentError(id, what, remedy), 'local');
+  const failure = (id: 'EDGE_UNREACHABLE' | 'EDGE_REFUSED', message: string, remedy: string) =>
+    new HubFailure(new AgentError(id, message, remedy), 'local');
   if (error.isTemporary) {
     return failure(
       'EDGE_UNREACHABLE',
@@ -133,14 +133,14 @@ function failureOf(error: unknown, operation: Operation, module: EdgeModule): un
     );
   }
   if (status === 404 && operation === 'signature') {
-    const what = `${answered}: module ${moduleId}, generation ${generationId}, was removed, or made again since its container was`;
-    const remedy = `Let IoT Edge make the container again, with the variables of the module that is there now. On the device: docker rm --force ${moduleId}`;
-    return failure('EDGE_REFUSED', what, remedy);
+    const message = `${answered}: module ${moduleId}, generation ${generationId}, was removed, or made again since its container was`;
+    const remedy = `Let IoT Edge re-create the container with the variables of the current module. On the device: docker rm --force ${moduleId}`;
+    return failure('EDGE_REFUSED', message, remedy);
   }
   if (status === 401 || status === 403) {
-    const what = `${answered}: it does not take this process for module ${moduleId}`;
+    const message = `${answered}: it does not take this process for module ${moduleId}`;
     const remedy = `Start the agent in the container of module ${moduleId} only, as IoT Edge does: the API compares the process with those of that container.`;
-    return failure('EDGE_REFUSED', what, remedy);
+    return failure('EDGE_REFUSED', message, remedy);
   }
   const remedy = `Update IoT Edge on the device: it must support version ${apiVersion} of the API, which IOTEDGE_APIVERSION names. Then run: iotedge check`;
   return failure('EDGE_REFUSED', answered, remedy);

@@ -17,7 +17,7 @@ export type Progress =
   | { readonly kind: 'assigned'; readonly assignment: Assignment }
   /** Ask for the operation after `wait`. */
   | { readonly kind: 'assigning'; readonly operationId: string; readonly wait: Duration }
-  /** The service could not answer; the registration goes on. */
+  /** The service could not answer; the registration continues. */
   | { readonly kind: 'busy'; readonly wait: Duration; readonly status: number };
 
 /** The SDK's delay when the service names none. */
@@ -90,7 +90,7 @@ function readResult({ body, retryAfter }: ServiceAnswer, subject: Subject): Prog
   }
 }
 
-/** The answer to a look-up is the state itself. @returns `undefined` if the device is not assigned */
+/** The answer to a lookup is the state itself. @returns `undefined` if the device is not assigned */
 export function readState(body: string): Assignment | undefined {
   const read = v.safeParse(
     v.object({ status: v.literal('assigned'), assignedHub: AssignedHub, deviceId: AssignedDevice }),

@@ -5,19 +5,19 @@ import { checkedKey, type KeyOwner } from '../shared-access-key.ts';
 
 /** Where the device's proof is: one of the three ways that the settings allow. */
 export type AttestationFiles =
-  | { readonly way: 'key'; readonly keyFile: string }
-  | { readonly way: 'groupKey'; readonly groupKeyFile: string }
-  | ({ readonly way: 'certificate' } & CertificateFiles);
+  | { readonly proof: 'key'; readonly keyFile: string }
+  | { readonly proof: 'groupKey'; readonly groupKeyFile: string }
+  | ({ readonly proof: 'certificate' } & CertificateFiles);
 
 /** Names the proof in messages. */
 export const describeProof = (files: AttestationFiles): string => {
-  if (files.way === 'certificate') return `the certificate in ${files.certificateFile}`;
-  return files.way === 'key' ? `the key in ${files.keyFile}` : `the group's key in ${files.groupKeyFile}`;
+  if (files.proof === 'certificate') return `the certificate in ${files.certificateFile}`;
+  return files.proof === 'key' ? `the key in ${files.keyFile}` : `the group's key in ${files.groupKeyFile}`;
 };
 
 export const filesOf = (files: AttestationFiles): readonly string[] => {
-  if (files.way === 'certificate') return [files.certificateFile, files.keyFile];
-  return [files.way === 'key' ? files.keyFile : files.groupKeyFile];
+  if (files.proof === 'certificate') return [files.certificateFile, files.keyFile];
+  return [files.proof === 'key' ? files.keyFile : files.groupKeyFile];
 };
 
 export interface DeviceKey {
@@ -33,10 +33,10 @@ export interface DeviceKey {
  * @throws AgentError SECRET_FILE_*
  */
 export function readDeviceKey(
-  files: Exclude<AttestationFiles, { way: 'certificate' }>,
+  files: Exclude<AttestationFiles, { proof: 'certificate' }>,
   registrationId: string,
 ): DeviceKey {
-  if (files.way === 'key') {
+  if (files.proof === 'key') {
     const key = keyIn(files.keyFile, 'enrolment');
     return { key, secrets: [key] };
   }
@@ -52,7 +52,7 @@ export function readDeviceKey(
  * @throws AgentError SECRET_FILE_*, CERTIFICATE_FILE_UNUSABLE
  */
 export const readSecrets = (files: AttestationFiles, registrationId: string): readonly string[] =>
-  files.way === 'certificate'
+  files.proof === 'certificate'
     ? secretLinesOf(readClientCertificate(files).key)
     : readDeviceKey(files, registrationId).secrets;
 

@@ -4,7 +4,7 @@ import type { ServiceAnswer } from './answer.ts';
 export interface Registrant {
   readonly idScope: string;
   readonly registrationId: string;
-  /** A shared access signature. Absent: the connection has a client certificate. Secret. */
+  /** A shared access signature, which is secret. If absent, the connection has a client certificate. */
   readonly token?: string;
 }
 
@@ -16,7 +16,7 @@ export interface Conversation {
   register(): Promise<ServiceAnswer>;
   /** How far an operation is that `register` began. */
   progressOf(operationId: string): Promise<ServiceAnswer>;
-  /** The state of the last registration, without registering. Absent: the protocol has no such question. */
+  /** The state of the last registration, without registering. If absent, the protocol has no such request. */
   lookUp?(): Promise<ServiceAnswer>;
   /** Safe to call twice. */
   close(): void;

@@ -54,18 +54,18 @@ export function throttled({ service }: Subject, after: Duration | undefined): Hu
 }
 
 /** The service is reached, but cannot register anybody now. */
-export function unavailable({ service }: Subject, what: string, after?: Duration): HubFailure {
+export function unavailable({ service }: Subject, problem: string, after?: Duration): HubFailure {
   const remedy = 'Wait; the agent registers again by itself.';
-  return failure('PROVISIONING_UNREACHABLE', `${service} ${what}`, remedy, 'network', after);
+  return failure('PROVISIONING_UNREACHABLE', `${service} ${problem}`, remedy, 'network', after);
 }
 
 /** What answers is not the service. */
-export function misleading({ service }: Subject, what: string): HubFailure {
-  const remedy = `Check identity.endpoint, and that no portal or proxy on the way answers instead of ${service}.`;
-  return failure('PROVISIONING_UNREACHABLE', `${service} answered with ${what}`, remedy, 'network');
+export function misleading({ service }: Subject, answer: string): HubFailure {
+  const remedy = `Check identity.endpoint, and that no portal or proxy answers instead of ${service}.`;
+  return failure('PROVISIONING_UNREACHABLE', `${service} answered with ${answer}`, remedy, 'network');
 }
 
-/** No way leads to the service. @param failures one for each way, in the order in which they were tried */
+/** The service is unreachable by all protocols. @param failures one per protocol, in the order of the attempts */
 export function unreachable({ service }: Subject, failures: readonly [HubFailure, ...HubFailure[]]): HubFailure {
   const [first] = failures;
   const { id, remedy } = first.error;
@@ -78,8 +78,8 @@ const reach = (service: string) =>
     ? `Check identity.endpoint, DNS and the firewall: the device must reach ${service} by TCP, directly or through hub.proxy.`
     : `Check DNS and the firewall: the device must reach ${service} by TCP on port 443 or 8883, directly or through hub.proxy.`;
 
-const failure = (id: FailureId, message: string, remedy: string, because: RetryCause, after?: Duration) =>
-  new HubFailure(new AgentError(id, message, remedy), because, after === undefined ? {} : { after });
+const failure = (id: FailureId, message: string, remedy: string, cause: RetryCause, after?: Duration) =>
+  new HubFailure(new AgentError(id, message, remedy), cause, after === undefined ? {} : { after });
 
 const LONGEST_TEXT = 300;
 /** A token in any spelling that a header or a user name can have; an answer can repeat what the agent sent. */

@@ -39,8 +39,8 @@ export class ProvisionedDevice {
   readonly #cache: AssignmentCache | undefined;
   #isCacheRead = false;
   #assignment: Assignment | undefined;
-  #doubt: Doubt | undefined;
-  /** The service was asked since the hub last accepted a connection: to ask again at once would change nothing. */
+  #reasonToAsk: Doubt | undefined;
+  /** Whether the service was asked since the hub last accepted a connection. Asking again at once would be useless. */
   #isFresh = false;
   /** Attempts in a row that failed because of the network. */
   #failures = 0;
@@ -55,28 +55,28 @@ export class ProvisionedDevice {
     this.#cache = state && new AssignmentCache(state, { idScope, registrationId }, log);
   }
 
-  /** As of Identity. */
+  /** See Identity. */
   async present(options: PresentOptions): Promise<Presentation> {
     const device = await this.#readProof(options);
     try {
       return await this.#presentAt(await this.#assigned(device, options), device, options);
     } catch (error) {
-      if (options.signal.aborted || !(error instanceof HubFailure) || !this.#doubts(error)) throw error;
+      if (options.signal.aborted || !(error instanceof HubFailure) || !this.#recordDoubt(error)) throw error;
     }
     return await this.#presentAt(await this.#assigned(device, options), device, options);
   }
 
-  /** As of Identity. */
+  /** See Identity. */
   accepted(): void {
     this.#module.accepted();
     this.#failures = 0;
-    this.#doubt = undefined;
+    this.#reasonToAsk = undefined;
     this.#isFresh = false;
   }
 
-  /** As of Identity. The module's other key, or new ones, come first: they are the more frequent reason. */
+  /** See Identity. Tries the module's other key, or new ones, first: they are the more frequent reason. */
   failed(failure: HubFailure): boolean {
-    return this.#module.failed(failure) || this.#doubts(failure);
+    return this.#module.failed(failure) || this.#recordDoubt(failure);
   }
 
   /** Keys in memory. */
@@ -84,21 +84,21 @@ export class ProvisionedDevice {
     return [...this.#secrets, ...this.#module.secrets()];
   }
 
-  /** Judges whether a failure casts doubt on the assignment. @returns whether to ask the service at once */
-  #doubts(failure: HubFailure): boolean {
+  /** Records whether a failure casts doubt on the assignment. @returns whether to ask the service at once */
+  #recordDoubt(failure: HubFailure): boolean {
     const { because, error } = failure;
     if (because === 'network' && !error.id.startsWith('PROVISIONING_')) {
       this.#failures += 1;
-      if (this.#failures >= FAILURES_BEFORE_ASKING) this.#doubt ??= 'unreachable';
+      if (this.#failures >= FAILURES_BEFORE_ASKING) this.#reasonToAsk ??= 'unreachable';
     }
     if (!refusesDevice(failure)) return false;
-    this.#doubt = 'refused';
+    this.#reasonToAsk = 'refused';
     return !this.#isFresh;
   }
 
   async #readProof(options: PresentOptions): Promise<DeviceProof> {
     const { attestation, registrationId, context } = this.#options;
-    if (attestation.way === 'certificate') {
+    if (attestation.proof === 'certificate') {
       const expected = { commonName: registrationId, settings: 'identity.registrationId' };
       const { proof } = await usableCertificate(attestation, expected, { ...options, clock: context.clock });
       this.#secrets = secretLinesOf(proof.key);
@@ -124,9 +124,9 @@ export class ProvisionedDevice {
     if (!this.#isCacheRead) this.#assignment = this.#cache?.read();
     this.#isCacheRead = true;
     const known = this.#assignment;
-    if (known === undefined || this.#doubt === 'refused') return await this.#ask(device, options);
+    if (known === undefined || this.#reasonToAsk === 'refused') return await this.#ask(device, options);
     const isCheck = !this.#options.context.mayCreate;
-    if (this.#doubt === undefined && !isCheck) return kept(known, options);
+    if (this.#reasonToAsk === undefined && !isCheck) return kept(known, options);
     try {
       return await this.#ask(device, options);
     } catch (error) {
@@ -189,7 +189,7 @@ export class ProvisionedDevice {
   }
 
   #resolveDoubt(): void {
-    this.#doubt = undefined;
+    this.#reasonToAsk = undefined;
     this.#failures = 0;
   }
 }
@@ -201,7 +201,7 @@ function refusesDevice(failure: HubFailure): boolean {
   return status === 401 || status === 403 || (status === 404 && errorName === 'DeviceNotFound');
 }
 
-/** @param error why the service could not be asked, if a check must say so */
+/** @param error why the service could not be asked, for the report of a check */
 function kept(assignment: Assignment, { onStep }: PresentOptions, error?: AgentError): Assignment {
   const { hub, deviceId } = assignment;
   const text = `device ${deviceId} at ${hub}, by an earlier registration`;

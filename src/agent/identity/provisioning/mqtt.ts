@@ -141,7 +141,7 @@ export class MqttConversation implements Conversation {
   }
 
   /** Sends a packet, and waits for the one that answers it. One exchange runs at a time. */
-  async #exchange<T>(packet: Packet, what: string, match: Match<T>): Promise<T> {
+  async #exchange<T>(packet: Packet, step: string, match: Match<T>): Promise<T> {
     const answered = new Promise<T>((resolve, reject) => {
       this.#reject = reject;
       this.#look = (received) => {
@@ -152,7 +152,7 @@ export class MqttConversation implements Conversation {
       else this.#socket.write(mqttPacket.generate(packet, { protocolVersion: 4 }));
     });
     try {
-      return await this.#clock.within(ANSWER_LIMIT, what, answered);
+      return await this.#clock.within(ANSWER_LIMIT, step, answered);
     } finally {
       this.#look = () => {};
       this.#reject = () => {};

@@ -49,23 +49,23 @@ export interface Registered {
  */
 export async function register(options: Registering): Promise<Registered> {
   const { subject, signal } = options;
-  const way = async (name: string, port: number, open: Open): Promise<Registered | HubFailure> => {
+  const registerBy = async (name: string, port: number, open: Open): Promise<Registered | HubFailure> => {
     const target = targetOf(options, port);
     try {
       const registered = await converse(options, await open(options, target));
       return { ...registered, by: `${hostAndPort(target)} (${name})` };
     } catch (error) {
       signal.throwIfAborted();
-      // Answers, which the other way would get, too.
+      // The other protocol would get the same answer.
       if (error instanceof HubFailure) throw error;
       if (error instanceof ConnectionRefused) throw connectionRefused(error, subject);
       if (options.certificate !== undefined && isAlert(error)) throw refused(subject, 'TLS', cleaned(messageOf(error)));
       return failureOf(error, options, target);
     }
   };
-  const first = await way('HTTPS', HTTPS_PORT, openHttps);
+  const first = await registerBy('HTTPS', HTTPS_PORT, openHttps);
   if (!(first instanceof HubFailure)) return first;
-  const second = await way('MQTT', MQTT_PORT, openMqtt);
+  const second = await registerBy('MQTT', MQTT_PORT, openMqtt);
   if (!(second instanceof HubFailure)) return second;
   throw unreachable(subject, [first, second]);
 }
@@ -78,7 +78,7 @@ const openHttps: Open = ({ network, registrant, signal }, target) =>
 const openMqtt: Open = ({ network, clock, registrant, signal }, target) =>
   MqttConversation.open({ network, clock }, target, registrant, signal);
 
-/** The service refused the client certificate: RFC 5246, 7.2, and RFC 8446, 6, in OpenSSL's words. Names have no blanks. */
+/** The service refused the client certificate: RFC 5246, 7.2, and RFC 8446, 6, in OpenSSL's words. Names have no spaces. */
 const isAlert = (error: unknown) => /\balert (?:\w+ )?(?:certificate|unknown ca|access denied)/i.test(messageOf(error));
 
 const failureOf = (error: unknown, { endpoint, clock }: Registering, target: Target): HubFailure =>
@@ -114,7 +114,7 @@ async function converse(
       if (left <= 0) {
         throw unavailable(subject, `did not assign ${subject.registrationId} within 5 minutes`, progress.wait);
       }
-      // However long it is to wait, the device may be assigned when the time is up.
+      // The device may be assigned by the time limit, whatever wait the service asked for.
       await clock.sleep(milliseconds(Math.min(progress.wait, left)), signal);
       signal.throwIfAborted();
       progress = readAnswer(await conversation.progressOf(operationId), subject);
