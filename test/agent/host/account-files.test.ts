@@ -28,7 +28,7 @@ describe('passwdLines', () => {
     ]);
   });
 
-  it('reads lines whose last fields are missing, and none with fewer than four', () => {
+  it('reads lines without their last fields, and none with fewer than four', () => {
     assert.deepEqual(
       passwd('toor::0:0\nshort:x:0\nname\n:x:0:0:::').map(({ name, userId, home, shell }) => [
         name,
@@ -55,7 +55,7 @@ describe('passwdLines', () => {
     ['0x0', Number.NaN],
     ['1 ', Number.NaN],
   ] as const) {
-    it(`takes "${field}" for the id ${id}`, () => assert.equal(passwd(`a:x:${field}:1:::`)[0]?.userId, id));
+    it(`reads "${field}" as id ${id}`, () => assert.equal(passwd(`a:x:${field}:1:::`)[0]?.userId, id));
   }
 
   for (const [field, password] of [
@@ -69,11 +69,11 @@ describe('passwdLines', () => {
     [HASH, 'hash'],
     ['xx', 'hash'],
   ] as const) {
-    it(`takes a password field of "${field}" for ${password}`, () =>
+    it(`reads a password field of "${field}" as ${password}`, () =>
       assert.equal(passwd(`a:${field}:1:1:::`)[0]?.password, password));
   }
 
-  it('reads nothing of a line behind a NUL', () => {
+  it('ignores the rest of a line after a NUL', () => {
     const text =
       'a:x:0:0\0x::/root:/bin/sh\nb:x:1\0:1:::\nc\0:x:1:1:::\n\0d:x:1:1:::\ne:x:2:2:::/sh\0/x\n\0\0\nf:x:3:3\0';
     assert.deepEqual(
@@ -86,7 +86,7 @@ describe('passwdLines', () => {
     );
   });
 
-  it('tells instructions for NIS from accounts, also where nothing but the sign is there', () => {
+  it('distinguishes NIS instructions from accounts, even if only the sign is present', () => {
     assert.deepEqual(
       passwd('+\n-bob\n+ann::0:0:::\n +::::::\nann:x:1:1:::').map(({ name, nis }) => [name, nis]),
       [
@@ -100,11 +100,11 @@ describe('passwdLines', () => {
   });
 });
 
-describe('passwdLines of a system with musl', () => {
+describe('passwdLines on a system with musl', () => {
   const namesAndIds = (text: string) =>
     [...passwdLines(Buffer.from(text), MUSL)].map(({ name, nis, userId }) => [name, nis, userId]);
 
-  it('has accounts of any name', () => {
+  it('reads accounts with any name', () => {
     const names = ['#hash', '+plus', '-minus', '+', ' blank', ':colon', 'root'];
     assert.deepEqual(
       namesAndIds(names.map((name) => `${name}:x:0:0::/root:/bin/sh`).join('\n')),
@@ -121,11 +121,10 @@ describe('passwdLines of a system with musl', () => {
     ['+0', Number.NaN],
     ['-1', Number.NaN],
   ] as const) {
-    it(`takes "${field}" for the id ${id}`, () =>
-      assert.deepEqual(namesAndIds(`a:x:${field}:1:::`), [['a', false, id]]));
+    it(`reads "${field}" as id ${id}`, () => assert.deepEqual(namesAndIds(`a:x:${field}:1:::`), [['a', false, id]]));
   }
 
-  it('reads nothing of a line behind a NUL, unless the name begins with it', () => {
+  it('ignores the rest of a line after a NUL, unless the name starts with it', () => {
     const lines = ['a:x:0:0\0::/root:/bin/sh', 'b:x:1:1:::/sh\0/x', 'c\0:x:2:2:::', '\0d:x:3:3:::', '\0'];
     assert.deepEqual(
       [...passwdLines(Buffer.from(lines.join('\n')), MUSL)].map(({ name, userId, shell }) => [name, userId, shell]),
@@ -136,13 +135,13 @@ describe('passwdLines of a system with musl', () => {
     );
   });
 
-  it('has none of lines whose last fields are missing', () => {
+  it('skips lines without their last fields', () => {
     assert.deepEqual(namesAndIds('toor::0:0\n\n:\na:x:0:0::/\n'), []);
   });
 });
 
 describe('groupLines', () => {
-  it('has all members, also those behind a colon', () => {
+  it('reads all members, including those after a colon', () => {
     for (const library of [GLIBC, MUSL]) {
       const [sudo] = groupLines(Buffer.from('sudo:x:27:ann:,mallory'), library);
       assert.equal(sudo?.members, 'ann:,mallory');
@@ -166,7 +165,7 @@ describe('groupLines', () => {
 });
 
 describe('shadowLines', () => {
-  it('reads the days and the method, and nothing else of the hash', () => {
+  it('reads the days and the method, and no other part of the hash', () => {
     const lines = shadow(`ann:${HASH}:19000:0:99999:7:30::\n`);
     assert.deepEqual(lines, [
       {
@@ -196,17 +195,17 @@ describe('shadowLines', () => {
     ['_J9..saltHashHashHas', 'hash', 'BSDi'],
     ['ab01FAX.bQRSU', 'hash', 'DES'],
   ] as const) {
-    it(`takes a field of "${field}" for ${password}, ${method}`, () => {
+    it(`reads a field of "${field}" as ${password}, ${method}`, () => {
       const [line] = shadow(`a:${field}:1:0:9:7:::`);
       assert.deepEqual([line?.password, line?.method], [password, method]);
     });
   }
 
-  it('takes for no entry what the C library takes for none', () => {
+  it('skips the entries that the C library skips', () => {
     assert.deepEqual(shadow('ann::19000:0\n:x:1:0:9\n#ann::1:0:9\n').length, 0);
   });
 
-  it('needs no time to speak of for files that were made to take long', () => {
+  it('takes negligible time for crafted files', () => {
     for (const text of ['\n', ' \n', ':\n', ' ', '#\n', 'a:', '9', '0', '\0', '\0\n']) {
       for (const read of [passwdLines, groupLines, shadowLines]) {
         for (const library of [GLIBC, MUSL]) {
@@ -219,7 +218,7 @@ describe('shadowLines', () => {
     }
   });
 
-  it('takes any name on a system with musl, but never a hash for a part of one', () => {
+  it('reads any name on a system with musl, but no part of a hash as a name', () => {
     const names = [...shadowLines(Buffer.from(`#a:${HASH}:1::::::\n+b::1::::::\n:${HASH}:c:1::::::`), MUSL)];
     assert.deepEqual(
       names.map(({ name, nis, password }) => [name, nis, password]),
@@ -230,7 +229,7 @@ describe('shadowLines', () => {
     );
   });
 
-  it('takes any bytes, and never makes a text of a hash', function () {
+  it('accepts any bytes, and never returns a hash as text', function () {
     this.timeout(600_000);
     const piece = fc.constantFrom('\n', ':', ' ', '#', '+', '!', '*', '$', '$6$', HASH, 'ann', '0', '-1', '\0', 'é');
     const bytes = fc.oneof(

@@ -22,8 +22,8 @@ const filter = (policies: string, rules: readonly string[] = [], chains: readonl
 const OPEN = 'ACCEPT ACCEPT ACCEPT';
 const CLOSED = 'DROP DROP ACCEPT';
 
-describe('the posture of the packet filter', () => {
-  describe('decides for a direction by what applies to every packet, else by the policy', () => {
+describe('firewallPosture', () => {
+  describe('decides for a direction by rules for every packet, or else by the policy:', () => {
     const INBOUND: Readonly<Record<string, [rules: readonly string[], is: string, chains?: readonly string[]]>> = {
       'a rule that drops all comes last': [['INPUT -p tcp -m tcp --dport 22 -j ACCEPT', 'INPUT -j DROP'], 'deny'],
       'a rule that rejects all comes last': [['INPUT -j REJECT --reject-with icmp-port-unreachable'], 'deny'],
@@ -64,15 +64,15 @@ describe('the posture of the packet filter', () => {
       'chains jump in a circle': [['INPUT -j A', 'A -j B', 'B -j A'], 'allow', ['A', 'B']],
     };
     for (const [what, [rules, is, chains = []]] of Object.entries(INBOUND))
-      it(`${is} if the policy is to accept, and ${what}`, async () =>
+      it(`returns ${is} if the policy is to accept, and ${what}`, async () =>
         assert.equal(posture(await iptablesRows({ ip: filter(OPEN, rules, chains) })).inbound, is));
 
-    it('allow if the policy is to drop, but a rule accepts everything', async () => {
+    it('returns allow if the policy is to drop, but a rule accepts everything', async () => {
       const { inbound, permissiveRules } = posture(await iptablesRows({ ip: filter(CLOSED, ['INPUT -j ACCEPT']) }));
       assert.deepEqual([inbound, permissiveRules], ['allow', 1]);
     });
 
-    it('deny for outbound packets if all but loopback is dropped', async () =>
+    it('returns deny for outbound packets if all but loopback is dropped', async () =>
       assert.equal(posture(await iptablesRows({ ip: filter(OPEN, ['OUTPUT ! -o lo -j DROP']) })).outbound, 'deny'));
 
     const WHOLE: Readonly<Record<string, [save: { ip: string; ip6?: string }, hasIpv6: boolean, is: string]>> = {
@@ -94,13 +94,13 @@ describe('the posture of the packet filter', () => {
       ],
     };
     for (const [what, [save, hasIpv6, is]] of Object.entries(WHOLE))
-      it(`${is} if ${what}`, async () => {
+      it(`returns ${is} if ${what}`, async () => {
         const { inbound, forward, outbound } = posture(await iptablesRows(save), hasIpv6);
         assert.equal([inbound, forward, outbound].join(' '), is);
       });
   });
 
-  describe('of nftables', () => {
+  describe('with nftables', () => {
     const table = (family: string, ...objects: object[]) => [{ table: { family, name: 'own' } }, ...objects];
     const chain = (name: string, hook?: string, policy = 'accept', family = 'inet', type = 'filter') => ({
       chain: { family, table: 'own', name, ...(hook === undefined ? {} : { type, hook, prio: 0, policy }) },
@@ -273,14 +273,14 @@ describe('the posture of the packet filter', () => {
         assert.deepEqual({ ...found, ...is }, found);
       });
 
-    it('judges rules for IPv6 only if it is in use', async () => {
+    it('evaluates rules for IPv6 only if it is in use', async () => {
       const ruleset = await rows(
         ...table('inet', chain('in', 'input', 'drop'), rule('in', [meta('nfproto', 'ipv6'), { accept: null }])),
       );
       assert.deepEqual([posture(ruleset, true).permissiveRules, posture(ruleset, false).permissiveRules], [1, 0]);
     });
 
-    it('of a listing with every extension of iptables', async () => {
+    it('evaluates a listing with every extension of iptables', async () => {
       const file = new URL('../../../../test/golden/debian13-6.18/firewall-iptables-nft.json', import.meta.url);
       const found = posture(await nftRows(readFileSync(file, 'utf8')), true);
       // Four rules of INPUT have nothing but a comment and accept; one accepts all but TCP. FORWARD is filtered in IPv6 only.
@@ -316,12 +316,12 @@ describe('the posture of the packet filter', () => {
         assert.equal(posture(await iptablesRows({ ip: filter(CLOSED, rules, ['A']) })).permissiveRules, 1),
       );
 
-    it('for each family', async () => {
+    it('counts permissive rules for each family', async () => {
       const save = filter(CLOSED, ['INPUT -p tcp -j ACCEPT']);
       assert.equal(posture(await iptablesRows({ ip: save, ip6: save }), true).permissiveRules, 2);
     });
 
-    it('of IPv6 from all of the internet', async () => {
+    it('counts IPv6 rules that accept packets from all of the internet', async () => {
       const rows = await iptablesRows({ ip: filter(CLOSED), ip6: filter(CLOSED, ['INPUT -s 2000::/3 -j ACCEPT']) });
       assert.equal(posture(rows, true).permissiveRules, 1);
     });
@@ -361,7 +361,7 @@ describe('the posture of the packet filter', () => {
       });
   });
 
-  it('of chains that are jumped to many times judges each rule once', async () => {
+  it('evaluates each rule of a repeatedly used chain once', async () => {
     const rules = Array.from({ length: 5_000 }, (_, n) => [
       `C${n % 200} -p tcp -j ACCEPT`,
       `INPUT -j C${n % 200}`,
@@ -371,7 +371,7 @@ describe('the posture of the packet filter', () => {
     assert.deepEqual(posture(rows), { inbound: 'deny', forward: 'deny', outbound: 'allow', permissiveRules: 5_000 });
   });
 
-  it('of chains nested without end is judged without an error', async () => {
+  it('evaluates chains of any nesting depth without an error', async () => {
     const chains = Array.from({ length: 5_000 }, (_, n) => `C${n}`);
     const rules = ['INPUT -j C0', ...chains.map((chain, n) => `${chain} -j C${n + 1}`)];
     assert.equal(posture(await iptablesRows({ ip: filter(OPEN, rules, chains) })).inbound, 'allow');

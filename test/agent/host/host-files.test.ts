@@ -5,7 +5,7 @@ import { HostFiles } from '../../../src/agent/host/host-files.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 
 describe('HostFiles', () => {
-  it('takes a link to /dev/null for an empty file, and no other device', () => {
+  it('treats a link to /dev/null as an empty file, and rejects other devices', () => {
     const [masked, zero] = ['masked', 'zero'].map((name) => join(temporaryFolder(), name)) as [string, string];
     symlinkSync('/dev/null', masked);
     symlinkSync('/dev/zero', zero);
@@ -14,7 +14,7 @@ describe('HostFiles', () => {
     assert.deepEqual(files.text(zero), { unreadable: `${zero} is not a regular file`, denied: false });
   });
 
-  it('never takes a file whose name is not UTF-8 for missing', () => {
+  it('never treats a file whose name is not UTF-8 as missing', () => {
     const folder = temporaryFolder();
     writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0xff])]), 'x');
     const files = new HostFiles(folder);

@@ -38,14 +38,15 @@ describe('inRoot', () => {
     'etc/none/such': 'etc/none/such',
     '../../etc/./plain': 'etc/plain',
   })) {
-    it(`finds ${path} at ${expected}`, () => assert.equal(inRoot(root, path), join(root, expected)));
+    it(`resolves ${path} to ${expected}`, () => assert.equal(inRoot(root, path), join(root, expected)));
   }
 
   for (const path of ['etc/loop', 'etc/ping']) {
-    it(`gives ${path} up`, () => assert.throws(() => inRoot(root, path), { code: 'ELOOP' }));
+    it(`rejects ${path}`, () => assert.throws(() => inRoot(root, path), { code: 'ELOOP' }));
   }
 
-  it('leaves all to the kernel in a root of its own', () => assert.equal(inRoot('/', 'etc/passwd'), '/etc/passwd'));
+  it("leaves resolution to the kernel in the process's own root", () =>
+    assert.equal(inRoot('/', 'etc/passwd'), '/etc/passwd'));
 
   it('never leaves the root, wherever links lead', () => {
     const name = fc.constantFrom('a', 'b', 'c');
@@ -75,7 +76,7 @@ describe('inRoot', () => {
 });
 
 describe('hostMount', () => {
-  it("is the host's where that is mounted, else this process's own", () => {
+  it("returns the host's mount if present, or else this process's own", () => {
     const root = makeTree('sys/devices/\nproc/');
     assert.equal(hostMount(root, 'sys'), join(root, 'sys'));
     assert.equal(hostMount(root, 'proc'), '/proc');
@@ -105,7 +106,7 @@ describe('hostProc', () => {
       false,
     ],
   ] as const) {
-    it(`is ${what}`, function () {
+    it(`returns ${what}`, function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
       const root = makeTree('proc/');
       try {
@@ -116,7 +117,7 @@ describe('hostProc', () => {
     });
   }
 
-  it('is below the root where nothing is mounted', () => {
+  it('returns a path below the root if no /proc is mounted', () => {
     const root = makeTree('proc/');
     assert.equal(hostProc(root), join(root, 'proc'));
     assert.equal(hostProc('/'), '/proc');

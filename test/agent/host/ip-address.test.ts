@@ -25,9 +25,9 @@ describe('formatAddress', () => {
     it(`writes ${hex} as ${text}`, () => assert.equal(formatAddress(bytes(hex)), text));
   }
 
-  it('refuses what is no address', () => assert.throws(() => formatAddress(Buffer.alloc(5)), RangeError));
+  it('rejects bytes that are not an address', () => assert.throws(() => formatAddress(Buffer.alloc(5)), RangeError));
 
-  it('writes text that Node reads back as the same address', () => {
+  it('writes addresses that Node parses as the same ones', () => {
     const address = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 255 })), {
       minLength: 16,
       maxLength: 16,
@@ -58,7 +58,7 @@ describe('isLinkLocal', () => {
     ['0'.repeat(32), false],
     ['a9fe0101', false],
   ] as const) {
-    it(`${expected ? 'holds' : 'does not hold'} for ${hex}`, () => assert.equal(isLinkLocal(bytes(hex)), expected));
+    it(`returns ${expected} for ${hex}`, () => assert.equal(isLinkLocal(bytes(hex)), expected));
   }
 });
 
@@ -71,7 +71,7 @@ describe('parseProcAddress', () => {
     assert.deepEqual(parseProcAddress('00000000000000000000000000000001', 'BE'), loopback);
   });
 
-  it('takes any text, and reads addresses only', () => {
+  it('accepts any text, and returns addresses only', () => {
     fc.assert(
       fc.property(fc.string(), (text) => assert.equal(parseProcAddress(text)?.length ?? 4, 4)),
       { numRuns: 500 },

@@ -36,8 +36,8 @@ describe('LocalFiles', () => {
     files = filesWith(openCached());
   });
 
-  const filesWith = (way: OpenCached | undefined) =>
-    new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock, openCached: way });
+  const filesWith = (opener: OpenCached | undefined) =>
+    new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock, openCached: opener });
   const isFile = (file: LocalFile, path: string) => {
     assert.equal(typeof file, 'number', `${file}`);
     assert.equal(fstatSync(Number(file)).ino, statSync(join(root, path)).ino);
@@ -46,13 +46,13 @@ describe('LocalFiles', () => {
     mkdirSync(join(root, `proc/${pid}`));
     symlinkSync(image, join(root, `proc/${pid}/exe`));
   };
-  it('finds a file by its path, and the one that a process runs', () => {
+  it('finds a file by its path, and the file that a process runs', () => {
     isFile(files.at('/usr/bin/a'), 'usr/bin/a');
     live(77, join(root, 'usr/bin/a'));
     isFile(files.image(77), 'usr/bin/a');
   });
 
-  it('finds none where there is none, or where a path is not one of the kernel’s', () => {
+  it('returns undefined for a missing file or a path that is not one of the kernel’s', () => {
     for (const path of [
       '/usr/bin/b',
       '/usr/b/a',
@@ -71,7 +71,7 @@ describe('LocalFiles', () => {
     assert.equal(files.image(78), 'absent');
   });
 
-  it('follows no link, which could lead anywhere by now', () => {
+  it('does not follow links, which may lead anywhere by now', () => {
     symlinkSync('usr', join(root, 'swapped'));
     symlinkSync('a', join(root, 'usr/bin/link'));
     assert.equal(files.at('/swapped/bin/a'), 'absent');
@@ -79,7 +79,7 @@ describe('LocalFiles', () => {
     assert.ok(typeof link === 'number' && fstatSync(link).isSymbolicLink());
   });
 
-  it('leaves no descriptor open when the turn is over, however many there were', async () => {
+  it('leaves no descriptor open after the turn, for any number of files', async () => {
     const before = descriptors();
     for (let number = 0; number < 500; number += 1) {
       writeFileSync(join(root, `usr/bin/${number}`), '');
@@ -90,12 +90,12 @@ describe('LocalFiles', () => {
     assert.equal(descriptors(), before);
   });
 
-  it('looks at nothing when there is no time', () => {
+  it('reads nothing without time', () => {
     const none = { left: () => milliseconds(-1), pay: () => assert.fail() };
     assert.equal(files.at('/usr/bin/a', none), 'budget');
   });
 
-  it('finds what the kernel has in its cache, and waits for nothing else', () => {
+  it("finds files in the kernel's cache without waiting", () => {
     const open = openCached() ?? assert.fail('openat2(2) is not available');
     files = filesWith((folder, name) => (name === 'a' ? 'uncached' : open(folder, name)));
     assert.equal(typeof files.at('/usr/bin'), 'number');
@@ -104,7 +104,7 @@ describe('LocalFiles', () => {
     isFile(files.image(77), 'usr/bin/a');
   });
 
-  it('asks once more for a name that was not in the cache', () => {
+  it('retries once if a name was not in the cache', () => {
     const open = openCached() ?? assert.fail('openat2(2) is not available');
     const asked: string[] = [];
     files = filesWith((folder, name) => (asked.push(name) === 2 ? 'uncached' : open(folder, name)));
@@ -112,7 +112,7 @@ describe('LocalFiles', () => {
     assert.deepEqual(asked, ['usr', 'bin', 'bin', 'a']);
   });
 
-  it('looks into root’s folders only, where the kernel can’t look without waiting', function () {
+  it('searches only root’s directories if the kernel can’t look up names without waiting', function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
     files = filesWith(undefined);
     isFile(files.at('/usr/bin/a'), 'usr/bin/a');
@@ -124,7 +124,7 @@ describe('LocalFiles', () => {
     assert.equal(filesWith(undefined).at('/usr/bin/a'), 'uncached');
   });
 
-  describe('in mounts of its own', () => {
+  describe('in its own mounts', () => {
     /** Where /dev/shm is a file system of its own. */
     const SHM = '/dev/shm';
     let folder: string;
@@ -147,24 +147,24 @@ describe('LocalFiles', () => {
       return files.image(77);
     };
 
-    it('believes the first process’s list of mounts', () => {
+    it('trusts the first process’s list of mounts', () => {
       pretend('ext4');
       assert.equal(typeof image(), 'number');
     });
 
     for (const type of ['fuse', 'fuse.sshfs', 'fuseblk', 'nfs4', '9p', 'autofs', 'unheard-of']) {
-      it(`leaves out what is on ${type}`, () => {
+      it(`omits files on ${type}`, () => {
         pretend(type);
         assert.equal(image(), 'mount');
       });
     }
 
-    it('takes what the root directory is on, whatever that is', () => {
+    it("accepts the root directory's file system, regardless of its type", () => {
       pretend('9p', { point: '/' });
       assert.equal(typeof image(), 'number');
     });
 
-    it('reads a list again when the turn is over: the same id can be another mount’s', async () => {
+    it('reads a list again after the turn: the same id can belong to another mount', async () => {
       pretend('tmpfs');
       assert.equal(typeof image(), 'number');
       pretend('fuse.x');
@@ -175,8 +175,8 @@ describe('LocalFiles', () => {
   });
 });
 
-describe('LocalFiles and the mounts of others', () => {
-  it('leaves out a program on a mount that no list has', function () {
+describe("LocalFiles and other processes' mounts", () => {
+  it('omits a program on a mount that no list contains', function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
     const script = new URL('./detached-mount.js', import.meta.url).pathname;
     // In mounts of its own: a program runs from a file system that is no longer mounted anywhere.
@@ -204,7 +204,7 @@ describe('LocalFiles and the mounts of others', () => {
   });
 });
 
-/** Of the mount that a path is on. */
+/** Id of the mount of a path. */
 function mountId(path: string): string {
   const file = openSync(path, 'r');
   try {

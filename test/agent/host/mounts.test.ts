@@ -35,23 +35,23 @@ describe('mountWithId', () => {
     assert.equal(mount(22).type, 'proc');
   });
 
-  it('finds none by another number on a line, or by a part of one', () => {
+  it('finds no mount by another number on a line, or by a part of one', () => {
     for (const id of [1, 2, 6, 8, 23, 259]) assert.equal(mountWithId(MOUNTINFO, id), undefined);
   });
 
-  it('does not believe a line that has been cut off', () => {
+  it('ignores a truncated line', () => {
     assert.equal(mountWithId(MOUNTINFO.slice(0, -1), 42), undefined);
     assert.equal(mountWithId('', 42), undefined);
   });
 
-  it('reads that of this machine', () => {
+  it('reads the mounts of this machine', () => {
     const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
     const mounts = parseMounts(mountinfo);
     assert.ok(mounts.length > 0);
     for (const one of mounts) assert.deepEqual(mountWithId(mountinfo, one.id), one);
   });
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     const part = fc.constantFrom(
       ' ',
       ' - ',
@@ -86,7 +86,7 @@ describe('mountWithId', () => {
 });
 
 describe('parseFstab', () => {
-  it('reads what is to be mounted, and counts all lines', () => {
+  it('reads the entries, and counts all lines', () => {
     assert.deepEqual(
       parseFstab('# /etc/fstab\n\nUUID=1 / ext4 defaults 0 1\n //nas/a\\040b  /mnt/a\\040b cifs ro,guest\nnone'),
       [
@@ -98,7 +98,7 @@ describe('parseFstab', () => {
 });
 
 describe('isRemote', () => {
-  it('is what another machine answers for, a program or a hypervisor, and never what is local', () => {
+  it('returns true for file systems of another machine, a program or a hypervisor only', () => {
     const types = ['nfs4', 'cifs', '9p', 'virtiofs', 'autofs', 'fuse', 'fuseblk', 'fuse.sshfs'];
     assert.deepEqual(
       types.filter((type) => !isRemote({ type })),
@@ -115,7 +115,7 @@ describe('isRemote', () => {
 describe('isLocal', () => {
   const local = (id: number) => isLocal(mount(id), MOUNTINFO);
 
-  it('is a file system that the kernel answers for, and no other', () => {
+  it('returns true for file systems of the kernel only', () => {
     assert.deepEqual(
       [28, 40].map((id) => local(id)),
       [true, true],
@@ -127,7 +127,7 @@ describe('isLocal', () => {
     assert.equal(isLocal({ ...mount(28), type: 'a file system of next year' }, MOUNTINFO), false);
   });
 
-  it('is an overlay that the first process sees, over layers that are local', () => {
+  it('returns true for an overlay of the first process over local layers', () => {
     assert.equal(local(41), true);
     assert.equal(local(42), false);
     const users = { ...mount(41), device: '0:99' };
@@ -135,7 +135,7 @@ describe('isLocal', () => {
     assert.equal(isLocal(mount(41), undefined), false);
   });
 
-  it('knows the layers however they are named', () => {
+  it('finds the layers in any notation', () => {
     const first = (options: string) =>
       `37 28 0:32 / /mnt/a\\040b rw - fuse.x x rw\n41 28 0:36 / /m rw - overlay overlay ${options}\n`;
     for (const options of [

@@ -7,7 +7,7 @@ import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { require } from '../../harness/require.ts';
 
-/** What Linux 6.18 says of some processes, and what it says of this one. */
+/** Recorded on Linux 6.18 for some processes, and read from this one. */
 const STATS = [
   '22715 (pr) Z 22714 22707 3899 0 -1 4227084 135 0 0 0 0 0 0 0 20 0 2 0 320555 0 0 18446744073709551615 0 0 0 0 0 0 0 6\n',
   '4711 (a) b (c) S 1 4711 4711 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 34567 2703360 190 18446744073709551615 1 1 0\n',
@@ -30,8 +30,8 @@ const textLike = (real: readonly string[]) =>
   );
 const runs = { numRuns: fuzzRuns(100_000) };
 
-describe('what /proc says of a process', () => {
-  it('may be any text in stat', () => {
+describe('the parsers of /proc/PID', () => {
+  it('accept any text in stat', () => {
     fc.assert(
       fc.property(textLike(STATS), (text) => {
         const stat = parseStat(text);
@@ -44,7 +44,7 @@ describe('what /proc says of a process', () => {
     );
   });
 
-  it('may be any text in status', () => {
+  it('accept any text in status', () => {
     fc.assert(
       fc.property(textLike(STATUSES), (text) => {
         const userId = parseUserId(text);
@@ -54,7 +54,7 @@ describe('what /proc says of a process', () => {
     );
   });
 
-  it('may be any text in cmdline', () => {
+  it('accept any text in cmdline', () => {
     fc.assert(
       fc.property(textLike(COMMAND_LINES), (text) => {
         const argv = parseCommandLine(text);
@@ -65,7 +65,7 @@ describe('what /proc says of a process', () => {
     );
   });
 
-  it('reads those that are real', () => {
+  it('read real files', () => {
     assert.deepEqual(
       STATS.slice(0, 3).map((text) => parseStat(text)?.startTicks),
       [320_555, 34_567, 2],
@@ -74,14 +74,14 @@ describe('what /proc says of a process', () => {
     assert.equal(parseUserId(STATUSES.at(-1) ?? ''), process.geteuid?.());
   });
 
-  it("is not what its process's name says", () => {
+  it("ignore fake lines in a process's name", () => {
     for (const end of ['\r', '\u2028', '\u2029', '\v'])
       assert.equal(parseUserId(`Name:\tx${end}Uid:\t0\t0\t\nUid:\t5\t33\t5\t5\n`), 33);
   });
 });
 
 describe('the time since boot', () => {
-  it('is that of the host, also in a container of LXC, whose first process it is shown from', function () {
+  it("is the host's, even in an LXC container that shows the uptime of its first process", function () {
     const proc = temporaryFolder();
     require(this, statSync('/dev/shm').dev === statSync(proc).dev ? 'needs a second file system' : undefined);
     mkdirSync(join(proc, '1'));

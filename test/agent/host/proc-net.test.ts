@@ -9,7 +9,7 @@ const CONNECTED =
   ' 471: 0000000000000000FFFF00000100007F:8BC3 0000000000000000FFFF00000200007F:A6CE 01 00000000:00000000 00:00000000 00000000     0        0 70001 1';
 
 describe('parseProcNetLine', () => {
-  it('reads a listener, and a connection by IPv6', () => {
+  it('parses a listener, and a connection by IPv6', () => {
     assert.deepEqual(parseProcNetLine(LISTENER), {
       local: { hex: '3500007F', port: 53 },
       remote: { hex: '00000000', port: 0 },
@@ -31,10 +31,10 @@ describe('parseProcNetLine', () => {
     'a line cut short': LISTENER.slice(0, 90),
     nothing: '',
   })) {
-    it(`passes over ${what}`, () => assert.equal(parseProcNetLine(line), undefined));
+    it(`skips ${what}`, () => assert.equal(parseProcNetLine(line), undefined));
   }
 
-  it('takes any text, also almost right text', () => {
+  it('accepts any text, even almost valid text', () => {
     const damaged = fc
       .tuple(fc.constantFrom(LISTENER, CONNECTED), fc.nat(150), fc.string({ maxLength: 5 }))
       .map(([line, at, noise]) => line.slice(0, at) + noise + line.slice(at + 1));

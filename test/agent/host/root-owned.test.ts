@@ -25,21 +25,21 @@ describe('isRootOwned', () => {
     files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock, openCached: openCached() });
   });
 
-  it('holds for what only root can have put in its place', () => {
+  it('returns true for files that only root can replace', () => {
     assert.equal(isRootOwned(files, '/usr/bin/runc'), true);
   });
 
-  it('does not hold below a folder that somebody else can write, also for a file of root’s', () => {
+  it('returns false below a directory that another user can write, even for root’s files', () => {
     assert.equal(isRootOwned(files, '/tmp/runc'), false);
     assert.equal(isRootOwned(files, '/home/alice/runc'), false);
   });
 
-  it('does not hold for a file that somebody else can write', () => {
+  it('returns false for a file that another user can write', () => {
     chmodSync(join(root, 'usr/bin/runc'), 0o775);
     assert.equal(isRootOwned(files, '/usr/bin/runc'), false);
   });
 
-  it('does not hold for what is not there, is no file, or is behind a link', () => {
+  it('returns false for a missing path, a directory, or a path through a link', () => {
     symlinkSync('usr', join(root, 'link'));
     for (const path of [
       '/usr/bin/crun',

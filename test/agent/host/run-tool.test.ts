@@ -19,39 +19,41 @@ const fails = async (work: Promise<unknown>, expected: Partial<ToolError>) => {
 };
 
 describe('runTool', () => {
-  it('returns what the tool writes', async () => assert.equal(await run("process.stdout.write('ä\\n')"), 'ä\n'));
+  it("returns the tool's output", async () => assert.equal(await run("process.stdout.write('ä\\n')"), 'ä\n'));
 
-  it('gives it no input, and an environment of its own', async () => {
+  it('runs the tool without input and with a minimal environment', async () => {
     const environment = await run(
       'console.log(Object.keys(process.env).sort().join(), require("fs").readFileSync(0).length)',
     );
     assert.equal(environment, 'LC_ALL,PATH 0\n');
   });
 
-  it('passes arguments as they are', async () => {
+  it('passes arguments unchanged', async () => {
     const argument = '$(id); "x" \n';
-    const said = await runTool(node, ['-p', 'JSON.stringify(process.argv[1])', argument], { signal, maxBytes: 1_000 });
-    assert.equal(JSON.parse(said), argument);
+    const output = await runTool(node, ['-p', 'JSON.stringify(process.argv[1])', argument], {
+      signal,
+      maxBytes: 1_000,
+    });
+    assert.equal(JSON.parse(output), argument);
   });
 
-  it('fails with the first line of what it complains about', async () => {
+  it("fails with the first line of the tool's error output", async () => {
     const error = await fails(run("console.error('no\\nmore'); process.exitCode = 3"), { exitStatus: 3 });
     assert.match(error.message, /exited with status 3: no$/);
   });
 
-  it('takes another exit status for an answer when told', async () => {
+  it('accepts another exit status on request', async () => {
     assert.equal(await run("console.log('x'); process.exitCode = 2", { alsoFine: [2] }), 'x\n');
   });
 
-  it('gives up after a time', () =>
-    fails(run('setTimeout(() => {}, 1e6)', { limit: milliseconds(50) }), { code: 'ETIMEDOUT' }));
+  it('times out', () => fails(run('setTimeout(() => {}, 1e6)', { limit: milliseconds(50) }), { code: 'ETIMEDOUT' }));
 
-  it('refuses an answer that is too long', () => fails(run("console.log('x'.repeat(2000))"), { code: 'ENOBUFS' }));
+  it('rejects an answer that is too long', () => fails(run("console.log('x'.repeat(2000))"), { code: 'ENOBUFS' }));
 
-  it('says what keeps it from starting', () =>
+  it('reports why the tool cannot be started', () =>
     fails(runTool('/nonexistent', [], { signal, maxBytes: 1 }), { code: 'ENOENT' }));
 
-  it('ends when told to', async () => {
+  it('stops when it is aborted', async () => {
     const stop = new AbortController();
     const work = run('setTimeout(() => {}, 1e6)', { signal: stop.signal });
     stop.abort(new Error('stopping'));
@@ -59,7 +61,7 @@ describe('runTool', () => {
     await assert.rejects(run('', { signal: stop.signal }), /stopping/);
   });
 
-  it('remembers which processes are its own', async () => {
+  it('remembers which processes belong to the agent', async () => {
     const pid = Number(await run('console.log(process.pid)'));
     assert.equal(isOwnProcess(pid, process.pid), true);
     assert.equal(isOwnProcess(process.pid, process.ppid), false);
@@ -68,6 +70,6 @@ describe('runTool', () => {
 });
 
 describe('findTool', () => {
-  it('finds what every system has', () => assert.match(findTool('true') ?? '', /^\/usr\/s?bin\/true$/));
-  it('finds nothing where nothing is', () => assert.equal(findTool('no-such-tool'), undefined));
+  it('finds a tool that every system has', () => assert.match(findTool('true') ?? '', /^\/usr\/s?bin\/true$/));
+  it('returns undefined for a missing tool', () => assert.equal(findTool('no-such-tool'), undefined));
 });

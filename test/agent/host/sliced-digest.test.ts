@@ -15,7 +15,7 @@ describe('SlicedDigest', () => {
   let folder: string;
   let path: string;
   let file: number;
-  /** What is left of the time budget after each read, in milliseconds. */
+  /** Remaining time budget after each read, in milliseconds. */
   let left: number;
 
   const allowance: Allowance = {
@@ -45,13 +45,13 @@ describe('SlicedDigest', () => {
     }
   };
 
-  it('is that of the whole file, which is closed then', async () => {
+  it('returns the digest of the whole file, and closes it', async () => {
     const sha256 = createHash('sha256').update(CONTENT).digest('hex');
     assert.deepEqual(await digest().read(buffer), { sha256 });
     assert.ok(isClosed());
   });
 
-  it('is read in slices as long as no more than what is reserved is left', async () => {
+  it('pauses between slices while only reserved time is left', async () => {
     const slices = digest();
     left = 9;
     for (let count = 0; count < 3; count += 1) assert.equal(await slices.read(buffer), undefined);
@@ -60,7 +60,7 @@ describe('SlicedDigest', () => {
     assert.deepEqual(await slices.read(buffer), { sha256 });
   });
 
-  it('is not known of a file that grows meanwhile', async () => {
+  it('returns undefined for a file that grows while it is read', async () => {
     const slices = digest();
     left = 9;
     await slices.read(buffer);
@@ -70,7 +70,7 @@ describe('SlicedDigest', () => {
     assert.ok(isClosed());
   });
 
-  it('is not known of a file that was written meanwhile', async () => {
+  it('returns undefined for a file that is written while it is read', async () => {
     const slices = digest();
     left = 9;
     await slices.read(buffer);
@@ -80,7 +80,7 @@ describe('SlicedDigest', () => {
     assert.equal(await slices.read(buffer), 'changed');
   });
 
-  it('is not known of what can not be read', async () => {
+  it('returns undefined for an unreadable file', async () => {
     file = openSync(folder, 'r');
     assert.equal(await digest().read(buffer), 'unreadable');
     assert.ok(isClosed());

@@ -18,7 +18,7 @@ describe('TimeBudget', () => {
     return budget.pay(since);
   };
 
-  it('has saved up something to begin with, and never saves more', () => {
+  it('starts with saved time, and never saves more', () => {
     assert.equal(budget.left(), 100);
     now += 3_600_000;
     assert.equal(budget.left(), 100);
@@ -31,7 +31,7 @@ describe('TimeBudget', () => {
     assert.equal(budget.left(), 93);
   });
 
-  it('can be overdrawn, and says how long it takes until there is enough', () => {
+  it('can be overdrawn, and returns how long it takes until enough is available', () => {
     work(300);
     assert.equal(budget.left(), -185);
     assert.equal(budget.delayFor(milliseconds(15)), 4_000);

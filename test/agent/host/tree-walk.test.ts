@@ -42,13 +42,13 @@ describe('walkTree', () => {
     assert.equal(incomplete, undefined);
   });
 
-  it('visits folders of virtual file systems and of containers, but not what is in them', async () => {
+  it('visits directories of virtual file systems and of containers, but not their contents', async () => {
     add('proc/a', 'var/lib/docker/b', 'var/lib/c');
     const { visited } = await walk();
     assert.deepEqual(visited, ['/proc', '/var', '/var/lib', '/var/lib/c', '/var/lib/docker']);
   });
 
-  it('does not visit mount points of other machines', async () => {
+  it('skips mount points of other machines', async () => {
     add('srv/share/a', 'srv/b');
     const { visited } = await walk({ remote: ['/srv/share'] });
     assert.deepEqual(visited, ['/srv', '/srv/b']);
@@ -61,7 +61,7 @@ describe('walkTree', () => {
     assert.deepEqual(visited, ['/opt/a']);
   });
 
-  it('walks folders and visits files whatever bytes their names have', async () => {
+  it('walks directories and visits files with any bytes in their names', async () => {
     const folder = Buffer.concat([Buffer.from(`${root}/`), Buffer.from([0xff])]);
     mkdirSync(folder);
     writeFileSync(Buffer.concat([folder, Buffer.from('/a'), Buffer.from([0xfe])]), 'x');
@@ -73,14 +73,14 @@ describe('walkTree', () => {
     assert.deepEqual([visited, (await walk()).visited], [[], ['/\u{fffd}', '/\u{fffd}/a\u{fffd}']]);
   });
 
-  it('says when it cannot tell an entry from a mount point of another machine, or find a root', async () => {
+  it('reports a missing root, and entries that may be mount points of other machines', async () => {
     mkdirSync(Buffer.concat([Buffer.from(`${root}/`), Buffer.from([0xff])]));
     const { visited, incomplete } = await walk({ remote: ['/\u{fffd}'] });
     assert.deepEqual([visited, incomplete], [[], '/\u{fffd} may be on a network file system']);
     assert.equal((await walk({ roots: ['/\u{fffd}'] })).incomplete, "/\u{fffd} can't be read: ENOENT");
   });
 
-  it('gives a place at which the entry can be read during the visit', async () => {
+  it('provides a path at which the entry can be read during the visit', async () => {
     add('srv/a');
     const texts: Record<string, string> = {};
     await walk({
@@ -91,7 +91,7 @@ describe('walkTree', () => {
     assert.deepEqual(texts, { '/srv/a': 'x' });
   });
 
-  it('says when a folder holds more folders than it goes to', async () => {
+  it('reports when a directory contains more directories than it visits', async () => {
     add('srv/a/x', 'srv/b/x', 'srv/c/x', 'srv/d/x');
     const all = await walk({ mostFolders: 4 });
     assert.equal(all.incomplete, undefined);
@@ -100,7 +100,7 @@ describe('walkTree', () => {
     assert.equal(some.entries, all.entries - 1);
   });
 
-  it('says when it leaves out an overlay that may hide what is on disks', async () => {
+  it('reports when it skips an overlay that may hide files on disks', async () => {
     const disk = { point: '/', type: 'ext4' };
     const container = { point: '/data/docker/1/merged', type: 'overlay' };
     const incomplete = async (...found: WalkedMount[]) => (await walk({ mounts: { found } })).incomplete;
@@ -114,7 +114,7 @@ describe('walkTree', () => {
     assert.equal(await incomplete({ point: '/', type: 'overlay' }, { point: '/tmp', type: 'tmpfs' }), undefined);
   });
 
-  it('says when the mounts are unknown, and whether a permission is missing', async () => {
+  it('reports when the mounts are unknown, and whether a permission is missing', async () => {
     const { incomplete, denied } = await walk({ mounts: { unreadable: 'no permission to read x', denied: true } });
     assert.deepEqual({ incomplete, denied }, { incomplete: 'no permission to read x', denied: true });
   });
@@ -123,9 +123,9 @@ describe('walkTree', () => {
 describe('localRoots', () => {
   const mounts = (...found: WalkedMount[]) => localRoots({ found });
 
-  it('is the whole tree of a system that does not run', () => assert.deepEqual(localRoots(MISSING), ['/']));
+  it('returns the whole tree of a system that is not running', () => assert.deepEqual(localRoots(MISSING), ['/']));
 
-  it('are the root, of any type, and all disks', () =>
+  it('returns the root, of any type, and all disks', () =>
     assert.deepEqual(
       mounts(
         { point: '/', type: 'overlay' },
@@ -137,7 +137,7 @@ describe('localRoots', () => {
       ['/', '/data'],
     ));
 
-  it('are also overlays over disks, but not those of containers', () =>
+  it('includes overlays over disks, but not those of containers', () =>
     assert.deepEqual(
       mounts(
         { point: '/', type: 'squashfs' },
@@ -150,6 +150,6 @@ describe('localRoots', () => {
       ['/', '/data', '/etc'],
     ));
 
-  it('are also read-only images of flash', () =>
+  it('includes read-only images of flash', () =>
     assert.deepEqual(mounts({ point: '/', type: 'ext4' }, { point: '/opt', type: 'cramfs' }), ['/', '/opt']));
 });

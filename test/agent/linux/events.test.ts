@@ -10,19 +10,19 @@ import type { StreamName, StreamSink } from '../../../src/core/contract/streams.
 import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 
-describe('LinuxEvents, of sources that need no feed', () => {
+describe('LinuxEvents, with sources that need no feed', () => {
   let time: sinon.SinonFakeTimers;
   let folder: string;
   let wanted: Set<StreamName>;
   let calls: string[];
-  let told: unknown[];
+  let reported: unknown[];
   let hosts: SourceHost[];
   let events: LinuxEvents;
   let changed: sinon.SinonSpy;
 
   const sink = {
-    accept: (stream, records) => told.push([stream, ...records]),
-    drop: (...loss) => told.push(loss),
+    accept: (stream, records) => reported.push([stream, ...records]),
+    drop: (...loss) => reported.push(loss),
   } as StreamSink;
 
   /** Says what it is asked to do. */
@@ -57,7 +57,7 @@ describe('LinuxEvents, of sources that need no feed', () => {
       [declare('exits'), declare('starts', 'connections')],
     );
 
-  /** They may be followed more often: also when the state of the feeds has changed. */
+  /** More calls are allowed, since the state of the feeds may change as well. */
   const once = (all: readonly string[]) => [...new Set(all)];
 
   beforeEach(() => {
@@ -65,7 +65,7 @@ describe('LinuxEvents, of sources that need no feed', () => {
     folder = temporaryFolder();
     wanted = new Set();
     calls = [];
-    told = [];
+    reported = [];
     hosts = [];
     changed = sinon.spy();
     events = create();
@@ -77,7 +77,7 @@ describe('LinuxEvents, of sources that need no feed', () => {
     time.restore();
   });
 
-  it('prepares each, then follows, with what is wanted', async () => {
+  it('prepares each source, then follows the requested streams', async () => {
     wanted.add('connections');
     await events.start();
     assert.deepEqual(once(calls), [
@@ -89,7 +89,7 @@ describe('LinuxEvents, of sources that need no feed', () => {
     assert.ok(changed.called);
   });
 
-  it('follows a change of what is wanted, and tries again every minute', async () => {
+  it('follows a change of the requested streams, and retries every minute', async () => {
     await events.start();
     calls.length = 0;
     wanted.add('exits');
@@ -105,7 +105,7 @@ describe('LinuxEvents, of sources that need no feed', () => {
     assert.deepEqual(calls, ['exits follow true undefined', 'starts+connections follow false undefined']);
   });
 
-  it('closes each once, in their order, and follows no more', async () => {
+  it('closes each source once, in order, and then follows no changes', async () => {
     wanted.add('exits');
     await events.start();
     calls.length = 0;
@@ -119,19 +119,19 @@ describe('LinuxEvents, of sources that need no feed', () => {
     );
   });
 
-  it('says of each stream how its source stands, and of others that they are on', () => {
+  it("reports the status of each stream's source, and others as on", () => {
     assert.deepEqual(events.status('exits'), { state: 'degraded', source: 'exits' });
     assert.deepEqual(events.status('connections'), { state: 'degraded', source: 'starts+connections' });
     assert.deepEqual(events.status('starts'), { state: 'degraded', source: 'starts+connections' });
     assert.deepEqual(events.status('log'), { state: 'on' });
   });
 
-  it('counts what a source held when the agent was killed', async () => {
+  it('counts the records that a source held when the agent was killed', async () => {
     writeFileSync(join(folder, 'held-connections.json'), JSON.stringify({ held: 3 }));
     writeFileSync(join(folder, 'held-processes.json'), JSON.stringify({ held: 2 }));
     hosts[1]?.held('connections', 10);
     await events.start();
-    assert.deepEqual(told, [
+    assert.deepEqual(reported, [
       ['starts', 'killed', 2],
       ['connections', 'killed', 3],
     ]);

@@ -33,13 +33,13 @@ describe('hostLookups', () => {
     look = hostLookups({ hostRoot, clock });
   });
 
-  /** Of a process that has just been started, and has ended. */
+  /** A process that has just started and already exited. */
   const sha256 = () => {
     now += 1;
     return look.started({ pid: 77, parentPid: 1, userId: 0, executable: '/bin/a', startedAt: clock.now() }).sha256;
   };
 
-  it('looks at a program once for a batch, and again for the next one', () => {
+  it("reads a program's facts once for a batch, and again for the next one", () => {
     look.newBatch();
     assert.equal(sha256(), digest);
     unlinkSync(path);
@@ -49,7 +49,7 @@ describe('hostLookups', () => {
     assert.equal(sha256(), undefined);
   });
 
-  it('looks at it for each start where nobody says what is a batch', () => {
+  it("reads a program's facts for each start if no batches are announced", () => {
     assert.equal(sha256(), digest);
     unlinkSync(path);
     assert.equal(sha256(), undefined);

@@ -47,7 +47,7 @@ describe('Reader', function () {
     return answer?.state === 'answered' ? answer.value : 0;
   };
   const isAlive = (process: number) => existsSync(`/proc/${process}`);
-  const gone = (pid: number) => until(`the end of process ${pid}`, () => !isAlive(pid));
+  const untilExit = (pid: number) => until(`the end of process ${pid}`, () => !isAlive(pid));
 
   beforeEach(() => {
     lines = [];
@@ -55,7 +55,7 @@ describe('Reader', function () {
   });
   afterEach(() => reader.close());
 
-  it('answers in order, any number of questions, by one child', async () => {
+  it('answers any number of questions in order with one child', async () => {
     const questions = Array.from({ length: 500 }, (_, i) => ({ i, text: 'ä\0\u2028' }));
     const answers = await reader.ask(ECHO, questions);
     assert.deepEqual(
@@ -67,7 +67,7 @@ describe('Reader', function () {
     assert.equal(isOwnProcess(child, process.pid), true);
   });
 
-  it('keeps its child when a signal goes to the whole group', async () => {
+  it('keeps its child when a signal is sent to the whole process group', async () => {
     const child = await pid();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.kill(child, signal);
@@ -76,7 +76,7 @@ describe('Reader', function () {
     assert.deepEqual(lines, []);
   });
 
-  it('has a child that ends when its pipe is closed, as by the death of the agent, also after such a signal', async () => {
+  it("starts a child that exits when its pipe closes, as at the agent's death, even after a signal", async () => {
     const child = spawn(process.execPath, [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
     const ended = once(child, 'exit');
     await once(child.stdout, 'data'); // it is ready
@@ -85,19 +85,19 @@ describe('Reader', function () {
     assert.deepEqual(await ended, [0, null]);
   });
 
-  it('gives the child no environment', async () => {
+  it('starts the child with an empty environment', async () => {
     const [answer] = await reader.ask(kind('environment'), [null]);
     assert.deepEqual(answer, { state: 'answered', value: { names: [], cwd: '/' } });
   });
 
-  it('tells what an answerer throws', async () => {
+  it('returns the error that an answerer throws', async () => {
     const [answer] = await reader.ask(kind('failure'), [null]);
     assert.deepEqual(answer, { state: 'failed', message: 'no such thing', code: 'ENOENT' });
     const [unknown] = await reader.ask(kind('toString'), [null]);
     assert.equal(unknown?.state, 'failed');
   });
 
-  it('kills a child that hangs, says where, and asks the other questions again', async () => {
+  it('kills a child that hangs, reports where, and asks the other questions again', async () => {
     const before = await pid();
     const answers = await reader.ask(HANG, [{ name: 'a' }, { name: 'b', hangs: true }, { name: 'c' }]);
     assert.deepEqual(answers, [
@@ -106,7 +106,7 @@ describe('Reader', function () {
       { state: 'answered', value: 'c' },
     ]);
     assert.notEqual(await pid(), before);
-    await gone(before);
+    await untilExit(before);
   });
 
   it('never asks about the same subject again', async () => {
@@ -117,15 +117,15 @@ describe('Reader', function () {
     ]);
   });
 
-  it('asks a second time where one hang may be an accident', async () => {
+  it('asks again if a single hang may be an accident', async () => {
     const before = await pid();
-    const twice = { ...HANG, attempts: 2 };
-    const asked = reader.ask(twice, [{ name: 'b', hangs: true }]);
-    await gone(before);
+    const retried = { ...HANG, attempts: 2 };
+    const asked = reader.ask(retried, [{ name: 'b', hangs: true }]);
+    await untilExit(before);
     assert.deepEqual(await asked, [{ state: 'hung', ownerSkipped: false, at: 'looking at b' }]);
   });
 
-  it('does not ask about an owner after three of his subjects hung', async () => {
+  it('does not ask about an owner after three of their subjects hung', async () => {
     const owned = (name: string, owner: string, hangs = true) => ({ name, owner, hangs });
     const answers = await reader.ask(HANG, [owned('a', 'x'), owned('b', 'x'), owned('c', 'x'), owned('d', 'x')]);
     assert.deepEqual(
@@ -136,7 +136,7 @@ describe('Reader', function () {
     assert.deepEqual(other, { state: 'answered', value: 'e' });
   });
 
-  it('rests after many hangs within a minute, and says so once', async () => {
+  it('rests after many hangs within a minute, and logs it once', async () => {
     const names = Array.from({ length: 1_000 }, (_, i) => ({ name: `p${i}`, owner: `o${i}`, hangs: true }));
     const answers = await reader.ask(HANG, names);
     assert.equal(answers.filter(({ state }) => state === 'hung').length, 10);
@@ -146,7 +146,7 @@ describe('Reader', function () {
     assert.equal(lines.length, 1);
   });
 
-  it('gives a child more time that is busy, or tells that it goes on', async () => {
+  it('extends the limit of a child that is running or reports progress', async () => {
     const before = await pid();
     assert.deepEqual(await reader.ask(kind('busy', { limit: milliseconds(300) }), [700]), [
       { state: 'answered', value: 700 },
@@ -156,7 +156,7 @@ describe('Reader', function () {
     assert.equal(await pid(), before);
   });
 
-  it('does not take an answer for late that came while the agent was held up', async () => {
+  it('accepts an answer that arrived while the agent was blocked', async () => {
     const before = await pid();
     const asked = reader.ask(kind('busy', { limit: milliseconds(200) }), [1]);
     const end = performance.now() + 500;
@@ -165,7 +165,7 @@ describe('Reader', function () {
     assert.equal(await pid(), before);
   });
 
-  it('survives the child, and an answer that is too long', async () => {
+  it('continues after a crash of the child and after an answer that is too long', async () => {
     const [crash] = await reader.ask(kind('crash'), [null]);
     assert.deepEqual(crash, { state: 'unavailable', message: 'it exited with SIGKILL' });
     const [soon] = await reader.ask(ECHO, [1]);
@@ -181,7 +181,7 @@ describe('Reader', function () {
     assert.equal(fits?.state, 'answered');
   });
 
-  it('says once that its children can not be killed, and again when one has ended', async () => {
+  it('logs once if its children cannot be killed, and again when one has exited', async () => {
     const survivors: ChildProcess[] = [];
     const kill = sinon.stub(ChildProcess.prototype, 'kill').callsFake(function (this: ChildProcess) {
       survivors.push(this);
@@ -219,7 +219,7 @@ describe('Reader', function () {
     }
   });
 
-  it('does without a child that cannot be started', async () => {
+  it('reports questions as unavailable if the child cannot be started', async () => {
     reader = make('/nonexistent.js');
     const answers = await reader.ask(ECHO, [1, 2]);
     assert.deepEqual(
@@ -228,7 +228,7 @@ describe('Reader', function () {
     );
   });
 
-  it('gives up a question when told to, and goes on with others', async () => {
+  it('cancels an aborted question and continues with others', async () => {
     const stop = new AbortController();
     const before = await pid();
     const slow = reader.ask(kind('steps'), [100], stop.signal);
@@ -237,27 +237,27 @@ describe('Reader', function () {
     stop.abort();
     assert.deepEqual(await slow, [{ state: 'unavailable', message: 'cancelled' }]);
     assert.deepEqual(await other, [{ state: 'answered', value: 'x' }]);
-    await gone(before);
+    await untilExit(before);
     assert.deepEqual(await reader.ask(ECHO, [1], stop.signal), [{ state: 'unavailable', message: 'cancelled' }]);
   });
 
-  it('answers everything when it is closed, and nothing afterwards', async () => {
+  it('answers every pending question on close, and none afterwards', async () => {
     const child = await pid();
     const slow = reader.ask(kind('steps'), [100, 1]);
     reader.close();
     for (const answer of await slow) assert.equal(answer.state, 'unavailable');
-    await gone(child);
+    await untilExit(child);
     const [late] = await reader.ask(ECHO, [1]);
     assert.deepEqual(late, { state: 'unavailable', message: 'the reader is closed' });
   });
 
-  it('refuses more questions than it can hold', async () => {
+  it('rejects more questions than its queue holds', async () => {
     const answers = await reader.ask(ECHO, new Array(6_000).fill(0));
     assert.equal(answers.filter(({ state }) => state === 'unavailable').length, 6_000 - 4_096);
     assert.equal(answers.filter(({ state }) => state === 'answered').length, 4_096);
   });
 
-  it('lets an idle child end, unless it is held', async () => {
+  it('lets an idle child exit unless it is held', async () => {
     const release = reader.hold();
     const child = await pid();
     let ahead = 0;
@@ -273,13 +273,13 @@ describe('Reader', function () {
     assert.equal(await pid(), held);
     ahead = 22_000;
     letGo();
-    await gone(held);
+    await untilExit(held);
     assert.notEqual(await pid(), held);
   });
 });
 
-describe('the reader that ships', () => {
-  it('starts, and answers', async () => {
+describe('the shipped reader', () => {
+  it('starts and answers', async () => {
     const reader = new Reader({ clock: systemClock, log: createLog({ level: 'silent' }) });
     const [answer] = await reader.ask(kind('none'), [null]);
     assert.deepEqual(answer, { state: 'failed', message: 'there is no question kind "none"' });

@@ -12,7 +12,7 @@ import { temporaryFolder } from '../../../harness/folders.ts';
 describe('AuditFollower', () => {
   let time: sinon.SinonFakeTimers;
   let hostRoot: string;
-  let told: number[];
+  let reported: number[];
   let recordedAt: number;
   let isBehind: boolean;
 
@@ -20,7 +20,7 @@ describe('AuditFollower', () => {
     hostRoot = temporaryFolder();
     mkdirSync(join(hostRoot, 'var/log/audit'), { recursive: true });
     symlinkSync('/proc', join(hostRoot, 'proc'));
-    told = [];
+    reported = [];
     isBehind = false;
     const now = Date.now();
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -40,7 +40,7 @@ describe('AuditFollower', () => {
     const follower = new AuditFollower({
       stateDirectory: hostRoot,
       hostRoot,
-      deliver: (events) => told.push(...events.map(({ serial }) => serial)),
+      deliver: (events) => reported.push(...events.map(({ serial }) => serial)),
       isBehind: () => isBehind,
       clock: systemClock,
       log: pino({ level: 'silent' }),
@@ -53,7 +53,7 @@ describe('AuditFollower', () => {
     ['a while', 20_000],
     ['a moment', 500],
   ] as const) {
-    it(`tells what was missed once, also by an agent that runs for ${when} and hears nothing`, async () => {
+    it(`reports missed events once, even for an agent that runs for ${when} and receives no live event`, async () => {
       for (let run = 0; run < 2; run += 1) {
         const follower = follow();
         for (let passed = 0; passed < ms; passed += 250) {
@@ -64,11 +64,11 @@ describe('AuditFollower', () => {
         await time.tickAsync(10);
         await stopped;
       }
-      assert.deepEqual(told, [101, 102]);
+      assert.deepEqual(reported, [101, 102]);
     });
   }
 
-  describe("when auditd's log is the source, and was rotated away", () => {
+  describe("when auditd's log is the source and was rotated away", () => {
     const SET_BACK = 86_400_000;
     const event = (serial: number, timeMs: number) => ({ serial, time: new Date(timeMs) }) as AuditEvent;
     const leave = (bootId: string, timeMs: number) => {
@@ -83,7 +83,7 @@ describe('AuditFollower', () => {
       return { follower, reachedEnd: () => beginning.reachedEnd?.() };
     };
 
-    it('has what comes after the checkpoint, by serial in the same boot', async () => {
+    it('reports the events after the checkpoint, by serial within the same boot', async () => {
       const { follower, reachedEnd } = await resume();
       for (let end = 0; end < 2; end += 1) {
         const events = [event(99, Date.now()), event(100, Date.now()), event(101, Date.now() - 2_000)];
@@ -95,7 +95,7 @@ describe('AuditFollower', () => {
       }
     });
 
-    it('has what is written from then on, also when the clock was set back', async () => {
+    it('reports the events written from then on, even if the clock was set back', async () => {
       const { follower, reachedEnd } = await resume();
       const before = Date.now() - SET_BACK * 365;
       assert.equal(follower.isNew(event(101, before)), false);
@@ -106,7 +106,7 @@ describe('AuditFollower', () => {
       );
     });
 
-    it('has what is written from then on, also when the clock was ahead in an earlier boot', async () => {
+    it('reports the events written from then on, even if the clock was ahead in an earlier boot', async () => {
       leave('00000000-0000-0000-0000-000000000000', Date.now() + SET_BACK);
       const { follower, reachedEnd } = await resume();
       assert.equal(follower.isNew(event(1, Date.now())), false);
@@ -114,7 +114,7 @@ describe('AuditFollower', () => {
       assert.equal(follower.isNew(event(1, Date.now())), true);
     });
 
-    it('knows how long it reads what was there before', async () => {
+    it('returns how long it reads earlier events', async () => {
       const { follower, reachedEnd } = await resume();
       assert.equal(follower.readsPast, true);
       reachedEnd();
@@ -148,22 +148,22 @@ describe('AuditFollower', () => {
     const remembered = () =>
       (JSON.parse(readFileSync(join(hostRoot, 'audit-checkpoint.json'), 'utf8')) as { serial: number }).serial;
 
-    it('takes from the log nothing that has come live', async () => {
+    it('skips log events that already arrived live', async () => {
       follower.seen([cameLive(102)]);
       await pass(10_000);
-      assert.deepEqual(told, [101]);
+      assert.deepEqual(reported, [101]);
     });
 
-    it('waits until what came live has been read, and no longer', async () => {
+    it('waits until the live events have been read, and no longer', async () => {
       await time.tickAsync(20_000); // the agent is slow, and reads nothing
-      assert.deepEqual(told, []);
+      assert.deepEqual(reported, []);
       follower.seen([cameLive(102)]);
       await pass(10_000);
-      assert.deepEqual(told, [101]);
+      assert.deepEqual(reported, [101]);
       assert.equal(follower.isCatchingUp, false);
     });
 
-    it('remembers nothing that came live, so that the next run catches up should this one be killed', async () => {
+    it('stores no live event in the checkpoint, so that the next run catches up after a kill', async () => {
       follower.seen([cameLive(102)]);
       follower.mark(systemClock.monotonic());
       assert.ok(follower.isCatchingUp);
@@ -172,7 +172,7 @@ describe('AuditFollower', () => {
       assert.equal(remembered(), 102);
     });
 
-    it('remembers nothing that is still worked on, and all of it as soon as it no longer is', async () => {
+    it('stores events in the checkpoint only after they have been processed', async () => {
       await pass(10_000);
       isBehind = true;
       follower.seen([cameLive(103)]);

@@ -42,7 +42,7 @@ describe('AuditLogSource', () => {
   }
 
   for (const yieldsToAgent of [false, true]) {
-    it(`sets rules and removes them${yieldsToAgent ? ', also in a command' : ''}`, async () => {
+    it(`sets rules and removes them${yieldsToAgent ? ', in a command as well' : ''}`, async () => {
       const source = await started(['execve'], yieldsToAgent);
       assert.notEqual(kernel.rules.length, 0);
       await source.close();
@@ -51,7 +51,7 @@ describe('AuditLogSource', () => {
   }
 
   for (const syscalls of [['execve'], ['execve', 'connect']]) {
-    it(`leaves the rules to an agent that starts during a command and asks for ${syscalls.join(' and ')}`, async () => {
+    it(`leaves the rules to an agent that starts during a command and requests ${syscalls.join(' and ')}`, async () => {
       const command = await started(['execve'], true);
       const agent = await started(syscalls, false);
       const before = [...kernel.rules];
@@ -64,7 +64,7 @@ describe('AuditLogSource', () => {
     });
   }
 
-  it('removes the rest of the rules of a command when an administrator has removed some', async () => {
+  it('removes the remaining rules of a command after an administrator has removed some', async () => {
     const command = await started(['execve'], true);
     kernel.rules.shift();
     assert.notDeepEqual(kernel.rules, []);

@@ -32,26 +32,26 @@ describe('AuditPrograms', () => {
     symlinkSync(join(root, path), join(root, `proc/${pid}/exe`));
   };
 
-  it('know auditd, and the journal as a listener, by the file that they run', () => {
+  it('recognises auditd, and the journal as a listener, by their executable files', () => {
     live(7, AUDITD);
     live(8, JOURNALD);
     assert.deepEqual([programs.isDaemon({ pid: 7 }), programs.isLogger({ pid: 7 })], [true, true]);
     assert.deepEqual([programs.isDaemon({ pid: 8 }), programs.isLogger({ pid: 8 })], [false, true]);
   });
 
-  it('take no other program for auditd, whatever path a record has of it', () => {
+  it('accepts no other program as auditd, regardless of the path in its record', () => {
     live(7, '/tmp/auditd');
     assert.equal(programs.isDaemon({ pid: 7, executable: AUDITD }), false);
     assert.equal(programs.isLogger({ pid: 7, executable: AUDITD }), false);
   });
 
-  it('do not trust a program that others than root can change', () => {
+  it('does not trust a program that other users than root can change', () => {
     live(7, AUDITD);
     chownSync(join(root, AUDITD), 1_000, 0);
     assert.equal(programs.isDaemon({ pid: 7, executable: AUDITD }), false);
   });
 
-  it('believe the path in a record only where processes of root are hidden from the agent', () => {
+  it('trusts the path in a record only if processes of root are hidden from the agent', () => {
     assert.equal(programs.isDaemon({ pid: 7, executable: AUDITD }), false);
     rmSync(join(root, 'proc/1/exe'));
     assert.equal(programs.isDaemon({ pid: 7, executable: AUDITD }), true);

@@ -78,7 +78,7 @@ describe('AuditSource', () => {
     await done;
   }
 
-  it('takes the slot that is free', async () => {
+  it('acquires the audit slot when it is free', async () => {
     await during(source.open());
     assert.deepEqual(source.status(), { state: 'on', source: 'auditUnicast' });
     assert.equal(kernel.pid, process.pid);
@@ -87,7 +87,7 @@ describe('AuditSource', () => {
     assert.deepEqual(kernel.rules, []);
   });
 
-  it('lets programs wait for the backlog only if asked to, and restores that', async () => {
+  it('lets programs wait for the backlog only on request, and restores the setting on close', async () => {
     kernel.backlogWaitTime = 15_000;
     await during(source.open());
     assert.equal(kernel.backlogWaitTime, 0);
@@ -100,7 +100,7 @@ describe('AuditSource', () => {
     assert.equal(kernel.backlogWaitTime, 15_000);
   });
 
-  it('excludes the starts of a user who floods audit by rules before all others, and removes them at close', async () => {
+  it("puts rules that exclude a flooding user's starts before all others, and removes them on close", async () => {
     const exclusions = () => kernel.rules.map((rule) => decodeRule(rule)).map((rule) => rule?.ours && isNever(rule));
     await during(source.open());
     for (let start = 0; start < 1_000; start += 1)
@@ -125,10 +125,10 @@ describe('AuditSource', () => {
     assert.deepEqual(kernel.rules, []);
   });
 
-  describe('with rules that are locked', () => {
+  describe('with locked rules', () => {
     const isPrinted = (rule: Buffer) => decodeRule(rule)?.key === 'vakt';
 
-    it('is refused without its own, and says how to add them', async () => {
+    it('rejects the start and explains how to add the rules if its own are missing', async () => {
       kernel.enabled = 2;
       await assert.rejects(during(source.open()), {
         id: 'AUDIT_UNAVAILABLE',
@@ -136,7 +136,7 @@ describe('AuditSource', () => {
       });
     });
 
-    it('is content with those that it once had set, and that have the key', async () => {
+    it('accepts rules with its key that it set earlier', async () => {
       await during(source.open());
       const rules = kernel.rules.filter(isPrinted);
       await during(source.close());
@@ -147,23 +147,23 @@ describe('AuditSource', () => {
     });
   });
 
-  describe('beside another daemon', () => {
+  describe('alongside another audit daemon', () => {
     const OTHER = process.ppid;
 
-    it('listens', async () => {
+    it('listens as a multicast listener', async () => {
       kernel.pid = OTHER;
       await during(source.open());
       assert.equal(source.status().source, 'auditMulticast');
     });
 
-    it('is refused where a listener hears nothing', async () => {
+    it('fails if a listener receives nothing', async () => {
       kernel.pid = OTHER;
       isInFirst = false;
       await assert.rejects(during(source.open()), { id: 'AUDIT_UNAVAILABLE', remedy: /--network=host/ });
       assert.deepEqual(kernel.rules, []);
     });
 
-    it('yields the slot to it and listens', async () => {
+    it('yields the slot to the other daemon and continues as a listener', async () => {
       await during(source.open());
       kernel.request(OTHER);
       await time.tickAsync(2_000);
@@ -171,7 +171,7 @@ describe('AuditSource', () => {
       assert.equal(source.status().source, 'auditMulticast');
     });
 
-    it('yields the slot to it also where a listener hears nothing, and is lost then', async () => {
+    it('yields the slot even if a listener receives nothing, and reports the source as lost', async () => {
       isInFirst = false;
       await during(source.open());
       assert.equal(source.status().source, 'auditUnicast');
@@ -182,7 +182,7 @@ describe('AuditSource', () => {
     });
   });
 
-  describe('of a command beside another agent', () => {
+  describe('in a command alongside another agent', () => {
     beforeEach(async () => startOther(source));
 
     /** As another agent has them while it runs. */
@@ -195,7 +195,7 @@ describe('AuditSource', () => {
       kernel.pid = process.ppid;
     }
 
-    it('listens with its rules, and leaves them, the settings and the slot as they are', async () => {
+    it("listens with the agent's rules, and does not change rules, settings or slot", async () => {
       const before = [...kernel.rules];
       const changes = kernel.changes;
       const command = create({ yieldsToAgent: true });
@@ -207,7 +207,7 @@ describe('AuditSource', () => {
       assert.equal(kernel.changes, changes);
     });
 
-    it('says when the rules of the agent leave out what it is to follow', async () => {
+    it("reports degraded if the agent's rules omit events that the command follows", async () => {
       const command = create({ yieldsToAgent: true, syscalls: ['execve', 'accept'] });
       await during(command.open());
       assert.match(command.status().reason ?? '', /leave out some of these events/);
@@ -215,7 +215,7 @@ describe('AuditSource', () => {
       await during(command.close());
     });
 
-    it('is content with an agent that follows more', async () => {
+    it('accepts an agent that follows more events', async () => {
       await startOther(create({ syscalls: ['execve', 'accept'] }));
       const command = create({ yieldsToAgent: true });
       await during(command.open());
@@ -236,7 +236,7 @@ describe('AuditSource', () => {
       assert.deepEqual([kernel.rules, kernel.pid], [[], 0]);
     });
 
-    it('leaves all of it to the agent when that is restarted', async () => {
+    it('leaves the rules and the slot to the agent when the agent is restarted', async () => {
       const command = create({ yieldsToAgent: true });
       await during(command.open());
       const rules = kernel.rules;
@@ -254,7 +254,7 @@ describe('AuditSource', () => {
       assert.deepEqual([kernel.rules, kernel.changes], [[], changes]);
     });
 
-    it('is not what an agent does that starts there', async () => {
+    it('lets a second agent take the slot, unlike a command', async () => {
       const agent = create();
       await during(agent.open());
       await during(agent.close());
@@ -262,7 +262,7 @@ describe('AuditSource', () => {
     });
   });
 
-  it('of a command is left to an agent that starts meanwhile, with its rules and settings', async () => {
+  it('leaves rules, settings and slot of a command to an agent that starts later', async () => {
     const command = create({ yieldsToAgent: true });
     await during(command.open());
     const before = [...kernel.rules];
@@ -276,7 +276,7 @@ describe('AuditSource', () => {
     assert.deepEqual([kernel.rules, kernel.pid, kernel.changes], [before, process.ppid, changes]);
   });
 
-  describe('of a command beside another daemon', () => {
+  describe('in a command alongside another audit daemon', () => {
     const AGENT = { syscalls: ['execve', 'connect'] };
     let command: AuditSource;
 
@@ -287,7 +287,7 @@ describe('AuditSource', () => {
     };
     const rules = () => kernel.rules.map((rule) => rule.toString('hex'));
 
-    it('has rules of its own, and leaves nothing', async () => {
+    it('sets its own rules and removes them on close', async () => {
       await startCommand();
       assert.notEqual(kernel.rules.length, 0);
       kernel.change([]); // by an administrator
@@ -297,7 +297,7 @@ describe('AuditSource', () => {
       assert.deepEqual(kernel.rules, []);
     });
 
-    it('sets a rule again that an administrator has removed, and leaves nothing', async () => {
+    it('restores a rule that an administrator removed, and removes all rules on close', async () => {
       await startCommand({ failing: ['accept'] });
       const own = rules().sort();
       assert.ok(own.length > 1);
@@ -314,7 +314,7 @@ describe('AuditSource', () => {
       ['something else', { syscalls: ['accept'] }],
       ['less', { ...AGENT, failing: ['accept'] }],
     ] as const) {
-      it(`leaves its rules to an agent that starts meanwhile and asks for ${what}`, async () => {
+      it(`leaves its rules to an agent that starts later and requests ${what}`, async () => {
         await startCommand(own);
         const agent = create(AGENT);
         await during(agent.open());
@@ -328,7 +328,7 @@ describe('AuditSource', () => {
       });
     }
 
-    it('sets its rules again once an agent has stopped that started meanwhile', async () => {
+    it('sets its rules again after an agent that started later has stopped', async () => {
       await startCommand({ syscalls: ['accept'] });
       const agent = create(AGENT);
       const own = rules();
@@ -343,7 +343,7 @@ describe('AuditSource', () => {
       assert.deepEqual(rules(), []);
     });
 
-    it('leaves its rules to an agent that starts when it ends', async () => {
+    it('leaves its rules to an agent that starts while the command closes', async () => {
       await startCommand();
       const agent = create(AGENT);
       await during(agent.open());
@@ -354,7 +354,7 @@ describe('AuditSource', () => {
     });
   });
 
-  it('of a command alone takes the slot, and leaves nothing', async () => {
+  it('acquires the slot in a command that runs alone, and restores everything on close', async () => {
     const command = create({ yieldsToAgent: true });
     await during(command.open());
     assert.equal(command.status().source, 'auditUnicast');
@@ -362,15 +362,15 @@ describe('AuditSource', () => {
     assert.deepEqual([kernel.rules, kernel.pid], [[], 0]);
   });
 
-  describe('and rules of others', () => {
-    it('is refused while they hide all processes, and changes nothing', async () => {
+  describe('with audit rules of other programs', () => {
+    it('rejects the start and changes nothing if they hide all processes', async () => {
       kernel.rules = [TASK_NEVER];
       await assert.rejects(during(source.open()), { id: 'AUDIT_UNAVAILABLE', message: /never,task/ });
       assert.equal(kernel.changes, 0);
       assert.deepEqual(foundTaskRule, [true]);
     });
 
-    it('is lost when one is added that hides all processes', async () => {
+    it('reports the source as lost when a rule is added that hides all processes', async () => {
       await during(source.open());
       kernel.change([...kernel.rules, TASK_NEVER]);
       await time.tickAsync(2_000);
@@ -379,7 +379,7 @@ describe('AuditSource', () => {
       assert.deepEqual(kernel.rules, [TASK_NEVER]);
     });
 
-    it('is degraded while they hide some', async () => {
+    it('reports degraded while they hide some processes', async () => {
       kernel.rules = [TASK_NEVER_OF_ONE];
       await during(source.open());
       const { state, source: from, reason } = source.status();
@@ -394,7 +394,7 @@ describe('AuditSource', () => {
       sinon.assert.calledOnce(changed);
     });
 
-    it('counts all that the kernel lost while they exclude directories of starts', async () => {
+    it('counts all kernel losses while they exclude the directories of starts', async () => {
       kernel.rules = [exclusionOf(CWD)];
       await during(source.open());
       for (let start = 0; start < 500; start += 1) {

@@ -35,7 +35,7 @@ describe('CatchUp', () => {
   let time: sinon.SinonFakeTimers;
   let folder: string;
   let path: string;
-  let told: number[];
+  let reported: number[];
   let catchUp: CatchUp;
   let stopping: AbortController;
   let running: Promise<void> | undefined;
@@ -45,7 +45,7 @@ describe('CatchUp', () => {
     time = sinon.useFakeTimers({ now: NOW, toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] });
     folder = temporaryFolder();
     path = join(folder, 'audit.log');
-    told = [];
+    reported = [];
     stopping = new AbortController();
     isOver = false;
   });
@@ -63,7 +63,7 @@ describe('CatchUp', () => {
       checkpoint: new Checkpoint(join(folder, 'checkpoint'), THIS_BOOT),
       position: { bootId, timeMs, serial },
       bootedAtMs,
-      deliver: (events) => told.push(...events.map((event) => event.serial)),
+      deliver: (events) => reported.push(...events.map((event) => event.serial)),
       clock: systemClock,
       log: pino({ level: 'silent' }),
     });
@@ -71,98 +71,98 @@ describe('CatchUp', () => {
       isOver = true;
     });
   };
-  /** Time goes by, and the agent reads what comes live every quarter of a second. */
+  /** Advances the time while the agent reads live events four times per second. */
   const pass = async (ms: number) => {
     for (let left = ms; left > 0; left -= 250) {
       await time.tickAsync(250);
       catchUp.read(milliseconds(systemClock.monotonic()));
     }
   };
-  const heard = (...serials: number[]) => catchUp.sawLive(serials.map((serial) => event(serial)));
+  const seeLive = (...serials: number[]) => catchUp.sawLive(serials.map((serial) => event(serial)));
   const write = (...serials: number[]) => appendFileSync(path, serials.map((serial) => start(serial)).join(''));
 
-  it('tells what the log has from after the last run to the first that was heard live', async () => {
+  it("reports the log's events between the last run and the first live event", async () => {
     write(...range(90, 300));
     begin();
-    heard(...range(151, 300));
+    seeLive(...range(151, 300));
     await pass(10_000);
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
     assert.ok(isOver);
   });
 
-  it('tells nothing that waits unread in the socket, however long it does', async () => {
+  it('reports no event that waits unread in the socket, regardless of how long it waits', async () => {
     write(...range(90, 150));
     begin();
     write(...range(151, 400));
     await time.tickAsync(20_000); // the agent is slow, and reads nothing
-    assert.deepEqual(told, []);
-    heard(...range(151, 400));
+    assert.deepEqual(reported, []);
+    seeLive(...range(151, 400));
     await pass(10_000);
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
     assert.ok(isOver);
   });
 
-  it('tells nothing of what the log gets while it is read', async () => {
+  it('reports no event that is written to the log while the log is read', async () => {
     write(...range(90, 150));
     begin();
     for (let serial = 151; serial < 191; serial += 1) {
       write(serial); // the kernel gives it to the socket as well, which is read a moment later
       await pass(250);
-      heard(serial);
+      seeLive(serial);
     }
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
   });
 
-  it('tells what came out of order around the first one heard, once', async () => {
+  it('reports events that arrived out of order around the first live event once', async () => {
     write(...range(101, 148), 151, 149, 152, 150, 153, 154);
     begin();
-    heard(152, 150, 153, 154); // 151 was given out before anybody listened, and 149
+    seeLive(152, 150, 153, 154); // 151 was given out before anybody listened, and 149
     await pass(10_000);
-    assert.deepEqual(told.sort(), [...range(101, 149), 151]);
+    assert.deepEqual(reported.sort(), [...range(101, 149), 151]);
   });
 
-  it('does not fill what was lost live: that is counted', async () => {
+  it('does not recover events lost while listening: they are counted', async () => {
     write(...range(101, 1_000));
     begin();
-    heard(...range(151, 300), ...range(601, 1_000));
+    seeLive(...range(151, 300), ...range(601, 1_000));
     await pass(10_000);
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
   });
 
-  it('waits for auditd, when that is slower than the agent', async () => {
+  it('waits for auditd if auditd is slower than the agent', async () => {
     write(...range(90, 120));
     begin();
-    heard(...range(151, 170));
+    seeLive(...range(151, 170));
     await pass(5_000);
     write(...range(121, 140));
     await pass(5_000);
     assert.equal(isOver, false);
     write(...range(141, 170));
     await pass(5_000);
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
     assert.ok(isOver);
   });
 
-  it('ends when auditd writes no more', async () => {
+  it('ends when auditd stops writing', async () => {
     write(...range(90, 150));
     begin();
-    heard(200);
+    seeLive(200);
     await pass(20_000);
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
     assert.ok(isOver);
   });
 
-  it('goes over a rotation', async () => {
+  it('continues across a log rotation', async () => {
     write(...range(90, 120));
     renameSync(path, `${path}.1`);
     write(...range(121, 200));
     begin();
-    heard(...range(151, 200));
+    seeLive(...range(151, 200));
     await pass(10_000);
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
   });
 
-  it('tells what an earlier boot left, whatever serials it had', async () => {
+  it('reports events left by an earlier boot, regardless of their serials', async () => {
     const before = NOW - 7_200_000;
     appendFileSync(
       path,
@@ -172,12 +172,12 @@ describe('CatchUp', () => {
     );
     write(1, 2, 50, 51);
     begin({ bootId: 'an earlier one', serial: 45, timeMs: before + 45 });
-    heard(50, 51);
+    seeLive(50, 51);
     await pass(10_000);
-    assert.deepEqual(told, [...range(46, 60), 1, 2]);
+    assert.deepEqual(reported, [...range(46, 60), 1, 2]);
   });
 
-  it('tells the beginning of this boot also where an earlier one had the same serials', async () => {
+  it('reports the start of this boot even if an earlier boot had the same serials', async () => {
     const before = NOW - 7_200_000;
     appendFileSync(
       path,
@@ -187,29 +187,29 @@ describe('CatchUp', () => {
     );
     write(...range(1, 71));
     begin({ bootId: 'an earlier one', serial: 45, timeMs: before + 45 });
-    heard(71);
+    seeLive(71);
     await pass(10_000);
-    assert.deepEqual(told, [...range(46, 60), ...range(1, 70)]);
+    assert.deepEqual(reported, [...range(46, 60), ...range(1, 70)]);
   });
 
-  it('reads what is there at once when the agent ends', async () => {
+  it('reads the existing log immediately when the agent exits', async () => {
     write(...range(90, 300));
     begin();
-    heard(...range(151, 300));
+    seeLive(...range(151, 300));
     stopping.abort();
     await time.tickAsync(1);
     await running;
-    assert.deepEqual(told, range(101, 150));
+    assert.deepEqual(reported, range(101, 150));
   });
 
-  it('does without a log', async () => {
+  it('works without a log', async () => {
     begin();
     await pass(3_000);
     assert.ok(isOver);
-    assert.deepEqual(told, []);
+    assert.deepEqual(reported, []);
   });
 
-  it('does with an empty one', async () => {
+  it('works with an empty log', async () => {
     writeFileSync(path, '');
     begin();
     await pass(10_000);

@@ -15,16 +15,16 @@ describe('Checkpoint', () => {
     checkpoint = new Checkpoint(path, 'this-boot');
   });
 
-  it('is not there at first', () => assert.equal(checkpoint.read(), undefined));
+  it('returns undefined before the first write', () => assert.equal(checkpoint.read(), undefined));
 
-  it('remembers the last place, for its owner alone', () => {
+  it('stores the last position in a file that only its owner can read', () => {
     checkpoint.write({ timeMs: 1_795_546_164_720, serial: 4_294_967_295, log: { inode: 123_456, offset: 99 } });
     checkpoint.write({ timeMs: 5, serial: 6 });
     assert.deepEqual(new Checkpoint(path, 'x').read(), { bootId: 'this-boot', timeMs: 5, serial: 6 });
     assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 
-  it('remembers up to where what was complete has been told', () => {
+  it('stores the position up to which complete events were reported', () => {
     const log = { inode: 1, offset: 2, told: { inode: 3, offset: 4 } };
     checkpoint.write({ timeMs: 5, serial: 6, log });
     assert.deepEqual(checkpoint.read()?.log, log);
@@ -33,31 +33,31 @@ describe('Checkpoint', () => {
   });
 
   for (const text of ['', 'x', '{}', '[]', 'null', '{"bootId":1}', '{"bootId":"b","timeMs":-1,"serial":2}']) {
-    it(`takes ${JSON.stringify(text)} for none`, () => {
+    it(`ignores ${JSON.stringify(text)} as a stored position`, () => {
       writeFileSync(path, text);
       assert.equal(checkpoint.read(), undefined);
     });
   }
 
-  describe('tells what comes after a place', () => {
+  describe('isAfter', () => {
     const place = { bootId: 'this-boot', timeMs: 10_000, serial: 100 };
     const isAfter = (timeMs: number, serial: number, from = place) =>
       checkpoint.isAfter(from, { time: new Date(timeMs), serial }, 5_000);
 
-    it('by serial within one boot, where times are out of order', () => {
+    it('compares serials within one boot, where times are out of order', () => {
       assert.equal(isAfter(9_000, 101), true);
       assert.equal(isAfter(11_000, 100), false);
       assert.equal(isAfter(11_000, 99), false);
     });
-    it('across the wrap of the serials', () => {
+    it('compares serials across the wrap', () => {
       assert.equal(isAfter(10_000, 3, { ...place, serial: 4_294_967_290 }), true);
       assert.equal(isAfter(10_000, 4_294_967_290, { ...place, serial: 3 }), false);
     });
-    it('by time when the machine was started anew', () => {
+    it('compares times after the machine was restarted', () => {
       const before = { ...place, bootId: 'another' };
       assert.equal(isAfter(10_001, 1, before), true);
       assert.equal(isAfter(10_000, 500, before), false);
     });
-    it('by time for what an earlier boot has logged', () => assert.equal(isAfter(4_000, 5_000), false));
+    it('compares times for events that an earlier boot logged', () => assert.equal(isAfter(4_000, 5_000), false));
   });
 });

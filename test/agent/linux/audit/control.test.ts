@@ -11,7 +11,7 @@ const NLMSG_ERROR = 2;
 
 describe('AuditControl', () => {
   let time: sinon.SinonFakeTimers;
-  /** What the kernel has answered and nobody has read. */
+  /** Answers of the kernel that are still unread. */
   let waiting: Buffer[];
   let looks: number;
   let control: AuditControl;
@@ -34,7 +34,7 @@ describe('AuditControl', () => {
 
   const answer = () => waiting.push(encodeMessage(AUDIT_GET, 0, 7, encodeStatus({ enabled: 1, pid: 9 })));
 
-  it('takes an answer', async () => {
+  it('accepts an answer', async () => {
     const asked = control.status();
     await time.tickAsync(5);
     waiting.push(encodeMessage(NLMSG_ERROR, 0, 7, Buffer.alloc(4)));
@@ -43,7 +43,7 @@ describe('AuditControl', () => {
     assert.equal((await asked).pid, 9);
   });
 
-  it('takes an answer that came while this process stood still for longer than the limit', async () => {
+  it('accepts an answer that arrived while this process was stopped for longer than the limit', async () => {
     const asked = control.status();
     await time.tickAsync(3);
     answer();
@@ -52,7 +52,7 @@ describe('AuditControl', () => {
     assert.equal((await asked).pid, 9);
   });
 
-  it('waits for one that comes a little after that', async () => {
+  it('waits for an answer that arrives shortly after such a stop', async () => {
     const asked = control.status();
     await time.tickAsync(3);
     standStill(10_000);
@@ -62,7 +62,7 @@ describe('AuditControl', () => {
     assert.equal((await asked).pid, 9);
   });
 
-  it('gives up after two seconds without any', async () => {
+  it('times out after two seconds without an answer', async () => {
     const asked = assert.rejects(control.status(), { code: 'ETIMEDOUT' });
     await time.tickAsync(1_900);
     assert.ok(looks > 1_000);

@@ -13,7 +13,7 @@ describe('isInFirstNetwork', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  it('knows the first one by what all share', () => {
+  it('recognises the first network namespace by its well-known inode', () => {
     assert.equal(isInFirstNetwork(folder), true); // hidden
     writeFileSync(join(folder, 'somaxconn'), '');
     assert.equal(isInFirstNetwork(folder), false);
@@ -21,7 +21,7 @@ describe('isInFirstNetwork', () => {
     assert.equal(isInFirstNetwork(folder), true);
   });
 
-  it('knows another one of this kernel', function () {
+  it('recognises another namespace of this kernel', function () {
     const { status, stdout } = spawnSync('unshare', ['--net', 'ls', '/proc/sys/net/core'], { encoding: 'utf8' });
     if (status !== 0) skip(this, 'making a network namespace takes root');
     for (const name of stdout.trim().split('\n')) writeFileSync(join(folder, name), '');

@@ -5,18 +5,18 @@ import { golden } from './golden.ts';
 
 const read = (text: string) => readHeader(Buffer.from(text, 'latin1'));
 
-describe('the header of an audit record', () => {
-  it('says when, which event, and where the rest starts', () => {
+describe('readHeader', () => {
+  it('returns the time, the serial and the offset of the body', () => {
     const text = 'audit(1795536426.345:6): argc=4 a0="/bin/ls"';
     assert.deepEqual(read(text), { time: 1_795_536_426_345, serial: 6, bodyAt: text.indexOf('argc') });
   });
 
-  it('can be all there is', () => {
+  it('accepts a record without a body', () => {
     assert.equal(read('audit(1795536426.345:6): ')?.bodyAt, 25);
     assert.equal(read('audit(1795536426.345:6):')?.bodyAt, 24);
   });
 
-  it('takes serials up to 2^32', () => {
+  it('accepts serials up to 2^32', () => {
     assert.equal(read('audit(1.000:4294967295): ')?.serial, 4_294_967_295);
     assert.equal(read('audit(1.000:4294967296): '), undefined);
   });
@@ -35,10 +35,10 @@ describe('the header of an audit record', () => {
     'audit(99999999999999999.000:1): ',
     'audit(-1.000:1): ',
   ]) {
-    it(`is not ${JSON.stringify(text)}`, () => assert.equal(read(text), undefined));
+    it(`rejects ${JSON.stringify(text)}`, () => assert.equal(read(text), undefined));
   }
 
-  it('is there in everything a kernel wrote', () => {
+  it('finds a header in every record that a kernel wrote', () => {
     for (const { text } of golden) assert.ok(read(text) !== undefined, text);
   });
 

@@ -27,7 +27,7 @@ import {
 const USER_LOGIN = 1_112;
 const decoded = (rules: readonly Buffer[]) => rules.map(decodeRule).filter((rule) => rule !== undefined);
 
-describe('Rules of others', () => {
+describe('HidingRules', () => {
   for (const [what, rules, isAll, reason] of [
     ['-a never,task', [TASK_NEVER], true, /hide all processes that are started \(-a never,task\)\.$/],
     ['-a never,task -F uid=1000', [TASK_NEVER_OF_ONE], false, /hide some processes/],
@@ -58,7 +58,7 @@ describe('Rules of others', () => {
       /records of the types EXECVE .*, and some processes/,
     ],
   ] as const) {
-    it(`hide what is needed: ${what}`, () => {
+    it(`finds needed events hidden: ${what}`, () => {
       const hidden = hiddenBy(decoded(rules));
       assert.equal(hidden?.isAll, isAll);
       assert.equal(hidden.reason.id, 'AUDIT_UNAVAILABLE');
@@ -67,7 +67,7 @@ describe('Rules of others', () => {
     });
   }
 
-  it('hide nothing that is needed', () => {
+  it('finds nothing hidden by unrelated rules', () => {
     const harmless = [
       foreignRule(TASK, ALWAYS),
       ...[CWD, EOE, PATH].map(exclusionOf),
@@ -77,7 +77,7 @@ describe('Rules of others', () => {
     assert.equal(hiddenBy([]), undefined);
   });
 
-  describe('about system calls', () => {
+  describe('for rules about system calls', () => {
     const abis = abisOf('x86_64');
     const [b64 = assert.fail(), b32 = assert.fail()] = abis;
     const { execve = assert.fail(), execveat = assert.fail(), connect = assert.fail() } = b64.syscalls;
@@ -105,7 +105,7 @@ describe('Rules of others', () => {
       ['-F arch=b32', aboutCalls(never([ARCH, EQUAL, b32.arch])), false, /hide the system calls execve, .* of b32 \(/],
       ['-F uid=1000', aboutCalls(never([UID, EQUAL, 1_000])), false, /hide some processes or files/],
     ] as const) {
-      it(`hide them before the agent’s rules: ${what}`, () => {
+      it(`finds calls hidden by a rule before the agent’s rules: ${what}`, () => {
         for (const rules of [[rule], [rule, ...own]]) {
           const hidden = hiddenIn(rules);
           assert.equal(hidden?.isAll, isAll);
@@ -113,13 +113,13 @@ describe('Rules of others', () => {
         }
       });
 
-      it(`hide nothing after the agent’s rules: ${what}`, () => {
+      it(`finds nothing hidden by a rule after the agent’s rules: ${what}`, () => {
         const isOwn = (call: string) => ['execve', 'execveat', 'connect'].includes(call);
         assert.equal(hiddenIn([...own, rule], isOwn), undefined);
       });
     }
 
-    it('hide nothing after a rule that always records the call', () => {
+    it('finds nothing hidden by a rule after one that always records the call', () => {
       const always = aboutCalls(foreignRule(EXIT, ALWAYS), execve);
       const ofOne = aboutCalls(foreignRule(EXIT, ALWAYS, [UID, EQUAL, 1_000]), execve);
       const rule = aboutCalls(never(), execve);
@@ -127,11 +127,11 @@ describe('Rules of others', () => {
       assert.equal(hiddenIn([ofOne, rule])?.isAll, true);
     });
 
-    it('leave audit in use when they hide a rare way to start a program', () => {
+    it('reports audit as usable when only a rare way to start a program is hidden', () => {
       assert.equal(hiddenIn([aboutCalls(never(), execveat)])?.isAll, false);
     });
 
-    it('hide nothing that the agent does not audit', () => {
+    it('finds nothing hidden by rules about calls that the agent does not audit', () => {
       assert.equal(hiddenIn([aboutCalls(never([ARCH, EQUAL, b64.arch]), ADJTIMEX)]), undefined);
       assert.equal(
         hiddenIn([aboutCalls(never(), connect)], (call) => call === 'execve'),
@@ -140,7 +140,7 @@ describe('Rules of others', () => {
       assert.equal(hiddenIn([aboutCalls(foreignRule(EXIT, ALWAYS))]), undefined);
     });
 
-    it('hide connections by io_uring', () => {
+    it('finds connections by io_uring hidden', () => {
       const rule = aboutCalls(foreignRule(URING_EXIT, NEVER));
       assert.match(hiddenIn([rule])?.reason.message ?? '', /hide connections by io_uring \(-a never,io_uring\)/);
       const ring = ringRules([{ syscalls: [], ringOperations: ['connect'] }]);
@@ -148,17 +148,17 @@ describe('Rules of others', () => {
     });
   });
 
-  it('keep programs from writing records', () => {
+  it('finds records written by programs hidden', () => {
     assert.match(hiddenBy(decoded([foreignRule(USER, NEVER)]))?.reason.message ?? '', /of the types USER_.*USER_LOGIN/);
     assert.equal(hiddenBy(decoded([foreignRule(USER, NEVER, [UID, EQUAL, 1_000])])), undefined); // cron's, mostly
   });
 
-  it('are not taken for the agent’s', () => {
+  it('does not mistake foreign rules for the agent’s', () => {
     const own = [...syscallRules([{ syscalls: ['execve'] }], abisOf('x86_64')), excludeRule(EXECVE), memoRule('x')];
     assert.equal(hiddenBy(decoded(own)), undefined);
   });
 
-  it('exclude what no start needs to have then', () => {
+  it('lists the record types that foreign rules exclude from starts', () => {
     assert.deepEqual(excludedTypes(decoded([exclusionOf(EOE), TASK_NEVER])), new Set());
     assert.deepEqual(excludedTypes(decoded([foreignRule(EXCLUDE, ALWAYS, [UID, EQUAL, 1_000])])), new Set());
     assert.deepEqual(excludedTypes(decoded([exclusionOf(EOE), exclusionOf(CWD)])), new Set([CWD]));

@@ -53,35 +53,35 @@ describe('KernelRules', () => {
     rules = new KernelRules(kernel as unknown as AuditControl);
   });
 
-  it('adds before it deletes', async () => {
+  it('adds new rules before it deletes old ones', async () => {
     await rules.sync({ rules: CONNECTS, exclude: false });
     kernel.log.length = 0;
     await rules.sync({ rules: [{ syscalls: ['execve'] }], exclude: false });
     assert.ok(kernel.log.lastIndexOf('add') < kernel.log.indexOf('delete'), kernel.log.join());
   });
 
-  it('touches nothing when all is as it should be', async () => {
+  it('changes nothing if all rules are as required', async () => {
     assert.ok((await rules.sync({ rules: CONNECTS, exclude: true })) > 0);
     kernel.log.length = 0;
     assert.equal(await rules.sync({ rules: CONNECTS, exclude: true }), 0);
     assert.deepEqual(kernel.log, []);
   });
 
-  it('leaves records out only when told', async () => {
+  it('excludes records only on request', async () => {
     await rules.sync({ rules: [], exclude: true });
     assert.equal(kernel.list.length, 4);
     await rules.sync({ rules: [], exclude: false });
     assert.equal(kernel.list.length, 0);
   });
 
-  it('keeps the memo for as long as it is wanted', async () => {
+  it('keeps the memo as long as it is required', async () => {
     await rules.sync({ rules: [], exclude: false, memo: memoRule('x') });
     assert.deepEqual((await rules.ours()).map(memoIn), ['x']);
     await rules.sync({ rules: [], exclude: false });
     assert.deepEqual(await rules.ours(), []);
   });
 
-  it('asks an old kernel for connections of all families', async () => {
+  it('requests connections of all families from an old kernel', async () => {
     kernel.isOld = true;
     await rules.sync({ rules: CONNECTS, exclude: false });
     assert.ok(kernel.list.length > 0);
@@ -89,7 +89,7 @@ describe('KernelRules', () => {
     assert.equal(await rules.has(CONNECTS), true);
   });
 
-  it('asks for connections by io_uring, and takes that back', async () => {
+  it('requests connections by io_uring, and removes the rule again', async () => {
     await rules.sync({ rules: CONNECTS, exclude: false });
     assert.equal(kernel.list.filter(isRingRule).length, 2);
     assert.equal(await rules.sync({ rules: CONNECTS, exclude: false }), 0);
@@ -97,7 +97,7 @@ describe('KernelRules', () => {
     assert.equal(kernel.list.filter(isRingRule).length, 0);
   });
 
-  it('asks a kernel without rules for io_uring for all else', async () => {
+  it('sets all other rules on a kernel without io_uring rules', async () => {
     kernel.knowsRings = false;
     await rules.sync({ rules: CONNECTS, exclude: true });
     assert.ok(kernel.list.length > 4);
@@ -105,13 +105,13 @@ describe('KernelRules', () => {
     assert.equal(await rules.sync({ rules: CONNECTS, exclude: true }), 0);
   });
 
-  it('does without rules for io_uring that somebody else has not set', async () => {
+  it('works without io_uring rules that no other program has set', async () => {
     await rules.sync({ rules: CONNECTS, exclude: false });
     kernel.list.splice(0, kernel.list.length, ...kernel.list.filter((rule) => !isRingRule(rule)));
     assert.equal(await rules.has(CONNECTS), true);
   });
 
-  it('is content with rules of an administrator that do not tell who sets up an io_uring', async () => {
+  it("accepts an administrator's rules that do not report who sets up an io_uring", async () => {
     const starts = { syscalls: ['execve', 'execveat'], where: { success: 1 } } as const;
     const setups = { syscalls: ['io_uring_setup'], where: { success: 1 } } as const;
     await rules.sync({ rules: [starts], exclude: false });
@@ -119,13 +119,13 @@ describe('KernelRules', () => {
     assert.equal(await rules.has([starts, setups, ...CONNECTS]), false);
   });
 
-  it('knows whether somebody else has set them', async () => {
+  it('detects whether another program has set the rules', async () => {
     assert.equal(await rules.has(CONNECTS), false);
     await rules.sync({ rules: [...CONNECTS, { syscalls: ['accept'] }], exclude: false });
     assert.equal(await rules.has(CONNECTS), true);
   });
 
-  it('of a command are taken over by an agent that needs the same, and are then its own', async () => {
+  it("takes over a command's rules if it needs the same ones", async () => {
     const command = new KernelRules(kernel as unknown as AuditControl, { yieldsToAgent: true });
     await command.sync({ rules: CONNECTS, exclude: false });
     assert.deepEqual([await rules.has(CONNECTS), await command.areOfAnother()], [true, false]);
@@ -137,7 +137,7 @@ describe('KernelRules', () => {
     );
   });
 
-  it('are there also in rules of somebody else with more system calls, and in those of an old kernel', async () => {
+  it('recognises its rules in foreign rules with more system calls, and in those of an old kernel', async () => {
     const starts = { syscalls: ['execve'], where: { success: 1 } } as const;
     await rules.sync({ rules: [{ ...starts, syscalls: ['execve', 'accept'] }], exclude: false });
     assert.equal(await rules.has([starts]), true);

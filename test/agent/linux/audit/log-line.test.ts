@@ -33,10 +33,10 @@ describe('findRecord', () => {
     nothing: ['', undefined],
   };
   for (const [what, [line, expected]] of Object.entries(cases)) {
-    it(`understands ${what}`, () => assert.deepEqual(find(line), expected));
+    it(`parses ${what}`, () => assert.deepEqual(find(line), expected));
   }
 
-  it('stays within the line, whatever it is', () => {
+  it('stays within the line for any input', () => {
     const piece = fc.constantFrom('type=', ' msg=', 'audit(1.2:3): ', 'SYSCALL', 'UNKNOWN[', ']', '\x1d', ' ', 'node=');
     const lines = fc
       .array(fc.oneof(piece, fc.string({ maxLength: 8 })), { maxLength: 12 })

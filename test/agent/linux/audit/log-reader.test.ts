@@ -23,15 +23,15 @@ describe('LogReader', () => {
   let log: string;
   let clock: sinon.SinonFakeTimers;
   let reader: LogReader;
-  let told: number[];
+  let reported: number[];
 
   const add = (...records: readonly string[]) => appendFileSync(log, records.join(''));
-  /** As after kill -9: nothing of an earlier reader is left but where it was. */
+  /** As after kill -9: only the position of an earlier reader remains. */
   const open = (position?: ResumePoint) => {
     const tail = new LogTail(log);
     tail.open(position === undefined ? {} : { position });
-    told = [];
-    const deliver = (events: readonly { serial: number }[]) => told.push(...events.map(({ serial }) => serial));
+    reported = [];
+    const deliver = (events: readonly { serial: number }[]) => reported.push(...events.map(({ serial }) => serial));
     reader = new LogReader(tail, deliver, systemClock, { told: position?.told });
   };
   const reopen = () => {
@@ -52,7 +52,7 @@ describe('LogReader', () => {
     clock.restore();
   });
 
-  it('tells when all that was there at first has been passed on, what waits for more records included', async () => {
+  it('reports when all existing lines were delivered, including events that wait for more records', async () => {
     const [system, execve, directory] = start(1);
     add(system, execve, directory); // without the record that would be the last one
     const tail = new LogTail(log);
@@ -71,31 +71,31 @@ describe('LogReader', () => {
     assert.ok(calls.indexOf('end') > calls.indexOf('event 1'), calls.join());
   });
 
-  it('goes on where it was, when nothing is incomplete', async () => {
+  it('continues at its old position if no event is incomplete', async () => {
     add(...start(1));
     await reader.read();
     assert.equal(reader.position.told, undefined);
     reopen();
     add(...start(2));
     await reader.read();
-    assert.deepEqual(told, [2]);
+    assert.deepEqual(reported, [2]);
   });
 
-  it('misses nothing of an event that is half written, and tells nothing twice', async () => {
+  it('reads a half-written event completely, and reports no event twice', async () => {
     const [call, ...rest] = start(2);
     add(...start(1), call, ...start(3));
     await reader.read();
-    assert.deepEqual(told, [1, 3]);
+    assert.deepEqual(reported, [1, 3]);
     reopen();
     add(...rest, ...start(4));
     await reader.read();
-    assert.deepEqual(told, [2, 4]);
+    assert.deepEqual(reported, [2, 4]);
     reopen();
     await reader.read();
-    assert.deepEqual(told, []);
+    assert.deepEqual(reported, []);
   });
 
-  it('goes back no further than to where the incomplete event began', async () => {
+  it('returns no further than to the start of the incomplete event', async () => {
     add(...start(1));
     await reader.read();
     const { position } = reader;
@@ -105,27 +105,27 @@ describe('LogReader', () => {
     clock.tick(500);
     add(...start(3));
     await reader.read();
-    assert.deepEqual({ ...reader.position, told: undefined }, { ...position, told: undefined });
+    assert.deepEqual({ ...reader.position, reported: undefined }, { ...position, reported: undefined });
     add(...start(2).slice(2));
     await reader.read();
     assert.equal(reader.position.told, undefined);
   });
 
-  it('hands over what stays incomplete, and goes on from there', async () => {
+  it('delivers an event that stays incomplete, and continues after it', async () => {
     add(...start(1).slice(0, 2));
     await reader.read();
-    assert.deepEqual(told, []);
+    assert.deepEqual(reported, []);
     reopen();
     clock.tick(2_000);
     await reader.read();
-    assert.deepEqual(told, []);
+    assert.deepEqual(reported, []);
     clock.tick(2_000);
     await reader.read();
-    assert.deepEqual(told, [1]);
+    assert.deepEqual(reported, [1]);
     assert.equal(reader.position.told, undefined);
   });
 
-  it('finds what was told in the next file, after rotation', async () => {
+  it('finds a reported position in the next file after a rotation', async () => {
     const [call, ...rest] = start(1);
     add(call);
     await reader.read();
@@ -133,14 +133,14 @@ describe('LogReader', () => {
     writeFileSync(log, '');
     add(...start(2));
     await reader.read();
-    assert.deepEqual(told, [2]);
+    assert.deepEqual(reported, [2]);
     reopen();
     add(...rest);
     await reader.read();
-    assert.deepEqual(told, [1]);
+    assert.deepEqual(reported, [1]);
   });
 
-  it('tells what is in the next file when the one it had been told from is gone', async () => {
+  it('reads the next file if the one with its position was removed', async () => {
     const [call, ...rest] = start(1);
     add(call);
     await reader.read();
@@ -151,6 +151,6 @@ describe('LogReader', () => {
     add(...rest, ...start(2));
     open({ ...position, told: { inode: 1, offset: 10 } });
     await reader.read();
-    assert.deepEqual(told, [1, 2]);
+    assert.deepEqual(reported, [1, 2]);
   });
 });

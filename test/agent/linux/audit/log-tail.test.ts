@@ -21,7 +21,7 @@ describe('LogTail', () => {
     tail.close();
   });
 
-  /** What is new, until nothing is. */
+  /** All new lines. */
   const lines = (from = tail): string[] => {
     const all: string[] = [];
     while (from.read((buffer, start, end) => all.push(buffer.toString('utf8', start, end))));
@@ -39,7 +39,7 @@ describe('LogTail', () => {
     writeFileSync(log, '');
   };
 
-  it('begins at the end', () => {
+  it('starts at the end of the file', () => {
     tail.open({});
     add('new\n');
     assert.deepEqual(lines(), ['new']);
@@ -54,7 +54,7 @@ describe('LogTail', () => {
     assert.deepEqual(lines(), ['half']);
   });
 
-  it('goes on where it was left', () => {
+  it('continues at the stored position', () => {
     tail.open({});
     add('one\n');
     lines();
@@ -68,7 +68,7 @@ describe('LogTail', () => {
   });
 
   for (const times of [1, 2]) {
-    it(`follows ${times === 1 ? 'a rotation' : 'two rotations'} between two looks, and loses nothing`, () => {
+    it(`follows ${times === 1 ? 'a rotation' : 'two rotations'} between two reads without losing a line`, () => {
       tail.open({});
       for (let time = 1; time <= times; time += 1) {
         add(`before ${time}\n`);
@@ -78,7 +78,7 @@ describe('LogTail', () => {
       assert.deepEqual(lines(), [...Array.from({ length: times }, (_, time) => `before ${time + 1}`), 'after']);
     });
 
-    it(`goes on where it was left after ${times === 1 ? 'a rotation' : 'two rotations'}`, () => {
+    it(`continues at the stored position after ${times === 1 ? 'a rotation' : 'two rotations'}`, () => {
       tail.open({});
       const { position } = tail;
       add('missed\n');
@@ -91,7 +91,7 @@ describe('LogTail', () => {
     });
   }
 
-  it('goes on with the oldest when its own file has been deleted', () => {
+  it('continues with the oldest file if its own was deleted', () => {
     tail.open({});
     const { position } = tail;
     rotate();
@@ -106,31 +106,31 @@ describe('LogTail', () => {
     assert.deepEqual(lines(), ['first', 'second']);
   });
 
-  it('begins with what was written since', () => {
+  it('starts with the lines written since a given time', () => {
     tail.open({ since: 0 });
     assert.deepEqual(lines(), ['old']);
   });
 
-  it('begins anew when the file was cut', () => {
+  it('starts again at the beginning of a truncated file', () => {
     tail.open({});
     truncateSync(log, 0);
     add('n\n');
     assert.deepEqual(lines(), ['n']);
   });
 
-  it('passes over a line that is too long, and nothing else', () => {
+  it('skips only a line that is too long', () => {
     tail.open({});
     add(`a\n${'x'.repeat(200_000)}\nb\n${'y'.repeat(40_000)}\nc\n`);
     assert.deepEqual(lines(), ['a', 'b', 'c']);
   });
 
-  it('does not wait on a file that is missing', () => {
+  it('does not block on a missing file', () => {
     rmSync(log);
     assert.throws(() => tail.open({}), /ENOENT/);
     assert.deepEqual(lines(), []);
   });
 
-  it('gives every line once, however it was written', () => {
+  it('returns every line once, regardless of how it was written', () => {
     const step = fc.oneof(
       fc.constant('rotate' as const),
       fc.constant('read' as const),

@@ -10,7 +10,7 @@ describe('LossMeter', () => {
   beforeEach(() => {
     meter = new LossMeter();
     now = 0;
-    meter.setKernelLost(5, 0); // what was lost before is none of ours
+    meter.setKernelLost(5, 0); // losses from before the start do not count
   });
 
   const see = (...serials: number[]) => {
@@ -24,13 +24,13 @@ describe('LossMeter', () => {
   };
   const end = () => meter.take(milliseconds(now), true);
 
-  it('finds nothing where nothing is missing', () => {
+  it('counts nothing when no serial is missing', () => {
     see(10, 11, 12, 13);
     assert.equal(settle(), 0);
     assert.equal(end(), 0);
   });
 
-  it('counts missing serials once they have had time to come', () => {
+  it('counts missing serials once they have had time to arrive', () => {
     see(10, 13);
     assert.equal(take(), 0);
     now = seconds(1.9);
@@ -41,14 +41,14 @@ describe('LossMeter', () => {
     assert.equal(take(), 0);
   });
 
-  it('does not count what comes out of order', () => {
+  it('does not count serials that arrive out of order', () => {
     see(10, 13, 11, 12, 15);
     take();
     see(14);
     assert.equal(settle(), 0);
   });
 
-  it('takes back what comes after it was counted', () => {
+  it('subtracts serials that arrive after they were counted as missing', () => {
     see(10, 13);
     assert.equal(settle(), 2);
     see(11);
@@ -56,51 +56,51 @@ describe('LossMeter', () => {
     assert.equal(settle(), 0); // 14 is missing, 11 was not
   });
 
-  it('does not mind what is older than the beginning', () => {
+  it('ignores serials from before its first one', () => {
     see(10, 9, 8, 11);
     assert.equal(settle(), 0);
   });
 
-  it('counts across the wrap', () => {
+  it('counts missing serials across the wrap', () => {
     see(4_294_967_294, 1);
     assert.equal(settle(), 2); // 4294967295 and 0
     see(0, 2);
     assert.equal(settle(), 0);
   });
 
-  it('counts what is missing in more serials than it remembers', () => {
+  it('counts missing serials beyond the size of its window', () => {
     see(1, 1_000_000);
     assert.equal(end(), 999_998);
     see(1_000_001, 1_000_003);
     assert.equal(end(), 1);
   });
 
-  it('counts right however many serials pass between two settlements', () => {
+  it('counts correctly for any number of serials between two settlements', () => {
     for (let serial = 0; serial <= 300_000; serial += 3) meter.see(serial);
     assert.equal(end(), 200_000);
   });
 
-  it('adds what the kernel never gave a serial', () => {
+  it('adds losses that never got a serial', () => {
     meter.setKernelLost(12, 0);
     assert.equal(take(), 7);
     meter.setKernelLost(12, 0);
     assert.equal(take(), 0);
   });
 
-  it('does not count a lost record whose event came all the same', () => {
+  it('does not count a lost record whose event arrived anyway', () => {
     meter.setKernelLost(8, 2);
     assert.equal(take(), 1);
     meter.setKernelLost(9, 2);
     assert.equal(take(), 1);
   });
 
-  it('does not mind when somebody sets the counter of the kernel back', () => {
+  it("keeps counting after another process resets the kernel's counter", () => {
     meter.setKernelLost(0, 0);
     meter.setKernelLost(2, 0);
     assert.equal(take(), 2);
   });
 
-  it('is right for any loss and any order', () => {
+  it('counts correctly for any loss in any order', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 40 })), { minLength: 2, maxLength: 300 }),
@@ -124,7 +124,7 @@ describe('LossMeter', () => {
     );
   });
 
-  it('counts none of those that have come before it began, however they are ordered', () => {
+  it('ignores serials from before it started, in any order', () => {
     const meter = new LossMeter({ before: 4_294_967_295 });
     for (const serial of [4_294_967_290, 4_294_967_293, 1, 3]) meter.see(serial);
     assert.equal(meter.take(seconds(10), true), 2);

@@ -16,8 +16,8 @@ const golden = readFileSync('test/golden/debian13-6.18/audit-notices.txt', 'lati
 const SYSCALL = 1300;
 const CALL = golden.find(({ type }) => type === SYSCALL)?.text ?? '';
 
-describe('what the kernel tells unasked', () => {
-  it('is read', () => {
+describe('parseNotice', () => {
+  it('parses a record that the kernel sends without a request', () => {
     const read = golden.filter(({ type }) => isNotice(type)).map(({ type, text }) => parseNotice(type, text));
     assert.deepEqual(
       read.map((notice) => (notice === undefined ? undefined : `${notice.kind}: ${notice.what}`)),
@@ -39,7 +39,7 @@ describe('what the kernel tells unasked', () => {
     assert.equal(read[8]?.by?.executable, '/usr/bin/dash');
   });
 
-  it('has types of its own', () => {
+  it('has its own record types', () => {
     const types = Array.from({ length: 3_000 }, (_, type) => type).filter(isNotice);
     assert.deepEqual(types, [1305, 1325, 1334, 1335, 1700, 1701]);
   });
@@ -72,13 +72,13 @@ describe('what the kernel tells unasked', () => {
     ],
     ['what a program wrote', 1305, "op=set audit_x='", undefined],
   ] as const) {
-    it(`is ${expected === undefined ? 'not ' : ''}${what}`, () => {
+    it(`finds that a record is ${expected === undefined ? 'not ' : ''}${what}`, () => {
       const notice = parseNotice(type, text);
       assert.equal(notice === undefined ? undefined : `${notice.kind}: ${notice.what}`, expected);
     });
   }
 
-  it('may be any text', () => {
+  it('accepts any text', () => {
     const texts = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.tuple(fc.nat(golden.length - 1), fc.nat(300), fc.string({ maxLength: 9 })).map(([index, at, junk]) => {
@@ -95,7 +95,7 @@ describe('what the kernel tells unasked', () => {
     );
   });
 
-  describe('is logged', () => {
+  describe('NoticeBoard', () => {
     let time: sinon.SinonFakeTimers;
     let logged: LogLine[];
     let board: NoticeBoard;
@@ -119,8 +119,8 @@ describe('what the kernel tells unasked', () => {
     });
     afterEach(() => time.restore());
 
-    /** @param late for how long nobody could read it */
-    const tell = (text: string, { type = 1305, call = CALL, late = 0 } = {}) => {
+    /** @param late for how long it was unread */
+    const deliver = (text: string, { type = 1305, call = CALL, late = 0 } = {}) => {
       serial += 1;
       const header = { serial, time: Date.now() - late, bodyAt: 0 };
       board.take(type, header, text);
@@ -130,8 +130,8 @@ describe('what the kernel tells unasked', () => {
     const OFF = 'op=set audit_enabled=0 old=1 auid=1000 ses=3 res=1';
     const messages = () => logged.map(({ level, id, message }) => [level, id, message]);
 
-    it('as a warning with who did it, at once, when it changes audit', () => {
-      tell(OFF);
+    it('logs a change of audit immediately as a warning that names its author', () => {
+      deliver(OFF);
       assert.deepEqual(messages(), [
         [
           'warn',
@@ -142,56 +142,56 @@ describe('what the kernel tells unasked', () => {
       ]);
     });
 
-    it('as information when it is something else', () => {
-      tell('prog-id=97 op=LOAD', { type: 1334 });
+    it('logs other records as information', () => {
+      deliver('prog-id=97 op=LOAD', { type: 1334 });
       assert.equal(logged[0]?.level, 'info');
       assert.match(logged[0]?.message ?? '', /loaded a BPF program: loaded program 97/);
     });
 
-    it('not when the agent itself did it', () => {
-      tell(OFF, { call: CALL.replace('pid=32250', `pid=${process.pid}`) });
+    it("does not log the agent's own changes", () => {
+      deliver(OFF, { call: CALL.replace('pid=32250', `pid=${process.pid}`) });
       changedAt = systemClock.monotonic();
-      tell(OFF, { call: '' });
+      deliver(OFF, { call: '' });
       time.tick(600);
       board.settle();
       assert.equal(logged.length, 0);
     });
 
-    it('not when the agent did it, and could not read it for a while', () => {
+    it("does not log the agent's own changes if they are read late", () => {
       changedAt = systemClock.monotonic();
       time.tick(20_000);
-      tell(OFF, { call: '', late: 20_000 });
+      deliver(OFF, { call: '', late: 20_000 });
       time.tick(600);
       board.settle();
       assert.equal(logged.length, 0);
     });
 
-    it('when it was read late, and made long before or after a change by the agent', () => {
+    it('does not log late records made long before or after a change by the agent', () => {
       for (const late of [40_000, 7_000]) {
         changedAt = systemClock.monotonic();
         time.tick(20_000);
-        tell(OFF, { call: '', late });
+        deliver(OFF, { call: '', late });
         time.tick(60_600);
         board.settle();
         assert.equal(logged.splice(0).length, 1, `${late}`);
       }
     });
 
-    it('without a name where audit has none, unless the agent has just changed something', () => {
-      tell(OFF, { call: '' });
+    it('logs no name if audit has none, unless the agent has just changed something', () => {
+      deliver(OFF, { call: '' });
       assert.equal(logged.length, 0);
       time.tick(600);
       board.settle();
       assert.match(logged[0]?.message ?? '', /A process that audit does not name changed/);
     });
 
-    it('without a name when the agent has changed something some time before, or it is nothing that the agent changes', () => {
+    it("logs no name if the agent's change was earlier or the agent never makes such a change", () => {
       changedAt = systemClock.monotonic();
-      tell('op=nft_register_table table=foo:2 family=1', { type: 1325, call: '' });
+      deliver('op=nft_register_table table=foo:2 family=1', { type: 1325, call: '' });
       time.tick(600);
       board.settle();
       time.tick(5_000);
-      tell(OFF, { call: '' });
+      deliver(OFF, { call: '' });
       time.tick(600);
       board.settle();
       assert.deepEqual(
@@ -200,29 +200,29 @@ describe('what the kernel tells unasked', () => {
       );
     });
 
-    it('by another, also just after the agent has changed something', () => {
+    it('logs a change by another process even just after a change by the agent', () => {
       changedAt = systemClock.monotonic();
-      tell(OFF);
+      deliver(OFF);
       assert.equal(logged.length, 1);
     });
 
     const JOURNAL = 'pid=9 uid=0 auid=1 tty=(none) ses=3 exe="/usr/lib/systemd/systemd-journald" op=connect res=1';
     const slot = (pid: number, old: number) => `op=set audit_pid=${pid} old=${old} auid=1 ses=1 res=1`;
 
-    it('not when auditd takes the slot or gives it up, or the journal listens', () => {
+    it('does not log auditd taking or releasing the slot, or the journal listening', () => {
       proven = new Set([7, 9]);
-      tell(slot(0, 7));
-      tell(slot(7, 0));
-      tell(slot(7, 0), { call: '' });
-      tell(JOURNAL, { type: 1335, call: '' });
+      deliver(slot(0, 7));
+      deliver(slot(7, 0));
+      deliver(slot(7, 0), { call: '' });
+      deliver(JOURNAL, { type: 1335, call: '' });
       time.tick(600);
       board.settle();
       assert.equal(logged.length, 0);
     });
 
-    it('as a warning when anything else takes the slot or listens, whatever its path is', () => {
-      tell(slot(7, 0), { call: CALL.replace('/usr/sbin/auditctl', '/usr/sbin/auditd') });
-      tell(JOURNAL, { type: 1335, call: '' });
+    it('logs a warning when any other program takes the slot or listens, regardless of its path', () => {
+      deliver(slot(7, 0), { call: CALL.replace('/usr/sbin/auditctl', '/usr/sbin/auditd') });
+      deliver(JOURNAL, { type: 1335, call: '' });
       time.tick(600);
       board.settle();
       assert.deepEqual(
@@ -235,9 +235,9 @@ describe('what the kernel tells unasked', () => {
       assert.match(logged[0]?.message ?? '', /auditd .* changed the audit daemon: audit_pid=7, was 0/);
     });
 
-    it('once a minute for each kind, with how many there were', () => {
-      for (let count = 0; count < 10_000; count += 1) tell(OFF);
-      tell('op=add_rule key=(null) list=5 res=1');
+    it('logs each kind once per minute, with a count', () => {
+      for (let count = 0; count < 10_000; count += 1) deliver(OFF);
+      deliver('op=add_rule key=(null) list=5 res=1');
       assert.equal(logged.length, 2);
       time.tick(60_000);
       board.settle();
@@ -248,7 +248,7 @@ describe('what the kernel tells unasked', () => {
       assert.equal(logged.length, 3);
     });
 
-    it('in bounded memory, when the rest of the records never comes', () => {
+    it('stays within bounded memory if the remaining records never arrive', () => {
       for (let count = 0; count < 10_000; count += 1) {
         board.take(1305, { serial: count, time: 0, bodyAt: 0 }, OFF);
         board.take(1305, { serial: 1, time: 0, bodyAt: 0 }, OFF);
@@ -258,8 +258,8 @@ describe('what the kernel tells unasked', () => {
       assert.ok(logged.length <= 2);
     });
 
-    it('without characters that could move a cursor', () => {
-      tell(OFF, { call: CALL.replace('"/usr/sbin/auditctl"', '2F1B5B324A') });
+    it('escapes characters that could move a cursor', () => {
+      deliver(OFF, { call: CALL.replace('"/usr/sbin/auditctl"', '2F1B5B324A') });
       assert.ok(!logged[0]?.message.includes('\u001b'));
     });
   });

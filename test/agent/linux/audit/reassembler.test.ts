@@ -47,7 +47,7 @@ describe('Reassembler', () => {
   };
   const serials = () => events.map(({ serial }) => serial);
 
-  it('gives a start out once its arguments and its directory have come', () => {
+  it('emits a start once its arguments and its directory have arrived', () => {
     feedAll(records(7).slice(0, 2));
     assert.equal(events.length, 0);
     feedAll(records(7).slice(2, 3));
@@ -69,7 +69,7 @@ describe('Reassembler', () => {
     assert.equal(event?.fields.exe, '/bin/x');
   });
 
-  it('gives out what a kernel wrote', () => {
+  it('emits the events that a kernel wrote', () => {
     for (const { type, text } of golden) {
       const header = readHeader(Buffer.from(text, 'latin1'));
       if (header !== undefined && reassembler.wants(type)) {
@@ -97,7 +97,7 @@ describe('Reassembler', () => {
     assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
   });
 
-  it('keeps events that come interleaved apart', () => {
+  it('separates interleaved events', () => {
     const [a, b] = [records(1), records(2)];
     feedAll(a.flatMap((record, index) => [record, b[index] as [number, number, string]]));
     assert.deepEqual(
@@ -106,7 +106,7 @@ describe('Reassembler', () => {
     );
   });
 
-  it('waits for what comes after the end', () => {
+  it('waits for records that follow the end record', () => {
     const all = records(1);
     feedAll(all.filter(([type]) => type !== EXECVE));
     assert.equal(events.length, 0);
@@ -114,7 +114,7 @@ describe('Reassembler', () => {
     assert.deepEqual(events[0]?.argv, ['x', '1']);
   });
 
-  it('gives out an event without arguments once it has waited for them', () => {
+  it('emits an event without arguments after the wait for them', () => {
     feedAll(records(1).filter(([type]) => type !== EXECVE));
     wait(milliseconds(1_999));
     assert.equal(events.length, 0);
@@ -133,7 +133,7 @@ describe('Reassembler', () => {
     assert.equal(reassembler.counts.missing, 1);
   });
 
-  it('does not miss what a rule excludes', () => {
+  it('does not count excluded records as missing', () => {
     reassembler.excluded = new Set([CWD]);
     const all = records(1).filter(([type]) => type !== CWD);
     feedAll(all);
@@ -148,7 +148,7 @@ describe('Reassembler', () => {
     assert.equal(reassembler.counts.missing, 0);
   });
 
-  it('waits for the directories that come although some are excluded', () => {
+  it('waits for directories that arrive although some are excluded', () => {
     reassembler.excluded = new Set([CWD]);
     feedAll(records(1).slice(0, 2));
     assert.equal(events.length, 0);
@@ -156,7 +156,7 @@ describe('Reassembler', () => {
     assert.equal(events[0]?.cwd, '/tmp');
   });
 
-  it('gives out a call it knows nothing of at its end, or when it has waited for that', () => {
+  it('emits an unknown call at its end record, or after the wait for it', () => {
     const open = EXEC.replace('syscall=59', 'syscall=257');
     feed(SYSCALL, 1, open);
     feed(SYSCALL, 2, open);
@@ -183,7 +183,7 @@ describe('Reassembler', () => {
     ['socketcall: accept without address', [SYSCALL, OLD_CALL], [SOCKETCALL, 'nargs=3 a0=5 a1=0 a2=0']],
     ['socketcall: socket', [SYSCALL, OLD_CALL.replace('a0=5', 'a0=1')], [SOCKETCALL, 'nargs=3 a0=2 a1=1 a2=0']],
   ] as const satisfies readonly [string, ...(readonly [number, string])[]][]) {
-    it(`gives out ${what} with the last of its records, in any order, and doesn't need its end`, () => {
+    it(`emits ${what} with the last of its records, in any order, without an end record`, () => {
       for (const [serial, order] of [all, all.toReversed()].entries()) {
         for (const [index, [type, text]] of order.entries()) {
           assert.equal(events.length, serial, `before record ${index}`);
@@ -203,7 +203,7 @@ describe('Reassembler', () => {
     assert.equal(reassembler.counts.unusable, 1);
   });
 
-  it('does not give an event out again for a record that comes late', () => {
+  it('does not emit an event again for a late record', () => {
     feedAll(records(1));
     feedAll(records(1));
     wait(seconds(9));
@@ -211,7 +211,7 @@ describe('Reassembler', () => {
     assert.equal(reassembler.counts.late, 3);
   });
 
-  it('does not wait for arguments of a program that could not be started, or of another call', () => {
+  it('does not wait for arguments of a failed start or of another call', () => {
     feed(SYSCALL, 1, EXEC.replace('success=yes', 'success=no'));
     feed(EOE, 1);
     feed(SYSCALL, 2, EXEC.replace('syscall=59', 'syscall=42'));
@@ -229,20 +229,20 @@ describe('Reassembler', () => {
     assert.deepEqual(events[0]?.address, { address: '192.0.2.7', port: 443 });
   });
 
-  it('adds the arguments of a call that went through socketcall', () => {
+  it('adds the arguments of a call through socketcall', () => {
     feed(SYSCALL, 1, 'arch=40000003 syscall=102 success=yes exit=0 a0=3 pid=2 exe="/bin/x"');
     feed(SOCKETCALL, 1, 'nargs=3 a0=5 a1=ffbc7a40 a2=10');
     feed(EOE, 1);
     assert.deepEqual(events[0]?.socketcall, [5, 0xffbc7a40, 16]);
   });
 
-  it('adds what IMA measured', () => {
+  it('adds IMA measurements', () => {
     feed(INTEGRITY_RULE, 1, 'file="/bin/x" hash="sha256:00ff" ppid=1 pid=2'); // written as the program is read
     feedAll(records(1));
     assert.equal(events[0]?.imaHash, 'sha256:00ff');
   });
 
-  it('gives out what a program wrote, at once and once', () => {
+  it("emits a program's own record immediately and once", () => {
     const text = `pid=7 uid=0 auid=0 ses=3 msg='op=login acct="alice" exe="/usr/sbin/sshd" addr=192.0.2.7 res=success'`;
     feed(1112, 5, text);
     feed(1112, 5, text);
@@ -253,7 +253,7 @@ describe('Reassembler', () => {
     assert.equal(more.length, 0);
   });
 
-  it('takes the PROCTITLE record for the end where there is no other', () => {
+  it('uses the PROCTITLE record as the end if there is no end record', () => {
     reassembler = new Reassembler((event) => events.push(event), { endRecords: false });
     feed(SYSCALL, 1, EXEC.replace('success=yes', 'success=no'));
     assert.equal(events.length, 0);
@@ -261,25 +261,25 @@ describe('Reassembler', () => {
     assert.equal(events[0]?.success, false);
   });
 
-  it('ignores the end of an event it saw nothing of', () => {
+  it('ignores an end record of an unknown event', () => {
     feed(EOE, 9);
     wait(seconds(9));
     assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
   });
 
-  it('goes on where serials start anew', () => {
+  it('continues when the serials start again', () => {
     feedAll(records(4_294_967_295));
     feedAll(records(0));
     feedAll(records(1));
     assert.deepEqual(serials(), [4_294_967_295, 0, 1]);
   });
 
-  it('holds no more than 1,024 events', () => {
+  it('holds at most 1,024 events', () => {
     for (let serial = 0; serial < 1_025; serial += 1) feed(SYSCALL, serial, EXEC);
     assert.deepEqual(serials(), [0]);
   });
 
-  it('holds no more than 4 MiB of arguments', () => {
+  it('holds at most 4 MiB of arguments', () => {
     for (let serial = 0; serial < 40; serial += 1) {
       feed(SYSCALL, serial, EXEC);
       feed(EXECVE, serial, `argc=1 a0="${'x'.repeat(200_000)}"`);
@@ -290,7 +290,7 @@ describe('Reassembler', () => {
     assert.equal(events[0]?.argvBytesCut, 200_000 - 128 * 1024);
   });
 
-  it('gives out each event once and whole, in whatever order records come', () => {
+  it('emits each event once and complete, for any order of records', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), fc.infiniteStream(fc.nat()), (count, random) => {
         events = [];
@@ -307,7 +307,7 @@ describe('Reassembler', () => {
     );
   });
 
-  it('tells of commands that it knows as their records say, in whatever order these come', () => {
+  it('reports known commands as their records list them, in any order', () => {
     const word = fc.oneof(
       fc.constantFrom('x', 'y'),
       fc.nat(99).map(String), // more than are kept
@@ -319,7 +319,7 @@ describe('Reassembler', () => {
       split: fc.nat(3),
       isRestLost: fc.boolean(),
       copies: fc.integer({ min: 1, max: 2 }),
-      /** How many EXECVE records come before the others. */
+      /** How many EXECVE records come before the otherRecords. */
       before: fc.nat(4),
       isCwdFirst: fc.boolean(),
     });
@@ -333,11 +333,11 @@ describe('Reassembler', () => {
           const isWhole = split >= argv.length;
           const texts = isWhole || isRestLost ? [first] : [first, fields.slice(split).join('')];
           const all = texts.flatMap((text) => new Array<[number, string]>(copies).fill([EXECVE, text]));
-          const others: [number, string][] = [
+          const otherRecords: [number, string][] = [
             [SYSCALL, EXEC],
             [CWD, 'cwd="/"'],
           ];
-          all.splice(before, 0, ...(isCwdFirst ? others.reverse() : others));
+          all.splice(before, 0, ...(isCwdFirst ? otherRecords.reverse() : otherRecords));
           for (const [type, text] of all) feed(type, serial, text);
           reassembler.flush();
           return isWhole || !isRestLost ? argv.join(' ') : undefined;
@@ -352,7 +352,7 @@ describe('Reassembler', () => {
     );
   });
 
-  it('takes a command for whole when all has come that its first record told of', () => {
+  it('treats a command as complete once all records announced by its first one have arrived', () => {
     for (const [serial, more] of [' a1="y"', 'argc=2 a0="x" a1="y"'].entries()) {
       feed(SYSCALL, serial, EXEC);
       feed(EXECVE, serial, 'argc=1 a0="x"');
@@ -362,7 +362,7 @@ describe('Reassembler', () => {
     }
   });
 
-  it('keeps a known command for all that are started with it', () => {
+  it('keeps a known command for all programs started with it', () => {
     for (const serial of [1, 2]) {
       feed(SYSCALL, serial, EXEC);
       feed(EXECVE, serial, ['argc=2 a0="x" ', 'a1="y"'].join(''));
@@ -372,7 +372,7 @@ describe('Reassembler', () => {
     assert.equal(events[1]?.commandLine, 'x y');
   });
 
-  it('never throws, and forgets everything in the end', () => {
+  it('never throws, and releases all memory at the end', () => {
     const type = fc.constantFrom(SYSCALL, EXECVE, CWD, URINGOP, SOCKADDR, EOE);
     const text = fc.oneof(fc.constantFrom(EXEC, 'argc=1 a0="x"', 'cwd="/"', 'uring_op=16', ''), fc.string());
     fc.assert(
@@ -387,7 +387,7 @@ describe('Reassembler', () => {
     );
   });
 
-  describe('of what is done by io_uring', () => {
+  describe('for io_uring operations', () => {
     const TRIED = 'uring_op=16 success=no exit=-11 items=0 ppid=1 pid=2 uid=0 gid=0 euid=5 suid=0 key="vakt"';
     const DONE = 'uring_op=16 success=yes exit=0 items=0 ppid=1 pid=2 uid=0 gid=0 euid=5 suid=0 key="vakt"';
     const OPENED = 'uring_op=18 success=yes exit=0 items=0 ppid=1 pid=2 uid=0 gid=0 euid=5 suid=0 key="files"';
@@ -395,7 +395,7 @@ describe('Reassembler', () => {
     const ADDRESS = 'saddr=020001BBC00002070000000000000000';
     const summary = () => events.map(({ ringConnects, address, fields }) => [ringConnects, address?.port, fields.exe]);
 
-    it('gives a connect out once, with the program', () => {
+    it('emits a connect once, with its program', () => {
       feedAll([
         [URINGOP, 1, TRIED],
         [URINGOP, 1, DONE],
@@ -406,7 +406,7 @@ describe('Reassembler', () => {
       assert.deepEqual(summary(), [[1, 443, '/bin/x']]);
     });
 
-    it('gives one out that a thread of the kernel took, with or without an end record', () => {
+    it('emits an operation run by a kernel thread, with or without an end record', () => {
       for (const serial of [1, 2])
         feedAll([
           [URINGOP, serial, TRIED],
@@ -423,7 +423,7 @@ describe('Reassembler', () => {
       assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
     });
 
-    it('gives one out whose system call goes on for long, once it ends', () => {
+    it('emits an operation of a long system call once the call ends', () => {
       feed(URINGOP, 1, TRIED);
       wait(seconds(30));
       assert.deepEqual(events, []);
@@ -436,7 +436,7 @@ describe('Reassembler', () => {
       assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
     });
 
-    it('gives one out that a command has asked for, though the record of it is lost', () => {
+    it('emits an operation requested by a command even if its record is lost', () => {
       feedAll([
         [SYSCALL, 1, ENTER.replace('vakt', 'vakt-command')],
         [SOCKADDR, 1, ADDRESS],
@@ -445,7 +445,7 @@ describe('Reassembler', () => {
       assert.deepEqual(summary(), [[1, 443, '/bin/x']]);
     });
 
-    it('counts several of one system call', () => {
+    it('counts several operations of one system call', () => {
       feedAll([
         [URINGOP, 1, TRIED],
         [URINGOP, 1, TRIED],
@@ -456,7 +456,7 @@ describe('Reassembler', () => {
       assert.deepEqual(summary(), [[2, 443, '/bin/x']]);
     });
 
-    it("leaves out what others' rules ask for", () => {
+    it("omits operations that only other programs' rules request", () => {
       feedAll([
         [URINGOP, 1, OPENED],
         [SYSCALL, 1, ENTER.replace('vakt', 'files')],

@@ -4,14 +4,14 @@ import { RecentCommands } from '../../../../src/agent/linux/audit/recent-command
 describe('RecentCommands', () => {
   const command = { argv: ['ls', '-l'], bytesCut: 0, line: 'ls -l' };
 
-  it('knows a command by the record that said it', () => {
+  it('finds a command by the record that contained it', () => {
     const commands = new RecentCommands();
     commands.add('argc=2 a0="ls" a1="-l"', command);
     assert.equal(commands.get('argc=2 a0="ls" a1="-l"'), command);
     assert.equal(commands.get('argc=2 a0="ls" a1="-a"'), undefined);
   });
 
-  it('never knows more than 64', () => {
+  it('stores at most 64 commands', () => {
     const commands = new RecentCommands();
     const records = Array.from({ length: 1_000 }, (_, number) => `argc=1 a0="${number}"`);
     for (const record of records) {

@@ -31,21 +31,21 @@ describe('RecordStream', () => {
     stream.take(type, buffer, 4, buffer.length - 4, now);
   };
 
-  it('makes events of records', () => {
+  it('builds events from records', () => {
     for (const { type, text } of records) take(type, text);
     stream.flush();
     assert.ok(events.length > 5);
     assert.equal(stream.counts.malformed, 0);
   });
 
-  it('counts a record without a header, and one cut within it', () => {
+  it('counts a record without a header, and one truncated within it', () => {
     take(1300, 'arch=c000003e');
     take(1300, 'audit(1.000:5)');
     assert.equal(stream.takeLost(milliseconds(0)), 2);
     assert.equal(stream.takeLost(milliseconds(0)), 0);
   });
 
-  it('counts what the kernel lost while a rule excludes the directories of starts', () => {
+  it('counts kernel losses while a rule excludes the directories of starts', () => {
     stream.setExcluded(new Set([1307]));
     stream.setKernelLost(0);
     for (let serial = 1; serial <= 500; serial += 1) {
@@ -57,7 +57,7 @@ describe('RecordStream', () => {
     assert.equal(stream.takeLost(milliseconds(0)), 400);
   });
 
-  it('hands over many events as they come, and the rest when told', () => {
+  it('delivers full batches as they arrive, and the rest on request', () => {
     for (let serial = 1; serial <= 40; serial += 1)
       take(1112, `audit(1.000:${serial}): pid=1 msg='op=login res=failed'`);
     assert.equal(events.length, 32);
@@ -65,7 +65,7 @@ describe('RecordStream', () => {
     assert.equal(events.length, 40);
   });
 
-  it('survives whatever records say, in bounded memory, and counts what it could not use', function () {
+  it('accepts any records in bounded memory, and counts the unusable ones', function () {
     this.timeout(600_000);
     const RECORDS_PER_RUN = 100;
     const place = fc.double({ min: 0, max: 1, noNaN: true });

@@ -14,8 +14,8 @@ import { golden } from './golden.ts';
 
 const body = (text: string) => text.slice(text.indexOf('): ') + 3);
 
-describe('the fields of an audit record', () => {
-  it('are those of a SYSCALL record of Linux 6.18', () => {
+describe('parseFields', () => {
+  it('returns the fields of a SYSCALL record of Linux 6.18', () => {
     const record = golden.find(({ type, text }) => type === 1300 && text.includes('syscall=59'));
     const fields = parseFields(body(record?.text ?? ''));
     assert.deepEqual(Object.keys(fields).join(' '), KEYS);
@@ -50,10 +50,10 @@ describe('the fields of an audit record', () => {
     '__proto__=1 a=2': { a: '2' },
     'a=1 a=2': { a: '1' },
   })) {
-    it(`of ${text}`, () => assert.deepEqual({ ...parseFields(text) }, expected));
+    it(`parses ${text}`, () => assert.deepEqual({ ...parseFields(text) }, expected));
   }
 
-  it('keeps only what is wanted, and finds its way past the rest', () => {
+  it('keeps only the requested fields, and skips the rest', () => {
     const text = `arch=c000003e comm="ls" uid=0 exe="/usr/bin/ls" key="vakt" msg='op=x res=success' tty=pts0`;
     assert.deepEqual(
       { ...parseFields(text, new Set(['exe', 'res', 'tty'])) },
@@ -61,18 +61,18 @@ describe('the fields of an audit record', () => {
     );
   });
 
-  it('give the working directory', () => {
+  it('decodes the working directory', () => {
     assert.equal(parseField('cwd="/tmp"', 'cwd'), '/tmp');
     assert.equal(parseField('cwd=2F746D702F6120646972', 'cwd'), '/tmp/a dir');
     assert.equal(parseField('', 'cwd'), undefined);
   });
 
-  it('are bounded', () => {
+  it('bounds the size of fields', () => {
     const many = Array.from({ length: 10_000 }, (_, index) => `f${index}=1`).join(' ');
     assert.equal(Object.keys(parseFields(many)).length, 128);
   });
 
-  it('never throw', () => {
+  it('never throws', () => {
     fc.assert(
       fc.property(hostile, (text) => {
         parseFields(text);
@@ -81,7 +81,7 @@ describe('the fields of an audit record', () => {
     );
   });
 
-  it('come back as they were written', () => {
+  it('round-trips any value', () => {
     const value = fc.stringMatching(/^[!#-~]{0,30}$/);
     fc.assert(
       fc.property(fc.dictionary(fc.stringMatching(/^[a-z][a-z0-9_-]{0,9}$/), value, { maxKeys: 30 }), (fields) => {
@@ -93,17 +93,17 @@ describe('the fields of an audit record', () => {
   });
 });
 
-describe('the fields of a user record', () => {
+describe('parseUserFields', () => {
   const KERNEL = 'pid=4242 uid=0 auid=1000 ses=3';
 
-  it('are the kernel’s and the program’s', () => {
+  it('returns the kernel’s and the program’s fields', () => {
     const text = `${KERNEL} subj=unconfined msg='op=login acct="alice" exe="/usr/sbin/sshd" res=success'`;
     const { pid, auid, ses, subj, op, acct, exe, res } = parseUserFields(text);
     assert.deepEqual([pid, auid, ses, subj], ['4242', '1000', '3', 'unconfined']);
     assert.deepEqual([op, acct, exe, res], ['login', 'alice', '/usr/sbin/sshd', 'success']);
   });
 
-  it('never are the program’s where the kernel has its own, also when the kernel leaves them out', () => {
+  it('never replaces a field of the kernel with one of the program, even if the kernel omits it', () => {
     const forged = `msg='pid=1 uid=4711 auid=4711 ses=9 subj=init op=login pid=1 res=success'`;
     const { pid, uid, auid, ses, subj } = parseUserFields(`${KERNEL} subj=mine ${forged}`);
     assert.deepEqual([pid, uid, auid, ses, subj], ['4242', '0', '1000', '3', 'mine']);
@@ -112,17 +112,17 @@ describe('the fields of a user record', () => {
   });
 });
 
-describe('the fields kept of a SYSCALL record', () => {
+describe('parseSyscall', () => {
   const same = (text: string) => assert.deepEqual(parseCall(text), parseFields(text, CALL_FIELDS), text);
   const calls = golden.filter(({ type }) => type === 1300).map(({ text }) => body(text));
 
-  it('are those that Linux 6.18 wrote', () => {
+  it('returns the fields that Linux 6.18 wrote', () => {
     assert.ok(calls.length > 5);
     for (const text of calls) same(text);
     assert.equal(parseCall(calls.find((text) => text.includes('syscall=59')) ?? '').exe, '/usr/bin/true');
   });
 
-  it('are those of an image whose name is encoded, or that has none', () => {
+  it('decodes an encoded or missing image name', () => {
     for (const exe of ['2F746D702FC3A5', '(null)', '']) {
       const text = (calls[0] ?? '').replace(/exe="[^"]*"/, `exe=${exe}`);
       assert.ok(text.includes(`exe=${exe} `));
@@ -130,9 +130,9 @@ describe('the fields kept of a SYSCALL record', () => {
     }
   });
 
-  it('are those that all fields would give, wherever a record is cut, and whatever is added', () => {
+  it('agrees with the full parser, for any truncation or addition', () => {
     const where = fc.tuple(fc.constantFrom(...calls), fc.nat(400), fc.nat(20));
-    // A blank or a quote moves what follows, so that another field may seem to be there.
+    // A space or a quote shifts the rest, so that another field may seem to exist.
     const added = fc.oneof(fc.constantFrom('', ' ', '"', '=', 'exe=', 'pid=7 ', ' exe="/bin/y"'), fc.string());
     fc.assert(
       fc.property(where, added, ([text, at, cut], more) => {
@@ -173,7 +173,7 @@ const hostile = fc
   )
   .map((parts) => parts.join(''));
 
-describe('the arguments in EXECVE records', () => {
+describe('ArgumentPieces', () => {
   const collect = (...records: string[]) => {
     const collector = new ArgumentCollector();
     for (const record of records) collector.add(record);
@@ -181,7 +181,7 @@ describe('the arguments in EXECVE records', () => {
   };
   const argv = (...records: string[]) => collect(...records)?.argv;
 
-  it('are those of programs started on Linux 6.18', () => {
+  it('returns the arguments of programs started on Linux 6.18', () => {
     const events = new Map<string, string[]>();
     for (const { type, text } of golden) {
       const serial = text.slice(0, text.indexOf(')'));
@@ -196,16 +196,16 @@ describe('the arguments in EXECVE records', () => {
     assert.equal(all[6]?.[1_000], 'argument-999');
   });
 
-  it('come in any order', () => {
+  it('accepts records in any order', () => {
     assert.deepEqual(argv(' a2="c"', 'argc=3 a0="a" a1="b"'), ['a', 'b', 'c']);
     assert.deepEqual(argv(' a1[1]=C3A5 a2="c"', 'argc=3 a0="a" a1_len=6 a1[0]=62'), ['a', 'bå', 'c']);
   });
 
-  it('are decoded only when all pieces are there', () => {
+  it('decodes arguments only once all pieces have arrived', () => {
     assert.deepEqual(argv('argc=1 a0_len=4 a0[0]=C3', ' a0[1]=A5'), ['å']);
   });
 
-  it('are missing as a whole when some are', () => {
+  it('returns no arguments if some pieces are missing', () => {
     assert.equal(argv('argc=3 a0="a" a1="b"'), undefined);
     assert.equal(argv('argc=3 a0="a" a2="b"'), undefined);
     assert.equal(argv('argc=1 a0_len=6 a0[0]=62'), undefined);
@@ -214,13 +214,13 @@ describe('the arguments in EXECVE records', () => {
     assert.equal(argv(), undefined);
   });
 
-  it('count once when a record comes twice', () => {
+  it('counts a repeated record once', () => {
     assert.deepEqual(argv('argc=1 a0_len=4 a0[0]=6162', 'argc=1 a0_len=4 a0[0]=6162'), ['ab']);
   });
 
-  it('may be none', () => assert.deepEqual(argv('argc=0'), []));
+  it('accepts an empty argument list', () => assert.deepEqual(argv('argc=0'), []));
 
-  it('are cut after 128 KiB, whichever way they come', () => {
+  it('truncates arguments after 128 KiB, for any order of records', () => {
     const long = 'x'.repeat(MAX_ARGUMENT_BYTES - 10);
     const whole = collect(`argc=3 a0="${long}" a1="${'y'.repeat(100)}" a2="z"`);
     assert.deepEqual(whole, { argv: [long, 'y'.repeat(9)], bytesCut: 91 + 2 });
@@ -229,7 +229,7 @@ describe('the arguments in EXECVE records', () => {
     assert.deepEqual(pieces, { argv: [long, 'y'.repeat(8)], bytesCut: 192 + 2 });
   });
 
-  it('come back as they were given, however the kernel cuts them', () => {
+  it('round-trips any arguments, regardless of how the kernel splits them', () => {
     fc.assert(
       fc.property(
         fc.array(fc.string({ unit: 'grapheme', maxLength: 40 }), { maxLength: 12 }),
@@ -246,7 +246,7 @@ describe('the arguments in EXECVE records', () => {
     );
   });
 
-  it('never throw', () => {
+  it('never throws', () => {
     fc.assert(
       fc.property(fc.array(hostile, { maxLength: 3 }), (records) => {
         collect('argc=2', ...records);

@@ -29,7 +29,7 @@ describe('RingUsers', () => {
   });
   afterEach(() => time.restore());
 
-  it('tells once of each program and user', () => {
+  it('reports each program and user once', () => {
     users.accept([setup('/usr/bin/a'), setup('/usr/bin/a', { pid: '8' }), setup('/usr/bin/a', { euid: '0' })]);
     assert.deepEqual(
       logged.map(({ level, id }) => [level, id]),
@@ -41,7 +41,7 @@ describe('RingUsers', () => {
     assert.match(logged[0]?.message ?? '', /\/usr\/bin\/a \(process 7, user 1000\) has set up an io_uring/);
   });
 
-  it('passes over the agent itself, failures, and other calls', () => {
+  it('skips the agent itself, failures and other calls', () => {
     users.accept([
       setup('/usr/bin/node', { pid: String(process.pid) }),
       setup('/usr/bin/a', { success: false }),
@@ -50,7 +50,7 @@ describe('RingUsers', () => {
     assert.equal(logged.length, 0);
   });
 
-  it('tells of few in a minute, and then how many it left out, in bounded memory', () => {
+  it('reports a few per minute, then the number omitted, in bounded memory', () => {
     users.accept(Array.from({ length: 5_000 }, (_, index) => setup(`/tmp/${index}`)));
     assert.equal(logged.length, 5);
     time.tick(60_000);
@@ -58,7 +58,7 @@ describe('RingUsers', () => {
     assert.match(logged[5]?.message ?? '', /; 4995 other programs did so before/);
   });
 
-  it('forgets all of them when there are too many, and tells them again', () => {
+  it('drops all entries when there are too many, and reports them again', () => {
     users.accept(Array.from({ length: 1_001 }, (_, index) => setup(`/tmp/${index}`)));
     const before = logged.length;
     time.tick(60_000);
@@ -74,19 +74,19 @@ describe('RingUsers', () => {
   });
 });
 
-describe('The rule on io_uring_setup', () => {
+describe('the rule on io_uring_setup', () => {
   const rule = (...syscalls: string[]) => ({ syscalls, where: { success: 1 as const } });
-  const isThere = (...rules: ReturnType<typeof rule>[]) =>
+  const isSet = (...rules: ReturnType<typeof rule>[]) =>
     withRings(rules).some(({ syscalls }) => syscalls.includes('io_uring_setup'));
 
-  it('is there while connections or starts of programs are asked for, also one alone', () => {
-    assert.equal(isThere(rule('execve', 'execveat')), true);
-    assert.equal(isThere(rule('connect')), true);
-    assert.equal(isThere(rule('execve'), rule('connect')), true);
+  it('is set while connections, starts of programs, or both are requested', () => {
+    assert.equal(isSet(rule('execve', 'execveat')), true);
+    assert.equal(isSet(rule('connect')), true);
+    assert.equal(isSet(rule('execve'), rule('connect')), true);
   });
 
-  it('is not there when neither is', () => {
-    assert.equal(isThere(), false);
-    assert.equal(isThere(rule('unlink')), false);
+  it('is not set when neither is requested', () => {
+    assert.equal(isSet(), false);
+    assert.equal(isSet(rule('unlink')), false);
   });
 });

@@ -27,10 +27,10 @@ const dump = (rule: Buffer): string => {
 
 const EXECS = [{ syscalls: ['execve', 'execveat'] }];
 
-describe('audit rules', () => {
+describe('syscallRules', () => {
   /* As auditctl makes them of `-a always,exit -F arch=b64 -S execve,execveat -k vakt`: list 4, action 2, two fields;
    * mask words 3 + (59 >> 5) and 3 + (322 >> 5); fields at 67, values at 131, operators at 195; buflen at 259. */
-  it('are one for each ABI', () => {
+  it('returns one rule for each ABI', () => {
     assert.deepEqual(syscallRules(EXECS, abisOf('x86_64')).map(dump), [
       '0:4 1:2 2:2 4:8000000 13:4 67:b 68:d2 131:c000003e 132:4 195:40000000 196:40000000 259:4 vakt',
       '0:4 1:2 2:2 3:800 14:40 67:b 68:d2 131:40000003 132:4 195:40000000 196:40000000 259:4 vakt',
@@ -42,7 +42,7 @@ describe('audit rules', () => {
     assert.equal(syscallRules(EXECS, abisOf('armv7l')).length, 1);
   });
 
-  it('leave out what an ABI does not have', () => {
+  it('omits calls that an ABI does not have', () => {
     assert.equal(syscallRules([{ syscalls: ['socketcall'] }], abisOf('x86_64')).length, 1);
     assert.equal(syscallRules([{ syscalls: ['nonsense'] }], abisOf('x86_64')).length, 0);
     assert.equal(syscallRules([], abisOf('x86_64')).length, 0);
@@ -50,7 +50,7 @@ describe('audit rules', () => {
 
   /* As `-a always,exit -F arch=b64 -S connect -F saddr_fam=2 -k vakt` and `… -F success=1 -F a0=10 …`: the field numbers
    * are AUDIT_SADDR_FAM (113), AUDIT_SUCCESS (104) and AUDIT_ARG0 (200). */
-  it('are one more for each set of conditions', () => {
+  it('returns another rule for each set of conditions', () => {
     const rules = [
       { syscalls: ['connect'], where: { saddr_fam: 2 } },
       { syscalls: ['accept'], where: { success: 1 as const } },
@@ -65,14 +65,14 @@ describe('audit rules', () => {
     ]);
   });
 
-  it('are the same however the wish is put', () => {
+  it('returns the same rules for equivalent requests', () => {
     const together = syscallRules([{ syscalls: ['execve', 'connect'] }], abisOf('x86_64'));
     const apart = syscallRules([{ syscalls: ['connect'] }, { syscalls: ['execve', 'connect'] }], abisOf('x86_64'));
     assert.deepEqual(together, apart);
   });
 
   /* As `-a always,io_uring -S connect -F saddr_fam=10 -k vakt`: list 7, whose mask has a bit for IORING_OP_CONNECT (16). */
-  it('ask for operations of io_uring', () => {
+  it('requests operations of io_uring', () => {
     const rules = [
       { syscalls: ['connect'], ringOperations: ['connect' as const], where: { saddr_fam: 10 } },
       { syscalls: ['accept'] },
@@ -86,11 +86,11 @@ describe('audit rules', () => {
     );
   });
 
-  it('exclude types of records', () => {
+  it('excludes types of records', () => {
     assert.equal(dump(excludeRule(1_302)), '0:5 1:2 2:2 67:c 131:516 132:76616b74 195:40000000 196:30000000 ');
   });
 
-  it('are known as ours by key, mark or memo', () => {
+  it("recognises the agent's rules by key, mark or memo", () => {
     const [calls = Buffer.alloc(0)] = syscallRules(EXECS, abisOf('x86_64'));
     const foreign = Buffer.from(calls);
     foreign.write('vokt', 1_040);
@@ -101,14 +101,14 @@ describe('audit rules', () => {
     assert.equal(decodeRule(foreign)?.key, 'vokt');
   });
 
-  it('can hold a memo', () => {
+  it('stores a memo in a rule', () => {
     const rule = decodeRule(memoRule('found enabled=0'));
     assert.equal(rule === undefined ? undefined : memoIn(rule), 'found enabled=0');
     const other = decodeRule(syscallRules(EXECS, abisOf('x86_64'))[0] ?? Buffer.alloc(0));
     assert.equal(other === undefined ? '' : memoIn(other), undefined);
   });
 
-  it('find the key behind other strings', () => {
+  it('finds the key after other strings', () => {
     // As of `-a always,exit -F exe=/bin/x -F arch=b64 -k vakt`.
     const rule = Buffer.concat([syscallRules(EXECS, abisOf('x86_64'))[0] ?? Buffer.alloc(0), Buffer.alloc(6)]);
     rule.writeUInt32LE(112, 67 * 4);
@@ -117,7 +117,7 @@ describe('audit rules', () => {
     assert.equal(decodeRule(rule)?.key, 'vakt');
   });
 
-  it('that are no rules are refused, and none makes it throw', () => {
+  it('rejects invalid rules without throwing', () => {
     assert.equal(decodeRule(Buffer.alloc(1_039)), undefined);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1_000, maxLength: 1_100 }), (bytes) => {
@@ -128,8 +128,8 @@ describe('audit rules', () => {
   });
 });
 
-describe('system calls', () => {
-  it('are named by architecture and number', () => {
+describe('nameCall', () => {
+  it('names system calls by architecture and number', () => {
     assert.deepEqual(nameCall('c000003e', '59'), { abi: 'b64', name: 'execve' });
     assert.deepEqual(nameCall('40000003', '102'), { abi: 'b32', name: 'socketcall' });
     assert.deepEqual(nameCall('c00000b7', '221'), { abi: 'b64', name: 'execve' });
@@ -140,7 +140,7 @@ describe('system calls', () => {
     assert.equal(nameCall(undefined, '1'), undefined);
   });
 
-  it('are those of all programs that the kernel runs, also where Node is a 32-bit program', () => {
+  it('names calls of all programs that the kernel runs, even if Node is a 32-bit program', () => {
     const archs = (name: string) => abisOf(name).map(({ arch }) => arch.toString(16));
     assert.deepEqual(archs('aarch64'), ['c00000b7', '40000028']);
     assert.deepEqual(archs('armv8l'), archs('aarch64'));
@@ -148,19 +148,19 @@ describe('system calls', () => {
     assert.deepEqual(archs('i686'), archs('x86_64'));
   });
 
-  it('are unknown on other machines', () => {
+  it('returns undefined for other machines', () => {
     assert.throws(() => abisOf('riscv64'), { id: 'AUDIT_UNAVAILABLE', message: /riscv64/ });
   });
 });
 
-describe("audit's settings", () => {
-  // AUDIT_GET of Linux 6.18, untouched but for a `lost` of 296.
+describe('audit settings', () => {
+  // AUDIT_GET of Linux 6.18, unchanged except for a `lost` of 296.
   const answer = Buffer.from(
     '0000000000000000010000000000000000000000400000002801000000000000' + '7f000000983a000000000000',
     'hex',
   );
 
-  it('are read from what the kernel answers', () => {
+  it("decodes the kernel's answer into settings", () => {
     assert.deepEqual(decodeStatus(answer), {
       enabled: 0,
       failure: 1,
@@ -172,7 +172,7 @@ describe("audit's settings", () => {
     assert.equal(decodeStatus(answer.subarray(0, 36)), undefined);
   });
 
-  it('are set one by one', () => {
+  it('encodes settings one by one', () => {
     const request = encodeStatus({ pid: 77, backlogWaitTime: 0 });
     assert.deepEqual(
       [0, 4, 12, 36].map((at) => request.readUInt32LE(at)),
@@ -180,14 +180,14 @@ describe("audit's settings", () => {
     );
   });
 
-  it('are restored where nobody else has changed them', () => {
+  it('restores settings unless another process has changed them', () => {
     const found = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };
     assert.deepEqual(restore(found, RUNNING), { enabled: 0, backlogLimit: 64, backlogWaitTime: 15_000 });
     assert.deepEqual(restore(found, { ...RUNNING, backlogLimit: 99 }), { enabled: 0, backlogWaitTime: 15_000 });
     assert.deepEqual(restore(RUNNING, RUNNING), {});
   });
 
-  it('survive in a memo', () => {
+  it('round-trips settings through a memo', () => {
     const found = { enabled: 0, failure: 2, backlogLimit: 64, backlogWaitTime: 60_000 };
     assert.deepEqual(parseSettings(formatSettings(found)), found);
     for (const text of ['', 'found enabled=2 failure=1 backlog_limit=1 backlog_wait_time=1', 'found enabled=1']) {

@@ -11,10 +11,10 @@ describe('SlotWatch', () => {
   });
   afterEach(() => clock.restore());
 
-  it('lets the slot be taken when nobody else was seen', () =>
+  it('lets the agent take the slot if no other daemon was seen', () =>
     assert.equal(new SlotWatch(systemClock).mayTake(), true));
 
-  it('waits until another daemon has been gone for half a minute', () => {
+  it('waits until another daemon has been absent for half a minute', () => {
     const watch = new SlotWatch(systemClock);
     watch.seenOther();
     assert.equal(watch.mayTake(), false);
@@ -29,7 +29,7 @@ describe('SlotWatch', () => {
 });
 
 describe('isAlive', () => {
-  it('knows a process that lives', () => assert.equal(isAlive(process.pid), true));
-  it('knows one of another user', () => assert.equal(isAlive(1), true));
-  it('knows one that has ended', () => assert.equal(isAlive(spawnSync('/bin/true').pid), false));
+  it('returns true for a running process', () => assert.equal(isAlive(process.pid), true));
+  it("returns true for another user's process", () => assert.equal(isAlive(1), true));
+  it('returns false for a process that exited', () => assert.equal(isAlive(spawnSync('/bin/true').pid), false));
 });

@@ -44,7 +44,7 @@ describe('parseSocketAddress', () => {
       { address: '2001:db8::7', port: 443 },
     ],
   ] as const) {
-    it(`reads ${what}`, () => assert.deepEqual(parseSocketAddress(hex), expected));
+    it(`parses ${what}`, () => assert.deepEqual(parseSocketAddress(hex), expected));
   }
 
   for (const [what, hex] of Object.entries({
@@ -59,10 +59,10 @@ describe('parseSocketAddress', () => {
     'what is no hexadecimal text': '02000x0BC00002070000000000000000',
     'more than any address has': '02'.repeat(129),
   })) {
-    it(`passes over ${what}`, () => assert.equal(parseSocketAddress(hex), undefined));
+    it(`skips ${what}`, () => assert.equal(parseSocketAddress(hex), undefined));
   }
 
-  it('reads every address of the golden records', () => {
+  it('parses every address of the golden records', () => {
     assert.ok(GOLDEN.length >= 10);
     for (const hex of GOLDEN) {
       const { address = '', port } = parseSocketAddress(hex) ?? {};
@@ -71,7 +71,7 @@ describe('parseSocketAddress', () => {
     }
   });
 
-  it('takes any text, also almost right text', () => {
+  it('accepts any text, even almost valid text', () => {
     const damaged = fc
       .tuple(fc.constantFrom(...GOLDEN), fc.nat(60), fc.string({ maxLength: 4 }), fc.nat(60))
       .map(([hex, at, noise, length]) => hex.slice(0, at) + noise + hex.slice(at + 1, at + length));

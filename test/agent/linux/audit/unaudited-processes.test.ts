@@ -11,7 +11,7 @@ import { systemClock } from '../../../../src/core/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../../src/core/base/duration.ts';
 import { FakeProc } from '../processes/fake-proc.ts';
 
-// Process ids are above the kernel's limit of 2^22, since this process, whatever its id is, is not told of.
+// Process ids are above the kernel's limit of 2^22, since this process is never reported.
 const KERNEL_THREAD = 0x0020_0000;
 const audit = (enabled: number, pid = 0) => ({ ...RUNNING, enabled, pid, lost: 0 });
 
@@ -21,7 +21,7 @@ interface Options {
   readonly writer?: BackgroundWriter;
 }
 
-describe('Processes that audit never reports', () => {
+describe('UnauditedProcesses', () => {
   let host: FakeProc;
   let now: number;
   const clock = { ...systemClock, monotonic: () => milliseconds(now) };
@@ -49,7 +49,7 @@ describe('Processes that audit never reports', () => {
     return unaudited.reason();
   };
 
-  it('are those that ran when the agent first enabled it, by number and name', async () => {
+  it('lists the processes that ran when the agent first enabled audit, by number and name', async () => {
     host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     host.add(5_000_801, { executable: '/usr/bin/redis server', start: 5_999 });
     host.add(5_000_900, { executable: '/usr/bin/late', start: 6_001 });
@@ -61,7 +61,7 @@ describe('Processes that audit never reports', () => {
     assert.match(reason ?? '', /audit=1/);
   });
 
-  it('are none where the kernel enables audit before the first process starts', async () => {
+  it('lists none if the kernel enables audit before the first process starts', async () => {
     host.add(1);
     assert.equal(await reasonAfter(make({ commandLine: 'ro audit=1 quiet' })), undefined);
     for (const [line, isEnabled] of Object.entries({
@@ -78,7 +78,7 @@ describe('Processes that audit never reports', () => {
     }
   });
 
-  it('stay known when the agent starts again in the same boot, and are forgotten in the next', async () => {
+  it('keeps the list when the agent restarts in the same boot, and drops it in the next', async () => {
     host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     await reasonAfter(make());
     host.add(5_000_950, { executable: '/usr/bin/later', start: 7_000 });
@@ -90,20 +90,20 @@ describe('Processes that audit never reports', () => {
     assert.equal(await reasonAfter(make({ bootId: 'next' })), undefined);
   });
 
-  it('are a guess where somebody else had enabled audit: since that daemon started, else until now', async () => {
+  it('estimates the list if another program enabled audit: since that daemon started, or until now', async () => {
     host.add(5_000_300, { executable: '/usr/sbin/auditd', start: 500 });
     host.add(5_000_200, { executable: '/usr/bin/old', start: 400 });
     host.add(5_000_400, { executable: '/usr/bin/newer', start: 600 });
-    const beside = await reasonAfter(make(), audit(1, 5_000_300));
+    const alongside = await reasonAfter(make(), audit(1, 5_000_300));
     assert.match(
-      beside ?? '',
+      alongside ?? '',
       /^2 processes started before the agent .*may be older.*: old \(5000200\), auditd \(5000300\)\./,
     );
     const alone = await reasonAfter(make({ bootId: 'other' }), audit(1));
     assert.match(alone ?? '', /^3 processes started before the agent and may be older than audit in this boot/);
   });
 
-  it('leave the list when they end, also when another takes the pid', async () => {
+  it('removes processes from the list when they exit, even if another one gets the pid', async () => {
     host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     host.add(5_000_500, { executable: '/usr/sbin/cron', start: 900 });
     const unaudited = make();
@@ -116,12 +116,12 @@ describe('Processes that audit never reports', () => {
     assert.equal(unaudited.reason(), undefined);
   });
 
-  it('are named up to eight, and counted all', async () => {
+  it('names up to eight processes, and counts all', async () => {
     for (let pid = 5_000_100; pid < 5_001_200; pid += 1) host.add(pid, { executable: `/bin/p${pid}` });
     assert.match((await reasonAfter(make())) ?? '', /^1100 processes .*p5000107 \(5000107\), and 1092 more\./);
   });
 
-  it('are remembered in the background, so that a disk that hangs does not block the agent', async () => {
+  it('writes its file in the background, so that a hanging disk does not block the agent', async () => {
     host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     const path = join(host.hostRoot, 'audit-enabled.json');
     const asked: string[] = [];
@@ -130,7 +130,7 @@ describe('Processes that audit never reports', () => {
     assert.deepEqual([asked, existsSync(path)], [[path], false]);
   });
 
-  describe('after a rule of another program that hid them (-a never,task) is gone', () => {
+  describe("after another program's rule that hid processes (-a never,task) was removed", () => {
     beforeEach(() => {
       host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
       host.add(5_000_801, { executable: '/usr/bin/redis', start: 6_500 });
@@ -140,7 +140,7 @@ describe('Processes that audit never reports', () => {
       host.uptime(60 + seconds);
     };
 
-    it('are also those that started since no rule was seen, and until it was gone', async () => {
+    it('lists the processes that started between the last check without the rule and its removal', async () => {
       const unaudited = make();
       await reasonAfter(unaudited);
       host.add(5_000_850, { executable: '/usr/bin/between', start: 6_900 });
@@ -161,7 +161,7 @@ describe('Processes that audit never reports', () => {
       assert.match(reason, /Restart these services, or boot with audit=1/);
     });
 
-    it('are those since boot where the agent finds it at its start, also where the kernel enables audit at boot', async () => {
+    it('lists all since boot if the agent finds the rule at its start, even if audit is enabled at boot', async () => {
       const commandLine = 'audit=1';
       const before = make({ commandLine });
       await reasonAfter(before);
@@ -181,14 +181,14 @@ describe('Processes that audit never reports', () => {
       assert.equal(await reasonAfter(make({ commandLine, bootId: 'next' })), undefined);
     });
 
-    it('are none where the agent has seen no such rule', async () => {
+    it('lists none if the agent has seen no such rule', async () => {
       const unaudited = make({ commandLine: 'audit=1' });
       await unaudited.foundTaskRule(false);
       assert.equal(await reasonAfter(unaudited), undefined);
       assert.equal(existsSync(join(host.hostRoot, 'audit-enabled.json')), false);
     });
 
-    it('are looked for anew when the rule comes and goes again', async () => {
+    it('searches again when the rule is added and removed again', async () => {
       const unaudited = make();
       await unaudited.foundTaskRule(true);
       at(10);
@@ -202,7 +202,7 @@ describe('Processes that audit never reports', () => {
       assert.match(unaudited.reason() ?? '', /^3 processes/);
     });
 
-    it('do not stand for those that are older than audit, which are looked for later if they can’t be now', async () => {
+    it('does not replace processes older than audit, and searches for those later if it fails now', async () => {
       const unaudited = make();
       await unaudited.look(() => Promise.reject(new Error('EPERM')));
       await unaudited.foundTaskRule(true);
@@ -211,14 +211,14 @@ describe('Processes that audit never reports', () => {
   });
 
   for (const text of ['', 'null', '[]', '7', '{"bootId":"this"}', '{"bootId":"this","ticks":"1","isKnown":true}']) {
-    it(`are looked for anew where the file has ${JSON.stringify(text)}`, async () => {
+    it(`searches again if the file contains ${JSON.stringify(text)}`, async () => {
       host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
       writeFileSync(join(host.hostRoot, 'audit-enabled.json'), text);
       assert.match((await reasonAfter(make())) ?? '', /^1 process was running when/);
     });
   }
 
-  it('are told of later where audit could not be asked at first, and never keep the agent from starting', async () => {
+  it("reports later if audit could not be queried at first, and never blocks the agent's start", async () => {
     host.add(5_000_412, { executable: '/usr/sbin/sshd', start: 900 });
     const unaudited = make();
     await unaudited.look(() => Promise.reject(new Error('EPERM')));

@@ -100,9 +100,9 @@ describe('Firewall', () => {
   const targets = async (of: Firewall) =>
     (await of.rules(signal)).map(({ origin, family, target }) => `${origin} ${family} ${target}`);
 
-  it('is off until it is read', () => assert.deepEqual(firewall({}).status(), { state: 'off' }));
+  it('reports off until it is read', () => assert.deepEqual(firewall({}).status(), { state: 'off' }));
 
-  it('has nothing where nothing is configured', async () => {
+  it('returns no rules if none are configured', async () => {
     legacyTables('ip', '');
     const read = firewall({ nft: EMPTY, 'iptables-nft-save': '', 'iptables-legacy-save': '' });
     assert.deepEqual(await read.rules(signal), []);
@@ -110,7 +110,7 @@ describe('Firewall', () => {
     assert.deepEqual(ran, ['nft']);
   });
 
-  it('has the rules of nftables and of legacy iptables, both families', async () => {
+  it('returns the rules of nftables and of legacy iptables, for both families', async () => {
     legacyTables('ip', 'nat\nfilter\n');
     legacyTables('ip6', 'filter\n');
     const read = firewall({
@@ -131,10 +131,10 @@ describe('Firewall', () => {
     assert.deepEqual(read.status(), { state: 'on', source: 'nft+iptables' });
   });
 
-  describe('with rules that nft has only names for', () => {
+  describe('with rules for which nft has only names', () => {
     const partial = filter({ xt: { type: 'match', name: 'recent' } }, { accept: null });
 
-    it('takes them from iptables-nft-save, and none twice', async () => {
+    it('reads them from iptables-nft-save, and returns none twice', async () => {
       const read = firewall({ nft: partial, 'iptables-nft-save': saved('-m recent --set -j ACCEPT') });
       const rules = await read.rules(signal);
       assert.deepEqual(
@@ -153,7 +153,7 @@ describe('Firewall', () => {
       'it does not know the table': { 'iptables-nft-save': "# Table `filter' is incompatible, use 'nft' tool.\n" },
       'the rules have changed meanwhile': { 'iptables-nft-save': saved('-j ACCEPT', '-m recent --set -j ACCEPT') },
     })) {
-      it(`tells their names when ${what}, and that there is more`, async () => {
+      it(`returns their names when ${what}, and reports that there are more`, async () => {
         const read = firewall({ nft: partial, ...tools });
         const [rule] = await read.rules(signal);
         assert.deepEqual([rule?.action, rule?.matches], ['Allow', { 'xt match': 'recent' }]);
@@ -182,7 +182,7 @@ describe('Firewall', () => {
   });
 
   describe('without nft', () => {
-    it('has nothing when the kernel says that there is nothing', async () => {
+    it('returns no rules if the kernel reports none', async () => {
       const kernel = new Kernel(done());
       const read = firewall({}, kernel);
       assert.deepEqual(await read.rules(signal), []);
@@ -190,7 +190,7 @@ describe('Firewall', () => {
       assert.equal(kernel.closed, true);
     });
 
-    it('has nothing when the kernel lacks the netlink family of nftables, and is not in doubt because of a refusal', async () => {
+    it("returns no rules if the kernel lacks nftables' netlink family, even if the request is refused", async () => {
       const refusedBy = (code: string) => {
         const cause = Object.assign(new Error(code), { code });
         const refusal = new AgentError('SOCKET_UNAVAILABLE', 'refused', 'Grant it.', { cause });
@@ -212,7 +212,7 @@ describe('Firewall', () => {
       }
     });
 
-    it('has what iptables shows, when that is all', async () => {
+    it('returns the iptables rules if there are no others', async () => {
       const read = firewall(
         { 'iptables-nft-save': saved('-j ACCEPT') },
         new Kernel(Buffer.concat([named(2, 'filter'), done()])),
@@ -225,7 +225,7 @@ describe('Firewall', () => {
       assert.deepEqual(read.status(), { state: 'on', source: 'iptables' });
     });
 
-    it('says which tables it can not see', async () => {
+    it('names the tables that it cannot read', async () => {
       const kernel = new Kernel(Buffer.concat([named(2, 'filter'), named(1, 'mine'), done()]));
       const read = firewall({ 'iptables-nft-save': saved('-j ACCEPT') }, kernel);
       assert.equal((await read.rules(signal)).length, 3);
@@ -234,7 +234,7 @@ describe('Firewall', () => {
       assert.match(reason, /without nft \(inet mine\)\. Install nftables/);
     });
 
-    it('never takes what it can not see for nothing', async () => {
+    it('never treats unreadable tables as empty', async () => {
       for (const kernel of [
         new Kernel(forbidden()),
         new Kernel(),
@@ -250,7 +250,7 @@ describe('Firewall', () => {
       }
     });
 
-    it('has legacy iptables nevertheless', async () => {
+    it('returns the legacy iptables rules anyway', async () => {
       legacyTables('ip', 'filter\n');
       const read = firewall({ 'iptables-legacy-save': saved() }, new Kernel(forbidden()));
       assert.equal((await read.rules(signal)).length, 2);
@@ -259,7 +259,7 @@ describe('Firewall', () => {
     });
   });
 
-  it('says what to grant when nft may not', async () => {
+  it('names the privilege to grant if nft is not permitted', async () => {
     const read = firewall({ nft: notRoot }, new Kernel(forbidden()));
     await assert.rejects(read.rules(signal), {
       id: 'SOURCE_UNREADABLE',
@@ -277,13 +277,13 @@ describe('Firewall', () => {
     [new ToolError('/usr/sbin/nft timed out', { code: 'ETIMEDOUT' }), /fewer rules/],
     [new ToolError('/usr/sbin/nft could not be run: ENOMEM', { code: 'ENOMEM' }), /^Run/],
   ] as const) {
-    it(`says what to do about "${answer instanceof Error ? answer.message : answer}"`, async () => {
+    it(`explains what to do about "${answer instanceof Error ? answer.message : answer}"`, async () => {
       const kernel = new Kernel(Buffer.concat([named(1, 'mine'), done()]));
       await assert.rejects(firewall({ nft: answer }, kernel).rules(signal), { id: 'SOURCE_UNREADABLE', remedy });
     });
   }
 
-  it('does without the contents of sets when they are too much', async () => {
+  it('omits the contents of sets if they are too large', async () => {
     const read = firewall({ nft: tooMuch, 'nft -t': filter({ drop: null }) });
     assert.equal((await read.rules(signal)).length, 2);
     assert.deepEqual(read.status(), {
@@ -293,7 +293,7 @@ describe('Firewall', () => {
     });
   });
 
-  it('has the first rules of each chain when there are too many, and all policies', async () => {
+  it('returns the first rules of each chain if there are too many, and all policies', async () => {
     const family = 'inet';
     const rules = (chain: string, count: number, verdict: object) =>
       Array.from({ length: count }, (_, index) => ({
@@ -339,7 +339,7 @@ describe('Firewall', () => {
     assert.deepEqual(ran, ['nft']);
   });
 
-  it('lets other work run while it reads 20,000 rules', async () => {
+  it('yields to other work while it reads 20,000 rules', async () => {
     const rule = (index: number) => ({
       rule: {
         family: 'inet',
@@ -383,7 +383,7 @@ describe('Firewall', () => {
     process.stdout.write(`      longest turn: ${Math.round(turns.max / 1e6)} ms, ${found.length} rules\n`);
   });
 
-  it('says so when it is too much even then', async () => {
+  it('reports when even the shortened ruleset is too large', async () => {
     const kernel = new Kernel(Buffer.concat([named(1, 'mine'), done()]));
     await assert.rejects(firewall({ nft: tooMuch, 'nft -t': tooMuch }, kernel).rules(signal), {
       remedy: /fewer rules/,
@@ -391,7 +391,7 @@ describe('Firewall', () => {
   });
 
   describe('with legacy tables', () => {
-    it('that no tool can show says which', async () => {
+    it('names the tables that no tool can list', async () => {
       legacyTables('ip6', 'filter\nmangle\n');
       const read = firewall({ nft: filter({ drop: null }) });
       assert.equal((await read.rules(signal)).length, 2);
@@ -400,19 +400,19 @@ describe('Firewall', () => {
       assert.match(reason, /ip6 filter, ip6 mangle are not readable without ip6tables-legacy-save\. Install iptables/);
     });
 
-    it('of before iptables 1.8 asks the tool that there was', async () => {
+    it('runs the old tool of iptables before 1.8', async () => {
       legacyTables('ip', 'filter\n');
       const read = firewall({ nft: EMPTY, 'iptables-save': saved('-j DROP') });
       assert.equal((await targets(read))[0], 'iptables ip DROP');
     });
 
-    it('does not take the new iptables-save for the old one', async () => {
+    it('does not mistake the new iptables-save for the old one', async () => {
       legacyTables('ip', 'filter\n');
       const read = firewall({ nft: EMPTY, 'iptables-save': saved('-j DROP'), 'iptables-nft-save': '' });
       await assert.rejects(read.rules(signal), { id: 'SOURCE_UNREADABLE', message: /without iptables-legacy-save/ });
     });
 
-    it('that may not be read says what to grant', async () => {
+    it('names the privilege to grant if it may not read them', async () => {
       legacyTables('ip', 'filter\n');
       const denied = new ToolError(
         'iptables-save v1.8.11 (legacy): Cannot initialize: Permission denied (you must be root)',
@@ -423,7 +423,7 @@ describe('Firewall', () => {
       assert.match(read.status().reason ?? '', /Cannot initialize: .*CAP_NET_RAW/);
     });
 
-    it('whose names may not be read never takes them for nothing', async () => {
+    it('never treats tables as empty if their names are unreadable', async () => {
       rmSync(join(proc, 'net'), { recursive: true });
       writeFileSync(join(proc, 'net'), ''); // ENOTDIR, for root too
       const read = firewall({ nft: EMPTY });
@@ -431,7 +431,7 @@ describe('Firewall', () => {
     });
   });
 
-  it('stops when told to', async () => {
+  it('stops when it is aborted', async () => {
     const stop = new AbortController();
     const run: typeof runTool = async () => {
       stop.abort(new Error('stopping'));
@@ -445,7 +445,7 @@ describe('Firewall', () => {
   });
 });
 
-describe('The trace of the packet filter', () => {
+describe('the trace of the packet filter', () => {
   const numbered = (id: number) => {
     const payload = Buffer.alloc(12);
     writeU16(payload, 4, 8);
@@ -460,14 +460,14 @@ describe('The trace of the packet filter', () => {
   });
   const traceOf = (kernel: Kernel) => new Firewall({ proc, open: () => kernel }).trace();
 
-  it('is the number of the ruleset, without any tool', async () => {
+  it('is the number of the ruleset, read without any tool', async () => {
     const kernel = new Kernel(numbered(41));
     assert.equal(await traceOf(kernel), '41');
     assert.ok(kernel.closed);
     assert.notEqual(await traceOf(new Kernel(numbered(42))), '41');
   });
 
-  it('cannot be told while legacy iptables has tables, nor when the kernel refuses', async () => {
+  it('is unknown while legacy iptables has tables, or when the kernel refuses the request', async () => {
     assert.equal(await traceOf(new Kernel(forbidden())), undefined);
     writeFileSync(join(proc, 'net/ip6_tables_names'), '');
     assert.equal(await traceOf(new Kernel(numbered(41))), '41');

@@ -15,7 +15,7 @@ function ruleFrom(says: string): Rule {
   return rule;
 }
 
-describe('a condition of iptables', () => {
+describe('an iptables condition', () => {
   const cases: [string, Partial<Rule>][] = [
     ['-s 10.0.0.0/8 ! -d 192.0.2.1/32', { sourceAddress: '10.0.0.0/8', destinationAddress: '!192.0.2.1' }],
     ['-s 10.0.1.0/255.0.255.0', { sourceAddress: '10.0.1.0/255.0.255.0' }],
@@ -84,7 +84,7 @@ describe('a condition of iptables', () => {
   }
 });
 
-describe('a target of iptables', () => {
+describe('an iptables target', () => {
   const cases: [string, Partial<Rule>][] = [
     ['-j ACCEPT', { action: 'Allow', target: 'ACCEPT' }],
     ['-j DROP', { action: 'Deny', target: 'DROP' }],
@@ -110,15 +110,15 @@ describe('a target of iptables', () => {
 describe('tokenLines', () => {
   const lines = (text: string) => [...tokenLines(text)].map((line) => line.map((token) => token.text).join('|'));
 
-  it('leaves out comments and empty lines', () => assert.deepEqual(lines('# "\n\n *x\ty\r\n#'), ['*x|y']));
+  it('skips comments and empty lines', () => assert.deepEqual(lines('# "\n\n *x\ty\r\n#'), ['*x|y']));
   it('keeps a line break within quotes', () => assert.deepEqual(lines('a "b\n-A c" d\ne'), ['a|b\n-A c|d', 'e']));
-  it('ends a quote that nothing ends with its line', () => {
+  it('ends an unterminated quote with its line', () => {
     assert.deepEqual(lines('a "b c\n-A d\n-A e'), ['a|b c', '-A|d', '-A|e']);
   });
 });
 
-describe('the tables of iptables-save', () => {
-  it('have their chains in order, with policies and counters', () => {
+describe('parseIptablesSave', () => {
+  it('returns the chains of each table in order, with policies and counters', () => {
     const text =
       '*nat\n:POSTROUTING ACCEPT [5:300]\n:MINE - [0:0]\n[3:180] -A POSTROUTING -j MINE\nCOMMIT\n*raw\nCOMMIT\n';
     const [nat, raw] = parseIptablesSave(text, { origin: 'nftables', family: 'ip6' });
@@ -135,13 +135,13 @@ describe('the tables of iptables-save', () => {
     );
   });
 
-  it('are none where nothing is', () => {
+  it('returns no tables for empty input', () => {
     for (const text of ['', '\n', '# Warning\n', 'COMMIT\n', '-A INPUT -j ACCEPT\n']) {
       assert.deepEqual(parseIptablesSave(text, legacy), [], text);
     }
   });
 
-  it('pass over lines that are none of theirs', () => {
+  it('skips unknown lines', () => {
     const [table] = parseIptablesSave('*filter\n:INPUT DROP\n-N X\n-A\n[0:0]\n-A INPUT\n', legacy);
     assert.deepEqual(
       table?.chains.map(({ name, rules }) => [name, rules.length]),
@@ -149,7 +149,7 @@ describe('the tables of iptables-save', () => {
     );
   });
 
-  it('take time in proportion to their length, however many quotes nothing ends', () => {
+  it('takes linear time for any number of unterminated quotes', () => {
     const hostile = `*filter\n"${'\\"\n'.repeat(200_000)}`;
     assert.equal([...tokenLines(hostile)].length > 1, true);
     parseIptablesSave(`*filter\n-A X ${'! --a '.repeat(100_000)}\n-A X ${'-m a '.repeat(100_000)}`, legacy);
@@ -167,14 +167,14 @@ const spellings = (word: string) => [
 ];
 
 for (const name of ['iptables-legacy-save', 'iptables-nft-save', 'ip6tables-legacy-save', 'ip6tables-nft-save']) {
-  describe(`what ${name} wrote on a real kernel`, () => {
+  describe(`on the output of ${name} on a real kernel`, () => {
     const text = golden(`${name}.txt`);
     const family = name.startsWith('ip6') ? 'ip6' : 'ip';
     const tables = parseIptablesSave(text, { origin: 'iptables', family });
     const rules = tables.flatMap(({ chains }) => chains.flatMap((chain) => chain.rules));
     const lines = [...tokenLines(text)].filter(([first]) => first?.text === '-A');
 
-    it('is read whole', async () => {
+    it('parses everything', async () => {
       assert.equal(rules.length, lines.length);
       await assertWellFormed(tables, text);
     });
@@ -185,17 +185,17 @@ for (const name of ['iptables-legacy-save', 'iptables-nft-save', 'ip6tables-lega
         const values = words.filter(
           ({ text: word }, at) => !/^-|^!$/.test(word) && !['-m', '-p'].includes(words[at - 1]?.text ?? ''),
         );
-        const said = JSON.stringify(rules[index]);
+        const text = JSON.stringify(rules[index]);
         for (const { text: word } of values) {
-          const found = spellings(word).some((spelling) => said.includes(JSON.stringify(spelling).slice(1, -1)));
-          assert.ok(found, `${word} of ${words.map((token) => token.text).join(' ')}: ${said}`);
+          const found = spellings(word).some((spelling) => text.includes(JSON.stringify(spelling).slice(1, -1)));
+          assert.ok(found, `${word} of ${words.map((token) => token.text).join(' ')}: ${text}`);
         }
       }
     });
   });
 }
 
-it('iptables-save says which chains are for what comes in, and which nothing leads to', () => {
+it('lists the chains of iptables-save for incoming packets, and the unreachable ones', () => {
   const tables = parseIptablesSave(golden('iptables-legacy-save.txt'), legacy);
   const about = new Map(
     tables.flatMap(rulesOf).map(({ table, chain, enabled, direction }) => [`${table} ${chain}`, [enabled, direction]]),
@@ -207,13 +207,13 @@ it('iptables-save says which chains are for what comes in, and which nothing lea
   assert.deepEqual(about.get('filter UNUSED'), [false, undefined]);
 });
 
-describe('anything like what iptables-save writes', () => {
+describe('on input similar to iptables-save output', () => {
   const pieces = ['iptables-legacy-save', 'iptables-nft-save', 'ip6tables-legacy-save'].map((name) =>
     golden(`${name}.txt`),
   );
   const words = [...new Set(pieces.flatMap((piece) => piece.split(/(?<=\s)/)))];
 
-  it('is read without a throw, and comes out well-formed', async () => {
+  it('never throws, and returns well-formed rows', async () => {
     const cut = fc
       .tuple(
         fc.constantFrom(...pieces),

@@ -51,16 +51,16 @@ describe('nftGeneration', () => {
     return bytes;
   };
 
-  it('is the number of the ruleset', () => {
+  it('returns the number of the ruleset', () => {
     const payload = Buffer.concat([Buffer.alloc(4), attribute(2, number(7)), attribute(1, number(70_000))]);
     assert.equal(nftGeneration(new Replay(generation(payload))), 70_000);
   });
 
-  it('is 0 where the kernel has no nftables', () => {
+  it('returns 0 if the kernel has no nftables', () => {
     for (const errno of [2, 22, 95]) assert.equal(nftGeneration(new Replay(refusal(errno))), 0);
   });
 
-  it('is not guessed: a refusal, no answer and a broken one are errors', () => {
+  it('throws on a refusal, a missing answer or a broken one', () => {
     assert.throws(() => nftGeneration(new Replay(refusal(1))), { code: 'EPERM' });
     assert.throws(() => nftGeneration(new Replay()), { code: 'EAGAIN' });
     const short = generation(Buffer.concat([Buffer.alloc(4), attribute(1, Buffer.alloc(2))]));
@@ -82,11 +82,11 @@ describe('listNftTables', () => {
     ]);
   });
 
-  it('has none where the kernel has no nftables', () => {
+  it('returns no tables if the kernel has no nftables', () => {
     for (const errno of [2, 22, 95]) assert.deepEqual(listNftTables(new Replay(refusal(errno))), []);
   });
 
-  it('says what the kernel refused, and waits for no answer that never comes', () => {
+  it("reports the kernel's refusal, and does not wait for an answer that never arrives", () => {
     assert.throws(() => listNftTables(new Replay(refusal(1))), { code: 'EPERM' });
     const failed = Buffer.alloc(4);
     writeU32(failed, 0, -12);
@@ -95,7 +95,7 @@ describe('listNftTables', () => {
     assert.throws(() => listNftTables(new Replay()), { code: 'EAGAIN' });
   });
 
-  it('takes any datagrams', () => {
+  it('accepts any datagrams', () => {
     const bytes = fc.uint8Array({ maxLength: 100 });
     const message = fc
       .tuple(fc.constantFrom(NEWTABLE, NLMSG_ERROR, 5), bytes)
@@ -113,7 +113,7 @@ describe('listNftTables', () => {
     );
   });
 
-  it('takes any message for a table or for none', () => {
+  it('accepts any message', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (payload) => {
         const name = decodeTable(Buffer.from(payload));

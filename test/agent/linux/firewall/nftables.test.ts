@@ -20,7 +20,7 @@ const drop = { drop: null };
 const jump = (target: string) => ({ jump: { target } });
 
 /** A table `inet filter` with one chain that holds these rules; in it, or beside it, what else is given. */
-const listing = (rules: readonly unknown[][], ...others: object[]) =>
+const listing = (rules: readonly unknown[][], ...otherEntries: object[]) =>
   JSON.stringify({
     nftables: [
       { metainfo: { version: '1.1.3', release_name: 'Commodore Bullmoose #4', json_schema_version: 1 } },
@@ -36,7 +36,7 @@ const listing = (rules: readonly unknown[][], ...others: object[]) =>
           policy: 'drop',
         },
       },
-      ...others,
+      ...otherEntries,
       ...rules.map((expr) => ({ rule: { family: 'inet', table: 'filter', chain: 'input', expr } })),
     ],
   });
@@ -54,18 +54,18 @@ const map = (name: string, elem?: unknown) => ({
   },
 });
 
-const rulesFrom = (expr: unknown[], ...others: object[]): readonly Rule[] =>
-  parseNftables(listing([expr], ...others))[0]?.chains[0]?.rules ?? [];
+const rulesFrom = (expr: unknown[], ...otherEntries: object[]): readonly Rule[] =>
+  parseNftables(listing([expr], ...otherEntries))[0]?.chains[0]?.rules ?? [];
 
-const ruleFrom = (expr: unknown[], ...others: object[]): Rule => {
-  const [rule] = rulesFrom(expr, ...others);
+const ruleFrom = (expr: unknown[], ...otherEntries: object[]): Rule => {
+  const [rule] = rulesFrom(expr, ...otherEntries);
   assert.ok(rule);
   return rule;
 };
 
 const accepted: Pick<Rule, 'action' | 'target'> = { action: 'Allow', target: 'accept' };
 
-describe('a condition of nft', () => {
+describe('an nft condition', () => {
   const cases: [string, unknown, Partial<Rule>][] = [
     ['an address', match(source, '10.0.0.1'), { sourceAddress: '10.0.0.1' }],
     [
@@ -211,13 +211,13 @@ describe('a condition of nft', () => {
     ['a statement that is none', 5, { matches: { statement: '5' } }],
   ];
   for (const [what, statement, expected] of cases) {
-    it(`is ${what}`, () => {
+    it(`is written as ${what}`, () => {
       const rule = { ...accepted, matches: {}, jumps: [], partial: false, ...expected };
       assert.deepEqual(ruleFrom([statement, accept]), rule);
     });
   }
 
-  it('is a second one on the same field, then among the other matches', () => {
+  it('is listed with the other matches if the field already has a condition', () => {
     const { sourceAddress, matches } = ruleFrom([
       match(source, '10.0.0.0'),
       match(source, '10.1.0.0', '!='),
@@ -230,7 +230,7 @@ describe('a condition of nft', () => {
   });
 });
 
-describe('what nft does with a packet', () => {
+describe('an nft statement', () => {
   const cases: [string, unknown[], Partial<Rule>][] = [
     ['accept', [accept], accepted],
     ['drop', [drop], { action: 'Deny', target: 'drop' }],
@@ -319,16 +319,16 @@ describe('what nft does with a packet', () => {
     ['more than one can be', [accept, drop], { ...accepted, matches: { afterwards: 'drop' } }],
   ];
   for (const [what, expr, expected] of cases) {
-    it(`is ${what}`, () => {
+    it(`is written as ${what}`, () => {
       assert.deepEqual(ruleFrom(expr), { matches: {}, jumps: [], partial: false, ...expected });
     });
   }
 });
 
-describe('a verdict map of nft', () => {
+describe('an nft verdict map', () => {
   const lookUp = (...pairs: [unknown, unknown][]) => ({ vmap: { key: port, data: { set: pairs } } });
 
-  it('is a rule for each verdict, with its keys as condition', () => {
+  it('becomes one rule for each verdict, with its keys as condition', () => {
     const rules = rulesFrom([lookUp([22, accept], [{ range: [80, 90] }, jump('web')], [23, drop], [443, accept])]);
     assert.deepEqual(
       rules.map(({ action, target, destinationPort, jumps }) => [action, target, destinationPort, jumps]),
@@ -340,18 +340,18 @@ describe('a verdict map of nft', () => {
     );
   });
 
-  it('is in each of its rules beside what else the rule says', () => {
+  it("adds the rule's other statements to each of its rules", () => {
     const rules = rulesFrom([match(meta('iifname'), 'eth0'), { log: null }, lookUp([22, accept], [80, drop])]);
     for (const { matches, protocol } of rules)
       assert.deepEqual([matches, protocol], [{ 'in-interface': 'eth0', log: 'yes' }, 'tcp']);
     assert.equal(rules.length, 2);
   });
 
-  it('without keys is a rule without a verdict', () => {
+  it('becomes a rule without a verdict if it has no keys', () => {
     for (const map of [lookUp(), lookUp(['*', drop])]) assert.equal(ruleFrom([map]).action, 'Other');
   });
 
-  it('with a key for all others has a rule for them', () => {
+  it('becomes an additional rule for a wildcard key', () => {
     const rules = rulesFrom([lookUp([22, accept], [23, accept], ['*', drop])]);
     assert.deepEqual(
       rules.map(({ action, destinationPort, protocol }) => [action, destinationPort, protocol]),
@@ -362,7 +362,7 @@ describe('a verdict map of nft', () => {
     );
   });
 
-  it('with a name can change, so that its verdicts are only told', () => {
+  it('is only described if it has a name, since its verdicts can change', () => {
     const elements = [
       ['lo', accept],
       ['eth0', jump('lan')],
@@ -375,17 +375,17 @@ describe('a verdict map of nft', () => {
     assert.deepEqual(matches, { 'in-interface': '@ways', sets: '@ways lo : accept,eth0 : jump lan' });
   });
 
-  it('whose contents were left out may lead anywhere', () => {
+  it('may lead anywhere if its contents were omitted', () => {
     const text = listing([[{ vmap: { key: meta('iifname'), data: '@ways' } }]], map('ways'));
     assert.equal(parseNftables(text, { terse: true })[0]?.chains[0]?.rules[0]?.jumps, 'any');
     assert.deepEqual(parseNftables(text)[0]?.chains[0]?.rules[0]?.jumps, []);
   });
 });
 
-describe('a named set of nft', () => {
+describe('a named nft set', () => {
   const lookUp = match(source, '@trusted', '!=');
 
-  it('is named, and told when it is small', () => {
+  it('is written with its name, and with its contents if it is small', () => {
     const elements = [
       { prefix: { addr: '10.0.0.0', len: 8 } },
       { elem: { val: '192.0.2.1', timeout: 60, expires: 59 } },
@@ -394,13 +394,13 @@ describe('a named set of nft', () => {
     assert.deepEqual([sourceAddress, matches], ['!@trusted', { sets: '@trusted 10.0.0.0/8,192.0.2.1' }]);
   });
 
-  it('is counted when it is large', () => {
+  it('is written with its size if it is large', () => {
     assert.deepEqual(ruleFrom([lookUp], set('trusted', Array(17).fill('10.0.0.1'))).matches, {
       sets: '@trusted 17 elements',
     });
   });
 
-  it('may be listed behind the rule, or not at all', () => {
+  it('is found even if it is listed after the rule or missing', () => {
     const { nftables } = JSON.parse(listing([[lookUp]]));
     const [table] = parseNftables(JSON.stringify({ nftables: [...nftables, set('trusted', ['10.0.0.1'])] }));
     assert.deepEqual(table?.chains[0]?.rules[0]?.matches, { sets: '@trusted 10.0.0.1' });
@@ -408,8 +408,8 @@ describe('a named set of nft', () => {
   });
 });
 
-describe('the tables of nft', () => {
-  it('have their chains with hook, policy and device', () => {
+describe('parseNftables', () => {
+  it('returns the chains with hook, policy and device', () => {
     const chain = {
       family: 'netdev',
       table: 'early',
@@ -440,19 +440,19 @@ describe('the tables of nft', () => {
     ]);
   });
 
-  it('are dormant by one flag or one of several', () => {
+  it('detects dormant tables by one flag or one of several', () => {
     const dormant = (flags: unknown) =>
       parseNftables(JSON.stringify({ nftables: [{ table: { family: 'ip', name: 'x', flags } }] }))[0]?.dormant;
     assert.deepEqual(['dormant', ['persist', 'dormant'], 'owner', undefined].map(dormant), [true, true, false, false]);
   });
 
-  it('keep comments', () => {
+  it('keeps comments', () => {
     const rule = { family: 'ip', table: 'x', chain: 'y', comment: 'it\'s "fine"', expr: [accept] };
     const [table] = parseNftables(JSON.stringify({ nftables: [{ rule }] }));
     assert.deepEqual(table?.chains[0]?.rules[0]?.matches, { comment: 'it\'s "fine"' });
   });
 
-  it('are not confused by names of JavaScript', () => {
+  it('accepts names that JavaScript objects inherit', () => {
     const name = '__proto__';
     const text = `{"nftables":[{"set":{"family":"${name}","table":"${name}","name":"${name}","elem":["x"]}},
       {"rule":{"family":"${name}","table":"${name}","chain":"constructor","expr":[
@@ -466,10 +466,10 @@ describe('the tables of nft', () => {
   });
 
   for (const text of ['', '{}', 'null', '[]', '{"nftables":{}}', 'table inet filter {', '{"nftables":[']) {
-    it(`are not in "${text}"`, () => assert.throws(() => parseNftables(text), SyntaxError));
+    it(`rejects "${text}"`, () => assert.throws(() => parseNftables(text), SyntaxError));
   }
 
-  it('stay short when a rule is not', () => {
+  it('keeps other rules short when one is long', () => {
     const addresses = Array.from({ length: 5_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
     const { sourceAddress = '', matches } = ruleFrom([
       match(source, { set: addresses }),
@@ -481,7 +481,7 @@ describe('the tables of nft', () => {
     assert.ok(JSON.stringify(matches).length < 6_000);
   });
 
-  it('stop where an expression is too deep', () => {
+  it('stops at expressions that are nested too deeply', () => {
     const deep = (levels: number): unknown => (levels === 0 ? 'x' : { '|': ['y', deep(levels - 1)] });
     assert.match(ruleFrom([match(meta('mark'), deep(1_000))]).matches.mark ?? '', /…/);
     const brackets = `${'['.repeat(50_000)}1${']'.repeat(50_000)}`;
@@ -501,7 +501,7 @@ describe('the tables of nft', () => {
   });
 });
 
-/** Names and numbers within an expression, but for those that say where to look. */
+/** Names and numbers within an expression, except those of a packet field. */
 function* leaves(of: unknown): Generator<string> {
   if (typeof of === 'string' || typeof of === 'number') yield String(of);
   if (typeof of !== 'object' || of === null) return;
@@ -510,43 +510,43 @@ function* leaves(of: unknown): Generator<string> {
   }
 }
 
-describe('what nft listed on a real kernel', () => {
+describe('on nft output of a real kernel', () => {
   const text = golden('nft.json');
   const { nftables } = JSON.parse(text) as { nftables: { rule?: { expr: unknown[]; table: string; chain: string } }[] };
   const listed = nftables.flatMap(({ rule }) => rule ?? []);
   const tables = parseNftables(text);
 
-  /** What is said of one rule of the listing. */
-  const saidOf = (rule: object): readonly Rule[] => {
-    const others = nftables.filter((each) => each.rule === undefined);
-    return parseNftables(JSON.stringify({ nftables: [...others, { rule }] }))
+  /** The rows of one rule in the listing. */
+  const rowsOf = (rule: object): readonly Rule[] => {
+    const otherEntries = nftables.filter((each) => each.rule === undefined);
+    return parseNftables(JSON.stringify({ nftables: [...otherEntries, { rule }] }))
       .flatMap(({ chains }) => chains)
       .flatMap(({ rules }) => rules);
   };
 
-  it('is read whole', async () => {
+  it('parses everything', async () => {
     assert.deepEqual(
       tables.flatMap(({ chains }) => chains).flatMap(({ rules }) => rules).length,
-      listed.flatMap(saidOf).length,
+      listed.flatMap(rowsOf).length,
     );
-    assert.ok(listed.every((rule) => saidOf(rule).length > 0));
+    assert.ok(listed.every((rule) => rowsOf(rule).length > 0));
     await assertWellFormed(tables, text);
   });
 
-  it('loses no name and no number, of which `*` is said as all but the others', () => {
+  it('loses no name and no number, except that `*` is written as "all other"', () => {
     for (const rule of listed) {
-      const said = JSON.stringify(saidOf(rule));
+      const text = JSON.stringify(rowsOf(rule));
       for (const leaf of leaves(rule.expr)) {
         const spellings = [leaf, leaf.replace('*', '"!'), `0x${Number(leaf).toString(16)}`, String(Number(leaf) + 1)];
         assert.ok(
-          spellings.some((spelling) => said.includes(spelling)),
-          `${leaf} of ${JSON.stringify(rule.expr)}: ${said}`,
+          spellings.some((spelling) => text.includes(spelling)),
+          `${leaf} of ${JSON.stringify(rule.expr)}: ${text}`,
         );
       }
     }
   });
 
-  it('has directions and what is off', () => {
+  it('returns directions and disabled rules', () => {
     const rules = tables.flatMap(rulesOf);
     const about = (chain: string) => {
       const { enabled, direction } = rules.find((rule) => rule.chain === chain) ?? {};
@@ -559,7 +559,7 @@ describe('what nft listed on a real kernel', () => {
     assert.ok(rules.filter(({ table }) => table === 'asleep').every(({ enabled }) => !enabled));
   });
 
-  describe('and anything like it', () => {
+  describe('and on similar input', () => {
     const objects = nftables as object[];
     /** A value of the listing with something else in its place, or without it. */
     const mutate = (of: unknown, choose: () => number): unknown => {
@@ -603,7 +603,7 @@ describe('what nft listed on a real kernel', () => {
       { range: [] },
     ];
 
-    it('is read without a throw, and comes out well-formed', async () => {
+    it('never throws, and returns well-formed rows', async () => {
       const arbitrary = fc.tuple(
         fc.array(fc.nat({ max: objects.length - 1 }), { maxLength: 12 }),
         fc.array(fc.nat(), { minLength: 1, maxLength: 40 }),
@@ -621,7 +621,7 @@ describe('what nft listed on a real kernel', () => {
       );
     });
 
-    it('is read when it is any JSON', async () => {
+    it('accepts any JSON', async () => {
       const statement = fc.dictionary(
         fc.constantFrom('match', 'vmap', 'set', 'log', 'limit', 'dnat', 'xt', 'mangle', 'x'),
         fc.jsonValue({ maxDepth: 4 }),
@@ -648,7 +648,7 @@ describe('what nft listed on a real kernel', () => {
       );
     });
 
-    it('is refused when it is cut short, or other text', () => {
+    it('rejects truncated JSON and other text', () => {
       fc.assert(
         fc.property(
           fc.oneof(

@@ -23,8 +23,8 @@ const table = (...chains: Chain[]): Table => ({
   chains,
 });
 
-/** Of each chain, by its rule: `In`, `Out`, nothing, or `off`. */
-const ways = (of: Table) =>
+/** Direction of each chain, by its rule: `In`, `Out`, empty, or `off`. */
+const directions = (of: Table) =>
   Object.fromEntries(
     rulesOf(of)
       .filter(({ priority }) => priority === 0)
@@ -32,7 +32,7 @@ const ways = (of: Table) =>
   );
 
 describe('rulesOf', () => {
-  it('gives all rules one shape, since there may be tens of thousands', () => {
+  it('returns rules of one shape, since there may be tens of thousands', () => {
     const rules = Array.from({ length: 200 }, () => rule());
     assert.ok(changesOfShape(rulesOf(table({ name: 'input', base: base('input'), rules }))) < 10);
   });
@@ -52,9 +52,9 @@ describe('rulesOf', () => {
     assert.deepEqual(rules[2]?.matches, { hook: 'input' });
   });
 
-  it('knows the hook of a base chain', () => {
+  it('returns the hook of a base chain', () => {
     const hooks = ['input', 'output', 'forward', 'prerouting', 'ingress', '__proto__'];
-    assert.deepEqual(ways(table(...hooks.map((hook) => chain(`my ${hook}`, [], base(hook))))), {
+    assert.deepEqual(directions(table(...hooks.map((hook) => chain(`my ${hook}`, [], base(hook))))), {
       'my input': 'In',
       'my output': 'Out',
       'my forward': '',
@@ -64,9 +64,9 @@ describe('rulesOf', () => {
     });
   });
 
-  it('follows jumps, also in a circle and to nowhere', () => {
+  it('follows jumps, including circles and missing chains', () => {
     assert.deepEqual(
-      ways(
+      directions(
         table(
           chain('input', ['a', 'nowhere'], base('input')),
           chain('output', ['c', 'both'], base('output')),
@@ -83,16 +83,16 @@ describe('rulesOf', () => {
     );
   });
 
-  it('takes a jump that can not be known for one to any chain that has no hook', () => {
+  it('treats an unknown jump as one to any chain without a hook', () => {
     assert.deepEqual(
-      ways(
+      directions(
         table(chain('input', 'any', base('input')), chain('output', [], base('output')), chain('a', 'any'), chain('b')),
       ),
       { input: 'In', output: 'Out', a: 'In', b: 'In' },
     );
   });
 
-  it('switches a dormant table off, with its policies', () => {
+  it('disables a dormant table with its policies', () => {
     const rules = rulesOf({ ...table(chain('input', ['a'], base('input')), chain('a')), dormant: true });
     assert.deepEqual(
       rules.map(({ enabled }) => enabled),
@@ -100,9 +100,9 @@ describe('rulesOf', () => {
     );
   });
 
-  it('has nothing to say of an empty table', () => assert.deepEqual(rulesOf(table()), []));
+  it('returns no rules for an empty table', () => assert.deepEqual(rulesOf(table()), []));
 
-  it('looks at each chain a few times, however many there are', () => {
+  it('visits each chain a few times, for any number of chains', () => {
     let looks = 0;
     const counted = (of: Chain): Chain =>
       ({

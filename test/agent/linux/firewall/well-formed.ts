@@ -17,12 +17,12 @@ export function payloadOf(tables: readonly Table[]): Promise<readonly Payload[]>
   return firewallConfiguration.collect({ ...sources, firewall }, new AbortController().signal);
 }
 
-/** That what a parser made of `input` is what the event may say, and not much longer than what was read. */
+/** Asserts that parsed rows are valid for the event and not much longer than `input`. */
 export async function assertWellFormed(tables: readonly Table[], input: string): Promise<void> {
   const payload = await payloadOf(tables);
   v.parse(v.array(firewallConfiguration.payload), payload);
-  const said = JSON.stringify(payload);
-  assert.deepEqual(JSON.parse(said), payload); // no undefined, no NaN
+  const text = JSON.stringify(payload);
+  assert.deepEqual(JSON.parse(text), payload); // no undefined, no NaN
   // Every element names its place, and a set that many rules mention is written out for each.
-  assert.ok(said.length <= 2_000 + 12 * input.length + 5_000 * payload.length, `${said.length} from ${input.length}`);
+  assert.ok(text.length <= 2_000 + 12 * input.length + 5_000 * payload.length, `${text.length} from ${input.length}`);
 }

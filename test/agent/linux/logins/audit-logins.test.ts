@@ -9,7 +9,7 @@ import { fuzzRuns } from '../../../fuzz.ts';
 import { look } from '../../collectors/samples.ts';
 import { eventsOf, golden } from './golden.ts';
 
-/** What comes of records, all that waits included. */
+/** All logins in the records, including held ones. */
 function replay(lines: readonly string[]): LoginSeen[] {
   const logins = new AuditLogins();
   return [...logins.accept(eventsOf(lines)), ...logins.flush()];
@@ -24,8 +24,15 @@ let serial = 0;
 function record(type: number, fields: Record<string, string | number | undefined> = {}): string {
   serial += 1;
   const { pid = 100, ses = 4_294_967_295, auid = ses === 4_294_967_295 ? ses : 1_000, ...own } = fields;
-  const said = { exe: '"/usr/sbin/sshd"', hostname: '?', addr: '192.0.2.7', terminal: 'ssh', res: 'success', ...own };
-  const text = Object.entries(said)
+  const userFields = {
+    exe: '"/usr/sbin/sshd"',
+    hostname: '?',
+    addr: '192.0.2.7',
+    terminal: 'ssh',
+    res: 'success',
+    ...own,
+  };
+  const text = Object.entries(userFields)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}=${value}`);
   return `${type} audit(1700000000.${String(serial % 1_000).padStart(3, '0')}:${serial}): pid=${pid} uid=0 auid=${auid} ses=${ses} msg='${text.join(' ')}'`;
@@ -47,22 +54,22 @@ const gaveUp = (fields: Record<string, string | number | undefined> = {}) =>
 
 const INVALID_USER = '28696E76616C6964207573657229';
 
-describe('who has written an audit record', () => {
+describe('the writer of an audit record', () => {
   const SSHD = { pid: 0, executable: '/usr/sbin/sshd' };
   const LIAR = { pid: 0, executable: '/usr/sbin/sshd', containerId: 'web' };
-  const told = (lines: readonly string[], reporters: Record<number, LoginReporter>) => {
+  const reported = (lines: readonly string[], reporters: Record<number, LoginReporter>) => {
     const logins = new AuditLogins({ reporterOf: (pid) => ({ ...reporters[pid], pid }) });
     return [...logins.accept(eventsOf(lines)), ...logins.flush()];
   };
 
-  it('is found by the process that the kernel names, not by what the record says', () => {
-    const [seen] = told([login({ op: 'login pid=1' })], { 1: SSHD, 100: LIAR });
+  it("is identified by the process that the kernel names, not by the record's own text", () => {
+    const [seen] = reported([login({ op: 'login pid=1' })], { 1: SSHD, 100: LIAR });
     assert.equal(seen?.pid, 100);
     assert.deepEqual(seen?.reporter, { ...LIAR, pid: 100 });
   });
 
-  it('is told at the end of a session, too', () => {
-    const seen = told([start(), end()], { 100: SSHD });
+  it('is reported at the end of a session as well', () => {
+    const seen = reported([start(), end()], { 100: SSHD });
     assert.deepEqual(
       seen.map(({ operation, reporter }) => [operation, reporter?.executable]),
       [
@@ -72,42 +79,42 @@ describe('who has written an audit record', () => {
     );
   });
 
-  it('decides whether a refusal is about the same attempt: one from a container explains none of the host’s', () => {
+  it('decides whether two refusals belong together: a refusal in a container explains none on the host', () => {
     const lines = [refused({ pid: 100 }), failed({ pid: 200 })];
-    assert.equal(told(lines, { 100: SSHD, 200: SSHD }).length, 1);
-    assert.equal(told(lines, { 100: SSHD, 200: LIAR }).length, 2);
+    assert.equal(reported(lines, { 100: SSHD, 200: SSHD }).length, 1);
+    assert.equal(reported(lines, { 100: SSHD, 200: LIAR }).length, 2);
     const program = { ...SSHD, executable: '/tmp/liar' };
-    assert.equal(told([failed({ pid: 200 }), refused({ pid: 100 })], { 100: SSHD, 200: program }).length, 2);
-    assert.equal(told(lines, { 100: SSHD }).length, 1); // it had ended before it could be looked at
+    assert.equal(reported([failed({ pid: 200 }), refused({ pid: 100 })], { 100: SSHD, 200: program }).length, 2);
+    assert.equal(reported(lines, { 100: SSHD }).length, 1); // it had ended before it could be looked at
   });
 
-  describe('and had ended before its program was looked up:', () => {
+  describe('if it exited before its program was looked up:', () => {
     const GONE = { pid: 0, isUnlocated: true } as const;
     const orders: [string, string[]][] = [
       ['the program first', [refused({ pid: 100 }), failed({ pid: 200 })]],
       ['PAM first', [failed({ pid: 200 }), refused({ pid: 100 })]],
     ];
     for (const [what, lines] of orders) {
-      it(`it explains none of the host’s if it was in a container (${what})`, () => {
-        assert.equal(told(lines, { 100: SSHD, 200: { pid: 0, containerId: 'web' } }).length, 2);
-        assert.equal(told(lines, { 100: { pid: 0 }, 200: { pid: 0, containerId: 'web' } }).length, 2);
+      it(`explains no refusal on the host if it was in a container (${what})`, () => {
+        assert.equal(reported(lines, { 100: SSHD, 200: { pid: 0, containerId: 'web' } }).length, 2);
+        assert.equal(reported(lines, { 100: { pid: 0 }, 200: { pid: 0, containerId: 'web' } }).length, 2);
       });
 
-      it(`it explains none of the host’s if it can have been in a container (${what})`, () => {
-        assert.equal(told(lines, { 100: SSHD, 200: GONE }).length, 2);
-        assert.equal(told(lines, { 100: SSHD, 200: { ...GONE, executable: SSHD.executable } }).length, 2);
+      it(`explains no refusal on the host if it may have been in a container (${what})`, () => {
+        assert.equal(reported(lines, { 100: SSHD, 200: GONE }).length, 2);
+        assert.equal(reported(lines, { 100: SSHD, 200: { ...GONE, executable: SSHD.executable } }).length, 2);
       });
 
-      it(`it is explained by one of the host’s, and by another that has ended (${what})`, () => {
-        assert.equal(told(lines, { 100: GONE, 200: SSHD }).length, 1);
-        assert.equal(told(lines, { 100: GONE, 200: GONE }).length, 1);
+      it(`is explained by a refusal on the host, and by another exited process's (${what})`, () => {
+        assert.equal(reported(lines, { 100: GONE, 200: SSHD }).length, 1);
+        assert.equal(reported(lines, { 100: GONE, 200: GONE }).length, 1);
       });
     }
   });
 });
 
-describe('logins in audit records', () => {
-  describe('of OpenSSH and login(1) on Debian 13', () => {
+describe('AuditLogins', () => {
+  describe('on records of OpenSSH and login(1) on Debian 13', () => {
     const fail = (name: string, terminal = 'ssh') => `PAM:authentication Fail ${name} - ${terminal}`;
     const session = (terminal: string) => [
       `Login Success alice 1000 ${terminal}`,
@@ -140,14 +147,15 @@ describe('logins in audit records', () => {
       sudo: [],
     };
     for (const [name, logins] of Object.entries(expected)) {
-      it(`${name}: ${logins.length === 0 ? 'none' : logins.join(', ')}`, () => {
+      it(`reports ${name}: ${logins.length === 0 ? 'none' : logins.join(', ')}`, () => {
         assert.deepEqual(replay(golden[name] ?? []).map(brief), logins);
       });
     }
 
-    it('are all in this list', () => assert.deepEqual(Object.keys(golden).sort(), Object.keys(expected).sort()));
+    it('has an expected result for every recording', () =>
+      assert.deepEqual(Object.keys(golden).sort(), Object.keys(expected).sort()));
 
-    it('are told with all there is to know', () => {
+    it('reports every known field', () => {
       const [entered, left] = replay(golden['ssh-terminal'] ?? []);
       assert.match(entered?.time.toISOString() ?? '', /^20\d\d-/);
       const { time, serial: _serial, pid, sessionId, reporter: _reporter, ...rest } = entered ?? ({} as LoginSeen);
@@ -164,14 +172,14 @@ describe('logins in audit records', () => {
       assert.ok(pid > 1 && Number(sessionId) > 0 && left !== undefined && left.time >= time);
     });
 
-    it('on a console come from nowhere: the name that login(1) writes is its own machine', () => {
+    it("reports no origin for a console login: the name that login(1) writes is its own machine's", () => {
       const [entered] = replay(golden.console ?? []);
       assert.equal(entered?.remote, undefined);
       assert.equal(entered?.remoteHost, undefined);
     });
   });
 
-  describe('once for each, whatever comes in whatever order', () => {
+  describe('reports each login once, for records in any order:', () => {
     for (const [what, lines, logins] of [
       [
         'records of two sessions between each other',
@@ -272,7 +280,7 @@ describe('logins in audit records', () => {
       it(what, () => assert.deepEqual(replay(lines).map(brief).sort(), [...logins].sort()));
     }
 
-    it('RHEL: sshd says itself what PAM has said, and that its channels begin and end', () => {
+    it("reads RHEL's records: sshd itself reports what PAM reported, and its channels", () => {
       const channel = { op: 'login', id: 1_000, acct: undefined, grantors: undefined, ses: 7 };
       const lines = [
         failed(),
@@ -291,7 +299,7 @@ describe('logins in audit records', () => {
       ]);
     });
 
-    it('without PAM: USER_LOGIN begins a session, USER_LOGOUT ends it', () => {
+    it('works without PAM: USER_LOGIN starts a session, USER_LOGOUT ends it', () => {
       const lines = [login(), record(1113, { op: 'login', id: 1_000, ses: 7 })];
       assert.deepEqual(replay(lines).map(brief), [
         'Login Success - 1000 /dev/pts/0',
@@ -299,20 +307,20 @@ describe('logins in audit records', () => {
       ]);
     });
 
-    it('a crowd that tries at once from one address, asked by PAM', () => {
+    it('reports many simultaneous attempts from one address through PAM', () => {
       const pids = Array.from({ length: 50 }, (_, index) => 1_000 + 10 * index);
       const lines = [
         ...pids.flatMap((pid) => [refused({ pid, acct: INVALID_USER }), refused({ pid, acct: INVALID_USER })]),
         ...pids.map((pid) => failed({ pid: pid + 5_000, acct: `"user${pid}"` })),
         ...pids.flatMap((pid) => [refused({ pid, acct: INVALID_USER }), gaveUp({ pid })]),
       ];
-      const told = replay(lines);
-      assert.equal(told.length, 50);
-      assert.equal(new Set(told.map(({ userName }) => userName)).size, 50);
+      const reported = replay(lines);
+      assert.equal(reported.length, 50);
+      assert.equal(new Set(reported.map(({ userName }) => userName)).size, 50);
     });
   });
 
-  describe('are none', () => {
+  describe('on records without a login', () => {
     for (const exe of [
       '/usr/bin/su',
       '/usr/bin/sudo',
@@ -323,14 +331,14 @@ describe('logins in audit records', () => {
       '/usr/lib/polkit-1/polkit-agent-helper-1',
       '/usr/sbin/runuser',
     ]) {
-      it(`of ${exe}`, () => {
+      it(`ignores ${exe}`, () => {
         const by = { exe: `"${exe}"` };
         const lines = [failed(by), start(by), login(by), end(by), record(1101, { ...PAM, ...by, res: 'failed' })];
         assert.deepEqual(replay(lines), []);
       });
     }
 
-    it('when a display manager shows its login window', () => {
+    it('ignores the login window of a display manager', () => {
       const greeter = { exe: '"/usr/libexec/gdm-session-worker"', acct: '"Debian-gdm"' };
       assert.deepEqual(replay([start(greeter), end(greeter)]), []);
       assert.equal(replay([start({ ...greeter, acct: '"alice"' })]).length, 1);
@@ -342,7 +350,7 @@ describe('logins in audit records', () => {
     });
   });
 
-  describe('from where', () => {
+  describe('for the origin of a login', () => {
     const from = (addr: string, hostname = '?') => {
       const [{ remote, zone, remoteHost } = {} as LoginSeen] = replay([failed({ addr, hostname })]);
       return { remote, zone, remoteHost };
@@ -359,11 +367,11 @@ describe('logins in audit records', () => {
       ['UNKNOWN', '?', {}],
       ['1.2.3', '?', {}],
     ] as const) {
-      it(`${addr} (${hostname})`, () => assert.deepEqual(from(addr, hostname), { ...nowhere, ...expected }));
+      it(`parses ${addr} (${hostname})`, () => assert.deepEqual(from(addr, hostname), { ...nowhere, ...expected }));
     }
   });
 
-  it('by which ports is asked once for each, and known at the logout', () => {
+  it('looks up the ports once per login, and repeats them at the logout', () => {
     const asked: string[] = [];
     const logins = new AuditLogins({
       portsOf: (pid, address, time) => {
@@ -371,9 +379,9 @@ describe('logins in audit records', () => {
         return time.getTime() > 0 ? { remote: 50_000 + pid, local: 22 } : undefined;
       },
     });
-    const told = logins.accept(eventsOf([start(), login(), end(), failed({ pid: 101 }), refused({ pid: 101 })]));
+    const reported = logins.accept(eventsOf([start(), login(), end(), failed({ pid: 101 }), refused({ pid: 101 })]));
     assert.deepEqual(
-      told.map(({ operation, remote, localPort }) => [operation, remote?.port, localPort]),
+      reported.map(({ operation, remote, localPort }) => [operation, remote?.port, localPort]),
       [
         ['Login', 50_100, 22],
         ['Logout', 50_100, 22],
@@ -385,18 +393,18 @@ describe('logins in audit records', () => {
     assert.equal(asked.length, 2);
   });
 
-  describe('who', () => {
-    it('is the login uid only when the session has set it', () => {
+  describe('for the user of a login', () => {
+    it('returns the login uid only if the session has set it', () => {
       assert.equal(replay([start({ grantors: 'pam_unix' })])[0]?.userId, undefined);
       assert.equal(replay([failed({ auid: 1_001, ses: 9 })])[0]?.userId, undefined, 'of who started sshd');
     });
 
-    it('is a name in any script', () => {
+    it('accepts names in any script', () => {
       const acct = Buffer.from('ålice 😀').toString('hex').toUpperCase();
       assert.equal(replay([failed({ acct })])[0]?.userName, 'ålice 😀');
     });
 
-    it('is only a name, also one that looks like the rest of a record', () => {
+    it('does not parse a name that looks like the rest of a record', () => {
       const name = `x" addr=203.0.113.9 id=0 res=success'`;
       const acct = Buffer.from(name).toString('hex').toUpperCase(); // as libaudit writes it
       const [seen] = replay([failed({ acct })]);
@@ -419,8 +427,8 @@ describe('logins in audit records', () => {
     }
   });
 
-  describe('wait', () => {
-    it('two seconds for the terminal of a session', () => {
+  describe('while it waits for more records', () => {
+    it('waits two seconds for the terminal of a session', () => {
       const logins = new AuditLogins();
       assert.deepEqual(logins.accept(eventsOf([start()])), []);
       assert.deepEqual(logins.expire(seconds(100)), []);
@@ -429,13 +437,13 @@ describe('logins in audit records', () => {
       assert.deepEqual(logins.accept(eventsOf([login()])), [], 'that is none more');
     });
 
-    it('not at all once it is known', () => {
+    it('does not wait if the terminal is already known', () => {
       const logins = new AuditLogins();
       assert.equal(logins.accept(eventsOf([start(), login()])).length, 1);
       assert.equal(logins.accept(eventsOf([failed()])).length, 1);
     });
 
-    it('as long as sshd gives one to try otherwise, when a key is refused', () => {
+    it('waits as long as sshd allows another attempt after a refused key', () => {
       const logins = new AuditLogins();
       assert.deepEqual(logins.accept(eventsOf([refused()])), []);
       assert.deepEqual(logins.expire(seconds(1)), []);
@@ -443,7 +451,7 @@ describe('logins in audit records', () => {
       assert.deepEqual(logins.expire(minutes(3)).map(brief), ['Login Fail alice - sshd']);
     });
 
-    it('for nothing when the process is another one by then', () => {
+    it('does not wait if the pid now belongs to another process', () => {
       const logins = new AuditLogins();
       assert.equal(logins.accept(eventsOf([failed()])).length, 1);
       logins.expire(seconds(1));
@@ -454,14 +462,14 @@ describe('logins in audit records', () => {
   });
 
   describe('under attack', () => {
-    it('waits for a bounded number, and reports the rest at once', () => {
+    it('holds a bounded number of logins, and reports the rest immediately', () => {
       const logins = new AuditLogins();
       const lines = Array.from({ length: 20_000 }, (_, index) => [
         refused({ pid: index + 1, acct: `"${index}"` }),
         start({ pid: 100_000 + index, ses: index }),
       ]);
-      const told = logins.accept(eventsOf(lines.flat())).length;
-      assert.equal(told, 2 * (20_000 - 256));
+      const reported = logins.accept(eventsOf(lines.flat())).length;
+      assert.equal(reported, 2 * (20_000 - 256));
       assert.equal(logins.flush().length, 2 * 256);
     });
 
@@ -484,7 +492,7 @@ describe('logins in audit records', () => {
     });
   });
 
-  it('never throw, and are what the event declares, whatever the records are', () => {
+  it('never throws, and reports valid events for any records', () => {
     const word = fc.constantFrom(
       'alice',
       '?',
@@ -537,10 +545,13 @@ describe('logins in audit records', () => {
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
         const logins = new AuditLogins();
         const events = eventsOf(steps.map((line, index) => line.replace(/:\d+\): /, `:${index}): `)));
-        const told = events.flatMap((event, index) => [...logins.accept([event]), ...logins.expire(seconds(index))]);
-        told.push(...logins.flush());
-        assert.ok(told.length <= 2 * steps.length);
-        for (const each of told) v.parse(collector.payload, collector.translate(each, look));
+        const reported = events.flatMap((event, index) => [
+          ...logins.accept([event]),
+          ...logins.expire(seconds(index)),
+        ]);
+        reported.push(...logins.flush());
+        assert.ok(reported.length <= 2 * steps.length);
+        for (const each of reported) v.parse(collector.payload, collector.translate(each, look));
       }),
       { numRuns: fuzzRuns(40_000) },
     );

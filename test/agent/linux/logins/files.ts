@@ -54,7 +54,7 @@ const WTMPDB_TABLE =
   'CREATE TABLE wtmp(ID INTEGER PRIMARY KEY, Type INTEGER, User TEXT NOT NULL, Login INTEGER, Logout INTEGER, ' +
   'TTY TEXT, RemoteHost TEXT, Service TEXT) STRICT';
 
-/** A database of wtmpdb(8) with one page of rows: the largest there is, for some hundred of them. */
+/** A database of wtmpdb(8) with one page of rows: the largest page size, for about a hundred rows. */
 export function wtmpdbFile(rows: readonly WtmpdbRow[], changes = rows.length): Buffer {
   const bytes = Buffer.alloc(2 * PAGE_BYTES);
   bytes.write('SQLite format 3\0', 0, 'latin1');

@@ -31,7 +31,7 @@ const login: LoginSeen = {
   reporter: { pid: 4711, executable: '/usr/sbin/sshd', containerId: 'web' },
 };
 
-describe('logins that are held back', () => {
+describe('HeldLogins', () => {
   let folder: string;
   let path: string;
 
@@ -40,19 +40,19 @@ describe('logins that are held back', () => {
     path = join(folder, 'held-logins.json');
   });
 
-  it('are read as they were written, by their owner alone', () => {
+  it('reads the logins back unchanged from a file that only its owner can read', () => {
     new HeldLogins(path).write([login]);
     assert.deepEqual(new HeldLogins(path).read(), { logins: [login], unusable: 0 });
     assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 
-  it('leave no file when there are none', () => {
+  it('leaves no file if no logins are held', () => {
     new HeldLogins(path).write([login]);
     new HeldLogins(path).write([]);
     assert.equal(existsSync(path), false);
   });
 
-  it('are none without a file', () => {
+  it('returns none without a file', () => {
     assert.deepEqual(new HeldLogins(path).read(), { logins: [], unusable: 0 });
   });
 
@@ -67,13 +67,13 @@ describe('logins that are held back', () => {
     [`[${'1,'.repeat(1_499)}1]`, 1_500],
     [`["${'x'.repeat(3 * 1024 * 1024)}"]`, 1],
   ] as const) {
-    it(`are none, and ${unusable} at least were lost, where the file says ${text.slice(0, 20)}`, () => {
+    it(`returns none and counts at least ${unusable} lost if the file contains ${text.slice(0, 20)}`, () => {
       writeFileSync(path, text);
       assert.deepEqual(new HeldLogins(path).read(), { logins: [], unusable });
     });
   }
 
-  it('are read without what is broken beside them, and never throw', () => {
+  it('skips broken entries, and never throws', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         writeFileSync(path, JSON.stringify([value, login]));
@@ -85,7 +85,7 @@ describe('logins that are held back', () => {
     );
   });
 
-  describe('are all read, whatever the records say:', () => {
+  describe('reads all logins back, regardless of the records:', () => {
     const refusal = (pid: number, text: string, fields: AuditEvent['fields'] = {}): AuditEvent => ({
       time: login.time,
       serial: pid,
@@ -113,26 +113,28 @@ describe('logins that are held back', () => {
     ] as const) {
       it(what, () => {
         const logins = new AuditLogins({ reporterOf });
-        const told = [...logins.accept([refusal(1, 'root')])];
-        for (let pid = 2; pid <= 600; pid += 1) told.push(...logins.accept([refusal(pid, text)]));
+        const reported = [...logins.accept([refusal(1, 'root')])];
+        for (let pid = 2; pid <= 600; pid += 1) reported.push(...logins.accept([refusal(pid, text)]));
         const held = logins.held();
-        assert.ok(held.some(({ userName }) => userName === 'root') || told.some(({ userName }) => userName === 'root'));
-        assert.equal(told.length + held.length, 600);
+        assert.ok(
+          held.some(({ userName }) => userName === 'root') || reported.some(({ userName }) => userName === 'root'),
+        );
+        assert.equal(reported.length + held.length, 600);
         new HeldLogins(path).write(held);
         assert.deepEqual(new HeldLogins(path).read(), { logins: held, unusable: 0 });
         assert.ok(statSync(path).size < 1024 * 1024, `${statSync(path).size} bytes are written for each change`);
       });
     }
 
-    it('short ones are not displaced by long ones', () => {
+    it('keeps short logins when long ones need space', () => {
       const logins = new AuditLogins();
-      const told = [...logins.accept([refusal(1, 'root')])];
-      for (let pid = 2; pid <= 200; pid += 1) told.push(...logins.accept([refusal(pid, '\x01'.repeat(8_500))]));
-      assert.ok(told.length > 0);
+      const reported = [...logins.accept([refusal(1, 'root')])];
+      for (let pid = 2; pid <= 200; pid += 1) reported.push(...logins.accept([refusal(pid, '\x01'.repeat(8_500))]));
+      assert.ok(reported.length > 0);
       assert.equal(logins.held()[0]?.pid, 1);
     });
 
-    it('names that become known while they wait', () => {
+    it('stores names that become known while the logins wait', () => {
       const logins = new AuditLogins({ reporterOf });
       for (let pid = 1; pid <= 256; pid += 1) logins.accept([refusal(pid, '', { acct: '?', exe: '/usr/sbin/sshd' })]);
       for (let pid = 1; pid <= 256; pid += 1) logins.accept([refusal(pid, '\x01'.repeat(8_500))]);
@@ -142,11 +144,11 @@ describe('logins that are held back', () => {
     });
   });
 
-  describe('when the agent is killed', () => {
-    let told: LoginSeen[];
+  describe('after the agent was killed', () => {
+    let reported: LoginSeen[];
     let dropped: [string, string, number][];
     const sink = {
-      accept: (_stream: string, records: readonly LoginSeen[]) => told.push(...records),
+      accept: (_stream: string, records: readonly LoginSeen[]) => reported.push(...records),
       drop: (...loss: [string, string, number]) => dropped.push(loss),
     } as unknown as StreamSink;
     const start = () => {
@@ -157,19 +159,19 @@ describe('logins that are held back', () => {
     const follow = { isWanted: true, isFromAudit: true };
 
     beforeEach(() => {
-      told = [];
+      reported = [];
       dropped = [];
     });
     afterEach(function () {
       if (this.currentTest?.title.includes('counts') !== true) assert.deepEqual(dropped, []);
     });
 
-    it('counts those that cannot be read, once', async () => {
+    it('counts unreadable logins once', async () => {
       writeFileSync(path, JSON.stringify([{ ...login, pid: -1 }, login, 7]));
       const next = start();
       await next.follow(follow);
       await next.close();
-      assert.deepEqual(told, [login]);
+      assert.deepEqual(reported, [login]);
       assert.deepEqual(dropped, [['logins', 'killed', 2]]);
       const third = start();
       await third.follow(follow);
@@ -177,38 +179,38 @@ describe('logins that are held back', () => {
       assert.equal(dropped.length, 1);
     });
 
-    it('are told by the next one, once, and with the same time and serial', async () => {
+    it('reports them in the next run, once, with the same time and serial', async () => {
       const killed = start();
       await killed.follow(follow);
       killed.accept(eventsOf(golden['ssh-wrong-key'] ?? []).slice(0, 1));
       killed.expire();
-      assert.deepEqual(told, []);
+      assert.deepEqual(reported, []);
 
       const next = start();
       await next.follow(follow);
-      assert.equal(told.length, 1);
-      const [{ success, userName, serial } = {} as LoginSeen] = told;
+      assert.equal(reported.length, 1);
+      const [{ success, userName, serial } = {} as LoginSeen] = reported;
       assert.deepEqual({ success, userName }, { success: false, userName: 'alice' });
       assert.equal(serial, eventsOf(golden['ssh-wrong-key'] ?? [])[0]?.serial);
       await next.close();
 
       const third = start();
       await third.follow(follow);
-      assert.equal(told.length, 1);
+      assert.equal(reported.length, 1);
       await third.close();
     });
 
-    it('are told once when it ends in peace', async () => {
+    it('reports them once if the agent exits normally', async () => {
       const first = start();
       await first.follow(follow);
       first.accept(eventsOf(golden['ssh-wrong-key'] ?? []).slice(0, 1));
       first.expire();
       await first.close();
-      assert.equal(told.length, 1);
+      assert.equal(reported.length, 1);
       const next = start();
       await next.follow(follow);
       await next.close();
-      assert.equal(told.length, 1);
+      assert.equal(reported.length, 1);
     });
   });
 });

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../../harness/folders.ts';
 
 const now = () => new Date();
 
-describe('the ports of a login', () => {
+describe('LoginConnections', () => {
   let proc: string;
 
   beforeEach(() => {
@@ -35,7 +35,7 @@ describe('the ports of a login', () => {
     writeFileSync(join(proc, `${pid}/net/tcp`), ` sl local_address ...\n${lines.join('')}`);
   };
 
-  it('are those of the connection that the process has with that address', () => {
+  it("returns the ports of the process's connection with that address", () => {
     put(
       812,
       [5, 6, 7],
@@ -52,7 +52,7 @@ describe('the ports of a login', () => {
     assert.equal(connections.portsOf(812, '192.0.2.7', new Date(Date.now() - 11_000)), undefined, 'may be another one');
   });
 
-  it('are not looked for when that would take too long', () => {
+  it('skips a lookup that would take too long', () => {
     put(812, [6], [line('10.0.0.1:22', '192.0.2.7:50003', 6)]);
     let time = 0;
     const clock = {
@@ -68,7 +68,7 @@ describe('the ports of a login', () => {
     assert.ok(found.filter((each) => each === undefined).length >= 15, String(found));
   });
 
-  it('are found in the real /proc', async () => {
+  it('finds the ports in the real /proc', async () => {
     const address = '127.7.7.7'; // which no other test that runs in this process connects to
     const server = createServer().listen(0, address);
     await once(server, 'listening');

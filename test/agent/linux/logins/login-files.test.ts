@@ -35,10 +35,10 @@ import { utmpRecord, type WtmpdbRow, wtmpdbFile } from './files.ts';
 const START = Date.UTC(2024, 4, 1, 12);
 const DEAD = { type: 8, user: '', pid: 4711 };
 
-describe('the login files', () => {
+describe('LoginFiles', () => {
   let root: string;
   let clock: sinon.SinonFakeTimers;
-  let told: LoginSeen[];
+  let reported: LoginSeen[];
   let checkpoint: LoginCheckpoint | undefined;
   let batches: number;
   let files: LoginFiles | undefined;
@@ -47,7 +47,7 @@ describe('the login files', () => {
   beforeEach(() => {
     root = temporaryFolder();
     clock = sinon.useFakeTimers({ now: START, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
-    told = [];
+    reported = [];
     checkpoint = undefined;
     batches = 0;
     changes = 0;
@@ -80,7 +80,7 @@ describe('the login files', () => {
         accept: <K extends keyof Streams>(stream: K, records: readonly Streams[K][]) => {
           assert.equal(stream, 'logins');
           batches += 1;
-          told.push(...(records as readonly LoginSeen[]));
+          reported.push(...(records as readonly LoginSeen[]));
         },
         drop: () => assert.fail('nothing is dropped'),
       },
@@ -100,14 +100,14 @@ describe('the login files', () => {
   };
   const turn = (ms = 1_000) => clock.tickAsync(ms);
   const brief = () =>
-    told
+    reported
       .splice(0)
       .map(
         ({ operation, success, userName, terminal }) => `${operation} ${success ? '' : 'Fail '}${userName} ${terminal}`,
       );
 
-  describe('at the first start', () => {
-    it('tell nothing old, and what happens from then on', async () => {
+  describe('on the first start', () => {
+    it('reports only logins after the start', async () => {
       write({ user: 'old' });
       write({ ...DEAD, line: 'pts/7' });
       write({ user: 'nobody', type: 6 }, BTMP);
@@ -122,7 +122,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/1', 'Login Fail root ssh:notty', 'Logout alice /dev/pts/1']);
     });
 
-    it('know who was there already, for the logout', async () => {
+    it('knows who was already logged in, for the logout', async () => {
       write({ user: 'bob', line: 'tty1' });
       database([{ id: 1, user: 'carol', tty: 'pts/9', login: now() - 5_000 }]);
       open();
@@ -134,7 +134,7 @@ describe('the login files', () => {
     });
   });
 
-  describe('of a host whose root is mounted, where links lead to its own folders', () => {
+  describe("on a host with a mounted root, where links lead to the host's own folders", () => {
     beforeEach(() => {
       mkdirSync(at('data/log'), { recursive: true });
       rmSync(at('var/log'), { recursive: true });
@@ -145,7 +145,7 @@ describe('the login files', () => {
       for (const path of [WTMP, BTMP]) write({ user: 'old' }, path);
     });
 
-    it('are read there, also after a rotation', async () => {
+    it("reads the host's files, even after a rotation", async () => {
       open();
       write({ user: 'ann' });
       await turn();
@@ -156,7 +156,7 @@ describe('the login files', () => {
       assert.match(String(files?.status().reason), /refused logins are seen where/);
     });
 
-    it('are read there to the end, when they were rotated while nobody read', async () => {
+    it("reads the host's files to the end if they were rotated in the meantime", async () => {
       open();
       await turn();
       await close();
@@ -168,7 +168,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login ann /dev/pts/0', 'Login bob /dev/pts/1']);
     });
 
-    it('are read from a database there', async () => {
+    it("reads the host's database", async () => {
       writeFileSync(at('data/db/wtmp.db'), wtmpdbFile([], 1));
       open();
       await turn();
@@ -178,7 +178,7 @@ describe('the login files', () => {
     });
   });
 
-  it('are read as programs that use musl write them, on a system with musl', async () => {
+  it('reads records as programs with musl write them, on a system with musl', async () => {
     put('bin/busybox', Buffer.from('\x7fELF … /lib/ld-musl-x86_64.so.1\0'));
     symlinkSync('/bin/busybox', at('bin/sh'));
     open();
@@ -186,7 +186,7 @@ describe('the login files', () => {
     for (const user of ['ann', 'bob']) appendFileSync(at(WTMP), utmpRecord({ user, line: user, time: now() }, layout));
     await turn();
     assert.deepEqual(
-      told.map(({ userName, time }) => [userName, time.getTime()]),
+      reported.map(({ userName, time }) => [userName, time.getTime()]),
       [
         ['ann', START],
         ['bob', START],
@@ -194,7 +194,7 @@ describe('the login files', () => {
     );
   });
 
-  it('tell all there is to know', async () => {
+  it('reports every known field', async () => {
     open();
     write({ host: 'fe80::1%eth0', address: [0xfe, 0x80, ...Array(13).fill(0), 1], pid: 7 });
     write({ host: 'host.example', address: [192, 0, 2, 7], line: 'pts/1' });
@@ -202,7 +202,7 @@ describe('the login files', () => {
     await turn();
     const time = new Date(START);
     const common = { time, operation: 'Login', success: true, executable: 'unknown', userName: 'alice' };
-    assert.deepEqual(told, [
+    assert.deepEqual(reported, [
       { ...common, pid: 7, remote: { address: 'fe80::1' }, zone: 'eth0', terminal: '/dev/pts/0' },
       { ...common, pid: 4711, remote: { address: '192.0.2.7' }, remoteHost: 'host.example', terminal: '/dev/pts/1' },
       {
@@ -217,18 +217,18 @@ describe('the login files', () => {
     ]);
   });
 
-  it('tell the logins from this machine itself', async () => {
+  it('reports logins from this machine itself', async () => {
     open();
     write({ host: '::1', line: 'pts/1' });
     write({ host: '::ffff:192.0.2.7', line: 'pts/2' });
     await turn();
     assert.deepEqual(
-      told.map(({ remote }) => remote?.address),
+      reported.map(({ remote }) => remote?.address),
       ['::1', '192.0.2.7'],
     );
   });
 
-  it('tell the logout of a long session after any number of short ones', async () => {
+  it('reports the logout of a long session after any number of short ones', async () => {
     open();
     write({ user: 'root', line: 'tty1' });
     await turn();
@@ -242,7 +242,7 @@ describe('the login files', () => {
     assert.equal(brief().at(-1), 'Logout root /dev/tty1');
   });
 
-  it('name the program that wrote, while it runs', async () => {
+  it('names the program that wrote the record while it runs', async () => {
     symlinkSync('/proc', at('proc'));
     clock.restore();
     const time = Date.now();
@@ -252,13 +252,13 @@ describe('the login files', () => {
     write({ pid: process.pid, time: time - 86_400_000 * 400, line: 'pts/1' });
     await turn();
     assert.deepEqual(
-      told.map(({ executable }) => executable),
+      reported.map(({ executable }) => executable),
       [realpathSync('/proc/self/exe'), 'unknown'],
       'a process that began later is another one',
     );
   });
 
-  describe('tell none', () => {
+  describe('reports no login', () => {
     for (const [what, fields] of Object.entries({
       'for a terminal where nobody had logged in': { ...DEAD, line: 'tty1' },
       'for a getty': { type: 6, user: 'LOGIN', line: 'tty1' },
@@ -277,7 +277,7 @@ describe('the login files', () => {
       });
     }
 
-    it('for who was there before the machine was started anew', async () => {
+    it('ignores users who were logged in before a restart of the machine', async () => {
       open();
       write();
       write({ type: 2, user: 'reboot', line: '~' });
@@ -286,7 +286,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/0']);
     });
 
-    it('for su', async () => {
+    it('ignores su', async () => {
       database([]);
       open();
       database([
@@ -299,7 +299,7 @@ describe('the login files', () => {
     });
   });
 
-  it('tell a session once that is in both', async () => {
+  it('reports a session once that is in both files', async () => {
     database([]);
     open();
     write({ line: 'pts/1' });
@@ -323,7 +323,7 @@ describe('the login files', () => {
     ]);
   });
 
-  it('tell sessions that follow each other fast at one terminal each', async () => {
+  it('reports every one of several sessions in fast succession at one terminal', async () => {
     database([]);
     open();
     const rows = [0, 1, 2].map((id) => ({ id: id + 1, login: now() + 400 * id, logout: now() + 400 * id + 100 }));
@@ -336,7 +336,7 @@ describe('the login files', () => {
     );
   });
 
-  it('tell nothing old at the first start either when the clock is not set', async () => {
+  it('reports no old login on the first start even if the clock is not set', async () => {
     write({ user: 'old' });
     write({ user: 'eve', line: 'ssh:notty', type: 6 }, BTMP);
     clock.setSystemTime(new Date('1970-01-01T00:01:00Z'));
@@ -349,13 +349,13 @@ describe('the login files', () => {
   });
 
   describe('after the agent was down', () => {
-    it('tell what happened meanwhile, once', async () => {
+    it('reports missed logins once', async () => {
       database([{ id: 1, tty: 'pts/5', user: 'carol', login: now() - 1 }]);
       open();
       write({ user: 'before' });
       await turn();
       await close();
-      told = [];
+      reported = [];
       await turn(60_000);
       write({ user: 'alice', line: 'pts/1' });
       write({ ...DEAD, line: 'pts/0' });
@@ -382,7 +382,7 @@ describe('the login files', () => {
       }
     });
 
-    it('do not believe that logins to come have been told: the clock was ahead', async () => {
+    it('does not treat future logins as already reported: the clock was ahead', async () => {
       for (const [today, until] of [
         ['2026-03-01T12:00:00Z', '2026-03-01T12:00:00Z'],
         ['1970-01-01T00:01:00Z', '2036-03-01T12:00:00Z'], // now it is the clock that can't be believed
@@ -394,28 +394,28 @@ describe('the login files', () => {
       }
     });
 
-    it('go by the place, not by the time: the clock may have been set back', async () => {
+    it('uses the position, not the time: the clock may have been set back', async () => {
       open();
       write();
       await turn();
       await close();
-      told = [];
+      reported = [];
       write({ user: 'bob', time: START - 86_400_000 });
       open();
       await turn();
       assert.deepEqual(brief(), ['Login bob /dev/pts/0']);
     });
 
-    it('go by the time when another source has told since', async () => {
+    it('uses the time if another source has reported since', async () => {
       open();
       write();
       await turn();
       await close();
-      told = [];
-      write({ user: 'audit-told-it', time: START + 10_000, line: 'pts/1' });
+      reported = [];
+      write({ user: 'audit-reported-it', time: START + 10_000, line: 'pts/1' });
       write({ user: 'alice', time: START + 12_000, line: 'pts/2' });
       database([
-        { id: 1, user: 'audit-told-it-too', login: START + 9_000, logout: START + 9_500, tty: 'pts/3' },
+        { id: 1, user: 'audit-reported-it-too', login: START + 9_000, logout: START + 9_500, tty: 'pts/3' },
         { id: 2, user: 'bob', login: START + 9_000, logout: START + 13_000, tty: 'pts/4' },
       ]);
       await turn(60_000);
@@ -424,12 +424,12 @@ describe('the login files', () => {
       assert.deepEqual(brief().sort(), ['Login alice /dev/pts/2', 'Logout bob /dev/pts/4']);
     });
 
-    it('read the rest of a file that was rotated', async () => {
+    it('reads the rest of a rotated file', async () => {
       open();
       write();
       await turn();
       await close();
-      told = [];
+      reported = [];
       write({ user: 'bob' });
       renameSync(at(WTMP), at(`${WTMP}.1`));
       write({ user: 'carol' });
@@ -438,12 +438,12 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0']);
     });
 
-    it('read all files that were rotated meanwhile, in order, whatever the date in their names', async () => {
+    it('reads all files rotated since, in order, regardless of the dates in their names', async () => {
       open();
       write();
       await turn();
       await close();
-      told = [];
+      reported = [];
       const rotate = (suffix: string) => {
         clock.tick(1_000);
         renameSync(at(WTMP), at(`${WTMP}${suffix}`));
@@ -462,12 +462,12 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0', 'Login dave /dev/pts/0']);
     });
 
-    it('read what was rotated since, where the file that was left is gone', async () => {
+    it('reads the files rotated since if its last file was removed', async () => {
       open();
       write();
       await turn();
       await close();
-      told = [];
+      reported = [];
       renameSync(at(WTMP), at('var/log/compressed')); // so that the inode isn't used again
       clock.tick(1_000);
       write({ user: 'bob' });
@@ -479,7 +479,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0']);
     });
 
-    it('also by the time', async () => {
+    it('uses the time without a checkpoint of a file', async () => {
       write({ user: 'old' });
       write({ user: 'bob', time: START + 5_000 });
       renameSync(at(WTMP), at(`${WTMP}.1`));
@@ -490,12 +490,12 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0', 'Login carol /dev/pts/0']);
     });
 
-    it('go by the time when the file is another one', async () => {
+    it('uses the time if the file is a different one', async () => {
       open();
       write();
       await turn();
       await close();
-      told = [];
+      reported = [];
       const old = utmpRecord({ user: 'old', time: START - 1_000 });
       rmSync(at(WTMP));
       put('var/log/other', old); // so that the inode isn't used again
@@ -505,7 +505,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0']);
     });
 
-    it('catch up with many in small parts, without losing any', async () => {
+    it('catches up with many logins in small batches without losing any', async () => {
       open();
       await turn();
       await close();
@@ -515,14 +515,14 @@ describe('the login files', () => {
       appendFileSync(at(WTMP), Buffer.concat(records));
       open();
       await turn(10_000);
-      assert.equal(told.length, 5_000);
-      assert.equal(new Set(told.map(({ userName }) => userName)).size, 5_000);
+      assert.equal(reported.length, 5_000);
+      assert.equal(new Set(reported.map(({ userName }) => userName)).size, 5_000);
       assert.ok(batches >= 10, String(batches));
     });
   });
 
-  describe('go on when', () => {
-    it('a file is rotated', async () => {
+  describe('when files change', () => {
+    it('follows a rotated file', async () => {
       open();
       await turn();
       write({ user: 'alice' });
@@ -534,7 +534,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/0', 'Login bob /dev/pts/0', 'Login carol /dev/pts/0']);
     });
 
-    it('a file is emptied', async () => {
+    it('reads a truncated file from the start', async () => {
       write({ user: 'old' });
       open();
       await turn();
@@ -545,7 +545,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/0']);
     });
 
-    it('a file appears', async () => {
+    it('reads a file that is created later', async () => {
       rmSync(at(BTMP));
       open();
       await turn();
@@ -557,7 +557,7 @@ describe('the login files', () => {
       assert.match(files?.status().reason ?? '', /refused logins are seen/);
     });
 
-    it('a record is written in two parts', async () => {
+    it('reads a record that is written in two parts', async () => {
       open();
       const record = utmpRecord({ time: now() });
       appendFileSync(at(WTMP), record.subarray(0, 100));
@@ -568,7 +568,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/0']);
     });
 
-    it('the database is being written', async () => {
+    it('reads a database while it is written', async () => {
       database([]);
       open();
       put(`${WTMPDB}-journal`, Buffer.from('d9d505f920a163d700000001', 'hex'));
@@ -580,7 +580,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/0']);
     });
 
-    it('its journal is kept, but emptied or overwritten', async () => {
+    it('reads a database with a kept, truncated or overwritten journal', async () => {
       database([]);
       open();
       put(`${WTMPDB}-journal`, Buffer.alloc(512));
@@ -589,7 +589,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login alice /dev/pts/0']);
     });
 
-    it('its rows are rotated away, and their ids begin anew', async () => {
+    it('reads a database whose rows are rotated away, with restarted ids', async () => {
       database([
         { id: 1, login: now() - 1_000 },
         { id: 2, login: now() - 500 },
@@ -603,7 +603,7 @@ describe('the login files', () => {
       assert.deepEqual(brief(), ['Login bob /dev/pts/0']);
     });
 
-    it('it is no database', async () => {
+    it('continues after a file that is not a database', async () => {
       put(WTMPDB, Buffer.from('SQLite format 3'));
       open();
       write();
@@ -612,7 +612,7 @@ describe('the login files', () => {
       assert.doesNotMatch(files?.status().reason ?? '', /wtmp\.db/);
     });
 
-    it('somebody has put a folder there', async () => {
+    it('continues if the path is a directory', async () => {
       rmSync(at(WTMP));
       mkdirSync(at(WTMP));
       open();
@@ -622,7 +622,7 @@ describe('the login files', () => {
     });
   });
 
-  it('say what they are, and what they lack', async () => {
+  it("reports the source's state, and the missing fields", async () => {
     database([]);
     open();
     assert.deepEqual(files?.status(), {
@@ -638,13 +638,13 @@ describe('the login files', () => {
     assert.equal(files?.status().source, 'wtmpdb');
   });
 
-  it('reject with a remedy when there are none', () => {
+  it('rejects with a remedy if there are no files', () => {
     for (const path of [WTMP, BTMP]) rmSync(at(path));
     assert.throws(() => open(), { name: 'AgentError', id: 'SOURCE_UNREADABLE', message: /ENOENT/, remedy: /utmp/ });
     assert.equal(files?.status().state, 'off');
   });
 
-  it('of Debian 13 tell what sshd and login(1) wrote to both', async () => {
+  it('reports what sshd and login(1) of Debian 13 wrote to both files', async () => {
     open();
     put(WTMPDB, readFileSync('test/golden/debian13-6.18/login-wtmp.db'));
     if (utmpLayout().bytes === 384) put(WTMP, readFileSync('test/golden/debian13-6.18/login-wtmp'));
@@ -655,7 +655,7 @@ describe('the login files', () => {
     );
   });
 
-  it('are what the event declares, whatever they hold', async () => {
+  it('reports valid events for any file content', async () => {
     const text = fc.oneof(
       fc.constantFrom('alice', '', ':0', '192.0.2.7', 'fe80::1%e', '__proto__', 'ssh:notty'),
       fc.string(),
@@ -693,14 +693,14 @@ describe('the login files', () => {
         await turn(20);
         await turn();
         await close();
-        for (const each of told.splice(0)) v.parse(collector.payload, collector.translate(each, look));
+        for (const each of reported.splice(0)) v.parse(collector.payload, collector.translate(each, look));
       }),
       { numRuns: fuzzRuns(2_000) },
     );
   }).timeout(120_000);
 });
 
-describe('a checkpoint of the login files', () => {
+describe('parseLoginCheckpoint', () => {
   const whole = { timeMs: 5, places: { wtmp: { inode: 1, at: 384 }, wtmpdb: { inode: 2, at: 7 } } };
   for (const [value, expected] of [
     [whole, whole],
@@ -715,6 +715,6 @@ describe('a checkpoint of the login files', () => {
     ['x', undefined],
     [undefined, undefined],
   ] as const) {
-    it(`is read back from ${JSON.stringify(value)}`, () => assert.deepEqual(parseLoginCheckpoint(value), expected));
+    it(`parses ${JSON.stringify(value)}`, () => assert.deepEqual(parseLoginCheckpoint(value), expected));
   }
 });

@@ -21,7 +21,7 @@ describe('LoginReporters', () => {
     }
   });
 
-  it('are found by the start of their program, else by the image that they run', () => {
+  it('returns the program of a known start, or else the image that the process runs', () => {
     const found = reporters({
       executableOf: (pid: number) => (pid === 71 ? '/usr/bin/seen' : undefined),
       containerOf: (pid: number) => (pid === 71 ? 'web' : undefined),
@@ -30,14 +30,14 @@ describe('LoginReporters', () => {
     assert.deepEqual(found.of(71), { pid: 71, executable: '/usr/bin/seen', containerId: 'web' });
   });
 
-  it('are only a number when they have ended and nobody has seen them', () => {
+  it('returns only the number of an unknown process that has exited', () => {
     assert.deepEqual(reporters().of(72), { pid: 72 });
   });
 
   describe('on a host with containers', () => {
     beforeEach(addContainer);
 
-    it('may have been in any when they have ended, also if the start of their program was seen', () => {
+    it('returns an unknown container for an exited process, even if its start was seen', () => {
       assert.deepEqual(reporters().of(72), { pid: 72, isUnlocated: true });
       const executable = '/usr/sbin/sshd';
       assert.deepEqual(reporters({ executableOf: () => executable }).of(72), {
@@ -47,11 +47,11 @@ describe('LoginReporters', () => {
       });
     });
 
-    it('are in the one in which they were last seen', () => {
+    it('returns the container in which the process was last seen', () => {
       assert.deepEqual(reporters({ containerOf: () => 'web' }).of(72), { pid: 72, containerId: 'web' });
     });
 
-    it('are on the host when they live and are in none', () => {
+    it('returns no container for a running process outside of containers', () => {
       assert.deepEqual(reporters().of(70), { pid: 70, executable: '/usr/sbin/sshd' });
     });
   });

@@ -22,7 +22,7 @@ function rowsOf(file: Buffer, after = 0, most = 10_000): SqliteRow[] {
 
 const PAGE_BYTES = 65_536;
 
-/** Of this many bytes, so that it can be put anywhere: leading ones may be superfluous. */
+/** A varint of a fixed number of bytes, which may have superfluous leading ones. */
 const varint = (value: number, bytes: number): number[] =>
   Array.from({ length: bytes }, (_, index) => {
     const left = bytes - 1 - index;
@@ -44,8 +44,8 @@ function leafOf(cell: Buffer): Buffer {
   return page;
 }
 
-describe('a table of SQLite', () => {
-  it('is what wtmpdb of Debian 13 wrote', () => {
+describe('SqliteTable', () => {
+  it('reads a file that wtmpdb of Debian 13 wrote', () => {
     const file = readFileSync(`${FOLDER}/login-wtmp.db`);
     assert.deepEqual(
       readerOf(file)?.table('wtmp')?.columns,
@@ -59,10 +59,10 @@ describe('a table of SQLite', () => {
     assert.deepEqual(rows.at(-1)?.values.slice(-2), ['', 'su-l']);
   });
 
-  describe('of many pages', () => {
+  describe('with many pages', () => {
     const file = readFileSync(`${FOLDER}/login-wtmp-many-pages.db`);
 
-    it('has all its rows, in order', () => {
+    it('returns all rows in order', () => {
       const ids = rowsOf(file).map(({ rowId }) => rowId);
       assert.deepEqual(
         ids,
@@ -70,7 +70,7 @@ describe('a table of SQLite', () => {
       );
     });
 
-    it('has rows longer than a page', () => {
+    it('returns rows longer than a page', () => {
       const hosts = rowsOf(file).map(({ values }) => String(values[6]));
       assert.ok(hosts.includes('h'.repeat(8_000)));
       assert.equal(hosts.filter((host) => /^h+$/.test(host)).length, 9);
@@ -85,12 +85,12 @@ describe('a table of SQLite', () => {
       [400, undefined],
       [1e15, undefined],
     ] as const) {
-      it(`begins after row ${after} with ${first}`, () => assert.equal(rowsOf(file, after)[0]?.rowId, first));
+      it(`starts after row ${after} with ${first}`, () => assert.equal(rowsOf(file, after)[0]?.rowId, first));
     }
 
-    it('gives out no more than is asked for', () => assert.equal(rowsOf(file, 10, 7).at(-1)?.rowId, 17));
+    it('returns at most the requested number of rows', () => assert.equal(rowsOf(file, 10, 7).at(-1)?.rowId, 17));
 
-    it('knows its last row, from a few pages', () => {
+    it('finds the last row by reading a few pages', () => {
       const header = parseHeader(file) ?? assert.fail();
       let read = 0;
       const reader = new SqliteReader(header, (page) => {
@@ -104,16 +104,16 @@ describe('a table of SQLite', () => {
     });
   });
 
-  it('may be empty', () => {
+  it('accepts an empty table', () => {
     const reader = readerOf(wtmpdbFile([]));
     const table = reader?.table('wtmp') ?? assert.fail();
     assert.equal(reader?.lastRowId(table), 0);
     assert.deepEqual(reader?.rowsAfter(table, 0, 10), []);
   });
 
-  it('may be missing', () => assert.equal(readerOf(wtmpdbFile([]))?.table('users'), undefined));
+  it('returns undefined for a missing table', () => assert.equal(readerOf(wtmpdbFile([]))?.table('users'), undefined));
 
-  it('is in a file that begins as such', () => {
+  it("rejects a file without SQLite's header", () => {
     const file = wtmpdbFile([]);
     for (const [at, to] of [
       [0, 0],
@@ -128,7 +128,7 @@ describe('a table of SQLite', () => {
     assert.equal(parseHeader(file.subarray(0, 99)), undefined);
   });
 
-  it('is not followed in circles', () => {
+  it('does not follow pages in circles', () => {
     const file = Buffer.from(readFileSync(`${FOLDER}/login-wtmp-many-pages.db`));
     const reader = readerOf(file);
     const { rootPage = 0 } = reader?.table('wtmp') ?? {};
@@ -154,7 +154,7 @@ describe('a table of SQLite', () => {
     assert.equal(read, 20, 'levels');
   });
 
-  describe('whose cells are made to cost time', () => {
+  describe('with cells crafted to cost time', () => {
     const table = { rootPage: 2, columns: ['ID'] };
     /** A table of one page, and the values that were parsed to read it. */
     const read = (page: Buffer) => {
@@ -164,7 +164,7 @@ describe('a table of SQLite', () => {
       return { rows, values: rows.reduce((all, row) => all + row.values.length, 0), isExhausted: reader.isExhausted };
     };
 
-    it('has no row twice: row ids increase, or the cells are damaged', () => {
+    it('returns no row twice: row ids increase, or the cells are damaged', () => {
       const page = leafOf(cellOf(1, Buffer.alloc(60_000)));
       page.writeUInt16BE(500, 3);
       for (let index = 1; index < 500; index += 1) page.writeUInt16BE(page.readUInt16BE(8), 8 + 2 * index);
@@ -176,11 +176,11 @@ describe('a table of SQLite', () => {
       assert.ok(performance.now() - began < 1_000, 'not ten seconds');
     });
 
-    it('has no more than 64 columns', () => {
+    it('returns at most 64 columns', () => {
       assert.equal(read(leafOf(cellOf(1, Buffer.alloc(60_000)))).values, 64);
     });
 
-    it('is read no further than 16 MB, also where rows share their bytes', () => {
+    it('reads at most 16 MB, even if rows share their bytes', () => {
       // Each cell's row goes on to the end of the page, through all cells after it.
       const count = 4_000;
       const page = Buffer.alloc(PAGE_BYTES);
@@ -199,7 +199,7 @@ describe('a table of SQLite', () => {
     });
   });
 
-  it('is read as far as it goes, whatever the bytes are', () => {
+  it('returns the readable rows of any bytes', () => {
     const files = [
       readFileSync(`${FOLDER}/login-wtmp.db`),
       readFileSync(`${FOLDER}/login-wtmp-many-pages.db`),
@@ -239,7 +239,7 @@ describe('a table of SQLite', () => {
     assert.ok(found > fuzzRuns(100_000), 'most files must still have rows, or nothing was tried');
   });
 
-  it('is no mere bytes', () => {
+  it('rejects random bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2_000 }), (bytes) => {
         const file = Buffer.from(bytes);

@@ -7,8 +7,8 @@ import { utmpRecord } from './files.ts';
 
 const TIME = Date.UTC(2024, 4, 1, 12) + 345;
 
-describe('a record of wtmp', () => {
-  it('is what sshd of Debian 13 wrote on x86_64', () => {
+describe('parseUtmp', () => {
+  it('parses a record that sshd of Debian 13 wrote on x86_64', () => {
     const file = readFileSync('test/golden/debian13-6.18/login-wtmp');
     const layout = utmpLayout('x64', 'LE');
     assert.equal(file.length % layout.bytes, 0);
@@ -26,7 +26,7 @@ describe('a record of wtmp', () => {
     ['riscv64', 'LE', 400],
     ['s390x', 'BE', 384],
   ] as const) {
-    it(`has ${bytes} bytes on ${arch}, ${order}`, () => {
+    it(`reads records of ${bytes} bytes on ${arch}, ${order}`, () => {
       const layout = utmpLayout(arch, order);
       assert.equal(layout.bytes, bytes);
       const address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -47,7 +47,7 @@ describe('a record of wtmp', () => {
     ['arm', 'LE', 400],
     ['ia32', 'LE', 396],
   ] as const) {
-    it(`has ${bytes} bytes on ${arch}, written by programs that use musl`, () => {
+    it(`reads records of ${bytes} bytes on ${arch}, written by programs with musl`, () => {
       const layout = utmpLayout(arch, order, { isMusl: true });
       assert.equal(layout.bytes, bytes);
       // By the offsets of musl's include/utmpx.h: ut_type, ut_user, ut_tv and ut_addr_v6.
@@ -62,24 +62,24 @@ describe('a record of wtmp', () => {
     });
   }
 
-  it('has texts that fill their fields, in any script', () => {
+  it('reads strings that fill their fields, in any script', () => {
     const layout = utmpLayout();
     const fields = { line: 'l'.repeat(40), user: 'å'.repeat(16), host: 'h'.repeat(300) };
     const { line, user, host } = parseUtmp(utmpRecord(fields, layout), layout) ?? assert.fail();
     assert.deepEqual([line, user, host], ['l'.repeat(32), 'å'.repeat(16), 'h'.repeat(256)]);
   });
 
-  it('lasts beyond 2038', () => {
+  it('reads times after 2038', () => {
     const layout = utmpLayout('x64', 'LE');
     const time = Date.UTC(2040, 0, 1);
     assert.equal(parseUtmp(utmpRecord({ time }, layout), layout)?.timeMs, time);
   });
 
   for (const type of [-1, 10, 32_767]) {
-    it(`is none of type ${type}`, () => assert.equal(parseUtmp(utmpRecord({ type }), utmpLayout()), undefined));
+    it(`ignores records of type ${type}`, () => assert.equal(parseUtmp(utmpRecord({ type }), utmpLayout()), undefined));
   }
 
-  it('is whatever bytes there are, and never throws', () => {
+  it('accepts any bytes without throwing', () => {
     const layouts = [utmpLayout('x64', 'LE'), utmpLayout('arm64', 'LE'), utmpLayout('s390x', 'BE')];
     const input = fc.constantFrom(...layouts).chain((layout) =>
       fc.tuple(

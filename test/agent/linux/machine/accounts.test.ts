@@ -29,7 +29,7 @@ beforeEach(() => {
 const put = (path: string, text: string) => writeFileSync(join(hostRoot, path), text);
 
 describe('Accounts', () => {
-  it('have a trace that differs when one of their files was written, replaced, added or removed', async () => {
+  it('changes its trace when one of its files is written, replaced, added or removed', async () => {
     const accounts = new Accounts({ hostRoot });
     const seen = [await accounts.trace()];
     const isNew = async () => {
@@ -53,10 +53,10 @@ describe('Accounts', () => {
     await isNew();
   });
 
-  describe('by the files of a host', () => {
+  describe('from the files of a host', () => {
     const list = () => new Accounts({ hostRoot }).list(signal);
 
-    it('are those under hostRoot; the group file may be missing', async () => {
+    it('reads the files under hostRoot; the group file may be missing', async () => {
       const accounts = new Accounts({ hostRoot });
       assert.deepEqual(accounts.status(), { state: 'off' });
       const [, alice] = await accounts.list(signal);
@@ -70,7 +70,7 @@ describe('Accounts', () => {
       assert.deepEqual(accounts.status(), { state: 'on', source: 'files' });
     });
 
-    it('are those of its C library', async () => {
+    it("reads the files as the host's C library does", async () => {
       put('etc/passwd', '#a:x:4294967296:0:::\n');
       put('etc/group', '+sudo:x:27:#a\n');
       put('etc/shadow', '#a::1::::::\n');
@@ -85,7 +85,7 @@ describe('Accounts', () => {
       assert.equal(new UserNames({ hostRoot, clock: systemClock }).userName(0), '#a');
     });
 
-    it('are found where links of the host lead', async () => {
+    it('follows links within the host', async () => {
       mkdirSync(join(hostRoot, 'persist'));
       renameSync(join(hostRoot, 'etc/passwd'), join(hostRoot, 'persist/passwd'));
       symlinkSync('/persist/passwd', join(hostRoot, 'etc/passwd'));
@@ -93,7 +93,7 @@ describe('Accounts', () => {
       assert.equal(new UserNames({ hostRoot, clock: systemClock }).userName(1000), 'alice');
     });
 
-    it('say how passwords stand, and nothing else of them', async () => {
+    it('reports the kind of each password, and nothing else about it', async () => {
       put('etc/shadow', `root:${HASH}:19000:0:99999:7:::\nalice:!${HASH}:1::::::\ntoor::1::::::\n`);
       const accounts = await list();
       assert.deepEqual(
@@ -103,7 +103,7 @@ describe('Accounts', () => {
       assert.ok(!inspect(accounts).includes('$y$'));
     });
 
-    it('reject with a remedy when passwd is missing, and never show a hash', async () => {
+    it('rejects with a remedy if passwd is missing, and never shows a hash', async () => {
       put('etc/shadow', `root:${HASH}:19000:0:99999:7:::\n`);
       rmSync(join(hostRoot, 'etc/passwd'));
       const accounts = new Accounts({ hostRoot });
@@ -115,12 +115,12 @@ describe('Accounts', () => {
       assert.equal(accounts.status().state, 'unavailable');
     });
 
-    it('reject when one is too long to be true', async () => {
+    it('rejects a file of implausible length', async () => {
       put('etc/group', 'x'.repeat(5 * 1024 * 1024));
       await assert.rejects(list(), { message: /longer than/ });
     });
 
-    it('are not more than a message could hold by far', async () => {
+    it('returns at most a multiple of what a message can hold', async () => {
       put('etc/passwd', Array.from({ length: 6_000 }, (_, n) => `u${n}:x:${n}:1:::\n`).join(''));
       const accounts = new Accounts({ hostRoot });
       assert.equal((await accounts.list(signal)).length, 5_000);
@@ -133,8 +133,8 @@ describe('Accounts', () => {
     });
   });
 
-  describe('by the name service of this machine', () => {
-    /** A program in the place of getent(1): what it does for `passwd` and `group` both. */
+  describe('from the name service of this machine', () => {
+    /** A replacement for getent(1), used for `passwd` and `group`. */
     const instead = (script: string) => {
       put('getent', `#!/bin/sh\n${script}\n`);
       chmodSync(join(hostRoot, 'getent'), 0o755);
@@ -142,7 +142,7 @@ describe('Accounts', () => {
     };
     const both = (passwd: string, group: string) => `[ "$1" = passwd ] && echo '${passwd}' || echo '${group}'`;
 
-    it('are what getent lists', async () => {
+    it('returns the accounts that getent lists', async () => {
       const accounts = instead(both('ldapuser:x:20001:20000::/home/l:/bin/zsh', 'staff:*:20000:'));
       assert.deepEqual(
         (await accounts.list(signal)).map(({ password, ...account }) => account),
@@ -174,7 +174,7 @@ describe('Accounts', () => {
       ['never ends listing', 'exec yes a:x:1:1:::', /produced too much output/],
       ['gives nonsense', 'head -c 100000 /dev/urandom', /lists no accounts/],
     ] as const) {
-      it(`are those of the files when getent ${what}`, async () => {
+      it(`returns the accounts in the files if getent ${what}`, async () => {
         const accounts = instead(script);
         assert.ok((await accounts.list(signal)).some(({ name }) => name === 'root'));
         const status = accounts.status();
@@ -183,13 +183,13 @@ describe('Accounts', () => {
       });
     }
 
-    it('are those of the files when there is no getent', async () => {
+    it('returns the accounts in the files if getent is missing', async () => {
       const accounts = new Accounts({ hostRoot: '/', getent: () => undefined });
       await accounts.list(signal);
       assert.deepEqual(accounts.status(), { state: 'on', source: 'files' });
     });
 
-    it('have among them the one that runs the tests, with all its groups', async function () {
+    it('lists the user who runs the tests, with all groups', async function () {
       if (findTool('getent') === undefined) return skip(this, 'this system has no getent');
       const { uid, gid, username } = userInfo();
       const account = (await new Accounts({ hostRoot: '/' }).list(signal)).find(({ name }) => name === username);
@@ -197,14 +197,14 @@ describe('Accounts', () => {
       assert.equal(account?.groups[0]?.id, gid);
     });
 
-    it('are the same as those of the files where the files are all there is', async function () {
+    it('returns the same accounts as the files if there is no other source', async function () {
       if (findTool('getent') === undefined) return skip(this, 'this system has no getent');
       const byFiles = await new Accounts({ hostRoot: '/', getent: () => undefined }).list(signal);
       const names = new Set((await new Accounts({ hostRoot: '/' }).list(signal)).map(({ name }) => name));
       for (const { name } of byFiles) assert.ok(names.has(name), name);
     });
 
-    it('end when told to', async () => {
+    it('stops when it is aborted', async () => {
       await assert.rejects(new Accounts({ hostRoot: '/' }).list(AbortSignal.abort(new Error('stopping'))), /stopping/);
     });
   });
@@ -223,14 +223,14 @@ describe('UserNames', () => {
     renameSync(join(hostRoot, 'etc/passwd.new'), join(hostRoot, 'etc/passwd'));
   };
 
-  it('give names to ids, the first of several', () => {
+  it('returns the name of an id, the first of several', () => {
     const names = new UserNames({ hostRoot, clock: systemClock });
     assert.equal(names.userName(0), 'root');
     assert.equal(names.userName(1000), 'alice');
     assert.equal(names.userName(4711), undefined);
   });
 
-  it('are read again once they changed, at most a second later', async () => {
+  it('reads changed names within a second', async () => {
     const names = new UserNames({ hostRoot, clock: systemClock });
     assert.equal(names.userName(1001), undefined);
     replacePasswd(`${PASSWD}bob:x:1001:1001:::\n`);
@@ -240,7 +240,7 @@ describe('UserNames', () => {
     assert.equal(names.userName(1001), 'bob');
   });
 
-  it('stay known while they cannot be read', async () => {
+  it('keeps known names while the files are unreadable', async () => {
     const names = new UserNames({ hostRoot, clock: systemClock });
     assert.equal(names.userName(0), 'root');
     rmSync(join(hostRoot, 'etc/passwd'));

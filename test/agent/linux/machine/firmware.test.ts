@@ -63,10 +63,10 @@ describe('firmwareFacts', () => {
       { firmware: 'BIOS', biosVendor: '·[2JOK', machineModel: '\uFFFD\uFFFD' },
     ],
   ] as const) {
-    it(`knows ${what}`, () => assert.deepEqual(facts(listing), expected));
+    it(`recognises ${what}`, () => assert.deepEqual(facts(listing), expected));
   }
 
-  it('takes any bytes', function () {
+  it('accepts any bytes', function () {
     this.timeout(600_000);
     const text = fc.uint8Array({ maxLength: 40 }).map((bytes) => JSON.stringify(Buffer.from(bytes).toString('latin1')));
     fc.assert(

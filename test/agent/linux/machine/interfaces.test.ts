@@ -18,7 +18,7 @@ const ETH0 = 'fe800000000000000222c0fffe2b8f52 0a 40 20 80     eth0';
 describe('parseInterfaces', () => {
   it('reads names by index', () => assert.deepEqual([...parseInterfaces(`${ETH0}\nnonsense\n`)], [[10, 'eth0']]));
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     const mutated = fc.tuple(fc.nat(ETH0.length), fc.string()).map(([at, text]) => ETH0.slice(0, at) + text + ETH0);
     fc.assert(
       fc.property(fc.oneof(fc.string(), mutated), (text) => {
@@ -43,7 +43,7 @@ describe('Interfaces', () => {
   });
   const say = (text: string) => writeFileSync(join(proc, 'net/if_inet6'), text);
 
-  it('knows new names a second later, and forgets those that are gone', async () => {
+  it('returns new names a second later, and drops removed ones', async () => {
     const interfaces = new Interfaces({ clock: systemClock, proc });
     assert.equal(interfaces.interfaceName(10), undefined);
     say(`${ETH0}\n`);
@@ -55,9 +55,9 @@ describe('Interfaces', () => {
     assert.equal(interfaces.interfaceName(10), undefined);
   });
 
-  it('knows none where there is no IPv6', () => assert.equal(interfaceNames(join(proc, 'nowhere')).size, 0));
+  it('returns no names without IPv6', () => assert.equal(interfaceNames(join(proc, 'nowhere')).size, 0));
 
-  it('knows whether IPv6 is in use: not for loopback alone', () => {
+  it('detects whether IPv6 is in use: loopback alone does not count', () => {
     assert.equal(hasIpv6(join(proc, 'nowhere')), false);
     const loopback = '00000000000000000000000000000001 01 80 10 80       lo';
     say(`${loopback}\n`);

@@ -30,20 +30,20 @@ x:x:1:0:9
 root::1::::::
 `;
 
-describe('the accounts of a passwd file', () => {
-  it('reads accounts, two with the same id as well, and one whose last fields are missing', () => {
+describe('passwdEntries', () => {
+  it('reads accounts, including two with the same id and one without its last fields', () => {
     assert.deepEqual(
       passwdEntries(Buffer.from(PASSWD)).map(({ name, userId, shell }) => `${name} ${userId} ${shell}`),
       ['root 0 /bin/bash', 'alice 1000 /bin/bash', 'toor 0 /bin/sh', 'short 5 undefined'],
     );
   });
 
-  it('reads accounts as the C library does, though blanks stand before a line or a number', () => {
+  it('reads accounts as the C library does, with spaces before a line or a number', () => {
     const [account] = passwdEntries(Buffer.from(' \ttoor::  +0: 0:::\n'));
     assert.deepEqual(account, { name: 'toor', userId: 0, primaryGroupId: 0, password: 'empty' });
   });
 
-  it('has an account once, however many sources list it', () =>
+  it('returns an account once even if several sources list it', () =>
     assert.equal(passwdEntries(Buffer.from(PASSWD + PASSWD)).length, 4));
 
   for (const line of [
@@ -60,7 +60,7 @@ describe('the accounts of a passwd file', () => {
     'a:x:99999999999:0:::',
     '+',
   ]) {
-    it(`passes over "${line}"`, () => assert.equal(passwdEntries(Buffer.from(`${line}\n${PASSWD}`)).length, 4));
+    it(`skips "${line}"`, () => assert.equal(passwdEntries(Buffer.from(`${line}\n${PASSWD}`)).length, 4));
   }
 
   for (const [field, password] of [
@@ -71,7 +71,7 @@ describe('the accounts of a passwd file', () => {
     [`!${HASH}`, undefined],
     [HASH, 'set'],
   ]) {
-    it(`takes a password of "${field}" for ${password}`, () => {
+    it(`reads a password of "${field}" as ${password}`, () => {
       const [entry] = passwdEntries(Buffer.from(`a:${field}:1:1:::`));
       assert.equal(entry?.password, password);
       assert.ok(!JSON.stringify(entry).includes(HASH));
@@ -79,8 +79,8 @@ describe('the accounts of a passwd file', () => {
   }
 });
 
-describe('the passwords of a shadow file', () => {
-  it('says how each password stands, the first of a name holding', () => {
+describe('shadowPasswords', () => {
+  it('returns the kind of each password, and the first one of a repeated name', () => {
     assert.deepEqual(Object.fromEntries(passwordsIn(Buffer.from(SHADOW))), {
       root: 'set',
       alice: 'locked',
@@ -105,11 +105,11 @@ describe('accountsFrom', () => {
     ]);
   });
 
-  it('calls a group without a name by its id', () => {
+  it('uses the id of a group without a name', () => {
     assert.deepEqual(from('a:x:1:4711:::', '')[0]?.groups, [{ id: 4711, name: '4711' }]);
   });
 
-  it('lets only the first account of a name be a member of groups', () => {
+  it('lists groups only for the first account of a name', () => {
     const accounts = from('a:x:1:1:::\na:x:2:2:::', 'wheel:x:10:a');
     assert.deepEqual(
       accounts.map(({ groups }) => groups.map(({ id }) => id)),
@@ -117,7 +117,7 @@ describe('accountsFrom', () => {
     );
   });
 
-  it('takes a password from the passwd file when it is there, else from the shadow file', () => {
+  it('reads a password from the passwd file if present, or else from the shadow file', () => {
     const accounts = accountsFrom(
       Buffer.from('a::1:1:::\nb:x:2:2:::\nc:x:3:3:::'),
       Buffer.alloc(0),
@@ -129,7 +129,7 @@ describe('accountsFrom', () => {
     );
   });
 
-  it('needs no time to speak of for files that were made to take long', () => {
+  it('takes negligible time for crafted files', () => {
     const many = (line: (n: number) => string) => Array.from({ length: 40_000 }, (_, n) => line(n)).join('\n');
     const accounts = from(
       many((n) => `a:x:${n}:0:::`),
@@ -140,7 +140,7 @@ describe('accountsFrom', () => {
   });
 });
 
-describe('any files', () => {
+describe('on any files', () => {
   const field = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 12 }),
     fc.nat().map(String),
@@ -157,7 +157,7 @@ describe('any files', () => {
       fc.string(),
     );
 
-  it('give accounts that can be sent, and no hash', async function () {
+  it('returns valid accounts, and no hash', async function () {
     this.timeout(600_000);
     await fc.assert(
       fc.asyncProperty(file(PASSWD), file(GROUP), file(SHADOW), async (passwd, group, shadow) => {
@@ -176,7 +176,7 @@ describe('any files', () => {
     );
   });
 
-  it('of shadow entries give names and standings, and nothing else', function () {
+  it('returns only names and kinds of passwords from shadow entries', function () {
     this.timeout(600_000);
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array(), file(SHADOW)), (shadow) => {

@@ -37,17 +37,17 @@ describe('bootDevice', () => {
     ['', '/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 / ext4 rw 0 0\n/dev/sdc1 /home ext4 rw 0 0\n', '/dev/sdb1'],
     ['', '', undefined],
   ] as const) {
-    it(`is ${expected} for "${commandLine}" and "${mounts.trim()}"`, () => {
+    it(`returns ${expected} for "${commandLine}" and "${mounts.trim()}"`, () => {
       assert.equal(bootDevice(rootParameter(commandLine), mountedOn('/', mounts)), expected);
     });
   }
 
-  it('reads octal escapes', () => {
+  it('decodes octal escapes', () => {
     assert.equal(mountedOn('/', '/dev/a\\040b / ext4 rw 0 0'), '/dev/a b');
     assert.equal(mountedOn('/the host', '/dev/sda1 /the\\040host ext4 rw 0 0'), '/dev/sda1');
   });
 
-  it('takes any text', function () {
+  it('accepts any text', function () {
     this.timeout(600_000);
     const commandLines = mutated('BOOT_IMAGE=/vmlinuz root=UUID=12-34 ro "root=/dev/sda1" quiet -- init');
     const tables = mutated('/dev/root / ext4 rw 0 0\n/dev/a\\040b /the\\011host ext4 rw 0 0\nproc /proc proc rw 0 0\n');
@@ -65,7 +65,7 @@ describe('bootDevice', () => {
 });
 
 describe('memoryFacts', () => {
-  it('takes any text', function () {
+  it('accepts any text', function () {
     this.timeout(600_000);
     const golden = 'MemTotal:       24684084 kB\nMemFree:  1 kB\nSwapTotal:  0 kB\nSwapFree:   0 kB\n';
     fc.assert(
@@ -91,9 +91,9 @@ describe('systemFacts', () => {
   const facts = () => systemFacts({ hostRoot: root, proc: join(root, 'proc'), sys: join(root, 'sys'), ownRoot: root });
   const always = { architecture: machine(), hostName: hostname(), kernelVersion: release() };
 
-  it('knows little of an empty root', () => assert.deepEqual(facts(), always));
+  it('returns few facts for an empty root', () => assert.deepEqual(facts(), always));
 
-  it('reads everything from under the roots it was given', async () => {
+  it('reads everything from the given roots', async () => {
     put('etc/os-release', 'NAME="Poky (Yocto)"\nID=poky\nVERSION_ID=5.0\n');
     put('usr/lib/os-release', 'NAME=Wrong\n');
     put('proc/cmdline', 'root=/dev/mmcblk0p2\n');
@@ -117,18 +117,18 @@ describe('systemFacts', () => {
     });
   });
 
-  it('looks in both places for os-release, and takes a vendor who gives its name', async () => {
+  it("searches both places for os-release, and accepts a vendor's name", async () => {
     put('usr/lib/os-release', 'ID=fedora\nVENDOR_NAME="Fedora Project"\nBUILD_ID=rolling\n');
     const { osVendor, osVersion } = facts();
     assert.deepEqual([osVendor, osVersion], ['Fedora Project', 'rolling']);
   });
 
-  it('leaves out what is empty', async () => {
+  it('omits empty values', async () => {
     put('sys/class/dmi/id/bios_version', ' \n');
     assert.deepEqual(facts(), { ...always, firmware: 'BIOS' });
   });
 
-  it('follows links as the host would, and reads its name', async () => {
+  it("follows links as the host would, and reads the host's name", async () => {
     put('usr/lib/os-release', 'NAME=Host\n');
     mkdirSync(join(root, 'etc'));
     symlinkSync('/usr/lib/os-release', join(root, 'etc/os-release'));
@@ -137,13 +137,13 @@ describe('systemFacts', () => {
     assert.deepEqual([osName, hostName], ['Host', 'pump-7']);
   });
 
-  it('finds what the host root is mounted from, where it is mounted', async () => {
+  it('finds what the host root is mounted from, at its mount point', async () => {
     put('proc/cmdline', 'root=PARTUUID=12-34\n');
     put('proc/mounts', `overlay / overlay rw 0 0\n/dev/mmcblk0p2 ${root} ext4 rw 0 0\n`);
     assert.equal(facts().bootDevice, '/dev/mmcblk0p2');
   });
 
-  it('finds the device that the host root lies on', async () => {
+  it('finds the device of the host root', async () => {
     const { dev } = statSync(root);
     const [major, minor] = [(dev >> 8) & 0xfff, dev & 0xff];
     put('proc/cmdline', 'root=PARTUUID=12-34\n');
@@ -151,7 +151,7 @@ describe('systemFacts', () => {
     assert.equal(facts().bootDevice, '/dev/sda2');
   });
 
-  it('knows the memory of this machine, in units of 1024 bytes', async () => {
+  it('returns the memory of this machine, in units of 1024 bytes', async () => {
     const all = systemFacts({ hostRoot: '/' });
     assert.equal(all.totalPhysicalMemoryInKB, totalmem() / 1024);
     assert.ok((all.totalVirtualMemoryInKB ?? 0) >= totalmem() / 1024);
@@ -175,7 +175,7 @@ describe('systemFacts', () => {
     },
     'debian13-6.18/hardware-virtual.txt': { hypervisor: 'kvm' },
   })) {
-    it(`knows the machine of ${name}`, async () => {
+    it(`recognises the machine of ${name}`, async () => {
       const tree = makeTree(goldenListing(name));
       const [proc, sys] = [join(tree, 'proc'), join(tree, 'sys')];
       assert.deepEqual(systemFacts({ hostRoot: root, proc, sys, ownRoot: tree }), { ...always, ...expected });
@@ -183,7 +183,7 @@ describe('systemFacts', () => {
     });
   }
 
-  it('can be sent, all of it, as a process of its own reads it', async () => {
+  it('returns valid facts, read by a process of its own', async () => {
     const { signal } = new AbortController();
     const { snapshots, reader } = linuxSources({ hostRoot: '/', clock: systemClock, log: quietLog() });
     const payloads = await systemInformation.collect({ ...sources, system: snapshots.system }, signal);
@@ -198,7 +198,7 @@ describe('systemFacts', () => {
     );
   });
 
-  it('are no facts when an answer is none', () => {
+  it('returns no facts for an invalid answer', () => {
     for (const answer of [undefined, null, [], {}, { ...always, other: 1 }, { ...always, totalPhysicalMemoryInKB: -1 }])
       assert.throws(() => parseFacts(answer), v.ValiError);
     assert.deepEqual(parseFacts(always), always);

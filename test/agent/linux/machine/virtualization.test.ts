@@ -64,7 +64,7 @@ describe('hypervisor', () => {
     ['a processor that knows', cpuinfo(CPUINFO), 'vm-other'],
     ['User Mode Linux', cpuinfo('vendor_id\t: User Mode Linux\n'), 'uml'],
   ] as const) {
-    it(`is ${expected} on ${what}`, () => {
+    it(`returns ${expected} on ${what}`, () => {
       assert.equal(
         on(listing, (root) => hypervisor({ proc: `${root}/proc`, sys: `${root}/sys` })),
         expected,
@@ -72,13 +72,13 @@ describe('hypervisor', () => {
     });
   }
 
-  it('is what systemd-detect-virt says of this machine', function () {
+  it('agrees with systemd-detect-virt on this machine', function () {
     const path = findTool('systemd-detect-virt');
     if (path === undefined) return skip(this, 'this system has no systemd-detect-virt');
-    const said = spawnSync(path, ['--vm'], { encoding: 'utf8' }).stdout.trim();
+    const output = spawnSync(path, ['--vm'], { encoding: 'utf8' }).stdout.trim();
     const found = hypervisor({ proc: '/proc', sys: '/sys' }) ?? 'none';
     // It can ask the processor, and may know better than "other".
-    assert.ok(found === said || (found === 'vm-other' && said !== 'none'), `${found}, not ${said}`);
+    assert.ok(found === output || (found === 'vm-other' && output !== 'none'), `${found}, not ${output}`);
   });
 });
 
@@ -109,7 +109,7 @@ describe('container', () => {
     ['no container, though programs run in one', 'proc/7/cgroup = "4:pids:/docker/a\\n"', undefined],
     ['one that says odd things', 'run/systemd/container = "\\u001b[31m\\n"', '·[31m'],
   ] as const) {
-    it(`is ${expected} in ${what}`, () => assert.equal(on(listing, container), expected));
+    it(`returns ${expected} in ${what}`, () => assert.equal(on(listing, container), expected));
   }
 });
 
@@ -119,7 +119,7 @@ describe('parseCpuinfo', () => {
     assert.deepEqual(parseCpuinfo('Features\t: fp asimd\n'), { vendor: '', hypervisor: false });
   });
 
-  it('takes any text', function () {
+  it('accepts any text', function () {
     this.timeout(600_000);
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), mutated(CPUINFO)), (text) => {

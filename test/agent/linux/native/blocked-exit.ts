@@ -3,7 +3,7 @@ import { exitAtOnce } from '../../../../src/agent/linux/native/exit-at-once.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../../src/core/base/duration.ts';
 
-/* Blocks a thread for ever, and ends with status 3. Arguments: a named pipe that nobody writes to; `at once`, or not. */
+/* Blocks a thread indefinitely and exits with status 3. Arguments: a named pipe without a writer; `at once` or nothing. */
 
 const [, , pipe = '', how] = process.argv;
 process.on('SIGTERM', () => {}); // as the agent has one

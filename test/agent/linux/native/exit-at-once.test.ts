@@ -24,16 +24,16 @@ describe('exitAtOnce', function () {
     return status ?? signal;
   };
 
-  it('waits for no thread, as Node’s exit does', () => {
+  it('does not wait for threads, unlike Node’s exit', () => {
     assert.equal(end('at once'), 3);
     assert.equal(end('as Node does', { timeout: 2_000 }), 'SIGKILL');
   });
 
-  it('ends by SIGTERM where there is no native code', () => {
+  it('exits by SIGTERM without native code', () => {
     assert.equal(end('at once', { options: ['--require', withoutKoffi()] }), 'SIGTERM');
   });
 
-  it('ends the first process of a container, too', function () {
+  it('exits as the first process of a container as well', function () {
     const [program = '', ...args] = FIRST;
     if (spawnSync(program, [...args, 'true']).status !== 0) skip(this, `${FIRST.join(' ')} is not allowed here`);
     assert.equal(end('at once', { through: FIRST }), 3);

@@ -17,7 +17,7 @@ describe('sinceBoot', () => {
       return 0;
     });
 
-  it('is what the kernel says, without asking for the uptime that a container may replace', () => {
+  it("returns the kernel's value, not the uptime that a container may replace", () => {
     const shown = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1_000;
     const uptime = sinon.stub(os, 'uptime').returns(0);
     const first = sinceBoot() ?? Number.NaN;
@@ -26,7 +26,7 @@ describe('sinceBoot', () => {
     assert.equal(uptime.callCount, 0);
   });
 
-  it('understands numbers of 32 and 64 bits', () => {
+  it('reads numbers of 32 and 64 bits', () => {
     for (const words of [
       [90, 250_000_000],
       [90, 0, 250_000_000, 0],
@@ -37,7 +37,7 @@ describe('sinceBoot', () => {
     }
   });
 
-  it('is unknown when the call is refused', () => {
+  it('returns undefined if the call is refused', () => {
     sinon.stub(systemCalls(), 'clockGettime').returns(-1);
     assert.equal(sinceBoot(), undefined);
   });

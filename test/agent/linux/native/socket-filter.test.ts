@@ -15,10 +15,10 @@ function answersWith(filter: Buffer | undefined): boolean {
   }
 }
 
-describe('a socket filter', () => {
+describe('assemble', () => {
   const wantsSequence = (sequence: number) => assemble([load(8), ifEquals(sequence, 1, 0), drop, keep]);
 
-  it('keeps what it says, and drops the rest', () => {
+  it('builds a filter that keeps the selected packets and drops the rest', () => {
     const datagram = Buffer.alloc(16);
     datagram.writeUInt32LE(7, 8);
     assert.equal(runFilter(wantsSequence(7), datagram), 0xffff_ffff);
@@ -26,13 +26,13 @@ describe('a socket filter', () => {
     assert.equal(runFilter(wantsSequence(7), datagram.subarray(0, 11)), 0);
   });
 
-  it('is obeyed by the kernel', () => {
+  it('builds a filter that the kernel applies', () => {
     assert.equal(answersWith(undefined), true);
     assert.equal(answersWith(wantsSequence(1)), true);
     assert.equal(answersWith(wantsSequence(2)), false);
   });
 
-  it('can be put in the place of another', () => {
+  it('builds a filter that can replace another one', () => {
     const socket = openNetlink(NETLINK_SOCK_DIAG, { filter: assemble([drop]) });
     try {
       assert.equal(socket.filter(assemble([keep])), true);
@@ -43,20 +43,20 @@ describe('a socket filter', () => {
     }
   });
 
-  it('is refused by the kernel when it has no end, and what came before stays', () => {
+  it('builds a filter that the kernel rejects if it has no end; the earlier one stays', () => {
     const socket = openNetlink(NETLINK_SOCK_DIAG);
     assert.equal(socket.filter(assemble([load(0)])), false);
     socket.close();
     assert.equal(socket.filter(assemble([keep])), false);
   });
 
-  it('has a length', () => assert.equal(lengthOf(assemble([drop, keep])), 2));
+  it('returns a filter whose length is known', () => assert.equal(lengthOf(assemble([drop, keep])), 2));
 
   for (const [what, program] of Object.entries({
     'nothing at all': [],
     'a jump over more than 255': [ifEquals(1, 256, 0), keep],
     'more than 4,096 instructions': Array.from({ length: 4_097 }, () => keep),
   })) {
-    it(`can't be ${what}`, () => assert.throws(() => assemble(program), RangeError));
+    it(`rejects ${what}`, () => assert.throws(() => assemble(program), RangeError));
   }
 });

@@ -113,24 +113,24 @@ describe('containerIn', () => {
   }
 
   for (const [what, path] of Object.entries(OUTSIDE)) {
-    it(`finds none in ${what}`, () => {
+    it(`finds no container in ${what}`, () => {
       assert.equal(containerIn(`0::${path}\n`), undefined);
       assert.equal(containerIn(v1(path)), undefined);
     });
   }
 
-  it('finds one that only some hierarchies know', () => {
+  it('finds a container that only some hierarchies name', () => {
     assert.equal(containerIn(`3:cpuset:/\n2:pids:/docker/${A}\n1:name=systemd:/system.slice\n0::/\n`), A);
   });
 
-  it('gives out nothing that cannot be printed', () => {
+  it('returns no unprintable character', () => {
     assert.equal(containerIn('0::/lxc.payload.a\u0007b\n'), undefined);
     assert.equal(containerIn('0::/machine.slice/machine-a\\x20b.scope\n'), undefined);
     assert.equal(containerIn('0::/machine.slice/machine-a\\x0ab.scope\n'), 'a\\x0ab');
     assert.equal(containerIn(`0::/lxc.payload.${'x'.repeat(300)}\n`), undefined);
   });
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     const golden = [...Object.values(INSIDE).map(([path]) => path), ...Object.values(OUTSIDE)];
     const mutated = fc
       .tuple(fc.constantFrom(...golden), fc.nat(), fc.nat(8), fc.string({ maxLength: 8, unit: 'binary' }))
@@ -150,7 +150,7 @@ describe('containerIn', () => {
     );
   });
 
-  it('does work in proportion to the length of a text, not to its square', () => {
+  it('takes linear, not quadratic, time for long input', () => {
     const texts = [
       '-'.repeat(16_000),
       '/'.repeat(16_000),
@@ -173,7 +173,7 @@ describe('containerIn', () => {
   });
 });
 
-describe('containers of processes', () => {
+describe('Containers', () => {
   const DEAD = 900;
   let hostRoot: string;
   let wall: number;
@@ -216,7 +216,7 @@ describe('containers of processes', () => {
     containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
   });
 
-  it('are what its cgroup says, for one that lives', () => {
+  it('returns the container in the cgroup of a running process', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     assert.deepEqual(start({ pid: 70 }), { container: A, onHost: false, gone: false });
     assert.equal(containers.of(70, 1), A);
@@ -225,14 +225,14 @@ describe('containers of processes', () => {
     assert.equal(containers.of(71, 1), undefined);
   });
 
-  it('are those of its parent, for one that has ended', () => {
+  it('returns the container of the parent for a process that exited', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     assert.deepEqual(start({ parentPid: 70 }), { container: A, onHost: false, gone: true });
     assert.deepEqual(start({ pid: 901, parentPid: 1 }), { container: undefined, onHost: true, gone: true });
     assert.equal(containers.of(902, 70), A);
   });
 
-  it('pass from one that has ended to the next', () => {
+  it('inherits a container through several exited processes', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     start({ pid: 800, parentPid: 70 });
     end(70);
@@ -241,13 +241,13 @@ describe('containers of processes', () => {
     assert.equal(containers.of(802, 801), A);
   });
 
-  it('are not known when nobody is left to ask', () => {
+  it('returns unknown if no running ancestor is left', () => {
     assert.deepEqual(start({ parentPid: 4711 }), { container: undefined, onHost: false, gone: true });
     assert.equal(containers.of(DEAD, 4711), undefined);
   });
 
   for (const comm of ['containerd-shim', 'runc', 'crun', 'conmon', 'lxc-start', 'systemd-nspawn']) {
-    it(`are not known of what ${comm} has started, and has ended`, () => {
+    it(`returns unknown for exited children of ${comm}`, () => {
       live(70, '/system.slice/docker.service', comm);
       assert.equal(start({ parentPid: 70 }).onHost, false);
     });
@@ -257,7 +257,7 @@ describe('containers of processes', () => {
     ['a program that is called like an engine, where anybody can have put it', 'runc', '/tmp/runc'],
     ['a process that has given itself the name of an engine', 'runc', '/usr/bin/sleep'],
   ] as const) {
-    it(`are those of ${what}, for what it has started`, () => {
+    it(`returns the container of ${what} for its children`, () => {
       live(70, '/user.slice/user-1000.slice/session-1.scope', comm, exe);
       assert.equal(start({ parentPid: 70 }).onHost, true);
       start({ pid: 800, parentPid: 70, executable: exe });
@@ -265,15 +265,15 @@ describe('containers of processes', () => {
     });
   }
 
-  it('are those of a process without an image that has given itself the name of an engine', () => {
+  it('returns the container of a process without an image that named itself like an engine', () => {
     live(70, '/user.slice/user-1000.slice/session-1.scope', 'runc');
     rmSync(join(hostRoot, 'proc/70/exe'));
     assert.equal(start({ parentPid: 70 }).onHost, true);
   });
 
-  it('are not known of what a process called like an engine has started, when its image is hidden', async function () {
+  it('returns unknown for children of a process named like an engine if its image is hidden', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'needs root, to have a process that an ordinary user looks at');
-    start(); // sees that there are containers
+    start(); // detects containers
     copyFileSync('/bin/sleep', join(hostRoot, 'runc'));
     chmodSync(hostRoot, 0o755);
     rmSync(join(hostRoot, 'proc'), { recursive: true });
@@ -292,32 +292,32 @@ describe('containers of processes', () => {
     }
   });
 
-  it('are not known of what an engine has started that has ended as well', () => {
+  it('returns unknown for children of an engine that exited as well', () => {
     start({ pid: 800, parentPid: 1, executable: '/usr/bin/conmon' });
     start({ pid: 801, parentPid: 800, executable: '/usr/bin/crun' });
     assert.deepEqual(start({ parentPid: 801 }), { container: undefined, onHost: false, gone: true });
   });
 
-  it('are those of its parent, for what an engine within a container has started', () => {
+  it("returns the parent's container for children of an engine within a container", () => {
     live(70, `/system.slice/docker-${A}.scope`, 'runc');
     assert.equal(start({ parentPid: 70 }).container, A);
     start({ pid: 800, parentPid: 70, executable: '/usr/bin/docker' });
     assert.equal(start({ pid: 801, parentPid: 800 }).container, A);
   });
 
-  it("are those of its parent, for what a container's own init has started", () => {
+  it("returns the parent's container for children of a container's own init", () => {
     live(70, `/system.slice/docker-${A}.scope`, 'docker-init');
     assert.equal(start({ parentPid: 70 }).container, A);
   });
 
-  it('change when an engine has moved a process, before it starts another program', () => {
+  it('notices that an engine moved a process before it starts another program', () => {
     live(70, '/system.slice/docker.service');
     assert.equal(start({ pid: 70, executable: '/usr/bin/runc' }).onHost, true);
     live(70, `/system.slice/docker-${A}.scope`);
     assert.equal(start({ pid: 70 }).container, A);
   });
 
-  it('are still those of a process that has ended meanwhile, after one program more', () => {
+  it('keeps the container of an exited process for one more program start', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     live(60, '/system.slice/docker.service', 'containerd-shim');
     start({ pid: 70, parentPid: 60 });
@@ -325,7 +325,7 @@ describe('containers of processes', () => {
     assert.equal(start({ pid: 70, parentPid: 60 }).container, A);
   });
 
-  it('are asked for again after a while, since another may have got the id', () => {
+  it('looks up a container again after a while, since the pid may have been reused', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     assert.equal(start({ parentPid: 70 }).container, A);
     live(70, '/system.slice/ssh.service');
@@ -338,24 +338,24 @@ describe('containers of processes', () => {
     assert.equal(start({ pid: 903, parentPid: 70 }).onHost, false);
   });
 
-  it('are not asked of a process whose start is long past', () => {
+  it('does not look up a process whose start is long past', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     const place = start({ pid: 70, startedAt: new Date(wall - seconds(11)) });
     assert.deepEqual(place, { container: undefined, onHost: false, gone: true });
   });
 
-  it('are found by the process alone when the time of its start is not known', () => {
+  it('finds the container by the process alone if the time of its start is unknown', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     assert.equal(containers.started({ pid: 70, parentPid: 1, userId: 0, executable: '' }).container, A);
   });
 
-  it('stay right while more processes start than are kept in mind', () => {
+  it('stays correct for more processes than it remembers', () => {
     live(70, `/system.slice/docker-${A}.scope`);
     for (let pid = 1_000; pid < 12_000; pid += 1) assert.equal(start({ pid, parentPid: 70 }).container, A);
     for (let pid = 1_000; pid < 12_000; pid += 1) assert.equal(start({ pid, parentPid: 1 }).onHost, true);
   });
 
-  describe('on a host without any', () => {
+  describe('on a host without containers', () => {
     beforeEach(() => {
       end(2);
       containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
@@ -363,21 +363,21 @@ describe('containers of processes', () => {
       live(70, `/system.slice/docker-${A}.scope`);
     });
 
-    it('are not looked for', () => {
+    it('does not look up containers', () => {
       assert.deepEqual(start({ pid: 70 }), { container: undefined, onHost: true, gone: false });
       assert.equal(containers.of(70, 1), undefined);
       const past = start({ pid: 70, startedAt: new Date(wall - seconds(11)) });
       assert.deepEqual(past, { container: undefined, onHost: true, gone: true });
     });
 
-    it('are noticed within a minute', () => {
+    it('notices a container within a minute', () => {
       pass(minutes(1) - 1);
       assert.equal(start({ pid: 70 }).container, undefined);
       pass(1);
       assert.equal(start({ pid: 70 }).container, A);
     });
 
-    it('are noticed at once when an engine starts', () => {
+    it('notices a container immediately when an engine starts', () => {
       start({ executable: '/tmp/runc-x' });
       assert.equal(start({ pid: 70 }).container, undefined);
       start({ executable: '/usr/bin/containerd-shim-runc-v2' });
@@ -402,32 +402,33 @@ describe('mayHoldContainers', () => {
     return mayHoldContainers(proc);
   };
 
-  it('finds the container of any process, also of a user’s own', () => {
+  it('finds the container of any process, including a rootless one', () => {
     const outside = ['0::/init.scope\n', '0::/user.slice/user-1000.slice/user@1000.service/init.scope\n'];
     assert.equal(holds(...outside), false);
     const rootless = `/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${A}.scope`;
     assert.equal(holds(...outside, `0::${rootless}\n`), true);
   });
 
-  it('finds one in a hierarchy of cgroup v1', () => assert.equal(holds('0::/\n', '3:pids:/lxc/web\n0::/\n'), true));
+  it('finds a container in a hierarchy of cgroup v1', () =>
+    assert.equal(holds('0::/\n', '3:pids:/lxc/web\n0::/\n'), true));
 
-  it('passes over a process that has ended meanwhile', () => {
+  it('skips a process that exited', () => {
     mkdirSync(join(proc, '77'));
     assert.equal(holds('0::/init.scope\n'), false);
   });
 
-  it('takes it for granted when nothing can be seen', () => {
+  it('assumes containers if nothing can be read', () => {
     assert.equal(mayHoldContainers(join(proc, 'nowhere')), true);
     assert.equal(mayHoldContainers(proc), true);
   });
 
-  it('takes it for granted when there is too much to see', () => {
+  it('assumes containers if there are too many processes', () => {
     for (let pid = 10; pid < 520; pid += 1) mkdirSync(join(proc, `${pid}`));
     assert.equal(holds('0::/init.scope\n'), true);
   });
 });
 
-describe('a container of the real kernel', () => {
+describe('Containers on the real kernel', () => {
   let folder: string | undefined;
   let child: ChildProcess | undefined;
 
@@ -469,7 +470,7 @@ describe('a container of the real kernel', () => {
     }
   });
 
-  it('is found by its process, and by the child of one', async function () {
+  it('finds the container of a process and of its child', async function () {
     const made = makeGroup();
     if ('reason' in made) return skip(this, made.reason);
     folder = made.folder;

@@ -87,7 +87,7 @@ describe('ExitSource', () => {
   const nanoseconds = () => systemClock.monotonic() * 1e6;
   const pids = () => given.map(({ pid }) => pid);
 
-  it('tells what ended, when, and how', async () => {
+  it('reports which process exited, when and how', async () => {
     start(4711);
     const now = systemClock.now();
     deliver(exitOf(4711, 9, { nanoseconds: nanoseconds() }));
@@ -97,10 +97,10 @@ describe('ExitSource', () => {
     assert.deepEqual(dropped, {});
   });
 
-  describe('notes how many exits it holds, for the next run to count should this one be killed', () => {
+  describe('for the count of held exits, which the next run reports if this one is killed', () => {
     const noted = () => (new NoteFile(join(proc.hostRoot, 'held-exits.json')).read() as { held: number }).held;
 
-    it('those that would have been told', async () => {
+    it('stores the number of exits that are due to be reported', async () => {
       start(4711);
       start(4712);
       deliver(exitOf(4711), exitOf(4712), exitOf(4713));
@@ -110,7 +110,7 @@ describe('ExitSource', () => {
       assert.deepEqual(dropped, { 'exits killed': 2 });
     });
 
-    it('and none that was told', async () => {
+    it('does not count reported exits', async () => {
       start(4711);
       deliver(exitOf(4711));
       await time.tickAsync(250);
@@ -120,7 +120,7 @@ describe('ExitSource', () => {
     });
   });
 
-  it('tells what it holds at its end, also when the last ones can no longer be read', async () => {
+  it('reports held exits on close even if the remaining ones are unreadable', async () => {
     start(4711);
     deliver(exitOf(4711));
     await time.tickAsync(100);
@@ -138,7 +138,7 @@ describe('ExitSource', () => {
     assert.deepEqual(pids(), [4711]);
   });
 
-  it('waits for the program that was executed last', async () => {
+  it('waits for the last executed program', async () => {
     start(4711, '/bin/sh');
     deliver(exitOf(4711));
     await time.tickAsync(100);
@@ -150,7 +150,7 @@ describe('ExitSource', () => {
     );
   });
 
-  it('waits until somebody has read the starts, however long that takes', async () => {
+  it('waits for any time until the starts have been read', async () => {
     const stuck = systemClock.monotonic();
     startsRead = () => stuck;
     start(4711, '/bin/sh');
@@ -174,15 +174,15 @@ describe('ExitSource', () => {
     assert.deepEqual(dropped, {});
   });
 
-  it('tells at the beat at which the starts are read, too', async () => {
+  it('reports in the same beat in which the starts are read', async () => {
     const beat = milliseconds(500);
     let read = systemClock.monotonic();
     startsRead = () => read;
     await time.tickAsync(5_000);
-    const isTold = new AbortController();
+    const isDelivered = new AbortController();
     const readStarts = async () => {
-      while (!isTold.signal.aborted) {
-        await systemClock.sleep(untilBeat(systemClock, beat), isTold.signal);
+      while (!isDelivered.signal.aborted) {
+        await systemClock.sleep(untilBeat(systemClock, beat), isDelivered.signal);
         for (let step = 0; step < 20; step += 1) await Promise.resolve(); // reading takes longer there
         read = systemClock.monotonic();
       }
@@ -193,13 +193,13 @@ describe('ExitSource', () => {
     deliver(exitOf(4711));
     const ended = systemClock.monotonic();
     while (given.length === 0 && systemClock.monotonic() < ended + 5_000) await time.tickAsync(1);
-    isTold.abort();
+    isDelivered.abort();
     await reading;
     assert.deepEqual(pids(), [4711]);
     assert.ok(systemClock.monotonic() - ended <= beat, `told after ${systemClock.monotonic() - ended} ms`);
   });
 
-  it('takes none for the end of a copy before it is known which starts were lost', async () => {
+  it('does not treat an exit as that of a copy before it is known which starts were lost', async () => {
     const stuck = systemClock.monotonic() - 1_000;
     startsSettled = () => stuck;
     deliver(exitOf(4711), exitOf(4712));
@@ -218,10 +218,10 @@ describe('ExitSource', () => {
     );
   });
 
-  it('takes exits and starts by when they happened, when all of them are read late and in any order', async () => {
+  it('orders exits and starts by when they happened, even if they are read late and in any order', async () => {
     const now = systemClock.monotonic();
     socket.waiting.push(exitOf(4711, 1 << 8, { nanoseconds: (now + 1_000) * 1e6 }));
-    time.jump(30_000); // the agent stands still
+    time.jump(30_000); // the agent is stopped
     table.started({ pid: 4711, executable: '/bin/y', argv: [], since: milliseconds(now + 20_000) });
     proc.add(4711, { start: 11_900 });
     proc.uptime(130);
@@ -231,7 +231,7 @@ describe('ExitSource', () => {
     assert.deepEqual(dropped, {});
   });
 
-  describe('what is read long after it happened, by an agent that stood still', () => {
+  describe('for exits read long after they happened, after the agent was stopped', () => {
     let before: number;
     const endOf = (pid: number, seconds: number) =>
       deliver(exitOf(pid, 0, { nanoseconds: (before + seconds * 1_000) * 1e6 }));
@@ -239,7 +239,7 @@ describe('ExitSource', () => {
       before = systemClock.monotonic();
     });
 
-    it('ended before another process got its pid', async () => {
+    it('assigns an exit to the process that had the pid before another one', async () => {
       start(4711);
       endOf(4711, 1);
       time.jump(30_000);
@@ -250,7 +250,7 @@ describe('ExitSource', () => {
       assert.deepEqual(dropped, {});
     });
 
-    it('waits for the starts of its own time only', async () => {
+    it('waits only for starts from before the exit', async () => {
       startsRead = () => before + 2_000;
       for (const pid of [4711, 4712]) start(pid);
       endOf(4711, 1);
@@ -260,7 +260,7 @@ describe('ExitSource', () => {
       assert.deepEqual(pids(), [4711]);
     });
 
-    it('has no start since it is a copy, when starts were lost only after its end', async () => {
+    it('treats an exit without a start as that of a copy if starts were lost only afterwards', async () => {
       endOf(4711, 1);
       endOf(4712, 25);
       time.jump(30_000);
@@ -269,7 +269,7 @@ describe('ExitSource', () => {
       assert.deepEqual(pids(), [4712]);
     });
 
-    it('has ended by now, whatever the kernel says', async () => {
+    it("never reports a time in the future, regardless of the kernel's time", async () => {
       start(4711);
       endOf(4711, 60);
       await time.tickAsync(1_000);
@@ -277,7 +277,7 @@ describe('ExitSource', () => {
     });
   });
 
-  it('counts as unresolved what came, and was given up for want of its start', async () => {
+  it('counts as unresolved the exits dropped because their start is missing', async () => {
     startsRead = () => 0;
     startsSettled = () => 0;
     for (let pid = 1; pid <= 33_000; pid += 1) deliver(exitOf(pid));
@@ -288,7 +288,7 @@ describe('ExitSource', () => {
     assert.deepEqual(dropped, { 'exits unresolved': 7 });
   });
 
-  it('does not tell of copies that executed nothing', async () => {
+  it('does not report copies that executed no program', async () => {
     deliver(exitOf(4711));
     table.seen(4712, '/bin/sh'); // it made a connection
     deliver(exitOf(4712));
@@ -298,7 +298,7 @@ describe('ExitSource', () => {
     assert.deepEqual(dropped, {});
   });
 
-  it('takes a start that is told very late', async () => {
+  it('accepts a start that is reported very late', async () => {
     deliver(exitOf(4711));
     await time.tickAsync(3_000);
     start(4711);
@@ -306,7 +306,7 @@ describe('ExitSource', () => {
     assert.deepEqual(pids(), [4711]);
   });
 
-  it('tells of what has no start while starts are lost, also when that is known later', async () => {
+  it('reports exits without a start while starts are lost, even if that is known later', async () => {
     deliver(exitOf(4711));
     await time.tickAsync(5_000);
     table.startsLost();
@@ -324,7 +324,7 @@ describe('ExitSource', () => {
     );
   });
 
-  it('tells of what has no start although its pid is in use again', async () => {
+  it('reports an exit without a start even if its pid is in use again', async () => {
     deliver(exitOf(4711, 1 << 8));
     await time.tickAsync(2_000);
     start(4711, '/bin/y');
@@ -341,7 +341,7 @@ describe('ExitSource', () => {
     );
   });
 
-  it('tells of two without a start that had the same pid, one soon after the other', async () => {
+  it('reports two exits without a start that had the same pid in quick succession', async () => {
     deliver(exitOf(4711, 1 << 8));
     await time.tickAsync(3_000);
     deliver(exitOf(4711, 2 << 8));
@@ -357,7 +357,7 @@ describe('ExitSource', () => {
     );
   });
 
-  it('does not forget a process that has got the pid of a copy', async () => {
+  it('keeps a process that has reused the pid of a copy', async () => {
     deliver(exitOf(4711));
     await time.tickAsync(6_000);
     start(4711, '/bin/y');
@@ -366,7 +366,7 @@ describe('ExitSource', () => {
     assert.equal(table.get(4711)?.executable, '/bin/y');
   });
 
-  it('reads /proc again after a loss, and not all the time', async () => {
+  it('reads /proc again after a loss, but not continuously', async () => {
     proc.add(7, { executable: '/usr/sbin/sshd' });
     table.startsLost();
     await time.tickAsync(1_000);
@@ -379,7 +379,7 @@ describe('ExitSource', () => {
     assert.notEqual(table.get(8), undefined);
   });
 
-  it('tells of each of many', async () => {
+  it('reports each of many exits', async () => {
     for (let pid = 1; pid <= 3_000; pid += 1) {
       start(pid);
       deliver(exitOf(pid, pid << 8));
@@ -391,7 +391,7 @@ describe('ExitSource', () => {
     );
   });
 
-  it('gives up waiting when too many wait', async () => {
+  it('stops waiting when too many exits wait', async () => {
     for (let pid = 1; pid <= 16_500; pid += 1) {
       if (pid <= 200) start(pid);
       deliver(exitOf(pid));
@@ -402,14 +402,14 @@ describe('ExitSource', () => {
     assert.equal(given.length, 200);
   });
 
-  it('passes over what the kernel could not be told to keep back', async () => {
+  it('skips datagrams that the kernel could not filter', async () => {
     start(4711);
     deliver(execOf(4711), exitOf(4711, 0, { threadId: 4712 }), answerTo(7), Buffer.alloc(3));
     await time.tickAsync(1_000);
     assert.deepEqual(pids(), []);
   });
 
-  it('goes on telling, and ends, while datagrams come faster than they are read', async () => {
+  it('continues to report, and closes, while datagrams arrive faster than they are read', async () => {
     await close();
     socket = new FakeSocket();
     let passed = 0;
@@ -429,17 +429,17 @@ describe('ExitSource', () => {
     assert.ok(socket.isClosed);
   });
 
-  describe('a process that is still there', () => {
+  describe('for a process that still exists', () => {
     beforeEach(() => start(4711));
 
-    it('has ended when it is a zombie', async () => {
+    it('reports the exit of a zombie', async () => {
       proc.add(4711, { state: 'Z' });
       deliver(exitOf(4711, 7 << 8));
       await time.tickAsync(1_000);
       assert.deepEqual(pids(), [4711]);
     });
 
-    it('goes on when another thread than the first has executed a program', async () => {
+    it('reports no exit if another thread than the first executed a program', async () => {
       proc.add(4711);
       deliver(exitOf(4711));
       await time.tickAsync(1_000);
@@ -454,7 +454,7 @@ describe('ExitSource', () => {
       );
     });
 
-    it('is told of once when it ends soon after that', async () => {
+    it('reports one exit if the process exits soon after such a start', async () => {
       deliver(exitOf(4711), exitOf(4711, 5 << 8));
       await time.tickAsync(1_000);
       assert.deepEqual(
@@ -463,7 +463,7 @@ describe('ExitSource', () => {
       );
     });
 
-    it('is another one when it began later', async () => {
+    it('reports the exit if the pid belongs to a process that started later', async () => {
       proc.uptime(1_000);
       deliver(exitOf(4711));
       await time.tickAsync(60);
@@ -475,7 +475,7 @@ describe('ExitSource', () => {
       assert.deepEqual(pids(), [4711]);
     });
 
-    it('is one of many', async () => {
+    it('reports no exit for one of many', async () => {
       for (let pid = 1; pid <= 100; pid += 1) {
         start(pid);
         deliver(exitOf(pid));
@@ -487,7 +487,7 @@ describe('ExitSource', () => {
       assert.equal(given.length, 99);
     });
 
-    it('has ended with its last thread, when the first one ends before', async () => {
+    it('reports the exit with the last thread if the first one exits before', async () => {
       proc.add(4711, { state: 'Z', threads: [4711, 4712] });
       deliver(exitOf(4711));
       await time.tickAsync(1_000);
@@ -502,7 +502,7 @@ describe('ExitSource', () => {
       assert.equal(runFilter(socket.filters.at(-1) ?? filter, exitOf(4711, 0, { threadId: 4712 })), 0);
     });
 
-    it('is a copy that executed nothing, also when its first thread ends before the others', async () => {
+    it('reports no exit of a copy, even if its first thread exits before the others', async () => {
       proc.add(4712, { state: 'Z', threads: [4712, 4713] });
       deliver(exitOf(4712));
       await time.tickAsync(1_000);
@@ -511,7 +511,7 @@ describe('ExitSource', () => {
       assert.deepEqual(pids(), []);
     });
 
-    it('is watched no more when a thread executes a program', async () => {
+    it('stops watching when a thread executes a program', async () => {
       proc.add(4711, { state: 'Z', threads: [4711, 4712] });
       deliver(exitOf(4711));
       await time.tickAsync(1_000);
@@ -527,7 +527,7 @@ describe('ExitSource', () => {
       );
     });
 
-    describe('is one of too many to be watched:', () => {
+    describe('that is one of too many to watch:', () => {
       const count = MAX_WATCHED + 3;
       const endFirstThreads = async () => {
         for (let pid = 1; pid <= count; pid += 1) {
@@ -545,7 +545,7 @@ describe('ExitSource', () => {
         proc.add(4711);
       });
 
-      it('counts once, when it has ended, and is known until then', async () => {
+      it('counts the exit once, when the process has exited, and keeps it until then', async () => {
         for (let pid = 1; pid <= count; pid += 1) start(pid);
         await endFirstThreads();
         assert.deepEqual(dropped, {});
@@ -557,7 +557,7 @@ describe('ExitSource', () => {
         assert.equal(lost.length, 0);
       });
 
-      it('counts once when its start is read after the exit of its first thread', async () => {
+      it('counts the exit once if the start is read after the exit of the first thread', async () => {
         startsRead = () => 0;
         await endFirstThreads();
         for (let pid = 1; pid <= count; pid += 1) start(pid);
@@ -567,20 +567,20 @@ describe('ExitSource', () => {
         assert.deepEqual(dropped, { 'exits unresolved': 3 });
       });
 
-      it('does not count when it executed nothing', async () => {
+      it('does not count the exit of a copy that executed no program', async () => {
         await endFirstThreads();
         await endAll();
         assert.deepEqual(dropped, {});
         assert.deepEqual(pids(), []);
       });
 
-      it('counts at once when its start was lost', async () => {
+      it('counts the exit immediately if its start was lost', async () => {
         table.startsLost();
         await endFirstThreads();
         assert.deepEqual(dropped, { 'exits unresolved': 3 });
       });
 
-      it('is reported when another thread than the first has executed a program', async () => {
+      it('reports the exit if another thread than the first executed a program', async () => {
         for (let pid = 1; pid <= count; pid += 1) start(pid);
         await endFirstThreads();
         start(count);
@@ -594,8 +594,8 @@ describe('ExitSource', () => {
     });
   });
 
-  describe('loss', () => {
-    it('is what is gone, soon after the kernel says that it threw exits away', async () => {
+  describe('for lost exits', () => {
+    it('counts missing processes soon after the kernel reports dropped exits', async () => {
       for (const pid of [1, 2, 3]) start(pid);
       proc.add(3);
       socket.overruns += 1;
@@ -608,7 +608,7 @@ describe('ExitSource', () => {
       assert.equal(lost.length, 0);
     });
 
-    it('is not an exit that comes while it is looked for', async () => {
+    it('does not count an exit that arrives during the search', async () => {
       for (const pid of [1, 2]) start(pid);
       socket.overruns += 1;
       await time.tickAsync(6_600);
@@ -618,7 +618,7 @@ describe('ExitSource', () => {
       assert.deepEqual(dropped, { 'exits kernel': 1 });
     });
 
-    it('is not what is only seen, or has ended', async () => {
+    it('does not count processes that were only seen or have exited', async () => {
       table.seen(1, '/bin/x');
       start(2);
       deliver(exitOf(2));
@@ -627,7 +627,7 @@ describe('ExitSource', () => {
       assert.deepEqual(dropped, {});
     });
 
-    it("is at least the kernel's own figure while starts are lost as well", async () => {
+    it("counts at least the kernel's own number while starts are lost as well", async () => {
       start(1);
       socket.overruns += 3; // without a line in /proc, each is one
       await time.tickAsync(3_000);
@@ -636,7 +636,7 @@ describe('ExitSource', () => {
       assert.deepEqual(dropped, { 'exits kernel': 3 });
     });
 
-    it('is found once a minute, too; without any exit in all that time, nobody is heard', async () => {
+    it('searches once per minute as well, and reports the source as silent without any exit', async () => {
       start(1);
       await time.tickAsync(59_000);
       assert.deepEqual(dropped, {});
@@ -651,7 +651,7 @@ describe('ExitSource', () => {
       assert.equal(lost.length, 1);
     });
 
-    it('is found at the end', async () => {
+    it('searches on close', async () => {
       for (const pid of [1, 2, 3]) start(pid);
       proc.add(3);
       deliver(exitOf(1));
@@ -660,7 +660,7 @@ describe('ExitSource', () => {
       assert.deepEqual(dropped, { 'exits kernel': 1 });
     });
 
-    it('is not what ended while nobody listened', async () => {
+    it('does not count processes that exited while it was not listening', async () => {
       await close();
       for (const pid of [1, 2]) start(pid);
       proc.add(2);
@@ -671,14 +671,14 @@ describe('ExitSource', () => {
       assert.equal(table.size, 1);
     });
 
-    it('of knowledge is what had to be forgotten', async () => {
+    it('counts processes dropped from the table', async () => {
       for (let pid = 1; pid <= 16_386; pid += 1) start(pid);
       await time.tickAsync(1_000);
       assert.deepEqual(dropped, { 'exits unresolved': 2 });
     });
   });
 
-  it('gives out at the end what waits, and takes leave', async () => {
+  it('reports waiting exits and unsubscribes on close', async () => {
     start(4711);
     deliver(exitOf(4711));
     await close();
@@ -689,7 +689,7 @@ describe('ExitSource', () => {
     assert.equal(socket.requests.length, 2);
   });
 
-  it('says when it can read no more', async () => {
+  it('reports the source as lost when reading fails', async () => {
     socket.broken = Object.assign(new Error('EBADF: bad file descriptor, read'), { code: 'EBADF' });
     await time.tickAsync(1_000);
     assert.deepEqual(
@@ -699,7 +699,7 @@ describe('ExitSource', () => {
     await close();
   });
 
-  it('goes on without /proc', async () => {
+  it('continues without /proc', async () => {
     start(4711);
     proc.remove(4711);
     deliver(exitOf(4711));

@@ -34,17 +34,17 @@ describe('LivingProcesses', () => {
     for (let pid = 1_000; pid < 1_100; pid += 1) processes.hasEnded(pid, startedAt);
   };
 
-  it('knows nothing of one alone: it is cheaper to look for it', () => {
+  it('returns undefined for a single process: a direct lookup is cheaper', () => {
     assert.equal(processes.hasEnded(71, wall - 100), false);
   });
 
-  it('knows of those that have ended when many are asked for', () => {
+  it('recognises exited processes if many are requested', () => {
     ask(wall - 100);
     assert.equal(processes.hasEnded(71, wall - 100), true);
     assert.equal(processes.hasEnded(70, wall - 100), false);
   });
 
-  it('does not take one for ended that started later', () => {
+  it('does not treat a process as exited that started later', () => {
     ask(wall - 100);
     assert.equal(processes.hasEnded(71, wall), false);
     assert.equal(processes.hasEnded(71, wall - 11), false);
@@ -55,7 +55,7 @@ describe('LivingProcesses', () => {
     assert.equal(processes.hasEnded(72, wall - 20), false);
   });
 
-  it('does not trust a list for longer than a second', () => {
+  it('does not trust a list older than a second', () => {
     const startedAt = wall - 100;
     ask(startedAt);
     rmdirSync(join(proc, '70'));
@@ -65,19 +65,19 @@ describe('LivingProcesses', () => {
     assert.equal(processes.hasEnded(71, startedAt), false);
   });
 
-  it('does not trust a list at all when the clock has been set back since', () => {
+  it('does not trust a list after the clock has been set back', () => {
     ask(wall - 100);
     mkdirSync(join(proc, '72'));
     wall -= 315_360_000_000;
     assert.equal(processes.hasEnded(72, wall - 20), false);
   });
 
-  it('knows nothing when there is no /proc', () => {
+  it('returns undefined without /proc', () => {
     const blind = new LivingProcesses({ proc: join(proc, 'nowhere'), clock });
     for (let pid = 1; pid < 100; pid += 1) assert.equal(blind.hasEnded(pid, wall - 100), false);
   });
 
-  it('sees those of this machine', async () => {
+  it('finds the processes of this machine', async () => {
     const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
     await once(child, 'exit');
     const here = new LivingProcesses({ proc: '/proc', clock: systemClock });

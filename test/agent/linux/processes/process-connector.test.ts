@@ -69,7 +69,7 @@ describe('ConnectorProcesses', () => {
   const deliver = (...datagrams: Buffer[]) => socket.waiting.push(...datagrams);
   const pids = () => seen.map(({ pid }) => pid);
 
-  it('tells what a process runs, and when it began to', async () => {
+  it('reports a started program and its time', async () => {
     const now = systemClock.now();
     proc.add(4711, { parent: 4, argv: ['ls', '-l'], executable: '/usr/bin/ls (deleted)' });
     deliver(execOf(4711, { nanoseconds: systemClock.monotonic() * 1e6 }));
@@ -88,7 +88,7 @@ describe('ConnectorProcesses', () => {
     assert.deepEqual(dropped, {});
   });
 
-  it('counts those of which nothing is left, and lets the table know of them', async () => {
+  it('counts starts of processes that already exited, and marks a loss in the table', async () => {
     proc.add(2, { state: 'Z' });
     proc.add(3);
     proc.add(4, { executable: '', argv: [] });
@@ -100,7 +100,7 @@ describe('ConnectorProcesses', () => {
     assert.deepEqual(started, [true, true, true]);
   });
 
-  it('does not wait for arguments before it reads on, and tells all in their order', async () => {
+  it('continues reading before arguments are known, and reports starts in order', async () => {
     await processes.close();
     socket = new FakeSocket();
     const answers: ((lines: readonly CommandLine[]) => void)[] = [];
@@ -132,7 +132,7 @@ describe('ConnectorProcesses', () => {
     assert.deepEqual(noted, [1, 2, 1, 0]);
   });
 
-  it('tells the next ones after the sink has thrown once, and can be closed', async () => {
+  it('continues after the sink has thrown once, and can be closed', async () => {
     sinon.stub(sink, 'accept').callThrough().onFirstCall().throws(new Error('a defect'));
     try {
       proc.add(1);
@@ -148,7 +148,7 @@ describe('ConnectorProcesses', () => {
     }
   });
 
-  it('waits for the arguments of 1,024 starts at most', async () => {
+  it('waits for the arguments of at most 1,024 starts', async () => {
     await processes.close();
     socket = new FakeSocket();
     let asked = 0;
@@ -175,15 +175,15 @@ describe('ConnectorProcesses', () => {
     assert.equal(seen.length, 1_200);
   });
 
-  it('tells of what can be seen only once', async () => {
+  it('reports a start only once', async () => {
     for (const pid of [1, 2, 3]) proc.add(pid);
     deliver(execOf(1), execOf(2), execOf(1), execOf(3));
     await time.tickAsync(50);
-    assert.deepEqual(pids(), [2, 1, 3]); // in the order of what is told
+    assert.deepEqual(pids(), [2, 1, 3]); // in the order of the reports
     assert.deepEqual(dropped, { 'starts unresolved': 1 });
   });
 
-  it('passes over what the kernel could not be told to keep back', async () => {
+  it('skips datagrams that the kernel could not filter', async () => {
     proc.add(1);
     deliver(exitOf(1), Buffer.alloc(9));
     await time.tickAsync(50);
@@ -191,7 +191,7 @@ describe('ConnectorProcesses', () => {
     assert.deepEqual(dropped, {});
   });
 
-  it('counts what the kernel threw away', async () => {
+  it('counts datagrams that the kernel dropped', async () => {
     socket.overruns += 2;
     await time.tickAsync(50);
     assert.deepEqual(dropped, { 'starts kernel': 2 });
@@ -199,7 +199,7 @@ describe('ConnectorProcesses', () => {
     assert.deepEqual(dropped, { 'starts kernel': 2 });
   });
 
-  it('spends no more than a quarter of a core on many', async () => {
+  it('spends at most a quarter of a core on many starts', async () => {
     await processes.close();
     socket = new FakeSocket();
     const pauses: number[] = [];
@@ -222,14 +222,14 @@ describe('ConnectorProcesses', () => {
     assert.equal(dropped['starts unresolved'], 300);
   });
 
-  it('looks less often when nothing happens', async () => {
+  it('polls less often without events', async () => {
     const reads = sinon.spy(socket, 'read');
     await time.tickAsync(10_000);
     assert.ok(reads.callCount <= 205, `${reads.callCount}`);
     reads.restore();
   });
 
-  it('reads what is left at the end, and takes leave', async () => {
+  it('reads the rest and unsubscribes on close', async () => {
     for (let pid = 1; pid <= 200; pid += 1) {
       proc.add(pid);
       deliver(execOf(pid));
@@ -242,13 +242,13 @@ describe('ConnectorProcesses', () => {
     await processes.close();
   });
 
-  it('ends while programs are started all the time', async () => {
+  it('closes while programs are started continuously', async () => {
     socket.endless = () => execOf(1);
     await processes.close();
     assert.ok(socket.isClosed);
   });
 
-  it('says when it can read no more', async () => {
+  it('reports the source as lost when reading fails', async () => {
     socket.broken = Object.assign(new Error('EBADF: bad file descriptor, read'), { code: 'EBADF' });
     await time.tickAsync(100);
     assert.deepEqual(

@@ -20,9 +20,9 @@ import { readHere } from './memory/read-here.ts';
 const stat = (name: string, { state = 'S', parent = 1, flags = 4_194_560, threads = 1, start = 34_567 } = {}) =>
   `4711 (${name}) ${state} ${parent} 4711 4711 0 -1 ${flags} 102 0 0 0 0 0 0 0 20 0 ${threads} 0 ${start} 2703360 190 18446744073709551615 1 1 0\n`;
 
-describe('/proc', () => {
+describe('ProcFolder', () => {
   for (const name of ['sleep', 'a b', '(a) S 1 (b', ')', '', ') S 99 1 1', 'line\nend']) {
-    it(`tells the parent and start of a process named ${JSON.stringify(name)}`, () => {
+    it(`returns parent and start of a process named ${JSON.stringify(name)}`, () => {
       assert.deepEqual(parseStat(stat(name)), {
         parentPid: 1,
         startTicks: 34_567,
@@ -34,7 +34,7 @@ describe('/proc', () => {
     });
   }
 
-  it('tells threads of the kernel, zombies and how many threads there are', () => {
+  it('detects kernel threads and zombies, and counts threads', () => {
     assert.equal(parseStat(stat('kworker/0:1', { flags: 69_238_880 }))?.isKernelThread, true);
     assert.equal(parseStat(stat('sh', { state: 'Z' }))?.isDead, true);
     const { isLeaderDead, isDead, threads } = parseStat(stat('sh', { state: 'Z', threads: 4_000 })) ?? {};
@@ -43,14 +43,14 @@ describe('/proc', () => {
     assert.equal(parseStat(''), undefined);
   });
 
-  it('tells arguments', () => {
+  it('returns arguments', () => {
     assert.deepEqual(parseCommandLine('ls\0-l\0\0a b\0'), ['ls', '-l', '', 'a b']);
     assert.deepEqual(parseCommandLine('overwritten title'), ['overwritten title']);
     assert.deepEqual(parseCommandLine('\0'), ['']);
     assert.deepEqual(parseCommandLine(''), []);
   });
 
-  it('tells the effective user', () => {
+  it('returns the effective user', () => {
     assert.equal(parseUserId('Name:\tx\nUid:\t0\t1000\t0\t0\nGid:\t1\t2\t3\t4\n'), 1_000);
     assert.equal(parseUserId('Name:\tUid: 1 2 3 4\n'), undefined);
     assert.equal(parseUserId(''), undefined);
@@ -91,7 +91,7 @@ describe('ProcessScanner', () => {
   const end = (pid: number) => renameSync(join(root, String(pid)), join(root, `ended-${pid}`));
   const pids = () => scanner.scan().map(({ pid }) => pid);
 
-  it('reports what is new since the first look, once', () => {
+  it('reports processes that are new since the first scan, once', () => {
     add(1);
     assert.deepEqual(pids(), []);
     add(2, { parent: 1, start: 50_000 });
@@ -108,7 +108,7 @@ describe('ProcessScanner', () => {
     assert.deepEqual(pids(), []);
   });
 
-  it('tells a new process with an old pid', () => {
+  it('reports a new process with a reused pid', () => {
     add(2);
     scanner.scan();
     end(2);
@@ -116,7 +116,7 @@ describe('ProcessScanner', () => {
     assert.deepEqual(pids(), [2]);
   });
 
-  it('knows a process whose folder was made anew', () => {
+  it('recognises a process whose directory was created again', () => {
     add(2);
     scanner.scan();
     end(2);
@@ -124,7 +124,7 @@ describe('ProcessScanner', () => {
     assert.deepEqual(pids(), []);
   });
 
-  it('leaves out threads of the kernel, zombies, and what ends meanwhile', () => {
+  it('skips kernel threads, zombies and processes that exit during the scan', () => {
     scanner.scan();
     add(2, { flags: 0x0020_0000 });
     add(3, { state: 'Z' });
@@ -136,7 +136,7 @@ describe('ProcessScanner', () => {
     assert.deepEqual(pids(), []);
   });
 
-  it('reports a process whose image it may not see', () => {
+  it('reports a process whose image is unreadable', () => {
     scanner.scan();
     add(2);
     rmSync(join(root, '2', 'exe'));
@@ -162,7 +162,7 @@ describe('ProcessPolling', () => {
     child = undefined;
   });
 
-  it('sees a process of this machine', async () => {
+  it('finds a process of this machine', async () => {
     const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/', commandLines });
     polling.open();
     try {
@@ -184,7 +184,7 @@ describe('ProcessPolling', () => {
     await once(child, 'exit');
   });
 
-  it('stops in the middle of a pause, and leaves nothing running', async () => {
+  it('stops during a pause, and leaves no work running', async () => {
     clock = sinon.useFakeTimers();
     const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/', commandLines });
     polling.open();
@@ -195,7 +195,7 @@ describe('ProcessPolling', () => {
     assert.equal(clock.countTimers(), 0);
   });
 
-  it('has arguments of 16 processes in memory at most, and looks on while they are read', async () => {
+  it('holds arguments of at most 16 processes, and scans on while they are read', async () => {
     clock = sinon.useFakeTimers();
     const proc = new FakeProc();
     const asked: number[] = [];
@@ -212,8 +212,11 @@ describe('ProcessPolling', () => {
         return processes.map(() => ({ argv: ['a'.repeat(120_000)] }));
       },
     };
-    const told: number[] = [];
-    const counting = { accept: (_: unknown, records: readonly unknown[]) => void told.push(records.length), drop() {} };
+    const reported: number[] = [];
+    const counting = {
+      accept: (_: unknown, records: readonly unknown[]) => void reported.push(records.length),
+      drop() {},
+    };
     const parts = { sink: counting, clock: systemClock, log, hostRoot: proc.hostRoot, commandLines: slow };
     const polling = new ProcessPolling(parts);
     polling.open();
@@ -224,12 +227,12 @@ describe('ProcessPolling', () => {
     try {
       for (let pid = 1; pid <= 40; pid += 1) proc.add(pid);
       await clock.tickAsync(60_000);
-      assert.deepEqual([asked, told], [[16], []]);
+      assert.deepEqual([asked, reported], [[16], []]);
       proc.add(41);
       await clock.tickAsync(60_000);
       for (let batch = 0; batch < 4; batch += 1) await next();
       assert.deepEqual(
-        [asked, told],
+        [asked, reported],
         [
           [16, 16, 8, 1],
           [16, 16, 8, 1],
@@ -243,15 +246,15 @@ describe('ProcessPolling', () => {
     }
   });
 
-  it('tells the next ones after the sink has thrown once, and can be closed', async () => {
+  it('continues after the sink has thrown once, and can be closed', async () => {
     clock = sinon.useFakeTimers();
     const proc = new FakeProc();
-    const told: number[] = [];
+    const reported: number[] = [];
     let drains = 0;
     const throwing = {
       accept: (_: unknown, records: readonly unknown[]) => {
-        told.push(records.length);
-        if (told.length === 1) throw new Error('a defect');
+        reported.push(records.length);
+        if (reported.length === 1) throw new Error('a defect');
       },
       drop() {},
     };
@@ -269,18 +272,18 @@ describe('ProcessPolling', () => {
     try {
       for (let pid = 1; pid <= 20; pid += 1) proc.add(pid);
       await clock.tickAsync(60_000);
-      assert.deepEqual([told, drains], [[16, 4], 1]);
+      assert.deepEqual([reported, drains], [[16, 4], 1]);
       proc.add(21);
       await clock.tickAsync(60_000);
       await polling.close();
-      assert.deepEqual([told, drains], [[16, 4, 1], 2]);
+      assert.deepEqual([reported, drains], [[16, 4, 1], 2]);
     } finally {
       await polling.close();
       proc.close();
     }
   });
 
-  it('looks less often when a look takes long', async () => {
+  it('polls less often if a scan takes long', async () => {
     clock = sinon.useFakeTimers();
     const pauses: number[] = [];
     let time = 0;
@@ -295,7 +298,7 @@ describe('ProcessPolling', () => {
         if (pauses.length === 2) await new Promise((resolve) => signal?.addEventListener('abort', resolve));
       },
     };
-    const proc = new FakeProc(); // nobody starts a program in it, which would take time as well
+    const proc = new FakeProc(); // no program starts in it, which would take time as well
     const polling = new ProcessPolling({ sink, clock: slow as never, log, hostRoot: proc.hostRoot, commandLines });
     polling.open();
     try {

@@ -44,7 +44,7 @@ describe('ProcessTable', () => {
   };
   const isKnown = (pid: number) => table.hasStarted(pid, milliseconds(now));
 
-  describe('what a process was at a moment', () => {
+  describe('processAt', () => {
     const execve = (serial: number, pid: number, ppid: number, exe: string, argv: readonly string[], uid = '0') =>
       event({
         serial,
@@ -56,7 +56,7 @@ describe('ProcessTable', () => {
     const at = (serial: number) => ({ time: 1_000, serial });
     const nginx = execve(1, 100, 1, '/usr/sbin/nginx', ['nginx', '-g', 'daemon off;']);
 
-    it('is the program before the one that it executed since', () => {
+    it('returns the program that ran before the latest one', () => {
       table.acceptAudit([
         execve(1, 10, 9, '/usr/bin/dash', ['sh', 'x y']),
         execve(2, 11, 10, '/tmp/miner', ['/tmp/miner']),
@@ -67,7 +67,7 @@ describe('ProcessTable', () => {
       assert.equal(table.processAt(10, at(3))?.executable, '/usr/bin/rm');
     });
 
-    it('is a copy of its parent until it executes its first program', () => {
+    it("returns the parent's program for a copy until it executes its first program", () => {
       table.acceptAudit([
         nginx,
         execve(2, 102, 101, '/usr/bin/dash', ['sh', '-c', 'id']),
@@ -77,14 +77,14 @@ describe('ProcessTable', () => {
       assert.equal(table.processAt(101, at(3))?.executable, '/usr/bin/sleep');
     });
 
-    it('is the program that it ran when it ended', () => {
+    it('returns the last program of a process that has exited', () => {
       table.acceptAudit([nginx]);
       table.ended(100);
       assert.equal(table.processAt(100, at(2))?.executable, '/usr/sbin/nginx');
       assert.equal(table.processAt(100, { time: Date.now() + 60_000, serial: 9 }), undefined);
     });
 
-    it('follows serials where they wrap, and times where there are none', () => {
+    it('follows serials across the wrap, and times without serials', () => {
       const last = 2 ** 32 - 1;
       table.acceptAudit([execve(last, 10, 9, '/usr/bin/dash', ['sh']), execve(1, 10, 9, '/usr/bin/rm', ['rm'])]);
       assert.equal(table.processAt(10, at(0))?.executable, '/usr/bin/dash');
@@ -95,7 +95,7 @@ describe('ProcessTable', () => {
       assert.equal(table.processAt(20, { time: 6_500 })?.executable, '/usr/bin/b');
     });
 
-    it('has a user and the bounds of arguments only where the kernel shows them', () => {
+    it('returns a user and the bounds of arguments only if the kernel provides them', () => {
       table.acceptAudit([
         execve(1, 10, 9, '/usr/bin/dash', ['sh', 'a b', 'c', 'd', 'e'], '1000'),
         event({ serial: 2, fields: { pid: '11', ppid: '9', exe: '/usr/bin/dash', uid: '1000', euid: '0' } }),
@@ -105,7 +105,7 @@ describe('ProcessTable', () => {
       assert.deepEqual([mixed?.executable, mixed?.userId], ['/usr/bin/dash', undefined]);
     });
 
-    it('stays bounded for a process that executes programs all the time, and for many that end', () => {
+    it('stays bounded for endless program starts in one process, and for many exits', () => {
       for (let serial = 1; serial <= 20_000; serial += 1)
         table.acceptAudit([execve(serial, serial % 2 === 0 ? 10 : serial, 9, '/usr/bin/dash', ['sh', `${serial}`])]);
       for (let pid = 1; pid < 20_000; pid += 2) table.ended(pid);
@@ -114,16 +114,16 @@ describe('ProcessTable', () => {
     });
   });
 
-  describe('what a parent runs', () => {
+  describe('for a parent', () => {
     const shell = event({ fields: { pid: '10', exe: '/usr/bin/dash' }, commandLine: 'sh ./run.sh' });
     const program = { executable: '/usr/bin/dash', commandLine: 'sh ./run.sh' };
 
-    it('is what it started', () => {
+    it('returns the program that it started', () => {
       table.acceptAudit([shell]);
       assert.deepEqual(table.find(10), program);
     });
 
-    it('is what it was copied from, over several generations', () => {
+    it('returns the program that it was copied from, over several generations', () => {
       table.acceptAudit([shell]);
       proc.add(10, { executable: '/usr/bin/dash' });
       proc.add(11, { executable: '/usr/bin/dash', parent: 10 });
@@ -134,35 +134,35 @@ describe('ProcessTable', () => {
       assert.ok(!isKnown(12), 'a copy has not started a program, so its end is not reported');
     });
 
-    it('has no arguments for a process that runs another program than the one it was copied from', () => {
+    it('returns no arguments for a process that runs another program than its original', () => {
       table.acceptAudit([shell]);
       proc.add(11, { executable: '/usr/bin/curl', parent: 10 });
       assert.deepEqual(table.find(11), { executable: '/usr/bin/curl' });
     });
 
-    it('is unknown for pids that are not there, and in a circle of parents', () => {
+    it('returns undefined for missing pids and for circles of parents', () => {
       proc.add(20, { parent: 21, executable: '' });
       proc.add(21, { parent: 20, executable: '' });
       for (const pid of [0, -1, Number.NaN, 4_712, 20]) assert.equal(table.find(pid), undefined, String(pid));
     });
   });
 
-  describe('what audit tells', () => {
+  describe('acceptAudit', () => {
     for (const syscall of ['execve', 'execveat']) {
-      it(`${syscall} says what a process runs`, () => {
+      it(`stores the program of ${syscall}`, () => {
         table.acceptAudit([event({ syscall })]);
         assert.deepEqual(table.get(4711), { executable: '/usr/bin/ls', commandLine: 'ls -l' });
         assert.ok(isKnown(4711));
       });
     }
 
-    it('the last program counts', () => {
+    it('keeps the last program', () => {
       table.acceptAudit([event(), event({ fields: { pid: '4711', exe: '/usr/bin/cat' }, commandLine: 'cat' })]);
       assert.deepEqual(table.get(4711), { executable: '/usr/bin/cat', commandLine: 'cat' });
       assert.equal(table.size, 1);
     });
 
-    it('an execve that failed, or another call, names a program that nobody told of', () => {
+    it('learns an unknown program from a failed execve or another call', () => {
       table.acceptAudit([
         event({ success: false }),
         event({ syscall: 'connect', fields: { pid: '4712', exe: '/usr/bin/curl' } }),
@@ -171,12 +171,12 @@ describe('ProcessTable', () => {
       assert.deepEqual(table.get(4712), { executable: '/usr/bin/curl' });
     });
 
-    it('but does not change what is known', () => {
+    it('does not replace a known program by such a call', () => {
       table.acceptAudit([event(), event({ syscall: 'connect', fields: { pid: '4711', exe: '/usr/bin/curl' } })]);
       assert.deepEqual(table.get(4711), { executable: '/usr/bin/ls', commandLine: 'ls -l' });
     });
 
-    it('arguments can be missing, and the program', () => {
+    it('accepts missing arguments and a missing program', () => {
       const { commandLine: _, ...withoutArguments } = event();
       table.acceptAudit([withoutArguments, event({ fields: { pid: '4712', exe: '' } })]);
       assert.deepEqual(table.get(4711), { executable: '/usr/bin/ls' });
@@ -186,20 +186,20 @@ describe('ProcessTable', () => {
       assert.ok(isKnown(4712));
     });
 
-    it("a program's own record is no news", () => {
+    it("ignores a program's own record", () => {
       table.acceptAudit([event({ record: 'USER_LOGIN' })]);
       assert.equal(table.size, 0);
     });
 
     for (const pid of [undefined, '', '0', '-1', '1.5', 'NaN', '1e9', '99999999999', '__proto__']) {
-      it(`pid ${pid} is none`, () => {
+      it(`ignores pid ${pid}`, () => {
         table.acceptAudit([event({ fields: { ...(pid === undefined ? {} : { pid }), exe: '/usr/bin/ls' } })]);
         assert.equal(table.size, 0);
       });
     }
   });
 
-  it('takes arguments later, for the program that it knows, unless it has some', () => {
+  it('accepts later arguments for the same program, unless it has some', () => {
     table.started({ pid: 1 });
     table.started({ pid: 2, executable: '/bin/y' });
     table.started({ pid: 3, executable: '/bin/y', argv: ['y', 'first'] });
@@ -215,7 +215,7 @@ describe('ProcessTable', () => {
     assert.deepEqual(table.get(2), { executable: '/bin/y' });
   });
 
-  it('gives out a program once when it ends', () => {
+  it('returns a program once when it exits', () => {
     table.acceptAudit([event()]);
     assert.equal(table.ended(4711), '/usr/bin/ls');
     assert.equal(table.ended(4711), undefined);
@@ -223,9 +223,9 @@ describe('ProcessTable', () => {
     assert.equal(isKnown(4711), false);
   });
 
-  it('does not take a start for that of a process which had ended long before', () => {
+  it('does not assign a start to a process that had exited long before', () => {
     table.acceptAudit([event()]);
-    assert.equal(table.hasStarted(4711, milliseconds(now - 3_000)), true); // it was told late
+    assert.equal(table.hasStarted(4711, milliseconds(now - 3_000)), true); // it was reported late
     assert.equal(table.hasStarted(4711, milliseconds(now - 6_000)), false);
   });
 
@@ -239,7 +239,7 @@ describe('ProcessTable', () => {
       assert.deepEqual(table.get(3), { executable: '/bin/x' });
     });
 
-    it('forgets the oldest command lines when they become too many', () => {
+    it('drops the oldest command lines when there are too many', () => {
       for (let pid = 1; pid <= 600; pid += 1) table.started({ pid, executable: '/bin/x', argv: ['a'.repeat(4_096)] });
       assert.deepEqual(table.get(1), { executable: '/bin/x' });
       assert.equal(table.get(89)?.commandLine?.length, 4_096);
@@ -249,7 +249,7 @@ describe('ProcessTable', () => {
       assert.equal(table.get(1)?.commandLine?.length, 4_096);
     });
 
-    it('forgets the oldest processes, those that are no more before others, and says how many', () => {
+    it('drops the oldest processes, exited ones first, and counts them', () => {
       for (const pid of [1, 2, 4]) proc.add(pid);
       for (let pid = 1; pid <= 16_384; pid += 1) table.started({ pid, executable: '/bin/x', argv: [] });
       table.started({ pid: 20_001, executable: '/bin/x', argv: [] }); // 1 and 2 live, 3 doesn't
@@ -261,7 +261,7 @@ describe('ProcessTable', () => {
       assert.equal(table.takeEvicted(), 0);
     });
 
-    it('forgets a living process when all are', () => {
+    it('drops a running process if all are running', () => {
       for (let pid = 1; pid <= 9; pid += 1) proc.add(pid);
       for (let pid = 1; pid <= 16_385; pid += 1) table.seen(pid, '/bin/x');
       assert.equal(table.size, 16_384);
@@ -269,15 +269,15 @@ describe('ProcessTable', () => {
       assert.deepEqual(table.get(1), { executable: '/bin/x' });
     });
 
-    it('does not let long names fill the memory', () => {
+    it('stays small with long names', () => {
       for (let pid = 1; pid <= 2_000; pid += 1) table.started({ pid, executable: `/${pid}/`.padEnd(4_000, 'x') });
       assert.equal(table.size, 524);
       assert.equal(table.get(2_000)?.executable?.length, 4_000);
-      table.started({ pid: 3_000, executable: 'x'.repeat(5_000_000) }); // no kernel gives such a one
+      table.started({ pid: 3_000, executable: 'x'.repeat(5_000_000) }); // no kernel reports such a long path
       assert.equal(table.size, 1);
     });
 
-    it('takes any events, and stays small', () => {
+    it('accepts any events and stays small', () => {
       const fields = fc.dictionary(
         fc.constantFrom('pid', 'exe', 'ppid', '__proto__'),
         fc.oneof(fc.integer({ min: -1, max: 40 }).map(String), fc.string()),
@@ -309,7 +309,7 @@ describe('ProcessTable', () => {
       return process.memoryUsage().heapUsed;
     };
 
-    it('keeps nothing of processes that have ended, however many', () => {
+    it('keeps nothing about any number of exited processes', () => {
       const run = (count: number) => {
         for (let pid = 1; pid <= count; pid += 1) {
           table.started({ pid, executable: `/bin/${pid % 50}`, argv: ['x', String(pid)] });
@@ -322,12 +322,12 @@ describe('ProcessTable', () => {
       assert.ok(used() - before < 2_000_000, `${used() - before} bytes`);
     });
 
-    it('keeps nothing of a record but what it needs of it', () => {
+    it('copies the needed parts of a record and releases the rest', () => {
       const before = used();
       for (let pid = 1; pid <= 3_000; pid += 1) {
         const record = `${pid} exe=/usr/bin/program-${pid} a0=argument-${pid} ${'x'.repeat(9_000)}`.split('').join('');
         const [, exe = '', argument = ''] = / exe=(\S+) a0=(\S+)/.exec(record) ?? [];
-        const commandLine = Buffer.from(argument).toString(); // as the contract has it
+        const commandLine = Buffer.from(argument).toString(); // as in the contract
         table.acceptAudit([event({ fields: { pid: String(pid), exe }, commandLine })]);
       }
       assert.ok(used() - before < 3_000 * 1_000, `${(used() - before) / 3_000} bytes each`);
@@ -336,7 +336,7 @@ describe('ProcessTable', () => {
   });
 
   describe('load', () => {
-    it('adds what was there before', async () => {
+    it('adds existing processes', async () => {
       proc.add(7, { executable: '/usr/sbin/sshd', argv: ['sshd', '-D'] });
       proc.add(8, { executable: '', argv: ['hidden'] });
       proc.add(9, { executable: '', argv: [], flags: 0x20_0000 }); // a thread of the kernel
@@ -350,16 +350,16 @@ describe('ProcessTable', () => {
       assert.ok(isKnown(7));
     });
 
-    it('leaves alone what is known', async () => {
+    it('keeps known processes', async () => {
       proc.add(4711);
       table.acceptAudit([event()]);
       await table.load();
       assert.deepEqual(table.get(4711), { executable: '/usr/bin/ls', commandLine: 'ls -l' });
     });
 
-    it('lets others go on meanwhile', async () => {
+    it('yields to other work', async () => {
       for (let pid = 1; pid <= 3; pid += 1) proc.add(pid);
-      let others = 0;
+      let sizeDuringLoad = 0;
       const slow = {
         ...clock,
         monotonic: () => {
@@ -371,14 +371,14 @@ describe('ProcessTable', () => {
       const loading = slowTable.load();
       assert.equal(slowTable.load(), loading);
       setImmediate(() => {
-        others = slowTable.size;
+        sizeDuringLoad = slowTable.size;
       });
       await loading;
-      assert.ok(others > 0 && others < 3, `${others}`);
+      assert.ok(sizeDuringLoad > 0 && sizeDuringLoad < 3, `${sizeDuringLoad}`);
       assert.equal(slowTable.size, 3);
     });
 
-    it('leaves out what the agent itself has started, whose ends are not reported', async () => {
+    it('skips processes that the agent itself started, whose exits are not reported', async () => {
       rememberOwn(7);
       proc.add(7, { parent: process.pid });
       proc.add(8, { parent: process.pid });
@@ -386,7 +386,7 @@ describe('ProcessTable', () => {
       assert.deepEqual([isKnown(7), isKnown(8)], [false, true]);
     });
 
-    it('does not wait for arguments, nor read any itself', async () => {
+    it('does not wait for arguments, and reads none itself', async () => {
       proc.add(7);
       rmSync(join(proc.path, '7/cmdline'));
       table = new ProcessTable({
@@ -398,7 +398,7 @@ describe('ProcessTable', () => {
       assert.deepEqual(table.get(7), { executable: '/bin/x' });
     });
 
-    it('stops when told to, and rejects without /proc', async () => {
+    it('stops when it is aborted, and rejects without /proc', async () => {
       proc.add(7);
       await table.load(AbortSignal.abort());
       assert.equal(table.size, 0);
@@ -411,7 +411,7 @@ describe('ProcessTable', () => {
   describe('doubt', () => {
     const inDoubt = (at: number) => table.isInDoubt(milliseconds(at));
 
-    it('lasts until the first look at /proc', async () => {
+    it('lasts until the first scan of /proc', async () => {
       assert.ok(inDoubt(now) && inDoubt(now - 100_000));
       assert.ok(table.needsLoading);
       await table.load();
@@ -421,7 +421,7 @@ describe('ProcessTable', () => {
       assert.equal(inDoubt(now), false);
     });
 
-    it('comes with a loss, from somewhat before it, and goes with the next look', async () => {
+    it('starts somewhat before a loss, and ends with the next scan', async () => {
       await table.load();
       later(60_000);
       const lostAt = now;
@@ -437,7 +437,7 @@ describe('ProcessTable', () => {
       assert.deepEqual([lostAt - 5_000, lostAt + 1_000, lostAt + 1_001].map(inDoubt), [true, true, false]);
     });
 
-    it('of one loss goes over into that of the next', async () => {
+    it('continues from one loss to the next', async () => {
       await table.load();
       later(60_000);
       const first = now;
@@ -452,7 +452,7 @@ describe('ProcessTable', () => {
       assert.equal(inDoubt(first), false);
     });
 
-    it('does not go with a look during which there was another loss', async () => {
+    it('continues after a scan during which starts were lost again', async () => {
       proc.add(7);
       later(1);
       const clockWithLoss = {
@@ -469,7 +469,7 @@ describe('ProcessTable', () => {
       assert.ok(slowTable.needsLoading);
     });
 
-    it('makes a start of what is only seen', async () => {
+    it('turns a process that is only seen into a start', async () => {
       proc.add(1);
       await table.load();
       later(60_000);
@@ -480,7 +480,7 @@ describe('ProcessTable', () => {
       assert.equal(isKnown(4712), true);
     });
 
-    it('makes a start of what was seen before it, when it is still there', async () => {
+    it('turns a process seen earlier into a start if it still exists', async () => {
       await table.load();
       later(60_000);
       table.seen(4711, '/usr/bin/curl');
@@ -494,7 +494,7 @@ describe('ProcessTable', () => {
     });
   });
 
-  describe('what is gone', () => {
+  describe('findGone', () => {
     beforeEach(() => {
       for (const pid of [1, 2, 3]) {
         proc.add(pid, { start: 90_000 });
@@ -503,36 +503,36 @@ describe('ProcessTable', () => {
     });
     const findGone = async () => (await table.findGone(() => false)).map(({ pid }) => pid);
 
-    it('is found', async () => {
+    it('returns processes that have exited', async () => {
       assert.deepEqual(await findGone(), []);
       proc.remove(2);
       assert.deepEqual(await findGone(), [2]);
     });
 
-    it('is not looked for among what is known to have ended', async () => {
+    it('skips processes whose exit is already known', async () => {
       proc.remove(2);
       assert.deepEqual(await table.findGone((pid) => pid === 2), []);
     });
 
-    it('is what has left its pid to another process', async () => {
+    it('returns a process whose pid belongs to another process', async () => {
       later(60_000);
       proc.add(2, { start: 105_000 });
       assert.deepEqual(await findGone(), [2]);
     });
 
-    it('is not what only began before it was told of', async () => {
+    it('skips a process that started before it was reported', async () => {
       later(60_000);
       table.started({ pid: 2, executable: '/bin/y', argv: [] });
       assert.deepEqual(await findGone(), []);
     });
 
-    it('is not what slept with the machine', async () => {
+    it('skips a process after the machine slept', async () => {
       now += 1_000;
       proc.uptime(5_000); // counts the sleep, which the monotonic clock doesn't
       assert.deepEqual(await findGone(), []);
     });
 
-    it('is forgotten once, and not when something else took its place', async () => {
+    it('returns processes that are dropped once, unless replaced by another', async () => {
       for (const pid of [1, 2, 3]) proc.remove(pid);
       const [one, two, three] = await table.findGone(() => false);
       assert.ok(one && two && three);
@@ -545,18 +545,18 @@ describe('ProcessTable', () => {
       assert.equal(table.size, 1);
     });
 
-    it('is no loss when it never executed anything', async () => {
+    it('does not count processes that never executed a program as lost', async () => {
       await table.load();
       later(seconds(60));
       table.seen(9, '/bin/x');
-      const gone = await table.findGone(() => false);
+      const exited = await table.findGone(() => false);
       assert.deepEqual(
-        gone.map((of) => [of.pid, table.forgetGone(of)]),
+        exited.map((of) => [of.pid, table.forgetGone(of)]),
         [[9, false]],
       );
     });
 
-    it('is not looked for when there is no /proc', async () => {
+    it('returns nothing without /proc', async () => {
       rmSync(join(proc.path, 'uptime'));
       await assert.rejects(
         table.findGone(() => false),

@@ -12,7 +12,7 @@ import { withCopies } from '../../../harness/copies.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { require } from '../../../harness/require.ts';
 
-describe('exposed files', () => {
+describe('exposedFiles', () => {
   let folder: string;
   let files: GuardedFiles;
   const path = (name: string) => join(folder, name);
@@ -31,7 +31,7 @@ describe('exposed files', () => {
     files = { configuration: path('etc/agent.json'), secrets: [path('etc/secrets/module.key')], state: path('state') };
   });
 
-  it('are none when everything is as it is installed', async () => assert.deepEqual(await exposed(files), {}));
+  it('finds nothing with the installed permissions', async () => assert.deepEqual(await exposed(files), {}));
 
   for (const [name, mode, kind, finding] of [
     [
@@ -52,7 +52,7 @@ describe('exposed files', () => {
     ['state', 0o770, 'state', /^Other users can write .*\/state /],
     ['state/queues/segment', 0o622, 'state', /^Other users can write .*segment /],
   ] as const) {
-    it(`are found when ${name} has the mode ${mode.toString(8)}`, async () => {
+    it(`finds ${name} with the mode ${mode.toString(8)}`, async () => {
       chmodSync(path(name), mode);
       const found = await exposed(files);
       assert.deepEqual(Object.keys(found), [kind]);
@@ -60,14 +60,14 @@ describe('exposed files', () => {
     });
   }
 
-  it('are those of another user, who can change them as he likes', async function () {
+  it('finds files of another user, who can change their mode', async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
     chownSync(path('etc/agent.json'), 4711, 4711);
     assert.match((await exposed(files)).configuration ?? '', /belongs to user 4711\. Run: chown 0 '/);
   });
 
   for (const name of ['etc/secrets/module.key', 'etc/secrets']) {
-    it(`are given back to root when systemd copies them, as ${name}`, async function () {
+    it(`returns files that systemd copies to root, such as ${name}`, async function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
       chownSync(path(name), 4711, 4711);
       const found = () => exposed({ ...files, configuration: path('none') });
@@ -77,7 +77,7 @@ describe('exposed files', () => {
     });
   }
 
-  it('are looked for where a link leads, but not through links in the state directory', async () => {
+  it('follows links, but not within the state directory', async () => {
     symlinkSync(path('etc/agent.json'), path('etc/link.json'));
     chmodSync(path('etc/agent.json'), 0o666);
     assert.match((await exposed({ ...files, configuration: path('etc/link.json') })).configuration ?? '', /link\.json/);
@@ -85,7 +85,7 @@ describe('exposed files', () => {
     assert.equal((await exposed(files)).state, undefined);
   });
 
-  it('are not what is not there', async () => {
+  it('ignores missing files', async () => {
     rmSync(path('etc'), { recursive: true });
     rmSync(path('state'), { recursive: true });
     assert.deepEqual(await exposed(files), {});
@@ -120,7 +120,7 @@ describe('exposed files', () => {
       }
     };
 
-    it('are told within the hour, once, and when they are mended', async () => {
+    it('reports exposed files within the hour, once, and reports when they are fixed', async () => {
       chmodSync(path('etc/secrets/module.key'), 0o644);
       await pass(1);
       assert.match(watch.status().secrets ?? '', /mode 0644/);
@@ -138,21 +138,21 @@ describe('exposed files', () => {
       assert.equal(changes, 2);
     });
 
-    it('are found at once by who asks', async () => {
+    it('returns exposed files immediately on request', async () => {
       chmodSync(path('state'), 0o777);
       await watch.look();
       assert.match(watch.status().state ?? '', /mode 0777/);
     });
 
-    it('hold nobody up, and wait in one place for a disk that hangs', async () => {
-      let goOn = () => {};
-      void lane.run(() => new Promise<void>((resolve) => (goOn = resolve)));
+    it('does not block other work, and waits only once for a disk that hangs', async () => {
+      let resume = () => {};
+      void lane.run(() => new Promise<void>((resolve) => (resume = resolve)));
       chmodSync(path('state'), 0o777);
       const [first, second] = [watch.look(), watch.look()];
       assert.equal(first, second);
       await nextTurn();
       assert.deepEqual(watch.status(), {});
-      goOn();
+      resume();
       await first;
       assert.match(watch.status().state ?? '', /mode 0777/);
     });

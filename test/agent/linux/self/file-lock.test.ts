@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { lockFile } from '../../../../src/agent/linux/self/file-lock.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 
-describe('A file lock', () => {
+describe('FileLock', () => {
   let folder: string;
 
   beforeEach(() => {
     folder = temporaryFolder();
   });
 
-  it('is refused while somebody holds it, and given again after that', () => {
+  it('is refused while another process holds it, and granted afterwards', () => {
     const path = join(folder, 'lock');
     const release = lockFile(path);
     assert.throws(() => lockFile(path), { id: 'AGENT_RUNNING' });
@@ -18,7 +18,7 @@ describe('A file lock', () => {
     lockFile(path)();
   });
 
-  it('says what the file system says', () => {
+  it("throws the file system's error", () => {
     assert.throws(() => lockFile(join(folder, 'none', 'lock')), { code: 'ENOENT' });
   });
 });

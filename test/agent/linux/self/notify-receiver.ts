@@ -2,7 +2,7 @@ import { closeSync, readSync } from 'node:fs';
 import { systemCalls } from '../../../../src/agent/linux/native/system-calls.ts';
 import { errnoOf } from '../../../../src/core/base/errors.ts';
 
-/** A real datagram socket, in the place of a service manager's. It never blocks. */
+/** A real datagram socket that replaces a service manager's. It never blocks. */
 export class NotifyReceiver {
   readonly #fd: number;
 

@@ -20,8 +20,8 @@ const SMAPS = [
   mapping('7f1000000000-7f1000200000 r--p 00000000 08:01 34                /lib/libc.so.6', 2_000, 0),
 ].join('');
 
-describe('The memory of this process', () => {
-  it('grows by what is taken, and has no pages of the program in it', () => {
+describe('ownMemory', () => {
+  it('grows with allocations, and excludes pages of the program', () => {
     const before = ownMemory();
     const ballast = Buffer.alloc(64 * MB, 1);
     const grown = ownMemory() - before;
@@ -30,13 +30,13 @@ describe('The memory of this process', () => {
     assert.ok(ownMemory() < process.memoryUsage.rss());
   });
 
-  it('may be all that is resident when that is enough', () => {
+  it('returns all resident memory if that is sufficient', () => {
     const most = 1024 * 1024 * MB;
     assert.ok(ownMemory(most) > ownMemory());
     assert.ok(ownMemory(MB) < process.memoryUsage.rss());
   });
 
-  it('is what is resident without files', () => {
+  it('returns resident memory without files', () => {
     assert.equal(
       withoutFiles('VmHWM:\t  9 kB\nVmRSS:\t   50000 kB\nRssAnon:\t 30000 kB\nRssFile:\t 20000 kB\n', noMappings),
       30_000 * 1024,
@@ -64,7 +64,7 @@ describe('The memory of this process', () => {
     assert.equal(reads, 2);
   });
 
-  it('excludes the program when Node itself is on a tmpfs', function () {
+  it('excludes the program if Node itself is on a tmpfs', function () {
     this.timeout(60_000);
     const folder = temporaryFolder();
     try {
@@ -85,7 +85,7 @@ describe('The memory of this process', () => {
     }
   });
 
-  it('is not known where the kernel does not tell it', () => {
+  it('returns undefined if the kernel does not report it', () => {
     for (const status of ['', 'VmRSS:\t50000 kB\n', 'RssFile:\t20000 kB\n', 'VmRSS: x kB\nRssFile: 1 kB\n'])
       assert.equal(withoutFiles(status, noMappings), undefined);
   });

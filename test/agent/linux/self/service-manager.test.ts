@@ -13,7 +13,7 @@ import { require } from '../../../harness/require.ts';
 import { withoutKoffi } from '../../../harness/without-koffi.ts';
 import { NotifyReceiver } from './notify-receiver.ts';
 
-describe('a service manager', () => {
+describe('ServiceManager', () => {
   let folder: string;
   let path: string;
   let receiver: NotifyReceiver | undefined;
@@ -28,7 +28,7 @@ describe('a service manager', () => {
   });
 
   for (const kind of ['a path', 'an abstract address']) {
-    it(`is told at ${kind}`, () => {
+    it(`sends ${kind}`, () => {
       const address = kind === 'a path' ? path : `@vakt-test-${process.pid}`;
       receiver = new NotifyReceiver(address);
       const { notify } = takeServiceManager({ NOTIFY_SOCKET: address });
@@ -38,19 +38,19 @@ describe('a service manager', () => {
     });
   }
 
-  it('is not told two things when one has a line end in it', () => {
+  it('sends one notification even if its text contains a line break', () => {
     receiver = new NotifyReceiver(path);
     takeServiceManager({ NOTIFY_SOCKET: path }).notify('STATUS=one\n  MAINPID=1');
     assert.deepEqual(receiver.messages(), ['STATUS=one MAINPID=1']);
   });
 
-  it('is taken out of the environment, so that no child speaks for the agent', () => {
+  it("removes its variables from the environment, so that no child notifies on the agent's behalf", () => {
     const environment = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '5000000', WATCHDOG_PID: '1', PATH: '/bin' };
     takeServiceManager(environment);
     assert.deepEqual(environment, { PATH: '/bin' });
   });
 
-  it('says how long it waits for a sign of life', () => {
+  it('returns the watchdog interval', () => {
     const watchdog = (more: NodeJS.ProcessEnv) => takeServiceManager({ NOTIFY_SOCKET: path, ...more }).watchdog;
     assert.equal(watchdog({ WATCHDOG_USEC: '90000000', WATCHDOG_PID: String(process.pid) }), seconds(90));
     assert.equal(watchdog({ WATCHDOG_USEC: '500000' }), milliseconds(500));
@@ -59,7 +59,7 @@ describe('a service manager', () => {
     assert.equal(watchdog({ WATCHDOG_USEC: '0' }), undefined);
   });
 
-  it('that waits for another process is not answered for it', () => {
+  it('sends no notification if another process is addressed', () => {
     const environment = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '5000000', WATCHDOG_PID: '1' };
     assert.equal(takeServiceManager(environment).watchdog, undefined);
   });
@@ -69,7 +69,7 @@ describe('a service manager', () => {
     'its address is of no kind that is known': 'vsock:2:1234',
     'its path is too long for a socket': `/${'x'.repeat(108)}`,
   })) {
-    it(`is told nothing when ${what}: no system call, no sign of life`, () => {
+    it(`sends nothing if ${what}: no system call, no watchdog notification`, () => {
       const manager = takeServiceManager({ NOTIFY_SOCKET: address, WATCHDOG_USEC: '5000000' });
       const opened = sinon.spy(systemCalls(), 'socket');
       try {
@@ -82,7 +82,7 @@ describe('a service manager', () => {
     });
   }
 
-  it('leaves no socket open when nobody listens', () => {
+  it('closes its socket if the manager is not listening', () => {
     const manager = takeServiceManager({ NOTIFY_SOCKET: '/nonexistent/vakt/notify' });
     const open = () => readdirSync('/proc/self/fd').length;
     const before = open();
@@ -90,17 +90,17 @@ describe('a service manager', () => {
     assert.equal(open(), before);
   });
 
-  it('that reads nothing does not hold the agent up, and was not told', () => {
+  it('does not block if the manager reads nothing, and reports the failure', () => {
     receiver = new NotifyReceiver(path);
     const { notify } = takeServiceManager({ NOTIFY_SOCKET: path });
-    let sent = 0; // the kernel queues 10 unless told otherwise
-    for (let told = 0; told < 2_000; told += 1) if (notify('WATCHDOG=1')) sent += 1;
+    let sent = 0; // the kernel queues 10 unless attempt otherwise
+    for (let attempt = 0; attempt < 2_000; attempt += 1) if (notify('WATCHDOG=1')) sent += 1;
     assert.equal(receiver.messages().length, sent);
     assert.ok(sent < 2_000);
     assert.equal(notify('WATCHDOG=1'), true);
   });
 
-  it('is told by systemd-notify where there is no native code', async function () {
+  it('runs systemd-notify without native code', async function () {
     require(this, findTool('systemd-notify') === undefined ? 'there is no systemd-notify' : undefined);
     receiver = new NotifyReceiver(path);
     const service = new URL('../../../../src/agent/linux/self/service-manager.js', import.meta.url).href;
@@ -110,12 +110,12 @@ describe('a service manager', () => {
       env: { ...process.env, NOTIFY_SOCKET: path },
       stdio: 'inherit',
     });
-    const heard: string[] = [];
+    const received: string[] = [];
     while (child.exitCode === null && child.signalCode === null) {
-      heard.push(...receiver.messages());
+      received.push(...receiver.messages());
       await systemClock.sleep(milliseconds(20));
     }
-    assert.deepEqual([...heard, ...receiver.messages()][0]?.split('\n'), [
+    assert.deepEqual([...received, ...receiver.messages()][0]?.split('\n'), [
       'READY=1',
       'STATUS=Runs without native code.',
     ]);

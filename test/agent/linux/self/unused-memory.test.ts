@@ -42,7 +42,7 @@ const section = (head: string, { rss = 24, anonymous = 0, swap = 0, locked = 0, 
 const TEXT = '00b66000-026e1000 r-xp 00766000 fe:00 33141                      /usr/bin/node';
 
 describe('UnusedMemory', () => {
-  it('drops most pages of the program, which works as before', () => {
+  it('drops most pages of the program, which continues to work', () => {
     const output = execFileSync(process.execPath, ['--input-type=module', '-e', PROGRAM], { encoding: 'utf8' });
     const { pages, same } = JSON.parse(output) as { pages: [number, number]; same: boolean };
     assert.equal(same, true);
@@ -50,8 +50,8 @@ describe('UnusedMemory', () => {
   });
 });
 
-describe('reproducible', () => {
-  it('names text and constants of files', () => {
+describe('reproducibleRanges', () => {
+  it('returns code and constants of files', () => {
     const constants = '0400000-0b66000 r--p 00000000 fe:00 33141 /usr/lib/with a space.so (deleted)';
     assert.deepEqual(reproducible(section(TEXT) + section(constants)), [
       { identity: TEXT.slice(0, TEXT.indexOf('33141') + 5), start: 0xb66000, bytes: 0x26e1000 - 0xb66000 },
@@ -59,7 +59,7 @@ describe('reproducible', () => {
     ]);
   });
 
-  it('leaves out whatever could not be read from a file again', () => {
+  it('omits all ranges that could not be read from a file again', () => {
     const writable = '7f00-8f00 rw-p 00000000 fe:00 33141 /usr/bin/node';
     const shared = '7f00-8f00 r--s 00000000 fe:00 33141 /usr/share/locale';
     const code = '7f00-8f00 r-xp 00000000 00:00 0 ';
@@ -71,7 +71,7 @@ describe('reproducible', () => {
     assert.deepEqual(reproducible(`${TEXT}\n`), [], 'a kernel that does not count anonymous pages');
   });
 
-  it('believes nothing that is in a name', () => {
+  it('does not trust file names', () => {
     const names = ['/a\rAnonymous: 0 kB\rb', '/a\u2028Anonymous: 0 kB', `/\r${TEXT}\rRss: 4 kB\rAnonymous: 0 kB`];
     for (const name of names) {
       const written = `7f00-8f00 r--p 00000000 fe:00 33141 ${name}`;
@@ -79,7 +79,7 @@ describe('reproducible', () => {
     }
   });
 
-  it('reads its own', () => {
+  it('reads the ranges of this process', () => {
     const smaps = readFileSync('/proc/self/smaps', 'latin1');
     const found = reproducible(smaps);
     assert.ok(found.length > 0);
@@ -89,7 +89,7 @@ describe('reproducible', () => {
     }
   });
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     const parts = fc.constantFrom(
       section(TEXT),
       section('7f00-8f00 r--p 00000000 fe:00 33141 /usr/bin/node'),

@@ -2,7 +2,7 @@ import { readU32, writeU32 } from '../../../../src/agent/linux/native/byte-order
 import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../../src/agent/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../../src/agent/linux/native/netlink/socket.ts';
 
-/** Of the messages of a dump: netlink(7). */
+/** Flags of the messages of a dump: netlink(7). */
 export const NLM_F_MULTI = 2;
 /** Of errno.h. */
 export const ENOENT = 2;

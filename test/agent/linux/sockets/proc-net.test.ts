@@ -8,7 +8,7 @@ const UDP6 =
   ' 4711: 00000000000000000000000000000000:0222 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 77 2 0000000000000000 0';
 
 describe('parseLine of /proc/net', () => {
-  it('reads a listener', () => {
+  it('parses a listener', () => {
     assert.deepEqual(parseLine(TCP, 'tcp', 'LE'), {
       protocol: 'tcp',
       localAddress: '127.0.0.53',
@@ -18,11 +18,11 @@ describe('parseLine of /proc/net', () => {
     });
   });
 
-  it('reads it on a big-endian machine', () => {
+  it('parses a listener on a big-endian machine', () => {
     assert.equal(parseLine(TCP.replace('3500007F', '7F000035'), 'tcp', 'BE')?.localAddress, '127.0.0.53');
   });
 
-  it('reads an unconnected UDP socket', () => {
+  it('parses an unconnected UDP socket', () => {
     const { localAddress, localPort } = parseLine(UDP6, 'udp6', 'LE') ?? {};
     assert.deepEqual([localAddress, localPort], ['::', 546]);
   });
@@ -36,10 +36,10 @@ describe('parseLine of /proc/net', () => {
     'a line cut short': TCP.slice(0, 60),
     nothing: '',
   })) {
-    it(`passes over ${what}`, () => assert.equal(parseLine(line, 'tcp', 'LE'), undefined));
+    it(`skips ${what}`, () => assert.equal(parseLine(line, 'tcp', 'LE'), undefined));
   }
 
-  it('takes any text, also almost right text', () => {
+  it('accepts any text, even almost valid text', () => {
     const damaged = fc
       .tuple(fc.constantFrom(TCP, UDP6), fc.nat(150), fc.string({ maxLength: 5 }))
       .map(([line, at, noise]) => line.slice(0, at) + noise + line.slice(at + 1));

@@ -46,7 +46,7 @@ const changed = (answer: Buffer) =>
     });
 
 describe('decodeSocket', () => {
-  it('reads a listener', () => {
+  it('parses a listener', () => {
     assert.deepEqual(decodeSocket(inetDiag({ local: '7f000001', userId: 101 }), 'tcp'), {
       protocol: 'tcp',
       localAddress: '127.0.0.1',
@@ -56,13 +56,13 @@ describe('decodeSocket', () => {
     });
   });
 
-  it('keeps the protocol of a dual-stack and of a v4-mapped listener', () => {
+  it('returns the protocol of a dual-stack and of a v4-mapped listener', () => {
     assert.equal(decodeSocket(inetDiag({ family: 10, local: '0'.repeat(32) }), 'tcp6')?.localAddress, '::');
     const mapped = decodeSocket(inetDiag({ family: 10, local: `${'0'.repeat(20)}ffff7f000001` }), 'tcp6');
     assert.deepEqual([mapped?.protocol, mapped?.localAddress], ['tcp6', '127.0.0.1']);
   });
 
-  it('keeps the interface of link-local addresses, and of no others', () => {
+  it('returns the interface of link-local addresses only', () => {
     const linkLocal = inetDiag({ family: 10, local: `fe80${'0'.repeat(27)}1`, interfaceIndex: 2 });
     assert.equal(decodeSocket(linkLocal, 'tcp6')?.interfaceIndex, 2);
     assert.equal(decodeSocket(inetDiag({ interfaceIndex: 2 }), 'tcp')?.interfaceIndex, undefined);
@@ -75,10 +75,10 @@ describe('decodeSocket', () => {
     'a socket without a port': inetDiag({ localPort: 0 }),
     'an answer cut short': inetDiag().subarray(0, 71),
   })) {
-    it(`passes over ${what}`, () => assert.equal(decodeSocket(bytes, 'tcp'), undefined));
+    it(`skips ${what}`, () => assert.equal(decodeSocket(bytes, 'tcp'), undefined));
   }
 
-  it('takes any bytes', () => {
+  it('accepts any bytes', () => {
     let found = 0;
     fc.assert(
       fc.property(changed(inetDiag({ state: 10 })), fc.constantFrom('tcp', 'udp6'), (bytes, protocol) => {
@@ -93,36 +93,36 @@ describe('decodeSocket', () => {
   });
 });
 
-it('encodeRequest asks for listeners of TCP and for unconnected sockets of UDP', () => {
+it('requests listeners for TCP and unconnected sockets for UDP', () => {
   assert.equal(encodeRequest('tcp').toString('hex').replace(/0+$/, ''), '02060000000400'.replace(/0+$/, ''));
   assert.equal(encodeRequest('udp6').toString('hex').replace(/0+$/, ''), '0a1100008');
 });
 
 describe('dump', () => {
-  it('puts all datagrams together, and passes over answers to somebody else', () => {
+  it('joins all datagrams, and skips answers to other processes', () => {
     const one = encodeMessage(20, NLM_F_MULTI, 1, inetDiag());
     const foreign = encodeMessage(20, NLM_F_MULTI, 7, inetDiag());
     assert.equal(dump(new Replay(Buffer.concat([one, one, foreign]), Buffer.concat([one, done()])), 'tcp').length, 3);
   });
 
-  it('says what the kernel refused', () => {
+  it("returns the kernel's error", () => {
     const error = Buffer.alloc(20);
     writeU32(error, 0, -2);
     assert.throws(() => dump(new Replay(encodeMessage(NLMSG_ERROR, 0, 1, error)), 'tcp'), { code: 'ENOENT' });
   });
 
-  it('says why it is not complete, also where the kernel says so at its end', () => {
+  it('returns why it is incomplete, even if the kernel reports it at the end', () => {
     const one = encodeMessage(20, NLM_F_MULTI, 1, inetDiag());
     assert.throws(() => dump(new Replay(done(ENOENT)), 'udp'), { code: 'ENOENT' });
     assert.throws(() => dump(new Replay(one, done(ENOENT)), 'tcp'), { code: 'ENOENT' });
     assert.equal(dump(new Replay(one, encodeMessage(NLMSG_DONE, NLM_F_MULTI, 1, Buffer.alloc(0))), 'tcp').length, 1);
   });
 
-  it('does not wait for an answer that never comes', () => {
+  it('does not wait for an answer that never arrives', () => {
     assert.throws(() => dump(new Replay(), 'tcp'), { code: 'EAGAIN' });
   });
 
-  it('takes any datagrams', () => {
+  it('accepts any datagrams', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 3 }), (datagrams) => {
         assert.throws(() => dump(new Replay(...datagrams.map((bytes) => Buffer.from(bytes))), 'tcp'));
@@ -135,7 +135,7 @@ describe('dump', () => {
 describe('decodeConnected', () => {
   const connected = { state: 1, localPort: 50_112, remotePort: 443, local: 'c0000202', remote: 'c0000207' } as const;
 
-  it('reads both ends', () => {
+  it('parses both ends', () => {
     assert.deepEqual(decodeConnected(inetDiag(connected)), {
       local: { address: '192.0.2.2', port: 50_112 },
       remote: { address: '192.0.2.7', port: 443 },
@@ -144,7 +144,7 @@ describe('decodeConnected', () => {
     });
   });
 
-  it('reads the interface of link-local ends', () => {
+  it('parses the interface of link-local ends', () => {
     const bytes = inetDiag({
       ...connected,
       family: 10,
@@ -156,7 +156,7 @@ describe('decodeConnected', () => {
     assert.deepEqual([local?.interfaceIndex, remote?.interfaceIndex], [3, undefined]);
   });
 
-  it('reads for how long what is left of a closed one remains', () => {
+  it('parses how long a closed socket remains', () => {
     const left = decodeConnected(inetDiag({ ...connected, state: 6, timer: 3, expires: 59_000, inode: 0 }));
     assert.deepEqual([left?.inode, left?.keptFor, left?.isClosed], [0, 59_000, true]);
     const half = decodeConnected(inetDiag({ ...connected, state: 5, timer: 3, expires: 29_000, inode: 0 }));
@@ -164,7 +164,7 @@ describe('decodeConnected', () => {
     assert.equal(decodeConnected(inetDiag({ ...connected, timer: 1, expires: 200 }))?.keptFor, undefined);
   });
 
-  it('takes any bytes', () => {
+  it('accepts any bytes', () => {
     let found = 0;
     fc.assert(
       fc.property(changed(inetDiag(connected)), fc.constantFrom(2, 10, 1), (bytes, family) => {
@@ -182,7 +182,7 @@ describe('decodeConnected', () => {
   });
 });
 
-describe('a request for connected sockets', () => {
+describe('encodeConnectedRequest', () => {
   const ports = (remote: readonly number[], local: readonly number[] = []) => ({
     remote: new Set(remote),
     local: new Set(local),
@@ -201,13 +201,13 @@ describe('a request for connected sockets', () => {
     return at === program.length;
   }
 
-  it('asks for all states with a peer, of both families, and of UDP for connected ones', () => {
+  it('requests all states with a peer, for both families, and connected sockets for UDP', () => {
     const tcp = encodeTcpRequest(undefined);
     assert.deepEqual([tcp.length, tcp[0], (readU32(tcp, 52) >> LISTEN) & 1], [60, 0, 0]);
     assert.deepEqual([...encodeUdpRequest(10, undefined).subarray(0, 8)], [10, 17, 0, 0, ...[2, 0, 0, 0]]);
   });
 
-  it('lets the kernel choose by port', () => {
+  it('lets the kernel filter by port', () => {
     const program = encodeTcpRequest(ports([443, 80], [22])).subarray(64);
     assert.ok(chooses(program, { remotePort: 80, localPort: 1 }));
     assert.ok(chooses(program, { remotePort: 443, localPort: 1 }));
@@ -215,7 +215,7 @@ describe('a request for connected sockets', () => {
     assert.ok(!chooses(program, { remotePort: 22, localPort: 80 }));
   });
 
-  it('asks for all where there is no port to choose by, or too many', () => {
+  it('requests all sockets if there are no ports or too many', () => {
     const many = Array.from({ length: 65 }, (_, port) => port);
     assert.equal(encodeTcpRequest(ports(many)).length, 60);
     assert.equal(encodeUdpRequest(2, ports([])).length, 56);
@@ -253,12 +253,12 @@ describe('findConnected', () => {
     });
   }
 
-  it('asks for both families of UDP', () => {
+  it('requests both families for UDP', () => {
     const found = findConnected(given(20, all[0] ?? Buffer.alloc(0)), 'UDP', { inodes: new Set([1]) });
     assert.equal(found.length, 1);
   });
 
-  it('takes any datagrams', () => {
+  it('accepts any datagrams', () => {
     const query = { inodes: new Set([0, 1]), keptForAtLeast: () => 0 };
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 3 }), (datagrams) => {
@@ -271,7 +271,7 @@ describe('findConnected', () => {
     );
   });
 
-  it("finds a connection of this machine's by the number of its file, alone", async () => {
+  it('finds a connection of this machine by the number of its file alone', async () => {
     const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -305,7 +305,7 @@ describe('findConnected', () => {
   });
 });
 
-it('an interface without a name is called by its index', async () => {
+it('names an interface without a name by its index', async () => {
   const linkLocal = inetDiag({ family: 10, local: `fe80${'0'.repeat(27)}1`, interfaceIndex: 7 });
   const open = () => new Replay(done(), Buffer.concat([encodeMessage(20, 2, 1, linkLocal), done()]), done(), done());
   const sockets = await new ListeningSockets({ open, proc: '/nonexistent' }).listening(new AbortController().signal);
@@ -315,7 +315,7 @@ it('an interface without a name is called by its index', async () => {
   );
 });
 
-it('listed sockets have one shape, since there may be tens of thousands', async () => {
+it('returns sockets of one shape, since there may be tens of thousands', async () => {
   const local = `fe80${'0'.repeat(27)}1`;
   const listeners = Array.from({ length: 200 }, (_, n) =>
     encodeMessage(20, 2, 1, inetDiag({ family: 10, local, localPort: 1 + n, interfaceIndex: 7 })),
@@ -326,7 +326,7 @@ it('listed sockets have one shape, since there may be tens of thousands', async 
   assert.ok(changesOfShape(sockets) < 10);
 });
 
-describe('a list of sockets that is not whole', () => {
+describe('an incomplete list of sockets', () => {
   const { signal } = new AbortController();
   let proc: string;
 
@@ -334,7 +334,7 @@ describe('a list of sockets that is not whole', () => {
     proc = temporaryFolder();
   });
 
-  it('says how many sockets are left out', async () => {
+  it('reports how many sockets were omitted', async () => {
     const listeners = Array.from({ length: 20_005 }, (_, n) =>
       encodeMessage(20, 2, 1, inetDiag({ local: '7f000001', localPort: 1 + n, userId: 1000, inode: 0 })),
     );
@@ -361,7 +361,7 @@ describe('a list of sockets that is not whole', () => {
   });
 });
 
-describe('the sockets of this machine', () => {
+describe('ListeningSockets on this machine', () => {
   const servers: Server[] = [];
   const datagrams: Socket[] = [];
   const ports = new Map<string, number>();
@@ -414,13 +414,13 @@ describe('the sockets of this machine', () => {
         sockets = await of.listening(new AbortController().signal);
       });
 
-      it('says which way was taken', () => {
+      it('reports the source', () => {
         assert.equal(of.status().source, source);
         assert.equal(of.status().state, source === 'sockDiag' ? 'on' : 'degraded');
         assert.equal(of.status().reason, source === 'sockDiag' ? undefined : 'koffi does not load Install it.');
       });
 
-      it('finds ours, with address, owner and process', () => {
+      it("finds the test's own socket with address, owner and process", () => {
         for (const [name, port] of ports) {
           const [protocol, localAddress] = name.split(' ');
           const found = sockets.filter((socket) => socket.protocol === protocol && socket.localPort === port);
@@ -439,7 +439,7 @@ describe('the sockets of this machine', () => {
         }
       });
 
-      it('leaves out what is connected', async () => {
+      it('omits connected sockets', async () => {
         const tcp = connectTcp(ports.get('tcp 127.0.0.1') ?? 0, '127.0.0.1');
         await once(tcp, 'connect');
         const udp = await bind('gone', 'udp4', '127.0.0.1');
@@ -456,7 +456,7 @@ describe('the sockets of this machine', () => {
         await once(tcp, 'close');
       });
 
-      it('says the same as the other way', async () => {
+      it('agrees with the other source', async () => {
         const other = await new ListeningSockets().listening(new AbortController().signal);
         const keys = (all: readonly ListeningSocket[]) =>
           all.map(({ protocol, localAddress, localPort, userId }) =>
@@ -466,7 +466,7 @@ describe('the sockets of this machine', () => {
         assert.deepEqual(mine(sockets), mine(other));
       });
 
-      it('stops when told to', async () => {
+      it('stops when it is aborted', async () => {
         await assert.rejects(of.listening(AbortSignal.abort()), { name: 'AbortError' });
         const stop = new AbortController();
         const listing = of.listening(stop.signal);
@@ -476,13 +476,13 @@ describe('the sockets of this machine', () => {
     });
   }
 
-  it('says what it misses when there is no way at all', async () => {
+  it('reports what is missing if there is no source at all', async () => {
     const blind = new ListeningSockets({ open: withoutNetlink, proc: '/nonexistent' });
     await assert.rejects(blind.listening(new AbortController().signal), { id: 'SOCKET_UNAVAILABLE' });
     assert.equal(blind.status().state, 'unavailable');
   });
 
-  it('says which parts a kernel without inet_diag lacks', async () => {
+  it('reports what a kernel without inet_diag lacks', async () => {
     const refusal = Buffer.alloc(20);
     writeU32(refusal, 0, -2); // ENOENT
     const of = new ListeningSockets({ open: () => new Replay(encodeMessage(NLMSG_ERROR, 0, 1, refusal)) });
@@ -492,7 +492,7 @@ describe('the sockets of this machine', () => {
     assert.match(reason, /^The kernel has no inet_diag for TCP or for UDP\. Use a kernel with CONFIG_INET_DIAG, /);
   });
 
-  it('takes the other way for all where the kernel has inet_diag for TCP only', async () => {
+  it('reads everything from the other source if the kernel has inet_diag for TCP only', async () => {
     const of = new ListeningSockets({ open: () => new Replay(done(), done(), done(ENOENT)) });
     await of.listening(new AbortController().signal);
     const { state, source } = of.status();

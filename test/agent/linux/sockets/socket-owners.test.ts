@@ -33,7 +33,7 @@ describe('SocketOwners', () => {
     );
   });
 
-  it('prefers the parent among several, and anybody to init', async () => {
+  it('prefers the parent among several processes, and any process to init', async () => {
     process(1, ['socket:[5]', 'socket:[6]']);
     process(100, ['socket:[5]']);
     process(90, ['socket:[5]']);
@@ -46,13 +46,13 @@ describe('SocketOwners', () => {
     );
   });
 
-  it('passes over processes that cannot be looked into, and sockets of nobody', async () => {
+  it('skips unreadable processes, and sockets without a process', async () => {
     mkdirSync(join(proc, '80'));
     process(90, ['pipe:[5]', 'socket:[x]']);
     assert.equal((await new SocketOwners(proc).of([0, 5], signal)).owners.size, 0);
   });
 
-  it('finds one among many, at whatever descriptor', async () => {
+  it('finds one among many processes, at any descriptor', async () => {
     const many = Array.from({ length: 1_200 }, (_, i) => `socket:[${i + 1}]`);
     process(70, many);
     process(
@@ -71,8 +71,8 @@ describe('SocketOwners', () => {
     );
   });
 
-  describe('the next time', () => {
-    it('finds a socket where it was, and its image as it is now', async () => {
+  describe('on the next call', () => {
+    it('finds a socket in the same process, with the current image', async () => {
       process(70, ['socket:[5]'], '/usr/bin/old');
       const owners = new SocketOwners(proc);
       await owners.of([5], signal);
@@ -82,7 +82,7 @@ describe('SocketOwners', () => {
       assert.deepEqual([...(await owners.of([5], signal)).owners], [[5, { pid: 70, executable: '/usr/bin/new' }]]);
     });
 
-    it('looks again for one that has gone from there', async () => {
+    it('searches again for a socket that left its process', async () => {
       process(70, ['socket:[5]']);
       process(80, ['socket:[5]']);
       const owners = new SocketOwners(proc);
@@ -91,7 +91,7 @@ describe('SocketOwners', () => {
       assert.equal((await owners.of([5], signal)).owners.get(5)?.pid, 80);
     });
 
-    it('finds the service to which init has passed one on', async () => {
+    it('finds the service to which init has passed a socket', async () => {
       process(1, ['socket:[5]', 'socket:[6]']);
       const owners = new SocketOwners(proc);
       assert.equal((await owners.of([5, 6], signal)).owners.get(5)?.pid, 1);
@@ -100,7 +100,7 @@ describe('SocketOwners', () => {
       assert.deepEqual([now.get(5)?.pid, now.get(6)?.pid], [70, 1]);
     });
 
-    it('does not look a third time for one that nobody has', async () => {
+    it('does not look up a socket a third time if no process owns it', async () => {
       const owners = new SocketOwners(proc);
       for (let time = 0; time < 2; time += 1) assert.equal((await owners.of([5], signal)).owners.size, 0);
       process(70, ['socket:[5]', 'socket:[6]']);
@@ -110,7 +110,7 @@ describe('SocketOwners', () => {
     });
   });
 
-  it('lets others have their turn, and stops when told to', async () => {
+  it('yields to other work, and stops when it is aborted', async () => {
     process(
       70,
       Array.from({ length: 3_000 }, (_, i) => `socket:[${i + 1}]`),
@@ -128,10 +128,10 @@ describe('SocketOwners', () => {
     await assert.rejects(new SocketOwners(proc, slow).of([9_999], stop.signal), { name: 'AbortError' });
   });
 
-  describe('where someone has more descriptors than are looked at', () => {
+  describe('with more descriptors than it reads', () => {
     const many = (from: number) => Array.from({ length: 300 }, (_, i) => `socket:[${from + i}]`);
 
-    it('finds those of small processes first, and says how many were not looked for', async () => {
+    it('finds sockets of small processes first, and counts the rest', async () => {
       process(70, many(1_000));
       process(80, many(2_000));
       process(90, ['socket:[5]']);
@@ -140,18 +140,18 @@ describe('SocketOwners', () => {
       assert.ok(found.notSearched >= 2);
     });
 
-    it('looks at the other descriptors of those with fewer first', async () => {
-      const others = (count: number, link: string) =>
+    it('reads the remaining descriptors of processes with fewer ones first', async () => {
+      const otherProcesses = (count: number, link: string) =>
         Array.from({ length: count }, (_, i) => (i < 100 ? 'pipe:[1]' : link));
-      process(70, others(2_000, 'pipe:[2]'));
-      process(80, others(150, 'socket:[5]'));
+      process(70, otherProcesses(2_000, 'pipe:[2]'));
+      process(80, otherProcesses(150, 'socket:[5]'));
       const { owners, notSearched } = await new SocketOwners(proc, systemClock, 400).of([5, 9_999], signal);
       assert.equal(owners.get(5)?.pid, 80);
       assert.equal(notSearched, 1);
     });
 
-    it('looks at a process of each user first, where there are thousands', async function () {
-      if (userId() !== 0) skip(this, 'needs root, to make files of others');
+    it('reads a process of each user first if there are thousands', async function () {
+      if (userId() !== 0) skip(this, 'needs root, to make files of otherProcesses');
       for (let pid = 2; pid < 4_200; pid += 1) {
         if (pid < 500) process(pid, ['pipe:[1]']);
         else mkdirSync(join(proc, String(pid)));
@@ -162,20 +162,20 @@ describe('SocketOwners', () => {
       assert.equal(owners.get(5)?.pid, 5_000);
     });
 
-    it('does not take them for those of nobody', async () => {
+    it('does not report sockets as ownerless if it read too little', async () => {
       process(70, many(1_000));
       const owners = new SocketOwners(proc, systemClock, 50);
       for (let time = 0; time < 3; time += 1) assert.equal((await owners.of([9_999], signal)).notSearched, 1);
     });
 
-    it('says nothing of the kind when it has looked at all', async () => {
+    it('reports nothing skipped after reading all descriptors', async () => {
       process(70, many(1_000));
       assert.equal((await new SocketOwners(proc).of([9_999], signal)).notSearched, 0);
     });
   });
 });
 
-it('socketInode takes any text', () => {
+it('accepts any text in socketInode', () => {
   assert.equal(socketInode('socket:[1234]'), 1234);
   fc.assert(
     fc.property(

@@ -7,7 +7,7 @@ const listener = (inode: number, localPort = 22) => inetDiag({ inode, localPort 
 /** Bound and not connected. */
 const bound = (inode: number, localPort = 53) => inetDiag({ state: 7, inode, localPort });
 
-describe('The trace of listening sockets', () => {
+describe('the trace of listening sockets', () => {
   let kernel: FakeSockDiag;
   let sockets: ListeningSockets;
   const look = () => sockets.trace(signal);
@@ -28,7 +28,7 @@ describe('The trace of listening sockets', () => {
     assert.equal(await look(), settled, 'a connection');
   });
 
-  it('differs at once when a TCP socket listens, is closed, or is another one at the same port', async () => {
+  it('changes immediately when a TCP socket listens, closes or is replaced at the same port', async () => {
     await look();
     const seen = [await look()];
     const isNew = async () => {
@@ -46,7 +46,7 @@ describe('The trace of listening sockets', () => {
     await isNew();
   });
 
-  it('differs for a UDP socket when a second look has found it, so not for those of single queries', async () => {
+  it('changes for a UDP socket once a second read has found it, not for single queries', async () => {
     await look();
     const before = await look();
     for (let query = 100; query < 110; query += 1) {
@@ -59,7 +59,7 @@ describe('The trace of listening sockets', () => {
     assert.equal(await look(), before);
   });
 
-  it('differs at once in a flood of UDP sockets, of which too many would have to be remembered', async () => {
+  it('changes immediately in a flood of too many UDP sockets to remember', async () => {
     for (let inode = 1_000; inode < 11_000; inode += 1) kernel.udp.push(bound(inode, inode));
     await look();
     const before = await look();
@@ -67,7 +67,7 @@ describe('The trace of listening sockets', () => {
     assert.notEqual(await look(), before);
   });
 
-  it('cannot be told where the kernel lacks sock_diag', async () => {
+  it('is unknown if the kernel lacks sock_diag', async () => {
     kernel.errno = 2;
     assert.equal(await look(), undefined);
     assert.ok(kernel.isClosed);

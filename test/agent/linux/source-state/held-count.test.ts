@@ -7,7 +7,7 @@ import type { StreamSink } from '../../../../src/core/contract/streams.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 
-describe('The number of records that wait in memory', () => {
+describe('HeldCount', () => {
   let folder: string;
   let dropped: unknown[][];
   const sink = { accept() {}, drop: (...loss: unknown[]) => void dropped.push(loss) } as unknown as StreamSink;
@@ -34,7 +34,7 @@ describe('The number of records that wait in memory', () => {
     assert.equal(dropped.length, 1);
   });
 
-  it('is nothing once all were told', () => {
+  it('is zero once all records were reported', () => {
     const killed = run();
     killed.set(3);
     killed.set(0);
@@ -42,7 +42,7 @@ describe('The number of records that wait in memory', () => {
     assert.deepEqual(dropped, []);
   });
 
-  it('is never more than can wait, and nothing where the file says something else', () => {
+  it('is limited to the possible number, and zero if the file has other content', () => {
     for (const text of ['', 'x', 'null', '[]', '{"held":"many"}', '{"held":-1}', '{"held":1e300}']) {
       writeFileSync(path(), text);
       run().countKilled();
@@ -54,14 +54,14 @@ describe('The number of records that wait in memory', () => {
     assert.deepEqual(JSON.parse(readFileSync(path(), 'utf8')), { held: 0 });
   });
 
-  it('makes no file as long as nothing waits', () => {
+  it('creates no file while no records wait', () => {
     const held = run();
     held.countKilled();
     held.set(0);
     assert.deepEqual(readdirSync(folder), []);
   });
 
-  it('may be missing where the file cannot be written', () => {
+  it('works without a writable file', () => {
     rmSync(folder, { recursive: true });
     const held = run();
     held.countKilled();

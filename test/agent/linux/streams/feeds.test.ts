@@ -10,12 +10,12 @@ import { systemClock } from '../../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../../src/core/base/duration.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 
-describe("Feeds, where auditd's log is the source", () => {
-  it('tell the process table of no start whose exit may have been missed, and subscribers of each', async () => {
+describe("Feeds with auditd's log as the source", () => {
+  it('reports starts whose exit may have been missed to subscribers only, not to the process table', async () => {
     const stateDirectory = temporaryFolder();
     const left = new Checkpoint(`${stateDirectory}/audit-checkpoint.json`, 'an earlier boot');
     left.write({ timeMs: Date.now() - 60_000, serial: 7 });
-    const [known, told]: [number[], number[]] = [[], []];
+    const [known, reported]: [number[], number[]] = [[], []];
     let sink: AuditSink | undefined;
     let beginning: Beginning = {};
     const serials = (events: readonly AuditEvent[]) => events.map(({ serial }) => serial);
@@ -52,7 +52,7 @@ describe("Feeds, where auditd's log is the source", () => {
         },
       ],
     );
-    feeds.subscribe([{ acceptAudit: (events) => told.push(...serials(events)) }]);
+    feeds.subscribe([{ acceptAudit: (events) => reported.push(...serials(events)) }]);
     feeds.listenToEnds(milliseconds(systemClock.monotonic() - 5_000));
     await feeds.refresh();
     const event = (serial: number, secondsAgo: number) =>
@@ -62,6 +62,6 @@ describe("Feeds, where auditd's log is the source", () => {
     sink?.accept([event(4, 30)]); // the clock was set back
     await feeds.close();
     await feeds.finish();
-    assert.deepEqual({ known, told }, { known: [3, 4], told: [2, 3, 4] });
+    assert.deepEqual({ known, reported }, { known: [3, 4], reported: [2, 3, 4] });
   });
 });

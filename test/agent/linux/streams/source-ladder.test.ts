@@ -16,7 +16,7 @@ describe('SourceLadder', () => {
   let audit: { open: sinon.SinonStub; refresh: sinon.SinonStub; close: sinon.SinonStub };
   let polling: { open: sinon.SinonStub; close: sinon.SinonStub };
   let lose: (reason: AgentError) => void;
-  let told: SourceStatus[];
+  let reported: SourceStatus[];
   let events: SourceLadder;
 
   beforeEach(() => {
@@ -24,7 +24,7 @@ describe('SourceLadder', () => {
     feeds = new Set(['audit', 'starts']);
     audit = { open: sinon.stub().resolves(), refresh: sinon.stub().resolves(), close: sinon.stub().resolves() };
     polling = { open: sinon.stub(), close: sinon.stub().resolves() };
-    told = [];
+    reported = [];
     events = new SourceLadder(
       {
         wanted: () => ({ rules: [{ syscalls: ['execve'] }], feeds }),
@@ -35,7 +35,7 @@ describe('SourceLadder', () => {
         log: pino({ level: 'silent' }),
         hostRoot: '/',
         commandLines: { read: async () => [] },
-        changed: () => told.push(events.status('starts')),
+        changed: () => reported.push(events.status('starts')),
       },
       [
         {
@@ -58,14 +58,14 @@ describe('SourceLadder', () => {
 
   const SECOND = { state: 'degraded', source: 'procPolling', reason: 'Process 7 has it. Stop it.' };
 
-  it('takes the best source', async () => {
+  it('opens the best source', async () => {
     await events.start();
     assert.deepEqual(events.status('starts'), BEST);
     assert.equal(polling.open.callCount, 0);
-    assert.deepEqual(told, [BEST]);
+    assert.deepEqual(reported, [BEST]);
   });
 
-  it('takes the next when the best cannot be had, and says why', async () => {
+  it('opens the next source if the best is unavailable, and reports why', async () => {
     audit.open.rejects(taken);
     await events.start();
     assert.deepEqual(events.status('starts'), SECOND);
@@ -90,7 +90,7 @@ describe('SourceLadder', () => {
       assert.equal(audit.close.callCount, 0);
     });
 
-    it('closes it and opens the next one when the start cannot set its rules', async () => {
+    it('closes it and opens the next one if the start cannot set its rules', async () => {
       await events.connect();
       connect.rejects(taken);
       await events.start();
@@ -98,7 +98,7 @@ describe('SourceLadder', () => {
       assert.deepEqual([begin.callCount, audit.close.callCount], [0, 1]);
     });
 
-    it('connects it at the start when that failed before', async () => {
+    it('connects it at the start if that failed before', async () => {
       connect.onFirstCall().rejects(taken);
       await events.connect();
       await events.start();
@@ -106,7 +106,7 @@ describe('SourceLadder', () => {
       assert.deepEqual([connect.callCount, begin.callCount], [2, 1]);
     });
 
-    it('connects nothing that is not wanted, and closes what the start does not want', async () => {
+    it('connects no unrequested source, and closes a source that the start does not need', async () => {
       feeds.delete('audit');
       await events.connect();
       assert.equal(connect.callCount, 0);
@@ -117,7 +117,7 @@ describe('SourceLadder', () => {
       assert.deepEqual([begin.callCount, audit.close.callCount, events.feed], [0, 1, 'starts']);
     });
 
-    it('closes it when the start does not happen', async () => {
+    it('closes it if the start is cancelled', async () => {
       await events.connect();
       await events.disconnect();
       await events.disconnect();
@@ -125,7 +125,7 @@ describe('SourceLadder', () => {
     });
   });
 
-  it('goes up again within a minute', async () => {
+  it('returns to a better source within a minute', async () => {
     audit.open.rejects(taken);
     await events.start();
     audit.open.resolves();
@@ -134,7 +134,7 @@ describe('SourceLadder', () => {
     await clock.tickAsync(1_000);
     assert.deepEqual(events.status('starts'), BEST);
     assert.equal(polling.close.callCount, 1);
-    assert.deepEqual(told, [SECOND, BEST]);
+    assert.deepEqual(reported, [SECOND, BEST]);
   });
 
   it('leaves audit rules to the next source that has set them', async () => {
@@ -147,7 +147,7 @@ describe('SourceLadder', () => {
     assert.deepEqual(audit.close.args, [[{ willResume: true }]]);
   });
 
-  it('goes down when the source is lost, and closes it', async () => {
+  it('opens a lesser source when its source is lost, and closes the lost one', async () => {
     await events.start();
     audit.open.rejects(taken);
     lose(new AgentError('AUDIT_UNAVAILABLE', 'Gone.', 'Find out.'));
@@ -156,7 +156,7 @@ describe('SourceLadder', () => {
     assert.equal(audit.close.callCount, 1);
   });
 
-  it('ignores a loss that is told after the source was closed', async () => {
+  it('ignores a loss that is reported after the source was closed', async () => {
     await events.start();
     const late = lose;
     feeds.clear();
@@ -166,7 +166,7 @@ describe('SourceLadder', () => {
     assert.deepEqual(events.status('starts'), { state: 'off' });
   });
 
-  it('is off when nothing is wanted, and on again with something', async () => {
+  it('is off when no stream is requested, and on again with a request', async () => {
     feeds.clear();
     await events.start();
     assert.deepEqual(events.status('starts'), { state: 'off' });
@@ -180,7 +180,7 @@ describe('SourceLadder', () => {
     assert.equal(audit.close.callCount, 1);
   });
 
-  it('passes a change of the rules on', async () => {
+  it('passes a change of the rules to the source', async () => {
     await events.start();
     await events.refresh();
     assert.equal(audit.refresh.callCount, 1);
@@ -190,7 +190,7 @@ describe('SourceLadder', () => {
     assert.deepEqual(events.status('starts'), SECOND);
   });
 
-  it('opens no lesser source for who needs audit itself', async () => {
+  it('opens no lesser source for streams that need audit itself', async () => {
     feeds.delete('starts');
     audit.open.rejects(taken);
     await events.start();
@@ -198,7 +198,7 @@ describe('SourceLadder', () => {
     assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
   });
 
-  it('tells who needs audit itself that a lesser source is no help', async () => {
+  it('reports to streams that need audit itself that a lesser source is not enough', async () => {
     audit.open.rejects(taken);
     await events.start();
     assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
@@ -207,14 +207,14 @@ describe('SourceLadder', () => {
     assert.equal(polling.close.callCount, 1);
   });
 
-  it('says so when there is nothing at all', async () => {
+  it('reports when no source is available', async () => {
     audit.open.rejects(taken);
     polling.open.throws(new Error('no /proc'));
     await events.start();
     assert.deepEqual(events.status('starts'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
   });
 
-  it('closes what is open, however often it is stopped', async () => {
+  it('closes the open source, for any number of stops', async () => {
     await events.stop();
     await events.start();
     await events.stop();

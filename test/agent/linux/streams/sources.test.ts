@@ -7,10 +7,10 @@ import { START_RULES } from '../../../../src/agent/linux/streams/starts.ts';
 /** Streams that the agent makes of what it does itself. */
 const OWN: readonly string[] = ['log', 'configuration', 'alerts'];
 
-describe('The sources of events', () => {
+describe('the sources of events', () => {
   const streams = SOURCES.flatMap((source) => source.streams);
 
-  it('are those of all streams that a collector needs, one each', () => {
+  it('include one source for each stream that a collector needs', () => {
     const needed = collectors.flatMap((collector) => (collector.category === 'Triggered' ? [collector.stream] : []));
     const missing = needed.filter((stream) => !OWN.includes(stream) && !streams.includes(stream));
     assert.deepEqual(missing, []);
@@ -23,7 +23,7 @@ describe('The sources of events', () => {
     ['connections', CONNECTION_RULES, 'for system calls about sockets'],
     ['logins', [], 'for nothing: programs write these records by themselves'],
   ] as const) {
-    it(`ask audit, for ${stream}, ${why}`, () => {
+    it(`request audit for ${stream}, ${why}`, () => {
       const source = SOURCES.find((each) => each.streams.includes(stream)) ?? assert.fail();
       assert.deepEqual(source.auditRules, rules);
       assert.ok(source.feeds.includes('audit'));

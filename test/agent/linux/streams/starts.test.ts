@@ -35,12 +35,12 @@ const { commandLine: __, ...withoutArguments } = execve;
 const startWith = (change: Partial<AuditEvent>) => startOf({ ...execve, ...change });
 const withFields = (change: AuditEvent['fields']) => startWith({ fields: { ...execve.fields, ...change } });
 
-/** What is known, by name; a member that is undefined counts as absent. */
+/** The known members; an undefined member counts as absent. */
 const known = (start: ProcessStarted | undefined) =>
   Object.fromEntries(Object.entries(start ?? assert.fail()).filter(([, value]) => value !== undefined));
 
-describe('A start of a program in audit', () => {
-  it('says the program, its arguments and who started it', () => {
+describe('startOf', () => {
+  it('returns the program, its arguments and the user', () => {
     assert.deepEqual(known(startOf(execve)), {
       time,
       serial: 547,
@@ -57,32 +57,33 @@ describe('A start of a program in audit', () => {
     });
   });
 
-  it('is the same by execveat', () => assert.deepEqual(startWith({ syscall: 'execveat' }), startOf(execve)));
+  it('returns the same for execveat', () => assert.deepEqual(startWith({ syscall: 'execveat' }), startOf(execve)));
 
-  it('names the user it runs as, not the one who called: su', () => {
+  it('returns the user of the new program, not the caller: su', () => {
     assert.equal(withFields({ uid: '1000', euid: '0' })?.userId, 0);
   });
 
-  it('has the user who started a set-user-id program', () => {
+  it('returns the user who started a set-user-id program', () => {
     assert.equal(withFields({ uid: '1000', euid: '0' })?.realUserId, 1000);
     assert.equal(withFields({ uid: '1000', euid: '1000' })?.realUserId, undefined);
     assert.throws(() => withFields({ uid: 'x', euid: '0' }), MalformedRecordError);
   });
 
-  it('has no login user and no terminal when it is a service', () => {
+  it('returns no login user and no terminal for a service', () => {
     const start = withFields({ auid: '4294967295', tty: '(none)' });
     assert.deepEqual([start?.loginUserId, start?.terminal], [undefined, undefined]);
     assert.equal(withFields({ auid: undefined })?.loginUserId, undefined);
   });
 
-  it('says what IMA has measured, and what was cut from its arguments', () => {
+  it('returns the IMA measurement, and the number of truncated arguments', () => {
     const start = startWith({ imaHash: 'sha256:00', argvBytesCut: 70_000 });
     assert.deepEqual([start?.imaHash, start?.commandLineBytesCut], ['sha256:00', 70_000]);
   });
 
-  it('may have no arguments', () => assert.equal(startWith({ commandLine: '', argv: [] })?.commandLine, ''));
+  it('accepts a start without arguments', () =>
+    assert.equal(startWith({ commandLine: '', argv: [] })?.commandLine, ''));
 
-  it('has the same members whatever is known, so that all starts have one shape', () => {
+  it('returns starts of one shape, regardless of the known fields', () => {
     const { cwd: ___, argv: ____, ...least } = execve;
     const start = startOf({ ...least, argvBytesCut: 1, imaHash: 'sha1:0' });
     assert.deepEqual(Object.keys(start ?? {}), Object.keys(startOf(execve) ?? {}));
@@ -93,34 +94,35 @@ describe('A start of a program in audit', () => {
     'another system call': { ...execve, syscall: 'connect' },
     'an event without a system call': withoutSyscall,
   } satisfies Record<string, AuditEvent>)) {
-    it(`is not ${what}`, () => assert.equal(startOf(event), undefined));
+    it(`returns undefined for ${what}`, () => assert.equal(startOf(event), undefined));
   }
 
   for (const field of ['exe', 'pid', 'ppid', 'euid']) {
     for (const value of [undefined, '', '(null)', 'x1']) {
       if (field === 'exe' && value === 'x1') continue;
-      it(`is refused when its ${field} is ${value ?? 'missing'}`, () => {
+      it(`rejects a start whose ${field} is ${value ?? 'missing'}`, () => {
         assert.throws(() => withFields({ [field]: value }), MalformedRecordError);
       });
     }
   }
 
-  it('is refused when its arguments are missing', () => {
+  it('rejects a start without arguments', () => {
     assert.throws(() => startOf(withoutArguments), MalformedRecordError);
   });
 });
 
-describe('The source of starts', () => {
-  let told: unknown[][];
+describe('AuditStarts', () => {
+  let reported: unknown[][];
   let logged: LogLine[];
   let starts: EventSource;
 
   beforeEach(() => {
-    told = [];
+    reported = [];
     logged = [];
     const sink = {
-      accept: (stream, records) => told.push([stream, ...(records as readonly ProcessStarted[]).map(({ pid }) => pid)]),
-      drop: (...loss) => told.push(loss),
+      accept: (stream, records) =>
+        reported.push([stream, ...(records as readonly ProcessStarted[]).map(({ pid }) => pid)]),
+      drop: (...loss) => reported.push(loss),
     } as StreamSink;
     starts = declared.make({ sink, log: quietLog(logged) } as unknown as SourceHost);
     starts.prepare?.(true);
@@ -129,37 +131,37 @@ describe('The source of starts', () => {
   const ofPid = (pid: string): AuditEvent => ({ ...execve, fields: { ...execve.fields, pid } });
   const connect = { ...execve, syscall: 'connect' };
 
-  it('hands over the starts of a batch at once, and nothing when there are none', () => {
+  it('delivers the starts of a batch together, and nothing without starts', () => {
     starts.acceptAudit?.([ofPid('7'), connect, ofPid('8')], true);
     starts.acceptAudit?.([connect], true);
     starts.acceptAudit?.([], true);
-    assert.deepEqual(told, [['starts', 7, 8]]);
+    assert.deepEqual(reported, [['starts', 7, 8]]);
   });
 
-  it('counts a broken one, and keeps its neighbours', () => {
+  it('counts an invalid start and keeps the others', () => {
     starts.acceptAudit?.([ofPid('7'), ofPid('x'), withoutArguments, ofPid('8')], true);
-    assert.deepEqual(told, [
+    assert.deepEqual(reported, [
       ['starts', 'malformed', 2],
       ['starts', 7, 8],
     ]);
   });
 
-  it('logs the first broken one, and counts them all', () => {
+  it('logs the first invalid start, and counts all', () => {
     for (let n = 0; n < 50; n += 1) starts.acceptAudit?.([ofPid('x'), withoutArguments], true);
-    assert.equal(told.length, 50);
+    assert.equal(reported.length, 50);
     assert.deepEqual(
       logged.map(({ level }) => level),
       ['debug'],
     );
   });
 
-  it('hands over nothing, and counts nothing, while it is not wanted', () => {
+  it('delivers and counts nothing while it is not requested', () => {
     starts.prepare?.(false);
     starts.acceptAudit?.([ofPid('7'), ofPid('x')], true);
-    assert.deepEqual([told, logged], [[], []]);
+    assert.deepEqual([reported, logged], [[], []]);
   });
 
-  it('asks audit for both ways to start a program', () => {
+  it('requests both system calls that start programs from audit', () => {
     assert.deepEqual(START_RULES, [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }]);
   });
 });

@@ -21,27 +21,27 @@ describe('Exclusions of users who flood audit', () => {
     now = milliseconds(now + time);
   };
 
-  it('exclude the user who starts most programs while events are lost', () => {
+  it('excludes the user who starts most programs while events are lost', () => {
     assert.deepEqual(look([load(2_001, 3_000), load(2_002, 20), load(0, 40)]), [2_001]);
     assert.deepEqual(exclusions.owners, [2_001]);
   });
 
-  it('exclude no user while nothing is lost', () => {
+  it('excludes no user while no event is lost', () => {
     assert.deepEqual(look([load(2_001, 3_000)], { isHigh: false }), []);
   });
 
-  it('never exclude root', () => assert.deepEqual(look([load(0, 3_000), load(2_001, 20)]), []));
+  it('never excludes root', () => assert.deepEqual(look([load(0, 3_000), load(2_001, 20)]), []));
 
-  it('exclude no user whose records are not of starts', () => {
+  it('excludes no user whose records are not of starts', () => {
     assert.deepEqual(look([load(2_001, 10, 3_000)]), []);
   });
 
-  it('exclude several users who flood together, and not one who starts few programs beside them', () => {
+  it('excludes several users who flood together, and not a user who starts few programs', () => {
     assert.deepEqual(look([load(2_001, 900), load(2_002, 800), load(2_003, 40)]), [2_001, 2_002]);
     assert.deepEqual(look([load(2_001, 900), load(2_003, 40)]), []);
   });
 
-  it('end after a minute', () => {
+  it('ends an exclusion after a minute', () => {
     look([load(2_001, 3_000)]);
     pass(seconds(59));
     look([]);
@@ -51,14 +51,14 @@ describe('Exclusions of users who flood audit', () => {
     assert.deepEqual(exclusions.owners, []);
   });
 
-  it('end soon after the flood', () => {
+  it('ends an exclusion soon after the flood', () => {
     look([load(2_001, 3_000)]);
     pass(seconds(11));
     look([], { excludedRate: 5 });
     assert.deepEqual(exclusions.owners, []);
   });
 
-  it('last twice as long each time when the losses come back, at most eight minutes', () => {
+  it('doubles an exclusion each time when the losses return, up to eight minutes', () => {
     for (const expected of [1, 2, 4, 8, 8]) {
       look([load(2_001, 3_000)]);
       assert.equal(exclusions.endOf(2_001), now + minutes(expected));
@@ -68,7 +68,7 @@ describe('Exclusions of users who flood audit', () => {
     }
   });
 
-  it('last a minute again when the last one is long ago', () => {
+  it('starts with a minute again if the last exclusion is long past', () => {
     look([load(2_001, 3_000)]);
     pass(minutes(20));
     look([]);

@@ -77,7 +77,7 @@ describe('FloodWatch', () => {
     return watch.look({ ...RUNNING, pid: 1, lost: 0, backlog }, mayExclude);
   };
 
-  it('names the user who caused most while more than 1 % is lost, for five minutes', () => {
+  it('names the user who caused most records while more than 1 % are lost, for five minutes', () => {
     starts(2_001, 900);
     starts(0, 50);
     watch.lose(30);
@@ -96,7 +96,7 @@ describe('FloodWatch', () => {
     assert.equal(watch.problem, undefined);
   });
 
-  it('announces a flood at once, and again a minute later', () => {
+  it('reports a flood immediately, and again a minute later', () => {
     for (const expected of [1, 1]) {
       starts(2_001, 900);
       watch.lose(300);
@@ -128,7 +128,7 @@ describe('FloodWatch', () => {
     assert.deepEqual(watch.excludedOwners, [2_001]);
   });
 
-  it('counts records, so that a user with few starts with long arguments is excluded, and not one with more short ones', () => {
+  it('counts records: excludes a user with few starts and long arguments, not one with more short starts', () => {
     starts(2_001, 20, { commandLine: 'x'.repeat(100_000) });
     starts(33, 25);
     watch.lose(300);
@@ -149,7 +149,7 @@ describe('FloodWatch', () => {
     assert.deepEqual([...new Set(floods.map(({ userId }) => userId))], [2_001]);
   });
 
-  it('excludes no user beside another audit daemon, nor where excluded starts cannot be counted', () => {
+  it('excludes no user alongside another audit daemon, or if excluded starts cannot be counted', () => {
     for (const mayExclude of [false, true]) {
       canCount = false;
       starts(2_001, 900);
@@ -159,7 +159,7 @@ describe('FloodWatch', () => {
     }
   });
 
-  it('counts the excluded starts: those that audit did not report', () => {
+  it('counts the excluded starts, which audit did not report', () => {
     starts(2_001, 900);
     watch.lose(300);
     look();
@@ -173,7 +173,7 @@ describe('FloodWatch', () => {
     assert.equal(excluded, 1_995);
   });
 
-  it('regards the ids of a block of subordinate ids as one user', () => {
+  it('treats the ids of a block of subordinate ids as one user', () => {
     for (let id = 165_536; id < 165_636; id += 1) starts(id, 10);
     watch.lose(300);
     look();

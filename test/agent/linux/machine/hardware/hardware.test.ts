@@ -50,7 +50,7 @@ const line = ({
 }: HardwareDevice) => [category, subCategory, name, `${vendorId}:${productId}`, serial, driver, bus].join(' | ');
 
 describe('Hardware', () => {
-  it('has the number of the last message about a device as its trace', async () => {
+  it('uses the number of the last device message as its trace', async () => {
     const sys = temporaryFolder();
     const hardware = new Hardware({ hostRoot: '/', sys, reader, clock });
     assert.equal(await hardware.trace(), undefined);
@@ -66,13 +66,13 @@ describe('Hardware', () => {
     'debian13-6.12/hardware-raspberry-pi-3', // without PCI, with a device tree
     'debian13-6.18/hardware-virtual', // with hardly anything
   ]) {
-    it(`finds everything in ${name}`, async () => {
+    it(`finds every device in ${name}`, async () => {
       const devices = await devicesOf(goldenListing(`${name}.txt`));
       assert.deepEqual(devices.map(line), goldenListing(`${name}-devices.txt`).trimEnd().split('\n'));
     });
   }
 
-  it('shows nothing that a terminal could stumble on', async () => {
+  it('escapes characters that could disturb a terminal', async () => {
     const devices = await devicesOf(goldenListing('debian13-6.12/hardware-pc.txt'));
     const stick = devices.find(({ category, vendorId }) => category === 'USB' && vendorId === '0781');
     assert.equal(stick?.name, 'SanDisk Ultra·[31m·gpj.exe');
@@ -80,25 +80,25 @@ describe('Hardware', () => {
     assert.doesNotMatch(JSON.stringify(devices), /[\p{Cc}\p{Cf}]/u);
   });
 
-  it('gives the same device once in a category', async () => {
+  it('returns a device once per category', async () => {
     for (const name of ['debian13-6.12/hardware-pc', 'debian13-6.12/hardware-raspberry-pi-3']) {
       const lines = (await devicesOf(goldenListing(`${name}.txt`))).map(line);
       assert.equal(new Set(lines).size, lines.length);
     }
   });
 
-  it('rejects with a remedy when there is no sysfs', async () => {
+  it('rejects with a remedy if there is no sysfs', async () => {
     await assert.rejects(new Hardware({ hostRoot: '/', sys: '/nonexistent', reader, clock }).devices(signal), {
       id: 'SOURCE_UNREADABLE',
     });
   });
 
-  it('ends when told to', async () => {
+  it('stops when it is aborted', async () => {
     const stopped = AbortSignal.abort(new Error('stopping'));
     await assert.rejects(new Hardware({ hostRoot: '/', reader, clock }).devices(stopped), /stopping/);
   });
 
-  it('says where a listing hung, and lists again an hour later', async () => {
+  it('reports where a listing hung, and lists again an hour later', async () => {
     let now = 0;
     const hung: Answer<never> = { state: 'hung', at: '/sys/class/net', ownerSkipped: false };
     let asked = 0;
@@ -122,7 +122,7 @@ describe('Hardware', () => {
     assert.equal(asked, 2);
   });
 
-  it('takes no answer for devices that is none', async () => {
+  it('rejects an invalid answer', async () => {
     for (const answer of [
       undefined,
       { state: 'avoided' },
@@ -138,7 +138,7 @@ describe('Hardware', () => {
     }
   });
 
-  it('finds on this machine what can be sent, by a process of its own', async () => {
+  it('returns valid devices of this machine through a process of its own', async () => {
     const own = new Reader({ clock, log: createLog({ level: 'silent' }) });
     const from = { ...sources, hardware: new Hardware({ hostRoot: '/', reader: own, clock }) };
     const payload = await connectedHardware.collect(from, signal);
@@ -177,7 +177,7 @@ const usbParent = (driver: string) =>
   USB_PARENT.replace('DRIVER', driver).replaceAll('PARENT/..', 'sys/devices/usb1/1-6');
 const USB = { parent: 'usb1/1-6/1-6:1.0' };
 
-describe('a device that', () => {
+describe('lists a device that', () => {
   const cases: Record<string, { listing: string; expected: string[] }> = {
     'is a camera is there once, though it has two nodes': {
       listing: [0, 1]
@@ -410,7 +410,7 @@ describe('a device that', () => {
     it(what, async () => assert.deepEqual((await devicesOf(listing)).map(line), expected));
   }
 
-  it('is one of ten thousand does not take the place of others', async () => {
+  it('keeps the first devices among ten thousand', async () => {
     const many = Array.from({ length: 1_100 }, (_, n) => `sys/bus/pci/devices/${n} -> ../../../devices/${n}`).join(
       '\n',
     );

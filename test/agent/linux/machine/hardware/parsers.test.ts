@@ -31,13 +31,13 @@ describe('readable', () => {
     [`${'x'.repeat(255)}🎉`, 'x'.repeat(255)],
     [' \n\0', undefined],
   ] as const) {
-    it(`makes ${JSON.stringify(text.slice(0, 40))} readable`, () => {
+    it(`escapes ${JSON.stringify(text.slice(0, 40))}`, () => {
       if (text.startsWith('\u0085')) assert.match(readable(text) ?? '', /^·+$/);
       else assert.equal(readable(text), expected);
     });
   }
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -57,14 +57,14 @@ describe('readable', () => {
 });
 
 describe('parseUevent', () => {
-  it('reads fields, and takes the first of a name', () => {
+  it('reads fields, and keeps the first of a name', () => {
     const { DRIVER, PCI_ID, NAME } = parseUevent(
       'DRIVER=e1000e\nPCI_ID=8086:15D7\nDRIVER=evil\nnonsense\nNAME="a=b"\n',
     );
     assert.deepEqual([DRIVER, PCI_ID, NAME], ['e1000e', '8086:15D7', '"a=b"']);
   });
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     const golden = 'MAJOR=189\nMINOR=3\nDEVTYPE=usb_device\nDRIVER=usb\nPRODUCT=46d/c31c/6402\nTYPE=0/0/0\n';
     fc.assert(
       fc.property(fc.oneof(anyText, mutated(golden)), (text) => {
@@ -87,7 +87,7 @@ describe('pciClass', () => {
     [0xff0000, 'Other device'],
     [0, 'Unclassified device'],
   ] as const) {
-    it(`calls ${code.toString(16)} ${expected}`, () => assert.equal(pciClass(code), expected));
+    it(`returns ${expected} for ${code.toString(16)}`, () => assert.equal(pciClass(code), expected));
   }
 });
 
@@ -103,7 +103,7 @@ describe('usbKind', () => {
     ['0/0/0', [undefined, 'x', '999/0/0'], 'Other device'],
     [undefined, [], 'Other device'],
   ] as const) {
-    it(`calls ${device} with ${interfaces.join(' and ')} ${expected}`, () =>
+    it(`returns ${expected} for ${device} with ${interfaces.join(' and ')}`, () =>
       assert.equal(usbKind(device, interfaces), expected));
   }
 });
@@ -135,15 +135,15 @@ describe('inputKind', () => {
     ['nothing', {}, 'Other input'],
     ['nonsense', { ev: 'zz', key: '-1 x' }, 'Other input'],
   ] as const) {
-    it(`knows ${what}`, () => assert.equal(kind(attributes), expected));
+    it(`recognises ${what}`, () => assert.equal(kind(attributes), expected));
   }
 
-  it('knows a keyboard where words have 32 bits', () => {
+  it('recognises a keyboard if words have 32 bits', () => {
     assert.equal(kind({ ev: '120013', key: '7 ff800000 7ff febeffdf ffefffff ffffffff fffffffe' }, 32), 'Keyboard');
     assert.equal(kind({ ev: '17', key: '1f0000 0 0 0 0 0 0 0 0', rel: '903' }, 32), 'Mouse');
   });
 
-  it('takes any bit maps', () => {
+  it('accepts any bit maps', () => {
     const map = fc.oneof(anyText, mutated('10000 7 ff9f207ac14057ff febeffdfffefffff fffffffffffffffe'));
     fc.assert(
       fc.property(map, map, map, fc.constantFrom(32, 64), (key, abs, ev, wordBits) =>
@@ -181,7 +181,7 @@ C 02  Network controller
       assert.equal(idName(Buffer.from(IDS), vendorId as string, productId as string), expected));
   }
 
-  it('takes any file and any numbers', () => {
+  it('accepts any file and any numbers', () => {
     fc.assert(
       fc.property(
         fc.oneof(anyText, mutated(IDS)),
@@ -214,7 +214,7 @@ describe('parseSoundCards', () => {
     assert.equal(parseSoundCards('--- no soundcards ---\n').size, 0);
   });
 
-  it('takes any text', () => {
+  it('accepts any text', () => {
     fc.assert(
       fc.property(fc.oneof(anyText, mutated(CARDS)), (text) => {
         for (const name of parseSoundCards(text).values()) assert.ok(name.length > 0 && name.length < text.length);
@@ -234,7 +234,7 @@ describe('parseEdid', () => {
   edid.write('000000fc00', 90, 'hex');
   edid.write('DELL \u001bU2414H', 95, 'latin1');
 
-  it('reads who made a display and what it is called', () => {
+  it('reads the manufacturer and name of a display', () => {
     assert.deepEqual(parseEdid(edid), {
       vendorId: 'DEL',
       productId: 'a07b',
@@ -243,7 +243,7 @@ describe('parseEdid', () => {
     });
   });
 
-  it('takes any bytes', () => {
+  it('accepts any bytes', () => {
     const flipped = fc
       .array(fc.tuple(fc.nat(127), fc.nat(255)), { maxLength: 40 })
       .map((edits) => edits.reduce((bytes, [at, value]) => bytes.fill(value, at, at + 1), Buffer.from(edid)));
@@ -283,7 +283,7 @@ class AnyDevice extends SysDevice {
   #to = (path: string) => new AnyDevice(path, this.#attributes);
 }
 
-describe('every kind of hardware', () => {
+describe('listHardware', () => {
   const attribute = fc.constantFrom(
     ...['uevent', 'name', 'type', 'index', 'id', 'status', 'modalias', 'removable', 'queue/rotational', 'vpd_pg80'],
     ...['idVendor', 'idProduct', 'manufacturer', 'product', 'serial', 'vendor', 'device', 'model', 'manfid', 'oemid'],
@@ -310,7 +310,7 @@ describe('every kind of hardware', () => {
   );
   const path = fc.constantFrom('/devices/pci0000:00/x', '/devices/virtual/input/input0', '/', '/devices/a/card0');
 
-  it('makes of anything what can be sent', async function () {
+  it('returns valid devices for any sysfs content', async function () {
     this.timeout(600_000);
     const { signal } = new AbortController();
     const names = { of: () => undefined, soundCard: () => undefined };

@@ -67,7 +67,7 @@ describe('DrainPause', () => {
     return reads.length - before;
   };
 
-  it('reads four times a second as long as something arrives', async () => {
+  it('reads four times per second as long as data arrives', async () => {
     const busy = loop();
     let reads = 0;
     for (let round = 0; round < 25; round += 1) {
@@ -77,7 +77,7 @@ describe('DrainPause', () => {
     assert.ok(reads >= 38 && reads <= 42, `${reads} reads in 10 s`);
   });
 
-  it('pauses for 500 ms while little arrives, and for 50 ms while much does', async () => {
+  it('pauses for 500 ms while little data arrives, and for 50 ms under load', async () => {
     const pause = new DrainPause(systemClock, { many: 3, few: 1 }, { arrivals });
     const pauseAfter = async (read: number) => {
       const before = systemClock.monotonic();
@@ -97,7 +97,7 @@ describe('DrainPause', () => {
     assert.equal(await lastOf(3, 3), 50);
   });
 
-  it('reads every two seconds when nothing arrives, and 50 ms after the first arrival', async () => {
+  it('reads every two seconds without data, and 50 ms after the first arrival', async () => {
     const quiet = loop();
     await time.tickAsync(5_000);
     assert.equal(quiet.socket.isAnnounced, true);
@@ -112,21 +112,21 @@ describe('DrainPause', () => {
     assert.ok((await readsWithin(quiet, 500)) >= 2);
   });
 
-  it('reads once more after it asked to be told, for what had arrived before', async () => {
+  it('reads once more after it requested announcements, for data that arrived before', async () => {
     const quiet = loop();
     while (!quiet.socket.isAnnounced) await time.tickAsync(1);
     const [before, last] = quiet.reads.slice(-2);
     assert.ok((last ?? 0) - (before ?? 0) <= 1);
   });
 
-  it('goes on reading often while what was read waits for more', async () => {
+  it('continues to read often while read data waits for more', async () => {
     const quiet = loop();
     quiet.state.isWaiting = true;
     assert.ok((await readsWithin(quiet, 5_000)) >= 19);
     assert.equal(quiet.socket.isAnnounced, false);
   });
 
-  it('wakes every loop of the process, since one needs what the other reads', async () => {
+  it('wakes every loop of the process, since one needs data that another reads', async () => {
     const [one, other] = [loop(), loop()];
     await time.tickAsync(5_300);
     arrive(one);
@@ -135,7 +135,7 @@ describe('DrainPause', () => {
     assert.equal(other.reads.length, before + 1);
   });
 
-  it('does not miss what arrives between a read and the pause', async () => {
+  it('does not miss data that arrives between a read and the pause', async () => {
     const quiet = loop();
     await time.tickAsync(5_000);
     let arrivedAt = Number.POSITIVE_INFINITY;
@@ -149,7 +149,7 @@ describe('DrainPause', () => {
     assert.ok(next - arrivedAt <= 1.5 * PAUSE, `read after ${next - arrivedAt} ms`);
   });
 
-  it('reads often where nothing can be announced', async () => {
+  it('reads often if arrivals cannot be announced', async () => {
     const socket = new FakeSocket();
     socket.works = false;
     const deaf = loop(socket);
@@ -157,7 +157,7 @@ describe('DrainPause', () => {
     assert.ok((await readsWithin(deaf, 5_000)) >= 19);
   });
 
-  it('reads often once something has arrived that was not announced', async () => {
+  it('reads often once data has arrived without an announcement', async () => {
     const deaf = loop();
     await time.tickAsync(5_000);
     deaf.state.waiting = 1; // and no signal
@@ -166,7 +166,7 @@ describe('DrainPause', () => {
     assert.ok((await readsWithin(deaf, 5_000)) >= 19);
   });
 
-  it('trusts a signal that is handled only after the read', async () => {
+  it('accepts a signal that is handled only after the read', async () => {
     const quiet = loop();
     await time.tickAsync(5_000);
     const before = quiet.reads.length;
@@ -178,7 +178,7 @@ describe('DrainPause', () => {
     assert.ok((await readsWithin(quiet, 5_000)) <= 5);
   });
 
-  it('has other sockets announced when they take the place of the first', async () => {
+  it('requests announcements for new sockets that replace the first', async () => {
     const changed = loop();
     await time.tickAsync(5_000);
     const next = new FakeSocket();
@@ -187,7 +187,7 @@ describe('DrainPause', () => {
     assert.deepEqual([changed.socket.isAnnounced, next.isAnnounced], [false, true]);
   });
 
-  it('ends at once when the loop is to stop', async () => {
+  it('ends immediately when the loop stops', async () => {
     loop();
     await time.tickAsync(5_300);
     stop.abort();

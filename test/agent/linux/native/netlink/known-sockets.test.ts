@@ -25,32 +25,32 @@ const TABLE = `sk               Eth Pid        Groups   Rmem     Wmem     Dump  
 
 const parseDrops = (text: string, inode: number) => parseNetlinkSockets(text).get(inode)?.drops;
 
-describe('a netlink socket', () => {
-  it('has its protocol and groups by its inode', () => {
+describe('KnownSockets', () => {
+  it('returns protocol and groups of a socket by its inode', () => {
     assert.deepEqual(parseNetlinkSockets(TABLE).get(21_337), { protocol: 11, groups: 1, drops: 3_085 });
   });
 });
 
-describe('the datagrams that a netlink socket had to drop', () => {
-  it('are those of its inode', () => {
+describe('parseDrops', () => {
+  it('returns the drops of the socket with the inode', () => {
     assert.equal(parseDrops(TABLE, 21_337), 3_085);
     assert.equal(parseDrops(TABLE, 4), 0);
     assert.equal(parseDrops(TABLE, 5), undefined);
     assert.equal(parseDrops('', 5), undefined);
   });
 
-  it('are counted on beyond 2^31', () => assert.equal(parseDrops(TABLE, 21_338), 2 ** 31));
+  it('counts beyond 2^31', () => assert.equal(parseDrops(TABLE, 21_338), 2 ** 31));
 
-  it('are none for a socket that has just been made', () => {
+  it('returns 0 for a new socket', () => {
     const socket = openNetlink(NETLINK_SOCK_DIAG);
     assert.equal(droppedDatagrams(socket.fd), 0);
     socket.close();
   });
 
-  it('are those that /proc reports, too', () => {
-    const socket = openNetlink(NETLINK_ROUTE, { receiveBufferBytes: 1 }); // the kernel grants some 2 KiB
+  it('agrees with /proc', () => {
+    const socket = openNetlink(NETLINK_ROUTE, { receiveBufferBytes: 1 }); // the kernel grants about 2 KiB
     try {
-      // Each refused request (RTM_GETLINK of no such interface) is answered, and nobody reads the answers.
+      // Each refused request (RTM_GETLINK of no such interface) is answered, and the answers stay unread.
       for (let i = 0; i < 100; i += 1) socket.send(18, 5, Buffer.alloc(16));
       const dropped = droppedDatagrams(socket.fd) ?? 0;
       assert.ok(dropped > 50, String(dropped));
@@ -60,34 +60,34 @@ describe('the datagrams that a netlink socket had to drop', () => {
     }
   });
 
-  it('are known, however many netlink sockets other programs have', function () {
+  it("finds a socket among any number of other programs' netlink sockets", function () {
     const socket = openNetlink(NETLINK_SOCK_DIAG);
     const system = systemCalls();
     const address = Buffer.alloc(12);
     writeU16(address, 0, AF_NETLINK);
-    const others: number[] = [];
+    const otherSockets: number[] = [];
     try {
-      while (others.length < 12_000) {
+      while (otherSockets.length < 12_000) {
         const other = system.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE);
         if (other < 0) break;
-        others.push(other);
+        otherSockets.push(other);
         system.bind(other, address, address.length); // only bound ones are listed in /proc
       }
-      if (others.length < 12_000) return skip(this, `only ${others.length} descriptors are allowed`);
+      if (otherSockets.length < 12_000) return skip(this, `only ${otherSockets.length} descriptors are allowed`);
       assert.equal(droppedDatagrams(socket.fd), 0);
     } finally {
-      for (const other of others) closeSync(other);
+      for (const other of otherSockets) closeSync(other);
       socket.close();
     }
   });
 
-  it('are unknown for what is no netlink socket', () => {
+  it('returns undefined for a file that is not a netlink socket', () => {
     const file = openSync('/dev/null', 'r');
     assert.equal(droppedDatagrams(file), undefined);
     closeSync(file);
   });
 
-  it('may come in any text', () => {
+  it('accepts any text', () => {
     const real = readFileSync('/proc/net/netlink', 'latin1');
     const texts = fc.oneof(
       fc.string(),

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { encodeMessage, errnoIn, messagesOf } from '../../../../../src/agent/linux/native/netlink/message.ts';
 
-describe('netlink messages', () => {
+describe('decodeMessages', () => {
   // Two of a dump: 17 bytes with three of padding, and NLMSG_DONE.
   const datagram = Buffer.concat([encodeMessage(20, 2, 5, Buffer.from('x')), encodeMessage(3, 2, 5, Buffer.alloc(4))]);
 
-  it('are a header, the payload, and padding', () => {
+  it('decodes a header, the payload and padding', () => {
     assert.equal(datagram.toString('hex', 0, 20), '110000001400020005000000' + '00000000' + '78000000');
   });
 
-  it('are read one after another', () => {
+  it('decodes several messages in a row', () => {
     assert.deepEqual(
       [...messagesOf(datagram)].map(({ type, flags, sequence, payload }) => [type, flags, sequence, payload.length]),
       [
@@ -20,7 +20,7 @@ describe('netlink messages', () => {
     );
   });
 
-  it('end where a length is impossible', () => {
+  it('stops at an impossible length', () => {
     for (const length of [0, 15, 41, 0xffff_ffff]) {
       const broken = Buffer.from(datagram);
       broken.writeUInt32LE(length, 20);
@@ -29,7 +29,7 @@ describe('netlink messages', () => {
     assert.equal([...messagesOf(datagram.subarray(0, 15))].length, 0);
   });
 
-  it('say what the kernel refused', () => {
+  it("returns the kernel's error", () => {
     const refusal = Buffer.alloc(20);
     refusal.writeInt32LE(-17);
     assert.equal(errnoIn(refusal), 17);
@@ -37,7 +37,7 @@ describe('netlink messages', () => {
     assert.equal(errnoIn(Buffer.alloc(3)), undefined);
   });
 
-  it('never throw, and never end in a loop', () => {
+  it('never throws, and always terminates', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
         for (const { payload } of messagesOf(Buffer.from(bytes))) assert.ok(payload.length <= 84);

@@ -18,7 +18,7 @@ import { askForListeners } from './question.ts';
 const NETLINK_ROUTE = 0;
 const NLMSG_HEADER_BYTES = 16;
 
-describe('A netlink socket', () => {
+describe('NetlinkSocket', () => {
   const folder = suiteFolder();
   let socket: NetlinkSocket;
 
@@ -33,12 +33,12 @@ describe('A netlink socket', () => {
     return read;
   };
 
-  it('has nothing to read at first', () => {
+  it('returns undefined if no datagram is waiting', () => {
     assert.equal(socket.receive(), undefined);
     assert.equal(socket.overruns, 0);
   });
 
-  it('reads datagrams until there are no more', () => {
+  it('reads datagrams until none is left', () => {
     const sequence = askForListeners(socket);
     let read = 0;
     for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive()) {
@@ -48,7 +48,7 @@ describe('A netlink socket', () => {
     assert.ok(read > 0);
   });
 
-  it('asks and is answered by a request that is acknowledged', () => {
+  it('sends a request and receives its acknowledgement', () => {
     const route = openNetlink(NETLINK_ROUTE);
     const sequence = route.send(18, 5, Buffer.alloc(16)); // RTM_GETLINK with no such interface
     const [answer] = [...messagesOf(route.receive() ?? Buffer.alloc(0))];
@@ -56,18 +56,18 @@ describe('A netlink socket', () => {
     route.close();
   });
 
-  it('takes what fits of a datagram that is longer', () => {
+  it('reads the first bytes of a datagram longer than the buffer', () => {
     askForListeners(socket);
     assert.equal(socket.read(Buffer.alloc(NLMSG_HEADER_BYTES)), NLMSG_HEADER_BYTES);
   });
 
-  it('can be closed twice, and says then why nothing can be read', () => {
+  it('accepts a second close, and names the reason on later reads', () => {
     socket.close();
     socket.close();
     assert.throws(() => socket.receive(), { code: 'EBADF' });
   });
 
-  it('reads a descriptor from which recv(2) cannot', () => {
+  it('reads a descriptor on which recv(2) fails', () => {
     const path = join(folder, 'no-socket');
     writeFileSync(path, 'as is');
     const file = new NetlinkSocket(openSync(path, 'r'));
@@ -75,14 +75,14 @@ describe('A netlink socket', () => {
     file.close();
   });
 
-  it('that the kernel does not know is an error with a remedy', () => {
+  it('rejects an unknown protocol with a remedy', () => {
     assert.throws(
       () => openNetlink(31),
       (error) => error instanceof AgentError && error.id === 'SOCKET_UNAVAILABLE' && error.remedy !== '',
     );
   });
 
-  describe('whose arrivals are announced', () => {
+  describe('with announced arrivals', () => {
     let signals: number;
     const count = () => {
       signals += 1;
@@ -94,7 +94,7 @@ describe('A netlink socket', () => {
     });
     afterEach(() => process.off(ARRIVAL_SIGNAL, count));
 
-    it('sends a signal to this process when something arrives', async () => {
+    it('sends a signal to this process when data arrives', async () => {
       assert.equal(socket.announceArrivals(true), true);
       const announced = once(process, ARRIVAL_SIGNAL);
       askForListeners(socket);
@@ -102,7 +102,7 @@ describe('A netlink socket', () => {
       assert.ok(empty() > 0);
     });
 
-    it('sends none after that was ended', async () => {
+    it('sends no signal after announcements were stopped', async () => {
       socket.announceArrivals(true);
       socket.announceArrivals(false);
       askForListeners(socket);
@@ -113,13 +113,13 @@ describe('A netlink socket', () => {
       assert.equal(signals, 1);
     });
 
-    it('stays readable without waiting', () => {
+    it('remains readable without blocking', () => {
       socket.announceArrivals(true);
       socket.announceArrivals(false);
       assert.equal(socket.receive(), undefined);
     });
 
-    it('announces nothing when it is closed, or belongs to a service manager as well', () => {
+    it('announces nothing if it is closed or shared with a service manager', () => {
       socket.close();
       assert.equal(socket.announceArrivals(true), false);
       const inherited = new NetlinkSocket(0, () => {});

@@ -19,7 +19,7 @@ describe('ProcessConnector', () => {
     return events;
   };
 
-  it('asks to be told, and to be told no more', () => {
+  it('subscribes and unsubscribes', () => {
     const socket = new FakeSocket();
     const connector = fakeConnector(socket);
     assert.deepEqual(socket.requests, [LISTEN]);
@@ -29,7 +29,7 @@ describe('ProcessConnector', () => {
     assert.throws(() => connector.read(() => {}), { id: 'SOCKET_UNAVAILABLE' });
   });
 
-  it('passes over what came before the answer, and over answers to others', () => {
+  it('skips datagrams before the answer, and answers to other processes', () => {
     const socket = new FakeSocket(answerTo, [exitOf(1), answerTo(4711)]);
     const { send } = socket;
     socket.send = (type, flags, payload) => {
@@ -45,7 +45,7 @@ describe('ProcessConnector', () => {
     connector.close();
   });
 
-  it('counts what the kernel threw away, without /proc at least once for each time it says so', () => {
+  it("counts the kernel's drops, without /proc at least once for each report", () => {
     const socket = new FakeSocket();
     const connector = fakeConnector(socket);
     assert.equal(connector.takeDropped(), 0);
@@ -82,7 +82,7 @@ describe('ProcessConnector', () => {
     ['EPROTONOSUPPORT', /CONFIG_CONNECTOR/],
     ['EFAULT', /errno/],
   ] as const) {
-    it(`says what would mend ${code}`, () => {
+    it(`names the remedy for ${code}`, () => {
       const fail = () => {
         throw Object.assign(new Error(code), { code });
       };
@@ -97,7 +97,7 @@ describe('ProcessConnector', () => {
     });
   }
 
-  it('leaves alone an error that says more', () => {
+  it('keeps the message of an error that already has a remedy', () => {
     const reason = new AgentError('SOCKET_UNAVAILABLE', 'koffi does not load', 'Install it.');
     const fail = () => {
       throw reason;
@@ -105,7 +105,7 @@ describe('ProcessConnector', () => {
     assert.throws(() => ProcessConnector.open(() => Buffer.alloc(8), fail), reason);
   });
 
-  it('takes any datagrams', () => {
+  it('accepts any datagrams', () => {
     const socket = new FakeSocket();
     const connector = fakeConnector(socket);
     fc.assert(

@@ -12,7 +12,7 @@ export class FakeSocket extends NetlinkSocket {
   readonly filters: Buffer[] = [];
   readonly #answer: (acknowledgement: number) => Buffer | undefined;
   broken: Error | undefined;
-  /** What comes when nothing waits, without end. */
+  /** Endless datagrams, read when none is waiting. */
   endless: (() => Buffer) | undefined;
 
   constructor(answer: (acknowledgement: number) => Buffer | undefined = answerTo, waiting: readonly Buffer[] = []) {

@@ -5,35 +5,35 @@ import { afterLeaderExit } from '../../../../../src/agent/linux/processes/connec
 import { seconds } from '../../../../../src/core/base/duration.ts';
 import { FakeProc } from '../fake-proc.ts';
 
-describe('what remains of a process whose first thread has ended', () => {
+describe('afterLeaderExit', () => {
   let proc: FakeProc;
-  const remains = () => afterLeaderExit(7, seconds(1), new ProcFolder(proc.path));
+  const result = () => afterLeaderExit(7, seconds(1), new ProcFolder(proc.path));
 
   beforeEach(() => {
     proc = new FakeProc();
   });
   afterEach(() => proc.close());
 
-  it('is nothing when it is gone, or waits for its parent', () => {
-    assert.equal(remains(), 'nothing');
+  it('returns nothing for a process that was removed or waits for its parent', () => {
+    assert.equal(result(), 'nothing');
     proc.add(7, { state: 'Z' });
-    assert.equal(remains(), 'nothing');
+    assert.equal(result(), 'nothing');
   });
 
-  it('is nothing when another process has its pid', () => {
+  it('returns nothing if another process has its pid', () => {
     proc.add(7, { start: 99_950 });
-    assert.equal(remains(), 'nothing');
+    assert.equal(result(), 'nothing');
   });
 
-  it('is the process when another thread has executed a program', () => {
+  it('returns the process if another thread has executed a program', () => {
     proc.add(7);
-    assert.equal(remains(), 'process');
+    assert.equal(result(), 'process');
   });
 
-  it('are threads, and it does not list them: there can be thousands, and it is asked once a second', () => {
+  it('returns threads without listing them: there can be thousands, and it is called every second', () => {
     const threads = Array.from({ length: 4_000 }, (_, index) => 7 + index);
     proc.add(7, { state: 'Z', threads });
     assert.deepEqual(readdirSync(`${proc.path}/7/task`), ['7']);
-    assert.equal(remains(), 'threads');
+    assert.equal(result(), 'threads');
   });
 });

@@ -40,7 +40,7 @@ const anything = fc.oneof(
 );
 
 describe('decodeEvent', () => {
-  it('reads the end of a thread', () => {
+  it('reads the exit of a thread', () => {
     assert.deepEqual(decode(exitOf(4711, 1792, { threadId: 4712, nanoseconds: 2 ** 40 + 7 })), {
       what: EXIT,
       pid: 4711,
@@ -50,7 +50,7 @@ describe('decodeEvent', () => {
     });
   });
 
-  it('reads what a process executes', () => {
+  it('reads the start of a program', () => {
     assert.deepEqual(decode(execOf(4711)), { what: EXEC, pid: 4711, nanoseconds: 5e9 });
   });
 
@@ -76,14 +76,14 @@ describe('decodeEvent', () => {
     'a negative process': exitOf(-4711),
     nothing: Buffer.alloc(0),
   })) {
-    it(`passes over ${what}`, () => assert.equal(decode(bytes), undefined));
+    it(`skips ${what}`, () => assert.equal(decode(bytes), undefined));
   }
 
   it('does not read beyond the datagram in a longer buffer', () => {
     assert.equal(decode(exitOf(4711), 63), undefined);
   });
 
-  it('takes any datagram', () => {
+  it('accepts any datagram', () => {
     fc.assert(
       fc.property(anything, (bytes) => {
         const event = decode(bytes);
@@ -102,7 +102,7 @@ describe('decodeEvent', () => {
     );
   });
 
-  it('reads what a real kernel said', () => {
+  it('reads the events of a real kernel', () => {
     const events = golden.map((bytes) => decode(bytes));
     const exits = events.flatMap((event) => (event?.what === EXIT && event.pid === event.threadId ? [event] : []));
     assert.deepEqual(
@@ -129,14 +129,14 @@ describe('decodeEvent', () => {
   });
 });
 
-it('encodeRequest asks for events, or for no more', () => {
+it('encodes requests for events and for their end', () => {
   assert.equal(readU32(encodeRequest(LISTEN, 4711), 12), 4711);
   const le = '01000000' + '01000000' + '00000000' + '67120000' + '0400' + '0000';
   assert.equal(encodeRequest(LISTEN, 4711).toString('hex'), `${le}01000000`);
   assert.equal(encodeRequest(IGNORE, 4711).toString('hex'), `${le}02000000`);
 });
 
-describe('the filters', () => {
+describe("the connector's filters", () => {
   /** What would be read of it, if it comes through. */
   const wanted = (bytes: Buffer, watched: readonly number[]) => {
     const event = decode(bytes);
@@ -144,14 +144,14 @@ describe('the filters', () => {
     return event.what === EXIT && (event.pid === event.threadId || watched.includes(event.pid));
   };
 
-  it('let the ends of processes come, and no other ends', () => {
+  it('accepts the exits of processes only', () => {
     assert.ok(runFilter(exitsOnly(), exitOf(4711)) > 0);
     assert.equal(runFilter(exitsOnly(), exitOf(4711, 0, { threadId: 4712 })), 0);
     assert.equal(runFilter(exitsOnly(), execOf(4711)), 0);
     assert.equal(runFilter(exitsOnly(), datagram({ what: 1 })), 0);
   });
 
-  it('let every thread of a watched process end', () => {
+  it('accepts the exit of every thread of a watched process', () => {
     const watched = Array.from({ length: MAX_WATCHED }, (_, index) => 5_000 + index);
     const filter = exitsOnly(watched);
     for (const pid of watched) assert.ok(runFilter(filter, exitOf(pid, 0, { threadId: 99_999 })) > 0);
@@ -159,12 +159,12 @@ describe('the filters', () => {
     assert.equal(runFilter(filter, exitOf(4711, 0, { threadId: 99_999 })), 0);
   });
 
-  it('let what is executed come', () => {
+  it('accepts starts of programs', () => {
     assert.ok(runFilter(execsOnly(), execOf(4711)) > 0);
     assert.equal(runFilter(execsOnly(), exitOf(4711)), 0);
   });
 
-  it('let one answer come, and no answers to others, which any user can have the kernel send', () => {
+  it('accepts one answer, and no answers to other processes, which any user can trigger', () => {
     for (const filter of [exitsOnly([], 2), exitsOnly([1, 2], 2), execsOnly(2)]) {
       assert.ok(runFilter(filter, answerTo(1)) > 0);
       assert.equal(runFilter(filter, answerTo(2)), 0);
@@ -172,7 +172,7 @@ describe('the filters', () => {
     for (const filter of [exitsOnly(), exitsOnly([1, 2]), execsOnly()]) assert.equal(runFilter(filter, answerTo(1)), 0);
   });
 
-  it('never keep back what would be read', () => {
+  it('never drops an event that would be read', () => {
     fc.assert(
       fc.property(anything, fc.uniqueArray(fc.integer({ min: 1, max: 70_000 }), { maxLength: 3 }), (bytes, watched) => {
         if (wanted(bytes, watched)) assert.ok(runFilter(exitsOnly(watched), bytes) > 0);
@@ -182,7 +182,7 @@ describe('the filters', () => {
     );
   });
 
-  it('keep from the agent most of what a real kernel said', () => {
+  it('drops most events of a real kernel', () => {
     const kept = golden.filter((bytes) => runFilter(exitsOnly(), bytes) > 0);
     assert.equal(kept.length, 9);
     assert.equal(golden.filter((bytes) => runFilter(execsOnly(), bytes) > 0).length, 10);

@@ -26,7 +26,7 @@ describe('readWaitStatus', () => {
     });
   }
 
-  it('takes any word', () => {
+  it('accepts any word', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (word) => {
         const { exitStatus, signal } = readWaitStatus(word);

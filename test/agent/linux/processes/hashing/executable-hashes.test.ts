@@ -39,7 +39,7 @@ const IN_CONTAINER: ProcessLocation = { container: 'web', onHost: false, gone: f
 
 const sha256 = (content: Buffer | string) => createHash('sha256').update(content).digest('hex');
 
-/** Resolves once the clock by which the kernel dates changes of files, which only moves some 100 times a second, is past now. */
+/** Resolves once the kernel.s file clock, which advances about 100 times per second, has passed the present time. */
 const tickOf = (folder: string) => {
   const probe = join(folder, 'tick');
   const from = Date.now();
@@ -50,14 +50,14 @@ const tickOf = (folder: string) => {
   return until('a file with a later time', hasTicked, { every: milliseconds(1) });
 };
 
-describe('hashes of executables', () => {
+describe('ExecutableHashes', () => {
   let hostRoot: string;
-  /** What the wall clock shows more than the time it is, or than a time at which it stands still. */
+  /** Offset of the wall clock from the real time, or from a fixed time. */
   let ahead: number;
   let still: number | undefined;
-  /** What the clock was asked to wait, and what happens meanwhile. */
+  /** The requested sleeps, and a callback that runs during them. */
   let waits: number[];
-  let meanwhile: () => void;
+  let duringSleep: () => void;
   /** What a look at the monotonic clock takes. */
   let slowness: number;
   let monotonic: number;
@@ -74,7 +74,7 @@ describe('hashes of executables', () => {
       waits.push(wait);
       ahead += wait;
       monotonic += wait;
-      meanwhile();
+      duringSleep();
     },
   };
 
@@ -83,7 +83,7 @@ describe('hashes of executables', () => {
     ahead = 0;
     still = undefined;
     waits = [];
-    meanwhile = () => {};
+    duringSleep = () => {};
     slowness = 0;
     monotonic = 0;
     hashes = new ExecutableHashes({ hostRoot, clock });
@@ -130,17 +130,17 @@ describe('hashes of executables', () => {
   const why = (...args: Parameters<typeof asked>) => asked(...args).omitted;
   const pause = () => tickOf(hostRoot);
 
-  describe('of a process that has ended', () => {
-    it('is that of the file at its path', () => {
+  describe('for a process that has exited', () => {
+    it('returns the hash of the file at its path', () => {
       const expected = put('usr/bin/ls', 'program');
       assert.equal(of('/usr/bin/ls'), expected);
       assert.equal(of('/usr/bin/ls'), expected);
       assert.equal(of('/usr/bin/ls', { startedAt: undefined }), expected);
     });
 
-    it('is unknown when nothing is there', () => assert.equal(of('/usr/bin/ls'), undefined));
+    it('returns undefined if no file exists', () => assert.equal(of('/usr/bin/ls'), undefined));
 
-    it('is unknown when the file has been replaced since', async () => {
+    it('returns undefined if the file has been replaced since', async () => {
       put('bin/a', 'old');
       await pause();
       const startedAt = now();
@@ -152,7 +152,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/a', { startedAt }), undefined);
     });
 
-    it('is unknown when the file was touched since: it may have been another', async () => {
+    it('returns undefined if the file was touched since: it may have been another', async () => {
       put('bin/a', 'program');
       await pause();
       const startedAt = now();
@@ -161,20 +161,20 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/a', { startedAt }), undefined);
     });
 
-    it('is known of one that was started long ago, by a file that is older', () => {
+    it('returns the hash for an old start of an older file', () => {
       const expected = put('bin/a', 'program');
       ahead = 3_600_000;
       assert.equal(of('/bin/a', { startedAt: new Date(Date.now() + 1_000) }), expected);
     });
 
-    it('is known of a file that is from the future, since the clock was set back', () => {
+    it('returns the hash of a file dated in the future, since the clock was set back', () => {
       const expected = put('bin/a', 'program');
       ahead = -86_400_000;
       assert.equal(of('/bin/a'), expected);
       assert.equal(of('/bin/a'), expected);
     });
 
-    it('serves for all that were started before it was looked at, and for no other', async () => {
+    it('uses a hash for all starts before it was read, and for no other', async () => {
       const old = put('bin/a', 'old');
       still = Date.now(); // as the monotonic clock does, which it would otherwise seem to have been set against
       ahead = 5_000; // what was hashed is settled
@@ -188,7 +188,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/a', { startedAt: before }), undefined);
     });
 
-    it('serves for all that had certainly been started before it was looked at, however lately', () => {
+    it('uses a hash for all starts that were certainly before it was read, however recent', () => {
       const old = put('bin/a', 'old');
       still = Date.now();
       ahead = 5_000;
@@ -201,13 +201,13 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/a'), undefined);
     });
 
-    it('is unknown in a container, where the path means another file', () => {
+    it('returns undefined in a container, where the path names another file', () => {
       put('bin/a', 'program');
       assert.equal(of('/bin/a', { place: { ...IN_CONTAINER, gone: true } }), undefined);
       assert.equal(of('/bin/a', { place: { container: undefined, onHost: false, gone: true } }), undefined);
     });
 
-    it('is unknown of an image that has no path any more', () => {
+    it('returns undefined for an image without a path', () => {
       put('bin/a', 'program');
       put('bin/a (deleted)', 'program');
       assert.equal(of('/bin/a (deleted)'), undefined);
@@ -215,7 +215,7 @@ describe('hashes of executables', () => {
     });
   });
 
-  it('never are those of what was there before, however fast files change', () => {
+  it('never returns the hash of an earlier file, regardless of how fast files change', () => {
     put('bin/a', 'x'.repeat(64));
     const { atime, mtime } = statSync(at('bin/a'));
     for (let round = 0; round < 500; round += 1) {
@@ -230,7 +230,7 @@ describe('hashes of executables', () => {
     }
   });
 
-  it('are right for more files than are kept in mind', () => {
+  it('returns correct hashes for more files than it remembers', () => {
     const expected = new Map<string, string>();
     for (let number = 0; number < 1_100; number += 1) {
       expected.set(`/bin/${number}`, put(`bin/${number}`, `program ${number}`));
@@ -243,8 +243,8 @@ describe('hashes of executables', () => {
     }
   });
 
-  describe('of a process that lives', () => {
-    it('is that of its image, as /proc has it', () => {
+  describe('for a running process', () => {
+    it('returns the hash of its image in /proc', () => {
       const expected = put('bin/a', 'program');
       live(77, at('bin/a'));
       assert.equal(of('/bin/a', { place: ALIVE }), expected);
@@ -253,7 +253,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/a', { place: ALIVE }), expected);
     });
 
-    it('is that of its image in a chroot, and not of what the host has at that path', () => {
+    it("returns the hash of its image in a chroot, not of the host's file at that path", () => {
       const host = put('bin/sh', 'host');
       const chroot = put('srv/jail/bin/sh', 'chroot');
       live(77, at('srv/jail/bin/sh'));
@@ -265,7 +265,7 @@ describe('hashes of executables', () => {
       }
     });
 
-    it('is that of its image in a container', () => {
+    it('returns the hash of its image in a container', () => {
       put('bin/sh', 'host');
       const inside = put('var/lib/docker/overlay2/1/merged/bin/sh', 'inside');
       live(77, at('var/lib/docker/overlay2/1/merged/bin/sh'));
@@ -275,22 +275,22 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/other', { place: IN_CONTAINER }), undefined);
     });
 
-    it('is that of the file at its path, when it runs another program by now', () => {
+    it('returns the hash of the file at its path if it now runs another program', () => {
       const expected = put('bin/sh', 'shell');
       put('bin/ls', 'list');
       live(77, at('bin/ls'));
       assert.equal(of('/bin/sh', { place: ALIVE }), expected);
     });
 
-    it('does not depend on who may execute it by now', () => {
+    it('does not depend on who may execute it now', () => {
       const expected = put('bin/a', 'program', 0o600);
       live(77, at('bin/a'));
       assert.equal(of('/bin/a', { place: ALIVE }), expected);
     });
   });
 
-  describe('of large files', () => {
-    it('are known from the next start on', async () => {
+  describe('for large files', () => {
+    it('returns the hash from the next start on', async () => {
       const expected = put('bin/large', randomBytes(3 * MIB));
       assert.equal(of('/bin/large'), undefined);
       assert.equal(of('/bin/large'), undefined);
@@ -298,7 +298,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/large'), expected);
     });
 
-    it('are not known of files larger than 256 MiB, which are not read', async () => {
+    it('does not read files larger than 256 MiB', async () => {
       put('bin/huge', 'x');
       truncateSync(at('bin/huge'), 257 * MIB);
       assert.equal(of('/bin/huge'), undefined);
@@ -307,10 +307,10 @@ describe('hashes of executables', () => {
       assert.deepEqual(waits, []);
     });
 
-    it('are not known of files that change meanwhile, until they are read again', async () => {
+    it('returns undefined for files that change while they are read, until they are read again', async () => {
       put('bin/large', randomBytes(3 * MIB));
       slowness = 10;
-      meanwhile = () => {
+      duringSleep = () => {
         if (waits.length === 4) appendFileSync(at('bin/large'), 'x');
       };
       assert.equal(of('/bin/large'), undefined);
@@ -323,7 +323,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/large', { startedAt: later }), sha256(readFileSync(at('bin/large'))));
     });
 
-    it('are not known when they are gone by then', async () => {
+    it('returns undefined if the file is removed before it is read', async () => {
       put('bin/large', randomBytes(3 * MIB));
       assert.equal(of('/bin/large'), undefined);
       unlinkSync(at('bin/large'));
@@ -332,19 +332,19 @@ describe('hashes of executables', () => {
       assert.equal(of('/bin/large', { startedAt: undefined }), expected);
     });
 
-    it('wait while much is started, but not for ever', async () => {
+    it('waits during many starts, but not indefinitely', async () => {
       const large = put('bin/large', randomBytes(3 * MIB));
-      meanwhile = () => {
+      duringSleep = () => {
         for (let start = 0; start < 30; start += 1) of('/bin/other');
       };
       assert.equal(of('/bin/large'), undefined);
       await hashes.idle();
       assert.ok(monotonic >= 60_000 && monotonic < 70_000, `${monotonic}`);
-      meanwhile = () => {};
+      duringSleep = () => {};
       assert.equal(of('/bin/large'), large);
     });
 
-    it('are read one after the other, and not more than 32 wait', async () => {
+    it('reads one file after the other, with at most 32 waiting', async () => {
       const expected = Array.from({ length: 40 }, (_, number) =>
         put(`bin/${number}`, Buffer.alloc(2 * MIB + 40 - number, number)),
       );
@@ -356,7 +356,7 @@ describe('hashes of executables', () => {
       assert.equal(known(), 40);
     });
 
-    it('take a fiftieth of the time, and no more than a tenth of a second at once', async () => {
+    it('uses at most a fiftieth of the time, and at most a tenth of a second without a pause', async () => {
       const expected = put('bin/large', randomBytes(64 * MIB));
       still = Math.ceil(statSync(at('bin/large')).ctimeMs); // or it has settled by now, on a busy machine
       slowness = 0.25; // of a slow machine: a slice takes 0.5 ms
@@ -374,11 +374,11 @@ describe('hashes of executables', () => {
     });
   });
 
-  describe('when there is much to do', () => {
-    it('are put off as soon as the time that was saved up is spent', async () => {
+  describe('under load', () => {
+    it('postpones hashes once the saved-up time is spent', async () => {
       const expected = Array.from({ length: 150 }, (_, number) => put(`bin/${number}`, `program ${number}`));
       const known = () => expected.filter((digest, number) => of(`/bin/${number}`) === digest).length;
-      slowness = 1; // some 5 ms a file
+      slowness = 1; // about 5 ms per file
       const atOnce = known();
       assert.ok(atOnce > 20 && atOnce < 120, `${atOnce}`);
       slowness = 0;
@@ -391,7 +391,7 @@ describe('hashes of executables', () => {
       assert.equal(known(), 150);
     });
 
-    it('are put off of a file that takes too long', async () => {
+    it('postpones the hash of a file that takes too long', async () => {
       const expected = put('bin/slow', randomBytes(MIB));
       slowness = 4;
       assert.equal(of('/bin/slow'), undefined);
@@ -401,8 +401,8 @@ describe('hashes of executables', () => {
     });
   });
 
-  describe('that are left out', () => {
-    it('say so, and why', async () => {
+  describe('for omitted hashes', () => {
+    it('reports the reason', async () => {
       put('bin/huge', 'x');
       truncateSync(at('bin/huge'), 257 * MIB);
       assert.equal(why('/bin/huge'), 'size');
@@ -421,13 +421,13 @@ describe('hashes of executables', () => {
       assert.equal(why('/bin/large', { startedAt }), 'unreadable');
     });
 
-    it('are those of a program on a file system that is not local', async function () {
+    it('omits hashes of programs on a file system that is not local', async function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
       // /proc stands for one: it is in the list of mounts, and not among those that count.
       assert.equal(new ExecutableHashes({ hostRoot: '/', clock }).of(ended('/proc/version'), GONE).omitted, 'mount');
     });
 
-    it('are those of a living process whose program can not be looked at, for that reason', () => {
+    it('omits the hash of a running process whose program is unreadable for that reason', () => {
       for (const reason of ['mount', 'budget'] as const) {
         const files = { image: () => reason, at: () => assert.fail() } as unknown as LocalFiles;
         assert.equal(new ExecutableHashes({ hostRoot: '/', clock, files }).of(ended('/bin/x'), ALIVE).omitted, reason);
@@ -437,7 +437,7 @@ describe('hashes of executables', () => {
 
   const ended = (executable: string) => ({ pid: 2 ** 30, parentPid: 1, userId: 0, executable });
 
-  describe('of a user who starts ever new programs', () => {
+  describe('if a user starts new programs continuously', () => {
     const FLOOD = 400;
     const MALLORY = { userId: 1_000 };
     const digests: string[] = [];
@@ -451,7 +451,7 @@ describe('hashes of executables', () => {
       return known;
     };
 
-    it('leave the others their time, and root more', () => {
+    it('reserves time for other users, and more for root', () => {
       slowness = 1; // some milliseconds a file
       const known = flood((number) => `program ${number}`);
       assert.ok(known > 2 && known < 30, `${known}`);
@@ -462,7 +462,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/usr/bin/a'), roots);
     });
 
-    it('leave root its time when they do it by many user ids', () => {
+    it("reserves root's time even if the user has many user ids", () => {
       slowness = 1;
       for (let userId = 100_000; userId < 100_050; userId += 1) {
         for (let number = 0; number < 4; number += 1) {
@@ -478,7 +478,7 @@ describe('hashes of executables', () => {
       });
     });
 
-    it('are counted by who logged in, whatever user ids his programs have', () => {
+    it('counts by the user who logged in, regardless of the user ids of their programs', () => {
       slowness = 1;
       let known = 0;
       for (let userId = 100_000; userId < 100_100; userId += 1) {
@@ -491,7 +491,7 @@ describe('hashes of executables', () => {
       assert.equal(of('/home/alice/bin/a', { userId: 1_001 }), alices);
     });
 
-    it('do not keep large files of others waiting', async () => {
+    it("does not delay other users' large files", async () => {
       for (let number = 0; number < 40; number += 1) {
         put(`tmp/${number}`, Buffer.alloc(2 * MIB + 1, number));
         assert.equal(why(`/tmp/${number}`, MALLORY), 'budget');
@@ -502,8 +502,8 @@ describe('hashes of executables', () => {
       assert.equal(why('/usr/bin/a'), 'budget');
       slowness = 0.25; // a slice takes half a millisecond, and all that wait some minutes
       const at = new Map<string, number>();
-      meanwhile = () => {
-        // Programs are started all the time, by which nobody can put off the digests for ever.
+      duringSleep = () => {
+        // Continuous program starts must not postpone the digests indefinitely.
         for (let start = 0; start < 30; start += 1) of('', MALLORY);
         if (waits.length > 10_000) throw new Error('it goes on for ever');
         if (waits.length % 5 !== 0) return; // a question takes time, too
@@ -518,7 +518,7 @@ describe('hashes of executables', () => {
     });
   });
 
-  describe('are not asked of', () => {
+  describe('does not read', () => {
     for (const [what, make] of Object.entries({
       'a FIFO': (path: string) => execFileSync('mkfifo', ['-m', '755', path]),
       'a folder': (path: string) => mkdirSync(path),
@@ -550,7 +550,7 @@ describe('hashes of executables', () => {
       });
     }
 
-    it('a file that may not be read', () => {
+    it('skips a file that is unreadable', () => {
       put('bin/a', 'program', 0o111);
       const isRoot = process.getuid?.() === 0;
       if (isRoot) chmodSync(hostRoot, 0o755);
@@ -562,10 +562,10 @@ describe('hashes of executables', () => {
       }
     });
 
-    it('what nobody knows the path of', () => assert.equal(of('', { place: ALIVE }), undefined));
+    it('skips a file with an unknown path', () => assert.equal(of('', { place: ALIVE }), undefined));
   });
 
-  it('take any path', async () => {
+  it('accepts any path', async () => {
     put('bin/a', 'program');
     const path = fc.oneof(
       fc.string({ unit: 'binary' }),
@@ -589,7 +589,7 @@ describe('hashes of executables', () => {
   });
 });
 
-describe('hashes of real processes', () => {
+describe('ExecutableHashes on real processes', () => {
   const hashes = new ExecutableHashes({ hostRoot: '/', clock: systemClock });
   let folder: string;
   let child: ChildProcess | undefined;
@@ -605,7 +605,7 @@ describe('hashes of real processes', () => {
     child = undefined;
   });
 
-  /** Runs a program that goes on until it is killed. */
+  /** Runs a program until it is killed. */
   async function run(path: string): Promise<number> {
     child = spawn(path, [], { argv0: 'cat', stdio: ['pipe', 'ignore', 'ignore'] });
     await once(child, 'spawn');
@@ -627,7 +627,7 @@ describe('hashes of real processes', () => {
     return path;
   };
 
-  it('are those of their files', async () => {
+  it('returns the hashes of their files', async () => {
     const path = realpathSync('/bin/cat');
     const pid = await run(path);
     assert.equal(await atLast(() => of(pid, path)), sha256(readFileSync(path)));
@@ -637,7 +637,7 @@ describe('hashes of real processes', () => {
     assert.equal(of(pid, path, GONE), sha256(readFileSync(path)));
   });
 
-  it('are those of files that were deleted', async () => {
+  it('returns the hashes of deleted files', async () => {
     const path = image();
     const expected = sha256(readFileSync(path));
     const pid = await run(path);
@@ -645,7 +645,7 @@ describe('hashes of real processes', () => {
     for (const name of [path, `${path} (deleted)`, path]) assert.equal(await atLast(() => of(pid, name)), expected);
   });
 
-  it('are not those of files that were put in their place', async () => {
+  it('ignores files that replaced the originals', async () => {
     const path = image();
     const expected = sha256(readFileSync(path));
     const pid = await run(path);
@@ -658,7 +658,7 @@ describe('hashes of real processes', () => {
     }
   });
 
-  it("of what is large is right, in the background: Node's own", async () => {
+  it("hashes a large file in the background: Node's own", async () => {
     const path = realpathSync(process.execPath);
     const first = of(process.pid, path);
     await hashes.idle();
@@ -668,8 +668,8 @@ describe('hashes of real processes', () => {
   }).timeout(120_000);
 });
 
-describe('hashes of executables, in mounts of the agent’s own', () => {
-  it('are those of the files that the first process sees', async function () {
+describe('ExecutableHashes in the agent’s own mounts', () => {
+  it('reads the files that the first process sees', async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
     const folder = mkdtempSync(join(tmpdir(), 'vakt-hidden-'));
     try {

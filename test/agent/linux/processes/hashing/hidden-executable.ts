@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { ExecutableHashes } from '../../../../../src/agent/linux/processes/hashing/executable-hashes.ts';
 import { systemClock } from '../../../../../src/core/base/clock.ts';
 
-/* The digest of a program that has ended, as a process of its own sees it: its path is the only argument. */
+/* Prints the digest of an exited program in a separate process; its path is the only argument. */
 
 const [, , executable = ''] = process.argv;
 const hashes = new ExecutableHashes({ hostRoot: '/', clock: systemClock });

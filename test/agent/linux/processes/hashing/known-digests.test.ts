@@ -28,7 +28,7 @@ describe('KnownDigests', () => {
   const known = (keys: readonly string[]) => keys.filter((key) => digests.get(key) !== undefined).length;
   const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}${index}`);
 
-  it('keep 1,024 files, and rather those that were asked for again', () => {
+  it('keeps 1,024 files, preferably those requested again', () => {
     const often = put('often', ROOT, false);
     for (const name of names('r', 1_023)) put(name, ROOT, false);
     assert.equal(known(['often', ...names('r', 1_023)]), 1_024);
@@ -38,7 +38,7 @@ describe('KnownDigests', () => {
     assert.equal(known(names('r', 1_023)), 1_022);
   });
 
-  it('keep 256 of a user other than root, and push out only his own for more', () => {
+  it('keeps 256 entries of a user other than root, who evicts only their own for more', () => {
     const roots = names('r', 400);
     const alices = names('a', 100);
     const mallorys = names('m', 3_000);
@@ -48,7 +48,7 @@ describe('KnownDigests', () => {
     assert.deepEqual([known(roots), known(alices), known(mallorys)], [400, 100, 256]);
   });
 
-  it('count right what is put again, replaced and deleted', () => {
+  it('counts entries correctly that are stored again, replaced and deleted', () => {
     const one = put('m0', 1_000);
     digests.put('m0', one);
     put('m0', 1_001);

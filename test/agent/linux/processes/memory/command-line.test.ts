@@ -10,7 +10,7 @@ import { systemClock } from '../../../../../src/core/base/clock.ts';
 import { createLog, type LogLine } from '../../../../../src/core/base/log.ts';
 import { FakeProc } from '../fake-proc.ts';
 
-describe('a command line', () => {
+describe('readCommandLine', () => {
   let proc: FakeProc;
   beforeEach(() => {
     proc = new FakeProc();
@@ -19,7 +19,7 @@ describe('a command line', () => {
 
   const read = (more: object = {}) => readCommandLine({ proc: proc.path, pid: 7, startTicks: 100, userId: 0, ...more });
 
-  it('is that of the process that is meant, and of its program, if asked for', () => {
+  it('returns the command line of the requested process, and of the requested program', () => {
     proc.add(7, { argv: ['x', '-y', 'a b'] });
     assert.equal(read(), 'x\0-y\0a b\0');
     assert.equal(read({ executable: '/bin/x' }), 'x\0-y\0a b\0');
@@ -30,7 +30,7 @@ describe('a command line', () => {
     assert.equal(read(), null);
   });
 
-  it('is cut after 128 KiB, or earlier when asked to', () => {
+  it('truncates after 128 KiB, or earlier on request', () => {
     proc.add(7);
     writeFileSync(join(proc.path, '7/cmdline'), 'x'.repeat(200_000));
     assert.equal(read()?.length, 128 * 1024);
@@ -50,7 +50,7 @@ describe('CommandLines', () => {
     return commandLine;
   };
 
-  it('are taken from the reader', async () => {
+  it('returns command lines from the reader', async () => {
     const reader = new Reader({ clock: systemClock, log: createLog({ level: 'silent' }) });
     const commandLines = new CommandLines({ reader, proc: '/proc', log: createLog({ level: 'silent' }) });
     const startTicks = parseStat(readFileSync('/proc/self/stat', 'utf8'))?.startTicks ?? 0;
@@ -64,7 +64,7 @@ describe('CommandLines', () => {
     assert.deepEqual(await commandLines.read([{ pid: 1, startTicks, userId: 0 }]), [{ unread: 'unavailable' }]);
   });
 
-  it('or missing for a reason', async () => {
+  it('returns the reason for a missing command line', async () => {
     assert.deepEqual(await ask({ state: 'answered', value: null }), { unread: 'ended' });
     assert.deepEqual(await ask({ state: 'answered', value: { not: 'text' } }), { unread: 'ended' });
     assert.deepEqual(await ask({ state: 'avoided' }), { unread: 'avoided' });
@@ -73,7 +73,7 @@ describe('CommandLines', () => {
     assert.equal(lines.length, 0);
   });
 
-  it('that hang are reported with the process, its program and its user', async () => {
+  it('logs a hang with the process, its program and its user', async () => {
     assert.deepEqual(await ask({ state: 'hung', ownerSkipped: false }), { unread: 'hung' });
     assert.equal(lines.length, 1);
     assert.match(lines[0]?.message ?? '', /sign of an attack.*process 7, \/bin\/x.*user 1000/);

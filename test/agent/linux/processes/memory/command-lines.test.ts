@@ -3,13 +3,13 @@ import { CommandLines } from '../../../../../src/agent/linux/processes/memory/co
 import type { SourceStatus } from '../../../../../src/core/contract/sources.ts';
 import { quietLog } from '../../../pipeline/memory-queues.ts';
 
-describe('The status of a source that takes command lines from the reader', () => {
+describe('CommandLines.status', () => {
   const withObstacle = (blockedReason: string | undefined) => {
     const reader = { blockedReason, ask: async () => [], hold: () => () => {}, close: () => {} };
     return new CommandLines({ reader, proc: '/proc', log: quietLog() });
   };
 
-  it('is degraded, and says why, while none can be read', () => {
+  it('is degraded with a reason while no command line can be read', () => {
     const blocked = withObstacle('Nothing is read.');
     assert.deepEqual(blocked.status({ state: 'on', source: 'audit' }), {
       state: 'degraded',
@@ -20,7 +20,7 @@ describe('The status of a source that takes command lines from the reader', () =
     assert.equal(blocked.status(before).reason, 'No audit. Nothing is read.');
   });
 
-  it('is unchanged else, and where there is no source', () => {
+  it('is unchanged otherwise, and without a source', () => {
     const on: SourceStatus = { state: 'on', source: 'audit' };
     assert.equal(withObstacle(undefined).status(on), on);
     for (const state of ['off', 'unavailable'] as const) {

@@ -6,7 +6,7 @@ import { processorTime } from '../../../../harness/processor-time.ts';
 const NOW = milliseconds(0);
 const PEER = { address: '192.0.2.7', port: 443 };
 
-/** Closed so many milliseconds ago. */
+/** A socket closed `ago` milliseconds ago. */
 const closed = (ago: number, port: number, address = '192.0.2.2') => ({
   local: { address, port },
   remote: PEER,
@@ -39,20 +39,20 @@ describe('ClosedSockets', () => {
     it(`finds ${what}`, () => assert.deepEqual(sockets.endOf(PEER, milliseconds(-age)), expected));
   }
 
-  it('finds nothing of another peer', () => {
+  it('finds no socket with another peer', () => {
     const sockets = of(closed(100, 1));
     assert.deepEqual(sockets.endOf({ ...PEER, port: 80 }, milliseconds(-200)), {});
     assert.equal(sockets.has({ ...PEER, port: 80 }, milliseconds(-200)), false);
   });
 
-  it('knows whether there is one that was not closed before, whatever its local end, and however many were', () => {
+  it('detects an earlier closed socket, for any local end and any number of sockets', () => {
     const sockets = of(closed(100, 1), closed(100, 1, '192.0.2.3'));
     assert.deepEqual([sockets.has(PEER, milliseconds(-200)), sockets.has(PEER, milliseconds(-50))], [true, false]);
     const many = of(...Array.from({ length: 100 }, (_, port) => closed(900, port)), closed(100, 1_000));
     assert.equal(many.has(PEER, milliseconds(-200)), true);
   });
 
-  it('takes as many as there are', () => {
+  it('stores any number of sockets', () => {
     const sockets = new ClosedSockets();
     for (let port = 0; port < 200_000; port += 1) sockets.add(closed(100, port), NOW);
     const used = processorTime();

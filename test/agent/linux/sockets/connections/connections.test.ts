@@ -19,27 +19,27 @@ import { skip } from '../../../../harness/require.ts';
 import { look } from '../../../collectors/samples.ts';
 import { quietLog } from '../../../pipeline/memory-queues.ts';
 import { readHere } from '../../processes/memory/read-here.ts';
-import { FakeHost, NOW, Told } from './fake-host.ts';
+import { ConnectionSink, FakeHost, NOW } from './fake-host.ts';
 
 const PEER: SocketAddress = { address: '192.0.2.7', port: 443 };
 const LOCAL = { address: '192.0.2.2', port: 50_042 };
 
 describe('Connections', () => {
   let host: FakeHost;
-  let told: Told;
+  let sink: ConnectionSink;
   let lines: LogLine[];
   let serial = 0;
 
   beforeEach(() => {
     host = new FakeHost();
-    told = new Told();
+    sink = new ConnectionSink();
     lines = [];
   });
   afterEach(() => host.close());
 
   const start = (options: Partial<ConstructorParameters<typeof Connections>[0]> = {}) =>
     new Connections({
-      sink: told,
+      sink: sink,
       clock: host.clock,
       log: quietLog(lines),
       loopback: false,
@@ -70,19 +70,19 @@ describe('Connections', () => {
       address === undefined ? {} : { address },
     );
 
-  const tell = (connections: Connections, ...events: AuditEvent[]) => {
+  const report = (connections: Connections, ...events: AuditEvent[]) => {
     connections.accept(events);
     connections.settle();
-    return told.seen;
+    return sink.seen;
   };
   const one = (connections: Connections, ...events: AuditEvent[]) => {
-    const [seen, ...more] = tell(connections, ...events);
+    const [seen, ...more] = report(connections, ...events);
     assert.equal(more.length, 0);
     return seen;
   };
 
-  describe('of a program that connects', () => {
-    it('say who, whereto and from where', () => {
+  describe('for a program that connects', () => {
+    it('reports the program, the peer and the local end', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('tcp', 42, 443);
@@ -102,7 +102,7 @@ describe('Connections', () => {
       });
     });
 
-    it('are told as UDP when that is what the socket was made for', () => {
+    it('reports UDP if the socket was created for it', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('udp', 42, 443);
@@ -110,68 +110,68 @@ describe('Connections', () => {
       assert.deepEqual([seen?.protocol, seen?.local], ['UDP', LOCAL]);
     });
 
-    it('are told as UDP when the socket is seen to be it, though nobody saw it being made', () => {
+    it('reports UDP if the socket is observed to be UDP, even if its creation was not seen', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('udp', 42, 443);
       assert.equal(one(start(), connect(3))?.protocol, 'UDP');
     });
 
-    it('are told as TCP when nothing is known but the call', () => {
+    it('reports TCP if nothing but the call is known', () => {
       assert.equal(one(start(), connect(3))?.protocol, 'TCP');
-      assert.equal(tell(start(), underWay(3))[1]?.protocol, 'TCP');
+      assert.equal(report(start(), underWay(3))[1]?.protocol, 'TCP');
     });
 
-    it('are told once, when the call did not wait and is made again to hear how it went', () => {
+    it('reports one connection if a non-blocking call is repeated for its result', () => {
       const connections = start();
       assert.equal(one(connections, socket(3), underWay(3), connect(3))?.direction, 'Out');
-      assert.equal(tell(connections, connect(3)).length, 2); // that is another one
+      assert.equal(report(connections, connect(3)).length, 2); // that is another one
     });
 
-    it('are told twice, when another socket got the descriptor in between', () => {
-      assert.equal(tell(start(), socket(3), underWay(3), socket(3), connect(3)).length, 2);
+    it('reports two connections if another socket got the descriptor in between', () => {
+      assert.equal(report(start(), socket(3), underWay(3), socket(3), connect(3)).length, 2);
     });
 
-    it('are none, by sockets of other kinds, or to other families', () => {
+    it('reports nothing for sockets of other kinds or other address families', () => {
       host.process(7);
       host.open(7, 3, 42, 'other');
-      assert.deepEqual(tell(start(), socket(3, 3), connect(3), connect(4, null)), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), socket(3, 3), connect(3), connect(4, null)), []);
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are counted when the record does not say whose they are', () => {
-      assert.deepEqual(tell(start(), ...['pid', 'ppid', 'euid'].map((id) => connect(3, PEER, { [id]: '.5' }))), []);
-      assert.equal(told.unresolved, 3);
+    it('counts a record without a process', () => {
+      assert.deepEqual(report(start(), ...['pid', 'ppid', 'euid'].map((id) => connect(3, PEER, { [id]: '.5' }))), []);
+      assert.equal(sink.unresolved, 3);
     });
 
-    it('are none of the agent itself', () => {
-      assert.deepEqual(tell(start(), connect(3, PEER, { pid: '999' })), []);
+    it('reports no connection of the agent itself', () => {
+      assert.deepEqual(report(start(), connect(3, PEER, { pid: '999' })), []);
     });
 
-    it('have the command line that was seen at the start, else that of the living process', async () => {
+    it('adds the command line from the start, or else of the running process', async () => {
       host.process(7);
       host.stat(7);
       assert.equal(one(start({ commandLineOf: () => 'x as it began' }), connect(3))?.commandLine, 'x as it began');
-      told.seen.length = 0;
+      sink.seen.length = 0;
       const learned: unknown[] = [];
       const connections = start({ learned: (...all) => learned.push(all) });
-      assert.deepEqual(tell(connections, connect(3), connect(4)), []);
+      assert.deepEqual(report(connections, connect(3), connect(4)), []);
       await connections.close();
       assert.deepEqual(
-        told.seen.map(({ commandLine }) => commandLine),
+        sink.seen.map(({ commandLine }) => commandLine),
         ['x -y', 'x -y'],
       );
       assert.deepEqual(learned, [[7, '/usr/bin/x', ['x', '-y']]]);
     });
 
-    it('have none of another program, and none when the process has ended', async () => {
+    it('adds no command line of another program, or of an exited process', async () => {
       host.process(7, { executable: '/usr/bin/other' });
       host.stat(7);
       const connections = start();
-      tell(connections, connect(3), connect(3, PEER, { pid: '8' }));
+      report(connections, connect(3), connect(3, PEER, { pid: '8' }));
       await connections.close();
       assert.deepEqual(
-        told.seen.map(({ pid, commandLine }) => [pid, commandLine]),
+        sink.seen.map(({ pid, commandLine }) => [pid, commandLine]),
         [
           [8, undefined],
           [7, undefined],
@@ -179,34 +179,34 @@ describe('Connections', () => {
       );
     });
 
-    it('are told also after the sink has thrown once, which is logged', async () => {
+    it('continues after the sink has thrown once, and logs it', async () => {
       host.process(7);
       host.stat(7);
-      const accept = sinon.stub(told, 'accept').callThrough();
+      const accept = sinon.stub(sink, 'accept').callThrough();
       accept.onFirstCall().throws(new Error('a defect'));
       const connections = start();
-      tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd)));
-      tell(connections, ...Array.from({ length: 24 }, (_, fd) => connect(fd)));
+      report(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd)));
+      report(connections, ...Array.from({ length: 24 }, (_, fd) => connect(fd)));
       await connections.close();
-      assert.equal(told.seen.length, 24);
+      assert.equal(sink.seen.length, 24);
       assert.deepEqual(
         lines.map(({ level, id, message }) => [level, id, message]),
         [['error', 'INTERNAL', 'Internal error; continuing. (a defect)']],
       );
-      assert.deepEqual(tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd))).length, 24);
+      assert.deepEqual(report(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd))).length, 24);
       await connections.close();
-      assert.equal(told.seen.length, 1_024);
+      assert.equal(sink.seen.length, 1_024);
     });
 
-    it('are noted while they wait for command lines, since a kill would lose them', async () => {
+    it('stores a count of connections that wait for command lines, since a kill would lose them', async () => {
       host.process(7);
       host.stat(7);
       const noted: [number, number][] = [];
-      const held = { set: (count: number) => void noted.push([count, told.seen.length]) } as unknown as HeldCount;
+      const held = { set: (count: number) => void noted.push([count, sink.seen.length]) } as unknown as HeldCount;
       const connections = start({ held });
-      tell(connections, connect(3), connect(4));
+      report(connections, connect(3), connect(4));
       assert.deepEqual(noted, [[2, 0]]);
-      tell(connections, connect(5));
+      report(connections, connect(5));
       await connections.close();
       assert.deepEqual(noted, [
         [2, 0],
@@ -216,55 +216,55 @@ describe('Connections', () => {
       ]);
     });
 
-    it('do not wait for command lines that hang, when many do', async () => {
+    it('does not wait for hanging command lines if many hang', async () => {
       host.process(7);
       host.stat(7);
       const connections = start({ commandLines: { read: () => new Promise(() => {}) } });
-      for (let i = 0; i < 3; i += 1) tell(connections, ...Array.from({ length: 500 }, (_, fd) => connect(fd)));
-      assert.equal(told.seen.length, 500);
+      for (let i = 0; i < 3; i += 1) report(connections, ...Array.from({ length: 500 }, (_, fd) => connect(fd)));
+      assert.equal(sink.seen.length, 500);
     });
   });
 
-  describe('that are closed by then', () => {
+  describe('for connections that are already closed', () => {
     beforeEach(() => host.process(6)); // the parent; the process itself has ended
 
-    it('have the local end of what is left of them', () => {
+    it('reports the local end of the remaining socket', () => {
       host.closed(100, 443, 50_042);
       host.elapsed = 200;
       assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
     });
 
-    it('have the local end of what is left of them while the peer has not closed them', () => {
+    it('reports the local end while the peer has not closed the connection', () => {
       host.halfClosed(59_900, 443, 50_042);
       host.elapsed = 200;
       assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
     });
 
-    it('have the local end of what is left of them when it takes a while until that is listed', () => {
+    it('reports the local end even if listing sockets takes a while', () => {
       host.closed(200, 443, 50_042);
       host.elapsed = 150;
       host.takes(100);
       assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
     });
 
-    it('have the address alone when there is more than one', () => {
+    it('reports the address alone if there are several sockets', () => {
       host.closed(100, 443, 50_042);
       host.closed(50, 443, 50_043);
       host.elapsed = 200;
       assert.deepEqual(one(start(), socket(3), connect(3))?.local, { address: '192.0.2.2' });
     });
 
-    it('have nothing of an earlier one with the same peer', () => {
+    it('ignores an earlier connection with the same peer', () => {
       host.closed(5_000, 443, 50_042);
       host.elapsed = 200;
       assert.equal(one(start(), socket(3), connect(3))?.local, undefined);
     });
 
-    it('have nothing of others: another namespace, a living process, UDP', () => {
+    it('ignores other sockets: another namespace, a running process, UDP', () => {
       host.process(16, { network: 'net:[1]' });
       host.closed(0, 443, 50_042);
       host.connected('tcp', 42, 443);
-      const seen = tell(
+      const seen = report(
         start(),
         connect(3, PEER, { pid: '17', ppid: '16' }),
         connect(3, PEER, { pid: '18', ppid: '19' }),
@@ -277,7 +277,7 @@ describe('Connections', () => {
       );
     });
 
-    it('have nothing of a socket that has the descriptor now', () => {
+    it('ignores a socket that has the descriptor now', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('tcp', 42, 80);
@@ -286,7 +286,7 @@ describe('Connections', () => {
     });
   });
 
-  describe('that a server takes', () => {
+  describe('for connections that a server accepts', () => {
     beforeEach(() => {
       host.process(7);
       host.open(7, 3, 30);
@@ -294,7 +294,7 @@ describe('Connections', () => {
     });
     const CLIENT: SocketAddress = { address: '192.0.2.7', port: 50_113 };
 
-    it('say who it is, and where it came in', () => {
+    it('reports the peer and the local end', () => {
       host.open(7, 5, 42);
       host.connected('tcp', 42, CLIENT.port, 22);
       const { direction, protocol, remote, local } = one(start(), accept(3, 5, CLIENT)) ?? {};
@@ -304,79 +304,79 @@ describe('Connections', () => {
       );
     });
 
-    it('have the peer that the server did not ask for', () => {
+    it('reports a peer that the server did not request', () => {
       host.open(7, 5, 42);
       host.connected('tcp', 42, CLIENT.port, 22);
       assert.deepEqual(one(start(), accept(3, 5))?.remote, CLIENT);
     });
 
-    it('are counted when that is closed by then', () => {
-      assert.deepEqual(tell(start(), accept(3, 5), accept(3, 5)), []);
-      assert.equal(told.unresolved, 2);
+    it('counts connections that are already closed', () => {
+      assert.deepEqual(report(start(), accept(3, 5), accept(3, 5)), []);
+      assert.equal(sink.unresolved, 2);
     });
 
-    it('have the port of the listener when they are closed by then, also when the process has ended since', () => {
+    it("reports the listener's port for closed connections, even if the process has exited", () => {
       const connections = start();
       assert.deepEqual(one(connections, accept(3, 5, CLIENT))?.local, { port: 22 });
       host.end(7);
-      assert.deepEqual(tell(connections, accept(3, 5, CLIENT))[1]?.local, { port: 22 });
+      assert.deepEqual(report(connections, accept(3, 5, CLIENT))[1]?.local, { port: 22 });
     });
 
-    it('have the address that the listener is bound to', () => {
+    it('reports the address that the listener is bound to', () => {
       host.open(7, 4, 31);
       host.listener(31, 80, 'c0000202');
       assert.deepEqual(one(start(), accept(4, 5, CLIENT))?.local, { address: '192.0.2.2', port: 80 });
     });
 
-    it('are each told once, of several at one descriptor', () => {
+    it('reports each of several connections at one descriptor once', () => {
       host.open(7, 5, 42);
       host.connected('tcp', 42, CLIENT.port, 22);
       const connections = start();
       assert.equal(one(connections, accept(3, 5), accept(3, 5))?.remote.port, CLIENT.port);
-      assert.equal(told.unresolved, 1); // the first is closed
-      assert.equal(tell(connections, accept(3, 5)).length, 1); // it was this one, told too early
-      assert.equal(told.unresolved, 2);
+      assert.equal(sink.unresolved, 1); // the first is closed
+      assert.equal(report(connections, accept(3, 5)).length, 1); // it was this one, reported too early
+      assert.equal(sink.unresolved, 2);
       host.open(7, 5, 43);
       host.connected('tcp', 43, 50_114, 22);
-      assert.equal(tell(connections, accept(3, 5))[1]?.remote.port, 50_114);
+      assert.equal(report(connections, accept(3, 5))[1]?.remote.port, 50_114);
     });
 
-    it('are none, of a listener of another family, that a living or a dead process has', () => {
+    it('reports nothing for a listener of another family, in a running or exited process', () => {
       host.open(7, 4, 77);
-      assert.deepEqual(tell(start(), accept(4, 5), accept(4, 5, undefined, { pid: '8' })), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), accept(4, 5), accept(4, 5, undefined, { pid: '8' })), []);
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are told of a listener that is in no list, when the peer is known', () => {
+    it('reports connections of a listener that is in no list, if the peer is known', () => {
       host.open(7, 4, 77);
       const { remote, local } = one(start(), accept(4, 5, CLIENT)) ?? {};
       assert.deepEqual([remote, local], [CLIENT, undefined]);
     });
 
-    it('are counted of a listener that was seen being made, also when all of it has gone', () => {
-      tell(start(), socket(3, 1, { pid: '8' }), accept(3, 5, undefined, { pid: '8' }));
-      assert.equal(told.unresolved, 1);
+    it('counts connections of a listener whose creation was seen, even if all of it was removed', () => {
+      report(start(), socket(3, 1, { pid: '8' }), accept(3, 5, undefined, { pid: '8' }));
+      assert.equal(sink.unresolved, 1);
     });
 
-    it('are none of a listener that was made for something else, and is it still', () => {
+    it('reports nothing for a listener of another kind that still exists', () => {
       const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '4' });
       host.open(7, 4, 77, 'other');
-      assert.deepEqual(tell(start(), sctp, accept(4, 5, CLIENT), accept(4, 5)), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), sctp, accept(4, 5, CLIENT), accept(4, 5)), []);
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are not looked for after a minute, when the descriptor is anything', () => {
+    it('searches no more after a minute, when the descriptor may be anything', () => {
       host.open(7, 5, 42);
       host.connected('tcp', 42, CLIENT.port, 22);
       host.elapsed = seconds(61);
-      assert.deepEqual(tell(start(), accept(3, 5)), []);
-      assert.equal(told.unresolved, 1);
-      assert.deepEqual(tell(start(), accept(3, 5, CLIENT))[0]?.local, { port: 22 });
+      assert.deepEqual(report(start(), accept(3, 5)), []);
+      assert.equal(sink.unresolved, 1);
+      assert.deepEqual(report(start(), accept(3, 5, CLIENT))[0]?.local, { port: 22 });
     });
   });
 
   /* dup2(2), fcntl(2), SCM_RIGHTS, pidfd_getfd(2) and close_range(2) are not audited. */
-  describe('by a descriptor that another socket may have got', () => {
+  describe('for a descriptor that another socket may have got', () => {
     const ICMP = { a0: '2', a1: '2', a2: '1' };
     const UDP_LITE = { a0: '2', a1: '2', a2: '88' };
     const other = (exit: number, kind: AuditFields = ICMP) => event('socket', { ...kind, exit: String(exit) });
@@ -384,55 +384,55 @@ describe('Connections', () => {
 
     beforeEach(() => host.process(7));
 
-    it('are told when the socket is seen to be connected', () => {
+    it('reports a socket that is observed to be connected', () => {
       for (const kind of [ICMP, UDP_LITE])
         for (const protocol of ['TCP', 'UDP'] as const) {
           host.open(7, 3, 42, protocol);
           host.kernel.tcp.length = 0;
           host.kernel.udp.length = 0;
           host.connected(protocol === 'TCP' ? 'tcp' : 'udp', 42, 443);
-          const seen = tell(start(), other(3, kind), connect(3)).pop();
+          const seen = report(start(), other(3, kind), connect(3)).pop();
           assert.deepEqual([seen?.protocol, seen?.remote, seen?.local], [protocol, PEER, LOCAL]);
         }
-      assert.equal(told.unresolved, 0);
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are told when the kernel can only be asked for lists', () => {
+    it('reports connections if the kernel only supports lists', () => {
       host.open(7, 3, 42);
       host.connected('tcp', 42, 443);
       assert.deepEqual(one(start(), other(3), connect(3))?.local, LOCAL);
     });
 
-    it('are told when the socket is TCP, and no longer connected', () => {
+    it('reports a TCP socket that is no longer connected', () => {
       host.open(7, 3, 42, 'TCP');
       const { protocol, remote } = one(start(), other(3), connect(3)) ?? {};
       assert.deepEqual([protocol, remote], ['TCP', PEER]);
     });
 
-    it('are counted when the socket is closed by then, or what it is cannot be told', () => {
+    it('counts a closed socket, or one of an unknown kind', () => {
       const connections = start();
-      assert.deepEqual(tell(connections, other(3), connect(3)), []);
+      assert.deepEqual(report(connections, other(3), connect(3)), []);
       host.open(7, 4, 43);
-      assert.deepEqual(tell(connections, other(4), connect(4)), []);
+      assert.deepEqual(report(connections, other(4), connect(4)), []);
       host.end(7);
-      assert.deepEqual(tell(connections, other(5), connect(5), underWay(5)), []);
-      assert.equal(told.unresolved, 4);
+      assert.deepEqual(report(connections, other(5), connect(5), underWay(5)), []);
+      assert.equal(sink.unresolved, 4);
     });
 
-    it('are none when the socket is what it was made for, as that of ping', () => {
+    it('reports nothing for a socket of its original kind, such as that of ping', () => {
       host.open(7, 3, 42, 'other');
-      assert.deepEqual(tell(start(), other(3), connect(3), connect(3, { ...PEER, port: 0 })), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), other(3), connect(3), connect(3, { ...PEER, port: 0 })), []);
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are counted when it is, but no list could be read', () => {
+    it('counts such a socket if no list was readable', () => {
       host.open(7, 3, 42, 'other');
       host.kernel.errno = 2;
-      assert.deepEqual(tell(start(), other(3), connect(3)), []);
-      assert.equal(told.unresolved, 1);
+      assert.deepEqual(report(start(), other(3), connect(3)), []);
+      assert.equal(sink.unresolved, 1);
     });
 
-    it('are counted when asking for sockets has taken too long, until there is time again', () => {
+    it('counts connections after lookups have taken too long, until time is available again', () => {
       const connections = start({
         protocolAt: (_proc, _pid, _fd, inode) => {
           host.elapsed += 500; // of the 200 that are saved up
@@ -441,37 +441,37 @@ describe('Connections', () => {
       });
       host.open(7, 3, 42, 'other');
       const unresolved = () => {
-        tell(connections, other(3), connect(3));
-        return told.unresolved;
+        report(connections, other(3), connect(3));
+        return sink.unresolved;
       };
       assert.deepEqual([unresolved(), unresolved()], [0, 1]);
       host.elapsed += milliseconds(16_000);
       assert.equal(unresolved(), 1);
-      assert.deepEqual(told.seen, []);
+      assert.deepEqual(sink.seen, []);
     });
 
-    it('are told when the first socket has got it back, but another one has the peer or had it', () => {
+    it('reports it if the first socket has it again, but another one has or had the peer', () => {
       host.open(7, 3, 42, 'other');
       host.connected('tcp', 99, 443);
       const { protocol, remote, local } = one(start(), other(3), connect(3)) ?? {};
       assert.deepEqual([protocol, remote, local], ['TCP', PEER, undefined]);
       host.kernel.tcp.length = 0;
       host.connected('udp', 99, 443);
-      assert.equal(tell(start(), other(3), connect(3))[1]?.protocol, 'UDP');
+      assert.equal(report(start(), other(3), connect(3))[1]?.protocol, 'UDP');
       host.kernel.udp.length = 0;
       host.closed(100, 443, 50_042);
       host.elapsed = 200;
-      assert.equal(tell(start(), other(3), connect(3))[2]?.protocol, 'TCP');
+      assert.equal(report(start(), other(3), connect(3))[2]?.protocol, 'TCP');
       host.kernel.tcp.length = 0;
       host.connected('tcp', 0, 443); // closed, and its last data is still to be sent
-      assert.equal(tell(start(), other(3), connect(3))[3]?.protocol, 'TCP');
+      assert.equal(report(start(), other(3), connect(3))[3]?.protocol, 'TCP');
       host.kernel.tcp.length = 0;
       host.halfClosed(1_000, 443, 50_042);
-      assert.equal(tell(start(), other(3), connect(3))[4]?.protocol, 'TCP');
-      assert.equal(told.unresolved, 0);
+      assert.equal(report(start(), other(3), connect(3))[4]?.protocol, 'TCP');
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are told when the first socket has got it back, but another one with the peer was looked for as well', () => {
+    it("reports it if the first socket has it again, but another one's peer was looked up as well", () => {
       host.open(7, 3, 42, 'other');
       for (const [name, protocol, type] of [
         ['tcp', 'TCP', 1],
@@ -480,7 +480,7 @@ describe('Connections', () => {
         host.open(7, 4, 43, protocol);
         host.connected(name, 43, 443);
         const earlier = [socket(4, type), connect(4, { address: '192.0.2.99', port: 9 })];
-        const seen = tell(start(), ...earlier, other(3), connect(3)).splice(0);
+        const seen = report(start(), ...earlier, other(3), connect(3)).splice(0);
         assert.deepEqual(
           seen.map((connection) => [connection.protocol, connection.remote]),
           [
@@ -492,7 +492,7 @@ describe('Connections', () => {
       }
     });
 
-    it('are told when the first socket has got it back, but another one had the peer, and it takes a while to list it', () => {
+    it('reports it if the first socket has it again, but another one had the peer and listing is slow', () => {
       host.open(7, 3, 42, 'other');
       host.closed(200, 443, 50_042);
       host.elapsed = 150;
@@ -500,7 +500,7 @@ describe('Connections', () => {
       assert.equal(one(start(), other(3), connect(3))?.protocol, 'TCP');
     });
 
-    it('are told when the first socket has got it back, but several others had the peer, by two addresses', () => {
+    it('reports it if the first socket has it again, but several others had the peer by two addresses', () => {
       host.open(7, 3, 42, 'other');
       host.closed(100, 443, 50_042);
       host.closed(100, 443, 50_042, 'c0000203');
@@ -509,37 +509,37 @@ describe('Connections', () => {
       assert.deepEqual([protocol, remote, local], ['TCP', PEER, undefined]);
     });
 
-    it('are told when the first socket has got it back, but another one had the peer, after many that had it before', () => {
+    it('reports it if the first socket has it again, but another one had the peer, after many before it', () => {
       host.open(7, 3, 42, 'other');
       for (let port = 1; port <= 100; port += 1) host.closed(500, 443, port);
       host.closed(100, 443, 50_042);
       host.elapsed = 200;
       const earlier = { ...connect(5), time: new Date(NOW.getTime() - 1_000) };
-      const seen = tell(start(), socket(5), earlier, other(3), connect(3));
+      const seen = report(start(), socket(5), earlier, other(3), connect(3));
       assert.deepEqual(
         seen.map(({ protocol }) => protocol),
         ['TCP', 'TCP'],
       );
     });
 
-    it('are told when a connect of the first socket to the same peer was in progress', () => {
+    it('reports it if a connect of the first socket to the same peer was in progress', () => {
       const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
       host.open(7, 3, 42, 'other');
       const connections = start();
-      assert.deepEqual(tell(connections, sctp, underWay(3), connect(3)), []);
-      assert.equal(told.unresolved, 0);
-      tell(connections, underWay(3));
+      assert.deepEqual(report(connections, sctp, underWay(3), connect(3)), []);
+      assert.equal(sink.unresolved, 0);
+      report(connections, underWay(3));
       host.open(7, 3, 43, 'TCP');
       host.connected('tcp', 43, 443);
       assert.deepEqual(one(connections, connect(3))?.protocol, 'TCP');
     });
 
-    it('are told with the protocol of the socket, not of the one before it', () => {
+    it('reports the protocol of the socket, not of the one before it', () => {
       host.open(7, 3, 42, 'UDP');
       host.connected('udp', 42, 443);
       host.open(7, 4, 43, 'TCP');
       host.connected('tcp', 43, 80);
-      const seen = tell(start(), socket(3, 1), socket(4, 2), connect(3), connect(4, { ...PEER, port: 80 }));
+      const seen = report(start(), socket(3, 1), socket(4, 2), connect(3), connect(4, { ...PEER, port: 80 }));
       assert.deepEqual(
         seen.map(({ protocol, local }) => [protocol, local?.port]),
         [
@@ -549,14 +549,14 @@ describe('Connections', () => {
       );
     });
 
-    it('are told as TCP when the call did not wait, whatever the socket before it was', () => {
+    it('reports TCP if the call did not block, regardless of the earlier socket', () => {
       assert.equal(one(start(), socket(3, 2), underWay(3))?.protocol, 'TCP');
     });
 
-    it('are told as what the descriptor was made for when it belongs to something else by now', () => {
+    it('reports the original kind of the descriptor if it now belongs to another file', () => {
       host.open(7, 3, 42, 'other');
       host.open(7, 4, 43, 'other');
-      const seen = tell(start(), socket(3, 1), socket(4, 2), connect(3), connect(4));
+      const seen = report(start(), socket(3, 1), socket(4, 2), connect(3), connect(4));
       assert.deepEqual(
         seen.map(({ protocol }) => protocol),
         ['TCP', 'UDP'],
@@ -566,7 +566,7 @@ describe('Connections', () => {
     describe('of a listener', () => {
       const sctp = () => event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
 
-      it('are told when the listener, or the connection, is seen to be TCP', () => {
+      it('reports it if the listener or the connection is observed to be TCP', () => {
         host.open(7, 3, 30, 'TCP');
         host.listener(30, 22);
         const { protocol, remote, local } = one(start(), sctp(), accept(3, 5, CLIENT)) ?? {};
@@ -574,56 +574,56 @@ describe('Connections', () => {
         host.open(7, 3, 31, 'other');
         host.open(7, 5, 42, 'TCP');
         host.connected('tcp', 42, CLIENT.port, 22);
-        assert.deepEqual(tell(start(), sctp(), accept(3, 5, CLIENT))[1]?.local, { ...LOCAL, port: 22 });
-        assert.deepEqual(tell(start(), sctp(), accept(3, 5))[2]?.remote, CLIENT); // the listener was replaced since
+        assert.deepEqual(report(start(), sctp(), accept(3, 5, CLIENT))[1]?.local, { ...LOCAL, port: 22 });
+        assert.deepEqual(report(start(), sctp(), accept(3, 5))[2]?.remote, CLIENT); // the listener was replaced since
       });
 
-      it('are counted when all of it has gone', () => {
-        assert.deepEqual(tell(start(), sctp(), accept(3, 5, CLIENT)), []);
-        assert.equal(told.unresolved, 1);
+      it('counts it if all of it was removed', () => {
+        assert.deepEqual(report(start(), sctp(), accept(3, 5, CLIENT)), []);
+        assert.equal(sink.unresolved, 1);
       });
 
-      it('are counted when it is TCP, but listens no longer, or the lists cannot be read', () => {
+      it('counts it if it is TCP but no longer listens, or if lists are unreadable', () => {
         host.open(7, 3, 30, 'TCP');
-        assert.deepEqual(tell(start(), accept(3, 5)), []);
-        assert.equal(told.unresolved, 1);
+        assert.deepEqual(report(start(), accept(3, 5)), []);
+        assert.equal(sink.unresolved, 1);
         host.kernel.errno = 2;
-        assert.deepEqual(tell(start(), accept(3, 5)), []);
-        assert.equal(told.unresolved, 2);
+        assert.deepEqual(report(start(), accept(3, 5)), []);
+        assert.equal(sink.unresolved, 2);
       });
 
-      it('are none, without any list, when the kernel says that it is of another family', () => {
+      it('reports nothing, without any list, if the kernel reports another family', () => {
         host.open(7, 3, 30, 'other');
         host.open(7, 5, 31, 'other');
-        assert.deepEqual(tell(start(), accept(3, 5)), []);
-        assert.deepEqual([told.unresolved, host.kernel.requests.length], [0, 0]);
+        assert.deepEqual(report(start(), accept(3, 5)), []);
+        assert.deepEqual([sink.unresolved, host.kernel.requests.length], [0, 0]);
       });
 
-      it('are counted when it has gone, and the process or its parent had a TCP socket at any descriptor', () => {
+      it('counts it if it was removed, and the process or its parent had a TCP socket at any descriptor', () => {
         const ended = { pid: '8', ppid: '9' };
-        assert.deepEqual(tell(start(), socket(3, 1, ended), accept(7, 5, undefined, ended)), []);
-        assert.equal(told.unresolved, 1);
-        tell(start(), socket(3, 1, { pid: '9' }), accept(3, 5, undefined, ended));
-        assert.equal(told.unresolved, 2);
-        tell(start(), socket(3, 2, { pid: '9' }), accept(3, 5, undefined, ended));
-        assert.equal(told.unresolved, 2);
+        assert.deepEqual(report(start(), socket(3, 1, ended), accept(7, 5, undefined, ended)), []);
+        assert.equal(sink.unresolved, 1);
+        report(start(), socket(3, 1, { pid: '9' }), accept(3, 5, undefined, ended));
+        assert.equal(sink.unresolved, 2);
+        report(start(), socket(3, 2, { pid: '9' }), accept(3, 5, undefined, ended));
+        assert.equal(sink.unresolved, 2);
       });
 
-      it('are counted when an earlier one, of another family or on loopback, is all that is known', () => {
+      it('counts it if only an earlier listener of another family or on loopback is known', () => {
         const connections = start();
         host.open(7, 3, 30, 'other');
         host.open(7, 4, 31, 'TCP');
         host.listener(31, 80, '7f000001');
-        tell(connections, socket(6), accept(3, 5), accept(4, 5));
-        assert.equal(told.unresolved, 0);
+        report(connections, socket(6), accept(3, 5), accept(4, 5));
+        assert.equal(sink.unresolved, 0);
         host.end(7);
-        tell(connections, accept(3, 5), accept(4, 5));
-        assert.equal(told.unresolved, 2);
+        report(connections, accept(3, 5), accept(4, 5));
+        assert.equal(sink.unresolved, 2);
       });
     });
   });
 
-  describe('of this machine with itself', () => {
+  describe('for connections of this machine with itself', () => {
     const ENDS = [
       { address: '127.0.0.1', port: 80 },
       { address: '127.99.0.1', port: 80 },
@@ -632,27 +632,27 @@ describe('Connections', () => {
       { address: '::', port: 80 },
     ];
 
-    it('are left out', () => {
+    it('omits them', () => {
       assert.deepEqual(
-        tell(start(), ...ENDS.map((end) => connect(3, end)), ...ENDS.slice(0, 3).map((end) => accept(3, 5, end))),
+        report(start(), ...ENDS.map((end) => connect(3, end)), ...ENDS.slice(0, 3).map((end) => accept(3, 5, end))),
         [],
       );
     });
 
-    it('are told when that is wanted, with the address that was meant', () => {
-      const seen = tell(start({ loopback: true }), ...ENDS.map((end) => connect(3, end)));
+    it('reports them on request, with the intended address', () => {
+      const seen = report(start({ loopback: true }), ...ENDS.map((end) => connect(3, end)));
       assert.deepEqual(
         seen.map(({ remote }) => remote.address),
         ['127.0.0.1', '127.99.0.1', '::1', '127.0.0.1', '::1'],
       );
     });
 
-    it('are left out when only the socket tells, or where it listens', () => {
+    it('omits them if only the socket or its listening address shows it', () => {
       host.process(7);
       host.open(7, 3, 30);
       host.listener(30, 80, '7f000001');
-      assert.deepEqual(tell(start(), accept(3, 5)), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), accept(3, 5)), []);
+      assert.equal(sink.unresolved, 0);
     });
   });
 
@@ -670,7 +670,7 @@ describe('Connections', () => {
       host.open(7, 5, 42);
     });
 
-    it('are found in its own list', () => {
+    it("finds them in that namespace's list", () => {
       const { remote, local } = one(start(), accept(3, 5)) ?? {};
       assert.deepEqual(
         [remote, local],
@@ -681,24 +681,24 @@ describe('Connections', () => {
       );
     });
 
-    it('are none of a listener that is not in it', () => {
+    it('reports nothing for a listener that is missing in that list', () => {
       host.open(7, 4, 31);
-      assert.deepEqual(tell(start(), accept(4, 6)), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), accept(4, 6)), []);
+      assert.equal(sink.unresolved, 0);
     });
 
-    it('are counted of a listener that is not in it, when it cannot be read whole', () => {
+    it('counts connections of a missing listener if the list was not read completely', () => {
       host.open(7, 4, 31);
       host.net(
         7,
         'tcp',
         Array.from({ length: 40_000 }, () => TAKEN),
       );
-      assert.deepEqual(tell(start(), accept(4, 6)), []);
-      assert.equal(told.unresolved, 1);
+      assert.deepEqual(report(start(), accept(4, 6)), []);
+      assert.equal(sink.unresolved, 1);
     });
 
-    describe('by a descriptor that has its first socket again', () => {
+    describe('for a descriptor that has its first socket again', () => {
       const PING = { a0: '2', a1: '2', a2: '1', exit: '6' };
       const ELSEWHERE = TAKEN.replace(' 42 1 ', ' 99 1 ');
       const CLOSED = TAKEN.replace(' 01 ', ' 06 ').replace(' 42 1 ', ' 0 3 ');
@@ -709,24 +709,24 @@ describe('Connections', () => {
 
       beforeEach(() => host.open(7, 6, 50, 'other'));
 
-      it('are told when another socket in it has the peer, or had it', () => {
+      it('reports it if another socket in the namespace has or had the peer', () => {
         host.net(7, 'tcp', [LISTENER, ELSEWHERE]);
         const { protocol, remote, local } = one(start(), ...call(50_113)) ?? {};
         assert.deepEqual([protocol, remote?.port, local], ['TCP', 50_113, undefined]);
         host.net(7, 'tcp', [CLOSED]);
-        assert.equal(tell(start(), ...call(50_113))[1]?.protocol, 'TCP');
+        assert.equal(report(start(), ...call(50_113))[1]?.protocol, 'TCP');
         host.net(7, 'tcp', []);
         host.net(7, 'udp', [ELSEWHERE]);
-        assert.equal(tell(start(), ...call(50_113))[2]?.protocol, 'UDP');
-        assert.equal(told.unresolved, 0);
+        assert.equal(report(start(), ...call(50_113))[2]?.protocol, 'UDP');
+        assert.equal(sink.unresolved, 0);
       });
 
-      it('are none when no socket in it has the peer', () => {
-        assert.deepEqual(tell(start(), ...call(7)), []);
-        assert.equal(told.unresolved, 0);
+      it('reports nothing if no socket in the namespace has the peer', () => {
+        assert.deepEqual(report(start(), ...call(7)), []);
+        assert.equal(sink.unresolved, 0);
       });
 
-      it('are counted when its list is too long, apart from those in others', () => {
+      it('counts it if the list is too long, separately from other namespaces', () => {
         host.net(
           7,
           'tcp',
@@ -735,28 +735,28 @@ describe('Connections', () => {
         host.process(8, { network: 'net:[2]' });
         host.open(8, 6, 51, 'other');
         host.net(8, 'tcp', [LISTENER]);
-        assert.deepEqual(tell(start(), ...call(50_113), ...call(50_113, { pid: '8' })), []);
-        assert.equal(told.unresolved, 1);
+        assert.deepEqual(report(start(), ...call(50_113), ...call(50_113, { pid: '8' })), []);
+        assert.equal(sink.unresolved, 1);
       });
 
-      it('are counted when a listener has it again, and the connection is closed by then', () => {
+      it('counts it if a listener has the descriptor again and the connection is already closed', () => {
         const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '6' });
-        assert.deepEqual(tell(start(), sctp, accept(6, 8, PEER)), []);
-        assert.equal(told.unresolved, 1);
+        assert.deepEqual(report(start(), sctp, accept(6, 8, PEER)), []);
+        assert.equal(sink.unresolved, 1);
       });
 
-      it('are counted when it cannot be told which network that is', () => {
+      it('counts it if the network namespace is unknown', () => {
         host.process(8, { network: 'net:[2]' });
         host.open(8, 6, 51, 'other');
         rmSync(join(host.proc, '8/ns'), { recursive: true });
-        assert.deepEqual(tell(start(), ...call(50_113, { pid: '8' })), []);
-        assert.equal(told.unresolved, 1);
+        assert.deepEqual(report(start(), ...call(50_113, { pid: '8' })), []);
+        assert.equal(sink.unresolved, 1);
       });
     });
   });
 
-  describe('when the kernel lists no sockets', () => {
-    it('are found in /proc/net, and sock_diag is asked again after a minute', function () {
+  describe('if the kernel lists no sockets', () => {
+    it('finds connections in /proc/net, and retries sock_diag after a minute', function () {
       if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
       host.process(7);
       host.open(7, 5, 42);
@@ -767,16 +767,16 @@ describe('Connections', () => {
       const connections = start();
       assert.deepEqual(one(connections, socket(5), connect(5))?.local, LOCAL);
       const asked = host.kernel.requests.length;
-      tell(connections, socket(5), connect(5));
+      report(connections, socket(5), connect(5));
       assert.equal(host.kernel.requests.length, asked);
       assert.ok(host.kernel.isClosed);
       host.elapsed = seconds(60);
       host.kernel.errno = undefined;
-      tell(connections, connect(5));
+      report(connections, connect(5));
       assert.ok(host.kernel.requests.length > asked);
     });
 
-    it('are found in /proc/net where it lists none of UDP, and still by sock_diag if they are of TCP', function () {
+    it('finds UDP in /proc/net if only UDP is missing, and still finds TCP by sock_diag', function () {
       if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
       host.kernel.isWithoutUdp = true;
       host.process(7);
@@ -788,11 +788,11 @@ describe('Connections', () => {
       assert.deepEqual(one(connections, socket(5, 2), connect(5))?.local, LOCAL);
       host.open(7, 6, 43);
       host.connected('tcp', 43, 443);
-      const [, tcp] = tell(connections, socket(6), connect(6));
+      const [, tcp] = report(connections, socket(6), connect(6));
       assert.deepEqual([tcp?.protocol, tcp?.local?.port], ['TCP', 50_043]);
     });
 
-    it('are none of another protocol when no socket in /proc/net has the peer, and counted when that cannot be read', () => {
+    it('omits another protocol if no socket in /proc/net has the peer; counts if unreadable', () => {
       const ping = (pid: number) => [
         event('socket', { a0: '2', a1: '2', a2: '1', exit: '6', pid: String(pid) }),
         connect(6, PEER, { pid: String(pid) }),
@@ -806,28 +806,28 @@ describe('Connections', () => {
         host.open(pid, 6, 40 + pid, 'other');
         for (const state of [{ isWithoutUdp: true }, { errno: 2 }]) {
           Object.assign(host.kernel, { isWithoutUdp: false, errno: undefined }, state);
-          assert.deepEqual(tell(start(), ...ping(pid)), []);
+          assert.deepEqual(report(start(), ...ping(pid)), []);
         }
       }
-      assert.equal(told.unresolved, 0);
+      assert.equal(sink.unresolved, 0);
       rmSync(join(host.proc, '7/net/tcp'));
-      assert.deepEqual(tell(start(), ...ping(7)), []);
-      assert.equal(told.unresolved, 1);
+      assert.deepEqual(report(start(), ...ping(7)), []);
+      assert.equal(sink.unresolved, 1);
     });
 
-    it('are none of a listener that is not in /proc/net, and counted when that cannot be read', () => {
+    it('reports nothing for a listener missing in /proc/net; counts if unreadable', () => {
       host.kernel.errno = 2;
       host.process(7);
       host.net(7, 'tcp', []);
       host.open(7, 3, 30);
-      assert.deepEqual(tell(start(), accept(3, 5)), []);
-      assert.equal(told.unresolved, 0);
+      assert.deepEqual(report(start(), accept(3, 5)), []);
+      assert.equal(sink.unresolved, 0);
       rmSync(join(host.proc, '7/net/tcp'));
-      assert.deepEqual(tell(start(), accept(3, 5)), []);
-      assert.equal(told.unresolved, 1);
+      assert.deepEqual(report(start(), accept(3, 5)), []);
+      assert.equal(sink.unresolved, 1);
     });
 
-    it('are told without the local end when there is no /proc either', () => {
+    it('reports connections without the local end if /proc is missing as well', () => {
       const open = () => {
         throw new Error('koffi does not load');
       };
@@ -835,8 +835,8 @@ describe('Connections', () => {
     });
   });
 
-  describe('many at once', () => {
-    it('are found by one request, with their ports', () => {
+  describe('for many at the same time', () => {
+    it('finds all of them with one request, with their ports', () => {
       host.process(7);
       for (let fd = 10; fd < 60; fd += 1) {
         host.open(7, fd, fd);
@@ -846,7 +846,7 @@ describe('Connections', () => {
         socket(i + 10),
         connect(i + 10, { address: '192.0.2.7', port: 1_010 + i }),
       ]);
-      const seen = tell(start(), ...events.flat());
+      const seen = report(start(), ...events.flat());
       assert.equal(host.kernel.requests.length, 1);
       assert.ok((host.kernel.requests[0]?.length ?? 0) > 60);
       assert.deepEqual(
@@ -855,42 +855,42 @@ describe('Connections', () => {
       );
     });
 
-    it('are told before there are too many, and in their order', () => {
+    it('reports them before there are too many, in order', () => {
       const connections = start();
       connections.accept(Array.from({ length: 1_500 }, (_, port) => connect(3, { address: '192.0.2.7', port })));
-      assert.equal(told.seen.length, 1_024);
+      assert.equal(sink.seen.length, 1_024);
       connections.settle();
       assert.deepEqual(
-        told.seen.map(({ remote }) => remote.port),
+        sink.seen.map(({ remote }) => remote.port),
         Array.from({ length: 1_500 }, (_, port) => port),
       );
     });
 
-    it('are told without the local end when lists have taken too long, until there is time again', () => {
+    it('omits the local end after lists have taken too long, until time is available again', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('tcp', 42, 443);
       host.takes(500); // of the 200 that are saved up
       const connections = start();
       assert.deepEqual(one(connections, socket(3), connect(3))?.local, LOCAL);
-      assert.equal(tell(connections, connect(3))[1]?.local, undefined);
+      assert.equal(report(connections, connect(3))[1]?.local, undefined);
       host.elapsed += milliseconds(16_000); // a fiftieth is more than the 300 that were owed
-      assert.deepEqual(tell(connections, connect(3))[2]?.local, LOCAL);
+      assert.deepEqual(report(connections, connect(3))[2]?.local, LOCAL);
     });
   });
 
-  it('lets go of its socket, and makes another when it is used again', () => {
+  it('closes its socket when idle, and opens another one when needed', () => {
     host.process(7);
     host.open(7, 3, 42);
     host.connected('tcp', 42, 443);
     const connections = start();
-    tell(connections, socket(3), connect(3));
+    report(connections, socket(3), connect(3));
     connections.close();
     assert.ok(host.kernel.isClosed);
-    assert.deepEqual(tell(connections, connect(3))[1]?.local, LOCAL);
+    assert.deepEqual(report(connections, connect(3))[1]?.local, LOCAL);
   });
 
-  it('are told of any events, in a form that can be sent, and never more than there were', () => {
+  it('reports valid connections for any events, and never more than there were', () => {
     host.process(7);
     host.listener(30, 22);
     for (let fd = 3; fd < 9; fd += 1) {
@@ -922,12 +922,12 @@ describe('Connections', () => {
     const connections = start({ loopback: true });
     fc.assert(
       fc.property(events, (given) => {
-        told.seen.length = 0;
-        told.unresolved = 0;
-        for (const seen of tell(connections, ...given)) {
+        sink.seen.length = 0;
+        sink.unresolved = 0;
+        for (const seen of report(connections, ...given)) {
           v.parse(connectionCreate.payload, connectionCreate.translate(seen, look));
         }
-        assert.ok(told.seen.length + told.unresolved <= given.length);
+        assert.ok(sink.seen.length + sink.unresolved <= given.length);
       }),
       { numRuns: fuzzRuns(20_000) },
     );
@@ -946,9 +946,9 @@ describe('Connections', () => {
     return events;
   };
 
-  it('come of the golden records: each kind once', function () {
+  it('reports each kind of connection in the golden records once', function () {
     if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
-    const seen = tell(start({ loopback: true }), ...goldenEvents('audit-connect.txt'));
+    const seen = report(start({ loopback: true }), ...goldenEvents('audit-connect.txt'));
     assert.deepEqual(
       seen.map(({ direction, protocol, remote }) => `${direction} ${protocol} ${remote.address}`),
       [
@@ -963,14 +963,14 @@ describe('Connections', () => {
       ],
     );
     // The server without address; and the one over AF_UNIX, which got the descriptor of a TCP socket.
-    assert.equal(told.unresolved, 2);
+    assert.equal(sink.unresolved, 2);
   });
 
   /* What test/system/native/ring-connect.c did while the rules of ConnectionCreate were set. */
-  it('come of the golden records of io_uring: each kind once', function () {
+  it('reports each kind of connection in the golden records of io_uring once', function () {
     if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     host.process(20_165, { executable: '/opt/poller' });
-    const seen = tell(start({ loopback: true }), ...goldenEvents('audit-io-uring.txt'));
+    const seen = report(start({ loopback: true }), ...goldenEvents('audit-io-uring.txt'));
     assert.deepEqual(
       seen.map(({ executable, remote, pid }) => `${executable} ${pid} ${remote.address} ${remote.port}`),
       [
@@ -978,20 +978,20 @@ describe('Connections', () => {
         '/opt/poller 20165 127.0.0.1 18080', // taken by a thread of the kernel
         '/tmp/uring/rc 20231 127.0.0.1 18080', // over UDP: only one try
         '/tmp/uring/rc 20246 ::1 1',
-        '/tmp/uring/rc 20259 192.0.2.9 7', // there is nobody
+        '/tmp/uring/rc 20259 192.0.2.9 7', // no host answers
         'unknown 20284 192.0.2.9 7', // has ended
       ],
     );
     assert.ok(seen.every(({ direction, byRing, userId }) => direction === 'Out' && byRing === true && userId === 0));
-    assert.equal(told.unresolved, 0);
+    assert.equal(sink.unresolved, 0);
   });
 
-  it('by io_uring are counted where the kernel tells no peer', () => {
+  it('counts connections by io_uring if the kernel does not report the peer', () => {
     const several = event('io_uring_enter', { exit: '3' }, { address: PEER, ringConnects: 3 });
     const second = event('io_uring_enter', { exit: '1' }, { ringConnects: 1 });
     const here = event('io_uring_enter', {}, { address: { address: '127.0.0.1', port: 1 }, ringConnects: 1 });
     const own = event('io_uring_enter', { pid: '999' }, { address: PEER, ringConnects: 2 });
-    assert.equal(tell(start(), several, second, here, own).length, 1);
-    assert.equal(told.unresolved, 2);
+    assert.equal(report(start(), several, second, here, own).length, 1);
+    assert.equal(sink.unresolved, 2);
   });
 });

@@ -31,7 +31,7 @@ export class FakeHost {
     writeFileSync(join(this.proc, String(pid), 'cmdline'), argv.map((argument) => `${argument}\0`).join(''));
   }
 
-  /** Without it, nobody asks for its arguments. */
+  /** Without it, the arguments are not requested. */
   stat(pid: number): void {
     writeFileSync(join(this.proc, String(pid), 'stat'), STAT);
   }
@@ -39,7 +39,7 @@ export class FakeHost {
   /** What protocolAt finds, by inode. */
   readonly protocols = new Map<number, Protocol>();
 
-  /** @param protocol what the kernel says of it, if it can be asked */
+  /** @param protocol the protocol that the kernel reports, if it supports the query */
   open(pid: number, fd: number, inode: number, protocol?: Protocol): void {
     if (protocol !== undefined) this.protocols.set(inode, protocol);
     const link = join(this.proc, String(pid), 'fd', String(fd));
@@ -64,12 +64,12 @@ export class FakeHost {
     this.kernel[protocol].push(inetDiag({ ...ENDS, state: 1, inode, remotePort, localPort }));
   }
 
-  /** What is left of such a connection, that was closed so many milliseconds ago. */
+  /** The remaining socket of a connection that was closed `ago` milliseconds ago. */
   closed(agoMs: number, remotePort: number, localPort: number, local: string = ENDS.local): void {
     this.#left({ local, state: 6, expires: 60_000 - agoMs, remotePort, localPort });
   }
 
-  /** What is left of such a connection in FIN-WAIT-2, which the kernel keeps for so long: the peer has not closed it. */
+  /** A socket in FIN-WAIT-2, with its remaining time: the peer has not closed the connection. */
   halfClosed(expires: number, remotePort: number, localPort: number): void {
     this.#left({ state: 5, expires, remotePort, localPort });
   }
@@ -78,7 +78,7 @@ export class FakeHost {
     this.kernel.tcp.push(inetDiag({ ...ENDS, timer: 3, inode: 0, ...answer }));
   }
 
-  /** Each list takes so many milliseconds from now on. */
+  /** Delays each list by this many milliseconds. */
   takes(time: number): void {
     const ask = this.kernel.send;
     this.kernel.send = (...request) => {
@@ -96,8 +96,8 @@ const STAT = '7 (x) S 6 7 7 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 100 2703360 
 
 const ENDS = { local: 'c0000202', remote: 'c0000207' } as const;
 
-/** What was told of connections. */
-export class Told implements StreamSink {
+/** The reported connections. */
+export class ConnectionSink implements StreamSink {
   readonly seen: ConnectionSeen[] = [];
   unresolved = 0;
 

@@ -34,7 +34,7 @@ const TIME_WAIT =
 describe('parseProcSocket', () => {
   const parse = (line: string, protocol: 'TCP' | 'UDP' = 'TCP') => parseProcSocket(line, protocol, {}, 'LE');
 
-  it('reads a connection', () => {
+  it('parses a connection', () => {
     assert.deepEqual(parse(CONNECTED), {
       protocol: 'TCP',
       local: { address: '192.0.2.2', port: 50_948 },
@@ -43,7 +43,7 @@ describe('parseProcSocket', () => {
     });
   });
 
-  it('reads one of IPv4 by IPv6', () => {
+  it('parses an IPv4 connection of an IPv6 socket', () => {
     const { local, remote } = parse(MAPPED) ?? {};
     assert.deepEqual(
       [local, remote],
@@ -54,21 +54,21 @@ describe('parseProcSocket', () => {
     );
   });
 
-  it('reads UDP, and a listener as one without a peer', () => {
+  it('parses UDP, and a listener as a socket without a peer', () => {
     assert.equal(parse(UDP, 'UDP')?.remote?.port, 34_114);
     assert.deepEqual(parse(LISTENER), { protocol: 'TCP', local: { address: '0.0.0.0', port: 2_024 }, inode: 640 });
   });
 
-  it('reads it on a big-endian machine', () => {
+  it('parses a connection on a big-endian machine', () => {
     const line = CONNECTED.replace('020200C0', 'C0000202').replace('507100CB', 'CB007150');
     assert.deepEqual(parseProcSocket(line, 'TCP', {}, 'BE'), parse(CONNECTED));
   });
 
-  it('passes over what nobody asked for', () => {
+  it('skips sockets that were not requested', () => {
     assert.equal(parseProcSocket(CONNECTED, 'TCP', { inodes: new Set([1]) }), undefined);
   });
 
-  it('reads one with a peer that was asked for, also what is left of it', () => {
+  it('parses a socket with a requested peer, even if it is closed', () => {
     const inodeOf = (line: string, address: string, port: number) => {
       const peers = new Map([[port, new Set([address])]]);
       return parseProcSocket(line, 'TCP', { inodes: new Set(), peers }, 'LE')?.inode;
@@ -86,10 +86,10 @@ describe('parseProcSocket', () => {
     'an address of seven digits': CONNECTED.replace('020200C0', '20200C0'),
     nothing: '',
   })) {
-    it(`passes over ${what}`, () => assert.equal(parse(line), undefined));
+    it(`skips ${what}`, () => assert.equal(parse(line), undefined));
   }
 
-  it('takes any text, also almost right text', () => {
+  it('accepts any text, even almost valid text', () => {
     const damaged = fc
       .tuple(fc.constantFrom(LISTENER, CONNECTED, MAPPED, UDP), fc.nat(150), fc.string({ maxLength: 5 }))
       .map(([line, at, noise]) => line.slice(0, at) + noise + line.slice(at + 1));
@@ -108,7 +108,7 @@ describe('parseProcSocket', () => {
   });
 });
 
-describe('what /proc says of a process', () => {
+describe('ProcSockets', () => {
   let proc: string;
 
   beforeEach(() => {
@@ -122,7 +122,7 @@ describe('what /proc says of a process', () => {
     return { sockets, isComplete };
   };
 
-  it('is whether it lives, what a descriptor is, and which network it is in', () => {
+  it('returns whether a process runs, its descriptors and its network namespace', () => {
     symlinkSync('socket:[42]', join(proc, '7/fd/3'));
     symlinkSync('/dev/null', join(proc, '7/fd/4'));
     symlinkSync('net:[4026531840]', join(proc, '7/ns/net'));
@@ -131,7 +131,7 @@ describe('what /proc says of a process', () => {
     assert.deepEqual([networkOf(proc, 7), networkOf(proc, 8)], ['net:[4026531840]', undefined]);
   });
 
-  it('is the sockets around it, those of interest', function () {
+  it('returns the requested sockets in its namespace', function () {
     if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     writeFileSync(join(proc, '7/net/tcp'), [HEADING, LISTENER, CONNECTED].join('\n'));
     writeFileSync(join(proc, '7/net/udp'), [HEADING, UDP].join('\n'));
@@ -146,7 +146,7 @@ describe('what /proc says of a process', () => {
     assert.ok(isComplete); // a kernel without IPv6 has no other lists
   });
 
-  it('is nothing of a list that is too long, nor of one that cannot be read, and that this is not all', function () {
+  it('returns nothing from an overlong or unreadable list, and reports it as incomplete', function () {
     if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     writeFileSync(join(proc, '7/net/tcp'), `${CONNECTED}\n`.repeat(30_000));
     writeFileSync(join(proc, '7/net/udp'), UDP);
@@ -158,7 +158,7 @@ describe('what /proc says of a process', () => {
     assert.equal(around().isComplete, false);
   });
 
-  it('is not all when the process ends meanwhile', () => {
+  it('reports an incomplete result if the process exits during the read', () => {
     writeFileSync(join(proc, '7/net/udp'), UDP);
     assert.equal(around().isComplete, false);
   });
@@ -176,7 +176,7 @@ describe('protocolAt', () => {
     }
   };
 
-  it('tells TCP and UDP from all others', () => {
+  it('recognises TCP and UDP', () => {
     const kinds: [ReturnType<typeof of>, number, number, number?][] = [
       ['TCP', 2, 1],
       ['TCP', 10, 1],
@@ -195,7 +195,7 @@ describe('protocolAt', () => {
     assert.ok(found.some(([, kind]) => kind === 'TCP'));
   });
 
-  it('is unknown for another socket, a file, and what is not open', () => {
+  it('returns undefined for another socket, a file and a closed descriptor', () => {
     const fd = systemCalls().socket(2, 1, 0);
     assert.equal(at(fd, fstatSync(fd).ino + 1), undefined);
     closeSync(fd);

@@ -72,7 +72,7 @@ describe('socketCallOf', () => {
       { call: 'connect', fd: -1, underWay: false },
     ],
   ] as const) {
-    it(`reads ${what}`, () => assert.deepEqual(socketCallOf(given), expected));
+    it(`parses ${what}`, () => assert.deepEqual(socketCallOf(given), expected));
   }
 
   for (const [what, given] of Object.entries({
@@ -84,10 +84,10 @@ describe('socketCallOf', () => {
     'what else socketcall does': event('socketcall', { a0: '2', exit: '0' }, { socketcall: [3, 0, 16] }),
     'names that objects have': event('constructor', { a0: '3', exit: '0' }),
   })) {
-    it(`passes over ${what}`, () => assert.equal(socketCallOf(given), undefined));
+    it(`skips ${what}`, () => assert.equal(socketCallOf(given), undefined));
   }
 
-  it('takes any fields', () => {
+  it('accepts any fields', () => {
     const text = fc.oneof(
       fc.string({ maxLength: 20 }),
       fc.bigInt({ min: 0n, max: 2n ** 64n }).map((n) => n.toString(16)),
@@ -110,7 +110,7 @@ describe('socketCallOf', () => {
   });
 });
 
-it('Connections are audited by socket, connect and accept, by both ways of 32-bit programs', () => {
+it('audits connections by socket, connect and accept, with both interfaces of 32-bit programs', () => {
   assert.deepEqual(CONNECTION_RULES, [
     { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
     { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { SocketTable } from '../../../../../src/agent/linux/sockets/connections/socket-table.ts';
 
 describe('SocketTable', () => {
-  it('knows the socket that was made last at a descriptor', () => {
+  it('returns the latest socket at a descriptor', () => {
     const table = new SocketTable();
     const first = table.made(1, 3, 'TCP');
     assert.equal(table.find(1, 3), first);
@@ -12,28 +12,28 @@ describe('SocketTable', () => {
     assert.deepEqual([table.isCurrent(1, 3, first), table.isCurrent(1, 3, second)], [false, true]);
   });
 
-  it('tells processes and descriptors apart', () => {
+  it('distinguishes processes and descriptors', () => {
     const table = new SocketTable();
     table.made(1, 3, 'TCP');
     assert.equal(table.find(2, 3), undefined);
     assert.equal(table.find(1, 4), undefined);
   });
 
-  it('remembers one that it never saw being made', () => {
+  it('stores a socket whose creation was not seen', () => {
     const table = new SocketTable();
     table.at(1, 3).underWay = { address: '192.0.2.1', port: 1 };
     assert.equal(table.find(1, 3)?.underWay?.address, '192.0.2.1');
     assert.equal(table.find(1, 3)?.protocol, undefined);
   });
 
-  it('passes on which socket had the descriptor before', () => {
+  it('returns the earlier socket of a descriptor', () => {
     const table = new SocketTable();
     table.made(1, 3, 'TCP').inode = 77;
     assert.equal(table.made(1, 3, 'TCP').inodeBefore, 77);
     assert.equal(table.made(1, 3, 'TCP').inodeBefore, undefined);
   });
 
-  it('is bounded, forgets the oldest, and holds nothing against a socket it has forgotten', () => {
+  it('is bounded, drops the oldest entries, and draws no conclusion from dropped ones', () => {
     const table = new SocketTable();
     const oldest = table.made(1, 0, 'TCP');
     for (let fd = 1; fd <= 20_000; fd += 1) table.made(1, fd, 'TCP');
@@ -43,7 +43,7 @@ describe('SocketTable', () => {
     assert.ok(table.isCurrent(1, 0, oldest));
   });
 
-  it('knows which processes have made TCP sockets, as long as it remembers one', () => {
+  it('returns which processes have created TCP sockets, as long as it stores one', () => {
     const table = new SocketTable();
     table.made(1, 3, 'TCP');
     table.made(1, 4, 'TCP');
