@@ -197,7 +197,7 @@ describe('vakt make-code-cache', function () {
   });
 
   it('creates a cache in a user namespace without such a user', function () {
-    const env = { ...process.env, TMPDIR: join(folder, 'missing') }; // what root's TMPDIR is does not matter
+    const env = { ...process.env, TMPDIR: join(folder, 'missing') }; // root's TMPDIR is not used
     const inNamespace = (...command: string[]) => spawnSync('unshare', ['-Ur', ...command], { encoding: 'utf8', env });
     if (inNamespace('true').status !== 0) skip(this, 'unshare -Ur is not allowed here');
     rmSync(cache);

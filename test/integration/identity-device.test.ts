@@ -130,7 +130,7 @@ describe('An agent with a device key', function () {
     put(key);
     await connected();
     assert.deepEqual(requests(), ['GET 401', 'GET 401', 'GET 401', 'GET 404', 'PUT 201']);
-    assert.equal(refusals(), 0); // the hub's MQTT was not asked with a refused device
+    assert.equal(refusals(), 0); // no MQTT connection was tried
   });
 
   it('keeps its connection if the new key is invalid, and uses the next one', async () => {

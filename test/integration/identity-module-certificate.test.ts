@@ -16,7 +16,7 @@ describe('An agent with a module certificate', function () {
   let first: IssuedCertificate;
   beforeEach(async () => {
     bed = await TestBed.open({ desired: STEADY });
-    bed.startWith(STEADY); // what other programs on this machine do is not this test's
+    bed.startWith(STEADY); // events of other programs on this machine do not matter here
     first = await selfSigned({ commonName: COMMON_NAME });
     bed.writeConfiguration({
       identity: {

@@ -66,8 +66,8 @@ const PROCESSORS: Readonly<Record<Machine32, Processor>> = {
 };
 
 /**
- * A 32-bit program that makes these system calls one after the other, whatever they return. An ELF header, one program header,
- * code and data, all in one segment at 0x08048000. See elf(5).
+ * Returns a 32-bit program that makes these system calls one after the other and ignores their results. It consists of an ELF
+ * header, one program header, code and data, in one segment at 0x08048000. See elf(5).
  */
 export function elf32(calls: readonly Call32[] = START_TRUE, machine: Machine32 = 'i386'): Buffer {
   const processor = PROCESSORS[machine];

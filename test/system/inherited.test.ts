@@ -97,7 +97,7 @@ describe('Sockets that a service manager passes on', () => {
     assert.equal(await next(), 'one');
     assert.equal((await control.status()).pid, child?.pid);
     await kill();
-    run('two'); // a record, by which the kernel finds its daemon gone, in a thread of its own
+    run('two'); // at this record, a kernel thread finds that the audit daemon has exited
     await until('the slot to be free', async () => (await control.status()).pid === 0);
   });
 });

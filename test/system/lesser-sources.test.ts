@@ -87,7 +87,7 @@ const NO_LISTENING = /denies this process access to audit records.*EPERM.*Grant 
 const OLDER_PROCESSES =
   /^\d+ processes? .*(?:running when audit was first enabled|may be older than audit in this boot)/;
 
-/** From the kernel's audit, with nothing missing. */
+/** Sources of a system without limitations. */
 const ALL_FROM_AUDIT = {
   ProcessCreate: ['on', 'auditUnicast'],
   ConnectionCreate: ['on', 'auditUnicast'],

@@ -56,7 +56,7 @@ interface Visit {
   readonly onOutput?: () => void;
 }
 
-/** A real sshd on loopback, with a configuration, host key, port and user of its own. Needs root. */
+/** A real sshd on loopback, with its own configuration, host key, port and user. Needs root. */
 export class SshServer {
   readonly user = `vakt${process.pid}`;
   readonly password = 'correct horse';
