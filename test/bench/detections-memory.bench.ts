@@ -27,4 +27,4 @@ await measure('starts', 1_000_000, (count) => flood.starts(count));
 await measure('attacks', 100_000, (count) => flood.alerts(count));
 const { hits, alerts, counted, suppressed } = flood.accounts();
 process.stdout.write(`${hits} hits = ${alerts} alerts + ${counted} counted + ${JSON.stringify(suppressed)}\n`);
-process.stdout.write(`saved state: ${megabytes(flood.savedBytes())} MB; ${flood.unjudged() ?? 'all were judged'}\n`);
+process.stdout.write(`saved state: ${megabytes(flood.savedBytes())} MB; ${flood.problem() ?? 'all were evaluated'}\n`);

@@ -33,7 +33,7 @@ const SHOWN = [
   /demo +Open http:\/\/127\.0\.0\.1:\d+\/#[\w-]{43} /,
   /hub +received a High message, \d+ events/,
   /ListeningPorts +tcp/,
-  /OSBaseline +(?:not judged, )?(?:Critical|Important): .+\[(?:Found|Could not be judged): /,
+  /OSBaseline +(?:not judged, )?(?:Critical|Important): .+\[(?:Found|Could not be evaluated): /,
   /LocalUsers +root \(0\) in root/,
   /SystemInformation +\S+/,
   /ran \/bin\/sleep 2/,

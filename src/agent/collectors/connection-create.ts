@@ -39,7 +39,7 @@ export const connectionCreate = triggered({
     UserId: v.optional(text('Effective user id of the process, in decimal.')),
     Executable: text("Full path of the process's executable."),
     CommandLine: v.optional(
-      text('Arguments joined by spaces; absent if the process had ended and its start was not observed.'),
+      text('Arguments joined by spaces; absent if the process had exited and its start was not observed.'),
     ),
     ExtraDetails: extraDetails(
       'Zone: the interface of a link-local address. ContainerId: the container of the process. Source: "io_uring" if the ' +

@@ -31,11 +31,11 @@ export const diagnostic = triggered({
   }),
 
   stream: 'log',
-  translate: ({ level, message, id, remedy, details: others }) => ({
+  translate: ({ level, message, id, remedy, details: rest }) => ({
     Severity: SEVERITY[level],
     Message: message,
     ProcessId: process.pid,
     ThreadId: 0,
-    ...details({ ErrorId: id, Remedy: remedy, ...others }),
+    ...details({ ErrorId: id, Remedy: remedy, ...rest }),
   }),
 });

@@ -18,7 +18,7 @@ export const login = triggered({
     ProcessId: integer('Process that authenticates the user, such as sshd; 0 if the source does not record it.'),
     Operation: text('"Login", "Logout", or the name of the failed step in the record, such as "PAM:authentication".'),
     Executable: text(
-      'Full path of the program of ProcessId, looked up by the process; if the process had ended, as in the record; else ' +
+      'Full path of the program of ProcessId, looked up by the process; if the process had exited, as in the record; else ' +
         'the name of its service, or "unknown".',
     ),
     Result: oneOf(['Success', 'Fail'], 'Whether the operation succeeded.'),

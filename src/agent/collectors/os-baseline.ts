@@ -8,7 +8,7 @@ import { details, extraDetails, oneOf, text } from './fields.ts';
 export const osBaseline = periodic({
   ...EVENTS.OSBaseline,
   version: '1.0',
-  summary: 'Every hardening rule that fails or could not be judged; the most severe first.',
+  summary: 'Every hardening rule that fails or could not be evaluated; the most severe first.',
   source: 'files, kernel parameters and the sources of FirewallConfiguration, by the rules in config/baseline',
 
   payload: v.strictObject({
@@ -16,9 +16,9 @@ export const osBaseline = periodic({
     CceId: text("Id of the rule in the Common Configuration Enumeration, else the rule's own id."),
     Result: oneOf(
       ['Pass', 'Fail', 'Err'],
-      'Err: the rule could not be judged. Rules that pass or do not apply are not sent.',
+      'Err: the rule could not be evaluated. Rules that pass or do not apply are not sent.',
     ),
-    Error: text('What was found instead, or why the rule could not be judged.'),
+    Error: text('What was found instead, or why the rule could not be evaluated.'),
     Severity: oneOf(SEVERITIES, 'Severity of the rule.'),
     ExtraDetails: extraDetails(
       "RuleId: the rule's stable id. Category: the rule's category. Actual: the value found. Expected: the value required. Where: the file or " +
@@ -61,6 +61,6 @@ const row = (outcome: CheckOutcome) => ({
 /** Never empty. Complete without ExtraDetails, which other senders of this event don't have. */
 function errorOf({ result, actual, where, reason }: CheckOutcome): string {
   const place = where === undefined ? '' : ` (${where})`;
-  if (result === 'err') return `Could not be judged: ${reason ?? 'no reason is known'}${place}`;
-  return `Found: ${actual ?? reason ?? 'not as it should be'}${place}`;
+  if (result === 'err') return `Could not be evaluated: ${reason ?? 'unknown reason'}${place}`;
+  return `Found: ${actual ?? reason ?? 'not as required'}${place}`;
 }

@@ -37,8 +37,8 @@ export const securityAlert = triggered({
   ...EVENTS.SecurityAlert,
   version: '1.0',
   extension: true,
-  summary: 'A detection rule matched: what looks like an attack, with the evidence and what to do about it.',
-  source: "the agent's detections, which judge the other events on the device",
+  summary: 'A detection rule matched: a possible attack, with evidence and a remediation.',
+  source: "the agent's detections, which evaluate rules for all other events on the device",
 
   payload: v.strictObject({
     AlertId: text('UUID of the alert; the same in its updates.'),
@@ -78,7 +78,7 @@ export const securityAlert = triggered({
 });
 
 function translate({ rule, subject, ...alert }: AlertRaised) {
-  const { ContainerId, Sha256, ...others } = textsIn(subject.ExtraDetails);
+  const { ContainerId, Sha256, ...rest } = textsIn(subject.ExtraDetails);
   return {
     AlertId: alert.alertId,
     AlertType: alert.alertType,
@@ -106,7 +106,7 @@ function translate({ rule, subject, ...alert }: AlertRaised) {
     }),
     ...defined({ Selection: alert.selection }),
     Remediation: alert.remediation,
-    ...details({ ...unknown(subject), ...others, ...alert.details }),
+    ...details({ ...unknown(subject), ...rest, ...alert.details }),
   };
 }
 

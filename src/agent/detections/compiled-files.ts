@@ -17,7 +17,7 @@ const MAX_FILE_BYTES = STATE_FILES['detection-rules.json'];
 const FORM = `vakt ${VERSION} 2`;
 
 /** Content of the file in the state directory; its first line is the SHA-256 of the rest. */
-interface Kept {
+interface StoredRules {
   readonly form: string;
   /** Documents, keyed by the SHA-256 of their file. */
   readonly files: Readonly<Record<string, readonly unknown[]>>;
@@ -68,9 +68,9 @@ export class CompiledFiles {
       if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) throw new Error('others can write to it');
       const end = text.indexOf('\n');
       if (end === -1 || sha256(text.slice(end + 1)) !== text.slice(0, end)) throw new Error('it is damaged');
-      const kept: unknown = JSON.parse(text.slice(end + 1));
-      if (!isKept(kept)) throw new Error('it has another form');
-      return kept.form === FORM ? compiled(kept) : NOTHING;
+      const stored: unknown = JSON.parse(text.slice(end + 1));
+      if (!isStoredRules(stored)) throw new Error('it has another form');
+      return stored.form === FORM ? compiled(stored) : NOTHING;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return NOTHING;
       this.#log.warn(
@@ -91,12 +91,12 @@ export class CompiledFiles {
   keep(files: readonly RuleFile[], rules: readonly ParsedRule[], before: Compiled): void {
     const byDigest = new Map(files.map(({ text, documents = [] }) => [sha256(text), documents]));
     if (byDigest.size === before.digests.size && [...byDigest.keys()].every((each) => before.digests.has(each))) return;
-    const kept: Kept = {
+    const stored: StoredRules = {
       form: FORM,
       files: Object.fromEntries([...byDigest].map(([digest, all]) => [digest, all.map(({ value }) => value)])),
       literals: literalsOf(rules),
     };
-    const text = JSON.stringify(kept);
+    const text = JSON.stringify(stored);
     const whole = `${sha256(text)}\n${text}`;
     if (byDigest.size === 0 || Buffer.byteLength(whole) > MAX_FILE_BYTES) this.forget();
     else this.#files.replace(this.#path, whole, (error) => this.#done(error));
@@ -114,9 +114,9 @@ export class CompiledFiles {
   }
 }
 
-function compiled(kept: Kept): Compiled {
-  const literals: KnownLiterals = new Map(Object.entries(kept.literals).map(([key, all]) => [key, all ?? undefined]));
-  const files = new Map(Object.entries(kept.files));
+function compiled(stored: StoredRules): Compiled {
+  const literals: KnownLiterals = new Map(Object.entries(stored.literals).map(([key, all]) => [key, all ?? undefined]));
+  const files = new Map(Object.entries(stored.files));
   return {
     digests: new Set(files.keys()),
     find: ({ path, text }) =>
@@ -126,7 +126,7 @@ function compiled(kept: Kept): Compiled {
   };
 }
 
-function literalsOf(rules: readonly ParsedRule[]): Kept['literals'] {
+function literalsOf(rules: readonly ParsedRule[]): StoredRules['literals'] {
   const literals: [string, readonly string[] | null][] = [];
   for (const rule of rules) {
     if (rule.is === 'correlation' || rule.facts.origin !== 'local') continue;
@@ -139,7 +139,7 @@ function literalsOf(rules: readonly ParsedRule[]): Kept['literals'] {
 const isTexts = (value: unknown): boolean =>
   value === null || (Array.isArray(value) && value.every((each) => typeof each === 'string'));
 
-const isKept = (value: unknown): value is Kept =>
+const isStoredRules = (value: unknown): value is StoredRules =>
   isPlainObject(value) &&
   typeof value.form === 'string' &&
   isPlainObject(value.files) &&

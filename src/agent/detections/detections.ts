@@ -35,7 +35,7 @@ const LONGEST_TURN = milliseconds(50);
 const CHECK_EVERY = minutes(5);
 
 /** For the status. */
-export interface JudgingStatus {
+export interface EvaluationStatus {
   /** Why some events are not evaluated. */
   readonly problem?: string;
   readonly rules: {
@@ -131,7 +131,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   #made: { readonly detector: Detector; readonly harmless: HarmlessStarts } | undefined;
   #lists: string;
   #sources: ReadonlySet<LogSource>;
-  #unjudged = 0;
+  #droppedEvents = 0;
   /** The kinds of gaps in the status that any user can cause. */
   #gaps = '';
   #defect: string | undefined;
@@ -233,7 +233,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     if (!this.#parts.isOn()) return;
     const excluded: Fields = excludedUntil === undefined ? {} : { ExcludedUntil: excludedUntil.toISOString() };
     const fields = { UserId: String(userId), LostEvents: String(lost), Percent: String(share), ...excluded };
-    this.#judge([agentChange(fields, { event: 'AuditFlooded', at: time })]);
+    this.#evaluate([agentChange(fields, { event: 'AuditFlooded', at: time })]);
   }
 
   failed(): void {
@@ -270,7 +270,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
         const isWhole = wasWhole && this.#changes.hasWhole(event);
         if (!isWhole || step.value.length > 0) this.#parts.stateChanged();
         const changes = withHolders(step.value, snapshot, this.#parts.ancestry);
-        this.#judge(this.#accountActors.named(changes));
+        this.#evaluate(this.#accountActors.named(changes));
       } catch (error) {
         this.#failed(error);
       }
@@ -281,9 +281,9 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   #acceptOccurrences(batch: OccurrenceBatch): void {
     this.#watch.saw(batch.event);
     for (const occurrence of batch.occurrences()) {
-      if (batch.event === 'ConfigurationError') this.#judge(this.#configurationError(occurrence));
+      if (batch.event === 'ConfigurationError') this.#evaluate(this.#configurationError(occurrence));
       else if (batch.event === 'ProcessCreate') this.#acceptStart(occurrence);
-      else this.#judgeOccurrence(occurrence);
+      else this.#evaluateOccurrence(occurrence);
     }
   }
 
@@ -295,7 +295,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const start: KnownStart = { payload, parent: this.#parentOf(payload, moment), argv, moment };
     // Waiting events could make this start harmful.
     if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
-    this.#judgeOccurrence(occurrence, start);
+    this.#evaluateOccurrence(occurrence, start);
   }
 
   /** The parent of a started process, in its state at that time. */
@@ -321,7 +321,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return agentChanges([payload], { event, at: time });
   }
 
-  #judgeOccurrence(occurrence: Occurrence, start?: KnownStart): void {
+  #evaluateOccurrence(occurrence: Occurrence, start?: KnownStart): void {
     const { event: name, payload, time, argv } = occurrence;
     const id = this.#parts.idOf(occurrence);
     const ids = id === undefined ? [] : [id];
@@ -330,7 +330,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     if (subject !== undefined) this.#queue([start === undefined ? { subject } : { subject, start }]);
   }
 
-  #judge(subjects: readonly Subject[]): void {
+  #evaluate(subjects: readonly Subject[]): void {
     this.#queue(subjects.map((subject) => ({ subject })));
   }
 
@@ -338,8 +338,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   #queue(added: readonly Waiting[]): void {
     for (const each of added) {
       if (this.#waiting.add(each)) continue;
-      if (this.#unjudged === 0) this.#parts.changed();
-      this.#unjudged += 1;
+      if (this.#droppedEvents === 0) this.#parts.changed();
+      this.#droppedEvents += 1;
     }
     if (!this.#isDraining) this.#draining = this.#drain();
   }
@@ -359,14 +359,14 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   #take({ subject, start }: Waiting): void {
     try {
-      const judgement = this.#detector.match(subject);
-      if (start !== undefined) this.#harmless.learn(start, judgement);
-      for (const found of this.#detector.hitsOf(subject, judgement.matches)) {
+      const evaluation = this.#detector.match(subject);
+      if (start !== undefined) this.#harmless.learn(start, evaluation);
+      for (const found of this.#detector.hitsOf(subject, evaluation.matches)) {
         const hit = start === undefined ? found : this.#withAncestors(found, start);
         // Otherwise a single hit that a silence or an exception suppresses would hide the rest of the attack.
         if (!this.#parts.alerts.take(hit)) hit.rearm?.();
       }
-      this.#tellGaps();
+      this.#reportGaps();
     } catch (error) {
       this.#failed(error);
     }
@@ -380,10 +380,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   /** The status is updated when there is a new kind of gap, not for each event. */
-  #tellGaps(): void {
-    const { passedOver, droppedGroups } = this.#detector;
-    if (passedOver === 0 && droppedGroups === 0) return;
-    const gaps = `${passedOver > 0} ${droppedGroups > 0}`;
+  #reportGaps(): void {
+    const { skippedViews, droppedGroups } = this.#detector;
+    if (skippedViews === 0 && droppedGroups === 0) return;
+    const gaps = `${skippedViews > 0} ${droppedGroups > 0}`;
     if (gaps === this.#gaps) return;
     this.#gaps = gaps;
     this.#parts.changed();
@@ -394,13 +394,16 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const known = this.#defect;
     this.#defect = toAgentError(error).message;
     if (known !== undefined) return;
-    this.#parts.log.error({ err: error }, 'Could not judge an event; the next failures are not logged.');
+    this.#parts.log.error(
+      { err: error },
+      'Failed to evaluate the rules for an event; further failures are not logged.',
+    );
     this.#parts.changed();
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
     await this.#parts.clock.sleep(CHECK_EVERY, signal);
-    if (!signal.aborted) this.#judge(this.#silentCollectors());
+    if (!signal.aborted) this.#evaluate(this.#silentCollectors());
   }
 
   /**
@@ -411,19 +414,19 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return collectors().flatMap((each) => this.#watch.check([each], isPaused() || !this.wants(each.name)));
   }
 
-  status(): JudgingStatus {
+  status(): EvaluationStatus {
     const rules = this.#detector.rules;
     const off: Record<string, number> = {};
     for (const { off: reason } of rules) if (reason !== undefined) off[reason] = (off[reason] ?? 0) + 1;
-    const { passedOver, droppedGroups } = this.#detector;
+    const { skippedViews, droppedGroups } = this.#detector;
     const problems = [
-      ...(this.#defect === undefined ? [] : [`An event could not be judged: ${this.#defect}.`]),
-      ...(this.#unjudged === 0 ? [] : [`${this.#unjudged} events came too fast to be judged.`]),
-      ...(passedOver === 0 ? [] : [`${passedOver} long texts were passed over by rules that had taken too much time.`]),
+      ...(this.#defect === undefined ? [] : [`Failed to evaluate an event: ${this.#defect}.`]),
+      ...(this.#droppedEvents === 0 ? [] : [`${this.#droppedEvents} events arrived too fast to be evaluated.`]),
+      ...(skippedViews === 0 ? [] : [`Rules that took too much time skipped ${skippedViews} long strings.`]),
       ...(droppedGroups === 0
         ? []
-        : [`${droppedGroups} series of events were forgotten before their time, because there were too many at once.`]),
-      ...(off.time === undefined ? [] : [`${off.time} rules are off, because they took too much time.`]),
+        : [`${droppedGroups} event series of correlations were dropped early, because there were too many.`]),
+      ...(off.time === undefined ? [] : [`${off.time} rules were disabled because they took too much time.`]),
     ];
     return {
       ...(problems.length === 0 ? {} : { problem: problems.join(' ') }),

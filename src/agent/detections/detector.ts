@@ -11,7 +11,7 @@ export type OffReason = 'requires' | 'noEvent' | 'time';
 
 export type Lists = Readonly<Record<string, readonly string[]>>;
 
-export type TellsTime = Pick<Clock, 'now' | 'monotonic'>;
+export type TimeSource = Pick<Clock, 'now' | 'monotonic'>;
 
 export interface DetectorState {
   /** Milliseconds since the epoch. */
@@ -60,7 +60,7 @@ const viewOf = ([view]: readonly View[]) => (view === undefined ? {} : { view })
 export class Detector {
   readonly #rules: readonly ParsedRule[];
   readonly #lists: Lists;
-  readonly #clock: TellsTime;
+  readonly #clock: TimeSource;
   readonly #engine: Engine;
   /** Ids of rules that a correlation refers to. */
   readonly #correlated: ReadonlySet<string>;
@@ -82,7 +82,7 @@ export class Detector {
   }: {
     readonly rules: readonly ParsedRule[];
     readonly lists?: Lists;
-    readonly clock: TellsTime;
+    readonly clock: TimeSource;
     readonly changed?: () => void;
   }) {
     this.#rules = rules;
@@ -123,8 +123,8 @@ export class Detector {
   }
 
   /** Number of views of events that a rule skipped because it had taken too much time. */
-  get passedOver(): number {
-    return this.#engine.passedOver;
+  get skippedViews(): number {
+    return this.#engine.skippedViews;
   }
 
   /** Groups of correlations that were dropped for space while they could still have led to a hit. */
@@ -132,7 +132,7 @@ export class Detector {
     return this.#correlations.dropped;
   }
 
-  judge(subject: Subject): Hit[] {
+  evaluate(subject: Subject): Hit[] {
     return this.hitsOf(subject, this.match(subject).matches);
   }
 

@@ -116,7 +116,7 @@ export class RuleLoader implements Service {
     const faults = [...this.#rules.faults, ...more];
     this.#load({ ...this.#rules, faults });
     if (addresses) this.#addressesChanged();
-    this.#tell(faults);
+    this.#report(faults);
   }
 
   /** @returns whether the rules or their errors have changed */
@@ -190,12 +190,12 @@ export class RuleLoader implements Service {
     };
   }
 
-  #tell(faults: readonly Fault[]): void {
+  #report(faults: readonly Fault[]): void {
     const text = JSON.stringify(faults);
     if (text === this.#logged) return;
     this.#logged = text;
     for (const { file, line, reason } of faults.slice(0, MAX_LOGGED)) {
-      this.#log.warn({ file, ...(line === undefined ? {} : { line }), reason }, 'Refused a file of detection rules.');
+      this.#log.warn({ file, ...(line === undefined ? {} : { line }), reason }, 'Rejected a detection rule file.');
     }
   }
 }

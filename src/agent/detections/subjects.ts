@@ -98,18 +98,18 @@ class Start implements Subject {
 
 /** The first view is the original event, so it has the original arguments. */
 function withArguments(views: readonly View[], argv: readonly string[] | undefined): readonly View[] {
-  const [first, ...others] = views;
-  return argv === undefined || first === undefined ? views : [{ ...first, argv }, ...others];
+  const [first, ...further] = views;
+  return argv === undefined || first === undefined ? views : [{ ...first, argv }, ...further];
 }
 
 /** If a view downloads several files, one view for each: a sequence follows each separately. */
 function withDownloads(views: readonly View[]): readonly View[] {
-  const others = views.flatMap((view) =>
+  const further = views.flatMap((view) =>
     downloadTargets(view)
       .slice(1)
       .map((_, i) => ({ ...view, download: i + 1 })),
   );
-  return others.length === 0 ? views : [...views, ...others].slice(0, MAX_VIEWS);
+  return further.length === 0 ? views : [...views, ...further].slice(0, MAX_VIEWS);
 }
 
 /** With more arguments, a key is longer than any that is cached. */

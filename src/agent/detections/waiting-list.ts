@@ -9,7 +9,7 @@ const MIN_EVENT_CHARACTERS = 1_024;
 const MAX_TAKEN = 1_024;
 
 interface Entry<T> {
-  readonly what: T;
+  readonly event: T;
   readonly user: string;
   readonly size: number;
 }
@@ -32,13 +32,13 @@ export class WaitingList<T extends { readonly subject: Subject }> {
   }
 
   /** @returns whether there was space for it */
-  add(what: T): boolean {
-    const { fields } = what.subject;
+  add(event: T): boolean {
+    const { fields } = event.subject;
     const user = ownerOf((field) => fields[field]) ?? '';
-    const size = sizeOf(what.subject);
+    const size = sizeOf(event.subject);
     const ofUser = this.#sizes.get(user) ?? 0;
     if (ofUser + size > MAX_WAITING_CHARACTERS - this.#size) return false;
-    this.#entries.push({ what, user, size });
+    this.#entries.push({ event, user, size });
     this.#count(user, size);
     return true;
   }
@@ -54,7 +54,7 @@ export class WaitingList<T extends { readonly subject: Subject }> {
       this.#entries = this.#entries.slice(this.#taken);
       this.#taken = 0;
     }
-    return entry.what;
+    return entry.event;
   }
 
   #count(user: string, size: number): void {

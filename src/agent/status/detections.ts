@@ -3,11 +3,11 @@ import type { SettingId } from '../../core/contract/settings.ts';
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
 import type { LatestAlert } from '../detections/alerts/latest.ts';
 import type { SilencedRules } from '../detections/alerts/silenced-rules.ts';
-import type { JudgingStatus } from '../detections/detections.ts';
+import type { EvaluationStatus } from '../detections/detections.ts';
 import type { DetectionsStatus } from './schema.ts';
 
 /** What the detections say about themselves. */
-export interface ObservedDetections extends JudgingStatus {
+export interface ObservedDetections extends EvaluationStatus {
   readonly alerts: AlertsStatus;
   /** By setting: which of its names are wrong. */
   readonly warnings: Readonly<Partial<Record<SettingId, string>>>;

@@ -3,7 +3,7 @@ import { configurationError } from '../../../src/agent/collectors/configuration-
 import { look, records } from './samples.ts';
 
 describe('ConfigurationError', () => {
-  it('reports the property, what is wrong with it and what holds instead', () => {
+  it('reports the property, the error and the value in use', () => {
     assert.deepEqual(configurationError.translate(records.configuration, look), {
       ConfigurationName: 'maxMessageSizeInBytes',
       ErrorType: 'NotOptimal',

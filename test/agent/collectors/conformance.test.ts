@@ -51,24 +51,24 @@ function publishedPayload({ name, type }: Collector): { properties: object; requ
 const reason = publishedSchemas === undefined ? ` (skipped: ${NO_PUBLISHED_SCHEMAS})` : '';
 
 describe('every collector', () => {
-  it('has a name of its own', () => {
+  it('has a unique name', () => {
     assert.equal(new Set(collectors.map(({ name }) => name)).size, collectors.length);
   });
 
   for (const collector of collectors) {
     describe(collector.name, () => {
-      it('sends what it declares', async () => {
+      it('sends only declared fields', async () => {
         const samples = await samplesOf(collector);
         assert.notEqual(samples.length, 0, 'test/agent/collectors/samples.ts has nothing for it');
         for (const sample of samples) v.parse(collector.payload, sample);
       });
 
-      it('sends nothing but JSON: no undefined, no NaN', async () => {
+      it('sends only JSON values: neither undefined nor NaN', async () => {
         const samples = await samplesOf(collector);
         assert.deepEqual(JSON.parse(JSON.stringify(samples)), samples);
       });
 
-      it('says what each field means', () => {
+      it('describes each field', () => {
         const { properties = {} } = toJsonSchema(collector.payload);
         for (const [field, schema] of Object.entries(properties)) {
           assert.match((schema as { description?: string }).description ?? '', /\w/, field);
@@ -77,20 +77,20 @@ describe('every collector', () => {
 
       if (collector.category === 'Triggered' && collector.aggregate !== undefined) {
         const { aggregate } = collector;
-        it('still sends what it declares when aggregated', async () => {
+        it('sends only declared fields when aggregated', async () => {
           for (const sample of await samplesOf(collector))
             v.parse(collector.payload, blanked(aggregate, sample).payload);
         });
       }
 
-      it('is valid by the schema of messages in config/', async () => {
+      it('conforms to the message schema in config/', async () => {
         assert.deepEqual(faultsIn(message(collector, await samplesOf(collector)), { isMarked: false }), []);
         if (collector.category === 'Periodic')
           assert.deepEqual(faultsIn(message(collector, []), { isMarked: false }), []);
         else assert.notDeepEqual(faultsIn(message(collector, []), { isMarked: false }), []);
       });
 
-      it('is invalid by it with another field, without a required one, and as another category', async () => {
+      it('violates the message schema with an extra field, a missing field or another category', async () => {
         const [sample = {}] = await samplesOf(collector);
         const faults = (payload: Payload, changes: Partial<Collector> = {}) =>
           faultsIn(message({ ...collector, ...changes } as Collector, [payload]), { isMarked: false });
@@ -105,24 +105,24 @@ describe('every collector', () => {
       });
 
       if (collector.extension) {
-        it('is not in the published schema', async function () {
+        it('is missing in the published schema', async function () {
           if (publishedSchemas === undefined) return skip(this, NO_PUBLISHED_SCHEMAS);
           assert.notDeepEqual(faultsIn(message(collector, await samplesOf(collector)), { isMarked: true }), []);
         });
         return;
       }
 
-      describe(`against the published schema${reason}`, () => {
+      describe(`the published schema${reason}`, () => {
         before(function () {
           if (publishedSchemas === undefined) return skip(this, NO_PUBLISHED_SCHEMAS);
         });
 
-        it('is valid', async () => {
+        it('accepts the event', async () => {
           assert.deepEqual(validateMessage(message(collector, await samplesOf(collector))), []);
         });
 
         if (collector.category === 'Periodic' && collector.inParts) {
-          it('is valid in parts', async () => {
+          it('accepts the event in parts', async () => {
             const rows = await samplesOf(collector);
             const parts = labelled({ parts: [rows, rows], omittedRows: 7, omittedDetails: 1 });
             for (const part of parts) {
@@ -133,10 +133,10 @@ describe('every collector', () => {
         }
 
         if (collector.category === 'Periodic') {
-          it('is valid when there is nothing', () => assert.deepEqual(validateMessage(message(collector, [])), []));
+          it('accepts the event without elements', () => assert.deepEqual(validateMessage(message(collector, [])), []));
         }
 
-        it('declares only fields it has, and requires the same', () => {
+        it('declares all fields of the event, with the same ones required', () => {
           const published = publishedPayload(collector);
           const { properties = {}, required = [] } = toJsonSchema(collector.payload);
           for (const field of Object.keys(properties)) assert.ok(field in published.properties, field);
@@ -147,12 +147,12 @@ describe('every collector', () => {
   }
 });
 
-describe(`validateMessage, of the published schemas${reason}`, () => {
+describe(`validateMessage, for the published schemas${reason}`, () => {
   before(function () {
     if (publishedSchemas === undefined) return skip(this, NO_PUBLISHED_SCHEMAS);
   });
 
-  it('says what is wrong', () => {
+  it('reports the error', () => {
     const [collector] = collectors;
     assert.ok(collector);
     assert.notDeepEqual(validateMessage(message(collector, [{ Executable: 7 }])), []);

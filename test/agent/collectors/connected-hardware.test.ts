@@ -8,7 +8,7 @@ const of = (...devices: HardwareDevice[]) =>
   connectedHardware.collect({ ...sources, hardware: { ...sources.hardware, devices: async () => devices } }, signal);
 
 describe('ConnectedHardware', () => {
-  it('reports what a device is, what it is called, and where it hangs', async () => {
+  it('reports the type, name and location of a device', async () => {
     assert.deepEqual(await connectedHardware.collect(sources, signal), [
       {
         HardwareCategory: 'USB',
@@ -25,20 +25,20 @@ describe('ConnectedHardware', () => {
     ]);
   });
 
-  it('leaves out what is not known', async () => {
+  it('omits unknown facts', async () => {
     assert.deepEqual(await of({ category: 'Network', subCategory: 'Ethernet', name: 'eth0' }), [
       { HardwareCategory: 'Network', HardwareSubCategory: 'Ethernet', HardwareName: 'eth0' },
     ]);
   });
 
-  it('reports two devices that say the same as two', async () => {
+  it('reports two devices with equal facts as two', async () => {
     const stick: HardwareDevice = { category: 'Serial', subCategory: 'USB serial port', name: 'FT232R' };
     assert.equal((await of(stick, stick)).length, 2);
   });
 
-  it('answers with nothing when there is nothing', async () => assert.deepEqual(await of(), []));
+  it('returns an empty payload without devices', async () => assert.deepEqual(await of(), []));
 
-  it('passes the signal on, and what went wrong', async () => {
+  it('passes the abort signal on, and rethrows errors', async () => {
     const hardware = { ...sources.hardware, devices: (given: AbortSignal) => Promise.reject(given) };
     await assert.rejects(connectedHardware.collect({ ...sources, hardware }, signal), (thrown) => thrown === signal);
   });

@@ -17,7 +17,7 @@ const taken: Partial<ConnectionSeen> = {
 };
 
 describe('ConnectionCreate', () => {
-  it('reports both ends, and the program', () => {
+  it('reports both endpoints and the program', () => {
     assert.deepEqual(payload(), {
       RemoteAddress: '2001:db8::7',
       RemotePort: '443',
@@ -32,7 +32,7 @@ describe('ConnectionCreate', () => {
     });
   });
 
-  it('leaves out what is not known', () => {
+  it('omits unknown facts', () => {
     assert.deepEqual(connectionCreate.translate(bare, look), {
       RemoteAddress: '2001:db8::7',
       RemotePort: '443',
@@ -51,20 +51,20 @@ describe('ConnectionCreate', () => {
     ['that of the local end', { local: { address: 'fe80::1', interfaceIndex: 2 } }, 'eth0'],
     ['the number of one without a name', { remote: { address: 'fe80::7', port: 22, interfaceIndex: 9 } }, '9'],
   ] as const) {
-    it(`names ${what}`, () => assert.deepEqual(payload(change)?.ExtraDetails, { Zone: zone }));
+    it(`reports ${what}`, () => assert.deepEqual(payload(change)?.ExtraDetails, { Zone: zone }));
   }
 
-  it('names the container, asked for by the process and its parent', () => {
+  it('reports the container, looked up by the process and its parent', () => {
     const lookups: Lookups = { ...look, containerId: (pid, parentPid) => `${pid} of ${parentPid}` };
     assert.deepEqual(payload({}, lookups)?.ExtraDetails, { ContainerId: '1445 of 1444' });
   });
 });
 
-describe('ConnectionCreate aggregated', () => {
+describe('aggregated ConnectionCreate', () => {
   const { aggregate = assert.fail() } = connectionCreate;
   const blanked = (change: Partial<ConnectionSeen> = {}) => blankedBy(aggregate, payload(change) ?? {}).payload;
 
-  it('forgets the process and the port that the kernel gave it, when it went out', () => {
+  it('omits the process and the ephemeral port of an outbound connection', () => {
     assert.deepEqual(blanked(), {
       RemoteAddress: '2001:db8::7',
       RemotePort: '443',
@@ -78,17 +78,17 @@ describe('ConnectionCreate aggregated', () => {
     });
   });
 
-  it('forgets the process and the port of the peer, when it came in', () => {
+  it("omits the process and the peer's port of an inbound connection", () => {
     const { RemotePort, LocalPort, ProcessId } = blanked(taken);
     assert.deepEqual([RemotePort, LocalPort, ProcessId], ['0', '22', 0]);
     assert.ok(!('LocalPort' in blanked({ ...taken, local: { address: '192.0.2.2' } })));
   });
 
-  it('forgets details', () => {
+  it('omits details', () => {
     assert.equal(blanked({ remote: { address: 'fe80::7', port: 22, interfaceIndex: 2 } }).ExtraDetails, undefined);
   });
 
-  it('tells them apart by everything but that', () => {
+  it('distinguishes connections by all other fields', () => {
     assert.deepEqual(aggregate.by, [
       'RemoteAddress',
       'CommandLine',
@@ -102,7 +102,7 @@ describe('ConnectionCreate aggregated', () => {
     ]);
   });
 
-  it('reports the result of a connect by io_uring as unknown, also when aggregated', () => {
+  it('reports the result of a connect by io_uring as unknown, even when aggregated', () => {
     const made = payload({ byRing: true });
     assert.deepEqual(made?.ExtraDetails, { Source: 'io_uring', Result: 'unknown' });
     const rule = connectionCreate.aggregate;

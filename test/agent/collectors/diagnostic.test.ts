@@ -7,7 +7,7 @@ const { time } = records.log;
 const of = (line: Omit<LogLine, 'time'>) => diagnostic.translate({ time, ...line }, look);
 
 describe('Diagnostic', () => {
-  it('reports a line with what to do about it', () => {
+  it('reports a log line with its remedy', () => {
     assert.deepEqual(diagnostic.translate(records.log, look), {
       Severity: 'Warning',
       Message: 'Could not reach the hub.',
@@ -17,7 +17,7 @@ describe('Diagnostic', () => {
     });
   });
 
-  it('has no details when there are none', () => {
+  it('has no ExtraDetails for a line without details', () => {
     assert.deepEqual(of({ level: 'info', message: 'Started.' }), {
       Severity: 'Information',
       Message: 'Started.',
@@ -34,6 +34,6 @@ describe('Diagnostic', () => {
     ['debug', 'Debug'],
     ['trace', 'Debug'],
   ] as const) {
-    it(`calls ${level} ${severity}`, () => assert.equal(of({ level, message: '' })?.Severity, severity));
+    it(`maps ${level} to ${severity}`, () => assert.equal(of({ level, message: '' })?.Severity, severity));
   }
 });

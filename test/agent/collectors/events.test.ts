@@ -11,7 +11,7 @@ describe('The table of events', () => {
     for (const [key, { name }] of Object.entries(EVENTS)) assert.equal(name, key);
   });
 
-  it('marks the events that their collector can aggregate, and no other', () => {
+  it('marks exactly the events that their collector can aggregate', () => {
     const aggregating = collectors.filter((collector) => 'aggregate' in collector).map(({ name }) => name);
     const marked = Object.values(EVENTS).filter((row) => 'isAggregated' in row);
     assert.deepEqual(

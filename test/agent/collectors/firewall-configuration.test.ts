@@ -20,7 +20,7 @@ const rule: FirewallRule = {
 };
 
 describe('FirewallConfiguration', () => {
-  it('reports every rule and every policy', async () => {
+  it('reports all rules and policies', async () => {
     assert.deepEqual(await firewallConfiguration.collect(sources, signal), [
       {
         Enabled: true,
@@ -51,7 +51,7 @@ describe('FirewallConfiguration', () => {
     ]);
   });
 
-  it('says that nothing is configured', async () => {
+  it('reports that no firewall is configured', async () => {
     assert.deepEqual(await of(), [
       { ChainName: 'INPUT', Enabled: false, Action: 'Allow', Direction: 'In' },
       { ChainName: 'OUTPUT', Enabled: false, Action: 'Allow', Direction: 'Out' },
@@ -69,7 +69,7 @@ describe('FirewallConfiguration', () => {
     table: 'MatchTable',
     Target: 'MatchTarget',
   })) {
-    it(`calls "${name}" ${key}`, async () => {
+    it(`reports "${name}" as ${key}`, async () => {
       const [payload] = await of({ ...rule, matches: { [name]: 'x' } });
       assert.deepEqual(payload?.ExtraDetails, {
         Origin: 'iptables',
@@ -81,16 +81,16 @@ describe('FirewallConfiguration', () => {
     });
   }
 
-  it('keeps both of two that are called the same', async () => {
+  it('keeps both of two matches with the same name', async () => {
     const [payload] = await of({ ...rule, matches: { 'ct state': 'new', 'ct-state': 'invalid' } });
     assert.match(JSON.stringify(payload), /"CtState":"new; invalid"/);
   });
 
-  it('says which source it had', () => {
+  it('reports its source', () => {
     assert.deepEqual(firewallConfiguration.sourceStatus?.(sources), { state: 'on', source: 'nft' });
   });
 
-  it('passes the signal on, and what went wrong', async () => {
+  it('passes the abort signal on, and rethrows errors', async () => {
     const failing = { ...sources.firewall, rules: (given: AbortSignal) => Promise.reject(given) };
     await assert.rejects(
       firewallConfiguration.collect({ ...sources, firewall: failing }, signal),

@@ -11,7 +11,7 @@ const of = (...sockets: ListeningSocket[]) =>
 const sshd: ListeningSocket = { protocol: 'tcp', localAddress: '0.0.0.0', localPort: 22, userId: 0 };
 
 describe('ListeningPorts', () => {
-  it('reports the address, the port as text, and who holds the socket', async () => {
+  it('reports the address, the port as a string, and the process of a socket', async () => {
     assert.deepEqual(await of({ ...sshd, pid: 812, executable: '/usr/sbin/sshd' }), [
       {
         Protocol: 'tcp',
@@ -22,30 +22,30 @@ describe('ListeningPorts', () => {
     ]);
   });
 
-  it('leaves the process out when it cannot be seen', async () => {
+  it('omits an unknown process', async () => {
     assert.deepEqual(await of(sshd), [
       { Protocol: 'tcp', LocalAddress: '0.0.0.0', LocalPort: '22', ExtraDetails: { UserId: '0' } },
     ]);
   });
 
-  it('puts the zone of a link-local address beside the address', async () => {
+  it('appends the zone to a link-local address', async () => {
     const socket: ListeningSocket = { ...sshd, protocol: 'udp6', localAddress: 'fe80::1', zone: 'eth0' };
     assert.deepEqual(await of(socket), [
       { Protocol: 'udp6', LocalAddress: 'fe80::1', LocalPort: '22', ExtraDetails: { UserId: '0', Zone: 'eth0' } },
     ]);
   });
 
-  it('reports sockets that share port and process once', async () => {
+  it('reports sockets with the same port and process once', async () => {
     assert.equal((await of({ ...sshd, pid: 1 }, { ...sshd, pid: 1 }, { ...sshd, pid: 2 })).length, 2);
   });
 
-  it('answers with nothing when nothing listens', async () => assert.deepEqual(await of(), []));
+  it('returns an empty payload without listening sockets', async () => assert.deepEqual(await of(), []));
 
-  it('reports which source was used', () => {
+  it('reports its source', () => {
     assert.deepEqual(listeningPorts.sourceStatus?.(sources), { state: 'on', source: 'sockDiag' });
   });
 
-  it('passes the signal on, and what went wrong', async () => {
+  it('passes the abort signal on, and rethrows errors', async () => {
     const failing = { ...sources.sockets, listening: (given: AbortSignal) => Promise.reject(given) };
     await assert.rejects(
       listeningPorts.collect({ ...sources, sockets: failing }, signal),
@@ -53,7 +53,7 @@ describe('ListeningPorts', () => {
     );
   });
 
-  describe('of a machine that someone floods with sockets', () => {
+  describe('ListeningPorts during a flood of sockets', () => {
     const flood = (count: number, of: Partial<ListeningSocket> = {}): ListeningSocket[] =>
       Array.from({ length: count }, (_, n) => ({
         ...sshd,
@@ -65,7 +65,7 @@ describe('ListeningPorts', () => {
       }));
     const portsOf = async (...sockets: ListeningSocket[]) => (await of(...sockets)).map(({ LocalPort }) => LocalPort);
 
-    it('puts what can be reached from outside first, then what is of root, loopback last', async () => {
+    it('lists ports that are reachable from outside first, then those of root, loopback last', async () => {
       const at = (localPort: number, localAddress: string, userId: number) => ({
         ...sshd,
         localPort,
@@ -85,7 +85,7 @@ describe('ListeningPorts', () => {
       );
     });
 
-    it('makes one row of adjacent ports of one process at one address', async () => {
+    it('merges adjacent ports of one process at one address into one row', async () => {
       assert.deepEqual(await of(...flood(10_000)), [
         {
           Protocol: 'tcp',
@@ -96,7 +96,7 @@ describe('ListeningPorts', () => {
       ]);
     });
 
-    it('keeps apart what differs in process, user, address, zone or protocol, and ports that are not adjacent', async () => {
+    it('keeps ports apart that differ in process, user, address, zone or protocol, or are not adjacent', async () => {
       const [one] = flood(1);
       assert.ok(one);
       const changes: Partial<ListeningSocket>[] = [
@@ -112,11 +112,11 @@ describe('ListeningPorts', () => {
       assert.ok(rows.every(({ LocalPort }) => /^\d+$/.test(String(LocalPort))));
     });
 
-    it('counts the sockets, not the rows', async () => {
+    it('counts sockets, not rows', async () => {
       assert.equal(listeningPorts.count?.(await of(...flood(500), sshd)), 501);
     });
 
-    it('does not let a user displace the ports of others by many reachable ports of his own', async () => {
+    it("keeps other users' ports when a user opens many reachable ports", async () => {
       const every2nd = flood(5_000, { localAddress: '0.0.0.0' }).map((socket, n) => ({
         ...socket,
         localPort: 20 + 2 * n,
@@ -130,13 +130,13 @@ describe('ListeningPorts', () => {
       assert.ok(ports.indexOf('31339') < 100, String(ports.indexOf('31339')));
     });
 
-    it('nor by processes, as many as he likes', async () => {
+    it("keeps other users' ports when a user starts many processes", async () => {
       const ofMany = flood(5_000, { localAddress: '0.0.0.0' }).map((socket, n) => ({ ...socket, pid: 10_000 + n }));
       const ports = await portsOf(...ofMany, { ...sshd, localPort: 31_337, userId: 1001, pid: 5_000 });
       assert.ok(ports.indexOf('31337') < 100, String(ports.indexOf('31337')));
     });
 
-    it('does not block the event loop for 50,000', async () => {
+    it('does not block the event loop with 50,000 sockets', async () => {
       const many = flood(50_000).map((socket, n) => ({
         ...socket,
         localPort: 1 + 2 * (n % 30_000),

@@ -3,7 +3,7 @@ import { localUsers } from '../../../src/agent/collectors/local-users.ts';
 import { sources } from './samples.ts';
 
 describe('LocalUsers', () => {
-  it('reports every account with its groups, joined with semicolons', async () => {
+  it('reports all accounts with their groups, joined with semicolons', async () => {
     assert.deepEqual(await localUsers.collect(sources, new AbortController().signal), [
       {
         UserName: 'root',
@@ -16,7 +16,7 @@ describe('LocalUsers', () => {
     ]);
   });
 
-  it('says which source it had', () => {
+  it('reports its source', () => {
     assert.deepEqual(localUsers.sourceStatus?.(sources), { state: 'on', source: 'files' });
   });
 });

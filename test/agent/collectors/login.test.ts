@@ -10,7 +10,7 @@ const { time } = records.logins;
 const bare: LoginSeen = { time, operation: 'Login', success: true, pid: 0, executable: 'unknown', userName: 'alice' };
 
 describe('Login', () => {
-  it('reports who came from where, and by what', () => {
+  it('reports the user, the origin and the program of a login', () => {
     assert.deepEqual(translate(records.logins), {
       ProcessId: 812,
       Operation: 'Login',
@@ -25,7 +25,7 @@ describe('Login', () => {
     });
   });
 
-  it('names the process that wrote the record, and its container', () => {
+  it('reports the process that wrote the record, and its container', () => {
     const seen = { ...bare, pid: 4242, executable: '/usr/sbin/sshd' };
     const payload = (reporter: LoginReporter) => translate({ ...seen, reporter });
     const honest = payload({ pid: 4242, executable: '/usr/sbin/sshd' });
@@ -39,18 +39,18 @@ describe('Login', () => {
       ReportedExecutable: '/usr/sbin/sshd',
       ContainerId: 'web',
     });
-    const gone = payload({ pid: 4242 });
-    assert.equal(gone?.Executable, '/usr/sbin/sshd');
-    assert.deepEqual(gone?.ExtraDetails, { ReporterProcessId: '4242', ReporterExecutable: 'unknown' });
+    const exited = payload({ pid: 4242 });
+    assert.equal(exited?.Executable, '/usr/sbin/sshd');
+    assert.deepEqual(exited?.ExtraDetails, { ReporterProcessId: '4242', ReporterExecutable: 'unknown' });
   });
 
-  it('does not look up a user id of a container among the host’s accounts', () => {
+  it("does not look up a container's user id among the host’s accounts", () => {
     const { userName: _, ...nameless } = bare;
     const payload = translate({ ...nameless, userId: 0, reporter: { pid: 1, containerId: 'web' } });
     assert.deepEqual([payload?.UserId, payload?.UserName], ['0', undefined]);
   });
 
-  it('leaves out what is not known', () => {
+  it('omits unknown facts', () => {
     assert.deepEqual(translate(bare), {
       ProcessId: 0,
       Operation: 'Login',
@@ -60,7 +60,7 @@ describe('Login', () => {
     });
   });
 
-  it('reports a refusal with the name that was tried, and a logout', () => {
+  it('reports a failed login with the attempted name, and a logout', () => {
     const refused = translate({ ...bare, operation: 'PAM:authentication', success: false, userName: 'no body' });
     assert.deepEqual(
       [refused?.Operation, refused?.Result, refused?.UserName, refused?.UserId],
@@ -70,7 +70,7 @@ describe('Login', () => {
     assert.deepEqual([left?.Operation, left?.Result], ['Logout', 'Success']);
   });
 
-  it('names the account of an id, when it is a local one', () => {
+  it('resolves the account of an id that is local', () => {
     const { userName: _, ...nameless } = bare;
     assert.equal(translate({ ...nameless, userId: 0 })?.UserName, 'root');
     assert.deepEqual(
@@ -79,14 +79,14 @@ describe('Login', () => {
     );
   });
 
-  it('keeps zone and host name apart from the address', () => {
+  it('separates zone and host name from the address', () => {
     const seen = { ...bare, remote: { address: 'fe80::1' }, zone: 'eth0', remoteHost: 'host.example' };
     const payload = translate(seen);
     assert.equal(payload?.RemoteAddress, 'fe80::1');
     assert.deepEqual(payload?.ExtraDetails, { RemoteHost: 'host.example', Zone: 'eth0' });
   });
 
-  it('refuses a login without a user', () => {
+  it('rejects a login without a user', () => {
     const { userName: _, ...nameless } = bare;
     assert.throws(() => translate(nameless), MalformedRecordError);
   });

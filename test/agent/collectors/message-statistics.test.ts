@@ -3,7 +3,7 @@ import { messageStatistics } from '../../../src/agent/collectors/message-statist
 import { sources } from './samples.ts';
 
 describe('MessageStatistics', () => {
-  it('reports what was sent, how small it was, and what failed', async () => {
+  it('reports the numbers of sent, small and failed messages', async () => {
     assert.deepEqual(await messageStatistics.collect(sources, new AbortController().signal), [
       { MessagesSent: 3, MessagesUnder4KB: 2, TotalFailed: 1 },
     ]);

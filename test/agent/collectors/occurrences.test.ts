@@ -104,7 +104,7 @@ describe('Occurrences', () => {
     return keeper;
   };
 
-  it('say what happened, when, and where that is known from', () => {
+  it('contains the event, its time and its source', () => {
     const keeper = offer(['Commands', 'Users']);
     occurrences.accept('starts', [start('ls')]);
     occurrences.accept('logins', [login('bob')]);
@@ -116,7 +116,7 @@ describe('Occurrences', () => {
     ]);
   });
 
-  it('have the arguments of a start with their bounds, if its source knows them', () => {
+  it('contains the exact arguments of a start if the source knows them', () => {
     const keeper = offer(['Commands']);
     occurrences.accept('starts', [
       { ...start('sh'), argv: ['sh', '-c', 'a b'] },
@@ -129,7 +129,7 @@ describe('Occurrences', () => {
     );
   });
 
-  it('are offered to each consumer that wants the event, in the order in which they were added', () => {
+  it('reaches all consumers of the event, in the order of registration', () => {
     const order: string[] = [];
     const first = offer(['Commands'], ({ event }) => order.push(`first ${event}`));
     const second = offer(['Commands', 'Roots'], ({ event }) => order.push(`second ${event}`));
@@ -139,7 +139,7 @@ describe('Occurrences', () => {
     assert.deepEqual(second.texts, ['alice ls', 'root id', 'id']);
   });
 
-  it('are worked on as long as a consumer works on them', () => {
+  it('stays valid as long as a consumer uses it', () => {
     offer(['Commands']);
     assert.equal(occurrences.isBehind(), false);
     const slow = Object.assign(offer(['Roots']), { isBehind: (): boolean => true });
@@ -148,7 +148,7 @@ describe('Occurrences', () => {
     assert.equal(occurrences.isBehind(), false);
   });
 
-  it('are translated and looked up once, however many want them', () => {
+  it('translates and looks up each record once for any number of consumers', () => {
     offer(['Commands']);
     offer(['Commands']);
     offer(['Commands'], (batch) => void batch.count());
@@ -156,14 +156,14 @@ describe('Occurrences', () => {
     assert.deepEqual([translated, asked], [{ Commands: 2 }, ['batch', 'user', 'user']]);
   });
 
-  it('are not translated when no consumer wants or reads their event', () => {
+  it('translates nothing if no consumer requests or reads the event', () => {
     offer(['Users']);
     offer(['Roots'], () => {});
     occurrences.accept('starts', [start('ls'), start('id')]);
     assert.deepEqual([translated, asked], [{}, ['batch']]);
   });
 
-  it('follow what is wanted from one batch to the next', () => {
+  it("follows changes of the consumers' requests between batches", () => {
     const keeper = offer(['Commands']);
     occurrences.accept('starts', [start('ls')]);
     keeper.events.delete('Commands');
@@ -173,7 +173,7 @@ describe('Occurrences', () => {
     assert.deepEqual(keeper.texts, ['alice ls', 'alice id']);
   });
 
-  it('are counted without looking anything up, and can be had after that', () => {
+  it('counts records without lookups, which are still available after that', () => {
     let counted: unknown[] = [];
     offer(['Commands', 'Roots'], (batch) => {
       counted.push([batch.event, batch.count(), batch.broken.length]);
@@ -199,7 +199,7 @@ describe('Occurrences', () => {
     );
   });
 
-  it('of a broken record cost no other one, and say why', () => {
+  it('isolates a broken record from the others, and reports the reason', () => {
     const keeper = offer(['Commands']);
     occurrences.accept('starts', [start('ls'), start('broken'), start('id')]);
     assert.deepEqual(keeper.texts, ['alice ls', 'alice id']);
@@ -207,7 +207,7 @@ describe('Occurrences', () => {
     assert.ok(broken.length === 1 && broken[0] instanceof MalformedRecordError);
   });
 
-  it('tell which streams to read: those of the events that a consumer wants', () => {
+  it('reads exactly the streams of requested events', () => {
     assert.deepEqual([...occurrences.streams()], []);
     const keeper = offer(['Roots']);
     const other = offer([]);
@@ -218,7 +218,7 @@ describe('Occurrences', () => {
     assert.deepEqual([...occurrences.streams()], ['logins']);
   });
 
-  it('that were lost are reported to every consumer', () => {
+  it('reports losses to every consumer', () => {
     const keepers = [offer(['Commands']), offer([])];
     occurrences.drop('starts', 'unresolved', 2);
     occurrences.drop(['starts', 'exits'], 'kernel', 3);
@@ -230,7 +230,7 @@ describe('Occurrences', () => {
     }
   });
 
-  it('can be had by hand, wanted or not', () => {
+  it('collects manually even if no consumer requests the event', () => {
     const batches = occurrences.translate('starts', [start('ls', 0)]);
     assert.deepEqual(
       batches.map((batch) => [batch.event, batch.occurrences().map(({ payload }) => payload.Text)]),
@@ -241,7 +241,7 @@ describe('Occurrences', () => {
     );
   });
 
-  it('are shown before another consumer leaves out what is off, or paused: the pipeline alone does', () => {
+  it('reaches consumers before the pipeline drops disabled or paused events', () => {
     const queues = new MemoryQueues();
     let isPaused = false;
     const triggers = new Triggers({

@@ -18,7 +18,7 @@ const of = async (...outcomes: CheckOutcome[]) => {
 };
 
 describe('OSBaseline', () => {
-  it('reports a rule that does not hold: what was found, where, and how to mend it', async () => {
+  it('reports a failed rule with the found value, its location and the remedy', async () => {
     assert.deepEqual(await of(shadow), [
       {
         Description: '/etc/shadow is root-owned and at most 0640',
@@ -39,13 +39,13 @@ describe('OSBaseline', () => {
     ]);
   });
 
-  it('reports a rule that could not be judged as an error with its reason, by its own id where it has no other', async () => {
+  it('reports a rule that could not be evaluated as an error with its reason, under its own id if it has no other', async () => {
     assert.deepEqual(await of(kptr), [
       {
         Description: 'Kernel pointers are hidden from ordinary users',
         CceId: 'sysctl.kernel.kptr_restrict',
         Result: 'Err',
-        Error: 'Could not be judged: EACCES',
+        Error: 'Could not be evaluated: EACCES',
         Severity: 'Warning',
         ExtraDetails: {
           RuleId: 'sysctl.kernel.kptr_restrict',
@@ -57,22 +57,22 @@ describe('OSBaseline', () => {
     ]);
   });
 
-  it('reports neither what holds nor what does not apply: nothing when all is well', async () => {
+  it('reports neither passed nor inapplicable rules', async () => {
     assert.deepEqual(await of(passwd, { ...shadow, result: 'skip', reason: 'there is no shadow' }), []);
   });
 
-  it('never leaves Error empty', async () => {
+  it('always sets Error', async () => {
     const { actual: _actual, where: _where, ...bare } = shadow;
     const { reason: _reason, ...silent } = kptr;
     const errors = (await of(bare, { ...bare, reason: 'no such file' }, silent)).map(({ Error: said }) => said);
     assert.deepEqual(errors, [
-      'Found: not as it should be',
+      'Found: not as required',
       'Found: no such file',
-      'Could not be judged: no reason is known',
+      'Could not be evaluated: unknown reason',
     ]);
   });
 
-  it('puts the most severe first, and else keeps the order of the rules: the end is what a small message loses', async () => {
+  it('lists the most severe rules first, otherwise in the order of the rules, because small messages lose the end', async () => {
     const rules = (['Informational', 'Warning', 'Critical', 'Warning', 'Important'] as const).map(
       (severity, index) => ({
         ...shadow,
@@ -84,7 +84,7 @@ describe('OSBaseline', () => {
     assert.deepEqual(order, ['rule.2', 'rule.4', 'rule.1', 'rule.3', 'rule.0']);
   });
 
-  it('is outdated by a change of exceptions, roles or custom checks, and by no other', () => {
+  it('is outdated only by a change of exceptions, roles or custom checks', () => {
     const now = someSettings();
     const changed = (change: Partial<Settings>) => osBaseline.isOutdated?.(now, { ...now, ...change });
     assert.equal(changed({ baseline: { ...now.baseline, roles: ['router'] } }), true);
@@ -93,7 +93,7 @@ describe('OSBaseline', () => {
     assert.equal(changed({ hubResourceId: 'id', snapshotFrequency: now.lowPriorityMessageFrequency }), false);
   });
 
-  it('says how its source stood, and passes the signal on, and what went wrong', async () => {
+  it('reports the state of its source, passes the abort signal on, and rethrows errors', async () => {
     assert.deepEqual(osBaseline.sourceStatus?.(sources), { state: 'on' });
     const failing = { ...sources.baseline, scan: (given: AbortSignal) => Promise.reject(given) };
     await assert.rejects(osBaseline.collect({ ...sources, baseline: failing }, signal), (thrown) => thrown === signal);

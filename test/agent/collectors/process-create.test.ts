@@ -8,7 +8,7 @@ import { CONTAINER, look, records, SHA256 } from './samples.ts';
 const payloadOf = (change: Partial<ProcessStarted> = {}, lookups = look) =>
   processCreate.translate({ ...records.starts, ...change }, lookups);
 
-/** What it is looked up by; nothing is known of it. */
+/** Arguments of the lookup, which finds nothing. */
 const asked: StartedProcess[] = [];
 const ignorant: Lookups = {
   ...look,
@@ -31,7 +31,7 @@ const bare: ProcessStarted = {
 const { executable: _, ...hidden } = bare;
 
 describe('ProcessCreate', () => {
-  it('reports the program, its arguments and who started it', () => {
+  it('reports the program, its arguments and its user', () => {
     assert.deepEqual(payloadOf(), {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l /tmp',
@@ -49,7 +49,7 @@ describe('ProcessCreate', () => {
     });
   });
 
-  it('reports what is known without audit', () => {
+  it('reports the facts that are available without audit', () => {
     assert.deepEqual(processCreate.translate(bare, look), {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l',
@@ -61,7 +61,7 @@ describe('ProcessCreate', () => {
     });
   });
 
-  it('says why a digest is left out, in what is aggregated, too', () => {
+  it('reports the reason of a missing digest, even when aggregated', () => {
     const started = () => ({ containerId: undefined, sha256: undefined, hashOmitted: 'mount' as const });
     const payload = payloadOf({}, { ...look, started });
     const { HashOmitted, Sha256 } = (payload?.ExtraDetails ?? {}) as Record<string, string>;
@@ -79,7 +79,7 @@ describe('ProcessCreate', () => {
     assert.deepEqual([payload.UserId, RealUserId], ['0', '2001']);
   });
 
-  it('leaves out a name that no local account has, and details that are not known', () => {
+  it('omits names without a local account, and unknown details', () => {
     assert.deepEqual(processCreate.translate({ ...bare, userId: 4711 }, ignorant), {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l',
@@ -89,7 +89,7 @@ describe('ProcessCreate', () => {
     });
   });
 
-  it('is looked up by its process, its image and the time of its start', () => {
+  it('looks up details by process, image and start time', () => {
     asked.length = 0;
     payloadOf({}, ignorant);
     const [{ pid, parentPid, userId, loginUserId, executable, startedAt } = assert.fail()] = asked;
@@ -99,29 +99,29 @@ describe('ProcessCreate', () => {
     );
   });
 
-  it('reports what IMA has measured', () => {
+  it('reports the digest from IMA', () => {
     const details = payloadOf({ imaHash: `sha256:${SHA256}` })?.ExtraDetails as Record<string, string>;
     assert.equal(details.Hash, `sha256:${SHA256}`);
   });
 
-  it('takes a program without arguments', () => assert.equal(payloadOf({ commandLine: '' })?.CommandLine, ''));
+  it('accepts a program without arguments', () => assert.equal(payloadOf({ commandLine: '' })?.CommandLine, ''));
 
-  it('does not alter arguments', () => {
+  it('does not change arguments', () => {
     assert.equal(payloadOf({ commandLine: 'sh -c  a  "b"\n\u0000é' })?.CommandLine, 'sh -c  a  "b"\n\u0000é');
   });
 
-  it('says when arguments are missing at the end', () => {
+  it('reports truncated arguments', () => {
     const details = payloadOf({ commandLineBytesCut: 70_000 })?.ExtraDetails as Record<string, string>;
     assert.equal(details.CommandLineBytesCut, '70000');
   });
 
-  it('says why there are none', () => {
+  it('reports the reason of missing arguments', () => {
     const { commandLine: __, argv: ___, ...unread } = bare;
     const payload = processCreate.translate({ ...unread, commandLine: '', commandLineUnread: 'hung' }, ignorant);
     assert.deepEqual([payload?.CommandLine, payload?.ExtraDetails], ['', { CommandLineUnread: 'hung' }]);
   });
 
-  it('looks up a hidden image by nothing that could be forged', () => {
+  it('looks up a hidden image by nothing that can be forged', () => {
     asked.length = 0;
     const payload = processCreate.translate({ ...hidden, argv: ['/usr/bin/ls'] }, ignorant);
     assert.deepEqual(
@@ -137,16 +137,16 @@ describe('ProcessCreate', () => {
     [[], 'unknown'],
     [undefined, 'unknown'],
   ] as const) {
-    it(`says ${executable} for a hidden image called by [${argv ?? 'nobody knows'}]`, () => {
+    it(`reports ${executable} for a hidden image with argv [${argv ?? 'unknown'}]`, () => {
       assert.equal(processCreate.translate({ ...hidden, argv }, look)?.Executable, executable);
     });
   }
 });
 
-describe('ProcessCreate aggregated', () => {
+describe('aggregated ProcessCreate', () => {
   const { aggregate = assert.fail() } = processCreate;
 
-  it('forgets what tells occurrences apart', () => {
+  it('omits facts that differ between equal starts', () => {
     assert.deepEqual(blanked(aggregate, payloadOf({ imaHash: 'sha1:0' }) ?? {}).payload, {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l /tmp',
@@ -158,7 +158,7 @@ describe('ProcessCreate aggregated', () => {
     });
   });
 
-  it('forgets details of any other name, however it is called', () => {
+  it('omits details of any other name', () => {
     const ExtraDetails = JSON.parse('{ "__proto__": "a", "toString": "b" }');
     assert.deepEqual(blanked(aggregate, { ...payloadOf(), ExtraDetails }).payload.ExtraDetails, undefined);
   });

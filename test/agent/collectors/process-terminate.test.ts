@@ -11,7 +11,7 @@ const { signal: _, ...byItself } = records.exits;
 const { executable: __, ...unknown } = records.exits;
 
 describe('ProcessTerminate', () => {
-  it('reports the program, and the signal that ended it', () => {
+  it('reports the program and the signal that killed it', () => {
     assert.deepEqual(fromExits(), {
       Executable: '/usr/bin/ls',
       ProcessId: 1445,
@@ -20,7 +20,7 @@ describe('ProcessTerminate', () => {
     });
   });
 
-  it('reports the status of one that ended by itself', () => {
+  it('reports the exit status of a process that exited by itself', () => {
     assert.deepEqual(processTerminate.translate({ ...byItself, exitStatus: 7 }, look), {
       Executable: '/usr/bin/ls',
       ProcessId: 1445,
@@ -32,7 +32,7 @@ describe('ProcessTerminate', () => {
     assert.equal(processTerminate.translate(unknown, look)?.Executable, 'unknown');
   });
 
-  it('is the same as others of the program and the status', () => {
+  it('equals other exits of the program with the same status', () => {
     const { aggregate = assert.fail() } = processTerminate;
     assert.deepEqual(aggregate.by, ['Executable', 'ExitStatus']);
     const alike = { Executable: '/usr/bin/ls', ProcessId: 0, ExitStatus: 137 };

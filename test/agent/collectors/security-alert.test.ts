@@ -7,7 +7,7 @@ const translate = (changes: Partial<AlertRaised> = {}) =>
   securityAlert.translate({ ...records.alerts, ...changes }, look) ?? assert.fail();
 
 describe('SecurityAlert', () => {
-  it('carries the rule, the evidence, and what to do', () => {
+  it('contains the rule, the evidence and the remediation', () => {
     assert.deepEqual(translate(), {
       AlertId: '0b7f1d52-6c0a-4b5e-9d1e-6a54d6f4a1c3',
       AlertType: 'IoT_ReverseShell',
@@ -39,7 +39,7 @@ describe('SecurityAlert', () => {
     });
   });
 
-  it('leaves out what is unknown', () => {
+  it('omits unknown facts', () => {
     const { time, alertId, remediation } = records.alerts;
     const bare: AlertRaised = {
       time,
@@ -63,7 +63,7 @@ describe('SecurityAlert', () => {
     ]);
   });
 
-  it('has every fact of the event, those without a field of their own in ExtraDetails', () => {
+  it('contains all facts of the event, in ExtraDetails if they have no field', () => {
     const alert = translate({
       subject: { LocalPort: '23', Protocol: 'tcp', ExitStatus: 137, GroupNames: 'sudo', ProcessId: 'not a number' },
       details: { GroupNames: 'of the rule' },

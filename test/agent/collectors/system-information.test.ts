@@ -8,7 +8,7 @@ const of = (facts: SystemFacts) =>
   systemInformation.collect({ ...sources, system: { facts: async () => facts } }, signal);
 
 describe('SystemInformation', () => {
-  it('reports all there is, in one element', async () => {
+  it('reports all facts in one element', async () => {
     assert.deepEqual(await systemInformation.collect(sources, signal), [
       {
         OSName: 'Debian GNU/Linux',
@@ -36,18 +36,18 @@ describe('SystemInformation', () => {
     ]);
   });
 
-  it('leaves out what is not known', async () => {
+  it('omits unknown facts', async () => {
     assert.deepEqual(await of({ architecture: 'armv7l', hostName: 'pump-7' }), [
       { OsArchitecture: 'armv7l', HostName: 'pump-7' },
     ]);
   });
 
-  it('tells secure boot that is off from one that is not known', async () => {
+  it('distinguishes disabled from unknown secure boot', async () => {
     const [payload] = await of({ architecture: 'aarch64', hostName: 'pump-7', secureBoot: false });
     assert.deepEqual(payload?.ExtraDetails, { SecureBoot: 'off' });
   });
 
-  it('keeps a zero', async () => {
+  it('keeps the value 0', async () => {
     const [payload] = await of({ architecture: 'armv7l', hostName: 'pump-7', freePhysicalMemoryInKB: 0 });
     assert.equal(payload?.FreePhysicalMemoryInKB, 0);
   });

@@ -145,7 +145,7 @@ filter:
     it('a rule may not have the id of one', async () => {
       const path = file('dup.yml', RULE.replace('id: strange', `id: ${shipped?.facts.id}`));
       assert.equal(await run(['check', path], world), 1);
-      assert.match(errors[0] ?? '', /dup.yml:2: the id ".*" is that of another rule, in shipped .*\.yml/);
+      assert.match(errors[0] ?? '', /dup.yml:2: the id ".*" is already used by another rule, in shipped .*\.yml/);
     });
 
     it('a source of shipped rules is checked in their place', async () => {

@@ -10,7 +10,7 @@ export interface BenignStart {
   readonly ParentExecutable: string;
   readonly ParentCommandLine: string;
   readonly CurrentDirectory: string;
-  /** What was done on the system when it was recorded. */
+  /** The activity on the system during the recording. */
   readonly workload: string;
 }
 

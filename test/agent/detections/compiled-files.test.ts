@@ -30,7 +30,7 @@ detection: { s: { 'CommandLine|re': '^${title}( -[a-z]+)* (x|y)$' }, condition: 
 ${more}`;
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
-describe('the compiled form of own rules', () => {
+describe("the compiled form of the operator's rules", () => {
   let folder: string;
   let path: string;
   let logged: LogLine[];
@@ -72,7 +72,7 @@ describe('the compiled form of own rules', () => {
   const whatWasCompiled = async () =>
     (await readOwnRules(folder, '', compiled.read())).files?.map(({ wasCompiled }) => wasCompiled);
 
-  it('is made at the first start, and parsed at none after it', async () => {
+  it('is created at the first start, after which no start parses a file', async () => {
     write('a.yml', rule('first'));
     write('b.yml', rule('second'));
     assert.deepEqual(await whatWasCompiled(), [false, false]);
@@ -90,7 +90,7 @@ describe('the compiled form of own rules', () => {
     assert.deepEqual(logged, []);
   });
 
-  it('follows the files: what changed is parsed, what is gone is not kept', async () => {
+  it('follows the files: parses changed ones, and drops removed ones', async () => {
     write('a.yml', rule('first'));
     write('b.yml', rule('second'));
     await load();
@@ -104,7 +104,7 @@ describe('the compiled form of own rules', () => {
     assert.equal(existsSync(path), false);
   });
 
-  it('is removed when the folder is gone', async () => {
+  it('is removed with the rule directory', async () => {
     write('a.yml', rule('first'));
     await load();
     rmSync(folder, { recursive: true });
@@ -112,7 +112,7 @@ describe('the compiled form of own rules', () => {
     assert.equal(existsSync(path), false);
   });
 
-  it('says the line of a fault that a file gets by another one, and keeps files without faults only', async () => {
+  it('reports the line of an error that another file causes, and contains only files without errors', async () => {
     write('a.yml', rule('first', 'id: one\n'));
     await load();
     write('0.yml', rule('zeroth', 'id: one\n'));
@@ -124,7 +124,7 @@ describe('the compiled form of own rules', () => {
     assert.deepEqual(await whatWasCompiled(), [true, false]);
   });
 
-  it('answers on all cases as the YAML does', async function () {
+  it('gives the same answers as the YAML in all cases', async function () {
     this.timeout(120_000);
     const subjects: Subject[] = [];
     for (const name of readdirSync(CASES).filter((each) => each.endsWith('.jsonl'))) {
@@ -148,12 +148,12 @@ describe('the compiled form of own rules', () => {
     const again = await readOwnRules(folder, '', compiled.read());
     assert.ok(again.files?.every(({ wasCompiled }) => wasCompiled));
     const [one, other] = [made.rules, readRuleSet(again.documents).rules].map(
-      // Time stands still: no rule is switched off for the time that it takes.
+      // The clock is frozen, so no rule is disabled for being slow.
       (rules) => new Detector({ rules, clock: new SetClock() }),
     );
     let hits = 0;
     for (const happened of subjects) {
-      const [a, b] = [one, other].map((detector) => detector?.judge(happened).map((hit) => hit.rule.id));
+      const [a, b] = [one, other].map((detector) => detector?.evaluate(happened).map((hit) => hit.rule.id));
       assert.deepEqual(a, b);
       hits += a?.length ?? 0;
     }
@@ -181,7 +181,7 @@ describe('the compiled form of own rules', () => {
     ['too large', (text) => `${text}${' '.repeat(9 * 1024 * 1024)}`],
   ];
   for (const [what, spoil] of SPOILT) {
-    it(`is not used when it is ${what}, and made anew`, async () => {
+    it(`is ignored and rebuilt if it is ${what}`, async () => {
       write('a.yml', rule('first'));
       await load();
       const made = readFileSync(path, 'utf8');
@@ -197,7 +197,7 @@ describe('the compiled form of own rules', () => {
     ['that others can write to', () => chmodSync(path, 0o666)],
     ['with a second name', () => linkSync(path, `${path}.2`)],
   ] as const) {
-    it(`is not used from a file ${what}`, async () => {
+    it(`is ignored in a file ${what}`, async () => {
       write('a.yml', rule('first'));
       await load();
       spoil();

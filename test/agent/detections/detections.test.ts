@@ -100,7 +100,7 @@ describe('Detections', () => {
   let isOn: boolean;
   let sourceIsGone: boolean;
   /** Collectors besides that of starts. */
-  let others: readonly WatchedCollector[];
+  let collectors: readonly WatchedCollector[];
   /** Whether everything takes 50 ms. */
   let isSlow: boolean;
   let slowNow: number;
@@ -117,7 +117,7 @@ describe('Detections', () => {
     lists = {};
     isOn = true;
     sourceIsGone = false;
-    others = [];
+    collectors = [];
     isSlow = false;
     slowNow = 0;
     saves = 0;
@@ -139,7 +139,7 @@ describe('Detections', () => {
       idOf: ({ serial }) => `id ${serial}`,
       collectors: () => [
         { name: 'ProcessCreate', category: 'Triggered', state: sourceIsGone ? 'unavailable' : 'on', reason: 'gone' },
-        ...others,
+        ...collectors,
       ],
       isPaused: () => false,
       snapshotPeriod: () => hours(13),
@@ -166,7 +166,7 @@ describe('Detections', () => {
   };
   const titles = () => hits.map(({ rule: { title } }) => title);
 
-  it('lower the level of what a trusted actor starts, and name the ancestors as they were', () => {
+  it('lower the level for actions of a trusted actor, and report the ancestors as they were', () => {
     const stop = { 'Image|endswith': '/systemctl' };
     const set = readRuleSet([
       rule('Lowered', 'process_creation', stop, { lowered: ['packages'] }),
@@ -187,34 +187,34 @@ describe('Detections', () => {
     assert.deepEqual(hits[0]?.ancestors, ['/usr/bin/dash', '/usr/bin/dpkg', '/usr/bin/apt-get', '/usr/bin/bash']);
   });
 
-  it('judge what starts, with the program of its parent and the id of its event', () => {
+  it("evaluate starts, with the parent's program and the event's id", () => {
     detections.accept(batch(start('/usr/bin/nc'), start('/usr/bin/ls'), start('/usr/bin/nc', { ParentProcessId: 11 })));
     assert.deepEqual(titles(), ['Shell']);
     assert.deepEqual(hits[0]?.subject.event.ids, ['id 7']);
     assert.equal(hits[0]?.subject.fields.ParentCommandLine, 'cron -f');
   });
 
-  it('judge connections, with the name of the user', () => {
+  it("evaluate connections, with the user's name", () => {
     const payload = { RemoteAddress: '192.0.2.1', RemotePort: '80', Direction: 'Out', Executable: '/usr/sbin/nginx' };
     const by = (UserId: string) => ({ ...start('', {}), event: 'ConnectionCreate', payload: { ...payload, UserId } });
     detections.accept(batch(by('0'), by('33')));
     assert.deepEqual(titles(), ['Web']);
   });
 
-  it('have something to be saved when an event has opened a window, and not when none has', () => {
+  it('need saving when an event has opened a window, and only then', () => {
     detections.accept(batch(start('/usr/bin/ls')));
     assert.equal(saves, 0);
     detections.accept(batch(start('/usr/bin/su')));
     assert.deepEqual([saves, titles()], [1, []]);
   });
 
-  it('judge differences of snapshots, the first of which is the base', () => {
+  it('evaluate differences between snapshots, with the first one as the base', () => {
     detections.accept(listening('22'));
     detections.accept(listening('22', '4444'));
     assert.deepEqual(titles(), ['Port']);
   });
 
-  it('are saved when a snapshot differs, not when it is the same', () => {
+  it('need saving when a snapshot differs, not when it is equal', () => {
     const counts = [['22'], ['22'], ['22', '4444'], ['22', '4444'], []].map((ports) => {
       detections.accept(listening(...ports));
       return saves;
@@ -222,7 +222,7 @@ describe('Detections', () => {
     assert.deepEqual(counts, [1, 1, 2, 2, 3]);
   });
 
-  it('are saved when a snapshot is the first complete one, so that a restart knows what is new', () => {
+  it('need saving after the first complete snapshot, so that a restart knows which rows are new', () => {
     let saved: unknown;
     const accept = (leftOut: number, ...ports: string[]) => {
       const before = saves;
@@ -239,14 +239,14 @@ describe('Detections', () => {
     assert.deepEqual(titles(), ['Port']);
   });
 
-  it('follow changes that rules are about, while they are on', () => {
+  it('request polling of snapshots with active rules on their changes', () => {
     const follows = () => ['ListeningPorts', 'LocalUsers', 'ProcessCreate'].map((event) => detections.follows(event));
     assert.deepEqual(follows(), [true, false, false]);
     isOn = false;
     assert.deepEqual(follows(), [false, false, false]);
   });
 
-  it('leave the event loop to others while they compare a large snapshot, and do not mix it with the next', async () => {
+  it('let the event loop run while they compare a large snapshot, and finish it before the next one', async () => {
     isSlow = true;
     const many = Array.from({ length: 5_000 }, (_, number) => String(number + 1));
     detections.accept(listening(...many));
@@ -265,7 +265,7 @@ describe('Detections', () => {
     assert.ok(turns > 100, `${turns} turns`);
   });
 
-  it('judge what is wrong with the configuration', () => {
+  it('evaluate configuration errors', () => {
     detections.accept(
       batch({
         event: 'ConfigurationError',
@@ -278,17 +278,17 @@ describe('Detections', () => {
     assert.deepEqual(titles(), ['Configuration']);
   });
 
-  it('notice a collector that gave events and is lost', async () => {
+  it('report the loss of an active collector', async () => {
     detections.accept(batch(start('/usr/bin/ls')));
     sourceIsGone = true;
     await time.tickAsync(minutes(11));
     assert.deepEqual(titles(), ['Silent']);
   });
 
-  it('take no collector for silent whose events they did not want', async () => {
+  it('never reports collectors as silent whose events were not requested', async () => {
     const [silent] = readRuleSet([rule('Quiet', 'agent', { Event: 'CollectorStatus', State: 'silent' })]).rules;
     assert.ok(silent !== undefined);
-    others = [{ name: 'ListeningPorts', category: 'Periodic', state: 'on' }];
+    collectors = [{ name: 'ListeningPorts', category: 'Periodic', state: 'on' }];
     detections.load({ rules: [...rules, silent], faults: [], sha256: 'cd' });
     detections.accept(listening('22'));
     detections.accept(batch(start('/usr/bin/ls')));
@@ -306,7 +306,7 @@ describe('Detections', () => {
     );
   });
 
-  it('want every event that a rule is about, and none while they are off', () => {
+  it('request all events that rules refer to, and none while they are off', () => {
     const events = ['ProcessCreate', 'ListeningPorts', 'ConfigurationError', 'Login', 'SecurityAlert', 'Diagnostic'];
     const wanted = () => events.filter((event) => detections.wants(event));
     assert.deepEqual(wanted(), ['ProcessCreate', 'ListeningPorts', 'ConfigurationError']);
@@ -314,7 +314,7 @@ describe('Detections', () => {
     assert.deepEqual([wanted(), detections.status().isEnabled], [[], false]);
   });
 
-  it('tell starts apart by the bounds of their arguments, which the joined ones do not show', () => {
+  it('distinguish starts by the bounds of their arguments, which the joined ones hide', () => {
     const shell = (...argv: string[]) => ({ ...start('/bin/dash', { CommandLine: argv.join(' ') }), argv });
     // `x` with an argument `y`, which is a script; and a shell that calls itself `x y`.
     detections.accept(batch(shell('x', 'y', '-c', 'nc 192.0.2.1; id'), shell('x', 'y', '-c', 'nc 192.0.2.1; id')));
@@ -332,7 +332,7 @@ describe('Detections', () => {
     assert.deepEqual(detections.status().rules.off, {});
   });
 
-  it('leave the event loop to others when much comes at once, and judge all of it in order', async () => {
+  it('let the event loop run during a burst, and evaluate all events in order', async () => {
     isSlow = true; // but not so slow that a rule is switched off for it
     const many = Array.from({ length: 4 }, (_, n) => start('/usr/bin/nc', { CommandLine: `nc ${n}` }));
     detections.accept(batch(...many.slice(0, 2)));
@@ -347,14 +347,14 @@ describe('Detections', () => {
     );
   });
 
-  it('count what comes faster than it can be judged, and say so', async () => {
+  it('count and report events that arrive too fast to be evaluated', async () => {
     isSlow = true;
     detections.accept(batch(...Array.from({ length: 9_000 }, (_, i) => start(`/usr/bin/${i}`))));
-    // One was judged before the turn was over.
-    assert.equal(detections.status().problem, `${9_000 - 4_096 - 1} events came too fast to be judged.`);
+    // One event was evaluated before the end of the turn.
+    assert.equal(detections.status().problem, `${9_000 - 4_096 - 1} events arrived too fast to be evaluated.`);
   });
 
-  it('judge what others do, however many programs one user starts', async () => {
+  it("evaluate other users' events while one user starts many programs", async () => {
     isSlow = true;
     const flood = Array.from({ length: 9_000 }, (_, i) => start(`/usr/bin/${i}`, { UserId: '1000' }));
     detections.accept(batch(...flood, start('/usr/bin/nc')));
@@ -363,7 +363,7 @@ describe('Detections', () => {
     assert.deepEqual(titles(), ['Shell']);
   });
 
-  it('recognise starts that raised nothing, but none while others wait that could make them harmful', async () => {
+  it('recognise harmless starts, except while events wait that could make them harmful', async () => {
     const states = () => detections.status().problem;
     detections.accept(batch(start('/usr/bin/ls')));
     isSlow = true;
@@ -371,21 +371,21 @@ describe('Detections', () => {
     assert.equal(states(), undefined);
     detections.accept(batch(start('/usr/bin/a'), start('/usr/bin/b'), start('/usr/bin/c')));
     detections.accept(batch(...Array.from({ length: 9_000 }, () => start('/usr/bin/ls'))));
-    assert.equal(states(), `${2 + 9_000 - 4_096} events came too fast to be judged.`);
+    assert.equal(states(), `${2 + 9_000 - 4_096} events arrived too fast to be evaluated.`);
     isSlow = false;
     await detections.stop();
   });
 
-  it('say when more series were under way than can be followed', () => {
+  it('report correlations with more groups than they can follow', () => {
     const attempts = Array.from({ length: 513 }, (_, n) => start(`/tmp/${n}/su`));
     detections.accept(batch(...attempts.slice(1)));
     assert.deepEqual([detections.status().problem, changes], [undefined, 0]);
     detections.accept(batch(...attempts.slice(0, 2)));
-    assert.match(detections.status().problem ?? '', /^2 series of events were forgotten before their time/);
+    assert.match(detections.status().problem ?? '', /^2 event series of correlations were dropped early/);
     assert.equal(changes, 1);
   });
 
-  it('go on after a defect, and are degraded', () => {
+  it('continue after an internal error, and are degraded', () => {
     take = () => {
       throw new Error('defect');
     };
@@ -394,15 +394,15 @@ describe('Detections', () => {
     detections.accept(batch(start('/usr/bin/nc')));
     assert.deepEqual(titles(), ['Shell']);
     assert.equal(logged.length, 1);
-    assert.match(detections.status().problem ?? '', /could not be judged: defect/);
+    assert.match(detections.status().problem ?? '', /Failed to evaluate an event: defect/);
   });
 
-  it('tell of a series that goes on after hits of it were suppressed, and once only', () => {
+  it('report a series that continues after its hits were suppressed, and only once', () => {
     let serial = 100;
     const attempt = (times: number) => {
       for (let n = 0; n < times; n += 1) detections.accept(batch({ ...start('/usr/bin/su'), serial: ++serial }));
     };
-    const tell = take;
+    const report = take;
     let suppressed = 0;
     take = () => {
       suppressed += 1;
@@ -410,12 +410,12 @@ describe('Detections', () => {
     };
     attempt(5);
     assert.deepEqual([suppressed, titles()], [3, []]);
-    take = tell;
+    take = report;
     attempt(5);
     assert.deepEqual(titles(), ['Attempts']);
   });
 
-  it('go on after a restart: the base of snapshots is kept', () => {
+  it('keep the base of snapshots across a restart', () => {
     detections.accept(listening('22'));
     const saved: unknown = JSON.parse(JSON.stringify(detections.toJson()));
     detections.restore(undefined);

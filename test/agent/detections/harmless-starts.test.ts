@@ -71,9 +71,9 @@ describe('HarmlessStarts', () => {
     if (harmless.has({ payload, parent }, now)) return { known: true, hits: [] };
     const subject = subjectOf({ name: 'ProcessCreate', payload, time: now, parent });
     assert(subject !== undefined);
-    const judgement = detector.match(subject);
-    harmless.learn({ payload, parent }, judgement);
-    return { known: false, hits: detector.hitsOf(subject, judgement.matches).map(({ rule: { title } }) => title) };
+    const evaluation = detector.match(subject);
+    harmless.learn({ payload, parent }, evaluation);
+    return { known: false, hits: detector.hitsOf(subject, evaluation.matches).map(({ rule: { title } }) => title) };
   };
 
   beforeEach(() => {
@@ -81,16 +81,16 @@ describe('HarmlessStarts', () => {
     use(HARMFUL, ...SEQUENCE);
   });
 
-  it('recognise a start that raised nothing, whatever its process ids', () => {
+  it('recognises a start that raised no alert, with any process ids', () => {
     assert.deepEqual(see(start(), BASH), { known: false, hits: [] });
     assert.deepEqual(see(start({ ProcessId: 21, ParentProcessId: 11 }), BASH), { known: true, hits: [] });
   });
 
-  it('judge each start that raises an alert', () => {
+  it('evaluates each start that raises an alert', () => {
     for (let i = 0; i < 3; i += 1) assert.deepEqual(see(start(), CRON), { known: false, hits: ['Shell'] });
   });
 
-  it('judge a start that differs in anything else that rules can read', () => {
+  it('evaluates a start that differs in any other field that rules can read', () => {
     see(start(), BASH);
     for (const [payload, parent] of [
       [start(), CRON],
@@ -105,14 +105,14 @@ describe('HarmlessStarts', () => {
     }
   });
 
-  it('tell process ids apart if a rule reads them', () => {
+  it('distinguishes process ids if a rule reads them', () => {
     use(detection('Init', { ParentProcessId: 1 }, { alert: 'VAKT_A' }));
     see(start());
     assert.equal(see(start()).known, true);
     assert.deepEqual(see(start({ ParentProcessId: 1 })), { known: false, hits: ['Init'] });
   });
 
-  it('judge a start that could continue a sequence, until that is over', () => {
+  it('evaluates a start that could continue a sequence, until the sequence has expired', () => {
     const run = start({ Executable: '/tmp/x', CommandLine: '/tmp/x' });
     see(run, BASH);
     assert.equal(see(run, BASH).known, true);
@@ -122,7 +122,7 @@ describe('HarmlessStarts', () => {
     assert.equal(see(run, BASH).known, true);
   });
 
-  it('tell arguments apart that are the same when they are joined', () => {
+  it('distinguishes arguments that are equal when joined', () => {
     const seen = { payload: start(), parent: BASH, argv: ['nc', '-l', '80'] };
     harmless.learn(seen, { matches: [], isWhole: true });
     assert.equal(harmless.has(seen, now), true);
@@ -130,7 +130,7 @@ describe('HarmlessStarts', () => {
     assert.equal(harmless.has({ payload: start(), parent: BASH }, now), false);
   });
 
-  it('forget those that have not come for long, and keep none that is long', () => {
+  it('drops starts that are rarely used, and keeps no long ones', () => {
     const numbered = (n: number, more = '') => ({ payload: start({ CommandLine: `nc ${n}${more}` }), parent: BASH });
     const learn = (n: number) => harmless.learn(numbered(n), { matches: [], isWhole: true });
     const has = (n: number) => harmless.has(numbered(n), now);
@@ -146,7 +146,7 @@ describe('HarmlessStarts', () => {
     assert.equal(harmless.has(long, now), false);
   });
 
-  it('keep no text that a command line was cut out of', () => {
+  it('releases the string from which a command line was sliced', () => {
     const started = (line: string) => ({ payload: start({ CommandLine: line }), parent: BASH });
     const cutOut = (n: number) => started(`nc ${n} ${'x'.repeat(100_000)}`.slice(0, 100));
     const before = heap();
@@ -156,7 +156,7 @@ describe('HarmlessStarts', () => {
     assert.ok(heap() - before < 3 * MEGABYTE);
   });
 
-  it('judge a start again that a rule has passed over', () => {
+  it('evaluates a start again that a rule has skipped', () => {
     const seen = { payload: start(), parent: BASH };
     harmless.learn(seen, { matches: [], isWhole: false });
     assert.equal(harmless.has(seen, now), false);
@@ -164,7 +164,7 @@ describe('HarmlessStarts', () => {
     assert.equal(harmless.has(seen, now), true);
   });
 
-  it('know from a saved state that a sequence has begun', () => {
+  it('uses the saved state of a started sequence', () => {
     const run = start({ Executable: '/tmp/x', CommandLine: '/tmp/x' });
     see(start({ Executable: '/usr/bin/wget', CommandLine: 'wget -O /tmp/x http://a/b' }), BASH);
     const state = detector.save();
@@ -174,7 +174,7 @@ describe('HarmlessStarts', () => {
     assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
   });
 
-  it('change nothing where a sequence comes again while the last starts of the one before are still in its window', () => {
+  it('changes nothing if a sequence recurs while the previous one is still in its window', () => {
     const run = start({ Executable: '/tmp/x', CommandLine: '/tmp/x' });
     const fetch = start({ Executable: '/usr/bin/wget', CommandLine: 'wget -O /tmp/x http://a/b' });
     see(fetch, BASH);
@@ -187,7 +187,7 @@ describe('HarmlessStarts', () => {
     assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
   });
 
-  it('never change what comes of any starts', () => {
+  it('never changes the result of any starts', () => {
     const programs = [
       start(),
       start({ Executable: '/tmp/x', CommandLine: '/tmp/x' }),
@@ -212,7 +212,7 @@ describe('HarmlessStarts', () => {
           now += later;
           const subject = subjectOf({ name: 'ProcessCreate', payload, time: now, parent });
           assert(subject !== undefined);
-          const expected = alone.judge(subject).map(({ rule: { title } }) => title);
+          const expected = alone.evaluate(subject).map(({ rule: { title } }) => title);
           assert.deepEqual(see(payload, parent).hits, expected);
         }
       }),

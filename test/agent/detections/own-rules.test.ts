@@ -50,7 +50,7 @@ describe("the operator's own rules", () => {
     };
   };
 
-  it('are read in the order of their names, with the digest of `cat *.yml | sha256sum`', async () => {
+  it('reads files in the order of their names, with the digest of `cat *.yml | sha256sum`', async () => {
     write('b.yml', rule('second'));
     write('a.yml', rule('first'));
     write('notes.txt', 'no rule');
@@ -60,7 +60,7 @@ describe("the operator's own rules", () => {
     assert.deepEqual(await read(hash), { titles: ['first', 'second'], faults: [], hash });
   });
 
-  it('are not read from folders in it, nor from files with other names', async () => {
+  it('ignores subdirectories and files with other names', async () => {
     write('a.yml', rule('first'));
     write('b.yaml', rule('second'));
     mkdirSync(join(folder, 'c'));
@@ -72,13 +72,13 @@ describe("the operator's own rules", () => {
     });
   });
 
-  it('may be absent', async () => {
+  it('accepts a missing directory', async () => {
     assert.deepEqual(await read(), { titles: [], faults: [], hash: undefined });
     rmSync(folder, { recursive: true });
     assert.deepEqual(await read(), { titles: [], faults: [], hash: undefined });
   });
 
-  it('are none of them loaded when the module twin names another digest', async () => {
+  it('loads no rule if the module twin specifies another digest', async () => {
     write('a.yml', rule('first'));
     const hash = sha256(rule('first'));
     const { titles, faults } = await read('ab'.repeat(32));
@@ -111,10 +111,10 @@ describe("the operator's own rules", () => {
     [
       'that is nested very deeply',
       (path: string) => writeFileSync(path, `more:\n  ${'- '.repeat(10_000)}x\n`),
-      /more than 100 values are in one another/,
+      /more than 100 nested values/,
     ],
   ] as const) {
-    it(`refuse a file ${what}, and load the others`, async () => {
+    it(`rejects a file ${what}, and loads the others`, async () => {
       write('good.yml', rule('good'));
       spoil(write('bad.yml', rule('bad')));
       const { titles, faults } = await read();
@@ -125,7 +125,7 @@ describe("the operator's own rules", () => {
     });
   }
 
-  it('are refused as a whole in a folder that others can write to', async () => {
+  it('rejects the whole directory if other users can write to it', async () => {
     write('a.yml', rule('first'));
     chmodSync(folder, 0o777);
     assert.deepEqual(await read(), {
@@ -135,7 +135,7 @@ describe("the operator's own rules", () => {
     });
   });
 
-  it('have a list of addresses beside them, of which all or none are taken', () => {
+  it('accepts or rejects the address list as a whole', () => {
     const good = write('good', '192.0.2.7 # one\n\n# a network\n2001:db8::/32\n');
     assert.deepEqual(readAddresses(good), { addresses: ['192.0.2.7', '2001:db8::/32'] });
     const bad = write('bad', '192.0.2.7\nexample.org\n');
@@ -146,7 +146,7 @@ describe("the operator's own rules", () => {
     assert.match(readAddresses(join(folder, 'none')).fault?.reason ?? '', /ENOENT/);
   });
 
-  it('are loaded at the start, and again within a minute of a change; what is refused is logged once', async () => {
+  it('loads rules at the start, and within a minute after a change; errors are logged once', async () => {
     const time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const loaded: RuleSet[] = [];
     const logged: LogLine[] = [];
@@ -189,7 +189,7 @@ describe("the operator's own rules", () => {
       await aMinute(3);
       // A look may have been under way already, which loads the rules without the removed file first.
       for (let look = 4; own()?.length !== 0; look += 1) await aMinute(look);
-      assert.match(logged.at(-1)?.message ?? '', /Refused a file of detection rules/);
+      assert.match(logged.at(-1)?.message ?? '', /Rejected a detection rule file/);
     } finally {
       const stopped = loader.stop();
       await time.tickAsync(0);
@@ -198,7 +198,7 @@ describe("the operator's own rules", () => {
     }
   });
 
-  it('stay in force when somebody keeps the folder locked, which is said once', async () => {
+  it('keeps the rules active while a user keeps the directory locked, and logs it once', async () => {
     const loaded: RuleSet[] = [];
     const logged: LogLine[] = [];
     let answer: (names: readonly string[]) => void = () => {};
@@ -229,7 +229,7 @@ describe("the operator's own rules", () => {
           ? new Promise((resolve) => {
               answer = resolve;
             })
-          : Promise.resolve(readdirSync(path).sort()); // at once, so that no look is under way when the test goes on
+          : Promise.resolve(readdirSync(path).sort()); // immediate, so that no check is in progress when the test continues
       },
     });
     const own = () => loaded.at(-1)?.rules.filter(({ facts }) => facts.origin === 'local').length;
@@ -263,7 +263,7 @@ describe("the operator's own rules", () => {
     await look(4);
     assert.deepEqual([own(), listings, abandoned], [0, 3, 0]);
 
-    // The listing ends when nobody waits for it any more. It counts at the next look, and is made once more after that.
+    // The listing completes after its time limit. The next check uses it, and then lists once more.
     isLocked = false;
     wanted = '';
     answer(['a.yml', 'b.yml']);
@@ -281,7 +281,7 @@ describe("the operator's own rules", () => {
     assert.deepEqual([abandoned, loaded.length, logged.length], [1, 5, lines]);
   });
 
-  it('stay in force while the folder can’t be listed, which is tried at each look', async () => {
+  it('keeps the rules active while the directory can’t be listed, and retries at each check', async () => {
     const loaded: RuleSet[] = [];
     let failure: NodeJS.ErrnoException | undefined;
     const loader = new RuleLoader({
@@ -319,7 +319,7 @@ describe("the operator's own rules", () => {
     await loader.stop();
   });
 
-  it('are read again after a defect, though they have not changed since', async () => {
+  it('reads the rules again after an internal error, even without changes', async () => {
     const loaded: RuleSet[] = [];
     const logged: LogLine[] = [];
     const compiled = new CompiledFiles({
@@ -348,7 +348,7 @@ describe("the operator's own rules", () => {
     assert.match(logged[0]?.message ?? '', /Internal error/);
   });
 
-  it('are loaded with the shipped rules that were read at the start, the first time only', async () => {
+  it('uses the shipped rules that were read at the start, the first time only', async () => {
     const shipped = builtInRules();
     const loaded: RuleSet[] = [];
     let wanted = '';

@@ -5,7 +5,7 @@ import { subjectOf } from '../../../src/agent/detections/subjects.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { ruleCases } from './unseen-cases.ts';
 
-/* Rules exempt what is daily work. Whoever attacks reads them, and adds a word of an exemption to the command. */
+/* Rules exempt daily work. Attackers can read them, and add a word from an exemption to the command. */
 
 /** Words that rules exempt something for, or once did. */
 const WORDS = [
@@ -32,7 +32,7 @@ const HIDING: readonly ((script: string, word: string) => string)[] = [
   (script, word) => `: ${word}; ${script}`,
 ];
 
-describe('a word of an exemption', () => {
+describe('a word from an exemption', () => {
   const detector = new Detector({ rules: builtInRules().rules, clock: systemClock });
   const isNoticed = (script: string): boolean => {
     const argv = ['sh', '-c', script];

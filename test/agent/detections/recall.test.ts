@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { figuresOf, keptFigures, type Recall, recall, recallTable } from './recall.ts';
 import { idOf } from './unseen-cases.ts';
 
-describe('the built-in rules, on cases that they were not tuned on', function () {
+describe('the built-in rules, for cases that they were not tuned on', function () {
   this.timeout('120s');
   let result: Recall;
 
@@ -11,23 +11,23 @@ describe('the built-in rules, on cases that they were not tuned on', function ()
     result = recall();
   });
 
-  it('find at least 85 % of the attacks with the right alert', () => {
+  it('finds at least 85 % of the attacks with the right alert', () => {
     const attacks = result.alerts.reduce((sum, one) => sum + one.attacks, 0);
     assert.ok(1 - result.missed.length / attacks >= 0.85, recallTable(result));
   });
 
-  it('raise no alert of level high or above for a look-alike', () => {
+  it('raises no alert of level high or above for a look-alike', () => {
     assert.deepEqual(
       result.wrong.map(({ one, raised }) => `${idOf(one)}: ${raised.map(({ rule }) => rule).join(', ')}`),
       [],
     );
   });
 
-  it('are as good as the page of alerts says', () => {
+  it('matches the numbers on the alerts page', () => {
     assert.deepEqual(keptFigures(), figuresOf(result), 'run: node dist/scripts/rules-recall.js --write; npm run docs');
   });
 
-  it('reach the recall that README.md states at the default and at the lowest level', () => {
+  it('reaches the recall that README.md states at the default and at the lowest level', () => {
     const sum = (key: 'attacks' | 'visible' | 'found') => result.alerts.reduce((all, one) => all + one[key], 0);
     const percent = (key: 'visible' | 'found') => `${((100 * sum(key)) / sum('attacks')).toFixed(1)} %`;
     const text = readFileSync('README.md', 'utf8').replace(/\s+/g, ' ');
@@ -39,7 +39,7 @@ describe('the built-in rules, on cases that they were not tuned on', function ()
     assert.ok(text.includes(`${sum('found')} (${percent('found')}) do.`));
   });
 
-  it('raise at most one alert of level medium or above in 2,000 recorded benign starts', () => {
+  it('raises at most one alert of level medium or above in 2,000 recorded benign starts', () => {
     assert.ok(result.benign >= 10_000, `${result.benign} starts`);
     assert.ok(result.benignHits.length <= result.benign / 2_000, recallTable(result));
   });

@@ -5,7 +5,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { type BenignStart, benignStarts } from './benign-starts.ts';
 import { casesFile, idOf, LIST_BOUND, type UnseenCase, unseenCases } from './unseen-cases.ts';
 
-/** What `vakt rules test` says of a rule that matched. */
+/** Output of `vakt rules test` for a matching rule. */
 export interface Raised {
   readonly alert: string;
   readonly level: string;
@@ -35,7 +35,7 @@ export interface Recall {
 /** How well the rules do, without what the cases are: `node dist/scripts/rules-recall.js --write` makes the file. */
 export const FIGURES = 'test/agent/detections/recall.json';
 
-/** What the page of alerts says of each alert. */
+/** The numbers of each alert on the alerts page. */
 export interface Figures {
   /** Recorded benign starts. */
   readonly benign: number;
@@ -70,7 +70,7 @@ const atLeast =
   (raised: Raised): boolean =>
     LEVELS.indexOf(raised.level) >= LEVELS.indexOf(level);
 
-/** Judges all unseen cases and recorded starts with the built-in rules, in one run of the agent's program. */
+/** Evaluates all unseen cases and recorded starts with the built-in rules, in one run of the agent's program. */
 export function recall(cases = unseenCases(), starts = benignStarts()): Recall {
   const answers = run(cases, starts);
   const of = (one: UnseenCase): readonly Raised[] =>

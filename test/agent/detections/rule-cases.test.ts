@@ -54,7 +54,7 @@ describe('the shipped detection rules', () => {
     assert.deepEqual(missed.map(idOf), []);
   });
 
-  it('raise it also when options stand behind operands', async () => {
+  it('raise the alert with options after operands', async () => {
     const turned = cases.filter(({ expect }) => expect).flatMap(withOptionsLast);
     assert.ok(turned.length > 150);
     const answersNow = byCase(await answersTo(casesFile(turned)));
@@ -62,7 +62,7 @@ describe('the shipped detection rules', () => {
     assert.deepEqual(missed.map(idOf), []);
   });
 
-  it('raise it also when a file is named from its folder', async () => {
+  it('raise the alert for a file named relative to its directory', async () => {
     const moved = cases.filter(({ expect }) => expect).flatMap(withinFolders);
     assert.ok(moved.length > 400, `${moved.length}`);
     const answersNow = byCase(await answersTo(casesFile(moved)));
@@ -70,7 +70,7 @@ describe('the shipped detection rules', () => {
     assert.deepEqual(missed.map(idOf), []);
   });
 
-  it('raise no alert of that type above low for what looks like the attack, unless a trusted actor lowered it', () => {
+  it('raise no such alert above low for look-alikes, unless a trusted actor lowered it', () => {
     const wrong = cases.filter(
       (one) =>
         !one.expect &&
@@ -81,7 +81,7 @@ describe('the shipped detection rules', () => {
     assert.deepEqual(wrong.map(idOf), []);
   });
 
-  it('exempt no program by its name alone: anybody can choose it', () => {
+  it('exempt no program by its name alone, which any user can choose', () => {
     const loose: string[] = [];
     for (const { value } of builtInDocuments()) {
       const { title, detection } = value as { title: string; detection?: Record<string, unknown> };
@@ -99,7 +99,7 @@ describe('the shipped detection rules', () => {
     assert.deepEqual(loose, []);
   });
 
-  it('exempt nothing by the parent, whose path, arguments and name a user chooses', () => {
+  it("exempt nothing by the parent's path, arguments or name, which a user can choose", () => {
     const exempting = builtInRules().rules.filter(
       (rule) => rule.is === 'detection' && exemptsByParent(rule.expression),
     );
@@ -109,7 +109,7 @@ describe('the shipped detection rules', () => {
     );
   });
 
-  it('have attacks and look-alikes for each alert', () => {
+  it('cover each alert with attacks and look-alikes', () => {
     for (const alert of new Set(cases.map((one) => one.alert))) {
       const of = cases.filter((one) => one.alert === alert);
       assert.ok(of.filter(({ expect }) => expect).length >= 6, `${alert}: attacks`);

@@ -54,11 +54,11 @@ describe('The selections of shipped rules', () => {
   const { rules } = builtInRules();
 
   for (const [CommandLine, [alert, selection, techniques]] of Object.entries(ATTACKS))
-    it(`name ${techniques} for ${CommandLine}`, () => {
+    it(`map ${CommandLine} to ${techniques}`, () => {
       const payload = { Executable: `/usr/bin/${CommandLine.split(' ')[0]}`, CommandLine, ProcessId: 1, UserId: '0' };
       const subject = subjectOf({ name: 'ProcessCreate', payload, time: 0 });
       assert.ok(subject !== undefined);
-      const hits = new Detector({ rules, clock: new SetClock() }).judge(subject);
+      const hits = new Detector({ rules, clock: new SetClock() }).evaluate(subject);
       const found = hits
         .filter(({ rule }) => rule.alert === alert)
         .map((hit) => evidenceOf(hit, alert, { redact: true }));
@@ -68,7 +68,7 @@ describe('The selections of shipped rules', () => {
       );
     });
 
-  it('make each alert name one technique', () => {
+  it('assign one technique to each alert', () => {
     const used = new Set<string>();
     const wrong: string[] = [];
     for (const rule of rules.filter(({ facts }) => facts.alerts)) {
@@ -88,7 +88,7 @@ describe('The selections of shipped rules', () => {
     assert.deepEqual([...used].sort(), Object.keys(TWO_AT_ONCE).sort());
   });
 
-  it('exist in their rule, and name techniques', () => {
+  it('exist in their rule, and refer to techniques', () => {
     const mapped = rules.filter(({ facts }) => facts.selectionTags !== undefined);
     assert.ok(mapped.length >= 10);
     for (const { facts } of mapped)

@@ -9,7 +9,7 @@ const viewOf = (line: string) => {
   return { Image: `/usr/bin/${program}`, CommandLine: line, CurrentDirectory: '/t' };
 };
 
-describe('the files that a download writes', () => {
+describe('downloadTargets', () => {
   for (const [line, ...files] of [
     ['wget http://h/a', '/t/a'],
     ['wget -qO /tmp/x http://h/a http://h/b', '/tmp/x'],
@@ -75,7 +75,7 @@ describe('a start that downloads several files', () => {
     assert.deepEqual(targetsOf('/usr/bin/wget', 'wget http://h/a http://h/b http://h/c'), ['a', 'b', 'c']);
   });
 
-  it('has no more views than any other, and those of all its commands', () => {
+  it('has no more views than other starts, including those of all its commands', () => {
     const commands = Array.from({ length: 12 }, (_, i) => `wget http://h/${i} http://h/x http://h/y`);
     const targets = targetsOf('/usr/bin/bash', `bash -c ${commands.join('; ')}`);
     assert.equal(targets.length, MAX_VIEWS);
@@ -83,7 +83,7 @@ describe('a start that downloads several files', () => {
   });
 });
 
-describe('the file that a start runs', () => {
+describe('runTarget', () => {
   for (const [line, file] of [
     ['java -Xmx64m -jar x.jar', '/t/x.jar'],
     ['java Main', '/usr/bin/java'],

@@ -6,14 +6,14 @@ describe('the unseen cases', () => {
   const ofStarts = cases.filter(({ events }) => events[0]?.event === 'ProcessCreate');
   const count = (expect: boolean) => ofStarts.filter((one) => one.expect === expect).length;
 
-  it('have attacks and look-alikes in numbers, a third of them evasions', () => {
+  it('include enough attacks and look-alikes, a third of them evasions', () => {
     assert.ok(count(true) >= 160, `${count(true)} attacks`);
     assert.ok(count(false) >= 160, `${count(false)} look-alikes`);
     const evasions = ofStarts.filter(({ kind }) => kind === 'evasion').length;
     assert.ok(evasions >= ofStarts.length / 4, `${evasions} evasions of ${ofStarts.length}`);
   });
 
-  it('have both for each alert, and no two have one name', () => {
+  it('include both for each alert, with unique names', () => {
     for (const alert of new Set(cases.map((one) => one.alert))) {
       const expected = cases.filter((one) => one.alert === alert).map(({ expect }) => expect);
       assert.ok(expected.includes(true) && expected.includes(false), alert);
@@ -21,12 +21,12 @@ describe('the unseen cases', () => {
     assert.equal(new Set(cases.map(idOf)).size, cases.length);
   });
 
-  it('call attacks plain or evasion, look-alikes daily, and give a reason', () => {
+  it('mark attacks as plain or evasion, look-alikes as daily, and give a reason', () => {
     const wrong = cases.filter(({ kind, expect, why }) => (kind === 'daily') === expect || why.length < 8);
     assert.deepEqual(wrong, []);
   });
 
-  it('repeat an event with the values of its lists, each later than the one before', () => {
+  it('repeat an event with the values of its lists, each later than the previous one', () => {
     const [one] = casesFile([
       {
         alert: 'A',

@@ -81,7 +81,7 @@ function casesOf(folder: string): UnseenCase[] {
 /** The id of a case in the answers of `vakt rules test`. */
 export const idOf = ({ alert, name }: UnseenCase): string => `${alert}: ${name}`;
 
-/** @param benign process starts, as recordings have them */
+/** @param benign recorded process starts */
 export function casesFile(cases: readonly UnseenCase[], benign: readonly Written[] = []): CasesFile {
   return {
     lists: LISTS,
@@ -114,7 +114,7 @@ function eventsOf(written: readonly Written[]): CaseEvent[] {
   );
 }
 
-/** The fields of one repetition: a list of texts gives one of them, `Payload` is a list of rows. */
+/** The fields of one repetition: for a list of strings, one of them, `Payload` is a list of rows. */
 const repetition = (fields: Written, index: number): Written =>
   Object.fromEntries(
     Object.entries(fields).map(([key, value]) => [

@@ -26,7 +26,7 @@ describe('WaitingList', () => {
     list = new WaitingList();
   });
 
-  it('gives back what was added, in order', () => {
+  it('returns events in the order in which they were added', () => {
     const all = Array.from({ length: 3_000 }, (_, n) => by(String(n % 3)));
     for (const each of all) assert.ok(list.add(each));
     assert.deepEqual(
@@ -37,7 +37,7 @@ describe('WaitingList', () => {
     assert.equal(list.take(), undefined);
   });
 
-  it('keeps nothing of what was taken', async () => {
+  it('releases the events that were taken', async () => {
     const last = () => new WeakRef(list.take() ?? by('none'));
     for (const user of ['1000', '0']) list.add(by(user));
     const taken = last();
@@ -47,7 +47,7 @@ describe('WaitingList', () => {
     assert.equal(list.isEmpty, false);
   });
 
-  it('takes 4 M characters of one user, and has space for others then', () => {
+  it('accepts 4 M characters of one user, and then has space for others', () => {
     assert.equal(fill(list, by('1000')), 4_096);
     assert.equal(fill(list, by('0')), 2_048);
     assert.ok(list.add(by('1')));
@@ -57,25 +57,25 @@ describe('WaitingList', () => {
     assert.equal(fill(list, by('1000', 131_072)), 32);
   });
 
-  it('counts programs that run as another user for the one who logged in', () => {
+  it('attributes programs that run as another user to the login user', () => {
     fill(list, by('1000', 0, { LoginUserId: '1000' }));
     assert.equal(list.add(by('0', 0, { LoginUserId: '1000' })), false);
     assert.ok(list.add(by('0')));
   });
 
-  it('counts the users of containers as one, and separately from those of the host', () => {
+  it("counts all users of containers together, separately from the host's", () => {
     assert.equal(fill(list, by('33', 0, { ContainerId: '0' })), 4_096);
     assert.equal(list.add(by('70000', 0, { ContainerId: '1' })), false);
     assert.equal(fill(list, by('33')), 2_048);
   });
 
-  it('has space again for what was taken', () => {
+  it('frees the space of taken events', () => {
     fill(list, by('1000'));
     for (let n = 0; n < 10; n += 1) list.take();
     assert.equal(fill(list, by('1000')), 10);
   });
 
-  it('never has more than 8 M characters, whoever adds what', () => {
+  it('never exceeds 8 M characters with any users', () => {
     const step = fc.record({
       user: fc.integer({ min: 0, max: 99 }),
       length: fc.constantFrom(0, 5_000, 131_072),

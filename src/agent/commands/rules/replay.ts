@@ -3,7 +3,7 @@ import type { Payload } from '../../../core/contract/event.ts';
 import { agentChanges } from '../../detections/changes/agent-events.ts';
 import { SnapshotParts } from '../../detections/changes/parts.ts';
 import { SnapshotChanges } from '../../detections/changes/snapshot-changes.ts';
-import { Detector, type Lists, type TellsTime } from '../../detections/detector.ts';
+import { Detector, type Lists, type TimeSource } from '../../detections/detector.ts';
 import type { ParsedRule } from '../../detections/sigma/rule.ts';
 import type { Hit, Subject } from '../../detections/subject.ts';
 import { type Program, subjectOf } from '../../detections/subjects.ts';
@@ -11,7 +11,7 @@ import type { GivenEvent } from './events.ts';
 import { withRecordedAncestors } from './recorded-ancestors.ts';
 
 /** Shows the time of the events that are replayed. */
-class EventClock implements TellsTime {
+class EventClock implements TimeSource {
   at = Date.UTC(2026, 0, 1);
 
   now(): Date {
@@ -52,7 +52,7 @@ export class Replay {
   judge(event: GivenEvent): Hit[] {
     if (event.time !== undefined) this.#clock.at = event.time;
     return this.#subjectsOf(event)
-      .flatMap((subject) => this.#detector.judge(subject))
+      .flatMap((subject) => this.#detector.evaluate(subject))
       .map(withRecordedAncestors);
   }
 

@@ -106,7 +106,7 @@ export class Alerts {
     this.#dueEarlier = options.dueEarlier ?? (() => {});
     this.#open = new OpenAlerts((alert) => {
       this.#changed();
-      this.#tell(alert, 'Security alert, seen again.');
+      this.#report(alert, 'Security alert, seen again.');
     });
     this.#held = new HeldAlerts((alert, isNew) => {
       this.#changed();
@@ -114,7 +114,7 @@ export class Alerts {
         this.#countSeverity(alert);
         this.#sendSoon();
       }
-      this.#tell(alert, 'Security alerts held back.');
+      this.#report(alert, 'Security alerts held back.');
     });
     this.#exceptions = new Exceptions(this.#changed);
     this.#silence = new Silence(options.clock, this.#changed);
@@ -247,7 +247,7 @@ export class Alerts {
     this.#chains.add(hit, key, now);
     this.#alerts += 1;
     this.#countSeverity(alert);
-    this.#tell(alert, 'Security alert.');
+    this.#report(alert, 'Security alert.');
   }
 
   #countSeverity({ severity }: KeptAlert): void {
@@ -266,7 +266,7 @@ export class Alerts {
     return id;
   }
 
-  #tell(alert: KeptAlert, message: string): void {
+  #report(alert: KeptAlert, message: string): void {
     const { alertId, alertType, severity, count } = alert;
     const now = this.#clock.now();
     this.history.add(trimmed(alert));

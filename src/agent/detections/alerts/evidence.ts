@@ -86,7 +86,7 @@ function ruleFacts(hit: Hit) {
     tactics: either(ofSelections.tactics, ofRule.tactics),
     techniques: either(ofSelections.techniques, ofRule.techniques),
     ...(selections.length === 0 ? {} : { selection: cut(selections.join(';'), LONGEST_NAME) }),
-    remediation: cut(rule.remediation ?? 'Find out who did this, and whether it was meant.', LONGEST_VALUE * 2),
+    remediation: cut(rule.remediation ?? 'Find out who did this, and whether it was intended.', LONGEST_VALUE * 2),
   };
 }
 

@@ -47,13 +47,13 @@ export function fitted(evidence: Evidence): Evidence {
   return shortened.size === 0 ? evidence : withTexts(evidence, texts, shortened);
 }
 
-function shortenable({ subject, details, ...others }: Evidence): readonly Text[] {
+function shortenable({ subject, details, ...rest }: Evidence): readonly Text[] {
   const all: [string, unknown][] = [
-    ['RuleTitle', others.ruleTitle],
-    ['RuleAuthor', others.ruleAuthor],
-    ['Remediation', others.remediation],
-    ['ParentExecutable', others.parentExecutable],
-    ['ParentCommandLine', others.parentCommandLine],
+    ['RuleTitle', rest.ruleTitle],
+    ['RuleAuthor', rest.ruleAuthor],
+    ['Remediation', rest.remediation],
+    ['ParentExecutable', rest.parentExecutable],
+    ['ParentCommandLine', rest.parentCommandLine],
     ...Object.entries(subject).filter(([name]) => !IDENTIFYING.includes(name)),
     ...Object.entries(details).filter(([name]) => !MARKERS.includes(name)),
   ];
@@ -81,13 +81,13 @@ function limitOf(sizes: readonly number[], available: number): number {
 }
 
 function withTexts(evidence: Evidence, texts: readonly Text[], shortened: ReadonlyMap<string, string>): Evidence {
-  const { subject, details, ...others } = evidence;
+  const { subject, details, ...rest } = evidence;
   const replaced = <T extends object>(values: T): T =>
     Object.fromEntries(Object.entries(values).map(([name, value]) => [name, shortened.get(name) ?? value])) as T;
   const of = (name: string, text: string) => shortened.get(name) ?? text;
-  const { ruleTitle, ruleAuthor, remediation, parentExecutable, parentCommandLine } = others;
+  const { ruleTitle, ruleAuthor, remediation, parentExecutable, parentCommandLine } = rest;
   return {
-    ...others,
+    ...rest,
     ruleTitle: of('RuleTitle', ruleTitle),
     remediation: of('Remediation', remediation),
     ...(ruleAuthor === undefined ? {} : { ruleAuthor: of('RuleAuthor', ruleAuthor) }),

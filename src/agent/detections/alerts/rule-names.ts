@@ -56,7 +56,10 @@ export class RuleNames implements Service {
     if (text === this.#logged) return;
     this.#logged = text;
     if (text === '{}') return;
-    const settings = Object.entries(warnings).map(([setting, what]) => [this.#nameOf(setting as SettingId), what]);
+    const settings = Object.entries(warnings).map(([setting, warning]) => [
+      this.#nameOf(setting as SettingId),
+      warning,
+    ]);
     const line = 'The module twin names detection rules that do not exist.';
     this.#log.warn({ settings: Object.fromEntries(settings) }, line);
   }
@@ -79,10 +82,10 @@ export class RuleNames implements Service {
 function warningsOf({ disabledRules, exceptions }: Named, rules: readonly ParsedRule[]): Warnings {
   const names = new Set(rules.flatMap(({ facts }) => [facts.id, alertTypeOf(facts)]));
   const known = [...names];
-  const disabled = disabledRules.filter((name) => !names.has(name)).map((rule) => ({ rule, told: quoted(rule) }));
+  const disabled = disabledRules.filter((name) => !names.has(name)).map((rule) => ({ rule, label: quoted(rule) }));
   const excepted = Object.entries(exceptions)
     .filter(([, { rule }]) => !names.has(rule))
-    .map(([id, { rule }]) => ({ rule, told: `${quoted(rule)} in ${quoted(id)}` }));
+    .map(([id, { rule }]) => ({ rule, label: `${quoted(rule)} in ${quoted(id)}` }));
   return {
     ...(disabled.length === 0 ? {} : { 'detections.disabledRules': listed(disabled, known) }),
     ...(excepted.length === 0 ? {} : { 'detections.exceptions': listed(excepted, known) }),
@@ -90,15 +93,15 @@ function warningsOf({ disabledRules, exceptions }: Named, rules: readonly Parsed
 }
 
 function listed(
-  unknown: readonly { readonly rule: string; readonly told: string }[],
+  unknown: readonly { readonly rule: string; readonly label: string }[],
   known: readonly string[],
 ): string {
-  const told = unknown.slice(0, MAX_NAMED).map(({ rule, told }) => {
+  const labels = unknown.slice(0, MAX_NAMED).map(({ rule, label }) => {
     const meant = nearestName(rule.slice(0, MAX_NAME_CHARACTERS), known);
-    return meant === undefined ? told : `${told} (did you mean "${meant}"?)`;
+    return meant === undefined ? label : `${label} (did you mean "${meant}"?)`;
   });
   const more = unknown.length > MAX_NAMED ? ` and ${unknown.length - MAX_NAMED} more` : '';
-  return `names an unknown rule: ${told.join(', ')}${more}`;
+  return `names an unknown rule: ${labels.join(', ')}${more}`;
 }
 
 const quoted = (name: string) =>

@@ -124,7 +124,7 @@ export class SavedState implements Service {
   #write(state: string): void {
     this.#files.replace(this.#file, state, (error) => {
       if (error !== undefined && !this.#isFailing) {
-        this.#log.warn({ err: error }, 'Could not save the state of the detections; a restart begins without it.');
+        this.#log.warn({ err: error }, 'Failed to save the detection state; it is lost at the next restart.');
       }
       this.#isFailing = error !== undefined;
     });
@@ -137,7 +137,7 @@ export class SavedState implements Service {
     } catch (error) {
       this.#log.warn(
         { why: messageOf(error) },
-        'Could not read the saved state of the detections; starting without it.',
+        'Failed to read the saved detection state; starting with an empty state.',
       );
       return {};
     }

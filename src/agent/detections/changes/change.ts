@@ -2,7 +2,7 @@ import type { Payload } from '../../../core/contract/event.ts';
 import type { Fields, LogSource, Subject } from '../subject.ts';
 
 /** Time and event of a change. */
-export interface Seen {
+export interface Observation {
   readonly event: string;
   readonly at: Date;
   /** Ids of the events that show the change, if known. */
@@ -10,7 +10,7 @@ export interface Seen {
 }
 
 /** A difference between two snapshots, or a change of the agent itself. */
-export const change = (source: LogSource, fields: Fields, { event, at, ids = [] }: Seen): Subject => ({
+export const change = (source: LogSource, fields: Fields, { event, at, ids = [] }: Observation): Subject => ({
   source,
   time: at.getTime(),
   fields,

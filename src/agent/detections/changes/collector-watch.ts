@@ -19,12 +19,12 @@ const EXPECTED_DAILY = new Set(['ProcessCreate', 'ProcessTerminate', 'Connection
 
 interface Watched {
   /** Whether it ever delivered an event or a snapshot, including earlier runs. */
-  gave: boolean;
+  hasDelivered: boolean;
   /** On the monotonic clock. */
   lastSeen: Duration;
   /** Start of the unavailability. */
   downSince: Duration | undefined;
-  told: 'lost' | 'silent' | undefined;
+  reported: 'lost' | 'silent' | undefined;
 }
 
 /**
@@ -44,9 +44,9 @@ export class CollectorWatch {
   /** Call this for each batch of events, and for each snapshot. */
   saw(event: string): void {
     const watched = this.#of(event);
-    watched.gave = true;
+    watched.hasDelivered = true;
     watched.lastSeen = this.#clock.monotonic();
-    watched.told = undefined;
+    watched.reported = undefined;
   }
 
   /**
@@ -57,9 +57,9 @@ export class CollectorWatch {
   check(collectors: readonly WatchedCollector[], isPaused: boolean): Subject[] {
     return collectors.flatMap((collector) => {
       const watched = this.#of(collector.name);
-      const state = this.#judge(collector, watched, isPaused);
-      if (state === undefined || watched.told === state) return [];
-      watched.told = state;
+      const state = this.#stateOf(collector, watched, isPaused);
+      if (state === undefined || watched.reported === state) return [];
+      watched.reported = state;
       const { name: Collector, reason } = collector;
       const fields: Fields = { Collector, State: state, ...(reason === undefined ? {} : { Reason: reason }) };
       return [agentChange(fields, { event: 'CollectorStatus', at: this.#clock.now() })];
@@ -68,28 +68,28 @@ export class CollectorWatch {
 
   /** For the state on disk: the collectors that have delivered events. */
   toJson(): unknown {
-    return [...this.#watched].flatMap(([name, { gave }]) => (gave ? [name] : []));
+    return [...this.#watched].flatMap(([name, { hasDelivered }]) => (hasDelivered ? [name] : []));
   }
 
   restore(value: unknown): void {
     if (!Array.isArray(value)) return;
-    for (const name of value.slice(0, MAX_COLLECTORS)) if (typeof name === 'string') this.#of(name).gave = true;
+    for (const name of value.slice(0, MAX_COLLECTORS)) if (typeof name === 'string') this.#of(name).hasDelivered = true;
   }
 
-  #judge(collector: WatchedCollector, watched: Watched, isPaused: boolean): Watched['told'] {
+  #stateOf(collector: WatchedCollector, watched: Watched, isPaused: boolean): Watched['reported'] {
     const now = this.#clock.monotonic();
     if (collector.state !== 'unavailable') watched.downSince = undefined;
     if (collector.state === 'off' || isPaused) {
       watched.lastSeen = now;
-      watched.told = undefined;
+      watched.reported = undefined;
       return undefined;
     }
-    if (!watched.gave) return undefined;
+    if (!watched.hasDelivered) return undefined;
     if (collector.state === 'unavailable') {
       watched.downSince ??= now;
       return now - watched.downSince >= GRACE ? 'lost' : undefined;
     }
-    if (watched.told === 'lost') watched.told = undefined;
+    if (watched.reported === 'lost') watched.reported = undefined;
     return now - watched.lastSeen >= this.#limitOf(collector) ? 'silent' : undefined;
   }
 
@@ -101,7 +101,12 @@ export class CollectorWatch {
   #of(name: string): Watched {
     const known = this.#watched.get(name);
     if (known !== undefined) return known;
-    const watched: Watched = { gave: false, lastSeen: this.#clock.monotonic(), downSince: undefined, told: undefined };
+    const watched: Watched = {
+      hasDelivered: false,
+      lastSeen: this.#clock.monotonic(),
+      downSince: undefined,
+      reported: undefined,
+    };
     this.#watched.set(name, watched);
     return watched;
   }

@@ -31,9 +31,9 @@ export const firewallChanges: ChangeKind = {
   },
 
   keyOf(row) {
-    const { Kind = '', Family = '', Table = '', ChainName = '', ...others } = row;
+    const { Kind = '', Family = '', Table = '', ChainName = '', ...rest } = row;
     // Elements of sets change, for example addresses banned by fail2ban.
-    const { Enabled: _, Sets: __, ...content } = others;
+    const { Enabled: _, Sets: __, ...content } = rest;
     const place = [Kind, Family, Table, ChainName];
     return JSON.stringify(Kind === 'policy' ? place : [...place, Object.entries(content).sort()]);
   },
@@ -42,10 +42,10 @@ export const firewallChanges: ChangeKind = {
     const modifiedRows = compared.modified.map(({ before = {}, after }) =>
       modified(before, after, beforeOf(before, after)),
     );
-    const told = new Set(
+    const reported = new Set(
       compared.modified.filter(({ after }) => after.Kind === 'policy').map(({ after }) => after.Direction),
     );
-    const opened = openings(base, rows, compared.removed).filter(({ Direction }) => !told.has(Direction));
+    const opened = openings(base, rows, compared.removed).filter(({ Direction }) => !reported.has(Direction));
     return [
       // Rules that may have existed before are not reported; checking first avoids building tens of thousands of unneeded changes.
       ...(includes(base.partial, '') ? [] : compared.added.filter((row) => !isPlaceholder(row)).map(added)),
@@ -86,12 +86,12 @@ function openings(base: Base, rows: Rows, removedRows: readonly Fields[]): Field
   const isOff = before.some(guards) && !after.some(({ Enabled }) => Enabled === 'true');
   return DIRECTIONS.flatMap((direction) => {
     const lost = removedRows.filter((row) => row.Direction === direction);
-    const gone = lost.find(deniesByDefault) ?? (isOff && direction === 'In' ? lost.find(guards) : undefined);
+    const removedGuard = lost.find(deniesByDefault) ?? (isOff && direction === 'In' ? lost.find(guards) : undefined);
     // A firewall that stops filtering forwarded packets is normal after forwarding was disabled.
-    if (gone === undefined || (direction === undefined && !isOff)) return [];
+    if (removedGuard === undefined || (direction === undefined && !isOff)) return [];
     if (after.some((row) => row.Direction === direction && deniesByDefault(row))) return [];
-    const now: Fields = { ...gone, Kind: 'policy', Action: 'Allow', Enabled: String(!isOff) };
-    return [modified(gone, now, beforeOf({ ...gone, Enabled: 'true' }, now))];
+    const now: Fields = { ...removedGuard, Kind: 'policy', Action: 'Allow', Enabled: String(!isOff) };
+    return [modified(removedGuard, now, beforeOf({ ...removedGuard, Enabled: 'true' }, now))];
   });
 }
 

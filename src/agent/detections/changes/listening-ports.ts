@@ -39,10 +39,10 @@ export const listeningPortChanges: ChangeKind = {
     const open = byPlace(after);
     const closed = byPlace(before);
     const opened = [...open].flatMap(([place, ports]) => uncovered(ports, beforeByPlace.get(place) ?? []));
-    const gone = [...closed].flatMap(([place, ports]) => uncovered(ports, afterByPlace.get(place) ?? []));
+    const lost = [...closed].flatMap(([place, ports]) => uncovered(ports, afterByPlace.get(place) ?? []));
     const taken = [...open].flatMap(([place, ports]) => takenOver(ports, beforeByPlace.get(place) ?? []));
-    const { moves, stays } = moved(opened, gone);
-    return [...moves, ...stays.opened.map(added), ...stays.gone.map(removed), ...taken];
+    const { moves, stays } = moved(opened, lost);
+    return [...moves, ...stays.opened.map(added), ...stays.lost.map(removed), ...taken];
   },
 };
 
@@ -74,23 +74,23 @@ const withPorts = (row: Fields, from: number, to: number): Fields => ({
   LocalPort: from === to ? String(from) : `${from}-${to}`,
 });
 
-/** The ports that are not in `others`, as rows. Both lists are sorted. */
-function uncovered(ports: readonly Ports[], others: readonly Ports[]): Fields[] {
+/** The ports that are not in `covering`, as rows. Both lists are sorted. */
+function uncovered(ports: readonly Ports[], covering: readonly Ports[]): Fields[] {
   const rows: Fields[] = [];
   // A port with two rows (SO_REUSEPORT) is reported once.
-  let told = -1;
+  let lastPort = -1;
   let start = 0;
   for (const { from, to, row } of ports) {
-    let next = Math.max(from, told + 1);
-    while (start < others.length && (others[start]?.to ?? 0) < from) start += 1;
-    for (let index = start; index < others.length && next <= to; index += 1) {
-      const other = others[index];
+    let next = Math.max(from, lastPort + 1);
+    while (start < covering.length && (covering[start]?.to ?? 0) < from) start += 1;
+    for (let index = start; index < covering.length && next <= to; index += 1) {
+      const other = covering[index];
       if (other === undefined || other.from > to) break;
       if (other.from > next) rows.push(withPorts(row, next, other.from - 1));
       next = Math.max(next, other.to + 1);
     }
     if (next <= to) rows.push(withPorts(row, next, to));
-    told = Math.max(told, to);
+    lastPort = Math.max(lastPort, to);
   }
   return rows;
 }
@@ -114,10 +114,10 @@ const isWildcard = ({ LocalAddress = '' }: Fields) => ['', '0.0.0.0', '::'].incl
  * A program whose ports moved to another address of the machine, for example after a new DHCP lease, has no new port. The port
  * is new if it was not reachable from outside before, or not at all addresses.
  */
-function moved(opened: readonly Fields[], gone: readonly Fields[]) {
+function moved(opened: readonly Fields[], lost: readonly Fields[]) {
   const from = new Map<string, Fields>();
   const serviceOf = ({ Protocol, LocalPort, Executable }: Fields) => `${Protocol} ${LocalPort} ${Executable}`;
-  for (const row of gone)
+  for (const row of lost)
     if (row.Executable !== undefined && !isLoopback(row.LocalAddress ?? '')) from.set(serviceOf(row), row);
   const moves: Fields[] = [];
   const used = new Set<Fields>();
@@ -128,5 +128,5 @@ function moved(opened: readonly Fields[], gone: readonly Fields[]) {
     moves.push(modified(before, row));
     return false;
   });
-  return { moves, stays: { opened: staysOpened, gone: gone.filter((row) => !used.has(row)) } };
+  return { moves, stays: { opened: staysOpened, lost: lost.filter((row) => !used.has(row)) } };
 }

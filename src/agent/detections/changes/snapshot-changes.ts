@@ -2,7 +2,7 @@ import type { Payload } from '../../../core/contract/event.ts';
 import type { Fields, LogSource, Subject } from '../subject.ts';
 import { agentChange } from './agent-events.ts';
 import { baselineChanges } from './baseline.ts';
-import { change, type Seen } from './change.ts';
+import { change, type Observation } from './change.ts';
 import { firewallChanges } from './firewall.ts';
 import { hardwareChanges } from './hardware.ts';
 import {
@@ -32,7 +32,7 @@ const KINDS: readonly ChangeKind[] = [
 ];
 
 /** A whole snapshot, or the available part of one. */
-export interface ComparedSnapshot extends Seen {
+export interface ComparedSnapshot extends Observation {
   readonly rows: readonly Payload[];
   /** Number of missing rows. */
   readonly leftOut: number;

@@ -50,19 +50,19 @@ export function all(of: readonly Matcher[]): Matcher {
   };
 }
 
-/** Few patterns have one of their literals in the text; the others are not called. */
+/** Few patterns have one of their literals in the text; the rest are not called. */
 function any(of: readonly Expression[], context: Context): Matcher {
   const patterns = new Map<string, PatternTest[]>();
-  const others: Matcher[] = [];
+  const rest: Matcher[] = [];
   for (const each of of) {
-    if (each.is !== 'field' || each.test.is !== 'pattern') others.push(compile(each, context));
+    if (each.is !== 'field' || each.test.is !== 'pattern') rest.push(compile(each, context));
     else {
       const same = patterns.get(each.field);
       if (same === undefined) patterns.set(each.field, [each.test]);
       else same.push(each.test);
     }
   }
-  return anyOf([...others, ...[...patterns].map(([field, tests]) => anyPattern(field, tests, context))]);
+  return anyOf([...rest, ...[...patterns].map(([field, tests]) => anyPattern(field, tests, context))]);
 }
 
 export function anyOf(of: readonly Matcher[]): Matcher {
@@ -80,7 +80,7 @@ function anyPattern(field: string, tests: readonly PatternTest[], context: Conte
   const gates = context.gates(field, tests);
   return (row) => {
     for (let at = gates.next(0); at < tests.length; at = gates.next(at + 1)) {
-      const value = row.judged(slot);
+      const value = row.matchedText(slot);
       if (value !== undefined && (tests[at] as PatternTest).pattern.matches(value)) return true;
     }
     return false;

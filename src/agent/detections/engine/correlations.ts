@@ -23,7 +23,7 @@ const BYTES_OF_ENTRY = 80;
 const BYTES_OF_GROUP = 200;
 /** The state of shorter windows may be lost by kill -9: it is saved at most once a minute. */
 const UNSAVED_WINDOW = minutes(1);
-/** Maximum delay of an event relative to others. */
+/** Maximum delay of an event relative to rest. */
 export const LATEST_MS = 5_000;
 /** Maximum number of event ids in a hit. */
 const MAX_IDS = 16;
@@ -243,7 +243,7 @@ class Window {
   readonly #grainMs: number;
   readonly #most: number;
   readonly #mostOfRule: number;
-  /** Whether a hit needs a match of the first rule before all others. */
+  /** Whether a hit needs a match of the first rule before all rest. */
   readonly #beginsWithFirst: boolean;
   /** Time of the last match of the first rule, in milliseconds on the monotonic clock. */
   #begun = -Infinity;
@@ -297,10 +297,10 @@ class Window {
       const entry = { at, rule, hash, count: 1, id: happened.ids[0] ?? '', event, source, summary };
       const result = this.#feed(key, entry);
       if (result === undefined) continue;
-      const { count, entries, ...others } = result;
+      const { count, entries, ...rest } = result;
       const ids = [...new Set(entries.map(({ id }) => id).filter((id) => id !== ''))].slice(-MAX_IDS);
       const since = time - Math.max(0, at - (entries[0]?.at ?? at));
-      results.push({ ...others, found: { count, ids, since, group: this.#groupOf(key), events: entries }, view });
+      results.push({ ...rest, found: { count, ids, since, group: this.#groupOf(key), events: entries }, view });
     }
     return results;
   }

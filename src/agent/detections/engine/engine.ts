@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { ownAutomata } from '../../pattern/pattern.ts';
 import { isOfView, readField, wordFields, wordsOf } from '../read-field.ts';
-import { JUDGED } from '../sigma/modifiers.ts';
+import { MATCHED_RANGE } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
 import type { List } from './compile.ts';
@@ -40,7 +40,7 @@ const NOTHING: Evaluation = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
 
 /** A match during the evaluation of views. */
-interface Found extends Match {
+interface ViewMatch extends Match {
   readonly views: View[];
 }
 
@@ -75,7 +75,7 @@ interface Prepared {
   readonly candidates: Uint8Array;
   readonly spent: Float64Array;
   /** Rules that skip long strings until the minute ends. */
-  readonly hurried: Uint8Array;
+  readonly throttled: Uint8Array;
   readonly off: Uint8Array;
 }
 
@@ -88,10 +88,10 @@ export class Engine {
   readonly #switchedOff = new Set<string>();
   readonly #correlated: ReadonlySet<string>;
   #isWhole = true;
-  #passedOver = 0;
+  #skippedViews = 0;
   #windowEnds = -Infinity;
   /** Events of the current minute that were not in the cache. */
-  #judged = 0;
+  #evaluated = 0;
 
   /**
    * @param list the entries of a list in the twin; empty if it isn't set
@@ -124,8 +124,8 @@ export class Engine {
   }
 
   /** Number of views that a rule skipped because it had taken too much time. */
-  get passedOver(): number {
-    return this.#passedOver;
+  get skippedViews(): number {
+    return this.#skippedViews;
   }
 
   /** Whether a detection reads this field of events from this source. */
@@ -139,16 +139,16 @@ export class Engine {
     const key = keyOf(subject, prepared);
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
-    this.#judged += 1;
+    this.#evaluated += 1;
     this.#isWhole = true;
-    const matches = this.#judge(subject, prepared);
+    const matches = this.#match(subject, prepared);
     if (!this.#isWhole) return { matches, isWhole: false };
-    const judgement = matches.length === 0 ? NOTHING : { matches, isWhole: true };
-    this.#cache.set(key, judgement);
-    return judgement;
+    const evaluation = matches.length === 0 ? NOTHING : { matches, isWhole: true };
+    this.#cache.set(key, evaluation);
+    return evaluation;
   }
 
-  #judge(subject: Subject, prepared: Prepared): readonly Match[] {
+  #match(subject: Subject, prepared: Prepared): readonly Match[] {
     const row = this.#row;
     const { fields, ofView, searchedOnce, searchedAgain, candidates, always, hasKeywords } = prepared;
     candidates.fill(0);
@@ -160,7 +160,7 @@ export class Engine {
       () => wordsOf(subject, view),
     );
     for (const { literals, of, slot, mark } of searchedOnce) literals.read(of, row.text(slot), mark);
-    const matches: Found[] = [];
+    const matches: ViewMatch[] = [];
     for (view of subject.views.length === 0 ? NO_VIEWS : subject.views) {
       row.forget(ofView);
       if (hasKeywords) row.all(true); // includes their length
@@ -171,18 +171,19 @@ export class Engine {
   }
 
   /** Evaluates the candidates on the row. A literal in one view keeps its rule a candidate for later views. */
-  #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
-    const { rules, conditions, compileRule, ofView, candidates, spent, hurried, off } = prepared;
+  #try(prepared: Prepared, view: View | undefined, matches: ViewMatch[]): void {
+    const { rules, conditions, compileRule, ofView, candidates, spent, throttled, off } = prepared;
     const row = this.#row;
     // Based on the view alone: a user could give all programs the same long command line of a parent.
     const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT_TEXT_CHARACTERS;
-    const most = MAX_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MAX_CHARGED_OF_CHARACTER_MS;
+    const most =
+      MAX_CHARGED_MS + Math.min(row.length, MATCHED_RANGE.head + MATCHED_RANGE.tail) * MAX_CHARGED_OF_CHARACTER_MS;
     let began = this.#clock.monotonic();
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;
-      if (hurried[index] === 1 && isLong && began < this.#windowEnds) {
+      if (throttled[index] === 1 && isLong && began < this.#windowEnds) {
         this.#isWhole = false;
-        this.#passedOver += 1;
+        this.#skippedViews += 1;
         continue;
       }
       const rule = rules[index] as DetectionRule;
@@ -210,8 +211,8 @@ export class Engine {
       const total = (spent[index] as number) + charged;
       began = now;
       spent[index] = total;
-      if (total <= BUDGET_MS + this.#judged * BUDGET_OF_EVENT_MS) continue;
-      hurried[index] = 1;
+      if (total <= BUDGET_MS + this.#evaluated * BUDGET_OF_EVENT_MS) continue;
+      throttled[index] = 1;
       if (rule.facts.origin === 'builtin') continue;
       off[index] = 1;
       this.#switchedOff.add(rule.facts.id);
@@ -221,10 +222,10 @@ export class Engine {
 
   #beginWindow(now: number): void {
     this.#windowEnds = now + WINDOW_MS;
-    this.#judged = 0;
-    for (const { spent, hurried } of this.#sources.values()) {
+    this.#evaluated = 0;
+    for (const { spent, throttled } of this.#sources.values()) {
       spent.fill(0);
-      hurried.fill(0);
+      throttled.fill(0);
     }
   }
 }
@@ -277,7 +278,7 @@ function prepare(rules: readonly DetectionRule[], list: List): Prepared {
     hasKeywords: groups.some(({ selection }) => selection.hasKeywords === true),
     candidates,
     spent: new Float64Array(rules.length),
-    hurried: new Uint8Array(rules.length),
+    throttled: new Uint8Array(rules.length),
     off: new Uint8Array(rules.length),
   };
 }
@@ -292,19 +293,19 @@ interface Group {
 /** Shipped rules come with their selection; it is computed for all others. */
 function groupsOf(rules: readonly DetectionRule[], list: List): readonly Group[] {
   const made = new Map<Selection, Int32Array>();
-  const others: number[] = [];
+  const unselected: number[] = [];
   for (const [place, { made: known }] of rules.entries()) {
     const places = known === undefined ? undefined : (made.get(known.selection) ?? noPlaces(known.selection));
-    if (known === undefined || places === undefined || places[known.number] !== -1) others.push(place);
+    if (known === undefined || places === undefined || places[known.number] !== -1) unselected.push(place);
     else {
       places[known.number] = place;
       made.set(known.selection, places);
     }
   }
   const groups = [...made].map(([selection, places]): Group => ({ selection, places }));
-  if (others.length === 0) return groups;
-  const expressions = others.map((place) => (rules[place] as DetectionRule).expression);
-  return [...groups, { selection: select(expressions, list), places: Int32Array.from(others) }];
+  if (unselected.length === 0) return groups;
+  const expressions = unselected.map((place) => (rules[place] as DetectionRule).expression);
+  return [...groups, { selection: select(expressions, list), places: Int32Array.from(unselected) }];
 }
 
 const noPlaces = ({ tables }: Selection) => new Int32Array(tables.firstGates.length - 1).fill(-1);

@@ -49,12 +49,12 @@ export class LiteralCollector {
   /**
    * A gate that is open while the text of the slot contains one of these literals.
    *
-   * @param texts strings with a usable part; `undefined` for a gate that is always open
+   * @param alternatives strings with a usable part; `undefined` for a gate that is always open
    */
-  gate(slot: number, texts: readonly string[] | undefined): void {
+  gate(slot: number, alternatives: readonly string[] | undefined): void {
     const gate = this.#gateCount++;
-    if (texts === undefined) this.#open.push(gate);
-    else for (const id of new Set(texts.map((text) => this.#id(slot, text)))) this.#gates[id]?.push(gate);
+    if (alternatives === undefined) this.#open.push(gate);
+    else for (const id of new Set(alternatives.map((text) => this.#id(slot, text)))) this.#gates[id]?.push(gate);
   }
 
   /** Adds a literal that makes a rule a candidate. @param text with a usable part */

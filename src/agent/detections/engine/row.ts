@@ -1,5 +1,5 @@
 import { fold } from '../../pattern/ranges.ts';
-import { JUDGED } from '../sigma/modifiers.ts';
+import { MATCHED_RANGE } from '../sigma/modifiers.ts';
 
 const NONE: readonly string[] = [];
 
@@ -74,11 +74,11 @@ export class Row {
   }
 
   /** The text for expressions: the head and the tail of a long text, separated by a line end. */
-  judged(slot: number): string | undefined {
+  matchedText(slot: number): string | undefined {
     const value = this.text(slot);
-    if (value === undefined || value.length <= JUDGED.head + JUDGED.tail) return value;
+    if (value === undefined || value.length <= MATCHED_RANGE.head + MATCHED_RANGE.tail) return value;
     this.cut = true;
-    return `${value.slice(0, JUDGED.head)}\n${value.slice(-JUDGED.tail)}`;
+    return `${value.slice(0, MATCHED_RANGE.head)}\n${value.slice(-MATCHED_RANGE.tail)}`;
   }
 
   /** All values of the event in this view, for keywords. */

@@ -73,8 +73,8 @@ export function fromJson({ tables, fields, hasKeywords }: SelectionJson): Select
   const numbersOf = Object.entries<Form<Numbers>>(FORMS).map(([name, form]) => {
     const [width = 1, base64 = ''] = tables[name] ?? [];
     const { buffer, byteOffset, length } = Buffer.from(base64, 'base64');
-    const Kept = WIDTHS[width] as Form<Numbers>;
-    const numbers = new Kept(buffer.slice(byteOffset, byteOffset + length) as ArrayBuffer);
+    const Stored = WIDTHS[width] as Form<Numbers>;
+    const numbers = new Stored(buffer.slice(byteOffset, byteOffset + length) as ArrayBuffer);
     return [name, numbers instanceof form ? numbers : form.from(numbers)];
   });
   const read = Object.fromEntries(numbersOf) as SelectionTables;

@@ -55,7 +55,7 @@ class Reader {
   }
 
   #or(): Expression {
-    if (++this.#depth > MAX_DEPTH) this.#refuse(`the condition has more than ${MAX_DEPTH} parentheses in one another`);
+    if (++this.#depth > MAX_DEPTH) this.#refuse(`the condition has more than ${MAX_DEPTH} nested parentheses`);
     const of = [this.#and()];
     while (this.#word() === 'or') {
       this.#at += 1;

@@ -35,9 +35,10 @@ export function readCorrelation(value: unknown): ReadCorrelation {
   const type = TYPES.find((each) => each === value.type);
   if (type === undefined) throw new Refused(`the type "${value.type}" is not known; ${TYPES.join(', ')} are`, ['type']);
   const rules = textsOf(value.rules, 'rules');
-  if (rules.length === 0 || rules.length > MAX_RULES) throw new Refused(`takes 1 to ${MAX_RULES} rules`, ['rules']);
+  if (rules.length === 0 || rules.length > MAX_RULES)
+    throw new Refused(`"rules" must list 1 to ${MAX_RULES} rules`, ['rules']);
   const { generate = false } = value;
-  if (typeof generate !== 'boolean') throw new Refused('"generate" is true or false', ['generate']);
+  if (typeof generate !== 'boolean') throw new Refused('"generate" must be true or false', ['generate']);
   const common = {
     type,
     rules,
@@ -56,7 +57,7 @@ const mostOf = (type: Correlation['type'], rules: number): number =>
   type === 'event_count' ? MAX_EVENTS : type === 'value_count' ? MAX_VALUES : rules;
 
 function conditionOf(value: unknown, type: Correlation['type'], rules: number) {
-  if (!isPlainObject(value)) throw new Refused('"condition" is missing, or no map of a comparison', ['condition']);
+  if (!isPlainObject(value)) throw new Refused('"condition" is missing or not a comparison', ['condition']);
   const wanted: { compare: (typeof COMPARISONS)[number]; than: number }[] = [];
   for (const [key, than] of Object.entries(value)) {
     if (key === 'field') continue;
@@ -67,16 +68,16 @@ function conditionOf(value: unknown, type: Correlation['type'], rules: number) {
       throw new Refused(`"${key}" of ${type} takes a whole number up to ${most}`, ['condition', key]);
     wanted.push({ compare, than });
   }
-  if (wanted.length === 0) throw new Refused('"condition" compares with nothing', ['condition']);
+  if (wanted.length === 0) throw new Refused('"condition" has no comparison', ['condition']);
   if (!wanted.some(({ compare }) => ['gt', 'gte', 'eq'].includes(compare)))
-    throw new Refused('"condition" would hold without events; it needs gt, gte or eq', ['condition']);
+    throw new Refused('"condition" would be true without events; it needs gt, gte or eq', ['condition']);
   const { field } = value;
   if (type !== 'value_count') {
-    if (field !== undefined) throw new Refused('"field" belongs to value_count', ['condition', 'field']);
+    if (field !== undefined) throw new Refused('"field" is only valid for value_count', ['condition', 'field']);
     return { wanted };
   }
   const [name, ...more] = Array.isArray(field) ? field : [field];
-  if (more.length > 0) throw new Refused('"field" is one field: several are not understood', ['condition', 'field']);
+  if (more.length > 0) throw new Refused('"field" must be a single field', ['condition', 'field']);
   if (typeof name !== 'string') throw new Refused('value_count needs a "field"', ['condition']);
   return { wanted, field: name };
 }
@@ -85,7 +86,7 @@ function timespanOf(value: unknown): number {
   const match = typeof value === 'string' ? /^(\d{1,9})([smhd])$/.exec(value) : null;
   const span = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? Number.NaN);
   if (!(span > 0 && span <= LONGEST_MS))
-    throw new Refused('"timespan" is a time such as 30s, 5m, 2h or 7d', ['timespan']);
+    throw new Refused('"timespan" must be a time such as 30s, 5m, 2h or 7d', ['timespan']);
   return span;
 }
 
@@ -104,6 +105,6 @@ function aliasesOf(value: unknown): ReadCorrelation['aliases'] {
 export function textsOf(value: unknown, name: string): readonly string[] {
   const texts = Array.isArray(value) ? value : [value];
   if (!texts.every((text) => typeof text === 'string' && text !== ''))
-    throw new Refused(`"${name}" is no text or list of texts`, [name]);
+    throw new Refused(`"${name}" is not a string or a list of strings`, [name]);
   return texts as string[];
 }

@@ -32,7 +32,7 @@ export function readDetection(
   value: unknown,
   { besides = [], reading = new Reading(), check = () => {} }: DetectionOptions = {},
 ): Expression {
-  if (!isPlainObject(value)) throw new Refused('"detection" is missing, or no map');
+  if (!isPlainObject(value)) throw new Refused('"detection" is missing or not a map');
   const selections = new Map<string, Expression>();
   const refusals = new Refusals();
   for (const [name, given] of Object.entries(value)) {
@@ -49,8 +49,7 @@ export function readDetection(
 }
 
 function checkName(name: string): void {
-  if (name === 'timeframe')
-    throw new Refused('"timeframe" is one of Sigma 1, which correlations have replaced', [name]);
+  if (name === 'timeframe') throw new Refused('"timeframe" belongs to Sigma 1; use a correlation instead', [name]);
   if (/[\s()|*]/.test(name) || ['and', 'or', 'not', 'of', 'them'].includes(name.toLowerCase()))
     throw new Refused(`"${name}" can't be the name of a selection`, [name]);
 }
@@ -62,14 +61,14 @@ function conditionOf(
   const conditions = Array.isArray(condition) ? condition : [condition];
   const [first] = conditions;
   if (first === undefined || !conditions.every((each) => typeof each === 'string'))
-    throw new Refused('"condition" is missing, or no text', ['condition']);
+    throw new Refused('"condition" is missing or not a string', ['condition']);
   if (conditions.length === 1) return readCondition(first, selections);
   // Several conditions are alternatives; a selection must be used in only one of them.
   return readCondition(conditions.map((each) => `( ${each} )`).join(' or '), selections);
 }
 
 function readSelection(value: unknown, path: Path, depth: number, context: Context): Expression {
-  if (depth > MAX_DEPTH) throw new Refused(`more than ${MAX_DEPTH} lists in one another`, path);
+  if (depth > MAX_DEPTH) throw new Refused(`more than ${MAX_DEPTH} nested lists`, path);
   if (Array.isArray(value)) {
     if (value.length === 0) throw new Refused('a selection is an empty list', path);
     return either(

@@ -21,7 +21,7 @@ export function readFacts(
   const text = (key: string): string | undefined => {
     const given = value[key];
     if (given === undefined || given === null) return undefined;
-    if (typeof given !== 'string' || given === '') throw new Refused(`"${key}" is no text`, [key]);
+    if (typeof given !== 'string' || given === '') throw new Refused(`"${key}" is not a string`, [key]);
     if (given.length > MAX_VALUE_CHARACTERS)
       throw new Refused(`"${key}" is longer than ${MAX_VALUE_CHARACTERS} characters`, [key]);
     return given;
@@ -34,10 +34,11 @@ export function readFacts(
   if (title === undefined) throw new Refused('"title" is missing');
   const { level = 'medium' } = value;
   const known = ALERT_LEVELS.find((each) => each === level);
-  if (known === undefined) throw new Refused(`the level "${level}" is none of ${ALERT_LEVELS.join(', ')}`, ['level']);
+  if (known === undefined)
+    throw new Refused(`the level "${level}" is not one of ${ALERT_LEVELS.join(', ')}`, ['level']);
   const status = text('status');
   if (status !== undefined && !STATES.includes(status))
-    throw new Refused(`the status "${status}" is none of ${STATES.join(', ')}`, ['status']);
+    throw new Refused(`the status "${status}" is not one of ${STATES.join(', ')}`, ['status']);
   const taxonomy = text('taxonomy');
   if (taxonomy !== undefined && taxonomy !== 'sigma')
     throw new Refused(`the taxonomy "${taxonomy}" is not known`, ['taxonomy']);
@@ -72,7 +73,7 @@ function ownFacts(value: unknown, detection: unknown) {
   if (alert !== undefined && (typeof alert !== 'string' || !/^[A-Za-z]\w{0,99}$/.test(alert)))
     throw new Refused('"alert" is a name of letters, digits and _', ['vakt', 'alert']);
   for (const [key, text] of Object.entries({ remediation, limit })) {
-    if (text !== undefined && typeof text !== 'string') throw new Refused(`"${key}" is no text`, ['vakt', key]);
+    if (text !== undefined && typeof text !== 'string') throw new Refused(`"${key}" is not a string`, ['vakt', key]);
   }
   const requires = value.requires === undefined ? [] : textsOf(value.requires, 'requires');
   for (const name of requires) checkList(name, ['vakt', 'requires']);
@@ -111,6 +112,6 @@ function kindsOf(value: unknown): readonly ActorKind[] {
   return textsOf(value, 'lowered').map((name) => {
     const kind = ACTOR_KINDS.find((each) => each === name);
     if (kind !== undefined) return kind;
-    throw new Refused(`"${name}" in "lowered" is none of ${ACTOR_KINDS.join(', ')}`, ['vakt', 'lowered']);
+    throw new Refused(`"${name}" in "lowered" is not one of ${ACTOR_KINDS.join(', ')}`, ['vakt', 'lowered']);
   });
 }

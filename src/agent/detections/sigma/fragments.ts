@@ -47,7 +47,7 @@ const FRAGMENTS: Readonly<Record<string, string>> = {
 export const withFragments = (expression: string): string =>
   expression.replace(/%([A-Za-z_][\w.-]*)%/g, (_, name: string) => {
     if (Object.hasOwn(FRAGMENTS, name)) return FRAGMENTS[name] ?? '';
-    throw new Refused(`"%${name}%" is no part of expressions; known: ${Object.keys(FRAGMENTS).join(', ')}`);
+    throw new Refused(`unknown placeholder "%${name}%"; known: ${Object.keys(FRAGMENTS).join(', ')}`);
   });
 
 /** Fragments that are long enough to be recognised, longest first. */

@@ -13,18 +13,18 @@ const KEYS = ['product', 'category', 'service', 'definition'];
 /** @throws {Refused} */
 export function readLogSource(value: unknown): ReadSource {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Refused('"logsource" is missing, or no map');
+    throw new Refused('"logsource" is missing or not a map');
   const { product, category, service } = value as Readonly<Record<string, unknown>>;
   for (const key of Object.keys(value)) {
     if (!KEYS.includes(key)) throw new Refused(`"${key}" is not known in "logsource"`, [key]);
   }
   for (const [key, given] of Object.entries({ product, category, service })) {
-    if (given !== undefined && typeof given !== 'string') throw new Refused(`"${key}" is no text`, [key]);
+    if (given !== undefined && typeof given !== 'string') throw new Refused(`"${key}" is not a string`, [key]);
   }
   if (product !== undefined && product !== 'linux')
-    throw new Refused(`product "${product}": this agent sees Linux only`, ['product']);
+    throw new Refused(`product "${product}" is not supported: this agent supports Linux only`, ['product']);
   if (service === 'auditd') {
-    if (category !== undefined) throw new Refused('"service: auditd" has a category', ['category']);
+    if (category !== undefined) throw new Refused('"service: auditd" cannot have a category', ['category']);
     return { source: 'process_creation', audit: true };
   }
   const own = OWN_LOG_SOURCES.find((source) => source === category);
@@ -33,8 +33,9 @@ export function readLogSource(value: unknown): ReadSource {
     const known = OWN_LOG_SOURCES.join(', ');
     throw new Refused(`category "${category}" of service "vakt" is not known; ${known} are`, ['category']);
   }
-  if (service !== undefined) throw new Refused(`service "${service}": the agent reads no logs of it`, ['service']);
-  if (category === undefined) throw new Refused('"logsource" has neither a category nor a service that is known');
+  if (service !== undefined)
+    throw new Refused(`service "${service}" is not supported: the agent does not read its logs`, ['service']);
+  if (category === undefined) throw new Refused('"logsource" has neither a known category nor a known service');
   if (own !== undefined) throw new Refused(`category "${category}" needs "service: vakt"`, ['category']);
   const known = LOG_SOURCES.find((source) => source === category);
   if (known === undefined) throw new Refused(`category "${category}" is not known`, ['category']);
@@ -46,9 +47,9 @@ export function checkFields(expression: Expression, { source, audit }: ReadSourc
   visit(expression, (field, test) => {
     if (audit) {
       if (isExecve(field, test)) return;
-      if (field === 'type') throw new Refused('of service auditd, only "type: EXECVE" is seen', [field]);
+      if (field === 'type') throw new Refused('service auditd supports only "type: EXECVE"', [field]);
       if (!ARGUMENT.test(field))
-        throw new Refused(`of service auditd, only type and a0, a1 … are seen, not "${field}"`, [field]);
+        throw new Refused(`service auditd supports only type and a0, a1 …, not "${field}"`, [field]);
     } else if (!isKnownField(source, field)) {
       throw new Refused(`events of ${source} have no field "${field}"`, [field]);
     }
@@ -61,7 +62,7 @@ export function checkRecords(expression: Expression, { audit }: ReadSource): voi
   visit(expression, (field, test) => {
     state.executes ||= isExecve(field, test);
   });
-  if (!state.executes) throw new Refused('of service auditd, only rules with "type: EXECVE" are understood');
+  if (!state.executes) throw new Refused('service auditd supports only rules with "type: EXECVE"');
 }
 
 const isExecve: (...of: Parameters<Visit>) => boolean = (field, test) =>

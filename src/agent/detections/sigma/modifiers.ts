@@ -14,7 +14,7 @@ import {
 } from './rule.ts';
 
 /** Range of a text that expressions see; see engine/README: 6 KB of the head, a line end, 2 KB of the tail. */
-export const JUDGED = { head: 6_144, tail: 2_048 };
+export const MATCHED_RANGE = { head: 6_144, tail: 2_048 };
 /** Maximum alternatives of one value, such as those of windash. */
 const MAX_VARIANTS = 625;
 const MAX_VALUES = 2_000;
@@ -67,7 +67,7 @@ export function readMember(field: string, modifiers: readonly string[], given: u
   if (values.length === 0) throw new Refused(`"${field}" has no values`);
   if (values.length > MAX_VALUES) throw new Refused(`"${field}" has more than ${MAX_VALUES} values`);
   if (checkedModifiers.has('all') && values.length < 2 && !Array.isArray(given))
-    throw new Refused(`"${field}|all" has one value, so that "all" says nothing`);
+    throw new Refused(`"${field}|all" has a single value, so "all" has no effect`);
   const of = values.map((value, index) => () => {
     const read = (): Expression => {
       if (reading.isOver) return { is: 'or', of: [] }; // the file is already rejected
@@ -84,7 +84,7 @@ export function readMember(field: string, modifiers: readonly string[], given: u
 
 function expressionOf(field: string, test: Test): Expression {
   if (field !== '') return { is: 'field', field, test };
-  if (test.is !== 'text' && test.is !== 'wildcards') throw new Refused('a keyword can only be a text');
+  if (test.is !== 'text' && test.is !== 'wildcards') throw new Refused('a keyword must be a string');
   return { is: 'keyword', test };
 }
 
@@ -104,7 +104,7 @@ function checked(modifiers: readonly string[], isKeyword: boolean): ReadonlySet<
   if (set.size < modifiers.length) throw new Refused('a modifier is given twice');
   const of = (names: readonly string[]) => names.filter((name) => set.has(name));
   const refuse = (names: readonly string[]) => {
-    throw new Refused(`the modifiers ${names.map((name) => `"${name}"`).join(' and ')} don't go together`);
+    throw new Refused(`the modifiers ${names.map((name) => `"${name}"`).join(' and ')} cannot be combined`);
   };
   const places = of(Object.keys(PLACES));
   const kinds = of(KINDS);
@@ -112,7 +112,7 @@ function checked(modifiers: readonly string[], isKeyword: boolean): ReadonlySet<
   if (kinds.length > 1) refuse(kinds);
   if (places.length > 0 && kinds.some((kind) => kind !== 'fieldref')) refuse([...places, ...kinds]);
   if (!set.has('re') && of(FLAGS).length > 0)
-    throw new Refused(`the modifier "${of(FLAGS)[0]}" is one of expressions, after "re"`);
+    throw new Refused(`the modifier "${of(FLAGS)[0]}" is only valid after "re"`);
   if (kinds.length > 0 && of(['base64', 'base64offset', 'windash']).length > 0)
     refuse([...kinds, ...of(['base64', 'base64offset', 'windash'])]);
   if (set.has('base64') && set.has('base64offset')) refuse(['base64', 'base64offset']);
@@ -171,7 +171,7 @@ function plainTests(text: string, modifiers: Modifiers): readonly Test[] {
   if (modifiers.has('re')) return [patternTest(text, modifiers)];
   if (modifiers.has('cidr')) {
     const network = parseNetwork(text.trim());
-    if (network === undefined) throw new Refused(`"${text}" is no network such as 192.168.0.0/16`);
+    if (network === undefined) throw new Refused(`"${text}" is not a network such as 192.168.0.0/16`);
     return [{ is: 'network', network }];
   }
   const compare = COMPARISONS.find((name) => modifiers.has(name));
@@ -189,7 +189,7 @@ function plainTests(text: string, modifiers: Modifiers): readonly Test[] {
     return texts.map((each) => textTest(readWildcards(each), place, cased));
   const encode = modifiers.has('base64') ? base64 : base64Offsets;
   const encoded = texts.map(plainText).flatMap(encode);
-  if (encoded.includes('')) throw new Refused(`"${text}" is too short to be looked for in Base64`);
+  if (encoded.includes('')) throw new Refused(`"${text}" is too short to be searched for in Base64`);
   return encoded.map((each) => ({ is: 'text', place, text: each, cased }));
 }
 
@@ -204,9 +204,9 @@ function patternTest(source: string, modifiers: Modifiers): Test {
     wide: true,
     ...flags,
     ...(known === 'later' ? { known } : known?.has(key) === true ? { known: { literals: known.get(key) } } : {}),
-    longestLine: JUDGED.head + 1 + JUDGED.tail,
+    longestLine: MATCHED_RANGE.head + 1 + MATCHED_RANGE.tail,
   });
-  if ('problem' in pattern) throw new Refused(`the expression cannot be taken: ${pattern.problem}`);
+  if ('problem' in pattern) throw new Refused(`the expression is not supported: ${pattern.problem}`);
   return { is: 'pattern', pattern, source, key };
 }
 
@@ -246,7 +246,7 @@ export function readWildcards(text: string): Wildcards {
 function plainText(text: string): string {
   const parts = readWildcards(text);
   const [only = ''] = parts;
-  if (parts.length > 1 || typeof only !== 'string') throw new Refused('a value that is encoded has wildcards');
+  if (parts.length > 1 || typeof only !== 'string') throw new Refused('an encoded value has wildcards');
   return only;
 }
 

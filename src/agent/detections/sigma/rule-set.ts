@@ -87,9 +87,9 @@ export function* readRuleSetInSlices(documents: readonly Document[]): Generator<
   return { rules: finish(all), faults };
 }
 
-function attempt(document: Document, faults: Fault[], what: () => void): void {
+function attempt(document: Document, faults: Fault[], work: () => void): void {
   try {
-    what();
+    work();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     for (const { path, message } of error.all) {
@@ -102,7 +102,7 @@ function attempt(document: Document, faults: Fault[], what: () => void): void {
 function readDocument(document: Document, reading: Reading): Any {
   const { value } = document;
   if (!isPlainObject(value)) throw new Refused('the document is not a map');
-  if (value.action !== undefined) throw new Refused('"action" is one of Sigma 1, which is not understood', ['action']);
+  if (value.action !== undefined) throw new Refused('"action" belongs to Sigma 1, which is not supported', ['action']);
   const kinds = ['detection', 'correlation', 'filter'].filter((kind) => value[kind] !== undefined);
   if (kinds.length !== 1) throw new Refused('the document needs one of "detection", "correlation" and "filter"');
   if (value.filter !== undefined) return readFilter(document, value, reading);
@@ -190,7 +190,7 @@ function checkCosts(expression: Expression, { literals }: Document, before: numb
     if (test?.is !== 'pattern') return;
     const { operations, bytes } = test.pattern.cost();
     if (operations > MAX_COST)
-      throw new Refused('the expression has too many repetitions in one another, or too many alternatives', [field]);
+      throw new Refused('the expression has too many nested repetitions, or too many alternatives', [field]);
     sum += bytes;
     if (sum > MAX_AUTOMATA_BYTES)
       throw new Refused(
@@ -212,7 +212,7 @@ function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
       if (other === undefined) seen.set(name, each);
       else if (other !== each)
         attempt(each.document, faults, () => {
-          throw new Refused(`the ${kind} "${name}" is that of another rule, in ${other.document.file}`, [kind]);
+          throw new Refused(`the ${kind} "${name}" is already used by another rule, in ${other.document.file}`, [kind]);
         });
     }
   }
@@ -221,7 +221,7 @@ function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
 /** Maximum nesting of correlations. */
 const MAX_DEPTH = 8;
 /** Maximum number of paths from a correlation to detections: an event takes each of them. */
-const MAX_WAYS = 256;
+const MAX_PATHS = 256;
 const RULES = ['correlation', 'rules'];
 
 /** The detections that a rule depends on, directly or through other correlations. */
@@ -229,7 +229,7 @@ interface Reach {
   readonly from: readonly ReadSource[];
   /** Nesting depth of correlations, including this one. */
   readonly height: number;
-  readonly ways: number;
+  readonly paths: number;
 }
 
 /** Rules, keyed by the names that documents use. */
@@ -258,19 +258,20 @@ class Names {
 
   /** Computed once per correlation. @throws {Refused} if it refers to itself, or to too many rules */
   reach(rule: Detection | Correlated, depth = 0): Reach {
-    if (rule.is === 'detection') return { from: [rule.from], height: 0, ways: 1 };
+    if (rule.is === 'detection') return { from: [rule.from], height: 0, paths: 1 };
     const known = this.#reaches.get(rule);
     if (known === 'asked') throw new Refused('the correlation refers to itself', RULES);
     if (depth + (known?.height ?? 1) > MAX_DEPTH + 1)
-      throw new Refused(`more than ${MAX_DEPTH} correlations in one another`, RULES);
+      throw new Refused(`more than ${MAX_DEPTH} nested correlations`, RULES);
     if (known !== undefined) return known;
     this.#reaches.set(rule, 'asked');
     try {
       const of = rule.correlation.rules.map((name) => this.reach(this.find(name, RULES), depth + 1));
-      const ways = of.reduce((sum, each) => sum + each.ways, 0);
-      if (ways > MAX_WAYS) throw new Refused(`leads to more than ${MAX_WAYS} rules through other correlations`, RULES);
+      const paths = of.reduce((sum, each) => sum + each.paths, 0);
+      if (paths > MAX_PATHS)
+        throw new Refused(`leads to more than ${MAX_PATHS} rules through other correlations`, RULES);
       const from = [...new Map(of.flatMap((each) => each.from).map((each) => [keyOf(each), each])).values()];
-      const reach = { from, height: 1 + Math.max(...of.map(({ height }) => height)), ways };
+      const reach = { from, height: 1 + Math.max(...of.map(({ height }) => height)), paths };
       this.#reaches.set(rule, reach);
       return reach;
     } catch (error) {
@@ -288,7 +289,7 @@ function resolve(each: Correlated, names: Names): Correlation {
   const { rules, groupBy, aliases, limit, ...rest } = { limit: facts.limit, ...correlation };
   const targets = rules.map((name) => names.find(name, RULES));
   const repeated = targets.findIndex((target, index) => targets.indexOf(target) < index);
-  if (repeated !== -1) throw new Refused(`the rule "${rules[repeated]}" is there before`, [...RULES, repeated]);
+  if (repeated !== -1) throw new Refused(`the rule "${rules[repeated]}" is listed twice`, [...RULES, repeated]);
   checkKey(facts, names.reach(each).from);
   const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
   const groups = groupBy.map((name) => {
@@ -306,7 +307,7 @@ function resolve(each: Correlated, names: Names): Correlation {
   }
   const { generate: _, wanted, field, timespanMs, type } = rest;
   const isSequence = type === 'temporal' || type === 'temporal_ordered';
-  const check = (what: string, path: readonly string[], fieldOf: (id: string) => string) => {
+  const check = (member: string, path: readonly string[], fieldOf: (id: string) => string) => {
     const without = targets.filter(
       (target) => !names.reach(target).from.some((from) => hasField(from, fieldOf(target.facts.id))),
     );
@@ -314,7 +315,7 @@ function resolve(each: Correlated, names: Names): Correlation {
     // A rule without the field is in its own group: it can be counted, but cannot be part of a sequence.
     if (first === undefined || (!isSequence && without.length < targets.length)) return;
     const sources = sourcesOf(names.reach(first)).join(', ');
-    throw new Refused(`${what}: events of ${sources} have no field "${fieldOf(first.facts.id)}"`, [
+    throw new Refused(`${member}: events of ${sources} have no field "${fieldOf(first.facts.id)}"`, [
       'correlation',
       ...path,
     ]);
@@ -341,7 +342,8 @@ function filtered(filter: Filter, names: Names): readonly Detection[] {
   return filter.rules.map((name) => {
     const rule = names.find(name, ['filter', 'rules']);
     if (rule.is === 'correlation') throw new Refused(`"${name}" is a correlation`, ['filter', 'rules']);
-    if (!isSame(rule.from, filter.from)) throw new Refused(`the rule "${name}" has another "logsource"`, ['logsource']);
+    if (!isSame(rule.from, filter.from))
+      throw new Refused(`the rule "${name}" has a different "logsource"`, ['logsource']);
     return rule;
   });
 }

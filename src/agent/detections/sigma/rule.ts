@@ -102,23 +102,23 @@ type Path = readonly (string | number)[];
 export class Refused extends Error {
   readonly path: Path;
   /** Further errors. */
-  readonly others: readonly Refused[];
+  readonly further: readonly Refused[];
 
-  constructor(reason: string, path: Path = [], others: readonly Refused[] = []) {
+  constructor(reason: string, path: Path = [], further: readonly Refused[] = []) {
     super(reason);
     this.path = path;
-    this.others = others;
+    this.further = further;
   }
 
   /** This error and all further ones. */
   get all(): readonly Refused[] {
-    return [this, ...this.others];
+    return [this, ...this.further];
   }
 
   /** The same error for a member at this path. */
   under(path: Path): Refused {
-    const others = this.others.map((other) => other.under(path));
-    return new Refused(this.message, [...path, ...this.path], others);
+    const further = this.further.map((each) => each.under(path));
+    return new Refused(this.message, [...path, ...this.path], further);
   }
 }
 
@@ -143,8 +143,8 @@ export class Refusals {
 
   /** @throws {Refused} if anything was rejected */
   end(): void {
-    const [first, ...others] = this.#all;
-    if (first !== undefined) throw new Refused(first.message, first.path, others.slice(0, MAX_FAULTS - 1));
+    const [first, ...further] = this.#all;
+    if (first !== undefined) throw new Refused(first.message, first.path, further.slice(0, MAX_FAULTS - 1));
   }
 }
 

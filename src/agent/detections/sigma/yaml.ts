@@ -126,7 +126,7 @@ function* documentsOf(text: string, { composer, lines, refuse }: Into) {
 }
 
 function problemOf(lexeme: string, nested: number, tokens: number): string | undefined {
-  if (nested > MAX_NESTED) return `more than ${MAX_NESTED} values are in one another`;
+  if (nested > MAX_NESTED) return `more than ${MAX_NESTED} nested values`;
   if (lexeme.length > MAX_TOKEN_CHARACTERS)
     return `a value or comment has more than ${MAX_TOKEN_CHARACTERS} characters`;
   if (tokens > MAX_TOKENS)

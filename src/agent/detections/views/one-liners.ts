@@ -75,7 +75,7 @@ export type Finding =
   /** Output of the code. */
   | { readonly is: 'printed'; readonly text: string };
 
-interface Found {
+interface CodeFindings {
   /** All commands and decoded strings, in order. */
   readonly findings: readonly Finding[];
   /** Files that the code writes: the first and the last ones. */
@@ -92,7 +92,7 @@ const KNOWN: ReadonlySet<string> = new Set([
 ]);
 
 /** The commands, the URL and the written files of the code. */
-export function findCommands(code: string, work: Work): Found {
+export function findCommands(code: string, work: Work): CodeFindings {
   return work.spend(code.length) ? new Finder(code).find() : { findings: [], files: [], url: undefined };
 }
 
@@ -122,7 +122,7 @@ class Finder {
     this.#code = code;
   }
 
-  find(): Found {
+  find(): CodeFindings {
     while (this.#at < this.#code.length && this.#findings.length < MAX_FINDINGS) {
       const code = this.#code.charCodeAt(this.#at);
       const c = this.#code[this.#at] ?? '';

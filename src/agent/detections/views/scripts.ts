@@ -247,7 +247,7 @@ class Shell {
   #redirect(redirections: readonly Redirection[]): Redirected {
     if (redirections.length === 0) return {};
     const all: Redirections[] = [];
-    const others: Redirections[] = [];
+    const further: Redirections[] = [];
     /** Whether a file is standard input: the last redirection takes precedence. */
     let isDocument = false;
     let input: Output | undefined;
@@ -270,10 +270,10 @@ class Shell {
       const isFile = !isDuplicate && !bare.startsWith('<<') && isRelative(file);
       const whole = isFile ? `${operator} ${resolvePath(file, this.#environment.directory)}` : written;
       all.push({ written, whole });
-      if (body === undefined) others.push({ written, whole });
+      if (body === undefined) further.push({ written, whole });
       if (STANDARD_INPUT.test(operator)) isDocument = body !== undefined;
     }
-    return { all: joined(all), input, source, target, ...(isDocument && { withoutDocument: joined(others) }) };
+    return { all: joined(all), input, source, target, ...(isDocument && { withoutDocument: joined(further) }) };
   }
 }
 

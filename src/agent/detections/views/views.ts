@@ -72,14 +72,14 @@ function wordsOf(commandLine: string): readonly string[] {
 /** The arguments, with long ones truncated if there is too much text; then the beginning and the end of the list. */
 function cutWords(argv: readonly string[]): readonly string[] {
   const [called = ''] = argv;
-  const others = argv.slice(1); // not `...others`, which passes each of 100,000 separately
-  const most = longestOf(others);
+  const rest = argv.slice(1); // not `...rest`, which passes each of 100,000 separately
+  const most = longestOf(rest);
   const head = [called.slice(0, LONGEST_NAME)];
   let at = 0;
-  for (let left = HEAD; at < others.length && left > 0; at++) left -= added(head, others[at] ?? '', most);
+  for (let left = HEAD; at < rest.length && left > 0; at++) left -= added(head, rest[at] ?? '', most);
   const tail: string[] = [];
-  for (let left = TAIL, last = others.length; last > at && left > 0; last--) {
-    left -= added(tail, others[last - 1] ?? '', most);
+  for (let left = TAIL, last = rest.length; last > at && left > 0; last--) {
+    left -= added(tail, rest[last - 1] ?? '', most);
   }
   return [...head, ...tail.reverse()];
 }
@@ -91,7 +91,7 @@ function added(words: string[], word: string, most: number): number {
   return kept.length + 1;
 }
 
-/** The length to which each argument is truncated so that all fit: shorter ones leave their rest to the others. */
+/** The length to which each argument is truncated so that all fit: shorter ones leave their rest to the rest. */
 function longestOf(words: readonly string[]): number {
   let left = HEAD + TAIL - words.length;
   if (left <= 0) return SHARE;

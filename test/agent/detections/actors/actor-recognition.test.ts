@@ -137,12 +137,12 @@ describe('ActorRecognition', () => {
       it(`recognises ${actor.name} (${actor.kind}) as a ${form}`, () => {
         assert.notEqual(causeOf({ chain }), undefined);
       });
-      it(`refuses every forgery of ${actor.name} as a ${form}`, () => {
+      it(`rejects every forgery of ${actor.name} as a ${form}`, () => {
         const accepted = Object.entries(FORGERIES).filter(([, forge]) => causeOf(forge(chain)) !== undefined);
         assert.deepEqual(accepted, []);
       });
       if (actor.under !== undefined)
-        it(`refuses ${actor.name} as a ${form} under another parent`, () => {
+        it(`rejects ${actor.name} as a ${form} with another parent`, () => {
           assert.equal(causeOf({ chain: chain.slice(0, 1) }), undefined);
           assert.equal(causeOf({ chain: [...chain.slice(0, 1), program('/usr/bin/bash', 20)] }), undefined);
           const forged = { ...program('/usr/bin/bash', 20), argv: ['/usr/bin/dpkg', '--configure'] };
@@ -159,13 +159,13 @@ describe('ActorRecognition', () => {
     assert.deepEqual(lacking, []);
   });
 
-  it('names the package manager for a helper of a script of a package, which a subshell of it started', () => {
+  it('finds the package manager for a helper in a subshell of a package script', () => {
     const postinst = script('/var/lib/dpkg/info/a.postinst', 31);
     const helper = program('/usr/bin/perl', 33, ['/usr/bin/perl', '/usr/bin/deb-systemd-invoke', 'stop', 'auditd']);
     assert.equal(causeOf({ chain: [helper, { ...postinst, pid: 32 }, postinst, DPKG] }), 'dpkg');
   });
 
-  it('refuses a kind that the rule does not name', () => {
+  it('rejects a kind that the rule does not list', () => {
     const actors = new ActorRecognition(RIGHT);
     assert.equal(actors.causeOf({ UserId: '0' }, [DPKG], ['init']), undefined);
     assert.equal(actors.causeOf({ UserId: '0' }, [DPKG], []), undefined);
@@ -179,17 +179,17 @@ describe('ActorRecognition', () => {
     assert.equal(causeOf({ chain: [{ ...user, pid: 1 }] }), 'init');
   });
 
-  it('does not take the first process for the starter of an orphan of a login', () => {
+  it("does not treat the first process as the starter of a login's orphan", () => {
     for (const ExtraDetails of [{ LoginUserId: '1000' }, { Terminal: 'pts0' }])
       assert.equal(causeOf({ chain: [INIT], payload: { UserId: '0', ExtraDetails } }), undefined);
   });
 
-  it('trusts no set-user-id program', () => {
+  it('rejects set-user-id programs', () => {
     for (const chain of [[INIT], [DPKG]])
       assert.equal(causeOf({ chain, payload: { UserId: '0', ExtraDetails: { RealUserId: '2001' } } }), undefined);
   });
 
-  it('reads the script of BusyBox only where its applet is a shell', () => {
+  it('reads the script of BusyBox only if its applet is a shell', () => {
     const postinst = '/var/lib/dpkg/info/a.postinst';
     const of = (argv: readonly string[]) => causeOf({ chain: [program('/bin/busybox', 30, argv), DPKG] });
     assert.equal(of(['/bin/sh', postinst, 'configure']), 'dpkg');
@@ -197,7 +197,7 @@ describe('ActorRecognition', () => {
     assert.equal(of(['busybox', postinst]), undefined);
   });
 
-  it('remembers an actor that was examined when it started, until its pid starts another program', () => {
+  it('keeps an actor that was examined at its start, until its pid starts another program', () => {
     let isAlive = true;
     const actors = new ActorRecognition({ ...RIGHT, runsHostFile: () => (isAlive ? true : undefined) });
     const dpkg = { ...DPKG, since: { time: 1_000, serial: 7 } };
@@ -210,7 +210,7 @@ describe('ActorRecognition', () => {
     assert.equal(cause(dpkg), undefined);
   });
 
-  it('accepts a script at a path below /bin where that is a link to /usr/bin', () => {
+  it('accepts a script with a path below /bin if that is a link to /usr/bin', () => {
     const isRootOwned = (path: string) => path.startsWith('/usr/') || path.startsWith('/var/');
     const chain = [program('/usr/bin/dash', 30, ['/bin/sh', '/sbin/update-initramfs', '-u'])];
     assert.equal(causeOf({ chain, files: { isRootOwned } }), 'initramfs-tools');

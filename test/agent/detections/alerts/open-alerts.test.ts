@@ -13,7 +13,7 @@ const alert = (count = 1): KeptAlert => ({
 describe('OpenAlerts', () => {
   const now = milliseconds(hours(1));
 
-  it('closes the oldest alert of the user with most when there are too many', () => {
+  it('closes the oldest alert of the user with the most above the limit', () => {
     const sent: KeptAlert[] = [];
     const open = new OpenAlerts((each) => sent.push(each));
     open.add('of root', 'UserId 0', alert(), now);

@@ -23,7 +23,7 @@ const SHIPPED = [
 ];
 const RULES = readRuleSet(SHIPPED).rules;
 
-describe('The names of rules in the module twin', () => {
+describe('RuleNames', () => {
   let disabledRules: readonly string[];
   let exceptions: Readonly<Record<string, { readonly rule: string; readonly field: string }>>;
   let logged: string[];
@@ -43,14 +43,14 @@ describe('The names of rules in the module twin', () => {
     exceptions = Object.fromEntries(rules.map((rule, number) => [`e${number}`, { rule, field: 'Executable' }]));
   };
 
-  it('are right if they are an id, a type of alerts, or the type of rules that name none', async () => {
+  it('accepts ids, alert types, and the type of rules without one', async () => {
     await names.start();
     disabledRules = ['IoT_ReverseShell', String(RULES[1]?.facts.id)];
     except('VAKT_CustomAlert', 'IoT_ReverseShell');
     assert.deepEqual(names.warnings(), {});
   });
 
-  it('are told with the one that was probably meant, by setting', async () => {
+  it('reports unknown names with the most similar known name, keyed by setting', async () => {
     await names.start();
     disabledRules = ['IoT_ReverseShel', 'IoT_ReverseShell', 'Nothing'];
     except('iot_reverseshell');
@@ -61,7 +61,7 @@ describe('The names of rules in the module twin', () => {
     });
   });
 
-  it('are judged again when rules or settings have changed, and not before all rules have been read', async () => {
+  it('checks names again when rules or settings change, and not before all rules were read', async () => {
     disabledRules = ['Own_Alert'];
     assert.deepEqual(names.warnings(), {});
     await names.start();
@@ -75,7 +75,7 @@ describe('The names of rules in the module twin', () => {
     );
   });
 
-  it('are logged once for each change of what is wrong', async () => {
+  it('logs each change of the errors once', async () => {
     disabledRules = ['IoT_ReverseShel'];
     names.refresh();
     assert.deepEqual(logged, []);
@@ -91,7 +91,7 @@ describe('The names of rules in the module twin', () => {
     assert.equal(logged.length, 2);
   });
 
-  it('make a warning of bounded length', async () => {
+  it('limits the length of a warning', async () => {
     await names.start();
     disabledRules = Array.from({ length: 1_000 }, (_, number) => `${number}${'x'.repeat(10_000)}`);
     const warning = names.warnings()['detections.disabledRules'] ?? '';

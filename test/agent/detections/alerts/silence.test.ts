@@ -17,7 +17,7 @@ describe('Silence', () => {
   });
   afterEach(() => time.restore());
 
-  it('lasts until its end', () => {
+  it('ends at the given time', () => {
     assert.equal(silence.isInForce(''), false);
     assert.equal(silence.isInForce(at(hours(2))), true);
     time.tick(hours(2) - 1);
@@ -27,7 +27,7 @@ describe('Silence', () => {
     assert.equal(silence.isRefused(at(hours(2))), false);
   });
 
-  it('is at most seven days ahead, and does not begin later by itself', () => {
+  it('ends at most seven days ahead, and does not start later by itself', () => {
     assert.equal(silence.isInForce(at(days(7))), true);
     const far = at(days(7) + 1);
     assert.deepEqual([silence.isInForce(far), silence.isRefused(far)], [false, true]);
@@ -38,7 +38,7 @@ describe('Silence', () => {
     assert.equal(next.isInForce(far), false);
   });
 
-  it('is to be saved once for each value that was judged', () => {
+  it('needs saving once for each new value', () => {
     let decisions = 0;
     silence = new Silence(systemClock, () => {
       decisions += 1;
@@ -51,7 +51,7 @@ describe('Silence', () => {
     assert.deepEqual(decided, [0, 1, 1, 2, 2, 3]);
   });
 
-  it('ends by the monotonic clock, whatever the wall clock is set to', () => {
+  it('ends by the monotonic clock, regardless of the wall clock', () => {
     silence.isInForce(at(hours(2)));
     time.setSystemTime(START.getTime() - days(100));
     assert.equal(silence.isInForce(at(hours(2))), true);
@@ -59,13 +59,13 @@ describe('Silence', () => {
     assert.equal(silence.isInForce(at(hours(2))), false);
   });
 
-  it('does not begin while the clock is not set', () => {
+  it('does not start while the clock is not set', () => {
     time.setSystemTime(0);
     const until = '1970-01-02T00:00:00Z';
     assert.deepEqual([silence.isInForce(until), silence.isRefused(until)], [false, true]);
   });
 
-  it('goes on after a restart, and not longer', () => {
+  it('continues after a restart, without being extended', () => {
     const restarted = () => {
       const next = new Silence(systemClock);
       next.restore(JSON.parse(JSON.stringify(silence.toJson())));

@@ -20,14 +20,14 @@ const silenced = (change: Partial<AlertPolicy>, rules = RULES, excepted: readonl
   silencedRules(rules, { ...POLICY, ...change }, new Set(excepted));
 const exception = (rule: string, more: Partial<AlertException>): AlertException => ({ rule, field: 'Image', ...more });
 
-describe('Silenced rules of level high or critical', () => {
-  it('are none where only others are off', () => {
+describe('silencedRules, for level high or critical', () => {
+  it('returns nothing if only other rules are off', () => {
     assert.equal(silenced({}), undefined);
     assert.equal(silenced({ disabledRules: ['VAKT_T1'] }), undefined);
     assert.equal(silenced({ disabledRules: ['VAKT_T1'] }, RULES.slice(0, 1)), undefined, 'and where there are none');
   });
 
-  it('are those that are disabled, by type or by id', () => {
+  it('includes rules that are disabled by type or by id', () => {
     const setting = 'detections.disabledRules';
     assert.deepEqual(silenced({ disabledRules: ['VAKT_T1', 'VAKT_T2'] }), {
       setting,
@@ -39,12 +39,12 @@ describe('Silenced rules of level high or critical', () => {
     assert.deepEqual(silenced({ disabledRules: both }), { setting, silenced: 2, all: 2, byExceptions: 0 });
   });
 
-  it('are those below the minimum level', () => {
+  it('includes rules below the minimum level', () => {
     const expected = { setting: 'detections.minimumLevel', silenced: 1, all: 2, byExceptions: 0 };
     assert.deepEqual(silenced({ minimumLevel: 'critical' }), expected);
   });
 
-  it('are those with an exception that nearly everything matches', () => {
+  it('includes rules with an exception that matches nearly everything', () => {
     const by = (more: Partial<AlertException>) => silenced({ exceptions: { all: exception('VAKT_T3', more) } });
     for (const more of [
       { field: 'Event', equals: 'ProcessCreate' },
@@ -61,7 +61,7 @@ describe('Silenced rules of level high or critical', () => {
       assert.equal(by(more), undefined, JSON.stringify(more));
   });
 
-  it('are those with an exception for a value that the rule itself asks for', () => {
+  it('includes rules with an exception for a value that the rule itself requires', () => {
     const by = (detection: string, more: Partial<AlertException>) => {
       const rule = ruleOf(2, 'high').replace('  s: { a: b }\n  condition: s', `  ${detection}`);
       return silenced({ exceptions: { all: exception('VAKT_T2', more) } }, rulesOf(rule))?.silenced;
@@ -82,12 +82,12 @@ describe('Silenced rules of level high or critical', () => {
       assert.equal(by(detection, isB), undefined, detection);
   });
 
-  it('include those that exceptions silence together', () => {
+  it('includes rules that exceptions silence in combination', () => {
     const expected = { setting: 'detections.exceptions', silenced: 1, all: 2, byExceptions: 1 };
     assert.deepEqual(silenced({}, RULES, ['00000000-0000-4000-8000-000000000003']), expected);
   });
 
-  it('are named with the setting that silences most of them', () => {
+  it('reports the setting that silences most of them', () => {
     const policy = {
       disabledRules: ['VAKT_T2', 'VAKT_T4'],
       exceptions: { all: exception('VAKT_T3', { field: 'Event', equals: 'x' }) },

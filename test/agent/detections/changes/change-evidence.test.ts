@@ -15,7 +15,7 @@ function changesOf(event: string, before: readonly Payload[], after: readonly Pa
 }
 
 describe('Evidence of changes', () => {
-  describe('of listening ports', () => {
+  describe('of new listening ports', () => {
     const port = (LocalPort: string, Pid: string, Executable = '/usr/bin/nc'): Payload => ({
       Protocol: 'tcp',
       LocalAddress: '0.0.0.0',
@@ -42,7 +42,7 @@ describe('Evidence of changes', () => {
         ],
       );
 
-    it('names the process of a new port, its command and its parent at its start', () => {
+    it('reports the process of a new port, its command and its parent at its start', () => {
       const found = ['nc -l 4444', 7, 6, '/usr/bin/bash', 'bash -i'];
       assert.deepEqual(evidence([port('4444', '7')]), [['4444', ...found]]);
       assert.deepEqual(evidence([port('4440-4444', '7')], [port('4440-4442', '7')]), [['4443-4444', ...found]]);
@@ -54,7 +54,7 @@ describe('Evidence of changes', () => {
       assert.deepEqual(evidence([port('4444', '7', '/usr/sbin/sshd')]), [['4444', ...none]]);
     });
 
-    it('takes little time for a flood', function () {
+    it('takes little time during a flood', function () {
       this.timeout(20_000);
       const rows = Array.from({ length: 12_000 }, (_, index) => port(String(1_025 + 2 * index), '7'));
       const changes = changesOf('ListeningPorts', [], rows);
@@ -64,7 +64,7 @@ describe('Evidence of changes', () => {
     });
   });
 
-  describe('of accounts', () => {
+  describe('of changed accounts', () => {
     const account = (UserName: string): Payload => ({ UserName, UserId: '1', GroupNames: 'a', GroupIds: '1' });
     const start = (Executable: string, CommandLine: string, UserId = '0', LoginUserId = '1000'): Payload => ({
       Executable,
@@ -80,7 +80,7 @@ describe('Evidence of changes', () => {
       return change?.event.payload;
     };
 
-    it('names the start that added one, with its user and that it is inferred', () => {
+    it('reports the start that added an account, with its user and the note that it is inferred', () => {
       const { ActorInferred, ActorExecutable, ActorCommandLine, ActorUserId, ActorLoginUserId } =
         actorOf(start('/usr/sbin/useradd', 'useradd -m eve')) ?? {};
       assert.deepEqual(
@@ -89,7 +89,7 @@ describe('Evidence of changes', () => {
       );
     });
 
-    it('prefers the tool that names the account, then other tools, then writers of its files', () => {
+    it('prefers tools that name the account, then other tools, then writers of its files', () => {
       const useradd = start('/usr/sbin/useradd', 'useradd eve');
       const other = start('/usr/sbin/usermod', 'usermod -L bob');
       const writer = start('/usr/bin/bash', "bash -c echo 'eve:x:0:0::/:/bin/sh' >> /etc/passwd");
@@ -105,7 +105,7 @@ describe('Evidence of changes', () => {
       assert.equal(actorOf(start('/usr/sbin/useradd', 'useradd eve'), ...late)?.ActorInferred, undefined);
     });
 
-    it("keeps an administrator's start while another user floods set-uid tools", () => {
+    it("keeps root's start while another user floods set-uid tools", () => {
       const flood = Array.from({ length: 18 }, () => start('/usr/bin/passwd', 'passwd -S', '0', '2001'));
       assert.equal(actorOf(start('/usr/sbin/useradd', 'useradd eve'), ...flood)?.ActorCommandLine, 'useradd eve');
     });

@@ -25,7 +25,7 @@ describe('CollectorWatch', () => {
   const check = (...of: WatchedCollector[]) =>
     watch.check(of, false).map(({ fields }) => `${fields.Event} ${fields.Collector} ${fields.State}`);
 
-  it('tells once that a source is gone which gave events, and again after it was back', () => {
+  it('reports the loss of an active source once, and again after it was back', () => {
     watch.saw('Login');
     const down = collector('Login', 'unavailable');
     assert.deepEqual(check(down), []);
@@ -39,7 +39,7 @@ describe('CollectorWatch', () => {
     assert.deepEqual(check(down), ['CollectorStatus Login lost']);
   });
 
-  it('does not take a source for lost that was never there, or that is opened again at once', () => {
+  it('does not report a source that never existed, or that is reopened immediately', () => {
     const down = collector('ProcessCreate', 'unavailable');
     assert.deepEqual(check(down), []);
     time.tick(hours(30));
@@ -52,7 +52,7 @@ describe('CollectorWatch', () => {
     assert.deepEqual(check(down), []);
   });
 
-  it('takes a collector of events for silent after 24 hours, a snapshot after twice its period', () => {
+  it('reports an event collector as silent after 24 hours, a snapshot after twice its period', () => {
     for (const name of ['ProcessCreate', 'ListeningPorts', 'Login']) watch.saw(name);
     const all = [collector('ProcessCreate'), collector('ListeningPorts'), collector('Login')];
     time.tick(hours(24) - 1);
@@ -66,7 +66,7 @@ describe('CollectorWatch', () => {
     assert.deepEqual(check(...all), ['CollectorStatus ProcessCreate silent'], 'and never Login');
   });
 
-  it('expects nothing while collecting is paused, or of a collector that is off', () => {
+  it('reports nothing while collection is paused, or for a collector that is off', () => {
     watch.saw('ProcessCreate');
     time.tick(hours(30));
     assert.deepEqual(watch.check([collector('ProcessCreate')], true), []);
@@ -78,7 +78,7 @@ describe('CollectorWatch', () => {
     assert.deepEqual(check(collector('ProcessCreate')), ['CollectorStatus ProcessCreate silent']);
   });
 
-  it('knows after a restart which collectors gave events, and is not misled by steps of the clock', () => {
+  it('keeps the active collectors across restarts, regardless of steps of the clock', () => {
     watch.saw('ProcessCreate');
     const kept = JSON.parse(JSON.stringify(watch.toJson()));
     watch = new CollectorWatch({ clock: systemClock, snapshotPeriod: () => hours(13) });
@@ -91,7 +91,7 @@ describe('CollectorWatch', () => {
     for (const damaged of [null, 5, {}, [5]]) watch.restore(damaged);
   });
 
-  it('says why a source is gone', () => {
+  it('reports why a source is lost', () => {
     watch.saw('Login');
     const down = { ...collector('Login', 'unavailable'), reason: 'no audit' };
     watch.check([down], false);
@@ -108,7 +108,7 @@ describe('CollectorWatch', () => {
 });
 
 describe('agentChanges', () => {
-  it('gives rules the fields of events about the agent, and no others', () => {
+  it("passes exactly the fields of the agent's events to rules", () => {
     const row = { ConfigurationName: 'x', ErrorType: 'TypeMismatch', Message: 'm' };
     const [change] = agentChanges([row], { event: 'ConfigurationError', at: START });
     assert.deepEqual(change?.fields, { Event: 'ConfigurationError', ...row });

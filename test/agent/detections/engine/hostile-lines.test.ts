@@ -8,7 +8,7 @@ import { processorTime } from '../../../harness/processor-time.ts';
 type PatternTest = Extract<Test, { is: 'pattern' }>;
 
 const LENGTH = 8_193;
-/** Processor time of the fastest of several runs, so that others on the machine don't count. */
+/** CPU time of the fastest of several runs, so that other processes don't count. */
 const MAX_MS = 5;
 const TRIES = 25;
 
@@ -51,7 +51,7 @@ describe('hostile lines', () => {
       visit(rule.expression, (_, test) => void (test?.is === 'pattern' && patterns.push(test)));
   }
 
-  it(`take less than ${MAX_MS} ms of each expression of the shipped rules`, () => {
+  it(`take less than ${MAX_MS} ms in each expression of the shipped rules`, () => {
     assert.ok(patterns.length > 50);
     for (const { source, pattern } of patterns) {
       for (const line of linesFor(source)) {

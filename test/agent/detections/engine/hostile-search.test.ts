@@ -9,19 +9,19 @@ import { processorTime } from '../../../harness/processor-time.ts';
 import { PROGRAMS, REPEATED } from '../views/hostile-pieces.ts';
 
 /*
- * Looks for the start of a program that takes longest to judge, by climbing: a line is changed at random, and kept if it takes
+ * Looks for the start of a program that takes longest to evaluate, by hill climbing: a line is changed at random, and kept if it takes
  * longer. What it finds is printed.
  */
 
 /**
- * Processor time of the fastest of several runs: twice the budget of 5 ms, since the same work takes up to twice as long while
+ * CPU time of the fastest of several runs: twice the budget of 5 ms, since the same work takes up to twice as long while
  * others use the processor's caches.
  */
 const MAX_MS = 10;
 const TRIES = 25;
 const CLIMBS = 60;
 const STEPS = 60;
-/** Longer texts are cut. */
+/** Longer strings are truncated. */
 const LENGTH = HEAD + TAIL;
 
 interface Line {
@@ -111,7 +111,7 @@ describe('the slowest start of a program that can be found', () => {
   const clock = { now: () => new Date(0), monotonic: () => milliseconds(0) };
   const detector = new Detector({ rules: readRuleSet(builtInDocuments()).rules, clock });
 
-  function judge({ program, pieces, isExact }: Line): void {
+  function evaluate({ program, pieces, isExact }: Line): void {
     const whole = pieces.join('');
     const text = whole.repeat(Math.ceil(LENGTH / whole.length)).slice(0, LENGTH);
     const words = program.trimEnd().split(' ');
@@ -121,25 +121,25 @@ describe('the slowest start of a program that can be found', () => {
       time: 0,
       ...(isExact ? { argv: [...words, text] } : {}),
     });
-    if (subject !== undefined) detector.judge(subject);
+    if (subject !== undefined) detector.evaluate(subject);
   }
 
   function fastest(line: Line, tries: number): number {
     let least = Number.POSITIVE_INFINITY;
     for (let i = 0; i < tries; i += 1) {
       const used = processorTime();
-      judge(line);
+      evaluate(line);
       least = Math.min(least, used());
     }
     return least;
   }
 
-  // It takes minutes. The known worst lines are judged in every run, see hostile-lines.test.ts.
+  // It takes minutes. The known worst lines are evaluated in every run, see hostile-lines.test.ts.
   if (process.env.VAKT_FUZZ !== 'full') return;
 
   it(`takes less than ${MAX_MS} ms`, () => {
     let worst = { line: randomLine(), ms: 0 };
-    for (let i = 0; i < 500; i += 1) judge(randomLine()); // until everything is compiled
+    for (let i = 0; i < 500; i += 1) evaluate(randomLine()); // until everything is compiled
     for (let climb = 0; climb < CLIMBS; climb += 1) {
       let line = randomLine();
       let ms = fastest(line, 3);

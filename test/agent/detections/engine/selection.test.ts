@@ -18,8 +18,8 @@ const plain = (rules: readonly ParsedRule[]): readonly ParsedRule[] =>
     rule.is === 'correlation' ? rule : { is: rule.is, facts: rule.facts, expression: rule.expression },
   );
 
-describe('what selects rules', () => {
-  it('is the same after it was kept as JSON', () => {
+describe('the selection of rules', () => {
+  it('stays the same after a round trip through JSON', () => {
     const expressions = rulesOf(
       ruleWith('s: { Name|contains: [Wget, curl], Path|endswith: /sh }\ncondition: s'),
       ruleWith('s: { Name|re: "a+(bcd|efg)" }\nt: { Name|re: "x*" }\ncondition: s or t').replace(
@@ -34,7 +34,7 @@ describe('what selects rules', () => {
     assert.deepEqual([...selection.tables.firstGates], [0, 0, 2]);
   });
 
-  it('comes with the shipped rules, but for those that depend on the twin', () => {
+  it('is shipped with the rules, except those that depend on the twin', () => {
     for (const rule of builtInRules().rules) {
       if (rule.is === 'correlation') continue;
       let depends = rule.facts.requires.length > 0;
@@ -45,7 +45,7 @@ describe('what selects rules', () => {
     }
   });
 
-  it('leads to the same matches as if it were found on the device', () => {
+  it('leads to the same matches as one computed on the device', () => {
     const clock = new SetClock();
     const { rules } = builtInRules();
     const [shipped, found] = [rules, plain(rules)].map((all) => new Detector({ rules: all, clock }));
@@ -55,28 +55,28 @@ describe('what selects rules', () => {
     ];
     let matching = 0;
     for (const payload of starts) {
-      const judged = [shipped, found].map((detector) => {
+      const evaluations = [shipped, found].map((detector) => {
         const happened = subjectOf({ name: 'ProcessCreate', payload: { ...payload }, time: 0 });
         assert.ok(happened !== undefined);
         return detector?.match(happened).matches.map(({ rule, views, cut }) => ({ id: rule.facts.id, views, cut }));
       });
-      assert.deepEqual(judged[0], judged[1]);
-      if (judged[0]?.length !== 0) matching += 1;
+      assert.deepEqual(evaluations[0], evaluations[1]);
+      if (evaluations[0]?.length !== 0) matching += 1;
     }
     assert.ok(matching > 200, `${matching} of ${starts.length} match`);
   });
 
-  it('is found on the device for own rules beside the shipped ones', () => {
+  it("is computed on the device for the operator's rules, in addition to the shipped ones", () => {
     const own = rulesOf(ruleWith('s: { ErrorType: Mine }\ncondition: s'));
     const detector = new Detector({ rules: [...builtInRules().rules, ...own], clock: new SetClock() });
     const alerts = (ErrorType: string) =>
       detector
-        .judge(subject({ Event: 'ConfigurationError', ErrorType }))
+        .evaluate(subject({ Event: 'ConfigurationError', ErrorType }))
         .map(({ rule: { alert, title } }) => alert ?? title);
     assert.deepEqual([alerts('Mine'), alerts('TypeMismatch')], [['T'], ['VAKT_ConfigurationError']]);
   });
 
-  it('is found on the device for shipped rules with a filter of the operator', () => {
+  it('is computed on the device for shipped rules with a filter of the operator', () => {
     const filter = `title: Ours
 logsource: { service: vakt, category: agent }
 filter:
@@ -90,7 +90,7 @@ filter:
     const agent = rules.filter(({ is, facts }) => is === 'detection' && facts.sources.includes('agent'));
     assert.ok(agent.length > 0 && agent.every((rule) => rule.is === 'detection' && rule.made === undefined));
     const detector = new Detector({ rules, clock: new SetClock() });
-    const hits = (ErrorType: string) => detector.judge(subject({ Event: 'ConfigurationError', ErrorType })).length;
+    const hits = (ErrorType: string) => detector.evaluate(subject({ Event: 'ConfigurationError', ErrorType })).length;
     assert.deepEqual([hits('TypeMismatch'), hits('Mine')], [1, 0]);
   });
 });

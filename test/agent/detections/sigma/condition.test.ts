@@ -45,13 +45,13 @@ describe('conditions', () => {
     '1 of c*o*': ({ C, D }) => C || D,
     'a and 1 of c_* or b': ({ A, B, C, D }) => (A && (C || D)) || B,
   }))
-    it(`"${condition}" holds where it should`, () => {
+    it(`evaluate "${condition}" correctly`, () => {
       const detection = `${SELECTIONS}\ncondition: ${used(condition)}`;
       for (const world of worlds)
         assert.equal(matches(detection, fieldsOf(world)), expected(world), JSON.stringify(world));
     });
 
-  it('mean what JavaScript means by the same operators', () => {
+  it('agree with the same operators in JavaScript', () => {
     const conditions = fc.letrec<{ text: string }>((tie) => ({
       text: fc.oneof(
         { maxDepth: 4 },
@@ -78,7 +78,7 @@ describe('conditions', () => {
     );
   });
 
-  it('several are alternatives', () => {
+  it('allow several conditions as alternatives', () => {
     const detection = `a: { A: 1 }\nb: { B: 1 }\ncondition: [a, b]`;
     assert.ok(matches(detection, { B: '1' }));
     assert.ok(!matches(detection, { C: '1' }));
@@ -90,19 +90,19 @@ describe('conditions', () => {
     ['*b', false],
     ['_*', true],
   ] as const)
-    it(`${isMeant ? 'have' : 'leave'} selections that begin with _ ${isMeant ? 'in' : 'out of'} "${pattern}"`, () => {
+    it(`${isMeant ? 'include' : 'exclude'} selections that start with _ ${isMeant ? 'in' : 'from'} "${pattern}"`, () => {
       const detection = `a: { A: 1 }\nb: { A: 1 }\n_b: { B: 1 }\ncondition: 1 of ${pattern} or (_b and a and b)`;
       assert.equal(matches(detection, { B: '1' }), isMeant);
     });
 
   for (const condition of ['1 of them', 'all of them', 'a'])
-    it(`"${condition}" need not use selections that begin with _`, () => {
+    it(`accept "${condition}" without selections that start with _`, () => {
       const detection = `a: { A: 1 }\n_b: { B: 1 }\ncondition: ${condition}`;
       assert.ok(matches(detection, { A: '1' }));
       assert.ok(!matches(detection, { B: '1' }));
     });
 
-  it('take a list of maps as alternatives, and a map as what holds together', () => {
+  it('treat a list of maps as alternatives, and the members of a map as a conjunction', () => {
     const detection = `a:\n  - A: 1\n    B: 1\n  - C: 1\ncondition: a`;
     assert.ok(matches(detection, { A: '1', B: '1' }));
     assert.ok(matches(detection, { C: '1' }));
@@ -120,9 +120,9 @@ describe('conditions', () => {
     '2 of c_*': /"2 of" is not known/,
     '1 of': /ends after "of"/,
     'a | count() > 5': /correlations have replaced/,
-    [`${'('.repeat(60)}a${')'.repeat(60)}`]: /parentheses in one another/,
+    [`${'('.repeat(60)}a${')'.repeat(60)}`]: /nested parentheses/,
   }))
-    it(`"${condition.slice(0, 20)}" is refused`, () =>
+    it(`reject "${condition.slice(0, 20)}"`, () =>
       assert.match(faultOf(ruleWith(`a: { A: 1 }\ncondition: "${condition}"`)), why));
 
   it('must use all selections', () =>

@@ -215,7 +215,7 @@ const EXPANDED: readonly Row[] = [
   ['F|expand: ["%allowedPorts%", "8080"]', '22', false],
 ];
 
-/** Where the name of a command can stand; programs and scripts of the system. */
+/** Positions of a command name; programs and scripts of the system. */
 const COMMANDS: readonly Row[] = [
   ['F|re|expand: "%command%tor( |$)"', 'tor', true],
   ['F|re|expand: "%command%tor( |$)"', '/usr/bin/tor -f x', true],
@@ -272,16 +272,16 @@ describe('modifiers of fields', () => {
   for (const [member, why] of Object.entries({
     'F|sounds: a': /"sounds" is not known/,
     'F|contains|contains: a': /given twice/,
-    'F|contains|endswith: a': /don't go together/,
-    'F|re|contains: a': /don't go together/,
-    'F|re|cidr: a': /don't go together/,
+    'F|contains|endswith: a': /cannot be combined/,
+    'F|re|contains: a': /cannot be combined/,
+    'F|re|cidr: a': /cannot be combined/,
     'F|i: a': /after "re"/,
-    'F|re|cased: a': /don't go together/,
-    'F|re: (?=a)': /cannot be taken: look-around/,
+    'F|re|cased: a': /cannot be combined/,
+    'F|re: (?=a)': /not supported: look-around/,
     'F|re: (a)\\1': /back-reference/,
     'F|re: "[]"': /unexpected end/,
-    'F|re: (?:(?:a|b)?c?){250}d': /too many repetitions/,
-    'F|cidr: 10.0.0.0/40': /no network/,
+    'F|re: (?:(?:a|b)?c?){250}d': /too many nested repetitions/,
+    'F|cidr: 10.0.0.0/40': /not a network/,
     'F|exists: yes please': /true or false/,
     'F|lt: many': /takes a number/,
     'F|contains: null': /null as its value/,
@@ -289,10 +289,10 @@ describe('modifiers of fields', () => {
     'F|expand: "%Administrators%"': /no list "Administrators"; known: allowedUsers,/,
     'F|expand: "%allowedPorts%%allowedPorts%"': /one in a value/,
     'F|expand: "\\\\%%allowedPorts%%allowedPorts%"': /one in a value/,
-    'F|re|expand: "%allowedUsers%x"': /"%allowedUsers%" is no part of expressions; known: command, system, reader, run/,
-    'F|expand|exists: true': /don't go together/,
+    'F|re|expand: "%allowedUsers%x"': /unknown placeholder "%allowedUsers%"; known: command, system, reader, run/,
+    'F|expand|exists: true': /cannot be combined/,
     'F|expand: ["%allowedPorts%", "8080"]': /placeholder/,
-    'F|all: a': /says nothing/,
+    'F|all: a': /has no effect/,
     'F: []': /no values/,
     'F: { a: b }': /is a map/,
     'F: [[a]]': /a map or a list/,
@@ -301,7 +301,7 @@ describe('modifiers of fields', () => {
     'F|base64|contains: ""': /"" is too short/,
     'F|wide|base64: a': /"wide" is not known/,
   }))
-    it(`refuses ${member}, in its line`, () => {
+    it(`reject ${member}, with its line`, () => {
       const fault = faultOf(ruleWith(`s:\n  G: a\n  ${member}\ncondition: s`));
       assert.match(fault, why);
       assert.match(fault, /^6: /);

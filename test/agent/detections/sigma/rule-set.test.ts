@@ -28,7 +28,7 @@ const manySelections = (count: number): string =>
   `${Array.from({ length: count }, (_, index) => `  s${index}: { CommandLine|contains: x${index} }\n`).join('')}  condition: 1 of s*\n`;
 
 describe('rule files', () => {
-  it('say what a rule says of itself', () => {
+  it("contain a rule's metadata", () => {
     const [rule] = rulesOf(`${START}author: Someone
 level: high
 status: test
@@ -61,7 +61,7 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
     });
   });
 
-  it('refuse a file with any fault whole, and load all others', () => {
+  it('reject a whole file if it has an error, and load all others', () => {
     const { rules, faults } = read(
       `${START}---\n${START.replace('id: start', 'id: two').replace('s: {', 's: { Bad: 1,')}`,
       ruleWith('s: { A: 1 }\ncondition: s'),
@@ -73,7 +73,7 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
     assert.deepEqual(faults, [{ file: '1.yml', line: 12, reason: 'events of process_creation have no field "Bad"' }]);
   });
 
-  it('refuse a key of a field that no event has, which would make all hits one alert', () => {
+  it('reject a key field that no event has, which would merge all hits into one alert', () => {
     const withKey = (field: string) => `${START}vakt: { key: [User, ${field}] }\n`;
     assert.deepEqual(read(withKey('ParentImage')).faults, []);
     assert.deepEqual(read(withKey('Usr')).faults, [
@@ -86,10 +86,10 @@ vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [allowedUsers] }
     assert.deepEqual(rule?.facts.selectionTags, { s: ['attack.t1053.003', 'attack.persistence'] });
   });
 
-  it('show all faults of several files', () =>
+  it('report all errors of several files', () =>
     assert.equal(read('title: a', 'x: [', START.replace('title', 'tilte')).faults.length >= 3, true));
 
-  it('are told with all faults of a document, each with its line', () => {
+  it('report all errors of a document, each with its line', () => {
     const { faults } = read(`title: x
 level: grave
 logsource: { product: linux, category: process_creation }
@@ -111,7 +111,7 @@ filter:
     assert.deepEqual(
       faults.map(({ line, reason }) => `${line}: ${reason.slice(0, 34)}`),
       [
-        '2: the level "grave" is none of informa',
+        '2: the level "grave" is not one of informa',
         '6: the modifier "foo" is not known',
         '7: the modifiers "contains" and "ends',
         '8: a value is a map or a list',
@@ -119,50 +119,50 @@ filter:
         '10: events of process_creation have no',
         '11: there is no list "Administrators"; ',
         '12: no selection is called "q"',
-        '15: product "windows": this agent sees',
-        '17: "rules" is no text or list of texts',
-        '17: the expression cannot be taken: lo',
-        '17: "condition" is missing, or no text',
+        '15: product "windows" is not supported: this',
+        '17: "rules" is not a string or a list of strings',
+        '17: the expression is not supported: lo',
+        '17: "condition" is missing or not a string',
       ].map((text) => text.replace(/^(\d+: .{0,34}).*$/s, '$1')),
     );
   });
 
-  it('refuse an id or a name that another rule has', () => {
+  it('reject an id or a name that another rule has', () => {
     const { rules, faults } = read(START, START);
     assert.equal(rules.length, 1);
-    assert.match(faults[0]?.reason ?? '', /the id "start" is that of another rule, in 1.yml/);
+    assert.match(faults[0]?.reason ?? '', /the id "start" is already used by another rule, in 1.yml/);
   });
 
-  it('refuse an id that is the name of another rule, which correlations would then take for it', () => {
+  it("reject an id that is another rule's name, because correlations would confuse them", () => {
     const named = START.replace('id: start', 'id: other\nname: start');
     const { rules, faults } = read(named, START);
     assert.deepEqual(
       rules.map(({ facts }) => facts.id),
       ['other'],
     );
-    assert.match(faults[0]?.reason ?? '', /the id "start" is that of another rule, in 1.yml/);
+    assert.match(faults[0]?.reason ?? '', /the id "start" is already used by another rule, in 1.yml/);
     assert.deepEqual(read(START.replace('id: start', 'id: start\nname: start')).faults, []);
   });
 
   for (const [logsource, why] of Object.entries({
     '{ product: windows, category: process_creation }': /Linux only/,
-    '{ category: process_creation, service: sshd }': /reads no logs/,
-    '{ product: linux }': /neither a category/,
+    '{ category: process_creation, service: sshd }': /does not read its logs/,
+    '{ product: linux }': /neither a known category/,
     '{ category: registry_set }': /"registry_set" is not known/,
     '{ category: login }': /needs "service: vakt"/,
     '{ service: vakt, category: process_creation }': /of service "vakt" is not known/,
     '{ category: process_creation, kind: x }': /"kind" is not known/,
-    '{ service: auditd, category: x }': /has a category/,
-    '[]': /no map/,
+    '{ service: auditd, category: x }': /cannot have a category/,
+    '[]': /not a map/,
   }))
-    it(`refuse the log source ${logsource}`, () => {
+    it(`reject the log source ${logsource}`, () => {
       const fault = faultOf(START.replace(/logsource: .*/, `logsource: ${logsource}`));
       assert.match(fault, why);
       assert.match(fault, /^3: /);
     });
 
   for (const [line, why] of Object.entries({
-    'level: grave': /the level "grave" is none of/,
+    'level: grave': /the level "grave" is not one of/,
     'status: fresh': /the status/,
     'taxonomy: other': /the taxonomy/,
     'vakt: { alarm: x }': /"alarm" is not known in "vakt"/,
@@ -173,14 +173,14 @@ filter:
     'vakt: { selections: { other: [attack.t1053] } }': /the rule has no selection "other"/,
     'vakt: { selections: { condition: [attack.t1053] } }': /the rule has no selection "condition"/,
     'vakt: { selections: { s: [t1053] } }': /"t1053" is not a tag of MITRE/,
-    'tags: { a: b }': /"tags" is no text or list/,
-    'author: 7': /"author" is no text/,
+    'tags: { a: b }': /"tags" is not a string or a list/,
+    'author: 7': /"author" is not a string/,
     'action: global': /Sigma 1/,
     'correlation: {}': /needs one of/,
   }))
-    it(`refuse ${line}`, () => assert.match(faultOf(`${START}${line}\n`), why));
+    it(`reject ${line}`, () => assert.match(faultOf(`${START}${line}\n`), why));
 
-  it('refuse aliases, large files and files without a rule', () => {
+  it('reject aliases, large files and files without a rule', () => {
     assert.match(faultOf(`a: &x [1]\nb: *x\n`), /2: aliases/);
     assert.match(faultOf(`# ${'x'.repeat(MAX_FILE_CHARACTERS)}`), /larger than 256 KiB/);
     assert.match(faultOf('---\n---\n'), /no rule/);
@@ -199,7 +199,7 @@ filter:
     ['many unknown tags', '- !x y\n'.repeat(4_000), '1: Unresolved tag: !x'],
     ['many unknown directives', '%X y\n'.repeat(5_000), '1: Unknown directive %X'],
   ] as const)
-    it(`refuse ${what}, by its first 50 faults, in seconds`, () => {
+    it(`reject ${what}, with the first 50 errors, in seconds`, () => {
       const before = process.cpuUsage();
       assert.equal(faultOf(text), reason);
       assert.ok(process.cpuUsage(before).user < 15_000_000, 'in microseconds');
@@ -239,20 +239,20 @@ filter:
       assert.ok(longest < 250_000, `${longest} µs`);
     });
 
-  it('refuse what is nested so deeply that parsing it could end the process', () => {
+  it('reject deeply nested input that could crash the parser', () => {
     for (const nested of ['- ', '? ', '- ? ', '[', '{a: ', '- [{'])
-      assert.equal(faultOf(`more:\n  ${nested.repeat(10_000)}`), '2: more than 100 values are in one another');
-    assert.doesNotMatch(faultOf(`more:\n  ${'- '.repeat(90)}x\n`), /in one another/);
+      assert.equal(faultOf(`more:\n  ${nested.repeat(10_000)}`), '2: more than 100 nested values');
+    assert.doesNotMatch(faultOf(`more:\n  ${'- '.repeat(90)}x\n`), /nested/);
   });
 
-  it('are read in time that is in proportion to the keys of a map', () => {
+  it('take linear time for a map with many keys', () => {
     const keys = Array.from({ length: 5_900 }, (_, key) => `  k${key}:\n`).join('');
     const before = process.cpuUsage();
     assert.equal(faultOf(`${START}more:\n${keys}`), 'no fault');
     assert.ok(process.cpuUsage(before).user < 2_000_000, 'in microseconds');
   });
 
-  it('refuse values of which modifiers make too many, before they are made', () => {
+  it('reject values with too many modifier variants, before these are made', () => {
     const dashes = (values: number, of: string) =>
       `title: T${values}\nlogsource: { category: process_creation }\ndetection:\n  s:\n    CommandLine|windash|contains:\n` +
       Array.from({ length: values }, (_, index) => `      - '${of} ${index}'\n`).join('') +
@@ -264,7 +264,7 @@ filter:
     assert.ok(process.memoryUsage().heapUsed - before < 100_000_000);
   });
 
-  it('refuse expressions that would take more than 1 MB of memory, of all selections together', () => {
+  it('reject rules whose expressions would take more than 1 MB of memory in total', () => {
     const expressions = (count: number) => `[${Array.from({ length: count }, (_, at) => `'a${at}[b-d]e'`).join(', ')}]`;
     const rule = (...selections: string[]) =>
       ruleWith(`${selections.map((each, at) => `s${at}: { A|re: ${each} }`).join('\n')}\ncondition: 1 of s*`);
@@ -276,7 +276,7 @@ filter:
     assert.match(faultOf(rule(`'${letters.join('')}'`)), /more than 1 MB/);
   });
 
-  it('take records of the kernel’s audit for EXECVE only', () => {
+  it('support only EXECVE records of the kernel’s audit', () => {
     const audit = (selection: string) => `title: A
 logsource: { product: linux, service: auditd }
 detection:
@@ -284,7 +284,7 @@ detection:
   condition: s
 `;
     assert.equal(rulesOf(audit('{ type: EXECVE, a0: chmod, a1|startswith: "4" }')).length, 1);
-    assert.match(faultOf(audit('{ type: SYSCALL }')), /only "type: EXECVE" is seen/);
+    assert.match(faultOf(audit('{ type: SYSCALL }')), /supports only "type: EXECVE"/);
     assert.match(faultOf(audit('{ type: EXECVE, exe: x }')), /not "exe"/);
     assert.match(faultOf(audit('{ a0: x }')), /only rules with "type: EXECVE"/);
     assert.match(faultOf(audit('[word]')), /only rules with "type: EXECVE"/);
@@ -301,15 +301,15 @@ filter:
 `;
   const rule = ruleWith('s: { A: 1 }\ncondition: s', 'id: r\nname: n\n');
   const hits = (texts: readonly string[], fields: Record<string, string>) =>
-    new Detector({ rules: rulesOf(...texts), clock: new SetClock() }).judge(subject(fields)).length;
+    new Detector({ rules: rulesOf(...texts), clock: new SetClock() }).evaluate(subject(fields)).length;
 
   for (const rules of ['[r]', '[n]', '[T]', 'any'])
-    it(`narrow rules that are called ${rules}`, () => {
+    it(`apply to rules with the name ${rules}`, () => {
       assert.equal(hits([rule, filter(rules)], { A: '1' }), 1);
       assert.equal(hits([rule, filter(rules)], { A: '1', Who: 'me' }), 0);
     });
 
-  it('are all applied to a rule, regardless of their order', () => {
+  it('combine with all other filters of a rule, in any order', () => {
     const texts = [rule, filter('any'), filter('[r]').replace('Who', 'Where'), filter('[n]').replace('Who', 'How')];
     for (const field of ['Who', 'Where', 'How']) assert.equal(hits(texts, { A: '1', [field]: 'me' }), 0, field);
     assert.equal(hits(texts, { A: '1', Who: 'you', Where: 'you', How: 'you' }), 1);
@@ -321,7 +321,7 @@ filter:
     assert.equal(hits(texts, { A: '1', B: '1', Who: 'me' }), 0);
   });
 
-  it('exempt a start that is exempt in each of its views', () => {
+  it('exempt a start only if all its views are exempt', () => {
     const rule = START.replace('/x }', '/wget }');
     const exempting = (...lines: string[]) =>
       `title: F
@@ -335,7 +335,7 @@ filter:
       const payload = { Executable: '/usr/bin/wget', CommandLine: commandLine };
       const start = subjectOf({ name: 'ProcessCreate', payload, time: 0 });
       const detector = new Detector({ rules: rulesOf(rule, exempting(...lines)), clock: new SetClock() });
-      return start === undefined ? [] : detector.judge(start).map(({ view }) => view?.CommandLine);
+      return start === undefined ? [] : detector.evaluate(start).map(({ view }) => view?.CommandLine);
     };
     const [written, normalised] = ['/usr/bin/wget -i /opt/vendor/', 'wget -i /opt/vendor/'];
     assert.deepEqual(found(`${written}list`, written), [`${normalised}list`]);
@@ -343,11 +343,11 @@ filter:
     assert.deepEqual(found(`${written}../../tmp/list`, written, normalised), ['wget -i /tmp/list']);
   });
 
-  it('of no rule, of another log source, or of a correlation are refused', () => {
+  it('reject unknown rules, other log sources and correlations', () => {
     assert.match(read(rule, filter('[x]')).faults[0]?.reason ?? '', /no rule "x"/);
     assert.match(
       read(rule, filter('[r]').replace('category: agent', 'category: login')).faults[0]?.reason ?? '',
-      /another "logsource"/,
+      /a different "logsource"/,
     );
   });
 });
@@ -455,23 +455,23 @@ function rare(all: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => JSON.stringify(value ?? '').length % 5 === 0));
 }
 
-describe('whatever is no rule', () => {
-  const judge = (all: readonly unknown[]) => {
+describe('invalid rule documents', () => {
+  const evaluate = (all: readonly unknown[]) => {
     const set = readRuleSet(
       all.map((value, index) => ({ file: `${index}`, origin: 'local', value, lineOf: () => undefined })),
     );
     for (const { reason } of set.faults) assert.ok(reason.length > 0);
     assert.ok(set.rules.length > 0 || set.faults.length > 0);
     const detector = new Detector({ rules: set.rules, clock: new SetClock() });
-    detector.judge(subject({ Image: '/bin/x', CommandLine: 'x -y', F: '10.1.1.1' }));
+    detector.evaluate(subject({ Image: '/bin/x', CommandLine: 'x -y', F: '10.1.1.1' }));
     return set.rules.length;
   };
 
-  it('is refused with a reason, and never breaks the engine', () => {
+  it('causes a rejection with a reason, and never breaks the engine', () => {
     let loaded = 0;
     fc.assert(
       fc.property(fc.array(fc.oneof(documents, values), { minLength: 1, maxLength: 3 }), (all) => {
-        loaded += judge(all) > 0 ? 1 : 0;
+        loaded += evaluate(all) > 0 ? 1 : 0;
       }),
       { numRuns: fuzzRuns(100_000) },
     );
@@ -481,7 +481,7 @@ describe('whatever is no rule', () => {
     );
   });
 
-  it('is refused as text, too', () => {
+  it('causes a rejection as text as well', () => {
     const lines = fc.array(fc.oneof(fc.constantFrom(...START.split('\n')), fc.string({ maxLength: 20 })), {
       maxLength: 12,
     });

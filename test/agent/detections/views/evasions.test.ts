@@ -196,7 +196,7 @@ const SCRIPTS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** The same for programs that are no shell. */
+/** The same for programs other than shells. */
 const STARTS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   '/usr/bin/wget | wget http://x': [
     ['python3', '-c', '__import__("os").system("wget http://x")'],
@@ -216,7 +216,7 @@ const STARTS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
 };
 
-describe('views of other spellings', () => {
+describe('views of alternative spellings', () => {
   for (const [view, texts] of Object.entries(SCRIPTS)) {
     describe(view, () => {
       for (const text of texts) it(text, () => assertView(inShell(text), view));

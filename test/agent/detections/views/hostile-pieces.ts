@@ -94,7 +94,7 @@ export const REPEATED: readonly string[] = [
     '\0',
   ],
 ];
-/** Programs with what stands before the text that an attacker picks. */
+/** Programs with the part of the command line before the attacker's text. */
 export const PROGRAMS: readonly string[] = [
   'bash -c ',
   'python3 -c ',

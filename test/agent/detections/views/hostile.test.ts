@@ -31,7 +31,7 @@ function assertBounded(of: ProcessStart, work = new Work()): void {
 
 describe('views of hostile command lines', () => {
   for (const program of PROGRAMS) {
-    it(`are bounded, whatever is repeated behind ${program}`, () => {
+    it(`stays limited for any repetition after ${program}`, () => {
       for (const text of REPEATED) {
         for (const length of [8_192, 131_072]) {
           for (const of of starts(program, text.repeat(Math.ceil(length / text.length)).slice(0, length)))
@@ -41,7 +41,7 @@ describe('views of hostile command lines', () => {
     });
   }
 
-  it('take about as much work for 128 KiB as for 16 KiB', () => {
+  it('takes about the same work for 128 KiB as for 16 KiB', () => {
     const workFor = (text: string, length: number) => {
       const work = new Work(Number.MAX_SAFE_INTEGER);
       for (const of of starts('bash -c ', text.repeat(Math.ceil(length / text.length)).slice(0, length)))
@@ -55,20 +55,20 @@ describe('views of hostile command lines', () => {
     }
   });
 
-  it('show what stands at the end behind a long beginning', () => {
+  it('includes the end of a long line', () => {
     assert.ok(
       shownViews(script(`: ${'a'.repeat(100_000)}; w""get http://x`)).includes('/usr/bin/wget | wget http://x'),
     );
   });
 
-  it('show a program that stands behind many others', () => {
+  it('includes a program after many others', () => {
     const distraction = Array.from({ length: 200 }, (_, i) => `echo ${i}`).join(';');
     assert.ok(shownViews(script(`${distraction}; w""get http://x`)).includes('/usr/bin/wget | wget http://x'));
     const programs = Array.from({ length: 200 }, (_, i) => `a${i}`).join(';');
     assert.ok(shownViews(script(`${programs}; w""get http://x`)).includes('/usr/bin/wget | wget http://x'));
   });
 
-  it('never throw and are the same each time, for any line', () => {
+  it('never throws and is reproducible for any line', () => {
     const piece = fc.oneof(
       fc.constantFrom(
         ...REPEATED,
@@ -124,7 +124,7 @@ describe('views of obfuscated commands', () => {
   );
   const blank = fc.constantFrom(' ', '   ', '\t', `\${IFS}`, '$IFS$9', ' \\\n ');
 
-  it('are those of the plain ones, however each letter is written', () => {
+  it('equal those of the plain commands for any spelling of the letters', () => {
     fc.assert(
       fc.property(word, word, blank, (program, argument, between) => {
         const hidden = shownViews(script(program.hidden + between + argument.hidden));
@@ -134,7 +134,7 @@ describe('views of obfuscated commands', () => {
     );
   });
 
-  it('are found again when a normalised view is read as a process start', () => {
+  it('recurs when a normalised view is read as a process start', () => {
     fc.assert(
       fc.property(word, word, (program, argument) => {
         const view = viewsOf(script(`${program.hidden} ${argument.hidden}`)).at(-1);

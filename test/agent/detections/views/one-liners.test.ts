@@ -16,7 +16,7 @@ const php = (text: string) => code('php', '-r', text);
 const ruby = (text: string) => code('ruby', '-e', text);
 const node = (text: string) => code('node', '-e', text);
 
-describe('one-line programs', () => {
+describe('views of one-line programs', () => {
   for (const line of [
     python(`os.system(base64.b64decode("${BASE64}"))`),
     python(`os.system(base64.urlsafe_b64decode("${BASE64}"))`),

