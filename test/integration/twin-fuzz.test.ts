@@ -137,7 +137,7 @@ class Pipeline {
 
   async start(time: sinon.SinonFakeTimers): Promise<void> {
     for (const service of this.#services) await service.start();
-    this.hub.tell('connected');
+    this.hub.emit('connected');
     await time.tickAsync(seconds(1));
   }
 

@@ -23,7 +23,7 @@ const RULE = {
   appliesTo: { container: true },
 };
 
-describe('custom checks', () => {
+describe('readCustomChecks', () => {
   let folder: string;
   let path: string;
   before(function () {
@@ -42,10 +42,10 @@ describe('custom checks', () => {
   }
   const withRule = (change: object) => write(JSON.stringify({ rules: [{ ...RULE, ...change }] }));
 
-  it('are none when none are wanted', () =>
+  it('returns no checks if none are configured', () =>
     assert.deepEqual(readCustomChecks(undefined, defaultRules()), { checks: [] }));
 
-  it('are read', () => {
+  it('returns the checks of a valid file', () => {
     const { checks, refused } = withRule({});
     assert.equal(refused, undefined);
     assert.deepEqual(
@@ -54,7 +54,7 @@ describe('custom checks', () => {
     );
   });
 
-  it('are read whatever the case of the digest', () => {
+  it('accepts the digest in upper and lower case', () => {
     const text = JSON.stringify({ rules: [RULE] });
     writeFileSync(path, text);
     assert.equal(read(digest(text).toUpperCase()).checks.length, 1);
@@ -81,38 +81,38 @@ describe('custom checks', () => {
       /rules\[0\]\.appliesTo\.notRole: no role/,
     ],
   ] as const)
-    it(`are refused with ${what}`, () => {
+    it(`rejects a file with ${what}`, () => {
       const { checks, refused } = withRule(change);
       assert.deepEqual(checks, []);
       assert.match(refused ?? '', why);
       assert.ok(refused?.startsWith(`${path}: `));
     });
 
-  it('are refused with an id twice', () =>
+  it('rejects a file with a repeated id', () =>
     assert.match(write(JSON.stringify({ rules: [RULE, RULE] })).refused ?? '', /rules\[1\]: .* twice/));
 
-  it('are refused with a name twice in one object: readers differ in which one they take', () => {
+  it('rejects a repeated name in one object, since parsers differ in the value that they use', () => {
     const text = JSON.stringify({ rules: [RULE] }).replace('"id":', '"id":"custom.other","id":');
     assert.equal(write(text).refused, `${path}: rules.id is there twice`);
   });
 
-  it('are refused when there are too many', () => {
+  it('rejects a file with too many rules', () => {
     const rules = Array.from({ length: 201 }, (_, i) => ({ ...RULE, id: `custom.r${i}` }));
     assert.match(write(JSON.stringify({ rules })).refused ?? '', /rules: has more than 200 rules/);
   });
 
-  it('are refused when they are too long', () =>
+  it('rejects a file that is too long', () =>
     assert.match(
       write(JSON.stringify({ rules: [] }) + ' '.repeat(256 * 1024)).refused ?? '',
       /longer than 262144 bytes/,
     ));
 
-  it('are refused with another digest; which one is not said', () => {
+  it('rejects a file with another digest, without revealing which', () => {
     writeFileSync(path, '{}');
     assert.equal(read('0'.repeat(64)).refused, `${path}: its SHA-256 is not the one expected`);
   });
 
-  it('are refused when they are no JSON, and nothing of it is said', () =>
+  it('rejects a file that is not JSON, without quoting it', () =>
     assert.equal(write('{"secret": ').refused, `${path}: is not JSON in UTF-8`));
 
   for (const [what, spoil, why] of [
@@ -120,14 +120,14 @@ describe('custom checks', () => {
     ['its group may write', () => chmodSync(path, 0o664), /is writable by group or others/],
     ['it belongs to somebody else', () => chownSync(path, 65534, 0), /does not belong to root/],
   ] as const)
-    it(`are refused when ${what}`, () => {
+    it(`rejects a file if ${what}`, () => {
       const text = JSON.stringify({ rules: [RULE] });
       writeFileSync(path, text);
       spoil();
       assert.match(read(digest(text)).refused ?? '', why);
     });
 
-  it('are refused when they are a link, a FIFO or a folder, or not there', () => {
+  it('rejects a link, a FIFO, a folder and a missing file', () => {
     assert.match(read('').refused ?? '', /can't be read: ENOENT/);
     symlinkSync('/etc/passwd', path);
     assert.match(read('').refused ?? '', /is a symbolic link/);
@@ -140,7 +140,7 @@ describe('custom checks', () => {
     assert.match(read('').refused ?? '', /is not an absolute path/);
   });
 
-  it('are refused or read, and never more, whatever is in them', () => {
+  it('returns checks or a reason for random contents, and never throws', () => {
     const text = JSON.stringify({ rules: [RULE] });
     const edit = fc.tuple(
       fc.nat(text.length),
@@ -160,8 +160,8 @@ describe('custom checks', () => {
   });
 });
 
-describe('the file of custom checks', () => {
-  it('is evaluated before it is opened: to open a device has effects', async () => {
+describe('readCustomChecks before opening the file', () => {
+  it('checks the type of the file first: opening a device has effects', async () => {
     const path = join(temporaryFolder(), 'socket');
     const server = createServer().listen(path);
     await once(server, 'listening');
@@ -177,6 +177,6 @@ describe('the file of custom checks', () => {
     ['/proc/version', 'is empty'], // in size: to read some of the kernel's files has effects
     ['/sys/class/net/lo/speed', "can't be read: EINVAL"],
   ] as const)
-    it(`is refused when it is a file of the kernel, as ${path}`, () =>
+    it(`rejects the kernel file ${path}`, () =>
       assert.equal(readCustomChecks({ path, sha256: '' }, defaultRules()).refused, `${path}: ${why}`));
 });

@@ -33,7 +33,7 @@ const SMALL: Entries = {
 };
 
 describe('BaselineEngine', () => {
-  it('says of every rule what came of it, in the order of the rule set', async () => {
+  it('returns a result of every rule in the order of the rule set', async () => {
     const report = await scanTree(SMALL);
     const { checks, version, sha256 } = defaultRules();
     assert.deepEqual(
@@ -48,7 +48,7 @@ describe('BaselineEngine', () => {
     }
   });
 
-  it('says why it left a rule out', async () => {
+  it('returns the reason for a skipped rule', async () => {
     const report = await scanTree(SMALL, {
       groupsDisabled: ['cron'],
       checksDisabled: ['file.etc-passwd'],
@@ -128,11 +128,11 @@ describe('BaselineEngine', () => {
 });
 
 describe('BaselineEngine, where little is to be seen', () => {
-  it('does not evaluate what hung before, says so once, and of custom checks only to root', () =>
+  it('skips a stage that hung before, reports it once, and reports custom checks only to root', () =>
     withTree({ ...RUNNING, 'etc/passwd': 'ann:x:1000:1000::/home/ann:/bin/sh\n' }, async ({ root }) => {
-      const said: string[] = [];
+      const steps: string[] = [];
       const hung = { homes: '/home/ann', custom: '/secret/file' };
-      const engine = new BaselineEngine({ hostRoot: root, clock: systemClock, hung, at: (what) => said.push(what) });
+      const engine = new BaselineEngine({ hostRoot: root, clock: systemClock, hung, at: (what) => steps.push(what) });
       const customChecks = { path: '/secret/file', sha256: 'ab'.repeat(32) };
       const { outcomes, limits, customChecksRefused } = await engine.scan(
         { ...ALL, customChecks },
@@ -143,10 +143,10 @@ describe('BaselineEngine, where little is to be seen', () => {
       assert.equal(limits.filter((limit) => limit.includes('hung')).length, 1);
       assert.ok(!JSON.stringify([outcomes, limits]).includes('/secret'));
       assert.match(customChecksRefused ?? '', /\/secret\/file hung/);
-      assert.ok(said.includes('custom /secret/file') && said[0] === `start ${root}`);
+      assert.ok(steps.includes('custom /secret/file') && steps[0] === `start ${root}`);
     }));
 
-  it('skips services of systemd that are there, and are neither started at boot nor running', async () => {
+  it('skips services of systemd that are neither enabled nor running', async () => {
     const installed: Entries = {
       ...SMALL,
       'usr/lib/systemd/systemd-resolved': '',
@@ -175,7 +175,7 @@ describe('BaselineEngine, where little is to be seen', () => {
     assert.equal(outcome(report, 'sshd.usepam')?.result, 'fail');
   });
 
-  it('skips in a container what only the host shows, and says so once', async () => {
+  it('skips facts of the host in a container, and reports it once', async () => {
     const report = await scan('/', {}, { inContainer: true });
     assert.equal(outcome(report, 'sysctl.kernel.randomize_va_space')?.result, 'skip');
     assert.equal(outcome(report, 'net.listen-telnet')?.result, 'skip');
@@ -192,7 +192,7 @@ describe('BaselineEngine, where little is to be seen', () => {
     assert.deepEqual(report.limits, []);
   });
 
-  it('skips of a tree what only a running system shows, and says so once', async () => {
+  it('skips facts of a running system in a tree, and reports it once', async () => {
     const report = await scanTree(SMALL);
     assert.equal(outcome(report, 'kernel.cmdline-no-weakening')?.result, 'skip');
     assert.equal(report.limits.length, 1);
@@ -202,20 +202,20 @@ describe('BaselineEngine, where little is to be seen', () => {
   it('fails nothing as an ordinary user that root would pass, and says once what it misses', async function () {
     if (!isRoot) skip(this, 'needs root, to compare');
     const own = await scan('/', { level: 2 });
-    const theirs = await asOrdinaryUser(() => scan('/', { level: 2 }));
-    // Others work on this machine: what changed meanwhile is no false failure.
+    const ofUser = await asOrdinaryUser(() => scan('/', { level: 2 }));
+    // Other processes may change this machine between the scans: that is not a false failure.
     const after = await scan('/', { level: 2 });
     const failed = [own, after].flatMap(({ outcomes }) => outcomes.filter(({ result }) => result === 'fail'));
     const known = new Set(failed.map(({ rule }) => rule));
-    const wrong = theirs.outcomes.filter(({ rule, result }) => result === 'fail' && !known.has(rule));
+    const wrong = ofUser.outcomes.filter(({ rule, result }) => result === 'fail' && !known.has(rule));
     assert.deepEqual(
       wrong.map(({ rule, actual }) => `${rule}: ${actual}`),
       [],
     );
-    const lacking = theirs.limits.filter((limit) => limit.includes('permission'));
+    const lacking = ofUser.limits.filter((limit) => limit.includes('permission'));
     assert.equal(lacking.length, 1);
     assert.match(lacking[0] ?? '', /CAP_DAC_READ_SEARCH/);
-    assert.ok(theirs.outcomes.some(({ result, reason }) => result === 'err' && reason?.startsWith('no permission')));
+    assert.ok(ofUser.outcomes.some(({ result, reason }) => result === 'err' && reason?.startsWith('no permission')));
   });
 
   it('looks at what the first process sees, from a unit that has mounts of its own', function () {

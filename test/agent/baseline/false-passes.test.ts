@@ -27,7 +27,7 @@ interface Case {
   readonly is: CheckResult;
 }
 
-/** Can't be read, whoever looks: neither as a file nor as a folder. */
+/** Unreadable for every user, both as a file and as a folder. */
 const UNREADABLE = (path: string): Entries => ({ [path]: { link: `/${path}` } });
 const HEAD = '  sl  local_address rem_address   st\n';
 const line = (port: string, state: string) =>
@@ -552,7 +552,7 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
     ['all processes are seen', false, 'pass'],
     ['those of other users are hidden by hidepid, the first process among them', true, 'err'],
   ] as const) {
-    it(`service: nothing of that name runs, and ${what}: ${is}`, async () => {
+    it(`service: returns ${is} if nothing of that name runs, and ${what}`, async () => {
       const [service] = primitives.filter((each) => each.name === 'service') as Primitive<unknown>[];
       assert.ok(service);
       const entries = { ...RUNNING, 'proc/1/comm': 'init\n', 'proc/77/comm': 'sleep\n' };

@@ -35,7 +35,7 @@ async function unhurried(root: string, limit: Duration): Promise<{ report: Basel
 }
 
 /**
- * Measures turns of the event loop by the processor time that they take: what others do on this machine does not count.
+ * Measures turns of the event loop by CPU time: other processes of this machine do not count.
  *
  * @returns a function that ends it and returns the longest
  */
@@ -59,7 +59,7 @@ function watchPauses(): () => Duration {
   };
 }
 
-/** A primitive that throws is a defect; the engine says so instead of ending. */
+/** A primitive that throws is a defect, which the engine reports as a result. */
 const noDefects = ({ outcomes }: BaselineReport) =>
   assert.deepEqual(
     outcomes.filter(({ reason }) => reason?.startsWith('met ')),
@@ -91,14 +91,14 @@ const READ = [
   'etc/group',
 ];
 
-describe('a hostile tree', function () {
+describe('a scan of a hostile tree', function () {
   this.timeout(120_000);
 
   before(function () {
     if (process.getuid?.() !== 0) skip(this, 'needs root, to make devices and files of others');
   });
 
-  /** Puts something in the place of every file that is read, and scans. */
+  /** Replaces every file that is read, and scans. */
   const withEach = (
     make: (place: string) => void,
     check: (report: BaselineReport, tree: Tree) => void,
@@ -116,7 +116,7 @@ describe('a hostile tree', function () {
       check(report, tree);
     });
 
-  it('with FIFOs: none is waited for', () =>
+  it('waits for no FIFO', () =>
     withEach(
       (place) => execFileSync('mkfifo', [place]),
       (report) => {
@@ -125,15 +125,16 @@ describe('a hostile tree', function () {
       },
     ));
 
-  it('with devices: none is opened', () =>
+  it('opens no device', () =>
     withEach(
       (place) => execFileSync('mknod', [place, 'c', '1', '5']), // zero: without end
       (report) => assert.equal(outcome(report, 'cfg.sudo-use-pty')?.result, 'err'),
     ));
 
-  it('with folders', () => withEach(mkdirSync, (report) => assert.ok(report.outcomes.length > 400)));
+  it('evaluates all rules if every file is a folder', () =>
+    withEach(mkdirSync, (report) => assert.ok(report.outcomes.length > 400)));
 
-  it('with files that are too long to read', () =>
+  it('evaluates all rules if every file is too long to read', () =>
     withEach(
       (place) => {
         writeFileSync(place, '');
@@ -142,13 +143,13 @@ describe('a hostile tree', function () {
       (report) => assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /longer than/),
     ));
 
-  it('with links in a circle', () =>
+  it('evaluates all rules with circular links', () =>
     withEach(
       (place) => symlinkSync(place.slice(place.lastIndexOf('/') + 1), place),
       (report) => assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /ELOOP/),
     ));
 
-  it('with lines without end, of all that is in them', () =>
+  it('evaluates all rules with endless lines in every file', () =>
     withEach(
       (place) => writeFileSync(place, `${'(a='.repeat(100_000)}\0\xff`, 'latin1'),
       (report) => assert.ok(report.outcomes.length > 400),
@@ -167,14 +168,14 @@ describe('a hostile tree', function () {
     'stars without end': `MACs -${'*a'.repeat(1_900)},x\n${'a='.repeat(2_000)}\n`,
     'brackets that do not end': `${'['.repeat(4_000)}\n${'auth [ '.repeat(500)}\n${'x="'.repeat(1_300)}\n`.repeat(50),
   }))
-    it(`with ${what}: none takes long`, () =>
+    it(`evaluates every rule quickly with ${what}`, () =>
       withEach(
         (place) => writeFileSync(place, text),
         (report) => assert.ok(report.outcomes.length > 400),
         seconds(5),
       ));
 
-  it('with sockets', () =>
+  it('evaluates all rules if every file is a socket', () =>
     withTree(NAMES, async (tree) => {
       const server = createServer().listen(join(tree.root, 'etc/sudoers'));
       await new Promise((resolve) => server.once('listening', resolve));
@@ -185,7 +186,7 @@ describe('a hostile tree', function () {
       }
     }));
 
-  it('with links out of the root: nothing outside is evaluated', async () => {
+  it('reads nothing outside the root through links', async () => {
     // Were they followed, the host's own files would be found: they are there for sure.
     const outside = { '/etc/passwd': readFileSync('/etc/passwd', 'utf8').split('\n').length };
     assert.ok(outside['/etc/passwd'] > 2);
@@ -202,7 +203,7 @@ describe('a hostile tree', function () {
       });
   });
 
-  it('with secrets in all files that may hold some: none is said', () => {
+  it('reports no secret of any file', () => {
     const SECRET = 'hunter2';
     return withTree(
       {
@@ -227,7 +228,7 @@ describe('a hostile tree', function () {
     );
   });
 
-  it('with 100,000 users: none is waited for by others', async () => {
+  it('does not block the event loop with 100,000 users', async () => {
     const lines = (make: (i: number) => string) => Array.from({ length: 100_000 }, (_, i) => make(i)).join('\n');
     await withTree(
       {
@@ -244,7 +245,7 @@ describe('a hostile tree', function () {
     );
   });
 
-  it('with a home that changes while it is looked at: it is never left', async () => {
+  it('stays within a home that changes during the scan', async () => {
     const HOME = { folder: true, mode: 0o700, uid: 1000 } as const;
     await withTree({ ...NAMES, 'home/ann': HOME, 'home/bob': { folder: true } }, async (tree) => {
       const place = (name: string) => join(tree.root, name);
@@ -267,7 +268,7 @@ describe('a hostile tree', function () {
     });
   });
 
-  it('with files that are nearly right: every rule is evaluated', () => {
+  it('evaluates every rule with slightly damaged files', () => {
     const files: Record<string, string> = {
       'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n+::::::\n',
       'etc/group': 'root:x:0:\nann:x:1000:ann,root\n',

@@ -56,7 +56,7 @@ describe('IsolatedScanner', () => {
   });
   afterEach(() => time.restore());
 
-  it('asks for what is wanted, with what the packet filter says, and gives the report', async () => {
+  it('sends options and packet filter to the child, and returns its report', async () => {
     assert.equal(plain(await scanner.scan(OPTIONS, signal)), plain(report));
     const [{ options, hostRoot, firewall, hung: none } = {} as ScanQuestion] = asked;
     assert.deepEqual([options, hostRoot, none], [OPTIONS, '/', {}]);
@@ -145,7 +145,7 @@ describe('IsolatedScanner, with a real child', () => {
     'home/ann/.ssh': { folder: true },
   };
 
-  it('says the same as a scan in this process', () =>
+  it('returns the same report as a scan in this process', () =>
     withTree(TREE, async ({ root }) => {
       const reader = new Reader({ clock: systemClock, log: quietLog() });
       try {

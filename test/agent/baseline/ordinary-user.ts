@@ -1,4 +1,4 @@
-/** Runs `work` with the rights of nobody, and takes root's back. Only for what waits for nobody else meanwhile. */
+/** Runs `work` with the privileges of the user nobody, then restores root's. Nothing else may run in between. */
 export async function asOrdinaryUser<T>(work: () => Promise<T>): Promise<T> {
   const NOBODY = 65_534;
   process.setegid?.(NOBODY);

@@ -26,7 +26,7 @@ const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
 });
 
 describe('BaselineScans', () => {
-  let told: SettingFault[];
+  let faults: SettingFault[];
   let lines: LogLine[];
   /** As root reads it on the device. */
   let written: string[];
@@ -36,7 +36,7 @@ describe('BaselineScans', () => {
   let scans: BaselineScans;
 
   beforeEach(() => {
-    told = [];
+    faults = [];
     lines = [];
     written = [];
     asked = [];
@@ -62,7 +62,7 @@ describe('BaselineScans', () => {
           return { ...settings, baseline: { ...settings.baseline, ...wanted } };
         },
       },
-      onFaults: (faults) => told.push(...faults),
+      onFaults: (added) => faults.push(...added),
       clock: systemClock,
       log: createLog({
         level: 'info',
@@ -93,11 +93,11 @@ describe('BaselineScans', () => {
     });
   }
 
-  it('knows nothing before the first scan', () => {
+  it('returns nothing before the first scan', () => {
     assert.deepEqual([scans.posture(), scans.warnings(), scans.status()], [undefined, {}, { state: 'on' }]);
   });
 
-  it('has the figures of the last scan, and nothing of exceptions that there are not', async () => {
+  it('returns the figures of the last scan, without unknown exceptions', async () => {
     report = {
       ...report,
       outcomes: [
@@ -125,7 +125,7 @@ describe('BaselineScans', () => {
     });
   });
 
-  it('shows every exception of the last scan, also when others are wanted by now', async () => {
+  it('lists every exception of the last scan, even if the settings have changed since', async () => {
     wanted = { ...FILE, groupsDisabled: ['cron', 'ssh'], checksDisabled: ['file.a'], roles: ['router'] };
     await scans.scan(signal);
     wanted = {};
@@ -136,7 +136,7 @@ describe('BaselineScans', () => {
     assert.equal(scans.posture()?.groupsDisabled, undefined);
   });
 
-  it('warns of names that there are not, by their property', async () => {
+  it('warns about unknown names in the property that has them', async () => {
     const many = Array.from({ length: 12 }, (_, n) => `role${n}`);
     wanted = { groupsDisabled: ['cron', 'crown'], checksDisabled: ['file.a', 'file.b'], roles: many };
     report = { ...report, unknown: ['crown', 'file.b', ...many] };
@@ -146,7 +146,7 @@ describe('BaselineScans', () => {
       'baseline.checksDisabled': 'names an unknown rule: file.b',
       'baseline.roles': `names an unknown role: ${many.slice(0, 8).join(', ')} and 4 more`,
     });
-    assert.deepEqual([told, scans.status()], [[], { state: 'on' }]);
+    assert.deepEqual([faults, scans.status()], [[], { state: 'on' }]);
   });
 
   it('is degraded by what it could not see, with what would grant it', async () => {
@@ -164,7 +164,7 @@ describe('BaselineScans', () => {
       await scans.scan(signal);
     });
 
-    it('says so in the status, and of the default rules what they found', () => {
+    it('reports refused custom checks in the status, with the results of the default rules', () => {
       const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
       assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', SAID, DIGEST]);
       assert.equal(passed, 0);
@@ -173,9 +173,9 @@ describe('BaselineScans', () => {
       assert.deepEqual(scans.status(), { state: 'degraded', reason });
     });
 
-    it('tells of it once, and of another file again, but not of another reason', async () => {
+    it('reports a refused file once, and another file again, but not another reason', async () => {
       await scans.scan(signal);
-      const [{ time, ...fault } = {} as SettingFault] = told;
+      const [{ time, ...fault } = {} as SettingFault] = faults;
       assert.ok(time instanceof Date);
       assert.deepEqual(fault, {
         setting: 'baseline.customChecksFilePath',
@@ -183,18 +183,18 @@ describe('BaselineScans', () => {
         used: '"/etc/x.json"',
         message: `is not evaluated: ${SAID}`,
       });
-      assert.equal(told.length, 1);
+      assert.equal(faults.length, 1);
       assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
       report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
       await scans.scan(signal);
-      assert.equal(told.length, 1);
+      assert.equal(faults.length, 1);
       wanted = { ...FILE, customChecksFileHash: 'cd'.repeat(32) };
       await scans.scan(signal);
       await scans.scan(signal);
-      assert.equal(told.length, 2);
+      assert.equal(faults.length, 2);
     });
 
-    it('says the reason in the log on the device, and the same for each to everybody else', async () => {
+    it('logs the reason on the device, and reports the same words for every reason', async () => {
       const reasons = [
         'does not belong to root',
         "can't be read: ENOENT",
@@ -206,7 +206,7 @@ describe('BaselineScans', () => {
         wanted = { ...FILE, customChecksFilePath: `/secret/${n}` };
         report = { ...report, customChecksRefused: `/secret/${n}: ${reason}` };
         await scans.scan(signal);
-        const answer = { said: told.at(-1)?.message, posture: scans.posture(), warnings: scans.warnings() };
+        const answer = { message: faults.at(-1)?.message, posture: scans.posture(), warnings: scans.warnings() };
         answers.add(JSON.stringify([answer, scans.status()]));
         assert.ok(written.at(-1)?.includes(reason));
       }
@@ -214,7 +214,7 @@ describe('BaselineScans', () => {
       for (const { message } of lines) for (const reason of reasons) assert.ok(!message.includes(reason), message);
     });
 
-    it('says another reason for the same file in the log only', async () => {
+    it('reports a new reason for the same file in the log only', async () => {
       const { length } = lines.filter(({ level }) => level === 'warn');
       report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
       await scans.scan(signal);
@@ -222,14 +222,14 @@ describe('BaselineScans', () => {
       assert.equal(lines.filter(({ level }) => level === 'warn').length, length);
     });
 
-    it('is well again when they are right, and tells of them anew when they are not', async () => {
+    it('recovers when the custom checks are valid, and reports them again if they become invalid', async () => {
       const { customChecksRefused: _, ...fine } = report;
       report = fine;
       await scans.scan(signal);
       assert.deepEqual([scans.posture()?.customChecks, scans.warnings(), scans.status()], ['on', {}, { state: 'on' }]);
       report = { ...fine, customChecksRefused: REFUSED };
       await scans.scan(signal);
-      assert.equal(told.length, 2);
+      assert.equal(faults.length, 2);
     });
   });
 

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { System, type SystemParts } from '../../../src/agent/baseline/system.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 
-/** What a path of a tree is: a file's text, or more of it. */
+/** An entry of a tree: the text of a file, or its attributes. */
 export type Entry =
   | string
   | { readonly text?: string; readonly mode?: number; readonly uid?: number; readonly gid?: number }
@@ -22,13 +22,13 @@ export type Entry =
 
 export type Entries = Readonly<Record<string, Entry>>;
 
-/** What makes a tree one of a system that runs, in the network namespace of whoever looks. */
+/** Makes a tree look like a running system, in the network namespace of the reader. */
 export const RUNNING: Entries = {
   'proc/1/mountinfo': '21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n',
   'proc/1/ns/net': { link: readlinkSync('/proc/self/ns/net') },
 };
 
-/** A tree in a temporary folder; remove it when it has been looked at. */
+/** A tree in a temporary folder; the caller removes it. */
 export class Tree {
   readonly root = mkdtempSync(join(tmpdir(), 'vakt-baseline-'));
 

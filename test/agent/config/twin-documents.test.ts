@@ -726,7 +726,7 @@ describe('A desired configuration', () => {
     sync = new TwinSync({ hub, apply: obey, reported: () => configuration.reported(), ...tools });
     await sync.start();
     hub.desired = { [OBJECT]: FIVE, $version: 5 };
-    hub.tell('connected');
+    hub.emit('connected');
     await time.tickAsync(seconds(1));
   });
   afterEach(async () => {

@@ -33,7 +33,7 @@ describe('AzureHubClient', () => {
   let clients: AzureHubClient[];
   let sockets: Sockets;
   let uncaught: unknown[];
-  let heard: NodeJS.UncaughtExceptionListener[];
+  let listeners: NodeJS.UncaughtExceptionListener[];
   const catchAll = (error: unknown) => uncaught.push(error);
 
   beforeEach(async () => {
@@ -44,7 +44,7 @@ describe('AzureHubClient', () => {
     clients = [];
     sockets = new Sockets();
     uncaught = [];
-    heard = process.listeners('uncaughtException');
+    listeners = process.listeners('uncaughtException');
     process.removeAllListeners('uncaughtException');
     process.on('uncaughtException', catchAll);
   });
@@ -54,7 +54,7 @@ describe('AzureHubClient', () => {
     sockets.close();
     directory.remove();
     process.removeAllListeners('uncaughtException');
-    for (const listener of heard) process.on('uncaughtException', listener);
+    for (const listener of listeners) process.on('uncaughtException', listener);
     assert.deepEqual(uncaught, [], 'something was thrown where nobody catches it');
     assert.ok(!log.text().includes(primaryKey), 'the log holds the key');
     assert.doesNotMatch(log.text(), /sig=|SharedAccessSignature|SharedAccessKey=/);
@@ -223,7 +223,7 @@ describe('AzureHubClient', () => {
       assert.equal(hub.messages.length, 1);
     });
 
-    it('reads the whole twin every time, whatever was merged meanwhile', async () => {
+    it('reads the whole twin every time, even after merges', async () => {
       const client = await start();
       hub.patchDesired(deviceId, moduleId, { a: { x: 1, y: { z: true } }, b: 'gone' });
       assert.ok((await client.readTwin()).status === 'accepted');
@@ -243,7 +243,7 @@ describe('AzureHubClient', () => {
       assert.equal((await client.report({ update: null })).status, 'accepted');
     });
 
-    it('reports a patch as it is, nulls included, and tells the new version', async () => {
+    it('reports a patch unchanged, nulls included, and returns the new version', async () => {
       const client = await start();
       await client.report({ a: { x: 1, y: 2 }, b: 1 });
       const answer = await client.report({ a: { x: null }, b: null });
@@ -272,7 +272,7 @@ describe('AzureHubClient', () => {
       const desired = once(client, 'desired');
       hub.patchDesired(deviceId, moduleId, { a: 1 });
       await desired;
-      assert.equal(hub.twinOperations.length, 0); // reading is up to whoever listens
+      assert.equal(hub.twinOperations.length, 0); // the listener decides about reading
     });
 
     it('survives a listener that throws', async () => {
@@ -366,7 +366,7 @@ describe('AzureHubClient', () => {
       assert.ok(during.status === 'retry' && during.unanswered === true);
     });
 
-    it('reports a lost connection when the quota is used up and no answer says so', async () => {
+    it('reports a lost connection if the quota is used up and no answer has reported it', async () => {
       const client = await start(fast());
       hub.faults.inject({ kind: 'quotaExceeded' });
       const reconnected = once(client, 'connected');
@@ -580,7 +580,7 @@ describe('AzureHubClient', () => {
     });
 
     describe('through a proxy that does not let port 8883 pass', () => {
-      /** Of the attempts, oldest first. */
+      /** Ports of the attempts, oldest first. */
       let ports: string[];
       const proxy = { host: 'proxy', port: 3128 };
       beforeEach(() => {
@@ -792,10 +792,10 @@ describe('AzureHubClient', () => {
     it('replaces the connection, loses no message, and takes direct methods as before', async () => {
       const methods = { call: async (): Promise<MethodAnswer> => ({ status: 200, body: {} }) };
       const client = await start({ ...fast(1_000), methods }); // 45 minutes are 2.7 s
-      let twice = 0;
-      client.on('connected', () => twice++);
+      let repeats = 0;
+      client.on('connected', () => repeats++);
       const ids: string[] = [];
-      while (twice < 1) {
+      while (repeats < 1) {
         const sent = message();
         ids.push(sent.id);
         const answer = await client.send(sent);
@@ -904,7 +904,7 @@ describe('AzureHubClient', () => {
     });
   });
 
-  it('leaves no listener, timer or socket behind after fifty losses', async () => {
+  it('leaves no listener, timer or socket after fifty lost connections', async () => {
     const client = await start(fast(1_000));
     const resources = () => {
       const all = process.getActiveResourcesInfo();

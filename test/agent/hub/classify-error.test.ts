@@ -231,7 +231,7 @@ describe('classifyError', () => {
   }
 
   for (const proof of ['token', 'certificate'] as const) {
-    it(`says that a ${proof}'s changed file takes a restart where systemd has copied it`, async () => {
+    it(`asks for a restart after a change of a ${proof} file that systemd has copied`, async () => {
       const refusal = error('Connection refused: Not authorized', { code: 5 });
       const { remedy } = await withCopies({ '/s/k': '/c/k' }, () => classifyError(refusal, { ...peer, proof }).error);
       assert.match(remedy, /; after a change of \/s\/k, run: systemctl restart vakt\.$/);

@@ -25,8 +25,8 @@ describe('The end of a credential', () => {
     ['token', minutes(10) - 1, false, false],
     ['token', -hours(1), false, false],
   ] as const) {
-    const said = `${expiresSoon ? 'is near' : 'is not near'} for a ${proof} that is ${isUsed ? '' : 'not '}used`;
-    it(`${said} and has ${left / 1_000} s left`, () => {
+    const expectation = `${expiresSoon ? 'is near' : 'is not near'} for a ${proof} that is ${isUsed ? '' : 'not '}used`;
+    it(`${expectation} and has ${left / 1_000} s left`, () => {
       const expiresAt = inTime(left);
       assert.deepEqual(endOf({ proof, expiresAt }, { isUsed, now: NOW }), { expiresAt, expiresSoon });
     });
@@ -74,7 +74,7 @@ describe('CredentialWatch', () => {
     watch = new CredentialWatch({ status, changed: () => twin.changed(), ...tools });
     await twin.start();
     await watch.start();
-    hub.tell('connected');
+    hub.emit('connected');
     await time.tickAsync(seconds(5));
   });
   afterEach(async () => {
@@ -84,29 +84,29 @@ describe('CredentialWatch', () => {
     time.restore();
   });
 
-  const told = () => (hub.reported.securityAgent as { expiresSoon: boolean }).expiresSoon;
+  const reportedExpiry = () => (hub.reported.securityAgent as { expiresSoon: boolean }).expiresSoon;
 
   it('has it reported within five seconds that the end is near, and that it was renewed', async () => {
     await time.tickAsync(minutes(1));
-    assert.equal(told(), false);
+    assert.equal(reportedExpiry(), false);
     const patches = hub.patches.length;
     await time.tickAsync(minutes(1));
     assert.ok(expiresAt.getTime() - Date.now() < days(30));
     await time.tickAsync(seconds(5));
-    assert.equal(told(), true);
+    assert.equal(reportedExpiry(), true);
     await time.tickAsync(hours(1));
     assert.equal(hub.patches.length, patches + 1); // once
     expiresAt = inTime(days(365));
     await time.tickAsync(seconds(5));
-    assert.equal(told(), false);
+    assert.equal(reportedExpiry(), false);
   });
 
   it('notices a clock that is set beyond it', async () => {
     time.setSystemTime(inTime(days(1)));
     await time.tickAsync(seconds(5));
-    assert.equal(told(), true);
+    assert.equal(reportedExpiry(), true);
     time.setSystemTime(NOW);
     await time.tickAsync(seconds(5));
-    assert.equal(told(), false);
+    assert.equal(reportedExpiry(), false);
   });
 });

@@ -45,12 +45,12 @@ export class FakeHub implements HubClient {
     this.#listeners.push([event, listener]);
   }
 
-  tell(event: HubSignal): void {
-    for (const [heard, listener] of this.#listeners) if (heard === event) listener();
+  emit(event: HubSignal): void {
+    for (const [name, listener] of this.#listeners) if (name === event) listener();
   }
 
   desire(desired: Record<string, unknown>): void {
     this.desired = { ...desired, $version: this.desired.$version + 1 };
-    this.tell('desired');
+    this.emit('desired');
   }
 }

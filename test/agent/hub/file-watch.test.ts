@@ -20,7 +20,7 @@ import { type Duration, milliseconds, seconds } from '../../../src/core/base/dur
 import { createLog } from '../../../src/core/base/log.ts';
 import { withCopies } from '../../harness/copies.ts';
 
-/** Sleeps when told, so that a test has as many looks as it wants. */
+/** Sleeps until released, so that a test controls the number of checks. */
 class Pace implements Clock {
   now = systemClock.now;
   monotonic = systemClock.monotonic;
@@ -100,7 +100,7 @@ describe('FileWatch', () => {
     assert.deepEqual([changes, await seen(), await seen()], [0, 0, 0]);
   });
 
-  it("looks at systemd's copy of a file, which is what is used", async () => {
+  it("watches systemd's copy of a file, which the agent uses", async () => {
     await withCopies({ '/etc/vakt/secrets/module.key': file }, async () => {
       files = ['/etc/vakt/secrets/module.key'];
       await start();
@@ -119,7 +119,7 @@ describe('FileWatch', () => {
     );
   });
 
-  it('announces once that a file was written anew', async () => {
+  it('reports once that a file was written again', async () => {
     await start();
     writeFileSync(file, 'two');
     assert.deepEqual([await seen(), await seen()], [1, 0]);
@@ -128,7 +128,7 @@ describe('FileWatch', () => {
   it('announces another content of the same length and time', async () => {
     utimesSync(file, 1, 1);
     await start();
-    await after(milliseconds(20)); // two times of the file's change that the kernel can tell apart
+    await after(milliseconds(20)); // so that the kernel's change times of the file differ
     writeFileSync(file, 'two');
     utimesSync(file, 1, 1);
     assert.equal(await seen(), 1);
@@ -207,7 +207,7 @@ describe('FileWatch', () => {
     assert.equal(await seen(), 0);
   });
 
-  it('goes on when what it calls throws', async () => {
+  it('continues if its callback throws', async () => {
     await start();
     files = [];
     let calls = 0;

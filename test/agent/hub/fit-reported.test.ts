@@ -76,7 +76,7 @@ describe('fitReported', () => {
     assert.deepEqual(statusIn(1_000), { delivery: status.delivery });
   });
 
-  it('fits into the room that is left, as long as the rest fits', () => {
+  it('keeps the reported properties within the given size', () => {
     const status = fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.string({ maxLength: 3_000 }), { maxKeys: 30 });
     fc.assert(
       fc.property(status, fc.integer({ min: 100, max: 5_000 }), (securityAgent, room) => {

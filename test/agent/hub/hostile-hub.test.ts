@@ -14,8 +14,8 @@ import { capturedLog, fastClock, moduleAccess, newKey, serverParser, temporaryDi
 
 const MIB = 1024 * 1024;
 
-/** The device SDK over real TLS, against somebody who answers as a hub does, with a certificate that is trusted. */
-describe('A hostile hub or gateway', () => {
+/** The device SDK over real TLS, against a server that answers like a hub, with a trusted certificate. */
+describe('AzureHubClient with a hostile hub or gateway', () => {
   let server: Server;
   let sockets: Set<TLSSocket>;
   let directory: ReturnType<typeof temporaryDirectory>;
@@ -106,7 +106,7 @@ describe('A hostile hub or gateway', () => {
     more();
   };
 
-  it('that never answers CONNECT is left after 20 s, and asked again', async () => {
+  it('gives up after 20 s without an answer to CONNECT, and retries', async () => {
     answersConnect = false;
     const limits: Duration[] = [];
     const clock = fastClock(20);
@@ -125,7 +125,7 @@ describe('A hostile hub or gateway', () => {
     await until('the end of the first connection', () => sockets.size === 1);
   });
 
-  it('that announces a packet of 256 MiB is left at once, and takes no memory', async () => {
+  it('disconnects at once if a packet of 256 MiB is announced, without allocating memory', async () => {
     let peak = 0;
     const before = process.memoryUsage().rss;
     const watch = setInterval(() => {
@@ -148,7 +148,7 @@ describe('A hostile hub or gateway', () => {
     assert.ok(peak < 100 * MIB, `${Math.round(peak / MIB)} MiB`);
   });
 
-  it('comes back no more often than any that fails: never more than six times in a minute', async () => {
+  it('reconnects at most six times per minute, as after any failure', async () => {
     attack = (socket) => socket.write(Buffer.from([0x30, 0xff, 0xff, 0xff, 0x7f]));
     const clock = fastClock(50);
     const from = clock.monotonic();
@@ -157,7 +157,7 @@ describe('A hostile hub or gateway', () => {
     assert.ok(clock.monotonic() - from >= seconds(60), `${(clock.monotonic() - from) / 1_000} s`);
   });
 
-  it('that calls methods without end has no more than 32 of them done at once', async () => {
+  it('runs at most 32 methods at once if the hub calls methods endlessly', async () => {
     let calls = 0;
     const never = () => {
       calls += 1;
@@ -174,35 +174,35 @@ describe('A hostile hub or gateway', () => {
     assert.equal(calls, 32);
   });
 
-  it('that sends messages without end is read ever more slowly', async () => {
-    let heard = 0;
+  it('reads ever more slowly if the hub sends messages endlessly', async () => {
+    let received = 0;
     attack = (socket) =>
       pour(socket, Buffer.concat(Array(200).fill(publish('$iothub/twin/PATCH/properties/desired/'))));
     const hub = await start();
     const first = new Promise<number>((resolve) => {
       hub.on('desired', () => {
-        heard += 1;
-        if (heard === 1) resolve(systemClock.monotonic());
+        received += 1;
+        if (received === 1) resolve(systemClock.monotonic());
       });
     });
     const from = await systemClock.within(seconds(20), 'a first message', first);
     await systemClock.sleep(seconds(2));
-    await until('2,000 messages', () => heard >= 2_000);
+    await until('2,000 messages', () => received >= 2_000);
     const took = (systemClock.monotonic() - from) / seconds(1);
     const most = 4_000 + 2_000 * took;
-    process.stdout.write(`      ${heard} messages in ${took.toFixed(1)} s\n`);
-    assert.ok(heard <= most + 200, `${heard} of ${most}`);
+    process.stdout.write(`      ${received} messages in ${took.toFixed(1)} s\n`);
+    assert.ok(received <= most + 200, `${received} of ${most}`);
     assert.equal(hub.status().state, 'connected');
   });
 
-  it('that acknowledges without end is left', async () => {
+  it('disconnects if the hub acknowledges endlessly', async () => {
     attack = (socket) => pour(socket, Buffer.concat(Array(1_000).fill(Buffer.from([0xd0, 0x00]))));
     await start();
     const error = await misbehaviour();
     assert.match(error?.message ?? '', /more than 1000 packets a second/);
   });
 
-  it('that sends what would have to be kept until it is released is left', async () => {
+  it('disconnects if messages would have to be kept until released (QoS 2)', async () => {
     attack = (socket) => socket.write(Buffer.from([0x34, 0x06, 0x00, 0x01, 0x61, 0x00, 0x01, 0x62]));
     await start();
     assert.match((await misbehaviour())?.message ?? '', /QoS 2/);

@@ -53,7 +53,7 @@ describe('readIncoming', () => {
     assert.deepEqual(respond(200, body), { kind: 'response', status: 200, body });
   });
 
-  it('takes a change of desired properties for a signal, whatever its body', () => {
+  it('signals a change of desired properties regardless of its body', () => {
     const topic = '$iothub/twin/PATCH/properties/desired/?$version=5';
     for (const body of ['', 'garbage', '{}'])
       assert.deepEqual(readIncoming(topic, Buffer.from(body)), { kind: 'desired' });

@@ -89,7 +89,7 @@ describe('DirectMethods', () => {
   });
 
   for (const payload of ['', ' ', 'null', '{}']) {
-    it(`takes the payload "${payload}" for one that asks for nothing`, async () => {
+    it(`accepts the payload "${payload}" as empty`, async () => {
       assert.deepEqual((await make()('ping', payload)).body, { request: {}, did: 1 });
     });
   }
@@ -128,7 +128,7 @@ describe('DirectMethods', () => {
     });
   }
 
-  it('settles whatever comes, with a status and a body of bounded size', async () => {
+  it('answers any call with a status and a body of bounded size', async () => {
     const call = make(() => 1);
     const payload = fc.oneof(
       fc.json(),
@@ -235,7 +235,7 @@ describe('DirectMethods', () => {
   });
 });
 
-describe('A flood of direct methods', () => {
+describe('DirectMethods under a flood of calls', () => {
   let time: sinon.SinonFakeTimers;
   let log: ReturnType<typeof capturedLog>;
   const work = sinon.stub().returns(1);
@@ -263,41 +263,41 @@ describe('A flood of direct methods', () => {
       clock: systemClock,
       log: log.log,
     });
-  const said = () => log.messages().filter(({ level }) => level === 'warn');
+  const warnings = () => log.messages().filter(({ level }) => level === 'warn');
 
-  it('is done up to a rate, refused up to another, and not answered beyond; said in one line', async () => {
+  it('executes calls up to a rate, answers 429 at the same rate, and then stops answering', async () => {
     const outcomes = await flood(make(), 14_000, () => 'ping');
     assert.deepEqual(outcomes, { 200: 30, 429: 30, none: 13_940 });
     assert.equal(work.callCount, 30);
-    assert.equal(said().length, 1);
+    assert.equal(warnings().length, 1);
     assert.ok(log.messages().length <= 40, `${log.messages().length} lines`);
   });
 
-  it('of one method leaves the others their calls, up to what all may take', async () => {
+  it('leaves the other methods their calls, up to the limit of all, when one is flooded', async () => {
     const methods = make();
     await flood(methods, 1_000, () => 'ping');
     assert.equal((await methods.call('collectNow', Buffer.from('{}')))?.status, 200);
   });
 
-  it('of several methods in turn is held like one, at twice as many', () => {
+  it('limits several flooded methods to twice the rate of one', () => {
     const limit = new CallLimit(systemClock, log.log);
     const answers = Array.from({ length: 1_000 }, (_, n) => limit.admit(`method${n % 4}`));
     assert.equal(answers.filter((answer) => answer === 'do').length, 60);
   });
 
-  it('by ever other names is held like one by the same', async () => {
+  it('limits calls by ever-changing names like calls of one method', async () => {
     assert.deepEqual(await flood(make(), 1_000, (n) => `name${n}`), { 404: 30, 429: 30, none: 940 });
   });
 
-  it('is logged with its numbers, once a minute, until all are logged', async () => {
+  it('logs the flood with its numbers, once per minute', async () => {
     const methods = make();
     await flood(methods, 100, () => 'ping');
     time.tick(59_000);
     await methods.call('ping', Buffer.from('{}'));
-    assert.equal(said().length, 1);
+    assert.equal(warnings().length, 1);
     time.tick(2_000);
     await methods.call('ping', Buffer.from('{}'));
-    const counts = said().map((line) => {
+    const counts = warnings().map((line) => {
       const { refused, unanswered } = line as unknown as Record<string, number>;
       return { refused, unanswered };
     });
@@ -307,7 +307,7 @@ describe('A flood of direct methods', () => {
     ]);
   });
 
-  it('is over when the calls come slowly again', async () => {
+  it('answers all calls again once they come slowly', async () => {
     const methods = make();
     await flood(methods, 1_000, () => 'ping');
     for (let call = 0; call < 100; call += 1) {

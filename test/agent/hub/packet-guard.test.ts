@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { LARGEST_PUBLISH, PacketGuard, ProtocolViolation } from '../../../src/agent/hub/packet-guard.ts';
 
-/** A header that announces so many bytes. */
+/** A packet header that announces `length` bytes. */
 function announce(first: number, length: number): Buffer {
   const bytes = [first];
   let rest = length;
@@ -31,7 +31,7 @@ describe('PacketGuard', () => {
   };
   const refused = (bytes: Buffer) => assert.throws(() => passed([bytes]), ProtocolViolation);
 
-  it('passes on what came, in whole packets, however it is cut', () => {
+  it('passes on whole packets, however the input is split', () => {
     const packet = fc.oneof(
       fc.uint8Array({ maxLength: 20_000 }).map((bytes) => publish(Buffer.from(bytes))),
       fc.constant(publish(Buffer.alloc(300), 1)),
@@ -106,7 +106,7 @@ describe('PacketGuard', () => {
     const piece = Buffer.alloc(1);
     for (let byte = 0; byte < 300_000; byte += 1) guard.push(piece);
     const kept = process.memoryUsage().arrayBuffers - before;
-    assert.ok(kept < 2 * 1024 * 1024, `${kept} bytes`); // with what was there before it grew, and is not collected yet
+    assert.ok(kept < 2 * 1024 * 1024, `${kept} bytes`); // including memory in use before, and garbage not collected yet
   });
 
   it('keeps of an unfinished packet at most twice what has come, whatever it announces', () => {

@@ -65,7 +65,7 @@ describe('RepeatedErrorLog', () => {
     assert.deepEqual(remedies, ['see who else connects', 'check port 8883', 'check port 443']);
   });
 
-  it('does not take a remedy for another one because it shows the time', async () => {
+  it('treats remedies that differ only in the time as equal', async () => {
     const { report, ids } = setUp();
     for (let minute = 0; minute < 59; minute++) {
       report('CREDENTIAL_REFUSED', `Check the clock (now ${new Date().toISOString()}).`);

@@ -8,10 +8,10 @@ import type { RetryCause } from '../../../src/core/contract/hub.ts';
 import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
 
 describe('Supervisor', () => {
-  const failure = (because: RetryCause) =>
+  const failure = (cause: RetryCause) =>
     new HubFailure(
-      new AgentError(because === 'credentials' ? 'CREDENTIAL_REFUSED' : 'HUB_UNREACHABLE', because, ''),
-      because,
+      new AgentError(cause === 'credentials' ? 'CREDENTIAL_REFUSED' : 'HUB_UNREACHABLE', cause, ''),
+      cause,
     );
 
   /** A connection in the test's hand. */
@@ -40,7 +40,7 @@ describe('Supervisor', () => {
   let done: Promise<void>;
   let connect: sinon.SinonStub<[AbortSignal], Promise<Stand>>;
   let stands: Stand[];
-  /** Of every attempt, in seconds. */
+  /** Times of the attempts in seconds. */
   let attempts: number[];
   let outcome: (attempt: number) => RetryCause | undefined;
   const onFailure = sinon.stub();
@@ -241,7 +241,7 @@ describe('Supervisor', () => {
       assert.equal(await supervisor.connection(), stands[1]);
     });
 
-    it('waits for what is on its way, and makes who comes meanwhile wait for the next one', async () => {
+    it('waits for pending requests, and delays new ones until the next connection', async () => {
       const supervisor = start();
       await time.tickAsync(minutes(1));
       current().occupy();
@@ -276,7 +276,7 @@ describe('Supervisor', () => {
       assert.equal(stands.length, 2);
     });
 
-    it('does not wait for ever for a direct method', async () => {
+    it('does not wait forever for a direct method', async () => {
       start();
       await time.tickAsync(minutes(1));
       current().answered.returns(new Promise(() => {}));
@@ -284,7 +284,7 @@ describe('Supervisor', () => {
       assert.equal(stands.length, 2);
     });
 
-    it('opens the new connection while the old one stands', async () => {
+    it('opens the new connection while the old one is open', async () => {
       start();
       await time.tickAsync(minutes(1));
       connect.onCall(1).callsFake(async () => {
@@ -335,7 +335,7 @@ describe('Supervisor', () => {
       assert.equal(supervisor.state, 'connected');
     });
 
-    it('tries another credential at once, but not for ever', async () => {
+    it('tries another credential at once, but not forever', async () => {
       outcome = (attempt) => (attempt > 1 ? 'network' : undefined);
       other = 'credential';
       const supervisor = start(() => 0);
@@ -353,7 +353,7 @@ describe('Supervisor', () => {
       assert.deepEqual(states, ['connected']);
     });
 
-    it('connects anew when the old connection ends while the replacement is prepared', async () => {
+    it('connects again if the old connection ends while the replacement is prepared', async () => {
       const supervisor = start();
       await time.tickAsync(minutes(44));
       let prepared = () => {};
@@ -480,7 +480,7 @@ describe('Supervisor', () => {
     assert.equal(attempts.length, 3);
   });
 
-  it("tries another transport at once, also after the third refusal, which was not the hub's", async () => {
+  it('tries another transport at once, even after the third refusal, which was not by the hub', async () => {
     outcome = (attempt) => {
       other = attempt === 3 ? 'transport' : undefined;
       return 'credentials';
@@ -566,7 +566,7 @@ describe('Supervisor', () => {
     assertPace();
   });
 
-  it('uses a changed credential within 25 s, whatever was tried before', async () => {
+  it('uses a changed credential within 25 s, regardless of earlier attempts', async () => {
     outcome = () => 'network';
     const supervisor = start(() => 0);
     await time.tickAsync(seconds(75)); // as many attempts as a minute may have, and most of a minute is left

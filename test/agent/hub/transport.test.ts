@@ -61,7 +61,7 @@ describe('TransportChoice', () => {
     assert.equal(attempts(choice(), 5, proxyRefusal(407)), Array(5).fill('8883').join(' '));
   });
 
-  describe('judges a failed connection', () => {
+  describe('classify', () => {
     const refusal = (status: number) => new HubFailure(proxyRefusal(status).error, 'credentials');
     for (const [setting, transport, status, because] of [
       ['auto', 'mqtt', 403, 'network'],
@@ -70,13 +70,13 @@ describe('TransportChoice', () => {
       ['mqtt', 'mqtt', 403, 'credentials'],
       ['mqttWebSocket', 'mqttWebSocket', 403, 'credentials'],
     ] as const) {
-      it(`as ${because} when a proxy answers ${status} for ${transport}, with ${setting}`, () => {
-        const judged = choice(setting).classify(transport, refusal(status));
-        assert.deepEqual([judged.because, judged.error.id], [because, 'PROXY_REFUSED']);
+      it(`returns ${because} if a proxy answers ${status} for ${transport}, with ${setting}`, () => {
+        const classified = choice(setting).classify(transport, refusal(status));
+        assert.deepEqual([classified.because, classified.error.id], [because, 'PROXY_REFUSED']);
       });
     }
 
-    it('as it is, if it is no answer of a proxy', () => {
+    it('returns failures unchanged that are not the answer of a proxy', () => {
       const refused = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
       assert.equal(choice().classify('mqtt', refused), refused);
     });
@@ -131,7 +131,7 @@ describe('TransportChoice', () => {
     assert.equal(transport.next(), 'mqtt');
   });
 
-  it('tells a failure of the daily attempt from one that means an outage', () => {
+  it('distinguishes a failure of the daily attempt from an outage', () => {
     const transport = leave8883();
     time.tick(hours(24));
     assert.equal(transport.failed(transport.next(), away), 'trial');

@@ -12,10 +12,10 @@ import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { FakeHub } from './fake-hub.ts';
 import { capturedLog, moduleAccess, newKey, temporaryDirectory } from './support.ts';
 
-const failed = (because: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> => ({
+const failed = (cause: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> => ({
   status: 'retry',
-  because,
-  error: new AgentError(id, because, ''),
+  because: cause,
+  error: new AgentError(id, cause, ''),
 });
 const refused: Answer<never> = { status: 'refused', error: new AgentError('INTERNAL', 'refused', '') };
 
@@ -54,11 +54,11 @@ describe('TwinSync', () => {
   });
 
   const connect = async () => {
-    hub.tell('connected');
+    hub.emit('connected');
     await time.tickAsync(seconds(1));
   };
 
-  it('reads the twin once connected, and has its desired section obeyed', async () => {
+  it('reads the twin once connected, and applies its desired section', async () => {
     hub.desired = { $version: 4, a: 1 };
     await connect();
     assert.deepEqual(apply.args, [[{ $version: 4, a: 1 }]]);
@@ -91,7 +91,7 @@ describe('TwinSync', () => {
       hub.desire({ late: true });
       return before;
     });
-    hub.tell('desired');
+    hub.emit('desired');
     await time.tickAsync(seconds(2));
     assert.deepEqual(apply.lastCall.args, [{ $version: 2, late: true }]);
   });
@@ -108,14 +108,14 @@ describe('TwinSync', () => {
 
     const outage = async (lasts: number) => {
       hub.state = 'connecting';
-      hub.tell('status');
+      hub.emit('status');
       await time.tickAsync(lasts - 1);
-      hub.tell('status'); // each attempt that fails
+      hub.emit('status'); // each attempt that fails
       await time.tickAsync(1);
       wanted = { news: lasts };
       hub.state = 'connected';
-      hub.tell('status');
-      hub.tell('connected');
+      hub.emit('status');
+      hub.emit('connected');
       await time.tickAsync(seconds(1));
     };
 
@@ -166,7 +166,7 @@ describe('TwinSync', () => {
       assert.equal(hub.patches.length, 1);
     });
 
-    it('waits anew when the connection is lost before it has reported', async () => {
+    it('waits again if the connection is lost before the report', async () => {
       await outage(hours(1));
       await outage(hours(1));
       await time.tickAsync(seconds(170));
@@ -176,7 +176,7 @@ describe('TwinSync', () => {
     });
   });
 
-  it('does not obey a version twice', async () => {
+  it('does not apply a version twice', async () => {
     hub.desired = { $version: 5 };
     await connect();
     await connect();
@@ -193,7 +193,7 @@ describe('TwinSync', () => {
     ]) {
       const value = { desired: late, reported: { $version: 1 } };
       hub.readAnswers.push({ status: 'accepted', value });
-      hub.tell('desired');
+      hub.emit('desired');
       await time.tickAsync(minutes(1));
       assert.equal(apply.callCount, 1);
     }
@@ -206,7 +206,7 @@ describe('TwinSync', () => {
     ['has come less far', { $version: 4, a: 2 }],
     ['says the same', { $version: 3, a: 1 }],
   ] as const) {
-    it(`obeys the twin of a module that was made anew and ${what}, and what follows`, async () => {
+    it(`applies the twin of a re-created module that ${what}, and later versions`, async () => {
       hub.desired = { $version: 5, a: 1 };
       await connect();
       hub.desired = made;
@@ -222,7 +222,7 @@ describe('TwinSync', () => {
     });
   }
 
-  it('obeys what is newer than what it obeyed, also in the middle of a doubt', async () => {
+  it('applies a newer version than the current one, even while an older one is in doubt', async () => {
     hub.desired = { $version: 5, a: 1 };
     await connect();
     hub.desired = { $version: 2, a: 2 };
@@ -246,7 +246,7 @@ describe('TwinSync', () => {
     ]);
   });
 
-  it('reports what obeying changed, in the same turn', async () => {
+  it('reports the effect of a change in the same turn', async () => {
     apply.callsFake((desired) => {
       wanted = { mirror: desired.a };
     });
@@ -255,11 +255,11 @@ describe('TwinSync', () => {
     assert.deepEqual(hub.patches, [{ mirror: { value: 'PT1M' } }]);
   });
 
-  it('clears what the hub holds under our names and we do not, and nothing else', async () => {
-    hub.reported = { $version: 3, foreign: { a: 1 }, status: { state: 'stopping', gone: { deep: 1 } } };
+  it('clears stale members of its own reported sections, and nothing else', async () => {
+    hub.reported = { $version: 3, foreign: { a: 1 }, status: { state: 'stopping', removed: { deep: 1 } } };
     wanted = { status: { state: 'running' } };
     await connect();
-    assert.deepEqual(hub.patches, [{ status: { state: 'running', gone: null } }]);
+    assert.deepEqual(hub.patches, [{ status: { state: 'running', removed: null } }]);
     wanted = { status: undefined };
     sync.changed();
     await time.tickAsync(seconds(1));
@@ -278,7 +278,7 @@ describe('TwinSync', () => {
     assert.deepEqual(hub.patches, [{ status: { sent: 10 } }]);
   });
 
-  it('mends what someone else changed in reported', async () => {
+  it('corrects reported properties that another client changed', async () => {
     wanted = { status: { a: 1 } };
     await connect();
     hub.reported = { $version: 9 };
@@ -388,7 +388,7 @@ describe('TwinSync', () => {
     assert.equal(log.messages().filter(({ id }) => id === 'INTERNAL').length, 1);
   });
 
-  it('obeys once a twin whose version is no number', async () => {
+  it('applies a twin whose version is not a number once', async () => {
     hub.desired = { $version: 'x' } as unknown as TwinSection;
     await connect();
     await connect();
@@ -403,11 +403,11 @@ describe('TwinSync', () => {
     assert.deepEqual(hub.patches.at(-1), { state: 'stopping' });
   });
 
-  it('reports everything to the twin of another hub, also when it stops right after it moved', async () => {
+  it('reports everything to the twin of another hub, even if it stops right after the move', async () => {
     wanted = { a: 1, b: 1 };
     await connect();
     hub.reported = { $version: 1 };
-    hub.tell('connected');
+    hub.emit('connected');
     wanted = { a: 1, b: 2 };
     await sync.stop();
     assert.deepEqual(hub.patches, [
@@ -416,7 +416,7 @@ describe('TwinSync', () => {
     ]);
   });
 
-  it('makes no report of what it read before it moved', async () => {
+  it('does not report values that it read before the move', async () => {
     wanted = { a: 1, b: 1 };
     await connect();
     wanted = { a: 1, b: 2 };
@@ -424,10 +424,10 @@ describe('TwinSync', () => {
       read.restore();
       const before = await hub.readTwin();
       hub.reported = { $version: 1 };
-      hub.tell('connected');
+      hub.emit('connected');
       return before;
     });
-    hub.tell('desired');
+    hub.emit('desired');
     await time.tickAsync(seconds(2));
     assert.deepEqual(hub.patches.slice(1), [{ a: 1, b: 2 }]);
   });
@@ -440,7 +440,7 @@ describe('TwinSync', () => {
 });
 
 describe('TwinSync with the device SDK and the local hub', () => {
-  it('obeys what is desired, reports it, and catches up after the hub was away', async () => {
+  it('applies desired properties, reports them, and catches up after an outage', async () => {
     const primaryKey = newKey();
     const [deviceId, moduleId] = ['dev1', 'sec'];
     const hub = await HubEmulator.start({ modules: [{ deviceId, moduleId, primaryKey }] });

@@ -154,7 +154,7 @@ describe('readClientCertificate', () => {
     });
   }
 
-  it('says how to decrypt a key, and the command does so', () => {
+  it('names the command that decrypts a key, and the command works', () => {
     const text = createPrivateKey(own.keyPem).export({
       type: 'pkcs8',
       format: 'pem',

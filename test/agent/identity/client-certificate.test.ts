@@ -112,7 +112,7 @@ describe('usableCertificate', () => {
     assert.match(error.remedy, /Set the device's clock/);
   });
 
-  it('says that the clock is not set', async () => {
+  it('reports that the clock is not set', async () => {
     const { error } = await refusal(use(new Date('1970-01-01T00:01:00Z')), 'CERTIFICATE_NOT_YET_VALID');
     assert.match(error.message, /the device's clock is not set \(1970-01-01/);
   });
@@ -163,7 +163,7 @@ describe('usableCertificate', () => {
       return options.steps[0]?.remedy;
     };
 
-    it('says what the certificate is', async () => {
+    it('describes the certificate', async () => {
       await use();
       const [step] = options.steps;
       assert.equal(step?.name, 'certificate');
@@ -195,8 +195,8 @@ describe('usableCertificate', () => {
     });
 
     it('names a chain that is not in order', async () => {
-      const stranger = await CertificateAuthority.create({ commonName: 'stranger', notBefore, notAfter });
-      put(`${own.chainPem}${stranger.certificatePem}`, own.keyPem);
+      const otherAuthority = await CertificateAuthority.create({ commonName: 'otherAuthority', notBefore, notAfter });
+      put(`${own.chainPem}${otherAuthority.certificatePem}`, own.keyPem);
       await use();
       assert.match(remedyOf() ?? '', /c\.pem: certificate 2 did not sign certificate 1/);
     });
@@ -211,7 +211,7 @@ describe('usableCertificate', () => {
       assert.match(remedyOf() ?? '', /certificate CN=old in .*c\.pem, which expired on 2026-03-01/);
     });
 
-    it('says nothing of a certificate that can not be used', async () => {
+    it('does not describe an unusable certificate', async () => {
       await refusal(use(later(notAfter, 1_000)), 'CERTIFICATE_EXPIRED');
       assert.deepEqual(options.steps, []);
     });

@@ -16,7 +16,7 @@ const MODULE = 'azureiotsecurity';
 /** As a certificate has it: without milliseconds. */
 const inSeconds = (date: Date) => new Date(date.getTime() - (date.getTime() % 1_000));
 
-describe('a device identity', () => {
+describe('deviceIdentity', () => {
   let authority: CertificateAuthority;
   let own: IssuedCertificate;
   before(async () => {
@@ -62,8 +62,8 @@ describe('a device identity', () => {
     keyFile: write('device.pem.key', own.keyPem),
     createModule: true,
   });
-  const refused = (because: RetryCause = 'credentials') =>
-    new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', 'Wait.'), because);
+  const refused = (cause: RetryCause = 'credentials') =>
+    new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', 'Wait.'), cause);
   const keysOf = () => {
     const { credential } = hub.getModule(DEVICE, MODULE) ?? {};
     assert.ok(credential?.type === 'sas');
@@ -77,7 +77,7 @@ describe('a device identity', () => {
   };
   const requests = () => hub.restRequests.map(({ method, status }) => `${method} ${status}`);
 
-  it('creates the module that the hub does not have, says so, and is the module', async () => {
+  it('creates a missing module, logs it, and connects as the module', async () => {
     const identity = byKey();
     const options = presenting();
     const presentation = await identity.present(options);
@@ -101,7 +101,7 @@ describe('a device identity', () => {
     );
   });
 
-  it('names no end of a certificate with a key', async () => {
+  it('reports no expiry of a certificate if it uses a key', async () => {
     const presentation = await byKey().present(presenting());
     assert.ok(!('deviceCertificateExpiresAt' in presentation));
   });
@@ -129,7 +129,7 @@ describe('a device identity', () => {
     });
   }
 
-  it('reads keys anew at once, when one that worked is refused', async () => {
+  it('reads the keys again at once if one that worked is refused', async () => {
     const identity = byKey();
     const first = await identity.present(presenting());
     identity.accepted?.(first);
@@ -153,7 +153,7 @@ describe('a device identity', () => {
     const identity = byKey();
     const refusals = async () => identity.failed?.(await identity.present(presenting()), refused());
     assert.deepEqual([await refusals(), await refusals()], [true, false]); // primary, secondary
-    // Then one attempt with what is read anew, each time.
+    // Then one attempt with the keys that were just read, each time.
     assert.deepEqual([await refusals(), await refusals(), await refusals()], [false, false, false]);
     assert.deepEqual(requests().slice(2), ['GET 200', 'GET 200', 'GET 200']);
   });
@@ -233,7 +233,7 @@ describe('a device identity', () => {
     assert.match(`${error.message} ${error.remedy}`, /emulator\.azure-devices\.net .*device\.key/);
   });
 
-  it('ends the start without a hub, without the file, and with a module key that is none', () => {
+  it('aborts the start without a hub, without the file, and with a module key instead', () => {
     errorOf(() => byKey({}, contextWith({})), 'CONFIG_INCOMPLETE');
     key = 'no key';
     const { remedy } = errorOf(() => byKey(), 'SECRET_FILE_MALFORMED');
@@ -258,7 +258,7 @@ describe('a device identity', () => {
       assert.equal(presentation.deviceCertificateExpiresAt?.toISOString(), inSeconds(own.notAfter).toISOString());
     });
 
-    it('asks nobody with a certificate of another device', async () => {
+    it('sends no request with a certificate of another device', async () => {
       const identity = createIdentity(settings(), context);
       const other = await selfSigned({ commonName: 'dev2' });
       write('device.pem', other.chainPem);
@@ -282,7 +282,7 @@ describe('a device identity', () => {
       assert.deepEqual(hub.restRequests.at(-1)?.caller, { deviceId: DEVICE, thumbprint: next.thumbprint });
     });
 
-    it('says that a module with a certificate has no keys', async () => {
+    it('reports that a module with a certificate has no keys', async () => {
       hub.addModule({
         deviceId: DEVICE,
         moduleId: MODULE,
@@ -293,7 +293,7 @@ describe('a device identity', () => {
       assert.match(error.remedy, /Set identity\.kind to moduleCertificate/);
     });
 
-    it('says that the hub refused the certificate, and names its file', async () => {
+    it('reports that the hub refused the certificate, and names its file', async () => {
       hub.addDevice({ deviceId: DEVICE, credential: { type: 'selfSigned', primaryThumbprint: 'ab'.repeat(32) } });
       const identity = createIdentity(settings(), context);
       const { error } = await failureOf(identity.present(presenting()), 'CREDENTIAL_REFUSED', 'credentials');
@@ -302,7 +302,7 @@ describe('a device identity', () => {
   });
 });
 
-/** An identity knows what of a private key must not be shown: all of its lines but a short last one. */
+/** The parts of a private key that must not be shown: all of its lines except a short last one. */
 function assertHides(identity: Identity, key: string): void {
   const lines = key.split('\n').filter((line) => line !== '' && !line.startsWith('-----'));
   const long = lines.filter((line) => line.length >= 16);
@@ -310,7 +310,7 @@ function assertHides(identity: Identity, key: string): void {
   assert.deepEqual(identity.secrets(), long);
 }
 
-describe('a module certificate', () => {
+describe('moduleCertificate', () => {
   let own: IssuedCertificate;
   let write: ReturnType<typeof writer>;
   beforeEach(async () => {
@@ -330,7 +330,7 @@ describe('a module certificate', () => {
       context,
     );
 
-  it('is the proof itself', async () => {
+  it('presents the certificate as the proof', async () => {
     const identity = create();
     const { module, proof, source } = await identity.present(presenting());
     assert.deepEqual(module, {
@@ -350,7 +350,7 @@ describe('a module certificate', () => {
     assertHides(identity, proof.key);
   });
 
-  it('is read again each time', async () => {
+  it('reads the certificate again each time', async () => {
     const identity = create();
     const next = await selfSigned({ commonName: `${DEVICE}/${MODULE}` });
     write('m.pem', next.chainPem);
@@ -361,13 +361,13 @@ describe('a module certificate', () => {
     assertHides(identity, proof.key);
   });
 
-  it('with another CN ends no start, but is an error before the hub is asked', async () => {
+  it('does not abort the start for a certificate with a wrong CN, but reports it before connecting', async () => {
     own = await selfSigned({ commonName: DEVICE });
     const { error } = await failureOf(create().present(presenting()), 'CERTIFICATE_WRONG_NAME', 'credentials');
     assert.match(error.message, /has the CN "dev1" instead of "dev1\/azureiotsecurity"/);
   });
 
-  it('that is missing or malformed ends the start', () => {
+  it('aborts the start if the certificate is missing or malformed', () => {
     own = { ...own, keyPem: 'no key' };
     errorOf(() => create(), 'SECRET_FILE_MALFORMED');
     own = { ...own, chainPem: 'no certificate' };

@@ -42,7 +42,7 @@ const VARIABLES = {
   IOTEDGE_APIVERSION: '2020-07-07',
 };
 
-describe("an IoT Edge module's variables", () => {
+describe('edge.create', () => {
   const refusal = (environment: NodeJS.ProcessEnv, hub: IdentityContext['hub'] = {}): AgentError => {
     try {
       make(environment, { hub });
@@ -53,7 +53,7 @@ describe("an IoT Edge module's variables", () => {
     assert.fail('was accepted');
   };
 
-  it('are all named if all are missing', () => {
+  it('lists all variables if all are missing', () => {
     const { id, message, exitStatus } = refusal({});
     assert.deepEqual([id, exitStatus], ['CONFIG_INCOMPLETE', 78]);
     for (const name of Object.keys(VARIABLES)) {
@@ -63,7 +63,7 @@ describe("an IoT Edge module's variables", () => {
   });
 
   for (const name of Object.keys(VARIABLES).slice(0, 6)) {
-    it(`are named if ${name} is missing or empty`, () => {
+    it(`lists ${name} if it is missing or empty`, () => {
       for (const value of [undefined, '']) {
         const { id, message } = refusal({ ...VARIABLES, [name]: value });
         assert.equal(id, 'CONFIG_INCOMPLETE');
@@ -82,7 +82,7 @@ describe("an IoT Edge module's variables", () => {
     IOTEDGE_APIVERSION: '1&genid=2',
   };
   for (const [name, value] of Object.entries(invalid)) {
-    it(`are refused if ${name} is ${JSON.stringify(value)}`, () => {
+    it(`rejects ${name} = ${JSON.stringify(value)}`, () => {
       const { id, message } = refusal({ ...VARIABLES, [name]: value });
       assert.equal(id, 'CONFIG_INVALID');
       assert.match(message, new RegExp(`^${name} `));
@@ -94,7 +94,7 @@ describe("an IoT Edge module's variables", () => {
     ['IOTEDGE_DEVICEID', 'a+b'],
     ['IOTEDGE_MODULEID', 'a#b'],
   ] as const) {
-    it(`are refused if ${name} is ${value}`, () => {
+    it(`rejects ${name} = ${value}`, () => {
       const { id, message, exitStatus } = refusal({ ...VARIABLES, [name]: value });
       assert.deepEqual([id, exitStatus], ['CONFIG_INVALID', 78]);
       assert.match(message, new RegExp(`^${name} `));
@@ -111,12 +111,12 @@ describe("an IoT Edge module's variables", () => {
     'x',
     '/a.sock',
   ]) {
-    it(`are refused with the workload URI ${uri}`, () => {
+    it(`rejects the workload URI ${uri}`, () => {
       assert.equal(refusal({ ...VARIABLES, IOTEDGE_WORKLOADURI: uri }).id, 'CONFIG_INVALID');
     });
   }
 
-  it('are refused if the path of the socket would be cut', () => {
+  it('rejects a socket path that the kernel would truncate', () => {
     const { message } = refusal({ ...VARIABLES, IOTEDGE_WORKLOADURI: `unix:///${'a'.repeat(107)}` });
     assert.match(message, /108 bytes, more than the 107/);
     make({ ...VARIABLES, IOTEDGE_WORKLOADURI: `unix:///${'a'.repeat(106)}` });
@@ -131,7 +131,7 @@ describe("an IoT Edge module's variables", () => {
   });
 });
 
-describe('an identity by IoT Edge', () => {
+describe('the identity of an IoT Edge module', () => {
   let hub: HubEmulator;
   let edge: EdgeEmulator;
   let socketPath: string;
@@ -218,7 +218,7 @@ describe('an identity by IoT Edge', () => {
     assert.match(error.message, /http:\/\/127\.0\.0\.1:\d+ refuses connections/);
   });
 
-  it('says what it has seen, and never a secret', async () => {
+  it('reports its steps without secrets', async () => {
     const same = identity();
     assert.deepEqual(same.secrets(), []);
     const { steps, proof } = await present(same);
@@ -232,8 +232,8 @@ describe('an identity by IoT Edge', () => {
     assert.ok(!text.includes(KEY) && !text.includes('SharedAccess') && !/sig=/.test(text));
   });
 
-  describe('is not reached', () => {
-    it('while the socket is missing', async () => {
+  describe('reports IoT Edge as unreachable', () => {
+    it('reports IoT Edge as unreachable while the socket is missing', async () => {
       await edge.offline();
       const { error, because } = await failureOf(identity());
       assert.deepEqual([error.id, error.code, because], ['EDGE_UNREACHABLE', 'Other', 'local']);
@@ -243,7 +243,7 @@ describe('an identity by IoT Edge', () => {
       await present(identity());
     });
 
-    it('while nothing listens at the socket', async () => {
+    it('reports IoT Edge as unreachable while nothing listens at the socket', async () => {
       await edge.offline();
       await abandonSocket(socketPath);
       const { error, because } = await failureOf(identity());
@@ -251,7 +251,7 @@ describe('an identity by IoT Edge', () => {
       assert.match(error.message, /refuses connections/);
     });
 
-    it('if the socket is closed to its user', async () => {
+    it('reports IoT Edge as unreachable if its user has no permission for the socket', async () => {
       chmodSync(socketPath, 0);
       const { error, because } = await asNobody(() => failureOf(identity()));
       assert.deepEqual([error.id, because], ['EDGE_UNREACHABLE', 'local']);
@@ -269,7 +269,7 @@ describe('an identity by IoT Edge', () => {
         [{ kind: 'status', status: 302 }, /with status 302/],
       ];
       for (const [fault, message] of faults) {
-        it(`when ${operation} is answered by ${fault.kind} ${fault.status ?? ''}`, async () => {
+        it(`reports IoT Edge as unreachable after ${fault.kind} ${fault.status ?? ''} for ${operation}`, async () => {
           edge.faults.inject({ ...fault, operation });
           const { error, because } = await failureOf(identity(fault.kind === 'silence' ? { clock: HASTY } : {}));
           assert.deepEqual([error.id, because], ['EDGE_UNREACHABLE', 'local']);
@@ -281,14 +281,14 @@ describe('an identity by IoT Edge', () => {
     }
   });
 
-  describe('is refused', () => {
+  describe('reports a refusal by IoT Edge', () => {
     const isRefused = async (who: ReturnType<typeof identity>) => {
       const { error, because } = await failureOf(who);
       assert.deepEqual([error.id, error.code, because], ['EDGE_REFUSED', 'Authentication', 'local']);
       return error;
     };
 
-    it('when the module was made again, and tells how to get its new variables', async () => {
+    it('reports a refusal if the module was re-created, and explains how to get its new variables', async () => {
       const old = identity();
       hub.removeModule(DEVICE, MODULE);
       assert.match((await isRefused(old)).message, /Module azureiotsecurity not found: .*was removed, or made again/);
@@ -300,13 +300,13 @@ describe('an identity by IoT Edge', () => {
     });
 
     for (const status of [401, 403]) {
-      it(`when the runtime does not know this process (${status})`, async () => {
+      it(`reports a refusal if the runtime does not recognise this process (${status})`, async () => {
         edge.faults.inject({ kind: 'status', status, operation: 'sign' });
         assert.match((await isRefused(identity())).message, /does not take this process for module azureiotsecurity/);
       });
     }
 
-    it('when the runtime does not know the version of the API', async () => {
+    it('reports a refusal if the runtime does not support the API version', async () => {
       const { message, remedy } = await isRefused(
         make({ ...edge.environmentOf(MODULE), IOTEDGE_APIVERSION: '2031-01-01' }),
       );
@@ -314,7 +314,7 @@ describe('an identity by IoT Edge', () => {
       assert.match(remedy, /IOTEDGE_APIVERSION/);
     });
 
-    it('when the runtime has no trust bundle, without a word about the module', async () => {
+    it('reports a refusal without a trust bundle, without mentioning the module', async () => {
       edge.faults.inject({ kind: 'status', status: 404, operation: 'trustBundle', message: 'no bundle' });
       assert.doesNotMatch((await isRefused(identity())).message, /made again/);
     });
@@ -333,7 +333,7 @@ describe('an identity by IoT Edge', () => {
     await listener.close();
   });
 
-  it('leaves out what is no certificate, and trusts the others', async () => {
+  it('omits invalid certificates, and trusts the others', async () => {
     await edge.stop();
     const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
     const listener = await answering(socketPath, (path) =>
@@ -350,7 +350,7 @@ describe('an identity by IoT Edge', () => {
     assert.equal(address.trustedCa?.trim(), hub.caPem.trim());
   });
 
-  describe('survives hostile answers', () => {
+  describe('rejects hostile answers', () => {
     const withAnswers = async (answer: (path: string) => string | Buffer, work: () => Promise<void>) => {
       const listener = await answering(socketPath, answer);
       await work().finally(() => listener.close());
@@ -370,7 +370,7 @@ describe('an identity by IoT Edge', () => {
     };
     beforeEach(() => edge.stop());
 
-    it('of any bytes', async () => {
+    it('rejects answers of random bytes', async () => {
       await fc.assert(
         fc.asyncProperty(fc.uint8Array({ maxLength: 2_000 }), fc.boolean(), async (bytes, isHttp) => {
           const head = isHttp ? 'HTTP/1.1 200 OK\r\n' : '';
@@ -380,7 +380,7 @@ describe('an identity by IoT Edge', () => {
       );
     });
 
-    it('of any JSON, with any status', async () => {
+    it('rejects answers of random JSON, with any status', async () => {
       const bodies = fc.oneof(
         fc.json(),
         fc.record({ certificate: fc.oneof(fc.string(), fc.constant(hub.caPem)), digest: fc.anything() }).map(stringify),
@@ -394,7 +394,7 @@ describe('an identity by IoT Edge', () => {
       );
     });
 
-    it('of any signature', async () => {
+    it('rejects random signatures', async () => {
       await fc.assert(
         fc.asyncProperty(fc.oneof(fc.base64String(), fc.string(), fc.anything()), async (digest) => {
           const bundle = { certificate: hub.caPem };
@@ -405,7 +405,7 @@ describe('an identity by IoT Edge', () => {
       );
     });
 
-    it('without an end', async () => {
+    it('rejects an endless answer', async () => {
       const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
       const chunk = `10000\r\n${'a'.repeat(65_536)}\r\n`;
       let written = 0;

@@ -30,7 +30,7 @@ import {
   present,
 } from './local-services.ts';
 
-describe('an identity by the IoT Identity Service', () => {
+describe('the identity by the IoT Identity Service', () => {
   let hub: HubEmulator;
   let service: IdentityServiceEmulator;
   let directory: string;
@@ -93,7 +93,7 @@ describe('an identity by the IoT Identity Service', () => {
     assert.equal((await present(make({ hub: { gatewayHostName: 'gateway:1' } }))).module.connectTo, 'gateway:1');
   });
 
-  it('says what it has seen, and never a secret', async () => {
+  it('reports its steps without secrets', async () => {
     const identity = make();
     assert.deepEqual(identity.secrets(), []);
     const { steps, proof } = await present(identity);
@@ -180,11 +180,11 @@ describe('an identity by the IoT Identity Service', () => {
     });
   }
 
-  describe('is refused', () => {
-    const refused = async (because: string, identity = make()) => {
+  describe('reports a refusal', () => {
+    const refused = async (cause: string, identity = make()) => {
       const failure = await failureOf(identity);
       const { id, code } = failure.error;
-      assert.deepEqual([id, code, failure.because], ['IDENTITY_SERVICE_REFUSED', 'Authentication', because]);
+      assert.deepEqual([id, code, failure.because], ['IDENTITY_SERVICE_REFUSED', 'Authentication', cause]);
       return failure.error;
     };
 
@@ -200,7 +200,7 @@ describe('an identity by the IoT Identity Service', () => {
       ['hubUnreachable', 'network', /Hub client error caused by: .*: it could not get/, /aziotctl check/],
     ];
     for (const [state, because, message, remedy] of states) {
-      it(`when the service says ${state}, and no more when that is mended`, async () => {
+      it(`reports a refusal while the service reports ${state}, and recovers afterwards`, async () => {
         service.state = state;
         const error = await refused(because);
         assert.match(error.message, message);
@@ -210,7 +210,7 @@ describe('an identity by the IoT Identity Service', () => {
       });
     }
 
-    it('with the command that makes the file of the principal', async () => {
+    it('reports a refusal with the command that creates the file of the principal', async () => {
       service.state = 'unknownPrincipal';
       const { remedy } = await refused('local');
       const [, print = '', install = ''] = /Run: (printf '.*') \| (install .*)$/.exec(remedy) ?? [];
@@ -223,7 +223,7 @@ describe('an identity by the IoT Identity Service', () => {
       );
     });
 
-    it('when the identity is the device, not a module', async () => {
+    it('reports a refusal if the identity is the device, not a module', async () => {
       const spec = { hubName: hub.hostName, deviceId: DEVICE, auth: { type: 'sas', keyHandle: 'h' } };
       await service.offline('identityd');
       const listener = await answering(join(directory, 'identityd.sock'), () => httpAnswer(JSON.stringify({ spec })));
@@ -231,14 +231,14 @@ describe('an identity by the IoT Identity Service', () => {
       await listener.close();
     });
 
-    it('with a certificate, whose key it can not use, and asks seldom then', async () => {
+    it('reports a refusal of a certificate whose key it cannot use, and then asks rarely', async () => {
       await start({ authentication: 'x509' });
       const { message, remedy } = await refused('credentials');
       assert.match(message, /gives module azureiotsecurity an X\.509 certificate whose key stays in keyd/);
       assert.match(remedy, /symmetric key .*TPM/);
     });
 
-    it('when the key was replaced between the two requests, and is not the next time', async () => {
+    it('reports a refusal if the key was replaced between the two requests, and recovers', async () => {
       service.faults.inject({ kind: 'status', status: 400, operation: 'sign', message: 'invalid handle', count: 1 });
       const identity = make();
       assert.match((await refused('local', identity)).message, /signature with status 400, invalid handle/);
@@ -246,7 +246,7 @@ describe('an identity by the IoT Identity Service', () => {
     });
   });
 
-  describe('survives hostile answers', () => {
+  describe('rejects hostile answers', () => {
     beforeEach(() => service.stop());
 
     const attempt = async (answers: { identityd: string | Buffer; keyd?: string | Buffer }) => {
@@ -271,7 +271,7 @@ describe('an identity by the IoT Identity Service', () => {
     const right = { hubName: 'h.net', deviceId: 'd', moduleId: 'm', auth: { type: 'sas', keyHandle: 'x' } };
     const signature = Buffer.alloc(32).toString('base64');
 
-    it('of any bytes', async () => {
+    it('rejects answers of random bytes', async () => {
       await fc.assert(
         fc.asyncProperty(fc.uint8Array({ maxLength: 2_000 }), fc.boolean(), async (bytes, isKeyd) => {
           const answer = Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\n'), bytes]);
@@ -282,7 +282,7 @@ describe('an identity by the IoT Identity Service', () => {
       );
     });
 
-    it('of identities that are right but for one member', async () => {
+    it('rejects identities with one invalid member', async () => {
       const value = fc.oneof(
         fc.string({ unit: 'binary' }),
         fc.string({ minLength: 100, maxLength: 3_000 }),
@@ -299,7 +299,7 @@ describe('an identity by the IoT Identity Service', () => {
       );
     });
 
-    it('of any JSON, with any status', async () => {
+    it('rejects answers of random JSON, with any status', async () => {
       const body = fc.oneof(
         fc.json(),
         fc.record({ message: fc.string({ unit: 'binary' }) }).map((it) => JSON.stringify(it)),

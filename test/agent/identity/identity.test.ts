@@ -49,7 +49,7 @@ describe('an identity by shared keys', () => {
     proof.kind === 'token' && proof.token === signSasToken(resourceOf(module), key, proof.expiresAt).text;
   const refused = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
 
-  /** Of the failure: its id and what it says. Nothing of it may hold the key. */
+  /** The id and message of the failure, which must not contain the key. */
   const refusal = (action: () => unknown, id: FailureId): AgentError => {
     try {
       action();
@@ -154,7 +154,7 @@ describe('an identity by shared keys', () => {
     assert.ok(isSignedWith(presentation, key));
   });
 
-  it('says what names the host: the connection string, unless a gateway is configured', () => {
+  it('names the source of the host: the connection string, unless a gateway is configured', () => {
     const file = directory.write('c', `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`);
     const settings = { kind: 'connectionString', file } as const;
     assert.equal(make(settings).namedBy, `HostName (or GatewayHostName) in ${file}`);
@@ -226,7 +226,7 @@ describe('an identity by shared keys', () => {
     });
   }
 
-  it('says what to do with a connection string in JSON, and with one of a certificate', () => {
+  it('explains how to fix a connection string in JSON, and one of a certificate', () => {
     const remedyFor = (text: string) => refusal(() => connectionString(text), 'SECRET_FILE_MALFORMED').remedy;
     assert.match(
       remedyFor(`{"connectionString": "HostName=h;SharedAccessKey=${key}"}`),
@@ -341,7 +341,7 @@ describe('an identity by shared keys', () => {
     assert.match(error.remedy, /^Run: chown 0 .* && chmod 600 /);
   });
 
-  it('judges a link by where it leads', () => {
+  it('checks the target of a link', () => {
     const file = directory.write('module.key', key);
     const link = join(directory.path, 'link');
     symlinkSync(file, link);
@@ -350,7 +350,7 @@ describe('an identity by shared keys', () => {
     refusal(() => load(moduleKey(link)), 'SECRET_FILE_EXPOSED');
   });
 
-  it('says when there is no such file', () => {
+  it('reports a missing file', () => {
     refusal(() => load(moduleKey(join(directory.path, 'none'))), 'SECRET_FILE_MISSING');
   });
 

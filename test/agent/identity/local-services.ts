@@ -33,7 +33,7 @@ export async function present(
   return { ...(await identity.present({ signal, onStep: (step) => steps.push(step) })), steps };
 }
 
-/** Why a presentation was not made. Its texts must be fit for a line of the log. */
+/** The failure of a presentation. Its message and remedy must fit into a log line. */
 export async function failureOf(identity: Identity): Promise<HubFailure> {
   try {
     await present(identity);
@@ -50,7 +50,7 @@ export function assertIsFit({ error: { message, remedy } }: HubFailure): void {
   assert.ok(remedy.length > 10);
 }
 
-/** Accepts each connection, and does with it what it is told. */
+/** Accepts each connection, and handles it as configured. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();

@@ -54,8 +54,7 @@ describe('ModuleRegistry', () => {
       });
       afterEach(() => hub.stop());
 
-      const refusal = (work: Promise<unknown>, id: FailureId, because: RetryCause) =>
-        failureOf(work, id, because, [key]);
+      const refusal = (work: Promise<unknown>, id: FailureId, cause: RetryCause) => failureOf(work, id, cause, [key]);
 
       it('reads the keys of a module', async () => {
         hub.addModule({ deviceId: 'dev1', moduleId: 'm', primaryKey: newKey() });
@@ -81,7 +80,7 @@ describe('ModuleRegistry', () => {
         );
       });
 
-      it('reads a module that another process has created meanwhile', async () => {
+      it('reads a module that another process has just created', async () => {
         hub.addModule({ deviceId: 'dev1', moduleId: 'm' });
         const created = await registry.create(entry, proof, never);
         assert.equal(created.length, 2);
@@ -109,7 +108,7 @@ describe('ModuleRegistry', () => {
         assert.equal(hub.restRequests[0]?.caller !== undefined && 'thumbprint' in hub.restRequests[0].caller, true);
       });
 
-      it('says how to mend a wrong key', async () => {
+      it('explains how to fix a wrong key', async () => {
         const work = registry.read(entry, { kind: 'key', key: newKey() }, never);
         const failure = await refusal(work, 'CREDENTIAL_REFUSED', 'credentials');
         assert.ok(failure instanceof RegistryRefusal);
@@ -121,7 +120,7 @@ describe('ModuleRegistry', () => {
         );
       });
 
-      it('says that a key of which systemd has made a copy takes a restart', async () => {
+      it('asks for a restart after a change of a key that systemd has copied', async () => {
         const wrong = { kind: 'key', key: newKey() } as const;
         const { error } = await withCopies({ '/s/k': '/c/k' }, () =>
           refusal(registry.read(entry, wrong, never), 'CREDENTIAL_REFUSED', 'credentials'),
@@ -129,13 +128,13 @@ describe('ModuleRegistry', () => {
         assert.match(error.remedy, /; after a change of \/s\/k, run: systemctl restart vakt\.$/);
       });
 
-      it('says that the clock is not set, when the hub refuses its token', async () => {
+      it('reports an unset clock if the hub refuses the token', async () => {
         const work = registryAt(hub.restPort, clockAt(new Date(60_000))).read(entry, proof, never);
         const { error } = await refusal(work, 'CREDENTIAL_REFUSED', 'credentials');
         assert.match(`${error.message} ${error.remedy}`, /clock is not set.*now 1970-01-01T00:01/);
       });
 
-      it('says that the device is disabled', async () => {
+      it('reports a disabled device', async () => {
         hub.setStatus('disabled', 'dev1');
         const { error } = await refusal(registry.read(entry, proof, never), 'CREDENTIAL_REFUSED', 'credentials');
         assert.match(error.remedy, /az iot hub device-identity update .*--device-id 'dev1' --set status=enabled/);
@@ -149,7 +148,7 @@ describe('ModuleRegistry', () => {
         assert.match(failure.error.remedy, /az iot hub device-identity create .*'dev1'/);
       });
 
-      it('says that the device has as many modules as it may have', async () => {
+      it('reports that the device has the maximum number of modules', async () => {
         for (let i = 0; i < 50; i++) hub.addModule({ deviceId: 'dev1', moduleId: `m${i}` });
         const { error } = await refusal(registry.create(entry, proof, never), 'MODULE_UNKNOWN', 'absent');
         assert.match(error.message, /as many modules as it may have/);
@@ -159,7 +158,7 @@ describe('ModuleRegistry', () => {
         ['selfSigned', { type: 'selfSigned', primaryThumbprint: 'ab'.repeat(32) }],
         ['certificateAuthority', { type: 'certificateAuthority' }],
       ] as const) {
-        it(`says that a module with a certificate (${type}) has no keys`, async () => {
+        it(`reports that a module with a certificate (${type}) has no keys`, async () => {
           hub.addModule({ deviceId: 'dev1', moduleId: 'm', credential });
           const { error } = await refusal(registry.read(entry, proof, never), 'CREDENTIAL_REFUSED', 'credentials');
           assert.match(error.message, new RegExp(`authenticated by a certificate \\(${type}\\)`));
@@ -181,7 +180,7 @@ describe('ModuleRegistry', () => {
         });
       }
 
-      it('says that a module without a credential has no keys', async () => {
+      it('reports that a module without a credential has no keys', async () => {
         const authentication = { type: 'none', symmetricKey: { primaryKey: null, secondaryKey: null } };
         const body = JSON.stringify({ deviceId: 'dev1', moduleId: 'm', authentication });
         const network = { request: async () => ({ status: 200, headers: {}, body }) } as unknown as Network;
@@ -191,7 +190,7 @@ describe('ModuleRegistry', () => {
         assert.match(error.remedy, /^Delete the module.*az iot hub module-identity delete .*--module-id 'm'/);
       });
 
-      it('does not take HTML for a module', async () => {
+      it('rejects HTML instead of a module', async () => {
         hub.faults.inject({ kind: 'restGarbage' });
         const { error } = await refusal(registry.read(entry, proof, never), 'HUB_MISBEHAVES', 'network');
         assert.match(error.message, /registry at localhost:\d+ can't be used: what it sent is not a module/);
@@ -199,7 +198,7 @@ describe('ModuleRegistry', () => {
     });
   }
 
-  describe('of a server that is no hub', () => {
+  describe('with a server that is not a hub', () => {
     let server: Server;
     let answer: RequestListener;
     const entry = { hostName: 'hub.example', deviceId: 'dev1', moduleId: 'm' };
@@ -254,7 +253,7 @@ describe('ModuleRegistry', () => {
       await failureOf(read(), 'HUB_QUOTA_EXCEEDED', 'quota');
     });
 
-    it('never fails otherwise than by a HubFailure, whatever is sent', async () => {
+    it('fails only with a HubFailure for random answers', async () => {
       const text = fc.oneof(fc.string({ maxLength: 200 }), fc.json());
       const message = fc.record({ Message: text }).map((value) => JSON.stringify(value));
       const name = fc.constantFrom('ModuleNotFound', 'DeviceNotFound', 'x', 'a b', 'A'.repeat(200));
@@ -280,15 +279,15 @@ describe('ModuleRegistry', () => {
     });
   });
 
-  describe('that can not be reached', () => {
+  describe('with an unreachable hub', () => {
     const entry = { hostName: 'hub.example', deviceId: 'dev1', moduleId: 'm' };
 
-    it('says that nothing listens', async () => {
+    it('reports that nothing listens', async () => {
       const { error } = await failureOf(registryAt(1).read(entry, proof, never), 'HUB_UNREACHABLE', 'network');
       assert.match(error.message, /the hub's REST interface, localhost:1, can't be reached/);
     });
 
-    it('says that its authority is not trusted', async () => {
+    it('reports an untrusted authority', async () => {
       const hub = await HubEmulator.start();
       try {
         const { error } = await failureOf(registryAt(hub.restPort).read(entry, proof, never), 'TLS_FAILED', 'network');
@@ -298,7 +297,7 @@ describe('ModuleRegistry', () => {
       }
     });
 
-    it('says that its name can not be resolved, and which setting has it', async () => {
+    it('reports an unresolvable name, and the setting that has it', async () => {
       const lookUp = () => Promise.reject(Object.assign(new Error('getaddrinfo ENOTFOUND'), { code: 'ENOTFOUND' }));
       const noNames = new Network({ environment: {}, clock: systemClock, lookUp });
       const registry = new ModuleRegistry({
@@ -331,7 +330,7 @@ describe('ModuleRegistry', () => {
         },
       ],
     ] as const) {
-      it(`says that the proxy ${what}`, async () => {
+      it(`reports that the proxy ${what}`, async () => {
         const proxy = await start();
         const proxied = new Network({ environment: {}, proxy: `http://localhost:${proxy.port}`, clock: systemClock });
         const registry = new ModuleRegistry({
@@ -349,7 +348,7 @@ describe('ModuleRegistry', () => {
       });
     }
 
-    it('says that the proxy can not be reached', async () => {
+    it('reports an unreachable proxy', async () => {
       const proxied = new Network({ environment: {}, proxy: 'http://localhost:1', clock: systemClock });
       const registry = new ModuleRegistry({
         endpoint: undefined,
@@ -361,11 +360,11 @@ describe('ModuleRegistry', () => {
       assert.match(error.remedy, /Check the proxy localhost:1/);
     });
 
-    it('says that it is silent', async () => {
+    it('reports a hub that does not answer', async () => {
       const hub = await HubEmulator.start({ certificateAuthority: authority });
       const soon = {
         ...systemClock,
-        within: <T>(_: unknown, what: string, work: Promise<T>) => systemClock.within(seconds(1), what, work),
+        within: <T>(_: unknown, step: string, work: Promise<T>) => systemClock.within(seconds(1), step, work),
       };
       const trustedCaFile = writer(suiteFolder())('ca.pem', authority.rootPem);
       const impatient = new Network({ trustedCaFile, environment: {}, clock: soon });
@@ -383,7 +382,7 @@ describe('ModuleRegistry', () => {
       }
     });
 
-    it('ends at once when it is cancelled', async () => {
+    it('stops immediately when it is cancelled', async () => {
       const hub = await HubEmulator.start({ certificateAuthority: authority });
       hub.faults.inject({ kind: 'restSilence' });
       const cancelled = new AbortController();
@@ -400,7 +399,7 @@ describe('ModuleRegistry', () => {
 });
 
 describe('nameOfError', () => {
-  it('prefers the header, and refuses what is no name', () => {
+  it('prefers the header, and rejects invalid names', () => {
     const body = '{"Message":"ErrorCode:DeviceNotFound;d"}';
     assert.equal(nameOfError({ headers: { 'iothub-errorcode': 'ModuleNotFound' }, body }), 'ModuleNotFound');
     assert.equal(nameOfError({ headers: { 'iothub-errorcode': 'x y\u001b[2J' }, body }), 'DeviceNotFound');

@@ -41,8 +41,8 @@ const assigned = (state: object = {}) => ({
   registrationState: { assignedHub: 'hub1.azure-devices.net', deviceId: 'gateway7', status: 'assigned', ...state },
 });
 
-describe('An answer of the provisioning service', () => {
-  it('names the hub and the device', () => {
+describe('readAnswer', () => {
+  it('returns the hub and the device', () => {
     assert.deepEqual(read(200, assigned()), {
       kind: 'assigned',
       assignment: { hub: 'hub1.azure-devices.net', deviceId: 'gateway7' },
@@ -57,12 +57,12 @@ describe('An answer of the provisioning service', () => {
   }
 
   for (const status of [429, 500, 503]) {
-    it(`lets the registration go on after ${status}`, () => {
+    it(`continues the registration after ${status}`, () => {
       assert.deepEqual(read(status, '', '30'), { kind: 'busy', status, wait: 30_000 });
     });
   }
 
-  const failures: [what: string, status: number, body: unknown, id: string, because: string, message: RegExp][] = [
+  const failures: [what: string, status: number, body: unknown, id: string, cause: string, message: RegExp][] = [
     ['a wrong key', 401, { errorCode: 401002, message: 'Unauthorized' }, 'PROVISIONING_REFUSED', 'credentials', /gateway7 \(401: 401002 Unauthorized\)/],
     ['a refused device', 403, {}, 'PROVISIONING_REFUSED', 'credentials', /\(403\)$/],
     ['an unknown enrolment', 404, { errorCode: 404201, message: 'Enrollment not found' }, 'PROVISIONING_REFUSED', 'credentials', /404201 Enrollment not found/],
@@ -79,27 +79,27 @@ describe('An answer of the provisioning service', () => {
     ['no operation', 202, { status: 'assigning' }, 'PROVISIONING_UNREACHABLE', 'network', /operation id/],
     ['an operation with a path', 202, { status: 'assigning', operationId: '../../x?y' }, 'PROVISIONING_UNREACHABLE', 'network', /operation id/],
   ]; // biome-ignore format: one a line
-  for (const [what, status, body, id, because, message] of failures) {
-    it(`is a failure with ${what}`, () => {
+  for (const [what, status, body, id, cause, message] of failures) {
+    it(`reports a failure for ${what}`, () => {
       const failure = failureOf(() => read(status, body));
-      assert.deepEqual([failure.error.id, failure.because], [id, because]);
+      assert.deepEqual([failure.error.id, failure.because], [id, cause]);
       assert.match(failure.error.message, message);
       assert.notEqual(failure.error.remedy, '');
     });
   }
 
-  it('that refuses a device whose clock is not set asks for the clock', () => {
+  it('reports an unset clock if the service refuses the device', () => {
     const now = new Date(0);
     const { error } = failureOf(() => readAnswer(answer(401, ''), { ...subject, now }));
     assert.match(error.remedy, /^Set the device's clock/);
   });
 
-  it('that refuses a device asks for a restart after a change of a file that systemd has copied', async () => {
+  it('asks for a restart if systemd has copied the file of a refused device', async () => {
     const { error } = await withCopies({ '/s/k': '/c/k' }, () => failureOf(() => read(401, '')));
     assert.match(error.remedy, /; after a change of \/s\/k, run: systemctl restart vakt\.$/);
   });
 
-  it('names what to check when it refuses the device', () => {
+  it('names the settings to check if the service refuses the device', () => {
     const { error } = failureOf(() => read(401, ''));
     for (const part of ['0ne00000001', 'gateway7', '/etc/vakt/device.key', '2026-05-04T03:02:01']) {
       assert.ok(error.remedy.includes(part), part);
@@ -120,12 +120,12 @@ describe('An answer of the provisioning service', () => {
     ['Wed, 21 Oct 2026 07:28:00 GMT', 2_000],
     ['0x10', 2_000],
   ] as const) {
-    it(`with Retry-After ${header?.slice(0, 40)} is waited for ${wait / 1_000} s`, () => {
+    it(`waits ${wait / 1_000} s for Retry-After ${header?.slice(0, 40)}`, () => {
       assert.equal(waitOf(header), wait);
     });
   }
 
-  it('is shown as one short line without control characters and tokens', () => {
+  it('shows an answer as one short line without control characters and tokens', () => {
     const text = cleaned(
       `a\u001b[31m\r\nb\u202e authorization: SharedAccessSignature sr=x&sig=c2VjcmV0&se=1&skn=registration, sig=YWJj ${'z'.repeat(5_000)}`,
     );
@@ -134,7 +134,7 @@ describe('An answer of the provisioning service', () => {
     assert.ok(text.length <= 300);
   });
 
-  it('to a look-up counts only if the device is assigned', () => {
+  it('accepts the answer to a lookup only if the device is assigned', () => {
     const { registrationState } = assigned();
     assert.deepEqual(readState(JSON.stringify(registrationState)), {
       hub: 'hub1.azure-devices.net',
@@ -146,7 +146,7 @@ describe('An answer of the provisioning service', () => {
     assert.equal(readState('<html>'), undefined);
   });
 
-  it('is never trusted: any answer is progress with valid values, or a failure that can be shown', () => {
+  it('turns any answer into progress with valid values, or a failure that can be shown', () => {
     const anyText = fc.oneof(
       fc.string(),
       fc.string({ unit: 'binary' }),

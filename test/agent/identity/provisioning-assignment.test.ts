@@ -28,7 +28,7 @@ describe('AssignmentCache', () => {
     new AssignmentCache(new StateFolder(directory.path, immediateStateFiles), registration, log.log);
   const lines = () => log.messages().map(({ level, msg }) => `${level} ${msg}`);
 
-  it('has nothing at first, and says nothing about it', () => {
+  it('returns nothing at first, without a log line', () => {
     assert.equal(cache().read(), undefined);
     assert.deepEqual(lines(), []);
   });
@@ -41,7 +41,7 @@ describe('AssignmentCache', () => {
     assert.deepEqual(lines(), []);
   });
 
-  it('takes another spelling of the registration id, which has no case', () => {
+  it('accepts another spelling of the registration id, which has no case', () => {
     writeFileSync(file, KEPT);
     assert.deepEqual(cache({ ...REGISTRATION, registrationId: 'GATEWAY7' }).read(), ASSIGNMENT);
     writeFileSync(file, KEPT.replace('gateway7', 'Gateway7'));
@@ -85,7 +85,7 @@ describe('AssignmentCache', () => {
     });
   }
 
-  it('gives a valid assignment or none, whatever is in the file', () => {
+  it('returns a valid assignment or none for random contents of the file', () => {
     const valid = cache();
     fc.assert(
       fc.property(

@@ -157,7 +157,7 @@ describe('Registration by MQTT', () => {
     script = ({ cmd }) => cmd === 'publish';
     const clock = {
       ...systemClock,
-      within: (_limit: number, what: string, work: Promise<never>) => systemClock.within(seconds(0.2), what, work),
+      within: (_limit: number, step: string, work: Promise<never>) => systemClock.within(seconds(0.2), step, work),
     };
     const conversation = await open(undefined, clock as typeof systemClock);
     await assert.rejects(conversation.register(), /the answer to a registration took longer/);

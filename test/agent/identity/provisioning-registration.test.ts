@@ -17,9 +17,9 @@ import { fastClock, newKey, temporaryDirectory } from '../hub/support.ts';
 const never = new AbortController().signal;
 const ID = 'gateway7';
 
-/** Where each transport is the only way to the service: a proxy lets through one port. */
+/** Port of each protocol; a proxy can block one of them. */
 const PORTS = { HTTPS: 443, MQTT: 8883 } as const;
-type Way = keyof typeof PORTS;
+type Protocol = keyof typeof PORTS;
 
 describe('Registration with the provisioning service', () => {
   let authority: CertificateAuthority;
@@ -65,10 +65,10 @@ describe('Registration with the provisioning service', () => {
     await service.stop();
   });
 
-  /** By one way only, which all tests can see; `undefined`: both ways are open. */
-  const options = (way: Way | undefined, changes: Partial<Registering> = {}): Registering => {
+  /** Options with one open protocol; with `undefined`, both are open. */
+  const options = (protocol: Protocol | undefined, changes: Partial<Registering> = {}): Registering => {
     for (const [other, port] of Object.entries(PORTS)) {
-      proxy.behave(way === undefined || other === way ? 'connect' : 'unavailable', `*:${port}`);
+      proxy.behave(protocol === undefined || other === protocol ? 'connect' : 'unavailable', `*:${port}`);
     }
     const registrant = { idScope: service.idScope, registrationId: ID, token: token(ID, key) };
     return {
@@ -112,47 +112,47 @@ describe('Registration with the provisioning service', () => {
     assert.equal(derived, 'Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=');
   });
 
-  for (const way of ['HTTPS', 'MQTT'] as const) {
-    describe(`by ${way}`, () => {
-      it('with a key registers, waits while the device is assigned, and tells hub and device', async () => {
+  for (const protocol of ['HTTPS', 'MQTT'] as const) {
+    describe(`by ${protocol}`, () => {
+      it('registers with a key, waits during the assignment, and returns hub and device', async () => {
         service.settings.polls = 3;
-        const registered = await register(options(way));
+        const registered = await register(options(protocol));
         assert.deepEqual(registered, {
           assignment: { hub: hub.hostName, deviceId: 'device7' },
           isNew: true,
-          by: `${GLOBAL_SERVICE}:${PORTS[way]} (${way})`,
+          by: `${GLOBAL_SERVICE}:${PORTS[protocol]} (${protocol})`,
         });
-        const asked = way === 'HTTPS' ? [] : ['mqtt connect'];
-        const polls = Array.from({ length: 3 }, () => `${way.toLowerCase()} operation`);
-        assert.deepEqual(operations(), [...asked, `${way.toLowerCase()} register`, ...polls]);
+        const asked = protocol === 'HTTPS' ? [] : ['mqtt connect'];
+        const polls = Array.from({ length: 3 }, () => `${protocol.toLowerCase()} operation`);
+        assert.deepEqual(operations(), [...asked, `${protocol.toLowerCase()} register`, ...polls]);
       });
 
       it('leaves no connection behind', async () => {
-        await register(options(way));
+        await register(options(protocol));
         await until('the end of the tunnel', () => proxy.tunnels === 0);
         service.setStatus(ID, 'disabled');
-        await failureOf(options(way));
+        await failureOf(options(protocol));
         await until('the end of the tunnel', () => proxy.tunnels === 0);
       });
 
-      it('with the key of its group registers', async () => {
+      it('registers with the key of its group', async () => {
         const id = 'sn-1';
         const derived = deriveDeviceKey(groupKey, id);
         assert.equal(derived, derivedByService(groupKey, id));
-        const { assignment } = await register(options(way, as(id, { token: token(id, derived) })));
+        const { assignment } = await register(options(protocol, as(id, { token: token(id, derived) })));
         assert.equal(assignment.deviceId, id);
       });
 
-      it('with a self-signed certificate registers', async () => {
+      it('registers with a self-signed certificate', async () => {
         const leaf = await selfSigned({ commonName: 'by-certificate' });
         service.enroll({ registrationId: 'by-certificate', thumbprint: leaf.thumbprint });
-        const { assignment } = await register(options(way, as('by-certificate', leaf)));
+        const { assignment } = await register(options(protocol, as('by-certificate', leaf)));
         assert.equal(assignment.deviceId, 'by-certificate');
       });
 
-      it('with a certificate of its group, by an intermediate authority, registers', async () => {
+      it('registers with a certificate of its group, issued by an intermediate authority', async () => {
         const leaf = await (await groupAuthority.intermediate({ commonName: 'site 1' })).issue({ commonName: 'sn-2' });
-        const { assignment } = await register(options(way, as('sn-2', leaf)));
+        const { assignment } = await register(options(protocol, as('sn-2', leaf)));
         assert.equal(assignment.deviceId, 'sn-2');
       });
 
@@ -165,30 +165,30 @@ describe('Registration with the provisioning service', () => {
         ],
         ['an expired token', () => as(ID, { token: token(ID, key, { expiresAt: new Date(0) }) })],
       ] as const) {
-        it(`with ${what} is refused`, async () => {
-          const { error, because } = await failureOf(options(way, changes()));
+        it(`rejects ${what}`, async () => {
+          const { error, because } = await failureOf(options(protocol, changes()));
           assert.deepEqual([error.id, because], ['PROVISIONING_REFUSED', 'credentials']);
           assert.match(error.remedy, /idScope .*0ne00000001.*gateway7 is enrolled/);
         });
       }
 
-      it('that fails has the code and the text of the service', async () => {
+      it("reports a failure with the service's code and text", async () => {
         service.setFailure(ID, { errorCode: 400207, errorMessage: 'Custom allocation failed with status code: 500' });
-        const { error, because } = await failureOf(options(way));
+        const { error, because } = await failureOf(options(protocol));
         assert.deepEqual([error.id, because], ['PROVISIONING_FAILED', 'credentials']);
         assert.match(error.message, /\(400207\): Custom allocation failed with status code: 500$/);
       });
 
-      it('with a disabled enrolment is disabled', async () => {
+      it('reports a disabled enrolment', async () => {
         service.setStatus(ID, 'disabled');
-        const { error, because } = await failureOf(options(way));
+        const { error, because } = await failureOf(options(protocol));
         assert.deepEqual([error.id, because], ['PROVISIONING_DISABLED', 'credentials']);
       });
 
-      it('goes on when the service is busy during the assignment', async () => {
+      it('continues if the service is busy during the assignment', async () => {
         service.faults.inject({ kind: 'status', status: 503, operation: 'operation', count: 2, retryAfterSeconds: 5 });
         service.faults.inject({ kind: 'status', status: 429, operation: 'operation', count: 1 });
-        const { assignment } = await register(options(way));
+        const { assignment } = await register(options(protocol));
         assert.equal(assignment.hub, hub.hostName);
       });
 
@@ -196,65 +196,65 @@ describe('Registration with the provisioning service', () => {
         [429, 'throttled'],
         [503, 'network'],
       ] as const) {
-        it(`that is not begun because of ${status} names when to try again`, async () => {
+        it(`reports when to try again after ${status} to the first request`, async () => {
           service.faults.inject({ kind: 'status', status, operation: 'register', retryAfterSeconds: 40 });
-          const failure = await failureOf(options(way));
+          const failure = await failureOf(options(protocol));
           const { error, after } = failure;
           assert.deepEqual([error.id, failure.because, after], ['PROVISIONING_UNREACHABLE', because, seconds(40)]);
         });
       }
 
-      it('that never ends is given up after 5 minutes', async () => {
+      it('gives up after 5 minutes without a result', async () => {
         service.settings.polls = Number.MAX_SAFE_INTEGER;
         service.settings.retryAfterSeconds = 20;
         const from = clock.monotonic();
-        const { error, because } = await failureOf(options(way));
+        const { error, because } = await failureOf(options(protocol));
         assert.deepEqual([error.id, because], ['PROVISIONING_UNREACHABLE', 'network']);
         assert.match(error.message, /within 5 minutes/);
         const spent = clock.monotonic() - from;
         assert.ok(spent > minutes(4) && spent < minutes(6), String(spent));
       });
 
-      it('asks once more when its time is up, however long the service asks it to wait', async () => {
+      it('asks once more at the time limit, even if the service asks for a longer wait', async () => {
         service.settings.polls = 1;
         service.settings.retryAfterSeconds = 300;
         const from = clock.monotonic();
-        const { assignment } = await register(options(way));
+        const { assignment } = await register(options(protocol));
         assert.equal(assignment.deviceId, 'device7');
         assert.ok(clock.monotonic() - from >= minutes(5));
         assert.equal(operations().filter((name) => name.endsWith(' register')).length, 1);
       });
 
-      it('that is given up names when to try again', async () => {
+      it('reports when to try again after it gave up', async () => {
         service.settings.polls = Number.MAX_SAFE_INTEGER;
         service.settings.retryAfterSeconds = 300;
-        const { error, after } = await failureOf(options(way));
+        const { error, after } = await failureOf(options(protocol));
         assert.match(error.message, /within 5 minutes/);
         assert.equal(after, minutes(5));
       });
 
-      it('is not fooled by a portal that answers for the service', async () => {
+      it('rejects answers of a portal instead of the service', async () => {
         service.faults.inject({ kind: 'garbage', operation: 'register' });
-        const { error, because } = await failureOf(options(way));
+        const { error, because } = await failureOf(options(protocol));
         assert.deepEqual([error.id, because], ['PROVISIONING_UNREACHABLE', 'network']);
         assert.match(error.remedy, /portal or proxy/);
       });
 
-      it('ends at once when it is cancelled', async () => {
+      it('stops immediately when it is cancelled', async () => {
         service.settings.polls = Number.MAX_SAFE_INTEGER;
         service.settings.retryAfterSeconds = undefined;
         const stop = new AbortController();
-        const registering = register(options(way, { signal: stop.signal, clock: systemClock }));
+        const registering = register(options(protocol, { signal: stop.signal, clock: systemClock }));
         await service.waitForRequest(({ operation }) => operation === 'register');
         const reason = new Error('stopped');
         stop.abort(reason);
         await assert.rejects(registering, (error) => error === reason);
       });
 
-      it('shows nothing of the token, even if the service repeats it', async () => {
+      it('never shows the token, even if the service repeats it', async () => {
         const secret = token(ID, key);
         service.faults.inject({ kind: 'status', status: 401, message: `wrong: ${secret}`, operation: 'register' });
-        const { error } = await failureOf(options(way, as(ID, { token: secret })));
+        const { error } = await failureOf(options(protocol, as(ID, { token: secret })));
         const [, signature = secret] = /sig=([^&]+)/.exec(secret) ?? [];
         for (const text of [error.message, error.remedy]) {
           assert.ok(!text.includes(signature) && !text.includes(decodeURIComponent(signature)), text);
@@ -263,19 +263,19 @@ describe('Registration with the provisioning service', () => {
     });
   }
 
-  it('takes HTTPS where both ways are open', async () => {
+  it('uses HTTPS if both protocols are open', async () => {
     const { by } = await register(options(undefined));
     assert.equal(by, `${GLOBAL_SERVICE}:443 (HTTPS)`);
     assert.ok(!proxy.requests.some(({ target }) => target.endsWith(':8883')));
   });
 
-  it('takes MQTT when HTTPS is closed on the way', async () => {
+  it('uses MQTT if HTTPS is blocked', async () => {
     const registering = options(undefined);
     proxy.behave('close', '*:443');
     assert.match((await register(registering)).by, /:8883 \(MQTT\)$/);
   });
 
-  it('tries both ways at one endpoint, and names it once', async () => {
+  it('tries both protocols at one endpoint, and names it once', async () => {
     await service.offline();
     const network = new Network({ trustedCaFile: `${directory.path}/ca.pem`, environment: {}, clock });
     const endpoint = service.endpoint;
@@ -290,7 +290,7 @@ describe('Registration with the provisioning service', () => {
     assert.match(failure.error.remedy, new RegExp(`must reach ${endpoint} by TCP`));
   });
 
-  it('takes no name that can not be resolved for a refused certificate, whatever words it has', async () => {
+  it('reports an unresolvable name as such, whatever words it contains', async () => {
     const endpoint = 'alert-certificate.example';
     const lookUp = () =>
       Promise.reject(Object.assign(new Error(`getaddrinfo ENOTFOUND ${endpoint}`), { code: 'ENOTFOUND' }));
@@ -300,7 +300,7 @@ describe('Registration with the provisioning service', () => {
     assert.match(failure.error.message, /can't be resolved/);
   });
 
-  it('names both ports when no way leads to the service', async () => {
+  it('names both ports if the service cannot be reached by either', async () => {
     const registering = options(undefined);
     proxy.behave('unavailable');
     for (const port of Object.values(PORTS)) proxy.behave('unavailable', `*:${port}`);
@@ -309,8 +309,8 @@ describe('Registration with the provisioning service', () => {
   });
 
   it('does not register with a server that it does not trust', async () => {
-    const stranger = await CertificateAuthority.create();
-    directory.write('other.pem', stranger.rootPem);
+    const otherAuthority = await CertificateAuthority.create();
+    directory.write('other.pem', otherAuthority.rootPem);
     const network = new Network({
       trustedCaFile: `${directory.path}/other.pem`,
       proxy: `http://localhost:${proxy.port}`,
@@ -331,7 +331,7 @@ describe('Registration with the provisioning service', () => {
     assert.equal(operations().filter((name) => name === 'https register').length, 1);
   });
 
-  it('registers after a look-up of a device that has never registered', async () => {
+  it('registers after a lookup of a device that has never registered', async () => {
     const { isNew } = await register(options('HTTPS', { lookUp: true }));
     assert.equal(isNew, true);
   });

@@ -26,7 +26,7 @@ const NO_HUB = { errorCode: 400207, errorMessage: 'no hub' };
 const unreachable = new HubFailure(new AgentError('HUB_UNREACHABLE', 'no route', ''), 'network');
 const refusedByHub = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
 
-/** By both ways: HTTPS and MQTT. */
+/** Refuses connections by HTTPS and MQTT. */
 function refuseService({ proxy }: ProvisioningBed): void {
   for (const port of [443, 8883]) proxy.behave('refuse', `${SERVICE}:${port}`);
 }
@@ -109,7 +109,7 @@ describe('Identity by the provisioning service', () => {
     });
   };
 
-  /** Presents, and connects as the agent does, which tells the identity what became of it. */
+  /** Presents, and connects as the agent does, which reports the result to the identity. */
   const arrive = async (identity: Identity, hub: HubEmulator): Promise<Presentation> => {
     const presentation = await present(identity);
     assert.equal(presentation.module.hostName, hub.hostName);
@@ -154,7 +154,7 @@ describe('Identity by the provisioning service', () => {
     assert.match(options.steps[0]?.details?.join() ?? '', /:8883 \(MQTT\)/);
   });
 
-  it('with the key of its group registers by a key of its own', async () => {
+  it('registers with a key derived from the key of its group', async () => {
     const registrationId = 'sn-1';
     const identity = started({ registrationId, keyFile: undefined, groupKeyFile: join(directory.path, 'group.key') });
     await arrive(identity, bed.hubs[0]);
@@ -173,7 +173,7 @@ describe('Identity by the provisioning service', () => {
     }
   });
 
-  it('with a certificate registers, and reads its module by the certificate', async () => {
+  it('registers with a certificate, and reads its module by the certificate', async () => {
     const leaf = await selfSigned({ commonName: 'by-certificate' });
     bed.service.enroll({ registrationId: 'by-certificate', thumbprint: leaf.thumbprint });
     const certificateFile = directory.write('leaf.pem', leaf.chainPem, 0o644);
@@ -192,7 +192,7 @@ describe('Identity by the provisioning service', () => {
     );
   });
 
-  it('with a renewed certificate registers again, since the hub knows the old one by its thumbprint', async () => {
+  it('registers again with a renewed certificate, since the hub stores the thumbprint of the old one', async () => {
     const fleet = await CertificateAuthority.create({ commonName: 'fleet' });
     bed.service.enrollGroup({ name: 'certificates', caPem: fleet.certificatePem });
     const registrationId = 'sn-2';
@@ -209,7 +209,7 @@ describe('Identity by the provisioning service', () => {
     assert.equal(bed.registrations, 2);
   });
 
-  it('asks nobody with a certificate for another name', async () => {
+  it('sends no request with a certificate for another name', async () => {
     const leaf = await selfSigned({ commonName: 'gateway8' });
     const certificateFile = directory.write('leaf.pem', leaf.chainPem, 0o644);
     const keyFile = directory.write('leaf.key', leaf.keyPem);
@@ -301,7 +301,7 @@ describe('Identity by the provisioning service', () => {
     assert.equal(bed.registrations, 2);
   });
 
-  it('reads the keys of the module anew before it asks the service', async () => {
+  it('reads the keys of the module again before it asks the service', async () => {
     const [hub] = bed.hubs;
     const identity = started();
     const presentation = await arrive(identity, hub);
@@ -381,7 +381,7 @@ describe('Identity by the provisioning service', () => {
     await arrive(identity, second);
   });
 
-  it('is refused with a wrong key, and recovers when its file is mended', async () => {
+  it('reports a wrong key, and recovers when its file is fixed', async () => {
     const file = directory.write('wrong.key', newKey());
     const identity = started({ keyFile: file });
     const { error } = await failureOf(present(identity), 'PROVISIONING_REFUSED', 'credentials', [key]);
@@ -409,7 +409,7 @@ describe('Identity by the provisioning service', () => {
     await arrive(identity, bed.hubs[0]);
   });
 
-  it('for a check looks up the assignment, and writes neither a file nor a module', async () => {
+  it('looks up the assignment for a check, and writes neither a file nor a module', async () => {
     const [hub] = bed.hubs;
     await arrive(started(), hub);
     const before = readdirSync(directory.path);
@@ -445,7 +445,7 @@ describe('Identity by the provisioning service', () => {
       const given = { kind: 'provisioning', idScope: '0ne00A12B34', registrationId: ID, ...settings };
       return (v.safeParse(provisioning.schema, given).issues ?? []).map(({ message }) => message);
     };
-    const ways = /must have one of keyFile .*, groupKeyFile .*, or certificateFile with keyFile/;
+    const MISSING_PROOF = /must have one of keyFile .*, groupKeyFile .*, or certificateFile with keyFile/;
 
     for (const settings of [{ keyFile: 'a' }, { groupKeyFile: 'a' }, { certificateFile: 'a', keyFile: 'b' }]) {
       it(`can be ${Object.keys(settings).join(' with ')}`, () => {
@@ -461,7 +461,7 @@ describe('Identity by the provisioning service', () => {
     ]) {
       it(`cannot be ${Object.keys(settings).join(' with ') || 'without a secret'}`, () => {
         const [fault = '', ...more] = faultsOf(settings);
-        assert.match(fault, ways);
+        assert.match(fault, MISSING_PROOF);
         assert.deepEqual(more, []);
       });
     }

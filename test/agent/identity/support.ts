@@ -68,7 +68,7 @@ export function presenting(): PresentOptions & { readonly steps: Step[] } {
 export async function failureOf(
   work: Promise<unknown>,
   id: FailureId,
-  because: RetryCause,
+  cause: RetryCause,
   secrets: readonly string[] = [],
 ): Promise<HubFailure> {
   const failure = await work.then(
@@ -76,7 +76,7 @@ export async function failureOf(
     (error: unknown) => error,
   );
   assert.ok(failure instanceof HubFailure, String(failure));
-  assert.deepEqual({ id: failure.error.id, because: failure.because }, { id, because }, failure.error.message);
+  assert.deepEqual({ id: failure.error.id, because: failure.because }, { id, because: cause }, failure.error.message);
   assertHidden(failure.error, secrets);
   return failure;
 }

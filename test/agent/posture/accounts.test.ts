@@ -6,7 +6,7 @@ const ROOT = 'root:x:0:0:root:/root:/bin/bash';
 const DAEMON = 'daemon:x:1:1::/usr/sbin:/usr/sbin/nologin';
 const NOBODY = 'nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin';
 
-describe('the posture of accounts', () => {
+describe('accountsPostureOf', () => {
   const CASES: Readonly<Record<string, { passwd: string[]; shadow?: string[]; is: object }>> = {
     'a usual system': {
       passwd: [ROOT, DAEMON, NOBODY, 'ann:x:1000:1000::/home/ann:/bin/bash'],
@@ -45,9 +45,9 @@ describe('the posture of accounts', () => {
     'no account': { passwd: [], is: { uidZero: 0, humans: 0 } },
   };
   for (const [what, { is, ...files }] of Object.entries(CASES))
-    it(`of ${what}`, async () => assert.deepEqual(accountsPostureOf(await userRows(files)), is));
+    it(`assesses ${what}`, async () => assert.deepEqual(accountsPostureOf(await userRows(files)), is));
 
-  it('knows passwords even if a directory has accounts without any', async () => {
+  it('reports passwords as known even if a directory has accounts without any', async () => {
     const groups = [{ id: 0, name: 'root' }];
     const rows = await accountRows([
       { name: 'root', userId: 0, primaryGroupId: 0, password: 'locked', groups },
@@ -56,7 +56,7 @@ describe('the posture of accounts', () => {
     assert.deepEqual(accountsPostureOf(rows), { withoutPassword: 0, uidZero: 1, humans: 1 });
   });
 
-  it('of 500 accounts', async () => {
+  it('assesses 500 accounts', async () => {
     const passwd = Array.from({ length: 500 }, (_, n) => `u${n}:x:${1_000 + n}:100::/home:/bin/sh`);
     const shadow = ['root:!:1::::::', ...passwd.map((_, n) => `u${n}:${n % 2 === 0 ? '' : '!'}:1::::::`)];
     const posture = accountsPostureOf(await userRows({ passwd: [ROOT, ...passwd], shadow }));

@@ -47,12 +47,12 @@ const holds = (severity: string, count: number) => ({ state: 'holds', severity, 
 const unknown = (reason: string) => ({ state: 'unknown', reason });
 const clear = { state: 'clear' };
 
-describe('assessments', () => {
-  it('are clear if nothing is wrong', () => {
+describe('assessmentsOf', () => {
+  it('returns clear for every id if no fact is bad', () => {
     assert.deepEqual(assessmentsOf(FINE), Object.fromEntries(RECOMMENDATION_IDS.map((id) => [id, clear])));
   });
 
-  it('are unknown if no fact is known, each with its reason', () => {
+  it('returns unknown with a reason for every id if no fact is known', () => {
     const names = Object.keys(FINE);
     const assessed = assessmentsOf(
       Object.fromEntries(names.map((name) => [name, { unknown: `no ${name}` }])) as unknown as Facts,

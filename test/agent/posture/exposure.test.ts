@@ -81,9 +81,9 @@ describe('exposure', () => {
     'the highest port': { sockets: [socket(65_535)], openPorts: 1, ports: '65535/tcp' },
   };
   for (const [what, { sockets, ...expected }] of Object.entries(CASES))
-    it(`of ${what}`, async () => assert.deepEqual(await exposure(...sockets), expected));
+    it(`counts the open ports of ${what}`, async () => assert.deepEqual(await exposure(...sockets), expected));
 
-  it('shows nothing of a program’s name that could be taken for something else', async () => {
+  it('masks characters of a program name that could pass for another entry', async () => {
     const names = ['a), 22 tcp (sshd', 'red\u001b[31m', 'line\nbreak', '\u202egnp', 'ü', 'x'.repeat(500), '<b>&'];
     const { ports } = await exposure(
       ...names.map((name, index) => socket(1_000 + 2 * index, { executable: `/tmp/${name}`, pid: index })),
@@ -92,7 +92,7 @@ describe('exposure', () => {
     assert.ok(ports.includes('1000/tcp (a___22_tcp__sshd)'), ports);
   });
 
-  it('of 10,000 ports of one user is at most 1 KB, has every other’s port, and counts all', async () => {
+  it('limits the list to 1 KB for 10,000 ports of one user, with the ports of all other users and the full count', async () => {
     const many = Array.from({ length: 10_000 }, (_, index) =>
       socket(2_000 + 2 * index, { userId: 1_000, pid: 700, executable: `/tmp/${'n'.repeat(40)}` }),
     );

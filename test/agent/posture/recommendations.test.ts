@@ -66,7 +66,7 @@ describe('Recommendations', () => {
     logged = [];
   });
 
-  it('begin with the first reason for them, and end without one', () => {
+  it('starts a recommendation at the first reason, and ends it when the reason is gone', () => {
     const recommendations = start();
     assert.deepEqual(recommendations.update(assessed({})), { recommendations: {}, notJudged: {} });
     assert.deepEqual(ports(recommendations, open(2)), { severity: 'Medium', count: 2, since: at(TIME) });
@@ -76,7 +76,7 @@ describe('Recommendations', () => {
     assert.equal(ports(recommendations, open(1)).since, at(TIME + hours(1)));
   });
 
-  it('keep the recommendation with the reason while it cannot be assessed', () => {
+  it('keeps a recommendation, with the reason, while it cannot be assessed', () => {
     const recommendations = start();
     assert.deepEqual(ports(recommendations, blind), { notJudged: 'no /proc' });
     ports(recommendations, open(2));
@@ -92,7 +92,7 @@ describe('Recommendations', () => {
     assert.deepEqual(ports(recommendations, blind), { notJudged: 'no /proc' });
   });
 
-  it('survive a restart, even before they can be assessed again', () => {
+  it('restores recommendations after a restart', () => {
     ports(start(), open(2));
     const later = start(TIME + days(3));
     assert.deepEqual(ports(later, blind), { severity: 'Medium', count: 2, since: at(TIME), reason: 'no /proc' });
@@ -101,7 +101,7 @@ describe('Recommendations', () => {
     assert.deepEqual(ports(start(TIME + days(4)), blind), { notJudged: 'no /proc' });
   });
 
-  it('are written only when they change', () => {
+  it('writes its file only after a change', () => {
     let writes = 0;
     const files = {
       ...immediateStateFiles,
@@ -118,7 +118,7 @@ describe('Recommendations', () => {
     assert.equal(writes, 2);
   });
 
-  it('have the right time once the clock is set', () => {
+  it('corrects the time of a recommendation once the clock is set', () => {
     const recommendations = start(0);
     assert.equal(ports(recommendations, open(1)).since, at(0));
     clock.pass(minutes(5));
@@ -129,7 +129,7 @@ describe('Recommendations', () => {
     assert.equal(ports(start(TIME + days(1)), open(1)).since, at(TIME - minutes(5)));
   });
 
-  it('that come again have the time of then', () => {
+  it('gives a repeated recommendation the time of its return', () => {
     const recommendations = start(0);
     ports(recommendations, open(1));
     ports(recommendations, clear);
@@ -140,7 +140,7 @@ describe('Recommendations', () => {
     assert.equal(ports(recommendations, open(1)).since, at(TIME - minutes(5)));
   });
 
-  it('of a run whose clock was never set began at the latest with the next run', () => {
+  it('dates recommendations of a run without a clock no later than the next run', () => {
     ports(start(0), open(1));
     const later = start(0);
     assert.equal(ports(later, open(1)).since, at(0));
@@ -149,7 +149,7 @@ describe('Recommendations', () => {
     assert.equal(ports(later, open(1)).since, at(TIME - minutes(1)));
   });
 
-  it('do not change when the clock is set forward', () => {
+  it('keeps the time when the clock is set forward', () => {
     const recommendations = start();
     ports(recommendations, open(1));
     clock.wall = TIME + days(400);
@@ -157,7 +157,7 @@ describe('Recommendations', () => {
     assert.equal(ports(start(TIME + days(401)), open(1)).since, at(TIME));
   });
 
-  it('do not change when the clock is not set any more', () => {
+  it('keeps the time when the clock is no longer set', () => {
     const recommendations = start();
     ports(recommendations, open(1));
     clock.wall = 0;
@@ -165,7 +165,7 @@ describe('Recommendations', () => {
     assert.equal(ports(start(0), open(1)).since, at(TIME));
   });
 
-  it('are never in the future, by the time that has passed since', () => {
+  it('never reports a time in the future: corrects it by the time that has passed', () => {
     const recommendations = start(TIME + days(365));
     ports(recommendations, open(1));
     clock.pass(hours(3));
@@ -175,7 +175,7 @@ describe('Recommendations', () => {
     assert.equal(ports(recommendations, open(1)).since, at(TIME - hours(3)), 'the correction is kept');
   });
 
-  it('of a clock that is slewed by seconds stay', () => {
+  it('keeps the time when the clock is slewed by seconds', () => {
     const recommendations = start();
     ports(recommendations, open(1));
     clock.wall = TIME - seconds(30);
@@ -190,7 +190,7 @@ describe('Recommendations', () => {
     'a number that is none': '{"openPorts":{"severity":"Medium","count":-1,"since":"2026-05-01T12:00:00.000Z"}}',
     'far too much': JSON.stringify({ openPorts: KNOWN, ['x'.repeat(100_000)]: KNOWN }),
   }))
-    it(`begin anew if their file is ${what}, with a warning`, () => {
+    it(`starts over with a warning if its file is ${what}`, () => {
       writeFileSync(file, text);
       assert.deepEqual(ports(start(), blind), { notJudged: 'no /proc' });
       const [line, ...more] = logged;
@@ -199,7 +199,7 @@ describe('Recommendations', () => {
       assert.deepEqual(more, []);
     });
 
-  it('take from their file only what they know', () => {
+  it('reads only known recommendations from its file', () => {
     const since = at(TIME - days(1));
     const known = { severity: 'Low', count: 1, since };
     writeFileSync(file, JSON.stringify({ openPorts: known, makeCoffee: known, constructor: known }));
@@ -211,7 +211,7 @@ describe('Recommendations', () => {
     assert.deepEqual(Object.keys(JSON.parse(readFileSync(file, 'utf8'))), ['openPorts']);
   });
 
-  it('work without a disk', () => {
+  it('works without a disk', () => {
     mkdirSync(file);
     const recommendations = start();
     assert.deepEqual(ports(recommendations, open(1)), { severity: 'Medium', count: 1, since: at(TIME) });

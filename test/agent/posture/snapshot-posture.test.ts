@@ -32,7 +32,7 @@ describe('SnapshotPosture', () => {
     });
   });
 
-  it('knows nothing before the first snapshots, and nothing of other events', () => {
+  it('has no facts before the first snapshots, nor from other events', () => {
     took('SystemInformation', [{ OSName: 'x' }]);
     took('constructor', []);
     failed('SystemInformation');
@@ -58,7 +58,7 @@ describe('SnapshotPosture', () => {
     assert.deepEqual(facts().exposure, { found: { openPorts: 1, ports: '22/tcp' } });
   });
 
-  it('knows nothing of events that are off', () => {
+  it('has no facts from events that are off', () => {
     for (const event of Object.keys(ASSESSED_EVENTS)) took(event, [{ MessagesSent: 10, MessagesUnder4KB: 0, ...PORT }]);
     for (const [event, fact] of Object.entries(ASSESSED_EVENTS)) {
       assert.ok('found' in facts()[fact], event);

@@ -775,7 +775,7 @@ describe('the status', () => {
           const told = () => twinHub.reported.securityAgent as SecurityAgentStatus;
           end(); // so that it can be compared with what is told afterwards
           await twin.start();
-          twinHub.tell('connected');
+          twinHub.emit('connected');
           await time.tickAsync(seconds(5));
           const before = structuredClone(told());
           assert.notDeepEqual(seen(before), shows);

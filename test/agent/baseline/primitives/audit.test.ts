@@ -160,7 +160,7 @@ describePrimitive(audit, {
 describe('baseline: audit, its remedy', () => {
   const remedy = (params: unknown) => audit.remedy(v.parse(audit.params, params));
 
-  it('has each rule by itself, since a rules file takes one a line', () =>
+  it('lists each rule separately, since a rules file has one rule per line', () =>
     assert.equal(
       remedy(sudoers),
       'Put each of these on a line of its own in a file of /etc/audit/rules.d, then run augenrules --load: ' +

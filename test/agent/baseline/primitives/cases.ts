@@ -7,7 +7,7 @@ import type { CheckResult } from '../../../../src/core/contract/baseline.ts';
 import { skip } from '../../../harness/require.ts';
 import { type Entries, withTree } from '../tree.ts';
 
-/** A rule's parameters, what they are evaluated on, and what is to be said of it. */
+/** A rule's parameters, the tree to evaluate, and the expected result. */
 export interface Case {
   readonly params: unknown;
   readonly tree: Entries;
@@ -15,18 +15,18 @@ export interface Case {
   readonly actual?: string | RegExp;
   readonly where?: string | RegExp;
   readonly reason?: string | RegExp;
-  /** Files of others are in the tree, which only root can make. */
+  /** The tree has files of other users, which only root can create. */
   readonly asRoot?: boolean;
   readonly parts?: Partial<SystemParts>;
 }
 
 const isRoot = process.getuid?.() === 0;
 
-/** One test for each case, by what it shows; each of the four results has to be among them. */
+/** One test per case, named after its condition. Each of the four results must occur. */
 export function describePrimitive<P>(primitive: Primitive<P>, cases: Readonly<Record<string, Case>>): void {
   describe(`baseline: ${primitive.name}`, () => {
     for (const [what, { params, tree, parts, asRoot, result, ...said }] of Object.entries(cases)) {
-      it(`${result}: ${what}`, async function () {
+      it(`returns ${result}: ${what}`, async function () {
         if (asRoot && !isRoot) skip(this, 'needs root, to make files of others');
         const checked = v.parse(primitive.params, params);
         const verdict = await withTree(tree, (made) => primitive.evaluate(checked, made.system(parts)));
@@ -41,7 +41,7 @@ export function describePrimitive<P>(primitive: Primitive<P>, cases: Readonly<Re
       });
     }
 
-    it('is shown passing, failing, erring and skipping', () => {
+    it('has cases that pass, fail, err and skip', () => {
       const shown = new Set(Object.values(cases).map(({ result }) => result));
       assert.deepEqual([...shown].sort(), ['err', 'fail', 'pass', 'skip']);
     });

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds three Debian trees to judge, as root: build.sh FOLDER. Takes minutes and a mirror; by hand, not in CI. Then:
+# Builds three Debian trees to scan, as root: build.sh FOLDER. Takes minutes and a mirror; by hand, not in CI. Then:
 #
 #   vakt baseline --root FOLDER/stock
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a Debian tree as careful as the rules want it, as far as files can: harden.sh ROOT. Runs nothing of the tree.
+# Hardens a Debian tree as far as files can: harden.sh ROOT. Runs no program of the tree.
 set -eu
 root=${1:?}
 

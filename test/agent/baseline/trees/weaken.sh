@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a Debian tree as careless as devices are: weaken.sh ROOT. Runs nothing of the tree.
+# Weakens a Debian tree like typical devices: weaken.sh ROOT. Runs no program of the tree.
 set -eu
 root=${1:?}
 
