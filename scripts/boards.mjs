@@ -1,7 +1,7 @@
 // npm run test:boards [-- ARCHITECTURE…] [--keep] [--figures]: builds the package, installs it in a Debian that runs by its
 // own kernel on an emulated board, and tests it there. ARCHITECTURE is arm64, armhf or amd64; the first two when none is named.
 //
-// Needs root and Linux on amd64; names the Debian packages that are missing. An image is made anew for each run, which takes
+// Needs root and Linux on amd64; names the Debian packages that are missing. An image is created for each run, which takes
 // minutes and needs Debian's mirror. With --keep it is kept in $XDG_CACHE_HOME/vakt-boards (default ~/.cache/vakt-boards),
 // and used again by the next run with --keep. --figures also measures memory, idle CPU and the start: some minutes more.
 import { spawnSync } from 'node:child_process';

@@ -26,14 +26,14 @@ const UNUSED: readonly { readonly path: RegExp; readonly by: string }[] = [
   { path: /\/(?:sonic-boom|thread-stream)\/index\.js$/, by: 'module.exports = class {};' },
 ];
 
-/** By it, mqtt-packet keeps a Buffer for each length of a packet below 16,384 for good (its issue #163): up to 3 MB. */
+/** With it, mqtt-packet permanently caches a Buffer for each packet length below 16,384 (its issue #163): up to 3 MB. */
 const LENGTH_CACHE = {
   path: /\/mqtt-packet\/writeToStream\.js$/,
   line: 'if (num < 16384) varByteIntCache[num] = buffer\n',
 };
 
 const withoutUnused: Plugin = {
-  name: 'without what is unused, or kept for good',
+  name: 'without unused modules and permanent caches',
   setup({ onLoad, onEnd }) {
     const met = new Set<RegExp>();
     for (const { path, by } of UNUSED) {

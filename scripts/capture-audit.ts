@@ -13,7 +13,7 @@ import { milliseconds } from '../src/core/base/duration.ts';
  *
  *     node dist/scripts/capture-audit.js test/golden/debian13-6.18/audit-exec.txt
  *
- * One record a line: its type, a blank, its text. */
+ * One record per line: its type, a space, its text. */
 
 const [, , path] = process.argv;
 if (path === undefined) throw new Error('Give the path of the file to write.');

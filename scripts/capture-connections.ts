@@ -19,7 +19,7 @@ import { type Call32, elf32 } from '../test/system/elf32.ts';
  *
  *     node dist/scripts/capture-connections.js test/golden/debian13-6.18/audit-connect.txt
  *
- * One record a line: its type, a blank, its text. */
+ * One record per line: its type, a space, its text. */
 
 const [, , path] = process.argv;
 if (path === undefined) throw new Error('Give the path of the file to write.');

@@ -7,7 +7,7 @@ import { readBytes } from '../src/core/base/bounded-file.ts';
  *
  *     node dist/scripts/capture-hardware.js test/golden/debian13-6.18/hardware.txt
  *
- * One entry a line: `path -> target` of a link, `path = "bytes"` of a file (JSON, one character a byte), `path/` of an
+ * One entry per line: `path -> target` for a link, `path = "bytes"` for a file (JSON, one character per byte), `path/` for an
  * empty folder. test/agent/linux/machine/hardware/tree.ts makes a tree of it again. A second argument is a root other than
  * `/`.
  *

@@ -15,7 +15,7 @@ import { atTerminal } from '../test/system/terminal.ts';
  *
  *     node dist/scripts/capture-logins.js test/golden/debian13-6.18
  *
- * Writes one file per case, with one record per line: its type, a blank, its text. Only records that programs write are
+ * Writes one file per case, with one record per line: its type, a space, its text. Only records that programs write are
  * kept, and the names of the machine and the account are replaced. It also writes what the same sessions left in wtmp
  * and in the database of wtmpdb(8), and one such database of many pages. A second argument selects one case. */
 
@@ -91,7 +91,7 @@ function captureWtmpdb(to: string): void {
   sqlite(to, `DELETE FROM wtmp WHERE User <> '${user}'; UPDATE wtmp SET User = 'alice'; VACUUM;`);
 }
 
-/** Pages of 512 bytes, so that there are three levels of them; long host names, so that there are overflow pages. */
+/** Pages of 512 bytes, for a tree of three levels; long host names, for overflow pages. */
 function captureManyPages(to: string): void {
   const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)';
   const host = `CASE WHEN i % 40 = 0 THEN printf('%.*c', 20 * i, 'h') ELSE '192.0.2.' || (i % 256) END`;

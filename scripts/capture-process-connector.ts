@@ -24,7 +24,7 @@ const [, , path] = process.argv;
 if (path === undefined) throw new Error('Give the path of the file to write.');
 
 const FORK = 1;
-/** Of struct proc_event: what happened, and the first two words of its details. */
+/** Fields of struct proc_event: the kind of event, and the first two words of its details. */
 const WHAT = HEADER_BYTES + 20;
 const DETAILS = WHAT + 16;
 
@@ -46,16 +46,16 @@ try {
   await systemClock.sleep(milliseconds(100));
 } finally {
   for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive()) {
-    const what = readU32(datagram, WHAT);
+    const kind = readU32(datagram, WHAT);
     const [first, second, third, fourth] = [0, 4, 8, 12].map((at) => readU32(datagram, DETAILS + at)) as [
       number,
       number,
       number,
       number,
     ];
-    const isOurs = what === NONE || family.has(what === FORK ? second : first) || family.has(second);
-    if (what === FORK && isOurs) family.add(third).add(fourth);
-    if (isOurs) datagrams.push(datagram.toString('hex'));
+    const isIncluded = kind === NONE || family.has(kind === FORK ? second : first) || family.has(second);
+    if (kind === FORK && isIncluded) family.add(third).add(fourth);
+    if (isIncluded) datagrams.push(datagram.toString('hex'));
   }
   socket.send(MESSAGE_TYPE, 0, encodeRequest(IGNORE, 4712));
   socket.close();

@@ -106,11 +106,11 @@ const rows = [];
 const disagreements = new Map();
 const skips = new Map();
 for (const tree of trees) {
-  const theirs = openscap(tree, scratch);
+  const openscapResults = openscap(tree, scratch);
   const counts = { both: 0, neither: 0, softer: 0, harder: 0, skipped: 0 };
   for (const { rule, result, actual, reason } of vakt(tree).outcomes) {
     const answers = (mapped.get(rule) ?? [])
-      .map((name) => theirs.get(name))
+      .map((name) => openscapResults.get(name))
       .filter((a) => a === 'pass' || a === 'fail');
     if (answers.length === 0) continue;
     const their = answers.includes('fail') ? 'fail' : 'pass';

@@ -1,10 +1,10 @@
-/* Generates the completions for bash and zsh from the commands' help texts. */
+/* Generates the completions for bash and zsh from the commands' help. */
 
 import { collectors } from '../src/agent/collectors/index.ts';
 import { allCommands, type NamedCommand } from './commands.ts';
 import { type DocumentGenerator, GENERATED } from './documents.ts';
 
-/** What can stand in a place: files, folders, or these words; none: anything. */
+/** Candidates for one position: files, folders, or these words; empty for anything. */
 type Values = 'files' | 'folders' | readonly string[];
 
 interface Completed {
@@ -12,13 +12,13 @@ interface Completed {
   readonly summary: string;
   /** With leading hyphens. */
   readonly options: readonly { readonly name: string; readonly values?: Values }[];
-  /** What can be an argument that is no option. */
+  /** Candidates for an argument that is not an option. */
   readonly argument: Values;
   /** By a first argument, such as `check` of `vakt rules`: what can be the next ones. */
   readonly after: Readonly<Record<string, Values>>;
 }
 
-/** By the name that a usage gives them. */
+/** Candidates, keyed by the argument's name in the usage. */
 const VALUES: Readonly<Record<string, Values>> = {
   FILE: 'files',
   'RULE-FILE': 'files',

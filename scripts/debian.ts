@@ -102,7 +102,7 @@ Conflicts: vakt
 Replaces: vakt
 Depends: libc6 (>= 2.28), libstdc++6, passwd`;
 
-/** Both packages say so: dpkg exchanges one for the other only if the one that comes names the one that goes. */
+/** Both packages declare the conflict: dpkg replaces a package only if the new one names the old one. */
 const WITHOUT_NODE = `Conflicts: vakt-with-node
 Replaces: vakt-with-node
 Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd`;

@@ -91,14 +91,14 @@ export function story(recording: readonly string[]): string[] {
 function withNames(recording: readonly string[]): string[] {
   let name = '';
   return recording.map((line) => {
-    const [, time = '', said = ''] = /^(.{9} {10})(.{24}.*)$/.exec(line) ?? [];
-    const own = /^\w+ */.exec(said.slice(0, 24))?.[0];
+    const [, time = '', content = ''] = /^(.{9} {10})(.{24}.*)$/.exec(line) ?? [];
+    const own = /^\w+ */.exec(content.slice(0, 24))?.[0];
     if (own !== undefined) name = own.trim();
-    return time === '' || own !== undefined ? line : `${time}${name.padEnd(24)}${said.slice(24)}`;
+    return time === '' || own !== undefined ? line : `${time}${name.padEnd(24)}${content.slice(24)}`;
   });
 }
 
-/** Width of a character, in units of the picture. Texts are scaled to it, since fonts differ. */
+/** Width of a character, in units of the picture. Text is scaled to it, since fonts differ. */
 const WIDTH = 7.8;
 const LINE_HEIGHT = 20;
 const COLUMNS = 106;
@@ -142,8 +142,8 @@ const LINE = /^ *[\d.]+ s {2}(.{9}) (.*)$/;
 
 /** Omits the time: an emulated machine is about ten times slower than a real one. */
 function row(line: string): string {
-  const [, who = '', said = ''] = LINE.exec(line) ?? fail(`docs/demo.txt has a line of another form: ${line}`);
-  const [, event = '', rest = said] = who.trim() === '' ? (/^(\w+ +| +)(.*)$/.exec(said) ?? []) : [];
+  const [, who = '', content = ''] = LINE.exec(line) ?? fail(`docs/demo.txt has a line of another form: ${line}`);
+  const [, event = '', rest = content] = who.trim() === '' ? (/^(\w+ +| +)(.*)$/.exec(content) ?? []) : [];
   const style: Style = who.startsWith('status') ? 'good' : who.startsWith('demo') ? 'dim' : 'text';
   const from = who.length + 1 + event.length;
   const room = COLUMNS - from;

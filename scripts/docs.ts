@@ -70,13 +70,13 @@ ${table(
 The priority is a default, which \`${publishedName('priorities.*', '<Event>')}\` in the module twin replaces. A Periodic event is a snapshot, taken
 every \`${publishedName('snapshotFrequency')}\`; a Triggered event reports something that happened.
 
-A snapshot that is larger than a message (\`maxMessageSizeInBytes\`) is sent in parts, for the events that say so below:
+A snapshot that is larger than a message (\`maxMessageSizeInBytes\`) is sent in parts, for the events marked below:
 one event for each part, each with whole elements of its own. ExtraDetails of the first element of each part has \`Part\`
 (counted from 1), \`Parts\` and \`SnapshotId\`, which all parts of a snapshot share. Replace what an earlier snapshot
 reported when all parts have arrived. At most ${MAX_PARTS} parts are sent, of ${LARGEST_SNAPSHOT / 1024} KiB, a third of \`maxLocalCacheSizeInBytes\` and a
 quarter of the day's message units together.
 
-What does not fit is left out, ExtraDetails first and then elements, from the end. The last element then has
+If it still does not fit, ExtraDetails are omitted first, then elements, from the end. The last element then has
 \`OmittedDetails\` and \`OmittedElements\`, the number of each, and the event's collector is \`degraded\`.
 
 ${all.map(section).join('\n')}`;

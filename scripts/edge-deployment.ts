@@ -59,7 +59,7 @@ const module = () => ({
 
 const ROUTE = `FROM /messages/modules/${MODULE}/* INTO $upstream`;
 
-/** Of the runtime itself, as its documentation gives it. */
+/** Settings of the runtime itself, as in its documentation. */
 const systemModule = (name: string, settings: object = {}) => ({
   type: 'docker',
   settings: { image: `mcr.microsoft.com/azureiotedge-${name}:${RUNTIME}`, ...settings },

@@ -15,7 +15,7 @@ export interface Manifest {
 }
 
 /**
- * The licences of packages with their texts, which most licences require to be shipped.
+ * The licences of packages with their full wording, which most licences require to be shipped.
  *
  * @param folders of the packages; the order is kept
  * @throws {Error} when a package names no licence

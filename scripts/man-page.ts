@@ -1,4 +1,4 @@
-/* Generates the man page from the commands' help texts. */
+/* Generates the man page from the commands' help. */
 
 import type { Command } from '../src/core/command-line/command.ts';
 import { allCommands } from './commands.ts';
@@ -32,7 +32,7 @@ vakt \\- security agent of an IoT device
 [\\fIOPTION\\fR...]
 .SH DESCRIPTION
 Vakt connects to Azure IoT Hub as the device's security module and is configured through its module twin. It reports
-program starts, network connections, logins, and how the system stands. Every event that is dropped is counted.
+program starts, network connections, logins, and the state of the system. Every dropped event is counted.
 .PP
 Results go to standard output, everything else to standard error. \\fBvakt\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR prints
 the options of a command.

@@ -7,9 +7,9 @@ type Requirements = Readonly<Record<string, readonly string[]>>;
 
 /** `config/mapping/standards.json`: which requirements the rules contribute to. */
 export interface Mapping {
-  /** By id; the requirements by their numbers, with their subject in our words. */
+  /** Documents, keyed by id; requirements, keyed by number, with their subject in our words. */
   readonly standards: Readonly<Record<string, Standard>>;
-  /** By category. */
+  /** Mappings, keyed by category. */
   readonly categories: Readonly<Record<string, Requirements>>;
   /** By rule, for those that differ from their category: what holds instead, for the standards in which they differ. */
   readonly rules: Readonly<Record<string, Requirements>>;
@@ -56,8 +56,8 @@ export function mappingPage(mapping: Mapping, rules: RuleSet): string {
 # Hardening rules and published requirements
 
 To which requirements the rules contribute: by category, and below for each rule that differs from its category. **This mapping
-is ours.** Nobody who publishes or certifies these requirements has reviewed it. A rule covers a part of a requirement only, and
-a rule that holds is no proof of conformity: the documents ask for more than an operating system's settings. The subjects below
+is ours.** No publisher or certifier of these requirements has reviewed it. A rule covers a part of a requirement only, and
+a rule that holds does not prove conformity: the documents ask for more than an operating system's settings. The subjects below
 are in our words; the documents' own text counts. The data is in \`standards.json\`; a requirement is listed only where the
 link is plain.
 

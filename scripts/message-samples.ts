@@ -55,7 +55,7 @@ async function systemFacts() {
   return facts;
 }
 
-/** Two rules that a system does not meet, judged by the engine. */
+/** Two rules that a system does not meet, evaluated by the engine. */
 function scanned(): Promise<BaselineReport> {
   const only = ['sshd.permitrootlogin', 'sysctl.kernel.kptr_restrict'];
   const files = {
@@ -308,7 +308,7 @@ ${table(
 Each file is a message as \`vakt emulator --record\` writes it, on several lines and with its body parsed: \`deviceId\`,
 \`moduleId\` and \`enqueuedAt\` are what the hub adds, \`systemProperties\` and \`applicationProperties\` what the agent sets,
 named as in routing queries. Together they are the chain of one agent, numbered in the order of the table
-([contract §3](../../docs/contract.md#3-messages)). Here a message has events of one name only; otherwise it has whatever was
+([contract §3](../../docs/contract.md#3-messages)). Here a message has events of one name only; normally it has all events that were
 waiting. ProcessCreate, ProcessTerminate and ConnectionCreate are aggregated, as by default: \`HitCount\` occurrences between
 \`StartTimeUtc\` and \`EndTimeUtc\`. [docs/consume.md](../../docs/consume.md) says how to receive messages, and what to do with
 them.

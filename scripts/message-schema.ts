@@ -12,12 +12,12 @@ const time = { type: 'string', format: 'date-time' };
 /** Every event may have it: the pipeline adds facts of its own, such as HitCount or ClockNotSet. */
 const EXTRA_DETAILS = { type: 'object', additionalProperties: { type: 'string' } };
 
-const closed = (properties: object, others: object = {}) => ({
+const closed = (properties: object, optionalProperties: object = {}) => ({
   type: 'object',
   properties,
   required: Object.keys(properties),
   additionalProperties: false,
-  ...others,
+  ...optionalProperties,
 });
 
 /** One element of an event's payload. */

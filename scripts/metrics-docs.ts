@@ -27,7 +27,7 @@ Worth an alert in Prometheus:
 | expression | meaning |
 | --- | --- |
 | \`vakt_up == 0\` | The agent is not running. |
-| \`time() - node_textfile_mtime_seconds{file=~".*vakt.prom"} > 600\` | Nobody writes the file any more. |
+| \`time() - node_textfile_mtime_seconds{file=~".*vakt.prom"} > 600\` | The file is no longer written. |
 | \`vakt_state{state="degraded"} == 1\` | The agent cannot do all of its work; \`vakt status\` says why. |
 | \`increase(vakt_alerts_total{severity=~"high\\|critical"}[10m]) > 0\` | An alert of severity high or critical was raised. |
 | \`increase(vakt_events_dropped_total[1h]) > 0\` | Events were lost; the label \`reason\` says where. |

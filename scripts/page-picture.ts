@@ -2,7 +2,7 @@
  *
  *   node dist/scripts/page-picture.js
  *
- * The messages seem to come over half an hour: the hub's clock runs behind, and catches up.
+ * The messages seem to arrive over half an hour: the hub's clock starts late and catches up.
  */
 
 import { once } from 'node:events';
@@ -34,7 +34,7 @@ const samples = new Map(
 );
 const [{ deviceId = '', moduleId = '' } = {}] = samples.values();
 
-/** What comes in the minute that is so many before now. */
+/** Traffic, keyed by minutes before now. */
 function namesOf(minute: number): string[] {
   const often = (name: string, times: number) => Array.from({ length: times }, () => name);
   const usual = [

@@ -8,7 +8,7 @@ import { idOf } from '../test/agent/detections/unseen-cases.ts';
  *     node dist/scripts/rules-recall.js --write   keeps the numbers for the page of alerts; `npm run docs` is due then
  *     node dist/scripts/rules-recall.js --all     each missed attack, wrong look-alike and benign hit as well
  *
- * Whoever works on rules uses the first form only: rules that were tuned on these cases would no longer be measured.
+ * Authors of rules use the first form only: rules that were tuned on these cases would no longer be measured.
  */
 
 const result = recall();

@@ -4,7 +4,7 @@ import { type Entry, gzip, tar } from '../src/agent/commands/tar.ts';
 import { TOP } from './bundle.ts';
 import { type Contents, PROGRAM, programFiles, withFolders } from './debian.ts';
 
-/** Files that scripts/install needs besides the program, relative to the root of the repository. */
+/** Files that scripts/install needs additionalFiless the program, relative to the root of the repository. */
 const BESIDE: Readonly<Record<string, number>> = {
   LICENSE: 0o644,
   'config/agent.json': 0o644,
@@ -28,9 +28,9 @@ export function tarball(options: Contents): { readonly name: string; readonly co
     mode,
     contents: readFileSync(file),
   });
-  const beside = Object.entries(BESIDE).map(([path, mode]) => from(path, mode));
+  const additionalFiles = Object.entries(BESIDE).map(([path, mode]) => from(path, mode));
   const licences = from('LICENSES.txt', 0o644, join(options.program, 'LICENSES.txt'));
-  const entries = withFolders([...program, ...beside, licences], {});
+  const entries = withFolders([...program, ...additionalFiles, licences], {});
   return {
     name: `vakt-${version}-linux-${options.architecture}.tar.gz`,
     contents: gzip(tar(entries, options.seconds)),

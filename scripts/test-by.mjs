@@ -25,7 +25,7 @@ await build({
   bundle: true,
   platform: 'node',
   format: 'esm',
-  // fast-check, so that its settings are those of the tests; what makes the bundle isn't called.
+  // fast-check, so that it has the tests' settings; the bundler isn't called.
   external: ['fast-check', './shipped-program.mjs'],
   banner: { js: FOR_COMMONJS },
   logLevel: 'error',

@@ -247,9 +247,9 @@ async function stopAndComeBack() {
 async function seeLess() {
   const { stdout } = await start(['--network=none'], 'check', '--json');
   const container = findings(stdout).filter(({ check }) => check === 'container');
-  const told = container.map(({ remedy }) => remedy).join(' ');
-  assert.match(told, /--pid=host/);
-  assert.match(told, /--network=host/);
+  const remedies = container.map(({ remedy }) => remedy).join(' ');
+  assert.match(remedies, /--pid=host/);
+  assert.match(remedies, /--network=host/);
   for (const { finding } of container) say(`without the host's namespaces: ${finding}`);
 }
 

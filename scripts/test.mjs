@@ -37,7 +37,7 @@ const isIn = (parts, file) => parts.some((part) => PARTS[part].has(file));
 /** How many of the slowest files of a part are listed. */
 const SLOWEST = 8;
 
-/** The duration of each file's tests, including its hooks; those of all files have no file. */
+/** The duration of each file's tests, including its hooks; shared hooks have no file. */
 class TimesOfFiles {
   #last = performance.now();
   #seconds = new Map();
@@ -130,7 +130,7 @@ async function run(files, slowest) {
   await endLeftProcesses();
   markTestRun();
   const { default: fc } = await import('fast-check');
-  // Otherwise arrays and texts have at most 10 elements, whatever their maxLength.
+  // Otherwise arrays and strings have at most 10 elements, whatever their maxLength.
   fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
   const { default: Mocha } = await import('mocha');
   // Some tests compute for ten seconds where five parts share two cores.

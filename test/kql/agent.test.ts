@@ -17,7 +17,7 @@ describe('Messages of the agent as a program, in the table of the KQL pack', fun
   });
   afterEach(() => bed.close());
 
-  it('have the counts of its books, though an acknowledgement was lost and it was killed', async () => {
+  it('return the agent’s counts even if an acknowledgement was lost and the agent was killed', async () => {
     const { hub } = bed;
     let agent = bed.startAgent();
     await bed.waitForEvents(() => hub.messages.length >= 3, minutes(2));

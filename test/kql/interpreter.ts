@@ -1,12 +1,12 @@
 import { kindOf as classOf } from './kusto.ts';
 import type { Row } from './mapping.ts';
 
-/* Runs the queries of config/kql/ over rows, by the syntax trees of Microsoft's parser: so many of the operators and functions
- * of the language as the pack uses, and an error for any other. It stands in for a cluster, and is not one. Semantics: "Kusto
+/* Runs the queries of config/kql/ over rows, by the syntax trees of Microsoft's parser: only the operators and functions
+ * of the language that the pack uses; any other is an error. It stands in for a cluster, and is not one. Semantics: "Kusto
  * Query Language", Azure Data Explorer documentation. Strings are never null, a null compares as false, and an empty or null
  * array is expanded to one row with a null, on which the pack must not depend. */
 
-/** A node of the tree. Its members are those of its class, which `kindOf` names. */
+/** A node of the tree. Its members depend on its class, which `kindOf` names. */
 // biome-ignore lint/suspicious/noExplicitAny: the parser's classes are not declared, see kusto.ts
 type Node = any;
 
@@ -194,7 +194,7 @@ function toTime(value: unknown): Date | null {
   return Number.isNaN(time.getTime()) ? null : time;
 }
 
-const isNone = (value: unknown): boolean => value === null || value === undefined || value === '';
+const isMissing = (value: unknown): boolean => value === null || value === undefined || value === '';
 
 type Scalar = (values: readonly unknown[], scope: Scope) => unknown;
 
@@ -208,7 +208,7 @@ const SCALARS: Readonly<Record<string, Scalar>> = {
   isnotempty: ([value]) => toText(value) !== '',
   isnull: ([value]) => value === null || value === undefined,
   isnotnull: ([value]) => value !== null && value !== undefined,
-  coalesce: (values) => values.find((value) => !isNone(value)) ?? null,
+  coalesce: (values) => values.find((value) => !isMissing(value)) ?? null,
   iff: ([condition, yes, no]) => (condition === true ? yes : no),
   split: ([text, by]) => String(text).split(String(by)),
   ago: ([span], { fleet }) => new Date(fleet.now.getTime() - (span as Span).ms),
@@ -385,16 +385,16 @@ function joined(operator: Node, left: readonly Row[], right: readonly Row[]): re
   const kind = textOf(operator.Parameters.getItem(0).Expression);
   const keys = elementsOf(operator.ConditionClause.Expressions).map(nameOf);
   const idOf = (row: Row) => JSON.stringify(keys.map((key) => row[key]));
-  const others = new Map<string, Row[]>();
+  const groups = new Map<string, Row[]>();
   for (const row of right) {
     const id = idOf(row);
-    const known = others.get(id);
-    if (known === undefined) others.set(id, [row]);
+    const known = groups.get(id);
+    if (known === undefined) groups.set(id, [row]);
     else known.push(row);
   }
   const nothing = Object.fromEntries(Object.keys(right[0] ?? {}).map((name) => [name, null]));
   return left.flatMap((row) => {
-    const found = others.get(idOf(row)) ?? (kind === 'leftouter' ? [nothing] : []);
+    const found = groups.get(idOf(row)) ?? (kind === 'leftouter' ? [nothing] : []);
     return found.map((other) => {
       const renamed = Object.entries(other).map(([name, value]) => [
         Object.hasOwn(row, name) ? `${name}1` : name,

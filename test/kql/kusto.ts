@@ -60,13 +60,13 @@ require('@kusto/language-service-next/bridge.min.js');
 require('@kusto/language-service-next/Kusto.Language.Bridge.min.js');
 const { Language } = (globalThis as unknown as { Kusto: { Language: KustoLanguage } }).Kusto;
 
-/** The pack, by what is declared in setup.kql. */
+/** The pack, with the names declared in setup.kql. */
 export interface Pack {
   readonly setup: string;
   readonly table: { readonly name: string; readonly columns: string };
   readonly functions: readonly { readonly name: string; readonly parameters: string; readonly body: string }[];
   readonly mappings: readonly { readonly name: string; readonly text: string }[];
-  /** By file name. */
+  /** Queries, keyed by file name. */
   readonly queries: ReadonlyMap<string, string>;
 }
 
@@ -98,7 +98,7 @@ export function databaseOf({ table, functions }: Pack, functionCount = functions
 
 export const parse = (text: string, database: Globals): Code => Language.KustoCode.ParseAndAnalyze(text, database);
 
-/** What the parser has to say about it, warnings and hints too, a line each. */
+/** The parser's diagnostics, including warnings and hints, one per line. */
 export function faultsOf(code: Code, text: string): string[] {
   const diagnostics = code.GetDiagnostics();
   return Array.from({ length: diagnostics.Count }, (_, index) => {

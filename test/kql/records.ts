@@ -22,7 +22,7 @@ export const hubRecord = ({ deviceId, enqueuedAt, systemProperties, body }: Rece
 
 /**
  * A line of a blob that a route to storage writes with the encoding JSON. The body is JSON because the message's content
- * type and encoding say so. Source: "Use IoT Hub message routing", Azure IoT Hub documentation.
+ * type and encoding declare JSON. Source: "Use IoT Hub message routing", Azure IoT Hub documentation.
  */
 export const storageRecord = (message: Received): object => ({
   EnqueuedTimeUtc: message.enqueuedAt.toISOString(),

@@ -46,7 +46,7 @@ describe('The completions', () => {
       assert.deepEqual(offered(...words, ''), [], words.join(' '));
   });
 
-  it('do not offer options of other commands that a help text mentions', () => {
+  it('omits options of other commands that a help text mentions', () => {
     assert.deepEqual(offered('verify-chain', '--'), ['--partial', '--json', '--help']);
     assert.ok(offered('fleet', 'status', '--').includes('--outdated'));
   });
@@ -71,7 +71,7 @@ describe('The completions', () => {
     ['bash', SCRIPT],
     ['zsh', 'packaging/completions/_vakt'],
   ] as const) {
-    it(`are well-formed by ${shell}'s judgement`, function () {
+    it(`generates completions that ${shell} accepts`, function () {
       require(this, findTool(shell) === undefined ? `there is no ${shell}` : undefined);
       const { status, stderr } = spawnSync(shell, ['-n', file], { encoding: 'utf8' });
       assert.equal(status, 0, stderr);

@@ -98,13 +98,13 @@ describe('the page of alerts', () => {
     }
   });
 
-  it('says how the rules of an alert were tried', () => {
+  it('lists how the rules of an alert were tested', () => {
     const page = alertsDocument(rulesWith({}), TRIALS);
     assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| 4 of 5 +\| 3 +\| 2 +\| Newcomer +\|$/);
     assert.match(page, /1000 in total/);
   });
 
-  it('says that an alert has no unseen cases, and no benign starts if its rules are on something else', () => {
+  it('states that an alert has no unseen cases, and no benign starts if its rules are not about starts', () => {
     const logsource = { product: 'linux', category: 'network_connection' };
     const detection = { s: { RemotePort: '99' }, condition: 's' };
     const page = alertsDocument(rulesWith({ logsource, detection }), { ...TRIALS, alerts: {} });
@@ -136,7 +136,7 @@ describe('the page of alerts', () => {
     assert.match(sectionOf(page, 'VAKT_New'), /Severe.*Middle.*Mild/s);
   });
 
-  it('says each false positive once, and that none is known only if that holds for all rules', () => {
+  it('lists each false positive once, and states that none is known only if all rules have none', () => {
     const page = alertsDocument(
       rulesWith(
         { falsepositives: ['none known'] },

@@ -11,7 +11,7 @@ describe('generated documents', () => {
     });
   }
 
-  it('have beside them, in docs/contract.md, what a twin without enough space does not get, in that order', () => {
+  it('lists in docs/contract.md the reported members that are dropped first without enough space, in order', () => {
     const page = readFileSync(new URL('../../../docs/contract.md', import.meta.url), 'utf8');
     const [, parts = ''] = /until the rest fits: ([\s\S]*?), then the largest/.exec(page) ?? [];
     assert.deepEqual(

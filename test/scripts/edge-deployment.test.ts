@@ -20,9 +20,9 @@ interface Module {
 
 type Types = Readonly<Record<string, 'string' | 'number' | 'boolean' | 'strings' | 'object'>>;
 
-/** Of the members that may be given; IoT Edge passes StopTimeout on. Source: ContainerCreate, Docker Engine API 1.43. */
+/** Types of the allowed members; IoT Edge forwards StopTimeout. Source: ContainerCreate, Docker Engine API 1.43. */
 const CONTAINER: Types = { StopTimeout: 'number', HostConfig: 'object', NetworkingConfig: 'object' };
-/** Those of the members that a module may need. Source: HostConfig.cs of edgeAgent, as the same of the engine's API. */
+/** Types of the members that a module may need. Source: HostConfig.cs of edgeAgent, as in the engine's API. */
 const HOST: Types = {
   NetworkMode: 'string',
   PidMode: 'string',
@@ -53,7 +53,7 @@ describe("the deployments for IoT Edge's devices", () => {
   const layered = JSON.parse(read('packaging/edge/layered-deployment.json')).modulesContent;
   const module = single.$edgeAgent['properties.desired'].modules.azureiotsecurity;
 
-  it('have the same module and route', () => {
+  it('names the same module and route in all deployments', () => {
     assert.deepEqual(layered.$edgeAgent['properties.desired.modules.azureiotsecurity'], module);
     const route = 'FROM /messages/modules/azureiotsecurity/* INTO $upstream';
     assert.equal(layered.$edgeHub['properties.desired.routes.azureiotsecurity'], route);
@@ -61,7 +61,7 @@ describe("the deployments for IoT Edge's devices", () => {
     assert.equal(module.env.VAKT_IDENTITY__KIND.value, 'edge');
   });
 
-  it('have options of the container that IoT Edge can join, in texts that every twin takes', () => {
+  it('splits container options into strings that IoT Edge can join and every twin accepts', () => {
     assert.deepEqual(joined(module.settings), createOptions());
     for (const [name, text] of Object.entries(inChunks({ a: 'x'.repeat(5_500) }))) {
       assert.match(name, /^createOptions(?:0[1-9]|1\d)?$/);
@@ -101,7 +101,7 @@ describe("the deployments for IoT Edge's devices", () => {
     assert.ok(!('Privileged' in host) && !('Devices' in host));
   });
 
-  it('have options of the container that IoT Edge and the engine know, of the right types', () => {
+  it('uses container options that IoT Edge and the engine know, with the right types', () => {
     const options = joined(module.settings);
     assertKnown(options, CONTAINER);
     assertKnown(options.HostConfig, HOST);
@@ -111,7 +111,7 @@ describe("the deployments for IoT Edge's devices", () => {
     assertKnown(hub.HostConfig, HOST);
   });
 
-  it('are deployments as the schema 1.1 of the two twins wants them', () => {
+  it('matches the schema 1.1 of the two twins', () => {
     const { schemaVersion, runtime, systemModules, modules } = single.$edgeAgent['properties.desired'];
     assert.deepEqual([schemaVersion, single.$edgeHub['properties.desired'].schemaVersion], ['1.1', '1.1']);
     assert.equal(runtime.type, 'docker');

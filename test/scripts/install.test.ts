@@ -88,7 +88,7 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.equal(readFileSync(inRoot('etc/vakt/secrets/module.key'), 'utf8'), 'c2VjcmV0\n');
   });
 
-  it('keep secrets from everybody but root, and let nobody else write', () => {
+  it('makes secrets readable only by root, and all files writable only by root', () => {
     ok(install(...identity()));
     assert.deepEqual(
       ['etc/vakt', 'etc/vakt/agent.json', 'etc/vakt/secrets', 'etc/vakt/secrets/module.key', 'usr/bin/vakt'].map(mode),
@@ -119,7 +119,7 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.equal(readFileSync(inRoot('usr/bin/vakt'), 'utf8'), text);
   });
 
-  it('install files instead of links, also when they are run through a link', () => {
+  it('installs files instead of links, even if run through a link', () => {
     renameSync(join(program, 'config'), join(folder, 'elsewhere'));
     symlinkSync(join(folder, 'elsewhere'), join(program, 'config'));
     const link = join(folder, 'link');
@@ -214,7 +214,7 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.ok(existsSync(inRoot('var/lib/vakt/queues')));
   });
 
-  it('write the configuration anew only when told, and keep the old one', () => {
+  it('rewrites the configuration only on request, and keeps the old one', () => {
     ok(install(...identity()));
     const before = tree();
     const again = [...identity().slice(0, 2), '--device-id', 'other', '--key-file', key];
@@ -227,7 +227,7 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.match(readFileSync(inRoot('etc/vakt/agent.json.old'), 'utf8'), /gateway7/);
   });
 
-  it('only say what they would do, when told', () => {
+  it('prints the changes in a dry run, and makes none', () => {
     assert.match(ok(install(...identity(), '--dry-run')), /would write .*agent\.json[\s\S]*Nothing was changed/);
     assert.deepEqual(tree(), []);
     ok(install(...identity()));
@@ -277,7 +277,7 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.ok(settings().identity.kind === 'moduleKey');
   });
 
-  it('remove everything, when told', () => {
+  it('removes everything with --purge', () => {
     ok(install(...identity()));
     mkdirSync(inRoot('var/lib/vakt'), { recursive: true });
     mkdirSync(inRoot('etc/systemd/system/vakt.service.d'), { recursive: true });
@@ -359,7 +359,7 @@ describe('scripts/install and scripts/uninstall', () => {
     });
   });
 
-  it('say how to use them', () => {
+  it('prints its usage', () => {
     for (const script of ['install', 'uninstall']) assert.match(ok(run(script, '--help')), /^usage: scripts\//);
   });
 });

@@ -185,18 +185,18 @@ describe("the Debian packages' maintainer scripts", () => {
     });
 
     it('delete the keys on another disk that a link leads to, but nothing that links there lead to', () => {
-      const others = join(folder, 'others');
-      mkdirSync(others);
-      writeFileSync(join(others, 'device.pem'), '');
+      const otherFolder = join(folder, 'others');
+      mkdirSync(otherFolder);
+      writeFileSync(join(otherFolder, 'device.pem'), '');
       mkdirSync(join(data(), 'secrets'), { recursive: true });
       writeFileSync(join(data(), 'secrets/module.key'), '');
-      symlinkSync(others, join(data(), 'secrets/others'));
+      symlinkSync(otherFolder, join(data(), 'secrets/others'));
       rmSync(etc(), { recursive: true });
       symlinkSync(data(), etc());
       run('postrm', 'purge');
       assert.deepEqual(readdirSync(data()), []);
       assert.deepEqual(readdirSync(join(root, 'etc')), []);
-      assert.deepEqual(readdirSync(others), ['device.pem']);
+      assert.deepEqual(readdirSync(otherFolder), ['device.pem']);
     });
 
     it('empty mount points, which they cannot remove', function () {

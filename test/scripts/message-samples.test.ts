@@ -16,7 +16,7 @@ const sampleOf = (event: string) => JSON.parse(readFileSync(`${FOLDER}/${event}.
 
 /* That they are what the agent's own parts make is held by docs.test.ts. */
 describe('the samples of messages', () => {
-  it('are of every event, and of no other', () => {
+  it('includes a sample of every event, and no other', () => {
     const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'));
     assert.deepEqual(files.sort(), collectors.map(({ name }) => `${name}.json`).sort());
   });
@@ -33,7 +33,7 @@ describe('the samples of messages', () => {
     });
   }
 
-  it('are one chain of messages, none missing or altered', () => {
+  it('forms one chain of messages, none missing or altered', () => {
     const numbered = collectors.map(({ name }, at) => readLine(JSON.stringify(sampleOf(name)), at + 1));
     const messages = numbered.filter((line) => 'sequence' in line);
     assert.equal(messages.length, collectors.length);

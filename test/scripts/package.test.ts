@@ -74,7 +74,7 @@ describe('The package', function () {
     assert.equal(files.filter((path) => path.endsWith('/koffi.node')).length, 1);
   });
 
-  it('has nothing in it of the emulator, of what is replaced, or of where it was made', () => {
+  it('contains no part of the emulator, no replaced module and no build path', () => {
     const program = readdirSync(join(folder, 'bundle')).filter((file) => file.endsWith('.js'));
     for (const file of program) {
       const text = readFileSync(join(folder, 'bundle', file), 'utf8');
@@ -216,7 +216,7 @@ describe('The package', function () {
       assert.match(readFileSync(join(documents, 'install.md'), 'utf8'), /\]\(README\.md#identity\)/);
     });
 
-    it('says that demo and emulator are for a clone', () => {
+    it('reports that demo and emulator need a clone', () => {
       for (const command of ['demo', 'emulator']) {
         const { status, stderr } = vakt(command);
         assert.equal(status, 1);

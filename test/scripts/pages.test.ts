@@ -48,7 +48,7 @@ describe('references to sections', () => {
       [...read(path).matchAll(/([\w.]+),? (§ ?\d+)/g)].map(([, page, section]) => ({ path, page, section })),
     );
 
-  it('are many, and the contract has sections', () => {
+  it('finds many references, and sections in the contract', () => {
     assert.ok(references.length > 20, String(references.length));
     assert.ok(sections.length > 5, String(sections.length));
   });

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 const PAGE = readFileSync('SECURITY.md', 'utf8');
 
 describe('SECURITY.md', () => {
-  it('names tests that are there', () => {
+  it('names existing tests', () => {
     const named = [...PAGE.matchAll(/`(test\/[\w./-]+)`/g)].map(([, path = '']) => path);
     assert.ok(named.length > 60, `${named.length}`);
     assert.deepEqual(

@@ -14,7 +14,7 @@ const logged = (text: string): string[] =>
   ].map(([, , line = '']) => line);
 
 describe('TROUBLESHOOTING.md', () => {
-  it('says of every error where it lies, as it is logged, and what to do', () => {
+  it('lists the category, log line and remedy of every error', () => {
     for (const [id, [code, reason]] of Object.entries(FAILURES)) {
       const row = PAGE.split('\n').find((line) => line.startsWith(`| \`${id}\` |`));
       assert.ok(row?.includes(`| ${code}, ${reason} |`), id);
@@ -39,9 +39,9 @@ describe('TROUBLESHOOTING.md', () => {
       .join('\n');
     const [, second = ''] = PAGE.split('\n## Log lines while the agent runs\n');
     assert.notEqual(second, '');
-    const told = [...second.matchAll(/`([A-Z][^`]*\.)`/g)].map(([, line = '']) => line);
+    const logLines = [...second.matchAll(/`([A-Z][^`]*\.)`/g)].map(([, line = '']) => line);
     assert.deepEqual(
-      told.filter((line) => !sources.includes(line)),
+      logLines.filter((line) => !sources.includes(line)),
       [],
     );
   });

@@ -25,7 +25,7 @@ const FOLDERS = {
 } as const;
 const VARIABLES = [...Object.keys(FOLDERS), 'PN', 'PV', 'S', 'D'];
 
-/** What a package has without being told, as far as it matters here: FILES:${PN} of bitbake.conf. */
+/** Files that a package has by default, as far as it matters here: FILES:${PN} of bitbake.conf. */
 const FILES: readonly string[] = [FOLDERS.bindir, FOLDERS.sysconfdir];
 
 const page = readFileSync('packaging/yocto.md', 'utf8');
@@ -42,7 +42,7 @@ const values = new Map(
     return name === '' ? [] : [[`${name}${qualifier}`, value] as const];
   }),
 );
-/** Of the package itself, which is all there is. */
+/** Files of the only package. */
 const ofPackage = (name: string) => values.get(`${name}:\${PN}`) ?? '';
 const expanded = (text: string) =>
   Object.entries(FOLDERS).reduce((all, [name, folder]) => all.replaceAll(`\${${name}}`, folder), text);
@@ -90,11 +90,11 @@ describe('the Yocto recipe of packaging/yocto.md', function () {
 
   it('names the licences of all packages in the bundle', () => {
     const licences = readFileSync(join(folder, 'bundle/LICENSES.txt'), 'utf8');
-    const theirs = [...licences.matchAll(/^(?:@[\w-]+\/)?[\w.-]+ \d+\.\d[\w.-]*, ([\w.-]+)/gm)].map(
+    const packageLicences = [...licences.matchAll(/^(?:@[\w-]+\/)?[\w.-]+ \d+\.\d[\w.-]*, ([\w.-]+)/gm)].map(
       ([, name = '']) => name,
     );
-    assert.ok(theirs.length > 30);
-    assert.deepEqual(values.get('LICENSE')?.split(' & ').sort(), [...new Set(theirs)].sort());
+    assert.ok(packageLicences.length > 30);
+    assert.deepEqual(values.get('LICENSE')?.split(' & ').sort(), [...new Set(packageLicences)].sort());
   });
 
   it('unpacks into the folder that BitBake expects, so that it need not name one', () => {
@@ -115,7 +115,7 @@ describe('the Yocto recipe of packaging/yocto.md', function () {
       paths = all.filter((path) => !lstatSync(join(image, path)).isDirectory());
     });
 
-    it('has the files of the Debian package but for manual, completions and documentation', () => {
+    it('has the Debian package’s files except manual, completions and documentation', () => {
       const wanted = packaged.filter((path) => !path.startsWith('usr/share/'));
       assert.ok(wanted.length > 20);
       assert.deepEqual([...paths].sort(), [...wanted, 'usr/bin/vakt'].sort());
