@@ -88,7 +88,7 @@ describe('vakt run --dry-run', function () {
     }
     assert.match(
       output.stderr,
-      /^Nothing is sent\. .*\n.* removed at the end\. Ctrl-C ends the dry run\.\n\{"level":"info"/,
+      /^Nothing is sent\. .*\n.* removed at the end\. Press Ctrl-C to stop the dry run\.\n\{"level":"info"/,
     );
     assert.match(output.stderr, /"msg":"Vakt has stopped\."/);
   });

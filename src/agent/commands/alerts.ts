@@ -10,12 +10,12 @@ export const summary = 'Show the last alerts of the detection rules.';
 export const usage = `vakt alerts [--config FILE] [--json] [--follow]
 
   --config FILE   the running agent's configuration; default ${DEFAULT_CONFIG_FILE}
-  --json          print alerts as in messages, a JSON object a line
+  --json          print alerts as in messages, one JSON object per line
   --follow        afterwards show each new alert, and each update of one, until Ctrl-C
 
 The agent keeps the last 200 alerts, also over restarts. Secrets in their command lines are replaced by [redacted].`;
 
-/** What is shown of a SecurityAlert. */
+/** The shown members of a SecurityAlert. */
 const Alert = v.object({
   AlertType: v.string(),
   Severity: v.string(),

@@ -29,7 +29,7 @@ export const usage = `vakt baseline [OPTION]… [RULE…]
 
 Reads files only: changes nothing, runs no program of the system that it checks, and sends nothing.
 
-  RULE                judge only these rules, whatever their level
+  RULE                evaluate only these rules, at any level
   --root DIR          root of the system to check, for example of an image that is being built; default /
   --level 2           include opt-in rules
   --walk              include rules that walk all local file systems
@@ -46,9 +46,9 @@ Reads files only: changes nothing, runs no program of the system that it checks,
   --sarif FILE        write it as SARIF 2.1.0, for code scanning
   --digest            add the SHA-256 of all files of --root to the report: which tree it is about
   --image FILE        add the SHA-256 of the image that --root is mounted or unpacked from: a file, or a disk
-  --explain RULE      judge nothing; describe what a rule checks, and when it is skipped
+  --explain RULE      evaluate nothing; describe the check of a rule, and when it is skipped
 
-Exit status: 0 success; 1 a rule of severity --fail-on or above failed or could not be judged, or the rules of --custom
+Exit status: 0 success; 1 a rule of severity --fail-on or above failed or could not be evaluated, or the rules of --custom
 were refused; 2 wrong usage.`;
 
 /** Enough for walks on a slow disk. */
@@ -107,7 +107,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   if (values.json) world.stdout(printableJson(JSON.stringify({ ...report, ...scanned, report: undefined })));
   else for (const line of describeScan(scanned, { ...width(world), all: values.all === true })) world.stdout(line);
   if (report.customChecksRefused !== undefined) {
-    world.stderr(printable(`The rules of --custom were not judged: ${report.customChecksRefused}.`));
+    world.stderr(printable(`The rules of --custom were not evaluated: ${report.customChecksRefused}.`));
     return 1;
   }
   return failOn !== undefined && problems(report).some(({ severity }) => isAtLeast(severity, failOn)) ? 1 : 0;
@@ -119,7 +119,7 @@ const width = ({ columns }: World) => (columns === undefined ? {} : { columns })
 export async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
   const report = await ownScanner(hostRoot, new Firewall(), LONGEST_SCAN).scan(options, signal);
   const [unknown] = report.unknown;
-  // If a custom file was refused, its rules are unknown, which is no usage error.
+  // If a custom file was rejected, its rules are unknown, which is not a usage error.
   if (unknown !== undefined && report.customChecksRefused === undefined)
     throw new UsageError(notAName(unknown, kindsOf(unknown, options)));
   return report;
@@ -169,7 +169,7 @@ export function rootOption(path = '/'): string {
   );
 }
 
-/** An image without any of them would be judged as one without faults. */
+/** An image without any of them would pass as one without faults. */
 const PARTS_OF_A_ROOT = ['etc', 'usr', 'bin', 'lib', 'sbin'];
 
 function scanOptions(

@@ -29,7 +29,7 @@ import { snapshotSources } from './snapshot-sources.ts';
 export const summary = 'Collect events now and print their payload as JSON.';
 export const usage = `vakt collect EVENT… [--filter FIELD=TEXT]… [--envelope] [--config FILE]
 
-A Periodic event is collected once, and all its elements are printed; a note on standard error tells if the agent would
+A Periodic event is collected once, and all its elements are printed; a note on standard error reports if the agent would
 send them in several messages, or not all of them. A Triggered event is followed live, one line of JSON each, until
 Ctrl-C. "vakt events" lists the events.
 
@@ -65,7 +65,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   return 0;
 }
 
-/** What is printed, and how. */
+/** The printed events, and their format. */
 interface Shown {
   readonly filter: Filter;
   readonly inEnvelopes: boolean;

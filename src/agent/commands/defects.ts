@@ -33,7 +33,7 @@ export class Defects {
     }
   };
 
-  /** Wraps services so that the start of one rejects with an exception that is uncaught meanwhile. */
+  /** Wraps services so that the start of one rejects with any exception that is uncaught in the meantime. */
   guard(services: readonly Service[]): Service[] {
     const guarded = services.map((service) => ({
       name: service.name,

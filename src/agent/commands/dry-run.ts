@@ -57,7 +57,7 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
     `Nothing is sent. High messages are printed every ${secondsIn(HIGH_FREQUENCY)} s and Low messages every ` +
       `${secondsIn(LOW_FREQUENCY)} s, whatever the module twin says.`,
   );
-  say(`State is kept in ${folder}, and removed at the end. Ctrl-C ends the dry run.`);
+  say(`State is kept in ${folder}, and removed at the end. Press Ctrl-C to stop the dry run.`);
   if (runs) say('An agent is running and uses the kernel\'s audit. For Triggered events, use "vakt collect EVENT".');
   const agentId = installed.agentId ?? keptId(installed);
   return {
@@ -138,7 +138,7 @@ const secondsIn = (duration: string) => duration.slice('PT'.length, -1);
 const READ_WITHIN = seconds(30);
 
 /**
- * Accepts and prints every message, while somebody reads them. Its twin has the given desired properties; reported properties
+ * Accepts and prints every message while standard output is read. Its twin has the given desired properties; reported properties
  * are discarded.
  */
 export class DryHub implements HubClient, Service {
@@ -173,7 +173,7 @@ export class DryHub implements HubClient, Service {
       this.#state = 'connecting';
       void this.#read.then(() => this.start());
       const remedy = 'Read on, or end the dry run.';
-      const error = new AgentError('HUB_SILENT', 'nobody reads standard output', remedy, { cause });
+      const error = new AgentError('HUB_SILENT', 'standard output is not being read', remedy, { cause });
       return { status: 'retry', because: 'local', error }; // more waits in the queue, which is limited
     }
     const { stdout, terminal } = this.#world;

@@ -23,9 +23,9 @@ export async function refuseForeignState(
   const owner = uid === 0 ? ownerOf(stateDirectory) : undefined;
   if (owner === undefined || owner.uid === 0) return;
   const name = nameOf(owner.uid);
-  const whose = name === undefined ? `user ${owner.uid}` : `the user ${name}`;
-  const what = `${stateDirectory} belongs to ${whose}, who could not write the files that root would create there`;
-  throw new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy(owner, name, configFile, await unit(signal)));
+  const ownerText = name === undefined ? `user ${owner.uid}` : `the user ${name}`;
+  const problem = `${stateDirectory} belongs to ${ownerText}, who could not write the files that root would create there`;
+  throw new AgentError('STATE_DIRECTORY_UNUSABLE', problem, remedy(owner, name, configFile, await unit(signal)));
 }
 
 /** `undefined` if it cannot be read, such as below a file: `useStateDirectory` reports that. */
@@ -46,8 +46,8 @@ function remedy(
   const isServices = unit !== undefined && unit.User !== '' && [name, String(uid)].includes(unit.User);
   if (isServices && configFile === undefined) return `Run the service instead: systemctl start ${UNIT}`;
   const capabilities = CAPABILITIES.map((capability) => `+${capability}`).join(',');
-  const become = `setpriv --reuid=${uid} --regid=${gid} --clear-groups --inh-caps=${capabilities} --ambient-caps=${capabilities}`;
-  return `Run it as that user: ${become} vakt run${configFile === undefined ? '' : ` --config ${shellWord(configFile)}`}`;
+  const prefix = `setpriv --reuid=${uid} --regid=${gid} --clear-groups --inh-caps=${capabilities} --ambient-caps=${capabilities}`;
+  return `Run it as that user: ${prefix} vakt run${configFile === undefined ? '' : ` --config ${shellWord(configFile)}`}`;
 }
 
 function nameOf(uid: number): string | undefined {

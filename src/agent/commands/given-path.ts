@@ -2,7 +2,7 @@ import { type Stats, statSync } from 'node:fs';
 import { errnoOf } from '../../core/base/errors.ts';
 import { UsageError } from '../../core/command-line/command.ts';
 
-/** What is at a path that the user named; `undefined` if nothing is. @throws {UsageError} if that cannot be seen */
+/** Status of a path that the user named; `undefined` if it does not exist. @throws {UsageError} if it cannot be read */
 export function statsOf(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });

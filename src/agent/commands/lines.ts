@@ -5,9 +5,9 @@ import { UsageError } from '../../core/command-line/command.ts';
 
 /**
  * The lines of a file, or of standard input for `-`, with their numbers from 1. As bytes: text would hide what is not UTF-8.
- * Not by readline, which also splits at U+2028.
+ * readline is not used, since it also splits at U+2028.
  *
- * @throws {UsageError} if the file cannot be read; the reason of the signal, also while standard input has no line
+ * @throws {UsageError} if the file cannot be read; the reason of the signal, even while standard input is idle
  */
 export async function* linesOf(
   file: string,

@@ -78,12 +78,12 @@ const failed = (why: string, options?: ErrorOptions) =>
 
 /**
  * The sealed cache of what V8 compiles in a dry run, until its first message. The run needs no rights, and the agent will
- * execute what it gives. So root starts it as a user that nobody else is: another process of the same user could change it
+ * execute its result. So root starts it as an otherwise unused user: another process of the same user could change it
  * by ptrace(2).
  */
 async function cacheOfRun(signal: AbortSignal): Promise<Buffer> {
   const isRoot = process.geteuid?.() === 0;
-  // Not in root's TMPDIR: that may be closed to the run's user, as libpam-tmpdir makes it.
+  // root's TMPDIR may be closed to the run's user, as with libpam-tmpdir.
   const folder = mkdtempSync(join(isRoot ? '/tmp' : tmpdir(), 'vakt-code-cache-'));
   try {
     const configuration = join(folder, 'agent.json');
@@ -105,10 +105,10 @@ async function cacheOfRun(signal: AbortSignal): Promise<Buffer> {
     };
     if (!isRoot) return await dryRun();
     try {
-      return await dryRun(stranger());
+      return await dryRun(unusedUser());
     } catch (error) {
       if (errnoOf(error) !== 'EINVAL') throw error;
-      return await dryRun(); // a user namespace that has no such user: its root has no rights over the host
+      return await dryRun(); // a user namespace that has no such user: its root has no privileges on the host
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -116,21 +116,21 @@ async function cacheOfRun(signal: AbortSignal): Promise<Buffer> {
 }
 
 /** A user of a range that nothing gives out, see systemd's UIDS-GIDS.md. Node takes numbers below 2^31. */
-function stranger(): { uid: number; gid: number } {
+function unusedUser(): { uid: number; gid: number } {
   const id = randomInt(2_000_000_000, 2_100_000_000);
   return { uid: id, gid: id };
 }
 
-/** Ends a dry run when it has printed a message. @returns what it has written to MAKES_CODE_CACHE.descriptor */
+/** Stops a dry run after its first message. @returns its output on MAKES_CODE_CACHE.descriptor */
 async function untilFirstMessage(child: ChildProcess, signal: AbortSignal): Promise<Buffer> {
   const kill = () => void child.kill('SIGKILL');
   const made: Buffer[] = [];
   let bytes = 0;
-  let said = '';
+  let output = '';
   // Once: at a second signal the agent ends at once, without a cache. What it prints until then is dropped.
   child.stdout?.once('data', () => child.kill('SIGTERM')).resume();
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said = (said + text).slice(-LONGEST_ERROR);
+    output = (output + text).slice(-LONGEST_ERROR);
   });
   (child.stdio[MAKES_CODE_CACHE.descriptor] as Readable).on('data', (part: Buffer) => {
     bytes += part.length;
@@ -146,7 +146,7 @@ async function untilFirstMessage(child: ChildProcess, signal: AbortSignal): Prom
     const status = await systemClock.within(LIMIT, 'the run of the agent', closed);
     signal.throwIfAborted();
     if (bytes > LARGEST_CACHE) throw failed(`the run of the agent gave more than ${LARGEST_CACHE} bytes`);
-    if (status !== 0) throw failed(`the run of the agent ended with ${status}: ${said.trim()}`);
+    if (status !== 0) throw failed(`the run of the agent ended with ${status}: ${output.trim()}`);
     return Buffer.concat(made);
   } catch (error) {
     if (error instanceof TimeLimitError) throw failed(error.message, { cause: error });

@@ -50,7 +50,7 @@ async function ofAgent(controlSocket: string, { signal }: World): Promise<ShownP
   const status = (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
   return understood(status, controlSocket, ({ posture }) => {
     const shown: ShownPosture = { source: 'agent', at: systemClock.now().toISOString(), posture };
-    describePosture(shown); // throws if the posture is none
+    describePosture(shown); // throws if the posture is invalid
     return shown;
   });
 }

@@ -80,8 +80,8 @@ function write(file: string, report: Report, { stdout, stderr, isQuiet }: World 
 }
 
 function hardeningOf({ baseline }: Report): string {
-  if (isProblem(baseline)) return 'hardening was not judged';
+  if (isProblem(baseline)) return 'hardening was not evaluated';
   const [failed, notJudged] = [countOf(baseline.outcomes, 'fail'), countOf(baseline.outcomes, 'err')];
-  const open = notJudged === 0 ? '' : `, ${notJudged} could not be judged`;
+  const open = notJudged === 0 ? '' : `, ${notJudged} could not be evaluated`;
   return `${counted(failed, 'hardening rule fails', 'hardening rules fail')}${open}`;
 }

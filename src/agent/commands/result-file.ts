@@ -7,9 +7,9 @@ import { errnoOf } from '../../core/base/errors.ts';
 import { UsageError } from '../../core/command-line/command.ts';
 
 /**
- * The absolute path of a file that a command is to write as a whole. To be called before the work begins.
+ * The absolute path of a file that a command writes as a whole. Call this before the work starts.
  *
- * @throws {UsageError} if something else than a regular file is there: to rename a file onto a device such as /dev/null
+ * @throws {UsageError} if it exists and is not a regular file: to rename a file onto a device such as /dev/null
  *   would replace the device
  */
 export function resultFile(given: string): string {
@@ -27,7 +27,7 @@ export const isDevice = (path: string): boolean =>
   /^\/dev\/(?:stdout|stderr|fd\/\d+)$/.test(path) ||
   (/^\/dev\/[^/]+$/.test(path) && statsOfLink(path)?.isCharacterDevice() === true);
 
-/** `undefined` also if it cannot be seen: then it cannot be written either, and `whyNotWritable` says why. */
+/** `undefined` even if it cannot be read: then it cannot be written either, and `whyNotWritable` returns the reason. */
 function statsOfLink(path: string): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false });
@@ -44,7 +44,7 @@ export const writeResult = (file: string, contents: string | Uint8Array, mode?: 
 const unusedName = (file: string): string => `${file}.${randomBytes(6).toString('hex')}`;
 
 /**
- * Why a file cannot be written: `ENOENT` if its folder does not exist. To be called before work that takes long. Leaves
+ * Why a file cannot be written: `ENOENT` if its folder does not exist. Call this before long work. Leaves
  * nothing behind; a disk may still be too full for the whole file.
  *
  * @returns `undefined` if it can be written

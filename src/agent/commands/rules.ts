@@ -24,9 +24,9 @@ export const usage = `vakt rules list [--rules FOLDER] [--json]
                  payloads; - reads standard input
   --cases FILE   a JSON file: cases of several events each, and benign events
   --rules FOLDER the folder of own rules, /etc/vakt/rules.d by default
-  --json         print JSON, one object a line
+  --json         print JSON, one object per line
 
-Exit status: 0 success; 1 a rule cannot be used, or test had a line that is no event, or none at all; 2 wrong usage.`;
+Exit status: 0 success; 1 a rule cannot be used, or test had an invalid line or no event; 2 wrong usage.`;
 
 const OPTIONS = {
   json: { type: 'boolean' },

@@ -10,7 +10,7 @@ import { BaselineScans } from '../baseline/scans.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { Reader } from '../reader/reader.ts';
 
-/** Also tells the state of the last scan. */
+/** Also returns the state of the last scan. */
 type SnapshotSources = Sources & { readonly scanned: () => BaselinePosture | undefined };
 
 /** The sources of snapshots for commands: this machine, with the default settings. */

@@ -58,7 +58,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   return exit;
 }
 
-/** Prints `vakt_up 0` even if the agent does not run: a file that is not written anew looks like one that is late. */
+/** Prints `vakt_up 0` even if the agent does not run: a file that is not rewritten looks like one that is late. */
 async function showMetrics(
   asked: Promise<LocalStatus>,
   controlSocket: string,
@@ -203,7 +203,7 @@ function describe(status: LocalStatus): string[] {
   ];
 }
 
-/** Said of refusals, since the agent seems to do nothing for minutes. The remedy says how a changed copy comes into use. */
+/** Explains refusals, since the agent seems idle for minutes. The remedy describes how a changed copy takes effect. */
 const slow = ({ copies }: LocalStatus['hub']): string =>
   copies === undefined
     ? 'The agent retries after 1, 2, 5 and then every 10 minutes, and within 25 s when a file of its credential or proxy changes.'
@@ -211,14 +211,17 @@ const slow = ({ copies }: LocalStatus['hub']): string =>
 
 /** How the hub is reached, who the agent is to it, and what is wrong with either. */
 function hubRows({ hub, credential }: LocalStatus): string[][] {
-  const way = wayTo(credential);
+  const route = routeTo(credential);
   const { kind, source, expiresAt, expiresSoon, error } = credential;
   const isConnected = hub.state === 'connected';
   return [
-    ['hub', hub.error === undefined ? `${hub.state}${way === '' ? '' : ` to ${way}`}` : `${hub.state}: ${hub.error}`],
+    [
+      'hub',
+      hub.error === undefined ? `${hub.state}${route === '' ? '' : ` to ${route}`}` : `${hub.state}: ${hub.error}`,
+    ],
     ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
     ...(hub.state === 'refused' && error?.id !== 'MODULE_UNKNOWN' ? [['', slow(hub)]] : []),
-    ...(hub.error === undefined || way === '' ? [] : [['', `last tried: ${way}`]]),
+    ...(hub.error === undefined || route === '' ? [] : [['', `last tried: ${route}`]]),
     [
       'credential',
       [
@@ -235,7 +238,7 @@ function hubRows({ hub, credential }: LocalStatus): string[][] {
   ];
 }
 
-function wayTo({ hub, transport, proxy }: LocalStatus['credential']): string {
+function routeTo({ hub, transport, proxy }: LocalStatus['credential']): string {
   if (hub === undefined) return '';
   const by = transport === 'mqttWebSocket' ? ' by MQTT over WebSocket' : ' by MQTT';
   return `${hub}${transport === undefined ? '' : by}${proxy === undefined ? '' : `, through the proxy ${proxy}`}`;
@@ -319,7 +322,7 @@ function baselineRows({ baseline }: LocalStatus['posture']): string[][] {
   return [
     [
       'baseline',
-      `${passed} passed, ${failed} failed${ofThem}, ${errors} not judged, ${skipped} skipped, at ${scannedAt}, rules ${ruleSet}`,
+      `${passed} passed, ${failed} failed${ofThem}, ${errors} not evaluated, ${skipped} skipped, at ${scannedAt}, rules ${ruleSet}`,
     ],
     ...(baseline.groupsDisabled === undefined ? [] : [['', `without the categories ${baseline.groupsDisabled}`]]),
     ...(baseline.checksDisabled === undefined ? [] : [['', `without the rules ${baseline.checksDisabled}`]]),

@@ -7,7 +7,7 @@ import { type LocalStatus, LocalStatusSchema } from '../status/schema.ts';
  * used.
  *
  * @param path of the control socket
- * @throws AgentError AGENT_NOT_RUNNING if `use` throws and the answer is no status of this version; else what `use` throws
+ * @throws AgentError AGENT_NOT_RUNNING if `use` throws and the answer is not a status of this version; otherwise the error of `use`
  */
 export function understood<T>(status: LocalStatus, path: string, use: (status: LocalStatus) => T): T {
   try {

@@ -23,8 +23,8 @@ body twice, is refused.
 A message's body is proved by the next message, which has its digest. What was at the end of a chain, and is missing or
 altered, cannot be found: compare the last number with Chain and Sequence of a later message, or with what arrives next.
 
-No digest covers the properties, and they are not signed. So this finds what was lost, damaged or reordered, and whatever was
-changed without the properties. It does not find changes by somebody who made the properties fit.
+No digest covers the properties, and they are not signed. So this detects lost, damaged and reordered messages, and changes without
+matching properties. It does not detect changes by anyone who also adjusted the properties.
 
 Exit status: 0 nothing was found missing or altered; 1 something was, or FILE has no message with a number; 2 wrong
 usage.`;
@@ -36,19 +36,19 @@ export async function run(args: readonly string[], { stdout, stderr, signal }: W
   if (file === undefined) throw new UsageError('FILE is missing');
   const messages: NumberedMessage[] = [];
   const problems: string[] = [];
-  let others = 0;
+  let otherLines = 0;
   for await (const [bytes, line] of linesOf(file, signal)) {
     if (bytes.every(isBlank)) continue;
     const read = isUtf8(bytes) ? readLine(bytes.toString(), line) : { line, problem: 'is not valid UTF-8' };
     if ('sequence' in read) messages.push(read);
     else if ('problem' in read) problems.push(`line ${line} ${read.problem}`);
-    else others += 1;
+    else otherLines += 1;
   }
   const reports = verifyChains(messages, { isPartial: values.partial === true });
   if (values.json) for (const report of reports) stdout(printableJson(JSON.stringify(report)));
   else for (const report of reports) for (const line of describe(report)) stdout(line);
   for (const problem of problems) stderr(printable(`WRONG  ${problem}`));
-  if (others > 0) stderr(`Skipped ${counted(others, 'message')} of other senders.`);
+  if (otherLines > 0) stderr(`Skipped ${counted(otherLines, 'message')} of other senders.`);
   if (messages.length === 0) stderr('There is no message with a number.');
   const isProved = problems.length === 0 && messages.length > 0 && reports.every(({ wrong }) => wrong.length === 0);
   return isProved ? 0 : 1;
@@ -68,5 +68,5 @@ function describe({ chain, first, last, messages, repeats, abandoned, wrong, unp
   ].map(printable);
 }
 
-/** What may be around JSON: tab, line end, carriage return, blank. */
+/** White space allowed around JSON: tab, line end, carriage return, space. */
 const isBlank = (byte: number): boolean => byte === 0x09 || byte === 0x0a || byte === 0x0d || byte === 0x20;

@@ -92,7 +92,7 @@ describe('The page of a report', () => {
     assert.match(text, /2 rows are missing, because the list has a limit/);
   });
 
-  it('names lists that were cut, rules that could not be judged, and questions without an answer', () => {
+  it('names lists that were cut, rules that could not be evaluated, and questions without an answer', () => {
     const baseline = report().baseline as BaselineReport;
     const outcomes = baseline.outcomes.map((one) => ({ ...one, result: 'err' as const }));
     const [, unseen = ''] =
@@ -101,7 +101,7 @@ describe('The page of a report', () => {
           page({ baseline: { ...baseline, outcomes }, hardware: { answers: {}, problems: { disks: 'too slow' } } }),
         ),
       ) ?? [];
-    for (const what of ['2 rows are missing', '1 rule could not be judged', 'Hardware: disks', 'too slow'])
+    for (const what of ['2 rows are missing', '1 rule could not be evaluated', 'Hardware: disks', 'too slow'])
       assert.ok(unseen.includes(what), what);
   });
 

@@ -335,7 +335,7 @@ detection:
 
   it('fails when there is no event', async () => {
     assert.equal(await run(['test', '--events', file('e.jsonl', '\n')], world), 1);
-    assert.deepEqual(errors, ['No event was judged.']);
+    assert.deepEqual(errors, ['No event was evaluated.']);
   });
 
   it('fails when a rule file is at fault, but tests the others', async () => {

@@ -38,25 +38,25 @@ describe('A service that does not answer', () => {
   it('is started when it is stopped', () => {
     assert.deepEqual(explainService(STOPPED), {
       isBroken: false,
-      what: 'the service vakt is stopped',
+      problem: 'the service vakt is stopped',
       remedy: 'Run: systemctl start vakt',
     });
     assert.match(remedy({ UnitFileState: 'disabled' }), /^Run: systemctl start vakt .*systemctl enable vakt/);
     assert.match(remedy({ LoadState: 'masked', UnitFileState: 'masked' }), /systemctl unmask vakt && systemctl start/);
   });
 
-  it('says what it said when it failed, and nothing that an earlier run said', () => {
-    const { isBroken, what, remedy } = explainService(FAILED);
+  it('reports the error of the failed run, but not of an earlier run', () => {
+    const { isBroken, problem, remedy } = explainService(FAILED);
     assert.equal(isBroken, true);
-    assert.equal(what, `the service vakt has failed (exit status 78): ${TEXT}`);
+    assert.equal(problem, `the service vakt has failed (exit status 78): ${TEXT}`);
     assert.equal(remedy, 'Fix that, then run: systemctl start vakt');
     const killed = explainService({ ...FAILED, Result: 'watchdog', StatusText: 'Running, connected to the hub.' });
-    assert.equal(killed.what, 'the service vakt has failed (watchdog)');
+    assert.equal(killed.problem, 'the service vakt has failed (watchdog)');
     assert.match(killed.remedy, /journalctl -u vakt/);
   });
 
   it('may be failing again and again', () => {
-    const { isBroken, what } = explainService({
+    const { isBroken, problem } = explainService({
       ...FAILED,
       ActiveState: 'activating',
       SubState: 'auto-restart',
@@ -64,7 +64,7 @@ describe('A service that does not answer', () => {
     });
     assert.equal(isBroken, true);
     assert.match(
-      what,
+      problem,
       /^the service vakt exited with status 78 \(exit-code\) and is being restarted, restart number 7: Local/,
     );
   });

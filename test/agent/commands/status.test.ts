@@ -253,7 +253,7 @@ describe('vakt status', () => {
     const text = out.join('\n');
     assert.match(
       text,
-      /^baseline +300 passed, 3 failed \(2 critical, 1 warning\), 4 not judged, 60 skipped, at 2024-05-01T12:00:00\.000Z, rules 1\.0\.0\n/m,
+      /^baseline +300 passed, 3 failed \(2 critical, 1 warning\), 4 not evaluated, 60 skipped, at 2024-05-01T12:00:00\.000Z, rules 1\.0\.0\n/m,
     );
     for (const said of [
       /^ +without the categories cron,ssh$/m,
@@ -276,7 +276,7 @@ describe('vakt status', () => {
         },
       },
     });
-    assert.match(out.join('\n'), /^baseline +300 passed, 0 failed, 4 not judged.*\n[a-z]/m);
+    assert.match(out.join('\n'), /^baseline +300 passed, 0 failed, 4 not evaluated.*\n[a-z]/m);
   });
 
   it('says nothing of the store while it is on disk', async () => {

@@ -20,7 +20,7 @@ export interface Evidence {
   /** Who called the command, and on which machine. */
   readonly madeBy: string;
   readonly madeOn: string;
-  /** Version of the program that judged. */
+  /** Version of the evaluating program. */
   readonly agentVersion: string;
   /** The vendor's name and model of the machine, from its firmware; absent for a tree, which may be for any machine. */
   readonly product?: string;
@@ -92,7 +92,7 @@ const CHUNK = 1024 * 1024;
 /**
  * SHA-256 of a tree: of one line for each file, folder and link, folder by folder, the names in each sorted by their bytes. A
  * line has the path as JSON, the type, the mode in octal, the user and group ids, and for a file the SHA-256 of its content,
- * for a link its target as JSON, for a device its number; joined by blanks. A name that is not UTF-8 is in hexadecimal, after
+ * for a link its target as JSON, for a device its number; joined by spaces. A name that is not UTF-8 is in hexadecimal, after
  * `0x`. Times are left out, so that two equal builds have the same digest. Of another file system that is mounted in the tree,
  * only the place is in it.
  *
@@ -128,8 +128,10 @@ export async function treeDigest(root: string, signal: AbortSignal): Promise<str
   } catch (error) {
     signal.throwIfAborted();
     const { path = root } = error as { path?: string };
-    const what = `the digest of ${root} cannot be made: ${path}: ${errnoOf(error) ?? 'unknown'}`;
-    throw new AgentError('SOURCE_UNREADABLE', what, 'Run the command as root, or without --digest.', { cause: error });
+    const problem = `the digest of ${root} cannot be computed: ${path}: ${errnoOf(error) ?? 'unknown'}`;
+    throw new AgentError('SOURCE_UNREADABLE', problem, 'Run the command as root, or without --digest.', {
+      cause: error,
+    });
   }
   return whole.digest('hex');
 }

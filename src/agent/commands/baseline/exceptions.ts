@@ -6,7 +6,7 @@ import { NotPlainError, readNamedFile } from '../../../core/base/plain-file.ts';
 import { UsageError } from '../../../core/command-line/command.ts';
 import type { BaselineReport } from '../../../core/contract/baseline.ts';
 
-/* A file of exceptions from rules: who reads a report must see why a rule was left out, and when it will be judged again. */
+/* A file of exceptions from rules: readers of a report must see why a rule was omitted, and when it will be evaluated again. */
 
 const MAX_FILE_BYTES = 256 * 1024;
 const MAX_EXCEPTIONS = 500;
@@ -35,11 +35,11 @@ const Exceptions = v.pipe(
 );
 
 export interface Exception extends v.InferOutput<typeof Exception> {
-  /** It holds no more: the rule is judged. */
+  /** Whether it has expired: the rule is evaluated again. */
   readonly isExpired: boolean;
 }
 
-/** The 31st of June is none. */
+/** Rejects dates such as the 31st of June. */
 const isDay = (text: string): boolean => {
   const time = Date.parse(`${text}T00:00:00Z`);
   return !Number.isNaN(time) && new Date(time).toISOString().startsWith(text);
@@ -48,7 +48,7 @@ const isDay = (text: string): boolean => {
 /** Reads `--exceptions`. @throws {UsageError} if the file cannot be read, or has a fault */
 export function readExceptions(file: string, now: Date): readonly Exception[] {
   const path = resolve(file);
-  const wrong = (what: string) => new UsageError(`--exceptions: ${path} ${what}`);
+  const wrong = (problem: string) => new UsageError(`--exceptions: ${path} ${problem}`);
   let text: string;
   let value: unknown;
   try {
@@ -87,6 +87,6 @@ export const withReasons = (report: BaselineReport, exceptions: readonly Excepti
     ...report.limits,
     ...exceptions
       .filter(({ isExpired }) => isExpired)
-      .map(({ name, expires }) => `The exception for ${name} expired on ${expires}: it is judged again.`),
+      .map(({ name, expires }) => `The exception for ${name} expired on ${expires}: it is evaluated again.`),
   ],
 });

@@ -28,9 +28,9 @@ export interface ImageDigest {
 }
 
 /**
- * Reads `--image`. To be called before the scan, so that a change during it shows.
+ * Reads `--image`. Call this before the scan, so that a change during it is detected.
  *
- * @throws {UsageError} if it is no readable file or disk, or if the tree is mounted from another file
+ * @throws {UsageError} if it is not a readable file or disk, or if the tree is mounted from another file
  */
 export function imageOption(given: string, root: string, sys = '/sys'): Image {
   if (root === '/') throw new UsageError('--image needs --root: the folder where the image is mounted or unpacked');
@@ -109,9 +109,9 @@ export async function imageDigest({ path, isMounted, stats }: Image, signal: Abo
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof AgentError) throw error;
-    const what = `the digest of ${path} cannot be made: ${errnoOf(error) ?? 'unknown'} after ${sizeBytes} bytes`;
+    const problem = `the digest of ${path} cannot be computed: ${errnoOf(error) ?? 'unknown'} after ${sizeBytes} bytes`;
     const remedy = `Check that the image can be read to its end: cat ${shellWord(path)} >/dev/null`;
-    throw new AgentError('SOURCE_UNREADABLE', what, remedy, { cause: error });
+    throw new AgentError('SOURCE_UNREADABLE', problem, remedy, { cause: error });
   } finally {
     await file?.close();
   }
@@ -125,6 +125,6 @@ const isChanged = (before: Stats, after: Stats): boolean =>
 const changed = (path: string) =>
   new AgentError(
     'SOURCE_UNREADABLE',
-    `the digest of ${path} cannot be made: the file was written to meanwhile`,
+    `the digest of ${path} cannot be computed: the file was written to during the scan`,
     'Mount the image so that nothing can write to it: mount -o loop,ro IMAGE FOLDER; then run the command again.',
   );

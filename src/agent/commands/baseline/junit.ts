@@ -5,7 +5,7 @@ import { countOf, type Scanned } from './scanned.ts';
 
 /*
  * The report of a scan as JUnit XML, as Jenkins and GitLab read it: a suite for each category, a case for each rule. It has no
- * severities: every rule that fails is a failure, with its severity as `type`; one that could not be judged is an error.
+ * severities: every rule that fails is a failure, with its severity as `type`; one that could not be evaluated is an error.
  *
  * It is valid by both schemas in use: that of Ant's reports (windyroad/JUnit-Schema), which asks for all attributes of a suite
  * and allows none of the whole, and junit-10.xsd of Jenkins's xUnit plugin, which refuses reports that are not valid by it.
@@ -54,7 +54,7 @@ function ruleSuite(
 
 /** Without it, a file of rules that is refused would look like one whose rules all pass. */
 function refusedSuite(why: string, id: number, scanned: Scanned): string {
-  const message = escaped(`not judged: ${why}`);
+  const message = escaped(`not evaluated: ${why}`);
   const error = `<error message="${message}" type="refused">${message}</error>`;
   return suite(
     {
@@ -92,7 +92,7 @@ function testCase({ rule, category, title, result, ...outcome }: CheckOutcome): 
   if (result === 'pass') return `${begin}/>`;
   if (result === 'skip') return `${begin}><skipped message="${escaped(reason ?? '')}"/></testcase>`;
   const element = result === 'fail' ? 'failure' : 'error';
-  const message = result === 'fail' ? `found ${actual ?? 'nothing'}` : `not judged: ${reason ?? 'unknown'}`;
+  const message = result === 'fail' ? `found ${actual ?? 'nothing'}` : `not evaluated: ${reason ?? 'unknown'}`;
   const lines = [
     ['Found', actual],
     ['Because', reason],

@@ -50,7 +50,7 @@ export const baselineSections = (scanned: Scanned, categories: Categories, headi
 
 /** The rule set and how long it took, as HTML. */
 export const ruleSetLine = ({ report }: Scanned): string =>
-  `Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; judged in ${report.durationMs} ms by Vakt.`;
+  `Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; evaluatedCount in ${report.durationMs} ms by Vakt.`;
 
 /** Counts, and what limits the scan, as HTML. */
 export function baselineOverview({ report }: Scanned): string {
@@ -67,7 +67,7 @@ export function baselineOverview({ report }: Scanned): string {
   });
   const notes = [
     ...limits,
-    ...(customChecksRefused === undefined ? [] : [`The custom rules were not judged: ${customChecksRefused}`]),
+    ...(customChecksRefused === undefined ? [] : [`The custom rules were not evaluated: ${customChecksRefused}`]),
   ];
   return `<section aria-label="Summary">
 <ul class="cards">${cards.join('')}</ul>
@@ -76,15 +76,15 @@ ${notes.map((note) => `<p class="note">${escaped(note)}</p>`).join('\n')}
 </section>`;
 }
 
-const HEADINGS = { fail: 'failed', err: 'could not be judged', pass: 'passed', skip: 'skipped' } as const;
+const HEADINGS = { fail: 'failed', err: 'could not be evaluated', pass: 'passed', skip: 'skipped' } as const;
 
 /** The shares of the results as a bar; hidden from screen readers, since the cards contain the same numbers. */
 function bar(outcomes: readonly CheckOutcome[]): string {
-  const judged = outcomes.length - countOf(outcomes, 'skip');
-  if (judged === 0) return '';
+  const evaluatedCount = outcomes.length - countOf(outcomes, 'skip');
+  if (evaluatedCount === 0) return '';
   let x = 0;
   const parts = (['pass', 'err', 'fail'] as const).map((result) => {
-    const share = (countOf(outcomes, result) / judged) * 100;
+    const share = (countOf(outcomes, result) / evaluatedCount) * 100;
     const part = `<rect class="${result}" x="${x.toFixed(3)}" width="${share.toFixed(3)}" height="1"/>`;
     x += share;
     return part;

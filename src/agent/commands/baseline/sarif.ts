@@ -5,7 +5,7 @@ import type { Scanned } from './scanned.ts';
 
 /*
  * The report of a scan as SARIF 2.1.0 (OASIS, https://docs.oasis-open.org/sarif/sarif/v2.1.0/). A rule that could not be
- * judged is a result of the kind `open`, which the standard has for that, and a notification, since readers look at failures
+ * evaluated is a result of the kind `open`, as the standard provides, and a notification, since readers look at failures
  * only.
  */
 
@@ -25,7 +25,7 @@ export function sarifReport({ report, subject, evidence, options, exceptions }: 
   const notifications = [
     ...(refused === undefined
       ? []
-      : [{ level: 'error', message: { text: `The rules of --custom were not judged: ${refused}` } }]),
+      : [{ level: 'error', message: { text: `The rules of --custom were not evaluated: ${refused}` } }]),
     ...limits.map((text) => ({ level: 'warning', message: { text } })),
     ...notJudged.map(({ rule, severity, reason }) => ({
       level: LEVELS[severity],

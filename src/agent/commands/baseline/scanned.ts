@@ -18,7 +18,7 @@ export interface Scanned {
   readonly report: BaselineReport;
   /** Absent in reports of which this is only a part. */
   readonly evidence?: Evidence;
-  /** Those of `--exceptions`, expired ones included. Absent without that option. */
+  /** The exceptions of `--exceptions`, including expired ones. `undefined` without that option. */
   readonly exceptions?: readonly Exception[];
 }
 
@@ -42,7 +42,7 @@ export const bySeverity = (outcomes: readonly CheckOutcome[]): readonly (readonl
     ([, count]) => count > 0,
   );
 
-/** Rules that failed, then rules that could not be judged, sorted by severity, the most severe first. */
+/** Rules that failed, then rules that could not be evaluated, sorted by severity, the most severe first. */
 export const problems = ({ outcomes }: BaselineReport): readonly CheckOutcome[] =>
   RESULTS.slice(0, 2)
     .flatMap((result) => outcomes.filter((outcome) => outcome.result === result))

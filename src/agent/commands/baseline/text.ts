@@ -9,14 +9,14 @@ import { bySeverity, countOf, problems, RESULT_NAMES, type Scanned, scopeOf } fr
 
 const LABEL = 12;
 
-/** Rules that failed or could not be judged, with all details; with `all`, one line for each other rule. */
+/** Rules that failed or could not be evaluated, with all details; with `all`, one line for each other rule. */
 export function describeScan(scanned: Scanned, { columns, all }: { columns?: number; all: boolean }): string[] {
   const width = widthOf(columns);
   const { outcomes } = scanned.report;
-  const others = outcomes.filter(({ result }) => result === 'pass' || result === 'skip');
+  const remaining = outcomes.filter(({ result }) => result === 'pass' || result === 'skip');
   return [
     ...problems(scanned.report).flatMap((outcome) => [...block(outcome, width), '']),
-    ...(all && others.length > 0 ? [...table(others.map(line)), ''] : []),
+    ...(all && remaining.length > 0 ? [...table(remaining.map(line)), ''] : []),
     ...summary(scanned, width),
   ];
 }
@@ -51,14 +51,14 @@ function summary(scanned: Scanned, width: number): string[] {
   const { outcomes, ruleSet, durationMs, limits, customChecksRefused } = report;
   const failed = outcomes.filter(({ result }) => result === 'fail');
   const severities = bySeverity(failed).map(([severity, count]) => `${count} ${severity}`);
-  const judged = outcomes.length - countOf(outcomes, 'skip');
+  const evaluatedCount = outcomes.length - countOf(outcomes, 'skip');
   const sentences = [
-    `${failed.length} of ${judged} rules failed${severities.length === 0 ? '' : `: ${severities.join(', ')}`}.`,
-    `${countOf(outcomes, 'pass')} passed, ${countOf(outcomes, 'err')} could not be judged, ${countOf(outcomes, 'skip')} were skipped.`,
+    `${failed.length} of ${evaluatedCount} rules failed${severities.length === 0 ? '' : `: ${severities.join(', ')}`}.`,
+    `${countOf(outcomes, 'pass')} passed, ${countOf(outcomes, 'err')} could not be evaluated, ${countOf(outcomes, 'skip')} were skipped.`,
     `Checked ${subject} in ${durationMs} ms: ${scopeOf(scanned).join(', ')}; rule set ${ruleSet.version} (${ruleSet.sha256.slice(0, 12)}).`,
     ...(scanned.evidence === undefined ? [] : [evidenceSentence(scanned.evidence)]),
     ...limits,
-    ...(customChecksRefused === undefined ? [] : [`The custom rules were not judged: ${customChecksRefused}.`]),
+    ...(customChecksRefused === undefined ? [] : [`The custom rules were not evaluated: ${customChecksRefused}.`]),
   ];
   return sentences.flatMap((sentence) => hanging('', sentence, width, 2));
 }
@@ -78,7 +78,7 @@ export function describeRule(rule: RuleExplanation, columns?: number): string[] 
     ['not for', rule.notRole.length === 0 ? 'applies to all roles' : rule.notRole.join(', ')],
     [
       'containers',
-      rule.inContainers ? 'judged in containers, too' : 'skipped in a container that does not see its host',
+      rule.inContainers ? 'evaluated in containers, too' : 'skipped in a container that does not see its host',
     ],
     ...(rule.cce === undefined ? [] : [['CCE', rule.cce] as const]),
     ['required by', rule.source.length === 0 ? 'no published guideline' : rule.source.join('; ')],

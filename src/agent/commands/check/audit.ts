@@ -8,7 +8,7 @@ import type { AuditStatus } from '../../linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/native/netlink/socket.ts';
 import { runsOwnProgram } from '../../linux/self/own-program.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
-import { judgeKernelCommandLine } from './kernel-command-line.ts';
+import { checkKernelCommandLine } from './kernel-command-line.ts';
 import { type Check, step } from './situation.ts';
 
 const NAME = 'audit';
@@ -25,8 +25,8 @@ export const audit: Check = {
       const rules = await step("audit's rules", control.rules(), signal);
       const runs = agent.status !== undefined || agent.statusError !== undefined;
       return [
-        ...judgeAudit(status, rules, agent.status?.pid, runs || runsOwnProgram(status.pid)),
-        ...judgeKernelCommandLine(NAME, local.hostRoot),
+        ...checkAudit(status, rules, agent.status?.pid, runs || runsOwnProgram(status.pid)),
+        ...checkKernelCommandLine(NAME, local.hostRoot),
       ];
     } catch (error) {
       signal.throwIfAborted();
@@ -52,32 +52,32 @@ const REMEDIES: Readonly<Record<string, string>> = {
  * @param agentId the running agent's process id
  * @param runs whether the agent's rules may belong to a running agent or command
  */
-export function judgeAudit(
+export function checkAudit(
   { enabled, failure, pid, backlogLimit, lost }: AuditStatus,
   rules: readonly KernelRule[],
   agentId?: number,
   runs = true,
 ): Finding[] {
-  const ours = rules.filter((rule) => rule.ours).length;
+  const ownRules = rules.filter((rule) => rule.ours).length;
   const daemon = pid === 0 ? 'no daemon' : pid === agentId ? 'the agent is its daemon' : `its daemon is process ${pid}`;
-  const what = `${STATES[enabled] ?? enabled}, ${daemon}, ${counted(rules.length, 'rule')} (${ours} of them the agent's), backlog ${backlogLimit}, ${counted(lost, 'record')} lost since boot`;
-  if (enabled === 2 && ours === 0) {
-    return [wrong(NAME, `${what}; the agent's rules can't be added until a reboot`, LOCKED_REMEDY)];
+  const summary = `${STATES[enabled] ?? enabled}, ${daemon}, ${counted(rules.length, 'rule')} (${ownRules} of them the agent's), backlog ${backlogLimit}, ${counted(lost, 'record')} lost since boot`;
+  if (enabled === 2 && ownRules === 0) {
+    return [wrong(NAME, `${summary}; the agent's rules can't be added until a reboot`, LOCKED_REMEDY)];
   }
-  if (ours > 0 && !runs) {
-    const finding = `${what}; these rules were left by an agent that was killed, and fill the kernel's log`;
+  if (ownRules > 0 && !runs) {
+    const finding = `${summary}; these rules were left by an agent that was killed, and fill the kernel's log`;
     return [wrong(NAME, finding, 'Unless "vakt collect" or a dry run is running now: vakt remove-rules')];
   }
   const hidden = hiddenBy(rules);
   if (hidden !== undefined) {
     const { message, remedy } = hidden.reason;
-    return [(hidden.isAll ? wrong : note)(NAME, `${what}. ${message}`, remedy)];
+    return [(hidden.isAll ? wrong : note)(NAME, `${summary}. ${message}`, remedy)];
   }
   if (failure === 2) {
     const remedy = 'Unless that is intended, run: auditctl -f 1';
-    return [note(NAME, `${what}; the kernel panics when it loses a record`, remedy)];
+    return [note(NAME, `${summary}; the kernel panics when it loses a record`, remedy)];
   }
-  return [ok(NAME, what)];
+  return [ok(NAME, summary)];
 }
 
 const STATES: Readonly<Record<number, string>> = { 0: 'off', 1: 'on', 2: 'locked' };

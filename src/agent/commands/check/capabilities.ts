@@ -21,10 +21,10 @@ export const capabilities: Check = {
     if (held === undefined) return [];
     const missing = USED.filter(([number]) => ((held >> BigInt(number)) & 1n) === 0n);
     if (missing.length === 0) return [ok(NAME, 'all that the agent uses')];
-    const what = missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ');
-    const whose = agent.status === undefined ? 'this user lacks' : 'the running agent lacks';
+    const list = missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ');
+    const subject = agent.status === undefined ? 'this user lacks' : 'the running agent lacks';
     const remedy =
       'Start the agent by the shipped systemd unit, which grants them; for a container, use --cap-add and the unmodified image.';
-    return [note(NAME, `${whose} ${what}`, remedy)];
+    return [note(NAME, `${subject} ${list}`, remedy)];
   },
 };

@@ -15,14 +15,14 @@ const NAME = 'clock';
 /** If the clocks differ by more, the hub considers a token expired or not yet valid. */
 const MAX_OFFSET = minutes(5);
 const REPORTED_OFFSET = seconds(30);
-/** For everything: the check of the way says why there was no answer. */
+/** Time limit of the whole check: the connection check explains a missing answer. */
 const LIMIT = seconds(10);
 const SET_IT =
   'Set the clock, for example by NTP (timedatectl set-ntp true): until then the hub refuses tokens that the agent signs.';
 
 /**
  * Compares the device's clock with the hub's, from the Date header of an HTTPS response. It comes before the identity and
- * the way, since a wrong clock spoils tokens and certificates.
+ * the connection, since a wrong clock invalidates tokens and certificates.
  */
 export const clock: Check = {
   name: NAME,
@@ -36,15 +36,14 @@ export const clock: Check = {
     if (server === undefined || 'id' in network) return [ok(NAME, shows)];
     let found: Comparison;
     try {
-      const what = "asking for the hub's time";
-      found = await limited({ clock: systemClock, limit: LIMIT, what, signal }, (step) =>
+      found = await limited({ clock: systemClock, limit: LIMIT, what: "asking for the hub's time", signal }, (step) =>
         compare(network, server, step),
       );
     } catch {
       signal.throwIfAborted();
       return [ok(NAME, `${shows}; the hub's clock could not be read over HTTPS`)];
     }
-    return [judge(found, shows, situation)];
+    return [assess(found, shows, situation)];
   },
 };
 
@@ -55,19 +54,19 @@ interface Comparison {
   readonly spoilsTls: boolean;
 }
 
-function judge({ aheadMs, spoilsTls }: Comparison, shows: string, { identity }: Situation): Finding {
+function assess({ aheadMs, spoilsTls }: Comparison, shows: string, { identity }: Situation): Finding {
   const offset = Math.abs(aheadMs);
   if (offset <= REPORTED_OFFSET) return ok(NAME, `${shows}, within ${REPORTED_OFFSET / 1_000} s of the hub's`);
-  const what = `${shows}, ${Math.round(offset / 1_000)} s ${aheadMs < 0 ? 'behind' : 'ahead of'} the hub's`;
+  const finding = `${shows}, ${Math.round(offset / 1_000)} s ${aheadMs < 0 ? 'behind' : 'ahead of'} the hub's`;
   const signsTokens = !('identity' in identity) || identity.presentation?.proof.kind !== 'certificate';
   if (offset > MAX_OFFSET && (signsTokens || spoilsTls)) {
-    return spoiling(what, spoilsTls ? 'TLS_FAILED' : 'CREDENTIAL_REFUSED');
+    return spoiling(finding, spoilsTls ? 'TLS_FAILED' : 'CREDENTIAL_REFUSED');
   }
-  return note(NAME, what, SET_IT);
+  return note(NAME, finding, SET_IT);
 }
 
 /** @param id of the error that the agent has because of it */
-const spoiling = (what: string, id: FailureId) => wrong(NAME, `${what} (${id})`, SET_IT);
+const spoiling = (finding: string, id: FailureId) => wrong(NAME, `${finding} (${id})`, SET_IT);
 
 /** Who is asked: a server of the hub's, or the gateway. */
 function serverOf({ identity, local: { hub } }: Situation): Target | undefined {
@@ -91,6 +90,6 @@ async function compare(network: Network, target: Target, signal: AbortSignal): P
   const { headers } = await exchange(socket, hostAndPort(target), { method: 'HEAD', path: '/' }, signal);
   const serverTime = Date.parse(headers.date ?? '');
   if (Number.isNaN(serverTime)) throw new Error('no Date header');
-  const wayMs = (systemClock.monotonic() - began) / 2;
-  return { aheadMs: systemClock.now().getTime() - wayMs - serverTime, spoilsTls };
+  const latencyMs = (systemClock.monotonic() - began) / 2;
+  return { aheadMs: systemClock.now().getTime() - latencyMs - serverTime, spoilsTls };
 }

@@ -12,9 +12,9 @@ export const codeCache: Check = {
     const isUsed = usesCodeCache();
     if (isUsed === undefined) return []; // a clone has none
     if (isUsed) return [ok(NAME, 'in use: a start takes a quarter less time')];
-    const what = 'none that fits this Node and this processor: a start takes a third longer';
+    const problem = 'none that fits this Node and this processor: a start takes a third longer';
     const remedy =
       'Run as root, where the program can be written: vakt make-code-cache. For a container, build the image on such a processor.';
-    return [note(NAME, what, remedy)];
+    return [note(NAME, problem, remedy)];
   },
 };

@@ -18,14 +18,14 @@ export const configuration: Check = {
     if (!existsSync(configFile)) return [ok(NAME, 'comes from environment variables only, and is valid')];
     const stats = statSync(configFile);
     if (othersCanWrite(stats)) {
-      const what = `other users can write to ${configFile} (mode ${octal(stats.mode)}) and disable the agent`;
-      return [wrong(NAME, what, `Run: chmod go-w ${shellWord(configFile)}`)];
+      const problem = `other users can write to ${configFile} (mode ${octal(stats.mode)}) and disable the agent`;
+      return [wrong(NAME, problem, `Run: chmod go-w ${shellWord(configFile)}`)];
     }
     const exposed = exposedFolder(dirname(configFile), agent);
-    if (exposed !== undefined) return [wrong(NAME, `${exposed.what}, ${configFile} among them`, exposed.remedy)];
+    if (exposed !== undefined) return [wrong(NAME, `${exposed.problem}, ${configFile} among them`, exposed.remedy)];
     if (stats.uid !== 0 && stats.uid !== userOf(processOf(agent))) {
-      const what = `${configFile} is valid; it belongs to user ${stats.uid}, who can change it`;
-      return [note(NAME, what, `Unless that is intended, run: chown root ${shellWord(configFile)}`)];
+      const problem = `${configFile} is valid; it belongs to user ${stats.uid}, who can change it`;
+      return [note(NAME, problem, `Unless that is intended, run: chown root ${shellWord(configFile)}`)];
     }
     return [ok(NAME, `${configFile} is valid`)];
   },

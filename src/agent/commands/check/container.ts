@@ -57,20 +57,20 @@ export function describeContainer({
 }
 
 function notFiltered(): Finding {
-  const what =
+  const problem =
     "its seccomp filter lets an attacker who has taken over the agent write into the memory of the host's processes";
   return note(
     NAME,
-    what,
+    problem,
     'Start the container with --security-opt=seccomp=config/seccomp.json, a file from the sources of Vakt.',
   );
 }
 
 function users(own: string | undefined): Finding | undefined {
   if (own === undefined || own === FIRST_USERS) return undefined;
-  const what =
+  const problem =
     "it has its own user namespace (a rootless engine, or userns): the agent can't use the kernel's audit or read other users' files";
-  return note(NAME, what, 'Run the container as root of the host, without --userns.');
+  return note(NAME, problem, 'Run the container as root of the host, without --userns.');
 }
 
 function processes(isHostPids: boolean, hostRoot: string): Finding | undefined {
@@ -79,8 +79,8 @@ function processes(isHostPids: boolean, hostRoot: string): Finding | undefined {
     hostRoot === '/'
       ? 'only processes of this container are visible'
       : "the host's processes are visible only in its mounted /proc";
-  const what = `${seen}: program starts, logins and connections are not reported, since the kernel's audit requires the host's pid namespace`;
-  return note(NAME, what, 'Start the container with --pid=host.');
+  const problem = `${seen}: program starts, logins and connections are not reported, since the kernel's audit requires the host's pid namespace`;
+  return note(NAME, problem, 'Start the container with --pid=host.');
 }
 
 const BESIDE_AUDITD = "beside auditd, the kernel's audit can be read from auditd's log only";
@@ -93,30 +93,30 @@ function network(own: string | undefined, host: string | undefined, isHostProc: 
   if (own !== undefined && own === host && isHostProc) return undefined;
   const remedy = 'Start the container with --network=host.';
   if (own !== undefined && host !== undefined && own !== host) {
-    const what = "listening ports, firewall and ends of processes are those of this container, not the host's";
-    return note(NAME, `${what}; ${BESIDE_AUDITD}`, remedy);
+    const problem = "listening ports, firewall and ends of processes are those of this container, not the host's";
+    return note(NAME, `${problem}; ${BESIDE_AUDITD}`, remedy);
   }
-  const what = "whether the network is the host's can't be determined (that needs --pid=host and CAP_SYS_PTRACE)";
+  const problem = "whether the network is the host's can't be determined (that needs --pid=host and CAP_SYS_PTRACE)";
   return note(
     NAME,
-    `${what}; if it isn't, ports and firewall are those of this container, and ${BESIDE_AUDITD}`,
+    `${problem}; if it isn't, ports and firewall are those of this container, and ${BESIDE_AUDITD}`,
     remedy,
   );
 }
 
 function files(hostRoot: string): Finding | undefined {
   if (hostRoot === '/') {
-    const what =
+    const problem =
       "accounts, the system's name and version, logins and digests are those of this container, not the host's";
-    return note(NAME, what, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
+    return note(NAME, problem, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
   }
   if (!exists(join(hostRoot, 'etc/passwd'))) {
-    const what = `no system is mounted at hostRoot, ${hostRoot}: accounts, name and version, and logins are missing`;
-    return wrong(NAME, what, `Mount the host's root there (--volume /:${hostRoot}:ro), or set hostRoot to "/".`);
+    const problem = `no system is mounted at hostRoot, ${hostRoot}: accounts, name and version, and logins are missing`;
+    return wrong(NAME, problem, `Mount the host's root there (--volume /:${hostRoot}:ro), or set hostRoot to "/".`);
   }
   if (exists(join(hostRoot, 'proc/self'))) return undefined;
-  const what = `${hostRoot} was mounted without its submounts: ${join(hostRoot, 'proc')} is empty`;
-  return wrong(NAME, what, `Mount it with its submounts (rbind): --volume /:${hostRoot}:ro.`);
+  const problem = `${hostRoot} was mounted without its submounts: ${join(hostRoot, 'proc')} is empty`;
+  return wrong(NAME, problem, `Mount it with its submounts (rbind): --volume /:${hostRoot}:ro.`);
 }
 
 function linkAt(path: string): string | undefined {

@@ -18,9 +18,9 @@ export const controlSocket: Check = {
       accessSync(folder, constants.W_OK | constants.X_OK);
       return [ok(NAME, `can be created at ${path}`)];
     } catch (error) {
-      const what = `can't be created at ${path}: ${folder} is not writable (${errnoOf(error) ?? messageOf(error)})`;
+      const problem = `can't be created at ${path}: ${folder} is not writable (${errnoOf(error) ?? messageOf(error)})`;
       const remedy = `"vakt status" won't work: create ${dirname(path)}, writable for the agent, or set controlSocket.`;
-      return [note(NAME, what, remedy)];
+      return [note(NAME, problem, remedy)];
     }
   },
 };

@@ -15,7 +15,7 @@ export const CREDENTIALS = '/run/credentials';
 
 /**
  * Whether the running agent uses its secrets as they are: systemd copies them only when it starts the service. For another
- * local file than the agent's, it will be started anew.
+ * local file than the agent's, it will be restarted.
  */
 export const copies: Check = {
   name: NAME,
@@ -33,9 +33,9 @@ export function copiesUsedBy(status: LocalStatus | undefined, local: LocalSettin
 }
 
 /**
- * Whether a file was changed after its copy was made, and says something else. A file that is encrypted, as
- * LoadCredentialEncrypted= takes it, always does. If one of the two can't be read, nothing is known. Whoever answers for the
- * agent names the copy: anything else than systemd makes, such as a device, is not opened.
+ * Whether a file changed after its copy was made, and has different contents. An encrypted file (LoadCredentialEncrypted=)
+ * always differs. If one of the two can't be read, the result is unknown. The process that answers as the agent names the
+ * copy, so anything that systemd would not create, such as a device, is not opened.
  */
 function isNewer(file: string, copy: string, credentials: string): boolean {
   try {

@@ -34,9 +34,9 @@ export const disk: Check = {
     const needed = spaceNeeded(cacheSizeOf(local));
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
-      const what = `${megabytes(free)} MB are free at ${place}, but the queues and windows may grow by ${megabytes(needed - used)} MB`;
+      const problem = `${megabytes(free)} MB are free at ${place}, but the queues and windows may grow by ${megabytes(needed - used)} MB`;
       const remedy = `Free disk space there, or lower ${publishedName('maxLocalCacheSizeInBytes')} in the module twin.`;
-      return [wrong(NAME, what, remedy)];
+      return [wrong(NAME, problem, remedy)];
     }
     if (files > 0 && ffree === 0) {
       return [wrong(NAME, `no file can be created at ${place}: its inodes are used up`, 'Delete files there.')];
@@ -49,12 +49,12 @@ export const disk: Check = {
 function volatileFinding(type: number, place: string): Finding | undefined {
   const memory = VOLATILE.get(type);
   if (memory !== undefined) {
-    const what = `${place} is in memory (${memory}): queued events are lost when the machine reboots`;
-    return note(NAME, what, 'Set stateDirectory to a folder on a disk.');
+    const problem = `${place} is in memory (${memory}): queued events are lost when the machine reboots`;
+    return note(NAME, problem, 'Set stateDirectory to a folder on a disk.');
   }
   if (type !== OVERLAY) return undefined;
-  const what = `${place} is in the container's writable layer: queued events are lost with the container`;
-  return note(NAME, what, `Mount a volume there.`);
+  const problem = `${place} is in the container's writable layer: queued events are lost with the container`;
+  return note(NAME, problem, `Mount a volume there.`);
 }
 
 /**

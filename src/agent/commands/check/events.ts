@@ -18,8 +18,8 @@ export const events: Check = {
     if (statusError !== undefined) return [notTried(NAME, "only one process can have the kernel's audit")];
     if (status === undefined) return openAndClose(situation);
     // With the agent's own events, such as statistics, which can't be tried without a running agent.
-    const others = collectors.filter((c) => c.category === 'Triggered' || c.type !== 'Security');
-    return others.flatMap(({ name }) => {
+    const ownEvents = collectors.filter((c) => c.category === 'Triggered' || c.type !== 'Security');
+    return ownEvents.flatMap(({ name }) => {
       const found = status.collectors[name];
       return found === undefined ? [] : [sourceFinding(name, found)];
     });

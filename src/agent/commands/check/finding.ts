@@ -7,7 +7,7 @@ export interface Finding {
   readonly finding: string;
   /** What to do; always set for `wrong`. */
   readonly remedy?: string;
-  /** What was seen, one line each: addresses, certificates. For --verbose and --json. */
+  /** Details, one line each: addresses, certificates. For --verbose and --json. */
   readonly details?: readonly string[];
 }
 

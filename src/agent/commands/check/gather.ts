@@ -14,8 +14,8 @@ import type { StateFiles } from '../../state/state-files.ts';
 import { StateFolder } from '../../state/state-folder.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import { CREDENTIALS, copiesUsedBy } from './copies.ts';
-import type { Presented, RunningAgent, Situation, Way } from './situation.ts';
-import { findWay } from './way.ts';
+import { findNetworkPath } from './network-path.ts';
+import type { NetworkPath, Presented, RunningAgent, Situation } from './situation.ts';
 
 export async function gatherSituation(
   configFile: string,
@@ -31,11 +31,11 @@ export async function gatherSituation(
   const transports = transportsOf(local);
   const transport = agent.statusByThisFile?.credential?.transport ?? transports.next();
   const situation = { configFile, local, agent, credentials, mayRun, identity, network, transports, transport, signal };
-  let found: Promise<Way | undefined> | undefined;
+  let found: Promise<NetworkPath | undefined> | undefined;
   return {
     ...situation,
-    way: () => {
-      found ??= findWay(situation);
+    networkPath: () => {
+      found ??= findNetworkPath(situation);
       return found;
     },
   };

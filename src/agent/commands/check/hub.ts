@@ -10,8 +10,8 @@ import { readTwin } from '../../../core/twin/twin.ts';
 import { twinDialect } from '../../../core/twin/twin-dialect.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
 import { type Finding, failed, note, notTried, ok, seen, wrong } from './finding.ts';
+import { instead, NETWORK_PATH, walkOther } from './network-path.ts';
 import { type Check, type Presented, type Situation, step, type Walk } from './situation.ts';
-import { instead, WAY, walkOther } from './way.ts';
 
 const NAME = 'hub';
 const TWIN = 'module twin';
@@ -22,7 +22,7 @@ export const agentsHub: Check = {
   run({ agent: { status, statusByThisFile, statusError }, configFile }, failedChecks) {
     if (statusError !== undefined) return [notTried(NAME, 'the hub would close its connection for a second one')];
     if (status === undefined) return [];
-    const isExplained = ['clock', 'identity', 'secrets', WAY].some((name) => failedChecks.has(name));
+    const isExplained = ['clock', 'identity', 'secrets', NETWORK_PATH].some((name) => failedChecks.has(name));
     const findings = fromRunningAgent(status, isExplained);
     return statusByThisFile === undefined ? findings.map((found) => notOf(configFile, found)) : findings;
   },
@@ -31,16 +31,16 @@ export const agentsHub: Check = {
 /** Without a running agent: whether the hub accepts the identity, and the twin can be read. */
 export const hub: Check = {
   name: NAME,
-  needs: ['clock', 'identity', WAY],
+  needs: ['clock', 'identity', NETWORK_PATH],
   async run(situation) {
     const { mayRun, identity, network } = situation;
     if (mayRun || 'id' in network || 'id' in identity || identity.presentation === undefined) return [];
-    const taken = (await situation.way())?.taken;
+    const taken = (await situation.networkPath())?.taken;
     return taken === undefined ? [] : connect({ identity, network, situation, taken });
   },
 };
 
-/** What an agent says that was started by another configuration is no fault of this file. */
+/** The status of an agent with another configuration does not indicate a fault of this file. */
 const notOf = (configFile: string, { state, finding, ...rest }: Finding): Finding => ({
   ...rest,
   state: state === 'wrong' ? 'note' : state,
@@ -53,8 +53,8 @@ function fromRunningAgent(
 ): Finding[] {
   if (hub.state !== 'connected') {
     const id = hub.id === undefined ? '' : ` (${hub.id})`;
-    const what = `the running agent is not connected: ${hub.error ?? hub.state}${id}`;
-    return [(isExplained ? note : wrong)(NAME, what, hub.remedy ?? 'Wait a moment, then run the check again.')];
+    const problem = `the running agent is not connected: ${hub.error ?? hub.state}${id}`;
+    return [(isExplained ? note : wrong)(NAME, problem, hub.remedy ?? 'Wait a moment, then run the check again.')];
   }
   const { renewalError, renewalRemedy } = hub;
   const connected = seen(
@@ -155,8 +155,8 @@ async function twin(client: AzureHubClient, objectName: string, signal: AbortSig
   const document = dialect.documentIn(desired);
   const reading = readTwin(document, dialect);
   if (!reading.ok) return refused(reading.faults.map(({ name, message }) => `${name} ${message}`));
-  const what = document === null ? `, without ${objectName}: all settings have their defaults` : '';
-  return ok(TWIN, `readable, desired version ${desired.$version}${what}`);
+  const suffix = document === null ? `, without ${objectName}: all settings have their defaults` : '';
+  return ok(TWIN, `readable, desired version ${desired.$version}${suffix}`);
 }
 
 const refused = (faults: readonly string[]): Finding =>

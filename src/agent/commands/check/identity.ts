@@ -4,7 +4,7 @@ import type { Check, Presented, Situation } from './situation.ts';
 
 const NAME = 'identity';
 
-/** Settings and files that say who the agent is, then the way that the identity takes, step by step, up to the connection. */
+/** Settings and files of the agent's identity, then each step from the identity to the connection. */
 export const identity: Check = {
   name: NAME,
   run({ identity: who, network, agent }, failedChecks) {
@@ -19,10 +19,11 @@ function stepsOf({ steps, failure }: Presented): Finding[] {
   const findings = steps.map(({ name, text, details, remedy }) =>
     seen(remedy === undefined ? ok(name, text) : note(name, text, remedy), details),
   );
-  // Only the registry's step says of a missing module that the agent will create it.
+  // Only the registry step reports that the agent will create a missing module.
   const last = steps.at(-1);
-  const isToBeMade = failure?.error.id === 'MODULE_UNKNOWN' && last?.name === 'registry' && last.remedy !== undefined;
-  return failure === undefined || isToBeMade ? findings : [...findings, failed(NAME, failure.error)];
+  const willBeCreated =
+    failure?.error.id === 'MODULE_UNKNOWN' && last?.name === 'registry' && last.remedy !== undefined;
+  return failure === undefined || willBeCreated ? findings : [...findings, failed(NAME, failure.error)];
 }
 
 function leftTo({ statusByThisFile }: Situation['agent'], { identity: { kind } }: Presented): Finding {

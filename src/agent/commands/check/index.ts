@@ -13,6 +13,7 @@ import { agentsHub, hub } from './hub.ts';
 import { identity } from './identity.ts';
 import { limits } from './limits.ts';
 import { memory } from './memory.ts';
+import { networkPath } from './network-path.ts';
 import { openFiles } from './open-files.ts';
 import { processes } from './processes.ts';
 import { routing } from './routing.ts';
@@ -22,7 +23,6 @@ import type { Check, Situation } from './situation.ts';
 import { snapshots } from './snapshots.ts';
 import { stateDirectory } from './state-directory.ts';
 import { tasks } from './tasks.ts';
-import { way } from './way.ts';
 
 /** All checks, in the order of the output. A check comes after those that it depends on. */
 export const checks: readonly Check[] = [
@@ -41,7 +41,7 @@ export const checks: readonly Check[] = [
   tasks,
   codeCache,
   routing,
-  way,
+  networkPath,
   agentsHub,
   hub,
   container,

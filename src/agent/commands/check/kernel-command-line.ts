@@ -65,19 +65,19 @@ const BOOT_LOADERS: readonly BootLoader[] = [
  * Whether audit is enabled before the first process starts. Otherwise, the kernel never audits processes that started
  * before audit was first enabled.
  */
-export function judgeKernelCommandLine(check: string, hostRoot: string, commandLine = kernelCommandLine()): Finding[] {
+export function checkKernelCommandLine(check: string, hostRoot: string, commandLine = kernelCommandLine()): Finding[] {
   if (commandLine === undefined || enablesAudit(commandLine)) return [];
-  const what =
+  const problem =
     "audit=1 isn't on the kernel's command line: processes that started before audit was first enabled are not audited, " +
     'only their new threads and children';
-  return [note(check, what, remedy(hostRoot))];
+  return [note(check, problem, remedy(hostRoot))];
 }
 
 const kernelCommandLine = () => readOptional('/proc/cmdline', MAX_BYTES);
 
 function remedy(hostRoot: string): string {
   const found = BOOT_LOADERS.find(({ signs }) => signs.every((sign) => exists(join(hostRoot, sign))));
-  const ways = (found === undefined ? BOOT_LOADERS : [found]).map(({ name, command }) => `${name}: ${command}`);
-  const asRoot = `Add it as root, and reboot. ${ways.join(' · ')}`;
+  const commands = (found === undefined ? BOOT_LOADERS : [found]).map(({ name, command }) => `${name}: ${command}`);
+  const asRoot = `Add it as root, and reboot. ${commands.join(' · ')}`;
   return `${asRoot} · Until then, restart the services that the status of ConnectionCreate names.`;
 }

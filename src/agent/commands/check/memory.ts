@@ -9,7 +9,7 @@ const MEGABYTE = 1024 * 1024;
 export const memory: Check = {
   name: NAME,
   run: ({ local, agent }) => [
-    judgeBudget(local.memoryBudgetInMegabytes, {
+    checkBudget(local.memoryBudgetInMegabytes, {
       group: groupLimitOf(processOf(agent), 'memory'),
       machine: memoryOf(),
     }),
@@ -17,19 +17,19 @@ export const memory: Check = {
 };
 
 /** @param limits in bytes */
-export function judgeBudget(
+export function checkBudget(
   budgetInMegabytes: number,
   { group, machine }: { group: number | undefined; machine: number | undefined },
 ): Finding {
   const budget = budgetInMegabytes * MEGABYTE;
   if (group !== undefined && budget > group) {
-    const what = `the budget is ${budgetInMegabytes} MB, but the limit of its control group is ${inMegabytes(group)} MB: the kernel kills the agent before it reaches its budget`;
+    const problem = `the budget is ${budgetInMegabytes} MB, but the limit of its control group is ${inMegabytes(group)} MB: the kernel kills the agent before it reaches its budget`;
     const remedy = `Raise the group's limit (MemoryMax= of the unit, --memory of the container) above ${budgetInMegabytes} MB, or lower memoryBudgetInMegabytes.`;
-    return wrong(NAME, what, remedy);
+    return wrong(NAME, problem, remedy);
   }
   if (machine !== undefined && budget > machine) {
-    const what = `the budget is ${budgetInMegabytes} MB, but the machine has ${inMegabytes(machine)} MB`;
-    return wrong(NAME, what, 'Lower memoryBudgetInMegabytes.');
+    const problem = `the budget is ${budgetInMegabytes} MB, but the machine has ${inMegabytes(machine)} MB`;
+    return wrong(NAME, problem, 'Lower memoryBudgetInMegabytes.');
   }
   const limit = group !== undefined && machine !== undefined && group < machine ? `, of ${inMegabytes(group)} MB` : '';
   return ok(NAME, `the budget is ${budgetInMegabytes} MB${limit}`);

@@ -11,17 +11,17 @@ import { classifyError } from '../../hub/classify-error.ts';
 import { hostOf, nameOf, targetOf } from '../../hub/network-path.ts';
 import { isUnreachable, otherThan } from '../../hub/transport.ts';
 import { type Finding, failed, note, ok, seen } from './finding.ts';
-import type { Check, Situation, Walk, Way } from './situation.ts';
-import { judgeCertificate } from './tls.ts';
+import type { Check, NetworkPath, Situation, Walk } from './situation.ts';
+import { validateCertificate } from './tls.ts';
 
-export const WAY = 'way';
+export const NETWORK_PATH = 'way';
 
-/** The way to the hub as the agent takes it: name, TCP and TLS, or a proxy and TLS. */
-export const way: Check = {
-  name: WAY,
+/** The connection to the hub as the agent makes it: name, TCP and TLS, or a proxy and TLS. */
+export const networkPath: Check = {
+  name: NETWORK_PATH,
   needs: ['clock', 'identity', 'secrets'],
   async run(situation) {
-    const findings = (await situation.way())?.findings ?? [];
+    const findings = (await situation.networkPath())?.findings ?? [];
     if (situation.agent.statusByThisFile?.hub.state !== 'connected') return findings;
     return findings.map((found) =>
       found.state === 'wrong' ? { ...found, state: 'note', finding: connected(found) } : found,
@@ -30,17 +30,17 @@ export const way: Check = {
 };
 
 /** The agent may have another proxy in its environment, or another name server in its container. */
-const connected = ({ finding }: Finding) => `${finding}; the running agent is connected nevertheless`;
+const connected = ({ finding }: Finding) => `${finding}; the running agent is connected anyway`;
 
-type Input = Omit<Situation, 'way'>;
+type Input = Omit<Situation, 'networkPath'>;
 
 /**
- * Goes the way to the hub, up to TLS. With `hub.transport` `auto`, the other port is tried if the hub can't be reached by
- * the one that the agent begins with.
+ * Tests the connection to the hub, up to TLS. With `hub.transport` `auto`, the other port is tried if the hub can't be reached by
+ * the one that the agent tries first.
  *
- * @returns `undefined` if it is unknown where to
+ * @returns `undefined` if the hub is unknown
  */
-export async function findWay(input: Input): Promise<Way | undefined> {
+export async function findNetworkPath(input: Input): Promise<NetworkPath | undefined> {
   const first = await walk(input.transport, input);
   if (first === undefined) return undefined;
   if (first.failure === undefined) return { taken: first, findings: [...first.findings, ...chosen(first, input)] };
@@ -63,7 +63,7 @@ export const instead = (first: Walk, { error }: HubFailure, second: Walk): Findi
   note(
     'transport',
     `not by ${describe(first)}: ${error.message} (${error.id}); the agent uses ${describe(second)}, after three attempts`,
-    `Nothing must be done. To save these attempts, set hub.transport to "${second.transport}". For ${first.transport}: ${error.remedy}`,
+    `No action is needed. To avoid these attempts, set hub.transport to "${second.transport}". For ${first.transport}: ${error.remedy}`,
   );
 
 function chosen(walked: Walk, { local }: Input): Finding[] {
@@ -90,7 +90,7 @@ async function walk(transport: Transport, input: Input): Promise<Walk | undefine
     return { transport, target, findings: [...passed(reached, target, network), finding], failure };
   }
   socket.on('error', () => {});
-  const { finding, failure } = judgeCertificate(socket, target, local.hub.trustedCaFile);
+  const { finding, failure } = validateCertificate(socket, target, local.hub.trustedCaFile);
   socket.destroy();
   const findings = [...passed(reached, target, network), finding];
   return { transport, target, findings, ...(failure === undefined ? {} : { failure }) };
@@ -106,7 +106,7 @@ function targetBy(transport: Transport, { identity, local: { hub }, mayRun, tran
   return name === undefined ? undefined : transports.addressOf(name, transport);
 }
 
-/** What the agent would say of it. */
+/** The error that the agent would report. */
 function explain(thrown: unknown, target: Target, { identity }: Input): HubFailure {
   const who = 'identity' in identity ? identity : undefined;
   const module = who?.presentation?.module;
@@ -117,7 +117,7 @@ function explain(thrown: unknown, target: Target, { identity }: Input): HubFailu
     now: systemClock.now(),
   });
   if (failure.error.id !== 'TLS_FAILED') return failure;
-  // Certificates are judged later: these servers did not get so far.
+  // Certificates are validated later: these connections failed earlier.
   const remedy = `Find out which server answers at ${hostAndPort(target)}: it must support TLS 1.2 or newer. A proxy may intercept.`;
   return new HubFailure(new AgentError('TLS_FAILED', failure.error.message, remedy), failure.because);
 }

@@ -12,7 +12,9 @@ export const openFiles: Check = {
   run({ agent }) {
     const limit = openFilesOf(processOf(agent));
     if (limit === undefined || limit >= ENOUGH) return [ok(NAME, `${limit ?? 'any number'} allowed`)];
-    const what = `only ${limit} files may be open; the agent needs up to ${ENOUGH}`;
-    return [wrong(NAME, what, `Raise it: LimitNOFILE= of the unit, --ulimit nofile of the container, or ulimit -n.`)];
+    const problem = `only ${limit} files may be open; the agent needs up to ${ENOUGH}`;
+    return [
+      wrong(NAME, problem, `Raise it: LimitNOFILE= of the unit, --ulimit nofile of the container, or ulimit -n.`),
+    ];
   },
 };

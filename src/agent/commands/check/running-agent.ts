@@ -4,8 +4,7 @@ import type { Check, RunningAgent } from './situation.ts';
 
 const NAME = 'running agent';
 const AS_THIS_USER = 'none; all checks run as this user';
-const TO_USE_THE_FILE =
-  'If nothing is WRONG, put the file in its place, unless it is there, and restart the agent: systemctl restart vakt';
+const TO_USE_THE_FILE = 'If nothing is WRONG, put the file in its place and restart the agent: systemctl restart vakt';
 
 export const runningAgent: Check = {
   name: NAME,
@@ -17,16 +16,18 @@ export const runningAgent: Check = {
       return [note(NAME, `its status can't be read: ${statusError.message}`, statusError.remedy)];
     if (unit !== undefined) return [describeUnit(unit)];
     if (status === undefined) return [note(NAME, AS_THIS_USER, 'Start it: vakt run')];
-    const what = `${status.state}, version ${status.version}; its status is used for the checks below`;
+    const problem = `${status.state}, version ${status.version}; its status is used for the checks below`;
     if (statusByThisFile === undefined)
-      return [note(NAME, `${what}, but it was started by another configuration than ${configFile}`, TO_USE_THE_FILE)];
-    if (status.state === 'running') return [ok(NAME, what)];
-    return [note(NAME, what, 'For the reason, see the findings below, or run: vakt status')];
+      return [
+        note(NAME, `${problem}, but it was started by another configuration than ${configFile}`, TO_USE_THE_FILE),
+      ];
+    if (status.state === 'running') return [ok(NAME, problem)];
+    return [note(NAME, problem, 'For the reason, see the findings below, or run: vakt status')];
   },
 };
 
 function describeUnit(unit: NonNullable<RunningAgent['unit']>): Finding {
-  const { isBroken, what, remedy } = explainService(unit);
-  const finding = `${AS_THIS_USER}; ${what}`;
+  const { isBroken, problem, remedy } = explainService(unit);
+  const finding = `${AS_THIS_USER}; ${problem}`;
   return isBroken ? wrong(NAME, `${finding} (AGENT_NOT_RUNNING)`, remedy) : note(NAME, finding, remedy);
 }

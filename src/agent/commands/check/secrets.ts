@@ -32,12 +32,12 @@ export const isFileError = ({ id }: AgentError): boolean => /^(?:SECRET|CA)_FILE
 
 function exposed(folder: string, agent: RunningAgent, why: string): Finding[] {
   const found = exposedFolder(folder, agent);
-  return found === undefined ? [] : [wrong(NAME, `${found.what} ${why}`, found.remedy)];
+  return found === undefined ? [] : [wrong(NAME, `${found.problem} ${why}`, found.remedy)];
 }
 
 function authority(file: string, agent: RunningAgent): Finding[] {
   const stats = statSync(file);
   if (!othersCanWrite(stats)) return exposed(dirname(file), agent, 'and make the agent trust another hub');
-  const what = `other users can write to ${file} (mode ${octal(stats.mode)}) and make the agent trust another hub`;
-  return [wrong(NAME, what, `Run: chmod go-w ${shellWord(file)}`)];
+  const problem = `other users can write to ${file} (mode ${octal(stats.mode)}) and make the agent trust another hub`;
+  return [wrong(NAME, problem, `Run: chmod go-w ${shellWord(file)}`)];
 }

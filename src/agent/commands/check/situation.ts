@@ -42,8 +42,8 @@ export interface Situation {
   readonly transports: TransportChoice;
   /** What the agent uses now, or first. */
   readonly transport: Transport;
-  /** Goes the way to the hub, once; `undefined` if it is unknown where to. */
-  readonly way: () => Promise<Way | undefined>;
+  /** Tests the connection to the hub, once; `undefined` if the hub is unknown. */
+  readonly networkPath: () => Promise<NetworkPath | undefined>;
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
 }
@@ -73,7 +73,7 @@ export interface Presented {
   readonly isLeftToAgent?: true;
 }
 
-/** What was found on the way to the hub by one transport, up to TLS. */
+/** Findings about the connection to the hub by one transport, up to TLS. */
 export interface Walk {
   readonly transport: Transport;
   readonly target: Target;
@@ -82,8 +82,8 @@ export interface Walk {
   readonly failure?: HubFailure;
 }
 
-/** The way that the agent takes. */
-export interface Way {
+/** The connection that the agent uses. */
+export interface NetworkPath {
   readonly taken: Walk;
   readonly findings: readonly Finding[];
 }
@@ -92,7 +92,7 @@ export interface Way {
 const LIMIT = seconds(10);
 
 /** Waits for one step of a check. @throws TimeLimitError after 10 s, or the signal's reason */
-export async function step<T>(what: string, work: Promise<T>, signal: AbortSignal): Promise<T> {
+export async function step<T>(label: string, work: Promise<T>, signal: AbortSignal): Promise<T> {
   const done = new AbortController();
   const aborted = new Promise<never>((_, reject) => {
     const abort = () => reject(signal.reason);
@@ -100,7 +100,7 @@ export async function step<T>(what: string, work: Promise<T>, signal: AbortSigna
     else signal.addEventListener('abort', abort, { once: true, signal: done.signal });
   });
   try {
-    return await Promise.race([systemClock.within(LIMIT, what, work), aborted]);
+    return await Promise.race([systemClock.within(LIMIT, label, work), aborted]);
   } finally {
     done.abort();
   }

@@ -10,7 +10,7 @@ const COSTS: Readonly<Record<string, string>> = {
   procPolling: '1 % of a core; misses short programs',
 };
 
-/** Describes the state of a source. If a better source exists, the finding is a note, with the way to it as remedy. */
+/** Describes the state of a source. If a better source exists, the finding is a note, with the steps to use it as remedy. */
 export function sourceFinding(check: string, { state, source, reason }: SourceStatus, before = ''): Finding {
   const cost = source === undefined ? undefined : COSTS[source];
   const from = source === undefined ? '' : `, from ${source}${cost === undefined ? '' : ` (${cost})`}`;

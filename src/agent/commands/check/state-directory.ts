@@ -21,8 +21,8 @@ export const stateDirectory: Check = {
       return [wrong(NAME, `${existing} is not a directory`, 'Set stateDirectory to another path.')];
     }
     if (existing === directory && othersCanWrite(found)) {
-      const what = `other users can write to ${directory} (mode ${octal(found.mode)})`;
-      return [wrong(NAME, what, `Run: chmod go-w ${shellWord(directory)}`)];
+      const problem = `other users can write to ${directory} (mode ${octal(found.mode)})`;
+      return [wrong(NAME, problem, `Run: chmod go-w ${shellWord(directory)}`)];
     }
     try {
       accessSync(existing, constants.W_OK | constants.X_OK);
@@ -56,19 +56,19 @@ const remedyOf = (error: unknown, directory: string): string =>
  */
 function foreignFiles(directory: string, user: number | undefined): Finding[] {
   if (user === undefined || user === 0) return [];
-  const theirs = files(directory).filter(({ uid }) => uid !== user);
-  const [first] = theirs;
+  const foreignFiles = files(directory).filter(({ uid }) => uid !== user);
+  const [first] = foreignFiles;
   if (first === undefined) return [];
-  const what = `${counted(theirs.length, 'file')} in ${directory} ${theirs.length === 1 ? 'does' : 'do'} not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
-  return [wrong(NAME, what, `Run: chown -R ${user} ${shellWord(directory)}`)];
+  const problem = `${counted(foreignFiles.length, 'file')} in ${directory} ${foreignFiles.length === 1 ? 'does' : 'do'} not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
+  return [wrong(NAME, problem, `Run: chown -R ${user} ${shellWord(directory)}`)];
 }
 
 function exposed(directory: string): Finding[] {
   const open = files(directory).filter(({ mode }) => (mode & 0o077) !== 0);
   const [first] = open;
   if (first === undefined) return [];
-  const what = `other users can access ${counted(open.length, 'file')} in ${directory}, for example ${first.path} (mode ${octal(first.mode)}); queued events reveal what the device does`;
-  return [note(NAME, what, `Run: chmod -R go-rwx ${shellWord(directory)}`)];
+  const problem = `other users can access ${counted(open.length, 'file')} in ${directory}, for example ${first.path} (mode ${octal(first.mode)}); queued events reveal what the device does`;
+  return [note(NAME, problem, `Run: chmod -R go-rwx ${shellWord(directory)}`)];
 }
 
 const files = (directory: string) =>

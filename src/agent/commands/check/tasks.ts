@@ -9,11 +9,11 @@ const ENOUGH = 16;
 export const tasks: Check = {
   name: NAME,
   worksWithoutConfiguration: true,
-  run: ({ agent }) => [judgeTasks(groupLimitOf(processOf(agent), 'pids'))],
+  run: ({ agent }) => [checkTaskLimit(groupLimitOf(processOf(agent), 'pids'))],
 };
 
-export function judgeTasks(limit: number | undefined): Finding {
+export function checkTaskLimit(limit: number | undefined): Finding {
   if (limit === undefined || limit >= ENOUGH) return ok(NAME, `${limit ?? 'any number'} allowed`);
-  const what = `its control group is limited to ${limit} threads and processes; the agent needs up to ${ENOUGH}`;
-  return wrong(NAME, what, 'Raise it: TasksMax= of the unit, --pids-limit of the container.');
+  const problem = `its control group is limited to ${limit} threads and processes; the agent needs up to ${ENOUGH}`;
+  return wrong(NAME, problem, 'Raise it: TasksMax= of the unit, --pids-limit of the container.');
 }

@@ -9,12 +9,12 @@ import { type Finding, failed, note, ok, seen } from './finding.ts';
 const NAME = 'TLS';
 /** Hubs renew their certificates in time; the operator of a gateway must do that. */
 const SOON = days(14);
-/** In characters: texts of a certificate are untrusted. */
+/** Maximum number of characters: strings in a certificate are untrusted. */
 const MAX_SHOWN = 120;
 const MAX_CHAIN = 6;
 
 /** Whether the peer's certificate is valid by the authorities that the agent trusts, and if not, why. */
-export function judgeCertificate(
+export function validateCertificate(
   socket: TLSSocket,
   target: Target,
   trustedCaFile: string | undefined,

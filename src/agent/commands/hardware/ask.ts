@@ -31,7 +31,7 @@ const NOBODY = { uid: 65_534, gid: 65_534 };
 /** The answer of one question as the package gives it, or why there is none. */
 export type HardwareAnswer = { readonly value: unknown } | { readonly problem: string };
 
-/** What was found, by the name of the question. */
+/** Results, keyed by the question's name. */
 export interface Hardware {
   readonly answers: Readonly<Record<string, unknown>>;
   /** Why there is no answer, by the name of the question. */
@@ -132,7 +132,7 @@ type Call = readonly [command: string, args: string[], user: { uid?: number; gid
 
 /**
  * As root, a question that needs no rights is asked by `nobody`, and the others by root with no more capabilities than they
- * need, if setpriv(1) is there. See capabilities(7): the kernel gives a program of root no capability outside of the bounding
+ * need, if setpriv(1) is installed. See capabilities(7): the kernel gives a program of root no capability outside of the bounding
  * set.
  */
 export function commandFor(

@@ -1,4 +1,4 @@
-/* What is asked of the package systeminformation, with the arguments of each function, and how much of root it needs. */
+/* Queried functions of the package systeminformation, with their arguments and the privileges that each needs. */
 
 export interface HardwareQuestion {
   /** The function's name in systeminformation. */

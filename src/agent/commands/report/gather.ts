@@ -15,7 +15,7 @@ import type { LocalStatus } from '../../status/schema.ts';
 import { scan } from '../baseline.ts';
 import { askHardware } from '../hardware/ask.ts';
 import { snapshotSources } from '../snapshot-sources.ts';
-import type { Found, Report, Rows } from './report.ts';
+import type { Fallible, Report, Rows } from './report.ts';
 import { software } from './software.ts';
 
 interface Options {
@@ -32,16 +32,16 @@ interface Options {
 /** Collects all parts, one after the other. A part that cannot be read has the reason; rejects only when the signal aborts. */
 export async function gather({ root, of, by, controlSocket, options, withHardware, signal }: Options): Promise<Report> {
   const sources = snapshotSources(root, NO_STATISTICS);
-  const attempt = <T>(work: () => Promise<T>): Promise<Found<T>> =>
+  const attempt = <T>(work: () => Promise<T>): Promise<Fallible<T>> =>
     work().catch((error: unknown) => {
       signal.throwIfAborted();
       const { message, remedy } = toAgentError(error);
       return { problem: `${message.replace(/\.$/, '')}. ${remedy}` };
     });
   const rows = (collector: PeriodicCollector) => attempt(() => rowsOf(collector, sources, signal));
-  const running = <T>(work: () => Promise<T>): Promise<Found<T>> =>
+  const running = <T>(work: () => Promise<T>): Promise<Fallible<T>> =>
     of === 'system' ? attempt(work) : Promise.resolve(NOT_RUNNING);
-  const ask = (what: string) => askControlSocket(controlSocket, what, { signal });
+  const ask = (label: string) => askControlSocket(controlSocket, label, { signal });
   return {
     subject: of === 'system' ? hostname() : root,
     of,
@@ -60,7 +60,7 @@ export async function gather({ root, of, by, controlSocket, options, withHardwar
   };
 }
 
-const NOT_RUNNING = { problem: 'Not reported: a root tree does not run, so only its files are judged.' };
+const NOT_RUNNING = { problem: 'Not reported: a root tree does not run, so only its files are evaluated.' };
 
 async function rowsOf(collector: PeriodicCollector, sources: Sources, signal: AbortSignal): Promise<Rows> {
   const rows: readonly Payload[] = await collector.collect(sources, signal);

@@ -9,9 +9,9 @@ import { countOf, type Scanned, scopeOf } from '../baseline/scanned.ts';
 import type { Hardware } from '../hardware/ask.ts';
 import { escaped, htmlPage } from '../html.ts';
 import { verdict } from '../verdict.ts';
-import { type Found, isProblem, type Report, type Rows, type Software } from './report.ts';
+import { type Fallible, isProblem, type Report, type Rows, type Software } from './report.ts';
 
-/** Of one table; all rows are in the JSON report. */
+/** Maximum number of rows of one table; all rows are in the JSON report. */
 const MAX_ROWS = 5_000;
 
 /** @param categories the description of each category of rules, by name */
@@ -83,7 +83,7 @@ ${baselineSections(scanned, categories, 3)}`;
 }
 
 const note = (text: string): string => `<p class="note">${escaped(text)}</p>`;
-const either = <T>(found: Found<T>, html: (found: T) => string): string =>
+const either = <T>(found: Fallible<T>, html: (found: T) => string): string =>
   isProblem(found) ? note(found.problem) : html(found);
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
@@ -242,7 +242,7 @@ function unseen(report: Report): string {
   ).flatMap(([title, found]) => (isProblem(found) ? [] : gapsOf(found).map((gap) => [title, gap])));
   const limits = isProblem(report.baseline) ? [] : report.baseline.limits.map((limit) => ['Hardening', limit]);
   const notJudged = isProblem(report.baseline) ? 0 : countOf(report.baseline.outcomes, 'err');
-  const rules = notJudged === 0 ? [] : [['Hardening', `${counted(notJudged, 'rule')} could not be judged`]];
+  const rules = notJudged === 0 ? [] : [['Hardening', `${counted(notJudged, 'rule')} could not be evaluated`]];
   const collectors = isProblem(report.agent) ? [] : Object.entries(report.agent.collectors ?? {});
   const sources = collectors
     .filter(([, { state }]) => state !== 'on')

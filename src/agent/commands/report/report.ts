@@ -3,8 +3,8 @@ import type { Payload } from '../../../core/contract/event.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import type { Hardware } from '../hardware/ask.ts';
 
-/** What was found, or why nothing is known: a missing fact must not look like a good one. */
-export type Found<T> = T | { readonly problem: string };
+/** A result, or the reason why it is missing: a missing fact must not look like a good one. */
+export type Fallible<T> = T | { readonly problem: string };
 
 export const isProblem = (found: unknown): found is { readonly problem: string } =>
   typeof found === 'object' && found !== null && 'problem' in found;
@@ -34,16 +34,16 @@ export interface Report {
   readonly at: string;
   /** Who called the command. */
   readonly by: string;
-  /** Of the program that made the report. */
+  /** Version of the program that made the report. */
   readonly version: string;
-  readonly system: Found<Payload>;
-  readonly baseline: Found<BaselineReport>;
-  readonly ports: Found<Rows>;
-  readonly firewall: Found<Rows>;
-  readonly accounts: Found<Rows>;
-  readonly software: Found<Software>;
+  readonly system: Fallible<Payload>;
+  readonly baseline: Fallible<BaselineReport>;
+  readonly ports: Fallible<Rows>;
+  readonly firewall: Fallible<Rows>;
+  readonly accounts: Fallible<Rows>;
+  readonly software: Fallible<Software>;
   /** As in messages; secrets in command lines are already replaced. Newest last. */
-  readonly alerts: Found<readonly unknown[]>;
-  readonly agent: Found<LocalStatus>;
+  readonly alerts: Fallible<readonly unknown[]>;
+  readonly agent: Fallible<LocalStatus>;
   readonly hardware?: Hardware;
 }

@@ -3,18 +3,18 @@ import { readBounded } from '../../../core/base/bounded-file.ts';
 import { errnoOf, messageOf } from '../../../core/base/errors.ts';
 import { inRoot } from '../../host/in-root.ts';
 import { apkPackages, PACKAGE_DATABASES, RPM_FILES, RPM_FOLDERS, statusPackages } from '../../host/packages.ts';
-import type { Found, Software } from './report.ts';
+import type { Fallible, Software } from './report.ts';
 
 /** The status file of a desktop has 5 MB. */
 const MAX_DATABASE_BYTES = 24 * 1024 * 1024;
 
 /** The installed packages of a root, from the database of its package manager. */
-export function software(root: string): Found<Software> {
+export function software(root: string): Fallible<Software> {
   for (const { manager, paths } of PACKAGE_DATABASES) {
-    const where = paths.find((path) => isThere(root, path));
+    const where = paths.find((path) => fileExists(root, path));
     if (where !== undefined) return packagesIn(root, manager, where);
   }
-  const rpm = RPM_FOLDERS.find((folder) => RPM_FILES.some((name) => isThere(root, `${folder}/${name}`)));
+  const rpm = RPM_FOLDERS.find((folder) => RPM_FILES.some((name) => fileExists(root, `${folder}/${name}`)));
   return {
     problem:
       rpm === undefined
@@ -23,7 +23,7 @@ export function software(root: string): Found<Software> {
   };
 }
 
-function packagesIn(root: string, manager: string, where: string): Found<Software> {
+function packagesIn(root: string, manager: string, where: string): Fallible<Software> {
   try {
     const text = readBounded(inRoot(root, where), MAX_DATABASE_BYTES);
     const versions = new Map<string, string>();
@@ -39,7 +39,7 @@ function packagesIn(root: string, manager: string, where: string): Found<Softwar
 }
 
 /** Anything but "no such file" counts: what cannot be read must be reported as such. */
-function isThere(root: string, path: string): boolean {
+function fileExists(root: string, path: string): boolean {
   try {
     return statSync(inRoot(root, path), { throwIfNoEntry: false }) !== undefined;
   } catch (error) {

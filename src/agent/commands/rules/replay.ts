@@ -26,14 +26,14 @@ class EventClock implements TimeSource {
 /** Processes whose parents can be looked up. */
 const MAX_PROCESSES = 4_096;
 
-/** Judges recorded events as the agent would have judged them when they happened. */
+/** Evaluates recorded events as the agent would have evaluated them when they happened. */
 export class Replay {
   readonly #clock = new EventClock();
   readonly #detector: Detector;
   #changes = new SnapshotChanges();
   #parts = new SnapshotParts();
   #programs = new Map<string, Program>();
-  /** By user id. */
+  /** User names, keyed by id. */
   #userNames = new Map<number, string>();
 
   constructor(rules: readonly ParsedRule[], lists: Lists) {
@@ -49,7 +49,7 @@ export class Replay {
     this.#userNames = new Map();
   }
 
-  judge(event: GivenEvent): Hit[] {
+  evaluate(event: GivenEvent): Hit[] {
     if (event.time !== undefined) this.#clock.at = event.time;
     return this.#subjectsOf(event)
       .flatMap((subject) => this.#detector.evaluate(subject))

@@ -23,10 +23,10 @@ export async function testRules({ ruleFiles, cases, events, json }: TestOptions,
   if ((cases === undefined) === (events === undefined)) throw new UsageError('give either --cases or --events');
   const { rules, faults } = ruleFiles.length === 0 ? builtInRules() : await rulesOfFiles(ruleFiles);
   for (const fault of faults) world.stderr(printable(faultLine(fault)));
-  let isAllJudged = true;
+  let areAllEvaluated = true;
   if (cases !== undefined) testCases(cases, rules, json, world);
-  else if (events !== undefined) isAllJudged = await testEvents(events, rules, json, world);
-  return isAllJudged && faults.length === 0 ? 0 : 1;
+  else if (events !== undefined) areAllEvaluated = await testEvents(events, rules, json, world);
+  return areAllEvaluated && faults.length === 0 ? 0 : 1;
 }
 
 interface Alert {
@@ -77,11 +77,11 @@ function testCases(file: string, rules: readonly ParsedRule[], json: boolean, { 
   }
 }
 
-function hitsOf(event: unknown, replay: Replay, what: string): Hit[] {
+function hitsOf(event: unknown, replay: Replay, label: string): Hit[] {
   const events = eventsOf(event);
   if (events === undefined)
-    throw new UsageError(`${what} has an event that is neither a message, an event nor a payload`);
-  return events.flatMap((each) => replay.judge(each));
+    throw new UsageError(`${label} has an event that is neither a message, an event nor a payload`);
+  return events.flatMap((each) => replay.evaluate(each));
 }
 
 function casesOf(file: string): Cases {
@@ -123,7 +123,7 @@ function casesOf(file: string): Cases {
 /** @returns whether there were events, and no line was skipped */
 async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<boolean> {
   const replay = new Replay(rules, {});
-  let judged = 0;
+  let evaluatedCount = 0;
   let skipped = 0;
   for await (const [bytes, line] of linesOf(file, world.signal)) {
     world.signal.throwIfAborted();
@@ -135,9 +135,9 @@ async function testEvents(file: string, rules: readonly ParsedRule[], json: bool
       world.stderr(`Line ${line} is neither a message, an event nor a payload.`);
       continue;
     }
-    judged += events.length;
+    evaluatedCount += events.length;
     for (const event of events) {
-      const hits = replay.judge(event);
+      const hits = replay.evaluate(event);
       if (hits.length === 0) continue;
       const alerts = alertsOf(hits);
       const { id, name } = event;
@@ -146,8 +146,8 @@ async function testEvents(file: string, rules: readonly ParsedRule[], json: bool
       else world.stdout(printable(`line ${line}, ${name}: ${words(alerts)}`));
     }
   }
-  if (judged === 0) world.stderr('No event was judged.');
-  return judged > 0 && skipped === 0;
+  if (evaluatedCount === 0) world.stderr('No event was evaluated.');
+  return evaluatedCount > 0 && skipped === 0;
 }
 
 /** What a line has: an event, or the body of a message, if the line has its properties, too. */

@@ -24,7 +24,7 @@ interface Options {
   readonly config: string | undefined;
   readonly environment: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
-  /** Told what the identity keeps in memory, such as derived keys. */
+  /** Called with the identity's secrets in memory, such as derived keys. */
   readonly foundSecrets: (secrets: readonly string[]) => void;
 }
 

@@ -3,9 +3,9 @@ import { readBounded } from '../../../core/base/bounded-file.ts';
 import { errnoOf } from '../../../core/base/errors.ts';
 import { kernelWords } from '../../host/kernel-command-line.ts';
 
-/* What the kernel says of itself and of the process that the agent runs in. */
+/* Kernel facts about the system and the agent's process. */
 
-/** Of one file of /proc or /sys. */
+/** Maximum size of one file of /proc or /sys. */
 const MAX_FILE_BYTES = 64 * 1024;
 
 /** Files with settings and figures of the kernel that the agent depends on. None names a user or a peer. */
@@ -28,7 +28,7 @@ const FILES = [
   '/sys/kernel/security/lockdown',
   '/sys/fs/cgroup/cgroup.controllers',
 ];
-/** Of the agent's process, or of this command's. */
+/** Process id of the agent, or of this command. */
 const PROCESS_FILES = ['status', 'limits', 'cgroup'];
 
 /** Parameters of the kernel's command line that are shown; others may be secrets, for example of an installer. */

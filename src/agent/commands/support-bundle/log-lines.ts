@@ -5,11 +5,11 @@ import { UNIT } from '../../linux/self/service-unit.ts';
 
 /** In lines. When they are too long for the limit below, fewer are asked for. */
 const LINES = [2_000, 200];
-/** A line of the agent has 16 KB at most, most have 200 bytes. */
+/** A line of the agent has at most 16 KB, most have 200 bytes. */
 const MAX_BYTES = 8 * 1024 * 1024;
 const LIMIT = seconds(20);
 
-/** The last lines of the service's log, from the journal. @throws if there is no journal, or it has nothing of the service */
+/** The last lines of the service's log, from the journal. @throws if there is no journal, or it has no lines of the service */
 export async function logLines(signal: AbortSignal): Promise<string> {
   const tool = findTool('journalctl');
   if (tool === undefined || !existsSync('/run/systemd/system'))
@@ -18,7 +18,7 @@ export async function logLines(signal: AbortSignal): Promise<string> {
     );
   const text = await lastLines(tool, signal);
   if (text.trim() === '' || /^-- No entries --\s*$/.test(text))
-    throw new Error(`the journal shows this user nothing of the service ${UNIT}`);
+    throw new Error(`the journal shows this user no lines of the service ${UNIT}`);
   return text;
 }
 

@@ -3,7 +3,7 @@ import { VERSION } from '../../../core/base/version.ts';
 import { table } from '../../../core/command-line/command.ts';
 import type { Outcome } from './item.ts';
 
-/** The list of what is in the archive, and of what is not, with the reason. */
+/** The list of included items, and of missing ones with the reason. */
 export function manifest(
   outcomes: readonly Outcome[],
   { at, user, host }: { at: Date; user: string; host: string },

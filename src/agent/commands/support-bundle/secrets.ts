@@ -4,9 +4,9 @@ import { readNamedFile } from '../../../core/base/plain-file.ts';
 import { filesOf, readLocalSettings } from '../../config/local.ts';
 import { secretLinesOf } from '../../identity/certificate-file.ts';
 
-/** Of one secret file. */
+/** Maximum size of one secret file. */
 const MAX_FILE_BYTES = 64 * 1024;
-/** Of the folder `secrets` beside the configuration. */
+/** Maximum number of files in the folder `secrets` next to the configuration. */
 const MAX_FILES = 100;
 
 /**

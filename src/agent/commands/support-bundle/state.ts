@@ -53,7 +53,7 @@ function attempt(list: () => void, rows: string[], name: string): void {
 
 function row(path: string, name: string): string {
   const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return `[${printable(name)} was removed meanwhile]`;
+  if (stats === undefined) return `[${printable(name)} was removed in the meantime]`;
   const { mode, uid, gid, size, mtime } = stats;
   const columns = [mode.toString(8).padStart(6), `${uid}:${gid}`.padEnd(11), String(size).padStart(10)];
   return `${columns.join(' ')} ${mtime.toISOString()} ${printable(name)}`;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Member, membersOf, repeatedNames, withoutBlanks } from '../../../core/base/json-names.ts';
 import { isPlainObject } from '../../../core/base/values.ts';
 
-/** What one line of the file says of the place of a message in its chain. */
+/** The position of a message in its chain, from one line of the file. */
 export interface NumberedMessage {
   /** From 1. */
   readonly line: number;
@@ -11,11 +11,11 @@ export interface NumberedMessage {
   readonly previousDigest: string;
   /** The first number that it says was given up; all up to its own were. */
   readonly abandonedFrom?: number;
-  /** SHA-256 of the body. Two, if the file has the body as JSON and not as text: as it is written, and without blanks. */
+  /** SHA-256 of the body. Two, if the file has the body as JSON and not as text: as it is written, and without spaces. */
   readonly digests: readonly string[];
 }
 
-/** A line that is no message with a number. `other`: a message of another sender. */
+/** A line that is not a numbered message. `other`: a message of another sender. */
 export type Unnumbered =
   | { readonly line: number; readonly problem: string }
   | { readonly line: number; readonly other: true };
@@ -101,7 +101,7 @@ function firstRepeated(text: string, same?: (name: string) => string): string | 
 }
 
 /**
- * As text or Base64: one body. As JSON: as it is written, and without blanks, as the agent writes it; numbers stay as they are
+ * As text or Base64: one body. As JSON: as it is written, and without spaces, as the agent writes it; numbers stay as they are
  * written, since not every reader rounds them.
  */
 function bodiesOf(json: string): readonly (string | Buffer)[] {
@@ -122,7 +122,7 @@ function firstAbandoned(text: unknown, sequence: number): number | undefined | '
   return first;
 }
 
-/** Exports may have numbers where the message had texts. */
+/** Exports may have numbers where the message had strings. */
 function count(value: unknown): number | undefined {
   if (typeof value !== 'string' && typeof value !== 'number') return undefined;
   const number = Number(value);

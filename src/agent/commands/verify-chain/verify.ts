@@ -11,7 +11,7 @@ export interface ChainReport {
   readonly repeats: number;
   /** Numbers that a later message names as given up, and that have not arrived. */
   readonly abandoned: number;
-  /** What is missing or altered, a sentence each. */
+  /** Missing or altered messages, one sentence each. */
   readonly wrong: readonly string[];
   /** What the messages can't prove, a sentence each. */
   readonly unproved: readonly string[];
@@ -51,10 +51,10 @@ const isFirst = (message: NumberedMessage): boolean => gapStart(message) === 1;
 /** The first number before a message that it says was given up; its own number if it names none. */
 const gapStart = ({ sequence, abandonedFrom }: NumberedMessage): number => abandonedFrom ?? sequence;
 
-/** What is known beside the messages of one chain. */
+/** Facts from outside one chain. */
 interface Surroundings {
   readonly isPartial: boolean;
-  /** By digest of their bodies. */
+  /** Messages, keyed by digest of their bodies. */
   readonly owners: ReadonlyMap<string, NumberedMessage>;
   /** The first message of another chain. */
   readonly other: NumberedMessage | undefined;
@@ -121,39 +121,39 @@ function gapsIn(messages: readonly NumberedMessage[], around: Surroundings): Gap
     expected = sequence + 1;
     const link = isFirst(message) ? linkToChain(message, around) : linkWithin(messages, message, around);
     if (link === 'confirmed') confirmed.add(from - 1);
-    else if (link !== undefined) (link.isWrong ? wrong : unproved).push(link.what);
+    else if (link !== undefined) (link.isWrong ? wrong : unproved).push(link.problem);
   }
   return { abandoned, confirmed, wrong, unproved };
 }
 
 /** What the digest of the message before shows; `undefined`: nothing, or what is reported elsewhere. */
-type Link = 'confirmed' | { readonly isWrong: boolean; readonly what: string } | undefined;
+type Link = 'confirmed' | { readonly isWrong: boolean; readonly problem: string } | undefined;
 
-/** Of the first message of a chain. */
+/** Checks the link of the first message of a chain. */
 function linkToChain(message: NumberedMessage, { isPartial, owners, other }: Surroundings): Link {
   const { previousDigest } = message;
   const owner = owners.get(previousDigest);
   if (owner !== undefined && owner.chain !== message.chain) return undefined;
-  const unproved = { isWrong: false, what: `what the agent sent before ${named(message)}, in another chain` };
+  const unproved = { isWrong: false, problem: `what the agent sent before ${named(message)}, in another chain` };
   if (previousDigest === NOTHING) return other !== undefined && other.line < message.line ? unproved : undefined;
   if (isPartial) return unproved;
-  return { isWrong: true, what: `the message before ${named(message)}, in another chain, is missing or altered` };
+  return { isWrong: true, problem: `the message before ${named(message)}, in another chain, is missing or altered` };
 }
 
-/** Of the other messages. */
+/** Checks the link of any later message. */
 function linkWithin(messages: readonly NumberedMessage[], message: NumberedMessage, { isPartial }: Surroundings): Link {
   const before = gapStart(message) - 1;
   const later = indexAfter(messages, before);
   const previous = messages[later - 1];
   if (previous?.sequence === before) {
     if (previous.digests.includes(message.previousDigest)) return 'confirmed';
-    const what = `${named(previous)} is not what ${named(message)} says was sent before it: one of them was altered, or is in another's place`;
-    return { isWrong: true, what };
+    const problem = `${named(previous)} is not what ${named(message)} says was sent before it: one of them was altered, or is in another's place`;
+    return { isWrong: true, problem };
   }
   const giver = messages[later];
   if (giver !== undefined && giver.sequence < message.sequence && gapStart(giver) <= before)
-    return { isWrong: true, what: contradicting(before, message, giver) };
-  if (isPartial && previous === undefined) return { isWrong: false, what: `what came before ${named(message)}` };
+    return { isWrong: true, problem: contradicting(before, message, giver) };
+  if (isPartial && previous === undefined) return { isWrong: false, problem: `what came before ${named(message)}` };
   return undefined; // it has been reported as missing
 }
 
@@ -185,7 +185,7 @@ function numbersGivenUp(messages: readonly NumberedMessage[]): ReadonlySet<numbe
   return all;
 }
 
-/** The index of the first message above a number, which may be behind the last. Chains are long, and each message may ask. */
+/** The index of the first message above a number, which may be after the last. A binary search, since chains are long. */
 function indexAfter(messages: readonly NumberedMessage[], number: number): number {
   let [from, to] = [0, messages.length];
   while (from < to) {
@@ -210,8 +210,8 @@ const contradicting = (absent: number, message: NumberedMessage, other: Numbered
 
 /** No digest covers `Abandoned`. */
 function onlyClaimed(first: number, last: number, by: NumberedMessage): string {
-  const [what, them] = first === last ? [`number ${first}`, 'it'] : [`numbers ${first} to ${last}`, 'them'];
-  return `${what}: only ${named(by)} says that the agent gave ${them} up`;
+  const [numbers, them] = first === last ? [`number ${first}`, 'it'] : [`numbers ${first} to ${last}`, 'them'];
+  return `${numbers}: only ${named(by)} says that the agent gave ${them} up`;
 }
 
 /** The last one was acknowledged. It may have named others before it as given up. */

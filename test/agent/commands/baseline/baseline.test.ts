@@ -77,7 +77,7 @@ describe('vakt baseline', () => {
       '',
     ]);
     const rest = out.slice(7).join('\n');
-    assert.match(rest, /^1 of 1 rules failed: 1 Critical\.\n0 passed, 0 could not be judged, 0 were skipped\./);
+    assert.match(rest, /^1 of 1 rules failed: 1 Critical\.\n0 passed, 0 could not be evaluated, 0 were skipped\./);
     assert.ok(rest.includes(`Checked ${root} in `));
     assert.match(rest, /not a running system/);
   });
@@ -276,7 +276,7 @@ describe('vakt baseline', () => {
     it('ends with 1 when they are refused, and judges the others', async function () {
       needsRoot(this);
       assert.equal(await judge('--custom', custom({ rules: [{ id: 'x' }] }), '--fail-on', 'never'), 1);
-      assert.match(errors.join(), /^The rules of --custom were not judged: .*custom\.json: rules\[0\]/);
+      assert.match(errors.join(), /^The rules of --custom were not evaluated: .*custom\.json: rules\[0\]/);
       assert.ok(out.length > 3);
       errors = [];
       const path = custom(CUSTOM);
@@ -289,7 +289,7 @@ describe('vakt baseline', () => {
       const path = join(folder, '\u001b[2J.json');
       writeFileSync(path, '{}');
       assert.equal(await judge('--custom', path, RULE), 1);
-      assert.match(errors.join('\n'), /^The rules of --custom were not judged: .*·\[2J\.json/);
+      assert.match(errors.join('\n'), /^The rules of --custom were not evaluated: .*·\[2J\.json/);
     });
   });
 

@@ -169,7 +169,7 @@ describe('The report of a scan as SARIF', () => {
     assert.equal(executionSuccessful, false);
     assert.deepEqual(all[0], {
       level: 'error',
-      message: { text: 'The rules of --custom were not judged: it is not JSON' },
+      message: { text: 'The rules of --custom were not evaluated: it is not JSON' },
     });
   });
 
@@ -248,7 +248,7 @@ describe('The report of a scan as JUnit XML', () => {
     assert.match(xml, /<property name="Limit" value="Not root\."\/>/);
     const refused = junitReport({ ...SCANNED, report: { ...SCANNED.report, customChecksRefused: 'it is not JSON' } });
     assert.match(refused, /<testsuite name="custom" package="vakt\.baseline" id="2" tests="1" failures="0" errors="1"/);
-    assert.match(refused, /name="The rules of --custom" time="0"><error message="not judged: it is not JSON"/);
+    assert.match(refused, /name="The rules of --custom" time="0"><error message="not evaluated: it is not JSON"/);
   });
 
   it('has what the schemas of Ant and of the xUnit plugin of Jenkins ask for, and no more', () => {
@@ -279,7 +279,7 @@ describe('The report of a scan as JUnit XML', () => {
       xml,
       /<testcase classname="ssh" name="ssh\.a: A holds" time="0"><failure message="found &lt;yes&gt; &amp; &quot;no&quot;·" type="Critical">/,
     );
-    assert.match(xml, /name="ssh\.b: A holds" time="0"><error message="not judged: EACCES" type="Warning">/);
+    assert.match(xml, /name="ssh\.b: A holds" time="0"><error message="not evaluated: EACCES" type="Warning">/);
     assert.match(xml, /name="ssh\.c: A holds" time="0"\/>/);
     assert.match(xml, /name="cron\.d: A holds" time="0"><skipped message="no cron"\/><\/testcase>/);
   });
@@ -344,7 +344,7 @@ describe('vakt baseline, for pipelines', () => {
       exceptions.map(({ isExpired }: { isExpired: boolean }) => isExpired),
       [false, true],
     );
-    assert.ok(limits.includes('The exception for file.etc-group expired on 2025-01-01: it is judged again.'));
+    assert.ok(limits.includes('The exception for file.etc-group expired on 2025-01-01: it is evaluated again.'));
   });
 
   for (const [what, value, message] of [

@@ -82,7 +82,7 @@ describe('vakt baseline --image', () => {
     appendFileSync(file, 'more');
     await assert.rejects(imageDigest(image, signal), (error) => {
       assert.ok(error instanceof AgentError);
-      assert.match(error.message, /the file was written to meanwhile$/);
+      assert.match(error.message, /the file was written to during the scan$/);
       return error.id === 'SOURCE_UNREADABLE' && error.remedy.includes('loop,ro');
     });
   });

@@ -82,7 +82,7 @@ describe('The page of a scan', () => {
       outcome({ result: 'skip', reason: 'no sshd' }),
     );
     assert.match(html, /<b>2<\/b> failed<small>1 Critical, 1 Warning<\/small>/);
-    assert.match(html, /<b>1<\/b> could not be judged/);
+    assert.match(html, /<b>1<\/b> could not be evaluated/);
     assert.match(html, /<b>3<\/b> passed/);
     assert.match(html, /<b>1<\/b> skipped/);
     const widths = [...html.matchAll(/<rect class="\w+" x="([\d.]+)" width="([\d.]+)"/g)].map(([, x, w]) => [
@@ -107,7 +107,7 @@ describe('The page of a scan', () => {
       {},
     );
     assert.ok(html.includes('In a &lt;container&gt;.'));
-    assert.ok(html.includes('The custom rules were not judged: /x: not root’s'));
+    assert.ok(html.includes('The custom rules were not evaluated: /x: not root’s'));
   });
 
   it('forbids everything but its own style and script, and names no other file', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { judgeKernelCommandLine } from '../../../../src/agent/commands/check/kernel-command-line.ts';
+import { checkKernelCommandLine } from '../../../../src/agent/commands/check/kernel-command-line.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 
 describe("vakt check, the kernel's command line", () => {
@@ -14,10 +14,10 @@ describe("vakt check, the kernel's command line", () => {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), '');
   };
-  const remedy = (commandLine: string | undefined) => judgeKernelCommandLine('audit', root, commandLine)[0]?.remedy;
+  const remedy = (commandLine: string | undefined) => checkKernelCommandLine('audit', root, commandLine)[0]?.remedy;
 
   it('is fine with audit=1', () => {
-    assert.deepEqual(judgeKernelCommandLine('audit', root, 'ro audit=1'), []);
+    assert.deepEqual(checkKernelCommandLine('audit', root, 'ro audit=1'), []);
   });
 
   for (const [what, signs, expected] of [

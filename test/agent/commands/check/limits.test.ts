@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
-import { judgeAudit } from '../../../../src/agent/commands/check/audit.ts';
-import { judgeBudget } from '../../../../src/agent/commands/check/memory.ts';
+import { checkAudit } from '../../../../src/agent/commands/check/audit.ts';
+import { checkBudget } from '../../../../src/agent/commands/check/memory.ts';
 import { groupLimitOf } from '../../../../src/agent/commands/check/process.ts';
-import { judgeTasks } from '../../../../src/agent/commands/check/tasks.ts';
+import { checkTaskLimit } from '../../../../src/agent/commands/check/tasks.ts';
 import { CWD } from '../../../../src/agent/linux/audit/reassembler.ts';
 import { decodeRule, memoRule } from '../../../../src/agent/linux/audit/rules.ts';
 import { skip } from '../../../harness/require.ts';
@@ -69,7 +69,7 @@ describe('vakt check: limits', () => {
   });
 
   it('find a memory budget that the kernel would not allow', () => {
-    const budget = (group: number | undefined, machine = 2 ** 32) => judgeBudget(96, { group, machine });
+    const budget = (group: number | undefined, machine = 2 ** 32) => checkBudget(96, { group, machine });
     assertFinding(
       budget(64 * 2 ** 20),
       'wrong',
@@ -82,8 +82,8 @@ describe('vakt check: limits', () => {
   });
 
   it('find too few tasks', () => {
-    assertFinding(judgeTasks(8), 'wrong', /limited to 8 threads/, /TasksMax=/);
-    assertFinding(judgeTasks(64), 'ok', /^64 allowed$/);
+    assertFinding(checkTaskLimit(8), 'wrong', /limited to 8 threads/, /TasksMax=/);
+    assertFinding(checkTaskLimit(64), 'ok', /^64 allowed$/);
   });
 
   describe('audit', () => {
@@ -94,37 +94,37 @@ describe('vakt check: limits', () => {
 
     it('is in order', () => {
       assertFinding(
-        judgeAudit(status, ours, 7)[0],
+        checkAudit(status, ours, 7)[0],
         'ok',
         /^on, the agent is its daemon, 2 rules \(1 of them the agent's\), backlog 8192, 3 records lost since boot$/,
       );
-      assertFinding(judgeAudit(status, ours)[0], 'ok', /its daemon is process 7/);
+      assertFinding(checkAudit(status, ours)[0], 'ok', /its daemon is process 7/);
     });
 
     it('is locked without the agent’s rules', () =>
-      assertFinding(judgeAudit({ ...status, enabled: 2 }, [])[0], 'wrong', /can't be added/, /auditctl -l/));
+      assertFinding(checkAudit({ ...status, enabled: 2 }, [])[0], 'wrong', /can't be added/, /auditctl -l/));
 
     it('has rules of an agent that was killed', () => {
-      const [found] = judgeAudit({ ...status, pid: 0 }, ours, undefined, false);
+      const [found] = checkAudit({ ...status, pid: 0 }, ours, undefined, false);
       assertFinding(found, 'wrong', /left by an agent that was killed/, /: vakt remove-rules$/);
-      assertFinding(judgeAudit({ ...status, pid: 0 }, foreign, undefined, false)[0], 'ok', /0 of them/);
+      assertFinding(checkAudit({ ...status, pid: 0 }, foreign, undefined, false)[0], 'ok', /0 of them/);
     });
 
-    it('is locked with them', () => assertFinding(judgeAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
+    it('is locked with them', () => assertFinding(checkAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
 
     it('is blind by rules of others', () => {
-      const [all] = judgeAudit(status, [...ours, ...rule(TASK_NEVER)], 7);
+      const [all] = checkAudit(status, [...ours, ...rule(TASK_NEVER)], 7);
       assertFinding(
         all,
         'wrong',
         /^on, .* since boot\. Audit rules of another program hide all processes/,
         /augenrules/,
       );
-      const [some] = judgeAudit(status, [...ours, ...rule(TASK_NEVER_OF_ONE)], 7);
+      const [some] = checkAudit(status, [...ours, ...rule(TASK_NEVER_OF_ONE)], 7);
       assertFinding(some, 'note', /hide some processes/, /augenrules/);
     });
 
     it('panics', () =>
-      assertFinding(judgeAudit({ ...status, failure: 2 }, ours)[0], 'note', /panics/, /auditctl -f 1/));
+      assertFinding(checkAudit({ ...status, failure: 2 }, ours)[0], 'note', /panics/, /auditctl -f 1/));
   });
 });

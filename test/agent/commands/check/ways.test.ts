@@ -419,7 +419,7 @@ describe('vakt check goes the way of the agent', () => {
       at();
       await hub.offline('mqtt');
       await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
-      assertFound(await look(), { notes: { TCP: /the running agent is connected nevertheless$/ } });
+      assertFound(await look(), { notes: { TCP: /the running agent is connected anyway$/ } });
     });
 
     it('calls wrong what the agent reaches only by the configuration that it was started with', async () => {
