@@ -143,6 +143,12 @@ describe('patterns of rules', () => {
   }))
     it(`refuses ${pattern}`, () => assert.match(problem(pattern) ?? 'accepted', why));
 
+  it('accepts any number of groups, nested up to 20 levels', () => {
+    assert.ok(matches('(a)'.repeat(50), 'a'.repeat(50)));
+    assert.ok(matches(`${'('.repeat(19)}a${')'.repeat(19)}`, 'a'));
+    assert.match(problem(`${'('.repeat(20)}a${')'.repeat(20)}`) ?? 'accepted', /groups in one another/);
+  });
+
   it('takes time in proportion, where others take for ever', () => {
     const line = `${'a'.repeat(LONGEST_LINE - 1)}!`;
     for (const pattern of [

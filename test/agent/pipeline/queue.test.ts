@@ -632,6 +632,18 @@ describe('EventQueues', () => {
       assert.equal(isLasting('High'), true);
     });
 
+    for (const queue of QUEUES)
+      it(`syncs the checkpoint of an eviction from ${queue} that a smaller limit caused`, async () => {
+        now.queues.put(queue, events(40, 400));
+        await now.clock.advance(2_000);
+        await now.clock.advance(2_000);
+        const before = syncs();
+        now.settings.setLimit(8_192);
+        assert.ok((now.queues.account(queue).totals.dropped.cacheFull ?? 0) > 0);
+        await now.clock.advance(1_000);
+        assert.ok(syncs() > before);
+      });
+
     it('sleeps when there is nothing to sync', async () => {
       const before = syncs();
       await now.clock.advance(3_600_000);

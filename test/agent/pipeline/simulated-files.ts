@@ -28,6 +28,8 @@ export function seeded(seed: number): () => number {
 export class SimulatedFiles implements StoreFiles {
   readonly files = new Map<string, SimulatedFile>();
   readonly counts: Partial<Record<Operation, number>> = {};
+  /** Paths of files that were created and not closed yet; each is a descriptor of the real file system. */
+  readonly open = new Set<string>();
   bytesWritten = 0;
   capacity = Number.POSITIVE_INFINITY;
   /** Asked before each operation: an errno makes it fail. An append then writes a part first. */
@@ -49,12 +51,14 @@ export class SimulatedFiles implements StoreFiles {
   /** A new process. What the old one wrote is in the kernel's hands, and stays. */
   restart(): void {
     this.#dead = false;
+    this.open.clear();
     this.dieAfter = Number.POSITIVE_INFINITY;
   }
 
   /** Keeps what was synced, and of the rest any part of each file on its own; deleted files may come back. */
   cutPower(): void {
     this.#dead = true;
+    this.open.clear();
     for (const [path, file] of this.#removed)
       if (this.#random() < 0.5 && !this.files.has(path)) this.files.set(path, file);
     this.#removed.clear();
@@ -90,6 +94,7 @@ export class SimulatedFiles implements StoreFiles {
     const file: SimulatedFile = { data: Buffer.alloc(0), synced: 0, entrySynced: false };
     this.files.set(path, file);
     this.#dieHere();
+    this.open.add(path);
     return {
       append: (bytes) => this.#append(path, file, bytes),
       truncate: (size) => {
@@ -103,7 +108,7 @@ export class SimulatedFiles implements StoreFiles {
         this.#enter('sync', path);
         file.synced = Math.max(file.synced, Math.min(size, file.data.length));
       },
-      close: () => {},
+      close: () => void this.open.delete(path),
     };
   }
 

@@ -218,6 +218,43 @@ describe('SegmentLog', () => {
     const rest = everything();
     assert.ok(rest.length < all.length && rest.length > 0);
     assert.equal(log.account().totals().dropped.corrupt, all.length - rest.length);
+    const bytes = rest.reduce((sum, { jsonBytes }) => sum + jsonBytes, 0);
+    assert.deepEqual(log.waiting(), { events: rest.length, elements: rest.length, bytes });
+  });
+
+  it('keeps only the current segment open after a sync', async () => {
+    for (const one of events(8, 1_500)) log.append(sized([one]));
+    assert.ok(paths().length > 2);
+    await log.sync();
+    assert.equal(files.open.size, 1);
+    log.close();
+    assert.equal(files.open.size, 0);
+  });
+
+  it('closes all its segments when it is closed before a sync', () => {
+    for (const one of events(8, 1_500)) log.append(sized([one]));
+    log.close();
+    assert.equal(files.open.size, 0);
+  });
+
+  it('closes delivered segments that were never synced when it deletes them', async () => {
+    for (const one of events(8, 1_500)) log.append(sized([one]));
+    log.take(Number.POSITIVE_INFINITY, true);
+    log.settle('delivered');
+    await log.sync();
+    assert.deepEqual([paths().length, files.open.size], [1, 1]);
+  });
+
+  it('closes a new segment whose first write failed', () => {
+    const before = files.open.size;
+    for (const one of events(8, 1_500)) {
+      files.fault = (operation) => (operation === 'append' ? 'ENOSPC' : undefined);
+      assert.ok(isFull(log.append(sized([one]))));
+      files.fault = () => undefined;
+      assert.equal(log.append(sized([one])), undefined);
+    }
+    assert.ok(paths().length > 2);
+    assert.equal(files.open.size - before, paths().length - 1);
   });
 
   describe('asked for some events only', () => {

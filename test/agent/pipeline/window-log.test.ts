@@ -282,6 +282,27 @@ describe('WindowLog', () => {
     assert.deepEqual(Object.keys(found().counts), [elements[0]?.payload.CommandLine]);
   });
 
+  it('keeps only the current file open, however often the log is rewritten', async () => {
+    const window = begin();
+    const element = add(window, 'ls');
+    for (let n = 0; n < 9_000; n += 1) {
+      window.count(element, n);
+      log.save();
+      assert.ok(files.open.size <= 1, [...files.open].join());
+      if (n % 3_000 === 0) await log.sync();
+    }
+    assert.ok((files.counts.create ?? 0) > 2);
+    log.close();
+    assert.equal(files.open.size, 0);
+  });
+
+  it('closes the file of a rewrite that failed', () => {
+    add(begin(), 'ls');
+    files.fault = (operation) => (operation === 'append' ? 'EIO' : undefined);
+    assert.ok(log.save() !== undefined);
+    assert.deepEqual([files.counts.create, files.open.size], [1, 0]);
+  });
+
   it('opens on a disk that cannot be read, with nothing', () => {
     files.fault = (operation) => (operation === 'list' ? 'EACCES' : undefined);
     const {
