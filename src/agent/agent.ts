@@ -19,7 +19,7 @@ import { linuxSources } from './linux/sources.ts';
  * Every part of the agent. A part is created after the parts that it uses. It announces changes by a Notifier, and later
  * parts subscribe. The returned list is in the order of the start; data flows from its end to its beginning.
  *
- * @throws {AgentError} what only an operator can mend on the device: secrets, state directory
+ * @throws {AgentError} if only an operator can fix the problem on the device: secrets, state directory
  */
 export function agent(local: LocalSettings, options: AgentOptions): Service[] {
   const foundation = layFoundation(local, options);
@@ -75,7 +75,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     configuration.faultReports,
     delivery.budget,
     condition.logLevel,
-    local.strictStart ? hub : later.service(hub), // connects, and goes on trying for ever, in the background
+    local.strictStart ? hub : later.service(hub), // connects in the background and retries forever
     reporting.twin, // desired in, reported out
     ...(local.strictStart ? [reporting.strictStart] : []),
     reporting.reported,
@@ -83,7 +83,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     delivery.publisher,
     delivery.aggregator,
     condition.memory,
-    ...detection.services, // judge what the collectors make
+    ...detection.services, // evaluate the collectors' events
     later.service(collection.snapshots), // Periodic collectors
     detection.sourceWatch, // what changes between their rounds
     collection.linuxEvents, // Triggered collectors

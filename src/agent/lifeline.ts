@@ -39,7 +39,7 @@ export class Lifeline implements Service {
   readonly #log: Logger;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  /** Whether the manager knows that the agent is ready. It is told until it takes it: otherwise it would end a good start. */
+  /** Whether the manager has accepted READY. The agent repeats it until then: otherwise the manager would abort a successful start. */
   #isReady = false;
   #lastStatus: string | undefined;
   /** When the status is looked at next, by the monotonic clock. */
@@ -82,7 +82,7 @@ export class Lifeline implements Service {
     this.#manager.notify('STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.');
   }
 
-  /** To be called when a state has changed, which the status line shows. */
+  /** Call this when a state that the status line shows has changed. */
   changed(): void {
     this.#lookAt = LONG_AGO;
   }

@@ -29,7 +29,7 @@ import type { Foundation } from './foundation.ts';
 import { alertsAsDiagnostics } from './services.ts';
 import type { Storage } from './storage.ts';
 
-/** What makes events of what happens. */
+/** Components that turn occurrences into events. */
 interface TriggeredParts {
   readonly triggers: Triggers;
   readonly changeNotices: ChangeNotices;
@@ -39,10 +39,10 @@ interface TriggeredParts {
   readonly linuxEvents: LinuxEvents;
 }
 
-/** What makes events of the state of the system. */
+/** Components that turn the system's state into events. */
 interface PeriodicParts {
   readonly baseline: BaselineScans;
-  /** Of the snapshots. */
+  /** Lets the snapshots run. */
   readonly sources: Sources;
   /** Periodic collectors. */
   readonly snapshots: Snapshots;
@@ -92,7 +92,7 @@ export function createCollection(foundation: Foundation, options: Options): Coll
       }),
   });
   const leavesOut: LeavesOut = (collector, priority) => {
-    // Whoever pauses for an update is told of an attack nevertheless.
+    // Alerts are sent even while collecting is paused, for example for an update.
     if (collector.name !== securityAlert.name && pause.skips(collector)) return 'paused';
     return condition.memory.leavesOutAll(collector, priority) ? 'memory' : undefined;
   };

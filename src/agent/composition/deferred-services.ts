@@ -4,12 +4,12 @@ import { toAgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
 
-/** The longest wait: the hub must hear also of an agent whose collectors don't become ready. */
+/** The longest wait: the hub must be notified even if the collectors don't become ready. */
 const LONGEST_WAIT = seconds(20);
 
 /**
  * Lets services begin when others are ready: what can wait must not take the processor from what can't. It is itself a
- * service, and stands in the list after those that go first.
+ * service, and must be listed after the services that start first.
  */
 export class Later implements Service {
   readonly name = 'later';

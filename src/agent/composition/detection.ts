@@ -21,7 +21,7 @@ import type { DeliveryParts } from './delivery.ts';
 import type { Foundation } from './foundation.ts';
 import type { Storage } from './storage.ts';
 
-/** What judges the events on the device. */
+/** Components that evaluate the events on the device. */
 export interface DetectionParts {
   readonly detections: Detections;
   readonly alerts: Alerts;

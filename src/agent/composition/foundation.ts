@@ -31,7 +31,7 @@ export interface AgentOptions {
   readonly signal: AbortSignal;
   /** Takes the place of the hub; then no identity is needed either. */
   readonly dryHub?: HubClient & Service;
-  /** Told at the end when the disk has not taken everything: a thread still waits for it. */
+  /** Called at exit if the disk has not accepted all data: a thread still waits for it. */
   readonly abandoned?: () => void;
 }
 

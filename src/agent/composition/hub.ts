@@ -26,7 +26,7 @@ export function hubAccess({ local, options, clockOf, logOf }: Foundation, { stat
   return { identity: createIdentity(local.identity, context), network, state };
 }
 
-/** Texts that no answer to a direct method may contain. */
+/** Strings that no answer to a direct method may contain. */
 export const secretsOf = (access: HubAccess) => (): readonly string[] =>
   'identity' in access ? access.identity.secrets() : [];
 

@@ -61,7 +61,7 @@ export function createReporting(
     ...parts
   }: Reported & {
     storage: Storage;
-    /** Texts that no answer to a direct method may contain. */
+    /** Strings that no answer to a direct method may contain. */
     secrets: () => readonly string[];
   },
 ): ReportingParts {

@@ -53,7 +53,7 @@ export const metricsHandler =
     return undefined;
   };
 
-/** Last to start, so first to stop: says so before anything else ends. */
+/** Last to start, so first to stop: logs the stop before any other service ends. */
 export const endOfRun = (say: () => void): Service => ({
   name: 'end of run',
   start: async () => {},

@@ -6,7 +6,7 @@ import type { TwinReading } from '../../core/twin/twin.ts';
 export interface ConfigurationChange {
   readonly time: Date;
   readonly desiredVersion: number;
-  /** By the name of the property: `Low to Off`. */
+  /** Keyed by property name: `Low to Off`. */
   readonly changes: Readonly<Record<string, string>>;
 }
 
@@ -14,11 +14,11 @@ type Applied = Extract<TwinReading, { ok: true }>;
 
 /** In characters. */
 const LONGEST_VALUE = 64;
-/** Of the entries of a list: who disables rules must not hide some behind others. */
+/** Limit for the entries of a list: a change that disables rules must not hide some of them behind others. */
 const LONGEST_LIST = 512;
 
 /**
- * What differs between two configurations in force. Another spelling of the same value is no change.
+ * Differences between two applied configurations. Another spelling of the same value is not a change.
  *
  * @returns `undefined` when nothing does
  */

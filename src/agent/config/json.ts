@@ -7,7 +7,7 @@ const MAX_DEPTH = 64;
 /**
  * Reads JSON with comments and trailing commas. `__proto__` is a name like others.
  *
- * @returns `problem`: what is wrong, with line and column; it quotes nothing of the text, which may hold secrets.
+ * @returns `problem`: what is wrong, with line and column; it quotes no part of the file, which may contain secrets.
  *   `repeated`: a message for each name that its object has already, of which `value` has the last
  */
 export function parseJson(text: string): { value: unknown; repeated: readonly string[] } | { problem: string } {

@@ -117,7 +117,7 @@ export const LocalSettings = v.strictObject({
     v.pipe(
       v.boolean('must be true or false'),
       v.description(
-        'Whether a desired configuration that is invalid, or cannot be read within a minute, ends the start with status 76; else the last good one is used.',
+        'Whether the start aborts with status 76 if the desired configuration is invalid or cannot be read within a minute; otherwise the last good one is used.',
       ),
     ),
     false,
@@ -160,7 +160,7 @@ export const LocalSettings = v.strictObject({
       enabled: v.optional(
         v.pipe(
           v.boolean('must be true or false'),
-          v.description('Whether events are judged by detection rules; false wins over the module twin.'),
+          v.description('Whether detection rules evaluate events; false overrides the module twin.'),
         ),
         true,
       ),
@@ -171,7 +171,7 @@ export const LocalSettings = v.strictObject({
         '/etc/vakt/rules.d',
       ),
       badAddressesFile: v.optional(
-        path('File with addresses and networks, one a line, to which a connection raises an alert.'),
+        path('File with addresses and networks, one per line; a connection to one of them raises an alert.'),
       ),
       redact: v.optional(
         v.pipe(
@@ -224,7 +224,7 @@ export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_
 
 /**
  * Reads the local configuration: the file, overridden by environment variables (`VAKT_HUB__HOST_NAME` sets
- * `hub.hostName`). Relative paths start at the file's folder. Of secrets and certificates that systemd has copied
+ * `hub.hostName`). Relative paths start at the file's folder. For secrets and certificates that systemd has copied
  * (credentials.ts), this process reads the copies from then on; the settings name the files.
  *
  * Names that are not settings are ignored, with a warning: an older version must start with the file of a newer one.
@@ -343,7 +343,7 @@ function problem(issue: Issue): string {
   return issue.type === 'variant' ? `must be one of ${issue.expected}` : issue.message.replace(/^Invalid.*?: /, '');
 }
 
-/** A message for each list: no setting is one, but the schema takes a list for an object without members. */
+/** A message for each list: no setting is a list, but the schema treats a list as an object without members. */
 function lists(value: unknown, above: readonly string[] = []): string[] {
   if (Array.isArray(value)) return [`${above.join('.') || '(the whole)'} must not be a list`];
   if (typeof value !== 'object' || value === null) return [];

@@ -12,7 +12,7 @@ interface SchemaNode {
   readonly type?: string;
 }
 
-/** The members of an object schema, also when it is wrapped; of a variant, the members of all its options. */
+/** The members of an object schema, even if it is wrapped. For a variant, the members of all its options. */
 export function entriesOf(schema: unknown): Record<string, unknown> {
   const node = schema as SchemaNode | undefined;
   if (node?.wrapped !== undefined) return entriesOf(node.wrapped);

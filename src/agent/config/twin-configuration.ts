@@ -17,7 +17,7 @@ type Applied = Extract<TwinReading, { ok: true }>;
 export interface ConfigurationState {
   readonly desiredVersion?: number;
   readonly source: 'desired' | 'lastKnownGood' | 'defaults';
-  /** By the name of a property; empty unless the desired configuration was refused. */
+  /** Keyed by property name; empty unless the desired configuration was refused. */
   readonly errors: Readonly<Record<string, string>>;
   readonly warnings: Readonly<Record<string, string>>;
 }
@@ -30,7 +30,7 @@ export interface ConfigurationState {
  */
 export class TwinConfiguration {
   readonly settings: LiveSettings;
-  /** Of the first desired configuration: resolves with `undefined` once it is in force, or with the error that refuses it. */
+  /** Resolves when the first desired configuration is applied, with `undefined`, or refused, with the error. */
   readonly verdict: Promise<AgentError | undefined>;
   #judge: (refusal: AgentError | undefined) => void = () => {};
   readonly #dialect: Dialect;
@@ -57,9 +57,9 @@ export class TwinConfiguration {
     lastGoodFile: string;
     /** Called with every fault and warning of a desired configuration, once per change; with none if it has none. */
     onFaults: (faults: readonly ConfigurationFault[]) => void;
-    /** Called with what has changed, after it has been put in force. */
+    /** Called with the changes after they have been applied. */
     changed?: (change: ConfigurationChange) => void;
-    /** Absent: nothing is limited beyond the ranges of the settings. */
+    /** If omitted, only the ranges of the settings limit the values. */
     limits?: Limits;
     clock: Clock;
     log: Logger;
@@ -142,7 +142,7 @@ export class TwinConfiguration {
     this.#writeLastGood(text);
   }
 
-  /** Of the configuration in force, and of unknown names in the desired section. */
+  /** Warnings about the current configuration and about unknown names in the desired section. */
   #warnings(stray: Readonly<Record<string, string>>): Record<string, string> {
     return { ...stray, ...byName(this.#inForce.warnings) };
   }

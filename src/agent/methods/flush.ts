@@ -19,7 +19,7 @@ export const flush = method({
     messages: count('Number of messages that the hub accepted.'),
     events: count('Number of events in these messages.'),
     left: count(
-      'Number of events still queued: the time was up, the hub accepted no more, or they were collected meanwhile.',
+      'Number of events still queued: the time limit was reached, the hub accepted no more, or they were collected during the flush.',
     ),
   }),
   rest: seconds(10),

@@ -21,6 +21,6 @@ export interface MethodParts {
   /** The configuration from the twin that is in force, as in the reported properties. */
   readonly configuration: () => Readonly<Record<string, unknown>>;
   readonly local: LocalSettings;
-  /** Texts that no answer may contain. */
+  /** Strings that no answer may contain. */
   readonly secrets: () => readonly string[];
 }

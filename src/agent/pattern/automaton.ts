@@ -6,7 +6,7 @@ import { has, type Ranges, WORDS } from './ranges.ts';
 /* A pattern as Thompson's automaton (Regular Expression Search Algorithm, CACM 11:6, 1968), and the search with it.
  *
  * The search builds a DFA of what it meets: each set of states is interned, with its steps by the class of the next
- * character. Some patterns have more sets than fit, and whoever writes the text can choose it so that each character makes
+ * character. Some patterns have more sets than fit, and an attacker can choose the string so that each character makes
  * a new one. A search that would make more than MAX_NEW_SETS is therefore made again with all states at once, which takes
  * the same time for every text (bit-parallel.ts).
  *
@@ -26,16 +26,16 @@ const MAX_ALL_SETS = 4_096;
 /** How many there are, and the automata that have some. */
 const caches = { sets: 0, automata: new Set<Automaton>() };
 /**
- * Sets that one search may make: half as many after each search that made them in vain, twice as many after each other one
+ * Sets that one search may build: halved after each search that built them without success, doubled after each other one
  * that read the whole text.
  */
 const MAX_NEW_SETS = 96;
 const LEAST_NEW_SETS = 3;
-/** Of an automaton besides its tables of states: its classes, and what V8 needs for each table. */
+/** Memory of an automaton in addition to its tables of states: its classes, and V8's overhead for each table. */
 const BYTES_BESIDES = 4_096;
 
 /**
- * Kinds of the character before or after a position: none, a word character, a line end, or another; and behind it, a line
+ * Kinds of the character before or after a position: none, a word character, a line end, or another; and after it, a line
  * feed that is the last character.
  */
 const NOTHING = NO_CHARACTER;
@@ -47,7 +47,7 @@ const ACCEPT = 0;
 
 const ASSERTIONS: readonly Assertion[] = ['begin', 'end', 'lastLineEnd', 'lineBegin', 'lineEnd', 'boundary', 'inside'];
 
-/** Of a state: it reads a character, branches, or passes on if an assertion holds. */
+/** Kind of a state: it reads a character, branches, or continues if an assertion holds. */
 const READS = 0;
 const BRANCHES = 1;
 const ASSERTS = 2;
@@ -113,12 +113,12 @@ function build(node: Node, next: number, states: State[]): number {
   }
 }
 
-/** Classes of characters that the pattern does not tell apart, by number: of ASCII by a table, of others by bisection. */
+/** Numbered classes of characters that the pattern does not distinguish: a table for ASCII, bisection for the rest. */
 class Classes {
   readonly ascii = new Uint16Array(128);
-  /** By set of characters and class: whether the set has it, 1 or 0. One table, since small ones take more for themselves. */
+  /** Whether a set of characters has a class, 1 or 0; keyed by set and class. One table, since many small ones need more memory. */
   readonly taken: Uint8Array;
-  /** By class: the kind of its characters. Told apart for a pattern with assertions only. */
+  /** Kind of the characters, keyed by class. Distinguished only for patterns with assertions. */
   readonly kinds: Uint8Array;
   /** Where characters of another class may begin, and which. */
   readonly #starts: readonly number[];
@@ -185,7 +185,7 @@ interface StateSet {
   endsWell?: boolean;
 }
 
-/** Steps that are no set: not made yet; the text matches, whatever follows. */
+/** Steps that are not sets: not built yet; the string matches regardless of the rest. */
 const UNKNOWN = -1;
 const DONE = -2;
 /** Sets for which a table has space at first. */
@@ -222,10 +222,10 @@ function nextMark(): number {
 
 export class Automaton implements Droppable {
   readonly #does: Uint8Array;
-  /** Of a state: where its followers begin in `#next`. */
+  /** Index of a state's first follower in `#next`, keyed by state. */
   readonly #begins: Uint16Array;
   readonly #next: Int16Array;
-  /** Of a state that asserts: the number of what it asserts; of one that reads: of the set of classes that it takes. */
+  /** Keyed by state: the number of its assertion, or, if it reads, of the set of classes that it accepts. */
   readonly #details: Uint16Array;
   readonly #classes: Classes;
   readonly #start: number;

@@ -22,7 +22,7 @@ const BYTES_OF_TABLE = 200;
 
 /** What follows, between characters of two kinds. */
 export interface Follows {
-  /** Of each state that reads, in their order: those that can read next; `undefined`: the text matches. */
+  /** Followers of each reading state, in order: the states that can read next; `undefined`: the string matches. */
   readonly of: readonly (readonly number[] | undefined)[];
   /** The same at the begin of a match. */
   readonly first: readonly number[] | undefined;
@@ -43,9 +43,9 @@ interface Step {
 
 /** An automaton that reads. Its states are those that read a character, counted from 0. */
 export interface Reading {
-  /** By state: the number of the set of characters that it reads. */
+  /** Number of the set of characters that a state reads, keyed by state. */
   readonly sets: Uint16Array;
-  /** By set and class of characters: whether the set has it, 1 or 0. */
+  /** Whether a set of characters has a class, 1 or 0; keyed by set and class. */
   readonly takes: Uint8Array;
   /** How many classes of characters there are. */
   readonly classes: number;
@@ -54,7 +54,7 @@ export interface Reading {
 
 export class BitParallel {
   readonly #words: number;
-  /** By class of characters: which states read it, in `#words` words. */
+  /** States that read a class of characters, in `#words` words; keyed by class. */
   readonly #takes: Int32Array;
   readonly #follows: (before: number, behind: number) => Follows;
   readonly #steps: (Step | undefined)[] = [];

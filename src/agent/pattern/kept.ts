@@ -16,7 +16,7 @@ export class MemoryLimit {
   readonly maxBytes: number;
   readonly #kept: Kept<Droppable>[] = [];
   #bytes = 0;
-  /** What had to go for others, since all was last dropped. */
+  /** Objects evicted for others since everything was last dropped. */
   #pushedOut = new WeakSet<Kept<Droppable>>();
   #remade = 0;
 
@@ -30,7 +30,7 @@ export class MemoryLimit {
     return this.#bytes;
   }
 
-  /** Bytes of what was made again, since it had to go for others; since the process began. */
+  /** Bytes rebuilt after an eviction for others, since the process started. */
   get remade(): number {
     return this.#remade;
   }

@@ -1,21 +1,21 @@
 import type { Node } from './parse.ts';
 import { foldCode, type Ranges } from './ranges.ts';
 
-/** At most so many alternatives are listed; patterns with more have no needed literals. */
+/** Maximum number of listed alternatives; patterns with more have no needed literals. */
 const MAX_LITERALS = 64;
 /** Longer ones are cut: what a text needs to have is then a part of it. */
 const MAX_LITERAL_CHARACTERS = 24;
 
-/** What can be said of the texts that a part of a pattern matches, folded. */
+/** Known facts about the strings that a part of a pattern matches, folded. */
 interface Knowledge {
-  /** All texts that it matches, if they are few. */
+  /** All strings that it matches, if they are few. */
   readonly exact?: readonly string[];
   /** Each text that it matches has one of these in it. */
   readonly needed?: readonly string[];
 }
 
 /**
- * Folded texts, one of which is in every text that matches; `undefined` if none is known, or all that is known is empty.
+ * Folded strings, one of which occurs in every matching string; `undefined` if none is known, or only the empty one.
  * They select candidates: a text without any of them need not be matched.
  */
 export function neededLiterals(node: Node): readonly string[] | undefined {
@@ -29,7 +29,7 @@ const best = ({ exact, needed }: Knowledge): readonly string[] | undefined => be
 const usable = (texts: readonly string[] | undefined) =>
   texts === undefined || texts.length === 0 || texts.some((text) => text === '') ? undefined : texts;
 
-/** Of two sets of alternatives, the one that fewer texts have in them: longer ones first, then fewer. */
+/** Returns the set of alternatives that fewer strings contain: the one with longer alternatives, then with fewer. */
 export function better(
   one: readonly string[] | undefined,
   other: readonly string[] | undefined,

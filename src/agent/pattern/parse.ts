@@ -3,20 +3,20 @@ import { ANY, BLANKS, DIGITS, LINE_ENDS, not, one, type Ranges, union, WORDS, wi
 /** `lastLineEnd`: at the end, or before a line feed that is the last character. */
 export type Assertion = 'begin' | 'end' | 'lastLineEnd' | 'lineBegin' | 'lineEnd' | 'boundary' | 'inside';
 
-/** A pattern, read. */
+/** A parsed pattern. */
 export type Node =
   | { readonly is: 'char'; readonly ranges: Ranges }
   | { readonly is: 'assert'; readonly assertion: Assertion }
   | { readonly is: 'sequence' | 'choice'; readonly of: readonly Node[] }
   | { readonly is: 'repeat'; readonly of: Node; readonly min: number; readonly max: number };
 
-/** What the pattern says cannot be taken, and where. */
+/** The pattern is not supported; the message says why, and at which character. */
 export class Malformed extends Error {}
 
 export interface Flags {
-  /** Without regard to case. */
+  /** Ignores case. */
   readonly i?: boolean;
-  /** `^` and `$` match at the begin and end of each line. */
+  /** `^` and `$` match at the start and end of each line. */
   readonly m?: boolean;
   /** `.` matches line ends, too. */
   readonly s?: boolean;
@@ -24,11 +24,11 @@ export interface Flags {
 
 export interface Syntax extends Flags {
   /**
-   * Also accepts what other engines do: lazy quantifiers and named groups (of no consequence for whether a text matches),
-   * flags at the begin as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` that stand for
-   * themselves, `]` also at the beginning of a class.
-   * `.` is any character but a line feed, as it is for them: for JavaScript, carriage returns and U+2028 end lines, too.
-   * `$` and `\Z` at the end of a match are also before a line feed that ends the text.
+   * Also accepts the syntax of other engines: lazy quantifiers and named groups (they don't change whether a string matches),
+   * flags at the start as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` as
+   * literals, `]` also at the start of a class.
+   * `.` matches any character except a line feed, as in those engines; in JavaScript, carriage returns and U+2028 also end lines.
+   * `$` and `\Z` at the end of a match also match before a final line feed.
    */
   readonly wide?: boolean;
 }
@@ -49,9 +49,9 @@ const CLASSES: Readonly<Record<string, Ranges>> = {
   s: BLANKS,
   S: not(BLANKS),
 };
-/** Those of ASCII, made once. */
+/** The ASCII characters, created once. */
 const CHARACTERS: readonly Ranges[] = Array.from({ length: 128 }, (_, code) => one(code));
-/** Nodes of ranges that are made once, or still used. */
+/** Nodes, keyed by their ranges, as long as these exist. */
 const EXACT = new WeakMap<Ranges, Node>();
 const FOLDED = new WeakMap<Ranges, Node>();
 const NOT_LINE_ENDS = not(LINE_ENDS);
@@ -162,7 +162,7 @@ export class Parser {
     return { is: 'repeat', of: node, ...range };
   }
 
-  /** Whether a `{` begins a quantifier; otherwise it stands for itself where `wide` allows that. */
+  /** Whether a `{` starts a quantifier; otherwise it is a literal if `wide` allows it. */
   #isQuantifier(): boolean {
     return this.#peek() === '{' && (!this.#wide || /^\{\d+(?:,\d*)?\}/.test(this.#text.slice(this.#at, this.#at + 20)));
   }
@@ -200,7 +200,7 @@ export class Parser {
     return this.#one(char.charCodeAt(0));
   }
 
-  /** The same node for the same character or class: rules have many thousands. */
+  /** Returns the same node for the same character or class: rules have many thousands. */
   #char(ranges: Ranges): Node {
     const known = this.#flags.i === true ? FOLDED : EXACT;
     let node = known.get(ranges);
@@ -265,7 +265,7 @@ export class Parser {
     const negated = this.#peek() === '^';
     if (negated) this.#at += 1;
     const members: Ranges[] = [];
-    let isFirst = this.#wide; // other engines take a "]" at the beginning for itself
+    let isFirst = this.#wide; // in other engines a "]" at the start is a literal
     while (isFirst || this.#peek() !== ']') {
       isFirst = false;
       const first = this.#classMember();

@@ -15,7 +15,7 @@ export interface Pattern {
   /** Whether the pattern matches anywhere in the line. */
   matches(line: string): boolean;
   /**
-   * Texts, folded as by `fold`, one of which is in every line that matches; `undefined` if none is known. Of lines that are
+   * Strings, folded as by `fold`, one of which is in every line that matches; `undefined` if none is known. For lines that are
    * longer than the pattern's limit, the part within it.
    */
   readonly literals: readonly string[] | undefined;
@@ -36,7 +36,7 @@ export interface PatternOptions extends Syntax {
    * when they are first asked for. Never of a pattern that is not known to be right, and `later` only of a shipped one.
    */
   readonly known?: { readonly literals: readonly string[] | undefined } | 'later';
-  /** In characters. Of longer lines, only the beginning is matched. */
+  /** In characters. Only the start of longer lines is matched. */
   readonly longestLine?: number;
 }
 
@@ -47,7 +47,7 @@ export const LONGEST_LINE = 4_096;
 export const shippedAutomata = new MemoryLimit(8 * 2 ** 20);
 /** Apart: no text for which many shipped ones are needed makes others drop out. */
 export const ownAutomata = new MemoryLimit(8 * 2 ** 20);
-/** For their tables of searches with all states at once. Those of all shipped rules take 8 MB; such a flood needs 3. */
+/** For the tables of bit-parallel searches. Those of all shipped rules take 8 MB; such a flood needs 3. */
 export const shippedTables = new MemoryLimit(4 * 2 ** 20);
 export const ownTables = new MemoryLimit(2 * 2 ** 20);
 

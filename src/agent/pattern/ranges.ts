@@ -32,7 +32,7 @@ export const has = (ranges: Ranges, code: number): boolean => ranges.some(([from
 
 /**
  * The code unit that stands for all that differ from it only in case, as ECMA-262 says for the flag `i` (Canonicalize):
- * one unit for one, and never an ASCII character for another, so that `ſ` or `K` (Kelvin) is no letter of a command.
+ * one unit for one, and never an ASCII character for another, so that `ſ` or `K` (Kelvin) is not a letter of a command.
  */
 export function foldCode(code: number): number {
   if (code < 128) return code >= 97 && code <= 122 ? code - 32 : code;
@@ -45,10 +45,10 @@ export function foldCode(code: number): number {
   return folded;
 }
 
-/** By unit beyond ASCII: what it folds to; 0: not asked for yet. */
+/** Folded unit, keyed by unit beyond ASCII; 0 if not computed yet. */
 const known = new Uint16Array(LAST + 1);
 
-/** A text that is equal for texts that differ only in case; of the same length. See {@link foldCode}. */
+/** Returns the same string, of unchanged length, for strings that differ only in case. See {@link foldCode}. */
 export function fold(text: string): string {
   if (isAscii(text)) return text.toUpperCase();
   const codes = new Uint16Array(text.length);

@@ -21,7 +21,7 @@ import { WindowLog } from './window-log.ts';
 import { LATEST, type Leaving } from './window-records.ts';
 import type { FoundWindow } from './window-recovery.ts';
 
-/** Limit of distinct elements in a window. Each costs some 600 bytes besides its text. */
+/** Limit of distinct elements in a window. Each costs about 600 bytes in addition to its JSON. */
 const MAX_ELEMENTS = 10_000;
 /** Occurrences that a window counts: an event in the queue has 32 bits for them. */
 const MAX_HITS = 2 ** 31;
@@ -102,7 +102,7 @@ export class Aggregator implements Service {
     syncEvery?: Duration;
     /** Called when counts have been saved. */
     saved?: () => void;
-    /** For tests: so many occurrences close a window. */
+    /** For tests: number of occurrences that closes a window. */
     maxHits?: number;
   }) {
     this.#maxHits = options.maxHits ?? MAX_HITS;
@@ -245,7 +245,7 @@ export class Aggregator implements Service {
     return Math.min(MAX_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
   }
 
-  /** To be called when the limit has changed, or the windows have grown. */
+  /** Call this when the limit has changed or the windows have grown. */
   #keepWithin(): void {
     const maxBytes = this.#maxBytesHeld;
     const windows = [...this.#windows];

@@ -243,7 +243,7 @@ class BackgroundFile implements AppendFile {
 
   /** Writes at the file's offset, so that a retry overwrites what a failed attempt left. */
   async #write(end: number): Promise<void> {
-    // Without O_CREAT: a file deleted meanwhile must not be created again without its head.
+    // Without O_CREAT: a file deleted in the meantime must not be created again without its head.
     this.#file ??= await promised.open(this.#path, FOR_WRITING);
     const file = this.#file;
     await this.#using(async () => {
@@ -271,7 +271,7 @@ class BackgroundFile implements AppendFile {
     let left = bytes;
     while (left > 0) {
       const first = this.#parts[0];
-      if (first === undefined) return; // forgotten meanwhile
+      if (first === undefined) return; // dropped in the meantime
       if (first.length > left) this.#parts[0] = first.subarray(left);
       else this.#parts.shift();
       left -= Math.min(left, first.length);
@@ -302,7 +302,7 @@ class BackgroundFile implements AppendFile {
     }
   }
 
-  /** Not while another thread uses the descriptor: its number could be reused, and the thread sync another file. */
+  /** Does nothing while another thread uses the descriptor: its number could be reused, and the thread sync another file. */
   #release(): void {
     const file = this.#file;
     if (file === undefined || this.#uses > 0) return;

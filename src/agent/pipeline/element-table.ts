@@ -87,7 +87,7 @@ export class ElementTable {
   }
 
   #isEqual(known: Payload, payload: Payload, blank: Payload): boolean {
-    // Not by ===, which V8 would compile for the type of the first event, and again for the next event's type.
+    // V8 would compile === for the type of the first event, and again for the next event's type.
     for (const field of this.#others) if (!Object.is(known[field], fieldOf(payload, blank, field))) return false;
     const { ExtraDetails: details } = payload;
     const { ExtraDetails: knownDetails } = known;

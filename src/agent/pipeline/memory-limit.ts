@@ -25,11 +25,11 @@ const FIRST_TRIMS = [seconds(5), minutes(1)] as const;
 const TRIM_EVERY = hours(1);
 /**
  * Memory is also released when it has grown to this multiple of what the last release left, but not before TRIM_AGAIN: what
- * busy minutes leave behind is not held for an hour, and memory that is needed for good is not searched again and again.
+ * busy minutes leave behind is not held for an hour, and memory that is needed permanently is not searched repeatedly.
  */
 const GROWN = 1.5;
 const TRIM_AGAIN = minutes(5);
-/** Minimum time between attempts to release memory: a full garbage collection takes some 50 ms. */
+/** Minimum time between attempts to release memory: a full garbage collection takes about 50 ms. */
 const RELIEVE_EVERY = seconds(30);
 /**
  * Low events are collected again after memory has stayed within the budget for this time. Released memory that is still needed has
@@ -92,7 +92,7 @@ export class MemoryLimit implements Service {
      * than `enough`.
      */
     resident: (enough?: number) => number;
-    /** Releases unused memory. May block for some 50 ms, twice. */
+    /** Releases unused memory. May block for about 50 ms, twice. */
     trim: () => Promise<void>;
     /** Writes out what is held in memory, so that `trim` can release more. */
     flush: () => void;
@@ -281,7 +281,7 @@ const inMegabytes = (bytes: number) => Math.round(bytes / MEGABYTE);
 let collect: (() => void) | undefined;
 
 /**
- * Runs two full garbage collections with a turn of the event loop between them, some 50 and 100 ms. V8 on its own keeps garbage
+ * Runs two full garbage collections with a turn of the event loop between them, about 50 and 100 ms. V8 on its own keeps garbage
  * until it needs memory. What the first one finds, V8 returns to the system only when it collects again: under attack, 86 of
  * 89 MB were resident after one, and 57 after two. The second one moves objects together: otherwise a page with one object
  * stays whole, and under attack only 48 of 69 MB of pages were used.

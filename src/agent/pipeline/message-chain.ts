@@ -28,14 +28,14 @@ const Last = v.object({
   content: v.string(),
   digest: Digest,
   acknowledged: v.boolean(),
-  /** What it says of the messages before it. */
+  /** Its statement about the messages before it. */
   previousDigest: Digest,
   abandonedFrom: v.optional(Count),
 });
 type Last = v.InferOutput<typeof Last>;
 
 /**
- * Numbers the messages of one marking, so that whoever keeps them can find what is missing or altered (contract §3).
+ * Numbers the messages of one marking, so that anyone who stores them can detect missing or altered ones (contract §3).
  *
  * A number is on disk before its message is sent, so that it is never given to another body: neither after kill -9 nor
  * after a power cut. While the disk does not take it, messages belong to a chain that is only in memory and is never
@@ -83,7 +83,7 @@ export class MessageChain {
     return withEvidence(message, this.#last);
   }
 
-  /** To be called when the hub has accepted the message that `numbered` returned last. */
+  /** Call this when the hub has accepted the message that `numbered` returned last. */
   accepted(): void {
     this.#last = { ...this.#last, acknowledged: true };
     // Not waited for: after a crash the message counts as abandoned, which is true of what this agent knows.

@@ -28,7 +28,7 @@ const LARGEST_TEXT = 2_048;
 interface Change {
   readonly time: Date;
   readonly desiredVersion: number;
-  /** By property name. */
+  /** Keyed by property name. */
   readonly changes: Readonly<Record<string, string>>;
 }
 
@@ -132,7 +132,7 @@ export class ChangeNotices implements Service {
     await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
   }
 
-  /** Not while one still waits: it could be pushed out by what the lost ones come to. */
+  /** Does nothing while a notice still waits: the summary of the lost ones could displace it. */
   #takeBackLost(): void {
     if (this.#waiting.length === 0 || this.#waiting.some(({ position }) => this.#isWaiting(position))) return;
     const lost = this.#waiting.splice(0);
@@ -194,7 +194,7 @@ export class ChangeNotices implements Service {
       this.#pending = pending;
       if (since !== undefined) this.#merge(since);
     } catch (err) {
-      this.#log.warn({ err }, 'Could not read the saved configuration changes; the hub may not be told of them.');
+      this.#log.warn({ err }, 'Failed to read the saved configuration changes; they may not be reported to the hub.');
     }
   }
 
@@ -203,7 +203,7 @@ export class ChangeNotices implements Service {
       if (err !== undefined)
         this.#log.warn(
           { err },
-          'Could not save a configuration change; after kill -9 the hub would not be told of it.',
+          'Failed to save a configuration change; after kill -9 it would not be reported to the hub.',
         );
     };
     if (this.#waiting.length === 0 && this.#pending === undefined) {
@@ -218,7 +218,7 @@ export class ChangeNotices implements Service {
   }
 }
 
-/** All names, and the first texts, as far as there is space. */
+/** Returns all names, and as many of the descriptions as fit. */
 function bounded(changes: Readonly<Record<string, string>>): Record<string, string> {
   let left = LARGEST_TEXT;
   const texts = Object.entries(changes).map(([name, text]) => {

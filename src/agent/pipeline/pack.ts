@@ -101,7 +101,7 @@ export function pack(
     ...limits
   }: Limits & {
     readonly hubResourceId: string;
-    /** Names of the events that are not in the published contract. Absent: none is sent. */
+    /** Names of the events that are not in the published contract. If omitted, none is sent. */
     readonly extensions?: ReadonlySet<string>;
   },
   selection: Selection = ALL,
@@ -155,7 +155,7 @@ function spaceFor({ maxMessageSizeInBytes, usualBytes = maxMessageSizeInBytes, a
   return { full, affordable: within, usual: Math.min(within, usualBytes - bare) };
 }
 
-/** @param texts of the events of all shares; one may be shortened */
+/** @param texts JSON of the events of all shares; one may be shortened */
 function packOf(
   shares: readonly Share[],
   texts: readonly Text[],
@@ -246,7 +246,7 @@ function upToUnitEnd(events: readonly QueuedEvent[], size: number): readonly Que
 
 /**
  * A UUID derived from the message's contents, so that the same events have the same message id when they are packed
- * again, also after a restart.
+ * again, even after a restart.
  */
 function messageId(marking: Marking, shares: readonly Share[]): string {
   const hash = createHash('sha256').update(marking);

@@ -64,7 +64,7 @@ export class Pause implements Service {
     log: Logger;
     /** Called when a pause has begun, changed or ended. */
     changed: () => void;
-    /** Tells the hub, whatever the module twin has switched off. Not called for a pause that goes on after a restart. */
+    /** Notifies the hub, regardless of the module twin's priorities. Not called for a pause that continues after a restart. */
     announce?: (change: string) => void;
     files?: StateFiles;
   }) {

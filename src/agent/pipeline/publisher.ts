@@ -31,7 +31,7 @@ import { Suspicion } from './suspicion.ts';
 
 /** A backlog drains at no more than two messages a second (contract §6). */
 const SPACING = milliseconds(500);
-/** How long the agent goes on sending after SIGTERM (contract §6). */
+/** Time limit for sending after SIGTERM (contract §6). */
 const SHUTDOWN_LIMIT = seconds(10);
 /** Minimum time between attempts to send a passed-over event while its queue is otherwise empty. */
 const PASSED_OVER_INTERVAL = hours(1);
@@ -73,7 +73,7 @@ export interface Flushed {
   readonly left: number;
 }
 
-/** What has been sent since the agent started. */
+/** Counts of sent messages since the agent started. */
 export interface Sent {
   readonly sent: number;
   readonly under4KB: number;
@@ -139,16 +139,16 @@ export class Publisher implements Service {
     sender: Sender;
     routing: Routing;
     chains: Chains;
-    /** Names of the events that are not in the published contract. Absent: none is sent. */
+    /** Names of the events that are not in the published contract. If omitted, none is sent. */
     extensions?: ReadonlySet<string>;
     clock: Clock;
     log: Logger;
     random?: () => number;
-    /** The part of its frequency that each queue's first period takes. Absent: all of it. */
+    /** Length of each queue's first period, as a part of its frequency. Default: all of it. */
     firstPeriod?: number;
     /** Called after every attempt, when the result of `sent()` has changed. */
     noted?: () => void;
-    /** Absent: unlimited. */
+    /** Default: unlimited. */
     budget?: Budget;
   }) {
     this.#queues = options.queues;
@@ -181,7 +181,7 @@ export class Publisher implements Service {
     });
   }
 
-  /** Sends what waits from an earlier run soon: it may be urgent. To be called when the queues are open. */
+  /** Sends events of an earlier run soon: they may be urgent. Call this when the queues are open. */
   async start(): Promise<void> {
     if (this.#queues.waiting('High').events > 0) this.sendHighWithin(milliseconds(URGENT_WITHIN * this.#part.High));
     this.#loop = this.#run();
@@ -303,7 +303,7 @@ export class Publisher implements Service {
       const enough = fullAt(settings);
       const mayBeFull = queue === 'High' || now >= this.#fullRestsUntil;
       if (events > 0 && bytes >= enough && mayBeFull) {
-        // Of a small cache only what fills messages: they are many, and each costs whole units.
+        // A small cache sends only full messages: there are many, and each costs whole units.
         return { queue, wait: milliseconds(0), once: enough < settings.maxMessageSizeInBytes };
       }
       if (events + passedOver > 0 && isDue) return { queue, wait: milliseconds(0) };
@@ -318,7 +318,7 @@ export class Publisher implements Service {
     return milliseconds(Math.round(frequency(settings, queue) * this.#part[queue]));
   }
 
-  /** To be called when the hub is there again. */
+  /** Call this when the hub is available again. */
   #noteOverdue(): void {
     const now = this.#clock.monotonic();
     for (const queue of QUEUES) {
@@ -501,7 +501,7 @@ export class Publisher implements Service {
       this.#fullRestsUntil = milliseconds(this.#clock.monotonic() + FULL_REST);
     if (packed === 'empty' && inQuestion !== undefined && isAffordable) {
       this.#suspicion.selectionGone(inQuestion);
-      return this.#pack(queue); // what waited behind it is due
+      return this.#pack(queue); // the events after it are due
     }
     return { packed, isUsual: inQuestion === undefined, isUrgent };
   }
@@ -551,7 +551,7 @@ export class Publisher implements Service {
     return false;
   }
 
-  /** Events and bytes waiting, without those that are passed over, and the number of these. */
+  /** Events and bytes waiting, without skipped events, and the number of skipped events. */
   #waiting(queue: QueueName): { events: number; bytes: number; passedOver: number } {
     const { events, bytes } = this.#queues.waiting(queue);
     const passedOver = [...this.#suspicion.leftOut[queue].values()];
@@ -626,7 +626,7 @@ const usualBytes = ({ maxMessageSizeInBytes, maxLocalCacheSizeInBytes }: Setting
   Math.min(maxMessageSizeInBytes, Math.max(1, Math.floor(maxLocalCacheSizeInBytes / 4 / UNIT_BYTES)) * UNIT_BYTES);
 
 /**
- * The size at which a queue is sent before it is due. Whoever asks for messages that the cache can't hold, which is a conflict,
+ * The size at which a queue is sent before it is due. If the settings ask for messages that the cache can't hold, which is a conflict,
  * gets what is due only.
  */
 const fullAt = (settings: Settings): number => {

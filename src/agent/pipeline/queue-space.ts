@@ -21,7 +21,7 @@ const MIN_USER_SHARE = 1 / 8;
 /** Bytes that a checkpoint may grow by until its size is calculated next. */
 const GROWTH = 128;
 /**
- * Bytes for new events that the smallest limit leaves, whatever is being sent and however large the accounts have become: else
+ * Bytes for new events that the smallest limit leaves, regardless of events in flight and the size of the accounts: otherwise
  * a twin that asks for a small cache could keep alerts, and the notice of this very change, from being queued. See LARGEST_TEXT
  * of notices.ts.
  */
@@ -202,7 +202,7 @@ export class QueueSpace {
     return 2 * (this.#accounts + GROWTH);
   }
 
-  /** What both queues take without events. */
+  /** Bytes of both queues without events. */
   get #accounts(): number {
     return this.#logs.High.emptyBytes + this.#logs.Low.emptyBytes;
   }

@@ -99,9 +99,9 @@ export class EventQueues implements Service {
     files?: StoreFiles;
     /** Memory limit while the disk cannot be written, in bytes. */
     memoryBytes?: number;
-    /** Maximum time in the queue while the agent runs, see SegmentLog.expire. Absent: unlimited. */
+    /** Maximum time in the queue while the agent runs, see SegmentLog.expire. Default: unlimited. */
     ageLimit?: Duration;
-    /** Maximum time until what is written is synced, except for High events. Absent: a second. */
+    /** Maximum time until what is written is synced, except for High events. Default: one second. */
     syncEvery?: Duration;
     /** Called when the result of `store()` has changed. */
     changed?: () => void;
@@ -393,7 +393,7 @@ export class EventQueues implements Service {
     }
   }
 
-  /** To be called when the limit has changed, and when checkpoints may have grown into the reserve. */
+  /** Call this when the limit has changed, and when checkpoints may have grown into the reserve. */
   #keepWithin(): void {
     if (this.#space.enforceLimit()) for (const queue of QUEUES) this.#syncWithin(queue, this.#syncEvery);
   }

@@ -11,7 +11,7 @@ import type { AppendFile, StoreFiles } from './store-files.ts';
 export interface Segment {
   readonly number: number;
   readonly path: string;
-  /** Not on disk yet, because the disk cannot be written. */
+  /** Kept in memory because the disk cannot be written. */
   inMemory: boolean;
   /** Valid bytes. The file may be longer, by a write that failed and could not be truncated. */
   size: number;
@@ -32,9 +32,9 @@ export interface Segment {
   /** While it can be written, or has yet to be synced. */
   file?: AppendFile;
   unsynced: boolean;
-  /** A sync has failed: which of its records would outlast a power cut is unknown. */
+  /** A sync has failed: it is unknown which of its records would survive a power cut. */
   inDoubt: boolean;
-  /** Its head is known to outlast a power cut. */
+  /** Its head is known to survive a power cut. */
   lasting: boolean;
 }
 
@@ -91,7 +91,7 @@ export function tally(segment: Segment, { name, elements }: EventTally, bytes: n
  * Recovery starts from the last intact checkpoint and replays the records after it. Events that the checkpoint counts
  * as queued, and that are missing, are counted as lost by name: `corrupt`. For events after the checkpoint only gaps
  * in the positions are known, not the names: those are counted as collected and lost as Unidentified. So the accounts
- * balance whatever was damaged.
+ * balance regardless of the damage.
  *
  * @throws the file system's error when the folder cannot be read; a file that can't be read does not throw
  */

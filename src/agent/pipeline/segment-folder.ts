@@ -7,7 +7,7 @@ import { emptySegment, type Recovered, recover, type Segment, unreadLog } from '
 export type Medium = 'disk' | 'memory';
 
 /**
- * The files of one log: which exist, which of them outlast a power cut, and which may be deleted without losing the
+ * The files of one log: which exist, which of them survive a power cut, and which may be deleted without losing the
  * state.
  *
  * A segment is dead once none of its events is queued and the state is not in it. See store.ts for when dead segments
@@ -80,7 +80,7 @@ export class SegmentFolder {
   /** Makes a segment that begins at a position. It is not used until it is added. @throws the file system's error */
   create(position: number): Segment {
     const segment = emptySegment(this.#path, this.#nextNumber, position);
-    this.#nextNumber += 1; // also when it fails: the file may exist
+    this.#nextNumber += 1; // even if it fails: the file may exist
     segment.file = this.#files.create(segment.path);
     segment.inMemory = this.#files.refuses;
     this.#changed ||= !segment.inMemory;
@@ -153,7 +153,7 @@ export class SegmentFolder {
   }): Promise<void> {
     const dead = new Set(keepDead ? [] : this.#dead);
     for (const segment of this.#segments.filter(({ unsynced, inMemory }) => unsynced && !inMemory)) {
-      if (!this.#segments.includes(segment)) continue; // evicted meanwhile
+      if (!this.#segments.includes(segment)) continue; // evicted during a sync
       segment.unsynced = false;
       try {
         await (segment.file?.sync() ?? this.#files.sync(segment.path));

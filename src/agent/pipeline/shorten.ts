@@ -96,7 +96,7 @@ function cutText(event: Envelope, maxBytes: number): string | undefined {
   }
 }
 
-/** Shorter texts are not cut. */
+/** Shorter strings are not truncated. */
 const WORTH_CUTTING = 32;
 /** ExtraDetails added by the agent: the notes of this file, and the part of a snapshot. They are not cut. */
 const NOTES: readonly string[] = [

@@ -77,7 +77,7 @@ export class Snapshots implements Service {
    * they were left out when it was their turn.
    */
   readonly #pending = new Set<string>();
-  /** By collector. */
+  /** Keyed by collector. */
   readonly #betweenRounds: ReadonlyMap<string, TokenBucket>;
   /** Failed snapshots: how often they failed in a row, and when the next attempt is due. */
   readonly #retries = new Map<string, { readonly failures: number; readonly due: Duration }>();
@@ -95,9 +95,9 @@ export class Snapshots implements Service {
     sources: Sources;
     settings: SettingsReader;
     queues: Pick<EventQueues, 'put' | 'drop'>;
-    /** Absent: no event is left out. */
+    /** If omitted, no event is skipped. */
     leavesOut?: LeavesOut;
-    /** Bytes that messages of a queue may have in a day. Absent: no limit. */
+    /** Bytes that messages of a queue may have in a day. Default: no limit. */
     bytesPerDay?: (queue: QueueName) => number;
     clock: Clock;
     log: Logger;
@@ -127,7 +127,7 @@ export class Snapshots implements Service {
     });
   }
 
-  /** Adds a consumer, which gets each snapshot that it wants before it is queued. To be called before the start. */
+  /** Adds a consumer, which gets each requested snapshot before it is queued. Call this before the start. */
   offerTo(consumer: SnapshotConsumer): void {
     this.#consumers.push(consumer);
   }
@@ -143,13 +143,13 @@ export class Snapshots implements Service {
     await this.#clock.within(seconds(2), 'the last snapshot', this.#loop).catch(() => {});
   }
 
-  /** Takes the snapshots that were left out. To be called when the reason for that may have ended. */
+  /** Takes the skipped snapshots. Call this when the reason for skipping them may have cleared. */
   catchUp(): void {
     this.#alarm.ring();
   }
 
   /**
-   * Takes snapshots now, one after the other and after those that are being taken; the rounds go on when they would have.
+   * Takes snapshots now, one after the other and after any in progress; the schedule of the rounds is unchanged.
    *
    * @param events names of Periodic events
    */
@@ -175,9 +175,9 @@ export class Snapshots implements Service {
   }
 
   /**
-   * Takes a snapshot for one consumer alone, after those that are being taken: it is not sent, and the rounds don't know of it.
+   * Takes a snapshot for one consumer alone, after any in progress: it is not sent and does not affect the rounds.
    *
-   * @returns the processor time that this process used meanwhile, without that of the snapshots before
+   * @returns the CPU time that this process used for it, without that of earlier snapshots
    * @throws the error of the source, or that the agent is stopping
    */
   async showTo(consumer: Pick<SnapshotConsumer, 'accept'>, collector: PeriodicCollector): Promise<Duration> {
@@ -194,7 +194,7 @@ export class Snapshots implements Service {
 
   /**
    * Takes a round when it is due: the frequency now in force after the beginning of the last one. Otherwise sleeps, and
-   * runs collectors that were switched on meanwhile or are no longer left out: the next round may be half a day away. Each of
+   * runs collectors that were switched on in the meantime or are no longer skipped: the next round may be half a day away. Each of
    * them runs up to three times in a row, and then once in five minutes.
    *
    * A round that throws counts as begun, so that a defect doesn't cause a round every second.
@@ -206,7 +206,7 @@ export class Snapshots implements Service {
       this.#began = now;
       return this.#round(this.#collectors, signal);
     }
-    // What is left out is not tried again, until somebody says that it is collected.
+    // A skipped collector is not retried until `catchUp` is called.
     const wanted = this.#collectors.filter((collector) => !this.#isLeftOut(collector));
     const next = Math.min(due, ...wanted.map((collector) => this.#nextOf(collector) ?? due));
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - now)), signal);
@@ -230,7 +230,7 @@ export class Snapshots implements Service {
     this.#changed();
   }
 
-  /** Whether a collector runs now, before the next round. To be asked once: it is counted. */
+  /** Whether a collector runs now, before the next round. Call this once per round: it is counted. */
   #isDue({ name }: PeriodicCollector): boolean {
     const retry = this.#retries.get(name);
     if (retry !== undefined && retry.due <= this.#clock.monotonic()) return true;
@@ -308,7 +308,7 @@ export class Snapshots implements Service {
   }
 
   /**
-   * The queue for a snapshot, or why it is not sent. One that is left out for now is counted, and taken as soon as the
+   * The queue for a snapshot, or why it is not sent. A snapshot that is skipped for now is counted, and taken as soon as the
    * reason for that has ended.
    */
   #queueFor(collector: PeriodicCollector): QueueName | { readonly problem: string } {

@@ -17,7 +17,7 @@ export const LOOK_EVERY = seconds(4);
 export const LIST_EVERY = minutes(5);
 /**
  * A source takes a fiftieth of a processor at most: one that is long, and changes all the time, is looked at less often.
- * Measured in processor time: on a machine that an attacker keeps busy, everything takes long.
+ * Measured in CPU time: on a machine that an attacker keeps under load, wall time says little.
  */
 const SHARE = 50;
 /** A change is listed when nothing has changed for this time: a firewall that is reloaded is open for a moment. */
@@ -27,9 +27,9 @@ const MAX_WAITS = 3;
 interface Watched {
   readonly collector: PeriodicCollector;
   readonly trace: NonNullable<PeriodicCollector['trace']>;
-  /** Of the source, just before it was listed. */
+  /** Trace of the source just before it was listed. */
   last: string | undefined;
-  /** Absent: never, or in vain. */
+  /** `undefined` if it was never listed, or without success. */
   listedAt: Duration | undefined;
   /** When it is looked at next. */
   due: Duration;
@@ -39,7 +39,7 @@ interface Watched {
 
 /**
  * Shows one consumer a snapshot between the rounds as soon as its source has changed: what opens a port must not have half a
- * day until the next round. Nothing of that is sent or counted, and neither a pause nor a priority of Off ends it.
+ * day until the next round. None of these listings is sent or counted. A pause or the priority Off does not stop them.
  */
 export class SourceWatch implements Service {
   readonly name = 'source watch';
@@ -98,7 +98,7 @@ export class SourceWatch implements Service {
     if (signal.aborted) return;
     let listed: Duration | undefined = milliseconds(0);
     if (isToBeListed(watched, now, began)) {
-      // Traced before it is listed: the next look finds what changes meanwhile.
+      // Traced before it is listed: the next poll detects changes made during the listing.
       watched.last = await this.#settled(watched, now, signal);
       if (signal.aborted) return;
       listed = await this.#list(watched, signal);
@@ -120,7 +120,7 @@ export class SourceWatch implements Service {
     return last;
   }
 
-  /** @returns the processor time that it took; `undefined` when it failed */
+  /** @returns the CPU time that it took; `undefined` if it failed */
   async #list(watched: Watched, signal: AbortSignal): Promise<Duration | undefined> {
     const { name } = watched.collector;
     try {

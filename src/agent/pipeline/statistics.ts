@@ -22,7 +22,7 @@ const NOTE_EVERY = minutes(1);
 const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
 
 /**
- * The differences that DroppedEventsStatistics and MessageStatistics report: the counts since the last report, also if
+ * The differences that DroppedEventsStatistics and MessageStatistics report: the counts since the last report, even if
  * the agent was restarted in between. The last reported counts are kept in a small file beside the queues.
  *
  * Not reported are: after kill -9, messages of the last one or two seconds, or of `store.syncEvery`; and the counts of a
@@ -61,7 +61,7 @@ export class Statistics {
   };
 
   /**
-   * Saves the messages sent since the last report, for the agent's next run. To be called after each attempt to send.
+   * Saves the messages sent since the last report, for the agent's next run. Call this after each attempt to send.
    */
   save(): void {
     const now = this.#sent();
@@ -89,7 +89,7 @@ export class Statistics {
       stop: async () => {
         stop.abort();
         await loop;
-        this.save(); // also if it was never started
+        this.save(); // even if it was never started
       },
     };
   }

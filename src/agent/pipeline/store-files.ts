@@ -20,7 +20,7 @@ import { join } from 'node:path';
 /**
  * The file operations that the store needs. A seam, so that tests can tear, fill up and fail each of them.
  *
- * Every method throws, or rejects with, the error of the system call behind it.
+ * Every method throws, or rejects with, the error of the underlying system call.
  */
 export interface StoreFiles {
   /** Makes a private folder, and those above it, if they do not exist. */
@@ -33,7 +33,7 @@ export interface StoreFiles {
   create(path: string): AppendFile;
   /** Does not throw if the file does not exist. */
   remove(path: string): void;
-  /** Makes a file, or the list of files in a folder, outlast a power cut. */
+  /** Makes a file, or the list of files in a folder, survive a power cut. */
   sync(path: string): Promise<void>;
   /** The same; blocks the caller, or later changes, until it is done. */
   syncNow(path: string): void;
@@ -51,11 +51,11 @@ export interface AppendFile {
   append(bytes: Buffer): void;
   truncate(size: number): void;
   /**
-   * Makes what was appended before the call outlast a power cut. Does not block the caller's thread. Rejects with
+   * Makes data appended before the call survive a power cut. Does not block the caller's thread. Rejects with
    * NotWritten if the appended bytes have not been written.
    */
   sync(): Promise<void>;
-  /** May be called while `sync` is under way, and twice. */
+  /** May be called during `sync`, and more than once. */
   close(): void;
 }
 
@@ -67,7 +67,7 @@ function plainSize(path: string): number | undefined {
     const stats = lstatSync(path);
     return stats.isFile() ? stats.size : undefined;
   } catch {
-    return undefined; // removed meanwhile, or a damaged disk
+    return undefined; // removed since it was listed, or a damaged disk
   }
 }
 
@@ -162,7 +162,7 @@ class SystemAppendFile implements AppendFile {
     this.#release();
   }
 
-  /** Without O_CREAT: a file deleted meanwhile must not be created again without its head. */
+  /** Without O_CREAT: a file deleted in the meantime must not be created again without its head. */
   #opened(): number {
     this.#file ??= openSync(
       this.#path,
@@ -171,7 +171,7 @@ class SystemAppendFile implements AppendFile {
     return this.#file;
   }
 
-  /** Not while another thread syncs the descriptor: its number could be reused, and the thread sync another file. */
+  /** Does nothing while another thread syncs the descriptor: its number could be reused, and the thread sync another file. */
   #release(): void {
     if (this.#syncing > 0 || this.#file === undefined) return;
     closeSync(this.#file);

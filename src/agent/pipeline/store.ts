@@ -673,7 +673,7 @@ export class SegmentLog {
   }
 }
 
-/** Whether a segment may hold a wanted event that is queued, by what is known without reading it. */
+/** Whether a segment may hold a requested queued event, as far as is known without reading it. */
 const mayHold = ({ events, elements, from, to }: Segment, { names, position, from: first = 0 }: EventFilter): boolean =>
   events > 0 &&
   to > first &&

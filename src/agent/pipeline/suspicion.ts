@@ -8,7 +8,7 @@ const STRIKES = 3;
  * accepted. On a network that loses half of all messages, one event in a million would fail all of them by chance.
  */
 const TRIALS = 10;
-/** Limit of events passed over at a time. If more fail, the cause is not a single event. */
+/** Limit of events skipped at a time. If more fail, the cause is not a single event. */
 const MAX_PASSED_OVER = 4;
 
 /** An event that is left out of normal messages. */
@@ -24,8 +24,8 @@ interface PassedOver {
  * Finds an event on which the hub closes the connection, or which it never acknowledges, so that this event does not
  * block its queue. An outage must never be mistaken for that.
  *
- * After three failures in a row a message is split into halves, down to a single event. That event is passed over, so
- * that the events behind it are sent; it stays in the queue. Each accepted message gives it one trial: it is sent
+ * After three failures in a row a message is split into halves, down to a single event. That event is skipped, so
+ * that the events after it are sent; it stays in the queue. Each accepted message gives it one trial: it is sent
  * alone. It is given up after ten failed trials in a row. A failure of any other message resets the count, as on an
  * unreliable network. A hub that acknowledges nothing grants no trial, since no message is accepted. Failures with a
  * known cause (throttling, quota, credentials, no connection) are not reported to this class.
@@ -39,7 +39,7 @@ export class Suspicion {
   #suspects: Record<QueueName, number> = { High: 0, Low: 0 };
   readonly #passedOver: Record<QueueName, Map<number, PassedOver>> = { High: new Map(), Low: new Map() };
 
-  /** Which events the next message is to hold; absent: the usual ones, without those passed over. */
+  /** Which events the next message is to hold; `undefined`: the usual ones, without skipped events. */
   next({ trials }: { trials: boolean }): { queue: QueueName; selection: Selection } | undefined {
     const { leftOut } = this;
     for (const queue of trials ? QUEUES : []) {
@@ -67,13 +67,13 @@ export class Suspicion {
     return { High: bytes('High'), Low: bytes('Low') };
   }
 
-  /** To be called when the hub has accepted a message. */
+  /** Call this when the hub has accepted a message. */
   accepted(): void {
     this.#strikes = 0;
     for (const event of this.#allPassedOver()) event.othersAccepted = true;
   }
 
-  /** To be called when the events of a pack have left their queues. */
+  /** Call this when the events of a pack have left their queues. */
   gone(pack: Pick<Pack, 'shares'>): void {
     for (const { queue, positions } of pack.shares) {
       const suspects = [...positions].filter((position) => !this.#passedOver[queue].delete(position));
@@ -81,14 +81,14 @@ export class Suspicion {
     }
   }
 
-  /** To be called when the events that `next` selected are no longer in the queue. */
+  /** Call this when the events that `next` selected are no longer in the queue. */
   selectionGone({ queue, selection }: { queue: QueueName; selection: Selection }): void {
     if (selection.alone === undefined) this.#suspects[queue] = 0;
     else this.#passedOver[queue].delete(selection.alone);
   }
 
   /**
-   * To be called when a message was not acknowledged, or the connection ended before it was.
+   * Call this when a message was not acknowledged, or the connection ended before it was.
    *
    * @returns `resend`: send the same message again; `repack`: pack its events again, at once; `later`: keep the event
    *   for its next trial; `give up`: drop its only event

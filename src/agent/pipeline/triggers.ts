@@ -47,7 +47,7 @@ export class Triggers implements OccurrenceConsumer {
     queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
     /** Names this agent and this boot of its machine. */
     origin: string;
-    /** Absent: no event is left out. */
+    /** If omitted, no event is skipped. */
     leavesOut?: LeavesOut;
     /** Whether the events of an owner are left out for lack of memory; by default, none are. */
     leavesOutOwner?: MemoryLimit['leavesOutOwner'];
@@ -107,7 +107,7 @@ export class Triggers implements OccurrenceConsumer {
     return () => this.#followers.delete(follower);
   }
 
-  /** Counts losses for the event of the stream; as Unidentified if several events are possible. Not for events that are Off. */
+  /** Counts losses for the event of the stream; as Unidentified if several events are possible. Ignores events that are Off. */
   lost(streams: readonly StreamName[], reason: LossReason, count: number): void {
     const { priorities } = this.#settings.current();
     const affected = [...this.#collectors.values()].filter(

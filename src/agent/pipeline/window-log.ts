@@ -20,7 +20,7 @@
  *
  *   1. Counts are absolute, never differences, so the next record replaces one that is damaged or missing.
  *   2. The log is the newest file with a `complete`, which ends the copy of the log that a new file begins with. An
- *      older file is deleted when the newer one outlasts a power cut. If no file is complete, the newest one counts.
+ *      older file is deleted when the newer one is synced. If no file is complete, the newest one counts.
  *   3. An element is in the log until it has left for its queue, and in the queue from then on; never in both or
  *      neither. The queue's next position decides. A `leave` lists the events that are about to be put, their
  *      elements, and the position of the first event. If the queue has assigned an event's position, the event is in
@@ -47,7 +47,7 @@
  *               or power cut during it: the next open has the same result.
  *
  * When a write fails, its partial data is truncated, and the next write contains the same changes. When a leave cannot
- * be written, its elements leave nevertheless. The disk then has elements that have left, so the log is rewritten as
+ * be written, its elements leave anyway. The disk then has elements that have left, so the log is rewritten as
  * soon as possible; if the disk is full, the old file is deleted first. After a kill before the rewrite, they are
  * repeated.
  */
@@ -178,7 +178,7 @@ export class WindowLog {
    * Records which events are about to be put, the first of them at the queue's next position; see the third invariant.
    *
    * @param lasting whether to wait for the sync
-   * @returns the error if it failed. The elements may leave nevertheless; `save` must be called after that
+   * @returns the error if it failed. The elements may leave anyway; `save` must be called after that
    */
   leave(queue: QueueName, events: readonly Leaving[], lasting: boolean): unknown {
     if (!this.#open) return undefined;

@@ -11,7 +11,7 @@ export class Window {
   readonly kind: Kind;
   readonly queue: QueueName;
   readonly interval: Duration;
-  /** By the monotonic clock. */
+  /** Monotonic clock. */
   readonly closesAt: Duration;
   readonly elements = new Set<Element>();
   /** Occurrences. */

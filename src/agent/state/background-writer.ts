@@ -92,14 +92,14 @@ export class BackgroundWriter {
   #release: AbortController | undefined;
   /** Those that are in no group yet. */
   #notes = new Map<string, Note>();
-  /** Those of groups that have begun, until they are written. */
+  /** Notes of groups in progress, until they are written. */
   #due = new Map<string, Note>();
-  /** By file: how often its notes have failed in a row. */
+  /** Number of consecutive failed notes, keyed by file. */
   readonly #failures = new Map<string, number>();
   readonly #unsaved: UnsavedFiles;
   #willNote = false;
   /**
-   * At most two: newer notes are merged into the second only, or a steady flow of notes would delay the first for ever.
+   * At most two: newer notes are merged into the second only, or a steady flow of notes would delay the first forever.
    */
   #groups: NoteGroup[] = [];
 
@@ -150,7 +150,7 @@ export class BackgroundWriter {
   }
 
   /**
-   * To be called before an operation that needs memory is added.
+   * Call this before an operation that needs memory is added.
    *
    * @param folder that will be written to
    * @throws the reason why no more may be added
@@ -183,7 +183,7 @@ export class BackgroundWriter {
     return this.#queue.at(-1) === this.#running ? undefined : this.#queue.at(-1);
   }
 
-  /** To be called when a waiting operation holds more bytes than when it was added. */
+  /** Call this when a waiting operation holds more bytes than when it was added. */
   addBytes(bytes: number): void {
     this.#bytes += bytes;
     if (this.#isBehind || this.#bytes <= this.#maxBytes) return;
@@ -207,7 +207,7 @@ export class BackgroundWriter {
 
   /**
    * Writes a note after all operations that are added before the event loop's next turn, so that it never claims more
-   * than is on disk. Of several notes for one file only the last is written. A failed note is retried with the next
+   * than is on disk. If a file has several notes, only the last one is written. A failed note is retried with the next
    * one, and before it. Within `notesEvery` of the last notes it is held until then, with all others.
    */
   note(path: string, note: Note): void {
@@ -215,7 +215,7 @@ export class BackgroundWriter {
     this.#addNotesSoon();
   }
 
-  /** To be called when `holdsNotes` may have become false. */
+  /** Call this when `holdsNotes` may have become false. */
   releaseNotes(): void {
     if (!this.holdsNotes()) this.#addNotesSoon();
   }
@@ -309,7 +309,7 @@ export class BackgroundWriter {
   }
 
   /**
-   * Writes its notes, and before them what earlier groups could not write: a later note may depend on an earlier one. One
+   * Writes its notes, after those that earlier groups could not write: a later note may depend on an earlier one. One
    * whose file cannot be written for long no longer holds up the others.
    */
   async #writeNotes(group: NoteGroup): Promise<void> {

@@ -1,8 +1,8 @@
-/** Calls all, also after one that throws: an exception then is an uncaught one, which is logged as a defect. */
-export function callAll<T>(callbacks: readonly ((what: T) => void)[], what: T): void {
+/** Calls all callbacks, even if one throws; its exception is then an uncaught one, which is logged as an internal error. */
+export function callAll<T>(callbacks: readonly ((value: T) => void)[], value: T): void {
   for (const callback of callbacks) {
     try {
-      callback(what);
+      callback(value);
     } catch (defect) {
       queueMicrotask(() => {
         throw defect;

@@ -22,7 +22,7 @@ export interface StateFiles {
    * @param when `later`: together with other changes, to spare the disk, unless something waits for `settled`
    */
   replace(path: string, contents: string, done: Done, when?: When): void;
-  /** That the file does not exist is no error. */
+  /** Succeeds if the file does not exist. */
   remove(path: string, done: Done): void;
   /** Resolves when all changes so far are done. */
   settled(): Promise<void>;
@@ -82,7 +82,7 @@ export class BackgroundStateFiles implements StateFiles {
 
   /**
    * @param lane shared by all that sync files
-   * @param laterAfter when changes are made that can be made later. Absent: at once
+   * @param laterAfter when to make changes that can wait. Default: immediately
    * @param unsaved receives the files whose change failed
    */
   constructor({
@@ -119,7 +119,7 @@ export class BackgroundStateFiles implements StateFiles {
   }
 
   /**
-   * To be called when the process is about to exit. From now on changes do not wait for the lane, and wait for their
+   * Call this when the process is about to exit. From now on changes do not wait for the lane, and wait for their
    * own sync two seconds at most. After a sync that took longer, files are no longer synced: they survive the process,
    * but may be lost in a power cut.
    */

@@ -9,9 +9,9 @@ import type { DetectionsStatus } from './schema.ts';
 /** What the detections say about themselves. */
 export interface ObservedDetections extends EvaluationStatus {
   readonly alerts: AlertsStatus;
-  /** By setting: which of its names are wrong. */
+  /** Unknown names, keyed by setting. */
   readonly warnings: Readonly<Partial<Record<SettingId, string>>>;
-  /** Absent: every rule of level high or critical makes alerts. */
+  /** If omitted, every rule of level high or critical raises alerts. */
   readonly silencedRules?: SilencedRules | undefined;
   /** Keyed by position; absent unless alerts are held. */
   readonly latest?: Readonly<Record<string, LatestAlert>> | undefined;

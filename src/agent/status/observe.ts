@@ -44,7 +44,7 @@ export interface Observed {
   readonly collectors: readonly Collector[];
   readonly settings: () => Settings;
   readonly nameOf: NameOfSetting;
-  /** Absent: no setting of the module twin is limited. */
+  /** If omitted, no setting of the module twin is limited. */
   readonly limits?: Limits;
   readonly configuration: () => ConfigurationState;
   readonly lastRun: (event: string) => LastRun | undefined;
@@ -55,9 +55,9 @@ export interface Observed {
   readonly unsaved?: Pick<UnsavedFiles, 'describe'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
-  /** Absent: messages are not limited. */
+  /** If omitted, messages are not limited. */
   readonly budget?: () => BudgetUse;
-  /** The id of a marking's chain of messages. Absent: messages have no numbers. */
+  /** The id of a marking's chain of messages. If omitted, messages have no numbers. */
   readonly chain?: (marking: Marking) => string;
   readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
   readonly pause: () => PauseStatus | undefined;
@@ -67,7 +67,7 @@ export interface Observed {
   /** What the snapshots say, see SnapshotPosture. */
   readonly snapshotFacts: (isOn: (event: string) => boolean) => SnapshotFacts;
   readonly recommendations: Pick<Recommendations, 'update'>;
-  /** Absent: this agent has no detections. */
+  /** If omitted, this agent has no detections. */
   readonly detections?: () => ObservedDetections;
   readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
@@ -185,7 +185,7 @@ const isOnIn =
   (event: string) =>
     (settings().priorities[event] ?? 'Off') !== 'Off';
 
-/** What the snapshots say, and what is recommended. */
+/** The posture that the snapshots show, and the recommendations. */
 function recommended(
   observed: Observed,
   own: Pick<LocalStatus, 'configuration' | 'collectors'> & { hub: HubStatus },
@@ -195,7 +195,7 @@ function recommended(
   return { ...postureSections(snapshots), ...observed.recommendations.update(assessments) };
 }
 
-/** Results of the last snapshots. Those of a collector that is `Off` are outdated and left out. */
+/** Results of the last snapshots. Those of a collector that is `Off` are outdated and omitted. */
 function postureIn(observed: Observed): Posture {
   const isOn = isOnIn(observed);
   const baseline = isOn('OSBaseline') ? observed.baseline.posture() : undefined;
@@ -222,7 +222,7 @@ function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observe
   };
 }
 
-/** Adds whether alerts are silenced, for a time or by rules: an attack would go on unseen. */
+/** Adds whether alerts are silenced, for a time or by rules: an attack would stay undetected. */
 function withSilence(
   spots: BlindSpots,
   assessing: ObservedDetections | undefined,
@@ -277,7 +277,7 @@ function configurationState(
   };
 }
 
-/** Joins the texts about the same property. Names are untrusted: `__proto__` is possible. */
+/** Joins the messages about the same property. Names are untrusted: `__proto__` is possible. */
 function joined(all: readonly Readonly<Record<string, string>>[]): Record<string, string> {
   const result = new Map<string, string>();
   for (const [name, message] of all.flatMap((some) => Object.entries(some))) {

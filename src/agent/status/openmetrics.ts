@@ -1,6 +1,6 @@
 import type { LocalStatus } from './schema.ts';
 
-/** Of the answer to `GET /metrics`. */
+/** Content type of the answer to `GET /metrics`. */
 export const OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 /** The values of one metric, each with its labels. */

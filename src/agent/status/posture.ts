@@ -3,7 +3,7 @@ import type { Posture } from './schema.ts';
 
 const UNKNOWN = { inbound: 'unknown', forward: 'unknown', outbound: 'unknown' } as const;
 
-/** What the snapshots found. Unknown sections are absent, but an unknown packet filter says so. */
+/** Findings of the snapshots. Unknown sections are omitted, except that an unknown packet filter is reported as such. */
 export function postureSections({ exposure, firewall, accounts }: SnapshotFacts): Posture {
   return {
     ...('found' in exposure ? { exposure: exposure.found } : {}),

@@ -52,7 +52,7 @@ export class ReportedStatus implements Service {
     settings: SettingsReader;
     clock: Clock;
     log: Logger;
-    /** The part of its length that the first period takes. Absent: all of it. */
+    /** Length of the first period, as a part of the full length. Default: all of it. */
     firstPeriod?: number;
     /** Called when the figures were updated. */
     changed: () => void;
@@ -142,7 +142,7 @@ function findings({ baseline, listeningPorts, ...others }: Posture): string {
 
 /**
  * The part of the detections' status that is reported at once: everything except counters and the last alert. That there is a
- * first alert of a severity is a state: whoever asks a fleet for alerts must not wait for the figures.
+ * first alert of a severity is a state: an owner who queries a fleet for alerts must not wait for the counters.
  */
 function stateOf({ alerts, counted: _counted, suppressed: _by, last: _last, exceptions, ...state }: DetectionsStatus) {
   const raised = Object.entries(alerts).filter(([, count]) => count > 0);

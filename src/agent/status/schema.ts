@@ -101,7 +101,7 @@ const Recommendation = v.strictObject({
   severity: v.picklist(SEVERITIES),
   count: count('Number of things found.'),
   since: time('When the agent first found reason for it; kept over restarts.'),
-  reason: v.exactOptional(text('Why it cannot be judged now; it is kept, with the last severity and count.')),
+  reason: v.exactOptional(text('Why it cannot be evaluated now; it is kept, with the last severity and count.')),
 });
 
 /** An object with a member for each id of a recommendation, all optional. */
@@ -224,7 +224,7 @@ export const StatusSchema = v.strictObject({
     proxy: v.exactOptional(text('The proxy on the way to the hub, `host:port`.')),
     source: v.exactOptional(text('Which credential was used, of several: `primary`, `secondary`, …')),
     error: v.exactOptional(
-      about('Why the credential is refused, or cannot be used or renewed. The connection may stand nevertheless.', {
+      about('Why the credential is refused, or cannot be used or renewed. The connection may still be open.', {
         code: text('Area of the error.'),
         reason: text('What went wrong there.'),
         id: text('Id of the error, as in the log.'),
@@ -269,7 +269,7 @@ export const StatusSchema = v.strictObject({
           warning: count('Failed rules of severity Warning.'),
           informational: count('Failed rules of severity Informational.'),
         }),
-        errors: count('Rules that could not be judged.'),
+        errors: count('Rules that could not be evaluated.'),
         skipped: count('Rules that do not apply, are excepted, or are opt-in.'),
         ruleSet: text('Version of the default rules.'),
         ruleSetHash: text('SHA-256 of the files of the default rules.'),
@@ -317,7 +317,7 @@ export const StatusSchema = v.strictObject({
       ),
     ),
     notJudged: v.exactOptional(
-      about('Why other recommendations cannot be judged, by id.', byRecommendation(v.string())),
+      about('Why other recommendations cannot be evaluated, by id.', byRecommendation(v.string())),
     ),
   }),
 });
@@ -337,7 +337,7 @@ export const LocalStatusSchema = v.strictObject({
     id: v.exactOptional(text('Id of that error, as in the log.')),
     remedy: v.exactOptional(text('How to fix the error.')),
     renewalError: v.exactOptional(
-      text('Why no new connection can be made, while the present one stands: credential.error in words.'),
+      text('Why no new connection can be made, while the current one is open: credential.error in words.'),
     ),
     renewalRemedy: v.exactOptional(text('How to fix renewalError.')),
     copies: v.exactOptional(

@@ -25,7 +25,7 @@ export interface World {
   readonly terminal: boolean;
   /** Resolves when all that was printed as a result has been taken by its reader; absent where that takes no memory. */
   readonly written?: () => Promise<unknown>;
-  /** Asks a question that is answered by yes or no; absent if there is nobody to ask. */
+  /** Asks a question that is answered by yes or no; omitted if no user can answer. */
   readonly confirm?: (question: string) => Promise<boolean>;
   /** The terminal's width; absent if standard output isn't a terminal. */
   readonly columns?: number;
@@ -36,7 +36,7 @@ export interface Command {
   readonly summary: string;
   /** Synopsis and options, as `--help` prints them. */
   readonly usage: string;
-  /** Whether SIGHUP does not end it. Absent: it does. */
+  /** Whether it survives SIGHUP. Default: SIGHUP ends it. */
   ignoresHangUp?(args: readonly string[]): boolean;
   run(args: readonly string[], world: World): Promise<number>;
 }

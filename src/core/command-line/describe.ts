@@ -75,7 +75,7 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
 export interface Sentences {
   /** One for each element of the payload, as far as they are shown; `nothing found` for an empty event. */
   readonly lines: readonly string[];
-  /** What is not shown, and which part of a snapshot this is. */
+  /** Describes omitted rows, and which part of a snapshot this is. */
   readonly notes: readonly string[];
 }
 

@@ -19,7 +19,7 @@ export class Output {
   readonly #open: () => Writable;
   readonly #ended: (why: string | undefined) => void;
   readonly #tellLeftOut: (lines: number) => void;
-  /** Live lines that were left out, and not told yet. */
+  /** Number of omitted live lines that have not been reported yet. */
   #leftOut = 0;
   #stream: Writable | undefined;
   #status: number | undefined;
@@ -51,7 +51,7 @@ export class Output {
   };
 
   /**
-   * Resolves when everything is written, or the stream has failed. To be called before the process exits, which would
+   * Resolves when everything is written, or the stream has failed. Call this before the process exits, which would
    * lose unwritten lines.
    *
    * @returns the exit status if the stream has failed: 141 when the reader closed it (`| head`), as of a program that

@@ -3,25 +3,25 @@
 export const SEVERITIES = ['Critical', 'Important', 'Warning', 'Informational'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** `err`: can't be judged, for example for lack of permission. `skip`: does not apply to this system. */
+/** `err`: can't be evaluated, for example for lack of permission. `skip`: does not apply to this system. */
 export type CheckResult = 'pass' | 'fail' | 'skip' | 'err';
 
-/** The outcome of one rule. Texts never contain lines of files that hold secrets. */
+/** The outcome of one rule. Its strings never contain lines of files with secrets. */
 export interface CheckOutcome {
   /** Stable and dotted: `sysctl.net.ipv4.ip_forward`. */
   readonly rule: string;
   readonly cce?: string;
   readonly category: string;
   readonly severity: Severity;
-  /** What must hold. */
+  /** The requirement. */
   readonly title: string;
   readonly result: CheckResult;
-  /** What was found; absent if nothing was. */
+  /** The finding; omitted if there is none. */
   readonly actual?: string;
   readonly expected?: string;
   /** Where it was found: a file, with the line if it has one, or another source. */
   readonly where?: string;
-  /** Why it was skipped, or can't be judged. */
+  /** Why it was skipped or can't be evaluated. */
   readonly reason?: string;
   /** How to fix it, in one sentence. */
   readonly remediation: string;
@@ -33,20 +33,20 @@ export interface CheckOutcome {
 export interface ScanOptions {
   /** 1: the default rules. 2: the opt-in rules, too. */
   readonly level: 1 | 2;
-  /** Whether rules that walk all local file systems are judged. */
+  /** Whether to evaluate rules that walk all local file systems. */
   readonly walk: boolean;
   /** Categories, and ids of rules, that the operator has disabled. */
   readonly groupsDisabled: readonly string[];
   readonly checksDisabled: readonly string[];
   /** Roles that the operator has declared for the device: `router`, `container-host`, … */
   readonly roles: readonly string[];
-  /** A file with the operator's rules, which are judged besides the default ones. */
+  /** A file with the operator's rules, which are evaluated in addition to the default ones. */
   readonly customChecks?: { readonly path: string; readonly sha256: string };
-  /** Ids of the only rules to judge; absent: all. */
+  /** Ids of the rules to evaluate. Default: all. */
   readonly only?: readonly string[];
 }
 
-/** Judges this system by the rules. */
+/** Evaluates the rules on this system. */
 export interface BaselineScanner {
   /**
    * Changes nothing. Rejects with the signal's reason when that aborts, and with AgentError when a scan is impossible.
@@ -63,7 +63,7 @@ export interface BaselineReport {
   readonly outcomes: readonly CheckOutcome[];
   /** Names in the options that match no rule, category or role. */
   readonly unknown: readonly string[];
-  /** Why the custom rules were not judged. Only for the device's own log and for root's command. */
+  /** Why the custom rules were not evaluated. Only for the device's own log and for root's command. */
   readonly customChecksRefused?: string;
   /** What the scan could not see, and which permission or setting would let it. */
   readonly limits: readonly string[];

@@ -34,18 +34,18 @@ type Periodic<S extends Schema> = Declaration<S> & {
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
   /**
    * A snapshot that is larger than a message is sent as several events, see PartDetails. Declare it when consumers need
-   * every row, since a missing row means that the thing is gone. `payload` must have ExtraDetails. Absent: only the
+   * every row, since a missing row means that the object was removed. `payload` must have ExtraDetails. If omitted, only the
    * first rows are sent, as many as fit into one message.
    */
   readonly inParts?: true;
   /**
-   * A text that differs from the one before when the next snapshot may differ; see Traced in sources.ts. Absent: this event is
+   * A string that changes when the next snapshot may differ; see Traced in sources.ts. If omitted, this event is
    * not compared between the rounds.
    */
   trace?(from: Sources, signal: AbortSignal): Promise<string | undefined>;
   /** The status of the source at the last snapshot; absent if it either works or rejects. */
   sourceStatus?(from: Sources): ListingStatus;
-  /** How many things the rows of a snapshot stand for; absent: one each. */
+  /** Number of objects that the rows of a snapshot represent. Default: one each. */
   count?(rows: readonly v.InferOutput<S>[]): number;
   /** Whether a change of settings outdates the last snapshot, so that a new one is taken immediately. */
   isOutdated?(before: Settings, now: Settings): boolean;

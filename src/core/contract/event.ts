@@ -11,7 +11,7 @@ export const QUEUES = ['High', 'Low'] as const;
 /** The queue that an event waits in; it follows from the priority. */
 export type QueueName = (typeof QUEUES)[number];
 
-/** From the least severe; those of Sigma. */
+/** Sigma's levels, from the least severe. */
 export const ALERT_LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
 export type AlertLevel = (typeof ALERT_LEVELS)[number];
 

@@ -6,7 +6,7 @@ import type { Answer, RetryCause } from './hub.ts';
 export class HubFailure extends Error {
   override readonly name = 'HubFailure';
   readonly error: AgentError;
-  /** Absent: a retry would be refused, too. */
+  /** `undefined` if a retry would also be refused. */
   readonly because: RetryCause | undefined;
   /** Minimum delay before the next attempt, when the other side asked for one. */
   readonly after: Duration | undefined;

@@ -63,7 +63,7 @@ export interface HubStatus {
     readonly proxy?: string;
     /** Which of several credentials was used last: `primary`, `secondary`, … */
     readonly source?: string;
-    /** Why the credential can't be used or renewed; the connection may stand nevertheless. */
+    /** Why the credential can't be used or renewed; the connection may still be open. */
     readonly error?: AgentError;
     /** Whether it expires soon or has expired without having been renewed; absent while no expiry date is known. */
     readonly expiresSoon?: boolean;

@@ -8,7 +8,7 @@ export interface IpNetwork {
   readonly prefix: number;
   /**
    * Whether an address is in it, whatever its zone. An IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
-   * address, and `::/0` has none of these: a list that allows all of IPv6 says nothing about IPv4. Other texts are in none.
+   * address, and `::/0` has none of these: a list that allows all of IPv6 does not cover IPv4. Other strings are in no network.
    */
   has(address: string): boolean;
 }
@@ -39,7 +39,7 @@ const MAPPED = 0xffff_0000_0000n;
 
 const isV4 = (address: bigint): boolean => address >> 32n === MAPPED >> 32n;
 
-/** An address as 128 bits, without its zone; `undefined` if it is none. */
+/** An address as 128 bits, without its zone; `undefined` if it is invalid. */
 function parseAddress(text: string): bigint | undefined {
   const [host = ''] = text.split('%', 1);
   const family = isIP(host);

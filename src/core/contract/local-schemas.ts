@@ -29,7 +29,7 @@ export const path = (description: string) => v.pipe(text(description), v.metadat
 /** The path of a file that only its owner may read. If systemd has made a copy, that is read. */
 export const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
 
-/** The path of a file that goes with a secret, but that all may read: a certificate. Of it, too, systemd's copy is read. */
+/** The path of a world-readable file that belongs to a secret: a certificate. systemd's copy of it is read, if there is one. */
 export const credentialFile = (description: string) =>
   v.pipe(text(description), v.metadata({ path: true, credential: true }));
 

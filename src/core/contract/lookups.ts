@@ -3,15 +3,15 @@ import type { StartedProcess } from './streams.ts';
 /**
  * Why a program has no digest. `size`: its file is larger than 256 MiB. `budget`: the hashing budget is used up, or the
  * file is hashed in the background, for a later start. `mount`: it is on a network or FUSE file system, where reading
- * could block for ever. `unreadable`: its file is gone, was changed since, may not be read, or is in a container that
+ * could block forever. `unreadable`: its file was removed or changed since, must not be read, or is in a container that
  * the process was the last one of.
  */
 export type HashOmitted = 'size' | 'budget' | 'unreadable' | 'mount';
 
-/** Look-ups about an event's subject. Cached, with bounded cost; `undefined` means unknown. */
+/** Lookups about an event's subject. Cached, with bounded cost; `undefined` means unknown. */
 export interface Lookups {
   /**
-   * To be called for every batch of records, after it was read and before anything is looked up: what is read from the
+   * Call this for every batch of records, after reading it and before any lookup: data read from the
    * system is then cached for the whole batch.
    */
   newBatch(): void;

@@ -15,7 +15,7 @@ type Extensible = { readonly extension?: boolean };
 export const mayContain = (marking: Marking, { extension }: Extensible): boolean =>
   marking === 'telemetry' || extension !== true;
 
-/** Whether any message may contain an event. One that none may contain is not collected. */
+/** Whether any message may contain an event. An event that no message may contain is not collected. */
 export const isRouted = (routing: Routing, event: Extensible): boolean =>
   markingsOf(routing).some((marking) => mayContain(marking, event));
 
@@ -37,7 +37,7 @@ export interface Message {
   readonly bodyBytes: number;
   readonly priority: QueueName;
   readonly marking: Marking;
-  /** Of the settings; absent when none is set. */
+  /** Value of the setting; omitted if it is not set. */
   readonly hubResourceId?: string;
   /** Absent until the message has got its number. */
   readonly evidence?: Evidence;

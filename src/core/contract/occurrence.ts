@@ -33,6 +33,6 @@ export interface OccurrenceConsumer {
   accept(batch: OccurrenceBatch): void;
   /** Records were lost before they could be translated; see StreamSink.drop. */
   lost(streams: readonly StreamName[], reason: LossReason, count: number): void;
-  /** Whether it still works on what it accepted; see StreamSink.isBehind. Absent: it never does. */
+  /** Whether it still works on what it accepted; see StreamSink.isBehind. If omitted, it never does. */
   isBehind?(): boolean;
 }

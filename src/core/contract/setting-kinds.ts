@@ -105,7 +105,7 @@ const printable = (max: number) =>
 export const text = (max: number) =>
   kind(printable(max), `string of at most ${max} ASCII characters`, (value) => value);
 
-/** Names joined with commas; blanks around names, empty names and duplicates are removed. */
+/** Names joined with commas; spaces around names, empty names and duplicates are removed. */
 export const NAMES = kind(
   v.pipe(
     // Bounded, since the reported properties contain it twice: in the mirror, and as an exception in force.
@@ -134,7 +134,7 @@ export const PATH = kind(
 
 const NOT_A_LIMIT = 'must be "" or a number and a duration, such as "100/PT5M"';
 
-/** At most so many in a time, `100/PT5M`; empty: no limit. As a list of none or one, like other lists that rules use. */
+/** Maximum count per period, `100/PT5M`; empty: no limit. A list of at most one, like other lists that rules use. */
 export const RATE = kind(
   v.pipe(
     v.string(NOT_A_LIMIT),
@@ -244,7 +244,7 @@ const Exceptions = v.pipe(
   v.check((all) => Buffer.byteLength(JSON.stringify(all)) <= 8_192, 'must be at most 8192 bytes of JSON'),
 ) as unknown as v.GenericSchema<Spelling, Readonly<Record<string, AlertException>>>;
 
-/** By the id of the exception. */
+/** Keyed by the exception's id. */
 export const EXCEPTIONS = kind(
   Exceptions,
   `object: id → {rule, field, equals, startsWith, endsWith or cidr, until?, comment?}, at most ${MAX_EXCEPTIONS} members and 8192 bytes`,

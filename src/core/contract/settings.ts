@@ -86,7 +86,7 @@ export const SETTINGS = {
     ceiling: 'largestCacheInBytes',
   }),
   maxMessageSizeInBytes: setting(bytes(8192, 262_144), 204_800, 'Largest message, its properties included.'),
-  /** By event name; every collector has one. */
+  /** Keyed by event name; every collector has one. */
   priorities: ({ name, priority }: ConfigurableEvent) =>
     setting(PRIORITY, priority, `Priority of ${name}; Off switches it off.`, { neverOff: 'alwaysOn' }),
   /** By event name, for those that can be aggregated. */
@@ -101,23 +101,23 @@ export const SETTINGS = {
         },
   /** For the hardening rules, see contract/baseline.ts. Names in these lists come from the twin, and may be unknown. */
   baseline: {
-    customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline also judges the rules of a file of your own.'),
+    customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline also evaluates the rules of a file of your own.'),
     customChecksFilePath: settingWithoutDefault(
       PATH,
-      'Path of that file on the device: `{"rules": [ … ]}`, with rules in the format of the default ones, whose ids begin with `custom.`. It belongs to root, and nobody else can write it.',
+      'Path of that file on the device: `{"rules": [ … ]}`, with rules in the format of the default ones, whose ids begin with `custom.`. It belongs to root, and no other user can write it.',
     ),
     customChecksFileHash: settingWithoutDefault(SHA256, 'SHA-256 of that file.'),
     groupsDisabled: setting(
       NAMES,
       '',
-      'Categories of rules that OSBaseline does not judge. The status shows every exception.',
+      'Categories of rules that OSBaseline does not evaluate. The status shows every exception.',
     ),
-    checksDisabled: setting(NAMES, '', 'Ids of rules that OSBaseline does not judge.'),
+    checksDisabled: setting(NAMES, '', 'Ids of rules that OSBaseline does not evaluate.'),
     roles: setting(NAMES, '', 'Roles of the device; OSBaseline skips the rules that do not apply to one of them.'),
   },
   /** For the alerts that detection rules raise on the device. */
   detections: {
-    enabled: setting(FLAG, true, 'Whether events are judged by detection rules, which raise SecurityAlert events.', {
+    enabled: setting(FLAG, true, 'Whether detection rules evaluate events and raise SecurityAlert events.', {
       neverOff: 'alwaysOn',
       event: 'SecurityAlert',
     }),

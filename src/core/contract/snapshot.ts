@@ -19,7 +19,7 @@ export interface Snapshot {
 /** Receives snapshots besides the pipeline. */
 export interface SnapshotConsumer {
   /**
-   * Whether it wants snapshots of this event; it then gets them also while the event's priority is Off or collecting is paused.
+   * Whether it requests snapshots of this event; it then gets them even while the event's priority is Off or collecting is paused.
    */
   wants(event: string): boolean;
   /** Receives a snapshot before it is queued. Must not throw, keep references to rows for long, or change them. */

@@ -115,7 +115,7 @@ export interface FirewallRule {
   readonly matches: Readonly<Record<string, string>>;
 }
 
-/** A device that the kernel knows. Texts are printable, even if the device reports others. */
+/** A device that the kernel has registered. Its strings are made printable. */
 export interface HardwareDevice {
   /** The bus that it is attached to (`PCI`, `USB`, `I2C` …) or its function (`Block`, `Network`, `Input` …). */
   readonly category: string;
@@ -150,7 +150,7 @@ export interface MessageStatistics {
   readonly failed: number;
 }
 
-/** Tells at little cost whether a source's listing may have changed. */
+/** Detects at little cost whether a source's listing may have changed. */
 interface Traced {
   /**
    * A text that differs from the one before when the listing may differ. It is made of dates of files, a number that the kernel

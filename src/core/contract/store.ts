@@ -1,4 +1,4 @@
-/** What is counted in the account for a queued event. */
+/** The counts of a queued event in the account. */
 export interface EventTally {
   /** The event's name, `ProcessCreate`. */
   readonly name: string;

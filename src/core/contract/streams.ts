@@ -14,7 +14,7 @@ export interface SocketAddress {
   readonly interfaceIndex?: number;
 }
 
-/** Identifies a process at the moment it began to run a program, for look-ups. */
+/** Identifies a process at the moment it started to run a program, for lookups. */
 export interface StartedProcess {
   readonly pid: number;
   readonly parentPid: number;
@@ -39,7 +39,7 @@ export interface ProcessStarted extends StartedProcess {
   readonly time: Date;
   /** Serial number of the audit event that reported it; absent for other sources. */
   readonly serial?: number | undefined;
-  /** Arguments joined by one blank, argv[0] first; empty if they could not be read. */
+  /** Arguments joined by one space, argv[0] first; empty if they could not be read. */
   readonly commandLine: string;
   /**
    * The same as a list, if known. Copy them before keeping them: they may be slices that keep a longer text in memory.
@@ -64,7 +64,7 @@ export interface ProcessStarted extends StartedProcess {
  */
 export type UnreadReason = 'ended' | 'hung' | 'avoided' | 'unavailable';
 
-/** A process that has ended: all of its threads. */
+/** A process that has exited: all of its threads. */
 export interface ProcessEnded {
   readonly time: Date;
   readonly pid: number;
@@ -139,7 +139,7 @@ export interface LoginReporter {
   readonly isUnlocated?: true;
 }
 
-/** A rule of the detections matched; or an update, which counts further matches. Texts are bounded, secrets redacted. */
+/** A rule of the detections matched; or an update, which counts further matches. Strings are bounded, secrets redacted. */
 export interface AlertRaised {
   readonly time: Date;
   /** UUID; the same in updates. */
@@ -223,6 +223,6 @@ export interface StreamSink {
    * @param stream the stream of the lost records; several if it is unknown which of them
    */
   drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void;
-  /** Whether what was accepted is still worked on: a source does not note it as read yet. Absent: it never is. */
+  /** Whether what was accepted is still worked on: a source does not note it as read yet. If omitted, it never is. */
   isBehind?(): boolean;
 }

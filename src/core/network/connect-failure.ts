@@ -2,18 +2,18 @@ import { isPlausible } from '../base/clock.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 
-/** What was to be reached. */
+/** The target of the connection. */
 export interface Destination {
   /** For messages: `host`, with the port where that says more. */
   readonly name: string;
-  /** What it is, where the name does not say so: `the provisioning service, host:port,`. */
+  /** Description, if the name alone is not enough: `the provisioning service, host:port,`. */
   readonly service?: string;
   readonly host: string;
   /** `host:port`. */
   readonly target: string;
   /** The settings that name it. */
   readonly settings: string;
-  /** How to let its certificate be trusted, as the beginning of a sentence. Absent: by hub.trustedCaFile. */
+  /** How to trust its certificate, as the start of a sentence. Default: with hub.trustedCaFile. */
   readonly trust?: string;
   /** The id of the error when it can't be reached. */
   readonly unreachable: FailureId;
@@ -21,7 +21,7 @@ export interface Destination {
   readonly now: Date;
 }
 
-/** A failed look-up. Its text quotes the name, which can contain any of the words below. */
+/** A failed lookup. Its message quotes the name, which can contain any of the words below. */
 const NAME = /^getaddrinfo /;
 const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
 const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
@@ -29,21 +29,21 @@ const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b
 /** Says what an error of TLS, DNS or the operating system means. @param text one short line */
 export function connectFailure({ code, text }: { code?: unknown; text: string }, to: Destination): HubFailure {
   const { name, service = name, host, target, settings, unreachable, now } = to;
-  const told = `${code} ${text}`;
+  const description = `${code} ${text}`;
   const failure = (id: FailureId, message: string, remedy: string) =>
     new HubFailure(new AgentError(id, message, remedy), 'network');
   if (NAME.test(text)) {
     const remedy = `Check ${settings} and the device's DNS: getent hosts ${host}`;
     return failure(unreachable, `the name ${host} can't be resolved (${text})`, remedy);
   }
-  if (CLOCK.test(told)) {
+  if (CLOCK.test(description)) {
     const otherwise = "for example by NTP; if it is right, renew the server's certificate.";
     const remedy = isPlausible(now)
       ? `Set the device's clock (now ${now.toISOString()}), ${otherwise}`
       : setTheClock(now);
     return failure('TLS_FAILED', `the certificate of ${name} is not valid now (${text})`, remedy);
   }
-  if (TLS.test(told)) {
+  if (TLS.test(description)) {
     const { trust = trustedCaFileFor(name) } = to;
     const remedy = `${trust}, and make sure that no TLS-inspecting proxy on the way replaces it.`;
     return failure('TLS_FAILED', `the TLS handshake with ${name} failed (${text})`, remedy);

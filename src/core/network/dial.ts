@@ -19,7 +19,7 @@ export interface DialOptions {
  * Connects by TCP to the first address that answers (Happy Eyeballs, RFC 8305): the next address is tried when one has
  * failed, or beside those that have been silent for 2 s. All other attempts are closed then, and all when `signal` aborts.
  *
- * @throws the system's error; of several addresses, an AggregateError with the code of the most telling one
+ * @throws the system's error; for several addresses, an AggregateError with the code of the most specific one
  */
 export async function dial({ addresses, port, clock, signal }: DialOptions): Promise<Socket> {
   const left = [...addresses];
@@ -60,7 +60,7 @@ export async function dial({ addresses, port, clock, signal }: DialOptions): Pro
   }
 }
 
-/** Of a family of addresses that this device doesn't use; the other family's error is the one to mend. */
+/** Errors of an address family that this device doesn't use; the error of the other family is the one to fix. */
 const NO_ROUTE = ['ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EHOSTUNREACH'];
 const MAX_NAMED = 4;
 

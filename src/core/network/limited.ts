@@ -22,7 +22,7 @@ export async function limited<T>(
 ): Promise<T> {
   const step = new AbortController();
   const cancel = () => step.abort(signal.reason);
-  if (signal.aborted) cancel(); // `work` is called nevertheless: it may own a socket, which it must close
+  if (signal.aborted) cancel(); // `work` is called anyway: it may own a socket, which it must close
   signal.addEventListener('abort', cancel, { once: true });
   try {
     return await clock.within(limit, what, work(step.signal));
@@ -34,7 +34,7 @@ export async function limited<T>(
   }
 }
 
-/** Settles as `start` tells, or rejects with the signal's reason. No listener stays at the signal. */
+/** Settles with the result of `start`, or rejects with the signal's reason. Removes its listener from the signal. */
 export async function untilAborted<T>(
   signal: AbortSignal,
   start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,

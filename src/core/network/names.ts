@@ -14,10 +14,10 @@ const systemLookUp: LookUp = async (host) => {
 /** A name with more addresses than this has them for other purposes than to be reached. */
 const MAX_ADDRESSES = 32;
 
-/** Resolves names, each by at most one look-up at a time. */
+/** Resolves names, each by at most one lookup at a time. */
 export class Names {
   readonly #lookUp: LookUp;
-  /** A look-up can't be cancelled, and occupies one of libuv's four threads until the resolver gives up. */
+  /** A lookup can't be cancelled, and occupies one of libuv's four threads until the resolver gives up. */
   readonly #running = new Map<string, Promise<readonly string[]>>();
 
   constructor(lookUp: LookUp = systemLookUp) {

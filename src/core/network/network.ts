@@ -39,14 +39,14 @@ export interface NetworkOptions {
   /** Setting `hub.proxyPasswordFile`. */
   readonly proxyPasswordFile?: string | undefined;
   readonly environment: NodeJS.ProcessEnv;
-  /** What these settings are called; default: those of the agent. */
+  /** Names of these settings. Default: those of the agent. */
   readonly names?: SettingNames;
   readonly clock: Clock;
   /** Resolves names; default: the operating system. */
   readonly lookUp?: LookUp;
 }
 
-/** What was reached on the way to a host; in this order. Through a proxy, the first two are the proxy's. */
+/** Steps of a connection, in this order. With a proxy, the first two are the proxy's. */
 export type Waypoint =
   | { readonly at: 'addresses'; readonly of: Address; readonly addresses: readonly string[] }
   | { readonly at: 'connection'; readonly to: Address; readonly address: string }
@@ -60,7 +60,7 @@ interface How {
   readonly acceptsAny?: boolean;
 }
 
-/** For the name's look-up and TCP. `auto` must find a silent port 8883 three times within 95 s. */
+/** For the name's lookup and TCP. `auto` must find a silent port 8883 three times within 95 s. */
 const DIAL_LIMIT = seconds(20);
 const CONNECT_LIMIT = seconds(15);
 const TLS_LIMIT = seconds(15);
@@ -106,8 +106,8 @@ export class Network {
   }
 
   /**
-   * Goes the way of `connect`, but accepts any certificate of the server: the socket's `authorized` tells. For
-   * `vakt check`, which says how far the way leads; nobody may send a secret on it.
+   * Like `connect`, but accepts any server certificate; check the socket's `authorized`. For
+   * `vakt check`, which reports the last step reached; secrets must not be sent over it.
    */
   async inspect(target: Target, signal: AbortSignal, onWaypoint: OnWaypoint = () => {}): Promise<TLSSocket> {
     return this.#connect(target, { signal, onWaypoint, acceptsAny: true });
@@ -206,7 +206,7 @@ export class Network {
   }
 }
 
-/** A signal may abort after the last step has succeeded and before its caller is told. */
+/** A signal may abort after the last step has succeeded and before its caller is notified. */
 function unlessAborted<T extends Duplex>(stream: T, signal: AbortSignal): T {
   if (signal.aborted) stream.on('error', () => {}).destroy();
   signal.throwIfAborted();

@@ -2,9 +2,9 @@ import { BlockList, isIP } from 'node:net';
 import type { Address } from './address.ts';
 
 /**
- * Whether NO_PROXY exempts a host. As curl reads it, entries are separated by commas or blanks: a name, which stands for its
+ * Whether NO_PROXY exempts a host. As curl reads it, entries are separated by commas or spaces: a name, which includes its
  * subdomains too, with or without a leading dot; an IP address; a network, as 10.0.0.0/8; or `*` for every host. As in
- * other programs, `*.` may stand before a name, and `:port` after a name or an address. Names are not resolved.
+ * other programs, `*.` may precede a name, and `:port` may follow a name or an address. Names are not resolved.
  */
 export const isExempt = (target: Address, noProxy: string): boolean =>
   noProxy

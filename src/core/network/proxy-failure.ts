@@ -3,7 +3,7 @@ import { AgentError, type FailureId } from '../base/errors.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { ProxyError } from './tunnel.ts';
 
-/** What was to be reached through the proxy. */
+/** The target behind the proxy. */
 export interface Behind {
   /** For messages. */
   readonly name: string;

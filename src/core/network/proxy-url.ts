@@ -14,7 +14,7 @@ const FORM = 'must be the URL of an HTTP proxy, http://host:port or http://user@
 /**
  * Reads the URL of a proxy, `http://[user[:password]@]host[:port]`.
  *
- * @returns what is wrong with it if it is none; the text never contains any of the URL, which may have a password
+ * @returns the problem if it is invalid; the message never quotes the URL, which may have a password
  */
 export function readProxyUrl(text: string): ProxyUrl | string {
   if (/[\s\0]/.test(text) || !URL.canParse(text)) return FORM;
@@ -40,7 +40,7 @@ export function readProxyUrl(text: string): ProxyUrl | string {
 }
 
 /**
- * What is wrong with a proxy's URL in a place that everybody may be able to read; or `undefined`.
+ * Returns the problem of a proxy URL that other users may be able to read, or `undefined`.
  *
  * @param passwordFile the setting that names the password's file
  */

@@ -6,12 +6,12 @@ import { untilAborted } from './limited.ts';
 export interface Security {
   /** What the server's certificate must be for. */
   readonly host: string;
-  /** Trusted authorities as PEM. Absent: those that Node trusts. */
+  /** Trusted authorities as PEM. Default: those that Node trusts. */
   readonly trustedCa?: string | undefined;
   /** The client's certificate with its chain, and key, PEM. */
   readonly certificate?: string | undefined;
   readonly key?: string | undefined;
-  /** Whether a certificate that is not trusted is accepted, too; the socket's `authorized` tells. */
+  /** Whether to accept untrusted certificates; check the socket's `authorized`. */
   readonly acceptsAny?: boolean;
 }
 
@@ -41,7 +41,7 @@ export async function secure(
         ...(key === undefined ? {} : { key }),
       });
       secured = tls;
-      tls.once('error', reject); // also when the connection is closed
+      tls.once('error', reject); // even if the connection is closed
       tls.once('secureConnect', () => {
         tls.off('error', reject);
         resolve(tls);

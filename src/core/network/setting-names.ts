@@ -1,4 +1,4 @@
-/** What the settings of a network are called where somebody sets them; for the messages and remedies of errors. */
+/** Names of the network settings where a user sets them; for error messages and remedies. */
 export interface SettingNames {
   readonly trustedCaFile: string;
   readonly proxy: string;
@@ -9,7 +9,7 @@ export interface SettingNames {
   readonly retry: string;
 }
 
-/** Those of the local configuration file. */
+/** Names in the local configuration file. */
 export const AGENT_SETTINGS: SettingNames = {
   trustedCaFile: 'hub.trustedCaFile',
   proxy: 'hub.proxy',

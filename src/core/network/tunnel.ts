@@ -68,7 +68,7 @@ export async function openTunnel(
           if (status < 200 || status > 299) {
             return reject(failed(`answered CONNECT ${asked} with ${status}`, { status }));
           }
-          // The server speaks second in TLS, so these bytes are not its.
+          // In TLS the client sends first, so these bytes are not the server's.
           if (answer.length > end + 4) return reject(failed(`sent more than an answer to CONNECT ${asked}`));
           return resolve();
         }

@@ -1,7 +1,7 @@
 import type { Spelling } from '../contract/setting-kinds.ts';
 import type { NameOfSetting, SettingId, SettingRow } from '../contract/settings.ts';
 
-/* How the module twin writes settings. The names of the wire are known to dialects only; everything else speaks of
+/* How the module twin writes settings. Only dialects use the names on the wire; all other code uses
  * settings by their ids. To add a dialect, write one file that makes a `Dialect`, as published-object.ts does. */
 
 /** A setting under the name that a dialect gives it. */
@@ -9,14 +9,14 @@ export interface Property extends SettingRow {
   readonly name: string;
 }
 
-/** What a document says of one setting: a value that is still to be checked, or why it has none. */
+/** One setting as read from a document: a value that is not checked yet, or why it has none. */
 export type Stated = { readonly value: unknown } | { readonly fault: string };
 
 export type DocumentReading =
   | {
-      /** Absent: the document does not mention the setting, or unsets it. */
+      /** `undefined` if the document does not mention the setting, or unsets it. */
       readonly stated: ReadonlyMap<SettingId, Stated>;
-      /** Names in the document that are no setting's. */
+      /** Names in the document that no setting has. */
       readonly unknown: readonly string[];
     }
   /** The document as a whole cannot be read. */

@@ -136,14 +136,16 @@ export function limitsInForce(
 function unknownEvent(setting: string, name: string, events: readonly string[]): string[] {
   if (events.includes(name)) return [];
   const nearest = nearestName(name, events);
-  return [`${setting} names ${name}, which is no event${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`];
+  return [
+    `${setting} names ${name}, which is not an event${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`,
+  ];
 }
 
 /** In bytes; however much space is free. */
 export const LARGEST_DEFAULT_CACHE = 64 * 1024 * 1024;
 
 /**
- * The default of `largestCacheInBytes`: a tenth of the free space, 64 MiB at most. Space that the queues use already counts
+ * The default of `largestCacheInBytes`: a tenth of the free space, at most 64 MiB. Space that the queues use already counts
  * as free and is never above the ceiling; otherwise a restart on a full disk would drop queued events.
  *
  * @param directory an existing directory on the file system of the state directory
@@ -189,7 +191,7 @@ export function limited(row: SettingRow, value: unknown, limits: Limits): Limite
     const spelling = row.spell(allowed);
     const because =
       limit === 'largestCacheInBytes' && limits.isCacheDefault === true
-        ? 'the default of limits.largestCacheInBytes, a tenth of the free space and 64 MiB at most; set it to allow more'
+        ? 'the default of limits.largestCacheInBytes, a tenth of the free space and at most 64 MiB; set it to allow more'
         : named(limit);
     return { value: allowed, spelling, message: `is ${spelling}, not ${row.spell(value)}: ${because}` };
   };
@@ -218,9 +220,9 @@ export const describeLimits = (limits: Limits, messageUnitsPerDay: number): stri
 export interface BlindSpots {
   /** By event, or `detections`: the property that switches it off. */
   readonly switchedOff: Readonly<Record<string, string>>;
-  /** By the name of a property: why the agent is degraded. */
+  /** Why the agent is degraded, keyed by property name. */
   readonly degrading: Readonly<Record<string, string>>;
-  /** By the name of a property: why events are late, where the local limits allow it. */
+  /** Why events are late although the local limits allow it, keyed by property name. */
   readonly late: Readonly<Record<string, string>>;
 }
 

@@ -4,9 +4,9 @@ import { nearestName } from '../base/nearest-name.ts';
 
 /** A twin can hold thousands of names; this many are reported. */
 export const MAX_STRAY_NAMES = 32;
-/** Characters. A longer name is no misspelling, and comparing it would take long. */
+/** In characters. A longer name is not a misspelling, and comparing it would be slow. */
 export const LONGEST_COMPARED = 128;
-/** Characters of a name that are reported, at both ends: whoever writes the twin must not fill the reported section with names. */
+/** Reported characters of a name at each end: an attacker who writes the twin must not fill the reported section with names. */
 const REPORTED = { first: 48, last: 16 } as const;
 
 /** Warnings by name. @param known to find the name that was probably meant */

@@ -7,7 +7,7 @@ import { type Dialect, namesOf, type Stated } from './dialect.ts';
 import { type Limits, limited, NO_LIMITS } from './limits.ts';
 import { warningsOf } from './warnings.ts';
 
-/** What a desired configuration comes to. */
+/** Result of reading a desired configuration. */
 export type TwinReading =
   | {
       readonly ok: true;
@@ -18,14 +18,14 @@ export type TwinReading =
       readonly mirror: Readonly<Record<string, unknown>>;
       /** Applied, but probably not what was meant; and each setting that a local limit overrides. */
       readonly warnings: readonly Fault[];
-      /** Those of them that come from local limits. */
+      /** The warnings that come from local limits. */
       readonly limited: readonly Fault[];
       /** Names in the document that this agent does not know. */
       readonly unknown: readonly string[];
       /** The value of each setting that has one, to see what has changed. */
       readonly values: ReadonlyMap<SettingId, unknown>;
     }
-  /** Nothing of it is applied. Every fault is listed. */
+  /** No part of it is applied. Every fault is listed. */
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
 /** `name` is that of the dialect. */

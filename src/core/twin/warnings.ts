@@ -23,7 +23,7 @@ export function warningsOf(settings: Settings, nameOf: NameOfSetting): SettingWa
   const { customChecksEnabled, customChecksFilePath, customChecksFileHash } = settings.baseline;
   if (customChecksEnabled && (customChecksFilePath === undefined || customChecksFileHash === undefined)) {
     const needed = `${nameOf('baseline.customChecksFilePath')} and ${nameOf('baseline.customChecksFileHash')}`;
-    warn('baseline.customChecksEnabled', 'Conflict', `needs ${needed}; only default rules are judged`);
+    warn('baseline.customChecksEnabled', 'Conflict', `needs ${needed}; only default rules are evaluated`);
   }
   const { enabled, silencedUntil, exceptions, minimumLevel } = settings.detections;
   if (enabled && settings.priorities.SecurityAlert === 'Off') {

@@ -147,7 +147,7 @@ describe('A configuration in another dialect', () => {
       vakt_snapshotFrequency: 'is PT1H, not PT1S: limits.shortestSnapshotFrequency of the local configuration',
       vakt_highPriorityMessageFrequency: 'is longer than vakt_lowPriorityMessageFrequency',
       vakt_baseline_customChecksEnabled:
-        'needs vakt_baseline_customChecksFilePath and vakt_baseline_customChecksFileHash; only default rules are judged',
+        'needs vakt_baseline_customChecksFilePath and vakt_baseline_customChecksFileHash; only default rules are evaluated',
     });
     assert.equal(configuration.reported().vakt_snapshotFrequency, 'PT1H');
   });

@@ -102,7 +102,7 @@ const UNIT = 'is not a multiple of 4096, the unit in which the hub charges';
 const TOO_SMALL_CACHE = 'is smaller than maxMessageSizeInBytes, so that no message can be filled';
 const PATH = 'must be an absolute path without ".."';
 const DIGEST = 'must be a SHA-256 digest of 64 hexadecimal digits';
-const NO_FILE = 'needs baselineCustomChecksFilePath and baselineCustomChecksFileHash; only default rules are judged';
+const NO_FILE = 'needs baselineCustomChecksFilePath and baselineCustomChecksFileHash; only default rules are evaluated';
 const CHECKS = {
   baselineCustomChecksEnabled: true,
   baselineCustomChecksFilePath: '/etc/vakt/checks.json',

@@ -104,7 +104,7 @@ describe('Local limits', () => {
     for (const setting of ['alwaysOn', 'mayBeOff']) {
       assert.throws(() => inForce({ [setting]: ['Login', 'ProcesCreate'] }), {
         id: 'CONFIG_INVALID',
-        message: `limits.${setting} names ProcesCreate, which is no event; did you mean "ProcessCreate"?`,
+        message: `limits.${setting} names ProcesCreate, which is not an event; did you mean "ProcessCreate"?`,
       });
     }
   });
