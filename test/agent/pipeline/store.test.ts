@@ -218,8 +218,22 @@ describe('SegmentLog', () => {
     const rest = everything();
     assert.ok(rest.length < all.length && rest.length > 0);
     assert.equal(log.account().totals().dropped.corrupt, all.length - rest.length);
-    const bytes = rest.reduce((sum, { jsonBytes }) => sum + jsonBytes, 0);
-    assert.deepEqual(log.waiting(), { events: rest.length, elements: rest.length, bytes });
+  });
+
+  it('counts no unreadable event of the current segment as waiting, and stores new events after it', () => {
+    log.append(sized(events(3)));
+    files.fault = (operation) => (operation === 'read' ? 'EIO' : undefined);
+    assert.deepEqual(everything(), []);
+    files.fault = () => undefined;
+    assert.deepEqual(log.waiting(), { events: 0, elements: 0, bytes: 0 });
+    assert.deepEqual(
+      [0, 1, 2].map((position) => log.isWaiting(position)),
+      [false, false, false],
+    );
+    const later = events(2);
+    log.append(sized(later));
+    assert.deepEqual(jsonOf(everything()), jsonOf(later));
+    assert.equal(log.account().totals().dropped.corrupt, 3);
   });
 
   it('keeps only the current segment open after a sync', async () => {
