@@ -7,7 +7,7 @@ import { createConfiguration } from './composition/configuration.ts';
 import { Later } from './composition/deferred-services.ts';
 import { createDelivery } from './composition/delivery.ts';
 import { createDetection } from './composition/detection.ts';
-import { type AgentOptions, layFoundation } from './composition/foundation.ts';
+import { type AgentOptions, createFoundation } from './composition/foundation.ts';
 import { createHub, hubAccess, secretsOf } from './composition/hub.ts';
 import { createReporting } from './composition/reporting.ts';
 import { logEvents } from './composition/services.ts';
@@ -22,7 +22,7 @@ import { linuxSources } from './linux/sources.ts';
  * @throws {AgentError} if only an operator can fix the problem on the device: secrets, state directory
  */
 export function agent(local: LocalSettings, options: AgentOptions): Service[] {
-  const foundation = layFoundation(local, options);
+  const foundation = createFoundation(local, options);
   const linux = linuxSources({
     hostRoot: local.hostRoot,
     clock: foundation.clockOf('linux'),

@@ -61,7 +61,7 @@ describe('the lifeline', () => {
     time.restore();
   });
 
-  it('says that the agent has started, that it lives, and what it does', async () => {
+  it('notifies systemd of the start, sends watchdog signals and the status', async () => {
     await open(seconds(120));
     assert.deepEqual(told, [
       'READY=1',
@@ -70,7 +70,7 @@ describe('the lifeline', () => {
     ]);
   });
 
-  it('says with each sign of life that the agent has started, and what it does, until that was taken', async () => {
+  it('repeats READY and the status with each watchdog signal until they are accepted', async () => {
     isFull = true;
     await open(seconds(120));
     await time.tickAsync(minutes(1));
@@ -94,7 +94,7 @@ describe('the lifeline', () => {
     assert.equal(pings(), 61);
   });
 
-  it('tells what it does only when that is something else', async () => {
+  it('sends the status only when it has changed', async () => {
     await open();
     await time.tickAsync(minutes(2));
     status = shown({ state: 'degraded' });
@@ -126,7 +126,7 @@ describe('the lifeline', () => {
     assert.equal(looks, 0);
   });
 
-  it('lets the watchdog end an agent of which a part stands still, and says so once', async () => {
+  it('stops notifying the watchdog when a component hangs, and logs it once', async () => {
     await open(seconds(120));
     void part.sleep(seconds(1)); // after which it does something without end
     await time.tickAsync(minutes(10));
@@ -141,7 +141,7 @@ describe('the lifeline', () => {
     );
   });
 
-  it('goes on when what stood still moves again before its time', async () => {
+  it('continues if the hung component recovers before its time limit', async () => {
     await open(hours(1));
     void part.sleep(seconds(1));
     await time.tickAsync(minutes(12));
@@ -173,7 +173,7 @@ describe('the lifeline', () => {
     assert.deepEqual(logged, []);
   });
 
-  it('says that the agent stops before anything else stops', async () => {
+  it('sends STOPPING before any other service stops', async () => {
     await open();
     await lifeline.stop();
     assert.deepEqual(told.slice(-2), ['STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.']);

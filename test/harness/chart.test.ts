@@ -47,7 +47,7 @@ describe('draw', () => {
     );
   });
 
-  it('leaves out names of bands that would cover each other, which the pointer still tells', () => {
+  it('omits names of bands that would overlap, and still shows them as tooltips', () => {
     const bands = [0, 0.01, 0.02, 1].map((from) => ({ from, to: from + 0.01, name: `outage at ${from}` }));
     const svg = draw(chart({ bands }));
     const below = [...svg.matchAll(/rotate\(-60\)[^>]*>([^<]*)</g)].map(([, name]) => name);

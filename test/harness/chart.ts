@@ -37,7 +37,7 @@ export interface Band {
 
 export interface Chart {
   readonly title: string;
-  /** How the chart came to be, for who opens the file. */
+  /** Origin of the chart, as a note in the file. */
   readonly comment: string;
   /** What the horizontal scale is, with its unit. */
   readonly xName: string;
@@ -176,7 +176,7 @@ function drawSeries({ points, as = 'line' }: Series, colour: number, across: Axi
 
 type Axis = (value: number) => number;
 
-/** Round numbers around the values. Values that are all the same get some room. */
+/** Round numbers around the values. Equal values get a margin. */
 function scaleOf(values: readonly number[], fromZero: boolean): Scale {
   let min = values.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
   let max = values.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);

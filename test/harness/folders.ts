@@ -27,7 +27,7 @@ function remove(folders: string[]): void {
 }
 
 if (typeof afterEach === 'function') {
-  // Hooks of the root suite: those of a test file run before them.
+  // Hooks of the root suite; the hooks of a test file run before them.
   afterEach(() => remove(ofTest));
   after(() => remove(ofSuite));
 } else {

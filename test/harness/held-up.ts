@@ -8,9 +8,9 @@ const LATE = milliseconds(200);
 
 /**
  * Begins to measure how long others on this machine hold a process up: its main thread waits for a processor, or all
- * processes stand still, which shows by the timers of this one.
+ * processes are stalled, which shows in the timers of this one.
  *
- * @returns a function that ends it and returns how long; of a process that has ended, only how long all stood still
+ * @returns a function that ends it and returns how long; for a process that has exited, only how long all were stalled
  */
 export function watchHeldUp(pid: number): () => Duration {
   const began = waitedForProcessor(pid) ?? 0;

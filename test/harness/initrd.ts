@@ -55,7 +55,7 @@ function withDependencies(folder: string, wanted: readonly string[]): string[] {
   const lines = readFileSync(join(folder, 'modules.dep'), 'utf8').split('\n');
   const needs = new Map(
     lines.map((line) => {
-      // `PATH: DEPENDENCY…`, of which each may need the ones behind it: modules.dep(5)
+      // `PATH: DEPENDENCY…`, each of which may need the ones after it: modules.dep(5)
       const [path = '', ...needed] = line.split(/:? +|:$/).filter((word) => word !== '');
       return [path, needed];
     }),

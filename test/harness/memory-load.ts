@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 
 /**
  * Writes to more memory than a processor's caches hold, without end, at the lowest priority, so that CPU can be compared between
- * two times. A machine that does little makes whoever wakes up only now and then pay up to five times as much CPU for the same
+ * two times. On an idle machine, a process that wakes up rarely needs up to five times as much CPU for the same
  * work, more at some times than at others. A loop that uses no memory doesn't change that, so it is probably the clock of the
  * memory and of the shared cache that is lowered.
  */

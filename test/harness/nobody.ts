@@ -1,4 +1,4 @@
-/** Does something as a user without rights of root's: whoever runs the tests, if that is no root. */
+/** Runs a function as an unprivileged user: the user who runs the tests, unless that is root. */
 export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
   const { geteuid, seteuid } = process;
   if (geteuid?.() !== 0) return work();

@@ -1,5 +1,5 @@
 /**
- * Begins to measure the processor time that this process uses. Unlike the time by a clock, it does not grow with what others
+ * Starts to measure the CPU time of this process. Unlike the time by a clock, it does not grow with what others
  * do on this machine.
  *
  * @returns a function that returns the milliseconds used since then

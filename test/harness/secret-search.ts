@@ -4,9 +4,9 @@ import { X509Certificate } from 'node:crypto';
 const MIN_SECRET_CHARACTERS = 16;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
-/** Looks for secrets in texts, in the forms in which a program might write them. */
+/** Searches strings for secrets, in the forms in which a program might write them. */
 export class SecretSearch {
-  /** By form; what it is of. */
+  /** Name of a secret, keyed by its form. */
   readonly #forms = new Map<string, string>();
 
   /**

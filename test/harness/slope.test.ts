@@ -34,7 +34,7 @@ describe('slopeOf', () => {
     assert.ok(Math.abs(included / runs - 0.95) < 0.02, `${included} of ${runs}`);
   });
 
-  it('says nothing of too few points, or of one moment', () => {
+  it('returns undefined for too few points, or points of one moment', () => {
     assert.equal(slopeOf([0, 1, 2, 3].map((x) => ({ x, y: x }))), undefined);
     assert.equal(slopeOf([1, 2, 3, 4, 5].map((y) => ({ x: 2, y }))), undefined);
   });
@@ -51,7 +51,7 @@ describe('slopeBeside', () => {
     for (const [x, { y }] of (found?.points ?? []).entries()) near(y, 7 - 2 * x + (3 * 31) / 8);
   });
 
-  it('includes the true slope about 95 times in a hundred, also where what is beside has a slope', () => {
+  it('includes the true slope about 95 times in a hundred, even if the second variable has a slope', () => {
     const random = new Random(1);
     const normal = () => Array.from({ length: 12 }, () => random.next()).reduce((all, one) => all + one, -6);
     const runs = 2_000;
@@ -65,7 +65,7 @@ describe('slopeBeside', () => {
     assert.ok(Math.abs(included / runs - 0.95) < 0.02, `${included} of ${runs}`);
   });
 
-  it('says nothing of too few points, of one moment, or where nothing tells the two apart', () => {
+  it('returns undefined for too few points, points of one moment, or inseparable variables', () => {
     assert.equal(slopeBeside(WAVE.slice(0, 5).map((beside, x) => ({ x, beside, y: x }))), undefined);
     assert.equal(slopeBeside(WAVE.map((beside) => ({ x: 2, beside, y: beside }))), undefined);
     assert.equal(slopeBeside(WAVE.map((_, x) => ({ x, beside: 0.1 * x + 7, y: x }))), undefined);

@@ -14,7 +14,7 @@ export interface Slope {
   readonly margin: number;
 }
 
-/** Fewer points tell nothing: the margin would be a guess. */
+/** With fewer points the margin would be a guess. */
 export const FEWEST_POINTS = 5;
 
 /** A point, and what else was measured at its `x`. */

@@ -18,7 +18,7 @@ export class SmallDisk {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', folder], { stdio: 'pipe' });
   }
 
-  /** Others take all that is left, and whatever is freed. @returns how to make them stop, and take their files away */
+  /** Other processes fill all free space, now and later. @returns a function that stops them and removes their files */
   fill(): () => Promise<void> {
     const stop = new AbortController();
     const filling = (async () => {

@@ -7,7 +7,7 @@ import { endLeftProcesses } from './test-run.ts';
 import { until } from './until.ts';
 
 const MODULE = new URL('./test-run.js', import.meta.url).href;
-/** A test run that starts a program, says so, and waits. */
+/** A test run that starts a program, reports it, and waits. */
 const RUN = `
   import { spawn } from 'node:child_process';
   import { markTestRun } from '${MODULE}';

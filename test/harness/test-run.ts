@@ -28,8 +28,8 @@ export async function endLeftProcesses(): Promise<void> {
 }
 
 /**
- * Whether it is alive and the test run that started it is not. Of a run in another pid namespace, such as a container's,
- * nobody here can tell: there, its pid is another process.
+ * Whether it is alive and the test run that started it is not. For a run in another pid namespace, such as a container's,
+ * this is unknown: its pid belongs to another process there.
  */
 function isLeft(pid: number): boolean {
   if (!Number.isInteger(pid) || pid === process.pid) return false;
@@ -40,7 +40,7 @@ function isLeft(pid: number): boolean {
 }
 
 /**
- * Tells a process from a later one of the same pid: see starttime in proc_pid_stat(5).
+ * Distinguishes a process from a later one with the same pid: see starttime in proc_pid_stat(5).
  *
  * @returns `undefined` for one that has ended, although its parent has not yet waited for it
  */

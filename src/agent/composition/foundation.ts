@@ -62,7 +62,7 @@ export interface Foundation {
  *
  * @throws {AgentError} STATE_DIRECTORY_UNUSABLE, or AGENT_RUNNING if another agent uses it
  */
-export function layFoundation(local: LocalSettings, options: AgentOptions): Foundation {
+export function createFoundation(local: LocalSettings, options: AgentOptions): Foundation {
   const { clock, log } = options;
   useStateDirectory(local.stateDirectory, log);
   const state = (file: StateFile | StateFolderName) => join(local.stateDirectory, file);

@@ -118,7 +118,7 @@ export function createReporting(
   });
   const strictStart = new StrictStart({
     verdict: configuration.verdict,
-    obstacle: () => hub.status().error,
+    startBlocker: () => hub.status().error,
     clock,
     signal,
   });

@@ -14,7 +14,7 @@ type Applied = Extract<TwinReading, { ok: true }>;
 
 /** In characters. */
 const LONGEST_VALUE = 64;
-/** Limit for the entries of a list: a change that disables rules must not hide some of them behind others. */
+/** Limit for the entries of a list: a change that disables rules must not hide some of them among others. */
 const LONGEST_LIST = 512;
 
 /**

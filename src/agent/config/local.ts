@@ -384,9 +384,13 @@ function withAbsolutePaths(schema: unknown, value: unknown, folder: string): unk
 }
 
 /** The values of all settings that are meant, by their schemas. */
-function pathsIn(value: unknown, isMeant: (schema: unknown) => boolean, schema: unknown = LocalSettings): string[] {
-  if (typeof value === 'string') return isMeant(schema) ? [value] : [];
+function pathsIn(
+  value: unknown,
+  isPathSchema: (schema: unknown) => boolean,
+  schema: unknown = LocalSettings,
+): string[] {
+  if (typeof value === 'string') return isPathSchema(schema) ? [value] : [];
   if (typeof value !== 'object' || value === null) return [];
   const entries = entriesOf(schema);
-  return Object.entries(value).flatMap(([key, member]) => pathsIn(member, isMeant, entries[key]));
+  return Object.entries(value).flatMap(([key, member]) => pathsIn(member, isPathSchema, entries[key]));
 }

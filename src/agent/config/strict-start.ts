@@ -13,7 +13,7 @@ const LIMIT = minutes(1);
 export class StrictStart implements Service {
   readonly name = 'strict start';
   readonly #verdict: Promise<AgentError | undefined>;
-  readonly #obstacle: () => AgentError | undefined;
+  readonly #startBlocker: () => AgentError | undefined;
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
 
@@ -21,13 +21,13 @@ export class StrictStart implements Service {
     /** Resolves with `undefined` once a desired configuration is in force, or with the error that refuses it. */
     verdict: Promise<AgentError | undefined>;
     /** Why the hub does not answer, if known. */
-    obstacle: () => AgentError | undefined;
+    startBlocker: () => AgentError | undefined;
     clock: Clock;
     /** The run is ending: ends the wait. */
     signal: AbortSignal;
   }) {
     this.#verdict = options.verdict;
-    this.#obstacle = options.obstacle;
+    this.#startBlocker = options.startBlocker;
     this.#clock = options.clock;
     this.#signal = options.signal;
   }
@@ -51,7 +51,7 @@ export class StrictStart implements Service {
       return await this.#clock.within(LIMIT, 'reading the module twin', Promise.race([this.#verdict, ended]));
     } catch (error) {
       if (!(error instanceof TimeLimitError)) throw error;
-      const because = this.#obstacle()?.message ?? error.message;
+      const because = this.#startBlocker()?.message ?? error.message;
       const remedy =
         'Let the agent reach its hub, or set strictStart to false to start with the last good configuration.';
       return new AgentError('TWIN_UNREADABLE', `the desired configuration cannot be read: ${because}`, remedy);

@@ -103,21 +103,26 @@ export class TwinConfiguration {
   apply(desired: TwinSection): void {
     const document = this.#dialect.documentIn(desired);
     const desiredVersion = desired.$version;
-    const stray = this.#dialect.strayNames(desired);
+    const unknownProperties = this.#dialect.unknownNames(desired);
     const text = JSON.stringify(document);
     if (text === this.#latest) {
-      this.#state = { ...this.#state, desiredVersion, warnings: this.#warnings(stray) };
+      this.#state = { ...this.#state, desiredVersion, warnings: this.#warnings(unknownProperties) };
       if (this.#unsaved !== undefined) this.#writeLastGood(this.#unsaved);
-    } else this.#take(document, text, desiredVersion, stray);
-    this.#logStray(stray);
+    } else this.#take(document, text, desiredVersion, unknownProperties);
+    this.#logUnknownNames(unknownProperties);
   }
 
-  #take(document: unknown, text: string, desiredVersion: number, stray: Readonly<Record<string, string>>): void {
+  #take(
+    document: unknown,
+    text: string,
+    desiredVersion: number,
+    unknownProperties: Readonly<Record<string, string>>,
+  ): void {
     this.#latest = text;
     const reading = readTwin(document, this.#dialect, this.#limits);
     if (!reading.ok) {
       const errors = byName(reading.faults);
-      this.#state = { ...this.#state, desiredVersion, errors, warnings: this.#warnings(stray) };
+      this.#state = { ...this.#state, desiredVersion, errors, warnings: this.#warnings(unknownProperties) };
       this.#log.error(
         { desiredVersion, faults: errors, id: 'TWIN_INVALID' },
         'Refused the desired configuration; what was in force stays.',
@@ -128,7 +133,7 @@ export class TwinConfiguration {
     }
     const before = this.#inForce;
     this.#inForce = reading;
-    this.#state = { desiredVersion, source: 'desired', errors: {}, warnings: this.#warnings(stray) };
+    this.#state = { desiredVersion, source: 'desired', errors: {}, warnings: this.#warnings(unknownProperties) };
     this.settings.replace(reading.settings);
     this.#judge(undefined);
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
@@ -143,15 +148,16 @@ export class TwinConfiguration {
   }
 
   /** Warnings about the current configuration and about unknown names in the desired section. */
-  #warnings(stray: Readonly<Record<string, string>>): Record<string, string> {
-    return { ...stray, ...byName(this.#inForce.warnings) };
+  #warnings(unknownProperties: Readonly<Record<string, string>>): Record<string, string> {
+    return { ...unknownProperties, ...byName(this.#inForce.warnings) };
   }
 
-  #logStray(stray: Readonly<Record<string, string>>): void {
-    const text = JSON.stringify(stray);
+  #logUnknownNames(unknownProperties: Readonly<Record<string, string>>): void {
+    const text = JSON.stringify(unknownProperties);
     if (text === this.#loggedStray) return;
     this.#loggedStray = text;
-    if (text !== '{}') this.#log.warn({ names: stray }, 'The module twin has names that the agent does not know.');
+    if (text !== '{}')
+      this.#log.warn({ names: unknownProperties }, 'The module twin has names that the agent does not know.');
   }
 
   #logLimited(): void {

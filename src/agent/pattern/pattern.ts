@@ -47,7 +47,7 @@ export const LONGEST_LINE = 4_096;
 export const shippedAutomata = new MemoryLimit(8 * 2 ** 20);
 /** Apart: no text for which many shipped ones are needed makes others drop out. */
 export const ownAutomata = new MemoryLimit(8 * 2 ** 20);
-/** For the tables of bit-parallel searches. Those of all shipped rules take 8 MB; such a flood needs 3. */
+/** For the tables of bit-parallel searches. The tables of all shipped rules take 8 MB; such a flood needs 3. */
 export const shippedTables = new MemoryLimit(4 * 2 ** 20);
 export const ownTables = new MemoryLimit(2 * 2 ** 20);
 

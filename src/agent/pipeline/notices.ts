@@ -40,7 +40,7 @@ const Notice = v.object({
   /** How many changes it merges. */
   count: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
 });
-const Kept = v.object({
+const SavedNotices = v.object({
   /** With its position in the High queue. */
   // One more at the end of a run.
   waiting: v.pipe(v.array(v.object({ ...Notice.entries, position: v.number() })), v.maxLength(MAX_WAITING + 1)),
@@ -67,7 +67,7 @@ export class ChangeNotices implements Service {
   #tokens = BURST;
   #refilledAt: Duration;
   /** In the queue, and not acknowledged. */
-  #waiting: v.InferOutput<typeof Kept>['waiting'] = [];
+  #waiting: v.InferOutput<typeof SavedNotices>['waiting'] = [];
   #pending: Notice | undefined;
   readonly #loop: Loop;
 
@@ -186,7 +186,7 @@ export class ChangeNotices implements Service {
   /** The file is untrusted input, like everything on disk. */
   #read(): void {
     try {
-      const kept = readStateJson(this.#file, (value) => v.parse(Kept, value));
+      const kept = readStateJson(this.#file, (value) => v.parse(SavedNotices, value));
       if (kept === undefined) return;
       const { waiting, pending } = kept;
       const since = this.#pending; // a change of this run, which came before the start
@@ -210,7 +210,7 @@ export class ChangeNotices implements Service {
       this.#files.remove(this.#file, failed);
       return;
     }
-    const kept: v.InferOutput<typeof Kept> = {
+    const kept: v.InferOutput<typeof SavedNotices> = {
       waiting: this.#waiting,
       ...(this.#pending && { pending: this.#pending }),
     };

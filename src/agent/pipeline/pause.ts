@@ -26,13 +26,13 @@ export interface PauseStatus {
   readonly skipped: number;
 }
 
-const Kept = v.object({
+const SavedPause = v.object({
   until: v.pipe(v.string(), v.isoTimestamp()),
   durationMs: v.pipe(v.number(), v.minValue(1), v.maxValue(LONGEST_PAUSE)),
   reason: v.pipe(v.string(), v.maxLength(LONGEST_REASON)),
   skippedBefore: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
 });
-type Kept = v.InferOutput<typeof Kept>;
+type SavedPause = v.InferOutput<typeof SavedPause>;
 
 /**
  * Maintenance mode: for a limited time, Security events are counted but not collected. Operational and Diagnostic
@@ -53,7 +53,7 @@ export class Pause implements Service {
   readonly #announce: (change: string) => void;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
-  #current: (Kept & { readonly endsAt: Duration }) | undefined;
+  #current: (SavedPause & { readonly endsAt: Duration }) | undefined;
 
   constructor(options: {
     /** Where a pause is saved for a restart. */
@@ -112,7 +112,7 @@ export class Pause implements Service {
   async begin(duration: Duration, reason: string): Promise<boolean> {
     const until = new Date(this.#clock.now().getTime() + duration).toISOString();
     const skippedBefore = this.#current?.skippedBefore ?? this.#skipped();
-    const kept: Kept = { until, durationMs: duration, reason, skippedBefore };
+    const kept: SavedPause = { until, durationMs: duration, reason, skippedBefore };
     this.#announce(`${this.#current?.until ?? 'nothing'} to ${until} (${JSON.stringify(reason)})`);
     // Warnings are sent as Diagnostic events even during a pause, for consumers that do not read the twin.
     this.#log.warn({ until, why: reason }, 'Collection is paused; skipped events are counted.');
@@ -156,9 +156,9 @@ export class Pause implements Service {
   }
 
   /** The file is untrusted input, like everything on disk: if it is invalid, there is no pause. */
-  #read(): Kept | undefined {
+  #read(): SavedPause | undefined {
     try {
-      return readStateJson(this.#file, (value) => v.parse(Kept, value));
+      return readStateJson(this.#file, (value) => v.parse(SavedPause, value));
     } catch (error) {
       this.#log.warn({ err: error }, 'Could not read the saved pause; collection continues.');
       this.#forget();
@@ -166,7 +166,7 @@ export class Pause implements Service {
     }
   }
 
-  #keep(kept: Kept): Promise<boolean> {
+  #keep(kept: SavedPause): Promise<boolean> {
     return new Promise((resolve) => {
       this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (error) => {
         if (error !== undefined)

@@ -39,7 +39,7 @@ const SOON = minutes(10);
  */
 const BETWEEN_ROUNDS = { max: 3, perSecond: 1 / 300 };
 
-const STOPPING: Taken = { problem: 'the agent is stopping' };
+const STOPPING: SnapshotResult = { problem: 'the agent is stopping' };
 const LEFT_OUT: Partial<Record<DropReason, string>> = {
   paused: 'collecting is paused',
   memory: 'the agent uses more memory than its budget',
@@ -57,7 +57,7 @@ export interface LastRun {
 }
 
 /** The result of a snapshot: how many elements it has, or why it failed. */
-export type Taken = { readonly elements: number } | { readonly problem: string };
+export type SnapshotResult = { readonly elements: number } | { readonly problem: string };
 
 /** Runs the Periodic collectors: all of them at the start, then once per snapshot frequency. */
 export class Snapshots implements Service {
@@ -153,8 +153,8 @@ export class Snapshots implements Service {
    *
    * @param events names of Periodic events
    */
-  async takeNow(events: readonly string[]): Promise<Readonly<Record<string, Taken>>> {
-    const taken: Record<string, Taken> = {};
+  async takeNow(events: readonly string[]): Promise<Readonly<Record<string, SnapshotResult>>> {
+    const taken: Record<string, SnapshotResult> = {};
     for (const collector of this.#collectors) {
       if (events.includes(collector.name)) taken[collector.name] = await this.#take(collector, this.#stop.signal);
     }
@@ -163,8 +163,8 @@ export class Snapshots implements Service {
   }
 
   /** Like `takeNow`, for callers that may call it in a loop: a collector beyond its limit between the rounds is left out. */
-  async takeOnRequest(events: readonly string[]): Promise<Readonly<Record<string, Taken>>> {
-    const refused: Record<string, Taken> = {};
+  async takeOnRequest(events: readonly string[]): Promise<Readonly<Record<string, SnapshotResult>>> {
+    const refused: Record<string, SnapshotResult> = {};
     for (const name of events) {
       const limit = this.#betweenRounds.get(name);
       if (limit === undefined || limit.take()) continue;
@@ -175,7 +175,7 @@ export class Snapshots implements Service {
   }
 
   /**
-   * Takes a snapshot for one consumer alone, after any in progress: it is not sent and does not affect the rounds.
+   * Creates a snapshot for one consumer only, after any in progress: it is not sent and does not affect the rounds.
    *
    * @returns the CPU time that this process used for it, without that of earlier snapshots
    * @throws the error of the source, or that the agent is stopping
@@ -241,7 +241,7 @@ export class Snapshots implements Service {
     return this.#leavesOut(collector, this.#settings.current().priorities[collector.name] ?? 'Off') !== undefined;
   }
 
-  #take(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
+  #take(collector: PeriodicCollector, signal: AbortSignal): Promise<SnapshotResult> {
     return this.#lane.run(() => this.#takeAlone(collector, signal));
   }
 
@@ -267,7 +267,7 @@ export class Snapshots implements Service {
     };
   }
 
-  async #takeAlone(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
+  async #takeAlone(collector: PeriodicCollector, signal: AbortSignal): Promise<SnapshotResult> {
     const { name } = collector;
     const failures = this.#retries.get(name)?.failures ?? 0;
     this.#retries.delete(name);

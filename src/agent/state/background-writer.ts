@@ -198,8 +198,8 @@ export class BackgroundWriter {
   }
 
   /** Removes operations that have not begun. */
-  cancel(isMeant: (operation: Operation) => boolean): void {
-    const cancelled = this.#queue.filter((one) => one !== this.#running && isMeant(one));
+  cancel(matches: (operation: Operation) => boolean): void {
+    const cancelled = this.#queue.filter((one) => one !== this.#running && matches(one));
     if (cancelled.length === 0) return;
     for (const one of cancelled) this.#finished(one);
     if (this.#lastError !== undefined) this.#alarm.ring();

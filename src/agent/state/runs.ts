@@ -27,14 +27,14 @@ export interface Restarts {
 /** A disk that hangs must not prevent the agent from starting. */
 const RECORD_LIMIT = seconds(5);
 
-const Kept = v.object({
+const SavedRuns = v.object({
   startedAt: v.pipe(v.string(), v.isoTimestamp()),
   bootId: v.optional(v.pipe(v.string(), v.maxLength(64))),
   end: v.optional(v.picklist(ENDS)),
   unclean: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   since: v.optional(v.pipe(v.string(), v.isoTimestamp())),
 });
-type Kept = v.InferOutput<typeof Kept>;
+type SavedRuns = v.InferOutput<typeof SavedRuns>;
 
 /**
  * Records how runs of the agent end, so that a run can report that earlier ones failed: a small file about the last
@@ -56,7 +56,7 @@ export class Runs implements Service {
   readonly #log: Logger;
   readonly #files: StateFiles;
   #restarts: Restarts = { unclean: 0 };
-  #current: Kept | undefined;
+  #current: SavedRuns | undefined;
 
   constructor(options: {
     file: string;
@@ -115,7 +115,7 @@ export class Runs implements Service {
     } else if (lastEnd === 'poweredOff') this.#log.info('The machine was not shut down before this run.');
   }
 
-  #after(last: Kept): Restarts {
+  #after(last: SavedRuns): Restarts {
     const isOtherBoot = last.bootId !== this.#bootId;
     const lastEnd = last.end ?? (isOtherBoot ? 'poweredOff' : 'killed');
     if (lastEnd === 'stopped') return { unclean: 0, lastEnd };
@@ -124,16 +124,16 @@ export class Runs implements Service {
   }
 
   /** @returns `undefined` when there is no record, or it is invalid */
-  #read(): Kept | undefined {
+  #read(): SavedRuns | undefined {
     try {
-      return readStateJson(this.#file, (value) => v.parse(Kept, value));
+      return readStateJson(this.#file, (value) => v.parse(SavedRuns, value));
     } catch {
       return undefined;
     }
   }
 
   /** Logs failures at debug level only: the queues report a disk that can't be written. */
-  #write(kept: Kept): void {
+  #write(kept: SavedRuns): void {
     this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (err) => {
       if (err !== undefined) this.#log.debug({ err }, 'Could not record this run.');
     });

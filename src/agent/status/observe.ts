@@ -195,7 +195,7 @@ function recommended(
   return { ...postureSections(snapshots), ...observed.recommendations.update(assessments) };
 }
 
-/** Results of the last snapshots. Those of a collector that is `Off` are outdated and omitted. */
+/** Results of the last snapshots. Results of a collector that is `Off` are outdated and omitted. */
 function postureIn(observed: Observed): Posture {
   const isOn = isOnIn(observed);
   const baseline = isOn('OSBaseline') ? observed.baseline.posture() : undefined;

@@ -39,7 +39,7 @@ export interface NetworkOptions {
   /** Setting `hub.proxyPasswordFile`. */
   readonly proxyPasswordFile?: string | undefined;
   readonly environment: NodeJS.ProcessEnv;
-  /** Names of these settings. Default: those of the agent. */
+  /** Names of these settings. Default: the agent's names. */
   readonly names?: SettingNames;
   readonly clock: Clock;
   /** Resolves names; default: the operating system. */

@@ -41,7 +41,7 @@ export interface Dialect {
   /** The document that states these settings and no others. */
   write(spellings: ReadonlyMap<SettingId, Spelling>): Record<string, unknown>;
   /** Why the agent ignores a name in the desired section, by name; a bounded number of them. */
-  strayNames(desired: Section): Record<string, string>;
+  unknownNames(desired: Section): Record<string, string>;
 }
 
 /** Names by id; an id that the dialect does not know names itself. */

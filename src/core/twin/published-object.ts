@@ -2,7 +2,7 @@ import leven from 'leven';
 import { isPlainObject } from '../base/values.ts';
 import type { SettingId, SettingKey, SettingRow } from '../contract/settings.ts';
 import type { Dialect, Property, Stated } from './dialect.ts';
-import { didYouMean, LONGEST_COMPARED, MAX_STRAY_NAMES, shortened, unknownNames } from './stray-names.ts';
+import { didYouMean, LONGEST_COMPARED, MAX_UNKNOWN_NAMES, shortened, unknownNames } from './unknown-names.ts';
 
 /* The dialect of the published contract (contract §2): one object in the module twin, whose members are
  * `"name": {"value": X}`. */
@@ -79,17 +79,17 @@ export function publishedObject(rows: readonly SettingRow[], objectName: string 
       return Object.fromEntries(members);
     },
 
-    strayNames(desired) {
+    unknownNames(desired) {
       const object = objectIn(desired);
       const members = isPlainObject(object) ? unknownIn(object) : [];
       const objects = Object.keys(desired)
         .filter((name) => name !== objectName && isLike(name, objectName))
-        .slice(0, MAX_STRAY_NAMES);
+        .slice(0, MAX_UNKNOWN_NAMES);
       return {
         ...Object.fromEntries(
           objects.map((name) => [shortened(name), didYouMean('is not read by this agent', objectName)]),
         ),
-        ...unknownNames(members, names, MAX_STRAY_NAMES - objects.length),
+        ...unknownNames(members, names, MAX_UNKNOWN_NAMES - objects.length),
       };
     },
   };

@@ -10,7 +10,7 @@ type Section = Readonly<Record<string, unknown>>;
  */
 export function checkDesired(desired: Section, dialect: Dialect): TwinCheck {
   const reading = readTwin(dialect.documentIn(desired), dialect);
-  const unknown = Object.entries(dialect.strayNames(desired)).map(([name, message]) => ({ name, message }));
+  const unknown = Object.entries(dialect.unknownNames(desired)).map(([name, message]) => ({ name, message }));
   const plain = (faults: readonly Finding[]) => faults.map(({ name, message }) => ({ name, message }));
   return reading.ok
     ? { faults: [], warnings: [...unknown, ...plain(reading.warnings)] }

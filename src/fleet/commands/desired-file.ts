@@ -62,7 +62,7 @@ export function readDesiredFile(file: string, objectName: string | undefined, { 
 
 /** Prints warnings about properties in the file, but not about defaults. */
 function faultsOf(document: Readonly<Record<string, unknown>>, dialect: Dialect, warn: World['stderr']): string[] {
-  const unknownNames = Object.entries(dialect.strayNames(dialect.sectionWith(document)));
+  const unknownNames = Object.entries(dialect.unknownNames(dialect.sectionWith(document)));
   const unknown = unknownNames.map(([name, problem]) => `${name} ${problem}`);
   const reading = readTwin(document, dialect);
   if (!reading.ok) return [...unknown, ...reading.faults.map(({ name, message }) => `${name} ${message}`)];

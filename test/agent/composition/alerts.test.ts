@@ -12,7 +12,7 @@ import { look, records } from '../collectors/samples.ts';
 import { MemoryQueues, quietLog } from '../pipeline/memory-queues.ts';
 import { defaults } from '../status/observed-agent.ts';
 
-/** What comes from detections to the queues, with the agent's own log. */
+/** The path from detections to the queues, with the agent's own log. */
 class Bench {
   readonly settings = new LiveSettings(defaults());
   readonly queues = new MemoryQueues();
@@ -68,7 +68,7 @@ describe('An alert', () => {
   }
 
   for (const routing of ['telemetry', 'both', 'security'] as const) {
-    it(`takes no other line's place, with messageRouting ${routing}`, () => {
+    it(`an alert does not displace another log line, with messageRouting ${routing}`, () => {
       const bench = new Bench(routing);
       for (let n = 0; n < 60; n += 1) bench.raise();
       bench.log.warn('Another line.');
@@ -125,7 +125,7 @@ describe('An alert', () => {
       );
     });
 
-    it('is one, with priority High, also while Diagnostic is off in the module twin', () => {
+    it('an alert is sent with priority High even while Diagnostic is off in the module twin', () => {
       const bench = new Bench('security');
       const { priorities } = defaults();
       bench.settings.replace({ ...defaults(), priorities: { ...priorities, Diagnostic: 'Off' } });
@@ -134,7 +134,7 @@ describe('An alert', () => {
       assert.deepEqual([names, bench.events.length], [['Diagnostic'], 1]);
     });
 
-    it('is none while it is off in the module twin', () => {
+    it('no alert is sent while SecurityAlert is off in the module twin', () => {
       const bench = new Bench('security');
       const { priorities } = defaults();
       bench.settings.replace({ ...defaults(), priorities: { ...priorities, SecurityAlert: 'Off' } });

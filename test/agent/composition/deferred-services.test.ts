@@ -44,7 +44,7 @@ describe('Later', () => {
     assert.deepEqual(happened, ['start']);
   });
 
-  it('starts a service once, however often it is told', async () => {
+  it('starts a service once, regardless of the number of signals', async () => {
     const service = later.service(inner());
     await Promise.all([service.start(), service.start()]);
     await later.start();

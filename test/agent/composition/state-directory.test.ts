@@ -23,7 +23,7 @@ describe('The state directory', () => {
     folder = temporaryFolder();
   });
 
-  it('is refused below a symbolic link that points nowhere, and says so', () => {
+  it('a directory below a dangling symbolic link is refused with an error that names it', () => {
     symlinkSync(join(folder, 'not-mounted'), join(folder, 'disk'));
     for (const directory of ['disk', 'disk/state']) {
       const { id, message, remedy } = refusal(() => useStateDirectory(join(folder, directory), log));

@@ -74,7 +74,7 @@ const badMember: fc.Arbitrary<unknown> = fc.oneof(
 const recordOf = (names: readonly string[], member: (name: string) => fc.Arbitrary<unknown>) =>
   fc.record(Object.fromEntries(names.map((name) => [name, member(name)])), { requiredKeys: [] });
 
-/** A configuration object that must be obeyed. */
+/** A configuration object that must be applied. */
 export const goodDocument = (names: readonly string[]): fc.Arbitrary<Document> => recordOf(names, goodMember);
 
 /** Anything in a configuration object's place: good ones, good ones with a few members gone wrong, and what has no order. */

@@ -10,7 +10,7 @@ import { quietLog } from '../pipeline/memory-queues.ts';
 import { nameOf, publishedDialect } from './published.ts';
 
 describe('logBlindSpots', () => {
-  it('says once what is beyond the limits, also at the start, and when that ends', () => {
+  it('logs once what exceeds the limits, even at the start, and when it no longer does', () => {
     const reading = readTwin({ eventPriorityLogin: { value: 'Off' } }, publishedDialect());
     assert.ok(reading.ok);
     const settings = new LiveSettings(reading.settings);

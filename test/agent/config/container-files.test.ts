@@ -50,7 +50,7 @@ describe('the files of the container', () => {
     const profile = JSON.parse(read('config/seccomp.json')) as Profile;
     const allowed = profile.syscalls.filter(({ action }) => action === 'SCMP_ACT_ALLOW');
 
-    it('allow no more than the unit does, but for what an engine needs to start it', function () {
+    it('the filter allows only the calls of the unit and those that an engine needs to start the agent', function () {
       require(this, findTool('systemd-analyze') === undefined ? 'there is no systemd-analyze' : undefined);
       const unit = allowedByUnit(read('config/vakt.service'));
       const more = allowed.flatMap(({ names }) => names).filter((name) => !unit.has(name));
@@ -66,7 +66,7 @@ describe('the files of the container', () => {
       assert.ok(profile.archMap.every(({ subArchitectures }) => subArchitectures.length === 0));
     });
 
-    it('name no call twice but for conditions on it', () => {
+    it('the filter names a call twice only to add conditions', () => {
       const free = allowed.filter(({ args = [] }) => args.length === 0).flatMap(({ names }) => names);
       assert.deepEqual(sorted(free), sorted([...new Set(free)]));
       const conditional = new Set(allowed.filter(({ args = [] }) => args.length > 0).flatMap(({ names }) => names));
@@ -85,12 +85,12 @@ describe('the files of the container', () => {
     }
   });
 
-  it('say where the host is mounted, in one word', () => {
+  it('the Dockerfile states in one word where the host is mounted', () => {
     assert.match(dockerfile, /^ENV VAKT_HOST_ROOT=\/host$/m);
     assert.match(compose, /^ +- \/:\/host:ro$/m);
   });
 
-  it('let nobody but the agent start the programs with capabilities', () => {
+  it('the agent alone may start the programs with capabilities', () => {
     const made = /^RUN useradd [\s\S]*?[^\\]$/m.exec(dockerfile)?.[0] ?? '';
     const programs = [...made.matchAll(/setcap \S+ "?(?:\$\(readlink -f )?(\S+?)\)?"? /g)].map(([, path = '']) => path);
     assert.deepEqual(sorted(programs), [

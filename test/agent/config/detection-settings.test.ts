@@ -18,7 +18,7 @@ const nameOf = (id: string) => dialect.properties.find((property) => property.id
 const EXCEPTION = { rule: 'IoT_CryptoMiner', field: 'Image', equals: '/usr/bin/x' };
 
 describe('Settings of the detections', () => {
-  it('have the defaults of the specification', () => {
+  it('the defaults match the specification', () => {
     assert.deepEqual(applied({}).settings.detections, {
       enabled: true,
       minimumLevel: 'medium',
@@ -37,7 +37,7 @@ describe('Settings of the detections', () => {
     });
   });
 
-  it('are read, and mirrored as they are spelt', () => {
+  it('the settings are read, and mirrored as they are spelt', () => {
     const desired = {
       detectionsEnabled: false,
       detectionsMinimumLevel: 'LOW',
@@ -64,7 +64,7 @@ describe('Settings of the detections', () => {
   });
 
   for (const id of ['__proto__', 'constructor', 'prototype']) {
-    it(`are refused with the exception ${id}, which could not be in force`, () => {
+    it(`refuses the exception ${id}, which cannot apply`, () => {
       const exceptions: unknown = JSON.parse(JSON.stringify({ x: EXCEPTION }).replace('"x"', `"${id}"`));
       const reading = read({ detectionsExceptions: exceptions });
       assert.ok(!reading.ok);
@@ -96,7 +96,7 @@ describe('Settings of the detections', () => {
       assert.equal(faults(more), '', JSON.stringify(more));
   });
 
-  it('are applied with a warning, where they contradict each other', () => {
+  it('contradictory settings are applied with a warning', () => {
     const warnings = (members: Record<string, unknown>) =>
       applied(members).warnings.map(({ name, type }) => `${name} ${type}`);
     assert.deepEqual(warnings({ eventPrioritySecurityAlert: 'Off' }), ['eventPrioritySecurityAlert Conflict']);
@@ -146,7 +146,7 @@ describe('Settings of the detections', () => {
     assert.deepEqual(degrading({ detectionsMinimumLevel: 'high' }), {});
   });
 
-  it('cannot take more room than is left to say what they hide', () => {
+  it('the settings leave enough space to report what they hide', () => {
     const comment = '\u4e16'.repeat(500);
     const exceptions = (count: number) =>
       Object.fromEntries(Array.from({ length: count }, (_, n) => [`e${n}`, { ...EXCEPTION, comment }]));

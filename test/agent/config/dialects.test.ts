@@ -46,7 +46,7 @@ for (const [kind, dialect] of Object.entries(DIALECTS)) {
           const again = obeyed(readTwin(JSON.parse(JSON.stringify(found)), dialect));
           assert.deepEqual(again.settings, settings);
           assert.deepEqual(again.mirror, written);
-          assert.deepEqual([again.unknown, dialect.strayNames(dialect.sectionWith(written))], [[], {}]);
+          assert.deepEqual([again.unknown, dialect.unknownNames(dialect.sectionWith(written))], [[], {}]);
         }),
       );
     });
@@ -63,7 +63,7 @@ for (const [kind, dialect] of Object.entries(DIALECTS)) {
           const reading = readTwin(document, dialect);
           if (!reading.ok) assert.ok(reading.faults.length > 0);
           assert.equal(readTwin(dialect.documentIn(desired), dialect).ok, true);
-          assert.equal(typeof dialect.strayNames(desired), 'object');
+          assert.equal(typeof dialect.unknownNames(desired), 'object');
         }),
       );
     });
@@ -91,7 +91,7 @@ describe('A configuration in another dialect', () => {
       log: quietLog(),
     });
 
-  it('is obeyed, mirrored, and in force after a restart', () => {
+  it('the configuration is applied, mirrored, and kept over a restart', () => {
     const configuration = create();
     configuration.apply({
       $version: 7,
@@ -121,7 +121,7 @@ describe('A configuration in another dialect', () => {
     });
   });
 
-  it('has its faults, warnings, limits and misspelt names told by its own names', () => {
+  it('faults, warnings, limits and misspelt names use the names of the dialect', () => {
     const configuration = create({ ...NO_LIMITS, shortestSnapshotFrequency: hours(1) });
     configuration.apply({ $version: 1, vakt_maxMessageSizeInBytes: 1, vakt_baseline_customChecksEnabled: 'yes' });
     assert.deepEqual(configuration.state().errors, {
@@ -152,7 +152,7 @@ describe('A configuration in another dialect', () => {
     assert.equal(configuration.reported().vakt_snapshotFrequency, 'PT1H');
   });
 
-  it('has what it hides told by its own names', () => {
+  it('hidden events are reported by the names of the dialect', () => {
     const { settings } = obeyed(readTwin({ vakt_priorities_Login: 'Off' }, dialect));
     const limits = { ...NO_LIMITS, mayBeOff: new Set<string>(), longestMessageFrequency: days(1) };
     const name = (id: SettingId) => dialect.properties.find((property) => property.id === id)?.name ?? '';

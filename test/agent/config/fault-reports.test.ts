@@ -30,12 +30,12 @@ describe('FaultReports', () => {
     time.restore();
   });
 
-  it('tell the faults of each configuration at once', () => {
+  it('the faults of each configuration are reported immediately', () => {
     for (let document = 0; document < 20; document += 1) reports.accept(faults(document, 10));
     assert.equal(told.length, 200);
   });
 
-  it('tell of a twin that is changed all the time seldom, and of the latest configuration', async () => {
+  it('a twin that changes all the time is reported rarely, with its latest configuration', async () => {
     for (let document = 0; document < 3_600; document += 1) {
       reports.accept(faults(document, 45));
       await time.tickAsync(1_000);
@@ -48,19 +48,19 @@ describe('FaultReports', () => {
     assert.equal(told.length, after);
   });
 
-  it('tell all of a configuration that has more faults than may be told at once', async () => {
+  it('all faults of a configuration are reported even if they exceed the limit of one report', async () => {
     reports.accept(faults(1, 500));
     assert.equal(told.length, 500);
   });
 
-  it('tell no faults of a configuration that has been corrected meanwhile', async () => {
+  it('faults of a configuration that has been corrected are not reported', async () => {
     for (let document = 0; document < 21; document += 1) reports.accept(faults(document, 10));
     reports.accept([]);
     await time.tickAsync(minutes(60));
     assert.equal(told.length, 200);
   });
 
-  it('tell what waits at the end', async () => {
+  it('waiting faults are reported at exit', async () => {
     for (let document = 0; document < 21; document += 1) reports.accept(faults(document, 10));
     assert.equal(told.length, 200);
     await reports.stop();

@@ -1,7 +1,7 @@
 import { isPlainObject } from '../../../src/core/base/values.ts';
 import type { SettingId, SettingRow } from '../../../src/core/contract/settings.ts';
 import type { Dialect, Property } from '../../../src/core/twin/dialect.ts';
-import { unknownNames } from '../../../src/core/twin/stray-names.ts';
+import { unknownNames } from '../../../src/core/twin/unknown-names.ts';
 
 const PREFIX = 'vakt_';
 
@@ -32,6 +32,6 @@ export function flatDialect(rows: readonly SettingRow[]): Dialect {
       });
       return Object.fromEntries(members);
     },
-    strayNames: (desired) => unknownNames(unknownIn(documentIn(desired)), names),
+    unknownNames: (desired) => unknownNames(unknownIn(documentIn(desired)), names),
   };
 }

@@ -163,7 +163,7 @@ describe('readLocalSettings', () => {
       }
     });
 
-    it('is no URL, and the right name is told', () => {
+    it('a URL is refused, and the error names the right host name', () => {
       for (const wrong of [
         'https://hub.azure-devices.net',
         'https://hub.azure-devices.net/',
@@ -251,7 +251,7 @@ describe('readLocalSettings', () => {
     assert.match(message, /hub\.restEndpoint must be a host name.*: write "hub:443"/);
   });
 
-  it('refuses limits that are none, or contradict each other', () => {
+  it('refuses invalid or contradictory limits', () => {
     const limits = (some: object) =>
       refused(JSON.stringify({ ...JSON.parse(`{ ${IDENTITY} }`), limits: some })).message;
     for (const wrong of ['PT0.5S', 'P366D', '10 s', '']) {
@@ -338,7 +338,7 @@ describe('readLocalSettings', () => {
       ]);
     });
 
-    it('that Kubernetes and Docker make of a service called vakt… set nothing', () => {
+    it('variables that Kubernetes and Docker create for a service called vakt… set nothing', () => {
       const environment: NodeJS.ProcessEnv = {
         VAKT_NAME: '/web/vakt',
         VAKT_ENV_npm__config_cache: '/tmp',
@@ -375,7 +375,7 @@ describe('readLocalSettings', () => {
         assert.match(warningsOf(`{ ${IDENTITY} }`, { [name]: value }).join(), new RegExp(`${name} is not a setting`));
     });
 
-    it('are checked like the file', () => {
+    it('variables are checked like the file', () => {
       assert.match(
         refused(`{ ${IDENTITY} }`, { VAKT_LOGGING__LEVEL: 'loud' }).message,
         /logging\.level must be one of/,
@@ -383,7 +383,7 @@ describe('readLocalSettings', () => {
       assert.match(refused(`{ ${IDENTITY} }`, { VAKT_HUB__HOST_NAME: '' }).message, /hub\.hostName must not be empty/);
     });
 
-    it('mend what is not an object in the file', () => {
+    it('variables replace a member of the file that is not an object', () => {
       assert.equal(read(`{ ${IDENTITY}, "hub": null }`, { VAKT_HUB__HOST_NAME: 'h' }).hub.hostName, 'h');
     });
 
@@ -522,7 +522,7 @@ describe('readLocalSettings', () => {
       ['lists', `${'['.repeat(60_000)}${']'.repeat(60_000)}`],
       ['an end without a beginning', `${'['.repeat(60_000)}`],
     ] as const) {
-      it(`what is nested so deep that no setting is there: ${what}`, () => {
+      it(`nesting deeper than any setting: ${what}`, () => {
         const error = refused(`{ ${IDENTITY},\n"limits": ${text} }`);
         assert.deepEqual([error.id, error.exitStatus], ['CONFIG_FILE_NOT_JSON', 78]);
         assert.match(error.message, /nested more than \d+ levels deep at line 2, column \d+/);
@@ -640,7 +640,7 @@ describe('readLocalSettings', () => {
       const { identity } = settings;
       assert.ok(identity.kind === 'moduleCertificate');
       assert.equal(sourceOf(identity.certificateFile), join(folder, 'credentials/secrets_dev1.pem'));
-      assert.deepEqual(filesOf(settings, file).secrets, [join(folder, 'module.key')]); // a certificate is none
+      assert.deepEqual(filesOf(settings, file).secrets, [join(folder, 'module.key')]); // a certificate is not a secret
     });
 
     it('reads the file itself where there is no such credential, or it lies elsewhere', () => {
@@ -649,7 +649,7 @@ describe('readLocalSettings', () => {
       assert.equal(readsOf('../credentials/module.key'), join(folder, '../credentials/module.key'));
     });
 
-    it('takes no other file from there', () => {
+    it('reads no other file from that folder', () => {
       const environment = { CREDENTIALS_DIRECTORY: join(folder, 'credentials') };
       const { hub } = read(`{ "hub": { "trustedCaFile": "module.key" }, ${IDENTITY} }`, environment);
       assert.equal(sourceOf(hub.trustedCaFile ?? ''), join(folder, 'module.key'));
@@ -690,7 +690,7 @@ describe('readLocalSettings without a file', () => {
     assert.deepEqual(settings.identity, { kind: 'connectionString', file: '/run/secrets/vakt' });
   });
 
-  it('says that there is none, without variables', function () {
+  it('reports a missing file if no variable is set', function () {
     if (existsSync(DEFAULT_CONFIG_FILE)) skip(this, `this machine has a ${DEFAULT_CONFIG_FILE}`);
     assert.throws(() => readLocalSettings(undefined, {}), {
       id: 'CONFIG_FILE_MISSING',

@@ -12,7 +12,7 @@ interface Schema {
 const page = readFileSync(new URL('../../../../config/queries.md', import.meta.url), 'utf8');
 const queries = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, text = '']) => text.trim().replace(/\s+/g, ' '));
 
-/** What the schema says of `properties.reported.securityAgent.…`; `undefined` when there is no such member. */
+/** Schema of `properties.reported.securityAgent.…`; `undefined` if there is no such member. */
 const at = (path: string): Schema | undefined =>
   path
     .split('.')
@@ -34,7 +34,7 @@ const QUERY = new RegExp(
 );
 
 describe('The queries of config/queries.md', () => {
-  it('are there', () => assert.ok(queries.length >= 12, `${queries.length}`));
+  it('the page has at least 12 queries', () => assert.ok(queries.length >= 12, `${queries.length}`));
 
   for (const query of queries) {
     it(query, () => {
@@ -54,7 +54,7 @@ describe('The queries of config/queries.md', () => {
     });
   }
 
-  it('could not name a member or a value that is none', () => {
+  it('every query names existing members and values only', () => {
     assert.equal(at('properties.reported.securityAgent.colour'), undefined);
     assert.equal(at('properties.reported.securityAgent.store.place.deeper'), undefined);
     assert.deepEqual(at('properties.reported.securityAgent.store.place')?.enum, ['disk', 'memory']);

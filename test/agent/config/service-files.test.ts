@@ -49,7 +49,7 @@ describe('The units of systemd in config/', () => {
 
     const verify = () => analyze('verify', '--man=no', `--root=${root}`, ...UNITS);
 
-    it('have nothing that systemd complains about', () => {
+    it('systemd-analyze accepts the units without a warning', () => {
       const { status, stderr } = verify();
       assert.equal(stderr, '');
       assert.equal(status, 0);
@@ -85,7 +85,7 @@ describe('The units of systemd in config/', () => {
     );
   });
 
-  it('let the agent rest only where nothing but an operator on the device can mend it', () => {
+  it('the agent is not restarted only after errors that an operator must fix on the device', () => {
     const forGood = valuesOf('RestartPreventExitStatus').map(Number);
     assert.deepEqual(forGood, [2, EXIT_STATUS.Authentication, EXIT_STATUS['Local Configuration']]);
     assert.deepEqual(valuesOf('Restart'), ['always']);

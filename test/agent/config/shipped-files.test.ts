@@ -36,7 +36,7 @@ describe('The files in config/', () => {
     }
   });
 
-  it('agent.schema.json says of every setting what it means', () => {
+  it('agent.schema.json describes every setting', () => {
     const silent: string[] = [];
     const look = (schema: unknown, name: string) => {
       const { properties = {}, anyOf, oneOf } = schema as Record<string, unknown>;
@@ -51,7 +51,7 @@ describe('The files in config/', () => {
     assert.deepEqual(silent, []);
   });
 
-  it('agent.json fits agent.schema.json, and a name that is no setting does not', () => {
+  it('agent.json matches agent.schema.json, which rejects unknown names', () => {
     assert.deepEqual(fits('agent.schema.json', read('agent.json')), []);
     assert.notDeepEqual(fits('agent.schema.json', { ...read('agent.json'), stateDirektory: '/x' }), []);
   });

@@ -8,19 +8,24 @@ import { AgentError } from '../../../src/core/base/errors.ts';
 describe('StrictStart', () => {
   let time: sinon.SinonFakeTimers;
   let judge: (refusal: AgentError | undefined) => void;
-  let obstacle: AgentError | undefined;
+  let startBlocker: AgentError | undefined;
   let abort: AbortController;
   let outcome: unknown;
 
   beforeEach(() => {
     time = sinon.useFakeTimers();
-    obstacle = undefined;
+    startBlocker = undefined;
     outcome = 'waits';
     abort = new AbortController();
     const verdict = new Promise<AgentError | undefined>((resolve) => {
       judge = resolve;
     });
-    const strict = new StrictStart({ verdict, obstacle: () => obstacle, clock: systemClock, signal: abort.signal });
+    const strict = new StrictStart({
+      verdict,
+      startBlocker: () => startBlocker,
+      clock: systemClock,
+      signal: abort.signal,
+    });
     strict.start().then(
       () => {
         outcome = 'started';
@@ -59,14 +64,14 @@ describe('StrictStart', () => {
   });
 
   it('fails when it cannot be read within a minute, and says what is in the way', async () => {
-    obstacle = new AgentError('HUB_UNREACHABLE', 'cannot reach the hub: ECONNREFUSED', 'Wait.');
+    startBlocker = new AgentError('HUB_UNREACHABLE', 'cannot reach the hub: ECONNREFUSED', 'Wait.');
     await time.tickAsync(seconds(60));
     const { id, message, exitStatus } = failure();
     assert.deepEqual([id, exitStatus], ['TWIN_UNREADABLE', 76]);
     assert.equal(message, 'the desired configuration cannot be read: cannot reach the hub: ECONNREFUSED');
   });
 
-  it('fails also when nothing is known to be in the way', async () => {
+  it('fails even if the cause is unknown', async () => {
     await time.tickAsync(seconds(60));
     assert.match(failure().message, /longer than 60 s/);
   });

@@ -18,7 +18,7 @@ export function allowedByUnit(unit: string): Set<string> {
   return allowed;
 }
 
-/** What the lines of the unit, and its other settings that systemd turns into filters, come to. */
+/** Returns the calls allowed by the lines of the unit and its other settings that systemd turns into filters. */
 export function rulesOfUnit(unit: string, errno: number): Rule[] {
   const families = /^RestrictAddressFamilies=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? [];
   const allowed = [...allowedByUnit(unit)].filter((call) => !RESTRICTED.includes(call));
@@ -37,7 +37,7 @@ const FAMILIES: Readonly<Record<string, number>> = { AF_UNIX: 1, AF_INET: 2, AF_
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. */
 export const NAMESPACES = 0x7e020000;
 
-/** Of a profile of the kind that container engines read (config/seccomp.json). */
+/** Returns the calls allowed by a profile for container engines (config/seccomp.json). */
 export interface Profile {
   readonly defaultAction: string;
   readonly defaultErrnoRet: number;

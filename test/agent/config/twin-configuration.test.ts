@@ -60,7 +60,7 @@ describe('TwinConfiguration', () => {
     assert.deepEqual([told, lines], [[], []]);
   });
 
-  it('puts a desired configuration in force, and tells those who wait on it', () => {
+  it('applies a desired configuration and notifies its listeners', () => {
     const configuration = create();
     const changes: number[][] = [];
     configuration.settings.onChange((before) =>
@@ -132,7 +132,7 @@ describe('TwinConfiguration', () => {
     assert.deepEqual(configuration.state(), { desiredVersion: 9, source: 'desired', errors: {}, warnings: {} });
   });
 
-  it('tells of every fault once, with the value that stays in force', () => {
+  it('reports every fault once, with the value that is kept', () => {
     const configuration = create();
     configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
     configuration.apply({ $version: 8, [NAME]: BAD });
@@ -151,7 +151,7 @@ describe('TwinConfiguration', () => {
     );
   });
 
-  it('says nothing again at a change of something else, and notes its version', () => {
+  it('repeats no fault when an unrelated property changes, and notes the version', () => {
     const configuration = create();
     const changes: unknown[] = [];
     configuration.settings.onChange((before) => changes.push(before));
@@ -175,7 +175,7 @@ describe('TwinConfiguration', () => {
     assert.equal(told.length, 3);
   });
 
-  it('tells of an object that is none', () => {
+  it('reports an object that is not an object', () => {
     create().apply({ $version: 8, [NAME]: 'text' });
     assert.deepEqual(
       told[0]?.map(({ name, used }) => [name, used]),
@@ -183,7 +183,7 @@ describe('TwinConfiguration', () => {
     );
   });
 
-  it('tells of warnings once, with the value in force, and of unknown names in the state', () => {
+  it('reports warnings once, with the current value, and unknown names in the state', () => {
     const configuration = create();
     configuration.apply({
       $version: 7,
@@ -199,7 +199,7 @@ describe('TwinConfiguration', () => {
   describe('a change', () => {
     const names = () => changed.map(({ changes }) => Object.keys(changes).join(' '));
 
-    it('is told with its names, and what became of them', () => {
+    it('a change is reported with its names and new values', () => {
       const configuration = create();
       configuration.apply({ $version: 7, [NAME]: { ...SIX_HOURS, eventPriorityLogin: { value: 'off' } } });
       assert.deepEqual(
@@ -210,7 +210,7 @@ describe('TwinConfiguration', () => {
       assert.deepEqual(names()[1], 'snapshotFrequency eventPriorityLogin');
     });
 
-    it('of a list is told by what was added and removed', () => {
+    it('a change of a list is reported as additions and removals', () => {
       const configuration = create();
       const rules = Array.from({ length: 20 }, (_, at) => `VAKT_Rule${at}`);
       const told = (version: number, value: string) => {
@@ -224,7 +224,7 @@ describe('TwinConfiguration', () => {
       assert.match(told(11, 'x'.repeat(600)) ?? '', /^added x{512}…, removed VAKT_Rule1,VAKT_A$/);
     });
 
-    it('is none when only the spelling, something else, or nothing changed', () => {
+    it('no change is reported if only the spelling, an unrelated property, or nothing changed', () => {
       const configuration = create();
       configuration.apply({ $version: 7, [NAME]: { snapshotFrequency: { value: 'PT13H' } } });
       configuration.apply({ $version: 8, [NAME]: { snapshotFrequency: { value: 'PT780M' } }, other: 1 });
@@ -233,7 +233,7 @@ describe('TwinConfiguration', () => {
       assert.deepEqual(changed, []);
     });
 
-    it('is none after a restart, unless the twin was changed meanwhile', () => {
+    it('no change is reported after a restart, unless the twin was changed in the meantime', () => {
       create().apply({ $version: 7, [NAME]: SIX_HOURS });
       changed = [];
       create().apply({ $version: 7, [NAME]: SIX_HOURS });
@@ -248,7 +248,7 @@ describe('TwinConfiguration', () => {
     const asked = { snapshotFrequency: { value: 'PT1S' }, eventPriorityLogin: { value: 'Off' } };
     const said = () => lines.filter(({ message }) => message.startsWith('Local limits hold')).length;
 
-    it('are in force, mirrored, told as a warning, as an event and once in the log', () => {
+    it('local limits are applied, mirrored, and reported as a warning, an event and one log line', () => {
       const configuration = create(limits);
       for (const version of [7, 8, 9]) configuration.apply({ $version: version, [NAME]: { ...asked, x: version } });
       assert.equal(configuration.settings.current().snapshotFrequency, hours(1));
@@ -277,7 +277,7 @@ describe('TwinConfiguration', () => {
       return configuration.state().warnings;
     };
 
-    it('is told with the nearest one', () => {
+    it('an unknown name is reported with the nearest known one', () => {
       assert.deepEqual(warnings({ [NAME]: { eventPriorityLogins: { value: 'Off' }, colour: 1 } }), {
         eventPriorityLogins: 'is not known to this agent; did you mean "eventPriorityLogin"?',
         colour: 'is not known to this agent',

@@ -20,12 +20,12 @@ import { quietLog } from '../pipeline/memory-queues.ts';
 import { anyDocument } from './arbitrary-twin.ts';
 import { properties, publishedDialect } from './published.ts';
 
-/* What becomes of a desired configuration, from the hub's answer to the reported properties: each row changes a twin in
- * which FIVE are set and obeyed, and says all that follows from it. */
+/* Results of a desired configuration, from the hub's answer to the reported properties: each row changes a twin in
+ * which FIVE are set and applied, and lists all results. */
 
 const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
 
-/** `{"name": {"value": X}}` of `{name: X}`, as the twin has it. */
+/** Returns `{"name": {"value": X}}` for `{name: X}`, the form in the twin. */
 const values = (plain: Members): Members =>
   Object.fromEntries(Object.entries(plain).map(([name, value]) => [name, { value }]));
 
@@ -54,14 +54,14 @@ const elsewhere =
 const replaced =
   (object: unknown): Change =>
   () => ({ [OBJECT]: object });
-/** The member as it is, in place of what was there; also one that no hub should let in. */
+/** Replaces the member without a check, so that tests can use members that no hub should accept. */
 const member =
   (name: string, value: unknown): Change =>
   (desired) => ({ [OBJECT]: { ...(desired[OBJECT] as Members), [name]: value } });
 
 /** All that follows from a change; what isn't named is as it was. */
 interface Outcome {
-  /** By property: what the agent now works with, where that has changed. */
+  /** Changed settings, keyed by property: the new current values. */
   readonly inForce?: Members;
   /** The patch of the mirror in reported. */
   readonly reported?: Members;
@@ -769,7 +769,7 @@ describe('A desired configuration', () => {
     });
   }
 
-  it('that unsets what has no default is mirrored by its absence', async () => {
+  it('a desired configuration that unsets a property without a default removes it from the mirror', async () => {
     const { $version: _, ...desired } = hub.desired;
     hub.desire(set(CHECKS)(desired));
     await time.tickAsync(seconds(1));
@@ -789,7 +789,7 @@ describe('A desired configuration', () => {
     ]);
   });
 
-  it('that is obeyed is mirrored to the letter, whatever was there before it', async () => {
+  it('an applied configuration is mirrored exactly, regardless of the previous mirror', async () => {
     const names = properties.map(({ name }) => name);
     await fc.assert(
       fc.asyncProperty(fc.array(anyDocument(names), { minLength: 1, maxLength: 6 }), async (documents) => {

@@ -10,17 +10,17 @@ import { properties } from './published.ts';
 const DIALECT = 'src/core/twin/published-object.ts';
 
 const keys = [...new Set(properties.map(({ key }) => key))];
-/** Of a name that is about an event: what stands before the event. */
+/** Prefixes of the names that contain an event. */
 const nameOf = (key: SettingKey) => publishedName(key);
 /** These are nothing but names of the wire. */
 const FOREIGN = keys.filter((key) => nameOf(key) !== key).map(nameOf);
-/** These are names of settings, too: as such they are known everywhere, but texts must not have them. */
+/** Names that settings also have: code may use them, but messages must not. */
 const SHARED = keys.filter((key) => nameOf(key) === key);
 
 const LITERAL = /'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g;
 const COMMENT = /\/\*[\s\S]*?\*\/|(?<![:'"`])\/\/[^\n]*/g;
 
-/** Names of the wire in a file: foreign ones anywhere, comments included; shared ones in texts. */
+/** Names of the wire in a file: foreign ones anywhere, including comments; shared ones in strings. */
 function wireNames(text: string): string[] {
   const foreign = new RegExp(`\\b(?:${FOREIGN.join('|')})|${PUBLISHED_OBJECT}`, 'g');
   const shared = new RegExp(`\\b(?:${SHARED.join('|')})\\b`);
@@ -45,7 +45,7 @@ describe('Names of the module twin', () => {
     assert.deepEqual(found, []);
   });
 
-  it('are found where they are', () => {
+  it('the search finds the names where they are', () => {
     const found = wireNames(read(DIALECT));
     for (const name of [...FOREIGN, PUBLISHED_OBJECT]) assert.ok(found.includes(name), name);
     assert.ok(FOREIGN.includes('eventPriority') && SHARED.includes('snapshotFrequency'));
@@ -61,7 +61,7 @@ describe('Names of the module twin', () => {
     'say(`Raise ${what} or maxLocalCacheSizeInBytes.`);',
     `const OBJECT = '${PUBLISHED_OBJECT}';`,
   ]) {
-    it(`are found in ${text}`, () => assert.notDeepEqual(wireNames(text), []));
+    it(`the search finds a name in ${text}`, () => assert.notDeepEqual(wireNames(text), []));
   }
 
   for (const text of [
@@ -72,6 +72,6 @@ describe('Names of the module twin', () => {
     '/** Every `snapshotFrequency`. */',
     "nameOf('baseline.roles'); settings.priorities.Login;",
   ]) {
-    it(`are not found in ${text}`, () => assert.deepEqual(wireNames(text), []));
+    it(`the search finds no name in ${text}`, () => assert.deepEqual(wireNames(text), []));
   }
 });

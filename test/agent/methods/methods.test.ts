@@ -211,7 +211,7 @@ describe('the direct method', () => {
       ...more,
     });
 
-    it('says versions, sources, the last errors, and the configuration in force', async () => {
+    it('returns versions, sources, the last errors and the current configuration', async () => {
       lines = [line('Refused.', { id: 'TWIN_INVALID', remedy: 'Correct it.' })];
       const { versions, state, sources, configuration, local, lastErrors, lastErrorsLeftOut } =
         await run('getDiagnostics');

@@ -53,7 +53,7 @@ describe('what is kept within a limit of memory', () => {
     assert.equal(dropped, 1);
   });
 
-  it('is mostly still there if all are needed by turns, and need a quarter more than the limit', () => {
+  it('an object is mostly still kept if all are needed in turn and exceed the limit by a quarter', () => {
     const limit = new MemoryLimit(400);
     const all = Array.from({ length: 500 }, () => new Kept(limit, () => ({ bytes: 1 })));
     const rounds = 20;

@@ -112,7 +112,7 @@ describe('Aggregator', () => {
   const elements = () => envelopes().flatMap(({ Payload: payload }) => payload as Payload[]);
   const hits = () => elements().map(({ ExtraDetails }) => Number((ExtraDetails as Payload).HitCount));
 
-  it('counts occurrences that say the same, and forgets what tells them apart', async () => {
+  it('counts equal occurrences and drops the fields that distinguish them', async () => {
     aggregator.add(processCreate, 'Low', process({ ProcessId: 1, ExtraDetails: { Terminal: 'pts0' } }), at(5));
     aggregator.add(processCreate, 'Low', process({ ProcessId: 2 }), at(2));
     aggregator.add(processCreate, 'Low', process({ ProcessId: 3 }), at(9));
@@ -260,7 +260,7 @@ describe('Aggregator', () => {
     assert.deepEqual(hits(), [1]);
   });
 
-  it('tells what is pending, by queue and event', () => {
+  it('lists pending elements by queue and event', () => {
     assert.deepEqual(aggregator.pending('Low'), {});
     aggregator.add(processCreate, 'Low', process(), NOON);
     aggregator.add(processCreate, 'Low', process(), NOON);
@@ -282,11 +282,11 @@ describe('Aggregator', () => {
     assert.deepEqual(left.slice(0, 3), [0, 2, 3]);
     assert.equal(left.at(-1), 2_501);
     aggregator.add(processCreate, 'Low', small(1), NOON); // is still counted
-    aggregator.add(processCreate, 'Low', small(0), NOON); // comes anew
+    aggregator.add(processCreate, 'Low', small(0), NOON); // a new element
     assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 7_505, elements: 7_501 } });
   });
 
-  it('holds a megabyte at most, whatever comes, and miscounts none', () => {
+  it('holds at most a megabyte for any input, and miscounts nothing', () => {
     const long = 'x'.repeat(131_072);
     let most = 0;
     for (let n = 0; n < 100; n += 1) {
@@ -320,7 +320,7 @@ describe('Aggregator', () => {
     );
   });
 
-  it('lets go of what is too much when the queues may take less', () => {
+  it('evicts elements when the limit of the queues shrinks', () => {
     for (let n = 0; n < 50; n += 1)
       aggregator.add(processCreate, 'Low', process({ CommandLine: `${'x'.repeat(400)} ${n}` }), NOON);
     settings.replace({ ...settings.current(), maxLocalCacheSizeInBytes: 8192 });
@@ -360,7 +360,7 @@ describe('Aggregator', () => {
     });
   });
 
-  it('takes room from the window that holds most', () => {
+  it('evicts from the largest window', () => {
     const other = triggered({ ...processCreate, name: 'ProcessTerminate' } as unknown as Parameters<
       typeof triggered
     >[0]);
@@ -377,7 +377,7 @@ describe('Aggregator', () => {
     });
   });
 
-  it('tells long commands apart by their last character, and lone surrogates from one another', async () => {
+  it('distinguishes long commands by their last character, and different lone surrogates', async () => {
     const long = 'x'.repeat(5_000);
     for (const command of [`${long}a`, `${long}b`, `${long}\ud800`, `${long}\ud801`, `${long}\ufffd`, `${long}a`])
       aggregator.add(processCreate, 'Low', process({ CommandLine: command }), NOON);
@@ -416,7 +416,7 @@ describe('Aggregator', () => {
           CommandLine,
           Number((ExtraDetails as Payload).HitCount),
         ]);
-        // A lone surrogate doesn't outlive UTF-8, so that texts are compared as they are written.
+        // UTF-8 cannot encode a lone surrogate, so strings are compared in their written form.
         assert.deepEqual(counted, JSON.parse(JSON.stringify([...expected])));
         for (const { event } of put) {
           const { Payload: payload } = JSON.parse(event.json) as { Payload: Payload[] };
@@ -444,7 +444,7 @@ describe('Aggregator', () => {
     for (const { event } of put) assert.ok(fitsUncut(event));
   });
 
-  it('leaves room for the worst of everything that stands around them', () => {
+  it('leaves space for the largest possible envelope', () => {
     const name = 'X'.repeat(32);
     const around = JSON.stringify(envelope({ ...processCreate, name, type: 'Operational' }, [], NOON));
     const full = around.replace('true', 'false').replace(/\]}$/, `${'7'.repeat(6_800)}]}`);
@@ -479,7 +479,7 @@ describe('Aggregator', () => {
     );
   });
 
-  it('refuses what has no valid time, and goes on', () => {
+  it('rejects an occurrence without a valid time and continues', () => {
     for (const time of [Number.NaN, 2 ** 51, -8.64e15])
       assert.throws(() => aggregator.add(processCreate, 'Low', process(), new Date(time)), RangeError);
     const endless: Record<string, unknown> = process();
@@ -506,7 +506,7 @@ describe('Aggregator', () => {
       await aggregator.start();
     };
 
-    it('goes on counting, and closes the window when it would have closed', async () => {
+    it('continues counting after a restart and closes the window on time', async () => {
       two();
       await time.tickAsync(minutes(20));
       await killed();
@@ -592,7 +592,7 @@ describe('Aggregator', () => {
       );
     });
 
-    it('says once that the disk refuses, and once that it does not any more', async () => {
+    it('logs once that the disk refuses writes, and once that it accepts them again', async () => {
       files.fault = (operation) => (operation === 'create' ? 'ENOSPC' : undefined);
       for (let n = 0; n < 5; n += 1) {
         aggregator.add(processCreate, 'Low', process(), NOON);
@@ -623,7 +623,7 @@ describe('Aggregator', () => {
       assert.deepEqual(aggregator.pending('Low'), PENDING);
     });
 
-    it('knows which of them had left by where the queues stood at the start', async () => {
+    it('derives the elements that had left from the positions of the queues at the start', async () => {
       two();
       const { put: putSafely } = queues;
       queues.put = () => {
@@ -657,15 +657,15 @@ describe('Aggregator', () => {
       assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 100, elements: 1 } });
     });
 
-    it('makes its folder anew when somebody has removed it', async () => {
-      let isThere = true;
-      files.fault = (operation) => (isThere || operation === 'list' ? undefined : 'ENOENT');
+    it('creates its folder again if it was removed', async () => {
+      let exists = true;
+      files.fault = (operation) => (exists || operation === 'list' ? undefined : 'ENOENT');
       files.makeFolder = () => {
-        isThere = true;
+        exists = true;
       };
       two();
       await time.tickAsync(1_000);
-      isThere = false;
+      exists = false;
       files.files.clear();
       two();
       await time.tickAsync(2_000);
@@ -687,7 +687,7 @@ describe('Aggregator', () => {
       });
     }
 
-    it('closes at once when it should have closed meanwhile', async () => {
+    it('closes a window immediately if it expired while the agent was down', async () => {
       two();
       await Promise.resolve();
       time.setSystemTime(Date.now() + hours(5));
@@ -747,7 +747,7 @@ describe('Aggregator', () => {
       assert.equal(aggregator.pending('Low').ProcessCreate?.occurrences, 2);
     });
 
-    it('writes once for all that is counted before the event loop goes on', async () => {
+    it('writes everything counted in one turn of the event loop at once', async () => {
       for (let n = 0; n < 20_000; n += 1) aggregator.add(processCreate, 'Low', process(), NOON);
       await Promise.resolve();
       assert.equal(files.counts.append, 1);
@@ -767,7 +767,7 @@ describe('Aggregator', () => {
     assert.ok(hits().every((n) => n === 3));
   });
 
-  it('tells numbers from texts, and nothing from an empty text', () => {
+  it('distinguishes numbers from strings, and a missing value from an empty string', () => {
     for (const UserName of ['', undefined, '1', 1, 'undefined'])
       for (let n = 0; n < 2; n += 1) aggregator.add(processCreate, 'Low', process({ UserName }), NOON);
     assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 10, elements: 5 } });

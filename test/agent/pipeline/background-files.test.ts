@@ -58,7 +58,7 @@ describe('files that are changed in the background', () => {
   };
   const errno = (code: string) => Object.assign(new Error(code), { code });
 
-  it('are read as if they were changed at once, and are when they are settled', async () => {
+  it('reads return pending changes; the changes are on disk once settled', async () => {
     const go = hold();
     const file = files.create(path);
     file.append(Buffer.from('abc'));
@@ -88,7 +88,7 @@ describe('files that are changed in the background', () => {
     assert.equal(readFileSync(path, 'utf8'), 'abc');
   });
 
-  it('are never made when they are removed before', async () => {
+  it('a file that is removed before it is written is never created', async () => {
     const go = hold();
     const file = files.create(path);
     file.append(Buffer.alloc(5_000));
@@ -101,7 +101,7 @@ describe('files that are changed in the background', () => {
     assert.equal(existsSync(path), false);
   });
 
-  it('are changed in the order that was asked for, a sync that holds up what follows among it', async () => {
+  it('changes are made in the requested order, including a blocking sync', async () => {
     const file = files.create(path);
     file.append(Buffer.from('a'));
     files.syncNow(path);
@@ -119,7 +119,7 @@ describe('files that are changed in the background', () => {
     assert.deepEqual(isThere, [false, true]);
   });
 
-  it('are synced once more for what was appended while a sync waits, and not otherwise', async () => {
+  it('a file is synced again only if data was appended while a sync waited', async () => {
     const sizes: number[] = [];
     const sync = sinon.stub(systemFiles, 'sync').callsFake(async (at) => void sizes.push(statSync(at).size));
     try {
@@ -138,7 +138,7 @@ describe('files that are changed in the background', () => {
     }
   });
 
-  it('refuse more than may wait in memory, tell so, and take it again when half of it is written', async () => {
+  it('appends beyond the memory limit are rejected and reported until half of the data is written', async () => {
     const told: unknown[] = [];
     files.onFailure((error) => told.push((error as NodeJS.ErrnoException).code));
     const go = hold();
@@ -178,7 +178,7 @@ describe('files that are changed in the background', () => {
     assert.equal(readFileSync(path, 'utf8'), 'abcd');
   });
 
-  it('are removed first when the disk is full, and others are taken again at once', async () => {
+  it('removals are made first on a full disk, and new data is accepted immediately after them', async () => {
     const victim = files.create(path);
     victim.append(Buffer.from('old'));
     await files.settled();
@@ -195,7 +195,7 @@ describe('files that are changed in the background', () => {
     assert.deepEqual([existsSync(path), readFileSync(`${path}2`, 'utf8')], [false, 'newer']);
   });
 
-  it('take no room that is there all the same for full', async () => {
+  it('a disk that has space again is not treated as full', async () => {
     const go = hold();
     const file = files.create(path);
     go(errno('ENOSPC'));
@@ -205,7 +205,7 @@ describe('files that are changed in the background', () => {
     assert.equal(readFileSync(path, 'utf8'), 'a');
   });
 
-  it('are lost when somebody takes them away, and no other is held up', async () => {
+  it('the data of a file that another process removed is lost without delaying other files', async () => {
     const file = files.create(path);
     file.append(Buffer.from('a'));
     await file.sync();
@@ -270,7 +270,7 @@ describe('files that are changed in the background', () => {
     });
   }
 
-  it('are written though a listener that is told of trouble throws', async () => {
+  it('files are written even if a failure listener throws', async () => {
     const others = process.listeners('uncaughtException');
     process.removeAllListeners('uncaughtException');
     const caught = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve));
@@ -290,7 +290,7 @@ describe('files that are changed in the background', () => {
     assert.equal(readFileSync(path, 'utf8'), 'a');
   });
 
-  it('keep nothing in memory of what is written', async () => {
+  it('written data is not kept in memory', async () => {
     const file = files.create(path);
     const operations: WeakRef<Operation>[] = [];
     const add = writer.add.bind(writer);
@@ -309,7 +309,7 @@ describe('files that are changed in the background', () => {
     assert.ok(kept < 10, `${kept} of 100 are kept`);
   });
 
-  it('are made anew with their folder when that was taken away', async () => {
+  it('files and their folder are created again if the folder was removed', async () => {
     rmSync(join(folder, 'log'), { recursive: true });
     const file = files.create(path);
     file.append(Buffer.from('a'));
@@ -321,7 +321,7 @@ describe('files that are changed in the background', () => {
     const readNote = (file: string) => new NoteFile(file).read();
     const noted = (note: NoteFile) => JSON.stringify(readNote(join(folder, 'note')) ?? note.read());
 
-    it('are never written before what they are about, though that comes up to a turn later', async () => {
+    it('notes are written after the data that they describe, even if that data comes a turn later', async () => {
       const go = hold();
       const note = new NoteFile(join(folder, 'note'), writer);
       note.write({ at: 1 });
@@ -355,7 +355,7 @@ describe('files that are changed in the background', () => {
       assert.equal(noted(note), '{"at":2}');
     });
 
-    it('that cannot be written are written before the next ones', async () => {
+    it('notes that could not be written are written before newer ones', async () => {
       const missing = join(folder, 'missing');
       const first = new NoteFile(join(missing, 'note'), writer);
       first.write({ at: 1 });
@@ -383,7 +383,7 @@ describe('files that are changed in the background', () => {
       assert.equal(unsaved.describe(), undefined);
     });
 
-    it('of a file that cannot be written for long do not hold up others, and still count as unwritten', async () => {
+    it('notes of an unwritable file do not delay other notes, and still count as unwritten', async () => {
       const lost = new NoteFile(join(folder, 'missing', 'note'), writer);
       lost.write({ at: 1 });
       const note = new NoteFile(join(folder, 'note'), writer);
@@ -396,7 +396,7 @@ describe('files that are changed in the background', () => {
       assert.deepEqual([...writer.unwritten().keys()], [join(folder, 'missing', 'note')]);
     });
 
-    it('that must be written first are, also if they are newer', async () => {
+    it('notes that must be written first are, even if they are newer', async () => {
       const order: string[] = [];
       const go = hold();
       for (const [path, writeFirst] of [
@@ -411,7 +411,7 @@ describe('files that are changed in the background', () => {
       assert.deepEqual(order, ['held', 'checkpoint']);
     });
 
-    it('that waited in memory are written before the next ones, and all in the order in which they came', async () => {
+    it('notes that waited in memory are written before newer ones, all in their order', async () => {
       let holds = true;
       writer.holdsNotes = () => holds;
       const order: string[] = [];
@@ -487,7 +487,7 @@ describe('files that are changed in the background', () => {
       assert.equal(noted(note), '{"at":2}');
     });
 
-    it('are written together and at most once in a time, to spare the disk, and at the end', async () => {
+    it('notes are written together, at most once per interval, and at exit', async () => {
       const clock = new HandClock();
       writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES, notesEvery: minutes(10) });
       const other = new NoteFile(join(folder, 'other'), writer);
@@ -517,7 +517,7 @@ describe('files that are changed in the background', () => {
       assert.deepEqual(written(), [{ at: 5 }, { at: 4 }]);
     });
 
-    it('are written the first and the last of many, so that they come to be written at all', async () => {
+    it('the first and the last of many notes are written, so that a steady flow cannot delay them forever', async () => {
       const go = hold();
       const note = new NoteFile(join(folder, 'note'), writer);
       const seen: string[] = [];

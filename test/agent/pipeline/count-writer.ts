@@ -12,7 +12,7 @@ import { tell } from './tell.ts';
 
 /*
  * Counts on the disk of the directory given, with windows that close all the time, says after each batch how many it has
- * counted in this run, and goes on until it is killed. Run by window-log.test.ts.
+ * counted in this run, and continues until it is killed. Run by window-log.test.ts.
  */
 export function countingParts(directory: string) {
   const settings = liveSettings({
@@ -46,5 +46,5 @@ async function write(directory: string): Promise<never> {
   }
 }
 
-// Only as a process of its own: nobody who happens to load this file is to write for ever.
+// Runs only as a separate process: importing this file must not start endless writes.
 if (process.argv[1] === fileURLToPath(import.meta.url)) await write(process.argv[2] ?? '');

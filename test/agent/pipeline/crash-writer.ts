@@ -7,7 +7,7 @@ import { testSettings } from './queue-fixture.ts';
 import { tell } from './tell.ts';
 
 /*
- * Puts numbered events into the queues of the directory given, says after each batch how far it got, and goes on until
+ * Puts numbered events into the queues of the directory given, prints its progress after each batch, and continues until
  * it is killed. Run by store.test.ts.
  */
 async function write(directory: string): Promise<never> {
@@ -34,5 +34,5 @@ async function write(directory: string): Promise<never> {
   }
 }
 
-// Only as a process of its own: nobody who happens to load this file is to write for ever.
+// Runs only as a separate process: importing this file must not start endless writes.
 if (process.argv[1] === fileURLToPath(import.meta.url)) await write(process.argv[2] ?? '');

@@ -53,7 +53,7 @@ export const LIVES: readonly (Life & { readonly name: string })[] = [
 
 export interface DayCosts extends Omit<Figures, 'under4KB'> {
   readonly choice: string;
-  /** Reports of the status: at most so many, of a unit each as long as they are not larger than 4 KB. */
+  /** Maximum number of status reports; each costs one unit if it is not larger than 4 KB. */
   readonly reports: number;
 }
 

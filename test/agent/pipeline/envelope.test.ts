@@ -30,7 +30,7 @@ describe('localTime', () => {
     ['Asia/Kathmandu', '2024-05-01T12:00:00.000Z', '2024-05-01T17:45:00.000+05:45'],
     ['Pacific/Kiritimati', '2024-05-01T12:00:00.000Z', '2024-05-02T02:00:00.000+14:00'],
   ] as const) {
-    it(`says ${expected} in ${zone}`, () => assert.equal(inZone(zone, instant), expected));
+    it(`prints ${expected} in ${zone}`, () => assert.equal(inZone(zone, instant), expected));
   }
 
   it('is the same instant in any zone', () => {
@@ -47,7 +47,7 @@ describe('localTime', () => {
 });
 
 describe('envelope', () => {
-  it('says what the event is, and when it was', () => {
+  it('contains the kind and time of the event', () => {
     const { Id, TimestampLocal, ...rest } = envelope(processCreate, [{ Executable: '/bin/ls' }], TIME);
     assert.match(Id, UUID);
     assert.equal(Date.parse(TimestampLocal), TIME.getTime());
@@ -74,7 +74,7 @@ describe('snapshotEvent', () => {
     assert.equal(JSON.parse(json).Payload.length, 2);
   });
 
-  it('says so when it is empty', () => {
+  it('an empty payload is marked as empty', () => {
     const { json, ...tally } = snapshotEvent(listeningPorts, [], TIME);
     assert.deepEqual(tally, { name: 'ListeningPorts', elements: 1, occurrences: 1 });
     const { IsEmpty, Payload } = JSON.parse(json);

@@ -18,7 +18,7 @@ describe('FallbackFiles', () => {
   };
   const refuse = () => files.refuse(systemError('EROFS'));
 
-  it('is the disk while that takes files', () => {
+  it('uses the disk while it accepts files', () => {
     files.create('/f').append(Buffer.from('here'));
     assert.equal(disk.files.get('/f')?.data.toString(), 'here');
     assert.equal(read('/f').toString(), 'here');
@@ -26,7 +26,7 @@ describe('FallbackFiles', () => {
     assert.equal(disk.files.size, 0);
   });
 
-  it('keeps files as a disk would, and moves them as they are', () => {
+  it('keeps files like a disk, and moves them unchanged', () => {
     const step = fc.record({ append: fc.uint8Array({ maxLength: 40_000 }), truncate: fc.option(fc.double({ min: 0, max: 1, noNaN: true })) }); // biome-ignore format: one thing
     fc.assert(
       fc.property(fc.array(step, { maxLength: 8 }), fc.nat(60_000), fc.nat(60_000), (steps, from, length) => {
@@ -51,7 +51,7 @@ describe('FallbackFiles', () => {
     );
   });
 
-  it('gives one file the room of another without its contents', () => {
+  it('reuses the memory of a removed file without exposing its contents', () => {
     refuse();
     files.create('/a').append(Buffer.from('secret'));
     files.remove('/a');
@@ -60,7 +60,7 @@ describe('FallbackFiles', () => {
     assert.throws(() => read('/a'), { code: 'ENOENT' });
   });
 
-  it('still has a file that could not be moved, and leaves no part of it on the disk', () => {
+  it('keeps a file that could not be moved, closes its copy and leaves no part of it on the disk', () => {
     refuse();
     files.create('/f').append(Buffer.alloc(50_000, 7));
     disk.capacity = 20_000;

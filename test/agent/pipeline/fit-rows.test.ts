@@ -30,7 +30,7 @@ describe('fitRows', () => {
       );
     });
 
-    it('then leaves out the last rows, and keeps the first ones whole', async () => {
+    it('omits the last rows after that and keeps the first ones complete', async () => {
       const { parts, omittedRows, omittedDetails } = await fitted(rowsOf(10_000), 6_000);
       const [rows = []] = parts;
       assert.equal(rows.length + omittedRows, 10_000);
@@ -83,7 +83,7 @@ describe('fitRows', () => {
     });
   });
 
-  it('fits whatever it is given, and counts what it leaves out', () =>
+  it('fits any input and counts the omitted rows', () =>
     fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(fc.nat(80), fc.nat(80))),
@@ -125,12 +125,12 @@ describe('labelled', () => {
     assert.deepEqual(labelled({ parts: [[]], omittedRows: 7, omittedDetails: 0 }), [[]]);
   });
 
-  it('says in the last row what is missing', () => {
+  it('states in the last row what is missing', () => {
     const [[row] = []] = labelled({ parts: [[{ A: 'x' }]], omittedRows: 7, omittedDetails: 3 });
     assert.deepEqual(row, { A: 'x', ExtraDetails: { OmittedElements: '7', OmittedDetails: '3' } });
   });
 
-  it('says in the first row of each part which one it is, beside what the row says itself', () => {
+  it('adds the number of the part to the first row of each part', () => {
     const rows = [{ A: 'a', ExtraDetails: { Pid: '7' } }, { A: 'b' }, { A: 'c' }] as const;
     const parts = [[rows[0], rows[1]], [rows[2]]];
     const [first = [], second = []] = labelled({ parts, omittedRows: 5, omittedDetails: 0 });

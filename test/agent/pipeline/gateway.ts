@@ -141,5 +141,5 @@ const typical: Omit<Sources, 'statistics'> = {
   },
 };
 
-/** Of a host without containers. */
+/** Events of a host without containers. */
 const host: Lookups = { ...look, started: () => ({ containerId: undefined, sha256: SHA256 }) };

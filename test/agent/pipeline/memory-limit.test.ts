@@ -70,7 +70,7 @@ describe('MemoryLimit', () => {
     assert.deepEqual(limit.use(), { residentBytes: 96 * MB, budgetBytes: 96 * MB, isOver: false });
   });
 
-  it('gives back what nobody uses soon after the start, a minute after it, and every hour', async () => {
+  it('releases unused memory soon after the start, a minute later, and every hour', async () => {
     await time.tickAsync(seconds(4));
     assert.equal(trim.callCount, 0);
     await time.tickAsync(seconds(4));
@@ -126,7 +126,7 @@ describe('MemoryLimit', () => {
     assert.deepEqual(logged, []);
   });
 
-  it('leaves out Low events when it takes too much for ten seconds, and says so once', async () => {
+  it('drops Low events after ten seconds above the limit, and logs it once', async () => {
     megabytes = 101;
     await time.tickAsync(seconds(9));
     assert.equal(isShedding(), false);
@@ -159,7 +159,7 @@ describe('MemoryLimit', () => {
     assert.equal(flush.callCount, 4);
   });
 
-  it('goes on giving back, but not all the time', async () => {
+  it('repeats releasing memory, with pauses', async () => {
     megabytes = 101;
     await time.tickAsync(seconds(10));
     flush.resetHistory();
@@ -232,7 +232,7 @@ describe('MemoryLimit', () => {
     assert.equal(limit.leavesOutAll({ ...security, category: 'Periodic' }, 'Low'), false);
   });
 
-  it('never gives up a budget that is too small, and says so again every hour', async () => {
+  it('keeps a budget that is too small, and logs it again every hour', async () => {
     megabytes = 101;
     await time.tickAsync(hours(24) + minutes(1));
     assert.equal(isShedding(), true);
@@ -240,7 +240,7 @@ describe('MemoryLimit', () => {
     assert.ok(logged.every(({ level }) => level === 'warn'));
   });
 
-  it('goes on looking when giving back fails', async () => {
+  it('continues checking if releasing memory fails', async () => {
     trim.throws(new Error('no'));
     megabytes = 101;
     await time.tickAsync(minutes(1));
@@ -400,8 +400,8 @@ describe('collectGarbage', () => {
       await collectGarbage();
       const { space_size, space_used_size } = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space');
       console.log(kept.length, space_used_size / space_size);`;
-    const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
-    const [kept, share = 0] = said.split(' ').map(Number);
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+    const [kept, share = 0] = output.split(' ').map(Number);
     assert.equal(kept, 100_000);
     assert.ok(share > 0.8, `of the pages, ${share} is used; without moving it is a half`);
   });
@@ -413,7 +413,7 @@ describe('collectGarbage', () => {
       const before = cachedDataVersionTag();
       await collectGarbage();
       console.log(cachedDataVersionTag() === before);`;
-    const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
-    assert.equal(said, 'true\n');
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+    assert.equal(output, 'true\n');
   });
 });

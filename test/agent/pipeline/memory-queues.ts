@@ -26,7 +26,7 @@ export class MemoryQueues implements Queues {
   /** As if the disk could not be read. */
   unreadable = false;
 
-  /** As if they had no room left. */
+  /** Simulates full queues. */
   full = false;
 
   put(queue: QueueName, events: readonly OutgoingEvent[]): number {

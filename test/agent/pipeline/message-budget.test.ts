@@ -124,7 +124,7 @@ describe('MessageBudget', () => {
     }
   });
 
-  it('is no limit when it is 0', async () => {
+  it('a budget of 0 means no limit', async () => {
     const budget = await open(0);
     budget.spend(1e6);
     assert.equal(budget.left('Low'), Number.POSITIVE_INFINITY);

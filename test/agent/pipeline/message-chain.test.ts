@@ -115,7 +115,7 @@ describe('MessageChain', () => {
     assert.deepEqual(await evidenceOf(chain, 'h'), { chain: chain.id, sequence: 8, previousDigest: digestOf('g') });
   });
 
-  it('takes the same events with another body for another message', async () => {
+  it('treats the same events with another body as another message', async () => {
     const chain = open();
     const { id } = message('a');
     await chain.numbered({ ...message('a'), id });
@@ -124,7 +124,7 @@ describe('MessageChain', () => {
   });
 
   describe('over restarts', () => {
-    it('goes on, after an acknowledgement and before it', async () => {
+    it('continues the chain after a restart, before and after an acknowledgement', async () => {
       const chain = open();
       await evidenceOf(chain, 'a');
       chain.accepted();
@@ -190,7 +190,7 @@ describe('MessageChain', () => {
       await send(next, 'd');
     });
 
-    it('asks the disk again after a while, and stays with the chain once it is there', async () => {
+    it('retries reading the disk after a while and keeps the chain once it is read', async () => {
       time = sinon.useFakeTimers();
       const chain = open();
       disk.state = 'fails';
@@ -199,7 +199,7 @@ describe('MessageChain', () => {
       assert.equal(await send(chain, 'b'), first);
       assert.equal(disk.writes, writes);
       await time.tickAsync(minutes(1));
-      const second = await send(chain, 'c'); // it is unknown what of this attempt is on the disk
+      const second = await send(chain, 'c'); // the attempt may be partly on disk
       assert.notEqual(second, first);
       disk.state = 'works';
       await time.tickAsync(minutes(2));
@@ -226,7 +226,7 @@ describe('MessageChain', () => {
       for (const body of ['g', 'h']) assert.equal(await send(open(), body), temporary);
     });
 
-    it('gives no number twice, whatever the disk has taken when the agent is killed', async () => {
+    it('uses no number twice, regardless of the data on disk when the agent is killed', async () => {
       time = sinon.useFakeTimers();
       let chain = open();
       for (let step = 0; step < 300; step += 1) {

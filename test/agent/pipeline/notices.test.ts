@@ -17,7 +17,7 @@ describe('ChangeNotices', () => {
   let time: sinon.SinonFakeTimers;
   let told: LogLine[];
   let notices: ChangeNotices;
-  /** Positions of what is in the queue. */
+  /** Positions of the events in the queue. */
   let queued: Set<number>;
   let isFull: boolean;
   let file: string;
@@ -66,7 +66,7 @@ describe('ChangeNotices', () => {
     notices.accept({ time: new Date(), desiredVersion: version, changes });
   };
 
-  it('tell each change by itself, with the names and what became of them', () => {
+  it('each change is reported separately, with its names and new values', () => {
     version = 6;
     change({ eventPriorityLogin: 'High to Off', snapshotFrequency: 'PT13H to P365D' });
     assert.deepEqual(told, [
@@ -83,7 +83,7 @@ describe('ChangeNotices', () => {
     ]);
   });
 
-  it('are bounded when a twin flips back and forth, and count all of it', async () => {
+  it('notices of a twin that flips back and forth are bounded, and count every change', async () => {
     await start({ replace: () => {}, remove: () => {}, settled: async () => {} }); // a day of syncs would take minutes
     for (let second = 0; second < 86_400; second += 1) {
       change({ eventPriorityLogin: second % 2 === 0 ? 'High to Off' : 'Off to High' });
@@ -96,7 +96,7 @@ describe('ChangeNotices', () => {
     assert.equal(counted, 86_400);
   });
 
-  it('tell at once again after a rest', async () => {
+  it('a change after a quiet period is reported immediately', async () => {
     for (let n = 0; n < 30; n += 1) change({ [`name${n}`]: 'a to b' });
     assert.equal(told.length, 20);
     deliver(...queued);
@@ -108,24 +108,24 @@ describe('ChangeNotices', () => {
     assert.equal(told.length, 22);
   });
 
-  it('tell the rest at the end', async () => {
+  it('remaining changes are reported at exit', async () => {
     for (let n = 0; n < 25; n += 1) change({ x: 'a to b' });
     await notices.stop();
     assert.equal(told.length, 21);
     assert.equal(told[20]?.details?.Count, '5');
   });
 
-  it('do not grow with what they tell', () => {
+  it('notices do not grow with the size of the change', () => {
     change(Object.fromEntries(properties.map(({ name }) => [name, `${'"'.repeat(64)} to ${'"'.repeat(64)}`])));
     const [{ details } = {}] = told;
     assert.equal(details?.Names, properties.map(({ name }) => name).join(';'));
     assert.match(details?.Changes ?? '', /^highPriorityMessageFrequency: "+ to "+; .*; …$/);
-    // What the smallest cache that a twin can ask for has room for.
+    // The largest notice that fits the smallest cache a twin can set.
     assert.ok(JSON.stringify(told).length < 6_000, String(JSON.stringify(told).length));
   });
 
   describe('that the hub has not acknowledged', () => {
-    it('are told again when they have left the queue, together, and not while another one waits', async () => {
+    it('lost notices are repeated together, and not while another one waits', async () => {
       change({ a: '1 to 2' });
       change({ b: '1 to 2' });
       change({ c: '1 to 2' });
@@ -146,7 +146,7 @@ describe('ChangeNotices', () => {
       assert.ok(!existsSync(file));
     });
 
-    it('are told when there is room again', async () => {
+    it('lost notices are reported once the queue has space', async () => {
       isFull = true;
       change({ a: '1 to 2' });
       change({ b: '1 to 2' });
@@ -156,7 +156,7 @@ describe('ChangeNotices', () => {
       assert.deepEqual(names(), ['a;b']);
     });
 
-    it('outlive kill -9: what waits is not told twice, what was lost and what was not told yet is', async () => {
+    it('notices survive kill -9: lost and unreported ones are reported, waiting ones are not repeated', async () => {
       for (let n = 0; n < 22; n += 1) change({ [`name${n}`]: '1 to 2' });
       assert.equal(told.length, 20);
       await start();
@@ -171,7 +171,7 @@ describe('ChangeNotices', () => {
       assert.deepEqual(names().slice(21), ['name20;name21']);
     });
 
-    it('are kept over many stops, also when more of them wait than may', async () => {
+    it('notices are kept over many stops, even if more of them wait than allowed', async () => {
       for (let n = 0; n < 21; n += 1) change({ [`name${n}`]: '1 to 2' });
       for (let n = 21; n < 25; n += 1) {
         await notices.stop();
@@ -225,7 +225,7 @@ describe('ChangeNotices', () => {
       assert.equal(queues.waiting('High').events, 0);
     });
 
-    it('are as many as fit a file, whatever is in it', async () => {
+    it('a file of notices is read within its limits, whatever it contains', async () => {
       for (const text of ['', '{', '[]', '{"waiting":[{}]}', `{"waiting":[${' '.repeat(300_000)}]}`]) {
         writeFileSync(file, text);
         await start();

@@ -43,12 +43,12 @@ describe('pack', () => {
     assert.deepEqual([result.eventCount, from(result), result.priority], [3, ['Low'], 'Low']);
   });
 
-  it('says when there is nothing', () => {
+  it('reports an empty queue', () => {
     put('High', 200);
     assert.equal(pack(queues, 'Low', SENDER, SMALL), 'empty');
   });
 
-  it('takes no more than fits, and leaves the rest', () => {
+  it('packs only events that fit, and leaves the rest', () => {
     const events = put('Low', 3_000, 3_000, 3_000);
     assert.deepEqual(bodyOf(packed('Low')).Events, events.slice(0, 2));
     queues.settle('Low', 'delivered');
@@ -74,7 +74,7 @@ describe('pack', () => {
       return { taken: result.eventCount - high.length, size: sizeOf(result.message('security')) };
     };
 
-    it('goes on until the message has a whole block, and the one that it ends in is full', () => {
+    it('fills the message up to the end of a 4 KB block', () => {
       const { taken, size } = filled([600], Array(50).fill(1_000));
       assert.equal(taken, 7);
       assert.ok(size > 7_192 && size <= 8_192, String(size));
@@ -135,7 +135,7 @@ describe('pack', () => {
     assert.ok(sizeOf(result.message('security')) <= 8192);
   });
 
-  it('fills up behind a shortened event only if there is room', () => {
+  it('adds events after a shortened one only if there is space', () => {
     put('Low', 100_000);
     put('High', 2_000);
     const result = packed('Low');
@@ -161,7 +161,7 @@ describe('pack', () => {
     }
   });
 
-  it('says when an event cannot be made to fit, and reserves that alone', () => {
+  it('reports an event that cannot fit, and reserves only that one', () => {
     queues.put('Low', [
       { name: 'Odd', elements: 1, occurrences: 1, json: `{"Payload":[{"A":[${'7,'.repeat(9_000)}7]}]}` },
     ]);

@@ -47,7 +47,7 @@ describe('Pause', () => {
   };
   const security = { type: 'Security' } as const;
 
-  it('is announced when it begins, changes and ends, and not when it goes on after a restart', async () => {
+  it('a pause is announced when it starts, changes and ends, but not when it continues after a restart', async () => {
     const pause = await started();
     await pause.begin(minutes(30), 'Update');
     await pause.begin(minutes(10), 'a; b');
@@ -87,7 +87,7 @@ describe('Pause', () => {
     );
   });
 
-  it('ends when told to, and says how it stood', async () => {
+  it('a pause ends on request and returns its state', async () => {
     const pause = await started();
     assert.equal(pause.end(), undefined);
     await pause.begin(hours(24), 'Update');
@@ -139,7 +139,7 @@ describe('Pause', () => {
       return started();
     };
 
-    it('goes on for the rest of its time, with what it has skipped', async () => {
+    it('a pause continues after a restart for the rest of its time, with its counts', async () => {
       const pause = await restartedAt(new Date('2026-05-01T12:20:00Z'));
       assert.deepEqual(pause.status(), { until: '2026-05-01T12:30:00.000Z', reason: 'Update', skipped: 2 });
       await time.tickAsync(minutes(10));

@@ -181,7 +181,7 @@ describe('Publisher with a daily budget', () => {
     assert.ok(hub.messages.every(({ body }) => !body.includes('Shortened')));
   });
 
-  it('sends an alert from a held queue whose passed-over event was dropped for want of room', async () => {
+  it('sends an alert from a held queue whose skipped event was evicted', async () => {
     await start(100);
     hub.answerTo = ({ body }) =>
       body.includes('Poison') ? { status: 'retry', because: 'network', error: ERROR, unanswered: true } : hub.answer;

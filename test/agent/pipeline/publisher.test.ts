@@ -128,7 +128,7 @@ describe('Publisher', () => {
     queues.settled.filter(([, outcome]) => outcome === 'delivered').reduce((all, s) => all + s[2], 0);
 
   describe('sends', () => {
-    it('after a part of the period that follows an outage in which it was due, and then of whole ones', async () => {
+    it('sends after a part of the first period if it was due during an outage, then after whole periods', async () => {
       await start({ random: () => 0.5 });
       hub.state = 'connecting';
       put('High');
@@ -143,7 +143,7 @@ describe('Publisher', () => {
       assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(7));
     });
 
-    it('after a whole period when the hub was away for less', async () => {
+    it('sends after a whole period if the outage was shorter than that', async () => {
       await start();
       await time.tickAsync(minutes(2));
       hub.state = 'connecting';
@@ -154,7 +154,7 @@ describe('Publisher', () => {
       assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(7));
     });
 
-    it('after a part of the first period, and then of whole ones, whether there is something to send or not', async () => {
+    it('sends after a part of the first period, then after whole ones, even if a period had no events', async () => {
       await start({ firstPeriod: 0.5 });
       put('High');
       assert.equal(publisher.next().High?.getTime(), Date.now() + minutes(3.5));
@@ -176,7 +176,7 @@ describe('Publisher', () => {
       assert.equal(hub.times().length, 3);
     });
 
-    it("when its queue's frequency has passed, and nothing when there is nothing", async () => {
+    it("sends when the queue's period has passed, and nothing if the queue is empty", async () => {
       await start();
       await time.tickAsync(minutes(1));
       put('High');
@@ -242,7 +242,7 @@ describe('Publisher', () => {
       assert.equal(queues.waiting('Low').events, 0);
     });
 
-    it('at once when a queue could fill a message', async () => {
+    it('sends immediately when a queue can fill a message', async () => {
       await start();
       put('Low', 8, 1_000);
       await time.tickAsync(seconds(5));
@@ -254,7 +254,7 @@ describe('Publisher', () => {
       assert.equal(queues.waiting('Low').events, 0);
     });
 
-    it('at once what fills a quarter of a small cache, so that new events evict nothing while it is sent', async () => {
+    it('sends immediately when a quarter of a small cache is full, so that new events evict nothing', async () => {
       const small = { maxMessageSizeInBytes: 40_000, maxLocalCacheSizeInBytes: 40_000 };
       settings.replace({ ...settings.current(), ...small });
       await start();
@@ -277,7 +277,7 @@ describe('Publisher', () => {
       assert.deepEqual([queues.waiting('High').events, queues.waiting('Low').events], [0, 0]);
     });
 
-    it('at once when the twin makes messages smaller, or more frequent', async () => {
+    it('sends immediately when the twin makes messages smaller or more frequent', async () => {
       settings.replace({ ...settings.current(), maxMessageSizeInBytes: 200_000 });
       await start();
       put('Low', 20, 1_000);
@@ -293,7 +293,7 @@ describe('Publisher', () => {
       assert.equal(queues.waiting('Low').events, 0);
     });
 
-    it('for a frequency that no timer can hold', async () => {
+    it('waits for a period that exceeds the longest timer', async () => {
       settings.replace({ ...settings.current(), highPriorityMessageFrequency: hours(24 * 60) });
       await start();
       put('High');
@@ -334,7 +334,7 @@ describe('Publisher', () => {
       assert.deepEqual(hub.times(), [0, 3, 6, 9]);
     });
 
-    it('security messages by default, telemetry when told so', async () => {
+    it('sends security messages by default, and telemetry if configured', async () => {
       for (const routing of ['security', 'telemetry'] as const) {
         queues = new MemoryQueues();
         hub = new Hub();
@@ -349,7 +349,7 @@ describe('Publisher', () => {
       }
     });
 
-    it('with the hub resource id in force', async () => {
+    it('sends with the current hub resource id', async () => {
       settings.replace({ ...settings.current(), hubResourceId: '/subscriptions/x' });
       await start();
       put('High');
@@ -376,7 +376,7 @@ describe('Publisher', () => {
       assert.deepEqual(await flush(), { messages: 0, events: 0, left: 0 });
     });
 
-    it('until the hub takes no more, and says what is left', async () => {
+    it('flushes until the hub accepts no more, and returns the number of remaining events', async () => {
       await start();
       put('Low', 3);
       hub.answer = async () => retry('throttled');
@@ -435,7 +435,7 @@ describe('Publisher', () => {
       assert.ok(logged.some(({ message }) => message.startsWith('Dropped events that messages for the security')));
     });
 
-    it('goes on when nothing but extensions is queued', async () => {
+    it('continues when only extensions are queued', async () => {
       await start({ routing: 'security' });
       queues.put('High', [eventOf(300, 'SecurityAlert')]);
       await time.tickAsync(minutes(7) + seconds(2));
@@ -527,7 +527,7 @@ describe('Publisher', () => {
       assert.deepEqual([sent, failed, lastError], [2, 2, undefined]);
     });
 
-    it('says why', async () => {
+    it('logs the reason of a failed message', async () => {
       await start();
       hub.answer = async () => retry('network');
       put('High');
@@ -570,7 +570,7 @@ describe('Publisher', () => {
       assert.equal(hub.sent.length, 2);
     });
 
-    it('waits for the next UTC day when the quota is used up, however long it is and whatever comes', async () => {
+    it('waits for the next UTC day when the quota is used up, regardless of new events', async () => {
       await start({ random: () => 0 });
       hub.answer = async () => retry('quota');
       put('High');
@@ -645,7 +645,7 @@ describe('Publisher', () => {
       assert.equal(hub.sent.length, 5);
     });
 
-    it('counts what the hub will never take as refused, and goes on', async () => {
+    it('counts permanently rejected events as refused and continues', async () => {
       await start();
       hub.answer = async () => (hub.sent.length === 1 ? { status: 'refused', error: ERROR } : ACCEPTED);
       put('Low', 8, 2_000);
@@ -662,7 +662,7 @@ describe('Publisher', () => {
       );
     });
 
-    it('counts an event that no message can hold, and goes on', async () => {
+    it('counts an event that no message can hold and continues', async () => {
       await start();
       const json = `{"Payload":[{"A":[${'7,'.repeat(9_000)}7]}]}`;
       queues.put('Low', [{ name: 'Odd', elements: 1, occurrences: 1, json }]);
@@ -675,7 +675,7 @@ describe('Publisher', () => {
     });
 
     for (const routing of ['security', 'both'] as const) {
-      it(`packs anew when the twin has made messages smaller meanwhile, routing ${routing}`, async () => {
+      it(`packs again if the twin has made messages smaller in the meantime, routing ${routing}`, async () => {
         settings.replace({ ...settings.current(), maxMessageSizeInBytes: 65_536 });
         await start({ routing });
         hub.answer = async () => (hub.sent.length < 3 ? retry('network') : ACCEPTED);
@@ -689,7 +689,7 @@ describe('Publisher', () => {
       });
     }
 
-    it('sends the other half anew when the twin has made messages smaller after the first', async () => {
+    it('packs the other half again if the twin has made messages smaller after the first', async () => {
       settings.replace({ ...settings.current(), maxMessageSizeInBytes: 65_536 });
       await start({ routing: 'both' });
       hub.answer = async () => (hub.sent.length === 2 ? retry('network') : ACCEPTED);
@@ -702,7 +702,7 @@ describe('Publisher', () => {
       assert.deepEqual([delivered(), queues.waiting('High').events], [9, 0]);
     });
 
-    it('goes on after a defect, wherever it struck, and says so once', async () => {
+    it('continues after an internal error at any point, and logs it once', async () => {
       await start();
       for (const strike of [
         () => sinon.stub(hub, 'status').onFirstCall().throws(new Error('a defect')),
@@ -726,7 +726,7 @@ describe('Publisher', () => {
       );
     });
 
-    it('says so when events cannot be returned after a defect, and returns them later', async () => {
+    it('logs that events cannot be returned after an internal error, and returns them later', async () => {
       await start();
       const settle = sinon.stub(queues, 'settle').callThrough();
       settle.onFirstCall().throws(new Error('a defect'));
@@ -781,7 +781,7 @@ describe('Publisher', () => {
       assert.deepEqual(hub.times(), [420, 422]);
     });
 
-    it('waits out a hub that is too busy all the same', async () => {
+    it('waits as long as an overloaded hub asks for', async () => {
       await start();
       hub.answer = async () => retry('throttled', minutes(30));
       put('High');
@@ -835,7 +835,7 @@ describe('Publisher', () => {
         queues.put('Low', [poison()]);
         put('Low', 99 - at);
         await pass(hours(6));
-        // Until here nothing is lost. All others are out, and it waits for what comes later to be compared with.
+        // Nothing is lost so far. All other events are sent, and this one waits for later ones to compare with.
         assert.deepEqual([delivered(), refused()], [99, 0]);
         const failed = hub.sent
           .filter(({ message }) => isPoison(message))
@@ -855,7 +855,7 @@ describe('Publisher', () => {
       });
     }
 
-    it('does not hold up what waits behind it, in either queue', async () => {
+    it('does not delay later events in either queue', async () => {
       await start({ random: () => 0.5 });
       hangUpOn(isPoison);
       queues.put('High', [poison()]);
@@ -870,10 +870,10 @@ describe('Publisher', () => {
       await start({ random: () => 0.5 });
       hangUpOn(isPoison);
       queues.put('Low', [poison()]);
-      await pass(hours(5.5)); // found and passed over
+      await pass(hours(5.5)); // found and skipped
       put('Low');
       for (let at = 0; at < 4.25 * 60; at += 15) {
-        put('High', 1, 7_750); // two units, so that nothing of Low is added
+        put('High', 1, 7_750); // two units, so that no Low event is added
         await pass(minutes(15));
       }
       assert.ok(hub.sent.filter(({ message }) => isPoison(message)).length > 3 + 8);
@@ -936,7 +936,7 @@ describe('Publisher', () => {
     });
 
     describe('is not taken for one', () => {
-      it('when the hub takes connections and acknowledges nothing, for a week', async () => {
+      it('a hub that accepts connections and acknowledges nothing for a week is not mistaken for a bad event', async () => {
         await start({ random: () => 0.5 });
         hangUpOn(() => true);
         put('High', 20);
@@ -955,7 +955,7 @@ describe('Publisher', () => {
       });
 
       for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
-        it(`on a network that loses ${share * 100} % of the messages with its connection`, async () => {
+        it(`a network that loses ${share * 100} % of the messages with its connection is not mistaken for a bad event`, async () => {
           const random = seeded(Math.round(share * 10));
           await start({ random });
           hangUpOn(() => random() < share);
@@ -972,7 +972,7 @@ describe('Publisher', () => {
         }).timeout(120_000);
       }
 
-      it('whatever throttling, quota and credentials do', async () => {
+      it('throttling, quota and credential errors are not mistaken for a bad event', async () => {
         await start({ random: () => 0.5 });
         let n = 0;
         hub.answer = async () => retry((['throttled', 'quota', 'credentials'] as const)[n++ % 3] ?? 'quota');
@@ -1016,7 +1016,7 @@ describe('Publisher', () => {
     });
   });
 
-  it('has its figures noted after every attempt, when the queue has been told as well', async () => {
+  it('counts are saved after every attempt, once the queue has been updated', async () => {
     const notes: unknown[] = [];
     await start({
       noted: () => notes.push([publisher.sent().sent, publisher.sent().failed, queues.waiting('High').events]),
@@ -1068,7 +1068,7 @@ describe('Publisher', () => {
       assert.equal(hub.sent.length, length);
     });
 
-    it('is no reason to send faster', async () => {
+    it('a stop does not make the publisher send faster', async () => {
       await start();
       put('Low', 8, 2_000);
       hub.state = 'connecting';

@@ -35,7 +35,7 @@ export class HandClock implements Clock {
   }
 
   async advance(by: number): Promise<void> {
-    await nextTurn(); // whoever was woken takes its new place
+    await nextTurn(); // tasks that woke up start their next sleep
     this.#now += by;
     for (const sleeper of this.#sleepers) if (sleeper.at <= this.#now) sleeper.wake();
     await nextTurn();

@@ -135,7 +135,7 @@ describe('EventQueues whose files are never synced', () => {
     return isDone;
   };
 
-  it('start, go on and end in time', async () => {
+  it('the queues start, continue and stop in time', async () => {
     isSettled = false;
     assert.ok(await within(seconds(5), queues.start()), 'the start has not ended');
     queues.put('High', events(3));
@@ -152,7 +152,7 @@ describe('EventQueues whose files are never synced', () => {
     assert.equal(queues.account('Low').totals.queued, 40);
   });
 
-  it('have one sync of each queue under way, and call nothing lasting before it has ended', async () => {
+  it('each queue has one sync in flight, and nothing counts as lasting before it has ended', async () => {
     await queues.start();
     queues.put('High', events(3));
     queues.put('Low', events(5));

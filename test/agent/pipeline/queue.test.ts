@@ -46,7 +46,7 @@ describe('EventQueues', () => {
       return assert.fail('never');
     };
 
-    it('is told when they are above 80 %, and once', () => {
+    it('a fill level above 80 % is reported once', () => {
       now.settings.setLimit(200_000);
       const count = fill();
       assert.ok(count > 130 && count <= 165, `${count}`);
@@ -55,7 +55,7 @@ describe('EventQueues', () => {
     });
 
     for (const limit of [8_192, 9_500, 11_000, 20_000])
-      it(`is told when ${limit} bytes overflow, until what is left of that queue is delivered`, async () => {
+      it(`reports an overflow of ${limit} bytes until the rest of that queue is delivered`, async () => {
         now.settings.setLimit(limit);
         for (let n = 0; n < 200; n += 1) {
           now.queues.put('Low', [event(1_500)]);
@@ -76,7 +76,7 @@ describe('EventQueues', () => {
         }
       });
 
-    it('is told again when they have been sent, within a second', async () => {
+    it('a fill level that falls because events were sent is reported within a second', async () => {
       now.settings.setLimit(200_000);
       fill();
       for (const queue of ['Low', 'High'] as const) {
@@ -87,7 +87,7 @@ describe('EventQueues', () => {
       assert.deepEqual([now.queues.store().isNearlyFull, changes], [false, 2]);
     });
 
-    it('is told when the room has become larger or smaller', () => {
+    it('a fill level that changes with the limit is reported', () => {
       now.settings.setLimit(200_000);
       fill();
       now.settings.setLimit(400_000);
@@ -119,7 +119,7 @@ describe('EventQueues', () => {
       assert.throws(() => now.queues.take('Low', 1_000, true));
     });
 
-    it('says whether events are taken, until they are settled', () => {
+    it('reports taken events until they are settled', () => {
       now.queues.put('Low', events(2));
       now.queues.put('High', events(1));
       assert.equal(now.queues.hasTaken('Low'), false);
@@ -129,7 +129,7 @@ describe('EventQueues', () => {
       assert.equal(now.queues.hasTaken('Low'), false);
     });
 
-    it('says how much waits, what is taken included', () => {
+    it('counts waiting events, including taken ones', () => {
       now.queues.put('Low', [event(100, 'Login', 3, 9), event(200)]);
       now.queues.take('Low', 150, true);
       assert.deepEqual(now.queues.waiting('Low'), { events: 2, elements: 4, bytes: 300 });
@@ -160,7 +160,7 @@ describe('EventQueues', () => {
     });
   });
 
-  it('tells the position of the next event, over restarts too', async () => {
+  it('returns the position of the next event, even after restarts', async () => {
     assert.equal(now.queues.positions('High').next, 0);
     now.queues.put('High', events(3));
     now.queues.take('High', 1, true);
@@ -286,7 +286,7 @@ describe('EventQueues', () => {
       assert.deepEqual(now.queues.account('High').totals.dropped, { cacheFull: 1 });
     });
 
-    it('obeys a smaller limit at once, Low first, and a larger one as well', async () => {
+    it('applies a smaller limit immediately, Low first, and a larger one as well', async () => {
       now.queues.put('High', events(20, 400));
       now.queues.put('Low', events(40, 400));
       now.settings.setLimit(16_000);
@@ -300,7 +300,7 @@ describe('EventQueues', () => {
       assert.ok(now.queues.waiting('High').events >= 200);
     });
 
-    it('drops what comes faster than the disk syncs, rather than wait for it each time', () => {
+    it('drops events that arrive faster than the disk syncs, instead of waiting for each sync', () => {
       now.settings.setLimit(8_192);
       const before = files.counts.syncNow ?? 0;
       for (let i = 0; i < 200; i += 1) now.queues.put('High', events(1, 400));
@@ -315,7 +315,7 @@ describe('EventQueues', () => {
     });
   });
 
-  it('leaves room for alerts and notices with the smallest limit, however large its accounts have become', async () => {
+  it('leaves space for alerts and notices with the smallest limit, even with the largest accounts', async () => {
     for (const { name } of collectors)
       for (const queue of QUEUES)
         for (const reason of ['cacheFull', 'paused', 'memory', 'kernel'] as const)
@@ -357,7 +357,7 @@ describe('EventQueues', () => {
 
     for (const [what, count] of Object.entries(ACCOUNTS))
       for (const limit of [8_192, 12_288, 24_000, 40_000])
-        it(`of ${limit} bytes with ${what} accounts`, async () => {
+        it(`space of ${limit} bytes with ${what} accounts suffices for alerts`, async () => {
           count();
           await now.clock.advance(1_000);
           now.settings.setLimit(limit);
@@ -369,7 +369,7 @@ describe('EventQueues', () => {
           }
         });
 
-    it('that is larger than the twin lets the cache be meanwhile', async () => {
+    it('space for alerts remains if the message in flight exceeds a smaller cache limit', async () => {
       await fill(1_000, 400_000);
       now.queues.take('Low', 200_000, true);
       for (const limit of [100_000, 8_192]) {
@@ -381,7 +381,7 @@ describe('EventQueues', () => {
   });
 
   describe('on a bad disk', () => {
-    it('drops new events as unwritable when it is full, says so once, and goes on when it can', async () => {
+    it('drops new events as unwritable on a full disk, logs it once, and continues when there is space', async () => {
       now.queues.put('Low', events(2));
       files.capacity = onDisk();
       for (let i = 0; i < 5; i += 1) now.queues.put('Low', events(2));
@@ -396,7 +396,7 @@ describe('EventQueues', () => {
       assert.equal(now.queues.waiting('Low').events, 3);
     });
 
-    it('makes room on a full disk from what was delivered', () => {
+    it('frees space on a full disk by deleting delivered events', () => {
       now.settings.setLimit(40_000);
       for (let i = 0; i < 20; i += 1) now.queues.put('Low', events(1, 1_000));
       now.queues.take('Low', 15_000, true);
@@ -406,7 +406,7 @@ describe('EventQueues', () => {
       assert.deepEqual(now.queues.account('Low').totals.dropped, {});
     });
 
-    it('makes room for High on a full disk from Low', () => {
+    it('frees space for High on a full disk by evicting Low', () => {
       now.settings.setLimit(40_000);
       for (let i = 0; i < 20; i += 1) now.queues.put('Low', events(1, 1_000));
       files.capacity = onDisk();
@@ -417,7 +417,7 @@ describe('EventQueues', () => {
       assert.ok((now.queues.account('Low').totals.dropped.unwritable ?? 0) > 0);
     });
 
-    it('starts on a full disk, and sends what is there', async () => {
+    it('starts on a full disk and sends the stored events', async () => {
       now.queues.put('High', events(3));
       await now.queues.stop();
       files.capacity = onDisk();
@@ -442,7 +442,7 @@ describe('EventQueues', () => {
       await now.clock.advance(1_000);
     };
 
-    it('goes on in memory, says so once, and returns to the disk by itself, in order and with nothing lost', async () => {
+    it('continues in memory, logs it once, and returns to the disk with all events in order', async () => {
       const all = events(20, 400);
       now.queues.put('Low', all.slice(0, 5));
       refuse();
@@ -466,7 +466,7 @@ describe('EventQueues', () => {
       });
     });
 
-    it('tells of one change, and gives one reason, however often it tries in vain', async () => {
+    it('reports one change with one reason, regardless of the number of failed attempts', async () => {
       let changes = 0;
       now.changed = () => {
         changes += 1;
@@ -500,7 +500,7 @@ describe('EventQueues', () => {
       assert.equal(now.queues.waiting('High').events, 0);
     });
 
-    it('starts, sends what is there, and takes in what comes', async () => {
+    it('starts, sends stored events and accepts new ones', async () => {
       const [old, young] = [events(3), events(2)];
       now.queues.put('High', old);
       await now.queues.stop();
@@ -514,7 +514,7 @@ describe('EventQueues', () => {
       assert.deepEqual(jsonOf(contents(now.queues, 'High')), jsonOf([...old.slice(2), ...young]));
     });
 
-    it('keeps at most 1 MiB in memory, and makes room there by the same rule', async () => {
+    it('keeps at most 1 MiB in memory, and evicts there by the same rule', async () => {
       await now.queues.stop();
       await open(4_000_000);
       const kept = events(50, 1_000);
@@ -534,7 +534,7 @@ describe('EventQueues', () => {
       assert.equal(now.queues.waiting('High').events, high);
     });
 
-    it('brings the disk back below its limit when what was in memory returns', async () => {
+    it('keeps the disk within its limit when events in memory return to it', async () => {
       await now.queues.stop();
       await open(40_000);
       for (let i = 0; i < 30; i += 1) now.queues.put('Low', events(1, 1_000));
@@ -547,7 +547,7 @@ describe('EventQueues', () => {
       assert.ok((now.queues.account('Low').totals.dropped.cacheFull ?? 0) > 0);
     });
 
-    it('obeys a smaller limit in memory, too', () => {
+    it('applies a smaller limit in memory as well', () => {
       now.settings.setLimit(40_000);
       refuse();
       for (let i = 0; i < 20; i += 1) now.queues.put('Low', events(1, 1_000));
@@ -573,11 +573,11 @@ describe('EventQueues', () => {
       assert.equal(now.queues.waiting('High').events, 3);
     });
 
-    it('makes its folders anew when someone removed them', async () => {
-      let gone = true;
-      files.fault = (operation) => (gone && operation !== 'list' ? 'ENOENT' : undefined);
+    it('creates its folders again if they were removed', async () => {
+      let isRemoved = true;
+      files.fault = (operation) => (isRemoved && operation !== 'list' ? 'ENOENT' : undefined);
       files.makeFolder = () => {
-        gone = false;
+        isRemoved = false;
       };
       now.queues.put('High', events(3));
       await now.clock.advance(1_000);

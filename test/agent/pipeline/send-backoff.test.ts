@@ -77,7 +77,7 @@ describe('SendBackoff', () => {
       }
     });
 
-    it('is no reason for haste when message after message was not answered', () => {
+    it('a new connection does not shorten the wait if several messages in a row were not answered', () => {
       const backoff = new SendBackoff(clock, () => 0.5);
       backoff.failed(failure('network', { unanswered: true }));
       backoff.reconnected('hub');

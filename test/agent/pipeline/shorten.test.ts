@@ -11,14 +11,14 @@ const rowsOf = (json: string | undefined) => {
   return JSON.parse(json).Payload as (Payload & { ExtraDetails: Record<string, string> })[];
 };
 
-/** A row with the names by which `ShortenedField` calls its texts. */
+/** A row with the names that `ShortenedField` uses for its strings. */
 const flat = ({ ExtraDetails = {}, ...row }: Payload): Payload => ({
   ...row,
   ...Object.fromEntries(Object.entries(ExtraDetails as object).map(([name, text]) => [`ExtraDetails.${name}`, text])),
 });
 
 describe('shorten', () => {
-  it('cuts the longest text of the only row, and says so', () => {
+  it('truncates the longest string of the only row and reports it', () => {
     const commandLine = 'x'.repeat(10_000);
     const [row] = rowsOf(
       shorten(eventWith([{ Executable: '/bin/ls', CommandLine: commandLine, ProcessId: 7 }]), 2_000),
@@ -29,13 +29,13 @@ describe('shorten', () => {
     assert.deepEqual(row?.ExtraDetails, { ShortenedField: 'CommandLine', OriginalBytes: '10000' });
   });
 
-  it('keeps the details that were there', () => {
+  it('keeps existing details', () => {
     const [row] = rowsOf(shorten(eventWith([{ Message: 'x'.repeat(5_000), ExtraDetails: { ErrorId: 'ID' } }]), 500));
     assert.equal(row?.ExtraDetails.ErrorId, 'ID');
     assert.equal(row?.ExtraDetails.ShortenedField, 'Message');
   });
 
-  it('says what several texts were, when it must cut several', () => {
+  it('reports every truncated string if there are several', () => {
     const row = { A: 'a'.repeat(3_000), B: 'é'.repeat(2_900), C: 'c' };
     const [short] = rowsOf(shorten(eventWith([row]), 1_000));
     assert.deepEqual(short?.ExtraDetails, { ShortenedField: 'B;A', OriginalBytes: '5800;3000' });
@@ -64,7 +64,7 @@ describe('shorten', () => {
     const bareRows = rows.map(({ Description }) => ({ Description }));
     const bare = Buffer.byteLength(eventWith(bareRows));
 
-    it('leaves out details from the end before any row, and says of how many', () => {
+    it('omits details from the end before any row, and reports their number', () => {
       const room = Math.floor((whole + bare) / 2);
       const json = shorten(eventWith(rows), room) ?? '';
       const kept = rowsOf(json);
@@ -95,7 +95,7 @@ describe('shorten', () => {
   describe('given a part of a snapshot', () => {
     const label = { Part: '2', Parts: '3', SnapshotId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
 
-    it('still says which part it is, whatever is left out', () => {
+    it('keeps the number of the part regardless of omitted rows', () => {
       const others = Array.from({ length: 50 }, (_, n) => ({ A: String(n), ExtraDetails: { Text: 'x'.repeat(100) } }));
       const rows = [{ A: 'first', ExtraDetails: { Text: 'x'.repeat(100), ...label } }, ...others];
       for (const room of [4_000, 900, 400]) {

@@ -88,9 +88,9 @@ export class SimulatedAgent {
     routing?: Routing;
     sources: Omit<Sources, 'statistics'>;
     lookups: Lookups;
-    /** Asked for each message. Absent: always up. */
+    /** Called for each message. If omitted, the hub is always up. */
     link?: () => Link;
-    /** Absent: queues on the real disk, and everything else in memory. */
+    /** If omitted, queues are on the real disk and everything else is in memory. */
     storage?: SimulatedStorage;
   }) {
     const { desired = {}, routing = 'telemetry', sources, lookups, link = () => 'up', storage } = options;

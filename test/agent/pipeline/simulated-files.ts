@@ -4,7 +4,7 @@ import type { AppendFile, StoreFiles } from '../../../src/agent/pipeline/store-f
 
 interface SimulatedFile {
   data: Buffer;
-  /** Bytes that would outlast a power cut. */
+  /** Bytes that would survive a power cut. */
   synced: number;
   entrySynced: boolean;
 }
@@ -13,7 +13,7 @@ export type Operation = 'list' | 'read' | 'create' | 'append' | 'truncate' | 're
 
 export const systemError = (code: string) => Object.assign(new Error(`${code}: simulated`), { code });
 
-/** A small random number generator, so that a failing run can be had again: mulberry32. */
+/** A small random number generator, so that a failing run can be repeated: mulberry32. */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -24,7 +24,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** A disk in memory that fills up, fails, tears writes, and loses what was not synced, when it is told to. */
+/** A disk in memory that fills up, fails, tears writes, and loses unsynced data on request. */
 export class SimulatedFiles implements StoreFiles {
   readonly files = new Map<string, SimulatedFile>();
   readonly counts: Partial<Record<Operation, number>> = {};
@@ -34,7 +34,7 @@ export class SimulatedFiles implements StoreFiles {
   capacity = Number.POSITIVE_INFINITY;
   /** Asked before each operation: an errno makes it fail. An append then writes a part first. */
   fault: (operation: Operation, path: string) => string | undefined = () => undefined;
-  /** The process dies at the so manieth operation from now that changes something. */
+  /** Number of further changes after which the process dies. */
   dieAfter = Number.POSITIVE_INFINITY;
   #dead = false;
   #removed = new Map<string, SimulatedFile>();
@@ -55,7 +55,7 @@ export class SimulatedFiles implements StoreFiles {
     this.dieAfter = Number.POSITIVE_INFINITY;
   }
 
-  /** Keeps what was synced, and of the rest any part of each file on its own; deleted files may come back. */
+  /** Keeps synced data and a random part of each file's unsynced data; deleted files may come back. */
   cutPower(): void {
     this.#dead = true;
     this.open.clear();

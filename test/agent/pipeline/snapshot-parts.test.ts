@@ -172,7 +172,7 @@ describe('A snapshot that is sent in parts', () => {
     }
   });
 
-  it('takes no more units of a day than its share, and says what is left out', async () => {
+  it('uses at most its share of the daily units, and reports omitted rows', async () => {
     await begin({ unitsPerDay: 40, rows: 400 }); // Low may use 32
     await snapshots.takeNow(['OSBaseline']);
     await flush();

@@ -128,7 +128,7 @@ describe('Snapshots', () => {
   });
 
   describe('asked for now', () => {
-    it('takes those that are asked for, says what came of each, and leaves the rounds as they are', async () => {
+    it('takes requested snapshots, returns the result of each, and keeps the schedule of the rounds', async () => {
       await start();
       settings.replace({ ...settings.current(), priorities: { A: 'Low', B: 'High', C: 'Off' } });
       collect.A?.resolves([{ Name: 'A' }, { Name: 'A' }]);
@@ -176,7 +176,7 @@ describe('Snapshots', () => {
       assert.deepEqual([await taken, most, collect.A?.callCount], [{ A: { elements: 0 } }, 1, 2]);
     });
 
-    it('says that collecting is paused, and counts it', async () => {
+    it('reports that collecting is paused, and counts the snapshot', async () => {
       leavesOut = () => 'paused';
       await start();
       assert.deepEqual(await snapshots.takeNow(['A']), { A: { problem: 'collecting is paused' } });
@@ -184,7 +184,7 @@ describe('Snapshots', () => {
       assert.deepEqual(queues.dropped.at(-1), ['Low', 'A', 'paused', 1]);
     });
 
-    it('makes up for what a pause has left out, when that is over', async () => {
+    it('takes snapshots skipped by a pause once the pause has ended', async () => {
       leavesOut = ({ type }) => (type === 'Security' ? 'paused' : undefined);
       await start();
       leavesOut = () => undefined;
@@ -223,7 +223,7 @@ describe('Snapshots', () => {
       ]);
     });
 
-    it('are taken for them also when they are off or paused, and then neither sent nor reported as taken', async () => {
+    it('snapshots are taken for consumers even if they are off or paused, but then not sent or reported as taken', async () => {
       leavesOut = ({ type }, priority) => (type === 'Security' && priority === 'High' ? 'paused' : undefined);
       settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Off' } });
       create();
@@ -238,7 +238,7 @@ describe('Snapshots', () => {
       assert.deepEqual([snapshots.lastRun('A'), collect.C?.callCount], [undefined, 0]);
     });
 
-    it('that failed are told with the reason', async () => {
+    it('failed snapshots are reported to consumers with the reason', async () => {
       collect.B?.rejects(new Error('EACCES'));
       create();
       offer(['B']);
@@ -246,7 +246,7 @@ describe('Snapshots', () => {
       assert.deepEqual(seen, ['B: EACCES']);
     });
 
-    it('that were taken, but not queued, are not told as failed', async () => {
+    it('snapshots that were taken but not queued are not reported as failed', async () => {
       create();
       queues.put = () => 0;
       offer(['B']);
@@ -259,7 +259,7 @@ describe('Snapshots', () => {
     });
   });
 
-  it('leaves those out that are off, at each round anew', async () => {
+  it('skips collectors that are off, evaluated at each round', async () => {
     settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Low' } });
     await start();
     assert.deepEqual(calls(), [0, 1, 1]);
@@ -280,7 +280,7 @@ describe('Snapshots', () => {
     assert.equal(collect.A?.callCount, 2);
   });
 
-  it('hears of a shorter frequency in the middle of a long wait', async () => {
+  it('applies a shorter frequency during a long wait', async () => {
     settings.replace({ ...settings.current(), snapshotFrequency: days(300) });
     await start();
     await time.tickAsync(days(1));
@@ -292,7 +292,7 @@ describe('Snapshots', () => {
     assert.deepEqual(calls(), [3, 3, 3]);
   });
 
-  it('takes one anew at once when a change of settings outdates it, and not the others', async () => {
+  it('repeats a snapshot immediately if a changed setting outdates it, and no other', async () => {
     const [a] = collectors;
     assert.ok(a);
     Object.assign(a, { isOutdated: (before: Settings, now: Settings) => before.hubResourceId !== now.hubResourceId });
@@ -322,7 +322,7 @@ describe('Snapshots', () => {
     assert.deepEqual([collect.B?.callCount, collect.C?.callCount], [1, 1]);
   });
 
-  it('takes none anew that a change of settings outdates while it is off', async () => {
+  it('does not repeat an outdated snapshot while its collector is off', async () => {
     const [a] = collectors;
     assert.ok(a);
     Object.assign(a, { isOutdated: (before: Settings, now: Settings) => before.hubResourceId !== now.hubResourceId });
@@ -333,7 +333,7 @@ describe('Snapshots', () => {
     assert.deepEqual(calls(), [0, 1, 1]);
   });
 
-  it('hears of a longer frequency, and is not hurried by other changes', async () => {
+  it('applies a longer frequency; other changes do not shorten the wait', async () => {
     await start();
     settings.replace({ ...settings.current(), hubResourceId: 'id' });
     settings.replace({ ...settings.current(), snapshotFrequency: minutes(20) });
@@ -406,7 +406,7 @@ describe('Snapshots', () => {
       },
     ],
   ] as const) {
-    it(`goes on with the others when one ${how}, and says so once`, async () => {
+    it(`continues with the others when one ${how}, and logs it once`, async () => {
       collect.A?.callsFake(fail);
       await start();
       await time.tickAsync(minutes(10));
@@ -418,7 +418,7 @@ describe('Snapshots', () => {
     });
   }
 
-  it('says again what fails otherwise, and when it fails anew', async () => {
+  it('logs a different failure, and one that recurs after a success', async () => {
     collect.A?.onCall(0).rejects(new Error('one'));
     collect.A?.onCall(1).rejects(new Error('two'));
     collect.A?.onCall(2).resolves([]);
@@ -446,7 +446,7 @@ describe('Snapshots', () => {
     );
   });
 
-  it('goes on after a defect, says so once, and does not come any sooner', async () => {
+  it('continues after an internal error, logs it once, and keeps its schedule', async () => {
     changed = () => assert.fail('a defect');
     await start();
     await time.tickAsync(minutes(10) - 1);
@@ -481,7 +481,7 @@ describe('Snapshots', () => {
       assert.equal(snapshots.lastRun('C')?.source, undefined);
     });
 
-    it('takes no more than half of the queues’ room', async () => {
+    it('uses at most half of the queues’ space', async () => {
       settings = liveSettings({
         snapshotFrequency: minutes(10),
         priorities: { A: 'Low' },
@@ -631,7 +631,7 @@ describe('Snapshots', () => {
     });
   });
 
-  it('knows no last run before the first', async () => {
+  it('has no last run before the first', async () => {
     await start();
     assert.equal(snapshots.lastRun('Z'), undefined);
   });
@@ -643,7 +643,7 @@ describe('Snapshots', () => {
     assert.deepEqual(calls(), [1, 1, 1]);
   });
 
-  it('stops in the middle of a round, tells the collector, and begins no other', async () => {
+  it('stops in the middle of a round, aborts the collector, and starts no other', async () => {
     let signal: AbortSignal | undefined;
     collect.A?.callsFake(async (_from, given) => {
       signal = given;

@@ -25,7 +25,7 @@ describe('SourceWatch', () => {
   let row: string;
   let failure: Error | undefined;
   let takes: number;
-  /** Processor time, in milliseconds. */
+  /** CPU time, in milliseconds. */
   let used: number;
   let wanted: boolean;
   let shown: Snapshot[];
@@ -179,7 +179,7 @@ describe('SourceWatch', () => {
     assert.equal(takes, 2);
   });
 
-  it('says once that a source cannot be listed, and tries again', async () => {
+  it('logs once that a source cannot be listed, and retries', async () => {
     failure = new Error('EACCES');
     await time.tickAsync(minutes(16));
     assert.equal(logged.length, 1, JSON.stringify(logged));
@@ -190,7 +190,7 @@ describe('SourceWatch', () => {
     assert.deepEqual(rows(), ['one']);
   });
 
-  it('looks at nothing that is not wanted, and begins anew when it is', async () => {
+  it('polls only requested sources, and restarts polling on request', async () => {
     await time.tickAsync(SOON);
     wanted = false;
     const before = looks;

@@ -49,7 +49,7 @@ describe('Statistics', () => {
     ]);
   });
 
-  it('reports what came since the last report', async () => {
+  it('reports the counts since the last report', async () => {
     const { source } = create();
     totals.Low = books(100, { kernel: 4, cacheFull: 3 });
     assert.deepEqual((await source.queues())[1], {
@@ -68,7 +68,7 @@ describe('Statistics', () => {
     assert.deepEqual((await source.queues())[1], { queue: 'Low', collected: 0, dropped: 0, droppedBy: {} });
   });
 
-  it('goes on over a restart, however the agent ended', async () => {
+  it('continues after a restart, regardless of how the agent ended', async () => {
     totals.High = books(10, { kernel: 1 });
     await create().source.queues();
     totals.High = books(15, { kernel: 3 });
@@ -135,7 +135,7 @@ describe('Statistics', () => {
       await keeper.stop();
     });
 
-    it('saves what came last when it stops, also if it never started', async () => {
+    it('saves the last counts on stop, even if it was never started', async () => {
       for (const started of [true, false]) {
         rmSync(file, { force: true });
         sent = { sent: 0, under4KB: 0, failed: 0 };
@@ -149,7 +149,7 @@ describe('Statistics', () => {
       }
     });
 
-    it('tries again while its file cannot be written, and says so once', async () => {
+    it('retries while its file cannot be written, and logs it once', async () => {
       mkdirSync(file);
       const keeper = create().keeper(systemClock);
       await keeper.start();
@@ -202,7 +202,7 @@ describe('Statistics', () => {
     });
   }
 
-  it('reports all the same when its file cannot be written, and says so', async () => {
+  it('reports even if its file cannot be written, and logs it', async () => {
     mkdirSync(file);
     totals.Low = books(10);
     const { source } = create();

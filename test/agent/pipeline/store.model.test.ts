@@ -54,7 +54,7 @@ const WORLDS: Readonly<Record<string, World>> = {
   'of real files': { kills: false, powerCuts: false, faults: false, limit: 40_000, real: true },
 };
 
-/** What is known of a queue from outside. */
+/** The expected state of a queue. */
 class Model {
   /** In the queue, as far as anyone can know. */
   waiting: OutgoingEvent[] = [];
@@ -64,12 +64,12 @@ class Model {
   collected = 0;
   delivered = 0;
   dropped = 0;
-  /** Of them, by power cuts. */
+  /** The part that was lost in power cuts. */
   corrupt = 0;
-  /** What outlasts a power cut. */
+  /** Events that survive a power cut. */
   synced = new Set<string>();
   collectedAtSync = 0;
-  /** What was put, and what was settled or evicted, while events went into memory: a kill loses, or brings back, no other. */
+  /** Events put, settled or evicted while events went into memory: a kill may lose or bring back only these. */
   readonly putInMemory = new Set<string>();
   readonly settledInMemory: OutgoingEvent[] = [];
   /** Everything that was ever put, so that nothing else can come out. */
@@ -88,7 +88,7 @@ class Run {
   readonly #random: () => number;
   readonly #files: SimulatedFiles;
   readonly #folder: string;
-  /** Of a real process: what the kernel closes when it is killed. */
+  /** Open files of a real process, which the kernel closes when it is killed. */
   readonly #opened: AppendFile[] = [];
   readonly #realFiles: StoreFiles = {
     ...systemFiles,
@@ -204,7 +204,7 @@ class Run {
     return {};
   }
 
-  /** Compares the queues with what is known of them. What is missing must have been counted. */
+  /** Compares the queues with the expected state. Missing events must have been counted. */
   #check(): void {
     const { queues, settings } = this.#now;
     settings.setLimit(settings.limit); // what a fault kept from being evicted goes now
@@ -268,7 +268,7 @@ class Run {
     return this.#ran - (this.#putAt.get(json) ?? 0) >= ageLimit;
   }
 
-  /** The process is gone; the next one must find what the last one was told is safe. */
+  /** The process was killed; the next one must find every event that was acknowledged as stored. */
   async #comeBack(
     pending: Partial<Record<QueueName, OutgoingEvent[]>>,
     how: 'kill' | 'kill in an operation' | 'power cut' | 'power cut in an operation',
@@ -343,9 +343,9 @@ class Run {
   async #abandon(): Promise<void> {
     if (this.#world.real) {
       for (const file of this.#opened.splice(0)) file.close();
-      return; // never heard of again: just what a killed process leaves
+      return; // the old object is dropped without a stop, as in a killed process
     }
-    this.#files.dieAfter = 0; // nothing of its last words may reach the disk
+    this.#files.dieAfter = 0; // none of its last writes may reach the disk
     const silent = this.#files.fault;
     this.#files.fault = () => 'EIO';
     const { bytesWritten } = this.#files;
@@ -388,7 +388,7 @@ class Run {
     this.#clearFaults();
   }
 
-  /** Nothing of it can be lost any more. */
+  /** Marks all events as durable. */
   #noteWhatIsOnDisk(): void {
     if (this.#files.dead || this.#now.queues.store().place === 'memory') return;
     for (const model of Object.values(this.#models)) {

@@ -55,7 +55,7 @@ describe('SegmentLog', () => {
   });
   afterEach(closed);
 
-  it('gives back what it was given, in order, with positions that go on over a restart', () => {
+  it('returns appended events in order, with positions that continue after a restart', () => {
     const [a, b] = [events(3), events(2)];
     log.append(sized(a));
     reopen();
@@ -67,7 +67,7 @@ describe('SegmentLog', () => {
     );
   });
 
-  it('settles some of what was taken, and keeps the others where they are, over a restart too', () => {
+  it('settles some of the taken events and keeps the others in place, even after a restart', () => {
     const all = events(6, 900); // two segments
     log.append(sized(all.slice(0, 4)));
     log.append(sized(all.slice(4)));
@@ -114,7 +114,7 @@ describe('SegmentLog', () => {
     assert.equal(log.account().byEvent().ProcessCreate?.dropped.corrupt, 1);
   });
 
-  it('counts what a gap behind the last checkpoint must have held, under no name', () => {
+  it('counts the events of a gap after the last checkpoint without a name', () => {
     log.append(sized(events(3)));
     bytesOf(first()).fill(0xff, placeOf(first(), 2) + 40, placeOf(first(), 2) + 41);
     reopen();
@@ -211,7 +211,7 @@ describe('SegmentLog', () => {
     assert.deepEqual(jsonOf(everything()), jsonOf([...all, ...later]));
   });
 
-  it('gives up what cannot be read any more, and goes on behind it', () => {
+  it('drops events that have become unreadable and continues after them', () => {
     const all = events(6, 1_500);
     for (const one of all) log.append(sized([one]));
     files.fault = (operation, path) => (operation === 'read' && path === first() ? 'EIO' : undefined);

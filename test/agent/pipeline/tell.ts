@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs';
 import { errnoOf } from '../../../src/core/base/errors.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 
-/** Says a number on standard output before anything else is done, however slow whoever listens may be. */
+/** Writes a number to standard output and waits until it is written, even if the reader is slow. */
 export async function tell(n: number): Promise<void> {
   for (;;) {
     try {
@@ -17,21 +17,21 @@ export async function tell(n: number): Promise<void> {
 }
 
 /**
- * Runs a script that tells numbers until it is killed, so long after the first of them.
+ * Runs a script that prints numbers, and kills it the given time after the first of them.
  *
- * @returns the last number it told; rejects when it ended in any other way
+ * @returns the last printed number; rejects if the script ended in any other way
  */
 export function runUntilKilled(script: string, folder: string, afterMs: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let said = '';
+    let output = '';
     child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), afterMs));
     child.stdout.on('data', (data) => {
-      said += data;
+      output += data;
     });
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      if (signal === 'SIGKILL') resolve(Number(said.split('\n').at(-2) ?? 0));
+      if (signal === 'SIGKILL') resolve(Number(output.split('\n').at(-2) ?? 0));
       else reject(new Error(`The process ended by itself, with ${code ?? signal}.`));
     });
   });

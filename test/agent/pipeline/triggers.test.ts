@@ -147,7 +147,7 @@ describe('Triggers', () => {
     }
   });
 
-  describe('gives what is told again the id that it had', () => {
+  describe('ids of repeated events', () => {
     const idsOf = (records: readonly ProcessStarted[], origin?: string) => {
       queues = new MemoryQueues();
       create(undefined, origin).accept('starts', records);
@@ -159,19 +159,21 @@ describe('Triggers', () => {
       queues = new MemoryQueues();
     });
 
-    it('whatever is looked up about it has changed to', () => assert.deepEqual(idsOf([start('ls --anew')]), [first]));
+    it('an event read again keeps its id even if its lookups changed', () =>
+      assert.deepEqual(idsOf([start('ls --anew')]), [first]));
     for (const [what, record] of Object.entries({
       serial: { ...start('ls'), serial: 2 },
       time: { ...start('ls'), time: new Date(TIME.getTime() + 1) },
     })) {
-      it(`and none that has another ${what}`, () => assert.notDeepEqual(idsOf([record]), [first]));
+      it(`an event with another ${what} gets another id`, () => assert.notDeepEqual(idsOf([record]), [first]));
     }
-    it('and none of another boot', () => assert.notDeepEqual(idsOf([start('ls')], 'agent another'), [first]));
-    it('and no other event of the same record', () => {
+    it('an event of another boot gets another id', () =>
+      assert.notDeepEqual(idsOf([start('ls')], 'agent another'), [first]));
+    it('another event of the same record gets another id', () => {
       create().accept('starts', [start('curl', 'connect')]);
       assert.notEqual(queues.envelopes('Low')[0]?.Id, queues.envelopes('High')[0]?.Id);
     });
-    it('where the source has serials', () => {
+    it('an event keeps its id only if the source has serials', () => {
       const line = { time: TIME, level: 'warn', message: 'Mind this.' } as const;
       create().accept('log', [line, line]);
       const [one, other] = queues.envelopes('Low').map(({ Id }) => Id);
@@ -224,7 +226,7 @@ describe('Triggers', () => {
     );
   });
 
-  it('does the same after a defect of ours, and says so aloud', () => {
+  it('does the same after an internal error, and logs it', () => {
     create().accept('starts', [start('defect'), start('ps')]);
     assert.deepEqual(texts('Low'), ['root ps']);
     assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
@@ -290,7 +292,7 @@ describe('Triggers', () => {
     assert.deepEqual([...occurrences.streams()], []);
   });
 
-  it('counts what the kernel lost where the most urgent of what it may have been would wait', () => {
+  it('counts kernel losses in the queue of the most urgent possible event', () => {
     const occurrences = create();
     occurrences.drop(['starts', 'exits'], 'kernel', 5);
     change({ Calls: 'Off', Lines: 'High' });

@@ -160,7 +160,7 @@ describe('UnsetClock', () => {
       happens(login, LOGIN);
       await time.tickAsync(minutes(10));
       time.setSystemTime(RIGHT);
-      await time.tickAsync(minutes(5)); // nobody need look at the moment of the step
+      await time.tickAsync(minutes(5)); // the step need not be noticed immediately
       const [event] = taken();
       const happened = RIGHT.getTime() - minutes(10);
       assert.equal(event?.TimestampUTC, new Date(happened).toISOString());
@@ -274,7 +274,7 @@ describe('UnsetClock', () => {
       );
     });
 
-    it('says once that the clock is not set, and once that it is', async () => {
+    it('logs once that the clock is not set, and once that it is', async () => {
       await unset.start();
       await time.tickAsync(minutes(5));
       time.setSystemTime(RIGHT);
@@ -303,7 +303,7 @@ describe('UnsetClock', () => {
     const WRONG = new Date('2016-03-01T12:00:00.000Z');
     beforeEach(() => boot(RIGHT));
 
-    it('corrects what was collected meanwhile', async () => {
+    it('corrects events collected while the clock was wrong', async () => {
       time.setSystemTime(WRONG);
       happens();
       await time.tickAsync(minutes(1));
@@ -311,7 +311,7 @@ describe('UnsetClock', () => {
       assert.equal(taken()[0]?.TimestampUTC, RIGHT.toISOString());
     });
 
-    it('keeps the right times of a window that was closed meanwhile', async () => {
+    it('keeps the right times of a window that was closed while the clock was wrong', async () => {
       counted.add(processCreate, 'Low', PROCESS, systemClock.now());
       counted.add(processCreate, 'Low', { ...PROCESS, CommandLine: 'ls -l' }, systemClock.now());
       time.setSystemTime(WRONG);

@@ -38,7 +38,7 @@ class World {
   settings = liveSettings(settingsOf());
   queues!: EventQueues;
   aggregator!: Aggregator;
-  /** By id: the hub drops what it has got before. */
+  /** Received events, keyed by id: the hub drops repeated ones. */
   readonly #seen = new Map<string, string>();
 
   readonly #length: number;
@@ -63,7 +63,7 @@ class World {
   async restart(): Promise<void> {
     await nextTurn();
     this.files.restart();
-    this.clock = new HandClock(); // nobody wakes the old one's loops
+    this.clock = new HandClock(); // the loops of the old clock never wake up
     this.settings = liveSettings(this.settings.current());
     await this.start();
   }
@@ -143,7 +143,7 @@ const FAILING: readonly (readonly Operation[])[] = [
   ['append'],
 ];
 
-/** One that nothing counts. */
+/** An event that is not counted. */
 const otherEvent = (): OutgoingEvent => {
   const envelope = { Id: randomUUID(), Name: 'Login', Payload: [] };
   return { name: 'Login', elements: 1, occurrences: 1, json: JSON.stringify(envelope) };
@@ -154,13 +154,13 @@ describe('counts on disk', () => {
     ['few and short', 1, 5_000_000],
     ['too many for the table', 50, 1_000_000],
   ] as const) {
-    it(`outlive a process that dies anywhere: none missing, none twice (${kind})`, async function () {
+    it(`counts survive a process that dies at any point, without losses or repeats (${kind})`, async function () {
       this.timeout(120_000);
       for (let seed = 1; seed <= modelRuns(60); seed += 1) {
         const world = new World(seed, length);
         world.settings = liveSettings(settingsOf(hours(1), limit));
         await world.start();
-        /** What was on disk at the end of a turn, and what may be there besides. */
+        /** Counts on disk at the end of a turn, and counts that may be there in addition. */
         const sure = new Map<string, number>();
         const maybe = new Map<string, number>();
         for (let life = 0; life < 5; life += 1) {
@@ -198,7 +198,7 @@ describe('counts on disk', () => {
     });
   }
 
-  it('outlive a power cut, but for those of the last second: what was synced is there, and once', async function () {
+  it('synced counts survive a power cut exactly once; only those of the last second may be lost', async function () {
     this.timeout(120_000);
     for (let seed = 1; seed <= modelRuns(200); seed += 1) {
       const world = new World(seed, 1);
@@ -234,7 +234,7 @@ describe('counts on disk', () => {
     }
   });
 
-  it('are kept in memory while the disk refuses, and written when it takes them again', async function () {
+  it('counts are kept in memory while the disk refuses writes, and written when it accepts them again', async function () {
     this.timeout(180_000);
     for (let seed = 1; seed <= modelRuns(100); seed += 1) {
       const world = new World(seed, 1);
@@ -263,7 +263,7 @@ describe('counts on disk', () => {
     }
   });
 
-  it('outlive kill -9 while the queues are in memory: what was in there only comes again, with the ids it had', async function () {
+  it('counts survive kill -9 while the queues are in memory: events only in memory are repeated with the same ids', async function () {
     this.timeout(120_000);
     let lives = 0;
     let inMemory = 0;
@@ -309,7 +309,7 @@ describe('counts on disk', () => {
     assert.ok(inMemory > lives / 6, `in memory at ${inMemory} of ${lives} ends`);
   });
 
-  it('are never more than twice there after kill -9 while the disk refuses, and exact again when it takes them', async function () {
+  it('counts appear at most twice after kill -9 while the disk refuses writes, and are exact once it accepts them', async function () {
     this.timeout(120_000);
     for (let seed = 1; seed <= modelRuns(100); seed += 1) {
       const world = new World(seed, 1);

@@ -117,7 +117,7 @@ describe('WindowLog', () => {
     assert.ok(files.bytesWritten - before < 32, String(files.bytesWritten - before));
   });
 
-  it('is written anew before it has grown out of proportion, and the old file goes when the new one lasts', async () => {
+  it('is rewritten before it grows out of proportion, and the old file is deleted when the new one is synced', async () => {
     const window = begin();
     const element = add(window, 'ls');
     for (let n = 0; n < 3_000; n += 1) {
@@ -131,7 +131,7 @@ describe('WindowLog', () => {
     assert.deepEqual(found(), { counts: { ls: 3_001 }, lost: 0, leaving: [] });
   });
 
-  it('deletes what earlier runs have left also when nothing is counted any more', async () => {
+  it('deletes files of earlier runs even if nothing is counted any more', async () => {
     for (let run = 0; run < 3; run += 1) {
       const window = begin();
       const element = add(window, 'ls');

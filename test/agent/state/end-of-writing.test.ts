@@ -53,7 +53,7 @@ describe('the end of writing', () => {
     stateFiles.replace(join(folder, 'state.json'), '{}', (error) => {
       isReplaced = error === undefined;
     });
-    // Real time: a turn of fake time would be no measure of how long the disk takes.
+    // Real time: fake time cannot measure how long the disk takes.
     time.restore();
     await end();
     assert.ok(isReplaced);
@@ -62,7 +62,7 @@ describe('the end of writing', () => {
     assert.equal(abandoned, 0);
   });
 
-  it('says after ten seconds which files the disk has not taken, and how much of each', async () => {
+  it('logs after ten seconds which files the disk has not accepted, and how much of each', async () => {
     writer.add({ bytes: 0, run: () => new Promise(() => {}) });
     const files = new BackgroundFiles(writer);
     const segment = files.create(join(folder, 'segment'));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Notifier } from '../../../src/agent/state/notifier.ts';
 
 describe('Notifier', () => {
-  it('calls all listeners in their order, and nobody while there are none', () => {
+  it('calls all listeners in their order', () => {
     const told: string[] = [];
     const { notify, ...notifier } = new Notifier<string>();
     assert.deepEqual(Object.keys(notifier), []);

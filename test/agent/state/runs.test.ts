@@ -48,7 +48,7 @@ describe('the runs of the agent', () => {
     assert.deepEqual(logged, []);
   });
 
-  it('are on disk before the start is over, unless the disk is frozen', async () => {
+  it('a run is on disk before the start ends, unless the disk is frozen', async () => {
     let settle = () => {};
     const files = {
       replace: () => {},
@@ -71,13 +71,13 @@ describe('the runs of the agent', () => {
     assert.deepEqual(starts, ['sound', 'frozen']);
   });
 
-  it('say that the last one was stopped', async () => {
+  it('the next run reports that the last one was stopped', async () => {
     await stopped();
     assert.deepEqual(await status(), { unclean: 0, lastEnd: 'stopped' });
     assert.deepEqual(logged, []);
   });
 
-  it('say so of one that was killed while its parts ended, too', async () => {
+  it('a run that was killed while its services stopped also counts as stopped', async () => {
     (await begin()).end();
     assert.deepEqual(await status(), { unclean: 0, lastEnd: 'stopped' });
   });
@@ -92,7 +92,7 @@ describe('the runs of the agent', () => {
     );
   });
 
-  it('begin anew after one that was stopped', async () => {
+  it('the count restarts after a run that was stopped', async () => {
     await begin();
     await stopped();
     assert.deepEqual(await status(), { unclean: 0, lastEnd: 'stopped' });
@@ -104,7 +104,7 @@ describe('the runs of the agent', () => {
     assert.deepEqual(await status(), { unclean: 1, since: minute(0), lastEnd: 'failed' });
   });
 
-  it('do not blame the agent for a power cut, nor forget what was before', async () => {
+  it('a power cut does not count as a crash, and earlier crashes are kept', async () => {
     await begin();
     await begin();
     bootId = 'second';
@@ -117,13 +117,13 @@ describe('the runs of the agent', () => {
     'is of another kind': '{"unclean":-1}',
     'is too long': `{"startedAt":"${START.toISOString()}","unclean":1,"x":"${'x'.repeat(5_000)}"}`,
   })) {
-    it(`know nothing of earlier ones when the record ${what}`, async () => {
+    it(`earlier runs are unknown if the record ${what}`, async () => {
       writeFileSync(file, contents);
       assert.deepEqual(await status(), { unclean: 0 });
     });
   }
 
-  it('are no reason not to run, when they cannot be noted', async () => {
+  it('the agent runs even if the run cannot be recorded', async () => {
     mkdirSync(join(file, 'in-the-way'), { recursive: true });
     assert.deepEqual(await status(), { unclean: 0 });
     assert.deepEqual(logged, []);

@@ -36,7 +36,7 @@ describe('state files', () => {
       });
       afterEach(() => files.settled());
 
-      it('are replaced, private, and leave nothing beside them', async () => {
+      it('files are replaced, private, and leave no temporary file', async () => {
         for (const contents of ['a longer text é', 'short']) {
           assert.equal(await replaced(files, contents), undefined);
           assert.equal(readFileSync(path, 'utf8'), contents);
@@ -45,14 +45,14 @@ describe('state files', () => {
         assert.deepEqual(readdirSync(folder), ['a.json']);
       });
 
-      it('are removed, also when they are gone already', async () => {
+      it('files are removed, even if they no longer exist', async () => {
         await replaced(files, 'x');
         assert.equal(await removed(files), undefined);
         assert.equal(existsSync(path), false);
         assert.equal(await removed(files), undefined);
       });
 
-      it('say why they could not be replaced, and others are all the same', async () => {
+      it('a failed replacement is reported with its reason, and other files are still replaced', async () => {
         mkdirSync(path);
         const other = join(folder, 'b.json');
         const [error, fine] = await Promise.all([replaced(files, 'x'), replaced(files, 'y', other)]);
@@ -64,7 +64,7 @@ describe('state files', () => {
   }
 
   describe('in the background', () => {
-    it('are untouched when the caller goes on, and done when they are settled', async () => {
+    it('files are unchanged when the call returns, and changed once settled', async () => {
       const files = new BackgroundStateFiles({ clock: systemClock });
       files.replace(path, 'x', () => {});
       assert.equal(existsSync(path), false);
@@ -75,7 +75,7 @@ describe('state files', () => {
       await files.settled();
     });
 
-    it('are written once for all changes that come while the disk is busy, the last one of each', async () => {
+    it('changes made while the disk is busy are written once per file, the last one of each', async () => {
       const lane = new Lane();
       const files = new BackgroundStateFiles({ clock: systemClock, lane });
       let release = () => {};
@@ -96,7 +96,7 @@ describe('state files', () => {
       assert.equal(batches, 1);
     });
 
-    it('are written also after a callback that throws, which is told as an uncaught exception', async () => {
+    it('files are written even after a callback throws, which is an uncaught exception', async () => {
       const others = process.listeners('uncaughtException');
       process.removeAllListeners('uncaughtException');
       const planted = new Error('planted');
@@ -166,7 +166,7 @@ describe('state files', () => {
         files = new BackgroundStateFiles({ clock, laterAfter: minutes(10) });
       });
 
-      it('are made together when the first of them has waited long enough', async () => {
+      it('delayed changes are made together when the first of them is due', async () => {
         const changes = [later('x'), later('y', 'b.json')];
         await clock.advance(minutes(10) - 1);
         changes.push(later('z', 'c.json'));
@@ -184,7 +184,7 @@ describe('state files', () => {
         assert.equal(readFileSync(path, 'utf8'), 'w');
       });
 
-      it('are made with others that are to be made soon', async () => {
+      it('delayed changes are made together with urgent ones', async () => {
         const first = later('x');
         await clock.advance(seconds(1));
         assert.deepEqual(readdirSync(folder), []);
@@ -193,7 +193,7 @@ describe('state files', () => {
         assert.deepEqual(readdirSync(folder).sort(), ['a.json', 'b.json']);
       });
 
-      it('are made when somebody waits until they are settled', async () => {
+      it('delayed changes are made when a caller waits for them', async () => {
         const change = later('x');
         await clock.advance(0);
         await done(files.settled());
@@ -201,7 +201,7 @@ describe('state files', () => {
         assert.equal(readFileSync(path, 'utf8'), 'x');
       });
 
-      it('are made when the process is about to end', async () => {
+      it('delayed changes are made when the process is about to exit', async () => {
         const change = later('x');
         await clock.advance(0);
         files.hurry();
@@ -233,7 +233,7 @@ describe('state files', () => {
         assert.equal(readFileSync(join(folder, name), 'utf8'), contents);
       };
 
-      it('are not lost, however long a sync takes that has begun', async () => {
+      it('changes are not lost while a long sync is in flight', async () => {
         const files = new BackgroundStateFiles({ clock: systemClock });
         const before = replaced(files, 'before');
         while (sync?.callCount === 0) await nextTurn();

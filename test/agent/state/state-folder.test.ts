@@ -26,7 +26,7 @@ describe('StateFolder', () => {
     assert.equal(statSync(file()).mode & 0o777, 0o600);
   });
 
-  it('says nothing about a file that does not exist', () => {
+  it('logs nothing about a file that does not exist', () => {
     assert.deepEqual(read(), { content: undefined, reasons: [] });
   });
 

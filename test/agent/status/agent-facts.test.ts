@@ -77,5 +77,6 @@ describe('what the agent knows of itself', () => {
     ],
   };
   for (const [what, [some, is]] of Object.entries(AUDIT))
-    it(`of ${what} is where its events come from`, () => assert.deepEqual(facts({ collectors: some }).audit, is));
+    it(`the audit fact of ${what} names the source of its events`, () =>
+      assert.deepEqual(facts({ collectors: some }).audit, is));
 });

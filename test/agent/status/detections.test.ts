@@ -46,7 +46,7 @@ describe('The status of the detections', () => {
   const statusWith = (change: Partial<ObservedDetections> = {}) =>
     localStatus({ ...agent.observed, detections: () => ({ ...DETECTIONS, ...change }) });
 
-  it('says what is wrong with names of rules, beside the other warnings of the configuration', () => {
+  it('lists wrong names of rules after the other warnings of the configuration', () => {
     const { configuration, state } = statusWith({ warnings: { 'detections.disabledRules': 'names an unknown rule' } });
     assert.deepEqual(configuration.warnings, { detectionsDisabledRules: 'names an unknown rule' });
     assert.equal(state, 'running');
@@ -62,7 +62,7 @@ describe('The status of the detections', () => {
     assert.equal(statusWith().detections?.latest, undefined);
   });
 
-  it('says how many alerts there were, and everything that keeps matches from becoming one', () => {
+  it('contains the number of alerts and everything that suppresses alerts', () => {
     const { detections, state } = statusWith();
     assert.deepEqual(detections, {
       state: 'on',

@@ -53,11 +53,11 @@ describe('openMetrics', () => {
 
   const sampled = (changes: Partial<LocalStatus> = {}) => parse(openMetrics({ ...status, ...changes }));
 
-  it('says only that the agent does not run, if it does not', () => {
+  it('prints only that the agent does not run, if it is stopped', () => {
     assert.deepEqual(parse(openMetrics(undefined)), new Map([['vakt_up', 0]]));
   });
 
-  it('says 1 for the state that is in force', () => {
+  it('prints 1 for the current state', () => {
     const samples = sampled({ state: 'paused' });
     assert.equal(samples.get('vakt_up'), 1);
     assert.equal(samples.get('vakt_state{state="paused"}'), 1);
@@ -101,7 +101,7 @@ describe('openMetrics', () => {
     assert.equal(samples.get('vakt_rules_off{reason="requires"}'), 4);
   });
 
-  it('stays in its format, whatever texts an answer has', () => {
+  it('keeps its format for any strings in the answer', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const account = { collected: 1, delivered: 1, aggregatedAway: 0, queued: 0, dropped: {} };

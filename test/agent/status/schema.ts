@@ -11,6 +11,6 @@ const ajv = new Ajv({ allErrors: true });
 formats.default(ajv);
 const validate = ajv.compile(STATUS_SCHEMA);
 
-/** What is wrong with a reported status; empty when nothing is. */
+/** Lists the faults of a reported status; empty if it is valid. */
 export const validateStatus = (status: unknown): string[] =>
   validate(status) ? [] : (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);

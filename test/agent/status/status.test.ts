@@ -73,7 +73,7 @@ describe('the status', () => {
     assert.ok(!('copies' in localStatus(agent.observed).hub));
   });
 
-  it('says of each collector that it is left out for want of memory, unless it could not work at all', () => {
+  it('reports each collector as skipped for lack of memory, unless it cannot work at all', () => {
     agent.isOver = true;
     agent.lastRuns.SystemInformation = { at: TIME, problem: 'no file' };
     const { state, memory, collectors: all } = localStatus(agent.observed);
@@ -200,7 +200,7 @@ describe('the status', () => {
       assert.match(told.warnings.lowPriorityMessageFrequency ?? '', /is P365D, longer than limits\./);
     });
 
-    it('lists the hardening checks when no rule is left to be judged', () => {
+    it('lists the hardening checks if no rule is left to evaluate', () => {
       agent.scanned = { ...SCANNED, passed: 0, failed: 0, errors: 0 };
       const { state, configuration: told } = blind({});
       assert.equal(state, 'running');
@@ -211,7 +211,7 @@ describe('the status', () => {
     });
   });
 
-  it('says that the next messages of a held queue go when it is no longer held', () => {
+  it('shows that a held queue sends its next messages when it is no longer held', () => {
     const held = { queues: 'Low', until: '2099-05-02T00:00:00.000Z', reason: 'Held until then.' };
     const next = () => ({ High: TIME, Low: TIME });
     agent.observed = { ...agent.observed, next, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
@@ -265,7 +265,7 @@ describe('the status', () => {
     );
   });
 
-  it('tells when the agent last stood still, and why', () => {
+  it('shows when and why the agent last stalled', () => {
     assert.equal('heldUp' in localStatus(agent.observed), false);
     const stall = { length: seconds(241), ended: seconds(300), at: TIME, computed: true };
     agent.observed = { ...agent.observed, stall: () => stall };
@@ -276,7 +276,7 @@ describe('the status', () => {
     });
   });
 
-  it('tells how earlier runs ended, which is no trouble any more', () => {
+  it('shows how earlier runs ended, which does not degrade the agent', () => {
     agent.restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
     const { state, restarts: told } = localStatus(agent.observed);
     assert.deepEqual([state, told], ['running', agent.restarts]);
@@ -288,7 +288,7 @@ describe('the status', () => {
     assert.deepEqual([localStatus(agent.observed).store, localStatus(agent.observed).state], [store, 'degraded']);
   });
 
-  it('tells a queue of one priority from that of another, windows included', () => {
+  it('distinguishes the queues by priority, including windows', () => {
     change({ priorities: { ...agent.settings.current().priorities, ProcessCreate: 'High' } });
     starts('ls', 'ls');
     const { queued } = localStatus(agent.observed).delivery;
@@ -298,13 +298,13 @@ describe('the status', () => {
   describe('of a collector', () => {
     const of = (name: string) => localStatus(agent.observed).collectors[name];
 
-    it('is that of its source, when the kernel tells it', () => {
+    it('a collector has the state of its source if the kernel reports its events', () => {
       agent.kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'no audit' };
       assert.deepEqual(of('ProcessCreate'), agent.kernelEvents);
       assert.deepEqual(of('Diagnostic'), { state: 'on' });
     });
 
-    it('is off when the twin says so, whatever its source does', () => {
+    it('a collector is off if the twin sets Off, regardless of its source', () => {
       const off = Object.fromEntries(collectors.map(({ name }) => [name, 'Off' as const]));
       change({ priorities: off });
       agent.kernelEvents = { state: 'unavailable' };
@@ -356,7 +356,7 @@ describe('the status', () => {
       assert.deepEqual(posture(), { baseline: SCANNED });
     });
 
-    it('adds what a scan could not obey to the warnings of the configuration', () => {
+    it('adds settings that a scan could not apply to the warnings of the configuration', () => {
       agent.configuration = { ...agent.configuration, warnings: { colour: 'is not known to this agent' } };
       agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
       agent.scanned = SCANNED;
@@ -377,7 +377,7 @@ describe('the status', () => {
   });
 
   describe('of the agent', () => {
-    it('is running when all is well, also without a network', () => {
+    it('the agent is running if all is well, even without a network', () => {
       assert.equal(localStatus(agent.observed).state, 'running');
       agent.hub = { ...agent.hub, state: 'connecting' };
       assert.equal(localStatus(agent.observed).state, 'running');
@@ -407,7 +407,7 @@ describe('the status', () => {
     }
   });
 
-  it('tells how the hub, its credential and the messages stand', () => {
+  it('shows the state of the hub, its credential and the messages', () => {
     const error = new AgentError('CREDENTIAL_REFUSED', 'the hub refuses the key', 'Renew the key.');
     agent.hub = { state: 'refused', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
     agent.sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
@@ -427,7 +427,7 @@ describe('the status', () => {
     );
   });
 
-  it('tells why the connection that stands could not be replaced', () => {
+  it('shows why the open connection could not be replaced', () => {
     const error = new AgentError('SECRET_FILE_MALFORMED', 'the key is not base64', 'Copy it again.');
     agent.hub = { state: 'connected', credential: { kind: 'moduleKey', error } };
     const { hub, credential, state } = localStatus(agent.observed);
@@ -530,7 +530,7 @@ describe('the status', () => {
 
     it('is small', () => assert.ok(Buffer.byteLength(JSON.stringify(full())) < 5_000));
 
-    it('tells state at once, and figures only at the frequency of High messages', async () => {
+    it('reports state changes immediately, and counters only with High messages', async () => {
       const reported = report();
       await reported.start();
       agent.lastRuns.LocalUsers = { at: TIME };
@@ -558,7 +558,7 @@ describe('the status', () => {
       await reported.stop();
     });
 
-    it('tells of a pause at once, and of what it has skipped with the figures', () => {
+    it('reports a pause immediately, and its skipped events with the counters', () => {
       const reported = report();
       assert.equal(reported.current().pause, undefined);
       const until = '2024-05-01T13:00:00.000Z';
@@ -755,7 +755,7 @@ describe('the status', () => {
         },
       };
       for (const [what, { begin, end, seen, shows }] of Object.entries(CHANGES)) {
-        it(`says within five seconds that ${what}, and that it is mended`, async () => {
+        it(`reports within five seconds that ${what}, and that it has cleared`, async () => {
           agent.kernelEvents = audit;
           const twinHub = new FakeHub();
           const reported = new ReportedStatus({
@@ -773,7 +773,7 @@ describe('the status', () => {
             log: quietLog(),
           });
           const told = () => twinHub.reported.securityAgent as SecurityAgentStatus;
-          end(); // so that it can be compared with what is told afterwards
+          end(); // so that it can be compared with later reports
           await twin.start();
           twinHub.emit('connected');
           await time.tickAsync(seconds(5));
@@ -796,7 +796,7 @@ describe('the status', () => {
       }
     });
 
-    it('tells what a scan has found at once, and when it was with the figures', () => {
+    it('reports the findings of a scan immediately, and its time with the counters', () => {
       const reported = report();
       assert.deepEqual(ofScans(reported.current().posture), {});
       agent.scanned = SCANNED;
@@ -817,7 +817,7 @@ describe('the status', () => {
       assert.equal(reported.current().posture.listeningPorts, 5);
     });
 
-    it('tells the time of a first run at once', () => {
+    it('reports the time of a first run immediately', () => {
       const reported = report();
       assert.equal(reported.current().collectors.LocalUsers?.lastRunAt, undefined);
       agent.lastRuns.LocalUsers = { at: TIME };

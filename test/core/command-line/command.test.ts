@@ -48,7 +48,7 @@ describe('table', () => {
     );
   });
 
-  it('leaves no blanks at the end, and takes rows of any length', () => {
+  it('prints no trailing spaces and accepts rows of any length', () => {
     assert.deepEqual(table([['a', ''], ['aaa'], []]), ['a', 'aaa', '']);
   });
 

@@ -30,13 +30,13 @@ const process: Payload = {
 };
 
 describe('describeEvent', () => {
-  it('says a process start in one line', () => {
+  it('prints a process start in one line', () => {
     assert.deepEqual(describeOf('ProcessCreate', [process]), [
       'ProcessCreate           root ran ls -l  [/usr/bin/ls, pid 7]',
     ]);
   });
 
-  it('says how often, when it was counted', () => {
+  it('prints the count of an aggregated event', () => {
     const counted = { ...process, ProcessId: 0, ExtraDetails: { HitCount: '12' } };
     assert.match(describeOf('ProcessCreate', [counted])[0] ?? '', /\[\/usr\/bin\/ls, 12 times\]$/);
   });
@@ -46,7 +46,7 @@ describe('describeEvent', () => {
     assert.match(describeOf('ProcessCreate', [nameless])[0] ?? '', /^ProcessCreate +0 ran ls -l/);
   });
 
-  it('says that nothing was found', () => {
+  it('prints that nothing was found', () => {
     assert.deepEqual(describeOf('LocalUsers', []), ['LocalUsers              nothing found']);
   });
 
@@ -59,7 +59,7 @@ describe('describeEvent', () => {
     assert.equal(lines[8], `${' '.repeat(24)}… and 12 more`);
   });
 
-  it('says which part of a snapshot it is', () => {
+  it('prints the number of the part of a snapshot', () => {
     const SnapshotId = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
     const row = {
       UserName: 'eve',
@@ -113,6 +113,6 @@ describe('differences', () => {
     ['everything, from nothing', undefined, { a: 1 }, ['a = 1']],
     ['null', { a: 1 }, { a: null }, ['a = null']],
   ] as const) {
-    it(`tells ${what}`, () => assert.deepEqual(differences(before, after), expected));
+    it(`lists ${what}`, () => assert.deepEqual(differences(before, after), expected));
   }
 });

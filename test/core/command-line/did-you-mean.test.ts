@@ -20,7 +20,7 @@ describe('didYouMean', () => {
     ['', COMMANDS, ''],
     ['--', COMMANDS, ''],
   ] as const) {
-    it(`says of "${name}"${meant}`, () => assert.equal(didYouMean(name, known), meant));
+    it(`prints for "${name}"${meant}`, () => assert.equal(didYouMean(name, known), meant));
   }
 
   it('shows three names at most', () => {
@@ -41,7 +41,7 @@ describe('Misspelt options', () => {
     [['other'], 'unexpected argument "other"'],
     [['--__proto__'], 'there is no option "--__proto__"'],
   ] as const) {
-    it(`are named, with what was most likely meant: ${args.join(' ')}`, () => {
+    it(`unknown arguments are named with the most likely correction: ${args.join(' ')}`, () => {
       assert.throws(
         () => readArguments(args, options),
         (error) => error instanceof UsageError && error.message === message,

@@ -109,7 +109,7 @@ describe('Output', () => {
     assert.deepEqual(leftOut, [2 * (20 - shown)]);
   });
 
-  it('does not speak of lines that were left out when the reader has gone', async () => {
+  it('does not report omitted lines once the reader has closed the pipe', async () => {
     const stream = new Writable({
       write: (_chunk, _encoding, done) => setImmediate(done, Object.assign(new Error(), { code: 'EPIPE' })),
     });

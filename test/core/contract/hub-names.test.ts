@@ -30,7 +30,7 @@ describe('hostNameProblem', () => {
     });
   }
 
-  it('says what a URL should have been', () => {
+  it('suggests the host name of a URL', () => {
     assert.match(hostNameProblem('https://hub.net:443/devices') ?? '', /: write "hub\.net:443"$/);
     assert.match(hostNameProblem(' hub.net\n') ?? '', /: write "hub\.net"$/);
     assert.doesNotMatch(hostNameProblem('https://hub.net:99999/') ?? '', /write/);

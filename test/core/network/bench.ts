@@ -48,7 +48,7 @@ export class HandClock implements Clock {
       this.#timers.delete(timer);
       timer.fire();
     }
-    await nextTurn(); // whoever was woken does what it can
+    await nextTurn(); // tasks that woke up run as far as they can
   }
 
   #start(wait: Duration, fire: () => void): () => void {

@@ -10,7 +10,7 @@ import { HandClock, never, Sockets } from './bench.ts';
 describe('dial', () => {
   let sockets: Sockets;
   let clock: HandClock;
-  /** By the server of `listen`. */
+  /** Accepted connections of the server of `listen`. */
   let accepted: Socket[];
 
   const openSockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
@@ -62,7 +62,7 @@ describe('dial', () => {
     assert.equal(clock.timers, 0);
   });
 
-  it('goes on with a silent address when the next one refuses', async () => {
+  it('keeps waiting for a silent address when the next one refuses', async () => {
     const { port, wake } = await silent();
     const dialling = dialled(['127.0.0.3', '127.0.0.2'], port);
     await clock.advance(ATTEMPT_DELAY);
@@ -80,7 +80,7 @@ describe('dial', () => {
     assert.equal(clock.timers, 0);
   });
 
-  it('fails with all errors, the most telling one first', async () => {
+  it('fails with all errors, the most specific one first', async () => {
     const port = await listen('127.0.0.1');
     const refused = (address: string) => `connect ECONNREFUSED ${address}:${port}`;
     await assert.rejects(start(['255.255.255.255', '127.0.0.2', '127.0.0.3'], port), (error: AggregateError) => {
@@ -122,7 +122,7 @@ describe('dial', () => {
       assert.equal(clock.timers, 0);
     });
 
-    it('counts a look-up that hangs, and starts no second one of the same name', async () => {
+    it('counts a lookup that hangs, and starts no second one for the same name', async () => {
       let asked = 0;
       let answer: (addresses: string[]) => void = () => {};
       const lookUp = () => {
@@ -172,7 +172,7 @@ describe('Names', () => {
     assert.deepEqual(await of('1.1.1.1', '2.2.2.2', '::1'), ['1.1.1.1', '::1', '2.2.2.2']);
   });
 
-  it('takes no more than 32 addresses', async () => {
+  it('tries at most 32 addresses', async () => {
     assert.equal((await of(...Array.from({ length: 1_000 }, () => '1.1.1.1'))).length, 32);
   });
 
@@ -198,7 +198,7 @@ describe('Names', () => {
     assert.equal(asked, 3);
   });
 
-  it('starts no look-up for who has given up already', async () => {
+  it('starts no lookup for a caller that has already given up', async () => {
     const names = new Names(() => assert.fail('asked'));
     await assert.rejects(names.addressesOf('a', AbortSignal.abort()), { name: 'AbortError' });
   });

@@ -40,7 +40,7 @@ describe("a proxy's answer", () => {
     });
   }
 
-  it('says how a changed password comes into use', async () => {
+  it('explains how to apply a changed password', async () => {
     assert.match(meaning(407, 'agent').error.remedy, /hub\.proxyPasswordFile, which is used within 25 s; or both/);
     const remedyWith = (copies: Readonly<Record<string, string>>) =>
       withCopies(copies, () => meaning(407, 'agent').error.remedy);

@@ -108,7 +108,7 @@ describe('Network, through a proxy', () => {
     });
   }
 
-  it('tells by the status why the proxy refuses', async () => {
+  it('derives from the status why the proxy refuses', async () => {
     const network = networkOf({ proxy: url() });
     for (const [behaviour, status] of [
       ['refuse', 403],
@@ -126,7 +126,7 @@ describe('Network, through a proxy', () => {
     }
   });
 
-  it('tells apart a proxy that cannot be reached', async () => {
+  it('distinguishes a proxy that cannot be reached', async () => {
     const network = networkOf({ proxy: url('user@'), proxyPasswordFile: passwordFile() });
     await proxy.offline();
     const { message, cause } = await failure(network);
@@ -156,7 +156,7 @@ describe('Network, through a proxy', () => {
     await assert.rejects(connecting, { message: 'enough' });
   });
 
-  it("judges the hub's certificate, which the proxy may have replaced", async () => {
+  it("verifies the hub's certificate, which the proxy may have replaced", async () => {
     const network = networkOf({ proxy: url() });
     await assert.rejects(network.connect({ host: hub.hostName, port: 8883 }, never), { code: /SELF_SIGNED|UNABLE_TO/ });
   });
@@ -213,7 +213,7 @@ describe('Network, through a proxy', () => {
       await connect(networkOf({ environment: environment() }));
     });
 
-    it('takes the password of a file for the user of the URL', async () => {
+    it('uses the password of a file for the user of the URL', async () => {
       proxy.setUser(USER);
       await connect(networkOf({ environment: { https_proxy: url('us%40er@') }, proxyPasswordFile: passwordFile() }));
     });

@@ -82,7 +82,7 @@ describe('openTunnel', () => {
     it(`is refused by ${what}`, () => refused(parts, /sent no HTTP answer to CONNECT$/));
   }
 
-  it('is refused by what comes before the server can speak', () =>
+  it('a tunnel is refused if data arrives before the server can send', () =>
     refused([`${OPENED}\x15\x03\x03`], /sent more than an answer/));
 
   for (const [what, parts] of Object.entries({ 'no byte': [], 'half an answer': ['HTTP/1.1 200 OK\r\n'] })) {

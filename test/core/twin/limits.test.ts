@@ -83,7 +83,7 @@ describe('Local limits', () => {
     assert.match(limited[0]?.message ?? '', /^is 1000000000, not 4500000000000000: limits\.largestCacheInBytes/);
   });
 
-  it('say when a cache is limited by the default', () => {
+  it('a warning names the default that limits the cache', () => {
     const [limited] = read({ maxLocalCacheSizeInBytes: 4.5e15 }).limited;
     const message = /^is 1000000000, not 4500000000000000: the default of limits\.largestCacheInBytes, a tenth/;
     assert.match(limited?.message ?? '', message);
@@ -100,7 +100,7 @@ describe('Local limits', () => {
     assert.equal(read({ eventPriorityLogin: 'low' }, limits).settings.priorities.Login, 'Low');
   });
 
-  it('refuse names that are no events, with the nearest', () => {
+  it('names that are not events are refused with the nearest event', () => {
     for (const setting of ['alwaysOn', 'mayBeOff']) {
       assert.throws(() => inForce({ [setting]: ['Login', 'ProcesCreate'] }), {
         id: 'CONFIG_INVALID',
@@ -110,9 +110,10 @@ describe('Local limits', () => {
   });
 
   describe('blind spots', () => {
-    it('are none by default', () => assert.deepEqual(blindOf({}), { switchedOff: {}, degrading: {}, late: {} }));
+    it('the default configuration has no blind spots', () =>
+      assert.deepEqual(blindOf({}), { switchedOff: {}, degrading: {}, late: {} }));
 
-    it('are all events that are off, and the agent is degraded for four of them', () => {
+    it('events that are off are blind spots, and four of them degrade the agent', () => {
       const { switchedOff, degrading } = blindOf(every('eventPriority', 'Off'));
       assert.deepEqual(Object.keys(switchedOff).toSorted(), EVENTS.toSorted());
       assert.deepEqual(Object.keys(degrading).toSorted(), [
@@ -123,13 +124,13 @@ describe('Local limits', () => {
       ]);
     });
 
-    it('are judged by mayBeOff where it is set', () => {
+    it('mayBeOff overrides which blind spots degrade the agent', () => {
       const off = every('eventPriority', 'Off');
       assert.deepEqual(blindOf(off, inForce({ mayBeOff: EVENTS })).degrading, {});
       assert.equal(Object.keys(blindOf(off, inForce({ mayBeOff: [] })).degrading).length, EVENTS.length);
     });
 
-    it('are messages later than a day', () => {
+    it('messages later than a day are a blind spot', () => {
       const late = { highPriorityMessageFrequency: 'P365D', lowPriorityMessageFrequency: 'PT24H0.001S' };
       assert.deepEqual(Object.keys(blindOf(late).degrading), Object.keys(late));
       assert.deepEqual(
@@ -138,7 +139,7 @@ describe('Local limits', () => {
       );
     });
 
-    it('are windows that are counted for longer than a day, unless aggregation is off', () => {
+    it('windows longer than a day are a blind spot, unless aggregation is off', () => {
       const year = every('aggregationInterval', 'P365D');
       const { degrading, late } = blindOf(year);
       assert.deepEqual(Object.keys(degrading).toSorted(), [
@@ -149,7 +150,7 @@ describe('Local limits', () => {
       assert.deepEqual(blindOf({ ...year, ...every('aggregationEnabled', false) }).degrading, {});
     });
 
-    it('are snapshots that are later than a day; of those that must not be off, the agent is degraded', () => {
+    it('snapshots later than a day are a blind spot; those that must not be off degrade the agent', () => {
       const year = { snapshotFrequency: 'P365D' };
       assert.deepEqual(Object.keys(blindOf(year).late), ['snapshotFrequency']);
       const strict = inForce({ mayBeOff: EVENTS.filter((name) => name !== 'ListeningPorts') });
@@ -163,7 +164,7 @@ describe('Local limits', () => {
       folder = temporaryFolder();
     });
 
-    it('is a tenth of what is free, and 64 MiB at most', () => {
+    it('the default ceiling is a tenth of the free space, at most 64 MiB', () => {
       const { bavail, bsize } = statfsSync(folder);
       const ceiling = largestCache(folder, join(folder, 'queues'));
       assert.ok(ceiling <= 64 * 1024 * 1024 && ceiling >= 8192);

@@ -63,7 +63,7 @@ describe('merge patches', () => {
     );
   });
 
-  it('are empty once applied, and never touch the prototype', () => {
+  it('a patch between equal documents is empty, and no patch touches the prototype', () => {
     fc.assert(
       fc.property(members, members, (wanted, current) => {
         assert.deepEqual(patchTo(wanted, applyPatch(current, patchTo(wanted, current))), {});

@@ -41,7 +41,7 @@ const defaults = accepted(readTwin(undefined, dialect));
 
 describe('readTwin', () => {
   it('has the defaults of the contract', () => {
-    // Those of the contract; an event of later has its own.
+    // The contract's events; later events have their own.
     sinon.assert.match(defaults.settings, {
       highPriorityMessageFrequency: minutes(7),
       lowPriorityMessageFrequency: hours(5),
@@ -96,7 +96,7 @@ describe('readTwin', () => {
     assert.equal(accepted(read(published)).settings.priorities.ListeningPorts, 'High');
   });
 
-  describe('obeys', () => {
+  describe('applies', () => {
     const sane = { ...defaults.settings };
     for (const [what, document, expected] of [
       ['no object', undefined, {}],
@@ -132,7 +132,7 @@ describe('readTwin', () => {
       ['oFF', 'Off'],
       ['Off', 'Off'],
     ] as const) {
-      it(`a priority ${spelling}, and mirrors it as it was spelt`, () => {
+      it(`applies the priority ${spelling}, and mirrors it as it was spelt`, () => {
         const reading = accepted(read({ eventPriorityLocalUsers: { value: spelling } }));
         assert.equal(reading.settings.priorities.LocalUsers, expected);
         assert.equal(reading.settings.priorities.ListeningPorts, 'High');
@@ -140,7 +140,7 @@ describe('readTwin', () => {
       });
     }
 
-    it('what it says of aggregation', () => {
+    it('applies the settings of aggregation', () => {
       const reading = accepted(
         read({
           aggregationEnabledProcessCreate: { value: false },
@@ -151,7 +151,7 @@ describe('readTwin', () => {
     });
   });
 
-  describe('obeys of the hardening checks', () => {
+  describe('settings of the hardening checks', () => {
     const DIGEST = 'AB'.repeat(32);
     for (const [what, document, expected] of [
       ['exceptions', { baselineGroupsDisabled: { value: 'cron,ssh' } }, { groupsDisabled: ['cron', 'ssh'] }],
@@ -299,13 +299,13 @@ describe('readTwin', () => {
       );
     });
 
-    it('the whole, although a part could be obeyed', () => {
+    it('refuses the whole configuration even if a part is valid', () => {
       assert.equal(read({ snapshotFrequency: { value: 'PT1H' }, maxMessageSizeInBytes: { value: 1 } }).ok, false);
     });
   });
 
   describe('lists what it does not know', () => {
-    it('and obeys the rest', () => {
+    it('lists unknown names and applies the rest', () => {
       const reading = accepted(
         read({
           eventPriorityTimeTravel: { value: 'High' },
@@ -319,21 +319,21 @@ describe('readTwin', () => {
       assert.deepEqual(Object.keys(reading.mirror), Object.keys(defaults.mirror));
     });
 
-    it('also when its name means something to JavaScript', () => {
+    it('lists an unknown name even if JavaScript objects have it', () => {
       const text = '{"__proto__": {"snapshotFrequency": {"value": 7}}, "constructor": {"value": 1}, "toString": 2}';
       const reading = accepted(readTwin(JSON.parse(text), dialect));
       assert.deepEqual(reading.unknown, ['__proto__', 'constructor', 'toString']);
       assert.deepEqual(reading.settings, defaults.settings);
     });
 
-    it('and takes no property that is not its own', () => {
+    it('ignores inherited properties', () => {
       const inherited = Object.create({ snapshotFrequency: { value: 'PT1S' } });
       assert.deepEqual(accepted(readTwin(inherited, dialect)).settings, defaults.settings);
       const valueless = { snapshotFrequency: Object.create({ value: 'PT1S' }) };
       assert.equal(readTwin(valueless, dialect).ok, false);
     });
 
-    it('and takes no value that is not its own', () => {
+    it('ignores inherited values', () => {
       const reading = readTwin(JSON.parse('{"snapshotFrequency": {"__proto__": {"value": "PT1S"}}}'), dialect);
       assert.equal(reading.ok, false);
     });
@@ -387,10 +387,10 @@ describe('readTwin', () => {
       ['High as often as Low', { highPriorityMessageFrequency: { value: 'PT5H' } }],
       ['a message size of whole units', { maxMessageSizeInBytes: { value: 12_288 } }],
     ] as const) {
-      it(`not ${what}`, () => assert.deepEqual(accepted(read(document)).warnings, []));
+      it(`${what} causes no warning`, () => assert.deepEqual(accepted(read(document)).warnings, []));
     }
 
-    it('everything at once', () => {
+    it('warns of several conflicts at once', () => {
       const reading = accepted(
         read({
           maxMessageSizeInBytes: { value: 262_143 },
@@ -414,7 +414,7 @@ describe('readTwin', () => {
     );
   });
 
-  it('takes its own mirror for the same configuration', () => {
+  it('treats its own mirror as the same configuration', () => {
     fc.assert(
       fc.property(goodDocument(NAMES), (document) => {
         const { settings, mirror } = accepted(read(document));

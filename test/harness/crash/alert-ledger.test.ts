@@ -3,7 +3,7 @@ import { AlertLedger } from './alert-ledger.ts';
 import type { Books } from './ledger.ts';
 import type { NumberedEvents } from './numbered-events.ts';
 
-/** The judge of the runs that kill agents with alerts: it must see what is wrong. */
+/** Tests of the checker for runs that kill agents with alerts: it must detect every fault. */
 describe('the ledger of alerts of killed agents', () => {
   let ledger: AlertLedger;
   let attempts: number;

@@ -10,7 +10,7 @@ type Load = Pick<AlertLoad, 'made' | 'keys' | 'groups' | 'continued'>;
 /** Holds the alerts that the hub received against those that agents made, and against what happened. */
 export class AlertLedger implements Judge {
   readonly #load: Load;
-  /** By id of the alert: what it is about, and the hour of its first hit. */
+  /** Subject of an alert and the hour of its first hit, keyed by alert id. */
   readonly #alerts = new Map<string, { readonly name: string | undefined; readonly hour: number }>();
   readonly #violations: string[] = [];
   #repeated = 0;

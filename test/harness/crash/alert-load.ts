@@ -51,7 +51,7 @@ function windowRuleId(number: number): string {
 
 const numbers = (count: number) => Array.from({ length: count }, (_, number) => number);
 
-/** Attempts of one kind: so many of them within an hour raise an alert. */
+/** Attempts of one kind, enough within an hour to raise an alert. */
 interface Group {
   attempts: number;
   /** Attempts in the window that was on disk at the last kill. */
@@ -60,7 +60,7 @@ interface Group {
 
 /**
  * Starts that raise alerts by rules of their own: bursts with many keys, repeats of these, and attempts, of which a number
- * together raises one. What the agents' logs tell of it is noted, too.
+ * together raises one. The agents' log lines about it are also recorded.
  */
 export class AlertLoad {
   readonly rulesDirectory: string;
@@ -100,7 +100,7 @@ export class AlertLoad {
     return argument;
   }
 
-  /** The agent has ended: what it said, and left. */
+  /** Called when the agent has exited, with its output and its files. */
   ended(log: readonly LogRecord[], stateDirectory: string): void {
     for (const { msg, alertId } of log) if (msg === 'Security alert.') this.made.add(String(alertId));
     const saved = savedWindows(stateDirectory);
@@ -161,7 +161,7 @@ export class AlertLoad {
 /** Whether so many attempts have happened that there may be an alert. */
 export const isEnough = ({ attempts }: Group): boolean => attempts >= ATTEMPTS;
 
-/** By argument: the attempts in windows on disk. */
+/** Attempts in windows on disk, keyed by argument. */
 function savedWindows(stateDirectory: string): Map<string, number> {
   const saved = new Map<string, number>();
   let text: string;

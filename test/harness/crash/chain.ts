@@ -49,7 +49,7 @@ export interface Settings {
   readonly aggregated: boolean;
   /** Whether alerts that are raised by the events are counted, instead of the events. */
   readonly alerts: boolean;
-  /** The queue of what is counted. */
+  /** The queue of the counted events. */
   readonly priority: 'High' | 'Low';
   /** Whether acknowledgements come late, connections are reset at a message, and the hub goes away now and again. */
   readonly faults: boolean;
@@ -61,7 +61,7 @@ export interface Settings {
 /** How an agent's life ends. Times count from its start, from when it works, and from SIGTERM. */
 type End = { readonly when: 'starting' | 'working' | 'ending'; readonly afterMs: number };
 
-/** An agent that is killed and started anew on the same state directory, again and again. */
+/** An agent that is repeatedly killed and restarted on the same state directory. */
 export class Chain {
   kills = 0;
   readonly #bed: TestBed;
@@ -70,7 +70,7 @@ export class Chain {
   readonly #load: AlertLoad | undefined;
   readonly #random: Random;
   readonly #settings: Settings;
-  /** Since when nobody listens; `undefined` while somebody does. */
+  /** Start of the time without a listening agent; `undefined` while one listens. */
   #leftAt: number | undefined;
 
   private constructor(bed: TestBed, random: Random, settings: Settings) {
@@ -99,7 +99,7 @@ export class Chain {
       maxMessageSizeInBytes: { value: maxMessageSizeInBytes },
       maxLocalCacheSizeInBytes: { value: maxLocalCacheSizeInBytes },
       ...valuesOf(counted, priority),
-      // Detections see what is off, too. The rules that ship judge snapshots of this machine.
+      // Detections also receive events that are Off. The shipped rules evaluate snapshots of this machine.
       ...(alerts ? { ...valuesOf(Object.keys(COUNTED), 'Off'), detectionsMinimumLevel: { value: 'critical' } } : {}),
       aggregationEnabledProcessCreate: { value: aggregated },
       aggregationIntervalProcessCreate: { value: 'PT2S' },
@@ -167,7 +167,7 @@ export class Chain {
     this.kills += 1;
   }
 
-  /** Lets the agent do all its work, ends it with SIGTERM, and holds what came out against what happened. */
+  /** Waits until the agent has done all its work, stops it with SIGTERM, and compares its output with the events. */
   async settle(): Promise<Findings & { readonly books: Books }> {
     this.#bed.hub.faults.clear();
     await this.#bed.hub.online();
@@ -244,7 +244,7 @@ export class Chain {
 
   #chooseEnd(): End {
     const when = this.#random.pick<End['when']>(['starting', 'working', 'working', 'working', 'ending']);
-    // What the kernel tells between two kills must have some time to be heard.
+    // The agent needs some time between two kills to read the kernel's records.
     const longest = { starting: 1_500, working: this.#settings.source === 'auditLog' ? 1_500 : 4_000, ending: 600 };
     return { when, afterMs: this.#random.between(0, longest[when]) };
   }
@@ -288,13 +288,13 @@ export class Chain {
   }
 }
 
-/** What is counted if alerts are. */
+/** Counted events in runs with alerts. */
 const ALERTS = { SecurityAlert: 'CommandLine' };
 
 const valuesOf = (events: readonly string[], value: string) =>
   Object.fromEntries(events.map((event) => [`eventPriority${event}`, { value }]));
 
-/** Of the events that are counted; a loss that nobody can name counts for them, since there are no others. */
+/** Losses of counted events, including unnamed losses, since there are no other events. */
 export function booksOf({ events }: LocalStatus, counted: Readonly<Record<string, string>> = COUNTED): Books {
   const books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0 };
   const dropped: Record<string, number> = {};

@@ -4,7 +4,7 @@ import { require } from '../require.ts';
 import { missingForCrash, missingForOwnRules } from './chain.ts';
 import { crash } from './crash.ts';
 
-/** Of a run by hand as well; it is always the same, and what happens between is left to chance. */
+/** Seed, also for runs by hand; it is always the same, while timing is left to chance. */
 const SEED = 4;
 const RUNS = 40;
 const COUNTED_RUNS = 10;
@@ -39,7 +39,7 @@ describe('an agent that is killed with -9, again and again', function () {
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
-  it('delivers every alert that was made, and none under another id; windows go on', async function () {
+  it('delivers every alert once under its own id; windows continue after a kill', async function () {
     require(this, missingForCrash() ?? missingForOwnRules());
     const said: string[] = [];
     const { total, violations } = await crash({

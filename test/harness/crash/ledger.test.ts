@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type Books, Ledger } from './ledger.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 
-/** The judge of the runs that kill the agent: it must see what is wrong. */
+/** Tests of the checker for runs that kill the agent: it must detect every fault. */
 describe('the ledger of killed agents', () => {
   let ledger: Ledger;
   let readAgain: boolean;
@@ -21,7 +21,7 @@ describe('the ledger of killed agents', () => {
       happenedWithin: (number: number, from: number, to: number) => number * 100 >= from && number * 100 <= to,
       wasReadAgain: () => readAgain,
     }) as unknown as NumberedEvents;
-  /** The hub receives a message with an event for each number, `id` being the number's unless told. */
+  /** The hub receives a message with an event for each number, with the number's id unless `id` is given. */
   const receive = (message: number, numbers: readonly number[], id?: string) => {
     const all = numbers.map((number) => ({
       Name: 'ProcessCreate',
@@ -55,7 +55,7 @@ describe('the ledger of killed agents', () => {
     assert.match(violations({ collected: 2, delivered: 2 }), /3 happened, and 2 were collected; .*1 are missing: 1/);
   });
 
-  it('excuses what happened when nobody listened', () => {
+  it('accepts the loss of events while no agent listened', () => {
     receive(1, [0, 2]);
     ledger.absent(90, 110);
     assert.equal(ledger.judge(events(3), books({ collected: 2, delivered: 2 })).unheard, 1);
@@ -69,7 +69,7 @@ describe('the ledger of killed agents', () => {
     assert.match(violations(), /0 came twice, with ids id 0 and another/);
   });
 
-  it('sees a repetition of what was not in flight', () => {
+  it('detects a repeated event that was not in flight', () => {
     receive(1, [0]);
     receive(2, [1, 2]);
     ledger.connected();
@@ -98,7 +98,7 @@ describe('the ledger of killed agents', () => {
     );
   });
 
-  it('knows that the hub may have what the agent had to drop, when it never heard so', () => {
+  it('accepts that the hub has an event that the agent dropped without an acknowledgement', () => {
     receive(1, [0, 1, 2]);
     ledger.connected();
     assert.equal(violations({ delivered: 2, dropped: { cacheFull: 1 } }), '');

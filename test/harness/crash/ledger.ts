@@ -7,11 +7,11 @@ const NUMBERED = new RegExp(`${MARK}(\\d+)`);
 
 interface Reception {
   readonly id: string;
-  /** Of the message, counted up by the hub. */
+  /** Number of the message, assigned by the hub. */
   readonly message: number;
 }
 
-/** What the agent says of the events that are counted. */
+/** The agent's accounts of the counted events. */
 export interface Books {
   readonly collected: number;
   readonly delivered: number;
@@ -22,14 +22,14 @@ export interface Books {
 
 export interface Findings {
   readonly delivered: number;
-  /** Of events that came before, with the same id. */
+  /** Repeated events with the same id. */
   readonly repeated: number;
   readonly missing: number;
-  /** They happened when nobody listened, and nothing has them on record. */
+  /** Events that happened while no agent listened, and that no log contains. */
   readonly unheard: number;
   /** Further counts, for the report. */
   readonly also?: Readonly<Record<string, number>>;
-  /** What must not be. */
+  /** Faults. */
   readonly violations: readonly string[];
 }
 
@@ -39,17 +39,17 @@ export interface Judge {
   received(message: number, body: string): void;
   /** A client has connected. */
   connected(): void;
-  /** Nobody listened between these times of the monotonic clock. */
+  /** Records that no agent listened between these times of the monotonic clock. */
   absent(from: number, to: number): void;
   judge(events: NumberedEvents, books: Books): Findings;
 }
 
-/** Of events that have a number each. */
+/** A ledger of numbered events. */
 export class Ledger implements Judge {
   readonly #receptions: Reception[][] = [];
   /** The last message before each new connection: it may have been in flight when the one before ended. */
   readonly #lastOfConnection = new Set<number>();
-  /** Times of the monotonic clock between which nobody listened. */
+  /** Times of the monotonic clock between which no agent listened. */
   readonly #absences: { readonly from: number; readonly to: number }[] = [];
   #lastMessage = 0;
   #elements = 0;

@@ -5,15 +5,15 @@ export const MARK = 'vakt-number-';
 export interface NumberedEvents {
   /** What the agent is to take for the host's root directory. */
   readonly hostRoot: string;
-  /** Whether it keeps what nobody listens to, and makes nothing that is broken. */
+  /** Whether it keeps events while no agent listens, and never produces damaged ones. */
   readonly isComplete: boolean;
   /** Numbers 0 up to here, less one, have happened. */
   readonly appended: number;
-  /** Makes so many events happen; the last of them need not be complete. */
+  /** Generates this number of events; the last one may be incomplete. */
   burst(count: number): void;
   /** Completes them. */
   complete(): Promise<void>;
-  /** Whether an event that happened between these two times of the monotonic clock is lost when nobody listened. */
+  /** Whether an event that happened between these two times of the monotonic clock is lost while no agent listened. */
   happenedWithin(number: number, from: number, to: number): boolean;
   /** The agent was killed. */
   killed(stateDirectory: string): void;
@@ -21,7 +21,7 @@ export interface NumberedEvents {
   wasReadAgain(number: number): boolean;
   /** How many events it may have read once more, at most, over all kills. */
   mostReadAgain(): number;
-  /** Whether the agent has read all that there is. */
+  /** Whether the agent has read everything. */
   isRead(stateDirectory: string): boolean;
   /** Something else that may happen to the source. */
   disturb?(): void;

@@ -4,14 +4,14 @@ import type { ResumePoint } from '../../../src/agent/linux/audit/log-tail.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 import type { Random } from './random.ts';
 
-/** Of those that say the same, for aggregation. */
+/** Number of equal events, for aggregation. */
 export const COMMANDS = 5;
 
 const LOG = 'var/log/audit/audit.log';
 const KEPT_FILES = 50;
 /** The share of logins, where events are distinct. They are held back by the agent for two seconds. */
 const LOGINS = 0.1;
-/** Of an argument that fills a start up, in characters. */
+/** Length of an argument that pads a start, in characters. */
 const LONGEST_FILLER = 200;
 /** Far from any process there is: nothing may be looked up about these. */
 const FIRST_PID = 5_000_000;
@@ -33,7 +33,7 @@ interface LogOptions {
 }
 
 /**
- * A host's root directory with a log of auditd's that tells of numbered program starts and logins, as the kernel and
+ * A host's root directory with an auditd log of numbered program starts and logins, as the kernel and
  * auditd do it: the records of several events lie between one another, their serials are out of order, what is written
  * last may end in the middle of a record, and rotation may part the records of one event.
  */
@@ -54,11 +54,11 @@ export class NumberedLog implements NumberedEvents {
   #before = 0;
   #size = 0;
   readonly #starts = new Map<number, number>();
-  /** By number: where its last record ends, in all bytes. */
+  /** End of an event's last record, in bytes from the start; keyed by number. */
   readonly #ends: number[] = [];
   /** For each kill, how far the agent had noted to have read. */
   readonly #kills: number[] = [];
-  /** Logins that the agent kept on disk when it was killed: it tells them again, since it can't know whether it had. */
+  /** Logins that the agent kept on disk when it was killed: it reports them again, since it can't determine whether they were sent. */
   readonly #held = new Set<number>();
   #mostReadAgain = 0;
 
@@ -94,7 +94,7 @@ export class NumberedLog implements NumberedEvents {
     return this.#mostReadAgain;
   }
 
-  /** What the agent had noted as told before it was killed is not read again. */
+  /** Events that the agent had recorded as reported before it was killed are not read again. */
   wasReadAgain(number: number): boolean {
     const end = this.#ends[number] ?? Number.POSITIVE_INFINITY;
     return this.#held.has(number) || this.#kills.some((readTo) => readTo < end);
@@ -104,12 +104,12 @@ export class NumberedLog implements NumberedEvents {
     return this.#readTo(stateDirectory) === this.#end;
   }
 
-  /** Nothing is lost: the log is there when the agent comes back. */
+  /** Nothing is lost: the agent reads the log when it restarts. */
   happenedWithin(): boolean {
     return false;
   }
 
-  /** Appends so many numbered events, the last of them perhaps not to its end. */
+  /** Appends this number of events; the last one may be incomplete. */
   burst(count: number): void {
     const events = Array.from({ length: count }, () => this.#numbered());
     this.#write(this.#interleaved(events), true);
@@ -195,7 +195,7 @@ export class NumberedLog implements NumberedEvents {
     let end = this.#end + this.#unwritten.length;
     for (const { text, number } of records) {
       end += text.length + 1;
-      if (number !== undefined) this.#ends[number] = end; // its last record is the last to say so
+      if (number !== undefined) this.#ends[number] = end; // set last by its last record
     }
     const text = this.#unwritten + records.map((record) => `${record.text}\n`).join('');
     const length = mayStop && this.#random.chance(0.5) ? this.#random.between(0, text.length) : text.length;
@@ -233,7 +233,7 @@ function heldLogins(stateDirectory: string): number[] {
   }
 }
 
-/** As PAM has it written by sshd. See test/golden/debian13-6.18/login-ssh-key.txt. */
+/** A record as PAM writes it for sshd. See test/golden/debian13-6.18/login-ssh-key.txt. */
 const session = (header: string, number: number): Line => ({
   text: `type=USER_START ${header} pid=${FIRST_PID + number} uid=0 auid=1000 ses=${number + 1} msg='op=PAM:session_open grantors=pam_loginuid,pam_unix acct="${MARK}${number}" exe="/usr/lib/openssh/sshd-session" hostname=192.0.2.7 addr=192.0.2.7 terminal=ssh res=success'`,
 });

@@ -28,13 +28,13 @@ export class NumberedStarts implements NumberedEvents {
     await Promise.all(this.#running);
   }
 
-  /** Whether it was started between these two times of the monotonic clock: nobody listened. */
+  /** Whether it was started between these two times of the monotonic clock, while no agent listened. */
   happenedWithin(number: number, from: number, to: number): boolean {
     const at = this.#startedAt[number] ?? Number.NaN;
     return at >= from && at <= to;
   }
 
-  /** What has been read is never read again. */
+  /** Events that were read are never read again. */
   wasReadAgain(): boolean {
     return false;
   }

@@ -4,7 +4,7 @@ import { writeSync } from 'node:fs';
 /*
  * Loaded into the agent's process before the agent, with --import: says on file descriptor 3 which programs it starts,
  * since the agent looks for one of them in auditd's log to learn whether that is written, and in these tests there is no
- * kernel that would tell auditd. Changes nothing of what the agent does.
+ * kernel that would notify auditd. Does not change the agent's behaviour.
  */
 subscribe('child_process', (message) => {
   const { process: child } = message as { process: import('node:child_process').ChildProcess };

@@ -7,7 +7,7 @@ export function built(): SiteName[] {
   return (Object.keys(SITES) as SiteName[]).filter((name) => kinds.includes(SITES[name].kind));
 }
 
-/** Of an object's schema, also of one in a pipe. */
+/** Members of an object schema, even inside a pipe. */
 function kindsOf(schema: object): unknown[] {
   const { entries } = schema as { entries?: { kind?: { literal?: unknown } } };
   return entries?.kind?.literal === undefined ? [] : [entries.kind.literal];

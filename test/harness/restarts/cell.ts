@@ -9,11 +9,11 @@ import { ATTEMPTS_WHEN_REFUSED } from './restarts.ts';
 import type { Site } from './site.ts';
 import { SITES, type SiteName } from './sites.ts';
 
-/** What became of an agent in one situation. */
+/** Result of an agent in one situation. */
 export interface Result {
   readonly site: SiteName;
   readonly situation: Situation;
-  /** Ids with messages of errors, and the lines that tell how it went on. */
+  /** Error ids with messages, and the later log lines. */
   readonly said: readonly string[];
   readonly did: readonly string[];
   readonly seconds: number;
@@ -32,7 +32,7 @@ export interface Senseless {
 const PATIENCE = seconds(200);
 const SAYS_WITHIN = seconds(100);
 const CONNECTS_WITHIN = seconds(60);
-/** Nobody is asked for so long: the agent has become slow. */
+/** Time without an attempt after which the agent's retries count as slow. */
 const SLOW = seconds(8);
 const LASTS_AT_LEAST = seconds(3);
 /** A connection that a hub admitted. Times are of the monotonic clock: tests of others may set this machine's clock. */
@@ -41,7 +41,7 @@ interface Admitted {
   readonly at: number;
   closedAt: number | undefined;
 }
-/** Whoever can refuse a credential, as the table names them. */
+/** Services that can refuse a credential, as named in the table. */
 type Party = 'hub' | 'registry' | 'service';
 
 const TOLD = [
@@ -99,7 +99,7 @@ export class Cell {
 
   async #run(): Promise<Omit<Result, 'site' | 'situation'>> {
     const { trouble, when, byItself = false, limit } = this.#plan;
-    this.#site.bed.startWith(EACH_EVENT); // it counts each event also without a hub
+    this.#site.bed.startWith(EACH_EVENT); // it counts each event even without a hub
     if (when !== 'start') await this.#beConnected();
     if (when === 'restart') await this.#agent.end();
     const refusedBefore = this.#refusals();
@@ -159,7 +159,7 @@ export class Cell {
     );
   }
 
-  /** Until the agent has said what it must, collects nevertheless, and has become slow after refusals. */
+  /** Waits until the agent has logged the expected errors, still collects, and retries slowly after refusals. */
   async #suffer(): Promise<void> {
     const { must, reason } = this.#plan;
     const missing = () => must.filter((id) => !this.#ids().includes(id));

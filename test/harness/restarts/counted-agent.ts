@@ -32,7 +32,7 @@ export interface Changes {
   readonly identity?: object;
 }
 
-/** What came out in the end. */
+/** The final result. */
 export interface Settled extends Findings {
   readonly events: number;
 }
@@ -125,7 +125,7 @@ export class CountedAgent {
     return this.#newestReceived >= number;
   }
 
-  /** Lets the agent deliver all events, ends it with SIGTERM, and holds what came out against what happened. */
+  /** Lets the agent deliver all events, stops it with SIGTERM, and compares its output with the events. */
   async settle(): Promise<Settled> {
     this.events.burst(1); // with the last one the agent notes how far it has read
     await this.events.complete();

@@ -20,14 +20,14 @@ export const SITUATIONS = [
 ] as const;
 export type Situation = (typeof SITUATIONS)[number];
 
-/** What is done to an agent in one situation, and what is expected of it. */
+/** Faults of one situation, and the expected behaviour of the agent. */
 export interface Plan {
   /** `start`: before the agent is started for the first time; `restart`: between two runs. */
   readonly when: 'start' | 'restart' | 'running';
   readonly trouble: Trouble;
   /** Ids of errors that the agent must have logged before the trouble ends. */
   readonly must: readonly FailureId[];
-  /** What it must say of at least one of these errors. */
+  /** Errors of which it must log at least one. */
   readonly reason?: RegExp;
   /** Ids of errors that it may log beside them. */
   readonly may?: readonly FailureId[];
@@ -37,7 +37,7 @@ export interface Plan {
   readonly limit: Duration;
   /** The agent gets over it without the trouble's end, or any operator. */
   readonly byItself?: boolean;
-  /** How the agent is started anew when the trouble has ended. Absent: it runs on. */
+  /** How the agent is restarted after the fault. If omitted, it keeps running. */
   readonly relaunch?: () => Launch;
   readonly changes?: Changes;
 }
@@ -81,7 +81,7 @@ const AWAY: Readonly<Record<Group, FailureId>> = {
   identityService: 'IDENTITY_SERVICE_UNREACHABLE',
 };
 
-/** The hub closes the connection whose key it no longer knows, and the agent says so. */
+/** The hub closes the connection whose key it no longer knows, and the agent logs it. */
 const CLOSED: readonly FailureId[] = ['HUB_UNREACHABLE'];
 const CREATED = 'Created the module at the hub, which did not have it.';
 const ASSIGNED = 'The provisioning service assigned the device to a hub.';

@@ -33,7 +33,7 @@ export interface Recovery {
 
 export interface Outcome extends Settled {
   readonly recoveries: readonly Recovery[];
-  /** By hub and service. */
+  /** Keyed by hub and service. */
   readonly mostPerMinute: Readonly<Record<string, number>>;
   /** CONNECTs that the hub refused during one trouble, at most. */
   readonly mostRefused: number;

@@ -13,7 +13,7 @@ export interface Trouble {
   readonly name: string;
   /** Seconds that it may last. Default: half a second to 8 s. */
   readonly lasts?: readonly [least: number, most: number];
-  /** Its end writes a file: when the agent sees that, within seconds, it tries once more with what is in it. */
+  /** Its end writes a file: the agent notices that within seconds and retries with the new content. */
   readonly writes?: true;
   begin(): Promise<void> | void;
   /** Everything is as it should be again. */
@@ -35,7 +35,7 @@ export interface Deeds {
   /** Moves the device to the other hub. */
   move?(): Promise<void> | void;
   /**
-   * Takes the module away, and makes it again in a way that a running agent can't follow: then it must be started anew.
+   * Takes the module away, and creates it again in a way that a running agent can't follow: then it must be restarted.
    * Absent where it can.
    */
   remake?: Trouble & { launch(): Launch };
@@ -59,7 +59,7 @@ export interface Site {
   /** Attempts at each hub and service so far. */
   readonly attempts: Attempts;
   readonly configuration: Settings;
-  /** Absent: the agent connects without one. */
+  /** If omitted, the agent connects without a proxy. */
   readonly proxy: ProxyEmulator | undefined;
   /** Registrations at the provisioning service, oldest first. */
   readonly registrations: () => readonly { readonly at: Date; readonly status?: number }[];
@@ -67,7 +67,7 @@ export interface Site {
   readonly launch: Launch;
   /** What an operator does after refusals: writes the credential again. Absent if there is no file. */
   touch?(): void;
-  /** To be told of each connection that the agent attempts. */
+  /** Called for each connection that the agent attempts. */
   heard(attempt: Attempt): void;
   /** @param keep leave the files of agent and site */
   stop(keep: boolean): Promise<void>;
@@ -160,7 +160,7 @@ export class Surroundings {
     writeFileAtomic(join(this.bed.directory, name), contents, mode);
   }
 
-  /** Ends the agent's connection, so that it must connect anew. */
+  /** Closes the agent's connection, so that it must reconnect. */
   disconnect(): void {
     for (const hub of this.hubs) hub.disconnect(DEVICE, MODULE);
   }
@@ -175,7 +175,7 @@ export class Surroundings {
     }
   }
 
-  /** A module that was made anew has an empty twin. */
+  /** A module that was created again has an empty twin. */
   #watch(hub: HubEmulator): void {
     hub.on('connection', ({ admitted }: ConnectionRecord) => {
       if (!admitted || hub.getModule(DEVICE, MODULE) === undefined) return;

@@ -140,7 +140,7 @@ const registryAway = (surroundings: Surroundings): Trouble => ({
   },
 });
 
-/** Faults of the hub's REST interface while the module's keys are made anew, which the agent must then read. */
+/** Faults of the hub's REST interface while the module's keys are renewed, which the agent must then read. */
 function registryTroubles({ hub }: Surroundings): Trouble[] {
   type Fault = Parameters<HubEmulator['faults']['inject']>[0];
   const fault = (what: string, fault: Fault): Trouble => ({

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 
 /*
  * Loaded into the agent's process before the agent, with --import: reports each TCP connection that is attempted on file
- * descriptor 3, also those that are refused, which no server could count. Changes nothing of what the agent does.
+ * descriptor 3, including refused ones, which no server could count. Does not change the agent's behaviour.
  */
 subscribe('net.client.socket', (message) => {
   const { socket } = message as { socket: Socket };

@@ -16,7 +16,7 @@ const LATENCY = { connections: 600, other: 200 };
 const SERVICE_POLL_SECONDS = '3';
 const KEY = Buffer.alloc(32, 7).toString('base64');
 
-/** What was asked for in each second, and how much of it was granted. */
+/** Requests per second, and how many of them were granted. */
 export class Requests {
   readonly asked: Record<Operation, number[]> = perOperation();
   readonly granted: Record<Operation, number[]> = perOperation();
@@ -57,7 +57,7 @@ export class Azure {
   /** Whether the hub, and the service, can be reached. */
   hubIsUp = true;
   serviceIsUp = true;
-  /** The hub that the service assigns devices to, and the only one that is there. */
+  /** The hub that the service assigns devices to, and the only hub. */
   hub = 'hub-a.azure-devices.net';
   readonly #clock: Clock;
   readonly #random: () => number;

@@ -39,7 +39,7 @@ export const s3 = (units: number): HubLimits => ({
   registry: (5_000 * units) / 60,
 });
 
-/** Of one provisioning service, a second. Source: "Azure IoT Hub Device Provisioning Service limits". */
+/** Limit of one provisioning service, per second. Source: "Azure IoT Hub Device Provisioning Service limits". */
 export const REGISTRATIONS = 1_000 / 60;
 
 const unitsText = (units: number) => (units === 1 ? 'one unit' : `${units} units`);

@@ -47,7 +47,7 @@ export class SimulatedAgent {
     quotaRenewed: [],
   };
   #figures = 0;
-  /** When it was last connected anew, and had the last report accepted; by the monotonic clock. */
+  /** Time of the last reconnect and of the last accepted report; monotonic clock. */
   connectedAt: Duration | undefined;
   reportedAt: Duration | undefined;
 

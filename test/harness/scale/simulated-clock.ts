@@ -2,7 +2,7 @@ import { type Clock, TimeLimitError } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds } from '../../../src/core/base/duration.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 
-/** What is due within the same step is due at its end. */
+/** Everything due within a step happens at its end. */
 const STEP_MS = 50;
 const EPOCH = Date.parse('2026-03-04T05:06:07Z');
 

@@ -22,7 +22,7 @@ export class CpuPeer {
     return new CpuPeer(process);
   }
 
-  /** Has it read so many records. */
+  /** Makes it read this number of records. */
   wake(records: number): void {
     this.#process.send(records);
   }

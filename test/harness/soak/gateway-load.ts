@@ -6,7 +6,7 @@ import type { Random } from '../crash/random.ts';
 import type { RecordSession } from './sessions.ts';
 import { MARK, type Tally } from './tally.ts';
 
-/** A gateway at work, as docs/cost.md has it, with more logins. */
+/** The load of a gateway, as in docs/cost.md, with more logins. */
 const PER_DAY = { starts: 24_000, connections: 7_200, logins: 24 };
 const DAY = hours(24);
 /** More would be a load of its own, however short the day is. */
@@ -16,7 +16,7 @@ const COMMANDS = 50;
 const HOSTS = 8;
 /** The share of starts that have a number of their own. */
 const NUMBERED = 0.2;
-/** What fills each memory of bounded size that the agent has: for command lines it has judged, and for sockets. */
+/** Load that fills each bounded cache of the agent: of evaluated command lines, and of sockets. */
 const FILLING = { starts: 4_096, connections: 12_288 };
 /** How many of them run at once. */
 const FILLING_AT_ONCE = 64;
@@ -31,9 +31,9 @@ export interface GatewayOptions {
   /** How long programs run: none ends before a source without audit could look at it. 0: they end at once. */
   readonly programsRun: Duration;
   readonly connections: boolean;
-  /** Where starts of programs are told of instead of made. */
+  /** If set, program starts are reported here instead of executed. */
   readonly startsLog?: StartsLog | undefined;
-  /** How logins are recorded; absent: there are none. */
+  /** How logins are recorded. If omitted, there are none. */
   readonly recordSession?: RecordSession | undefined;
 }
 
@@ -85,12 +85,12 @@ export class GatewayLoad {
     }
   }
 
-  /** So many starts at once, as when packages are installed. */
+  /** Number of starts in a burst, as in a package installation. */
   burst(count: number): void {
     for (let started = 0; started < count; started += 1) this.start();
   }
 
-  /** As much of what is new each time as the agent remembers at most. */
+  /** As many new items as the agent caches at most. */
   async fillMemories(signal: AbortSignal): Promise<void> {
     for (let made = 0; made < FILLING.starts && !signal.aborted; made += FILLING_AT_ONCE) {
       for (let started = 0; started < FILLING_AT_ONCE; started += 1) this.start({ isNumbered: true });
@@ -124,11 +124,11 @@ export class GatewayLoad {
     if (address == null || typeof address === 'string') return;
     const what = `${MARK}host-${random.between(1, HOSTS)}`;
     tally.made('ConnectionCreate', what);
-    // Its input is a socket, by which bash takes itself for a remote shell, and reads ~/.bashrc.
+    // Its input is a socket, so that bash considers itself a remote shell and reads ~/.bashrc.
     this.#run(what, '/bin/bash', ['--norc', '-c', `exec 3<>/dev/tcp/127.0.0.1/${address.port}`, what]);
   }
 
-  /** Somebody logs in, and out again, if logins are wanted. */
+  /** Simulates a login and a logout, if logins are enabled. */
   logIn(): void {
     const { tally, recordSession } = this.#options;
     if (recordSession === undefined) return;
@@ -138,7 +138,7 @@ export class GatewayLoad {
     for (const operation of ['Login', 'Logout']) tally.made('Login', `${user} ${operation}`);
   }
 
-  /** Resolves when every program has ended, and is told of. */
+  /** Resolves when every program has exited and was reported. */
   async settle(): Promise<void> {
     await Promise.all(this.#running);
     await this.#options.startsLog?.complete();

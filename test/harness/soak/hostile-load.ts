@@ -9,7 +9,7 @@ import { suiteFolder } from '../folders.ts';
 
 const HOLD_SOCKETS = new URL('../../../../test/system/native/hold-sockets.c', import.meta.url).pathname;
 
-/** Processes that block whoever reads their arguments. */
+/** Processes that block any reader of their arguments. */
 const HANGING = 2;
 const LISTENERS = 2_000;
 /** Processes with long arguments, and their length: one argument may have 128 KiB, see execve(2). */
@@ -41,7 +41,7 @@ export class HostileLoad {
     if (holder.stdout !== null) await once(holder.stdout, 'data');
   }
 
-  /** Some seconds of everything else. Whoever lists the machine's processes meanwhile, as ps(1) does, waits for the end. */
+  /** Some seconds of all other attacks. A program that lists processes in the meantime, such as ps(1), blocks until the end. */
   async raid(signal: AbortSignal): Promise<void> {
     const hang = await FuseHang.start(HANGING);
     const raiders = [

@@ -9,7 +9,7 @@ import { judge, judgeBeside, type Limit, lowest, type Verdict } from './verdict.
 
 /*
  * npm run test:soak: days of a gateway, sped up, with one agent that is never restarted. After each hour of the gateway's the
- * books are checked and the agent is measured at rest; in the end it is judged whether anything has grown, by the slope.
+ * books are checked and the agent is measured at rest; at the end the slopes show whether anything has grown.
  */
 const USAGE =
   'usage: npm run test:soak -- [--hours N] [--day MINUTES] [--from HOUR] [--apart | --hostile] [--seed S] [--plot FILE]\n' +
@@ -50,7 +50,7 @@ if (missing !== undefined) {
   process.exit(2);
 }
 
-/** What the agent may grow by in a day of the gateway's. What others change is not judged. */
+/** What the agent may grow by in a day of the gateway's. Changes by other processes are not evaluated. */
 const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   rss: { name: 'resident memory (RSS)', unit: 'MiB', perDay: 1 },
   pss: { name: 'proportional memory (PSS)', unit: 'MiB' },

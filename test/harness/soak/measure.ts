@@ -10,14 +10,14 @@ export interface Usage {
   readonly rss: number;
   /** In MiB. A page that several processes share counts in parts: it grows when others that run Node end. */
   readonly pss: number;
-  /** In MiB. The part of PSS that is no file's, and depends on nobody else. */
+  /** In MiB. The part of PSS without files, which does not depend on other processes. */
   readonly own: number;
   readonly descriptors: number;
   /** Allocated on disk by its state directory, in KiB. */
   readonly state: number;
 }
 
-/** @param stateDirectory may lose files meanwhile */
+/** @param stateDirectory may lose files during the call */
 export function usageOf(pid: number, stateDirectory: string): Usage {
   const processes = processesOf(pid);
   const total = (one: (pid: number) => number) =>
@@ -39,7 +39,7 @@ export function usageOf(pid: number, stateDirectory: string): Usage {
  * CPU of the agent and its children so far, in ms: of those that live, to the nanosecond; of those that have ended, to ten
  * milliseconds. See proc_pid_schedstat(5), and cutime and cstime in proc_pid_stat(5).
  *
- * @throws Error for an agent that has ended
+ * @throws Error if the agent has exited
  */
 export function cpuOf(pid: number): number {
   if (tasksOf(pid).length === 0) throw new Error(`process ${pid} has ended`);
@@ -85,7 +85,7 @@ function allocatedIn(directory: string): number {
 const field = (file: string, name: string, missing = 0): number =>
   Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync(file, 'latin1'))?.[1] ?? missing);
 
-/** @returns `undefined` for what has ended, or was removed, meanwhile */
+/** @returns `undefined` if it has exited or was removed during the call */
 function attempt<T>(read: () => T): T | undefined {
   try {
     return read();

@@ -63,9 +63,9 @@ export interface Options {
   readonly from: number;
   readonly seed: number;
   readonly hostile: boolean;
-  /** Whether starts are those of a log of auditd's that the soak writes, and nothing else on this machine counts. */
+  /** Whether starts come only from an auditd log that the soak writes. */
   readonly isApart: boolean;
-  /** Ends the run early. */
+  /** Aborts the run. */
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
@@ -75,7 +75,7 @@ export type Sample = Usage & { readonly x: number };
 
 /** Measured when the gateway is at rest, at the end of each of its hours. */
 export interface Look extends Sample {
-  /** What is alive in V8's heap and outside of it, after a collection, without compiled code; and that code; in MiB. */
+  /** Live memory in V8's heap and outside of it after a collection, without compiled code, and that code; in MiB. */
   readonly live: number;
   readonly code: number;
   /** CPU of a second in which nothing happens, and of a unit of work, in ms. */
@@ -190,7 +190,7 @@ export class Soak {
       await Promise.race([died, living]);
     } catch (error) {
       if (this.#looks.length === 0) throw error;
-      this.#violates([`ended early: ${messageOf(error)}`]); // what was measured is judged
+      this.#violates([`ended early: ${messageOf(error)}`]); // the measurements are evaluated
     } finally {
       stop.abort();
       await living.catch(() => {});
@@ -263,7 +263,7 @@ export class Soak {
     await Promise.all([working, raiding]);
   }
 
-  /** Lets the agent deliver everything, holds what came out against what happened, and measures at rest. */
+  /** Lets the agent deliver everything, compares its output with the events, and measures at rest. */
   async #look(agent: AgentProcess, load: GatewayLoad, hour: number, name: string): Promise<void> {
     const { say } = this.#options;
     const rested = this.#elapsed;

@@ -28,7 +28,7 @@ describe('Tally', () => {
     events: { ProcessCreate: { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0, dropped: {}, ...changes } },
   });
 
-  it('agrees when all that happened was told, one by one or counted', () => {
+  it('reports no fault if every event was reported, singly or counted', () => {
     for (const what of [NUMBER, COMMAND, COMMAND, COMMAND]) tally.made('ProcessCreate', what);
     message(start('a', NUMBER, [COMMAND, 3]));
     assert.equal(tally.missing('ProcessCreate'), 0);
@@ -36,14 +36,14 @@ describe('Tally', () => {
     assert.deepEqual(tally.disagreements(account({ collected: 4, delivered: 2, aggregatedAway: 2 })), []);
   });
 
-  it('takes a message that comes again for the same', () => {
+  it('ignores a repeated message', () => {
     tally.made('ProcessCreate', NUMBER);
     for (let times = 0; times < 2; times += 1) message(start('a', NUMBER));
     assert.equal(tally.repeats, 1);
     assert.deepEqual(tally.toldTooOften(), []);
   });
 
-  it('finds what is told twice', () => {
+  it('detects an event that was reported twice', () => {
     tally.made('ProcessCreate', NUMBER);
     message(start('a', NUMBER), start('b', NUMBER));
     assert.equal(tally.toldTooOften().length, 1);
@@ -66,7 +66,7 @@ describe('Tally', () => {
     assert.match(String(tally.disagreements(account({ ...books, delivered: 2 }))), /4 were collected, 0 .* told of 3/);
   });
 
-  it('finds what is told and counts as dropped, too', () => {
+  it('detects an event that was reported and also counted as dropped', () => {
     for (const what of [NUMBER, COMMAND]) tally.made('ProcessCreate', what);
     message(start('a', NUMBER, COMMAND));
     const books = account({ collected: 2, delivered: 1, dropped: { cacheFull: 1 } });

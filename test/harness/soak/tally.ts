@@ -12,16 +12,16 @@ export type Counted = (typeof COUNTED)[number];
 
 type Account = LocalStatus['events'][string];
 
-/** Holds what the hub received, and what the agent says of it, against what was made. */
+/** Compares the events that the hub received, and the agent's accounts, with the generated events. */
 export class Tally {
-  /** By what it was: how often it was made, and how often the hub was told, aggregated or not. */
+  /** Numbers of generated and of received events, aggregated or not; keyed by content. */
   readonly #made = new Map<string, number>();
   readonly #told = new Map<string, number>();
-  /** Of all events that the hub has, to recognise repeats. */
+  /** Ids of all received events, to recognise repeats. */
   readonly #ids = new Set<string>();
-  /** By event: what the hub has, as the agent's accounts count it. */
+  /** Received elements, as in the agent's accounts; keyed by event. */
   readonly #received = new Map<string, number>();
-  /** By event: of how many occurrences the hub was told, whoever made them. */
+  /** Received occurrences of any origin, keyed by event. */
   readonly #occurrences = new Map<string, number>();
   #repeats = 0;
 
@@ -53,12 +53,12 @@ export class Tally {
     return sum(of(this.#made, event).map(([, made]) => made));
   }
 
-  /** How many of each event were made and not told of. */
+  /** Number of generated events that were not reported, by event. */
   missing(event: Counted): number {
     return sum(of(this.#made, event).map(([what, made]) => Math.max(0, made - (this.#told.get(what) ?? 0))));
   }
 
-  /** What was told of more often than it happened. */
+  /** Events that were reported more often than they happened. */
   toldTooOften(): string[] {
     return [...this.#told]
       .filter(([what, told]) => told > (this.#made.get(what) ?? 0))
@@ -66,7 +66,7 @@ export class Tally {
   }
 
   /**
-   * What is wrong with the agent's accounts. When everything that can be delivered has been, nothing may be.
+   * Faults of the agent's accounts. There must be none once everything deliverable has been delivered.
    *
    * @param status as it is when the agent has nothing more to do
    */
@@ -83,7 +83,7 @@ export class Tally {
         wrong.push(`${name}: the hub has ${received}, ${delivered} count as delivered and ${dropped} as dropped`);
     }
     // What the agent could not identify can be any of these. An element that counts several occurrences and is lost counts as
-    // one that was dropped, and its others as aggregated away: so the hub was told of fewer than were collected and not dropped.
+    // one that was dropped, and its others as aggregated away: so the hub received fewer than were collected and not dropped.
     const unidentified = events[UNIDENTIFIED] === undefined ? 0 : droppedIn(events[UNIDENTIFIED]);
     for (const event of COUNTED) {
       const account = events[event];

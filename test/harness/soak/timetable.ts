@@ -12,7 +12,7 @@ export interface Site {
   readonly desire: (properties: Properties) => void;
   /** Has the twin as it was. */
   readonly restoreTwin: () => void;
-  /** Others fill the state directory's disk. @returns how to end that; absent: its disk is this machine's */
+  /** Fills the state directory's disk. @returns a function that ends it. Omitted if the disk is this machine's */
   readonly fillDisk?: (() => () => Promise<void>) | undefined;
 }
 

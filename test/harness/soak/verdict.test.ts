@@ -35,7 +35,7 @@ describe('judge', () => {
     );
   });
 
-  it('does not judge the beginning, in which the agent comes to its size', () => {
+  it('ignores the warm-up, in which the agent reaches its size', () => {
     assert.equal(
       judge(
         LIMIT,
@@ -45,7 +45,7 @@ describe('judge', () => {
     );
   });
 
-  it('does not judge what has no limit', () => {
+  it('does not evaluate a metric without a limit', () => {
     const { judgement, slope } = judge(
       { name: 'shared memory', unit: 'MiB' },
       day((x) => 40 + 5 * x + noise()),
@@ -64,7 +64,7 @@ describe('judge', () => {
     );
   });
 
-  it('says when a run was too short to tell', () => {
+  it('returns unknown if a run was too short', () => {
     assert.equal(
       judge(
         LIMIT,
@@ -96,7 +96,7 @@ describe('judgeBeside', () => {
     assert.equal(judgeBeside(LIMIT, beside(5)).judgement, 'grows');
   });
 
-  it('says when it can tell nothing', () => {
+  it('returns unknown if the variables cannot be separated', () => {
     assert.equal(
       judgeBeside(
         LIMIT,
@@ -109,7 +109,7 @@ describe('judgeBeside', () => {
 });
 
 describe('lowest', () => {
-  it('takes the lowest value of each hour, at work or at rest', () => {
+  it('uses the lowest value of each hour, at work or at rest', () => {
     const looks = [
       { x: 1, own: 5 },
       { x: 2, own: 6 },

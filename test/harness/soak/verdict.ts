@@ -1,10 +1,10 @@
 import { type Point, type PointBeside, type Slope, slopeBeside, slopeOf } from '../slope.ts';
 
-/** What must not grow: by how much it may in a day of the gateway's at most, which is work as much as time. */
+/** Limit of a metric's growth in one day of the gateway, which stands for work as well as time. */
 export interface Limit {
   readonly name: string;
   readonly unit: string;
-  /** Absent: it is shown, and not judged. */
+  /** If omitted, the metric is shown but not evaluated. */
   readonly perDay?: number;
 }
 
@@ -18,11 +18,11 @@ export interface Verdict extends Limit {
   /** `y` for each day; absent for too few points. */
   readonly slope?: Slope;
   readonly judgement: Judgement;
-  /** The points that were judged; of `judgeBeside`, as they would be if what was measured beside had been at its mean. */
+  /** The evaluated points; for `judgeBeside`, corrected to the mean of the second variable. */
   readonly points: readonly Point[];
 }
 
-/** Part of the run that isn't judged: V8 compiles what is used, and lets the heap grow to what it needs. */
+/** Part of the run that isn't evaluated: V8 compiles what is used, and lets the heap grow to what it needs. */
 const WARM_UP = 0.25;
 
 /** @param points measured at rest, `x` in days since the start */

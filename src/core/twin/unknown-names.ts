@@ -3,7 +3,7 @@ import { nearestName } from '../base/nearest-name.ts';
 /* Names in the desired properties that have no effect, although their writer may believe that they have one. */
 
 /** A twin can hold thousands of names; this many are reported. */
-export const MAX_STRAY_NAMES = 32;
+export const MAX_UNKNOWN_NAMES = 32;
 /** In characters. A longer name is not a misspelling, and comparing it would be slow. */
 export const LONGEST_COMPARED = 128;
 /** Reported characters of a name at each end: an attacker who writes the twin must not fill the reported section with names. */
@@ -13,7 +13,7 @@ const REPORTED = { first: 48, last: 16 } as const;
 export function unknownNames(
   names: readonly string[],
   known: readonly string[],
-  max: number = MAX_STRAY_NAMES,
+  max: number = MAX_UNKNOWN_NAMES,
 ): Record<string, string> {
   const warnings = names.slice(0, max).map((name) => {
     const nearest = name.length > LONGEST_COMPARED ? undefined : nearestName(name, known);
