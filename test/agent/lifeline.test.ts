@@ -19,7 +19,7 @@ const shown = (change: Partial<Shown> = {}): LocalStatus =>
 
 describe('the lifeline', () => {
   let time: sinon.SinonFakeTimers;
-  let told: string[];
+  let notifications: string[];
   /** Whether the service manager's queue is full. */
   let isFull: boolean;
   let looks: number;
@@ -29,7 +29,7 @@ describe('the lifeline', () => {
   let lifeline: Lifeline;
 
   const notify = (...lines: readonly string[]) => {
-    told.push(...lines);
+    notifications.push(...lines);
     return !isFull;
   };
   const open = async (watchdog?: Duration, isAbsent = false) => {
@@ -45,11 +45,11 @@ describe('the lifeline', () => {
     });
     await lifeline.start();
   };
-  const pings = () => told.filter((line) => line === 'WATCHDOG=1').length;
+  const pings = () => notifications.filter((line) => line === 'WATCHDOG=1').length;
 
   beforeEach(() => {
     time = sinon.useFakeTimers();
-    told = [];
+    notifications = [];
     isFull = false;
     looks = 0;
     logged = [];
@@ -63,7 +63,7 @@ describe('the lifeline', () => {
 
   it('notifies systemd of the start, sends watchdog signals and the status', async () => {
     await open(seconds(120));
-    assert.deepEqual(told, [
+    assert.deepEqual(notifications, [
       'READY=1',
       'WATCHDOG=1',
       'STATUS=Running, connected to the hub; 12 events queued, 0 dropped.',
@@ -74,12 +74,12 @@ describe('the lifeline', () => {
     isFull = true;
     await open(seconds(120));
     await time.tickAsync(minutes(1));
-    const readies = () => told.filter((line) => line === 'READY=1').length;
+    const readies = () => notifications.filter((line) => line === 'READY=1').length;
     assert.equal(readies(), 7);
     isFull = false;
     await time.tickAsync(minutes(2));
     assert.equal(readies(), 8);
-    assert.equal(told.filter((line) => line.startsWith('STATUS=')).length, 3);
+    assert.equal(notifications.filter((line) => line.startsWith('STATUS=')).length, 3);
   });
 
   it('gives a sign of life four times in the time that the watchdog waits', async () => {
@@ -100,7 +100,7 @@ describe('the lifeline', () => {
     status = shown({ state: 'degraded' });
     await time.tickAsync(minutes(1));
     assert.deepEqual(
-      told.filter((line) => line.startsWith('STATUS=')),
+      notifications.filter((line) => line.startsWith('STATUS=')),
       [
         'STATUS=Running, connected to the hub; 12 events queued, 0 dropped.',
         'STATUS=Degraded, connected to the hub; 12 events queued, 0 dropped.',
@@ -134,7 +134,10 @@ describe('the lifeline', () => {
     assert.equal(alive, 61);
     await time.tickAsync(minutes(5));
     assert.ok(pings() - alive <= 2, `${pings() - alive} more`);
-    assert.equal(told.at(-1), 'STATUS=Hung: the part "publisher" has stopped; waiting for the watchdog restart.');
+    assert.equal(
+      notifications.at(-1),
+      'STATUS=Hung: the part "publisher" has stopped; waiting for the watchdog restart.',
+    );
     assert.deepEqual(
       logged.map(({ level }) => level),
       ['error'],
@@ -149,7 +152,7 @@ describe('the lifeline', () => {
     part.moves();
     await time.tickAsync(minutes(5));
     assert.ok(pings() > before);
-    assert.match(told.at(-1) ?? '', /WATCHDOG=1/);
+    assert.match(notifications.at(-1) ?? '', /WATCHDOG=1/);
   });
 
   it('does not take a part for hung that rests for half a day', async () => {
@@ -176,9 +179,9 @@ describe('the lifeline', () => {
   it('sends STOPPING before any other service stops', async () => {
     await open();
     await lifeline.stop();
-    assert.deepEqual(told.slice(-2), ['STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.']);
+    assert.deepEqual(notifications.slice(-2), ['STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.']);
     await time.tickAsync(minutes(5));
-    assert.equal(told.at(-1), 'STATUS=Stopping: sends what it can in ten seconds.');
+    assert.equal(notifications.at(-1), 'STATUS=Stopping: sends what it can in ten seconds.');
   });
 });
 

@@ -23,9 +23,9 @@ export function entriesOf(schema: unknown): Record<string, unknown> {
 /** The option of a variant that `value.kind` selects; any other schema is returned unchanged. */
 export function optionFor(schema: unknown, value: { readonly kind?: unknown }): unknown {
   const { type, options = [] } = schema as SchemaNode;
-  const isMeant = (option: SchemaNode) =>
+  const isMatchingOption = (option: SchemaNode) =>
     (option.entries?.kind as { literal?: unknown } | undefined)?.literal === value.kind;
-  return type === 'variant' ? (options.find(isMeant) ?? schema) : schema;
+  return type === 'variant' ? (options.find(isMatchingOption) ?? schema) : schema;
 }
 
 /** Whether a setting is a boolean. */

@@ -1,6 +1,6 @@
 /* What patterns are compiled to is made when it is needed: most patterns of most rules never run. Which ones do, and how far
- * they grow, is decided by whoever writes the texts; so all of one kind together have a limit. Above it, some are dropped, and
- * made again when they are needed. They are chosen at random: of those that are needed by turns, most are still there even if
+ * they grow, depends on strings that an attacker may write, so all of one kind share a limit. Above it, some are dropped, and
+ * rebuilt when they are needed. They are chosen at random: if all are needed in turn, most are still kept even if
  * not all of them fit. If those went that were not used for longest, none would be.
  */
 

@@ -12,7 +12,7 @@ export class FallbackFiles implements StoreFiles {
   readonly #inMemory = new Map<string, MemoryFile>();
   readonly #pages = new Pages();
   /** Paths of incomplete files on disk, left by a failed move, that are still to be removed. */
-  readonly #remains = new Set<string>();
+  readonly #leftovers = new Set<string>();
   #refusal: unknown;
 
   constructor(disk: StoreFiles) {
@@ -50,7 +50,7 @@ export class FallbackFiles implements StoreFiles {
       for (const part of file.parts(0, Number.POSITIVE_INFINITY)) onDisk.append(part);
     } catch (error) {
       onDisk.close();
-      this.#remains.add(path);
+      this.#leftovers.add(path);
       this.#tidy();
       throw error;
     }
@@ -64,10 +64,10 @@ export class FallbackFiles implements StoreFiles {
   }
 
   #tidy(): void {
-    for (const path of this.#remains) {
+    for (const path of this.#leftovers) {
       try {
         this.#disk.remove(path);
-        this.#remains.delete(path);
+        this.#leftovers.delete(path);
       } catch {
         // Retried at the next call.
       }

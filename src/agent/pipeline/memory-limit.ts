@@ -186,7 +186,7 @@ export class MemoryLimit implements Service {
     this.#overAt = now;
     this.#calmSince = undefined;
     if (this.#spell === undefined && this.#looksOver >= LOOKS) this.#begin(bytes, now);
-    else if (this.#spell === undefined) await this.#relieve(now);
+    else if (this.#spell === undefined) await this.#releaseMemory(now);
     else await this.#relieveAgain(now);
     if (this.#spell === undefined) return;
     this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);
@@ -196,14 +196,14 @@ export class MemoryLimit implements Service {
     this.#logState('warn', bytes, 'Memory use still exceeds the budget; Low events are dropped and counted.');
   }
 
-  async #relieve(now: Duration): Promise<void> {
+  async #releaseMemory(now: Duration): Promise<void> {
     this.#relievedAt = now;
     this.#flush();
     await this.#release(now);
   }
 
   async #relieveAgain(now: Duration): Promise<void> {
-    if (now - this.#relievedAt >= RELIEVE_EVERY) await this.#relieve(now);
+    if (now - this.#relievedAt >= RELIEVE_EVERY) await this.#releaseMemory(now);
   }
 
   async #isWithin(bytes: number, now: Duration): Promise<void> {

@@ -40,7 +40,7 @@ type Last = v.InferOutput<typeof Last>;
  * A number is on disk before its message is sent, so that it is never given to another body: neither after kill -9 nor
  * after a power cut. While the disk does not take it, messages belong to a chain that is only in memory and is never
  * continued after a restart. A chain that was given to the disk is left when the disk fails, since it is unknown which of
- * its numbers is there.
+ * its numbers is available.
  */
 export class MessageChain {
   readonly #file: string;

@@ -52,7 +52,7 @@ type Notice = v.InferOutput<typeof Notice>;
  * Announces each change of the configuration, until the hub has it. A twin that is changed all the time causes 20 events, and
  * then one every 5 minutes with the number of changes and the latest one of each property.
  *
- * Whoever writes the twin also sets the size of the cache, and could push the notice of one change out by others. So what the
+ * The author of the twin also sets the size of the cache, and could displace the notice of a change by others. So what the
  * hub has not acknowledged is kept in a file, and what has left the queue undelivered is announced again, merged.
  */
 export class ChangeNotices implements Service {
@@ -166,11 +166,11 @@ export class ChangeNotices implements Service {
     if (this.#pending === undefined) return;
     const notice = this.#pending;
     const { time, desiredVersion, changes, count } = notice;
-    const told = Object.entries(changes).filter(([, text]) => text !== '');
-    const isWhole = told.length === Object.keys(changes).length;
+    const namedChanges = Object.entries(changes).filter(([, text]) => text !== '');
+    const isWhole = namedChanges.length === Object.keys(changes).length;
     const details = {
       Names: Object.keys(changes).join(';'),
-      Changes: told.map(([name, text]) => `${name}: ${text}`).join('; ') + (isWhole ? '' : '; …'),
+      Changes: namedChanges.map(([name, text]) => `${name}: ${text}`).join('; ') + (isWhole ? '' : '; …'),
       DesiredVersion: String(desiredVersion),
       ...(count > 1 ? { Count: String(count) } : {}),
     };

@@ -97,7 +97,7 @@ export class SourceWatch implements Service {
     const looked = processorTime() - before;
     if (signal.aborted) return;
     let listed: Duration | undefined = milliseconds(0);
-    if (isToBeListed(watched, now, began)) {
+    if (isDue(watched, now, began)) {
       // Traced before it is listed: the next poll detects changes made during the listing.
       watched.last = await this.#settled(watched, now, signal);
       if (signal.aborted) return;
@@ -144,5 +144,5 @@ const watched = (collector: Collector): Watched[] =>
 
 const NOW = milliseconds(0);
 
-const isToBeListed = ({ last, listedAt }: Watched, now: string | undefined, at: Duration): boolean =>
+const isDue = ({ last, listedAt }: Watched, now: string | undefined, at: Duration): boolean =>
   listedAt === undefined || (now === undefined ? at - listedAt >= LIST_EVERY : now !== last);

@@ -25,7 +25,7 @@
  * deleted files.
  *
  *   append     One write for the batch. Killed during it: a torn tail. Its intact records count as appended, although
- *              the caller was never told; the torn record is skipped. Power cut: any part of what was not synced yet
+ *              the call never returned; the torn record is skipped. Power cut: any part of the data not synced yet
  *              is lost. Losses before the last surviving checkpoint are counted as `corrupt`; losses after it cannot be
  *              detected.
  *   roll       When a batch does not fit into the newest segment, or this one has taken events for a sixteenth of the

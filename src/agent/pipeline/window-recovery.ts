@@ -56,30 +56,30 @@ interface ReadLog extends RecoveredCounts {
 
 /** @throws the file system's error when the folder cannot be read; a file that can't be read is skipped */
 export function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => number): ReadLog {
-  const ours: { number: number; path: string; size: number }[] = [];
+  const logFiles: { number: number; path: string; size: number }[] = [];
   const keptAside: string[] = [];
   const entries = files.list(folder);
   for (const { name, size = Number.POSITIVE_INFINITY } of entries) {
     const number = fileNumber(name);
     const path = `${folder}/${name}`;
     const isLog = Number.isSafeInteger(number) && size <= MAX_LOG_BYTES && isHeadedBy(LOG_HEAD, files, path);
-    if (isLog) ours.push({ number, path, size });
+    if (isLog) logFiles.push({ number, path, size });
     else keptAside.push(name);
   }
-  const own = ours.map(({ number }) => number);
+  const own = logFiles.map(({ number }) => number);
   const names = entries.map(({ name }) => name);
   const nextFile = freeNumber(own, names);
-  ours.sort((a, b) => b.number - a.number);
+  logFiles.sort((a, b) => b.number - a.number);
   let best: Reading | undefined;
   const damaged: string[] = [];
-  for (const { path, size } of ours) {
+  for (const { path, size } of logFiles) {
     const reading = new Reading(files, path, size, next);
     if (reading.bytesRead !== size) damaged.push(basename(path));
     if (reading.isComplete || best === undefined) best = reading;
     if (reading.isComplete) break;
   }
   const { windows, lost } = best?.result() ?? { windows: [], lost: 0 };
-  return { windows, lost, damaged, keptAside: keptAside.sort(), files: ours, nextFile };
+  return { windows, lost, damaged, keptAside: keptAside.sort(), files: logFiles, nextFile };
 }
 
 interface Leave {

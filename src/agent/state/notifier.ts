@@ -13,15 +13,15 @@ export function callAll<T>(callbacks: readonly ((value: T) => void)[], value: T)
 
 /** Passes a notification on to its listeners. Listeners may be added after the part that notifies was created. */
 export class Notifier<T = void> {
-  readonly #listeners: ((what: T) => void)[] = [];
+  readonly #listeners: ((value: T) => void)[] = [];
 
   /** Listeners are called in the order in which they were added. */
-  on(listener: (what: T) => void): void {
+  on(listener: (value: T) => void): void {
     this.#listeners.push(listener);
   }
 
   /** Bound, so that it can be passed as a callback. Does nothing without listeners. */
-  readonly notify = (what: T): void => {
-    for (const listener of this.#listeners) listener(what);
+  readonly notify = (value: T): void => {
+    for (const listener of this.#listeners) listener(value);
   };
 }

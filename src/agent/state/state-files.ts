@@ -221,10 +221,10 @@ export class BackgroundStateFiles implements StateFiles {
 
   /** Like writeFileAtomic, without the sync of the folder. */
   async #replace(path: string, contents: string): Promise<void> {
-    const beside = `${path}.new`;
-    await rm(beside, { force: true }); // one left by a crash would keep its own mode
+    const temporaryPath = `${path}.new`;
+    await rm(temporaryPath, { force: true }); // one left by a crash would keep its own mode
     try {
-      const file = await open(beside, 'wx', 0o600);
+      const file = await open(temporaryPath, 'wx', 0o600);
       try {
         await file.writeFile(contents);
       } catch (error) {
@@ -232,9 +232,9 @@ export class BackgroundStateFiles implements StateFiles {
         throw error;
       }
       await this.#sync(file);
-      await rename(beside, path);
+      await rename(temporaryPath, path);
     } catch (error) {
-      await rm(beside, { force: true }).catch(() => {});
+      await rm(temporaryPath, { force: true }).catch(() => {});
       throw error;
     }
   }

@@ -29,8 +29,8 @@ function auditFact(collectors: LocalStatus['collectors'], declared: readonly Col
   const events = declared.filter((event) => event.category === 'Triggered' && AUDITED.includes(event.stream));
   const states = events.flatMap(({ name }) => collectors[name] ?? []);
   // A source without a name has not been opened yet, unless it cannot be opened.
-  const judged = states.filter(({ state, source }) => source !== undefined || state === 'unavailable');
-  if (judged.length === 0)
+  const evaluatedStates = states.filter(({ state, source }) => source !== undefined || state === 'unavailable');
+  if (evaluatedStates.length === 0)
     return { unknown: `${events.map(({ name }) => name).join(', ')} are off, or not collected yet` };
-  return { found: { eventsWithout: judged.filter(({ source = '' }) => !source.startsWith('audit')).length } };
+  return { found: { eventsWithout: evaluatedStates.filter(({ source = '' }) => !source.startsWith('audit')).length } };
 }

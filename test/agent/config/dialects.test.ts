@@ -72,12 +72,12 @@ for (const [kind, dialect] of Object.entries(DIALECTS)) {
 
 describe('A configuration in another dialect', () => {
   let folder: string;
-  let told: ConfigurationFault[];
+  let reportedFaults: ConfigurationFault[];
   let changed: ConfigurationChange[];
   const dialect = flatDialect(ROWS);
   beforeEach(() => {
     folder = temporaryFolder();
-    told = [];
+    reportedFaults = [];
     changed = [];
   });
   const create = (limits = NO_LIMITS) =>
@@ -85,7 +85,7 @@ describe('A configuration in another dialect', () => {
       dialect,
       limits,
       lastGoodFile: join(folder, 'last-good.json'),
-      onFaults: (faults) => told.push(...faults),
+      onFaults: (faults) => reportedFaults.push(...faults),
       changed: (change) => changed.push(change),
       clock: systemClock,
       log: quietLog(),
@@ -129,7 +129,7 @@ describe('A configuration in another dialect', () => {
       vakt_baseline_customChecksEnabled: 'must be true or false',
     });
     assert.deepEqual(
-      told.map(({ name, used }) => [name, used]),
+      reportedFaults.map(({ name, used }) => [name, used]),
       [
         ['vakt_maxMessageSizeInBytes', '204800'],
         ['vakt_baseline_customChecksEnabled', 'false'],

@@ -8,18 +8,18 @@ import { quietLog } from '../pipeline/memory-queues.ts';
 
 describe('FaultReports', () => {
   let time: sinon.SinonFakeTimers;
-  let told: string[];
+  let reportedFaults: string[];
   let reports: FaultReports;
 
   const faults = (document: number, count: number) =>
     Array.from({ length: count }, (_, index) => ({ name: `${document}.${index}` }) as unknown as ConfigurationFault);
-  const documents = () => told.map((name) => Number.parseInt(name, 10));
+  const documents = () => reportedFaults.map((name) => Number.parseInt(name, 10));
 
   beforeEach(async () => {
     time = sinon.useFakeTimers();
-    told = [];
+    reportedFaults = [];
     reports = new FaultReports({
-      announce: (all) => told.push(...all.map(({ name }) => name)),
+      announce: (all) => reportedFaults.push(...all.map(({ name }) => name)),
       clock: systemClock,
       log: quietLog(),
     });
@@ -32,7 +32,7 @@ describe('FaultReports', () => {
 
   it('the faults of each configuration are reported immediately', () => {
     for (let document = 0; document < 20; document += 1) reports.accept(faults(document, 10));
-    assert.equal(told.length, 200);
+    assert.equal(reportedFaults.length, 200);
   });
 
   it('a twin that changes all the time is reported rarely, with its latest configuration', async () => {
@@ -40,29 +40,32 @@ describe('FaultReports', () => {
       reports.accept(faults(document, 45));
       await time.tickAsync(1_000);
     }
-    assert.ok(told.length >= 360 && told.length <= 200 + 12 * 20, `${told.length} in an hour`);
+    assert.ok(
+      reportedFaults.length >= 360 && reportedFaults.length <= 200 + 12 * 20,
+      `${reportedFaults.length} in an hour`,
+    );
     await time.tickAsync(minutes(15));
     assert.equal(documents().at(-1), 3_599);
-    const after = told.length;
+    const after = reportedFaults.length;
     await time.tickAsync(minutes(60));
-    assert.equal(told.length, after);
+    assert.equal(reportedFaults.length, after);
   });
 
   it('all faults of a configuration are reported even if they exceed the limit of one report', async () => {
     reports.accept(faults(1, 500));
-    assert.equal(told.length, 500);
+    assert.equal(reportedFaults.length, 500);
   });
 
   it('faults of a configuration that has been corrected are not reported', async () => {
     for (let document = 0; document < 21; document += 1) reports.accept(faults(document, 10));
     reports.accept([]);
     await time.tickAsync(minutes(60));
-    assert.equal(told.length, 200);
+    assert.equal(reportedFaults.length, 200);
   });
 
   it('waiting faults are reported at exit', async () => {
     for (let document = 0; document < 21; document += 1) reports.accept(faults(document, 10));
-    assert.equal(told.length, 200);
+    assert.equal(reportedFaults.length, 200);
     await reports.stop();
     assert.equal(documents().at(-1), 20);
   });

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 export type Rule = string;
 
 /**
- * The calls that a unit's `SystemCallFilter=` lines allow, as systemd reads them (systemd.exec): the first line is a list of
+ * Calls allowed by a unit's `SystemCallFilter=` lines, as systemd reads them (systemd.exec): the first line is a list of
  * what is allowed, to which `@default` belongs; each further line adds to it, or, behind `~`, takes away.
  */
 export function allowedByUnit(unit: string): Set<string> {

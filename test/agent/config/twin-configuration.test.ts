@@ -18,7 +18,7 @@ const BAD = { snapshotFrequency: { value: 'often' }, maxMessageSizeInBytes: { va
 describe('TwinConfiguration', () => {
   let folder: string;
   let lastGoodFile: string;
-  let told: ConfigurationFault[][];
+  let reportedFaults: ConfigurationFault[][];
   let lines: LogLine[];
   /** Warnings and errors, with all their fields. */
   let written: Record<string, unknown>[];
@@ -28,7 +28,7 @@ describe('TwinConfiguration', () => {
     changed = [];
     folder = temporaryFolder();
     lastGoodFile = join(folder, 'last-good.json');
-    told = [];
+    reportedFaults = [];
     lines = [];
     written = [];
   });
@@ -40,7 +40,7 @@ describe('TwinConfiguration', () => {
       dialect: publishedDialect(NAME),
       lastGoodFile,
       onFaults: (faults) => {
-        if (faults.length > 0) told.push([...faults]);
+        if (faults.length > 0) reportedFaults.push([...faults]);
       },
       clock: systemClock,
       log: createLog({
@@ -57,7 +57,7 @@ describe('TwinConfiguration', () => {
     assert.equal(configuration.settings.current().snapshotFrequency, hours(13));
     assert.deepEqual(configuration.state(), { source: 'defaults', errors: {}, warnings: {} });
     assert.deepEqual(mirrored(configuration, 'snapshotFrequency'), { value: 'PT13H' });
-    assert.deepEqual([told, lines], [[], []]);
+    assert.deepEqual([reportedFaults, lines], [[], []]);
   });
 
   it('applies a desired configuration and notifies its listeners', () => {
@@ -70,7 +70,7 @@ describe('TwinConfiguration', () => {
     assert.deepEqual(changes, [[hours(13), hours(6)]]);
     assert.deepEqual(configuration.state(), { desiredVersion: 7, source: 'desired', errors: {}, warnings: {} });
     assert.deepEqual(mirrored(configuration, 'snapshotFrequency'), { value: 'PT6H' });
-    assert.deepEqual(told, []);
+    assert.deepEqual(reportedFaults, []);
   });
 
   it('shows listeners a mirror that fits the settings', () => {
@@ -136,15 +136,15 @@ describe('TwinConfiguration', () => {
     const configuration = create();
     configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
     configuration.apply({ $version: 8, [NAME]: BAD });
-    assert.equal(told.length, 1);
+    assert.equal(reportedFaults.length, 1);
     assert.deepEqual(
-      told[0]?.map(({ name, type, used }) => [name, type, used]),
+      reportedFaults[0]?.map(({ name, type, used }) => [name, type, used]),
       [
         ['snapshotFrequency', 'TypeMismatch', '"PT6H"'],
         ['maxMessageSizeInBytes', 'TypeMismatch', '204800'],
       ],
     );
-    assert.ok(told[0]?.every(({ time, message }) => time instanceof Date && message.length > 0));
+    assert.ok(reportedFaults[0]?.every(({ time, message }) => time instanceof Date && message.length > 0));
     assert.deepEqual(
       lines.filter(({ level }) => level === 'error').map(({ id }) => id),
       ['TWIN_INVALID'],
@@ -161,7 +161,7 @@ describe('TwinConfiguration', () => {
       assert.equal(configuration.state().desiredVersion, version);
     }
     assert.deepEqual(
-      told.flat().map(({ name, type }) => [name, type]),
+      reportedFaults.flat().map(({ name, type }) => [name, type]),
       [
         ['maxMessageSizeInBytes', 'NotOptimal'],
         ['snapshotFrequency', 'TypeMismatch'],
@@ -172,13 +172,13 @@ describe('TwinConfiguration', () => {
     assert.equal(Object.keys(configuration.state().errors).length, 2);
     configuration.apply({ $version: 5, [NAME]: warned });
     assert.deepEqual(configuration.state().errors, {});
-    assert.equal(told.length, 3);
+    assert.equal(reportedFaults.length, 3);
   });
 
   it('reports an object that is not an object', () => {
     create().apply({ $version: 8, [NAME]: 'text' });
     assert.deepEqual(
-      told[0]?.map(({ name, used }) => [name, used]),
+      reportedFaults[0]?.map(({ name, used }) => [name, used]),
       [['(configuration)', 'null']],
     );
   });
@@ -190,7 +190,7 @@ describe('TwinConfiguration', () => {
       [NAME]: { maxMessageSizeInBytes: { value: 10_000 }, colour: { value: 'red' } },
     });
     assert.deepEqual(
-      told.flat().map(({ name, type, used }) => [name, type, used]),
+      reportedFaults.flat().map(({ name, type, used }) => [name, type, used]),
       [['maxMessageSizeInBytes', 'NotOptimal', '10000']],
     );
     assert.deepEqual(Object.keys(configuration.state().warnings), ['colour', 'maxMessageSizeInBytes']);
@@ -213,15 +213,15 @@ describe('TwinConfiguration', () => {
     it('a change of a list is reported as additions and removals', () => {
       const configuration = create();
       const rules = Array.from({ length: 20 }, (_, at) => `VAKT_Rule${at}`);
-      const told = (version: number, value: string) => {
+      const reportedFaults = (version: number, value: string) => {
         configuration.apply({ $version: version, [NAME]: { detectionsDisabledRules: { value } } });
         return changed.at(-1)?.changes.detectionsDisabledRules;
       };
-      assert.equal(told(7, rules.join(',')), `added ${rules.join(',')}`);
-      assert.equal(told(8, [...rules.slice(1), 'VAKT_A'].join(',')), 'added VAKT_A, removed VAKT_Rule0');
-      assert.equal(told(9, 'VAKT_A,VAKT_Rule1'), `removed ${rules.slice(2).join(',')}`);
-      assert.equal(told(10, 'VAKT_Rule1,VAKT_A'), 'VAKT_A,VAKT_Rule1 to VAKT_Rule1,VAKT_A');
-      assert.match(told(11, 'x'.repeat(600)) ?? '', /^added x{512}…, removed VAKT_Rule1,VAKT_A$/);
+      assert.equal(reportedFaults(7, rules.join(',')), `added ${rules.join(',')}`);
+      assert.equal(reportedFaults(8, [...rules.slice(1), 'VAKT_A'].join(',')), 'added VAKT_A, removed VAKT_Rule0');
+      assert.equal(reportedFaults(9, 'VAKT_A,VAKT_Rule1'), `removed ${rules.slice(2).join(',')}`);
+      assert.equal(reportedFaults(10, 'VAKT_Rule1,VAKT_A'), 'VAKT_A,VAKT_Rule1 to VAKT_Rule1,VAKT_A');
+      assert.match(reportedFaults(11, 'x'.repeat(600)) ?? '', /^added x{512}…, removed VAKT_Rule1,VAKT_A$/);
     });
 
     it('no change is reported if only the spelling, an unrelated property, or nothing changed', () => {
@@ -256,7 +256,7 @@ describe('TwinConfiguration', () => {
       assert.deepEqual(mirrored(configuration, 'eventPriorityLogin'), { value: 'High' });
       assert.match(configuration.state().warnings.snapshotFrequency ?? '', /^is PT1H, not PT1S: limits\./);
       assert.match(configuration.state().warnings.eventPriorityLogin ?? '', /^is High, not Off: limits\.alwaysOn/);
-      assert.equal(told[0]?.find(({ name }) => name === 'eventPriorityLogin')?.used, '"High"');
+      assert.equal(reportedFaults[0]?.find(({ name }) => name === 'eventPriorityLogin')?.used, '"High"');
       assert.equal(said(), 1);
     });
 

@@ -638,12 +638,12 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
   ],
   Faults: [
     [
-      'of two properties are told at once',
+      'of two properties are errorMessages at once',
       set({ snapshotFrequency: 'often', maxMessageSizeInBytes: 1 }),
       refused(mismatch('snapshotFrequency', '"PT6H"', DURATION), mismatch('maxMessageSizeInBytes', '65536', MESSAGE)),
     ],
     [
-      'of all kinds are told at once',
+      'of all kinds are errorMessages at once',
       set({
         snapshotFrequency: 1,
         maxMessageSizeInBytes: 'x',
@@ -665,7 +665,7 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
       noMessage(MESSAGE),
     ],
     [
-      'keep warnings from being told',
+      'keep warnings from being errorMessages',
       set({ highPriorityMessageFrequency: 'PT6H', snapshotFrequency: '' }),
       noSnapshot(DURATION),
     ],
@@ -751,7 +751,7 @@ describe('A desired configuration', () => {
           const expected = reported === undefined ? [] : [{ [OBJECT]: reported }];
           assert.deepEqual(hub.patches, expected);
           assert.deepEqual(events, outcome.errors ?? []);
-          const told = Object.fromEntries((outcome.errors ?? []).map((e) => [e.ConfigurationName, e.Message]));
+          const errorMessages = Object.fromEntries((outcome.errors ?? []).map((e) => [e.ConfigurationName, e.Message]));
           const listed = Object.fromEntries(
             (outcome.unknown ?? []).map((name) => [
               name,
@@ -760,9 +760,9 @@ describe('A desired configuration', () => {
           );
           const isRefused = outcome.errors?.some(({ ErrorType }) => ErrorType === 'TypeMismatch') ?? false;
           const { errors, warnings, source, desiredVersion } = configuration.state();
-          assert.deepEqual(errors, isRefused ? told : {});
+          assert.deepEqual(errors, isRefused ? errorMessages : {});
           const withoutHints = Object.entries(warnings).map(([name, text]) => [name, text.replace(/; did you .*/, '')]);
-          assert.deepEqual(Object.fromEntries(withoutHints), isRefused ? {} : { ...listed, ...told });
+          assert.deepEqual(Object.fromEntries(withoutHints), isRefused ? {} : { ...listed, ...errorMessages });
           assert.deepEqual([source, desiredVersion], ['desired', $version + 1]);
         });
       }

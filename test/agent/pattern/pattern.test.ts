@@ -86,7 +86,7 @@ const large = (end: number, options?: PatternOptions) => {
 };
 
 describe('patterns of rules', () => {
-  it('match what JavaScript’s own match', () => {
+  it('patterns match what JavaScript’s own match', () => {
     fc.assert(
       fc.property(patterns.choice, fc.array(lines, { minLength: 1, maxLength: 5 }), (pattern, texts) => {
         fc.pre(problem(pattern) === undefined); // too many repetitions
@@ -253,7 +253,7 @@ describe('patterns of rules', () => {
     assert.ok(ownAutomata.remade > 0);
   });
 
-  it('are built again of their own kind only', () => {
+  it('a dropped automaton is rebuilt without affecting the other kind', () => {
     const own = large(0);
     own.matches(manySets);
     const remade = () => ownAutomata.remade + ownTables.remade;
@@ -264,7 +264,7 @@ describe('patterns of rules', () => {
     assert.equal(remade(), before);
   });
 
-  it('have literals that every line has which matches', () => {
+  it('every matching line contains one of the literals', () => {
     let known = 0;
     fc.assert(
       fc.property(
@@ -306,7 +306,7 @@ describe('patterns of rules', () => {
       else assert.deepEqual(compiled.literals, literals);
     });
 
-  it('of a pattern that is known to be right are found when they are first asked for', () => {
+  it('literals of a pattern known to be valid are computed on first use', () => {
     for (const known of ['later', { literals: ['WGET '] }] as const) {
       const compiled = compilePattern('wget .*sh', { known });
       assert.ok('matches' in compiled);
@@ -393,7 +393,7 @@ describe('patterns of rules', () => {
       assert.match('problem' in compiled ? compiled.problem : 'accepted', why);
     });
 
-  it('of a longer limit match that much of a line', () => {
+  it('a pattern with a longer limit matches that much of a line', () => {
     assert.ok(matches('b', `${'a'.repeat(8_000)}b`, { longestLine: 8_193 }));
   });
 
@@ -407,7 +407,7 @@ describe('patterns of rules', () => {
     assert.ok(cost('(?:(?:a|b)?c?){250}d') > 1_000);
   });
 
-  it('survive whatever is no pattern', () => {
+  it('an invalid pattern never throws', () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 60 }), fc.string({ maxLength: 60 }), (pattern, line) => {
         const compiled = compilePattern(pattern);

@@ -55,7 +55,7 @@ describe('Aggregator', () => {
   let dropped: unknown[][];
   let files: SimulatedFiles;
   let logged: LogLine[];
-  const others: Aggregator[] = [];
+  const otherAggregators: Aggregator[] = [];
   let life = 0;
 
   const aggregation = (enabled = true, interval = hours(1)) => ({ ProcessCreate: { enabled, interval } });
@@ -84,7 +84,7 @@ describe('Aggregator', () => {
       log: quietLog(logged),
       ...change,
     });
-    others.push(created);
+    otherAggregators.push(created);
     return created;
   };
   /** Closes all windows, by a change of their interval. */
@@ -104,7 +104,7 @@ describe('Aggregator', () => {
     await aggregator.start();
   });
   afterEach(async () => {
-    for (const started of others.splice(0)) await started.stop();
+    for (const started of otherAggregators.splice(0)) await started.stop();
     time.restore();
   });
 
@@ -340,7 +340,7 @@ describe('Aggregator', () => {
       ['long commands', 500, 110_000],
       ['many commands', 30_000, 10],
     ] as const)
-      it(`keeps the elements of others while one user adds ${what}`, () => {
+      it(`keeps the elements of otherAggregators while one user adds ${what}`, () => {
         for (let n = 0; n < 500; n += 1) aggregator.add(processCreate, 'Low', start('0', `/usr/bin/id ${n}`), at(n));
         for (let n = 0; n < 500; n += 1) aggregator.add(processCreate, 'Low', start('33', `/usr/bin/php ${n}`), at(n));
         flood(count, bytes);
@@ -348,7 +348,7 @@ describe('Aggregator', () => {
         assert.ok(leftEarly('2001') > 0);
       });
 
-    it('marks the events of a user who floods it with their owner, and mixes them with no others', () => {
+    it('marks the events of a user who floods it with their owner, and mixes them with no otherAggregators', () => {
       for (let n = 0; n < 50; n += 1) aggregator.add(processCreate, 'Low', start('0', `/usr/bin/id ${n}`), at(n));
       flood(100, 1_000);
       flush();
@@ -500,7 +500,7 @@ describe('Aggregator', () => {
     const killed = async (change: Partial<Settings> = {}) => {
       await Promise.resolve();
       life += 1;
-      others.length = 0;
+      otherAggregators.length = 0;
       settings = liveSettings({ ...settings.current(), ...change });
       aggregator = create();
       await aggregator.start();

@@ -108,15 +108,15 @@ describe('files that are changed in the background', () => {
     const other = files.create(`${path}2`);
     other.append(Buffer.from('b'));
     files.remove(path);
-    let isThere: boolean[] = [];
+    let existsAt: boolean[] = [];
     writer.add({
       bytes: 0,
       run: async () => {
-        isThere = [existsSync(path), existsSync(`${path}2`)];
+        existsAt = [existsSync(path), existsSync(`${path}2`)];
       },
     });
     await files.settled();
-    assert.deepEqual(isThere, [false, true]);
+    assert.deepEqual(existsAt, [false, true]);
   });
 
   it('a file is synced again only if data was appended while a sync waited', async () => {
@@ -139,17 +139,17 @@ describe('files that are changed in the background', () => {
   });
 
   it('appends beyond the memory limit are rejected and reported until half of the data is written', async () => {
-    const told: unknown[] = [];
-    files.onFailure((error) => told.push((error as NodeJS.ErrnoException).code));
+    const reportedFailures: unknown[] = [];
+    files.onFailure((error) => reportedFailures.push((error as NodeJS.ErrnoException).code));
     const go = hold();
     const file = files.create(path);
     file.append(Buffer.alloc(MAX_BYTES));
     file.append(Buffer.alloc(1));
-    assert.deepEqual(told, [], 'told while the caller is in the middle of a change');
+    assert.deepEqual(reportedFailures, [], 'reportedFailures while the caller is in the middle of a change');
     assert.throws(() => file.append(Buffer.alloc(1)), { code: 'EAGAIN' });
     assert.throws(() => files.create(`${path}2`), { code: 'EAGAIN' });
     await nextTurn();
-    assert.deepEqual(told, ['EAGAIN']);
+    assert.deepEqual(reportedFailures, ['EAGAIN']);
     go();
     await files.settled();
     file.append(Buffer.alloc(1));
@@ -158,8 +158,8 @@ describe('files that are changed in the background', () => {
   });
 
   it('keep what the disk refuses, and are written when it is taken again', async () => {
-    const told: unknown[] = [];
-    files.onFailure((error) => told.push((error as NodeJS.ErrnoException).code));
+    const reportedFailures: unknown[] = [];
+    files.onFailure((error) => reportedFailures.push((error as NodeJS.ErrnoException).code));
     const file = files.create(path);
     await files.settled();
     const go = hold();
@@ -172,7 +172,10 @@ describe('files that are changed in the background', () => {
     assert.equal(read(10), 'abc');
     assert.match(writer.blockedReason ?? '', /EROFS/);
     await writer.settle(minutes(1));
-    assert.deepEqual([readFileSync(path, 'utf8'), writer.blockedReason, told], ['abc', undefined, ['EROFS']]);
+    assert.deepEqual(
+      [readFileSync(path, 'utf8'), writer.blockedReason, reportedFailures],
+      ['abc', undefined, ['EROFS']],
+    );
     file.append(Buffer.from('d'));
     await file.sync();
     assert.equal(readFileSync(path, 'utf8'), 'abcd');
@@ -221,8 +224,8 @@ describe('files that are changed in the background', () => {
   });
 
   it('hold up no other when one of them cannot be removed', async () => {
-    const told: unknown[] = [];
-    files.onFailure((error) => told.push(error));
+    const reportedFailures: unknown[] = [];
+    files.onFailure((error) => reportedFailures.push(error));
     const stuck = join(folder, 'log', 'stuck');
     mkdirSync(stuck);
     files.remove(stuck);
@@ -230,7 +233,7 @@ describe('files that are changed in the background', () => {
     file.append(Buffer.from('a'));
     await files.settled();
     assert.equal(readFileSync(path, 'utf8'), 'a');
-    assert.deepEqual(told, []);
+    assert.deepEqual(reportedFailures, []);
   });
 
   it('hold up no other when one of them cannot be removed on a full disk', async () => {
@@ -271,7 +274,7 @@ describe('files that are changed in the background', () => {
   }
 
   it('files are written even if a failure listener throws', async () => {
-    const others = process.listeners('uncaughtException');
+    const uncaughtListeners = process.listeners('uncaughtException');
     process.removeAllListeners('uncaughtException');
     const caught = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve));
     try {
@@ -284,7 +287,7 @@ describe('files that are changed in the background', () => {
       go(errno('EROFS'));
       assert.match(String(await caught), /a defect/);
     } finally {
-      for (const listener of others) process.on('uncaughtException', listener);
+      for (const listener of uncaughtListeners) process.on('uncaughtException', listener);
     }
     await writer.settle(minutes(1));
     assert.equal(readFileSync(path, 'utf8'), 'a');

@@ -15,7 +15,7 @@ import { quietLog } from './memory-queues.ts';
 
 describe('ChangeNotices', () => {
   let time: sinon.SinonFakeTimers;
-  let told: LogLine[];
+  let reportedLines: LogLine[];
   let notices: ChangeNotices;
   /** Positions of the events in the queue. */
   let queued: Set<number>;
@@ -30,8 +30,8 @@ describe('ChangeNotices', () => {
     notices = new ChangeNotices({
       announce: (line) => {
         if (isFull || life < lives) return undefined; // the earlier ones were killed
-        queued.add(told.push(line) - 1);
-        return told.length - 1;
+        queued.add(reportedLines.push(line) - 1);
+        return reportedLines.length - 1;
       },
       isWaiting: (position) => queued.has(position),
       file,
@@ -45,11 +45,11 @@ describe('ChangeNotices', () => {
     for (const position of positions) queued.delete(position);
     notices.delivered(new Set(positions));
   };
-  const names = () => told.map(({ details }) => details?.Names);
+  const names = () => reportedLines.map(({ details }) => details?.Names);
 
   beforeEach(async () => {
     time = sinon.useFakeTimers();
-    told = [];
+    reportedLines = [];
     queued = new Set();
     isFull = false;
     file = join(temporaryFolder(), 'change-notices.json');
@@ -69,7 +69,7 @@ describe('ChangeNotices', () => {
   it('each change is reported separately, with its names and new values', () => {
     version = 6;
     change({ eventPriorityLogin: 'High to Off', snapshotFrequency: 'PT13H to P365D' });
-    assert.deepEqual(told, [
+    assert.deepEqual(reportedLines, [
       {
         time: new Date(),
         level: 'info',
@@ -91,37 +91,37 @@ describe('ChangeNotices', () => {
       deliver(...queued);
     }
     await time.tickAsync(minutes(5));
-    assert.ok(told.length >= 20 + 280 && told.length <= 20 + 290, String(told.length));
-    const counted = told.reduce((all, { details }) => all + Number(details?.Count ?? 1), 0);
+    assert.ok(reportedLines.length >= 20 + 280 && reportedLines.length <= 20 + 290, String(reportedLines.length));
+    const counted = reportedLines.reduce((all, { details }) => all + Number(details?.Count ?? 1), 0);
     assert.equal(counted, 86_400);
   });
 
   it('a change after a quiet period is reported immediately', async () => {
     for (let n = 0; n < 30; n += 1) change({ [`name${n}`]: 'a to b' });
-    assert.equal(told.length, 20);
+    assert.equal(reportedLines.length, 20);
     deliver(...queued);
     await time.tickAsync(minutes(5));
-    assert.equal(told.length, 21);
-    assert.equal(told[20]?.details?.Names?.split(';').length, 10);
+    assert.equal(reportedLines.length, 21);
+    assert.equal(reportedLines[20]?.details?.Names?.split(';').length, 10);
     await time.tickAsync(days(1));
     change({ x: 'a to b' });
-    assert.equal(told.length, 22);
+    assert.equal(reportedLines.length, 22);
   });
 
   it('remaining changes are reported at exit', async () => {
     for (let n = 0; n < 25; n += 1) change({ x: 'a to b' });
     await notices.stop();
-    assert.equal(told.length, 21);
-    assert.equal(told[20]?.details?.Count, '5');
+    assert.equal(reportedLines.length, 21);
+    assert.equal(reportedLines[20]?.details?.Count, '5');
   });
 
   it('notices do not grow with the size of the change', () => {
     change(Object.fromEntries(properties.map(({ name }) => [name, `${'"'.repeat(64)} to ${'"'.repeat(64)}`])));
-    const [{ details } = {}] = told;
+    const [{ details } = {}] = reportedLines;
     assert.equal(details?.Names, properties.map(({ name }) => name).join(';'));
     assert.match(details?.Changes ?? '', /^highPriorityMessageFrequency: "+ to "+; .*; …$/);
     // The largest notice that fits the smallest cache a twin can set.
-    assert.ok(JSON.stringify(told).length < 6_000, String(JSON.stringify(told).length));
+    assert.ok(JSON.stringify(reportedLines).length < 6_000, String(JSON.stringify(reportedLines).length));
   });
 
   describe('that the hub has not acknowledged', () => {
@@ -132,17 +132,17 @@ describe('ChangeNotices', () => {
       queued.delete(0);
       queued.delete(1); // pushed out
       await time.tickAsync(minutes(10));
-      assert.equal(told.length, 3);
+      assert.equal(reportedLines.length, 3);
       deliver(2);
       await time.tickAsync(0);
       assert.deepEqual(names(), ['a', 'b', 'c', 'a;b']);
-      assert.equal(told[3]?.details?.Count, '2');
+      assert.equal(reportedLines[3]?.details?.Count, '2');
       queued.clear(); // again
       await time.tickAsync(minutes(1));
       assert.deepEqual(names().slice(4), ['a;b']);
       deliver(4);
       await time.tickAsync(days(1));
-      assert.equal(told.length, 5);
+      assert.equal(reportedLines.length, 5);
       assert.ok(!existsSync(file));
     });
 
@@ -158,7 +158,7 @@ describe('ChangeNotices', () => {
 
     it('notices survive kill -9: lost and unreported ones are reported, waiting ones are not repeated', async () => {
       for (let n = 0; n < 22; n += 1) change({ [`name${n}`]: '1 to 2' });
-      assert.equal(told.length, 20);
+      assert.equal(reportedLines.length, 20);
       await start();
       await time.tickAsync(minutes(2));
       assert.deepEqual(names().slice(20), [], 'as many wait as may');
@@ -231,7 +231,7 @@ describe('ChangeNotices', () => {
         await start();
         await time.tickAsync(minutes(1));
       }
-      assert.equal(told.length, 0);
+      assert.equal(reportedLines.length, 0);
       change({ a: '1 to 2' });
       assert.deepEqual(names(), ['a']);
     });

@@ -178,9 +178,9 @@ describe('pack', () => {
     await onDisk.start();
     const reading = sinon.spy(files, 'read');
     const bytesRead = () => reading.args.reduce((all, [, , into]) => all + into.length, 0);
-    const others = Array.from({ length: 30_000 }, () => eventOf(300));
-    for (let at = 0; at < others.length; at += 5_000) {
-      onDisk.put('High', others.slice(at, at + 5_000));
+    const otherEvents = Array.from({ length: 30_000 }, () => eventOf(300));
+    for (let at = 0; at < otherEvents.length; at += 5_000) {
+      onDisk.put('High', otherEvents.slice(at, at + 5_000));
       if (at === 10_000) onDisk.put('High', [eventOf(400, 'SecurityAlert'), eventOf(400, 'Diagnostic')]);
     }
     const only = new Set(['SecurityAlert', 'Diagnostic']);
@@ -197,8 +197,8 @@ describe('pack', () => {
     assert.equal(urgent(), 'empty');
     assert.equal(bytesRead(), 0);
     assertClosed(onDisk);
-    assert.ok(contents(onDisk, 'High').every(({ json }, n) => json === others[n]?.json));
-    assert.equal(onDisk.waiting('High').events, others.length);
+    assert.ok(contents(onDisk, 'High').every(({ json }, n) => json === otherEvents[n]?.json));
+    assert.equal(onDisk.waiting('High').events, otherEvents.length);
     await onDisk.stop();
   });
 

@@ -23,14 +23,14 @@ describe('EventQueues on a disk that hangs', () => {
   let files: BackgroundFiles;
   let queues: EventQueues;
   let logged: () => void;
-  let goOn: () => void;
+  let resume: () => void;
 
   beforeEach(() => {
     folder = temporaryFolder();
     writer = new BackgroundWriter({ clock: systemClock, maxBytes: MAX_BYTES });
     files = new BackgroundFiles(writer);
     logged = () => {};
-    goOn = () => {};
+    resume = () => {};
     const log = createLog({ level: 'error', destination: { write: () => logged() } });
     queues = new EventQueues({
       directory: join(folder, 'queues'),
@@ -42,12 +42,12 @@ describe('EventQueues on a disk that hangs', () => {
     });
   });
   afterEach(async () => {
-    goOn();
+    resume();
     await queues.stop();
     await writer.settle(seconds(5));
   });
 
-  const hang = () => writer.add({ bytes: 0, run: () => new Promise((resolve) => (goOn = resolve)) });
+  const hang = () => writer.add({ bytes: 0, run: () => new Promise((resolve) => (resume = resolve)) });
 
   it('give no position twice, though the log line about it becomes an event', async () => {
     await queues.start();
@@ -82,7 +82,7 @@ describe('EventQueues on a disk that hangs', () => {
     assertClosed(queues);
     assert.ok((totals.dropped.cacheFull ?? 0) > 100, JSON.stringify(totals));
     assert.ok(totals.queued > 60, JSON.stringify(totals));
-    goOn();
+    resume();
     await writer.settle(seconds(5));
     await queues.stop();
     assert.equal(queues.account('Low').totals.collected, 400);
@@ -161,16 +161,16 @@ describe('EventQueues whose files are never synced', () => {
     assert.deepEqual(queues.positions('High'), { next: 3, lasting: 0 });
     assert.deepEqual(queues.positions('Low'), { next: 5, lasting: 0 });
     queues.put('High', events(1));
-    const goOn = async () => {
+    const resume = async () => {
       for (const done of syncs.splice(0)) done();
       await time.tickAsync(seconds(2));
     };
-    await goOn(); // the files
+    await resume(); // the files
     assert.equal(queues.positions('High').lasting, 0);
-    await goOn(); // their folders
+    await resume(); // their folders
     assert.deepEqual(queues.positions('High'), { next: 4, lasting: 3 }, 'the last one came during the sync');
     assert.deepEqual(queues.positions('Low'), { next: 5, lasting: 5 });
-    await goOn();
+    await resume();
     assert.equal(queues.positions('High').lasting, 4);
     await within(seconds(5), queues.stop());
   });

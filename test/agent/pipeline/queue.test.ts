@@ -651,7 +651,7 @@ describe('EventQueues', () => {
     });
   });
 
-  it('tells its listeners what came in, and of nothing that did not', () => {
+  it('notifies its listeners only of stored events', () => {
     let rings = 0;
     now.queues.onPut(() => {
       rings += 1;

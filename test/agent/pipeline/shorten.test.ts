@@ -96,8 +96,11 @@ describe('shorten', () => {
     const label = { Part: '2', Parts: '3', SnapshotId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
 
     it('keeps the number of the part regardless of omitted rows', () => {
-      const others = Array.from({ length: 50 }, (_, n) => ({ A: String(n), ExtraDetails: { Text: 'x'.repeat(100) } }));
-      const rows = [{ A: 'first', ExtraDetails: { Text: 'x'.repeat(100), ...label } }, ...others];
+      const otherRows = Array.from({ length: 50 }, (_, n) => ({
+        A: String(n),
+        ExtraDetails: { Text: 'x'.repeat(100) },
+      }));
+      const rows = [{ A: 'first', ExtraDetails: { Text: 'x'.repeat(100), ...label } }, ...otherRows];
       for (const room of [4_000, 900, 400]) {
         const [first] = rowsOf(shorten(eventWith(rows), room));
         const { Text: _, OmittedElements: __, OmittedDetails: ___, ...left } = first?.ExtraDetails ?? {};

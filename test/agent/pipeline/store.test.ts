@@ -67,7 +67,7 @@ describe('SegmentLog', () => {
     );
   });
 
-  it('settles some of the taken events and keeps the others in place, even after a restart', () => {
+  it('settles some of the taken events and keeps the otherEvents in place, even after a restart', () => {
     const all = events(6, 900); // two segments
     log.append(sized(all.slice(0, 4)));
     log.append(sized(all.slice(4)));
@@ -133,7 +133,7 @@ describe('SegmentLog', () => {
     assert.equal(log.account().totals().dropped.corrupt, 2);
   });
 
-  it('counts what was in a segment that is gone, by name', () => {
+  it('counts the events of a missing segment by name', () => {
     const all = [...events(3, 1_500), event(1_500, 'Login', 2, 5), ...events(3, 1_500)];
     for (const one of all) log.append(sized([one]));
     const victim = paths().find((path) => bytesOf(path).includes('Login')) ?? '';
@@ -165,7 +165,7 @@ describe('SegmentLog', () => {
     assert.ok(paths().includes('/log/0000000000000100.log'));
   });
 
-  it('removes what a crash left of a new segment', async () => {
+  it('removes the remains of a new segment after a crash', async () => {
     files.create('/log/00000000000000aa.log');
     files.create('/log/00000000000000ab.log').append(Buffer.concat([SEGMENT_HEAD.subarray(0, 3), Buffer.alloc(9)]));
     const { found } = reopen();
@@ -185,7 +185,7 @@ describe('SegmentLog', () => {
     assert.equal(paths().length, 1);
   });
 
-  it('changes nothing by a write that fails', () => {
+  it('keeps its state when a write fails', () => {
     const all = events(2);
     log.append(sized(all));
     files.fault = (operation) => (operation === 'append' ? 'ENOSPC' : undefined);
@@ -196,7 +196,7 @@ describe('SegmentLog', () => {
     assert.deepEqual(jsonOf(everything()), jsonOf(all));
   });
 
-  it('never takes the remains of a failed write for events', () => {
+  it('never reads the remains of a failed write as events', () => {
     const all = events(2);
     log.append(sized(all));
     files.fault = (operation) => (operation === 'truncate' ? 'EIO' : undefined);
@@ -289,7 +289,7 @@ describe('SegmentLog', () => {
       return (files.counts.read ?? 0) - before;
     };
 
-    it('takes those, and keeps the others where they are, over a restart too', () => {
+    it('takes those, and keeps the otherEvents where they are, over a restart too', () => {
       const all = append(
         'Login',
         'SecurityAlert',
@@ -300,16 +300,16 @@ describe('SegmentLog', () => {
         'SecurityAlert',
         'Login',
       );
-      const others = jsonOf(all.filter(({ name }) => name === 'Login'));
+      const otherEvents = jsonOf(all.filter(({ name }) => name === 'Login'));
       assert.equal(taken({ names: new Set(['SecurityAlert']), except: new Set([4]) }).length, 2);
       log.take(Number.POSITIVE_INFINITY, true, ALERTS);
       log.settle('delivered', new Set([1, 6]));
-      assert.deepEqual(taken({}), [...others.slice(0, 3), all[4]?.json, ...others.slice(3)]);
+      assert.deepEqual(taken({}), [...otherEvents.slice(0, 3), all[4]?.json, ...otherEvents.slice(3)]);
       log.take(Number.POSITIVE_INFINITY, true, ALERTS);
       log.settle('delivered');
-      assert.deepEqual(taken({}), others);
+      assert.deepEqual(taken({}), otherEvents);
       reopen();
-      assert.deepEqual(taken({}), others);
+      assert.deepEqual(taken({}), otherEvents);
       assert.equal(log.account().byEvent().SecurityAlert?.delivered, 3);
       log.take(Number.POSITIVE_INFINITY, true);
       log.settle('delivered');
@@ -340,7 +340,7 @@ describe('SegmentLog', () => {
       assert.equal(taken({}).length, 40);
     });
 
-    it('gives up none of the others when it cannot read those', () => {
+    it('gives up none of the otherEvents when it cannot read those', () => {
       const all = append('Login', 'SecurityAlert', 'Login');
       const damaged = placeOf(first(), 2) + 40;
       bytesOf(first()).fill(0xff, damaged, damaged + 1);
@@ -389,7 +389,7 @@ describe('SegmentLog', () => {
       assert.equal(expired(), 16);
     });
 
-    it('drops what came in one by one into a segment that never fills', () => {
+    it('drops expired events of a segment that never fills', () => {
       log.append(sized(events(1)));
       pass(hours(16));
       assert.deepEqual([expired(), log.waiting().events], [1, 0]);
@@ -442,7 +442,7 @@ describe('SegmentLog', () => {
     });
   });
 
-  it('gives up nothing because of too many open files', () => {
+  it('drops no event because of too many open files', () => {
     log.append(sized(events(1)));
     files.fault = () => 'EMFILE';
     assert.throws(() => log.take(1_000, true), systemError('EMFILE'));
@@ -450,7 +450,7 @@ describe('SegmentLog', () => {
     assert.equal(everything().length, 1);
   });
 
-  it('takes nothing for lasting that a sync failed for, until it is gone', async () => {
+  it('does not count data as durable after its sync failed', async () => {
     log.append(sized(events(2)));
     await log.sync();
     log.append(sized(events(1)));
@@ -479,7 +479,7 @@ describe('SegmentLog', () => {
 });
 
 describe('Positions', () => {
-  it('joins what touches', () => {
+  it('joins adjacent ranges', () => {
     const positions = new Positions();
     positions.add(0, 5);
     positions.add(7, 9);
@@ -492,7 +492,7 @@ describe('Positions', () => {
     assert.deepEqual([positions.has(8), positions.has(9), positions.has(20)], [true, false, true]);
   });
 
-  it('reads back only what makes sense', () => {
+  it('rejects invalid ranges', () => {
     assert.deepEqual(Positions.from([[0, 2], ['a', 3], [-1, 4], null, [9, 5]]).toJSON(), [[0, 2]]);
     assert.deepEqual(Positions.from({}).toJSON(), []);
   });
@@ -506,16 +506,16 @@ describe('a process that is killed while it writes', () => {
     folder = temporaryFolder();
   });
 
-  it('has lost nothing that it was told is stored', async function () {
+  it('loses no event that was acknowledged as stored', async function () {
     this.timeout(180_000);
     const random = seeded(7);
     for (let run = 0; run < 6; run += 1) {
-      const told = await runUntilKilled(writer, folder, 20 + random() * 200);
+      const lastNumber = await runUntilKilled(writer, folder, 20 + random() * 200);
       const { queues } = fixture(undefined, folder, 50_000_000);
       await queues.start();
       assertClosed(queues);
       const { totals } = queues.account('High');
-      assert.ok(totals.collected >= told, `stored ${totals.collected}, told ${told}`);
+      assert.ok(totals.collected >= lastNumber, `stored ${totals.collected}, lastNumber ${lastNumber}`);
       assert.equal(totals.dropped.corrupt ?? 0, 0);
       const numbers = contents(queues, 'High').map(({ json }) => (JSON.parse(json) as { n: number }).n);
       assert.deepEqual(

@@ -76,7 +76,7 @@ describe('WindowLog', () => {
     reopen();
   });
 
-  it('gives back windows and counts', () => {
+  it('returns saved windows and counts', () => {
     const window = begin();
     const element = add(window, 'ls \ud800 é');
     add(window, 'ps', 2 ** 40);
@@ -105,7 +105,7 @@ describe('WindowLog', () => {
     );
   });
 
-  it('writes what has changed in one small write, and nothing when nothing has', () => {
+  it('writes changes in one small write, and nothing without changes', () => {
     const window = begin();
     const element = add(window, 'ls');
     log.save();
@@ -159,7 +159,7 @@ describe('WindowLog', () => {
     assert.deepEqual(found(), { counts: { ls: 1, ps: 3_001 }, lost: 0, leaving: [ID] });
   });
 
-  it('finds what is there, however much has left before the queue was synced', () => {
+  it('finds the remaining elements after any number has left before the sync of the queue', () => {
     const window = begin();
     const stays = add(window, 'stays');
     while (paths().length === 0 || file().data.length < 6 * 1024 * 1024) {
@@ -195,7 +195,7 @@ describe('WindowLog', () => {
     assert.deepEqual([Object.keys(counts).length, counts.last, lost], [101, 1, 0]);
   });
 
-  it('knows by the position of the queue what has left', () => {
+  it('derives from the position of the queue which elements have left', () => {
     const window = begin();
     const [a, b, c] = [add(window, 'a'), add(window, 'b'), add(window, 'c')];
     log.leave(
@@ -211,7 +211,7 @@ describe('WindowLog', () => {
     assert.ok(c.number >= 0);
   });
 
-  it('knows what the queue has dropped', () => {
+  it('omits events that the queue has dropped', () => {
     const window = begin();
     const [a, b] = [add(window, 'a'), add(window, 'b')];
     log.leave(
@@ -244,7 +244,7 @@ describe('WindowLog', () => {
     }
   });
 
-  it('counts what is damaged, under whatever it knows of it', () => {
+  it('counts damaged records under their known names', () => {
     const window = begin();
     const [a] = [add(window, 'aaaa'), add(window, 'bbbb', 10), add(window, 'cccc')];
     log.save();
@@ -270,7 +270,7 @@ describe('WindowLog', () => {
     assert.deepEqual(found().counts, { ls: 1 });
   });
 
-  it('makes room for the truth on a full disk', () => {
+  it('deletes an outdated file on a full disk to write the current counts', () => {
     const window = begin();
     const elements = Array.from({ length: 50 }, (_, n) => add(window, `${n} ${'x'.repeat(100)}`));
     log.save();
@@ -312,7 +312,7 @@ describe('WindowLog', () => {
     assert.deepEqual([none, (error as NodeJS.ErrnoException).code], [[], 'EACCES']);
   });
 
-  it('reads whatever a file may hold, and never more than there is', () => {
+  it('reads any file content without inventing counts', () => {
     const window = begin();
     const elements = ['a', 'b', 'c', 'd'].map((text) => add(window, text, 3));
     leave(window, ...elements.slice(0, 2));
@@ -344,7 +344,7 @@ describe('WindowLog', () => {
     );
   });
 
-  it('reads records that say what cannot be, and their neighbours', () => {
+  it('skips impossible records and reads their neighbours', () => {
     add(begin(), 'ls', 3);
     log.save();
     const whole = Buffer.from(file().data);
@@ -378,12 +378,12 @@ describe('a process that is killed while it counts', () => {
     folder = temporaryFolder();
   });
 
-  it('has counted all that it said it had, once', async function () {
+  it('has each acknowledged count exactly once', async function () {
     this.timeout(180_000);
     const random = seeded(7);
-    let told = 0;
+    let lastNumber = 0;
     for (let run = 1; run <= 8; run += 1) {
-      told += await runUntilKilled(writer, folder, 20 + random() * 200);
+      lastNumber += await runUntilKilled(writer, folder, 20 + random() * 200);
       const { queues, aggregator } = countingParts(folder);
       await queues.start();
       await aggregator.start();
@@ -392,9 +392,9 @@ describe('a process that is killed while it counts', () => {
       const pending = aggregator.pending('High').ProcessCreate?.occurrences ?? 0;
       const hits = contents(queues, 'High').reduce((all, { occurrences }) => all + occurrences, 0);
       assert.equal(totals.collected, hits);
-      assert.ok(hits + pending >= told, `counted ${hits + pending}, told ${told}`);
-      assert.ok(hits + pending <= told + 20, `counted ${hits + pending}, told ${told}`); // one batch that it did not tell
-      told = hits + pending;
+      assert.ok(hits + pending >= lastNumber, `counted ${hits + pending}, lastNumber ${lastNumber}`);
+      assert.ok(hits + pending <= lastNumber + 20, `counted ${hits + pending}, lastNumber ${lastNumber}`); // one batch that it did not tell
+      lastNumber = hits + pending;
       await aggregator.stop();
       await queues.stop();
       assert.equal(readdirSync(join(folder, 'aggregates')).length, 1);

@@ -97,7 +97,7 @@ describe('state files', () => {
     });
 
     it('files are written even after a callback throws, which is an uncaught exception', async () => {
-      const others = process.listeners('uncaughtException');
+      const uncaughtListeners = process.listeners('uncaughtException');
       process.removeAllListeners('uncaughtException');
       const planted = new Error('planted');
       try {
@@ -111,7 +111,7 @@ describe('state files', () => {
         assert.equal(await replaced(files, 'z'), undefined);
         await files.settled();
       } finally {
-        for (const listener of others) process.on('uncaughtException', listener);
+        for (const listener of uncaughtListeners) process.on('uncaughtException', listener);
       }
     });
 
@@ -218,14 +218,14 @@ describe('state files', () => {
         return Object.getPrototypeOf(file) as FileHandle;
       };
       let sync: sinon.SinonStub | undefined;
-      let goOn: () => void;
+      let resume: () => void;
 
       beforeEach(async () => {
-        const synced = new Promise<void>((resolve) => (goOn = resolve));
+        const synced = new Promise<void>((resolve) => (resume = resolve));
         sync = sinon.stub(await handles(), 'sync').returns(synced);
       });
       afterEach(() => {
-        goOn();
+        resume();
         sync?.restore();
       });
       const isReplaced = async (files: BackgroundStateFiles, contents: string, name = 'a.json') => {
@@ -248,11 +248,11 @@ describe('state files', () => {
         assert.equal(sync?.callCount, 1, 'a sync that can only come too late was begun');
       });
 
-      it('wait for no sync of others', async () => {
+      it('wait for no sync of uncaughtListeners', async () => {
         const lane = new Lane();
         void lane.run(() => new Promise(() => {}));
         const files = new BackgroundStateFiles({ clock: systemClock, lane });
-        goOn();
+        resume();
         const before = replaced(files, 'before');
         files.hurry();
         await isReplaced(files, 'end', 'c.json');

@@ -82,7 +82,7 @@ describe('The status of the detections', () => {
 
   it('lists that alerts are silenced, and degrades the agent, unless the local file lets them be off', () => {
     const { silencedUntil: _silencedUntil, ...loud } = ALERTS;
-    const told = (change: Partial<ObservedDetections>, mayBeOff: readonly string[]) => {
+    const reportedStatus = (change: Partial<ObservedDetections>, mayBeOff: readonly string[]) => {
       agent.observed = { ...agent.observed, limits: { ...NO_LIMITS, mayBeOff: new Set(mayBeOff) } };
       const { state, configuration } = statusWith({ alerts: loud, ...change });
       return [state, configuration.switchedOff?.detections, Object.keys(configuration.warnings)];
@@ -99,12 +99,12 @@ describe('The status of the detections', () => {
       [excepting, 'detectionsExceptions', 'leaves 15 of 16 rules of level high or critical'],
       [silencing(8, 16), 'detectionsDisabledRules', 'leaves 8 of 16 rules of level high or critical'],
     ] as const) {
-      assert.deepEqual(told(change, ['SecurityAlert']), ['running', `${name} ${what}`, []]);
-      assert.deepEqual(told(change, []), ['degraded', `${name} ${what}`, [name]]);
+      assert.deepEqual(reportedStatus(change, ['SecurityAlert']), ['running', `${name} ${what}`, []]);
+      assert.deepEqual(reportedStatus(change, []), ['degraded', `${name} ${what}`, [name]]);
     }
     const few = 'detectionsDisabledRules leaves 8 of 15 rules of level high or critical';
-    assert.deepEqual(told(silencing(7, 15), []), ['running', few, []]);
-    assert.deepEqual(told({}, []), ['running', undefined, []]);
+    assert.deepEqual(reportedStatus(silencing(7, 15), []), ['running', few, []]);
+    assert.deepEqual(reportedStatus({}, []), ['running', undefined, []]);
   });
 
   it('is degraded, with the agent, when something is missing', () => {

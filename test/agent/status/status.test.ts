@@ -178,10 +178,10 @@ describe('the status', () => {
     it('is degraded, with the reason, without starts, connections or logins', () => {
       for (const name of ['ProcessCreate', 'ConnectionCreate', 'Login']) {
         agent.settings.replace(defaults());
-        const { state, configuration: told, collectors: all } = blind(off(name));
+        const { state, configuration: reportedStatus, collectors: all } = blind(off(name));
         assert.equal(state, 'degraded', name);
-        assert.deepEqual(told.switchedOff, { [name]: `eventPriority${name} is Off` });
-        assert.match(told.warnings[`eventPriority${name}`] ?? '', /is Off, and limits\.mayBeOff/);
+        assert.deepEqual(reportedStatus.switchedOff, { [name]: `eventPriority${name} is Off` });
+        assert.match(reportedStatus.warnings[`eventPriority${name}`] ?? '', /is Off, and limits\.mayBeOff/);
         assert.equal(all[name]?.state, 'off');
         assert.match(all[name]?.reason ?? '', /limits\.mayBeOff/);
         assert.deepEqual(validateStatus(reportedOf(localStatus(agent.observed))), []);
@@ -189,23 +189,23 @@ describe('the status', () => {
     });
 
     it('is running without others, and lists them', () => {
-      const { state, configuration: told } = blind(off('OSBaseline', 'Diagnostic'));
+      const { state, configuration: reportedStatus } = blind(off('OSBaseline', 'Diagnostic'));
       assert.equal(state, 'running');
-      assert.deepEqual(Object.keys(told.switchedOff ?? {}), ['OSBaseline', 'Diagnostic']);
+      assert.deepEqual(Object.keys(reportedStatus.switchedOff ?? {}), ['OSBaseline', 'Diagnostic']);
     });
 
     it('is degraded when messages are later than a day', () => {
-      const { state, configuration: told } = blind({ lowPriorityMessageFrequency: days(365) });
+      const { state, configuration: reportedStatus } = blind({ lowPriorityMessageFrequency: days(365) });
       assert.equal(state, 'degraded');
-      assert.match(told.warnings.lowPriorityMessageFrequency ?? '', /is P365D, longer than limits\./);
+      assert.match(reportedStatus.warnings.lowPriorityMessageFrequency ?? '', /is P365D, longer than limits\./);
     });
 
     it('lists the hardening checks if no rule is left to evaluate', () => {
       agent.scanned = { ...SCANNED, passed: 0, failed: 0, errors: 0 };
-      const { state, configuration: told } = blind({});
+      const { state, configuration: reportedStatus } = blind({});
       assert.equal(state, 'running');
-      assert.deepEqual(Object.keys(told.switchedOff ?? {}), ['OSBaseline']);
-      assert.match(told.warnings.baselineGroupsDisabled ?? '', /leaves no rule/);
+      assert.deepEqual(Object.keys(reportedStatus.switchedOff ?? {}), ['OSBaseline']);
+      assert.match(reportedStatus.warnings.baselineGroupsDisabled ?? '', /leaves no rule/);
       agent.observed = { ...agent.observed, limits: { ...limits, mayBeOff: new Set(['Diagnostic']) } };
       assert.equal(localStatus(agent.observed).state, 'degraded');
     });
@@ -278,8 +278,8 @@ describe('the status', () => {
 
   it('shows how earlier runs ended, which does not degrade the agent', () => {
     agent.restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
-    const { state, restarts: told } = localStatus(agent.observed);
-    assert.deepEqual([state, told], ['running', agent.restarts]);
+    const { state, restarts: reportedStatus } = localStatus(agent.observed);
+    assert.deepEqual([state, reportedStatus], ['running', agent.restarts]);
   });
 
   it('is degraded while the queues are nearly full', () => {
@@ -383,7 +383,7 @@ describe('the status', () => {
       assert.equal(localStatus(agent.observed).state, 'running');
     });
 
-    const troubles: Record<string, () => void> = {
+    const faults: Record<string, () => void> = {
       'a collector is degraded': () => {
         agent.kernelEvents = { state: 'degraded' };
       },
@@ -397,7 +397,7 @@ describe('the status', () => {
         agent.hub = { ...agent.hub, state: 'refused' };
       },
     };
-    for (const [what, spoil] of Object.entries(troubles)) {
+    for (const [what, spoil] of Object.entries(faults)) {
       it(`is degraded when ${what}, and stopping when it stops`, () => {
         spoil();
         assert.equal(localStatus(agent.observed).state, 'degraded');
@@ -772,24 +772,24 @@ describe('the status', () => {
             clock: systemClock,
             log: quietLog(),
           });
-          const told = () => twinHub.reported.securityAgent as SecurityAgentStatus;
+          const reportedStatus = () => twinHub.reported.securityAgent as SecurityAgentStatus;
           end(); // so that it can be compared with later reports
           await twin.start();
           twinHub.emit('connected');
           await time.tickAsync(seconds(5));
-          const before = structuredClone(told());
+          const before = structuredClone(reportedStatus());
           assert.notDeepEqual(seen(before), shows);
           for (let round = 0; round < 2; round += 1) {
             begin();
             twin.changed();
             await time.tickAsync(seconds(5));
-            assert.deepEqual(seen(told()), shows);
-            assert.deepEqual(validateStatus(told()), []);
+            assert.deepEqual(seen(reportedStatus()), shows);
+            assert.deepEqual(validateStatus(reportedStatus()), []);
             end();
             twin.changed();
             await time.tickAsync(seconds(5));
-            assert.deepEqual(seen(told()), seen(before));
-            assert.equal(told().state, 'running');
+            assert.deepEqual(seen(reportedStatus()), seen(before));
+            assert.equal(reportedStatus().state, 'running');
           }
           await twin.stop();
         });

@@ -67,10 +67,10 @@ describe('Output', () => {
     ['ENOSPC', 1, 'ENOSPC'],
   ] as const) {
     it(`ends at ${code} with ${status}, tells that once, and takes no more`, async () => {
-      const told: (string | undefined)[] = [];
+      const results: (string | undefined)[] = [];
       const output = new Output(
         () => failing(code),
-        (reason) => told.push(reason),
+        (reason) => results.push(reason),
       );
       output.line('a');
       output.line('b');
@@ -78,7 +78,7 @@ describe('Output', () => {
       await nextTurn();
       output.line('c');
       assert.equal(await output.flush(), status);
-      assert.deepEqual(told, [why]);
+      assert.deepEqual(results, [why]);
     });
   }
 
@@ -129,15 +129,15 @@ describe('Output', () => {
     stream.write = () => {
       throw Object.assign(new Error('full'), { code: 'ENOSPC' });
     };
-    let told = 0;
+    let results = 0;
     const output = new Output(
       () => stream,
       () => {
-        told += 1;
+        results += 1;
       },
     );
     output.line('a');
     assert.equal(await output.flush(), 1);
-    assert.equal(told, 1);
+    assert.equal(results, 1);
   });
 });
