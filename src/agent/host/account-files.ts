@@ -3,9 +3,9 @@ import { type CLibrary, GLIBC } from './c-library.ts';
 /* Readers of passwd(5), group(5) and shadow(5) that accept the same lines as the system's C library, so that no account of it
  * is missing here.
  *
- * - glibc's nss_files: blanks before a line or a number, missing fields at the end, ids cut to 32 bits
+ * - glibc's nss_files: spaces before a line or a number, missing fields at the end, ids cut to 32 bits
  * - musl (src/passwd): any name, `#` and `+` included, an empty id is 0, and ids begin again at 0 beyond 32 bits
- * - both: nothing of a line behind a NUL
+ * - both: the rest of a line after a NUL is ignored
  *
  * The files are read as bytes, and the bytes of a password hash never become part of a string, since strings are copied
  * into logs, messages and heap dumps. */
@@ -210,7 +210,7 @@ function methodOf(secret: Buffer): string {
 }
 
 /**
- * Of as many digits as one likes. With glibc like strtoul(3), at most the largest number of 32 bits, which a negative number
+ * Accepts any number of digits. With glibc like strtoul(3), at most the largest number of 32 bits, which a negative number
  * becomes, too. With musl, digits only, and what exceeds 32 bits is lost.
  */
 function id(digits: string, { isMusl }: CLibrary): number {

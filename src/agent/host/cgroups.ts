@@ -21,7 +21,7 @@ const BESIDE = /^(?:.*-)?conmon-|^machine-qemu\\x2d/;
 const SUPERVISOR = 'supervisor';
 const MACHINE = /^(?:machine-|systemd-nspawn@)/;
 
-/** Printable: at most as long as a file name, without blanks and control characters. */
+/** Printable: at most as long as a file name, without whitespace and control characters. */
 const PRINTABLE = /^[^\s\p{C}]{1,255}$/u;
 
 /** The container of a cgroup, by the cgroup's name and its parents. */

@@ -20,7 +20,7 @@ const CONTAINER_GROUP = /\/(?:docker|kubepods|lxc|libpod)/;
 
 /**
  * The kind of container that these files belong to: `docker`, `podman`, `systemd-nspawn`, `lxc`,
- * `container-other` … The checks and their order are those of systemd-detect-virt(1), see virt.c of systemd; and
+ * `container-other` … The checks and their order follow systemd-detect-virt(1), see virt.c of systemd; and
  * https://systemd.io/CONTAINER_INTERFACE/.
  *
  * @returns `undefined` if no container is detected

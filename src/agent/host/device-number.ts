@@ -1,5 +1,5 @@
 /**
- * A device's number, as `stat` has it, in the form of /sys/dev/block and mountinfo: `major:minor`. As gnu_dev_major() and
+ * A device's number, as returned by `stat`, in the form of /sys/dev/block and mountinfo: `major:minor`. As gnu_dev_major() and
  * gnu_dev_minor() of sys/sysmacros.h take it apart.
  */
 export function deviceNumber(device: bigint): string {

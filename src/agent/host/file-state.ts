@@ -5,7 +5,7 @@ import { seconds } from '../../core/base/duration.ts';
 export type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'ctimeNs' | 'mtimeNs' | 'size'>;
 
 /**
- * Times of files and of audit come from the kernel's clock tick, of at most 10 ms; those of FAT have a resolution of 2 s. Two
+ * Times of files and of audit come from the kernel's clock tick, of at most 10 ms; FAT stores times with a resolution of 2 s. Two
  * changes within one tick cannot be distinguished: a file hashed this soon after a change may have changed again unnoticed.
  */
 export const COARSEST_TIME = seconds(2);

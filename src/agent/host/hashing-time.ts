@@ -17,7 +17,7 @@ const MAX_USERS = 64;
 export type Payer = number;
 export const ROOT: Payer = 0;
 
-/** The time that one user has for digests of his programs. */
+/** The time that is available for digests of one user's programs. */
 export interface Allowance {
   readonly payer: Payer;
   /** Negative when the last work exceeded the budget. */
@@ -31,8 +31,8 @@ export interface Allowance {
 }
 
 /**
- * Time budgets for digests: a fiftieth of one core in all. Root can spend all of it; every other user half, and nothing of
- * what is reserved for root. So no user can use up the time that digests of other users' programs take.
+ * Time budgets for digests: a fiftieth of one core in all. Root can spend all of it; every other user half, without
+ * the share reserved for root. So no user can use up the time that digests of other users' programs take.
  */
 export class HashingTime {
   readonly #clock: Clock;

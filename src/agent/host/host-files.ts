@@ -52,7 +52,7 @@ const MAX_PATHS = 1_024;
  * Only regular files are opened, since opening a FIFO blocks and opening a device can have side effects. A link to /dev/null
  * is an empty file: systemd's programs mask files by such links.
  *
- * Results are cached for one scan: a file that changes meanwhile is judged by its first state.
+ * Results are cached for one scan: a file that changes during the scan is evaluated in its first state.
  */
 export class HostFiles {
   readonly root: string;
@@ -81,7 +81,7 @@ export class HostFiles {
     return this.root === '/' ? path : inRoot(this.root, path);
   }
 
-  /** Like `place`, with links followed also where the root is this process's own. */
+  /** Like `place`, but follows links even if the root is this process's own. */
   real(path: string): string {
     return this.root === '/' ? realpathSync(path) : inRoot(this.root, path);
   }
@@ -116,7 +116,7 @@ export class HostFiles {
     return 'found' in this.stat(path);
   }
 
-  /** Whether the path may exist: also when that is unknown. Reading it will show the reason. */
+  /** Whether the path may exist; true if that is unknown, since reading it will show the reason. */
   mayBeThere(path: string): boolean {
     return !('missing' in this.stat(path));
   }
@@ -254,8 +254,8 @@ export class HostFiles {
   }
 
   /**
-   * The drop-ins that match the patterns, in the order of their names, in which most programs read them. Of those with the
-   * same name only that of the first pattern is there: it overrides the others.
+   * The drop-ins that match the patterns, in the order of their names, in which most programs read them. If several
+   * have the same name, only that of the first pattern is returned: it overrides the rest.
    */
   dropIns(patterns: readonly string[]): { paths: readonly string[]; unreadable?: Unreadable } {
     const byName = new Map<string, string>();

@@ -8,7 +8,7 @@ const MAX_LINKS = 40;
  * Resolves a path below `root`, such as a host's root that is mounted in a container, as after chroot(2): absolute
  * links begin at `root` again, and `..` does not lead out of it.
  *
- * Not safe against links that are changed meanwhile. Components that do not exist are kept, so that opening the file
+ * Not safe against links that change during the call. Components that do not exist are kept, so that opening the file
  * reports the error.
  *
  * @param path below the root: `etc/os-release`
@@ -62,8 +62,8 @@ export const hostProc = (hostRoot: string): string => unsharedProc(posix.join(ho
 
 /**
  * The path of an instance of procfs that shows the same processes as the one at `proc`: this process's own if that is another
- * instance, as in a container with the host's processes (Linux 5.8). Any user can keep folders of an instance that he sees
- * locked, such as his own processes', for as long as he likes, and who then reads them waits.
+ * instance, as in a container with the host's processes (Linux 5.8). A user can keep directories of a visible instance
+ * locked indefinitely, such as those of their own processes; readers of these directories then wait.
  */
 export function unsharedProc(proc: string): string {
   const self = String(process.pid);

@@ -15,7 +15,7 @@ const MAX_BYTES = 1024 * 1024;
 const MAX_BYTES_OF_OTHERS = 128 * 1024;
 /** Descriptors kept until the end of a turn. When there are more, all are closed and mounts are looked up again. */
 const MAX_KEPT = 64;
-/** Path components; each takes some 15 µs. */
+/** Path components; each takes about 15 µs. */
 const MAX_FOLDERS = 64;
 
 /**
@@ -40,16 +40,16 @@ const UNLIMITED: Time = { left: () => milliseconds(0), pay: (since) => since };
 
 /**
  * Refers to files of processes and of the host without ever waiting for a file system that a program or another machine
- * serves: a server that never answers would hang the agent, and any user can mount one in namespaces of his own.
+ * serves: a server that never answers would hang the agent, and any user can mount one in their own namespaces.
  *
  * Opening with O_PATH asks a file system only for the names on the path. So each folder of a path is opened from the one
  * before, which is known to be local by then, without following links. The target of /proc/PID/exe is opened without any
  * name lookup. A descriptor's fdinfo has the id of its mount; the lists of mounts describe that mount. They must be read
  * after the descriptor was made: until it is closed, the id is not reused. A mount that is in no list is not local.
  *
- * Nor does it wait for a folder. Any user can keep any folder that he may read locked for as long as he likes: by
- * getdents(2) into memory that a file system of his own serves, while mkdir(2) waits for that. Who then looks up a name that
- * isn't cached sleeps, and not even SIGKILL ends it. So only cached names are looked up. The names of a program that runs
+ * It does not wait for a directory either. A user can keep any readable directory locked indefinitely: by
+ * getdents(2) into memory that their own file system serves, while mkdir(2) waits for that. A process that then looks up
+ * an uncached name sleeps, and not even SIGKILL ends it. So only cached names are looked up. The names of a program that runs
  * are cached, and those of one that ran just now almost always.
  *
  * Results and descriptors are kept until the end of a turn of the event loop only, since descriptors would keep a file
@@ -62,7 +62,7 @@ export class LocalFiles {
   readonly #openCached: OpenCached | undefined;
   /** By mount id, while a kept descriptor is on the mount. */
   readonly #mounts = new Map<number, boolean>();
-  /** By path. */
+  /** Keyed by path. */
   readonly #folders = new Map<string, number>();
   #kept: number[] = [];
   #willRelease = false;
@@ -98,7 +98,7 @@ export class LocalFiles {
    */
   image(pid: number, time: Time = UNLIMITED): LocalFile {
     const link = `${this.#proc}/${pid}/exe`;
-    // Many processes have ended by now, and throwing an error costs five times as much as this check.
+    // Many processes have exited by now, and throwing an error costs five times as much as this check.
     if (!exists(link)) return 'absent';
     this.#rootFolder(); // usually on the same mount
     const file = this.#open(link, O_PATH);
@@ -163,8 +163,8 @@ export class LocalFiles {
     }
     let file = this.#openCached(folder, name);
     if (file === 'uncached') {
-      // Also where the folder's access control list isn't cached, which this reads, without a lock; and when files are
-      // being renamed just now.
+      // This reads the directory without a lock. It also helps if the directory's access control list isn't cached,
+      // or if files are being renamed.
       tryAccess(`${path}/.`);
       file = this.#openCached(folder, name);
     }
@@ -258,7 +258,7 @@ export function hostFiles({
   return new LocalFiles({ proc: hostProc(hostRoot), root: isFirst ? FIRST_ROOT : hostRoot, clock, openCached });
 }
 
-/** Whether a folder is root's, and nobody else can write to it. */
+/** Whether root owns a directory and no other user can write to it. */
 function isRoots(folder: number): boolean {
   const { uid, mode } = fstatSync(folder);
   return uid === 0 && (mode & OTHERS_WRITE) === 0;

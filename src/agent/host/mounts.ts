@@ -42,7 +42,7 @@ function parseMount(line: string): Mount | undefined {
   return { id: Number(id), device, ...unescaped, type, ownOptions, options };
 }
 
-/** mountinfo, /proc/mounts and fstab(5) write blanks and similar characters in octal, `\\040`, one byte each. */
+/** mountinfo, /proc/mounts and fstab(5) write spaces and similar characters in octal, `\\040`, one byte each. */
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-3][0-7]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
 
@@ -67,7 +67,7 @@ export function parseFstab(fstab: string): FstabLine[] {
 }
 
 /**
- * The mount on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`. Of several mounts on the same folder, the
+ * The mount on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`. If a folder has several mounts, the
  * last one is in use. See proc_mounts(5).
  */
 export function mountedOn(folder: string, mounts: string): string | undefined {
@@ -103,8 +103,8 @@ export const isRemote = ({ type }: { readonly type: string }): boolean => REMOTE
 /**
  * Whether files of a mount can be read without waiting for anything but this machine's kernel.
  *
- * An overlay is local if its layers are; the paths of its layers are those in the view of whoever mounted it. So it counts
- * only if the first process sees it too: then root mounted it, and not a user in namespaces of his own, over layers that a
+ * An overlay is local if its layers are; the paths of its layers are as seen by the process that mounted it. So it counts
+ * only if the first process sees it too: then root mounted it, and not a user in their own namespaces, over layers that a
  * program of that user serves. It does not count either if the path of a layer leads to a mount that is not local.
  *
  * @param first mountinfo of the first process; `undefined` when it cannot be read

@@ -3,7 +3,7 @@ const own = new Set<number>();
 /** Audit reports a start later; by then the agent may have started others, but not as many as this. */
 const MAX_REMEMBERED = 256;
 
-/** To be called with the pid of every process that the agent starts. */
+/** Call this with the pid of every process that the agent starts. */
 export function rememberOwn(pid: number): void {
   own.delete(pid);
   own.add(pid);

@@ -18,7 +18,7 @@ export interface InstalledPackage {
 /** The dpkg states in which at least some of a package's files are present. */
 const HAS_FILES = /^Status:.* (?:installed|unpacked|half-installed|half-configured|triggers-\w+)\s*$/m;
 
-/** The longest paragraphs, of metapackages and of packages with many settings, have some 20 KB. */
+/** The longest paragraphs, of metapackages and of packages with many settings, have about 20 KB. */
 const MAX_PARAGRAPH = 64 * 1024;
 
 /**

@@ -25,8 +25,8 @@ export interface ProcessStat {
   readonly startTicks: number;
   readonly isKernelThread: boolean;
   /**
-   * The first thread has ended. Others may go on: a program whose first thread ends at once must not be missed. In the `stat`
-   * of a thread: that thread has ended.
+   * The first thread has exited. Others may continue: a program whose first thread exits early must not be missed. In the
+   * `stat` of a thread: that thread has exited.
    */
   readonly isLeaderDead: boolean;
   /** All threads have ended. */
@@ -40,7 +40,7 @@ export interface ProcessStat {
  *
  *     4711 (a) b (c) S 1 4711 4711 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 34567 2703360 …
  *
- * The program chooses the name in parentheses, which can contain blanks, parentheses and line feeds; so the last closing
+ * The program chooses the name in parentheses, which can contain spaces, parentheses and line feeds; so the last closing
  * parenthesis ends it.
  *
  * @returns `undefined` when the line is malformed
@@ -72,8 +72,8 @@ export function parseCommandLine(text: string): string[] {
 const MAX_THREADS = 64;
 
 /**
- * The folder that tells what a process runs, since memory and program of a first thread that has ended are gone: that of
- * another thread. Entries such as `cmdline` and `exe` are there, too; see proc_pid_task(5). A thread that is traced is still
+ * The directory of another thread, for a process whose first thread has exited and released memory and program.
+ * It contains entries such as `cmdline` and `exe`; see proc_pid_task(5). A thread that is traced is still
  * there after its end, until its tracer has waited for it.
  *
  * @returns `undefined` when none of the first threads lives
@@ -102,8 +102,8 @@ function isAlive(thread: string): boolean {
 }
 
 /**
- * The effective id of the four in /proc/PID/status: `Uid:  0  1000  0  0`. A line begins behind a line feed only: of what a
- * process may have in its name, the kernel escapes that, but not others that begin a line for `^`, such as a carriage return.
+ * The effective id of the four in /proc/PID/status: `Uid:  0  1000  0  0`. A line starts after a line feed only: in a
+ * process's name the kernel escapes line feeds, but not other characters that start a line for `^`, such as a carriage return.
  */
 export function parseUserId(text: string): number | undefined {
   const match = /\nUid:\t\d{1,10}\t(\d{1,10})\t/.exec(text);
@@ -113,7 +113,7 @@ export function parseUserId(text: string): number | undefined {
 const programAt = (folder: string): string => readlinkSync(`${folder}/exe`).replace(/ \(deleted\)$/, '');
 
 /**
- * The host's /proc. Methods about one process return `undefined` once the process has ended.
+ * The host's /proc. Methods about one process return `undefined` once the process has exited.
  *
  * Reads no file for which the kernel takes the process's memory lock, such as `cmdline`: see processes/memory/.
  */
@@ -148,7 +148,7 @@ export class ProcFolder {
   }
 
   /**
-   * Containers of LXC and Incus have a file of lxcfs in the place of `uptime`, which says for how long their first process has
+   * Containers of LXC and Incus have a file of lxcfs instead of `uptime`, which contains how long their first process has
    * been running. Start times count from the host's boot there, too.
    */
   #isUptimeReplaced = (): boolean => statSync(`${this.#path}/uptime`).dev !== statSync(this.#path).dev;

@@ -4,8 +4,8 @@ import type { LocalFiles } from './local-files.ts';
 const OTHERS_WRITE = 0o022n;
 
 /**
- * Whether only root can have created this file and its path: root owns the file and every folder on the path, and nobody
- * else can write to them. False for a file that is not on a local file system or cannot be examined.
+ * Whether only root can have created this file and its path: root owns the file and every folder on the path, and no
+ * other user can write to them. False for a file that is not on a local file system or cannot be examined.
  *
  * @param path a path of the host, as the kernel writes it
  */

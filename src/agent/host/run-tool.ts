@@ -5,7 +5,7 @@ import { errnoOf } from '../../core/base/errors.ts';
 import { nextTurn } from '../../core/base/waiting.ts';
 import { rememberOwn } from './own-processes.ts';
 
-/** Where tools are searched, in this order. PATH is ignored, since whoever starts the agent could set it. */
+/** Where tools are searched, in this order. PATH is ignored, since any program that starts the agent could set it. */
 const FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
 const LIMIT = seconds(10);

@@ -17,7 +17,7 @@ export type Visit = (
   place: Buffer,
 ) => void;
 
-/** What became of a walk. */
+/** Result of a walk. */
 export interface Walked {
   readonly entries: number;
   readonly tookMs: number;
@@ -33,7 +33,7 @@ export interface WalkAccess {
   readonly clock: Clock;
   /** Ends the walk, which then rejects with the signal's reason. */
   readonly signal: AbortSignal;
-  /** Called before each folder is read, which may block for ever. */
+  /** Called before each folder is read, which may block forever. */
   readonly at: (where: string) => void;
 }
 
@@ -80,9 +80,9 @@ interface Frame {
 }
 
 interface WalkOptions {
-  /** Folders to begin at. Of several mount points of one device, only the first is walked. */
+  /** Folders to begin at. If a device has several mount points, only the first is walked. */
   readonly roots: readonly string[];
-  /** All mounts, those that are not walked included: they tell a btrfs subvolume from another file system. */
+  /** All mounts, including those that are not walked: they distinguish a btrfs subvolume from another file system. */
   readonly mounts: Look<readonly WalkedMount[]>;
   readonly visit: Visit;
   /** Maximum of folders walked in one folder; the rest is skipped. */
@@ -92,7 +92,7 @@ interface WalkOptions {
 /**
  * Walks file systems once: at most two million entries and five minutes, with at most half of a core. It never follows a
  * link and never leaves a device: each folder is opened relative to its parent's descriptor (by /proc/self/fd), so that a
- * folder replaced by a link meanwhile is not followed.
+ * folder replaced by a link during the walk is not followed.
  */
 export const walkTree = (access: WalkAccess, options: WalkOptions): Promise<Walked> => new Walk(access, options).run();
 
@@ -129,7 +129,7 @@ class Walk {
     }
     const leftOut = 'found' in mounts ? mounts.found.find(isLeftOut) : undefined;
     if (leftOut !== undefined)
-      this.#incomplete ??= `${leftOut.point} is not walked: it can't be told whether what is below this ${leftOut.type} is local`;
+      this.#incomplete ??= `${leftOut.point} is not walked: it is unknown whether the files below this ${leftOut.type} are local`;
     for (const root of this.#roots) await this.#walkFrom(root);
     return {
       entries: this.#entries,

@@ -39,17 +39,17 @@ interface Parts {
   readonly hostRoot: string;
   /** Whether connections of this machine to itself are reported. */
   readonly loopback: boolean;
-  /** Folder for the positions in logs. Absent: positions are not kept, and missed events are not read from logs. */
+  /** Folder for the positions in logs. If omitted, positions are not kept, and missed events are not read from logs. */
   readonly stateDirectory?: string;
-  /** Whether it must leave audit to another agent that runs. Absent: no. */
+  /** Whether it must leave audit to another agent that runs. Default: no. */
   readonly yieldsToAgent?: boolean;
   /** Whether programs wait for space in audit's backlog (`audit.backlogWait`). Default: no. */
   readonly backlogWait?: boolean;
   /** Called when a user floods audit. */
   readonly flooded?: (flood: AuditFlood) => void;
-  /** Writes the state in the background, after the events. Absent: it is written at once. */
+  /** Writes the state in the background, after the events. If omitted, it is written immediately. */
   readonly writer?: BackgroundWriter | undefined;
-  /** The container of a process that runs or has just exited. Absent: containers are unknown. */
+  /** The container of a process that runs or has just exited. If omitted, containers are unknown. */
   readonly containerOf?: (pid: number) => string | undefined;
   /** Called when `status()` has changed. */
   readonly changed?: () => void;
@@ -175,7 +175,7 @@ export class LinuxEvents implements Service, Moving, Ancestry {
     return this.#table.processAt(pid, moment);
   }
 
-  /** To be called when `streams()` has changed. Never rejects. */
+  /** Call this when `streams()` has changed. Never rejects. */
   async refresh(): Promise<void> {
     if (this.#isStopping) return;
     await this.#inTurn(async () => {

@@ -8,7 +8,7 @@ import { cachedHostFiles } from './native/cached-names.ts';
 import { Containers } from './processes/containers.ts';
 import { ExecutableHashes } from './processes/hashing/executable-hashes.ts';
 
-/** Look-ups that enrich events with facts of this host. */
+/** Lookups that enrich events with facts of this host. */
 export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Clock }): Lookups {
   const names = new UserNames({ hostRoot, clock });
   const files = cachedHostFiles({ hostRoot, clock });

@@ -12,7 +12,7 @@ import { MachineQuestion } from './machine/machine-question.ts';
 import { parseFacts, SYSTEM_FACTS } from './machine/system-facts.ts';
 import { ListeningSockets } from './sockets/listening-sockets.ts';
 
-/** The sources of all snapshots of this machine, and the look-ups of facts about its processes. */
+/** The sources of all snapshots of this machine, and the lookups of facts about its processes. */
 export function linuxSources({ hostRoot, clock, log }: { hostRoot: string; clock: Clock; log: Logger }): {
   readonly snapshots: Omit<Sources, 'statistics' | 'baseline'>;
   /** Asked about what could block, for snapshots: one after the other, so that only one child process takes memory. */

@@ -13,7 +13,7 @@ const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-
 /** The child's standard error is cut to this, in characters. */
 const MAX_STDERR = 2_048;
 
-/** Running children. They must not outlive the agent: a blocked child would not notice that its pipe is closed. */
+/** Running children. They must exit with the agent: a blocked child would not notice that its pipe is closed. */
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');

@@ -1,7 +1,7 @@
 import type { Duration } from '../../core/base/duration.ts';
 
 /**
- * A kind of question that a `Reader` asks its child process: work that can block for ever because of another process or
+ * A kind of question that a `Reader` asks its child process: work that can block forever because of another process or
  * file system, and so must not be done by the agent itself.
  *
  * To add a kind:
@@ -45,10 +45,10 @@ export type Answerer<Q, A> = (question: Q, context: AnswerContext) => A | Promis
 
 export interface AnswerContext {
   /**
-   * Reports progress, and restarts the time limit. To be called before each step that may block, at least a few times
-   * within the limit. A `hung` answer contains the last `what`.
+   * Reports progress, and restarts the time limit. Call this before each step that may block, at least a few times
+   * within the limit. A `hung` answer contains the last `step`.
    */
-  readonly at: (what: string) => void;
+  readonly at: (step: string) => void;
 }
 
 export type Answer<A> =

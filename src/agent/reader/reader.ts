@@ -49,7 +49,7 @@ interface Parts {
 }
 
 /**
- * Lets a child process do reads that could block for ever: a thread that waits for another process's memory lock can't
+ * Lets a child process do reads that could block forever: a thread that waits for another process's memory lock can't
  * be ended, a process can.
  *
  * The child is started at the first question, and ends ten seconds after the last answer. A child that exceeds the time
@@ -65,8 +65,8 @@ export class Reader {
   readonly #avoidance: Avoidance;
   #child: ReaderChild | undefined;
   #isReady = false;
-  /** By the monotonic clock: when the child last sent something, or was sent a question after a rest. */
-  #movedAt: Duration;
+  /** Monotonic time when the child last sent data, or was sent a question after a rest. */
+  #progressAt: Duration;
   #at: string | undefined;
   /** Sent to the child and not answered, in order. */
   #sent: Job[] = [];
@@ -84,7 +84,7 @@ export class Reader {
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#avoidance = new Avoidance(parts.clock);
-    this.#movedAt = parts.clock.monotonic();
+    this.#progressAt = parts.clock.monotonic();
   }
 
   /**
@@ -159,7 +159,7 @@ export class Reader {
         continue; // the next round refuses it
       }
       if (this.#sent.length === 0) {
-        if (this.#isReady) this.#movedAt = this.#parts.clock.monotonic();
+        if (this.#isReady) this.#progressAt = this.#parts.clock.monotonic();
         child.alarm.ring();
       }
       this.#sent.push(job);
@@ -201,7 +201,7 @@ export class Reader {
   #start(): ReaderChild | undefined {
     if (this.#child !== undefined) return this.#child;
     this.#isReady = false;
-    this.#movedAt = this.#parts.clock.monotonic();
+    this.#progressAt = this.#parts.clock.monotonic();
     try {
       const child: ReaderChild = new ReaderChild(
         {
@@ -226,7 +226,7 @@ export class Reader {
   }
 
   #take(frame: AnswerFrame): void {
-    this.#movedAt = this.#parts.clock.monotonic();
+    this.#progressAt = this.#parts.clock.monotonic();
     if ('ready' in frame) {
       this.#isReady = true;
       this.#child?.alarm.ring(); // another time limit applies now
@@ -251,13 +251,13 @@ export class Reader {
   async #watch(child: ReaderChild): Promise<void> {
     const { clock } = this.#parts;
     let busy = 0;
-    let movedAt: Duration | undefined;
+    let progressAt: Duration | undefined;
     while (!child.isOver) {
       const [job] = this.#sent;
       const limit = job === undefined ? IDLE : this.#isReady ? job.kind.limit : START_LIMIT;
-      const waited = clock.monotonic() - this.#movedAt;
-      if (movedAt !== this.#movedAt) busy = 0;
-      movedAt = this.#movedAt;
+      const waited = clock.monotonic() - this.#progressAt;
+      if (progressAt !== this.#progressAt) busy = 0;
+      progressAt = this.#progressAt;
       const left = limit * (busy + 1) - waited;
       if (left > 0) {
         await child.alarm.sleep(clock, milliseconds(left));
@@ -271,7 +271,7 @@ export class Reader {
       // If the agent itself was blocked, the answer may have arrived without having been read.
       await nextTurn();
       await nextTurn();
-      if (child.isOver || this.#movedAt !== movedAt) continue;
+      if (child.isOver || this.#progressAt !== progressAt) continue;
       busy += 1;
       if (busy < BUSY_LIMITS && child.isBusy()) continue;
       this.#hung(child);

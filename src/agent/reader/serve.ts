@@ -29,7 +29,7 @@ export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void
   const answerers = new Map<string, Answerer<unknown, unknown>>();
   const frames = new FrameReader(() => MAX_QUESTION_BYTES);
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  const context = { at: (what: string) => write({ at: what.slice(0, MAX_AT_LENGTH) }) };
+  const context = { at: (step: string) => write({ at: step.slice(0, MAX_AT_LENGTH) }) };
   write({ ready: true });
   for (;;) {
     const frame = frames.next() as QuestionFrame | undefined;

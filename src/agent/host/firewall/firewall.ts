@@ -36,14 +36,14 @@ type Verdict = Exclude<Direction, 'none'>;
 /** What a chain does with packets. `back`: it hands them to the chain that they came from. */
 type Outcome = Verdict | 'back';
 
-/** What is judged, and the outcomes of chains as far as they are known. */
-interface Judged {
+/** The evaluated rules, and the known outcomes of chains. */
+interface EvaluatedRules {
   readonly hook: Hook;
   readonly family: Family;
   readonly known: Map<string, Outcome>;
 }
 
-/** @param hasIpv6 whether IPv6 is in use; without it, that nothing filters it is no risk */
+/** @param hasIpv6 whether IPv6 is in use; without it, missing filters for IPv6 are not a risk */
 export function firewallPostureOf(rows: readonly Payload[], { hasIpv6 }: { hasIpv6: boolean }): FirewallPosture {
   const filter = new PacketFilter(rows as unknown as readonly FirewallRow[]);
   const families: readonly Family[] = hasIpv6 ? ['ip', 'ip6'] : ['ip'];
@@ -59,7 +59,7 @@ export function firewallPostureOf(rows: readonly Payload[], { hasIpv6 }: { hasIp
   };
 }
 
-/** Whoever is denied one family takes the other. `none` only if nothing is filtered at all. */
+/** An attacker who is denied one family uses the other. `none` only if nothing is filtered at all. */
 function worst(families: readonly Direction[]): Direction {
   const [first = 'none'] = families;
   if (families.every((each) => each === first)) return first;
@@ -82,7 +82,7 @@ export class PacketFilter {
 
   /** A packet must pass every chain of a hook: one that denies is enough. */
   direction(hook: Hook, family: Family): Direction {
-    const of: Judged = { hook, family, known: new Map() };
+    const of: EvaluatedRules = { hook, family, known: new Map() };
     const verdicts = this.bases(hook, family).map((chain) => this.#outcome(chain, of, 0));
     if (verdicts.length === 0) return 'none';
     if (verdicts.includes('deny')) return 'deny';
@@ -90,7 +90,7 @@ export class PacketFilter {
   }
 
   permissive(hook: Hook, family: Family): Set<FirewallRow> {
-    const of: Judged = { hook, family, known: new Map() };
+    const of: EvaluatedRules = { hook, family, known: new Map() };
     const found = new Set<FirewallRow>();
     const seen = new Set<string>();
     const waiting = this.bases(hook, family).map((chain) => ({ chain, afterwards: endOf(chain) }));
@@ -119,8 +119,8 @@ export class PacketFilter {
     return found;
   }
 
-  /** The rules of a chain, up to one behind which no packet comes because all are denied or handed back. */
-  #reached(chain: readonly FirewallRow[], { hook, family }: Judged): readonly FirewallRow[] {
+  /** The rules of a chain, up to the first after which no packet remains because all are denied or returned. */
+  #reached(chain: readonly FirewallRow[], { hook, family }: EvaluatedRules): readonly FirewallRow[] {
     const rules = chain.filter((row) => !isPolicy(row) && isOfFamily(row, family));
     const last = rules.findIndex((row) => (row.Action === 'Deny' || isReturn(row)) && isForAll(row, hook));
     return last === -1 ? rules : rules.slice(0, last + 1);
@@ -143,7 +143,7 @@ export class PacketFilter {
   }
 
   /** What the first rule that applies to every packet says, else the policy. */
-  #outcome(chain: readonly FirewallRow[], of: Judged, depth: number): Outcome {
+  #outcome(chain: readonly FirewallRow[], of: EvaluatedRules, depth: number): Outcome {
     for (const row of chain) {
       if (isPolicy(row) || !isOfFamily(row, of.family) || !isForAll(row, of.hook)) continue;
       const outcome = this.#outcomeOf(row, of, depth);
@@ -153,10 +153,10 @@ export class PacketFilter {
   }
 
   /**
-   * What becomes of the packets that a rule applies to; `undefined`: the next rule decides. A rule that hands them to another
+   * Result for the packets that a rule applies to; `undefined`: the next rule decides. A rule that hands them to another
    * chain counts as the rules of that chain.
    */
-  #outcomeOf(row: FirewallRow, of: Judged, depth: number): Outcome | undefined {
+  #outcomeOf(row: FirewallRow, of: EvaluatedRules, depth: number): Outcome | undefined {
     if (row.Action === 'Deny') return 'deny';
     if (row.Action === 'Allow') return 'allow';
     if (isQueue(row)) return 'unknown';
@@ -174,13 +174,13 @@ export class PacketFilter {
   }
 }
 
-/** What becomes of packets that no rule of a chain decides on: what its policy says, if it has one. */
+/** Result for packets that no rule of a chain decides on: its policy, if it has one. */
 function endOf(chain: readonly FirewallRow[]): Outcome {
   const last = chain.at(-1);
   if (last === undefined || !isPolicy(last)) return 'back';
   return last.Action === 'Deny' ? 'deny' : 'allow';
 }
 
-/** The names are those of tables and chains, in which no tool allows a line break. */
+/** No tool allows a line break in names of tables and chains. */
 const keyOf = ({ ExtraDetails: { Origin, Family, Table } = {} }: FirewallRow, chain: string | undefined) =>
   `${Origin}\n${Family}\n${Table}\n${chain}`;

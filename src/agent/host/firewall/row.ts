@@ -1,6 +1,6 @@
-/* One rule of the packet filter, as a row of FirewallConfiguration tells it: which new packets from outside it applies to. */
+/* One rule of the packet filter, as a row of FirewallConfiguration shows it: which new packets from outside it applies to. */
 
-/** A row of FirewallConfiguration, as far as it is judged. */
+/** A row of FirewallConfiguration, with the members that are evaluated. */
 export interface FirewallRow {
   readonly Enabled: boolean;
   readonly Action: 'Allow' | 'Deny' | 'Other';
@@ -17,7 +17,7 @@ export const HOOKS = ['input', 'forward', 'output'] as const;
 export type Hook = (typeof HOOKS)[number];
 export type Family = 'ip' | 'ip6';
 
-/** Members of ExtraDetails that are no conditions: where the rule is, and what it does besides. */
+/** Members of ExtraDetails that are not conditions: the rule's position, and its other actions. */
 const NO_CONDITIONS = new Set([
   'Origin',
   'Family',
@@ -121,7 +121,7 @@ function isAlwaysMet(name: string, value: string, hook: Hook): boolean {
 function isMetByOpening(name: string, value: string, hook: Hook): boolean {
   if (name === 'TcpFlags') return value.startsWith('syn/'); // what opens a connection
   if (name !== 'InInterface' || hook !== 'input') return false;
-  // All interfaces but virtual ones are those of the network.
+  // All interfaces except virtual ones belong to the network.
   if (value.startsWith('!')) return value.split(',').every((each) => VIRTUAL.test(each.replace('!', '')));
   return value.split(',').some((each) => !each.startsWith('@') && !VIRTUAL.test(each));
 }

@@ -21,7 +21,7 @@ export class AnswerLimit {
     this.#until = clock.monotonic() + limit;
   }
 
-  /** To be called after each poll without an answer. */
+  /** Call this after each poll without an answer. */
   isOver(): boolean {
     this.#looks += 1;
     return this.#looks >= MIN_LOOKS && this.#clock.monotonic() >= this.#until;

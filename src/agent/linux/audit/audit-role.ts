@@ -14,7 +14,7 @@ import { systemError } from './errno.ts';
 import { isOtherDaemon, type SlotWatch } from './slot-watch.ts';
 import type { AuditStatus } from './status.ts';
 
-/** Holds some 14,000 records; the kernel's backlog holds 8,192 more for the daemon. Takes memory only while it is full. */
+/** Holds about 14,000 records; the kernel's backlog holds 8,192 more for the daemon. Takes memory only while it is full. */
 const RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024;
 /** AUDIT_NLGRP_READLOG of linux/audit.h, as a mask: every record, for processes with CAP_AUDIT_READ. */
 const READLOG = 1;

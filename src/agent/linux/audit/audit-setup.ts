@@ -13,7 +13,7 @@ import { type AuditStatus, formatSettings, RUNNING, restore, type Settings, WAIT
 
 /** The kernel reports changes of its rules; this check is for a lost report. Each listing starts a kernel thread. */
 const CHECK_RULES_EVERY = seconds(30);
-/** How long an agent may be without rules until it has stopped for good. A restart takes some seconds. */
+/** How long an agent may be without rules until it has stopped permanently. A restart takes some seconds. */
 const RESTARTED_WITHIN = seconds(30);
 const WARN_AGAIN = minutes(1);
 /** How long the status reports it. */
@@ -125,7 +125,7 @@ export class AuditSetup {
   }
 
   /**
-   * Restores what other processes changed of the settings. To be called only while they are the agent's.
+   * Restores what other processes changed of the settings. Call this only while they are the agent's.
    *
    * @param askedAt a moment before the kernel was asked for this status
    */

@@ -46,7 +46,7 @@ export interface Progress {
 }
 
 interface Parts {
-  /** Absent: `/`. */
+  /** Default: `/`. */
   readonly hostRoot?: string;
   /** The rules to set in the kernel; evaluated at every refreshRules. */
   readonly rules: () => readonly AuditRule[];

@@ -36,7 +36,7 @@ export interface AuditEvent {
   readonly fields: AuditFields;
   /** Arguments of an execve, in order; absent when the EXECVE records are missing. */
   readonly argv?: readonly string[];
-  /** The same joined by one blank. Does not keep the record in memory. */
+  /** The same joined by one space. Does not keep the record in memory. */
   readonly commandLine?: string;
   /** Bytes of the arguments that were left out, beyond 128 KiB; absent when none. */
   readonly argvBytesCut?: number;

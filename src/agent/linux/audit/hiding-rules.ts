@@ -81,7 +81,7 @@ const hiddenCalls = (rules: readonly KernelRule[], abi: Abi): { name: string; ab
 
 /**
  * How much of a call is hidden by rules of others: the kernel takes the first rule that applies, see audit_filter_syscall() in
- * kernel/auditsc.c. So none hides anything behind the agent's rules, or behind one that always records the call.
+ * kernel/auditsc.c. So no rule hides anything after the agent's rules, or after one that always records the call.
  *
  * @param about the rules about this call, in the kernel's order
  */

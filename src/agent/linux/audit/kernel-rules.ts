@@ -17,7 +17,7 @@ import {
 } from './rules.ts';
 import { type Abi, abisOf } from './syscalls.ts';
 
-/** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
+/** Record types that are not used: five of the eight that a start of a program usually makes, about 4 µs each. */
 const EXCLUDED = [PATH, PROCTITLE, BPRM_FCAPS, EOE];
 
 interface Wanted {

@@ -1,6 +1,6 @@
 import { type Duration, seconds } from '../../../core/base/duration.ts';
 
-/** How long a serial may be missing before it counts as lost: some 20 times the kernel's own retries. */
+/** How long a serial may be missing before it counts as lost: about 20 times the kernel's own retries. */
 const ARRIVAL_LIMIT = seconds(2);
 /** Serials tracked, a power of two: two seconds of more events than a machine can make. */
 const WINDOW = 65_536;

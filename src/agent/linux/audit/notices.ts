@@ -58,7 +58,7 @@ const NO_LOGIN = '4294967295';
  * @returns `undefined` when it says that nothing has changed, or isn't understood
  */
 export function parseNotice(type: number, text: string): Notice | undefined {
-  // The kernel leaves out a blank there: `ses=4294967295op=remove_rule`.
+  // The kernel leaves out a space there: `ses=4294967295op=remove_rule`.
   const fields = parseFields(text.replace(/(ses=\d+)op=/, '$1 op='));
   const by = doerIn(fields);
   const notice = (kind: NoticeKind, what: string): Notice => ({ kind, what, ...(by === undefined ? {} : { by }) });

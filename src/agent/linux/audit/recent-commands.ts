@@ -12,7 +12,7 @@ const MAX_KNOWN = 64;
  * The arguments of recently started programs, by EXECVE records that contain all of them.
  *
  * The same few commands are started again and again, for example by polling. Looking up a record costs less than parsing it;
- * equal texts are then the same object, and compared at once.
+ * equal strings are then the same object, and quick to compare.
  */
 export class RecentCommands {
   readonly #known = new Map<string, Command>();

@@ -7,7 +7,7 @@ import type { AuditFields } from './event.ts';
 const MAX_FIELDS = 128;
 
 /**
- * Fields whose value the kernel, or a program through libaudit, writes as hexadecimal digits when it holds a blank, a
+ * Fields whose value the kernel, or a program through libaudit, writes as hexadecimal digits when it holds a space, a
  * quote, or anything outside printable ASCII. Otherwise it is quoted, so that the two can't be taken for each other.
  * Other fields hold hexadecimal numbers (`a0=7ffd1c`), which must stay as they are.
  * Source: audit_log_untrustedstring() in kernel/audit.c and its callers.
@@ -85,7 +85,7 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
         value = decodeHex(value);
       }
     }
-    // Not a name of the kernel's, and one that would reach behind the object.
+    // Not a name of the kernel's, and one that would access members outside the object.
     if (name === '__proto__') continue;
     if (fields[name] === undefined) fields[name] = value;
   }
@@ -205,7 +205,7 @@ interface Pieces {
   declared?: number;
   seen: number;
   seenBytes: number;
-  /** By number; what a lost record held is missing. Bytes as latin1. */
+  /** Keyed by number; what a lost record held is missing. Bytes as latin1. */
   readonly pieces: string[];
 }
 
@@ -225,7 +225,7 @@ interface Pieces {
  */
 export class ArgumentCollector {
   #argc: number | undefined;
-  /** By number: decoded text, or pieces. */
+  /** Keyed by number: decoded text, or pieces. */
   readonly #arguments: (string | Pieces | undefined)[] = [];
   #kept = 0;
   #cut = 0;
@@ -336,7 +336,7 @@ const fromBytes = (latin1: string): string => Buffer.from(latin1, 'latin1').toSt
 
 /** What a program was started with. */
 export interface Command extends Arguments {
-  /** The arguments, joined by one blank. */
+  /** The arguments, joined by one space. */
   readonly line: string;
 }
 

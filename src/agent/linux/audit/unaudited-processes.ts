@@ -31,7 +31,7 @@ const RESTART_OR_BOOT =
 
 const UNKNOWN = 'Could not find out which processes audit does not report.';
 
-/** What is known of this boot. Times are since boot, in ticks, as in ProcessStat. */
+/** Known facts about this boot. Times are since boot, in ticks, as in ProcessStat. */
 interface Note {
   readonly bootId: string;
   /** When audit was first enabled: processes that started later are reported. Absent: unknown, or before the first process. */
@@ -118,7 +118,7 @@ export class UnauditedProcesses {
   }
 
   /**
-   * To be called whenever the kernel's rules were read. Never rejects.
+   * Call this whenever the kernel's rules were read. Never rejects.
    *
    * @param isThere whether a rule of another program keeps audit from processes that start now, or from some of them
    */

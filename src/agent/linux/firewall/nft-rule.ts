@@ -120,7 +120,7 @@ const quota: Statement = (details, context) => {
 
 const over = (details: unknown) => (get(details, 'inv') === true ? 'over ' : '');
 
-/** `log prefix "in: " group 2`: user-defined texts in quotes, the rest as it is. */
+/** `log prefix "in: " group 2`: user-defined strings in quotes, the rest as it is. */
 const log: Statement = (details, context) => {
   const settings = typeof details === 'object' && details !== null ? Object.entries(details) : [];
   context.draft.effect(

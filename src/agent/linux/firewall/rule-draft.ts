@@ -25,7 +25,7 @@ export const cut = (text: string): string =>
 /** Reserved for the text that says how many items are left out. */
 const RESERVED_FOR_COUNT = 30;
 
-/** Joins texts up to the maximum length: `a,b,… 40 more`. Reads no more of them than fit. */
+/** Joins strings up to the maximum length: `a,b,… 40 more`. Reads no more of them than fit. */
 export function joined<T>(items: readonly T[], separator: string, text: (item: T) => string): string {
   let all = '';
   for (const [index, item] of items.entries()) {

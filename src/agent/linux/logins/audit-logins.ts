@@ -106,13 +106,13 @@ interface Refusal {
 export class AuditLogins {
   /** Records of a login program that lack the process or the program. */
   readonly counts = { unusable: 0 };
-  /** By process: PAM opens and closes a session in the same one. */
+  /** Keyed by process: PAM opens and closes a session in the same process. */
   readonly #sessions = new Map<number, Session>();
   /** Sessions that have begun and may still get a terminal; by process. */
   readonly #begun = new Map<number, Waiting>();
   /** Refusals that PAM has not yet written a record of; by process. */
   readonly #unexplained = new Map<number, Waiting>();
-  /** By the process on whose behalf PAM refused. */
+  /** Keyed by the process on whose behalf PAM refused. */
   readonly #refusals = new Map<number, Refusal>();
   readonly #portsOf: PortsOf;
   readonly #reporterOf: ReporterOf;
@@ -415,7 +415,7 @@ const isSameAttempt = (byProgram: LoginRecord, byPam: LoginRecord): boolean =>
 
 /**
  * A child process of PAM that has ended can still be the program's on a host without containers. With containers it can
- * have been in any of them; where the program has ended, too, as when a log is read, there is nothing to tell them apart.
+ * have been in any of them; where the program has exited, too, as when a log is read, they cannot be distinguished.
  */
 const mayCover = (byPam: LoginReporter, byProgram: LoginReporter): boolean =>
   byPam.containerId === byProgram.containerId &&
@@ -443,7 +443,7 @@ const isSameSession = (session: Session, record: LoginRecord): boolean =>
  *       addr=192.0.2.7 terminal=/dev/pts/0 res=success'
  *
  * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest. A
- * program can write 8 KiB of anything there, so texts are cut.
+ * program can write 8 KiB of anything there, so strings are cut.
  */
 function parseLoginRecord(
   { time, serial, success, fields }: AuditEvent,

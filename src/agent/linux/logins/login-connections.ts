@@ -57,7 +57,7 @@ export class LoginConnections {
     }
   }
 
-  /** @throws the error of the file system when the process has ended */
+  /** @throws the error of the file system when the process has exited */
   #socketsOf(pid: number): Set<number> {
     const inodes = new Set<number>();
     const folder = opendirSync(`${this.#proc}/${pid}/fd`);

@@ -31,7 +31,7 @@ export interface FilePosition {
 
 /** Where to begin in a file. */
 export interface Beginning {
-  /** The position of an earlier run. Absent: begin at the end, or with `unread` at the start. */
+  /** The position of an earlier run. If omitted, begin at the end, or with `unread` at the start. */
   readonly position?: FilePosition | undefined;
   readonly unread: boolean;
   /** Entries up to this time have been reported, unless the position says otherwise. */

@@ -26,9 +26,9 @@ interface Parts {
   readonly hostRoot: string;
   /** auditd's log, below hostRoot. If it exists, missed logins are read from it. */
   readonly auditLog: string;
-  /** Absent: nothing is saved, and missed logins are not reported. */
+  /** If omitted, nothing is saved, and missed logins are not reported. */
   readonly stateDirectory?: string | undefined;
-  /** Saves in the background, after the events. Absent: at once. */
+  /** Saves in the background, after the events. Default: immediately. */
   readonly writer?: BackgroundWriter | undefined;
   /** The program that a process was last seen to start, and its container. */
   readonly executableOf?: (pid: number) => string | undefined;

@@ -188,7 +188,7 @@ export class WtmpdbFeed implements LoginFeed {
   /**
    * Reads the table while no transaction is in progress.
    *
-   * @param look must have no side effects: its result is discarded when the file changed meanwhile
+   * @param look must have no side effects: its result is discarded if the file changed during the read
    * @returns `undefined` when the result was discarded
    * @throws the error of the file system, and when the table does not exist
    */

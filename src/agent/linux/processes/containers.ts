@@ -12,7 +12,7 @@ export interface ProcessLocation {
   readonly container: string | undefined;
   /** Outside of all containers: its paths are those of the host. */
   readonly onHost: boolean;
-  /** The process has ended: /proc has no entry for it, or the entry of another process with its pid. */
+  /** The process has exited: /proc has no entry for it, or the entry of another process with its pid. */
   readonly gone: boolean;
 }
 
@@ -29,7 +29,7 @@ const ENGINE =
 
 /** /proc/PID/cgroup has a line for each of at most 14 hierarchies, usually of less than 200 bytes. */
 const MAX_BYTES = 16 * 1024;
-/** Processes whose location is cached, some 100 bytes each. */
+/** Processes whose location is cached, about 100 bytes each. */
 const MAX_PLACES = 4_096;
 /** How long a cached location is used: pids are not reused so soon, and processes are seldom moved. */
 const FRESH = seconds(2);
@@ -50,7 +50,7 @@ interface Known {
 /**
  * Determines which container a process runs in, by its cgroup.
  *
- * For a process that has ended, its parent's container is used, unless the parent is an engine: then it is unknown. On a
+ * For a process that has exited, its parent's container is used, unless the parent is an engine: then it is unknown. On a
  * host without containers, which is checked once a minute and whenever an engine starts, no process is looked up.
  *
  * Whoever may create a cgroup chooses its name: a user's own, below `user@UID.service`, can have a container's name.
@@ -142,7 +142,7 @@ export class Containers {
     return ENGINE.test(nameOf(executable)) && this.#isRootOwned(executable);
   }
 
-  /** By its program. The process's own name, which it can set freely, counts only if the program is not visible. */
+  /** Detected by its program. The process's own name, which it can set freely, counts only if the program is not visible. */
   #runsEngine(pid: number): boolean {
     try {
       return this.#isEngine(readlinkSync(`${this.#proc}/${pid}/exe`));
@@ -164,7 +164,7 @@ export class Containers {
   /** @returns `null` when it is in no container, `undefined` when it cannot be read */
   #containerOf(pid: number): string | null | undefined {
     const path = `${this.#proc}/${pid}/cgroup`;
-    // Most processes have ended by now, and throwing an error costs five times as much as this check.
+    // Most processes have exited by now, and throwing an error costs five times as much as this check.
     if (!exists(path)) return undefined;
     const cgroups = readSmall(path, this.#buffer);
     return cgroups === undefined ? undefined : (containerIn(cgroups) ?? null);

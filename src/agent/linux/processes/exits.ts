@@ -21,7 +21,7 @@ const FEW_EXITS = 500;
 
 /** How much later than an exit its start may be read: the kernel delivers audit's records by a thread of its own. */
 const HOLD = milliseconds(300);
-/** Exits held, for either reason, some 100 bytes each. */
+/** Exits held, for either reason, about 100 bytes each. */
 const MAX_WAITING = 16_384;
 /** Exits held in all: for a start, or until it is known to be lost. */
 export const MAX_HELD_EXITS = 2 * MAX_WAITING;
@@ -54,10 +54,10 @@ interface Parts {
   readonly hostRoot: string;
   /**
    * Up to when all starts have been read, by the monotonic clock. An exit is held until the starts of its time have been read,
-   * however long that takes. Absent: starts are read as they arrive.
+   * however long that takes. If omitted, starts are read as they arrive.
    */
   readonly startsRead?: () => Duration;
-  /** Up to when it is also known whether starts were lost. Absent: some seconds after they have been read. */
+  /** Up to when it is also known whether starts were lost. Default: a few seconds after they have been read. */
   readonly startsSettled?: () => Duration;
   /** Receives the number of exits held: kill -9 loses them, and the next run counts them. */
   readonly held?: HeldCount;
@@ -70,13 +70,13 @@ interface Parts {
 /** The exit of a first thread. */
 interface Exit {
   readonly pid: number;
-  /** By the monotonic clock. If other threads outlived the first: when they were found to have ended. */
+  /** Monotonic time; if other threads survived the first one, when they were found to have exited. */
   endedAt: Duration;
   /** Whether nothing remained of the process soon afterwards. */
   isGone: boolean;
   /** Whether the pid was reused since, so that the table's entry may be another process's. */
   isOvertaken: boolean;
-  /** If other threads outlive the first, these two become those of the last thread. */
+  /** If other threads survive the first, these two become those of the last thread. */
   nanoseconds: number;
   code: number;
 }
@@ -178,7 +178,7 @@ export class ExitSource {
 
   /**
    * Reads to the end of the queue, and checks what remains of the processes. Ends early where events come faster than they are
-   * read, so that the rest of the loop goes on.
+   * read, so that the rest of the loop continues.
    *
    * @returns the number of datagrams, and whether the queue was empty
    */
@@ -199,7 +199,7 @@ export class ExitSource {
     }
   }
 
-  /** Promptly, so that a process that outlives its first thread is watched from then on. */
+  /** Promptly, so that a process that survives its first thread is watched from then on. */
   #look(opened: Opened, exits: readonly Exit[]): void {
     for (const exit of opened.sortOut(exits, this.#livingAmong(exits))) {
       if (this.#afterLeaderExit(exit) === 'threads') this.#watch(opened, exit);
@@ -246,7 +246,7 @@ export class ExitSource {
     }
   }
 
-  /** Checks whether the process has ended. If not, it is watched from now on. */
+  /** Checks whether the process has exited. If not, it is watched from now on. */
   #hasEnded(opened: Opened, exit: Exit): boolean {
     const left = this.#afterLeaderExit(exit);
     if (left === 'threads') this.#watch(opened, exit);
@@ -346,7 +346,7 @@ export class ExitSource {
     try {
       return await this.#parts.table.findGone(isPending);
     } catch (err) {
-      this.#parts.log.debug({ err }, 'Could not check for processes that have ended.');
+      this.#parts.log.debug({ err }, 'Could not check for exited processes.');
       return [];
     }
   }
@@ -382,7 +382,7 @@ class Opened {
   readonly overtaken: Exit[] = [];
   /** Pids of the latest exits that were taken for those of copies, or could not be watched. */
   readonly passedOver = new Set<number>();
-  /** Processes whose first thread has ended while others are running. */
+  /** Processes whose first thread has exited while others are running. */
   readonly watched = new Map<number, Exit>();
   lookAt: Duration;
   checkAt: Duration;

@@ -16,7 +16,7 @@ export const LONGEST_MEMORY = seconds(1);
 const NOT_LISTED: Moment = { wall: Number.NEGATIVE_INFINITY, monotonic: LONG_AGO };
 
 /**
- * Finds out which processes have ended, cheaply for many at once: listing all processes once costs less than looking up
+ * Finds out which processes have exited, cheaply for many at once: listing all processes once costs less than looking up
  * each, most of which are gone.
  */
 export class LivingProcesses {

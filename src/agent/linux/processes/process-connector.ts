@@ -17,12 +17,12 @@ import type { ProcessTable } from './process-table.ts';
 
 /** A process that ends within this time is usually missed. */
 const SHORTEST_PAUSE = milliseconds(10);
-/** The pause when there are no events. Waking up costs some 0.2 ms. */
+/** The pause when there are no events. Waking up costs about 0.2 ms. */
 const LONGEST_PAUSE = milliseconds(50);
 /** The pause after a round, as a multiple of its duration: at most a quarter of one core is used. */
 const PAUSE_FACTOR = 3;
 
-/** Starts read before their details are looked up, at some 80 µs each. More would block the event loop. */
+/** Starts read before their details are looked up, at about 80 µs each. More would block the event loop. */
 const MAX_PER_ROUND = 64;
 /** Rounds at the end: for more than the buffer holds. Who starts programs all the time must not keep the agent from ending. */
 const LAST_ROUNDS = 512;
@@ -192,7 +192,7 @@ export class ConnectorProcesses {
     this.#parts.heldStarts?.set(this.#pending);
   }
 
-  /** @returns `undefined` when the process has ended */
+  /** @returns `undefined` when the process has exited */
   #see({ pid, nanoseconds }: Start): NewProcess | undefined {
     if (this.#proc.inode(pid) === undefined) return undefined; // the cheapest check, and most short-lived processes end here
     const stat = this.#proc.stat(pid);

@@ -41,10 +41,10 @@ const LATEST_START = seconds(4);
 /** Tolerance between the kernel's times and the agent's, which are both rounded. */
 const ROUNDING = seconds(2);
 
-/** What is known of a process. */
+/** Known facts about a process. */
 export interface KnownProcess {
   readonly executable?: string;
-  /** Arguments joined by one blank; absent when unknown or longer than 4,096 characters. */
+  /** Arguments joined by one space; absent when unknown or longer than 4,096 characters. */
   readonly commandLine?: string;
 }
 
@@ -68,7 +68,7 @@ type Details = Pick<Entry, 'at' | 'serial' | 'parentPid' | 'userId' | 'lengths'>
 
 const UNKNOWN: Details = { at: -Infinity, serial: undefined, parentPid: 0, userId: -1, lengths: undefined };
 
-/** A process that has ended, or whose pid was reused. */
+/** A process that has exited, or whose pid was reused. */
 export interface Gone {
   readonly pid: number;
   readonly entry: unknown;
@@ -173,7 +173,7 @@ export class ProcessTable {
     }
   }
 
-  /** A record of another action names the program: used when nothing else is known of the process. */
+  /** A record of another action names the program: used when nothing else is known about the process. */
   seen(pid: number, executable: string): void {
     const known = this.#processes.get(pid);
     if (known?.executable !== undefined || !isPid(pid)) return;
@@ -318,7 +318,7 @@ export class ProcessTable {
     return executable;
   }
 
-  /** A copy of a process has ended. The entry of another process that got its pid and has started stays. */
+  /** A copy of a process has exited. The entry of another process that got its pid and has started stays. */
   forgetCopy(pid: number): void {
     if (this.#processes.get(pid)?.started !== true) this.#forget(pid);
   }
@@ -358,7 +358,7 @@ export class ProcessTable {
   }
 
   /**
-   * Adds running processes that were not reported, at some 60 µs each, a few milliseconds at a time. Their arguments follow
+   * Adds running processes that were not reported, at about 60 µs each, a few milliseconds at a time. Their arguments follow
    * later. Rejects with the error of the file system when /proc is missing.
    */
   load(signal?: AbortSignal): Promise<void> {
@@ -369,7 +369,7 @@ export class ProcessTable {
   }
 
   /**
-   * Finds processes that have ended, or whose pid was reused, without a report of their end.
+   * Finds processes that have exited, or whose pid was reused, without a report of their end.
    *
    * @param isPending whether its end is already known
    */
@@ -377,7 +377,7 @@ export class ProcessTable {
     const gone: Gone[] = [];
     let uptime = this.#proc.uptime();
     const turn = new Turn(this.#clock);
-    let left = this.#processes.size; // entries added meanwhile are at the end, and skipped
+    let left = this.#processes.size; // entries added during the search are at the end, and skipped
     for (const [pid, entry] of this.#processes) {
       if (left-- === 0 || signal?.aborted === true) break;
       if (turn.isOver()) {
@@ -410,7 +410,7 @@ export class ProcessTable {
       const stat = this.#proc.stat(pid);
       if (stat === undefined || stat.isKernelThread || stat.isDead || isOwnProcess(pid, stat.parentPid)) continue;
       const details = this.#proc.details(pid);
-      if (details === undefined) continue; // it ended meanwhile
+      if (details === undefined) continue; // it has exited
       this.started({ pid, executable: details.executable, parentPid: stat.parentPid, userId: details.userId });
       added.push({ pid, startTicks: stat.startTicks, maxBytes: MAX_ASKED_BYTES, ...details });
     }
@@ -535,7 +535,7 @@ class Oldest<K, V> {
     }
   }
 
-  /** To be called while space is left. */
+  /** Call this while space is left. */
   rest(): void {
     this.#entries = undefined;
     this.#steps = 0;

@@ -26,7 +26,7 @@ export class UnusedMemory {
     this.#lasting = new Set(lines(ownFile('maps')).flatMap((line) => MAPPING.exec(line)?.[0] ?? []));
   }
 
-  /** Collect garbage first. Takes some 5 ms, does nothing where koffi has no binary, and never throws. */
+  /** Collect garbage first. Takes about 5 ms, does nothing where koffi has no binary, and never throws. */
   release(): void {
     try {
       const { mallocTrim, madvise } = systemCalls();

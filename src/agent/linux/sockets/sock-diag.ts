@@ -84,7 +84,7 @@ export function dump(netlink: NetlinkSocket, protocol: ListeningSocket['protocol
 /**
  * Like `dump`, for lists of any length: passes each socket on as it is read, and yields to the event loop in between.
  *
- * @param pace is awaited after each datagram of some hundred sockets
+ * @param pace is awaited after each datagram of several hundred sockets
  * @throws as `dump` does, and what `pace` throws
  */
 export async function dumpEach(

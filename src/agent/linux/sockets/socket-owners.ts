@@ -11,7 +11,7 @@ export interface SocketOwner {
 
 /** The owners of sockets, as far as they were found. */
 export interface FoundOwners {
-  /** By inode of the socket. */
+  /** Keyed by inode of the socket. */
   readonly owners: ReadonlyMap<number, SocketOwner>;
   /** Sockets without an owner because the walk ended at its limit. */
   readonly notSearched: number;
@@ -40,7 +40,7 @@ interface Descriptor {
  * Finds the owners of sockets by the links in /proc/PID/fd. See proc_pid_fd(5).
  *
  * When several processes hold a socket, the lowest process id wins, which is the parent that made it; init only when no
- * other process holds it, since systemd keeps the sockets that it passes on. Processes that end meanwhile or are not
+ * other process holds it, since systemd keeps the sockets that it passes on. Processes that exit during the search or are not
  * readable (that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH) are skipped.
  *
  * The kernel takes 4 µs for each link, and one process can have 10,000 connections. So results are cached and need one
@@ -52,7 +52,7 @@ export class SocketOwners {
   readonly #proc: string;
   readonly #clock: Clock;
   readonly #maxLooks: number;
-  /** By inode of the socket. */
+  /** Keyed by inode of the socket. */
   #places = new Map<number, Descriptor>();
   /** Number of walks that did not find the socket, by inode. */
   #searched = new Map<number, number>();
@@ -258,7 +258,7 @@ function lowNamesIn(folder: string): string[] {
   return names;
 }
 
-/** The names in a folder, in parts; none when the process has ended or is hidden. */
+/** The names in a folder, in parts; none when the process has exited or is hidden. */
 function* entriesOf(folder: string): Generator<string> {
   let directory: Dir;
   try {
@@ -269,7 +269,7 @@ function* entriesOf(folder: string): Generator<string> {
   try {
     for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) yield entry.name;
   } catch {
-    // the process has ended meanwhile
+    // the process has exited
   } finally {
     directory.closeSync();
   }

@@ -23,7 +23,7 @@ export class HeldCount {
     this.#parts = parts;
   }
 
-  /** Counts what an earlier run held when it was killed. To be called before the first `set`; later calls do nothing. */
+  /** Counts what an earlier run held when it was killed. Call this before the first `set`; later calls do nothing. */
   countKilled(): void {
     if (this.#noted !== undefined) return;
     const { note, max, sink, stream } = this.#parts;

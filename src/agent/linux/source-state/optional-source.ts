@@ -12,13 +12,13 @@ export class OptionalSource<T extends Openable> {
   #source: T | undefined;
   #problem: AgentError | undefined;
 
-  /** @param make called for each opening; the source calls `onLost` when it can't go on */
+  /** @param make called for each opening; the source calls `onLost` when it can't continue */
   constructor(make: (onLost: (reason: AgentError) => void) => T) {
     this.#make = make;
   }
 
   /**
-   * Opens or closes the source. To be called every minute, which retries a source that could not be opened. Never rejects.
+   * Opens or closes the source. Call this every minute, which retries a source that could not be opened. Never rejects.
    *
    * @returns whether it was opened just now
    */

@@ -48,9 +48,9 @@ export interface SourceHost {
   readonly hostRoot: string;
   /** Whether connections of this machine to itself are reported. */
   readonly loopback: boolean;
-  /** Folder for state that survives restarts. Absent: no state is kept. */
+  /** Folder for state that survives restarts. If omitted, no state is kept. */
   readonly stateDirectory: string | undefined;
-  /** Writes the state in the background, after the events. Absent: it is written at once. */
+  /** Writes the state in the background, after the events. If omitted, it is written immediately. */
   readonly writer: BackgroundWriter | undefined;
   /** The running processes, as the feeds report them. */
   readonly table: ProcessTable;

@@ -55,7 +55,7 @@ interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
-  /** Absent: no state is kept, and missed events are not read from auditd's log. */
+  /** If omitted, no state is kept, and missed events are not read from auditd's log. */
   readonly stateDirectory: string | undefined;
   readonly writer: BackgroundWriter | undefined;
   readonly proc: ProcFolder;
@@ -151,7 +151,7 @@ export class Feeds {
     );
   }
 
-  /** Subscribers receive what the feeds report, in this order. To be called before the feeds are opened. */
+  /** Subscribers receive what the feeds report, in this order. Call this before the feeds are opened. */
   subscribe(subscribers: readonly FeedSubscriber[]): void {
     this.#subscribers = subscribers;
   }
@@ -224,7 +224,7 @@ export class Feeds {
     await this.#ladder.stop();
   }
 
-  /** Stops catching up, and saves the position in audit. To be called when the sources have closed. */
+  /** Stops catching up, and saves the position in audit. Call this when the sources have closed. */
   async finish(): Promise<void> {
     await this.#follower?.stop();
   }

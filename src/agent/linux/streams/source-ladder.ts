@@ -81,14 +81,14 @@ interface Source {
    */
   connect?(): Promise<void>;
   begin?(): void;
-  /** To be called when the rules have changed. */
+  /** Call this when the rules have changed. */
   refreshRules?(): Promise<void>;
   /**
    * @param willResume the next run continues at this position, if the source can
    * @param keepsRules another source has set the same audit rules
    */
   close(options?: { willResume?: boolean; keepsRules?: boolean }): Promise<void>;
-  /** Its status. Absent: the rung's name, `on` for the best rung, otherwise `degraded`. */
+  /** Its status. Default: the rung's name, `on` for the best rung, otherwise `degraded`. */
   status?(): SourceStatus;
 }
 
@@ -214,7 +214,7 @@ export class SourceLadder implements Service {
       : { state: 'degraded', source: rung.name, ...explained };
   }
 
-  /** To be called when `wanted()` has changed. Never rejects. */
+  /** Call this when `wanted()` has changed. Never rejects. */
   async refresh(): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#stopping === undefined || this.#stopping.signal.aborted) return;

@@ -14,7 +14,7 @@ export class WallTimes {
     this.#offset = wallOffset(momentOf(clock));
   }
 
-  /** To be called whenever all records have been read, so that a clock that is set before the next ones is detected. */
+  /** Call this whenever all records have been read, so that a clock that is set before the next ones is detected. */
   look(): void {
     this.#offset = wallOffset(momentOf(this.#clock));
   }

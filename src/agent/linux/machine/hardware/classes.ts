@@ -86,7 +86,7 @@ const USB_CLASSES: Readonly<Record<number, string>> = {
   255: 'Vendor specific',
 };
 
-/** More specific kinds: class, subclass and protocol, separated by blanks. */
+/** More specific kinds: class, subclass and protocol, separated by spaces. */
 const USB_KINDS: Readonly<Record<string, string>> = {
   '2 2 1': 'Modem',
   '2 6 0': 'Ethernet',

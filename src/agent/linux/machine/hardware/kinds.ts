@@ -187,7 +187,7 @@ function diskKind(device: SysDevice, behind: SysDevice): string {
 const diskSerial = (device: SysDevice, behind: SysDevice): string | undefined =>
   behind.text('serial') ?? device.text('serial') ?? readable(behind.bytes('vpd_pg80')?.toString('latin1', 4) ?? '');
 
-/** By ARPHRD_ number of linux/if_arp.h. */
+/** Keyed by ARPHRD_ number of linux/if_arp.h. */
 const NETWORKS: ReadonlyMap<string, string> = new Map([
   ['1', 'Ethernet'],
   ['32', 'InfiniBand'],

@@ -25,7 +25,7 @@ const GATHERING = milliseconds(50);
  * and what is read from one socket is often needed to work on what another one gives.
  */
 export class Arrivals {
-  /** By the monotonic clock. */
+  /** Monotonic time. */
   lastAt = LONG_AGO;
   /** How many signals came. */
   signals = 0;
@@ -34,7 +34,7 @@ export class Arrivals {
   readonly #sleepers = new Set<Alarm>();
   #isListening = false;
 
-  /** To be called before the first signal is requested. The handler stays, and does not keep the process alive. */
+  /** Call this before the first signal is requested. The handler stays, and does not keep the process alive. */
   listen(clock: Clock): void {
     if (this.#isListening) return;
     this.#isListening = true;

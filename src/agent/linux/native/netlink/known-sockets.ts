@@ -3,7 +3,7 @@ import { readOptional } from '../../../../core/base/bounded-file.ts';
 import { readU32 } from '../byte-order.ts';
 import { optionalSystemCalls } from '../system-calls.ts';
 
-/** Some 10,000 sockets: a machine has tens of them. Reading so many takes up to half a second. */
+/** About 10,000 sockets: a machine has tens of them. Reading all takes up to half a second. */
 const MAX_BYTES = 1024 * 1024;
 /** For what is read again and again. */
 const MAX_BYTES_OFTEN = 64 * 1024;

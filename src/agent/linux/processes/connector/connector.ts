@@ -14,7 +14,7 @@ import {
   type ProcessEvent,
 } from './messages.ts';
 
-/** Holds some 20,000 events; a machine with two cores makes at most 2,500 of one kind per second. */
+/** Holds about 20,000 events; a machine with two cores makes at most 2,500 of one kind per second. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 /** An event has 76 bytes. */
 const LONGEST_DATAGRAM_BYTES = 512;

@@ -7,7 +7,7 @@ const ROUNDING_MS = 300;
 /**
  * What remains of a process some time after its first thread, the leader of its thread group, ended:
  *
- * - `nothing`: the process has ended, whether or not its parent waited for it; or its pid was reused
+ * - `nothing`: the process has exited, whether or not its parent waited for it; or its pid was reused
  * - `threads`: other threads are running; the process ends with the last of them
  * - `process`: it is running. Another of its threads executed a program, which ends all others and makes it the leader, with
  *   the same pid; see execve(2)

@@ -8,7 +8,7 @@ import { type Outcome, openProgram, type Task } from './program-file.ts';
 
 /** Length of a slice; a slice is longer when time was saved up. */
 const SPELL = milliseconds(5);
-/** The pause between slices, extended by this many starts meanwhile: other processes need the machine then. */
+/** The pause between slices, extended by this many starts during it: other processes need the machine then. */
 const REST = milliseconds(SPELL / SHARE);
 const MANY_STARTS = 25;
 /** How long a file is delayed by other starts in all: starting programs cannot delay it indefinitely. */

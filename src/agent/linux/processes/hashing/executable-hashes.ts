@@ -31,7 +31,7 @@ const DELETED = ' (deleted)';
  * SHA-256 digests of the programs that processes run.
  *
  * For a running process, /proc/PID/exe is the file itself, even if it was deleted or replaced, or is in a container or
- * chroot. For a process that has ended, the file at its path is used, unless it changed after the start; then the digest is
+ * chroot. For a process that has exited, the file at its path is used, unless it changed after the start; then the digest is
  * left out, as it is for a process in a container. Not detected: a process that ended at once and had a mount namespace
  * without being in a known container, or a folder on the path that was replaced.
  *

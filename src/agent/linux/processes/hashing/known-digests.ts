@@ -3,7 +3,7 @@ import type { FileState } from '../../../host/file-state.ts';
 import { type Payer, ROOT } from '../../../host/hashing-time.ts';
 import type { Digest } from './digest.ts';
 
-/** Digests kept, some 600 bytes each. */
+/** Digests kept, about 600 bytes each. */
 const MAX_FILES = 1_024;
 /** How many of them are kept for one user other than root. */
 const MAX_FILES_OF_A_USER = 256;

@@ -45,7 +45,7 @@ export function readCommandLine({ proc, pid, startTicks, executable, maxBytes }:
     const text = read(`${folder}/cmdline`, Math.min(maxBytes ?? MAX_COMMAND_LINE_BYTES, MAX_COMMAND_LINE_BYTES));
     const stat = parseStat(read(`${process}/stat`, 4_096));
     if (stat === undefined || stat.isDead || stat.startTicks !== startTicks) return null;
-    // A thread that has ended meanwhile has no arguments any more, which looks as if the program had none.
+    // A thread that has exited has no arguments any more, which looks as if the program had none.
     return text === '' && stat.isLeaderDead && folder === process ? null : text;
   } catch {
     return null; // ENOENT or ESRCH: it ended; EACCES: hidepid

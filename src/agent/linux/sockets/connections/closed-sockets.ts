@@ -11,7 +11,7 @@ const MAX_PER_PEER = 64;
 
 interface Closed {
   readonly local: SocketAddress;
-  /** By the monotonic clock. */
+  /** Monotonic time. */
   readonly at: Duration;
 }
 

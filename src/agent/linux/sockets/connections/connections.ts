@@ -272,7 +272,7 @@ export class Connections {
     byRing = false,
   ): void {
     const { direction, protocol, fd, socket, remote, listener } = made;
-    // Looked up now: a process that has ended may be forgotten when the connection is reported.
+    // Looked up now: a process that has exited may be forgotten when the connection is reported.
     const commandLine = this.#parts.commandLineOf(pid, executable);
     this.#pending.push({
       time,

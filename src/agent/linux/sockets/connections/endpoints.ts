@@ -58,7 +58,7 @@ interface Lead {
 
 /** What the kernel's lists show. */
 interface Listed {
-  /** By inode. */
+  /** Keyed by inode. */
   readonly sockets: Map<number, ProcSocket>;
   readonly closed: ClosedSockets;
   /** The protocol of sockets by their peer; of all that have the peer of a connection in doubt, and of some others. */
@@ -247,7 +247,7 @@ function localOf(listener: Listener | undefined, left: Partial<SocketAddress> = 
   return Object.keys(local).length === 0 ? {} : { local };
 }
 
-/** What is known of the local end of a connection that this listener accepts. */
+/** Known facts about the local end of a connection that this listener accepts. */
 function boundTo(listener: Listener | undefined): Partial<SocketAddress> {
   if (!isEndpoint(listener)) return {};
   return listener.address === '0.0.0.0' || listener.address === '::' ? { port: listener.port } : listener;

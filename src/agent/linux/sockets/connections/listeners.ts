@@ -9,7 +9,7 @@ import type { SocketLists } from './socket-lists.ts';
  */
 export type Listener = SocketAddress | 'other' | 'unknown';
 
-/** What is known of the listener of a connection. */
+/** Known facts about the listener of a connection. */
 export interface Found {
   /** Of one that is closed: the last one known. */
   readonly listener: Listener | undefined;

@@ -11,7 +11,7 @@ import type { Peers } from '../sock-diag.ts';
 import { socketInode } from '../socket-owners.ts';
 import type { Protocol } from './socket-calls.ts';
 
-/* What /proc reports of a process's sockets: nothing (`undefined`, `false`) once the process has ended. */
+/* What /proc reports of a process's sockets: nothing (`undefined`, `false`) once the process has exited. */
 
 /** Checked first to avoid exceptions, which would be most of the cost for short-lived processes. */
 export const isAlive = (proc: string, pid: number): boolean =>
@@ -82,7 +82,7 @@ export interface ProcSocket {
  */
 const FILES = { udp6: 'UDP', tcp6: 'TCP', udp: 'UDP', tcp: 'TCP' } as const;
 const LAST = 'tcp';
-/** Some 25,000 sockets. A longer file is not read at all. */
+/** About 25,000 sockets. A longer file is not read at all. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /** Which sockets to show. */

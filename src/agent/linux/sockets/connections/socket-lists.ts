@@ -90,7 +90,7 @@ export class SocketLists {
     return whole;
   }
 
-  /** See proc-sockets.ts. Takes some 20 µs. @returns `undefined` also when the time budget is used up */
+  /** See proc-sockets.ts. Takes about 20 µs. @returns `undefined` if the time budget is used up, too */
   protocolAt(pid: number, fd: number, inode: number): Protocol | undefined {
     return this.#afford(this.#budgetOfOne, () => this.#protocolAt(this.#proc, pid, fd, inode));
   }

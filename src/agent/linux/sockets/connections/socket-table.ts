@@ -1,7 +1,7 @@
 import type { SocketAddress } from '../../../../core/contract/streams.ts';
 import type { Protocol } from './socket-calls.ts';
 
-/** What is known of a socket since the call that made it. */
+/** Known facts about a socket since the call that made it. */
 export interface KnownSocket {
   /** What the socket was made for; `undefined` when that call was not seen. */
   readonly protocol: Protocol | undefined;
@@ -13,7 +13,7 @@ export interface KnownSocket {
   readonly inodeBefore: number | undefined;
 }
 
-/** Sockets kept, some 200 bytes each; the oldest are removed first. */
+/** Sockets kept, about 200 bytes each; the oldest are removed first. */
 const MAX_ENTRIES = 8_192;
 /** Descriptors are always smaller: /proc/sys/fs/nr_open is at most 2^30. */
 const DESCRIPTORS = 2 ** 30;
