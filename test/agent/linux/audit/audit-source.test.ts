@@ -87,6 +87,17 @@ describe('AuditSource', () => {
     assert.deepEqual(kernel.rules, []);
   });
 
+  it('restores rules that were removed without a record within 40 seconds', async () => {
+    await during(source.open());
+    const { rules } = kernel;
+    await time.tickAsync(2_500);
+    kernel.rules = []; // without a record of the change
+    await time.tickAsync(1_500);
+    assert.deepEqual(kernel.rules, []);
+    await time.tickAsync(35_000);
+    assert.deepEqual(kernel.rules, rules);
+  });
+
   it('lets programs wait for the backlog only on request, and restores the setting on close', async () => {
     kernel.backlogWaitTime = 15_000;
     await during(source.open());

@@ -41,6 +41,29 @@ describe('LossMeter', () => {
     assert.equal(take(), 0);
   });
 
+  it('waits for missing serials even if many later serials arrive', () => {
+    see(10, 13, 14, 15, 20);
+    assert.equal(take(), 0);
+    see(11, 12, 16, 17);
+    now = seconds(2);
+    assert.equal(take(), 2); // 18 and 19
+  });
+
+  it('returns the time up to which losses are settled', () => {
+    see(10, 13);
+    take();
+    assert.equal(meter.settledAt, undefined);
+    now = seconds(2);
+    take();
+    assert.equal(meter.settledAt, 0);
+    now = seconds(3);
+    take();
+    assert.equal(meter.settledAt, 0);
+    now = seconds(4);
+    take();
+    assert.equal(meter.settledAt, seconds(2));
+  });
+
   it('does not count serials that arrive out of order', () => {
     see(10, 13, 11, 12, 15);
     take();

@@ -181,6 +181,11 @@ describe('Reassembler', () => {
     ['accept4', [SYSCALL, CALL.replace('syscall=43', 'syscall=288')], [SOCKADDR, ADDRESS]],
     ['socketcall: accept', [SYSCALL, OLD_CALL], [SOCKETCALL, 'nargs=3 a0=5 a1=ff a2=10'], [SOCKADDR, ADDRESS]],
     ['socketcall: accept without address', [SYSCALL, OLD_CALL], [SOCKETCALL, 'nargs=3 a0=5 a1=0 a2=0']],
+    [
+      'socketcall: accept4 without address',
+      [SYSCALL, OLD_CALL.replace('a0=5', 'a0=12')],
+      [SOCKETCALL, 'nargs=4 a0=5 a1=0 a2=0 a3=80000'],
+    ],
     ['socketcall: socket', [SYSCALL, OLD_CALL.replace('a0=5', 'a0=1')], [SOCKETCALL, 'nargs=3 a0=2 a1=1 a2=0']],
   ] as const satisfies readonly [string, ...(readonly [number, string])[]][]) {
     it(`emits ${what} with the last of its records, in any order, without an end record`, () => {

@@ -45,6 +45,21 @@ describe('RecordStream', () => {
     assert.equal(stream.takeLost(milliseconds(0)), 0);
   });
 
+  it('returns the latest time of a record, and 0 before the first one', () => {
+    assert.equal(stream.newestTime, 0);
+    take(1300, 'audit(7.250:5): arch=c000003e');
+    take(1300, 'audit(3.000:6): arch=c000003e');
+    assert.equal(stream.newestTime, 7_250);
+  });
+
+  it('returns the time up to which losses are settled', () => {
+    take(1300, 'audit(1.000:5): arch=c000003e');
+    stream.takeLost(milliseconds(10));
+    assert.equal(stream.settledAt, undefined);
+    stream.takeLost(milliseconds(5_000));
+    assert.equal(stream.settledAt, 10);
+  });
+
   it('counts kernel losses while a rule excludes the directories of starts', () => {
     stream.setExcluded(new Set([1307]));
     stream.setKernelLost(0);

@@ -391,6 +391,18 @@ describe('ExitSource', () => {
     );
   });
 
+  it('keeps the times of exits that are read in several batches', async () => {
+    const endedAt = systemClock.now().getTime();
+    for (let pid = 1; pid <= 1_100; pid += 1) {
+      start(pid);
+      deliver(exitOf(pid, 0, { nanoseconds: nanoseconds() }));
+    }
+    time.jump(5_000); // the agent is stopped
+    await time.tickAsync(2_000);
+    assert.deepEqual(new Set(given.map((exit) => exit.time.getTime())), new Set([endedAt]));
+    assert.equal(given.length, 1_100);
+  });
+
   it('stops waiting when too many exits wait', async () => {
     for (let pid = 1; pid <= 16_500; pid += 1) {
       if (pid <= 200) start(pid);

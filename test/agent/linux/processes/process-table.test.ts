@@ -509,6 +509,29 @@ describe('ProcessTable', () => {
       assert.deepEqual(await findGone(), [2]);
     });
 
+    it('yields to other work', async () => {
+      for (const pid of [1, 2, 3]) proc.remove(pid);
+      const clock = {
+        ...systemClock,
+        monotonic: () => {
+          now += 10;
+          return milliseconds(now);
+        },
+      };
+      const slowTable = new ProcessTable({ proc: new ProcFolder(proc.path), clock });
+      for (const pid of [1, 2, 3]) slowTable.started({ pid, executable: '/bin/x', argv: [] });
+      let isDone = false;
+      let ranBefore = false;
+      setImmediate(() => {
+        ranBefore = !isDone;
+      });
+      const found = await slowTable.findGone(() => false);
+      isDone = true;
+      await nextTurn();
+      assert.equal(found.length, 3);
+      assert.ok(ranBefore);
+    });
+
     it('skips processes whose exit is already known', async () => {
       proc.remove(2);
       assert.deepEqual(await table.findGone((pid) => pid === 2), []);

@@ -3,6 +3,37 @@ import { CommandLines } from '../../../../../src/agent/linux/processes/memory/co
 import type { SourceStatus } from '../../../../../src/core/contract/sources.ts';
 import { quietLog } from '../../../pipeline/memory-queues.ts';
 
+describe('CommandLines.hold', () => {
+  it('keeps the reader ready until it is released', () => {
+    let holds = 0;
+    const hold = () => {
+      holds += 1;
+      return () => {
+        holds -= 1;
+      };
+    };
+    const reader = { blockedReason: undefined, ask: async () => [], hold, close: () => {} };
+    const release = new CommandLines({ reader, proc: '/proc', log: quietLog() }).hold();
+    assert.equal(holds, 1);
+    release();
+    assert.equal(holds, 0);
+  });
+
+  it('closes the reader', () => {
+    let closed = 0;
+    const reader = {
+      blockedReason: undefined,
+      ask: async () => [],
+      hold: () => () => {},
+      close: () => {
+        closed += 1;
+      },
+    };
+    new CommandLines({ reader, proc: '/proc', log: quietLog() }).close();
+    assert.equal(closed, 1);
+  });
+});
+
 describe('CommandLines.status', () => {
   const withObstacle = (blockedReason: string | undefined) => {
     const reader = { blockedReason, ask: async () => [], hold: () => () => {}, close: () => {} };
