@@ -92,7 +92,7 @@ ${alerts.map(section).join('\n')}
 - Commands that no rule matches, and events that an exception excludes. A user with root privileges can stop the agent.
 
 [SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and
-[src/agent/detections/views/README.md](../../src/agent/detections/views/README.md#what-it-cant-see) those of the views of a command line.
+[src/agent/detections/views/README.md](../../src/agent/detections/views/README.md#what-it-cant-see) the limits of the views of a command line.
 
 ${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
   .sort()
@@ -135,7 +135,7 @@ function section({ type, rules }: Alert): string {
 
 ${rules.map(ruleLines).join('\n')}
 
-Known noise: ${(known.length > 0 ? known : [NO_NOISE]).join(' ')}
+False positives: ${(known.length > 0 ? known : [NO_NOISE]).join(' ')}
 
 ${needs(rules)}What to do: ${advice.join(' ')}
 `;

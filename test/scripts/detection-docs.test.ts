@@ -145,8 +145,11 @@ describe('the page of alerts', () => {
       ),
       TRIALS,
     );
-    assert.match(page, /^Known noise: Support bundles\. Tests\.$/m);
-    assert.match(alertsDocument(rulesWith({ falsepositives: ['none known'] }), TRIALS), /^Known noise: None known\.$/m);
+    assert.match(page, /^False positives: Support bundles\. Tests\.$/m);
+    assert.match(
+      alertsDocument(rulesWith({ falsepositives: ['none known'] }), TRIALS),
+      /^False positives: None known\.$/m,
+    );
   });
 
   it('shows what a rule says as it is, not as Markdown', () => {
