@@ -28,7 +28,7 @@ const FEW_RECORDS = 1_000;
 /** How long the event loop may be blocked at a time, and how many records are read between two checks of the clock. */
 const LONGEST_TURN = milliseconds(5);
 const RECORDS_PER_LOOK = 32;
-/** Of one drain, and of the last one of a socket. */
+/** Time limits of one drain, and of the last drain of a socket. */
 const LONGEST_DRAIN = seconds(1);
 const LONGEST_LAST_DRAIN = seconds(10);
 
@@ -92,7 +92,7 @@ export class AuditDrain {
 
   /**
    * Reads until nothing is left, in turns that each end with a delivery; ends early where records come faster than they can be
-   * read, so that checks, losses and the stop don't wait for whoever makes them.
+   * read, so that checks, losses and the stop don't wait for the programs that cause them.
    */
   async drain(limit = LONGEST_DRAIN): Promise<Drained> {
     const { clock, stream } = this.#parts;

@@ -45,7 +45,7 @@ export class AuditFollower {
   #catchUp: CatchUp | undefined;
   #catchingUp: Promise<unknown> = Promise.resolve();
   #started = false;
-  /** Of the newest event that was passed on. */
+  /** Time and serial of the newest event that was passed on. */
   #newest: { timeMs: number; serial: number } | undefined;
   #moved = false;
   #warned = false;
@@ -105,7 +105,7 @@ export class AuditFollower {
       checkpoint,
       position,
       bootedAtMs: this.#bootedAtMs,
-      // Saved now, so that these events are not repeated when the agent ends before it hears a live one.
+      // Saved now, so that these events are not sent again if the agent exits before the first live event.
       deliver: (events) => {
         deliver(events);
         this.#moveTo(events);

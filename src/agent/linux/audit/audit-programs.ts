@@ -13,7 +13,7 @@ const LOGGERS: readonly string[] = [...AUDITD, '/usr/lib/systemd/systemd-journal
  * Recognises the programs that may take the audit slot or listen to audit without a warning.
  *
  * A process is identified by the file that it runs: it must be the one that the first process sees at that path, and only
- * root may have put it there. The path in a record proves nothing, since a user with mounts of his own can bind another
+ * root may have put it there. The path in a record proves nothing, since a user with private mounts can bind another
  * program to it.
  */
 export class AuditPrograms {

@@ -163,7 +163,7 @@ export class AuditRole {
     const { control, setup, drain, watch, openSocket } = this.#parts;
     if (this.#noDaemon !== undefined || !watch.mayTake()) return false;
     if (setup.isGuest) {
-      watch.seenOther(); // it would leave the slot to whoever requests it
+      watch.seenOther(); // it would leave the slot to any process that requests it
       return false;
     }
     let socket: NetlinkSocket;
@@ -210,7 +210,7 @@ export class AuditRole {
    * Joins the multicast group. Audit's settings are then those of its daemon; unless there is none at the moment, and the
    * agent waits for one that has requested the slot.
    *
-   * @throws AgentError AUDIT_UNAVAILABLE when nothing would be heard
+   * @throws AgentError AUDIT_UNAVAILABLE if no record would be received
    */
   async #joinAsListener(): Promise<void> {
     const { control, setup, drain, clock, openSocket, mayListen } = this.#parts;

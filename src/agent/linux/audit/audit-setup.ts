@@ -29,7 +29,7 @@ interface Parts {
   readonly rules: () => readonly AuditRule[];
   /** Whether it must leave audit to another agent that runs. */
   readonly yieldsToAgent?: boolean;
-  /** Is told what rules of others exclude. */
+  /** Called with the record types that rules of other programs exclude. */
   readonly stream: Pick<RecordStream, 'setExcluded'>;
   /** The owners whose starts are left out while the agent is the only reader; evaluated at every sync. */
   readonly excludedOwners?: () => readonly number[];

@@ -39,11 +39,11 @@ interface Parts {
  *
  * The kernel gives each record to listeners before it gives it to auditd. So whatever the log contains at some moment has
  * reached the agent's socket by then, if it came live. The log is read up to such a moment, and only when the socket has
- * been read beyond it; events heard live are left out, by serial and time. However slow the agent or auditd is, no event is
+ * been read beyond it; live events are skipped, by serial and time. However slow the agent or auditd is, no event is
  * missed or reported twice.
  *
- * Events after the first one heard live are never taken from the log: those that are missing count as lost. Close to that
- * event, the order alone does not show what came before it; see UNSETTLED_SERIALS.
+ * Events after the first live one are never taken from the log: those that are missing count as lost. Close to that
+ * event, the order alone does not show which events are older; see UNSETTLED_SERIALS.
  */
 export class CatchUp {
   readonly #parts: Parts;
@@ -76,7 +76,7 @@ export class CatchUp {
   /**
    * Never rejects.
    *
-   * @param signal ends the waiting: the rest is read at once. Abort it when all live events have been heard and no more will
+   * @param signal ends the waiting: the rest is read at once. Abort it when all live events have been read and no more will
    *   come.
    */
   async run(signal: AbortSignal): Promise<void> {

@@ -7,7 +7,7 @@ import type { LogPosition, ResumePoint } from './log-tail.ts';
 export interface AuditPosition {
   /** The boot that the serial belongs to: /proc/sys/kernel/random/boot_id. */
   readonly bootId: string;
-  /** Of the newest event: milliseconds since the epoch, and its serial. */
+  /** Time (milliseconds since the epoch) and serial of the newest event. */
   readonly timeMs: number;
   readonly serial: number;
   /** Position in auditd's log, if that was read. */

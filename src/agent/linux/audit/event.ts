@@ -30,7 +30,7 @@ export interface AuditEvent {
   readonly syscall?: string;
   /** Whether the caller was a 64- or a 32-bit program. */
   readonly abi?: 'b64' | 'b32';
-  /** Of the system call: `success=yes`. Of a program's record: `res=success`. */
+  /** `success=yes` of the system call, or `res=success` of a program's record. */
   readonly success: boolean;
   /** The fields used of the SYSCALL record (CALL_FIELDS of linux/audit/record.ts), or of `record`. */
   readonly fields: AuditFields;
@@ -49,7 +49,7 @@ export interface AuditEvent {
   /**
    * Number of io_uring connects that the event reports (URINGOP records); absent when none. The kernel records the address of
    * the last one only, and no results. If the event has no SYSCALL record, since a kernel thread took the request, `fields`
-   * are those of the URINGOP record, which has no `exe`, and `success` is meaningless.
+   * come from the URINGOP record, which has no `exe`, and `success` is meaningless.
    */
   readonly ringConnects?: number;
   /** The image's digest as IMA measured it, `sha256:…` (INTEGRITY_RULE record). */

@@ -85,7 +85,7 @@ export class LossMeter {
     if (ahead <= 0) {
       if (-ahead >= WINDOW || this.#arrived[serial & MASK] === 1) return;
       this.#arrived[serial & MASK] = 1;
-      if (((this.#settled - serial) | 0) >= 0) this.#missing -= 1; // counted as missing, and arrived nevertheless
+      if (((this.#settled - serial) | 0) >= 0) this.#missing -= 1; // counted as missing, but arrived late
       return;
     }
     if (ahead >= WINDOW / 2) {

@@ -66,7 +66,7 @@ export function parseNotice(type: number, text: string): Notice | undefined {
     case CONFIG_CHANGE:
       return configChange(text, fields, notice);
     case EVENT_LISTENER:
-      // One that is refused is recorded, too: any user can try.
+      // A rejected request is recorded, too: any user can try.
       return fields.op === 'connect' && fields.res !== '0'
         ? notice('listener', 'it reads audit records, too')
         : undefined;

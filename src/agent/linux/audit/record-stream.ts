@@ -47,7 +47,7 @@ export class RecordStream {
     return this.#newestTime;
   }
 
-  /** What is noticed of the records, for the log. */
+  /** Counts of incomplete, late and malformed records, for the log. */
   get counts(): Readonly<Record<'missing' | 'late' | 'malformed', number>> {
     const { missing, late } = this.#reassembler.counts;
     return { missing, late, malformed: this.#malformed };

@@ -111,7 +111,7 @@ export function parseUserFields(text: string): AuditFields {
   return Object.assign(fields, parseFields(text.slice(0, at)));
 }
 
-/** What is kept of a SYSCALL record: who did it, from where, and what came of it. */
+/** The kept fields of a SYSCALL record: process, user, origin and result. */
 export const CALL_FIELDS: ReadonlySet<string> = new Set(
   'arch syscall success exit a0 a1 a2 a3 ppid pid auid uid euid tty exe'.split(' '),
 );
@@ -144,7 +144,7 @@ export function parseCall(text: string): AuditFields {
     if (!isQuoted && field.name === 'exe') return parseFields(text, CALL_FIELDS);
     kept.push(text.slice(from, to));
   }
-  // Not by a pattern: V8 would ask an iterator for each of them.
+  // A destructuring pattern would be slower: V8 would create an iterator for each.
   return {
     arch: kept[0],
     syscall: kept[1],
@@ -183,7 +183,7 @@ function decodeHex(value: string): string {
 
 function hexBytes(value: string): Buffer | undefined {
   if (value.length % 2 !== 0) return undefined;
-  const bytes = Buffer.from(value, 'hex'); // stops at the first pair that is none
+  const bytes = Buffer.from(value, 'hex'); // stops at the first invalid pair
   return bytes.length * 2 === value.length ? bytes : undefined;
 }
 

@@ -9,7 +9,7 @@ const TRIED = '-11';
 
 /** The URINGOP records of one event. */
 export interface RingCalls {
-  /** Of the first record. */
+  /** Fields of the first record. */
   readonly fields: AuditFields;
   /** Connects that could not complete at once. */
   tried: number;

@@ -229,7 +229,7 @@ export function prepended(rule: Buffer): Buffer {
 
 export const isExclusion = (rule: Buffer): boolean => readU32(rule, 4) === NEVER;
 
-/** A rule that keeps the kernel from making records of one type, for all readers. */
+/** A rule that keeps the kernel from writing one type of record, for all readers. */
 export const excludeRule = (recordType: number): Buffer =>
   encode(
     FILTER_EXCLUDE,
@@ -309,7 +309,7 @@ export const covers = (rule: Buffer, other: Buffer): boolean =>
   rule.subarray(FIELDS_AT).equals(other.subarray(FIELDS_AT)) &&
   other.subarray(MASK_AT, FIELDS_AT).every((bits, index) => (bits & ~(rule[MASK_AT + index] as number)) === 0);
 
-/** Whether the rule keeps the kernel from making records of this type, at least for some processes. */
+/** Whether the rule keeps the kernel from writing this type of record, at least for some processes. */
 export const excludes = ({ list, conditions }: KernelRule, recordType: number): boolean =>
   list === FILTER_EXCLUDE &&
   conditions.every((condition) => condition.field !== FIELD_MSGTYPE || isMet(condition, recordType));

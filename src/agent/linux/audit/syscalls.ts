@@ -105,10 +105,10 @@ for (const { name, arch, syscalls } of [...X86, ...ARM_64]) {
   NAMES.set(arch.toString(16), { abi: name, names });
 }
 
-/** The bit that tells 64-bit architectures, in AUDIT_ARCH_*. */
+/** The bit of 64-bit architectures in AUDIT_ARCH_*. */
 const IS_64_BIT = 0x8000_0000;
 
-/** What a SYSCALL record's `arch` and `syscall` mean. @returns `undefined` when `arch` is no hexadecimal number */
+/** What a SYSCALL record's `arch` and `syscall` mean. @returns `undefined` if `arch` is not a hexadecimal number */
 export function nameCall(arch: string | undefined, syscall: string | undefined): NamedCall | undefined {
   if (arch === undefined) return undefined;
   const known = NAMES.get(arch);

@@ -124,7 +124,7 @@ const FORMS = new Map<string, (of: unknown, write: Write) => string>(
 const setElement = (element: unknown, write: Write): string =>
   Array.isArray(element) && element.length === 2 ? `${write(element[0])} : ${write(element[1])}` : write(element);
 
-/** Of a named set or map with more elements, only the number is given. */
+/** If a named set or map has more elements, only their number is returned. */
 const MAX_ELEMENTS = 16;
 
 /**

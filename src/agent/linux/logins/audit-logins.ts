@@ -23,7 +23,7 @@ const MAX_ATTEMPTS = 256;
 const MAX_WAITING_LENGTH = 128 * 1024;
 /** PATH_MAX of linux/limits.h. */
 const LONGEST_PATH = 4_096;
-/** Longer names of users, hosts and devices exist only in records that were made up: Linux and DNS allow 255 at most. */
+/** Longer names of users, hosts and devices exist only in records that were made up: Linux and DNS allow at most 255. */
 const LONGEST_NAME = 512;
 
 /** (uid_t)-1, the kernel's "not set": the id of a service that was not started by a logged-in user. */
@@ -197,7 +197,7 @@ export class AuditLogins {
     else this.#refusedByProgram(record); // RHEL's sshd writes a second record, with `op=password`
   }
 
-  /** PAM can refuse an account after successful authentication. The refusal stands unless a session begins nevertheless. */
+  /** PAM can refuse an account after successful authentication. The refusal counts unless a session starts anyway. */
   #judged(record: LoginRecord): void {
     if (record.success) return;
     this.#unexplained.delete(record.pid);
@@ -283,7 +283,7 @@ export class AuditLogins {
     this.#unexplained.delete(pid);
     this.#refusals.delete(pid);
     const known = this.#sessions.get(pid);
-    // Without audit sessions, the next session of the same process cannot be told from the last one.
+    // Without audit sessions, the next session of the same process cannot be distinguished from the last one.
     const isNext = known?.isOver === true && record.session === undefined;
     if (known === undefined || isNext || !isSameSession(known, record)) {
       this.#release(this.#begun, pid);
@@ -371,7 +371,7 @@ export class AuditLogins {
   }
 }
 
-/** Appends, also when the key exists: the first entry of a Map is then the oldest. */
+/** Appends, even if the key exists: the first entry of a Map is then the oldest. */
 function put<T>(map: Map<number, T>, pid: number, value: T): void {
   map.delete(pid);
   map.set(pid, value);
@@ -427,7 +427,7 @@ const sessionOf = ({ session, account }: LoginRecord): Pick<Session, 'name' | 'a
   ...(account === undefined ? {} : { account }),
 });
 
-/** Of the same process. Without audit sessions, the account distinguishes sessions; USER_LOGIN has no account. */
+/** Compares records of one process. Without audit sessions, the account distinguishes sessions; USER_LOGIN has no account. */
 const isSameSession = (session: Session, record: LoginRecord): boolean =>
   session.name === record.session &&
   (record.session !== undefined ||

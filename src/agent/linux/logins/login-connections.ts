@@ -4,7 +4,7 @@ import { milliseconds, seconds } from '../../../core/base/duration.ts';
 import { TimeBudget } from '../../host/time-budget.ts';
 import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 
-/** After this time, the process that logged somebody in may have been replaced by another one with the same id. */
+/** After this time, the process that logged a user in may have been replaced by another one with the same id. */
 const LONGEST_AGE = seconds(10);
 /** Descriptors read per process; a login program has some ten. */
 const MAX_DESCRIPTORS = 64;

@@ -16,7 +16,7 @@ export interface LoginEntry {
   readonly pid: number;
   /** The PAM service. */
   readonly service?: string;
-  /** Of a logout: when the session began. */
+  /** Start of the session (logouts only). */
   readonly since?: number;
   /** Already reported: kept only for the logout that may follow. */
   readonly isOld: boolean;
@@ -52,7 +52,7 @@ export interface LoginFile {
  */
 export const placeOf = ({ hostRoot, path }: LoginFile): string => inRoot(hostRoot, path);
 
-/** Runs `work`. @returns why it failed, as a feed tells it */
+/** Runs `work`. @returns why it failed, as a feed reports it */
 export function attempt(work: () => void): string | undefined {
   try {
     work();

@@ -199,7 +199,7 @@ function openFile(path: string): number {
 function leftIn(file: LoginFile, { position, unread, reportedUntilMs }: Beginning): string[] {
   const isCurrent =
     position !== undefined && statSync(placeOf(file), { throwIfNoEntry: false })?.ino === position.inode;
-  // A user can keep the folder locked, which hangs whoever lists it: so it is listed only after a rotation.
+  // A user can keep the folder locked, which blocks any process that lists it: so it is listed only after a rotation.
   if (isCurrent || (position === undefined && !unread)) return [];
   const rotated = rotatedFiles(file);
   const at = rotated.findIndex(({ stats }) => stats.ino === position?.inode);

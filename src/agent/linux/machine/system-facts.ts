@@ -59,7 +59,7 @@ const Facts: v.GenericSchema<unknown, SystemFacts> = v.strictObject({
   freeVirtualMemoryInKB: kilobytes,
 });
 
-/** @throws if it is no answer of the reader */
+/** @throws if it is not an answer of the reader */
 export const parseFacts = (answer: unknown): SystemFacts => v.parse(Facts, answer);
 
 const MAX_BYTES = 64 * 1024;

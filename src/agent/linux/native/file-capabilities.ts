@@ -1,7 +1,7 @@
 import { AgentError } from '../../../core/base/errors.ts';
 import { systemCalls } from './system-calls.ts';
 
-/** Of a string in C. */
+/** Terminates a string in C. */
 const END = Buffer.alloc(1);
 
 /**

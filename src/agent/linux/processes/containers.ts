@@ -10,7 +10,7 @@ import { LivingProcesses } from './living-processes.ts';
 /** Where a process runs, as far as known. */
 export interface ProcessLocation {
   readonly container: string | undefined;
-  /** Outside of all containers: its paths are those of the host. */
+  /** Outside of all containers: its paths are the host's. */
   readonly onHost: boolean;
   /** The process has exited: /proc has no entry for it, or the entry of another process with its pid. */
   readonly gone: boolean;
@@ -53,7 +53,7 @@ interface Known {
  * For a process that has exited, its parent's container is used, unless the parent is an engine: then it is unknown. On a
  * host without containers, which is checked once a minute and whenever an engine starts, no process is looked up.
  *
- * Whoever may create a cgroup chooses its name: a user's own, below `user@UID.service`, can have a container's name.
+ * A user who may create a cgroup chooses its name: a user's own, below `user@UID.service`, can have a container's name.
  */
 export class Containers {
   readonly #proc: string;

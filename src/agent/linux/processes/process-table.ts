@@ -286,7 +286,7 @@ export class ProcessTable {
     }
     const { executable, userId = -1 } = this.#proc.details(pid) ?? {};
     if (executable === undefined) return known;
-    // A process that runs another program is no copy: its start was not seen, and its arguments are unknown.
+    // A process that runs another program is not a copy: its start was not seen, and its arguments are unknown.
     if (original?.executable !== executable) {
       this.seen(pid, executable);
       const seen = this.#processes.get(pid);

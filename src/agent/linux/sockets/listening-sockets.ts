@@ -137,7 +137,7 @@ export class ListeningSockets {
   }
 }
 
-/** sock_diag is there, but nothing in the kernel that answers for TCP, or for UDP. */
+/** sock_diag exists, but the kernel has no handler for TCP or UDP. */
 const withoutInetDiag = (cause: unknown) =>
   new AgentError(
     'SOCKET_UNAVAILABLE',

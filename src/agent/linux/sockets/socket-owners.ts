@@ -22,7 +22,7 @@ export interface FoundOwners {
  * accepts connections afterwards.
  */
 const isLow = (fd: string) => fd.length <= 2;
-/** Of a larger folder, only the beginning is read at first: a name takes 0.7 µs. */
+/** Only the beginning of a larger directory is read at first: a name takes 0.7 µs. */
 const MANY = 1_000;
 /** After this many walks, a socket is taken to have no visible owner: it is the kernel's or a hidden process's. */
 const MAX_WALKS = 2;

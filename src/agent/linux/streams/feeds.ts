@@ -268,7 +268,7 @@ export class Feeds {
     for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(events, false);
   }
 
-  /** @param known those that the process table is told of */
+  /** @param known the starts that the process table receives */
   #pass(events: readonly AuditEvent[], known = events): void {
     this.#lastRead = this.#parts.clock.monotonic();
     this.#parts.table.acceptAudit(known, this.#wallTimes.reader());

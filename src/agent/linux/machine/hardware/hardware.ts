@@ -27,7 +27,7 @@ export class Hardware {
     return this.#status;
   }
 
-  /** The number of the kernel's last message about a device: it counts whatever is attached, detached or changed. */
+  /** The number of the kernel's last message about a device: it counts every attached, detached or changed device. */
   async trace(): Promise<string | undefined> {
     try {
       this.#trace ??= openSync(`${this.#sys}/kernel/uevent_seqnum`, 'r');

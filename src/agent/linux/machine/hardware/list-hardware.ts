@@ -12,7 +12,7 @@ import { idName } from './id-names.ts';
 import { KINDS, type Names } from './kinds.ts';
 import { parseSoundCards } from './sound-cards.ts';
 
-/* Runs in the reader: any user can keep a folder of sysfs locked for as long as he likes, and who lists it waits. */
+/* Runs in the reader: any user can keep a directory of sysfs locked indefinitely, which blocks its readers. */
 
 /** Devices of all kinds together. */
 export const MAX_DEVICES = 4_096;
@@ -39,7 +39,7 @@ export interface HardwareListing {
 /** Answers with `null` when sysfs is missing. */
 export const HARDWARE: QuestionKind<HardwarePlace, HardwareListing | null> = {
   name: 'hardware',
-  // Of one step: a folder, or some devices.
+  // Limit of one step: a directory, or some devices.
   limit: seconds(10),
   maxBytes: 16 * 1024 * 1024,
 };
@@ -66,7 +66,7 @@ const Listing = v.nullable(
   }),
 );
 
-/** The child reads what devices say, so its answer is validated as untrusted input. @throws if it is no listing */
+/** The child reads what devices say, so its answer is validated as untrusted input. @throws if it is not a listing */
 export const parseListing = (answer: unknown): HardwareListing | null => v.parse(Listing, answer);
 
 export function listHardware(place: HardwarePlace, { at }: AnswerContext): HardwareListing | null {

@@ -44,5 +44,5 @@ export function* dumped(netlink: NetlinkSocket, { type, payload, answers, of }: 
 /** The name of the error in an NLMSG_ERROR or NLMSG_DONE. */
 export const errorIn = (payload: Buffer): string => getSystemErrorName(-(errnoIn(payload) || UNKNOWN_ERROR));
 
-/** What is thrown when the kernel refuses a request. */
+/** The error for a request that the kernel refuses. */
 export const refused = (code: string, of: string): Error => Object.assign(new Error(`${of}: ${code}`), { code });

@@ -25,7 +25,7 @@ export interface Known {
   used: boolean;
 }
 
-/** Digests by key, within limits. A user who starts many new programs displaces only his own. */
+/** Digests by key, within limits. A user who starts many new programs evicts only their own entries. */
 export class KnownDigests {
   readonly #known = new Map<string, Known>();
   readonly #counts = new Map<Payer, number>();

@@ -11,7 +11,7 @@ export type Listener = SocketAddress | 'other' | 'unknown';
 
 /** Known facts about the listener of a connection. */
 export interface Found {
-  /** Of one that is closed: the last one known. */
+  /** For a closed listener: the last one known. */
   readonly listener: Listener | undefined;
   /** Whether the descriptor still refers to a socket. */
   readonly isOpen: boolean;

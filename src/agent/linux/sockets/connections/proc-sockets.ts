@@ -26,7 +26,7 @@ const LONGEST_NAME = 64;
 
 /**
  * The protocol of the open socket with this inode that a descriptor refers to, connected or not. The kernel names it when the
- * socket is made: sockfs_xattr_get(). Unlike /proc/net, this also tells that a socket is neither TCP nor UDP.
+ * socket is made: sockfs_xattr_get(). Unlike /proc/net, this also shows that a socket is neither TCP nor UDP.
  *
  * @returns `undefined` when the descriptor refers to something else by now, and without native code
  */

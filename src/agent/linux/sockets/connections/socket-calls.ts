@@ -44,7 +44,7 @@ export interface Connect {
 
 export interface Accept {
   readonly call: 'accept';
-  /** Of the connection. */
+  /** Descriptor of the connection. */
   readonly fd: number;
   readonly listener: number;
 }

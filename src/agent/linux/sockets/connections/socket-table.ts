@@ -5,7 +5,7 @@ import type { Protocol } from './socket-calls.ts';
 export interface KnownSocket {
   /** What the socket was made for; `undefined` when that call was not seen. */
   readonly protocol: Protocol | undefined;
-  /** The peer of a connect(2) in progress. The next connect(2) on the socket fetches its result: it is no new connection. */
+  /** The peer of a connect(2) in progress. The next connect(2) on the socket fetches its result: it is not a new connection. */
   underWay: SocketAddress | undefined;
   /** Its inode, when that was looked up. */
   inode: number | undefined;
