@@ -7,7 +7,8 @@
 // checked only by `npm run build` and by a run without a FILTER.
 //
 // Without a filter the tests run in parts, in parallel processes. The kernel has one audit slot, so only one part may
-// use audit; the others run without the capabilities for it.
+// use audit; the others run without the capabilities for it. Outages that take minutes are left to `npm run test:release`,
+// which sets VAKT_RELEASE=1. Otherwise, generated cases have a fixed seed and a limit of time for each property.
 //
 // Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in CI, a skip is a failure, except for tests against
 // the published schemas when VAKT_PUBLISHED_SCHEMAS names no folder.
@@ -21,7 +22,10 @@ const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit
 const PARTS = {
   system: { has: (file) => /^(?:harness\/crash|system)\//.test(file), usesAudit: true },
   /** Wait for minutes, for hubs and disks that do not answer, and do little. */
-  outages: { has: (file) => /^integration\/(?:twin|faults|evidence|slow-disk)\.test\.js$/.test(file) },
+  outages: {
+    has: (file) => /^integration\/(?:twin|faults|evidence|slow-disk)\.test\.js$/.test(file),
+    isForRelease: true,
+  },
   /** Waits, too: for files that are looked at every ten seconds, and for ports that do not answer. */
   identities: {
     has: (file) => /^(?:harness\/restarts\/|integration\/(?:identity-|networks|secrets|loaded-code))/.test(file),
@@ -33,6 +37,10 @@ const PARTS = {
   units: { has: (file) => !isIn(['system', 'outages', 'identities', 'integration'], file) },
 };
 const isIn = (parts, file) => parts.some((part) => PARTS[part].has(file));
+
+const IS_RELEASE = process.env.VAKT_RELEASE === '1';
+/** Settings of fast-check, by which the same cases are tried again and again, so that a change can't fail by chance. */
+const BRIEF = { seed: 20_260_101, interruptAfterTimeLimit: 2_000 };
 
 /** How many of the slowest files of a part are listed. */
 const SLOWEST = 8;
@@ -130,8 +138,12 @@ async function run(files, slowest) {
   await endLeftProcesses();
   markTestRun();
   const { default: fc } = await import('fast-check');
-  // Otherwise arrays and strings have at most 10 elements, whatever their maxLength.
-  fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
+  // By default, arrays and strings have at most 10 elements, even if their maxLength is greater.
+  fc.configureGlobal({
+    ...fc.readConfigureGlobal(),
+    ...(IS_RELEASE ? {} : BRIEF),
+    defaultSizeToMaxWhenMaxSpecified: true,
+  });
   const { default: Mocha } = await import('mocha');
   // Some tests compute for ten seconds where five parts share two cores.
   const mocha = new Mocha({ timeout: 120_000, forbidOnly: true, reporter: 'spec' });
@@ -162,7 +174,8 @@ async function run(files, slowest) {
 /** Runs all parts in parallel. The output of the first is shown live, that of the others when they have finished. */
 async function runInParts() {
   const shown = { part: undefined };
-  const results = await Promise.all(Object.entries(PARTS).map(([name, part]) => runPart(name, part, shown)));
+  const parts = Object.entries(PARTS).filter(([, { isForRelease = false }]) => IS_RELEASE || !isForRelease);
+  const results = await Promise.all(parts.map(([name, part]) => runPart(name, part, shown)));
   const lines = results.flatMap(({ lines }) => lines);
   // Repeated here, for the same reason.
   for (const line of lines.filter((line) => /^(?:Failed|Skipped, but required|Slowest of \w+): /.test(line))) {

