@@ -96,7 +96,7 @@ describe('vakt alerts', () => {
     assert.ok(!line.includes('\u001b'));
   });
 
-  it('says that there are none', async () => {
+  it('reports that there are no alerts', async () => {
     assert.equal(await alerts(), 0);
     assert.deepEqual([out, err], [[], ['No alert so far.']]);
   });
@@ -172,7 +172,7 @@ describe('vakt alerts', () => {
     await assert.rejects(alerts('--follow'), /not this version/);
   });
 
-  it('says that no agent runs', async () => {
+  it('reports that no agent runs', async () => {
     await close?.();
     close = undefined;
     for (const options of [[], ['--follow']]) await assert.rejects(alerts(...options), { id: 'AGENT_NOT_RUNNING' });

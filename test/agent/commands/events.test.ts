@@ -23,7 +23,7 @@ describe('vakt events', () => {
     }
   });
 
-  it('prints an object a line for machines', async () => {
+  it('prints one JSON object per line with --json', async () => {
     assert.equal(await run(['--json'], world), 0);
     const rows = out.map((line) => JSON.parse(line));
     assert.deepEqual(
@@ -37,7 +37,7 @@ describe('vakt events', () => {
     }
   });
 
-  it('takes no arguments', async () => {
+  it('rejects arguments', async () => {
     await assert.rejects(run(['ProcessCreate'], world), UsageError);
   });
 });

@@ -101,7 +101,7 @@ describe('Asking systemd', () => {
       .map(([name, value]) => `echo "${name}=${value}"`)
       .join('\n');
 
-  it('tells how the unit stands', async () => {
+  it('reads the state of the unit', async () => {
     assert.deepEqual(await askServiceUnit(signal, tool(says({ ...FAILED, Other: 'x=y' }))), FAILED);
   });
 

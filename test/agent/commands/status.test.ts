@@ -77,7 +77,7 @@ describe('vakt status', () => {
     return run(['--config', join(folder, 'agent.json'), ...args], world);
   };
 
-  it('tells how the agent is doing, with what to do about it', async () => {
+  it('shows the state of the agent with its remedies', async () => {
     assert.equal(await status(), 0);
     assert.match(out[0] ?? '', /^NOT SENDING: the hub refuses the key; /);
     const text = out.join('\n');
@@ -145,7 +145,7 @@ describe('vakt status', () => {
     assert.match(out.join('\n'), /^waiting +Low events of user 2001: the share of the message units is used up$/m);
   });
 
-  it('says that it does not understand an answer that is not JSON', async () => {
+  it('rejects an answer that is not JSON', async () => {
     const server = createServer((_, response) => response.end('hello')).listen(join(folder, 'control.sock'));
     close = () => promisify(server.close.bind(server))();
     await once(server, 'listening');
@@ -178,7 +178,7 @@ describe('vakt status', () => {
     }
   });
 
-  it('tells how the hub is reached, and as whom', async () => {
+  it('shows the route to the hub and the identity', async () => {
     const credential = {
       kind: 'moduleKey',
       hub: 'contoso.azure-devices.net',
@@ -232,7 +232,7 @@ describe('vakt status', () => {
     assert.match(text, /^ +It expires soon and was not renewed\.$/m);
   });
 
-  it('tells what the hardening checks found, and their exceptions', async () => {
+  it('shows the results of the hardening checks and their exceptions', async () => {
     const baseline = {
       passed: 300,
       failed: 3,
@@ -307,7 +307,7 @@ describe('vakt status', () => {
     );
   });
 
-  it('tells of a pause, and of a log level that was changed', async () => {
+  it('shows a pause and a changed log level', async () => {
     const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'Update \u001b[2J', skipped: 3 };
     const logLevel = { level: 'debug', until: '2024-05-01T13:00:00.000Z', afterwards: 'info' } as const;
     assert.equal(await status({ state: 'paused', pause, logLevel }), 1);
@@ -378,7 +378,7 @@ describe('vakt status', () => {
       assert.equal(isRead, true);
     });
 
-    it('says that no agent answers, and waits for one', async () => {
+    it('reports that no agent answers, and waits for one', async () => {
       const said: string[] = [];
       const stderr = (line: string) => {
         said.push(line);
@@ -425,9 +425,9 @@ describe('vakt status', () => {
     it(`exits with 1 when the agent is ${state}`, async () => assert.equal(await status({ state }), 1));
   }
 
-  it('says when no agent runs', async () => {
+  it('reports that no agent runs', async () => {
     await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
   });
 
-  it('takes no arguments', async () => assert.rejects(run(['now'], world), UsageError));
+  it('rejects arguments', async () => assert.rejects(run(['now'], world), UsageError));
 });

@@ -31,7 +31,7 @@ describe('The verdict of vakt status', () => {
     );
   });
 
-  it('says why it does not send', () => {
+  it('explains why the agent does not send', () => {
     const hub = { state: 'refused', error: 'hub.example refused the credentials of d/m.' };
     assert.match(
       say({ hub, next: undefined }),
@@ -43,7 +43,7 @@ describe('The verdict of vakt status', () => {
     assert.match(say({ pause }), /^PAUSED until 2024-05-01T14:00:00\.000Z: Security events are not collected; /);
   });
 
-  it('says when the hub has taken nothing yet', () => {
+  it('reports that the hub has not accepted any message yet', () => {
     const delivery = { queued: { highEvents: 0, lowEvents: 0 }, messagesSent: 0, messagesFailed: 0 };
     assert.match(say({ delivery }), /^SENDING; .*; none accepted since the start$/);
     assert.match(
@@ -72,7 +72,7 @@ describe('The verdict of vakt status', () => {
     assert.match(say({ delivery: all, pause }), /^PAUSED until .*; HELD \(High, Low\): /);
   });
 
-  it('says that Low is held, and when High goes', () => {
+  it('reports that Low is held, and the time of the next High message', () => {
     const low = delivery({ held: held('Low') });
     assert.match(
       say({ delivery: low }),
@@ -111,7 +111,7 @@ describe('The verdict of vakt status', () => {
     );
   });
 
-  it('says where messages go', () => {
+  it('names the destination of messages', () => {
     assert.match(say({ routing: 'security' }), /they go to Microsoft's security service only/);
     assert.match(
       say({ routing: 'both' }),

@@ -114,7 +114,7 @@ describe('treeDigest', () => {
     });
   }
 
-  it('tells names apart that are not UTF-8', async () => {
+  it('distinguishes names that are not UTF-8', async () => {
     const named = (...names: Buffer[]) => {
       const root = tree();
       for (const name of names) writeFileSync(Buffer.concat([Buffer.from(`${root}/`), name]), 'x');
@@ -218,7 +218,7 @@ describe('The report of a scan as SARIF', () => {
     assert.equal(results[1].locations, undefined);
   });
 
-  it('names what could not be judged, and the evidence', () => {
+  it('lists the rules that could not be evaluated, and the evidence', () => {
     const [{ toolExecutionNotifications: notifications }] = invocations;
     assert.deepEqual(
       notifications.map(({ message }: { message: { text: string } }) => message.text),
@@ -295,7 +295,7 @@ describe('vakt baseline, for pipelines', () => {
     world = { stdout: (line) => out.push(line), stderr: () => {}, environment: {}, signal, terminal: false };
   });
 
-  it('refuses a folder that is no root tree', async () => {
+  it('rejects a folder that is not a root tree', async () => {
     await assert.rejects(
       run(['--root', root], world),
       (error) =>
@@ -381,5 +381,5 @@ describe('vakt baseline, for pipelines', () => {
     await assert.rejects(run(['--root', root, '--exceptions', file], world), UsageError);
   });
 
-  it('takes no digest of a running system', () => assert.rejects(run(['--digest'], world), UsageError));
+  it('rejects --digest for a running system', () => assert.rejects(run(['--digest'], world), UsageError));
 });
