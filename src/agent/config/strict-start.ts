@@ -51,10 +51,10 @@ export class StrictStart implements Service {
       return await this.#clock.within(LIMIT, 'reading the module twin', Promise.race([this.#verdict, ended]));
     } catch (error) {
       if (!(error instanceof TimeLimitError)) throw error;
-      const because = this.#startBlocker()?.message ?? error.message;
+      const reason = this.#startBlocker()?.message ?? error.message;
       const remedy =
         'Let the agent reach its hub, or set strictStart to false to start with the last good configuration.';
-      return new AgentError('TWIN_UNREADABLE', `the desired configuration cannot be read: ${because}`, remedy);
+      return new AgentError('TWIN_UNREADABLE', `the desired configuration cannot be read: ${reason}`, remedy);
     } finally {
       this.#signal.removeEventListener('abort', giveUp);
     }

@@ -293,7 +293,7 @@ export class Session {
 
   async #dial(signal: AbortSignal): Promise<void> {
     const { clock, dial } = this.#options;
-    const stream = await limited({ clock, limit: OPEN_LIMIT, what: 'connecting', signal }, async (step) => {
+    const stream = await limited({ clock, limit: OPEN_LIMIT, label: 'connecting', signal }, async (step) => {
       const stream = await dial(step);
       if (!step.aborted && this.#ended === undefined) return stream;
       stream.destroy();

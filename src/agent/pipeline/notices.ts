@@ -52,8 +52,9 @@ type Notice = v.InferOutput<typeof Notice>;
  * Announces each change of the configuration, until the hub has it. A twin that is changed all the time causes 20 events, and
  * then one every 5 minutes with the number of changes and the latest one of each property.
  *
- * The author of the twin also sets the size of the cache, and could displace the notice of a change by others. So what the
- * hub has not acknowledged is kept in a file, and what has left the queue undelivered is announced again, merged.
+ * The author of the twin also sets the size of the cache, and could displace the notice of a change by others. So
+ * changes that the hub has not acknowledged are kept in a file, and those that left the queue undelivered are announced again,
+ * merged.
  */
 export class ChangeNotices implements Service {
   readonly name = 'change notices';

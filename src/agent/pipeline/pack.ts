@@ -155,7 +155,7 @@ function spaceFor({ maxMessageSizeInBytes, usualBytes = maxMessageSizeInBytes, a
   return { full, affordable: within, usual: Math.min(within, usualBytes - bare) };
 }
 
-/** @param texts JSON of the events of all shares; one may be shortened */
+/** `texts` is the JSON of the events of all shares; one may be shortened. */
 function packOf(
   shares: readonly Share[],
   texts: readonly Text[],

@@ -308,8 +308,8 @@ export class Snapshots implements Service {
   }
 
   /**
-   * The queue for a snapshot, or why it is not sent. A snapshot that is skipped for now is counted, and taken as soon as the
-   * reason for that has ended.
+   * The queue for a snapshot, or why it is not sent. A snapshot that is skipped for now is counted, and
+   * retried when the reason no longer applies.
    */
   #queueFor(collector: PeriodicCollector): QueueName | { readonly problem: string } {
     const { name } = collector;

@@ -309,7 +309,7 @@ export class BackgroundWriter {
   }
 
   /**
-   * Writes its notes, after those that earlier groups could not write: a later note may depend on an earlier one. One
+   * Writes its notes, after those that earlier groups could not write: a later note may depend on an earlier one. A note
    * whose file cannot be written for long no longer holds up the others.
    */
   async #writeNotes(group: NoteGroup): Promise<void> {

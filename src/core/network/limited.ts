@@ -1,23 +1,23 @@
 import type { Clock } from '../base/clock.ts';
 import type { Duration } from '../base/duration.ts';
 
-/** How long a step may take, by which clock, and what cancels it. */
+/** The time limit of a step, its clock, its name in errors, and the signal that cancels it. */
 export interface Limit {
   readonly clock: Clock;
   readonly limit: Duration;
   /** For the error's message: `connecting to hub:8883`. */
-  readonly what: string;
+  readonly label: string;
   readonly signal: AbortSignal;
 }
 
 /**
  * Runs a step within a time limit. `work` gets a signal that aborts when `signal` does, or when the limit has passed; it
- * must then release what it owns or has opened, and reject at once.
+ * must then release everything it owns or has opened, and reject immediately.
  *
- * @throws TimeLimitError; the reason of `signal`; what `work` throws
+ * @throws TimeLimitError; the reason of `signal`; errors of `work`
  */
 export async function limited<T>(
-  { clock, limit, what, signal }: Limit,
+  { clock, limit, label, signal }: Limit,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const step = new AbortController();
@@ -25,7 +25,7 @@ export async function limited<T>(
   if (signal.aborted) cancel(); // `work` is called anyway: it may own a socket, which it must close
   signal.addEventListener('abort', cancel, { once: true });
   try {
-    return await clock.within(limit, what, work(step.signal));
+    return await clock.within(limit, label, work(step.signal));
   } catch (error) {
     step.abort(error);
     throw error;

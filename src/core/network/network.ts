@@ -118,7 +118,7 @@ export class Network {
     const { host, port } = target;
     const header = port === 443 ? bracketed(host) : hostAndPort(target);
     const what = `asking ${hostAndPort(target)}`;
-    return limited({ clock: this.#clock, limit: REQUEST_LIMIT, what, signal }, async (step) =>
+    return limited({ clock: this.#clock, limit: REQUEST_LIMIT, label: what, signal }, async (step) =>
       exchange(await this.connect(target, step), header, request, step),
     );
   }
@@ -127,7 +127,7 @@ export class Network {
   async webSocket(target: Target, signal: AbortSignal): Promise<Duplex> {
     const socket = await this.connect(target, signal);
     const what = `opening a WebSocket to ${hostAndPort(target)}`;
-    const stream = await limited({ clock: this.#clock, limit: WEB_SOCKET_LIMIT, what, signal }, (step) =>
+    const stream = await limited({ clock: this.#clock, limit: WEB_SOCKET_LIMIT, label: what, signal }, (step) =>
       openWebSocket(socket, target.host, step),
     );
     return unlessAborted(stream, signal);
@@ -167,7 +167,7 @@ export class Network {
     const { host, port } = address;
     const clock = this.#clock;
     const what = `connecting to ${hostAndPort(address)}`;
-    return limited({ clock, limit: DIAL_LIMIT, what, signal }, async (step) => {
+    return limited({ clock, limit: DIAL_LIMIT, label: what, signal }, async (step) => {
       const addresses = await this.#names.addressesOf(host, step);
       onWaypoint({ at: 'addresses', of: { host, port }, addresses });
       const socket = await dial({ addresses, port, clock, signal: step });
@@ -178,7 +178,9 @@ export class Network {
 
   #secure(socket: Socket, address: Address, security: Security, signal: AbortSignal): Promise<TLSSocket> {
     const what = `the TLS handshake with ${hostAndPort(address)}`;
-    return limited({ clock: this.#clock, limit: TLS_LIMIT, what, signal }, (step) => secure(socket, security, step));
+    return limited({ clock: this.#clock, limit: TLS_LIMIT, label: what, signal }, (step) =>
+      secure(socket, security, step),
+    );
   }
 
   /** Connects to a target's host and port through a proxy. */
@@ -191,7 +193,7 @@ export class Network {
     const trustedCa = proxy.secure ? this.#authorities() : undefined;
     const authorization = this.#proxies.authorization();
     const target = { host, port };
-    const limit = { clock: this.#clock, limit: CONNECT_LIMIT, what: `CONNECT ${hostAndPort(target)}`, signal };
+    const limit = { clock: this.#clock, limit: CONNECT_LIMIT, label: `CONNECT ${hostAndPort(target)}`, signal };
     try {
       const plain = await this.#dial(proxy, signal, onWaypoint);
       const socket = proxy.secure ? await this.#secure(plain, proxy, { host: proxy.host, trustedCa }, signal) : plain;

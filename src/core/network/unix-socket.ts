@@ -24,7 +24,7 @@ export const requestUnix = (
   request: HttpRequest,
   { clock, signal, limit = LIMIT }: UnixOptions,
 ): Promise<HttpAnswer> =>
-  limited({ clock, limit, what: `asking ${socketPath}`, signal }, async (step) =>
+  limited({ clock, limit, label: `asking ${socketPath}`, signal }, async (step) =>
     exchange(await open(socketPath, step), 'localhost', request, step),
   );
 

@@ -101,8 +101,8 @@ describe('The page of a report', () => {
           page({ baseline: { ...baseline, outcomes }, hardware: { answers: {}, problems: { disks: 'too slow' } } }),
         ),
       ) ?? [];
-    for (const what of ['2 rows are missing', '1 rule could not be evaluated', 'Hardware: disks', 'too slow'])
-      assert.ok(unseen.includes(what), what);
+    for (const part of ['2 rows are missing', '1 rule could not be evaluated', 'Hardware: disks', 'too slow'])
+      assert.ok(unseen.includes(part), part);
   });
 
   it('takes no empty list for a good one if it may be incomplete', () => {

@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 export type Rule = string;
 
 /**
- * Calls allowed by a unit's `SystemCallFilter=` lines, as systemd reads them (systemd.exec): the first line is a list of
- * what is allowed, to which `@default` belongs; each further line adds to it, or, behind `~`, takes away.
+ * Calls allowed by a unit's `SystemCallFilter=` lines, as systemd reads them (systemd.exec): the first line lists
+ * allowed calls, including `@default`; each further line adds calls or, after `~`, removes them.
  */
 export function allowedByUnit(unit: string): Set<string> {
   const allowed = new Set<string>(callsOf('@default'));

@@ -1,3 +1,4 @@
+import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
 import '../../../src/agent/hub/memory.ts';
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
@@ -12,11 +13,8 @@ import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { FakeHub } from './fake-hub.ts';
 import { capturedLog, moduleAccess, newKey, temporaryDirectory } from './support.ts';
 
-const failed = (cause: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> => ({
-  status: 'retry',
-  because: cause,
-  error: new AgentError(id, cause, ''),
-});
+const failed = (cause: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> =>
+  new HubFailure(new AgentError(id, cause, ''), cause).answer;
 const refused: Answer<never> = { status: 'refused', error: new AgentError('INTERNAL', 'refused', '') };
 
 describe('TwinSync', () => {

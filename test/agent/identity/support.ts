@@ -76,7 +76,7 @@ export async function failureOf(
     (error: unknown) => error,
   );
   assert.ok(failure instanceof HubFailure, String(failure));
-  assert.deepEqual({ id: failure.error.id, because: failure.because }, { id, because: cause }, failure.error.message);
+  assert.deepEqual([failure.error.id, failure.because], [id, cause], failure.error.message);
   assertHidden(failure.error, secrets);
   return failure;
 }

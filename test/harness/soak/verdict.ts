@@ -22,7 +22,7 @@ export interface Verdict extends Limit {
   readonly points: readonly Point[];
 }
 
-/** Part of the run that isn't evaluated: V8 compiles what is used, and lets the heap grow to what it needs. */
+/** Part of the run that isn't evaluated: V8 is still compiling hot code and growing the heap. */
 const WARM_UP = 0.25;
 
 /** @param points measured at rest, `x` in days since the start */

@@ -36,7 +36,7 @@ export const clock: Check = {
     if (server === undefined || 'id' in network) return [ok(NAME, shows)];
     let found: Comparison;
     try {
-      found = await limited({ clock: systemClock, limit: LIMIT, what: "asking for the hub's time", signal }, (step) =>
+      found = await limited({ clock: systemClock, limit: LIMIT, label: "asking for the hub's time", signal }, (step) =>
         compare(network, server, step),
       );
     } catch {

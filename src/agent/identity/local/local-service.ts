@@ -109,7 +109,7 @@ const requestTcp = (
   request: HttpRequest,
   { clock, signal, limit }: Required<AskOptions>,
 ): Promise<HttpAnswer> =>
-  limited({ clock, limit, what: `asking ${hostAndPort({ host, port })}`, signal }, async (step) => {
+  limited({ clock, limit, label: `asking ${hostAndPort({ host, port })}`, signal }, async (step) => {
     const addresses = await names.addressesOf(host, step);
     return exchange(await dial({ addresses, port, clock, signal: step }), hostAndPort({ host, port }), request, step);
   });

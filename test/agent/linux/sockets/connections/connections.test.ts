@@ -61,7 +61,7 @@ describe('Connections', () => {
     event('socket', { a0: '2', a1: type.toString(16), a2: '0', exit: String(exit), ...fields });
   const connect = (fd: number, address: SocketAddress | null = PEER, fields: AuditFields = {}) =>
     event('connect', { a0: fd.toString(16), exit: '0', ...fields }, address === null ? {} : { address });
-  const underWay = (fd: number, address = PEER) =>
+  const pendingConnect = (fd: number, address = PEER) =>
     event('connect', { a0: fd.toString(16), exit: '-115' }, { success: false, address });
   const accept = (listener: number, exit: number, address?: SocketAddress, fields: AuditFields = {}) =>
     event(
@@ -119,17 +119,17 @@ describe('Connections', () => {
 
     it('reports TCP if nothing but the call is known', () => {
       assert.equal(one(start(), connect(3))?.protocol, 'TCP');
-      assert.equal(report(start(), underWay(3))[1]?.protocol, 'TCP');
+      assert.equal(report(start(), pendingConnect(3))[1]?.protocol, 'TCP');
     });
 
     it('reports one connection if a non-blocking call is repeated for its result', () => {
       const connections = start();
-      assert.equal(one(connections, socket(3), underWay(3), connect(3))?.direction, 'Out');
+      assert.equal(one(connections, socket(3), pendingConnect(3), connect(3))?.direction, 'Out');
       assert.equal(report(connections, connect(3)).length, 2); // that is another one
     });
 
     it('reports two connections if another socket got the descriptor in between', () => {
-      assert.equal(report(start(), socket(3), underWay(3), socket(3), connect(3)).length, 2);
+      assert.equal(report(start(), socket(3), pendingConnect(3), socket(3), connect(3)).length, 2);
     });
 
     it('reports nothing for sockets of other kinds or other address families', () => {
@@ -415,7 +415,7 @@ describe('Connections', () => {
       host.open(7, 4, 43);
       assert.deepEqual(report(connections, other(4), connect(4)), []);
       host.end(7);
-      assert.deepEqual(report(connections, other(5), connect(5), underWay(5)), []);
+      assert.deepEqual(report(connections, other(5), connect(5), pendingConnect(5)), []);
       assert.equal(sink.unresolved, 4);
     });
 
@@ -526,9 +526,9 @@ describe('Connections', () => {
       const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
       host.open(7, 3, 42, 'other');
       const connections = start();
-      assert.deepEqual(report(connections, sctp, underWay(3), connect(3)), []);
+      assert.deepEqual(report(connections, sctp, pendingConnect(3), connect(3)), []);
       assert.equal(sink.unresolved, 0);
-      report(connections, underWay(3));
+      report(connections, pendingConnect(3));
       host.open(7, 3, 43, 'TCP');
       host.connected('tcp', 43, 443);
       assert.deepEqual(one(connections, connect(3))?.protocol, 'TCP');
@@ -550,7 +550,7 @@ describe('Connections', () => {
     });
 
     it('reports TCP if the call did not block, regardless of the earlier socket', () => {
-      assert.equal(one(start(), socket(3, 2), underWay(3))?.protocol, 'TCP');
+      assert.equal(one(start(), socket(3, 2), pendingConnect(3))?.protocol, 'TCP');
     });
 
     it('reports the original kind of the descriptor if it now belongs to another file', () => {
