@@ -24,6 +24,8 @@ const LATELY = seconds(10);
 const NEARLY_FULL = 0.25;
 const FILLING = 0.0625;
 const FILLING_FOR = seconds(1);
+/** Age of the newest event read, above which reading counts as too slow: on a slow device the kernel's queue may never fill. */
+const BEHIND = seconds(5);
 /** How long after the end of an exclusion its last starts are still compared, and losses due to its flood. */
 const LAST_LOOKS = seconds(10);
 /** One alert and one line of the log for each user in this time. */
@@ -79,6 +81,8 @@ export class FloodWatch {
   #arrived = 0;
   #agedAt: Duration;
   #fillingSince: Duration | undefined;
+  /** The newest event since the last look. */
+  #newest: AuditEvent | undefined;
   #rate = 0;
   #rateAt: Duration;
   /** The owner of most records when events were last lost. */
@@ -112,6 +116,7 @@ export class FloodWatch {
   see(events: readonly AuditEvent[]): void {
     this.#load.add(events);
     this.#arrived += events.length;
+    this.#newest = events.at(-1) ?? this.#newest;
     this.#starts?.see(events);
   }
 
@@ -157,15 +162,21 @@ export class FloodWatch {
     for (const each of added) this.#announce(shares(each), now);
     if (this.#problem !== undefined && isLosing && this.#culprit !== undefined) this.#announce(this.#culprit, now);
     this.#arrived = 0;
+    this.#newest = undefined;
     this.#lostSinceLook = 0;
     this.#recordsSinceLook = 0;
     return this.#hasChanged(now);
   }
 
   #isFilling(part: number, now: Duration): boolean {
-    this.#fillingSince = part < FILLING ? undefined : (this.#fillingSince ?? now);
+    const isFilling = part >= FILLING || this.#isBehind();
+    this.#fillingSince = isFilling ? (this.#fillingSince ?? now) : undefined;
     const lasts = this.#fillingSince !== undefined && now - this.#fillingSince >= FILLING_FOR;
     return part >= NEARLY_FULL || lasts;
+  }
+
+  #isBehind(): boolean {
+    return this.#newest !== undefined && this.#parts.clock.now().getTime() - this.#newest.time.getTime() >= BEHIND;
   }
 
   /** Starts a second, as far as the process connector was read. */

@@ -119,6 +119,28 @@ describe('FloodWatch', () => {
     assert.match(watch.problem ?? '', /Starts of user 2001 are only counted/);
   });
 
+  it('excludes the user when the events read stay more than five seconds old, with little backlog', () => {
+    const readLate = () => {
+      starts(2_001, 100);
+      time.tick(5 * SECOND);
+      return look();
+    };
+    assert.equal(readLate(), false, 'a single late look may be a step of the clock');
+    assert.equal(readLate(), true);
+    assert.deepEqual(watch.excludedOwners, [2_001]);
+  });
+
+  it('excludes no one while the events read are up to date, or none arrive', () => {
+    for (let round = 0; round < 3; round += 1) {
+      starts(2_001, 900);
+      time.tick(3 * SECOND);
+      assert.equal(look(), false);
+    }
+    time.tick(30 * SECOND);
+    assert.equal(look(), false);
+    assert.equal(look(), false);
+  });
+
   it('excludes the user before events are lost, when the backlog stays above a sixteenth', () => {
     starts(2_001, 900);
     assert.equal(look({ backlog: RUNNING.backlogLimit / 10 }), false);
