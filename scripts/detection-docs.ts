@@ -137,7 +137,7 @@ ${rules.map(ruleLines).join('\n')}
 
 False positives: ${(known.length > 0 ? known : [NO_NOISE]).join(' ')}
 
-${needs(rules)}What to do: ${advice.join(' ')}
+${needs(rules)}Remediation: ${advice.join(' ')}
 `;
 }
 
