@@ -28,7 +28,7 @@
  *              the call never returned; the torn record is skipped. Power cut: any part of the data not synced yet
  *              is lost. Losses before the last surviving checkpoint are counted as `corrupt`; losses after it cannot be
  *              detected.
- *   roll       When a batch does not fit into the newest segment, or this one has taken events for a sixteenth of the
+ *   roll       When a batch does not fit into the newest segment, or that segment was in use for a sixteenth of the
  *              age limit, a new segment is created: head, checkpoint and batch in one write. Killed during it: an empty
  *              or torn file; the state is that of the previous segment.
  *   settle     The outcome is added to the account and a checkpoint appended; segments with only settled events are

@@ -36,7 +36,7 @@
  * What a crash at each point leaves. A *kill* ends the process; a *power cut* also loses what was not synced.
  *
  *   save        One write of everything changed since the last one. Kill during the write: the torn last record is
- *               skipped, and the counts are those of the previous write. Power cut: the counts of the last sync, which
+ *               skipped, and the counts are as of the previous write. Power cut: the counts of the last sync, which
  *               is done once in `store.syncEvery`, a second by default.
  *   leave       One write, a sync, then the events are put one by one. Kill or power cut before an event is put: it is
  *               put, with the same id, when the log is next opened. After it: the event isn't put again. Power cut

@@ -21,7 +21,7 @@ const TIME = new Date('2024-05-01T12:00:00.123Z');
 const schema = v.object({ Text: v.string() });
 const declared = { ...DECLARED, payload: schema };
 
-/** Says what the command line says; `broken` is malformed, `defect` meets a defect of ours, `other` is none of its business. */
+/** Reports the command line. `broken` is malformed, `defect` triggers an internal error, and `other` is ignored. */
 const commands = triggered({
   ...declared,
   name: 'Commands',

@@ -37,7 +37,7 @@ export interface Beginning {
   readonly serial?: number | undefined;
   /** Called with whether the log continues exactly where it was left, so that everything read is new. */
   readonly opened?: (isThere: boolean) => void;
-  /** Called when everything that was in the log when it was opened was passed on: what follows is written in this boot. */
+  /** Called once all records present at opening were passed on; later records are written in this boot. */
   readonly reachedEnd?: () => void;
 }
 
@@ -58,8 +58,8 @@ interface Parts {
 }
 
 /**
- * Audit records from auditd's log, for an agent without access to the kernel's socket. The log has the same records some
- * hundred milliseconds later, as long as auditd can write.
+ * Audit records from auditd's log, for an agent without access to the kernel's socket. The log has the same records
+ * several hundred milliseconds later, as long as auditd can write.
  *
  * To find out whether auditd writes, the agent starts a program and looks for its record.
  */

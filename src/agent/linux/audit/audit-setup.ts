@@ -39,7 +39,7 @@ interface Parts {
   readonly log: Logger;
   /** Called when audit was switched off for a while: events are missing, in unknown number. */
   readonly interrupted?: () => void;
-  /** Called when the rules were read: whether those of others keep audit from processes that start now, or some of them. */
+  /** Called when the rules were read, with whether other programs' rules hide all or some processes that start now. */
   readonly foundTaskRule?: (isThere: boolean) => void;
   /** Called when `missing` changes. */
   readonly changed?: () => void;
@@ -235,8 +235,8 @@ export class AuditSetup {
   }
 
   /**
-   * Becomes a guest when an agent has set its rules, and is none any more when they have been gone for a while. An agent that
-   * wants the slot requests it.
+   * Becomes a guest when an agent has set its rules, and stops being one when these rules have been gone for a while.
+   * An agent that wants the slot requests it.
    */
   async #adaptToAgent(): Promise<void> {
     const { clock, control } = this.#parts;

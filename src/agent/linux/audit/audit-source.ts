@@ -61,7 +61,7 @@ interface Parts {
   readonly settled?: (until: Duration) => void;
   /** Called when there was no listener for a while: starts may be missing, in unknown number. */
   readonly interrupted?: () => void;
-  /** Called when the kernel's rules were read: whether others keep audit from processes that start now, or some of them. */
+  /** Called when the rules were read, with whether other programs' rules hide all or some processes that start now. */
   readonly foundTaskRule?: (isThere: boolean) => void;
   /** See FloodWatch. */
   readonly flooded?: ((flood: AuditFlood) => void) | undefined;

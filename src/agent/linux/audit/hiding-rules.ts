@@ -66,14 +66,14 @@ export function hiddenBy(
   return { isAll: isTaskless || hidesStarts || types.some(([name]) => name === 'SYSCALL'), reason };
 }
 
-/** Whether rules of others keep audit from processes that start while they are there, or from some of them. */
+/** Whether other programs' rules hide all or some of the processes that start while these rules are set. */
 export const hidesProcesses = (rules: readonly KernelRule[]): boolean =>
   rules.some((rule) => !rule.ours && isTaskNever(rule));
 
 /** How much of something is hidden. */
 type Share = 'none' | 'some' | 'all';
 
-/** The calls of an ABI, of those that the agent can audit, that are hidden at least in some cases. */
+/** The ABI's calls that the agent can audit and that are hidden at least in some cases. */
 const hiddenCalls = (rules: readonly KernelRule[], abi: Abi): { name: string; abi: Abi; share: Share }[] =>
   Object.entries(abi.syscalls)
     .map(([name, call]) => ({ name, abi, share: shareHidden(rules.filter((rule) => isAboutCall(rule, abi, call))) }))
@@ -92,8 +92,8 @@ function shareHidden(about: readonly KernelRule[]): Share {
 }
 
 /**
- * The types of records that a start may lack although nothing was lost. A rule that also excludes the SYSCALL record leaves
- * nothing of the event.
+ * The types of records that a start may lack although nothing was lost. A rule that also excludes the SYSCALL record
+ * hides the whole event.
  */
 export const excludedTypes = (rules: readonly KernelRule[]): ReadonlySet<number> =>
   new Set([EXECVE, CWD].filter((type) => rules.some((rule) => excludes(rule, type) && !excludes(rule, SYSCALL))));

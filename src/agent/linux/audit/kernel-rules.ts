@@ -80,7 +80,7 @@ export class KernelRules {
     return this.#set?.some((rule) => rule.equals(data)) ?? true;
   }
 
-  /** Of a command: whether an agent, or another command, has set its rules since the last `sync`. */
+  /** For a command: whether an agent, or another command, has set its rules since the last `sync`. */
   async areOfAnother(): Promise<boolean> {
     return (await this.ours()).some((rule) => memoIn(rule) === undefined && !this.hasSet(rule));
   }
@@ -95,9 +95,9 @@ export class KernelRules {
   }
 
   /**
-   * Whether the kernel's rules with the agent's key, or a command's, report all this, whoever set them. Not needed are those
-   * about io_uring, which an administrator may not have set, nor, where a kernel does not know it, the family of a socket
-   * address.
+   * Whether the kernel's rules with the agent's key, or with a command's key, report all of this. Any program may have
+   * set them. Rules about io_uring aren't required, since an administrator may not have set them. The family of a
+   * socket address isn't required either, since some kernels can't filter by it.
    */
   async has(rules: readonly AuditRule[]): Promise<boolean> {
     const present = await this.ours();

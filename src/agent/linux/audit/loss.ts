@@ -6,8 +6,8 @@ const ARRIVAL_LIMIT = seconds(2);
 const WINDOW = 65_536;
 const MASK = WINDOW - 1;
 /**
- * Serials arrive out of order. One that is missing this close after the first one that arrived may have been assigned before
- * listening began; it is not lost, since the receive buffer was empty.
+ * Serials arrive out of order. A missing serial this close after the first one that arrived may have been assigned
+ * before listening began. It does not count as lost, since the receive buffer was empty.
  */
 export const UNSETTLED_SERIALS = 64;
 

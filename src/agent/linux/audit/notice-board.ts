@@ -61,8 +61,8 @@ interface RecentLines {
 
 /**
  * Logs what the kernel reports on its own: changes of audit by other processes as a warning, which makes a Diagnostic event;
- * the rest as information. Names the process; the agent's own actions are not logged. Of each kind, the first is logged at
- * once, then one line a minute with the number of others.
+ * the rest as information. Names the process; the agent's own actions are not logged. The first notice of each kind is
+ * logged at once, then one line per minute with the number of others.
  */
 export class NoticeBoard {
   readonly #parts: Parts;

@@ -29,7 +29,7 @@ const APOSTROPHE = 0x27;
 const BLANK = 0x20;
 
 /**
- * The fields of a record: `name=value` or `name="value"`, with a blank between.
+ * The fields of a record: `name=value` or `name="value"`, separated by spaces.
  *
  *     arch=c000003e syscall=59 success=yes exit=0 a0=2799c280 a1=2795dbf0 a2=2799adf0 a3=8 items=2 ppid=5987 pid=6000 ↩
  *     auid=4294967295 uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=(none) ses=4294967295 comm="ls" ↩
@@ -57,7 +57,7 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
       equals = text.indexOf('=', at);
       if (equals === -1) break;
       name = text.slice(at, equals);
-      // `subj=/usr/sbin/ntpd (enforce) key=…`: AppArmor's labels have a blank inside, and what follows it is no field.
+      // `subj=/usr/sbin/ntpd (enforce) key=…`: AppArmor's labels contain a space, and the part after it isn't a field.
       const blank = name.lastIndexOf(' ');
       if (blank !== -1) name = name.slice(blank + 1);
     }
@@ -92,14 +92,14 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
   return fields;
 }
 
-/** Where the kernel's part of a user record ends, and a program's begins; see audit_receive_msg() in kernel/audit.c. */
+/** Start of the program's part of a user record, after the kernel's; see audit_receive_msg() in kernel/audit.c. */
 const MESSAGE = " msg='";
-/** What the kernel says in a user record of who has written it. */
+/** The kernel's fields in a user record about the process that wrote it. */
 const KERNELS: readonly string[] = ['pid', 'uid', 'auid', 'ses'];
 
 /**
- * The fields of a record that a program wrote through libaudit. What the program says can't take the place of what the
- * kernel says, not even where the kernel has left a field out.
+ * The fields of a record that a program wrote through libaudit. The program's values never replace the kernel's, even
+ * if the kernel omitted a field.
  *
  *     pid=4242 uid=0 auid=0 ses=3 msg='op=PAM:session_open acct="root" exe="/usr/sbin/sshd" res=success'
  */
@@ -188,8 +188,8 @@ function hexBytes(value: string): Buffer | undefined {
 }
 
 /**
- * What is kept of one program's arguments, in bytes, each with one more for its end. A message to the hub holds 256 KB
- * at most, so a longer command line could not be sent whole anyway; Linux lets one be megabytes long.
+ * Maximum size of one program's kept arguments, in bytes; each argument counts one more for its end. A message to the
+ * hub holds at most 256 KB, so a longer command line could not be sent whole anyway. Linux allows several megabytes.
  */
 export const MAX_ARGUMENT_BYTES = 128 * 1024;
 

@@ -34,13 +34,16 @@ const UNKNOWN = 'Could not find out which processes audit does not report.';
 /** Known facts about this boot. Times are since boot, in ticks, as in ProcessStat. */
 interface Note {
   readonly bootId: string;
-  /** When audit was first enabled: processes that started later are reported. Absent: unknown, or before the first process. */
+  /**
+   * When audit was first enabled: processes that started later are reported. Omitted if unknown, or if that was before
+   * the first process.
+   */
   readonly ticks?: number;
   /** Whether the agent saw audit disabled just before; otherwise it was enabled earlier, at an unknown time. */
   readonly isKnown?: boolean;
-  /** The last time at which no rule `-a never,task` was there, before the agent saw one; absent if it has seen none. */
+  /** The last time at which no rule `-a never,task` was set, before the agent saw one; absent if it never saw one. */
   readonly hiddenFrom?: number;
-  /** When the agent saw that it was gone; absent while it is there. */
+  /** When the agent saw that the rule was gone; absent while the rule is set. */
   readonly hiddenUntil?: number;
 }
 
@@ -72,11 +75,11 @@ export class UnauditedProcesses {
   #known: Note;
   #hasReadNote = false;
   #hasLooked = false;
-  /** When no rule `-a never,task` was there, the last time. */
+  /** The last time at which no rule `-a never,task` was set. */
   #clearAt: Duration | undefined;
   /** Start times by process id. */
   #older = new Map<number, number>();
-  /** Of the list that was begun last. */
+  /** Number of the latest listing; the result of an earlier listing is discarded. */
   #generation = 0;
   #notRemembered = 0;
   #lookedAt = LONG_AGO;
@@ -205,7 +208,7 @@ export class UnauditedProcesses {
     }
   }
 
-  /** When no rule `-a never,task` was there, the last time. At the agent's start, it may have been there since boot. */
+  /** The last time at which no rule `-a never,task` was set; 0 if unknown, since it may have been set since boot. */
   #clearTicks(): number {
     if (this.#clearAt === undefined) return 0;
     const ago = this.#parts.clock.monotonic() - this.#clearAt;
@@ -242,7 +245,7 @@ export class UnauditedProcesses {
       if (older.size < MAX_REMEMBERED) older.set(pid, startTicks);
       else notRemembered += 1;
     }
-    if (generation !== this.#generation) return; // a later list knows more
+    if (generation !== this.#generation) return; // a later listing replaces this one
     this.#older = older;
     this.#notRemembered = notRemembered;
     this.#lookedAt = LONG_AGO;

@@ -36,7 +36,10 @@ export class Firewall {
     return this.#status;
   }
 
-  /** The number of the ruleset of nftables. Legacy iptables has none, so that it can't be told while there are tables of it. */
+  /**
+   * The generation number of nftables' ruleset; `undefined` if it cannot be read, or while legacy iptables, which has
+   * no such number, has tables.
+   */
   async trace(): Promise<string | undefined> {
     let netlink: NetlinkSocket | undefined;
     try {

@@ -15,8 +15,8 @@ export interface Sets {
 }
 
 /**
- * A rule as nft lists it: `{ "expr": [ STATEMENTS ], "comment": … }`. One that ends with a verdict map is as many rules as the
- * map has verdicts.
+ * A rule as nft lists it: `{ "expr": [ STATEMENTS ], "comment": … }`. A rule that ends with a verdict map becomes one
+ * rule for each verdict of the map.
  */
 export const rulesOf = (value: unknown, sets: Sets): Rule[] =>
   withoutVerdictMap(listOf(get(value, 'expr') ?? [])).map((statements) =>
@@ -149,7 +149,7 @@ const dynamicSet: Statement = (details, context) => {
   context.draft.effect(text('op') || 'add', `${set} { ${[text('elem'), ...data, ...each].join(' ')} }`);
 };
 
-/** A verdict map with a name, whose content can change: `iifname vmap @ways`. Of one without, see `withoutVerdictMap`. */
+/** A named verdict map, whose content can change: `iifname vmap @ways`. For unnamed ones, see `withoutVerdictMap`. */
 const verdictMap: Statement = (details, context) => {
   const { draft, sets } = context;
   const map = written(context, get(details, 'data'));

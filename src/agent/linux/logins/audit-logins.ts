@@ -56,7 +56,7 @@ interface LoginRecord {
 interface Session {
   readonly name?: string;
   readonly account?: string;
-  /** Whether PAM manages the session: then only PAM's record ends it, and other ends are those of single channels. */
+  /** Whether PAM manages the session. If so, only PAM's record ends it; other end records are about single channels. */
   isPam: boolean;
   login: LoginSeen;
   isOver: boolean;
@@ -101,7 +101,7 @@ interface Refusal {
  * USER_LOGIN without PAM is one attempt for the whole connection, and is dropped when the connection logs in later: a
  * client may offer several keys. Sessions of sudo, su, cron and similar programs are not logins.
  *
- * Pure: reported times are those of the records; waiting times are measured with the `now` passed to `expire`.
+ * Pure: reported times are taken from the records; waiting times are measured with the `now` passed to `expire`.
  */
 export class AuditLogins {
   /** Records of a login program that lack the process or the program. */

@@ -76,7 +76,7 @@ export class LoginRegistry {
     return logoutOf(session.login, entry);
   }
 
-  /** One that is over, if there is one: many short logins must not hide the logout of a long one. */
+  /** Removes one session, preferably an ended one: many short logins must not hide the logout of a long one. */
   #forgetOne(): void {
     const over = this.#sessions.findIndex(({ isOver, isGone }) => isOver || isGone);
     this.#sessions.splice(Math.max(over, 0), 1);

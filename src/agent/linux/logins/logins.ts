@@ -39,7 +39,7 @@ interface Parts {
  * Logins from audit if audit is available, else from wtmp, btmp and wtmpdb; never from both at once.
  *
  * Saves up to which time logins were reported. Logins recorded in the files while the agent was not running are reported
- * once, also when audit is the source afterwards, unless auditd's log has them. Logins that were waiting for a better
+ * once, even if audit is the source afterwards, unless auditd's log has them. Logins that were waiting for a better
  * record when the agent was killed are reported at the next start as they are.
  */
 export class Logins {

@@ -42,7 +42,7 @@ export class Accounts {
     return this.#status;
   }
 
-  /** Of the files; a change of another source of the name service, such as a directory, is not in it. */
+  /** Covers the files only, not other sources of the name service, such as a directory. */
   async trace(): Promise<string | undefined> {
     try {
       return TRACED.map((file) => traceOf(this.#path(file))).join();

@@ -16,7 +16,7 @@ type FirmwareFacts = Pick<
  * The machine and its firmware: from DMI on PCs and servers, from the device tree on boards. An unknown fact is `undefined`.
  *
  * @param sys the host's /sys
- * @param at told the folder before something in it is read
+ * @param at called with the folder before something in it is read
  */
 export function firmwareFacts(
   sys: string,

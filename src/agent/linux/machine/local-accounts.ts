@@ -49,7 +49,7 @@ export function passwordsIn(shadow: Buffer, library = GLIBC): Map<string, Passwo
 /**
  * Combines the files: every account with its groups, the primary one first, without duplicates.
  *
- * Of several accounts with the same name, only the first one gets the groups: looking up the name returns only that one.
+ * If several accounts share a name, only the first one gets the groups: looking up the name returns only that one.
  */
 export function accountsFrom(
   passwd: Buffer,

@@ -16,13 +16,13 @@ interface Options<Q, A> extends Asking {
   readonly kind: QuestionKind<Q, A>;
   /** What fails without an answer: `Hardware can't be listed`. */
   readonly failure: string;
-  /** Reads an answer, which is untrusted input: the child reads what devices and users say. @throws if it is not valid */
+  /** Reads an answer. It is untrusted: devices and users control what the child reads. @throws if it is not valid */
   readonly parse: (answer: unknown) => A;
 }
 
 /**
- * A question about the machine, for the reader: any user can keep a folder of `/sys` or `/etc` locked for as long as he
- * likes, and who looks up a name there waits.
+ * A question about the machine, answered by the reader process: any user can keep a folder of `/sys` or `/etc` locked
+ * for any length of time, and a process that looks up a name there waits.
  */
 export class MachineQuestion<Q, A> {
   readonly #options: Options<Q, A>;

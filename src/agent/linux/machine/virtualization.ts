@@ -4,8 +4,8 @@ import { containerKind } from '../../host/container.ts';
 import { initEnvironment } from '../processes/memory/init-environment.ts';
 
 /* Detects the virtualization that the system runs on, and the container that the agent runs in. The checks, their order and
- * the names are those of systemd-detect-virt(1), see virt.c of systemd. systemd also asks the processor (CPUID), which Node
- * cannot; here, the clock source of a hypervisor's guest takes its place. */
+ * the names follow systemd-detect-virt(1), see virt.c of systemd. systemd also queries the processor (CPUID), which
+ * Node cannot do; here, the clock source of a hypervisor's guest is used instead. */
 
 const MAX_BYTES = 64 * 1024;
 /** /proc/cpuinfo has 1.5 KB per processor. */

@@ -4,7 +4,7 @@ import { optionalSystemCalls } from './system-calls.ts';
 
 /** From linux/time.h. */
 const CLOCK_BOOTTIME = 7;
-/** Of a `struct timespec`, the longest one: two numbers of 64 bits. */
+/** Size of the longest `struct timespec`: two numbers of 64 bits. */
 const TIMESPEC_BYTES = 16;
 
 /**

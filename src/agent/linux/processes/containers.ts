@@ -198,8 +198,8 @@ function exists(path: string): boolean {
  * Whether a process is in a container. Containers are assumed when no process is visible, or when there are too many to
  * examine.
  *
- * The control groups themselves are not listed: any user can keep any of their folders locked for as long as he likes, as
- * any other folder that he may read, and who lists it waits.
+ * The control groups themselves are not listed: any user can keep any of their folders locked for any length of time,
+ * like any other folder that the user may read, and a process that lists it waits.
  *
  * @param proc the host's /proc
  */

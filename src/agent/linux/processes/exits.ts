@@ -33,7 +33,7 @@ const EXITS_PER_LOOK = 1_024;
 /** Up to this number, processes are looked up one by one; for more, listing /proc costs less. */
 const MANY_LOOKUPS = 50;
 const EXITS_PER_BATCH = 64;
-/** Of one drain, and of the last ones: what is read for longer comes faster than it can be read. */
+/** Limits of one drain and of the final drains: a queue not empty by then fills faster than it can be read. */
 const LONGEST_DRAIN = seconds(1);
 const LONGEST_LAST_DRAIN = seconds(5);
 
@@ -510,14 +510,14 @@ class Opened {
     return exit;
   }
 
-  /** Of two exits this close, the first was that of a leader that another thread replaced by executing a program. */
+  /** Replaces a held exit of the same pid: that was the leader's, replaced by another thread that ran a program. */
   hold(exit: Exit): void {
     this.held.delete(exit.pid);
     this.held.set(exit.pid, exit);
     this.passedOver.delete(exit.pid);
   }
 
-  /** Of two exits this far apart, the first was that of another process. */
+  /** An earlier doubtful exit was another process's: the two are too far apart to be of the same process. */
   #doubt(exit: Exit): void {
     const before = this.doubtful.get(exit.pid);
     if (before !== undefined) {

@@ -5,9 +5,9 @@ import { LONG_AGO, milliseconds, seconds } from '../../../core/base/duration.ts'
 /** Cost of a list entry, relative to a stat(2) that finds a process gone: measured. */
 const LOOKS_PER_ENTRY = 0.3;
 /**
- * Audit's times are those of the kernel's last clock tick, at most 10 ms old, in milliseconds. What is seen this much later
- * was seen after the event, unless the wall clock was set back by more than `SMALLEST_STEP` in between; such steps are
- * noticed.
+ * Audit's times are taken from the kernel's last clock tick, at most 10 ms old, and are in milliseconds. An observation
+ * this much later was made after the event, unless the wall clock was set back by more than `SMALLEST_STEP` in between;
+ * such steps are detected.
  */
 export const LATER = milliseconds(13);
 export const SMALLEST_STEP = milliseconds(2);

@@ -9,8 +9,8 @@ export interface NewProcess extends Pick<StartedProcess, 'pid' | 'parentPid' | '
 }
 
 /**
- * What to ask the reader. Not for the arguments of one program only: the process may have executed another one since, and
- * then its present arguments are reported.
+ * What to ask the reader. The question isn't limited to one program's arguments: the process may have executed another
+ * program since, and then its present arguments are reported.
  */
 export const askedOf = ({ pid, startTicks, userId, executable }: NewProcess): Asked => ({
   pid,

@@ -61,8 +61,8 @@ type Start = ProcessEvent & { readonly what: typeof EXEC };
  *
  * Arguments come from the reader a moment later, or not at all; further starts do not wait for them.
  *
- * The newest processes are looked up first, since they are most likely to be running. Of several programs that one process
- * executes in a short time, only the last is visible; the others are counted, too.
+ * The newest processes are looked up first, since they are most likely to be running. If one process executes several
+ * programs in a short time, only the last is visible; the others are counted, too.
  */
 export class ConnectorProcesses {
   readonly #parts: Parts;

@@ -218,7 +218,7 @@ export class ProcessTable {
     if (known === undefined) return undefined;
     const commandLine = this.#commandLines.get(pid);
     const { executable } = known;
-    // By far the most frequent: an object literal costs a tenth of what two spreads cost.
+    // This is by far the most frequent case, and an object literal costs a tenth of two spreads.
     if (executable !== undefined && commandLine !== undefined) return { executable, commandLine };
     return {
       ...(executable === undefined ? {} : { executable }),

@@ -10,7 +10,7 @@ const LOCK_NB = 4;
 /**
  * Locks a file for this process, see flock(2). The kernel releases the lock when the process ends in any way. It is also
  * effective between containers that share the folder. The file is created if missing, and is not deleted. It is opened for
- * reading, so that a read-only disk is no obstacle and the lock does not prevent remounting read-only; on NFS it is opened
+ * reading, so that locking works on a read-only disk and does not prevent remounting read-only; on NFS it is opened
  * for writing, which an exclusive lock requires there.
  *
  * @returns a function that releases the lock

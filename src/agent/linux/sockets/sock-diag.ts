@@ -223,10 +223,13 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
 }
 
 /**
- * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
- * with one of `inodes`, those with one of `peers` that are not closed, though no process may hold them any more, and what is
- * left of others that the kernel keeps for at least another `keptForAtLeast` milliseconds (nothing when absent). That is asked
- * for each, as time passes while they are listed. Needs no privilege.
+ * Finds connected sockets of this network namespace with one of `ports` (any port when absent). Needs no privilege.
+ * Returns:
+ *
+ * - sockets with one of `inodes`
+ * - sockets with one of `peers` that are not closed, even if no process holds them any more
+ * - closed sockets that the kernel keeps for at least another `keptForAtLeast` milliseconds (none when absent); that
+ *   function is called for each socket, since time passes while they are listed
  *
  * @throws Error as `dump` does
  */

@@ -65,7 +65,7 @@ interface Parts {
   readonly interrupted?: () => void;
   /** Called when a source was opened, before its records are read if they can wait in the kernel. */
   readonly opened?: () => void;
-  /** Called when the kernel's rules were read: whether others keep audit from processes that start now, or some of them. */
+  /** Called when the rules were read, with whether other programs' rules hide all or some processes that start now. */
   readonly foundTaskRule?: (isThere: boolean) => void;
   /** Called when `status()` has changed. */
   readonly changed?: () => void;

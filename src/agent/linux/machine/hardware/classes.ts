@@ -2,7 +2,7 @@
 
 /**
  * Classes of PCI devices: two digits for the base class, and two for the subclass where that is more specific. From the PCI
- * Code and ID Assignment Specification; the numbers are those of linux/pci_ids.h.
+ * Code and ID Assignment Specification; the numbers come from linux/pci_ids.h.
  */
 const PCI_CLASSES: Readonly<Record<string, string>> = {
   '00': 'Unclassified device',

@@ -57,7 +57,7 @@ const moves = (axes: Bits) => axes.has(X) && axes.has(Y);
 
 type Kind = readonly [kind: string, holds: (device: Capabilities) => boolean];
 
-/** Pointing devices: the first match holds. The checks are those of udev's input_id, see udev-builtin-input_id.c of systemd. */
+/** Pointing devices: the first match holds. The checks come from systemd's udev-builtin-input_id.c. */
 const POINTERS: readonly Kind[] = [
   ['Accelerometer', ({ properties }) => properties.has(PROP.ACCELEROMETER)],
   ['Accelerometer', ({ ev, abs }) => !ev.has(EV.KEY) && ev.has(EV.ABS) && moves(abs) && abs.has(Z)],

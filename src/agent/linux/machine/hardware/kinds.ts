@@ -35,7 +35,7 @@ export interface Kind {
 }
 
 /**
- * Every kind of hardware that is reported. A device behind PCI or USB is reported twice: once as the PCI or USB device, and
+ * Every kind of hardware that is reported. A device on PCI or USB is reported twice: once as the PCI or USB device, and
  * once by its function.
  *
  * The devices of the system-on-chip (bus/platform) are left out: there are hundreds, and they never change. Those that

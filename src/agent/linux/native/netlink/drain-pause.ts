@@ -126,11 +126,11 @@ export class DrainPause {
       await arrivals.sleep(this.#alarm, clock, untilBeat(clock, LONGEST_QUIET_PAUSE), signal);
       this.#wasLong = true;
       if (arrivals.lastAt < now) return;
-      this.#announce([]); // of many datagrams, each would send a signal
+      this.#announce([]); // otherwise each of many datagrams would send a signal
       await clock.sleep(GATHERING, signal);
       return;
     }
-    // What has arrived before is not announced, so the sockets are read once more, at once, before a long pause.
+    // Earlier datagrams are not announced, so the sockets are read once more, at once, before a long pause.
     if (!this.#announce(isQuiet ? sockets : [])) await clock.sleep(untilBeat(clock, this.#pause), signal);
   }
 

@@ -7,7 +7,7 @@ import { netlinkSockets } from './known-sockets.ts';
  * They must never be registered as the audit daemon's: the service manager keeps them open, so after a crash the slot
  * stays with the dead process, and no other process, not even the agent's successor with the same socket, can release or
  * take it (tried on 6.18: EEXIST and EACCES until the last descriptor is closed). A registered member of the multicast
- * group would also get every record twice. So they serve for requests and for listening. */
+ * group would also get every record twice. So they are used for requests and for listening. */
 
 /** SD_LISTEN_FDS_START */
 const FIRST_FD = 3;

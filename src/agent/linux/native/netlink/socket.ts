@@ -155,10 +155,10 @@ export class NetlinkSocket {
   }
 
   /**
-   * Lets the kernel send ARRIVAL_SIGNAL to this process for each datagram that arrives from now on; or no longer. Not for
-   * datagrams that are already queued.
+   * Makes the kernel send ARRIVAL_SIGNAL to this process for each datagram that arrives from now on, or stops that.
+   * Datagrams that are already queued cause no signal.
    *
-   * @returns whether the kernel will: not for an inherited socket, whose flags its owner shares, and not without koffi
+   * @returns whether signals will be sent: never for an inherited socket (its owner shares the flags) or without koffi
    */
   announceArrivals(isOn: boolean): boolean {
     if (!this.#open || this.#isInherited) return false;

@@ -8,7 +8,7 @@ export interface WaitStatus {
   readonly signal?: string;
 }
 
-/** Names by number. Of two names of one signal, Node lists the usual one first: SIGABRT before SIGIOT. */
+/** Names by number. If a signal has two names, Node lists the usual one first: SIGABRT before SIGIOT. */
 const NAMES = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.signals)) if (!NAMES.has(number)) NAMES.set(number, name);
 

@@ -211,9 +211,9 @@ export class ExecutableHashes {
 }
 
 /**
- * The user whose time budget a program's digest is charged to: the login user, since a user can have any number of user ids
- * in namespaces of his own. A program that runs as root is charged to root: other users cannot choose which programs those
- * are.
+ * The user whose time budget a program's digest is charged to: the login user, since a user can have any number of user
+ * ids in their own namespaces. A program that runs as root is charged to root: other users cannot choose which programs
+ * run as root.
  */
 const payerOf = ({ userId, loginUserId }: StartedProcess): Payer => (userId === ROOT ? ROOT : (loginUserId ?? userId));
 

@@ -155,7 +155,7 @@ export class Endpoints {
     };
   }
 
-  /** Of an open socket that is in no list: with its protocol, if that is not the expected one. */
+  /** For an open socket that is in no list: the lead with its actual protocol, if that is not the expected one. */
   #corrected(lead: Lead): Lead {
     const { made, inode } = lead;
     if (inode === undefined || made.listener !== undefined || made.protocol === 'other') return lead;

@@ -12,9 +12,9 @@ const SHARE = 0.02;
 const MAX_SAVED = milliseconds(200);
 
 /**
- * The kernel's lists of sockets: those of this network namespace by sock_diag, those of others, such as containers', from
- * /proc/PID/net. Reading them takes at most 2 % of a processor on average; beyond that, endpoints stay unknown. As much again
- * is for asking what single sockets are.
+ * The kernel's lists of sockets: from sock_diag for this network namespace, from /proc/PID/net for others, such as
+ * containers'. Reading them takes at most 2 % of a processor on average; beyond that, endpoints stay unknown. Lookups
+ * of single sockets may take as much again.
  */
 export class SocketLists {
   readonly #clock: Clock;
