@@ -66,7 +66,7 @@ describe('vakt alerts', () => {
   const world = () => worldOf((line) => out.push(line), { stderr: (line) => err.push(line), signal: stop.signal });
   const alerts = (...args: string[]) => run(['--config', join(folder, 'agent.json'), ...args], world());
 
-  it('shows what happened, by whom, and what to do, without control characters', async () => {
+  it('alerts shows the event, the user and the remediation without control characters', async () => {
     history.add(ALERT);
     history.add(AGAIN);
     history.add(REMOTE);
@@ -84,7 +84,7 @@ describe('vakt alerts', () => {
     ]);
   });
 
-  it('prints alerts as in messages', async () => {
+  it('alerts --json prints alerts in the format of messages', async () => {
     history.add(ALERT);
     await alerts('--json');
     const [line = ''] = out;
@@ -96,12 +96,12 @@ describe('vakt alerts', () => {
     assert.ok(!line.includes('\u001b'));
   });
 
-  it('reports that there are no alerts', async () => {
+  it('alerts reports an empty history', async () => {
     assert.equal(await alerts(), 0);
     assert.deepEqual([out, err], [[], ['No alert so far.']]);
   });
 
-  it('follows new alerts and updates', async () => {
+  it('alerts --follow prints new alerts and updates until it is stopped', async () => {
     history.add(ALERT);
     const done = alerts('--follow', '--json');
     await until('it follows', () => err.length === 1);
@@ -120,7 +120,7 @@ describe('vakt alerts', () => {
     });
   });
 
-  it('prints all lines of an alert at once, so that none is left out in part', async () => {
+  it('alerts --follow prints all lines of an alert at once', async () => {
     const done = alerts('--follow');
     await until('it follows', () => err.length === 1);
     history.add(ALERT);
@@ -130,7 +130,7 @@ describe('vakt alerts', () => {
     assert.match(out.join('|'), /^2026-.*\n {2}\/tmp\/xmrig .*\n {2}by root, .*\n {2}End it\.\n$/);
   });
 
-  it('misses no alert while it begins to follow, and shows none twice', async () => {
+  it('alerts --follow misses no alert while it starts, and prints no alert twice', async () => {
     const handlers = alertHandlers(history);
     await close?.();
     close = await serveControlSocket(join(folder, 'control.sock'), {
@@ -158,7 +158,7 @@ describe('vakt alerts', () => {
     );
   });
 
-  it('does not trust what answers', async () => {
+  it('alerts prints malformed alerts, and rejects an answer that is not a list', async () => {
     await close?.();
     close = await serveControlSocket(join(folder, 'control.sock'), { '/alerts': () => [{ AlertType: 5 }, null] });
     await alerts();
@@ -172,7 +172,7 @@ describe('vakt alerts', () => {
     await assert.rejects(alerts('--follow'), /not this version/);
   });
 
-  it('reports that no agent runs', async () => {
+  it('alerts reports that no agent runs', async () => {
     await close?.();
     close = undefined;
     for (const options of [[], ['--follow']]) await assert.rejects(alerts(...options), { id: 'AGENT_NOT_RUNNING' });

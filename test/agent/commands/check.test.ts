@@ -30,7 +30,7 @@ describe('vakt check', () => {
   });
 
   const world = () => worldOf((line) => out.push(line), { signal: stop.signal });
-  /** A hub's port with nobody behind it, unless `gatewayHostName` is given. */
+  /** Runs check. Nothing listens at the hub's port, unless `gatewayHostName` is given. */
   const check = async (changes: object = {}, ...args: string[]) => {
     const file = join(folder, 'agent.json');
     writeFileSync(join(folder, 'module.key'), Buffer.alloc(32).toString('base64'), { mode: 0o600 });
@@ -49,7 +49,7 @@ describe('vakt check', () => {
     closers.push(await serveControlSocket(join(folder, 'control.sock'), { '/status': () => status }));
   };
 
-  it('does not disturb an agent that may run but cannot be asked', async () => {
+  it('check does not try the hub or triggered events if it cannot reach an agent that may run', async () => {
     writeFileSync(join(folder, 'file'), '');
     const all = await findings({ controlSocket: 'file/control.sock' });
     assert.deepEqual(
@@ -62,12 +62,12 @@ describe('vakt check', () => {
     assert.equal(named(all, 'SystemInformation')?.state, 'ok');
   });
 
-  it('refuses a path that no socket can have', async () => {
+  it('check reports a control socket path that is too long', async () => {
     const all = await findings({ controlSocket: 'x'.repeat(110) });
     assert.equal(named(all, 'running agent')?.state, 'wrong');
   });
 
-  it('asks a running agent, and keeps control characters from the terminal', async () => {
+  it('check reads the status of a running agent, and prints no control characters', async () => {
     const evil = '\u001b[2J\u009b';
     await serve({
       state: 'running',
@@ -91,7 +91,7 @@ describe('vakt check', () => {
     assert.equal(named(all, 'Triggered events'), undefined);
   });
 
-  it('shows what it saw with --verbose and --json only', async () => {
+  it('check prints details only with --verbose and --json', async () => {
     const server = createServer((socket) => socket.on('error', () => {}).destroy());
     await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
     closers.push(() => server.close());
@@ -114,19 +114,19 @@ describe('vakt check', () => {
     beforeEach(() => serve({ state: 'running', hub: { state: 'connected' }, collectors: {} }));
     const state = async () => named(await findings(), 'state directory');
 
-    it('may be missing', async () => {
+    it('check accepts a missing state directory', async () => {
       const found = await state();
       assert.deepEqual([found?.state, found?.finding], ['ok', `${join(folder, 'state')} will be created`]);
     });
 
-    it('may be there', async () => {
+    it('check accepts a private state directory', async () => {
       mkdirSync(join(folder, 'state'), { mode: 0o700 });
       const found = await state();
       assert.equal(found?.state, 'ok');
       assert.match(found?.finding ?? '', /is writable, and private to the agent$/);
     });
 
-    it('may not be a file, nor within one', async () => {
+    it('check reports a state directory that is a file or is inside a file', async () => {
       writeFileSync(join(folder, 'state'), '');
       const found = await state();
       assert.deepEqual([found?.state, found?.finding], ['wrong', `${join(folder, 'state')} is not a directory`]);
@@ -135,7 +135,7 @@ describe('vakt check', () => {
       assert.deepEqual([within?.state, within?.finding], ['wrong', `${join(folder, 'state')} is not a directory`]);
     });
 
-    it('may not be open to others', async () => {
+    it('check reports a state directory that other users can write to', async () => {
       mkdirSync(join(folder, 'state'));
       chmodSync(join(folder, 'state'), 0o777);
       const found = await state();
@@ -145,7 +145,7 @@ describe('vakt check', () => {
   });
 
   describe('Ctrl-C', () => {
-    /** Closes the first connections, then takes one and says nothing, so that TLS never comes about. */
+    /** Closes the first connections, then accepts one and stays silent, so that its TLS handshake never completes. */
     const silentHub = (abortAt: number) =>
       new Promise<Server>((resolve) => {
         const server = createServer((socket) => {
@@ -162,13 +162,13 @@ describe('vakt check', () => {
 
     for (const [abortAt, step] of [
       [0, 'the clock'],
-      [1, 'the way to the hub'],
+      [1, 'the connection to the hub'],
     ] as const) {
-      it(`ends it in the middle of a step: ${step}`, async () => {
+      it(`Ctrl-C aborts check during a step: ${step}`, async () => {
         const server = await silentHub(abortAt);
         const { port } = server.address() as { port: number };
         const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
-        // Without its time limit a step that goes on would never end.
+        // Without the time limit, a step that ignores the abort would never end.
         const within = sinon.stub(systemClock, 'within').callsFake((_limit, _what, work) => work);
         try {
           await assert.rejects(check({ hub }), (error) => error === stop.signal.reason);
@@ -195,7 +195,7 @@ describe('vakt check', () => {
       });
     const take = (status?: SourceStatus) => snapshot(collector(status), {} as Sources, stop.signal);
 
-    it('is in order when there is only one source, or the best', async () => {
+    it('a snapshot has the state ok if its collector has only one source or uses the best one', async () => {
       for (const status of [undefined, { state: 'on', source: 'sockDiag' }] as const) {
         const { state, finding } = await take(status);
         assert.equal(state, 'ok');
@@ -203,7 +203,7 @@ describe('vakt check', () => {
       }
     });
 
-    it('is worth a note, with its reason, when it came from a lesser source', async () => {
+    it('a snapshot has the state note, with the reason, if its collector uses a degraded source', async () => {
       const { state, finding, remedy } = await take({
         state: 'degraded',
         source: 'procNet',

@@ -6,7 +6,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { worldOf } from './world.ts';
 
 describe('vakt collect', () => {
-  it('says that a snapshot is incomplete, and how many elements are left out', async () => {
+  it('collect reports that a snapshot is incomplete, and how many elements are left out', async () => {
     const root = temporaryFolder();
     mkdirSync(join(root, 'etc'));
     const users = Array.from({ length: 5_003 }, (_, n) => `u${n}:x:${n + 1}:1::/:/bin/sh\n`);

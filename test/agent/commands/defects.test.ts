@@ -25,7 +25,7 @@ describe('Defects', () => {
   const planted = new Error('planted');
   const run = (...services: Service[]) => runServices(defects.guard(services), never, log);
 
-  it('ends a start that would hang, and stops what had been started', async () => {
+  it('a defect aborts a start that would hang, and the services already started are stopped', async () => {
     const running = run(
       service('first'),
       service('second', async () => {
@@ -38,14 +38,14 @@ describe('Defects', () => {
     assert.deepEqual(stopped, ['second', 'first']);
   });
 
-  it('ends a start for what happens before its first service or in its last one', async () => {
+  it('a defect before the first service or in the last service aborts the start', async () => {
     const early = new Defects(log);
     early.take(planted);
     await assert.rejects(runServices(early.guard([service('only')]), never, log), planted);
     await assert.rejects(run(service('only', async () => defects.take(planted))), planted);
   });
 
-  it('logs what comes after the start, and goes on', async () => {
+  it('a defect after the start is logged, and the services continue', async () => {
     let end = () => {};
     const until = new Promise<void>((resolve) => {
       end = resolve;
@@ -60,7 +60,7 @@ describe('Defects', () => {
     assert.deepEqual([level, id, err.message], ['error', 'INTERNAL', 'planted']);
   });
 
-  it('never throws, not even when the log does', async () => {
+  it('a defect is not thrown, even if the log throws', async () => {
     const broken = createLog({
       level: 'info',
       destination: {

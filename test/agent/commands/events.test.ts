@@ -13,7 +13,7 @@ describe('vakt events', () => {
     world = worldOf((line) => out.push(line));
   });
 
-  it('lists every event with what it says', async () => {
+  it('events lists each event with its category, type, priority and content', async () => {
     assert.equal(await run([], world), 0);
     assert.match(out[0] ?? '', /^EVENT +CATEGORY +TYPE +PRIORITY +CONTENT$/);
     assert.equal(out.length, collectors.length + 1);
@@ -23,7 +23,7 @@ describe('vakt events', () => {
     }
   });
 
-  it('prints one JSON object per line with --json', async () => {
+  it('events --json prints one JSON object per line', async () => {
     assert.equal(await run(['--json'], world), 0);
     const rows = out.map((line) => JSON.parse(line));
     assert.deepEqual(
@@ -37,7 +37,7 @@ describe('vakt events', () => {
     }
   });
 
-  it('rejects arguments', async () => {
+  it('events rejects arguments', async () => {
     await assert.rejects(run(['ProcessCreate'], world), UsageError);
   });
 });

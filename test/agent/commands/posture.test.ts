@@ -45,7 +45,7 @@ describe('vakt posture', () => {
     return run(['--config', join(folder, 'agent.json'), ...args], world);
   };
 
-  it('lists what to do by severity, then unassessed ones, then the facts', async () => {
+  it('posture lists recommendations by severity, then unassessed ones, then the facts', async () => {
     await show(POSTURE);
     const text = out.join('\n');
     for (const said of [
@@ -65,19 +65,19 @@ describe('vakt posture', () => {
     assert.ok(out.every((line) => line.length <= 100));
   });
 
-  it('says that it does not understand an answer without a posture', async () => {
+  it('posture rejects an answer without a posture', async () => {
     close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => ({}) });
     await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
   });
 
-  it('prints the same as JSON', async () => {
+  it('posture --json prints the posture without invisible characters', async () => {
     await show(POSTURE, '--json');
     const shown = JSON.parse(out.join('\n'));
     assert.deepEqual([shown.source, shown.posture], ['agent', POSTURE]);
     assert.ok(!out.join('\n').includes('\u202e'));
   });
 
-  it('says so if nothing is to be done', async () => {
+  it('posture reports 0 recommendations for an empty posture', async () => {
     assert.equal(await show({ recommendations: {}, notJudged: {} }), 0);
     assert.match(out.at(-1) ?? '', /^0 recommendations; /);
   });
@@ -102,17 +102,17 @@ describe('vakt posture', () => {
     [['--fail-on', 'Informational'], { notJudged: { noKernelAudit: 'x', messagesUnder4KB: 'x' } }, 0],
   ];
   for (const [args, posture, is] of STATUS)
-    it(`ends with ${is} ${args.join(' ')} for ${JSON.stringify(posture)}`, async () =>
+    it(`posture exits with ${is} for ${JSON.stringify(posture)} and the options "${args.join(' ')}"`, async () =>
       assert.equal(await show(posture, ...args), is));
 
-  it('names the severities if it is given another one', async () => {
+  it('posture names the valid severities if it rejects --fail-on', async () => {
     await assert.rejects(
       show(POSTURE, '--fail-on', 'hihg'),
       (error) => error instanceof UsageError && /Critical, High, .* not "hihg"; .*"High"/.test(error.message),
     );
   });
 
-  it('has words for every recommendation, for one thing and for several', () => {
+  it('every recommendation has a title in singular and plural, and a remedy', () => {
     for (const id of RECOMMENDATION_IDS) {
       const { title, remedy } = RECOMMENDATIONS[id];
       for (const count of [1, 2]) assert.match(title(count), /^\S.*[^.]$/, id);

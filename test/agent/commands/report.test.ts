@@ -14,7 +14,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 const OPTIONS = { level: 1, walk: false, roles: [], groupsDisabled: [], checksDisabled: [] } as const;
 const HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">\u202e';
 
-/** A report in which everything that others can choose is hostile. */
+/** A report in which every value that an attacker can choose is hostile. */
 const report = (change: Partial<Report> = {}): Report => ({
   subject: HOSTILE,
   of: 'system',
@@ -68,14 +68,14 @@ const page = (change?: Partial<Report>) => reportPage(report(change), { options:
 const textOf = (html: string) => html.replace(/<style>.*?<\/style>|<[^>]*>/gs, ' ');
 
 describe('The page of a report', () => {
-  it('shows hostile texts, and runs none', () => {
+  it('the page shows hostile values as text and does not run them', () => {
     const html = page();
     assert.ok(!/<script|<img|\u202e/i.test(html));
     assert.ok((html.match(/&lt;script&gt;alert\(1\)/g) ?? []).length >= 20);
     assert.ok(!/<[^>]*\sonerror/i.test(html.replace(/"[^"]*"/g, '""')));
   });
 
-  it('has no script, and a policy that allows nothing but its own style', () => {
+  it('the page has no script, and its policy allows only its own style', () => {
     const html = page();
     const [, policy = ''] = /Content-Security-Policy" content="([^"]*)"/.exec(html) ?? [];
     const [, style = ''] = /<style>(.*?)<\/style>/s.exec(html) ?? [];
@@ -84,7 +84,7 @@ describe('The page of a report', () => {
     assert.ok(!/\b(?:src|href)="(?!#)/.test(html));
   });
 
-  it('names all that it does not show, first', () => {
+  it('the page starts with the parts that it does not show', () => {
     const text = textOf(page({ software: { problem: 'no database' }, agent: { problem: 'no agent answers' } }));
     const [, unseen = ''] =
       /What this report does not show(?!.*What this report does not show)(.*?)OSName/s.exec(text) ?? [];
@@ -92,7 +92,7 @@ describe('The page of a report', () => {
     assert.match(text, /2 rows are missing, because the list has a limit/);
   });
 
-  it('names lists that were cut, rules that could not be evaluated, and questions without an answer', () => {
+  it('the page names truncated lists, rules that could not be evaluated, and questions without an answer', () => {
     const baseline = report().baseline as BaselineReport;
     const outcomes = baseline.outcomes.map((one) => ({ ...one, result: 'err' as const }));
     const [, unseen = ''] =
@@ -105,27 +105,27 @@ describe('The page of a report', () => {
       assert.ok(unseen.includes(part), part);
   });
 
-  it('takes no empty list for a good one if it may be incomplete', () => {
+  it('the page does not report that no port is open if the list of ports may be incomplete', () => {
     const cut = textOf(page({ ports: { rows: [], leftOut: 0, reason: 'ss is missing' } }));
     assert.ok(!cut.includes('No port is open.'));
     assert.ok(textOf(page({ ports: { rows: [], leftOut: 0 } })).includes('No port is open.'));
   });
 
-  it('says that packets pass if no rule of the firewall is in force', () => {
+  it('the page reports that every packet passes if no firewall rule is in force', () => {
     const of = (Enabled: boolean) =>
       textOf(page({ firewall: { rows: [{ ChainName: 'INPUT', Enabled, Action: 'Allow' }], leftOut: 0 } }));
     assert.match(of(false), /No rule is in force: every packet passes\./);
     assert.ok(!of(true).includes('every packet passes'));
   });
 
-  it('survives an answer of an agent that is none', () => {
+  it('the page reports a status of the agent that this version does not support', () => {
     const text = textOf(page({ agent: {} as never }));
     assert.match(text, /The status of the agent is not one of this version\./);
   });
 });
 
 describe('The software of a root', () => {
-  it('is read from the database of its package manager, sorted', () => {
+  it('software reads the database of the package manager and sorts the packages', () => {
     const root = temporaryFolder();
     mkdirSync(join(root, 'var/lib/dpkg'), { recursive: true });
     const paragraph = (name: string, state: string) =>
@@ -142,14 +142,14 @@ describe('The software of a root', () => {
     });
   });
 
-  it('takes no database without a package for an empty one', () => {
+  it('software reports a database without packages as a problem', () => {
     const root = temporaryFolder();
     mkdirSync(join(root, 'var/lib/dpkg'), { recursive: true });
     writeFileSync(join(root, 'var/lib/dpkg/status'), 'garbage\n');
     assert.match((software(root) as { problem: string }).problem, /no installed package: it is empty or damaged/);
   });
 
-  it('says that it is not reported, and why', () => {
+  it('software reports why it cannot list the packages', () => {
     const root = temporaryFolder();
     assert.match((software(root) as { problem: string }).problem, /^No database of dpkg, opkg, apk or rpm was found/);
     mkdirSync(join(root, 'var/lib/rpm'), { recursive: true });
@@ -179,7 +179,7 @@ describe('vakt report', function () {
   });
   const call = (...args: string[]) => run([...args, '--config', join(folder, 'agent.json')], world);
 
-  it('reports this system, and the running agent with its alerts', async () => {
+  it('report describes this system, and the running agent with its alerts', async () => {
     const alert = { AlertType: 'IoT_Planted', RuleTitle: 'planted' };
     close = await serveControlSocket(join(folder, 'control.sock'), {
       '/status': () => ({ version: '0.1.0', state: 'running' }),
@@ -198,7 +198,7 @@ describe('vakt report', function () {
     assert.match(readFileSync(file, 'utf8'), /^<!doctype html>/);
   });
 
-  it('reports of a root tree its files only, and says so', async () => {
+  it('report --root describes only the files of the tree, and explains the missing parts', async () => {
     const root = join(folder, 'root');
     mkdirSync(join(root, 'etc'), { recursive: true });
     writeFileSync(join(root, 'etc/passwd'), 'device:x:1000:1000::/home/device:/bin/sh\n');
@@ -214,12 +214,12 @@ describe('vakt report', function () {
       assert.match(found[part].problem, /does not run/);
   });
 
-  it('names the agent that does not answer', async () => {
+  it('report names the control socket where no agent answers', async () => {
     assert.equal(await call('--json'), 0);
     assert.match(JSON.parse(out.join('\n')).agent.problem, /^no agent answers at .*control\.sock/);
   });
 
-  it('refuses what makes no sense before it begins', async () => {
+  it('report rejects invalid options before it starts', async () => {
     for (const args of [
       [],
       ['--html', '/dev/null'],
@@ -229,7 +229,7 @@ describe('vakt report', function () {
       await assert.rejects(call(...args), UsageError);
   });
 
-  it('fails without a half file when the page cannot be written', async () => {
+  it('report exits with 1 if the page cannot be written', async () => {
     assert.equal(await call('--html', join(folder, 'missing/report.html')), 1);
   });
 });

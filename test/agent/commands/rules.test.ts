@@ -48,7 +48,7 @@ describe('vakt rules', () => {
   };
   const parsed = () => out.map((line) => JSON.parse(line));
 
-  it('lists the shipped rules that alert', async () => {
+  it('rules list shows the shipped rules that raise alerts', async () => {
     assert.equal(await run(['list', '--json', '--rules', folder], world), 0);
     const alerting = readRuleSet(builtInDocuments()).rules.filter(({ facts }) => facts.alerts);
     assert.deepEqual(
@@ -61,7 +61,7 @@ describe('vakt rules', () => {
     assert.equal(out.length, alerting.length + 1);
   });
 
-  it('lists and explains own rules, too, and names those that are refused', async function () {
+  it('rules lists and explains local rules, and names the rejected ones', async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'own rules must belong to root');
     file('own.yml', RULE);
     const bad = file('bad.yml', 'title: x\n');
@@ -75,7 +75,7 @@ describe('vakt rules', () => {
     assert.equal(errors.length, 2);
   });
 
-  it('lists a rule as off that no event can match', async function () {
+  it('rules list shows a rule as off if no event can match it', async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'own rules must belong to root');
     const logsource = 'logsource: { category: dns_query }';
     const text = RULE.replace(/logsource.*/, logsource).replace('Image|endswith: /strange', 'QueryName: x');
@@ -90,7 +90,7 @@ describe('vakt rules', () => {
     );
   });
 
-  it('checks files, and shows all faults with their lines', async () => {
+  it('rules check reports all faults in files with their lines', async () => {
     const good = file('good.yml', RULE);
     const bad = file(
       'bad.yml',
@@ -106,7 +106,7 @@ describe('vakt rules', () => {
     assert.equal(out.at(-1), '1 rule is fine, 1 file is refused.');
   });
 
-  it('names what an agent does not read of a folder, and fails', async () => {
+  it('rules check fails and names the files in a folder that the agent does not read', async () => {
     file('good.yml', RULE);
     const other = file('other.yaml', RULE.replace('id: strange', 'id: other'));
     mkdirSync(join(folder, 'more'));
@@ -121,7 +121,7 @@ describe('vakt rules', () => {
     assert.equal(await run(['check', other], world), 0);
   });
 
-  describe('checks files as an agent with the shipped rules does:', () => {
+  describe('rules check, with the shipped rules', () => {
     const shipped = readRuleSet(builtInDocuments()).rules.find(({ is, facts }) => is === 'detection' && facts.alerts);
     const [source = ''] = shipped?.facts.sources ?? [];
     const logsource = ['process_creation', 'network_connection'].includes(source)
@@ -135,20 +135,20 @@ filter:
   condition: not f
 `;
 
-    it('a filter may narrow one', async () => {
+    it('rules check accepts a filter for a shipped rule, and rejects a filter for an unknown rule', async () => {
       assert.equal(await run(['check', file('f.yml', filter(shipped?.facts.id))], world), 0);
       assert.deepEqual([errors, out], [[], ['1 rule is fine, 0 files are refused.']]);
       assert.equal(await run(['check', file('f.yml', filter('nobody'))], world), 1);
       assert.match(errors[0] ?? '', /f.yml:4: there is no rule "nobody"/);
     });
 
-    it('a rule may not have the id of one', async () => {
+    it('rules check rejects a rule with the id of a shipped rule', async () => {
       const path = file('dup.yml', RULE.replace('id: strange', `id: ${shipped?.facts.id}`));
       assert.equal(await run(['check', path], world), 1);
       assert.match(errors[0] ?? '', /dup.yml:2: the id ".*" is already used by another rule, in shipped .*\.yml/);
     });
 
-    it('a source of shipped rules is checked in their place', async () => {
+    it('rules check accepts the source of a shipped rule', async () => {
       const source = join(builtInFolder(), 'reverse_shell.yml');
       assert.equal(await run(['check', relative(process.cwd(), source)], world), 0);
       assert.deepEqual(errors, []);
@@ -167,13 +167,13 @@ filter:
   };
   const alert = { alert: 'VAKT_Strange', level: 'high', rule: 'strange' };
 
-  it('refuses a folder that it may not read', async () => {
+  it('rules check rejects a folder that it may not read', async () => {
     chmodSync(folder, 0o311);
     const closed = asNobody(() => run(['check', folder], world));
     await assert.rejects(closed, { name: 'UsageError', message: /cannot be read: EACCES/ });
   });
 
-  it('tests cases, with the lists only where they belong', async () => {
+  it('rules test applies the lists only to cases of list-bound alerts', async () => {
     assert.equal(await run(['test', file('r.yml', RULE), '--cases', file('c.json', cases), '--json'], world), 0);
     assert.deepEqual(parsed(), [
       { case: 'bound', alerts: [alert] },
@@ -182,13 +182,13 @@ filter:
     ]);
   });
 
-  it('tests benign events, each by itself', async () => {
+  it('rules test evaluates each benign event separately', async () => {
     const rule = RULE.replace(/, requires.*\]/, '');
     assert.equal(await run(['test', file('r.yml', rule), '--cases', file('c.json', cases), '--json'], world), 0);
     assert.deepEqual(parsed().at(-1), { benign: 0, alerts: [alert] });
   });
 
-  it('finds the parent among earlier events of a case, and forgets it with the case', async () => {
+  it('rules test finds a parent process only among earlier events of the same case', async () => {
     const rule = RULE.replace('Image', 'ParentImage').replace(/, requires.*\]/, '');
     const events = [start('/tmp/strange', 7), start('/bin/ls', 8, 7)];
     const two = {
@@ -204,7 +204,7 @@ filter:
     ]);
   });
 
-  it('finds the name of a connection’s user among earlier events', async () => {
+  it('rules test finds the user name of a connection among earlier events', async () => {
     const connections = RULE.replace('process_creation', 'network_connection').replace(/, requires.*\]/, '');
     const [started] = start('/bin/ls', 7).Payload;
     const connection = {
@@ -223,7 +223,7 @@ filter:
     assert.deepEqual(parsed(), [{ case: 'web', alerts: [alert] }]);
   });
 
-  it('counts each element of an event by itself', async () => {
+  it('rules test counts each element of an event separately', async () => {
     const three = `title: Three
 id: strange
 level: high
@@ -257,13 +257,13 @@ ${RULE.replace('id: strange', 'name: one').replace(/, requires.*\]/, '')}`;
     ['{', /is not JSON/],
     ['{"cases":[{"case":"x","events":[],"events":[]}]}', /c\.json has cases\.events twice in one object/],
   ] as const)
-    it(`refuses the cases ${JSON.stringify(text)}, and says why`, () =>
+    it(`rules test rejects the cases ${JSON.stringify(text)} with the reason`, () =>
       assert.rejects(
         run(['test', file('r.yml', RULE), '--cases', file('c.json', text)], world),
         (error: Error) => error instanceof UsageError && why.test(error.message),
       ));
 
-  it('compares snapshots within a case', async () => {
+  it('rules test compares snapshots within a case', async () => {
     const rule = `title: Port
 id: port
 logsource: { service: vakt, category: listening_port_change }
@@ -292,7 +292,7 @@ detection:
     );
   });
 
-  it('tests lines of messages, events and payloads, and names those that are none', async () => {
+  it('rules test evaluates messages, events and payloads, and reports all other lines', async () => {
     const event = start('/tmp/strange', 1);
     const lines = [
       { AgentVersion: '1', Events: [event, start('/bin/ls', 2)] },
@@ -317,7 +317,7 @@ detection:
     );
   });
 
-  it('tests messages with their properties, as recordings, dry runs and routes to storage have them', async () => {
+  it('rules test reads messages with properties from recordings, dry runs and routes to storage', async () => {
     const message = { AgentVersion: '1', Events: [start('/tmp/strange', 1)] };
     const text = JSON.stringify(message);
     const lines = [
@@ -333,19 +333,19 @@ detection:
     );
   });
 
-  it('fails when there is no event', async () => {
+  it('rules test fails if there is no event', async () => {
     assert.equal(await run(['test', '--events', file('e.jsonl', '\n')], world), 1);
     assert.deepEqual(errors, ['No event was evaluated.']);
   });
 
-  it('fails when a rule file is at fault, but tests the others', async () => {
+  it('rules test fails if a rule file is invalid, but evaluates the other files', async () => {
     const bad = file('bad.yml', 'title: x\n');
     assert.equal(await run(['test', bad, file('r.yml', RULE), '--cases', file('c.json', cases), '--json'], world), 1);
     assert.deepEqual(parsed()[0], { case: 'bound', alerts: [alert] });
     assert.match(errors[0] ?? '', /bad.yml:1: the document needs one of/);
   });
 
-  it('explains what each selection of a rule looks for, and its techniques', async function () {
+  it('rules explain shows the conditions and the techniques of each selection', async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'own rules must belong to root');
     file(
       'own.yml',
@@ -389,7 +389,7 @@ vakt: { alert: VAKT_Own, lowered: [packages], remediation: Look., selections: { 
     assert.ok(out.includes('        LocalAddress is an address in 127.0.0.0/8'));
   });
 
-  it('explains every shipped rule', async () => {
+  it('rules explain shows the conditions of every shipped rule', async () => {
     for (const { facts } of readRuleSet(builtInDocuments()).rules) {
       out = [];
       assert.equal(await run(['explain', facts.id, '--rules', folder], world), 0);
@@ -400,7 +400,7 @@ vakt: { alert: VAKT_Own, lowered: [packages], remediation: Look., selections: { 
     }
   });
 
-  it('explains a rule by its id and by its alert', async () => {
+  it('rules explain finds a rule by its id and by its alert', async () => {
     const [first] = readRuleSet(builtInDocuments()).rules.filter(({ facts }) => facts.alert !== undefined);
     assert.ok(first);
     const { id, alert: type = '', title, remediation = '' } = first.facts;
@@ -430,6 +430,6 @@ vakt: { alert: VAKT_Own, lowered: [packages], remediation: Look., selections: { 
     [['list', '--cases', 'x'], /belong to "vakt rules test"/],
     [['explain'], /takes the id/],
   ] as const)
-    it(`refuses ${args.join(' ') || 'nothing'}`, () =>
+    it(`rules rejects ${args.join(' ') || 'a call without arguments'}`, () =>
       assert.rejects(run(args, world), (error: Error) => error instanceof UsageError && why.test(error.message)));
 });

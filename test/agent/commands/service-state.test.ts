@@ -35,7 +35,7 @@ const { signal } = new AbortController();
 describe('A service that does not answer', () => {
   const remedy = (change: Partial<ServiceUnit>) => explainService({ ...STOPPED, ...change }).remedy;
 
-  it('is started when it is stopped', () => {
+  it('explainService names the command that starts a stopped service', () => {
     assert.deepEqual(explainService(STOPPED), {
       isBroken: false,
       problem: 'the service vakt is stopped',
@@ -45,7 +45,7 @@ describe('A service that does not answer', () => {
     assert.match(remedy({ LoadState: 'masked', UnitFileState: 'masked' }), /systemctl unmask vakt && systemctl start/);
   });
 
-  it('reports the error of the failed run, but not of an earlier run', () => {
+  it('explainService reports the error of the failed run, but not of an earlier run', () => {
     const { isBroken, problem, remedy } = explainService(FAILED);
     assert.equal(isBroken, true);
     assert.equal(problem, `the service vakt has failed (exit status 78): ${TEXT}`);
@@ -55,7 +55,7 @@ describe('A service that does not answer', () => {
     assert.match(killed.remedy, /journalctl -u vakt/);
   });
 
-  it('may be failing again and again', () => {
+  it('explainService reports a service that fails and restarts repeatedly', () => {
     const { isBroken, problem } = explainService({
       ...FAILED,
       ActiveState: 'activating',
@@ -69,7 +69,7 @@ describe('A service that does not answer', () => {
     );
   });
 
-  it('is told beside the error of who asked', () => {
+  it('withService adds the state of the service to an error', () => {
     const error = new AgentError('AGENT_NOT_RUNNING', 'no agent answers at /x: ENOENT', 'Start it.');
     assert.equal(withService(error, undefined), error);
     const told = withService(error, STOPPED);
@@ -77,7 +77,7 @@ describe('A service that does not answer', () => {
     assert.equal(told.remedy, 'Run: systemctl start vakt');
   });
 
-  it('is wrong for "vakt check" when it has failed, and worth a note when it is stopped', async () => {
+  it('check reports a failed service as wrong, and a stopped service as a note', async () => {
     const look = async (unit: ServiceUnit) => (await runningAgent.run({ agent: { unit } } as Situation, new Set()))[0];
     assert.equal((await look(FAILED))?.state, 'wrong');
     assert.equal((await look(STOPPED))?.state, 'note');
@@ -101,11 +101,11 @@ describe('Asking systemd', () => {
       .map(([name, value]) => `echo "${name}=${value}"`)
       .join('\n');
 
-  it('reads the state of the unit', async () => {
+  it('askServiceUnit reads the state of the unit', async () => {
     assert.deepEqual(await askServiceUnit(signal, tool(says({ ...FAILED, Other: 'x=y' }))), FAILED);
   });
 
-  it('tells nothing where there is no such unit, no answer, or no systemd', async () => {
+  it('askServiceUnit returns undefined if the unit, its answer or systemd is missing', async () => {
     assert.equal(await askServiceUnit(signal, tool(says({ ...STOPPED, LoadState: 'not-found' }))), undefined);
     assert.equal(await askServiceUnit(signal, tool('exit 1')), undefined);
     assert.equal(await askServiceUnit(signal, tool('yes')), undefined);
@@ -131,33 +131,33 @@ describe('"vakt run" as root', () => {
     return error as AgentError;
   };
 
-  it('uses a state directory of its own, or one that it will make', async function () {
+  it('run as root accepts its own state directory, or one that does not exist yet', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'a directory of root takes root');
     await refuse();
     for (const path of ['/nonexistent', '/dev/null/x'])
       await refuseForeignState({ stateDirectory: path }, { configFile: undefined, signal }, { uid: 0 });
   });
 
-  describe('with one of another user', () => {
+  describe('a state directory of another user', () => {
     beforeEach(function () {
       if (process.getuid?.() !== 0) return skip(this, 'giving files away takes root');
       chownSync(stateDirectory, OTHER, OTHER);
     });
 
-    it('names the service that it belongs to', async () => {
+    it('run as root names the service that uses the state directory', async () => {
       const { remedy, message } = await refusal(undefined, { ...STOPPED, User: 'nobody' });
       assert.match(message, /belongs to the user nobody/);
       assert.equal(remedy, 'Run the service instead: systemctl start vakt');
     });
 
-    it('names the command that becomes that user, and keeps the capabilities', async () => {
+    it('run as root names the command that switches to the owner and keeps the capabilities', async () => {
       const command =
         /^Run it as that user: setpriv --reuid=65534 --regid=65534 --clear-groups .*audit_read.* vakt run/;
       assert.match((await refusal()).remedy, command);
       assert.match((await refusal('/etc/my vakt.json', STOPPED)).remedy, / vakt run --config '\/etc\/my vakt\.json'$/);
     });
 
-    it('is no matter for that user himself', () =>
+    it('run accepts a state directory that belongs to its own user', () =>
       refuseForeignState({ stateDirectory }, { configFile: undefined, signal }, { uid: OTHER }));
   });
 });

@@ -77,7 +77,7 @@ describe('vakt status', () => {
     return run(['--config', join(folder, 'agent.json'), ...args], world);
   };
 
-  it('shows the state of the agent with its remedies', async () => {
+  it('status shows the state of the agent with its remedies', async () => {
     assert.equal(await status(), 0);
     assert.match(out[0] ?? '', /^NOT SENDING: the hub refuses the key; /);
     const text = out.join('\n');
@@ -99,7 +99,7 @@ describe('vakt status', () => {
     }
   });
 
-  it('prints figures for a collector of metrics', async () => {
+  it('status --openmetrics prints metrics, and rejects --watch', async () => {
     assert.equal(await status({}, '--openmetrics'), 0);
     const text = out.join('\n');
     assert.match(text, /^vakt_up 1$/m);
@@ -108,7 +108,7 @@ describe('vakt status', () => {
     await assert.rejects(run(['--openmetrics', '--watch'], world), UsageError);
   });
 
-  it('prints figures that say so when the agent does not run', async () => {
+  it('status --openmetrics prints vakt_up 0 when the agent does not run', async () => {
     const said: string[] = [];
     const config = join(folder, 'agent.json');
     assert.equal(await run(['--config', config, '--openmetrics'], { ...world, stderr: (line) => said.push(line) }), 1);
@@ -117,11 +117,11 @@ describe('vakt status', () => {
   });
 
   for (const [what, answer] of [
-    ['has nothing of a status', {}],
-    ['is none', null],
-    ['lacks the parts of its parts', { ...STATUS, delivery: {} }],
+    ['is an empty object', {}],
+    ['is null', null],
+    ['lacks the members of delivery', { ...STATUS, delivery: {} }],
   ] as const)
-    it(`says that it does not understand an answer that ${what}`, async () => {
+    it(`status rejects an answer that ${what}`, async () => {
       close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => answer });
       const ask = (...args: string[]) => run(['--config', join(folder, 'agent.json'), ...args], world);
       const refused = { id: 'AGENT_NOT_RUNNING', message: /is not this version of the agent/ };
@@ -131,7 +131,7 @@ describe('vakt status', () => {
       assert.match(out.join('\n'), /^vakt_up 0$/m);
     });
 
-  it('names the user that used most message units, and whose Low events wait', async () => {
+  it('status names the user with the most message units, and the user whose Low events wait', async () => {
     const delivery = {
       ...STATUS.delivery,
       unitsToday: 1_570,
@@ -145,14 +145,14 @@ describe('vakt status', () => {
     assert.match(out.join('\n'), /^waiting +Low events of user 2001: the share of the message units is used up$/m);
   });
 
-  it('rejects an answer that is not JSON', async () => {
+  it('status rejects an answer that is not JSON', async () => {
     const server = createServer((_, response) => response.end('hello')).listen(join(folder, 'control.sock'));
     close = () => promisify(server.close.bind(server))();
     await once(server, 'listening');
     await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
   });
 
-  it('tells what the detections found, and what they were told not to tell', async () => {
+  it('status shows the alerts, the suppressed matches and the exceptions of the detections', async () => {
     const detections = {
       state: 'on',
       rules: { loaded: 90, refused: 0, off: { requires: 4, noEvent: 1 } },
@@ -178,7 +178,7 @@ describe('vakt status', () => {
     }
   });
 
-  it('shows the route to the hub and the identity', async () => {
+  it('status shows the route to the hub and the identity', async () => {
     const credential = {
       kind: 'moduleKey',
       hub: 'contoso.azure-devices.net',
@@ -198,7 +198,7 @@ describe('vakt status', () => {
     assert.match(out.join('\n'), /^ +The agent retries after 1, 2, 5 and then every 10 minutes/m);
   });
 
-  it('does not promise to see a changed file of which the agent has a copy', async () => {
+  it('status does not promise to detect a changed file if the agent uses a copy of it', async () => {
     await status({ hub: { ...STATUS.hub, copies: { '/etc/vakt/secrets/module.key': '/run/copy' } } });
     assert.match(out.join('\n'), /^ +The agent retries after 1, 2, 5 and then every 10 minutes\.$/m);
     out.length = 0;
@@ -210,13 +210,13 @@ describe('vakt status', () => {
     );
   });
 
-  it('does not say that it tries seldom while it waits for its module to be created', async () => {
+  it('status does not announce slow retries while the agent waits for its module to be created', async () => {
     const error = { code: 'Authentication', reason: 'Not Found', id: 'MODULE_UNKNOWN' };
     await status({ credential: { kind: 'deviceKey', error } });
     assert.doesNotMatch(out.join('\n'), /every 10 minutes/);
   });
 
-  it('tells why no new connection can be made while the present one stands', async () => {
+  it('status explains why the connected agent cannot open a new connection', async () => {
     const error = { code: 'Authentication', reason: 'File Format', id: 'SECRET_FILE_MALFORMED' };
     const hub = {
       state: 'connected',
@@ -232,7 +232,7 @@ describe('vakt status', () => {
     assert.match(text, /^ +It expires soon and was not renewed\.$/m);
   });
 
-  it('shows the results of the hardening checks and their exceptions', async () => {
+  it('status shows the results of the hardening checks and their exceptions', async () => {
     const baseline = {
       passed: 300,
       failed: 3,
@@ -279,12 +279,12 @@ describe('vakt status', () => {
     assert.match(out.join('\n'), /^baseline +300 passed, 0 failed, 4 not evaluated.*\n[a-z]/m);
   });
 
-  it('says nothing of the store while it is on disk', async () => {
+  it('status does not show the store while it is on disk', async () => {
     await status({ store: { place: 'disk', isNearlyFull: false } });
     assert.doesNotMatch(out.join('\n'), /^store/m);
   });
 
-  it('names files of state that could not be saved', async () => {
+  it('status names the state files that could not be saved', async () => {
     const unsaved = 'pause.json (EISDIR: illegal operation on a directory)';
     await status({ store: { place: 'disk', isNearlyFull: false, unsaved } });
     assert.match(
@@ -293,12 +293,12 @@ describe('vakt status', () => {
     );
   });
 
-  it('says when it is nearly full', async () => {
+  it('status reports a store that is nearly full', async () => {
     await status({ store: { place: 'disk', isNearlyFull: true } });
     assert.match(out.join('\n'), /^store +nearly full\n +Restore the connection to the hub/m);
   });
 
-  it('tells of runs that ended unasked, and of files that are open to others', async () => {
+  it('status reports unexpected exits, and files that other users can read', async () => {
     const restarts = { unclean: 3, since: '2024-05-01T11:00:00.000Z', lastEnd: 'killed' } as const;
     await status({ restarts, exposed: { secrets: EXPOSED } });
     assert.match(
@@ -307,7 +307,7 @@ describe('vakt status', () => {
     );
   });
 
-  it('shows a pause and a changed log level', async () => {
+  it('status shows a pause and a changed log level', async () => {
     const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'Update \u001b[2J', skipped: 3 };
     const logLevel = { level: 'debug', until: '2024-05-01T13:00:00.000Z', afterwards: 'info' } as const;
     assert.equal(await status({ state: 'paused', pause, logLevel }), 1);
@@ -317,12 +317,12 @@ describe('vakt status', () => {
     assert.match(text, /^log level +debug until 2024-05-01T13:00:00\.000Z, then info$/m);
   });
 
-  it('prints the whole as JSON when asked to', async () => {
+  it('status --json prints the complete status', async () => {
     assert.equal(await status({}, '--json'), 0);
     assert.deepEqual(JSON.parse(out.join('\n')), STATUS);
   });
 
-  it('prints as JSON also what it does not understand', async () => {
+  it('status --json prints an unsupported status unchanged', async () => {
     const answer = { ...STATUS, delivery: {}, added: 1 };
     close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => answer });
     assert.equal(await run(['--config', join(folder, 'agent.json'), '--json'], world), 0);
@@ -347,7 +347,7 @@ describe('vakt status', () => {
       close = await serveControlSocket(join(folder, 'control.sock'), handlers);
     };
 
-    it('shows it anew until it is told to stop, and ends as the last answer says', async () => {
+    it('status --watch repeats until it is aborted, and exits with the status of the last answer', async () => {
       const states = ['running', 'degraded'] as const;
       let asked = 0;
       await serve(() => states[Math.min(asked++, 1)] ?? 'running');
@@ -358,14 +358,14 @@ describe('vakt status', () => {
       );
     });
 
-    it('begins at the top of a terminal each time', async () => {
+    it('status --watch clears the terminal before it prints', async () => {
       await serve(() => 'running');
       assert.equal(await watch(() => out.length >= 1, { terminal: true }), 0);
       assert.ok(out[0]?.startsWith('\u001b[H\u001b[J'));
       assert.match(out[0] ?? '', /^agent +running/m);
     });
 
-    it('waits until an answer has been read', async () => {
+    it('status --watch waits until its output has been written', async () => {
       await serve(() => 'running');
       let isRead = false;
       const end = new AbortController();
@@ -378,7 +378,7 @@ describe('vakt status', () => {
       assert.equal(isRead, true);
     });
 
-    it('reports that no agent answers, and waits for one', async () => {
+    it('status --watch reports that no agent answers, and waits for one', async () => {
       const said: string[] = [];
       const stderr = (line: string) => {
         said.push(line);
@@ -388,7 +388,7 @@ describe('vakt status', () => {
       assert.equal(said.length, 1);
     });
 
-    it('shows nothing of a path as it is', async () => {
+    it('status --watch replaces control characters in a path', async () => {
       const end = new AbortController();
       const said: string[] = [];
       const stderr = (line: string) => {
@@ -404,7 +404,7 @@ describe('vakt status', () => {
     });
   });
 
-  it('lets nothing that others have written reach the terminal as it is', async () => {
+  it('status replaces control characters in the values that it prints', async () => {
     const evil = '\u001b[2J\u009b31m\r\u202e';
     const change = {
       hub: { state: 'refused', error: evil },
@@ -422,12 +422,12 @@ describe('vakt status', () => {
   });
 
   for (const state of ['degraded', 'stopping'] as const) {
-    it(`exits with 1 when the agent is ${state}`, async () => assert.equal(await status({ state }), 1));
+    it(`status exits with 1 when the agent is ${state}`, async () => assert.equal(await status({ state }), 1));
   }
 
-  it('reports that no agent runs', async () => {
+  it('status reports that no agent runs', async () => {
     await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
   });
 
-  it('rejects arguments', async () => assert.rejects(run(['now'], world), UsageError));
+  it('status rejects arguments', async () => assert.rejects(run(['now'], world), UsageError));
 });

@@ -58,7 +58,7 @@ describe('vakt support-bundle', function () {
     close = await serveControlSocket(join(folder, 'control.sock'), handlers);
   };
 
-  it('prints what is in it, has the same list as its first file, and can be read by its owner only', async () => {
+  it('support-bundle prints the list in its first file, and is readable only by its owner', async () => {
     assert.equal(await bundle(), 0);
     const [first, ...others] = names();
     assert.equal(first, './vakt-support/MANIFEST');
@@ -73,7 +73,7 @@ describe('vakt support-bundle', function () {
     assert.match(out.at(-1) ?? '', /^Written: .*bundle\.tar\.gz, \d+ bytes\.$/);
   });
 
-  it('says why something is not in it when no agent runs', async () => {
+  it('support-bundle lists the missing files with the reason when no agent runs', async () => {
     assert.equal(await bundle(), 0);
     const at = out.indexOf('Not in it:');
     assert.ok(at > 0);
@@ -84,7 +84,7 @@ describe('vakt support-bundle', function () {
     assert.equal(JSON.parse(textOf('configuration/local.json')).identity.keyFile, join(folder, 'module.key'));
   });
 
-  it('contains what a running agent answers, without secrets wherever they are', async () => {
+  it('support-bundle contains the answers of a running agent without secrets', async () => {
     const status = {
       state: 'running',
       pid: process.pid,
@@ -104,13 +104,13 @@ describe('vakt support-bundle', function () {
     assert.deepEqual(JSON.parse(textOf('configuration/last-good.json')), { configuration: { note: '[redacted]' } });
   });
 
-  it('is written when the agent answers nonsense', async () => {
+  it('support-bundle writes its file even if the agent sends an invalid answer', async () => {
     await serve({ '/status': () => 'nonsense', '/diagnostics': () => null });
     assert.equal(await bundle(), 0);
     assert.ok(names().includes('./vakt-support/kernel.txt'));
   });
 
-  it('is written with an invalid configuration, and still contains no secret beside it', async () => {
+  it('support-bundle contains no secrets even if the configuration is invalid', async () => {
     mkdirSync(join(folder, 'secrets'));
     writeFileSync(join(folder, 'secrets/device.password'), 'tr0ub4dor&3\n');
     writeFileSync(join(folder, 'agent.json'), '{"hub": {"hostName": "tr0ub4dor&3"}}');
@@ -122,14 +122,14 @@ describe('vakt support-bundle', function () {
     );
   });
 
-  it('does not follow links out of the state directory', async () => {
+  it('support-bundle does not follow links out of the state directory', async () => {
     writeFileSync(join(folder, 'other'), '{"other":true}');
     symlinkSync(join(folder, 'other'), join(folder, 'state/pause.json'));
     assert.equal(await bundle(), 0);
     assert.match(JSON.parse(textOf('books.json'))['pause.json'].problem, /symbolic link/);
   });
 
-  it('replaces an older file, and nothing that is not a regular file', async () => {
+  it('support-bundle replaces an older file, and rejects a target that is not a regular file', async () => {
     writeFileSync(file, 'older', { mode: 0o644 });
     assert.equal(await bundle(), 0);
     assert.equal(statSync(file).mode & 0o777, 0o600);
@@ -138,7 +138,7 @@ describe('vakt support-bundle', function () {
     await assert.rejects(run([], world), UsageError);
   });
 
-  it('leaves nothing behind when it cannot be written', async () => {
+  it('support-bundle collects nothing and leaves no file if its target cannot be written', async () => {
     const errors: string[] = [];
     const target = join(folder, 'missing/bundle.tar.gz');
     const status = await run([target, '--config', join(folder, 'agent.json')], {

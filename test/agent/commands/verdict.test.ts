@@ -24,14 +24,14 @@ const say = (change: object = {}) =>
   );
 
 describe('The verdict of vakt status', () => {
-  it('says that it sends, when the next messages go, where to, and when the last one was accepted', () => {
+  it('the verdict shows the next messages, their destination and when the last message was accepted', () => {
     assert.equal(
       say(),
       "SENDING; next messages: High at 2024-05-01T12:05:00Z (1 event waits), Low at 2024-05-01T15:00:00Z (20 events wait); they go to your own routes (messageType = 'SecurityEvents'); last one accepted at 2024-05-01T11:58:00.000Z",
     );
   });
 
-  it('explains why the agent does not send', () => {
+  it('the verdict explains why the agent does not send', () => {
     const hub = { state: 'refused', error: 'hub.example refused the credentials of d/m.' };
     assert.match(
       say({ hub, next: undefined }),
@@ -43,7 +43,7 @@ describe('The verdict of vakt status', () => {
     assert.match(say({ pause }), /^PAUSED until 2024-05-01T14:00:00\.000Z: Security events are not collected; /);
   });
 
-  it('reports that the hub has not accepted any message yet', () => {
+  it('the verdict reports that the hub has not accepted any message yet', () => {
     const delivery = { queued: { highEvents: 0, lowEvents: 0 }, messagesSent: 0, messagesFailed: 0 };
     assert.match(say({ delivery }), /^SENDING; .*; none accepted since the start$/);
     assert.match(
@@ -62,7 +62,7 @@ describe('The verdict of vakt status', () => {
   });
   const held = (queues: string) => ({ queues, until, reason: `Held until ${until}, since the budget is used up: x.` });
 
-  it('says that the daily budget holds all messages, why, and until when', () => {
+  it('the verdict reports that the daily budget holds all messages, with the reason and the end', () => {
     const all = delivery({ held: held('High, Low'), lastError: 'an old failure' });
     assert.match(
       say({ delivery: all, next: { highAt: NOW.toISOString(), lowAt: NOW.toISOString() } }),
@@ -72,7 +72,7 @@ describe('The verdict of vakt status', () => {
     assert.match(say({ delivery: all, pause }), /^PAUSED until .*; HELD \(High, Low\): /);
   });
 
-  it('reports that Low is held, and the time of the next High message', () => {
+  it('the verdict reports that Low is held, and the time of the next High message', () => {
     const low = delivery({ held: held('Low') });
     assert.match(
       say({ delivery: low }),
@@ -84,7 +84,7 @@ describe('The verdict of vakt status', () => {
     );
   });
 
-  it('says that the hub takes nothing any more, although it took messages before', () => {
+  it('the verdict reports that the hub no longer accepts messages', () => {
     assert.match(
       say({ delivery: delivery({ lastError: '403002: quota\nexceeded.' }) }),
       /^NOT ACCEPTED: 403002: quota exceeded; /,
@@ -93,7 +93,7 @@ describe('The verdict of vakt status', () => {
     assert.match(say({ pause, delivery: delivery({ lastError: '403' }) }), /^PAUSED until .*; NOT ACCEPTED: 403; /);
   });
 
-  it('does not report SENDING while Low events are dropped for lack of memory', () => {
+  it('the verdict does not report SENDING while Low events are dropped for lack of memory', () => {
     const memory = { residentBytes: 3, budgetBytes: 2, isOver: true };
     assert.match(
       say({ memory }),
@@ -103,7 +103,7 @@ describe('The verdict of vakt status', () => {
     assert.match(say({ memory, delivery: low }), /^HELD \(Low\): .*; DROPPING LOW EVENTS: /);
   });
 
-  it('names the user whose Low events wait for a share of the message units', () => {
+  it('the verdict names the user whose Low events wait for a share of the message units', () => {
     const waiting = delivery({ overShare: 'user 2001' });
     assert.match(
       say({ delivery: waiting }),
@@ -111,7 +111,7 @@ describe('The verdict of vakt status', () => {
     );
   });
 
-  it('names the destination of messages', () => {
+  it('the verdict names the destination of messages', () => {
     assert.match(say({ routing: 'security' }), /they go to Microsoft's security service only/);
     assert.match(
       say({ routing: 'both' }),
@@ -120,14 +120,14 @@ describe('The verdict of vakt status', () => {
     assert.doesNotMatch(say({ routing: undefined }), /they go/); // an older agent
   });
 
-  it('says that a message goes now, or that the agent stood still', () => {
+  it('the verdict reports that a message is due now, or that the agent was held up', () => {
     const next = { highAt: NOW.toISOString(), lowAt: '2024-05-01T15:00:00.000Z' };
     assert.match(say({ next }), /High now \(1 event waits\)/);
     const heldUp = { seconds: 241, at: '2024-05-01T11:59:00.000Z', why: 'held up for 241 s (computing)' };
     assert.match(say({ heldUp }), /; the agent was held up for 241 s \(computing\) until 2024-05-01T11:59:00\.000Z$/);
   });
 
-  it('is one line, whatever the hub says', () => {
+  it('the verdict is one line, even if the error of the hub contains control characters', () => {
     assert.doesNotMatch(say({ hub: { state: 'refused', error: 'a\nb\u001b[2J' } }), /\p{Cc}/u);
   });
 });

@@ -12,7 +12,7 @@ import { temporaryFolder } from '../../harness/folders.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { worldOf } from './world.ts';
 
-/** A message as the owner of a hub has it. */
+/** A message as the owner of a hub stores it. */
 interface Kept {
   readonly applicationProperties: Record<string, string>;
   readonly body: string;
@@ -36,8 +36,8 @@ describe('vakt verify-chain', () => {
     new MessageChain({ file: join(folder, 'chain.json'), clock: systemClock, log: quietLog(), files: disk });
 
   /**
-   * What arrives of messages: `name` acknowledged, `name!` not, `name?` neither acknowledged nor received; `name*3`
-   * received three times. `#` is a restart.
+   * Sends one message per step and returns the received ones. `name` is acknowledged, `name!` is not acknowledged,
+   * `name?` is neither acknowledged nor received, and `name*3` is received three times. `#` is a restart.
    */
   async function sent(...steps: readonly string[]): Promise<Kept[]> {
     const all: Kept[] = [];
@@ -92,7 +92,7 @@ describe('vakt verify-chain', () => {
     'o',
   ];
 
-  it('proves that nothing is missing, over repeats, messages that were given up, and restarts', async () => {
+  it('verify-chain proves a chain complete over repeats, messages that were given up, and restarts', async () => {
     const all = await sent(...EVENTFUL);
     assert.equal(await verify(all), 0, out.join('\n'));
     assert.match(
@@ -109,13 +109,13 @@ describe('vakt verify-chain', () => {
     ]);
   });
 
-  /** The messages of EVENTFUL that are there once, and that the agent has not given up: those that can be missed. */
+  /** Whether a message of EVENTFUL was received once and was not given up, so that its removal is detectable. */
   const isFirmly = (all: readonly Kept[], at: number) => {
     const number = (kept?: Kept) => kept?.applicationProperties.Sequence;
     return number(all[at]) !== '6' && all.filter((kept) => number(kept) === number(all[at])).length === 1;
   };
 
-  it('finds each message that was removed, but the last one', async () => {
+  it('verify-chain finds each removed message, unless it was repeated, given up or the last one', async () => {
     const all = await sent(...EVENTFUL);
     for (const [at, { applicationProperties }] of all.entries()) {
       const isFound = (await verify(all.toSpliced(at, 1))) === 1;
@@ -130,7 +130,7 @@ describe('vakt verify-chain', () => {
     }
   });
 
-  it('finds several that were removed', async () => {
+  it('verify-chain finds several removed messages', async () => {
     const all = await sent('a', 'b', 'c', 'd', 'e', 'f');
     assert.equal(await verify([...all.slice(0, 1), ...all.slice(4)]), 1);
     assert.deepEqual(wrong(), ['messages 2 to 4 are missing (unless those before 4 were given up)']);
@@ -138,7 +138,7 @@ describe('vakt verify-chain', () => {
     assert.deepEqual(wrong(), ['messages 1 to 2 are missing (unless those before 2 were given up)']);
   });
 
-  it('finds each body that was altered, but of the last one and of one that was given up', async () => {
+  it('verify-chain finds each altered body, unless the message was given up or is the last one', async () => {
     const all = await sent(...EVENTFUL);
     for (const [at, kept] of all.entries()) {
       const { applicationProperties, body } = kept;
@@ -150,7 +150,7 @@ describe('vakt verify-chain', () => {
     }
   });
 
-  it('finds each two that were swapped, as a whole, by their bodies, or by their numbers', async () => {
+  it('verify-chain finds each swap of two messages, of their bodies, or of their numbers', async () => {
     const all = await sent('a', 'b', 'c?', 'd', 'e', 'f', '#', 'g');
     for (const [i, one] of all.entries()) {
       for (const [j, other] of all.entries()) {
@@ -176,7 +176,7 @@ describe('vakt verify-chain', () => {
     }
   });
 
-  it('finds a removed message that is passed off as one that was given up', async () => {
+  it('verify-chain finds a removed message that a forged property reports as given up', async () => {
     const all = await sent('a', 'b', 'c', 'd');
     const [, , third] = all;
     assert.ok(third);
@@ -186,7 +186,7 @@ describe('vakt verify-chain', () => {
     assert.match(wrong().join(), /message 1 \(line 1\) is not what message 3 \(line 2\) says was sent before it/);
   });
 
-  it('finds an altered message that another one passes off as given up', async () => {
+  it('verify-chain finds an altered message that a forged property reports as given up', async () => {
     const all = await sent('a', 'b?', 'c', 'd', 'e');
     const [, third, fourth] = all;
     assert.ok(third && fourth);
@@ -199,7 +199,7 @@ describe('vakt verify-chain', () => {
     }
   });
 
-  it('finds one also where that one was given up before, and later', async () => {
+  it('verify-chain finds a message that no longer reports earlier messages as given up', async () => {
     const all = await sent('a', 'b?', 'c?', 'd!', 'e', 'f');
     assert.equal(await verify(all), 0, out.join());
     const [, fourth, fifth] = all;
@@ -212,7 +212,7 @@ describe('vakt verify-chain', () => {
     assert.match(wrong().join(), /^message 5 \(line 3\) says that message 3 was sent before it, message 4 /);
   });
 
-  it('says of a removed message that only a property says it was given up', async () => {
+  it('verify-chain reports a message as not proved if only a property reports that it was given up', async () => {
     const [first, , third, ...later] = await sent('a', 'b', 'c', 'd');
     assert.ok(first && third);
     const digest = createHash('sha256').update(first.body).digest('hex');
@@ -221,7 +221,7 @@ describe('vakt verify-chain', () => {
     assert.ok(unproved().includes('number 2: only message 3 (line 2) says that the agent gave it up'), out.join());
   });
 
-  it('follows a chain into the next one, when the disk has failed', async () => {
+  it('verify-chain follows a chain into the next one after a disk failure', async () => {
     const before = await sent('a', 'b', 'c!', '#');
     disk = { ...immediateStateFiles, replace: (_path, _contents, done) => done(new Error('EIO')) };
     const after = await sent('d', 'e');
@@ -236,7 +236,7 @@ describe('vakt verify-chain', () => {
     assert.deepEqual(wrong(), ['the message before message 1 (line 2), in another chain, is missing or altered']);
   });
 
-  it('says that nothing joins the chains when the state was lost', async () => {
+  it('verify-chain reports that no message joins the chains after the state was lost', async () => {
     const before = await sent('a', 'b');
     folder = temporaryFolder();
     const after = await sent('c', 'd');
@@ -247,7 +247,7 @@ describe('vakt verify-chain', () => {
     );
   });
 
-  it('takes a file that begins in the middle, when told so', async () => {
+  it('verify-chain --partial accepts a file that starts in the middle of a chain', async () => {
     const all = await sent('a', 'b', 'c?', 'd', 'e', 'f');
     assert.equal(await verify(all.slice(2)), 1);
     assert.equal(await verify(all.slice(2), '--partial'), 0);
@@ -255,8 +255,8 @@ describe('vakt verify-chain', () => {
     assert.equal(await verify(all.slice(2).toSpliced(1, 1), '--partial'), 1);
   });
 
-  describe('reads', () => {
-    it('bodies as text, as JSON in the line, and in Base64', async () => {
+  describe('the lines of a file', () => {
+    it('verify-chain reads bodies as text, as JSON in the line, and in Base64', async () => {
       const all = await sent('a\u2028b', 'Ærøskøbing', 'c');
       const texts = all.map(({ applicationProperties, body }) => ({ enqueuedAt: 'now', applicationProperties, body }));
       const storage = all.map(
@@ -275,7 +275,7 @@ describe('vakt verify-chain', () => {
       }
     });
 
-    it('messages of other senders as none, and refuses what should have a number', async () => {
+    it('verify-chain skips messages of other senders, and reports lines without valid properties', async () => {
       const all = await sent('a', 'b');
       assert.equal(await verify([...all, { body: '{"temperature":20}' }, { body: 'hello' }]), 0);
       assert.deepEqual(err, ['Skipped 2 messages of other senders.']);
@@ -295,11 +295,11 @@ describe('vakt verify-chain', () => {
       }
     });
 
-    describe('no line that others may read differently', () => {
+    describe('a line that other readers may parse differently', () => {
       let lines: readonly string[];
       let second: Kept;
       let body: string;
-      /** What another reader is to see. */
+      /** The body that another reader would see. */
       const ALTERED = bodyOf('nothing');
       beforeEach(async () => {
         const all = await sent('a', 'b', 'c');
@@ -326,19 +326,23 @@ describe('vakt verify-chain', () => {
           () => withBody(`"Body":${ALTERED},"Body":${body}`),
           'has its body more than once',
         ],
-        ['a body of another name', () => withBody(`"Body":${ALTERED},"body":${body}`), 'has its body more than once'],
         [
-          'a body of a name that only escapes hide',
+          'a second body under another name',
+          () => withBody(`"Body":${ALTERED},"body":${body}`),
+          'has its body more than once',
+        ],
+        [
+          'a second body under a name with escapes',
           () => withBody(`"Body":${body},"\\u0042ody":${ALTERED}`),
           'has its body more than once',
         ],
         [
-          'a body of a name in capitals',
+          'a second body under a name in capitals',
           () => withBody(`"BODY":${ALTERED},"Body":${body}`),
           'has its body more than once',
         ],
         [
-          'a body of a name that a NUL ends',
+          'a second body under a name with a NUL',
           () => withBody(`"Body\\u0000x":${ALTERED},"Body":${body}`),
           'has its body more than once',
         ],
@@ -348,36 +352,36 @@ describe('vakt verify-chain', () => {
           'has its properties more than once',
         ],
         [
-          'properties of another name',
+          'second properties under another name',
           () => withProperties(`"Properties":${properties()},"applicationProperties":${other()}`),
           'has its properties more than once',
         ],
         [
-          'a number twice',
+          'a sequence number twice',
           () => lines[1]?.replace('"Sequence":', '"Sequence":"7","Sequence":') ?? '',
           'has "Sequence" twice in its properties',
         ],
         [
-          'a number twice, once in small letters',
+          'a sequence number twice, once in lower case',
           () => lines[1]?.replace('"Sequence":', '"sequence":"7","Sequence":') ?? '',
           'has "Sequence" twice in its properties',
         ],
-        ['another name twice', () => lines[1]?.replace('{"Enq', '{"x":1,"x":2,"Enq') ?? '', 'has "x" twice'],
+        ['an unrelated name twice', () => lines[1]?.replace('{"Enq', '{"x":1,"x":2,"Enq') ?? '', 'has "x" twice'],
         [
-          'a name within another twice',
+          'a nested name twice',
           () => lines[1]?.replace('"SystemProperties":{}', '"SystemProperties":{"a":{"x":1,"x":2}}') ?? '',
           'has "SystemProperties.a.x" twice',
         ],
         ['events twice', () => inObject(twice()), 'has "Events" twice in its body'],
-        ['events twice in a text', () => inObject(JSON.stringify(twice())), 'has "Events" twice in its body'],
-        ['events twice in Base64', () => inObject(encoded(twice())), 'has "Events" twice in its body'],
+        ['events twice in a body as text', () => inObject(JSON.stringify(twice())), 'has "Events" twice in its body'],
+        ['events twice in a body in Base64', () => inObject(encoded(twice())), 'has "Events" twice in its body'],
         [
-          'events twice, once in escapes',
+          'events twice, once with escapes',
           () => inObject(body.replace('"Events":', '"\\u0045vents":[],"Events":')),
           'has "Events" twice in its body',
         ],
         [
-          'a name of objects twice',
+          '__proto__ twice',
           () => inObject(body.replace('"Events":', '"__proto__":[],"__proto__":[],"Events":')),
           'has "__proto__" twice in its body',
         ],
@@ -387,23 +391,23 @@ describe('vakt verify-chain', () => {
           'has no valid Sequence',
         ],
         [
-          'half a character in its body',
+          'half a surrogate pair in its body',
           () => inObject(JSON.stringify(body.replace('"b"', '"\ud800"'))),
           'has a body that is not valid Unicode',
         ],
         ['text after its JSON', () => `${lines[1]} {}`, 'is not a JSON object'],
         ['a NUL after its JSON', () => `${lines[1]}\0`, 'is not a JSON object'],
-        ['a mark of the byte order', () => `\uFEFF${lines[1]}`, 'is not a JSON object'],
+        ['a byte order mark', () => `\uFEFF${lines[1]}`, 'is not a JSON object'],
       ] as const) {
-        it(what, async () => {
+        it(`verify-chain rejects a line with ${what}`, async () => {
           assert.equal(await verify(lines.with(1, line())), 1);
           assert.ok(wrong().includes(`line 2 ${problem}`), wrong().join('\n'));
-          // Also the last message, which no other proves.
+          // The last message is rejected too, although no other message proves it.
           assert.equal(await verify([lines[0] ?? '', line()]), 1);
         });
       }
 
-      it('with bytes that are not UTF-8, which readers replace', async () => {
+      it('verify-chain rejects bytes that are not UTF-8, which other readers replace', async () => {
         const all = await sent('d', '\uFFFD', 'e');
         const file = join(folder, 'bytes.jsonl');
         const bytes = Buffer.from(all.map((kept) => `${JSON.stringify(kept)}\n`).join(''));
@@ -414,7 +418,7 @@ describe('vakt verify-chain', () => {
         assert.deepEqual(err, ['WRONG  line 2 is not valid UTF-8']);
       });
 
-      it('with such bytes in Base64', async () => {
+      it('verify-chain rejects a body in Base64 whose bytes are not UTF-8', async () => {
         const all = await sent('d', '\uFFFD', 'e');
         const kept = all.map(({ applicationProperties: Properties, body: text }) => {
           const [before = '', after] = text.split('\uFFFD');
@@ -425,7 +429,7 @@ describe('vakt verify-chain', () => {
         assert.match(wrong().join(), /one of them was altered/);
       });
 
-      it('with numbers that only some readers round', async () => {
+      it('verify-chain finds an altered number that some readers round to the original', async () => {
         const all = await sent('d', 'e', 'f');
         const numbered = (text: string) =>
           text.replace('"MessageSchemaVersion"', '"N":9007199254740992,"MessageSchemaVersion"');
@@ -443,20 +447,20 @@ describe('vakt verify-chain', () => {
         assert.match(wrong().join(), /one of them was altered/);
       });
 
-      it('but messages of other senders as they are', async () => {
+      it('verify-chain accepts messages of other senders with duplicate names or deep nesting', async () => {
         const others = ['{"body":{"t":1,"t":2}}', `{"body":${'['.repeat(20_000)}${']'.repeat(20_000)}}`];
         assert.equal(await verify([...lines, ...others]), 0, err.join('\n'));
       });
     });
 
-    it('no file that is not there, and nothing from an empty one', async () => {
+    it('verify-chain rejects a missing file, and fails for an empty one', async () => {
       await assert.rejects(run([join(folder, 'none')], world), { name: 'UsageError' });
       await assert.rejects(run([], world), { name: 'UsageError', message: 'FILE is missing' });
       assert.equal(await verify([]), 1);
     });
   });
 
-  it('shows the id of a chain without what would move the cursor', async () => {
+  it('verify-chain prints the id of a chain without control characters', async () => {
     const [message] = await sent('a');
     assert.ok(message);
     const hostile = withProperty(message, 'Chain', 'x\u001b[2J\u009b1A');
@@ -466,7 +470,7 @@ describe('vakt verify-chain', () => {
     assert.match(out[0] ?? '', /"chain":"x\\u001b\[2J\\u009b1A"/);
   });
 
-  it('ends while it waits for a line of standard input', async () => {
+  it('verify-chain stops on an abort while it waits for standard input', async () => {
     const stop = new AbortController();
     const stdin = Object.getOwnPropertyDescriptor(process, 'stdin') ?? assert.fail();
     Object.defineProperty(process, 'stdin', { configurable: true, value: new PassThrough() });
@@ -479,7 +483,7 @@ describe('vakt verify-chain', () => {
     }
   });
 
-  it('prints an object a chain for machines', async () => {
+  it('verify-chain --json prints one object per chain', async () => {
     await verify(await sent('a', 'b', 'c'), '--json');
     const [report, ...others] = out.map((line) => JSON.parse(line));
     assert.deepEqual(others, []);

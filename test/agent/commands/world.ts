@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { World } from '../../../src/core/command-line/command.ts';
 
-/** What a command gets of the outside, with empty surroundings; what it prints beside its results fails the test. */
+/** The world of a command, with an empty environment. Output to stderr fails the test, unless `change` handles it. */
 export const worldOf = (stdout: World['stdout'], change: Partial<World> = {}): World => ({
   stdout,
   stderr: (line) => assert.fail(line),

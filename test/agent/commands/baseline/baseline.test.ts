@@ -56,14 +56,14 @@ describe('vakt baseline', () => {
     writeFileSync(join(root, path), text);
     chmodSync(join(root, path), mode);
   };
-  /** The mode of /etc/passwd decides a rule that is Critical; whoever runs the tests owns the file. */
+  /** A Critical rule that depends on the mode of /etc/passwd. The user that runs the tests owns the file. */
   const RULE = 'file.etc-passwd';
   const judge = (...args: string[]) => run(['--root', root, ...args], world);
   const needsRoot = (context: Mocha.Context) => {
     if (process.getuid?.() !== 0) skip(context, 'files of the tree have to belong to root');
   };
 
-  it('tells of what does not hold: what was found, what should be, where, and how to mend it', async function () {
+  it('baseline prints the found and expected state, the path, the fix and the id of a failed rule', async function () {
     needsRoot(this);
     file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n', 0o666);
     assert.equal(await judge(RULE), 1);
@@ -82,20 +82,20 @@ describe('vakt baseline', () => {
     assert.match(rest, /not a running system/);
   });
 
-  it('prints a short summary if all rules pass', async function () {
+  it('baseline prints a short summary if all rules pass', async function () {
     needsRoot(this);
     assert.equal(await judge(RULE), 0);
     assert.match(out[0] ?? '', /^0 of 1 rules failed\.$/);
   });
 
-  it('shows what holds and what was skipped when asked to', async function () {
+  it('baseline lists passed and skipped rules with --all', async function () {
     needsRoot(this);
     await judge('--all');
     assert.ok(out.some((line) => /^Pass +Critical +file\.etc-passwd +\/etc\/passwd is root-owned/.test(line)));
     assert.ok(out.some((line) => /^Skipped +\w+ +\S+ +.*\(level 2, which is not asked for\)$/.test(line)));
   });
 
-  it('evaluates all rules of the level, and lists the skipped ones', async () => {
+  it('baseline applies --level, --role and --except, and reports why it skips a rule', async () => {
     await judge('--json');
     const one = JSON.parse(out.join('')).outcomes as CheckOutcome[];
     out = [];
@@ -143,11 +143,11 @@ describe('vakt baseline', () => {
       ['INFORMATIONAL', 1],
       ['never', 0],
     ] as const) {
-      it(`${severity} ends with ${status} for a rule that is Critical`, async () =>
+      it(`baseline --fail-on ${severity} exits with ${status} if a Critical rule fails`, async () =>
         assert.equal(await judge('--fail-on', severity, RULE), status));
     }
 
-    it('lets pass what is less severe: Important when nothing is said', async () => {
+    it('baseline exits with 0 if only rules below Important fail, unless --fail-on names their severity', async () => {
       const warnings = ['file.motd', 'file.issue'];
       mkdirSync(join(root, 'etc/motd')); // no file
       await judge('--json', ...warnings);
@@ -161,7 +161,7 @@ describe('vakt baseline', () => {
       assert.equal(await judge('--fail-on', 'Informational', ...warnings), 1);
     });
 
-    it('fails if a rule could not be evaluated', async () => {
+    it('baseline exits with 1 if a rule of the --fail-on severity could not be evaluated', async () => {
       rmSync(join(root, 'etc/passwd'));
       mkdirSync(join(root, 'etc/passwd'));
       await judge('--json', 'acct.gid0-only-root');
@@ -171,7 +171,7 @@ describe('vakt baseline', () => {
     });
   });
 
-  it('leaves no part of a page on a full disk', async function () {
+  it('baseline leaves no partial page if the disk is full', async function () {
     if (process.getuid?.() !== 0) return skip(this, 'mounting takes root');
     const disk = join(folder, 'disk');
     mkdirSync(disk);
@@ -186,7 +186,7 @@ describe('vakt baseline', () => {
     }
   });
 
-  it('writes the report as a page, beside what it prints', async () => {
+  it('baseline --html writes a page in addition to the output, and exits with 1 on a write error', async () => {
     const page = join(folder, 'report.html');
     await judge('--html', page, '--fail-on', 'never', RULE);
     assert.match(readFileSync(page, 'utf8'), /^<!doctype html>[\s\S]*file\.etc-passwd/);
@@ -200,7 +200,7 @@ describe('vakt baseline', () => {
   });
 
   for (const option of ['--html', '--junit', '--sarif']) {
-    it(`writes ${option} through no link of another user, and into no pipe`, async () => {
+    it(`baseline rejects a symbolic link or a pipe as the file of ${option}`, async () => {
       const [target, link, pipe] = ['target', 'link', 'pipe'].map((name) => join(folder, name)) as [
         string,
         string,
@@ -215,14 +215,14 @@ describe('vakt baseline', () => {
     });
   }
 
-  it('leaves files beside a report as they are', async () => {
+  it('baseline does not change other files in the folder of a report', async () => {
     writeFileSync(join(folder, 'report.html.new'), 'kept');
     await judge('--html', join(folder, 'report.html'), '--fail-on', 'never', RULE);
     assert.equal(readFileSync(join(folder, 'report.html.new'), 'utf8'), 'kept');
     assert.deepEqual(readdirSync(folder).sort(), ['report.html', 'report.html.new', 'root']);
   });
 
-  it('refuses a path that it cannot look at', async () => {
+  it('baseline reports the error if it cannot access the path of --root or --html', async () => {
     const [closed, loop] = [join(folder, 'root/etc/passwd/x'), join(folder, 'loop')];
     symlinkSync(loop, loop);
     await assert.rejects(run(['--root', loop], world), { name: 'UsageError', message: /cannot be read: ELOOP/ });
@@ -230,7 +230,7 @@ describe('vakt baseline', () => {
     assert.match(errors.join(), /cannot be written: ENOTDIR/);
   });
 
-  it('explains a rule', async () => {
+  it('baseline --explain prints the severity, the expected state and the sources of a rule', async () => {
     assert.equal(await run(['--explain', RULE], world), 0);
     for (const said of [
       /^rule +file\.etc-passwd$/,
@@ -246,7 +246,7 @@ describe('vakt baseline', () => {
   });
 
   for (const columns of [80, 100, 120]) {
-    it(`fits ${columns} columns`, async () => {
+    it(`baseline prints lines of at most ${columns} columns`, async () => {
       world = { ...world, columns };
       await judge('--level', '2');
       await run(['--explain', 'sshd.macs'], world);
@@ -258,14 +258,14 @@ describe('vakt baseline', () => {
     });
   }
 
-  describe('with rules of one’s own', () => {
+  describe('custom rules', () => {
     const custom = (rules: unknown) => {
       const path = join(folder, 'custom.json');
       writeFileSync(path, JSON.stringify(rules), { mode: 0o644 });
       return path;
     };
 
-    it('judges them, too', async function () {
+    it('baseline evaluates custom rules', async function () {
       needsRoot(this);
       assert.equal(await judge('--custom', custom(CUSTOM), '--fail-on', 'Warning', 'custom.release'), 1);
       assert.match(out[0] ?? '', /^FAIL {2}Warning {2}The image says its release$/);
@@ -273,7 +273,7 @@ describe('vakt baseline', () => {
       assert.equal(await judge('--custom', custom(CUSTOM), '--fail-on', 'Warning', 'custom.release'), 0);
     });
 
-    it('ends with 1 when they are refused, and judges the others', async function () {
+    it('baseline exits with 1 if it rejects the custom rules, and still evaluates the other rules', async function () {
       needsRoot(this);
       assert.equal(await judge('--custom', custom({ rules: [{ id: 'x' }] }), '--fail-on', 'never'), 1);
       assert.match(errors.join(), /^The rules of --custom were not evaluated: .*custom\.json: rules\[0\]/);
@@ -285,7 +285,7 @@ describe('vakt baseline', () => {
       assert.match(errors.join(), /does not belong to root/);
     });
 
-    it('shows nothing of their path as it is', async () => {
+    it('baseline replaces control characters when it prints the path of the custom rules', async () => {
       const path = join(folder, '\u001b[2J.json');
       writeFileSync(path, '{}');
       assert.equal(await judge('--custom', path, RULE), 1);
@@ -293,7 +293,7 @@ describe('vakt baseline', () => {
     });
   });
 
-  it('evaluates the running system without --root', async () => {
+  it('baseline evaluates the running system without --root', async () => {
     await run(['--json', 'sysctl.kernel.randomize_va_space'], world);
     const [outcome] = (JSON.parse(out.join('')) as { outcomes: CheckOutcome[] }).outcomes;
     assert.equal(outcome?.where ?? outcome?.reason, '/proc/sys/kernel/randomize_va_space');
@@ -301,27 +301,35 @@ describe('vakt baseline', () => {
 
   for (const [what, args, message] of [
     [
-      'a rule that there is not',
+      'an unknown rule',
       ['file.etc-passwort'],
       /no rule is called "file\.etc-passwort"; did you mean "file\.etc-passwd"\?/,
     ],
-    ['a role that there is not', ['--role', 'rooter'], /did you mean "router"\?/],
-    ['a category in place of a role', ['--role', 'boot'], /no role is called "boot"; it is the name of a category$/],
-    ['a category in place of a rule', ['boot'], /no rule is called "boot"; it is the name of a category$/],
-    ['an explanation of a category', ['--explain', 'boot'], /no rule is called "boot"; it is the name of a category$/],
-    ['an exception that there is not', ['--except', 'ss'], /called "ss"/],
-    ['an explanation of what there is not', ['--explain', 'x'], /called "x"/],
-    ['a severity that there is not', ['--fail-on', 'bad'], /--fail-on takes Critical, .* or never, not "bad"/],
-    ['a level that there is not', ['--level', '3'], /--level takes 1 or 2/],
-    ['a root that is none', ['--root', '/etc/passwd'], /--root: \/etc\/passwd is not a directory/],
-    ['a file of rules that is not there', ['--custom', '/nowhere'], /--custom: \/nowhere cannot be read: ENOENT/],
-    ['a file of rules that is none', ['--custom', '/dev/null'], /--custom: \/dev\/null is not a file of rules/],
-    ['an option that there is not', ['--colour'], /colour/],
+    ['an unknown role', ['--role', 'rooter'], /did you mean "router"\?/],
+    ['a category instead of a role', ['--role', 'boot'], /no role is called "boot"; it is the name of a category$/],
+    ['a category instead of a rule', ['boot'], /no rule is called "boot"; it is the name of a category$/],
+    ['--explain with a category', ['--explain', 'boot'], /no rule is called "boot"; it is the name of a category$/],
+    ['--except with an unknown name', ['--except', 'ss'], /called "ss"/],
+    ['--explain with an unknown rule', ['--explain', 'x'], /called "x"/],
+    ['--fail-on with an unknown severity', ['--fail-on', 'bad'], /--fail-on takes Critical, .* or never, not "bad"/],
+    ['--level with an unknown level', ['--level', '3'], /--level takes 1 or 2/],
+    [
+      '--root with a path that is not a directory',
+      ['--root', '/etc/passwd'],
+      /--root: \/etc\/passwd is not a directory/,
+    ],
+    ['--custom with a missing file', ['--custom', '/nowhere'], /--custom: \/nowhere cannot be read: ENOENT/],
+    [
+      '--custom with a path that is not a file of rules',
+      ['--custom', '/dev/null'],
+      /--custom: \/dev\/null is not a file of rules/,
+    ],
+    ['an unknown option', ['--colour'], /colour/],
   ] as const) {
-    it(`is not called with ${what}`, () =>
+    it(`baseline rejects ${what}`, () =>
       assert.rejects(judge(...args), (error: Error) => error instanceof UsageError && message.test(error.message)));
   }
 
-  it('says in its usage what its exit status means', () =>
+  it('the usage text of baseline explains its exit statuses', () =>
     assert.match(usage, /Exit status: 0 .*; 1 .*; 2 wrong usage\.$/s));
 });

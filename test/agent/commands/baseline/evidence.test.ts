@@ -53,7 +53,7 @@ const SCANNED: Scanned = {
 };
 
 describe('The evidence of a scan', () => {
-  it('is in the page: system, digest, program, who and when', () => {
+  it('the page of a scan shows the system, the digest, the program, the user and the time', () => {
     const html = baselinePage(SCANNED, {});
     for (const said of [
       'Device OS 3, build 12',
@@ -64,7 +64,7 @@ describe('The evidence of a scan', () => {
       assert.ok(html.includes(said), said);
   });
 
-  it('names the system by its os-release, with build and image', async () => {
+  it('the evidence names the system by its os-release, with build and image', async () => {
     const root = temporaryFolder();
     mkdirSync(join(root, 'etc'));
     const release = 'PRETTY_NAME="Device OS 3"\nBUILD_ID=12\nIMAGE_ID=gateway\nIMAGE_VERSION=7\n';
@@ -72,7 +72,7 @@ describe('The evidence of a scan', () => {
     const evidence = await gatherEvidence({ root, withDigest: false }, signal);
     assert.equal(evidence.system, 'Device OS 3, build 12, image gateway 7');
     assert.equal(evidence.treeSha256, undefined);
-    assert.equal(evidence.product, undefined); // of this machine, not of the tree
+    assert.equal(evidence.product, undefined); // It describes this machine, not the tree.
   });
 });
 
@@ -87,7 +87,7 @@ describe('treeDigest', () => {
   };
   const digest = (root: string) => treeDigest(root, signal);
 
-  it('is the same for equal trees, whatever their times and places', async () => {
+  it('treeDigest returns the same digest for equal trees with different times and paths', async () => {
     const [one, other] = [tree(), tree()];
     utimesSync(join(other, 'etc/a'), 1, 1);
     assert.equal(await digest(one), await digest(other));
@@ -95,18 +95,18 @@ describe('treeDigest', () => {
   });
 
   for (const [what, change] of [
-    ['a content', (root: string) => writeFileSync(join(root, 'etc/a'), 'A')],
-    ['a mode', (root: string) => chmodSync(join(root, 'etc/a'), 0o600)],
+    ['the content of a file', (root: string) => writeFileSync(join(root, 'etc/a'), 'A')],
+    ['the mode of a file', (root: string) => chmodSync(join(root, 'etc/a'), 0o600)],
     ['a new file', (root: string) => writeFileSync(join(root, 'c'), '')],
     [
-      'contents that are swapped',
+      'swapped contents of two files',
       (root: string) => {
         writeFileSync(join(root, 'etc/a'), 'b');
         writeFileSync(join(root, 'etc/b'), 'a');
       },
     ],
   ] as const) {
-    it(`changes with ${what}`, async () => {
+    it(`treeDigest changes with ${what}`, async () => {
       const root = tree();
       const before = await digest(root);
       change(root);
@@ -114,7 +114,7 @@ describe('treeDigest', () => {
     });
   }
 
-  it('distinguishes names that are not UTF-8', async () => {
+  it('treeDigest distinguishes names that are not UTF-8', async () => {
     const named = (...names: Buffer[]) => {
       const root = tree();
       for (const name of names) writeFileSync(Buffer.concat([Buffer.from(`${root}/`), name]), 'x');
@@ -125,7 +125,7 @@ describe('treeDigest', () => {
     assert.equal(await named(one, other), await named(other, one));
   });
 
-  it('is none if a file cannot be read', async () => {
+  it('treeDigest rejects a tree with a file that cannot be read', async () => {
     const root = tree();
     chmodSync(root, 0o755);
     assert.match(await asNobody(() => digest(root)), /^[0-9a-f]{64}$/);
@@ -148,7 +148,7 @@ describe('The report of a scan as SARIF', () => {
   const log = JSON.parse(JSON.stringify(sarifReport(SCANNED)));
   const [{ tool, results, invocations, properties }] = log.runs;
 
-  it('is valid by the schema of the standard, with and without all that is optional', () => {
+  it('the SARIF report is valid against its schema, with and without optional members', () => {
     const image = { file: 'gateway 7.img', sizeBytes: 7, sha256: 'ef'.repeat(32), isMounted: true };
     const evidence = { ...(SCANNED.evidence ?? assert.fail()), image };
     const { evidence: _, ...bare } = SCANNED;
@@ -161,7 +161,7 @@ describe('The report of a scan as SARIF', () => {
     for (const scanned of all) assert.deepEqual(faultsOfSarif(JSON.parse(JSON.stringify(sarifReport(scanned)))), []);
   });
 
-  it('did not succeed if the rules of a file were refused', () => {
+  it('the SARIF report marks the run as unsuccessful if the custom rules were rejected', () => {
     const refused = { ...SCANNED, report: { ...SCANNED.report, customChecksRefused: 'it is not JSON' } };
     const told = JSON.parse(JSON.stringify(sarifReport(refused)));
     assert.deepEqual(faultsOfSarif(told), []);
@@ -173,7 +173,7 @@ describe('The report of a scan as SARIF', () => {
     });
   });
 
-  it('would be found wrong', () => {
+  it('the schema check finds a fault in each damaged SARIF report', () => {
     const change = (path: string, value: unknown) => {
       const copy = structuredClone(log);
       const keys = path.split('.');
@@ -194,7 +194,7 @@ describe('The report of a scan as SARIF', () => {
       assert.notEqual(change(path, value), 0, path);
   });
 
-  it('has what the standard requires', () => {
+  it('the SARIF report follows the standard in its version, rule indexes and levels', () => {
     assert.equal(log.version, '2.1.0');
     assert.equal(tool.driver.name, 'Vakt');
     for (const { ruleId, ruleIndex, kind, level } of results as Result[]) {
@@ -203,7 +203,7 @@ describe('The report of a scan as SARIF', () => {
     }
   });
 
-  it('gives each result its kind, level and place', () => {
+  it('the SARIF report contains the kind, level and location of each result', () => {
     assert.deepEqual(
       (results as Result[]).map(({ kind, level }) => [kind, level]),
       [
@@ -218,7 +218,7 @@ describe('The report of a scan as SARIF', () => {
     assert.equal(results[1].locations, undefined);
   });
 
-  it('lists the rules that could not be evaluated, and the evidence', () => {
+  it('the SARIF report lists the rules that could not be evaluated, and the evidence', () => {
     const [{ toolExecutionNotifications: notifications }] = invocations;
     assert.deepEqual(
       notifications.map(({ message }: { message: { text: string } }) => message.text),
@@ -232,7 +232,7 @@ describe('The report of a scan as SARIF', () => {
 describe('The report of a scan as JUnit XML', () => {
   const xml = junitReport(SCANNED);
 
-  it('counts by category, and says of which tree', () => {
+  it('the JUnit report counts results by category and names the tree', () => {
     const begin =
       '<testsuite name="ssh" package="vakt.baseline" id="0" tests="3" failures="1" errors="1" skipped="0" time="0"';
     assert.ok(xml.includes(`${begin} timestamp="2026-05-01T12:34:56" hostname="${SCANNED.evidence?.madeOn}">`), xml);
@@ -244,14 +244,14 @@ describe('The report of a scan as JUnit XML', () => {
     assert.match(xml, /<property name="SHA-256 of the tree" value="(?:cd){32}"\/>/);
   });
 
-  it('has what the report could not see, and what was refused, as an error', () => {
+  it('the JUnit report contains the limits of the scan, and an error if the custom rules were rejected', () => {
     assert.match(xml, /<property name="Limit" value="Not root\."\/>/);
     const refused = junitReport({ ...SCANNED, report: { ...SCANNED.report, customChecksRefused: 'it is not JSON' } });
     assert.match(refused, /<testsuite name="custom" package="vakt\.baseline" id="2" tests="1" failures="0" errors="1"/);
     assert.match(refused, /name="The rules of --custom" time="0"><error message="not evaluated: it is not JSON"/);
   });
 
-  it('has what the schemas of Ant and of the xUnit plugin of Jenkins ask for, and no more', () => {
+  it('the JUnit report has exactly the elements and attributes of the Ant and Jenkins xUnit schemas', () => {
     const elements = [...xml.matchAll(/<([a-z-]+)((?: [a-z]+="[^"]*")*)\/?>/g)].map(([, name, attributes = '']) =>
       [name, ...[...attributes.matchAll(/ ([a-z]+)=/g)].map(([, attribute]) => attribute)].join(' '),
     );
@@ -274,7 +274,7 @@ describe('The report of a scan as JUnit XML', () => {
       );
   });
 
-  it('has a case for each rule, and escapes what it contains', () => {
+  it('the JUnit report has a test case for each rule and escapes its text', () => {
     assert.match(
       xml,
       /<testcase classname="ssh" name="ssh\.a: A holds" time="0"><failure message="found &lt;yes&gt; &amp; &quot;no&quot;·" type="Critical">/,
@@ -295,7 +295,7 @@ describe('vakt baseline, for pipelines', () => {
     world = { stdout: (line) => out.push(line), stderr: () => {}, environment: {}, signal, terminal: false };
   });
 
-  it('rejects a folder that is not a root tree', async () => {
+  it('baseline rejects a folder that is not a root tree', async () => {
     await assert.rejects(
       run(['--root', root], world),
       (error) =>
@@ -304,7 +304,7 @@ describe('vakt baseline, for pipelines', () => {
     );
   });
 
-  it('writes JUnit and SARIF beside JSON, about the same tree', async function () {
+  it('baseline writes JUnit and SARIF reports in addition to JSON, with the same evidence', async function () {
     this.timeout(120_000);
     mkdirSync(join(root, 'etc'));
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
@@ -326,7 +326,7 @@ describe('vakt baseline, for pipelines', () => {
     return file;
   };
 
-  it('leaves out what has an exception, says why and until when, and judges again what has expired', async function () {
+  it('baseline skips a rule until its exception expires, and reports the reason', async function () {
     this.timeout(120_000);
     mkdirSync(join(root, 'etc'));
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
@@ -349,37 +349,33 @@ describe('vakt baseline, for pipelines', () => {
 
   for (const [what, value, message] of [
     ['without a reason', [{ name: 'ssh', expires: '2027-01-01' }], /0\.reason/],
-    ['without an end', [{ name: 'ssh', reason: 'why' }], /0\.expires/],
+    ['without an end date', [{ name: 'ssh', reason: 'why' }], /0\.expires/],
     [
-      'with two ends',
+      'with two end dates',
       '[{ "name": "ssh", "reason": "why", "expires": "2027-01-01", "expires": "9999-12-31" }]',
       /has expires twice in one object/,
     ],
-    [
-      'with a day that there is not',
-      [{ name: 'ssh', reason: 'why', expires: '2027-06-31' }],
-      /0\.expires must be a date/,
-    ],
+    ['with an invalid date', [{ name: 'ssh', reason: 'why', expires: '2027-06-31' }], /0\.expires must be a date/],
     [
       'with an unknown member',
       [{ name: 'ssh', reason: 'why', expires: '2027-06-30', until: 1 }],
       /0\.until is not known/,
     ],
-    ['that are no list', {}, /the whole must be a list/],
-    ['that are no JSON', '[', /is not JSON/],
+    ['that are not a list', {}, /the whole must be a list/],
+    ['that are not JSON', '[', /is not JSON/],
   ] as const) {
-    it(`refuses exceptions ${what}`, async () => {
+    it(`baseline rejects exceptions ${what}`, async () => {
       mkdirSync(join(root, 'etc'));
       const call = run(['--root', root, '--exceptions', except(value)], world);
       await assert.rejects(call, (error) => error instanceof UsageError && message.test(error.message));
     });
   }
 
-  it('refuses an exception for a rule that there is not', async () => {
+  it('baseline rejects an exception for an unknown rule', async () => {
     mkdirSync(join(root, 'etc'));
     const file = except([{ name: 'ssh.nothing', reason: 'why', expires: '9999-12-31' }]);
     await assert.rejects(run(['--root', root, '--exceptions', file], world), UsageError);
   });
 
-  it('rejects --digest for a running system', () => assert.rejects(run(['--digest'], world), UsageError));
+  it('baseline rejects --digest for a running system', () => assert.rejects(run(['--digest'], world), UsageError));
 });

@@ -29,7 +29,7 @@ describe('vakt baseline --image', () => {
     writeFileSync(file, CONTENT);
   });
 
-  it('digests the whole file, whatever its length', async () => {
+  it('imageDigest covers the whole file, including an empty one', async () => {
     assert.deepEqual(await imageDigest(imageOption(file, root), signal), {
       file: 'gateway 7.squashfs',
       sizeBytes: CONTENT.length,
@@ -40,7 +40,7 @@ describe('vakt baseline --image', () => {
     assert.equal((await imageDigest(imageOption(file, root), signal)).sha256, sha256(Buffer.alloc(0)));
   });
 
-  it('stands in text, JSON, page, JUnit and SARIF, beside the digest of the tree', async function () {
+  it('text, JSON, page, JUnit and SARIF reports contain the digest of the image', async function () {
     this.timeout(120_000);
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
     const out: string[] = [];
@@ -77,7 +77,7 @@ describe('vakt baseline --image', () => {
     );
   });
 
-  it('is none if the file is written to during the scan', async () => {
+  it('imageDigest rejects an image that is written to during the scan', async () => {
     const image = imageOption(file, root);
     appendFileSync(file, 'more');
     await assert.rejects(imageDigest(image, signal), (error) => {
@@ -87,14 +87,14 @@ describe('vakt baseline --image', () => {
     });
   });
 
-  it('ends when the command is ended', async () => {
+  it('imageDigest stops when the command is aborted', async () => {
     const stop = new AbortController();
     const digest = imageDigest(imageOption(file, root), stop.signal);
     stop.abort(new Error('Ctrl-C'));
     await assert.rejects(digest, { message: 'Ctrl-C' });
   });
 
-  it('refuses what cannot be an image, before it scans', async () => {
+  it('imageOption rejects a path that is missing, unsuitable or unreadable before the scan', async () => {
     const refused = (what: string, path: string, tree = root) =>
       assert.throws(
         () => imageOption(path, tree),
@@ -109,8 +109,8 @@ describe('vakt baseline --image', () => {
     await asNobody(async () => refused('cannot be read: EACCES', file));
   });
 
-  describe('that is mounted', () => {
-    /** A /sys that says of the root's device what it reads from. */
+  describe('a mounted image', () => {
+    /** A /sys in which the root's block device reads from `backing`. */
     const sysOf = (backing: string, { isPartition = false } = {}): string => {
       const sys = join(folder, 'sys');
       const disk = join(sys, 'devices/virtual/block/loop3');
@@ -129,12 +129,12 @@ describe('vakt baseline --image', () => {
     const deviceOf = (path: string) => execFileSync('stat', ['--format', '%Hd:%Ld', path], { encoding: 'utf8' }).trim();
 
     for (const isPartition of [false, true]) {
-      it(`is recognized by the loop device${isPartition ? ' of a partition' : ''}`, () => {
+      it(`imageOption recognizes a mounted image by the loop device${isPartition ? ' of a partition' : ''}`, () => {
         assert.equal(imageOption(file, root, sysOf(file, { isPartition })).isMounted, true);
       });
     }
 
-    it('is refused if the tree is mounted from another file', () => {
+    it('imageOption rejects an image if the tree is mounted from another file', () => {
       const other = join(folder, 'other.img');
       writeFileSync(other, '');
       assert.throws(
@@ -143,11 +143,11 @@ describe('vakt baseline --image', () => {
       );
     });
 
-    it('is taken at its word if what the kernel names is gone', () => {
+    it('imageOption treats an image as not mounted if its backing file was deleted', () => {
       assert.equal(imageOption(file, root, sysOf(`${file} (deleted)`)).isMounted, false);
     });
 
-    it('is a real file system', async function () {
+    it('the evidence contains the digest of a real image from which the tree is mounted', async function () {
       this.timeout(180_000);
       require(this, missing());
       const image = join(folder, 'disk.img');
@@ -170,7 +170,7 @@ describe('vakt baseline --image', () => {
   });
 });
 
-/** Why nothing can be mounted here. */
+/** @returns why this machine cannot mount an image; undefined if it can */
 function missing(): string | undefined {
   if (process.getuid?.() !== 0) return 'this is not root, which alone may mount';
   const tool = ['mkfs.ext4', 'mount'].find((name) => spawnSync(name, ['-V']).error !== undefined);

@@ -36,7 +36,7 @@ const page = (...outcomes: CheckOutcome[]) => baselinePage(scanned(outcomes), { 
 const withoutTags = (html: string) => html.replace(/<style>.*?<\/style>|<script>.*?<\/script>|<[^>]*>/gs, ' ');
 
 describe('The page of a scan', () => {
-  it('says of each rule all that there is to say, under its category', () => {
+  it('the page shows all details of a rule under its category', () => {
     const html = page(outcome({ cce: 'CCE-1', source: 'CIS 1' }));
     for (const text of [
       'A holds',
@@ -51,15 +51,15 @@ describe('The page of a scan', () => {
     ]) {
       assert.ok(withoutTags(html).includes(text), text);
     }
-    assert.ok(!html.includes('data-category="cron"')); // nothing of it was judged
+    assert.ok(!html.includes('data-category="cron"')); // No rule of the category was evaluated.
   });
 
-  it('shows what would turn or hide the text around it', () => {
+  it('the page shows invisible and bidirectional characters as code points', () => {
     const html = page(outcome({ where: '/etc/\u202efdp.exe\u200b' }));
     assert.ok(withoutTags(html).includes('/etc/&lt;U+202E&gt;fdp.exe&lt;U+200B&gt;'));
   });
 
-  it('says what was looked at, when, how, and with which exceptions', () => {
+  it('the page names the subject, the time, the options and the rule set of the scan', () => {
     const text = withoutTags(page(outcome()));
     for (const said of [
       'Hardening of /srv/image',
@@ -71,7 +71,7 @@ describe('The page of a scan', () => {
     }
   });
 
-  it('counts by result, and failures by severity', () => {
+  it('the page counts rules by result, and failures by severity', () => {
     const html = page(
       outcome(),
       outcome({ severity: 'Warning' }),
@@ -96,12 +96,12 @@ describe('The page of a scan', () => {
     ]);
   });
 
-  it('tells how to mend only what is to be mended', () => {
+  it('the page shows a remediation only for rules that failed or could not be evaluated', () => {
     for (const result of ['pass', 'skip'] as const) assert.ok(!page(outcome({ result })).includes('Set a to no.'));
     for (const result of ['fail', 'err'] as const) assert.ok(page(outcome({ result })).includes('Set a to no.'));
   });
 
-  it('says what the scan could not see, and which rules were refused', () => {
+  it('the page shows the limits of the scan and why the custom rules were rejected', () => {
     const html = baselinePage(
       scanned([], { limits: ['In a <container>.'], customChecksRefused: '/x: not root’s' }),
       {},
@@ -110,7 +110,7 @@ describe('The page of a scan', () => {
     assert.ok(html.includes('The custom rules were not evaluated: /x: not root’s'));
   });
 
-  it('forbids everything but its own style and script, and names no other file', () => {
+  it('the policy of the page allows only its own style and script, and the page loads no other file', () => {
     const html = page(outcome());
     const policy = /Content-Security-Policy" content="([^"]*)"/.exec(html)?.[1] ?? '';
     assert.match(policy, /^default-src 'none';/);
@@ -128,7 +128,7 @@ describe('The page of a scan', () => {
     assert.doesNotMatch(html, /https?:|\burl\(|@import|<link|<img|<iframe|\bsrc=|\bhref=|\bstyle=|\bon\w+=/);
   });
 
-  it('takes no value for anything but text', () => {
+  it('the page escapes every value, including hostile HTML', () => {
     const hostile = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 40 }),
       fc.constantFrom(

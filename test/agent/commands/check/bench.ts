@@ -13,7 +13,7 @@ import { systemClock } from '../../../../src/core/base/clock.ts';
 import { serveControlSocket } from '../../../../src/core/base/control-socket.ts';
 import { milliseconds } from '../../../../src/core/base/duration.ts';
 
-/** A configuration and its files, to be broken, and some checks to be made of them. */
+/** A configuration and its files, which tests damage, and the checks that run on them. */
 export class CheckBench {
   readonly folder = mkdtempSync(join(tmpdir(), 'vakt-check-'));
   readonly key = randomBytes(32).toString('base64');
@@ -34,7 +34,7 @@ export class CheckBench {
     return this.path(name);
   }
 
-  /** @returns the configuration file; at the hub's port nobody listens, unless `hub` is given */
+  /** @returns the configuration file; nothing listens at the hub's port, unless `hub` is given */
   configure(changes: object = {}, mode = 0o600): string {
     const identity = { kind: 'moduleKey', deviceId: 'device1', keyFile: 'module.key' };
     const hub = { hostName: 'localhost', gatewayHostName: 'localhost:1' };
@@ -42,12 +42,12 @@ export class CheckBench {
     return this.write('agent.json', JSON.stringify(settings), mode);
   }
 
-  /** Has an agent run that says this of itself. */
+  /** Serves `status` at the control socket, as a running agent does. */
   async run(status: object): Promise<void> {
     this.after(await serveControlSocket(this.path('control.sock'), { '/status': () => status }));
   }
 
-  /** Has a process stand for the agent: `sleep`, once the tool that starts it has become that. */
+  /** Starts `sleep` through `tool` as the process of the agent, and waits until `sleep` runs. */
   async standIn(tool: string, ...options: string[]): Promise<void> {
     const child = spawn(tool, [...options, 'sleep', '60'], { stdio: 'ignore' });
     this.after(() => child.kill('SIGKILL'));
@@ -58,12 +58,12 @@ export class CheckBench {
     await this.run({ pid: child.pid, state: 'running', hub: { state: 'connected' }, collectors: {} });
   }
 
-  /** Something to be ended after the test. */
+  /** Registers a function that `close` calls. */
   after(end: () => unknown): void {
     this.#closers.push(end);
   }
 
-  /** Makes the checks of these names, with the configuration that is there. */
+  /** Runs the checks with these names on the current configuration. */
   async look(...names: readonly string[]): Promise<Finding[]> {
     const file = this.path('agent.json');
     const local = readLocalSettings(file, {});
@@ -78,7 +78,7 @@ export class CheckBench {
     return findings;
   }
 
-  /** Makes one check, which must find one thing. */
+  /** Runs one check, which must return exactly one finding. */
   async lookAt(name: string): Promise<Finding> {
     const findings = await this.look(name);
     assert.equal(findings.length, 1, JSON.stringify(findings));
@@ -91,7 +91,7 @@ export class CheckBench {
   }
 }
 
-/** Holds a finding against what is expected of it. */
+/** Asserts the state, the text and, if given, the remedy of a finding. */
 export function assertFinding(found: Finding | undefined, state: Finding['state'], finding: RegExp, remedy?: RegExp) {
   assert.equal(found?.state, state, JSON.stringify(found));
   assert.match(found?.finding ?? '', finding);

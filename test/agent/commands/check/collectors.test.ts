@@ -17,14 +17,14 @@ describe('vakt check: collectors', () => {
 
   const about = (findings: readonly Finding[], name: string) => findings.find(({ check }) => check === name);
 
-  it('are tried, with their source and what it cost', async () => {
+  it('check tries each collector and reports its source and CPU time', async () => {
     const found = await bench.look('snapshots');
     assertFinding(about(found, 'SystemInformation'), 'ok', /^1 element in \d+ ms, \d+ ms CPU time$/);
     assertFinding(about(found, 'ListeningPorts'), 'ok', /CPU time, on, from sockDiag$/);
     assert.equal(about(found, 'MessageStatistics'), undefined);
   });
 
-  it('say what they can’t read', async () => {
+  it('check reports a collector that cannot read its source', async () => {
     mkdirSync(bench.path('host'));
     bench.configure({ hostRoot: 'host' });
     const found = await bench.look('snapshots');
@@ -32,7 +32,7 @@ describe('vakt check: collectors', () => {
     assertFinding(about(found, 'SystemInformation'), 'ok', /^1 element/);
   });
 
-  it('say where they come from and what that costs, when an agent runs', async () => {
+  it('check reports the sources of a running agent and their cost', async () => {
     const collectors = {
       LocalUsers: { state: 'on', source: 'nss' },
       ProcessCreate: { state: 'on', source: 'auditUnicast' },
@@ -45,14 +45,14 @@ describe('vakt check: collectors', () => {
     assertFinding(about(found, 'Login'), 'note', /^unavailable$/, /CAP_AUDIT_READ/);
   });
 
-  it('go down to lesser sources without capabilities, and say what would mend it', function () {
+  it('check without capabilities reports degraded sources and the capabilities that they need', function () {
     if (process.getuid?.() !== 0) skip(this, 'taking capabilities away takes root');
     const check = [process.execPath, MAIN, 'check', '--json', '--config', bench.path('agent.json')];
     let lines = '';
     try {
       lines = execFileSync('setpriv', ['--bounding-set=-all', ...check], { encoding: 'utf8' });
     } catch (error) {
-      lines = (error as { stdout: string }).stdout; // status 1: at the hub's port nobody listens
+      lines = (error as { stdout: string }).stdout; // status 1: nothing listens at the hub's port
     }
     const found = lines
       .trim()

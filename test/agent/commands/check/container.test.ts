@@ -13,7 +13,7 @@ describe('vakt check: in a container', () => {
   });
   afterEach(() => bench.close());
 
-  /** A container whose own namespaces are these, on a host whose network is `net:[1]`. */
+  /** Describes a container with these namespaces, on a host whose network is `net:[1]`. */
   const look = (own: Partial<typeof FIRST>, { hostRoot = '/', hostNet = 'net:[1]', isFiltered = true } = {}) => {
     const spaces = { ...FIRST, ...own };
     return describeContainer({
@@ -31,14 +31,14 @@ describe('vakt check: in a container', () => {
     return { hostRoot: bench.folder };
   };
 
-  it('is not spoken of outside of one', () => {
+  it('check reports nothing about containers outside of a container', () => {
     assert.deepEqual(
       describeContainer({ kind: undefined, hostRoot: '/', link: () => undefined, isFiltered: false }),
       [],
     );
   });
 
-  it('sees everything of the host', () => {
+  it('check accepts a container that sees the processes, network and files of the host', () => {
     const found = look({}, mountHost());
     assert.equal(found.length, 1);
     assertFinding(found[0], 'ok', /^podman; the host's processes, network and files are visible/);
@@ -54,19 +54,19 @@ describe('vakt check: in a container', () => {
     ],
     ['mapped users', { user: 'user:[5]' }, /can't use the kernel's audit/, /without --userns/],
   ] as const) {
-    it(`says what is missing with ${what}`, () => {
+    it(`check notes the limits of a container with ${what}`, () => {
       const found = look(own, mountHost());
       assertFinding(found[0], 'note', finding, remedy);
     });
   }
 
-  it('says when it could write into other processes', () => {
+  it('check notes a container that can write to the memory of other processes', () => {
     const found = look({}, { ...mountHost(), isFiltered: false });
     assert.equal(found.length, 1);
     assertFinding(found[0], 'note', /write into the memory/, /--security-opt=seccomp=config\/seccomp\.json/);
   });
 
-  it('says what is missing without the host’s files', () => {
+  it('check notes a container without the files of the host', () => {
     const found = look({});
     assert.equal(found.length, 1);
     assertFinding(
@@ -77,7 +77,7 @@ describe('vakt check: in a container', () => {
     );
   });
 
-  it('says when it can’t tell whose network it is', () => {
+  it('check notes that it cannot determine whose network a container uses', () => {
     assertFinding(
       look({}, { ...mountHost(), hostNet: '' })[0],
       'note',
@@ -86,13 +86,13 @@ describe('vakt check: in a container', () => {
     );
   });
 
-  it('finds a host that is mounted nowhere', () => {
+  it('check reports a hostRoot where no system is mounted', () => {
     const found = look({ pid: 'pid:[5]' }, { hostRoot: bench.path('host') });
     assertFinding(found[0], 'wrong', /no system is mounted at hostRoot/, /--volume \/:.*host:ro/);
     assertFinding(found[1], 'note', /program starts, .* not reported/);
   });
 
-  it('finds a host that is mounted without its /proc', () => {
+  it('check reports a host that is mounted without its /proc', () => {
     const { hostRoot } = mountHost();
     rmSync(join(hostRoot, 'proc'), { recursive: true });
     assertFinding(look({}, { hostRoot })[0], 'wrong', /proc is empty$/, /rbind/);

@@ -18,10 +18,11 @@ describe('vakt check: files', () => {
   afterEach(() => bench.close());
 
   describe('the configuration', () => {
-    it('is in order', async () => assertFinding(await bench.lookAt('configuration'), 'ok', /agent\.json is valid$/));
+    it('check accepts a valid configuration', async () =>
+      assertFinding(await bench.lookAt('configuration'), 'ok', /agent\.json is valid$/));
 
     for (const mode of [0o660, 0o606]) {
-      it(`may not be writable for others, as with mode ${mode.toString(8)}`, async () => {
+      it(`check reports a configuration that other users can write to with mode ${mode.toString(8)}`, async () => {
         bench.configure({}, mode);
         assertFinding(
           await bench.lookAt('configuration'),
@@ -32,12 +33,12 @@ describe('vakt check: files', () => {
       });
     }
 
-    it('may not lie where others can exchange it', async () => {
+    it('check reports a configuration in a folder that other users can write to', async () => {
       chmodSync(bench.folder, 0o777);
       assertFinding(await bench.lookAt('configuration'), 'wrong', /other users can replace files in/, /chmod go-w/);
     });
 
-    it('may not be the example', async () => {
+    it('check reports an unchanged example configuration', async () => {
       bench.configure({ hub: { hostName: 'contoso.azure-devices.net' } });
       assertFinding(
         await bench.lookAt('configuration'),
@@ -47,7 +48,7 @@ describe('vakt check: files', () => {
       );
     });
 
-    it('says what limits there are for the module twin', async () => {
+    it('check shows the limits for the module twin, and reports an unknown event in them', async () => {
       bench.configure({ limits: { alwaysOn: 'Login', messageUnitsPerDay: 7, largestCacheInBytes: 8192 } });
       assertFinding(
         await bench.lookAt('limits'),
@@ -58,7 +59,7 @@ describe('vakt check: files', () => {
       assertFinding(await bench.lookAt('limits'), 'wrong', /did you mean "Login"\?/, /vakt events/);
     });
 
-    it('is worth a note when it is a stranger’s', async function () {
+    it('check notes a configuration that belongs to another user', async function () {
       if (!isRoot) skip(this, 'giving files away takes root');
       chownSync(bench.path('agent.json'), OTHER_USER, OTHER_USER);
       assertFinding(await bench.lookAt('configuration'), 'note', /belongs to user 65534/, /chown root/);
@@ -75,12 +76,12 @@ describe('vakt check: files', () => {
       return copy;
     };
 
-    it('are in order while they are what the files are', async () => {
+    it('check accepts copies of secrets that match their files', async () => {
       await run({ [bench.path('module.key')]: copied() });
       assert.deepEqual(await bench.look('copies of secrets'), []);
     });
 
-    it('are older than a key that was corrected', async () => {
+    it('check reports a copy that is older than the corrected key', async () => {
       await run({ [bench.path('module.key')]: copied() });
       bench.write('module.key', randomBytes(32).toString('base64'));
       assertFinding(
@@ -91,13 +92,13 @@ describe('vakt check: files', () => {
       );
     });
 
-    it('may be older for an agent that is to be started anew, by another configuration', async () => {
+    it('check ignores the copies of an agent that was started by another configuration', async () => {
       await run({ [bench.path('module.key')]: copied() }, { localFileHash: 'of another file' });
       bench.write('module.key', randomBytes(32).toString('base64'));
       assert.deepEqual(await bench.look('copies of secrets'), []);
     });
 
-    it('may say something else than files that are encrypted', async () => {
+    it('check accepts a copy that differs from an encrypted file', async () => {
       const copy = copied();
       bench.write('module.key', 'DHzAexF2RZGcSwvqCLwg/iAAAAABAAAADAAAABAAAAC');
       utimesSync(copy, new Date(), new Date(Date.now() + 60_000));
@@ -105,7 +106,7 @@ describe('vakt check: files', () => {
       assert.deepEqual(await bench.look('copies of secrets'), []);
     });
 
-    it('are unknown where they can not be read, or are none of the configuration', async () => {
+    it('check ignores copies that are symbolic links or copies of files outside the configuration', async () => {
       bench.write('other.key', 'changed');
       symlinkSync(copied(), bench.path('credentials/link'));
       await run({
@@ -117,14 +118,14 @@ describe('vakt check: files', () => {
     });
 
     for (const elsewhere of ['other.key', 'credentials/../other.key']) {
-      it(`are not opened where systemd makes none, such as ${elsewhere}`, async () => {
+      it(`check does not open a copy where systemd creates no copies, such as ${elsewhere}`, async () => {
         utimesSync(bench.write('other.key', 'another key'), new Date(0), new Date(0));
         await run({ [bench.path('module.key')]: `${bench.folder}/${elsewhere}` });
         assert.deepEqual(await bench.look('copies of secrets'), []);
       });
     }
 
-    it('make the remedies of the other checks ask for a restart', async () => {
+    it('check adds a restart to the remedies of other checks if the service uses copies', async () => {
       const { certificatePem, keyPem } = await selfSigned({
         commonName: 'device1',
         notBefore: new Date('2020-01-01'),
@@ -139,39 +140,39 @@ describe('vakt check: files', () => {
   });
 
   describe('secrets', () => {
-    it('are in order', async () => {
+    it('check accepts private secrets', async () => {
       assertFinding(await bench.lookAt('secrets'), 'ok', /no other user can read or replace .*module\.key/);
       assertFinding(await bench.lookAt('identity'), 'ok', /^device1\/azureiotsecurity at localhost, by moduleKey$/);
     });
 
-    it('may not be readable for others', async () => {
+    it('check reports a secret that other users can read', async () => {
       chmodSync(bench.path('module.key'), 0o644);
       assertFinding(await bench.lookAt('identity'), 'wrong', /open to every user .*EXPOSED/, /chmod 600/);
     });
 
-    it('may not be missing', async () => {
+    it('check reports a missing secret', async () => {
       rmSync(bench.path('module.key'));
       assertFinding(await bench.lookAt('identity'), 'wrong', /does not exist .*SECRET_FILE_MISSING/, /Create .* 0600/);
     });
 
-    it('may not be damaged, and are not shown then', async () => {
+    it('check reports a damaged secret without showing it', async () => {
       bench.write('module.key', `${bench.key}?`);
       assertFinding(await bench.lookAt('identity'), 'wrong', /is not base64 .*SECRET_FILE_MALFORMED/, /Copy/);
     });
 
-    it('may not lie where others can exchange them', async () => {
+    it('check reports secrets in a folder that other users can write to', async () => {
       chmodSync(bench.folder, 0o777);
       assertFinding(await bench.lookAt('secrets'), 'wrong', /other users can replace files in/, /chmod go-w/);
     });
 
-    it('may not lie in the folder of a stranger', async function () {
+    it('check reports secrets and a configuration in a folder of another user', async function () {
       if (!isRoot) skip(this, 'giving folders away takes root');
       chownSync(bench.folder, OTHER_USER, OTHER_USER);
       for (const check of ['secrets', 'configuration'])
         assertFinding(await bench.lookAt(check), 'wrong', /belongs to user 65534, who can replace files/, /chown root/);
     });
 
-    it('may lie in a folder like /tmp, where nobody takes away what is another’s', async () => {
+    it('check accepts secrets in a folder with the sticky bit, such as /tmp', async () => {
       chmodSync(bench.folder, 0o1777);
       assertFinding(await bench.lookAt('secrets'), 'ok', /no other user/);
     });
@@ -180,7 +181,7 @@ describe('vakt check: files', () => {
   describe("the proxy's password", () => {
     const hub = { hostName: 'localhost', proxy: 'http://user@localhost:1', proxyPasswordFile: 'proxy.password' };
 
-    it('is a secret as the others', async () => {
+    it('check treats the password of the proxy as a secret', async () => {
       bench.configure({ hub });
       assertFinding(
         await bench.lookAt('secrets'),
@@ -203,12 +204,12 @@ describe('vakt check: files', () => {
   describe('the trusted authority', () => {
     const hub = { hostName: 'localhost', trustedCaFile: 'ca.pem' };
 
-    it('must be there', async () => {
+    it('check reports a missing file of the trusted authority', async () => {
       bench.configure({ hub });
       assertFinding(await bench.lookAt('secrets'), 'wrong', /ca\.pem can't be used.*CA_FILE_UNUSABLE/, /PEM form/);
     });
 
-    it('must be a certificate', async () => {
+    it('check reports a file of the trusted authority that contains no certificate', async () => {
       bench.configure({ hub });
       bench.write('ca.pem', 'nothing of the kind');
       assertFinding(await bench.lookAt('secrets'), 'wrong', /contains no PEM certificate/, /PEM form/);
@@ -216,10 +217,10 @@ describe('vakt check: files', () => {
   });
 
   describe('the state directory', () => {
-    it('may be missing', async () =>
+    it('check accepts a state directory that will be created', async () =>
       assertFinding(await bench.lookAt('state directory'), 'ok', /state will be created$/));
 
-    it('may not hold files of another user, as after a run as root', async function () {
+    it('check reports state files that do not belong to the user of the running agent', async function () {
       if (!isRoot) skip(this, 'an agent of another user takes root');
       await bench.standIn('setpriv', `--reuid=${OTHER_USER}`, '--clear-groups');
       mkdirSync(bench.path('state'), { mode: 0o700 });
@@ -233,7 +234,7 @@ describe('vakt check: files', () => {
       );
     });
 
-    it('may not hold files of another user than its own, when no agent runs', async function () {
+    it('check reports state files of another owner than the state directory when no agent runs', async function () {
       if (!isRoot) skip(this, 'giving files away takes root');
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/agent-id', 'of root');
@@ -241,17 +242,17 @@ describe('vakt check: files', () => {
       assertFinding(await bench.lookAt('state directory'), 'wrong', /does not belong to user 65534/, /chown -R 65534 /);
     });
 
-    it('is worth a note when others can read what is in it', async () => {
+    it('check notes state files that other users can read', async () => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/queue', 'events', 0o644);
       assertFinding(await bench.lookAt('state directory'), 'note', /other users can access 1 file /, /chmod -R go-rwx/);
     });
 
     for (const [what, target, link] of [
-      ['it', 'state', 'state'],
-      ['its parent', 'disk/state', 'disk'],
+      ['the state directory', 'state', 'state'],
+      ['the parent of the state directory', 'disk/state', 'disk'],
     ] as const) {
-      it(`is reported when ${what} is a symbolic link that points nowhere`, async () => {
+      it(`check reports that ${what} is a symbolic link to a missing path`, async () => {
         symlinkSync(bench.path('not-mounted'), bench.path(link));
         bench.configure({ stateDirectory: target });
         assertFinding(
@@ -263,7 +264,7 @@ describe('vakt check: files', () => {
       });
     }
 
-    it('may not be on a read-only disk', async function () {
+    it('check reports a state directory on a read-only disk', async function () {
       if (!isRoot) skip(this, 'mounting takes root');
       mount('ro');
       assertFinding(await bench.lookAt('state directory'), 'wrong', /is not writable: EROFS/, /Mount .* read-write/);
@@ -277,7 +278,7 @@ describe('vakt check: files', () => {
       bench.write('state/last-good-configuration.json', JSON.stringify({ configuration }));
     };
 
-    it('must have the room that the module twin promises, as far as the local file allows it', async () => {
+    it('check reports too little disk space for the cache size in the module twin, up to the local limit', async () => {
       promise(1e15);
       bench.configure({ limits: { largestCacheInBytes: 1e15 } });
       const [, found] = await bench.look('state directory', 'disk');
@@ -291,13 +292,13 @@ describe('vakt check: files', () => {
       assertFinding(await bench.lookAt('disk'), 'ok', /MB free, up to 2\.6 MB needed/);
     });
 
-    it('must have no more room than the cache may take by default', async () => {
+    it('check requires no more disk space than the default limit of the cache', async () => {
       promise(1e15);
       const found = await bench.lookAt('disk');
       assertFinding(found, 'ok', /MB free, up to 70 MB needed/);
     });
 
-    it('has too little room when less is free than the cache needs, however little that is', async function () {
+    it('check reports a small disk with less free space than the cache needs', async function () {
       if (!isRoot) skip(this, 'mounting takes root');
       mount('size=1m');
       assertFinding(
@@ -308,18 +309,18 @@ describe('vakt check: files', () => {
       );
     });
 
-    it('counts what the queues have taken already', async () => {
+    it('check derives the required disk space from the cache size in the module twin', async () => {
       promise(1_000_000);
       assertFinding(await bench.lookAt('disk'), 'ok', /MB free, up to 2\.6 MB needed/);
     });
 
-    it('is no disk when it is memory', async function () {
+    it('check notes a state directory that is in memory', async function () {
       if (!isRoot) skip(this, 'mounting takes root');
       mount('size=64m');
       assertFinding(await bench.lookAt('disk'), 'note', /is in memory \(tmpfs\).*lost/, /stateDirectory/);
     });
 
-    it('may not have used up its inodes', async function () {
+    it('check reports a disk without free inodes', async function () {
       if (!isRoot) skip(this, 'mounting takes root');
       mount('size=64m,nr_inodes=2');
       bench.write('state/last', '');
@@ -334,9 +335,10 @@ describe('vakt check: files', () => {
   }
 
   describe('the control socket', () => {
-    it('can be made', async () => assertFinding(await bench.lookAt('control socket'), 'ok', /can be created at/));
+    it('check accepts a control socket that can be created', async () =>
+      assertFinding(await bench.lookAt('control socket'), 'ok', /can be created at/));
 
-    it('is told of when it can’t', async function () {
+    it('check notes a control socket that cannot be created', async function () {
       if (!isRoot) skip(this, 'mounting takes root');
       mount('ro');
       bench.configure({ controlSocket: 'state/control.sock' });

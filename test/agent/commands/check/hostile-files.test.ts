@@ -8,7 +8,7 @@ import { readLocalSettings } from '../../../../src/agent/config/local.ts';
 import { worldOf } from '../world.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
-/** What the agent's user could put where root's commands look. */
+/** Replacements that the agent's user could create at paths that root's commands read. */
 const EXCHANGES: Readonly<Record<string, (path: string) => void>> = {
   'a named pipe': (path) => void execFileSync('mkfifo', [path]),
   'a link to another file': (path) => symlinkSync('/etc/passwd', path),
@@ -22,7 +22,7 @@ const EXCHANGES: Readonly<Record<string, (path: string) => void>> = {
 const world = () => worldOf(() => {}, { stderr: () => {} });
 
 describe('A dry run', () => {
-  it('shows nothing of the path of its folder as it is', async () => {
+  it('a dry run replaces control characters when it prints the path of its folder', async () => {
     const bench = new CheckBench();
     bench.configure();
     const folder = bench.path('\u001b[2J');
@@ -43,7 +43,7 @@ describe('A dry run', () => {
   });
 });
 
-describe('Root’s commands, with files that the agent’s user has exchanged', () => {
+describe('Root’s commands, with files that the agent’s user replaced', () => {
   let bench: CheckBench;
   beforeEach(() => {
     bench = new CheckBench();
@@ -53,7 +53,7 @@ describe('Root’s commands, with files that the agent’s user has exchanged', 
   afterEach(() => bench.close());
 
   for (const [what, put] of Object.entries(EXCHANGES)) {
-    it(`take the configuration last known for missing when it is ${what}`, async () => {
+    it(`check and a dry run ignore the last good configuration when it is ${what}`, async () => {
       put(bench.path('state/last-good-configuration.json'));
       put(bench.path('state/agent-id'));
       const [, disk] = await bench.look('state directory', 'disk');
@@ -62,7 +62,7 @@ describe('Root’s commands, with files that the agent’s user has exchanged', 
       dryRun.remove();
     });
 
-    it(`refuse a list of authorities that is ${what}`, async () => {
+    it(`check reports a trusted authority file that is ${what}`, async () => {
       const authorities = bench.path('ca.pem');
       put(authorities);
       bench.configure({ hub: { hostName: 'localhost', trustedCaFile: authorities } });
@@ -71,7 +71,7 @@ describe('Root’s commands, with files that the agent’s user has exchanged', 
       assert.doesNotMatch(found.finding, /root:/);
     });
 
-    it(`refuse a configuration in a folder of others that is ${what}`, () => {
+    it(`readLocalSettings rejects a configuration that is ${what} in a folder that all users can write to`, () => {
       const folder = mkdtempSync(join(tmpdir(), 'vakt-hostile-'));
       try {
         chmodSync(folder, 0o777);
@@ -86,14 +86,14 @@ describe('Root’s commands, with files that the agent’s user has exchanged', 
     });
   }
 
-  it('follow no link out of the state directory, however it is made', async () => {
+  it('check does not follow symbolic links in the state directory', async () => {
     symlinkSync('/', bench.path('state/everything'));
     symlinkSync('..', bench.path('state/again'));
     const found = await bench.look('state directory', 'disk');
     for (const { finding } of found) assert.doesNotMatch(finding, /everything\/|again\//);
   });
 
-  it('believe no process id of an agent that is no number', async () => {
+  it('check ignores a process id in the agent’s status that is not a number', async () => {
     execFileSync('mkfifo', [bench.path('status')]);
     await bench.run({ pid: `../${bench.folder}`, state: 'running', hub: { state: 'connected' }, collectors: {} });
     assert.equal((await bench.look('capabilities')).length, 1);
@@ -101,7 +101,7 @@ describe('Root’s commands, with files that the agent’s user has exchanged', 
 });
 
 describe('A remedy of vakt check', () => {
-  it('has its paths as one word each, whatever they are called', async () => {
+  it('a remedy quotes a path that contains shell characters', async () => {
     const bench = new CheckBench();
     try {
       const folder = bench.path("it's $HOME; `id` * -rf");

@@ -22,7 +22,7 @@ describe('vakt check: the hub', () => {
   const look = () => bench.look('identity', 'secrets', 'way', 'hub');
   const last = async () => (await look()).at(-1);
 
-  it('lets the module in, and gives it its twin', async () => {
+  it('check reports that the hub accepts the identity and returns the twin', async () => {
     const [accepted, twin] = (await look()).slice(-2);
     assertFinding(accepted, 'ok', /^the identity is accepted$/);
     assertFinding(twin, 'ok', /^readable, desired version 1, without ms_iotn.*: all settings have their defaults$/);
@@ -30,7 +30,7 @@ describe('vakt check: the hub', () => {
     assertFinding(await last(), 'ok', /^readable, desired version 2$/);
   });
 
-  it('refuses another key', async () => {
+  it('check reports that the hub refuses a wrong key', async () => {
     emulator.addModule({ ...MODULE, primaryKey: Buffer.alloc(32, 7).toString('base64') });
     assertFinding(
       await last(),
@@ -40,12 +40,12 @@ describe('vakt check: the hub', () => {
     );
   });
 
-  it('refuses the twin', async () => {
+  it('check reports that the hub refuses to return the twin', async () => {
     emulator.faults.inject({ kind: 'twinStatus', status: 404 });
     assertFinding(await last(), 'wrong', /MODULE_UNKNOWN/, /az iot hub module-identity create/);
   });
 
-  it('gives a twin that is not valid', async () => {
+  it('check reports invalid settings in the twin', async () => {
     const configuration = { snapshotFrequency: { value: 'soon' }, maxMessageSizeInBytes: { value: 1 } };
     emulator.patchDesired('device1', 'azureiotsecurity', { [OBJECT]: configuration });
     assertFinding(
@@ -56,13 +56,13 @@ describe('vakt check: the hub', () => {
     );
   });
 
-  it('is not asked with a secret that can’t be read', async () => {
+  it('check does not connect to the hub if other users can read the secret', async () => {
     bench.write('module.key', bench.key, 0o644);
     await look();
     assert.equal(emulator.connections.length, 0);
   });
 
-  it('is not asked when an agent runs, which is asked instead', async () => {
+  it('check reports the hub connection of a running agent instead of connecting itself', async () => {
     await bench.run({
       state: 'degraded',
       hub: { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' },
@@ -77,7 +77,7 @@ describe('vakt check: the hub', () => {
     assert.equal(emulator.connections.length, 0);
   });
 
-  it('tells what the running agent does not obey', async () => {
+  it('check reports settings that the running agent does not apply', async () => {
     await bench.run({
       state: 'degraded',
       hub: { state: 'connected' },
@@ -86,10 +86,10 @@ describe('vakt check: the hub', () => {
     assertFinding(await last(), 'wrong', /not applied: snapshotFrequency must be a duration$/, /Correct/);
   });
 
-  describe('beside an agent that was started by another configuration', () => {
+  describe('an agent that was started by another configuration', () => {
     const other = { state: 'degraded', version: '1', localFileHash: 'of another file', configuration: { errors: {} } };
 
-    it('is not at fault when that one does not lead to the hub', async () => {
+    it('check only notes that an agent with another configuration is not connected', async () => {
       await bench.run({
         ...other,
         hub: { state: 'refused', error: 'it is not let in', id: 'X', remedy: 'Let it in.' },
@@ -110,7 +110,7 @@ describe('vakt check: the hub', () => {
       assert.ok(found.every(({ state }) => state !== 'wrong'));
     });
 
-    it('is not at fault when its twin is refused there', async () => {
+    it('check only notes that an agent with another configuration does not apply its twin', async () => {
       const configuration = { errors: { snapshotFrequency: 'must be a duration' } };
       await bench.run({ ...other, hub: { state: 'connected' }, configuration });
       const [connected, refused] = (await look()).slice(-2);
@@ -119,20 +119,20 @@ describe('vakt check: the hub', () => {
     });
   });
 
-  it('is asked by an agent that was started by this configuration', async () => {
+  it('check reports the connection error of an agent that was started by the same configuration', async () => {
     const hub = { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' };
     const localFileHash = hashOfLocalFile(bench.path('agent.json'));
     await bench.run({ state: 'degraded', localFileHash, hub, configuration: { errors: {} } });
     assertFinding(await last(), 'wrong', /not connected: it is not let in$/);
   });
 
-  it('is not at fault when the running agent, which has no file, is connected nowhere', async () => {
+  it('check only notes the connection error of an agent that has no configuration file', async () => {
     const hub = { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' };
     await bench.run({ state: 'degraded', localFileHash: '', hub, configuration: { errors: {} } });
     assertFinding(await last(), 'note', /not connected: it is not let in \(by the configuration/);
   });
 
-  it('is told of when nobody may read what it is sent', async () => {
+  it('check notes a message routing that sends only to the retired security service', async () => {
     bench.configure({ messageRouting: 'security' });
     const found = await bench.lookAt('message routing');
     assertFinding(found, 'note', /Microsoft announced the end of that service for 2025-08-01/, /"telemetry".*route/);

@@ -16,7 +16,7 @@ describe("vakt check, the kernel's command line", () => {
   };
   const remedy = (commandLine: string | undefined) => checkKernelCommandLine('audit', root, commandLine)[0]?.remedy;
 
-  it('is fine with audit=1', () => {
+  it('check accepts a kernel command line with audit=1', () => {
     assert.deepEqual(checkKernelCommandLine('audit', root, 'ro audit=1'), []);
   });
 
@@ -49,7 +49,7 @@ describe("vakt check, the kernel's command line", () => {
     ],
     ['systemd-boot', ['etc/kernel/cmdline'], /systemd-boot: sed .* && kernel-install add /],
   ] as const) {
-    it(`is worth a note without, with the command for the boot loader of ${what}`, () => {
+    it(`check notes a missing audit=1 and names the command for ${what}`, () => {
       signs.forEach(put);
       const [asRoot, command, until, ...others] = remedy('ro quiet')?.split(/reboot\. | · /) ?? [];
       assert.equal(asRoot, 'Add it as root, and ');
@@ -59,7 +59,7 @@ describe("vakt check, the kernel's command line", () => {
     });
   }
 
-  it('names every way where no boot loader is known', () => {
+  it('check names the commands for all boot loaders if it recognizes none of them', () => {
     const text = remedy('') ?? '';
     for (const name of ['GRUB', 'U-Boot', 'systemd-boot', 'extlinux', 'Raspberry Pi'])
       assert.match(text, new RegExp(name));

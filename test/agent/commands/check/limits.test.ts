@@ -19,16 +19,17 @@ describe('vakt check: limits', () => {
   afterEach(() => bench.close());
 
   describe('open files', () => {
-    it('are enough', async () => assertFinding(await bench.lookAt('open files'), 'ok', /allowed$/));
+    it('check accepts the limit of open files', async () =>
+      assertFinding(await bench.lookAt('open files'), 'ok', /allowed$/));
 
-    it('are too few for the agent that runs', async () => {
+    it('check reports a limit of open files that is too low for the running agent', async () => {
       await bench.standIn('prlimit', '--nofile=64:64');
       assertFinding(await bench.lookAt('open files'), 'wrong', /^only 64 files may be open/, /LimitNOFILE=/);
     });
   });
 
   describe('capabilities', () => {
-    it('are named when the agent that runs has not all of them', async function () {
+    it('check notes the capabilities that the running agent lacks', async function () {
       if (process.getuid?.() !== 0) skip(this, 'taking capabilities away takes root');
       await bench.standIn('setpriv', '--bounding-set=-sys_ptrace,-audit_control');
       const found = await bench.lookAt('capabilities');
@@ -48,7 +49,7 @@ describe('vakt check: limits', () => {
       bench.write(`${name}/${file}`, `${value}\n`);
     };
 
-    it('limit by the least of the group and those above, in version 2', () => {
+    it('groupLimitOf returns the lowest limit of a group and its parents in cgroup version 2', () => {
       bench.write('cgroup', '0::/system.slice/vakt.service\n');
       group('groups/system.slice/vakt.service', 'memory.max', '67108864');
       group('groups/system.slice', 'memory.max', 'max');
@@ -58,7 +59,7 @@ describe('vakt check: limits', () => {
       assert.equal(groupLimitOf(bench.folder, 'pids', bench.path('groups')), undefined);
     });
 
-    it('and in version 1, each by its own hierarchy', () => {
+    it('groupLimitOf reads each controller from its own hierarchy in cgroup version 1', () => {
       bench.write('cgroup', '4:memory:/docker/1\n3:cpu,cpuacct:/\n2:pids:/docker/1\n');
       group('groups/memory/docker/1', 'memory.limit_in_bytes', '1000');
       group('groups/memory', 'memory.limit_in_bytes', '9223372036854771712');
@@ -68,7 +69,7 @@ describe('vakt check: limits', () => {
     });
   });
 
-  it('find a memory budget that the kernel would not allow', () => {
+  it('check reports a memory budget above the limit of the control group or the machine', () => {
     const budget = (group: number | undefined, machine = 2 ** 32) => checkBudget(96, { group, machine });
     assertFinding(
       budget(64 * 2 ** 20),
@@ -81,7 +82,7 @@ describe('vakt check: limits', () => {
     assertFinding(budget(undefined), 'ok', /96 MB$/);
   });
 
-  it('find too few tasks', () => {
+  it('check reports a task limit that is too low', () => {
     assertFinding(checkTaskLimit(8), 'wrong', /limited to 8 threads/, /TasksMax=/);
     assertFinding(checkTaskLimit(64), 'ok', /^64 allowed$/);
   });
@@ -92,7 +93,7 @@ describe('vakt check: limits', () => {
     const foreign = rule(exclusionOf(CWD));
     const ours = [...rule(memoRule('x')), ...foreign];
 
-    it('is in order', () => {
+    it('check accepts a working audit, and reports its daemon, rules, backlog and lost records', () => {
       assertFinding(
         checkAudit(status, ours, 7)[0],
         'ok',
@@ -101,18 +102,19 @@ describe('vakt check: limits', () => {
       assertFinding(checkAudit(status, ours)[0], 'ok', /its daemon is process 7/);
     });
 
-    it('is locked without the agent’s rules', () =>
+    it('check reports a locked audit without the agent’s rules', () =>
       assertFinding(checkAudit({ ...status, enabled: 2 }, [])[0], 'wrong', /can't be added/, /auditctl -l/));
 
-    it('has rules of an agent that was killed', () => {
+    it('check reports audit rules that a killed agent left', () => {
       const [found] = checkAudit({ ...status, pid: 0 }, ours, undefined, false);
       assertFinding(found, 'wrong', /left by an agent that was killed/, /: vakt remove-rules$/);
       assertFinding(checkAudit({ ...status, pid: 0 }, foreign, undefined, false)[0], 'ok', /0 of them/);
     });
 
-    it('is locked with them', () => assertFinding(checkAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
+    it('check accepts a locked audit with the agent’s rules', () =>
+      assertFinding(checkAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
 
-    it('is blind by rules of others', () => {
+    it('check reports audit rules of another program that hide processes', () => {
       const [all] = checkAudit(status, [...ours, ...rule(TASK_NEVER)], 7);
       assertFinding(
         all,
@@ -124,7 +126,7 @@ describe('vakt check: limits', () => {
       assertFinding(some, 'note', /hide some processes/, /augenrules/);
     });
 
-    it('panics', () =>
+    it('check notes an audit that panics on failure', () =>
       assertFinding(checkAudit({ ...status, failure: 2 }, ours)[0], 'note', /panics/, /auditctl -f 1/));
   });
 });

@@ -22,8 +22,8 @@ describe('vakt check: the network', () => {
     bench.configure({ hub: { hostName: 'hub.example', gatewayHostName: `localhost:${port}`, ...more } });
 
   /**
-   * A hub with a certificate of its own, made at a time that is off by so many days, and a clock that is off by so many
-   * ms.
+   * A hub whose certificate was created `daysOff` days from now, signed by its own authority, and whose clock is off by
+   * `clockOff` ms.
    */
   const hub = async ({ names = ['localhost'], daysOff = 0, clockOff = 0, trusted = true } = {}) => {
     const made = await createServerCertificate(names, new Date(Date.now() + days(daysOff)));
@@ -38,7 +38,7 @@ describe('vakt check: the network', () => {
   };
   const tls = async () => (await bench.look('way')).find(({ check }) => check === 'TLS');
 
-  it('finds a name that has no address, and tries nothing that would need one', async () => {
+  it('check reports a hub name without an address, and skips the checks that need one', async () => {
     bench.configure({ hub: { hostName: 'no-such-hub.invalid' } });
     const found = await bench.look('way', 'hub');
     assertFinding(
@@ -50,7 +50,7 @@ describe('vakt check: the network', () => {
     assert.equal(found.length, 1);
   });
 
-  it('finds a port where nobody listens', async () => {
+  it('check reports a port where nothing listens', async () => {
     bench.configure();
     const found = await bench.look('way');
     assertFinding(
@@ -61,14 +61,14 @@ describe('vakt check: the network', () => {
     );
   });
 
-  it('finds an address by the hub’s name when the identity can’t be read', async () => {
+  it('check tests TLS with the hub even if the identity cannot be read', async () => {
     await hub();
     bench.write('module.key', 'broken');
     assertFinding(await tls(), 'ok', /^localhost is trusted/);
   });
 
   describe('TLS', () => {
-    it('is in order', async () => {
+    it('check accepts a trusted certificate, and reports its issuer and expiry', async () => {
       await hub();
       assertFinding(
         await tls(),
@@ -77,7 +77,7 @@ describe('vakt check: the network', () => {
       );
     });
 
-    it('knows an address for what it is', async () => {
+    it('check accepts an IP address as the gateway', async () => {
       await hub();
       bench.configure({
         hub: { hostName: 'hub.example', gatewayHostName: `127.0.0.1:${hubPort}`, trustedCaFile: 'ca.pem' },
@@ -85,7 +85,7 @@ describe('vakt check: the network', () => {
       assertFinding(await tls(), 'ok', /^127\.0\.0\.1 is trusted/);
     });
 
-    it('finds an authority that is not known', async () => {
+    it('check reports a certificate of an unknown authority', async () => {
       await hub({ trusted: false });
       assertFinding(
         await tls(),
@@ -95,45 +95,45 @@ describe('vakt check: the network', () => {
       );
     });
 
-    it('finds an authority that is not the one to trust', async () => {
+    it('check reports a certificate of an authority that is not in hub.trustedCaFile', async () => {
       await hub();
       bench.write('ca.pem', (await createServerCertificate(['localhost'], new Date())).caPem);
       assertFinding(await tls(), 'wrong', /does not end at an authority of .*ca\.pem/, /hub\.trustedCaFile/);
     });
 
-    it('finds a certificate for another name', async () => {
+    it('check reports a certificate for another name', async () => {
       await hub({ names: ['gateway.example'] });
       assertFinding(await tls(), 'wrong', /for another name: DNS:gateway\.example/, /a name in the certificate/);
     });
 
-    it('finds one that has expired', async () => {
+    it('check reports an expired certificate', async () => {
       await hub({ daysOff: -400 });
       assertFinding(await tls(), 'wrong', /has expired, according to the device's clock/, /renew the certificate/);
     });
 
-    it('finds one that is not valid yet', async () => {
+    it('check reports a certificate that is not valid yet', async () => {
       await hub({ daysOff: 3 });
       assertFinding(await tls(), 'wrong', /not valid yet, according to the device's clock/, /Set the clock/);
     });
 
-    it('tells of one that will expire soon', async () => {
+    it('check notes a certificate that expires soon', async () => {
       await hub({ daysOff: -355 });
       assertFinding(await tls(), 'note', /expires soon/, /Renew/);
     });
 
-    it('finds somebody who speaks something else', async () => {
+    it('check reports a server that does not use TLS', async () => {
       at(await listen(createServer((socket) => socket.on('error', () => {}).end('220 mail.example ESMTP\r\n'))));
       assertFinding(await tls(), 'wrong', /the TLS handshake with .* failed/, /TLS 1\.2/);
     });
   });
 
   describe('the clock', () => {
-    it('is held against the hub’s', async () => {
+    it('check accepts a clock that agrees with the clock of the hub', async () => {
       await hub();
       assertFinding(await bench.lookAt('clock'), 'ok', /within 30 s of the hub's$/);
     });
 
-    it('finds one that is minutes off, also where it spoils TLS', async () => {
+    it('check reports a clock that is minutes off, even if TLS fails because of it', async () => {
       await hub({ clockOff: 600_000, daysOff: 3 });
       assertFinding(await bench.lookAt('clock'), 'wrong', /(?:599|600|601) s behind the hub's \(TLS_FAILED\)$/, /NTP/);
       await hub({ clockOff: 600_000 });
@@ -144,12 +144,12 @@ describe('vakt check: the network', () => {
       );
     });
 
-    it('tells of one that is somewhat off', async () => {
+    it('check notes a clock that is one minute off', async () => {
       await hub({ clockOff: -60_000 });
       assertFinding(await bench.lookAt('clock'), 'note', /(?:59|60|61) s ahead of the hub's/, /NTP/);
     });
 
-    it('says when nobody could be asked', async () => {
+    it('check accepts the clock if it cannot read the time from the hub', async () => {
       bench.configure();
       assertFinding(await bench.lookAt('clock'), 'ok', /could not be read over HTTPS/);
     });

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { checkProc } from '../../../../src/agent/commands/check/processes.ts';
 import { assertFinding } from './bench.ts';
 
-describe('vakt check: where it reads of processes', () => {
-  it('is fine where the agent has a /proc of its own', () => {
+describe('vakt check: the /proc of the agent', () => {
+  it('check accepts an agent that has its own /proc', () => {
     assertFinding(checkProc({ agents: 40, hosts: 22 })[0], 'ok', /no other program has/);
   });
 
-  it('says that users can stop an agent that reads the system’s', () => {
+  it('check notes that any user can make an agent hang that reads the system’s /proc', () => {
     assertFinding(
       checkProc({ agents: 22, hosts: 22 })[0],
       'note',
@@ -16,7 +16,7 @@ describe('vakt check: where it reads of processes', () => {
     );
   });
 
-  it('says nothing where that can’t be seen', () => {
+  it('check reports nothing about /proc if the /proc of the host is unknown', () => {
     assert.deepEqual(checkProc({ agents: 22, hosts: undefined }), []);
   });
 });

@@ -13,7 +13,7 @@ describe('vakt check does not contradict itself', () => {
   });
   afterEach(() => bench.close());
 
-  it('says of a missing or exposed key that it is wrong, and nothing else', async () => {
+  it('check reports a missing or exposed key only once', async () => {
     chmodSync(bench.path('module.key'), 0o644);
     assert.deepEqual(
       (await bench.look('identity', 'secrets')).map(({ state }) => state),
@@ -29,7 +29,7 @@ describe('vakt check does not contradict itself', () => {
   });
 
   for (const state of ['degraded', 'paused', 'stopping']) {
-    it(`does not call an agent OK that is ${state}`, async () => {
+    it(`check notes an agent that is ${state}`, async () => {
       await bench.run({ state, version: '1', hub: { state: 'connected' }, collectors: {} });
       assertFinding(await bench.lookAt('running agent'), 'note', new RegExp(`^${state}`), /vakt status$/);
     });
@@ -37,7 +37,7 @@ describe('vakt check does not contradict itself', () => {
 });
 
 describe('vakt check without a configuration', () => {
-  it('says what is missing, and looks at the system all the same', async () => {
+  it('check reports a missing configuration, and still checks the system', async () => {
     const lines: string[] = [];
     const status = await run(
       ['--json', '--config', '/nonexistent/agent.json'],

@@ -17,10 +17,10 @@ const MODULE = 'azureiotsecurity';
 const CHECKS = ['clock', 'identity', 'secrets', 'way', 'hub'];
 const OTHER_KEY = Buffer.alloc(32, 7).toString('base64');
 
-/** What must be found. `cause`: the check and the end of the only wrong finding; absent: none is wrong. */
+/** The expected findings. `cause` is the only wrong finding; without it, no finding may be wrong. */
 interface Expected {
   readonly cause?: readonly [check: string, finding: RegExp, remedy: RegExp];
-  /** Notes that must be there, by check. */
+  /** The required notes, keyed by check. */
   readonly notes?: Readonly<Record<string, RegExp>>;
 }
 
@@ -46,7 +46,7 @@ function assertFound(found: readonly Finding[], { cause, notes = {} }: Expected)
   }
 }
 
-/** With VAKT_PRINT_TABLE=1, what was found by each test is printed as a Markdown table. By test. */
+/** Rows of a Markdown table of the findings, keyed by test. VAKT_PRINT_TABLE=1 prints the table. */
 const rows = new Map<string, string>();
 const PRINTS_TABLE = process.env.VAKT_PRINT_TABLE === '1';
 
@@ -63,7 +63,7 @@ function noteRow(test: Mocha.Runnable | undefined, found: readonly Finding[]): v
   rows.set(`${way} ${title}`, `| ${[way, title.join(' '), said, remedy].map(steady).join(' | ')} |`);
 }
 
-describe('vakt check goes the way of the agent', () => {
+describe('vakt check connects as the agent does', () => {
   let bench: CheckBench;
   let hub: HubEmulator;
   let proxy: ProxyEmulator;
@@ -78,7 +78,7 @@ describe('vakt check goes the way of the agent', () => {
     bench.after(() => proxy.stop());
     proxy.routeTo(hub);
     bench.write('ca.pem', hub.caPem);
-    // Time limits are 15 s and more.
+    // The time limits are 15 s or more, which is too long for a test.
     const within = systemClock.within.bind(systemClock);
     const stub = sinon
       .stub(systemClock, 'within')
@@ -121,9 +121,9 @@ describe('vakt check goes the way of the agent', () => {
         },
       });
     table(at, [
-      { what: 'finds nothing when all is right' },
+      { what: 'check accepts a module key' },
       {
-        what: 'finds another key',
+        what: 'check reports a wrong module key',
         make: () => bench.write('module.key', OTHER_KEY),
         cause: [
           'hub',
@@ -132,22 +132,22 @@ describe('vakt check goes the way of the agent', () => {
         ],
       },
       {
-        what: 'finds that the module is missing',
+        what: 'check reports that the module is missing',
         make: () => hub.removeModule(DEVICE, MODULE),
         cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /that the module exists/],
       },
       {
-        what: 'finds a disabled device',
+        what: 'check reports a disabled device',
         make: () => hub.setStatus('disabled', DEVICE),
         cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /its device is enabled/],
       },
       {
-        what: 'finds another authority',
+        what: 'check reports a server certificate of another authority',
         make: async () => bench.write('ca.pem', (await createServerCertificate(['localhost'], new Date())).caPem),
         cause: ['TLS', /does not end at an authority of .*ca\.pem .*\(TLS_FAILED\)$/, /hub\.trustedCaFile/],
       },
       {
-        what: 'finds a name that is not in the certificate',
+        what: 'check reports a gateway name that is not in the certificate',
         make: async () => {
           const other = await HubEmulator.start({ hostName: 'other.example' });
           bench.after(() => other.stop());
@@ -158,28 +158,28 @@ describe('vakt check goes the way of the agent', () => {
         cause: ['TLS', /is for another name: .*other\.example.*\(TLS_FAILED\)$/, /to a name in the certificate/],
       },
       {
-        what: 'finds a name without an address',
+        what: 'check reports a gateway name without an address',
         make: () => at({ gatewayHostName: 'no-such-hub.invalid' }),
         cause: ['name', /no-such-hub\.invalid can't be resolved .*\(HUB_UNREACHABLE\)$/, /getent hosts no-such-hub/],
       },
       {
-        what: 'finds a hub that is away',
+        what: 'check reports a hub that refuses connections',
         make: () => hub.offline('mqtt'),
         cause: ['TCP', /can't be reached .*ECONNREFUSED.* \(HUB_UNREACHABLE\)$/, /reach localhost:\d+ by TCP/],
       },
       {
-        what: 'finds a hub that is silent',
+        what: 'check reports a hub that does not answer',
         make: () => hub.faults.inject({ kind: 'mqttSilence' }),
         cause: ['TLS', /took longer than .*\(HUB_SILENT\)$/, /packets are dropped/],
       },
       {
-        what: 'finds a hub that is unavailable',
+        what: 'check reports a hub that is unavailable',
         make: () => hub.faults.inject({ kind: 'serverUnavailable' }),
         cause: ['hub', /is unavailable \(HUB_UNREACHABLE\)$/, /Wait/],
       },
     ]);
 
-    it('goes by WebSocket where that is set', async () => {
+    it('check connects over WebSocket if hub.transport is mqttWebSocket', async () => {
       at({ gatewayHostName: `localhost:${hub.webSocketPort}`, transport: 'mqttWebSocket' });
       hub.offline('mqtt');
       assertFound(await look(), {});
@@ -189,7 +189,7 @@ describe('vakt check goes the way of the agent', () => {
       );
     });
 
-    it('says that only the secondary key is accepted', async () => {
+    it('check notes that the hub accepts only the secondary key', async () => {
       bench.write('secondary.key', bench.key);
       bench.write('module.key', OTHER_KEY);
       const identity = {
@@ -205,7 +205,7 @@ describe('vakt check goes the way of the agent', () => {
       assertFound(await look(), { notes: { hub: /accepted by its secondary .*the primary one is refused/ } });
     });
 
-    it('shows what it saw: addresses, and the chain with its dates and fingerprints', async () => {
+    it('check shows the addresses, and the certificate chain with its dates and fingerprints', async () => {
       at();
       const found = await look();
       const detailsOf = (check: string) => found.find((one) => one.check === check)?.details?.join('\n') ?? '';
@@ -227,36 +227,36 @@ describe('vakt check goes the way of the agent', () => {
     table(
       () => at(),
       [
-        { what: 'finds nothing when all is right' },
+        { what: 'check accepts a connection string' },
         {
-          what: 'finds another key',
+          what: 'check reports a connection string with an old key',
           make: () => {
             hub.regenerateKeys({ deviceId: DEVICE, moduleId: MODULE });
           },
           cause: ['hub', /refused the credentials of device1\/azureiotsecurity \(CREDENTIAL_REFUSED\)$/, /the key is/],
         },
         {
-          what: 'finds that the module is missing',
+          what: 'check reports that the module of a connection string is missing',
           make: () => hub.removeModule(DEVICE, MODULE),
           cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /that the module exists/],
         },
         {
-          what: "finds a device's connection string",
+          what: 'check reports the connection string of a device',
           make: () => write(hub.connectionString(DEVICE, MODULE).replace(/ModuleId=[^;]*;/, '')),
           cause: ['identity', /is for a device, not a module: it lacks ModuleId \(SECRET_FILE_MALFORMED\)$/, /Copy it/],
         },
         {
-          what: 'finds a file that others can read',
+          what: 'check reports a connection string that other users can read',
           make: () => bench.write('connection-string', hub.connectionString(DEVICE, MODULE), 0o644),
           cause: ['identity', /connection-string.* \(SECRET_FILE_EXPOSED\)$/, /chmod/],
         },
         {
-          what: 'finds another hub in hub.hostName',
+          what: 'check reports a connection string for a hub other than hub.hostName',
           make: () => at({ hostName: 'other.azure-devices.net' }),
           cause: ['identity', /is for emulator\.azure-devices\.net \(CONFIG_INVALID\)$/, /Remove hub\.hostName/],
         },
         {
-          what: 'finds a hub that is away',
+          what: 'check reports that the hub of a connection string refuses connections',
           make: () => hub.offline('mqtt'),
           cause: ['TCP', /can't be reached .*ECONNREFUSED.* \(HUB_UNREACHABLE\)$/, /by TCP/],
         },
@@ -272,24 +272,24 @@ describe('vakt check goes the way of the agent', () => {
     const notByMqtt = (id: string) =>
       new RegExp(`^not by mqtt \\(port 8883\\): .*\\(${id}\\); the agent uses mqttWebSocket \\(port 443\\)`);
     table(at, [
-      { what: 'finds nothing when all is right' },
+      { what: 'check accepts a proxy' },
       {
-        what: 'finds a proxy that asks for a password',
+        what: 'check reports a proxy that requires a password',
         make: () => proxy.setUser({ name: 'user', password: 'S3cret' }),
         cause: ['proxy', /asks for a user and a password \(407\) \(PROXY_REFUSED\)$/, /hub\.proxyPasswordFile/],
       },
       {
-        what: 'finds a proxy that refuses the hub',
+        what: 'check reports a proxy that refuses connections to the hub',
         make: () => proxy.behave('refuse'),
         cause: ['proxy', /refused CONNECT to .* \(403\) \(PROXY_REFUSED\)$/, /Allow CONNECT to /],
       },
       {
-        what: 'finds a proxy that can’t reach the hub',
+        what: 'check reports a proxy that cannot reach the hub',
         make: () => proxy.behave('unavailable'),
         cause: ['proxy', /the proxy localhost:\d+ answered CONNECT .*502 \(HUB_UNREACHABLE\)$/, /that it can reach/],
       },
       {
-        what: 'finds a proxy that is away',
+        what: 'check reports a proxy that cannot be reached',
         make: () => proxy.offline(),
         cause: [
           'proxy',
@@ -298,7 +298,7 @@ describe('vakt check goes the way of the agent', () => {
         ],
       },
       {
-        what: 'finds a proxy that is silent',
+        what: 'check reports a proxy that does not answer',
         make: () => proxy.behave('silent'),
         cause: [
           'proxy',
@@ -307,7 +307,7 @@ describe('vakt check goes the way of the agent', () => {
         ],
       },
       {
-        what: 'finds a proxy that is none',
+        what: 'check reports a proxy that does not answer in HTTP',
         make: () => proxy.behave('garbage'),
         cause: [
           'proxy',
@@ -316,27 +316,27 @@ describe('vakt check goes the way of the agent', () => {
         ],
       },
       {
-        what: 'notes that only port 443 is allowed',
+        what: 'check notes that the proxy allows only port 443',
         make: () => proxy.behave('refuse', '*:8883'),
         notes: { transport: notByMqtt('PROXY_REFUSED') },
       },
       {
-        what: 'notes that port 8883 is silent',
+        what: 'check notes that port 8883 does not answer through the proxy',
         make: () => hub.faults.inject({ kind: 'mqttSilence' }),
         notes: { transport: notByMqtt('HUB_SILENT') },
       },
       {
-        what: 'notes that port 8883 is away',
+        what: 'check notes that port 8883 cannot be reached through the proxy',
         make: () => hub.offline('mqtt'),
         notes: { transport: notByMqtt('HUB_UNREACHABLE') },
       },
       {
-        what: 'notes that MQTT is cut off on port 8883',
+        what: 'check notes that the proxy does not forward MQTT on port 8883',
         make: () => proxy.route(`${hub.hostName}:8883`, hub.restPort),
         notes: { transport: notByMqtt('HUB_UNREACHABLE') },
       },
       {
-        what: 'finds that port 443 is of no use where only 8883 may be used',
+        what: 'check reports a proxy that refuses port 8883 if hub.transport is mqtt',
         make: () => {
           at({ transport: 'mqtt' });
           proxy.behave('refuse', '*:8883');
@@ -345,7 +345,7 @@ describe('vakt check goes the way of the agent', () => {
       },
     ]);
 
-    it('resolves no name but the proxy’s, and says which connection the proxy opens', async () => {
+    it('check resolves only the name of the proxy, and reports which connection the proxy opens', async () => {
       at();
       const found = await look();
       assert.ok(!found.some(({ check }) => check === 'name' || check === 'TCP'));
@@ -355,7 +355,7 @@ describe('vakt check goes the way of the agent', () => {
       assert.equal(found.find(({ check }) => check === 'transport')?.finding, 'the agent uses mqtt (port 8883)');
     });
 
-    it('begins with the transport that the agent remembers, and remembers nothing itself', async () => {
+    it('check starts with the transport that the agent stored, and stores nothing itself', async () => {
       at({ transport: 'auto' });
       const remembered = JSON.stringify({ transport: 'mqttWebSocket', since: new Date().toISOString() });
       mkdirSync(bench.path('state'), { mode: 0o700 });
@@ -371,13 +371,13 @@ describe('vakt check goes the way of the agent', () => {
     });
   });
 
-  describe('beside a running agent', () => {
+  describe('with a running agent', () => {
     const at = () =>
       bench.configure({
         hub: { hostName: hub.hostName, gatewayHostName: `localhost:${hub.port}`, trustedCaFile: 'ca.pem' },
       });
 
-    it('opens no second connection, and shows how the agent is connected', async () => {
+    it('check opens no second connection, and shows how the running agent is connected', async () => {
       at();
       await bench.run({
         state: 'running',
@@ -391,7 +391,7 @@ describe('vakt check goes the way of the agent', () => {
       assert.ok(found.at(-1)?.details?.includes('source: primary'));
     });
 
-    it('ends what the agent says with its id', async () => {
+    it('check appends the error id to the error of the running agent', async () => {
       at();
       await bench.run({
         state: 'degraded',
@@ -401,7 +401,7 @@ describe('vakt check goes the way of the agent', () => {
       assertFound(await look(), { cause: ['hub', /the hub refused it \(CREDENTIAL_REFUSED\)$/, /^Copy the key\.$/] });
     });
 
-    it('does not show twice that there is no network', async () => {
+    it('check reports an unreachable hub, and only notes the same error of the running agent', async () => {
       at();
       await hub.offline('mqtt');
       await bench.run({
@@ -415,14 +415,14 @@ describe('vakt check goes the way of the agent', () => {
       });
     });
 
-    it('does not call wrong what the agent can reach', async () => {
+    it('check only notes a failed connection if the running agent is connected', async () => {
       at();
       await hub.offline('mqtt');
       await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
       assertFound(await look(), { notes: { TCP: /the running agent is connected anyway$/ } });
     });
 
-    it('calls wrong what the agent reaches only by the configuration that it was started with', async () => {
+    it('check reports a failed connection if the connected agent was started by another configuration', async () => {
       at();
       await hub.offline('mqtt');
       const credential = { kind: 'moduleKey', transport: 'mqttWebSocket' };
@@ -454,32 +454,32 @@ describe('vakt check goes the way of the agent', () => {
       bench.configure({ identity: { kind: 'edge' }, hub: {} });
     };
     table(at, [
-      { what: 'finds nothing when all is right' },
+      { what: 'check accepts an identity from IoT Edge' },
       {
-        what: 'finds that the runtime gave no variables',
+        what: 'check reports missing variables of the IoT Edge runtime',
         make: () => {
           delete process.env.IOTEDGE_WORKLOADURI;
         },
         cause: ['identity', /IOTEDGE_WORKLOADURI \(CONFIG_INCOMPLETE\)$/, /Let IoT Edge start the agent/],
       },
       {
-        what: 'finds that the runtime is away',
+        what: 'check reports that the IoT Edge runtime cannot be reached',
         make: () => edge.offline(),
         cause: ['identity', /workload\.sock.*\(EDGE_UNREACHABLE\)$/, /./],
       },
       {
-        what: 'finds that the runtime refuses the module',
+        what: 'check reports that the IoT Edge runtime refuses the module',
         make: () => hub.removeModule(DEVICE, MODULE),
         cause: ['identity', /\(EDGE_REFUSED\)$/, /./],
       },
       {
-        what: 'finds that the gateway is away',
+        what: 'check reports that the IoT Edge gateway cannot be reached',
         make: () => hub.offline('mqtt'),
         cause: ['TCP', /\(HUB_UNREACHABLE\)$/, /by TCP/],
       },
     ]);
 
-    it('asks the runtime for no token beside a running agent', async () => {
+    it('check requests no token from the IoT Edge runtime while an agent runs', async () => {
       await at();
       await bench.run({
         state: 'running',
@@ -511,25 +511,25 @@ describe('vakt check goes the way of the agent', () => {
       });
     };
     table(at, [
-      { what: 'finds nothing when all is right' },
+      { what: 'check accepts an identity from the IoT Identity Service' },
       {
-        what: 'finds that identityd is away',
+        what: 'check reports that identityd cannot be reached',
         make: () => service.offline('identityd'),
         cause: ['identity', /identityd\.sock.*\(IDENTITY_SERVICE_UNREACHABLE\)$/, /./],
       },
       {
-        what: 'finds that keyd is away',
+        what: 'check reports that keyd cannot be reached',
         make: () => service.offline('keyd'),
         cause: ['identity', /keyd\.sock.*\(IDENTITY_SERVICE_UNREACHABLE\)$/, /./],
       },
       {
-        what: 'finds that identityd knows no module',
+        what: 'check reports that identityd has no module',
         make: () => hub.removeModule(DEVICE, MODULE),
         cause: ['identity', /\(IDENTITY_SERVICE_REFUSED\)$/, /./],
       },
     ]);
 
-    it('asks for no signature beside a running agent', async () => {
+    it('check requests no signature from the IoT Identity Service while an agent runs', async () => {
       await at();
       await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
       assertFound(await look(), {});
@@ -537,7 +537,7 @@ describe('vakt check goes the way of the agent', () => {
     });
   });
 
-  /** The hub, and its registry at a port of its own. */
+  /** Settings of the hub with a separate port for its registry. */
   const withRegistry = () => ({
     hostName: hub.hostName,
     gatewayHostName: `localhost:${hub.port}`,
@@ -563,35 +563,35 @@ describe('vakt check goes the way of the agent', () => {
       bench.configure({ identity, hub: withRegistry() });
     };
     table(at, [
-      { what: 'finds nothing when all is right' },
+      { what: 'check accepts a module certificate' },
       {
-        what: 'finds a wrong CN',
+        what: 'check reports a module certificate with a wrong CN',
         make: () => at({ commonName: 'device2/other' }),
         cause: ['identity', /device2\/other.*\(CERTIFICATE_WRONG_NAME\)$/, /device1\/azureiotsecurity/],
       },
       {
-        what: 'finds that it has expired',
+        what: 'check reports an expired module certificate',
         make: () => at({ notBefore: inDays(-9), notAfter: inDays(-1) }),
         cause: ['identity', /expired at .*\(CERTIFICATE_EXPIRED\)$/, /Renew it/],
       },
       {
-        what: 'notes that it expires soon',
+        what: 'check notes that a module certificate expires soon',
         make: () => at({ notAfter: inDays(9) }),
         notes: { certificate: /valid until/ },
       },
       {
-        what: 'finds the key of another certificate',
+        what: 'check reports a module certificate with the key of another certificate',
         make: async () => bench.write('certificate.key', (await selfSigned({ commonName })).keyPem),
         cause: ['identity', /does not belong to the key .*\(CERTIFICATE_FILE_UNUSABLE\)$/, /Copy/],
       },
       {
-        what: 'finds that the hub knows another one',
+        what: 'check reports that the hub expects another module certificate',
         make: async () => writeCertificate(await selfSigned({ commonName })),
         cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /its thumbprint/],
       },
     ]);
 
-    it('shows its dates and fingerprints, also beside a running agent', async () => {
+    it('check shows the dates and fingerprints of a certificate while an agent runs', async () => {
       await at();
       await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
       const found = await look();
@@ -614,19 +614,19 @@ describe('vakt check goes the way of the agent', () => {
     table(
       () => at(),
       [
-        { what: 'finds nothing when all is right' },
+        { what: 'check accepts a device key' },
         {
-          what: 'finds another key',
+          what: 'check reports a wrong device key',
           make: () => bench.write('module.key', Buffer.alloc(32, 9).toString('base64')),
           cause: ['identity', /\(CREDENTIAL_REFUSED\)$/, /./],
         },
         {
-          what: 'finds that the device is missing',
+          what: 'check reports that the device is missing',
           make: () => hub.removeDevice(DEVICE),
           cause: ['identity', /has no device device1 .*\(MODULE_UNKNOWN\)$/, /./],
         },
         {
-          what: 'finds that the module is missing and is not to be created',
+          what: 'check reports that the module is missing if createModule is false',
           make: () => {
             hub.removeModule(DEVICE, MODULE);
             at({ createModule: false });
@@ -634,19 +634,19 @@ describe('vakt check goes the way of the agent', () => {
           cause: ['identity', /has no module device1\/azureiotsecurity \(MODULE_UNKNOWN\)$/, /az iot hub/],
         },
         {
-          what: 'finds that the registry is away',
+          what: 'check reports that the registry cannot be reached',
           make: () => hub.offline('rest'),
           cause: ['identity', /\(HUB_UNREACHABLE\)$/, /./],
         },
         {
-          what: 'finds that the registry is silent',
+          what: 'check reports that the registry does not answer',
           make: () => hub.faults.inject({ kind: 'restSilence' }),
           cause: ['identity', /\(HUB_SILENT\)$/, /./],
         },
       ],
     );
 
-    it('notes that the module will be created, and creates nothing', async () => {
+    it('check notes that the agent will create the module, and creates nothing', async () => {
       at();
       hub.removeModule(DEVICE, MODULE);
       const found = await look();
@@ -667,19 +667,19 @@ describe('vakt check goes the way of the agent', () => {
       bench.configure({ identity, hub: withRegistry() });
     };
     table(at, [
-      { what: 'finds nothing when all is right' },
+      { what: 'check accepts a device certificate' },
       {
-        what: 'finds a wrong CN',
+        what: 'check reports a device certificate with a wrong CN',
         make: () => at({ commonName: 'device2' }),
         cause: ['identity', /device2.*\(CERTIFICATE_WRONG_NAME\)$/, /device1/],
       },
       {
-        what: 'finds that the hub knows another one',
+        what: 'check reports that the hub expects another device certificate',
         make: async () => writeCertificate(await selfSigned({ commonName: DEVICE })),
         cause: ['identity', /\(CREDENTIAL_REFUSED\)$/, /./],
       },
       {
-        what: 'does not take a missing device for a missing module when the certificate expires soon',
+        what: 'check reports a missing device instead of a missing module if the certificate expires soon',
         make: async () => {
           await at({ notAfter: inDays(9) });
           hub.removeDevice(DEVICE);
@@ -712,7 +712,7 @@ describe('vakt check goes the way of the agent', () => {
         hub: settings,
       });
     };
-    /** What the agent keeps of an earlier registration. */
+    /** Stores the assignment of an earlier registration, as the agent does. */
     const keepAssignment = (assigned: HubEmulator = hub) => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       const { idScope } = service;
@@ -738,17 +738,25 @@ describe('vakt check goes the way of the agent', () => {
         configure();
       };
       table(at, [
-        { what: 'registers a new device, and notes that the module will be created', notes: TO_BE_MADE },
-        { what: 'finds nothing when all is right', make: register },
-        { what: 'finds another key', make: () => bench.write('module.key', OTHER_KEY), cause: refused },
+        { what: 'check registers a new device, and notes that the agent will create the module', notes: TO_BE_MADE },
+        { what: 'check accepts a provisioning key', make: register },
         {
-          what: 'finds another ID scope',
+          what: 'check reports a wrong provisioning key',
+          make: () => bench.write('module.key', OTHER_KEY),
+          cause: refused,
+        },
+        {
+          what: 'check reports a wrong ID scope',
           make: () => configure({ keyFile: 'module.key', idScope: '0ne00000002' }),
           cause: refused,
         },
-        { what: 'finds that nobody is enrolled', make: () => service.removeEnrollment(DEVICE), cause: refused },
         {
-          what: 'finds a disabled enrolment',
+          what: 'check reports that the device is not enrolled',
+          make: () => service.removeEnrollment(DEVICE),
+          cause: refused,
+        },
+        {
+          what: 'check reports a disabled enrolment',
           make: () => service.setStatus(DEVICE, 'disabled'),
           cause: [
             'identity',
@@ -757,7 +765,7 @@ describe('vakt check goes the way of the agent', () => {
           ],
         },
         {
-          what: 'finds that the service can’t assign the device',
+          what: 'check reports that the provisioning service cannot assign the device',
           make: () => service.setFailure(DEVICE, { errorCode: 400207, errorMessage: 'Custom allocation failed.' }),
           cause: [
             'identity',
@@ -766,27 +774,27 @@ describe('vakt check goes the way of the agent', () => {
           ],
         },
         {
-          what: 'finds that the service is away',
+          what: 'check reports that the provisioning service cannot be reached',
           make: () => service.offline(),
           cause: ['identity', /can't be reached .*ECONNREFUSED.*\(PROVISIONING_UNREACHABLE\)$/, /identity\.endpoint/],
         },
         {
-          what: 'finds that the service is silent',
+          what: 'check reports that the provisioning service does not answer',
           make: () => service.faults.inject({ kind: 'silence' }),
           cause: ['identity', /did not answer.*\(PROVISIONING_UNREACHABLE\)$/, /by TCP/],
         },
         {
-          what: 'finds that the service is overloaded',
+          what: 'check reports that the provisioning service is overloaded',
           make: () => service.faults.inject({ kind: 'status', status: 503 }),
           cause: ['identity', /can't register devices now \(503\) \(PROVISIONING_UNREACHABLE\)$/, /Wait/],
         },
         {
-          what: 'finds that something else answers',
+          what: 'check reports an answer that is not from the provisioning service',
           make: () => service.faults.inject({ kind: 'garbage' }),
           cause: ['identity', /answered with something else .*\(PROVISIONING_UNREACHABLE\)$/, /portal or proxy/],
         },
         {
-          what: 'finds that the assigned hub is away',
+          what: 'check reports that the registry of the assigned hub cannot be reached',
           make: async () => {
             await register();
             await hub.offline('rest');
@@ -794,7 +802,7 @@ describe('vakt check goes the way of the agent', () => {
           cause: ['identity', /REST interface.*can't be reached.*\(HUB_UNREACHABLE\)$/, /by TCP/],
         },
         {
-          what: 'notes that the service is away, and goes on with the kept assignment',
+          what: 'check notes that the provisioning service cannot be reached, and uses the stored assignment',
           make: async () => {
             keepAssignment();
             knowDevice();
@@ -805,7 +813,7 @@ describe('vakt check goes the way of the agent', () => {
           },
         },
         {
-          what: 'notes that the service asks for fewer requests, and goes on with the kept assignment',
+          what: 'check notes that the provisioning service throttles requests, and uses the stored assignment',
           make: () => {
             keepAssignment();
             knowDevice();
@@ -814,7 +822,7 @@ describe('vakt check goes the way of the agent', () => {
           notes: { provisioning: /fewer requests \(429\) \(PROVISIONING_UNREACHABLE\)$/ },
         },
         {
-          what: 'finds that the service is away where the hub of the kept assignment refuses the device',
+          what: 'check reports an unreachable provisioning service if the hub refuses the stored device',
           make: async () => {
             keepAssignment();
             await service.offline();
@@ -823,7 +831,7 @@ describe('vakt check goes the way of the agent', () => {
           notes: { provisioning: /by an earlier registration/ },
         },
         {
-          what: 'finds a disabled enrolment also with a kept assignment',
+          what: 'check reports a disabled enrolment despite a stored assignment',
           make: () => {
             keepAssignment();
             knowDevice();
@@ -833,7 +841,7 @@ describe('vakt check goes the way of the agent', () => {
         },
       ]);
 
-      it('asks the service, and keeps nothing', async () => {
+      it('check asks the provisioning service, and does not store the new assignment', async () => {
         await at();
         await register();
         keepAssignment(other);
@@ -853,10 +861,14 @@ describe('vakt check goes the way of the agent', () => {
         configure({ groupKeyFile: 'module.key' });
       };
       table(at, [
-        { what: 'finds nothing when all is right', make: register },
-        { what: "finds another group's key", make: () => bench.write('module.key', OTHER_KEY), cause: refused },
+        { what: 'check accepts the key of an enrolment group', make: register },
         {
-          what: 'finds a disabled group',
+          what: 'check reports the key of another enrolment group',
+          make: () => bench.write('module.key', OTHER_KEY),
+          cause: refused,
+        },
+        {
+          what: 'check reports a disabled enrolment group',
           make: () => service.setStatus('fleet', 'disabled'),
           cause: ['identity', /\(PROVISIONING_DISABLED\)$/, /enrollment-group update/],
         },
@@ -875,9 +887,9 @@ describe('vakt check goes the way of the agent', () => {
         await at();
       };
       table(begin, [
-        { what: 'finds nothing when all is right', make: register },
+        { what: 'check accepts a provisioning certificate', make: register },
         {
-          what: 'finds a wrong CN',
+          what: 'check reports a provisioning certificate with a wrong CN',
           make: () => at({ commonName: 'device2' }),
           cause: [
             'identity',
@@ -886,12 +898,12 @@ describe('vakt check goes the way of the agent', () => {
           ],
         },
         {
-          what: 'finds that it has expired',
+          what: 'check reports an expired provisioning certificate',
           make: () => at({ notBefore: inDays(-9), notAfter: inDays(-1) }),
           cause: ['identity', /expired at .*\(CERTIFICATE_EXPIRED\)$/, /Renew it/],
         },
         {
-          what: 'finds that the service knows another one',
+          what: 'check reports that the provisioning service expects another certificate',
           make: async () => writeCertificate(await selfSigned({ commonName: DEVICE })),
           cause: refused,
         },

@@ -15,7 +15,7 @@ const question = (name: string) => ({ name, about: '', args: [], needs: 'files' 
 describe('askHardware', function () {
   this.timeout(minutes(3));
 
-  it('gets an answer, or a reason, to each question from this machine', async () => {
+  it('askHardware gets an answer to each question from this machine', async () => {
     const { answers, problems } = await askHardware({ signal, limit: minutes(1) });
     const all = [...Object.keys(answers), ...Object.keys(problems)];
     assert.deepEqual(all.sort(), HARDWARE_QUESTIONS.map(({ name }) => name).sort());
@@ -24,7 +24,7 @@ describe('askHardware', function () {
     assert.ok(networkInterfaces.some(({ iface }) => iface === 'lo'));
   });
 
-  describe('of a program that', () => {
+  describe('the child program', () => {
     let folder: string;
     beforeEach(() => {
       folder = temporaryFolder();
@@ -37,7 +37,7 @@ describe('askHardware', function () {
       return path;
     };
 
-    it('hangs is ended with all that it has started, and the others go on', async () => {
+    it('askHardware kills a program that hangs, with its children, and continues with the other programs', async () => {
       const pidFile = join(folder, 'pid');
       const script = `if (name === 'hangs') {
         const { pid } = spawn('/bin/sleep', ['1000']);
@@ -50,7 +50,7 @@ describe('askHardware', function () {
       let limit = seconds(5);
       let found = await ask(limit);
       if (Object.keys(found.problems).length > 1) {
-        limit = seconds(40); // a busy machine may take so long to start one
+        limit = seconds(40); // A busy machine may need more than 5 s to start a program.
         found = await ask(limit);
       }
       assert.deepEqual(found.answers, { first: 'fine', last: 'fine' });
@@ -63,16 +63,16 @@ describe('askHardware', function () {
     for (const [what, script, problem] of [
       ['fails', "console.error('no dmidecode'); process.exitCode = 1;", /^it ended with 1: no dmidecode$/],
       ['is killed', "process.kill(process.pid, 'SIGKILL');", /^it ended with SIGKILL$/],
-      ['answers no JSON', "console.log('{');", /^its answer is not JSON$/],
-      ['answers without end', "for (;;) writeSync(1, 'x'.repeat(65536));", /^its answer is longer than \d+ bytes$/],
+      ['prints invalid JSON', "console.log('{');", /^its answer is not JSON$/],
+      ['prints without end', "for (;;) writeSync(1, 'x'.repeat(65536));", /^its answer is longer than \d+ bytes$/],
     ] as const) {
-      it(`${what} is a problem with its reason`, async () => {
+      it(`askHardware reports the problem of a program that ${what}`, async () => {
         const { problems } = await askHardware({ signal, questions: [question('a')], program: program(script) });
         assert.match(problems.a ?? '', problem);
       });
     }
 
-    it('prints its environment has nothing but PATH', async () => {
+    it('askHardware passes only PATH to the environment of a program', async () => {
       const questions = [question('a')];
       const { answers } = await askHardware({
         signal,
@@ -82,7 +82,7 @@ describe('askHardware', function () {
       assert.deepEqual(answers.a, { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' });
     });
 
-    it('is run by root has no capabilities unless it asks disks', async function () {
+    it('askHardware run by root gives no capabilities to a program that does not read disks', async function () {
       if (process.geteuid?.() !== 0) skip(this, 'only root has rights to drop');
       if (findTool('setpriv') === undefined) skip(this, 'setpriv is not here');
       const script = `import { readFileSync } from 'node:fs';
@@ -92,7 +92,7 @@ describe('askHardware', function () {
       assert.deepEqual(answers.a, [0, '0'.repeat(16)]);
     });
 
-    it('is aborted at Ctrl-C', async () => {
+    it('askHardware rejects when Ctrl-C aborts it', async () => {
       const stop = new AbortController();
       const asked = askHardware({ signal: stop.signal, questions: [question('a')], program: program('for (;;);') });
       setTimeout(() => stop.abort(new Error('stop')), milliseconds(200));
@@ -102,18 +102,18 @@ describe('askHardware', function () {
 });
 
 describe('commandFor', () => {
-  it('starts what needs no rights as nobody, if this is root', () => {
+  it('commandFor selects an unprivileged user if root starts a program that needs no privileges', () => {
     const [command, args, user] = commandFor({ needs: 'none' }, ['a'], { uid: 0, setpriv: '/usr/bin/setpriv' });
     assert.deepEqual([command, args, user], [process.execPath, ['a'], { uid: 65_534, gid: 65_534 }]);
   });
 
-  it('leaves to root the capabilities that disks ask for', () => {
+  it('commandFor keeps only the capabilities that a program needs to read disks', () => {
     const [command, args, user] = commandFor({ needs: 'disks' }, ['a'], { uid: 0, setpriv: '/usr/bin/setpriv' });
     assert.deepEqual([command, user], ['/usr/bin/setpriv', {}]);
     assert.deepEqual(args.slice(1, 2), ['--bounding-set=-all,+sys_rawio,+sys_admin']);
     assert.deepEqual(args.slice(-2), [process.execPath, 'a']);
   });
 
-  it('changes nothing for any other user', () =>
+  it('commandFor changes nothing for a user other than root', () =>
     assert.deepEqual(commandFor({ needs: 'disks' }, ['a'], { uid: 1_000 }), [process.execPath, ['a'], {}]));
 });

@@ -10,13 +10,13 @@ const { signal } = new AbortController();
 const read = (item: () => unknown) => outcomeOf({ name: 'a', about: 'b', read: item }, { secrets: [], signal });
 
 describe('The parts of a support bundle', () => {
-  it('keep the end of a text that is too long, and say so', async () => {
+  it('outcomeOf keeps the end of a text that is too long, and reports how much is left out', async () => {
     const outcome = await read(() => `${'x'.repeat(LARGEST_ITEM)}end`);
     assert.ok('text' in outcome);
     assert.match(outcome.text, /^\[the first 3 bytes are left out\]\nx+end$/);
   });
 
-  it('name what they cannot read in one printable line', async () => {
+  it('outcomeOf reports a read error in one printable line', async () => {
     const outcome = await read(() => {
       throw new Error(`no \u001b[2J${'x'.repeat(1_000)}`);
     });
@@ -25,7 +25,7 @@ describe('The parts of a support bundle', () => {
     assert.equal(outcome.missing.length, 300);
   });
 
-  it('show only values of the kernel command line that are known to be harmless', () => {
+  it('shownParameters shows only values of the kernel command line that are known to be harmless', () => {
     assert.equal(
       shownParameters('BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro quiet audit=0 installer.token=abc rd.luks.key=/k'),
       'BOOT_IMAGE=[left out] root=/dev/sda1 ro quiet audit=0 installer.token=[left out] rd.luks.key=[left out]',
@@ -40,13 +40,13 @@ describe('The parts of a support bundle', () => {
       assert.equal(shownParameters(given), shown);
   });
 
-  it('have the facts of the kernel that this machine lets them read', () => {
+  it('kernelFacts contains the kernel data that this machine can read', () => {
     const text = kernelFacts('/proc/self');
     assert.match(text, /^== \/proc\/meminfo\nMemTotal: /m);
     assert.match(text, /^== \/proc\/self\/status\nName:/m);
   });
 
-  it('list a folder of any size and depth within limits', () => {
+  it('stateLayout limits the number and the depth of the listed entries', () => {
     const folder = temporaryFolder();
     mkdirSync(join(folder, 'a/b/c/d/e/f'), { recursive: true });
     for (let i = 0; i < 2_100; i += 1) writeFileSync(join(folder, `a/${i}`), '');
