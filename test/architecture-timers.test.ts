@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 
 const SOURCES = new URL('../../src/', import.meta.url);
-/** Not in the agent. */
+/** Sources that are not part of the running agent. */
 const COMMANDS = /^(?:agent\/commands|core\/command-line|emulator|fleet)\//;
 
 describe('The table of timers', () => {
-  it('names every file of the agent that sleeps, and no other', () => {
+  it('the table of timers names exactly the files of the agent that sleep', () => {
     const sleeping = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
       .filter((path) => path.endsWith('.ts') && !COMMANDS.test(path))
       .filter((path) => /\.sleep\(/.test(readFileSync(new URL(path, SOURCES), 'utf8')))
@@ -20,7 +20,7 @@ describe('The table of timers', () => {
     assert.deepEqual(listed, sleeping);
   });
 
-  it('is complete: no other file of the agent uses timers of its own', () => {
+  it('core/base/clock.ts is the only file of the agent that uses timers directly', () => {
     const using = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
       .filter((path) => path.endsWith('.ts') && !COMMANDS.test(path))
       .filter((path) => /(?<![.\w])set(?:Timeout|Interval)\(/.test(readFileSync(new URL(path, SOURCES), 'utf8')));

@@ -25,7 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/command-line': BUILDING_BLOCKS,
   emulator: CORE,
   fleet: CORE,
-  // What several rooms of the agent are built on.
+  // Folders that several other folders of the agent build on.
   'agent/state': BUILDING_BLOCKS,
   'agent/pattern': BUILDING_BLOCKS,
   'agent/host': [...BUILDING_BLOCKS, 'agent/pattern'],
@@ -40,7 +40,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'agent/posture': [...BUILDING_BLOCKS, 'agent/host', 'agent/state'],
   'agent/config': [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'agent/state', 'agent/identity'],
   'agent/hub': [...BUILDING_BLOCKS, 'core/network', 'core/twin', 'agent/state', 'agent/identity'],
-  // The top floor, from the bottom up: what knows several peers.
+  // The top layer, from the bottom up: folders that import several peers.
   'agent/status': [
     ...[...BUILDING_BLOCKS, 'core/twin', 'agent/detections', 'agent/linux', 'agent/collectors', 'agent/baseline'],
     ...['agent/pipeline', 'agent/posture', 'agent/config', 'agent/state'],
@@ -78,7 +78,7 @@ const read = (folder: string): SourceFile[] =>
     .filter((file) => file.endsWith('.ts'))
     .map((file) => ({ path: join(folder, file), text: readFileSync(join(folder, file), 'utf8') }));
 
-/** The text without comments; a `//` within a string, as in a URL, is none. */
+/** The source without comments. A `//` within a string, as in a URL, does not start a comment. */
 const code = (text: string) =>
   text.replace(/\/\*[\s\S]*?\*\/|(^|[^:'"`])\/\/[^\n]*/gm, (_comment, before: string | undefined) => before ?? '');
 
@@ -110,11 +110,11 @@ const inFile =
   (path: string) =>
     files.includes(path);
 
-/** Each rule says what is wrong with a file; planted texts below show that each can. */
+/** Each rule returns the faults of a file. The planted sources below prove that each rule can fail. */
 const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
   'agent, emulator and fleet import only core and themselves, and core imports none of them': (file) => {
     const [, product = ''] = file.path.split('/');
-    if (product === 'main.ts') return []; // chooses one of them
+    if (product === 'main.ts') return []; // chooses one of the programs
     return imports(file)
       .filter(inSource)
       .map(({ target }) => target)
@@ -163,7 +163,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
 
   'only fleet/ names the service SDK': (file) => importsOf(file, /^(?:azure-iothub|@azure\/)/, inFolder('fleet')),
 
-  // The provisioning service is asked before there is a hub, and needs packets but none of MQTT.js's sessions.
+  // The provisioning service is called before a hub is assigned. It needs MQTT packets, but not MQTT.js's sessions.
   'only hub/ and identity/provisioning/ read and write packets of MQTT': (file) =>
     importsOf(
       file,
@@ -219,7 +219,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     found(
       file,
       new RegExp(
-        // The kernel's own /proc/cmdline is none of them, nor is its setting for systemd-boot.
+        // The kernel's own /proc/cmdline and systemd-boot's etc/kernel/cmdline are not files of a process.
         `(?<!/proc|\\$\\{proc\\}|etc/kernel)/${MEMORY_FILES}(?=['"\`])|['"\`](?:cmdline|environ|maps|smaps|mem)['"\`](?!\\s*:)`,
         'g',
       ),
@@ -237,7 +237,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     found(
       file,
       /\bexecSync\b|\bshell\s*:\s*(?:true|['"`])|\{[^}]*\bexec\b[^}]*\}\s*from\s*['"](?:node:)?child_process['"]/g,
-      // Names functions that it looks for in the command lines of others.
+      // Contains names of functions that it looks for in the command lines of other processes.
       inFile('src/agent/detections/views/one-liners.ts'),
     ),
 
@@ -254,11 +254,13 @@ const importsOf = (file: SourceFile, what: RegExp, allowed: (path: string) => bo
         .map(({ target }) => target)
         .filter((target) => what.test(target));
 
-/** Files that import one another, directly or through others, types included: what must be read, and changed, together. */
+/** Files that import one another, directly or indirectly, including types. They must be read and changed together. */
 const circles = (files: readonly SourceFile[]): string[][] =>
   circlesIn(new Map(files.map((file) => [file.path, imports(file).map(({ target }) => target)])));
 
-/** The same for folders: what stands for a file is `folderOf` its path. Imports within one folder don't count. */
+/**
+ * Folders that import one another. `folderOf` maps a file's path to its folder. Imports within one folder don't count.
+ */
 function folderCircles(files: readonly SourceFile[], folderOf: (path: string) => string): string[][] {
   const graph = new Map<string, string[]>();
   for (const file of files) {
@@ -365,7 +367,7 @@ const PLANTED_FOLDER_CIRCLES: Readonly<
   },
 };
 
-/** Texts that break a rule, and texts that look as if they did. */
+/** Sources that break a rule, and sources that only look as if they did. */
 const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: Record<string, string> }>> = {
   'agent, emulator and fleet import only core and themselves, and core imports none of them': {
     breaks: {
@@ -442,7 +444,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/core/base/clock.ts': 'setTimeout(ring, Date.now());',
       'src/agent/hub/a.ts': '/* setTimeout is for the clock */ const then = new Date(5);',
       'src/emulator/page/browser/a.ts': 'setInterval(draw, 1_000);',
-      'src/agent/hub/b.ts': 'mqttBase.setTimeout(60);', // a limit of the SDK's, and no timer
+      'src/agent/hub/b.ts': 'mqttBase.setTimeout(60);', // a limit of the SDK, not a timer
     },
   },
   'only hub/ names the Azure SDK and MQTT': {
@@ -575,7 +577,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
 describe('architecture', () => {
   const sources = read('src');
 
-  it('finds the sources', () => {
+  it('every folder of MAY_IMPORT has sources', () => {
     for (const folder of Object.keys(MAY_IMPORT))
       assert.ok(
         sources.some(({ path }) => ownerOf(path) === folder),
@@ -583,7 +585,7 @@ describe('architecture', () => {
       );
   });
 
-  it('has a place for every folder and file of src', () => {
+  it('MAY_IMPORT has a row for every folder and file of src', () => {
     const places = new Set(Object.keys(MAY_IMPORT));
     assert.deepEqual(
       sources.map(({ path }) => ownerOf(path)).filter((owner) => !places.has(owner)),
@@ -592,22 +594,24 @@ describe('architecture', () => {
   });
 
   describe('no files import one another in a circle', () => {
-    it('holds', () => assert.deepEqual(circles(sources), []));
+    it('no files of src import one another in a circle', () => assert.deepEqual(circles(sources), []));
 
     for (const [what, { files, circles: expected }] of Object.entries(PLANTED_CIRCLES))
-      it(`finds ${what}`, () =>
+      it(`the search for circles of files finds ${what}`, () =>
         assert.deepEqual(circles(Object.entries(files).map(([path, text]) => ({ path, text }))), expected));
   });
 
   describe('no folders of linux/ import one another in a circle', () => {
     const linux = sources.filter(({ path }) => inFolder('agent/linux')(path));
 
-    it('holds for each folder', () => assert.deepEqual(folderCircles(linux, dirname), []));
-    it('holds for folders with those in them', () => assert.deepEqual(folderCircles(linux, folderOfLinux), []));
+    it('no single folders of linux/ import one another in a circle', () =>
+      assert.deepEqual(folderCircles(linux, dirname), []));
+    it('no folders of linux/ with their subfolders import one another in a circle', () =>
+      assert.deepEqual(folderCircles(linux, folderOfLinux), []));
 
     for (const [what, { files, each, whole }] of Object.entries(PLANTED_FOLDER_CIRCLES)) {
       const planted = Object.entries(files).map(([path, text]) => ({ path, text }));
-      it(`finds ${what}`, () => {
+      it(`the search for circles of folders finds ${what}`, () => {
         assert.deepEqual(folderCircles(planted, dirname), each);
         assert.deepEqual(folderCircles(planted, folderOfLinux), whole);
       });
@@ -616,22 +620,23 @@ describe('architecture', () => {
 
   for (const [rule, check] of Object.entries(RULES)) {
     describe(rule, () => {
-      it('holds', () => {
+      it(`no source breaks the rule: ${rule}`, () => {
         const broken = sources.flatMap((file) => check(file).map((what) => `${file.path}: ${what}`));
         assert.deepEqual(broken, []);
       });
 
       for (const [path, text] of Object.entries(PLANTED[rule]?.breaks ?? {})) {
-        it(`would be broken in ${path} by ${text.replaceAll('\n', ' ')}`, () =>
+        it(`${path} would break the rule with ${text.replaceAll('\n', ' ')}`, () =>
           assert.notDeepEqual(check({ path, text }), []));
       }
 
       for (const [path, text] of Object.entries(PLANTED[rule]?.keeps ?? {})) {
-        it(`is not broken in ${path} by ${text.replaceAll('\n', ' ')}`, () =>
+        it(`${path} would not break the rule with ${text.replaceAll('\n', ' ')}`, () =>
           assert.deepEqual(check({ path, text }), []));
       }
 
-      it('is tried on texts that break it', () => assert.ok(Object.keys(PLANTED[rule]?.breaks ?? {}).length > 0));
+      it(`a planted source breaks the rule: ${rule}`, () =>
+        assert.ok(Object.keys(PLANTED[rule]?.breaks ?? {}).length > 0));
     });
   }
 });

@@ -1,7 +1,8 @@
 /**
- * How many inputs a fuzz test tries: all of them with VAKT_FUZZ=full (a long run, by hand), else a tenth, as in CI.
+ * The number of inputs that a fuzz test tries: all of them with VAKT_FUZZ=full (a long, manual run), otherwise a tenth,
+ * as in CI.
  *
- * @param full what the long run takes
+ * @param full the number for the long run
  */
 export const fuzzRuns = (full: number): number => (process.env.VAKT_FUZZ === 'full' ? full : Math.ceil(full / 10));
 

@@ -4,7 +4,7 @@ import formats from 'ajv-formats';
 import { collectors } from '../src/agent/collectors/index.ts';
 import { publishedSchemas, validateMessage } from './published-schemas.ts';
 
-/** As it is published in config/. */
+/** The schema of messages that is published in config/. */
 export const MESSAGE_SCHEMA = JSON.parse(
   readFileSync(new URL('../../config/schemas/message.schema.json', import.meta.url), 'utf8'),
 ) as object;
@@ -20,11 +20,11 @@ interface Body {
 }
 
 /**
- * Holds a message's body, parsed, against the schemas: one that is marked for the security service against the published
- * one; any other against ours, and without the events that are only there against the published one, too. The published
- * one is left out where it isn't at hand.
+ * Validates a message's parsed body. A message that is marked for the security service is validated against the
+ * published schema. Any other is validated against our schema and, without the events that only our schema has, also
+ * against the published one. The published schema is skipped if it isn't available.
  *
- * @returns what is wrong with it, one line each; empty when nothing is
+ * @returns the errors, one line each; empty if the message is valid
  */
 export function faultsIn(body: unknown, { isMarked }: { isMarked: boolean }): string[] {
   if (isMarked) return publishedFaults(body);

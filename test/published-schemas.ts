@@ -4,8 +4,8 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import formats from 'ajv-formats';
 
 /**
- * The folder that holds the published contract's JSON Schemas, `security-message/*.json` in it, or `undefined` when
- * the variable VAKT_PUBLISHED_SCHEMAS names none: they are not ours, and not in this repository.
+ * The folder with the published contract's JSON Schemas (`security-message/*.json`), from the variable
+ * VAKT_PUBLISHED_SCHEMAS; `undefined` if it is not set. The schemas are not ours, and not in this repository.
  */
 export const publishedSchemas: string | undefined = process.env.VAKT_PUBLISHED_SCHEMAS || undefined;
 
@@ -21,9 +21,9 @@ export function publishedSchema(name: string): Record<string, unknown> {
 let validate: ValidateFunction | undefined;
 
 /**
- * Holds a message's body, parsed, against the published messageRoot.json.
+ * Validates a message's parsed body against the published messageRoot.json.
  *
- * @returns what is wrong with it, one line each; empty when nothing is
+ * @returns the errors, one line each; empty if the message is valid
  * @throws when `publishedSchemas` is undefined
  */
 export function validateMessage(body: unknown): string[] {
@@ -36,7 +36,7 @@ export function validateMessage(body: unknown): string[] {
 
 function compile(): ValidateFunction {
   if (publishedSchemas === undefined) throw new Error(NO_PUBLISHED_SCHEMAS);
-  // Not strict: the published schemas have members beside $ref, and a keyword `boolean`.
+  // Not strict: the published schemas have members next to $ref, and a keyword `boolean`.
   const ajv = new Ajv({ strict: false, allErrors: true });
   formats.default(ajv);
   for (const name of readdirSync(join(publishedSchemas, 'security-message'))) {

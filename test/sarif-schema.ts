@@ -5,7 +5,7 @@ import formats from 'ajv-formats';
 
 let validate: ValidateFunction | undefined;
 
-/** Holds a SARIF log, parsed, against the schema of SARIF 2.1.0. @returns what is wrong with it, each with its place */
+/** Validates a parsed SARIF log against the schema of SARIF 2.1.0. @returns the errors, each with its location */
 export function faultsOfSarif(log: unknown): string[] {
   validate ??= compile();
   if (validate(log)) return [];
@@ -13,12 +13,12 @@ export function faultsOfSarif(log: unknown): string[] {
 }
 
 /**
- * The schema as `@microsoft/jest-sarif` has it: the last draft of the standard's. What OASIS changed since is added here, see
- * https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json.
+ * The schema in `@microsoft/jest-sarif`, which is the last draft of the standard's. OASIS's later changes are added
+ * here, see https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json.
  */
 function compile(): ValidateFunction {
   const path = createRequire(import.meta.url).resolve('@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json');
-  // Of draft 4 of JSON Schema, with no keyword that a later one reads otherwise but `id`.
+  // The schema uses JSON Schema draft 4. `id` is its only keyword with another meaning in later drafts.
   const { $schema: _draft, id: _id, ...schema } = JSON.parse(readFileSync(path, 'utf8'));
   const { region, run, toolComponent } = schema.definitions;
   region.anyOf = [{ required: ['startLine'] }, { required: ['charOffset'] }, { required: ['byteOffset'] }];

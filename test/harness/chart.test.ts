@@ -20,11 +20,11 @@ const chart = (changes: Partial<Chart> = {}): Chart => ({
   ...changes,
 });
 
-/** All numbers that say where something is, each with what it belongs to. */
+/** All coordinates and sizes, each with the element that it belongs to. */
 const places = (svg: string) => [...svg.matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
 
 describe('draw', () => {
-  it('makes well-formed XML of any text', () => {
+  it('draw returns well-formed XML for any text', () => {
     const svg = draw(chart());
     assert.doesNotMatch(svg, /<MiB>|& /);
     assert.doesNotMatch(svg.replace(/<!--|-->/g, ''), /--[^a-z]/);
@@ -32,7 +32,7 @@ describe('draw', () => {
       assert.equal(svg.split(`<${name}`).length, svg.split(`</${name}>`).length, name);
   });
 
-  it('keeps everything within the picture, and the larger value higher', () => {
+  it('draw keeps everything within the picture, and puts the larger value higher', () => {
     const svg = draw(chart());
     const [, width, height] = /viewBox="0 0 (\d+) (\d+)"/.exec(svg) ?? [];
     for (const [x = -1, y = -1] of places(svg)) {
@@ -47,7 +47,7 @@ describe('draw', () => {
     );
   });
 
-  it('omits names of bands that would overlap, and still shows them as tooltips', () => {
+  it('draw omits names of bands that would overlap, and still shows them as tooltips', () => {
     const bands = [0, 0.01, 0.02, 1].map((from) => ({ from, to: from + 0.01, name: `outage at ${from}` }));
     const svg = draw(chart({ bands }));
     const below = [...svg.matchAll(/rotate\(-60\)[^>]*>([^<]*)</g)].map(([, name]) => name);
@@ -55,7 +55,7 @@ describe('draw', () => {
     for (const { name } of bands) assert.ok(svg.includes(`<title>${name}</title>`), name);
   });
 
-  it('needs neither points nor differences', () => {
+  it('draw accepts empty, single and equal points', () => {
     for (const points of [[], [{ x: 0, y: 0 }], [1, 2].map((x) => ({ x, y: 7 }))]) {
       const svg = draw(chart({ bands: [], panels: [{ title: 'flat', series: [{ name: 'one', points }] }] }));
       assert.doesNotMatch(svg, /NaN|Infinity/);

@@ -7,7 +7,7 @@ export interface Series {
   readonly points: readonly Point[];
   /** Default `line`. */
   readonly as?: 'line' | 'dots' | 'dashes';
-  /** Which of the colours, from 0. Default: by its place in the panel. */
+  /** Index of its colour, from 0. Default: its position in the panel. */
   readonly colour?: number;
 }
 
@@ -28,7 +28,9 @@ export interface Panel {
   readonly fromZero?: boolean;
 }
 
-/** A stretch of the horizontal scale, in all panels. Its name is below it if there is room, and where the pointer is on it. */
+/**
+ * A range of the horizontal scale, in all panels. Its name is below it if there is enough space, and in its tooltip.
+ */
 export interface Band {
   readonly from: number;
   readonly to: number;
@@ -39,7 +41,7 @@ export interface Chart {
   readonly title: string;
   /** Origin of the chart, as a note in the file. */
   readonly comment: string;
-  /** What the horizontal scale is, with its unit. */
+  /** Name of the horizontal scale, with its unit. */
   readonly xName: string;
   readonly panels: readonly Panel[];
   /** In the order of `from`. */
@@ -53,7 +55,7 @@ const TOP = 40;
 const PANEL = 150;
 const BETWEEN = 44;
 const BAND_NAMES = 120;
-/** Names that are nearer to each other would cover each other. */
+/** Minimum distance between two names: closer ones would overlap. */
 const BETWEEN_NAMES = 12;
 const COLOURS = 5;
 const TICKS = 4;

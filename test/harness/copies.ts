@@ -1,6 +1,6 @@
 import { useCopies } from '../../src/core/base/credential-copies.ts';
 
-/** Has `run` read these copies, by file, as a service reads those that systemd has made. */
+/** Runs `run` so that it reads these copies, keyed by file, as a service reads the copies that systemd made. */
 export async function withCopies<T>(byFile: Readonly<Record<string, string>>, run: () => T): Promise<Awaited<T>> {
   useCopies(new Map(Object.entries(byFile)));
   try {

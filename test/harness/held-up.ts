@@ -7,10 +7,10 @@ const EVERY = milliseconds(100);
 const LATE = milliseconds(200);
 
 /**
- * Begins to measure how long others on this machine hold a process up: its main thread waits for a processor, or all
- * processes are stalled, which shows in the timers of this one.
+ * Starts to measure how long other processes on this machine hold up a process: its main thread waits for a CPU, or all
+ * processes are stalled, which shows in the timers of this process.
  *
- * @returns a function that ends it and returns how long; for a process that has exited, only how long all were stalled
+ * @returns a function that stops measuring and returns the time; for a process that has exited, only the time of stalls
  */
 export function watchHeldUp(pid: number): () => Duration {
   const began = waitedForProcessor(pid) ?? 0;
@@ -29,7 +29,7 @@ export function watchHeldUp(pid: number): () => Duration {
   };
 }
 
-/** In milliseconds, since it was started; see proc_pid_schedstat(5). `undefined` when it has ended. */
+/** Waiting time in milliseconds since the process started; see proc_pid_schedstat(5). `undefined` if it has exited. */
 function waitedForProcessor(pid: number): number | undefined {
   try {
     return Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[1]) / 1e6;

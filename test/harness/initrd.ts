@@ -18,8 +18,8 @@ export interface Initrd {
 const MAX_BYTES = 64 * 1024 * 1024;
 
 /**
- * Makes an initial file system of busybox and some modules, in a tenth of a second. Debian's own would take minutes to build by
- * an emulated processor, and some seconds more of each boot.
+ * Creates an initial file system of busybox and some modules, in a tenth of a second. Debian's own would take minutes
+ * to build on an emulated CPU, and make each boot a few seconds longer.
  *
  * @param file where to write it
  * @throws Error if the kernel has no such module
@@ -48,8 +48,8 @@ const moduleName = (path: string): string =>
     .replaceAll('-', '_');
 
 /**
- * The files of the modules with those that they need, in an order in which they can be loaded. What is built into the kernel
- * is left out.
+ * The files of the modules and of their dependencies, in an order in which they can be loaded. Modules that are built
+ * into the kernel are omitted.
  */
 function withDependencies(folder: string, wanted: readonly string[]): string[] {
   const lines = readFileSync(join(folder, 'modules.dep'), 'utf8').split('\n');

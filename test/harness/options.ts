@@ -1,6 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
-/** The options of a program that tests. With another option, or `--help`, prints `usage` and ends the process: 2, or 0. */
+/** The options of a test program. For an unknown option or `--help`, prints `usage` and exits with status 2 or 0. */
 export function readOptions<const O extends NonNullable<ParseArgsConfig['options']>>(options: O, usage: string) {
   if (process.argv.includes('--help')) {
     process.stdout.write(usage);
@@ -13,7 +13,7 @@ export function readOptions<const O extends NonNullable<ParseArgsConfig['options
   }
 }
 
-/** Prints `usage`, and ends the process with 2. */
+/** Prints `usage`, and exits with status 2. */
 export function wrongUsage(usage: string, why = ''): never {
   process.stderr.write(`${why}${usage}`);
   process.exit(2);

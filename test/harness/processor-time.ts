@@ -1,6 +1,5 @@
 /**
- * Starts to measure the CPU time of this process. Unlike the time by a clock, it does not grow with what others
- * do on this machine.
+ * Starts to measure the CPU time of this process. Unlike wall time, it does not grow with the load of other processes.
  *
  * @returns a function that returns the milliseconds used since then
  */

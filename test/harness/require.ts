@@ -7,9 +7,9 @@ export function skip(test: Context, reason: string): never {
 }
 
 /**
- * Skips the tests of a machine that can't run them, and says why. With VAKT_REQUIRE_ALL=1, as in CI, they fail instead.
+ * Skips tests that this machine can't run, and prints the reason. With VAKT_REQUIRE_ALL=1, as in CI, they fail instead.
  *
- * @param missing what isn't there, or `undefined` when all is
+ * @param missing the missing requirement, or `undefined` if everything is available
  */
 export function require(context: Context, missing: string | undefined): void {
   if (missing === undefined) return;

@@ -22,7 +22,7 @@ describe('SecretSearch', () => {
     'its bytes within other base64': Buffer.concat([randomBytes(5), key, randomBytes(3)]).toString('base64'),
   };
   for (const [form, text] of Object.entries(leaks)) {
-    it(`finds a key ${form}`, () => {
+    it(`SecretSearch finds a key ${form}`, () => {
       const search = new SecretSearch();
       search.add('the key', base64);
       const found = search.find(`before ${text} after`);
@@ -31,14 +31,14 @@ describe('SecretSearch', () => {
     });
   }
 
-  it('finds the key of a connection string, and no other part of it', () => {
+  it('SecretSearch finds the key of a connection string, and no other part of it', () => {
     const search = new SecretSearch();
     search.add('it', `HostName=contoso.azure-devices.net;DeviceId=device1;SharedAccessKey=${base64}`);
     assert.deepEqual(search.find('HostName=contoso.azure-devices.net;DeviceId=device1'), []);
     assert.ok(search.find(`SharedAccessKey=${base64}`).includes('it, as it is'));
   });
 
-  it('finds a line of a private key, and its bytes', () => {
+  it('SecretSearch finds a line of a private key, and its bytes', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
     const search = new SecretSearch();
@@ -47,13 +47,13 @@ describe('SecretSearch', () => {
     assert.deepEqual(search.find(privateKey.export({ type: 'pkcs8', format: 'der' }).toString('hex')), ['it, in hex']);
   });
 
-  it('finds nothing where nothing is', () => {
+  it('SecretSearch finds nothing in strings without secrets', () => {
     const search = new SecretSearch();
     search.add('it', base64);
     assert.deepEqual(search.find(randomBytes(100_000).toString('base64')), []);
   });
 
-  it('does not look for what is too short', () => {
+  it('SecretSearch does not search for strings that are too short', () => {
     assert.throws(() => new SecretSearch().add('it', 'short'), /too short/);
   });
 });

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 
-/** Long enough that chance doesn't produce it. */
+/** Minimum length of a secret, so that no match is by chance. */
 const MIN_SECRET_CHARACTERS = 16;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
@@ -27,7 +27,7 @@ export class SecretSearch {
     if (BASE64.test(key)) this.#addBytes(name, Buffer.from(key, 'base64'));
   }
 
-  /** @returns what was found: which secret, in which form */
+  /** @returns the name and the form of each secret that was found */
   find(text: string): string[] {
     return [...new Set([...this.#forms].filter(([form]) => text.includes(form)).map(([, what]) => what))];
   }
@@ -56,7 +56,7 @@ export class SecretSearch {
     this.#put(hex, `${name}, in hex`);
     this.#put(hex.toUpperCase(), `${name}, in hex`);
     this.#put(bytes.toString('latin1'), `${name}, as bytes`);
-    // Within something else that is in base64, the bytes can begin at each of three places.
+    // Inside other data in base64, the bytes can start at any of three offsets.
     for (const before of [0, 1, 2]) {
       const shifted = Buffer.concat([Buffer.alloc(before), bytes]);
       const inner = (text: string) => text.slice(before === 0 ? 0 : 4, Math.floor(shifted.length / 3) * 4);

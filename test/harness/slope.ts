@@ -1,4 +1,4 @@
-/** A point of a measurement: what was measured as `y` at `x`. */
+/** A point of a measurement: the value `y`, measured at `x`. */
 export interface Point {
   readonly x: number;
   readonly y: number;
@@ -17,20 +17,21 @@ export interface Slope {
 /** With fewer points the margin would be a guess. */
 export const FEWEST_POINTS = 5;
 
-/** A point, and what else was measured at its `x`. */
+/** A point, and a second variable that was measured at the same `x`. */
 export interface PointBeside extends Point {
   readonly beside: number;
 }
 
-/** Where `beside` follows `x` so closely that it leaves less than this part of it, nothing tells the two apart. */
+/** If `beside` leaves less than this fraction of the variation of `x` unexplained, the two can't be separated. */
 const LEAST_REST = 1e-9;
 
 /**
- * The straight line by least squares of `y` by both `x` and `beside`, where `beside` is at its mean: what `y` shares with
- * `beside` is no slope, and where `beside` has a slope of its own, the margin is wider. Source: the theorem of Frisch and Waugh.
+ * The straight line of `y` by least squares over both `x` and `beside`, with `beside` at its mean. Changes that `y`
+ * shares with `beside` do not count as slope, and the margin is wider if `beside` itself has a slope. Source: the
+ * Frisch–Waugh theorem.
  *
- * @returns the line, and the points, each as it would be with `beside` at its mean; `undefined` for as few points as FEWEST_POINTS,
- * or when `x` or `beside` says nothing of its own
+ * @returns the line and the points, corrected to the mean of `beside`; `undefined` for FEWEST_POINTS points or fewer,
+ *   or if `x` and `beside` can't be separated or do not vary
  */
 export function slopeBeside(points: readonly PointBeside[]): { slope: Slope; points: Point[] } | undefined {
   if (points.length <= FEWEST_POINTS) return undefined;

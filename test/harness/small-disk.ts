@@ -5,7 +5,7 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { milliseconds, seconds } from '../../src/core/base/duration.ts';
 import { errnoOf } from '../../src/core/base/errors.ts';
 
-/** A small file system in a folder of its own, that others use as well. Needs root. */
+/** A small file system in its own folder, which other processes also use. Needs root. */
 export class SmallDisk {
   readonly folder: string;
   readonly #others: string;
@@ -34,7 +34,7 @@ export class SmallDisk {
     };
   }
 
-  /** As an administrator does; the kernel refuses while a file is open for writing. */
+  /** Remounts it as an administrator does. The kernel refuses this while a file is open for writing. */
   async remount(mode: 'ro' | 'rw'): Promise<void> {
     const deadline = systemClock.monotonic() + seconds(20);
     for (;;) {

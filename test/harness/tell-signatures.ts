@@ -3,8 +3,9 @@ import { writeSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 /*
- * Loaded into the agent's process before the agent, with --import: writes each HMAC that it computes, of tokens and of derived
- * keys, to file descriptor 3, so that a test can look for them elsewhere. On SIGUSR2 it throws an exception that nothing catches.
+ * Loaded into the agent's process before the agent, with --import: writes each HMAC that the agent computes, for tokens
+ * and derived keys, to file descriptor 3, so that a test can search for them elsewhere. On SIGUSR2 it throws an
+ * uncaught exception.
  */
 const { createHmac } = crypto;
 crypto.createHmac = (...args) => {

@@ -16,7 +16,7 @@ const RUN = `
   process.stdout.write('started');
   setInterval(() => {}, 60_000);
 `;
-/** Runs a program as the first of a pid namespace, as a container's. */
+/** Runs a program as the first process of a pid namespace, as in a container. */
 const CONTAINER = ['unshare', '--user', '--map-root-user', '--fork', '--pid', '--mount-proc', '--kill-child'];
 
 describe('endLeftProcesses', () => {
@@ -41,7 +41,7 @@ describe('endLeftProcesses', () => {
     return started;
   };
 
-  it('ends what a killed test run has left, and leaves what belongs to one that lives', async () => {
+  it('endLeftProcesses ends the processes of a killed test run, and keeps those of a running one', async () => {
     const [killed, lives] = [await start(), await start()];
     killed.end();
     await killed.exited;
@@ -51,7 +51,7 @@ describe('endLeftProcesses', () => {
     assert.ok(isAlive(lives.program));
   });
 
-  it('leaves what belongs to the test run of a container', async function () {
+  it("endLeftProcesses keeps the processes of a container's test run", async function () {
     if (spawnSync(CONTAINER[0] ?? '', [...CONTAINER.slice(1), 'true']).status !== 0)
       skip(this, `${CONTAINER.join(' ')} is not allowed here`);
     const container = await start(...CONTAINER);

@@ -2,19 +2,19 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { seconds } from '../../src/core/base/duration.ts';
 import { until } from './until.ts';
 
-/** The variable by which the processes of a test run are known: its pid, when it started, and in which pid namespace. */
+/** The variable that identifies the processes of a test run: the run's pid, start time and pid namespace. */
 const MARK = 'TEST_RUN';
-/** What a process has to end in an orderly way, as an agent that gives audit back. */
+/** Time limit for a process to exit cleanly, such as an agent that releases the kernel's audit. */
 const ENDS_WITHIN = seconds(10);
 
-/** Marks what this process starts from now on as its test run. */
+/** Marks the processes that this process starts from now on as its test run. */
 export function markTestRun(): void {
   process.env[MARK] = `${process.pid} ${startOf(process.pid)} ${pidNamespace()}`;
 }
 
 /**
- * Ends the processes of test runs that were killed: such an agent would take the kernel's audit as soon as it is free.
- * Others' processes, which can't be looked into or ended, stay.
+ * Ends the processes of killed test runs: a leftover agent would take the kernel's audit as soon as it is free.
+ * Processes of other users, which can't be inspected or ended, are kept.
  */
 export async function endLeftProcesses(): Promise<void> {
   const left = readdirSync('/proc').map(Number).filter(isLeft);
@@ -50,7 +50,7 @@ function startOf(pid: number): string | undefined {
   return 'ZX'.includes(state) ? undefined : fields[18];
 }
 
-/** The one of this process, as the kernel names it: see pid_namespaces(7). */
+/** The pid namespace of this process, as the kernel names it: see pid_namespaces(7). */
 function pidNamespace(): string {
   return readlinkSync('/proc/self/ns/pid');
 }

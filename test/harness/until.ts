@@ -2,16 +2,17 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../../src/core/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../src/core/base/duration.ts';
 
-/** How often a condition is looked at, and after which time its wait has failed. */
+/** How often a condition is checked, and the time limit for the wait. */
 interface Pace {
   readonly limit?: Duration;
   readonly every?: Duration;
 }
 
 /**
- * Resolves once a condition holds. Instead of a fixed sleep, which is too long on a fast machine and too short on a busy one.
+ * Resolves once a condition holds. Replaces a fixed sleep, which is too long on a fast machine and too short on a
+ * loaded one.
  *
- * @param what is waited for, for the error message; a function can say what there is instead
+ * @param what names the condition in the error message; a function can add the actual state
  * @throws AssertionError with `what`, when the condition does not hold within the limit, a minute if none is given
  */
 export async function until(

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from './folders.ts';
 
-/** Module for Node's option `--require`, with which the native module koffi cannot be loaded. In a temporary folder. */
+/** A module for Node's option `--require` that makes loading the native module koffi fail. In a temporary folder. */
 export function withoutKoffi(): string {
   const preload = join(temporaryFolder(), 'without-koffi.cjs');
   writeFileSync(

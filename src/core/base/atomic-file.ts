@@ -3,11 +3,11 @@ import { dirname } from 'node:path';
 
 /**
  * Replaces a file atomically: a reader, or a boot after a power cut, finds the old contents or the new, never a
- * mixture. The new file is written beside the old one, synced and renamed, and the folder is synced. See rename(2) and
+ * mixture. The new file is written next to the old one, synced and renamed, and the folder is synced. See rename(2) and
  * fsync(2).
  *
  * @param mode of the new file
- * @param beside the path where the new file is written first; a file that is there is removed
+ * @param beside the path where the new file is written first; an existing file there is removed
  * @throws the file system's error; the old file is then unchanged
  */
 export function writeFileAtomic(
@@ -39,10 +39,11 @@ export function writeFileAtomic(
 }
 
 /**
- * Tries whether `writeFileAtomic` can write a file, and leaves nothing behind. The disk may still be too full for it.
+ * Checks whether `writeFileAtomic` can create a file, and removes it again. The disk may still be too full for its
+ * contents.
  *
- * @param beside as it will be given to `writeFileAtomic`
- * @throws the error with which it would fail
+ * @param beside the same path as for `writeFileAtomic`
+ * @throws the error that `writeFileAtomic` would throw
  */
 export function tryFileAtomic(beside: string): void {
   rmSync(beside, { force: true });

@@ -1,9 +1,9 @@
 import { type Duration, milliseconds } from './duration.ts';
 
 export interface Backoff {
-  /** To be called after each failure. @returns how long to wait before the next attempt */
+  /** Call this after each failure. @returns how long to wait before the next attempt */
   next(): Duration;
-  /** To be called after a success: the next delay is short again. */
+  /** Call this after a success: the next delay is short again. */
   reset(): void;
 }
 
@@ -31,13 +31,13 @@ export function fullJitter(
   };
 }
 
-/** A message that is sent sooner has next to nothing to say. */
+/** A message that is sent sooner would contain almost no data. */
 const MIN_PART = 0.25;
 
 /**
- * The part of its usual length that a period takes after a start, or after an outage: 0.25 (included) to 1 (excluded), at
- * random. Devices that start together, as after a power cut, or that come back together, as after an outage of their hub, would
- * otherwise send and report together in each period.
+ * The fraction of its usual length that the first period after a start or an outage has: random, from 0.25 (included)
+ * to 1 (excluded). Devices that start together after a power cut, or reconnect together after an outage of their hub,
+ * would otherwise send and report at the same time in every period.
  *
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */

@@ -5,7 +5,7 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
  *
  * Also works in /proc and /sys, where files report a size of 0. Never blocks, even if the path is a FIFO.
  *
- * @throws RangeError when it is longer, else the error of the file system
+ * @throws RangeError if the file is longer; otherwise the file system's error
  */
 export function readBytes(path: string, maxBytes: number): Buffer {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);

@@ -10,8 +10,8 @@ export interface Clock {
    */
   monotonic(): Duration;
   /**
-   * Milliseconds since boot, with the time in which the machine was suspended; the kernel's CLOCK_BOOTTIME. Absent, or always
-   * `undefined`, without native code: nothing that Node offers tells it in every container.
+   * Milliseconds since boot, including suspended time; the kernel's CLOCK_BOOTTIME. Absent, or always `undefined`,
+   * without native code: no function of Node provides it in every container.
    */
   sinceBoot?(): Duration | undefined;
   /**
@@ -31,7 +31,7 @@ export interface Clock {
   /**
    * Settles as `work` does, or rejects with a TimeLimitError after `limit`. `work` itself continues, since JavaScript
    * cannot stop it. When the event loop was blocked at the end of the limit, that time is added once: Node runs timers
-   * before it reads what has arrived meanwhile.
+   * before it reads data that arrived while the loop was blocked.
    */
   within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T>;
   /** The last time that the event loop was blocked, if this clock detects stalls; see stall-clock.ts. */
@@ -83,8 +83,8 @@ export const momentOf = (clock: Pick<Clock, 'now' | 'monotonic'>): Moment => ({
 export const wallOffset = ({ wall, monotonic }: Moment): number => wall - monotonic;
 
 /**
- * Milliseconds since a fixed instant, with the time in which the machine was suspended, if the clock can tell it: for what
- * lasts hours and days. Never goes back, and cannot be set.
+ * Milliseconds since a fixed instant, including suspended time if the clock provides it. For spans of hours and days.
+ * Never goes back, and cannot be set.
  */
 export const elapsedOf = (clock: Pick<Clock, 'monotonic' | 'sinceBoot'>): Duration =>
   clock.sinceBoot?.() ?? clock.monotonic();
@@ -133,20 +133,20 @@ export const systemClock: Clock = {
 /** In milliseconds. A timer that is later than this shows that the process was blocked. */
 const HELD_UP = 250;
 
-/** Everybody who sleeps until the same millisecond. */
+/** The sleepers that wake in the same millisecond. */
 interface Slot {
   readonly sleepers: Set<() => void>;
-  /** To be called when the last sleeper has left. */
+  /** Call this when the last sleeper has left. */
   readonly end: () => void;
 }
 
 /**
- * By the millisecond in which they wake, rounded: those who sleep until one beat share a timer. Node's timers count from the
- * beginning of the turn that makes them, so that each would wake an idle processor by itself. By the function that makes
- * timers, since tests replace it.
+ * Sleepers keyed by the rounded millisecond in which they wake, so that all that sleep until one beat share a timer.
+ * Node's timers count from the start of the turn that creates them, so that each would wake an idle CPU separately. The
+ * outer key is the function that creates timers, since tests replace it.
  */
 const slots = new WeakMap<typeof setTimeout, Map<number, Slot>>();
-/** In milliseconds. Whoever sleeps for less has a timer of its own: a shared one can be some milliseconds early. */
+/** In milliseconds. A shorter sleep has its own timer, since a shared one can fire a few milliseconds early. */
 const SHARED_FROM = 100;
 
 function slotUntil(due: number, wait: number): Slot {

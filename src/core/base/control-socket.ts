@@ -22,7 +22,7 @@ import { makeFolder } from './paths.ts';
  */
 const LONGEST_PATH = 107;
 
-/** For an answer. A working agent answers immediately. */
+/** Time limit for an answer. A working agent answers immediately. */
 const LIMIT = seconds(5);
 
 /** In characters. Root's command must not trust the answer: any process of the agent's user could send it. */
@@ -82,8 +82,8 @@ interface Question {
 /**
  * Asks a running agent. It must answer, or begin to stream, within 5 s.
  *
- * @throws {AgentError} AGENT_NOT_RUNNING when no agent answers, or it exits meanwhile, CONFIG_INVALID when the path is
- *   too long for a socket; another Error when the agent answers with an error
+ * @throws {AgentError} AGENT_NOT_RUNNING if no agent answers or it exits before it has answered, CONFIG_INVALID if the
+ *   path is too long for a socket; another Error if the agent answers with an error
  */
 export async function askControlSocket(path: string, what: string, question: Question = {}): Promise<unknown> {
   const { onLine, onOpen, signal } = question;

@@ -2,13 +2,14 @@ import { isCount } from './values.ts';
 
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
- * `unresolved`: its process or socket was gone before its details were read. `killed`: held in memory when the agent
- * was killed. `cacheFull`: evicted or rejected because the queues were full; of Diagnostic, also a line of the agent's log
- * above the limits for such lines (log-tap.ts). `userShare`: its user already held their share of a queue. `unwritable`: the disk was full. `expired`: it waited longer than
- * `queueAgeLimit`. `tooLarge`: it does not fit into a message. `refused`: the hub will never accept it. `corrupt`: its
- * record on disk was damaged or missing. `memory`: not collected while the agent exceeded its memory budget. `paused`: not
- * collected while the hub's owner had paused collecting. `notRouted`: queued before `messageRouting` was changed to
- * `security`, whose messages may not contain it. `excluded`: a start that audit did not report, since its user flooded audit.
+ * `unresolved`: its process or socket no longer existed when its details were read. `killed`: held in memory when the
+ * agent was killed. `cacheFull`: evicted or rejected because the queues were full; for Diagnostic, also a log line of
+ * the agent above the limits for such lines (log-tap.ts). `userShare`: its user already held their share of a queue.
+ * `unwritable`: the disk was full. `expired`: it waited longer than `queueAgeLimit`. `tooLarge`: it does not fit into a
+ * message. `refused`: the hub will never accept it. `corrupt`: its record on disk was damaged or missing. `memory`: not
+ * collected while the agent exceeded its memory budget. `paused`: not collected while the hub's owner had paused
+ * collecting. `notRouted`: queued before `messageRouting` was changed to `security`, whose messages may not contain it.
+ * `excluded`: a start that audit did not report, since its user flooded audit.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -29,21 +30,21 @@ export const DROP_REASONS = [
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
-/** What became of the events of one name, or of all. collected = delivered + aggregatedAway + dropped + queued. */
+/** Counts of events by outcome, for one name or for all. collected = delivered + aggregatedAway + dropped + queued. */
 export interface Totals {
   collected: number;
   delivered: number;
-  /** Occurrences that were merged into an element that stands for several. */
+  /** Occurrences that were merged into an element that represents several. */
   aggregatedAway: number;
   dropped: Partial<Record<DropReason, number>>;
 }
 
-/** The name that losses are counted under when it is unknown which event they would have become. */
+/** The name under which losses are counted if it is unknown which event they would have become. */
 export const UNIDENTIFIED = 'Unidentified';
 
 /**
  * The accounts of one queue, by event name. Counts never decrease and survive restarts: the queue stores them on disk
- * beside its events. Queued events are not counted here; their number follows from the queue itself.
+ * with its events. Queued events are not counted here; their number follows from the queue itself.
  */
 export class Account {
   readonly #rows = new Map<string, Totals>();

@@ -1,37 +1,41 @@
 /*
- * systemd gives a service copies of files that the service itself can't read (LoadCredential= in systemd.exec(5)). It makes
- * them when it starts the service, and never again. Settings, errors and remedies name the file, which is what an operator
- * changes; only who reads a file asks for its copy.
+ * systemd gives a service copies of files that the service itself can't read (LoadCredential= in systemd.exec(5)). It
+ * creates them only when it starts the service. Settings, errors and remedies name the original file, since the
+ * operator changes that one; only code that reads a file looks up its copy.
  */
 
-/** By file. Which copies there are is fixed before the process starts, and all who read a file must agree on them. */
+/**
+ * Copies keyed by file. The set is fixed before the process starts, and all readers of a file must use the same copy.
+ */
 let copies: ReadonlyMap<string, string> = new Map();
-/** The files whose copies are used, by this process or by the agent that it speaks about. */
+/** The files whose copies are used, by this process or by the agent that it reports on. */
 let copied: ReadonlySet<string> = new Set();
 
-/** Has this process read these copies, by file, from now on, and no others. */
+/** From now on, this process reads exactly these copies, keyed by file. */
 export function useCopies(byFile: ReadonlyMap<string, string>): void {
   copies = byFile;
   copied = new Set(byFile.keys());
 }
 
-/** Says that an agent that runs uses copies of these files, too; this process goes on to read what it read. */
+/**
+ * Records that a running agent also uses copies of these files. This process keeps reading the same files as before.
+ */
 export function agentUsesCopies(files: Iterable<string>): void {
   copied = new Set([...copied, ...files]);
 }
 
-/** The copies that this process reads, by file. */
+/** The copies that this process reads, keyed by file. */
 export const usedCopies = (): Readonly<Record<string, string>> => Object.fromEntries(copies);
 
-/** What to open to read a file: its copy, if systemd has made one. */
+/** The path to open in order to read a file: its copy if systemd has made one, otherwise the file itself. */
 export const sourceOf = (file: string): string => copies.get(file) ?? file;
 
 const RESTART = 'run: systemctl restart vakt';
 
-/** How changed files come into use, as the end of a remedy that changes them: `byItself` where they are not copied. */
+/** How changed files take effect, as the end of a remedy that changes them: `byItself` if they have no copies. */
 export const thenUsed = (files: readonly string[], byItself = ''): string =>
   files.some((file) => copied.has(file)) ? `; then ${RESTART}` : byItself;
 
-/** The same for a remedy that may change any file. */
+/** How changed files take effect, as the end of a remedy that may change any file. */
 export const onceChanged = (byItself = ''): string =>
   copied.size === 0 ? byItself : `; after a change of ${[...copied].join(' or ')}, ${RESTART}`;

@@ -18,7 +18,7 @@ const ISO_8601 = new RegExp(`^P(?:${N}Y)?(?:${N}M)?(?:${N}W)?(?:${N}D)?(T(?:${N}
 const COMPONENT_MS = [days(365), days(30), days(7), days(1), hours(1), minutes(1), seconds(1)];
 /** Digits of a fraction that the grammar allows. */
 const DIGITS = 9;
-/** Exact sums count in these parts of a millisecond: each fraction that the grammar allows is a whole number of them. */
+/** Units per millisecond for exact sums: each fraction that the grammar allows is a whole number of these units. */
 const PARTS_OF_MS = 10n ** BigInt(DIGITS);
 
 /**
@@ -27,7 +27,7 @@ const PARTS_OF_MS = 10n ** BigInt(DIGITS);
  * At least one component is required, and only the last one may have a decimal fraction. A month is 30 days, a
  * year 365. Signs are not accepted.
  *
- * @param shortest,longest the range, both ends included. The duration is compared as it is written, before it is rounded.
+ * @param shortest,longest the range, both ends included. The duration is compared before it is rounded.
  * @returns `undefined` when the text is not such a duration, is outside the range, or is zero when rounded (`PT0S`)
  */
 export function parseDuration(text: string, shortest?: Duration, longest?: Duration): Duration | undefined {

@@ -1,7 +1,7 @@
-/** The area of an error, as the archived agents name it, so that runbooks written for them apply (contract §7). */
+/** The area of an error, named as in the archived agents, so that runbooks written for them apply (contract §7). */
 export type ErrorCode = 'Local Configuration' | 'Remote Configuration' | 'Authentication' | 'Other';
 
-/** What went wrong there (contract §7). */
+/** The kind of error within its area (contract §7). */
 export type ErrorReason =
   | 'Missing Configuration'
   | 'Cant Parse Configuration'
@@ -23,7 +23,7 @@ export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
 
 /**
  * Every failure that an operator can see, by its stable id. Ids are never renamed or reused for something else;
- * README.md beside this file has a row for each, which a test checks.
+ * README.md in this folder has a row for each; a test checks this.
  */
 export const FAILURES = {
   CONFIG_FILE_MISSING: ['Local Configuration', 'File Not Exist'],
@@ -126,6 +126,6 @@ export const errnoOf = (thrown: unknown): string | undefined => {
   return typeof code === 'string' ? code : undefined;
 };
 
-/** Whether an import failed since a module isn't there: in a clone, and in the shipped program, which is CommonJS. */
+/** Whether an import failed because a module is missing: in a clone, and in the shipped program, which is CommonJS. */
 export const isModuleMissing = (thrown: unknown): boolean =>
   ['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(errnoOf(thrown) ?? '');

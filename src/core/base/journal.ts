@@ -8,8 +8,8 @@ const PRIORITIES: Readonly<Record<string, number>> = { fatal: 2, error: 3, warn:
 const ERROR = '<3>';
 
 /**
- * Whether a descriptor is connected to the journal. That the variable is set is no proof: a child inherits it even if
- * its output is redirected.
+ * Whether a descriptor is connected to the journal. The variable alone does not prove it: a child inherits the variable
+ * even if its output is redirected.
  */
 export function isJournal(fd: number, { JOURNAL_STREAM: stream }: NodeJS.ProcessEnv = process.env): boolean {
   if (stream === undefined) return false;

@@ -1,7 +1,8 @@
 import { createScanner, type SyntaxKind } from 'jsonc-parser';
 
-/* Readers of JSON differ in what they make of a name that an object has twice: most take the last value, some the first,
- * some refuse it. These functions read token by token without recursion, so that deep nesting is no problem. */
+/* JSON parsers treat a name that an object has twice differently: most use the last value, some the first, and some
+ * reject the object. These functions read token by token without recursion, so that deep nesting cannot overflow the
+ * stack. */
 
 /** jsonc-parser declares its kinds of tokens as a const enum, which does not exist at run time. */
 const OPEN_BRACE = 1 as SyntaxKind;
@@ -17,16 +18,19 @@ interface Token {
   readonly kind: SyntaxKind;
   /** In UTF-16 units. */
   readonly offset: number;
-  /** As it stands in the text. */
+  /** As written in the JSON text. */
   readonly written: string;
   /** A string without its escapes. */
   readonly value: string;
   readonly isName: boolean;
-  /** How many objects and lists are around it; braces and brackets count as outside of what they enclose. */
+  /**
+   * Number of objects and lists around it. Braces and brackets count as outside of the object or list that they
+   * enclose.
+   */
   readonly depth: number;
 }
 
-/** Comments and blanks are left out. */
+/** Comments and whitespace are omitted. */
 function* tokensOf(text: string): Generator<Token> {
   const scanner = createScanner(text, true);
   /** Whether each is an object, or a list. */
@@ -45,7 +49,7 @@ function* tokensOf(text: string): Generator<Token> {
 
 const isOpening = (kind: SyntaxKind) => kind === OPEN_BRACE || kind === OPEN_BRACKET;
 
-/** A name that its object has already. */
+/** A name that occurs earlier in the same object. */
 export interface RepeatedName {
   /** From the outermost object; members of lists have no name of their own. */
   readonly path: readonly string[];
@@ -53,18 +57,18 @@ export interface RepeatedName {
   readonly offset: number;
 }
 
-/** Further ones are not listed. */
+/** Maximum number of repeated names that are listed. */
 const MAX_REPEATED = 16;
 
 /**
  * The names that an object has more than once, compared without their escapes.
  *
  * @param text JSON; comments are allowed
- * @param same what counts as one name, as a text
+ * @param same maps a name to a string that is equal for names that count as the same
  */
 export function repeatedNames(text: string, same = (name: string) => name): readonly RepeatedName[] {
   const repeated: RepeatedName[] = [];
-  /** Of the object that is open at each depth. */
+  /** Names in the object that is open at each depth. */
   const names: Set<string>[] = [];
   const path: string[][] = [];
   for (const { kind, offset, value, isName, depth } of tokensOf(text)) {
@@ -82,7 +86,7 @@ export function repeatedNames(text: string, same = (name: string) => name): read
   return repeated;
 }
 
-/** Where more than `deepest` objects and lists are within each other, as an offset. @param text any text */
+/** The offset at which objects and lists are nested more than `deepest` levels deep. @param text any text */
 export function tooDeepAt(text: string, deepest: number): number | undefined {
   for (const { kind, offset, depth } of tokensOf(text)) if (isOpening(kind) && depth >= deepest) return offset;
   return undefined;
@@ -109,7 +113,7 @@ export function membersOf(text: string): readonly Member[] {
   return members.map(({ name, start, end }) => ({ name, text: text.slice(start ?? 0, end ?? 0) }));
 }
 
-/** The same JSON without blanks, with strings as JSON.stringify writes them, and with numbers as they are. */
+/** The same JSON without whitespace, with strings as JSON.stringify writes them and numbers unchanged. */
 export function withoutBlanks(text: string): string {
   const parts: string[] = [];
   for (const { kind, written, value } of tokensOf(text)) parts.push(kind === STRING ? JSON.stringify(value) : written);

@@ -4,8 +4,8 @@ import type { Logger } from './log.ts';
 /**
  * Runs asynchronous work one piece at a time.
  *
- * Work on files has one lane, since each call on a file system that hangs blocks one of libuv's few threads, which DNS look-ups
- * need, too: all work of a lane blocks one thread at most.
+ * Work on files has one lane, since each call on a hanging file system blocks one of libuv's few threads, which DNS
+ * lookups also need. All work of a lane blocks at most one thread.
  */
 export class Lane {
   #last: Promise<unknown> = Promise.resolve();
@@ -17,7 +17,7 @@ export class Lane {
     return done;
   }
 
-  /** Like `run`, for work that is not waited for. An error is logged as an internal one, and later work is done. */
+  /** Like `run`, but returns without waiting. An error is logged as an internal error, and later work still runs. */
   post(work: () => Promise<void> | void, log: Logger): void {
     void this.run(async () => {
       try {

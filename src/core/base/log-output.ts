@@ -8,7 +8,7 @@ const MAX_WAITING = 64 * 1024;
 /** Delay before lines that wait are tried again; doubled after each failure. */
 const FIRST_RETRY = milliseconds(50);
 const LONGEST_RETRY = seconds(2);
-/** Minimum delay between two tries: one that fails costs some 100 µs. */
+/** Minimum delay between two attempts: a failed one costs about 100 µs. */
 const REST = milliseconds(10);
 /** How long a reader that doesn't read may delay the agent's exit. */
 const FLUSH_WITHIN = seconds(1);
@@ -68,7 +68,7 @@ export class LogOutput {
     if (this.#waiting.length > 0 || this.#lost > 0) void this.#retry();
   }
 
-  /** Resolves when everything is written, or after a second. To be called before the process exits. */
+  /** Resolves when everything is written, or after one second. Call this before the process exits. */
   async flush(): Promise<void> {
     const until = this.#clock.monotonic() + FLUSH_WITHIN;
     while (!this.#drain() && this.#clock.monotonic() < until) await this.#clock.sleep(FIRST_RETRY);
@@ -106,7 +106,7 @@ export class LogOutput {
     return false;
   }
 
-  /** @returns whether no line waits any more */
+  /** @returns whether no line is waiting */
   #put(): boolean {
     while (this.#waiting.length > 0) {
       const bytes = this.#waiting.length === 1 ? (this.#waiting[0] as Buffer) : Buffer.concat(this.#waiting);

@@ -4,15 +4,16 @@ import type { LogLevel, LogLine } from './log.ts';
 /** Lines kept until `listen` is called; the agent's parts log before the pipeline is built. */
 const MAX_KEPT = 100;
 /**
- * Lines passed on in one minute, of each level and of each id. A defect that logs in a loop must not push real events out of
- * the queues; and whoever can cause lines of one kind must not hide those of another, such as AUDIT_TAMPERED.
+ * Maximum number of lines passed on per minute, for each level and for each id. A defect that logs in a loop must not
+ * push real events out of the queues, and an attacker who can cause lines of one kind must not hide another, such as
+ * AUDIT_TAMPERED.
  */
 const MAX_OF_LEVEL = 60;
 const MAX_OF_ID = 10;
 
 /**
- * Passes the agent's own log lines on, to be turned into Diagnostic events. Lines beyond the limits are dropped and counted.
- * Lines about alerts are left out: an alert is an event itself.
+ * Passes on the agent's own log lines, which become Diagnostic events. Lines beyond the limits are dropped and counted.
+ * Lines about alerts are omitted, since an alert is itself an event.
  */
 export class LogTap {
   readonly level: LogLevel;
@@ -20,9 +21,9 @@ export class LogTap {
   #listener: ((line: LogLine) => void) | undefined;
   #countLost: (count: number) => void = () => {};
   #minute = Number.NEGATIVE_INFINITY;
-  /** Lines of this minute, by their kind. */
+  /** Number of lines in the current minute, keyed by kind. */
   readonly #lines = new Map<string, number>();
-  /** Dropped lines that no line has told of yet, and the time of the latest one. */
+  /** Number of dropped lines that have not been reported yet, and the time of the latest one. */
   #untold = 0;
   #droppedAt = new Date(0);
 
@@ -48,11 +49,11 @@ export class LogTap {
   }
 
   /**
-   * Passes on the lines kept so far, and each later one; the first line of another minute comes after one that says how many
-   * were dropped.
+   * Passes on the lines kept so far and each later one. If lines were dropped, a line with their number comes before
+   * the first line of the next minute.
    *
-   * @param countLost told of dropped lines at once
-   * @returns a function that ends that; later lines are neither passed on nor counted
+   * @param countLost called immediately with the number of dropped lines
+   * @returns a function that stops this; later lines are neither passed on nor counted
    */
   listen(listener: (line: LogLine) => void, countLost: (count: number) => void = () => {}): () => void {
     this.#listener = listener;
@@ -81,14 +82,14 @@ export class LogTap {
   }
 }
 
-/** Only ids of the agent's own failures, of which there are some dozens, have a share of their own. */
+/** Only the several dozen ids of the agent's own failures have their own limit. */
 function shareOf({ level, id }: LogLine): { kind: string; max: number } {
   if (id !== undefined && Object.hasOwn(FAILURES, id)) return { kind: id, max: MAX_OF_ID };
   return { kind: level, max: MAX_OF_LEVEL };
 }
 
 const MAX_LINES = 50;
-/** In characters, of a message and of a remedy. */
+/** Maximum length of a message and of a remedy, in characters. */
 const LONGEST_TEXT = 500;
 
 /** The last warnings and errors of the log, for the status. Bounded in number and length. */

@@ -28,7 +28,7 @@ export interface LogLine {
 export interface LogDestination {
   /** Must neither throw nor block. */
   write(line: string): void;
-  /** Resolves when all lines are written, or after a time limit. To be called before the process exits. */
+  /** Resolves when all lines are written, or after a time limit. Call this before the process exits. */
   flush?(): Promise<void>;
 }
 
@@ -65,8 +65,8 @@ export class AdjustableLevel {
 const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'];
 
 /**
- * The agent's own log: one JSON object a line, to standard output, as container runtimes expect; for systemd's journal,
- * see journal.ts.
+ * The agent's own log: one JSON object per line on standard output, as container runtimes expect. For systemd's
+ * journal, see journal.ts.
  *
  * Conventions:
  * - The message is a fixed sentence, capitalized, with a full stop; what varies goes into fields.
@@ -87,7 +87,7 @@ export function createLog({
 }: {
   level: LogLevel | AdjustableLevel;
   destination?: LogDestination;
-  /** Each receives every line at or above its own level, whatever the level of the log. */
+  /** Each receives every line at or above its own level, regardless of the log's level. */
   tap?: LogListener | readonly LogListener[];
 }): Logger {
   const own = typeof level === 'string' ? new AdjustableLevel(level) : level;

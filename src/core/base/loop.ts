@@ -42,7 +42,7 @@ export class Loop {
     this.#options = { clock, log };
   }
 
-  /** To be called once. Does nothing after `stop`. */
+  /** Call this once. Does nothing after `stop`. */
   start(): void {
     this.#running = keepGoing(this.#turn, { signal: this.#stop.signal, ...this.#options });
   }

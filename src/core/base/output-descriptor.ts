@@ -4,8 +4,7 @@ import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
  * Writes as much as possible without blocking. The caller may reuse `bytes` afterwards.
  *
  * @returns the number of bytes written
- * @throws EAGAIN when nothing can be written now; any other error of the system, as a LateFailure if it is an earlier
- *   write's
+ * @throws EAGAIN if nothing can be written now; any other system error, as a LateFailure if an earlier write failed
  */
 export type Send = (bytes: Uint8Array) => number;
 

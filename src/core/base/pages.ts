@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Pages for operators: their paths beside the shipped program, and in the repository. */
+/** Pages for operators: their paths relative to the shipped program and to the repository. */
 export const PAGES = {
   readme: { shipped: 'doc/README.md', source: 'README.md' },
   install: { shipped: 'doc/install.md', source: 'docs/install.md' },
@@ -14,11 +14,11 @@ export const PAGES = {
 
 /**
  * The absolute path of a page on this machine, for errors and remedies: every installation contains the pages, so that
- * they can be read without a network. If the file is missing, its path in the repository.
+ * they can be read without a network. If the file is missing, this is its path in the repository.
  */
 export function pageOf(page: keyof typeof PAGES): string {
   const { shipped, source } = PAGES[page];
-  // In the bundle, all code is beside main.js; compiled, it is in dist/src/core/base.
+  // In the bundle, all code is in the folder of main.js; compiled, it is in dist/src/core/base.
   const candidates = [`./${shipped}`, `../../../../${source}`].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );

@@ -33,7 +33,7 @@ export function danglingLink(path: string): string | undefined {
 
 const pointsNowhere = (at: string): boolean => statSync(at, { throwIfNoEntry: false }) === undefined;
 
-/** The fault of a dangling link in the path of the state directory, and its remedy. */
+/** The error for a dangling link in the path of the state directory, and its remedy. */
 export const linkFault = (link: string): [string, string] => [
   `${link} is a symbolic link to a path that does not exist`,
   'Mount the file system it points to, or set stateDirectory to another path.',

@@ -8,7 +8,9 @@ import { errnoOf } from './errors.ts';
 /** The path is not a plain file. */
 export class NotPlainError extends Error {
   override readonly name = 'NotPlainError';
-  /** ELOOP: a symbolic link. EINVAL: not a regular file, or one with several names. EFBIG: too large. EACCES: another's. */
+  /**
+   * ELOOP: symbolic link. EINVAL: not a regular file, or several names. EFBIG: too large. EACCES: wrong owner or mode.
+   */
   readonly code: 'ELOOP' | 'EINVAL' | 'EFBIG' | 'EACCES';
 
   constructor(code: NotPlainError['code'], message: string) {
@@ -20,7 +22,7 @@ export class NotPlainError extends Error {
 /**
  * Reads the text of a regular file that has only one name.
  *
- * @throws NotPlainError, also when the file is larger than `maxBytes`; the file system's errors, such as ENOENT
+ * @throws NotPlainError, including for a file larger than `maxBytes`; the file system's errors, such as ENOENT
  */
 export function readPlainFile(path: string, maxBytes: number): string {
   return readOpened(path, openPlain(path), maxBytes, { hasOneName: true });
@@ -35,8 +37,9 @@ export function readOwnFile(path: string, maxBytes: number): string {
 }
 
 /**
- * Reads a file that an operator has named. A link is followed if root or this user made it, in a folder where nobody else can
- * replace it: Kubernetes mounts configuration as such links. Other than for `readPlainFile`, the file may have several names.
+ * Reads a file that an operator has named. A link is followed if root or this user made it in a folder where no other
+ * user can replace it: Kubernetes mounts configuration as such links. Unlike for `readPlainFile`, the file may have
+ * several names.
  */
 export function readNamedFile(path: string, maxBytes: number): string {
   return readOpened(path, openNamed(path), maxBytes, { hasOneName: false });
@@ -70,10 +73,15 @@ function isTrustedLink(path: string): boolean {
   return (folder.mode & 0o022) === 0 || (folder.mode & STICKY) !== 0 || isReadOnly(dirname(path));
 }
 
-/** Of a folder in which a file can be replaced by its owner, the folder's owner and root only: sticky(7), inode(7). */
+/**
+ * Mode bit of a folder in which only the file's owner, the folder's owner and root can replace a file: see inode(7).
+ */
 const STICKY = 0o1000;
 
-/** Whether its file system is mounted read-only: the folders of Kubernetes' volumes are, and are writable by everyone else. */
+/**
+ * Whether its file system is mounted read-only. Folders of Kubernetes volumes are, although their mode lets everyone
+ * write.
+ */
 function isReadOnly(folder: string): boolean {
   try {
     accessSync(folder, constants.W_OK);

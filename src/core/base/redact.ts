@@ -1,6 +1,6 @@
 const REDACTED = '[redacted]';
 
-/** Values after names of secrets, and texts that look like a key: padded base64 of 30 bytes or more. */
+/** Values after names of secrets, and strings that look like a key: padded base64 of 30 bytes or more. */
 const SECRETS: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]*(?:-----END \1-----)?/g, REDACTED],
   [/\b(SharedAccessKey|AccountKey|password|sig)["']?\s*[=:]\s*["']?[^;&"'\s]+/gi, `$1=${REDACTED}`],
@@ -10,11 +10,11 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
   [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}={1,2}/g, REDACTED],
 ];
 
-/** Members of an object whose text is a secret, whatever it looks like. */
+/** Names of object members whose string is always a secret. */
 const SECRET_NAME =
   /^(?:sharedAccessKey|accountKey|primaryKey|secondaryKey|privateKey|connectionString|password|sig)$/i;
 
-/** Shorter texts are not looked for in other texts: they would match by chance. */
+/** Shorter secrets are not searched for: they would match by chance. */
 const MIN_SECRET_CHARACTERS = 6;
 
 /** The forms in which a program may write a secret. */
@@ -26,8 +26,8 @@ const formsOf = (secret: string): readonly string[] => [
 ];
 
 /**
- * A copy of a text in which the listed `secrets`, and what looks like a secret, are replaced. Takes time in proportion to the
- * text's length and the number of secrets.
+ * A copy of a string in which the listed `secrets`, and anything that looks like a secret, are replaced. Takes time in
+ * proportion to the string's length and the number of secrets.
  */
 export function redactText(text: string, secrets: readonly string[]): string {
   const forms = new Set(secrets.filter(({ length }) => length >= MIN_SECRET_CHARACTERS).flatMap(formsOf));
@@ -37,8 +37,8 @@ export function redactText(text: string, secrets: readonly string[]): string {
 }
 
 /**
- * A copy of a JSON value in which the listed `secrets`, and texts that look like secrets, are replaced. The agent's own texts
- * contain none; this is for texts from elsewhere, such as a library's error messages.
+ * A copy of a JSON value in which the listed `secrets`, and strings that look like secrets, are replaced. The agent's
+ * own strings never contain secrets; this is for strings from elsewhere, such as a library's error messages.
  */
 export const redact = <T>(value: T, secrets: readonly string[]): T =>
   JSON.parse(JSON.stringify(value), (name, member) => {

@@ -11,11 +11,11 @@ const MAX_FILE_BYTES = 8_192;
  * Reads a secret, after checking that no other user can read or change it.
  *
  * The opened descriptor is checked, so that the file can't be replaced between check and read. A symbolic link is followed
- * (Kubernetes mounts secrets as links), and its target is checked. If systemd has made a copy, that is read; messages name
- * the copy where it can't be opened, else the file itself.
+ * (Kubernetes mounts secrets as links), and its target is checked. If systemd has made a copy, the copy is read;
+ * messages name the copy if it can't be opened, otherwise the file itself.
  *
  * @returns the trimmed text
- * @throws AgentError SECRET_FILE_*; its message never contains any of the secret
+ * @throws AgentError SECRET_FILE_*; its message never contains any part of the secret
  */
 export function readSecretFile(path: string): string {
   const source = sourceOf(path);

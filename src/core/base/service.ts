@@ -1,6 +1,6 @@
 import type { Logger } from './log.ts';
 
-/** A part of the agent that runs until told to stop. */
+/** A part of the agent that runs until it is stopped. */
 export interface Service {
   readonly name: string;
   /** Resolves once it works; rejects if it cannot. Long work continues in the background. */
@@ -10,9 +10,9 @@ export interface Service {
 }
 
 /**
- * Starts services in order and stops them in reverse, whatever happens in between.
+ * Starts services in order and stops them in reverse order, even if a service fails.
  *
- * A service that cannot start ends the run; one that cannot stop is logged, and the rest still stop.
+ * If a service cannot start, the run is aborted. If a service cannot stop, that is logged, and the others still stop.
  *
  * @param until resolves when the process should end, for example on SIGTERM
  */

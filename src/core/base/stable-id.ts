@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 export const stableId = (text: string): string => uuidOf(hash('sha256', text, 'hex'));
 
 /**
- * A UUID of the beginning of a digest. Layout: RFC 9562, version 8.
+ * A UUID made from the first 128 bits of a digest. Layout: RFC 9562, version 8.
  *
  * @param digest at least 128 bits in hexadecimal
  */

@@ -22,7 +22,7 @@ export const describeStall = ({ length, computed, during }: Stall): string => {
 
 /**
  * A clock that detects a blocked event loop: sleeps then end late. It needs no timer and causes no wake-ups. Suspending
- * the machine is not a stall, since the monotonic clock stops meanwhile.
+ * the machine is not a stall, since the monotonic clock does not advance while it is suspended.
  */
 export class StallClock implements Clock {
   readonly #clock: Clock;

@@ -5,7 +5,7 @@ import { Loop } from './loop.ts';
 import type { Service } from './service.ts';
 import { Alarm } from './waiting.ts';
 
-/** How often the end is looked for: timers do not know of a time in which the device was suspended. */
+/** How often the end time is checked: timers do not count the time during which the device was suspended. */
 const LOOK_EVERY = minutes(1);
 
 /** A log level that replaces the local file's for a time. */
@@ -44,7 +44,7 @@ export class TemporaryLogLevel implements Service {
     await this.#loop.stop();
   }
 
-  /** `undefined` while the level of the local file is in force. */
+  /** `undefined` while the level of the local file applies. */
   status(): ChangedLogLevel | undefined {
     if (this.#changed === undefined) return undefined;
     const { endsAt, ...changed } = this.#changed;

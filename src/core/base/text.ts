@@ -5,8 +5,8 @@ export const counted = (count: number, one: string, several = `${one}s`): string
 /**
  * Invisible characters, some of which change how the text around them is displayed: formatting (bidirectional controls,
  * zero width, soft hyphen, tags), line and paragraph separators, private use, unassigned, lone surrogates; and those
- * that Unicode allows a terminal to ignore: variation selectors, joiners, Hangul fillers. The blank Braille pattern is
- * in none of those classes.
+ * that Unicode allows a terminal to ignore: variation selectors, joiners, Hangul fillers. U+2800, the empty Braille
+ * pattern, is listed separately, since it belongs to none of those classes.
  */
 const INVISIBLE = /[\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 

@@ -32,7 +32,7 @@ export class TokenBucket {
     return wait;
   }
 
-  /** How long it takes until the tokens are available, if nobody takes any meanwhile. */
+  /** How long it takes until the tokens are available, if no other caller takes any before. */
   wait(tokens = 1): Duration {
     this.#fill();
     return milliseconds(Math.max(0, ((tokens - this.#tokens) / this.#perSecond) * seconds(1)));

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 
-/** Beside the program if it is bundled, else at the top of the repository. */
+/** In the program's folder if it is bundled, otherwise at the top of the repository. */
 const PLACES = ['./package.json', '../../../../package.json'].map((place) => new URL(place, import.meta.url));
 
 const place = PLACES.find((url) => existsSync(url)) ?? import.meta.url;

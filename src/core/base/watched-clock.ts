@@ -12,11 +12,11 @@ export interface Moving {
  *
  * Every loop of the agent works and then sleeps by its clock. A sleeping part counts as alive, however long it sleeps:
  * its timer will wake it, unless the event loop itself is blocked, which the watchdog detects. A part counts as hung if
- * for long it neither sleeps, nor begins or ends anything by its clock. Suspending the machine doesn't count, since the
- * monotonic clock stops meanwhile.
+ * for a long time it neither sleeps nor starts or ends an operation with a time limit. Suspending the machine doesn't
+ * count, since the monotonic clock does not advance while it is suspended.
  *
- * A part that hasn't begun yet counts as sleeping. Reading the time doesn't count as progress, since others do that,
- * too, for example when they put an event into the part's queue.
+ * A part that hasn't started yet counts as sleeping. Reading the time doesn't count as progress, since other parts also
+ * do that, for example when they put an event into the part's queue.
  */
 export class WatchedClock implements Clock, Moving {
   readonly #clock: Clock;
@@ -31,7 +31,7 @@ export class WatchedClock implements Clock, Moving {
     return this.#sleepers > 0 || this.#lastMoved === undefined ? this.monotonic() : this.#lastMoved;
   }
 
-  /** Records progress. To be called by a loop that may not sleep between two turns. */
+  /** Records progress. A loop that may not sleep between two turns must call this. */
   moves(): void {
     this.#lastMoved = this.monotonic();
   }

@@ -6,9 +6,9 @@ import { didYouMean } from './did-you-mean.ts';
 /** The environment of a command; tests pass their own. */
 export interface World {
   /**
-   * Prints a result: one line, or lines that belong together, without the last newline. Those of something that goes on by
-   * itself, such as events, are `live`: they are left out together while too much waits for a reader that has stopped;
-   * standard error then says how many lines were.
+   * Prints a result: one line, or lines that belong together, without the last newline. Lines of a continuing stream,
+   * such as events, are `live`: while too much output waits for a reader that has stopped, they are omitted as a group,
+   * and standard error then reports how many lines were omitted.
    */
   readonly stdout: (lines: string, kind?: 'live') => void;
   /** Prints everything else. */
@@ -17,13 +17,13 @@ export interface World {
   /** Aborts at SIGINT, SIGTERM and SIGHUP, and when standard output has no reader any more. */
   readonly signal: AbortSignal;
   /**
-   * Only for a command that ignores SIGHUP: after this, SIGHUP calls `listener`; one that has arrived already, while the
-   * command was starting, does so at once.
+   * Only for a command that ignores SIGHUP: from now on, SIGHUP calls `listener`. If a SIGHUP arrived while the command
+   * was starting, `listener` is called immediately.
    */
   readonly onHangUp?: (listener: () => void) => void;
   /** Whether standard output is a terminal. */
   readonly terminal: boolean;
-  /** Resolves when all that was printed as a result has been taken by its reader; absent where that takes no memory. */
+  /** Resolves when the reader has read all printed results; absent if waiting output takes no memory. */
   readonly written?: () => Promise<unknown>;
   /** Asks a question that is answered by yes or no; omitted if no user can answer. */
   readonly confirm?: (question: string) => Promise<boolean>;

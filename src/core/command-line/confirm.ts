@@ -1,6 +1,8 @@
 import { printable } from '../base/text.ts';
 
-/** Asks on standard error, and reads the answer from standard input; anything but yes is no, as is a signal. */
+/**
+ * Asks on standard error, and reads the answer from standard input. Anything but yes, including a signal, counts as no.
+ */
 export async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: process.stdin, output: process.stderr });

@@ -5,7 +5,10 @@ import { visible } from '../base/text.ts';
 /** 128 + SIGPIPE, as shells report it. Success would hide that the command was not finished. */
 const ENDED_BY_SIGPIPE = 141;
 
-/** Live lines are left out while more waits for the reader. In characters or bytes, as the stream counts. */
+/**
+ * Live lines are omitted while more output than this waits for the reader. In characters or bytes, as the stream
+ * counts.
+ */
 const MAX_BACKLOG = 8 * 1024 * 1024;
 
 /**
@@ -28,7 +31,7 @@ export class Output {
    * @param open called for the first line only: accessing process.stdout makes Node set a pipe or socket to
    *   non-blocking, for all programs that share it
    * @param ended called with the reason, such as `ENOSPC`; `undefined` when the reader closed the pipe
-   * @param leftOut called with the number of live lines that were left out, when the reader has caught up
+   * @param leftOut called with the number of omitted live lines once the reader has caught up
    */
   constructor(
     open: () => Writable,
@@ -54,8 +57,8 @@ export class Output {
    * Resolves when everything is written, or the stream has failed. Call this before the process exits, which would
    * lose unwritten lines.
    *
-   * @returns the exit status if the stream has failed: 141 when the reader closed it (`| head`), as of a program that
-   *   SIGPIPE ends; 1 for other errors, such as a full disk; otherwise `undefined`
+   * @returns the exit status if the stream has failed: 141 if the reader closed it (`| head`), like a program killed by
+   *   SIGPIPE; 1 for other errors, such as a full disk; otherwise `undefined`
    */
   async flush(): Promise<number | undefined> {
     const stream = this.#stream;
@@ -70,7 +73,7 @@ export class Output {
     return this.#status;
   }
 
-  /** Whether the reader has too much to read; counts the lines that are left out for that. */
+  /** Whether too much output waits for the reader; counts the lines that are omitted for that reason. */
   #isBehind(text: string): boolean {
     if (this.#leftOut === 0) {
       if ((this.#stream?.writableLength ?? 0) <= MAX_BACKLOG) return false;

@@ -182,7 +182,7 @@ class Signals {
   }
 }
 
-/** The first paragraph of the usage: below a whole page of options, an error is overlooked. */
+/** The first paragraph of the usage: an error below a whole page of options would be overlooked. */
 function synopsis(name: string, usage: string): string[] {
   const [first = ''] = usage.split('\n\n', 1);
   return [`usage: ${first}`, ...(first === usage ? [] : [`"vakt ${name} --help" explains the options.`])];

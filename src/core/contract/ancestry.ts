@@ -1,4 +1,4 @@
-/** A moment in the stream of starts, by the kernel's clock and by the serial of its audit event where there is one. */
+/** A moment in the stream of starts: time by the kernel's clock, and the serial of its audit event if it has one. */
 export interface StartMoment {
   /** In milliseconds since the epoch. */
   readonly time: number;
@@ -6,7 +6,7 @@ export interface StartMoment {
   readonly serial?: number | undefined;
 }
 
-/** A process as it was at some moment, although it may have executed another program or have ended since. */
+/** A process as it was at some moment. It may have executed another program or exited since. */
 export interface ProcessThen {
   readonly pid: number;
   /** Path of its program, from the kernel. */

@@ -29,7 +29,7 @@ type Schema = v.GenericSchema<Payload>;
 type Periodic<S extends Schema> = Declaration<S> & {
   /**
    * Takes one snapshot. An empty array means that nothing was found, and is sent. Rejects when the source can't be
-   * read. The most important rows come first: if not all can be sent, the last ones are left out.
+   * read. The most important rows come first: if not all can be sent, the last ones are omitted.
    */
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
   /**
@@ -61,7 +61,7 @@ export interface Aggregation<P> {
   readonly blank: Blank<P> | ((payload: P) => Blank<P>);
 }
 
-/** `null`: the field is left out. */
+/** `null`: the field is omitted. */
 type Blank<P> = { readonly [K in keyof P]?: P[K] | null };
 
 type Triggered<S extends Schema, K extends StreamName> = Declaration<S> & {

@@ -5,7 +5,7 @@ export interface EventRow {
   /** Its name on the wire. */
   readonly name: string;
   readonly type: EventType;
-  /** In force until the module twin sets another one. */
+  /** Applies until the module twin sets another one. */
   readonly priority: Exclude<Priority, 'Off'>;
   /** Whether equal occurrences can be counted instead of listed. */
   readonly isAggregated?: true;

@@ -59,7 +59,7 @@ export interface HubStatus {
     /** The hub that the agent is, or was last, connected to. */
     readonly hub?: string;
     readonly transport?: Transport;
-    /** `host:port` of the proxy on the way to the hub. */
+    /** `host:port` of the proxy between the agent and the hub. */
     readonly proxy?: string;
     /** Which of several credentials was used last: `primary`, `secondary`, … */
     readonly source?: string;

@@ -7,8 +7,9 @@ export interface IpNetwork {
   /** Length of the prefix within the address family: 8 for 10.0.0.0/8 and for ::ffff:10.0.0.0/104. */
   readonly prefix: number;
   /**
-   * Whether an address is in it, whatever its zone. An IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
-   * address, and `::/0` has none of these: a list that allows all of IPv6 does not cover IPv4. Other strings are in no network.
+   * Whether an address is in this network; its zone is ignored. An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) counts
+   * as an IPv4 address, which `::/0` does not contain: a list that allows all of IPv6 does not cover IPv4. False for
+   * other strings.
    */
   has(address: string): boolean;
 }

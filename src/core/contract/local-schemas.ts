@@ -3,7 +3,7 @@ import { hostNameProblem } from './hub-names.ts';
 
 /* Schemas for settings of the local file. Their descriptions become the documentation. */
 
-/** A text of 1 to 4096 characters. None is a NUL, with which no path, name or address can be used. */
+/** A string of 1 to 4096 characters without NUL, which is invalid in every path, name and address. */
 export const text = (description: string) =>
   v.pipe(
     v.string('must be a string'),
@@ -26,7 +26,7 @@ export const hostName = (description: string) =>
 /** A path; a relative one starts at the folder of the local file. */
 export const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
 
-/** The path of a file that only its owner may read. If systemd has made a copy, that is read. */
+/** The path of a file that only its owner may read. If systemd has made a copy, the copy is read. */
 export const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
 
 /** The path of a world-readable file that belongs to a secret: a certificate. systemd's copy of it is read, if there is one. */

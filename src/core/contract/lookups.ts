@@ -3,8 +3,8 @@ import type { StartedProcess } from './streams.ts';
 /**
  * Why a program has no digest. `size`: its file is larger than 256 MiB. `budget`: the hashing budget is used up, or the
  * file is hashed in the background, for a later start. `mount`: it is on a network or FUSE file system, where reading
- * could block forever. `unreadable`: its file was removed or changed since, must not be read, or is in a container that
- * the process was the last one of.
+ * could block forever. `unreadable`: its file was removed or changed since, must not be read, or is in a container
+ * whose last process has exited.
  */
 export type HashOmitted = 'size' | 'budget' | 'unreadable' | 'mount';
 

@@ -39,11 +39,11 @@ export interface Message {
   readonly marking: Marking;
   /** Value of the setting; omitted if it is not set. */
   readonly hubResourceId?: string;
-  /** Absent until the message has got its number. */
+  /** Absent until the message has been numbered. */
   readonly evidence?: Evidence;
 }
 
-/** The place of a message in the chain of its marking's messages, from which it follows that none is missing. */
+/** The position of a message in the chain of messages with its marking; it lets consumers detect missing messages. */
 export interface Evidence {
   /** UUID; another one after the agent's state was lost. */
   readonly chain: string;
@@ -52,13 +52,13 @@ export interface Evidence {
   /** SHA-256 of the body of the last message that was acknowledged before this one; zeros if there was none. */
   readonly previousDigest: string;
   /**
-   * Numbers between that message and this one, of messages that were never acknowledged, and may have arrived: `7`,
-   * `7,8`, `7-12`.
+   * Numbers of the messages between the last acknowledged one and this one that were never acknowledged but may have
+   * arrived: `7`, `7,8`, `7-12`.
    */
   readonly abandoned?: string;
 }
 
-/** As long as it may be, for calculating with the size of a message. */
+/** A chain position of maximum length, for calculating the size of a message. */
 export const LONGEST_EVIDENCE: Evidence = {
   chain: '00000000-0000-4000-8000-000000000000',
   sequence: Number.MAX_SAFE_INTEGER,

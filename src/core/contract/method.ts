@@ -43,7 +43,7 @@ interface Declaration<Q extends Schema, A extends Schema, Parts> {
 /** A direct method: the hub's owner calls it and waits for the answer. */
 export type Method<Parts> = Declaration<Schema, Schema, Parts>;
 
-/** Declares a direct method: `run` takes what `request` describes, and answers what `answer` describes. */
+/** Declares a direct method: `run` receives what `request` describes, and returns what `answer` describes. */
 export const method = <Q extends Schema, A extends Schema, Parts>(declared: Declaration<Q, A, Parts>): Method<Parts> =>
   declared as unknown as Method<Parts>;
 

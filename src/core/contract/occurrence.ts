@@ -25,14 +25,14 @@ export interface OccurrenceBatch {
   readonly broken: readonly unknown[];
 }
 
-/** Receives the occurrences of the events that it wants. Several consumers can want the same event. */
+/** Receives the occurrences of the events that it requests. Several consumers can request the same event. */
 export interface OccurrenceConsumer {
-  /** Whether it wants an event now. A stream is read only while a consumer wants an event of it. */
+  /** Whether it currently requests an event. A stream is read only while a consumer requests one of its events. */
   wants(event: string): boolean;
-  /** Receives a batch of an event that it wants. Must not throw, or later consumers would not be called. */
+  /** Receives a batch of an event that it requests. Must not throw, or later consumers would not be called. */
   accept(batch: OccurrenceBatch): void;
   /** Records were lost before they could be translated; see StreamSink.drop. */
   lost(streams: readonly StreamName[], reason: LossReason, count: number): void;
-  /** Whether it still works on what it accepted; see StreamSink.isBehind. If omitted, it never does. */
+  /** Whether it is still processing occurrences that it accepted; see StreamSink.isBehind. If omitted, it never is. */
   isBehind?(): boolean;
 }

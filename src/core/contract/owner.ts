@@ -7,7 +7,7 @@ const BLOCK = 65_536;
 const LAST_ID = 2 ** 32 - 2;
 
 const ROOT = 0;
-/** Not the id of a container, which has no spaces. */
+/** This can't be the id of a container, which has no spaces. */
 const CONTAINER_USERS = 'ContainerId of any container';
 /** One owner for the refused logins of all users, since the caller chooses the account that they name. */
 const REFUSED_LOGINS = 'refused logins';
@@ -16,7 +16,8 @@ const REFUSED_LOGINS = 'refused logins';
 const PRIVILEGED: ReadonlySet<string | undefined> = new Set([undefined, 'UserId 0']);
 
 /**
- * The owner that limits per user count an event for: `UserId 1000` or `ContainerId …`. It rests on what a user can't choose:
+ * The owner to whom per-user limits attribute an event: `UserId 1000` or `ContainerId …`. It depends only on facts that
+ * a user can't choose:
  * - A process without a login may set any login id (`audit_set_loginuid_perm` in the kernel), so the login decides for root
  *   only, where it stays the same after sudo.
  * - A user may create control groups with the names of containers, and a container's root may act as any user. So root of each
@@ -54,7 +55,7 @@ export function ownerOfPayload({ ExtraDetails, ...fields }: Payload): string | u
   });
 }
 
-/** Whether a user's share limits this owner: any but root, and events that belong to no user. */
+/** Whether a user's share limits this owner: false for root, and for events that belong to no user. */
 export const hasLimitedShare = (owner: string | undefined): owner is string => !PRIVILEGED.has(owner);
 
 /** The user ids of an owner: one, or a block of subordinate ids. */

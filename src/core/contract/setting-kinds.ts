@@ -79,7 +79,7 @@ export const PRIORITY = kind(
 
 export const FLAG = kind(v.boolean('must be true or false'), 'true or false', (flag) => flag);
 
-/** One of some names; compared without regard to case. */
+/** One of a list of names; compared without regard to case. */
 export function choice<const N extends string>(names: readonly N[]) {
   const wrong = `must be ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
   const named = (text: string) => names.find((name) => name.toLowerCase() === text.toLowerCase());
@@ -167,7 +167,7 @@ export const TIME = kind(
   (time) => time,
 );
 
-/** How many exceptions there may be: each is matched against each hit, and reported as it was desired. */
+/** Maximum number of exceptions: each is matched against each hit, and reported as it was desired. */
 const MAX_EXCEPTIONS = 64;
 const exceptionText = v.pipe(v.string('must be a string'), v.maxLength(512, 'must be at most 512 characters'));
 /** A network with a shorter prefix is too large a part of the Internet for an exception. */
@@ -209,7 +209,7 @@ const isPath = (field: string, text: string) =>
 
 const componentsOf = (path: string) => path.split('/').filter((component) => component !== '').length;
 
-/** Hits of a detection rule that make no alert. */
+/** Hits of a detection rule that raise no alert. */
 export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
 
 /** Fields with few values, of which all hits of a rule share one, or nearly all. */
@@ -226,10 +226,10 @@ const exceptionId = v.pipe(
   v.string(),
   v.regex(/^[\w-]{1,64}$/, 'must have ids of 1 to 64 letters, digits, "_" and "-"'),
 );
-/** A record of valibot leaves out members of these names without a word. */
+/** Valibot's `record` silently omits members with these names. */
 const LEFT_OUT = ['__proto__', 'constructor', 'prototype'];
 
-/** Its input is JSON, which the type of optional members doesn't say. */
+/** Its input is JSON, which the type of optional members doesn't express. */
 const Exceptions = v.pipe(
   v.custom<Readonly<Record<string, unknown>>>(
     (value) => typeof value === 'object' && value !== null && !Array.isArray(value),

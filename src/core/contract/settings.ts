@@ -33,7 +33,7 @@ export interface LimitedBy {
   readonly ceiling?: 'largestCacheInBytes';
   /** The default replaces Off, or false, for the events that this limit lists. */
   readonly neverOff?: 'alwaysOn';
-  /** The event that it is about, for a setting that is not one of an event. */
+  /** The event that the limit is about, if the setting itself does not belong to an event. */
   readonly event?: string;
 }
 
@@ -89,7 +89,7 @@ export const SETTINGS = {
   /** Keyed by event name; every collector has one. */
   priorities: ({ name, priority }: ConfigurableEvent) =>
     setting(PRIORITY, priority, `Priority of ${name}; Off switches it off.`, { neverOff: 'alwaysOn' }),
-  /** By event name, for those that can be aggregated. */
+  /** Keyed by event name; only for events that can be aggregated. */
   aggregation: ({ name, isAggregated }: ConfigurableEvent) =>
     isAggregated === undefined
       ? undefined
@@ -194,7 +194,7 @@ export type SettingId = IdOf<SettingKey>;
 /** Returns the name of a setting in the module twin. */
 export type NameOfSetting = (id: SettingId) => string;
 
-/** A row of the table; of a row for events, one for each event. */
+/** A setting from a row of the table; a row for events has one setting per event. */
 export interface SettingRow extends Setting {
   readonly id: SettingId;
   readonly key: SettingKey;

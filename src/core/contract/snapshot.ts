@@ -24,6 +24,8 @@ export interface SnapshotConsumer {
   wants(event: string): boolean;
   /** Receives a snapshot before it is queued. Must not throw, keep references to rows for long, or change them. */
   accept(snapshot: Snapshot): void;
-  /** A snapshot that it wants could not be taken. Not called for one that was taken, but could not be queued. */
+  /**
+   * A snapshot that it requested could not be taken. Not called for a snapshot that was taken but could not be queued.
+   */
   failed(event: string, problem: string): void;
 }

@@ -16,8 +16,8 @@ export interface SourceStatus {
 /** The state of a snapshot's source at the last listing. */
 export interface ListingStatus extends SourceStatus {
   /**
-   * How many entries were left out because the list has a limit; absent if it is complete. A list that was cut is
-   * `degraded`, and its reason contains the number.
+   * Number of entries that were omitted because the list has a limit; absent if it is complete. The source of a
+   * truncated list is `degraded`, and its reason contains the number.
    */
   readonly leftOut?: number;
   /** How many of each class of rows; absent if that is unknown. For ports, see port-class.ts. */
@@ -153,8 +153,8 @@ export interface MessageStatistics {
 /** Detects at little cost whether a source's listing may have changed. */
 interface Traced {
   /**
-   * A text that differs from the one before when the listing may differ. It is made of dates of files, a number that the kernel
-   * counts up, or one list of the kernel: no tool is run, and no folder is searched. `undefined`: the source can't tell.
+   * A string that changes when the listing may have changed. It is made from file dates, a counter of the kernel or one
+   * list of the kernel: no tool is run, and no folder is searched. `undefined` if the source can't detect changes.
    */
   trace(signal: AbortSignal): Promise<string | undefined>;
 }

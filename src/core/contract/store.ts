@@ -16,10 +16,10 @@ export interface OutgoingEvent extends EventTally {
   readonly owner?: string | undefined;
 }
 
-/** An event that waits in a queue. */
+/** An event in a queue. */
 export interface QueuedEvent extends OutgoingEvent {
   /** Incremented by one per event of its queue, also across restarts. */
   readonly position: number;
-  /** Size of `json` in UTF-8. The store knows it, so that the text needn't be encoded again. */
+  /** Size of `json` in UTF-8, in bytes. Provided by the store, so that the string needn't be encoded again. */
   readonly jsonBytes: number;
 }

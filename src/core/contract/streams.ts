@@ -2,8 +2,8 @@ import type { LogLine } from '../base/log.ts';
 import type { AlertLevel, Payload } from './event.ts';
 import type { SettingId } from './settings.ts';
 
-/* What happens, as streams of records. linux/ reads most of them, collectors/ turn them into payloads. They have been bounded
- * and decoded, but their content is still hostile input. */
+/* Occurrences as streams of records. linux/ reads most of them, collectors/ turn them into payloads. They have been
+ * bounded and decoded, but their content is still hostile input. */
 
 /** One end of a connection. */
 export interface SocketAddress {
@@ -177,18 +177,18 @@ export interface AlertRaised {
   readonly details?: Readonly<Record<string, string>>;
 }
 
-/** A desired setting, or a whole configuration, that was refused or changed. */
+/** A desired setting, or a whole configuration, that was rejected or changed. */
 export interface ConfigurationFault {
   readonly time: Date;
   /** As the module twin writes it. */
   readonly name: string;
   readonly type: 'TypeMismatch' | 'NotOptimal' | 'Conflict';
-  /** The value in force, as JSON text. */
+  /** The effective value, as JSON text. */
   readonly used: string;
   readonly message: string;
 }
 
-/** The same, of a setting by its id, for parts that do not know how the module twin names it. */
+/** A rejected or changed setting by its id, for parts that do not know its name in the module twin. */
 export interface SettingFault extends Omit<ConfigurationFault, 'name'> {
   readonly setting: SettingId;
 }
@@ -207,10 +207,10 @@ export interface Streams {
 export type StreamName = keyof Streams;
 
 /**
- * Why something that happened can't become a record. `kernel`: lost before it could be read. `unresolved`: its process
- * or socket was gone before its details were read. `killed`: held in memory when an earlier run was killed.
- * `malformed`: its record was broken. `cacheFull`: it was a line of the agent's log above the limits for such lines.
- * `excluded`: a start by a user who floods audit.
+ * Why an occurrence can't become a record. `kernel`: lost before it could be read. `unresolved`: its process or socket
+ * no longer existed when its details were read. `killed`: held in memory when an earlier run was killed. `malformed`:
+ * its record was broken. `cacheFull`: it was a line of the agent's log above the limits for such lines. `excluded`: a
+ * start by a user who floods audit.
  */
 export type LossReason = 'kernel' | 'unresolved' | 'killed' | 'malformed' | 'cacheFull' | 'excluded';
 
@@ -223,6 +223,8 @@ export interface StreamSink {
    * @param stream the stream of the lost records; several if it is unknown which of them
    */
   drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void;
-  /** Whether what was accepted is still worked on: a source does not note it as read yet. If omitted, it never is. */
+  /**
+   * Whether accepted records are still being processed, so that a source must not mark them as read. If omitted, never.
+   */
   isBehind?(): boolean;
 }

@@ -4,8 +4,8 @@
 /** Limit for a section, in bytes as `sizeInTwin` counts. */
 export const LARGEST_SECTION = 32_000;
 /**
- * The largest part of the reported section that the configuration in force may take; the rest is for the status, which says
- * what that configuration hides.
+ * Maximum size of the effective configuration in the reported section. The rest is for the status, which shows what
+ * that configuration hides.
  */
 export const LARGEST_MIRROR = 20_000;
 

@@ -16,25 +16,25 @@ describe('writeFileAtomic', () => {
 
   const mode = () => statSync(file).mode & 0o777;
 
-  it('writes a file that only its owner may read, and leaves nothing beside it', () => {
+  it('writeFileAtomic writes a file that only its owner may read, and leaves no other file in the folder', () => {
     writeFileAtomic(file, 'text é\n');
     assert.equal(readFileSync(file, 'utf8'), 'text é\n');
     assert.equal(mode(), 0o600);
     assert.deepEqual(readdirSync(folder), ['file']);
   });
 
-  it('gives the mode it is told', () => {
+  it('writeFileAtomic creates the file with the given mode', () => {
     writeFileAtomic(file, '', 0o640);
     assert.equal(mode(), 0o640);
   });
 
-  it('replaces a longer file', () => {
+  it('writeFileAtomic replaces a longer file', () => {
     writeFileAtomic(file, 'a long text');
     writeFileAtomic(file, 'short');
     assert.equal(readFileSync(file, 'utf8'), 'short');
   });
 
-  it('makes the new file private although an old one, or one that a crash left beside it, was not', () => {
+  it('writeFileAtomic makes the new file private even if the old file and a leftover of a crash were not', () => {
     for (const name of [file, `${file}.new`]) {
       writeFileSync(name, 'old');
       chmodSync(name, 0o666);
@@ -44,14 +44,14 @@ describe('writeFileAtomic', () => {
     assert.equal(readFileSync(file, 'utf8'), 'secret');
   });
 
-  it('leaves the old file as it was when the new one cannot be made', () => {
+  it('writeFileAtomic leaves the old file unchanged if the new one cannot be created', () => {
     writeFileAtomic(file, 'old');
     mkdirSync(`${file}.new`);
     assert.throws(() => writeFileAtomic(file, 'new'));
     assert.equal(readFileSync(file, 'utf8'), 'old');
   });
 
-  it('leaves the old file as it was, and nothing beside it, when there is room for a part of the new one only', () => {
+  it('writeFileAtomic keeps the old file and no other if the new one can only be written in part', () => {
     writeFileAtomic(file, 'old');
     const module = new URL('../../../src/core/base/atomic-file.js', import.meta.url).href;
     const write = `
@@ -65,13 +65,14 @@ describe('writeFileAtomic', () => {
     assert.deepEqual(readdirSync(folder), ['file']);
   });
 
-  it('says so when there is no such folder', () => {
+  it('writeFileAtomic throws ENOENT if the folder does not exist', () => {
     assert.throws(() => writeFileAtomic(join(folder, 'none', 'file'), ''), { code: 'ENOENT' });
   });
 });
 
 describe('readFileIfThere', () => {
-  it('reads a file', () => assert.match(readFileIfThere('package.json') ?? '', /"vakt"/));
-  it('is undefined without one', () => assert.equal(readFileIfThere('/nowhere/at/all'), undefined));
-  it('throws what else goes wrong', () => assert.throws(() => readFileIfThere('/'), { code: 'EISDIR' }));
+  it('readFileIfThere reads a file', () => assert.match(readFileIfThere('package.json') ?? '', /"vakt"/));
+  it('readFileIfThere returns undefined if the file does not exist', () =>
+    assert.equal(readFileIfThere('/nowhere/at/all'), undefined));
+  it('readFileIfThere throws any other error', () => assert.throws(() => readFileIfThere('/'), { code: 'EISDIR' }));
 });

@@ -6,7 +6,7 @@ import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.
 const LARGEST = 1 - Number.EPSILON;
 
 describe('fullJitter', () => {
-  it('draws from nothing to a bound that doubles up to the most', () => {
+  it('fullJitter draws from zero to a bound that doubles up to the maximum', () => {
     const highest = fullJitter({ first: seconds(1), max: seconds(5) }, () => LARGEST);
     assert.deepEqual(
       [1, 2, 3, 4, 5].map(() => highest.next()),
@@ -16,7 +16,7 @@ describe('fullJitter', () => {
     assert.deepEqual([lowest.next(), lowest.next()], [0, 0]);
   });
 
-  it('starts small again after a success', () => {
+  it('fullJitter starts again with the first bound after a success', () => {
     const backoff = fullJitter({ first: seconds(1), max: minutes(5) }, () => LARGEST);
     backoff.next();
     backoff.next();
@@ -24,13 +24,13 @@ describe('fullJitter', () => {
     assert.equal(backoff.next(), 1_000);
   });
 
-  it('spreads the waits evenly', () => {
+  it('fullJitter spreads the delays evenly', () => {
     const draws = [0, 0.25, 0.5, 0.75];
     const waits = draws.map((draw) => fullJitter({ first: seconds(8), max: seconds(8) }, () => draw).next());
     assert.deepEqual(waits, [0, 2_000, 4_000, 6_000]);
   });
 
-  it('never leaves its bounds', () => {
+  it('fullJitter never leaves its bounds', () => {
     const numbers = fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 1 });
     const spans = fc.tuple(fc.nat(60_000), fc.nat(60_000), fc.nat(600_000));
     fc.assert(
@@ -46,14 +46,14 @@ describe('fullJitter', () => {
     );
   });
 
-  it('takes its chance from the system when not told otherwise', () => {
+  it('fullJitter uses a random source by default', () => {
     const waits = Array.from({ length: 20 }, () => fullJitter({ first: minutes(60), max: minutes(60) }).next());
     assert.ok(new Set(waits).size > 1);
   });
 });
 
 describe('randomPart', () => {
-  it('is a quarter at least, and never the whole', () => {
+  it('randomPart returns a number from 0.25 to 1', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (random) => {
         const part = randomPart(() => random);
@@ -62,7 +62,7 @@ describe('randomPart', () => {
     );
   });
 
-  it('is another for each device', () => {
+  it('randomPart returns a different value on each of 1,000 calls', () => {
     assert.equal(new Set(Array.from({ length: 1_000 }, () => randomPart())).size, 1_000);
   });
 });

@@ -21,7 +21,7 @@ describe('systemClock', () => {
   });
   afterEach(() => time.restore());
 
-  /** Whether a promise has settled, in a way that a test can ask at any moment. */
+  /** Shows at any moment whether a promise has settled. */
   const watch = (promise: Promise<unknown>) => {
     const watched = { done: false };
     const settle = () => {
@@ -31,15 +31,16 @@ describe('systemClock', () => {
     return watched;
   };
 
-  it('tells the time', () => assert.equal(systemClock.now().toISOString(), '2024-05-01T12:00:00.000Z'));
+  it('systemClock returns the current time', () =>
+    assert.equal(systemClock.now().toISOString(), '2024-05-01T12:00:00.000Z'));
 
-  it('measures spans', async () => {
+  it('systemClock measures spans of time', async () => {
     const before = systemClock.monotonic();
     await time.tickAsync(1_500);
     assert.equal(systemClock.monotonic() - before, 1_500);
   });
 
-  it('tells the time of what the kernel recorded', async () => {
+  it('systemClock converts a timestamp of the kernel to wall-clock time', async () => {
     await time.tickAsync(5_000);
     const recorded = systemClock.monotonic() * 1e6;
     await time.tickAsync(1_500);
@@ -47,7 +48,7 @@ describe('systemClock', () => {
     assert.equal(systemClock.fromKernel(BigInt(recorded) + 250_000_000n).toISOString(), '2024-05-01T12:00:05.250Z');
   });
 
-  it('tells the time of what the kernel recorded by the wall clock as it stands now', async () => {
+  it('systemClock converts a timestamp of the kernel by the current wall clock', async () => {
     const recorded = systemClock.monotonic() * 1e6;
     await time.tickAsync(1_500);
     time.setSystemTime(new Date('2034-05-01T12:00:00Z'));
@@ -56,7 +57,7 @@ describe('systemClock', () => {
     assert.equal(systemClock.fromKernel(recorded).toISOString(), '2014-05-01T11:59:58.500Z');
   });
 
-  it('measures on as before when the wall clock is set, and shows the step', async () => {
+  it('systemClock keeps measuring correctly when the wall clock is set, and wallOffset shows the step', async () => {
     const [before, offset] = [systemClock.monotonic(), wallOffset(momentOf(systemClock))];
     await time.tickAsync(1_000);
     assert.equal(wallOffset(momentOf(systemClock)), offset);
@@ -65,27 +66,28 @@ describe('systemClock', () => {
     assert.equal(wallOffset(momentOf(systemClock)) - offset, -days(3_652));
   });
 
-  it('does not take a time for one of a clock that was set, when it is older than the agent', () => {
+  it('isPlausible rejects a time before every release of the agent, and an invalid time', () => {
     assert.equal(isPlausible(new Date(EARLIEST.getTime() - 1)), false);
     assert.equal(isPlausible(EARLIEST), true);
     assert.equal(isPlausible(new Date(Number.NaN)), false);
   });
 
-  it('does not let the kernel tell of what is to come', () => {
+  it('systemClock converts a future timestamp of the kernel to the current time', () => {
     assert.equal(systemClock.fromKernel(2 ** 63).getTime(), systemClock.now().getTime());
   });
 
-  it("reads the kernel's own clock", () => {
+  it("systemClock agrees with the kernel's uptime", () => {
     time.restore();
     const before = Date.now();
     const [uptime = 0] = readFileSync('/proc/uptime', 'latin1').split(' ').map(Number);
-    // The same to 10 ms on a machine that has never slept; else ahead by so long, and cut to now.
+    // Equal to within 10 ms on a machine that was never suspended; otherwise ahead by the suspended time, and limited
+    // to now.
     const told = systemClock.fromKernel(uptime * 1e9).getTime();
     const after = Date.now();
     assert.ok(told >= before - 1_000 && told <= after, `${told} is not between ${before} and ${after}`);
   });
 
-  it('sleeps as long as told', async () => {
+  it('systemClock sleeps for the requested time', async () => {
     const sleep = watch(systemClock.sleep(seconds(5)));
     await time.tickAsync(4_999);
     assert.equal(sleep.done, false);
@@ -94,7 +96,7 @@ describe('systemClock', () => {
   });
 
   for (const wait of [2 ** 31 - 1, 2 ** 31, 2 ** 31 + 1, days(365)]) {
-    it(`sleeps for ${wait} ms, which one timer may not hold`, async () => {
+    it(`systemClock sleeps for ${wait} ms, near or beyond the limit of a single timer`, async () => {
       const sleep = watch(systemClock.sleep(milliseconds(wait)));
       await time.tickAsync(wait - 1);
       assert.equal(sleep.done, false);
@@ -103,7 +105,7 @@ describe('systemClock', () => {
     });
   }
 
-  it('wakes at an abort, and leaves no timer behind', async () => {
+  it('systemClock ends a sleep on an abort and leaves no timer', async () => {
     const stop = new AbortController();
     const sleep = watch(systemClock.sleep(days(365), stop.signal));
     await time.tickAsync(days(30));
@@ -114,12 +116,12 @@ describe('systemClock', () => {
     assert.equal(time.countTimers(), 0);
   });
 
-  it('does not sleep at all when aborted already', async () => {
+  it('systemClock does not sleep if the signal is already aborted', async () => {
     await systemClock.sleep(days(365), AbortSignal.abort());
     assert.equal(time.countTimers(), 0);
   });
 
-  it('forgets the signal when the time is over', async () => {
+  it('systemClock removes its listeners from the signal after a sleep', async () => {
     const { signal } = new AbortController();
     const added = sinon.spy(signal, 'addEventListener');
     const removed = sinon.spy(signal, 'removeEventListener');
@@ -129,7 +131,7 @@ describe('systemClock', () => {
     assert.equal(removed.callCount, added.callCount);
   });
 
-  it('has one timer for all who sleep until the same millisecond, and wakes each once', async () => {
+  it('systemClock uses one timer for all sleeps that end in the same millisecond, and wakes each once', async () => {
     const sleeps = [watch(systemClock.sleep(seconds(4)))];
     await time.tickAsync(1_000.4);
     const stop = new AbortController();
@@ -156,7 +158,7 @@ describe('systemClock', () => {
     );
   });
 
-  it('has a timer for each who sleeps for a short time, which is then exact', async () => {
+  it('systemClock uses a separate timer for each short sleep, which is then exact', async () => {
     const sleeps = [systemClock.sleep(milliseconds(50)), systemClock.sleep(milliseconds(50))];
     assert.equal(time.countTimers(), 2);
     await time.tickAsync(50);
@@ -164,13 +166,13 @@ describe('systemClock', () => {
   });
 
   describe('within', () => {
-    it('answers as the work does', async () => {
+    it('within settles as the work does', async () => {
       assert.equal(await systemClock.within(seconds(1), 'the work', Promise.resolve(7)), 7);
       await assert.rejects(systemClock.within(seconds(1), 'the work', Promise.reject(new Error('no'))), /^Error: no$/);
       assert.equal(time.countTimers(), 0);
     });
 
-    it('rejects when the work takes longer, and names it', async () => {
+    it('within rejects if the work takes longer than its limit, and names the work', async () => {
       const work = systemClock.within(seconds(3), 'the work', new Promise(() => {}));
       const rejects = assert.rejects(work, (error) => {
         assert.ok(error instanceof TimeLimitError);
@@ -184,7 +186,7 @@ describe('systemClock', () => {
       await rejects;
     });
 
-    it('takes an answer that is there when this process was held up until after the limit', async () => {
+    it('within accepts an answer that arrived while the process was held up until after the limit', async () => {
       const answer = new Promise((resolve) => setTimeout(resolve, 31_001, 'there'));
       const work = systemClock.within(seconds(30), 'the work', answer);
       await time.tickAsync(20_000);
@@ -194,7 +196,7 @@ describe('systemClock', () => {
       assert.equal(time.countTimers(), 0);
     });
 
-    it('adds what it was held up for but once', async () => {
+    it('within extends its limit only once if the process is held up twice', async () => {
       const rejects = assert.rejects(systemClock.within(seconds(3), 'the work', new Promise(() => {})), TimeLimitError);
       time.jump(1_000_000);
       await time.tickAsync(2_999);
@@ -203,7 +205,7 @@ describe('systemClock', () => {
       assert.equal(time.countTimers(), 0);
     });
 
-    it('does not mind work that fails later', async () => {
+    it('within ignores work that fails after its limit', async () => {
       const work = new Promise((_resolve, reject) => {
         systemClock.sleep(seconds(5)).then(() => reject(new Error('late')));
       });
@@ -217,11 +219,11 @@ describe('systemClock', () => {
 describe('elapsedOf', () => {
   const monotonic = () => hours(2);
 
-  it('counts the time in which the machine was suspended, where the clock tells it', () => {
+  it('elapsedOf includes suspended time if the clock provides it', () => {
     assert.equal(elapsedOf({ monotonic, sinceBoot: () => hours(50) }), hours(50));
   });
 
-  it('is the monotonic clock elsewhere, whatever the uptime that a container shows', () => {
+  it('elapsedOf otherwise returns the monotonic time and does not read the uptime of the container', () => {
     const uptime = sinon.stub(os, 'uptime').throws(new Error('asked for'));
     try {
       assert.equal(elapsedOf({ monotonic }), hours(2));

@@ -9,11 +9,11 @@ const DATA = Buffer.from('compiled');
 const US = process.geteuid?.() ?? -1;
 
 describe('A code cache', () => {
-  it('is taken as it was sealed', () => {
+  it('a sealed code cache is returned unchanged', () => {
     assert.deepEqual(unsealCodeCache(sealCodeCache(DATA, PROGRAM), PROGRAM), DATA);
   });
 
-  it('is not taken with any of its bytes changed, cut off, or added', () => {
+  it('a code cache is rejected if any byte was changed or cut off, or bytes were added', () => {
     const sealed = sealCodeCache(DATA, PROGRAM);
     for (const at of sealed.keys()) {
       const changed = Buffer.from(sealed);
@@ -24,7 +24,7 @@ describe('A code cache', () => {
     assert.equal(unsealCodeCache(Buffer.concat([sealed, DATA]), PROGRAM), undefined);
   });
 
-  it('is not taken for another program', () => {
+  it('a code cache is rejected for another program', () => {
     assert.equal(unsealCodeCache(sealCodeCache(DATA, PROGRAM), programDigest('1 + 2')), undefined);
   });
 
@@ -36,11 +36,11 @@ describe('A code cache', () => {
       chmodSync(file, 0o644);
     });
 
-    it("is taken from the program's owner", () => {
+    it("a code cache is accepted from the program's owner", () => {
       assert.deepEqual(readCodeCache(file, PROGRAM, US), DATA);
     });
 
-    it('is not taken from anybody else but root', () => {
+    it('a code cache is rejected if it belongs to neither root nor the owner of the program', () => {
       if (US === 0) {
         assert.deepEqual(readCodeCache(file, PROGRAM, 1_000), DATA);
         chownSync(file, 1_000, 1_000);
@@ -49,13 +49,13 @@ describe('A code cache', () => {
     });
 
     for (const mode of [0o664, 0o646, 0o666]) {
-      it(`is not taken if others can write to it, with mode ${mode.toString(8)}`, () => {
+      it(`a code cache is rejected if others can write to it, with mode ${mode.toString(8)}`, () => {
         chmodSync(file, mode);
         assert.equal(readCodeCache(file, PROGRAM, US), undefined);
       });
     }
 
-    it('need not be there, and may be something else', () => {
+    it('readCodeCache returns undefined if the file is missing or is a folder', () => {
       assert.equal(readCodeCache(`${file}.none`, PROGRAM, US), undefined);
       mkdirSync(`${file}.folder`);
       assert.equal(readCodeCache(`${file}.folder`, PROGRAM, US), undefined);

@@ -33,7 +33,7 @@ describe('control socket', () => {
     return close;
   };
 
-  /** What a client of another kind gets. */
+  /** The response that another HTTP client gets. */
   const ask = async (target: string, method = 'GET') => {
     const asked = request({ socketPath: path, path: target, method }).end();
     const [response] = await once(asked, 'response');
@@ -42,7 +42,7 @@ describe('control socket', () => {
     return { status: response.statusCode, body: JSON.parse(body) };
   };
 
-  /** A socket file with nobody behind it, as a killed agent leaves one. */
+  /** Creates a socket file on which no process listens, as a killed agent leaves it. */
   const leaveStaleSocket = async () => {
     const { renameSync, mkdirSync } = await import('node:fs');
     mkdirSync(join(folder, 'run'), { recursive: true });
@@ -52,17 +52,17 @@ describe('control socket', () => {
     await new Promise((resolve) => server.close(resolve));
   };
 
-  it('answers what is asked', async () => {
+  it('the control socket passes the query to the handler and returns its answer', async () => {
     await serve({ '/echo': (query) => ({ said: query.get('say') }) });
     assert.deepEqual(await askControlSocket(path, '/echo?say=a%20b'), { said: 'a b' });
   });
 
-  it('is open to its owner alone', async () => {
+  it('the control socket is accessible only to its owner', async () => {
     await serve();
     assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 
-  it('knows no other path and no other method', async () => {
+  it('the control socket answers 404 for any other path or method', async () => {
     await serve();
     for (const target of ['/', '/other', '/status/', '/constructor', '//', '//status', '/%', '*']) {
       assert.deepEqual(await ask(target), { status: 404, body: { error: 'not found', paths: ['/status'] } }, target);
@@ -71,7 +71,7 @@ describe('control socket', () => {
     assert.equal((await ask('/status')).status, 200);
   });
 
-  it('tells of a handler that fails, and goes on', async () => {
+  it('the control socket reports the error of a handler and keeps serving', async () => {
     const broken = () => {
       throw new Error('broken');
     };
@@ -82,27 +82,27 @@ describe('control socket', () => {
     assert.equal(await askControlSocket(path, '/whole'), 'well');
   });
 
-  it('refuses to serve where another agent answers, which goes on answering', async () => {
+  it('serveControlSocket rejects if another agent answers at the path, and that agent keeps answering', async () => {
     await serve();
     await assert.rejects(serveControlSocket(path, {}), { id: 'AGENT_RUNNING' });
     assert.deepEqual(await askControlSocket(path, '/status'), { state: 'running' });
   });
 
-  it('replaces the socket of an agent that was killed', async () => {
+  it('serveControlSocket replaces the socket of a killed agent', async () => {
     await leaveStaleSocket();
     assert.ok(statSync(path).isSocket());
     await serve();
     assert.deepEqual(await askControlSocket(path, '/status'), { state: 'running' });
   });
 
-  it('does not touch a file that is no socket', async () => {
+  it('serveControlSocket rejects a file that is not a socket, and leaves it unchanged', async () => {
     path = join(folder, 'agent.json');
     writeFileSync(path, 'precious');
     await assert.rejects(serveControlSocket(path, {}), /is not a socket/);
     assert.equal(readFileSync(path, 'utf8'), 'precious');
   });
 
-  it('takes its socket away when it ends, whoever is still connected', async () => {
+  it('the control socket is removed on close even if a client is still connected', async () => {
     let streaming: ServerResponse | undefined;
     const close = await serve({
       '/follow': (_query, response) => {
@@ -121,7 +121,7 @@ describe('control socket', () => {
     assert.equal(existsSync(path), false);
   });
 
-  it('streams lines as they come, however they are cut, until the asker ends it', async () => {
+  it('askControlSocket streams whole lines as they arrive until the caller aborts', async () => {
     await serve({
       '/follow': (_query, response) => {
         response.writeHead(200);
@@ -139,7 +139,7 @@ describe('control socket', () => {
     assert.deepEqual(lines, ['first', 'second']);
   });
 
-  it('reads no line of a stream before what is done at its beginning', async () => {
+  it('askControlSocket reads no line of a stream before the promise of onOpen resolves', async () => {
     await serve({
       '/status': () => ({ state: 'running' }),
       '/follow': (_query, response) => void response.writeHead(200).write('first\n'),
@@ -157,7 +157,7 @@ describe('control socket', () => {
     assert.deepEqual(order, [{ state: 'running' }, 'first']);
   });
 
-  it('says why a stream could not begin', async () => {
+  it('askControlSocket rejects with the reason if a stream cannot start', async () => {
     let stream: ServerResponse | undefined;
     await serve({
       '/follow': (_query, response) => {
@@ -178,13 +178,13 @@ describe('control socket', () => {
     await assert.rejects(follow(exiting), { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} exited` });
   });
 
-  it('says when no agent runs', async () => {
+  it('askControlSocket rejects with AGENT_NOT_RUNNING if no agent runs', async () => {
     await assert.rejects(askControlSocket(path, '/status'), { id: 'AGENT_NOT_RUNNING', message: /ENOENT/ });
     await leaveStaleSocket();
     await assert.rejects(askControlSocket(path, '/status'), { id: 'AGENT_NOT_RUNNING', message: /ECONNREFUSED/ });
   });
 
-  it('tells an absent agent from one that cannot be asked', async () => {
+  it('isNoAgentListening distinguishes an absent agent from one that cannot be reached', async () => {
     const failure = () => askControlSocket(path, '/status').catch((error: unknown) => error);
     assert.equal(isNoAgentListening(await failure()), true);
     await leaveStaleSocket();
@@ -196,12 +196,12 @@ describe('control socket', () => {
     assert.equal(isNoAgentListening(error), false);
   });
 
-  it('does not replace a socket that it may not ask', async () => {
+  it('serveControlSocket does not replace a socket that it may not connect to', async () => {
     await serve();
     chmodSync(path, 0);
     chmodSync(folder, 0o755);
     const isRoot = process.geteuid?.() === 0;
-    if (isRoot) process.seteuid?.(65_534); // may root ask, everyone else may not
+    if (isRoot) process.seteuid?.(65_534); // root may connect despite the mode, other users may not
     const serving = serveControlSocket(path, {});
     if (isRoot) process.seteuid?.(0);
     await assert.rejects(serving, { code: 'EACCES' });
@@ -214,7 +214,7 @@ describe('control socket', () => {
     [107, true],
     [108, false],
   ] as const) {
-    it(`${works ? 'takes' : 'refuses'} a path of ${length} bytes`, async () => {
+    it(`the control socket ${works ? 'accepts' : 'rejects'} a path of ${length} bytes`, async () => {
       path = join(folder, 'é'.repeat(20));
       path += 's'.repeat(length - Buffer.byteLength(path));
       if (works) {
@@ -228,7 +228,7 @@ describe('control socket', () => {
     });
   }
 
-  it('rejects when the socket is gone before it could be closed to others', async () => {
+  it('serveControlSocket rejects if the socket was removed before its mode could be set', async () => {
     const { listen } = Server.prototype;
     const stub = sinon.stub(Server.prototype, 'listen').callsFake(function (this: Server, ...args: unknown[]) {
       Reflect.apply(listen, this, args);
@@ -239,7 +239,7 @@ describe('control socket', () => {
     await assert.rejects(serving, { code: 'ENOENT' });
   });
 
-  describe('with time in our hand', () => {
+  describe('with a fake clock', () => {
     let clock: sinon.SinonFakeTimers;
     beforeEach(() => {
       clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
@@ -247,12 +247,12 @@ describe('control socket', () => {
     afterEach(() => clock.restore());
 
     const silent = { '/silent': () => undefined };
-    /** Lets the answer come so far as it will. */
+    /** Waits until the first part of the answer has arrived. */
     const exchange = async () => {
       for (let i = 0; i < 50; i++) await nextTurn();
     };
 
-    it('gives up an agent that does not answer within 5 s', async () => {
+    it('askControlSocket rejects if the agent does not answer within 5 s', async () => {
       await serve(silent);
       let settled = false;
       const asking = askControlSocket(path, '/silent').finally(() => {
@@ -265,7 +265,7 @@ describe('control socket', () => {
       await assert.rejects(asking, { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} does not answer` });
     });
 
-    it('does so for an answer that never ends, and for a stream that never begins', async () => {
+    it('askControlSocket rejects after 5 s if an answer never ends or a stream never starts', async () => {
       await serve({
         ...silent,
         '/endless': (_query, response) => void response.writeHead(200).write('{'),
@@ -282,7 +282,7 @@ describe('control socket', () => {
       }
     });
 
-    it('lets a stream be silent for as long as it likes', async () => {
+    it('askControlSocket sets no time limit for a silent stream', async () => {
       let stream: ServerResponse | undefined;
       await serve({
         '/follow': (_query, response) => {
@@ -304,7 +304,7 @@ describe('control socket', () => {
       assert.equal(await following, 'at last');
     });
 
-    it('stops waiting when told to, with the reason it was told', async () => {
+    it("askControlSocket rejects with the signal's reason when the signal aborts", async () => {
       await serve(silent);
       const stop = new AbortController();
       const asking = askControlSocket(path, '/silent', { signal: stop.signal });
@@ -317,7 +317,7 @@ describe('control socket', () => {
     });
   });
 
-  it('rejects what is no JSON', async () => {
+  it('askControlSocket rejects an answer that is not JSON', async () => {
     await serve({ '/odd': (_query, response) => void response.end('<html>') });
     await assert.rejects(askControlSocket(path, '/odd'), { id: 'AGENT_NOT_RUNNING' });
   });

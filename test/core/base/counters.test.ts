@@ -6,7 +6,7 @@ import { Account, DROP_REASONS, droppedIn, sum } from '../../../src/core/base/co
 const NOTHING = { collected: 0, delivered: 0, aggregatedAway: 0, dropped: {} };
 
 describe('Account', () => {
-  it('counts by event, and all together', () => {
+  it('an Account counts by event and in total', () => {
     const account = new Account();
     account.collect('ProcessCreate', 10);
     account.collect('Login', 1);
@@ -28,12 +28,12 @@ describe('Account', () => {
     assert.equal(droppedIn(account.totals()), 4);
   });
 
-  it('is empty at first', () => {
+  it('an Account is empty at first', () => {
     assert.deepEqual(new Account().totals(), NOTHING);
     assert.deepEqual(new Account().byEvent(), {});
   });
 
-  it('gives copies, which nobody can use to change the books', () => {
+  it('an Account returns copies, so that callers cannot change its counts', () => {
     const account = new Account();
     account.drop('Login', 'kernel', 1);
     const copy = account.byEvent();
@@ -43,7 +43,7 @@ describe('Account', () => {
     assert.deepEqual(account.byEvent().Login, { ...NOTHING, dropped: { kernel: 1 } });
   });
 
-  it('reads back what it wrote, whatever was counted', () => {
+  it('an Account restores any counts from its own JSON', () => {
     const entry = fc.tuple(
       fc.constantFrom('collect', 'deliver', 'aggregateAway', ...DROP_REASONS),
       fc.oneof(fc.constantFrom('Login', '__proto__', 'constructor', ''), fc.string()),
@@ -63,7 +63,7 @@ describe('Account', () => {
     );
   });
 
-  it('takes any JSON for an account, and keeps its numbers whole and positive', () => {
+  it('Account.from accepts any JSON, and its counts are non-negative integers', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         const { collected, delivered, aggregatedAway, dropped } = Account.from(value).totals();
@@ -74,7 +74,7 @@ describe('Account', () => {
   });
 
   for (const damaged of [-1, 0.5, Number.MAX_VALUE, '7', null, true, [7], { n: 7 }]) {
-    it(`does not count ${JSON.stringify(damaged)}`, () => {
+    it(`Account.from ignores the invalid count ${JSON.stringify(damaged)}`, () => {
       const row = {
         collected: damaged,
         delivered: 2,
@@ -86,14 +86,14 @@ describe('Account', () => {
     });
   }
 
-  it('leaves out reasons it does not know', () => {
+  it('Account.from ignores unknown drop reasons', () => {
     const text = '{"Login": {"collected": 1, "dropped": {"__proto__": 5, "boredom": 6, "kernel": 7}}}';
     assert.deepEqual(Account.from(JSON.parse(text)).totals().dropped, { kernel: 7 });
   });
 });
 
 describe('sum', () => {
-  it('adds rows, and leaves them as they were', () => {
+  it('sum adds rows and leaves them unchanged', () => {
     const row = { collected: 1, delivered: 2, aggregatedAway: 3, dropped: { kernel: 4 } };
     assert.deepEqual(sum([row, row, { ...NOTHING, dropped: { refused: 5 } }]), {
       collected: 2,
@@ -106,7 +106,7 @@ describe('sum', () => {
 });
 
 describe('drop reasons', () => {
-  it('have a row each in TROUBLESHOOTING.md, and none too many', () => {
+  it('TROUBLESHOOTING.md has exactly one row for each drop reason', () => {
     const [, section = ''] = readFileSync('TROUBLESHOOTING.md', 'utf8').split('### What happened to an event?');
     const [table = ''] = section.split('\n### ');
     const rows = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, reason]) => reason);

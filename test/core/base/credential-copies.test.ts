@@ -14,21 +14,21 @@ describe('copies that systemd makes of secrets', () => {
   const OTHER = '/etc/vakt/certificates/gateway7.pem';
   afterEach(() => useCopies(new Map()));
 
-  it('are read instead of their files, and no others', () => {
+  it("systemd's copies are read instead of their files; other files are read directly", () => {
     useCopies(new Map([[KEY, '/run/credentials/vakt.service/secrets_module.key']]));
     assert.equal(sourceOf(KEY), '/run/credentials/vakt.service/secrets_module.key');
     assert.equal(sourceOf(OTHER), OTHER);
     assert.deepEqual(usedCopies(), { [KEY]: '/run/credentials/vakt.service/secrets_module.key' });
   });
 
-  it('come into use by a restart, files by themselves', () => {
+  it('a remedy asks for a restart only if a changed file has a copy', () => {
     useCopies(new Map([[KEY, '/run/key']]));
     assert.equal(thenUsed([OTHER, KEY], '; at once'), '; then run: systemctl restart vakt');
     assert.equal(thenUsed([OTHER], '; at once'), '; at once');
     assert.equal(thenUsed([OTHER]), '');
   });
 
-  it('are named where any file may be to blame', () => {
+  it('a remedy that may change any file names all files with copies', () => {
     assert.equal(onceChanged(', within 25 s'), ', within 25 s');
     assert.equal(onceChanged(), '');
     useCopies(
@@ -43,7 +43,7 @@ describe('copies that systemd makes of secrets', () => {
     );
   });
 
-  it('of an agent that runs are not read, but come into use as they do', () => {
+  it("a running agent's copies are not read, but a remedy asks for a restart", () => {
     agentUsesCopies([KEY]);
     assert.equal(sourceOf(KEY), KEY);
     assert.deepEqual(usedCopies(), {});

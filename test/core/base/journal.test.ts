@@ -17,24 +17,24 @@ describe('journalLine', () => {
     ['debug', 7],
     ['trace', 7],
   ] as const) {
-    it(`begins a line of level ${level} with <${priority}>`, () => {
+    it(`journalLine starts a line of level ${level} with <${priority}>`, () => {
       assert.equal(say(level), `<${priority}>Waits.\n`);
     });
   }
 
-  it('has the message first, then the fields as one JSON object', () => {
+  it('journalLine puts the message first, then the fields as one JSON object', () => {
     const line = say('warn', { part: 'hub', waitMs: 4_000 });
     assert.equal(line, '<4>Waits. {"part":"hub","waitMs":4000}\n');
   });
 
-  it('stays one line with one priority, whatever is in it', () => {
+  it('journalLine returns one line with one priority even if the record contains line breaks', () => {
     const record = { level: 'error', reason: 'a\n<0>b\u009b31m\u2028', msg: 'No.\n<0>Forged\u007f' };
     const line = journalLine(`${JSON.stringify(record)}\n`);
     assert.match(line, /^<3>No\.·<0>Forged· \{"reason":"a\\n<0>b/);
     assert.doesNotMatch(line.slice(0, -1), /\p{Cc}/u);
   });
 
-  it('takes lines as the log makes them', () => {
+  it('journalLine formats the lines of the log', () => {
     const written: string[] = [];
     const log = createLog({ level: 'trace', destination: { write: (line) => written.push(journalLine(line)) } });
     log.child({ part: 'hub' }).warn({ err: new Error('odd') }, 'Could not connect.');
@@ -56,7 +56,7 @@ describe('isJournal', () => {
     return `${dev}:${ino}`;
   };
 
-  it('holds for the descriptor that systemd names, and for no other', () => {
+  it('isJournal returns true only for the descriptor that JOURNAL_STREAM names', () => {
     assert.equal(isJournal(fd, { JOURNAL_STREAM: stream() }), true);
     const other = openSync(join(folder, 'other'), 'w');
     assert.equal(isJournal(other, { JOURNAL_STREAM: stream() }), false);
@@ -64,7 +64,7 @@ describe('isJournal', () => {
     closeSync(fd);
   });
 
-  it('does not hold without the variable, with nonsense in it, or for a closed descriptor', () => {
+  it('isJournal returns false without a valid JOURNAL_STREAM, and for a closed descriptor', () => {
     assert.equal(isJournal(fd, {}), false);
     assert.equal(isJournal(fd, { JOURNAL_STREAM: '1:2:3' }), false);
     const named = stream();

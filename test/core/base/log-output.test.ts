@@ -32,13 +32,13 @@ describe('LogOutput', () => {
 
   const lines = () => written.split('\n').slice(0, -1);
 
-  it('writes line by line', () => {
+  it('LogOutput writes line by line', () => {
     output.write('a\n');
     output.write('b\n');
     assert.deepEqual(lines(), ['a', 'b']);
   });
 
-  it('drops what cannot be written, and says how much that was as soon as it can', () => {
+  it('LogOutput drops lines that cannot be written, and reports their number as soon as it can', () => {
     room = 0;
     output.write('a\n');
     output.write('b\n');
@@ -57,7 +57,7 @@ describe('LogOutput', () => {
     assert.deepEqual(others, ['c', 'd']);
   });
 
-  it('counts right when the line about the loss is dropped itself, and tells it though nothing more is logged', async () => {
+  it('LogOutput reports the full loss even if its first report was dropped and no line follows', async () => {
     room = 0;
     for (let index = 0; index < 20; index += 1) output.write('a\n');
     await time.tickAsync(30_000);
@@ -69,7 +69,7 @@ describe('LogOutput', () => {
     );
   });
 
-  it('finishes a line that was cut, before any other', () => {
+  it('LogOutput completes a partly written line before any other', () => {
     room = 3;
     output.write('first\n');
     output.write('second\n');
@@ -78,7 +78,7 @@ describe('LogOutput', () => {
     assert.deepEqual(lines(), ['first', 'second', 'third']);
   });
 
-  it('counts right when the line about the loss is cut itself', () => {
+  it('LogOutput counts correctly if the line about the loss is written in part', () => {
     room = 0;
     output.write('a\n');
     room = 10;
@@ -89,7 +89,7 @@ describe('LogOutput', () => {
     assert.deepEqual([JSON.parse(loss).lines, ...others], [1, 'b', 'c']);
   });
 
-  it('holds lines for a reader that is behind, without waiting for it, and writes them when it reads again', async () => {
+  it('LogOutput holds lines for a slow reader without blocking, and writes them when it reads again', async () => {
     room = 0;
     errno = 'EAGAIN';
     for (const line of ['a\n', 'b\n', 'c\n']) output.write(line);
@@ -105,7 +105,7 @@ describe('LogOutput', () => {
     assert.equal(tries, before, 'nothing is left to write');
   });
 
-  it('holds 64 KiB of lines, and says how many more were lost though nothing more is logged', async () => {
+  it('LogOutput holds 64 KiB of lines, and reports the number of lost lines even if no line follows', async () => {
     room = 0;
     errno = 'EAGAIN';
     const line = `${'x'.repeat(1_023)}\n`;
@@ -118,7 +118,7 @@ describe('LogOutput', () => {
     assert.equal(msg, '36 log lines were dropped because nobody read standard output.');
   });
 
-  it('tries a reader that never reads again at most every two seconds', async () => {
+  it('LogOutput retries a reader that never reads again at most every two seconds', async () => {
     room = 0;
     errno = 'EAGAIN';
     output.write('a\n');
@@ -128,7 +128,7 @@ describe('LogOutput', () => {
     assert.ok(tries <= 30, `${tries} tries`);
   });
 
-  it('gives up at the end after a second', async () => {
+  it('LogOutput gives up flushing after one second', async () => {
     room = 0;
     errno = 'EAGAIN';
     output.write('a\n');
@@ -142,7 +142,7 @@ describe('LogOutput', () => {
     assert.equal(isOver, true);
   });
 
-  it('writes everything as its format says, also what it says itself', () => {
+  it('LogOutput applies its format to all lines, including its own reports', () => {
     const seen: string[] = [];
     let full = true;
     const shouting = new LogOutput({

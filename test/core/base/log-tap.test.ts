@@ -16,7 +16,7 @@ describe('LogTap', () => {
     heard = [];
   });
 
-  it('keeps lines until someone listens, and passes them on once, in order', () => {
+  it('LogTap keeps lines until listen is called, and passes them on once, in order', () => {
     const tap = new LogTap('warn');
     tap.accept(line(1));
     tap.accept(line(2));
@@ -26,7 +26,7 @@ describe('LogTap', () => {
     assert.deepEqual(heard, ['1', '2', '3']);
   });
 
-  it('keeps the first hundred', () => {
+  it('LogTap keeps the first 100 lines', () => {
     const tap = new LogTap('warn');
     for (let n = 0; n < 150; n += 1) tap.accept(line(n, Math.floor(n / 50)));
     tap.listen(listener);
@@ -34,7 +34,7 @@ describe('LogTap', () => {
     assert.equal(heard.at(-1), '99');
   });
 
-  it('passes sixty lines a minute on, and no more', () => {
+  it('LogTap passes on at most 60 lines per minute', () => {
     const tap = new LogTap('warn');
     tap.listen(listener);
     for (let n = 0; n < 1_000; n += 1) tap.accept(line(n));
@@ -57,7 +57,7 @@ describe('LogTap', () => {
     };
     const isSaid = (count: number) => heard.filter((text) => text.startsWith(`Dropped ${count} `)).length === 1;
 
-    it('counts each line at once, and says how many there were with the first one of another minute', () => {
+    it('LogTap counts each dropped line immediately, and reports their number in the next minute', () => {
       listen();
       many(100);
       assert.equal(lost.length, 40);
@@ -69,14 +69,14 @@ describe('LogTap', () => {
       assert.equal(heard.length, 63);
     });
 
-    it('says how many there were when it ends', () => {
+    it('LogTap reports the number of dropped lines when the listener ends', () => {
       const end = listen();
       many(100);
       end();
       assert.ok(isSaid(40), heard.join());
     });
 
-    it('counts the lines that nobody could listen to yet', () => {
+    it('LogTap counts the lines that were dropped before listen was called', () => {
       for (let n = 0; n < 150; n += 1) tap.accept(line(n, Math.floor(n / 50)));
       listen();
       assert.deepEqual(lost, [50]);
@@ -84,13 +84,13 @@ describe('LogTap', () => {
       assert.ok(isSaid(50), heard.join());
     });
 
-    it('passes on what is of another level, or has an id, and is not moved by alerts', () => {
+    it('LogTap limits each level and each known id separately, and ignores lines about alerts', () => {
       listen();
       many(100, (n) => ({ ...line(n), isAlert: true }));
       assert.deepEqual([heard, lost], [[], []]);
       many(100);
       many(100, (n) => ({ ...line(n), id: 'IO_URING_USED' }));
-      many(100, (n) => ({ ...line(n), id: `SOMETHING_${n}` })); // no ids of the agent: no shares of their own
+      many(100, (n) => ({ ...line(n), id: `SOMETHING_${n}` })); // unknown ids have no limit of their own
       assert.equal(heard.length, 70);
       tap.accept({ ...line(0), id: 'AUDIT_TAMPERED', message: 'tampered' });
       tap.accept({ ...line(0), level: 'error', message: 'error' });
@@ -98,7 +98,7 @@ describe('LogTap', () => {
     });
   });
 
-  it('is not caught by a listener that logs', () => {
+  it('LogTap also limits lines that its own listener logs', () => {
     const tap = new LogTap('warn');
     tap.listen((heardLine) => {
       listener(heardLine);
@@ -115,7 +115,7 @@ describe('RecentLines', () => {
     return { lines, log: createLog({ level: 'silent', tap: lines }) };
   };
 
-  it('keeps warnings and errors with what is wrong and what to do', () => {
+  it('RecentLines keeps warnings and errors with their messages, ids and remedies', () => {
     const { lines, log } = recent();
     log.info('Connected.');
     log.warn({ err: new Error('ENOENT') }, 'Could not look.');
@@ -129,7 +129,7 @@ describe('RecentLines', () => {
     );
   });
 
-  it('keeps the last fifty, each cut', () => {
+  it('RecentLines keeps the last 50 lines, each truncated', () => {
     const { lines, log } = recent();
     for (let number = 1; number <= 60; number += 1)
       log.warn({ remedy: 'y'.repeat(600) }, `${number} ${'x'.repeat(600)}`);

@@ -27,7 +27,7 @@ describe('createLog', () => {
     });
   const parsed = () => written.map((line) => JSON.parse(line));
 
-  it('writes one JSON object a line, with its time in UTC and its level by name', () => {
+  it('the log writes one JSON object per line, with the time in UTC and the name of the level', () => {
     create('info').info({ waitMs: 4_000 }, 'Could not\nreach the hub.');
     assert.match(written[0] ?? '', /^\{[^\n]*\}\n$/);
     const { time, ...line } = parsed()[0];
@@ -36,7 +36,7 @@ describe('createLog', () => {
   });
 
   for (const [at, level] of LOG_LEVELS.entries()) {
-    it(`writes, at level ${level}, what is as important or more`, () => {
+    it(`the log writes only lines of level ${level} or above if that is its level`, () => {
       const log = create(level);
       for (const name of LOG_LEVELS) if (name !== 'silent') log[name](name);
       assert.deepEqual(
@@ -45,7 +45,7 @@ describe('createLog', () => {
       );
     });
 
-    it(`taps, at level ${level}, what is as important or more, whatever the log's own level`, () => {
+    it(`the tap receives only lines of its level ${level} or above, regardless of the log's own level`, () => {
       for (const own of ['trace', 'silent'] as const) {
         tapped = [];
         const log = create(own, level);
@@ -58,7 +58,7 @@ describe('createLog', () => {
     });
   }
 
-  it('follows a level that is changed, with all its children, and leaves the tap as it is', () => {
+  it('a changed level applies to the log and its children, but not to the tap', () => {
     const level = new AdjustableLevel('warn');
     const log = createLog({
       level,
@@ -83,7 +83,7 @@ describe('createLog', () => {
     assert.equal(written.length, 1);
   });
 
-  it('keeps the levels of log and tap apart', () => {
+  it('the levels of log and tap are independent', () => {
     const log = create('info', 'error');
     log.warn('Mind this.');
     assert.deepEqual([written.length, tapped.length], [1, 0]);
@@ -93,7 +93,7 @@ describe('createLog', () => {
   });
 
   for (const field of ['sharedAccessKey', 'connectionString', 'privateKey', 'password']) {
-    it(`never writes a ${field}`, () => {
+    it(`the log never writes a ${field}`, () => {
       const log = create('info', 'info');
       log.info({ [field]: 'S3CRET' }, 'Here.');
       log.info({ options: { [field]: 'S3CRET' } }, 'There.');
@@ -103,7 +103,7 @@ describe('createLog', () => {
     });
   }
 
-  it('writes what an AgentError knows, and its cause', () => {
+  it('the log writes the fields of an AgentError and its cause', () => {
     const cause = new Error('connect ECONNREFUSED');
     const err = new AgentError('HUB_UNREACHABLE', 'cannot reach the hub', 'Check the network.', { cause });
     create('info').warn({ err }, 'Could not connect.');
@@ -121,7 +121,7 @@ describe('createLog', () => {
     assert.equal(why.message, 'connect ECONNREFUSED');
   });
 
-  it('hands the tap the message, the error, its id and its remedy', () => {
+  it('the tap receives the message, the error, its id and its remedy', () => {
     const log = create('silent', 'warn');
     const err = new AgentError('HUB_UNREACHABLE', 'cannot reach the hub', 'Check the network.');
     log.warn({ err }, 'Could not connect.');
@@ -147,7 +147,7 @@ describe('createLog', () => {
 });
 
 describe('logError', () => {
-  it("says the error in the contract's words, with what to do beside it", () => {
+  it("logError logs the error in the contract's format, with the remedy as a field", () => {
     const written: string[] = [];
     const log = createLog({ level: 'info', destination: { write: (line) => written.push(line) } });
     logError(log, new AgentError('CONFIG_FILE_MISSING', '/x does not exist', 'Create it.'));
@@ -164,7 +164,7 @@ describe('logError', () => {
 });
 
 describe('readable', () => {
-  it('says a line in words', () => {
+  it('readable formats a line with its time, level, message and fields', () => {
     const line = {
       time: '2024-05-01T12:34:56.789Z',
       level: 'warn',
@@ -176,7 +176,7 @@ describe('readable', () => {
     assert.equal(readable(JSON.stringify(line)), '12:34:56 warn  Waits. part=hub waitMs=4000 list=[1]\n');
   });
 
-  it("adds the error's message, not its stack", () => {
+  it("readable adds the error's message, not its stack", () => {
     const line = {
       time: '2024-05-01T12:34:56.789Z',
       level: 'error',
@@ -186,7 +186,7 @@ describe('readable', () => {
     assert.equal(readable(JSON.stringify(line)), '12:34:56 error No. err=odd\n');
   });
 
-  it('has nothing in it that a terminal obeys or hides, wherever it comes from', () => {
+  it('readable returns no control or invisible characters from any field', () => {
     const hostile = 'a\u001b[2J\u202eb\n';
     const line = {
       time: '2026-05-01T12:34:56.000Z',

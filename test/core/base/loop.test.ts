@@ -27,7 +27,7 @@ describe('keepGoing', () => {
       log: createLog({ level: 'silent', tap: { level: 'debug', accept: (line) => logged.push(line) } }),
     });
 
-  it('takes turn after turn until it is told to stop', async () => {
+  it('keepGoing runs turn after turn until the signal aborts', async () => {
     let turns = 0;
     const done = go(async () => {
       turns += 1;
@@ -40,12 +40,12 @@ describe('keepGoing', () => {
     assert.deepEqual(logged, []);
   });
 
-  it('takes none when it is told beforehand', async () => {
+  it('keepGoing runs no turn if the signal is already aborted', async () => {
     stop.abort();
     await go(() => assert.fail('a turn'));
   });
 
-  it('goes on a second after a turn that throws, and says each thing once', async () => {
+  it('keepGoing continues one second after a turn that throws, and logs each error once', async () => {
     const messages = ['one', 'one', 'one', 'two', 'two'];
     let turns = 0;
     const done = go(async () => {
@@ -78,7 +78,7 @@ describe('Loop', () => {
   const make = (turn: (signal: AbortSignal) => Promise<void>) =>
     new Loop(turn, { clock: systemClock, log: createLog({ level: 'silent' }) });
 
-  it('takes turns from its start until it is stopped', async () => {
+  it('a Loop runs turns from its start until it is stopped', async () => {
     let turns = 0;
     const loop = make(async (signal) => {
       turns += 1;
@@ -94,7 +94,7 @@ describe('Loop', () => {
     assert.equal(turns, 3);
   });
 
-  it('waits at its stop for the turn that is being taken', async () => {
+  it('a Loop waits for the current turn when it is stopped', async () => {
     let ended = false;
     const loop = make(async () => {
       await systemClock.sleep(seconds(5));
@@ -106,7 +106,7 @@ describe('Loop', () => {
     await stopped;
   });
 
-  it('takes none when it is stopped before its start', async () => {
+  it('a Loop runs no turn if it is stopped before its start', async () => {
     const loop = make(() => assert.fail('a turn'));
     await loop.stop();
     loop.start();

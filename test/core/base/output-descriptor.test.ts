@@ -34,12 +34,12 @@ describe('What a thread writes', () => {
     await time.tickAsync(5_000);
   };
 
-  it('is all there, in order', async () => {
+  it('the writing thread writes all lines in order', async () => {
     await burst(3);
     assert.deepEqual(lines(), ['line 0', 'line 1', 'line 2']);
   });
 
-  it('is counted when its write fails, also when the line about the loss fails', async () => {
+  it('the writing thread counts lines whose write fails, including a failed report of the loss', async () => {
     room = 0;
     await burst(20);
     await burst(1);
@@ -52,7 +52,7 @@ describe('What a thread writes', () => {
     );
   });
 
-  it('finishes a line that was cut, and counts only the lines after it', async () => {
+  it('the writing thread completes a partly written line, and counts only the lines after it', async () => {
     room = 3;
     await burst(20);
     room = Number.POSITIVE_INFINITY;

@@ -4,12 +4,12 @@ import { isAbsolute, join } from 'node:path';
 import { PAGES, pageOf } from '../../../src/core/base/pages.ts';
 import { TOP } from '../../harness/top.ts';
 
-/** The fleet commands run from a clone of the project only, where all pages are; no installation has them. */
+/** The fleet commands run only from a clone of the project, which has all pages; no installation contains them. */
 const FROM_A_CLONE = /^fleet\//;
 
 describe('A page that an error names', () => {
   for (const page of Object.keys(PAGES) as (keyof typeof PAGES)[]) {
-    it(`is there, by its full path: ${page}`, () => {
+    it(`pageOf returns the absolute path of the existing page: ${page}`, () => {
       const path = pageOf(page);
       assert.ok(isAbsolute(path), path);
       assert.equal(path, join(TOP, PAGES[page].source));
@@ -17,7 +17,7 @@ describe('A page that an error names', () => {
     });
   }
 
-  it('is named by pageOf alone: a name in a text leads nowhere in an installation', () => {
+  it('sources name pages only by pageOf, since a bare file name does not exist in an installation', () => {
     const sources = readdirSync(join(TOP, 'src'), { recursive: true, encoding: 'utf8' }).filter(
       (path) => path.endsWith('.ts') && path !== 'core/base/pages.ts' && !FROM_A_CLONE.test(path),
     );

@@ -15,7 +15,7 @@ describe('exists', () => {
     writeFileSync(join(folder, 'closed/file'), '');
   });
 
-  it('says what is there', () => {
+  it('exists returns true for folders and files, and false for missing paths and dangling links', () => {
     assert.equal(exists(join(folder, 'closed')), true);
     assert.equal(exists(join(folder, 'closed/file')), true);
     assert.equal(exists(join(folder, 'none')), false);
@@ -28,7 +28,7 @@ describe('exists', () => {
     ['nobody may look', '-dac_read_search', 'false'],
     ['a capability is needed to look', '+dac_read_search', 'true'],
   ] as const) {
-    it(`says ${expected} of what is in a folder of another user, where ${who}`, function () {
+    it(`exists returns ${expected} for a file in a folder of another user, where ${who}`, function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
       const module = new URL('../../../src/core/base/paths.js', import.meta.url).href;
       const script = `const { exists } = await import(process.argv[1]); process.stdout.write(String(exists(process.argv[2])));`;
@@ -42,7 +42,7 @@ describe('exists', () => {
 });
 
 describe('makeFolder', () => {
-  it('makes a folder with those above it, and leaves one that exists', () => {
+  it('makeFolder creates a folder with its parents, and leaves an existing one unchanged', () => {
     const path = join(temporaryFolder(), 'a', 'b', 'c');
     makeFolder(path, 0o700);
     makeFolder(path, 0o755);
@@ -50,7 +50,7 @@ describe('makeFolder', () => {
     assert.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
   });
 
-  it('throws where there is a file', () => {
+  it('makeFolder throws if the path or a parent is a file', () => {
     const file = join(temporaryFolder(), 'file');
     writeFileSync(file, '');
     assert.throws(() => makeFolder(file, 0o700), { code: 'EEXIST' });

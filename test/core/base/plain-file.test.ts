@@ -22,12 +22,12 @@ describe('Files that others can exchange', () => {
     ['readNamedFile', readNamedFile],
   ] as const) {
     describe(what, () => {
-      it('reads a file up to its limit', () => {
+      it(`${what} reads a file up to its limit`, () => {
         assert.equal(read(path('file'), 4), 'text');
         assert.throws(() => read(path('file'), 3), { code: 'EFBIG' });
       });
 
-      it('takes no huge file, directory, named pipe or device, and waits for none', () => {
+      it(`${what} rejects a huge file, directory, named pipe or device without blocking`, () => {
         writeFileSync(path('huge'), '');
         truncateSync(path('huge'), 1e12);
         mkdirSync(path('folder'));
@@ -38,31 +38,33 @@ describe('Files that others can exchange', () => {
         }
       });
 
-      it('says that a file is missing', () => assert.throws(() => read(path('none'), 1), { code: 'ENOENT' }));
+      it(`${what} throws ENOENT if the file is missing`, () => {
+        assert.throws(() => read(path('none'), 1), { code: 'ENOENT' });
+      });
     });
   }
 
-  it('readPlainFile follows no link of either kind', () => {
+  it('readPlainFile rejects symbolic and hard links', () => {
     symlinkSync('/etc/hostname', path('link'));
     linkSync(path('file'), path('other'));
     assert.throws(() => readPlainFile(path('link'), 1_000), { code: 'ELOOP' });
     assert.throws(() => readPlainFile(path('other'), 1_000), { code: 'EINVAL' });
   });
 
-  it('readNamedFile follows a link that only trusted users can have made', () => {
+  it('readNamedFile follows a link only if no untrusted user can have made it', () => {
     symlinkSync('file', path('link'));
     assert.equal(readNamedFile(path('link'), 1_000), 'text');
     chmodSync(folder, 0o777);
     assert.throws(() => readNamedFile(path('link'), 1_000), { code: 'ELOOP' });
   });
 
-  it('readNamedFile follows a link in a folder of everyone that only its owner can replace', () => {
+  it('readNamedFile follows a link in a sticky world-writable folder', () => {
     symlinkSync('file', path('link'));
     chmodSync(folder, 0o1777);
     assert.equal(readNamedFile(path('link'), 1_000), 'text');
   });
 
-  it('readNamedFile follows the links of a volume of Kubernetes, which is mounted read-only', function () {
+  it('readNamedFile follows the links of a Kubernetes volume, which is mounted read-only', function () {
     if (process.getuid?.() !== 0) skip(this, 'needs root, to mount a folder read-only');
     mkdirSync(path('volume/..2026'), { recursive: true });
     writeFileSync(path('volume/..2026/file'), 'configuration');
@@ -87,7 +89,7 @@ describe('Files that others can exchange', () => {
     assert.equal(execFileSync('unshare', args, { encoding: 'utf8' }), 'configuration\n');
   });
 
-  it('readNamedFile follows no link that somebody else has made', function () {
+  it('readNamedFile rejects a link that another user has made', function () {
     if (process.getuid?.() !== 0) skip(this, 'needs root, to make a link of another user');
     symlinkSync('file', path('link'));
     lchownSync(path('link'), 65_534, 65_534);

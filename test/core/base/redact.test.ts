@@ -11,7 +11,8 @@ describe('redactText', () => {
     ['-----BEGIN PRIVATE KEY-----\nMHcCAQEE', '[redacted]'],
     [`key ${Buffer.alloc(32, 7).toString('base64')}.`, 'key [redacted].'],
   ] as const) {
-    it(`replaces what looks like a secret in ${text.slice(0, 40)}`, () => assert.equal(redactText(text, []), rest));
+    it(`redactText replaces the string that looks like a secret in ${text.slice(0, 40)}`, () =>
+      assert.equal(redactText(text, []), rest));
   }
 
   for (const text of [
@@ -19,10 +20,10 @@ describe('redactText', () => {
     'http://proxy:3128/a@b',
     'Could not read /usr/lib/systemd/system/multi/user/target/wants/ssh.service, see a=b',
   ]) {
-    it(`leaves alone ${text.slice(0, 30)}`, () => assert.equal(redactText(text, []), text));
+    it(`redactText does not change ${text.slice(0, 30)}`, () => assert.equal(redactText(text, []), text));
   }
 
-  it('replaces a known secret in each form in which a program may write it', () => {
+  it('redactText replaces a known secret in each form in which a program may write it', () => {
     const secret = 'pass"w/rd+1=';
     const forms = [secret, encodeURIComponent(secret), JSON.stringify(secret), 'pass"w/rd+1'];
     for (const form of forms) {
@@ -31,10 +32,10 @@ describe('redactText', () => {
     }
   });
 
-  it('does not replace texts that are too short to be secrets', () =>
+  it('redactText does not replace strings that are too short to be secrets', () =>
     assert.equal(redactText('a b c', ['b', '']), 'a b c'));
 
-  it('ends on a megabyte of paths, which look like base64', function () {
+  it('redactText finishes on a megabyte of paths, which look like base64', function () {
     this.timeout(180_000);
     const text = 'a/'.repeat(512 * 1024);
     assert.equal(redactText(text, []), text);
@@ -42,7 +43,7 @@ describe('redactText', () => {
 });
 
 describe('redact', () => {
-  it('replaces members that are secrets by their names, at any depth', () => {
+  it('redact replaces members whose names denote secrets, at any depth', () => {
     const value = { hub: { hostName: 'h', sharedAccessKey: 'x' }, list: [{ password: 'y', passwordFile: '/p' }] };
     assert.deepEqual(redact(value, []), {
       hub: { hostName: 'h', sharedAccessKey: '[redacted]' },

@@ -23,7 +23,7 @@ describe('runServices', () => {
     throw new Error('broken');
   };
 
-  it('starts in order, waits, and stops in reverse', async () => {
+  it('runServices starts services in order, waits, and stops them in reverse order', async () => {
     const until = async () => {
       await nextTurn();
       happened.push('until');
@@ -32,7 +32,7 @@ describe('runServices', () => {
     assert.deepEqual(happened, ['start a', 'start b', 'start c', 'until', 'stop c', 'stop b', 'stop a']);
   });
 
-  it('starts one only when the one before works', async () => {
+  it('runServices starts a service only after the previous one has started', async () => {
     const slow = service('slow', {
       async start() {
         await nextTurn();
@@ -43,14 +43,14 @@ describe('runServices', () => {
     assert.deepEqual(happened.slice(0, 2), ['slow works', 'start b']);
   });
 
-  it('ends the run at a start that fails: what was started stops, what was not never starts', async () => {
+  it('runServices aborts if a service fails to start: it stops the started ones and starts no others', async () => {
     const never = new Promise(() => {});
     const run = runServices([service('a'), service('b', { start: fails }), service('c')], never, log());
     await assert.rejects(run, /^Error: broken$/);
     assert.deepEqual(happened, ['start a', 'stop b', 'stop a']);
   });
 
-  it('logs a stop that fails, and stops the rest', async () => {
+  it('runServices logs a stop that fails, and stops the other services', async () => {
     await runServices([service('a'), service('b', { stop: fails }), service('c')], Promise.resolve(), log());
     assert.deepEqual(happened.slice(3), ['stop c', 'stop a']);
     assert.deepEqual(
@@ -59,7 +59,7 @@ describe('runServices', () => {
     );
   });
 
-  it('stops the rest also after a stop that throws instead of rejecting', async () => {
+  it('runServices stops the other services even if a stop throws instead of rejecting', async () => {
     const stop = () => {
       throw new Error('broken');
     };
@@ -67,7 +67,7 @@ describe('runServices', () => {
     assert.ok(happened.includes('stop a'));
   });
 
-  it('stops everything when what it waits for fails', async () => {
+  it('runServices stops all services if the promise that it waits for rejects', async () => {
     await assert.rejects(runServices([service('a')], fails(), log()), /broken/);
     assert.deepEqual(happened, ['start a', 'stop a']);
   });

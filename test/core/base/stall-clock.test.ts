@@ -8,7 +8,9 @@ import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { WatchedClock } from '../../../src/core/base/watched-clock.ts';
 import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
 
-/** Time that a test holds in its hand; sleepers wake in the order of their times, and only when time is let go on. */
+/**
+ * A clock that a test advances by hand; sleepers wake in the order of their times, and only when the test advances it.
+ */
 class FakeClock implements Clock {
   time = 1_000;
   cpuMs = 0;
@@ -47,13 +49,13 @@ describe('StallClock', () => {
     clock.onStall((stall) => told.push(stall));
   });
 
-  it('says nothing of timers that come in time, or a little late', async () => {
+  it('StallClock ignores timers that fire on time or slightly late', async () => {
     void clock.sleep(seconds(10));
     await fake.runAt(12_900);
     assert.equal(clock.lastStall(), undefined);
   });
 
-  it('tells how long the event loop stood still, once, however many timers come late', async () => {
+  it('StallClock reports the length of a stall once even if many timers fire late', async () => {
     for (const wait of [1, 5, 30, 100]) void clock.sleep(seconds(wait));
     await fake.runAt(243_000);
     assert.equal(told.length, 1);
@@ -62,7 +64,7 @@ describe('StallClock', () => {
     assert.equal(told[0]?.at.toISOString(), '2024-05-01T00:04:03.000Z');
   });
 
-  it('takes no sleep that was ended early, nor a long one, for a stall', async () => {
+  it('StallClock does not mistake an aborted or a long sleep for a stall', async () => {
     const stop = new AbortController();
     void clock.sleep(seconds(1), stop.signal);
     void clock.sleep(hours(20));
@@ -73,7 +75,7 @@ describe('StallClock', () => {
     assert.deepEqual(told, []);
   });
 
-  it('names what was under way, else who was woken last', async () => {
+  it('StallClock names the work in progress, otherwise the part that was last woken', async () => {
     void clock.part('linux').sleep(seconds(1));
     await fake.runAt(2_000);
     void clock.part('queues').sleep(seconds(1));
@@ -85,7 +87,7 @@ describe('StallClock', () => {
     assert.equal(told[1]?.during, 'during the snapshot ListeningPorts');
   });
 
-  it('tells computing from waiting', async () => {
+  it('StallClock distinguishes computing from waiting', async () => {
     void clock.sleep(seconds(1));
     fake.cpuMs += 9_000;
     await fake.runAt(12_000);
@@ -97,7 +99,7 @@ describe('StallClock', () => {
     ]);
   });
 
-  it('tells of those that come again and again only when they are longer, or after ten minutes', async () => {
+  it('StallClock reports repeated stalls only if they are longer, or after ten minutes', async () => {
     const stall = async (length: number) => {
       void clock.sleep(milliseconds(100));
       await fake.runAt(fake.time + 100 + length);
@@ -112,7 +114,7 @@ describe('StallClock', () => {
     assert.equal(told.length, 3);
   });
 
-  it('forgets the last one after an hour', async () => {
+  it('StallClock drops the last stall after one hour', async () => {
     void clock.sleep(seconds(1));
     await fake.runAt(20_000);
     assert.ok(clock.lastStall());
@@ -120,7 +122,7 @@ describe('StallClock', () => {
     assert.equal(clock.lastStall(), undefined);
   });
 
-  it('is seen through the clocks of parts', async () => {
+  it('StallClock detects stalls through the clocks of parts', async () => {
     const part = new WatchedClock(clockOf(clock, 'queues'));
     void part.sleep(seconds(1));
     await fake.runAt(20_000);
@@ -128,13 +130,13 @@ describe('StallClock', () => {
     assert.equal(clockOf(systemClock, 'queues'), systemClock);
   });
 
-  it('passes the time since boot on to the parts', () => {
+  it('StallClock provides the time since boot to its parts', () => {
     const bootedAgo = new StallClock(Object.assign(fake, { sinceBoot: () => hours(50) }));
     assert.equal(new WatchedClock(clockOf(bootedAgo, 'queues')).sinceBoot(), hours(50));
     assert.equal(new WatchedClock(systemClock).sinceBoot(), undefined);
   });
 
-  it('notices a real one', async () => {
+  it('StallClock detects a real stall', async () => {
     const real = new StallClock(systemClock);
     const slept = real.sleep(milliseconds(1));
     const until = performance.now() + 2_300;
@@ -146,7 +148,7 @@ describe('StallClock', () => {
 });
 
 describe('A time limit that comes late', () => {
-  it('gives what it limits another moment, since its answer may be there', async () => {
+  it('a time limit that fires late waits once more, since the answer may have arrived', async () => {
     const answered = new Promise<string>((resolve) => setTimeout(() => setImmediate(() => resolve('done')), 30));
     const limited = systemClock.within(milliseconds(20), 'the answer', answered);
     const until = performance.now() + 1_200;
@@ -160,14 +162,14 @@ describe('A connection that ends after a stall', () => {
   const stall: Stall = { length: seconds(241), ended: minutes(10), at: new Date(), computed: false };
   const lost = silence('no packet for 300 s', peer);
 
-  it('is not the network’s fault', () => {
+  it('afterStall attributes a lost connection to the stall of the agent, not to the network', () => {
     const { error, because } = afterStall(lost, stall, minutes(11), peer);
     assert.deepEqual([error.id, because], ['AGENT_HELD_UP', 'network']);
     assert.match(error.message, /hub\.example ended because the agent itself was held up for 241 s \(waiting/);
     assert.doesNotMatch(error.remedy, /network/);
   });
 
-  it('may well be, long after it, and a refused key has nothing to do with it', () => {
+  it('afterStall leaves other failures unchanged: long after a stall, without one, or of the credential', () => {
     assert.equal(afterStall(lost, stall, minutes(13), peer), lost);
     assert.equal(afterStall(lost, undefined, minutes(13), peer), lost);
     const refused = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'no', 'Renew.'), 'credentials');

@@ -21,7 +21,7 @@ describe('TemporaryLogLevel', () => {
     time.restore();
   });
 
-  it('changes the level, says so, and changes it back', async () => {
+  it('TemporaryLogLevel changes the level, shows it in the status, and restores it', async () => {
     assert.equal(temporary.status(), undefined);
     const changed = { level: 'debug', until: '2026-05-01T13:00:00.000Z', afterwards: 'info' };
     assert.deepEqual(temporary.set('debug', hours(1)), changed);
@@ -32,7 +32,7 @@ describe('TemporaryLogLevel', () => {
     assert.deepEqual([level.current, temporary.status()], ['info', undefined]);
   });
 
-  it('changes it back in time on a device that is suspended', async () => {
+  it('TemporaryLogLevel restores the level on time on a device that was suspended', async () => {
     let suspended = 0;
     const sinceBoot = () => milliseconds(performance.now() + suspended);
     await temporary.stop();
@@ -46,7 +46,7 @@ describe('TemporaryLogLevel', () => {
     assert.deepEqual([level.current, temporary.status()], ['info', undefined]);
   });
 
-  it('comes back to the local file’s level, however often it was changed, and after the last time', async () => {
+  it('TemporaryLogLevel restores the level of the local file after any number of changes', async () => {
     temporary.set('debug', hours(1));
     await time.tickAsync(minutes(1));
     temporary.set('error', minutes(1));

@@ -23,27 +23,27 @@ const HIDDEN = [
 ].join('');
 
 describe('printable, of what a terminal does not show', () => {
-  it('shows each as its number', () => {
+  it('printable replaces each invisible character by its code point', () => {
     assert.equal(printable('a\u202egnp.exe'), 'a<U+202E>gnp.exe');
     assert.equal(printable('a\u200bb\u{e0041}\u00ad'), 'a<U+200B>b<U+E0041><U+00AD>');
     for (const char of HIDDEN) assert.match(printable(char), /^<U\+[0-9A-F]{4,6}>$/);
   });
 
-  it('leaves letters, marks and signs of all scripts', () => {
+  it('printable leaves letters, marks and signs of all scripts unchanged', () => {
     const text = 'é e\u0301 日本 עברית العربية हिन्दी ไทย ✓ € 😀 \u00a0';
     assert.equal(printable(text), text);
   });
 });
 
 describe('printableJson', () => {
-  it('escapes what a terminal does not show, and stays the same JSON', () => {
+  it('printableJson escapes invisible characters and keeps the JSON value', () => {
     const value = { name: HIDDEN, [HIDDEN]: ['😀 é', HIDDEN] };
     const text = printableJson(JSON.stringify(value));
     assert.equal(visible(text), text);
     assert.deepEqual(JSON.parse(text), value);
   });
 
-  it('escapes what JSON.stringify leaves, and stays the same JSON', () => {
+  it('printableJson escapes the control characters that JSON.stringify leaves, and keeps the JSON value', () => {
     const value = { name: '\u001b[2J \u007f\u0080\u009b\u009f é\n' };
     const text = printableJson(JSON.stringify(value, null, 2));
     assert.doesNotMatch(text.replaceAll('\n', ''), /\p{Cc}/u);
@@ -73,7 +73,7 @@ const NASTY = [
   '€',
 ];
 
-/** What a shell makes of them, pasted as arguments of one command. */
+/** The arguments that a shell passes to a command if these words are pasted. */
 const pasted = (texts: readonly string[]): string[] =>
   execFileSync('bash', ['-c', `printf '%s\\0' ${texts.map(shellWord).join(' ')}`], { encoding: 'utf8' })
     .split('\0')
@@ -81,7 +81,7 @@ const pasted = (texts: readonly string[]): string[] =>
 const asPath = (text: string) => (text.startsWith('-') ? `./${text}` : text);
 
 describe('shellWord', () => {
-  it('is one word with the same text, for any text', () => {
+  it('shellWord returns one shell word with the same characters for any string', () => {
     const part = fc.oneof(fc.constantFrom(...NASTY), fc.string({ unit: 'binary' }));
     const text = fc
       .array(part, { maxLength: 12 })
@@ -90,18 +90,18 @@ describe('shellWord', () => {
     assert.deepEqual(pasted(texts), texts.map(asPath));
   });
 
-  it('needs no shell but a POSIX one, unless the text has control characters', () => {
+  it('shellWord needs only a POSIX shell for a string without control characters', () => {
     const text = "/etc/it's mine/$HOME `id`/*";
     assert.equal(execFileSync('dash', ['-c', `printf %s ${shellWord(text)}`], { encoding: 'utf8' }), text);
   });
 
-  it('shows nothing that a terminal would obey or hide', () => {
+  it('shellWord returns no control or invisible characters', () => {
     for (const text of NASTY) assert.doesNotMatch(shellWord(text), /[\p{Cc}\p{Cf}]/u);
   });
 
-  it('is no option', () => assert.equal(shellWord('-rf'), "'./-rf'"));
+  it('shellWord quotes a path so that it is not parsed as an option', () => assert.equal(shellWord('-rf'), "'./-rf'"));
 
-  it('is what every path is written by in a command that a person is told to run', () => {
+  it('shellWord quotes every path in the commands that remedies contain', () => {
     const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
     const commands = sources.flatMap((file) =>
       [...readFileSync(join('src', file), 'utf8').matchAll(/\b(?:chmod|chown|umask) [^`]*`/g)].map(([text]) => ({

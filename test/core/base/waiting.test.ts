@@ -27,7 +27,7 @@ describe('Alarm', () => {
     return time.tickAsync(0);
   };
 
-  it('wakes when the time has come', async () => {
+  it('an Alarm wakes its sleeper after the requested time', async () => {
     await sleep(seconds(5));
     await time.tickAsync(4_999);
     assert.equal(woken, 0);
@@ -58,7 +58,7 @@ describe('Alarm', () => {
     assert.equal(woken, 1);
   });
 
-  it('does not keep the ring that woke it', async () => {
+  it('an Alarm does not remember the ring that woke its sleeper', async () => {
     await sleep();
     alarm.ring();
     await time.tickAsync(0);
@@ -66,7 +66,7 @@ describe('Alarm', () => {
     assert.equal(woken, 1);
   });
 
-  it('wakes at an abort', async () => {
+  it('an Alarm wakes its sleeper on an abort', async () => {
     await sleep();
     stop.abort();
     await time.tickAsync(0);
@@ -74,7 +74,7 @@ describe('Alarm', () => {
     assert.equal(time.countTimers(), 0);
   });
 
-  it('wakes again and again, at rings and at the abort of the signal of that sleep only', async () => {
+  it("an Alarm wakes its sleeper on every ring, and on an abort of that sleep's own signal only", async () => {
     for (let round = 1; round <= 3; round += 1) {
       await sleep();
       alarm.ring();
@@ -92,7 +92,7 @@ describe('Alarm', () => {
     assert.equal(woken, 4);
   });
 
-  it('listens to the signal of the last sleep only, so that it is not kept by others', async () => {
+  it('an Alarm listens only to the signal of the last sleep, so that no other signal keeps it alive', async () => {
     const signals = [0, 1, 2].map(() => new AbortController().signal);
     const counts = signals.map((signal) => [
       sinon.spy(signal, 'addEventListener'),
@@ -112,7 +112,7 @@ describe('Alarm', () => {
     );
   });
 
-  it('does not sleep after an abort', async () => {
+  it('an Alarm does not sleep after an abort', async () => {
     stop.abort();
     await sleep();
     assert.equal(woken, 1);
@@ -122,7 +122,7 @@ describe('Alarm', () => {
 const at = (now: number) => ({ monotonic: () => now as Duration });
 
 describe('untilBeat', () => {
-  it('ends at a multiple of the pause, after half of it at least', () => {
+  it('untilBeat ends at a multiple of the pause, after 0.5 to 1.5 times the pause', () => {
     const pauses = fc.integer({ min: 1, max: 60_000 });
     fc.assert(
       fc.property(pauses, fc.integer({ min: 0, max: 1e12 }), (pause, now) => {
@@ -133,11 +133,11 @@ describe('untilBeat', () => {
     );
   });
 
-  it('does not keep one beat twice when a timer ends a little early', () => {
+  it('untilBeat does not use one beat twice if a timer fires slightly early', () => {
     assert.equal(untilBeat(at(249.4), milliseconds(250)), 250.6);
   });
 
-  it('has loops of different paces, begun at different times, wake together', async () => {
+  it('untilBeat makes loops with different intervals and start times wake together', async () => {
     const time = sinon.useFakeTimers();
     try {
       const stop = new AbortController();
@@ -172,7 +172,7 @@ describe('withEither', () => {
   const listeners = () => signals().map((signal) => getEventListeners(signal, 'abort').length);
 
   for (const index of [0, 1] as const) {
-    it(`aborts when signal ${index + 1} does, with its reason`, async () => {
+    it(`withEither aborts when signal ${index + 1} does, with its reason`, async () => {
       await withEither(signals(), async (either) => {
         assert.equal(either.aborted, false);
         controllers[index].abort('why');
@@ -180,19 +180,19 @@ describe('withEither', () => {
       });
     });
 
-    it(`is aborted at once if signal ${index + 1} is`, async () => {
+    it(`withEither passes an aborted signal if signal ${index + 1} is already aborted`, async () => {
       controllers[index].abort('why');
       await withEither(signals(), async (either) => assert.deepEqual([either.aborted, either.reason], [true, 'why']));
       assert.deepEqual(listeners(), [0, 0]);
     });
   }
 
-  it('keeps the reason of the first one', async () => {
+  it('withEither keeps the reason of the first abort', async () => {
     for (const controller of controllers) controller.abort(controller);
     await withEither(signals(), async (either) => assert.equal(either.reason, controllers[0]));
   });
 
-  it('leaves no listener, whether the work succeeds or fails', async () => {
+  it('withEither leaves no listener whether the work succeeds or fails', async () => {
     const work = async () => {
       assert.deepEqual(listeners(), [1, 1]);
       return 'done';
@@ -206,7 +206,7 @@ describe('withEither', () => {
     assert.deepEqual(listeners(), [0, 0]);
   });
 
-  it('ignores what aborts later', async () => {
+  it('withEither ignores aborts after the work has ended', async () => {
     const either = await withEither(signals(), async (signal) => signal);
     controllers[0].abort();
     assert.equal(either.aborted, false);

@@ -17,32 +17,32 @@ describe('a watched clock', () => {
   });
   afterEach(() => time.restore());
 
-  it('shows nothing wrong with a part that has not begun', async () => {
+  it('a part that has not started does not count as hung', async () => {
     await time.tickAsync(hours(1));
     assert.equal(stoodFor(), 0);
   });
 
-  it('shows a part at rest for as long as it sleeps', async () => {
+  it('a part counts as alive for as long as it sleeps', async () => {
     void clock.sleep(hours(13));
     await time.tickAsync(hours(12));
     assert.equal(stoodFor(), 0);
   });
 
-  it('shows how long a part has been at work since', async () => {
+  it('a watched clock shows for how long a part has been working since its last sleep', async () => {
     void clock.sleep(seconds(1));
     await time.tickAsync(seconds(1));
     await time.tickAsync(minutes(5));
     assert.equal(stoodFor(), minutes(5));
   });
 
-  it('takes one sleep that goes on for rest, though another has ended', async () => {
+  it('a part counts as sleeping while one of its sleeps continues, even if another has ended', async () => {
     void clock.sleep(seconds(1));
     void clock.sleep(hours(1));
     await time.tickAsync(minutes(30));
     assert.equal(stoodFor(), 0);
   });
 
-  it('does not take for rest what is only waited for', async () => {
+  it('a part that waits for work does not count as sleeping', async () => {
     const done = clock.within(hours(1), 'an answer', new Promise(() => {}));
     done.catch(() => {});
     await time.tickAsync(minutes(20));
@@ -51,14 +51,14 @@ describe('a watched clock', () => {
     assert.equal(stoodFor(), 0); // its limit has ended it
   });
 
-  it('does not take a clock that is set for time that passes', async () => {
+  it('a watched clock ignores changes of the wall clock', async () => {
     void clock.sleep(seconds(1));
     await time.tickAsync(seconds(1));
     time.setSystemTime(new Date('2040-01-01T00:00:00Z'));
     assert.equal(stoodFor(), 0);
   });
 
-  it('shows a loop moving that has too much to do for sleep', async () => {
+  it('a loop that never sleeps counts as alive until one of its turns hangs', async () => {
     const stop = new AbortController();
     let release = () => {};
     const turn = () => new Promise<void>((resolve) => (release = resolve));

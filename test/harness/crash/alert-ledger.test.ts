@@ -54,7 +54,7 @@ describe('the ledger of alerts of killed agents', () => {
     receive('b', 'vakt-group-1-1-');
   });
 
-  it('finds nothing wrong when each came, once or again', () => {
+  it('the alert ledger finds no fault if each alert arrived at least once', () => {
     receive('a', 'vakt-key-0-0-');
     receive('a', 'vakt-key-0-0-', 70);
     const { delivered, repeated, missing } = ledger.judge({} as NumberedEvents, books());
@@ -62,12 +62,12 @@ describe('the ledger of alerts of killed agents', () => {
     assert.equal(violations(), '');
   });
 
-  it('finds an alert that was made and did not come, unless it counts as dropped', () => {
+  it('the alert ledger finds a raised alert that did not arrive, unless it counts as dropped', () => {
     assert.match(violations(), /1 alerts that were made are missing: a; nothing was raised by vakt-key-0-0-/);
     assert.equal(violations({ collected: 4, dropped: { cacheFull: 1 } }), '');
   });
 
-  it('finds a key that has two ids within an hour, and an id that has two keys', () => {
+  it('the alert ledger finds a key with two ids within an hour, and an id with two keys', () => {
     receive('a', 'vakt-key-0-0-', 10);
     receive('c', 'vakt-key-0-0-', 70);
     assert.equal(violations(), '');
@@ -77,13 +77,13 @@ describe('the ledger of alerts of killed agents', () => {
     assert.match(violations(), /alert d is about vakt-key-0-0- and about vakt-group-1-1-/);
   });
 
-  it('finds a window that raised an alert too early', () => {
+  it('the alert ledger finds a window that raised an alert too early', () => {
     receive('a', 'vakt-key-0-0-');
     attempts = 7;
     assert.match(violations(), /vakt-group-1-1- raised an alert by 7 attempts/);
   });
 
-  it('finds books that do not close', () => {
+  it('the alert ledger finds counts that do not add up', () => {
     receive('a', 'vakt-key-0-0-');
     assert.match(violations({ queued: 1 }), /don't close/);
   });

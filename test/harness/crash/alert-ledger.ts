@@ -7,7 +7,7 @@ const HOUR_MS = 3_600_000;
 
 type Load = Pick<AlertLoad, 'made' | 'keys' | 'groups' | 'continued'>;
 
-/** Holds the alerts that the hub received against those that agents made, and against what happened. */
+/** Compares the alerts that the hub received with those that agents raised, and with the events that happened. */
 export class AlertLedger implements Judge {
   readonly #load: Load;
   /** Subject of an alert and the hour of its first hit, keyed by alert id. */

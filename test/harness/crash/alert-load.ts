@@ -4,7 +4,9 @@ import type { CorrelationState } from '../../../src/agent/detections/engine/corr
 import type { LogRecord } from '../../integration/test-bed.ts';
 import type { Random } from './random.ts';
 
-/** Alerts of a rule and of a device are limited to 20 and 120 an hour: in ten lives of an agent, all stay below. */
+/**
+ * Alerts are limited to 20 per hour and rule, and 120 per hour and device: in ten lives of an agent, all stay below.
+ */
 const BURST_RULES = 6;
 const WINDOW_RULES = 2;
 const KEYS_A_LIFE = 7;
@@ -59,8 +61,8 @@ interface Group {
 }
 
 /**
- * Starts that raise alerts by rules of their own: bursts with many keys, repeats of these, and attempts, of which a number
- * together raises one. The agents' log lines about it are also recorded.
+ * Starts that raise alerts by their own rules: bursts with many keys, repeats of these, and attempts, of which several
+ * together raise one alert. The agents' log lines about alerts are also recorded.
  */
 export class AlertLoad {
   readonly rulesDirectory: string;
@@ -158,7 +160,7 @@ export class AlertLoad {
   }
 }
 
-/** Whether so many attempts have happened that there may be an alert. */
+/** Whether enough attempts have happened to raise an alert. */
 export const isEnough = ({ attempts }: Group): boolean => attempts >= ATTEMPTS;
 
 /** Attempts in windows on disk, keyed by argument. */

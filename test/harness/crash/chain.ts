@@ -20,18 +20,18 @@ import { Random } from './random.ts';
 export const TELL_STARTS = new URL('./tell-starts.js', import.meta.url).pathname;
 const SETPRIV = '/usr/bin/setpriv';
 const IS_ROOT = process.getuid?.() === 0;
-/** Root may have the kernel's own audit, which would be preferred to its log. */
+/** Root has access to the kernel's own audit, which the agent would prefer to auditd's log. */
 export const WITHOUT_CAPABILITIES = IS_ROOT ? [SETPRIV, '--bounding-set=-all', '--inh-caps=-all'] : [];
 
-/** What keeps a chain from being run here. */
+/** The reason why a chain can't be run here. */
 export const missingForCrash = (): string | undefined =>
   IS_ROOT && !existsSync(SETPRIV) ? `this is root, and there is no ${SETPRIV} to give its capabilities up` : undefined;
 
-/** What keeps a chain with alerts from being run here: they are raised by own rules. */
+/** The reason why a chain with alerts can't be run here: its alerts are raised by custom rules. */
 export const missingForOwnRules = (): string | undefined =>
   IS_ROOT ? undefined : "own rules must belong to root, and this isn't root";
 
-/** Everything but what is counted is off. */
+/** Disables all events except the counted ones. */
 export const OFF = [
   ...['ProcessTerminate', 'ConnectionCreate', 'ListeningPorts', 'LocalUsers', 'FirewallConfiguration'],
   ...['SystemInformation', 'ConnectedHardware', 'Diagnostic', 'DroppedEventsStatistics', 'MessageStatistics'],
@@ -39,7 +39,7 @@ export const OFF = [
 
 const STARTS_WITHIN = seconds(60);
 const SETTLES_WITHIN = seconds(120);
-/** What has happened and isn't read yet when the kernel's own audit is read: three quarters of a second, and some patience. */
+/** Maximum delay until the agent has read an event of the kernel's audit: 0.75 s, and a margin. */
 const STILL_TO_BE_READ = milliseconds(1_250);
 
 export interface Settings {
@@ -51,9 +51,9 @@ export interface Settings {
   readonly alerts: boolean;
   /** The queue of the counted events. */
   readonly priority: 'High' | 'Low';
-  /** Whether acknowledgements come late, connections are reset at a message, and the hub goes away now and again. */
+  /** Whether acknowledgements arrive late, connections are reset at a message, and the hub is unavailable at times. */
   readonly faults: boolean;
-  /** How large messages, and the queues, may become. */
+  /** Maximum sizes of messages and of the queues. */
   readonly maxMessageSizeInBytes: number;
   readonly maxLocalCacheSizeInBytes: number;
 }
@@ -118,7 +118,7 @@ export class Chain {
     return this.#events.appended;
   }
 
-  /** Starts the agent, lets things happen, and kills it. */
+  /** Starts the agent, generates events, and kills it. */
   async kill(): Promise<void> {
     this.#load?.begin();
     const agent = this.#start();
@@ -173,10 +173,10 @@ export class Chain {
     await this.#bed.hub.online();
     const agent = this.#start();
     await this.#works(agent);
-    this.#events.burst(this.#load?.complete() || 1); // with the last one the agent notes how far it has read
+    this.#events.burst(this.#load?.complete() || 1); // the last event makes the agent store how far it has read
     await this.#events.complete();
     await this.#lastHasCome();
-    // Only a status from after that knows of the last events: one from before it may say that nothing waits.
+    // Only a later status includes the last events: an earlier one may show empty queues.
     await agent.waitForStatus(() => this.#events.isRead(this.#stateDirectory), SETTLES_WITHIN);
     const status = await agent.waitForStatus((now) => this.#isDone(now), SETTLES_WITHIN);
     this.#leftAt = systemClock.monotonic();
@@ -189,12 +189,12 @@ export class Chain {
     return { ...findings, violations, books };
   }
 
-  /** @param keep leave its files for who wants to look into them */
+  /** @param keep leave its files for analysis */
   async end({ keep = false } = {}): Promise<void> {
     await this.#bed.close({ keep });
   }
 
-  /** Before the first time that an agent has read the log to its end, it begins there. */
+  /** Until an agent has once read the log to its end, it starts reading at the end. */
   async #arrive(): Promise<void> {
     const agent = this.#start();
     await this.#works(agent);
@@ -208,7 +208,10 @@ export class Chain {
     this.#leftAt = systemClock.monotonic();
   }
 
-  /** The kernel's audit does not tell how far it was read. But events keep their order: with the last one, all were read. */
+  /**
+   * The kernel's audit does not show how far it was read. But events keep their order: after the last one, all were
+   * read.
+   */
   async #lastHasCome(): Promise<void> {
     if (this.#settings.source === 'auditLog') return;
     const last = `${MARK}${this.appended - 1}`;

@@ -2,7 +2,7 @@ import type { Envelope } from '../../../src/core/contract/event.ts';
 import { type Books, booksThatDoNotClose, droppedIn, type Findings, type Judge } from './ledger.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 
-/** Holds what the hub received of counted events, which say the same many times, against how many happened. */
+/** Compares the counts of repeated events that the hub received with the number of events that happened. */
 export class CountLedger implements Judge {
   readonly #hits = new Map<string, number>();
   #repeated = 0;

@@ -4,7 +4,7 @@ import { require } from '../require.ts';
 import { missingForCrash, missingForOwnRules } from './chain.ts';
 import { crash } from './crash.ts';
 
-/** Seed, also for runs by hand; it is always the same, while timing is left to chance. */
+/** Seed, also for manual runs. It is always the same, while timing is random. */
 const SEED = 4;
 const RUNS = 40;
 const COUNTED_RUNS = 10;
@@ -12,9 +12,9 @@ const KERNEL_RUNS = 8;
 const ALERT_RUNS = 5;
 
 describe('an agent that is killed with -9, again and again', function () {
-  this.timeout(600_000); // two minutes on a machine that has nothing else to do
+  this.timeout(600_000); // takes two minutes on an idle machine
 
-  it(`delivers every event of auditd's log, ${RUNS} kills long, and repeats none under another id`, async function () {
+  it(`an agent killed ${RUNS} times delivers every event of auditd's log under a single id`, async function () {
     require(this, missingForCrash());
     const said: string[] = [];
     const { total, violations } = await crash({ runs: RUNS, seed: SEED, say: (line) => said.push(line) });
@@ -25,7 +25,7 @@ describe('an agent that is killed with -9, again and again', function () {
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
-  it('delivers every count of what it aggregates, and none twice', async function () {
+  it('a killed agent delivers every count of aggregated events, and none twice', async function () {
     require(this, missingForCrash());
     const said: string[] = [];
     const { total, violations } = await crash({
@@ -39,7 +39,7 @@ describe('an agent that is killed with -9, again and again', function () {
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
-  it('delivers every alert once under its own id; windows continue after a kill', async function () {
+  it('a killed agent delivers every alert once under its own id, and its windows continue', async function () {
     require(this, missingForCrash() ?? missingForOwnRules());
     const said: string[] = [];
     const { total, violations } = await crash({
@@ -54,7 +54,7 @@ describe('an agent that is killed with -9, again and again', function () {
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
-  it("delivers every event of the kernel's audit that happened while it listened", async function () {
+  it("a killed agent delivers every event of the kernel's audit that happened while it listened", async function () {
     require(this, await missingForAudit());
     const said: string[] = [];
     const { total, violations } = await crash({

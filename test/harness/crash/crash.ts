@@ -2,7 +2,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { Chain, type Settings } from './chain.ts';
 import { Random } from './random.ts';
 
-/** Kills of one agent between two looks at what became of the events, and with one set of settings. */
+/** Kills of one agent between two checks of the events, with one set of settings. */
 const KILLS_PER_LOOK = 10;
 const KILLS_PER_CHAIN = 20;
 /** New alerts are limited in an hour; see AlertLoad. */
@@ -29,7 +29,7 @@ interface Options extends Partial<Kind> {
   readonly say: (line: string) => void;
 }
 
-/** Kills agents, and says what became of the events. Files of a chain that went wrong are left where they are. */
+/** Kills agents, and reports the outcome of the events. The files of a failed chain are kept. */
 export async function crash({
   runs,
   seed,
@@ -58,7 +58,7 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
   let found: string[] = [];
   try {
     while (chain.kills < kills && found.length === 0) {
-      // The last kill of alerts is one between the two halves of what raises them; before it, the agent was ended in order.
+      // The last kill of a chain with alerts is between the two halves of the attempts, after a clean stop.
       if (settings.alerts && chain.kills === kills - 1) {
         const { violations } = await chain.settle();
         found = [...violations];
@@ -88,7 +88,7 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
   return found;
 }
 
-/** Different in each chain, so that four of them have all that matters once. */
+/** Settings that differ between chains, so that four chains cover each important value once. */
 const settingsOf = (number: number, random: Random): Omit<Settings, keyof Kind> => {
   const isSmall = number % 4 === 3;
   return {

@@ -41,7 +41,7 @@ describe('the ledger of killed agents', () => {
   const violations = (changes?: Partial<Books>, appended = 3) =>
     ledger.judge(events(appended), books(changes)).violations.join('; ');
 
-  it('finds nothing wrong when each came once', () => {
+  it('the ledger finds no fault if each event arrived once', () => {
     receive(1, [0, 1]);
     receive(2, [2]);
     const { delivered, repeated, missing } = ledger.judge(events(3), books());
@@ -49,27 +49,27 @@ describe('the ledger of killed agents', () => {
     assert.equal(violations(), '');
   });
 
-  it('sees what is missing', () => {
+  it('the ledger finds missing events', () => {
     receive(1, [0, 2]);
     assert.match(violations({ delivered: 2, dropped: { cacheFull: 1 } }), /^$/);
     assert.match(violations({ collected: 2, delivered: 2 }), /3 happened, and 2 were collected; .*1 are missing: 1/);
   });
 
-  it('accepts the loss of events while no agent listened', () => {
+  it('the ledger accepts the loss of events while no agent listened', () => {
     receive(1, [0, 2]);
     ledger.absent(90, 110);
     assert.equal(ledger.judge(events(3), books({ collected: 2, delivered: 2 })).unheard, 1);
     assert.equal(violations({ collected: 2, delivered: 2 }), '');
   });
 
-  it('sees a repetition with another id', () => {
+  it('the ledger finds a repeated event with another id', () => {
     receive(1, [0, 1, 2]);
     ledger.connected();
     receive(2, [0, 1, 2], 'another');
     assert.match(violations(), /0 came twice, with ids id 0 and another/);
   });
 
-  it('detects a repeated event that was not in flight', () => {
+  it('the ledger finds a repeated event that was not in flight', () => {
     receive(1, [0]);
     receive(2, [1, 2]);
     ledger.connected();
@@ -81,14 +81,14 @@ describe('the ledger of killed agents', () => {
     assert.equal(violations(), '');
   });
 
-  it('sees books that do not close, or that say too much', () => {
+  it('the ledger finds counts that do not add up, or that are too high', () => {
     receive(1, [0, 1, 2]);
     assert.match(violations({ queued: 1 }), /the books don't close/);
     assert.match(violations({ delivered: 2, dropped: { kernel: 1 } }), /1 count as dropped, and 0 are missing/);
     assert.match(violations({ collected: 4, delivered: 4 }), /4 count as delivered, and the hub has 3/);
   });
 
-  it('sees losses that there were none of', () => {
+  it('the ledger finds counted losses that did not happen', () => {
     receive(1, [0, 1, 2]);
     assert.equal(violations({ collected: 4, dropped: { kernel: 1 } }), '');
     isComplete = true;
@@ -98,7 +98,7 @@ describe('the ledger of killed agents', () => {
     );
   });
 
-  it('accepts that the hub has an event that the agent dropped without an acknowledgement', () => {
+  it('the ledger accepts an event at the hub that the agent dropped without an acknowledgement', () => {
     receive(1, [0, 1, 2]);
     ledger.connected();
     assert.equal(violations({ delivered: 2, dropped: { cacheFull: 1 } }), '');

@@ -33,7 +33,7 @@ export interface Findings {
   readonly violations: readonly string[];
 }
 
-/** Holds what the hub received against what happened. */
+/** Compares the events that the hub received with the events that happened. */
 export interface Judge {
   /** @param message counted up by the hub */
   received(message: number, body: string): void;
@@ -113,9 +113,11 @@ export class Ledger implements Judge {
   }
 
   /**
-   * More may have been collected than is numbered, and dropped: other events of these names, and what was read again.
+   * More events than the numbered ones may have been collected and dropped: other events of these names, and repeated
+   * reads.
    *
-   * @param numbers `unanswered`: the hub has them, and the agent may not know, so that it may have dropped them
+   * @param numbers `unanswered`: events at the hub whose acknowledgement the agent may have missed, so that it may have
+   *   dropped them
    */
   #judgeBooks(
     { appended, missing, unanswered }: { appended: number; missing: readonly number[]; unanswered: number },

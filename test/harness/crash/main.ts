@@ -3,9 +3,9 @@ import { readOptions, wrongUsage } from '../options.ts';
 import { crash } from './crash.ts';
 
 /*
- * npm run test:crash: kills the agent N times, and says what became of the events. They are sent one by one, unless with
- * --aggregated they are counted by the agent; they lie in a log of auditd's, unless with --kernel they are the kernel's,
- * which the agent must be able to have for itself. With --alerts, alerts that they raise are counted instead of them.
+ * npm run test:crash: kills the agent N times, and reports the outcome of the events. They are sent one by one; with
+ * --aggregated, the agent counts them. They are in a log of auditd; with --kernel, they come from the kernel's audit,
+ * which no other process may use then. With --alerts, the alerts that the events raise are counted instead.
  */
 const USAGE = 'usage: npm run test:crash -- [--runs N] [--seed S] [--aggregated | --kernel | --alerts]\n';
 const values = readOptions(

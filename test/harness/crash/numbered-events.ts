@@ -3,7 +3,7 @@ export const MARK = 'vakt-number-';
 
 /** Where numbered events come from. */
 export interface NumberedEvents {
-  /** What the agent is to take for the host's root directory. */
+  /** The path that the agent uses as the host's root directory. */
   readonly hostRoot: string;
   /** Whether it keeps events while no agent listens, and never produces damaged ones. */
   readonly isComplete: boolean;

@@ -13,10 +13,10 @@ const KEPT_FILES = 50;
 const LOGINS = 0.1;
 /** Length of an argument that pads a start, in characters. */
 const LONGEST_FILLER = 200;
-/** Far from any process there is: nothing may be looked up about these. */
+/** Far above the pid of any existing process, so that lookups about these find nothing. */
 const FIRST_PID = 5_000_000;
 
-/** A record, and which numbered event it is of. */
+/** A record, and the number of its event. */
 interface Line {
   readonly text: string;
   readonly number?: number;
@@ -33,9 +33,9 @@ interface LogOptions {
 }
 
 /**
- * A host's root directory with an auditd log of numbered program starts and logins, as the kernel and
- * auditd do it: the records of several events lie between one another, their serials are out of order, what is written
- * last may end in the middle of a record, and rotation may part the records of one event.
+ * A host's root directory with an auditd log of numbered program starts and logins, as the kernel and auditd write it:
+ * the records of several events are interleaved, their serials are out of order, the log may end in the middle of a
+ * record, and rotation may separate the records of one event.
  */
 export class NumberedLog implements NumberedEvents {
   readonly hostRoot: string;
@@ -48,15 +48,15 @@ export class NumberedLog implements NumberedEvents {
   readonly #path: string;
   #serial: number;
   #appended = 0;
-  /** What auditd has not written yet. */
+  /** Records that auditd has not written yet. */
   #unwritten = '';
-  /** Bytes written before the file that is written now, and where each file begins in all of them. */
+  /** Number of bytes before the current file, and the offset of each file in the whole log. */
   #before = 0;
   #size = 0;
   readonly #starts = new Map<number, number>();
   /** End of an event's last record, in bytes from the start; keyed by number. */
   readonly #ends: number[] = [];
-  /** For each kill, how far the agent had noted to have read. */
+  /** For each kill, the read position that the agent had stored. */
   readonly #kills: number[] = [];
   /** Logins that the agent kept on disk when it was killed: it reports them again, since it can't determine whether they were sent. */
   readonly #held = new Set<number>();
@@ -120,7 +120,7 @@ export class NumberedLog implements NumberedEvents {
     this.#write(lines(this.#header(), pid, argv), false);
   }
 
-  /** Writes what is still to be written. */
+  /** Writes the remaining records. */
   async complete(): Promise<void> {
     this.#write([], false);
   }
@@ -141,7 +141,7 @@ export class NumberedLog implements NumberedEvents {
     return this.#before + this.#size;
   }
 
-  /** How far the agent has noted to have read the log, counted over all files. */
+  /** The read position that the agent has stored, counted over all files. */
   #readTo(stateDirectory: string): number {
     try {
       const { log } = JSON.parse(readFileSync(join(stateDirectory, 'audit-checkpoint.json'), 'utf8')) as {
@@ -176,7 +176,7 @@ export class NumberedLog implements NumberedEvents {
     return lines(this.#header(), FIRST_PID + number, argv, this.#userId()).map((line) => ({ ...line, number }));
   }
 
-  /** The records of all, each event's in their order, but up to three events at a time between one another. */
+  /** The records of all events. Each event's records keep their order, but up to three events are interleaved. */
   #interleaved(events: readonly Line[][]): Line[] {
     const waiting = [...events];
     const open: Line[][] = [];
@@ -212,7 +212,9 @@ export class NumberedLog implements NumberedEvents {
   }
 }
 
-/** As auditd writes them, without what the agent takes no notice of. See test/golden/debian13-6.18/audit-exec.txt. */
+/**
+ * Records as auditd writes them, without fields that the agent ignores. See test/golden/debian13-6.18/audit-exec.txt.
+ */
 function lines(header: string, pid: number, argv: readonly string[], userId = 0): Line[] {
   const arguments_ = argv.map((argument, index) => `a${index}="${argument}"`).join(' ');
   return [
@@ -223,13 +225,13 @@ function lines(header: string, pid: number, argv: readonly string[], userId = 0)
   ].map((text) => ({ text }));
 }
 
-/** The logins that the agent holds back for a better record, by the file from which its next run takes them. */
+/** The logins that the agent holds back for a better record, read from the file that its next run loads. */
 function heldLogins(stateDirectory: string): number[] {
   try {
     const text = readFileSync(join(stateDirectory, 'held-logins.json'), 'utf8');
     return [...text.matchAll(new RegExp(`${MARK}(\\d+)`, 'g'))].map(([, number]) => Number(number));
   } catch {
-    return []; // none are held
+    return []; // no logins are held back
   }
 }
 

@@ -4,7 +4,7 @@ import { findTool } from '../../../src/agent/host/run-tool.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { MARK, type NumberedEvents } from './numbered-events.ts';
 
-/** Programs that are really started, for the kernel's own audit. */
+/** Programs that are actually started, for the kernel's own audit. */
 export class NumberedStarts implements NumberedEvents {
   readonly hostRoot = '/';
   readonly isComplete = false;

@@ -1,4 +1,4 @@
-/** Numbers by chance that come again with the same seed: mulberry32, by Tommy Ettinger, public domain. */
+/** Random numbers that repeat with the same seed: mulberry32, by Tommy Ettinger, public domain. */
 export class Random {
   #state: number;
 

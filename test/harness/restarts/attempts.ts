@@ -1,6 +1,6 @@
 import { fullest, MAX_PER_MINUTE } from './pace.ts';
 
-/** One TCP connection that the agent attempted, as tell-connections.ts reports it. */
+/** One TCP connection that the agent attempted, reported by the preloaded script of this folder. */
 export interface Attempt {
   readonly address: string;
   readonly port: number;

@@ -1,7 +1,7 @@
 import { IdentitySettings } from '../../../src/agent/identity/kinds.ts';
 import { SITES, type SiteName } from './sites.ts';
 
-/** The sites whose kind of identity this agent has. */
+/** The sites with a kind of identity that this agent supports. */
 export function built(): SiteName[] {
   const kinds: readonly unknown[] = IdentitySettings.options.flatMap(kindsOf);
   return (Object.keys(SITES) as SiteName[]).filter((name) => kinds.includes(SITES[name].kind));

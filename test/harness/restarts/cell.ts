@@ -21,21 +21,23 @@ export interface Result {
   readonly violations: readonly string[];
 }
 
-/** There is no such situation for this kind. */
+/** The situation does not exist for this kind of identity. */
 export interface Senseless {
   readonly site: SiteName;
   readonly situation: Situation;
   readonly because: string;
 }
 
-/** How long the agent is waited for, so that the table can say how late it was. */
+/** Time limit for the agent, long enough for the table to show how late it was. */
 const PATIENCE = seconds(200);
 const SAYS_WITHIN = seconds(100);
 const CONNECTS_WITHIN = seconds(60);
 /** Time without an attempt after which the agent's retries count as slow. */
 const SLOW = seconds(8);
 const LASTS_AT_LEAST = seconds(3);
-/** A connection that a hub admitted. Times are of the monotonic clock: tests of others may set this machine's clock. */
+/**
+ * A connection that a hub admitted. Times are of the monotonic clock, since other tests may set this machine's clock.
+ */
 interface Admitted {
   readonly record: ConnectionRecord;
   readonly at: number;
@@ -50,7 +52,7 @@ const TOLD = [
   'The provisioning service assigned the device to a hub.',
 ];
 
-/** An agent in one situation: what it says and does, and how soon it is connected again. */
+/** An agent in one situation: its log, its actions, and the time until it is connected again. */
 export class Cell {
   readonly #site: Site;
   readonly #plan: Plan;
@@ -58,7 +60,7 @@ export class Cell {
   /** Length of the log when the trouble began. */
   #heardBefore = 0;
   readonly #admitted: Admitted[] = [];
-  /** When a hub may admit the agent again, at the earliest. */
+  /** Earliest time at which a hub may admit the agent again. */
   #from: number = systemClock.monotonic();
   #refused: Readonly<Record<Party, number>> = { hub: 0, registry: 0, service: 0 };
 
@@ -265,7 +267,7 @@ export class Cell {
     ];
   }
 
-  /** Seconds between the end of the connection before and this one; 0 if the old one was still there. */
+  /** Seconds between the end of the previous connection and this one; 0 if the previous one was still open. */
   #gapBefore(connected: Admitted): number {
     const before = this.#admitted[this.#admitted.indexOf(connected) - 1];
     return Math.max(0, connected.at - (before?.closedAt ?? Number.POSITIVE_INFINITY)) / 1_000;

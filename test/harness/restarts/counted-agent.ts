@@ -14,7 +14,7 @@ import type { Random } from '../crash/random.ts';
 import type { Attempt } from './attempts.ts';
 import { type Site, TELL_CONNECTIONS } from './site.ts';
 
-/** Events one by one, messages by the second. */
+/** Settings by which events are sent one by one, with a message each second. */
 export const EACH_EVENT = {
   highPriorityMessageFrequency: { value: 'PT1S' },
   lowPriorityMessageFrequency: { value: 'PT1S' },
@@ -26,7 +26,7 @@ export const EACH_EVENT = {
 const STARTS_WITHIN = seconds(60);
 const SETTLES_WITHIN = seconds(240);
 
-/** What the agent had of `hub` and `identity` changed. */
+/** A configuration of the agent with changed `hub` and `identity`. */
 export interface Changes {
   readonly hub?: object;
   readonly identity?: object;
@@ -37,7 +37,7 @@ export interface Settled extends Findings {
   readonly events: number;
 }
 
-/** The agent of a site whose events are numbered, and what the hubs have received of them. */
+/** The agent of a site whose events are numbered, and the events that the hubs have received. */
 export class CountedAgent {
   readonly events: NumberedLog;
   readonly #site: Site;
@@ -61,12 +61,12 @@ export class CountedAgent {
     return process;
   }
 
-  /** What all its processes have logged. */
+  /** The log of all its processes. */
   get log(): readonly LogRecord[] {
     return this.#processes.flatMap(({ log }) => log);
   }
 
-  /** Starts a process of the agent's; the one before must have ended. */
+  /** Starts a process of the agent. The previous one must have exited. */
   launch({ hub, identity }: Changes = {}, launch: Launch = this.#site.launch): AgentProcess {
     const { bed, configuration } = this.#site;
     bed.writeConfiguration({
@@ -84,14 +84,16 @@ export class CountedAgent {
     return process;
   }
 
-  /** Ends its process as a service manager does. */
+  /** Stops its process as a service manager does. */
   async end(): Promise<void> {
     this.process.kill('SIGTERM');
     const { status } = await this.process.exited;
     if (status !== 0) throw new Error(`SIGTERM ended it with ${status}`);
   }
 
-  /** Resolves when the agent reads the numbered events: before it has done so for the first time, it begins at the end. */
+  /**
+   * Resolves when the agent reads the numbered events: until it has read them once, it starts at the end of the log.
+   */
   async arrive(): Promise<void> {
     await this.process.waitForLog(
       ({ msg, source }) =>
@@ -103,7 +105,7 @@ export class CountedAgent {
     await this.process.waitForStatus(() => this.events.isRead(this.#stateDirectory), STARTS_WITHIN);
   }
 
-  /** Has events happen until `signal` aborts. */
+  /** Generates events until `signal` aborts. */
   async happen(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#random.chance(0.02)) this.events.disturb();
@@ -112,7 +114,7 @@ export class CountedAgent {
     }
   }
 
-  /** Resolves when the agent has collected as many events as are made to happen now. */
+  /** Generates events, and resolves when the agent has collected as many. */
   async collects(limit: Duration): Promise<void> {
     const before = booksOf(await this.process.status()).collected;
     this.events.burst(5);
@@ -127,7 +129,7 @@ export class CountedAgent {
 
   /** Lets the agent deliver all events, stops it with SIGTERM, and compares its output with the events. */
   async settle(): Promise<Settled> {
-    this.events.burst(1); // with the last one the agent notes how far it has read
+    this.events.burst(1); // the last event makes the agent store how far it has read
     await this.events.complete();
     const status = await this.process.waitForStatus((now) => this.#isDone(now), SETTLES_WITHIN);
     this.process.kill('SIGTERM');

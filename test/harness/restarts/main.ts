@@ -7,11 +7,12 @@ import { SITES, type SiteName } from './sites.ts';
 import { isSituation, runTable } from './table.ts';
 
 /*
- * npm run test:restarts: an agent sends numbered events while what it depends on is restarted, silent, slow, wrong or
- * refusing, N times; then says what became of the events, and how soon the agent recovered. Several agents run at a time.
+ * npm run test:restarts: an agent sends numbered events while its dependencies are restarted, silent, slow, wrong or
+ * refusing, N times. Then reports the outcome of the events, and how soon the agent recovered. Several agents run at
+ * the same time.
  *
- * With --table: an agent of each kind in each situation that can be for it, and tables of what it said and did, and after
- * how many seconds it was connected.
+ * With --table: runs an agent of each kind in each situation that applies to it, and prints tables of its errors and
+ * actions, and of the seconds until it was connected.
  */
 const USAGE =
   'usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\n' +

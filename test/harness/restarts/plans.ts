@@ -27,15 +27,17 @@ export interface Plan {
   readonly trouble: Trouble;
   /** Ids of errors that the agent must have logged before the trouble ends. */
   readonly must: readonly FailureId[];
-  /** Errors of which it must log at least one. */
+  /** Ids of errors, of which it must log at least one. */
   readonly reason?: RegExp;
-  /** Ids of errors that it may log beside them. */
+  /** Ids of errors that it may log in addition. */
   readonly may?: readonly FailureId[];
   /** A line that the agent must log in the end. */
   readonly says?: string;
-  /** From the end of the trouble until a hub has admitted the agent; from its beginning if there is no end. */
+  /**
+   * Time limit from the end of the fault until a hub has admitted the agent; from its start if the fault has no end.
+   */
   readonly limit: Duration;
-  /** The agent gets over it without the trouble's end, or any operator. */
+  /** Whether the agent recovers without an operator and before the fault ends. */
   readonly byItself?: boolean;
   /** How the agent is restarted after the fault. If omitted, it keeps running. */
   readonly relaunch?: () => Launch;
@@ -71,7 +73,7 @@ const GROUPS: Readonly<Record<SiteName, Group>> = {
   identityService: 'identityService',
 };
 
-/** What the agent says while the service that gives the credential, or else the hub, is away. */
+/** Errors that the agent logs while the service that provides the credential, or otherwise the hub, is unavailable. */
 const AWAY: Readonly<Record<Group, FailureId>> = {
   moduleKey: 'HUB_UNREACHABLE',
   moduleCertificate: 'HUB_UNREACHABLE',
@@ -90,7 +92,7 @@ const NOTHING: Trouble = { name: 'nothing', begin: () => {}, end: () => {} };
 
 const once = (name: string, run: () => Promise<void> | void): Trouble => ({ name, begin: run, end: () => {} });
 
-/** @returns why there is no such situation, if there is none */
+/** @returns why the situation does not exist; `undefined` if it exists */
 export function planOf(name: SiteName, situation: Situation, site: Site): Plan | string {
   const group = GROUPS[name];
   const asksRegistry = group === 'device' || group === 'provisioning';

@@ -6,12 +6,12 @@ import { CountedAgent, EACH_EVENT, type Settled } from './counted-agent.ts';
 import type { Site, Trouble } from './site.ts';
 import { SITES, type SiteName } from './sites.ts';
 
-/** Twice the longest delay of the back-off, and what connecting may take. */
+/** Twice the longest delay of the back-off, plus the time for connecting. */
 const RECOVERS_WITHIN = seconds(180);
-/** Attempts after a refusal until the slow pace, with each credential (contract §1). */
+/** Attempts after a refusal, per credential, until the agent retries slowly (contract §1). */
 export const ATTEMPTS_WHEN_REFUSED = 3;
 const LASTS = [0.5, 8] as const;
-/** Within this time an agent sees that a file was written. */
+/** Maximum time until an agent notices that a file was written. */
 const SEEN_WITHIN = seconds(15);
 
 export interface Options {
@@ -19,13 +19,13 @@ export interface Options {
   readonly restarts: number;
   readonly seed: number;
   readonly say: (line: string) => void;
-  /** How likely the agent may recover before the next trouble. Default 0.7. */
+  /** Probability that the agent may recover before the next fault. Default: 0.7. */
   readonly calm?: number;
-  /** The longest that a trouble lasts, in seconds. */
+  /** Maximum duration of a fault, in seconds. */
   readonly longest?: number;
 }
 
-/** From the end of a trouble until the hub had an event that happened after it. */
+/** Time from the end of a fault until the hub had an event that happened after it. */
 export interface Recovery {
   readonly trouble: string;
   readonly seconds: number;
@@ -35,11 +35,11 @@ export interface Outcome extends Settled {
   readonly recoveries: readonly Recovery[];
   /** Keyed by hub and service. */
   readonly mostPerMinute: Readonly<Record<string, number>>;
-  /** CONNECTs that the hub refused during one trouble, at most. */
+  /** Maximum number of CONNECTs that the hub refused during one fault. */
   readonly mostRefused: number;
 }
 
-/** An agent that sends numbered events, while what it depends on is restarted, silent, slow, wrong or refusing. */
+/** An agent that sends numbered events while its dependencies are restarted, silent, slow, wrong or refusing. */
 export class Restarts {
   readonly #site: Site;
   readonly #agent: CountedAgent;
@@ -47,7 +47,7 @@ export class Restarts {
   readonly #options: Options;
   readonly #recoveries: Recovery[] = [];
   #mostRefused = 0;
-  /** When the end of a trouble last wrote a file. */
+  /** When the end of a fault last wrote a file. */
   #wroteAt = Number.NEGATIVE_INFINITY;
   readonly #violations: string[] = [];
 
@@ -58,7 +58,7 @@ export class Restarts {
     this.#agent = new CountedAgent(site, this.#random);
   }
 
-  /** Files of a run that went wrong are left where they are. */
+  /** The files of a failed run are kept. */
   static async run(options: Options): Promise<Outcome> {
     const site = await SITES[options.site].open(EACH_EVENT);
     const run = new Restarts(site, options);

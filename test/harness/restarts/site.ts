@@ -8,7 +8,7 @@ import { type Attempt, Attempts } from './attempts.ts';
 
 export const TELL_CONNECTIONS = new URL('./tell-connections.js', import.meta.url).pathname;
 
-/** Something that happens to what the agent depends on. */
+/** A fault of something that the agent depends on. */
 export interface Trouble {
   readonly name: string;
   /** Seconds that it may last. Default: half a second to 8 s. */
@@ -16,32 +16,32 @@ export interface Trouble {
   /** Its end writes a file: the agent notices that within seconds and retries with the new content. */
   readonly writes?: true;
   begin(): Promise<void> | void;
-  /** Everything is as it should be again. */
+  /** Restores the normal state. */
   end(): Promise<void> | void;
 }
 
-/** What an operator does at the cloud and on the device, and what can go wrong there, for one kind of identity. */
+/** Actions of an operator in the cloud and on the device, and their faults, for one kind of identity. */
 export interface Deeds {
-  /** Renews the credential, at the cloud and on the device; `undefined` if the agent does that itself. */
+  /** Renews the credential, in the cloud and on the device; `undefined` if the agent does that itself. */
   renew?(): Promise<void> | void;
-  /** Makes the credential wrong, and has the agent need it. */
+  /** Makes the credential wrong, and makes the agent need it. */
   spoil?: Trouble;
-  /** Takes the module away; `end` gives it back, if the agent doesn't. */
+  /** Removes the module; `end` restores it if the agent doesn't. */
   lose?: Trouble;
-  /** The service that gives the credential, or else the hub, can't be reached. The agent is made to need it. */
+  /** Makes the service that provides the credential, or otherwise the hub, unreachable, and makes the agent need it. */
   away: Trouble;
-  /** The service can't be reached, and nothing else has changed. Absent where that is `away`. */
+  /** Makes the service unreachable without any other change. Absent if `away` does the same. */
   absent?: Trouble;
   /** Moves the device to the other hub. */
   move?(): Promise<void> | void;
   /**
-   * Takes the module away, and creates it again in a way that a running agent can't follow: then it must be restarted.
-   * Absent where it can.
+   * Removes the module, and creates it again in a way that a running agent can't follow, so that it must be restarted.
+   * Absent if a running agent can follow.
    */
   remake?: Trouble & { launch(): Launch };
 }
 
-/** The part of an agent's configuration that its site decides. */
+/** The part of an agent's configuration that depends on its site. */
 export interface Settings {
   readonly hub?: object;
   readonly identity: object;
@@ -53,7 +53,7 @@ export interface Site {
   readonly bed: TestBed;
   /** The hubs that the device may be at. */
   readonly hubs: readonly HubEmulator[];
-  /** Whatever can happen here. */
+  /** The faults that can occur at this site. */
   readonly troubles: readonly Trouble[];
   readonly deeds: Deeds;
   /** Attempts at each hub and service so far. */
@@ -65,7 +65,7 @@ export interface Site {
   readonly registrations: () => readonly { readonly at: Date; readonly status?: number }[];
   /** How the agent is started. */
   readonly launch: Launch;
-  /** What an operator does after refusals: writes the credential again. Absent if there is no file. */
+  /** Writes the credential again, as an operator does after refusals. Absent if there is no file. */
   touch?(): void;
   /** Called for each connection that the agent attempts. */
   heard(attempt: Attempt): void;
@@ -109,7 +109,7 @@ export class Surroundings {
     return this.#proxy !== undefined;
   }
 
-  /** A hub that the same certificate authority vouches for. */
+  /** A hub with a certificate from the same authority. */
   async addHub(hostName: string): Promise<HubEmulator> {
     const hub = await HubEmulator.start({ hostName, certificateAuthority: this.hub.certificateAuthority });
     this.hubs.push(hub);
@@ -166,7 +166,7 @@ export class Surroundings {
   }
 
   async stop(keep: boolean): Promise<void> {
-    // The bed looks into the module's twin, and the device may have moved.
+    // The test bed reads the module's twin, and the device may have moved.
     if (!this.hub.hasModule(DEVICE, MODULE)) this.hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
     try {
       await this.bed.close({ keep });
@@ -185,7 +185,7 @@ export class Surroundings {
   }
 }
 
-/** What can happen to the hubs. */
+/** Faults of the hubs. */
 export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() => void) | undefined }): Trouble[] {
   const { hubs } = surroundings;
   const all = (run: (hub: HubEmulator) => unknown) => async () => {
@@ -225,7 +225,7 @@ export function hubTroubles(surroundings: Surroundings, { touch }: { touch: (() 
   ];
 }
 
-/** What can happen to the proxy. */
+/** Faults of the proxy. */
 export function proxyTroubles({ proxy }: Surroundings, touch: () => void): Trouble[] {
   const behaves = (behaviour: 'refuse' | 'unavailable' | 'silent' | 'close' | 'garbage'): Trouble => ({
     name: `proxy: ${behaviour}`,
@@ -263,7 +263,7 @@ interface FaultyService {
   online(): Promise<void>;
 }
 
-/** What can happen to a service beside the hub. @param need makes the agent ask the service */
+/** Faults of a service other than the hub. @param need makes the agent call the service */
 export function serviceTroubles(name: string, service: FaultyService, need: () => Promise<void> | void): Trouble[] {
   const { faults } = service;
   type Fault = Parameters<typeof faults.inject>[0];

@@ -37,7 +37,7 @@ interface Parts {
   readonly registrations?: Site['registrations'];
 }
 
-/** Everything through a proxy with a password, under the real names. */
+/** All connections go through a proxy with a password, under the real host names. */
 async function behindProxy(desired: object): Promise<Surroundings> {
   const surroundings = await Surroundings.open(desired);
   const password = newKey();
@@ -54,7 +54,7 @@ const hubByProxy = ({ proxy, hub }: Surroundings) => ({
   transport: 'mqtt',
 });
 
-/** Among them: the proxy wants another password, which the device gets later. */
+/** Includes a proxy that requires a new password, which the device gets later. */
 function troublesOfProxy(surroundings: Surroundings): Trouble[] {
   let password = readFileSync(join(surroundings.bed.directory, PASSWORD_FILE), 'utf8').trim();
   const write = () => surroundings.secret(PASSWORD_FILE, `${password}\n`);
@@ -99,7 +99,7 @@ function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}
   };
 }
 
-/** An agent that asks the registry reads the module, and may make it: reading counts. */
+/** An agent that uses the registry reads the module, and may create it. Reading counts as an attempt. */
 function countRegistry(surroundings: Surroundings): void {
   for (const hub of surroundings.hubs) {
     surroundings.countRequests(`${hub.hostName}:443`, (add) => {
@@ -127,11 +127,11 @@ const hubAway = (surroundings: Surroundings): Trouble => ({
   },
 });
 
-/** The hub's REST interface is away, and the keys that were read there no longer count. */
+/** The hub's REST interface is unavailable, and the keys that were read there are no longer valid. */
 const registryAway = (surroundings: Surroundings): Trouble => ({
   name: 'registry restarted',
   async begin() {
-    // The proxy leads port 443 of the hub's name to this server, which has the REST API, too.
+    // The proxy forwards port 443 of the hub's name to this server, which also has the REST API.
     for (const hub of surroundings.hubs) await hub.offline('mqttWebSocket');
     if (surroundings.hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') surroundings.hub.regenerateKeys(module);
   },
@@ -163,7 +163,7 @@ function registryTroubles({ hub }: Surroundings): Trouble[] {
   ];
 }
 
-/** What a module's own key needs, however it gets to the hub. */
+/** Operations for a module with its own key, over any transport. */
 function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: object; touch: () => void } {
   const { hub, bed } = surroundings;
   let primaryKey = bed.key;
@@ -181,7 +181,7 @@ function moduleKeyDeeds(surroundings: Surroundings): { deeds: Deeds; identity: o
     deeds: {
       away: hubAway(surroundings),
       renew() {
-        ({ primaryKey } = hub.regenerateKeys(module, 'primary')); // the secondary key is used until the file is there
+        ({ primaryKey } = hub.regenerateKeys(module, 'primary')); // the secondary key is used until the file is written
         write();
       },
       spoil: {
@@ -281,7 +281,7 @@ async function deviceKey(desired: object): Promise<Site> {
     hub.addDevice({ deviceId: DEVICE, credential: { type: 'sas', primaryKey: key, secondaryKey: key } });
   register();
   write();
-  /** The keys that the agent has read no longer count: it must ask as the device. */
+  /** Invalidates the keys that the agent has read, so that it must read them again as the device. */
   const regenerateModule = () => {
     if (hub.hasModule(DEVICE, MODULE)) hub.regenerateKeys(module);
   };
@@ -319,7 +319,7 @@ async function deviceKey(desired: object): Promise<Site> {
   });
 }
 
-/** A certificate of the device's or the module's, as the files that the agent reads. */
+/** A certificate of the device or the module, as the files that the agent reads. */
 class CertificateFiles {
   readonly #surroundings: Surroundings;
   readonly #commonName: string;
@@ -334,7 +334,7 @@ class CertificateFiles {
 
   readonly identity = { certificateFile: 'client.pem', keyFile: 'client.key' };
 
-  /** At the cloud alone. */
+  /** Applies the change in the cloud only. */
   async issue(): Promise<void> {
     this.#current = await selfSigned({ commonName: this.#commonName });
     this.#register(this.#current.thumbprint);
@@ -474,7 +474,7 @@ const provisioned =
     };
     await makeAnew();
     write();
-    /** The device is at no hub until the service is asked. */
+    /** The device has no hub until the service is called. */
     const unassign = () => {
       for (const one of surroundings.hubs) one.removeDevice(DEVICE);
     };
@@ -620,7 +620,7 @@ async function identityService(desired: object): Promise<Site> {
   });
 }
 
-/** Every way in which an agent gets to a hub here, and the kind of identity that it needs. */
+/** Every way in which an agent connects to a hub here, and the kind of identity that it needs. */
 export const SITES = {
   moduleKey: { kind: 'moduleKey', open: moduleKey },
   moduleKeyWebSocket: { kind: 'moduleKey', open: moduleKeyWebSocket },

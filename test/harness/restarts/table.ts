@@ -11,7 +11,11 @@ export interface TableOptions {
   readonly say: (line: string) => void;
 }
 
-/** Runs an agent of each kind in each situation, and prints Markdown tables. @returns whether all went as it must */
+/**
+ * Runs an agent of each kind in each situation, and prints Markdown tables.
+ *
+ * @returns whether all results are correct
+ */
 export async function runTable({ sites, situations, parallel, say }: TableOptions): Promise<boolean> {
   const began = systemClock.monotonic();
   const cells = sites.flatMap((site) => situations.map((situation) => ({ site, situation })));
@@ -57,7 +61,7 @@ function markdown(results: readonly (Result | Senseless)[], sites: readonly Site
   return lines;
 }
 
-/** Each reason once, with the kinds that it is for. */
+/** Each reason once, with the kinds that it applies to. */
 function reasons(results: readonly (Result | Senseless)[]): string[] {
   const kinds = new Map<string, SiteName[]>();
   for (const one of results) {

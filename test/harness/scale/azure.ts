@@ -11,7 +11,7 @@ import { type HubLimits, REGISTRATIONS, Throttle } from './limits.ts';
 export const OPERATIONS = ['connections', 'messages', 'twinReads', 'twinUpdates', 'registry', 'registrations'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** The longest that an answer takes, in ms. */
+/** Maximum time for an answer, in ms. */
 const LATENCY = { connections: 600, other: 200 };
 const SERVICE_POLL_SECONDS = '3';
 const KEY = Buffer.alloc(32, 7).toString('base64');
@@ -49,10 +49,10 @@ export class Standing implements Connection {
   async idle(): Promise<void> {}
 }
 
-/** IoT Hub and the provisioning service, as far as they take or refuse requests. */
+/** IoT Hub and the provisioning service, reduced to accepting or refusing requests. */
 export class Azure {
   readonly record = new Requests();
-  /** Whether the limits hold. */
+  /** Whether the limits are enforced. */
   isLimited = false;
   /** Whether the hub, and the service, can be reached. */
   hubIsUp = true;
@@ -76,13 +76,13 @@ export class Azure {
     ) as Record<Operation, Throttle>;
   }
 
-  /** All requests of the network that are made by HTTPS: to the hub's registry, and to the service. */
+  /** All HTTPS requests: to the hub's registry, and to the service. */
   readonly network = {
     request: (target: Target, request: HttpRequest) => this.#answer(target, request),
     connect: () => Promise.reject(refused()),
   } as unknown as Network;
 
-  /** The hub is away, which ends all connections. */
+  /** Makes the hub unavailable, which closes all connections. */
   hubFails(): void {
     this.hubIsUp = false;
     for (const standing of this.#standing) standing.end(failure('network', 'the hub closed it'));

@@ -1,5 +1,5 @@
 /**
- * What a hub takes from all its devices together, each a second. Source: "IoT Hub quotas and throttling", operation
+ * Limits of a hub per second, for all its devices together. Source: "IoT Hub quotas and throttling", operation
  * throttles.
  */
 export interface HubLimits {
@@ -44,7 +44,7 @@ export const REGISTRATIONS = 1_000 / 60;
 
 const unitsText = (units: number) => (units === 1 ? 'one unit' : `${units} units`);
 
-/** Admits what a limit allows: no more in any moment than in a second, and what was not used then is lost. */
+/** Admits requests up to a limit per second. Unused capacity is kept for at most one second. */
 export class Throttle {
   readonly #perSecond: number;
   #left: number;

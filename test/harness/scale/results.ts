@@ -55,7 +55,7 @@ const NAMES: Readonly<Record<Operation, string>> = {
   registrations: 'registrations at the provisioning service',
 };
 
-/** Requests a second over time, against the limits. @returns SVG */
+/** Requests per second over time, with the limits. @returns SVG */
 export function pictureOf(result: Result): string {
   const { scenario, limits, requests, endedAt, connected, devices } = result;
   const before = scenario.lasts / 1_000 + 60;

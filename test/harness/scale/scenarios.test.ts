@@ -21,7 +21,7 @@ describe('A simulated fleet', function () {
     return simulate({ ...scenario, watched }, { devices: DEVICES, limits, keyFile });
   };
 
-  it('is back two minutes after the hub, each agent with at most six attempts a minute', async () => {
+  it('a fleet reconnects within two minutes of the hub, each agent with at most six attempts per minute', async () => {
     const result = await simulated(SCENARIOS.minute);
     assert.equal(result.connected.length, DEVICES);
     assert.ok((result.connected.at(-1) ?? 0) < 120, `${result.connected.at(-1)} s`);
@@ -32,7 +32,7 @@ describe('A simulated fleet', function () {
     assert.ok(during > DEVICES && during <= 6 * DEVICES, `${during}`);
   });
 
-  it('does not stay in step after an outage: neither with its messages, nor with its renewals', async () => {
+  it('a fleet spreads its messages and its renewals after an outage', async () => {
     const watched = minutes(50);
     const result = await simulated({ ...SCENARIOS.minute, lasts: minutes(15) }, s1(1), watched);
     const most = (operation: Operation) => 60 * peaks(result, operation, 10 * 60).minute;
@@ -48,13 +48,13 @@ describe('A simulated fleet', function () {
     const result = await simulated(SCENARIOS.power, { ...s1(1), connections: 2, twinReads: 1 });
     assert.equal(result.connected.length, DEVICES);
     const granted = Math.max(...Object.values(result.requests.granted.connections.slice(result.endedAt)));
-    assert.ok(granted <= 4, `${granted} in a second`); // what was saved in the second before, and the second's own
+    assert.ok(granted <= 4, `${granted} in a second`); // one second's unused capacity, and the current one's
     assert.ok(peaks(result, 'connections').second > granted);
     assert.match(rowOf(result).join(' '), /of 2/);
     assert.match(pictureOf(result), /^<svg /);
   });
 
-  it('asks the provisioning service again when its hub is gone, and follows to the other hub', async () => {
+  it('a fleet calls the provisioning service again if its hub was removed, and connects to the other hub', async () => {
     const result = await simulated({ ...SCENARIOS.moved, lasts: minutes(20) });
     assert.equal(result.connected.length, DEVICES);
     assert.ok(result.requests.granted.registrations.reduce((all, one) => all + (one ?? 0), 0) >= 2 * DEVICES);
@@ -62,7 +62,7 @@ describe('A simulated fleet', function () {
 });
 
 describe('SimulatedClock', () => {
-  it('wakes sleepers in the order of their times, however many there are', async () => {
+  it('SimulatedClock wakes any number of sleepers in the order of their times', async () => {
     const clock = new SimulatedClock();
     const woken: number[] = [];
     for (let index = 0; index < 500; index += 1) {
@@ -78,7 +78,7 @@ describe('SimulatedClock', () => {
     assert.equal(clock.monotonic(), 600_000);
   });
 
-  it('ends a sleep when its signal aborts, and work at its limit', async () => {
+  it('SimulatedClock ends a sleep when its signal aborts, and work at its limit', async () => {
     const clock = new SimulatedClock();
     const stop = new AbortController();
     const sleeping = clock.sleep(minutes(1), stop.signal);
@@ -91,7 +91,7 @@ describe('SimulatedClock', () => {
 });
 
 describe('Throttle', () => {
-  it('admits as much as its limit, and nothing that was saved for longer than a second', () => {
+  it('Throttle admits requests up to its limit, and keeps unused capacity for at most one second', () => {
     const throttle = new Throttle(10);
     const admitted = (atMs: number) => Array.from({ length: 50 }, () => throttle.admits(atMs)).filter(Boolean).length;
     assert.equal(admitted(0), 10);

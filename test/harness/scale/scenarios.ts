@@ -6,14 +6,14 @@ import type { HubLimits } from './limits.ts';
 import { SimulatedAgent } from './simulated-agent.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 
-/** What happens to a fleet. Times of the plots begin with its end. */
+/** An outage of a fleet. The times of the plots start at its end. */
 export interface Scenario {
   readonly name: string;
   /** Whether devices are assigned to the hub by the provisioning service. */
   readonly isProvisioned: boolean;
   /** How long it lasts. */
   readonly lasts: Duration;
-  /** How long the fleet is watched after it. */
+  /** How long the fleet is observed afterwards. */
   readonly watched: Duration;
   readonly begin: (fleet: Fleet) => void;
   readonly end: (fleet: Fleet) => Promise<void> | void;
@@ -31,13 +31,13 @@ export interface Result {
   readonly devices: number;
 }
 
-/** Agents start over this time at first, so that each has a phase of its own. */
+/** The agents first start spread over this time, so that their phases differ. */
 const STARTS_OVER = minutes(8);
 const SETTLES = minutes(2);
 /** After a power cut the devices of one kind boot within some seconds of one another. */
 const BOOTS_WITHIN = seconds(20);
 
-/** Many agents, and what they ask. */
+/** Many agents, and their requests. */
 export class Fleet {
   readonly clock = new SimulatedClock();
   readonly azure: Azure;
@@ -58,7 +58,7 @@ export class Fleet {
     return this.#agents;
   }
 
-  /** Starts all within a time, each at a moment of its own. */
+  /** Starts all agents within a time, each at a random moment. */
   start(within: Duration): void {
     const random = () => this.#random.next();
     this.#agents = this.#states.map((state, number) => {
@@ -70,7 +70,7 @@ export class Fleet {
     });
   }
 
-  /** All lose their power. */
+  /** Cuts the power of all devices. */
   vanish(): void {
     for (const agent of this.#agents) agent.vanish();
     this.azure.hubFails();
@@ -165,7 +165,7 @@ export async function simulate(scenario: Scenario, { devices, limits, keyFile, s
   };
 }
 
-/** The most that was asked for within a second after the end; and within a minute, as requests a second. */
+/** Maximum number of requests in one second after the end; and in one minute, as requests per second. */
 export function peaks({ requests, endedAt, scenario }: Result, operation: Operation, from = 0) {
   const asked = requests.asked[operation];
   const last = scenario.watched / 1_000;

@@ -19,20 +19,23 @@ export interface AgentOptions {
   readonly log: Logger;
   readonly number: number;
   readonly random: () => number;
-  /** The device is assigned to a hub by the provisioning service, and has the file of its own key; else by a module's key. */
+  /**
+   * If set, the provisioning service assigns the device, which has a file with its own key; otherwise it has a module's
+   * key.
+   */
   readonly keyFile?: string | undefined;
-  /** What the device keeps over a restart. */
+  /** State that the device keeps across restarts. */
   readonly state: Map<string, unknown>;
 }
 
 const EVENT_BYTES = 2_000;
 const REPORTS_EVERY = minutes(7);
-/** Tokens live for an hour, and a connection is replaced at least 15 minutes before its token expires. */
+/** Tokens are valid for one hour, and a connection is replaced at least 15 minutes before its token expires. */
 const RENEW_AFTER = minutes(45);
 
 /**
- * The parts of an agent that decide when it asks the hub for what, as they are; in between, nothing. It always has an event
- * to send, and its status changes with each event.
+ * The agent's real code that decides when to send which request to the hub, without its other parts. It always has an
+ * event to send, and its status changes with each event.
  */
 export class SimulatedAgent {
   readonly #options: AgentOptions;
@@ -114,7 +117,7 @@ export class SimulatedAgent {
     return this.#supervisor.state === 'connected';
   }
 
-  /** As status/reported.ts does: what counts events is reported at intervals from the start. */
+  /** Reports counts of events at intervals from the start, as status/reported.ts does. */
   async #report(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#options;
     await clock.sleep(milliseconds(REPORTS_EVERY * randomPart(random)), signal);

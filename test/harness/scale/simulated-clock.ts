@@ -10,7 +10,9 @@ interface Sleeper {
   wake(): void;
 }
 
-/** Time that passes as fast as what happens in it can be computed. Starts at 0. Fit for many thousand sleepers. */
+/**
+ * A clock that advances as fast as the simulation can be computed. Starts at 0. Suitable for many thousand sleepers.
+ */
 export class SimulatedClock implements Clock {
   #nowMs = 0;
   readonly #due = new Map<number, Sleeper[]>();
@@ -53,7 +55,7 @@ export class SimulatedClock implements Clock {
     }
   }
 
-  /** Lets time pass. */
+  /** Advances the time. */
   async pass(duration: Duration): Promise<void> {
     const end = this.#nowMs + duration;
     await nextTurn();

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
 /*
- * The process of a CpuPeer: for each number that it is sent, reads as many records in the form of audit's, and remembers them.
- * Its memory is full from the start, so that the same work costs the same at any time, as far as the machine lets it.
+ * The process of a CpuPeer: for each number that it receives, it parses that many audit records and stores them. Its
+ * memory is full from the start, so that its own state does not change the cost of the same work.
  */
 const RECORDS = Array.from(
   { length: 512 },

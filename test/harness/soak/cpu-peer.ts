@@ -6,8 +6,8 @@ import { cpuOf } from './measure.ts';
 const PROGRAM = fileURLToPath(new URL('./cpu-peer-process.js', import.meta.url));
 
 /**
- * A process of Node that lives as long as the agent, is woken up when the agent is, and always does the same: what makes both
- * dearer is the machine, whose memory and caches other guests of its host use, too.
+ * A Node process that runs as long as the agent, is woken up with it, and always does the same work. If the cost of
+ * both rises, the cause is the machine, whose memory and caches are shared with other guests of its host.
  */
 export class CpuPeer {
   readonly #process: ChildProcess;

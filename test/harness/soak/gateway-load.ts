@@ -9,7 +9,7 @@ import { MARK, type Tally } from './tally.ts';
 /** The load of a gateway, as in docs/cost.md, with more logins. */
 const PER_DAY = { starts: 24_000, connections: 7_200, logins: 24 };
 const DAY = hours(24);
-/** More would be a load of its own, however short the day is. */
+/** Upper limit of the rate: more would be a load of its own even for a short day. */
 const MAX_STARTS_PER_SECOND = 12;
 /** Distinct commands, and hosts that are connected to. */
 const COMMANDS = 50;
@@ -20,15 +20,15 @@ const NUMBERED = 0.2;
 const FILLING = { starts: 4_096, connections: 12_288 };
 /** How many of them run at once. */
 const FILLING_AT_ONCE = 64;
-/** How often it is looked whether something is due. */
+/** How often due events are checked. */
 const TURN = milliseconds(250);
 
 export interface GatewayOptions {
   readonly tally: Tally;
   readonly random: Random;
-  /** How much faster than a real day's everything happens. */
+  /** Factor by which a simulated day is faster than a real one. */
   readonly speed: number;
-  /** How long programs run: none ends before a source without audit could look at it. 0: they end at once. */
+  /** Minimum run time of programs, so that a source without audit can see each. 0: they exit immediately. */
   readonly programsRun: Duration;
   readonly connections: boolean;
   /** If set, program starts are reported here instead of executed. */
@@ -45,12 +45,12 @@ export interface StartsLog {
   complete(): Promise<void>;
 }
 
-/** What happens on a gateway on a working day, really: programs start, connect and end. Only logins are but recorded. */
+/** A gateway's activity on a working day: real programs start, connect and exit. Logins are only recorded. */
 export class GatewayLoad {
   readonly #options: GatewayOptions;
   readonly #running = new Set<Promise<void>>();
   readonly #server: Server | undefined;
-  /** What should have happened by now and has not. */
+  /** Events that are overdue. */
   readonly #due = { starts: 0, connections: 0, logins: 0 };
   #numbers = 0;
   #logins = 0;
@@ -163,7 +163,7 @@ export class GatewayLoad {
   }
 }
 
-/** Long enough for the process connector, which is read 20 times a second, on a busy machine. */
+/** Long enough for the process connector, which is read 20 times per second, on a loaded machine. */
 export const RUN_FOR_CONNECTOR = seconds(4);
-/** Long enough for two looks at /proc, which are made every second, or more seldom where there are many processes. */
+/** Long enough for two polls of /proc, which happen every second, or less often with many processes. */
 export const RUN_FOR_POLLING = seconds(10);

@@ -17,11 +17,11 @@ const LONG_ARGUMENTS = 40;
 const ARGUMENT_BYTES = 120_000;
 /** Programs in a row, as fast as a shell starts them. */
 const FORKS = 400;
-/** Names that the kernel shows for a process, and that anybody can take. */
+/** Names that the kernel shows for a process, and that any process can set. */
 const FALSE_NAMES = ['chronyd', 'sshd', 'kworker/0:0', 'auditd'];
 const RAID_LASTS = seconds(10);
 
-/** What an ordinary user of the device can do to blind the agent, or to make it grow. All of it really happens. */
+/** Attacks by which an unprivileged user can try to blind the agent or make it grow. All of them are actually run. */
 export class HostileLoad {
   readonly #children = new Set<ChildProcess>();
 
@@ -29,7 +29,7 @@ export class HostileLoad {
     return FuseHang.missing();
   }
 
-  /** Begins what lasts: many listeners. */
+  /** Starts the lasting load: many listeners. */
   async start(): Promise<void> {
     const folder = suiteFolder();
     chmodSync(folder, 0o755);

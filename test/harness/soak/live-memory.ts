@@ -5,13 +5,13 @@ import { getHeapCodeStatistics } from 'node:v8';
 export interface LiveMemory {
   /** In V8's heap and outside of it, without `code`. */
   readonly data: number;
-  /** Machine code and bytecode of V8, with what belongs to them: it grows until all that runs now and then is compiled. */
+  /** Machine code and bytecode of V8, with their metadata. It grows until all rarely run code is compiled. */
   readonly code: number;
 }
 
 /**
- * Preloaded into an agent (`node --expose-gc --import`), on SIGUSR2 collects all garbage, and writes what is alive then into the
- * file named by LIVE_MEMORY, as JSON.
+ * Preloaded into an agent (`node --expose-gc --import`). On SIGUSR2, it collects all garbage and writes the size of the
+ * live memory as JSON into the file named by LIVE_MEMORY.
  */
 const file = process.env.LIVE_MEMORY ?? '';
 

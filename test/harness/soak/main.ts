@@ -50,7 +50,7 @@ if (missing !== undefined) {
   process.exit(2);
 }
 
-/** What the agent may grow by in a day of the gateway's. Changes by other processes are not evaluated. */
+/** Maximum growth of the agent per day of the gateway. Changes by other processes are not evaluated. */
 const LIMITS: Readonly<Record<Exclude<keyof Look, 'x'>, Limit>> = {
   rss: { name: 'resident memory (RSS)', unit: 'MiB', perDay: 1 },
   pss: { name: 'proportional memory (PSS)', unit: 'MiB' },

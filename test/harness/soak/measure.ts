@@ -4,7 +4,7 @@ import { join } from 'node:path';
 /** USER_HZ is 100 on all platforms of Node. */
 const MILLISECONDS_PER_TICK = 10;
 
-/** What an agent uses at one moment: its process, and its children that run Node as well. */
+/** Resources that an agent uses at one moment: its process, and its children that also run Node. */
 export interface Usage {
   /** In MiB. A page that several processes share counts in each. */
   readonly rss: number;
@@ -36,8 +36,8 @@ export function usageOf(pid: number, stateDirectory: string): Usage {
 }
 
 /**
- * CPU of the agent and its children so far, in ms: of those that live, to the nanosecond; of those that have ended, to ten
- * milliseconds. See proc_pid_schedstat(5), and cutime and cstime in proc_pid_stat(5).
+ * CPU of the agent and its children so far, in ms: accurate to a nanosecond for running processes, to ten milliseconds
+ * for those that have exited. See proc_pid_schedstat(5), and cutime and cstime in proc_pid_stat(5).
  *
  * @throws Error if the agent has exited
  */
@@ -65,7 +65,10 @@ function processesOf(pid: number): number[] {
   return [pid, ...childrenOf(pid).filter(isNode)];
 }
 
-/** Its children that have not ended: what reads files for it, such as a snapshot's, and tools. See proc_tid_children(5). */
+/**
+ * Its running children: processes that read files for it, for example for a snapshot, and tools. See
+ * proc_tid_children(5).
+ */
 export function childrenOf(pid: number): number[] {
   const lists = tasksOf(pid).map((task) => attempt(() => readFileSync(`${task}/children`, 'latin1')) ?? '');
   return lists

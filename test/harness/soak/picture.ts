@@ -10,7 +10,7 @@ interface Drawn extends Pick<Outcome, 'samples' | 'looks' | 'source'> {
   readonly isHostile: boolean;
 }
 
-/** A panel for each figure: at work, at rest, and the line that it was evaluated by. @returns SVG */
+/** A panel for each metric: at work, at rest, and the line by which it was evaluated. @returns SVG */
 export function picture({ samples, looks, disturbances, verdicts, source, isHostile }: Drawn): string {
   const panels = verdicts.map(({ figure, name, unit, slope, judgement, points }): Panel => {
     const [first, last] = [points.at(0)?.x ?? 0, points.at(-1)?.x ?? 0];

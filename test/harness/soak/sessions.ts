@@ -21,8 +21,8 @@ export function inLoginFile(file: string, clockShift: () => number): RecordSessi
 }
 
 /**
- * As sshd without PAM does it, see audit_log_acct_message(3). The kernel overwrites the last byte with the text's end
- * (audit_receive_msg()). Needs CAP_AUDIT_WRITE.
+ * Like sshd without PAM, see audit_log_acct_message(3). The kernel overwrites the last byte with the string's
+ * terminator (audit_receive_msg()). Needs CAP_AUDIT_WRITE.
  */
 export function byAudit(): RecordSession {
   return (user, terminal) => {

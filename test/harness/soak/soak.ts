@@ -39,19 +39,24 @@ const SAMPLES_PER_HOUR = 12;
 const SHORTEST_SAMPLE = seconds(2);
 
 const STARTS_WITHIN = seconds(120);
-/** The longest delays of the back-offs, and what it takes to deliver everything then. */
+/** The longest delays of the back-offs, plus the time to deliver everything afterwards. */
 const SETTLES_WITHIN = minutes(6);
 const FLUSH_AGAIN = seconds(11);
-/** The longest that a snapshot takes: it must not be what is measured at rest. */
+/** Maximum time for a snapshot, which must not run during the measurement at rest. */
 const RESTS_WITHIN = minutes(2);
 /** How long CPU at rest is measured. */
 const REST_LASTS = seconds(5);
-/** Programs whose starts are a unit of work, how many start at once, and how often; and what the agent has for the last ones. */
+/**
+ * Programs per unit of work, how many start at once, and how often; and the time that the agent has for the last ones.
+ */
 const UNIT_STARTS = 1_000;
 const UNIT_AT_ONCE = 50;
 const UNIT_EVERY = milliseconds(150);
 const UNIT_ENDS_AFTER = seconds(2);
-/** The records that the agent's peer reads meanwhile, whenever some programs start: about as much CPU as the agent's. */
+/**
+ * Number of records that the agent's peer reads whenever programs start. It costs about as much CPU as the agent's
+ * work.
+ */
 const PEER_RECORDS = 768;
 
 export interface Options {
@@ -119,7 +124,7 @@ export class Soak {
   #hostile: HostileLoad | undefined;
   #peer: CpuPeer | undefined;
   #clockShift = 0;
-  /** When the first hour began, and until then when the run did. */
+  /** Start of the first hour; before that, start of the run. */
   #began: number = systemClock.monotonic();
 
   private constructor(bed: TestBed, options: Options, usual: Properties) {
@@ -133,7 +138,7 @@ export class Soak {
     });
   }
 
-  /** Files of a run that went wrong are left where they are. */
+  /** The files of a failed run are kept. */
   static async run(options: Options): Promise<Outcome> {
     const usual = usualAt(speedOf(options));
     const bed = await TestBed.open({ desired: usual });
@@ -282,7 +287,7 @@ export class Soak {
     const cpu = await this.#measureCpu(agent, load);
     this.#looks.push({ x: this.#day, ...usage, live, code, ...cpu });
     this.#restoreTwin();
-    this.#bed.hub.clearMessages(); // what was received is in the books
+    this.#bed.hub.clearMessages(); // the received events have been counted
     say(
       `hour ${hour}${name === '' ? '' : ` (${name})`}, settled in ${settledAfter.toFixed(0)} s: ${counts.join(', ')}; dropped: ${dropped.join(', ') || 'none'}; ` +
         `${usage.rss.toFixed(1)} MiB RSS, ${usage.pss.toFixed(1)} MiB PSS, ${live.toFixed(2)} MiB alive, ${code.toFixed(2)} MiB of code, ${usage.descriptors} descriptors, ` +
@@ -290,9 +295,9 @@ export class Soak {
     );
   }
 
-  /** @returns the status when the agent has delivered what it can, or when the run is to end early */
+  /** @returns the status when the agent has delivered everything deliverable, or when the run must end early */
   async #settle(agent: AgentProcess): Promise<LocalStatus> {
-    await systemClock.sleep(seconds(3)); // a source is read some times a second
+    await systemClock.sleep(seconds(3)); // a source is read several times per second
     const deadline = systemClock.monotonic() + SETTLES_WITHIN;
     let flushAt: number = systemClock.monotonic();
     for (;;) {
@@ -319,21 +324,25 @@ export class Soak {
     }
   }
 
-  /** Gives the agent the settings of a real day: no message and no snapshot falls into what is measured. */
+  /** Gives the agent the settings of a real day, so that no message and no snapshot falls into the measurement. */
   async #slowDown(agent: AgentProcess): Promise<void> {
     this.#desire(usualAt(1));
     const { $version } = this.#bed.hub.twin(DEVICE, MODULE).desired;
     await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === $version, SETTLES_WITHIN);
   }
 
-  /** Waits until what it has started to read files, or to take a snapshot, has ended; one that is stuck is measured too. */
+  /**
+   * Waits until the agent's children for reading files and for snapshots have exited. A stuck child is also measured.
+   */
   async #becomeIdle(agent: AgentProcess): Promise<void> {
     const deadline = systemClock.monotonic() + RESTS_WITHIN;
     while (childrenOf(agent.pid).length > 0 && systemClock.monotonic() < deadline && !this.#options.signal.aborted)
       await systemClock.sleep(milliseconds(100));
   }
 
-  /** As an operator does. It is refused or fails while the agent is not connected, or was asked just before. */
+  /**
+   * Calls a method like an operator. The call fails while the agent is not connected, or shortly after another call.
+   */
   async #flush(): Promise<void> {
     try {
       await this.#bed.hub.invokeMethod(DEVICE, MODULE, 'flush');
@@ -342,7 +351,7 @@ export class Soak {
     }
   }
 
-  /** Collects the agent's garbage. @returns what is alive then, in MiB */
+  /** Collects the agent's garbage. @returns the remaining live memory, in MiB */
   async #measureLive(agent: AgentProcess): Promise<LiveMemory> {
     rmSync(this.#liveMemory, { force: true });
     process.kill(agent.pid, 'SIGUSR2');
@@ -442,7 +451,7 @@ export class Soak {
     this.#bed.desire({ ...Object.fromEntries([...this.#desired].map((name) => [name, null])), ...this.#usual });
   }
 
-  /** Each only once: one that lasts would be all that is seen. */
+  /** Records each fault only once, since a lasting fault would hide all others. */
   #violates(violations: readonly string[]): void {
     for (const violation of violations) {
       const kind = violation.replaceAll(/\d+/g, '0');
@@ -462,7 +471,7 @@ export class Soak {
       this.#options.say(`the files are in ${this.#bed.directory}${disk}`);
     }
     await this.#agent?.end();
-    if (!keep) this.#disk?.unmount(); // else its folder could not be removed
+    if (!keep) this.#disk?.unmount(); // otherwise its folder could not be removed
     await this.#bed.close({ keep });
   }
 
@@ -491,7 +500,7 @@ export class Soak {
   }
 }
 
-/** A log of auditd's that only the soak writes, for an agent that can't see the kernel's audit. */
+/** An auditd log that only the soak writes, for an agent without access to the kernel's audit. */
 class AuditLog implements StartsLog {
   readonly #log: NumberedLog;
   #next = '';
@@ -523,7 +532,7 @@ class AuditLog implements StartsLog {
 
 const speedOf = ({ day }: Options): number => (24 * 3_600_000) / day;
 
-/** The default settings, sped up as the day is, but not more often than the contract allows. */
+/** The default settings, sped up like the day, but with the contract's minimum intervals. */
 function usualAt(speed: number): Properties {
   const { high, low, snapshot, aggregation } = DEFAULT_SECONDS;
   const every = (ofDay: number) => ({ value: `PT${Math.max(1, Math.round(ofDay / speed))}S` });
@@ -539,7 +548,7 @@ function usualAt(speed: number): Properties {
 const isReady = ({ hub, configuration, collectors }: LocalStatus): boolean =>
   hub.state === 'connected' && configuration.source === 'desired' && collectors.ProcessCreate?.state !== 'off';
 
-/** The agent in a mount namespace of its own, where the folder of logs is another one. */
+/** Starts the agent in its own mount namespace with a different log folder. */
 const withLogFolder = (folder: string): string[] => [
   ...['unshare', '--mount', 'sh', '-c'],
   'mount --bind "$0" /var/log && exec "$@"',

@@ -28,7 +28,7 @@ describe('Tally', () => {
     events: { ProcessCreate: { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0, dropped: {}, ...changes } },
   });
 
-  it('reports no fault if every event was reported, singly or counted', () => {
+  it('Tally reports no fault if every event was reported, singly or counted', () => {
     for (const what of [NUMBER, COMMAND, COMMAND, COMMAND]) tally.made('ProcessCreate', what);
     message(start('a', NUMBER, [COMMAND, 3]));
     assert.equal(tally.missing('ProcessCreate'), 0);
@@ -36,20 +36,20 @@ describe('Tally', () => {
     assert.deepEqual(tally.disagreements(account({ collected: 4, delivered: 2, aggregatedAway: 2 })), []);
   });
 
-  it('ignores a repeated message', () => {
+  it('Tally ignores a repeated message', () => {
     tally.made('ProcessCreate', NUMBER);
     for (let times = 0; times < 2; times += 1) message(start('a', NUMBER));
     assert.equal(tally.repeats, 1);
     assert.deepEqual(tally.toldTooOften(), []);
   });
 
-  it('detects an event that was reported twice', () => {
+  it('Tally detects an event that was reported twice', () => {
     tally.made('ProcessCreate', NUMBER);
     message(start('a', NUMBER), start('b', NUMBER));
     assert.equal(tally.toldTooOften().length, 1);
   });
 
-  it('finds what is missing, unless it counts as dropped', () => {
+  it('Tally finds missing events, unless they count as dropped', () => {
     for (const what of [NUMBER, COMMAND]) tally.made('ProcessCreate', what);
     message(start('a', NUMBER));
     assert.equal(tally.missing('ProcessCreate'), 1);
@@ -57,7 +57,7 @@ describe('Tally', () => {
     assert.deepEqual(tally.disagreements(account({ collected: 2, delivered: 1, dropped: { cacheFull: 1 } })), []);
   });
 
-  it('finds occurrences that are missing from a count, unless an element was dropped', () => {
+  it('Tally finds occurrences that are missing from a count, unless an element was dropped', () => {
     for (const what of [NUMBER, COMMAND, COMMAND, COMMAND]) tally.made('ProcessCreate', what);
     message(start('a', NUMBER));
     const books = { collected: 4, delivered: 1, aggregatedAway: 2 };
@@ -66,14 +66,14 @@ describe('Tally', () => {
     assert.match(String(tally.disagreements(account({ ...books, delivered: 2 }))), /4 were collected, 0 .* told of 3/);
   });
 
-  it('detects an event that was reported and also counted as dropped', () => {
+  it('Tally detects an event that was reported and also counted as dropped', () => {
     for (const what of [NUMBER, COMMAND]) tally.made('ProcessCreate', what);
     message(start('a', NUMBER, COMMAND));
     const books = account({ collected: 2, delivered: 1, dropped: { cacheFull: 1 } });
     assert.match(String(tally.disagreements(books)), /2 were collected, 1 dropped, and the hub was told of 2/);
   });
 
-  it("finds accounts that don't close, or that the hub doesn't confirm", () => {
+  it("Tally finds accounts that don't add up, or that the hub doesn't confirm", () => {
     assert.match(String(tally.disagreements(account({ collected: 1 }))), /don't close/);
     assert.match(String(tally.disagreements(account({ collected: 1, delivered: 1 }))), /the hub has 0/);
     tally.made('ProcessCreate', NUMBER);

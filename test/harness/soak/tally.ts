@@ -2,11 +2,14 @@ import type { LocalStatus } from '../../../src/agent/status/schema.ts';
 import { UNIDENTIFIED } from '../../../src/core/base/counters.ts';
 import type { Envelope, Payload } from '../../../src/core/contract/event.ts';
 
-/** Marks what this process has made: a command line, a user's name. What follows says which. */
+/**
+ * Marks events that this process generated, in a command line or a user name. The string after the mark identifies
+ * them.
+ */
 export const MARK = `vakt-soak-${process.pid}-`;
 const MARKED = new RegExp(`${MARK}[\\w-]+`);
 
-/** Events that the soak makes and counts. */
+/** Events that the soak generates and counts. */
 export const COUNTED = ['ProcessCreate', 'ConnectionCreate', 'Login'] as const;
 export type Counted = (typeof COUNTED)[number];
 
@@ -25,12 +28,12 @@ export class Tally {
   readonly #occurrences = new Map<string, number>();
   #repeats = 0;
 
-  /** Events that came again with the id that they had, as after an acknowledgement that was lost. */
+  /** Events that arrived again with the same id, for example after a lost acknowledgement. */
   get repeats(): number {
     return this.#repeats;
   }
 
-  /** Something has happened. @param what with the mark */
+  /** Counts a generated event. @param what its content, with the mark */
   made(event: Counted, what: string): void {
     add(this.#made, `${event} ${what}`, 1);
   }
@@ -48,7 +51,7 @@ export class Tally {
     }
   }
 
-  /** How many of each event were made. */
+  /** Number of generated events, by event. */
   count(event: Counted): number {
     return sum(of(this.#made, event).map(([, made]) => made));
   }
@@ -68,7 +71,7 @@ export class Tally {
   /**
    * Faults of the agent's accounts. There must be none once everything deliverable has been delivered.
    *
-   * @param status as it is when the agent has nothing more to do
+   * @param status taken when the agent has nothing left to do
    */
   disagreements({ events }: Pick<LocalStatus, 'events'>): string[] {
     const wrong: string[] = [];
@@ -107,7 +110,7 @@ export class Tally {
   }
 }
 
-/** What an element is about, if the soak has made it. */
+/** The content of an element that the soak generated; `undefined` for any other. */
 function subjectOf(event: string, element: Payload): string | undefined {
   if (event === 'ProcessCreate') return MARKED.exec(String(element.CommandLine))?.[0];
   if (event === 'ConnectionCreate')

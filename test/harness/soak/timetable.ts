@@ -2,7 +2,7 @@ import { collectors } from '../../../src/agent/collectors/index.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';
 import type { GatewayLoad } from './gateway-load.ts';
 
-/** What disturbances act on. */
+/** The environment that disturbances act on. */
 export interface Site {
   readonly hub: HubEmulator;
   readonly load: GatewayLoad;
@@ -10,7 +10,7 @@ export interface Site {
   readonly setClock: (shift: number) => void;
   /** Writes properties of the module twin. */
   readonly desire: (properties: Properties) => void;
-  /** Has the twin as it was. */
+  /** Restores the twin. */
   readonly restoreTwin: () => void;
   /** Fills the state directory's disk. @returns a function that ends it. Omitted if the disk is this machine's */
   readonly fillDisk?: (() => () => Promise<void>) | undefined;
@@ -18,11 +18,11 @@ export interface Site {
 
 export type Properties = Readonly<Record<string, { readonly value: unknown }>>;
 
-/** What an hour of the day has beside ordinary work. */
+/** The disturbance of an hour of the day, in addition to ordinary work. */
 export interface Disturbance {
   /** `undefined`: nothing. */
   readonly name?: string;
-  /** Whether it needs a disk of its own. */
+  /** Whether it needs a separate disk. */
   readonly needsDisk?: true;
   /** @returns how it ends */
   readonly begin: (site: Site) => Promise<End> | End;
@@ -90,7 +90,7 @@ const fault = (name: string, ...faults: readonly Parameters<HubEmulator['faults'
   },
 });
 
-/** Every event in the other queue, nothing aggregated, other sizes and times. */
+/** Puts every event into the other queue, disables aggregation, and changes sizes and intervals. */
 const reload: Disturbance = {
   name: 'twin: everything',
   begin({ desire, restoreTwin, load }) {

@@ -4,7 +4,7 @@ import { judge, judgeBeside, lowest } from './verdict.ts';
 
 const LIMIT = { name: 'memory', unit: 'MiB', perDay: 1 };
 
-/** Points of a day, each hour. */
+/** Hourly points of one day. */
 const day = (at: (x: number) => number) =>
   Array.from({ length: 24 }, (_, hour) => ({ x: hour / 24, y: at(hour / 24) }));
 
@@ -15,7 +15,7 @@ describe('judge', () => {
   });
   const noise = () => random.next() - 0.5;
 
-  it('finds growth in noise', () => {
+  it('a metric that grows within noise is reported as growing', () => {
     assert.equal(
       judge(
         LIMIT,
@@ -25,7 +25,7 @@ describe('judge', () => {
     );
   });
 
-  it('does not take noise for growth', () => {
+  it('a noisy metric without growth is reported as steady', () => {
     assert.equal(
       judge(
         LIMIT,
@@ -35,7 +35,7 @@ describe('judge', () => {
     );
   });
 
-  it('ignores the warm-up, in which the agent reaches its size', () => {
+  it('the warm-up, in which the agent reaches its size, is ignored', () => {
     assert.equal(
       judge(
         LIMIT,
@@ -45,7 +45,7 @@ describe('judge', () => {
     );
   });
 
-  it('does not evaluate a metric without a limit', () => {
+  it('a metric without a limit is not evaluated', () => {
     const { judgement, slope } = judge(
       { name: 'shared memory', unit: 'MiB' },
       day((x) => 40 + 5 * x + noise()),
@@ -54,7 +54,7 @@ describe('judge', () => {
     assert.ok((slope?.perX ?? 0) > 4);
   });
 
-  it('does not know about what is unknown', () => {
+  it('a metric with unknown values is reported as unknown', () => {
     assert.equal(
       judge(
         LIMIT,
@@ -64,11 +64,11 @@ describe('judge', () => {
     );
   });
 
-  it('returns unknown if a run was too short', () => {
+  it('a metric is reported as unknown if the run was too short', () => {
     assert.equal(
       judge(
         LIMIT,
-        day((x) => (Math.round(24 * x) % 2 === 0 ? 35 : 45)), // no slope, but one of a few MiB would look the same
+        day((x) => (Math.round(24 * x) % 2 === 0 ? 35 : 45)), // no slope, but a slope of a few MiB would look the same
       ).judgement,
       'unknown',
     );
@@ -81,22 +81,22 @@ describe('judgeBeside', () => {
   beforeEach(() => {
     random = new Random(1);
   });
-  /** A machine that becomes dearer, and now and then much dearer; the agent's work follows it more than the peer's does. */
+  /** Points on a machine that gets slower, at times much slower; its speed affects the agent more than the peer. */
   const beside = (growth: number, noise: (hour: number) => number = () => random.next() - 0.5) =>
     day(() => 0).map(({ x }, hour) => {
       const peer = 300 + 50 * x + (hour % 5) * 60;
       return { x, beside: peer, y: 1.6 * peer + growth * x + noise(hour) };
     });
 
-  it('does not take for growth what the machine has done to the peer, too', () => {
+  it('a metric that rises with the measurement of the peer is reported as steady', () => {
     assert.equal(judgeBeside(LIMIT, beside(0)).judgement, 'steady');
   });
 
-  it('finds growth beside it', () => {
+  it('a metric that grows more than the measurement of the peer is reported as growing', () => {
     assert.equal(judgeBeside(LIMIT, beside(5)).judgement, 'grows');
   });
 
-  it('returns unknown if the variables cannot be separated', () => {
+  it('a metric that cannot be separated from the measurement of the peer is reported as unknown', () => {
     assert.equal(
       judgeBeside(
         LIMIT,
@@ -109,7 +109,7 @@ describe('judgeBeside', () => {
 });
 
 describe('lowest', () => {
-  it('uses the lowest value of each hour, at work or at rest', () => {
+  it('lowest returns the lowest value of each hour, at work or at rest', () => {
     const looks = [
       { x: 1, own: 5 },
       { x: 2, own: 6 },

@@ -1,6 +1,6 @@
 import { type Point, type PointBeside, type Slope, slopeBeside, slopeOf } from '../slope.ts';
 
-/** Limit of a metric's growth in one day of the gateway, which stands for work as well as time. */
+/** Limit of a metric's growth in one day of the gateway, which is a unit of work as well as of time. */
 export interface Limit {
   readonly name: string;
   readonly unit: string;
@@ -9,8 +9,8 @@ export interface Limit {
 }
 
 /**
- * `steady`: it grows by less than the limit. `grows`: by more. Both with 95 % confidence. `unknown`: the run was too short to
- * tell.
+ * `steady`: it grows by less than the limit. `grows`: by more. Both with 95 % confidence. `unknown`: the run was too
+ * short for a result.
  */
 export type Judgement = 'steady' | 'grows' | 'unknown' | 'not judged';
 
@@ -31,7 +31,7 @@ export function judge(limit: Limit, points: readonly Point[]): Verdict {
   return verdictOf(limit, judged, slopeOf(judged));
 }
 
-/** The same of what depends on the machine, by what it has done to a peer. @param points with the peer's measurement */
+/** Evaluates a metric that depends on the machine, relative to a peer. @param points with the peer's measurement */
 export function judgeBeside(limit: Limit, points: readonly PointBeside[]): Verdict {
   const { points: judged, slope } = slopeBeside(withoutWarmUp(points)) ?? { points: withoutWarmUp(points) };
   return verdictOf(limit, judged, slope);
@@ -57,8 +57,8 @@ function judgementOf({ perDay }: Limit, slope: Slope | undefined): Judgement {
 }
 
 /**
- * The lowest value of each of the gateway's hours, at work or at rest: between two collections of V8 memory grows by garbage,
- * and what it falls back to is what the agent holds.
+ * The lowest value in each hour of the gateway, at work or at rest. Between two collections by V8, garbage makes the
+ * memory grow, so only the lowest value shows how much the agent holds.
  *
  * @param looks at the end of each hour
  * @param samples of all hours
