@@ -106,7 +106,7 @@ describe('walkTree', () => {
     const incomplete = async (...found: WalkedMount[]) => (await walk({ mounts: { found } })).incomplete;
     assert.match(
       (await incomplete(disk, { point: '/home', type: 'overlay' })) ?? '',
-      /^\/home is not walked: .* this overlay is local$/,
+      /^\/home is not walked: .* below this overlay are local$/,
     );
     assert.match((await incomplete(disk, { point: '/srv', type: 'ecryptfs' })) ?? '', /^\/srv is not walked/);
     assert.equal(await incomplete(disk, container), undefined);

@@ -128,10 +128,10 @@ describe('the page of the emulator, in a browser', function () {
         .fill('7');
       await tab.getByText('2 faults: the agent would apply nothing.').first().waitFor();
       await tab.getByRole('button', { name: 'Send to the hub' }).click();
-      await tab.getByText('Not sent: the agent would refuse').waitFor();
+      await tab.getByText('Not sent: the agent would reject').waitFor();
       assert.equal(bed.hub.twin(THE_DEVICE, THE_MODULE).desired.$version, $version);
       await tab.getByRole('button', { name: 'Send anyway' }).click();
-      await tab.getByText(/The agent refuses version \d+: .*snapshotFrequency must be/).waitFor();
+      await tab.getByText(/The agent rejects version \d+: .*snapshotFrequency must be/).waitFor();
       await row.locator('.mark', { hasText: 'differs' }).waitFor();
       // Desired next to reported properties as JSON, and back to the form.
       await tab.getByText('The whole twin as JSON').click();

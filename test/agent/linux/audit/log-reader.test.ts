@@ -105,7 +105,7 @@ describe('LogReader', () => {
     clock.tick(500);
     add(...start(3));
     await reader.read();
-    assert.deepEqual({ ...reader.position, reported: undefined }, { ...position, reported: undefined });
+    assert.deepEqual({ ...reader.position, told: undefined }, { ...position, told: undefined });
     add(...start(2).slice(2));
     await reader.read();
     assert.equal(reader.position.told, undefined);
