@@ -102,7 +102,10 @@ describe('A fleet', function () {
     assert.equal(configured.status, 1);
     assert.match(configured.out, /^Configurations: 3 written\.$/m);
     assert.match(configured.out, /^Agents: 1 applied, 1 refused, 1 silent\.$/m);
-    assert.match(configured.err, /rejected it:\n {2}refuses: maxMessageSizeInBytes must be .*\n.*PT20S:\n {2}silent\n$/);
+    assert.match(
+      configured.err,
+      /rejected it:\n {2}refuses: maxMessageSizeInBytes must be .*\n.*PT20S:\n {2}silent\n$/,
+    );
     hub.patchDesired('refuses', MODULE, { [OBJECT]: { maxMessageSizeInBytes: null } });
     const applied = await fleet(
       ...['configure', changed, '--device', 'applies', '--device', 'refuses', '--yes', '--wait', 'PT1M'],

@@ -317,7 +317,7 @@ describe('vakt verify-chain', () => {
       const withProperties = (text: string) => lines[1]?.replace(`"Properties":${properties()}`, text) ?? '';
       const other = () => properties().replace('"Sequence":"2"', '"Sequence":"7"');
       const inObject = (text: string) => `{"Properties":${properties()},"Body":${text}}`;
-      const twice = () => body.replace('"Events":', '"Events":[],"Events":');
+      const doubled = () => body.replace('"Events":', '"Events":[],"Events":');
 
       for (const [what, line, problem] of [
         ['its body twice', () => withBody(`"Body":${body},"Body":${ALTERED}`), 'has its body more than once'],
@@ -372,9 +372,9 @@ describe('vakt verify-chain', () => {
           () => lines[1]?.replace('"SystemProperties":{}', '"SystemProperties":{"a":{"x":1,"x":2}}') ?? '',
           'has "SystemProperties.a.x" twice',
         ],
-        ['events twice', () => inObject(twice()), 'has "Events" twice in its body'],
-        ['events twice in a body as text', () => inObject(JSON.stringify(twice())), 'has "Events" twice in its body'],
-        ['events twice in a body in Base64', () => inObject(encoded(twice())), 'has "Events" twice in its body'],
+        ['events twice', () => inObject(doubled()), 'has "Events" twice in its body'],
+        ['events twice in a body as text', () => inObject(JSON.stringify(doubled())), 'has "Events" twice in its body'],
+        ['events twice in a body in Base64', () => inObject(encoded(doubled())), 'has "Events" twice in its body'],
         [
           'events twice, once with escapes',
           () => inObject(body.replace('"Events":', '"\\u0045vents":[],"Events":')),

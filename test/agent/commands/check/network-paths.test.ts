@@ -25,7 +25,7 @@ interface Expected {
 }
 
 interface Fault extends Expected {
-  readonly what: string;
+  readonly title: string;
   /** Breaks something, or returns other settings. */
   readonly make?: () => unknown;
 }
@@ -82,7 +82,7 @@ describe('vakt check connects as the agent does', () => {
     const within = systemClock.within.bind(systemClock);
     const stub = sinon
       .stub(systemClock, 'within')
-      .callsFake((limit, what, work) => within(milliseconds(limit / 8), what, work));
+      .callsFake((limit, step, work) => within(milliseconds(limit / 8), step, work));
     bench.after(() => stub.restore());
   });
   afterEach(() => bench.close());
@@ -99,8 +99,8 @@ describe('vakt check connects as the agent does', () => {
   };
   /** One test for each fault, each with a new emulator. */
   const table = (configure: () => unknown, faults: readonly Fault[]) => {
-    for (const { what, make, ...expected } of faults) {
-      it(what, async () => {
+    for (const { title, make, ...expected } of faults) {
+      it(title, async () => {
         await configure();
         await make?.();
         assertFound(await look(), expected);
@@ -121,9 +121,9 @@ describe('vakt check connects as the agent does', () => {
         },
       });
     table(at, [
-      { what: 'check accepts a module key' },
+      { title: 'check accepts a module key' },
       {
-        what: 'check reports a wrong module key',
+        title: 'check reports a wrong module key',
         make: () => bench.write('module.key', OTHER_KEY),
         cause: [
           'hub',
@@ -132,22 +132,22 @@ describe('vakt check connects as the agent does', () => {
         ],
       },
       {
-        what: 'check reports that the module is missing',
+        title: 'check reports that the module is missing',
         make: () => hub.removeModule(DEVICE, MODULE),
         cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /that the module exists/],
       },
       {
-        what: 'check reports a disabled device',
+        title: 'check reports a disabled device',
         make: () => hub.setStatus('disabled', DEVICE),
         cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /its device is enabled/],
       },
       {
-        what: 'check reports a server certificate of another authority',
+        title: 'check reports a server certificate of another authority',
         make: async () => bench.write('ca.pem', (await createServerCertificate(['localhost'], new Date())).caPem),
         cause: ['TLS', /does not end at an authority of .*ca\.pem .*\(TLS_FAILED\)$/, /hub\.trustedCaFile/],
       },
       {
-        what: 'check reports a gateway name that is not in the certificate',
+        title: 'check reports a gateway name that is not in the certificate',
         make: async () => {
           const other = await HubEmulator.start({ hostName: 'other.example' });
           bench.after(() => other.stop());
@@ -158,22 +158,22 @@ describe('vakt check connects as the agent does', () => {
         cause: ['TLS', /is for another name: .*other\.example.*\(TLS_FAILED\)$/, /to a name in the certificate/],
       },
       {
-        what: 'check reports a gateway name without an address',
+        title: 'check reports a gateway name without an address',
         make: () => at({ gatewayHostName: 'no-such-hub.invalid' }),
         cause: ['name', /no-such-hub\.invalid can't be resolved .*\(HUB_UNREACHABLE\)$/, /getent hosts no-such-hub/],
       },
       {
-        what: 'check reports a hub that refuses connections',
+        title: 'check reports a hub that refuses connections',
         make: () => hub.offline('mqtt'),
         cause: ['TCP', /can't be reached .*ECONNREFUSED.* \(HUB_UNREACHABLE\)$/, /reach localhost:\d+ by TCP/],
       },
       {
-        what: 'check reports a hub that does not answer',
+        title: 'check reports a hub that does not answer',
         make: () => hub.faults.inject({ kind: 'mqttSilence' }),
         cause: ['TLS', /took longer than .*\(HUB_SILENT\)$/, /packets are dropped/],
       },
       {
-        what: 'check reports a hub that is unavailable',
+        title: 'check reports a hub that is unavailable',
         make: () => hub.faults.inject({ kind: 'serverUnavailable' }),
         cause: ['hub', /is unavailable \(HUB_UNREACHABLE\)$/, /Wait/],
       },
@@ -227,36 +227,36 @@ describe('vakt check connects as the agent does', () => {
     table(
       () => at(),
       [
-        { what: 'check accepts a connection string' },
+        { title: 'check accepts a connection string' },
         {
-          what: 'check reports a connection string with an old key',
+          title: 'check reports a connection string with an old key',
           make: () => {
             hub.regenerateKeys({ deviceId: DEVICE, moduleId: MODULE });
           },
           cause: ['hub', /refused the credentials of device1\/azureiotsecurity \(CREDENTIAL_REFUSED\)$/, /the key is/],
         },
         {
-          what: 'check reports that the module of a connection string is missing',
+          title: 'check reports that the module of a connection string is missing',
           make: () => hub.removeModule(DEVICE, MODULE),
           cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /that the module exists/],
         },
         {
-          what: 'check reports the connection string of a device',
+          title: 'check reports the connection string of a device',
           make: () => write(hub.connectionString(DEVICE, MODULE).replace(/ModuleId=[^;]*;/, '')),
           cause: ['identity', /is for a device, not a module: it lacks ModuleId \(SECRET_FILE_MALFORMED\)$/, /Copy it/],
         },
         {
-          what: 'check reports a connection string that other users can read',
+          title: 'check reports a connection string that other users can read',
           make: () => bench.write('connection-string', hub.connectionString(DEVICE, MODULE), 0o644),
           cause: ['identity', /connection-string.* \(SECRET_FILE_EXPOSED\)$/, /chmod/],
         },
         {
-          what: 'check reports a connection string for a hub other than hub.hostName',
+          title: 'check reports a connection string for a hub other than hub.hostName',
           make: () => at({ hostName: 'other.azure-devices.net' }),
           cause: ['identity', /is for emulator\.azure-devices\.net \(CONFIG_INVALID\)$/, /Remove hub\.hostName/],
         },
         {
-          what: 'check reports that the hub of a connection string refuses connections',
+          title: 'check reports that the hub of a connection string refuses connections',
           make: () => hub.offline('mqtt'),
           cause: ['TCP', /can't be reached .*ECONNREFUSED.* \(HUB_UNREACHABLE\)$/, /by TCP/],
         },
@@ -272,24 +272,24 @@ describe('vakt check connects as the agent does', () => {
     const notByMqtt = (id: string) =>
       new RegExp(`^not by mqtt \\(port 8883\\): .*\\(${id}\\); the agent uses mqttWebSocket \\(port 443\\)`);
     table(at, [
-      { what: 'check accepts a proxy' },
+      { title: 'check accepts a proxy' },
       {
-        what: 'check reports a proxy that requires a password',
+        title: 'check reports a proxy that requires a password',
         make: () => proxy.setUser({ name: 'user', password: 'S3cret' }),
         cause: ['proxy', /asks for a user and a password \(407\) \(PROXY_REFUSED\)$/, /hub\.proxyPasswordFile/],
       },
       {
-        what: 'check reports a proxy that refuses connections to the hub',
+        title: 'check reports a proxy that refuses connections to the hub',
         make: () => proxy.behave('refuse'),
         cause: ['proxy', /refused CONNECT to .* \(403\) \(PROXY_REFUSED\)$/, /Allow CONNECT to /],
       },
       {
-        what: 'check reports a proxy that cannot reach the hub',
+        title: 'check reports a proxy that cannot reach the hub',
         make: () => proxy.behave('unavailable'),
         cause: ['proxy', /the proxy localhost:\d+ answered CONNECT .*502 \(HUB_UNREACHABLE\)$/, /that it can reach/],
       },
       {
-        what: 'check reports a proxy that cannot be reached',
+        title: 'check reports a proxy that cannot be reached',
         make: () => proxy.offline(),
         cause: [
           'proxy',
@@ -298,7 +298,7 @@ describe('vakt check connects as the agent does', () => {
         ],
       },
       {
-        what: 'check reports a proxy that does not answer',
+        title: 'check reports a proxy that does not answer',
         make: () => proxy.behave('silent'),
         cause: [
           'proxy',
@@ -307,7 +307,7 @@ describe('vakt check connects as the agent does', () => {
         ],
       },
       {
-        what: 'check reports a proxy that does not answer in HTTP',
+        title: 'check reports a proxy that does not answer in HTTP',
         make: () => proxy.behave('garbage'),
         cause: [
           'proxy',
@@ -316,27 +316,27 @@ describe('vakt check connects as the agent does', () => {
         ],
       },
       {
-        what: 'check notes that the proxy allows only port 443',
+        title: 'check notes that the proxy allows only port 443',
         make: () => proxy.behave('refuse', '*:8883'),
         notes: { transport: notByMqtt('PROXY_REFUSED') },
       },
       {
-        what: 'check notes that port 8883 does not answer through the proxy',
+        title: 'check notes that port 8883 does not answer through the proxy',
         make: () => hub.faults.inject({ kind: 'mqttSilence' }),
         notes: { transport: notByMqtt('HUB_SILENT') },
       },
       {
-        what: 'check notes that port 8883 cannot be reached through the proxy',
+        title: 'check notes that port 8883 cannot be reached through the proxy',
         make: () => hub.offline('mqtt'),
         notes: { transport: notByMqtt('HUB_UNREACHABLE') },
       },
       {
-        what: 'check notes that the proxy does not forward MQTT on port 8883',
+        title: 'check notes that the proxy does not forward MQTT on port 8883',
         make: () => proxy.route(`${hub.hostName}:8883`, hub.restPort),
         notes: { transport: notByMqtt('HUB_UNREACHABLE') },
       },
       {
-        what: 'check reports a proxy that refuses port 8883 if hub.transport is mqtt',
+        title: 'check reports a proxy that refuses port 8883 if hub.transport is mqtt',
         make: () => {
           at({ transport: 'mqtt' });
           proxy.behave('refuse', '*:8883');
@@ -454,26 +454,26 @@ describe('vakt check connects as the agent does', () => {
       bench.configure({ identity: { kind: 'edge' }, hub: {} });
     };
     table(at, [
-      { what: 'check accepts an identity from IoT Edge' },
+      { title: 'check accepts an identity from IoT Edge' },
       {
-        what: 'check reports missing variables of the IoT Edge runtime',
+        title: 'check reports missing variables of the IoT Edge runtime',
         make: () => {
           delete process.env.IOTEDGE_WORKLOADURI;
         },
         cause: ['identity', /IOTEDGE_WORKLOADURI \(CONFIG_INCOMPLETE\)$/, /Let IoT Edge start the agent/],
       },
       {
-        what: 'check reports that the IoT Edge runtime cannot be reached',
+        title: 'check reports that the IoT Edge runtime cannot be reached',
         make: () => edge.offline(),
         cause: ['identity', /workload\.sock.*\(EDGE_UNREACHABLE\)$/, /./],
       },
       {
-        what: 'check reports that the IoT Edge runtime refuses the module',
+        title: 'check reports that the IoT Edge runtime refuses the module',
         make: () => hub.removeModule(DEVICE, MODULE),
         cause: ['identity', /\(EDGE_REFUSED\)$/, /./],
       },
       {
-        what: 'check reports that the IoT Edge gateway cannot be reached',
+        title: 'check reports that the IoT Edge gateway cannot be reached',
         make: () => hub.offline('mqtt'),
         cause: ['TCP', /\(HUB_UNREACHABLE\)$/, /by TCP/],
       },
@@ -511,19 +511,19 @@ describe('vakt check connects as the agent does', () => {
       });
     };
     table(at, [
-      { what: 'check accepts an identity from the IoT Identity Service' },
+      { title: 'check accepts an identity from the IoT Identity Service' },
       {
-        what: 'check reports that identityd cannot be reached',
+        title: 'check reports that identityd cannot be reached',
         make: () => service.offline('identityd'),
         cause: ['identity', /identityd\.sock.*\(IDENTITY_SERVICE_UNREACHABLE\)$/, /./],
       },
       {
-        what: 'check reports that keyd cannot be reached',
+        title: 'check reports that keyd cannot be reached',
         make: () => service.offline('keyd'),
         cause: ['identity', /keyd\.sock.*\(IDENTITY_SERVICE_UNREACHABLE\)$/, /./],
       },
       {
-        what: 'check reports that identityd has no module',
+        title: 'check reports that identityd has no module',
         make: () => hub.removeModule(DEVICE, MODULE),
         cause: ['identity', /\(IDENTITY_SERVICE_REFUSED\)$/, /./],
       },
@@ -563,29 +563,29 @@ describe('vakt check connects as the agent does', () => {
       bench.configure({ identity, hub: withRegistry() });
     };
     table(at, [
-      { what: 'check accepts a module certificate' },
+      { title: 'check accepts a module certificate' },
       {
-        what: 'check reports a module certificate with a wrong CN',
+        title: 'check reports a module certificate with a wrong CN',
         make: () => at({ commonName: 'device2/other' }),
         cause: ['identity', /device2\/other.*\(CERTIFICATE_WRONG_NAME\)$/, /device1\/azureiotsecurity/],
       },
       {
-        what: 'check reports an expired module certificate',
+        title: 'check reports an expired module certificate',
         make: () => at({ notBefore: inDays(-9), notAfter: inDays(-1) }),
         cause: ['identity', /expired at .*\(CERTIFICATE_EXPIRED\)$/, /Renew it/],
       },
       {
-        what: 'check notes that a module certificate expires soon',
+        title: 'check notes that a module certificate expires soon',
         make: () => at({ notAfter: inDays(9) }),
         notes: { certificate: /valid until/ },
       },
       {
-        what: 'check reports a module certificate with the key of another certificate',
+        title: 'check reports a module certificate with the key of another certificate',
         make: async () => bench.write('certificate.key', (await selfSigned({ commonName })).keyPem),
         cause: ['identity', /does not belong to the key .*\(CERTIFICATE_FILE_UNUSABLE\)$/, /Copy/],
       },
       {
-        what: 'check reports that the hub expects another module certificate',
+        title: 'check reports that the hub expects another module certificate',
         make: async () => writeCertificate(await selfSigned({ commonName })),
         cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /its thumbprint/],
       },
@@ -614,19 +614,19 @@ describe('vakt check connects as the agent does', () => {
     table(
       () => at(),
       [
-        { what: 'check accepts a device key' },
+        { title: 'check accepts a device key' },
         {
-          what: 'check reports a wrong device key',
+          title: 'check reports a wrong device key',
           make: () => bench.write('module.key', Buffer.alloc(32, 9).toString('base64')),
           cause: ['identity', /\(CREDENTIAL_REFUSED\)$/, /./],
         },
         {
-          what: 'check reports that the device is missing',
+          title: 'check reports that the device is missing',
           make: () => hub.removeDevice(DEVICE),
           cause: ['identity', /has no device device1 .*\(MODULE_UNKNOWN\)$/, /./],
         },
         {
-          what: 'check reports that the module is missing if createModule is false',
+          title: 'check reports that the module is missing if createModule is false',
           make: () => {
             hub.removeModule(DEVICE, MODULE);
             at({ createModule: false });
@@ -634,12 +634,12 @@ describe('vakt check connects as the agent does', () => {
           cause: ['identity', /has no module device1\/azureiotsecurity \(MODULE_UNKNOWN\)$/, /az iot hub/],
         },
         {
-          what: 'check reports that the registry cannot be reached',
+          title: 'check reports that the registry cannot be reached',
           make: () => hub.offline('rest'),
           cause: ['identity', /\(HUB_UNREACHABLE\)$/, /./],
         },
         {
-          what: 'check reports that the registry does not answer',
+          title: 'check reports that the registry does not answer',
           make: () => hub.faults.inject({ kind: 'restSilence' }),
           cause: ['identity', /\(HUB_SILENT\)$/, /./],
         },
@@ -667,19 +667,19 @@ describe('vakt check connects as the agent does', () => {
       bench.configure({ identity, hub: withRegistry() });
     };
     table(at, [
-      { what: 'check accepts a device certificate' },
+      { title: 'check accepts a device certificate' },
       {
-        what: 'check reports a device certificate with a wrong CN',
+        title: 'check reports a device certificate with a wrong CN',
         make: () => at({ commonName: 'device2' }),
         cause: ['identity', /device2.*\(CERTIFICATE_WRONG_NAME\)$/, /device1/],
       },
       {
-        what: 'check reports that the hub expects another device certificate',
+        title: 'check reports that the hub expects another device certificate',
         make: async () => writeCertificate(await selfSigned({ commonName: DEVICE })),
         cause: ['identity', /\(CREDENTIAL_REFUSED\)$/, /./],
       },
       {
-        what: 'check reports a missing device instead of a missing module if the certificate expires soon',
+        title: 'check reports a missing device instead of a missing module if the certificate expires soon',
         make: async () => {
           await at({ notAfter: inDays(9) });
           hub.removeDevice(DEVICE);
@@ -738,25 +738,25 @@ describe('vakt check connects as the agent does', () => {
         configure();
       };
       table(at, [
-        { what: 'check registers a new device, and notes that the agent will create the module', notes: TO_BE_MADE },
-        { what: 'check accepts a provisioning key', make: register },
+        { title: 'check registers a new device, and notes that the agent will create the module', notes: TO_BE_MADE },
+        { title: 'check accepts a provisioning key', make: register },
         {
-          what: 'check reports a wrong provisioning key',
+          title: 'check reports a wrong provisioning key',
           make: () => bench.write('module.key', OTHER_KEY),
           cause: refused,
         },
         {
-          what: 'check reports a wrong ID scope',
+          title: 'check reports a wrong ID scope',
           make: () => configure({ keyFile: 'module.key', idScope: '0ne00000002' }),
           cause: refused,
         },
         {
-          what: 'check reports that the device is not enrolled',
+          title: 'check reports that the device is not enrolled',
           make: () => service.removeEnrollment(DEVICE),
           cause: refused,
         },
         {
-          what: 'check reports a disabled enrolment',
+          title: 'check reports a disabled enrolment',
           make: () => service.setStatus(DEVICE, 'disabled'),
           cause: [
             'identity',
@@ -765,7 +765,7 @@ describe('vakt check connects as the agent does', () => {
           ],
         },
         {
-          what: 'check reports that the provisioning service cannot assign the device',
+          title: 'check reports that the provisioning service cannot assign the device',
           make: () => service.setFailure(DEVICE, { errorCode: 400207, errorMessage: 'Custom allocation failed.' }),
           cause: [
             'identity',
@@ -774,27 +774,27 @@ describe('vakt check connects as the agent does', () => {
           ],
         },
         {
-          what: 'check reports that the provisioning service cannot be reached',
+          title: 'check reports that the provisioning service cannot be reached',
           make: () => service.offline(),
           cause: ['identity', /can't be reached .*ECONNREFUSED.*\(PROVISIONING_UNREACHABLE\)$/, /identity\.endpoint/],
         },
         {
-          what: 'check reports that the provisioning service does not answer',
+          title: 'check reports that the provisioning service does not answer',
           make: () => service.faults.inject({ kind: 'silence' }),
           cause: ['identity', /did not answer.*\(PROVISIONING_UNREACHABLE\)$/, /by TCP/],
         },
         {
-          what: 'check reports that the provisioning service is overloaded',
+          title: 'check reports that the provisioning service is overloaded',
           make: () => service.faults.inject({ kind: 'status', status: 503 }),
           cause: ['identity', /can't register devices now \(503\) \(PROVISIONING_UNREACHABLE\)$/, /Wait/],
         },
         {
-          what: 'check reports an answer that is not from the provisioning service',
+          title: 'check reports an answer that is not from the provisioning service',
           make: () => service.faults.inject({ kind: 'garbage' }),
           cause: ['identity', /answered with something else .*\(PROVISIONING_UNREACHABLE\)$/, /portal or proxy/],
         },
         {
-          what: 'check reports that the registry of the assigned hub cannot be reached',
+          title: 'check reports that the registry of the assigned hub cannot be reached',
           make: async () => {
             await register();
             await hub.offline('rest');
@@ -802,7 +802,7 @@ describe('vakt check connects as the agent does', () => {
           cause: ['identity', /REST interface.*can't be reached.*\(HUB_UNREACHABLE\)$/, /by TCP/],
         },
         {
-          what: 'check notes that the provisioning service cannot be reached, and uses the stored assignment',
+          title: 'check notes that the provisioning service cannot be reached, and uses the stored assignment',
           make: async () => {
             keepAssignment();
             knowDevice();
@@ -813,7 +813,7 @@ describe('vakt check connects as the agent does', () => {
           },
         },
         {
-          what: 'check notes that the provisioning service throttles requests, and uses the stored assignment',
+          title: 'check notes that the provisioning service throttles requests, and uses the stored assignment',
           make: () => {
             keepAssignment();
             knowDevice();
@@ -822,7 +822,7 @@ describe('vakt check connects as the agent does', () => {
           notes: { provisioning: /fewer requests \(429\) \(PROVISIONING_UNREACHABLE\)$/ },
         },
         {
-          what: 'check reports an unreachable provisioning service if the hub refuses the stored device',
+          title: 'check reports an unreachable provisioning service if the hub refuses the stored device',
           make: async () => {
             keepAssignment();
             await service.offline();
@@ -831,7 +831,7 @@ describe('vakt check connects as the agent does', () => {
           notes: { provisioning: /by an earlier registration/ },
         },
         {
-          what: 'check reports a disabled enrolment despite a stored assignment',
+          title: 'check reports a disabled enrolment despite a stored assignment',
           make: () => {
             keepAssignment();
             knowDevice();
@@ -861,14 +861,14 @@ describe('vakt check connects as the agent does', () => {
         configure({ groupKeyFile: 'module.key' });
       };
       table(at, [
-        { what: 'check accepts the key of an enrolment group', make: register },
+        { title: 'check accepts the key of an enrolment group', make: register },
         {
-          what: 'check reports the key of another enrolment group',
+          title: 'check reports the key of another enrolment group',
           make: () => bench.write('module.key', OTHER_KEY),
           cause: refused,
         },
         {
-          what: 'check reports a disabled enrolment group',
+          title: 'check reports a disabled enrolment group',
           make: () => service.setStatus('fleet', 'disabled'),
           cause: ['identity', /\(PROVISIONING_DISABLED\)$/, /enrollment-group update/],
         },
@@ -887,9 +887,9 @@ describe('vakt check connects as the agent does', () => {
         await at();
       };
       table(begin, [
-        { what: 'check accepts a provisioning certificate', make: register },
+        { title: 'check accepts a provisioning certificate', make: register },
         {
-          what: 'check reports a provisioning certificate with a wrong CN',
+          title: 'check reports a provisioning certificate with a wrong CN',
           make: () => at({ commonName: 'device2' }),
           cause: [
             'identity',
@@ -898,12 +898,12 @@ describe('vakt check connects as the agent does', () => {
           ],
         },
         {
-          what: 'check reports an expired provisioning certificate',
+          title: 'check reports an expired provisioning certificate',
           make: () => at({ notBefore: inDays(-9), notAfter: inDays(-1) }),
           cause: ['identity', /expired at .*\(CERTIFICATE_EXPIRED\)$/, /Renew it/],
         },
         {
-          what: 'check reports that the provisioning service expects another certificate',
+          title: 'check reports that the provisioning service expects another certificate',
           make: async () => writeCertificate(await selfSigned({ commonName: DEVICE })),
           cause: refused,
         },
