@@ -6,7 +6,7 @@ import { TOP } from './set-up.mjs';
 const BUNDLE = 'build/bundle';
 
 /** What the bundle is made of, apart from installed packages. */
-const PARTS = ['dist/src', 'dist/scripts', 'config', 'docs', 'package-lock.json'];
+const PARTS = ['dist/src', 'dist/scripts', 'config', 'docs', 'README.md', 'TROUBLESHOOTING.md', 'package.json'];
 
 /** Whether no part has changed since the bundle was made. */
 function isCurrent(main) {
