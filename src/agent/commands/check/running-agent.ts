@@ -4,7 +4,8 @@ import type { Check, RunningAgent } from './situation.ts';
 
 const NAME = 'running agent';
 const AS_THIS_USER = 'none; all checks run as this user';
-const TO_USE_THE_FILE = 'If nothing is WRONG, put the file in its place and restart the agent: systemctl restart vakt';
+const TO_USE_THE_FILE =
+  'If nothing is WRONG, put the file in its place, unless it is already there, and restart the agent: systemctl restart vakt';
 
 export const runningAgent: Check = {
   name: NAME,

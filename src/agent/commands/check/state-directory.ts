@@ -56,10 +56,10 @@ const remedyOf = (error: unknown, directory: string): string =>
  */
 function foreignFiles(directory: string, user: number | undefined): Finding[] {
   if (user === undefined || user === 0) return [];
-  const foreignFiles = files(directory).filter(({ uid }) => uid !== user);
-  const [first] = foreignFiles;
+  const foreign = files(directory).filter(({ uid }) => uid !== user);
+  const [first] = foreign;
   if (first === undefined) return [];
-  const problem = `${counted(foreignFiles.length, 'file')} in ${directory} ${foreignFiles.length === 1 ? 'does' : 'do'} not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
+  const problem = `${counted(foreign.length, 'file')} in ${directory} ${foreign.length === 1 ? 'does' : 'do'} not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
   return [wrong(NAME, problem, `Run: chown -R ${user} ${shellWord(directory)}`)];
 }
 

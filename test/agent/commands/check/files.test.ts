@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, truncateSync, utimesSync } from 'node:fs';
 import { selfSigned } from '../../../../src/emulator/certificates.ts';
 import { skip } from '../../../harness/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
@@ -290,6 +290,19 @@ describe('vakt check: files', () => {
       );
       bench.configure({ limits: { largestCacheInBytes: 1_000_000 } });
       assertFinding(await bench.lookAt('disk'), 'ok', /MB free, up to 2\.6 MB needed/);
+    });
+
+    it('check subtracts the disk space that the queues already use', async () => {
+      promise(1e15);
+      bench.configure({ limits: { largestCacheInBytes: 1e15 } });
+      const missing = async () => {
+        const [, found] = await bench.look('state directory', 'disk');
+        return Number(/ by (\d+) MB/.exec(found?.finding ?? '')?.[1]);
+      };
+      const before = await missing();
+      bench.write('state/segment', '');
+      truncateSync(bench.path('state/segment'), 500_000_000); // sparse
+      assert.equal(before - (await missing()), 500);
     });
 
     it('check requires no more disk space than the default limit of the cache', async () => {
