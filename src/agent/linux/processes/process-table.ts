@@ -406,12 +406,14 @@ export class ProcessTable {
       if (signal?.aborted === true) return;
       if (turn.isOver()) await turn.next();
       const known = this.#processes.get(pid);
-      if (known !== undefined && (known.started || (known.since + 1) * 1_000 < this.#doubtFrom)) continue;
+      if (known?.started === true && !isOnlySeen(known)) continue;
+      if (known?.started === false && (known.since + 1) * 1_000 < this.#doubtFrom) continue;
       const stat = this.#proc.stat(pid);
       if (stat === undefined || stat.isKernelThread || stat.isDead || isOwnProcess(pid, stat.parentPid)) continue;
       const details = this.#proc.details(pid);
       if (details === undefined) continue; // it has exited
-      this.started({ pid, executable: details.executable, parentPid: stat.parentPid, userId: details.userId });
+      const { executable = known?.executable, userId } = details;
+      this.started({ pid, executable, parentPid: stat.parentPid, userId });
       added.push({ pid, startTicks: stat.startTicks, maxBytes: MAX_ASKED_BYTES, ...details });
     }
     void this.#learnAll(added, signal);
@@ -503,6 +505,9 @@ function argumentsIn(commandLine: string, lengths: readonly number[]): readonly 
     return argument;
   });
 }
+
+/** Whether only the program is known, from a record of another action than its start; see `seen`. */
+const isOnlySeen = ({ at, parentPid }: Entry): boolean => at === -Infinity && parentPid === 0;
 
 const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGEST_PID;
 

@@ -357,6 +357,16 @@ describe('ProcessTable', () => {
       assert.deepEqual(table.get(4711), { executable: '/usr/bin/ls', commandLine: 'ls -l' });
     });
 
+    it('completes what records of other actions than the start have said', async () => {
+      proc.add(7, { executable: '/usr/sbin/sshd', argv: ['sshd', '-D'], parent: 5 });
+      table = new ProcessTable({ proc: new ProcFolder(proc.path), clock, commandLines: readHere(proc.path) });
+      table.acceptAudit([event({ syscall: 'connect', fields: { pid: '7', exe: '/usr/sbin/sshd' } })]);
+      await table.load();
+      await nextTurn();
+      const process = table.processAt(7, { time: Date.now() });
+      assert.deepEqual([process?.parentPid, process?.commandLine], [5, 'sshd -D']);
+    });
+
     it('yields to other work', async () => {
       for (let pid = 1; pid <= 3; pid += 1) proc.add(pid);
       let sizeDuringLoad = 0;
