@@ -73,11 +73,14 @@ describe('Commands that run as processes', function () {
     folder = temporaryFolder();
     commands = [];
   });
-  afterEach(async () => {
+  const killAll = async () => {
     for (const { child, ended } of commands) {
       child.kill('SIGKILL');
       await ended;
     }
+  };
+  afterEach(async () => {
+    await killAll();
     for (const close of closers.splice(0)) await close();
   });
 
@@ -511,7 +514,10 @@ describe('Commands that run as processes', function () {
     beforeEach(async () => {
       bed = await TestBed.open();
     });
-    afterEach(() => bed.close());
+    afterEach(async () => {
+      await killAll();
+      await bed.close(); // removes the agent's folder
+    });
     const agentSocket = () => join(bed.directory, 'control.sock');
     const answers = () => askControlSocket(agentSocket(), '/status').catch(() => undefined);
     const agent = (options: ConstructorParameters<typeof CommandProcess>[1] = {}) =>
