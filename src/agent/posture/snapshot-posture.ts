@@ -1,11 +1,12 @@
 import type { Logger } from '../../core/base/log.ts';
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
 import type { Snapshot, SnapshotConsumer } from '../../core/contract/snapshot.ts';
-import { type Direction, type FirewallPosture, firewallPostureOf } from '../host/firewall/firewall.ts';
+import type { Direction } from '../host/packet-filter.ts';
 import { accountsPostureOf } from './accounts.ts';
 import type { SnapshotFacts } from './evaluate.ts';
 import { exposureOf } from './exposure.ts';
 import { type Fact, factOf, reasonOf } from './fact.ts';
+import { type FirewallPosture, firewallPostureOf } from './firewall.ts';
 
 /** Event → the fact that its snapshots are assessed for. */
 export const ASSESSED_EVENTS = {

@@ -1,8 +1,23 @@
 import { defined } from '../base/values.ts';
 import type { FirewallRule } from './sources.ts';
 
-/** A rule of the packet filter as a payload of FirewallConfiguration. */
-export const firewallRow = (rule: FirewallRule) => ({
+/** A payload element of FirewallConfiguration. Elements about a kernel without rules have only the first members. */
+export interface FirewallRow {
+  readonly Enabled: boolean;
+  readonly Action: 'Allow' | 'Deny' | 'Other';
+  readonly ChainName?: string;
+  readonly Direction?: 'In' | 'Out';
+  readonly Priority?: number;
+  readonly SourceAddress?: string;
+  readonly SourcePort?: string;
+  readonly DestinationAddress?: string;
+  readonly DestinationPort?: string;
+  readonly Protocol?: string;
+  readonly ExtraDetails?: Record<string, string>;
+}
+
+/** A rule of the packet filter as a payload element of FirewallConfiguration. */
+export const firewallRow = (rule: FirewallRule): FirewallRow => ({
   Enabled: rule.enabled,
   Action: rule.action,
   Priority: rule.priority,

@@ -1,7 +1,6 @@
 import * as v from 'valibot';
-import { firewallRow } from '../../../core/contract/firewall-row.ts';
-import { PacketFilter } from '../../host/firewall/firewall.ts';
-import { type FirewallRow, HOOKS, isPolicy } from '../../host/firewall/row.ts';
+import { type FirewallRow, firewallRow } from '../../../core/contract/firewall-row.ts';
+import { HOOKS, isPolicy, PacketFilter } from '../../host/packet-filter.ts';
 import { hasFeature } from '../features.ts';
 import { primitive } from '../primitive.ts';
 import { cannotEvaluate, fail, pass, skip, type Verdict } from '../verdict.ts';
