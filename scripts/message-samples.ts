@@ -1,5 +1,6 @@
 /* One message of every event for config/samples/, made by the agent's own parts: what its sources would read is given, and the
- * kernel and the hub are left out. Ids, times and process ids are fixed, so that the files change only when messages do. */
+ * kernel and the hub are left out. Each sample is made by an agent of its own. Ids and times are derived from the event's name, so
+ * that a file changes only when the message of its event does. */
 
 import crypto, { hash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -19,7 +20,7 @@ import { systemClock } from '../src/core/base/clock.ts';
 import { hours, minutes, seconds } from '../src/core/base/duration.ts';
 import { stableId } from '../src/core/base/stable-id.ts';
 import type { BaselineReport } from '../src/core/contract/baseline.ts';
-import type { Collector } from '../src/core/contract/collector.ts';
+import type { TriggeredCollector } from '../src/core/contract/collector.ts';
 import type { Lookups } from '../src/core/contract/lookups.ts';
 import { type Message, propertiesOf } from '../src/core/contract/message.ts';
 import type { Sources } from '../src/core/contract/sources.ts';
@@ -32,9 +33,9 @@ import { SimulatedAgent } from '../test/agent/pipeline/simulated-agent.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const FOLDER = 'config/samples';
-const BEGIN = new Date('2026-03-04T05:06:07.089Z');
-/** From one event to the next one. */
-const STEP = hours(1);
+const MIDNIGHT = Date.parse('2026-03-04T00:00:00.000Z');
+/** From the beginning of an event to the arrival of its message. */
+const DELAY = minutes(30);
 const ZONE = 'Europe/Berlin';
 const PROCESS_ID = 641;
 const DEVICE = { deviceId: 'pump-7', moduleId: 'azureiotsecurity' };
@@ -43,6 +44,16 @@ const DEVICE = { deviceId: 'pump-7', moduleId: 'azureiotsecurity' };
 const digestOf = (path: string) => hash('sha256', path, 'hex');
 
 const CONTAINER = digestOf('a container');
+
+/** Events that are sent first because another event reports on them. */
+const BEFORE: Readonly<Record<string, string>> = {
+  ConfigurationError: 'Diagnostic',
+  DroppedEventsStatistics: 'Login',
+  MessageStatistics: 'Login',
+};
+
+/** The time of day at which the agent of a sample starts. */
+const startOf = (event: string) => new Date(MIDNIGHT + (Number.parseInt(digestOf(event).slice(0, 8), 16) % hours(24)));
 
 const lookups: Lookups = {
   ...look,
@@ -72,15 +83,11 @@ function scanned(): Promise<BaselineReport> {
   );
 }
 
-/** A sample: the message of one event, as the hub gives it to a consumer. */
-export interface MessageSample {
-  readonly event: string;
-  /** The record of it that `vakt emulator --record` writes, with the body parsed. */
-  readonly record: Readonly<Record<string, unknown>>;
-}
-
-/** One message of every event, in the order of the collectors. They are one chain. */
-export async function makeSamples(): Promise<readonly MessageSample[]> {
+/**
+ * The record of one message that `vakt emulator --record` writes, with the body parsed. Make one sample after the other: each replaces
+ * the clock, the time zone and random ids.
+ */
+async function makeSample(event: string): Promise<Readonly<Record<string, unknown>>> {
   const report = await scanned();
   const facts = await systemFacts();
   const from = {
@@ -88,17 +95,16 @@ export async function makeSamples(): Promise<readonly MessageSample[]> {
     system: { facts: async () => facts },
     baseline: { ...sources.baseline, scan: async () => report },
   };
-  return withFixedValues(async (time) => {
+  return withFixedValues(event, async (time) => {
     const device = new SampledDevice(from, time);
     await device.start();
-    const samples: MessageSample[] = [];
-    for (const [index, collector] of collectors.entries()) {
-      const at = new Date(BEGIN.getTime() + (index + 1) * STEP);
-      await time.tickAsync(at.getTime() - Date.now());
-      samples.push({ event: collector.name, record: recordOf(await device.sample(collector), at) });
-    }
+    const before = BEFORE[event];
+    if (before !== undefined) await device.sample(before);
+    await time.tickAsync(hours(1));
+    const at = new Date();
+    const record = recordOf(await device.sample(event), at);
     await device.stop();
-    return samples;
+    return record;
   });
 }
 
@@ -106,7 +112,7 @@ export async function makeSamples(): Promise<readonly MessageSample[]> {
 const recordOf = (message: Message, at: Date) => {
   const { system, application } = propertiesOf(message);
   return {
-    enqueuedAt: new Date(at.getTime() + STEP / 2).toISOString(),
+    enqueuedAt: new Date(at.getTime() + DELAY).toISOString(),
     ...DEVICE,
     systemProperties: system,
     applicationProperties: application,
@@ -115,16 +121,19 @@ const recordOf = (message: Message, at: Date) => {
 };
 
 /** Makes what differs from run to run the same: the clock, the time zone, random UUIDs, the process id. */
-async function withFixedValues<T>(work: (time: sinon.SinonFakeTimers) => Promise<T>): Promise<T> {
+async function withFixedValues<T>(event: string, work: (time: sinon.SinonFakeTimers) => Promise<T>): Promise<T> {
   const { randomUUID } = crypto;
   const zone = process.env.TZ;
   const pid = Object.getOwnPropertyDescriptor(process, 'pid') as PropertyDescriptor;
   let ids = 0;
-  crypto.randomUUID = () => stableId(`sample ${++ids}`) as ReturnType<typeof randomUUID>;
+  crypto.randomUUID = () => stableId(`sample ${event} ${++ids}`) as ReturnType<typeof randomUUID>;
   syncBuiltinESMExports();
   process.env.TZ = ZONE;
   Object.defineProperty(process, 'pid', { ...pid, value: PROCESS_ID });
-  const time = sinon.useFakeTimers({ now: BEGIN, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+  const time = sinon.useFakeTimers({
+    now: startOf(event),
+    toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'],
+  });
   try {
     return await work(time);
   } finally {
@@ -137,7 +146,7 @@ async function withFixedValues<T>(work: (time: sinon.SinonFakeTimers) => Promise
   }
 }
 
-/** An agent whose sources are asked for one event after the other. */
+/** An agent whose sources have the samples of the collectors' tests. */
 class SampledDevice {
   readonly #agent: SimulatedAgent;
   readonly #time: sinon.SinonFakeTimers;
@@ -217,23 +226,26 @@ class SampledDevice {
   }
 
   /** Makes the event happen, and returns its message. */
-  async sample(collector: Collector): Promise<Message> {
+  async sample(event: string): Promise<Message> {
+    const collector = collectors.find(({ name }) => name === event);
+    if (collector === undefined) throw new Error(`${event} has no collector`);
     const { messages, snapshots, aggregator, publisher } = this.#agent;
     const before = messages.length;
-    if (collector.category === 'Periodic') await snapshots.takeNow([collector.name]);
-    else await this.#happens(collector.name);
-    if (collector.name !== 'SecurityAlert') aggregator.flush(); // what raised the alert is still counted
+    if (collector.category === 'Periodic') await snapshots.takeNow([event]);
+    else await this.#happens(collector);
+    if (event !== 'SecurityAlert') aggregator.flush(); // what raised the alert is still counted
     await this.#passing(publisher.flush(seconds(20)));
     const [sent, ...more] = messages.slice(before);
-    if (sent === undefined) throw new Error(`${collector.name} makes no message`);
-    if (more.length > 0) throw new Error(`${collector.name} makes ${more.length + 1} messages`);
+    if (sent === undefined) throw new Error(`${event} makes no message`);
+    if (more.length > 0) throw new Error(`${event} makes ${more.length + 1} messages`);
     return sent.message;
   }
 
-  async #happens(event: string): Promise<void> {
+  /** By default, an event happens once, as the record of its stream in the samples says. */
+  async #happens({ name, stream }: TriggeredCollector): Promise<void> {
     const { occurrences } = this.#agent;
     const time = new Date();
-    switch (event) {
+    switch (name) {
       case 'ProcessCreate':
         for (const _ of [1, 2, 3]) {
           const now = new Date();
@@ -241,8 +253,6 @@ class SampledDevice {
           await this.#time.tickAsync(minutes(5));
         }
         return;
-      case 'ProcessTerminate':
-        return occurrences.accept('exits', [{ ...records.exits, time }]);
       case 'ConnectionCreate':
         for (const port of [50_112, 50_118]) {
           const local = { address: '2001:db8::1', port };
@@ -250,8 +260,6 @@ class SampledDevice {
           await this.#time.tickAsync(minutes(10));
         }
         return;
-      case 'Login':
-        return occurrences.accept('logins', [{ ...records.logins, time }]);
       case 'Diagnostic':
         return this.#configure({ maxMessageSizeInBytes: { value: 10_000 } });
       case 'ConfigurationError':
@@ -262,7 +270,7 @@ class SampledDevice {
         return occurrences.accept('starts', [start]);
       }
       default:
-        throw new Error(`scripts/message-samples.ts does not know how to make ${event} happen`);
+        return occurrences.accept(stream, [{ ...records[stream], time }]);
     }
   }
 
@@ -281,16 +289,7 @@ class SampledDevice {
   }
 }
 
-let made: Promise<readonly MessageSample[]> | undefined;
-const samples = () => {
-  made ??= makeSamples();
-  return made;
-};
-
-async function sampleFile(event: string): Promise<string> {
-  const sample = (await samples()).find((each) => each.event === event);
-  return `${JSON.stringify(sample?.record, null, 2)}\n`;
-}
+const sampleFile = async (event: string) => `${JSON.stringify(await makeSample(event), null, 2)}\n`;
 
 const readme = () => `<!-- ${GENERATED} -->
 
@@ -298,7 +297,7 @@ const readme = () => `<!-- ${GENERATED} -->
 
 Made by the agent's own collectors, aggregation, queues and packing from facts that a device has; \`npm run docs\` writes them,
 and a test holds that they are what this version sends, and valid by
-[message.schema.json](../schemas/message.schema.json). Ids, times and the process id are fixed.
+[message.schema.json](../schemas/message.schema.json). Ids and times are derived from the event's name.
 
 ${table(
   ['File', 'Content'],
@@ -307,8 +306,8 @@ ${table(
 
 Each file is a message as \`vakt emulator --record\` writes it, on several lines and with its body parsed: \`deviceId\`,
 \`moduleId\` and \`enqueuedAt\` are what the hub adds, \`systemProperties\` and \`applicationProperties\` what the agent sets,
-named as in routing queries. Together they are the chain of one agent, numbered in the order of the table
-([contract §3](../../docs/contract.md#3-messages)). Here a message has events of one name only; normally it has all events that were
+named as in routing queries. Each message is from an agent of its own and is the first of its chain
+([contract §3](../../docs/contract.md#3-messages)), or the second if it reports on another event. Here a message has events of one name only; normally it has all events that were
 waiting. ProcessCreate, ProcessTerminate and ConnectionCreate are aggregated, as by default: \`HitCount\` occurrences between
 \`StartTimeUtc\` and \`EndTimeUtc\`. [docs/consume.md](../../docs/consume.md) says how to receive messages, and what to do with
 them.

@@ -137,7 +137,7 @@ describe('the KQL pack, by what the agent sends', () => {
       }
       assert.equal(row.DeviceId, 'pump-7');
       assert.equal((row.Events as unknown[]).length, 1);
-      assert.equal(row.Sequence, mapping === 'VaktFromStorage' ? 4 : null);
+      assert.equal(row.Sequence, mapping === 'VaktFromStorage' ? 1 : null);
     });
   }
 });

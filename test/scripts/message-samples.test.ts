@@ -33,14 +33,15 @@ describe('the samples of messages', () => {
     });
   }
 
-  it('forms one chain of messages, none missing or altered', () => {
+  it('has messages of separate chains, each with its number and a digest', () => {
     const numbered = collectors.map(({ name }, at) => readLine(JSON.stringify(sampleOf(name)), at + 1));
     const messages = numbered.filter((line) => 'sequence' in line);
     assert.equal(messages.length, collectors.length);
-    const chains = verifyChains(messages);
+    const chains = verifyChains(messages, { isPartial: true });
+    assert.equal(chains.length, collectors.length);
     assert.deepEqual(
-      chains.map(({ wrong, first, last }) => ({ wrong, first, last })),
-      [{ wrong: [], first: 1, last: collectors.length }],
+      chains.flatMap(({ wrong }) => wrong),
+      [],
     );
   });
 });
