@@ -15,6 +15,7 @@ import { readFileIfThere } from '../src/core/base/atomic-file.ts';
 import type { Collector } from '../src/core/contract/collector.ts';
 import { publishedName } from '../src/core/twin/published-object.ts';
 import { baselineDocuments } from './baseline-docs.ts';
+import { commandDocuments } from './command-docs.ts';
 import { completions } from './completions.ts';
 import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
@@ -22,7 +23,6 @@ import { demoPicture } from './demo-picture.ts';
 import { detectionDocuments } from './detection-rules.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { edgeDeployments } from './edge-deployment.ts';
-import { manPage } from './man-page.ts';
 import { mappingDocument } from './mapping-docs.ts';
 import { sampleDocuments } from './message-samples.ts';
 import { messageSchemaDocument } from './message-schema.ts';
@@ -37,7 +37,7 @@ export const generators: readonly DocumentGenerator[] = [
   ...baselineDocuments,
   mappingDocument,
   ...detectionDocuments,
-  manPage,
+  ...commandDocuments,
   ...completions,
   demoPicture,
   contractPage,

@@ -1,8 +1,8 @@
-/* Generates the man page from the commands' help. */
+/* Generates the man page and README's table of commands from the commands' help. */
 
 import type { Command } from '../src/core/command-line/command.ts';
 import { allCommands } from './commands.ts';
-import { type DocumentGenerator, GENERATED } from './documents.ts';
+import { type DocumentGenerator, GENERATED, pageWithPart, table } from './documents.ts';
 
 const commands = await allCommands();
 
@@ -71,4 +71,15 @@ TROUBLESHOOTING.md.
 .BR auditd (8)
 `;
 
-export const manPage: DocumentGenerator = { path: 'packaging/vakt.8', generate: page };
+export const commandDocuments: readonly DocumentGenerator[] = [
+  { path: 'packaging/vakt.8', generate: page },
+  pageWithPart('README.md', 'commands', () =>
+    table(
+      ['command', 'purpose'],
+      [...commands, { name: 'version', summary: 'Print the version.' }].map(({ name, summary }) => [
+        `\`vakt ${name}\``,
+        summary,
+      ]),
+    ),
+  ),
+];
