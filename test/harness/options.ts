@@ -1,13 +1,19 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 
+type Options = NonNullable<ParseArgsConfig['options']>;
+
 /** The options of a test program. For an unknown option or `--help`, prints `usage` and exits with status 2 or 0. */
-export function readOptions<const O extends NonNullable<ParseArgsConfig['options']>>(options: O, usage: string) {
+export const readOptions = <const O extends Options>(options: O, usage: string) =>
+  readArguments(options, usage, { allowPositionals: false }).values;
+
+/** The same for a program that also accepts other arguments. */
+export function readArguments<const O extends Options>(options: O, usage: string, { allowPositionals = true } = {}) {
   if (process.argv.includes('--help')) {
     process.stdout.write(usage);
     process.exit(0);
   }
   try {
-    return parseArgs({ options }).values;
+    return parseArgs({ options, allowPositionals });
   } catch (error) {
     return wrongUsage(usage, `${(error as Error).message}\n`);
   }

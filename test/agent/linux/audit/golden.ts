@@ -6,7 +6,7 @@ export interface GoldenRecord {
   readonly text: string;
 }
 
-/** Records that scripts/capture-audit.ts took from a real kernel. */
+/** Records that `npm run capture -- audit` took from a real kernel. */
 export const golden: readonly GoldenRecord[] = readFileSync('test/golden/debian13-6.18/audit-exec.txt', 'latin1')
   .split('\n')
   .filter((line) => line !== '')

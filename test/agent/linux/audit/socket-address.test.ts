@@ -7,7 +7,7 @@ import { parseSocketAddress } from '../../../../src/agent/linux/audit/socket-add
 import { fuzzRuns } from '../../../fuzz.ts';
 import { skip } from '../../../harness/require.ts';
 
-/** As the kernel of scripts/capture-connections.ts wrote them. */
+/** As `npm run capture -- connections` recorded them. */
 const GOLDEN = [
   ...new Set(
     Array.from(

@@ -7,7 +7,7 @@ import type { Payload } from '../../../../src/core/contract/event.ts';
 import type { FirewallRule } from '../../../../src/core/contract/sources.ts';
 import { sources } from '../../collectors/samples.ts';
 
-/** What scripts/capture-firewall.ts took from real tools, by its name: `nft.json`. */
+/** Output of real tools, from `npm run capture -- firewall`, by its name: `nft.json`. */
 export const golden = (name: string): string => readFileSync(`test/golden/debian13-6.18/firewall-${name}`, 'utf8');
 
 /** What the collector makes of tables. */

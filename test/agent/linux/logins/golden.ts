@@ -5,7 +5,7 @@ import { milliseconds } from '../../../../src/core/base/duration.ts';
 
 const FOLDER = 'test/golden/debian13-6.18';
 
-/** Records that scripts/capture-logins.ts captured on a real kernel, keyed by case: lines of type, space and text. */
+/** Records that `npm run capture -- logins` wrote on a real kernel, keyed by case: lines of type, space and text. */
 export const golden: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
   readdirSync(FOLDER)
     .filter((file) => file.startsWith('login-') && file.endsWith('.txt'))

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 /**
- * Makes a tree out of a listing, as scripts/capture-hardware.ts writes it: one entry per line, `path -> target` of a link,
+ * Makes a tree out of a listing, as `npm run capture -- hardware` writes it: one entry per line, `path -> target` of a link,
  * `path = "bytes"` of a file, `path/` of an empty folder.
  *
  * @returns the folder it is in; give it to `removeTree`

@@ -3,7 +3,7 @@ import { writeU16, writeU32 } from '../../../../../src/agent/linux/native/byte-o
 import { encodeMessage } from '../../../../../src/agent/linux/native/netlink/message.ts';
 import { EXEC, EXIT, MESSAGE_TYPE, NONE } from '../../../../../src/agent/linux/processes/connector/messages.ts';
 
-/** What scripts/capture-process-connector.ts took from a real kernel. */
+/** Messages from `npm run capture -- process-connector`. */
 export const golden: readonly Buffer[] = readFileSync('test/golden/debian13-6.18/process-connector.txt', 'latin1')
   .split('\n')
   .filter((line) => line !== '')

@@ -1,17 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { NetworkNamespace } from '../test/system/network-namespace.ts';
+import { NetworkNamespace } from '../../test/system/network-namespace.ts';
 
-/* Captures the output of nft and iptables for all kinds of rules, for test/golden. Run it as root; the rules are created
- * in new network namespaces, so that the machine's rules are not changed:
- *
- *     node dist/scripts/capture-firewall.js test/golden/debian13-6.18
- *
- * The script fails if the kernel or a tool refuses a rule. */
-
-const [, , folder] = process.argv;
-if (folder === undefined) throw new Error('Give the folder to write to.');
-
+/** One command per line; nft(8) runs them. */
 const NFTABLES = `
 add table inet filter
 add set inet filter trusted { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.7, 198.51.100.1-198.51.100.9 }; }
@@ -307,9 +296,6 @@ COMMIT
 COMMIT
 `;
 
-mkdirSync(folder, { recursive: true });
-const write = (name: string, text: string) => writeFileSync(join(folder, `firewall-${name}`), text);
-
 /** Removes lines with dates. */
 const undated = (saved: string) => saved.replace(/^# (Generated|Completed)( by .*)? on .*\n/gm, '# $1$2\n');
 
@@ -322,20 +308,27 @@ function inNamespace(capture: (namespace: NetworkNamespace) => void): void {
   }
 }
 
-inNamespace((namespace) => {
-  for (const line of NFTABLES.trim().split('\n')) namespace.run('nft', [line]);
-  write('nft.json', namespace.run('nft', ['-j', 'list', 'ruleset']));
-});
-
-for (const kind of ['legacy', 'nft']) {
+/**
+ * The output of nft and iptables for all kinds of rules. The rules are created in new network namespaces, so that the
+ * machine's rules are not changed.
+ *
+ * @throws Error if the kernel or a tool rejects a rule
+ */
+export function captureFirewall({ write }: { write: (file: string, contents: string) => void }): void {
   inNamespace((namespace) => {
-    namespace.run(`iptables-${kind}-restore`, [], IPTABLES);
-    namespace.run(`ip6tables-${kind}-restore`, [], IP6TABLES);
-    // iptables-restore can't read what iptables-save writes of this.
-    namespace.run(`iptables-${kind}`, ['-A', 'INPUT', '-m', 'comment', '--comment', 'two\n-A lines', '-j', 'ACCEPT']);
-    for (const tool of ['iptables', 'ip6tables']) {
-      write(`${tool}-${kind}-save.txt`, undated(namespace.run(`${tool}-${kind}-save`)));
-    }
-    if (kind === 'nft') write('iptables-nft.json', namespace.run('nft', ['-j', 'list', 'ruleset']));
+    for (const line of NFTABLES.trim().split('\n')) namespace.run('nft', [line]);
+    write('firewall-nft.json', namespace.run('nft', ['-j', 'list', 'ruleset']));
   });
+  for (const kind of ['legacy', 'nft']) {
+    inNamespace((namespace) => {
+      namespace.run(`iptables-${kind}-restore`, [], IPTABLES);
+      namespace.run(`ip6tables-${kind}-restore`, [], IP6TABLES);
+      // iptables-restore can't read what iptables-save writes of this.
+      namespace.run(`iptables-${kind}`, ['-A', 'INPUT', '-m', 'comment', '--comment', 'two\n-A lines', '-j', 'ACCEPT']);
+      for (const tool of ['iptables', 'ip6tables']) {
+        write(`firewall-${tool}-${kind}-save.txt`, undated(namespace.run(`${tool}-${kind}-save`)));
+      }
+      if (kind === 'nft') write('firewall-iptables-nft.json', namespace.run('nft', ['-j', 'list', 'ruleset']));
+    });
+  }
 }
