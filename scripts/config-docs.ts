@@ -8,9 +8,8 @@ import { settingPaths } from '../src/agent/config/environment.ts';
 import { EXAMPLE_HUB, LocalSettings } from '../src/agent/config/local.ts';
 import { StatusSchema } from '../src/agent/status/schema.ts';
 import { PAGES } from '../src/core/base/pages.ts';
-import { settingRows } from '../src/core/contract/settings.ts';
-import type { Property } from '../src/core/twin/dialect.ts';
-import { PUBLISHED_OBJECT as OBJECT, publishedName, publishedObject } from '../src/core/twin/published-object.ts';
+import { publishedName, type SettingRow, settingRows } from '../src/core/contract/settings.ts';
+import { PUBLISHED_OBJECT as OBJECT, publishedObject } from '../src/core/twin/published-object.ts';
 import { PROGRAM } from './debian.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
@@ -57,7 +56,7 @@ const local = table(
 
 const twin = table(
   ['Property', 'Value', 'Default', 'Meaning'],
-  properties.map(({ name, range, fallback, purpose }) => [`\`${name}\``, range, inJson(fallback ?? null), purpose]),
+  properties.map(({ name, kind, fallback, purpose }) => [`\`${name}\``, kind.range, inJson(fallback ?? null), purpose]),
 );
 
 /** The settings of each kind of identity: the same name may mean another file for another kind. */
@@ -180,7 +179,7 @@ const PLACEHOLDERS: Readonly<Record<string, unknown>> = {
 };
 
 /** A member of the configuration object; `null` where nothing is set. */
-const defaultMember = ({ id, name, fallback }: Property) =>
+const defaultMember = ({ id, name, fallback }: SettingRow) =>
   fallback === undefined ? null : write(new Map([[id, fallback]]))[name];
 
 function twinFile(): string {
@@ -191,9 +190,9 @@ function twinFile(): string {
 const localSchema = () => json({ ...toJsonSchema(LocalSettings, { errorMode: 'ignore', typeMode: 'input' }) });
 
 function twinSchema(): string {
-  const member = (property: Property) => {
-    const { $schema: _, ...value } = toJsonSchema(property.schema, { errorMode: 'ignore', typeMode: 'input' });
-    const described = { ...value, description: property.range };
+  const member = (property: SettingRow) => {
+    const { $schema: _, ...value } = toJsonSchema(property.kind.schema, { errorMode: 'ignore', typeMode: 'input' });
+    const described = { ...value, description: property.kind.range };
     const object = { type: 'object', properties: { value: described }, required: ['value'] };
     return { description: property.purpose, default: defaultMember(property), oneOf: [object, { type: 'null' }] };
   };

@@ -3,8 +3,7 @@ import { visit } from '../src/agent/detections/sigma/log-source.ts';
 import type { ParsedRule } from '../src/agent/detections/sigma/rule.ts';
 import type { Rule } from '../src/agent/detections/subject.ts';
 import { ALERT_LEVELS } from '../src/core/contract/event.ts';
-import { settingRows } from '../src/core/contract/settings.ts';
-import { publishedName } from '../src/core/twin/published-object.ts';
+import { publishedName, RULE_LISTS, settingRows } from '../src/core/contract/settings.ts';
 import type { Figures } from '../test/agent/detections/recall.ts';
 import { GENERATED, table } from './documents.ts';
 
@@ -15,7 +14,7 @@ interface Alert {
 }
 
 const rows = settingRows(collectors);
-const lowest = rows.find(({ key }) => key === 'detections.minimumLevel');
+const lowest = rows.find(({ key }) => key === 'detectionsMinimumLevel');
 
 /** How the rules of an alert were tried. */
 export interface Trials extends Figures {
@@ -33,7 +32,7 @@ export function alertsDocument(rules: readonly ParsedRule[], trials: Trials): st
 The agent evaluates the rules in this folder for every event on the device. If a rule matches, it sends the event SecurityAlert
 with evidence and a remediation. An alert is an indication, not proof.
 
-${rules.filter(({ facts }) => facts.alerts).length} rules raise the ${alerts.length} types of alerts below. Rules below \`${publishedName('detections.minimumLevel')}\` (default:
+${rules.filter(({ facts }) => facts.alerts).length} rules raise the ${alerts.length} types of alerts below. Rules below \`${publishedName('detectionsMinimumLevel')}\` (default:
 ${lowest?.fallback}) raise none; [config/README.md](../README.md) describes this setting and those for exceptions, disabled rules and silence.
 \`sudo vakt rules list\` and \`sudo vakt rules explain ALERT\` show the loaded rules of a device, \`sudo vakt alerts\` shows the
 raised alerts.
@@ -167,9 +166,9 @@ function listsOf(rule: ParsedRule): readonly string[] {
 /** The name of the setting that fills a list. */
 function settingOf(list: string): string {
   if (list === 'badAddresses') return '`detections.badAddressesFile` of the local file';
-  const row = rows.find(({ key }) => key === `detections.lists.${list}`);
-  if (row === undefined) throw new Error(`no setting fills the list "${list}", which a detection rule names`);
-  return `\`${publishedName(row.key)}\``;
+  const key = RULE_LISTS.get(list);
+  if (key === undefined) throw new Error(`no setting fills the list "${list}", which a detection rule names`);
+  return `\`${publishedName(key)}\``;
 }
 
 /** The version of ATT&CK whose names the rules use. */

@@ -13,7 +13,7 @@ import { auditRulesOf } from '../src/agent/linux/events.ts';
 import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/agent/pipeline/row-limits.ts';
 import { readFileIfThere } from '../src/core/base/atomic-file.ts';
 import type { Collector } from '../src/core/contract/collector.ts';
-import { publishedName } from '../src/core/twin/published-object.ts';
+import { publishedName } from '../src/core/contract/settings.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { commandDocuments } from './command-docs.ts';
 import { completions } from './completions.ts';
@@ -67,7 +67,7 @@ ${table(
   ]),
 )}
 
-The priority is a default, which \`${publishedName('priorities.*', '<Event>')}\` in the module twin replaces. A Periodic event is a snapshot, taken
+The priority is a default, which \`${publishedName('priorities', '<Event>')}\` in the module twin replaces. A Periodic event is a snapshot, taken
 every \`${publishedName('snapshotFrequency')}\`; a Triggered event reports something that happened.
 
 A snapshot that is larger than a message (\`maxMessageSizeInBytes\`) is sent in parts, for the events marked below:
@@ -115,7 +115,7 @@ function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>
   const counted =
     aggregate === undefined
       ? '- Never aggregated\n'
-      : `- Aggregated by ${[...aggregate.by, ...(aggregate.details ?? [])].join(', ')} while \`${publishedName('aggregation.*.enabled', name)}\`
+      : `- Aggregated by ${[...aggregate.by, ...(aggregate.details ?? [])].join(', ')} while \`${publishedName('aggregationEnabled', name)}\`
   is true; ExtraDetails then has HitCount, StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
   return audit + counted;
 }

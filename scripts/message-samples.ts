@@ -13,6 +13,7 @@ import { collectors } from '../src/agent/collectors/index.ts';
 import { LAST_GOOD_FILE } from '../src/agent/config/last-good.ts';
 import { TwinConfiguration } from '../src/agent/config/twin-configuration.ts';
 import { Alerts } from '../src/agent/detections/alerts/alerts.ts';
+import { alertPolicy } from '../src/agent/detections/alerts/policy.ts';
 import { builtInRules } from '../src/agent/detections/built-in.ts';
 import { Detections } from '../src/agent/detections/detections.ts';
 import { ChangeNotices } from '../src/agent/pipeline/notices.ts';
@@ -23,6 +24,7 @@ import type { BaselineReport } from '../src/core/contract/baseline.ts';
 import type { TriggeredCollector } from '../src/core/contract/collector.ts';
 import type { Lookups } from '../src/core/contract/lookups.ts';
 import { type Message, propertiesOf } from '../src/core/contract/message.ts';
+import { ruleLists } from '../src/core/contract/settings.ts';
 import type { Sources } from '../src/core/contract/sources.ts';
 import type { ConfigurationFault } from '../src/core/contract/streams.ts';
 import { RUNNING, withTree } from '../test/agent/baseline/tree.ts';
@@ -162,14 +164,14 @@ class SampledDevice {
     const alerts = new Alerts({
       raise: (record) => occurrences.accept('alerts', [record]),
       sendEarly: () => {},
-      policy: () => settings.current().detections,
+      policy: () => alertPolicy(settings.current()),
       origin,
       ...parts,
     });
     this.#detections = new Detections({
       isOn: () => true,
       rules: builtInRules(),
-      lists: () => ({ ...settings.current().detections.lists, badAddresses: [] }),
+      lists: () => ({ ...ruleLists(settings.current()), badAddresses: [] }),
       alerts,
       ancestry: {
         processAt: (pid) => ({

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/base/clock.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { BaselinePosture, BaselineReport, BaselineScanner, ScanOptions } from '../../core/contract/baseline.ts';
-import type { BaselineSettings, SettingId, SettingsReader } from '../../core/contract/settings.ts';
+import type { SettingId, Settings, SettingsReader } from '../../core/contract/settings.ts';
 import type { SourceStatus } from '../../core/contract/sources.ts';
 import type { SettingFault } from '../../core/contract/streams.ts';
 import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
@@ -40,7 +40,7 @@ export class BaselineScans {
   }
 
   async scan(signal: AbortSignal): Promise<BaselineReport> {
-    const options = scanOptions(this.#settings.current().baseline);
+    const options = scanOptions(this.#settings.current());
     const report = await this.#scanner.scan(options, signal);
     this.#last = { report, options, posture: postureOf(report, options) };
     this.#reportRefusal(report, options);
@@ -68,16 +68,16 @@ export class BaselineScans {
     const { report, options } = this.#last;
     const warnings: Partial<Record<SettingId, string>> = {};
     for (const [setting, names, kind] of [
-      ['baseline.groupsDisabled', options.groupsDisabled, 'category'],
-      ['baseline.checksDisabled', options.checksDisabled, 'rule'],
-      ['baseline.roles', options.roles, 'role'],
+      ['baselineGroupsDisabled', options.groupsDisabled, 'category'],
+      ['baselineChecksDisabled', options.checksDisabled, 'rule'],
+      ['baselineRoles', options.roles, 'role'],
     ] as const) {
       const unknown = names.filter((name) => report.unknown.includes(name));
       if (unknown.length > 0) warnings[setting] = `names an unknown ${kind}: ${listed(unknown)}`;
     }
     const { customChecksRefused } = report;
     if (customChecksRefused !== undefined)
-      warnings['baseline.customChecksFilePath'] = `is not evaluated: ${CUSTOM_CHECKS_REFUSED}`;
+      warnings.baselineCustomChecksFilePath = `is not evaluated: ${CUSTOM_CHECKS_REFUSED}`;
     return warnings;
   }
 
@@ -96,7 +96,7 @@ export class BaselineScans {
     this.#onFaults([
       {
         time: this.#clock.now(),
-        setting: 'baseline.customChecksFilePath',
+        setting: 'baselineCustomChecksFilePath',
         type: 'TypeMismatch',
         used: JSON.stringify(customChecks?.path),
         message: `is not evaluated: ${CUSTOM_CHECKS_REFUSED}`,
@@ -106,16 +106,15 @@ export class BaselineScans {
 }
 
 /** Without opt-in rules and walks of the file systems, which only the command line offers. */
-function scanOptions(settings: BaselineSettings): ScanOptions {
-  const { groupsDisabled, checksDisabled, roles } = settings;
-  const { customChecksEnabled, customChecksFilePath: path, customChecksFileHash: sha256 } = settings;
-  const isWanted = customChecksEnabled && path !== undefined && sha256 !== undefined;
+function scanOptions(settings: Settings): ScanOptions {
+  const { baselineCustomChecksFilePath: path, baselineCustomChecksFileHash: sha256 } = settings;
+  const isWanted = settings.baselineCustomChecksEnabled && path !== undefined && sha256 !== undefined;
   return {
     level: 1,
     walk: false,
-    groupsDisabled,
-    checksDisabled,
-    roles,
+    groupsDisabled: settings.baselineGroupsDisabled,
+    checksDisabled: settings.baselineChecksDisabled,
+    roles: settings.baselineRoles,
     ...(isWanted ? { customChecks: { path, sha256 } } : {}),
   };
 }

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { type CheckOutcome, SEVERITIES } from '../../core/contract/baseline.ts';
 import { periodic } from '../../core/contract/collector.ts';
 import { EVENTS } from '../../core/contract/events.ts';
+import type { Settings } from '../../core/contract/settings.ts';
 import { details, extraDetails, oneOf, text } from './fields.ts';
 
 /** Hardening rules that the system does not meet. */
@@ -30,7 +31,7 @@ export const osBaseline = periodic({
 
   sourceStatus: ({ baseline }) => baseline.status(),
 
-  isOutdated: (before, now) => JSON.stringify(before.baseline) !== JSON.stringify(now.baseline),
+  isOutdated: (before, now) => baselineSettings(before) !== baselineSettings(now),
 
   async collect({ baseline }, signal) {
     const { outcomes } = await baseline.scan(signal);
@@ -64,3 +65,6 @@ function errorOf({ result, actual, where, reason }: CheckOutcome): string {
   if (result === 'err') return `Could not be evaluated: ${reason ?? 'unknown reason'}${place}`;
   return `Found: ${actual ?? reason ?? 'not as required'}${place}`;
 }
+
+const baselineSettings = (settings: Settings) =>
+  JSON.stringify(Object.entries(settings).filter(([key]) => key.startsWith('baseline')));

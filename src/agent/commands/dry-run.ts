@@ -123,7 +123,7 @@ const quick = ({ properties }: Dialect): [SettingId, string][] => [
   ['highPriorityMessageFrequency', HIGH_FREQUENCY],
   ['lowPriorityMessageFrequency', LOW_FREQUENCY],
   ...properties.flatMap(({ id, key }): [SettingId, string][] =>
-    key === 'aggregation.*.interval' ? [[id, INTERVAL]] : [],
+    key === 'aggregationInterval' ? [[id, INTERVAL]] : [],
   ),
 ];
 

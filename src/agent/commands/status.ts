@@ -6,7 +6,7 @@ import { AgentError } from '../../core/base/errors.ts';
 import { counted, printable, printableJson } from '../../core/base/text.ts';
 import { readArguments, table, UsageError, type World } from '../../core/command-line/command.ts';
 import { describeDelivery } from '../../core/command-line/describe.ts';
-import { publishedName } from '../../core/twin/published-object.ts';
+import { publishedName } from '../../core/contract/settings.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import type { OffReason } from '../detections/detector.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';

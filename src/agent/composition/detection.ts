@@ -1,11 +1,13 @@
 import { milliseconds } from '../../core/base/duration.ts';
 import type { Service } from '../../core/base/service.ts';
 import type { Lookups } from '../../core/contract/lookups.ts';
+import { ruleLists } from '../../core/contract/settings.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
 import { AlertTimes } from '../detections/alerts/alert-times.ts';
 import { Alerts } from '../detections/alerts/alerts.ts';
 import { ExceptionEffect } from '../detections/alerts/exception-effect.ts';
+import { alertPolicy } from '../detections/alerts/policy.ts';
 import { RuleNames } from '../detections/alerts/rule-names.ts';
 import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
@@ -57,8 +59,8 @@ export function createDetection(
   const { local, sender, clockOf, logOf, state, stateChanged } = foundation;
   const clock = clockOf('detections');
   const log = logOf('detections');
-  const policy = () => settings.current().detections;
-  const isOn = () => local.detections.enabled && policy().enabled;
+  const policy = () => alertPolicy(settings.current());
+  const isOn = () => local.detections.enabled && settings.current().detectionsEnabled;
   const alerts = new Alerts({
     raise: (record) => {
       occurrences.accept('alerts', [record]);
@@ -85,7 +87,7 @@ export function createDetection(
   const loader = new RuleLoader({
     folder: local.detections.rulesDirectory,
     addressFile: local.detections.badAddressesFile,
-    wantedHash: () => policy().rulesHash,
+    wantedHash: () => settings.current().detectionsRulesHash,
     load: (set) => {
       detections.load(set);
       names.refresh();
@@ -100,7 +102,7 @@ export function createDetection(
   const detections = new Detections({
     isOn,
     rules: shipped ?? NO_RULES,
-    lists: () => ({ ...policy().lists, badAddresses: loader.badAddresses }),
+    lists: () => ({ ...ruleLists(settings.current()), badAddresses: loader.badAddresses }),
     alerts,
     ancestry: linuxEvents,
     files: hostFacts({ hostRoot: local.hostRoot, clock }),

@@ -6,6 +6,7 @@ import { collectors } from '../collectors/index.ts';
 import { hashOfLocalFile } from '../config/local.ts';
 import { StrictStart } from '../config/strict-start.ts';
 import { latestAlerts } from '../detections/alerts/latest.ts';
+import { alertPolicy } from '../detections/alerts/policy.ts';
 import { silencedRules } from '../detections/alerts/silenced-rules.ts';
 import { CredentialWatch } from '../hub/credential-watch.ts';
 import { DirectMethods } from '../hub/methods.ts';
@@ -205,8 +206,8 @@ const observedParts = (
     warnings: names.warnings(),
     silencedRules: silencedRules(
       detections.rules,
-      settings.current().detections,
-      exceptionEffect.silenced(settings.current().detections.exceptions),
+      alertPolicy(settings.current()),
+      exceptionEffect.silenced(settings.current().detectionsExceptions),
     ),
     latest: budget.areAlertsHeld ? latestAlerts(alerts.history.list()) : undefined,
   }),

@@ -1,5 +1,5 @@
 import type { Spelling } from '../../core/contract/setting-kinds.ts';
-import type { Property } from '../../core/twin/dialect.ts';
+import type { SettingRow } from '../../core/contract/settings.ts';
 import type { TwinReading } from '../../core/twin/twin.ts';
 
 /** What a desired configuration has changed. */
@@ -25,7 +25,7 @@ const LONGEST_LIST = 512;
 export function changesBetween(
   before: Applied,
   now: Applied,
-  properties: readonly Property[],
+  properties: readonly SettingRow[],
   about: { readonly time: Date; readonly desiredVersion: number },
 ): ConfigurationChange | undefined {
   const changed = properties.filter(({ id }) => !isSame(before.values.get(id), now.values.get(id)));

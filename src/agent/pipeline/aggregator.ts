@@ -218,7 +218,7 @@ export class Aggregator implements Service {
   }
 
   #begin({ name, category, type, version }: TriggeredCollector, queue: QueueName): Window {
-    const interval = this.#settings.current().aggregation[name]?.interval ?? hours(1);
+    const interval = this.#settings.current().aggregationInterval[name] ?? hours(1);
     const closesAt = milliseconds(this.#clock.monotonic() + interval);
     return this.#take(new Window({ kind: { name, category, type, version }, queue, interval, closesAt }));
   }
@@ -280,10 +280,10 @@ export class Aggregator implements Service {
     const now = this.#settings.current();
     for (const window of [...this.#windows]) {
       const { name } = window.kind;
-      const was = before.aggregation[name];
-      const is = now.aggregation[name];
-      const same = was?.enabled === is?.enabled && was?.interval === is?.interval;
-      if (!same || before.priorities[name] !== now.priorities[name]) this.#release(window, [...window.elements]);
+      const isSame = (['aggregationEnabled', 'aggregationInterval', 'priorities'] as const).every(
+        (setting) => before[setting][name] === now[setting][name],
+      );
+      if (!isSame) this.#release(window, [...window.elements]);
     }
   }
 
@@ -433,9 +433,8 @@ export class Aggregator implements Service {
 
   /** Whether the settings in force still ask for such a window. */
   #isInForce({ kind: { name }, queue, interval }: Window): boolean {
-    const { aggregation, priorities } = this.#settings.current();
-    const { enabled, interval: asked } = aggregation[name] ?? {};
-    return enabled === true && asked === interval && priorities[name] === queue;
+    const { aggregationEnabled, aggregationInterval, priorities } = this.#settings.current();
+    return aggregationEnabled[name] === true && aggregationInterval[name] === interval && priorities[name] === queue;
   }
 }
 

@@ -127,7 +127,7 @@ export class Triggers implements OccurrenceConsumer {
   }
 
   #take(collector: TriggeredCollector, queue: QueueName, occurrences: readonly Occurrence[]): void {
-    const isAggregated = this.#settings.current().aggregation[collector.name]?.enabled === true;
+    const isAggregated = this.#settings.current().aggregationEnabled[collector.name] === true;
     const events: OutgoingEvent[] = [];
     for (const occurrence of occurrences) {
       const { payload, time } = occurrence;

@@ -206,13 +206,18 @@ function postureIn(observed: Observed): Posture {
   };
 }
 
+const DISABLING = [
+  ['groupsDisabled', 'baselineGroupsDisabled'],
+  ['checksDisabled', 'baselineChecksDisabled'],
+] as const;
+
 /** What the configuration disables or delays. Whether any rule of OSBaseline is left is known from the last scan. */
 function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observed, { baseline }: Posture): BlindSpots {
   const spots = blindSpots(settings(), limits, collectors, nameOf);
   const isAssessed = baseline === undefined || baseline.passed + baseline.failed + baseline.errors > 0;
-  const disabling = (['groupsDisabled', 'checksDisabled'] as const).find((list) => baseline?.[list] !== undefined);
+  const disabling = DISABLING.find(([exception]) => baseline?.[exception] !== undefined);
   if (isAssessed || disabling === undefined) return spots;
-  const property = nameOf(`baseline.${disabling}`);
+  const property = nameOf(disabling[1]);
   const warning = { [property]: 'leaves no rule of OSBaseline to be assessed' };
   return {
     switchedOff: { ...spots.switchedOff, OSBaseline: `${property} leaves no rule to be assessed` },
@@ -231,12 +236,12 @@ function withSilence(
   if (assessing === undefined || !assessing.isEnabled) return spots;
   const found = silence(assessing);
   if (found === undefined) return spots;
-  const { setting, what, isGrave } = found;
+  const { setting, effect, isGrave } = found;
   const property = nameOf(setting);
-  const because = `${what}, and limits.mayBeOff of the local configuration does not list SecurityAlert`;
+  const because = `${effect}, and limits.mayBeOff of the local configuration does not list SecurityAlert`;
   return {
     ...spots,
-    switchedOff: { ...spots.switchedOff, detections: `${property} ${what}` },
+    switchedOff: { ...spots.switchedOff, detections: `${property} ${effect}` },
     degrading:
       isGrave && !limits.mayBeOff.has('SecurityAlert')
         ? joined([spots.degrading, { [property]: because }])
@@ -250,12 +255,12 @@ function withSilence(
  */
 function silence({ alerts: { silencedUntil }, silencedRules }: ObservedDetections) {
   if (silencedUntil !== undefined)
-    return { setting: 'detections.silencedUntil', what: `is ${silencedUntil}`, isGrave: true } as const;
+    return { setting: 'detectionsSilencedUntil', effect: `is ${silencedUntil}`, isGrave: true } as const;
   if (silencedRules === undefined) return undefined;
   const { setting, silenced, all, byExceptions } = silencedRules;
   const left = silenced === all ? 'no rule' : `${all - silenced} of ${all} rules`;
-  const what = `leaves ${left} of level high or critical`;
-  return { setting, what, isGrave: byExceptions > 0 || silenced * 2 >= all };
+  const effect = `leaves ${left} of level high or critical`;
+  return { setting, effect, isGrave: byExceptions > 0 || silenced * 2 >= all };
 }
 
 /** The state of the configuration, with warnings of the last scan and of what the configuration hides. */

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { type Duration, days, formatDuration, milliseconds, parseDuration } from '../base/duration.ts';
-import type { Priority } from './event.ts';
+import { PRIORITIES, type Priority } from './event.ts';
 import { parseNetwork } from './ip-network.ts';
 
 /* The kinds of values that settings have. Desired properties are hostile input, so every kind is bounded. Messages of
@@ -9,20 +9,29 @@ import { parseNetwork } from './ip-network.ts';
 /** A value as written in JSON. */
 export type Spelling = string | number | boolean | { readonly [member: string]: Spelling };
 
-export interface Kind<S extends v.GenericSchema<Spelling, unknown>> {
+export interface Kind<Value> {
   /** Checks a spelling; its output is the value that the agent uses. */
-  readonly schema: S;
+  readonly schema: v.GenericSchema<Spelling, Value>;
   /** Type and range, as a phrase for the docs. */
   readonly range: string;
   /** The canonical spelling of a value. */
-  spell(value: v.InferOutput<S>): Spelling;
+  spell(value: Value): Spelling;
+  /** Every value, if there are only a few. */
+  readonly choices?: readonly string[];
 }
 
-const kind = <S extends v.GenericSchema<Spelling, unknown>>(
-  schema: S,
+/** A kind for settings without a default. */
+export interface OptionalKind<Value> extends Kind<Value | undefined> {
+  readonly isOptional: true;
+}
+
+export const optional = <Value>(kind: Kind<Value>): OptionalKind<Value> => ({ ...kind, isOptional: true });
+
+const kind = <Value>(
+  schema: v.GenericSchema<Spelling, Value>,
   range: string,
-  spell: Kind<S>['spell'],
-): Kind<S> => ({ schema, range, spell });
+  spell: (value: Value) => Spelling,
+): Kind<Value> => ({ schema, range, spell });
 
 /**
  * An ISO 8601 duration.
@@ -67,31 +76,31 @@ export function bytes(min: number, max?: number) {
 const PRIORITY_OF: Readonly<Record<string, Priority>> = { high: 'High', low: 'Low', off: 'Off' };
 
 /** Compared without regard to case. */
-export const PRIORITY = kind(
-  v.pipe(
-    v.string('must be "High", "Low" or "Off"'),
-    v.check((text) => Object.hasOwn(PRIORITY_OF, text.toLowerCase()), 'must be "High", "Low" or "Off"'),
-    v.transform((text) => PRIORITY_OF[text.toLowerCase()] ?? 'Low'),
+export const PRIORITY: Kind<Priority> = {
+  ...kind(
+    v.pipe(
+      v.string('must be "High", "Low" or "Off"'),
+      v.check((text) => Object.hasOwn(PRIORITY_OF, text.toLowerCase()), 'must be "High", "Low" or "Off"'),
+      v.transform((text) => PRIORITY_OF[text.toLowerCase()] ?? 'Low'),
+    ),
+    'High, Low or Off',
+    (priority) => priority,
   ),
-  'High, Low or Off',
-  (priority) => priority,
-);
+  choices: PRIORITIES,
+};
 
 export const FLAG = kind(v.boolean('must be true or false'), 'true or false', (flag) => flag);
 
 /** One of a list of names; compared without regard to case. */
-export function choice<const N extends string>(names: readonly N[]) {
+export function choice<const N extends string>(names: readonly N[]): Kind<N> {
   const wrong = `must be ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
   const named = (text: string) => names.find((name) => name.toLowerCase() === text.toLowerCase());
-  return kind(
-    v.pipe(
-      v.string(wrong),
-      v.check((text) => named(text) !== undefined, wrong),
-      v.transform((text): N => named(text) ?? (names[0] as N)),
-    ),
-    wrong.replace('must be ', ''),
-    (name) => name,
+  const schema = v.pipe(
+    v.string(wrong),
+    v.check((text) => named(text) !== undefined, wrong),
+    v.transform((text): N => named(text) ?? (names[0] as N)),
   );
+  return { ...kind(schema, wrong.replace('must be ', ''), (name) => name), choices: names };
 }
 
 const printable = (max: number) =>
@@ -175,7 +184,9 @@ const FEWEST_BITS = 8;
 const MATCHES = ['equals', 'startsWith', 'endsWith', 'cidr'] as const;
 const AlertException = v.pipe(
   v.strictObject({
+    /** Id of a rule, or an alert type. */
     rule: exceptionText,
+    /** A field of the event, with its name in rules or in payloads. */
     field: exceptionText,
     equals: v.optional(exceptionText),
     startsWith: v.optional(exceptionText),
@@ -190,6 +201,7 @@ const AlertException = v.pipe(
         ),
       ),
     ),
+    /** If omitted, the exception never expires. */
     until: v.optional(v.pipe(exceptionText, v.check(isTime, 'must be an RFC 3339 time'))),
     comment: v.optional(exceptionText),
   }),
@@ -209,7 +221,7 @@ const isPath = (field: string, text: string) =>
 
 const componentsOf = (path: string) => path.split('/').filter((component) => component !== '').length;
 
-/** Hits of a detection rule that raise no alert. */
+/** Hits of a detection rule that an operator declares harmless: they raise no alert. */
 export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
 
 /** Fields with few values, of which all hits of a rule share one, or nearly all. */

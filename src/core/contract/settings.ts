@@ -9,6 +9,8 @@ import {
   FLAG,
   type Kind,
   NAMES,
+  type OptionalKind,
+  optional,
   PATH,
   PRIORITY,
   RATE,
@@ -19,240 +21,290 @@ import {
   text,
 } from './setting-kinds.ts';
 
-/* What can be configured while the agent runs. `SETTINGS` is the only list: the type `Settings`, the defaults, the checks,
- * the local limits, the mirror in reported and the docs follow from its rows. A dialect decides how the module
- * twin names them, see config/dialect.ts. */
+/* What can be configured while the agent runs. `SETTINGS` is the only list: names in the module twin, the type `Settings`,
+ * defaults, checks, local limits, the mirror in reported and the docs follow from its rows. */
 
-type AnySchema = v.GenericSchema<Spelling, unknown>;
-
-/** The limit of the local file that overrides a setting, see config/limits.ts. */
-export interface LimitedBy {
-  /** A lower value is raised to this limit. */
-  readonly floor?: 'shortestMessageFrequency' | 'shortestSnapshotFrequency';
-  /** A higher value is lowered to this limit. */
-  readonly ceiling?: 'largestCacheInBytes';
-  /** The default replaces Off, or false, for the events that this limit lists. */
-  readonly neverOff?: 'alwaysOn';
-  /** The event that the limit is about, if the setting itself does not belong to an event. */
-  readonly event?: string;
-}
-
-/** One row of the table. */
-export interface Setting<S extends AnySchema = AnySchema> extends Kind<S> {
-  /** The default, in its canonical spelling. `undefined`: the setting is absent unless the module twin contains it. */
-  readonly fallback: v.InferInput<S> | undefined;
+interface CommonRow {
   /** One sentence for the docs. */
   readonly purpose: string;
-  readonly limits: LimitedBy;
+  /** A lower value is raised to this limit of the local file. */
+  readonly floor?: 'shortestMessageFrequency' | 'shortestSnapshotFrequency';
+  /** A higher value is lowered to this limit of the local file. */
+  readonly ceiling?: 'largestCacheInBytes';
+  /** The default replaces Off, or false, if `limits.alwaysOn` of the local file lists this event. */
+  readonly alwaysOn?: string;
+  /** The name by which detection rules refer to the list. A rule that requires a list is off until the list is set. */
+  readonly ruleList?: string;
 }
 
-type WithDefault<S extends AnySchema> = Setting<S> & { readonly fallback: v.InferInput<S> };
-type WithoutDefault<S extends AnySchema> = Setting<S> & { readonly fallback: undefined };
-
-const setting = <S extends AnySchema>(
-  kind: Kind<S>,
-  fallback: v.InferInput<S>,
-  purpose: string,
-  limits: LimitedBy = {},
-): WithDefault<S> => ({ ...kind, fallback, purpose, limits });
-
-/** Absent from `Settings` unless the module twin contains it. */
-const settingWithoutDefault = <S extends AnySchema>(kind: Kind<S>, purpose: string): WithoutDefault<S> => ({
-  ...kind,
-  fallback: undefined,
-  purpose,
-  limits: {},
-});
+/** A setting. Its key is also its name in the module twin, which is part of contract §2. */
+type Setting = CommonRow &
+  (
+    | { readonly kind: Kind<unknown> /** In the canonical spelling. */; readonly fallback: Spelling }
+    | { readonly kind: OptionalKind<unknown>; readonly fallback: undefined }
+  );
 
 /** What the settings of an event depend on. */
 export type ConfigurableEvent = Pick<EventRow, 'name' | 'priority' | 'isAggregated'>;
 
-/**
- * Every setting, in the order of the docs. A function returns the settings of one event: one, several by name, or
- * `undefined` for none. Other objects are groups.
- */
-export const SETTINGS = {
-  highPriorityMessageFrequency: setting(DURATION, 'PT7M', 'How often High events are sent.', {
-    floor: 'shortestMessageFrequency',
-  }),
-  lowPriorityMessageFrequency: setting(DURATION, 'PT5H', 'How often Low events are sent.', {
-    floor: 'shortestMessageFrequency',
-  }),
-  snapshotFrequency: setting(DURATION, 'PT13H', 'How often Periodic events are collected.', {
-    floor: 'shortestSnapshotFrequency',
-  }),
-  /** Maximum size of both queues on disk, framing included. */
-  maxLocalCacheSizeInBytes: setting(bytes(8192), 2_560_000, 'Disk space for queued events, both queues together.', {
-    ceiling: 'largestCacheInBytes',
-  }),
-  maxMessageSizeInBytes: setting(bytes(8192, 262_144), 204_800, 'Largest message, its properties included.'),
-  /** Keyed by event name; every collector has one. */
-  priorities: ({ name, priority }: ConfigurableEvent) =>
-    setting(PRIORITY, priority, `Priority of ${name}; Off switches it off.`, { neverOff: 'alwaysOn' }),
-  /** Keyed by event name; only for events that can be aggregated. */
-  aggregation: ({ name, isAggregated }: ConfigurableEvent) =>
-    isAggregated === undefined
-      ? undefined
-      : {
-          enabled: setting(FLAG, true, `Whether identical occurrences of ${name} are counted instead of listed.`),
-          interval: setting(DURATION, 'PT1H', `How long occurrences of ${name} are counted before they are queued.`, {
-            floor: 'shortestMessageFrequency',
-          }),
-        },
-  /** For the hardening rules, see contract/baseline.ts. Names in these lists come from the twin, and may be unknown. */
-  baseline: {
-    customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline also evaluates the rules of a file of your own.'),
-    customChecksFilePath: settingWithoutDefault(
-      PATH,
-      'Path of that file on the device: `{"rules": [ … ]}`, with rules in the format of the default ones, whose ids begin with `custom.`. It belongs to root, and no other user can write it.',
-    ),
-    customChecksFileHash: settingWithoutDefault(SHA256, 'SHA-256 of that file.'),
-    groupsDisabled: setting(
-      NAMES,
-      '',
-      'Categories of rules that OSBaseline does not evaluate. The status shows every exception.',
-    ),
-    checksDisabled: setting(NAMES, '', 'Ids of rules that OSBaseline does not evaluate.'),
-    roles: setting(NAMES, '', 'Roles of the device; OSBaseline skips the rules that do not apply to one of them.'),
+/** A setting that each event has for itself. `*` in a string stands for the event's name. */
+interface EventSetting extends CommonRow {
+  /** The name in the module twin. */
+  readonly name: string;
+  readonly kind: Kind<unknown>;
+  readonly fallback: (event: ConfigurableEvent) => Spelling;
+  readonly appliesTo: (event: ConfigurableEvent) => boolean;
+}
+
+const isAggregated = (event: ConfigurableEvent) => event.isAggregated === true;
+
+const EVENT_SETTINGS = {
+  priorities: {
+    name: 'eventPriority*',
+    kind: PRIORITY,
+    fallback: ({ priority }) => priority,
+    purpose: 'Priority of *; Off switches it off.',
+    alwaysOn: '*',
+    appliesTo: () => true,
   },
-  /** For the alerts that detection rules raise on the device. */
-  detections: {
-    enabled: setting(FLAG, true, 'Whether detection rules evaluate events and raise SecurityAlert events.', {
-      neverOff: 'alwaysOn',
-      event: 'SecurityAlert',
-    }),
-    minimumLevel: setting(choice(ALERT_LEVELS), 'medium', 'Rules below this level raise no alert; they are counted.'),
-    disabledRules: setting(NAMES, '', 'Rules that raise no alert: their ids, or types of alerts.'),
-    exceptions: setting(EXCEPTIONS, {}, 'Events that raise no alert of a rule; they are counted by exception.'),
-    silencedUntil: setting(
-      TIME,
-      '',
-      'No alert is raised until this time, such as during maintenance; at most 7 days ahead.',
-    ),
-    /** Lists by the names that rules call them by. A rule that requires a list is off until it is set. */
-    lists: {
-      allowedUsers: setting(NAMES, '', 'The only users who may log in; empty: the rule is off.'),
-      allowedProcesses: setting(NAMES, '', 'The only programs that may start, with wildcards; empty: the rule is off.'),
-      allowedRemotes: setting(NAMES, '', 'The only addresses and networks to connect to; empty: the rule is off.'),
-      allowedPorts: setting(NAMES, '', 'Ports that may be opened without an alert; empty: none.'),
-      connectionsMax: setting(
-        RATE,
-        '',
-        'The number of connections in a span of time that is normal; empty: the rule is off.',
-      ),
-      failedLocalLoginsMax: setting(
-        RATE,
-        '',
-        'The number of failed local logins in a span of time that is normal; empty: the rule is off.',
-      ),
-    },
-    rulesHash: setting(
-      SHA256_OR_NONE,
-      '',
+  aggregationEnabled: {
+    name: 'aggregationEnabled*',
+    kind: FLAG,
+    fallback: () => true,
+    purpose: 'Whether identical occurrences of * are counted instead of listed.',
+    appliesTo: isAggregated,
+  },
+  aggregationInterval: {
+    name: 'aggregationInterval*',
+    kind: DURATION,
+    fallback: () => 'PT1H',
+    purpose: 'How long occurrences of * are counted before they are queued.',
+    floor: 'shortestMessageFrequency',
+    appliesTo: isAggregated,
+  },
+} satisfies Readonly<Record<string, EventSetting>>;
+
+/** Every setting, in the order of the docs. */
+export const SETTINGS = {
+  highPriorityMessageFrequency: {
+    kind: DURATION,
+    fallback: 'PT7M',
+    purpose: 'How often High events are sent.',
+    floor: 'shortestMessageFrequency',
+  },
+  lowPriorityMessageFrequency: {
+    kind: DURATION,
+    fallback: 'PT5H',
+    purpose: 'How often Low events are sent.',
+    floor: 'shortestMessageFrequency',
+  },
+  snapshotFrequency: {
+    kind: DURATION,
+    fallback: 'PT13H',
+    purpose: 'How often Periodic events are collected.',
+    floor: 'shortestSnapshotFrequency',
+  },
+  /** Maximum size of both queues on disk, framing included. */
+  maxLocalCacheSizeInBytes: {
+    kind: bytes(8192),
+    fallback: 2_560_000,
+    purpose: 'Disk space for queued events, both queues together.',
+    ceiling: 'largestCacheInBytes',
+  },
+  maxMessageSizeInBytes: {
+    kind: bytes(8192, 262_144),
+    fallback: 204_800,
+    purpose: 'Largest message, its properties included.',
+  },
+  ...EVENT_SETTINGS,
+  baselineCustomChecksEnabled: {
+    kind: FLAG,
+    fallback: false,
+    purpose: 'Whether OSBaseline also evaluates the rules of a file of your own.',
+  },
+  baselineCustomChecksFilePath: {
+    kind: optional(PATH),
+    fallback: undefined,
+    purpose:
+      'Path of that file on the device: `{"rules": [ … ]}`, with rules in the format of the default ones, whose ids begin with `custom.`. It belongs to root, and no other user can write it.',
+  },
+  baselineCustomChecksFileHash: {
+    kind: optional(SHA256),
+    fallback: undefined,
+    purpose: 'SHA-256 of that file.',
+  },
+  /** The names in this list and the next two come from the twin, and may be unknown. */
+  baselineGroupsDisabled: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'Categories of rules that OSBaseline does not evaluate. The status shows every exception.',
+  },
+  baselineChecksDisabled: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'Ids of rules that OSBaseline does not evaluate.',
+  },
+  baselineRoles: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'Roles of the device; OSBaseline skips the rules that do not apply to one of them.',
+  },
+  detectionsEnabled: {
+    kind: FLAG,
+    fallback: true,
+    purpose: 'Whether detection rules evaluate events and raise SecurityAlert events.',
+    alwaysOn: 'SecurityAlert',
+  },
+  detectionsMinimumLevel: {
+    kind: choice(ALERT_LEVELS),
+    fallback: 'medium',
+    purpose: 'Rules below this level raise no alert; they are counted.',
+  },
+  detectionsDisabledRules: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'Rules that raise no alert: their ids, or types of alerts.',
+  },
+  detectionsExceptions: {
+    kind: EXCEPTIONS,
+    fallback: {},
+    purpose: 'Events that raise no alert of a rule; they are counted by exception.',
+  },
+  detectionsSilencedUntil: {
+    kind: TIME,
+    fallback: '',
+    purpose: 'No alert is raised until this time, such as during maintenance; at most 7 days ahead.',
+  },
+  detectionsAllowedUsers: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'The only users who may log in; empty: the rule is off.',
+    ruleList: 'allowedUsers',
+  },
+  detectionsAllowedProcesses: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'The only programs that may start, with wildcards; empty: the rule is off.',
+    ruleList: 'allowedProcesses',
+  },
+  detectionsAllowedRemotes: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'The only addresses and networks to connect to; empty: the rule is off.',
+    ruleList: 'allowedRemotes',
+  },
+  detectionsAllowedPorts: {
+    kind: NAMES,
+    fallback: '',
+    purpose: 'Ports that may be opened without an alert; empty: none.',
+    ruleList: 'allowedPorts',
+  },
+  detectionsMaximumConnections: {
+    kind: RATE,
+    fallback: '',
+    purpose: 'The number of connections in a span of time that is normal; empty: the rule is off.',
+    ruleList: 'connectionsMax',
+  },
+  detectionsMaximumFailedLogins: {
+    kind: RATE,
+    fallback: '',
+    purpose: 'The number of failed local logins in a span of time that is normal; empty: the rule is off.',
+    ruleList: 'failedLocalLoginsMax',
+  },
+  detectionsRulesHash: {
+    kind: SHA256_OR_NONE,
+    fallback: '',
+    purpose:
       "SHA-256 of the device's own rules, as the status shows it; when it differs, they are not loaded. Empty: not checked.",
-    ),
   },
   /** An ARM id is ASCII and shorter than 512. Message packing reserves 512 bytes for it (pipeline/). */
-  hubResourceId: setting(text(512), '', "The hub's Azure resource id, a property of every message."),
-};
+  hubResourceId: {
+    kind: text(512),
+    fallback: '',
+    purpose: "The hub's Azure resource id, a property of every message.",
+  },
+} satisfies Readonly<Record<string, Setting | EventSetting>>;
 
-type Table = typeof SETTINGS;
-type PerEvent = (event: ConfigurableEvent) => unknown;
-
-type ValueOf<T> =
-  T extends Setting<infer S>
-    ? v.InferOutput<S>
-    : T extends (event: ConfigurableEvent) => infer Each
-      ? Readonly<Record<string, ValueOf<NonNullable<Each>>>>
-      : ValuesOf<T>;
-type ValuesOf<T> = Flat<
-  { readonly [K in keyof T as T[K] extends { fallback: undefined } ? never : K]: ValueOf<T[K]> } & {
-    readonly [K in keyof T as T[K] extends { fallback: undefined } ? K : never]?: ValueOf<T[K]>;
-  }
->;
-type Flat<T> = { [K in keyof T]: T[K] };
+/** A row of the table. */
+export type SettingKey = keyof typeof SETTINGS;
+type EventSettingKey = keyof typeof EVENT_SETTINGS;
+type AgentSettingKey = Exclude<SettingKey, EventSettingKey>;
+type ValueOf<Key extends SettingKey> = v.InferOutput<(typeof SETTINGS)[Key]['kind']['schema']>;
 
 /**
  * The configuration in force: one frozen snapshot, defaults included. Every loop reads the current one at each turn.
+ * Settings of events are keyed by event name.
  */
-export type Settings = ValuesOf<Table>;
-export type BaselineSettings = Settings['baseline'];
+export type Settings = { readonly [Key in AgentSettingKey]: ValueOf<Key> } & {
+  readonly [Key in EventSettingKey]: Readonly<Record<string, ValueOf<Key>>>;
+};
 
-type KeysOf<T, Above extends string = ''> = {
-  [K in keyof T & string]: T[K] extends Setting
-    ? `${Above}${K}`
-    : T[K] extends (event: ConfigurableEvent) => infer Each
-      ? KeysOf<{ '*': NonNullable<Each> }, `${Above}${K}.`>
-      : KeysOf<T[K], `${Above}${K}.`>;
-}[keyof T & string];
-
-/** A row of the table: its path, with `*` for the event: `snapshotFrequency`, `baseline.roles`, `priorities.*`. */
-export type SettingKey = KeysOf<Table>;
-type IdOf<K extends string> = K extends `${infer Before}.*${infer After}` ? `${Before}.${string}${After}` : K;
-/** One setting: its path in `Settings`, such as `aggregation.ProcessCreate.interval`. */
-export type SettingId = IdOf<SettingKey>;
+/** One setting: its key; for a setting of an event, also the event, such as `priorities.Login`. */
+export type SettingId = AgentSettingKey | `${EventSettingKey}.${string}`;
 /** Returns the name of a setting in the module twin. */
 export type NameOfSetting = (id: SettingId) => string;
 
-/** A setting from a row of the table; a row for events has one setting per event. */
-export interface SettingRow extends Setting {
+/** A setting of the agent or of one event. */
+export interface SettingRow extends CommonRow {
   readonly id: SettingId;
   readonly key: SettingKey;
-  /** The steps to the setting in `Settings`. */
-  readonly path: readonly string[];
+  /** The name in the module twin. */
+  readonly name: string;
+  readonly kind: Kind<unknown>;
+  /** The default, in its canonical spelling. `undefined`: the setting has no value unless the module twin contains it. */
+  readonly fallback: Spelling | undefined;
   readonly event?: string;
 }
 
 /** Every setting that an agent with these events has, in the order of the docs. */
-export const settingRows = (events: readonly ConfigurableEvent[]): readonly SettingRow[] => rowsOf(SETTINGS, events);
+export const settingRows = (events: readonly ConfigurableEvent[]): readonly SettingRow[] =>
+  Object.entries<Setting | EventSetting>(SETTINGS).flatMap(([name, row]) => {
+    const key = name as SettingKey;
+    if (!('appliesTo' in row)) return [{ ...row, id: key as AgentSettingKey, key, name }];
+    return events.filter(row.appliesTo).map((event) => rowOf(key as EventSettingKey, row, event));
+  });
 
-function rowsOf(
-  entry: unknown,
-  events: readonly ConfigurableEvent[],
-  path: readonly string[] = [],
-  key: readonly string[] = [],
-  about: Pick<SettingRow, 'event'> = {},
-): readonly SettingRow[] {
-  if (isSetting(entry)) {
-    const names = { id: path.join('.'), key: key.join('.') } as Pick<SettingRow, 'id' | 'key'>;
-    return [{ ...entry, ...names, path, ...about }];
-  }
-  if (typeof entry === 'function') {
-    return events.flatMap((event) => {
-      const ofEvent = (entry as PerEvent)(event);
-      if (ofEvent === undefined) return [];
-      return rowsOf(ofEvent, events, [...path, event.name], [...key, '*'], { event: event.name });
-    });
-  }
-  return Object.entries(entry as object).flatMap(([name, member]) =>
-    rowsOf(member, events, [...path, name], [...key, name], about),
-  );
+function rowOf(key: EventSettingKey, row: EventSetting, event: ConfigurableEvent): SettingRow {
+  const { appliesTo: _, alwaysOn, ...common } = row;
+  const of = (text: string) => text.replace('*', event.name);
+  return {
+    ...common,
+    id: `${key}.${event.name}`,
+    key,
+    name: of(row.name),
+    purpose: of(row.purpose),
+    fallback: row.fallback(event),
+    event: event.name,
+    ...(alwaysOn === undefined ? {} : { alwaysOn: of(alwaysOn) }),
+  };
 }
 
-const isSetting = (entry: unknown): entry is Setting =>
-  typeof entry === 'object' && entry !== null && 'schema' in entry && 'purpose' in entry;
+/** The name of a row of the table in the module twin. @param event for settings of events */
+export function publishedName(key: SettingKey, event = ''): string {
+  const row: Setting | EventSetting = SETTINGS[key];
+  return 'name' in row ? row.name.replace('*', event) : key;
+}
 
-/** @param values by row; a row without one is absent from the settings */
+/** @param values by row */
 export function settingsOf(rows: readonly SettingRow[], values: ReadonlyMap<SettingId, unknown>): Settings {
-  // A group or a list of events without settings is empty, not absent.
-  const groups = Object.entries(SETTINGS).filter(([, entry]) => !isSetting(entry));
-  const settings: Group = Object.fromEntries(groups.map(([name]) => [name, {}]));
-  for (const { id, path } of rows) {
-    const value = values.get(id);
-    if (value === undefined) continue;
-    let group = settings;
-    for (const step of path.slice(0, -1)) {
-      group[step] ??= {};
-      group = group[step] as Group;
-    }
-    group[path.at(-1) ?? ''] = value;
+  const settings: Record<string, unknown> = {};
+  for (const { id, event } of rows) if (event === undefined) settings[id] = values.get(id);
+  for (const key of Object.keys(EVENT_SETTINGS)) {
+    const ofEvents = rows.filter((row) => row.key === key);
+    settings[key] = Object.fromEntries(ofEvents.map(({ id, event = '' }) => [event, values.get(id)]));
   }
-  return settings as unknown as Settings;
+  return settings as Settings;
 }
 
-interface Group {
-  [name: string]: unknown;
-}
+/** Settings that detection rules refer to as lists, keyed by the name that rules use. */
+export const RULE_LISTS: ReadonlyMap<string, SettingKey> = new Map(
+  Object.entries<Setting | EventSetting>(SETTINGS).flatMap(([key, { ruleList }]) =>
+    ruleList === undefined ? [] : [[ruleList, key as SettingKey]],
+  ),
+);
+
+export const ruleLists = (settings: Settings): Readonly<Record<string, readonly string[]>> =>
+  Object.fromEntries([...RULE_LISTS].map(([list, key]) => [list, settings[key] as readonly string[]]));
 
 /** Gives the parts of the agent access to the configuration. */
 export interface SettingsReader {

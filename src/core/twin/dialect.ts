@@ -1,13 +1,8 @@
 import type { Spelling } from '../contract/setting-kinds.ts';
 import type { NameOfSetting, SettingId, SettingRow } from '../contract/settings.ts';
 
-/* How the module twin writes settings. Only dialects use the names on the wire; all other code uses
- * settings by their ids. To add a dialect, write one file that makes a `Dialect`, as published-object.ts does. */
-
-/** A setting under the name that a dialect gives it. */
-export interface Property extends SettingRow {
-  readonly name: string;
-}
+/* How the module twin writes settings. A row has the published name of its setting; another dialect can replace it.
+ * All other code uses settings by their ids. To add a dialect, write one file that makes a `Dialect`, as published-object.ts does. */
 
 /** One setting as read from a document: a value that is not checked yet, or why it has none. */
 export type Stated = { readonly value: unknown } | { readonly fault: string };
@@ -32,7 +27,7 @@ type Section = Readonly<Record<string, unknown>>;
  */
 export interface Dialect {
   /** Every setting, in the order of the table. */
-  readonly properties: readonly Property[];
+  readonly properties: readonly SettingRow[];
   /** The document of the desired section; `null` when there is none. A change of its JSON text is a change of the configuration. */
   documentIn(desired: Section): unknown;
   /** The members of a section that hold this document. */
@@ -45,7 +40,7 @@ export interface Dialect {
 }
 
 /** Names by id; an id that the dialect does not know names itself. */
-export function namesOf(properties: readonly Property[]): NameOfSetting {
+export function namesOf(properties: readonly SettingRow[]): NameOfSetting {
   const names = new Map<string, string>(properties.map(({ id, name }) => [id, name]));
   return (id) => names.get(id) ?? id;
 }

@@ -186,21 +186,19 @@ export interface Limited {
 
 /** @returns `undefined` when the value is within the limits */
 export function limited(row: SettingRow, value: unknown, limits: Limits): Limited | undefined {
-  const { floor, ceiling, neverOff } = row.limits;
+  const { floor, ceiling, alwaysOn, kind } = row;
   const instead = (limit: keyof Limits, allowed: unknown): Limited => {
-    const spelling = row.spell(allowed);
+    const spelling = kind.spell(allowed);
     const because =
       limit === 'largestCacheInBytes' && limits.isCacheDefault === true
         ? 'the default of limits.largestCacheInBytes, a tenth of the free space and at most 64 MiB; set it to allow more'
         : named(limit);
-    return { value: allowed, spelling, message: `is ${spelling}, not ${row.spell(value)}: ${because}` };
+    return { value: allowed, spelling, message: `is ${spelling}, not ${kind.spell(value)}: ${because}` };
   };
   if (floor !== undefined && Number(value) < limits[floor]) return instead(floor, limits[floor]);
   if (ceiling !== undefined && Number(value) > limits[ceiling]) return instead(ceiling, limits[ceiling]);
   const isOff = value === 'Off' || value === false;
-  if (neverOff !== undefined && isOff && limits[neverOff].has(row.event ?? row.limits.event ?? '')) {
-    return instead(neverOff, row.fallback);
-  }
+  if (alwaysOn !== undefined && isOff && limits.alwaysOn.has(alwaysOn)) return instead('alwaysOn', row.fallback);
   return undefined;
 }
 
@@ -244,8 +242,8 @@ export function blindSpots(
   for (const setting of ['highPriorityMessageFrequency', 'lowPriorityMessageFrequency'] as const) {
     if (settings[setting] > longest) degrading[nameOf(setting)] = tooLong(settings[setting]);
   }
-  if (!settings.detections.enabled) {
-    const property = nameOf('detections.enabled');
+  if (!settings.detectionsEnabled) {
+    const property = nameOf('detectionsEnabled');
     switchedOff.detections = `${property} is false`;
     if (!mayBeOff.has('SecurityAlert')) {
       degrading[property] = `is false, and ${named('mayBeOff')} does not list SecurityAlert`;
@@ -256,8 +254,8 @@ export function blindSpots(
       const span = formatDuration(settings.lowPriorityMessageFrequency);
       reasons[nameOf('priorities.SecurityAlert')] = `is Low, so that alerts may wait ${span}`;
     }
-    if (settings.detections.minimumLevel === 'critical')
-      reasons[nameOf('detections.minimumLevel')] = 'is critical: rules of level high make no alerts';
+    if (settings.detectionsMinimumLevel === 'critical')
+      reasons[nameOf('detectionsMinimumLevel')] = 'is critical: rules of level high make no alerts';
   }
   for (const { name, category, type } of collectors) {
     const reasons = mayBeOff.has(name) ? late : degrading;
@@ -267,8 +265,10 @@ export function blindSpots(
       if (!mayBeOff.has(name)) degrading[property] = `is Off, and ${named('mayBeOff')} does not list ${name}`;
       continue;
     }
-    const { enabled, interval } = settings.aggregation[name] ?? { enabled: false, interval: longest };
-    if (enabled && interval > longest) reasons[nameOf(`aggregation.${name}.interval`)] = tooLong(interval);
+    const interval = settings.aggregationInterval[name] ?? longest;
+    if (settings.aggregationEnabled[name] === true && interval > longest) {
+      reasons[nameOf(`aggregationInterval.${name}`)] = tooLong(interval);
+    }
     const isSnapshot = category === 'Periodic' && type === 'Security';
     if (isSnapshot && settings.snapshotFrequency > longest) {
       reasons[nameOf('snapshotFrequency')] = tooLong(settings.snapshotFrequency);

@@ -1,7 +1,7 @@
 import leven from 'leven';
 import { isPlainObject } from '../base/values.ts';
-import type { SettingId, SettingKey, SettingRow } from '../contract/settings.ts';
-import type { Dialect, Property, Stated } from './dialect.ts';
+import type { SettingId, SettingRow } from '../contract/settings.ts';
+import type { Dialect, Stated } from './dialect.ts';
 import { didYouMean, LONGEST_COMPARED, MAX_UNKNOWN_NAMES, shortened, unknownNames } from './unknown-names.ts';
 
 /* The dialect of the published contract (contract §2): one object in the module twin, whose members are
@@ -9,46 +9,8 @@ import { didYouMean, LONGEST_COMPARED, MAX_UNKNOWN_NAMES, shortened, unknownName
 
 export const PUBLISHED_OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
 
-/** `*` stands for the event. */
-const NAMES: Readonly<Record<SettingKey, string>> = {
-  highPriorityMessageFrequency: 'highPriorityMessageFrequency',
-  lowPriorityMessageFrequency: 'lowPriorityMessageFrequency',
-  snapshotFrequency: 'snapshotFrequency',
-  maxLocalCacheSizeInBytes: 'maxLocalCacheSizeInBytes',
-  maxMessageSizeInBytes: 'maxMessageSizeInBytes',
-  'priorities.*': 'eventPriority*',
-  'aggregation.*.enabled': 'aggregationEnabled*',
-  'aggregation.*.interval': 'aggregationInterval*',
-  'baseline.customChecksEnabled': 'baselineCustomChecksEnabled',
-  'baseline.customChecksFilePath': 'baselineCustomChecksFilePath',
-  'baseline.customChecksFileHash': 'baselineCustomChecksFileHash',
-  'baseline.groupsDisabled': 'baselineGroupsDisabled',
-  'baseline.checksDisabled': 'baselineChecksDisabled',
-  'baseline.roles': 'baselineRoles',
-  'detections.enabled': 'detectionsEnabled',
-  'detections.minimumLevel': 'detectionsMinimumLevel',
-  'detections.disabledRules': 'detectionsDisabledRules',
-  'detections.exceptions': 'detectionsExceptions',
-  'detections.silencedUntil': 'detectionsSilencedUntil',
-  'detections.lists.allowedUsers': 'detectionsAllowedUsers',
-  'detections.lists.allowedProcesses': 'detectionsAllowedProcesses',
-  'detections.lists.allowedRemotes': 'detectionsAllowedRemotes',
-  'detections.lists.allowedPorts': 'detectionsAllowedPorts',
-  'detections.lists.connectionsMax': 'detectionsMaximumConnections',
-  'detections.lists.failedLocalLoginsMax': 'detectionsMaximumFailedLogins',
-  'detections.rulesHash': 'detectionsRulesHash',
-  hubResourceId: 'hubResourceId',
-};
-
-/** The name of a row of the table. @param event for those that are about events */
-export const publishedName = (key: SettingKey, event = ''): string => NAMES[key].replace('*', event);
-
 /** @param objectName of the configuration object, in desired and in reported */
-export function publishedObject(rows: readonly SettingRow[], objectName: string = PUBLISHED_OBJECT): Dialect {
-  const properties: readonly Property[] = rows.map((row) => ({
-    ...row,
-    name: publishedName(row.key, row.event),
-  }));
+export function publishedObject(properties: readonly SettingRow[], objectName: string = PUBLISHED_OBJECT): Dialect {
   const names = properties.map(({ name }) => name);
   const isKnown = new Set(names);
   const unknownIn = (object: object) => Object.keys(object).filter((name) => !isKnown.has(name));

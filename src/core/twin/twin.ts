@@ -89,10 +89,10 @@ function tooLarge(mirror: unknown): Fault[] {
 type Checked = { readonly value: unknown; readonly spelling: Spelling } | { readonly fault: string };
 
 /** @returns `undefined` when nothing is stated and the setting has no default */
-function check({ schema, fallback }: SettingRow, stated: Stated = { value: fallback }): Checked | undefined {
+function check({ kind, fallback }: SettingRow, stated: Stated = { value: fallback }): Checked | undefined {
   if ('fault' in stated) return stated;
   if (stated.value === undefined) return undefined;
-  const result = v.safeParse(schema, stated.value);
+  const result = v.safeParse(kind.schema, stated.value);
   if (!result.success) return { fault: result.issues[0].message };
   return { value: result.output, spelling: stated.value as Spelling };
 }

@@ -20,25 +20,24 @@ export function warningsOf(settings: Settings, nameOf: NameOfSetting): SettingWa
     const message = `is longer than ${nameOf('lowPriorityMessageFrequency')}`;
     warn('highPriorityMessageFrequency', 'Conflict', message);
   }
-  const { customChecksEnabled, customChecksFilePath, customChecksFileHash } = settings.baseline;
-  if (customChecksEnabled && (customChecksFilePath === undefined || customChecksFileHash === undefined)) {
-    const needed = `${nameOf('baseline.customChecksFilePath')} and ${nameOf('baseline.customChecksFileHash')}`;
-    warn('baseline.customChecksEnabled', 'Conflict', `needs ${needed}; only default rules are evaluated`);
+  const { baselineCustomChecksFilePath: path, baselineCustomChecksFileHash: hash } = settings;
+  if (settings.baselineCustomChecksEnabled && (path === undefined || hash === undefined)) {
+    const needed = `${nameOf('baselineCustomChecksFilePath')} and ${nameOf('baselineCustomChecksFileHash')}`;
+    warn('baselineCustomChecksEnabled', 'Conflict', `needs ${needed}; only default rules are evaluated`);
   }
-  const { enabled, silencedUntil, exceptions, minimumLevel } = settings.detections;
-  if (enabled && settings.priorities.SecurityAlert === 'Off') {
-    const message = `is Off, so that alerts are only logged on the device; ${nameOf('detections.enabled')} is true`;
+  if (settings.detectionsEnabled && settings.priorities.SecurityAlert === 'Off') {
+    const message = `is Off, so that alerts are only logged on the device; ${nameOf('detectionsEnabled')} is true`;
     warn('priorities.SecurityAlert', 'Conflict', message);
   }
-  if (!enabled && silencedUntil !== '') {
-    warn('detections.silencedUntil', 'Conflict', `has no effect while ${nameOf('detections.enabled')} is false`);
+  if (!settings.detectionsEnabled && settings.detectionsSilencedUntil !== '') {
+    warn('detectionsSilencedUntil', 'Conflict', `has no effect while ${nameOf('detectionsEnabled')} is false`);
   }
-  if (minimumLevel === 'critical') {
-    warn('detections.minimumLevel', 'NotOptimal', 'is critical: nearly all built-in rules make no alerts');
+  if (settings.detectionsMinimumLevel === 'critical') {
+    warn('detectionsMinimumLevel', 'NotOptimal', 'is critical: nearly all built-in rules make no alerts');
   }
-  const broad = Object.entries(exceptions).find(([, exception]) => isBroad(exception));
+  const broad = Object.entries(settings.detectionsExceptions).find(([, exception]) => isBroad(exception));
   if (broad !== undefined) {
-    warn('detections.exceptions', 'NotOptimal', `has an exception for nearly everything: ${broad[0]}`);
+    warn('detectionsExceptions', 'NotOptimal', `has an exception for nearly everything: ${broad[0]}`);
   }
   return found;
 }

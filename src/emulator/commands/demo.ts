@@ -36,11 +36,11 @@ const desired = (settings: readonly [SettingId, Spelling][]) => DIALECT.write(ne
 const FIRST_DESIRED = desired([
   ['highPriorityMessageFrequency', 'PT2S'],
   ['lowPriorityMessageFrequency', 'PT3S'],
-  ['aggregation.ProcessCreate.interval', 'PT4S'],
-  ['aggregation.ConnectionCreate.interval', 'PT4S'],
+  ['aggregationInterval.ProcessCreate', 'PT4S'],
+  ['aggregationInterval.ConnectionCreate', 'PT4S'],
 ]);
 /** A desired property that the demo changes while it runs. */
-const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
+const CHANGE = desired([['aggregationEnabled.ProcessCreate', false]]);
 
 const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
 

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { ALERT_LEVELS, PRIORITIES } from '../../core/contract/event.ts';
-import type { Property } from '../../core/twin/dialect.ts';
+import type { SettingRow } from '../../core/contract/settings.ts';
 import type { Field, MethodForm, SettingForm } from './protocol.ts';
 
 /* Forms for the agent's settings and the payloads of its direct methods. */
@@ -14,8 +13,7 @@ const KINDS: Readonly<Record<string, Field['kind']>> = {
 };
 
 /** A setting of the module twin as a field. */
-export function settingForm({ name, key, range, purpose, fallback }: Property): SettingForm {
-  const choices = key === 'priorities.*' ? PRIORITIES : key === 'detections.minimumLevel' ? ALERT_LEVELS : undefined;
+export function settingForm({ name, kind: { range, choices }, purpose, fallback }: SettingRow): SettingForm {
   const kind =
     choices !== undefined ? 'choice' : (KINDS[fallback === undefined ? 'string' : typeof fallback] ?? 'json');
   return {

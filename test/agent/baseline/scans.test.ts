@@ -4,13 +4,17 @@ import { BaselineScans } from '../../../src/agent/baseline/scans.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import type { BaselineReport, CheckOutcome, ScanOptions } from '../../../src/core/contract/baseline.ts';
-import type { BaselineSettings } from '../../../src/core/contract/settings.ts';
+import type { Settings } from '../../../src/core/contract/settings.ts';
 import type { SettingFault } from '../../../src/core/contract/streams.ts';
 import { quietLog, someSettings } from '../pipeline/memory-queues.ts';
 
 const { signal } = new AbortController();
 const DIGEST = 'ab'.repeat(32);
-const FILE = { customChecksEnabled: true, customChecksFilePath: '/etc/x.json', customChecksFileHash: DIGEST };
+const FILE = {
+  baselineCustomChecksEnabled: true,
+  baselineCustomChecksFilePath: '/etc/x.json',
+  baselineCustomChecksFileHash: DIGEST,
+};
 const REFUSED = '/etc/x.json: does not belong to root';
 /** The same, whatever the reason. */
 const SAID = CUSTOM_CHECKS_REFUSED;
@@ -32,7 +36,7 @@ describe('BaselineScans', () => {
   let written: string[];
   let asked: ScanOptions[];
   let report: BaselineReport;
-  let wanted: Partial<BaselineSettings>;
+  let wanted: Partial<Settings>;
   let scans: BaselineScans;
 
   beforeEach(() => {
@@ -57,10 +61,7 @@ describe('BaselineScans', () => {
         },
       },
       settings: {
-        current: () => {
-          const settings = someSettings();
-          return { ...settings, baseline: { ...settings.baseline, ...wanted } };
-        },
+        current: () => someSettings(wanted),
       },
       onFaults: (added) => faults.push(...added),
       clock: systemClock,
@@ -73,7 +74,7 @@ describe('BaselineScans', () => {
   });
 
   it('asks for what is on by default, without the exceptions of the twin', async () => {
-    wanted = { groupsDisabled: ['cron'], checksDisabled: ['ssh.x'], roles: ['router'] };
+    wanted = { baselineGroupsDisabled: ['cron'], baselineChecksDisabled: ['ssh.x'], baselineRoles: ['router'] };
     assert.equal(await scans.scan(signal), report);
     assert.deepEqual(asked, [
       { level: 1, walk: false, groupsDisabled: ['cron'], checksDisabled: ['ssh.x'], roles: ['router'] },
@@ -82,9 +83,9 @@ describe('BaselineScans', () => {
 
   for (const [what, change, customChecks] of [
     ['it has path and digest', FILE, { path: '/etc/x.json', sha256: DIGEST }],
-    ['it is enabled', { ...FILE, customChecksEnabled: false }, undefined],
-    ['it has a path', { customChecksEnabled: true, customChecksFileHash: DIGEST }, undefined],
-    ['it has a digest', { customChecksEnabled: true, customChecksFilePath: '/etc/x.json' }, undefined],
+    ['it is enabled', { ...FILE, baselineCustomChecksEnabled: false }, undefined],
+    ['it has a path', { baselineCustomChecksEnabled: true, baselineCustomChecksFileHash: DIGEST }, undefined],
+    ['it has a digest', { baselineCustomChecksEnabled: true, baselineCustomChecksFilePath: '/etc/x.json' }, undefined],
   ] as const) {
     it(`has a file of custom checks evaluated only when ${what}: ${customChecks === undefined ? 'not' : 'so'} here`, async () => {
       wanted = change;
@@ -126,7 +127,12 @@ describe('BaselineScans', () => {
   });
 
   it('lists every exception of the last scan, even if the settings have changed since', async () => {
-    wanted = { ...FILE, groupsDisabled: ['cron', 'ssh'], checksDisabled: ['file.a'], roles: ['router'] };
+    wanted = {
+      ...FILE,
+      baselineGroupsDisabled: ['cron', 'ssh'],
+      baselineChecksDisabled: ['file.a'],
+      baselineRoles: ['router'],
+    };
     await scans.scan(signal);
     wanted = {};
     const { groupsDisabled, checksDisabled, roles, customChecks, customChecksHash } = scans.posture() ?? {};
@@ -138,13 +144,17 @@ describe('BaselineScans', () => {
 
   it('warns about unknown names in the property that has them', async () => {
     const many = Array.from({ length: 12 }, (_, n) => `role${n}`);
-    wanted = { groupsDisabled: ['cron', 'crown'], checksDisabled: ['file.a', 'file.b'], roles: many };
+    wanted = {
+      baselineGroupsDisabled: ['cron', 'crown'],
+      baselineChecksDisabled: ['file.a', 'file.b'],
+      baselineRoles: many,
+    };
     report = { ...report, unknown: ['crown', 'file.b', ...many] };
     await scans.scan(signal);
     assert.deepEqual(scans.warnings(), {
-      'baseline.groupsDisabled': 'names an unknown category: crown',
-      'baseline.checksDisabled': 'names an unknown rule: file.b',
-      'baseline.roles': `names an unknown role: ${many.slice(0, 8).join(', ')} and 4 more`,
+      baselineGroupsDisabled: 'names an unknown category: crown',
+      baselineChecksDisabled: 'names an unknown rule: file.b',
+      baselineRoles: `names an unknown role: ${many.slice(0, 8).join(', ')} and 4 more`,
     });
     assert.deepEqual([faults, scans.status()], [[], { state: 'on' }]);
   });
@@ -168,7 +178,7 @@ describe('BaselineScans', () => {
       const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
       assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', SAID, DIGEST]);
       assert.equal(passed, 0);
-      assert.deepEqual(scans.warnings(), { 'baseline.customChecksFilePath': `is not evaluated: ${SAID}` });
+      assert.deepEqual(scans.warnings(), { baselineCustomChecksFilePath: `is not evaluated: ${SAID}` });
       const reason = `The custom checks are not evaluated: ${SAID}.`;
       assert.deepEqual(scans.status(), { state: 'degraded', reason });
     });
@@ -178,7 +188,7 @@ describe('BaselineScans', () => {
       const [{ time, ...fault } = {} as SettingFault] = faults;
       assert.ok(time instanceof Date);
       assert.deepEqual(fault, {
-        setting: 'baseline.customChecksFilePath',
+        setting: 'baselineCustomChecksFilePath',
         type: 'TypeMismatch',
         used: '"/etc/x.json"',
         message: `is not evaluated: ${SAID}`,
@@ -188,7 +198,7 @@ describe('BaselineScans', () => {
       report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
       await scans.scan(signal);
       assert.equal(faults.length, 1);
-      wanted = { ...FILE, customChecksFileHash: 'cd'.repeat(32) };
+      wanted = { ...FILE, baselineCustomChecksFileHash: 'cd'.repeat(32) };
       await scans.scan(signal);
       await scans.scan(signal);
       assert.equal(faults.length, 2);
@@ -203,7 +213,7 @@ describe('BaselineScans', () => {
       ];
       const answers = new Set<string>();
       for (const [n, reason] of reasons.entries()) {
-        wanted = { ...FILE, customChecksFilePath: `/secret/${n}` };
+        wanted = { ...FILE, baselineCustomChecksFilePath: `/secret/${n}` };
         report = { ...report, customChecksRefused: `/secret/${n}: ${reason}` };
         await scans.scan(signal);
         const answer = { message: faults.at(-1)?.message, posture: scans.posture(), warnings: scans.warnings() };

@@ -87,9 +87,9 @@ describe('OSBaseline', () => {
   it('is outdated only by a change of exceptions, roles or custom checks', () => {
     const now = someSettings();
     const changed = (change: Partial<Settings>) => osBaseline.isOutdated?.(now, { ...now, ...change });
-    assert.equal(changed({ baseline: { ...now.baseline, roles: ['router'] } }), true);
-    assert.equal(changed({ baseline: { ...now.baseline, customChecksEnabled: true } }), true);
-    assert.equal(changed({ baseline: { ...now.baseline, roles: [] } }), false);
+    assert.equal(changed({ baselineRoles: ['router'] }), true);
+    assert.equal(changed({ baselineCustomChecksEnabled: true }), true);
+    assert.equal(changed({ baselineRoles: [] }), false);
     assert.equal(changed({ hubResourceId: 'id', snapshotFrequency: now.lowPriorityMessageFrequency }), false);
   });
 

@@ -1,4 +1,17 @@
+import { toJsonSchema } from '@valibot/to-json-schema';
 import fc from 'fast-check';
+import {
+  DURATION,
+  EXCEPTIONS,
+  FLAG,
+  type Kind,
+  PATH,
+  RATE,
+  SHA256,
+  SHA256_OR_NONE,
+  TIME,
+} from '../../../src/core/contract/setting-kinds.ts';
+import type { SettingRow } from '../../../src/core/contract/settings.ts';
 
 /* Desired configurations as they come, good and bad, for tests of what holds for all of them. */
 
@@ -28,30 +41,35 @@ const exceptions = fc.dictionary(
   { noNullPrototype: true },
 );
 
-/** A value that the property of that name may have. */
-function goodValue(name: string): fc.Arbitrary<unknown> {
-  if (/Frequency|Interval/.test(name)) return fc.constantFrom(...SPANS);
-  if (name === 'maxLocalCacheSizeInBytes') return fc.integer({ min: 8192, max: Number.MAX_SAFE_INTEGER });
-  if (name === 'maxMessageSizeInBytes') return fc.integer({ min: 8192, max: 262_144 });
-  if (name.startsWith('eventPriority')) return fc.constantFrom('High', 'low', 'OFF', 'hIgH', 'Low');
-  if (name.startsWith('aggregationEnabled') || name === 'baselineCustomChecksEnabled') return fc.boolean();
-  if (name === 'baselineCustomChecksFilePath')
-    return fc.constantFrom('/etc/vakt/checks.json', '/', '/a/..b/c', '//dev/zero');
-  if (name === 'baselineCustomChecksFileHash') return fc.constantFrom('ab'.repeat(32), 'AB'.repeat(32), '0'.repeat(64));
-  if (name === 'detectionsEnabled') return fc.boolean();
-  if (name === 'detectionsMinimumLevel') return fc.constantFrom('low', 'MEDIUM', 'Critical', 'informational');
-  if (name === 'detectionsSilencedUntil')
-    return fc.constantFrom('', '2026-12-24T08:00:00Z', '2026-12-24t08:00:00.5+01:00');
-  if (name === 'detectionsRulesHash') return fc.constantFrom('', 'ab'.repeat(32), 'AB'.repeat(32));
-  if (name.startsWith('detectionsMaximum')) return fc.constantFrom('', '100/PT5M', '1/PT1S', '1000000/P1D');
-  if (name === 'detectionsExceptions') return exceptions;
+const DIGESTS = ['ab'.repeat(32), 'AB'.repeat(32), '0'.repeat(64)];
+
+/** Good values of a kind. Kinds that are missing here have choices or bounds. */
+const OF_KIND = new Map<Kind<unknown>['schema'], fc.Arbitrary<unknown>>([
+  [DURATION.schema, fc.constantFrom(...SPANS)],
+  [FLAG.schema, fc.boolean()],
+  [PATH.schema, fc.constantFrom('/etc/vakt/checks.json', '/', '/a/..b/c', '//dev/zero')],
+  [RATE.schema, fc.constantFrom('', '100/PT5M', '1/PT1S', '1000000/P1D')],
+  [TIME.schema, fc.constantFrom('', '2026-12-24T08:00:00Z', '2026-12-24t08:00:00.5+01:00')],
+  [SHA256.schema, fc.constantFrom(...DIGESTS)],
+  [SHA256_OR_NONE.schema, fc.constantFrom('', ...DIGESTS)],
+  [EXCEPTIONS.schema, exceptions],
+]);
+
+function goodValue({ schema, choices }: Kind<unknown>): fc.Arbitrary<unknown> {
+  if (choices !== undefined) {
+    return fc.constantFrom(...choices.flatMap((choice) => [choice, choice.toLowerCase(), choice.toUpperCase()]));
+  }
+  const known = OF_KIND.get(schema);
+  if (known !== undefined) return known;
+  const { type, minimum, maximum } = toJsonSchema(schema, { errorMode: 'ignore', typeMode: 'input' });
+  if (type === 'integer') return fc.integer({ min: minimum ?? 0, max: maximum ?? Number.MAX_SAFE_INTEGER });
   return fc.string({ maxLength: 512 }); // of printable ASCII
 }
 
-const goodMember = (name: string): fc.Arbitrary<unknown> =>
+const goodMember = ({ kind }: SettingRow): fc.Arbitrary<unknown> =>
   fc.oneof(
-    { weight: 4, arbitrary: goodValue(name).map((value) => ({ value })) },
-    fc.tuple(goodValue(name), fc.jsonValue()).map(([value, extra]) => ({ value, extra })),
+    { weight: 4, arbitrary: goodValue(kind).map((value) => ({ value })) },
+    fc.tuple(goodValue(kind), fc.jsonValue()).map(([value, extra]) => ({ value, extra })),
     fc.constant(null),
   );
 
@@ -71,25 +89,27 @@ const badMember: fc.Arbitrary<unknown> = fc.oneof(
   fc.jsonValue(),
 );
 
-const recordOf = (names: readonly string[], member: (name: string) => fc.Arbitrary<unknown>) =>
-  fc.record(Object.fromEntries(names.map((name) => [name, member(name)])), { requiredKeys: [] });
+const recordOf = (settings: readonly SettingRow[], member: (setting: SettingRow) => fc.Arbitrary<unknown>) =>
+  fc.record(Object.fromEntries(settings.map((setting) => [setting.name, member(setting)])), { requiredKeys: [] });
 
 /** A configuration object that must be applied. */
-export const goodDocument = (names: readonly string[]): fc.Arbitrary<Document> => recordOf(names, goodMember);
+export const goodDocument = (settings: readonly SettingRow[]): fc.Arbitrary<Document> => recordOf(settings, goodMember);
 
 /** Anything in a configuration object's place: good ones, good ones with a few members gone wrong, and what has no order. */
-export const anyDocument = (names: readonly string[]): fc.Arbitrary<unknown> =>
+export const anyDocument = (settings: readonly SettingRow[]): fc.Arbitrary<unknown> =>
   fc.oneof(
-    { weight: 4, arbitrary: goodDocument(names) },
+    { weight: 4, arbitrary: goodDocument(settings) },
     {
       weight: 4,
       arbitrary: fc
         .tuple(
-          goodDocument(names),
-          fc.dictionary(fc.constantFrom(...names, '__proto__', 'colour', ''), badMember, { maxKeys: 3 }),
+          goodDocument(settings),
+          fc.dictionary(fc.constantFrom(...settings.map(({ name }) => name), '__proto__', 'colour', ''), badMember, {
+            maxKeys: 3,
+          }),
         )
         .map(([good, bad]) => ({ ...good, ...bad })),
     },
-    recordOf(names, () => badMember),
+    recordOf(settings, () => badMember),
     fc.jsonValue(),
   );

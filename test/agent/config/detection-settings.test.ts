@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import sinon from 'sinon';
 import { collectors } from '../../../src/agent/collectors/index.ts';
-import { settingRows } from '../../../src/core/contract/settings.ts';
+import { ruleLists, settingRows } from '../../../src/core/contract/settings.ts';
 import { blindSpots, limitsInForce, NO_LIMITS } from '../../../src/core/twin/limits.ts';
 import { publishedObject } from '../../../src/core/twin/published-object.ts';
 import { readTwin } from '../../../src/core/twin/twin.ts';
@@ -19,21 +20,19 @@ const EXCEPTION = { rule: 'IoT_CryptoMiner', field: 'Image', equals: '/usr/bin/x
 
 describe('Settings of the detections', () => {
   it('the defaults match the specification', () => {
-    assert.deepEqual(applied({}).settings.detections, {
-      enabled: true,
-      minimumLevel: 'medium',
-      disabledRules: [],
-      exceptions: {},
-      silencedUntil: '',
-      lists: {
-        allowedUsers: [],
-        allowedProcesses: [],
-        allowedRemotes: [],
-        allowedPorts: [],
-        connectionsMax: [],
-        failedLocalLoginsMax: [],
-      },
-      rulesHash: '',
+    sinon.assert.match(applied({}).settings, {
+      detectionsEnabled: true,
+      detectionsMinimumLevel: 'medium',
+      detectionsDisabledRules: [],
+      detectionsExceptions: {},
+      detectionsSilencedUntil: '',
+      detectionsAllowedUsers: [],
+      detectionsAllowedProcesses: [],
+      detectionsAllowedRemotes: [],
+      detectionsAllowedPorts: [],
+      detectionsMaximumConnections: [],
+      detectionsMaximumFailedLogins: [],
+      detectionsRulesHash: '',
     });
   });
 
@@ -48,18 +47,22 @@ describe('Settings of the detections', () => {
       detectionsRulesHash: 'AB'.repeat(32),
     };
     const { settings, mirror } = applied(desired);
-    const { enabled, minimumLevel, disabledRules, exceptions, lists, rulesHash } = settings.detections;
-    assert.deepEqual(
-      { enabled, minimumLevel, disabledRules, exceptions, connectionsMax: lists.connectionsMax, rulesHash },
-      {
-        enabled: false,
-        minimumLevel: 'low',
-        disabledRules: ['IoT_CryptoMiner', 'x'],
-        exceptions: desired.detectionsExceptions,
-        connectionsMax: ['100/PT5M'],
-        rulesHash: 'ab'.repeat(32),
-      },
-    );
+    sinon.assert.match(settings, {
+      detectionsEnabled: false,
+      detectionsMinimumLevel: 'low',
+      detectionsDisabledRules: ['IoT_CryptoMiner', 'x'],
+      detectionsExceptions: desired.detectionsExceptions,
+      detectionsMaximumConnections: ['100/PT5M'],
+      detectionsRulesHash: 'ab'.repeat(32),
+    });
+    assert.deepEqual(ruleLists(settings), {
+      allowedUsers: [],
+      allowedProcesses: [],
+      allowedRemotes: [],
+      allowedPorts: [],
+      connectionsMax: ['100/PT5M'],
+      failedLocalLoginsMax: [],
+    });
     for (const [name, value] of Object.entries(desired)) assert.deepEqual(mirror[name], { value }, name);
   });
 
@@ -169,11 +172,11 @@ describe('Settings of the detections', () => {
       { detectionsEnabled: false, aggregationEnabledProcessCreate: false },
       limits,
     );
-    assert.equal(settings.detections.enabled, true);
+    assert.equal(settings.detectionsEnabled, true);
     assert.deepEqual(
       warnings.map(({ name, message }) => `${name} ${message}`),
       ['detectionsEnabled is true, not false: limits.alwaysOn of the local configuration'],
     );
-    assert.equal(settings.aggregation.ProcessCreate?.enabled, false);
+    assert.equal(settings.aggregationEnabled.ProcessCreate, false);
   });
 });

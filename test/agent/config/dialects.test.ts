@@ -19,7 +19,6 @@ import { properties, publishedDialect } from './published.ts';
 
 const ROWS = settingRows(collectors);
 const DIALECTS: Readonly<Record<string, Dialect>> = { published: publishedDialect(), flat: flatDialect(ROWS) };
-const PUBLISHED_NAMES = properties.map(({ name }) => name);
 
 function obeyed(reading: ReturnType<typeof readTwin>) {
   if (!reading.ok) assert.fail(JSON.stringify(reading.faults));
@@ -38,7 +37,7 @@ for (const [kind, dialect] of Object.entries(DIALECTS)) {
 
     it('reads what it writes, and finds it in the section that it makes', () => {
       fc.assert(
-        fc.property(goodDocument(PUBLISHED_NAMES), (document) => {
+        fc.property(goodDocument(properties), (document) => {
           // Any good configuration, whatever the dialect.
           const { settings, spellings } = obeyed(readTwin(document, publishedDialect()));
           const written = dialect.write(spellings);
@@ -97,42 +96,42 @@ describe('A configuration in another dialect', () => {
       $version: 7,
       vakt_snapshotFrequency: 'PT360M',
       vakt_priorities_Login: 'off',
-      vakt_aggregation_ProcessCreate_interval: 'PT10M',
-      vakt_baseline_roles: 'router',
+      vakt_aggregationInterval_ProcessCreate: 'PT10M',
+      vakt_baselineRoles: 'router',
       other: 1,
     });
     for (const each of [configuration, create()]) {
-      const { snapshotFrequency, priorities, aggregation, baseline } = each.settings.current();
+      const { snapshotFrequency, priorities, aggregationInterval, baselineRoles } = each.settings.current();
       assert.equal(snapshotFrequency, hours(6));
       assert.equal(priorities.Login, 'Off');
-      assert.deepEqual(aggregation.ProcessCreate, { enabled: true, interval: minutes(10) });
-      assert.deepEqual(baseline.roles, ['router']);
+      assert.equal(aggregationInterval.ProcessCreate, minutes(10));
+      assert.deepEqual(baselineRoles, ['router']);
       const reported = each.reported();
       assert.equal(reported.vakt_snapshotFrequency, 'PT360M');
       assert.equal(reported.vakt_priorities_Login, 'off');
       assert.equal(reported.vakt_lowPriorityMessageFrequency, 'PT5H');
-      assert.equal(Object.keys(reported).length, ROWS.length - 2, 'all but the two that are not set');
+      assert.equal(Object.keys(reported).length, ROWS.filter(({ fallback }) => fallback !== undefined).length);
     }
     assert.deepEqual(changed[0]?.changes, {
       vakt_snapshotFrequency: 'PT13H to PT360M',
       vakt_priorities_Login: 'High to off',
-      vakt_aggregation_ProcessCreate_interval: 'PT1H to PT10M',
-      vakt_baseline_roles: 'added router',
+      vakt_aggregationInterval_ProcessCreate: 'PT1H to PT10M',
+      vakt_baselineRoles: 'added router',
     });
   });
 
   it('faults, warnings, limits and misspelt names use the names of the dialect', () => {
     const configuration = create({ ...NO_LIMITS, shortestSnapshotFrequency: hours(1) });
-    configuration.apply({ $version: 1, vakt_maxMessageSizeInBytes: 1, vakt_baseline_customChecksEnabled: 'yes' });
+    configuration.apply({ $version: 1, vakt_maxMessageSizeInBytes: 1, vakt_baselineCustomChecksEnabled: 'yes' });
     assert.deepEqual(configuration.state().errors, {
       vakt_maxMessageSizeInBytes: 'must be an integer from 8192 to 262144',
-      vakt_baseline_customChecksEnabled: 'must be true or false',
+      vakt_baselineCustomChecksEnabled: 'must be true or false',
     });
     assert.deepEqual(
       reportedFaults.map(({ name, used }) => [name, used]),
       [
         ['vakt_maxMessageSizeInBytes', '204800'],
-        ['vakt_baseline_customChecksEnabled', 'false'],
+        ['vakt_baselineCustomChecksEnabled', 'false'],
       ],
     );
     configuration.apply({
@@ -140,14 +139,14 @@ describe('A configuration in another dialect', () => {
       vakt_snapshotFrequency: 'PT1S',
       vakt_highPriorityMessageFrequency: 'PT6H',
       vakt_priority_Login: 'Off',
-      vakt_baseline_customChecksEnabled: true,
+      vakt_baselineCustomChecksEnabled: true,
     });
     assert.deepEqual(configuration.state().warnings, {
       vakt_priority_Login: 'is not known to this agent; did you mean "vakt_priorities_Login"?',
       vakt_snapshotFrequency: 'is PT1H, not PT1S: limits.shortestSnapshotFrequency of the local configuration',
       vakt_highPriorityMessageFrequency: 'is longer than vakt_lowPriorityMessageFrequency',
-      vakt_baseline_customChecksEnabled:
-        'needs vakt_baseline_customChecksFilePath and vakt_baseline_customChecksFileHash; only default rules are evaluated',
+      vakt_baselineCustomChecksEnabled:
+        'needs vakt_baselineCustomChecksFilePath and vakt_baselineCustomChecksFileHash; only default rules are evaluated',
     });
     assert.equal(configuration.reported().vakt_snapshotFrequency, 'PT1H');
   });
@@ -169,30 +168,30 @@ describe('The table of settings', () => {
     assert.deepEqual(
       added.map(({ id, key, fallback }) => [id, key, fallback]),
       [
-        ['priorities.FileChange', 'priorities.*', 'High'],
-        ['aggregation.FileChange.enabled', 'aggregation.*.enabled', true],
-        ['aggregation.FileChange.interval', 'aggregation.*.interval', 'PT1H'],
+        ['priorities.FileChange', 'priorities', 'High'],
+        ['aggregationEnabled.FileChange', 'aggregationEnabled', true],
+        ['aggregationInterval.FileChange', 'aggregationInterval', 'PT1H'],
       ],
     );
     const { settings } = readDefaults(flatDialect(settingRows([event])));
     assert.deepEqual(
-      [settings.priorities, settings.aggregation],
-      [{ FileChange: 'High' }, { FileChange: { enabled: true, interval: hours(1) } }],
+      [settings.priorities, settings.aggregationEnabled, settings.aggregationInterval],
+      [{ FileChange: 'High' }, { FileChange: true }, { FileChange: hours(1) }],
     );
     const never = { name: 'Heartbeat', priority: 'Low' } as const;
-    assert.deepEqual(readDefaults(flatDialect(settingRows([never]))).settings.aggregation, {});
+    assert.deepEqual(readDefaults(flatDialect(settingRows([never]))).settings.aggregationEnabled, {});
   });
 
   it('spells every default canonically', () => {
     const { values } = readDefaults(publishedDialect());
-    for (const { id, fallback, spell } of ROWS) {
-      if (fallback !== undefined) assert.deepEqual(spell(values.get(id)), fallback, id);
+    for (const { id, fallback, kind } of ROWS) {
+      if (fallback !== undefined) assert.deepEqual(kind.spell(values.get(id)), fallback, id);
     }
   });
 
   it('is a type: a misspelt setting does not compile', () => {
     // @ts-expect-error
-    const id: SettingId = 'baseline.rolls';
+    const id: SettingId = 'baselineRolls';
     // @ts-expect-error
     const key: SettingKey = 'priorities.Login';
     const good: SettingId = 'priorities.Login';

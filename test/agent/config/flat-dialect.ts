@@ -1,13 +1,13 @@
 import { isPlainObject } from '../../../src/core/base/values.ts';
 import type { SettingId, SettingRow } from '../../../src/core/contract/settings.ts';
-import type { Dialect, Property } from '../../../src/core/twin/dialect.ts';
+import type { Dialect } from '../../../src/core/twin/dialect.ts';
 import { unknownNames } from '../../../src/core/twin/unknown-names.ts';
 
 const PREFIX = 'vakt_';
 
-/** A second dialect, for tests: `vakt_baseline_roles: "router"`, directly in the section. `"default"` unsets. */
+/** A second dialect, for tests: `vakt_baselineRoles: "router"`, directly in the section. `"default"` unsets. */
 export function flatDialect(rows: readonly SettingRow[]): Dialect {
-  const properties: readonly Property[] = rows.map((row) => ({ ...row, name: PREFIX + row.path.join('_') }));
+  const properties: readonly SettingRow[] = rows.map((row) => ({ ...row, name: PREFIX + row.id.replace('.', '_') }));
   const names = properties.map(({ name }) => name);
   const unknownIn = (object: object) => Object.keys(object).filter((name) => !names.includes(name));
   const documentIn = (desired: object) =>

@@ -496,8 +496,8 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
       }),
       obeyed(
         {
-          allowedUsers: 'gateway backup',
-          connectionsMax: '300/PT5M',
+          detectionsAllowedUsers: 'gateway backup',
+          detectionsMaximumConnections: '300/PT5M',
           detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
         },
         values({
@@ -673,29 +673,18 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
 };
 
 /** By the twin's names: what the agent works with. */
-function byProperty({ priorities, aggregation, baseline, detections, ...plain }: Settings): Record<string, unknown> {
+function byProperty(settings: Settings): Record<string, unknown> {
+  const { priorities, aggregationEnabled, aggregationInterval, detectionsExceptions, ...plain } = settings;
   const named = (prefix: string, of: Members) =>
     Object.fromEntries(Object.entries(of).map(([event, value]) => [`${prefix}${event}`, value]));
-  const each = (of: 'enabled' | 'interval') =>
-    Object.fromEntries(Object.entries(aggregation).map(([event, setting]) => [event, setting[of]]));
   return {
-    ...plain,
     ...Object.fromEntries(
-      Object.entries(baseline).map(([name, value]) => [
-        `baseline${name[0]?.toUpperCase()}${name.slice(1)}`,
-        Array.isArray(value) ? value.join(' ') : value,
-      ]),
+      Object.entries(plain).map(([name, value]) => [name, Array.isArray(value) ? value.join(' ') : value]),
     ),
-    detectionsEnabled: detections.enabled,
-    detectionsMinimumLevel: detections.minimumLevel,
-    detectionsDisabledRules: detections.disabledRules.join(' '),
-    detectionsExceptions: JSON.stringify(detections.exceptions),
-    detectionsSilencedUntil: detections.silencedUntil,
-    detectionsRulesHash: detections.rulesHash,
-    ...Object.fromEntries(Object.entries(detections.lists).map(([list, value]) => [list, value.join(' ')])),
+    detectionsExceptions: JSON.stringify(detectionsExceptions),
     ...named('eventPriority', priorities),
-    ...named('aggregationEnabled', each('enabled')),
-    ...named('aggregationInterval', each('interval')),
+    ...named('aggregationEnabled', aggregationEnabled),
+    ...named('aggregationInterval', aggregationInterval),
   };
 }
 
@@ -792,7 +781,7 @@ describe('A desired configuration', () => {
   it('an applied configuration is mirrored exactly, regardless of the previous mirror', async () => {
     const names = properties.map(({ name }) => name);
     await fc.assert(
-      fc.asyncProperty(fc.array(anyDocument(names), { minLength: 1, maxLength: 6 }), async (documents) => {
+      fc.asyncProperty(fc.array(anyDocument(properties), { minLength: 1, maxLength: 6 }), async (documents) => {
         for (const document of documents) {
           hub.desire({ [OBJECT]: document });
           await time.tickAsync(seconds(1));

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SettingKey } from '../../../src/core/contract/settings.ts';
-import { PUBLISHED_OBJECT, publishedName } from '../../../src/core/twin/published-object.ts';
+import { publishedName, type SettingKey } from '../../../src/core/contract/settings.ts';
+import { PUBLISHED_OBJECT } from '../../../src/core/twin/published-object.ts';
 import { properties } from './published.ts';
 
-/* The module twin's names for settings occur in one file only, so that another dialect can replace them. */
+/* Messages get the module twin's names for settings from the table, so that another dialect can replace them. */
 
+const TABLE = 'src/core/contract/settings.ts';
 const DIALECT = 'src/core/twin/published-object.ts';
 
 const keys = [...new Set(properties.map(({ key }) => key))];
@@ -26,7 +27,7 @@ function wireNames(text: string): string[] {
   const shared = new RegExp(`\\b(?:${SHARED.join('|')})\\b`);
   const texts = [...text.replace(COMMENT, '').matchAll(LITERAL)]
     .map(([literal]) => literal.slice(1, -1).replace(/\$\{[^}]*\}/g, ''))
-    .filter((literal) => shared.test(literal) && !SHARED.some((key) => key === literal));
+    .filter((literal) => shared.test(literal) && !SHARED.some((key) => key === literal.replace(/\.\w*$/, '')));
   return [...[...text.matchAll(foreign)].map(([name]) => name), ...texts];
 }
 
@@ -37,16 +38,16 @@ describe('Names of the module twin', () => {
     .filter((file) => file.endsWith('.ts'))
     .map((file) => join('src', file));
 
-  it('occur in the dialect only', () => {
-    assert.ok(files.includes(DIALECT) && files.length > 100);
+  it('occur in the table and the dialect only', () => {
+    assert.ok(files.includes(TABLE) && files.includes(DIALECT) && files.length > 100);
     const found = files
-      .filter((path) => path !== DIALECT)
+      .filter((path) => path !== TABLE && path !== DIALECT)
       .flatMap((path) => wireNames(read(path)).map((name) => `${path}: ${name}`));
     assert.deepEqual(found, []);
   });
 
   it('the search finds the names where they are', () => {
-    const found = wireNames(read(DIALECT));
+    const found = [TABLE, DIALECT].flatMap((path) => wireNames(read(path)));
     for (const name of [...FOREIGN, PUBLISHED_OBJECT]) assert.ok(found.includes(name), name);
     assert.ok(FOREIGN.includes('eventPriority') && SHARED.includes('snapshotFrequency'));
   });
@@ -54,7 +55,7 @@ describe('Names of the module twin', () => {
   for (const text of [
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
     'const property = `eventPriority${name}`;',
-    'warnings.baselineRoles = text;',
+    'warnings.eventPriorityLogin = text;',
     '/** Until `eventPriorityLogin` says otherwise. */',
     "say('Raise maxLocalCacheSizeInBytes.');",
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
@@ -70,7 +71,7 @@ describe('Names of the module twin', () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the text of a source
     'say(`${settings.snapshotFrequency} ms`);',
     '/** Every `snapshotFrequency`. */',
-    "nameOf('baseline.roles'); settings.priorities.Login;",
+    "nameOf('baselineRoles'); nameOf('aggregationInterval.Login'); settings.priorities.Login;",
   ]) {
     it(`the search finds no name in ${text}`, () => assert.deepEqual(wireNames(text), []));
   }

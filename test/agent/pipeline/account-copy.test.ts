@@ -5,12 +5,11 @@ import { processCreate } from '../../../src/agent/collectors/process-create.ts';
 import { AccountCopy } from '../../../src/agent/pipeline/account-copy.ts';
 import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
-import { hours } from '../../../src/core/base/duration.ts';
 import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { QUEUES } from '../../../src/core/contract/event.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
-import { liveSettings } from './memory-queues.ts';
+import { aggregating, liveSettings } from './memory-queues.ts';
 import { assertClosed, contents, event, HandClock } from './queue-fixture.ts';
 import { seeded } from './simulated-files.ts';
 
@@ -26,7 +25,7 @@ describe('AccountCopy', () => {
     const log = createLog({ level: 'warn', destination: { write: (line) => void lines.push(JSON.parse(line)) } });
     const settings = liveSettings({
       priorities: { ProcessCreate: 'Low' },
-      aggregation: { ProcessCreate: { enabled: true, interval: hours(1) } },
+      ...aggregating(['ProcessCreate']),
     });
     const counted = () => copy.changed();
     const queues = new EventQueues({ directory: join(folder, 'queues'), settings, clock, log, counted });

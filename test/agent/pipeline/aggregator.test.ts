@@ -18,7 +18,7 @@ import type { Payload, QueueName } from '../../../src/core/contract/event.ts';
 import { LONGEST_EVIDENCE, sizeOf } from '../../../src/core/contract/message.ts';
 import type { Settings } from '../../../src/core/contract/settings.ts';
 import type { OutgoingEvent } from '../../../src/core/contract/store.ts';
-import { eventOf, liveSettings, MemoryQueues, quietLog, someSettings } from './memory-queues.ts';
+import { aggregating, eventOf, liveSettings, MemoryQueues, quietLog, someSettings } from './memory-queues.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
 
 const NOON = new Date('2024-05-01T12:00:00.000Z');
@@ -58,7 +58,7 @@ describe('Aggregator', () => {
   const otherAggregators: Aggregator[] = [];
   let life = 0;
 
-  const aggregation = (enabled = true, interval = hours(1)) => ({ ProcessCreate: { enabled, interval } });
+  const aggregation = (enabled = true, interval = hours(1)) => aggregating(['ProcessCreate'], interval, enabled);
   const inQueue = (queue: QueueName) => put.filter((one) => one.queue === queue).length;
   const queues = {
     put: (queue: QueueName, events: readonly OutgoingEvent[]) => {
@@ -89,13 +89,13 @@ describe('Aggregator', () => {
   };
   /** Closes all windows, by a change of their interval. */
   const flush = () => {
-    const interval = (settings.current().aggregation.ProcessCreate?.interval ?? 0) + 1_000;
-    settings.replace({ ...settings.current(), aggregation: aggregation(true, milliseconds(interval)) });
+    const interval = (settings.current().aggregationInterval.ProcessCreate ?? 0) + 1_000;
+    settings.replace({ ...settings.current(), ...aggregation(true, milliseconds(interval)) });
   };
 
   beforeEach(async () => {
     time = sinon.useFakeTimers({ now: NOON });
-    settings = liveSettings({ priorities: { ProcessCreate: 'Low' }, aggregation: aggregation() });
+    settings = liveSettings({ priorities: { ProcessCreate: 'Low' }, ...aggregation() });
     put = [];
     dropped = [];
     logged = [];
@@ -207,7 +207,7 @@ describe('Aggregator', () => {
   });
 
   it('keeps a window open for an interval that no timer can hold', async () => {
-    settings.replace(someSettings({ ...settings.current(), aggregation: aggregation(true, hours(24 * 30)) }));
+    settings.replace(someSettings({ ...settings.current(), ...aggregation(true, hours(24 * 30)) }));
     aggregator.add(processCreate, 'Low', process(), NOON);
     await time.tickAsync(hours(24 * 30) - 1);
     assert.equal(put.length, 0);
@@ -217,7 +217,7 @@ describe('Aggregator', () => {
 
   it('flushes at a change of the interval, under the old one no longer', async () => {
     aggregator.add(processCreate, 'Low', process(), NOON);
-    settings.replace({ ...settings.current(), aggregation: aggregation(true, minutes(1)) });
+    settings.replace({ ...settings.current(), ...aggregation(true, minutes(1)) });
     assert.deepEqual(hits(), [1]);
     aggregator.add(processCreate, 'Low', process(), NOON);
     await time.tickAsync(minutes(1));
@@ -226,7 +226,7 @@ describe('Aggregator', () => {
 
   it('flushes when it is switched off', () => {
     aggregator.add(processCreate, 'Low', process(), NOON);
-    settings.replace({ ...settings.current(), aggregation: aggregation(false) });
+    settings.replace({ ...settings.current(), ...aggregation(false) });
     assert.deepEqual(hits(), [1]);
   });
 
@@ -247,7 +247,8 @@ describe('Aggregator', () => {
       ...settings.current(),
       hubResourceId: 'id',
       priorities: { ProcessCreate: 'Low', LocalUsers: 'Off' },
-      aggregation: { ...aggregation(), ProcessTerminate: { enabled: false, interval: minutes(1) } },
+      aggregationEnabled: { ProcessCreate: true, ProcessTerminate: false },
+      aggregationInterval: { ProcessCreate: hours(1), ProcessTerminate: minutes(1) },
     });
     assert.deepEqual(put, []);
   });
@@ -699,9 +700,9 @@ describe('Aggregator', () => {
     for (const [what, change] of Object.entries({
       'is off now': { priorities: { ProcessCreate: 'Off' } },
       'has another priority now': { priorities: { ProcessCreate: 'High' } },
-      'has another interval now': { aggregation: aggregation(true, minutes(1)) },
-      'is not aggregated any more': { aggregation: aggregation(false) },
-      'is not known any more': { aggregation: {}, priorities: {} },
+      'has another interval now': aggregation(true, minutes(1)),
+      'is not aggregated any more': aggregation(false),
+      'is not known any more': { ...aggregating([]), priorities: {} },
     } satisfies Record<string, Partial<Settings>>)) {
       it(`queues under the old priority what ${what}`, async () => {
         two();

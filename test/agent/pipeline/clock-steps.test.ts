@@ -13,7 +13,7 @@ import { periodic } from '../../../src/core/contract/collector.ts';
 import type { HubClient } from '../../../src/core/contract/hub.ts';
 import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
 import type { Sources } from '../../../src/core/contract/sources.ts';
-import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+import { aggregating, eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 import { memoryChains } from './message-chains.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
 
@@ -61,7 +61,7 @@ const settings = () =>
     highPriorityMessageFrequency: minutes(7),
     lowPriorityMessageFrequency: hours(1),
     priorities: { Ports: 'Low', ProcessCreate: 'Low' },
-    aggregation: { ProcessCreate: { enabled: true, interval: minutes(45) } },
+    ...aggregating(['ProcessCreate'], minutes(45)),
   });
 const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
 const parts = { clock: systemClock, log: quietLog() };

@@ -7,7 +7,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { seconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
-import { liveSettings } from './memory-queues.ts';
+import { aggregating, liveSettings } from './memory-queues.ts';
 import { tell } from './tell.ts';
 
 /*
@@ -18,7 +18,7 @@ export function countingParts(directory: string) {
   const settings = liveSettings({
     maxLocalCacheSizeInBytes: 50_000_000,
     priorities: { ProcessCreate: 'High' },
-    aggregation: { ProcessCreate: { enabled: true, interval: seconds(0.02) } },
+    ...aggregating(['ProcessCreate'], seconds(0.02)),
   });
   const log = createLog({ level: 'silent' });
   const queues = new EventQueues({ directory: join(directory, 'queues'), settings, clock: systemClock, log });

@@ -5,12 +5,11 @@ import { processCreate } from '../../../src/agent/collectors/process-create.ts';
 import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { type AppendFile, type StoreFiles, systemFiles } from '../../../src/agent/pipeline/store-files.ts';
-import { hours } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { QUEUES } from '../../../src/core/contract/event.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
-import { liveSettings } from './memory-queues.ts';
+import { aggregating, liveSettings } from './memory-queues.ts';
 import { HandClock } from './queue-fixture.ts';
 import { systemError } from './simulated-files.ts';
 
@@ -86,7 +85,7 @@ describe('files of queues and counts', () => {
       const settings = liveSettings({
         maxLocalCacheSizeInBytes: cache,
         priorities: { ProcessCreate: 'Low' },
-        aggregation: { ProcessCreate: { enabled: true, interval: hours(1) } },
+        ...aggregating(['ProcessCreate']),
       });
       const queues = new EventQueues({ directory: join(folder, 'queues'), settings, clock, log, files });
       const directory = join(folder, 'aggregates');

@@ -3,7 +3,7 @@ import { LiveSettings } from '../../../src/agent/config/settings.ts';
 import type { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { type EventFilter, isWanted } from '../../../src/agent/pipeline/store.ts';
 import type { DropReason } from '../../../src/core/base/counters.ts';
-import { days } from '../../../src/core/base/duration.ts';
+import { type Duration, days, hours } from '../../../src/core/base/duration.ts';
 import { createLog, type Logger, type LogLine } from '../../../src/core/base/log.ts';
 import type { QueueName } from '../../../src/core/contract/event.ts';
 import { type Settings, settingRows } from '../../../src/core/contract/settings.ts';
@@ -112,6 +112,16 @@ export const someSettings = (change: Partial<Settings> = {}): Settings => ({
   ...DEFAULTS,
   maxMessageSizeInBytes: 8192,
   ...change,
+});
+
+/** Settings that decide how these events are aggregated. */
+export const aggregating = (
+  events: readonly string[],
+  interval: Duration = hours(1),
+  enabled = true,
+): Pick<Settings, 'aggregationEnabled' | 'aggregationInterval'> => ({
+  aggregationEnabled: Object.fromEntries(events.map((event) => [event, enabled])),
+  aggregationInterval: Object.fromEntries(events.map((event) => [event, interval])),
 });
 
 export const liveSettings = (change: Partial<Settings> = {}) => new LiveSettings(someSettings(change));

@@ -15,7 +15,7 @@ import type { Payload } from '../../../src/core/contract/event.ts';
 import type { ProcessStarted } from '../../../src/core/contract/streams.ts';
 import { DECLARED } from '../../harness/declared.ts';
 import { look } from '../collectors/samples.ts';
-import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+import { aggregating, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const TIME = new Date('2024-05-01T12:00:00.123Z');
 const schema = v.object({ Text: v.string() });
@@ -107,7 +107,7 @@ describe('Triggers', () => {
     settings.replace({
       ...settings.current(),
       priorities: { ...settings.current().priorities, ...priorities },
-      aggregation: { Commands: { enabled: aggregated, interval: settings.current().snapshotFrequency } },
+      ...aggregating(['Commands'], settings.current().snapshotFrequency, aggregated),
     });
   const texts = (queue: 'High' | 'Low') => queues.envelopes(queue).map(({ Payload: [payload] }) => payload.Text);
 

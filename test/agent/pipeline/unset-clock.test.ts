@@ -61,7 +61,7 @@ describe('UnsetClock', () => {
     queues = unset.around(memory);
     const priorities = { ProcessCreate: 'Low', ConnectionCreate: 'Low' } as const;
     aggregator = new Aggregator({
-      settings: liveSettings({ priorities, aggregation: {} }),
+      settings: liveSettings({ priorities }),
       clock: systemClock,
       queues,
       directory: '/aggregates',

@@ -11,7 +11,7 @@ import { QUEUES } from '../../../src/core/contract/event.ts';
 import type { Settings } from '../../../src/core/contract/settings.ts';
 import type { OutgoingEvent } from '../../../src/core/contract/store.ts';
 import { modelRuns } from '../../fuzz.ts';
-import { liveSettings, quietLog } from './memory-queues.ts';
+import { aggregating, liveSettings, quietLog } from './memory-queues.ts';
 import { contents, HandClock } from './queue-fixture.ts';
 import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
 
@@ -28,7 +28,7 @@ const COLLECTORS = NAMES.map((name) =>
 const settingsOf = (interval = hours(1), limit = 5_000_000): Partial<Settings> => ({
   maxLocalCacheSizeInBytes: limit,
   priorities: { ProcessCreate: 'Low', ProcessTerminate: 'High' },
-  aggregation: Object.fromEntries(NAMES.map((name) => [name, { enabled: true, interval }])),
+  ...aggregating(NAMES, interval),
 });
 
 class World {
@@ -127,7 +127,7 @@ class World {
   }
 
   flush(): void {
-    const interval = milliseconds((this.settings.current().aggregation.ProcessCreate?.interval ?? 0) + 1);
+    const interval = milliseconds((this.settings.current().aggregationInterval.ProcessCreate ?? 0) + 1);
     this.settings.replace({ ...this.settings.current(), ...settingsOf(interval) });
   }
 }

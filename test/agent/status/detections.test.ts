@@ -47,7 +47,7 @@ describe('The status of the detections', () => {
     localStatus({ ...agent.observed, detections: () => ({ ...DETECTIONS, ...change }) });
 
   it('lists wrong names of rules after the other warnings of the configuration', () => {
-    const { configuration, state } = statusWith({ warnings: { 'detections.disabledRules': 'names an unknown rule' } });
+    const { configuration, state } = statusWith({ warnings: { detectionsDisabledRules: 'names an unknown rule' } });
     assert.deepEqual(configuration.warnings, { detectionsDisabledRules: 'names an unknown rule' });
     assert.equal(state, 'running');
   });
@@ -88,9 +88,9 @@ describe('The status of the detections', () => {
       return [state, configuration.switchedOff?.detections, Object.keys(configuration.warnings)];
     };
     const silencing = (silenced: number, all: number) =>
-      ({ silencedRules: { setting: 'detections.disabledRules', silenced, all, byExceptions: 0 } }) as const;
+      ({ silencedRules: { setting: 'detectionsDisabledRules', silenced, all, byExceptions: 0 } }) as const;
     const excepting = {
-      silencedRules: { setting: 'detections.exceptions', silenced: 1, all: 16, byExceptions: 1 },
+      silencedRules: { setting: 'detectionsExceptions', silenced: 1, all: 16, byExceptions: 1 },
     } as const;
     for (const [change, name, what] of [
       [{ alerts: ALERTS }, 'detectionsSilencedUntil', 'is 2026-05-02T12:00:00Z'],

@@ -17,7 +17,7 @@ import type { Settings } from '../../../src/core/contract/settings.ts';
 import { limitsInForce } from '../../../src/core/twin/limits.ts';
 import { withCopies } from '../../harness/copies.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
-import { quietLog } from '../pipeline/memory-queues.ts';
+import { aggregating, quietLog } from '../pipeline/memory-queues.ts';
 import { defaults, ObservedAgent, TIME } from './observed-agent.ts';
 import { validateStatus } from './schema.ts';
 
@@ -97,7 +97,7 @@ describe('the status', () => {
   const starts = (...commands: string[]) => agent.starts(...commands);
   const snapshot = (rows: Payload[]) => agent.snapshot(rows);
   const change = (some: Partial<Settings>) => agent.change(some);
-  const aggregation = (enabled: boolean) => ({ ProcessCreate: { enabled, interval: hours(1) } });
+  const aggregation = (enabled: boolean) => aggregating(['ProcessCreate'], hours(1), enabled);
 
   const accounts = () => {
     const { delivery, events } = localStatus(agent.observed);
@@ -120,7 +120,7 @@ describe('the status', () => {
     starts('ls', 'ls', 'ls', 'ps'); // counted, and not yet queued
     assert.deepEqual(accounts(), { ...none, collected: 4, aggregatedAway: 2, waiting: 2 });
 
-    change({ aggregation: aggregation(false) }); // flushed
+    change({ ...aggregation(false) }); // flushed
     assert.deepEqual(accounts(), { ...none, collected: 4, aggregatedAway: 2, waiting: 2 });
 
     starts('top', 'top'); // listed
@@ -221,7 +221,7 @@ describe('the status', () => {
   it('is degraded while messages are held, and so are their collectors', () => {
     const held = { queues: 'Low', until: TIME.toISOString(), reason: 'Held until then.' };
     agent.observed = { ...agent.observed, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
-    change({ aggregation: aggregation(false) });
+    change({ ...aggregation(false) });
     starts('ls', 'ps');
     const { state, delivery, collectors: all } = localStatus(agent.observed);
     assert.equal(state, 'degraded');
@@ -358,7 +358,7 @@ describe('the status', () => {
 
     it('adds settings that a scan could not apply to the warnings of the configuration', () => {
       agent.configuration = { ...agent.configuration, warnings: { colour: 'is not known to this agent' } };
-      agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
+      agent.doubts = { baselineRoles: 'names an unknown role: rooter' };
       agent.scanned = SCANNED;
       assert.deepEqual(localStatus(agent.observed).configuration.warnings, {
         ...agent.configuration.warnings,
@@ -368,7 +368,7 @@ describe('the status', () => {
 
     it('is not said by collectors that are off', () => {
       agent.scanned = SCANNED;
-      agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
+      agent.doubts = { baselineRoles: 'names an unknown role: rooter' };
       agent.lastRuns.ListeningPorts = { at: TIME, elements: 3 };
       change({ priorities: { OSBaseline: 'Off', ListeningPorts: 'Off' } });
       assert.deepEqual(posture(), {});
@@ -477,7 +477,7 @@ describe('the status', () => {
       for (const { name } of collectors) agent.lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       agent.lastRuns.ListeningPorts = { at: TIME, elements: 7 };
       agent.scanned = SCANNED;
-      agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
+      agent.doubts = { baselineRoles: 'names an unknown role: rooter' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
       agent.configuration = {
         ...agent.configuration,
@@ -632,7 +632,7 @@ describe('the status', () => {
         'an exception from the hardening rules is in force': {
           begin: () => {
             agent.scanned = { ...SCANNED, groupsDisabled: 'cron' };
-            agent.doubts = { 'baseline.checksDisabled': 'names an unknown rule: x' };
+            agent.doubts = { baselineChecksDisabled: 'names an unknown rule: x' };
           },
           end: () => {
             agent.scanned = undefined;

@@ -56,7 +56,7 @@ describe('Local limits', () => {
     assert.equal(settings.highPriorityMessageFrequency, seconds(10));
     assert.equal(settings.lowPriorityMessageFrequency, seconds(10));
     assert.equal(settings.snapshotFrequency, minutes(5));
-    for (const { interval } of Object.values(settings.aggregation)) assert.equal(interval, seconds(10));
+    for (const interval of Object.values(settings.aggregationInterval)) assert.equal(interval, seconds(10));
     assert.deepEqual(mirror.highPriorityMessageFrequency, { value: 'PT10S' });
     assert.deepEqual(mirror.snapshotFrequency, { value: 'PT5M' });
     assert.equal(limited.length, 6);

@@ -1,7 +1,7 @@
 import { lstatSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { publishedName } from '../../../core/contract/settings.ts';
 import { LARGEST_DEFAULT_CACHE } from '../../../core/twin/limits.ts';
-import { publishedName } from '../../../core/twin/published-object.ts';
 import { readDefaults, readTwin } from '../../../core/twin/twin.ts';
 import { twinDialect } from '../../../core/twin/twin-dialect.ts';
 import { readLastGood } from '../../config/last-good.ts';

@@ -9,7 +9,7 @@ import { levelOf, type Rule } from '../../detections/subject.ts';
 import { allRules, faultLine } from './rule-files.ts';
 import { conditionWords, correlationWords, selectionsIn, selectionWords } from './rule-words.ts';
 
-const DEFAULT_MINIMUM_LEVEL = SETTINGS.detections.minimumLevel.fallback;
+const DEFAULT_MINIMUM_LEVEL = SETTINGS.detectionsMinimumLevel.fallback;
 
 type Row = readonly [name: string, text: string | undefined];
 

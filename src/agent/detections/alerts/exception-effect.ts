@@ -4,11 +4,12 @@ import type { Clock } from '../../../core/base/clock.ts';
 import type { Logger } from '../../../core/base/log.ts';
 import { Turn } from '../../../core/base/waiting.ts';
 import type { Payload } from '../../../core/contract/event.ts';
+import type { AlertException } from '../../../core/contract/setting-kinds.ts';
 import type { ParsedRule } from '../sigma/rule.ts';
 import type { Hit, Subject } from '../subject.ts';
 import { subjectOf } from '../subjects.ts';
 import { covers, isInForce, Networks } from './exceptions.ts';
-import { type AlertException, alertTypeOf, isBelow, isNamed } from './policy.ts';
+import { alertTypeOf, isBelow, isNamed } from './policy.ts';
 
 /** An event of an attack: its name, and its fields. */
 export type AttackEvent = readonly [name: string, payload: Payload];

@@ -1,9 +1,10 @@
 import { isPlausible } from '../../../core/base/clock.ts';
 import { days } from '../../../core/base/duration.ts';
 import { type IpNetwork, parseNetwork } from '../../../core/contract/ip-network.ts';
+import type { AlertException } from '../../../core/contract/setting-kinds.ts';
 import type { Hit } from '../subject.ts';
 import { valuesOf } from './hit-fields.ts';
-import { type AlertException, isNamed } from './policy.ts';
+import { isNamed } from './policy.ts';
 
 /** Number of matches of an exception. Times in milliseconds since the epoch. */
 interface Use {

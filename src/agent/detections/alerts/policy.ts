@@ -1,20 +1,7 @@
 import { ALERT_LEVELS, type AlertLevel } from '../../../core/contract/event.ts';
+import type { AlertException } from '../../../core/contract/setting-kinds.ts';
+import type { Settings } from '../../../core/contract/settings.ts';
 import type { Rule } from '../subject.ts';
-
-/** Hits that an operator declares harmless. Exactly one of the four conditions is given. */
-export interface AlertException {
-  /** Id of a rule, or an alert type. */
-  readonly rule: string;
-  /** A field of the event, with its name in rules or in payloads. */
-  readonly field: string;
-  readonly equals?: string | undefined;
-  readonly startsWith?: string | undefined;
-  readonly endsWith?: string | undefined;
-  readonly cidr?: string | undefined;
-  /** RFC 3339. If omitted, the exception never expires. */
-  readonly until?: string | undefined;
-  readonly comment?: string | undefined;
-}
 
 /** Settings from the module twin (contract §2). */
 export interface AlertPolicy {
@@ -27,6 +14,14 @@ export interface AlertPolicy {
   /** RFC 3339. Not silenced if empty. */
   readonly silencedUntil: string;
 }
+
+export const alertPolicy = (settings: Settings): AlertPolicy => ({
+  enabled: settings.detectionsEnabled,
+  minimumLevel: settings.detectionsMinimumLevel,
+  disabledRules: settings.detectionsDisabledRules,
+  exceptions: settings.detectionsExceptions,
+  silencedUntil: settings.detectionsSilencedUntil,
+});
 
 /** Why a hit raises no alert of its own, apart from being counted by an open one. */
 export const SUPPRESSED_BY = [

@@ -87,8 +87,8 @@ function warningsOf({ disabledRules, exceptions }: Named, rules: readonly Parsed
     .filter(([, { rule }]) => !names.has(rule))
     .map(([id, { rule }]) => ({ rule, label: `${quoted(rule)} in ${quoted(id)}` }));
   return {
-    ...(disabled.length === 0 ? {} : { 'detections.disabledRules': listed(disabled, known) }),
-    ...(excepted.length === 0 ? {} : { 'detections.exceptions': listed(excepted, known) }),
+    ...(disabled.length === 0 ? {} : { detectionsDisabledRules: listed(disabled, known) }),
+    ...(excepted.length === 0 ? {} : { detectionsExceptions: listed(excepted, known) }),
   };
 }
 

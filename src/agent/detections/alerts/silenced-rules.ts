@@ -1,9 +1,9 @@
-import { isBroad } from '../../../core/contract/setting-kinds.ts';
+import { type AlertException, isBroad } from '../../../core/contract/setting-kinds.ts';
 import type { SettingId } from '../../../core/contract/settings.ts';
 import type { Expression, ParsedRule, Test } from '../sigma/rule.ts';
-import { type AlertException, type AlertPolicy, isBelow, isNamed, offReason } from './policy.ts';
+import { type AlertPolicy, isBelow, isNamed, offReason } from './policy.ts';
 
-const SETTING_OF = { disabledRule: 'detections.disabledRules', minimumLevel: 'detections.minimumLevel' } as const;
+const SETTING_OF = { disabledRule: 'detectionsDisabledRules', minimumLevel: 'detectionsMinimumLevel' } as const;
 
 /** Rules of level high or critical that the module twin silences. */
 export interface SilencedRules {
@@ -35,7 +35,7 @@ export function silencedRules(
   const times = (setting: SettingId) => settings.filter((each) => each === setting).length;
   const [setting] = [...new Set(settings)].sort((a, b) => times(b) - times(a));
   if (setting === undefined) return undefined;
-  const byExceptions = times('detections.exceptions');
+  const byExceptions = times('detectionsExceptions');
   return { setting, silenced: settings.length, all: important.length, byExceptions };
 }
 
@@ -43,11 +43,11 @@ function silencing(rule: ParsedRule, policy: AlertPolicy, excepted: ReadonlySet<
   const { facts } = rule;
   const reason = offReason(facts, policy);
   if (reason === 'disabledRule' || reason === 'minimumLevel') return SETTING_OF[reason];
-  if (excepted.has(facts.id)) return 'detections.exceptions';
+  if (excepted.has(facts.id)) return 'detectionsExceptions';
   const isExcepted = Object.values(policy.exceptions).some(
     (each) => isNamed(facts, each.rule) && (isBroad(each) || isRequired(rule, each)),
   );
-  return isExcepted ? 'detections.exceptions' : undefined;
+  return isExcepted ? 'detectionsExceptions' : undefined;
 }
 
 /** Whether a rule matches only events with the value of an exception, so that all its hits are excepted. */

@@ -1,15 +1,8 @@
+import { RULE_LISTS } from '../../../core/contract/settings.ts';
 import { Refused } from './rule.ts';
 
 /** The available lists: from the module twin, and the addresses from a local file. */
-export const LISTS: readonly string[] = [
-  'allowedUsers',
-  'allowedProcesses',
-  'allowedRemotes',
-  'allowedPorts',
-  'connectionsMax',
-  'failedLocalLoginsMax',
-  'badAddresses',
-];
+export const LISTS: readonly string[] = [...RULE_LISTS.keys(), 'badAddresses'];
 
 /** @throws {Refused} for an unknown name, because such a list would always be empty */
 export function checkList(name: string, path: readonly string[] = []): void {

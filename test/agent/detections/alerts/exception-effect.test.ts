@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { ExceptionEffect } from '../../../../src/agent/detections/alerts/exception-effect.ts';
-import { type AlertException, alertTypeOf } from '../../../../src/agent/detections/alerts/policy.ts';
+import { alertTypeOf } from '../../../../src/agent/detections/alerts/policy.ts';
 import { builtInRules } from '../../../../src/agent/detections/built-in.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
+import type { AlertException } from '../../../../src/core/contract/setting-kinds.ts';
 import { until } from '../../../harness/until.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { Exceptions } from '../../../../src/agent/detections/alerts/exceptions.ts';
 import { keyOf } from '../../../../src/agent/detections/alerts/hit-fields.ts';
-import type { AlertException } from '../../../../src/agent/detections/alerts/policy.ts';
 import { days } from '../../../../src/core/base/duration.ts';
+import type { AlertException } from '../../../../src/core/contract/setting-kinds.ts';
 import { hit } from './samples.ts';
 
 const NOW = new Date('2026-05-01T12:00:00.000Z');

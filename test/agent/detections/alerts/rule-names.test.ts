@@ -55,9 +55,8 @@ describe('RuleNames', () => {
     disabledRules = ['IoT_ReverseShel', 'IoT_ReverseShell', 'Nothing'];
     except('iot_reverseshell');
     assert.deepEqual(names.warnings(), {
-      'detections.disabledRules':
-        'names an unknown rule: "IoT_ReverseShel" (did you mean "IoT_ReverseShell"?), "Nothing"',
-      'detections.exceptions': 'names an unknown rule: "iot_reverseshell" in "e0" (did you mean "IoT_ReverseShell"?)',
+      detectionsDisabledRules: 'names an unknown rule: "IoT_ReverseShel" (did you mean "IoT_ReverseShell"?), "Nothing"',
+      detectionsExceptions: 'names an unknown rule: "iot_reverseshell" in "e0" (did you mean "IoT_ReverseShell"?)',
     });
   });
 
@@ -65,14 +64,11 @@ describe('RuleNames', () => {
     disabledRules = ['Own_Alert'];
     assert.deepEqual(names.warnings(), {});
     await names.start();
-    assert.match(names.warnings()['detections.disabledRules'] ?? '', /"Own_Alert"/);
+    assert.match(names.warnings().detectionsDisabledRules ?? '', /"Own_Alert"/);
     rules = readRuleSet([...SHIPPED, rule('More', 'a0c94f1e-1f9b-4f0e-9a51-5a1f5f5a0003', 'Own_Alert')]).rules;
     assert.deepEqual(names.warnings(), {});
     except('Own_Alerts');
-    assert.match(
-      names.warnings()['detections.exceptions'] ?? '',
-      /"Own_Alerts" in "e0" \(did you mean "Own_Alert"\?\)/,
-    );
+    assert.match(names.warnings().detectionsExceptions ?? '', /"Own_Alerts" in "e0" \(did you mean "Own_Alert"\?\)/);
   });
 
   it('logs each change of the errors once', async () => {
@@ -83,7 +79,7 @@ describe('RuleNames', () => {
     names.refresh();
     names.refresh();
     assert.equal(logged.length, 1);
-    assert.match(logged.join('\n'), /twin detections\.disabledRules.*did you mean/);
+    assert.match(logged.join('\n'), /twin detectionsDisabledRules.*did you mean/);
     disabledRules = [];
     names.refresh();
     disabledRules = ['IoT_ReverseShel'];
@@ -94,7 +90,7 @@ describe('RuleNames', () => {
   it('limits the length of a warning', async () => {
     await names.start();
     disabledRules = Array.from({ length: 1_000 }, (_, number) => `${number}${'x'.repeat(10_000)}`);
-    const warning = names.warnings()['detections.disabledRules'] ?? '';
+    const warning = names.warnings().detectionsDisabledRules ?? '';
     assert.ok(warning.length < 500, warning);
     assert.match(warning, /and 995 more$/);
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import type { AlertException, AlertPolicy } from '../../../../src/agent/detections/alerts/policy.ts';
+import type { AlertPolicy } from '../../../../src/agent/detections/alerts/policy.ts';
 import { silencedRules } from '../../../../src/agent/detections/alerts/silenced-rules.ts';
+import type { AlertException } from '../../../../src/core/contract/setting-kinds.ts';
 import { rulesOf, ruleWith } from '../rules.ts';
 
 const ruleOf = (id: number, level: string) =>
@@ -28,7 +29,7 @@ describe('silencedRules, for level high or critical', () => {
   });
 
   it('includes rules that are disabled by type or by id', () => {
-    const setting = 'detections.disabledRules';
+    const setting = 'detectionsDisabledRules';
     assert.deepEqual(silenced({ disabledRules: ['VAKT_T1', 'VAKT_T2'] }), {
       setting,
       silenced: 1,
@@ -40,7 +41,7 @@ describe('silencedRules, for level high or critical', () => {
   });
 
   it('includes rules below the minimum level', () => {
-    const expected = { setting: 'detections.minimumLevel', silenced: 1, all: 2, byExceptions: 0 };
+    const expected = { setting: 'detectionsMinimumLevel', silenced: 1, all: 2, byExceptions: 0 };
     assert.deepEqual(silenced({ minimumLevel: 'critical' }), expected);
   });
 
@@ -54,7 +55,7 @@ describe('silencedRules, for level high or critical', () => {
     ])
       assert.deepEqual(
         by(more),
-        { setting: 'detections.exceptions', silenced: 1, all: 2, byExceptions: 1 },
+        { setting: 'detectionsExceptions', silenced: 1, all: 2, byExceptions: 1 },
         JSON.stringify(more),
       );
     for (const more of [{ equals: '' }, { startsWith: '/opt/' }, { cidr: '10.0.0.0/8' }, { cidr: '10.0.0.1' }])
@@ -83,7 +84,7 @@ describe('silencedRules, for level high or critical', () => {
   });
 
   it('includes rules that exceptions silence in combination', () => {
-    const expected = { setting: 'detections.exceptions', silenced: 1, all: 2, byExceptions: 1 };
+    const expected = { setting: 'detectionsExceptions', silenced: 1, all: 2, byExceptions: 1 };
     assert.deepEqual(silenced({}, RULES, ['00000000-0000-4000-8000-000000000003']), expected);
   });
 
@@ -92,7 +93,7 @@ describe('silencedRules, for level high or critical', () => {
       disabledRules: ['VAKT_T2', 'VAKT_T4'],
       exceptions: { all: exception('VAKT_T3', { field: 'Event', equals: 'x' }) },
     };
-    const expected = { setting: 'detections.disabledRules', silenced: 3, all: 3, byExceptions: 1 };
+    const expected = { setting: 'detectionsDisabledRules', silenced: 3, all: 3, byExceptions: 1 };
     assert.deepEqual(silenced(policy, [...RULES, ...rulesOf(ruleOf(4, 'high'))]), expected);
   });
 });
