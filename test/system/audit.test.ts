@@ -427,8 +427,9 @@ describe('AuditSource', function () {
     const commandLines = { read: async () => [] };
     const sink = { accept() {}, drop() {} };
     const parts = { audit: recorder, auditLog: recorder, sink, clock: systemClock, log, hostRoot: '/', commandLines };
-    const ladder = new SourceLadder({ wanted, ...parts });
-    await ladder.start();
+    const supervisor = { run: (change: () => Promise<void>) => change(), announce() {} };
+    const ladder = new SourceLadder({ wanted, supervisor, ...parts });
+    await ladder.refresh();
     try {
       assert.deepEqual(ladder.status('starts'), { state: 'on', source: 'auditUnicast' });
       feeds.clear();
@@ -439,7 +440,7 @@ describe('AuditSource', function () {
       await ladder.refresh();
       assert.deepEqual(ladder.status('audit'), { state: 'on', source: 'auditUnicast' });
     } finally {
-      await ladder.stop();
+      await ladder.close();
     }
     assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
   });

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { Clock } from '../../core/base/clock.ts';
-import { type Duration, milliseconds, minutes } from '../../core/base/duration.ts';
-import { Lane } from '../../core/base/lane.ts';
+import { type Duration, milliseconds } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
 import type { Moving } from '../../core/base/watched-clock.ts';
@@ -14,6 +13,7 @@ import { ProcFolder } from '../host/proc-folder.ts';
 import { Reader } from '../reader/reader.ts';
 import type { BackgroundWriter } from '../state/background-writer.ts';
 import { NoteFile } from '../state/note-file.ts';
+import { RingUsers, withRings } from './audit/ring-users.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcessTable } from './processes/process-table.ts';
@@ -21,9 +21,8 @@ import { HeldCount } from './source-state/held-count.ts';
 import type { EventSource, SourceDeclaration } from './streams/event-source.ts';
 import { Feeds } from './streams/feeds.ts';
 import { SOURCES } from './streams/index.ts';
+import { SourceSupervisor } from './streams/supervisor.ts';
 
-/** Interval of attempts to open a source that is not available. */
-const TRY_AGAIN = minutes(1);
 /** Maximum wait for the arguments of the last processes when the agent stops. */
 const LAST_ARGUMENTS = milliseconds(500);
 /** Starts that wait for arguments: twice what polling holds before it waits. */
@@ -80,10 +79,7 @@ export class LinuxEvents implements Service, Moving, Ancestry {
   readonly #commandLines: CommandLines;
   readonly #table: ProcessTable;
   readonly #held: HeldCount[] = [];
-  #stopping: AbortController | undefined;
-  #trying: Promise<void> = Promise.resolve();
-  /** Serializes the opening and closing of sources. */
-  readonly #turns = new Lane();
+  readonly #supervisor: SourceSupervisor;
 
   /** @param declared replaced in tests */
   constructor(parts: Parts, declared: readonly SourceDeclaration[] = SOURCES) {
@@ -93,6 +89,16 @@ export class LinuxEvents implements Service, Moving, Ancestry {
     const reader = new Reader({ clock, log, changed: () => parts.changed?.() });
     this.#commandLines = new CommandLines({ reader, proc: hostProc(hostRoot), log });
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
+    this.#supervisor = new SourceSupervisor({
+      clock,
+      log,
+      retry: async () => {
+        await this.#feeds.improve();
+        await this.#follow();
+      },
+      status: () => this.#feeds.wantedStatus(),
+      changed: () => void this.#supervisor.run(() => this.#follow()),
+    });
     const shared = {
       sink,
       clock,
@@ -112,17 +118,22 @@ export class LinuxEvents implements Service, Moving, Ancestry {
       wanted: () => this.#needs(),
       audited: declared.filter(({ auditRules }) => auditRules.length > 0).flatMap(({ streams }) => streams),
       heldStarts: this.#heldCount('starts', MAX_HELD_STARTS, 'held-processes.json'),
-      changed: () => void this.#inTurn(() => this.#follow()),
+      supervisor: this.#supervisor,
     });
     const host = {
       ...shared,
       loopback,
       containerOf: (pid: number) => parts.containerOf?.(pid),
       feeds: this.#feeds,
+      times: this.#feeds.times,
       held: (stream: StreamName, max: number) => this.#heldCount(stream, max, `held-${stream}.json`),
     };
     this.#sources = declared.map((each) => ({ declared: each, source: each.make(host) }));
-    this.#feeds.subscribe(this.#sources.map(({ source }) => source));
+    const ringUsers = new RingUsers({ clock, log });
+    this.#feeds.subscribe([
+      ...this.#sources.map(({ source }) => source),
+      { acceptAudit: (events, isLive) => isLive && ringUsers.accept(events) },
+    ]);
   }
 
   /**
@@ -136,27 +147,24 @@ export class LinuxEvents implements Service, Moving, Ancestry {
   };
 
   async start(): Promise<void> {
-    if (this.#stopping !== undefined) return;
-    this.#stopping = new AbortController();
+    if (this.#supervisor.isRunning) return;
+    this.#supervisor.start();
     for (const held of this.#held) held.countKilled();
     await this.refresh();
-    this.#trying = this.#tryAgain(this.#stopping.signal);
   }
 
   async stop(): Promise<void> {
-    this.#stopping?.abort();
-    await this.#trying;
+    await this.#supervisor.stop();
     const done = new AbortController();
     const closing = this.#parts.clock.sleep(LAST_ARGUMENTS, done.signal).then(() => this.#commandLines.close());
     // Starts first: an exit is reported with the program that the start has named.
-    await this.#feeds.close();
-    await this.#inTurn(async () => {
+    await this.#supervisor.run(() => this.#feeds.close());
+    await this.#supervisor.run(async () => {
       for (const { source } of this.#sources) await source.close?.();
     });
     done.abort();
     await closing;
     await this.#feeds.finish();
-    this.#stopping = undefined;
   }
 
   /** When audit was last read; while it isn't open, the current time. */
@@ -177,44 +185,39 @@ export class LinuxEvents implements Service, Moving, Ancestry {
 
   /** Call this when `streams()` has changed. Never rejects. */
   async refresh(): Promise<void> {
-    if (this.#isStopping) return;
-    await this.#inTurn(async () => {
-      const streams = this.#parts.streams();
-      for (const { declared, source } of this.#sources) {
-        await source.prepare?.(!this.#isStopping && isWanted(declared, streams));
-      }
+    if (!this.#supervisor.isRunning) return;
+    await this.#supervisor.run(() => this.#prepare());
+    await this.#supervisor.run(async () => {
+      if (this.#supervisor.isRunning) await this.#feeds.refresh();
     });
-    await this.#feeds.refresh();
-    await this.#inTurn(() => this.#follow());
-  }
-
-  get #isStopping(): boolean {
-    return this.#stopping === undefined || this.#stopping.signal.aborted;
+    await this.#supervisor.run(() => this.#follow());
   }
 
   #needs() {
     const streams = this.#parts.streams();
     const wanted = this.#sources.map(({ declared }) => declared).filter((declared) => isWanted(declared, streams));
     return {
-      rules: wanted.flatMap(({ auditRules }) => auditRules),
+      rules: withRings(wanted.flatMap(({ auditRules }) => auditRules)),
       feeds: new Set(wanted.flatMap(({ feeds }) => feeds)),
     };
   }
 
+  /** Opens what must listen before the feeds. */
+  async #prepare(): Promise<void> {
+    const streams = this.#wantedNow();
+    for (const { declared, source } of this.#sources) await source.prepare?.(isWanted(declared, streams));
+  }
+
   /** Opens and closes sources, by the wanted streams and the open feed. */
   async #follow(): Promise<void> {
-    const streams = this.#parts.streams();
-    for (const { declared, source } of this.#sources) {
-      await source.follow?.(!this.#isStopping && isWanted(declared, streams), this.#feeds.current);
-    }
+    const streams = this.#wantedNow();
+    for (const { declared, source } of this.#sources)
+      await source.follow?.(isWanted(declared, streams), this.#feeds.current);
     this.#parts.changed?.();
   }
 
-  async #tryAgain(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#parts.clock.sleep(TRY_AGAIN, signal);
-      await this.#inTurn(() => this.#follow());
-    }
+  #wantedNow(): ReadonlySet<StreamName> {
+    return this.#supervisor.isRunning ? this.#parts.streams() : new Set();
   }
 
   #heldCount(stream: StreamName, max: number, file: string): HeldCount | undefined {
@@ -225,10 +228,5 @@ export class LinuxEvents implements Service, Moving, Ancestry {
     const held = new HeldCount({ stream, max, sink, note, log });
     this.#held.push(held);
     return held;
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const { log } = this.#parts;
-    return this.#turns.run(work).catch((err: unknown) => log.error({ err }, 'Could not change the sources.'));
   }
 }

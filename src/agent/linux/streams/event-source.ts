@@ -7,7 +7,9 @@ import type { AuditRule } from '../audit/rules.ts';
 import type { CommandLines } from '../processes/memory/command-lines.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
-import type { FeedSubscriber, Feeds } from './feeds.ts';
+import type { FeedSubscriber } from './feed-delivery.ts';
+import type { Feeds } from './feeds.ts';
+import type { ReadTimes } from './read-times.ts';
 import type { Feed } from './source-ladder.ts';
 
 /** Declares a source of events, which reports one stream or several. Each has a file of its own, and a row in index.ts. */
@@ -58,7 +60,9 @@ export interface SourceHost {
   readonly commandLines: CommandLines;
   /** The container of a process that runs or has just exited. */
   readonly containerOf: (pid: number) => string | undefined;
-  readonly feeds: Pick<Feeds, 'current' | 'status' | 'statusOfCalls' | 'startsRead' | 'startsSettled' | 'listenToEnds'>;
+  readonly feeds: Pick<Feeds, 'current' | 'status' | 'statusOfCalls'>;
+  /** Up to which times the feeds were read. */
+  readonly times: ReadTimes;
   /**
    * Records on disk how many records of a stream wait in memory, so that the next run counts them if this one is killed.
    * Closed after the source.

@@ -17,10 +17,10 @@ class Exits implements EventSource {
 
   constructor(host: SourceHost) {
     this.#host = host;
-    const { feeds, table, sink, clock, log, hostRoot } = host;
+    const { times, table, sink, clock, log, hostRoot } = host;
     const held = host.held('exits', MAX_HELD_EXITS);
-    const startsRead = () => feeds.startsRead();
-    const startsSettled = () => feeds.startsSettled();
+    const startsRead = () => times.startsRead();
+    const startsSettled = () => times.startsSettled();
     const parts = { table, sink, clock, log, hostRoot, startsRead, startsSettled, ...(held && { held }) };
     this.#source = new OptionalSource((onLost) => new ExitSource({ ...parts, onLost }));
   }
@@ -32,7 +32,7 @@ class Exits implements EventSource {
 
   async follow(isWanted: boolean): Promise<void> {
     const before = this.#host.clock.monotonic();
-    if (await this.#source.want(isWanted)) this.#host.feeds.listenToEnds(before);
+    if (await this.#source.want(isWanted)) this.#host.times.listenToExits(before);
   }
 
   status() {

@@ -1,9 +1,7 @@
 import type { Clock } from '../../../core/base/clock.ts';
-import { type Duration, minutes } from '../../../core/base/duration.ts';
+import type { Duration } from '../../../core/base/duration.ts';
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
-import { Lane } from '../../../core/base/lane.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import type { Service } from '../../../core/base/service.ts';
 import type { AuditFlood } from '../../../core/contract/audit-flood.ts';
 import type { SourceStatus } from '../../../core/contract/sources.ts';
 import type { StreamSink } from '../../../core/contract/streams.ts';
@@ -17,9 +15,7 @@ import { ProcessPolling } from '../processes/process-polling.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { ExcludedStarts } from './excluded-starts.ts';
-
-/** Interval of attempts to open a better source. */
-const TRY_AGAIN = minutes(1);
+import type { SourceSupervisor } from './supervisor.ts';
 
 /** What a source reports: all events of the kernel's audit, or starts of programs only. */
 export type Feed = 'audit' | 'starts';
@@ -31,7 +27,7 @@ interface Wanted {
   readonly feeds: ReadonlySet<Feed>;
 }
 
-interface Parts {
+export interface LadderParts {
   readonly wanted: () => Wanted;
   /** Whether it must leave audit to another agent that runs. */
   readonly yieldsToAgent?: boolean;
@@ -67,8 +63,8 @@ interface Parts {
   readonly opened?: () => void;
   /** Called when the rules were read, with whether other programs' rules hide all or some processes that start now. */
   readonly foundTaskRule?: (isThere: boolean) => void;
-  /** Called when `status()` has changed. */
-  readonly changed?: () => void;
+  /** Runs changes of the sources one at a time, and announces each new status. */
+  readonly supervisor: Pick<SourceSupervisor, 'run' | 'announce'>;
 }
 
 /** One way to get a feed. */
@@ -92,7 +88,7 @@ interface Source {
   status?(): SourceStatus;
 }
 
-interface RungParts extends Parts {
+interface RungParts extends LadderParts {
   readonly rules: () => readonly AuditRule[];
   readonly onLost: (reason: AgentError) => void;
   readonly changed: () => void;
@@ -130,34 +126,28 @@ interface OpenSource {
 }
 
 /**
- * Opens the best available source of the feeds that are wanted. It tries the sources in order, opens the next one when one is
- * lost, and tries the better ones again every minute. While no feed is wanted, no source is open.
+ * Opens the best available source of the feeds that are wanted: tries the sources in order, and opens the next one when one is
+ * lost. While no feed is wanted, no source is open. Change one thing at a time: `refresh`, `improve` and `close` are called
+ * within `SourceSupervisor.run`.
  */
-export class SourceLadder implements Service {
-  readonly name = 'sources of events';
-  readonly #parts: Parts;
+export class SourceLadder {
+  readonly #parts: LadderParts;
   readonly #ladder: readonly Rung[];
   #current: OpenSource | undefined;
   /** The best source, connected before the start. */
   #early: Source | undefined;
   /** Why the best source isn't in use. */
   #bestSourceError: AgentError | undefined;
-  /** The status that was logged last, as JSON. */
-  #logged = '';
-  #stopping: AbortController | undefined;
-  #watching: Promise<void> = Promise.resolve();
-  /** Serializes changes of the source. */
-  readonly #turns = new Lane();
 
   /** @param ladder replaced in tests */
-  constructor(parts: Parts, ladder: readonly Rung[] = LADDER) {
+  constructor(parts: LadderParts, ladder: readonly Rung[] = LADDER) {
     this.#parts = parts;
     this.#ladder = ladder;
   }
 
   /**
-   * Connects the best source if it is wanted and its records can wait: from now on, the kernel keeps them until `start`. Where
-   * that fails, `start` opens the best available source. Never rejects.
+   * Connects the best source if it is wanted and its records can wait: from now on, the kernel keeps them until `refresh`.
+   * Where that fails, `refresh` opens the best available source. Never rejects.
    */
   async connect(): Promise<void> {
     const [best] = this.#ladder;
@@ -171,24 +161,10 @@ export class SourceLadder implements Service {
     }
   }
 
-  /** Closes what `connect` has opened, unless `start` has taken it over. Safe to call twice; never rejects. */
+  /** Closes what `connect` has opened, unless `refresh` has taken it over. Safe to call twice; never rejects. */
   async disconnect(): Promise<void> {
     await this.#early?.close();
     this.#early = undefined;
-  }
-
-  async start(): Promise<void> {
-    if (this.#stopping !== undefined) return;
-    this.#stopping = new AbortController();
-    await this.refresh();
-    this.#watching = this.#watch(this.#stopping.signal);
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping?.abort();
-    await this.#watching;
-    await this.#inTurn(() => this.#release({ willResume: true }));
-    this.#stopping = undefined;
   }
 
   /** The open feed, if any. */
@@ -214,28 +190,33 @@ export class SourceLadder implements Service {
       : { state: 'degraded', source: rung.name, ...explained };
   }
 
-  /** Call this when `wanted()` has changed. Never rejects. */
-  async refresh(): Promise<void> {
-    await this.#inTurn(async () => {
-      if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
-      const { feeds } = this.#parts.wanted();
-      const { feed } = this;
-      // A source whose feed is no longer wanted is closed. A source of starts stays open as long as starts are wanted.
-      if (feed !== undefined && !feeds.has(feed)) await this.#release();
-      if (feeds.size === 0) await this.#release();
-      else if (this.#current === undefined) await this.#openBest();
-      else await this.#current.source.refreshRules?.().catch((error: unknown) => this.#fallBack(toAgentError(error)));
-    });
+  /** The status of the feed that reports most of what is wanted. */
+  wantedStatus(): SourceStatus {
+    return this.status(this.#parts.wanted().feeds.has('starts') ? 'starts' : 'audit');
   }
 
-  async #watch(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#parts.clock.sleep(TRY_AGAIN, signal);
-      await this.#inTurn(async () => {
-        if (signal.aborted || this.#parts.wanted().feeds.size === 0) return;
-        if (this.#current?.rung !== 0) await this.#openBest();
-      });
-    }
+  /** Opens and closes sources as `wanted()` demands. */
+  async refresh(): Promise<void> {
+    const { feeds } = this.#parts.wanted();
+    const { feed } = this;
+    // A source whose feed is no longer wanted is closed. A source of starts stays open as long as starts are wanted.
+    if (feed !== undefined && !feeds.has(feed)) await this.#release();
+    if (feeds.size === 0) await this.#release();
+    else if (this.#current === undefined) await this.#openBest();
+    else await this.#current.source.refreshRules?.().catch((error: unknown) => this.#fallBack(toAgentError(error)));
+    this.#parts.supervisor.announce();
+  }
+
+  /** Opens a better source, if one has become available. */
+  async improve(): Promise<void> {
+    if (this.#current?.rung !== 0 && this.#parts.wanted().feeds.size > 0) await this.#openBest();
+    this.#parts.supervisor.announce();
+  }
+
+  /** Closes the open source; the next run continues where it ended, if the source can. Safe to call twice. */
+  async close(): Promise<void> {
+    await this.#release({ willResume: true });
+    this.#parts.supervisor.announce();
   }
 
   /** Opens the best source that is better than the one in use. */
@@ -272,15 +253,17 @@ export class SourceLadder implements Service {
       ...this.#parts,
       rules: () => this.#parts.wanted().rules,
       onLost: (reason) => this.#lost(source, reason),
-      changed: () => this.#announceStatus(),
+      changed: () => this.#parts.supervisor.announce(),
     });
     return source;
   }
 
   /** The source failed. It may be closing at this moment, so the change is made later, not within its call. */
   #lost(source: Source, reason: AgentError): void {
-    void this.#inTurn(async () => {
+    const { supervisor } = this.#parts;
+    void supervisor.run(async () => {
       if (this.#current?.source === source) await this.#fallBack(reason);
+      supervisor.announce();
     });
   }
 
@@ -298,25 +281,5 @@ export class SourceLadder implements Service {
     await this.#current?.source.close(options);
     this.#current = undefined;
     this.#bestSourceError = undefined;
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    return this.#turns
-      .run(async () => {
-        await work();
-        this.#announceStatus();
-      })
-      .catch((err: unknown) => this.#parts.log.error({ err }, 'Could not change the source of events.'));
-  }
-
-  #announceStatus(): void {
-    const status = this.status(this.#parts.wanted().feeds.has('starts') ? 'starts' : 'audit');
-    const text = JSON.stringify(status);
-    if (text === this.#logged) return;
-    this.#logged = text;
-    const { log, changed } = this.#parts;
-    if (status.state === 'degraded' || status.state === 'unavailable') log.warn(status, 'Events are incomplete.');
-    else log.info(status, 'The source of events has changed.');
-    changed?.();
   }
 }

@@ -36,7 +36,7 @@ describe("Feeds with auditd's log as the source", () => {
         } as unknown as ProcessTable,
         commandLines: { read: async () => [] },
         heldStarts: undefined,
-        changed: () => {},
+        supervisor: { run: (change) => change(), announce: () => {} },
       },
       [
         {
@@ -53,7 +53,7 @@ describe("Feeds with auditd's log as the source", () => {
       ],
     );
     feeds.subscribe([{ acceptAudit: (events) => reported.push(...serials(events)) }]);
-    feeds.listenToEnds(milliseconds(systemClock.monotonic() - 5_000));
+    feeds.times.listenToExits(milliseconds(systemClock.monotonic() - 5_000));
     await feeds.refresh();
     const event = (serial: number, secondsAgo: number) =>
       ({ serial, time: new Date(Date.now() - secondsAgo * 1_000), fields: {}, records: [] }) as unknown as AuditEvent;
