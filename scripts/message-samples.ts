@@ -47,11 +47,12 @@ const digestOf = (path: string) => hash('sha256', path, 'hex');
 
 const CONTAINER = digestOf('a container');
 
-/** Events that are sent first because another event reports on them. */
+/** Events that are sent first because another event reports on them. Of all others, the agent of a sample collects none. */
 const BEFORE: Readonly<Record<string, string>> = {
   ConfigurationError: 'Diagnostic',
   DroppedEventsStatistics: 'Login',
   MessageStatistics: 'Login',
+  SecurityAlert: 'ProcessCreate',
 };
 
 /** The time of day at which the agent of a sample starts. */
@@ -98,7 +99,7 @@ async function makeSample(event: string): Promise<Readonly<Record<string, unknow
     baseline: { ...sources.baseline, scan: async () => report },
   };
   return withFixedValues(event, async (time) => {
-    const device = new SampledDevice(from, time);
+    const device = new SampledDevice(event, from, time);
     await device.start();
     const before = BEFORE[event];
     if (before !== undefined) await device.sample(before);
@@ -157,8 +158,12 @@ class SampledDevice {
   readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-samples-'));
   #faults: readonly ConfigurationFault[] = [];
 
-  constructor(from: Omit<Sources, 'statistics'>, time: sinon.SinonFakeTimers) {
-    const agent = new SimulatedAgent({ sources: from, lookups });
+  constructor(event: string, from: Omit<Sources, 'statistics'>, time: sinon.SinonFakeTimers) {
+    const agent = new SimulatedAgent({
+      sources: from,
+      lookups,
+      collectors: collectors.filter(({ name }) => name === event || name === BEFORE[event]),
+    });
     const { occurrences, triggers, publisher, queues, settings, origin } = agent;
     const parts = { clock: systemClock, log: quietLog() };
     const alerts = new Alerts({

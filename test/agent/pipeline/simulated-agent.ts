@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type sinon from 'sinon';
-import { collectors } from '../../../src/agent/collectors/index.ts';
+import { collectors as allCollectors } from '../../../src/agent/collectors/index.ts';
 import { Occurrences } from '../../../src/agent/collectors/occurrences.ts';
 import { LiveSettings } from '../../../src/agent/config/settings.ts';
 import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
@@ -21,6 +21,7 @@ import { type Duration, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
 import type { Service } from '../../../src/core/base/service.ts';
 import { VERSION } from '../../../src/core/base/version.ts';
+import type { Collector } from '../../../src/core/contract/collector.ts';
 import { type Envelope, QUEUES } from '../../../src/core/contract/event.ts';
 import type { Answer, HubClient } from '../../../src/core/contract/hub.ts';
 import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
@@ -88,12 +89,15 @@ export class SimulatedAgent {
     routing?: Routing;
     sources: Omit<Sources, 'statistics'>;
     lookups: Lookups;
+    /** Default: all. */
+    collectors?: readonly Collector[];
     /** Called for each message. If omitted, the hub is always up. */
     link?: () => Link;
     /** If omitted, queues are on the real disk and everything else is in memory. */
     storage?: SimulatedStorage;
   }) {
     const { desired = {}, routing = 'telemetry', sources, lookups, link = () => 'up', storage } = options;
+    const { collectors = allCollectors } = options;
     const reading = readTwin(desired, publishedDialect());
     assert.ok(reading.ok, JSON.stringify(reading));
     const settings = new LiveSettings(reading.settings);
