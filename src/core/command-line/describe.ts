@@ -13,7 +13,7 @@ const cut = (value: unknown, maxLength = 90) =>
 
 const times = (count: string) => (count === '1' ? 'once' : `${count} times`);
 
-/** Formats an element of each event; events that are not listed are shown as JSON. */
+/** Formats an element of each event; events that are not listed are shown field by field. */
 const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Record<string, string>>) => string>> = {
   ProcessCreate: ({ CommandLine, Executable, UserName, UserId, ProcessId }, { HitCount }) =>
     `${text(UserName ?? UserId)} ran ${cut(CommandLine)}  [${text(Executable)}, ${HitCount === undefined ? `pid ${ProcessId}` : times(HitCount)}]`,
@@ -71,6 +71,14 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
   },
 };
 
+const fieldByField = ({ ExtraDetails, ...payload }: Payload): string =>
+  cut(
+    Object.entries({ ...payload, ...(ExtraDetails as object) })
+      .map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : text(value)}`)
+      .join(', '),
+    160,
+  );
+
 /** An event in sentences. */
 export interface Sentences {
   /** One for each element of the payload, as far as they are shown; `nothing found` for an empty event. */
@@ -81,7 +89,7 @@ export interface Sentences {
 
 /** Nothing in the result can move a terminal's cursor, or change how other text is displayed. */
 export function sentencesOf({ Name, Payload: elements, IsEmpty }: Envelope): Sentences {
-  const sentence = SENTENCES[Name] ?? ((payload: Payload) => cut(JSON.stringify(payload), 160));
+  const sentence = SENTENCES[Name] ?? fieldByField;
   if (IsEmpty) return { lines: ['nothing found'], notes: [] };
   const lines = elements.slice(0, MAX_SHOWN).map((payload) => {
     const extra = (payload.ExtraDetails ?? {}) as Readonly<Record<string, string>>;

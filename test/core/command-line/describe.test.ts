@@ -73,8 +73,9 @@ describe('describeEvent', () => {
     ]);
   });
 
-  it('shows an event it has no words for as JSON, cut', () => {
-    assert.deepEqual(describeOf('Unknown', [{ A: 1 }]), ['Unknown                 {"A":1}']);
+  it('shows an unlisted event field by field, cut', () => {
+    const payload = { A: 1, B: 'x', C: [2], ExtraDetails: { D: 'y' } };
+    assert.deepEqual(describeOf('Unknown', [payload]), ['Unknown                 A 1, B x, C [2], D y']);
     assert.ok((describeOf('Unknown', [{ A: 'x'.repeat(1_000) }])[0] ?? '').length < 200);
   });
 
