@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { collectors } from '../../../src/agent/collectors/index.ts';
+import { collectors as allCollectors } from '../../../src/agent/collectors/index.ts';
 import { agentFacts } from '../../../src/agent/status/agent-facts.ts';
 import type { LocalStatus } from '../../../src/agent/status/schema.ts';
 import type { HubStatus } from '../../../src/core/contract/hub.ts';
@@ -8,6 +8,9 @@ const ON = { state: 'on', source: 'auditUnicast' } as const;
 const OFF = { state: 'off' } as const;
 const configuration = { desiredVersion: 7, source: 'desired', errors: {}, warnings: {} } as const;
 const hub: HubStatus = { state: 'connected', credential: { kind: 'moduleKey' } };
+
+const FROM_AUDIT = ['ProcessCreate', 'ProcessTerminate', 'ConnectionCreate', 'Login'];
+const collectors = allCollectors.filter(({ name }) => FROM_AUDIT.includes(name));
 
 const facts = (change: {
   configuration?: LocalStatus['configuration'];
