@@ -134,8 +134,14 @@ const FORMAT = '${Version}';
 const versionOf = (name) => execFileSync('dpkg-query', ['-W', '-f', FORMAT, name], { encoding: 'utf8' });
 const escaped = (text) => text.replaceAll('|', '\\|');
 const line = (cells) => `| ${cells.map((cell) => escaped(String(cell))).join(' | ')} |`;
-const disagreeing = [...disagreements].sort(([a], [b]) => a.localeCompare(b));
-const unexplained = disagreeing.filter(([rule]) => !REASONS.some(([pattern]) => pattern.test(rule)));
+const byReason = new Map();
+for (const [rule, found] of [...disagreements].sort(([a], [b]) => a.localeCompare(b))) {
+  const reason = REASONS.find(([pattern]) => pattern.test(rule))?.[1] ?? 'not explained';
+  const results = `Vakt: ${found[0].result}, OpenSCAP: ${found[0].their}`;
+  const where = [found.map(({ tree }) => tree).join(', '), found[0].actual].filter(Boolean).join('; ');
+  const group = byReason.get(`${results}. ${reason}`) ?? [];
+  byReason.set(`${results}. ${reason}`, [...group, `  - \`${rule}\` (${where})`]);
+}
 const page = `# Comparison with OpenSCAP
 
 Results of Vakt's hardening rules and of ComplianceAsCode's content for OpenSCAP on the same three Debian 13 trees, built by
@@ -150,20 +156,9 @@ ${rows.map(({ tree, both, neither, softer, harder, skipped }) => line([tree, bot
 
 ## Disagreements
 
-${line(['rule', 'tree', 'Vakt', 'OpenSCAP', 'found', 'reason'])}
-| --- | --- | --- | --- | --- | --- |
-${disagreeing
-  .map(([rule, [first, ...others]]) =>
-    line([
-      `\`${rule}\``,
-      [first, ...others].map(({ tree }) => tree).join(', '),
-      first.result,
-      first.their,
-      first.actual ?? '',
-      REASONS.find(([pattern]) => pattern.test(rule))?.[1] ?? '',
-    ]),
-  )
-  .join('\n')}
+By reason, with the trees and what Vakt found:
+
+${[...byReason].map(([reason, found]) => `- ${reason}\n${found.join('\n')}`).join('\n')}
 
 ## Rules that Vakt does not evaluate
 
@@ -177,5 +172,6 @@ ${[...skips]
   .join('\n')}
 `;
 writeFileSync(join(TOP, PAGE), page);
-for (const [rule, found] of unexplained) console.error(`not explained: ${rule} ${JSON.stringify(found)}`);
+const unexplained = [...byReason].filter(([reason]) => reason.endsWith('. not explained'));
+for (const [, found] of unexplained) console.error(`not explained:\n${found.join('\n')}`);
 process.exitCode = unexplained.length > 0 ? 1 : 0;

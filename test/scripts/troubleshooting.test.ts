@@ -24,6 +24,11 @@ describe('TROUBLESHOOTING.md', () => {
     }
   });
 
+  it('lists no unknown or repeated error', () => {
+    const ids = [...PAGE.matchAll(/^\| `([A-Z_0-9]+)` \|/gm)].map(([, id]) => id);
+    assert.deepEqual(ids.toSorted(), Object.keys(FAILURES).toSorted());
+  });
+
   it('has every line that is logged as a warning or an error', () => {
     const files = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
     const lines = files.flatMap((file) => logged(readFileSync(join('src', file), 'utf8')));

@@ -23,7 +23,7 @@ export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
 
 /**
  * Every failure that an operator can see, by its stable id. Ids are never renamed or reused for something else;
- * README.md in this folder has a row for each; a test checks this.
+ * TROUBLESHOOTING.md has a row for each; a test checks this.
  */
 export const FAILURES = {
   CONFIG_FILE_MISSING: ['Local Configuration', 'File Not Exist'],

@@ -1,15 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { AgentError, EXIT_STATUS, errnoOf, FAILURES, messageOf, toAgentError } from '../../../src/core/base/errors.ts';
-
-describe('FAILURES', () => {
-  it('the table "Error codes" of src/core/base/README.md has exactly one row for each failure', () => {
-    const [, section = ''] = readFileSync('src/core/base/README.md', 'utf8').split(/^#+ Error codes *$/m);
-    const [table = ''] = section.split(/^#+ /m);
-    const rows = [...table.matchAll(/^\| *`([A-Z_0-9]+)` *\|/gm)].map(([, id]) => id);
-    assert.deepEqual(rows.toSorted(), Object.keys(FAILURES).toSorted());
-  });
-});
+import { AgentError, EXIT_STATUS, errnoOf, messageOf, toAgentError } from '../../../src/core/base/errors.ts';
 
 describe('AgentError', () => {
   const cause = new Error('why');
