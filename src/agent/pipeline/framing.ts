@@ -1,5 +1,4 @@
 import { crc32 } from 'node:zlib'; // Node 20.15, 22.2 or later
-import { errnoOf } from '../../core/base/errors.ts';
 import type { StoreFiles } from './store-files.ts';
 
 /*
@@ -106,49 +105,4 @@ export function* readFrames(
     at += FRAME + length;
     if (crc32(body) === crc) yield { start, end: at, body };
   }
-}
-
-/**
- * Whether a file begins with this head. True also for a torn head, for one whose end is the zeros that a power cut can
- * leave, and for one with a single flipped bit outside of the format version, its last byte.
- *
- * @throws the file system's error, unless it means damage (EIO)
- */
-export function isHeadedBy(expected: Buffer, files: StoreFiles, path: string): boolean {
-  const head = Buffer.alloc(expected.length);
-  try {
-    files.read(path, 0, head);
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return false;
-  }
-  const written = head.subarray(0, head.findLastIndex((byte) => byte !== 0) + 1);
-  return written.equals(expected.subarray(0, written.length)) || isFlipped(head, expected);
-}
-
-function isFlipped(head: Buffer, expected: Buffer): boolean {
-  let bits = 0;
-  for (const [index, byte] of head.entries())
-    for (let rest = byte ^ (expected[index] ?? 0); rest > 0; rest &= rest - 1) bits += 1;
-  return bits === 1 && head.at(-1) === expected.at(-1);
-}
-
-const NAME = /^([0-9a-f]{16})\.log$/;
-const MAX_FOREIGN_NUMBER = 2 ** 46;
-
-/** The number in the name of a log's file; NaN for other names. */
-export const fileNumber = (name: string): number => Number.parseInt(NAME.exec(name)?.[1] ?? '', 16);
-
-export const fileName = (number: number): string => `${number.toString(16).padStart(16, '0')}.log`;
-
-/**
- * The number of a log's next file: greater than those of its files, `own`. Numbers of other entries are passed as well,
- * but only up to a limit, since a higher one would use the numbers up; above it, only that number is skipped.
- */
-export function freeNumber(own: readonly number[], names: readonly string[]): number {
-  const foreign = names.map(fileNumber).filter((number) => number <= MAX_FOREIGN_NUMBER);
-  const taken = new Set(names);
-  let next = [...own, ...foreign].reduce((most, number) => Math.max(most, number + 1), 0);
-  while (taken.has(fileName(next))) next += 1;
-  return next;
 }

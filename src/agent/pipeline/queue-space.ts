@@ -2,7 +2,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { LONG_AGO, milliseconds } from '../../core/base/duration.ts';
 import type { QueueName } from '../../core/contract/event.ts';
 import { hasLimitedShare } from '../../core/contract/owner.ts';
-import type { Medium } from './segment-folder.ts';
+import type { Medium } from './log-folder.ts';
 import type { SegmentLog, SizedEvent } from './store.ts';
 
 /** Eviction frees whole segments, so a segment is a small part of a queue's limit. */

@@ -10,11 +10,12 @@ import { Alarm } from '../../core/base/waiting.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
 import type { SettingsReader } from '../../core/contract/settings.ts';
 import type { EventTally, OutgoingEvent, QueuedEvent } from '../../core/contract/store.ts';
+import { isFull } from '../state/background-writer.ts';
 import { FallbackFiles } from './fallback-files.ts';
+import type { Medium } from './log-folder.ts';
 import { QueueSpace } from './queue-space.ts';
 import { recordSize } from './segment.ts';
-import type { Medium } from './segment-folder.ts';
-import { type EventFilter, isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
+import { type EventFilter, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
 /** Maximum time from a High event's write to its sync (contract §6). */

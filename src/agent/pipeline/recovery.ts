@@ -1,20 +1,14 @@
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { Account, droppedIn, UNIDENTIFIED } from '../../core/base/counters.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import type { EventTally } from '../../core/contract/store.ts';
-import { fileName, fileNumber, freeNumber, isHeadedBy } from './framing.ts';
+import { type FoundFiles, findFiles, type LogFile } from './log-folder.ts';
 import { Positions } from './positions.ts';
 import { type Checkpoint, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
-import type { AppendFile, StoreFiles } from './store-files.ts';
+import type { StoreFiles } from './store-files.ts';
 
-/** One file of a log, and which of its events are still queued. */
-export interface Segment {
-  readonly number: number;
-  readonly path: string;
-  /** Kept in memory because the disk cannot be written. */
-  inMemory: boolean;
-  /** Valid bytes. The file may be longer, by a write that failed and could not be truncated. */
-  size: number;
+/** A file of a queue, and which of its events are still queued. */
+export interface Segment extends LogFile {
   /** The positions of its events, settled ones included: from, inclusive, and to, exclusive. */
   from: number;
   to: number;
@@ -29,27 +23,18 @@ export interface Segment {
   /** When its first event came in that waits, and its last one; at the latest; see Checkpoint.ran. */
   firstAt: number;
   lastAt: number;
-  /** While it can be written, or has yet to be synced. */
-  file?: AppendFile;
-  unsynced: boolean;
   /** A sync has failed: it is unknown which of its records would survive a power cut. */
   inDoubt: boolean;
-  /** Its head is known to survive a power cut. */
-  lasting: boolean;
 }
 
 /** A log recovered from disk. */
-export interface Recovered extends Checkpoint {
+export interface Recovered extends Checkpoint, Omit<FoundFiles, 'files'> {
   /** Oldest first. */
   readonly segments: readonly Segment[];
   /** The number of the first segment that the state was read from. */
   readonly stateFrom: number;
-  /** Unused, and greater than the number of any file of the log; see freeNumber. */
-  readonly nextNumber: number;
   /** Events before this position may exist, but could not be read. */
   readonly unreadUntil: number;
-  /** Files of unknown kind or format version. They are never touched. */
-  readonly keptAside: readonly string[];
   /** Names of the log's files with bytes that cannot be read as records. A torn last write leaves some, too. */
   readonly damaged: readonly string[];
   /** Elements that were missing, and were counted as lost: `corrupt`. */
@@ -59,11 +44,8 @@ export interface Recovered extends Checkpoint {
 /** A segment is 1 MiB, and one batch or event more. In bytes; what is larger isn't read. */
 const MAX_SEGMENT_BYTES = 16 * 1024 * 1024;
 
-export const emptySegment = (folder: string, number: number, position: number): Segment => ({
-  number,
-  path: join(folder, fileName(number)),
-  inMemory: false,
-  size: 0,
+/** A segment whose first event will have this position. */
+export const emptySegment = (file: LogFile, position: number): Segment => ({
   from: position,
   to: position,
   readFrom: SEGMENT_HEAD.length,
@@ -73,9 +55,8 @@ export const emptySegment = (folder: string, number: number, position: number): 
   owners: new Map(),
   firstAt: 0,
   lastAt: 0,
-  unsynced: false,
   inDoubt: false,
-  lasting: false,
+  ...file,
 });
 
 /** Adds events to a segment's counts, or, with `sign` −1, subtracts them. */
@@ -96,7 +77,8 @@ export function tally(segment: Segment, { name, elements }: EventTally, bytes: n
  * @throws the file system's error when the folder cannot be read; a file that can't be read does not throw
  */
 export function recover(files: StoreFiles, folder: string): Recovered {
-  const { segments: all, keptAside, nextNumber } = findSegments(files, folder);
+  const { files: found, keptAside, nextNumber } = findFiles(files, folder, SEGMENT_HEAD, MAX_SEGMENT_BYTES);
+  const all = found.map((file) => emptySegment({ ...file, unsynced: true }, 0));
   const base = findBase(files, all);
   const account = Account.from(base?.checkpoint.account.toJSON());
   const done = base?.checkpoint.done.copy() ?? new Positions();
@@ -174,23 +156,6 @@ export const unreadLog = (start: number): Recovered => ({
   damaged: [],
   corrupt: 0,
 });
-
-function findSegments(files: StoreFiles, folder: string) {
-  const segments: Segment[] = [];
-  const keptAside: string[] = [];
-  const entries = files.list(folder);
-  for (const { name, size = Number.POSITIVE_INFINITY } of entries) {
-    const number = fileNumber(name);
-    const isRead = Number.isSafeInteger(number) && size <= MAX_SEGMENT_BYTES;
-    if (isRead && isHeadedBy(SEGMENT_HEAD, files, join(folder, name)))
-      segments.push({ ...emptySegment(folder, number, 0), size, unsynced: true });
-    else keptAside.push(name);
-  }
-  const own = segments.map(({ number }) => number);
-  const names = entries.map(({ name }) => name);
-  const nextNumber = freeNumber(own, names);
-  return { segments: segments.sort((a, b) => a.number - b.number), keptAside: keptAside.sort(), nextNumber };
-}
 
 /** The last intact checkpoint, which is in the newest segment unless that one is damaged. */
 function findBase(files: StoreFiles, segments: readonly Segment[]) {

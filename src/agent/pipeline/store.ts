@@ -2,7 +2,7 @@
  * The segment log: one queue on disk.
  *
  * A log is a folder of segment files, numbered in the order of their creation. Only the newest is written, and only
- * appended to; space is freed by deleting whole files. segment.ts has the format, segment-folder.ts manages the files,
+ * appended to; space is freed by deleting whole files. segment.ts has the format, log-folder.ts manages the files,
  * recovery.ts reads a log back, queue-space.ts enforces the size limit of the two logs.
  *
  * Invariants
@@ -73,13 +73,13 @@ import type { Duration } from '../../core/base/duration.ts';
 import { errnoOf } from '../../core/base/errors.ts';
 import { hasLimitedShare } from '../../core/contract/owner.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../core/contract/store.ts';
-import { NotWritten } from '../state/background-writer.ts';
+import { isFull, NotWritten } from '../state/background-writer.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { newReadAhead } from './framing.ts';
+import { LogFolder, type Medium, mediumOf, sizeIn } from './log-folder.ts';
 import { Positions } from './positions.ts';
-import { type Recovered, type Segment, tally } from './recovery.ts';
+import { emptySegment, type Recovered, recover, type Segment, tally, unreadLog } from './recovery.ts';
 import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
-import { closeFile, type Medium, mediumOf, SegmentFolder, sizeIn } from './segment-folder.ts';
 
 /** An event with its sizes, computed once. */
 export interface SizedEvent {
@@ -134,7 +134,8 @@ const MAX_BYTES_PASSED_BY = 4 * 1024 * 1024;
 /** One queue on disk; see above. Only one process may write it. */
 export class SegmentLog {
   readonly #files: FallbackFiles;
-  readonly #folder: SegmentFolder;
+  readonly #path: string;
+  readonly #folder: LogFolder<Segment>;
   readonly #segmentBytes: () => number;
   readonly #ageLimit: Duration;
   readonly #clock: Pick<Clock, 'monotonic' | 'now'>;
@@ -168,7 +169,8 @@ export class SegmentLog {
     },
   ) {
     this.#files = files;
-    this.#folder = new SegmentFolder(files, path);
+    this.#path = path;
+    this.#folder = new LogFolder<Segment>(files, path, ({ events }) => events > 0);
     this.#segmentBytes = options.segmentBytes;
     this.#ageLimit = options.ageLimit;
     this.#clock = options.clock;
@@ -178,7 +180,8 @@ export class SegmentLog {
    * @returns what was found, and the error if the log cannot be written now; writing is retried
    */
   open(): { found: Recovered; error?: unknown } {
-    const found = this.#folder.open(this.#clock.now().getTime());
+    const found = this.#recover();
+    this.#folder.open(found.segments, found.nextNumber, found.stateFrom);
     this.#account = found.account;
     this.#done = found.done.copy();
     this.#next = found.next;
@@ -190,6 +193,26 @@ export class SegmentLog {
     this.#open = true;
     const error = this.flush();
     return error === undefined ? { found } : { found, error };
+  }
+
+  /**
+   * Makes the folder, or reads the log in it. If the disk allows neither, new files are made in memory. A log that cannot
+   * be read begins at a number and position higher than any that it can contain, so that the next run finds both the
+   * old events and the new ones.
+   */
+  #recover(): Recovered {
+    try {
+      this.#files.makeFolder(this.#path);
+    } catch (error) {
+      this.#files.refuse(error);
+    }
+    try {
+      return recover(this.#files, this.#path);
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.#files.refuse(error);
+      return unreadLog(errnoOf(error) === 'ENOENT' ? 0 : this.#clock.now().getTime());
+    }
   }
 
   /** `next`: the position that the next event gets. `lasting`: events before this position survive a power cut. */
@@ -209,21 +232,21 @@ export class SegmentLog {
 
   /** Bytes of segments with queued events, and those of their records that belong to an owner with a limited share. */
   heldIn(medium: Medium, owner: string): { readonly all: number; readonly byOwner: number } {
-    const held = this.#folder.segments.filter(({ events }) => events > 0);
+    const held = this.#folder.files.filter(({ events }) => events > 0);
     const byOwner = held.reduce((sum, one) => (mediumOf(one) === medium ? sum + (one.owners.get(owner) ?? 0) : sum), 0);
     return { all: sizeIn(medium, held), byOwner };
   }
 
   /** The part of `bytesIn` without dead segments, which are deleted as soon as the disk allows it. */
   neededIn(medium: Medium): number {
-    return sizeIn(medium, this.#folder.segments);
+    return sizeIn(medium, this.#folder.files);
   }
 
   /** The part of `bytesIn` that cannot be evicted: segments whose events are taken, and the state on a disk that refuses. */
   pinnedIn(medium: Medium): number {
     const taken = new Set(this.#taken?.map(({ segment }) => segment));
     const isState = (segment: Segment) => this.#files.refuses && this.#folder.holdsState(segment);
-    const pinned = this.#folder.segments.filter((segment) => taken.has(segment) || isState(segment));
+    const pinned = this.#folder.files.filter((segment) => taken.has(segment) || isState(segment));
     return sizeIn(medium, pinned);
   }
 
@@ -234,7 +257,7 @@ export class SegmentLog {
 
   /** How many events would be lost if the process ended now. */
   get eventsInMemory(): number {
-    return this.#folder.segments.reduce((all, { inMemory, events }) => (inMemory ? all + events : all), 0);
+    return this.#folder.files.reduce((all, { inMemory, events }) => (inMemory ? all + events : all), 0);
   }
 
   get hasPending(): boolean {
@@ -252,7 +275,7 @@ export class SegmentLog {
 
   waiting(): { events: number; elements: number; bytes: number } {
     const total = { events: 0, elements: 0, bytes: 0 };
-    for (const { events, bytes, elements } of this.#folder.segments) {
+    for (const { events, bytes, elements } of this.#folder.files) {
       total.events += events;
       total.bytes += bytes;
       for (const count of elements.values()) total.elements += count;
@@ -263,7 +286,7 @@ export class SegmentLog {
   /** Queued elements, by event name. */
   queued(): Map<string, number> {
     const queued = new Map<string, number>();
-    for (const { elements } of this.#folder.segments) {
+    for (const { elements } of this.#folder.files) {
       for (const [name, count] of elements) queued.set(name, (queued.get(name) ?? 0) + count);
     }
     return queued;
@@ -332,7 +355,7 @@ export class SegmentLog {
     let space = maxBytes;
     let full = false;
     let passedBy = 0;
-    for (const segment of this.#folder.segments.filter((one) => mayHold(one, wanted))) {
+    for (const segment of this.#folder.files.filter((one) => mayHold(one, wanted))) {
       const span: Span = { segment, events: [], positions: [], end: segment.readFrom };
       for (const record of this.#readWaiting(segment)) {
         const { position, name, elements, occurrences, bytes } = record;
@@ -421,13 +444,13 @@ export class SegmentLog {
 
   /** Saves the running time, with the next write and if events are queued, so that the next run knows their age. */
   noteTime(): void {
-    this.#checkpointPending ||= this.#ran > this.#ranNoted && this.#folder.segments.some(({ events }) => events > 0);
+    this.#checkpointPending ||= this.#ran > this.#ranNoted && this.#folder.files.some(({ events }) => events > 0);
   }
 
   /** Segments with queued events of which none is taken, oldest first. */
   #notTaken(): Segment[] {
     const taken = new Set(this.#taken?.map(({ segment }) => segment));
-    return this.#folder.segments.filter((segment) => segment.events > 0 && !taken.has(segment));
+    return this.#folder.files.filter((segment) => segment.events > 0 && !taken.has(segment));
   }
 
   #drop(victim: Segment, reason: DropReason, mayWait: boolean): boolean {
@@ -436,7 +459,7 @@ export class SegmentLog {
       this.#checkpointPending = true;
       return true;
     }
-    if (!mayWait && !this.#folder.outlasts(victim)) return false;
+    if (!mayWait && !this.#folder.canDelete(victim)) return false;
     if (!this.#files.refuses) {
       const error = this.#writeToDisk([], { victim, reason });
       if (error === undefined) {
@@ -461,7 +484,7 @@ export class SegmentLog {
     const current = this.#current;
     if (current === undefined || current.events > 0 || current.size < 2 * this.emptyBytes) return freed;
     if (this.#files.refuses) return freed;
-    if (!mayWait && !this.#folder.outlasts(current)) return freed;
+    if (!mayWait && !this.#folder.canDelete(current)) return freed;
     const cannotWrite = this.#writeToDisk([], { victim: current, reason: 'cacheFull' });
     return !this.#refuses(cannotWrite) && cannotWrite === undefined && this.free(mayWait);
   }
@@ -498,12 +521,11 @@ export class SegmentLog {
 
   async #sync(): Promise<void> {
     const isUnsure = ({ inMemory, inDoubt, events }: Segment) => inMemory || (inDoubt && events > 0);
-    const written = this.#folder.segments.some(isUnsure) ? this.#lasting : this.#next;
+    const written = this.#folder.files.some(isUnsure) ? this.#lasting : this.#next;
     await this.#folder.sync({
       keepDead: this.#checkpointPending || this.#files.refuses,
       isWritten: (segment) => segment === this.#current,
       failed: (segment) => {
-        // The kernel may have dropped the pages and marked them clean, so that a second sync would succeed regardless.
         segment.inDoubt = true;
         if (segment === this.#current) this.#current = undefined;
         this.#checkpointPending = true;
@@ -584,19 +606,16 @@ export class SegmentLog {
     if (rolls) this.#compose(events, { head: true, without });
     const { bytes } = this.#writer;
     try {
-      segment ??= this.#folder.create(this.#next);
-      if (segment.file === undefined) throw new Error('The segment is closed.');
-      segment.file.append(bytes);
+      segment ??= emptySegment(this.#folder.create(), this.#next);
+      this.#folder.append(segment, bytes);
     } catch (error) {
-      if (segment !== undefined && !this.#takeBack(segment, rolls)) this.#skipPositions(events.length);
+      if (segment !== undefined && !this.#folder.undo(segment)) this.#skipPositions(events.length);
       return error ?? new Error('unknown');
     }
     if (rolls) {
       this.#folder.add(segment);
       this.#current = segment;
     }
-    segment.size += bytes.length;
-    segment.unsynced = true;
     if (rolls || this.#checkpointPending || without !== undefined) this.#ranNoted = this.#ran;
     this.#checkpointPending = false;
     this.#losses.clear();
@@ -627,26 +646,11 @@ export class SegmentLog {
   }
 
   /**
-   * Undoes a failed write.
-   *
-   * If that fails, later writes must go to a file with a higher number: the partial write may contain a checkpoint, and
-   * the last checkpoint determines the state.
-   * @returns whether the write was undone completely
+   * After a failed write that could not be undone, later writes must go to a file with a higher number: the partial write
+   * may contain a checkpoint, and the last checkpoint determines the state.
    */
-  #takeBack(segment: Segment, isNew: boolean): boolean {
-    try {
-      if (isNew) this.#files.remove(segment.path);
-      else segment.file?.truncate(segment.size);
-      return true;
-    } catch {
-      this.#current = undefined;
-      return false;
-    } finally {
-      if (isNew) closeFile(segment);
-    }
-  }
-
   #skipPositions(positions: number): void {
+    this.#current = undefined;
     this.#done.add(this.#next, this.#next + positions);
     this.#next += positions;
     this.#checkpointPending = true;
@@ -666,10 +670,10 @@ export class SegmentLog {
 
   /** Finds dead segments, and marks all positions before the first queued event as settled, except for unread ones. */
   #removeDead(): void {
-    for (const { events, owners } of this.#folder.segments) if (events === 0) owners.clear();
+    for (const { events, owners } of this.#folder.files) if (events === 0) owners.clear();
     const dead = this.#folder.removeDead();
     if (dead.some((segment) => segment === this.#current)) this.#current = undefined;
-    this.#done.add(this.#unreadUntil, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);
+    this.#done.add(this.#unreadUntil, this.#folder.files.find(({ events }) => events > 0)?.from ?? this.#next);
   }
 }
 
@@ -691,6 +695,3 @@ export const isWanted = (
 
 const mayStop = (found: readonly Span[], { accepts }: EventFilter): boolean =>
   found.length > 0 || accepts !== undefined;
-
-/** The disk, or this user's quota, is full. */
-export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

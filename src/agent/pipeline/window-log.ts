@@ -20,7 +20,7 @@
  *
  *   1. Counts are absolute, never differences, so the next record replaces one that is damaged or missing.
  *   2. The log is the newest file with a `complete`, which ends the copy of the log that a new file begins with. An
- *      older file is deleted when the newer one is synced. If no file is complete, the newest one counts.
+ *      older file is deleted when the newer one is synced (log-folder.ts). If no file is complete, the newest one counts.
  *   3. An element is in the log until it has left for its queue, and in the queue from then on; never in both or
  *      neither. The queue's next position decides. A `leave` lists the events that are about to be put, their
  *      elements, and the position of the first event. If the queue has assigned an event's position, the event is in
@@ -54,14 +54,15 @@
 
 import type { Clock } from '../../core/base/clock.ts';
 import { QUEUES, type QueueName } from '../../core/contract/event.ts';
-import { NotWritten } from '../state/background-writer.ts';
+import { isFull, NotWritten } from '../state/background-writer.ts';
 import type { Element } from './element-table.ts';
-import { FRAME, fileName } from './framing.ts';
-import { isFull } from './store.ts';
-import type { AppendFile, StoreFiles } from './store-files.ts';
+import { FallbackFiles } from './fallback-files.ts';
+import { FRAME } from './framing.ts';
+import { closeFile, type LogFile, LogFolder } from './log-folder.ts';
+import type { StoreFiles } from './store-files.ts';
 import type { Window } from './window.ts';
 import { type Leaving, LOG_HEAD, LogWriter } from './window-records.ts';
-import { type LogFile, type RecoveredCounts, readLog } from './window-recovery.ts';
+import { type RecoveredCounts, readLog } from './window-recovery.ts';
 
 /** A file is rewritten when it is longer than TIMES its current content plus SLACK bytes. */
 const TIMES = 3;
@@ -83,8 +84,10 @@ export type PositionsOf = (queue: QueueName) => { readonly next: number; readonl
 
 /** The counts on disk; see above. Only one process may write a log. */
 export class WindowLog {
-  readonly #files: StoreFiles;
-  readonly #folder: string;
+  /** Never told to refuse: while the disk cannot be written, the counts are in memory anyway. */
+  readonly #files: FallbackFiles;
+  readonly #path: string;
+  readonly #folder: LogFolder<LogFile>;
   readonly #windows: () => Iterable<Window>;
   readonly #positions: PositionsOf;
   readonly #clock: Clock;
@@ -93,20 +96,15 @@ export class WindowLog {
   #open = false;
   /** The queues' next positions at the end of the previous run. */
   readonly #nextAtStart: Partial<Record<QueueName, number>> = {};
-  #nextFile = 0;
-  #current: (LogFile & { readonly file: AppendFile; size: number }) | undefined;
+  #current: LogFile | undefined;
   /** After a rewrite failed: the file size, in bytes, from which it is retried. */
   #longFrom = 0;
   #nextWindow = 0;
   #nextElement = 0;
-  /** Files that the current one has replaced. */
-  #old: readonly LogFile[] = [];
   /** Elements have left, but the files still contain them. */
   #stale = false;
   /** The positions up to which the queues must be synced before the current file may be deleted. */
   #awaited: Partial<Record<QueueName, number>> = {};
-  #unsynced = false;
-  #folderChanged = false;
 
   constructor(options: {
     files: StoreFiles;
@@ -117,8 +115,9 @@ export class WindowLog {
     /** Limit of all files together, in bytes: at least four times what the windows may hold in memory. */
     maxBytes: () => number;
   }) {
-    this.#files = options.files;
-    this.#folder = options.folder;
+    this.#files = new FallbackFiles(options.files);
+    this.#path = options.folder;
+    this.#folder = new LogFolder(this.#files, options.folder);
     this.#windows = options.windows;
     this.#positions = options.positions;
     this.#clock = options.clock;
@@ -133,14 +132,13 @@ export class WindowLog {
   open(): { found: RecoveredCounts; error?: unknown } {
     for (const queue of QUEUES) this.#nextAtStart[queue] ??= this.#positions(queue).next;
     try {
-      this.#files.makeFolder(this.#folder);
-      const { files, nextFile, ...found } = readLog(
+      this.#files.makeFolder(this.#path);
+      const { files, nextNumber, ...found } = readLog(
         this.#files,
-        this.#folder,
+        this.#path,
         (queue) => this.#nextAtStart[queue] ?? 0,
       );
-      this.#old = files;
-      this.#nextFile = nextFile;
+      this.#folder.open(files, nextNumber);
       this.#open = true;
       return { found };
     } catch (error) {
@@ -153,14 +151,14 @@ export class WindowLog {
     if (!this.#open) return false;
     if (this.#stale) return true;
     const isNothingWritten = this.#current === undefined;
-    if (isNothingWritten && this.#old.length > 0) return true; // old files are deleted after a new one is written
+    if (isNothingWritten && this.#folder.files.length > 0) return true; // old files are deleted after a new one is written
     for (const { changed, elements } of this.#windows())
       if (changed.length > 0 || (isNothingWritten && elements.size > 0)) return true;
     return false;
   }
 
   get needsSync(): boolean {
-    return this.#open && (this.#unsynced || this.#folderChanged);
+    return this.#open && this.#folder.needsSync;
   }
 
   /** Writes what has changed. @returns the error if it failed; the changes are then written by the next call */
@@ -204,31 +202,19 @@ export class WindowLog {
 
   /** Syncs what was written before the call, then deletes the replaced files. */
   async sync(): Promise<void> {
-    const old = this.#old;
-    const current = this.#current;
-    this.#unsynced = false;
     try {
-      await current?.file.sync();
-      if (this.#folderChanged) {
-        this.#folderChanged = false;
-        await this.#files.sync(this.#folder);
-      }
+      await this.#folder.sync({
+        keepDead: this.#current === undefined,
+        isWritten: (file) => file === this.#current,
+        failed: () => this.#giveUp(),
+      });
     } catch (error) {
-      if (error instanceof NotWritten) {
-        this.#unsynced = true;
-        this.#folderChanged = true;
-        return;
-      }
-      // After a failed sync the kernel may have discarded the pages and marked them clean: only a new file is reliable.
-      this.#folderChanged = true;
-      this.#giveUp();
-      throw error;
+      if (!(error instanceof NotWritten)) throw error;
     }
-    if (current !== undefined && this.#current === current) this.#removeOld(old);
   }
 
   close(): void {
-    this.#current?.file.close();
+    this.#folder.close();
     this.#current = undefined;
     this.#open = false;
   }
@@ -249,14 +235,14 @@ export class WindowLog {
    */
   #append(more: (writer: LogWriter) => void, later = 0): unknown {
     const added = this.#compose(more);
-    const used = this.#old.reduce((all, { size }) => all + size, this.#current?.size ?? 0);
+    const used = this.#folder.bytesIn('disk');
     if (used + this.#writer.bytes.length + later <= this.#maxBytes() * (1 - FREE_FOR_REWRITE))
       return this.#write(added);
     for (const one of added) one.number = -1;
-    this.#removeAllOld();
+    this.#folder.freeAll();
     const error = this.#rewrite();
     if (error !== undefined) return error;
-    this.#removeAllOld();
+    this.#folder.freeAll();
     return this.#write(this.#compose(more));
   }
 
@@ -266,14 +252,13 @@ export class WindowLog {
     if (current === undefined) return new Error('The window log has no open file.');
     const writer = this.#writer;
     try {
-      current.file.append(writer.bytes);
+      this.#folder.append(current, writer.bytes);
     } catch (error) {
-      this.#takeBack(current);
+      // If it cannot be undone, its records are valid, but nothing may be appended after a partial one.
+      if (!this.#folder.undo(current)) this.#giveUp();
       for (const one of added) one.number = -1;
       return error ?? new Error('unknown');
     }
-    current.size += writer.bytes.length;
-    this.#unsynced = true;
     this.#nextWindow += added.filter((one) => 'kind' in one).length;
     this.#nextElement += added.filter((one) => 'payload' in one).length;
     this.#allWritten();
@@ -322,9 +307,8 @@ export class WindowLog {
     const error = this.#tryToRewrite();
     if (error === undefined || !this.#stale || !isFull(error)) return error;
     // The file on disk is outdated, and uses the space that its replacement needs.
-    this.#giveUp();
-    this.#removeOld(this.#old);
-    if (this.#old.length > 0) return error;
+    this.#current = undefined;
+    if (!this.#folder.clear()) return error;
     this.#stale = false;
     this.#awaited = {};
     return this.#tryToRewrite();
@@ -332,40 +316,36 @@ export class WindowLog {
 
   #tryToRewrite(): unknown {
     const windows = [...this.#windows()].filter(({ elements }) => elements.size > 0);
-    const path = `${this.#folder}/${fileName(this.#nextFile++)}`;
-    let file: AppendFile | undefined;
-    let size = 0;
+    let file: LogFile | undefined;
     const writer = this.#writer;
     const numbered: Element[] = [];
-    const write = (): void => {
-      file?.append(writer.bytes);
-      size += writer.bytes.length;
+    const writeTo = (target: LogFile): void => {
+      this.#folder.append(target, writer.bytes);
       writer.clear();
     };
     writer.clear();
     try {
-      this.#files.makeFolder(this.#folder); // it may have been removed
-      file = this.#files.create(path);
-      this.#folderChanged = true;
+      this.#files.makeFolder(this.#path); // it may have been removed
+      file = this.#folder.create();
       writer.raw(LOG_HEAD);
       for (const [index, window] of windows.entries()) {
         writer.open(window, this.#closesAt(window), index);
         for (const element of window.elements) {
           writer.element(numbered.length, index, element);
           numbered.push(element);
-          if (writer.bytes.length >= PIECE) write();
+          if (writer.bytes.length >= PIECE) writeTo(file);
         }
       }
       writer.complete();
-      write();
+      writeTo(file);
     } catch (error) {
-      file?.close();
-      if (file !== undefined) this.#remove(path);
+      if (file !== undefined) this.#folder.undo(file);
       return error ?? new Error('unknown');
     }
     this.#giveUp();
-    this.#current = { path, file, size };
-    this.#unsynced = true;
+    this.#folder.add(file);
+    this.#folder.removeDead();
+    this.#current = file;
     for (const window of this.#windows()) window.number = -1;
     for (const [index, window] of windows.entries()) window.number = index;
     for (const [index, element] of numbered.entries()) element.number = index;
@@ -375,23 +355,8 @@ export class WindowLog {
     this.#stale = false;
     this.#awaited = {};
     this.#allWritten();
-    if (this.#old.length > MAX_OLD_FILES) this.#removeAllOld();
+    if (this.#folder.deadFiles > MAX_OLD_FILES) this.#folder.freeAll();
     return undefined;
-  }
-
-  /**
-   * Deletes the replaced files now. Without syncs old files would fill the disk. Such a disk does not guarantee that they
-   * survive a power cut either.
-   */
-  #removeAllOld(): void {
-    if (this.#old.length === 0 || this.#current === undefined) return;
-    try {
-      this.#files.syncNow(this.#current.path);
-      this.#files.syncNow(this.#folder);
-    } catch {
-      // The next `sync` fails, too, and reports it.
-    }
-    this.#removeOld(this.#old);
   }
 
   #closesAt(window: Window): number {
@@ -400,9 +365,7 @@ export class WindowLog {
 
   #syncNow(): unknown {
     try {
-      if (this.#current !== undefined) this.#files.syncNow(this.#current.path);
-      if (this.#folderChanged) this.#files.syncNow(this.#folder);
-      this.#folderChanged = false;
+      this.#folder.syncNow();
       return undefined;
     } catch (error) {
       this.#giveUp();
@@ -412,32 +375,7 @@ export class WindowLog {
 
   /** Closes the current file. It is deleted once another one has replaced it. */
   #giveUp(): void {
-    if (this.#current === undefined) return;
-    this.#current.file.close();
-    this.#old = [...this.#old, this.#current];
+    if (this.#current !== undefined) closeFile(this.#current);
     this.#current = undefined;
-  }
-
-  #takeBack({ file, size }: { file: AppendFile; size: number }): void {
-    try {
-      file.truncate(size);
-    } catch {
-      this.#giveUp(); // its records are valid, but nothing may be appended after a partial one
-    }
-  }
-
-  #removeOld(files: readonly LogFile[]): void {
-    const removed = new Set(files.filter(({ path }) => this.#remove(path)));
-    this.#old = this.#old.filter((file) => !removed.has(file));
-  }
-
-  #remove(path: string): boolean {
-    try {
-      this.#files.remove(path);
-      this.#folderChanged = true;
-      return true;
-    } catch {
-      return false;
-    }
   }
 }

@@ -4,7 +4,8 @@ import { errnoOf } from '../../core/base/errors.ts';
 import { type Payload, QUEUES, type QueueName } from '../../core/contract/event.ts';
 import { ownerOfPayload } from '../../core/contract/owner.ts';
 import type { Element } from './element-table.ts';
-import { fileNumber, freeNumber, isHeadedBy, readFrames } from './framing.ts';
+import { readFrames } from './framing.ts';
+import { type FoundFiles, findFiles } from './log-folder.ts';
 import type { StoreFiles } from './store-files.ts';
 import type { Kind } from './window.ts';
 import { COMPLETE, COUNTS, ELEMENT, ENDED, LATEST, LEAVE, LOG_HEAD, LogReader, OPEN } from './window-records.ts';
@@ -41,45 +42,23 @@ export interface RecoveredCounts {
   readonly keptAside: readonly string[];
 }
 
-/** One file of the log. */
-export interface LogFile {
-  readonly path: string;
-  readonly size: number;
-}
-
-interface ReadLog extends RecoveredCounts {
-  /** The log's own files, newest first. */
-  readonly files: readonly LogFile[];
-  /** The number of the next file. */
-  readonly nextFile: number;
-}
-
 /** @throws the file system's error when the folder cannot be read; a file that can't be read is skipped */
-export function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => number): ReadLog {
-  const logFiles: { number: number; path: string; size: number }[] = [];
-  const keptAside: string[] = [];
-  const entries = files.list(folder);
-  for (const { name, size = Number.POSITIVE_INFINITY } of entries) {
-    const number = fileNumber(name);
-    const path = `${folder}/${name}`;
-    const isLog = Number.isSafeInteger(number) && size <= MAX_LOG_BYTES && isHeadedBy(LOG_HEAD, files, path);
-    if (isLog) logFiles.push({ number, path, size });
-    else keptAside.push(name);
-  }
-  const own = logFiles.map(({ number }) => number);
-  const names = entries.map(({ name }) => name);
-  const nextFile = freeNumber(own, names);
-  logFiles.sort((a, b) => b.number - a.number);
+export function readLog(
+  files: StoreFiles,
+  folder: string,
+  next: (queue: QueueName) => number,
+): RecoveredCounts & FoundFiles {
+  const found = findFiles(files, folder, LOG_HEAD, MAX_LOG_BYTES);
   let best: Reading | undefined;
   const damaged: string[] = [];
-  for (const { path, size } of logFiles) {
+  for (const { path, size } of found.files.toReversed()) {
     const reading = new Reading(files, path, size, next);
     if (reading.bytesRead !== size) damaged.push(basename(path));
     if (reading.isComplete || best === undefined) best = reading;
     if (reading.isComplete) break;
   }
   const { windows, lost } = best?.result() ?? { windows: [], lost: 0 };
-  return { windows, lost, damaged, keptAside: keptAside.sort(), files: logFiles, nextFile };
+  return { windows, lost, damaged, ...found };
 }
 
 interface Leave {

@@ -444,4 +444,5 @@ function freeSpace(folder: string): number {
   }
 }
 
-const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';
+/** The disk, or this user's quota, is full. */
+export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackgroundFiles } from '../../../src/agent/pipeline/background-files.ts';
-import { fileName, freeNumber } from '../../../src/agent/pipeline/framing.ts';
+import { fileName, freeNumber } from '../../../src/agent/pipeline/log-folder.ts';
 import { BackgroundWriter } from '../../../src/agent/state/background-writer.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes } from '../../../src/core/base/duration.ts';
