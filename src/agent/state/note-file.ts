@@ -1,7 +1,9 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import type { BackgroundWriter } from './background-writer.ts';
 import { readStateJson } from './read-state.ts';
+import { replaceFile } from './state-files.ts';
+import { type Change, makeChange } from './write-ahead.ts';
 
 /** Every note is padded to this size by default, so that a write never leaves the end of an older note. */
 const NOTE_BYTES = 512;
@@ -10,13 +12,13 @@ const NOTE_BYTES = 512;
 const HOW = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * A small JSON object on disk, such as how far a log has been read.
+ * A small JSON file that describes other data, such as how far a log has been read. See StateFiles for the other way to
+ * write a small file.
  *
- * It is written in place, with one system call and without a sync: it survives kill -9, and a power cut loses the data
- * that it describes, too.
+ * It is not synced: it survives kill -9, and a power cut loses the data that it describes, too.
  *
  * With a BackgroundWriter it is written after all changes that are added before the event loop's next turn, so it is
- * never on disk before the events that it describes.
+ * never on disk before the events that it describes. Without one it is written at once.
  */
 export class NoteFile {
   readonly #path: string;
@@ -27,7 +29,7 @@ export class NoteFile {
 
   /**
    * @param writeFirst whether it is written before others of the same batch, which may depend on it
-   * @param bytes the size of the file, 512 by default
+   * @param bytes the size of the file if it is written in place, 512 by default
    */
   constructor(
     path: string,
@@ -51,37 +53,47 @@ export class NoteFile {
   }
 
   /**
+   * Writes a note in place, with one system call.
+   *
    * @throws RangeError when its JSON does not fit into the file; without a BackgroundWriter also the file system's
    *   errors
    */
   write(note: object): void {
     const text = `${JSON.stringify(note).padEnd(this.#bytes - 1)}\n`;
-    if (Buffer.byteLength(text) > this.#bytes) throw new RangeError(`a note of ${text.length} characters`);
-    if (this.#writer === undefined) {
-      const fd = openSync(this.#path, HOW, 0o600);
-      try {
-        writeSync(fd, text, 0);
-      } finally {
-        closeSync(fd);
-      }
-      return;
-    }
-    this.#latest = note;
-    this.#writer.note(this.#path, {
-      bytes: this.#bytes,
-      writeFirst: this.#writeFirst,
-      change: { kind: 'put', path: this.#path, bytes: Buffer.from(text) },
-      write: () => this.#writeInPlace(Buffer.from(text)),
-    });
+    const bytes = Buffer.from(text);
+    if (bytes.length > this.#bytes) throw new RangeError(`a note of ${text.length} characters`);
+    this.#add({ kind: 'put', path: this.#path, bytes }, () => writeInPlace(this.#path, bytes));
+    if (this.#writer !== undefined) this.#latest = note;
   }
 
-  /** The file is open only meanwhile, or the file system could not be remounted read-only. */
-  async #writeInPlace(bytes: Buffer): Promise<void> {
-    const file = await open(this.#path, HOW, 0o600);
-    try {
-      await file.write(bytes, 0, bytes.length, 0);
-    } finally {
-      await file.close();
+  /**
+   * Replaces the file by JSON of any size, which a kill during a write in place would tear. Use either this or `write`.
+   *
+   * @param json `undefined`: removes the file
+   * @throws without a BackgroundWriter the file system's errors
+   */
+  replace(json: string | undefined): void {
+    const path = this.#path;
+    if (json === undefined) this.#add({ kind: 'remove', path }, () => rm(path, { force: true }));
+    else {
+      const bytes = Buffer.from(json);
+      this.#add({ kind: 'put', path, bytes }, () => replaceFile(path, bytes, (file) => file.close()));
     }
+  }
+
+  #add(change: Change, write: () => Promise<void>): void {
+    const bytes = 'bytes' in change ? change.bytes.length : 0;
+    if (this.#writer === undefined) makeChange(change);
+    else this.#writer.note(this.#path, { bytes, writeFirst: this.#writeFirst, change, write });
+  }
+}
+
+/** The file is open only meanwhile, or the file system could not be remounted read-only. */
+async function writeInPlace(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, HOW, 0o600);
+  try {
+    await file.write(bytes, 0, bytes.length, 0);
+  } finally {
+    await file.close();
   }
 }

@@ -14,7 +14,18 @@ export type Done = (error: unknown) => void;
 /** When a file is changed. */
 export type When = 'soon' | 'later';
 
-/** Small files of state. Each is replaced atomically: no reader, and no boot after a power cut, finds a mixture. */
+/**
+ * Small files of state. Each is replaced atomically: no reader, and no boot after a power cut, finds a mixture.
+ *
+ * There are two ways to write a small file:
+ *
+ * - StateFiles, for what must survive a power cut, such as message numbers or settings. Each change is synced, which costs
+ *   40 to 60 KB of flash, and is independent of all others.
+ * - NoteFile, for what describes other data, such as how far a log has been read. A note is written after the events that
+ *   precede it, is not synced, and survives `kill -9` only.
+ *
+ * Files that grow are written by the pipeline, see StoreFiles.
+ */
 export interface StateFiles {
   /**
    * The file is private to the agent's user.
@@ -200,7 +211,7 @@ export class BackgroundStateFiles implements StateFiles {
     for (const [path, { contents, done }] of [...this.#current]) {
       try {
         if (contents === undefined) await rm(path, { force: true });
-        else await this.#replace(path, contents);
+        else await replaceFile(path, contents, (file) => this.#sync(file));
         folders.set(dirname(path), undefined);
         made.set(path, { contents, done });
       } catch (error) {
@@ -217,26 +228,6 @@ export class BackgroundStateFiles implements StateFiles {
     if (error === undefined) this.#failed.delete(path);
     else this.#failed.set(path, contents);
     callAll(done, error);
-  }
-
-  /** Like writeFileAtomic, without the sync of the folder. */
-  async #replace(path: string, contents: string): Promise<void> {
-    const temporaryPath = `${path}.new`;
-    await rm(temporaryPath, { force: true }); // one left by a crash would keep its own mode
-    try {
-      const file = await open(temporaryPath, 'wx', 0o600);
-      try {
-        await file.writeFile(contents);
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
-      await this.#sync(file);
-      await rename(temporaryPath, path);
-    } catch (error) {
-      await rm(temporaryPath, { force: true }).catch(() => {});
-      throw error;
-    }
   }
 
   async #syncFolder(folder: string): Promise<unknown> {
@@ -267,6 +258,34 @@ export class BackgroundStateFiles implements StateFiles {
       if (this.#isUrgent) void limit();
       else this.#onHurry = () => void limit();
     });
+  }
+}
+
+/**
+ * Like writeFileAtomic, without the sync of the folder.
+ *
+ * @param close closes the new file, after a sync if it must survive a power cut
+ */
+export async function replaceFile(
+  path: string,
+  contents: string | Buffer,
+  close: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const temporaryPath = `${path}.new`;
+  await rm(temporaryPath, { force: true }); // one left by a crash would keep its own mode
+  try {
+    const file = await open(temporaryPath, 'wx', 0o600);
+    try {
+      await file.writeFile(contents);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    await close(file);
+    await rename(temporaryPath, path);
+  } catch (error) {
+    await rm(temporaryPath, { force: true }).catch(() => {});
+    throw error;
   }
 }
 

@@ -114,7 +114,11 @@ export class WriteAhead {
       if (end > length || crc32(data.subarray(at + FRAME, end)) !== data.readUInt32LE(at + 8)) break;
       try {
         const head = JSON.parse(data.toString('utf8', at + FRAME, bytesAt)) as Change;
-        this.#make({ ...head, bytes: data.subarray(bytesAt, end) } as Change);
+        const change = { ...head, bytes: data.subarray(bytesAt, end) } as Change;
+        const { path } = change;
+        if (!path.startsWith(`${this.#directory}/`) || path.split('/').includes('..'))
+          throw new Error(`foreign: ${path}`);
+        makeChange(change);
         changes += 1;
       } catch (cannot) {
         error ??= cannot;
@@ -124,27 +128,27 @@ export class WriteAhead {
     this.clear();
     return error === undefined ? { changes } : { changes, error };
   }
+}
 
-  #make(change: Change): void {
-    const { path, kind } = change;
-    if (!path.startsWith(`${this.#directory}/`) || path.split('/').includes('..')) throw new Error(`foreign: ${path}`);
-    if (kind === 'remove') {
-      rmSync(path, { force: true });
-      return;
-    }
-    if (kind !== 'append') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const { O_WRONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
-    const file = openIfThere(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | (kind === 'append' ? 0 : O_CREAT));
-    if (file === undefined) return; // deleted since
-    try {
-      if (!('bytes' in change) || kind === 'create') return;
-      const offset = change.kind === 'append' ? change.offset : 0;
-      if (fstatSync(file).size < offset) return; // the bytes before it are missing
-      writeSync(file, change.bytes, 0, change.bytes.length, offset);
-      if (change.kind === 'put') ftruncateSync(file, change.bytes.length);
-    } finally {
-      closeSync(file);
-    }
+/** Makes a change, synchronously. Making it again has the same result. @throws the file system's error */
+export function makeChange(change: Change): void {
+  const { path, kind } = change;
+  if (kind === 'remove') {
+    rmSync(path, { force: true });
+    return;
+  }
+  if (kind !== 'append') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const { O_WRONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const file = openIfThere(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | (kind === 'append' ? 0 : O_CREAT));
+  if (file === undefined) return; // deleted since
+  try {
+    if (!('bytes' in change) || kind === 'create') return;
+    const offset = change.kind === 'append' ? change.offset : 0;
+    if (fstatSync(file).size < offset) return; // the bytes before it are missing
+    writeSync(file, change.bytes, 0, change.bytes.length, offset);
+    if (change.kind === 'put') ftruncateSync(file, change.bytes.length);
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { BackgroundFiles } from '../../../src/agent/pipeline/background-files.ts';
@@ -356,6 +366,22 @@ describe('files that are changed in the background', () => {
       writer.releaseNotes();
       await writer.settle(minutes(1));
       assert.equal(noted(note), '{"at":2}');
+    });
+
+    it('a note of any size replaces a longer one as a whole, and can be removed', async () => {
+      const file = join(folder, 'note');
+      const note = new NoteFile(file, writer);
+      note.replace(JSON.stringify('x'.repeat(10_000)));
+      await writer.settle(minutes(1));
+      const open = openSync(file, 'r');
+      note.replace('[1]');
+      await writer.settle(minutes(1));
+      assert.equal(readFileSync(file, 'utf8'), '[1]');
+      assert.equal(fstatSync(open).size, 10_002, 'a kill in between would leave a mixture');
+      closeSync(open);
+      note.replace(undefined);
+      await writer.settle(minutes(1));
+      assert.deepEqual(readdirSync(folder), ['log']);
     });
 
     it('notes that could not be written are written before newer ones', async () => {

@@ -1,8 +1,7 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
 import { defined, isCount } from '../../../core/base/values.ts';
 import type { LoginReporter, LoginSeen } from '../../../core/contract/streams.ts';
 import type { BackgroundWriter } from '../../state/background-writer.ts';
+import { NoteFile } from '../../state/note-file.ts';
 import { readStateJson } from '../../state/read-state.ts';
 import { parseRemoteAddress } from './remote.ts';
 
@@ -42,13 +41,14 @@ export const savedLength = (login: LoginSeen): number => textOf(login).length;
  */
 export class HeldLogins {
   readonly #path: string;
-  readonly #writer: BackgroundWriter | undefined;
+  readonly #note: NoteFile;
   #written: readonly LoginSeen[] | undefined;
 
   /** @param writer writes after the events queued before it; without it, the file is written at once */
   constructor(path: string, writer?: BackgroundWriter) {
     this.#path = path;
-    this.#writer = writer;
+    // The checkpoint counts held logins as reported, so it must not precede them.
+    this.#note = new NoteFile(path, writer, { writeFirst: true });
   }
 
   /** They stay in the file until `write` is called. */
@@ -69,32 +69,9 @@ export class HeldLogins {
   write(held: readonly LoginSeen[]): void {
     const written = this.#written;
     if (held.length === written?.length && held.every((login, index) => login === written[index])) return;
-    const text = held.length === 0 ? undefined : `[${held.map(textOf).join(',')}]`;
-    if (this.#writer !== undefined)
-      this.#writer.note(this.#path, {
-        bytes: text?.length ?? 0,
-        change:
-          text === undefined
-            ? { kind: 'remove', path: this.#path }
-            : { kind: 'put', path: this.#path, bytes: Buffer.from(text) },
-        writeFirst: true, // the checkpoint counts held logins as reported, so it must not precede them
-        write: () => replace(this.#path, text),
-      });
-    else if (text === undefined) rmSync(this.#path, { force: true });
-    else {
-      rmSync(`${this.#path}.new`, { force: true }); // a link or a pipe there is not written through
-      writeFileSync(`${this.#path}.new`, text, { mode: 0o600, flag: 'wx' });
-      renameSync(`${this.#path}.new`, this.#path);
-    }
+    this.#note.replace(held.length === 0 ? undefined : `[${held.map(textOf).join(',')}]`);
     this.#written = held;
   }
-}
-
-async function replace(path: string, text: string | undefined): Promise<void> {
-  if (text === undefined) return rm(path, { force: true });
-  await rm(`${path}.new`, { force: true });
-  await writeFile(`${path}.new`, text, { mode: 0o600, flag: 'wx' });
-  await rename(`${path}.new`, path);
 }
 
 /** @returns `undefined` when it is not a valid login */
