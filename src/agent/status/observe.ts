@@ -238,13 +238,13 @@ function withSilence(
   if (found === undefined) return spots;
   const { setting, effect, isGrave } = found;
   const property = nameOf(setting);
-  const because = `${effect}, and limits.mayBeOff of the local configuration does not list SecurityAlert`;
+  const reason = `${effect}, and limits.mayBeOff of the local configuration does not list SecurityAlert`;
   return {
     ...spots,
     switchedOff: { ...spots.switchedOff, detections: `${property} ${effect}` },
     degrading:
       isGrave && !limits.mayBeOff.has('SecurityAlert')
-        ? joined([spots.degrading, { [property]: because }])
+        ? joined([spots.degrading, { [property]: reason }])
         : spots.degrading,
   };
 }
