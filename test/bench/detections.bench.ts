@@ -7,7 +7,7 @@ import { systemClock } from '../../src/core/base/clock.ts';
 import { hours } from '../../src/core/base/duration.ts';
 import { createLog } from '../../src/core/base/log.ts';
 import { nextTurn } from '../../src/core/base/waiting.ts';
-import type { Occurrence } from '../../src/core/contract/occurrence.ts';
+import type { Occurrence } from '../../src/core/contract/consumers.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { median, memory, range, report } from './figures.ts';
 

@@ -1,6 +1,6 @@
 import type { Collector, TriggeredCollector } from '../../core/contract/collector.ts';
+import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/consumers.ts';
 import type { Lookups } from '../../core/contract/lookups.ts';
-import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/occurrence.ts';
 import type { LossReason, StreamName, StreamSink, Streams } from '../../core/contract/streams.ts';
 
 /** The lookups for records that are only counted. */

@@ -11,8 +11,8 @@ import type { Collector, PeriodicCollector, TriggeredCollector } from '../../cor
 import { type Payload, QUEUES } from '../../core/contract/event.ts';
 import type { Sources } from '../../core/contract/sources.ts';
 import type { StreamName } from '../../core/contract/streams.ts';
+import { twinDialect } from '../../core/twin/published-object.ts';
 import { readDefaults } from '../../core/twin/twin.ts';
-import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import { collectors } from '../collectors/index.ts';
 import { Occurrences } from '../collectors/occurrences.ts';
 import type { LocalSettings } from '../config/local.ts';

@@ -16,8 +16,8 @@ import type { Answer, HubClient, HubSignal, HubStatus, TwinDocument } from '../.
 import { type Message, propertiesOf, sizeOf } from '../../core/contract/message.ts';
 import type { SettingId } from '../../core/contract/settings.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
+import { twinDialect } from '../../core/twin/published-object.ts';
 import { readTwin } from '../../core/twin/twin.ts';
-import { twinDialect } from '../../core/twin/twin-dialect.ts';
 import { collectors } from '../collectors/index.ts';
 import { LAST_GOOD_FILE, readLastGood } from '../config/last-good.ts';
 import { type LocalSettings, readLocalConfiguration } from '../config/local.ts';

@@ -1,11 +1,11 @@
 import { sum } from '../../core/base/counters.ts';
 import { type Duration, milliseconds } from '../../core/base/duration.ts';
 import type { LogLine } from '../../core/base/log.ts';
-import type { AuditFlood } from '../../core/contract/audit-flood.ts';
 import type { Collector, LeavesOut } from '../../core/contract/collector.ts';
 import { QUEUES } from '../../core/contract/event.ts';
 import { isRouted } from '../../core/contract/message.ts';
 import type { Sources } from '../../core/contract/sources.ts';
+import type { AuditFlood } from '../../core/contract/streams.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';

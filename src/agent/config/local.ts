@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import * as v from 'valibot';
 import { useCopies } from '../../core/base/credential-copies.ts';
 import { AgentError, errnoOf } from '../../core/base/errors.ts';
 import { LOG_LEVELS } from '../../core/base/log.ts';
 import { notASetting } from '../../core/base/nearest-name.ts';
 import { pageOf } from '../../core/base/pages.ts';
+import { exists } from '../../core/base/paths.ts';
 import { NotPlainError, readNamedFile } from '../../core/base/plain-file.ts';
 import { shellWord } from '../../core/base/text.ts';
 import { hostName, oneOf, path, secretFile, text } from '../../core/contract/local-schemas.ts';
@@ -15,7 +16,6 @@ import { proxyUrlProblem } from '../../core/network/proxy-url.ts';
 import { LocalLimits } from '../../core/twin/limits.ts';
 import { PUBLISHED_OBJECT } from '../../core/twin/published-object.ts';
 import { IdentitySettings } from '../identity/kinds.ts';
-import { copiesOf } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
 import { entriesOf, isCredentialFile, isPath, isSecretFile, optionFor } from './schema.ts';
@@ -393,4 +393,31 @@ function pathsIn(
   if (typeof value !== 'object' || value === null) return [];
   const entries = entriesOf(schema);
   return Object.entries(value).flatMap(([key, member]) => pathsIn(member, isPathSchema, entries[key]));
+}
+
+/**
+ * systemd's copies of secret files, by file; a file without one is left out. The files themselves can belong to root, and be
+ * unreadable for the agent. See LoadCredential= in systemd.exec(5).
+ *
+ * A copy's name is the file's path relative to the configuration's folder, with `_` for `/`: with
+ * `LoadCredential=secrets:/etc/vakt/secrets`, `secrets_module.key` is the copy of `/etc/vakt/secrets/module.key`. So one
+ * configuration serves the agent and root, who reads the file.
+ *
+ * @param files absolute paths
+ */
+export function copiesOf(files: readonly string[], { configuration, credentials }: Folders): Map<string, string> {
+  if (credentials === undefined) return new Map();
+  const named = files
+    .map((file) => [file, relative(configuration, file)] as const)
+    .filter(([, name]) => !name.startsWith('../'))
+    .map(([file, name]) => [file, join(credentials, name.replaceAll('/', '_'))] as const);
+  return new Map(named.filter(([, copy]) => exists(copy)));
+}
+
+/** Absolute paths. */
+interface Folders {
+  /** Where the configuration file is. */
+  readonly configuration: string;
+  /** systemd's `CREDENTIALS_DIRECTORY`; `undefined` when it passes no credentials. */
+  readonly credentials: string | undefined;
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { AgentError } from '../../core/base/errors.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { TwinSection } from '../../core/contract/hub.ts';
+import type { Settings, SettingsReader } from '../../core/contract/settings.ts';
 import type { ConfigurationFault } from '../../core/contract/streams.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
 import { type Limits, NO_LIMITS } from '../../core/twin/limits.ts';
@@ -9,7 +10,6 @@ import { type Fault, readDefaults, readTwin, type TwinReading } from '../../core
 import { readStateJson } from '../state/read-state.ts';
 import { immediateStateFiles, type StateFiles } from '../state/state-files.ts';
 import { type ConfigurationChange, changesBetween } from './changes.ts';
-import { LiveSettings } from './settings.ts';
 
 type Applied = Extract<TwinReading, { ok: true }>;
 
@@ -225,4 +225,29 @@ function invalid(faults: readonly Fault[]): AgentError {
   const all = faults.map(({ name, message }) => `${name} ${message}`).join('; ');
   const remedy = "Correct the module twin's desired properties.";
   return new AgentError('TWIN_INVALID', `the desired configuration is not valid: ${all}`, remedy);
+}
+
+/** The configuration in force. Only `replace` changes it. */
+export class LiveSettings implements SettingsReader {
+  readonly #listeners: ((before: Settings) => void)[] = [];
+  #current: Settings;
+
+  constructor(initial: Settings) {
+    this.#current = Object.freeze(initial);
+  }
+
+  current(): Settings {
+    return this.#current;
+  }
+
+  onChange(listener: (before: Settings) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Puts `next` in force and calls every listener. */
+  replace(next: Settings): void {
+    const before = this.#current;
+    this.#current = Object.freeze(next);
+    for (const listener of this.#listeners) listener(before);
+  }
 }

@@ -6,10 +6,15 @@ import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { nextTurn, Turn } from '../../core/base/waiting.ts';
 import type { Ancestry, FileFacts, ProcessThen, StartMoment } from '../../core/contract/ancestry.ts';
-import type { AuditFlood } from '../../core/contract/audit-flood.ts';
+import type {
+  Occurrence,
+  OccurrenceBatch,
+  OccurrenceConsumer,
+  Snapshot,
+  SnapshotConsumer,
+} from '../../core/contract/consumers.ts';
 import type { Payload } from '../../core/contract/event.ts';
-import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/occurrence.ts';
-import type { Snapshot, SnapshotConsumer } from '../../core/contract/snapshot.ts';
+import type { AuditFlood } from '../../core/contract/streams.ts';
 import { ActorRecognition } from './actors/actor-recognition.ts';
 import { ancestorsOf } from './actors/ancestors.ts';
 import type { Alerts } from './alerts/alerts.ts';

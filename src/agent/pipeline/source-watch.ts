@@ -6,7 +6,7 @@ import { Loop } from '../../core/base/loop.ts';
 import type { Service } from '../../core/base/service.ts';
 import { untilBeat } from '../../core/base/waiting.ts';
 import type { Collector, PeriodicCollector } from '../../core/contract/collector.ts';
-import type { SnapshotConsumer } from '../../core/contract/snapshot.ts';
+import type { SnapshotConsumer } from '../../core/contract/consumers.ts';
 import type { Sources } from '../../core/contract/sources.ts';
 import { processorTime } from './processor-time.ts';
 import type { Snapshots } from './snapshots.ts';

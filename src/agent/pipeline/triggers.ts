@@ -7,8 +7,8 @@ import {
   MalformedRecordError,
   type TriggeredCollector,
 } from '../../core/contract/collector.ts';
+import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/consumers.ts';
 import type { Payload, QueueName } from '../../core/contract/event.ts';
-import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../../core/contract/occurrence.ts';
 import { ownerOfPayload } from '../../core/contract/owner.ts';
 import type { SettingsReader } from '../../core/contract/settings.ts';
 import type { OutgoingEvent } from '../../core/contract/store.ts';

@@ -1,5 +1,5 @@
 import { printable } from '../../core/base/text.ts';
-import type { Snapshot } from '../../core/contract/snapshot.ts';
+import type { Snapshot } from '../../core/contract/consumers.ts';
 
 /** A fact about one aspect of the system, or why it is unknown. */
 export type Fact<T> =

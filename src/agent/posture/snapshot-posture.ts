@@ -1,6 +1,6 @@
 import type { Logger } from '../../core/base/log.ts';
 import type { BaselinePosture } from '../../core/contract/baseline.ts';
-import type { Snapshot, SnapshotConsumer } from '../../core/contract/snapshot.ts';
+import type { Snapshot, SnapshotConsumer } from '../../core/contract/consumers.ts';
 import type { Direction } from '../host/packet-filter.ts';
 import { accountsPostureOf } from './accounts.ts';
 import type { SnapshotFacts } from './evaluate.ts';

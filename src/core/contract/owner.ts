@@ -69,3 +69,10 @@ const firstOf = (owner: number): number => FIRST_SUBORDINATE + (-owner - 1) * BL
 /** The owner of a user id; negative for blocks of subordinate ids. */
 export const ownerOfId = (userId: number): number =>
   userId < FIRST_SUBORDINATE ? userId : -1 - Math.floor((userId - FIRST_SUBORDINATE) / BLOCK);
+
+/**
+ * The class of a listening port: its owner, and whether it is reachable from outside. The rows of one class can be
+ * complete while another class's are not, so that a user who opens many ports hides only their own.
+ */
+export const portClass = (isLoopback: boolean, userId: number): string =>
+  `${isLoopback ? 'loopback' : 'outside'} ${ownerOfId(userId)}`;

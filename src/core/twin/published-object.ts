@@ -1,6 +1,7 @@
 import leven from 'leven';
 import { isPlainObject } from '../base/values.ts';
-import type { SettingId, SettingRow } from '../contract/settings.ts';
+import { EVENTS } from '../contract/events.ts';
+import { type SettingId, type SettingRow, settingRows } from '../contract/settings.ts';
 import type { Dialect, Stated } from './dialect.ts';
 import { didYouMean, LONGEST_COMPARED, MAX_UNKNOWN_NAMES, shortened, unknownNames } from './unknown-names.ts';
 
@@ -56,6 +57,10 @@ export function publishedObject(properties: readonly SettingRow[], objectName: s
     },
   };
 }
+
+/** The dialect of the module twin. @param objectName `twinObjectName` of the local file, by default that setting's default */
+export const twinDialect = (objectName?: string): Dialect =>
+  publishedObject(settingRows(Object.values(EVENTS)), objectName);
 
 /** Siblings of `value` are ignored. */
 function statedBy(member: unknown): Stated {

@@ -1,11 +1,16 @@
 import * as v from 'valibot';
-import type { Spelling } from '../contract/setting-kinds.ts';
-import { type SettingId, type SettingRow, type Settings, settingsOf } from '../contract/settings.ts';
-import type { ConfigurationFault } from '../contract/streams.ts';
+import { isBroad, type Spelling } from '../contract/setting-kinds.ts';
+import {
+  type NameOfSetting,
+  type SettingId,
+  type SettingRow,
+  type Settings,
+  settingsOf,
+} from '../contract/settings.ts';
+import type { ConfigurationFault, SettingFault } from '../contract/streams.ts';
 import { LARGEST_MIRROR, sizeInTwin } from '../contract/twin-size.ts';
 import { type Dialect, namesOf, type Stated } from './dialect.ts';
 import { type Limits, limited, NO_LIMITS } from './limits.ts';
-import { warningsOf } from './warnings.ts';
 
 /** Result of reading a desired configuration. */
 export type TwinReading =
@@ -102,4 +107,44 @@ export function readDefaults(dialect: Dialect, limits?: Limits): Extract<TwinRea
   const reading = readTwin(undefined, dialect, limits);
   if (reading.ok) return reading;
   throw new TypeError(`the defaults are not valid: ${JSON.stringify(reading.faults)}`);
+}
+
+type SettingWarning = Pick<SettingFault, 'setting' | 'type' | 'message'>;
+
+/** Combinations of settings that are applied although they are probably not what was meant (contract §2). */
+function warningsOf(settings: Settings, nameOf: NameOfSetting): SettingWarning[] {
+  const found: SettingWarning[] = [];
+  const warn = (setting: SettingWarning['setting'], type: SettingWarning['type'], message: string) =>
+    found.push({ setting, type, message });
+  if (settings.maxMessageSizeInBytes % 4096 !== 0) {
+    warn('maxMessageSizeInBytes', 'NotOptimal', 'is not a multiple of 4096, the unit in which the hub charges');
+  }
+  if (settings.maxLocalCacheSizeInBytes < settings.maxMessageSizeInBytes) {
+    const message = `is smaller than ${nameOf('maxMessageSizeInBytes')}, so that no message can be filled`;
+    warn('maxLocalCacheSizeInBytes', 'Conflict', message);
+  }
+  if (settings.highPriorityMessageFrequency > settings.lowPriorityMessageFrequency) {
+    const message = `is longer than ${nameOf('lowPriorityMessageFrequency')}`;
+    warn('highPriorityMessageFrequency', 'Conflict', message);
+  }
+  const { baselineCustomChecksFilePath: path, baselineCustomChecksFileHash: hash } = settings;
+  if (settings.baselineCustomChecksEnabled && (path === undefined || hash === undefined)) {
+    const needed = `${nameOf('baselineCustomChecksFilePath')} and ${nameOf('baselineCustomChecksFileHash')}`;
+    warn('baselineCustomChecksEnabled', 'Conflict', `needs ${needed}; only default rules are evaluated`);
+  }
+  if (settings.detectionsEnabled && settings.priorities.SecurityAlert === 'Off') {
+    const message = `is Off, so that alerts are only logged on the device; ${nameOf('detectionsEnabled')} is true`;
+    warn('priorities.SecurityAlert', 'Conflict', message);
+  }
+  if (!settings.detectionsEnabled && settings.detectionsSilencedUntil !== '') {
+    warn('detectionsSilencedUntil', 'Conflict', `has no effect while ${nameOf('detectionsEnabled')} is false`);
+  }
+  if (settings.detectionsMinimumLevel === 'critical') {
+    warn('detectionsMinimumLevel', 'NotOptimal', 'is critical: nearly all built-in rules make no alerts');
+  }
+  const broad = Object.entries(settings.detectionsExceptions).find(([, exception]) => isBroad(exception));
+  if (broad !== undefined) {
+    warn('detectionsExceptions', 'NotOptimal', `has an exception for nearly everything: ${broad[0]}`);
+  }
+  return found;
 }

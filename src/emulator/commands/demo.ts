@@ -14,8 +14,7 @@ import { type DeliveryCounts, describeDelivery, describeEvent, differences } fro
 import type { Envelope } from '../../core/contract/event.ts';
 import type { Spelling } from '../../core/contract/setting-kinds.ts';
 import type { SettingId } from '../../core/contract/settings.ts';
-import { PUBLISHED_OBJECT as OBJECT } from '../../core/twin/published-object.ts';
-import { twinDialect } from '../../core/twin/twin-dialect.ts';
+import { PUBLISHED_OBJECT as OBJECT, twinDialect } from '../../core/twin/published-object.ts';
 import type { RunningPage } from '../command.ts';
 import type { HubEmulator } from '../hub.ts';
 import { PAGE_OPTIONS, pageOpener } from './emulator.ts';

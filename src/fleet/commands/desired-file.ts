@@ -5,8 +5,8 @@ import { printable } from '../../core/base/text.ts';
 import { isPlainObject } from '../../core/base/values.ts';
 import type { World } from '../../core/command-line/command.ts';
 import type { Dialect } from '../../core/twin/dialect.ts';
+import { twinDialect } from '../../core/twin/published-object.ts';
 import { readTwin } from '../../core/twin/twin.ts';
-import { twinDialect } from '../../core/twin/twin-dialect.ts';
 
 /** A configuration to write. */
 export interface DesiredFile {

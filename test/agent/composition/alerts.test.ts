@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { collectors } from '../../../src/agent/collectors/index.ts';
 import { Occurrences } from '../../../src/agent/collectors/occurrences.ts';
 import { alertsAsDiagnostics, logEvents } from '../../../src/agent/composition/services.ts';
-import { LiveSettings } from '../../../src/agent/config/settings.ts';
+import { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { Triggers } from '../../../src/agent/pipeline/triggers.ts';
 import { createLog, type LogLine } from '../../../src/core/base/log.ts';
 import { LogTap } from '../../../src/core/base/log-tap.ts';

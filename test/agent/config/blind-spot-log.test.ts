@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { collectors } from '../../../src/agent/collectors/index.ts';
 import { logBlindSpots } from '../../../src/agent/config/blind-spot-log.ts';
-import { LiveSettings } from '../../../src/agent/config/settings.ts';
+import { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { days } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import { NO_LIMITS } from '../../../src/core/twin/limits.ts';

@@ -10,7 +10,7 @@ import { hours, milliseconds, minutes } from '../../../src/core/base/duration.ts
 import type { LogLine } from '../../../src/core/base/log.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import type { ProcessThen } from '../../../src/core/contract/ancestry.ts';
-import type { Occurrence, OccurrenceBatch } from '../../../src/core/contract/occurrence.ts';
+import type { Occurrence, OccurrenceBatch } from '../../../src/core/contract/consumers.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 
 const OF_SIGMA = ['process_creation', 'network_connection'];

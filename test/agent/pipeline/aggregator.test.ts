@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import sinon from 'sinon';
 import { listeningPorts } from '../../../src/agent/collectors/listening-ports.ts';
 import { processCreate } from '../../../src/agent/collectors/process-create.ts';
-import type { LiveSettings } from '../../../src/agent/config/settings.ts';
+import type { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
 import { envelope } from '../../../src/agent/pipeline/envelope.ts';
 import { pack } from '../../../src/agent/pipeline/pack.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { Occurrences } from '../../../src/agent/collectors/occurrences.ts';
-import type { LiveSettings } from '../../../src/agent/config/settings.ts';
+import type { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { collectGarbage, MemoryLimit } from '../../../src/agent/pipeline/memory-limit.ts';
 import { Snapshots } from '../../../src/agent/pipeline/snapshots.ts';
 import { Triggers } from '../../../src/agent/pipeline/triggers.ts';

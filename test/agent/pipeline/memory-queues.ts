@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { LiveSettings } from '../../../src/agent/config/settings.ts';
+import { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import type { EventQueues } from '../../../src/agent/pipeline/queue.ts';
 import { type EventFilter, isWanted } from '../../../src/agent/pipeline/store.ts';
 import type { DropReason } from '../../../src/core/base/counters.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
-import type { LiveSettings } from '../../../src/agent/config/settings.ts';
+import type { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { Publisher } from '../../../src/agent/pipeline/publisher.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, days, hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';

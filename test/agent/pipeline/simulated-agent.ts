@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type sinon from 'sinon';
 import { collectors as allCollectors } from '../../../src/agent/collectors/index.ts';
 import { Occurrences } from '../../../src/agent/collectors/occurrences.ts';
-import { LiveSettings } from '../../../src/agent/config/settings.ts';
+import { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { Aggregator } from '../../../src/agent/pipeline/aggregator.ts';
 import { MessageBudget } from '../../../src/agent/pipeline/message-budget.ts';
 import { Publisher } from '../../../src/agent/pipeline/publisher.ts';

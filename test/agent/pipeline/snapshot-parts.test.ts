@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { osBaseline } from '../../../src/agent/collectors/os-baseline.ts';
-import type { LiveSettings } from '../../../src/agent/config/settings.ts';
+import type { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { MessageBudget } from '../../../src/agent/pipeline/message-budget.ts';
 import { Publisher } from '../../../src/agent/pipeline/publisher.ts';
 import { EventQueues } from '../../../src/agent/pipeline/queue.ts';

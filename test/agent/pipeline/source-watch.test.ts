@@ -8,7 +8,7 @@ import { systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import { type PeriodicCollector, periodic } from '../../../src/core/contract/collector.ts';
-import type { Snapshot } from '../../../src/core/contract/snapshot.ts';
+import type { Snapshot } from '../../../src/core/contract/consumers.ts';
 import type { Sources } from '../../../src/core/contract/sources.ts';
 import { DECLARED } from '../../harness/declared.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import * as v from 'valibot';
 import { listeningPorts } from '../../../src/agent/collectors/listening-ports.ts';
 import { Occurrences } from '../../../src/agent/collectors/occurrences.ts';
-import type { LiveSettings } from '../../../src/agent/config/settings.ts';
+import type { LiveSettings } from '../../../src/agent/config/twin-configuration.ts';
 import { Triggers } from '../../../src/agent/pipeline/triggers.ts';
 import type { LogLine as Line, LogLine } from '../../../src/core/base/log.ts';
 import {

@@ -1,5 +1,5 @@
 import { isLoopback } from '../../../core/contract/ip-network.ts';
-import { portClass } from '../../../core/contract/port-class.ts';
+import { portClass } from '../../../core/contract/owner.ts';
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import type { ChangeKind } from './kind.ts';

@@ -1,5 +1,5 @@
 import type { Ancestry, StartMoment } from '../../../core/contract/ancestry.ts';
-import type { Snapshot } from '../../../core/contract/snapshot.ts';
+import type { Snapshot } from '../../../core/contract/consumers.ts';
 import type { Fields, Subject } from '../subject.ts';
 import { allFields } from './row-fields.ts';
 

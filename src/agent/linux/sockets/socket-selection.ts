@@ -1,6 +1,5 @@
 import { isLoopback } from '../../../core/contract/ip-network.ts';
-import { ownerOfId } from '../../../core/contract/owner.ts';
-import { portClass } from '../../../core/contract/port-class.ts';
+import { ownerOfId, portClass } from '../../../core/contract/owner.ts';
 import type { WaitingSocket } from './sock-diag.ts';
 
 /** Per owner, for sockets reachable from outside and for the others each. Limits memory. */

@@ -8,7 +8,7 @@ import type { ProcessConnector } from '../../../../src/agent/linux/processes/con
 import { ExcludedStarts } from '../../../../src/agent/linux/streams/excluded-starts.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import type { AgentError } from '../../../../src/core/base/errors.ts';
-import type { AuditFlood } from '../../../../src/core/contract/audit-flood.ts';
+import type { AuditFlood } from '../../../../src/core/contract/streams.ts';
 import { FakeKernel } from './fake-kernel.ts';
 import { exclusionOf, TASK_NEVER, TASK_NEVER_OF_ONE } from './foreign-rule.ts';
 

@@ -8,7 +8,7 @@ import type { ProcessConnector } from '../../../../../src/agent/linux/processes/
 import { decodeEvent } from '../../../../../src/agent/linux/processes/connector/messages.ts';
 import { ExcludedStarts } from '../../../../../src/agent/linux/streams/excluded-starts.ts';
 import { systemClock } from '../../../../../src/core/base/clock.ts';
-import type { AuditFlood } from '../../../../../src/core/contract/audit-flood.ts';
+import type { AuditFlood } from '../../../../../src/core/contract/streams.ts';
 import { execOf } from '../../processes/connector/datagrams.ts';
 
 const EXECUTED = execOf(1);
