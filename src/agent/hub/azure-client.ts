@@ -3,8 +3,15 @@ import { type Duration, milliseconds, seconds } from '../../core/base/duration.t
 import { AgentError, messageOf, toAgentError } from '../../core/base/errors.ts';
 import { type Logger, logError } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
-import type { Answer, HubClient, HubSignal, HubStatus, Transport, TwinDocument } from '../../core/contract/hub.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import {
+  type Answer,
+  type HubClient,
+  HubFailure,
+  type HubSignal,
+  type HubStatus,
+  type Transport,
+  type TwinDocument,
+} from '../../core/contract/hub.ts';
 import { HUB_MESSAGE_BYTES, type Message, sizeOf } from '../../core/contract/message.ts';
 import type { MethodCalls } from '../../core/contract/method.ts';
 import type { Address } from '../../core/network/address.ts';

@@ -9,8 +9,7 @@ import { type Duration, milliseconds, minutes, seconds } from '../../core/base/d
 import { Lane } from '../../core/base/lane.ts';
 import { TokenBucket } from '../../core/base/token-bucket.ts';
 import { isPlainObject } from '../../core/base/values.ts';
-import type { Transport, TwinDocument } from '../../core/contract/hub.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure, type Transport, type TwinDocument } from '../../core/contract/hub.ts';
 import { type Message, propertiesOf } from '../../core/contract/message.ts';
 import type { MethodCalls } from '../../core/contract/method.ts';
 import { limited } from '../../core/network/limited.ts';

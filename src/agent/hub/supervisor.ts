@@ -2,8 +2,7 @@ import { type Clock, isPlausible, momentOf, wallOffset } from '../../core/base/c
 import { type Duration, milliseconds, minutes, seconds } from '../../core/base/duration.ts';
 import { AgentError, toAgentError } from '../../core/base/errors.ts';
 import { withEither } from '../../core/base/waiting.ts';
-import type { HubStatus } from '../../core/contract/hub.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure, type HubStatus } from '../../core/contract/hub.ts';
 import { ReconnectBackoff } from './reconnect-backoff.ts';
 
 /** The part of `Session` that the supervisor needs. */

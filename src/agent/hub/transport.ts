@@ -1,7 +1,6 @@
 import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import { type Duration, days, milliseconds } from '../../core/base/duration.ts';
-import type { Transport } from '../../core/contract/hub.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure, type Transport } from '../../core/contract/hub.ts';
 import { type Address, addressOf } from '../../core/network/address.ts';
 import { ProxyError } from '../../core/network/tunnel.ts';
 import type { StateFolder } from '../state/state-folder.ts';

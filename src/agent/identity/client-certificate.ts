@@ -3,7 +3,7 @@ import { type Clock, isPlausible } from '../../core/base/clock.ts';
 import { thenUsed } from '../../core/base/credential-copies.ts';
 import { type Duration, days, minutes, seconds } from '../../core/base/duration.ts';
 import { AgentError, type FailureId, toAgentError } from '../../core/base/errors.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../core/contract/hub.ts';
 import {
   beginningOf,
   type CertificateFiles,

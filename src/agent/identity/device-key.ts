@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { toAgentError } from '../../core/base/errors.ts';
 import { readSecretFile } from '../../core/base/secret-file.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../core/contract/hub.ts';
 import { secretFile } from '../../core/contract/local-schemas.ts';
 import { deviceIdentity } from './device-identity.ts';
 import { identityKind } from './kind.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { minutes } from '../../core/base/duration.ts';
 import type { Logger } from '../../core/base/log.ts';
-import type { HubFailure } from '../../core/contract/hub-failure.ts';
+import type { HubFailure } from '../../core/contract/hub.ts';
 import type { Network } from '../../core/network/network.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 

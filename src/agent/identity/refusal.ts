@@ -1,4 +1,4 @@
-import type { HubFailure } from '../../core/contract/hub-failure.ts';
+import type { HubFailure } from '../../core/contract/hub.ts';
 
 /**
  * Whether the hub itself refused what was presented. An operator must correct a proxy that refuses, or a file of

@@ -1,6 +1,6 @@
 import { AgentError } from '../../core/base/errors.ts';
 import { shellWord } from '../../core/base/text.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../core/contract/hub.ts';
 import { hostAndPort } from '../../core/network/address.ts';
 import type { IdentityContext, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
 import { type DeviceProof, ModuleRegistry } from './module-registry.ts';

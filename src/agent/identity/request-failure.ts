@@ -1,7 +1,7 @@
 import { TimeLimitError } from '../../core/base/clock.ts';
 import { type Duration, hours, milliseconds, seconds } from '../../core/base/duration.ts';
 import { AgentError, errnoOf, type FailureId, messageOf } from '../../core/base/errors.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../core/contract/hub.ts';
 import { type Address, hostAndPort } from '../../core/network/address.ts';
 import { connectFailure } from '../../core/network/connect-failure.ts';
 import { proxyFailure } from '../../core/network/proxy-failure.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { toAgentError } from '../../core/base/errors.ts';
-import { HubFailure } from '../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../core/contract/hub.ts';
 import type { Identity, ModuleAddress, Presentation, PresentOptions } from './identity.ts';
 import { isRefusedByHub } from './refusal.ts';
 import { signModuleToken } from './sas-token.ts';

@@ -1,6 +1,6 @@
 import { isPlausible } from '../base/clock.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
-import { HubFailure } from '../contract/hub-failure.ts';
+import { HubFailure } from '../contract/hub.ts';
 
 /** The target of the connection. */
 export interface Destination {

@@ -1,6 +1,6 @@
 import { thenUsed } from '../base/credential-copies.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
-import { HubFailure } from '../contract/hub-failure.ts';
+import { HubFailure } from '../contract/hub.ts';
 import type { ProxyError } from './tunnel.ts';
 
 /** The target behind the proxy. */

@@ -4,8 +4,7 @@ import { type Connection, Supervisor } from '../../../src/agent/hub/supervisor.t
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, hours, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import type { RetryCause } from '../../../src/core/contract/hub.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure, type RetryCause } from '../../../src/core/contract/hub.ts';
 
 describe('Supervisor', () => {
   const failure = (cause: RetryCause) =>

@@ -7,7 +7,7 @@ import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, minutes } from '../../../src/core/base/duration.ts';
 import { AgentError, type FailureId } from '../../../src/core/base/errors.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { ProxyError } from '../../../src/core/network/tunnel.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 

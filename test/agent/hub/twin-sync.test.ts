@@ -1,4 +1,4 @@
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { type Answer, HubFailure, type RetryCause, type TwinSection } from '../../../src/core/contract/hub.ts';
 import '../../../src/agent/hub/memory.ts';
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
@@ -7,7 +7,6 @@ import { TwinSync } from '../../../src/agent/hub/twin-sync.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import type { Answer, RetryCause, TwinSection } from '../../../src/core/contract/hub.ts';
 import type { Members } from '../../../src/core/twin/merge-patch.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { FakeHub } from './fake-hub.ts';

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { edge as kind } from '../../../src/agent/identity/edge.ts';
 import type { IdentityContext } from '../../../src/agent/identity/identity.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { covers, isSignedWith, parseSasToken } from '../../../src/emulator/sas.ts';

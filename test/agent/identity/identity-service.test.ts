@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import type { IdentityContext } from '../../../src/agent/identity/identity.ts';
 import { identityService as kind } from '../../../src/agent/identity/identity-service.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import {
   IdentityServiceEmulator,

@@ -10,7 +10,7 @@ import { resourceOf, signSasToken } from '../../../src/agent/identity/sas-token.
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { AgentError, type FailureId } from '../../../src/core/base/errors.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { Network } from '../../../src/core/network/network.ts';
 import { withCopies } from '../../harness/copies.ts';
 import { skip } from '../../harness/require.ts';

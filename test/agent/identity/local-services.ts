@@ -5,7 +5,7 @@ import type { Identity, IdentityContext, Presentation, Step } from '../../../src
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { milliseconds } from '../../../src/core/base/duration.ts';
 import { createLog } from '../../../src/core/base/log.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { Network } from '../../../src/core/network/network.ts';
 
 /** As the system's clock, with time limits that are twenty times shorter. */

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { readAnswer, readState, waitOf } from '../../../src/agent/identity/provisioning/answer.ts';
 import { cleaned, type Subject } from '../../../src/agent/identity/provisioning/failures.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { hostNameProblem } from '../../../src/core/contract/hub-names.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { withCopies } from '../../harness/copies.ts';

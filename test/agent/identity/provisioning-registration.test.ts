@@ -3,7 +3,7 @@ import { deriveDeviceKey } from '../../../src/agent/identity/provisioning/attest
 import { GLOBAL_SERVICE, type Registering, register } from '../../../src/agent/identity/provisioning/register.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { minutes, seconds } from '../../../src/core/base/duration.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { Network } from '../../../src/core/network/network.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';

@@ -11,7 +11,7 @@ import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { StateFolder } from '../../../src/agent/state/state-folder.ts';
 import type { Clock } from '../../../src/core/base/clock.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 import { Network } from '../../../src/core/network/network.ts';
 import { CertificateAuthority, type IssuedCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import type { HubEmulator } from '../../../src/emulator/hub.ts';

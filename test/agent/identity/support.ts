@@ -5,8 +5,7 @@ import type { IdentityContext, PresentOptions, Step } from '../../../src/agent/i
 import { type Clock, systemClock } from '../../../src/core/base/clock.ts';
 import { type Duration, milliseconds } from '../../../src/core/base/duration.ts';
 import { AgentError, type FailureId } from '../../../src/core/base/errors.ts';
-import type { RetryCause } from '../../../src/core/contract/hub.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure, type RetryCause } from '../../../src/core/contract/hub.ts';
 import { Network } from '../../../src/core/network/network.ts';
 import { capturedLog } from '../hub/support.ts';
 

@@ -6,7 +6,7 @@ import { AgentError } from '../../../src/core/base/errors.ts';
 import { clockOf, describeStall, StallClock } from '../../../src/core/base/stall-clock.ts';
 import { nextTurn } from '../../../src/core/base/waiting.ts';
 import { WatchedClock } from '../../../src/core/base/watched-clock.ts';
-import { HubFailure } from '../../../src/core/contract/hub-failure.ts';
+import { HubFailure } from '../../../src/core/contract/hub.ts';
 
 /**
  * A clock that a test advances by hand; sleepers wake in the order of their times, and only when the test advances it.

@@ -3,7 +3,7 @@ import { askControlSocket, isNoAgentListening } from '../../../core/base/control
 import { agentUsesCopies } from '../../../core/base/credential-copies.ts';
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
 import { createLog } from '../../../core/base/log.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../../core/contract/hub.ts';
 import { Network } from '../../../core/network/network.ts';
 import { DEFAULT_CONFIG_FILE, hashOfLocalFile, type LocalSettings } from '../../config/local.ts';
 import { TransportChoice } from '../../hub/transport.ts';

@@ -1,8 +1,7 @@
 import { systemClock } from '../../../core/base/clock.ts';
 import { seconds } from '../../../core/base/duration.ts';
 import type { AgentError } from '../../../core/base/errors.ts';
-import type { Transport } from '../../../core/contract/hub.ts';
-import type { HubFailure } from '../../../core/contract/hub-failure.ts';
+import type { HubFailure, Transport } from '../../../core/contract/hub.ts';
 import type { Network, Target } from '../../../core/network/network.ts';
 import type { LocalSettings } from '../../config/local.ts';
 import type { TransportChoice } from '../../hub/transport.ts';

@@ -2,7 +2,7 @@ import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { systemClock } from '../../../core/base/clock.ts';
 import { days } from '../../../core/base/duration.ts';
 import { AgentError } from '../../../core/base/errors.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../../core/contract/hub.ts';
 import type { Target } from '../../../core/network/network.ts';
 import { type Finding, failed, note, ok, seen } from './finding.ts';
 

@@ -4,8 +4,7 @@ import { seconds } from '../../../core/base/duration.ts';
 import { AgentError } from '../../../core/base/errors.ts';
 import { pageOf } from '../../../core/base/pages.ts';
 import { shellWord } from '../../../core/base/text.ts';
-import type { RetryCause } from '../../../core/contract/hub.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure, type RetryCause } from '../../../core/contract/hub.ts';
 import { hostNameProblem, isHubId } from '../../../core/contract/hub-names.ts';
 import {
   type IdentityContext,

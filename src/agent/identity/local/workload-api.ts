@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { Clock } from '../../../core/base/clock.ts';
 import { AgentError } from '../../../core/base/errors.ts';
 import { printable } from '../../../core/base/text.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../../core/contract/hub.ts';
 import { type Presentation, type PresentOptions, type Proof, TOKEN_LIFE } from '../identity.ts';
 import { resourceOf, unsignedToken } from '../sas-token.ts';
 import { HMAC_SHA256 } from './hmac-sha256.ts';

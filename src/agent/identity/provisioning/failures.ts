@@ -3,8 +3,7 @@ import { onceChanged } from '../../../core/base/credential-copies.ts';
 import type { Duration } from '../../../core/base/duration.ts';
 import { AgentError, type FailureId } from '../../../core/base/errors.ts';
 import { printable } from '../../../core/base/text.ts';
-import type { RetryCause } from '../../../core/contract/hub.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure, type RetryCause } from '../../../core/contract/hub.ts';
 
 /** The facts that messages and remedies name. */
 export interface Subject {

@@ -1,5 +1,5 @@
 import { type AgentError, toAgentError } from '../../../core/base/errors.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../../core/contract/hub.ts';
 import { secretLinesOf } from '../certificate-file.ts';
 import { usableCertificate } from '../client-certificate.ts';
 import { type IdentityContext, type Presentation, type PresentOptions, TOKEN_LIFE } from '../identity.ts';

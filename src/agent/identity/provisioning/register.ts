@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import { milliseconds, minutes } from '../../../core/base/duration.ts';
 import { messageOf } from '../../../core/base/errors.ts';
-import { HubFailure } from '../../../core/contract/hub-failure.ts';
+import { HubFailure } from '../../../core/contract/hub.ts';
 import { addressOf, hostAndPort } from '../../../core/network/address.ts';
 import type { Network, Target } from '../../../core/network/network.ts';
 import { requestFailure } from '../request-failure.ts';
