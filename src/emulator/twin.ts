@@ -1,6 +1,6 @@
 import { isPlainObject } from '../core/base/values.ts';
 import type { TwinDocument, TwinSection } from '../core/contract/hub.ts';
-import { applyPatch } from '../core/twin/merge-patch.ts';
+import { applyPatch } from '../core/twin/sections.ts';
 import { checkProperties, checkSize, type Properties, TAGS_LIMIT, TwinError } from './twin-limits.ts';
 
 /** The parts of a twin that the service can change in one request. */

@@ -1,8 +1,7 @@
 import { isPlainObject } from '../../core/base/values.ts';
-import { LARGEST_SECTION, sizeInTwin } from '../../core/contract/twin-size.ts';
-import type { Members } from '../../core/twin/merge-patch.ts';
+import { LARGEST_SECTION, type Members, sizeInTwin } from '../../core/twin/sections.ts';
 
-/* Further limits of a twin, see contract/twin-size.ts for their source. */
+/* Further limits of a twin, see core/twin/sections.ts for their source. */
 
 /** Limit for a string, in bytes of UTF-8. */
 const LARGEST_STRING = 4_000;

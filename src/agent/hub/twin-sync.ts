@@ -6,8 +6,7 @@ import { type Logger, logError } from '../../core/base/log.ts';
 import type { Service } from '../../core/base/service.ts';
 import { Alarm } from '../../core/base/waiting.ts';
 import type { Answer, HubClient, TwinDocument, TwinSection } from '../../core/contract/hub.ts';
-import { LARGEST_SECTION, sizeInTwin } from '../../core/contract/twin-size.ts';
-import { applyPatch, type Members, patchTo } from '../../core/twin/merge-patch.ts';
+import { applyPatch, LARGEST_SECTION, type Members, patchTo, sizeInTwin } from '../../core/twin/sections.ts';
 import { fitReported } from './fit-reported.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 

@@ -8,9 +8,9 @@ import {
   settingsOf,
 } from '../contract/settings.ts';
 import type { ConfigurationFault, SettingFault } from '../contract/streams.ts';
-import { LARGEST_MIRROR, sizeInTwin } from '../contract/twin-size.ts';
 import { type Dialect, namesOf, type Stated } from './dialect.ts';
 import { type Limits, limited, NO_LIMITS } from './limits.ts';
+import { LARGEST_MIRROR, sizeInTwin } from './sections.ts';
 
 /** Result of reading a desired configuration. */
 export type TwinReading =

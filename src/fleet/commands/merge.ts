@@ -1,5 +1,5 @@
 import { isPlainObject } from '../../core/base/values.ts';
-import { applyPatch, type Members, patchTo } from '../../core/twin/merge-patch.ts';
+import { applyPatch, type Members, patchTo } from '../../core/twin/sections.ts';
 import type { DesiredFile } from './desired-file.ts';
 
 /* A hub merges patches within values, too (RFC 7396): members of an object, such as exceptions keyed by id, that are not in

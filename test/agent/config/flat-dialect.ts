@@ -1,7 +1,7 @@
 import { isPlainObject } from '../../../src/core/base/values.ts';
 import type { SettingId, SettingRow } from '../../../src/core/contract/settings.ts';
 import type { Dialect } from '../../../src/core/twin/dialect.ts';
-import { unknownNames } from '../../../src/core/twin/unknown-names.ts';
+import { unknownNames } from '../../../src/core/twin/published-object.ts';
 
 const PREFIX = 'vakt_';
 

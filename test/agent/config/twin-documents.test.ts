@@ -10,8 +10,7 @@ import { days, hours, milliseconds, minutes, seconds } from '../../../src/core/b
 import type { Payload } from '../../../src/core/contract/event.ts';
 import type { TwinSection } from '../../../src/core/contract/hub.ts';
 import type { Settings } from '../../../src/core/contract/settings.ts';
-import type { Members } from '../../../src/core/twin/merge-patch.ts';
-import { applyPatch } from '../../../src/core/twin/merge-patch.ts';
+import { applyPatch, type Members } from '../../../src/core/twin/sections.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { look } from '../collectors/samples.ts';

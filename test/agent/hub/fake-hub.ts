@@ -8,7 +8,7 @@ import type {
   TwinSection,
 } from '../../../src/core/contract/hub.ts';
 import type { Message } from '../../../src/core/contract/message.ts';
-import { applyPatch, type Members } from '../../../src/core/twin/merge-patch.ts';
+import { applyPatch, type Members } from '../../../src/core/twin/sections.ts';
 
 /** A hub that answers at once. */
 export class FakeHub implements HubClient {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { fitReported } from '../../../src/agent/hub/fit-reported.ts';
-import { LARGEST_SECTION, sizeInTwin } from '../../../src/core/contract/twin-size.ts';
+import { LARGEST_SECTION, sizeInTwin } from '../../../src/core/twin/sections.ts';
 
 describe('fitReported', () => {
   it('leaves alone what fits', () => {

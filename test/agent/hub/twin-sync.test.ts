@@ -7,7 +7,7 @@ import { TwinSync } from '../../../src/agent/hub/twin-sync.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import { hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
 import { AgentError } from '../../../src/core/base/errors.ts';
-import type { Members } from '../../../src/core/twin/merge-patch.ts';
+import type { Members } from '../../../src/core/twin/sections.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { FakeHub } from './fake-hub.ts';
 import { capturedLog, moduleAccess, newKey, temporaryDirectory } from './support.ts';

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { days, hours, milliseconds, minutes, seconds } from '../../../src/core/base/duration.ts';
-import { sizeInTwin } from '../../../src/core/contract/twin-size.ts';
+import { sizeInTwin } from '../../../src/core/twin/sections.ts';
 import { readTwin, type TwinReading } from '../../../src/core/twin/twin.ts';
 import { anyDocument, goodDocument } from '../../agent/config/arbitrary-twin.ts';
 import { properties, publishedDialect } from '../../agent/config/published.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { printable } from '../../../src/core/base/text.ts';
-import { applyPatch } from '../../../src/core/twin/merge-patch.ts';
+import { applyPatch } from '../../../src/core/twin/sections.ts';
 import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
 import { patchBetween } from '../../../src/emulator/page/desired.ts';
 import { alertsOf, eventNamesOf, rowOf } from '../../../src/emulator/page/rows.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { applyPatch, type Members, patchTo } from '../../../src/core/twin/merge-patch.ts';
+import { applyPatch, type Members, patchTo } from '../../../src/core/twin/sections.ts';
 
 /** The examples of RFC 7396, appendix A, in which target and patch are objects. */
 const RFC_7396: readonly (readonly [string, string, string])[] = [
