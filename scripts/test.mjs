@@ -6,63 +6,51 @@
 // Agents are tested as they are shipped, which start in half the time, or as the program that VAKT_PROGRAM names. Types are
 // checked only by `npm run build` and by a run without a FILTER.
 //
-// Without a filter the tests run in parts, in parallel processes. The kernel has one audit slot, so only one part may
-// use audit; the others run without the capabilities for it. Outages that take minutes are left to `npm run test:release`,
+// Without a filter the tests run in parallel processes. The kernel has one audit slot, so only one of them may use audit;
+// the others run without the capabilities for it. Outages that take minutes are left to `npm run test:release`,
 // which sets VAKT_RELEASE=1. Otherwise, generated cases have a fixed seed, and models are compared with fewer of them.
 //
 // Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in CI, a skip is a failure, except for tests against
 // the published schemas when VAKT_PUBLISHED_SCHEMAS names no folder.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, watch as watchFolder } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, watch as watchFolder } from 'node:fs';
 import { join } from 'node:path';
 import { checkTypes, setUp, TOP } from './set-up.mjs';
 
 const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit_read'];
-const PARTS = {
-  system: { has: (file) => /^(?:harness\/crash|system)\//.test(file), usesAudit: true },
-  /** Wait for minutes, for hubs and disks that do not answer, and do little. */
-  outages: {
-    has: (file) => /^integration\/(?:twin|faults|evidence|slow-disk)\.test\.js$/.test(file),
-    isForRelease: true,
-  },
-  /** Waits, too: for files that are looked at every ten seconds, and for ports that do not answer. */
-  identities: {
-    has: (file) => /^(?:harness\/restarts\/|integration\/(?:identity-|networks|secrets|loaded-code))/.test(file),
-  },
-  integration: {
-    has: (file) =>
-      !isIn(['outages', 'identities'], file) && /^(?:agent\/commands|emulator\/page|integration|scripts)\//.test(file),
-  },
-  units: { has: (file) => !isIn(['system', 'outages', 'identities', 'integration'], file) },
-};
-const isIn = (parts, file) => parts.some((part) => PARTS[part].has(file));
+/** Run one after another. */
+const USES_AUDIT = /missing-for-audit/;
+/** Wait for minutes, for hubs and disks that do not answer. */
+const FOR_RELEASE = /^integration\/(?:twin|faults|evidence|slow-disk)\.test\.js$/;
+/** Mostly wait: for agents, for files that are looked at every ten seconds, for ports that do not answer. */
+const WAITS = /^(?:agent\/commands|emulator\/page|harness|integration|kql|scripts|system)\//;
+/** These wait longest, and begin first. */
+const WAITS_LONG = /^(?:harness\/restarts|integration\/(?:identity-|networks|secrets|loaded-code|restarts|cli))/;
+/** Groups of files that only compute: a process takes half a second to start. */
+const GROUPS = 8;
+/** Processes besides the one with audit. Two of four wait, on average. */
+const LANES = 4;
 
 const IS_RELEASE = process.env.VAKT_RELEASE === '1';
-/** Outside of a release, fast-check generates the same cases in every run, so that a change can't fail by chance. */
-const SAME_CASES = { seed: 20_260_101 };
+/** Outside of a release, fast-check generates few cases, the same in every run, so that a change can't fail by chance. */
+const SAME_CASES = { seed: 20_260_101, numRuns: 10 };
 
-/** How many of the slowest files of a part are listed. */
-const SLOWEST = 8;
+/** How many of the slowest files are listed. */
+const SLOWEST = 24;
 
-/** The duration of each file's tests, including its hooks; shared hooks have no file. */
+/** The duration of each file's tests in seconds, including its hooks; shared hooks have no file. */
 class TimesOfFiles {
   #last = performance.now();
-  #seconds = new Map();
+  seconds = {};
 
   ended(file) {
     const now = performance.now();
-    this.#seconds.set(file, (this.#seconds.get(file) ?? 0) + (now - this.#last) / 1_000);
+    const name = String(file ?? 'hooks of all files')
+      .replace(/^.*dist\/test\//, '')
+      .replace(/\.test\.js$/, '');
+    this.seconds[name] = (this.seconds[name] ?? 0) + (now - this.#last) / 1_000;
     this.#last = now;
-  }
-
-  slowest() {
-    const sorted = [...this.#seconds].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
-    const name = (file) =>
-      String(file ?? 'hooks of all files')
-        .replace(/^.*dist\/test\//, '')
-        .replace(/\.test\.js$/, '');
-    return sorted.map(([file, seconds]) => `${name(file)} ${Math.round(seconds)} s`).join(', ');
   }
 }
 
@@ -73,9 +61,9 @@ const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 600);
 const USE_SHIPPED_PROGRAM = /^(?:agent\/commands|emulator|harness|installed|integration|system)\//;
 
 const [option, ...rest] = process.argv.slice(2);
-if (option === '--part') {
+if (option === '--files') {
   process.chdir(TOP); // set up already
-  await run(testsOf(PARTS[rest[0]].has), `Slowest of ${rest[0]}`);
+  await run(rest);
 } else if (option === '--built') {
   // Two runs at a time must not both write dist/: one would load files while the other empties them.
   process.chdir(TOP);
@@ -86,7 +74,7 @@ if (option === '--part') {
   await setUp();
   checkTypes();
   await useShippedProgram();
-  await runInParts();
+  await runAll();
 } else {
   await setUp();
   const files = testsOf(among([option, ...rest]));
@@ -129,7 +117,7 @@ function watch(filters) {
 }
 
 /** Runs tests in this process, and exits. */
-async function run(files, slowest) {
+async function run(files) {
   if (files.length === 0) {
     console.error(`No test file's path contains ${rest.concat(option.startsWith('--') ? [] : option).join(' or ')}.`);
     process.exit(2);
@@ -145,7 +133,7 @@ async function run(files, slowest) {
     defaultSizeToMaxWhenMaxSpecified: true,
   });
   const { default: Mocha } = await import('mocha');
-  // Some tests compute for ten seconds where five parts share two cores.
+  // Some tests compute for ten seconds where five processes share two cores.
   const mocha = new Mocha({ timeout: 120_000, forbidOnly: true, reporter: 'spec' });
   for (const file of files) mocha.addFile(join('dist/test', file));
   await mocha.loadFilesAsync();
@@ -161,60 +149,82 @@ async function run(files, slowest) {
     // Repeated here, one line each, for readers who see only the end of a long log.
     for (const title of missing) console.log(`Skipped, but required: ${title}`);
     for (const failure of failures) console.log(`Failed: ${failure}`);
-    if (slowest !== undefined) console.log(`${slowest}: ${times.slowest()}`);
     const failed = failures.length + missing.length;
-    console.log(`${runner.stats.passes} passed, ${failed} failed`);
-    process.exit(failed === 0 && runner.stats.passes > 0 ? 0 : 1);
+    const { passes } = runner.stats;
+    console.log(`${passes} passed, ${failed} failed`);
+    const lines = [
+      ...missing.map((title) => `Skipped, but required: ${title}`),
+      ...failures.map((each) => `Failed: ${each}`),
+    ];
+    const exit = () => process.exit(failed === 0 && passes > 0 ? 0 : 1);
+    if (process.send === undefined) exit();
+    else process.send({ passed: passes, failed, lines, seconds: times.seconds }, exit);
   });
   runner.on('pending', (test) => skipped.push(test.fullTitle()));
   runner.on('fail', (test, error) => failures.push(`${test.fullTitle()}: ${inALine(error?.message)}`));
   for (const event of ['test end', 'hook end']) runner.on(event, ({ file }) => times.ended(file));
 }
 
-/** Runs all parts in parallel. The output of the first is shown live, that of the others when they have finished. */
-async function runInParts() {
-  const shown = { part: undefined };
-  const parts = Object.entries(PARTS).filter(([, { isForRelease = false }]) => IS_RELEASE || !isForRelease);
-  const results = await Promise.all(parts.map(([name, part]) => runPart(name, part, shown)));
-  const lines = results.flatMap(({ lines }) => lines);
+/** Runs all tests, in parallel processes. The output of each is printed when it has finished. */
+async function runAll() {
+  const files = testsOf((file) => IS_RELEASE || !FOR_RELEASE.test(file));
+  const [audit, ...others] = jobsOf(files);
+  const results = [];
+  const lane = async () => {
+    for (let job = others.shift(); job !== undefined; job = others.shift()) results.push(await runJob(job));
+  };
+  const lanes = Array.from({ length: LANES }, lane);
+  results.push(await runJob(audit, { usesAudit: true }));
+  await Promise.all(lanes);
   // Repeated here, for the same reason.
-  for (const line of lines.filter((line) => /^(?:Failed|Skipped, but required|Slowest of \w+): /.test(line))) {
-    console.log(line);
+  for (const line of results.flatMap(({ lines }) => lines)) console.log(line);
+  const seconds = Object.entries(Object.assign({}, ...results.map((each) => each.seconds)));
+  const slowest = seconds.sort(([, one], [, other]) => other - one).slice(0, SLOWEST);
+  console.log(`Slowest: ${slowest.map(([file, each]) => `${file} ${Math.round(each)} s`).join(', ')}`);
+  for (const { name, minutes } of results
+    .slice()
+    .sort((one, other) => other.minutes - one.minutes)
+    .slice(0, 3)) {
+    console.log(`Longest process: ${minutes.toFixed(1)} min, ${name}`);
   }
-  for (const { name, minutes } of results) console.log(`Part ${name}: ${minutes.toFixed(1)} min`);
-  const passed = results.reduce((all, part) => all + part.passed, 0);
-  const failed = results.reduce((all, part) => all + part.failed, 0);
+  const sum = (key) => results.reduce((all, result) => all + result[key], 0);
+  const [passed, failed] = [sum('passed'), sum('failed')];
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed === 0 && passed > 0 ? 0 : 1);
 }
 
-async function runPart(name, { usesAudit = false }, shown) {
+/** Files that one process runs; first those that use audit, then those that take longest. */
+function jobsOf(files) {
+  const source = (file) => readFileSync(join('dist/test', file), 'utf8');
+  const audit = files.filter((file) => /^(?:harness|system)\//.test(file) && USES_AUDIT.test(source(file)));
+  const others = files.filter((file) => !audit.includes(file));
+  const waiting = others.filter((file) => WAITS.test(file));
+  const computing = others.filter((file) => !WAITS.test(file));
+  const groups = Array.from({ length: GROUPS }, (_, group) => computing.filter((_, index) => index % GROUPS === group));
+  const [long, short] = [true, false].map((isLong) => waiting.filter((file) => WAITS_LONG.test(file) === isLong));
+  return [audit, ...long.map((file) => [file]), ...short.map((file) => [file]), ...groups];
+}
+
+async function runJob(files, { usesAudit = false } = {}) {
   const began = performance.now();
   const canDrop = process.getuid?.() === 0 && existsSync(WITHOUT_AUDIT[0]);
-  const test = [process.execPath, join(TOP, 'scripts/test.mjs'), '--part', name];
+  const test = [process.execPath, join(TOP, 'scripts/test.mjs'), '--files', ...files];
   const [program, ...args] = canDrop && !usesAudit ? [...WITHOUT_AUDIT, ...test] : test;
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  let result;
+  child.on('message', (message) => {
+    result = message;
+  });
   let output = '';
-  let printed = 0;
-  const show = () => {
-    shown.part ??= name;
-    if (shown.part !== name) return;
-    process.stdout.write(output.slice(printed));
-    printed = output.length;
-  };
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text) => {
       output += text;
-      show();
     });
   }
   const [status] = await once(child, 'close');
-  if (shown.part === name) shown.part = undefined;
-  else process.stdout.write(output.slice(printed));
-  const lines = output.split('\n');
-  const summary = lines.findLast((line) => /^\d+ passed, \d+ failed$/.test(line));
-  const [passed = 0, failed = 1] = summary?.match(/\d+/g)?.map(Number) ?? [];
-  if (summary === undefined) lines.push(`Failed: the tests of ${name} exited with ${status} before they had finished`);
+  process.stdout.write(output);
+  const name = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} others`;
+  result ??= { passed: 0, failed: 1, seconds: {}, lines: [`Failed: ${name}: exited with ${status} before the end`] };
   const minutes = (performance.now() - began) / 60_000;
-  return { name, lines, minutes, passed, failed: status === 0 ? failed : Math.max(failed, 1) };
+  return { name, minutes, ...result, failed: status === 0 ? result.failed : Math.max(result.failed, 1) };
 }

@@ -15,6 +15,7 @@ import { immediateStateFiles } from '../../../src/agent/state/state-files.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
 import type { LogLine } from '../../../src/core/base/log.ts';
 import type { Payload } from '../../../src/core/contract/event.ts';
+import { sampled } from '../../fuzz.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { skip } from '../../harness/require.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
@@ -152,12 +153,13 @@ describe("the compiled form of the operator's rules", () => {
       (rules) => new Detector({ rules, clock: new SetClock() }),
     );
     let hits = 0;
-    for (const happened of subjects) {
+    const tried = sampled(subjects);
+    for (const happened of tried) {
       const [a, b] = [one, other].map((detector) => detector?.evaluate(happened).map((hit) => hit.rule.id));
       assert.deepEqual(a, b);
       hits += a?.length ?? 0;
     }
-    assert.ok(hits > 200, `${hits}`);
+    assert.ok(hits > tried.length / 10, `${hits} of ${tried.length}`);
   });
 
   const signed = (text: string) => `${sha256(text)}\n${text}`;

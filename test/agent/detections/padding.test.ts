@@ -3,6 +3,7 @@ import { builtInRules } from '../../../src/agent/detections/built-in.ts';
 import { Detector } from '../../../src/agent/detections/detector.ts';
 import { subjectOf } from '../../../src/agent/detections/subjects.ts';
 import { systemClock } from '../../../src/core/base/clock.ts';
+import { sampled } from '../../fuzz.ts';
 import { ruleCases } from './unseen-cases.ts';
 
 /* Rules exempt daily work. Attackers can read them, and add a word from an exemption to the command. */
@@ -52,9 +53,8 @@ describe('a word from an exemption', () => {
   for (const hidden of HIDING)
     it(`hides no attack: ${hidden('COMMAND', 'WORD')}`, () => {
       assert.ok(scripts.length > 100);
-      const missed = scripts.flatMap((script) =>
-        WORDS.filter((word) => !isNoticed(hidden(script, word))).map((word) => hidden(script, word)),
-      );
+      const lines = scripts.flatMap((script) => WORDS.map((word) => hidden(script, word)));
+      const missed = sampled(lines).filter((line) => !isNoticed(line));
       assert.deepEqual(missed, []);
     });
 });

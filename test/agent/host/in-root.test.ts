@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { hostMount, hostProc, inRoot } from '../../../src/agent/host/in-root.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 import { require } from '../../harness/require.ts';
 import { makeTree, removeTree } from '../linux/machine/hardware/tree.ts';
 
@@ -70,7 +71,7 @@ describe('inRoot', () => {
           removeTree(tree);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: fuzzRuns(5_000) },
     );
   });
 });

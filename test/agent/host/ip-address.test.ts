@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 import fc from 'fast-check';
 import { formatAddress, isLinkLocal, parseProcAddress } from '../../../src/agent/host/ip-address.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 
 const bytes = (hex: string) => Buffer.from(hex.replaceAll(':', ''), 'hex');
 
@@ -43,7 +44,7 @@ describe('formatAddress', () => {
           assert.equal(new SocketAddress({ address: text, family: 'ipv6' }).address, text);
         }
       }),
-      { numRuns: 1_000 },
+      { numRuns: fuzzRuns(10_000) },
     );
   });
 });
@@ -74,7 +75,7 @@ describe('parseProcAddress', () => {
   it('accepts any text, and returns addresses only', () => {
     fc.assert(
       fc.property(fc.string(), (text) => assert.equal(parseProcAddress(text)?.length ?? 4, 4)),
-      { numRuns: 500 },
+      { numRuns: fuzzRuns(5_000) },
     );
     assert.equal(parseProcAddress('0100007'), undefined);
     assert.equal(parseProcAddress('0100007G'), undefined);

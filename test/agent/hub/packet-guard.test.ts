@@ -4,6 +4,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { LARGEST_PUBLISH, PacketGuard, ProtocolViolation } from '../../../src/agent/hub/packet-guard.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 
 /** A packet header that announces `length` bytes. */
 function announce(first: number, length: number): Buffer {
@@ -64,7 +65,7 @@ describe('PacketGuard', () => {
         const ends = new Set(endsOf(packets));
         for (const end of endsOf(out)) assert.ok(ends.has(end), 'half a packet');
       }),
-      { numRuns: 200 },
+      { numRuns: fuzzRuns(2_000) },
     );
   });
 

@@ -4,6 +4,7 @@ import sinon from 'sinon';
 import { type Pack, pack } from '../../../src/agent/pipeline/pack.ts';
 import type { QueueName } from '../../../src/core/contract/event.ts';
 import { sizeOf } from '../../../src/core/contract/message.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 import { eventOf, MemoryQueues } from './memory-queues.ts';
 import { assertClosed, contents, fixture } from './queue-fixture.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
@@ -297,7 +298,7 @@ describe('pack', () => {
         assert.equal(delivered + left, high.length + low.length);
         return assert.equal(some.waiting(queue).events, 0);
       }),
-      { numRuns: 150 },
+      { numRuns: fuzzRuns(1_500) },
     );
   });
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import sinon from 'sinon';
 import { shorten } from '../../../src/agent/pipeline/shorten.ts';
 import type { Payload } from '../../../src/core/contract/event.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 
 const eventWith = (payload: readonly Payload[], Category = 'Periodic') =>
   JSON.stringify({ Id: 'id', Name: 'ProcessCreate', Category, Payload: payload });
@@ -239,7 +240,7 @@ describe('shorten', () => {
           for (const field of changed) assert.ok(String(lastBefore[field]).startsWith(String(last[field])));
         },
       ),
-      { numRuns: 400 },
+      { numRuns: fuzzRuns(4_000) },
     );
   });
 

@@ -9,6 +9,7 @@ import { WindowLog } from '../../../src/agent/pipeline/window-log.ts';
 import { type Leaving, LOG_HEAD } from '../../../src/agent/pipeline/window-records.ts';
 import { hours } from '../../../src/core/base/duration.ts';
 import type { Payload } from '../../../src/core/contract/event.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../harness/folders.ts';
 import { countingParts } from './count-writer.ts';
 import { assertClosed, contents, HandClock } from './queue-fixture.ts';
@@ -340,7 +341,7 @@ describe('WindowLog', () => {
           assert.ok((hits as number) <= 4);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: fuzzRuns(5_000) },
     );
   });
 
@@ -365,7 +366,7 @@ describe('WindowLog', () => {
         assert.ok(lost >= 0 && Number.isSafeInteger(lost));
         if (bodies.every(isOther)) assert.equal(counts.ls, 3);
       }),
-      { numRuns: 500 },
+      { numRuns: fuzzRuns(5_000) },
     );
   });
 });

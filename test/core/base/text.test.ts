@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { printable, printableJson, shellWord, visible } from '../../../src/core/base/text.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 
 describe('printable', () => {
   it('printable replaces C0 and C1 control characters and leaves everything else', () => {
@@ -86,7 +87,7 @@ describe('shellWord', () => {
     const text = fc
       .array(part, { maxLength: 12 })
       .map((parts) => Buffer.from(parts.join('').replaceAll('\0', '')).toString());
-    const texts = fc.sample(text, { numRuns: 300, seed: 14 });
+    const texts = fc.sample(text, { numRuns: fuzzRuns(3_000), seed: 14 });
     assert.deepEqual(pasted(texts), texts.map(asPath));
   });
 

@@ -9,6 +9,7 @@ import { sizeInTwin } from '../../../src/core/twin/sections.ts';
 import { readTwin, type TwinReading } from '../../../src/core/twin/twin.ts';
 import { anyDocument, goodDocument } from '../../agent/config/arbitrary-twin.ts';
 import { properties, publishedDialect } from '../../agent/config/published.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 import { skip } from '../../harness/require.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas } from '../../published-schemas.ts';
 
@@ -476,7 +477,7 @@ describe('readTwin', () => {
         for (const priority of Object.values(settings.priorities)) assert.match(priority, /^(High|Low|Off)$/);
         return undefined;
       }),
-      { numRuns: 500 },
+      { numRuns: fuzzRuns(5_000) },
     );
   });
 });

@@ -6,6 +6,7 @@ import type { ReceivedMessage } from '../../../src/emulator/message-log.ts';
 import { patchBetween } from '../../../src/emulator/page/desired.ts';
 import { alertsOf, eventNamesOf, rowOf } from '../../../src/emulator/page/rows.ts';
 import { Tally } from '../../../src/emulator/page/tally.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 import { alert, event, start } from './client.ts';
 
 const message = (body: unknown, changes: Partial<ReceivedMessage> = {}): ReceivedMessage => ({
@@ -90,7 +91,7 @@ describe('rows of the page', () => {
         }
         for (const { lines } of row.events) assert.ok(lines.length <= 8);
       }),
-      { numRuns: 500 },
+      { numRuns: fuzzRuns(5_000) },
     );
   });
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { baselinePage } from '../../../../src/agent/commands/baseline/page.ts';
 import type { Scanned } from '../../../../src/agent/commands/baseline/scanned.ts';
 import type { CheckOutcome } from '../../../../src/core/contract/baseline.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 
 const outcome = (change: Partial<CheckOutcome> = {}): CheckOutcome => ({
   rule: 'ssh.a',
@@ -158,7 +159,7 @@ describe('The page of a scan', () => {
         const html = page(outcome({ title, actual, expected, where, remediation, rule, reason, cce, source }));
         assert.equal(skeleton(html.replaceAll(/<rect[^>]*>/g, '')), plain);
       }),
-      { numRuns: 300 },
+      { numRuns: fuzzRuns(3_000) },
     );
     const subject = baselinePage({ ...scanned([]), subject: '</title><script>x()</script>' }, {});
     assert.ok(!subject.includes('<script>x()'));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { readHeader } from '../../../../src/agent/linux/audit/header.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 import { golden } from './golden.ts';
 
 const read = (text: string) => readHeader(Buffer.from(text, 'latin1'));
@@ -48,7 +49,7 @@ describe('readHeader', () => {
         readHeader(Buffer.from(bytes));
         readHeader(Buffer.concat([Buffer.from('audit('), Buffer.from(bytes)]));
       }),
-      { numRuns: 10_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { LossMeter } from '../../../../src/agent/linux/audit/loss.ts';
 import { milliseconds, seconds } from '../../../../src/core/base/duration.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 
 describe('LossMeter', () => {
   let meter: LossMeter;
@@ -143,7 +144,7 @@ describe('LossMeter', () => {
           assert.equal(meter.take(milliseconds(0), true), highest - came.length);
         },
       ),
-      { numRuns: 10_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 

@@ -15,6 +15,7 @@ import {
   URINGOP,
 } from '../../../../src/agent/linux/audit/reassembler.ts';
 import { type Duration, milliseconds, seconds } from '../../../../src/core/base/duration.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 import { golden } from './golden.ts';
 
 const EXEC = 'arch=c000003e syscall=59 success=yes exit=0 ppid=1 pid=2 uid=0 euid=0 comm="x" exe="/bin/x" key="vakt"';
@@ -308,7 +309,7 @@ describe('Reassembler', () => {
         assert.equal(events.length, count);
         assert.ok(events.every(({ argv, cwd }) => argv?.length === 2 && cwd === '/tmp'));
       }),
-      { numRuns: 1_000 },
+      { numRuns: fuzzRuns(10_000) },
     );
   });
 
@@ -388,7 +389,7 @@ describe('Reassembler', () => {
         reassembler.flush();
         assert.equal(new Set(serials()).size, events.length);
       }),
-      { numRuns: 1_000 },
+      { numRuns: fuzzRuns(10_000) },
     );
   });
 

@@ -77,7 +77,7 @@ describe('parseFields', () => {
       fc.property(hostile, (text) => {
         parseFields(text);
       }),
-      { numRuns: 10_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 
@@ -88,7 +88,7 @@ describe('parseFields', () => {
         const text = Object.entries(fields).map(([name, each]) => `${name}="${each}"`);
         assert.deepEqual({ ...parseFields(text.join(' ')) }, { ...fields });
       }),
-      { numRuns: 2_000 },
+      { numRuns: fuzzRuns(20_000) },
     );
   });
 });
@@ -242,7 +242,7 @@ describe('ArgumentPieces', () => {
           assert.deepEqual(argv(...parts), given);
         },
       ),
-      { numRuns: 2_000 },
+      { numRuns: fuzzRuns(20_000) },
     );
   });
 
@@ -251,7 +251,7 @@ describe('ArgumentPieces', () => {
       fc.property(fc.array(hostile, { maxLength: 3 }), (records) => {
         collect('argc=2', ...records);
       }),
-      { numRuns: 10_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 });

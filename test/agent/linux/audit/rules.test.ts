@@ -17,6 +17,7 @@ import {
   restore,
 } from '../../../../src/agent/linux/audit/status.ts';
 import { abisOf, nameCall } from '../../../../src/agent/linux/audit/syscalls.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 
 /** The words of a rule that aren't zero, by their place, and its strings. */
 const dump = (rule: Buffer): string => {
@@ -123,7 +124,7 @@ describe('syscallRules', () => {
       fc.property(fc.uint8Array({ minLength: 1_000, maxLength: 1_100 }), (bytes) => {
         decodeRule(Buffer.from(bytes));
       }),
-      { numRuns: 2_000 },
+      { numRuns: fuzzRuns(20_000) },
     );
   });
 });

@@ -11,6 +11,7 @@ import type { CommandLineSource } from '../../../../src/agent/linux/processes/me
 import { ProcessPolling, ProcessScanner } from '../../../../src/agent/linux/processes/process-polling.ts';
 import { systemClock } from '../../../../src/core/base/clock.ts';
 import type { ProcessStarted } from '../../../../src/core/contract/streams.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 import { temporaryFolder } from '../../../harness/folders.ts';
 import { until } from '../../../harness/until.ts';
 import { FakeProc } from './fake-proc.ts';
@@ -64,7 +65,7 @@ describe('ProcFolder', () => {
         parseCommandLine(text);
         parseUserId(text);
       }),
-      { numRuns: 10_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 });

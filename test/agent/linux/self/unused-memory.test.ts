@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { reproducible } from '../../../../src/agent/linux/self/unused-memory.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 
 const MODULE = new URL('../../../../src/agent/linux/self/unused-memory.js', import.meta.url).href;
 
@@ -108,7 +109,7 @@ describe('reproducibleRanges', () => {
           assert.ok(Number.isSafeInteger(start) && Number.isSafeInteger(bytes) && bytes > 0);
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: fuzzRuns(20_000) },
     );
     assert.ok(found > 200, `only ${found} were mappings`);
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { parseLine } from '../../../../src/agent/linux/sockets/proc-net.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
 
 const TCP =
   '   0: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 1234 1 0000000000000000 100 0 0 10 5';
@@ -48,7 +49,7 @@ describe('parseLine of /proc/net', () => {
         const socket = parseLine(line, 'tcp');
         if (socket !== undefined) assert.ok(Number.isSafeInteger(socket.inode) && socket.localPort > 0);
       }),
-      { numRuns: 2_000 },
+      { numRuns: fuzzRuns(20_000) },
     );
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { encodeMessage, errnoIn, messagesOf } from '../../../../../src/agent/linux/native/netlink/message.ts';
+import { fuzzRuns } from '../../../../fuzz.ts';
 
 describe('decodeMessages', () => {
   // Two of a dump: 17 bytes with three of padding, and NLMSG_DONE.
@@ -42,7 +43,7 @@ describe('decodeMessages', () => {
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
         for (const { payload } of messagesOf(Buffer.from(bytes))) assert.ok(payload.length <= 84);
       }),
-      { numRuns: 10_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 });
